@@ -1,0 +1,269 @@
+"""Every failure that Heldout expects: a stable code, an HTTP status, and what to do about it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One refused value: a JSON pointer (RFC 6901) into the request's body, and why."""
+
+    pointer: str
+    detail: str
+
+
+class HeldoutError(Exception):
+    """Base of all expected failures; its text is shown to the caller."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+
+
+# --- the request could not be read -------------------------------------------------------------
+
+
+class InvalidJson(HeldoutError):
+    code, status, title = "invalid_json", 400, "The body is not JSON"
+
+
+class InvalidCursor(HeldoutError):
+    code, status, title = "invalid_cursor", 400, "The cursor is not one of ours"
+
+    def __init__(self) -> None:
+        super().__init__("`after` is not a cursor of this list. Take it from `next` of the page before.")
+
+
+class InvalidParameter(HeldoutError):
+    code, status, title = "invalid_parameter", 400, "A parameter is out of its bounds"
+
+
+class Unauthenticated(HeldoutError):
+    code, status, title = "unauthenticated", 401, "A valid API key is needed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Send `Authorization: Bearer ho_<id>_<secret>` with a key that has not been revoked. "
+            "`heldout keys create --owner NAME` makes one.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+class MethodNotAllowed(HeldoutError):
+    code, status, title = "method_not_allowed", 405, "The method does not fit this route"
+
+
+class BodyTooLarge(HeldoutError):
+    code, status, title = "body_too_large", 413, "The body is too large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The body is larger than the limit of {limit_bytes} bytes for this route.")
+        self.limit_bytes = limit_bytes
+
+
+class UnsupportedMediaType(HeldoutError):
+    code, status, title = "unsupported_media_type", 415, "The media type is not supported"
+
+    def __init__(self, received: str, expected: str) -> None:
+        super().__init__(f"Received Content-Type {received!r}; send {expected}.")
+
+
+class RateLimited(HeldoutError):
+    code, status, title = "rate_limited", 429, "Too many requests"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(
+            f"Too many requests for this key. Try again in {retry_after_s} s.",
+            headers={"Retry-After": str(retry_after_s)},
+        )
+
+
+# --- what was asked for is not there -----------------------------------------------------------
+
+
+class RouteNotFound(HeldoutError):
+    code, status, title = "route_not_found", 404, "There is no such route"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"Nothing is served at {path[:200]!r}. GET /docs lists the routes.")
+
+
+class JobNotFound(HeldoutError):
+    code, status, title = "job_not_found", 404, "There is no such job"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"No job of this key's owner has the id {job_id[:80]!r}. List them with GET /v1/jobs.")
+
+
+class DatasetNotFound(HeldoutError):
+    """A path names a dataset that this owner does not have."""
+
+    code, status, title = "dataset_not_found", 404, "There is no such dataset"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No dataset is named {name[:80]!r}. List them with GET /v1/datasets.")
+
+
+# --- the spec was read and refused -------------------------------------------------------------
+
+
+class InvalidSpec(HeldoutError):
+    code, status, title = "invalid_spec", 422, "The job spec is not valid"
+
+
+class SpecDatasetNotFound(InvalidSpec):
+    """A spec names a dataset that this owner does not have."""
+
+    code, title = "dataset_not_found", "The spec names a dataset that is not there"
+
+    def __init__(self, name: str) -> None:
+        detail = f"No dataset is named {name[:80]!r}. List them with GET /v1/datasets."
+        super().__init__(detail, errors=[FieldError("/dataset", detail)])
+
+
+class DatasetUnavailable(InvalidSpec):
+    code, title = "dataset_unavailable", "The dataset is known but its images are not here"
+
+    def __init__(self, name: str, remedy: str) -> None:
+        detail = f"The images of {name!r} are not here. {remedy}"
+        super().__init__(detail, errors=[FieldError("/dataset", detail)])
+
+
+class NetworkTooDeep(InvalidSpec):
+    code, title = "network_too_deep", "The network shrinks its image to nothing"
+
+    def __init__(self, block: int, layer: str, left: tuple[int, int], needed: int) -> None:
+        detail = (
+            f"Block {block + 1} does not fit: {left[0]}×{left[1]} pixels are left before {layer}, "
+            f"which needs at least {needed}×{needed}. Use fewer blocks, `padding: same`, or a smaller pool or kernel."
+        )
+        super().__init__(detail, errors=[FieldError(f"/network/blocks/{block}", detail)])
+
+
+class TooManyParameters(InvalidSpec):
+    code, title = "too_many_parameters", "The network is larger than this service allows"
+
+    def __init__(self, parameters: int, cap: int) -> None:
+        detail = (
+            f"The network has {parameters:,} parameters; this service allows {cap:,}. Use fewer filters or units, "
+            "`head: global_average`, or ask the operator to raise HELDOUT_MAX_PARAMETERS."
+        )
+        super().__init__(detail, errors=[FieldError("/network", detail)])
+
+
+class NotSupported(InvalidSpec):
+    code, title = "not_supported", "This release cannot do that yet"
+
+    def __init__(self, pointer: str, what: str, instead: str) -> None:
+        detail = f"This release cannot honour {what}. {instead}"
+        super().__init__(detail, errors=[FieldError(pointer, detail)])
+
+
+class IdempotencyKeyReused(HeldoutError):
+    code, status, title = "idempotency_key_reused", 422, "The idempotency key was used for another request"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key came with another body in the last 24 hours. Use a new key for a new request."
+        )
+
+
+# --- the request is right, the state is not ----------------------------------------------------
+
+
+class IdempotencyKeyInFlight(HeldoutError):
+    code, status, title = "idempotency_key_in_flight", 409, "The first request with this key is still running"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another request with this Idempotency-Key is being answered. Repeat this one in a second.",
+            headers={"Retry-After": "1"},
+        )
+
+
+class JobFinished(HeldoutError):
+    code, status, title = "job_finished", 409, "The job has ended"
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"Job {job_id} is {status}; that is final. POST /v1/jobs/{job_id}/retry makes a new one.")
+
+
+class JobNotFinished(HeldoutError):
+    code, status, title = "job_not_finished", 409, "The job has not ended"
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"Job {job_id} is {status}. Cancel it or wait until it ends.")
+
+
+class JobNotQueued(HeldoutError):
+    code, status, title = "job_not_queued", 409, "The job is not queued"
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"Job {job_id} is {status}; priority, metadata and name change only while it is queued.")
+
+
+class JobNotPaused(HeldoutError):
+    code, status, title = "not_paused", 409, "The job is not paused"
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"Job {job_id} is {status}; only a paused job can be resumed.")
+
+
+class NotReady(HeldoutError):
+    code, status, title = "not_ready", 409, "Not there yet"
+
+    def __init__(self, job_id: str, what: str, status: str) -> None:
+        super().__init__(f"Job {job_id} is {status} and has no {what}. It is written when the job has succeeded.")
+
+
+class LeaseLost(HeldoutError):
+    """Another attempt owns the job, or it has ended; what this worker writes no longer counts."""
+
+    code, status, title = "lease_lost", 409, "The job belongs to another attempt"
+
+    def __init__(self, job_id: str, attempt: int) -> None:
+        super().__init__(f"Attempt {attempt} of job {job_id} no longer holds it.")
+
+
+# --- the service ---------------------------------------------------------------------------------
+
+
+class DatabaseUnavailable(HeldoutError):
+    code, status, title = "database_unavailable", 503, "The database does not answer"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database does not answer or is locked. The request changed nothing; repeat it shortly.",
+            headers={"Retry-After": "2"},
+        )
+
+
+class StorageUnavailable(HeldoutError):
+    code, status, title = "storage_unavailable", 503, "The blob store does not answer"
+
+    def __init__(self) -> None:
+        super().__init__("The blob store does not answer. Repeat the request shortly.", headers={"Retry-After": "2"})
+
+
+class Internal(HeldoutError):
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"Something broke on our side. The log has it under request {request_id}.")
+
+
+class OperatorError(HeldoutError):
+    """What `heldout up`, `migrate`, `keys` or `check` cannot do, in one line for a terminal."""
+
+    code, title = "operator", "The command cannot be carried out"

@@ -1,0 +1,117 @@
+"""The states of background work: every transition on one screen, and the pure decisions about them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class JobStatus(StrEnum):
+    """What the row holds. `cancelling` and `pausing` are shown for a running row that bears a request."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class JobEvent(StrEnum):
+    """What can happen to a job."""
+
+    CLAIM = "claim"  # a worker takes it
+    SUCCEED = "succeed"  # its training ended well
+    FAIL = "fail"  # it ended badly, for good
+    RETRY = "retry"  # it ended badly and gets another attempt
+    RELEASE = "release"  # its worker stops in good order
+    LOSE = "lose"  # its worker's lease ran out
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    RESUME = "resume"
+    EXPIRE = "expire"  # it waited longer than max_pending_s
+
+
+class JobRequest(StrEnum):
+    """What a client asked of a running job; its worker carries it out."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+
+
+class StopReason(StrEnum):
+    COMPLETED = "completed"
+    EARLY_STOPPED = "early_stopped"
+    OVERFIT_GUARD = "overfit_guard"
+    DEADLINE = "deadline"
+    CANCELLED = "cancelled"
+
+
+TERMINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+TRANSITIONS: Mapping[tuple[JobStatus, JobEvent], JobStatus] = MappingProxyType(
+    {
+        (JobStatus.QUEUED, JobEvent.CLAIM): JobStatus.RUNNING,
+        (JobStatus.QUEUED, JobEvent.CANCEL): JobStatus.CANCELLED,
+        (JobStatus.QUEUED, JobEvent.PAUSE): JobStatus.PAUSED,
+        (JobStatus.QUEUED, JobEvent.EXPIRE): JobStatus.FAILED,
+        (JobStatus.RUNNING, JobEvent.SUCCEED): JobStatus.SUCCEEDED,
+        (JobStatus.RUNNING, JobEvent.FAIL): JobStatus.FAILED,
+        (JobStatus.RUNNING, JobEvent.RETRY): JobStatus.QUEUED,
+        (JobStatus.RUNNING, JobEvent.RELEASE): JobStatus.QUEUED,
+        (JobStatus.RUNNING, JobEvent.LOSE): JobStatus.QUEUED,
+        (JobStatus.RUNNING, JobEvent.CANCEL): JobStatus.CANCELLED,
+        (JobStatus.RUNNING, JobEvent.PAUSE): JobStatus.PAUSED,
+        (JobStatus.PAUSED, JobEvent.RESUME): JobStatus.QUEUED,
+        (JobStatus.PAUSED, JobEvent.CANCEL): JobStatus.CANCELLED,
+    }
+)
+
+
+class ImpossibleTransition(ValueError):
+    """The event cannot happen in that state."""
+
+    def __init__(self, status: JobStatus, event: JobEvent) -> None:
+        super().__init__(f"A {status} job cannot {event}.")
+
+
+def next_status(status: JobStatus, event: JobEvent) -> JobStatus:
+    """The state after `event`.
+
+    Raises:
+        ImpossibleTransition: if the table has no such row.
+    """
+    try:
+        return TRANSITIONS[status, event]
+    except KeyError:
+        raise ImpossibleTransition(status, event) from None
+
+
+def shown_status(status: JobStatus, request: JobRequest | None) -> str:
+    """The status that clients see: a request on a running job shows as `cancelling` or `pausing`."""
+    if status is not JobStatus.RUNNING or request is None:
+        return status.value
+    return {JobRequest.CANCEL: "cancelling", JobRequest.PAUSE: "pausing"}[request]
+
+
+SHOWN_STATUSES = tuple(status.value for status in JobStatus) + ("cancelling", "pausing")
+
+MAX_FAILURES = 3
+
+# Failures that another attempt would only repeat.
+DETERMINISTIC_FAILURES = frozenset({"diverged", "deadline", "dataset_unavailable", "not_supported", "out_of_memory"})
+
+
+@dataclass(frozen=True)
+class AfterFailure:
+    """What follows a failed attempt: RETRY after `backoff_s` seconds, or FAIL for good."""
+
+    event: JobEvent
+    backoff_s: float
+
+
+def after_failure(failures: int, code: str) -> AfterFailure:
+    """Decide on an attempt that failed with `code`; `failures` counts this one too."""
+    if code in DETERMINISTIC_FAILURES or failures >= MAX_FAILURES:
+        return AfterFailure(JobEvent.FAIL, 0.0)
+    return AfterFailure(JobEvent.RETRY, 2.0 * 4 ** (failures - 1))

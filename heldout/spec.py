@@ -1,0 +1,225 @@
+"""The job spec: what a client asks for, frozen, bounded and complete."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Activation = Literal["relu", "elu", "gelu", "silu", "tanh"]
+Fraction = Annotated[float, Field(ge=0, le=0.5)]
+DropoutRate = Annotated[float, Field(ge=0, lt=1, description="Share of units dropped in training.")]
+Penalty = Annotated[float, Field(ge=0, le=1, description="Factor of the L2 penalty.")]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Priority = Annotated[int, Field(ge=-100, le=100)]
+MAX_SEED = 2**31 - 1
+
+
+class Part(BaseModel):
+    """Base of all parts of a spec: frozen, strict about types, unknown fields refused, numbers finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_means_default(cls, data: Any) -> Any:
+        """An optional part may be absent or null; both mean its default."""
+        if not isinstance(data, dict):
+            return data
+        fields = cls.model_fields
+        return {
+            key: value
+            for key, value in data.items()
+            if value is not None or key not in fields or fields[key].is_required()
+        }
+
+
+class BlockSpec(Part):
+    """`repeat` convolutions, each with optional batch normalisation and its activation; then pool; then dropout."""
+
+    filters: int = Field(ge=1, le=1024)
+    kernel_size: int = Field(3, ge=1, le=11)
+    padding: Literal["valid", "same"] = "valid"
+    activation: Activation = "relu"
+    batch_norm: bool = False
+    repeat: int = Field(1, ge=1, le=4)
+    pool: int = Field(2, ge=1, le=4, description="Size and stride of the max pooling; 1 means none.")
+    dropout: DropoutRate = 0.0
+    l2: Penalty | None = Field(None, description="On the kernels of this block's convolutions; null = `network.l2`.")
+
+
+class DenseSpec(Part):
+    """A dense layer between the head and the output."""
+
+    units: int = Field(ge=1, le=4096)
+    activation: Activation = "relu"
+    dropout: DropoutRate = 0.0
+    l2: Penalty | None = Field(None, description="On the layer's kernel; null = 0.")
+
+
+class NetworkSpec(Part):
+    """Blocks in order, a head, dense layers, and an output of one unit a class."""
+
+    blocks: tuple[BlockSpec, ...] = Field(min_length=1, max_length=8, strict=False)
+    l2: Penalty = 0.0
+    head: Literal["flatten", "global_average"] = "flatten"
+    dense: tuple[DenseSpec, ...] = Field((), max_length=4, strict=False)
+
+    def penalty(self, block: BlockSpec) -> float:
+        """The L2 factor that holds for the convolutions of `block`."""
+        return self.l2 if block.l2 is None else block.l2
+
+
+class AugmentationSpec(Part):
+    """Random changes of the training images; each amount is drawn uniformly in ±x, an image at a time."""
+
+    rotation_degrees: float = Field(0.0, ge=0, le=180)
+    width_shift: Fraction = 0.0
+    height_shift: Fraction = 0.0
+    zoom: Fraction = 0.0
+    horizontal_flip: bool = False
+    vertical_flip: bool = False
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
+    fill_mode: Literal["nearest", "constant", "reflect", "wrap"] = "nearest"
+
+
+class OptimizerSpec(Part):
+    """A Keras optimizer; `momentum` belongs to sgd and `weight_decay` to adamw, and is null elsewhere."""
+
+    name: Literal["sgd", "adam", "adamw", "rmsprop"] = "adam"
+    learning_rate: float = Field(0.001, gt=0, le=1)
+    momentum: float | None = Field(None, ge=0, lt=1)
+    weight_decay: float | None = Field(None, ge=0, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        filled = dict(data)
+        if filled.get("name") == "sgd" and filled.get("momentum") is None:
+            filled["momentum"] = 0.0
+        if filled.get("name") == "adamw" and filled.get("weight_decay") is None:
+            filled["weight_decay"] = 0.004  # Keras' own default
+        return filled
+
+    @model_validator(mode="after")
+    def _belongs(self) -> Self:
+        if self.momentum is not None and self.name != "sgd":
+            raise ValueError(f"`momentum` belongs to sgd; {self.name} has none")
+        if self.weight_decay is not None and self.name != "adamw":
+            raise ValueError(f"`weight_decay` belongs to adamw; {self.name} has none")
+        return self
+
+
+class ConstantSchedule(Part):
+    """The learning rate of the optimizer, throughout."""
+
+    name: Literal["constant"] = "constant"
+
+
+class CosineSchedule(Part):
+    """Linear warm-up, then half a cosine from the learning rate down to zero at the last step."""
+
+    name: Literal["cosine"]
+    warmup_epochs: int = Field(0, ge=0, le=1000)
+
+
+class PlateauSchedule(Part):
+    """Multiplies the learning rate by `factor` after `patience` epochs without a lower validation loss."""
+
+    name: Literal["reduce_on_plateau"]
+    factor: float = Field(0.1, gt=0, lt=1)
+    patience: int = Field(5, ge=1, le=100)
+
+
+Schedule = Annotated[ConstantSchedule | CosineSchedule | PlateauSchedule, Field(discriminator="name")]
+
+
+class EarlyStoppingSpec(Part):
+    """Ends the training after `patience` epochs in which the monitored figure got no better by `min_delta`."""
+
+    monitor: Literal["validation_loss", "validation_accuracy"] = "validation_loss"
+    patience: int = Field(5, ge=1, le=100)
+    min_delta: float = Field(0.0, ge=0, le=1000)
+    restore_best: bool = True
+
+
+ClassWeight = Annotated[float, Field(gt=0, le=1000)]
+
+
+class TrainingSpec(Part):
+    """How the network is trained."""
+
+    epochs: int = Field(10, ge=1, le=1000)
+    batch_size: int = Field(32, ge=1, le=1024)
+    optimizer: OptimizerSpec = OptimizerSpec()
+    schedule: Schedule = ConstantSchedule()
+    early_stopping: EarlyStoppingSpec | None = None
+    class_weights: Literal["balanced"] | dict[str, ClassWeight] | None = Field(
+        None, description="`balanced`: images / (classes × images of the class); or a weight for each label."
+    )
+    label_smoothing: Fraction = 0.0
+    train_limit: int | None = Field(
+        None, ge=1, le=10**9, description="Train on this many images at most, stratified, after the validation cut."
+    )
+    on_overfit: Literal["none", "warn", "stop", "stop_and_restore"] = "none"
+    precision: Literal["auto", "float32", "mixed"] = "auto"
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Drawn and echoed when absent.")
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> Self:
+        if isinstance(self.schedule, CosineSchedule) and self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"`schedule.warmup_epochs` is {self.schedule.warmup_epochs}; it must be below `epochs` ({self.epochs})"
+            )
+        return self
+
+
+class EvaluationSpec(Part):
+    """When the test split is measured; it never chooses anything."""
+
+    test: Literal["final", "every_epoch", "never"] = "final"
+
+
+class LimitsSpec(Part):
+    """Seconds that the job may run and wait."""
+
+    max_runtime_s: int = Field(86_400, ge=1, le=604_800)
+    max_pending_s: int | None = Field(None, ge=1, le=604_800)
+
+
+class ResourcesSpec(Part):
+    """What the job runs on; `auto` is decided at its start and written back."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    gpus: int = Field(1, ge=1, le=8)
+    towers: Literal["auto", 1, 2] = "auto"
+
+
+class JobSpec(Part):
+    """A training job. What is stored is what ran: defaults, the seed and automatic choices are written back."""
+
+    name: Name | None = Field(None, description="Generated when absent.")
+    dataset: str = Field(
+        min_length=1,
+        max_length=160,
+        description="`mnist5k`, `pets` (newest ready version), `pets@3`, or an id `ds_…`.",
+    )
+    network: NetworkSpec
+    augmentation: AugmentationSpec | None = None
+    training: TrainingSpec = TrainingSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    limits: LimitsSpec = LimitsSpec()
+    priority: Priority = 0
+    resources: ResourcesSpec = ResourcesSpec()
+    metadata: Metadata = {}
+
+    def completed(self, *, name: str, seed: int) -> "JobSpec":
+        """This spec with `name` and `training.seed` filled in where they were absent."""
+        training = self.training
+        if training.seed is None:
+            training = training.model_copy(update={"seed": seed})
+        return self.model_copy(update={"name": self.name or name, "training": training})

@@ -1,0 +1,1 @@
+"""Persistence: tables, every SQL statement, and the blob store."""

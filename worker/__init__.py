@@ -1,0 +1,1 @@
+"""The only room with TensorFlow: takes jobs, trains them, measures them."""

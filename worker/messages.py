@@ -1,0 +1,98 @@
+"""What the supervisor and the process that trains one job say to each other over their pipe."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """All that a training process is told. It holds no credentials: it reads arrays and writes to `scratch`."""
+
+    job_id: str
+    attempt: int
+    spec: dict[str, Any]  # a completed JobSpec as JSON
+    dataset: str  # folder in the internal format (models/arrays.py)
+    scratch: str  # folder of this attempt, made and removed by the supervisor
+    checkpoint: str | None  # a checkpoint file to continue from, in `scratch`
+    device: Literal["cpu", "gpu"]
+    threads: int  # intra-op threads
+    towers: Literal[1, 2]
+
+
+# --- from the training process -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Started:
+    """The network is built; `engine` is the job's `engine` object (device, threads, towers, versions, host)."""
+
+    engine: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FirstStep:
+    """The first gradient step of this attempt is done."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Steps done within an epoch (counted from 1); sent about twice a second."""
+
+    epoch: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """A whole epoch, measured. `values` has the contract's names; a figure that is not finite is None."""
+
+    epoch: int
+    values: dict[str, float | None]
+    checkpoint: str | None  # path of the checkpoint written after it
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something that the job's owner should know and that does not end the job."""
+
+    message: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The training ended well. `final` is the contract's `metrics.final`; the files lie in `scratch`."""
+
+    final: dict[str, Any]
+    stop_reason: Literal["completed", "early_stopped", "overfit_guard", "deadline"]
+    model: str
+    predictions: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The answer to Stop: a checkpoint is written (None where nothing was trained) and the process ends."""
+
+    checkpoint: str | None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The training cannot go on; `code` is stable (`diverged`, `deadline`, `out_of_memory`, `internal`, …)."""
+
+    code: str
+    detail: str
+
+
+# --- from the supervisor ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Stop at the next half second: `deadline` keeps the whole epochs and finishes; the others keep a checkpoint."""
+
+    why: Literal["deadline", "pause", "release"]
+
+
+FromTraining = Started | FirstStep | Progress | EpochDone | Warned | Finished | Stopped | Failed
