@@ -96,6 +96,19 @@ def shown_status(status: JobStatus, request: JobRequest | None) -> str:
 
 SHOWN_STATUSES = tuple(status.value for status in JobStatus) + ("cancelling", "pausing")
 
+
+def settled(event: JobEvent, request: JobRequest | None) -> JobEvent:
+    """What really happens when `event` meets a request that was accepted before it.
+
+    An accepted cancel wins over every end. A pause wins over going back to the queue, and loses to a real end.
+    """
+    if request is JobRequest.CANCEL:
+        return JobEvent.CANCEL
+    if request is JobRequest.PAUSE and event in {JobEvent.RETRY, JobEvent.RELEASE, JobEvent.LOSE}:
+        return JobEvent.PAUSE
+    return event
+
+
 MAX_FAILURES = 3
 
 # Failures that another attempt would only repeat.

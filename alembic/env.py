@@ -1,0 +1,39 @@
+"""Runs migrations on the database of the settings, or on a connection that the caller passes in."""
+
+from typing import Any, Literal
+
+from alembic import context
+from sqlalchemy import Connection
+
+from heldout.settings import Settings
+from models.database import Database, UtcTime
+from models.tables import Base
+
+
+def render(kind: str, item: Any, autogen: Any) -> str | Literal[False]:
+    """Write our own column types into a migration by their short names."""
+    if kind == "type" and isinstance(item, UtcTime):
+        autogen.imports.add("from models.database import UtcTime")
+        return "UtcTime()"
+    return False
+
+
+def migrate(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        compare_type=True,
+        render_item=render,
+        # SQLite changes a column by making the table anew.
+        render_as_batch=connection.dialect.name == "sqlite",
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+passed = context.config.attributes.get("connection")
+if passed is not None:
+    migrate(passed)
+else:
+    with Database(Settings().database).engine.begin() as opened:
+        migrate(opened)

@@ -1,0 +1,108 @@
+"""All settings of the service, read from the environment: `HELDOUT_*` and a few customary names."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_HOME = Path("~/.heldout")
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+def _also(name: str) -> AliasChoices:
+    """`HELDOUT_X`, or `X` where that is absent."""
+    return AliasChoices(f"HELDOUT_{name}", name)
+
+
+class Settings(BaseSettings):
+    """One instance a process, made at its edge and passed on; nothing else reads the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HELDOUT_", frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
+
+    home: Path = Field(DEFAULT_HOME, description="Folder of the embedded service and of local caches.")
+    database_url: SecretStr | None = Field(
+        None, validation_alias=_also("DATABASE_URL"), description="PostgreSQL or SQLite; default: `heldout.db` in home."
+    )
+    redis_url: SecretStr | None = Field(
+        None, validation_alias=_also("REDIS_URL"), description="The Celery broker; absent means embedded."
+    )
+    blobs: str | None = Field(
+        None, description="Blob store, `file:///…` or `s3://bucket/prefix`; default: `blobs` in home."
+    )
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(8000, ge=0, le=65_535, validation_alias=_also("PORT"), description="0 picks a free one.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", validation_alias=_also("LOG_LEVEL"))
+
+    lease_s: Seconds = Field(60, description="How long a worker holds a job without renewing it.")
+    heartbeat_s: Seconds = Field(10, description="How often a worker renews its leases and writes progress.")
+    poll_s: Seconds = Field(0.5, description="How often requests (cancel, pause) and waiting clients are looked up.")
+    reconcile_s: Seconds = Field(15, description="How often lost and forgotten jobs are looked for.")
+    slots: int | None = Field(None, ge=1, le=64, description="Jobs that a worker runs at once; default: its cores.")
+
+    max_parameters: int = Field(50_000_000, ge=1, description="Largest network that is accepted, in parameters.")
+    max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest JSON body.")
+    datasets: Path = Field(
+        Path("/usr/share/datasets"), description="Folder in which the operator puts files of bundled datasets."
+    )
+    fetch: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description='Bundled datasets that a worker may download through Keras, as JSON: `["cifar10"]`.'
+    )
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _known_driver(cls, url: SecretStr | None) -> SecretStr | None:
+        return None if url is None else SecretStr(driver_url(url.get_secret_value()))
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, level: object) -> object:
+        return level.upper() if isinstance(level, str) else level
+
+    @property
+    def home_path(self) -> Path:
+        return self.home.expanduser().absolute()
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL, secrets included: never log it."""
+        if self.database_url is None:
+            return f"sqlite:///{self.home_path / 'heldout.db'}"
+        return self.database_url.get_secret_value()
+
+    @property
+    def blobs_url(self) -> str:
+        return self.blobs or (self.home_path / "blobs").as_uri()
+
+    @property
+    def worker_slots(self) -> int:
+        return self.slots or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else self.slots or 1
+
+
+def driver_url(url: str) -> str:
+    """The URL with the driver that we install: `postgres://` and `postgresql://` mean psycopg."""
+    scheme, separator, rest = url.partition("://")
+    if separator and scheme in {"postgres", "postgresql"}:
+        return f"postgresql+psycopg://{rest}"
+    return url
+
+
+def embedded_settings(home: Path, port: int | None = None) -> Settings:
+    """Settings of `heldout up`: everything lives in `home`; ambient DATABASE_URL, REDIS_URL and the like are ignored.
+
+    `HELDOUT_PORT` and the other tuning variables still count; what decides where data goes does not.
+    """
+    home = home.expanduser().absolute()
+    chosen = port if port is not None else int(os.environ.get("HELDOUT_PORT") or 8000)
+    return Settings(
+        home=home,
+        database_url=SecretStr(f"sqlite:///{home / 'heldout.db'}"),
+        redis_url=None,
+        blobs=(home / "blobs").as_uri(),
+        port=chosen,
+        log_level=os.environ.get("HELDOUT_LOG_LEVEL") or "INFO",  # type: ignore[arg-type]  # validated, upper-cased
+    )

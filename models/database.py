@@ -1,0 +1,148 @@
+"""Engine and sessions from a URL, and the database's own clock."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Dialect, Engine, String, create_engine, event, make_url
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from heldout.errors import DatabaseUnavailable
+
+# Connections of one process. PostgreSQL allows 100 by default: an API and a worker take at most 2 × 20.
+POOL_SIZE = 10
+POOL_OVERFLOW = 10
+POOL_TIMEOUT_S = 5
+# How long a SQLite writer waits for another one before it gives up.
+SQLITE_BUSY_MS = 5_000
+CONNECT_TIMEOUT_S = 5
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment in UTC: timestamptz on PostgreSQL, ISO text with milliseconds on SQLite (which sorts as time does)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return String(24) if dialect.name == "sqlite" else DateTime(timezone=True)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if isinstance(value, str):
+            return datetime.fromisoformat(value)
+        return value.astimezone(UTC) if value is not None else None
+
+
+class db_now(FunctionElement[datetime]):  # noqa: N801  (reads as the SQL function that it is)
+    """The database's clock, now or some seconds from now: `db_now()`, `db_now(60)`, `db_now(column)`."""
+
+    type = UtcTime()
+    inherit_cache = True
+    name = "db_now"
+
+
+@compiles(db_now, "sqlite")
+def _sqlite_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
+    seconds = "".join(f", ({compiler.process(clause, **kw)}) || ' seconds'" for clause in element.clauses)
+    return f"strftime('%Y-%m-%dT%H:%M:%fZ', 'now'{seconds})"
+
+
+@compiles(db_now, "postgresql")
+def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
+    # clock_timestamp() moves within a transaction, as SQLite's clock does; rounded to what SQLite keeps.
+    seconds = "".join(f" + make_interval(secs => {compiler.process(clause, **kw)})" for clause in element.clauses)
+    return f"date_trunc('milliseconds', clock_timestamp(){seconds})"
+
+
+class Database:
+    """Sessions on one database. `read()` and `write()` are the only places that begin and end transactions."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _make_engine(url)
+        # SQLite deadlocks when a reader becomes a writer; a transaction that may write says so from its start.
+        self._writer = self.engine.execution_options(writes=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that must not write; its transaction is rolled back at the end."""
+        with translated(), Session(self.engine, autoflush=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session that is committed when the block ends well and rolled back otherwise."""
+        with translated(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn a database that does not answer, is locked or lacks its tables into DatabaseUnavailable."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseUnavailable from error
+    except DBAPIError as error:
+        if isinstance(error, OperationalError) or error.connection_invalidated or _tables_missing(error):
+            raise DatabaseUnavailable from error
+        raise
+
+
+def _tables_missing(error: DBAPIError) -> bool:
+    return type(error.orig).__name__ == "UndefinedTable"
+
+
+def _make_engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(
+            parsed,
+            connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False},
+            pool_size=POOL_SIZE,
+            max_overflow=POOL_OVERFLOW,
+            pool_timeout=POOL_TIMEOUT_S,
+        )
+        event.listen(engine, "connect", _sqlite_connect)
+        event.listen(engine, "begin", _sqlite_begin)
+        return engine
+    return create_engine(
+        parsed,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "options": "-c statement_timeout=10000"},
+        pool_pre_ping=True,  # a restarted server costs one ping, not one failed request
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
+        pool_timeout=POOL_TIMEOUT_S,
+    )
+
+
+def _sqlite_connect(connection: Any, record: Any) -> None:
+    # The driver must not begin transactions by itself: _sqlite_begin does, and chooses the kind.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",  # readers do not wait for the writer
+        "synchronous=FULL",  # what was answered 201 survives a power cut
+        f"busy_timeout={SQLITE_BUSY_MS}",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

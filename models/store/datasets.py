@@ -1,0 +1,100 @@
+"""Datasets: versions under names; an owner's own and the bundled ones."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, insert, or_, select
+from sqlalchemy.orm import Session
+
+from models.arrays import SPLITS, ImageSet
+from models.database import db_now
+from models.ids import is_id
+from models.tables import DatasetRow
+
+
+def find(session: Session, owner: str, reference: str) -> DatasetRow | None:
+    """The dataset that `pets` (newest ready version), `pets@3` or `ds_…` names for this owner, in any status.
+
+    An owner's own name comes before a bundled one of the same name.
+    """
+    visible = select(DatasetRow).where(_visible_to(owner))
+    if is_id("ds", reference):
+        return session.scalars(visible.where(DatasetRow.id == reference)).one_or_none()
+    name, at, version = reference.partition("@")
+    named = visible.where(DatasetRow.name == name)
+    if at:
+        if not (version.isascii() and version.isdigit() and len(version) < 10):
+            return None
+        named = named.where(DatasetRow.version == int(version))
+    # Ready ones first; where none is ready the newest says why.
+    newest = named.order_by(
+        DatasetRow.owner.is_(None), (DatasetRow.status == "ready").desc(), DatasetRow.version.desc()
+    ).limit(1)
+    return session.scalars(newest).one_or_none()
+
+
+def page(
+    session: Session, owner: str, *, after: str | None, limit: int, status: str | None = None
+) -> tuple[list[DatasetRow], bool]:
+    """Datasets that the owner sees, newest first, and whether there are more."""
+    query = select(DatasetRow).where(_visible_to(owner))
+    if status is not None:
+        query = query.where(DatasetRow.status == status)
+    if after is not None:
+        query = query.where(DatasetRow.id < after)
+    rows = session.scalars(query.order_by(DatasetRow.id.desc()).limit(limit + 1)).all()
+    return list(rows[:limit]), len(rows) > limit
+
+
+def bundled(session: Session) -> Sequence[DatasetRow]:
+    """The newest version of each bundled dataset."""
+    newest = (
+        select(DatasetRow.name, func.max(DatasetRow.version).label("version"))
+        .where(DatasetRow.owner.is_(None))
+        .group_by(DatasetRow.name)
+        .subquery()
+    )
+    return session.scalars(
+        select(DatasetRow)
+        .join(newest, (DatasetRow.name == newest.c.name) & (DatasetRow.version == newest.c.version))
+        .where(DatasetRow.owner.is_(None))
+    ).all()
+
+
+def add_bundled(session: Session, id_: str, name: str, images: ImageSet, sha256: str, size_bytes: int) -> None:
+    """Add a bundled dataset whose files are in the blob store; the same content again changes nothing."""
+    same = select(DatasetRow.id).where(DatasetRow.owner.is_(None), DatasetRow.name == name, DatasetRow.sha256 == sha256)
+    if session.execute(same).first() is not None:
+        return
+    version = session.scalar(
+        select(func.coalesce(func.max(DatasetRow.version), 0) + 1).where(
+            DatasetRow.owner.is_(None), DatasetRow.name == name
+        )
+    )
+    session.execute(
+        insert(DatasetRow).values(
+            id=id_,
+            owner=None,
+            name=name,
+            version=version,
+            status="ready",
+            sha256=sha256,
+            size_bytes=size_bytes,
+            shape=list(images.shape),
+            dtype=images.images.dtype.name,
+            value_range=list(images.value_range),
+            classes=list(images.classes),
+            splits=split_sizes(images),
+            error=None,
+            created_at=db_now(),
+        )
+    )
+
+
+def split_sizes(images: ImageSet) -> dict[str, Any]:
+    """For each split its count and the count of each class, in the order of the classes."""
+    return {split: {"count": len(images.splits[split]), "per_class": images.per_class(split)} for split in SPLITS}
+
+
+def _visible_to(owner: str) -> Any:
+    return or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None))

@@ -1,0 +1,70 @@
+"""Answers kept for requests that bear an Idempotency-Key, for 24 hours an owner."""
+
+import hashlib
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.orm import Session
+
+from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused
+from models.database import db_now
+from models.tables import IdempotencyRow
+
+KEPT_S = 24 * 3600
+
+
+def replay(session: Session, owner: str, key: str, request_sha256: str) -> IdempotencyRow | None:
+    """The stored answer to the same request, or None for a new one, whose key this transaction then holds.
+
+    Raises:
+        IdempotencyKeyReused: the key came with another request.
+        IdempotencyKeyInFlight: another transaction is answering it right now (SQLite waits for it instead).
+    """
+    if session.get_bind().dialect.name == "postgresql" and not session.scalar(
+        select(func.pg_try_advisory_xact_lock(_lock_number(owner, key)))
+    ):
+        raise IdempotencyKeyInFlight
+    session.execute(
+        delete(IdempotencyRow).where(
+            IdempotencyRow.owner == owner, IdempotencyRow.key == key, IdempotencyRow.created_at < db_now(-KEPT_S)
+        )
+    )
+    row = session.get(IdempotencyRow, (owner, key))
+    if row is not None and row.request_sha256 != request_sha256:
+        raise IdempotencyKeyReused
+    return row
+
+
+def keep(
+    session: Session,
+    owner: str,
+    key: str,
+    request_sha256: str,
+    *,
+    status: int,
+    body: dict[str, Any],
+    headers: dict[str, Any],
+) -> None:
+    """Keep an answer; it is committed together with what the request did."""
+    session.execute(
+        insert(IdempotencyRow).values(
+            owner=owner,
+            key=key,
+            request_sha256=request_sha256,
+            status=status,
+            body=body,
+            headers=headers,
+            created_at=db_now(),
+        )
+    )
+
+
+def forget_old(session: Session) -> None:
+    """Remove answers that are older than a replay can ask for."""
+    session.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at < db_now(-KEPT_S)))
+
+
+def _lock_number(owner: str, key: str) -> int:
+    """A 64-bit signed number for PostgreSQL's advisory locks."""
+    digest = hashlib.sha256(f"{owner}\0{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)

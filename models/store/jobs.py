@@ -1,0 +1,263 @@
+"""What clients do to jobs: add, look up, ask to cancel or pause, resume, change, delete."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPaused, JobNotQueued
+from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus
+from heldout.spec import JobSpec
+from models.database import db_now
+from models.store import events
+from models.store.transitions import move
+from models.tables import DatasetRow, JobRow
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a list of jobs is narrowed to; empty means all."""
+
+    statuses: Collection[str] = ()  # as shown: `cancelling` and `pausing` too
+    dataset: str | None = None  # a name or an id
+    metadata: Mapping[str, str] | None = None
+
+
+def add(
+    session: Session,
+    *,
+    job_id: str,
+    owner: str,
+    spec: JobSpec,
+    dataset: DatasetRow,
+    parameters: int,
+    retry_of: str | None = None,
+) -> JobRow:
+    """Queue a training job for a complete spec."""
+    now = db_now()
+    session.execute(
+        insert(JobRow).values(
+            id=job_id,
+            kind="train",
+            owner=owner,
+            name=spec.name,
+            status=JobStatus.QUEUED,
+            version=1,
+            spec=spec.model_dump(mode="json"),
+            dataset_id=dataset.id,
+            parameters=parameters,
+            labels=dict(spec.metadata),
+            priority=spec.priority,
+            device=spec.resources.device,
+            retry_of=retry_of,
+            attempt=0,
+            failures=0,
+            runtime_s=0.0,
+            epoch=0,
+            epochs=spec.training.epochs,
+            last_event=0,
+            pending_until=None if spec.limits.max_pending_s is None else db_now(spec.limits.max_pending_s),
+            created_at=now,
+            queued_at=now,
+        )
+    )
+    events.add(session, job_id, "job.queued", "Waiting for a worker.", data={"priority": spec.priority})
+    return session.get_one(JobRow, job_id)
+
+
+def find(session: Session, owner: str, job_id: str) -> JobRow:
+    """The owner's training job.
+
+    Raises:
+        JobNotFound: if it is not there or belongs to another owner.
+    """
+    row = session.scalars(_of(owner).where(JobRow.id == job_id)).one_or_none()
+    if row is None:
+        raise JobNotFound(job_id)
+    return row
+
+
+def page(session: Session, owner: str, filters: Filters, *, after: str | None, limit: int) -> tuple[list[JobRow], bool]:
+    """The owner's jobs, newest first, and whether there are more than `limit` after the id `after`."""
+    query = _of(owner)
+    if filters.statuses:
+        query = query.where(or_(*map(_shown_as, filters.statuses)))
+    if filters.dataset is not None:
+        query = query.where(
+            JobRow.dataset_id.in_(
+                select(DatasetRow.id).where(
+                    or_(DatasetRow.name == filters.dataset, DatasetRow.id == filters.dataset),
+                    or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None)),
+                )
+            )
+        )
+    for key, value in (filters.metadata or {}).items():
+        query = query.where(JobRow.labels[key].as_string() == value)
+    if after is not None:
+        query = query.where(JobRow.id < after)
+    rows = session.scalars(query.order_by(JobRow.id.desc()).limit(limit + 1)).all()
+    return list(rows[:limit]), len(rows) > limit
+
+
+def versions(session: Session, job_ids: Collection[str]) -> dict[str, tuple[int, bool, int]]:
+    """For each job that is still there: its version, whether it has ended, and the number of its last event."""
+    rows = session.execute(
+        select(JobRow.id, JobRow.version, JobRow.status, JobRow.last_event).where(JobRow.id.in_(job_ids))
+    )
+    return {id_: (version, status in TERMINAL, last) for id_, version, status, last in rows}
+
+
+def cancel(session: Session, owner: str, job_id: str) -> JobRow:
+    """Cancel a waiting job now; ask the worker of a running one to. Asking again changes nothing.
+
+    Raises:
+        JobNotFound, JobFinished.
+    """
+    row = _locked(session, owner, job_id)
+    if row.status in TERMINAL:
+        raise JobFinished(job_id, row.status)
+    if row.status is not JobStatus.RUNNING:
+        move(session, row, JobEvent.CANCEL)
+    elif row.request is not JobRequest.CANCEL:
+        _ask(session, row, JobRequest.CANCEL, "job.cancelling", "Its worker was asked to cancel it.")
+    return _fresh(session, row)
+
+
+def pause(session: Session, owner: str, job_id: str) -> JobRow:
+    """Pause a queued job now; ask the worker of a running one to. An accepted cancel stays.
+
+    Raises:
+        JobNotFound, JobFinished.
+    """
+    row = _locked(session, owner, job_id)
+    if row.status in TERMINAL:
+        raise JobFinished(job_id, row.status)
+    if row.status is JobStatus.QUEUED:
+        move(session, row, JobEvent.PAUSE)
+    elif row.status is JobStatus.RUNNING and row.request is None:
+        _ask(session, row, JobRequest.PAUSE, "job.pausing", "Its worker was asked to pause it.")
+    return _fresh(session, row)
+
+
+def resume(session: Session, owner: str, job_id: str) -> JobRow:
+    """Put a paused job back into the queue, behind those that wait.
+
+    Raises:
+        JobNotFound, JobNotPaused.
+    """
+    row = _locked(session, owner, job_id)
+    if row.status is not JobStatus.PAUSED:
+        raise JobNotPaused(job_id, row.status)
+    move(session, row, JobEvent.RESUME)
+    session.execute(
+        update(JobRow)
+        .where(JobRow.id == job_id)
+        .values(queued_at=db_now())
+        .execution_options(synchronize_session=False)
+    )
+    events.add(session, job_id, "job.resumed", "Back in the queue.")
+    return _fresh(session, row)
+
+
+def change(session: Session, owner: str, job_id: str, changes: Mapping[str, Any]) -> JobRow:
+    """Change `priority`, `metadata` and `name` of a queued job, in its row and in its spec.
+
+    Raises:
+        JobNotFound, JobNotQueued.
+    """
+    row = _locked(session, owner, job_id)
+    if row.status is not JobStatus.QUEUED:
+        raise JobNotQueued(job_id, row.status)
+    columns = {"labels" if field == "metadata" else field: value for field, value in changes.items()}
+    session.execute(
+        update(JobRow)
+        .where(JobRow.id == job_id, JobRow.status == JobStatus.QUEUED)
+        .values(**columns, spec={**row.spec, **changes}, version=JobRow.version + 1)
+        .execution_options(synchronize_session=False)
+    )
+    return _fresh(session, row)
+
+
+def remove(session: Session, owner: str, job_id: str) -> None:
+    """Delete a job that has ended, with all its rows; its blobs are the caller's to delete after the commit.
+
+    Raises:
+        JobNotFound, JobNotFinished.
+    """
+    row = _locked(session, owner, job_id)
+    if row.status not in TERMINAL:
+        raise JobNotFinished(job_id, row.status)
+    session.execute(delete(JobRow).where(JobRow.id == job_id).execution_options(synchronize_session=False))
+
+
+def require_finished(row: JobRow) -> None:
+    """Raises JobNotFinished unless the job has ended."""
+    if row.status not in TERMINAL:
+        raise JobNotFinished(row.id, row.status)
+
+
+def ahead_of(session: Session, row: JobRow) -> int | None:
+    """How many queued jobs will be claimed before this one; None if it is not queued."""
+    if row.status is not JobStatus.QUEUED:
+        return None
+    before = or_(
+        JobRow.priority > row.priority,
+        and_(JobRow.priority == row.priority, JobRow.queued_at < row.queued_at),
+        and_(JobRow.priority == row.priority, JobRow.queued_at == row.queued_at, JobRow.id < row.id),
+    )
+    return session.scalar(select(func.count()).where(JobRow.status == JobStatus.QUEUED, before)) or 0
+
+
+def waits_for_backoff(session: Session, row: JobRow) -> bool:
+    """Whether the job waits for a moment rather than for a worker."""
+    return session.scalar(select(JobRow.id).where(JobRow.id == row.id, JobRow.available_at > db_now())) is not None
+
+
+def counts_by_status(session: Session) -> Sequence[tuple[str, str, int]]:
+    """(kind, status, count) over all owners, for the service's own metrics."""
+    rows = session.execute(select(JobRow.kind, JobRow.status, func.count()).group_by(JobRow.kind, JobRow.status))
+    return [(kind, status.value, count) for kind, status, count in rows]
+
+
+def dataset_of(session: Session, row: JobRow) -> DatasetRow:
+    """The dataset that the job was accepted for."""
+    return session.get_one(DatasetRow, row.dataset_id)
+
+
+def _of(owner: str) -> Select[tuple[JobRow]]:
+    return select(JobRow).where(JobRow.owner == owner, JobRow.kind == "train")
+
+
+def _locked(session: Session, owner: str, job_id: str) -> JobRow:
+    row = session.scalars(_of(owner).where(JobRow.id == job_id).with_for_update()).one_or_none()
+    if row is None:
+        raise JobNotFound(job_id)
+    return row
+
+
+def _fresh(session: Session, row: JobRow) -> JobRow:
+    session.refresh(row)
+    return row
+
+
+def _ask(session: Session, row: JobRow, request: JobRequest, event: str, message: str) -> None:
+    session.execute(
+        update(JobRow)
+        .where(JobRow.id == row.id, JobRow.status == JobStatus.RUNNING, JobRow.attempt == row.attempt)
+        .values(request=request, version=JobRow.version + 1)
+        .execution_options(synchronize_session=False)
+    )
+    events.add(session, row.id, event, message, data={"attempt": row.attempt})
+
+
+def _shown_as(status: str) -> Any:
+    """The condition under which clients see this status."""
+    if status == "cancelling":
+        return and_(JobRow.status == JobStatus.RUNNING, JobRow.request == JobRequest.CANCEL)
+    if status == "pausing":
+        return and_(JobRow.status == JobStatus.RUNNING, JobRow.request == JobRequest.PAUSE)
+    if status == "running":
+        return and_(JobRow.status == JobStatus.RUNNING, JobRow.request.is_(None))
+    return JobRow.status == JobStatus(status)

@@ -1,0 +1,67 @@
+"""API keys: hashed at rest, owned, revocable."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from models.database import db_now
+from models.tables import KeyRow
+
+PREFIX = "ho"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sends a request: the owner of the key that it bears."""
+
+    owner: str
+    key_id: str
+
+
+def make(session: Session, owner: str) -> str:
+    """Make a key and give back its text, which is not kept: `ho_<id>_<secret>`."""
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    session.execute(
+        insert(KeyRow).values(id=key_id, owner=owner, secret_sha256=_hash(secret), created_at=db_now(), revoked_at=None)
+    )
+    return f"{PREFIX}_{key_id}_{secret}"
+
+
+def caller_of(session: Session, key: str) -> Caller | None:
+    """The owner of a key, or None if it is malformed, unknown or revoked."""
+    prefix, _, rest = key.partition("_")
+    key_id, _, secret = rest.partition("_")
+    if prefix != PREFIX or not secret or len(key) > 200 or not key.isascii():
+        return None
+    row = session.get(KeyRow, key_id)
+    # The comparison takes the same time whether or not the id exists.
+    expected = row.secret_sha256 if row is not None else _hash("")
+    matches = hmac.compare_digest(expected, _hash(secret))
+    if row is None or not matches or row.revoked_at is not None:
+        return None
+    return Caller(owner=row.owner, key_id=row.id)
+
+
+def all_of(session: Session) -> Sequence[KeyRow]:
+    return session.scalars(select(KeyRow).order_by(KeyRow.created_at, KeyRow.id)).all()
+
+
+def revoke(session: Session, key_id: str) -> bool:
+    """Revoke a key; False if there is no such key or it was revoked before."""
+    revoked = session.execute(
+        update(KeyRow)
+        .where(KeyRow.id == key_id, KeyRow.revoked_at.is_(None))
+        .values(revoked_at=db_now())
+        .returning(KeyRow.id)
+    )
+    return revoked.scalar_one_or_none() is not None
+
+
+def _hash(secret: str) -> str:
+    # A secret of 256 random bits needs no slow hash: it cannot be guessed.
+    return hashlib.sha256(secret.encode()).hexdigest()

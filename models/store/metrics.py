@@ -1,0 +1,44 @@
+"""Epochs and results. Each attempt writes its own rows; what an older attempt wrote past its successor's start is hidden."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import and_, delete, exists, insert, select
+from sqlalchemy.orm import Session, aliased
+
+from models.store.claims import Held, require_held
+from models.tables import AttemptRow, EpochRow, ResultRow
+
+
+def add_epoch(session: Session, held: Held, epoch: int, values: Mapping[str, float | None]) -> None:
+    """Write one measured epoch of the attempt that holds the job.
+
+    Raises:
+        LeaseLost: if the attempt no longer holds it; nothing is written.
+    """
+    require_held(session, held)
+    # An attempt that repeats an epoch after a damaged checkpoint writes it again.
+    session.execute(
+        delete(EpochRow).where(
+            EpochRow.job_id == held.job_id, EpochRow.attempt == held.attempt, EpochRow.epoch == epoch
+        )
+    )
+    session.execute(insert(EpochRow).values(job_id=held.job_id, attempt=held.attempt, epoch=epoch, **values))
+
+
+def epochs_of(session: Session, job_id: str) -> Sequence[EpochRow]:
+    """The job's history, epoch by epoch: of each epoch the row that no later attempt started before."""
+    later = aliased(AttemptRow)
+    superseded = exists().where(
+        and_(
+            later.job_id == EpochRow.job_id,
+            later.attempt > EpochRow.attempt,
+            later.start_epoch < EpochRow.epoch,
+        )
+    )
+    return session.scalars(
+        select(EpochRow).where(EpochRow.job_id == job_id, ~superseded).order_by(EpochRow.epoch)
+    ).all()
+
+
+def result_of(session: Session, job_id: str) -> ResultRow | None:
+    return session.get(ResultRow, job_id)

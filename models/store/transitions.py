@@ -1,0 +1,111 @@
+"""The one way in which a job's row changes its state."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from heldout.errors import LeaseLost
+from heldout.lifecycle import TERMINAL, JobEvent, JobStatus, StopReason, next_status, settled
+from models.database import db_now
+from models.store import events
+from models.tables import JobRow
+
+
+def move(
+    session: Session,
+    row: JobRow,
+    event: JobEvent,
+    *,
+    stop_reason: StopReason | None = None,
+    error: dict[str, Any] | None = None,
+    failures: int | None = None,
+    backoff_s: float = 0.0,
+) -> JobStatus:
+    """Compare and swap a row that this transaction has read: its state, attempt and request must be as read.
+
+    Raises:
+        ImpossibleTransition: if the table of transitions has no such row.
+        LeaseLost: if the row has changed since it was read.
+    """
+    event = settled(event, row.request)
+    status = next_status(row.status, event)
+    if event is not JobEvent.SUCCEED:
+        stop_reason = StopReason.CANCELLED if event is JobEvent.CANCEL else None
+    final = status in TERMINAL
+    ran_s = _seconds_since(session, row.attempt_started_at) if row.status is JobStatus.RUNNING else 0.0
+    moved = session.execute(
+        update(JobRow)
+        .where(
+            JobRow.id == row.id,
+            JobRow.status == row.status,
+            JobRow.attempt == row.attempt,
+            JobRow.request.is_(None) if row.request is None else JobRow.request == row.request,
+        )
+        .values(
+            status=status,
+            request=None,
+            stop_reason=stop_reason.value if stop_reason else None,
+            error=error if status is JobStatus.FAILED else None,
+            failures=row.failures if failures is None else failures,
+            worker=None,
+            lease_expires_at=None,
+            eta_s=None,
+            runtime_s=JobRow.runtime_s + ran_s,
+            available_at=db_now(backoff_s) if status is JobStatus.QUEUED and backoff_s else None,
+            announced_at=None,
+            finished_at=db_now() if final else None,
+            version=JobRow.version + 1,
+        )
+        .returning(JobRow.id)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    if moved is None:
+        raise LeaseLost(row.id, row.attempt)
+    _tell(session, row, event, status, error, backoff_s, stop_reason)
+    return status
+
+
+def _tell(
+    session: Session,
+    row: JobRow,
+    event: JobEvent,
+    status: JobStatus,
+    error: dict[str, Any] | None,
+    backoff_s: float,
+    stop_reason: StopReason | None,
+) -> None:
+    if status is JobStatus.QUEUED:
+        why = {
+            JobEvent.RELEASE: "Its worker stopped in good order.",
+            JobEvent.LOSE: error["detail"] if error else "The service was restarted.",
+            JobEvent.RETRY: f"The attempt failed: {error['detail'] if error else ''}",
+        }[event]
+        events.add(
+            session,
+            row.id,
+            "job.requeued",
+            f"Back in the queue. {why}",
+            level="info" if event is JobEvent.RELEASE else "warning",
+            data={"attempt": row.attempt, "reason": event.value, "backoff_s": backoff_s, "error": error},
+        )
+    elif status is JobStatus.PAUSED:
+        events.add(session, row.id, "job.paused", "Paused.", data={"attempt": row.attempt})
+    elif status is JobStatus.SUCCEEDED:
+        reason = stop_reason.value if stop_reason else None
+        events.add(session, row.id, "job.succeeded", "Trained and measured.", data={"stop_reason": reason})
+    elif status is JobStatus.CANCELLED:
+        events.add(session, row.id, "job.cancelled", "Cancelled. Whole epochs are kept.", data={"attempt": row.attempt})
+    elif status is JobStatus.FAILED:
+        detail = error["detail"] if error else ""
+        events.add(session, row.id, "job.failed", detail, level="error", data={"error": error})
+
+
+def now(session: Session) -> datetime:
+    """The database's clock."""
+    return session.scalar(select(db_now()))  # type: ignore[return-value]  # never null
+
+
+def _seconds_since(session: Session, moment: datetime | None) -> float:
+    return 0.0 if moment is None else max(0.0, (now(session) - moment).total_seconds())

@@ -1,0 +1,242 @@
+"""The tables. A row of `jobs` is the truth about a piece of background work; the rest hangs off it."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, BigInteger, Enum, ForeignKey, ForeignKeyConstraint, Index, MetaData, String, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from heldout.lifecycle import JobRequest, JobStatus
+from models.database import UtcTime
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+
+
+def _named(kind: type[StrEnum]) -> Enum:
+    """Kept as text by value, so that a new member needs no migration."""
+    return Enum(
+        kind,
+        native_enum=False,
+        create_constraint=False,
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcTime(),
+        dict[str, Any]: Json,
+        list[Any]: Json,
+        JobStatus: _named(JobStatus),
+        JobRequest: _named(JobRequest),
+    }
+
+
+class KeyRow(Base):
+    """An API key: its secret is kept as a hash only."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128), index=True)
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class DatasetRow(Base):
+    """A version of a dataset under its owner's name; `owner` is null for the bundled ones, which are everyone's."""
+
+    __tablename__ = "datasets"
+    __table_args__ = (
+        Index("uq_datasets_owner_name_version", text("coalesce(owner, '')"), "name", "version", unique=True),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str | None] = mapped_column(String(128))
+    name: Mapped[str] = mapped_column(String(128))
+    version: Mapped[int]
+    status: Mapped[str] = mapped_column(String(16))
+    sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    shape: Mapped[list[Any] | None]
+    dtype: Mapped[str | None] = mapped_column(String(16))
+    value_range: Mapped[list[Any] | None]
+    classes: Mapped[list[Any] | None]
+    splits: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+
+
+class JobRow(Base):
+    """One piece of background work and who holds it."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        # The claim's order, and only among those that can be claimed.
+        Index(
+            "ix_jobs_claim",
+            text("priority DESC"),
+            "queued_at",
+            "id",
+            sqlite_where=text("status = 'queued'"),
+            postgresql_where=text("status = 'queued'"),
+        ),
+        Index(
+            "ix_jobs_lease",
+            "lease_expires_at",
+            sqlite_where=text("status = 'running'"),
+            postgresql_where=text("status = 'running'"),
+        ),
+        Index(
+            "ix_jobs_pending",
+            "pending_until",
+            sqlite_where=text("status = 'queued'"),
+            postgresql_where=text("status = 'queued'"),
+        ),
+        # Lists are newest first, and ids sort by time.
+        Index("ix_jobs_list", "owner", "kind", "id"),
+        Index("ix_jobs_list_status", "owner", "kind", "status", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    owner: Mapped[str] = mapped_column(String(128))
+    name: Mapped[str] = mapped_column(String(128))
+    status: Mapped[JobStatus]
+    request: Mapped[JobRequest | None]
+    stop_reason: Mapped[str | None] = mapped_column(String(16))
+    error: Mapped[dict[str, Any] | None]
+    version: Mapped[int]
+
+    spec: Mapped[dict[str, Any]]
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    parameters: Mapped[int | None] = mapped_column(BigInteger)
+    # `metadata` is taken by SQLAlchemy's own attribute.
+    labels: Mapped[dict[str, Any]] = mapped_column("metadata")
+    priority: Mapped[int]
+    device: Mapped[str] = mapped_column(String(8))  # auto, cpu, gpu: who may claim it
+    retry_of: Mapped[str | None] = mapped_column(String(40))
+    study_id: Mapped[str | None] = mapped_column(String(40))
+
+    attempt: Mapped[int]  # the fencing token: grows with each claim
+    failures: Mapped[int]
+    worker: Mapped[str | None] = mapped_column(String(128))
+    lease_expires_at: Mapped[datetime | None]
+    pending_until: Mapped[datetime | None]  # fails if it is still waiting for its first worker then
+    available_at: Mapped[datetime | None]  # not claimed before: backoff after a failure
+    announced_at: Mapped[datetime | None]  # when workers were last told of it
+    runtime_s: Mapped[float]  # of the attempts before this one
+    engine: Mapped[dict[str, Any] | None]
+    epoch: Mapped[int]
+    epochs: Mapped[int]
+    eta_s: Mapped[float | None]
+    last_event: Mapped[int]
+
+    created_at: Mapped[datetime]
+    queued_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    attempt_started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class AttemptRow(Base):
+    """One try of a worker at a job, from the epoch that it starts after."""
+
+    __tablename__ = "attempts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    worker: Mapped[str] = mapped_column(String(128))
+    start_epoch: Mapped[int]  # whole epochs that it continues from; older attempts' rows after them are hidden
+    started_at: Mapped[datetime]
+
+
+class EpochRow(Base):
+    """What one attempt measured after one epoch."""
+
+    __tablename__ = "epochs"
+    __table_args__ = (
+        ForeignKeyConstraint(["job_id", "attempt"], ["attempts.job_id", "attempts.attempt"], ondelete="CASCADE"),
+    )
+
+    job_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    train_loss: Mapped[float | None]
+    train_accuracy: Mapped[float | None]
+    validation_loss: Mapped[float | None]
+    validation_accuracy: Mapped[float | None]
+    test_loss: Mapped[float | None]
+    test_accuracy: Mapped[float | None]
+    fit_loss: Mapped[float | None]
+    fit_accuracy: Mapped[float | None]
+    learning_rate: Mapped[float | None]
+    seconds: Mapped[float | None]
+    evaluation_seconds: Mapped[float | None]
+    images_per_second: Mapped[float | None]
+
+
+class ResultRow(Base):
+    """The figures and files of the kept weights: one a job, written with its success."""
+
+    __tablename__ = "results"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int]
+    final: Mapped[dict[str, Any]]
+    model_key: Mapped[str] = mapped_column(String(256))
+    predictions_key: Mapped[str] = mapped_column(String(256))
+
+
+class CheckpointRow(Base):
+    """A stored state from which a later attempt continues."""
+
+    __tablename__ = "checkpoints"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)  # whole epochs done
+    step: Mapped[int] = mapped_column(primary_key=True)  # steps done of the next one
+    key: Mapped[str] = mapped_column(String(256))
+    created_at: Mapped[datetime]
+
+
+class EventRow(Base):
+    """Something that happened to a job; `id` counts from 1 for each job."""
+
+    __tablename__ = "events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    type: Mapped[str] = mapped_column(String(32))
+    level: Mapped[str] = mapped_column(String(8))
+    message: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class IdempotencyRow(Base):
+    """The answer to a request that bore an Idempotency-Key."""
+
+    __tablename__ = "idempotency_keys"
+
+    owner: Mapped[str] = mapped_column(String(128), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int]
+    body: Mapped[dict[str, Any]]
+    headers: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(index=True)
