@@ -1,7 +1,9 @@
 """Runs migrations on the database of the settings, or on a connection that the caller passes in."""
 
+import warnings
 from typing import Any, Literal
 
+import sqlalchemy as sa
 from alembic import context
 from sqlalchemy import Connection
 
@@ -10,11 +12,18 @@ from models.database import Database, UtcTime
 from models.tables import Base
 
 
+# SQLite cannot reflect indexes over expressions; PostgreSQL can, and compares them there.
+warnings.filterwarnings("ignore", message="autogenerate skipping metadata-specified expression-based index")
+
+
 def render(kind: str, item: Any, autogen: Any) -> str | Literal[False]:
     """Write our own column types into a migration by their short names."""
     if kind == "type" and isinstance(item, UtcTime):
         autogen.imports.add("from models.database import UtcTime")
         return "UtcTime()"
+    if kind == "type" and isinstance(item, sa.JSON):
+        autogen.imports.add("from sqlalchemy.dialects import postgresql")
+        return 'sa.JSON().with_variant(postgresql.JSONB(), "postgresql")'
     return False
 
 
