@@ -1,0 +1,107 @@
+"""Makes the lock files (`make locks`) and checks, with no network, that they still fit pyproject.toml.
+
+A lock begins with the digest of the requirements that it was made from, so an edit without `make locks` is noticed.
+"""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADER = "# Made by `make locks` from requirements with the digest "
+
+# Extras and dependency groups of each lock. All but the first are held to the first one's versions, so that any of
+# them can be installed over it.
+LOCKS: dict[str, tuple[list[str], list[str]]] = {
+    "cpu": (["cpu"], ["build"]),
+    "gpu": (["gpu"], ["build"]),
+    "dev": (["dev"], []),
+    "data": ([], ["data"]),
+}
+
+PIN = re.compile(r"^([\w.-]+)==([^ ;\\]+)(?: ; [^\\]+)? \\\n(?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", re.M)
+
+
+def requirements_digest(project: dict) -> str:
+    """Changes when, and only when, something changes that a lock depends on."""
+    table = project["project"]
+    parts = [table["requires-python"], table["dependencies"], table["optional-dependencies"]]
+    return hashlib.sha256(json.dumps([*parts, project["dependency-groups"]], sort_keys=True).encode()).hexdigest()
+
+
+def requirements_of(project: dict, extras: list[str], groups: list[str]) -> list[Requirement]:
+    """What the extras ask for, extras of ours that they name included, and what the groups ask for."""
+    optional = project["project"]["optional-dependencies"]
+    found = [Requirement(text) for group in groups for text in project["dependency-groups"][group]]
+    found += [Requirement(text) for text in project["project"]["dependencies"] if extras]
+    waiting = list(extras)
+    while waiting:
+        for requirement in map(Requirement, optional[waiting.pop()]):
+            if requirement.name == project["project"]["name"]:
+                waiting += requirement.extras
+            else:
+                found.append(requirement)
+    return found
+
+
+def pins_of(lock: str) -> dict[str, set[str]]:
+    """The versions pinned for each name; more than one where Pythons or platforms differ."""
+    pins: dict[str, set[str]] = {}
+    for name, version in PIN.findall(lock):
+        pins.setdefault(canonicalize_name(name), set()).add(version)
+    return pins
+
+
+def faults_of(name: str, project: dict, lock: str) -> list[str]:
+    """What is wrong with one lock; nothing if it is current, hashed throughout and free of addresses."""
+    faults = []
+    pins = pins_of(lock)
+    if not lock.startswith(f"{HEADER}{requirements_digest(project)}\n"):
+        faults.append("is older than the requirements in pyproject.toml: run `make locks`")
+    if "://" in lock or re.search(r"^\s*-(?!-hash=)", lock, re.M):
+        faults.append("names an address or an option: a lock holds pins and hashes only")
+    if len(PIN.findall(lock)) != len(re.findall(r"^[^#\s]", lock, re.M)):
+        faults.append("has a line that is not a pin with hashes")
+    for requirement in requirements_of(project, *LOCKS[name]):
+        versions = pins.get(canonicalize_name(requirement.name), set())
+        if not versions or not all(requirement.specifier.contains(version) for version in versions):
+            faults.append(f"does not satisfy `{requirement}`: pinned is {', '.join(sorted(versions)) or 'nothing'}")
+    return faults
+
+
+def check(project: dict) -> int:
+    faulty = False
+    for name in LOCKS:
+        for fault in faults_of(name, project, (ROOT / f"locks/{name}.txt").read_text()):
+            faulty = True
+            print(f"locks/{name}.txt {fault}", file=sys.stderr)
+    return int(faulty)
+
+
+def make(project: dict, *options: str) -> int:
+    """Resolve anew for all Pythons and platforms at once; versions in a lock stay unless `--upgrade` is given."""
+    for name, (extras, groups) in LOCKS.items():
+        command = ["uv", "pip", "compile", "pyproject.toml", "-o", f"locks/{name}.txt", *options]
+        command += ["--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-header"]
+        command += [f"--extra={extra}" for extra in extras] + [f"--group={group}" for group in groups]
+        if name == "data":
+            command[3:4] = ["--no-deps"]  # groups alone: naming the project's file would add its own dependencies
+        elif name != "cpu":
+            command += ["--constraints", "locks/cpu.txt"]
+        subprocess.run(command, cwd=ROOT, check=True)
+        path = ROOT / f"locks/{name}.txt"
+        path.write_text(f"{HEADER}{requirements_digest(project)}\n{path.read_text()}")
+    return check(project)
+
+
+if __name__ == "__main__":
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    arguments = sys.argv[1:]
+    sys.exit(check(pyproject) if arguments == ["check"] else make(pyproject, *arguments))
