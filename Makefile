@@ -1,0 +1,74 @@
+# Every target makes the environment that it needs in .venv; nothing else on the machine is touched.
+# PYTHON=python3.12 chooses the interpreter, ACCELERATOR=gpu the TensorFlow build, ARGS=… goes to the command.
+
+PYTHON ?=
+ACCELERATOR ?= cpu
+ARGS ?=
+export PYTHON ACCELERATOR
+
+BIN := .venv/bin
+CHECKS := check-lint check-format check-types check-imports check-migrations check-locks
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo up test proofs bench check $(CHECKS) format locks hooks clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do \
+		printf '%-16s%s\n' "$$target" "$$text"; done
+
+setup: ## make .venv from the hash-pinned locks
+	@scripts/setup service
+
+setup-dev:
+	@scripts/setup dev
+
+demo: setup ## train the three reference networks on real digits through the API, and compare them
+	@exec $(BIN)/python -m heldout.demo $(ARGS)
+
+up: setup ## run the service on this machine
+	@exec $(BIN)/heldout up $(ARGS)
+
+test: setup-dev ## run all tests but the long proofs
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+proofs: setup-dev ## run the long suites
+	@exec $(BIN)/python -m pytest -m proof --timeout 3600 $(ARGS)
+
+bench: setup-dev ## measure the service against direct training
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+check: $(CHECKS) ## lint, format, types, import rules, migrations, locks
+
+check-lint: setup-dev
+	@$(BIN)/python -m ruff check --quiet
+
+check-format: setup-dev
+	@$(BIN)/python -m ruff format --check --quiet || { echo "run \`make format\`" >&2; exit 1; }
+
+check-types: setup-dev
+	@$(BIN)/python -m mypy
+
+check-imports: setup-dev
+	@$(BIN)/lint-imports --no-logo
+
+# The tables in models/ and the migrations in alembic/ must say the same; a new SQLite file shows it.
+check-migrations: setup-dev
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	export HELDOUT_DATABASE_URL="sqlite:///$$folder/check.db" DATABASE_URL="sqlite:///$$folder/check.db" && \
+	$(BIN)/python -m alembic upgrade head && $(BIN)/python -m alembic check
+
+check-locks: setup-dev
+	@$(BIN)/python scripts/locks.py check
+
+format: setup-dev ## format, and mend what the linter can mend
+	@$(BIN)/python -m ruff check --fix --quiet; $(BIN)/python -m ruff format
+
+locks: setup-dev ## resolve the lock files again (ARGS=--upgrade for newer versions)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/locks.py $(ARGS)
+
+hooks: setup-dev ## run `make check` before every commit
+	@$(BIN)/prek install
+
+clean: ## remove .venv, caches and build results
+	@rm -rf .venv build dist ./*.egg-info .*_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
