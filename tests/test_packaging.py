@@ -1,0 +1,195 @@
+"""What is shipped and how it is set up: the client's wheel, the locks, and the choice of a Python."""
+
+import json
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from heldout.spec import JobSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCKS = sorted((ROOT / "locks").glob("*.txt"))
+locks = runpy.run_path(str(ROOT / "scripts/locks.py"))
+
+
+# --- the wheel -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, built from a copy of the tracked and new files, without network and without build isolation."""
+    source = tmp_path_factory.mktemp("source")
+    for room in ("heldout", "models", "api", "worker", "alembic", "scripts", "tests", "examples"):
+        if (ROOT / room).is_dir():
+            shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = "from setuptools.build_meta import build_wheel; print(build_wheel('dist'))"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    [path] = (source / "dist").glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+def test_the_wheel_holds_the_client_alone(wheel):
+    rooms = {name.split("/")[0] for name in wheel.namelist()}
+    assert rooms == {"heldout", f"heldout-{PYPROJECT['project']['version']}.dist-info"}
+
+
+def test_the_wheel_starts_heldout_and_carries_its_license(wheel):
+    read = {name.split("/", 1)[1]: wheel.read(name).decode() for name in wheel.namelist() if ".dist-info/" in name}
+    assert "heldout = heldout.cli:main" in read["entry_points.txt"]
+    assert "License-Expression: Apache-2.0" in read["METADATA"]
+    assert "Apache License" in read["licenses/LICENSE"]
+
+
+def test_a_client_needs_no_server_and_no_keras():
+    names = {locks["Requirement"](text).name for text in PYPROJECT["project"]["dependencies"]}
+    assert not names & {"tensorflow", "tensorflow-cpu", "keras", "fastapi", "sqlalchemy", "celery", "numpy"}
+
+
+# --- the locks -----------------------------------------------------------------------------------
+
+
+def test_every_lock_is_known():
+    assert {path.stem for path in LOCKS} == set(locks["LOCKS"])
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_a_lock_is_current_hashed_and_free_of_addresses(lock):
+    assert locks["faults_of"](lock.stem, PYPROJECT, lock.read_text()) == []
+
+
+def test_locks_that_share_an_environment_agree():
+    cpu = locks["pins_of"]((ROOT / "locks/cpu.txt").read_text())
+    for other in ("dev", "gpu"):
+        pins = locks["pins_of"]((ROOT / f"locks/{other}.txt").read_text())
+        assert {name: versions for name, versions in pins.items() if versions != cpu.get(name, versions)} == {}
+
+
+def test_what_builds_the_project_in_place_is_pinned():
+    assert "setuptools" in locks["pins_of"]((ROOT / "locks/cpu.txt").read_text())
+
+
+@pytest.mark.parametrize(
+    ("harm", "complaint"),
+    [
+        (lambda text: text.replace("digest ", "digest 0"), "run `make locks`"),
+        (lambda text: "--index-url https://packages.test/simple\n" + text, "address"),
+        (lambda text: text + "six==1.17.0\n", "not a pin with hashes"),
+        (lambda text: text.replace("\nkeras==3.", "\nkeras==2."), "does not satisfy `keras"),
+        (lambda text: text.replace("\nuvicorn==", "\nunicorn=="), "pinned is nothing"),
+    ],
+    ids=["older", "address", "no hash", "too low", "missing"],
+)
+def test_a_spoilt_lock_is_noticed(harm, complaint):
+    spoilt = harm((ROOT / "locks/cpu.txt").read_text())
+    assert any(complaint in fault for fault in locks["faults_of"]("cpu", PYPROJECT, spoilt))
+
+
+# --- the set-up ----------------------------------------------------------------------------------
+
+# Interpreters that are real but for the one thing that is wrong with them.
+TOO_OLD = "import sys; sys.version_info = (3, 10, 4, 'final', 0)"
+TOO_NEW = "import sys; sys.version_info = (3, 14, 0, 'final', 0)"
+NO_VENV = "import sys; sys.version_info = (3, 12, 3, 'final', 0); sys.modules['ensurepip'] = None"
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of what `make setup` reads, and a PATH on which no Python runs, as with pyenv's shims."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("scripts", "locks"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "bin").mkdir()
+    for name in ("python3.13", "python3.12", "python3.11", "python3"):
+        put_python(tmp_path, name, "raise SystemExit('not installed')")
+    return tmp_path
+
+
+def put_python(checkout, name, change):
+    python = checkout / "bin" / name
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{change}; exec(sys.argv[1])" "$2"\n')
+    python.chmod(0o755)
+
+
+def make(checkout, *arguments):
+    path = f"{checkout / 'bin'}:{os.environ['PATH']}"
+    environment = {"PATH": path, "LC_ALL": "C", "HOME": ""}
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("pythons", "says"),
+    [
+        ({"python3": TOO_OLD}, "python3 is 3.10"),
+        ({"python3": TOO_NEW}, "python3 is 3.14"),
+        ({"python3": NO_VENV}, "apt-get install python3.12-venv"),
+        ({"python3.12": NO_VENV, "python3": TOO_NEW}, "apt-get install python3.12-venv"),
+        ({}, "needs Python 3.11, 3.12 or 3.13 with venv"),
+    ],
+    ids=["too old", "too new", "no venv", "no venv and too new", "none runs"],
+)
+def test_an_unsuitable_python_gets_one_line_and_no_venv(checkout, pythons, says):
+    for name, change in pythons.items():
+        put_python(checkout, name, change)
+    result = make(checkout, "setup")
+    [line, verdict_of_make] = result.stderr.splitlines()
+    assert result.returncode != 0
+    assert says in line
+    assert verdict_of_make.startswith("make: ***")
+    assert result.stdout == ""
+    assert not (checkout / ".venv").exists()
+
+
+def test_a_python_that_does_not_suit_is_passed_over(checkout):
+    put_python(checkout, "python3.13", NO_VENV)
+    put_python(checkout, "python3.11", "import sys")
+    result = subprocess.run(
+        ["scripts/setup", "python"],
+        cwd=checkout,
+        env={"PATH": f"{checkout / 'bin'}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.strip() == sys._base_executable
+
+
+def test_a_named_python_is_the_only_one_tried(checkout):
+    put_python(checkout, "python3.13", "import sys")
+    put_python(checkout, "mine", TOO_OLD)
+    result = make(checkout, "setup", "PYTHON=mine")
+    assert "mine is 3.10" in result.stderr
+    assert not (checkout / ".venv").exists()
+
+
+# --- the rest of what a checkout promises ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.json")), ids=lambda path: path.stem)
+def test_an_example_is_a_valid_spec(example):
+    JobSpec.model_validate(json.loads(example.read_text()))
+
+
+def test_the_migrations_do_not_shadow_their_library():
+    assert not (ROOT / "alembic/__init__.py").exists()
+    code = "import alembic.config; print(alembic.config.__file__)"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ROOT / "alembic" not in Path(found.stdout.strip()).parents
+
+
+def test_make_help_lists_every_target_that_a_user_calls(checkout):
+    listed = make(checkout, "help").stdout
+    for target in ("setup", "demo", "up", "test", "check", "bench", "proofs", "locks", "format", "clean"):
+        assert f"make {target} " in listed
