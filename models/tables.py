@@ -160,7 +160,8 @@ class AttemptRow(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True)
     worker: Mapped[str] = mapped_column(String(128))
-    start_epoch: Mapped[int]  # whole epochs that it continues from; older attempts' rows after them are hidden
+    # Whole epochs that it continues from, once it trains; older attempts' rows after them are hidden.
+    start_epoch: Mapped[int | None]
     started_at: Mapped[datetime]
 
 

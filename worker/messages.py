@@ -23,6 +23,11 @@ class Assignment:
 
 
 @dataclass(frozen=True)
+class Alive:
+    """The process runs; a fork that hangs never says so."""
+
+
+@dataclass(frozen=True)
 class Started:
     """The network is built; `engine` is the job's `engine` object (device, threads, towers, versions, host)."""
 
@@ -95,4 +100,4 @@ class Stop:
     why: Literal["deadline", "pause", "release"]
 
 
-FromTraining = Started | FirstStep | Progress | EpochDone | Warned | Finished | Stopped | Failed
+FromTraining = Alive | Started | FirstStep | Progress | EpochDone | Warned | Finished | Stopped | Failed

@@ -141,7 +141,7 @@ def upgrade() -> None:
         sa.Column("job_id", sa.String(length=40), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("worker", sa.String(length=128), nullable=False),
-        sa.Column("start_epoch", sa.Integer(), nullable=False),
+        sa.Column("start_epoch", sa.Integer(), nullable=True),
         sa.Column("started_at", UtcTime(), nullable=False),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_attempts_job_id_jobs"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", "attempt", name=op.f("pk_attempts")),

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import LeaseLost
@@ -24,6 +24,15 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """A stored state: whole epochs done, steps done of the next one, and the key of its blob."""
+
+    epoch: int
+    step: int
+    key: str
+
+
+@dataclass(frozen=True)
 class Claimed:
     """A job that this worker has just claimed, with all that it needs to begin."""
 
@@ -35,7 +44,7 @@ class Claimed:
     epochs: int
     failures: int
     runtime_s: float  # seconds that earlier attempts ran
-    checkpoints: tuple[str, ...]  # blob keys to continue from, newest first
+    checkpoints: tuple[Checkpoint, ...]  # to continue from, newest first
 
 
 @dataclass(frozen=True)
@@ -89,9 +98,7 @@ def claim(session: Session, worker: str, devices: Collection[str], lease_s: floa
     if taken is None:
         return None
     session.execute(
-        insert(AttemptRow).values(
-            job_id=job.id, attempt=held.attempt, worker=worker, start_epoch=0, started_at=db_now()
-        )
+        insert(AttemptRow).values(job_id=job.id, attempt=held.attempt, worker=worker, started_at=db_now())
     )
     events.add(
         session,
@@ -100,11 +107,6 @@ def claim(session: Session, worker: str, devices: Collection[str], lease_s: floa
         f"Attempt {held.attempt} started on {worker}.",
         data={"attempt": held.attempt, "worker": worker},
     )
-    checkpoints = session.scalars(
-        select(CheckpointRow.key)
-        .where(CheckpointRow.job_id == job.id)
-        .order_by(CheckpointRow.epoch.desc(), CheckpointRow.step.desc(), CheckpointRow.attempt.desc())
-    ).all()
     sha256 = session.scalar(select(DatasetRow.sha256).where(DatasetRow.id == job.dataset_id))
     return Claimed(
         held=held,
@@ -115,7 +117,7 @@ def claim(session: Session, worker: str, devices: Collection[str], lease_s: floa
         epochs=job.epochs,
         failures=job.failures,
         runtime_s=job.runtime_s,
-        checkpoints=tuple(checkpoints),
+        checkpoints=_checkpoints(session, job.id),
     )
 
 
@@ -177,25 +179,32 @@ def progress(session: Session, held: Held, *, epoch: int, eta_s: float | None) -
     _write(session, held, epoch=epoch, eta_s=eta_s, version=JobRow.version + 1)
 
 
-def add_checkpoint(session: Session, held: Held, *, epoch: int, step: int, key: str, keep: int = 2) -> list[str]:
+def add_checkpoint(session: Session, held: Held, checkpoint: Checkpoint, *, keep: int = 2) -> list[str]:
     """Note a stored checkpoint and give back the keys of older ones that are no longer needed."""
     require_held(session, held)
     session.merge(
         CheckpointRow(
-            job_id=held.job_id, attempt=held.attempt, epoch=epoch, step=step, key=key, created_at=now(session)
+            job_id=held.job_id,
+            attempt=held.attempt,
+            epoch=checkpoint.epoch,
+            step=checkpoint.step,
+            key=checkpoint.key,
+            created_at=now(session),
         )
     )
     session.flush()
-    rows = session.scalars(
-        select(CheckpointRow)
-        .where(CheckpointRow.job_id == held.job_id)
-        .order_by(CheckpointRow.epoch.desc(), CheckpointRow.step.desc(), CheckpointRow.attempt.desc())
-    ).all()
-    old = rows[keep:]
-    for row in old:
-        session.delete(row)
-    kept_keys = {row.key for row in rows[:keep]}
-    return [row.key for row in old if row.key not in kept_keys]
+    known = _checkpoints(session, held.job_id)
+    kept = {one.key for one in known[:keep]}
+    dropped = [one.key for one in known if one.key not in kept]
+    forget_checkpoints(session, dropped)
+    return dropped
+
+
+def forget_checkpoints(session: Session, keys: Collection[str]) -> None:
+    """Remove the rows of checkpoints; their blobs are the caller's to delete after the commit."""
+    session.execute(
+        delete(CheckpointRow).where(CheckpointRow.key.in_(keys)).execution_options(synchronize_session=False)
+    )
 
 
 def succeed(session: Session, held: Held, *, result: Result, stop_reason: StopReason) -> JobStatus:
@@ -293,6 +302,15 @@ def unannounced(session: Session, older_than_s: float, limit: int = 1000) -> Seq
             .execution_options(synchronize_session=False)
         )
     return [(row.id, row.device) for row in rows]
+
+
+def _checkpoints(session: Session, job_id: str) -> tuple[Checkpoint, ...]:
+    rows = session.scalars(
+        select(CheckpointRow)
+        .where(CheckpointRow.job_id == job_id)
+        .order_by(CheckpointRow.epoch.desc(), CheckpointRow.step.desc(), CheckpointRow.attempt.desc())
+    )
+    return tuple(Checkpoint(row.epoch, row.step, row.key) for row in rows)
 
 
 def _settle(

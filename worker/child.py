@@ -1,0 +1,26 @@
+"""Entry of the process that trains one job: light to import, so that the supervisor never loads TensorFlow."""
+
+import os
+import sys
+from multiprocessing.connection import Connection
+
+from worker.messages import Alive, Assignment
+
+
+def main(assignment: Assignment, pipe: Connection, log: str) -> None:
+    """Send what is printed to the file `log`, say that the process lives, then train."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    # The parent's streams may be closed or be of another encoding; the process gets its own.
+    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
+    pipe.send(Alive())
+    from worker.runner import run
+
+    run(assignment, pipe)
+
+
+def warm_up() -> None:
+    """Does nothing: the first fork waits until TensorFlow is imported in the server that forks."""
