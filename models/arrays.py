@@ -38,7 +38,8 @@ class ImageSet:
 
     def per_class(self, split: str) -> list[int]:
         """How many images of each class the split holds, in the order of `classes`."""
-        return np.bincount(self.labels[self.splits[split]], minlength=len(self.classes)).tolist()
+        counts: list[int] = np.bincount(self.labels[self.splits[split]], minlength=len(self.classes)).tolist()
+        return counts
 
 
 def content_address(images: ImageSet) -> str:
@@ -46,12 +47,12 @@ def content_address(images: ImageSet) -> str:
     digest = hashlib.sha256()
     digest.update(json.dumps([images.images.dtype.str, images.images.shape]).encode())
     digest.update(_about(images))
-    digest.update(np.ascontiguousarray(images.images))
-    digest.update(np.ascontiguousarray(images.labels))
+    digest.update(np.ascontiguousarray(images.images).data)
+    digest.update(np.ascontiguousarray(images.labels).data)
     for split in SPLITS:
         indices = np.ascontiguousarray(images.splits[split], dtype=np.int64)
         digest.update(len(indices).to_bytes(8, "little"))
-        digest.update(indices)
+        digest.update(indices.data)
     return digest.hexdigest()
 
 
@@ -59,7 +60,8 @@ def save(images: ImageSet, folder: Path) -> None:
     """Write the four files of the internal format into `folder`, which exists."""
     np.save(folder / "images.npy", np.ascontiguousarray(images.images))
     np.save(folder / "labels.npy", np.ascontiguousarray(images.labels, dtype=np.int32))
-    np.savez(folder / "splits.npz", **{split: np.asarray(images.splits[split], np.int64) for split in SPLITS})
+    splits: dict[str, Any] = {split: np.asarray(images.splits[split], np.int64) for split in SPLITS}
+    np.savez(folder / "splits.npz", **splits)
     (folder / "about.json").write_bytes(_about(images))
 
 

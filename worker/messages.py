@@ -80,6 +80,8 @@ class Stopped:
     """The answer to Stop: a checkpoint is written (None where nothing was trained) and the process ends."""
 
     checkpoint: str | None
+    epoch: int = 0  # whole epochs in it
+    step: int = 0  # steps of the next epoch in it
 
 
 @dataclass(frozen=True)

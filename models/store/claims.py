@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import LeaseLost
-from heldout.lifecycle import JobEvent, JobRequest, JobStatus, StopReason, after_failure, next_status
+from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus, StopReason, after_failure, next_status
 from models.database import db_now
 from models.store import events
 from models.store.transitions import move, now
@@ -97,9 +97,7 @@ def claim(session: Session, worker: str, devices: Collection[str], lease_s: floa
     ).scalar_one_or_none()
     if taken is None:
         return None
-    session.execute(
-        insert(AttemptRow).values(job_id=job.id, attempt=held.attempt, worker=worker, started_at=db_now())
-    )
+    session.execute(insert(AttemptRow).values(job_id=job.id, attempt=held.attempt, worker=worker, started_at=db_now()))
     events.add(
         session,
         job.id,
@@ -207,6 +205,16 @@ def forget_checkpoints(session: Session, keys: Collection[str]) -> None:
     )
 
 
+def forget_checkpoints_of_ended(session: Session, job_id: str) -> list[str]:
+    """Remove the rows of a job's checkpoints if it has ended: nothing will continue from them. Gives their keys."""
+    ended = session.scalar(select(JobRow.id).where(JobRow.id == job_id, JobRow.status.in_(TERMINAL)))
+    if ended is None:
+        return []
+    keys = [one.key for one in _checkpoints(session, job_id)]
+    forget_checkpoints(session, keys)
+    return keys
+
+
 def succeed(session: Session, held: Held, *, result: Result, stop_reason: StopReason) -> JobStatus:
     """End a job well, unless a cancel was accepted before."""
     status = _settle(session, held, JobEvent.SUCCEED, stop_reason=stop_reason)
@@ -256,15 +264,19 @@ def take_back_lost(session: Session, limit: int = 100) -> list[tuple[str, JobSta
     return [(row.id, _lose(session, row, "worker_lost", "The worker's lease ran out.", counts=True)) for row in rows]
 
 
-def take_back_of(session: Session, worker_prefix: str) -> list[tuple[str, JobStatus]]:
-    """Settle jobs of workers that are known to be dead, without waiting for their leases or counting a failure."""
+def take_back_of(session: Session, worker_prefix: str, *, counts: bool = False) -> list[tuple[str, JobStatus]]:
+    """Settle jobs of workers that are known to be dead, without waiting for their leases.
+
+    A failure is counted only if the job may have been the cause of the death.
+    """
     rows = session.scalars(
         select(JobRow)
         .where(JobRow.status == JobStatus.RUNNING, JobRow.worker.startswith(worker_prefix, autoescape=True))
         .order_by(JobRow.id)
         .with_for_update(skip_locked=True)
     ).all()
-    return [(row.id, _lose(session, row, "worker_lost", "The service was restarted.", counts=False)) for row in rows]
+    detail = "The worker died." if counts else "The service was restarted."
+    return [(row.id, _lose(session, row, "worker_lost", detail, counts=counts)) for row in rows]
 
 
 def expire_pending(session: Session, limit: int = 100) -> list[str]:

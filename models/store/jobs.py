@@ -226,7 +226,7 @@ def dataset_of(session: Session, row: JobRow) -> DatasetRow:
     return session.get_one(DatasetRow, row.dataset_id)
 
 
-def _of(owner: str) -> Select[tuple[JobRow]]:
+def _of(owner: str) -> Select[JobRow]:
     return select(JobRow).where(JobRow.owner == owner, JobRow.kind == "train")
 
 

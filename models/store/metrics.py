@@ -1,4 +1,4 @@
-"""Epochs and results. Each attempt writes its own rows; what an older attempt wrote past its successor's start is hidden."""
+"""Epochs and results. Attempts write their own rows; those past a later attempt's start are hidden."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,0 +1,130 @@
+"""The server's own commands, which `heldout` starts: up, migrate, keys, check."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heldout.errors import DatabaseUnavailable, HeldoutError, OperatorError, StorageUnavailable
+from heldout.settings import DEFAULT_HOME, Settings, embedded_settings
+
+commands = typer.Typer(
+    name="heldout", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+keys_commands = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+commands.add_typer(keys_commands, name="keys")
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="Folder of the embedded service; without it the environment decides.")
+]
+
+
+@commands.command()
+def up(
+    home: Annotated[Path, typer.Option(envvar="HELDOUT_HOME", help="Folder of all that is kept.")] = DEFAULT_HOME,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="0 picks a free one; default 8000.")] = None,
+) -> None:
+    """Run the embedded service (API and worker on SQLite) until it is stopped."""
+    from api.up import run
+
+    raise typer.Exit(run(embedded_settings(home, port)))
+
+
+@commands.command()
+def migrate(home: HomeOption = None) -> None:
+    """Bring the database to this release's tables and store the bundled datasets that are here."""
+    from models.blobs import Blobs
+    from models.bundled import register
+    from models.database import Database
+    from models.migrations import upgrade
+
+    settings = _settings(home)
+    settings.home_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    database = Database(settings.database)
+    revision = upgrade(database)
+    added = register(database, Blobs(settings.blobs_url), settings.datasets)
+    typer.echo(f"The database is at revision {revision}. Datasets added: {', '.join(added) or 'none'}.", err=True)
+
+
+@keys_commands.command("create")
+def create_key(
+    owner: Annotated[str, typer.Option(help="Whose jobs and datasets the key opens.", min=1)],
+    home: HomeOption = None,
+) -> None:
+    """Make a key and print it, alone, on standard output. It is not shown again."""
+    from models.database import Database
+    from models.store import keys
+
+    with Database(_settings(home).database).write() as session:
+        key = keys.make(session, owner)
+    typer.echo(key)
+
+
+@keys_commands.command("list")
+def list_keys(home: HomeOption = None) -> None:
+    """List keys: id, owner, when made, whether revoked."""
+    from models.database import Database
+    from models.store import keys
+
+    with Database(_settings(home).database).read() as session:
+        for row in keys.all_of(session):
+            state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "active"
+            typer.echo(f"{row.id}  {row.owner}  {row.created_at:%Y-%m-%d %H:%M}  {state}")
+
+
+@keys_commands.command("revoke")
+def revoke_key(key_id: str, home: HomeOption = None) -> None:
+    """Revoke a key; it stops working at once."""
+    from models.database import Database
+    from models.store import keys
+
+    with Database(_settings(home).database).write() as session:
+        if not keys.revoke(session, key_id):
+            raise OperatorError(f"No active key has the id {key_id!r}. `heldout keys list` shows them.")
+    typer.echo(f"Key {key_id} is revoked.", err=True)
+
+
+@commands.command()
+def check(home: HomeOption = None) -> None:
+    """Say what works and what is wrong with database, blobs, datasets, TensorFlow and GPU."""
+    from api.check import report
+
+    raise typer.Exit(0 if report(_settings(home), typer.echo) else 1)
+
+
+def _settings(home: Path | None) -> Settings:
+    """The embedded service's settings for a home that was named, else what the environment says."""
+    return Settings() if home is None else embedded_settings(home)
+
+
+def main() -> None:
+    """Run a command; an expected failure is one line and a status that is not 0."""
+    try:
+        commands()
+    except DatabaseUnavailable:
+        sys.exit(_say("The database does not answer or has no tables. Check its URL, then run `heldout migrate`."))
+    except StorageUnavailable:
+        sys.exit(_say("The blob store does not answer or cannot be written. Check HELDOUT_BLOBS and the disk."))
+    except HeldoutError as error:
+        sys.exit(_say(error.detail))
+    except ValueError as error:  # settings: pydantic's ValidationError is one
+        sys.exit(_say(_first_line(error)))
+
+
+def _say(text: str) -> int:
+    print(f"heldout: {text}", file=sys.stderr)
+    return 1
+
+
+def _first_line(error: ValueError) -> str:
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error).splitlines()[0]
+    # Never the value: it may be a URL with a password.
+    return "; ".join(f"setting {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""`heldout check`: what works and what is wrong, a line each."""
+
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+
+from heldout.errors import HeldoutError
+from heldout.settings import Settings
+from models.blobs import Blobs
+from models.bundled import BUNDLED
+from models.database import Database
+from models.migrations import current, newest
+from models.store import datasets
+
+
+def report(settings: Settings, echo: Callable[[str], None]) -> bool:
+    """Print a line for each part; True if all that the service needs is in order."""
+    fine = True
+    for name, works, text in _findings(settings):
+        fine = fine and works
+        echo(f"{'ok   ' if works else 'WRONG'}  {name}: {text}")
+    return fine
+
+
+def _findings(settings: Settings) -> Iterator[tuple[str, bool, str]]:
+    yield _database(settings)
+    yield _blobs(settings)
+    yield _datasets(settings)
+    present = find_spec("tensorflow") is not None
+    yield (
+        "tensorflow",
+        present,
+        "installed" if present else "not installed; a worker needs the extra `cpu` or `gpu`",
+    )
+    yield "gpu", True, _gpus()
+
+
+def _database(settings: Settings) -> tuple[str, bool, str]:
+    try:
+        revision = current(Database(settings.database))
+    except HeldoutError:
+        return "database", False, "does not answer; check DATABASE_URL, the server and the password"
+    if revision != newest():
+        return "database", False, f"is at revision {revision}, needed is {newest()}; run `heldout migrate`"
+    return "database", True, f"at revision {revision}"
+
+
+def _blobs(settings: Settings) -> tuple[str, bool, str]:
+    try:
+        Blobs(settings.blobs_url).check()
+    except (HeldoutError, OSError):
+        return "blobs", False, "cannot be written; check HELDOUT_BLOBS, its rights and the disk"
+    return "blobs", True, "can be written and read"
+
+
+def _datasets(settings: Settings) -> tuple[str, bool, str]:
+    try:
+        with Database(settings.database).read() as session:
+            here = sorted(row.name for row in datasets.bundled(session) if row.status == "ready")
+    except HeldoutError:
+        return "datasets", False, "unknown, since the database does not answer"
+    missing = sorted(set(BUNDLED) - set(here))
+    return "datasets", bool(here), f"here: {', '.join(here) or 'none'}; not here: {', '.join(missing) or 'none'}"
+
+
+def _gpus() -> str:
+    # The NVML binding is light; worker/devices.py uses it for the same reason.
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        return f"{pynvml.nvmlDeviceGetCount()} found"
+    except pynvml.NVMLError:
+        return "none found; jobs train on the CPU"

@@ -1,0 +1,66 @@
+"""The reconciler: in every API and worker process a thread that finds what others left behind."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from heldout.errors import DatabaseUnavailable
+from heldout.settings import Settings
+from models.database import Database
+from models.store import claims, idempotency
+
+log = structlog.get_logger()
+
+Announce = Callable[[Sequence[tuple[str, str]]], None]
+
+
+class Reconciler:
+    """Requeues jobs whose lease has run out, fails those that waited too long, announces forgotten ones.
+
+    Any number may run at once: each row is settled by one compare-and-set. The pauses are jittered so that they
+    spread out.
+    """
+
+    def __init__(self, database: Database, settings: Settings, announce: Announce | None = None) -> None:
+        self._database = database
+        self._settings = settings
+        self._announce = announce
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+        # While the database was away no worker could renew its lease: they get one whole lease first.
+        self._leases_count_from = time.monotonic()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def look(self) -> None:
+        """One round. Raises DatabaseUnavailable."""
+        with self._database.write() as session:
+            if time.monotonic() >= self._leases_count_from:
+                for job_id, status in claims.take_back_lost(session):
+                    log.warning("job_taken_back", job_id=job_id, status=status.value)
+            for job_id in claims.expire_pending(session):
+                log.warning("job_expired", job_id=job_id)
+            idempotency.forget_old(session)
+        if self._announce is not None:
+            with self._database.write() as session:
+                forgotten = claims.unannounced(session, older_than_s=2 * self._settings.reconcile_s)
+            if forgotten:
+                self._announce(forgotten)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._settings.reconcile_s * random.uniform(0.8, 1.2)):
+            try:
+                self.look()
+            except DatabaseUnavailable:
+                self._leases_count_from = time.monotonic() + self._settings.lease_s
+                log.warning("database_unavailable", thread="reconciler")
+            except Exception:
+                log.exception("reconciler_failed")

@@ -1,0 +1,63 @@
+"""The embedded driver: polls the database for jobs. `python -m worker.local`, started by `heldout up`."""
+
+import os
+import signal
+import sys
+import threading
+
+from heldout.settings import Settings
+from models import logs
+from models.store.claims import Claimed
+from worker.supervise import Worker
+
+# How often an idle worker looks for jobs: the larger part of the time that a job waits for a free worker.
+LOOK_EVERY_S = 0.1
+
+
+def main() -> None:
+    """Run jobs until SIGTERM or until standard input ends, which it does when the process that started us dies."""
+    settings = Settings()
+    logs.configure(settings.log_level)
+    worker = Worker(settings, prefix=os.environ.get("HELDOUT_WORKER_PREFIX", ""))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.stopping.set())
+    threading.Thread(target=_stop_at_end_of_input, args=(worker.stopping,), daemon=True).start()
+    worker.start()
+    drive(worker)
+    worker.close()
+
+
+def drive(worker: Worker) -> None:
+    """Claim and run jobs, one a slot, until the worker is stopping and its jobs are settled."""
+    free = threading.Semaphore(worker.settings.worker_slots)
+    running: set[threading.Thread] = set()
+    while not worker.stopping.is_set():
+        if not free.acquire(timeout=LOOK_EVERY_S):
+            continue
+        claimed = worker.claim()
+        if claimed is None:
+            free.release()
+            worker.stopping.wait(LOOK_EVERY_S)
+            continue
+        thread = threading.Thread(target=_run, args=(worker, claimed, free), name=claimed.held.job_id)
+        thread.start()
+        running = {one for one in running if one.is_alive()} | {thread}
+    for thread in running:
+        thread.join()
+
+
+def _run(worker: Worker, claimed: Claimed, free: threading.Semaphore) -> None:
+    try:
+        worker.run(claimed)
+    finally:
+        free.release()
+
+
+def _stop_at_end_of_input(stopping: threading.Event) -> None:
+    if sys.stdin is not None and not sys.stdin.isatty():
+        sys.stdin.buffer.read()
+        stopping.set()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""From a network spec to a Keras model: the layers, names and parameters of `heldout.layers.plan_layers`."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from heldout.spec import BlockSpec, NetworkSpec
+
+
+def build_network(network: NetworkSpec, image: tuple[int, int, int], classes: int, seed: int) -> keras.Model:
+    """The network that is trained: images scaled to [0, 1] in, logits out.
+
+    Args:
+        image: (height, width, channels) of one image.
+        classes: units of the output layer.
+        seed: decides every initial weight and every dropout mask; the same seed gives the same network.
+    Returns:
+        A functional model from (batch, height, width, channels) float32 to (batch, classes) float32.
+    """
+    images = keras.Input(image, name="images")
+    logits = apply_layers(images, network, classes, _layer_seeds(seed))
+    return keras.Model(images, logits, name="network")
+
+
+def apply_layers(
+    images: keras.KerasTensor, network: NetworkSpec, classes: int, seeds: Iterator[int]
+) -> keras.KerasTensor:
+    """The logits of `images`; every layer that draws takes the next of `seeds`."""
+    maps = images
+    for index, block in enumerate(network.blocks):
+        maps = _apply_block(maps, f"block{index + 1}", block, network.penalty(block), seeds)
+    if network.head == "flatten":
+        features = keras.layers.Flatten(name="flatten")(maps)
+    else:
+        features = keras.layers.GlobalAveragePooling2D(name="global_average")(maps)
+    for index, dense in enumerate(network.dense):
+        name = f"dense{index + 1}"
+        features = keras.layers.Dense(
+            dense.units,
+            activation=dense.activation,
+            kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
+            kernel_regularizer=_penalty(dense.l2 or 0.0),
+            name=name,
+        )(features)
+        if dense.dropout:
+            features = keras.layers.Dropout(dense.dropout, seed=next(seeds), name=f"{name}_dropout")(features)
+    return keras.layers.Dense(classes, kernel_initializer=keras.initializers.GlorotUniform(next(seeds)), name="output")(
+        features
+    )
+
+
+def without_penalties(network: NetworkSpec) -> NetworkSpec:
+    """The same layers and weights with no L2, so that `Model.evaluate` gives the cross-entropy alone."""
+    return network.model_copy(
+        update={
+            "l2": 0.0,
+            "blocks": tuple(block.model_copy(update={"l2": None}) for block in network.blocks),
+            "dense": tuple(dense.model_copy(update={"l2": None}) for dense in network.dense),
+        }
+    )
+
+
+def normalises_batches(network: NetworkSpec) -> bool:
+    """Whether any layer looks at its batch as a whole, so that a batch must not be split."""
+    return any(block.batch_norm for block in network.blocks)
+
+
+def _apply_block(
+    maps: keras.KerasTensor, name: str, block: BlockSpec, penalty: float, seeds: Iterator[int]
+) -> keras.KerasTensor:
+    for repeat in range(1, block.repeat + 1):
+        maps = keras.layers.Conv2D(
+            block.filters,
+            block.kernel_size,
+            padding=block.padding,
+            kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
+            kernel_regularizer=_penalty(penalty),
+            name=f"{name}_conv{repeat}",
+        )(maps)
+        if block.batch_norm:
+            maps = keras.layers.BatchNormalization(name=f"{name}_norm{repeat}")(maps)
+        maps = keras.layers.Activation(block.activation, name=f"{name}_activation{repeat}")(maps)
+    if block.pool > 1:
+        maps = keras.layers.MaxPooling2D(block.pool, name=f"{name}_pool")(maps)
+    if block.dropout:
+        maps = keras.layers.Dropout(block.dropout, seed=next(seeds), name=f"{name}_dropout")(maps)
+    return maps
+
+
+def _penalty(factor: float) -> keras.regularizers.Regularizer | None:
+    return keras.regularizers.L2(factor) if factor else None
+
+
+def _layer_seeds(seed: int) -> Iterator[int]:
+    """Seeds for one layer after another, so that no two layers draw the same numbers."""
+    draws = np.random.default_rng([seed, 0])
+    while True:
+        yield int(draws.integers(2**31))

@@ -1,0 +1,79 @@
+"""One worker: claims jobs, trains each in a process of its own, writes what it measures, settles it."""
+
+import os
+import secrets
+import threading
+
+import structlog
+
+from heldout.errors import DatabaseUnavailable
+from heldout.settings import Settings
+from models.blobs import Blobs
+from models.database import Database
+from models.reconcile import Announce, Reconciler
+from models.store import claims
+from models.store.claims import Claimed
+from worker import processes
+from worker.attempt import Attempt
+from worker.devices import claimable_devices, count_gpus, host_name
+from worker.keeper import Keeper
+from worker.scratch import Scratch
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """What both drivers share. A driver calls `claim` and `run`, from as many threads as it has slots."""
+
+    def __init__(self, settings: Settings, *, prefix: str = "", announce: Announce | None = None) -> None:
+        self.settings = settings
+        self.name = f"{prefix or host_name()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self.database = Database(settings.database)
+        self.blobs = Blobs(settings.blobs_url)
+        self.gpus = count_gpus()
+        self.scratch = Scratch(settings.home_path / "scratch")
+        self.keeper = Keeper(self.database, settings, self.name)
+        self.stopping = threading.Event()
+        self._devices = claimable_devices(self.gpus)
+        self._reconciler = Reconciler(self.database, settings, announce)
+
+    def start(self) -> None:
+        """Import TensorFlow in the server that forks, then begin to keep leases and to reconcile."""
+        processes.warm_up()
+        self.keeper.start()
+        self._reconciler.start()
+        log.info("worker_ready", worker=self.name, slots=self.settings.worker_slots, gpus=self.gpus)
+
+    def claim(self) -> Claimed | None:
+        """The best job that waits, now this worker's; None if there is none or the database does not answer."""
+        try:
+            with self.database.read() as session:
+                if not claims.claimable(session, self._devices):
+                    return None
+            with self.database.write() as session:
+                return claims.claim(session, self.name, self._devices, self.settings.lease_s)
+        except DatabaseUnavailable:
+            log.warning("database_unavailable", worker=self.name)
+            return None
+
+    def run(self, claimed: Claimed) -> None:
+        """Train a claimed job to its end, in this thread; never raises."""
+        with structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt):
+            Attempt(
+                claimed,
+                settings=self.settings,
+                database=self.database,
+                blobs=self.blobs,
+                keeper=self.keeper,
+                scratch=self.scratch,
+                gpus=self.gpus,
+                stopping=self.stopping,
+            ).run()
+
+    def close(self) -> None:
+        """Stop the threads and remove the scratch folder; the jobs have been released by then."""
+        self._reconciler.stop()
+        self.keeper.stop()
+        self.scratch.close()
+        self.database.dispose()
+        log.info("worker_stopped", worker=self.name)
