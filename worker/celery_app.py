@@ -1,0 +1,104 @@
+"""The Celery driver: a message is only a wake-up, the database says what is to be done.
+
+`celery -A worker.celery_app worker` reads the queue `train`, and `train.gpu` too where it finds a GPU.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+from heldout.settings import Settings
+from models import logs
+from worker.devices import count_gpus
+from worker.supervise import Worker
+
+log = structlog.get_logger()
+
+settings = Settings()
+if settings.redis_url is None:
+    raise SystemExit("heldout: HELDOUT_REDIS_URL (or REDIS_URL) is not set; a Celery worker needs its broker.")
+
+app = Celery("heldout", broker=settings.redis_url.get_secret_value())
+app.conf.update(
+    # Acknowledged when it is taken: a message that is lost with its worker costs a wait for the reconciler, no job.
+    task_acks_late=False,
+    task_ignore_result=True,
+    result_backend=None,
+    task_queues=[Queue("train")] + ([Queue("train.gpu")] if count_gpus() else []),
+    task_default_queue="train",
+    worker_pool="threads",
+    worker_concurrency=settings.worker_slots,
+    worker_prefetch_multiplier=1,
+    # A worker with all slots busy leaves messages to the others.
+    worker_disable_prefetch=True,
+    worker_hijack_root_logger=False,
+    worker_send_task_events=False,
+    worker_enable_remote_control=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_heartbeat=0,
+    broker_transport_options={
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    },
+)
+
+_worker: Worker | None = None
+
+
+@app.task(name="heldout.wake")
+def wake(job_id: str) -> None:
+    """Claim and run the best jobs until none waits. The id is a hint for the log: another job may come first."""
+    worker = _worker
+    if worker is None or worker.stopping.is_set():
+        return
+    log.info("woken", job_id=job_id)
+    while not worker.stopping.is_set() and (claimed := worker.claim()) is not None:
+        worker.run(claimed)
+
+
+@signals.setup_logging.connect
+def _configure_logs(**_: Any) -> None:
+    logs.configure(settings.log_level)
+
+
+@signals.worker_init.connect
+def _start(**_: Any) -> None:
+    global _worker
+    _worker = Worker(settings, announce=_announce)
+    _worker.start()
+
+
+@signals.worker_ready.connect
+def _look_once(**_: Any) -> None:
+    """Jobs may have waited for the first worker, and their messages may be gone."""
+    if _worker is not None:
+        _announce([("worker-ready", "auto")] * settings.worker_slots)
+
+
+@signals.worker_shutting_down.connect
+def _release(**_: Any) -> None:
+    if _worker is not None:
+        _worker.stopping.set()
+
+
+@signals.worker_shutdown.connect
+def _close(**_: Any) -> None:
+    if _worker is not None:
+        _worker.stopping.set()
+        _worker.close()
+
+
+def _announce(jobs: Sequence[tuple[str, str]]) -> None:
+    for job_id, device in jobs:
+        try:
+            app.send_task("heldout.wake", args=[job_id], queue="train.gpu" if device == "gpu" else "train", retry=False)
+        except OperationalError:
+            # The row is the truth: the next round of a reconciler announces it again.
+            log.warning("broker_unavailable", job_id=job_id)
+            return
