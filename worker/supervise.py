@@ -16,6 +16,7 @@ from models.store.claims import Claimed
 from worker import processes
 from worker.attempt import Attempt
 from worker.devices import claimable_devices, count_gpus, host_name
+from worker.fetch import fetch_missing
 from worker.keeper import Keeper
 from worker.scratch import Scratch
 
@@ -42,6 +43,8 @@ class Worker:
         processes.warm_up()
         self.keeper.start()
         self._reconciler.start()
+        if self.settings.fetch:
+            threading.Thread(target=fetch_missing, args=(self.settings, self.database), daemon=True).start()
         log.info("worker_ready", worker=self.name, slots=self.settings.worker_slots, gpus=self.gpus)
 
     def claim(self) -> Claimed | None:
