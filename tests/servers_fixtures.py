@@ -1,0 +1,136 @@
+"""Databases and brokers for tests: real servers, started once a run, and a fresh migrated database for each test."""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+
+from api.servers import PostgresServer, RedisServer
+from heldout.settings import driver_url
+from models import migrations
+from models.database import Database
+
+TEMPLATE = "heldout_template"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this run, not durable. Whoever stops it starts it again."""
+    with _folder() as folder, PostgresServer(folder, durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis-protocol server of this run, not durable. Whoever stops it starts it again."""
+    with _folder() as folder, RedisServer(folder, durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """A PostgreSQL database whose user may create others: TEST_DATABASE_URL, or that of this run's own server."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    return driver_url(given) if given else request.getfixturevalue("postgres_server").url
+
+
+@pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """A broker: TEST_REDIS_URL, or this run's own server."""
+    return os.environ.get("TEST_REDIS_URL") or request.getfixturevalue("redis_server").url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    file = tmp_path_factory.mktemp("template") / "heldout.db"
+    _migrate(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgres_admin(postgres_url: str) -> Iterator[Engine]:
+    """Creates and drops databases, outside of transactions."""
+    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_admin: Engine) -> Iterator[str]:
+    """A migrated PostgreSQL database to copy."""
+    with empty_postgres(postgres_admin, f"{TEMPLATE}_{secrets.token_hex(4)}") as url:
+        _migrate(url)
+        yield make_url(url).database or ""
+
+
+@contextmanager
+def empty_postgres(admin: Engine, name: str | None = None, template: str = "template1") -> Iterator[str]:
+    """A new database beside `admin`'s, dropped at the end; gives its URL."""
+    name = name or f"heldout_test_{secrets.token_hex(6)}"
+    with admin.connect() as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+    try:
+        yield admin.url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with admin.connect() as connection:
+            connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A fresh migrated SQLite database."""
+    return f"sqlite:///{shutil.copyfile(sqlite_template, tmp_path / 'heldout.db')}"
+
+
+@pytest.fixture
+def fresh_postgres_url(postgres_admin: Engine, postgres_template: str) -> Iterator[str]:
+    """A fresh migrated PostgreSQL database."""
+    with empty_postgres(postgres_admin, template=postgres_template) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh migrated database, once on SQLite and once on PostgreSQL."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "fresh_postgres_url")
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without any table, once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+    else:
+        with empty_postgres(request.getfixturevalue("postgres_admin")) as url:
+            yield url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """Sessions on a fresh migrated database."""
+    opened = Database(database_url)
+    yield opened
+    opened.dispose()
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="heldout-test-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _migrate(url: str) -> None:
+    database = Database(url)
+    migrations.upgrade(database)
+    database.dispose()
