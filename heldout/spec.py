@@ -196,7 +196,8 @@ class ResourcesSpec(Part):
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     gpus: int = Field(1, ge=1, le=8)
-    towers: Literal["auto", 1, 2] = "auto"
+    # Not Literal[1, 2], which takes true for 1.
+    towers: Literal["auto"] | Annotated[int, Field(ge=1, le=2)] = "auto"
 
 
 class JobSpec(Part):
