@@ -117,6 +117,13 @@ class DatasetNotFound(HeldoutError):
         super().__init__(f"No dataset is named {name[:80]!r}. List them with GET /v1/datasets.")
 
 
+class KeyNotFound(HeldoutError):
+    code, status, title = "key_not_found", 404, "There is no such key"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"No key of this owner has the id {key_id[:80]!r}. List them with GET /v1/keys.")
+
+
 # --- the spec was read and refused -------------------------------------------------------------
 
 
@@ -227,6 +234,13 @@ class NotReady(HeldoutError):
 
     def __init__(self, job_id: str, what: str, status: str) -> None:
         super().__init__(f"Job {job_id} is {status} and has no {what}. It is written when the job has succeeded.")
+
+
+class DatasetNotReady(HeldoutError):
+    code, status, title = "not_ready", 409, "Not there yet"
+
+    def __init__(self, name: str, status: str) -> None:
+        super().__init__(f"Dataset {name!r} is {status}. Its splits are known once it is ready.")
 
 
 class LeaseLost(HeldoutError):

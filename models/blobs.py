@@ -1,5 +1,6 @@
 """Datasets, checkpoints and artifacts: a local folder or S3, one interface, chosen by URL."""
 
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,9 +91,10 @@ class Blobs:
 
     def check(self) -> None:
         """Write, read and delete a small blob. Raises StorageUnavailable."""
-        self.put("check", b"heldout")
-        self.read("check")
-        self.delete("check")
+        key = f"check-{secrets.token_hex(8)}"  # of its own: several processes may check at once
+        self.put(key, b"heldout")
+        self.read(key)
+        self.delete(key)
 
 
 @contextmanager

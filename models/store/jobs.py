@@ -226,6 +226,12 @@ def dataset_of(session: Session, row: JobRow) -> DatasetRow:
     return session.get_one(DatasetRow, row.dataset_id)
 
 
+def datasets_of(session: Session, rows: Collection[JobRow]) -> dict[str | None, DatasetRow]:
+    """The datasets of several jobs by their ids, in one query."""
+    ids = {row.dataset_id for row in rows}
+    return {row.id: row for row in session.scalars(select(DatasetRow).where(DatasetRow.id.in_(ids)))}
+
+
 def _of(owner: str) -> Select[JobRow]:
     return select(JobRow).where(JobRow.owner == owner, JobRow.kind == "train")
 

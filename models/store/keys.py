@@ -51,6 +51,24 @@ def all_of(session: Session) -> Sequence[KeyRow]:
     return session.scalars(select(KeyRow).order_by(KeyRow.created_at, KeyRow.id)).all()
 
 
+def of_owner(session: Session, owner: str) -> Sequence[KeyRow]:
+    """The owner's keys, oldest first, revoked ones too."""
+    return session.scalars(select(KeyRow).where(KeyRow.owner == owner).order_by(KeyRow.created_at, KeyRow.id)).all()
+
+
+def row_of(session: Session, key: str) -> KeyRow:
+    """The row of a key that was just made."""
+    return session.get_one(KeyRow, key.split("_")[1])
+
+
+def revoke_of(session: Session, owner: str, key_id: str) -> bool:
+    """Make sure that a key of this owner is revoked; False if the owner has no such key."""
+    owned = session.scalar(select(KeyRow.id).where(KeyRow.id == key_id, KeyRow.owner == owner))
+    if owned is not None:
+        revoke(session, key_id)
+    return owned is not None
+
+
 def revoke(session: Session, key_id: str) -> bool:
     """Revoke a key; False if there is no such key or it was revoked before."""
     revoked = session.execute(
