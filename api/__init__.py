@@ -1,0 +1,1 @@
+"""HTTP, and nothing else: requests in, domain calls, views and problems out."""

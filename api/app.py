@@ -1,0 +1,81 @@
+"""The app: what it is made of, and what starts and stops with it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from api import openapi, problems
+from api.dispatch import NothingToPublish
+from api.hub import Hub, Seen
+from api.request_id import RequestIdMiddleware
+from api.routes import datasets, jobs, keys, requests, results, service, submissions
+from api.services import Services
+from heldout import __version__
+from heldout.settings import Settings
+from models import logs
+from models.blobs import Blobs
+from models.database import Database
+from models.reconcile import Reconciler
+from models.store import jobs as stored_jobs
+
+# Waiting clients hear of a change within this, however seldom workers look for requests.
+MAX_POLL_S = 0.2
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """An app on the settings' database and blob store; neither has to answer yet."""
+    database = Database(settings.database)
+
+    def versions(job_ids: Collection[str]) -> Mapping[str, Seen]:
+        with database.read() as session:
+            return stored_jobs.versions(session, job_ids)
+
+    services = Services(
+        settings=settings,
+        database=database,
+        blobs=Blobs(settings.blobs_url),
+        hub=Hub(versions, min(settings.poll_s, MAX_POLL_S)),
+        publisher=NothingToPublish(),
+    )
+    app = FastAPI(
+        title="Heldout",
+        version=__version__,
+        description="Trains image classifiers, and says why training results are good and test results poor.",
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    for room in (submissions, jobs, requests, results, datasets, keys, service):
+        app.include_router(room.router)
+    service.install_metrics(app, database)
+    service.install_docs(app)
+    problems.install(app)
+    openapi.install(app)
+    app.add_middleware(RequestIdMiddleware)  # the last one added is the outermost
+    return app
+
+
+def from_environment() -> FastAPI:
+    """For `uvicorn --factory api.app:from_environment`."""
+    settings = Settings()
+    logs.configure(settings.log_level)
+    return create_app(settings)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    reconciler = Reconciler(services.database, services.settings)
+    reconciler.start()
+    polling = asyncio.create_task(services.hub.run())
+    yield
+    services.hub.stop()
+    polling.cancel()
+    with suppress(asyncio.CancelledError):
+        await polling
+    reconciler.stop()
+    services.database.dispose()

@@ -1,0 +1,15 @@
+"""Entity tags: a job's version in quotes, compared as RFC 9110 has it for If-None-Match."""
+
+import re
+
+_TAG = re.compile(r'(?:W/)?"([^"]*)"')
+
+
+def etag_of(version: int) -> str:
+    """The strong tag of a version."""
+    return f'"{version}"'
+
+
+def names(if_none_match: str, version: int) -> bool:
+    """Whether the header (tags separated by commas, weak ones too, or `*`) names this version."""
+    return if_none_match.strip() == "*" or str(version) in _TAG.findall(if_none_match)

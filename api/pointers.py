@@ -1,0 +1,92 @@
+"""From the validator's findings to what a client can act on: a JSON pointer, what came, what was expected."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from heldout.errors import FieldError
+
+SHOWN_CHARACTERS = 100
+SHOWN_ERRORS = 50
+_JSON_WORDS = (("Dictionary", "Object"), ("dictionary", "object"), ("Tuple", "Array"), ("tuple", "array"))
+
+
+def pointer_to(path: Sequence[str | int]) -> str:
+    """The path as a JSON pointer (RFC 6901); a name that is no text is written in ASCII."""
+    return (
+        "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+        .encode("utf-8", "backslashreplace")
+        .decode("utf-8")
+    )
+
+
+def field_errors(found: Sequence[Mapping[str, Any]], body: Any) -> list[FieldError]:
+    """The validator's findings on a body, one for each pointer, in the validator's order.
+
+    Args:
+        found: Pydantic's error dictionaries with locations that begin with "body".
+        body: what was validated; locations name members of unions too, which only the body tells from fields.
+    """
+    located = [(*_walk(one, body), one) for one in found if not _follows(one)]
+    details: dict[str, list[str]] = {}
+    for path, in_union, one in located:
+        # Of a union, the member that went further into the value says what is wrong with it.
+        if in_union and any(len(other) > len(path) and other[: len(path)] == path for other, _, _ in located):
+            continue
+        detail = _detail(one)
+        known = details.setdefault(pointer_to(path), [])
+        if detail not in known:
+            known.append(detail)
+    return [FieldError(pointer, " Or: ".join(texts)) for pointer, texts in list(details.items())[:SHOWN_ERRORS]]
+
+
+def parameter_detail(one: Mapping[str, Any]) -> str:
+    """What is wrong with a query, path or header parameter."""
+    location = one["loc"]
+    return f"`{location[1] if len(location) > 1 else location[0]}`: {_detail(one)}"
+
+
+def _walk(one: Mapping[str, Any], body: Any) -> tuple[tuple[str | int, ...], bool]:
+    """The finding's path in the body, and whether its location also names members of a union."""
+    path: tuple[str | int, ...] = ()
+    location = one["loc"][1:]
+    skipped = False
+    for index, part in enumerate(location):
+        if part in (body if isinstance(body, dict) else range(len(body) if isinstance(body, list) else 0)):
+            body = body[part]
+        elif one["type"] == "missing" and index == len(location) - 1:
+            body = None
+        else:
+            skipped = True
+            continue
+        path = (*path, part)
+    return path, skipped
+
+
+def _follows(one: Mapping[str, Any]) -> bool:
+    """Whether it only follows from other findings: a list counts as too short when none of its items is valid."""
+    return one["type"] == "too_short" and bool(len(one["input"]) >= one["ctx"]["min_length"])
+
+
+def _detail(one: Mapping[str, Any]) -> str:
+    match one["type"]:
+        case "missing":
+            return "This field is required."
+        case "extra_forbidden":
+            return "There is no such field."
+        case "model_type" | "model_attributes_type":
+            return f"Received {_shown(one['input'])}; expected an object."
+    message = str(one["msg"]).removeprefix("Value error, ")
+    if one["type"] == "value_error":
+        return f"{message}."
+    for ours, json_has in _JSON_WORDS:
+        message = message.replace(ours, json_has)
+    return f"Received {_shown(one['input'])}; {message[:1].lower()}{message[1:]}."
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"

@@ -1,0 +1,1 @@
+"""One file a resource, its view models beside it."""

@@ -1,0 +1,227 @@
+"""What became of a job: metrics, events, its place in the queue, model and predictions."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import Field
+from starlette.responses import StreamingResponse
+
+from api.auth import CallerDep, authenticate
+from api.deps import JobId, ReadSessionDep, ServicesDep, only_known_parameters
+from api.problems import problems
+from api.services import Services
+from api.views import Figure, Time, View
+from heldout.errors import InvalidCursor, JobNotFound, NotReady, StorageUnavailable
+from heldout.lifecycle import JobStatus, shown_status
+from models.blobs import BlobMissing
+from models.database import Session
+from models.store import events, jobs, metrics
+from models.tables import EpochRow, EventRow, JobRow, ResultRow
+
+router = APIRouter(
+    prefix="/v1/jobs/{job_id}", tags=["jobs"], dependencies=[Depends(authenticate), Depends(only_known_parameters)]
+)
+
+# An event's number is a 32-bit column.
+MAX_EVENT = 2**31 - 1
+
+
+class EpochView(View):
+    """One epoch. Losses are mean cross-entropy in nats, without penalties; `fit_*` is what Keras' fit reports."""
+
+    epoch: int = Field(description="Counts from 1.")
+    train_loss: Figure
+    train_accuracy: Figure
+    validation_loss: Figure
+    validation_accuracy: Figure
+    fit_loss: Figure
+    fit_accuracy: Figure
+    learning_rate: Figure
+    seconds: Figure = Field(description="Of training alone.")
+    evaluation_seconds: Figure
+    images_per_second: Figure
+    test_loss: Figure = Field(None, description="Absent unless `evaluation.test` is `every_epoch`.")
+    test_accuracy: Figure = Field(None, description="Absent unless `evaluation.test` is `every_epoch`.")
+
+    @classmethod
+    def of(cls, row: EpochRow, *, with_test: bool) -> "EpochView":
+        fields = [name for name in cls.model_fields if with_test or not name.startswith("test_")]
+        return cls(**{name: getattr(row, name) for name in fields})
+
+
+class SplitResult(View):
+    """The kept weights on one split."""
+
+    loss: Figure
+    accuracy: Figure
+    count: int
+    interval: tuple[Figure, Figure] = Field(description="95 % Wilson interval of the accuracy, as fractions.")
+
+
+class GapView(View):
+    """Training against held-out figures; positive where held-out is worse."""
+
+    accuracy: Figure
+    loss: Figure
+
+
+class GapsView(View):
+    validation: GapView
+    test: GapView | None
+
+
+class FinalView(View):
+    """The kept weights: of the best epoch with `restore_best`, else of the last one."""
+
+    epoch: int
+    train: SplitResult
+    validation: SplitResult
+    test: SplitResult | None
+    gap: GapsView
+
+
+class MetricsView(View):
+    """All epochs so far, and once it has succeeded the figures of the kept weights."""
+
+    object: Literal["metrics"]
+    epochs: list[EpochView]
+    final: FinalView | None
+
+
+class EventView(View):
+    """Something that happened to the job; numbered from 1."""
+
+    id: int
+    object: Literal["event"]
+    type: str
+    level: Literal["info", "warning", "error"]
+    message: str
+    data: dict[str, Any]
+    created_at: Time
+
+    @classmethod
+    def of(cls, row: EventRow) -> "EventView":
+        return cls(
+            id=row.id,
+            object="event",
+            type=row.type,
+            level=row.level,
+            message=row.message,
+            data=row.data,
+            created_at=row.created_at,
+        )
+
+
+class EventPage(View):
+    """Part of the events, oldest first. `next` is the `after` of the following part, null at the end."""
+
+    object: Literal["list"]
+    data: list[EventView]
+    has_more: bool
+    next: int | None
+
+
+class QueueView(View):
+    """Where the job waits; all null when it is not queued."""
+
+    object: Literal["queue"]
+    position: int | None = Field(description="Counts from 1.")
+    ahead: int | None
+    waiting_for: Literal["worker", "gpu", "backoff"] | None
+    estimated_start_s: float | None = Field(description="Null where it cannot be told.")
+
+
+@router.get("/metrics", response_model_exclude_unset=True, responses=problems(JobNotFound))
+def get_metrics(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> MetricsView:
+    """The job's history, epoch by epoch, and its final figures."""
+    job = jobs.find(session, caller.owner, job_id)
+    with_test = job.spec["evaluation"]["test"] == "every_epoch"
+    result = metrics.result_of(session, job_id)
+    return MetricsView(
+        object="metrics",
+        epochs=[EpochView.of(row, with_test=with_test) for row in metrics.epochs_of(session, job_id)],
+        final=None if result is None else FinalView.model_validate(result.final),
+    )
+
+
+@router.get("/events", responses=problems(JobNotFound, InvalidCursor))
+def list_events(
+    job_id: JobId,
+    caller: CallerDep,
+    session: ReadSessionDep,
+    after: Annotated[str, Query(description="Number of the last event that is known.")] = "0",
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+) -> EventPage:
+    """What happened to the job, oldest first."""
+    if not (after.isascii() and after.isdigit() and len(after) <= 10 and int(after) <= MAX_EVENT):
+        raise InvalidCursor
+    jobs.find(session, caller.owner, job_id)
+    rows, more = events.page(session, job_id, after=int(after), limit=limit)
+    return EventPage(
+        object="list",
+        data=[EventView.of(row) for row in rows],
+        has_more=more,
+        next=rows[-1].id if more else None,
+    )
+
+
+@router.get("/queue", responses=problems(JobNotFound))
+def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> QueueView:
+    """The job's place in the queue."""
+    job = jobs.find(session, caller.owner, job_id)
+    ahead = jobs.ahead_of(session, job)
+    return QueueView(
+        object="queue",
+        position=None if ahead is None else ahead + 1,
+        ahead=ahead,
+        waiting_for=_waiting_for(session, job),
+        estimated_start_s=None,
+    )
+
+
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+    **problems(JobNotFound, NotReady, StorageUnavailable),
+}
+
+
+@router.get("/model", response_class=StreamingResponse, responses=_FILE)
+def get_model(job_id: JobId, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> StreamingResponse:
+    """The kept weights as a `.keras` file: takes raw pixels of the dataset's own range, gives probabilities."""
+    result = _result_of(session, caller.owner, job_id, "model")
+    return _download(services, result.model_key, f"{job_id}.keras")
+
+
+@router.get("/predictions", response_class=StreamingResponse, responses=_FILE)
+def get_predictions(
+    job_id: JobId, caller: CallerDep, session: ReadSessionDep, services: ServicesDep
+) -> StreamingResponse:
+    """An `.npz` file: for each split the indices, labels and probabilities of the kept weights."""
+    result = _result_of(session, caller.owner, job_id, "predictions")
+    return _download(services, result.predictions_key, f"{job_id}-predictions.npz")
+
+
+def _result_of(session: Session, owner: str, job_id: str, what: str) -> ResultRow:
+    job = jobs.find(session, owner, job_id)
+    result = metrics.result_of(session, job_id)
+    if result is None:
+        raise NotReady(job_id, what, shown_status(job.status, job.request))
+    return result
+
+
+def _download(services: Services, key: str, filename: str) -> StreamingResponse:
+    try:
+        size = services.blobs.size(key)
+        chunks = services.blobs.chunks(key)
+    except BlobMissing as error:
+        raise StorageUnavailable from error
+    headers = {"Content-Length": str(size), "Content-Disposition": f'attachment; filename="{filename}"'}
+    return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")
+
+
+def _waiting_for(session: Session, job: JobRow) -> Literal["worker", "gpu", "backoff"] | None:
+    if job.status is not JobStatus.QUEUED:
+        return None
+    if jobs.waits_for_backoff(session, job):
+        return "backoff"
+    return "gpu" if job.device == "gpu" else "worker"

@@ -1,0 +1,104 @@
+"""Whether the service lives and is ready, its metrics, and its documentation; open without a key."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_fastapi_instrumentator import Instrumentator
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from api.deps import ServicesDep
+from api.problems import problems
+from api.views import View
+from heldout.errors import DatabaseUnavailable, HeldoutError, StorageUnavailable
+from models.database import Database
+from models.store import health, jobs
+
+router = APIRouter(tags=["service"])
+
+
+class HealthView(View):
+    status: Literal["ok"]
+
+
+@router.get("/livez", responses=problems(open_to_all=True))
+async def livez() -> HealthView:
+    """The process answers; asks nothing of database or blob store."""
+    return HealthView(status="ok")
+
+
+@router.get("/readyz", responses=problems(DatabaseUnavailable, StorageUnavailable, open_to_all=True))
+def readyz(services: ServicesDep) -> HealthView:
+    """Database and blob store answer, and the database is migrated."""
+    with services.database.read() as session:
+        health.check(session)
+    services.blobs.check()
+    return HealthView(status="ok")
+
+
+class _Jobs(Collector):
+    """Jobs by kind and status, counted at each scrape."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())  # nothing is counted when the collector is registered
+
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("heldout_database_up", "1 if the database answered this scrape.")
+        by_status = GaugeMetricFamily("heldout_jobs", "Jobs by kind and status.", labels=["kind", "status"])
+        try:
+            with self._database.read() as session:
+                for kind, status, count in jobs.counts_by_status(session):
+                    by_status.add_metric([kind, status], count)
+            up.add_metric([], 1)
+        except HeldoutError:
+            up.add_metric([], 0)
+        yield up
+        yield by_status
+
+
+def install_metrics(app: FastAPI, database: Database) -> None:
+    """Count requests, and serve all of this app's metrics at /metrics."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    registry.register(_Jobs(database))
+    Instrumentator(registry=registry, excluded_handlers=["^/metrics$", "^/livez$", "^/readyz$"]).instrument(app)
+
+    @app.get(
+        "/metrics",
+        tags=["service"],
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(open_to_all=True)},
+    )
+    def metrics() -> Response:
+        """Prometheus metrics: requests, jobs by status, this process."""
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def install_docs(app: FastAPI) -> None:
+    """Serve Swagger UI with its files from this machine: /docs works with no internet."""
+    package = find_spec("fastapi_offline")
+    assert package is not None
+    assert package.origin is not None
+    app.mount("/docs/static", StaticFiles(directory=Path(package.origin).parent / "static"))
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        # Relative addresses hold behind a proxy that adds a prefix; null keeps the page from calling a validator.
+        return get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title=f"{app.title} API",
+            swagger_js_url="docs/static/swagger-ui-bundle.js",
+            swagger_css_url="docs/static/swagger-ui.css",
+            swagger_favicon_url="docs/static/favicon.png",
+            swagger_ui_parameters={"validatorUrl": None},
+        )

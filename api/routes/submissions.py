@@ -1,0 +1,152 @@
+"""New jobs: from a spec, and from a job that has ended."""
+
+import secrets
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import Field
+from starlette.responses import JSONResponse
+
+from api.auth import CallerDep, authenticate
+from api.body import JsonRoute
+from api.deps import Announce, AnnounceDep, JobId, ServicesDep, SessionDep, only_known_parameters
+from api.idempotency import IdempotencyKey, fingerprint, once
+from api.problems import JSON_BODY, REFUSED_SPEC, problems
+from api.submission import dataset_for, examine, generated_name
+from api.views import JobView, View
+from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, InvalidSpec, JobNotFinished, JobNotFound
+from heldout.layers import flops_per_image, memory_bytes
+from heldout.spec import MAX_SEED, JobSpec
+from models.database import Session
+from models.ids import new_id
+from models.store import jobs
+from models.tables import DatasetRow
+
+router = APIRouter(
+    prefix="/v1/jobs",
+    tags=["jobs"],
+    route_class=JsonRoute,
+    dependencies=[Depends(authenticate), Depends(only_known_parameters)],
+)
+
+
+class LayerView(View):
+    """A layer by its Keras name, its output shape without the batch axis, and its parameters."""
+
+    name: str
+    shape: list[int]
+    parameters: int
+
+
+class EstimateView(View):
+    """What a spec would cost. `name` and `training.seed` are null where a job would draw them."""
+
+    object: Literal["estimate"]
+    spec: JobSpec
+    parameters: int
+    layers: list[LayerView]
+    flops_per_image: int = Field(description="Of one forward pass; a multiply-add counts as two.")
+    memory_bytes: int = Field(description="Of one training step, data excluded.")
+    seconds_per_epoch: float | None = Field(description="Null while nothing comparable was measured here.")
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=JobView,
+    response_description="Queued.",
+    responses={
+        200: {"model": EstimateView, "description": "With `dry_run`: the spec is accepted, and nothing is stored."},
+        **problems(IdempotencyKeyInFlight, IdempotencyKeyReused, *JSON_BODY, *REFUSED_SPEC),
+    },
+)
+def submit_job(
+    spec: JobSpec,
+    response: Response,
+    caller: CallerDep,
+    services: ServicesDep,
+    session: SessionDep,
+    announce: AnnounceDep,
+    idempotency_key: IdempotencyKey = None,
+    dry_run: Annotated[bool, Query(description="Check the spec and say what it would cost, without a job.")] = False,
+) -> Response | JobView:
+    """Queue a training job; workers hear of it once it is committed."""
+    cap = services.settings.max_parameters
+    if dry_run:
+        estimate = _estimate(spec, dataset_for(session, caller.owner, spec.dataset), cap)
+        return JSONResponse(estimate.model_dump(mode="json"))
+
+    def submit() -> JobView:
+        return _queue(session, announce, caller.owner, spec, dataset_for(session, caller.owner, spec.dataset), cap)
+
+    request = fingerprint("POST /v1/jobs", spec.model_dump(mode="json", exclude_unset=True))
+    return once(session, caller.owner, idempotency_key, request, response, submit)
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=201,
+    response_description="A new job with the same spec, seed included, and `retry_of`.",
+    responses=problems(
+        JobNotFound, JobNotFinished, IdempotencyKeyInFlight, IdempotencyKeyReused, InvalidSpec, *REFUSED_SPEC
+    ),
+)
+def retry_job(
+    job_id: JobId,
+    response: Response,
+    caller: CallerDep,
+    services: ServicesDep,
+    session: SessionDep,
+    announce: AnnounceDep,
+    idempotency_key: IdempotencyKey = None,
+) -> JobView:
+    """Queue a job that has ended once more, on the same version of its dataset."""
+
+    def retry() -> JobView:
+        ended = jobs.find(session, caller.owner, job_id)
+        jobs.require_finished(ended)
+        spec, dataset = JobSpec.model_validate(ended.spec), jobs.dataset_of(session, ended)
+        return _queue(session, announce, caller.owner, spec, dataset, services.settings.max_parameters, ended.id)
+
+    request = fingerprint(f"POST /v1/jobs/{job_id}/retry", None)
+    return once(session, caller.owner, idempotency_key, request, response, retry)
+
+
+def _queue(
+    session: Session,
+    announce: Announce,
+    owner: str,
+    spec: JobSpec,
+    dataset: DatasetRow,
+    max_parameters: int,
+    retry_of: str | None = None,
+) -> JobView:
+    plan = examine(spec, dataset, max_parameters)
+    job_id = new_id("job")
+    complete = spec.completed(name=generated_name(spec, dataset, job_id), seed=secrets.randbelow(MAX_SEED + 1))
+    job = jobs.add(
+        session,
+        job_id=job_id,
+        owner=owner,
+        spec=complete,
+        dataset=dataset,
+        parameters=plan.parameters,
+        retry_of=retry_of,
+    )
+    announce(job)
+    return JobView.of(job, dataset)
+
+
+def _estimate(spec: JobSpec, dataset: DatasetRow, max_parameters: int) -> EstimateView:
+    plan = examine(spec, dataset, max_parameters)
+    return EstimateView(
+        object="estimate",
+        spec=spec,
+        parameters=plan.parameters,
+        layers=[
+            LayerView(name=layer.name, shape=list(layer.shape), parameters=layer.parameters) for layer in plan.layers
+        ],
+        flops_per_image=flops_per_image(plan.layers),
+        memory_bytes=memory_bytes(plan.layers, plan.image, spec.training.batch_size),
+        seconds_per_epoch=None,
+    )

@@ -1,0 +1,100 @@
+"""Whether a spec can be run on its dataset, and what it would cost: decided before anything is stored."""
+
+from dataclasses import dataclass
+
+from api.pointers import pointer_to
+from heldout.errors import (
+    DatasetUnavailable,
+    FieldError,
+    InvalidSpec,
+    NotSupported,
+    SpecDatasetNotFound,
+    TooManyParameters,
+)
+from heldout.layers import Layer, plan_layers
+from heldout.spec import JobSpec
+from models.bundled import BUNDLED
+from models.database import Session
+from models.store import datasets
+from models.tables import DatasetRow
+
+NAME_CHARACTERS = 128
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The network of a spec that was accepted, for images of its dataset's shape (height, width, channels)."""
+
+    image: tuple[int, int, int]
+    layers: tuple[Layer, ...]
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+
+def dataset_for(session: Session, owner: str, reference: str) -> DatasetRow:
+    """The dataset that a spec names.
+
+    Raises:
+        SpecDatasetNotFound: this owner has none of that name.
+        DatasetUnavailable: it is a bundled one whose files this service lacks.
+    """
+    row = datasets.find(session, owner, reference)
+    if row is not None:
+        return row
+    bundled = BUNDLED.get(reference.partition("@")[0])
+    if bundled is None:
+        raise SpecDatasetNotFound(reference)
+    raise DatasetUnavailable(bundled.name, bundled.remedy)
+
+
+def examine(spec: JobSpec, dataset: DatasetRow, max_parameters: int) -> Plan:
+    """Refuse what cannot be trained on this dataset by this release.
+
+    Raises:
+        DatasetUnavailable, NetworkTooDeep, TooManyParameters, InvalidSpec, NotSupported.
+    """
+    if dataset.status != "ready" or dataset.shape is None or dataset.classes is None:
+        raise DatasetUnavailable(dataset.name, f"It is {dataset.status}; wait until it is ready or name another one.")
+    height, width, channels = dataset.shape
+    image = (height, width, channels)
+    plan = Plan(image, plan_layers(spec.network, image, len(dataset.classes)))
+    if plan.parameters > max_parameters:
+        raise TooManyParameters(plan.parameters, max_parameters)
+    _require_known_labels(spec, dataset.classes)
+    _require_supported(spec)
+    return plan
+
+
+def generated_name(spec: JobSpec, dataset: DatasetRow, job_id: str) -> str:
+    """For example `mnist5k 32-64-128 · 4tz9qk`: the dataset, the filters of the blocks, the end of the id."""
+    tail = f" {'-'.join(str(block.filters) for block in spec.network.blocks)} · {job_id[-6:]}"
+    return dataset.name[: NAME_CHARACTERS - len(tail)] + tail
+
+
+def _require_known_labels(spec: JobSpec, classes: list[str]) -> None:
+    weights = spec.training.class_weights
+    if not isinstance(weights, dict):
+        return
+    unknown = [label for label in weights if label not in classes]
+    if unknown:
+        shown = ", ".join(map(repr, classes[:20])) + (", …" if len(classes) > 20 else "")
+        detail = f"The dataset has no such class; it has {shown}."
+        errors = [FieldError(pointer_to(("training", "class_weights", label)), detail) for label in unknown]
+        raise InvalidSpec(f"{errors[0].pointer}: {detail}", errors=errors)
+
+
+def _require_supported(spec: JobSpec) -> None:
+    training, resources = spec.training, spec.resources
+    if training.on_overfit != "none":
+        raise NotSupported(
+            "/training/on_overfit", f"`on_overfit: {training.on_overfit}`", "Leave it out, or use `early_stopping`."
+        )
+    if training.precision == "mixed":
+        raise NotSupported("/training/precision", "`precision: mixed`", "Use `auto` or `float32`.")
+    if resources.gpus > 1:
+        raise NotSupported("/resources/gpus", f"{resources.gpus} GPUs for one job", "Use 1.")
+    if resources.towers == 2 and any(block.batch_norm for block in spec.network.blocks):
+        detail = "Two towers see half a batch each, which batch normalisation cannot have; use 1 or `auto`."
+        raise InvalidSpec(f"/resources/towers: {detail}", errors=[FieldError("/resources/towers", detail)])
