@@ -1,0 +1,169 @@
+"""What the API answers, as typed dictionaries. A newer service may send more fields; readers pass over them."""
+
+from typing import Any, Literal, TypedDict
+
+TERMINAL_STATUSES = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class DatasetReference(TypedDict):
+    id: str
+    name: str
+    version: int
+
+
+class Progress(TypedDict):
+    """Whole epochs done, of how many, and the seconds that the rest should take (null where unknown)."""
+
+    epoch: int
+    epochs: int
+    eta_s: float | None
+
+
+class JobError(TypedDict):
+    code: str
+    detail: str
+
+
+class Job(TypedDict):
+    """A training job. Times are RFC 3339 in UTC."""
+
+    id: str
+    object: Literal["job"]
+    name: str
+    status: str
+    stop_reason: str | None
+    spec: dict[str, Any]
+    dataset: DatasetReference
+    parameters: int
+    progress: Progress
+    attempt: int
+    failures: int
+    error: JobError | None
+    retry_of: str | None
+    study_id: str | None
+    engine: dict[str, Any] | None
+    version: int
+    created_at: str
+    queued_at: str | None
+    started_at: str | None
+    finished_at: str | None
+
+
+class Epoch(TypedDict):
+    """One epoch, counted from 1. A figure that is not finite is null; `test_*` are there when asked for each epoch."""
+
+    epoch: int
+    train_loss: float | None
+    train_accuracy: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    fit_loss: float | None
+    fit_accuracy: float | None
+    learning_rate: float | None
+    seconds: float
+    evaluation_seconds: float
+    images_per_second: float
+
+
+class SplitResult(TypedDict):
+    """The kept weights on one split; `interval` holds the accuracy's 95 % bounds, as fractions."""
+
+    loss: float | None
+    accuracy: float
+    count: int
+    interval: tuple[float, float]
+
+
+class Gap(TypedDict):
+    """Training minus held-out accuracy, and held-out minus training loss: positive where held-out is worse."""
+
+    accuracy: float | None
+    loss: float | None
+
+
+class Gaps(TypedDict):
+    validation: Gap
+    test: Gap | None
+
+
+class Final(TypedDict):
+    epoch: int
+    train: SplitResult
+    validation: SplitResult
+    test: SplitResult | None
+    gap: Gaps
+
+
+class Metrics(TypedDict):
+    object: Literal["metrics"]
+    epochs: list[Epoch]
+    final: Final | None
+
+
+class Event(TypedDict):
+    id: int
+    object: Literal["event"]
+    type: str
+    level: Literal["info", "warning", "error"]
+    message: str
+    data: dict[str, Any]
+    created_at: str
+
+
+class QueuePosition(TypedDict):
+    """Where a job waits: `position` counts from 1 and is null where the job is not queued."""
+
+    object: str
+    position: int | None
+    ahead: int | None
+    waiting_for: str | None
+    estimated_start_s: float | None
+
+
+class LayerEstimate(TypedDict):
+    name: str
+    shape: list[int]
+    parameters: int
+
+
+class Estimate(TypedDict):
+    """What a spec would cost, without running it."""
+
+    object: Literal["estimate"]
+    spec: dict[str, Any]
+    parameters: int
+    layers: list[LayerEstimate]
+    flops_per_image: int
+    memory_bytes: int
+    seconds_per_epoch: float | None
+
+
+class Split(TypedDict):
+    count: int
+    per_class: list[int]
+
+
+class Dataset(TypedDict):
+    id: str
+    object: Literal["dataset"]
+    name: str
+    version: int
+    status: str
+    shape: list[int]
+    dtype: str
+    range: tuple[float, float]
+    classes: list[str]
+    splits: dict[str, Split]
+    sha256: str
+    size_bytes: int
+    bundled: bool
+    error: JobError | None
+    created_at: str
+
+
+class SplitIndices(TypedDict):
+    """The images of each split, as indices in the order of the dataset's source."""
+
+    train: list[int]
+    validation: list[int]
+    test: list[int]
