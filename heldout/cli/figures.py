@@ -1,0 +1,54 @@
+"""How figures are written: accuracies as fractions, losses in nats, gaps in points."""
+
+from heldout.answers import Epoch, Job
+
+NONE = "–"
+
+
+def accuracy(value: float | None) -> str:
+    return NONE if value is None else f"{value:.4f}"
+
+
+def interval(bounds: tuple[float, float] | None, digits: int = 4) -> str:
+    return "" if bounds is None else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
+
+
+def loss(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"
+
+
+def points(value: float | None) -> str:
+    """A difference of accuracies in percentage points, with its sign: 0.0383 is +3.8."""
+    return NONE if value is None else f"{100 * value:+.1f}"
+
+
+def seconds(value: float | None) -> str:
+    return NONE if value is None else f"{value:.1f} s"
+
+
+def in_order(job: Job, epoch: Epoch) -> str:
+    """`3/10`, as wide as `10/10`."""
+    epochs = str(job["progress"]["epochs"])
+    return f"{epoch['epoch']}/{epochs}".rjust(2 * len(epochs) + 1)
+
+
+def epoch_figures(epoch: Epoch) -> str:
+    """The measured figures of an epoch, for training and validation."""
+    return (
+        f"train {accuracy(epoch['train_accuracy'])}  validation {accuracy(epoch['validation_accuracy'])}  "
+        f"loss {loss(epoch['train_loss'])}/{loss(epoch['validation_loss'])}"
+    )
+
+
+def moment(text: str | None) -> str:
+    """An RFC 3339 time to the second, without its `T`: `2025-11-24 15:41:02Z`."""
+    return NONE if text is None else f"{text[:10]} {text[11:19]}Z"
+
+
+def duration_s(job: Job) -> float | None:
+    """Seconds from the job's first start to its end."""
+    from datetime import datetime
+
+    if job["started_at"] is None or job["finished_at"] is None:
+        return None
+    return (datetime.fromisoformat(job["finished_at"]) - datetime.fromisoformat(job["started_at"])).total_seconds()

@@ -1,0 +1,65 @@
+"""Exit codes, and what is printed where a command cannot do what was asked."""
+
+import sys
+from enum import IntEnum
+from typing import Any
+
+from heldout.cli.screen import print_json, say
+from heldout.client import ApiProblem, NoService
+
+
+class Exit(IntEnum):
+    SUCCEEDED = 0
+    FAILED = 1
+    REFUSED = 2  # wrong usage, or a request that the service refused
+    CANCELLED = 3
+    NO_SERVICE = 4  # or no right to it
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141  # as a shell shows a program that SIGPIPE ended
+
+
+class Refused(Exception):
+    """The command line or a file that it names makes no sense; the text says which and why."""
+
+
+_OF_JOBS = {"succeeded": Exit.SUCCEEDED, "failed": Exit.FAILED, "cancelled": Exit.CANCELLED}
+
+
+def exit_of_job(status: str) -> Exit:
+    """The exit code for the status of a job that has ended."""
+    return _OF_JOBS[status]
+
+
+def exit_of_problem(problem: ApiProblem) -> Exit:
+    """4 where the key is not accepted or the service is out of order, 2 where it refused the request."""
+    out_of_order = problem.status >= 500 or problem.status in {401, 403, 429} or problem.code == "unexpected_answer"
+    return Exit.NO_SERVICE if out_of_order else Exit.REFUSED
+
+
+def report(failure: ApiProblem | NoService | Refused | OSError, *, as_json: bool) -> Exit:
+    """Say on standard error what went wrong; with `--json` print it as a problem on standard output too."""
+    document, lines, code = _described(failure)
+    for line in lines:
+        say(line, file=sys.stderr)
+    if as_json:
+        print_json(document)
+    return code
+
+
+def _described(failure: ApiProblem | NoService | Refused | OSError) -> tuple[dict[str, Any], list[str], Exit]:
+    if isinstance(failure, ApiProblem):
+        return failure.document, _lines_of(failure), exit_of_problem(failure)
+    if isinstance(failure, NoService):
+        return {"code": "no_service", "detail": str(failure)}, [f"heldout: {failure}"], Exit.NO_SERVICE
+    if isinstance(failure, OSError):
+        where = f"{failure.filename}: " if failure.filename else ""
+        failure = Refused(f"{where}{failure.strerror or failure}")
+    return {"code": "refused", "detail": str(failure)}, [f"heldout: {failure}"], Exit.REFUSED
+
+
+def _lines_of(problem: ApiProblem) -> list[str]:
+    """One line for the problem, and one for each refused field that it does not already name."""
+    fields = [f"  {error.pointer or '/'}: {error.detail}" for error in problem.errors]
+    if len(problem.errors) == 1 and problem.errors[0].detail == problem.detail:
+        return [f"heldout: {problem.title}", *fields]
+    return [f"heldout: {problem.title}: {problem.detail}" if problem.detail else f"heldout: {problem.title}", *fields]

@@ -1,0 +1,134 @@
+"""Progress of trainings: lines for a pipe, bars for a terminal, JSON lines for a program."""
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from heldout.answers import Epoch, Event, Job
+from heldout.cli.figures import epoch_figures, in_order, seconds
+from heldout.cli.screen import console, is_terminal, print_json, printable, say
+
+
+class Display(Protocol):
+    """What a follower tells of one or more jobs."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def job(self, job: Job) -> None:
+        """The job as it is now; told first when it is new, and after each change."""
+
+    def epoch(self, job: Job, epoch: Epoch) -> None:
+        """One more epoch is measured."""
+
+    def event(self, job: Job, event: Event) -> None:
+        """Something happened that is not an epoch."""
+
+
+def display(jobs_named_up_to: int = 0) -> Display:
+    """Bars on a terminal, else lines; `jobs_named_up_to` is the length of the longest name that will be shown."""
+    return Bars() if is_terminal() else Lines(jobs_named_up_to)
+
+
+class Quiet:
+    """The parts that a display may leave out."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def job(self, job: Job) -> None:
+        pass
+
+    def epoch(self, job: Job, epoch: Epoch) -> None:
+        pass
+
+    def event(self, job: Job, event: Event) -> None:
+        pass
+
+
+class JsonLines(Quiet):
+    """Each event as one line of JSON, epochs included; the job itself is printed by the caller at the end."""
+
+    def event(self, job: Job, event: Event) -> None:
+        print_json(event, one_line=True)
+
+
+class Lines(Quiet):
+    """One line for each epoch, and one for whatever else happens."""
+
+    def __init__(self, name_width: int = 0) -> None:
+        self._width = name_width
+
+    def epoch(self, job: Job, epoch: Epoch) -> None:
+        self._say(job, f"epoch {in_order(job, epoch)}  {epoch_figures(epoch)}  {seconds(epoch['seconds'])}")
+
+    def event(self, job: Job, event: Event) -> None:
+        if is_news(event):
+            for line in told(event):
+                self._say(job, line)
+
+    def _say(self, job: Job, text: str) -> None:
+        say(f"{job['name'].ljust(self._width)}  {text}")
+
+
+class Bars(Quiet):
+    """One bar for each job, drawn over as it goes; warnings stay above the bars."""
+
+    def __init__(self) -> None:
+        from rich import progress
+
+        self._bars = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=24),
+            progress.TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("{task.fields[text]}"),
+            console=console(),
+        )
+        self._tasks: dict[str, progress.TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def job(self, job: Job) -> None:
+        done, of = job["progress"]["epoch"], job["progress"]["epochs"]
+        task = self._tasks.get(job["id"])
+        if task is None:
+            task = self._bars.add_task(printable(job["name"]), start=False, total=of, text="")
+            self._tasks[job["id"]] = task
+        self._bars.update(task, completed=done, total=of)
+        if job["status"] != "queued" and job["started_at"]:
+            self._bars.start_task(task)
+        if job["finished_at"]:
+            self._bars.stop_task(task)
+        if done == 0 or job["status"] not in {"running", "succeeded"}:
+            self._bars.update(task, text=job["status"])
+
+    def epoch(self, job: Job, epoch: Epoch) -> None:
+        self._bars.update(self._tasks[job["id"]], text=epoch_figures(epoch))
+
+    def event(self, job: Job, event: Event) -> None:
+        if event["level"] != "info":
+            for line in told(event):
+                self._bars.console.print(printable(f"{job['name']}  {line}"))
+
+
+def is_news(event: Event) -> bool:
+    """Whether a person wants to read of it; epochs and checkpoints are shown otherwise or not at all."""
+    return event["level"] != "info" or event["type"] not in {"job.epoch", "job.checkpoint"}
+
+
+def told(event: Event) -> list[str]:
+    """What an event says, and below it the lines of a log that it may bear."""
+    log = event["data"].get("log")
+    lines = [f"  {line}" for line in log] if isinstance(log, list) else []
+    return [f"{event['type'].removeprefix('job.')}: {event['message']}", *lines]

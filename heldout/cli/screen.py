@@ -1,0 +1,113 @@
+"""The terminal: what it can show, and text, tables and JSON for people and programs."""
+
+import codecs
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# A pipe has no width; tables get what they need.
+PIPE_WIDTH = 160
+
+_ASCII = {"–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "±": "+-", "·": "-", "’": "'", "✓": "+", "μ": "u"}
+_BOXES = {"│": "|", "─": "-", "━": "=", "╸": "=", "╺": "-"}
+
+
+def prepare() -> None:
+    """Make all three streams usable: closed ones lead nowhere, and characters that one cannot encode become ASCII."""
+    _open_closed_streams()
+    codecs.register_error("heldout-ascii", _as_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="heldout-ascii", line_buffering=True)
+
+
+def is_terminal(stream: TextIO | None = None) -> bool:
+    """Whether text on the stream can be drawn over: a terminal, and not a dumb one."""
+    stream = stream or sys.stdout
+    return stream.isatty() and os.environ.get("TERM", "").lower() not in {"", "dumb", "unknown"}
+
+
+def console() -> "Console":
+    """Rich's console on standard output, without markup: names and messages are shown as they are."""
+    from rich.console import Console
+
+    terminal = is_terminal()
+    return Console(
+        file=sys.stdout,
+        width=None if sys.stdout.isatty() else PIPE_WIDTH,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        force_interactive=terminal,
+    )
+
+
+def terminal_width() -> int:
+    """Columns that fit into a line: the terminal's, or PIPE_WIDTH where there is none."""
+    if not sys.stdout.isatty():
+        return PIPE_WIDTH
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def say(text: str, *, file: TextIO | None = None) -> None:
+    """Print one line; control characters that a name may hold are made visible, not obeyed."""
+    stream = file or sys.stdout
+    stream.write(printable(text) + "\n")
+    stream.flush()
+
+
+def printable(text: str) -> str:
+    """The text with control characters (a terminal would obey them) as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def print_json(value: Any, *, one_line: bool = False) -> None:
+    """Print a value as JSON in ASCII, which every stream can carry."""
+    sys.stdout.write(json.dumps(value, indent=None if one_line else 2) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """Print rows in columns, without lines: easy to read and to cut. `right` has the indices of right-aligned ones."""
+    cells = [[printable(cell) for cell in row] for row in [headings, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    for row in cells:
+        padded = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        say("  ".join(padded).rstrip())
+
+
+def print_fields(fields: Sequence[tuple[str, str]]) -> None:
+    """Print names and values, one pair a line."""
+    width = max(len(name) for name, _ in fields)
+    for name, value in fields:
+        say(f"{name.ljust(width)}  {value}".rstrip())
+
+
+def _open_closed_streams() -> None:
+    """A program started with closed streams must not open its files in their places."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115
+
+
+def _as_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_ASCII.get(c) or _BOXES.get(c) or "?" for c in text), error.end

@@ -1,0 +1,48 @@
+"""The server's commands: they live in `api`, which a client's install does not have."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import heldout
+
+COMMANDS = {
+    "up": "Run the service on this machine: API, worker and database in one folder.",
+    "migrate": "Bring the database's tables up to date.",
+    "keys": "Create, list and revoke API keys.",
+    "check": "Say whether the settings, the database and the blob store work.",
+}
+_NEEDED = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "obstore", "structlog")
+_NEEDED_TO_TRAIN = ("numpy", "tensorflow", "keras")
+
+
+def start(arguments: Sequence[str]) -> int:
+    """Become `python -m api` with the same arguments; gives back 2 where the server is not installed."""
+    room = _room()
+    lacking = _lacking(arguments[0])
+    if room is None or lacking:
+        what = "the server" if room is None else ", ".join(lacking)
+        print(
+            f"heldout: `heldout {arguments[0]}` needs {what}, which is not installed here. In a checkout of the "
+            "repository run `make setup`, or `pip install -e '.[cpu]'` (`.[gpu]` with an NVIDIA GPU).",
+            file=sys.stderr,
+        )
+        return 2
+    # -P: a folder named `api` where the user happens to be is not ours.
+    search = [str(room), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(search)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "api", *arguments])
+
+
+def _room() -> Path | None:
+    """The folder that holds `heldout` and, beside it, `api`; None if `api` is not there."""
+    room = Path(heldout.__file__).resolve().parent.parent
+    return room if (room / "api" / "__main__.py").is_file() else None
+
+
+def _lacking(command: str) -> list[str]:
+    names = _NEEDED + (_NEEDED_TO_TRAIN if command == "up" else ())
+    return [name for name in names if find_spec(name) is None]

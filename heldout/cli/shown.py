@@ -1,0 +1,183 @@
+"""Objects of the API as text for people."""
+
+from collections.abc import Iterable, Sequence
+
+from heldout.answers import Dataset, Epoch, Estimate, Event, Final, Job, Metrics, QueuePosition, SplitResult
+from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, points, seconds
+from heldout.cli.screen import print_fields, print_table, say
+
+
+def show_jobs(jobs: Sequence[Job]) -> None:
+    headings = ("ID", "NAME", "STATUS", "EPOCH", "DATASET", "PARAMETERS", "CREATED")
+    print_table(headings, [_row_of(job) for job in jobs], right=(3, 5))
+
+
+def show_job(job: Job, final: Final | None) -> None:
+    """All of a job but its spec, and its final figures if it has them."""
+    error = job["error"]
+    engine = job["engine"] or {}
+    fields = [
+        ("id", job["id"]),
+        ("name", job["name"]),
+        ("status", job["status"] + (f" ({job['stop_reason']})" if job["stop_reason"] else "")),
+        ("error", f"{error['code']}: {error['detail']}" if error else ""),
+        ("retry of", job["retry_of"] or ""),
+        ("dataset", _dataset_of(job)),
+        ("parameters", f"{job['parameters']:,}"),
+        ("epochs", f"{job['progress']['epoch']} of {job['progress']['epochs']}"),
+        ("left", seconds(job["progress"]["eta_s"]) if job["progress"]["eta_s"] is not None else ""),
+        ("attempt", f"{job['attempt']}" + (f" ({job['failures']} failed)" if job["failures"] else "")),
+        ("engine", ", ".join(f"{name} {value}" for name, value in engine.items() if value is not None)),
+        ("created", moment(job["created_at"])),
+        ("started", moment(job["started_at"]) if job["started_at"] else ""),
+        ("finished", moment(job["finished_at"]) if job["finished_at"] else ""),
+    ]
+    print_fields([(name, value) for name, value in fields if value])
+    if final is not None:
+        say("")
+        show_final(final)
+
+
+def show_outcome(job: Job, final: Final | None) -> None:
+    """What a watched job came to."""
+    took = duration_s(job)
+    head = f"{job['name']} {job['status']}" + (f" after {seconds(took)}" if took is not None else "")
+    epochs = f"{job['progress']['epoch']} of {job['progress']['epochs']} epochs"
+    reason = f", {job['stop_reason'].replace('_', ' ')}" if job["stop_reason"] else ""
+    say(f"{head}: {epochs}{reason} ({job['id']})")
+    if job["error"]:
+        say(f"{job['error']['code']}: {job['error']['detail']}")
+    if final is not None:
+        show_final(final)
+
+
+def show_final(final: Final) -> None:
+    """The kept weights on each split, and the gaps."""
+    splits: list[tuple[str, SplitResult | None]] = [
+        ("train", final["train"]),
+        ("validation", final["validation"]),
+        ("test", final["test"]),
+    ]
+    rows = [
+        (name, accuracy(split["accuracy"]), interval(split["interval"]), loss(split["loss"]), f"{split['count']:,}")
+        for name, split in splits
+        if split is not None
+    ]
+    print_table(("SPLIT", "ACCURACY", "95 % INTERVAL", "LOSS", "IMAGES"), rows, right=(1, 3, 4))
+    for held_out in ("validation", "test"):
+        gap = final["gap"]["validation"] if held_out == "validation" else final["gap"]["test"]
+        if gap is not None:
+            say(f"gap to {held_out}: {points(gap['accuracy'])} points of accuracy, {loss(gap['loss'])} of loss")
+
+
+def show_metrics(metrics: Metrics) -> None:
+    headings = ["EPOCH", "TRAIN", "VALIDATION", "TRAIN LOSS", "VALIDATION LOSS", "FIT LOSS", "RATE", "SECONDS"]
+    with_test = any("test_accuracy" in epoch for epoch in metrics["epochs"])
+    if with_test:
+        headings += ["TEST", "TEST LOSS"]
+    print_table(headings, [_row_of_epoch(epoch, with_test) for epoch in metrics["epochs"]], right=range(len(headings)))
+    if metrics["final"] is not None:
+        say("")
+        say(f"kept weights: epoch {metrics['final']['epoch']}")
+        show_final(metrics["final"])
+
+
+def show_events(events: Iterable[Event]) -> None:
+    for event in events:
+        say(
+            f"{event['id']:>4}  {moment(event['created_at'])}  {event['level']:<7}  {event['type']}  {event['message']}"
+        )
+
+
+def show_queue(queue: QueuePosition) -> None:
+    if queue["position"] is None:
+        say("not queued")
+        return
+    start = queue["estimated_start_s"]
+    print_fields(
+        [
+            ("position", str(queue["position"])),
+            ("ahead", str(queue["ahead"])),
+            ("waiting for", queue["waiting_for"] or NONE),
+            ("starts in", NONE if start is None else seconds(start)),
+        ]
+    )
+
+
+def show_datasets(datasets: Sequence[Dataset]) -> None:
+    headings = ("ID", "NAME", "VERSION", "STATUS", "SHAPE", "CLASSES", "TRAIN", "VALIDATION", "TEST")
+    rows = [
+        (
+            dataset["id"],
+            dataset["name"],
+            str(dataset["version"]),
+            dataset["status"],
+            "×".join(map(str, dataset["shape"] or [])),
+            str(len(dataset["classes"] or [])),
+            *(_count(dataset, split) for split in ("train", "validation", "test")),
+        )
+        for dataset in datasets
+    ]
+    print_table(headings, rows, right=(2, 5, 6, 7, 8))
+
+
+def show_estimate(estimate: Estimate) -> None:
+    rows = [
+        (layer["name"], "×".join(map(str, layer["shape"])), f"{layer['parameters']:,}") for layer in estimate["layers"]
+    ]
+    print_table(("LAYER", "SHAPE", "PARAMETERS"), rows, right=(2,))
+    say("")
+    per_epoch = estimate["seconds_per_epoch"]
+    print_fields(
+        [
+            ("parameters", f"{estimate['parameters']:,}"),
+            ("operations", f"{estimate['flops_per_image']:,} an image, forward"),
+            ("memory", f"{estimate['memory_bytes'] / 2**20:.1f} MiB a training step"),
+            ("an epoch", "not known before a job has run" if per_epoch is None else seconds(per_epoch)),
+        ]
+    )
+
+
+def _row_of(job: Job) -> tuple[str, ...]:
+    progress = job["progress"]
+    return (
+        job["id"],
+        job["name"],
+        job["status"],
+        f"{progress['epoch']}/{progress['epochs']}",
+        _dataset_of(job),
+        f"{job['parameters']:,}",
+        moment(job["created_at"]),
+    )
+
+
+def _row_of_epoch(epoch: Epoch, with_test: bool) -> tuple[str, ...]:
+    rate = epoch["learning_rate"]
+    row = (
+        str(epoch["epoch"]),
+        accuracy(epoch["train_accuracy"]),
+        accuracy(epoch["validation_accuracy"]),
+        loss(epoch["train_loss"]),
+        loss(epoch["validation_loss"]),
+        loss(epoch["fit_loss"]),
+        NONE if rate is None else f"{rate:.3g}",
+        f"{epoch['seconds']:.1f}",
+    )
+    test: tuple[str, ...] = ()
+    if with_test:
+        figures = dict(epoch)
+        test = (accuracy(_number(figures.get("test_accuracy"))), loss(_number(figures.get("test_loss"))))
+    return row + test
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _dataset_of(job: Job) -> str:
+    return f"{job['dataset']['name']}@{job['dataset']['version']}"
+
+
+def _count(dataset: Dataset, split: str) -> str:
+    found = (dataset["splits"] or {}).get(split)
+    return NONE if found is None else f"{found['count']:,}"

@@ -1,0 +1,118 @@
+"""Specs from files and standard input, and `--set network.blocks.0.filters=8` on top of them."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from heldout.cli.outcome import Refused
+
+
+def read_spec(source: str, settings: Sequence[str] = ()) -> dict[str, Any]:
+    """The JSON object in a file, or on standard input for `-`, with each `path=value` of `settings` put in.
+
+    Raises:
+        Refused: if it cannot be read, is not a JSON object, or a setting does not fit it.
+    """
+    spec = parse(_text_of(source), "standard input" if source == "-" else source)
+    if not isinstance(spec, dict):
+        raise Refused(f"{source}: a spec is a JSON object, this is {_kind(spec)}.")
+    for setting in settings:
+        put(spec, setting)
+    return spec
+
+
+def parse(text: str, source: str) -> Any:
+    """The JSON in a text; `source` is its name for the message.
+
+    Raises:
+        Refused: with the line and column of the fault.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise Refused(f"{source}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except RecursionError:
+        raise Refused(f"{source}: nested too deeply") from None
+    except ValueError as error:
+        raise Refused(f"{source}: {error}") from None
+
+
+def put(spec: dict[str, Any], setting: str) -> None:
+    """Put the value of `path=value` at its dotted path; whole numbers name places in lists.
+
+    The value is JSON where it can be read as JSON, else text. Objects on the way are made where they are absent
+    or null; the place after a list's last one appends.
+
+    Raises:
+        Refused: if the setting has no path or does not fit the spec.
+    """
+    path, separator, text = setting.partition("=")
+    keys = path.strip().split(".")
+    if not separator or not all(keys):
+        raise Refused(f"--set {setting}: expected path=value, such as training.epochs=3")
+    place: Any = spec
+    for depth, key in enumerate(keys[:-1]):
+        inner = _get(place, key, setting)
+        if inner is None:
+            inner = {}
+            _put(place, key, inner, setting)
+        if not isinstance(inner, dict | list):
+            _misfit(setting, f"{'.'.join(keys[: depth + 1])} is {_kind(inner)}")
+        place = inner
+    _put(place, keys[-1], value_of(text), setting)
+
+
+def value_of(text: str) -> Any:
+    """`3`, `true`, `null`, `[1, 2]` and `{"a": 1}` as JSON; anything else as the text that it is."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _get(place: Any, key: str, setting: str) -> Any:
+    if isinstance(place, dict):
+        return place.get(key)
+    index = _index(place, key, setting)
+    return place[index] if index < len(place) else None
+
+
+def _put(place: Any, key: str, value: Any, setting: str) -> None:
+    if isinstance(place, dict):
+        place[key] = value
+        return
+    index = _index(place, key, setting)
+    place[index : index + 1] = [value]
+
+
+def _index(place: list[Any], key: str, setting: str) -> int:
+    if not (key.isascii() and key.isdigit()):
+        _misfit(setting, f"{key!r} is no place in a list; count from 0")
+    if int(key[:9]) > len(place):
+        _misfit(setting, f"there is no place {key}; the list has {len(place)}")
+    return int(key)
+
+
+def _misfit(setting: str, why: str) -> NoReturn:
+    raise Refused(f"--set {setting}: {why}")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _kind(value: Any) -> str:
+    kinds = {list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number", type(None): "null"}
+    return kinds.get(type(value), "an object")
+
+
+def _text_of(source: str) -> str:
+    try:
+        raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refused(f"{source}: not UTF-8 (byte {error.start})") from None
+    except OSError as error:
+        raise Refused(f"{source}: {error.strerror or error}") from None
