@@ -1,4 +1,4 @@
-"""Confidence intervals of proportions."""
+"""Confidence intervals of proportions and of their differences."""
 
 from math import sqrt
 from statistics import NormalDist
@@ -26,3 +26,23 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     low = 0.0 if correct == 0 else max(0.0, (centre - spread) / scale)
     high = 1.0 if correct == total else min(1.0, (centre + spread) / scale)
     return low, high
+
+
+def newcombe_interval(first: tuple[int, int], second: tuple[int, int], confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds of the difference of two accuracies that were measured on different images, in [-1, 1].
+
+    Args:
+        first: correct and total images of the accuracy from which the other is taken away.
+        second: correct and total images of the other.
+        confidence: coverage, in (0, 1).
+    Raises:
+        ValueError: if the counts are impossible.
+    Source: Newcombe 1998, Statistics in Medicine 17, method 10 (hybrid score).
+    """
+    low, high = wilson_interval(*first, confidence)
+    other_low, other_high = wilson_interval(*second, confidence)
+    share, other = first[0] / first[1], second[0] / second[1]
+    difference = share - other
+    below = sqrt((share - low) ** 2 + (other_high - other) ** 2)
+    above = sqrt((high - share) ** 2 + (other - other_low) ** 2)
+    return difference - below, difference + above

@@ -1,0 +1,116 @@
+"""The table at the end of the demonstration, and what its gaps mean, in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from heldout.answers import Final, Job, SplitResult
+from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, points
+from heldout.intervals import newcombe_interval
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A job that has succeeded, with its final figures, the test split's among them."""
+
+    job: Job
+    final: Final
+    test: SplitResult
+
+    @property
+    def name(self) -> str:
+        return self.job["name"]
+
+    @property
+    def gap(self) -> float:
+        """Train minus test accuracy."""
+        return self.final["train"]["accuracy"] - self.test["accuracy"]
+
+    @property
+    def gap_interval(self) -> tuple[float, float]:
+        """95 % bounds of the gap: what drawing other images could have made of it."""
+        return newcombe_interval(_counts(self.final["train"]), _counts(self.test))
+
+
+HEADINGS = (
+    "JOB",
+    "PARAMETERS",
+    "TRAIN",
+    "VALIDATION",
+    "TEST",
+    "LOSS (TRAIN/VALIDATION/TEST)",
+    "GAP (POINTS)",
+    "SECONDS",
+)
+RIGHT = (1, 7)
+
+
+def row_of(trained: Trained) -> tuple[str, ...]:
+    """One job's row under HEADINGS: accuracies as fractions, 95 % intervals in brackets."""
+    final = trained.final
+    took = duration_s(trained.job)
+    losses = (final["train"]["loss"], final["validation"]["loss"], trained.test["loss"])
+    return (
+        trained.name,
+        f"{trained.job['parameters']:,}",
+        accuracy(final["train"]["accuracy"]),
+        _with_interval(final["validation"]),
+        _with_interval(trained.test),
+        " / ".join(map(loss, losses)),
+        f"{points(trained.gap)} {_points_interval(trained)}",
+        NONE if took is None else f"{took:.1f}",
+    )
+
+
+def meaning(jobs: Sequence[Trained]) -> list[str]:
+    """Sentences that say what the gaps of these jobs show and what they do not."""
+    images = jobs[0].test["count"]
+    sentences = [
+        "Gap: train minus test accuracy of the same weights, both measured without dropout and augmentation. "
+        f"In brackets: 95 % intervals; the test split has {images:,} images."
+    ]
+    sentences += [_about_gap(trained) for trained in jobs]
+    if len(jobs) > 1:
+        sentences.append(_about_tests(jobs))
+    return sentences
+
+
+def _about_gap(trained: Trained) -> str:
+    low, high = trained.gap_interval
+    train, test = accuracy(trained.final["train"]["accuracy"]), accuracy(trained.test["accuracy"])
+    shown = f"{trained.name}: train {train}, test {test}"
+    gap = f"a gap of {points(trained.gap)} points, interval {_points_interval(trained)}"
+    count = f"{trained.test['count']:,}"
+    if low > 0:
+        return f"{shown}: {gap}. All of the interval is above 0: this is more than the luck of {count} test images."
+    if high < 0:
+        return f"{shown}: {gap}. The unseen images went better than those it was trained on."
+    return f"{shown}: {gap}. The interval holds 0: {count} test images cannot tell this gap from none."
+
+
+def _about_tests(jobs: Sequence[Trained]) -> str:
+    """Whether a smaller gap came with a better test result, which alone would make it a cure."""
+    best = max(jobs, key=lambda trained: trained.test["accuracy"])
+    smallest = min(jobs, key=lambda trained: trained.gap)
+    head = f"Best on the test split is {best.name} with {_with_interval(best.test)}."
+    if smallest is not best and smallest.test["interval"][1] < best.test["interval"][0]:
+        head += (
+            f" {smallest.name} has the smallest gap and a clearly worse test accuracy, "
+            f"{_with_interval(smallest.test)}: a small gap alone cures nothing."
+        )
+    rivals = [t.name for t in jobs if t is not best and t.test["interval"][1] >= best.test["interval"][0]]
+    if rivals:
+        head += f" The interval of {' and '.join(rivals)} overlaps it: one run each does not settle which is better."
+    return head
+
+
+def _with_interval(split: SplitResult) -> str:
+    return f"{accuracy(split['accuracy'])} {interval(split['interval'], digits=3)}"
+
+
+def _points_interval(trained: Trained) -> str:
+    low, high = trained.gap_interval
+    return f"[{points(low)}, {points(high)}]"
+
+
+def _counts(split: SplitResult) -> tuple[int, int]:
+    return round(split["accuracy"] * split["count"]), split["count"]

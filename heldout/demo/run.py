@@ -1,0 +1,124 @@
+"""The course of the demonstration: start, submit, show, compare, clean up."""
+
+import json
+import sys
+import textwrap
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+from heldout.answers import TERMINAL_STATUSES, Job
+from heldout.cli.follow import Follower
+from heldout.cli.progress import display
+from heldout.cli.screen import prepare, print_fields, print_table, say, terminal_width
+from heldout.client import ApiProblem, Client, NoService
+from heldout.demo.interrupts import Interrupted, Interrupts
+from heldout.demo.report import HEADINGS, RIGHT, Trained, meaning, row_of
+from heldout.demo.service import ROOT, ServiceFailed, TemporaryService
+
+SPECS = ("overfit", "regularized", "augmented")
+TICK_S = 0.25
+ENDS_WITHIN_S = 1200.0
+
+
+def main() -> int:
+    """Run it all; gives 0 if every job succeeded, 1 if not, and 128 + the signal's number if one ended it."""
+    interrupts = Interrupts()
+    prepare()
+    service, status = None, 1
+    try:
+        service = TemporaryService()
+        service.start()
+        with interrupts.allowed():
+            status = _demonstrate(service)
+    except Interrupted:
+        _tell("\nInterrupted: ending the service …")
+    except BrokenPipeError:
+        status = 141
+    except (ServiceFailed, ApiProblem, NoService, OSError) as failure:
+        _tell(f"heldout: {failure}")
+    finally:
+        if service is not None:
+            service.stop(hurry=_Hurry(interrupts))
+    return interrupts.exit_status(status)
+
+
+class _Hurry:
+    """Whether one more signal has come since the end began."""
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+        self._before = len(interrupts.signals)
+
+    def __call__(self) -> bool:
+        return len(self._interrupts.signals) > self._before
+
+
+def _demonstrate(service: TemporaryService) -> int:
+    specs = {name: json.loads((ROOT / "examples" / f"{name}.json").read_text("utf-8")) for name in SPECS}
+    say(f"Starting a service in {service.folder}, which is removed at the end …")
+    found = service.wait_until_ready()
+    say(f"It listens at {found.url}. Training {len(specs)} networks on the 5,000 MNIST digits of `mnist5k`.")
+    with Client(found.url, found.api_key, patience_s=10.0) as client:
+        try:
+            return _report(client, _train(client, specs, service))
+        except NoService as failure:
+            service.require_alive()
+            raise service.failed(str(failure)) from None
+
+
+def _train(client: Client, specs: Mapping[str, Any], service: TemporaryService) -> list[Job]:
+    """Submit the specs and show their jobs until all have ended; gives them back as they are then, in order."""
+    jobs = {job["id"]: job for job in (client.submit(spec) for spec in specs.values())}
+    deadline = time.monotonic() + ENDS_WITHIN_S
+    with display(max(map(len, specs))) as shown:
+        followers = {job_id: Follower(client, shown) for job_id in jobs}
+        for job_id, job in jobs.items():
+            followers[job_id].show(job)
+        while any(job["status"] not in TERMINAL_STATUSES for job in jobs.values()):
+            if time.monotonic() > deadline:
+                raise service.failed(f"The jobs did not end within {ENDS_WITHIN_S / 60:.0f} minutes.")
+            time.sleep(TICK_S)
+            for job in islice(client.jobs(page_size=len(jobs)), len(jobs)):
+                if job["version"] != jobs[job["id"]]["version"]:
+                    followers[job["id"]].show(job)
+                    jobs[job["id"]] = job
+    return list(jobs.values())
+
+
+def _report(client: Client, jobs: list[Job]) -> int:
+    trained = []
+    for job in jobs:
+        final = client.metrics(job["id"])["final"]
+        if job["status"] == "succeeded" and final is not None and final["test"] is not None:
+            trained.append(Trained(job, final, final["test"]))
+        else:
+            error = job["error"] or {"code": job["status"], "detail": ""}
+            say(f"{job['name']} did not succeed: {error['code']}: {error['detail']}", file=sys.stderr)
+    if trained:
+        say("")
+        _print_results([row_of(one) for one in trained])
+        say("")
+        for sentence in meaning(trained):
+            say(textwrap.fill(sentence, width=min(100, terminal_width())))
+    return 0 if len(trained) == len(SPECS) else 1
+
+
+def _print_results(rows: list[tuple[str, ...]]) -> None:
+    """A table where it fits, else a list for each job."""
+    needed = sum(max(len(row[i]) for row in [HEADINGS, *rows]) + 2 for i in range(len(HEADINGS)))
+    if needed <= terminal_width():
+        print_table(HEADINGS, rows, right=RIGHT)
+        return
+    for number, row in enumerate(rows):
+        if number:
+            say("")
+        print_fields([(heading.lower(), cell) for heading, cell in zip(HEADINGS, row, strict=True)])
+
+
+def _tell(text: str) -> None:
+    """Say it if anyone still listens."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
