@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 
 from heldout.settings import Settings
@@ -54,8 +53,10 @@ def _run(worker: Worker, claimed: Claimed, free: threading.Semaphore) -> None:
 
 
 def _stop_at_end_of_input(stopping: threading.Event) -> None:
-    if sys.stdin is not None and not sys.stdin.isatty():
-        sys.stdin.buffer.read()
+    # Not through sys.stdin: a thread that holds its buffer's lock breaks the interpreter's exit.
+    if not os.isatty(0):
+        while os.read(0, 4096):
+            pass
         stopping.set()
 
 
