@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 
 from api import openapi, problems
-from api.dispatch import NothingToPublish
+from api.dispatch import publisher_for
 from api.hub import Hub, Seen
 from api.request_id import RequestIdMiddleware
 from api.routes import datasets, jobs, keys, requests, results, service, submissions
@@ -37,7 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
         database=database,
         blobs=Blobs(settings.blobs_url),
         hub=Hub(versions, min(settings.poll_s, MAX_POLL_S)),
-        publisher=NothingToPublish(),
+        publisher=publisher_for(settings),
     )
     app = FastAPI(
         title="Heldout",
@@ -69,7 +69,11 @@ def from_environment() -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
-    reconciler = Reconciler(services.database, services.settings)
+    reconciler = Reconciler(
+        services.database,
+        services.settings,
+        None if services.settings.redis_url is None else services.publisher.publish_again,
+    )
     reconciler.start()
     polling = asyncio.create_task(services.hub.run())
     yield
@@ -78,4 +82,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with suppress(asyncio.CancelledError):
         await polling
     reconciler.stop()
+    services.publisher.close()
     services.database.dispose()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 import structlog
 import uvicorn
@@ -33,6 +34,7 @@ OWNER = "local"
 # A worker gives its jobs back within this; compose's grace period is longer.
 WORKER_STOPS_S = 20
 RESTART_PAUSE_S = 1.0
+LOG_BYTES = 20 * 1024 * 1024
 
 
 def run(settings: Settings) -> int:
@@ -47,7 +49,7 @@ def run(settings: Settings) -> int:
     stop = _StopSignals()
     lock = _only_one(home)
     try:
-        logs.configure(settings.log_level, home / "logs" / "api.log")
+        logs.configure(settings.log_level, _log_file(home / "logs" / "api.log"))
         listener = _listen(settings)
         database = Database(settings.database)
         upgrade(database)
@@ -229,6 +231,13 @@ def _only_one(home: Path) -> int:
         os.close(lock)
         raise OperatorError(f"A service already runs in {home}. Stop it, or choose another --home.") from None
     return lock
+
+
+def _log_file(path: Path) -> TextIO:
+    """The log, appended to; a large one of an earlier run is set aside first."""
+    if path.is_file() and path.stat().st_size > LOG_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    return path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 
 from heldout.settings import Settings
 from models import logs
+from models import wake as wake_up
 from worker.devices import count_gpus
 from worker.supervise import Worker
 
@@ -28,8 +29,8 @@ app.conf.update(
     task_acks_late=False,
     task_ignore_result=True,
     result_backend=None,
-    task_queues=[Queue("train")] + ([Queue("train.gpu")] if count_gpus() else []),
-    task_default_queue="train",
+    task_queues=[Queue(wake_up.TRAIN)] + ([Queue(wake_up.TRAIN_GPU)] if count_gpus() else []),
+    task_default_queue=wake_up.TRAIN,
     worker_pool="threads",
     worker_concurrency=settings.worker_slots,
     worker_prefetch_multiplier=1,
@@ -51,7 +52,7 @@ app.conf.update(
 _worker: Worker | None = None
 
 
-@app.task(name="heldout.wake")
+@app.task(name=wake_up.TASK)
 def wake(job_id: str) -> None:
     """Claim and run the best jobs until none waits. The id is a hint for the log: another job may come first."""
     worker = _worker
@@ -94,11 +95,9 @@ def _close(**_: Any) -> None:
         _worker.close()
 
 
-def _announce(jobs: Sequence[tuple[str, str]]) -> None:
-    for job_id, device in jobs:
-        try:
-            app.send_task("heldout.wake", args=[job_id], queue="train.gpu" if device == "gpu" else "train", retry=False)
-        except OperationalError:
-            # The row is the truth: the next round of a reconciler announces it again.
-            log.warning("broker_unavailable", job_id=job_id)
-            return
+def _announce(forgotten: Sequence[tuple[str, str]]) -> None:
+    try:
+        wake_up.send_again(app, forgotten)
+    except OperationalError:
+        # The row is the truth: the next round of a reconciler announces it again.
+        log.warning("broker_unavailable", forgotten=len(forgotten))

@@ -59,6 +59,7 @@ def add(
             epochs=spec.training.epochs,
             last_event=0,
             pending_until=None if spec.limits.max_pending_s is None else db_now(spec.limits.max_pending_s),
+            announced_at=now,  # the caller does so after the commit; if it cannot, the reconciler does
             created_at=now,
             queued_at=now,
         )
@@ -154,7 +155,7 @@ def resume(session: Session, owner: str, job_id: str) -> JobRow:
     session.execute(
         update(JobRow)
         .where(JobRow.id == job_id)
-        .values(queued_at=db_now())
+        .values(queued_at=db_now(), announced_at=db_now())
         .execution_options(synchronize_session=False)
     )
     events.add(session, job_id, "job.resumed", "Back in the queue.")
