@@ -1,0 +1,119 @@
+"""From a dataset's folder to the arrays that one training needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.errors import FieldError, InvalidSpec
+from heldout.spec import JobSpec
+from models.arrays import ImageSet, load
+
+ClassWeights = Mapping[str, float] | str | None
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The images of the splits that a job uses, and where each split lies in them.
+
+    images: (count, height, width, channels), uint8 or float32, as stored.
+    labels: (count,), int32, positions in `classes`.
+    rows: for each split the rows of `images` that belong to it, int32, in the source's order.
+    source: for each split the positions of the same images in the whole dataset, int64.
+    class_weights: (classes,), float32, or None where every image counts alike.
+    """
+
+    images: NDArray[Any]
+    labels: NDArray[np.int32]
+    rows: Mapping[str, NDArray[np.int32]]
+    source: Mapping[str, NDArray[np.int64]]
+    classes: tuple[str, ...]
+    value_range: tuple[float, float]
+    class_weights: NDArray[np.float32] | None
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """(height, width, channels) of one image."""
+        _, height, width, channels = self.images.shape
+        return height, width, channels
+
+
+def load_training_data(folder: Path, spec: JobSpec) -> TrainingData:
+    """What `spec` trains and measures on; the test split stays on disk where it is never measured."""
+    return select(load(folder), spec)
+
+
+def select(images: ImageSet, spec: JobSpec) -> TrainingData:
+    """The splits of `images` that `spec` uses, the training split cut to its `train_limit`.
+
+    Raises:
+        InvalidSpec: if `class_weights` names a label that the dataset does not have.
+    """
+    names = ("train", "validation") if spec.evaluation.test == "never" else ("train", "validation", "test")
+    source = {name: np.asarray(images.splits[name], np.int64) for name in names}
+    kept = stratified(images.labels[source["train"]], spec.training.train_limit)
+    source["train"] = source["train"][kept]
+    ends = np.cumsum([len(source[name]) for name in names]).tolist()
+    rows = {
+        name: np.arange(end - len(source[name]), end, dtype=np.int32) for name, end in zip(names, ends, strict=True)
+    }
+    positions = np.concatenate([source[name] for name in names])
+    labels = np.asarray(images.labels[positions], np.int32)
+    return TrainingData(
+        images=images.images[positions],
+        labels=labels,
+        rows=rows,
+        source=source,
+        classes=images.classes,
+        value_range=images.value_range,
+        class_weights=class_weights(spec.training.class_weights, labels[rows["train"]], images.classes),
+    )
+
+
+def stratified(labels: NDArray[np.int32], limit: int | None) -> NDArray[np.int64]:
+    """Which of the images to keep so that at most `limit` remain, each class with its share; ascending.
+
+    Shares are rounded by largest remainder. The choice depends on the labels alone, not on a job's seed,
+    so that jobs of one study train on the same images; a smaller limit keeps a part of what a larger one keeps,
+    class by class.
+    """
+    if limit is None or limit >= len(labels):
+        return np.arange(len(labels))
+    counts = np.bincount(labels)
+    exact = counts * (limit / len(labels))
+    quota = np.floor(exact).astype(np.int64)
+    by_remainder = np.argsort(-(exact - quota), kind="stable")
+    quota[by_remainder[: limit - quota.sum()]] += 1
+    draws = np.random.default_rng(0)
+    kept = [draws.permutation(np.flatnonzero(labels == label))[: quota[label]] for label in range(len(counts))]
+    return np.sort(np.concatenate(kept))
+
+
+def class_weights(
+    wanted: ClassWeights, labels: NDArray[np.int32], classes: tuple[str, ...]
+) -> NDArray[np.float32] | None:
+    """(classes,) weights of the images of each class in the loss; a label that is not named has 1.
+
+    Raises:
+        InvalidSpec: if a label is named that is not one of `classes`.
+    """
+    if wanted is None:
+        return None
+    if isinstance(wanted, str):
+        counts = np.bincount(labels, minlength=len(classes))
+        # A class without images has no weight to speak of; 1 keeps the vector finite.
+        return np.where(counts > 0, len(labels) / (len(classes) * np.maximum(counts, 1)), 1.0).astype(np.float32)
+    unknown = sorted(set(wanted) - set(classes))
+    if unknown:
+        detail = f"The dataset has no label {unknown[0]!r}; its labels are {', '.join(classes)[:500]}."
+        raise InvalidSpec(detail, errors=[FieldError("/training/class_weights", detail)])
+    return np.asarray([wanted.get(label, 1.0) for label in classes], np.float32)
+
+
+def to_unit(images: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.float32]:
+    """Pixels as the network sees them: float32 in [0, 1]. The engine computes the same bits in its graph."""
+    low, high = np.float32(value_range[0]), np.float32(value_range[1])
+    return (images.astype(np.float32) - low) / (high - low)
