@@ -1,0 +1,152 @@
+"""Random changes of training images: one affine resampling for each batch, then contrast and brightness."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, hypot, radians
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from heldout.spec import AugmentationSpec
+
+Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+_PURPOSE = 2  # keeps these draws apart from the epoch's order and the initial weights
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What happens to each image; every array is (images,).
+
+    theta is in radians; tx (columns) and ty (rows) in pixels; zx (columns) and zy (rows) are factors;
+    flip_x and flip_y are booleans; contrast is a factor; brightness is added to pixels in [0, 1].
+    """
+
+    theta: NDArray[np.float64]
+    tx: NDArray[np.float64]
+    ty: NDArray[np.float64]
+    zx: NDArray[np.float64]
+    zy: NDArray[np.float64]
+    flip_x: NDArray[np.bool_]
+    flip_y: NDArray[np.bool_]
+    contrast: NDArray[np.float64]
+    brightness: NDArray[np.float64]
+
+
+def draw_amounts(spec: AugmentationSpec, image: tuple[int, int, int], *, seed: int, epoch: int, count: int) -> Amounts:
+    """The amounts for the `count` images of one epoch, in the order in which the epoch takes them.
+
+    They are a function of the arguments alone, so that a resumed job repeats them. Each amount has its own draws:
+    turning one on leaves the others as they were.
+    """
+    height, width, _ = image
+    draws = np.random.default_rng([seed, _PURPOSE, epoch]).uniform(-1, 1, (9, count))
+    return Amounts(
+        theta=draws[0] * radians(spec.rotation_degrees),
+        tx=draws[1] * spec.width_shift * width,
+        ty=draws[2] * spec.height_shift * height,
+        zx=1 + draws[3] * spec.zoom,
+        zy=1 + draws[4] * spec.zoom,
+        flip_x=(draws[5] < 0) & spec.horizontal_flip,
+        flip_y=(draws[6] < 0) & spec.vertical_flip,
+        contrast=1 + draws[7] * spec.contrast,
+        brightness=draws[8] * spec.brightness,
+    )
+
+
+def affine_matrices(amounts: Amounts, image: tuple[int, int, int]) -> NDArray[np.float32]:
+    """(images, 8) rows [a, b, c, d, e, f, 0, 0]: output pixel (x, y) shows source (a x + b y + c, d x + e y + f).
+
+    The semantics are those of Keras' legacy `ImageDataGenerator.apply_transform`: rotation, shift and zoom about the
+    centre, then flips; but `tx`, `zx` act along columns and `ty`, `zy` along rows, in images of any shape.
+    """
+    height, width, _ = image
+    cosine, sine = np.cos(amounts.theta), np.sin(amounts.theta)
+    a, b = cosine * amounts.zx, -sine * amounts.zy
+    d, e = sine * amounts.zx, cosine * amounts.zy
+    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+    c = cosine * amounts.tx - sine * amounts.ty + middle_x - a * middle_x - b * middle_y
+    f = sine * amounts.tx + cosine * amounts.ty + middle_y - d * middle_x - e * middle_y
+    # A flip follows the affine part: output column x shows what column (width - 1 - x) would have shown.
+    c = c + np.where(amounts.flip_x, a * (width - 1), 0) + np.where(amounts.flip_y, b * (height - 1), 0)
+    f = f + np.where(amounts.flip_x, d * (width - 1), 0) + np.where(amounts.flip_y, e * (height - 1), 0)
+    a, d = np.where(amounts.flip_x, -a, a), np.where(amounts.flip_x, -d, d)
+    b, e = np.where(amounts.flip_y, -b, b), np.where(amounts.flip_y, -e, e)
+    zero = np.zeros_like(a)
+    return np.stack([a, b, c, d, e, f, zero, zero], axis=1).astype(np.float32)
+
+
+def shades(amounts: Amounts) -> NDArray[np.float32]:
+    """(images, 2): the contrast and the brightness of each image."""
+    return np.stack([amounts.contrast, amounts.brightness], axis=1).astype(np.float32)
+
+
+def build_augmentation(spec: AugmentationSpec, image: tuple[int, int, int]) -> Augment:
+    """A function for use inside a graph: images, rows of `affine_matrices` and rows of `shades` to changed images.
+
+    Images are (batch, height, width, channels) float32 in [0, 1], before and after.
+    """
+    moves = spec.rotation_degrees or spec.width_shift or spec.height_shift or spec.zoom
+    flips = spec.horizontal_flip or spec.vertical_flip
+
+    def augment(images: tf.Tensor, matrices: tf.Tensor, shades: tf.Tensor) -> tf.Tensor:
+        if moves or flips:
+            images = resample(images, matrices, spec, image)
+        return shade(images, shades, spec)
+
+    return augment
+
+
+def resample(images: tf.Tensor, matrices: tf.Tensor, spec: AugmentationSpec, image: tuple[int, int, int]) -> tf.Tensor:
+    """Each image seen through its matrix: bilinear, once, with the spec's fill mode as scipy understands it."""
+    height, width, channels = image
+    mode = spec.fill_mode
+    if mode == "wrap":
+        margin = _reach(spec, height, width)
+        images = _wrapped(images, margin, height, width)
+        matrices += tf.constant([0.0, 0.0, margin, 0.0, 0.0, margin, 0.0, 0.0])
+    resampled = tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=matrices,
+        output_shape=[height, width],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="REFLECT" if mode == "reflect" else "NEAREST",
+    )
+    resampled = tf.ensure_shape(resampled, [None, height, width, channels])
+    # The op's own constant mode would blend the border with the fill; scipy cuts there.
+    return resampled * _inside(matrices, height, width) if mode == "constant" else resampled
+
+
+def shade(images: tf.Tensor, shades: tf.Tensor, spec: AugmentationSpec) -> tf.Tensor:
+    """Stretch each channel about its mean, add brightness, and keep pixels in [0, 1]."""
+    if spec.contrast:
+        mean = tf.reduce_mean(images, axis=[1, 2], keepdims=True)
+        images = (images - mean) * shades[:, 0, None, None, None] + mean
+    if spec.brightness:
+        images = images + shades[:, 1, None, None, None]
+    return tf.clip_by_value(images, 0.0, 1.0) if spec.contrast or spec.brightness else images
+
+
+def _inside(matrices: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """(batch, height, width, 1): 1 where an output pixel's source lies within the image, else 0."""
+    y, x = np.mgrid[:height, :width].reshape(2, -1)
+    grid = tf.constant(np.stack([x, y, np.ones_like(x)]), tf.float32)  # (3, pixels)
+    source = tf.reshape(tf.reshape(matrices[:, :6], [-1, 3]) @ grid, [-1, 2, height, width])
+    rounding = 1e-4  # pixels; an exact hit of the border must not be lost to float32
+    last = tf.reshape(tf.constant([width - 1.0, height - 1.0]), [1, 2, 1, 1])
+    within = tf.reduce_all((source >= -rounding) & (source <= last + rounding), axis=1)
+    return tf.cast(within, tf.float32)[..., None]
+
+
+def _wrapped(images: tf.Tensor, margin: int, height: int, width: int) -> tf.Tensor:
+    """Images continued by `margin` pixels on each side with the period size - 1, which is scipy's `wrap`."""
+    images = tf.gather(images, np.arange(-margin, height + margin) % max(height - 1, 1), axis=1)
+    return tf.gather(images, np.arange(-margin, width + margin) % max(width - 1, 1), axis=2)
+
+
+def _reach(spec: AugmentationSpec, height: int, width: int) -> int:
+    """The largest distance in pixels beyond the border from which an output pixel can take its colour."""
+    shift = hypot(spec.width_shift * width, spec.height_shift * height)
+    farthest = hypot(height, width) / 2 * (1 + spec.zoom) + shift
+    return ceil(farthest - (min(height, width) - 1) / 2) + 1
