@@ -1,0 +1,62 @@
+"""Learning rates: what each step of an epoch gets, and how a plateau lowers them. Pure."""
+
+from dataclasses import dataclass, replace
+from math import cos, pi
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.spec import CosineSchedule, PlateauSchedule, TrainingSpec
+
+_PLATEAU_MIN_DELTA = 1e-4  # Keras' own default: smaller gains do not count
+
+
+@dataclass(frozen=True)
+class PlateauState:
+    """The rate now, the lowest validation loss so far, and the epochs since it."""
+
+    rate: float
+    best: float | None = None
+    wait: int = 0
+
+
+def epoch_rates(training: TrainingSpec, state: PlateauState, epoch: int, steps: int) -> NDArray[np.float32]:
+    """(steps,) the learning rate of each step of `epoch`, which counts from 1."""
+    if isinstance(training.schedule, CosineSchedule):
+        first = (epoch - 1) * steps
+        rates = [cosine_rate(training, step, steps) for step in range(first, first + steps)]
+        return np.asarray(rates, np.float32)
+    return np.full(steps, state.rate, np.float32)
+
+
+def cosine_rate(training: TrainingSpec, step: int, steps: int) -> float:
+    """The rate of `step`, counted from 0 over the whole training, with `steps` in an epoch.
+
+    Source: `keras.optimizers.schedules.CosineDecay` with its warm-up from zero; the rate reaches zero where the
+    training ends.
+    """
+    assert isinstance(training.schedule, CosineSchedule)
+    peak = training.optimizer.learning_rate
+    warmup, total = training.schedule.warmup_epochs * steps, training.epochs * steps
+    if step < warmup:
+        return peak * step / warmup
+    return peak * 0.5 * (1 + cos(pi * (step - warmup) / (total - warmup)))
+
+
+def reported_rate(training: TrainingSpec, state: PlateauState, epoch: int, steps: int) -> float:
+    """The rate of the epoch's last step, as a metric."""
+    if isinstance(training.schedule, CosineSchedule):
+        return cosine_rate(training, epoch * steps - 1, steps)
+    return state.rate
+
+
+def lower_on_plateau(training: TrainingSpec, state: PlateauState, validation_loss: float) -> PlateauState:
+    """The state for the next epoch. Source: `keras.callbacks.ReduceLROnPlateau`."""
+    schedule = training.schedule
+    if not isinstance(schedule, PlateauSchedule):
+        return state
+    if state.best is None or validation_loss + _PLATEAU_MIN_DELTA < state.best:
+        return replace(state, best=validation_loss, wait=0)
+    if state.wait + 1 >= schedule.patience:
+        return replace(state, rate=state.rate * schedule.factor, wait=0)
+    return replace(state, wait=state.wait + 1)
