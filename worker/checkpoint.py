@@ -1,0 +1,81 @@
+"""Checkpoints: all state of a training in one file that is either whole or refused."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.errors import HeldoutError
+
+_MAGIC = b"heldout checkpoint 1\n"
+_ABOUT = "about"
+
+
+class CheckpointDamaged(HeldoutError):
+    """A checkpoint is cut short, altered, or none at all; the one before it may be whole."""
+
+    code, title = "checkpoint_damaged", "A checkpoint cannot be read"
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"The checkpoint {path.name} {why}. Continue from the one before it, or start over.")
+
+
+def write_checkpoint(path: Path, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
+    """Write `arrays` and the JSON object `about`; `path` is replaced as a whole or not at all.
+
+    Raises:
+        OSError: if the disk is full or the folder cannot be written; nothing is left behind then.
+    """
+    buffer = io.BytesIO()
+    buffer.write(_MAGIC + bytes(hashlib.sha256().digest_size))
+    start = buffer.tell()
+    np.savez(buffer, **arrays, **{_ABOUT: np.frombuffer(json.dumps(about).encode(), np.uint8)})  # type: ignore[arg-type]
+    content = buffer.getbuffer()
+    content[len(_MAGIC) : start] = hashlib.sha256(content[start:]).digest()
+    unfinished = path.with_name(f"{path.name}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+        _sync_folder(path.parent)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """What `write_checkpoint` wrote.
+
+    Raises:
+        CheckpointDamaged: if the file is not there or is not exactly what was written.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointDamaged(path, f"cannot be opened ({error.strerror})") from error
+    start = len(_MAGIC) + hashlib.sha256().digest_size
+    if not content.startswith(_MAGIC) or len(content) < start:
+        raise CheckpointDamaged(path, "is not a checkpoint of this release")
+    payload = memoryview(content)[start:]
+    if hashlib.sha256(payload).digest() != content[len(_MAGIC) : start]:
+        raise CheckpointDamaged(path, "does not match its checksum")
+    with np.load(io.BytesIO(payload)) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    return arrays, json.loads(arrays.pop(_ABOUT).tobytes())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself last through a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
