@@ -1,0 +1,205 @@
+"""The process that trains one job: from its assignment to its last message."""
+
+import ctypes
+import os
+import platform
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from heldout.errors import HeldoutError
+from heldout.spec import JobSpec
+from worker.data import load_training_data
+from worker.engine import Engine, usable_towers
+from worker.evaluate import Evaluator, final_figures, from_probabilities
+from worker.export import build_exported, predict, save_predictions
+from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, Warned
+from worker.network import build_network
+from worker.resident import ResidentData
+from worker.trainer import Diverged, StopWanted, StopWhy, Trainer
+
+_PR_SET_PDEATHSIG = 1
+
+
+class SupervisorGone(Exception):
+    """Nobody listens any more."""
+
+
+class Line:
+    """The pipe to the supervisor."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def tell(self, message: FromTraining) -> None:
+        try:
+            self._pipe.send(message)
+        except (OSError, EOFError) as error:
+            raise SupervisorGone from error
+
+    def stop_wanted(self) -> StopWhy | None:
+        """The reason of a stop that has been asked for, without waiting."""
+        try:
+            message = self._pipe.recv() if self._pipe.poll() else None
+        except (OSError, EOFError) as error:
+            raise SupervisorGone from error
+        return message.why if isinstance(message, Stop) else None
+
+
+def run(assignment: Assignment, pipe: Connection) -> None:
+    """Train the assigned job in this process, which does nothing else and ends afterwards."""
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's interrupt is the supervisor's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    line = Line(pipe)
+    with suppress(SupervisorGone):
+        line.tell(_ended(assignment, line))
+
+
+def _ended(assignment: Assignment, line: Line) -> FromTraining:
+    """Train; whatever happens becomes the last message."""
+    try:
+        return _train(assignment, line.tell, line.stop_wanted)
+    except SupervisorGone:
+        raise
+    except HeldoutError as error:
+        return Failed(error.code, error.detail)
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        traceback.print_exc()
+        where = "the GPU's" if assignment.device == "gpu" else "this machine's"
+        return Failed(
+            "out_of_memory",
+            f"The training does not fit into {where} memory ({_one_line(error)}). "
+            "Use a smaller batch_size or fewer filters.",
+        )
+    except Exception as error:  # noqa: BLE001 - the supervisor must hear of it, whatever it is
+        traceback.print_exc()
+        return Failed("internal", _one_line(error))
+
+
+def _train(
+    assignment: Assignment, tell: Callable[[FromTraining], None], stop_wanted: Callable[[], StopWhy | None]
+) -> FromTraining:
+    spec = JobSpec.model_validate(assignment.spec)
+    assert spec.training.seed is not None, "the API completes every spec"
+    towers = usable_towers(assignment.towers, spec)
+    _configure(assignment, towers)
+    scratch = Path(assignment.scratch)
+    data = load_training_data(Path(assignment.dataset), spec)
+    network = build_network(spec.network, data.image, len(data.classes), spec.training.seed)
+    resident = ResidentData(data)
+    engine = Engine(network, data, resident, spec, towers)
+    facts = _engine_facts(assignment, towers)
+    tell(Started(facts))
+    trainer = Trainer(
+        spec,
+        data,
+        engine,
+        Evaluator(network, resident),
+        scratch=scratch,
+        tell=tell,
+        stop_wanted=stop_wanted,
+        facts=_facts_of_bits(facts),
+    )
+    if assignment.checkpoint is not None:
+        trainer.resume(Path(assignment.checkpoint))
+    reason: Literal["completed", "early_stopped", "deadline"]
+    try:
+        trainer.train()
+        reason = "early_stopped" if trainer.ended_early else "completed"
+    except StopWanted as stop:
+        if stop.why != "deadline":
+            return _stopped(trainer, tell)
+        reason = "deadline"
+    except Diverged as error:
+        return Failed("diverged", str(error))
+    epoch = trainer.restore_kept()
+    if not epoch:
+        return Failed("deadline", "limits.max_runtime_s has passed before one epoch was whole.")
+    exported = build_exported(spec.network, data, network)
+    model, predictions = scratch / "model.keras", scratch / "predictions.npz"
+    exported.save(model)
+    probabilities = predict(exported, resident, data.rows)
+    save_predictions(predictions, data, probabilities)
+    measured = {
+        split: from_probabilities(values, data.labels[data.rows[split]]) for split, values in probabilities.items()
+    }
+    return Finished(final_figures(epoch, measured), reason, str(model), str(predictions))
+
+
+def _stopped(trainer: Trainer, tell: Callable[[FromTraining], None]) -> Stopped:
+    """Keep where the training stands; without a file the next attempt starts from an older one."""
+    if not trainer.started:
+        return Stopped(None)
+    try:
+        file = trainer.write()
+    except OSError as error:
+        tell(Warned(f"No checkpoint could be written at the stop ({error.strerror})."))
+        return Stopped(None)
+    return Stopped(str(file), epoch=trainer.position.epoch - 1, step=trainer.position.step)
+
+
+def _configure(assignment: Assignment, towers: int) -> None:
+    """Threads and devices, before TensorFlow runs anything."""
+    tf.config.threading.set_intra_op_parallelism_threads(assignment.threads)
+    # Two towers run side by side; with several threads, the two gradients of a convolution do.
+    tf.config.threading.set_inter_op_parallelism_threads(2 if towers == 2 or assignment.threads > 1 else 1)
+    if assignment.device == "gpu":
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    else:
+        tf.config.set_visible_devices([], "GPU")
+
+
+def _engine_facts(assignment: Assignment, towers: int) -> dict[str, Any]:
+    return {
+        "device": assignment.device,
+        "threads": assignment.threads,
+        "towers": towers,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "host": socket.gethostname(),
+    }
+
+
+def _facts_of_bits(engine: dict[str, Any]) -> dict[str, Any]:
+    """What decides the last digits of a training, beside its spec, its seed and its dataset."""
+    shared = {name: engine[name] for name in ("device", "threads", "towers", "tensorflow", "keras")}
+    return shared | {"numpy": np.__version__, "processor": _processor()}
+
+
+def _processor() -> str:
+    """The processor's model: another one may have other vector instructions, which change last digits."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _die_with_parent() -> None:
+    """End this process as soon as its parent ends, be it the supervisor or the server that forks for it."""
+    before = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    supervisor = parent_process()
+    # Either may have died before the line above.
+    if os.getppid() != before or (supervisor is not None and not supervisor.is_alive()):
+        os._exit(1)
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
