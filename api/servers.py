@@ -346,7 +346,7 @@ class PostgresServer(Server):
             "unix_socket_permissions": "0700",
         }
         if not self.durable:
-            settings |= {"fsync": "off", "full_page_writes": "off"}
+            settings |= {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB"}
         command = [str(self._bin() / "postgres"), "-D", _seen_from_inside(self.folder / "data")]
         for setting, value in settings.items():
             command += ["-c", f"{setting}={value}"]

@@ -161,8 +161,12 @@ def requests(session: Session, held: Collection[Held]) -> Mapping[Held, JobReque
 
 def begin(
     session: Session, held: Held, *, engine: Mapping[str, Any], spec: Mapping[str, Any], start_epoch: int
-) -> None:
-    """Write back what an attempt decided at its start: where it runs, its automatic choices, where it continues."""
+) -> list[str]:
+    """Write back what an attempt decided at its start: where it runs, its automatic choices, where it continues.
+
+    Checkpoints past its start could not be used. They are forgotten, so that no later attempt continues from epochs
+    whose rows this one's start hides; gives back their keys.
+    """
     _write(session, held, engine=dict(engine), spec=dict(spec), epoch=start_epoch, version=JobRow.version + 1)
     session.execute(
         update(AttemptRow)
@@ -170,6 +174,9 @@ def begin(
         .values(start_epoch=start_epoch)
         .execution_options(synchronize_session=False)
     )
+    unusable = [one.key for one in _checkpoints(session, held.job_id) if one.epoch > start_epoch]
+    forget_checkpoints(session, unusable)
+    return unusable
 
 
 def progress(session: Session, held: Held, *, epoch: int, eta_s: float | None) -> None:
@@ -216,7 +223,12 @@ def forget_checkpoints_of_ended(session: Session, job_id: str) -> list[str]:
 
 
 def succeed(session: Session, held: Held, *, result: Result, stop_reason: StopReason) -> JobStatus:
-    """End a job well, unless a cancel was accepted before."""
+    """End a job well, unless a cancel was accepted before.
+
+    Saying it again is no error: a worker whose commit was not acknowledged cannot know that it was heard.
+    """
+    if session.scalar(select(ResultRow.attempt).where(ResultRow.job_id == held.job_id)) == held.attempt:
+        return JobStatus.SUCCEEDED
     status = _settle(session, held, JobEvent.SUCCEED, stop_reason=stop_reason)
     if status is JobStatus.SUCCEEDED:
         session.execute(

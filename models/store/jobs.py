@@ -143,7 +143,7 @@ def pause(session: Session, owner: str, job_id: str) -> JobRow:
 
 
 def resume(session: Session, owner: str, job_id: str) -> JobRow:
-    """Put a paused job back into the queue, behind those that wait.
+    """Put a paused job back into the queue, behind those that wait; its wait for a first worker begins anew.
 
     Raises:
         JobNotFound, JobNotPaused.
@@ -152,13 +152,17 @@ def resume(session: Session, owner: str, job_id: str) -> JobRow:
     if row.status is not JobStatus.PAUSED:
         raise JobNotPaused(job_id, row.status)
     move(session, row, JobEvent.RESUME)
+    waits_s = row.spec["limits"]["max_pending_s"] if row.attempt == 0 else None
     session.execute(
         update(JobRow)
         .where(JobRow.id == job_id)
-        .values(queued_at=db_now(), announced_at=db_now())
+        .values(
+            queued_at=db_now(),
+            announced_at=db_now(),
+            pending_until=None if waits_s is None else db_now(waits_s),
+        )
         .execution_options(synchronize_session=False)
     )
-    events.add(session, job_id, "job.resumed", "Back in the queue.")
     return _fresh(session, row)
 
 

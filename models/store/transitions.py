@@ -76,7 +76,9 @@ def _tell(
     backoff_s: float,
     stop_reason: StopReason | None,
 ) -> None:
-    if status is JobStatus.QUEUED:
+    if event is JobEvent.RESUME:
+        events.add(session, row.id, "job.resumed", "Back in the queue.")
+    elif status is JobStatus.QUEUED:
         why = {
             JobEvent.RELEASE: "Its worker stopped in good order.",
             JobEvent.LOSE: error["detail"] if error else "The service was restarted.",

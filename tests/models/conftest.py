@@ -1,0 +1,11 @@
+"""A worker's and a client's hands on a fresh database."""
+
+import pytest
+
+from models.database import Database
+from tests.models.work import Work
+
+
+@pytest.fixture
+def work(database: Database) -> Work:
+    return Work(database)

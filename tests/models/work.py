@@ -1,0 +1,198 @@
+"""Small pieces of work on a database: a dataset, jobs, attempts at them, and all that is stored about a job."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from sqlalchemy import insert, select, update
+
+from heldout.lifecycle import JobStatus, StopReason
+from heldout.spec import JobSpec
+from models.arrays import ImageSet
+from models.database import Database, db_now
+from models.ids import new_id
+from models.store import claims, datasets, events, jobs, metrics
+from models.store.claims import Checkpoint, Claimed, Held, Result
+from models.tables import AttemptRow, CheckpointRow, DatasetRow, EpochRow, EventRow, JobRow, ResultRow
+
+ALICE, BOB = "alice", "bob"
+CPU = ("auto", "cpu")
+ENGINE = {"device": "cpu", "threads": 1}
+OF_A_JOB = (JobRow, AttemptRow, EpochRow, CheckpointRow, ResultRow, EventRow)
+
+
+class Work:
+    """What a client, a worker and a reconciler do, each in a transaction of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        with database.write() as session:
+            datasets.add_bundled(session, new_id("ds"), "dots", dots(), "0" * 64, 1000)
+            self.dataset = datasets.find(session, ALICE, "dots")
+
+    def submit(self, owner: str = ALICE, *, dataset: DatasetRow | None = None, **changes: Any) -> str:
+        """Queue a job whose spec differs from the smallest one by `changes`."""
+        job_id = new_id("job")
+        with self.database.write() as session:
+            jobs.add(
+                session,
+                job_id=job_id,
+                owner=owner,
+                spec=spec(**changes),
+                dataset=dataset or self.dataset,
+                parameters=10,
+            )
+        return job_id
+
+    def claim(self, worker: str = "worker", *, devices: tuple[str, ...] = CPU, lease_s: float = 60) -> Claimed | None:
+        with self.database.write() as session:
+            return claims.claim(session, worker, devices, lease_s)
+
+    def running(self, *, lease_s: float = 60, **changes: Any) -> Held:
+        """A job that a worker has just claimed; no other job waits."""
+        job_id = self.submit(**changes)
+        claimed = self.claim(lease_s=lease_s)
+        assert claimed is not None
+        assert claimed.held.job_id == job_id
+        return claimed.held
+
+    def claimed_again(self, held: Held) -> Held:
+        """The attempt after this one, whose lease is made to have run out."""
+        self.set(held.job_id, lease_expires_at=db_now(-1))
+        with self.database.write() as session:
+            assert claims.take_back_lost(session) == [(held.job_id, JobStatus.QUEUED)]
+        claimed = self.claim("another worker")
+        assert claimed is not None
+        assert claimed.held == Held(held.job_id, held.attempt + 1)
+        return claimed.held
+
+    def begin(self, held: Held, start_epoch: int = 0) -> None:
+        with self.database.write() as session:
+            claims.begin(session, held, engine=ENGINE, spec=spec().model_dump(mode="json"), start_epoch=start_epoch)
+
+    def epoch(self, held: Held, epoch: int, **values: float | None) -> None:
+        with self.database.write() as session:
+            metrics.add_epoch(session, held, epoch, values)
+
+    def checkpoint(self, held: Held, epoch: int, step: int = 0, *, keep: int = 2) -> list[str]:
+        key = f"jobs/{held.job_id}/{held.attempt}/{epoch}-{step}"
+        with self.database.write() as session:
+            return claims.add_checkpoint(session, held, Checkpoint(epoch, step, key), keep=keep)
+
+    def succeed(self, held: Held, reason: StopReason = StopReason.COMPLETED) -> JobStatus:
+        with self.database.write() as session:
+            return claims.succeed(session, held, result=result(held), stop_reason=reason)
+
+    def fail(self, held: Held, code: str = "process_died") -> JobStatus:
+        with self.database.write() as session:
+            return claims.fail(session, held, code=code, detail="It broke.")
+
+    def release(self, held: Held) -> JobStatus:
+        with self.database.write() as session:
+            return claims.release(session, held)
+
+    def carry_out(self, held: Held) -> JobStatus:
+        with self.database.write() as session:
+            return claims.carry_out(session, held)
+
+    def cancel(self, job_id: str, owner: str = ALICE) -> JobRow:
+        with self.database.write() as session:
+            return jobs.cancel(session, owner, job_id)
+
+    def pause(self, job_id: str, owner: str = ALICE) -> JobRow:
+        with self.database.write() as session:
+            return jobs.pause(session, owner, job_id)
+
+    def resume(self, job_id: str, owner: str = ALICE) -> JobRow:
+        with self.database.write() as session:
+            return jobs.resume(session, owner, job_id)
+
+    def set(self, job_id: str, **columns: Any) -> None:
+        """Change the row behind the store's back, for example to let time pass."""
+        with self.database.write() as session:
+            session.execute(update(JobRow).where(JobRow.id == job_id).values(**columns))
+
+    def row(self, job_id: str) -> JobRow:
+        with self.database.read() as session:
+            return session.get_one(JobRow, job_id)
+
+    def events(self, job_id: str) -> list[EventRow]:
+        with self.database.read() as session:
+            return events.page(session, job_id, after=0, limit=1000)[0]
+
+    def event_types(self, job_id: str) -> list[str]:
+        return [event.type for event in self.events(job_id)]
+
+    def history(self, job_id: str) -> list[tuple[int, int]]:
+        """Attempt and epoch of each row of metrics that is shown."""
+        with self.database.read() as session:
+            return [(row.attempt, row.epoch) for row in metrics.epochs_of(session, job_id)]
+
+    def stored(self, job_id: str) -> dict[str, list[Mapping[str, Any]]]:
+        """Everything in the database about a job, by table."""
+        found = {}
+        with self.database.read() as session:
+            for table in OF_A_JOB:
+                columns = table.__table__.columns
+                key = columns.id if table is JobRow else columns.job_id
+                rows = session.execute(
+                    select(table.__table__).where(key == job_id).order_by(*table.__table__.primary_key)
+                )
+                found[table.__tablename__] = [dict(row._mapping) for row in rows]
+        return found
+
+    @contextmanager
+    def unchanged(self, job_id: str) -> Iterator[None]:
+        """The block leaves nothing behind in the database about this job."""
+        before = self.stored(job_id)
+        yield
+        assert self.stored(job_id) == before
+
+
+def spec(**changes: Any) -> JobSpec:
+    """The smallest complete spec, with some fields changed."""
+    small = {"name": "a job", "dataset": "dots", "network": {"blocks": [{"filters": 1}]}, "training": {"seed": 1}}
+    return JobSpec.model_validate({**small, **changes})
+
+
+def result(held: Held) -> Result:
+    return Result(final={"epoch": 1}, model_key=f"model {held.attempt}", predictions_key=f"predictions {held.attempt}")
+
+
+def dots() -> ImageSet:
+    """Six images of 4×4 pixels in two classes."""
+    return ImageSet(
+        images=np.arange(6 * 16, dtype=np.uint8).reshape(6, 4, 4, 1),
+        labels=np.array([0, 1, 0, 1, 0, 1], np.int32),
+        splits={"train": np.array([0, 1]), "validation": np.array([2, 3]), "test": np.array([4, 5])},
+        classes=("even", "odd"),
+        value_range=(0, 255),
+    )
+
+
+def add_dataset(database: Database, name: str, owner: str | None, version: int = 1, status: str = "ready") -> str:
+    """A row alone, without images."""
+    id_ = new_id("ds")
+    with database.write() as session:
+        session.execute(
+            insert(DatasetRow).values(
+                id=id_, owner=owner, name=name, version=version, status=status, created_at=db_now()
+            )
+        )
+    return id_
+
+
+def claim_until_empty(url: str, worker: str) -> list[str]:
+    """Claim jobs as a worker process does until none waits; gives their ids."""
+    database = Database(url)
+    claimed = []
+    while True:
+        with database.write() as session:
+            found = claims.claim(session, worker, CPU, 60)
+            waits = claims.claimable(session, CPU)
+        if found is not None:
+            claimed.append(found.held.job_id)
+        elif not waits:
+            database.dispose()
+            return claimed
