@@ -60,9 +60,9 @@ class Epoch(TypedDict):
     fit_loss: float | None
     fit_accuracy: float | None
     learning_rate: float | None
-    seconds: float
-    evaluation_seconds: float
-    images_per_second: float
+    seconds: float | None
+    evaluation_seconds: float | None
+    images_per_second: float | None
 
 
 class SplitResult(TypedDict):
@@ -144,18 +144,20 @@ class Split(TypedDict):
 
 
 class Dataset(TypedDict):
+    """A version of a dataset; what is not known before it is ready is null."""
+
     id: str
     object: Literal["dataset"]
     name: str
     version: int
     status: str
-    shape: list[int]
-    dtype: str
-    range: tuple[float, float]
-    classes: list[str]
-    splits: dict[str, Split]
-    sha256: str
-    size_bytes: int
+    shape: tuple[int, int, int] | None
+    dtype: str | None
+    range: tuple[float, float] | None
+    classes: list[str] | None
+    splits: dict[str, Split] | None
+    sha256: str | None
+    size_bytes: int | None
     bundled: bool
     error: JobError | None
     created_at: str

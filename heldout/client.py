@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 from urllib.parse import quote, urlsplit
@@ -31,7 +32,7 @@ from heldout.answers import (
     QueuePosition,
     SplitIndices,
 )
-from heldout.errors import FieldError
+from heldout.errors import DatasetNotFound, FieldError, HeldoutError, JobNotFound
 
 PAGE = 200
 LONG_POLL_S = 60
@@ -75,9 +76,17 @@ def is_loopback(url: str) -> bool:
     """Whether an address is one of this machine alone."""
     try:
         host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 class Client:
@@ -102,26 +111,23 @@ class Client:
         patience_s: float = PATIENCE_S,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise NoService(f"{url!r} is not an address of a service: it must begin with http:// or https://.")
+        if not _is_address(url):
+            raise NoService(f"{url!r} is not an address of a service, such as http://127.0.0.1:8000.")
         if not (api_key.isascii() and api_key.isprintable()):
             raise NoService("The API key holds characters that no key has. Copy it again, as `ho_<id>_<secret>`.")
         self.url = url.rstrip("/")
         self.patience_s = patience_s
         self._answered = False
         secure = url.startswith("https://")
-        try:
-            self._http = httpx2.Client(
-                base_url=self.url,
-                headers={"Authorization": f"Bearer {api_key}", "User-Agent": f"heldout/{__version__}"},
-                timeout=httpx2.Timeout(TIMEOUT_S, connect=5.0),
-                transport=transport,
-                # Certificates take a while to load. A proxy is never asked for an address of this machine.
-                verify=secure,
-                trust_env=secure or not is_loopback(url),
-            )
-        except httpx2.InvalidURL as error:
-            raise NoService(f"{url!r} is not an address of a service: {error}.") from None
+        self._http = httpx2.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {api_key}", "User-Agent": f"heldout/{__version__}"},
+            timeout=httpx2.Timeout(TIMEOUT_S, connect=5.0),
+            transport=transport,
+            # Certificates take a while to load. A proxy is never asked for an address of this machine.
+            verify=secure,
+            trust_env=secure or not is_loopback(url),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -200,9 +206,10 @@ class Client:
     def resume(self, job_id: str) -> Job:
         return cast(Job, self._json("POST", _job(job_id, "resume")))
 
-    def retry(self, job_id: str) -> Job:
-        """A new job with the spec of one that has ended."""
-        return cast(Job, self._json("POST", _job(job_id, "retry")))
+    def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
+        """A new job with the spec of one that has ended; the key is as for `submit`."""
+        headers = _idempotent(idempotency_key)
+        return cast(Job, self._json("POST", _job(job_id, "retry"), headers=headers, repeatable=True))
 
     def delete(self, job_id: str) -> None:
         self._send("DELETE", _job(job_id))
@@ -258,10 +265,10 @@ class Client:
         return cast(Iterator[Dataset], self._pages("/v1/datasets", [], page_size))
 
     def dataset(self, dataset_id: str) -> Dataset:
-        return cast(Dataset, self._json("GET", f"/v1/datasets/{_segment(dataset_id)}"))
+        return cast(Dataset, self._json("GET", _dataset(dataset_id)))
 
     def dataset_splits(self, dataset_id: str) -> SplitIndices:
-        return cast(SplitIndices, self._json("GET", f"/v1/datasets/{_segment(dataset_id)}/splits"))
+        return cast(SplitIndices, self._json("GET", _dataset(dataset_id) + "/splits"))
 
     # --- requests ----------------------------------------------------------------------------------
 
@@ -348,19 +355,30 @@ class Client:
             raise self._no_answer(error) from None
 
     def _no_answer(self, error: Exception) -> NoService:
-        if isinstance(error, httpx2.UnsupportedProtocol):
-            return NoService(f"{self.url!r} is not an address of a service.")
         why = "it took too long" if isinstance(error, httpx2.TimeoutException) else str(error) or type(error).__name__
         return NoService(f"No Heldout service answers at {self.url} ({why}).")
 
 
+def _idempotent(key: str | None) -> dict[str, str]:
+    key = uuid.uuid4().hex if key is None else key
+    if not (key.isascii() and key.isprintable() and 1 <= len(key) <= 255):
+        raise ValueError(f"The idempotency key {key[:40]!r} is not 1 to 255 printable ASCII characters.")
+    return {"Idempotency-Key": key}
+
+
 def _job(job_id: str, part: str = "") -> str:
-    return f"/v1/jobs/{_segment(job_id)}" + (f"/{part}" if part else "")
+    return f"/v1/jobs/{_segment(job_id, JobNotFound(job_id))}" + (f"/{part}" if part else "")
 
 
-def _segment(text: str) -> str:
-    """One segment of a path. An id can be anything that a user types: dots would climb, nothing would name the list."""
-    return quote(text, safe="").replace(".", "%2E") or "%20"
+def _dataset(dataset_id: str) -> str:
+    return f"/v1/datasets/{_segment(dataset_id, DatasetNotFound(dataset_id))}"
+
+
+def _segment(text: str, missing: HeldoutError) -> str:
+    """One segment of a path. What a user types as an id may name another route: then it is no id of anything."""
+    if "/" in text or not text.strip("."):
+        raise ApiProblem(missing.code, missing.status, missing.title, missing.detail)
+    return quote(text, safe="")
 
 
 def _decoded(response: httpx2.Response) -> Any:

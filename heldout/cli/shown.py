@@ -161,7 +161,7 @@ def _row_of_epoch(epoch: Epoch, with_test: bool) -> tuple[str, ...]:
         loss(epoch["validation_loss"]),
         loss(epoch["fit_loss"]),
         NONE if rate is None else f"{rate:.3g}",
-        f"{epoch['seconds']:.1f}",
+        NONE if epoch["seconds"] is None else f"{epoch['seconds']:.1f}",
     )
     test: tuple[str, ...] = ()
     if with_test:

@@ -1,0 +1,109 @@
+"""A real service on SQLite in a folder, without a worker: tests play the worker through the store."""
+
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+import structlog
+
+from api.app import create_app
+from api.server import Server
+from heldout.cli import main
+from heldout.client import Client
+from heldout.settings import Settings
+from models import bundled
+from models.blobs import Blobs
+from models.database import Database
+from models.migrations import upgrade
+from models.store import keys
+from tests.heldout.served import Service, bare_environment, run_apart
+
+
+@pytest.fixture(scope="session")
+def filled_home(tmp_path_factory):
+    """A home whose database has its tables and the bundled `digits`."""
+    home = tmp_path_factory.mktemp("home")
+    database = Database(f"sqlite:///{home / 'heldout.db'}")
+    upgrade(database)
+    digits = bundled.BUNDLED["digits"].read(home)
+    bundled.store(database, Blobs((home / "blobs").as_uri()), "digits", digits)
+    database.dispose()
+    return home
+
+
+@pytest.fixture
+def silent_logs():
+    """The service runs in this process and must not write where a command's output is looked at."""
+
+    def drop(*_):
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[drop])
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def service(filled_home, tmp_path, silent_logs):
+    home = tmp_path / "home"
+    shutil.copytree(filled_home, home)
+    settings = Settings(home=home, database_url=f"sqlite:///{home / 'heldout.db'}", blobs=(home / "blobs").as_uri())
+    database = Database(settings.database)
+    with database.write() as session:
+        key = keys.make(session, "me")
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = Server(create_app(settings))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield Service(f"http://127.0.0.1:{listener.getsockname()[1]}", key, database, Blobs(settings.blobs_url))
+    server.should_exit = True
+    thread.join()
+    listener.close()
+    database.dispose()
+
+
+@pytest.fixture
+def client(service):
+    with Client(service.url, service.key) as client:
+        yield client
+
+
+@pytest.fixture
+def environment(service, tmp_path):
+    """What a user's shell has, with the service's address and key."""
+    return bare_environment(tmp_path) | {"HELDOUT_URL": service.url, "HELDOUT_API_KEY": service.key}
+
+
+@pytest.fixture
+def heldout(environment, tmp_path, monkeypatch):
+    """Runs `heldout …` in this process, which is quick; gives its exit code and what it wrote."""
+
+    def run(*arguments, input=None, **changes):
+        streams = [io.TextIOWrapper(io.BytesIO(text), encoding="utf-8") for text in ((input or "").encode(), b"", b"")]
+        with monkeypatch.context() as patched:
+            patched.chdir(tmp_path)
+            patched.setattr(os, "environ", environment | changes)
+            patched.setattr(sys, "argv", ["heldout", *arguments])
+            for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+                patched.setattr(sys, name, stream)
+            with pytest.raises(SystemExit) as end:
+                main()
+            out, err = (stream.buffer.getvalue().decode() for stream in streams[1:] if stream.flush() is None)
+        return subprocess.CompletedProcess(arguments, int(end.value.code or 0), out, err)
+
+    return run
+
+
+@pytest.fixture
+def heldout_apart(environment, tmp_path):
+    """Runs `heldout …` as a process of its own; gives it when it has ended."""
+
+    def run(*arguments, **changes):
+        return run_apart(tmp_path, environment | changes, *arguments)
+
+    return run

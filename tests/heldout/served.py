@@ -1,0 +1,98 @@
+"""Work for the real service of these tests: a small spec, figures, and the part of a worker played by hand."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from heldout.lifecycle import StopReason
+from models.blobs import Blobs
+from models.database import Database
+from models.store import claims, events, metrics
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SPEC = {"name": "small", "dataset": "digits", "network": {"blocks": [{"filters": 2}]}, "training": {"epochs": 2}}
+FIGURES = {
+    "train_loss": 0.091,
+    "train_accuracy": 0.9711,
+    "validation_loss": 0.153,
+    "validation_accuracy": 0.955,
+    "fit_loss": 0.2,
+    "fit_accuracy": 0.93,
+    "learning_rate": 0.001,
+    "seconds": 2.1,
+    "evaluation_seconds": 0.2,
+    "images_per_second": 1700.0,
+    "test_loss": None,
+    "test_accuracy": None,
+}
+FINAL = {
+    "epoch": 2,
+    "train": {"loss": 0.05, "accuracy": 0.99, "count": 1000, "interval": [0.9817, 0.9946]},
+    "validation": {"loss": 0.15, "accuracy": 0.955, "count": 200, "interval": [0.9166, 0.9762]},
+    "test": {"loss": 0.16, "accuracy": 0.95, "count": 300, "interval": [0.9191, 0.9695]},
+    "gap": {"validation": {"accuracy": 0.035, "loss": 0.1}, "test": {"accuracy": 0.04, "loss": 0.11}},
+}
+
+
+@dataclass
+class Service:
+    """A service that answers at `url`, and the store below it."""
+
+    url: str
+    key: str
+    database: Database
+    blobs: Blobs
+
+    def begin(self, job_id):
+        """Claim the job, as a worker would."""
+        with self.database.write() as session:
+            claimed = claims.claim(session, "test", ["auto", "cpu"], 60)
+            assert claimed is not None
+            assert claimed.held.job_id == job_id
+        return claimed.held
+
+    def measure(self, held, epoch, **figures):
+        """Write an epoch with its event."""
+        values = FIGURES | figures
+        with self.database.write() as session:
+            metrics.add_epoch(session, held, epoch, values)
+            claims.progress(session, held, epoch=epoch, eta_s=1.0)
+            events.add(session, held.job_id, "job.epoch", f"Epoch {epoch}.", data={"epoch": epoch, **values})
+
+    def succeed(self, held):
+        """End the job well, with two small blobs."""
+        keys_of_blobs = []
+        for name in ("model.keras", "predictions.npz"):
+            self.blobs.put(f"jobs/{held.job_id}/{held.attempt}/{name}", Path(__file__))
+            keys_of_blobs.append(f"jobs/{held.job_id}/{held.attempt}/{name}")
+        with self.database.write() as session:
+            claims.succeed(session, held, result=claims.Result(FINAL, *keys_of_blobs), stop_reason=StopReason.COMPLETED)
+
+    def fail(self, held, code="diverged", detail="The loss is not finite."):
+        with self.database.write() as session:
+            claims.fail(session, held, code=code, detail=detail)
+
+    def carry_out(self, held):
+        with self.database.write() as session:
+            claims.carry_out(session, held)
+
+
+def bare_environment(folder):
+    """A shell's environment with nothing of ours but the way to the code."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    return kept | {"HOME": str(folder), "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+
+
+def run_apart(folder, environment, *arguments):
+    """`heldout …` as a process of its own, ended."""
+    return subprocess.run(
+        [sys.executable, "-m", "heldout", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

@@ -1,0 +1,536 @@
+"""The command `heldout` as a user runs it, against a real service: what it prints, what it does, how it ends."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from heldout import __version__
+from heldout.cli.progress import Lines
+from heldout.client import Client
+from tests.heldout.served import ROOT, SPEC, bare_environment, run_apart
+
+
+@pytest.fixture
+def spec_file(tmp_path):
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(SPEC))
+    return str(path)
+
+
+@pytest.fixture
+def start(environment, tmp_path):
+    """Starts `heldout …` and gives the process; what still runs at the end is killed."""
+    processes = []
+
+    def run(*arguments, **options):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "heldout", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def ended(service, client):
+    """A job that has succeeded after two epochs."""
+    job_id = client.submit(SPEC)["id"]
+    held = service.begin(job_id)
+    service.measure(held, 1)
+    service.measure(held, 2, train_accuracy=0.99)
+    service.succeed(held)
+    return job_id
+
+
+def only_job(client, timeout_s=20):
+    """The one job of this service, as soon as it is there."""
+    deadline = time.monotonic() + timeout_s
+    while not (jobs := list(client.jobs())):
+        assert time.monotonic() < deadline
+    [job] = jobs
+    return job["id"]
+
+
+def lines_until(process, text):
+    """The lines of standard output up to the one that holds `text`."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line.rstrip("\n"))
+        if text in line:
+            return lines
+    raise AssertionError(f"{text!r} is not in {lines}; {process.stderr.read()}")
+
+
+# --- train and watch -------------------------------------------------------------------------------
+
+
+def test_a_training_is_shown_by_a_line_an_epoch_and_ends_with_0(service, client, start, spec_file):
+    process = start("train", spec_file)
+    job_id = only_job(client)
+    lines_until(process, "queued")
+    held = service.begin(job_id)
+    lines_until(process, "started")
+    service.measure(held, 1)
+    [line] = lines_until(process, "epoch")
+    assert line == "small  epoch 1/2  train 0.9711  validation 0.9550  loss 0.091/0.153  2.1 s"
+    service.measure(held, 2)
+    service.succeed(held)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    assert out.count("epoch 2/2") == 1
+    assert "epoch 1/2" not in out
+    assert "0.9500" in out
+    assert "[0.9191, 0.9695]" in out
+    assert "gap to test: +4.0 points" in out
+
+
+def test_a_failed_training_ends_with_1_and_its_reason(service, client, start, spec_file):
+    process = start("train", spec_file)
+    service.fail(service.begin(only_job(client)))
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "diverged: The loss is not finite." in out
+
+
+def test_a_cancelled_training_ends_with_3(client, start, spec_file):
+    process = start("train", spec_file)
+    client.cancel(only_job(client))
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 3
+    assert "cancelled" in out
+
+
+def test_json_lines_are_the_events_and_then_the_job(service, client, start, spec_file):
+    process = start("train", spec_file, "--json")
+    job_id = only_job(client)
+    held = service.begin(job_id)
+    service.measure(held, 1)
+    service.measure(held, 2)
+    service.succeed(held)
+    out, err = process.communicate(timeout=20)
+    *events, job = [json.loads(line) for line in out.splitlines()]
+    assert (process.returncode, err) == (0, "")
+    assert events == list(client.events(job_id))
+    assert job == client.get(job_id)
+
+
+def test_ctrl_c_leaves_the_job_alone_and_says_how_to_go_on(client, start, spec_file):
+    process = start("train", spec_file)
+    job_id = only_job(client)
+    lines_until(process, "queued")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert f"heldout watch {job_id}" in err
+    assert "Traceback" not in err
+    assert client.get(job_id)["status"] == "queued"
+
+
+def test_a_service_that_stops_while_a_job_is_watched_ends_the_watch_with_4(heldout, client, environment, monkeypatch):
+    job_id = client.submit(SPEC)["id"]
+    relay = Relay(client.url)
+    monkeypatch.setattr("heldout.cli.app.Client", partial(Client, patience_s=0.5))
+    monkeypatch.setattr(Lines, "event", lambda *_: relay.close())
+    result = heldout("watch", job_id, HELDOUT_URL=relay.url)
+    assert result.returncode == 4
+    [line] = result.stderr.splitlines()
+    assert f"heldout watch {job_id}" in line
+
+
+class Relay:
+    """Passes connections on to a service until it is closed."""
+
+    def __init__(self, url):
+        self._to = url.rpartition(":")[2]
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _accept(self):
+        while True:
+            try:
+                inner, _ = self._listener.accept()
+            except OSError:
+                return
+            outer = socket.create_connection(("127.0.0.1", int(self._to)))
+            self._sockets += [inner, outer]
+            for one, other in ((inner, outer), (outer, inner)):
+                threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _pass_on(one, other):
+        try:
+            while data := one.recv(65536):
+                other.sendall(data)
+        except OSError:
+            pass
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for each in self._sockets:
+            each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
+@pytest.mark.parametrize("option", ["--detach", "--no-wait"])
+def test_detached_only_the_id_is_printed(heldout, client, spec_file, option):
+    result = heldout("train", spec_file, option)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == only_job(client) + "\n"
+
+
+def test_a_spec_comes_from_standard_input_with_settings_and_a_name(heldout, client):
+    settings = ("--set", "training.epochs=3", "--set", "network.blocks.0.filters=8", "--name", "other")
+    result = heldout("train", "-", "--detach", "--json", *settings, input=json.dumps(SPEC))
+    job = json.loads(result.stdout)
+    assert (job["name"], job["progress"]["epochs"]) == ("other", 3)
+    assert job["spec"]["network"]["blocks"][0]["filters"] == 8
+    assert job == client.get(job["id"])
+
+
+def test_the_same_idempotency_key_queues_one_job(heldout, client, spec_file):
+    ids = {heldout("train", spec_file, "--detach", "--idempotency-key", "a").stdout for _ in range(2)}
+    assert len(ids) == 1
+
+
+def test_a_dry_run_prints_the_cost_and_queues_nothing(heldout, client, spec_file):
+    shown = heldout("train", spec_file, "--dry-run")
+    printed = json.loads(heldout("train", spec_file, "--dry-run", "--json").stdout)
+    assert shown.returncode == 0
+    assert "block1_conv1" in shown.stdout
+    assert f"{printed['parameters']:,}" in shown.stdout
+    assert list(client.jobs()) == []
+
+
+def test_a_refused_spec_ends_with_2_and_names_each_field(heldout, client, spec_file):
+    settings = ("--set", "network.blocks.0.filters=0", "--set", "training.lerning_rate=1")
+    result = heldout("train", spec_file, *settings)
+    assert (result.returncode, result.stdout) == (2, "")
+    lines = result.stderr.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "heldout",
+        "  /network/blocks/0/filters",
+        "  /training/lerning_rate",
+    ]
+    assert list(client.jobs()) == []
+
+
+def test_a_refused_spec_is_a_problem_in_json(heldout, spec_file):
+    result = heldout("train", spec_file, "--json", "--set", "dataset=none")
+    assert result.returncode == 2
+    problem = json.loads(result.stdout)
+    assert problem["code"] == "dataset_not_found"
+    assert problem["errors"][0]["pointer"] == "/dataset"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "none.json"),
+        ("train", "spec.json", "--set", "epochs"),
+        ("train", "spec.json", "--idempotency-key", "ü"),
+        ("train",),
+        ("train", "spec.json", "--sett", "a=b"),
+        ("trian", "spec.json"),
+        ("jobs", "--limit", "0"),
+        ("jobs", "--limit", "many"),
+        ("jobs", "--status", "done"),
+        ("jobs", "--metadata", "team"),
+        ("show",),
+        ("show", "job_none"),
+        ("show", "a/b"),
+        ("cancel", ""),
+        ("change", "job_none"),
+        ("model", "job_none"),
+        ("model", "job_none", "-o", "-", "--json"),
+        ("--verson",),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_2_and_a_word_about_it(heldout, client, spec_file, arguments):
+    result = heldout(*arguments)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert result.stderr.strip()
+    assert list(client.jobs()) == []
+
+
+# --- look ------------------------------------------------------------------------------------------
+
+
+def test_jobs_are_listed_newest_first_and_narrowed(heldout, client):
+    ids = [client.submit(SPEC)["id"] for _ in range(3)]
+    client.cancel(ids[0])
+    heading, *rows = heldout("jobs").stdout.splitlines()
+    assert heading.split() == ["ID", "NAME", "STATUS", "EPOCH", "DATASET", "PARAMETERS", "CREATED"]
+    assert [row.split()[0] for row in rows] == ids[::-1]
+    [_, row] = heldout("jobs", "--status", "cancelled").stdout.splitlines()
+    assert row.split()[:3] == [ids[0], "small", "cancelled"]
+    first = heldout("jobs", "--limit", "1", "--json")
+    listed = json.loads(first.stdout)
+    assert ([job["id"] for job in listed["data"]], listed["has_more"]) == ([ids[2]], True)
+
+
+def test_an_empty_list_is_its_heading_alone(heldout):
+    assert len(heldout("jobs").stdout.splitlines()) == 1
+    assert json.loads(heldout("jobs", "--json").stdout) == {"object": "list", "data": [], "has_more": False}
+
+
+def test_a_job_is_shown_with_its_figures(heldout, client, ended):
+    shown = heldout("show", ended)
+    assert shown.returncode == 0
+    for part in (ended, "succeeded (completed)", "digits@1", "2 of 2", "0.9500", "[0.9191, 0.9695]"):
+        assert part in shown.stdout
+    assert json.loads(heldout("show", ended, "--json").stdout) == client.get(ended)
+
+
+def test_the_spec_of_a_job_can_be_sent_again(heldout, client, ended):
+    spec = heldout("show", ended, "--spec").stdout
+    assert json.loads(spec) == client.get(ended)["spec"]
+    assert heldout("train", "-", "--detach", input=spec).returncode == 0
+
+
+def test_metrics_are_a_row_an_epoch_and_the_kept_weights(heldout, client, ended):
+    lines = heldout("metrics", ended).stdout.splitlines()
+    assert lines[1].split()[:3] == ["1", "0.9711", "0.9550"]
+    assert lines[2].split()[:3] == ["2", "0.9900", "0.9550"]
+    assert any(line.split()[:2] == ["test", "0.9500"] for line in lines)
+    assert json.loads(heldout("metrics", ended, "--json").stdout) == client.metrics(ended)
+
+
+def test_a_figure_that_is_not_finite_is_a_dash(service, client, heldout):
+    job_id = client.submit(SPEC)["id"]
+    service.measure(service.begin(job_id), 1, train_loss=None, validation_loss=None, learning_rate=None, seconds=None)
+    row = heldout("metrics", job_id).stdout.splitlines()[1].split()
+    assert row == ["1", "0.9711", "0.9550", "–", "–", "0.200", "–", "–"]
+
+
+def test_events_are_a_line_each(heldout, client, ended):
+    lines = heldout("events", ended).stdout.splitlines()
+    events = list(client.events(ended))
+    assert [int(line.split()[0]) for line in lines] == [event["id"] for event in events]
+    assert "job.succeeded" in lines[-1]
+    later = json.loads(heldout("events", ended, "--after", "2", "--json").stdout)
+    assert later["data"] == events[2:]
+
+
+def test_the_queue_is_shown(heldout, client, ended):
+    job_id = client.submit(SPEC)["id"]
+    assert heldout("queue", job_id).stdout.split()[:2] == ["position", "1"]
+    assert heldout("queue", ended).stdout == "not queued\n"
+    assert json.loads(heldout("queue", job_id, "--json").stdout) == client.queue(job_id)
+
+
+def test_datasets_are_listed(heldout, client):
+    [_, row] = heldout("datasets").stdout.splitlines()
+    assert row.split()[1:6] == ["digits", "1", "ready", "8×8×1", "10"]
+    assert json.loads(heldout("datasets", "--json").stdout)["data"] == list(client.datasets())
+
+
+# --- change and fetch ------------------------------------------------------------------------------
+
+
+def test_a_job_goes_through_its_states_by_command(heldout, client, spec_file):
+    job_id = heldout("train", spec_file, "--detach").stdout.strip()
+    for command, status in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
+        assert heldout(command, job_id).stdout == f"{job_id} {status}\n"
+        assert client.get(job_id)["status"] == status
+    again = heldout("retry", job_id).stdout.strip()
+    assert client.get(again)["retry_of"] == job_id
+    assert heldout("delete", job_id).returncode == 0
+    assert heldout("show", job_id).returncode == 2
+    assert [job["id"] for job in client.jobs()] == [again]
+
+
+def test_a_job_that_cannot_go_there_is_refused_with_2(heldout, client, ended):
+    for command in ("cancel", "pause", "resume"):
+        result = heldout(command, ended)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert "succeeded" in result.stderr
+    assert client.get(ended)["status"] == "succeeded"
+
+
+def test_a_queued_job_is_changed(heldout, client):
+    job_id = client.submit(SPEC)["id"]
+    changes = ("--priority", "7", "--name", "new", "--metadata", "a=b", "--metadata", "c=d=e")
+    assert heldout("change", job_id, *changes).returncode == 0
+    job = client.get(job_id)
+    assert (job["name"], job["spec"]["priority"], job["spec"]["metadata"]) == ("new", 7, {"a": "b", "c": "d=e"})
+
+
+@pytest.mark.parametrize("command", ["model", "predictions"])
+def test_a_file_is_fetched(heldout, heldout_apart, ended, tmp_path, command):
+    result = heldout(command, ended, "-o", "fetched")
+    size = (tmp_path / "fetched").stat().st_size
+    assert (result.returncode, result.stdout) == (0, f"fetched: {size:,} bytes\n")
+    assert json.loads(heldout(command, ended, "-o", "fetched", "--json").stdout)["size_bytes"] == size
+    assert len(heldout_apart(command, ended, "-o", "-").stdout.encode()) == size
+
+
+def test_a_file_that_cannot_be_written_is_said(heldout, ended):
+    result = heldout("model", ended, "-o", "none/model.keras")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "No such file or directory" in result.stderr
+
+
+# --- the service and its absence -------------------------------------------------------------------
+
+
+def run_bare(tmp_path, *arguments, **changes):
+    return run_apart(tmp_path, bare_environment(tmp_path) | changes, *arguments)
+
+
+def test_without_a_service_one_line_says_how_to_start_one(tmp_path):
+    result = run_bare(tmp_path, "jobs")
+    assert (result.returncode, result.stdout) == (4, "")
+    [line] = result.stderr.splitlines()
+    assert "heldout up" in line
+
+
+def test_without_a_service_json_says_so_too(tmp_path):
+    result = run_bare(tmp_path, "jobs", "--json")
+    assert result.returncode == 4
+    assert json.loads(result.stdout)["code"] == "no_service"
+
+
+def test_an_address_at_which_nothing_listens_ends_with_4(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    result = run_bare(tmp_path, "jobs", HELDOUT_URL=f"http://127.0.0.1:{port}", HELDOUT_API_KEY="ho_1_x")
+    assert result.returncode == 4
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_unknown_key_ends_with_4(heldout):
+    result = heldout("jobs", HELDOUT_API_KEY="ho_1_x")
+    assert result.returncode == 4
+    assert "key" in result.stderr
+
+
+def test_the_home_names_the_service(heldout, service, client, tmp_path):
+    home = tmp_path / "other"
+    home.mkdir()
+    (home / "service.json").write_text(json.dumps({"url": service.url, "pid": os.getpid()}))
+    (home / "api-key").write_text(service.key + "\n")
+    job_id = client.submit(SPEC)["id"]
+    for arguments, changes in ((("jobs", "--home", str(home)), {}), (("jobs",), {"HELDOUT_HOME": str(home)})):
+        assert job_id in run_bare(tmp_path, *arguments, **changes).stdout
+
+
+# --- the server's commands -------------------------------------------------------------------------
+
+
+def test_a_server_command_is_python_m_api_with_the_same_words(tmp_path):
+    for words in (("keys", "create", "--help"), ("up", "--port", "x"), ("check", "--none")):
+        ours = run_bare(tmp_path, *words)
+        command = [sys.executable, "-m", "api", *words]
+        theirs = subprocess.run(
+            command, cwd=ROOT, env=bare_environment(tmp_path), capture_output=True, text=True, check=False
+        )
+        assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, theirs.stderr)
+
+
+def test_a_folder_that_happens_to_be_called_api_is_not_run(tmp_path):
+    (tmp_path / "api").mkdir()
+    for name in ("__init__.py", "__main__.py"):
+        (tmp_path / "api" / name).write_text("raise SystemExit('not ours')")
+    result = run_bare(tmp_path, "keys", "--help")
+    assert result.returncode == 0
+    assert "not ours" not in result.stderr
+
+
+def test_a_client_s_install_says_what_a_server_command_needs(tmp_path):
+    shutil.copytree(ROOT / "heldout", tmp_path / "installed" / "heldout")
+    result = run_bare(tmp_path, "up", PYTHONPATH=str(tmp_path / "installed"))
+    assert (result.returncode, result.stdout) == (2, "")
+    [line] = result.stderr.splitlines()
+    assert "pip install" in line
+
+
+# --- the terminal ----------------------------------------------------------------------------------
+
+
+def test_the_version_is_printed(tmp_path):
+    assert run_bare(tmp_path, "--version").stdout == f"heldout {__version__}\n"
+
+
+def test_help_lists_every_command_and_the_exit_codes(tmp_path):
+    result = run_bare(tmp_path, "--help")
+    assert result.returncode == 0
+    for word in ("train", "watch", "jobs", "model", "up", "keys", "Exit codes"):
+        assert word in result.stdout
+
+
+def test_help_loads_neither_http_nor_drawing(tmp_path):
+    code = "import sys\nfrom heldout.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    command = [sys.executable, "-c", code, "--help"]
+    result = subprocess.run(command, env=bare_environment(tmp_path), capture_output=True, text=True, check=True)
+    loaded = set(result.stderr.split())
+    assert "heldout.cli.app" in loaded
+    assert not loaded & {"rich.progress", "pydantic", "numpy", "sqlalchemy", "fastapi", "httpcore2"}
+
+
+@pytest.mark.parametrize("locale", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}, {"LC_ALL": "C"}])
+def test_every_locale_can_show_everything(heldout_apart, client, ended, locale):
+    client.submit(SPEC | {"name": "naïve – 北京"})
+    for arguments in (("jobs",), ("show", ended), ("datasets",), ("jobs", "--json")):
+        result = heldout_apart(*arguments, **locale)
+        assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_ascii_stands_in_for_what_a_stream_cannot_encode(heldout_apart, client):
+    client.submit(SPEC | {"name": "naïve – 北"})
+    assert "na?ve - ?" in heldout_apart("jobs", PYTHONIOENCODING="ascii").stdout
+    assert "8x8x1" in heldout_apart("datasets", PYTHONIOENCODING="ascii").stdout
+    assert (
+        json.loads(heldout_apart("jobs", "--json", PYTHONIOENCODING="ascii").stdout)["data"][0]["name"] == "naïve – 北"
+    )
+
+
+def test_a_name_cannot_command_the_terminal(heldout, client):
+    client.submit(SPEC | {"name": "\x1b[2J[bold]x"})
+    shown = heldout("jobs").stdout
+    assert "\x1b" not in shown
+    assert "\\x1b[2J[bold]x" in shown
+
+
+def test_a_reader_that_goes_away_is_no_failure(start, client):
+    for _ in range(3):
+        client.submit(SPEC)
+    process = start("jobs", "--json")
+    process.stdout.close()
+    process.wait(20)
+    assert process.returncode == 141
+    assert process.stderr.read() == ""
+
+
+def test_closed_streams_do_no_harm(environment, client, tmp_path):
+    command = f'exec "{sys.executable}" -m heldout jobs --json <&- 2>&-'
+    result = subprocess.run(["sh", "-c", command], env=environment, stdout=subprocess.PIPE, cwd=tmp_path, check=False)
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["object"] == "list"

@@ -1,0 +1,436 @@
+"""The client against the real API; failures of the connection against a transport that fails as told."""
+
+import json
+import os
+import socket
+import stat
+import threading
+import time
+
+import httpx2
+import pytest
+
+from heldout.client import ApiProblem, Client, NoService
+from tests.heldout.served import FIGURES, FINAL, SPEC
+
+KEY = "ho_1_secret"
+
+
+# --- each route ------------------------------------------------------------------------------------
+
+
+def test_a_submitted_job_is_queued_and_found_again(client):
+    job = client.submit(SPEC)
+    assert (job["object"], job["status"], job["name"]) == ("job", "queued", "small")
+    assert client.get(job["id"]) == job
+
+
+def test_the_same_idempotency_key_queues_one_job(client):
+    first, again = (client.submit(SPEC, idempotency_key="once") for _ in range(2))
+    assert first == again
+    assert len(list(client.jobs())) == 1
+
+
+def test_two_submissions_without_a_key_are_two_jobs(client):
+    assert client.submit(SPEC)["id"] != client.submit(SPEC)["id"]
+
+
+@pytest.mark.parametrize("key", ["", "a" * 256, "tab\t", "ü"])
+def test_an_idempotency_key_that_no_header_can_carry_is_refused_before_it_is_sent(client, key):
+    with pytest.raises(ValueError, match="printable ASCII"):
+        client.submit(SPEC, idempotency_key=key)
+    assert list(client.jobs()) == []
+
+
+def test_an_estimate_queues_nothing(client):
+    estimate = client.estimate(SPEC)
+    assert estimate["object"] == "estimate"
+    assert estimate["parameters"] == sum(layer["parameters"] for layer in estimate["layers"]) > 0
+    assert list(client.jobs()) == []
+
+
+def test_a_refused_spec_names_each_field(client):
+    spec = SPEC | {"network": {"blocks": [{"filters": 0, "dropout": 1}]}}
+    with pytest.raises(ApiProblem) as refused:
+        client.submit(spec)
+    problem = refused.value
+    assert (problem.code, problem.status) == ("invalid_spec", 422)
+    assert {error.pointer for error in problem.errors} == {"/network/blocks/0/filters", "/network/blocks/0/dropout"}
+    assert all(error.detail for error in problem.errors)
+    assert problem.document["instance"]
+
+
+def test_jobs_come_newest_first_over_as_many_pages_as_there_are(client):
+    made = [client.submit(SPEC)["id"] for _ in range(5)]
+    assert [job["id"] for job in client.jobs(page_size=2)] == made[::-1]
+
+
+def test_jobs_are_filtered_by_status_dataset_and_metadata(client):
+    marked = client.submit(SPEC | {"metadata": {"team": "a & b=c"}})["id"]
+    paused = client.pause(client.submit(SPEC)["id"])["id"]
+    assert [job["id"] for job in client.jobs(metadata={"team": "a & b=c"})] == [marked]
+    assert [job["id"] for job in client.jobs(statuses=["paused"])] == [paused]
+    assert [job["id"] for job in client.jobs(statuses=["paused", "queued"])] == [paused, marked]
+    assert len(list(client.jobs(dataset="digits"))) == 2
+    assert list(client.jobs(dataset="mnist5k")) == []
+
+
+def test_a_job_is_paused_resumed_changed_cancelled_retried_and_deleted(client):
+    job_id = client.submit(SPEC)["id"]
+    assert client.pause(job_id)["status"] == "paused"
+    assert client.resume(job_id)["status"] == "queued"
+    changed = client.change(job_id, priority=5, name="other", metadata={"a": "b"})
+    assert (changed["name"], changed["spec"]["priority"], changed["spec"]["metadata"]) == ("other", 5, {"a": "b"})
+    assert client.cancel(job_id)["status"] == "cancelled"
+    again = client.retry(job_id)
+    assert (again["retry_of"], again["status"]) == (job_id, "queued")
+    client.delete(job_id)
+    with pytest.raises(ApiProblem, match="No job") as gone:
+        client.get(job_id)
+    assert gone.value.code == "job_not_found"
+
+
+def test_a_change_leaves_alone_what_it_does_not_name(client):
+    job = client.submit(SPEC | {"metadata": {"a": "b"}})
+    changed = client.change(job["id"], priority=1)
+    assert (changed["name"], changed["spec"]["metadata"]) == ("small", {"a": "b"})
+
+
+def test_metrics_and_events_tell_the_course_of_a_job(service, client):
+    job_id = client.submit(SPEC)["id"]
+    held = service.begin(job_id)
+    service.measure(held, 1)
+    service.measure(held, 2)
+    service.succeed(held)
+    metrics = client.metrics(job_id)
+    assert [epoch["epoch"] for epoch in metrics["epochs"]] == [1, 2]
+    assert metrics["epochs"][0]["train_accuracy"] == FIGURES["train_accuracy"]
+    assert metrics["final"]["test"]["accuracy"] == FINAL["test"]["accuracy"]
+    events = list(client.events(job_id))
+    assert [event["id"] for event in events] == list(range(1, len(events) + 1))
+    assert [event["type"] for event in events][-1] == "job.succeeded"
+    assert [event["id"] for event in client.events(job_id, after=3)] == list(range(4, len(events) + 1))
+
+
+def test_events_go_on_over_pages(client, monkeypatch):
+    monkeypatch.setattr("heldout.client.PAGE", 2)
+    job_id = client.submit(SPEC)["id"]
+    for _ in range(3):
+        client.pause(job_id)
+        client.resume(job_id)
+    assert [event["id"] for event in client.events(job_id)] == list(range(1, 8))
+
+
+def test_the_queue_counts_from_1(client):
+    first, second = (client.submit(SPEC)["id"] for _ in range(2))
+    assert client.queue(first)["position"] == 1
+    assert (client.queue(second)["position"], client.queue(second)["ahead"]) == (2, 1)
+
+
+def test_datasets_are_listed_and_shown_with_their_splits(client):
+    [listed] = client.datasets()
+    assert listed["name"] == "digits"
+    assert client.dataset(listed["id"]) == client.dataset("digits") == listed
+    splits = client.dataset_splits(listed["id"])
+    assert {name: len(splits[name]) for name in ("train", "validation", "test")} == {
+        name: split["count"] for name, split in listed["splits"].items()
+    }
+
+
+# --- waiting ---------------------------------------------------------------------------------------
+
+
+def test_waiting_ends_with_the_change(service, client):
+    job = client.submit(SPEC)
+    later = threading.Timer(0.3, service.begin, [job["id"]])
+    later.start()
+    began = time.monotonic()
+    changed = client.wait(job["id"], version=job["version"], wait_s=20)
+    later.join()
+    assert changed is not None
+    assert changed["status"] == "running"
+    assert time.monotonic() - began < 10
+
+
+def test_waiting_without_a_change_gives_nothing(client):
+    job = client.submit(SPEC)
+    assert client.wait(job["id"], version=job["version"], wait_s=0) is None
+
+
+def test_waiting_without_a_version_gives_the_job_as_it_is(client):
+    job = client.submit(SPEC)
+    assert client.wait(job["id"], wait_s=0) == job
+
+
+def test_watching_shows_every_state_until_the_end(service, client):
+    job_id = client.submit(SPEC)["id"]
+    seen = []
+    for job in client.watch(job_id):
+        seen.append(job["status"])
+        match job["status"], job["progress"]["epoch"]:
+            case "queued", _:
+                held = service.begin(job_id)
+            case "running", 0:
+                service.measure(held, 1)
+            case "running", 1:
+                service.succeed(held)
+    assert seen == ["queued", "running", "running", "succeeded"]
+
+
+# --- downloads -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def succeeded(service, client):
+    job_id = client.submit(SPEC)["id"]
+    service.succeed(service.begin(job_id))
+    return job_id
+
+
+def test_a_model_is_written_whole_with_the_user_s_usual_rights(client, succeeded, tmp_path):
+    usual = tmp_path / "usual"
+    usual.touch()
+    for download in (client.download_model, client.download_predictions):
+        target = tmp_path / "file"
+        size = download(succeeded, target)
+        assert target.stat().st_size == size > 0
+        assert stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["file", "usual"]
+
+
+def test_a_model_that_is_not_there_leaves_the_old_file(client, tmp_path):
+    target = tmp_path / "model.keras"
+    target.write_bytes(b"old")
+    with pytest.raises(ApiProblem) as refused:
+        client.download_model(client.submit(SPEC)["id"], target)
+    assert refused.value.code == "not_ready"
+    assert target.read_bytes() == b"old"
+
+
+def test_a_download_that_breaks_off_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    target = tmp_path / "model.keras"
+    target.write_bytes(b"old")
+    with broken_server() as url, Client(url, KEY) as client, pytest.raises(NoService):
+        client.download_model("job_1", target)
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_a_pipe_is_written_to_and_not_replaced(client, succeeded, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    size = client.download_model(succeeded, pipe)
+    reader.join()
+    assert len(read[0]) == size
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_link_stays_and_the_file_behind_it_is_written(client, succeeded, tmp_path):
+    (tmp_path / "link").symlink_to("real")
+    client.download_model(succeeded, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").stat().st_size > 0
+
+
+def test_a_folder_that_is_not_there_is_an_os_error(client, succeeded, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        client.download_model(succeeded, tmp_path / "none" / "file")
+
+
+class broken_server:  # noqa: N801  (reads as the server that it is)
+    """Promises 100 bytes and sends 10."""
+
+    def __enter__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _serve(self):
+        with self._listener.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789")
+
+    def __exit__(self, *_):
+        self._thread.join()
+        self._listener.close()
+
+
+# --- ids that users type ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("job_id", ["", ".", "..", "../jobs", "a/b", "a?b=c", "ü", "a b", "%2e%2e", "job_" + "0" * 300])
+def test_whatever_is_typed_as_an_id_is_one_job_that_is_not_there(client, job_id):
+    client.submit(SPEC)
+    with pytest.raises(ApiProblem) as refused:
+        client.get(job_id)
+    assert refused.value.code == "job_not_found"
+    with pytest.raises(ApiProblem):
+        client.delete(job_id)
+
+
+# --- failures --------------------------------------------------------------------------------------
+
+
+class Wire(httpx2.BaseTransport):
+    """Answers with what it was told, in order: an exception, or a status with headers; then 200 with `{}`."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.requests = []
+
+    def handle_request(self, request):
+        self.requests.append(request)
+        answer = self.answers.pop(0) if self.answers else (200, {})
+        if isinstance(answer, Exception):
+            raise answer
+        status, headers = answer
+        content = json.dumps({"code": "some_code", "title": "Title", "detail": "Detail."} if status >= 400 else {})
+        return httpx2.Response(status, headers=headers, content=content, request=request)
+
+
+@pytest.fixture
+def naps(monkeypatch):
+    """The pauses that the client makes, which take no time here."""
+    naps = []
+    clock = [0.0]
+
+    def sleep(seconds):
+        naps.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr("heldout.client.time.sleep", sleep)
+    monkeypatch.setattr("heldout.client.time.monotonic", lambda: clock[0])
+    return naps
+
+
+def client_on(wire, **options):
+    return Client("http://127.0.0.1:9", KEY, transport=wire, **options)
+
+
+BROKEN = httpx2.ReadError("broken off")
+REFUSED = httpx2.ConnectError("refused")
+OK = (200, {})
+
+
+@pytest.mark.parametrize("call", ["get", "submit", "retry", "change", "metrics"])
+def test_what_can_safely_be_repeated_is_sent_again_after_a_broken_connection(naps, call):
+    wire = Wire(OK, BROKEN, BROKEN)
+    with client_on(wire) as client:
+        client.get("a")
+        {
+            "get": lambda: client.get("a"),
+            "submit": lambda: client.submit(SPEC),
+            "retry": lambda: client.retry("a"),
+            "change": lambda: client.change("a", priority=1),
+            "metrics": lambda: client.metrics("a"),
+        }[call]()
+    assert len(wire.requests) == 4
+    assert naps == [0.2, 0.4]
+
+
+def test_a_repeated_submission_bears_the_same_idempotency_key(naps):
+    wire = Wire(BROKEN)
+    with client_on(wire) as client:
+        client.submit(SPEC)
+    first, second = wire.requests
+    assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
+    assert first.content == second.content
+
+
+@pytest.mark.parametrize("call", ["cancel", "pause", "resume", "delete"])
+def test_what_may_have_happened_is_not_sent_twice(naps, call):
+    wire = Wire(BROKEN)
+    with client_on(wire) as client, pytest.raises(NoService, match="broken off"):
+        getattr(client, call)("a")
+    assert len(wire.requests) == 1
+
+
+@pytest.mark.parametrize("call", ["cancel", "delete"])
+def test_what_never_reached_the_service_is_sent_again(naps, call):
+    wire = Wire(REFUSED)
+    with client_on(wire) as client:
+        getattr(client, call)("a")
+    assert len(wire.requests) == 2
+
+
+@pytest.mark.parametrize("status", [503, 429])
+@pytest.mark.parametrize("call", ["cancel", "get"])
+def test_a_busy_service_is_asked_again_when_it_says(naps, call, status):
+    wire = Wire((status, {"Retry-After": "2"}), (status, {"Retry-After": "3"}))
+    with client_on(wire) as client:
+        getattr(client, call)("a")
+    assert naps == [2.0, 3.0]
+
+
+def test_a_busy_service_is_not_asked_for_ever(naps):
+    wire = Wire(*[(503, {"Retry-After": "2"})] * 100)
+    with client_on(wire, patience_s=9) as client, pytest.raises(ApiProblem, match=r"Detail\."):
+        client.get("a")
+    assert naps == [2.0] * 4
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 422, 500])
+def test_a_refusal_is_final(naps, status):
+    wire = Wire((status, {}))
+    with client_on(wire) as client, pytest.raises(ApiProblem) as refused:
+        client.get("a")
+    assert (refused.value.code, refused.value.status, naps) == ("some_code", status, [])
+
+
+def test_a_service_that_never_answered_is_given_up_soon(naps):
+    wire = Wire(*[REFUSED] * 100)
+    with client_on(wire) as client, pytest.raises(NoService, match=r"No Heldout service answers at http://127.0.0.1:9"):
+        client.get("a")
+    assert sum(naps) <= 1
+
+
+def test_a_service_that_answered_before_is_waited_for(naps):
+    wire = Wire(OK, *[REFUSED] * 8)
+    with client_on(wire) as client:
+        client.get("a")
+        client.get("a")
+    assert 10 < sum(naps) <= 30
+
+
+@pytest.mark.parametrize("answer", [b"<html>hello</html>", b"[]", b"\xff"])
+def test_another_program_at_the_address_is_recognised(answer):
+    transport = httpx2.MockTransport(lambda request: httpx2.Response(200, content=answer))
+    with client_on(transport) as client, pytest.raises(NoService, match="is not a Heldout service"):
+        client.get("a")
+
+
+def test_a_proxy_s_error_page_is_a_problem_all_the_same():
+    transport = httpx2.MockTransport(lambda request: httpx2.Response(502, content=b"<html>bad gateway</html>"))
+    with client_on(transport) as client, pytest.raises(ApiProblem, match="HTTP 502") as refused:
+        client.get("a")
+    assert refused.value.code == "unexpected_answer"
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://x", "http://", "http://[", "http://a:b"])
+def test_what_is_no_address_is_said(url):
+    with pytest.raises(NoService, match="address"), Client(url, KEY) as client:
+        client.get("a")
+
+
+@pytest.mark.parametrize("key", ["ho_ü", "ho_\nX-Evil: 1"])
+def test_a_key_that_no_header_can_carry_is_said_and_not_shown(key):
+    with pytest.raises(NoService, match="characters that no key has") as failure:
+        Client("http://127.0.0.1:9", key)
+    assert key not in str(failure.value)
+
+
+def test_an_unknown_key_is_a_problem(service):
+    with Client(service.url, KEY) as client, pytest.raises(ApiProblem) as refused:
+        client.get("a")
+    assert (refused.value.code, refused.value.status) == ("unauthenticated", 401)
+
+
+def test_a_proxy_is_not_asked_for_this_machine(service, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with Client(service.url, service.key) as client:
+        assert list(client.jobs()) == []

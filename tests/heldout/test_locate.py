@@ -1,0 +1,99 @@
+"""Where clients look for the service, and what they say when there is none."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from heldout.client import NoService
+from heldout.locate import Service, locate
+
+KEY = "ho_1_secret"
+
+
+def put_home(folder, url="http://127.0.0.1:8000", pid=None, key=KEY):
+    folder.mkdir(exist_ok=True)
+    (folder / "service.json").write_text(json.dumps({"url": url, "pid": pid or os.getpid()}))
+    (folder / "api-key").write_text(key + "\n")
+    return folder
+
+
+def dead_pid():
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_the_environment_names_the_service(tmp_path):
+    environment = {"HELDOUT_URL": "https://heldout.test", "HELDOUT_API_KEY": KEY, "HELDOUT_HOME": str(tmp_path)}
+    assert locate(environment=environment) == Service("https://heldout.test", KEY)
+
+
+def test_the_files_of_the_home_do_where_the_environment_says_nothing(tmp_path):
+    put_home(tmp_path)
+    assert locate(environment={"HELDOUT_HOME": str(tmp_path)}) == Service("http://127.0.0.1:8000", KEY)
+
+
+def test_without_any_setting_the_home_is_in_the_user_s_folder(tmp_path, monkeypatch):
+    put_home(tmp_path / ".heldout")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert locate(environment={}).api_key == KEY
+
+
+def test_a_home_on_the_command_line_is_meant_whatever_the_environment_says(tmp_path):
+    environment = {"HELDOUT_URL": "https://elsewhere.test", "HELDOUT_API_KEY": "ho_2_other"}
+    assert locate(put_home(tmp_path), environment) == Service("http://127.0.0.1:8000", KEY)
+
+
+def test_a_key_from_the_environment_opens_the_home_s_service(tmp_path):
+    environment = {"HELDOUT_API_KEY": "ho_2_other", "HELDOUT_HOME": str(put_home(tmp_path))}
+    assert locate(environment=environment) == Service("http://127.0.0.1:8000", "ho_2_other")
+
+
+def test_the_home_s_key_is_sent_to_this_machine_only(tmp_path):
+    home = str(put_home(tmp_path))
+    for url in ("http://127.0.0.1:9", "http://localhost:9", "http://[::1]:9"):
+        assert locate(environment={"HELDOUT_URL": url, "HELDOUT_HOME": home}) == Service(url, KEY)
+    for url in ("https://heldout.test", "http://127.0.0.1.heldout.test", "http://localhost@heldout.test"):
+        with pytest.raises(NoService, match="set HELDOUT_API_KEY"):
+            locate(environment={"HELDOUT_URL": url, "HELDOUT_HOME": home})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"url": "http://x"}', '{"url": "http://x", "pid": "a"}'])
+def test_a_service_file_that_is_not_whole_is_no_service(tmp_path, text):
+    put_home(tmp_path)
+    (tmp_path / "service.json").write_text(text)
+    with pytest.raises(NoService, match="heldout up"):
+        locate(tmp_path)
+
+
+def test_an_empty_home_says_how_to_start_a_service(tmp_path):
+    with pytest.raises(NoService, match=r"No service runs in .* Start one with `heldout up`") as failure:
+        locate(tmp_path)
+    assert len(str(failure.value).splitlines()) == 1
+
+
+def test_a_service_whose_process_is_gone_has_ended(tmp_path):
+    pid = dead_pid()
+    with pytest.raises(NoService, match=f"has ended \\(process {pid}\\)"):
+        locate(put_home(tmp_path, pid=pid))
+
+
+@pytest.mark.parametrize("pid", [-1, 2**70])
+def test_a_number_that_is_no_process_is_none(tmp_path, pid):
+    with pytest.raises(NoService, match="has ended"):
+        locate(put_home(tmp_path, pid=pid))
+
+
+def test_a_missing_key_is_said(tmp_path):
+    put_home(tmp_path)
+    (tmp_path / "api-key").unlink()
+    with pytest.raises(NoService, match="api-key holds no key"):
+        locate(tmp_path)
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch):
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # what it does where nothing is known of the user
+    with pytest.raises(NoService, match="Set HELDOUT_HOME"):
+        locate(environment={})

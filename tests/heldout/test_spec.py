@@ -1,0 +1,360 @@
+"""The spec: complete, bounded, frozen, and closed to what it does not know."""
+
+import copy
+import json
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from heldout.spec import MAX_SEED, JobSpec
+
+LEAST = {"dataset": "mnist5k", "network": {"blocks": [{"filters": 16}]}}
+
+COMPLETE = {
+    "name": None,
+    "dataset": "mnist5k",
+    "network": {
+        "blocks": [
+            {
+                "filters": 16,
+                "kernel_size": 3,
+                "padding": "valid",
+                "activation": "relu",
+                "batch_norm": False,
+                "repeat": 1,
+                "pool": 2,
+                "dropout": 0.0,
+                "l2": None,
+            }
+        ],
+        "l2": 0.0,
+        "head": "flatten",
+        "dense": [],
+    },
+    "augmentation": None,
+    "training": {
+        "epochs": 10,
+        "batch_size": 32,
+        "optimizer": {"name": "adam", "learning_rate": 0.001, "momentum": None, "weight_decay": None},
+        "schedule": {"name": "constant"},
+        "early_stopping": None,
+        "class_weights": None,
+        "label_smoothing": 0.0,
+        "train_limit": None,
+        "on_overfit": "none",
+        "precision": "auto",
+        "seed": None,
+    },
+    "evaluation": {"test": "final"},
+    "limits": {"max_runtime_s": 86400, "max_pending_s": None},
+    "priority": 0,
+    "resources": {"device": "auto", "gpus": 1, "towers": "auto"},
+    "metadata": {},
+}
+
+# A value for everything that is optional, so that every part exists.
+FULL = {
+    **COMPLETE,
+    "name": "full",
+    "network": {
+        **COMPLETE["network"],
+        "dense": [{"units": 8, "activation": "gelu", "dropout": 0.5, "l2": 0.001}],
+    },
+    "augmentation": {
+        "rotation_degrees": 20.0,
+        "width_shift": 0.2,
+        "height_shift": 0.2,
+        "zoom": 0.1,
+        "horizontal_flip": True,
+        "vertical_flip": False,
+        "brightness": 0.1,
+        "contrast": 0.1,
+        "fill_mode": "reflect",
+    },
+    "training": {
+        **COMPLETE["training"],
+        "schedule": {"name": "cosine", "warmup_epochs": 1},
+        "early_stopping": {
+            "monitor": "validation_accuracy",
+            "patience": 3,
+            "min_delta": 0.01,
+            "restore_best": False,
+        },
+        "class_weights": {"3": 2.0},
+        "seed": 7,
+    },
+    "metadata": {"team": "vision"},
+}
+
+ACTIVATIONS = ["relu", "elu", "gelu", "silu", "tanh"]
+FRACTION = ([0, 0.5], [-0.01, 0.51])
+
+# path: values at the edge that are accepted, values just beyond that are not.
+BOUNDS = {
+    "name": (["a", "a" * 128, None], ["", "a" * 129]),
+    "dataset": (["d", "pets@3"], [""]),
+    "network.blocks": ([[{"filters": 1}], [{"filters": 1}] * 8], [[], [{"filters": 1}] * 9]),
+    "network.blocks.0.filters": ([1, 1024], [0, 1025, None]),
+    "network.blocks.0.kernel_size": ([1, 11], [0, 12]),
+    "network.blocks.0.padding": (["valid", "same"], ["causal"]),
+    "network.blocks.0.activation": (ACTIVATIONS, ["softmax"]),
+    "network.blocks.0.batch_norm": ([True, False], ["yes", 1]),
+    "network.blocks.0.repeat": ([1, 4], [0, 5]),
+    "network.blocks.0.pool": ([1, 4], [0, 5]),
+    "network.blocks.0.dropout": ([0, 0.999], [-0.01, 1, 1.5]),
+    "network.blocks.0.l2": ([0, 1, None], [-0.01, 1.01]),
+    "network.l2": ([0, 1], [-0.01, 1.01]),
+    "network.head": (["flatten", "global_average"], ["global_max"]),
+    "network.dense": ([[], [{"units": 1}] * 4], [[{"units": 1}] * 5]),
+    "network.dense.0.units": ([1, 4096], [0, 4097, None]),
+    "network.dense.0.activation": (ACTIVATIONS, ["linear"]),
+    "network.dense.0.dropout": ([0, 0.999], [-0.01, 1]),
+    "network.dense.0.l2": ([0, 1, None], [-0.01, 1.01]),
+    "augmentation.rotation_degrees": ([0, 180], [-1, 181]),
+    "augmentation.width_shift": FRACTION,
+    "augmentation.height_shift": FRACTION,
+    "augmentation.zoom": FRACTION,
+    "augmentation.horizontal_flip": ([True, False], [1, "true"]),
+    "augmentation.vertical_flip": ([True, False], [1, "true"]),
+    "augmentation.brightness": FRACTION,
+    "augmentation.contrast": FRACTION,
+    "augmentation.fill_mode": (["nearest", "constant", "reflect", "wrap"], ["mirror"]),
+    "training.epochs": ([2, 1000], [0, 1001]),
+    "training.batch_size": ([1, 1024], [0, 1025]),
+    "training.optimizer.name": (["sgd", "adam", "adamw", "rmsprop"], ["lion"]),
+    "training.optimizer.learning_rate": ([1e-9, 1], [0, -0.1, 1.01]),
+    "training.optimizer": (
+        [
+            {"name": "sgd", "momentum": 0},
+            {"name": "sgd", "momentum": 0.99},
+            {"name": "adamw", "weight_decay": 0},
+            {"name": "adamw", "weight_decay": 1},
+        ],
+        [
+            {"name": "sgd", "momentum": 1},
+            {"name": "sgd", "momentum": -0.1},
+            {"name": "adam", "momentum": 0.9},
+            {"name": "adamw", "weight_decay": 1.1},
+            {"name": "rmsprop", "weight_decay": 0.1},
+        ],
+    ),
+    "training.schedule": (
+        [
+            {"name": "constant"},
+            {"name": "cosine"},
+            {"name": "cosine", "warmup_epochs": 9},
+            {"name": "reduce_on_plateau"},
+            {"name": "reduce_on_plateau", "factor": 0.5, "patience": 1},
+        ],
+        [
+            {"name": "step"},
+            {"name": "constant", "warmup_epochs": 1},
+            {"name": "cosine", "warmup_epochs": -1},
+            {"name": "cosine", "warmup_epochs": 10},
+            {"name": "reduce_on_plateau", "factor": 1},
+            {"name": "reduce_on_plateau", "factor": 0},
+            {"name": "reduce_on_plateau", "patience": 0},
+            {},
+        ],
+    ),
+    "training.early_stopping.monitor": (["validation_loss", "validation_accuracy"], ["test_loss", "val_loss"]),
+    "training.early_stopping.patience": ([1, 100], [0, 101]),
+    "training.early_stopping.min_delta": ([0, 0.5], [-0.01]),
+    "training.early_stopping.restore_best": ([True, False], ["no"]),
+    "training.class_weights": (["balanced", {"0": 0.5}, None], ["equal", {"0": 0}, {"0": -1}, [1, 2]]),
+    "training.label_smoothing": FRACTION,
+    "training.train_limit": ([1, 100_000, None], [0, 1.5]),
+    "training.on_overfit": (["none", "warn", "stop", "stop_and_restore"], ["restore"]),
+    "training.precision": (["auto", "float32", "mixed"], ["float16"]),
+    "training.seed": ([0, MAX_SEED, None], [-1, MAX_SEED + 1]),
+    "evaluation.test": (["final", "every_epoch", "never"], ["always"]),
+    "limits.max_runtime_s": ([1, 604_800], [0, 604_801]),
+    "limits.max_pending_s": ([1, 604_800, None], [0, 604_801]),
+    "priority": ([-100, 100], [-101, 101]),
+    "resources.device": (["auto", "cpu", "gpu"], ["tpu"]),
+    "resources.gpus": ([1, 8], [0, 9]),
+    "resources.towers": (["auto", 1, 2], [0, 3, "two"]),
+    "metadata": (
+        [{}, {"k" * 64: "v" * 512}, {str(i): "" for i in range(16)}],
+        [{"k" * 65: ""}, {"": ""}, {"k": "v" * 513}, {"k": 1}, {str(i): "" for i in range(17)}],
+    ),
+}
+
+REQUIRED = {"dataset", "network.blocks", "network.blocks.0.filters", "network.dense.0.units"}
+ACCEPTED = [(path, value) for path, (values, _) in BOUNDS.items() for value in values]
+REFUSED = [(path, value) for path, (_, values) in BOUNDS.items() for value in values]
+
+
+def with_value(path, value):
+    """FULL with another value at a dotted path."""
+    spec = copy.deepcopy(FULL)
+    place = spec
+    *way, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+    for key in way:
+        place = place[key]
+    place[last] = value
+    return spec
+
+
+def value_at(spec, path):
+    for key in path.split("."):
+        spec = spec[int(key)] if key.isdigit() else spec[key]
+    return spec
+
+
+def parts_of(value, path=()):
+    """The path of every object in a spec but `metadata` and `class_weights`, whose keys are the caller's."""
+    if isinstance(value, dict) and path[-1:] not in {("metadata",), ("class_weights",)}:
+        yield path
+        for key, inner in value.items():
+            yield from parts_of(inner, path + (key,))
+    if isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from parts_of(inner, path + (str(index),))
+
+
+def test_the_least_spec_is_completed_with_every_default():
+    assert JobSpec.model_validate(LEAST).model_dump(mode="json") == COMPLETE
+
+
+def test_a_full_spec_stays_as_it_is():
+    assert JobSpec.model_validate(FULL).model_dump(mode="json") == FULL
+
+
+@pytest.mark.parametrize("spec", [LEAST, FULL], ids=["least", "full"])
+def test_a_spec_survives_the_way_through_json(spec):
+    first = JobSpec.model_validate(spec)
+    assert JobSpec.model_validate_json(first.model_dump_json()) == first
+
+
+@pytest.mark.parametrize(("path", "value"), ACCEPTED, ids=str)
+def test_a_value_at_its_bound_is_accepted(path, value):
+    spec = JobSpec.model_validate(with_value(path, value)).model_dump(mode="json")
+    if value is not None and not isinstance(value, dict | list):
+        assert value_at(spec, path) == value
+
+
+@pytest.mark.parametrize(("path", "value"), REFUSED, ids=str)
+def test_a_value_beyond_its_bound_is_refused_at_its_place(path, value):
+    with pytest.raises(ValidationError) as refused:
+        JobSpec.model_validate(with_value(path, value))
+    wanted = path.split(".")
+    for error in refused.value.errors():
+        found = [str(key) for key in error["loc"]]
+        # A rule about several fields is reported where they meet.
+        assert found[: len(wanted)] == wanted[: len(found)]
+
+
+def test_one_epoch_is_enough():
+    assert JobSpec.model_validate({**LEAST, "training": {"epochs": 1}}).training.epochs == 1
+
+
+def test_every_field_has_bounds_here():
+    """A new field cannot be forgotten: the fields of the full spec are those of BOUNDS, or lie below one of them."""
+    leaves = {
+        ".".join((*path, key))
+        for path in parts_of(FULL)
+        for key, value in value_at_parts(FULL, path).items()
+        if not isinstance(value, dict | list) or key in {"metadata", "class_weights"}
+    }
+    covered = set(BOUNDS)
+    assert {leaf for leaf in leaves if leaf not in covered and leaf.rpartition(".")[0] not in covered} == set()
+
+
+def value_at_parts(spec, path):
+    return value_at(spec, ".".join(path)) if path else spec
+
+
+@pytest.mark.parametrize("path", list(parts_of(FULL)), ids=lambda path: ".".join(path) or "the whole")
+def test_an_unknown_field_is_refused_in_every_part(path):
+    spec = with_value(".".join((*path, "lerning_rate")), 1)
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        JobSpec.model_validate(spec)
+
+
+@pytest.mark.parametrize("path", [path for path in BOUNDS if path not in REQUIRED])
+def test_null_means_the_default(path):
+    key = path.rpartition(".")[2]
+    spec = JobSpec.model_validate(with_value(path, None)).model_dump(mode="json")
+    absent = copy.deepcopy(FULL)
+    place = value_at_parts(absent, tuple(path.split(".")[:-1]))
+    del place[key]
+    assert spec == JobSpec.model_validate(absent).model_dump(mode="json")
+
+
+@pytest.mark.parametrize("field", ["dataset", "network"])
+def test_what_is_required_must_be_there(field):
+    without = {key: value for key, value in LEAST.items() if key != field}
+    for spec in (without, {**without, field: None}):
+        with pytest.raises(ValidationError):
+            JobSpec.model_validate(spec)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    "path",
+    ["network.blocks.0.dropout", "network.l2", "augmentation.zoom", "training.optimizer.learning_rate"]
+    + ["training.early_stopping.min_delta", "training.label_smoothing", "training.class_weights.3"],
+)
+def test_a_number_is_finite(path, value):
+    with pytest.raises(ValidationError):
+        JobSpec.model_validate(with_value(path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("training.epochs", "3"),
+        ("training.epochs", 3.5),
+        ("training.epochs", True),
+        ("training.optimizer.learning_rate", "0.1"),
+        ("network.blocks", {"filters": 3}),
+        ("network.blocks.0", 16),
+        ("network", []),
+        ("name", 7),
+        ("metadata", []),
+    ],
+    ids=str,
+)
+def test_a_value_of_another_type_is_refused_not_converted(path, value):
+    text = json.dumps(with_value(path, value))
+    with pytest.raises(ValidationError):
+        JobSpec.model_validate_json(text)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "completed"),
+    [
+        ({"name": "sgd"}, {"momentum": 0.0, "weight_decay": None}),
+        ({"name": "adamw"}, {"momentum": None, "weight_decay": 0.004}),
+        ({"name": "rmsprop"}, {"momentum": None, "weight_decay": None}),
+        ({}, {"momentum": None, "weight_decay": None}),
+    ],
+    ids=["sgd", "adamw", "rmsprop", "adam"],
+)
+def test_an_optimizer_gets_its_own_settings_and_no_other_one_s(optimizer, completed):
+    spec = JobSpec.model_validate(with_value("training.optimizer", optimizer))
+    filled = spec.training.optimizer.model_dump()
+    assert {field: filled[field] for field in completed} == completed
+
+
+def test_a_spec_cannot_be_changed():
+    spec = JobSpec.model_validate(FULL)
+    for part, field in ((spec, "priority"), (spec.training, "epochs"), (spec.network.blocks[0], "filters")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(part, field, 1)
+
+
+def test_completing_fills_in_what_is_absent_and_leaves_what_is_there():
+    drawn = JobSpec.model_validate(LEAST).completed(name="drawn", seed=5)
+    assert (drawn.name, drawn.training.seed) == ("drawn", 5)
+    given = JobSpec.model_validate(FULL).completed(name="drawn", seed=5)
+    assert given == JobSpec.model_validate(FULL)
+
+
+def test_a_block_without_a_penalty_has_the_network_s():
+    spec = JobSpec.model_validate(with_value("network.l2", 0.01))
+    block = spec.network.blocks[0]
+    assert spec.network.penalty(block) == 0.01
+    assert spec.network.penalty(block.model_copy(update={"l2": 0.0})) == 0.0
