@@ -95,7 +95,7 @@ def page(session: Session, owner: str, filters: Filters, *, after: str | None, l
             )
         )
     for key, value in (filters.metadata or {}).items():
-        query = query.where(JobRow.labels[key].as_string() == value)
+        query = query.where(_bears(session, key, value))
     if after is not None:
         query = query.where(JobRow.id < after)
     rows = session.scalars(query.order_by(JobRow.id.desc()).limit(limit + 1)).all()
@@ -175,6 +175,8 @@ def change(session: Session, owner: str, job_id: str, changes: Mapping[str, Any]
     row = _locked(session, owner, job_id)
     if row.status is not JobStatus.QUEUED:
         raise JobNotQueued(job_id, row.status)
+    if not changes:
+        return row
     columns = {"labels" if field == "metadata" else field: value for field, value in changes.items()}
     session.execute(
         update(JobRow)
@@ -261,6 +263,13 @@ def _ask(session: Session, row: JobRow, request: JobRequest, event: str, message
         .execution_options(synchronize_session=False)
     )
     events.add(session, row.id, event, message, data={"attempt": row.attempt})
+
+
+def _bears(session: Session, key: str, value: str) -> Any:
+    """The condition that a job's metadata has this pair. No path is built from the key: it may hold any character."""
+    each = func.json_each if session.get_bind().dialect.name == "sqlite" else func.jsonb_each_text
+    pairs = each(JobRow.labels).table_valued("key", "value")
+    return select(pairs.c.key).where(pairs.c.key == key, pairs.c.value == value).exists()
 
 
 def _shown_as(status: str) -> Any:
