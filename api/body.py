@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
 from email.message import Message
 from time import monotonic
 from typing import Any
@@ -27,13 +26,6 @@ DRAIN_BYTES = 32 * 1024 * 1024
 DRAIN_S = 5.0
 
 
-@dataclass(frozen=True)
-class Unreadable:
-    """Stands in for a body that was refused, until the caller is known: a missing key is said first."""
-
-    error: HeldoutError
-
-
 class JsonRoute(APIRoute):
     """A route whose body is read by `read_json` instead of the framework's reader.
 
@@ -52,15 +44,20 @@ class JsonRoute(APIRoute):
 class _JsonRequest(Request):
     async def body(self) -> bytes:
         try:
-            content = await read_json(self, self.app.state.services.settings.max_body_bytes)
+            self._content = await read_json(self, self.app.state.services.settings.max_body_bytes)
         except HeldoutError as error:
-            content = Unreadable(error)
-        self._content = content
-        # What FastAPI takes as the body where the media type is not JSON; never empty, so that it looks at json().
-        return content if isinstance(content, Unreadable) else b"read"  # type: ignore[return-value]
+            self._content, self.state.unreadable = None, error
+        return b"read"  # not empty, so that the framework goes on to json() where the media type says so
 
     async def json(self) -> Any:
         return self._content
+
+
+async def readable_body(request: Request) -> None:
+    """A dependency that raises what was wrong with the body. It comes after the caller is known, who is told first."""
+    error: HeldoutError | None = getattr(request.state, "unreadable", None)
+    if error is not None:
+        raise error
 
 
 async def read_json(request: Request, limit_bytes: int) -> Any:
@@ -155,11 +152,10 @@ def _bad_texts(value: Any) -> Iterator[str]:
     waiting: list[tuple[Any, tuple[str | int, ...]]] = [(value, ())]
     while waiting:
         one, path = waiting.pop()
-        if len(path) > MAX_DEPTH:
+        if isinstance(one, str) and not _storable(one):
+            yield pointer_to(path)
+        elif isinstance(one, dict | list) and len(path) >= MAX_DEPTH:
             raise _too_deep()
-        if isinstance(one, str):
-            if not _storable(one):
-                yield pointer_to(path)
         elif isinstance(one, dict):
             for name in one:
                 if not _storable(name):

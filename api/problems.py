@@ -9,7 +9,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from api.body import Unreadable
 from api.pointers import field_errors, parameter_detail
 from heldout.errors import (
     BodyTooLarge,
@@ -111,8 +110,6 @@ def _refusal(error: RequestValidationError) -> HeldoutError:
     for one in found:
         if one["loc"][0] != "body":
             return InvalidParameter(parameter_detail(one))
-    if isinstance(error.body, Unreadable):
-        return error.body.error
     errors = field_errors(found, error.body)
     return InvalidSpec(_summary(errors), errors=errors)
 

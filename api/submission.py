@@ -43,10 +43,10 @@ def dataset_for(session: Session, owner: str, reference: str) -> DatasetRow:
     row = datasets.find(session, owner, reference)
     if row is not None:
         return row
-    bundled = BUNDLED.get(reference.partition("@")[0])
-    if bundled is None:
-        raise SpecDatasetNotFound(reference)
-    raise DatasetUnavailable(bundled.name, bundled.remedy)
+    name = reference.partition("@")[0]
+    if name in BUNDLED and datasets.find(session, owner, name) is None:
+        raise DatasetUnavailable(name, BUNDLED[name].remedy)
+    raise SpecDatasetNotFound(reference)
 
 
 def examine(spec: JobSpec, dataset: DatasetRow, max_parameters: int) -> Plan:

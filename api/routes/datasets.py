@@ -4,12 +4,13 @@ import io
 from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import Path, Query
 from pydantic import Field
 
-from api.auth import CallerDep, authenticate
-from api.deps import ReadSessionDep, ServicesDep, only_known_parameters
+from api.auth import CallerDep
+from api.deps import ReadSessionDep, ServicesDep
 from api.problems import problems
+from api.routing import resource
 from api.views import ErrorView, Page, Time, View
 from heldout.errors import DatasetNotFound, DatasetNotReady, InvalidCursor, StorageUnavailable
 from models.arrays import SPLITS
@@ -19,9 +20,7 @@ from models.ids import is_id
 from models.store import datasets
 from models.tables import DatasetRow
 
-router = APIRouter(
-    prefix="/v1/datasets", tags=["datasets"], dependencies=[Depends(authenticate), Depends(only_known_parameters)]
-)
+router = resource("/v1/datasets", "datasets")
 
 Reference = Annotated[str, Path(description="An id `ds_…`, a name (its newest ready version), or `name@version`.")]
 DatasetStatus = Literal["uploading", "checking", "ready", "rejected"]

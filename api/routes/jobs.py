@@ -4,16 +4,16 @@ import re
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 
 from api import etag
-from api.auth import CallerDep, authenticate
-from api.body import JsonRoute
-from api.deps import AfterCommitDep, JobId, ReadSessionDep, ServicesDep, SessionDep, only_known_parameters
+from api.auth import CallerDep
+from api.deps import AfterCommitDep, JobId, ReadSessionDep, ServicesDep, SessionDep
 from api.hub import Seen
 from api.problems import JSON_BODY, problems
+from api.routing import resource
 from api.services import Services
 from api.views import JobView, Page, Status
 from heldout.errors import (
@@ -35,12 +35,7 @@ log = structlog.get_logger("heldout.api")
 MAX_WAIT_S = 60
 _METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 
-router = APIRouter(
-    prefix="/v1/jobs",
-    tags=["jobs"],
-    route_class=JsonRoute,
-    dependencies=[Depends(authenticate), Depends(only_known_parameters)],
-)
+router = resource("/v1/jobs", "jobs")
 
 
 async def _metadata_filter(request: Request) -> dict[str, str]:

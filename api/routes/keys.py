@@ -2,20 +2,18 @@
 
 from typing import Literal
 
-from fastapi import APIRouter, Depends
 from pydantic import Field
 
-from api.auth import CallerDep, authenticate
-from api.deps import ReadSessionDep, SessionDep, only_known_parameters
+from api.auth import CallerDep
+from api.deps import ReadSessionDep, SessionDep
 from api.problems import problems
+from api.routing import resource
 from api.views import Page, Time, View
 from heldout.errors import KeyNotFound
 from models.store import keys
 from models.tables import KeyRow
 
-router = APIRouter(
-    prefix="/v1/keys", tags=["keys"], dependencies=[Depends(authenticate), Depends(only_known_parameters)]
-)
+router = resource("/v1/keys", "keys")
 
 
 class KeyView(View):

@@ -2,20 +2,19 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Response
 
-from api.auth import CallerDep, authenticate
-from api.deps import AnnounceDep, JobId, SessionDep, only_known_parameters
+from api.auth import CallerDep
+from api.deps import AnnounceDep, JobId, SessionDep
 from api.problems import problems
 from api.routes.jobs import job_answer
+from api.routing import resource
 from api.views import JobView
 from heldout.errors import JobFinished, JobNotFound, JobNotPaused
 from heldout.lifecycle import JobStatus
 from models.store import jobs
 
-router = APIRouter(
-    prefix="/v1/jobs/{job_id}", tags=["jobs"], dependencies=[Depends(authenticate), Depends(only_known_parameters)]
-)
+router = resource("/v1/jobs/{job_id}", "jobs")
 
 _ASKED: dict[int | str, dict[str, Any]] = {
     202: {"model": JobView, "description": "Its worker was asked to, now or before."}

@@ -2,13 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Query
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
-from api.auth import CallerDep, authenticate
-from api.deps import JobId, ReadSessionDep, ServicesDep, only_known_parameters
+from api.auth import CallerDep
+from api.deps import JobId, ReadSessionDep, ServicesDep
 from api.problems import problems
+from api.routing import resource
 from api.services import Services
 from api.views import Figure, Time, View
 from heldout.errors import InvalidCursor, JobNotFound, NotReady, StorageUnavailable
@@ -18,9 +19,7 @@ from models.database import Session
 from models.store import events, jobs, metrics
 from models.tables import EpochRow, EventRow, JobRow, ResultRow
 
-router = APIRouter(
-    prefix="/v1/jobs/{job_id}", tags=["jobs"], dependencies=[Depends(authenticate), Depends(only_known_parameters)]
-)
+router = resource("/v1/jobs/{job_id}", "jobs")
 
 # An event's number is a 32-bit column.
 MAX_EVENT = 2**31 - 1

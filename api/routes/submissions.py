@@ -3,15 +3,15 @@
 import secrets
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Query, Response
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from api.auth import CallerDep, authenticate
-from api.body import JsonRoute
-from api.deps import Announce, AnnounceDep, JobId, ServicesDep, SessionDep, only_known_parameters
+from api.auth import CallerDep
+from api.deps import Announce, AnnounceDep, JobId, ServicesDep, SessionDep
 from api.idempotency import IdempotencyKey, fingerprint, once
 from api.problems import JSON_BODY, REFUSED_SPEC, problems
+from api.routing import resource
 from api.submission import dataset_for, examine, generated_name
 from api.views import JobView, View
 from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, InvalidSpec, JobNotFinished, JobNotFound
@@ -22,12 +22,7 @@ from models.ids import new_id
 from models.store import jobs
 from models.tables import DatasetRow
 
-router = APIRouter(
-    prefix="/v1/jobs",
-    tags=["jobs"],
-    route_class=JsonRoute,
-    dependencies=[Depends(authenticate), Depends(only_known_parameters)],
-)
+router = resource("/v1/jobs", "jobs")
 
 
 class LayerView(View):

@@ -1,0 +1,101 @@
+"""An app on a fresh database with the bundled digits, clients of two owners, and a hand that does a worker's part."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from api.app import create_app
+from heldout.settings import Settings
+from models import bundled, logs
+from models.blobs import Blobs
+from models.database import Database
+from models.ids import new_id
+from models.store import datasets
+from tests.api.support import EXAMPLES, Hand, bearer, key_for, serving
+
+
+@pytest.fixture(scope="session", autouse=True)
+def log_lines() -> io.StringIO:
+    """What the service logs in this run."""
+    stream = io.StringIO()
+    logs.configure("DEBUG", stream)
+    return stream
+
+
+@pytest.fixture(scope="session")
+def stored_sets(tmp_path_factory) -> tuple[str, Callable[[Database], None]]:
+    """The URL of a blob store that holds the small bundled sets, and what adds their rows to a database."""
+    blobs = Blobs((tmp_path_factory.mktemp("api") / "blobs").as_uri())
+    found = {}
+    for name in ("digits", "mnist5k"):
+        images = bundled.BUNDLED[name].read(Path("/nonexistent"))
+        sha256 = bundled.content_address(images)
+        folder = tmp_path_factory.mktemp(name)
+        bundled.save(images, folder)
+        for file in folder.iterdir():
+            blobs.put(f"datasets/{sha256}/{file.name}", file)
+        found[name] = images, sha256
+
+    def add_rows(database: Database) -> None:
+        with database.write() as session:
+            for name, (images, sha256) in found.items():
+                datasets.add_bundled(session, new_id("ds"), name, images, sha256, size_bytes=1)
+
+    return f"file://{blobs.local_folder('')}", add_rows
+
+
+@pytest.fixture
+def settings(database_url: str, stored_sets, tmp_path: Path) -> Settings:
+    return Settings(
+        home=tmp_path, database_url=SecretStr(database_url), redis_url=None, blobs=stored_sets[0], reconcile_s=3600
+    )
+
+
+@pytest.fixture
+def app(settings: Settings, database: Database, stored_sets) -> FastAPI:
+    """The app, its database holding `digits` and `mnist5k`."""
+    stored_sets[1](database)
+    return create_app(settings)
+
+
+@pytest.fixture
+def key(database: Database) -> str:
+    return key_for(database, "ada")
+
+
+@pytest.fixture
+def client(app: FastAPI, key: str) -> Iterator[TestClient]:
+    """A client of the owner `ada`."""
+    with TestClient(app, headers=bearer(key)) as client:
+        yield client
+
+
+@pytest.fixture
+def stranger(client: TestClient, app: FastAPI, database: Database) -> TestClient:
+    """A client of another owner, of the same service."""
+    return TestClient(app, headers=bearer(key_for(database, "eve")))
+
+
+@pytest.fixture
+def service(app: FastAPI, key: str) -> Iterator[httpx2.Client]:
+    """A client of `ada` to a real server."""
+    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key), timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def spec() -> dict:
+    """The smallest spec that says what it wants: 93,962 parameters on mnist5k."""
+    return json.loads((EXAMPLES / "overfit.json").read_text())
+
+
+@pytest.fixture
+def hand(database: Database, settings: Settings) -> Hand:
+    return Hand(database, Blobs(settings.blobs_url))

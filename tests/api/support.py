@@ -1,0 +1,146 @@
+"""What tests of the API do again and again."""
+
+import copy
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+
+from api.server import Server
+from heldout.lifecycle import JobStatus, StopReason
+from models.blobs import Blobs
+from models.database import Database
+from models.store import claims, keys, metrics
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+# For what no database decides, one is enough.
+sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def key_for(database: Database, owner: str) -> str:
+    with database.write() as session:
+        return keys.make(session, owner)
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[tuple[str, Server]]:
+    """The app behind a real server on a free port of this machine: its URL, and the server."""
+    server = Server(app, host="127.0.0.1", port=0)
+    thread = threading.Thread(target=server.run, name="uvicorn")
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            thread.join(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}", server
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive(), "the server did not stop"
+
+
+def with_field(spec: dict, path: str, value: object) -> dict:
+    """A copy of the spec with the value at `training.epochs`, `network.blocks.0.filters`, …"""
+    changed = copy.deepcopy(spec)
+    *parents, last = path.split(".")
+    part = changed
+    for name in parents:
+        part = part[int(name)] if isinstance(part, list) else part.setdefault(name, {})
+    part[int(last) if isinstance(part, list) else last] = value
+    return changed
+
+
+def submitted(client, spec: dict, **headers: str) -> dict:
+    """A job that was just queued."""
+    answer = client.post("/v1/jobs", json=spec, headers=headers)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def assert_problem(answer, status: int, code: str, *pointers: str) -> dict:
+    """The answer is this problem, in full form, about these values."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert list(problem) == ["type", "title", "status", "detail", "code", "instance", "errors"]
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["type"] == f"urn:heldout:problem:{code}"
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["instance"] == answer.request.url.path
+    assert answer.headers["x-request-id"]
+    if pointers:
+        assert [one["pointer"] for one in problem["errors"]] == list(pointers), problem
+        assert all(one["detail"] for one in problem["errors"])
+    return problem
+
+
+SPLIT = {"loss": 0.25, "accuracy": 0.9, "count": 1000, "interval": [0.88, 0.917]}
+FINAL = {
+    "epoch": 2,
+    "train": {**SPLIT, "count": 3600},
+    "validation": {**SPLIT, "count": 400},
+    "test": SPLIT,
+    "gap": {"validation": {"accuracy": 0.0, "loss": 0.0}, "test": {"accuracy": 0.0, "loss": 0.0}},
+}
+EPOCH = {
+    "train_loss": 0.5,
+    "train_accuracy": 0.8,
+    "validation_loss": 0.6,
+    "validation_accuracy": 0.75,
+    "fit_loss": 0.7,
+    "fit_accuracy": 0.7,
+    "learning_rate": 0.001,
+    "seconds": 1.5,
+    "evaluation_seconds": 0.25,
+    "images_per_second": 2400.0,
+}
+ENGINE = {"device": "cpu", "threads": 1, "towers": 1, "python": "3.11", "tensorflow": "2", "keras": "3", "host": "box"}
+
+
+class Hand:
+    """Does to jobs what a worker does, one transaction a step."""
+
+    def __init__(self, database: Database, blobs: Blobs) -> None:
+        self.database = database
+        self.blobs = blobs
+
+    def claim(self) -> claims.Held:
+        with self.database.write() as session:
+            claimed = claims.claim(session, "hand", ["auto", "cpu", "gpu"], 60)
+        assert claimed is not None, "no job waits"
+        return claimed.held
+
+    def begin(self, held: claims.Held, spec: dict) -> None:
+        with self.database.write() as session:
+            claims.begin(session, held, engine=ENGINE, spec=spec, start_epoch=0)
+
+    def epoch(self, held: claims.Held, epoch: int, **values: float | None) -> None:
+        with self.database.write() as session:
+            metrics.add_epoch(session, held, epoch, {**EPOCH, **values})
+            claims.progress(session, held, epoch=epoch, eta_s=3.0)
+
+    def succeed(self, held: claims.Held, final: dict = FINAL) -> JobStatus:
+        prefix = f"jobs/{held.job_id}/{held.attempt}"
+        self.blobs.put(f"{prefix}/model.keras", b"keras" * 1_000_000)
+        self.blobs.put(f"{prefix}/predictions.npz", b"numpy")
+        result = claims.Result(final, f"{prefix}/model.keras", f"{prefix}/predictions.npz")
+        with self.database.write() as session:
+            return claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
+
+    def fail(self, held: claims.Held, code: str = "diverged") -> JobStatus:
+        with self.database.write() as session:
+            return claims.fail(session, held, code=code, detail="The loss is not finite.")
+
+    def carry_out(self, held: claims.Held) -> JobStatus:
+        with self.database.write() as session:
+            return claims.carry_out(session, held)

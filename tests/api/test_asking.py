@@ -1,0 +1,218 @@
+"""Cancel, pause, resume, retry, change, delete: in each state the status code, the effect, and what stays as it was."""
+
+import pytest
+
+from heldout.lifecycle import JobStatus
+from models.blobs import BlobMissing
+from models.store import jobs as stored_jobs
+from tests.api.support import ENGINE, assert_problem, sqlite_only, submitted, with_field
+
+
+class At:
+    """Brings a fresh job to a state."""
+
+    def __init__(self, client, hand, spec) -> None:
+        self.client, self.hand, self.spec = client, hand, spec
+
+    def __call__(self, state: str) -> str:
+        job = submitted(self.client, self.spec)["id"]
+        if state in {"running", "cancelling", "pausing", "succeeded", "failed"}:
+            held = self.hand.claim()
+            self.hand.begin(held, self.client.get(f"/v1/jobs/{job}").json()["spec"])
+            if state == "succeeded":
+                self.hand.epoch(held, 1)
+                self.hand.succeed(held)
+            elif state == "failed":
+                self.hand.fail(held)
+        asked = {"cancelling": "cancel", "pausing": "pause", "paused": "pause", "cancelled": "cancel"}.get(state)
+        if asked:
+            self.client.post(f"/v1/jobs/{job}/{asked}")
+        assert self.client.get(f"/v1/jobs/{job}").json()["status"] == state
+        return job
+
+
+@pytest.fixture
+def at(client, hand, spec) -> At:
+    return At(client, hand, spec)
+
+
+CHANGES_NOTHING = object()
+FINISHED = ("succeeded", "failed", "cancelled")
+# verb, state before, status code, state after or problem
+TABLE = [
+    ("cancel", "queued", 200, "cancelled"),
+    ("cancel", "paused", 200, "cancelled"),
+    ("cancel", "running", 202, "cancelling"),
+    ("cancel", "cancelling", 202, "cancelling"),
+    ("cancel", "pausing", 202, "cancelling"),
+    *(("cancel", state, 409, "job_finished") for state in FINISHED),
+    ("pause", "queued", 200, "paused"),
+    ("pause", "paused", 200, "paused"),
+    ("pause", "running", 202, "pausing"),
+    ("pause", "pausing", 202, "pausing"),
+    ("pause", "cancelling", 202, "cancelling"),
+    *(("pause", state, 409, "job_finished") for state in FINISHED),
+    ("resume", "paused", 200, "queued"),
+    *(("resume", state, 409, "not_paused") for state in ("queued", "running", "pausing", "cancelling", *FINISHED)),
+]
+
+
+@pytest.mark.parametrize(("verb", "state", "status", "then"), TABLE)
+def test_what_is_asked_of_a_job_depends_on_its_state(client, at, verb, state, status, then):
+    job = at(state)
+    before = client.get(f"/v1/jobs/{job}").json()
+    answer = client.post(f"/v1/jobs/{job}/{verb}")
+    after = client.get(f"/v1/jobs/{job}").json()
+    if status == 409:
+        assert_problem(answer, 409, then)
+        assert after == before
+    else:
+        assert (answer.status_code, answer.json()["status"]) == (status, then)
+        assert answer.json() == after
+        assert answer.headers["etag"] == f'"{after["version"]}"'
+        assert (after["version"] > before["version"]) == (then != state)
+
+
+def test_a_cancelled_job_says_why_it_stopped(client, at):
+    job = at("cancelled")
+    assert client.get(f"/v1/jobs/{job}").json()["stop_reason"] == "cancelled"
+    assert client.get(f"/v1/jobs/{job}").json()["finished_at"] is not None
+
+
+def test_a_worker_carries_out_what_was_asked(client, hand, spec):
+    job = submitted(client, spec)["id"]
+    held = hand.claim()
+    client.post(f"/v1/jobs/{job}/pause")
+    assert hand.carry_out(held) is JobStatus.PAUSED
+    assert client.get(f"/v1/jobs/{job}").json()["status"] == "paused"
+    assert client.post(f"/v1/jobs/{job}/resume").json()["status"] == "queued"
+    assert hand.claim().attempt == 2
+
+
+# --- retry ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", FINISHED)
+def test_a_retry_is_a_new_job_with_the_same_spec(client, at, state):
+    ended = client.get(f"/v1/jobs/{at(state)}").json()
+    answer = client.post(f"/v1/jobs/{ended['id']}/retry")
+    job = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert job["retry_of"] == ended["id"]
+    assert job["id"] != ended["id"]
+    assert (job["status"], job["attempt"], job["engine"]) == ("queued", 0, None)
+    assert [job[same] for same in ("spec", "name", "dataset", "parameters")] == [
+        ended[same] for same in ("spec", "name", "dataset", "parameters")
+    ]
+    assert client.get(f"/v1/jobs/{ended['id']}").json() == ended
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "cancelling", "pausing", "paused"])
+def test_what_has_not_ended_is_not_retried(client, at, state):
+    job = at(state)
+    assert_problem(client.post(f"/v1/jobs/{job}/retry"), 409, "job_not_finished")
+    assert len(client.get("/v1/jobs").json()["data"]) == 1
+
+
+def test_a_repeated_retry_with_a_key_makes_one_job(client, at):
+    job = at("failed")
+    first = client.post(f"/v1/jobs/{job}/retry", headers={"Idempotency-Key": "again"})
+    second = client.post(f"/v1/jobs/{job}/retry", headers={"Idempotency-Key": "again"})
+    assert second.json() == first.json()
+    assert second.headers["idempotent-replayed"] == "true"
+    assert len(client.get("/v1/jobs").json()["data"]) == 2
+
+
+# --- delete ---------------------------------------------------------------------------------------
+
+
+def test_a_deleted_job_is_gone_with_its_files_and_leaves_the_others(client, hand, at):
+    stays, goes = at("succeeded"), at("succeeded")
+    assert hand.blobs.size(f"jobs/{goes}/1/model.keras")
+    answer = client.delete(f"/v1/jobs/{goes}")
+    assert (answer.status_code, answer.content) == (204, b"")
+    for route in ("", "/metrics", "/events", "/queue", "/model"):
+        assert_problem(client.get(f"/v1/jobs/{goes}{route}"), 404, "job_not_found")
+    assert_problem(client.delete(f"/v1/jobs/{goes}"), 404, "job_not_found")
+    with pytest.raises(BlobMissing):
+        hand.blobs.size(f"jobs/{goes}/1/model.keras")
+    assert client.get(f"/v1/jobs/{stays}/model").status_code == 200
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "cancelling", "pausing", "paused"])
+def test_what_has_not_ended_is_not_deleted(client, at, state):
+    job = at(state)
+    assert_problem(client.delete(f"/v1/jobs/{job}"), 409, "job_not_finished")
+    assert client.get(f"/v1/jobs/{job}").json()["status"] == state
+
+
+def test_files_stay_when_the_deletion_is_not_committed(client, app, hand, at, monkeypatch):
+    job = at("succeeded")
+
+    def breaks(*_):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(stored_jobs, "remove", breaks)
+    assert client.delete(f"/v1/jobs/{job}").status_code == 500
+    assert hand.blobs.size(f"jobs/{job}/1/model.keras")
+
+
+# --- change ---------------------------------------------------------------------------------------
+
+
+def test_a_queued_job_changes_in_its_row_and_in_its_spec(client, hand, spec):
+    first = submitted(client, spec)
+    second = submitted(client, with_field(spec, "metadata", {"a": "1"}))
+    answer = client.patch(f"/v1/jobs/{second['id']}", json={"priority": 5, "metadata": {"b": "2"}, "name": "urgent"})
+    job = answer.json()
+    assert answer.status_code == 200
+    assert answer.headers["etag"] == '"2"'
+    assert job["name"] == job["spec"]["name"] == "urgent"
+    assert job["spec"]["priority"] == 5
+    assert job["spec"]["metadata"] == {"b": "2"}
+    assert job["spec"]["training"] == second["spec"]["training"]
+    assert client.get("/v1/jobs?metadata[b]=2").json()["data"] == [job]
+    assert client.get("/v1/jobs?metadata[a]=1").json()["data"] == []
+    assert hand.claim().job_id == second["id"], "the priority decides who comes first"
+    assert client.get(f"/v1/jobs/{first['id']}").json() == first
+
+
+@pytest.mark.parametrize("state", ["running", "paused", "succeeded", "cancelled"])
+def test_what_is_not_queued_does_not_change(client, at, state):
+    job = at(state)
+    before = client.get(f"/v1/jobs/{job}").json()
+    assert_problem(client.patch(f"/v1/jobs/{job}", json={"priority": 1}), 409, "job_not_queued")
+    assert client.get(f"/v1/jobs/{job}").json() == before
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"priority": 101}, "/priority"),
+        ({"priority": None}, "/priority"),
+        ({"priority": 1.5}, "/priority"),
+        ({"name": ""}, "/name"),
+        ({"name": "\0"}, "/name"),
+        ({"metadata": {"a": 1}}, "/metadata/a"),
+        ({"metadata": None}, "/metadata"),
+        ({"status": "cancelled"}, "/status"),
+        ({"training": {"epochs": 1}}, "/training"),
+        ([], ""),
+    ],
+)
+def test_only_three_fields_change_and_only_within_their_bounds(client, spec, changes, pointer):
+    job = submitted(client, spec)
+    assert_problem(client.patch(f"/v1/jobs/{job['id']}", json=changes), 422, "invalid_spec", pointer)
+    assert client.get(f"/v1/jobs/{job['id']}").json() == job
+
+
+@sqlite_only
+def test_no_change_is_no_new_version(client, spec):
+    job = submitted(client, spec)
+    assert client.patch(f"/v1/jobs/{job['id']}", json={}).json() == job
+
+
+def test_the_engine_of_a_running_job_is_shown(client, at):
+    assert client.get(f"/v1/jobs/{at('running')}").json()["engine"] == ENGINE

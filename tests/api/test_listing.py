@@ -1,0 +1,132 @@
+"""Jobs as they are looked up: one, a list, pages, filters; and that owners do not see each other's."""
+
+import pytest
+
+from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+
+NO_JOB = "job_01jd0000000000000000000000"
+
+
+def ids(page) -> list[str]:
+    assert page.status_code == 200, page.text
+    return [job["id"] for job in page.json()["data"]]
+
+
+def test_pages_show_every_job_once_newest_first(client, spec):
+    made = [submitted(client, spec)["id"] for _ in range(7)]
+    seen, after = [], ""
+    while True:
+        page = client.get(f"/v1/jobs?limit=3{after}")
+        seen += ids(page)
+        submitted(client, spec)  # what comes later does not shift the pages
+        answer = page.json()
+        assert list(answer) == ["object", "data", "has_more", "next"]
+        assert answer["object"] == "list"
+        assert answer["has_more"] == (answer["next"] is not None)
+        if not answer["has_more"]:
+            break
+        assert answer["next"] == seen[-1]
+        after = f"&after={answer['next']}"
+    assert seen == sorted(made, reverse=True)
+
+
+def test_lists_are_narrowed_by_shown_status(client, hand, spec):
+    cancelled, running, asked, queued = (submitted(client, with_field(spec, "priority", p))["id"] for p in (9, 5, 4, 1))
+    client.post(f"/v1/jobs/{cancelled}/cancel")
+    hand.claim(), hand.claim()
+    client.post(f"/v1/jobs/{asked}/cancel")
+    assert ids(client.get("/v1/jobs?status=queued")) == [queued]
+    assert ids(client.get("/v1/jobs?status=running")) == [running]
+    assert ids(client.get("/v1/jobs?status=cancelling")) == [asked]
+    assert ids(client.get("/v1/jobs?status=cancelling&status=cancelled")) == [asked, cancelled]
+    assert ids(client.get("/v1/jobs?status=paused")) == []
+
+
+def test_lists_are_narrowed_by_dataset_and_metadata(client, spec):
+    digits = submitted(client, {**spec, "dataset": "digits@1", "network": {"blocks": [{"filters": 4}]}})
+    both = submitted(client, with_field(spec, "metadata", {"team": "a b", "run": "1"}))
+    one = submitted(client, with_field(spec, "metadata", {"team": "a b", "run": "2"}))
+    assert ids(client.get("/v1/jobs?dataset=digits")) == [digits["id"]]
+    assert ids(client.get(f"/v1/jobs?dataset={digits['dataset']['id']}")) == [digits["id"]]
+    assert ids(client.get("/v1/jobs?dataset=nobody")) == []
+    assert ids(client.get("/v1/jobs?metadata[team]=a%20b")) == [one["id"], both["id"]]
+    assert ids(client.get("/v1/jobs?metadata[team]=a%20b&metadata[run]=1")) == [both["id"]]
+    assert ids(client.get("/v1/jobs?metadata[team]=a&metadata[run]=1")) == []
+    assert ids(client.get("/v1/jobs?metadata[other]=")) == []
+
+
+@pytest.mark.parametrize("name", ['a"b', "a.b", "a[0]", "0", "a\\b", "a'b", "$", "*", "ключ", "a]b", "%", ""], ids=repr)
+def test_any_metadata_key_can_be_asked_for(client, spec, name):
+    if name == "":
+        assert_problem(client.get("/v1/jobs?metadata[]=v"), 400, "invalid_parameter")
+        return
+    bears = submitted(client, with_field(spec, "metadata", {name: "v"}))
+    submitted(client, with_field(spec, "metadata", {"b": "v", "other": "v"}))
+    assert ids(client.get("/v1/jobs", params={f"metadata[{name}]": "v"})) == [bears["id"]]
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("limit=0", "limit=201", "limit=x", "limit=", "limit=1e9", f"limit={'9' * 5000}", "limit=-1", "limit=NaN"),
+        *("status=done", "status=", "page=2", "metadata=x", "metadata[a=1", "metadata[a]x=1", "Limit=1"),
+        *("dataset=%00", f"dataset={'d' * 161}", "metadata[a]=%00", "metadata[%00]=a", f"metadata[{'k' * 65}]=a"),
+        "&".join(f"metadata[k{i}]=v" for i in range(17)),
+    ],
+    ids=lambda query: query[:20].replace("\0", "0"),
+)
+def test_parameters_that_are_unknown_or_out_of_bounds_are_refused(client, query):
+    assert_problem(client.get(f"/v1/jobs?{query}"), 400, "invalid_parameter")
+
+
+@sqlite_only
+@pytest.mark.parametrize("cursor", ["", "x", "job_", "ds_01jd0000000000000000000000", f"{NO_JOB}x", "null", "' or 1=1"])
+def test_what_is_no_cursor_of_ours_is_refused(client, cursor):
+    assert_problem(client.get("/v1/jobs", params={"after": cursor}), 400, "invalid_cursor")
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    "path", ["x", NO_JOB, NO_JOB.upper(), "job_" + "é" * 26, "%00", "job_%00", "j" * 5000, "%2e%2e", "..%2fkeys", "*"]
+)
+def test_ids_that_are_none_are_not_found(client, path):
+    answer = client.get(f"/v1/jobs/{path}")
+    assert answer.status_code == 404
+    assert answer.json()["code"] in {"job_not_found", "route_not_found"}
+
+
+def test_what_another_owner_has_is_not_found_on_any_route(client, stranger, hand, spec):
+    running = submitted(client, spec)["id"]
+    held = hand.claim()
+    hand.begin(held, spec)
+    before = client.get(f"/v1/jobs/{running}").json()
+    for method, route, body in [
+        *(("GET", f"/{room}", None) for room in ("metrics", "events", "queue", "model", "predictions")),
+        *(("POST", f"/{verb}", None) for verb in ("cancel", "pause", "resume", "retry")),
+        *(("GET", "", None), ("GET", "?wait=5", None), ("DELETE", "", None), ("PATCH", "", {"priority": 1})),
+    ]:
+        answer = stranger.request(method, f"/v1/jobs/{running}{route}", json=body)
+        problem = assert_problem(answer, 404, "job_not_found")
+        missing = stranger.request(method, f"/v1/jobs/{NO_JOB}{route}", json=body).json()
+        assert problem["detail"] == missing["detail"].replace(NO_JOB, running), "it tells a stranger's job from none"
+    assert ids(stranger.get("/v1/jobs")) == []
+    assert ids(stranger.get(f"/v1/jobs?after={NO_JOB.replace('01jd', 'zzzz')}")) == []
+    assert client.get(f"/v1/jobs/{running}").json() == before
+
+
+def test_a_job_is_answered_with_its_version_as_tag(client, hand, spec):
+    job = submitted(client, spec)["id"]
+    first = client.get(f"/v1/jobs/{job}")
+    assert first.headers["etag"] == '"1"'
+    same = client.get(f"/v1/jobs/{job}", headers={"If-None-Match": '"1"'})
+    assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", '"1"')
+    for matching in ("*", 'W/"1"', '"7", "1"'):
+        assert client.get(f"/v1/jobs/{job}", headers={"If-None-Match": matching}).status_code == 304
+    held = hand.claim()
+    changed = client.get(f"/v1/jobs/{job}", headers={"If-None-Match": '"1"'})
+    assert (changed.status_code, changed.headers["etag"]) == (200, '"2"')
+    assert changed.json()["status"] == "running"
+    hand.epoch(held, 1)
+    assert client.get(f"/v1/jobs/{job}", headers={"If-None-Match": '"2"'}).json()["progress"]["epoch"] == 1
+    assert client.get(f"/v1/jobs/{job}", headers={"If-None-Match": "garbage"}).status_code == 200

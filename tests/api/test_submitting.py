@@ -1,0 +1,264 @@
+"""POST /v1/jobs: what is queued, what is refused, and that a refusal leaves nothing behind."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from api.app import create_app
+from heldout.settings import Settings
+from models.database import Database
+from models.migrations import upgrade
+from tests.api.support import EXAMPLES, assert_problem, bearer, key_for, sqlite_only, submitted, with_field
+
+
+def jobs_of(client) -> list[dict]:
+    return client.get("/v1/jobs?limit=200").json()["data"]
+
+
+def test_a_spec_becomes_a_queued_job_that_shows_everything_that_will_run(client, spec):
+    answer = client.post("/v1/jobs", json=spec)
+    job = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert client.get(answer.headers["location"]).json() == job
+    assert list(job) == [
+        *("id", "object", "name", "status", "stop_reason", "spec", "dataset", "parameters", "progress", "attempt"),
+        *("failures", "error", "retry_of", "study_id", "engine", "version"),
+        *("created_at", "queued_at", "started_at", "finished_at"),
+    ]
+    assert job["id"].startswith("job_")
+    assert (job["object"], job["status"], job["version"]) == ("job", "queued", 1)
+    assert job["name"] == "overfit"
+    assert job["parameters"] == 93_962
+    assert job["progress"] == {"epoch": 0, "epochs": 10, "eta_s": None}
+    assert job["dataset"]["name"] == "mnist5k"
+    assert job["dataset"]["id"].startswith("ds_")
+    assert job["engine"] is None
+    assert job["created_at"].endswith("Z")
+    assert job["started_at"] is None
+    assert job["spec"]["training"]["schedule"] == {"name": "constant"}
+    assert job["spec"]["network"]["blocks"][0]["kernel_size"] == 3
+    assert job["spec"]["training"]["seed"] == 7
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    ("example", "parameters"), [("overfit", 93_962), ("regularized", 34_826), ("augmented", 27_210)]
+)
+def test_the_reference_specs_are_accepted_with_their_parameters(client, example, parameters):
+    job = submitted(client, json.loads((EXAMPLES / f"{example}.json").read_text()))
+    assert job["parameters"] == parameters
+
+
+@sqlite_only
+def test_a_name_and_a_seed_are_drawn_where_they_are_absent(client, spec):
+    del spec["name"], spec["training"]["seed"]
+    first, second = submitted(client, spec), submitted(client, spec)
+    assert first["name"] == f"mnist5k 32-64-128 · {first['id'][-6:]}"
+    assert first["spec"]["name"] == first["name"]
+    assert first["name"] != second["name"]
+    assert 0 <= first["spec"]["training"]["seed"] < 2**31
+    assert first["spec"]["training"]["seed"] != second["spec"]["training"]["seed"]
+
+
+@sqlite_only
+def test_optional_parts_may_be_null(client, spec):
+    nulls = {"augmentation": None, "evaluation": None, "limits": None, "priority": None, "metadata": None}
+    job = submitted(client, {**spec, **nulls, "resources": {"towers": None}})
+    assert job["spec"]["evaluation"] == {"test": "final"}
+    assert job["spec"]["metadata"] == {}
+    assert job["spec"]["resources"]["towers"] == "auto"
+
+
+def test_a_dry_run_says_what_it_costs_and_stores_nothing(client, spec):
+    answer = client.post("/v1/jobs?dry_run=true", json=spec, headers={"Idempotency-Key": "dry"})
+    estimate = answer.json()
+    assert answer.status_code == 200
+    assert list(estimate) == [
+        *("object", "spec", "parameters", "layers", "flops_per_image", "memory_bytes", "seconds_per_epoch")
+    ]
+    assert estimate["object"] == "estimate"
+    assert estimate["parameters"] == sum(layer["parameters"] for layer in estimate["layers"]) == 93_962
+    assert estimate["layers"][0] == {"name": "block1_conv1", "shape": [26, 26, 32], "parameters": 320}
+    assert estimate["flops_per_image"] > 2 * 93_962
+    assert estimate["memory_bytes"] > 4 * 93_962
+    assert estimate["seconds_per_epoch"] is None
+    assert jobs_of(client) == []
+    assert estimate["spec"] == submitted(client, spec, **{"Idempotency-Key": "dry"})["spec"]
+
+
+@sqlite_only
+def test_a_dry_run_refuses_what_a_job_would_be_refused_for(client, spec):
+    refused = client.post("/v1/jobs?dry_run=true", json=with_field(spec, "dataset", "nobody"))
+    assert_problem(refused, 422, "dataset_not_found", "/dataset")
+
+
+REFUSED = [
+    # --- types and bounds
+    ("network.blocks.0.filters", "32", "invalid_spec", "/network/blocks/0/filters"),
+    ("network.blocks.0.filters", 32.0, "invalid_spec", "/network/blocks/0/filters"),
+    ("network.blocks.0.filters", True, "invalid_spec", "/network/blocks/0/filters"),
+    ("network.blocks.0.filters", 0, "invalid_spec", "/network/blocks/0/filters"),
+    ("network.blocks.0.filters", 10**400, "invalid_spec", "/network/blocks/0/filters"),
+    ("network.blocks.0.filters", None, "invalid_spec", "/network/blocks/0/filters"),
+    ("network.blocks.1", {}, "invalid_spec", "/network/blocks/1/filters"),
+    ("network.blocks.1.dropout", 1, "invalid_spec", "/network/blocks/1/dropout"),
+    ("network.blocks.1.dropout", "0.5", "invalid_spec", "/network/blocks/1/dropout"),
+    ("network.blocks", [], "invalid_spec", "/network/blocks"),
+    ("network.blocks", [{"filters": 1}] * 9, "invalid_spec", "/network/blocks"),
+    ("network.blocks", {"0": {"filters": 1}}, "invalid_spec", "/network/blocks"),
+    ("network", [], "invalid_spec", "/network"),
+    ("network.dense", [{"units": 4097}], "invalid_spec", "/network/dense/0/units"),
+    ("augmentation", {"rotation_degrees": 181}, "invalid_spec", "/augmentation/rotation_degrees"),
+    ("training.epochs", 1001, "invalid_spec", "/training/epochs"),
+    ("training.optimizer.learning_rate", 0, "invalid_spec", "/training/optimizer/learning_rate"),
+    ("training.optimizer.learning_rate", 10**400, "invalid_spec", "/training/optimizer/learning_rate"),
+    ("training.optimizer.momentum", 0.9, "invalid_spec", "/training/optimizer"),
+    ("training.schedule", {"name": "linear"}, "invalid_spec", "/training/schedule"),
+    ("training.schedule", {}, "invalid_spec", "/training/schedule"),
+    ("training.schedule", {"name": "cosine", "warmup_epochs": -1}, "invalid_spec", "/training/schedule/warmup_epochs"),
+    ("training.schedule", {"name": "cosine", "factor": 0.5}, "invalid_spec", "/training/schedule/factor"),
+    ("training.schedule", {"name": "cosine", "warmup_epochs": 10}, "invalid_spec", "/training"),
+    ("training.class_weights", "heavy", "invalid_spec", "/training/class_weights"),
+    ("training.class_weights", {"3": 0}, "invalid_spec", "/training/class_weights/3"),
+    ("training.class_weights", {"a/b~c": 1.0}, "invalid_spec", "/training/class_weights/a~1b~0c"),
+    ("training.seed", 2**31, "invalid_spec", "/training/seed"),
+    ("resources.towers", 3, "invalid_spec", "/resources/towers"),
+    ("resources.towers", True, "invalid_spec", "/resources/towers"),
+    ("priority", 101, "invalid_spec", "/priority"),
+    ("metadata", {"k" * 65: "v"}, "invalid_spec", f"/metadata/{'k' * 65}"),
+    ("metadata", {"k": "v" * 513}, "invalid_spec", "/metadata/k"),
+    ("metadata", {"k": 1}, "invalid_spec", "/metadata/k"),
+    ("metadata", {str(i): "v" for i in range(17)}, "invalid_spec", "/metadata"),
+    ("name", "", "invalid_spec", "/name"),
+    ("name", "n" * 129, "invalid_spec", "/name"),
+    # --- unknown fields, on every level
+    ("epochs", 10, "invalid_spec", "/epochs"),
+    ("network.blocks.0.Filters", 1, "invalid_spec", "/network/blocks/0/Filters"),
+    ("training.optimizer.beta_1", 0.9, "invalid_spec", "/training/optimizer/beta_1"),
+    ("~/", 1, "invalid_spec", "/~0~1"),
+    # --- texts that cannot be stored
+    ("name", "a\0b", "invalid_spec", "/name"),
+    ("metadata", {"a\0b": "v"}, "invalid_spec", "/metadata/a\0b"),
+    # --- what only the dataset can tell
+    ("dataset", "nobody", "dataset_not_found", "/dataset"),
+    ("dataset", "ds_01jd0000000000000000000000", "dataset_not_found", "/dataset"),
+    ("dataset", "mnist5k@2", "dataset_not_found", "/dataset"),
+    ("dataset", "mnist5k@99999999999999999999", "dataset_not_found", "/dataset"),
+    ("dataset", "cifar10", "dataset_unavailable", "/dataset"),
+    ("network.blocks", [{"filters": 8}] * 5, "network_too_deep", "/network/blocks/3"),
+    ("network.dense", [{"units": 4096}] * 4, "too_many_parameters", "/network"),
+    # --- what this release cannot do
+    ("training.on_overfit", "stop", "not_supported", "/training/on_overfit"),
+    ("training.precision", "mixed", "not_supported", "/training/precision"),
+    ("resources.gpus", 2, "not_supported", "/resources/gpus"),
+]
+
+
+@pytest.fixture(scope="module")
+def shared_service(tmp_path_factory, stored_sets):
+    """One service for the many refusals, which must not leave anything in it."""
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('refusals') / 'heldout.db'}")
+    upgrade(database)
+    stored_sets[1](database)
+    url = database.engine.url.render_as_string(hide_password=False)
+    settings = Settings(database_url=SecretStr(url), redis_url=None, blobs=stored_sets[0])
+    with TestClient(create_app(settings), headers=bearer(key_for(database, "ada"))) as client:
+        yield client
+        assert jobs_of(client) == []
+    database.dispose()
+
+
+@pytest.mark.parametrize(("path", "value", "code", "pointer"), REFUSED)
+def test_a_refusal_names_the_value_by_its_pointer(shared_service, spec, path, value, code, pointer):
+    answer = shared_service.post(
+        "/v1/jobs", content=json.dumps(with_field(spec, path, value)), headers={"Content-Type": "application/json"}
+    )
+    assert_problem(answer, 422, code, pointer)
+
+
+@pytest.mark.parametrize("body", ["null", "[]", "3", '"spec"', "true"])
+def test_a_body_that_is_no_object_is_refused_as_a_whole(shared_service, body):
+    answer = shared_service.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert_problem(answer, 422, "invalid_spec", "")
+
+
+def test_all_refused_values_are_named_at_once(shared_service, spec):
+    wrong = with_field(with_field(spec, "network.blocks.2.filters", "x"), "training.epochs", 0)
+    problem = assert_problem(
+        shared_service.post("/v1/jobs", json=wrong),
+        422,
+        "invalid_spec",
+        "/network/blocks/2/filters",
+        "/training/epochs",
+    )
+    assert problem["errors"][0]["detail"] == 'Received "x"; input should be a valid integer.'
+    assert problem["errors"][1]["detail"] == "Received 0; input should be greater than or equal to 1."
+
+
+def test_two_towers_are_refused_with_batch_normalisation_alone(client, spec):
+    towers = with_field(spec, "resources.towers", 2)
+    assert submitted(client, towers)["spec"]["resources"]["towers"] == 2
+    refused = client.post("/v1/jobs", json=with_field(towers, "network.blocks.1.batch_norm", True))
+    assert_problem(refused, 422, "invalid_spec", "/resources/towers")
+
+
+# --- idempotency ------------------------------------------------------------------------------------
+
+
+def test_a_repeated_key_gives_the_stored_answer_and_no_second_job(client, spec):
+    first = client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": "k1"})
+    client.patch(f"/v1/jobs/{first.json()['id']}", json={"name": "changed since"})
+    again = client.post("/v1/jobs", json=dict(reversed(spec.items())), headers={"Idempotency-Key": "k1"})
+    assert (again.status_code, again.text) == (201, first.text)
+    assert again.headers["location"] == first.headers["location"]
+    assert again.headers["idempotent-replayed"] == "true"
+    assert "idempotent-replayed" not in first.headers
+    assert len(jobs_of(client)) == 1
+
+
+def test_a_key_with_another_body_or_on_another_route_is_refused(client, hand, spec):
+    job = submitted(client, spec, **{"Idempotency-Key": "k1"})
+    other = client.post("/v1/jobs", json=with_field(spec, "training.epochs", 11), headers={"Idempotency-Key": "k1"})
+    assert_problem(other, 422, "idempotency_key_reused")
+    client.post(f"/v1/jobs/{job['id']}/cancel")
+    retried = client.post(f"/v1/jobs/{job['id']}/retry", headers={"Idempotency-Key": "k1"})
+    assert_problem(retried, 422, "idempotency_key_reused")
+    assert len(jobs_of(client)) == 1
+
+
+def test_keys_of_two_owners_do_not_meet(client, stranger, spec):
+    mine = submitted(client, spec, **{"Idempotency-Key": "k1"})
+    theirs = submitted(stranger, spec, **{"Idempotency-Key": "k1"})
+    assert mine["id"] != theirs["id"]
+
+
+def test_a_refused_request_keeps_no_answer(client, spec):
+    assert client.post("/v1/jobs", json=with_field(spec, "dataset", "x"), headers={"Idempotency-Key": "k"}).is_error
+    assert submitted(client, spec, **{"Idempotency-Key": "k"})["status"] == "queued"
+
+
+@sqlite_only
+@pytest.mark.parametrize("text", ["", "k" * 256, "naïve", "a\tb"], ids=["empty", "long", "accent", "tab"])
+def test_a_key_that_is_no_short_printable_text_is_refused(client, spec, text):
+    answer = client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": text.encode("latin-1")})
+    assert_problem(answer, 400, "invalid_parameter")
+    assert jobs_of(client) == []
+
+
+def test_many_requests_with_one_key_at_once_make_one_job(service, spec):
+    def post(_):
+        return service.post("/v1/jobs", json=spec, headers={"Idempotency-Key": "at once"})
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(post, range(16)))
+    made = {answer.json()["id"] for answer in answers if answer.status_code == 201}
+    assert len(made) == 1
+    for answer in answers:
+        if answer.status_code != 201:
+            assert_problem(answer, 409, "idempotency_key_in_flight")
+            assert answer.headers["retry-after"] == "1"
+    assert len(jobs_of(service)) == 1
