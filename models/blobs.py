@@ -1,6 +1,7 @@
 """Datasets, checkpoints and artifacts: a local folder or S3, one interface, chosen by URL."""
 
 import secrets
+import io
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,20 +27,22 @@ class Blobs:
     """Keys are relative paths (`datasets/<sha256>/…`, `jobs/<id>/<attempt>/…`); a put is whole or not at all."""
 
     def __init__(self, url: str) -> None:
+        """Raises StorageUnavailable if the folder cannot be made."""
         parsed = urlparse(url)
         self._root: Path | None = None
         self._store: ObjectStore
-        if parsed.scheme == "file":
-            self._root = Path(unquote(parsed.path))
-            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._store = LocalStore(self._root)
-        else:
-            self._store = from_url(url)
+        with _answering():
+            if parsed.scheme == "file":
+                self._root = Path(unquote(parsed.path))
+                self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._store = LocalStore(self._root)
+            else:
+                self._store = from_url(url)
 
     def put(self, key: str, source: Path | bytes) -> None:
-        """Store a file or bytes under `key`, over what was there."""
-        with _answering():
-            obstore.put(self._store, key, source)
+        """Store a file or bytes under `key`, over what was there. Raises FileNotFoundError if the file is gone."""
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as opened, _answering():
+            obstore.put(self._store, key, opened)
 
     def size(self, key: str) -> int:
         """Bytes of the blob. Raises BlobMissing."""

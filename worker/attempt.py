@@ -265,6 +265,8 @@ class Attempt:
         place = Checkpoint(epoch, step, self._key(f"checkpoint-{epoch:05d}-{step:08d}.ckpt"))
         try:
             self._blobs.put(place.key, file)
+        except FileNotFoundError:
+            return  # the process keeps its last few only: a newer one follows
         except StorageUnavailable:
             self._warn("A checkpoint could not be stored; training goes on.", epoch=epoch)
             return

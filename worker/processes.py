@@ -18,7 +18,7 @@ FORK_READY_S = 10
 SPAWN_READY_S = 180
 
 # What a training process must not inherit.
-SECRETS = ("DATABASE_URL", "REDIS_URL", "API_KEY", "AWS_", "PG")
+SECRETS = ("DATABASE_", "REDIS_", "API_KEY", "AWS_", "PG")
 
 
 class ProcessDied(Exception):
@@ -38,6 +38,7 @@ def warm_up() -> None:
     """Start the server that forks, with TensorFlow imported and never used, so that the first job starts at once."""
     forking = get_context("forkserver")
     forking.set_forkserver_preload(["worker.preload"])
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its errors are kept, its greetings are not
     with _without_secrets(), _ignored(signal.SIGTERM):
         # Signals to our group must reach the supervisor alone: it ends its children in good order.
         forkserver.ensure_running()

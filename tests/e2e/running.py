@@ -1,0 +1,152 @@
+"""A real service (`heldout up`) in a folder of its own, its processes, and what it serves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from heldout.client import Client
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 120.0
+
+
+def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
+    """Wait until `condition` gives something true, and give that back."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)  # a poll of something real, not a guess of how long it takes
+    raise AssertionError(f"{what} did not happen within {within_s:.0f} s.")
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes whose parent is `pid`, read from /proc."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError, IndexError):
+                if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                    found.append(int(folder.name))
+    return found
+
+
+def tree_of(pid: int) -> list[int]:
+    """`pid` and all processes below it."""
+    return [pid] + [one for child in children_of(pid) for one in tree_of(child)]
+
+
+def lives(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+class Service:
+    """`heldout up` as a user starts it."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home = home
+        self._environment = environment
+        self.process: subprocess.Popen[bytes] | None = None
+        self.output = home.parent / f"{home.name}.out"
+
+    def start(self) -> "Service":
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "api", "up", "--home", str(self.home), "--port", "0"],
+                cwd=ROOT,
+                env=kept | self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        until(lambda: (self.home / "service.json").exists() or self.process.poll() is not None, "the start")
+        assert self.process.poll() is None, self.output.read_text()
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def url(self) -> str:
+        return str(json.loads((self.home / "service.json").read_text())["url"])
+
+    def client(self) -> Client:
+        return Client(self.url, (self.home / "api-key").read_text().strip())
+
+    def worker_pid(self) -> int:
+        """The worker's process, once it runs."""
+        return int(until(lambda: [p for p in children_of(self.pid) if b"worker.local" in _command(p)], "a worker")[0])
+
+    def training_pids(self) -> list[int]:
+        """Processes that train: children of the server that forks."""
+        return [
+            one
+            for server in children_of(self.worker_pid())
+            if b"forkserver" in _command(server)
+            for one in children_of(server)
+        ]
+
+    def kill(self) -> None:
+        """As a machine that loses its power does it: nobody is asked."""
+        if self.process is not None:
+            for pid in tree_of(self.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait(10)
+            (self.home / "service.json").unlink(missing_ok=True)
+
+    def stop(self) -> int:
+        """SIGTERM; gives the exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(30)
+
+
+def _command(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def spec(example: str = "overfit", **changes: Any) -> dict[str, Any]:
+    """A reference spec with some of its training's fields changed."""
+    read: dict[str, Any] = json.loads((ROOT / "examples" / f"{example}.json").read_text())
+    read["training"] |= changes
+    return read
+
+
+def ended(client: Client, job_id: str, within_s: float = PATIENCE_S) -> dict[str, Any]:
+    """The job, once it has ended."""
+    terminal = {"succeeded", "failed", "cancelled"}
+    return dict(
+        until(lambda: (job := client.get(job_id))["status"] in terminal and job, f"the end of {job_id}", within_s)
+    )
+
+
+def after_epoch(client: Client, job_id: str, epoch: int) -> None:
+    """Wait until so many whole epochs are served."""
+    until(lambda: client.get(job_id)["progress"]["epoch"] >= epoch, f"epoch {epoch} of {job_id}")
+
+
+def history(client: Client, job_id: str) -> list[dict[str, Any]]:
+    """The served epochs without what depends on the clock."""
+    clocks = {"seconds", "evaluation_seconds", "images_per_second"}
+    return [{k: v for k, v in epoch.items() if k not in clocks} for epoch in client.metrics(job_id)["epochs"]]
+
+
+def event_types(client: Client, job_id: str) -> list[str]:
+    return [event["type"] for event in client.events(job_id)]

@@ -1,0 +1,161 @@
+"""From a posted spec to served metrics and a model that anybody can load: one real service, real trainings."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from statsmodels.stats.proportion import proportion_confint
+
+from heldout.client import ApiProblem, Client
+from tests.e2e.running import Service, ended, event_types, history, spec
+
+Jobs = dict[str, dict[str, Any]]
+
+EVALUATE = """
+import json, sys
+import numpy as np, keras
+model = keras.models.load_model(sys.argv[1])          # plain Keras, safe mode, no custom objects
+images, labels = np.load(sys.argv[2]), np.load(sys.argv[3])
+chances = model.predict(images, batch_size=256, verbose=0)
+loss = keras.losses.SparseCategoricalCrossentropy()(labels, chances)
+print(json.dumps({"accuracy": float((chances.argmax(1) == labels).mean()), "loss": float(loss),
+                  "parameters": model.count_params(), "layers": [type(l).__name__ for l in model.layers]}))
+"""
+
+
+@pytest.fixture(scope="module")
+def jobs(service: Service) -> Jobs:
+    """The three reference jobs, submitted together and ended."""
+    with service.client() as client:
+        submitted = {name: client.submit(spec(name)) for name in ("overfit", "regularized", "augmented")}
+        return {name: ended(client, job["id"]) for name, job in submitted.items()}
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("overfit", 93_962), ("regularized", 34_826), ("augmented", 27_210)])
+def test_a_reference_job_succeeds_with_its_known_size(jobs: Jobs, name: str, parameters: int) -> None:
+    job = jobs[name]
+    assert (job["status"], job["stop_reason"], job["error"]) == ("succeeded", "completed", None)
+    assert job["parameters"] == parameters
+    assert job["progress"] == {"epoch": 10, "epochs": 10, "eta_s": None}
+    assert job["engine"]["device"] == job["spec"]["resources"]["device"] == "cpu"
+    assert job["spec"]["resources"]["towers"] == job["engine"]["towers"]
+
+
+def test_the_served_figures_fit_together(client: Client, jobs: Jobs) -> None:
+    for name, job in jobs.items():
+        metrics = client.metrics(job["id"])
+        final = metrics["final"]
+        assert [epoch["epoch"] for epoch in metrics["epochs"]] == list(range(1, 11))
+        assert {split: final[split]["count"] for split in ("train", "validation", "test")} == {
+            "train": 3600,
+            "validation": 400,
+            "test": 1000,
+        }
+        last = metrics["epochs"][-1]
+        assert final["validation"]["loss"] == pytest.approx(last["validation_loss"], abs=1e-5), name
+        assert final["train"]["accuracy"] == pytest.approx(last["train_accuracy"], abs=1e-9), name
+        for split in ("train", "validation", "test"):
+            correct = round(final[split]["accuracy"] * final[split]["count"])
+            low, high = proportion_confint(correct, final[split]["count"], method="wilson")
+            assert final[split]["interval"] == pytest.approx([low, high], abs=1e-12)
+        for split in ("validation", "test"):
+            gap = final["gap"][split]
+            assert gap["accuracy"] == pytest.approx(final["train"]["accuracy"] - final[split]["accuracy"])
+            assert gap["loss"] == pytest.approx(final[split]["loss"] - final["train"]["loss"])
+
+
+def test_every_reference_network_learns_digits(client: Client, jobs: Jobs) -> None:
+    accuracies = {name: client.metrics(job["id"])["final"]["test"]["accuracy"] for name, job in jobs.items()}
+    assert accuracies["overfit"] > 0.93
+    assert accuracies["regularized"] > 0.93
+    # Mirrored digits under ten epochs of strong augmentation: far above chance, far below the others.
+    assert 0.5 < accuracies["augmented"] < accuracies["overfit"]
+
+
+def test_the_downloaded_model_gives_the_served_test_figures_in_plain_keras(
+    client: Client,
+    jobs: Jobs,
+    service: Service,
+    tmp_path: Path,
+) -> None:
+    dataset = client.dataset("mnist5k")
+    folder = service.home / "blobs" / "datasets" / dataset["sha256"]
+    test = client.dataset_splits(dataset["id"])["test"]
+    np.save(tmp_path / "images.npy", np.load(folder / "images.npy")[test])
+    np.save(tmp_path / "labels.npy", np.load(folder / "labels.npy")[test])
+    for name, job in jobs.items():
+        client.download_model(job["id"], tmp_path / "model.keras")
+        run = subprocess.run(
+            [sys.executable, "-c", EVALUATE, "model.keras", "images.npy", "labels.npy"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        measured = json.loads(run.stdout.splitlines()[-1])
+        served = client.metrics(job["id"])["final"]["test"]
+        assert measured["accuracy"] == served["accuracy"], name
+        assert measured["loss"] == pytest.approx(served["loss"], abs=1e-5), name
+        assert measured["parameters"] == job["parameters"]
+        assert not any("Random" in layer for layer in measured["layers"])
+
+
+def test_the_predictions_are_those_of_the_served_figures(client: Client, jobs: Jobs, tmp_path: Path) -> None:
+    job = jobs["regularized"]
+    client.download_predictions(job["id"], tmp_path / "predictions.npz")
+    splits = client.dataset_splits("mnist5k")
+    final = client.metrics(job["id"])["final"]
+    with np.load(tmp_path / "predictions.npz") as predictions:
+        for split in ("train", "validation", "test"):
+            chances, labels = predictions[f"{split}_probabilities"], predictions[f"{split}_labels"]
+            assert predictions[f"{split}_indices"].tolist() == splits[split]
+            assert (chances.argmax(1) == labels).mean() == final[split]["accuracy"]
+            assert chances.sum(axis=1) == pytest.approx(np.ones(len(labels)), abs=1e-5)
+
+
+def test_the_events_tell_the_story_once(client: Client, jobs: Jobs) -> None:
+    events = list(client.events(jobs["overfit"]["id"]))
+    assert [event["id"] for event in events] == list(range(1, len(events) + 1))
+    types = [event["type"] for event in events]
+    assert types[:2] == ["job.queued", "job.started"]
+    assert types[-1] == "job.succeeded"
+    assert types.count("job.epoch") == 10
+    assert types.count("job.succeeded") == 1
+
+
+def test_the_same_seed_gives_the_same_history_and_another_seed_another(client: Client, jobs: Jobs) -> None:
+    again = client.retry(jobs["augmented"]["id"])
+    other = client.submit(spec("augmented", seed=8))
+    assert again["retry_of"] == jobs["augmented"]["id"]
+    ended(client, again["id"])
+    ended(client, other["id"])
+    assert history(client, again["id"]) == history(client, jobs["augmented"]["id"])
+    assert history(client, other["id"]) != history(client, jobs["augmented"]["id"])
+
+
+def test_a_training_that_diverges_fails_once_and_keeps_what_it_measured(client: Client) -> None:
+    # A penalty of 1 at a rate of 1 turns each weight into its negative; momentum makes that grow without end.
+    wild = spec("overfit", optimizer={"name": "sgd", "learning_rate": 1.0, "momentum": 0.99}, epochs=20)
+    wild["network"]["l2"] = 1.0
+    job = ended(client, client.submit(wild)["id"])
+    assert (job["status"], job["error"]["code"], job["attempt"]) == ("failed", "diverged", 1)
+    epochs = client.metrics(job["id"])["epochs"]
+    assert client.metrics(job["id"])["final"] is None
+    assert all(value is None or isinstance(value, int | float) for epoch in epochs for value in epoch.values())
+
+
+def test_what_is_not_there_yet_is_said_so(client: Client, tmp_path: Path) -> None:
+    job = client.submit(spec("overfit", epochs=1000))
+    assert client.metrics(job["id"])["final"] is None
+    with pytest.raises(ApiProblem) as refused:
+        client.download_model(job["id"], tmp_path / "model.keras")
+    assert (refused.value.status, refused.value.code) == (409, "not_ready")
+    assert not (tmp_path / "model.keras").exists()
+    client.cancel(job["id"])
+    assert ended(client, job["id"])["status"] == "cancelled"
+    assert "job.succeeded" not in event_types(client, job["id"])
