@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from models.arrays import SPLITS, ImageSet
 from models.database import db_now
 from models.ids import is_id
+from models.store import locks
 from models.tables import DatasetRow
 
 
@@ -63,6 +64,7 @@ def bundled(session: Session) -> Sequence[DatasetRow]:
 
 def add_bundled(session: Session, id_: str, name: str, images: ImageSet, sha256: str, size_bytes: int) -> None:
     """Add a bundled dataset whose files are in the blob store; the same content again changes nothing."""
+    locks.hold(session, "bundled", name)  # several processes may start at once
     same = select(DatasetRow.id).where(DatasetRow.owner.is_(None), DatasetRow.name == name, DatasetRow.sha256 == sha256)
     if session.execute(same).first() is not None:
         return

@@ -1,13 +1,13 @@
 """Answers kept for requests that bear an Idempotency-Key, for 24 hours an owner."""
 
-import hashlib
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
 from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from models.database import db_now
+from models.store import locks
 from models.tables import IdempotencyRow
 
 KEPT_S = 24 * 3600
@@ -20,9 +20,7 @@ def replay(session: Session, owner: str, key: str, request_sha256: str) -> Idemp
         IdempotencyKeyReused: the key came with another request.
         IdempotencyKeyInFlight: another transaction is answering it right now (SQLite waits for it instead).
     """
-    if session.get_bind().dialect.name == "postgresql" and not session.scalar(
-        select(func.pg_try_advisory_xact_lock(_lock_number(owner, key)))
-    ):
+    if not locks.try_to_hold(session, "idempotency", owner, key):
         raise IdempotencyKeyInFlight
     session.execute(
         delete(IdempotencyRow).where(
@@ -62,9 +60,3 @@ def keep(
 def forget_old(session: Session) -> None:
     """Remove answers that are older than a replay can ask for."""
     session.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at < db_now(-KEPT_S)))
-
-
-def _lock_number(owner: str, key: str) -> int:
-    """A 64-bit signed number for PostgreSQL's advisory locks."""
-    digest = hashlib.sha256(f"{owner}\0{key}".encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)

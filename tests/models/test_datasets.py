@@ -1,0 +1,146 @@
+"""Which dataset a reference names, and bundled ones under versions."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from models.arrays import ImageSet, content_address
+from models.database import Database
+from models.ids import new_id
+from models.store import datasets
+from tests.models.work import ALICE, BOB, add_dataset, dots
+
+
+def find(database: Database, owner: str, reference: str) -> str | None:
+    with database.read() as session:
+        row = datasets.find(session, owner, reference)
+    return row and row.id
+
+
+def add_bundled(database: Database, name: str, images: ImageSet) -> None:
+    with database.write() as session:
+        datasets.add_bundled(session, new_id("ds"), name, images, content_address(images), 123)
+
+
+def brighter() -> ImageSet:
+    images = dots()
+    return ImageSet(images.images + 1, images.labels, images.splits, images.classes, images.value_range)
+
+
+def test_a_name_means_its_newest_ready_version(database):
+    ids = {
+        version: add_dataset(database, "pets", ALICE, version, status)
+        for version, status in ((1, "ready"), (2, "ready"), (10, "checking"), (11, "rejected"))
+    }
+    assert find(database, ALICE, "pets") == ids[2]
+    assert find(database, ALICE, "pets@1") == ids[1]
+    assert find(database, ALICE, "pets@10") == ids[10]
+    assert find(database, ALICE, ids[11]) == ids[11]
+
+
+def test_where_none_is_ready_the_newest_says_why(database):
+    add_dataset(database, "pets", ALICE, 1, "rejected")
+    newest = add_dataset(database, "pets", ALICE, 2, "uploading")
+    assert find(database, ALICE, "pets") == newest
+
+
+def test_an_owners_own_name_comes_before_a_bundled_one(database):
+    bundled = add_dataset(database, "mnist", None, 5)
+    assert find(database, ALICE, "mnist") == bundled
+    mine = add_dataset(database, "mnist", ALICE, 1)
+    assert find(database, ALICE, "mnist") == mine
+    assert find(database, BOB, "mnist") == bundled
+    assert find(database, ALICE, "mnist@5") == bundled
+    assert find(database, ALICE, "mnist@1") == mine
+    assert find(database, ALICE, bundled) == bundled
+
+
+def test_nobody_finds_anothers_dataset(database):
+    theirs = add_dataset(database, "pets", BOB)
+    for reference in ("pets", "pets@1", theirs):
+        assert find(database, ALICE, reference) is None
+        assert find(database, BOB, reference) == theirs
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["", "@", "@1", "pets@", "pets@0", "pets@2", "pets@-1", "pets@1.0", "pets@one", "pets@1@1", "pets@+1", "pets@ 1"]
+    + ["pets@٣", "pets@99999999999999999999", "pet", "Pets", "pets%", "ds_", "ds_" + "0" * 26, "ds_" + "é" * 26],
+)
+def test_what_names_nothing_finds_nothing(database, reference):
+    add_dataset(database, "pets", ALICE)
+    assert find(database, ALICE, reference) is None
+
+
+def test_pages_hold_what_the_owner_sees_newest_first(database):
+    add_dataset(database, "theirs", BOB)
+    ids = sorted(
+        [add_dataset(database, f"set{number}", [ALICE, None][number % 2]) for number in range(5)], reverse=True
+    )
+    checking = add_dataset(database, "late", ALICE, status="checking")
+    found: list[str] = []
+    after, more = None, True
+    while more:
+        with database.read() as session:
+            rows, more = datasets.page(session, ALICE, after=after, limit=2, status="ready")
+        found += [row.id for row in rows]
+        after = found[-1]
+    assert found == ids
+    with database.read() as session:
+        assert [row.id for row in datasets.page(session, ALICE, after=None, limit=50, status="checking")[0]] == [
+            checking
+        ]
+        assert len(datasets.page(session, ALICE, after=None, limit=50)[0]) == 6
+
+
+def test_a_bundled_dataset_is_described_by_its_images(database):
+    add_bundled(database, "dots", dots())
+    with database.read() as session:
+        row = datasets.find(session, ALICE, "dots")
+    assert (row.owner, row.version, row.status, row.sha256) == (None, 1, "ready", content_address(dots()))
+    assert (row.shape, row.dtype, row.value_range, row.classes) == ([4, 4, 1], "uint8", [0, 255], ["even", "odd"])
+    assert row.splits == {name: {"count": 2, "per_class": [1, 1]} for name in ("train", "validation", "test")}
+
+
+def test_the_same_content_again_changes_nothing_and_other_content_is_a_new_version(database):
+    for images in (dots(), dots(), brighter(), brighter(), dots()):
+        add_bundled(database, "dots", images)
+    with database.read() as session:
+        rows = datasets.page(session, ALICE, after=None, limit=50)[0]
+        [newest] = datasets.bundled(session)
+    assert sorted(row.version for row in rows) == [1, 2]
+    assert newest.version == 2
+    assert find(database, ALICE, "dots") == newest.id
+
+
+def test_the_newest_of_each_bundled_name_is_listed(database):
+    add_dataset(database, "mine", ALICE)
+    add_bundled(database, "a", dots())
+    add_bundled(database, "b", dots())
+    add_bundled(database, "b", brighter())
+    with database.read() as session:
+        assert {(row.name, row.version) for row in datasets.bundled(session)} == {("a", 1), ("b", 2)}
+
+
+def test_processes_that_start_at_once_add_a_bundled_dataset_once(database):
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: add_bundled(database, "dots", dots()), range(6)))
+    with database.read() as session:
+        assert [row.version for row in datasets.page(session, ALICE, after=None, limit=50)[0]] == [1]
+
+
+def test_split_sizes_count_each_class_even_an_absent_one():
+    images = dots()
+    uneven = ImageSet(
+        images.images,
+        images.labels,
+        {"train": np.array([0, 2, 4]), "validation": np.array([1]), "test": np.array([], np.int64)},
+        ("even", "odd", "neither"),
+        (0, 255),
+    )
+    assert datasets.split_sizes(uneven) == {
+        "train": {"count": 3, "per_class": [3, 0, 0]},
+        "validation": {"count": 1, "per_class": [0, 1, 0]},
+        "test": {"count": 0, "per_class": [0, 0, 0]},
+    }

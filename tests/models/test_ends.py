@@ -1,0 +1,334 @@
+"""How a job ends: once, for a reason, and never against a cancel that was accepted."""
+
+from datetime import timedelta
+
+import pytest
+
+from heldout.errors import JobFinished, JobNotFinished, JobNotPaused, JobNotQueued, LeaseLost
+from heldout.lifecycle import DETERMINISTIC_FAILURES, JobStatus, StopReason
+from models.database import db_now
+from models.store import claims, jobs, metrics
+from models.store.claims import Result
+from tests.models.work import ALICE, Work, result
+
+# --- success -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", [reason for reason in StopReason if reason is not StopReason.CANCELLED])
+def test_a_success_is_final_and_leaves_its_result(work, reason):
+    held = work.running()
+    assert work.succeed(held, reason) is JobStatus.SUCCEEDED
+    row = work.row(held.job_id)
+    assert (row.status, row.stop_reason, row.error, row.failures) == (JobStatus.SUCCEEDED, reason, None, 0)
+    assert (row.worker, row.lease_expires_at, row.eta_s, row.request) == (None, None, None, None)
+    assert row.finished_at >= row.started_at
+    event = work.events(held.job_id)[-1]
+    assert (event.type, event.data) == ("job.succeeded", {"stop_reason": reason.value})
+    with work.database.read() as session:
+        kept = metrics.result_of(session, held.job_id)
+    assert Result(kept.final, kept.model_key, kept.predictions_key) == result(held)
+    assert kept.attempt == held.attempt
+
+
+def test_there_is_no_result_before_the_success(work):
+    held = work.running()
+    with work.database.read() as session:
+        assert metrics.result_of(session, held.job_id) is None
+
+
+def test_a_success_that_was_not_acknowledged_may_be_said_again(work):
+    """Its commit went through and the answer was lost: a second success, or an error, would cost the model."""
+    held = work.running()
+    work.succeed(held)
+    with work.unchanged(held.job_id):
+        assert work.succeed(held) is JobStatus.SUCCEEDED
+
+
+def test_another_attempts_success_is_not_taken_for_ones_own(work):
+    stale = work.running()
+    current = work.claimed_again(stale)
+    work.succeed(current)
+    with work.unchanged(current.job_id), pytest.raises(LeaseLost):
+        work.succeed(stale)
+
+
+def test_running_time_adds_up_over_attempts(work):
+    held = work.running()
+    work.set(held.job_id, attempt_started_at=db_now(-30))
+    work.release(held)
+    assert 30 <= work.row(held.job_id).runtime_s < 40
+    again = work.claim()
+    assert 30 <= again.runtime_s < 40
+    work.set(held.job_id, attempt_started_at=db_now(-50))
+    work.succeed(again.held)
+    assert 80 <= work.row(held.job_id).runtime_s < 100
+
+
+def test_waiting_and_pauses_are_not_running_time(work):
+    held = work.running()
+    work.release(held)
+    ran = work.row(held.job_id).runtime_s
+    work.set(held.job_id, attempt_started_at=db_now(-1000))
+    work.pause(held.job_id)
+    work.resume(held.job_id)
+    work.cancel(held.job_id)
+    assert work.row(held.job_id).runtime_s == ran
+
+
+# --- failure -------------------------------------------------------------------------------------
+
+
+def test_the_third_failure_is_final_and_each_before_waits_longer(work):
+    held = work.running()
+    for failures, backoff_s in ((1, 2), (2, 8)):
+        assert work.fail(held) is JobStatus.QUEUED
+        row = work.row(held.job_id)
+        assert (row.status, row.failures, row.error, row.finished_at) == (JobStatus.QUEUED, failures, None, None)
+        with work.database.read() as session:
+            assert jobs.waits_for_backoff(session, row)
+        assert work.claim() is None
+        event = work.events(held.job_id)[-1]
+        assert (event.type, event.level) == ("job.requeued", "warning")
+        assert event.data["backoff_s"] == backoff_s
+        assert event.data["error"] == {"code": "process_died", "detail": "It broke."}
+        assert (
+            timedelta(0)
+            <= row.available_at - event.created_at + timedelta(seconds=1) - timedelta(seconds=backoff_s)
+            < timedelta(seconds=2)
+        )
+        work.set(held.job_id, available_at=db_now(-1))
+        held = work.claim().held
+    assert work.fail(held) is JobStatus.FAILED
+    row = work.row(held.job_id)
+    assert (row.failures, row.attempt) == (3, 3)
+    assert row.error == {"code": "process_died", "detail": "It broke."}
+    assert row.finished_at is not None
+    assert work.event_types(held.job_id).count("job.failed") == 1
+    assert work.claim() is None
+
+
+@pytest.mark.parametrize("code", sorted(DETERMINISTIC_FAILURES))
+def test_a_failure_that_another_attempt_would_repeat_is_final_at_once(work, code):
+    held = work.running()
+    assert work.fail(held, code) is JobStatus.FAILED
+    row = work.row(held.job_id)
+    assert (row.error["code"], row.failures, row.attempt) == (code, 1, 1)
+    event = work.events(held.job_id)[-1]
+    assert (event.type, event.level, event.data["error"]["code"]) == ("job.failed", "error", code)
+
+
+def test_giving_a_job_back_counts_no_failure_however_often(work):
+    held = work.running()
+    for attempt in range(1, 6):
+        assert held.attempt == attempt
+        assert work.release(held) is JobStatus.QUEUED
+        row = work.row(held.job_id)
+        assert (row.failures, row.available_at) == (0, None)
+        assert (work.events(held.job_id)[-1].type, work.events(held.job_id)[-1].level) == ("job.requeued", "info")
+        held = work.claim().held
+
+
+def test_the_job_keeps_its_place_by_age_when_it_comes_back(work):
+    held = work.running()
+    work.submit()
+    work.release(held)
+    assert work.claim().held.job_id == held.job_id
+
+
+# --- cancel --------------------------------------------------------------------------------------
+
+
+def test_a_queued_job_is_cancelled_at_once(work):
+    job_id = work.submit()
+    row = work.cancel(job_id)
+    assert (row.status, row.stop_reason, row.error) == (JobStatus.CANCELLED, "cancelled", None)
+    assert row.finished_at is not None
+    assert row.started_at is None
+    assert work.event_types(job_id) == ["job.queued", "job.cancelled"]
+    assert work.claim() is None
+
+
+def test_a_paused_job_is_cancelled_at_once(work):
+    job_id = work.submit()
+    work.pause(job_id)
+    assert work.cancel(job_id).status is JobStatus.CANCELLED
+
+
+def test_a_running_jobs_worker_is_asked_once(work):
+    held = work.running()
+    before = work.row(held.job_id)
+    row = work.cancel(held.job_id)
+    assert (row.status, row.request, row.version) == (JobStatus.RUNNING, "cancel", before.version + 1)
+    with work.unchanged(held.job_id):
+        assert work.cancel(held.job_id).version == row.version
+    assert work.event_types(held.job_id)[-1] == "job.cancelling"
+    assert work.carry_out(held) is JobStatus.CANCELLED
+    ended = work.row(held.job_id)
+    assert (ended.status, ended.request, ended.stop_reason) == (JobStatus.CANCELLED, None, "cancelled")
+
+
+def test_nothing_is_carried_out_that_was_not_asked(work):
+    held = work.running()
+    with work.unchanged(held.job_id), pytest.raises(LeaseLost):
+        work.carry_out(held)
+
+
+ENDS = {
+    "success": lambda work, held: work.succeed(held),
+    "failure": lambda work, held: work.fail(held),
+    "divergence": lambda work, held: work.fail(held, "diverged"),
+    "release": lambda work, held: work.release(held),
+    "loss": lambda work, held: lose(work, held),
+}
+
+
+def lose(work: Work, held) -> JobStatus:
+    work.set(held.job_id, lease_expires_at=db_now(-1))
+    with work.database.write() as session:
+        [(job_id, status)] = claims.take_back_lost(session)
+    assert job_id == held.job_id
+    return status
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_an_accepted_cancel_wins_over_every_end(work, end):
+    held = work.running()
+    work.cancel(held.job_id)
+    assert ENDS[end](work, held) is JobStatus.CANCELLED
+    row = work.row(held.job_id)
+    assert (row.status, row.stop_reason, row.error) == (JobStatus.CANCELLED, "cancelled", None)
+    assert work.event_types(held.job_id)[-2:] == ["job.cancelling", "job.cancelled"]
+    assert work.stored(held.job_id)["results"] == []
+    assert work.claim() is None
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
+def test_an_ended_job_cannot_be_cancelled_or_paused(work, end):
+    held = work.running()
+    if end == "succeeded":
+        work.succeed(held)
+    elif end == "failed":
+        work.fail(held, "diverged")
+    else:
+        work.cancel(held.job_id)
+        work.carry_out(held)
+    with work.unchanged(held.job_id):
+        with pytest.raises(JobFinished):
+            work.cancel(held.job_id)
+        with pytest.raises(JobFinished):
+            work.pause(held.job_id)
+
+
+# --- pause ---------------------------------------------------------------------------------------
+
+
+def test_a_queued_job_is_paused_at_once_and_not_claimed(work):
+    job_id = work.submit()
+    assert work.pause(job_id).status is JobStatus.PAUSED
+    assert work.event_types(job_id) == ["job.queued", "job.paused"]
+    assert work.claim() is None
+    with work.unchanged(job_id):
+        assert work.pause(job_id).status is JobStatus.PAUSED
+
+
+def test_a_resumed_job_waits_behind_those_that_wait(work):
+    job_id = work.submit()
+    work.set(job_id, queued_at=db_now(-60))
+    work.pause(job_id)
+    other = work.submit()
+    work.set(other, queued_at=db_now(-30))
+    row = work.resume(job_id)
+    assert (row.status, row.finished_at) == (JobStatus.QUEUED, None)
+    assert work.event_types(job_id) == ["job.queued", "job.paused", "job.resumed"]
+    assert [work.claim().held.job_id for _ in range(2)] == [other, job_id]
+
+
+def test_only_a_paused_job_can_be_resumed(work):
+    queued = work.submit()
+    with work.unchanged(queued), pytest.raises(JobNotPaused):
+        work.resume(queued)
+    held = work.running(priority=1)
+    work.pause(held.job_id)
+    with work.unchanged(held.job_id), pytest.raises(JobNotPaused):
+        work.resume(held.job_id)
+
+
+def test_a_running_job_is_paused_by_its_worker_and_goes_on_as_a_new_attempt(work):
+    held = work.running()
+    row = work.pause(held.job_id)
+    assert (row.status, row.request) == (JobStatus.RUNNING, "pause")
+    with work.unchanged(held.job_id):
+        work.pause(held.job_id)
+    work.checkpoint(held, 2)
+    assert work.carry_out(held) is JobStatus.PAUSED
+    row = work.row(held.job_id)
+    assert (row.request, row.failures, row.finished_at, row.stop_reason) == (None, 0, None, None)
+    assert work.event_types(held.job_id)[-2:] == ["job.pausing", "job.paused"]
+    work.resume(held.job_id)
+    again = work.claim()
+    assert again.held.attempt == 2
+    assert [one.epoch for one in again.checkpoints] == [2]
+
+
+@pytest.mark.parametrize("end", ["failure", "release", "loss"])
+def test_a_pause_wins_over_going_back_to_the_queue(work, end):
+    held = work.running()
+    work.pause(held.job_id)
+    assert ENDS[end](work, held) is JobStatus.PAUSED
+    row = work.row(held.job_id)
+    assert (row.status, row.request, row.available_at) == (JobStatus.PAUSED, None, None)
+    assert row.failures == (0 if end == "release" else 1)
+    assert work.claim() is None
+
+
+@pytest.mark.parametrize(("end", "status"), [("success", JobStatus.SUCCEEDED), ("divergence", JobStatus.FAILED)])
+def test_a_pause_loses_to_a_real_end(work, end, status):
+    held = work.running()
+    work.pause(held.job_id)
+    assert ENDS[end](work, held) is status
+    assert work.row(held.job_id).request is None
+    assert "job.paused" not in work.event_types(held.job_id)
+
+
+def test_a_cancel_replaces_a_pause_and_a_pause_no_cancel(work):
+    held = work.running()
+    work.pause(held.job_id)
+    assert work.cancel(held.job_id).request == "cancel"
+    with work.unchanged(held.job_id):
+        assert work.pause(held.job_id).request == "cancel"
+    assert work.carry_out(held) is JobStatus.CANCELLED
+
+
+# --- change and delete ---------------------------------------------------------------------------
+
+
+def test_a_queued_job_is_changed_in_its_row_and_in_its_spec(work):
+    first, second = work.submit(), work.submit(metadata={"team": "a"})
+    changes = {"priority": 9, "metadata": {"team": "b"}, "name": "renamed"}
+    with work.unchanged(first), work.database.write() as session:
+        row = jobs.change(session, ALICE, second, changes)
+    assert (row.priority, row.labels, row.name, row.version) == (9, {"team": "b"}, "renamed", 2)
+    assert {key: row.spec[key] for key in changes} == changes
+    claimed = work.claim()
+    assert (claimed.held.job_id, claimed.spec["priority"]) == (second, 9)
+    with work.unchanged(second), pytest.raises(JobNotQueued), work.database.write() as session:
+        jobs.change(session, ALICE, second, {"priority": 1})
+
+
+def test_deleting_an_ended_job_leaves_no_row_of_it_and_all_of_others(work):
+    held, other = work.running(), work.running()
+    for one in (held, other):
+        work.begin(one)
+        work.epoch(one, 1, train_loss=0.5)
+        work.checkpoint(one, 1)
+        work.succeed(one)
+    assert all(work.stored(held.job_id).values())
+    with work.unchanged(other.job_id), work.database.write() as session:
+        jobs.remove(session, ALICE, held.job_id)
+    assert not any(work.stored(held.job_id).values())
+
+
+def test_a_job_that_has_not_ended_is_not_deleted(work):
+    held = work.running()
+    with work.unchanged(held.job_id), pytest.raises(JobNotFinished), work.database.write() as session:
+        jobs.remove(session, ALICE, held.job_id)

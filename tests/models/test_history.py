@@ -1,0 +1,112 @@
+"""A job's metrics over its attempts: what a later attempt did anew is shown once."""
+
+import pytest
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
+
+from heldout.errors import LeaseLost
+from models.store import metrics
+from models.tables import EpochRow
+from tests.models.work import Work
+
+FIGURES = (
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "fit_loss",
+    "fit_accuracy",
+    "learning_rate",
+    "seconds",
+    "evaluation_seconds",
+    "images_per_second",
+)
+
+
+def test_every_figure_comes_back_exactly(work: Work):
+    held = work.running()
+    values = {figure: 0.1 + number / 3 for number, figure in enumerate(FIGURES)}
+    work.epoch(held, 1, **values)
+    with work.database.read() as session:
+        [row] = metrics.epochs_of(session, held.job_id)
+    assert {figure: getattr(row, figure) for figure in FIGURES} == values
+
+
+def test_a_figure_that_was_not_measured_or_not_finite_is_null(work: Work):
+    held = work.running()
+    work.epoch(held, 1, train_loss=None, train_accuracy=0.5)
+    with work.database.read() as session:
+        [row] = metrics.epochs_of(session, held.job_id)
+    assert (row.train_loss, row.train_accuracy, row.test_loss) == (None, 0.5, None)
+
+
+def test_epochs_come_in_order_and_of_this_job_only(work: Work):
+    held, other = work.running(), work.running()
+    work.epoch(other, 1)
+    for epoch in (2, 10, 1):
+        work.epoch(held, epoch)
+    assert work.history(held.job_id) == [(1, 1), (1, 2), (1, 10)]
+
+
+def test_an_epoch_that_is_written_again_replaces_itself(work: Work):
+    held = work.running()
+    work.epoch(held, 1, train_loss=0.5)
+    work.epoch(held, 1, train_loss=0.25)
+    with work.database.read() as session:
+        assert [row.train_loss for row in metrics.epochs_of(session, held.job_id)] == [0.25]
+
+
+def test_rows_past_the_start_of_a_later_attempt_are_hidden(work: Work):
+    first = work.running()
+    work.begin(first)
+    for epoch in (1, 2, 3, 4):
+        work.epoch(first, epoch)
+    second = work.claimed_again(first)
+    assert work.history(first.job_id) == [(1, 1), (1, 2), (1, 3), (1, 4)]  # where it continues is not known yet
+    work.begin(second, start_epoch=2)
+    assert work.history(first.job_id) == [(1, 1), (1, 2)]
+    work.epoch(second, 3)
+    assert work.history(first.job_id) == [(1, 1), (1, 2), (2, 3)]
+    third = work.claimed_again(second)
+    work.begin(third, start_epoch=1)
+    work.epoch(third, 2)
+    assert work.history(first.job_id) == [(1, 1), (3, 2)]
+
+
+def test_an_attempt_that_begins_anew_hides_all_before_it(work: Work):
+    first = work.running()
+    work.begin(first)
+    work.epoch(first, 1)
+    second = work.claimed_again(first)
+    work.begin(second, start_epoch=0)
+    assert work.history(first.job_id) == []
+    assert len(work.stored(first.job_id)["epochs"]) == 1  # hidden, not deleted
+
+
+def test_a_zombies_epoch_never_shows(work: Work):
+    stale = work.running()
+    work.begin(stale)
+    current = work.claimed_again(stale)
+    work.begin(current)
+    work.epoch(current, 1, train_loss=0.25)
+    with pytest.raises(LeaseLost):
+        work.epoch(stale, 1, train_loss=9.0)
+    with pytest.raises(LeaseLost):
+        work.epoch(stale, 2, train_loss=9.0)
+    with work.database.read() as session:
+        assert [(row.attempt, row.train_loss) for row in metrics.epochs_of(session, stale.job_id)] == [(2, 0.25)]
+
+
+def test_an_unknown_figure_is_refused_and_nothing_written(work: Work):
+    held = work.running()
+    with work.unchanged(held.job_id), pytest.raises(Exception, match="no_such_figure"):
+        work.epoch(held, 1, no_such_figure=1.0)
+
+
+def test_metrics_cannot_belong_to_an_attempt_that_is_not_there(work: Work):
+    """The foreign key holds on SQLite too."""
+    held = work.running()
+    with pytest.raises(IntegrityError), work.database.write() as session:
+        session.execute(insert(EpochRow).values(job_id=held.job_id, attempt=7, epoch=1))

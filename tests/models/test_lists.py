@@ -1,0 +1,232 @@
+"""Looking jobs up: pages without gaps, every filter, nobody else's jobs, the place in the queue."""
+
+from itertools import count
+
+import pytest
+
+from heldout.errors import JobNotFound
+from heldout.lifecycle import SHOWN_STATUSES, JobStatus
+from models.database import db_now
+from models.store import jobs
+from models.store.jobs import Filters
+from tests.models.work import ALICE, BOB, Work, add_dataset
+
+
+def listed(work: Work, *, owner: str = ALICE, **filters) -> list[str]:
+    with work.database.read() as session:
+        rows, more = jobs.page(session, owner, Filters(**filters), after=None, limit=200)
+    assert not more
+    return [row.id for row in rows]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 8])
+def test_pages_hold_each_job_once_newest_first(work, limit):
+    ids = sorted((work.submit() for _ in range(7)), reverse=True)
+    found: list[str] = []
+    after = None
+    for _ in count():
+        with work.database.read() as session:
+            rows, more = jobs.page(session, ALICE, Filters(), after=after, limit=limit)
+        assert len(rows) <= limit
+        found += [row.id for row in rows]
+        if not more:
+            break
+        after = found[-1]
+    assert found == ids
+
+
+def test_jobs_that_come_or_go_between_pages_make_no_gap_and_no_duplicate(work):
+    ids = sorted((work.submit() for _ in range(10)), reverse=True)
+    found: list[str] = []
+    after, more = None, True
+    while more:
+        with work.database.read() as session:
+            rows, more = jobs.page(session, ALICE, Filters(), after=after, limit=3)
+        found += [row.id for row in rows]
+        after = found[-1]
+        work.submit()
+        work.cancel(after)
+        with work.database.write() as session:
+            jobs.remove(session, ALICE, after)  # the cursor's own job may go
+    assert found == ids
+
+
+def test_a_list_without_jobs_is_empty(work):
+    assert listed(work) == []
+    work.submit(BOB)
+    assert listed(work) == []
+
+
+def in_every_status(work: Work) -> dict[str, str]:
+    made = {}
+    for status in ("running", "cancelling", "pausing", "succeeded", "failed", "cancelled"):
+        held = work.running()
+        made[status] = held.job_id
+        if status in {"cancelling", "cancelled"}:
+            work.cancel(held.job_id)
+        if status == "pausing":
+            work.pause(held.job_id)
+        if status == "cancelled":
+            work.carry_out(held)
+        if status == "succeeded":
+            work.succeed(held)
+        if status == "failed":
+            work.fail(held, "diverged")
+    made["paused"] = work.submit()
+    work.pause(made["paused"])
+    made["queued"] = work.submit()
+    return made
+
+
+def test_each_status_lists_exactly_the_jobs_that_clients_see_in_it(work):
+    made = in_every_status(work)
+    assert set(made) == set(SHOWN_STATUSES)
+    for status, job_id in made.items():
+        assert listed(work, statuses=[status]) == [job_id], status
+    assert listed(work, statuses=["queued", "cancelling", "failed"]) == sorted(
+        (made[status] for status in ("queued", "cancelling", "failed")), reverse=True
+    )
+    assert listed(work, statuses=SHOWN_STATUSES) == sorted(made.values(), reverse=True)
+
+
+def test_a_dataset_narrows_by_name_and_by_id_and_only_to_what_the_owner_sees(work):
+    mine = add_dataset(work.database, "pets", ALICE)
+    newer = add_dataset(work.database, "pets", ALICE, version=2)
+    theirs = add_dataset(work.database, "pets", BOB)
+    with work.database.read() as session:
+        rows = {id_: session.get_one(type(work.dataset), id_) for id_ in (mine, newer, theirs)}
+    first, second = work.submit(dataset=rows[mine]), work.submit(dataset=rows[newer])
+    work.submit(dataset=work.dataset)
+    work.submit(BOB, dataset=rows[theirs])
+    assert listed(work, dataset="pets") == [second, first]
+    assert listed(work, dataset=mine) == [first]
+    assert listed(work, dataset=theirs) == []
+    assert listed(work, dataset="nothing") == []
+    assert len(listed(work, dataset="dots")) == 1
+
+
+ODD_KEYS = ["team", "a.b", "a b", "0", "a'b", 'a"b', "a\\b", "$", "$.x", "[0]", "%", "_", "ä€😀", "a/b", "a:b", "a]b"]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_metadata_narrows_by_any_key_and_value(work, key):
+    wanted = work.submit(metadata={key: 'it\'s "50%" ä\\'})
+    work.submit(metadata={key: "other"})
+    work.submit(metadata={"unrelated": 'it\'s "50%" ä\\'})
+    work.submit()
+    assert listed(work, metadata={key: 'it\'s "50%" ä\\'}) == [wanted]
+    assert listed(work, metadata={key: "%"}) == []
+    assert listed(work, metadata={key: ""}) == []
+
+
+def test_several_filters_must_all_hold(work):
+    wanted = work.submit(metadata={"team": "a", "run": "1"})
+    work.submit(metadata={"team": "a", "run": "2"})
+    work.submit(metadata={"team": "b", "run": "1"})
+    cancelled = work.submit(metadata={"team": "a", "run": "1"})
+    work.cancel(cancelled)
+    both = {"team": "a", "run": "1"}
+    assert listed(work, metadata=both) == [cancelled, wanted]
+    assert listed(work, metadata=both, statuses=["queued"], dataset="dots") == [wanted]
+
+
+# --- one job -------------------------------------------------------------------------------------
+
+
+ACTIONS = {
+    "find": lambda session, owner, job_id: jobs.find(session, owner, job_id),
+    "cancel": lambda session, owner, job_id: jobs.cancel(session, owner, job_id),
+    "pause": lambda session, owner, job_id: jobs.pause(session, owner, job_id),
+    "resume": lambda session, owner, job_id: jobs.resume(session, owner, job_id),
+    "change": lambda session, owner, job_id: jobs.change(session, owner, job_id, {"priority": 1}),
+    "remove": lambda session, owner, job_id: jobs.remove(session, owner, job_id),
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_nobody_reaches_anothers_job_or_one_that_is_not_there(work, action):
+    job_id = work.submit(ALICE)
+    with work.unchanged(job_id):
+        for owner, asked in ((BOB, job_id), (ALICE, job_id + "x"), (ALICE, ""), (ALICE, "%")):
+            with pytest.raises(JobNotFound), work.database.write() as session:
+                ACTIONS[action](session, owner, asked)
+
+
+def test_a_job_is_stored_as_it_was_accepted(work):
+    job_id = work.submit(priority=-4, metadata={"ä": "€"}, limits={"max_pending_s": 100}, resources={"device": "cpu"})
+    with work.database.read() as session:
+        row = jobs.find(session, ALICE, job_id)
+        dataset = jobs.dataset_of(session, row)
+    assert (row.kind, row.owner, row.name, row.status, row.version) == ("train", ALICE, "a job", JobStatus.QUEUED, 1)
+    assert (row.priority, row.labels, row.device, row.parameters) == (-4, {"ä": "€"}, "cpu", 10)
+    assert (row.attempt, row.failures, row.epoch, row.epochs, row.last_event) == (0, 0, 0, 10, 1)
+    assert (row.stop_reason, row.error, row.request, row.engine, row.retry_of) == (None,) * 5
+    assert (row.started_at, row.finished_at, row.available_at) == (None,) * 3
+    assert 99 < (row.pending_until - row.queued_at).total_seconds() <= 101
+    assert dataset.id == work.dataset.id
+    assert work.event_types(job_id) == ["job.queued"]
+
+
+def test_the_datasets_of_many_jobs_come_in_one_answer(work):
+    rows = [work.row(work.submit()), work.row(work.submit())]
+    with work.database.read() as session:
+        assert {id_: row.name for id_, row in jobs.datasets_of(session, rows).items()} == {work.dataset.id: "dots"}
+        assert jobs.datasets_of(session, []) == {}
+
+
+def test_versions_tell_what_changed_and_what_has_ended(work):
+    held, queued = work.running(), work.submit()
+    with work.database.read() as session:
+        before = jobs.versions(session, [held.job_id, queued, "job_unknown"])
+    assert before == {held.job_id: (2, False, 2), queued: (1, False, 1)}
+    work.succeed(held)
+    with work.database.read() as session:
+        after = jobs.versions(session, [held.job_id, queued])
+        assert jobs.versions(session, []) == {}
+    assert after == {held.job_id: (3, True, 3), queued: (1, False, 1)}
+
+
+def test_versions_of_a_thousand_jobs_are_one_question(work):
+    job_id = work.submit()
+    with work.database.read() as session:
+        found = jobs.versions(session, [job_id, *(f"job_{number}" for number in range(3000))])
+    assert list(found) == [job_id]
+
+
+# --- the queue -----------------------------------------------------------------------------------
+
+
+def test_as_many_jobs_are_ahead_as_are_claimed_before(work):
+    ids = [work.submit(priority=priority) for priority in (0, 3, -2, 3, 0)]
+    work.submit(BOB, priority=50)
+    work.set(ids[4], queued_at=work.row(ids[0]).queued_at)
+    work.running(priority=100)
+    with work.database.read() as session:
+        ahead = {job_id: jobs.ahead_of(session, work.row(job_id)) for job_id in ids}
+    work.claim()  # Bob's
+    order = [work.claim().held.job_id for _ in ids]
+    assert [ahead[job_id] for job_id in order] == [1, 2, 3, 4, 5]
+    with work.database.read() as session:
+        assert jobs.ahead_of(session, work.row(ids[0])) is None
+
+
+def test_a_wait_for_a_moment_is_told_from_a_wait_for_a_worker(work):
+    job_id = work.submit()
+
+    def waits() -> bool:
+        with work.database.read() as session:
+            return jobs.waits_for_backoff(session, work.row(job_id))
+
+    assert not waits()
+    work.set(job_id, available_at=db_now(60))
+    assert waits()
+    work.set(job_id, available_at=db_now(-1))
+    assert not waits()
+
+
+def test_jobs_are_counted_over_all_owners(work):
+    work.submit(ALICE)
+    work.submit(BOB)
+    work.cancel(work.submit(ALICE))
+    with work.database.read() as session:
+        assert sorted(jobs.counts_by_status(session)) == [("train", "cancelled", 1), ("train", "queued", 2)]
