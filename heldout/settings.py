@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_HOME = Path("~/.heldout")
@@ -25,6 +26,11 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(DEFAULT_HOME, description="Folder of the embedded service and of local caches.")
+    # Before the URLs, which take them up.
+    database_password: SecretStr | None = Field(
+        None, description="Password for a database URL that has none; any characters, nothing encoded."
+    )
+    redis_password: SecretStr | None = Field(None, description="The same for the broker's URL.")
     database_url: SecretStr | None = Field(
         None, validation_alias=_also("DATABASE_URL"), description="PostgreSQL or SQLite; default: `heldout.db` in home."
     )
@@ -58,6 +64,14 @@ class Settings(BaseSettings):
     def _known_driver(cls, url: SecretStr | None) -> SecretStr | None:
         return None if url is None else SecretStr(driver_url(url.get_secret_value()))
 
+    @field_validator("database_url", "redis_url", mode="after")
+    @classmethod
+    def _with_password(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        password = info.data.get(f"{str(info.field_name).removesuffix('_url')}_password")
+        if url is None or password is None:
+            return url
+        return SecretStr(with_password(url.get_secret_value(), password.get_secret_value()))
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, level: object) -> object:
@@ -89,6 +103,15 @@ def driver_url(url: str) -> str:
     if separator and scheme in {"postgres", "postgresql"}:
         return f"postgresql+psycopg://{rest}"
     return url
+
+
+def with_password(url: str, password: str) -> str:
+    """The URL with the password in it, encoded; as it was if it has one already or names no host (SQLite)."""
+    parts = urlsplit(url)
+    if parts.password is not None or not parts.hostname:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
 
 
 def embedded_settings(home: Path, port: int | None = None) -> Settings:

@@ -1,0 +1,45 @@
+"""Settings that come in parts: a password beside its URL."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kombu.utils.url import parse_url
+from sqlalchemy import make_url
+
+from heldout.settings import Settings, with_password
+
+PASSWORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
+
+
+@given(PASSWORDS)
+def test_any_password_reaches_the_database_as_it_is(password):
+    url = make_url(with_password("postgresql+psycopg://heldout@postgres:5432/heldout", password))
+    assert (url.username, url.password, url.host, url.port, url.database) == (
+        "heldout",
+        password,
+        "postgres",
+        5432,
+        "heldout",
+    )
+
+
+@given(PASSWORDS)
+def test_any_password_reaches_the_broker_as_it_is(password):
+    url = parse_url(with_password("redis://redis:6379/0", password))
+    assert (url["password"], url["hostname"], url["port"], url["virtual_host"]) == (password, "redis", 6379, "0")
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:mine@host/db", "redis://:mine@host:6379/0", "sqlite:////home/a.db"])
+def test_a_url_with_a_password_or_without_a_host_stays_as_it_is(url):
+    assert with_password(url, "other") == url
+
+
+def test_passwords_are_taken_from_the_environment_and_never_shown(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgres://heldout@postgres/heldout")
+    monkeypatch.setenv("HELDOUT_DATABASE_PASSWORD", "p@ss/1")
+    monkeypatch.setenv("HELDOUT_REDIS_URL", "redis://redis:6379/0")
+    monkeypatch.setenv("HELDOUT_REDIS_PASSWORD", "r#d:s")
+    settings = Settings()
+    assert settings.database == "postgresql+psycopg://heldout:p%40ss%2F1@postgres/heldout"
+    assert settings.redis_url.get_secret_value() == "redis://:r%23d%3As@redis:6379/0"
+    assert not any(secret in repr(settings) for secret in ("p@ss", "p%40ss", "r#d", "r%23d"))
