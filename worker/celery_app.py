@@ -65,12 +65,13 @@ def wake(job_id: str) -> None:
 
 @signals.setup_logging.connect
 def _configure_logs(**_: Any) -> None:
-    logs.configure(settings.log_level)
+    """Ours alone: with a receiver here Celery configures none."""
 
 
 @signals.worker_init.connect
 def _start(**_: Any) -> None:
     global _worker
+    logs.configure(settings.log_level)
     _worker = Worker(settings, announce=_announce)
     _worker.start()
 

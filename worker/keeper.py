@@ -3,6 +3,8 @@
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
 import structlog
 
@@ -19,10 +21,11 @@ log = structlog.get_logger()
 class Keeper:
     """Threads that run jobs ask it whether a job is still theirs and what was asked of it."""
 
-    def __init__(self, database: Database, settings: Settings, worker: str) -> None:
+    def __init__(self, database: Database, settings: Settings, worker: str, sign_of_life: Path) -> None:
         self._database = database
         self._settings = settings
         self._worker = worker
+        self._sign_of_life = sign_of_life
         self._lock = threading.Lock()
         self._held: dict[Held, JobRequest | None] = {}
         self._lost: set[Held] = set()
@@ -58,6 +61,8 @@ class Keeper:
     def _keep(self) -> None:
         renewed_at = time.monotonic()
         while not self._stop.wait(self._settings.poll_s):
+            with suppress(OSError):
+                self._sign_of_life.touch()
             with self._lock:
                 held = set(self._held) - self._lost
             if not held:

@@ -6,6 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from worker.devices import host_name
+
 
 class Scratch:
     """The worker's own folder under `root`, locked for as long as the worker lives."""
@@ -13,7 +15,9 @@ class Scratch:
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         _remove_abandoned(root)
-        self.folder = Path(tempfile.mkdtemp(prefix="worker-", dir=root))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"worker-{host_name()}-", dir=root))
+        # Touched at each round of the worker, so that a container's health check can see that it goes on.
+        self.sign_of_life = self.folder / "alive"
         self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 

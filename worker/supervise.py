@@ -33,7 +33,7 @@ class Worker:
         self.blobs = Blobs(settings.blobs_url)
         self.gpus = count_gpus()
         self.scratch = Scratch(settings.home_path / "scratch")
-        self.keeper = Keeper(self.database, settings, self.name)
+        self.keeper = Keeper(self.database, settings, self.name, self.scratch.sign_of_life)
         self.stopping = threading.Event()
         self._devices = claimable_devices(self.gpus)
         self._reconciler = Reconciler(self.database, settings, announce)
