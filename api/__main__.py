@@ -31,6 +31,16 @@ def up(
     raise typer.Exit(run(embedded_settings(home, port)))
 
 
+@commands.command(hidden=True)
+def serve() -> None:
+    """Serve the API alone, on the database, broker and blob store that the environment names."""
+    from api.app import from_environment
+    from api.server import Server
+
+    settings = Settings()
+    Server(from_environment(), host=settings.host, port=settings.port, timeout_graceful_shutdown=5).run()
+
+
 @commands.command()
 def migrate(home: HomeOption = None) -> None:
     """Bring the database to this release's tables and store the bundled datasets that are here."""
