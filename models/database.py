@@ -1,5 +1,6 @@
 """Engine and sessions from a URL, and the database's own clock."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,11 +27,25 @@ POOL_OVERFLOW = 10
 POOL_TIMEOUT_S = 5
 # How long a SQLite writer waits for another one before it gives up.
 SQLITE_BUSY_MS = 5_000
+SQLITE_STATEMENT_FAULTS = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_MISUSE,
+    sqlite3.SQLITE_RANGE,
+    sqlite3.SQLITE_TOOBIG,
+}
 CONNECT_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_MS = 10_000
+# A process that is stopped inside a transaction holds its rows no longer than this.
+IDLE_IN_TRANSACTION_MS = 15_000
+# A link that is cut answers nothing; without these the kernel waits for it for a quarter of an hour.
+LINK_DEAD_AFTER_S = 20
+KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment in UTC: timestamptz on PostgreSQL, ISO text with milliseconds on SQLite (which sorts as time does)."""
+    """A moment in UTC, to the millisecond: timestamptz on PostgreSQL, ISO text on SQLite (which sorts as time does)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -39,9 +54,14 @@ class UtcTime(TypeDecorator[datetime]):
         return String(24) if dialect.name == "sqlite" else DateTime(timezone=True)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        if value is None or dialect.name != "sqlite":
-            return value
-        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone; give one, such as datetime.UTC.")
+        moment = value.astimezone(UTC)
+        if dialect.name == "sqlite":
+            return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if isinstance(value, str):
@@ -102,12 +122,21 @@ def translated() -> Iterator[None]:
     except PoolTimeout as error:
         raise DatabaseUnavailable from error
     except DBAPIError as error:
-        if isinstance(error, OperationalError) or error.connection_invalidated or _tables_missing(error):
+        if _cannot_serve(error):
             raise DatabaseUnavailable from error
         raise
 
 
-def _tables_missing(error: DBAPIError) -> bool:
+def _cannot_serve(error: DBAPIError) -> bool:
+    """Whether the database is what is wrong, and not the statement."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        # The driver calls a wrong statement an OperationalError as well; the primary code tells them apart.
+        return code & 0xFF not in SQLITE_STATEMENT_FAULTS or "no such table" in str(error.orig)
+    return isinstance(error, OperationalError) or error.connection_invalidated or _is_table_missing(error)
+
+
+def _is_table_missing(error: DBAPIError) -> bool:
     return type(error.orig).__name__ == "UndefinedTable"
 
 
@@ -126,7 +155,14 @@ def _make_engine(url: str) -> Engine:
         return engine
     return create_engine(
         parsed,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "options": "-c statement_timeout=10000"},
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "tcp_user_timeout": LINK_DEAD_AFTER_S * 1000,
+            **KEEPALIVES,
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} "
+            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
+            + " ".join(f"-c tcp_{name}={value}" for name, value in KEEPALIVES.items()),
+        },
         pool_pre_ping=True,  # a restarted server costs one ping, not one failed request
         pool_size=POOL_SIZE,
         max_overflow=POOL_OVERFLOW,
