@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from heldout.settings import Settings
 from models.database import Database, UtcTime
+from models.migrations import migrating
 from models.tables import Base
-
 
 # SQLite cannot reflect indexes over expressions; they are compared on PostgreSQL.
 EXPRESSION_INDEXES = {"ix_jobs_claim", "uq_datasets_owner_name_version"}
@@ -49,5 +49,5 @@ passed = context.config.attributes.get("connection")
 if passed is not None:
     migrate(passed)
 else:
-    with Database(Settings().database).engine.begin() as opened:
+    with migrating(Database(Settings().database)) as opened:
         migrate(opened)

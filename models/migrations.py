@@ -1,13 +1,17 @@
 """Runs Alembic's migrations from inside the service."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, func, select, text
 
 from models.database import Database, translated
+from models.store.locks import lock_number
 
 FOLDER = Path(__file__).resolve().parent.parent / "alembic"
 
@@ -15,10 +19,44 @@ FOLDER = Path(__file__).resolve().parent.parent / "alembic"
 def upgrade(database: Database) -> str:
     """Bring the database to the newest revision and give that back. Raises DatabaseUnavailable."""
     config = _config()
-    with translated(), database.engine.begin() as connection:
+    with translated(), migrating(database) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return newest()
+
+
+@contextmanager
+def migrating(database: Database) -> Iterator[Connection]:
+    """A transaction in which tables may be changed: whole or not at all, one at a time, however long it takes."""
+    with database.engine.execution_options(writes=True).connect() as connection:
+        if connection.dialect.name == "sqlite":
+            yield from _migrating_sqlite(connection)
+        else:
+            yield from _migrating_postgresql(connection)
+
+
+def _migrating_postgresql(connection: Connection) -> Iterator[Connection]:
+    with connection.begin():
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        connection.execute(select(func.pg_advisory_xact_lock(lock_number("migrations"))))
+        yield connection
+
+
+def _migrating_sqlite(connection: Connection) -> Iterator[Connection]:
+    # SQLite changes a column by making the table anew. With foreign keys on, dropping the old one would delete every
+    # row that hangs off it; the setting is ignored inside a transaction.
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        with connection.begin():
+            yield connection
+            broken = connection.execute(text("PRAGMA foreign_key_check")).fetchall()
+            if broken:
+                raise RuntimeError(f"The migration left rows that refer to none: {broken[:5]}.")
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
 
 
 def newest() -> str:
