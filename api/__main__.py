@@ -24,11 +24,14 @@ HomeOption = Annotated[
 def up(
     home: Annotated[Path, typer.Option(envvar="HELDOUT_HOME", help="Folder of all that is kept.")] = DEFAULT_HOME,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="0 picks a free one; default 8000.")] = None,
+    stack: Annotated[
+        bool, typer.Option("--stack", help="Run PostgreSQL, a broker and two Celery workers in the home too.")
+    ] = False,
 ) -> None:
-    """Run the embedded service (API and worker on SQLite) until it is stopped."""
+    """Run the service until it is stopped: API and worker on SQLite, or the whole stack in one home."""
     from api.up import run
 
-    raise typer.Exit(run(embedded_settings(home, port)))
+    raise typer.Exit(run(embedded_settings(home, port), stack=stack))
 
 
 @commands.command(hidden=True)

@@ -1,4 +1,4 @@
-"""`heldout up`: the embedded service in one process tree: this process serves the API, a child runs the worker."""
+"""`heldout up`: the whole service in one process tree: this process serves the API, its children do the rest."""
 
 import fcntl
 import hashlib
@@ -6,21 +6,21 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
 import structlog
 import uvicorn
+from pydantic import SecretStr
 
 from api.app import create_app
-from heldout.errors import OperatorError
-from heldout.settings import Settings
+from api.servers import PostgresServer, RedisServer
+from api.workers import celery_workers, local_worker
+from heldout.errors import DatabaseUnavailable, OperatorError
+from heldout.settings import Settings, driver_url
 from models import logs
 from models.blobs import Blobs
 from models.bundled import register
@@ -31,14 +31,16 @@ from models.store import claims, keys
 log = structlog.get_logger()
 
 OWNER = "local"
-# A worker gives its jobs back within this; compose's grace period is longer.
-WORKER_STOPS_S = 20
-RESTART_PAUSE_S = 1.0
+STACK_WORKERS = 2
 LOG_BYTES = 20 * 1024 * 1024
 
 
-def run(settings: Settings) -> int:
-    """Serve until SIGINT or SIGTERM; gives the exit status."""
+def run(settings: Settings, *, stack: bool = False) -> int:
+    """Serve until SIGINT or SIGTERM; gives the exit status.
+
+    Args:
+        stack: run PostgreSQL, a broker and two Celery workers in the home, instead of SQLite and one local worker.
+    """
     home = settings.home_path
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -50,33 +52,66 @@ def run(settings: Settings) -> int:
     lock = _only_one(home)
     try:
         logs.configure(settings.log_level, _log_file(home / "logs" / "api.log"))
-        listener = _listen(settings)
-        database = Database(settings.database)
-        upgrade(database)
-        register(database, Blobs(settings.blobs_url), settings.datasets)
-        _write_key(database, home / "api-key")
-        prefix = _worker_prefix(home)
-        with database.write() as session:
-            claims.take_back_of(session, prefix)
-        database.dispose()
-        return _serve(settings, listener, prefix, stop)
+        with ExitStack() as servers:
+            listener = servers.enter_context(_listen(settings))
+            if stack:
+                settings = _with_servers(settings, servers)
+            return _serve(settings, listener, stop)
     finally:
         (home / "service.json").unlink(missing_ok=True)
         os.close(lock)
 
 
-def _serve(settings: Settings, listener: socket.socket, prefix: str, stop: "_StopSignals") -> int:
-    url = f"http://{settings.host}:{listener.getsockname()[1]}"
-    worker = _WorkerProcess(settings, prefix)
-    server = _Server(settings, url)
+def _with_servers(settings: Settings, servers: ExitStack) -> Settings:
+    """The settings with a database and a broker of the home's own, which run as long as `servers` is open."""
+    home = settings.home_path
+    postgres = servers.enter_context(PostgresServer(home / "postgres"))
+    redis = servers.enter_context(RedisServer(home / "redis"))
+    return settings.model_copy(
+        update={"database_url": SecretStr(driver_url(postgres.url)), "redis_url": SecretStr(redis.url)}
+    )
+
+
+def _serve(settings: Settings, listener: socket.socket, stop: "_StopSignals") -> int:
+    database = Database(settings.database)
+    workers_name = _workers_name(settings.home_path)
+    _prepare(settings, database, workers_name)
+
+    def died(name: str) -> None:
+        """What a dead worker held need not wait for its lease; a failure counts, since the job may be the cause."""
+        try:
+            with database.write() as session:
+                claims.take_back_of(session, f"{name}:", counts=True)
+        except DatabaseUnavailable:
+            log.warning("database_unavailable", worker=name)
+
+    if settings.redis_url is None:
+        workers = [local_worker(workers_name, settings, died)]
+    else:
+        workers = celery_workers(workers_name, STACK_WORKERS, settings, died)
+    server = _Server(settings, f"http://{settings.host}:{listener.getsockname()[1]}")
     stop.call(server.ask_to_exit)
     try:
         if not stop.asked:
-            worker.start()
+            for worker in workers:
+                worker.start()
             server.run(sockets=[listener])
     finally:
-        worker.stop()
+        for worker in workers:
+            worker.ask_to_stop()
+        for worker in workers:
+            worker.stop()
+        database.dispose()
     return 130 if stop.number == signal.SIGINT else 0
+
+
+def _prepare(settings: Settings, database: Database, workers_name: str) -> None:
+    """Tables, bundled datasets, this machine's key; and the jobs back that our own dead workers held."""
+    upgrade(database)
+    register(database, Blobs(settings.blobs_url), settings.datasets)
+    _write_key(database, settings.home_path / "api-key")
+    with database.write() as session:
+        claims.take_back_of(session, f"{workers_name}-")
 
 
 class _StopSignals:
@@ -136,88 +171,6 @@ class _Server(uvicorn.Server):
         print(f"Heldout is ready at {self._url} (home {self._home}, docs at {self._url}/docs).", flush=True)
 
 
-class _WorkerProcess:
-    """The worker as a child, started again when it dies."""
-
-    def __init__(self, settings: Settings, prefix: str) -> None:
-        self._settings = settings
-        self._prefix = prefix
-        self._stopping = threading.Event()
-        self._starting = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._thread = threading.Thread(target=self._keep_running, name="worker-keeper", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """SIGTERM, then wait, then SIGKILL: jobs are released, nothing is left."""
-        with self._starting:
-            self._stopping.set()
-            process = self._process
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(WORKER_STOPS_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    def _keep_running(self) -> None:
-        while (process := self._start_one()) is not None:
-            process.wait()
-            if self._stopping.is_set():
-                return
-            log.error("worker_died", exit_code=process.returncode)
-            self._take_back()
-            self._stopping.wait(RESTART_PAUSE_S)
-
-    def _start_one(self) -> subprocess.Popen[bytes] | None:
-        output = self._settings.home_path / "logs" / "worker.log"
-        with self._starting, output.open("ab") as file:
-            if self._stopping.is_set():
-                return None
-            # Its standard input ends when this process dies, by whatever cause, and the worker then stops.
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "worker.local"],
-                stdin=subprocess.PIPE,
-                stdout=file,
-                stderr=file,
-                env=_worker_environment(self._settings, self._prefix),
-                cwd=Path(__file__).resolve().parent.parent,
-                start_new_session=True,
-            )
-            return self._process
-
-    def _take_back(self) -> None:
-        """What a dead worker held need not wait for its lease; the failure counts, since the job may be the cause."""
-        database = Database(self._settings.database)
-        try:
-            with database.write() as session:
-                claims.take_back_of(session, self._prefix, counts=True)
-        except Exception:
-            log.exception("take_back_failed")
-        finally:
-            database.dispose()
-
-
-def _worker_environment(settings: Settings, prefix: str) -> dict[str, str]:
-    """The caller's environment with every setting that decides where data goes replaced by ours."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in {"DATABASE_URL", "REDIS_URL", "HELDOUT_REDIS_URL", "PORT", "LOG_LEVEL"}
-    }
-    return kept | {
-        "HELDOUT_HOME": str(settings.home_path),
-        "HELDOUT_DATABASE_URL": settings.database,
-        "HELDOUT_BLOBS": settings.blobs_url,
-        "HELDOUT_LOG_LEVEL": settings.log_level,
-        "HELDOUT_WORKER_PREFIX": prefix,
-    }
-
-
 def _only_one(home: Path) -> int:
     """Hold the home's lock for as long as this process lives.
 
@@ -267,6 +220,6 @@ def _write_key(database: Database, file: Path) -> None:
     partial.replace(file)
 
 
-def _worker_prefix(home: Path) -> str:
-    """Names the workers of this home, so that its own dead leases can be told from others'."""
+def _workers_name(home: Path) -> str:
+    """What this home's workers are called, so that its own dead leases can be told from others'."""
     return f"{socket.gethostname()}-{hashlib.sha256(str(home).encode()).hexdigest()[:8]}"

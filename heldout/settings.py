@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     reconcile_s: Seconds = Field(15, description="How often lost and forgotten jobs are looked for.")
     slots: int | None = Field(None, ge=1, le=64, description="Jobs that a worker runs at once; default: its cores.")
 
+    worker_name: str | None = Field(None, max_length=64, description="What this worker is called; default: its host.")
+    stop_with_stdin: bool = Field(False, description="A worker stops when its standard input ends.")
+
     max_parameters: int = Field(50_000_000, ge=1, description="Largest network that is accepted, in parameters.")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest JSON body.")
     datasets: Path = Field(
@@ -127,5 +130,5 @@ def embedded_settings(home: Path, port: int | None = None) -> Settings:
         redis_url=None,
         blobs=(home / "blobs").as_uri(),
         port=chosen,
-        log_level=os.environ.get("HELDOUT_LOG_LEVEL") or "INFO",  # type: ignore[arg-type]  # validated, upper-cased
+        log_level=os.environ.get("HELDOUT_LOG_LEVEL") or "INFO",
     )

@@ -3,6 +3,8 @@
 `celery -A worker.celery_app worker` reads the queue `train`, and `train.gpu` too where it finds a GPU.
 """
 
+import os
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ from heldout.settings import Settings
 from models import logs
 from models import wake as wake_up
 from worker.devices import count_gpus
+from worker.parent import when_input_ends
 from worker.supervise import Worker
 
 log = structlog.get_logger()
@@ -73,6 +76,9 @@ def _start(**_: Any) -> None:
     global _worker
     logs.configure(settings.log_level)
     _worker = Worker(settings, announce=_announce)
+    if settings.stop_with_stdin:
+        # Celery's own handler stops the worker in good order.
+        when_input_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     _worker.start()
 
 

@@ -1,12 +1,12 @@
 """The embedded driver: polls the database for jobs. `python -m worker.local`, started by `heldout up`."""
 
-import os
 import signal
 import threading
 
 from heldout.settings import Settings
 from models import logs
 from models.store.claims import Claimed
+from worker.parent import when_input_ends
 from worker.supervise import Worker
 
 # How often an idle worker looks for jobs: the larger part of the time that a job waits for a free worker.
@@ -14,13 +14,14 @@ LOOK_EVERY_S = 0.1
 
 
 def main() -> None:
-    """Run jobs until SIGTERM or until standard input ends, which it does when the process that started us dies."""
+    """Run jobs until SIGTERM, or until the process that started us ends."""
     settings = Settings()
     logs.configure(settings.log_level)
-    worker = Worker(settings, prefix=os.environ.get("HELDOUT_WORKER_PREFIX", ""))
+    worker = Worker(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stopping.set())
-    threading.Thread(target=_stop_at_end_of_input, args=(worker.stopping,), daemon=True).start()
+    if settings.stop_with_stdin:
+        when_input_ends(worker.stopping.set)
     worker.start()
     drive(worker)
     worker.close()
@@ -50,14 +51,6 @@ def _run(worker: Worker, claimed: Claimed, free: threading.Semaphore) -> None:
         worker.run(claimed)
     finally:
         free.release()
-
-
-def _stop_at_end_of_input(stopping: threading.Event) -> None:
-    # Not through sys.stdin: a thread that holds its buffer's lock breaks the interpreter's exit.
-    if not os.isatty(0):
-        while os.read(0, 4096):
-            pass
-        stopping.set()
 
 
 if __name__ == "__main__":

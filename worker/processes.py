@@ -5,7 +5,7 @@ import signal
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import context, forkserver, get_context
+from multiprocessing import forkserver, get_context
 from pathlib import Path
 
 from worker import child
@@ -38,7 +38,6 @@ def warm_up() -> None:
     """Start the server that forks, with TensorFlow imported and never used, so that the first job starts at once."""
     forking = get_context("forkserver")
     forking.set_forkserver_preload(["worker.preload"])
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its errors are kept, its greetings are not
     with _without_secrets(), _ignored(signal.SIGTERM):
         # Signals to our group must reach the supervisor alone: it ends its children in good order.
         forkserver.ensure_running()
@@ -55,15 +54,17 @@ class TrainingProcess:
     def __init__(self, assignment: Assignment, scratch: Path) -> None:
         self._log = scratch / "log.txt"
         # Forking is not proven on a GPU: its jobs start from a fresh interpreter.
-        self._start(assignment, get_context("spawn" if assignment.device == "gpu" else "forkserver"))
-        if not self._answers(SPAWN_READY_S if assignment.device == "gpu" else FORK_READY_S):
+        fork = assignment.device != "gpu"
+        self._start(assignment, fork=fork)
+        if not self._answers(FORK_READY_S if fork else SPAWN_READY_S):
             self.kill()
-            self._start(assignment, get_context("spawn"))
+            self._start(assignment, fork=False)
             if not self._answers(SPAWN_READY_S):
                 self.kill()
                 raise ProcessDied(self._process.exitcode)
 
-    def _start(self, assignment: Assignment, how: context.SpawnContext | context.ForkServerContext) -> None:
+    def _start(self, assignment: Assignment, *, fork: bool) -> None:
+        how = get_context("forkserver") if fork else get_context("spawn")
         self._pipe, theirs = how.Pipe()
         # daemon: a supervisor that ends in good order takes its processes with it.
         self._process = how.Process(target=child.main, args=(assignment, theirs, str(self._log)), daemon=True)

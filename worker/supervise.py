@@ -26,9 +26,9 @@ log = structlog.get_logger()
 class Worker:
     """What both drivers share. A driver calls `claim` and `run`, from as many threads as it has slots."""
 
-    def __init__(self, settings: Settings, *, prefix: str = "", announce: Announce | None = None) -> None:
+    def __init__(self, settings: Settings, *, announce: Announce | None = None) -> None:
         self.settings = settings
-        self.name = f"{prefix or host_name()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self.name = f"{settings.worker_name or host_name()}:{os.getpid()}:{secrets.token_hex(3)}"
         self.database = Database(settings.database)
         self.blobs = Blobs(settings.blobs_url)
         self.gpus = count_gpus()

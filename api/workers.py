@@ -1,0 +1,121 @@
+"""Workers as children of `heldout up`: started, started again when they die, stopped."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from heldout.settings import Settings
+
+log = structlog.get_logger("heldout.up")
+
+ROOT = Path(__file__).resolve().parent.parent
+# A worker gives its jobs back within this.
+STOPS_S = 20
+RESTART_PAUSE_S = 1.0
+# Ambient settings that must not lead a worker elsewhere.
+REPLACED = {"DATABASE_URL", "REDIS_URL", "HELDOUT_REDIS_URL", "HELDOUT_SLOTS", "PORT", "LOG_LEVEL"}
+
+LOCAL = ("-m", "worker.local")
+CELERY = (
+    "-m",
+    "celery",
+    "--app",
+    "worker.celery_app",
+    "worker",
+    "--without-gossip",
+    "--without-mingle",
+    "--hostname",
+)
+
+
+class WorkerProcess:
+    """One worker. `died` is called after each death, before the next start."""
+
+    def __init__(self, arguments: tuple[str, ...], name: str, settings: Settings, died: Callable[[str], None]) -> None:
+        self._arguments = arguments
+        self._name = name
+        self._settings = settings
+        self._died = died
+        self._stopping = threading.Event()
+        self._starting = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._keep_running, name=f"keeper of {name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM: its jobs go back to the queue."""
+        with self._starting:
+            self._stopping.set()
+        if self._process is not None:
+            self._process.terminate()
+
+    def stop(self) -> None:
+        """Wait for the end, and force it if it does not come."""
+        self.ask_to_stop()
+        if self._process is None:
+            return
+        try:
+            self._process.wait(STOPS_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _keep_running(self) -> None:
+        while (process := self._start_one()) is not None:
+            process.wait()
+            if self._stopping.is_set():
+                return
+            log.error("worker_died", worker=self._name, exit_code=process.returncode)
+            self._died(self._name)
+            self._stopping.wait(RESTART_PAUSE_S)
+
+    def _start_one(self) -> subprocess.Popen[bytes] | None:
+        output = self._settings.home_path / "logs" / "worker.log"
+        with self._starting, output.open("ab") as file:
+            if self._stopping.is_set():
+                return None
+            # Its standard input ends when this process dies, by whatever cause, and the worker then stops.
+            self._process = subprocess.Popen(
+                [sys.executable, *self._arguments],
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=file,
+                env=self._environment(),
+                cwd=ROOT,
+                start_new_session=True,
+            )
+            return self._process
+
+    def _environment(self) -> dict[str, str]:
+        """The caller's environment, with every setting that decides where data goes replaced by ours."""
+        ours = {
+            "HELDOUT_HOME": str(self._settings.home_path),
+            "HELDOUT_DATABASE_URL": self._settings.database,
+            "HELDOUT_BLOBS": self._settings.blobs_url,
+            "HELDOUT_LOG_LEVEL": self._settings.log_level,
+            "HELDOUT_SLOTS": str(self._settings.worker_slots),
+            "HELDOUT_WORKER_NAME": self._name,
+            "HELDOUT_STOP_WITH_STDIN": "true",
+        }
+        if self._settings.redis_url is not None:
+            ours["HELDOUT_REDIS_URL"] = self._settings.redis_url.get_secret_value()
+        return {name: value for name, value in os.environ.items() if name not in REPLACED} | ours
+
+
+def local_worker(name: str, settings: Settings, died: Callable[[str], None]) -> WorkerProcess:
+    """The embedded driver, which polls the database."""
+    return WorkerProcess(LOCAL, f"{name}-1", settings, died)
+
+
+def celery_workers(name: str, count: int, settings: Settings, died: Callable[[str], None]) -> list[WorkerProcess]:
+    """Celery workers that share this machine's slots."""
+    share = settings.model_copy(update={"slots": max(1, settings.worker_slots // count)})
+    names = [f"{name}-{number}" for number in range(1, count + 1)]
+    return [WorkerProcess((*CELERY, f"{one}@%h"), one, share, died) for one in names]
