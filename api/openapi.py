@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from api.problems import Problem
+from heldout.spec import JobSpec
 
 REF = "#/components/schemas/{model}"
 
@@ -38,9 +39,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         schemas.pop(name, None)
     for operation in _operations(made):
         _without_framework_errors(operation)
-    for schema in schemas.values():
-        if schema.get("additionalProperties") is False:
-            _optional_may_be_null(schema)
+    for name in ("JobSpec", *JobSpec.model_json_schema()["$defs"]):
+        _optional_may_be_null(schemas[name])
     return made
 
 

@@ -1,0 +1,154 @@
+"""What became of a job: metrics, events, queue, model and predictions, as a client reads them."""
+
+import hashlib
+
+import pytest
+
+from heldout.lifecycle import JobStatus
+from tests.api.support import EPOCH, FINAL, assert_problem, sqlite_only, submitted, with_field
+
+NAMES = [
+    *("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy"),
+    *("learning_rate", "seconds", "evaluation_seconds", "images_per_second"),
+]
+
+
+def test_metrics_grow_with_the_epochs_and_end_with_the_final_figures(client, hand, spec):
+    job = submitted(client, spec)["id"]
+    metrics = lambda: client.get(f"/v1/jobs/{job}/metrics").json()  # noqa: E731
+    assert metrics() == {"object": "metrics", "epochs": [], "final": None}
+    held = hand.claim()
+    hand.begin(held, client.get(f"/v1/jobs/{job}").json()["spec"])
+    hand.epoch(held, 1)
+    assert metrics() == {"object": "metrics", "epochs": [{"epoch": 1, **EPOCH}], "final": None}
+    hand.epoch(held, 2, train_loss=0.25)
+    hand.succeed(held)
+    ended = metrics()
+    assert [list(epoch) for epoch in ended["epochs"]] == [NAMES, NAMES]
+    assert [epoch["train_loss"] for epoch in ended["epochs"]] == [0.5, 0.25]
+    assert ended["final"] == FINAL
+    shown = client.get(f"/v1/jobs/{job}").json()
+    assert (shown["status"], shown["stop_reason"], shown["progress"]["epoch"]) == ("succeeded", "completed", 2)
+
+
+def test_test_figures_are_there_when_they_were_asked_for_each_epoch(client, hand, spec):
+    job = submitted(client, with_field(spec, "evaluation.test", "every_epoch"))["id"]
+    hand.epoch(hand.claim(), 1, test_loss=0.75, test_accuracy=None)
+    [epoch] = client.get(f"/v1/jobs/{job}/metrics").json()["epochs"]
+    assert list(epoch) == [*NAMES, "test_loss", "test_accuracy"]
+    assert (epoch["test_loss"], epoch["test_accuracy"]) == (0.75, None)
+
+
+def test_the_final_figures_of_a_job_without_test_say_null(client, hand, spec):
+    job = submitted(client, with_field(spec, "evaluation.test", "never"))["id"]
+    gaps = {"validation": {"accuracy": 0.0, "loss": 0.0}, "test": None}
+    hand.succeed(hand.claim(), {**FINAL, "test": None, "gap": gaps})
+    assert client.get(f"/v1/jobs/{job}/metrics").json()["final"] == {**FINAL, "test": None, "gap": gaps}
+
+
+def test_a_figure_that_is_not_finite_is_null(client, hand, spec):
+    job = submitted(client, spec)["id"]
+    held = hand.claim()
+    hand.epoch(held, 1, train_loss=float("nan"), fit_loss=float("inf"))
+    answer = client.get(f"/v1/jobs/{job}/metrics")
+    [epoch] = answer.json()["epochs"]
+    assert (epoch["train_loss"], epoch["fit_loss"]) == (None, None)
+    assert "NaN" not in answer.text
+    assert hand.fail(held) is JobStatus.FAILED
+    shown = client.get(f"/v1/jobs/{job}").json()
+    assert shown["error"] == {"code": "diverged", "detail": "The loss is not finite."}
+    assert shown["failures"] == 1
+
+
+def test_epochs_that_a_later_attempt_repeated_are_shown_once(client, hand, spec):
+    job = submitted(client, spec)["id"]
+    first = hand.claim()
+    for epoch in (1, 2):
+        hand.epoch(first, epoch, train_loss=9.0)
+    client.post(f"/v1/jobs/{job}/pause")
+    hand.carry_out(first)
+    client.post(f"/v1/jobs/{job}/resume")
+    second = hand.claim()
+    hand.begin(second, client.get(f"/v1/jobs/{job}").json()["spec"])
+    hand.epoch(second, 1, train_loss=1.0)
+    epochs = client.get(f"/v1/jobs/{job}/metrics").json()["epochs"]
+    assert [(epoch["epoch"], epoch["train_loss"]) for epoch in epochs] == [(1, 1.0)]
+
+
+def test_events_are_told_oldest_first_and_in_pages(client, hand, spec):
+    job = submitted(client, spec)["id"]
+    client.post(f"/v1/jobs/{job}/pause")
+    client.post(f"/v1/jobs/{job}/resume")
+    hand.claim()
+    client.post(f"/v1/jobs/{job}/cancel")
+    every = client.get(f"/v1/jobs/{job}/events").json()
+    assert (every["object"], every["has_more"], every["next"]) == ("list", False, None)
+    assert [event["type"] for event in every["data"]] == [
+        *("job.queued", "job.paused", "job.resumed", "job.started", "job.cancelling")
+    ]
+    assert [event["id"] for event in every["data"]] == [1, 2, 3, 4, 5]
+    assert list(every["data"][0]) == ["id", "object", "type", "level", "message", "data", "created_at"]
+    seen, after = [], 0
+    while after is not None:
+        page = client.get(f"/v1/jobs/{job}/events?limit=2&after={after}").json()
+        seen += page["data"]
+        after = page["next"]
+    assert seen == every["data"]
+    assert client.get(f"/v1/jobs/{job}/events?after=2147483647").json()["data"] == []
+
+
+@sqlite_only
+@pytest.mark.parametrize("after", ["x", "-1", "1.5", "2147483648", "9" * 5000, "", "job_1", "٣", "%00"])
+def test_what_is_no_number_of_an_event_is_refused(client, spec, after):
+    answer = client.get(f"/v1/jobs/{submitted(client, spec)['id']}/events?after={after}")
+    assert_problem(answer, 400, "invalid_parameter" if after == "%00" else "invalid_cursor")
+
+
+def test_the_queue_tells_place_and_reason(client, hand, spec):
+    first, gpu, urgent = (
+        submitted(client, one)["id"]
+        for one in (spec, with_field(spec, "resources.device", "gpu"), with_field(spec, "priority", 10))
+    )
+    queue = lambda job: client.get(f"/v1/jobs/{job}/queue").json()  # noqa: E731
+    told = {"object": "queue", "position": 1, "ahead": 0, "waiting_for": "worker", "estimated_start_s": None}
+    assert queue(urgent) == told
+    assert queue(first) == {**told, "position": 2, "ahead": 1}
+    assert queue(gpu) == {**told, "position": 3, "ahead": 2, "waiting_for": "gpu"}
+    held = hand.claim()
+    assert held.job_id == urgent
+    assert queue(urgent) == {**told, "position": None, "ahead": None, "waiting_for": None}
+    assert queue(first)["position"] == 1
+    hand.fail(held, "worker_died")
+    assert queue(urgent)["waiting_for"] == "backoff"
+
+
+@pytest.mark.parametrize("file", ["model", "predictions"])
+def test_files_are_not_ready_before_the_success_and_whole_after_it(client, hand, spec, file):
+    job = submitted(client, spec)["id"]
+    assert_problem(client.get(f"/v1/jobs/{job}/{file}"), 409, "not_ready")
+    held = hand.claim()
+    assert_problem(client.get(f"/v1/jobs/{job}/{file}"), 409, "not_ready")
+    hand.succeed(held)
+    answer = client.get(f"/v1/jobs/{job}/{file}")
+    name, whole = {
+        "model": (f"{job}.keras", b"keras" * 1_000_000),
+        "predictions": (f"{job}-predictions.npz", b"numpy"),
+    }[file]
+    assert answer.status_code == 200
+    assert hashlib.sha256(answer.content).digest() == hashlib.sha256(whole).digest()
+    assert answer.headers["content-length"] == str(len(whole))
+    assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
+    assert answer.headers["content-type"] == "application/octet-stream"
+
+
+def test_a_job_that_ended_without_success_has_no_model(client, hand, spec):
+    failed = submitted(client, spec)["id"]
+    hand.fail(hand.claim())
+    assert_problem(client.get(f"/v1/jobs/{failed}/model"), 409, "not_ready")
+
+
+def test_a_file_that_the_blob_store_lost_is_said_to_be_unavailable(client, hand, spec):
+    job = submitted(client, spec)["id"]
+    hand.succeed(hand.claim())
+    hand.blobs.delete_all(f"jobs/{job}")
+    assert_problem(client.get(f"/v1/jobs/{job}/model"), 503, "storage_unavailable")

@@ -1,0 +1,102 @@
+"""What is logged: one JSON line a request, under its id, and never a secret."""
+
+import io
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from models import logs
+from tests.api.support import bearer, sqlite_only, submitted
+
+
+@sqlite_only
+def test_each_request_is_one_line_of_json(client, log_lines, spec):
+    began = log_lines.tell()
+    job = submitted(client, spec, **{"X-Request-ID": "line-1"})
+    client.get("/livez")
+    lines = [json.loads(line) for line in log_lines.getvalue()[began:].splitlines() if "heldout.api" in line]
+    [line] = [line for line in lines if line.get("request_id") == "line-1"]
+    assert line["event"] == "request"
+    assert (line["method"], line["path"], line["status"], line["level"]) == ("POST", "/v1/jobs", 201, "info")
+    assert line["milliseconds"] > 0
+    assert line["timestamp"].endswith("Z")
+    [probe] = [line for line in lines if line["path"] == "/livez"]
+    assert probe["level"] == "debug"
+    assert job["id"]
+
+
+@sqlite_only
+def test_keys_are_logged_on_no_path_through_the_service(client, key, log_lines, spec, monkeypatch, app):
+    began = log_lines.tell()
+    made = client.post("/v1/keys").json()["key"]
+    client.get("/v1/jobs", headers=bearer(made))
+    client.get("/v1/jobs", headers=bearer(made + "x"))
+    client.get(f"/v1/jobs?after={made}")
+    client.get(f"/v1/jobs/{made}")
+    client.post("/v1/jobs", json={"dataset": made})
+    client.post("/v1/jobs", json={**spec, made: 1})
+
+    def breaks(*_):
+        raise RuntimeError(f"about {made} and Authorization: Bearer {key}")
+
+    monkeypatch.setattr("models.store.keys.of_owner", breaks)
+    assert client.get("/v1/keys").status_code == 500
+    logged = log_lines.getvalue()[began:]
+    assert "request failed" in logged
+    for text in (made, key):
+        assert text not in logged
+        assert text.split("_", 2)[2] not in logged
+
+
+@pytest.mark.parametrize(
+    ("text", "logged"),
+    [
+        ("key ho_0123456789ab_s3cr-et_x end", "key ho_0123456789ab_*** end"),
+        ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer ***"),
+        ("postgresql+psycopg://me:pass/w0rd@host/db", "postgresql+psycopg://me:pass/w0rd@host/db"),
+        ("at postgresql+psycopg://me:p%40ss@host:5432/db now", "at postgresql+psycopg://me:***@host:5432/db now"),
+        ("redis://:p4ss@cache/0", "redis://:***@cache/0"),
+        ("https://example.org/a@b:c", "https://example.org/a@b:c"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_what_looks_like_a_secret_is_struck_out(text, logged):
+    assert logs.without_secrets(text) == logged
+
+
+def test_other_libraries_lines_are_cleaned_too(log_lines):
+    stream = io.StringIO()
+    try:
+        logs.configure("INFO", stream)
+        logging.getLogger("some.library").warning("connecting to %s", "redis://:p4ss@cache/0")
+        logging.getLogger("some.library").info("shown")
+        logging.getLogger("some.library").debug("not shown")
+        first, second = [json.loads(line) for line in stream.getvalue().splitlines()]
+        assert (first["event"], first["level"]) == ("connecting to redis://:***@cache/0", "warning")
+        assert (second["event"], second["logger"]) == ("shown", "some.library")
+    finally:
+        logs.configure("DEBUG", log_lines)
+
+
+def test_the_server_as_the_command_line_starts_it_logs_json_alone(tmp_path):
+    """uvicorn's own factory: its handlers are replaced by ours before the first line of the app."""
+    code = (
+        "import threading, uvicorn, time, urllib.request\n"
+        "config = uvicorn.Config('api.app:from_environment', factory=True, port=0)\n"
+        "server = uvicorn.Server(config)\n"
+        "thread = threading.Thread(target=server.run); thread.start()\n"
+        "while not server.started: time.sleep(0.02)\n"
+        "port = server.servers[0].sockets[0].getsockname()[1]\n"
+        "urllib.request.urlopen(f'http://127.0.0.1:{port}/livez').read()\n"
+        "try: urllib.request.urlopen(f'http://127.0.0.1:{port}/v1/jobs')\n"
+        "except Exception: pass\n"
+        "server.should_exit = True; thread.join()\n"
+    )
+    environment = {"HELDOUT_HOME": str(tmp_path), "HELDOUT_DATABASE_URL": "sqlite:////nonexistent/x.db", "PATH": ""}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    lines = [json.loads(line) for line in ran.stderr.splitlines() if not line.startswith("INFO:")]
+    assert {line["path"] for line in lines if line["event"] == "request"} == {"/v1/jobs"}

@@ -1,0 +1,151 @@
+"""`?wait=`: who waits hears of a change soon, costs no connection, and is sent home when the service stops."""
+
+import asyncio
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import httpx2
+import pytest
+
+from api.app import create_app
+from tests.api.support import assert_problem, bearer, serving, sqlite_only, submitted
+
+SOON_S = 3.0  # for a busy machine; the hub looks five times a second
+
+
+@pytest.fixture
+def apart():
+    """Runs a request beside the test."""
+    with ThreadPoolExecutor(64) as pool:
+        yield lambda call, *args, **kwargs: pool.submit(_timed, call, *args, **kwargs)
+
+
+def _timed(call, *args, **kwargs):
+    began = time.monotonic()
+    answer = call(*args, **kwargs)
+    return answer, time.monotonic() - began
+
+
+def still_waits(request: Future) -> bool:
+    time.sleep(0.6)
+    return not request.done()
+
+
+def test_without_a_tag_the_answer_comes_when_the_job_has_ended(service, hand, spec, apart):
+    job = submitted(service, spec)["id"]
+    waiting = apart(service.get, f"/v1/jobs/{job}?wait=20")
+    held = hand.claim()
+    hand.epoch(held, 1)
+    assert still_waits(waiting)
+    hand.succeed(held)
+    answer, _ = waiting.result(SOON_S)
+    assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
+    answer, took = _timed(service.get, f"/v1/jobs/{job}?wait=20")
+    assert (answer.json()["status"], took < SOON_S) == ("succeeded", True)
+
+
+def test_without_a_tag_the_end_of_the_wait_brings_the_job_as_it_is(service, spec):
+    job = submitted(service, spec)
+    answer, took = _timed(service.get, f"/v1/jobs/{job['id']}?wait=1")
+    assert (answer.status_code, answer.json()) == (200, job)
+    assert 1 <= took < 1 + SOON_S
+
+
+def test_with_a_tag_the_answer_comes_with_the_next_version(service, hand, spec, apart):
+    job = submitted(service, spec)["id"]
+    waiting = apart(service.get, f"/v1/jobs/{job}?wait=20", headers={"If-None-Match": '"1"'})
+    assert still_waits(waiting)
+    hand.claim()
+    answer, _ = waiting.result(SOON_S)
+    assert (answer.status_code, answer.headers["etag"], answer.json()["status"]) == (200, '"2"', "running")
+    answer, took = _timed(service.get, f"/v1/jobs/{job}?wait=20", headers={"If-None-Match": '"1"'})
+    assert (answer.headers["etag"], took < SOON_S) == ('"2"', True)
+
+
+def test_with_a_tag_the_end_of_the_wait_is_a_304(service, spec):
+    job = submitted(service, spec)["id"]
+    service.post(f"/v1/jobs/{job}/cancel")
+    answer, took = _timed(service.get, f"/v1/jobs/{job}?wait=1", headers={"If-None-Match": '"2"'})
+    assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", '"2"')
+    assert 1 <= took < 1 + SOON_S
+
+
+def test_a_job_that_is_deleted_meanwhile_is_not_found(service, spec, apart):
+    job = submitted(service, spec)["id"]
+    service.post(f"/v1/jobs/{job}/cancel")
+    waiting = apart(service.get, f"/v1/jobs/{job}?wait=20", headers={"If-None-Match": '"2"'})
+    assert still_waits(waiting)
+    service.delete(f"/v1/jobs/{job}")
+    answer, _ = waiting.result(SOON_S)
+    assert_problem(answer, 404, "job_not_found")
+
+
+@sqlite_only
+@pytest.mark.parametrize("wait", ["-1", "61", "nan", "inf", "x", "1e99"])
+def test_waits_are_bounded(service, spec, wait):
+    assert_problem(service.get(f"/v1/jobs/{submitted(service, spec)['id']}?wait={wait}"), 400, "invalid_parameter")
+
+
+@sqlite_only
+def test_what_is_not_there_is_not_waited_for(service):
+    answer, took = _timed(service.get, "/v1/jobs/job_01jd0000000000000000000000?wait=20")
+    assert_problem(answer, 404, "job_not_found")
+    assert took < SOON_S
+
+
+def test_sixty_who_wait_take_no_connection_and_no_thread_from_others(app, key, hand, spec, apart):
+    # The pool has 20 connections and the server 40 threads.
+    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key), timeout=30) as service:
+        job = submitted(service, spec)["id"]
+        waiting = [
+            apart(httpx2.get, f"{url}/v1/jobs/{job}?wait=30", headers=bearer(key), timeout=60) for _ in range(60)
+        ]
+        deadline = time.monotonic() + 20
+        while len(app.state.services.hub._waiters) < 60:
+            assert time.monotonic() < deadline, "not all of them wait"
+            time.sleep(0.05)
+        pool = app.state.services.database.engine.pool
+        assert pool.checkedout() <= 1, "at most the hub's own look"
+        assert service.get("/v1/jobs").elapsed.total_seconds() < SOON_S
+        hand.succeed(hand.claim())
+        assert {request.result(SOON_S + 5)[0].json()["status"] for request in waiting} == {"succeeded"}
+
+
+def test_a_service_that_stops_answers_who_waits(app, key, spec, apart):
+    with serving(app) as (url, server), httpx2.Client(base_url=url, headers=bearer(key), timeout=60) as service:
+        job = submitted(service, spec)
+        waiting = apart(service.get, f"/v1/jobs/{job['id']}?wait=60")
+        assert still_waits(waiting)
+        server.should_exit = True
+        answer, _ = waiting.result(SOON_S)
+    assert (answer.status_code, answer.json()) == (200, job)
+    assert not [thread for thread in threading.enumerate() if thread.name in {"uvicorn", "reconciler"}]
+
+
+@sqlite_only
+def test_a_database_that_goes_away_ends_the_wait_with_a_503_and_serves_again(app, settings, key, hand, spec, apart):
+    file = settings.home / "heldout.db"
+    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key), timeout=60) as service:
+        job = submitted(service, spec)["id"]
+        waiting = apart(service.get, f"/v1/jobs/{job}?wait=2")
+        time.sleep(0.3)
+        app.state.services.database.dispose()
+        file.rename(file.with_suffix(".away"))
+        file.mkdir()
+        answer, _ = waiting.result(2 + SOON_S)
+        problem = assert_problem(answer, 503, "database_unavailable")
+        assert answer.headers["retry-after"] == "2"
+        assert str(file) not in problem["detail"]
+        file.rmdir()
+        file.with_suffix(".away").rename(file)
+        waiting = apart(service.get, f"/v1/jobs/{job}?wait=20")
+        hand.succeed(hand.claim())
+        assert waiting.result(SOON_S)[0].json()["status"] == "succeeded"
+
+
+@sqlite_only
+def test_an_app_that_does_not_run_yet_does_not_wait(settings, database):
+    hub = create_app(settings).state.services.hub
+    hub.stop()
+    asyncio.run(hub.wait("job_x", lambda seen: False, 10))
