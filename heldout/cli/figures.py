@@ -26,6 +26,15 @@ def seconds(value: float | None) -> str:
     return NONE if value is None else f"{value:.1f} s"
 
 
+def clock(value: float) -> str:
+    """A duration as a clock shows it, in few characters: `42 s`, `12:05`, `3:12:05`."""
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
+
+
 def in_order(job: Job, epoch: Epoch) -> str:
     """`3/10`, as wide as `10/10`."""
     epochs = str(job["progress"]["epochs"])

@@ -4,8 +4,11 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from heldout.answers import Epoch, Event, Job
-from heldout.cli.figures import epoch_figures, in_order, seconds
-from heldout.cli.screen import console, is_terminal, print_json, printable, say
+from heldout.cli.figures import clock, epoch_figures, in_order, seconds
+from heldout.cli.screen import console, is_terminal, print_json, printable, say, terminal_width
+
+# Columns of a terminal from which on a bar also shows how long the rest takes.
+WIDE = 100
 
 
 class Display(Protocol):
@@ -81,12 +84,18 @@ class Bars(Quiet):
 
     def __init__(self) -> None:
         from rich import progress
+        from rich.text import Text
+
+        class Elapsed(progress.ProgressColumn):
+            def render(self, task: progress.Task) -> Text:
+                seconds = task.finished_time if task.finished else task.elapsed
+                return Text("" if seconds is None else clock(seconds))
 
         self._bars = progress.Progress(
             progress.TextColumn("{task.description}"),
             progress.BarColumn(bar_width=24),
             progress.TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            progress.TimeElapsedColumn(),
+            Elapsed(),
             progress.TextColumn("{task.fields[text]}"),
             console=console(),
         )
@@ -114,7 +123,9 @@ class Bars(Quiet):
             self._bars.update(task, text=job["status"])
 
     def epoch(self, job: Job, epoch: Epoch) -> None:
-        self._bars.update(self._tasks[job["id"]], text=epoch_figures(epoch))
+        left_s = job["progress"]["eta_s"]
+        left = f"  {clock(left_s)} left" if left_s is not None and terminal_width() >= WIDE else ""
+        self._bars.update(self._tasks[job["id"]], text=epoch_figures(epoch) + left)
 
     def event(self, job: Job, event: Event) -> None:
         if event["level"] != "info":

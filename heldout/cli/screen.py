@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # A pipe has no width; tables get what they need.
 PIPE_WIDTH = 160
+BETWEEN = "  "
 
 _ASCII = {"–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "±": "+-", "·": "-", "’": "'", "✓": "+", "μ": "u"}
 _BOXES = {"│": "|", "─": "-", "━": "=", "╸": "=", "╺": "-"}
@@ -76,16 +77,21 @@ def print_json(value: Any, *, one_line: bool = False) -> None:
     sys.stdout.flush()
 
 
+def table_width(table: Sequence[Sequence[str]]) -> int:
+    """Columns of the terminal that `print_table` takes for these rows."""
+    return sum(_widths(table)) + len(BETWEEN) * (len(table[0]) - 1)
+
+
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
     """Print rows in columns, without lines: easy to read and to cut. `right` has the indices of right-aligned ones."""
     cells = [[printable(cell) for cell in row] for row in [headings, *rows]]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    widths = _widths(cells)
     for row in cells:
         padded = [
             cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        say("  ".join(padded).rstrip())
+        say(BETWEEN.join(padded).rstrip())
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
@@ -93,6 +99,10 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in fields)
     for name, value in fields:
         say(f"{name.ljust(width)}  {value}".rstrip())
+
+
+def _widths(table: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*table, strict=True)]
 
 
 def _open_closed_streams() -> None:

@@ -35,9 +35,11 @@ class Interrupts:
         finally:
             self._allowed = False
 
-    def exit_status(self, otherwise: int) -> int:
-        """As a shell shows a program that the first signal ended."""
-        return 128 + self.signals[0] if self.signals else otherwise
+    def close(self, status: int) -> int:
+        """From here on signals do nothing. Gives the status, or that of a program that the first signal ended."""
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN)
+        return 128 + self.signals[0] if self.signals else status
 
     def _note(self, number: int, frame: object) -> None:
         self.signals.append(number)

@@ -31,16 +31,8 @@ class Trained:
         return newcombe_interval(_counts(self.final["train"]), _counts(self.test))
 
 
-HEADINGS = (
-    "JOB",
-    "PARAMETERS",
-    "TRAIN",
-    "VALIDATION",
-    "TEST",
-    "LOSS (TRAIN/VALIDATION/TEST)",
-    "GAP (POINTS)",
-    "SECONDS",
-)
+# Short enough for all jobs side by side on a terminal of 80 columns.
+HEADINGS = ("JOB", "PARAMETERS", "TRAIN", "VALIDATION", "TEST", "LOSSES", "GAP, POINTS", "SECONDS")
 RIGHT = (1, 7)
 
 
@@ -55,7 +47,7 @@ def row_of(trained: Trained) -> tuple[str, ...]:
         accuracy(final["train"]["accuracy"]),
         _with_interval(final["validation"]),
         _with_interval(trained.test),
-        " / ".join(map(loss, losses)),
+        "/".join(map(loss, losses)),
         f"{points(trained.gap)} {_points_interval(trained)}",
         NONE if took is None else f"{took:.1f}",
     )
@@ -65,8 +57,9 @@ def meaning(jobs: Sequence[Trained]) -> list[str]:
     """Sentences that say what the gaps of these jobs show and what they do not."""
     images = jobs[0].test["count"]
     sentences = [
-        "Gap: train minus test accuracy of the same weights, both measured without dropout and augmentation. "
-        f"In brackets: 95 % intervals; the test split has {images:,} images."
+        "Accuracies and losses (train/validation/test) are those of the kept weights, without dropout and "
+        "augmentation; the gap is train minus test accuracy. In brackets: 95 % intervals; the test split has "
+        f"{images:,} images."
     ]
     sentences += [_about_gap(trained) for trained in jobs]
     if len(jobs) > 1:
@@ -88,19 +81,19 @@ def _about_gap(trained: Trained) -> str:
 
 
 def _about_tests(jobs: Sequence[Trained]) -> str:
-    """Whether a smaller gap came with a better test result, which alone would make it a cure."""
+    """Which test result is best, as far as can be told, and whether a smaller gap went with a better one."""
     best = max(jobs, key=lambda trained: trained.test["accuracy"])
-    smallest = min(jobs, key=lambda trained: trained.gap)
-    head = f"Best on the test split is {best.name} with {_with_interval(best.test)}."
-    if smallest is not best and smallest.test["interval"][1] < best.test["interval"][0]:
-        head += (
-            f" {smallest.name} has the smallest gap and a clearly worse test accuracy, "
-            f"{_with_interval(smallest.test)}: a small gap alone cures nothing."
-        )
-    rivals = [t.name for t in jobs if t is not best and t.test["interval"][1] >= best.test["interval"][0]]
-    if rivals:
-        head += f" The interval of {' and '.join(rivals)} overlaps it: one run each does not settle which is better."
-    return head
+    widest = max(jobs, key=lambda trained: trained.gap)
+    others = [trained for trained in jobs if trained is not best]
+    worse = [trained for trained in others if trained.test["interval"][1] < best.test["interval"][0]]
+    sentences = [f"Best on the test split: {best.name}, {_with_interval(best.test)}."]
+    if rivals := [trained.name for trained in others if trained not in worse]:
+        sentences.append(f"The interval of {' and '.join(rivals)} overlaps: one run of each does not settle the order.")
+    for trained in worse:
+        sentences.append(f"{trained.name} is clearly worse, {_with_interval(trained.test)}.")
+        if trained is not widest:
+            sentences.append(f"Its gap is smaller than that of {widest.name}: a small gap alone cures nothing.")
+    return " ".join(sentences)
 
 
 def _with_interval(split: SplitResult) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from heldout.answers import TERMINAL_STATUSES, Job
 from heldout.cli.follow import Follower
 from heldout.cli.progress import display
-from heldout.cli.screen import prepare, print_fields, print_table, say, terminal_width
+from heldout.cli.screen import prepare, print_fields, print_table, say, table_width, terminal_width
 from heldout.client import ApiProblem, Client, NoService
 from heldout.demo.interrupts import Interrupted, Interrupts
 from heldout.demo.report import HEADINGS, RIGHT, Trained, meaning, row_of
@@ -42,7 +42,7 @@ def main() -> int:
     finally:
         if service is not None:
             service.stop(hurry=_Hurry(interrupts))
-    return interrupts.exit_status(status)
+    return interrupts.close(status)
 
 
 class _Hurry:
@@ -81,7 +81,7 @@ def _train(client: Client, specs: Mapping[str, Any], service: TemporaryService) 
             if time.monotonic() > deadline:
                 raise service.failed(f"The jobs did not end within {ENDS_WITHIN_S / 60:.0f} minutes.")
             time.sleep(TICK_S)
-            for job in islice(client.jobs(page_size=len(jobs)), len(jobs)):
+            for job in sorted(islice(client.jobs(page_size=len(jobs)), len(jobs)), key=lambda job: job["id"]):
                 if job["version"] != jobs[job["id"]]["version"]:
                     followers[job["id"]].show(job)
                     jobs[job["id"]] = job
@@ -102,20 +102,23 @@ def _report(client: Client, jobs: list[Job]) -> int:
         _print_results([row_of(one) for one in trained])
         say("")
         for sentence in meaning(trained):
-            say(textwrap.fill(sentence, width=min(100, terminal_width())))
+            for line in textwrap.wrap(sentence, width=min(100, terminal_width())):
+                say(line)
     return 0 if len(trained) == len(SPECS) else 1
 
 
 def _print_results(rows: list[tuple[str, ...]]) -> None:
-    """A table where it fits, else a list for each job."""
-    needed = sum(max(len(row[i]) for row in [HEADINGS, *rows]) + 2 for i in range(len(HEADINGS)))
-    if needed <= terminal_width():
+    """A row for each job where that fits, else a column, else a list."""
+    table = [HEADINGS, *rows]
+    turned = list(zip(*table, strict=True))
+    if table_width(table) <= terminal_width():
         print_table(HEADINGS, rows, right=RIGHT)
-        return
-    for number, row in enumerate(rows):
-        if number:
+    elif table_width(turned) <= terminal_width():
+        print_table(turned[0], turned[1:])
+    else:
+        for row in rows:
+            print_fields(list(zip(HEADINGS, row, strict=True)))
             say("")
-        print_fields([(heading.lower(), cell) for heading, cell in zip(HEADINGS, row, strict=True)])
 
 
 def _tell(text: str) -> None:

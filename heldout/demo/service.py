@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ LOG_LINES = 12
 # Paths of sockets may be about 100 bytes long; below the temporary folder they need some 60.
 LONGEST_FOLDER = 45
 
-_SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
+_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 class ServiceFailed(Exception):
@@ -34,7 +35,6 @@ class TemporaryService:
     """
 
     def __init__(self) -> None:
-        _adopt_orphans()
         self.folder = Path(tempfile.mkdtemp(prefix="heldout-demo-", dir=_short_folder()))
         self._log = self.folder / "service.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -87,12 +87,12 @@ class TemporaryService:
             with suppress(ProcessLookupError):
                 process.terminate()
             _wait(lambda: process.poll() is not None, ENDS_WITHIN_S, hurry)
-            with suppress(ProcessLookupError, PermissionError):
+            if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+                process.wait()
             # What it had started notices its end; what does not is ended.
-            _wait(lambda: not _children(), 3.0, hurry)
-            _kill_children()
+            _wait(lambda: not _processes_of(self.folder), 3.0, hurry)
+            _kill_processes_of(self.folder)
         _remove(self.folder)
 
     def _environment(self) -> dict[str, str]:
@@ -106,6 +106,7 @@ class TemporaryService:
             "KERAS_HOME": f"{home}/keras",
             "XDG_CACHE_HOME": f"{home}/cache",
             "TMPDIR": str(self.folder / "tmp"),
+            "HELDOUT_DATASETS": f"{home}/datasets",  # only what comes in wheels is needed
         }
 
 
@@ -133,8 +134,6 @@ def _wait(done: Callable[[], bool], seconds: float, hurry: Callable[[], bool]) -
 
 def _remove(folder: Path) -> None:
     """Remove a folder with all that is in it, also while a last process may still write into it."""
-    import shutil
-
     for _ in range(20):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -145,54 +144,35 @@ def _remove(folder: Path) -> None:
 # --- processes (Linux; elsewhere the service's own care has to do) --------------------------------
 
 
-def _prctl() -> Callable[[int, int], int] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    call = ctypes.CDLL(None).prctl
-    return lambda option, value: int(call(option, ctypes.c_ulong(value), 0, 0, 0))
-
-
-def _adopt_orphans() -> None:
-    """From now on, what the service leaves behind becomes a child of this process, where it can be found."""
-    prctl = _prctl()
-    if prctl is not None:
-        prctl(_SET_CHILD_SUBREAPER, 1)
-
-
 def _end_with_parent(parent: int) -> Callable[[], None]:
     """For a child before it becomes another program: it gets SIGTERM when its parent dies, even of SIGKILL."""
-    prctl = _prctl()
+    prctl = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
 
     def arrange() -> None:
         if prctl is None:
             return
-        prctl(_SET_PDEATHSIG, signal.SIGTERM)
+        prctl(_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM), 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)
 
     return arrange
 
 
-def _children() -> list[int]:
-    """This process' children, ended ones collected."""
+def _processes_of(folder: Path) -> list[int]:
+    """Whatever was started by the service or by what it started: all of it has the folder in its environment."""
+    mark = os.fsencode(f"TMPDIR={folder}/")
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
-            if int(fields[1]) != os.getpid():
-                continue
-            pid = int(stat.parent.name)
-            if fields[0] == "Z":
-                os.waitpid(pid, os.WNOHANG)
-            else:
-                found.append(pid)
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # another user's, or ended meanwhile
+            if mark in environment.read_bytes():
+                found.append(int(environment.parent.name))
     return found
 
 
-def _kill_children() -> None:
+def _kill_processes_of(folder: Path) -> None:
     deadline = time.monotonic() + 5.0
-    while (pids := _children()) and time.monotonic() < deadline:
+    while (pids := _processes_of(folder)) and time.monotonic() < deadline:
         for pid in pids:
-            with suppress(OSError):
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)

@@ -1,0 +1,114 @@
+"""The demonstration as a user runs it: what it prints, how it ends, and that nothing is left."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+JOBS = {"overfit": "93,962", "regularized": "34,826", "augmented": "27,210"}
+EPOCH = re.compile(
+    r"(\w+) +epoch +(\d+)/10  train [01]\.\d{4}  validation [01]\.\d{4}  loss \d+\.\d{3}/\d+\.\d{3}  \d+\.\d s"
+)
+ROW = re.compile(
+    r"(\w+) +(\S+)  [01]\.\d{4}  [01]\.\d{4} \[\S+, \S+\]  [01]\.\d{4} \[\S+, \S+\]  "
+    r"\S+/\S+/\S+  [+-]\d+\.\d \[\S+, \S+\] +\d+\.\d"
+)
+
+# From its start on up to three minutes on a busy machine with two cores; usually 20 to 60 seconds.
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts the demonstration with an environment that would mislead it, in a process group of its own."""
+    (tmp_path / "t").mkdir()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "TMPDIR": str(tmp_path / "t"),
+        "HOME": "/nonexistent",
+        "LC_ALL": "C",
+        "TERM": "dumb",
+        "COLUMNS": "20",
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none",
+        "HELDOUT_URL": "http://127.0.0.1:9",
+        "HELDOUT_HOME": "/nonexistent",
+        "HELDOUT_LEASE_S": "never",
+        "PORT": "80",
+    }
+    processes = []
+
+    def start():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "heldout.demo"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def left_by(folder):
+    """Files in the temporary folder, and processes that were started with one of its own as theirs."""
+    processes = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if os.fsencode(folder) in environment.read_bytes():
+                processes.append(environment.parent.name)
+        except OSError:
+            continue
+    return [*folder.iterdir(), *processes]
+
+
+def test_three_trainings_are_shown_and_compared_and_nothing_is_left(start, tmp_path):
+    process = start()
+    out, err = process.communicate(timeout=280)
+    assert (process.returncode, err) == (0, "")
+    epochs = [match.groups() for match in map(EPOCH.fullmatch, out.splitlines()) if match]
+    for job in JOBS:
+        assert [epoch for name, epoch in epochs if name == job] == [str(number) for number in range(1, 11)]
+    rows = [match.groups() for match in map(ROW.fullmatch, out.splitlines()) if match]
+    assert rows == list(JOBS.items())
+    assert "Best on the test split" in out
+    assert left_by(tmp_path / "t") == []
+
+
+def test_ctrl_c_in_the_middle_of_a_training_ends_it_all(start, tmp_path):
+    process = start()
+    for line in process.stdout:
+        if EPOCH.fullmatch(line.rstrip("\n")):
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted" in err
+    assert "Traceback" not in err
+    assert left_by(tmp_path / "t") == []
+
+
+def test_repeated_ctrl_c_while_it_starts_only_hurries_it(start, tmp_path):
+    process = start()
+    process.stdout.readline()
+    began = time.monotonic()
+    while process.poll() is None and time.monotonic() - began < 60:
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.05)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert left_by(tmp_path / "t") == []

@@ -1,0 +1,80 @@
+"""The demonstration's table and what it says about the gaps, for figures of every kind."""
+
+import pytest
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from heldout.demo.report import HEADINGS, Trained, meaning, row_of
+from heldout.intervals import wilson_interval
+
+
+def split(correct, count, loss=0.1):
+    return {"loss": loss, "accuracy": correct / count, "count": count, "interval": wilson_interval(correct, count)}
+
+
+def trained(name, train, test, validation=380):
+    """Of 3,600 training, 400 validation and 1,000 test images the right ones."""
+    job = {
+        "name": name,
+        "parameters": 93_962,
+        "started_at": "2025-11-24T15:41:02.000Z",
+        "finished_at": "2025-11-24T15:41:24.500Z",
+    }
+    final = {"train": split(train, 3600, 0.002), "validation": split(validation, 400, 0.124), "test": split(test, 1000)}
+    return Trained(job, final, final["test"])
+
+
+def test_a_row_has_what_the_headings_promise():
+    row = dict(zip(HEADINGS, row_of(trained("overfit", 3599, 962)), strict=True))
+    assert row == {
+        "JOB": "overfit",
+        "PARAMETERS": "93,962",
+        "TRAIN": "0.9997",
+        "VALIDATION": "0.9500 [0.924, 0.967]",
+        "TEST": "0.9620 [0.948, 0.972]",
+        "LOSSES": "0.002/0.124/0.100",
+        "GAP, POINTS": "+3.8 [+2.7, +5.1]",
+        "SECONDS": "22.5",
+    }
+
+
+def test_the_interval_of_a_gap_is_newcombe_s():
+    gap = trained("overfit", 3599, 962)
+    expected = confint_proportions_2indep(3599, 3600, 962, 1000, method="newcomb", compare="diff")
+    assert gap.gap_interval == pytest.approx(expected, abs=1e-9)
+    assert gap.gap == pytest.approx(3599 / 3600 - 0.962)
+
+
+def test_a_gap_above_chance_is_called_one():
+    [_, sentence] = meaning([trained("overfit", 3599, 962)])
+    assert "a gap of +3.8 points, interval [+2.7, +5.1]" in sentence
+    assert "more than the luck of 1,000 test images" in sentence
+
+
+def test_a_gap_that_may_be_chance_is_called_that():
+    [_, sentence] = meaning([trained("regularized", 3480, 962)])
+    assert "cannot tell this gap from none" in sentence
+
+
+def test_a_test_result_above_the_training_s_is_said():
+    [_, sentence] = meaning([trained("augmented", 3200, 950)])
+    assert "unseen images went better" in sentence
+
+
+def test_overlapping_tests_are_not_put_in_order():
+    last = meaning([trained("overfit", 3599, 957), trained("regularized", 3517, 960)])[-1]
+    assert "Best on the test split: regularized, 0.9600" in last
+    assert "The interval of overfit overlaps: one run of each does not settle the order." in last
+    assert "clearly worse" not in last
+
+
+def test_a_small_gap_with_a_bad_test_result_is_no_cure():
+    last = meaning([trained("overfit", 3599, 957), trained("augmented", 2686, 724)])[-1]
+    assert "augmented is clearly worse, 0.7240" in last
+    assert "Its gap is smaller than that of overfit: a small gap alone cures nothing." in last
+    assert "overlaps" not in last
+
+
+def test_the_widest_gap_with_the_worst_test_is_just_worse():
+    last = meaning([trained("good", 3500, 965), trained("bad", 3599, 800)])[-1]
+    assert "bad is clearly worse" in last
+    assert "cures nothing" not in last

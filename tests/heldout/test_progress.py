@@ -1,0 +1,207 @@
+"""What a follower tells, in which order, and how lines and bars show it."""
+
+import io
+import os
+import pty
+import re
+import sys
+import threading
+from contextlib import suppress
+
+import pytest
+
+from heldout.cli import progress
+from heldout.cli.figures import clock, epoch_figures, interval, moment, points
+from heldout.cli.follow import Follower
+from heldout.cli.screen import print_table, printable
+from models.store import claims
+from tests.heldout.served import FIGURES, SPEC
+
+
+class Recorder(progress.Quiet):
+    """Notes what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def epoch(self, job, epoch):
+        self.told.append(epoch["epoch"])
+
+    def event(self, job, event):
+        self.told.append(event["type"].removeprefix("job."))
+
+
+@pytest.fixture
+def job_id(client):
+    return client.submit(SPEC)["id"]
+
+
+def test_an_epoch_is_told_once_and_where_its_event_stands(service, client, job_id):
+    recorder = Recorder()
+    follower = Follower(client, recorder)
+    held = service.begin(job_id)
+    follower.show(client.get(job_id))
+    service.measure(held, 1)
+    service.measure(held, 2)
+    service.succeed(held)
+    for _ in range(2):
+        follower.show(client.get(job_id))
+    assert recorder.told == ["queued", "started", "epoch", 1, "epoch", 2, "succeeded"]
+
+
+def test_an_epoch_that_is_measured_between_two_looks_is_told_all_the_same(service, client, job_id):
+    recorder = Recorder()
+    held = service.begin(job_id)
+    before = client.get(job_id)
+    service.measure(held, 1)
+    Follower(client, recorder).show(before)
+    assert recorder.told == ["queued", "started", "epoch", 1]
+
+
+def test_what_a_further_attempt_measures_again_is_told_again(service, client, job_id):
+    recorder = Recorder()
+    follower = Follower(client, recorder)
+    held = service.begin(job_id)
+    service.measure(held, 1)
+    follower.show(client.get(job_id))
+    with service.database.write() as session:
+        claims.release(session, held)
+    again = service.begin(job_id)
+    with service.database.write() as session:
+        claims.begin(session, again, engine={}, spec=client.get(job_id)["spec"], start_epoch=0)
+    follower.show(client.get(job_id))
+    service.measure(again, 1)
+    follower.show(client.get(job_id))
+    assert recorder.told == ["queued", "started", "epoch", 1, "requeued", "started", "epoch", 1]
+
+
+def event(type_="job.warning", level="warning", **data):
+    return {"id": 1, "type": type_, "level": level, "message": "Something.", "data": data, "created_at": ""}
+
+
+JOB = {
+    "id": "job_1",
+    "name": "small",
+    "status": "running",
+    "progress": {"epoch": 0, "epochs": 10, "eta_s": 75.0},
+    "started_at": "2025-11-24T15:41:02.000Z",
+    "finished_at": None,
+}
+EPOCH = FIGURES | {"epoch": 3}
+
+
+def test_a_line_is_an_epoch_with_its_figures(capsys):
+    progress.Lines(name_width=7).epoch(JOB, EPOCH)
+    expected = "small    epoch  3/10  train 0.9711  validation 0.9550  loss 0.091/0.153  2.1 s\n"
+    assert capsys.readouterr().out == expected
+
+
+def test_a_warning_is_told_with_the_end_of_its_log(capsys):
+    progress.Lines().event(JOB, event(log=["one", "two\x1b[2J"]))
+    assert capsys.readouterr().out == "small  warning: Something.\nsmall    one\nsmall    two\\x1b[2J\n"
+
+
+def test_a_checkpoint_is_not_news(capsys):
+    progress.Lines().event(JOB, event("job.checkpoint", "info"))
+    assert capsys.readouterr().out == ""
+
+
+def on_a_terminal(show, columns=100):
+    """What `show()` writes when standard output is a terminal."""
+    main, side = pty.openpty()
+    chunks = []
+
+    def read():
+        while True:
+            try:
+                chunk = os.read(main, 65536)
+            except OSError:
+                return
+            if not chunk:
+                return
+            chunks.append(chunk)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    stream = io.TextIOWrapper(os.fdopen(side, "wb", buffering=0), encoding="utf-8", write_through=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "stdout", stream)
+        patched.setenv("TERM", "xterm-256color")
+        patched.setenv("COLUMNS", str(columns))
+        show()
+    stream.close()
+    reader.join()
+    os.close(main)
+    return b"".join(chunks).decode()
+
+
+def without_colours(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_on_a_terminal_a_bar_is_drawn_and_the_cursor_comes_back(columns):
+    def show():
+        with progress.display() as display:
+            display.job(JOB)
+            display.epoch(JOB, EPOCH)
+            display.event(JOB, event())
+            ended = JOB | {"status": "succeeded", "progress": JOB["progress"] | {"epoch": 10}}
+            display.job(ended | {"finished_at": "2025-11-24T15:42:02.000Z"})
+
+    raw = on_a_terminal(show, columns)
+    drawn = without_colours(raw)
+    assert "small  warning: Something." in drawn
+    assert "10/10" in drawn
+    assert "train 0.9711  validation 0.9550  loss 0.091/0.153" in drawn
+    assert ("1:15 left" in drawn) == (columns == 120)
+    assert "…" not in drawn
+    assert raw.rfind("\x1b[?25h") > raw.rfind("\x1b[?25l")
+
+
+def test_an_interrupted_bar_gives_the_cursor_back():
+    def show():
+        with suppress(KeyboardInterrupt), progress.display() as display:
+            display.job(JOB)
+            raise KeyboardInterrupt
+
+    raw = on_a_terminal(show)
+    assert raw.rfind("\x1b[?25h") > raw.rfind("\x1b[?25l") > -1
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown", ""])
+def test_a_dumb_terminal_gets_lines(term):
+    def show():
+        os.environ["TERM"] = term
+        assert isinstance(progress.display(), progress.Lines)
+
+    on_a_terminal(show)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0, "0 s"), (59.4, "59 s"), (59.6, "1:00"), (725, "12:05"), (11_525, "3:12:05")]
+)
+def test_a_clock_takes_few_characters(seconds, shown):
+    assert clock(seconds) == shown
+
+
+def test_figures_that_are_not_there_are_dashes():
+    nothing = dict.fromkeys(EPOCH) | {"epoch": 1}
+    assert epoch_figures(nothing) == "train –  validation –  loss –/–"
+    assert (interval(None), points(None), moment(None)) == ("", "–", "–")
+
+
+def test_points_bear_their_sign():
+    assert [points(value) for value in (0.0383, -0.021, 0.0)] == ["+3.8", "-2.1", "+0.0"]
+
+
+def test_columns_are_as_wide_as_their_widest_cell(capsys):
+    print_table(("A", "NUMBER"), [("long cell", "1"), ("b", "1,000")], right=(1,))
+    assert capsys.readouterr().out == "A          NUMBER\nlong cell       1\nb           1,000\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("plain ü", "plain ü"), ("\x1b[2J", "\\x1b[2J"), ("a\nb\u202e", "a\\nb\\u202e")]
+)
+def test_what_a_terminal_would_obey_is_made_visible(text, shown):
+    assert printable(text) == shown
