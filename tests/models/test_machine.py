@@ -1,0 +1,354 @@
+"""Random lives of jobs, driven through the real SQL on both databases and compared with a model of a few lines."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import delete, select
+
+from heldout.errors import JobFinished, JobNotFinished, JobNotPaused, LeaseLost
+from heldout.lifecycle import JobEvent, JobStatus
+from models.database import Database, db_now
+from models.store import claims, jobs, transitions
+from models.store.claims import Held
+from models.tables import AttemptRow, EventRow, JobRow, ResultRow
+from tests.models.work import ALICE, Work
+
+SETTINGS = settings(
+    max_examples=100,
+    stateful_step_count=30,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+ENDED = {"succeeded", "failed", "cancelled"}
+TELLING = {"job.succeeded": "succeeded", "job.failed": "failed", "job.cancelled": "cancelled"}
+
+
+@dataclass
+class Modelled:
+    """What a job should be, from the words of the design alone."""
+
+    status: str = "queued"
+    request: str | None = None
+    attempt: int = 0
+    failures: int = 0
+    priority: int = 0
+    lease_ran_out: bool = False
+    waits: bool = False  # for its backoff
+    overdue: bool = False  # past max_pending_s
+    cancel_accepted: bool = False
+    granted: list[Held] = field(default_factory=list)
+
+    def leave(self, to: str) -> None:
+        """The running attempt is over; a request that was accepted before it comes into its own."""
+        if self.request == "cancel":
+            to = "cancelled"
+        elif self.request == "pause" and to == "queued":
+            to = "paused"
+        self.status, self.request, self.lease_ran_out = to, None, False
+
+    def fail(self, *, for_good: bool) -> None:
+        self.failures += 1
+        self.leave("failed" if for_good or self.failures >= 3 else "queued")
+
+
+class JobLives(RuleBasedStateMachine):
+    """Clients, workers and reconcilers act one after the other, in any order, stale workers included."""
+
+    database: ClassVar[Database]
+
+    @initialize()
+    def begin(self) -> None:
+        with self.database.write() as session:
+            session.execute(delete(JobRow))
+        self.work = Work(self.database)
+        self.jobs: dict[str, Modelled] = {}
+
+    # --- clients ---
+
+    @rule(priority=st.integers(-1, 1), overdue=st.booleans())
+    def submit(self, priority: int, overdue: bool) -> None:
+        if len(self.jobs) < 4:
+            job_id = self.work.submit(priority=priority)
+            if overdue:
+                self.work.set(job_id, pending_until=db_now(-1))
+            self.jobs[job_id] = Modelled(priority=priority, overdue=overdue)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        job_id, job = self.some_job(data)
+        if job.status in ENDED:
+            with self.work.unchanged(job_id), pytest.raises(JobFinished):
+                self.work.cancel(job_id)
+            return
+        self.work.cancel(job_id)
+        job.cancel_accepted = True
+        if job.status == "running":
+            job.request = "cancel"
+        else:
+            job.status = "cancelled"
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def pause(self, data: st.DataObject) -> None:
+        job_id, job = self.some_job(data)
+        if job.status in ENDED:
+            with self.work.unchanged(job_id), pytest.raises(JobFinished):
+                self.work.pause(job_id)
+            return
+        self.work.pause(job_id)
+        if job.status == "running":
+            job.request = job.request or "pause"
+        else:
+            job.status = "paused"
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        job_id, job = self.some_job(data)
+        if job.status != "paused":
+            with self.work.unchanged(job_id), pytest.raises(JobNotPaused):
+                self.work.resume(job_id)
+            return
+        self.work.resume(job_id)
+        job.status, job.overdue, job.waits = "queued", False, False
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        job_id, job = self.some_job(data)
+
+        def remove() -> None:
+            with self.database.write() as session:
+                jobs.remove(session, ALICE, job_id)
+
+        if job.status not in ENDED:
+            with self.work.unchanged(job_id), pytest.raises(JobNotFinished):
+                remove()
+            return
+        remove()
+        assert not any(self.work.stored(job_id).values())
+        for held in self.jobs.pop(job_id).granted:
+            with pytest.raises(LeaseLost):
+                self.work.epoch(held, 1)
+
+    # --- workers ---
+
+    @rule(lease_ran_out=st.booleans())
+    def claim(self, lease_ran_out: bool) -> None:
+        waiting = {job_id: job for job_id, job in self.jobs.items() if job.status == "queued" and not job.waits}
+        claimed = self.work.claim(lease_s=-1 if lease_ran_out else 60)
+        if claimed is None:
+            assert not waiting
+            return
+        assert claimed.held.job_id in waiting
+        job = waiting[claimed.held.job_id]
+        assert job.priority == max(other.priority for other in waiting.values())
+        assert claimed.held.attempt == job.attempt + 1
+        job.status, job.attempt, job.lease_ran_out, job.overdue = "running", claimed.held.attempt, lease_ran_out, False
+        job.granted.append(claimed.held)
+
+    def act(self, data: st.DataObject, act) -> Modelled | None:
+        """Let an attempt act, any that ever was. Unless it holds the job now: refused, and nothing changed."""
+        held, job, holds = self.some_attempt(data)
+        if holds:
+            act(held)
+            return job
+        with self.work.unchanged(held.job_id):
+            try:
+                act(held)
+            except LeaseLost:
+                return None
+        # Only a success may be said again, by the attempt whose it was.
+        assert (act, job.status, job.attempt) == (self.work.succeed, "succeeded", held.attempt)
+        return None
+
+    @precondition(lambda self: self.attempts())
+    @rule(data=st.data(), what=st.sampled_from(["epoch", "begin", "checkpoint"]), epoch=st.integers(1, 3))
+    def write(self, data: st.DataObject, what: str, epoch: int) -> None:
+        self.act(data, lambda held: getattr(self.work, what)(held, epoch))
+
+    @precondition(lambda self: self.attempts())
+    @rule(data=st.data())
+    def succeed(self, data: st.DataObject) -> None:
+        if job := self.act(data, self.work.succeed):
+            job.leave("succeeded")
+
+    @precondition(lambda self: self.attempts())
+    @rule(data=st.data(), code=st.sampled_from(["process_died", "diverged"]))
+    def fail(self, data: st.DataObject, code: str) -> None:
+        if job := self.act(data, lambda held: self.work.fail(held, code)):
+            job.fail(for_good=code == "diverged")
+            job.waits = job.status == "queued"
+
+    @precondition(lambda self: self.attempts())
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        if job := self.act(data, self.work.release):
+            job.leave("queued")
+
+    @precondition(lambda self: self.attempts())
+    @rule(data=st.data())
+    def carry_out(self, data: st.DataObject) -> None:
+        held, job, holds = self.some_attempt(data)
+        if holds and job.request:
+            self.work.carry_out(held)
+            job.leave("queued")
+            return
+        with self.work.unchanged(held.job_id), pytest.raises(LeaseLost):
+            self.work.carry_out(held)
+
+    @precondition(lambda self: self.attempts())
+    @rule()
+    def renew(self) -> None:
+        with self.database.write() as session:
+            kept = claims.renew(session, "worker", self.attempts(), 60)
+        assert kept == {job.granted[-1] for job in self.jobs.values() if job.status == "running"}
+        for held in kept:
+            self.jobs[held.job_id].lease_ran_out = False
+
+    # --- reconcilers, and time ---
+
+    @rule()
+    def take_back(self) -> None:
+        lost = {id_: job for id_, job in self.jobs.items() if job.status == "running" and job.lease_ran_out}
+        with self.database.write() as session:
+            taken = dict(claims.take_back_lost(session))
+        assert set(taken) == set(lost)
+        for job_id, job in lost.items():
+            job.fail(for_good=False)
+            assert taken[job_id] == job.status
+
+    @rule()
+    def expire(self) -> None:
+        overdue = {id_ for id_, job in self.jobs.items() if job.status == "queued" and job.overdue}
+        with self.database.write() as session:
+            assert set(claims.expire_pending(session)) == overdue
+        for job_id in overdue:
+            self.jobs[job_id].status = "failed"
+
+    @precondition(lambda self: any(job.waits for job in self.jobs.values()))
+    @rule()
+    def backoffs_pass(self) -> None:
+        for job_id, job in self.jobs.items():
+            if job.waits and job.status == "queued":
+                self.work.set(job_id, available_at=db_now(-1))
+                job.waits = False
+
+    @precondition(lambda self: any(job.status == "running" for job in self.jobs.values()))
+    @rule()
+    def leases_pass(self) -> None:
+        for job_id, job in self.jobs.items():
+            if job.status == "running":
+                self.work.set(job_id, lease_expires_at=db_now(-1))
+                job.lease_ran_out = True
+
+    # --- what must hold at any moment ---
+
+    @invariant()
+    def the_database_is_as_modelled(self) -> None:
+        with self.database.read() as session:
+            rows = {row.id: row for row in session.scalars(select(JobRow))}
+            events = session.execute(select(EventRow.job_id, EventRow.id, EventRow.type).order_by(EventRow.id)).all()
+            attempts = session.execute(select(AttemptRow.job_id, AttemptRow.attempt).order_by(AttemptRow.attempt)).all()
+            results = session.execute(select(ResultRow.job_id, ResultRow.attempt)).all()
+        assert set(rows) == set(self.jobs)
+        for job_id, job in self.jobs.items():
+            row = rows[job_id]
+            assert (row.status, row.request, row.attempt, row.failures) == (
+                job.status,
+                job.request,
+                job.attempt,
+                job.failures,
+            )
+            assert (row.finished_at is not None) == (job.status in ENDED)
+            assert (row.worker is not None) == (row.lease_expires_at is not None) == (job.status == "running")
+            # It ends once, and never well after a cancel was accepted.
+            told = [event for event in events if event.job_id == job_id]
+            ends = [TELLING[event.type] for event in told if event.type in TELLING]
+            assert ends == ([job.status] if job.status in ENDED else [])
+            assert [event.id for event in told] == list(range(1, len(told) + 1))
+            assert not (job.cancel_accepted and job.status == "succeeded")
+            kept = [attempt for of, attempt in results if of == job_id]
+            assert kept == ([job.attempt] if job.status == "succeeded" else [])
+            assert [attempt for of, attempt in attempts if of == job_id] == list(range(1, job.attempt + 1))
+
+    def some_job(self, data: st.DataObject) -> tuple[str, Modelled]:
+        return data.draw(st.sampled_from(list(self.jobs.items())))
+
+    def attempts(self) -> list[Held]:
+        return [held for job in self.jobs.values() for held in job.granted]
+
+    def some_attempt(self, data: st.DataObject) -> tuple[Held, Modelled, bool]:
+        """An attempt, its job, and whether it holds it now: as often one that does as any that ever was."""
+        holding = [job.granted[-1] for job in self.jobs.values() if job.status == "running"]
+        held = data.draw(st.sampled_from(holding if holding and data.draw(st.booleans()) else self.attempts()))
+        job = self.jobs[held.job_id]
+        return held, job, held in holding
+
+
+def run(database: Database, how: settings = SETTINGS) -> None:
+    machine = type("JobLives", (JobLives,), {"database": database})
+    run_state_machine_as_test(machine, settings=how)
+
+
+def test_jobs_live_as_the_design_says(database):
+    run(database)
+
+
+@pytest.mark.proof
+def test_jobs_live_as_the_design_says_however_long_one_looks(database):
+    run(database, settings(SETTINGS, max_examples=4000, stateful_step_count=60, derandomize=False))
+
+
+# --- and the machine sees what it should --------------------------------------------------------
+
+
+def without_the_attempt(held: Held):
+    return JobRow.id == held.job_id, JobRow.status == JobStatus.RUNNING
+
+
+def without_the_cancel(event: JobEvent, request) -> JobEvent:
+    return event
+
+
+def test_the_machine_catches_a_forgotten_attempt(monkeypatch, sqlite_url):
+    monkeypatch.setattr(claims, "_held_by", without_the_attempt)
+    assert_caught(sqlite_url)
+
+
+def test_the_machine_catches_an_end_that_ignores_a_cancel(monkeypatch, sqlite_url):
+    monkeypatch.setattr(transitions, "settled", without_the_cancel)
+    assert_caught(sqlite_url)
+
+
+def test_the_machine_catches_a_claim_that_ignores_the_queue(monkeypatch, sqlite_url):
+    monkeypatch.setattr(claims, "_OPEN", (JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),))
+    assert_caught(sqlite_url)
+
+
+def test_the_machine_catches_failures_that_are_not_counted(monkeypatch, sqlite_url):
+    real = transitions.move
+    forgetful = lambda *args, **kwargs: real(*args, **{**kwargs, "failures": None})  # noqa: E731
+    monkeypatch.setattr(claims, "move", forgetful)
+    assert_caught(sqlite_url)
+
+
+def assert_caught(url: str) -> None:
+    database = Database(url)
+    with pytest.raises((AssertionError, BaseExceptionGroup, pytest.fail.Exception)):
+        run(database, settings(SETTINGS, phases=[Phase.generate]))  # as above, but not made shorter
+    database.dispose()
