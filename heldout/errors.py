@@ -81,16 +81,6 @@ class UnsupportedMediaType(HeldoutError):
         super().__init__(f"Received Content-Type {received!r}; send {expected}.")
 
 
-class RateLimited(HeldoutError):
-    code, status, title = "rate_limited", 429, "Too many requests"
-
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(
-            f"Too many requests for this key. Try again in {retry_after_s} s.",
-            headers={"Retry-After": str(retry_after_s)},
-        )
-
-
 # --- what was asked for is not there -----------------------------------------------------------
 
 

@@ -1,0 +1,75 @@
+"""The reference names every setting, every error code and every route; the README's claims hold."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from api.app import create_app
+from heldout import errors, lifecycle
+from heldout.layers import count_parameters
+from heldout.settings import Settings, embedded_settings
+from heldout.spec import JobSpec
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+
+# Raised inside the service or on a terminal, never answered to a request.
+NOT_ANSWERED = {"lease_lost", "operator"}
+
+
+def _all(kind: type[errors.HeldoutError]) -> set[type[errors.HeldoutError]]:
+    return {kind} | {one for below in kind.__subclasses__() for one in _all(below)}
+
+
+def _table(page: str) -> dict[str, list[str]]:
+    """The first column's code words of a page's tables, with their other columns."""
+    rows = re.findall(r"^\| (.+?) \|(.*)\|$", (REFERENCE / page).read_text(encoding="utf-8"), re.MULTILINE)
+    return {
+        name: [one.strip() for one in rest.split("|")]
+        for first, rest in rows
+        for name in re.findall(r"`([^`]+)`", first)
+    }
+
+
+def test_every_error_code_is_in_the_reference_with_its_status() -> None:
+    table = _table("problems.md")
+    for kind in _all(errors.HeldoutError):
+        if kind.__module__ == errors.__name__ and kind.code not in NOT_ANSWERED:
+            assert kind.code in table, f"{kind.code} is missing in problems.md"
+            assert str(kind.status) in table[kind.code][0], f"{kind.code} is {kind.status}"
+
+
+def test_every_code_that_is_not_tried_again_is_in_the_reference() -> None:
+    table = _table("problems.md")
+    assert table.keys() | {"not_supported"} >= lifecycle.DETERMINISTIC_FAILURES
+
+
+def test_every_setting_is_in_the_reference() -> None:
+    table = _table("settings.md")
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        names = [str(choice) for choice in alias.choices] if hasattr(alias, "choices") else [f"HELDOUT_{name.upper()}"]
+        assert set(names) <= table.keys(), f"{names} are missing in settings.md"
+
+
+def test_every_route_is_in_the_reference_and_no_other(tmp_path: Path) -> None:
+    app = create_app(embedded_settings(tmp_path))
+    served = {f"{method.upper()} {path}" for path, methods in app.openapi()["paths"].items() for method in methods}
+    assert {name for name in _table("routes.md") if name.split()[0].isupper()} == served
+
+
+@pytest.mark.parametrize("example", ["overfit", "regularized", "augmented"])
+def test_the_readme_says_how_large_the_reference_networks_are(example: str) -> None:
+    spec = JobSpec.model_validate(json.loads((ROOT / "examples" / f"{example}.json").read_text()))
+    parameters = count_parameters(spec.network, (28, 28, 1), 10)
+    row = re.search(rf"^\| `examples/{example}\.json` \|.*$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert row is not None
+    assert f"{parameters:,}" in row.group()
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
