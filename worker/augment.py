@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, hypot, radians
+from math import radians
 
 import numpy as np
 import tensorflow as tf
@@ -100,22 +100,21 @@ def build_augmentation(spec: AugmentationSpec, image: tuple[int, int, int]) -> A
 def resample(images: tf.Tensor, matrices: tf.Tensor, spec: AugmentationSpec, image: tuple[int, int, int]) -> tf.Tensor:
     """Each image seen through its matrix: bilinear, once, with the spec's fill mode as scipy understands it."""
     height, width, channels = image
-    mode = spec.fill_mode
-    if mode == "wrap":
-        margin = _reach(spec, height, width)
-        images = _wrapped(images, margin, height, width)
-        matrices += tf.constant([0.0, 0.0, margin, 0.0, 0.0, margin, 0.0, 0.0])
+    if spec.fill_mode == "wrap":
+        return _sample(images, _wrapped(_sources(matrices, height, width), height, width), image)
     resampled = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=matrices,
         output_shape=[height, width],
         fill_value=0.0,
         interpolation="BILINEAR",
-        fill_mode="REFLECT" if mode == "reflect" else "NEAREST",
+        fill_mode="REFLECT" if spec.fill_mode == "reflect" else "NEAREST",
     )
     resampled = tf.ensure_shape(resampled, [None, height, width, channels])
-    # The op's own constant mode would blend the border with the fill; scipy cuts there.
-    return resampled * _inside(matrices, height, width) if mode == "constant" else resampled
+    if spec.fill_mode == "constant":
+        # The op's own constant mode would blend the border with the fill; scipy cuts there.
+        return resampled * _inside(_sources(matrices, height, width), height, width)
+    return resampled
 
 
 def shade(images: tf.Tensor, shades: tf.Tensor, spec: AugmentationSpec) -> tf.Tensor:
@@ -128,25 +127,43 @@ def shade(images: tf.Tensor, shades: tf.Tensor, spec: AugmentationSpec) -> tf.Te
     return tf.clip_by_value(images, 0.0, 1.0) if spec.contrast or spec.brightness else images
 
 
-def _inside(matrices: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """(batch, height, width, 1): 1 where an output pixel's source lies within the image, else 0."""
+def _sources(matrices: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """(batch, 2, height × width): the x and the y from which each output pixel takes its colour."""
     y, x = np.mgrid[:height, :width].reshape(2, -1)
-    grid = tf.constant(np.stack([x, y, np.ones_like(x)]), tf.float32)  # (3, pixels)
-    source = tf.reshape(tf.reshape(matrices[:, :6], [-1, 3]) @ grid, [-1, 2, height, width])
-    rounding = 1e-4  # pixels; an exact hit of the border must not be lost to float32
-    last = tf.reshape(tf.constant([width - 1.0, height - 1.0]), [1, 2, 1, 1])
-    within = tf.reduce_all((source >= -rounding) & (source <= last + rounding), axis=1)
-    return tf.cast(within, tf.float32)[..., None]
+    grid = tf.constant(np.stack([x, y, np.ones_like(x)]), tf.float32)
+    return tf.reshape(tf.reshape(matrices[:, :6], [-1, 3]) @ grid, [-1, 2, height * width])
 
 
-def _wrapped(images: tf.Tensor, margin: int, height: int, width: int) -> tf.Tensor:
-    """Images continued by `margin` pixels on each side with the period size - 1, which is scipy's `wrap`."""
-    images = tf.gather(images, np.arange(-margin, height + margin) % max(height - 1, 1), axis=1)
-    return tf.gather(images, np.arange(-margin, width + margin) % max(width - 1, 1), axis=2)
+def _inside(sources: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """(batch, height, width, 1): 1 where an output pixel's source lies within the image, else 0."""
+    rounding = 1e-6 * max(height, width)  # pixels; an exact hit of the border must not be lost to float32
+    last = tf.constant([[width - 1.0], [height - 1.0]])
+    within = tf.reduce_all((sources >= -rounding) & (sources <= last + rounding), axis=1)
+    return tf.reshape(tf.cast(within, tf.float32), [-1, height, width, 1])
 
 
-def _reach(spec: AugmentationSpec, height: int, width: int) -> int:
-    """The largest distance in pixels beyond the border from which an output pixel can take its colour."""
-    shift = hypot(spec.width_shift * width, spec.height_shift * height)
-    farthest = hypot(height, width) / 2 * (1 + spec.zoom) + shift
-    return ceil(farthest - (min(height, width) - 1) / 2) + 1
+def _wrapped(sources: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Sources moved into the image by whole periods of size - 1, which is what `wrap` means to scipy."""
+    period = tf.constant([[max(width - 1.0, 1.0)], [max(height - 1.0, 1.0)]])
+    last = tf.constant([[width - 1.0], [height - 1.0]])
+    below = sources + period * (tf.floor(-sources / period) + 1)
+    above = sources - period * tf.floor(sources / period)
+    moved = tf.where(sources < 0, below, tf.where(sources > last, above, sources))
+    return tf.clip_by_value(moved, 0.0, last)
+
+
+def _sample(images: tf.Tensor, sources: tf.Tensor, image: tuple[int, int, int]) -> tf.Tensor:
+    """Bilinear samples of images at sources that lie within them."""
+    height, width, channels = image
+    flat = tf.reshape(images, [-1, height * width, channels])
+    x, y = sources[:, 0], sources[:, 1]
+    left, top = tf.floor(x), tf.floor(y)
+    right, bottom = tf.minimum(left + 1, width - 1.0), tf.minimum(top + 1, height - 1.0)
+
+    def at(column: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+        return tf.gather(flat, tf.cast(row * width + column, tf.int32), batch_dims=1)
+
+    across, down = (x - left)[..., None], (y - top)[..., None]
+    upper = at(left, top) * (1 - across) + at(right, top) * across
+    lower = at(left, bottom) * (1 - across) + at(right, bottom) * across
+    return tf.reshape(upper * (1 - down) + lower * down, [-1, height, width, channels])
