@@ -152,17 +152,26 @@ class Engine:
             if self.towers == 1:
                 loss, correct = self._forward(rows, changes)
             else:
-                half = count // 2
-                one, correct_one = self._forward(rows[:half], [change[:half] for change in changes])
-                two, correct_two = self._forward(rows[half:], [change[half:] for change in changes])
-                share = tf.cast(half, tf.float32) / images
-                loss, correct = one * share + two * (1 - share), correct_one + correct_two
+                loss, correct = self._forward_in_halves(rows, changes, count)
             penalties = self.network.losses
             # Keras adds the objective's terms in this way; the sum's bits depend on it.
             objective = keras.ops.sum([loss, *penalties]) if penalties else loss
         variables = self.network.trainable_variables
         self.optimizer.apply(tape.gradient(objective, variables), variables)
         return objective, correct, images
+
+    def _forward_in_halves(
+        self, rows: tf.Tensor, changes: list[tf.Tensor], count: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What `_forward` gives, computed in two parts that do not wait for each other."""
+        # A batch of one image goes through both halves: convolutions crash on an empty one.
+        end, begin = tf.maximum(count // 2, 1), tf.minimum(count // 2, count - 1)
+        one, correct_one = self._forward(rows[:end], [change[:end] for change in changes])
+        two, correct_two = self._forward(rows[begin:], [change[begin:] for change in changes])
+        size_one, size_two = tf.cast(end, tf.float32), tf.cast(count - begin, tf.float32)
+        total = size_one + size_two
+        loss = one * (size_one / total) + two * (size_two / total)
+        return loss, (correct_one + correct_two) * (tf.cast(count, tf.float32) / total)
 
     def _forward(self, rows: tf.Tensor, changes: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """The mean loss of some images and how many of them the network gets right."""
