@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import isfinite, log
+from math import isfinite
 from time import perf_counter
 from typing import Any
 
@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from heldout.intervals import wilson_interval
 from worker.pace import Pace
 from worker.resident import ResidentData
-
-PROBABILITY_FLOOR = 1e-7  # Keras' own for the loss of probabilities; a loss is at most 16.1 nats an image
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,6 @@ class Evaluator:
             images, labels = self._resident.batch(rows[begin : begin + self._batch_size])
             logits = self._network(images, training=False)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            ceiling = -log(PROBABILITY_FLOOR)
-            losses = tf.where(losses > ceiling, ceiling, losses)  # unlike a minimum, this lets NaN through
             answers = tf.argmax(logits, axis=-1, output_type=labels.dtype)
             right = tf.reduce_sum(tf.cast(answers == labels, tf.int32))
             return batch + 1, loss + tf.cast(tf.reduce_sum(losses), tf.float64), correct + right
@@ -77,14 +73,14 @@ class Evaluator:
         return loss, correct
 
 
-def from_probabilities(probabilities: NDArray[np.float32], labels: NDArray[np.int32]) -> Measured:
-    """The same figures from a model's own output, (count, classes), as `Model.evaluate` gives them."""
+def from_predictions(
+    losses: NDArray[np.float32], probabilities: NDArray[np.float32], labels: NDArray[np.int32]
+) -> Measured:
+    """The figures of predictions: (count,) cross-entropies and (count, classes) probabilities of images."""
     if not len(labels):
         return Measured(float("nan"), 0, 0)
-    own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    loss = -np.log(np.clip(own, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)).mean()
     correct = np.count_nonzero(probabilities.argmax(axis=1) == labels)
-    return Measured(float(loss), int(correct), len(labels))
+    return Measured(float(losses.mean(dtype=np.float64)), int(correct), len(labels))
 
 
 def finite(value: float) -> float | None:

@@ -1,6 +1,7 @@
 """What a finished training leaves behind: a model for raw pixels, and its predictions."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -32,28 +33,43 @@ def build_exported(network: NetworkSpec, data: TrainingData, trained: keras.Mode
     return model
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of one split's images: (count, classes) probabilities and (count,) cross-entropies in nats."""
+
+    probabilities: NDArray[np.float32]
+    losses: NDArray[np.float32]
+
+
 def predict(
     model: keras.Model, resident: ResidentData, rows: Mapping[str, NDArray[np.int32]]
-) -> dict[str, NDArray[np.float32]]:
-    """For each split the (count, classes) probabilities that `model` gives to its raw images."""
+) -> dict[str, Predictions]:
+    """For each split what an exported model says of its raw images."""
+    both = keras.Model(model.input, [model.get_layer("output").output, model.output])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False)
-    def probabilities(batch: tf.Tensor) -> tf.Tensor:
-        return model(tf.cast(tf.gather(resident.images, batch), tf.float32), training=False)
+    def of_batch(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels, labels = tf.gather(resident.images, batch), tf.gather(resident.labels, batch)
+        logits, probabilities = both(tf.cast(pixels, tf.float32), training=False)
+        # From logits, as Keras does it for a model that ends in a softmax: a probability can round to zero.
+        return probabilities, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
-    def of_split(split: NDArray[np.int32]) -> NDArray[np.float32]:
-        batches = [split[begin : begin + _BATCH_SIZE] for begin in range(0, len(split), _BATCH_SIZE)]
-        parts = [probabilities(tf.constant(batch)).numpy() for batch in batches]
-        return np.concatenate(parts) if parts else np.empty((0, model.output_shape[-1]), np.float32)
+    def of_split(split: NDArray[np.int32]) -> Predictions:
+        probabilities = np.empty((len(split), model.output_shape[-1]), np.float32)
+        losses = np.empty(len(split), np.float32)
+        for begin in range(0, len(split), _BATCH_SIZE):
+            part = slice(begin, begin + _BATCH_SIZE)
+            probabilities[part], losses[part] = of_batch(tf.constant(split[part]))
+        return Predictions(probabilities, losses)
 
     return {name: of_split(split) for name, split in rows.items()}
 
 
-def save_predictions(path: Path, data: TrainingData, probabilities: Mapping[str, NDArray[np.float32]]) -> None:
+def save_predictions(path: Path, data: TrainingData, predictions: Mapping[str, Predictions]) -> None:
     """Write `<split>_indices` (in the dataset), `<split>_labels` and `<split>_probabilities` of each split."""
     arrays: dict[str, NDArray[np.generic]] = {}
-    for name, values in probabilities.items():
+    for name, split in predictions.items():
         arrays[f"{name}_indices"] = data.source[name]
         arrays[f"{name}_labels"] = data.labels[data.rows[name]]
-        arrays[f"{name}_probabilities"] = values
+        arrays[f"{name}_probabilities"] = split.probabilities
     np.savez(path, **arrays)  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ from heldout.errors import HeldoutError
 from heldout.spec import JobSpec
 from worker.data import load_training_data
 from worker.engine import Engine, usable_towers
-from worker.evaluate import Evaluator, final_figures, from_probabilities
+from worker.evaluate import Evaluator, final_figures, from_predictions
 from worker.export import build_exported, predict, save_predictions
 from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, Warned
 from worker.network import build_network
@@ -130,10 +130,11 @@ def _train(
     exported = build_exported(spec.network, data, network)
     model, predictions = scratch / "model.keras", scratch / "predictions.npz"
     exported.save(model)
-    probabilities = predict(exported, resident, data.rows)
-    save_predictions(predictions, data, probabilities)
+    said = predict(exported, resident, data.rows)
+    save_predictions(predictions, data, said)
     measured = {
-        split: from_probabilities(values, data.labels[data.rows[split]]) for split, values in probabilities.items()
+        split: from_predictions(of_split.losses, of_split.probabilities, data.labels[data.rows[split]])
+        for split, of_split in said.items()
     }
     return Finished(final_figures(epoch, measured), reason, str(model), str(predictions))
 
