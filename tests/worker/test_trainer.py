@@ -1,0 +1,273 @@
+"""The epochs of a job: what is told and kept, and that an interruption leaves no trace."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from heldout.spec import JobSpec
+from models.arrays import ImageSet
+from tests.worker.trainings import Training, example, fewer, small_spec
+from worker.checkpoint import CheckpointDamaged
+from worker.messages import EpochDone, FirstStep, Progress, Warned
+from worker.trainer import Diverged, StopWanted
+
+TIMINGS = {"seconds", "evaluation_seconds", "images_per_second"}
+
+
+def epochs_told(training: Training) -> list[EpochDone]:
+    return [message for message in training.told if isinstance(message, EpochDone)]
+
+
+def history(*trainings: Training) -> list[dict[str, Any]]:
+    """All that was told of each epoch, save how long it took."""
+    return [
+        {"epoch": done.epoch} | {name: value for name, value in done.values.items() if name not in TIMINGS}
+        for training in trainings
+        for done in epochs_told(training)
+    ]
+
+
+def state(training: Training) -> list[np.ndarray]:
+    return [variable.numpy() for variable in training.engine.variables]
+
+
+def same(one: list[np.ndarray], two: list[np.ndarray]) -> bool:
+    return all(a.tobytes() == b.tobytes() for a, b in zip(one, two, strict=True))
+
+
+def stop_after(polls: int, why: str = "pause") -> Any:
+    """A supervisor that asks for a stop when it is asked for the `polls`-th time."""
+    left = iter(range(polls - 1))
+    return lambda: None if next(left, None) is not None else why
+
+
+def interrupted(spec: JobSpec, images: ImageSet, scratch: Path, polls: int, towers: int = 1) -> list[Training]:
+    """Train until the stop, then go on in new objects from the checkpoint; both halves."""
+    first = Training(spec, images, scratch, towers)
+    first.stop_wanted = stop_after(polls)
+    with pytest.raises(StopWanted):
+        first.trainer.train()
+    second = Training(spec, images, scratch, towers)
+    second.trainer.resume(first.trainer.write())
+    second.trainer.train()
+    return [first, second]
+
+
+# On these images its fifth epoch is a bad one.
+NERVOUS = {"name": "sgd", "learning_rate": 0.1}
+SPECS = {
+    "overfit": example("overfit", epochs=2),
+    "regularized": example("regularized", epochs=2),
+    "augmented": example("augmented", epochs=2),
+    "early stopping": small_spec(
+        training={
+            "epochs": 8,
+            "optimizer": NERVOUS,
+            "early_stopping": {"monitor": "validation_loss", "patience": 1, "min_delta": 0.01},
+        }
+    ),
+    "plateau": small_spec(
+        training={
+            "epochs": 6,
+            "optimizer": NERVOUS,
+            "schedule": {"name": "reduce_on_plateau", "factor": 0.5, "patience": 1},
+        }
+    ),
+    "cosine, batch normalisation": small_spec(
+        {"filters": 4, "batch_norm": True},
+        network={"dense": [{"units": 9, "dropout": 0.5}]},
+        training={"epochs": 4, "schedule": {"name": "cosine", "warmup_epochs": 1}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_an_interrupted_training_equals_an_uninterrupted_one_bit_for_bit(name, mnist5k, tmp_path):
+    spec, images = SPECS[name], fewer(mnist5k, 172)
+    whole = Training(spec, images, tmp_path)
+    whole.trainer.train()
+    kept = whole.trainer.restore_kept()
+    stops = (1, 2, 4, 6, 7)  # within an epoch, in a measurement, in a later epoch
+    places = set()
+    for polls in stops:
+        halves = interrupted(spec, images, tmp_path, polls)
+        places.add(halves[0].trainer.position.step)
+        assert history(*halves) == history(whole), polls
+        assert halves[1].trainer.restore_kept() == kept
+        assert same(state(halves[1]), state(whole)), polls
+    assert len(places) > 2
+
+
+def test_two_towers_are_resumed_exactly_too(digits, tmp_path):
+    spec = small_spec({"filters": 4, "dropout": 0.3})
+    images = fewer(digits, 150)
+    whole = Training(spec, images, tmp_path, towers=2)
+    whole.trainer.train()
+    halves = interrupted(spec, images, tmp_path, 5, towers=2)
+    assert history(*halves) == history(whole)
+    assert same(state(halves[1]), state(whole))
+
+
+def test_a_training_continues_from_the_checkpoint_after_any_of_its_epochs(mnist5k, tmp_path):
+    spec, images = SPECS["early stopping"], fewer(mnist5k, 172)
+    whole = Training(spec, images, tmp_path)
+    copies = []
+
+    def tell(message: Any) -> None:
+        whole.told.append(message)
+        if isinstance(message, EpochDone):
+            copies.append(tmp_path / f"copy-{message.epoch}")
+            copies[-1].write_bytes(Path(message.checkpoint).read_bytes())
+
+    whole.trainer._tell = tell
+    whole.trainer.train()
+    kept = whole.trainer.restore_kept()
+    assert (kept, len(copies)) == (4, 5)
+    for epoch, copy in enumerate(copies, start=1):
+        resumed = Training(spec, images, tmp_path)
+        resumed.trainer.resume(copy)
+        resumed.trainer.train()
+        assert history(resumed) == history(whole)[epoch:]
+        assert resumed.trainer.ended_early
+        assert resumed.trainer.restore_kept() == kept
+        assert same(state(resumed), state(whole))
+
+
+def test_a_resumed_training_says_where_its_bits_may_differ_and_only_then(digits, tmp_path):
+    spec, images = small_spec(), fewer(digits, 150)
+    first = Training(spec, images, tmp_path)
+    first.trainer._facts = {"threads": 1, "tensorflow": "2.0"}
+    file = first.trainer.write()
+    for facts, warnings in (({"threads": 1, "tensorflow": "2.0"}, 0), ({"threads": 2, "tensorflow": "2.0"}, 1)):
+        second = Training(spec, images, tmp_path)
+        second.trainer._facts = facts
+        second.trainer.resume(file)
+        assert len(second.told) == warnings
+    assert isinstance(second.told[0], Warned)
+    assert second.told[0].data == {"threads": {"before": 1, "now": 2}}
+
+
+def test_a_checkpoint_of_another_network_is_refused(digits, tmp_path):
+    images = fewer(digits, 150)
+    file = Training(small_spec({"filters": 5}), images, tmp_path).trainer.write()
+    for blocks in ([{"filters": 4}], [{"filters": 5}, {"filters": 5, "pool": 1}]):
+        other = Training(small_spec(*blocks), images, tmp_path)
+        before = state(other)
+        with pytest.raises(CheckpointDamaged, match="another network"):
+            other.trainer.resume(file)
+        assert same(state(other), before)
+
+
+def test_the_messages_of_a_training_come_in_order(digits, tmp_path):
+    training = Training(small_spec(training={"epochs": 2}), fewer(digits, 150), tmp_path)
+    training.trainer.train()
+    kinds = [type(message) for message in training.told]
+    assert kinds[0] is FirstStep
+    assert kinds.count(FirstStep) == 1
+    assert kinds[-1] is EpochDone
+    progress = [message for message in training.told if isinstance(message, Progress)]
+    assert progress[0] == Progress(1, 1, 5)
+    assert [(message.epoch, message.step) for message in progress if message.step == 5] == [(1, 5), (2, 5)]
+    assert [done.epoch for done in epochs_told(training)] == [1, 2]
+
+
+@pytest.mark.parametrize("when", ["final", "every_epoch", "never"])
+def test_each_epoch_has_the_contracts_figures_and_the_test_split_when_asked_for(when, digits, tmp_path):
+    training = Training(small_spec(training={"epochs": 1}, evaluation={"test": when}), fewer(digits, 150), tmp_path)
+    training.trainer.train()
+    values = epochs_told(training)[0].values
+    expected = {f"{who}_{what}" for who in ("train", "validation", "fit") for what in ("loss", "accuracy")}
+    expected |= {"learning_rate"} | TIMINGS
+    if when == "every_epoch":
+        expected |= {"test_loss", "test_accuracy"}
+        measured = training.evaluator.measure(training.data.rows["test"])
+        assert (values["test_loss"], values["test_accuracy"]) == (measured.loss, measured.accuracy)
+    assert set(values) == expected
+    assert values["learning_rate"] == 0.001
+    assert values["images_per_second"] == pytest.approx(150 / values["seconds"])
+    measured = training.evaluator.measure(training.data.rows["train"])
+    assert (values["train_loss"], values["train_accuracy"]) == (measured.loss, measured.accuracy)
+
+
+def test_a_plateau_lowers_the_rate_of_the_epochs_after_it(mnist5k, tmp_path):
+    training = Training(SPECS["plateau"], fewer(mnist5k, 172), tmp_path)
+    training.trainer.train()
+    assert [epoch["learning_rate"] for epoch in history(training)] == [0.1] * 5 + [0.05]
+    assert float(training.engine.optimizer.learning_rate) == pytest.approx(0.05)
+
+
+def test_early_stopping_keeps_the_weights_of_the_best_epoch(mnist5k, tmp_path):
+    training = Training(SPECS["early stopping"], fewer(mnist5k, 172), tmp_path)
+    training.trainer.train()
+    told = history(training)
+    kept = training.trainer.restore_kept()
+    assert training.trainer.ended_early
+    assert kept == len(told) - 1
+    measured = training.evaluator.measure(training.data.rows["validation"])
+    assert measured.loss == told[kept - 1]["validation_loss"]
+    assert measured.loss != told[-1]["validation_loss"]
+
+
+def test_a_deadline_throws_the_unfinished_epoch_away(digits, tmp_path):
+    spec, images = small_spec(), fewer(digits, 150)
+    one = Training(spec.model_copy(update={"training": small_spec(training={"epochs": 1}).training}), images, tmp_path)
+    one.trainer.train()
+    cut = Training(spec, images, tmp_path)
+    cut.stop_wanted = lambda: "deadline" if cut.trainer.position.epoch == 2 and cut.trainer.position.step else None
+    with pytest.raises(StopWanted) as stop:
+        cut.trainer.train()
+    assert stop.value.why == "deadline"
+    assert not same(cut.network.get_weights(), one.network.get_weights())
+    assert cut.trainer.restore_kept() == 1
+    assert same(cut.network.get_weights(), one.network.get_weights())
+
+
+def test_a_deadline_in_the_first_epoch_leaves_nothing_to_keep(digits, tmp_path):
+    training = Training(small_spec(), fewer(digits, 150), tmp_path)
+    training.stop_wanted = stop_after(1, "deadline")
+    with pytest.raises(StopWanted):
+        training.trainer.train()
+    assert training.trainer.started
+    assert training.trainer.restore_kept() == 0
+
+
+def test_figures_that_are_not_finite_are_told_as_null_and_end_the_training(digits, tmp_path):
+    training = Training(small_spec(), fewer(digits, 150), tmp_path)
+    training.network.set_weights([np.full_like(weight, np.nan) for weight in training.network.get_weights()])
+    with pytest.raises(Diverged, match=r"Epoch 1: train_loss, validation_loss, fit_loss are not finite"):
+        training.trainer.train()
+    (done,) = epochs_told(training)
+    assert (done.values["train_loss"], done.values["validation_loss"], done.values["fit_loss"]) == (None, None, None)
+    assert done.values["train_accuracy"] is not None
+    assert done.checkpoint is None
+
+
+def test_a_full_disk_is_a_warning_and_changes_no_bit(digits, tmp_path, monkeypatch):
+    spec, images = small_spec(training={"epochs": 2}), fewer(digits, 150)
+    whole = Training(spec, images, tmp_path)
+    whole.trainer.train()
+
+    def full_disk(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    unlucky = Training(spec, images, tmp_path)
+    unlucky.trainer.train()
+    assert [done.checkpoint for done in epochs_told(unlucky)] == [None, None]
+    warnings = [message for message in unlucky.told if isinstance(message, Warned)]
+    assert [warning.data["epoch"] for warning in warnings] == [1, 2]
+    assert "No space left on device" in warnings[0].message
+    assert history(unlucky) == history(whole)
+    assert same(state(unlucky), state(whole))
+
+
+def test_the_last_two_checkpoints_remain(digits, tmp_path):
+    training = Training(small_spec(training={"epochs": 4}), fewer(digits, 150), tmp_path)
+    training.trainer.train()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        Path(done.checkpoint).name for done in epochs_told(training)[-2:]
+    )
