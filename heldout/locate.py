@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from heldout.client import NoService, is_loopback
+from heldout.connection import NoService, is_loopback
 
 DEFAULT_HOME = "~/.heldout"
 _START = "Start one with `heldout up`, or set HELDOUT_URL and HELDOUT_API_KEY."

@@ -308,7 +308,9 @@ def _watch(client: Client, job_id: str, as_json: bool) -> Exit:
         job = follow(client, job_id, JsonLines() if as_json else display())
         final = client.metrics(job_id)["final"]
     except KeyboardInterrupt:
-        say(f"\nThe job goes on. `heldout watch {job_id}` shows it again.", file=sys.stderr)
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")  # below the ^C
+        say(f"The job goes on. `heldout watch {job_id}` shows it again.", file=sys.stderr)
         return Exit.INTERRUPTED
     except NoService as failure:
         raise NoService(f"{failure} The job may go on; `heldout watch {job_id}` shows it again.") from None

@@ -84,9 +84,8 @@ def show_metrics(metrics: Metrics) -> None:
 
 def show_events(events: Iterable[Event]) -> None:
     for event in events:
-        say(
-            f"{event['id']:>4}  {moment(event['created_at'])}  {event['level']:<7}  {event['type']}  {event['message']}"
-        )
+        when = moment(event["created_at"])
+        say(f"{event['id']:>4}  {when}  {event['level']:<7}  {event['type']:<15}  {event['message']}")
 
 
 def show_queue(queue: QueuePosition) -> None:

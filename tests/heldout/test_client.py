@@ -302,8 +302,8 @@ def naps(monkeypatch):
         naps.append(seconds)
         clock[0] += seconds
 
-    monkeypatch.setattr("heldout.client.time.sleep", sleep)
-    monkeypatch.setattr("heldout.client.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("heldout.connection.time.sleep", sleep)
+    monkeypatch.setattr("heldout.connection.time.monotonic", lambda: clock[0])
     return naps
 
 
@@ -339,6 +339,19 @@ def test_a_repeated_submission_bears_the_same_idempotency_key(naps):
     first, second = wire.requests
     assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
     assert first.content == second.content
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(naps):
+    class HalfBody(httpx2.SyncByteStream):
+        def __iter__(self):
+            yield b"{"
+            raise httpx2.RemoteProtocolError("peer closed connection")
+
+    answers = [httpx2.Response(200, stream=HalfBody()), httpx2.Response(200, content=b"{}")]
+    transport = httpx2.MockTransport(lambda request: answers.pop(0))
+    with client_on(transport) as client:
+        assert client.get("a") == {}
+    assert answers == []
 
 
 @pytest.mark.parametrize("call", ["cancel", "pause", "resume", "delete"])

@@ -1,0 +1,247 @@
+"""One connection to the API: sends what it is given, repeats only what is safe, turns failures into two exceptions."""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+import httpx2
+
+from heldout import __version__
+from heldout.errors import FieldError
+
+TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 5.0
+# A service that has never answered is not there; one that has is perhaps being restarted.
+FIRST_PATIENCE_S = 1.0
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
+REPEATABLE = "heldout.repeatable"  # where a request keeps whether it may be sent twice
+
+
+class ApiProblem(Exception):
+    """The service refused or could not do what it was asked; its text says why and what to do.
+
+    `code` is stable (see the reference of error codes); `errors` names the refused fields of the body.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        status: int,
+        title: str,
+        detail: str,
+        errors: Sequence[FieldError] = (),
+        document: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail or title)
+        self.code = code
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.document = dict(document or {"code": code, "status": status, "title": title, "detail": detail})
+
+
+class NoService(Exception):
+    """Nothing that is a Heldout service answers; the text says what was tried and what to do."""
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is one of this machine alone."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+class Connection:
+    """One service and one key, as seen by HTTP. It may be shared by threads.
+
+    Args: as for `heldout.client.Client`.
+    Raises:
+        NoService: if the address or the key cannot be one.
+    """
+
+    def __init__(self, url: str, api_key: str, patience_s: float, transport: httpx2.BaseTransport | None) -> None:
+        if not _is_address(url):
+            raise NoService(f"{url!r} is not an address of a service, such as http://127.0.0.1:8000.")
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise NoService("The API key holds characters that no key has. Copy it again, as `ho_<id>_<secret>`.")
+        self.url = url.rstrip("/")
+        self._patience_s = patience_s
+        self._answered = False
+        secure = url.startswith("https://")
+        self._http = httpx2.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {api_key}", "User-Agent": f"heldout/{__version__}"},
+            timeout=httpx2.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            transport=transport,
+            # Certificates take a while to load. A proxy is never asked for an address of this machine.
+            verify=secure,
+            trust_env=secure or not is_loopback(url),
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def pages(self, path: str, params: Sequence[tuple[str, str]], page_size: int) -> Iterator[Any]:
+        """The items of a list, page after page as they are needed."""
+        after: list[tuple[str, str]] = []
+        while True:
+            page = self.json("GET", path, params=[*params, ("limit", str(page_size)), *after])
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            after = [("after", page["next"])]
+
+    def json(self, method: str, path: str, **options: Any) -> Any:
+        """The JSON object of an answer; the options are those of `send`."""
+        return decoded(self.send(method, path, **options))
+
+    def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """The whole answer, below status 400. Options: params, body, headers, timeout_s, repeatable.
+
+        GET, and what is `repeatable`, is sent again after any failure of the connection; other requests only where
+        nothing was received by the service or nothing was changed by it.
+        """
+        return self._answer(self._request(method, path, **options), whole=True)
+
+    def download(self, path: str, to: Path) -> int:
+        """Write what is at the path to a file, whole or not at all; gives back its size in bytes."""
+        response = self._answer(self._request("GET", path), whole=False)
+        try:
+            with _written_at_once(to) as file:
+                return sum(file.write(chunk) for chunk in response.iter_bytes())
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
+            raise self._no_answer(error) from None
+        finally:
+            response.close()
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Any = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+        repeatable: bool = False,
+    ) -> httpx2.Request:
+        everything = dict(headers or {})
+        if body is not None:
+            everything["Content-Type"] = "application/json"
+        return self._http.build_request(
+            method,
+            path,
+            params=params,
+            headers=everything,
+            content=None if body is None else json.dumps(body).encode(),
+            timeout=httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
+            extensions={REPEATABLE: repeatable or method == "GET"},
+        )
+
+    def _answer(self, request: httpx2.Request, *, whole: bool) -> httpx2.Response:
+        """The answer, its body read if it is wanted whole, after as many repeats as are safe and worthwhile."""
+        started, pause_s = time.monotonic(), FIRST_PAUSE_S
+        while True:
+            failure: Exception
+            try:
+                response = self._http.send(request, stream=True)
+                self._answered = True
+                if whole or response.status_code >= 400:
+                    response.read()
+                if response.status_code < 400:
+                    return response
+                failure, wait_s = _problem(response), _asked_to_wait(response)
+            except (httpx2.TransportError, httpx2.DecodingError) as error:
+                failure, wait_s = self._no_answer(error), None
+                if request.extensions[REPEATABLE] or isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+                    wait_s = pause_s
+                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            patience_s = self._patience_s if self._answered else min(self._patience_s, FIRST_PATIENCE_S)
+            if wait_s is None or time.monotonic() + wait_s - started > patience_s:
+                raise failure
+            time.sleep(wait_s)
+
+    def _no_answer(self, error: Exception) -> NoService:
+        why = "it took too long" if isinstance(error, httpx2.TimeoutException) else str(error) or type(error).__name__
+        return NoService(f"No Heldout service answers at {self.url} ({why}).")
+
+
+def decoded(response: httpx2.Response) -> Any:
+    """The JSON object of an answer."""
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise NoService(f"What answers at {response.url.copy_with(path='/', query=None)} is not a Heldout service.")
+    return answer
+
+
+def _problem(response: httpx2.Response) -> ApiProblem:
+    """The problem document of an answer; one in its stead where a proxy or another program answered."""
+    document: Any = None
+    with suppress(ValueError):
+        document = response.json()
+    if not isinstance(document, dict) or "code" not in document:
+        title = f"HTTP {response.status_code} {response.reason_phrase}".strip()
+        return ApiProblem("unexpected_answer", response.status_code, title, f"{title} from {response.url}.")
+    return ApiProblem(
+        code=str(document["code"]),
+        status=response.status_code,
+        title=str(document.get("title", "")),
+        detail=str(document.get("detail", "")),
+        errors=[
+            FieldError(str(error.get("pointer", "")), str(error.get("detail", "")))
+            for error in document.get("errors") or ()
+        ],
+        document=document,
+    )
+
+
+def _asked_to_wait(response: httpx2.Response) -> float | None:
+    """Seconds after which the same request may be sent again, where the service says so: it has changed nothing."""
+    if response.status_code not in {409, 429, 503}:
+        return None
+    try:
+        return max(0.1, float(response.headers.get("Retry-After", "")))
+    except ValueError:
+        return None
+
+
+@contextmanager
+def _written_at_once(to: Path) -> Iterator[BinaryIO]:
+    """A file beside `to` that takes its place when the block ends well, and vanishes otherwise."""
+    if to.exists() and not to.is_file():  # a pipe or a device is written to, never replaced
+        with to.open("wb") as file:
+            yield file
+        return
+    to = Path(os.path.realpath(to))
+    beside = to.with_name(f".{to.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with beside.open("xb") as whole:
+            yield whole
+            whole.flush()
+            os.fsync(whole.fileno())
+        beside.replace(to)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
