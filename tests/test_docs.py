@@ -20,7 +20,11 @@ NOT_ANSWERED = {"lease_lost", "operator"}
 
 
 def _all(kind: type[errors.HeldoutError]) -> set[type[errors.HeldoutError]]:
-    return {kind} | {one for below in kind.__subclasses__() for one in _all(below)}
+    named: dict[str, list[str]] = {}
+    for first, rest in rows:
+        for name in re.findall(r"`([^`]+)`", first):
+            named.setdefault(name, [one.strip() for one in rest.split("|")])
+    return named
 
 
 def _table(page: str) -> dict[str, list[str]]:
