@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     worker_name: str | None = Field(None, max_length=64, description="What this worker is called; default: its host.")
     stop_with_stdin: bool = Field(False, description="A worker stops when its standard input ends.")
 
+    metrics_port: int | None = Field(None, ge=1, le=65_535, description="Port of a worker's Prometheus metrics.")
+
     max_parameters: int = Field(50_000_000, ge=1, description="Largest network that is accepted, in parameters.")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest JSON body.")
     datasets: Path = Field(

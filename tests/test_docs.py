@@ -20,21 +20,17 @@ NOT_ANSWERED = {"lease_lost", "operator"}
 
 
 def _all(kind: type[errors.HeldoutError]) -> set[type[errors.HeldoutError]]:
+    return {kind} | {one for below in kind.__subclasses__() for one in _all(below)}
+
+
+def _table(page: str) -> dict[str, list[str]]:
+    """What the first column of a page's tables names, with the other columns of the first row that does."""
+    rows = re.findall(r"^\| (.+?) \|(.*)\|$", (REFERENCE / page).read_text(encoding="utf-8"), re.MULTILINE)
     named: dict[str, list[str]] = {}
     for first, rest in rows:
         for name in re.findall(r"`([^`]+)`", first):
             named.setdefault(name, [one.strip() for one in rest.split("|")])
     return named
-
-
-def _table(page: str) -> dict[str, list[str]]:
-    """The first column's code words of a page's tables, with their other columns."""
-    rows = re.findall(r"^\| (.+?) \|(.*)\|$", (REFERENCE / page).read_text(encoding="utf-8"), re.MULTILINE)
-    return {
-        name: [one.strip() for one in rest.split("|")]
-        for first, rest in rows
-        for name in re.findall(r"`([^`]+)`", first)
-    }
 
 
 def test_every_error_code_is_in_the_reference_with_its_status() -> None:

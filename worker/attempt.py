@@ -16,6 +16,7 @@ from models.blobs import BlobMissing, Blobs
 from models.database import Database, Session
 from models.store import claims, events, metrics
 from models.store.claims import Checkpoint, Claimed, Result
+from worker import metrics as worker_metrics
 from worker.cache import dataset_folder
 from worker.devices import chosen_device
 from worker.keeper import Keeper
@@ -219,6 +220,7 @@ class Attempt:
                     )
                 )
             case FirstStep():
+                worker_metrics.FIRST_STEP.observe(self._ran_s() - self._claimed.runtime_s)
                 log.info("first_step", after_s=round(self._ran_s() - self._claimed.runtime_s, 3))
             case EpochDone():
                 self._write_epoch(message)
@@ -256,6 +258,7 @@ class Attempt:
             )
 
         self._persist(write)
+        worker_metrics.EPOCHS.inc()
         log.info("epoch_done", epoch=done.epoch)
         if done.checkpoint is not None:
             self._keep_checkpoint(Path(done.checkpoint), done.epoch, 0)
@@ -323,6 +326,7 @@ class Attempt:
             self._settle(lambda session: claims.release(session, self._held))
 
     def _settle_failed(self, code: str, detail: str) -> None:
+        worker_metrics.FAILURES.labels(code).inc()
         try:
             self._settle(lambda session: claims.fail(session, self._held, code=code, detail=detail))
         except (LeaseLost, Abandoned):
@@ -337,6 +341,7 @@ class Attempt:
 
         status, keys = self._persist(settle)
         self._forget(keys)
+        worker_metrics.SETTLED.labels(status.value).inc()
         log.info("attempt_settled", status=status.value)
         return status
 

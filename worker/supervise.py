@@ -13,7 +13,7 @@ from models.database import Database
 from models.reconcile import Announce, Reconciler
 from models.store import claims
 from models.store.claims import Claimed
-from worker import processes
+from worker import metrics, processes
 from worker.attempt import Attempt
 from worker.devices import claimable_devices, count_gpus, host_name
 from worker.fetch import fetch_missing
@@ -40,6 +40,7 @@ class Worker:
 
     def start(self) -> None:
         """Import TensorFlow in the server that forks, then begin to keep leases and to reconcile."""
+        metrics.serve(self.settings.metrics_port, self.settings.worker_slots)
         processes.warm_up()
         self.keeper.start()
         self._reconciler.start()
@@ -61,7 +62,9 @@ class Worker:
 
     def run(self, claimed: Claimed) -> None:
         """Train a claimed job to its end, in this thread; never raises."""
-        with structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt):
+        metrics.WAIT.observe(claimed.waited_s)
+        bound = structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt)
+        with bound, metrics.RUNNING.track_inprogress():
             Attempt(
                 claimed,
                 settings=self.settings,

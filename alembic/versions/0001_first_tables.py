@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
-from models.database import UtcTime
 from sqlalchemy.dialects import postgresql
+
+from models.database import UtcTime
 
 revision: str = "0001"
 down_revision: str | None = None

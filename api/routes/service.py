@@ -55,15 +55,22 @@ class _Jobs(Collector):
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("heldout_database_up", "1 if the database answered this scrape.")
         by_status = GaugeMetricFamily("heldout_jobs", "Jobs by kind and status.", labels=["kind", "status"])
+        depth = GaugeMetricFamily("heldout_queue_depth", "Queued jobs by the device asked for.", labels=["device"])
+        wait = GaugeMetricFamily("heldout_queue_oldest_seconds", "How long the oldest waits.", labels=["device"])
         try:
             with self._database.read() as session:
                 for kind, status, count in jobs.counts_by_status(session):
                     by_status.add_metric([kind, status], count)
+                for device, count, oldest_s in jobs.waiting(session):
+                    depth.add_metric([device], count)
+                    wait.add_metric([device], oldest_s)
             up.add_metric([], 1)
         except HeldoutError:
             up.add_metric([], 0)
         yield up
         yield by_status
+        yield depth
+        yield wait
 
 
 def install_metrics(app: FastAPI, database: Database) -> None:

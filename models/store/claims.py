@@ -11,7 +11,7 @@ from heldout.errors import LeaseLost
 from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus, StopReason, after_failure, next_status
 from models.database import db_now
 from models.store import events
-from models.store.transitions import move, now
+from models.store.transitions import move, now, seconds_since
 from models.tables import AttemptRow, CheckpointRow, DatasetRow, JobRow, ResultRow
 
 
@@ -44,6 +44,7 @@ class Claimed:
     epochs: int
     failures: int
     runtime_s: float  # seconds that earlier attempts ran
+    waited_s: float  # since it was queued
     checkpoints: tuple[Checkpoint, ...]  # to continue from, newest first
 
 
@@ -115,6 +116,7 @@ def claim(session: Session, worker: str, devices: Collection[str], lease_s: floa
         epochs=job.epochs,
         failures=job.failures,
         runtime_s=job.runtime_s,
+        waited_s=seconds_since(session, job.queued_at),
         checkpoints=_checkpoints(session, job.id),
     )
 

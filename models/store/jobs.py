@@ -12,7 +12,7 @@ from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus
 from heldout.spec import JobSpec
 from models.database import db_now
 from models.store import events
-from models.store.transitions import move
+from models.store.transitions import move, seconds_since
 from models.tables import DatasetRow, JobRow
 
 
@@ -226,6 +226,16 @@ def counts_by_status(session: Session) -> Sequence[tuple[str, str, int]]:
     """(kind, status, count) over all owners, for the service's own metrics."""
     rows = session.execute(select(JobRow.kind, JobRow.status, func.count()).group_by(JobRow.kind, JobRow.status))
     return [(kind, status.value, count) for kind, status, count in rows]
+
+
+def waiting(session: Session) -> Sequence[tuple[str, int, float]]:
+    """(device, count, seconds that the oldest has waited) of all owners' queued jobs."""
+    rows = session.execute(
+        select(JobRow.device, func.count(), func.min(JobRow.queued_at))
+        .where(JobRow.status == JobStatus.QUEUED)
+        .group_by(JobRow.device)
+    )
+    return [(device, count, seconds_since(session, oldest)) for device, count, oldest in rows.all()]
 
 
 def dataset_of(session: Session, row: JobRow) -> DatasetRow:

@@ -34,7 +34,7 @@ def move(
     if event is not JobEvent.SUCCEED:
         stop_reason = StopReason.CANCELLED if event is JobEvent.CANCEL else None
     final = status in TERMINAL
-    ran_s = _seconds_since(session, row.attempt_started_at) if row.status is JobStatus.RUNNING else 0.0
+    ran_s = seconds_since(session, row.attempt_started_at) if row.status is JobStatus.RUNNING else 0.0
     moved = session.execute(
         update(JobRow)
         .where(
@@ -109,5 +109,6 @@ def now(session: Session) -> datetime:
     return session.scalar(select(db_now()))  # type: ignore[return-value]  # never null
 
 
-def _seconds_since(session: Session, moment: datetime | None) -> float:
+def seconds_since(session: Session, moment: datetime | None) -> float:
+    """Seconds by the database's clock; 0 for None."""
     return 0.0 if moment is None else max(0.0, (now(session) - moment).total_seconds())
