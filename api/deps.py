@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.utils import get_flat_params
-from fastapi.params import Query
+from fastapi.params import Query as QueryParameter
 from fastapi.routing import APIRoute
 
 from api.services import Services
@@ -96,6 +96,11 @@ async def _job_id(job_id: Annotated[str, Path(description="An id of a job, `job_
 JobId = Annotated[str, Depends(_job_id)]
 
 
+def cursor(prefix: str) -> Any:
+    """The parameter `after`; documented by its form, and refused by the routes with a code of its own."""
+    return Query(description="`next` of the page before.", json_schema_extra={"pattern": f"^{prefix}_[0-9a-z]{{26}}$"})
+
+
 async def only_known_parameters(request: Request) -> None:
     """Refuse query parameters that the route does not document, and NUL in those that it does."""
     route = request.scope["route"]
@@ -111,6 +116,6 @@ async def only_known_parameters(request: Request) -> None:
 
 def _parameters_of(route: APIRoute) -> tuple[set[str], set[str]]:
     """Names of query parameters, and names of those that are written `name[key]=value`."""
-    known = {field.alias for field in get_flat_params(route.dependant) if isinstance(field.field_info, Query)}
+    known = {field.alias for field in get_flat_params(route.dependant) if isinstance(field.field_info, QueryParameter)}
     extra = (route.openapi_extra or {}).get("parameters", [])
     return known, {one["name"] for one in extra if one.get("style") == "deepObject"}

@@ -8,7 +8,7 @@ from fastapi import Path, Query
 from pydantic import Field
 
 from api.auth import CallerDep
-from api.deps import ReadSessionDep, ServicesDep
+from api.deps import ReadSessionDep, ServicesDep, cursor
 from api.problems import problems
 from api.routing import resource
 from api.views import ErrorView, Page, Time, View
@@ -96,7 +96,7 @@ def list_datasets(
     session: ReadSessionDep,
     status: DatasetStatus | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+    after: Annotated[str | None, cursor("ds")] = None,
 ) -> Page[DatasetView]:
     """The caller's datasets and the bundled ones, newest first."""
     if after is not None and not is_id("ds", after):

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import etag
 from api.auth import CallerDep
-from api.deps import AfterCommitDep, JobId, ReadSessionDep, ServicesDep, SessionDep
+from api.deps import AfterCommitDep, JobId, ReadSessionDep, ServicesDep, SessionDep, cursor
 from api.hub import Seen
 from api.problems import JSON_BODY, problems
 from api.routing import resource
@@ -62,8 +62,8 @@ async def _metadata_filter(request: Request) -> dict[str, str]:
                 "schema": {
                     "type": "object",
                     "maxProperties": 16,
-                    "propertyNames": {"minLength": 1, "maxLength": 64},
-                    "additionalProperties": {"type": "string", "maxLength": 512},
+                    "propertyNames": {"minLength": 1, "maxLength": 64, "pattern": "^[^\\u0000]*$"},
+                    "additionalProperties": {"type": "string", "maxLength": 512, "pattern": "^[^\\u0000]*$"},
                 },
             }
         ]
@@ -76,7 +76,7 @@ def list_jobs(
     status: Annotated[list[Status], Query(description="Repeat it for several.")] = [],  # noqa: B006  (never changed)
     dataset: Annotated[str | None, Query(max_length=160, description="A name, in any version, or an id.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+    after: Annotated[str | None, cursor("job")] = None,
 ) -> Page[JobView]:
     """The caller's jobs, newest first."""
     if after is not None and not is_id("job", after):

@@ -148,7 +148,9 @@ def list_events(
     job_id: JobId,
     caller: CallerDep,
     session: ReadSessionDep,
-    after: Annotated[str, Query(description="Number of the last event that is known.")] = "0",
+    after: Annotated[
+        str, Query(description="Number of the last event that is known.", json_schema_extra={"pattern": "^[0-9]{1,9}$"})
+    ] = "0",
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
 ) -> EventPage:
     """What happened to the job, oldest first."""

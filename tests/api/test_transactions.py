@@ -75,10 +75,10 @@ def test_a_broker_that_is_away_fails_no_request(publisher, client, spec):
     assert client.get(f"/v1/jobs/{job['id']}").json() == job
 
 
-def test_the_commit_comes_before_the_answer(client, app, database, spec):
+def test_the_commit_comes_before_the_answer(service, database, spec):
     """Another connection sees the job as soon as the client has its id."""
-    for _ in range(5):
-        job = submitted(client, spec)["id"]
+    for _ in range(20):
+        job = submitted(service, spec)["id"]
         with database.read() as session:
             assert job in stored_jobs.versions(session, [job])
 

@@ -1,0 +1,59 @@
+"""Thousands of generated requests, right and wrong, against what the OpenAPI document promises."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.api.support import submitted, with_field
+
+# What no schema can say: a network shrinks to nothing, a release cannot do it yet, 3.0 is no whole number here, a key
+# came with another request.
+CONFIG = """
+hooks = {hooks}
+
+[[operations]]
+include-name-regex = "^(POST|PATCH) /v1/jobs"
+[operations.checks]
+positive_data_acceptance.enabled = false
+"""
+
+
+@pytest.fixture
+def jobs(service, hand, spec) -> list[str]:
+    """Jobs of many states."""
+    made = [submitted(service, with_field(spec, "priority", 100 - place))["id"] for place in range(12)]
+    for place, then in enumerate((hand.succeed, hand.fail, None, "cancel", "pause")):
+        held = hand.claim()
+        if isinstance(then, str):
+            service.post(f"/v1/jobs/{made[place]}/{then}")
+        elif then is not None:
+            then(held)
+    service.post(f"/v1/jobs/{made[5]}/cancel")
+    service.post(f"/v1/jobs/{made[6]}/pause")
+    return made
+
+
+@pytest.mark.parametrize("database_url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.proof)], indirect=True)
+def test_no_request_breaks_the_service_or_the_promises_of_its_document(service, key, jobs, tmp_path, log_lines):
+    began = log_lines.tell()
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(CONFIG.format(hooks=json.dumps(str(Path(__file__).with_name("fuzz_hooks.py")))))
+    command = [
+        *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"),
+        *("--config-file", config, "run", f"{service.base_url}/openapi.json"),
+        *("--header", f"Authorization: Bearer {key}"),
+        *("--phases", "coverage,fuzzing", "--max-examples", "10", "--seed", "1"),
+        *("--request-timeout", "20", "--continue-on-failure"),
+    ]
+    environment = {**os.environ, "FUZZ_JOBS": json.dumps(jobs), "PYTHONPATH": str(Path.cwd())}
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stdout[-20_000:] + ran.stderr[-5_000:]
+    answered = [json.loads(line)["status"] for line in log_lines.getvalue()[began:].splitlines() if '"status"' in line]
+    assert len(answered) > 1000
+    assert max(answered) < 500
+    assert {200, 201, 202, 204, 304, 400, 401, 404, 405, 409, 415, 422} - set(answered) <= {304}
+    assert service.get("/readyz").status_code == 200
