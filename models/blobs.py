@@ -1,10 +1,11 @@
 """Datasets, checkpoints and artifacts: a local folder or S3, one interface, chosen by URL."""
 
-import secrets
 import io
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -17,6 +18,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from heldout.errors import StorageUnavailable
 
 CHUNK_BYTES = 1024 * 1024
+RETRY_S = 10
 
 
 class BlobMissing(KeyError):
@@ -37,7 +39,7 @@ class Blobs:
                 self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._store = LocalStore(self._root)
             else:
-                self._store = from_url(url)
+                self._store = from_url(url, **_remote_options(parsed.scheme))
 
     def put(self, key: str, source: Path | bytes) -> None:
         """Store a file or bytes under `key`, over what was there. Raises FileNotFoundError if the file is gone."""
@@ -58,19 +60,17 @@ class Blobs:
         """The blob in pieces of about a megabyte. Raises BlobMissing before the first one."""
         with _answering(key):
             found = obstore.get(self._store, key)
-        return (bytes(chunk) for chunk in found.stream(min_chunk_size=CHUNK_BYTES))
+        return _pieces(found, key)
 
     def fetch(self, key: str, target: Path) -> None:
-        """Write the blob to the file `target`. Raises BlobMissing."""
-        if self._root is not None:
-            source = self._root / key
-            if not source.is_file():
-                raise BlobMissing(key)
-            shutil.copyfile(source, target)
-            return
-        with target.open("wb") as file:
-            for chunk in self.chunks(key):
-                file.write(chunk)
+        """Write the blob to the file `target`, whole or not at all. Raises BlobMissing."""
+        part = target.with_name(f"{target.name}.part")
+        try:
+            with part.open("wb") as file:
+                file.writelines(self.chunks(key))
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
 
     def delete_all(self, prefix: str) -> None:
         """Delete every blob whose key is under the folder `prefix`."""
@@ -98,6 +98,19 @@ class Blobs:
         self.put(key, b"heldout")
         self.read(key)
         self.delete(key)
+
+
+def _remote_options(scheme: str) -> dict[str, Any]:
+    """The library would try for three minutes, with somebody waiting for the answer."""
+    if scheme == "memory":
+        return {}
+    return {"retry_config": {"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_S)}}
+
+
+def _pieces(found: "obstore.GetResult", key: str) -> Iterator[bytes]:
+    with _answering(key):
+        for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+            yield bytes(chunk)
 
 
 @contextmanager

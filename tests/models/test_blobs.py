@@ -1,0 +1,287 @@
+"""The blob store: whole puts, exact reads, and a store that does not answer."""
+
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import models.blobs
+from heldout.errors import StorageUnavailable
+from models.blobs import BlobMissing, Blobs
+
+KEY = "jobs/job_1/1/model.keras"
+
+
+@pytest.fixture(params=["file", "memory"])
+def blobs(request, tmp_path: Path) -> Blobs:
+    """A folder, and a remote store as far as our code can tell."""
+    return Blobs((tmp_path / "blobs").as_uri() if request.param == "file" else "memory:///")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "blobs"
+
+
+def test_what_is_put_comes_back_exactly(blobs, tmp_path):
+    content = os.urandom(3_000_000)
+    file = tmp_path / "source"
+    file.write_bytes(content)
+    blobs.put(KEY, file)
+    blobs.put("jobs/job_1/1/small", b"small")
+    blobs.put("jobs/job_1/1/empty", b"")
+    assert blobs.read(KEY) == content
+    assert blobs.size(KEY) == len(content)
+    assert (blobs.read("jobs/job_1/1/small"), blobs.size("jobs/job_1/1/small")) == (b"small", 5)
+    assert (blobs.read("jobs/job_1/1/empty"), blobs.size("jobs/job_1/1/empty")) == (b"", 0)
+    assert file.read_bytes() == content
+
+
+def test_a_large_blob_comes_in_pieces(blobs):
+    content = os.urandom(5_000_001)
+    blobs.put(KEY, content)
+    pieces = list(blobs.chunks(KEY))
+    assert b"".join(pieces) == content
+    assert len(pieces) > 1 or blobs.local_folder("") is None  # memory gives what it holds
+    assert all(isinstance(piece, bytes) and piece for piece in pieces)
+
+
+def test_a_blob_is_fetched_into_a_file_over_what_was_there(blobs, tmp_path):
+    content = os.urandom(2_500_000)
+    blobs.put(KEY, content)
+    target = tmp_path / "target"
+    target.write_bytes(b"x" * 3_000_000)
+    blobs.fetch(KEY, target)
+    assert target.read_bytes() == content
+    target.write_bytes(b"changed")
+    assert blobs.read(KEY) == content  # a copy, not the blob itself
+
+
+def test_a_second_put_replaces_the_first(blobs):
+    blobs.put(KEY, b"first, and longer")
+    blobs.put(KEY, b"second")
+    assert blobs.read(KEY) == b"second"
+
+
+def test_a_blob_that_is_not_there_is_missing_for_every_reader(blobs, tmp_path):
+    blobs.put("jobs/job_1/1/other", b"other")
+    target = tmp_path / "target"
+    for read in (blobs.read, blobs.size, blobs.chunks, lambda key: blobs.fetch(key, target)):
+        with pytest.raises(BlobMissing, match=KEY):
+            read(KEY)
+    assert not target.exists()
+
+
+def test_a_blob_is_deleted_once_and_alone(blobs):
+    blobs.put(KEY, b"model")
+    blobs.put(KEY + ".old", b"kept")
+    blobs.delete(KEY)
+    blobs.delete(KEY)
+    with pytest.raises(BlobMissing):
+        blobs.read(KEY)
+    assert blobs.read(KEY + ".old") == b"kept"
+
+
+def test_a_folder_of_blobs_is_deleted_and_its_namesakes_are_not(blobs):
+    for key in ("jobs/a/1/x", "jobs/a/2/y/z", "jobs/ab/1/x", "datasets/a/x"):
+        blobs.put(key, key.encode())
+    blobs.delete_all("jobs/a")
+    for gone in ("jobs/a/1/x", "jobs/a/2/y/z"):
+        with pytest.raises(BlobMissing):
+            blobs.read(gone)
+    for kept in ("jobs/ab/1/x", "datasets/a/x"):
+        assert blobs.read(kept) == kept.encode()
+    blobs.delete_all("jobs/a")
+    blobs.delete_all("jobs/never")
+
+
+def test_many_blobs_are_deleted_together(blobs):
+    for number in range(1200):
+        blobs.put(f"jobs/a/1/{number}", b"x")
+    blobs.delete_all("jobs/a")
+    with pytest.raises(BlobMissing):
+        blobs.read("jobs/a/1/1199")
+
+
+def test_a_check_leaves_nothing_behind(folder):
+    Blobs(folder.as_uri()).check()
+    assert list(folder.iterdir()) == []
+
+
+def test_checks_side_by_side_do_not_meet(blobs):
+    failures: list[BaseException] = []
+
+    def check() -> None:
+        try:
+            for _ in range(5):
+                blobs.check()
+        except (BlobMissing, StorageUnavailable) as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=check) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+# --- a folder ------------------------------------------------------------------------------------
+
+
+def test_the_folder_is_made_for_its_owner_alone(folder):
+    Blobs(folder.as_uri())
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_may_have_any_name(tmp_path):
+    folder = tmp_path / "with space, ä and 100%"
+    Blobs(folder.as_uri()).put(KEY, b"here")
+    assert (folder / KEY).read_bytes() == b"here"
+
+
+def test_a_folder_of_blobs_can_be_mapped_where_it_lies(folder):
+    blobs = Blobs(folder.as_uri())
+    blobs.put("datasets/abc/images.npy", b"pixels")
+    assert (blobs.local_folder("datasets/abc") / "images.npy").read_bytes() == b"pixels"
+    assert Blobs("memory:///").local_folder("datasets/abc") is None
+
+
+def test_a_deleted_folder_is_gone_from_the_disk(folder):
+    blobs = Blobs(folder.as_uri())
+    blobs.put("jobs/a/1/x", b"x")
+    blobs.delete_all("jobs/a")
+    assert not (folder / "jobs/a").exists()
+    assert (folder / "jobs").exists()
+
+
+def test_a_reader_never_sees_half_a_put(folder):
+    blobs = Blobs(folder.as_uri())
+    contents = [bytes([number]) * 2_000_000 for number in range(2)]
+    blobs.put(KEY, contents[0])
+    stop = threading.Event()
+
+    def rewrite() -> None:
+        while not stop.is_set():
+            for content in contents:
+                blobs.put(KEY, content)
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    try:
+        for _ in range(30):
+            assert blobs.read(KEY) in contents
+    finally:
+        stop.set()
+        writer.join()
+    assert [path.name for path in (folder / KEY).parent.iterdir()] == ["model.keras"]
+
+
+@contextmanager
+def as_somebody_else() -> Iterator[None]:
+    """Root may write everywhere: what is read-only shows to another user alone."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def read_only() -> Iterator[Blobs]:
+    with tempfile.TemporaryDirectory(prefix="heldout-test-") as name:
+        folder = Path(name)
+        blobs = Blobs(folder.as_uri())
+        blobs.put(KEY, b"kept")
+        places = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+        for place in places:
+            place.chmod(0o555)
+        yield blobs
+        for place in places:
+            place.chmod(0o755)
+
+
+def test_a_read_only_folder_is_unavailable_for_writers_and_keeps_what_it_has(read_only):
+    with as_somebody_else():
+        for write in (
+            lambda: read_only.put(KEY, b"lost"),
+            lambda: read_only.put("jobs/job_2/1/new", b"lost"),
+            lambda: read_only.delete(KEY),
+            lambda: read_only.delete_all("jobs"),
+            read_only.check,
+        ):
+            with pytest.raises(StorageUnavailable):
+                write()
+        assert read_only.read(KEY) == b"kept"
+    assert read_only.read(KEY) == b"kept"
+
+
+def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StorageUnavailable):
+        Blobs((tmp_path / "file" / "blobs").as_uri())
+
+
+def test_a_folder_that_went_away_is_unavailable_or_missing_and_never_a_crash(folder):
+    blobs = Blobs(folder.as_uri())
+    blobs.put(KEY, b"x")
+    folder.rename(folder.with_name("elsewhere"))
+    folder.write_text("a file where the folder was")
+    with pytest.raises(StorageUnavailable):
+        blobs.put(KEY, b"y")
+    for read in (blobs.read, blobs.size, blobs.chunks):
+        with pytest.raises((StorageUnavailable, BlobMissing)):
+            read(KEY)
+
+
+def test_a_source_that_is_gone_is_no_missing_blob(blobs, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        blobs.put(KEY, tmp_path / "gone")
+    with pytest.raises(BlobMissing):
+        blobs.read(KEY)
+
+
+# --- a remote store ------------------------------------------------------------------------------
+
+
+def test_a_remote_store_that_nobody_serves_is_unavailable(monkeypatch):
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "id",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_ENDPOINT": "http://127.0.0.1:1",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "here",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(models.blobs, "RETRY_S", 0.2)
+    blobs = Blobs("s3://bucket/prefix")
+    for ask in (lambda: blobs.put(KEY, b"x"), lambda: blobs.read(KEY), blobs.check, lambda: blobs.delete_all("jobs")):
+        with pytest.raises(StorageUnavailable) as caught:
+            ask()
+        assert "secret" not in str(caught.value)
+
+
+def test_a_remote_store_that_breaks_off_within_a_blob_is_unavailable(tmp_path):
+    """What has come is not the blob: the file is not left looking like it."""
+    blobs = Blobs("memory:///")
+    blobs.put(KEY, os.urandom(3_000_000))
+
+    class BreaksOff:
+        def stream(self, min_chunk_size: int) -> Iterator[bytes]:
+            yield b"some"
+            raise models.blobs.BaseError("the connection is gone")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models.blobs.obstore, "get", lambda store, key: BreaksOff())
+        with pytest.raises(StorageUnavailable):
+            list(blobs.chunks(KEY))
+        with pytest.raises(StorageUnavailable):
+            blobs.fetch(KEY, tmp_path / "target")
+    assert not (tmp_path / "target").exists()
