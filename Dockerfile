@@ -1,0 +1,80 @@
+# One image for the API, the workers and the migrations. `--target gpu` makes it with TensorFlow's CUDA wheels instead.
+
+FROM python:3.13-slim-trixie AS base
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+
+
+# --- the locked packages, compiled, without what only builds and tests use ----------------------------------------
+
+FROM base AS packages
+# A lock names all that is wanted, hence no dependencies. Wheels only: building from source would fetch build tools
+# that no lock pins.
+ENV PIP_PYTHON=/opt/venv/bin/python \
+    PIP_REQUIRE_HASHES=1 \
+    PIP_NO_DEPS=1 \
+    PIP_ONLY_BINARY=:all: \
+    PIP_NO_COMPILE=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv --without-pip /opt/venv
+COPY --chmod=755 <<'EOF' /usr/local/bin/install-locked
+#!/bin/sh
+set -eu
+for lock; do set -- "$@" -r "/locks/$lock.txt"; shift; done
+python -m pip install --quiet "$@"
+cd /opt/venv/lib/python3*/site-packages
+rm -rf tensorflow/include clang
+find . -type d -name tests -prune -exec rm -rf {} +
+python -m compileall -q -j 0 .
+EOF
+
+FROM packages AS packages-cpu
+COPY locks/cpu.txt locks/data.txt /locks/
+RUN --mount=type=cache,target=/root/.cache/pip install-locked cpu data
+
+FROM packages AS packages-gpu
+COPY locks/gpu.txt locks/data.txt /locks/
+RUN --mount=type=cache,target=/root/.cache/pip install-locked gpu data
+
+
+# --- our own code -------------------------------------------------------------------------------------------------
+
+FROM base AS code
+WORKDIR /opt/heldout
+COPY . .
+RUN rm -r locks \
+    && python -m compileall -q . \
+    && install -d bin \
+    && printf '#!/opt/venv/bin/python\nfrom heldout.cli import main\n\nmain()\n' >bin/heldout \
+    && chmod 755 bin/heldout
+
+
+# --- what runs ----------------------------------------------------------------------------------------------------
+
+FROM base AS runtime
+LABEL org.opencontainers.image.title=Heldout \
+      org.opencontainers.image.licenses=Apache-2.0
+# A new volume mounted on a folder takes over its owner: hence /data/blobs is made here.
+RUN groupadd --gid 10001 heldout \
+    && useradd --uid 10001 --gid 10001 --create-home heldout \
+    && install -d -m 700 -o heldout -g heldout /data /data/blobs
+ENV PATH=/opt/heldout/bin:/opt/venv/bin:$PATH \
+    PYTHONPATH=/opt/heldout \
+    HOME=/home/heldout \
+    HELDOUT_HOME=/home/heldout \
+    HELDOUT_BLOBS=file:///data/blobs \
+    HELDOUT_HOST=0.0.0.0 \
+    TF_CPP_MIN_LOG_LEVEL=1
+WORKDIR /opt/heldout
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+CMD ["python", "-m", "api", "serve"]
+
+FROM runtime AS gpu
+COPY --from=packages-gpu /opt/venv /opt/venv
+COPY --from=code /opt/heldout /opt/heldout
+
+FROM runtime AS cpu
+COPY --from=packages-cpu /opt/venv /opt/venv
+COPY --from=code /opt/heldout /opt/heldout
