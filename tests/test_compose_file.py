@@ -1,0 +1,136 @@
+"""The Compose file and the Dockerfile, read without an engine; `make compose-test` brings them up."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from heldout.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+SERVICES = yaml.safe_load(TEXT)["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+OURS = {"migrate", "api", "worker", "worker-gpu"}
+NAMED = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE, re.M))
+SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
+
+
+def test_the_services_are_those_that_the_reference_names():
+    assert set(SERVICES) == {"postgres", "redis", *OURS}
+    assert {name for name, service in SERVICES.items() if service.get("profiles")} == {"worker-gpu"}
+    assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
+
+
+def test_the_servers_are_of_fixed_major_versions():
+    assert SERVICES["postgres"]["image"] == "postgres:17"
+    assert SERVICES["redis"]["image"] == "redis:8"
+
+
+def test_the_api_alone_is_published():
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api"}
+    assert SERVICES["api"]["ports"] == ["${HELDOUT_PORT:-8000}:8000"]
+
+
+def test_no_secret_has_a_default():
+    used = re.findall(r"\$\{((?:\w*PASSWORD|\w*SECRET\w*))([^}]*)\}", TEXT)
+    assert {name for name, _ in used} == SECRETS
+    assert {rest[:2] for _, rest in used} == {":?"}
+    assert re.findall(r"^(\w+)=(.*)$", EXAMPLE, re.M) == [(name, "") for name in sorted(SECRETS)]
+
+
+def test_the_example_names_every_variable_with_its_default():
+    passed_on = [name for name, value in SERVICES["api"]["environment"].items() if value is None]
+    used = dict.fromkeys(passed_on, "") | dict(re.findall(r"\$\{(\w+)(?::-([^}]*))?", TEXT))
+    assert set(NAMED) == set(used)
+    assert {name: NAMED[name] for name, default in used.items() if default} == {k: v for k, v in used.items() if v}
+
+
+def test_what_is_passed_on_are_settings_and_the_example_shows_their_defaults():
+    names = [name for name in SERVICES["api"]["environment"] if name.startswith("HELDOUT_")]
+    for name in names:
+        default = Settings.model_fields[name.removeprefix("HELDOUT_").lower()].default
+        if isinstance(default, int | float):
+            assert float(NAMED[name]) == default, name
+
+
+@pytest.mark.parametrize("name", sorted(OURS - {"migrate"} | {"postgres", "redis"}))
+def test_what_runs_for_long_is_watched_limited_and_stopped_with_patience(name):
+    service = SERVICES[name]
+    assert service["restart"] == "unless-stopped"
+    assert service["healthcheck"]["test"]
+    assert int(service["stop_grace_period"].removesuffix("s")) >= 15
+    assert service["deploy"]["resources"]["limits"]["memory"].startswith("${")
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_nothing_runs_with_rights_that_it_does_not_need(name):
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["read_only"] is True
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert name in OURS or service["user"] == name
+
+
+def test_the_broker_keeps_what_it_was_given():
+    command = SERVICES["redis"]["command"]
+    options = dict(zip(command[::2], command[1::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--maxmemory-policy"] == "noeviction"
+
+
+def test_services_wait_for_the_migrations():
+    assert SERVICES["migrate"]["restart"] == "no"
+    for name in OURS - {"migrate"}:
+        assert SERVICES[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+
+
+def test_blobs_are_shared_by_all_who_use_them():
+    for name in OURS:
+        assert "blobs:/data/blobs" in SERVICES[name]["volumes"]
+        assert SERVICES[name]["environment"]["HELDOUT_BLOBS"] == "${HELDOUT_BLOBS:-file:///data/blobs}"
+
+
+def test_a_worker_has_time_to_give_its_jobs_back():
+    from worker.attempt import OBEY_S
+
+    for name in ("worker", "worker-gpu"):
+        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > 2 * OBEY_S["release"]
+
+
+def test_the_image_is_made_from_the_locks_and_does_not_run_as_root():
+    stages = re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.M)
+    assert stages[0] == ("python:3.13-slim-trixie", "base")
+    assert stages[-1] == ("runtime", "cpu"), "the last stage is what a plain build makes"
+    assert ("runtime", "gpu") in stages
+    assert re.findall(r"^USER (.*)$", DOCKERFILE, re.M) == ["10001:10001"]
+    assert "PIP_REQUIRE_HASHES=1" in DOCKERFILE
+
+
+def test_no_address_of_a_registry_or_an_index_is_written_down():
+    for text in (DOCKERFILE, TEXT, EXAMPLE):
+        assert set(re.findall(r"\w+://", text)) <= {"file://", "postgresql://", "redis://"}
+
+
+def _compose_is_here() -> bool:
+    docker = shutil.which("docker")
+    command = [str(docker), "compose", "version"]
+    return docker is not None and subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not _compose_is_here(), reason="Docker Compose is not installed")
+@pytest.mark.parametrize("profiles", [[], ["--profile", "gpu"]], ids=["cpu", "gpu"])
+def test_compose_accepts_the_file(profiles):
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
+    command = ["docker", "compose", "--env-file", os.devnull, *profiles, "config", "--quiet"]
+    without = subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, check=False)
+    assert without.returncode != 0
+    assert "set it in .env" in without.stderr
+    secrets = dict.fromkeys(SECRETS, "p@ss/:$#'\"")
+    valid = subprocess.run(command, cwd=ROOT, env={**kept, **secrets}, capture_output=True, text=True, check=False)
+    assert (valid.returncode, valid.stderr) == (0, "")
