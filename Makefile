@@ -10,11 +10,11 @@ BIN := .venv/bin
 CHECKS := check-lint check-format check-types check-imports check-migrations check-locks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up test proofs bench check $(CHECKS) format locks hooks clean
+.PHONY: help setup setup-dev demo up test proofs compose-test bench check $(CHECKS) format locks hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do \
-		printf '%-16s%s\n' "$$target" "$$text"; done
+		printf '%-20s%s\n' "$$target" "$$text"; done
 
 setup: ## make .venv from the hash-pinned locks
 	@scripts/setup service
@@ -33,6 +33,9 @@ test: setup-dev ## run all tests but the long proofs
 
 proofs: setup-dev ## run the long suites
 	@exec $(BIN)/python -m pytest -m proof --timeout 3600 $(ARGS)
+
+compose-test: setup-dev ## bring the stack up in containers for real, harm it, take it down (needs Docker)
+	@exec $(BIN)/python -m tests.compose
 
 bench: setup-dev ## measure the service against direct training
 	@exec $(BIN)/python -m benchmarks $(ARGS)

@@ -1,0 +1,267 @@
+"""`make compose-test`: builds the image, brings the stack up for real, harms it, and takes all down."""
+
+import hashlib
+import io
+import json
+import re
+import secrets
+import signal
+import socket
+import sys
+import time
+import urllib.parse
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+from tests.compose.client import Api, Load
+from tests.compose.engine import ROOT, Engine, NoEngine, Stack, run
+
+# Characters that break what was put into a URL or a shell's word without care; a quote ends a value in .env.
+AWKWARD = '@:/?#&%$\\" ;='
+EXAMPLES = ("overfit", "regularized", "augmented")
+LEASE_S = 8
+
+
+class Scenario:
+    """The steps, in order; each leaves behind what the next ones need."""
+
+    def __init__(self, stack: Stack, port: int, passwords: list[str]) -> None:
+        self.stack = stack
+        self.api = Api(port)
+        self.passwords = passwords
+        self.logs = ""
+        self.models: dict[str, str] = {}  # job → SHA-256 of its model
+
+    def build_the_image(self) -> str:
+        self.stack.compose("build", timeout_s=900)
+        size = run("docker", "image", "inspect", "--format", "{{.Size}}", self.stack.image).stdout
+        return f"{int(size) / 1e9:.2f} GB"
+
+    def start_the_stack(self) -> str:
+        self.stack.up()
+        assert self.api.ask("GET", "/readyz").status == 200
+        users = {
+            service: self.stack.compose("exec", "-T", service, "id", "-u").strip()
+            for service in ("postgres", "redis", "api", "worker")
+        }
+        assert "0" not in users.values(), users
+        return f"users {users}"
+
+    def make_a_key(self) -> str:
+        printed = self.stack.compose("exec", "-T", "api", "heldout", "keys", "create", "--owner", "me")
+        assert re.fullmatch(r"ho_\w+_[\w-]+\n", printed), "not the key alone"
+        assert self.api.ask("GET", "/v1/jobs").status == 401
+        self.api.key = printed.strip()
+        return self.api.key[:11] + "…"
+
+    def check_from_inside(self) -> str:
+        found = self.stack.compose("exec", "-T", "worker", "heldout", "check")
+        return "; ".join(" ".join(line.split()[:2]) for line in found.splitlines())
+
+    def train_the_three_reference_jobs(self) -> str:
+        ids = {name: self.api.submit(json.loads((ROOT / f"examples/{name}.json").read_text())) for name in EXAMPLES}
+        said = []
+        for name, job_id in ids.items():
+            job = self.api.ended(job_id, 120)
+            assert job["status"] == "succeeded", job
+            metrics = self.api.get(f"/v1/jobs/{job_id}/metrics")
+            assert [epoch["epoch"] for epoch in metrics["epochs"]] == list(range(1, 11))
+            self.models[job_id] = self._model(job_id)
+            said.append(f"{name} {metrics['final']['test']['accuracy']:.3f}")
+        return "test accuracy: " + ", ".join(said)
+
+    def scale_workers_to_two(self) -> str:
+        self.stack.up("--scale", "worker=2")
+        assert len(self.stack.containers("worker")) == 2
+        return "both healthy"
+
+    def kill_the_worker_of_a_running_job(self) -> str:
+        job_id = self.api.submit(self._long_job(epochs=20))
+        self.api.reached(job_id, 2)
+        [host] = self.api.workers_of(job_id)
+        [victim] = [one for one in self.stack.containers("worker") if one.startswith(host)]
+        run("docker", "kill", "--signal", "KILL", victim)
+        killed = time.monotonic()
+        while len(workers := self.api.workers_of(job_id)) < 2:
+            assert time.monotonic() - killed < 60, "nobody took the job over"
+            time.sleep(0.2)
+        taken_s = time.monotonic() - killed
+        job = self.api.ended(job_id, 120)
+        assert (job["status"], job["attempt"]) == ("succeeded", 2), job
+        assert workers[1] != host
+        epochs = [epoch["epoch"] for epoch in self.api.get(f"/v1/jobs/{job_id}/metrics")["epochs"]]
+        assert epochs == list(range(1, 21)), epochs
+        self.models[job_id] = self._model(job_id)
+        return f"on the other worker after {taken_s:.1f} s (lease {LEASE_S} s)"
+
+    def bring_the_killed_worker_back(self) -> str:
+        self.stack.up("--scale", "worker=2")
+        return f"{len(self.stack.containers('worker'))} workers"
+
+    def stop_and_start_postgresql_and_redis_under_load(self) -> str:
+        running = self.api.submit(self._long_job(epochs=20))
+        self.api.reached(running, 1)
+        with Load(self.api) as load:
+            time.sleep(3)
+            self.stack.compose("stop", "postgres")
+            self._until("/readyz", 503)
+            time.sleep(4)
+            self.stack.compose("start", "postgres")
+            self._until("/readyz", 200)
+            time.sleep(3)
+            self.stack.compose("stop", "redis")
+            time.sleep(5)
+            assert self.api.ask("GET", "/readyz").status == 200, "submitting needs no broker"
+            self.stack.compose("start", "redis")
+            time.sleep(3)
+        assert not load.wrong, load.wrong[:5]
+        assert load.statuses["POST 503"] > 0, "the load never met the database's absence"
+        for job_id in (running, *load.accepted.values()):
+            job = self.api.ended(job_id, 120)
+            assert job["status"] == "succeeded", job
+        stored = {job["id"] for job in self.api.all_jobs("&metadata[load]=yes")}
+        assert stored == set(load.accepted.values()), "accepted and stored differ"
+        counts = ", ".join(f"{count} × {status}" for status, count in sorted(load.statuses.items()))
+        return f"{counts}; slowest {load.slowest_s:.1f} s; all {len(load.accepted)} jobs done, each once"
+
+    def stop_all_with_a_job_running(self) -> str:
+        self.resumed = self.api.submit(self._long_job(epochs=20))
+        self.api.reached(self.resumed, 2)
+        self.before = self._everything()
+        workers = self.stack.containers("worker")
+        began = time.monotonic()
+        self.stack.compose("stop", "worker")
+        took_s = time.monotonic() - began
+        codes = {run("docker", "inspect", "--format", "{{.State.ExitCode}}", one).stdout.strip() for one in workers}
+        assert codes == {"0"}, f"workers ended with {codes}"
+        job = self.api.get(f"/v1/jobs/{self.resumed}")
+        assert (job["status"], job["failures"]) == ("queued", 0), job
+        self.logs += self.stack.logs()
+        self.stack.compose("down")
+        return f"workers gave it back within {took_s:.1f} s"
+
+    def start_all_again_and_find_everything(self) -> str:
+        self.stack.up()
+        after = self._everything()
+        for job_id, stored in self.before.items():
+            assert after[job_id] == stored, f"{job_id} changed"
+        for job_id, digest in self.models.items():
+            assert self._model(job_id) == digest, f"the model of {job_id} changed"
+        job = self.api.ended(self.resumed, 120)
+        assert (job["status"], job["failures"]) == ("succeeded", 0), job
+        return f"{len(after)} jobs with their metrics, {len(self.models)} models; the stopped job went on"
+
+    def look_for_secrets_in_all_logs(self) -> str:
+        self.logs += self.stack.logs()
+        shown = [
+            form
+            for secret in (*self.passwords, self.api.key.split("_", 2)[2])
+            for form in {secret, urllib.parse.quote(secret, safe=""), urllib.parse.quote(secret), json.dumps(secret)}
+            if form.strip('"') in self.logs
+        ]
+        assert not shown, f"{len(shown)} secrets stand in the logs"
+        return f"none in {len(self.logs.splitlines())} lines"
+
+    def take_all_down(self) -> str:
+        self.stack.remove()
+        left = self.stack.leftovers()
+        assert not left, left
+        return "no container, volume or network is left"
+
+    # --- what steps share ----------------------------------------------------------------------------
+
+    def _long_job(self, epochs: int) -> Any:
+        spec = json.loads((ROOT / "examples/overfit.json").read_text())
+        return {**spec, "name": f"{epochs} epochs", "training": {**spec["training"], "epochs": epochs}}
+
+    def _model(self, job_id: str) -> str:
+        answer = self.api.ask("GET", f"/v1/jobs/{job_id}/model")
+        assert answer.status == 200, answer.body[:300]
+        with zipfile.ZipFile(io.BytesIO(answer.body)) as model:
+            assert "model.weights.h5" in model.namelist()
+        return hashlib.sha256(answer.body).hexdigest()
+
+    def _everything(self) -> dict[str, Any]:
+        """Every job that has ended, with its metrics."""
+        ended = [job for job in self.api.all_jobs() if job["finished_at"]]
+        return {job["id"]: (job, self.api.get(f"/v1/jobs/{job['id']}/metrics")) for job in ended}
+
+    def _until(self, path: str, status: int, timeout_s: float = 60) -> None:
+        until = time.monotonic() + timeout_s
+        while (found := self.api.ask("GET", path).status) != status:
+            assert time.monotonic() < until, f"{path} answers {found}, not {status}"
+            time.sleep(0.2)
+
+    def steps(self) -> list[Callable[[], str]]:
+        return [
+            self.build_the_image,
+            self.start_the_stack,
+            self.make_a_key,
+            self.check_from_inside,
+            self.train_the_three_reference_jobs,
+            self.scale_workers_to_two,
+            self.kill_the_worker_of_a_running_job,
+            self.bring_the_killed_worker_back,
+            self.stop_and_start_postgresql_and_redis_under_load,
+            self.stop_all_with_a_job_running,
+            self.start_all_again_and_find_everything,
+            self.look_for_secrets_in_all_logs,
+            self.take_all_down,
+        ]
+
+
+def main() -> int:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with Engine() as engine:
+            return bring_up(engine)
+    except NoEngine as missing:
+        print(f"compose-test: {missing}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("compose-test: interrupted", file=sys.stderr)
+    return 1
+
+
+def bring_up(engine: Engine) -> int:
+    project = f"heldout-test-{secrets.token_hex(3)}"
+    passwords = [AWKWARD + secrets.token_urlsafe(12) for _ in range(2)]
+    port = free_port()
+    variables = {
+        "POSTGRES_PASSWORD": passwords[0],
+        "REDIS_PASSWORD": passwords[1],
+        "HELDOUT_PORT": f"127.0.0.1:{port}",
+        "HELDOUT_IMAGE": f"{project}:cpu",
+        "HELDOUT_LEASE_S": str(LEASE_S),
+        "HELDOUT_HEARTBEAT_S": "2",
+        "HELDOUT_RECONCILE_S": "2",
+    }
+    stack = Stack(project, variables, host_network=engine.stands_in)
+    scenario = Scenario(stack, port, passwords)
+    began = time.monotonic()
+    try:
+        for step in scenario.steps():
+            name = step.__name__.replace("_", " ")
+            at = time.monotonic()
+            try:
+                said = step()
+            except Exception:
+                print("\n".join(stack.logs().splitlines()[-80:]))
+                print(f"FAILED  {name}", flush=True)
+                raise
+            print(f"{time.monotonic() - at:6.1f} s  {name}: {said}", flush=True)
+    finally:
+        stack.remove()
+    print(f"{time.monotonic() - began:6.1f} s  in all", flush=True)
+    return 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

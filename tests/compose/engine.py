@@ -1,0 +1,129 @@
+"""Docker and Compose, as a user calls them, for one stack of our own."""
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# Optional: starts an engine where there is none, and makes local images in place of those of a registry.
+STAND_INS = ROOT.parent / "shared" / "docker" / "stand-ins"
+
+# What would lead Compose to another stack, or settings into this one.
+FOREIGN = ("COMPOSE_", "HELDOUT_", "POSTGRES_", "REDIS_", "AWS_")
+
+
+class NoEngine(Exception):
+    """There is no Docker engine with Compose; the text says so in a line."""
+
+
+def run(*command: str, timeout_s: float = 120, check: bool = True, **options: object) -> subprocess.CompletedProcess:
+    """A command and its output; on failure the end of what it said is part of the error."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL, **options
+    )
+    if check and done.returncode:
+        said = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{said}")
+    return done
+
+
+class Engine:
+    """The Docker engine of this machine; one that had to be started is stopped at the end."""
+
+    def __init__(self) -> None:
+        self._started = False
+        self.stands_in = False
+
+    def __enter__(self) -> "Engine":
+        self.stands_in = STAND_INS.is_file() and os.geteuid() == 0
+        running = self._answers()
+        if self.stands_in:
+            self._started = not running
+            run(str(STAND_INS), timeout_s=600)
+        elif not running:
+            raise NoEngine("no Docker engine answers here: install and start Docker with Compose 2.23 or later")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._started:
+            run(str(STAND_INS), "stop", check=False)
+
+    def _answers(self) -> bool:
+        try:
+            return all(
+                run("docker", *words, check=False, timeout_s=30).returncode == 0
+                for words in (("info",), ("compose", "version"))
+            )
+        except (FileNotFoundError, subprocess.TimeoutExpired):
+            return False
+
+
+class Stack:
+    """The repository's Compose file under a project name, secrets and a port of its own."""
+
+    def __init__(self, project: str, variables: Mapping[str, str], *, host_network: bool) -> None:
+        """
+        Args:
+            variables: what the user writes into .env.
+            host_network: builds use this machine's network, as stand-ins for base images need.
+        """
+        self.project = project
+        self.image = variables["HELDOUT_IMAGE"]
+        self._folder = tempfile.TemporaryDirectory(prefix="heldout-compose-")
+        folder = Path(self._folder.name)
+        env_file = folder / ".env"
+        env_file.touch(mode=0o600)
+        env_file.write_text("".join(f"{name}='{value}'\n" for name, value in variables.items()), encoding="utf-8")
+        self._options = [
+            "--ansi",
+            "never",
+            "--project-name",
+            project,
+            "--env-file",
+            str(env_file),
+            "--file",
+            "docker-compose.yml",
+        ]
+        if host_network:
+            override = folder / "host-network.json"
+            services = {name: {"build": {"network": "host"}} for name in ("migrate", "worker-gpu")}
+            override.write_text(json.dumps({"services": services}), encoding="utf-8")
+            self._options += ["--file", str(override)]
+        self._environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+
+    def compose(self, *words: str, timeout_s: float = 180, check: bool = True) -> str:
+        """`docker compose …`; gives back its standard output."""
+        command = ("docker", "compose", *self._options, *words)
+        return run(*command, cwd=ROOT, env=self._environment, timeout_s=timeout_s, check=check).stdout
+
+    def up(self, *words: str) -> None:
+        """Start what is not running, and wait until all are healthy."""
+        self.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "150", *words)
+
+    def containers(self, service: str) -> list[str]:
+        """The ids of a service's running containers."""
+        return self.compose("ps", "--quiet", "--no-trunc", service).split()
+
+    def logs(self) -> str:
+        return self.compose("logs", "--no-log-prefix")
+
+    def remove(self) -> None:
+        """Take all down: containers, network, volumes and the image; the layers stay in the build cache."""
+        self.compose("down", "--volumes", "--remove-orphans")
+        run("docker", "image", "rm", "--force", self.image, check=False)
+
+    def leftovers(self) -> list[str]:
+        """Containers, volumes and networks that still bear the project's label."""
+        label = f"label=com.docker.compose.project={self.project}"
+        return [
+            f"{kind} {name}"
+            for kind, words in {
+                "container": ("ps", "--all", "--quiet"),
+                "volume": ("volume", "ls", "--quiet"),
+                "network": ("network", "ls", "--quiet"),
+            }.items()
+            for name in run("docker", *words, "--filter", label).stdout.split()
+        ]
