@@ -14,8 +14,6 @@ from models import wake
 
 log = structlog.get_logger("heldout.api")
 
-# A broker that accepts and never answers is given up after this.
-BROKER_TIMEOUT_S = 1.0
 # What a broker that is away makes pile up; the reconciler announces what does not fit.
 PENDING = 10_000
 
@@ -54,12 +52,8 @@ class CeleryPublisher:
         self._app.conf.update(
             task_ignore_result=True,
             broker_connection_retry=False,
-            broker_connection_timeout=BROKER_TIMEOUT_S,
-            broker_transport_options={
-                "socket_connect_timeout": BROKER_TIMEOUT_S,
-                "socket_timeout": BROKER_TIMEOUT_S,
-                "max_retries": 0,
-            },
+            broker_connection_timeout=wake.BROKER_TIMEOUT_S,
+            broker_transport_options=wake.IMPATIENT,
         )
         self._waiting: queue.Queue[tuple[str, str] | None] = queue.Queue(PENDING)
         self._thread = threading.Thread(target=self._publish_all, name="publisher", daemon=True)
@@ -82,7 +76,7 @@ class CeleryPublisher:
             self._waiting.put_nowait(None)
         except queue.Full:
             return
-        self._thread.join(2 * BROKER_TIMEOUT_S)
+        self._thread.join(2 * wake.BROKER_TIMEOUT_S)
 
     def _publish_all(self) -> None:
         while (waiting := self._waiting.get()) is not None:
@@ -91,6 +85,9 @@ class CeleryPublisher:
                 wake.send(self._app, job_id, device)
             except OperationalError:
                 log.warning("broker_unavailable", job_id=job_id)
+            except Exception:
+                # Without this thread every job would wait for a reconciler.
+                log.exception("wake_up_not_published", job_id=job_id)
 
 
 def publisher_for(settings: Settings) -> Publisher:

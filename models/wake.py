@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 TASK = "heldout.wake"
+# A broker that accepts and never answers is given up after this: whoever publishes has other things to do.
+BROKER_TIMEOUT_S = 1.0
+IMPATIENT = {"socket_connect_timeout": BROKER_TIMEOUT_S, "socket_timeout": BROKER_TIMEOUT_S, "max_retries": 0}
 TRAIN, TRAIN_GPU = "train", "train.gpu"
 
 
@@ -15,9 +18,12 @@ def queue_for(device: str) -> str:
     return TRAIN_GPU if device == "gpu" else TRAIN
 
 
-def send(app: Any, job_id: str, device: str) -> None:
-    """Publish a wake-up. Raises kombu's OperationalError if the broker does not take it."""
-    app.send_task(TASK, args=[job_id], queue=queue_for(device), retry=False, ignore_result=True)
+def send(app: Any, job_id: str, device: str, connection: Any = None) -> None:
+    """Publish a wake-up, through the app's own connections unless one is given.
+
+    Raises kombu's OperationalError if the broker does not take it.
+    """
+    app.send_task(TASK, args=[job_id], queue=queue_for(device), retry=False, ignore_result=True, connection=connection)
 
 
 def send_again(app: Any, forgotten: Sequence[tuple[str, str]]) -> None:
@@ -27,10 +33,11 @@ def send_again(app: Any, forgotten: Sequence[tuple[str, str]]) -> None:
     fill the broker. Raises kombu's OperationalError.
     """
     empty: dict[str, bool] = {}
-    with app.connection_for_write() as connection:
+    # A connection of its own: a worker's others wait for their broker as long as it takes.
+    with app.connection_for_write(transport_options=IMPATIENT, connect_timeout=BROKER_TIMEOUT_S) as connection:
         for job_id, device in forgotten:
             name = queue_for(device)
             if name not in empty:
                 empty[name] = connection.default_channel.queue_declare(name).message_count == 0
             if empty[name]:
-                send(app, job_id, device)
+                send(app, job_id, device, connection)
