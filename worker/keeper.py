@@ -80,6 +80,9 @@ class Keeper:
             except DatabaseUnavailable:
                 # Training goes on; the attempt's number fences it if somebody else took the job meanwhile.
                 log.warning("database_unavailable", worker=self._worker)
+            except Exception:
+                # A database that refuses to write for a while, say: without this thread every lease would run out.
+                log.exception("keeper_failed", worker=self._worker)
 
     def _note_requests(self, held: set[Held], requests: Mapping[Held, JobRequest | None]) -> None:
         self._note_lost(held - set(requests))
