@@ -4,13 +4,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import structlog
 
 from heldout.errors import DatabaseUnavailable
 from heldout.settings import Settings
 from models.database import Database
-from models.store import claims, idempotency
+from models.store import claims, idempotency, transitions
 
 log = structlog.get_logger()
 
@@ -30,8 +31,10 @@ class Reconciler:
         self._announce = announce
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
-        # While the database was away no worker could renew its lease: they get one whole lease first.
-        self._leases_count_from = time.monotonic()
+        # While the database was away no worker could renew its lease: they get one whole lease first. Whether it was
+        # away before this process began is not known, so living workers get the time to show themselves.
+        self._leases_count_from = time.monotonic() + min(settings.lease_s, 2 * settings.heartbeat_s)
+        self._last_round: datetime | None = None  # by the database's clock
 
     def start(self) -> None:
         self._thread.start()
@@ -43,17 +46,30 @@ class Reconciler:
     def look(self) -> None:
         """One round. Raises DatabaseUnavailable."""
         with self._database.write() as session:
-            if time.monotonic() >= self._leases_count_from:
-                for job_id, status in claims.take_back_lost(session):
-                    log.warning("job_taken_back", job_id=job_id, status=status.value)
-            for job_id in claims.expire_pending(session):
-                log.warning("job_expired", job_id=job_id)
+            lost = claims.take_back_lost(session) if time.monotonic() >= self._leases_count_from else []
+            self._refuse_after_gap(transitions.now(session))
+            expired = claims.expire_pending(session)
             idempotency.forget_old(session)
+        for job_id, status in lost:
+            log.warning("job_taken_back", job_id=job_id, status=status.value)
+        for job_id in expired:
+            log.warning("job_expired", job_id=job_id)
         if self._announce is not None:
             with self._database.write() as session:
                 forgotten = claims.unannounced(session, older_than_s=2 * self._settings.reconcile_s)
             if forgotten:
                 self._announce(forgotten)
+
+    def _refuse_after_gap(self, now: datetime) -> None:
+        """Raise DatabaseUnavailable if the last round is so long ago that nobody can have renewed a lease since.
+
+        That is how a database that stood still looks, a machine that slept, and a clock that was set forward: their
+        workers are well, and have only had no time to say so.
+        """
+        before, self._last_round = self._last_round, now
+        longest_s = 1.2 * self._settings.reconcile_s + self._settings.lease_s / 2
+        if before is not None and (now - before).total_seconds() > longest_s:
+            raise DatabaseUnavailable
 
     def _run(self) -> None:
         while not self._stop.wait(self._settings.reconcile_s * random.uniform(0.8, 1.2)):
