@@ -24,6 +24,7 @@ LOCAL = ("-m", "worker.local")
 CELERY = (
     "-m",
     "celery",
+    "--quiet",  # its banner is not JSON
     "--app",
     "worker.celery_app",
     "worker",

@@ -52,6 +52,9 @@ app.conf.update(
     },
 )
 
+# How often an idle worker looks up from its broker's silence.
+TICK_S = 0.1
+
 _worker: Worker | None = None
 
 
@@ -64,17 +67,25 @@ def wake(job_id: str) -> None:
     log.info("woken", job_id=job_id)
     while not worker.stopping.is_set() and (claimed := worker.claim()) is not None:
         worker.run(claimed)
+        if worker.stopping.is_set():
+            # It may be back in the queue, and another worker idle.
+            _announce([(claimed.held.job_id, claimed.spec["resources"]["device"])])
 
 
 @signals.setup_logging.connect
-def _configure_logs(**_: Any) -> None:
+def _configure_no_logs(**_: Any) -> None:
     """Ours alone: with a receiver here Celery configures none."""
+
+
+@signals.celeryd_init.connect
+def _configure_logs(**_: Any) -> None:
+    """Before Celery's first word, which is a warning where it runs as root."""
+    logs.configure(settings.log_level)
 
 
 @signals.worker_init.connect
 def _start(**_: Any) -> None:
     global _worker
-    logs.configure(settings.log_level)
     _worker = Worker(settings, announce=_announce)
     if settings.stop_with_stdin:
         # Celery's own handler stops the worker in good order.
@@ -83,10 +94,18 @@ def _start(**_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def _look_once(**_: Any) -> None:
+def _look_once(sender: Any, **_: Any) -> None:
     """Jobs may have waited for the first worker, and their messages may be gone."""
+    if sender.hub is not None:
+        # With prefetching disabled a worker that was busy asks for messages again at the next turn of Celery's loop,
+        # and nothing tells the loop that a slot is free: by itself it turns once a second.
+        sender.hub.call_repeatedly(TICK_S, _do_nothing)
     if _worker is not None:
         _announce([("worker-ready", "auto")] * settings.worker_slots)
+
+
+def _do_nothing() -> None:
+    """A timer that fires turns the loop; that is all it is for."""
 
 
 @signals.worker_shutting_down.connect
