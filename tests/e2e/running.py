@@ -89,14 +89,14 @@ class Service:
 
     def worker_pid(self) -> int:
         """The worker's process, once it runs."""
-        return int(until(lambda: [p for p in children_of(self.pid) if b"worker.local" in _command(p)], "a worker")[0])
+        return int(until(lambda: [p for p in children_of(self.pid) if b"worker.local" in command_of(p)], "a worker")[0])
 
     def training_pids(self) -> list[int]:
         """Processes that train: children of the server that forks."""
         return [
             one
             for server in children_of(self.worker_pid())
-            if b"forkserver" in _command(server)
+            if b"forkserver" in command_of(server)
             for one in children_of(server)
         ]
 
@@ -116,7 +116,8 @@ class Service:
         return self.process.wait(30)
 
 
-def _command(pid: int) -> bytes:
+def command_of(pid: int) -> bytes:
+    """The command line, its words separated by NUL; empty for a process that is gone."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     return b""
