@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 SPLITS = ("train", "validation", "test")
 FILES = ("images.npy", "labels.npy", "splits.npz", "about.json")
+BLOCK_IMAGES = 1024
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,31 @@ class ImageSet:
 
 def content_address(images: ImageSet) -> str:
     """SHA-256 of all that training can see: pixels, labels, splits, class names and range."""
+    pixels = images.images
+    blocks = (pixels[first : first + BLOCK_IMAGES] for first in range(0, len(pixels), BLOCK_IMAGES))
+    return address_of(
+        pixels.dtype, pixels.shape, blocks, images.labels, images.splits, images.classes, images.value_range
+    )
+
+
+def address_of(
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    blocks: Iterable[NDArray[Any]],
+    labels: NDArray[np.int32],
+    splits: Mapping[str, NDArray[np.int64]],
+    classes: tuple[str, ...],
+    value_range: tuple[float, float],
+) -> str:
+    """The content address of images that come in blocks, in order; `shape` is that of all of them together."""
     digest = hashlib.sha256()
-    digest.update(json.dumps([images.images.dtype.str, images.images.shape]).encode())
-    digest.update(_about(images))
-    digest.update(np.ascontiguousarray(images.images).data)
-    digest.update(np.ascontiguousarray(images.labels).data)
+    digest.update(json.dumps([dtype.str, shape]).encode())
+    digest.update(_about(classes, value_range))
+    for block in blocks:
+        digest.update(np.ascontiguousarray(block).data)
+    digest.update(np.ascontiguousarray(labels).data)
     for split in SPLITS:
-        indices = np.ascontiguousarray(images.splits[split], dtype=np.int64)
+        indices = np.ascontiguousarray(splits[split], dtype=np.int64)
         digest.update(len(indices).to_bytes(8, "little"))
         digest.update(indices.data)
     return digest.hexdigest()
@@ -59,10 +78,21 @@ def content_address(images: ImageSet) -> str:
 def save(images: ImageSet, folder: Path) -> None:
     """Write the four files of the internal format into `folder`, which exists."""
     np.save(folder / "images.npy", np.ascontiguousarray(images.images))
-    np.save(folder / "labels.npy", np.ascontiguousarray(images.labels, dtype=np.int32))
-    splits: dict[str, Any] = {split: np.asarray(images.splits[split], np.int64) for split in SPLITS}
-    np.savez(folder / "splits.npz", **splits)
-    (folder / "about.json").write_bytes(_about(images))
+    save_beside(folder, images.labels, images.splits, images.classes, images.value_range)
+
+
+def save_beside(
+    folder: Path,
+    labels: NDArray[np.int32],
+    splits: Mapping[str, NDArray[np.int64]],
+    classes: tuple[str, ...],
+    value_range: tuple[float, float],
+) -> None:
+    """Write the three small files of the internal format, beside images that are there already."""
+    np.save(folder / "labels.npy", np.ascontiguousarray(labels, dtype=np.int32))
+    indices: dict[str, Any] = {split: np.asarray(splits[split], np.int64) for split in SPLITS}
+    np.savez(folder / "splits.npz", **indices)
+    (folder / "about.json").write_bytes(_about(classes, value_range))
 
 
 def load(folder: Path) -> ImageSet:
@@ -79,5 +109,5 @@ def load(folder: Path) -> ImageSet:
     )
 
 
-def _about(images: ImageSet) -> bytes:
-    return json.dumps({"classes": images.classes, "range": images.value_range}).encode()
+def _about(classes: tuple[str, ...], value_range: tuple[float, float]) -> bytes:
+    return json.dumps({"classes": classes, "range": value_range}).encode()

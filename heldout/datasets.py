@@ -1,0 +1,77 @@
+"""The dataset spec: what a client says about images that it uploads, frozen and bounded."""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from heldout.spec import MAX_SEED, Part
+
+MIN_SIDE, MAX_SIDE = 8, 512
+Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE, description="Pixels.")]
+Share = Annotated[float, Field(gt=0, le=0.5)]
+
+
+class ResizeSpec(Part):
+    """One size for all images, and how an image of another shape gets it."""
+
+    height: Side
+    width: Side
+    rule: Literal["pad", "crop", "stretch"] = Field(
+        description="`pad`: the whole image, with black bars; `crop`: fills the size, what hangs over at both ends of "
+        "the longer side is cut off; `stretch`: the whole image, its proportions changed."
+    )
+
+
+class SplitSpec(Part):
+    """How splits that the upload does not have are cut from train: the last share of each class, after shuffling.
+
+    The test split is cut first, then validation from what is left.
+    """
+
+    existing: Literal["keep", "merge"] = Field(
+        "keep", description="`merge` pools the splits that the upload has, and cuts all of them anew."
+    )
+    test: Share = Field(0.2, description="Share of each class; at least one image.")
+    validation: Share = Field(0.1, description="Share of what is left of each class; at least one image.")
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+
+
+class DatasetSpec(Part):
+    """A dataset to be made from one upload."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Versions are counted under it: `pets@3`.")
+    description: str = Field("", max_length=2000)
+    splits: SplitSpec = SplitSpec()
+    group_by: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="A regular expression with one group, searched in each file's name (`class/file.png`). Images for "
+        "which the group matched the same text stay in one split.",
+    )
+    resize: ResizeSpec | None = Field(None, description="Needed where the images differ in size.")
+    colour: Literal["auto", "grey", "rgb"] = Field(
+        "auto", description="`auto`: one channel where every image is grey, else three."
+    )
+
+    @field_validator("group_by")
+    @classmethod
+    def _has_one_group(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            groups = re.compile(pattern).groups
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        if groups != 1:
+            raise ValueError(
+                f"needs exactly one group in parentheses and has {groups}; `(?:…)` makes one that does not count"
+            )
+        return pattern
+
+    @model_validator(mode="after")
+    def _is_no_id(self) -> Self:
+        if self.name.startswith("ds_"):
+            raise ValueError("`name` must not begin with `ds_`, as ids do")
+        return self

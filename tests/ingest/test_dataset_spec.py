@@ -1,0 +1,71 @@
+"""What a dataset spec takes and refuses."""
+
+import pytest
+from pydantic import ValidationError
+
+from heldout.datasets import DatasetSpec
+
+FULL = {
+    "name": "pets",
+    "description": "Cats and dogs.",
+    "splits": {"existing": "merge", "test": 0.25, "validation": 0.2, "seed": 3},
+    "group_by": r"/(\d+)_",
+    "resize": {"height": 64, "width": 48, "rule": "pad"},
+    "colour": "rgb",
+}
+
+
+def test_a_name_is_all_that_is_needed():
+    spec = DatasetSpec.model_validate({"name": "pets"})
+    assert (spec.splits.test, spec.splits.validation, spec.splits.seed) == (0.2, 0.1, 0)
+    assert (spec.group_by, spec.resize, spec.colour, spec.splits.existing) == (None, None, "auto", "keep")
+
+
+def test_a_spec_survives_json():
+    spec = DatasetSpec.model_validate(FULL)
+    assert DatasetSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_null_means_default():
+    assert DatasetSpec.model_validate({"name": "pets", "splits": None, "resize": None, "group_by": None}) == (
+        DatasetSpec(name="pets")
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "Pets"},
+        {"name": "-pets"},
+        {"name": "p" * 65},
+        {"name": "pets@3"},
+        {"name": "pets/3"},
+        {"name": "pets\n"},
+        {"name": "ds_01"},
+        {"name": None},
+        {"description": "d" * 2001},
+        {"splits": {"test": 0}},
+        {"splits": {"test": 0.6}},
+        {"splits": {"validation": float("nan")}},
+        {"splits": {"train": 0.5}},
+        {"group_by": "["},
+        {"group_by": "no group"},
+        {"group_by": "(two)(groups)"},
+        {"group_by": "(" * 99},
+        {"group_by": "(" + "x" * 200 + ")"},
+        {"resize": {"height": 64, "width": 64}},
+        {"resize": {"height": 7, "width": 64, "rule": "pad"}},
+        {"resize": {"height": 64, "width": 513, "rule": "pad"}},
+        {"resize": {"height": 64, "width": 64, "rule": "fit"}},
+        {"colour": "gray"},
+        {"colours": "rgb"},
+    ],
+    ids=str,
+)
+def test_what_is_not_understood_is_refused(change):
+    with pytest.raises(ValidationError):
+        DatasetSpec.model_validate({**FULL, **change})
+
+
+def test_a_group_that_does_not_count_is_not_counted():
+    assert DatasetSpec(name="pets", group_by=r"(?:cat|dog)/(\d+)_").group_by == r"(?:cat|dog)/(\d+)_"
