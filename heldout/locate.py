@@ -32,7 +32,8 @@ def locate(home: Path | None = None, environment: Mapping[str, str] | None = Non
     environment = os.environ if environment is None else environment
     url, key = environment.get("HELDOUT_URL"), environment.get("HELDOUT_API_KEY")
     if home is not None:
-        return Service(_url_in(home), _key_in(home))
+        folder = _expanded(str(home))
+        return Service(_url_in(folder), _key_in(folder))
     folder = _expanded(environment.get("HELDOUT_HOME") or DEFAULT_HOME)
     if url and not key and not is_loopback(url):
         raise NoService(f"HELDOUT_URL is {url}; set HELDOUT_API_KEY to a key of that service.")

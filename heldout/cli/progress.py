@@ -1,7 +1,6 @@
 """Progress of trainings: lines for a pipe, bars for a terminal, JSON lines for a program."""
 
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from heldout.answers import Epoch, Event, Job
 from heldout.cli.figures import clock, epoch_figures, in_order, seconds
@@ -11,32 +10,8 @@ from heldout.cli.screen import console, is_terminal, print_json, printable, say,
 WIDE = 100
 
 
-class Display(Protocol):
-    """What a follower tells of one or more jobs."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def job(self, job: Job) -> None:
-        """The job as it is now; told first when it is new, and after each change."""
-
-    def epoch(self, job: Job, epoch: Epoch) -> None:
-        """One more epoch is measured."""
-
-    def event(self, job: Job, event: Event) -> None:
-        """Something happened that is not an epoch."""
-
-
-def display(jobs_named_up_to: int = 0) -> Display:
-    """Bars on a terminal, else lines; `jobs_named_up_to` is the length of the longest name that will be shown."""
-    return Bars() if is_terminal() else Lines(jobs_named_up_to)
-
-
-class Quiet:
-    """The parts that a display may leave out."""
+class Display:
+    """What a follower tells of one or more jobs; each kind shows what suits it."""
 
     def __enter__(self) -> Self:
         return self
@@ -45,23 +20,28 @@ class Quiet:
         pass
 
     def job(self, job: Job) -> None:
-        pass
-
-    def epoch(self, job: Job, epoch: Epoch) -> None:
-        pass
+        """The job as it is now; told first when it is new, and after each change."""
 
     def event(self, job: Job, event: Event) -> None:
-        pass
+        """Something happened."""
+
+    def epoch(self, job: Job, epoch: Epoch) -> None:
+        """One more epoch is measured; told after its event."""
 
 
-class JsonLines(Quiet):
-    """Each event as one line of JSON, epochs included; the job itself is printed by the caller at the end."""
+def display(jobs_named_up_to: int = 0) -> Display:
+    """Bars on a terminal, else lines; `jobs_named_up_to` is the length of the longest name that will be shown."""
+    return Bars() if is_terminal() else Lines(jobs_named_up_to)
+
+
+class JsonLines(Display):
+    """Each event as one line of JSON; the job itself is printed by the caller at the end."""
 
     def event(self, job: Job, event: Event) -> None:
         print_json(event, one_line=True)
 
 
-class Lines(Quiet):
+class Lines(Display):
     """One line for each epoch, and one for whatever else happens."""
 
     def __init__(self, name_width: int = 0) -> None:
@@ -79,7 +59,7 @@ class Lines(Quiet):
         say(f"{job['name'].ljust(self._width)}  {text}")
 
 
-class Bars(Quiet):
+class Bars(Display):
     """One bar for each job, drawn over as it goes; warnings stay above the bars."""
 
     def __init__(self) -> None:

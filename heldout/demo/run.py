@@ -27,6 +27,9 @@ def main() -> int:
     """Run it all; gives 0 if every job succeeded, 1 if not, and 128 + the signal's number if one ended it."""
     interrupts = Interrupts()
     prepare()
+    if not (ROOT / "examples").is_dir():
+        _tell("heldout: the demonstration needs a checkout of the repository; `make demo` runs it there.")
+        return 2
     service, status = None, 1
     try:
         service = TemporaryService()

@@ -14,8 +14,9 @@ from functools import partial
 import pytest
 
 from heldout import __version__
+from heldout.cli.outcome import Exit, exit_of_problem
 from heldout.cli.progress import Lines
-from heldout.client import Client
+from heldout.client import ApiProblem, Client
 from tests.heldout.served import ROOT, SPEC, bare_environment, run_apart
 
 
@@ -276,6 +277,26 @@ def test_wrong_usage_ends_with_2_and_a_word_about_it(heldout, client, spec_file,
     assert "Traceback" not in result.stderr
     assert result.stderr.strip()
     assert list(client.jobs()) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (400, "invalid_cursor", Exit.REFUSED),
+        (401, "unauthenticated", Exit.NO_SERVICE),
+        (403, "forbidden", Exit.NO_SERVICE),
+        (404, "job_not_found", Exit.REFUSED),
+        (404, "unexpected_answer", Exit.NO_SERVICE),
+        (409, "job_finished", Exit.REFUSED),
+        (413, "body_too_large", Exit.REFUSED),
+        (422, "invalid_spec", Exit.REFUSED),
+        (429, "rate_limited", Exit.NO_SERVICE),
+        (500, "internal", Exit.NO_SERVICE),
+        (503, "database_unavailable", Exit.NO_SERVICE),
+    ],
+)
+def test_a_problem_is_the_user_s_or_the_service_s(status, code, expected):
+    assert exit_of_problem(ApiProblem(code, status, "", "")) is expected
 
 
 # --- look ------------------------------------------------------------------------------------------

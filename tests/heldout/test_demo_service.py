@@ -1,13 +1,14 @@
 """The demonstration's care for what it starts: signals, folders and processes. Each test is a process of its own."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from tests.heldout.served import bare_environment
+from tests.heldout.served import ROOT, bare_environment
 
 
 @pytest.fixture
@@ -17,8 +18,9 @@ def run(tmp_path):
 
     def run(code, **changes):
         environment = bare_environment(tmp_path) | {"TMPDIR": str(tmp_path / "t")} | changes
+        command = [sys.executable, "-c", code]
         return subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
 
     return run
@@ -163,6 +165,15 @@ def is_running(pid):
             return stat.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_client_s_install_says_that_a_checkout_is_needed(run, tmp_path):
+    shutil.copytree(ROOT / "heldout", tmp_path / "installed" / "heldout")
+    code = "import runpy; runpy.run_module('heldout.demo', run_name='__main__')"
+    result = run(code, PYTHONPATH=str(tmp_path / "installed"))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "checkout" in result.stderr
+    assert list((tmp_path / "t").iterdir()) == []
 
 
 def test_nothing_of_the_caller_s_settings_reaches_the_service(run):

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,7 @@ def test_without_any_setting_the_home_is_in_the_user_s_folder(tmp_path, monkeypa
     put_home(tmp_path / ".heldout")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert locate(environment={}).api_key == KEY
+    assert locate(Path("~/.heldout"), {}).api_key == KEY
 
 
 def test_a_home_on_the_command_line_is_meant_whatever_the_environment_says(tmp_path):

@@ -18,7 +18,7 @@ from models.store import claims
 from tests.heldout.served import FIGURES, SPEC
 
 
-class Recorder(progress.Quiet):
+class Recorder(progress.Display):
     """Notes what it is told."""
 
     def __init__(self):
