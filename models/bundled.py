@@ -2,12 +2,15 @@
 
 import gzip
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from models.arrays import ImageSet, content_address, save
@@ -15,6 +18,8 @@ from models.blobs import Blobs
 from models.database import Database
 from models.ids import new_id
 from models.store import datasets
+
+log = structlog.get_logger()
 
 DIGITS = tuple(str(digit) for digit in range(10))
 GARMENTS = (
@@ -33,7 +38,7 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 class SourceMissing(Exception):
-    """The files of a bundled dataset are not on this machine; the text says where they could be put."""
+    """The files of a bundled dataset are not on this machine, or are damaged; the text says which."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ def register(database: Database, blobs: Blobs, operator_files: Path) -> list[str
             continue
         try:
             images = bundled.read(operator_files)
-        except SourceMissing:
+        except SourceMissing as missing:
+            log.info("dataset_left_out", dataset=bundled.name, reason=str(missing))
             continue
         store(database, blobs, bundled.name, images)
         added.append(bundled.name)
@@ -161,29 +167,67 @@ def _operator_files(name: str, classes: tuple[str, ...]) -> Callable[[Path], Ima
     def read(operator_files: Path) -> ImageSet:
         for folder in (operator_files / name, operator_files / name.replace("_", "-")):
             for idx in sorted({p.parent for p in folder.glob("**/train-images*idx3-ubyte*")}):
-                train, test = (
-                    (_idx(idx, f"{part}-images*idx3-ubyte*"), _idx(idx, f"{part}-labels*idx1-ubyte*"))
-                    for part in ("train", "t10k")
-                )
-                return from_arrays(*train, *test, classes)
-        for npz in (operator_files / f"{name}.npz", Path(f"~/.keras/datasets/{name}.npz").expanduser()):
+                return _whole(idx, lambda: _idx_files(idx), classes)  # noqa: B023  (called at once)
+        for npz in (operator_files / f"{name}.npz", *_keras_files(f"{name}.npz")):
             if npz.is_file():
-                with np.load(npz) as arrays:
-                    return from_arrays(
-                        arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"], classes
-                    )
-        raise SourceMissing(name)
+                return _whole(npz, lambda: _npz_file(npz), classes)  # noqa: B023  (called at once)
+        raise SourceMissing(f"there is no file of {name}")
 
     return read
 
 
-def _idx(folder: Path, pattern: str) -> NDArray[np.uint8]:
+# Training images and labels, test images and labels.
+Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def _whole(source: Path, read: Callable[[], Arrays], classes: tuple[str, ...]) -> ImageSet:
+    """The images of files that somebody put there. Raises SourceMissing if they are damaged or do not fit together."""
+    try:
+        arrays = read()
+    except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error, zipfile.BadZipFile) as error:
+        raise SourceMissing(f"{source} cannot be read: {error}") from error
+    for images, labels in (arrays[:2], arrays[2:]):
+        if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
+            raise SourceMissing(f"{source} holds {images.dtype} of shape {images.shape} where images of bytes belong")
+        if labels.size != len(images) or not np.isin(labels, np.arange(len(classes))).all():
+            raise SourceMissing(f"{source} does not have one of {len(classes)} labels for each image")
+    return from_arrays(*arrays, classes)
+
+
+def _idx_files(folder: Path) -> Arrays:
+    def idx(pattern: str) -> NDArray[np.uint8]:
+        matches = sorted(folder.glob(pattern))
+        if not matches:
+            raise FileNotFoundError(f"it has no {pattern}")
+        return _idx(matches[0].read_bytes())
+
+    return (
+        idx("train-images*idx3-ubyte*"),
+        idx("train-labels*idx1-ubyte*"),
+        idx("t10k-images*idx3-ubyte*"),
+        idx("t10k-labels*idx1-ubyte*"),
+    )
+
+
+def _npz_file(file: Path) -> Arrays:
+    # Opened here: NumPy leaves a file that is no archive open.
+    with file.open("rb") as opened, np.load(opened) as arrays:
+        return arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"]
+
+
+def _keras_files(name: str) -> tuple[Path, ...]:
+    """Where Keras' loaders keep what they have downloaded; nowhere for a user without a home."""
+    try:
+        return (Path("~/.keras/datasets").expanduser() / name,)
+    except RuntimeError:
+        return ()
+
+
+def _idx(raw: bytes) -> NDArray[np.uint8]:
     """An IDX file of unsigned bytes: two zero bytes, the type 8, the number of axes, each axis' length, the bytes."""
-    matches = sorted(folder.glob(pattern))
-    if not matches:
-        raise SourceMissing(f"{folder} has no {pattern}")
-    raw = matches[0].read_bytes()
     raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    if raw[:3] != b"\0\0\x08":
+        raise ValueError("it is no IDX file of unsigned bytes")
     axes = raw[3]
     shape = tuple(int.from_bytes(raw[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(axes))
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape)

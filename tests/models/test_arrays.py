@@ -1,0 +1,98 @@
+"""The internal format, and the address that all a training can see decides."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.arrays import FILES, SPLITS, ImageSet, content_address, load, save
+from tests.models.work import dots
+
+
+def changed(array: np.ndarray, index: tuple[int, ...] | int, value: int) -> np.ndarray:
+    copy = array.copy()
+    copy[index] = value
+    return copy
+
+
+CHANGES = {
+    "a pixel": lambda d: replace(d, images=changed(d.images, (5, 3, 3, 0), 7)),
+    "the shape": lambda d: replace(d, images=d.images.reshape(6, 2, 8, 1)),
+    "the pixels' type": lambda d: replace(d, images=d.images.view(np.int8)),
+    "the order of images": lambda d: replace(d, images=d.images[::-1]),
+    "a label": lambda d: replace(d, labels=changed(d.labels, 5, 0)),
+    "a class's name": lambda d: replace(d, classes=("even", "Odd")),
+    "the order of classes": lambda d: replace(d, classes=("odd", "even")),
+    "another class": lambda d: replace(d, classes=("even", "odd", "neither")),
+    "the range": lambda d: replace(d, value_range=(0, 254)),
+    "an image's split": lambda d: replace(d, splits={**d.splits, "train": np.array([0]), "test": np.array([1, 4, 5])}),
+    "two splits' names": lambda d: replace(
+        d, splits={"train": d.splits["test"], "validation": d.splits["validation"], "test": d.splits["train"]}
+    ),
+    "the border of two splits": lambda d: replace(
+        d, splits={"train": np.array([0]), "validation": np.array([1, 2, 3]), "test": d.splits["test"]}
+    ),
+    "an image that no split has": lambda d: replace(d, splits={**d.splits, "train": np.array([0])}),
+    "the order of training": lambda d: replace(d, splits={**d.splits, "train": np.array([1, 0])}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_training_can_see_changes_the_address(change):
+    other = CHANGES[change](dots())
+    assert content_address(other) != content_address(dots())
+    assert content_address(CHANGES[change](dots())) == content_address(other)
+
+
+def test_every_change_has_an_address_of_its_own():
+    addresses = {content_address(change(dots())) for change in CHANGES.values()}
+    assert len(addresses) == len(CHANGES)
+
+
+def test_how_the_arrays_lie_in_memory_does_not_matter():
+    plain = dots()
+    spread = replace(
+        plain,
+        images=np.asfortranarray(plain.images),
+        labels=np.repeat(plain.labels, 2)[::2],
+        splits={name: indices.astype(np.int32) for name, indices in plain.splits.items()},
+    )
+    assert content_address(spread) == content_address(plain)
+
+
+def many(count: int = 2500) -> ImageSet:
+    """More images than are hashed at a time."""
+    random = np.random.default_rng(1)
+    order = random.permutation(count)
+    return ImageSet(
+        random.integers(0, 256, (count, 5, 3, 2), np.uint8),
+        random.integers(0, 3, count).astype(np.int32),
+        dict(zip(SPLITS, np.split(np.sort(order), [1500, 2000]), strict=True)),
+        ("a", "ä", "猫"),
+        (0, 255),
+    )
+
+
+@pytest.mark.parametrize("images", [dots(), many()], ids=["few", "many"])
+def test_what_is_saved_is_loaded_exactly(tmp_path, images):
+    save(images, tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == set(FILES)
+    found = load(tmp_path)
+    assert np.array_equal(found.images, images.images)
+    assert found.images.dtype == images.images.dtype
+    assert np.array_equal(found.labels, images.labels)
+    assert all(np.array_equal(found.splits[split], images.splits[split]) for split in SPLITS)
+    assert (found.classes, tuple(found.value_range)) == (images.classes, images.value_range)
+    assert content_address(found) == content_address(images)
+
+
+def test_pixels_are_mapped_and_cannot_be_changed(tmp_path):
+    save(many(), tmp_path)
+    found = load(tmp_path)
+    assert isinstance(found.images, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        found.images[0] = 0
+
+
+def test_the_shape_is_that_of_one_image():
+    assert many().shape == (5, 3, 2)
