@@ -30,6 +30,8 @@ def build_exported(network: NetworkSpec, data: TrainingData, trained: keras.Mode
     logits = apply_layers(scaled, without_penalties(network), len(data.classes), iter(lambda: 0, None))
     model = keras.Model(pixels, keras.layers.Softmax(name="probabilities")(logits), name="classifier")
     model.set_weights(trained.get_weights())
+    # So that `evaluate` works as it is; plain SGD has no state that the file would have to carry.
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
