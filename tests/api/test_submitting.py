@@ -220,14 +220,20 @@ def test_a_repeated_key_gives_the_stored_answer_and_no_second_job(client, spec):
     assert len(jobs_of(client)) == 1
 
 
-def test_a_key_with_another_body_or_on_another_route_is_refused(client, hand, spec):
-    job = submitted(client, spec, **{"Idempotency-Key": "k1"})
+def test_a_key_with_another_body_or_on_another_route_is_refused(client, spec):
+    first, second = submitted(client, spec, **{"Idempotency-Key": "k1"}), submitted(client, spec)
     other = client.post("/v1/jobs", json=with_field(spec, "training.epochs", 11), headers={"Idempotency-Key": "k1"})
     assert_problem(other, 422, "idempotency_key_reused")
-    client.post(f"/v1/jobs/{job['id']}/cancel")
-    retried = client.post(f"/v1/jobs/{job['id']}/retry", headers={"Idempotency-Key": "k1"})
-    assert_problem(retried, 422, "idempotency_key_reused")
-    assert len(jobs_of(client)) == 1
+    for job in (first, second):
+        client.post(f"/v1/jobs/{job['id']}/cancel")
+        assert_problem(retry(client, job, "k1"), 422, "idempotency_key_reused")
+    assert retry(client, first, "k2").status_code == 201
+    assert_problem(retry(client, second, "k2"), 422, "idempotency_key_reused")
+    assert len(jobs_of(client)) == 3
+
+
+def retry(client, job: dict, key: str):
+    return client.post(f"/v1/jobs/{job['id']}/retry", headers={"Idempotency-Key": key})
 
 
 def test_keys_of_two_owners_do_not_meet(client, stranger, spec):
