@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -25,12 +26,18 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-def start(tmp_path):
+def temporary():
+    """A folder for temporary files with a path so short that the service's sockets fit below it."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def start(temporary):
     """Starts the demonstration with an environment that would mislead it, in a process group of its own."""
-    (tmp_path / "t").mkdir()
     environment = {
         "PATH": os.environ["PATH"],
-        "TMPDIR": str(tmp_path / "t"),
+        "TMPDIR": str(temporary),
         "HOME": "/nonexistent",
         "LC_ALL": "C",
         "TERM": "dumb",
@@ -75,8 +82,10 @@ def left_by(folder):
     return [*folder.iterdir(), *processes]
 
 
-def test_three_trainings_are_shown_and_compared_and_nothing_is_left(start, tmp_path):
+def test_three_trainings_are_shown_and_compared_and_nothing_is_left(start, temporary):
     process = start()
+    first = process.stdout.readline()
+    assert str(temporary) in first  # so that what is left would be found there
     out, err = process.communicate(timeout=280)
     assert (process.returncode, err) == (0, "")
     epochs = [match.groups() for match in map(EPOCH.fullmatch, out.splitlines()) if match]
@@ -85,23 +94,21 @@ def test_three_trainings_are_shown_and_compared_and_nothing_is_left(start, tmp_p
     rows = [match.groups() for match in map(ROW.fullmatch, out.splitlines()) if match]
     assert rows == list(JOBS.items())
     assert "Best on the test split" in out
-    assert left_by(tmp_path / "t") == []
+    assert left_by(temporary) == []
 
 
-def test_ctrl_c_in_the_middle_of_a_training_ends_it_all(start, tmp_path):
+def test_ctrl_c_in_the_middle_of_a_training_ends_it_all(start, temporary):
     process = start()
     for line in process.stdout:
         if EPOCH.fullmatch(line.rstrip("\n")):
             break
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Interrupted" in err
-    assert "Traceback" not in err
-    assert left_by(tmp_path / "t") == []
+    assert (process.returncode, err.split()) == (130, ["Interrupted:", "ending", "the", "service", "…"])
+    assert left_by(temporary) == []
 
 
-def test_repeated_ctrl_c_while_it_starts_only_hurries_it(start, tmp_path):
+def test_repeated_ctrl_c_while_it_starts_only_hurries_it(start, temporary):
     process = start()
     process.stdout.readline()
     began = time.monotonic()
@@ -111,4 +118,4 @@ def test_repeated_ctrl_c_while_it_starts_only_hurries_it(start, tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert left_by(tmp_path / "t") == []
+    assert left_by(temporary) == []

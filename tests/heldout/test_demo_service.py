@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -12,12 +14,18 @@ from tests.heldout.served import ROOT, bare_environment
 
 
 @pytest.fixture
-def run(tmp_path):
+def temporary():
+    """A folder for temporary files with a path so short that the service's sockets fit below it."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def run(tmp_path, temporary):
     """Runs Python code with a temporary folder of its own; gives the ended process."""
-    (tmp_path / "t").mkdir()
 
     def run(code, **changes):
-        environment = bare_environment(tmp_path) | {"TMPDIR": str(tmp_path / "t")} | changes
+        environment = bare_environment(tmp_path) | {"TMPDIR": str(temporary)} | changes
         command = [sys.executable, "-c", code]
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -80,10 +88,11 @@ import os, subprocess, sys, time
 from pathlib import Path
 from heldout.demo import service as room
 service = room.TemporaryService()
+assert len(os.environ["TMPDIR"]) > room.LONGEST_FOLDER or str(service.folder).startswith(os.environ["TMPDIR"])
 """
 
 
-def test_a_service_that_does_not_start_shows_its_log_and_leaves_nothing(run, tmp_path):
+def test_a_service_that_does_not_start_shows_its_log_and_leaves_nothing(run, tmp_path, temporary):
     broken = tmp_path / "broken" / "api"
     broken.mkdir(parents=True)
     (broken / "__init__.py").touch()
@@ -100,10 +109,10 @@ service.stop(hurry=lambda: False)
     result = run(SERVICE + code)
     assert "The service ended with status 1" in result.stdout
     assert "service.log: heldout: cannot be carried out" in result.stdout
-    assert list((tmp_path / "t").iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
-def test_a_service_that_hangs_is_given_up_and_killed(run, tmp_path):
+def test_a_service_that_hangs_is_given_up_and_killed(run, temporary):
     code = """
 room.STARTS_WITHIN_S = 0.2
 service.start()
@@ -119,11 +128,11 @@ print(service._process.returncode)
     result = run(SERVICE + code)
     assert "was not ready within" in result.stdout
     assert result.stdout.splitlines()[-1] == "-9"
-    assert list((tmp_path / "t").iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-def test_what_the_service_left_behind_is_ended_and_nothing_else(run, tmp_path):
+def test_what_the_service_left_behind_is_ended_and_nothing_else(run, temporary):
     code = """
 mine = subprocess.Popen(["sleep", "60"])
 service._process = subprocess.Popen(
@@ -138,11 +147,11 @@ mine.kill()
 """
     result = run(SERVICE + code)
     assert (result.stdout, result.stderr) == ("[] None\n", "")
-    assert list((tmp_path / "t").iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl")
-def test_the_service_ends_with_a_demonstration_that_is_killed(run, tmp_path):
+def test_the_service_ends_with_a_demonstration_that_is_killed(run):
     code = """
 service.start()
 print(service._process.pid, flush=True)
@@ -167,13 +176,13 @@ def is_running(pid):
         return False
 
 
-def test_a_client_s_install_says_that_a_checkout_is_needed(run, tmp_path):
+def test_a_client_s_install_says_that_a_checkout_is_needed(run, tmp_path, temporary):
     shutil.copytree(ROOT / "heldout", tmp_path / "installed" / "heldout")
     code = "import runpy; runpy.run_module('heldout.demo', run_name='__main__')"
     result = run(code, PYTHONPATH=str(tmp_path / "installed"))
     assert (result.returncode, result.stdout) == (2, "")
     assert "checkout" in result.stderr
-    assert list((tmp_path / "t").iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_nothing_of_the_caller_s_settings_reaches_the_service(run):
@@ -192,3 +201,4 @@ def test_a_long_temporary_path_is_not_used_for_sockets(run, tmp_path):
     long.mkdir()
     result = run(SERVICE + "print(service.folder)\nservice.stop(hurry=lambda: True)", TMPDIR=str(long))
     assert str(long) not in result.stdout
+    assert not Path(result.stdout.strip()).exists()
