@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select, text
 
+from heldout.errors import OperatorError
 from models.database import Database, translated
 from models.store.locks import lock_number
 
@@ -17,9 +18,20 @@ FOLDER = Path(__file__).resolve().parent.parent / "alembic"
 
 
 def upgrade(database: Database) -> str:
-    """Bring the database to the newest revision and give that back. Raises DatabaseUnavailable."""
+    """Bring the database to the newest revision and give that back.
+
+    Raises:
+        DatabaseUnavailable: if the database does not answer.
+        OperatorError: if a later release has brought it further than this one knows.
+    """
     config = _config()
     with translated(), migrating(database) as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+        if found is not None and found not in _known():
+            raise OperatorError(
+                f"The database is at revision {found}, which is later than this release's {newest()}. "
+                "Run the release that made it, or restore a back-up."
+            )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return newest()
@@ -57,6 +69,10 @@ def _migrating_sqlite(connection: Connection) -> Iterator[Connection]:
                 raise RuntimeError(f"The migration left rows that refer to none: {broken[:5]}.")
     finally:
         driver.execute("PRAGMA foreign_keys=ON")
+
+
+def _known() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def newest() -> str:

@@ -9,7 +9,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from heldout.errors import DatabaseUnavailable
+from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.lifecycle import JobStatus
 from models import migrations
 from models.database import Database
@@ -101,6 +101,15 @@ def test_upgrading_what_is_newest_changes_nothing(work):
     work.epoch(held, 1, train_loss=0.5)
     with work.unchanged(held.job_id):
         assert migrations.upgrade(work.database) == migrations.newest()
+
+
+def test_a_database_of_a_later_release_is_refused_and_left_as_it_is(work):
+    held = work.running()
+    with work.database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = 'later'"))
+    with work.unchanged(held.job_id), pytest.raises(OperatorError, match="later than this release's"):
+        migrations.upgrade(work.database)
+    assert migrations.current(work.database) == "later"
 
 
 def test_processes_that_migrate_at_once_do_it_once(empty_database_url):
