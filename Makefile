@@ -10,7 +10,7 @@ BIN := .venv/bin
 CHECKS := check-lint check-format check-types check-imports check-migrations check-locks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up test proofs compose-test bench check $(CHECKS) format locks hooks clean
+.PHONY: help setup setup-dev demo demo-stack up test proofs compose-test bench check $(CHECKS) format locks hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -24,6 +24,9 @@ setup-dev:
 
 demo: setup ## train the three reference networks on real digits through the API, and compare them
 	@exec $(BIN)/python -m heldout.demo $(ARGS)
+
+demo-stack: setup-dev ## the same demonstration through PostgreSQL, a broker and two Celery workers
+	@exec $(BIN)/python -m heldout.demo --stack $(ARGS)
 
 up: setup ## run the service on this machine
 	@exec $(BIN)/heldout up $(ARGS)

@@ -1,7 +1,8 @@
-"""`python -m heldout.demo`, the program behind `make demo`."""
+"""`python -m heldout.demo [--stack]`, the program behind `make demo` and `make demo-stack`."""
 
 import os
 import signal
+import sys
 
 
 def _end_at_once(number: int, frame: object) -> None:
@@ -16,4 +17,6 @@ for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
 if __name__ == "__main__":
     from heldout.demo.run import main
 
-    raise SystemExit(main())
+    if sys.argv[1:] not in ([], ["--stack"]):
+        sys.exit("usage: python -m heldout.demo [--stack]")
+    raise SystemExit(main(stack=bool(sys.argv[1:])))

@@ -23,7 +23,7 @@ TICK_S = 0.25
 ENDS_WITHIN_S = 1200.0
 
 
-def main() -> int:
+def main(*, stack: bool = False) -> int:
     """Run it all; gives 0 if every job succeeded, 1 if not, and 128 + the signal's number if one ended it."""
     interrupts = Interrupts()
     prepare()
@@ -32,7 +32,7 @@ def main() -> int:
         return 2
     service, status = None, 1
     try:
-        service = TemporaryService()
+        service = TemporaryService(stack=stack)
         service.start()
         with interrupts.allowed():
             status = _demonstrate(service)

@@ -34,7 +34,8 @@ class TemporaryService:
     It leads a process group of its own, so that Ctrl-C reaches only the demonstration, and it ends with its parent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, stack: bool = False) -> None:
+        self._mode = ["--stack"] if stack else []
         self.folder = Path(tempfile.mkdtemp(prefix="heldout-demo-", dir=_short_folder()))
         self._log = self.folder / "service.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -44,7 +45,18 @@ class TemporaryService:
             (self.folder / name).mkdir()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "api", "up", "--home", str(self.folder / "home"), "--port", "0"],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "api",
+                    "up",
+                    "--home",
+                    str(self.folder / "home"),
+                    "--port",
+                    "0",
+                    *self._mode,
+                ],
                 cwd=self.folder,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
