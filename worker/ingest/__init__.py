@@ -1,0 +1,8 @@
+"""Uploads to datasets: checked within limits, decoded, split, audited. Imports no TensorFlow."""
+
+from worker.ingest.limits import Limits
+from worker.ingest.pipeline import run
+from worker.ingest.rejection import Rejection
+from worker.ingest.report import Example, Finding, Report
+
+__all__ = ["Example", "Finding", "Limits", "Rejection", "Report", "run"]

@@ -1,0 +1,266 @@
+"""Images and labels as arrays in an .npz: Keras' keys, MedMNIST's keys, or one pair that has no splits."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from heldout.datasets import DatasetSpec, ResizeSpec
+from models.arrays import SPLITS
+from worker.ingest.labels import CLASS_NAME_KEYS, class_labels
+from worker.ingest.limits import Limits
+from worker.ingest.members import Archive
+from worker.ingest.npy import StoredArray, stored_array
+from worker.ingest.pixels import Pixels
+from worker.ingest.rejection import Rejection, printable
+from worker.ingest.source import Progress, Stored, checked_shape
+from worker.ingest.splitting import NO_SPLIT
+from worker.ingest.workers import Workers
+
+# For each family of keys: the split, and the keys of its images and labels. The first that is there is used.
+FAMILIES: tuple[tuple[tuple[str | None, str, str], ...], ...] = (
+    (
+        ("train", "x_train", "y_train"),
+        ("validation", "x_val", "y_val"),
+        ("validation", "x_valid", "y_valid"),
+        ("validation", "x_validation", "y_validation"),
+        ("test", "x_test", "y_test"),
+    ),
+    (
+        ("train", "train_images", "train_labels"),
+        ("validation", "val_images", "val_labels"),
+        ("test", "test_images", "test_labels"),
+    ),
+    ((None, "x", "y"),),
+    ((None, "X", "y"),),
+    ((None, "images", "labels"),),
+)
+EXPECTED = "`x_train, y_train, x_test, y_test[, x_val, y_val]`, `train_images, train_labels, …`, or one pair `x, y`"
+# The ranges that pixels usually have: the first that holds all values is taken to be the range.
+USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+EXACT_IN_FLOAT32 = 2**24
+
+
+@dataclass(frozen=True)
+class Values:
+    """The smallest and largest value of several arrays together."""
+
+    low: float
+    high: float
+
+
+class RowNames(Sequence[str]):
+    """`x_train[0]`, `x_train[1]` and so on, made when they are asked for."""
+
+    def __init__(self, arrays: Sequence[tuple[str, int]]) -> None:
+        self._arrays = arrays
+        self._ends = np.cumsum([count for _, count in arrays])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return [self[each] for each in range(*row.indices(len(self)))]
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        at = int(np.searchsorted(self._ends, row, side="right"))
+        key, count = self._arrays[at]
+        return f"{key}[{row - int(self._ends[at]) + count}]"
+
+
+class ArraySource:
+    """An .npz of images and labels."""
+
+    kind = "arrays in npz"
+
+    def __init__(self, archive: Archive, limits: Limits) -> None:
+        by_key = {name.removesuffix(".npy"): row for row, name in enumerate(archive.names) if name.endswith(".npy")}
+        # All headers are read: objects are refused wherever they are.
+        stored = {key: stored_array(archive, row) for key, row in by_key.items()}
+        pairs = _pairs(stored)
+        self._images = [images for _, images, _ in pairs]
+        for _, images, labels in pairs:
+            _check_images(images)
+            _check_lengths(images, labels)
+        count = sum(images.shape[0] for images in self._images)
+        if count > limits.images:
+            raise Rejection("too_many_members", f"There are {count:,} images; at most {limits.images:,} are taken.")
+        names = next((stored[key] for key in CLASS_NAME_KEYS if key in stored), None)
+        self.labels, self.classes = class_labels([labels for _, _, labels in pairs], names, limits)
+        own = [
+            np.full(images.shape[0], NO_SPLIT if split is None else SPLITS.index(split)) for split, images, _ in pairs
+        ]
+        self.own: NDArray[np.int8] = np.concatenate(own).astype(np.int8)
+        self.names = RowNames([(images.key, images.shape[0]) for images in self._images])
+        used = {images.key for images in self._images} | {labels.key for _, _, labels in pairs}
+        self.passed_over = sorted(set(by_key) - used - ({names.key} if names else set()))
+
+    def store(self, path: Path, spec: DatasetSpec, limits: Limits, workers: Workers, progress: Progress) -> Stored:
+        """Copy the pixels: uint8 as it is, other whole numbers of 0–255 as uint8, everything else as float32."""
+        shape = self._shape(spec, limits)
+        is_uint8 = all(images.dtype.kind in "bu" and images.dtype.itemsize == 1 for images in self._images)
+        values = None if is_uint8 else _values(self._images)
+        if values is not None and all(images.dtype.kind in "bui" for images in self._images):
+            is_uint8 = values.low >= 0 and values.high <= 255
+        dtype = np.dtype(np.uint8 if is_uint8 else np.float32)
+        if all(images.dtype.kind == "b" for images in self._images):
+            value_range: tuple[float, float] = (0, 1)
+        else:
+            value_range = (0, 255) if is_uint8 else _range(values, self._images[0].key)
+        checked_shape(shape, dtype.itemsize, limits, self._images[0].key)
+        pixels = Pixels.create(path, shape, dtype)
+        done = 0
+        for images in self._images:
+            for block in images.blocks():
+                block = block.reshape(len(block), *_image_shape(images)).astype(dtype)
+                block = _resized(_coloured(block, shape[3]), spec.resize, value_range[0])
+                pixels.write(done, np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+                done += len(block)
+                progress(done)
+        seen = Counter({f"array {images.dtype}": images.shape[0] for images in self._images})
+        return Stored(pixels, value_range, seen)
+
+    def _shape(self, spec: DatasetSpec, limits: Limits) -> tuple[int, int, int, int]:
+        """(count, height, width, channels) of what is stored. Raises Rejection if the arrays' images differ in size."""
+        first = self._images[0]
+        height, width, _ = _image_shape(first)
+        for images in self._images:
+            if spec.resize is None and _image_shape(images)[:2] != (height, width):
+                raise Rejection(
+                    "mixed_sizes",
+                    f"`{first.key}` has images of {height}×{width} pixels (height×width) and `{images.key}` of "
+                    f"{'×'.join(map(str, _image_shape(images)[:2]))}. Name one size for all with `resize`.",
+                    images.key,
+                )
+        found = max(_image_shape(images)[2] for images in self._images)
+        channels = {"auto": found, "grey": 1, "rgb": 3}[spec.colour]
+        if spec.resize is not None:
+            height, width = spec.resize.height, spec.resize.width
+        return checked_shape((len(self.names), height, width, channels), 1, limits, first.key)
+
+
+def _pairs(stored: dict[str, StoredArray]) -> list[tuple[str | None, StoredArray, StoredArray]]:
+    for family in FAMILIES:
+        if not any(images in stored for _, images, _ in family):
+            continue
+        pairs = []
+        for split, images, labels in family:
+            if (images in stored) != (labels in stored):
+                there, missing = (images, labels) if images in stored else (labels, images)
+                raise Rejection("bad_labels", f"There is `{there}` and no `{missing}`. Expected are {EXPECTED}.", there)
+            if images in stored:
+                pairs.append((split, stored[images], stored[labels]))
+        return pairs
+    found = ", ".join(f"`{printable(key, 40)}`" for key in list(stored)[:10]) or "none"
+    raise Rejection("no_images", f"The arrays are {found}. Expected are {EXPECTED}.")
+
+
+def _image_shape(images: StoredArray) -> tuple[int, int, int]:
+    _, height, width, *channels = images.shape
+    return height, width, channels[0] if channels else 1
+
+
+def _check_images(images: StoredArray) -> None:
+    key, shape = printable(images.key), images.shape
+    to_do = None
+    if len(shape) == 4 and shape[3] not in (1, 3) and shape[1] in (1, 3):
+        to_do = f"Save {key}.transpose(0, 2, 3, 1): channels come last."
+    elif len(shape) == 4 and shape[3] == 4:
+        to_do = "Compose the alpha channel over a background and save three channels."
+    elif len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
+        to_do = f"Reshape {key} to one of these."
+    elif images.dtype.kind not in "buif":
+        raise Rejection("bad_array", f"The array {key!r} is of type {images.dtype}. Save it as uint8 or float32.", key)
+    if to_do:
+        raise Rejection(
+            "bad_array",
+            f"The array {key!r} has the shape {printable(str(shape), 80)}; images are (count, height, width), or "
+            f"(count, height, width, channels) with 1 or 3 channels. {to_do}",
+            key,
+        )
+
+
+def _check_lengths(images: StoredArray, labels: StoredArray) -> None:
+    if not labels.shape or images.shape[0] != labels.shape[0]:
+        raise Rejection(
+            "bad_labels",
+            f"`{images.key}` has {images.shape[0]:,} images and `{labels.key}` the shape {labels.shape}. Save one "
+            "label for each image.",
+            labels.key,
+        )
+    if not images.shape[0]:
+        raise Rejection("no_images", f"`{images.key}` is empty. Leave it out, or add images.", images.key)
+
+
+def _values(arrays: Sequence[StoredArray]) -> Values:
+    """The extremes of all arrays, read once through. Raises Rejection if a value is not finite."""
+    low, high = np.inf, -np.inf
+    for images in arrays:
+        row = 0
+        for block in images.blocks():
+            if block.dtype.kind == "f":
+                with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found
+                    block = block.astype(np.float32)
+                finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
+                if not finite.all():
+                    member = f"{images.key}[{row + int(finite.argmin())}]"
+                    raise Rejection(
+                        "bad_array",
+                        f"{member} has values that are not finite in float32 (NaN or infinite). Replace them, or leave "
+                        "the image out.",
+                        member,
+                    )
+            low, high = min(low, float(block.min())), max(high, float(block.max()))
+            if block.dtype.kind in "iu" and max(-low, high) > EXACT_IN_FLOAT32:
+                raise Rejection(
+                    "bad_array",
+                    f"The array {images.key!r} holds whole numbers up to {max(-low, high):.0f}, more than float32 "
+                    "holds exactly. Scale it and save float32.",
+                    images.key,
+                )
+            row += len(block)
+    return Values(low, high)
+
+
+def _range(values: Values | None, key: str) -> tuple[float, float]:
+    assert values is not None
+    if values.low == values.high:
+        raise Rejection("bad_array", f"Every pixel is {values.low:g}. Save the images, not a placeholder.", key)
+    for low, high in USUAL_RANGES:
+        # Values that leave most of 0–255 empty are of another scale.
+        if values.low >= low and values.high <= high and (high <= 1 or values.high > high / 2):
+            return low, high
+    return values.low, values.high
+
+
+def _coloured(block: NDArray[Any], channels: int) -> NDArray[Any]:
+    if block.shape[3] == channels:
+        return block
+    if channels == 3:
+        return np.repeat(block, 3, axis=3)
+    if block.dtype == np.uint8:
+        return np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in block])[..., np.newaxis]
+    grey: NDArray[Any] = block @ np.array([[0.299], [0.587], [0.114]], np.float32)
+    return grey
+
+
+def _resized(block: NDArray[Any], wanted: ResizeSpec | None, black: float) -> NDArray[Any]:
+    if wanted is None or block.shape[1:3] == (wanted.height, wanted.width):
+        return block
+    size, bilinear = (wanted.width, wanted.height), Image.Resampling.BILINEAR
+
+    def one(channel: NDArray[Any]) -> NDArray[Any]:
+        image = Image.fromarray(channel)
+        if wanted.rule == "stretch":
+            return np.asarray(image.resize(size, bilinear))
+        if wanted.rule == "crop":
+            return np.asarray(ImageOps.fit(image, size, bilinear))
+        return np.asarray(ImageOps.pad(image, size, bilinear, color=int(black) if channel.dtype == np.uint8 else black))  # type: ignore[arg-type]
+
+    return np.stack([np.stack([one(channel) for channel in image.transpose(2, 0, 1)], axis=2) for image in block])

@@ -1,0 +1,123 @@
+"""What the counts alone tell: classes that are missing or rare, splits that differ, and tests that are too small."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.intervals import wilson_interval
+from models.arrays import SPLITS
+from worker.ingest.audit.subject import SHOWN, Subject
+from worker.ingest.report import Finding
+
+UNEVEN, VERY_UNEVEN = 3.0, 20.0  # images of the largest class for each one of the smallest
+PROPORTIONS_DIFFER = 0.1  # of the images would have to change class for two splits to agree
+DRAWS = 999
+RARE = 0.001
+WIDE = 0.05  # half of the interval of an accuracy of 90 %
+
+
+def count_findings(subject: Subject) -> list[Finding]:
+    counts = per_class(subject)
+    found = [_missing(subject, counts), _imbalance(subject, counts[0]), _proportions(subject, counts), _small(subject)]
+    return [finding for finding in found if finding is not None]
+
+
+def per_class(subject: Subject) -> NDArray[np.int64]:
+    """(splits, classes) how many images there are."""
+    return np.stack(
+        [np.bincount(subject.labels[subject.splits[split]], minlength=len(subject.classes)) for split in SPLITS]
+    )
+
+
+def _missing(subject: Subject, counts: NDArray[np.int64]) -> Finding | None:
+    missing = {
+        split: [subject.classes[label] for label in np.flatnonzero(of_split == 0)]
+        for split, of_split in zip(SPLITS, counts, strict=True)
+    }
+    missing = {split: classes for split, classes in missing.items() if classes}
+    if not missing:
+        return None
+    return Finding(
+        code="class_missing",
+        severity="critical" if "train" in missing else "warning",
+        numbers={split: {"count": len(classes), "classes": classes[:SHOWN]} for split, classes in missing.items()},
+        explanation="Some classes have no images in a split. What is not in train is never learned; what is not in "
+        "validation or test is never measured.",
+        what_to_do="Add images of these classes, or have the splits cut anew with `splits: {existing: merge}`.",
+    )
+
+
+def _imbalance(subject: Subject, train: NDArray[np.int64]) -> Finding | None:
+    present = train[train > 0]
+    ratio = float(present.max() / present.min())
+    if ratio < UNEVEN:
+        return None
+    largest, smallest = int(train.argmax()), int(np.where(train > 0, train, train.max()).argmin())
+    return Finding(
+        code="class_imbalance",
+        severity="critical" if ratio >= VERY_UNEVEN else "warning",
+        numbers={
+            "ratio": round(ratio, 3),
+            "largest": {"class": subject.classes[largest], "count": int(train[largest])},
+            "smallest": {"class": subject.classes[smallest], "count": int(train[smallest])},
+            # What always naming the largest class achieves.
+            "majority_accuracy": round(float(train.max() / train.sum()), 6),
+        },
+        explanation="Some classes have many more training images than others. A network that neglects the rare ones "
+        "still has a good accuracy.",
+        what_to_do="Train with `class_weights: balanced`, look at the confusion matrix rather than at the accuracy, or "
+        "add images of the rare classes.",
+    )
+
+
+def _proportions(subject: Subject, counts: NDArray[np.int64]) -> Finding | None:
+    """Whether the classes' shares in a held-out split differ from train's by much, and by more than by chance."""
+    train = counts[0] / counts[0].sum()
+    worst: dict[str, Any] = {}
+    for split, of_split in list(zip(SPLITS, counts, strict=True))[1:]:
+        size = int(of_split.sum())
+        distance = _distance(of_split / size, train)
+        draws = np.random.default_rng(0).multinomial(size, train, DRAWS) / size
+        by_chance = np.abs(draws - train).sum(axis=1) / 2
+        probability = (1 + int((by_chance >= distance).sum())) / (DRAWS + 1)
+        if distance >= PROPORTIONS_DIFFER and probability <= RARE:
+            change = of_split / size - train
+            most = int(np.abs(change).argmax())
+            worst[split] = {
+                "distance": round(distance, 6),
+                "p_value": probability,
+                "class": subject.classes[most],
+                "train_share": round(float(train[most]), 6),
+                "share": round(float(of_split[most] / size), 6),
+            }
+    if not worst:
+        return None
+    return Finding(
+        code="class_shift",
+        severity="warning",
+        numbers=worst,
+        explanation="Classes are not equally frequent in all splits. An accuracy on one split then says less about "
+        "another, even where each class is recognised equally well.",
+        what_to_do="Compare each class's own accuracy, or have the splits cut anew with `splits: {existing: merge}`.",
+    )
+
+
+def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Half of the sum of absolute differences: the share that would have to move."""
+    return float(np.abs(one - other).sum() / 2)
+
+
+def _small(subject: Subject) -> Finding | None:
+    count = len(subject.splits["test"])
+    low, high = wilson_interval(round(0.9 * count), count)
+    if (high - low) / 2 <= WIDE:
+        return None
+    return Finding(
+        code="test_too_small",
+        severity="warning",
+        numbers={"count": count, "interval_at_90_percent": [round(low, 4), round(high, 4)]},
+        explanation=f"With {count} test images an accuracy of 90 % means anything from {low:.0%} to {high:.0%}: small "
+        "differences between networks cannot be seen.",
+        what_to_do="Add test images, or cut a larger share with `splits: {test: …}`.",
+    )

@@ -1,0 +1,138 @@
+"""What copies mean: leaks between splits, repetitions within one, and one picture under two labels."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.arrays import SPLITS
+from worker.ingest.audit.copies import Copies
+from worker.ingest.audit.subject import Subject
+from worker.ingest.report import Finding
+
+SHOWN_PAIRS = 200
+MANY = 0.01  # share of a split from which leaked or contradicting images are critical
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Images with one partner each that is the same picture: (pairs, 2), partner first; exact: (pairs,)."""
+
+    rows: NDArray[np.int64]
+    exact: NDArray[np.bool_]
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        return {"images": len(self.rows), "exact": int(self.exact.sum()), "near": int((~self.exact).sum())}
+
+
+def copy_findings(subject: Subject, copies: Copies) -> list[Finding]:
+    """Leakage, label conflicts and duplicates, as far as there are any."""
+    firsts = [_first(copies, np.flatnonzero(subject.split_of == code)) for code in range(len(SPLITS))]
+    found = [_leakage(subject, copies, firsts), _conflicts(subject, copies), _duplicates(subject, copies, firsts)]
+    return [finding for finding in found if finding is not None]
+
+
+def _first(copies: Copies, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each original the first of `rows` with its very pixels, and the first that is nearly it; -1 where none is."""
+    none = len(copies.original)
+    exact = np.full(none, none)
+    np.minimum.at(exact, copies.original[rows], rows)
+    near = np.full(none, none)
+    for side in (0, 1):
+        np.minimum.at(near, copies.near[:, side], exact[copies.near[:, 1 - side]])
+    return np.where(exact < none, exact, -1), np.where(near < none, near, -1)
+
+
+def _partners(rows: NDArray[np.int64], exact: NDArray[np.int64], near: NDArray[np.int64]) -> _Pairs:
+    """Each of `rows` with its exact partner, or else its near one; those without either are left out."""
+    partner = np.where(exact >= 0, exact, near)
+    has = partner >= 0
+    return _Pairs(np.stack([partner[has], rows[has]], axis=1), exact[has] >= 0)
+
+
+def _leakage(
+    subject: Subject, copies: Copies, firsts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+) -> Finding | None:
+    numbers: dict[str, Any] = {}
+    shown, worst = [], 0.0
+    for held, seen in (("test", "train"), ("validation", "train"), ("test", "validation")):
+        rows = subject.splits[held]
+        exact, near = firsts[SPLITS.index(seen)]
+        pairs = _partners(rows, exact[copies.original[rows]], near[copies.original[rows]])
+        share = len(pairs.rows) / len(rows)
+        numbers[f"{held}_in_{seen}"] = {**pairs.numbers, "share": round(share, 6)}
+        shown.append(pairs.rows)
+        if seen == "train":
+            worst = max(worst, share)
+    rows = np.concatenate(shown)
+    if not len(rows):
+        return None
+    return Finding(
+        code="leakage",
+        severity="critical" if worst >= MANY else "warning",
+        numbers=numbers,
+        explanation="Pictures of one split are in another too, as they are or encoded again. What a network has seen "
+        "in training, it need not understand: held-out results are better than they should be.",
+        what_to_do="Keep each copy in one split only, by hand or with `group_by`, and upload again.",
+        **_shown(subject, rows),
+    )
+
+
+def _conflicts(subject: Subject, copies: Copies) -> Finding | None:
+    labels, original = subject.labels, copies.original
+    everything = np.arange(len(labels))
+    other = np.flatnonzero(labels != labels[original])
+    exact, _ = _first(copies, other)
+    # An image that differs from its original has that as partner; the others the first that differs.
+    exact = np.where(labels != labels[original], original, exact[original])
+    contradicting = copies.near[labels[copies.near[:, 0]] != labels[copies.near[:, 1]]]
+    _, near = _first(Copies(original, contradicting, copies.is_bounded), everything)
+    pairs = _partners(everything, exact, near[original])
+    if not len(pairs.rows):
+        return None
+    share = len(pairs.rows) / len(labels)
+    return Finding(
+        code="label_conflicts",
+        severity="critical" if share >= MANY else "warning",
+        numbers={**pairs.numbers, "share": round(share, 6)},
+        explanation="The same picture has different labels. At most one of them can be learned; the others count as "
+        "mistakes, in training and in every test.",
+        what_to_do="Decide on one label for each of these pictures, or remove them.",
+        **_shown(subject, pairs.rows),
+    )
+
+
+def _duplicates(
+    subject: Subject, copies: Copies, firsts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+) -> Finding | None:
+    numbers: dict[str, Any] = {}
+    shown, count = [], 0
+    for (exact, near), split in zip(firsts, SPLITS, strict=True):
+        rows = subject.splits[split]
+        before = [
+            np.where(first[copies.original[rows]] < rows, first[copies.original[rows]], -1) for first in (exact, near)
+        ]
+        pairs = _partners(rows, *before)
+        numbers[split] = {**pairs.numbers, "share": round(len(pairs.rows) / len(rows), 6)}
+        shown.append(pairs.rows)
+        count += len(pairs.rows)
+    if not count:
+        return None
+    return Finding(
+        code="duplicates",
+        severity="warning" if count >= MANY * len(subject.labels) else "info",
+        numbers=numbers,
+        explanation="Pictures occur more than once in a split. They count more than others, and make the split look "
+        "larger than it is.",
+        what_to_do="Keep one of each, unless the repetition is meant as a weight.",
+        **_shown(subject, np.concatenate(shown)),
+    )
+
+
+def _shown(subject: Subject, pairs: NDArray[np.int64]) -> dict[str, Any]:
+    return {
+        "examples": subject.examples(pairs[:, 1]),
+        "pairs": [(subject.example(one), subject.example(other)) for one, other in pairs[:SHOWN_PAIRS].tolist()],
+    }

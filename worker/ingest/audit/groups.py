@@ -1,0 +1,38 @@
+"""Whether the images of a group are in one split, which the upload's own splits may not respect."""
+
+import numpy as np
+
+from models.arrays import SPLITS
+from worker.ingest.audit.subject import Subject
+from worker.ingest.report import Finding
+
+
+def group_findings(subject: Subject) -> list[Finding]:
+    """A finding if a group has images in several splits."""
+    if subject.groups is None:
+        return []
+    count = int(subject.groups.max()) + 1
+    per_split = np.stack([np.bincount(subject.groups[subject.splits[split]], minlength=count) for split in SPLITS])
+    crossing = np.flatnonzero((per_split > 0).sum(axis=0) > 1)
+    if not len(crossing):
+        return []
+    images = np.flatnonzero(np.isin(subject.groups, crossing))
+    return [
+        Finding(
+            code="group_across_splits",
+            severity="critical",
+            numbers={
+                "groups": count,
+                "crossing": len(crossing),
+                **{
+                    f"{split}_images": int(of_split[crossing].sum())
+                    for split, of_split in zip(SPLITS, per_split, strict=True)
+                },
+            },
+            explanation="Images that belong together by the group rule are in different splits of the upload. What a "
+            "network has seen of a group in training helps it with the rest: held-out results are better than they "
+            "should be.",
+            what_to_do="Have the splits cut anew, whole groups at a time: `splits: {existing: merge}`.",
+            examples=subject.examples(images),
+        )
+    ]

@@ -1,0 +1,86 @@
+"""Whether a held-out split numbers the classes as train does: the mean picture of each class tells."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.ingest.audit.pictures import Pictures, features, standardised, take_sample
+from worker.ingest.audit.subject import Subject
+from worker.ingest.report import Finding
+
+SAMPLE = 2000
+FEWEST_A_CLASS = 8
+MOST_CLASSES = 50
+# Pictures of train that were not in the means are recognised by so much more often than those of the other split …
+WORSE = 0.2
+# … which are recognised nearly as well once its classes are renamed.
+AS_WELL = 0.1
+
+
+def label_order_findings(subject: Subject) -> list[Finding]:
+    """A finding for the first held-out split whose labels make sense only after they are exchanged."""
+    if len(subject.classes) > MOST_CLASSES:
+        return []
+    train = take_sample(subject, "train", SAMPLE)
+    for split in ("test", "validation"):
+        held = take_sample(subject, split, SAMPLE)
+        finding = _compared(subject, split, train, held)
+        if finding is not None:
+            return [finding]
+    return []
+
+
+def _compared(subject: Subject, split: str, train: Pictures, held: Pictures) -> Finding | None:
+    count = len(subject.classes)
+    fewest = min(np.bincount(sample.labels, minlength=count).min() for sample in (train, held))
+    if fewest < FEWEST_A_CLASS:
+        return None
+    points = standardised([features(train.images), features(held.images)])
+    of_train, of_held = points[: len(train.rows)], points[len(train.rows) :]
+    # Every other image of each class makes the means; the rest is recognised by them.
+    turn = np.zeros(len(train.rows), np.int64)
+    for label in range(count):
+        of_class = np.flatnonzero(train.labels == label)
+        turn[of_class] = np.arange(len(of_class)) % 2
+    means = np.stack([of_train[(train.labels == label) & (turn == 0)].mean(axis=0) for label in range(count)])
+    checked = turn == 1
+    at_train = float((_nearest(of_train[checked], means) == train.labels[checked]).mean())
+    said = _nearest(of_held, means)
+    as_labelled = float((said == held.labels).mean())
+    if at_train - as_labelled < WORSE:
+        return None
+    from scipy.optimize import linear_sum_assignment
+
+    table = np.zeros((count, count), np.int64)
+    np.add.at(table, (held.labels, said), 1)
+    labels, renamed = linear_sum_assignment(-table)
+    as_renamed = float(table[labels, renamed].sum() / len(held.rows))
+    if at_train - as_renamed > AS_WELL:
+        return None
+    numbers: dict[str, Any] = {
+        "split": split,
+        "train_accuracy": round(at_train, 4),
+        "accuracy": round(as_labelled, 4),
+        "accuracy_once_renamed": round(as_renamed, 4),
+        "renamed": {
+            subject.classes[one]: subject.classes[other]
+            for one, other in zip(labels.tolist(), renamed.tolist(), strict=True)
+            if one != other
+        },
+    }
+    moved = held.rows[np.isin(held.labels, labels[labels != renamed])]
+    return Finding(
+        code="label_order_mismatch",
+        severity="critical",
+        numbers=numbers,
+        explanation=f"The classes of {split} are named in another order than train's: what {split} calls by one name "
+        "looks like what train calls by another.",
+        what_to_do="Give all splits the same list of classes, in the same order, and upload again.",
+        examples=subject.examples(moved),
+    )
+
+
+def _nearest(points: NDArray[np.float32], means: NDArray[np.float32]) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = ((means * means).sum(axis=1) - 2 * points @ means.T).argmin(axis=1)
+    return found

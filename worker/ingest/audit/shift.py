@@ -1,0 +1,224 @@
+"""Whether train and a held-out split show the same kind of pictures, and whether a known slip explains why not.
+
+The energy distance (Székely and Rizzo 2013, JSPI 143) between the pictures of two splits, each class counting alike, is
+compared with that after the images of each class, or their groups, were dealt to the two splits at random: a random
+split is reported once in a thousand times. A large split makes the smallest difference certain, so that a finding also
+needs an effect that matters.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.ingest.audit.pictures import Pictures, features, standardised, take_sample
+from worker.ingest.audit.subject import SHOWN, Subject
+from worker.ingest.report import Finding, Severity
+
+SAMPLE = 600  # images of each split
+FEWEST = 20
+DEALS = 999
+RARE = 1 / (DEALS + 1)
+# Shares of the energy that is between the splits. Of mnist5k's own test digits 0.002 is, of digits darkened by 5 % or
+# moved by a pixel 0.006, turned by 10 degrees 0.03, of inverted ones 0.5.
+NOTABLE, LARGE = 0.005, 0.05
+OTHER_SCALE = 30.0  # times
+EXPLAINED = 0.25  # of the effect is left, at most, once the slip is undone
+
+
+@dataclass(frozen=True)
+class Slip:
+    """A known mistake of preparing a split, and how it is undone on pictures in [0, 1]."""
+
+    code: str
+    kind: str
+    undo: Callable[[Any], Any]
+
+
+SLIPS = (
+    Slip("scale_mismatch", "its values are 255 times smaller", lambda x: x * 255),
+    Slip("scale_mismatch", "its values are 255 times larger", lambda x: x / 255),
+    Slip("scale_mismatch", "its values are from 0 to 1 where train's are from -1 to 1", lambda x: 2 * x - 1),
+    Slip("scale_mismatch", "its values are from -1 to 1 where train's are from 0 to 1", lambda x: (x + 1) / 2),
+    Slip("inverted_values", "dark and bright are exchanged", lambda x: 1 - x),
+    Slip("channel_order_mismatch", "red and blue are exchanged", lambda x: x[..., ::-1]),
+    Slip("orientation_mismatch", "rows and columns are exchanged", lambda x: x.transpose(0, 2, 1, 3)),
+    Slip("orientation_mismatch", "its images are turned by 90° to the left", lambda x: np.rot90(x, 3, (1, 2))),
+    Slip("orientation_mismatch", "its images are turned by 90° to the right", lambda x: np.rot90(x, 1, (1, 2))),
+    Slip("orientation_mismatch", "its images are upside down", lambda x: x[:, ::-1, ::-1]),
+    Slip("orientation_mismatch", "top and bottom are exchanged", lambda x: x[:, ::-1]),
+    Slip("orientation_mismatch", "left and right are exchanged", lambda x: x[:, :, ::-1]),
+)
+EXPLANATIONS = {
+    "scale_mismatch": "The pixel values of two splits are on different scales.",
+    "inverted_values": "Dark and bright are exchanged between two splits.",
+    "channel_order_mismatch": "The colour channels of two splits are in different orders.",
+    "orientation_mismatch": "The images of two splits are turned or mirrored against each other.",
+    "split_shift": "The pictures of two splits are not of the same kind. Results on one say less about the other than "
+    "they would after a random split.",
+}
+TO_DO = {
+    "split_shift": "Look at the examples: another camera, source, time, or step of preparation? Mix the sources, or "
+    "have the splits cut anew with `splits: {existing: merge}` if that is how the network will be used.",
+}
+MEND = "Prepare all splits by the same code, and upload again."
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far two splits lie apart: the share of energy between them, without what chance adds, and its p-value."""
+
+    effect: float
+    p_value: float
+    by_chance: float  # mean energy distance of random deals
+    apart: NDArray[np.float32]  # (held-out images,) how much closer each is to its own split than to train
+
+
+def shift_findings(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+    """Findings about test and validation against train, and the figures of each comparison for the record."""
+    train = take_sample(subject, "train", SAMPLE)
+    found: dict[str, Finding] = {}
+    checks: dict[str, Any] = {}
+    for split in ("test", "validation"):
+        held = take_sample(subject, split, SAMPLE)
+        figures: dict[str, Any] = {"train": len(train.rows), split: len(held.rows)}
+        checks[f"shift_{split}"] = figures
+        if min(len(train.rows), len(held.rows)) < FEWEST:
+            figures["skipped"] = f"fewer than {FEWEST} images"
+            continue
+        compared = compare(train, held)
+        figures |= {"effect": round(compared.effect, 6), "p_value": compared.p_value}
+        if compared.p_value > RARE:
+            continue
+        finding = _finding(subject, split, train, held, compared)
+        # One mistake shows in both held-out splits where both differ from train; it is told once.
+        found.setdefault(finding.code, finding)
+    return list(found.values()), checks
+
+
+def compare(train: Pictures, held: Pictures, undo: Callable[[Any], Any] | None = None) -> Comparison:
+    """The energy distance of two samples; with `undo` of what the held-out pictures would be, and without a p-value."""
+    images = held.images if undo is None else undo(held.images)
+    points = standardised([features(train.images), features(np.ascontiguousarray(images))])
+    is_held = np.arange(len(points)) >= len(train.rows)
+    labels = np.concatenate([train.labels, held.labels])
+    distances = _distances(points)
+    weights = _weights(is_held, labels)
+    energy = float(-weights @ distances @ weights)
+    between = float(2 * np.maximum(weights, 0) @ distances @ np.maximum(-weights, 0))
+    if undo is not None:
+        return Comparison(energy / max(between, 1e-12), 1.0, 0.0, np.empty(0, np.float32))
+    deals = _deals(is_held, labels, np.concatenate([train.units, held.units]))
+    chance = -np.einsum("di,di->d", deals @ distances, deals)
+    return Comparison(
+        effect=max(0.0, energy - float(chance.mean())) / max(between, 1e-12),
+        p_value=round((1 + int((chance >= energy).sum())) / (DEALS + 1), 6),
+        by_chance=float(chance.mean()) / max(between, 1e-12),
+        apart=-(distances @ weights)[is_held],
+    )
+
+
+def _finding(subject: Subject, split: str, train: Pictures, held: Pictures, compared: Comparison) -> Finding:
+    severity: Severity = "info" if compared.effect < NOTABLE else "warning" if compared.effect < LARGE else "critical"
+    numbers: dict[str, Any] = {
+        "split": split,
+        "effect": round(compared.effect, 6),
+        "p_value": compared.p_value,
+        "compared": {"train": len(train.rows), split: len(held.rows)},
+        "differences": _differences(train, held),
+    }
+    code = "split_shift"
+    if severity != "info":
+        times = _times_darker(train, held)
+        slip, left = _best_slip(train, held, compared)
+        if slip is not None:
+            code, severity = slip.code, "critical"
+            numbers |= {"slip": f"In {split} {slip.kind}.", "effect_once_undone": round(left, 6)}
+        elif times >= OTHER_SCALE or times <= 1 / OTHER_SCALE:
+            # Whole numbers that were scaled down are lost: nothing undoes that.
+            code, severity = "scale_mismatch", "critical"
+            how = f"{times:.0f} times smaller" if times > 1 else f"{1 / times:.0f} times larger"
+            numbers["slip"] = f"In {split} its values are about {how}."
+    order = np.argsort(-compared.apart, kind="stable")[:SHOWN]
+    return Finding(
+        code=code,
+        severity=severity,
+        numbers=numbers,
+        explanation=EXPLANATIONS[code] + (f" {numbers['slip']}" if "slip" in numbers else ""),
+        what_to_do=TO_DO.get(code, MEND),
+        examples=subject.examples(held.rows[order]),
+    )
+
+
+def _times_darker(train: Pictures, held: Pictures) -> float:
+    """How many times larger the brightest pixel of a typical picture is in train."""
+    one, other = (float(np.median(sample.images.max(axis=(1, 2, 3)))) for sample in (train, held))
+    return one / other if one > 0 and other > 0 else 1.0
+
+
+def _best_slip(train: Pictures, held: Pictures, compared: Comparison) -> tuple[Slip | None, float]:
+    _, height, width, channels = held.images.shape
+    best, least = None, EXPLAINED * compared.effect
+    for slip in SLIPS:
+        if channels == 1 and slip.code == "channel_order_mismatch":
+            continue
+        if slip.undo(held.images[:1]).shape[1:] != (height, width, channels):
+            continue
+        left = max(0.0, compare(train, held, slip.undo).effect - compared.by_chance)
+        if left < least:
+            best, least = slip, left
+    return best, least
+
+
+def _differences(train: Pictures, held: Pictures) -> dict[str, float]:
+    """Of some statistics the difference of the means, in standard deviations of train."""
+    found = {}
+    for name, statistic in {
+        "brightness": lambda x: x.mean(axis=(1, 2, 3)),
+        "contrast": lambda x: x.std(axis=(1, 2, 3)),
+        "edges": lambda x: np.abs(np.diff(x, axis=2)).mean(axis=(1, 2, 3)),
+    }.items():
+        one, other = statistic(train.images), statistic(held.images)
+        found[name] = round(float((other.mean() - one.mean()) / max(float(one.std()), 1e-6)), 4)
+    return found
+
+
+def _distances(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    squares = (points * points).sum(axis=1)
+    between = squares[:, None] + squares[None] - 2 * points @ points.T
+    found: NDArray[np.float32] = np.sqrt(np.maximum(between, 0))
+    np.fill_diagonal(found, 0)
+    return found
+
+
+def _weights(is_held: NDArray[np.bool_], labels: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Weights that sum to 1 over one split and to -1 over the other, the same for each class that both have."""
+    size = int(labels.max()) + 1
+    held, train = (np.bincount(labels[chosen], minlength=size) for chosen in (is_held, ~is_held))
+    both = (held > 0) & (train > 0)
+    counts = np.where(is_held, held[labels], -train[labels])
+    weights = np.where(both[labels], 1 / counts, 0)
+    found: NDArray[np.float32] = (weights / max(1, int(both.sum()))).astype(np.float32)
+    return found
+
+
+def _deals(is_held: NDArray[np.bool_], labels: NDArray[np.int32], units: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(DEALS, images) weights after the units, images or groups, of each class were dealt to the splits at random."""
+    _, first, unit_of = np.unique(units, return_index=True, return_inverse=True)
+    if len(first) == len(units) or not np.array_equal(is_held, is_held[first][unit_of]):
+        # Images are dealt one by one, as are those of groups that cross splits; a class then keeps its weights.
+        return _shuffled(_weights(is_held, labels), labels)
+    dealt = _shuffled(is_held[first], labels[first])
+    return np.stack([_weights(of_units[unit_of], labels) for of_units in dealt])
+
+
+def _shuffled(values: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[Any]:
+    """(DEALS, count): the values shuffled within each label."""
+    order = np.argsort(labels, kind="stable")
+    # Adding random fractions to the labels, and sorting, shuffles each label's own.
+    keys = labels[order] + np.random.default_rng(0).random((DEALS, len(labels)))
+    dealt = np.empty((DEALS, len(values)), values.dtype)
+    dealt[:, order] = values[order][np.argsort(keys, axis=1)]
+    return dealt

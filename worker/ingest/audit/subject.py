@@ -1,0 +1,63 @@
+"""The dataset that an audit looks at, and how it names images in its findings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.arrays import SPLITS
+from worker.ingest.pixels import Pixels
+from worker.ingest.report import Example, Finding
+
+SHOWN = 12  # examples of a finding
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Images on disk with all that is known about them.
+
+    labels, groups: (images,); names: (images,); splits: for each of SPLITS the positions of its images.
+    """
+
+    pixels: Pixels
+    labels: NDArray[np.int32]
+    splits: Mapping[str, NDArray[np.int64]]
+    classes: tuple[str, ...]
+    names: Sequence[str]
+    value_range: tuple[float, float]
+    groups: NDArray[np.int64] | None = None
+
+    @cached_property
+    def split_of(self) -> NDArray[np.int8]:
+        """(images,) the position in SPLITS of each image's split."""
+        found = np.zeros(len(self.labels), np.int8)
+        for code, split in enumerate(SPLITS):
+            found[self.splits[split]] = code
+        return found
+
+    def example(self, row: int) -> Example:
+        return Example(SPLITS[self.split_of[row]], int(row), self.names[int(row)])
+
+    def examples(self, rows: NDArray[np.int64]) -> list[Example]:
+        """The first few of `rows`."""
+        return [self.example(row) for row in rows[:SHOWN].tolist()]
+
+    def without_names(self) -> "Subject":
+        """The same, light enough to be sent to another process; what is found there gets its names by `named`."""
+        return replace(self, names=_NoNames(len(self.names)))
+
+    def named(self, finding: Finding) -> Finding:
+        return replace(finding, examples=[self.example(example.index) for example in finding.examples])
+
+
+class _NoNames(Sequence[str]):
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, row: object) -> str:
+        return ""

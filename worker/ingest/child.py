@@ -1,0 +1,76 @@
+"""Entry of the process that checks one upload: bounded before it reads anything, and without credentials."""
+
+import json
+import os
+import resource
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from heldout.datasets import DatasetSpec
+from worker.ingest.limits import GIB, Limits
+from worker.ingest.messages import Progress, encoded
+from worker.ingest.pipeline import empty, run
+from worker.ingest.rejection import Rejection
+from worker.ingest.report import Report
+from worker.ingest.workers import die_with
+
+PROGRESS_EVERY_S = 0.5
+
+
+def main() -> None:
+    """Read the assignment, a JSON object, from standard input; answer in lines on standard output."""
+    assignment = json.loads(sys.stdin.buffer.read())
+    die_with(assignment["parent"])
+    limits = Limits(**assignment["limits"])
+    bound(limits)
+    # Libraries may print; the pipe is ours alone.
+    pipe = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    target = Path(assignment["target"])
+    said = 0.0
+
+    def progress(stage: str, done: int, of: int) -> None:
+        nonlocal said
+        if done == 0 or done == of or time.monotonic() - said >= PROGRESS_EVERY_S:
+            said = time.monotonic()
+            pipe.write(encoded(Progress(stage, done, of)))
+
+    answer: Report | Rejection
+    try:
+        spec = DatasetSpec.model_validate(assignment["spec"])
+        answer = run(Path(assignment["source"]), spec, target, limits, progress)
+    except Rejection as rejection:
+        answer = rejection
+    except BrokenPipeError:
+        return  # nobody listens any more, and `run` has cleaned up
+    except Exception:  # noqa: BLE001 - printed to the log, and told
+        traceback.print_exc()
+        empty(target)
+        answer = Rejection(
+            "internal", "The check broke on our side. Try again; if it happens again, tell the operator."
+        )
+    data = memoryview(encoded(answer))
+    while data:
+        data = data[pipe.write(data) :]
+
+
+def bound(limits: Limits) -> None:
+    """Bound this process and those that it starts: memory, processor time, the size of files, no core dumps."""
+    _lower(resource.RLIMIT_DATA, limits.memory_bytes)
+    # A bound on addresses too, for systems that do not count data; files that are mapped come on top.
+    _lower(resource.RLIMIT_AS, limits.memory_bytes + limits.normalised_bytes + 4 * GIB)
+    _lower(resource.RLIMIT_CPU, limits.wall_s, 5)  # at the first bound it hears of it, at the second it is killed
+    _lower(resource.RLIMIT_FSIZE, max(limits.normalised_bytes, limits.unpacked_bytes) + GIB)
+    _lower(resource.RLIMIT_CORE, 0)
+
+
+def _lower(which: int, bound: int, grace: int = 0) -> None:
+    _, hard = resource.getrlimit(which)
+    most = bound + grace if hard == resource.RLIM_INFINITY else min(bound + grace, hard)
+    resource.setrlimit(which, (min(bound, most), most))
+
+
+if __name__ == "__main__":
+    main()

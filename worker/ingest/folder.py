@@ -1,0 +1,48 @@
+"""Image files in the folders of a zip or tar."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from heldout.datasets import DatasetSpec
+from worker.ingest.filling import Batch, Target, batches_of
+from worker.ingest.layout import folder_layout
+from worker.ingest.limits import Limits
+from worker.ingest.members import Archive, read_member
+from worker.ingest.rejection import Rejection, amount, printable
+from worker.ingest.source import Progress, Stored, store_files
+from worker.ingest.workers import Workers
+
+
+class FolderSource:
+    """An archive of `class/file` or `split/class/file`."""
+
+    def __init__(self, archive: Archive, limits: Limits) -> None:
+        layout = folder_layout(archive.names, limits)
+        self._archive = archive.only(layout.rows)
+        self.kind = f"image folder in {archive.kind}"
+        self.names = self._archive.names
+        self.labels, self.own, self.classes = layout.labels, layout.own, layout.classes
+        self.passed_over = layout.ignored
+        largest = int(self._archive.table["size"].argmax())
+        if self._archive.table["size"][largest] > limits.member_bytes:
+            name = self.names[largest]
+            raise Rejection(
+                "member_too_large",
+                f"{printable(name)!r} has {amount(int(self._archive.table['size'][largest]))}; an image file may have "
+                f"{amount(limits.member_bytes)}. Save it smaller.",
+                name,
+            )
+
+    def first(self) -> bytes:
+        file = os.open(self._archive.path, os.O_RDONLY)
+        try:
+            return read_member(file, self._archive.table[0].item(), self.names[0])
+        finally:
+            os.close(file)
+
+    def batches(self, target: Target) -> Iterator[Batch]:
+        return batches_of(self._archive, target)
+
+    def store(self, path: Path, spec: DatasetSpec, limits: Limits, workers: Workers, progress: Progress) -> Stored:
+        return store_files(self, path, spec, limits, workers, progress)

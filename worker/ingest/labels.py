@@ -1,0 +1,103 @@
+"""Labels of arrays and tables to positions in a list of class names."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.ingest.layout import checked_classes
+from worker.ingest.limits import Limits
+from worker.ingest.npy import StoredArray, product
+from worker.ingest.rejection import Rejection, amount, printable
+
+CLASS_NAME_KEYS = ("class_names", "classes", "label_names")
+
+
+def class_labels(
+    arrays: Sequence[StoredArray], names: StoredArray | None, limits: Limits
+) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Positions in the class names, (images,) over all arrays in order, and the names.
+
+    With `names`, whole numbers are positions in it; without, the classes are the values that occur, ascending.
+
+    Raises:
+        Rejection: `bad_labels` and what checked_classes raises.
+    """
+    values = [_one_each(labels, limits) for labels in arrays]
+    if len({each.dtype.kind for each in values}) > 1:
+        raise Rejection("bad_labels", "Some labels are numbers and others text. Save all as one type.", arrays[0].key)
+    together = np.concatenate(values)
+    if names is not None:
+        return named(together, _texts(names), names.key, limits)
+    occurring, positions = np.unique(together, return_inverse=True)
+    classes = checked_classes([str(value) for value in occurring.tolist()], limits)
+    return positions.astype(np.int32), classes
+
+
+def named(
+    values: NDArray[Any], names: Sequence[str], member: str, limits: Limits
+) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Whole numbers that are positions in a given list of class names. Raises Rejection."""
+    classes = checked_classes(names, limits)
+    if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= len(classes):
+        raise Rejection(
+            "bad_labels",
+            f"With {len(classes)} class names labels are 0 to {len(classes) - 1}; there are labels such as "
+            f"{printable(str(values.min()))} and {printable(str(values.max()))}. Unlabelled images cannot be used.",
+            member,
+        )
+    if len(set(classes)) < len(classes):
+        raise Rejection("bad_labels", "Two classes have the same name. Give each its own.", member)
+    return values.astype(np.int32), classes
+
+
+def _one_each(labels: StoredArray, limits: Limits) -> NDArray[Any]:
+    key, shape = labels.key, labels.shape
+    if len(shape) != 1 and product(shape[1:]) != 1:
+        raise Rejection(
+            "bad_labels",
+            f"The labels {printable(key)!r} have the shape {printable(str(shape), 80)}; expected is one an image: "
+            f"of one-hot rows save {printable(key)}.argmax(axis=1). Several labels an image cannot be trained on.",
+            key,
+        )
+    values = _small(labels, limits).reshape(-1)
+    if values.dtype.kind == "S":
+        try:
+            return np.char.decode(values, "utf-8")
+        except UnicodeDecodeError:
+            raise Rejection("bad_labels", f"The labels {printable(key)!r} are not UTF-8. Save text (U).", key) from None
+    if values.dtype.kind == "f" and np.all(np.mod(values, 1) == 0):
+        return values.astype(np.int64)
+    if values.dtype.kind == "b":
+        return values.astype(np.int64)
+    if values.dtype.kind not in "iuU":
+        raise Rejection(
+            "bad_labels",
+            f"The labels {printable(key)!r} are of type {values.dtype}, with values such as "
+            f"{printable(str(values[0]))}; whole numbers or text are expected.",
+            key,
+        )
+    return values.astype(np.int64) if values.dtype.kind in "iu" else values
+
+
+def _texts(names: StoredArray) -> list[str]:
+    if len(names.shape) != 1 or names.dtype.kind != "U" or names.dtype.itemsize > 4096 or names.shape[0] > 100_000:
+        raise Rejection(
+            "bad_labels",
+            f"`{names.key}` has the type {names.dtype} and the shape {printable(str(names.shape), 80)}; class names "
+            "are an array of text, one for each class.",
+            names.key,
+        )
+    return [str(name) for name in names.read().tolist()]
+
+
+def _small(labels: StoredArray, limits: Limits) -> NDArray[Any]:
+    size = product(labels.shape) * labels.dtype.itemsize
+    if size > min(limits.member_bytes, limits.memory_bytes // 8):
+        raise Rejection(
+            "bad_labels",
+            f"The labels {printable(labels.key)!r} take {amount(size)}. Save them as int32.",
+            labels.key,
+        )
+    return labels.read()

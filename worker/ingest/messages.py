@@ -1,0 +1,52 @@
+"""What the process that checks an upload says, one line of JSON each; there are no pickles between rooms of trust."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from worker.ingest.rejection import CODES, Rejection
+from worker.ingest.report import Report
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the check is: `opening`, `decoding`, `auditing`, `finishing`; images done, of so many."""
+
+    stage: str
+    done: int
+    of: int
+
+
+Message = Progress | Report | Rejection
+
+
+def encoded(message: Message) -> bytes:
+    """One line."""
+    content: dict[str, Any]
+    if isinstance(message, Progress):
+        content = {"progress": [message.stage, message.done, message.of]}
+    elif isinstance(message, Report):
+        content = {"report": message.as_json()}
+    else:
+        content = {"rejection": message.as_json()}
+    return json.dumps(content, allow_nan=False).encode() + b"\n"
+
+
+def decoded(line: bytes) -> Message:
+    """The message of one line.
+
+    Raises:
+        ValueError: if it is none; the process may have been taken over by what it read.
+    """
+    try:
+        [(kind, content)] = json.loads(line).items()
+        if kind == "progress":
+            stage, done, of = content
+            return Progress(str(stage), int(done), int(of))
+        if kind == "report":
+            return Report.from_json(content)
+        if kind == "rejection" and content["code"] in CODES:
+            return Rejection(content["code"], content["detail"], content["member"])
+    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError("not a message of an ingest") from error
+    raise ValueError("not a message of an ingest")

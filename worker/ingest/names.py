@@ -1,0 +1,68 @@
+"""Names of an archive's members: made uniform, or refused where they would be unsafe to follow or to show."""
+
+import re
+import unicodedata
+
+from worker.ingest.rejection import Rejection, printable
+
+LONGEST_BYTES = 1024
+JUNK_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db"})
+JUNK_FOLDERS = frozenset({"__macosx", ".ipynb_checkpoints", "@eadir", ".git"})
+
+_PLAIN = re.compile(r"[A-Za-z0-9_\-+ ()\[\],=@#&!~]+(?:[./][A-Za-z0-9_\-+ ()\[\],=@#&!~]+)*")
+
+
+def decoded(raw: bytes) -> str:
+    """The text of a name.
+
+    Raises:
+        Rejection: `name_not_utf8`.
+    """
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        shown = raw.decode("ascii", "backslashreplace")
+        raise Rejection(
+            "name_not_utf8",
+            f"The name {printable(shown)!r} is not UTF-8. Rename the file, or pack the archive with a tool that writes "
+            "UTF-8 names.",
+            shown,
+        ) from None
+
+
+def safe(name: str) -> str:
+    """A relative path with `/` between its parts, in Unicode's composed form; a folder keeps its last `/`.
+
+    Raises:
+        Rejection: `unsafe_path`.
+    """
+    if _PLAIN.fullmatch(name) and len(name) <= LONGEST_BYTES:
+        return name
+    if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
+        raise _unsafe(name, "has control characters")
+    # Windows' own packer writes backslashes.
+    name = unicodedata.normalize("NFC", name.replace("\\", "/"))
+    if len(name.encode()) > LONGEST_BYTES:
+        raise _unsafe(name, f"is longer than {LONGEST_BYTES} bytes")
+    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
+        raise _unsafe(name, "is absolute")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise _unsafe(name, "leaves the archive's folder")
+    return "/".join(parts) + ("/" if name.endswith("/") and parts else "")
+
+
+def is_junk(name: str) -> bool:
+    """Whether the file is one that operating systems and editors leave behind."""
+    if "." not in name and "_" not in name and "@" not in name:
+        return False
+    *folders, file = name.lower().split("/")
+    return file in JUNK_NAMES or file.startswith("._") or not JUNK_FOLDERS.isdisjoint(folders)
+
+
+def _unsafe(name: str, why: str) -> Rejection:
+    return Rejection(
+        "unsafe_path",
+        f"The name {printable(name)!r} {why}. Pack relative paths, such as `class/file.png`.",
+        name,
+    )

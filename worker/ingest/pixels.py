@@ -1,0 +1,83 @@
+"""The file `images.npy` as rows on disk: written and read in blocks, so that memory stays flat."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from worker.ingest.limits import MIB
+
+BLOCK_BYTES = 4 * MIB
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """All images of a dataset. Several processes may write rows at once: each row has its place.
+
+    shape is (count, height, width, channels); offset is where the first row begins in the file.
+    """
+
+    path: Path
+    shape: tuple[int, int, int, int]
+    dtype: np.dtype[Any]
+    offset: int
+
+    @classmethod
+    def create(cls, path: Path, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> "Pixels":
+        """Make the file, of its full size and without content, over one that is there."""
+        with path.open("wb") as file:
+            # The header is the one that np.save writes.
+            npy.write_array_header_1_0(
+                file, {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+            )
+            offset = file.tell()
+            file.truncate(offset + int(np.prod(shape)) * dtype.itemsize)
+        return cls(path, shape, dtype, offset)
+
+    @property
+    def count(self) -> int:
+        return self.shape[0]
+
+    @property
+    def row_bytes(self) -> int:
+        return int(np.prod(self.shape[1:])) * self.dtype.itemsize
+
+    @property
+    def rows_in_block(self) -> int:
+        return max(1, BLOCK_BYTES // self.row_bytes)
+
+    def write(self, first: int, data: bytes | memoryview) -> None:
+        """Write whole rows from row `first` on."""
+        with self.path.open("r+b", buffering=0) as file:
+            view, at = memoryview(data), self.offset + first * self.row_bytes
+            while view:
+                done = os.pwrite(file.fileno(), view, at)
+                view, at = view[done:], at + done
+
+    def read(self, first: int, count: int) -> NDArray[Any]:
+        """(count, height, width, channels), the rows from `first` on."""
+        rows = np.fromfile(
+            self.path, self.dtype, count * (self.row_bytes // self.dtype.itemsize), offset=self._place(first)
+        )
+        return rows.reshape(-1, *self.shape[1:])
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """(len(rows), height, width, channels), in the order of `rows`."""
+        taken = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        with self.path.open("rb", buffering=0) as file:
+            for row, into in zip(rows.tolist(), taken, strict=True):
+                os.preadv(file.fileno(), [into.data], self._place(row))
+        return taken
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """All rows in order, some megabytes at a time."""
+        for first in range(0, self.count, self.rows_in_block):
+            yield self.read(first, min(self.rows_in_block, self.count - first))
+
+    def _place(self, row: int) -> int:
+        return self.offset + row * self.row_bytes

@@ -1,0 +1,202 @@
+"""The process that checks one upload: started from a fresh, light interpreter, listened to, ended by force."""
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from json import dumps
+from pathlib import Path
+from typing import NoReturn, Self
+
+from heldout.datasets import DatasetSpec
+from worker.ingest.limits import MIB, Limits
+from worker.ingest.messages import Progress, decoded
+from worker.ingest.pipeline import empty
+from worker.ingest.rejection import Rejection, amount
+from worker.ingest.report import Report
+
+ROOT = Path(__file__).resolve().parents[2]
+# All that the process gets of the environment: it holds no credentials.
+INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH")
+GIVEN = {
+    "OPENBLAS_NUM_THREADS": "1",  # the processes share the work; threads would add memory only
+    "OMP_NUM_THREADS": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "2",
+    "PYTHONUTF8": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+LONGEST_LINE = 64 * MIB
+LOG_BYTES, LOG_LINES = 16_384, 20
+
+
+class IngestProcess:
+    """One upload's process. The thread that starts it must outlive it: on Linux the process ends with that thread."""
+
+    def __init__(self, source: Path, spec: DatasetSpec, target: Path, limits: Limits = Limits()) -> None:  # noqa: B008
+        self._target, self._limits = target, limits
+        target.mkdir(parents=True, exist_ok=True)
+        if any(target.iterdir()):
+            raise ValueError(f"{target} is not empty")
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "worker.ingest.child"],
+            cwd=ROOT,
+            env={name: os.environ[name] for name in INHERITED if name in os.environ} | GIVEN,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            start_new_session=True,  # the processes that it starts are ended with it
+        )
+        self._is_over = self._is_done = False
+        self._last_lines: list[str] = []
+        self._ends_at = time.monotonic() + limits.wall_s
+        self._buffer = b""
+        self._lines: list[bytes] = []
+        self._selector = selectors.DefaultSelector()
+        assert self._process.stdout is not None
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._selector.register(self._process.stdout, selectors.EVENT_READ)
+        assignment = {
+            "source": str(source.resolve()),
+            "target": str(target.resolve()),
+            "spec": spec.model_dump(mode="json"),
+            "limits": asdict(limits),
+            "parent": os.getpid(),
+        }
+        with suppress(BrokenPipeError), self._process.stdin as pipe:  # one that died at once, `receive` tells
+            pipe.write(dumps(assignment).encode())
+
+    def receive(self, timeout_s: float) -> Progress | Report | None:
+        """The next message, or None after `timeout_s` without one. After a Report there is none.
+
+        Raises:
+            Rejection: the upload is not taken, or the process ended without a word; `target` then is empty.
+        """
+        until = time.monotonic() + timeout_s
+        while not self._lines:
+            left = min(until, self._ends_at) - time.monotonic()
+            if self._selector.select(max(0.0, left)):
+                self._read()
+            elif time.monotonic() >= self._ends_at:
+                self._fail(_too_slow(self._limits))
+            elif left <= 0:
+                return None
+        return self._answer(self._lines.pop(0))
+
+    def kill(self) -> None:
+        """End the process and all that it started; does nothing to one that has ended.
+
+        Unless a Report has been received, `target` is emptied.
+        """
+        if self._is_over:
+            return
+        self._is_over = True
+        with suppress(ProcessLookupError, PermissionError):  # all of them are gone
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._selector.close()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._last_lines = self._read_log()
+        self._log.close()
+        if not self._is_done:
+            empty(self._target)
+
+    def last_lines(self) -> list[str]:
+        """The end of what the process printed, for the operator's log."""
+        return self._last_lines if self._is_over else self._read_log()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        data = os.read(self._process.stdout.fileno(), MIB)
+        if not data:
+            self._fail(self._death())
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        self._lines += lines
+        if len(self._buffer) > LONGEST_LINE:
+            self._fail(_broke("said more than it may"))
+
+    def _answer(self, line: bytes) -> Progress | Report:
+        try:
+            message = decoded(line)
+        except ValueError:
+            self._fail(_broke("said what is not understood"))
+        if isinstance(message, Rejection):
+            self._fail(message)
+        if isinstance(message, Report):
+            self._is_done = True
+            self.kill()
+        return message
+
+    def _fail(self, rejection: Rejection) -> NoReturn:
+        self.kill()
+        raise rejection
+
+    def _death(self) -> Rejection:
+        """Why the process ended without a report."""
+        self._process.wait()
+        code = self._process.returncode
+        if any("bad_alloc" in line or "MemoryError" in line for line in self.last_lines()):
+            return Rejection(
+                "out_of_memory",
+                f"The check needs more memory than the {amount(self._limits.memory_bytes)} that it may use. Upload "
+                "smaller images, or ask the operator for a higher limit.",
+            )
+        if code == -signal.SIGXCPU:
+            return _too_slow(self._limits)
+        if code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            return _broke(
+                f"was ended by {name}" + (", perhaps because memory ran out" if code == -signal.SIGKILL else "")
+            )
+        return _broke(f"ended with status {code}")
+
+    def _read_log(self) -> list[str]:
+        self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, self._log.tell() - LOG_BYTES))
+        return [line[:500] for line in self._log.read().decode("utf-8", "replace").splitlines()[-LOG_LINES:]]
+
+
+def ingest(
+    source: Path,
+    spec: DatasetSpec,
+    target: Path,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    progress: Callable[[Progress], None] = lambda progress: None,
+) -> Report:
+    """What `run` does, in a process of its own. Raises Rejection, also where that process dies or is too slow."""
+    with IngestProcess(source, spec, target, limits) as process:
+        while True:
+            message = process.receive(60)
+            if isinstance(message, Report):
+                return message
+            if message is not None:
+                progress(message)
+
+
+def _too_slow(limits: Limits) -> Rejection:
+    return Rejection(
+        "timed_out",
+        f"The check took longer than the limit of {limits.wall_s} s. Upload fewer or smaller images, or ask the "
+        "operator for a higher limit.",
+    )
+
+
+def _broke(how: str) -> Rejection:
+    return Rejection(
+        "crashed", f"The process that checks the upload {how}. Try again; if it happens again, save the files anew."
+    )

@@ -1,0 +1,139 @@
+"""Splits that the upload does not have, cut from train by a fixed rule, whole groups at a time."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.datasets import SplitSpec
+from models.arrays import SPLITS
+from worker.ingest.rejection import Rejection, printable
+
+NO_SPLIT = -1
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Positions of each split's images, ascending, and in words where each split came from."""
+
+    indices: Mapping[str, NDArray[np.int64]]
+    origin: Mapping[str, str]
+
+
+def groups_of(names: Sequence[str], pattern: str | None) -> NDArray[np.int64] | None:
+    """(images,) a number for each group of images, numbered as they come; None without a rule.
+
+    Raises:
+        Rejection: `group_unmatched` with the first name that the rule does not match.
+    """
+    if pattern is None:
+        return None
+    search = re.compile(pattern).search
+    numbers: dict[str, int] = {}
+    groups = np.empty(len(names), np.int64)
+    for row, name in enumerate(names):
+        found = search(name)
+        if found is None or found[1] is None:
+            raise Rejection(
+                "group_unmatched",
+                f"The group rule {pattern!r} does not match {printable(name)!r}. It must match every name: widen it, "
+                "or leave it out.",
+                name,
+            )
+        groups[row] = numbers.setdefault(found[1], len(numbers))
+    return groups
+
+
+def make_splits(
+    labels: NDArray[np.int32],
+    own: NDArray[np.int8],
+    rule: SplitSpec,
+    groups: NDArray[np.int64] | None = None,
+) -> Splits:
+    """The upload's own splits, and cut ones in the place of those that it does not have.
+
+    Args: labels (images,); own (images,) positions in SPLITS or NO_SPLIT, all of which counts as train.
+    Raises:
+        Rejection: `too_few_images` if a split is empty.
+    """
+    if rule.existing == "merge":
+        own = np.full_like(own, NO_SPLIT)
+    train = np.flatnonzero((own == NO_SPLIT) | (own == SPLITS.index("train")))
+    if not len(train):
+        raise Rejection("too_few_images", "The upload has splits, but no train split. Add one.")
+    indices = {"train": train}
+    origin = {"train": "upload" if np.any(own >= 0) else "what was not cut off"}
+    for split, share in (("test", rule.test), ("validation", rule.validation)):
+        indices[split] = np.flatnonzero(own == SPLITS.index(split))
+        origin[split] = "upload"
+        if not len(indices[split]):
+            indices["train"], indices[split] = cut(labels, indices["train"], share, rule.seed, groups)
+            origin[split] = _rule_in_words(share, rule.seed, groups is not None)
+    for split in SPLITS:
+        if not len(indices[split]):
+            raise Rejection(
+                "too_few_images",
+                f"With {len(labels)} images the {split} split is empty. Upload more, or choose a coarser group rule.",
+            )
+    return Splits({split: indices[split] for split in SPLITS}, {split: origin[split] for split in SPLITS})
+
+
+def cut(
+    labels: NDArray[np.int32], train: NDArray[np.int64], share: float, seed: int, groups: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """What is left of `train`, and the last share of each class of it after shuffling; at least one image a class.
+
+    With groups, whole groups are cut: from the end of the shuffled order, those that bring the class closest to its
+    share, a group counting for the class that most of its images have. A class's only group stays in train.
+    """
+    shuffled = np.random.default_rng(seed).permutation(train)
+    exact = Fraction(str(share))
+    held = []
+    for label in np.unique(labels[train]):
+        if groups is None:
+            of_class = shuffled[labels[shuffled] == label]
+            held.append(of_class[len(of_class) - _portion(len(of_class), exact) :])
+    if groups is not None:
+        held = _whole_groups(labels, shuffled, exact, groups)
+    cut_off = np.sort(np.concatenate(held)) if held else np.empty(0, np.int64)
+    return np.setdiff1d(train, cut_off), cut_off
+
+
+def _portion(count: int, share: Fraction) -> int:
+    return max(1, int(count * share))
+
+
+def _whole_groups(
+    labels: NDArray[np.int32], shuffled: NDArray[np.int64], share: Fraction, groups: NDArray[np.int64]
+) -> list[NDArray[np.int64]]:
+    order = np.argsort(groups[shuffled], kind="stable")
+    numbers, starts = np.unique(groups[shuffled][order], return_index=True)
+    members = dict(zip(numbers.tolist(), np.split(shuffled[order], starts[1:]), strict=True))
+    seen = dict.fromkeys(groups[shuffled].tolist())  # in shuffled order, by each group's first image
+    of_label: dict[int, list[int]] = {}
+    for number in seen:
+        majority = int(np.bincount(labels[members[number]]).argmax())
+        of_label.setdefault(majority, []).append(number)
+    held = []
+    for numbers_of_class in of_label.values():
+        wanted = _portion(sum(len(members[number]) for number in numbers_of_class), share)
+        taken = 0
+        for number in reversed(numbers_of_class[1:]):
+            size = len(members[number])
+            if taken and abs(taken + size - wanted) >= abs(taken - wanted):
+                continue
+            held.append(members[number])
+            taken += size
+            if taken >= wanted:
+                break
+    return held
+
+
+def _rule_in_words(share: float, seed: int, grouped: bool) -> str:
+    return (
+        f"cut from train: of each class the last {share:g} (rounded down, at least one image) of a permutation from "
+        f"numpy.random.default_rng({seed})" + (", whole groups at a time" if grouped else "")
+    )

@@ -1,0 +1,251 @@
+"""Parquet in the Hugging Face image layout: a column `image` of {bytes, path} and a column of labels."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from heldout.datasets import DatasetSpec
+from models.arrays import SPLITS
+from worker.ingest.filling import BATCH_BYTES, BATCH_IMAGES, Batch, Target
+from worker.ingest.labels import named
+from worker.ingest.layout import SPLIT_NAMES, checked_classes
+from worker.ingest.limits import Limits
+from worker.ingest.members import Archive
+from worker.ingest.rejection import Rejection, printable
+from worker.ingest.source import Progress, Stored, store_files
+from worker.ingest.splitting import NO_SPLIT
+from worker.ingest.workers import Workers
+
+IMAGE_NAMES, LABEL_NAMES = ("image", "img", "images"), ("label", "labels", "class", "fine_label")
+SPLIT_IN_NAME = re.compile(rf"(?:^|[/_.-])({'|'.join(SPLIT_NAMES)})(?=[/_.-])", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Names of the columns that are read; `path` is None where images have no names."""
+
+    bytes: str
+    path: str | None
+    label: str
+    classes: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One Parquet file: where it lies, what it is called, the split that its name says, and its columns."""
+
+    path: Path
+    name: str
+    split: str | None
+    rows: int
+    columns: _Columns
+
+
+class TableSource:
+    """One Parquet file, or several in an archive, a split or a part of one each."""
+
+    def __init__(self, files: Sequence[tuple[Path, str]], passed_over: Sequence[str], limits: Limits) -> None:
+        self.kind = "parquet" if len(files) == 1 else f"parquet, {len(files)} files"
+        self.passed_over = passed_over
+        self._tables = [_table(path, name) for path, name in files]
+        count = sum(table.rows for table in self._tables)
+        if count > limits.images:
+            raise Rejection("too_many_members", f"There are {count:,} rows; at most {limits.images:,} are taken.")
+        if not count:
+            raise Rejection("no_images", "The table has no rows.")
+        named_splits = [table.split for table in self._tables]
+        if any(named_splits) and None in named_splits:
+            odd = self._tables[named_splits.index(None)].name
+            raise Rejection(
+                "unexpected_layout",
+                f"{printable(odd)!r} names no split and other files do. Begin each file's name with train, validation "
+                "or test.",
+                odd,
+            )
+        own = [np.full(table.rows, SPLITS.index(table.split) if table.split else NO_SPLIT) for table in self._tables]
+        self.own: NDArray[np.int8] = np.concatenate(own).astype(np.int8)
+        self.labels, self.classes = _labels(self._tables, limits)
+        self.names = _names(self._tables)
+
+    def first(self) -> bytes:
+        return next(_files(self._tables[0], 1))[0]
+
+    def batches(self, target: Target) -> Iterator[Batch]:
+        first = 0
+        most = max(1, min(BATCH_IMAGES, BATCH_BYTES // target.pixels.row_bytes))
+        for table in self._tables:
+            for files in _files(table, most):
+                yield target.batch(first, self.names[first : first + len(files)], files=files)
+                first += len(files)
+
+    def store(self, path: Path, spec: DatasetSpec, limits: Limits, workers: Workers, progress: Progress) -> Stored:
+        return store_files(self, path, spec, limits, workers, progress)
+
+
+def tables_in(archive: Archive, scratch: Path) -> list[tuple[Path, str]]:
+    """The Parquet files of an archive, unpacked into `scratch`, in the order of their splits and names."""
+    rows = [row for row, name in enumerate(archive.names) if name.lower().endswith(".parquet")]
+    files = []
+    for row in sorted(rows, key=lambda row: (_order(archive.names[row]), archive.names[row])):
+        path = scratch / f"table-{row}.parquet"
+        with path.open("wb") as out:
+            for piece in archive.stream(row):
+                out.write(piece)
+        files.append((path, archive.names[row]))
+    return files
+
+
+def _order(name: str) -> int:
+    split = _split_in(name)
+    return SPLITS.index(split) if split else NO_SPLIT
+
+
+def _split_in(name: str) -> str | None:
+    found = SPLIT_IN_NAME.findall(name)
+    return SPLIT_NAMES[found[-1].lower()] if found else None
+
+
+def _table(path: Path, name: str) -> _Table:
+    with _reading(name), pq.ParquetFile(path) as file:
+        return _Table(path, name, _split_in(name), file.metadata.num_rows, _columns(file.schema_arrow, name))
+
+
+def _columns(schema: Any, name: str) -> _Columns:
+    features = _features(schema)
+    by_feature = {str(feature.get("_type")): key for key, feature in reversed(features.items())}
+    image = by_feature.get("Image") or next((key for key in IMAGE_NAMES if key in schema.names), None)
+    label = by_feature.get("ClassLabel") or next((key for key in LABEL_NAMES if key in schema.names), None)
+    if image is None or label is None or not {image, label} <= set(schema.names):
+        raise Rejection(
+            "bad_table",
+            f"{printable(name)!r} has the columns {', '.join(schema.names)[:200]}. Expected are `image` (bytes, path) "
+            "and `label`, as Hugging Face's `datasets` writes them.",
+            name,
+        )
+    type_ = schema.field(image).type
+    has_path = False
+    column = image
+    if pa.types.is_struct(type_):
+        fields = [type_.field(index).name for index in range(type_.num_fields)]
+        has_path = "path" in fields
+        column, type_ = (f"{image}.bytes", type_.field("bytes").type) if "bytes" in fields else (image, type_)
+    if not (pa.types.is_binary(type_) or pa.types.is_large_binary(type_)):
+        raise Rejection(
+            "bad_table",
+            f"The column {printable(image)!r} of {printable(name)!r} is of type {printable(str(type_), 80)}; expected "
+            "are image files as bytes. Write them with `Dataset.cast_column(…, Image())` and `to_parquet`.",
+            name,
+        )
+    names = features.get(label, {}).get("names")
+    classes = tuple(map(str, names)) if isinstance(names, list) else None
+    return _Columns(column, f"{image}.path" if has_path else None, label, classes)
+
+
+def _features(schema: Any) -> dict[str, dict[str, Any]]:
+    """What Hugging Face's library notes about columns; nothing if it is not there or not as expected."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {str(key): feature for key, feature in features.items() if isinstance(feature, dict)}
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return {}
+
+
+def _labels(tables: Sequence[_Table], limits: Limits) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    values: list[Any] = []
+    classes = tables[0].columns.classes
+    for table in tables:
+        if table.columns.classes != classes:
+            raise Rejection(
+                "bad_labels", f"{printable(table.name)!r} names other classes than {tables[0].name!r}.", table.name
+            )
+        for column in _column(table, table.columns.label, 65_536):
+            if column.null_count:
+                raise Rejection(
+                    "bad_labels", f"{printable(table.name)!r} has rows without a label. Leave them out.", table.name
+                )
+            if pa.types.is_dictionary(column.type):
+                column = column.dictionary_decode()
+            if not (pa.types.is_integer(column.type) or _is_text(column.type)):
+                raise Rejection(
+                    "bad_labels",
+                    f"The labels in {printable(table.name)!r} are of type {printable(str(column.type), 80)}; expected "
+                    "are whole numbers or text, one an image.",
+                    table.name,
+                )
+            found = column.to_numpy(zero_copy_only=False)
+            values.append(found.astype(np.int64) if pa.types.is_integer(column.type) else found.astype(str))
+    if len({each.dtype.kind for each in values}) > 1:
+        raise Rejection("bad_labels", "Some labels are numbers and others text. Write all as one type.")
+    together = np.concatenate(values)
+    if classes is not None and together.dtype.kind == "i":
+        return named(together, classes, tables[0].columns.label, limits)
+    occurring, positions = np.unique(together, return_inverse=True)
+    return positions.astype(np.int32), checked_classes([str(value) for value in occurring.tolist()], limits)
+
+
+def _is_text(type_: Any) -> bool:
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
+
+
+def _names(tables: Sequence[_Table]) -> list[str]:
+    names: list[str] = []
+    for table in tables:
+        unnamed = (f"{table.name}[{row}]" for row in range(table.rows))
+        if table.columns.path is None:
+            names += unnamed
+            continue
+        for column in _column(table, table.columns.path, 65_536):
+            names += [
+                printable(path) if path else default for path, default in zip(column.to_pylist(), unnamed, strict=False)
+            ]
+    return names
+
+
+def _files(table: _Table, most: int) -> Iterator[list[bytes]]:
+    """The images of a table as files, at most `most` at a time."""
+    for column in _column(table, table.columns.bytes, most):
+        if column.null_count:
+            raise Rejection(
+                "unreadable_member",
+                f"{printable(table.name)!r} has rows without an image's bytes. Embed the files "
+                "(`embed_external_files`), or leave the rows out.",
+                table.name,
+            )
+        yield column.to_pylist()
+
+
+def _column(table: _Table, column: str, batch_rows: int) -> Iterator[Any]:
+    # Pages are read one after the other, so that memory does not grow with the size of a row group.
+    with _reading(table.name), pq.ParquetFile(table.path, pre_buffer=False, buffer_size=BATCH_BYTES) as file:
+        seen = 0
+        for batch in file.iter_batches(batch_rows, columns=[column], use_threads=False):
+            found = batch.column(0)
+            if pa.types.is_struct(found.type):
+                found = found.flatten()[0]
+            seen += len(found)
+            yield found
+        if seen != table.rows:
+            raise ValueError(f"it has {seen} rows and declares {table.rows}")
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, NotImplementedError) as error:
+        raise Rejection(
+            "bad_table",
+            f"{printable(name)!r} cannot be read as Parquet ({printable(str(error))}). Write it again.",
+            name,
+        ) from None
