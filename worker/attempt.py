@@ -210,7 +210,7 @@ class Attempt:
                     "device": engine["device"],
                     "towers": engine["towers"],
                 }
-                self._persist(
+                unusable = self._persist(
                     lambda session: claims.begin(
                         session,
                         self._held,
@@ -219,6 +219,7 @@ class Attempt:
                         start_epoch=checkpoint.epoch if checkpoint else 0,
                     )
                 )
+                self._forget(unusable)
             case FirstStep():
                 worker_metrics.FIRST_STEP.observe(self._ran_s() - self._claimed.runtime_s)
                 log.info("first_step", after_s=round(self._ran_s() - self._claimed.runtime_s, 3))
