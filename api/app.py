@@ -1,24 +1,24 @@
 """The app: what it is made of, and what starts and stops with it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
 from api import openapi, problems
 from api.dispatch import publisher_for
-from api.hub import Hub, Seen
+from api.hub import Hub
 from api.request_id import RequestIdMiddleware
 from api.routes import datasets, jobs, keys, requests, results, service, submissions
 from api.services import Services
+from api.streams import DatabaseSource
 from heldout import __version__
 from heldout.settings import Settings
 from models import logs
 from models.blobs import Blobs
 from models.database import Database
 from models.reconcile import Reconciler
-from models.store import jobs as stored_jobs
 
 # Waiting clients hear of a change within this, however seldom workers look for requests.
 MAX_POLL_S = 0.2
@@ -27,16 +27,11 @@ MAX_POLL_S = 0.2
 def create_app(settings: Settings) -> FastAPI:
     """An app on the settings' database and blob store; neither has to answer yet."""
     database = Database(settings.database)
-
-    def versions(job_ids: Collection[str]) -> Mapping[str, Seen]:
-        with database.read() as session:
-            return stored_jobs.versions(session, job_ids)
-
     services = Services(
         settings=settings,
         database=database,
         blobs=Blobs(settings.blobs_url),
-        hub=Hub(versions, min(settings.poll_s, MAX_POLL_S)),
+        hub=Hub(DatabaseSource(database), min(settings.poll_s, MAX_POLL_S)),
         publisher=publisher_for(settings),
     )
     app = FastAPI(

@@ -1,4 +1,4 @@
-"""What every answer is made of, and the job, which many routes answer."""
+"""What every answer is made of, and the job and its events, which more than one room answers."""
 
 import math
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from heldout.lifecycle import StopReason, shown_status
 from heldout.spec import JobSpec
-from models.tables import DatasetRow, JobRow
+from models.tables import DatasetRow, EventRow, JobRow
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -115,4 +115,28 @@ class JobView(View):
             queued_at=job.queued_at,
             started_at=job.started_at,
             finished_at=job.finished_at,
+        )
+
+
+class EventView(View):
+    """Something that happened to the job; numbered from 1."""
+
+    id: int
+    object: Literal["event"]
+    type: str
+    level: Literal["info", "warning", "error"]
+    message: str
+    data: dict[str, Any]
+    created_at: Time
+
+    @classmethod
+    def of(cls, row: EventRow) -> "EventView":
+        return cls(
+            id=row.id,
+            object="event",
+            type=row.type,
+            level=row.level,
+            message=row.message,
+            data=row.data,
+            created_at=row.created_at,
         )

@@ -2,22 +2,26 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Query
+from fastapi import Header, Query, Response
 from pydantic import Field
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
+from api import streams
 from api.auth import CallerDep
 from api.deps import JobId, ReadSessionDep, ServicesDep
 from api.problems import problems
 from api.routing import resource
 from api.services import Services
-from api.views import Figure, Time, View
+from api.streams import EventStream
+from api.views import EventView, Figure, View
 from heldout.errors import InvalidCursor, JobNotFound, NotReady, StorageUnavailable
 from heldout.lifecycle import JobStatus, shown_status
 from models.blobs import BlobMissing
 from models.database import Session
 from models.store import events, jobs, metrics
-from models.tables import EpochRow, EventRow, JobRow, ResultRow
+from models.store.keys import Caller
+from models.tables import EpochRow, JobRow, ResultRow
 
 router = resource("/v1/jobs/{job_id}", "jobs")
 
@@ -87,30 +91,6 @@ class MetricsView(View):
     final: FinalView | None
 
 
-class EventView(View):
-    """Something that happened to the job; numbered from 1."""
-
-    id: int
-    object: Literal["event"]
-    type: str
-    level: Literal["info", "warning", "error"]
-    message: str
-    data: dict[str, Any]
-    created_at: Time
-
-    @classmethod
-    def of(cls, row: EventRow) -> "EventView":
-        return cls(
-            id=row.id,
-            object="event",
-            type=row.type,
-            level=row.level,
-            message=row.message,
-            data=row.data,
-            created_at=row.created_at,
-        )
-
-
 class EventPage(View):
     """Part of the events, oldest first. `next` is the `after` of the following part, null at the end."""
 
@@ -143,27 +123,72 @@ def get_metrics(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> Me
     )
 
 
-@router.get("/events", responses=problems(JobNotFound, InvalidCursor))
-def list_events(
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "With `Accept: text/event-stream` the events as they come (`id`, `event` and the event as "
+        "`data`), until the job has ended.",
+        "content": {streams.MEDIA_TYPE: {"schema": {"type": "string"}}},
+    },
+    204: {"description": "The stream of a job that has ended and has no further event: do not connect again."},
+    **problems(JobNotFound, InvalidCursor),
+}
+
+
+@router.get("/events", response_model=EventPage, responses=_EVENTS)
+async def list_events(
     job_id: JobId,
     caller: CallerDep,
-    session: ReadSessionDep,
+    services: ServicesDep,
+    response: Response,
     after: Annotated[
         str, Query(description="Number of the last event that is known.", json_schema_extra={"pattern": "^[0-9]{1,9}$"})
     ] = "0",
-    limit: Annotated[int, Query(ge=1, le=200)] = 20,
-) -> EventPage:
-    """What happened to the job, oldest first."""
-    if not (after.isascii() and after.isdigit() and len(after) <= 10 and int(after) <= MAX_EVENT):
+    limit: Annotated[int, Query(ge=1, le=200, description="Of a list; a stream has none.")] = 20,
+    last_event_id: Annotated[
+        str | None,
+        Header(
+            alias="Last-Event-ID",
+            description="The same as `after`, and wins.",
+            json_schema_extra={"pattern": "^[0-9]{1,9}$"},
+        ),
+    ] = None,
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Response | EventPage:
+    """What happened to the job, oldest first: a list, or a stream of server-sent events."""
+    cursor = _event_number(after if last_event_id is None else last_event_id)
+    if streams.wants_stream(accept):
+        return await run_in_threadpool(_stream, services, caller, job_id, cursor)
+    response.headers["Vary"] = "Accept"
+    return await run_in_threadpool(_event_page, services, caller, job_id, cursor, limit)
+
+
+def _event_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MAX_EVENT):
         raise InvalidCursor
-    jobs.find(session, caller.owner, job_id)
-    rows, more = events.page(session, job_id, after=int(after), limit=limit)
+    return int(text)
+
+
+def _event_page(services: Services, caller: Caller, job_id: str, after: int, limit: int) -> EventPage:
+    with services.database.read() as session:
+        jobs.find(session, caller.owner, job_id)
+        rows, more = events.page(session, job_id, after=after, limit=limit)
     return EventPage(
         object="list",
         data=[EventView.of(row) for row in rows],
         has_more=more,
         next=rows[-1].id if more else None,
     )
+
+
+def _stream(services: Services, caller: Caller, job_id: str, after: int) -> Response:
+    """The stream, or the word that there will be none: a browser connects again after any other end."""
+    with services.database.read() as session:
+        job = jobs.find(session, caller.owner, job_id)
+        rows, _ = events.page(session, job_id, after=after, limit=streams.PAGE)
+    if not rows and job.finished_at is not None:
+        return Response(status_code=204)
+    first = [streams.wire_of(row) for row in rows]
+    return EventStream(services.hub, job_id, cursor=after, first=first, last=job.last_event, key_id=caller.key_id)
 
 
 @router.get("/queue", responses=problems(JobNotFound))

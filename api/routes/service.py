@@ -78,7 +78,12 @@ def install_metrics(app: FastAPI, database: Database) -> None:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(_Jobs(database))
-    Instrumentator(registry=registry, excluded_handlers=["^/metrics$", "^/livez$", "^/readyz$"]).instrument(app)
+    # The time that a stream is open says nothing about how fast the service is.
+    Instrumentator(
+        registry=registry,
+        excluded_handlers=["^/metrics$", "^/livez$", "^/readyz$"],
+        should_exclude_streaming_duration=True,
+    ).instrument(app)
 
     @app.get(
         "/metrics",

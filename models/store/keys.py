@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
@@ -45,6 +45,11 @@ def caller_of(session: Session, key: str) -> Caller | None:
     if row is None or not matches or row.revoked_at is not None:
         return None
     return Caller(owner=row.owner, key_id=row.id)
+
+
+def revoked_among(session: Session, key_ids: Collection[str]) -> set[str]:
+    """Which of these keys have been revoked."""
+    return set(session.scalars(select(KeyRow.id).where(KeyRow.id.in_(key_ids), KeyRow.revoked_at.is_not(None))))
 
 
 def all_of(session: Session) -> Sequence[KeyRow]:

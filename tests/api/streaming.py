@@ -1,0 +1,97 @@
+"""Following streams of server-sent events as strangers to our code would: bytes from a socket, split at blank lines."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+from urllib.parse import urlsplit
+
+import httpx2
+
+from api.server import Server
+from models.database import Database
+from models.store import events
+
+STREAM = {"Accept": "text/event-stream"}
+
+
+@dataclass
+class Message:
+    """One block of a stream: its fields, or a comment."""
+
+    id: str | None = None
+    event: str | None = None
+    data: dict | None = None
+    comment: str | None = None
+
+
+def parsed(block: str) -> Message:
+    message = Message()
+    for line in block.split("\n"):
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        setattr(message, name or "comment", json.loads(value) if name == "data" else value)
+    return message
+
+
+@contextmanager
+def following(client: httpx2.Client, job_id: str, query: str = "", **headers: str) -> Iterator[Iterator[Message]]:
+    """The messages of a stream that a client has open."""
+    with client.stream("GET", f"/v1/jobs/{job_id}/events{query}", headers={**STREAM, **headers}, timeout=20) as answer:
+        assert answer.status_code == 200, answer.read()
+        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert answer.headers["cache-control"] == "no-cache"
+        assert answer.headers["x-request-id"]
+        yield _messages(answer)
+
+
+def _messages(answer: httpx2.Response) -> Iterator[Message]:
+    rest = ""
+    for text in answer.iter_text():
+        *blocks, rest = (rest + text).split("\n\n")
+        yield from map(parsed, blocks)
+    assert rest == "", "the stream ends in the middle of a block"
+
+
+def say(database: Database, job_id: str, count: int = 1, message: str = "news") -> None:
+    with database.write() as session:
+        for _ in range(count):
+            events.add(session, job_id, "job.warning", message, level="warning", data={"said": monotonic()})
+
+
+def deaf_reader(url: str, job_id: str, key: str) -> socket.socket:
+    """A client that has asked for a stream and does not read it."""
+    address = urlsplit(url)
+    reader = socket.socket()
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    reader.connect((address.hostname, address.port))
+    reader.sendall(request_for(job_id, key))
+    return reader
+
+
+def request_for(job_id: str, key: str) -> bytes:
+    lines = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    return f"{lines}Accept: text/event-stream\r\nConnection: close\r\n\r\n".encode()
+
+
+async def follow(url: str, job_id: str, key: str, heard: list[tuple[float, dict]], count: int) -> None:
+    """Note `count` events with the moment at which each was read, then hang up."""
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(request_for(job_id, key))
+    while count:
+        line = await reader.readline()
+        if line.startswith(b"data: "):
+            heard.append((monotonic(), json.loads(line[6:])))
+            count -= 1
+        assert line, "the stream ended"
+    writer.close()
+    await writer.wait_closed()
+
+
+def unsent_bytes(server: Server) -> int:
+    """What the server has written and no client has taken, in the fullest of its buffers."""
+    return max(connection.transport.get_write_buffer_size() for connection in list(server.server_state.connections))
