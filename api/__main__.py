@@ -116,7 +116,9 @@ def main() -> None:
     try:
         commands()
     except DatabaseUnavailable:
-        sys.exit(_say("The database does not answer or has no tables. Check URL and password, then run `heldout migrate`."))
+        sys.exit(
+            _say("The database does not answer or has no tables. Check its URL and password, then `heldout migrate`.")
+        )
     except StorageUnavailable:
         sys.exit(_say("The blob store does not answer or cannot be written. Check HELDOUT_BLOBS and the disk."))
     except HeldoutError as error:
