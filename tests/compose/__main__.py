@@ -57,6 +57,8 @@ class Scenario:
 
     def check_from_inside(self) -> str:
         found = self.stack.compose("exec", "-T", "worker", "heldout", "check")
+        read = "from urllib.request import urlopen; print(urlopen('http://worker:9090/metrics').read().decode())"
+        assert "heldout_" in self.stack.compose("exec", "-T", "api", "python", "-c", read), "no metrics of workers"
         return "; ".join(" ".join(line.split()[:2]) for line in found.splitlines())
 
     def train_the_three_reference_jobs(self) -> str:
