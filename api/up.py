@@ -13,10 +13,10 @@ from types import FrameType
 from typing import TextIO
 
 import structlog
-import uvicorn
 from pydantic import SecretStr
 
 from api.app import create_app
+from api.server import Server
 from api.servers import PostgresServer, RedisServer
 from api.workers import celery_workers, local_worker
 from heldout.errors import DatabaseUnavailable, OperatorError
@@ -136,20 +136,11 @@ class _StopSignals:
         self._then()
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """Says where it is once it listens; our own signal handlers stop it."""
 
     def __init__(self, settings: Settings, url: str) -> None:
-        super().__init__(
-            uvicorn.Config(
-                create_app(settings),
-                log_config=None,
-                access_log=False,
-                lifespan="on",
-                timeout_graceful_shutdown=3,
-                timeout_keep_alive=30,
-            )
-        )
+        super().__init__(create_app(settings), timeout_graceful_shutdown=3, timeout_keep_alive=30)
         self._home = settings.home_path
         self._url = url
 

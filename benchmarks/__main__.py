@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-ALL = ("service",)
+ALL = ("service", "requests", "claims")
 
 
 def main(names: list[str]) -> None:

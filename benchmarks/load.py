@@ -1,0 +1,56 @@
+"""A load of keep-alive clients over raw sockets, light enough not to be what is measured."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Requests a second, and the times of single requests in milliseconds."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+def request(method: str, path: str, *, key: str = "", body: bytes = b"") -> bytes:
+    """The bytes of one HTTP/1.1 request."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
+    if key:
+        lines.append(f"Authorization: Bearer {key}")
+    if body:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def load(port: int, message: bytes, *, clients: int, seconds: float, status: int) -> Measured:
+    """Send `message` again and again from so many connections; every answer must have `status`."""
+    times = asyncio.run(_all(port, message, clients, seconds, status))
+    ordered = sorted(times)
+    return Measured(
+        per_second=len(ordered) / seconds,
+        p50_ms=1000 * ordered[len(ordered) // 2],
+        p99_ms=1000 * ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)],
+    )
+
+
+async def _all(port: int, message: bytes, clients: int, seconds: float, status: int) -> list[float]:
+    until = time.perf_counter() + seconds
+    each = await asyncio.gather(*(_one(port, message, until, status) for _ in range(clients)))
+    return [took for times in each for took in times]
+
+
+async def _one(port: int, message: bytes, until: float, status: int) -> list[float]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    times = []
+    while (began := time.perf_counter()) < until:
+        writer.write(message)
+        head = await reader.readuntil(b"\r\n\r\n")
+        if int(head.split(b" ", 2)[1]) != status:
+            raise SystemExit(f"A request was answered with: {head.decode(errors='replace')}")
+        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        await reader.readexactly(length)
+        times.append(time.perf_counter() - began)
+    writer.close()
+    return times
