@@ -10,7 +10,7 @@ from api import openapi, problems
 from api.dispatch import publisher_for
 from api.hub import Hub
 from api.request_id import RequestIdMiddleware
-from api.routes import datasets, jobs, keys, requests, results, service, submissions
+from api.routes import cancellations, datasets, jobs, keys, requests, results, service, submissions
 from api.services import Services
 from api.streams import DatabaseSource
 from heldout import __version__
@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for room in (submissions, jobs, requests, results, datasets, keys, service):
+    for room in (submissions, jobs, requests, cancellations, results, datasets, keys, service):
         app.include_router(room.router)
     service.install_metrics(app, database)
     service.install_docs(app)

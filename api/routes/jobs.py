@@ -1,25 +1,24 @@
 """Jobs: list, get and wait, change, delete."""
 
-import re
 from typing import Annotated
 
 import structlog
-from fastapi import Depends, Header, Query, Request, Response
+from fastapi import Header, Query, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 
 from api import etag
 from api.auth import CallerDep
 from api.deps import AfterCommitDep, JobId, ReadSessionDep, ServicesDep, SessionDep, cursor
+from api.filters import METADATA_PARAMETER, FiltersDep
 from api.hub import Seen
 from api.problems import JSON_BODY, problems
 from api.routing import resource
 from api.services import Services
-from api.views import JobView, Page, Status
+from api.views import JobView, Page
 from heldout.errors import (
     HeldoutError,
     InvalidCursor,
-    InvalidParameter,
     JobNotFinished,
     JobNotFound,
     JobNotQueued,
@@ -33,55 +32,25 @@ from models.tables import JobRow
 log = structlog.get_logger("heldout.api")
 
 MAX_WAIT_S = 60
-_METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 
 router = resource("/v1/jobs", "jobs")
-
-
-async def _metadata_filter(request: Request) -> dict[str, str]:
-    """`metadata[key]=value`, each pair once."""
-    pairs = [
-        (match[1], value) for name, value in request.query_params.multi_items() if (match := _METADATA.fullmatch(name))
-    ]
-    if len(pairs) > 16 or not all(1 <= len(key) <= 64 and len(value) <= 512 for key, value in pairs):
-        raise InvalidParameter("`metadata[key]=value`: 16 pairs, keys of 1 to 64 and values of 512 characters at most.")
-    return dict(pairs)
 
 
 @router.get(
     "",
     responses=problems(InvalidCursor),
-    openapi_extra={
-        "parameters": [
-            {
-                "name": "metadata",
-                "in": "query",
-                "description": "`metadata[key]=value`: jobs that bear this pair; several must all hold.",
-                "style": "deepObject",
-                "explode": True,
-                "schema": {
-                    "type": "object",
-                    "maxProperties": 16,
-                    "propertyNames": {"minLength": 1, "maxLength": 64, "pattern": "^[^\\u0000]*$"},
-                    "additionalProperties": {"type": "string", "maxLength": 512, "pattern": "^[^\\u0000]*$"},
-                },
-            }
-        ]
-    },
+    openapi_extra=METADATA_PARAMETER,
 )
 def list_jobs(
     caller: CallerDep,
     session: ReadSessionDep,
-    metadata: Annotated[dict[str, str], Depends(_metadata_filter)],
-    status: Annotated[list[Status], Query(description="Repeat it for several.")] = [],  # noqa: B006  (never changed)
-    dataset: Annotated[str | None, Query(max_length=160, description="A name, in any version, or an id.")] = None,
+    filters: FiltersDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     after: Annotated[str | None, cursor("job")] = None,
 ) -> Page[JobView]:
     """The caller's jobs, newest first."""
     if after is not None and not is_id("job", after):
         raise InvalidCursor
-    filters = jobs.Filters(statuses=status, dataset=dataset, metadata=metadata)
     rows, more = jobs.page(session, caller.owner, filters, after=after, limit=limit)
     datasets = jobs.datasets_of(session, rows)
     return Page(

@@ -24,6 +24,9 @@ class Filters:
     dataset: str | None = None  # a name or an id
     metadata: Mapping[str, str] | None = None
 
+    def __bool__(self) -> bool:
+        return bool(self.statuses or self.dataset is not None or self.metadata)
+
 
 def add(
     session: Session,
@@ -37,8 +40,10 @@ def add(
 ) -> JobRow:
     """Queue a training job for a complete spec."""
     now = db_now()
-    session.execute(
-        insert(JobRow).values(
+    added = session.scalars(
+        insert(JobRow)
+        .returning(JobRow)
+        .values(
             id=job_id,
             kind="train",
             owner=owner,
@@ -57,15 +62,15 @@ def add(
             runtime_s=0.0,
             epoch=0,
             epochs=spec.training.epochs,
-            last_event=0,
+            last_event=1,
             pending_until=None if spec.limits.max_pending_s is None else db_now(spec.limits.max_pending_s),
             announced_at=now,  # the caller does so after the commit; if it cannot, the reconciler does
             created_at=now,
             queued_at=now,
         )
-    )
-    events.add(session, job_id, "job.queued", "Waiting for a worker.", data={"priority": spec.priority})
-    return session.get_one(JobRow, job_id)
+    ).one()
+    events.add_first(session, job_id, "job.queued", "Waiting for a worker.", data={"priority": spec.priority})
+    return added
 
 
 def find(session: Session, owner: str, job_id: str) -> JobRow:
@@ -82,20 +87,7 @@ def find(session: Session, owner: str, job_id: str) -> JobRow:
 
 def page(session: Session, owner: str, filters: Filters, *, after: str | None, limit: int) -> tuple[list[JobRow], bool]:
     """The owner's jobs, newest first, and whether there are more than `limit` after the id `after`."""
-    query = _of(owner)
-    if filters.statuses:
-        query = query.where(or_(*map(_shown_as, filters.statuses)))
-    if filters.dataset is not None:
-        query = query.where(
-            JobRow.dataset_id.in_(
-                select(DatasetRow.id).where(
-                    or_(DatasetRow.name == filters.dataset, DatasetRow.id == filters.dataset),
-                    or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None)),
-                )
-            )
-        )
-    for key, value in (filters.metadata or {}).items():
-        query = query.where(_bears(session, key, value))
+    query = _narrowed(session, owner, filters)
     if after is not None:
         query = query.where(JobRow.id < after)
     rows = session.scalars(query.order_by(JobRow.id.desc()).limit(limit + 1)).all()
@@ -119,11 +111,26 @@ def cancel(session: Session, owner: str, job_id: str) -> JobRow:
     row = _locked(session, owner, job_id)
     if row.status in TERMINAL:
         raise JobFinished(job_id, row.status)
-    if row.status is not JobStatus.RUNNING:
-        move(session, row, JobEvent.CANCEL)
-    elif row.request is not JobRequest.CANCEL:
-        _ask(session, row, JobRequest.CANCEL, "job.cancelling", "Its worker was asked to cancel it.")
+    _cancel(session, row)
     return _fresh(session, row)
+
+
+def cancel_matching(session: Session, owner: str, filters: Filters, *, limit: int) -> tuple[int, int, bool]:
+    """Cancel the oldest `limit` of the owner's jobs that the filters name and that can still be cancelled.
+
+    Gives how many waited and are cancelled, how many run and were asked, and whether there are more.
+    """
+    open_to_it = or_(
+        JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),
+        and_(JobRow.status == JobStatus.RUNNING, or_(JobRow.request.is_(None), JobRow.request != JobRequest.CANCEL)),
+    )
+    query = _narrowed(session, owner, filters).where(open_to_it)
+    # In one order everywhere, so that two transactions never wait for each other.
+    rows = session.scalars(query.order_by(JobRow.id).limit(limit + 1).with_for_update(of=JobRow)).all()
+    running = sum(row.status is JobStatus.RUNNING for row in rows[:limit])
+    for row in rows[:limit]:
+        _cancel(session, row)
+    return len(rows[:limit]) - running, running, len(rows) > limit
 
 
 def pause(session: Session, owner: str, job_id: str) -> JobRow:
@@ -253,6 +260,24 @@ def _of(owner: str) -> Select[JobRow]:
     return select(JobRow).where(JobRow.owner == owner, JobRow.kind == "train")
 
 
+def _narrowed(session: Session, owner: str, filters: Filters) -> Select[JobRow]:
+    query = _of(owner)
+    if filters.statuses:
+        query = query.where(or_(*map(_shown_as, filters.statuses)))
+    if filters.dataset is not None:
+        query = query.where(
+            JobRow.dataset_id.in_(
+                select(DatasetRow.id).where(
+                    or_(DatasetRow.name == filters.dataset, DatasetRow.id == filters.dataset),
+                    or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None)),
+                )
+            )
+        )
+    for key, value in (filters.metadata or {}).items():
+        query = query.where(_bears(session, key, value))
+    return query
+
+
 def _locked(session: Session, owner: str, job_id: str) -> JobRow:
     row = session.scalars(_of(owner).where(JobRow.id == job_id).with_for_update()).one_or_none()
     if row is None:
@@ -263,6 +288,14 @@ def _locked(session: Session, owner: str, job_id: str) -> JobRow:
 def _fresh(session: Session, row: JobRow) -> JobRow:
     session.refresh(row)
     return row
+
+
+def _cancel(session: Session, row: JobRow) -> None:
+    """Cancel a locked row that has not ended."""
+    if row.status is not JobStatus.RUNNING:
+        move(session, row, JobEvent.CANCEL)
+    elif row.request is not JobRequest.CANCEL:
+        _ask(session, row, JobRequest.CANCEL, "job.cancelling", "Its worker was asked to cancel it.")
 
 
 def _ask(session: Session, row: JobRow, request: JobRequest, event: str, message: str) -> None:
