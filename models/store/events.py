@@ -32,18 +32,13 @@ def add(
         .returning(JobRow.last_event)
         .execution_options(synchronize_session=False)
     ).scalar_one()
-    session.execute(
-        insert(EventRow).values(
-            job_id=job_id,
-            id=number,
-            type=type_,
-            level=level,
-            message=message,
-            data=data or {},
-            created_at=db_now(),
-        )
-    )
+    _write(session, job_id, number, type_, message, level, data)
     return number
+
+
+def add_first(session: Session, job_id: str, type_: str, message: str, *, data: dict[str, Any] | None = None) -> None:
+    """Write event 1 of a job whose row this transaction has just inserted, with `last_event` 1."""
+    _write(session, job_id, 1, type_, message, "info", data)
 
 
 def page(session: Session, job_id: str, *, after: int, limit: int) -> tuple[list[EventRow], bool]:
@@ -67,3 +62,19 @@ def newer(session: Session, after: Mapping[str, int]) -> Sequence[EventRow]:
             .order_by(EventRow.job_id, EventRow.id)
         )
     return found
+
+
+def _write(
+    session: Session, job_id: str, number: int, type_: str, message: str, level: Level, data: dict[str, Any] | None
+) -> None:
+    session.execute(
+        insert(EventRow).values(
+            job_id=job_id,
+            id=number,
+            type=type_,
+            level=level,
+            message=message,
+            data=data or {},
+            created_at=db_now(),
+        )
+    )
