@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 import traceback
+import warnings
 from pathlib import Path
 
 from heldout.datasets import DatasetSpec
@@ -25,6 +26,7 @@ def main() -> None:
     die_with(assignment["parent"])
     limits = Limits(**assignment["limits"])
     bound(limits)
+    warnings.simplefilter("ignore")  # a hostile upload could fill the log with them
     # Libraries may print; the pipe is ours alone.
     pipe = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)

@@ -2,6 +2,7 @@
 
 import re
 import struct
+import warnings
 import zlib
 from collections import Counter
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L", "I"})
 # What Pillow's readers raise on files that are broken on purpose.
 BROKEN = (
     OSError,
+    AssertionError,
     SyntaxError,
     ValueError,
     TypeError,
@@ -110,7 +112,7 @@ def is_grey(image: Image.Image) -> bool:
         return True
     if image.mode != "P":
         return False
-    palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    palette = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     return bool(np.all(palette == palette[:, :1]))
 
 
@@ -196,12 +198,12 @@ def _upright(image: Image.Image) -> Image.Image:
     """The image as its EXIF orientation says that it is seen; EXIF that cannot be read says nothing."""
     if "exif" not in image.info:
         return image
-    try:
-        return ImageOps.exif_transpose(image)
-    except MemoryError:
-        raise
-    except BROKEN:
-        return image
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return ImageOps.exif_transpose(image)
+        except BROKEN:
+            return image
 
 
 def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:

@@ -1,5 +1,6 @@
 """Labels of arrays and tables to positions in a list of class names."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ def _one_each(labels: StoredArray, limits: Limits) -> NDArray[Any]:
             f"{printable(str(values[0]))}; whole numbers or text are expected.",
             key,
         )
-    return values.astype(np.int64) if values.dtype.kind in "iu" else values
+    return _checked_text(values, key) if values.dtype.kind == "U" else values.astype(np.int64)
 
 
 def _texts(names: StoredArray) -> list[str]:
@@ -89,7 +90,15 @@ def _texts(names: StoredArray) -> list[str]:
             "are an array of text, one for each class.",
             names.key,
         )
-    return [str(name) for name in names.read().tolist()]
+    return [str(name) for name in _checked_text(names.read(), names.key).tolist()]
+
+
+def _checked_text(values: NDArray[Any], key: str) -> NDArray[Any]:
+    """The same text, if every character is one; numpy does not look, and then fails in odd ways."""
+    codes = np.ascontiguousarray(values).view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
+    if np.any((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))):
+        raise Rejection("bad_labels", f"The text in {printable(key)!r} is damaged. Save it again.", key)
+    return values
 
 
 def _small(labels: StoredArray, limits: Limits) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """How files lie in an archive: `class/file` or `split/class/file`, with one folder around it all or without."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,10 +122,11 @@ def checked_classes(classes: Sequence[str], limits: Limits) -> tuple[str, ...]:
             "than numbers or file names?",
         )
     for name in classes:
-        if len(name) > LONGEST_CLASS:
+        if len(name) > LONGEST_CLASS or any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
             raise Rejection(
                 "bad_labels",
-                f"The class {printable(name)!r} has a name of {len(name)} characters; {LONGEST_CLASS} are taken.",
+                f"The class {printable(name)!r} has a name of {len(name)} characters; at most {LONGEST_CLASS} are "
+                "taken, without control characters. Rename it.",
                 name,
             )
     return tuple(classes)

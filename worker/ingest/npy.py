@@ -1,5 +1,6 @@
 """Arrays inside an .npz, read in blocks and never unpickled."""
 
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -15,6 +16,18 @@ from worker.ingest.rejection import Rejection, printable
 
 BLOCK_BYTES = 4 * MIB
 LONGEST_HEADER = 10_000  # characters; numpy's own bound for headers from strangers
+# What numpy's parser of headers, which is Python's own, makes of broken ones.
+HEADER_FAULTS = (
+    ValueError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
+    EOFError,
+    tokenize.TokenError,
+)
 HEADER_READERS = {
     (1, 0): npy.read_array_header_1_0,
     (2, 0): npy.read_array_header_2_0,
@@ -72,7 +85,7 @@ def stored_array(archive: Archive, row: int) -> StoredArray:
     try:
         version = npy.read_magic(file)
         shape, is_fortran, dtype = HEADER_READERS[version](file, max_header_size=LONGEST_HEADER)
-    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError, EOFError) as error:
+    except HEADER_FAULTS as error:
         raise _bad(
             key, f"cannot be read ({str(error)[:120] or type(error).__name__})", "Save it with numpy.savez."
         ) from None

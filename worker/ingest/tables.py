@@ -181,8 +181,9 @@ def _labels(tables: Sequence[_Table], limits: Limits) -> tuple[NDArray[np.int32]
                     "are whole numbers or text, one an image.",
                     table.name,
                 )
-            found = column.to_numpy(zero_copy_only=False)
-            values.append(found.astype(np.int64) if pa.types.is_integer(column.type) else found.astype(str))
+            with _reading(table.name):
+                found = column.to_numpy(zero_copy_only=False)
+                values.append(found.astype(np.int64) if pa.types.is_integer(column.type) else found.astype(str))
     if len({each.dtype.kind for each in values}) > 1:
         raise Rejection("bad_labels", "Some labels are numbers and others text. Write all as one type.")
     together = np.concatenate(values)
@@ -204,9 +205,9 @@ def _names(tables: Sequence[_Table]) -> list[str]:
             names += unnamed
             continue
         for column in _column(table, table.columns.path, 65_536):
-            names += [
-                printable(path) if path else default for path, default in zip(column.to_pylist(), unnamed, strict=False)
-            ]
+            with _reading(table.name):
+                paths = column.to_pylist()
+            names += [printable(path) if path else default for path, default in zip(paths, unnamed, strict=False)]
     return names
 
 
@@ -220,7 +221,9 @@ def _files(table: _Table, most: int) -> Iterator[list[bytes]]:
                 "(`embed_external_files`), or leave the rows out.",
                 table.name,
             )
-        yield column.to_pylist()
+        with _reading(table.name):
+            files = column.to_pylist()
+        yield files
 
 
 def _column(table: _Table, column: str, batch_rows: int) -> Iterator[Any]:
