@@ -10,9 +10,10 @@ from api import openapi, problems
 from api.dispatch import publisher_for
 from api.hub import Hub
 from api.request_id import RequestIdMiddleware
-from api.routes import cancellations, datasets, jobs, keys, requests, results, service, submissions
+from api.routes import cancellations, datasets, jobs, keys, requests, results, service, submissions, webhooks
 from api.services import Services
 from api.streams import DatabaseSource
+from api.webhooks import Sender
 from heldout import __version__
 from heldout.settings import Settings
 from models import logs
@@ -44,7 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for room in (submissions, jobs, requests, cancellations, results, datasets, keys, service):
+    for room in (submissions, jobs, requests, cancellations, results, datasets, keys, webhooks, service):
         app.include_router(room.router)
     service.install_metrics(app, database)
     service.install_docs(app)
@@ -70,12 +71,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         None if services.settings.redis_url is None else services.publisher.publish_again,
     )
     reconciler.start()
+    sender = Sender(services.database, services.settings)
+    sender.start()
     polling = asyncio.create_task(services.hub.run())
     yield
     services.hub.stop()
     polling.cancel()
     with suppress(asyncio.CancelledError):
         await polling
+    sender.stop()
     reconciler.stop()
     services.publisher.close()
     services.database.dispose()

@@ -11,7 +11,7 @@ from heldout.spec import JobSpec
 from models.tables import DatasetRow, EventRow, JobRow
 
 
-def _rfc3339(moment: datetime) -> str:
+def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -19,7 +19,7 @@ def _finite_or_none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-Time = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used="json-unless-none")]
+Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json-unless-none")]
 # A figure that is not finite is null: NaN is not JSON.
 Figure = Annotated[float | None, BeforeValidator(_finite_or_none)]
 Status = Literal["queued", "running", "cancelling", "pausing", "paused", "succeeded", "failed", "cancelled"]

@@ -114,6 +114,24 @@ class KeyNotFound(HeldoutError):
         super().__init__(f"No key of this owner has the id {key_id[:80]!r}. List them with GET /v1/keys.")
 
 
+class WebhookNotFound(HeldoutError):
+    code, status, title = "webhook_not_found", 404, "There is no such webhook"
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(
+            f"No webhook of this key's owner has the id {webhook_id[:80]!r}. List them with GET /v1/webhooks."
+        )
+
+
+class DeliveryNotFound(HeldoutError):
+    code, status, title = "delivery_not_found", 404, "There is no such delivery"
+
+    def __init__(self, delivery_id: str) -> None:
+        super().__init__(
+            f"This webhook has no delivery with the id {delivery_id[:80]!r}, or no more: the log goes back seven days."
+        )
+
+
 # --- the spec was read and refused -------------------------------------------------------------
 
 
@@ -178,6 +196,13 @@ class IdempotencyKeyReused(HeldoutError):
         )
 
 
+class WebhookUrlRefused(HeldoutError):
+    code, status, title = "webhook_url_refused", 422, "The webhook may not lead there"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The url is refused. {reason}", errors=[FieldError("/url", reason)])
+
+
 # --- the request is right, the state is not ----------------------------------------------------
 
 
@@ -231,6 +256,22 @@ class DatasetNotReady(HeldoutError):
 
     def __init__(self, name: str, status: str) -> None:
         super().__init__(f"Dataset {name!r} is {status}. Its splits are known once it is ready.")
+
+
+class TooManyWebhooks(HeldoutError):
+    code, status, title = "too_many_webhooks", 409, "The owner has as many webhooks as are allowed"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"An owner can have {limit} webhooks. Delete one, or give one of them more events.")
+
+
+class WebhookDisabled(HeldoutError):
+    code, status, title = "webhook_disabled", 409, "The webhook is disabled"
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(
+            f'Webhook {webhook_id} is disabled; nothing is sent to it. PATCH it with {{"enabled": true}} first.'
+        )
 
 
 class LeaseLost(HeldoutError):

@@ -8,6 +8,8 @@ from urllib.parse import quote, urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from heldout.webhooks import Allowed
+
 DEFAULT_HOME = Path("~/.heldout")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -63,6 +65,18 @@ class Settings(BaseSettings):
     fetch: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         (), description='Bundled datasets that a worker may download through Keras, as JSON: `["cifar10"]`.'
     )
+
+    webhook_allow: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (),
+        description="Hosts, addresses and networks that webhooks may lead to though not public, over http too, "
+        'as JSON: `["hooks.internal", "10.0.0.0/8"]`.',
+    )
+
+    @field_validator("webhook_allow", mode="after")
+    @classmethod
+    def _hosts_or_networks(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        Allowed.of(entries)
+        return entries
 
     @field_validator("database_url", mode="after")
     @classmethod

@@ -241,3 +241,49 @@ class IdempotencyRow(Base):
     body: Mapped[dict[str, Any]]
     headers: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class WebhookRow(Base):
+    """Where an owner wants to hear of events. The secrets are kept in clear: they sign each message."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128), index=True)
+    url: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[Any]]
+    enabled: Mapped[bool]
+    disabled_reason: Mapped[str | None] = mapped_column(String(128))
+    secret: Mapped[str] = mapped_column(String(64))
+    previous_secret: Mapped[str | None] = mapped_column(String(64))
+    previous_until: Mapped[datetime | None]  # the previous secret signs too until then
+    created_at: Mapped[datetime]
+
+
+class DeliveryRow(Base):
+    """One event for one webhook: the outbox while it is pending, the log afterwards."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        Index(
+            "ix_webhook_deliveries_due",
+            "due_at",
+            sqlite_where=text("status = 'pending'"),
+            postgresql_where=text("status = 'pending'"),
+        ),
+        Index("ix_webhook_deliveries_list", "webhook_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    type: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(String(40))  # the job's id; its row may be gone
+    payload: Mapped[dict[str, Any]]  # the job when the event was written
+    status: Mapped[str] = mapped_column(String(16))  # pending, delivered, failed
+    attempts: Mapped[int]  # since it was last asked for
+    fence: Mapped[int]  # grows with each claim
+    log: Mapped[list[Any]]
+    due_at: Mapped[datetime | None]
+    leased_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]

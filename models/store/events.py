@@ -7,6 +7,7 @@ from sqlalchemy import Integer, String, column, insert, select, update, values
 from sqlalchemy.orm import Session
 
 from models.database import db_now
+from models.store import outbox
 from models.tables import EventRow, JobRow
 
 Level = Literal["info", "warning", "error"]
@@ -24,7 +25,10 @@ def add(
     level: Level = "info",
     data: dict[str, Any] | None = None,
 ) -> int:
-    """Append an event and give back its number. The caller's transaction holds the job's row from here on."""
+    """Append an event, and what webhooks are to hear of it, and give back its number.
+
+    The caller's transaction holds the job's row from here on.
+    """
     number = session.execute(
         update(JobRow)
         .where(JobRow.id == job_id)
@@ -33,6 +37,7 @@ def add(
         .execution_options(synchronize_session=False)
     ).scalar_one()
     _write(session, job_id, number, type_, message, level, data)
+    outbox.add_for_job(session, job_id, type_)
     return number
 
 

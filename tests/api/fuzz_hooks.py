@@ -12,7 +12,9 @@ _ids = cycle(json.loads(os.environ["FUZZ_JOBS"]))
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """What is meant to be valid gets a job of some state and a dataset, and does not wait."""
+    """What is meant to be valid gets a job of some state and a dataset, and does not wait; webhooks lead nowhere."""
+    if isinstance(case.body, dict) and str(case.body.get("url")).startswith("http"):
+        case.body["url"] = "https://nowhere.invalid/"
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
         return
     if "job_id" in (case.path_parameters or {}):

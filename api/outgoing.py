@@ -1,0 +1,179 @@
+"""One POST to an address that a stranger has chosen: resolved once, checked, and called at just what was checked."""
+
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpcore2
+
+from heldout.webhooks import Allowed, refused_address, refused_url
+
+TIMEOUT_S = 15.0
+# An answer's body is read so far, so that its sender is not cut off, and thrown away.
+BODY_BYTES = 16 * 1024
+
+# Gives the addresses of a host; raises OSError.
+Resolve = Callable[[str, int], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The status that came back, or why none did, and how long it took."""
+
+    status: int | None
+    error: str | None
+    milliseconds: int
+
+
+class _Refused(Exception):
+    """The target may not be called; the text says why."""
+
+
+def system_resolve(host: str, port: int) -> Sequence[str]:
+    """Ask the system's resolver."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def post(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    allowed: Allowed,
+    resolve: Resolve = system_resolve,
+    tls: ssl.SSLContext | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Answer:
+    """POST and give the answer's status. Redirects are not followed, proxies of the environment not used."""
+    began = monotonic()
+    try:
+        reason = refused_url(url, allowed)  # the operator may have changed what is allowed
+        if reason is not None:
+            raise _Refused(reason)
+        return Answer(_post(url, body, headers, _Pinned(allowed, resolve, began + timeout_s), tls), None, _since(began))
+    except _Refused as refused:
+        error = str(refused)
+    except httpcore2.TimeoutException:
+        error = f"No answer within {timeout_s:g} seconds."
+    except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as failed:
+        # The texts of the network stack name addresses behind the host; its classes say enough.
+        error = _described(failed)
+    return Answer(None, error, _since(began))
+
+
+def _post(url: str, body: bytes, headers: Mapping[str, str], network: "_Pinned", tls: ssl.SSLContext | None) -> int:
+    parts = urlsplit(url)
+    target = httpcore2.URL(
+        scheme=parts.scheme,
+        host=parts.hostname or "",
+        port=parts.port,
+        target=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+    )
+    host = parts.netloc.rpartition("@")[2]
+    with (
+        httpcore2.ConnectionPool(ssl_context=tls, network_backend=network, max_connections=1) as pool,
+        pool.stream("POST", target, headers=[("Host", host), *headers.items()], content=body) as response,
+    ):
+        with suppress(httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError):
+            received = 0
+            for chunk in response.iter_stream():
+                received += len(chunk)
+                if received > BODY_BYTES:
+                    break
+        return response.status
+
+
+class _Pinned(httpcore2.NetworkBackend):
+    """Connects to addresses that were checked, and to no others; everything ends at one deadline.
+
+    TLS still asks for, and verifies, the name in the URL.
+    """
+
+    def __init__(self, allowed: Allowed, resolve: Resolve, deadline: float) -> None:
+        self._allowed = allowed
+        self._resolve = resolve
+        self._deadline = deadline
+        self._plain = httpcore2.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.NetworkStream:
+        addresses = self._checked(host, port)
+        for address in addresses[:-1]:
+            with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                # A share of what is left, so that the next address gets its turn.
+                return self._connected(address, port, _left(self._deadline) / 2)
+        return self._connected(addresses[-1], port, _left(self._deadline))
+
+    def _checked(self, host: str, port: int) -> Sequence[str]:
+        try:
+            addresses = self._resolve(host, port)
+        except (OSError, UnicodeError):
+            raise _Refused(f"The name {host} has no address.") from None
+        for address in addresses:
+            reason = refused_address(host, address, self._allowed)
+            if reason is not None:
+                raise _Refused(reason)
+        if not addresses:
+            raise _Refused(f"The name {host} has no address.")
+        return addresses
+
+    def _connected(self, address: str, port: int, timeout_s: float) -> httpcore2.NetworkStream:
+        return _Timed(self._plain.connect_tcp(address, port, timeout=timeout_s), self._deadline)
+
+
+class _Timed(httpcore2.NetworkStream):
+    """A stream on which every step ends at one deadline, however slowly the other side drips."""
+
+    def __init__(self, stream: httpcore2.NetworkStream, deadline: float) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(self._deadline))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(self._deadline))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        return _Timed(self._stream.start_tls(ssl_context, server_hostname, _left(self._deadline)), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - monotonic()
+    if left <= 0:
+        raise httpcore2.ReadTimeout
+    return left
+
+
+def _described(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError) or any(isinstance(one, ssl.SSLError) for one in error.args):
+        return "TLS failed: the host's certificate is not valid for its name, or it speaks no TLS there."
+    if isinstance(error, httpcore2.ConnectError):
+        return "The host refused the connection or cannot be reached."
+    if isinstance(error, httpcore2.ProtocolError):
+        return "The host's answer is not HTTP, or broke off."
+    return "The connection broke."
+
+
+def _since(began: float) -> int:
+    return round(1000 * (monotonic() - began))

@@ -1,0 +1,246 @@
+"""Webhooks: where an owner's events are sent, and what became of each message."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.auth import CallerDep
+from api.deps import ReadSessionDep, ServicesDep, SessionDep, cursor
+from api.problems import JSON_BODY, problems
+from api.routing import resource
+from api.services import Services
+from api.views import Page, Time, View
+from heldout.errors import (
+    DeliveryNotFound,
+    InvalidCursor,
+    TooManyWebhooks,
+    WebhookDisabled,
+    WebhookNotFound,
+    WebhookUrlRefused,
+)
+from heldout.webhooks import MAX_URL, WEBHOOK_EVENTS, Allowed, WebhookEvent, refused_url
+from models.ids import is_id
+from models.store import outbox, webhooks
+from models.tables import DeliveryRow, WebhookRow
+
+router = resource("/v1/webhooks", "webhooks")
+
+
+async def _webhook_id(webhook_id: Annotated[str, Path(description="An id of a webhook, `wh_…`.")]) -> str:
+    """Only what has the form of an id is looked up."""
+    if not is_id("wh", webhook_id):
+        raise WebhookNotFound(webhook_id)
+    return webhook_id
+
+
+WebhookId = Annotated[str, Depends(_webhook_id)]
+Url = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_URL,
+        description="https, and a host on the public internet, unless the operator allows others.",
+    ),
+]
+Events = Annotated[
+    list[WebhookEvent], Field(min_length=1, max_length=len(WEBHOOK_EVENTS), description="What to send it.")
+]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class NewWebhook(_Body):
+    """Where to send events, and which ones."""
+
+    url: Url
+    events: Events
+    enabled: bool = True
+
+
+class WebhookChanges(_Body):
+    """An absent field stays as it is."""
+
+    url: Url = ""
+    events: Events = []
+    enabled: bool = True
+
+
+class WebhookView(View):
+    """A webhook without its secret."""
+
+    id: str
+    object: Literal["webhook"]
+    url: str
+    events: list[WebhookEvent]
+    enabled: bool
+    disabled_reason: str | None
+    previous_secret_until: Time | None = Field(description="Until when the secret before this one signs too.")
+    created_at: Time
+
+    @classmethod
+    def of(cls, row: WebhookRow) -> "WebhookView":
+        return cls.model_validate(_fields(row))
+
+
+class WebhookWithSecret(WebhookView):
+    """A webhook that was just made or given a new secret, which is shown this once."""
+
+    secret: str = Field(description="`whsec_…`: verify each message with it, as Standard Webhooks has it.")
+
+    @classmethod
+    def of(cls, row: WebhookRow) -> "WebhookWithSecret":
+        return cls.model_validate({**_fields(row), "secret": row.secret})
+
+
+class AttemptView(View):
+    """One attempt: the status that came back, or why none did."""
+
+    at: str
+    status: int | None
+    error: str | None
+    milliseconds: int
+
+
+class DeliveryView(View):
+    """One event for one webhook. Its id is the `webhook-id` of the message, at every attempt."""
+
+    id: str
+    object: Literal["delivery"]
+    type: WebhookEvent
+    subject: str = Field(description="The id of what it is about.")
+    status: Literal["pending", "delivered", "failed"]
+    attempts: list[AttemptView]
+    next_attempt_at: Time | None
+    created_at: Time
+    finished_at: Time | None
+
+    @classmethod
+    def of(cls, row: DeliveryRow) -> "DeliveryView":
+        return cls.model_validate(
+            {
+                "id": row.id,
+                "object": "delivery",
+                "type": row.type,
+                "subject": row.subject,
+                "status": row.status,
+                "attempts": row.log,
+                "next_attempt_at": row.due_at,
+                "created_at": row.created_at,
+                "finished_at": row.finished_at,
+            }
+        )
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=problems(TooManyWebhooks, WebhookUrlRefused, *JSON_BODY),
+    response_description="Made.",
+)
+def make_webhook(
+    webhook: NewWebhook, caller: CallerDep, services: ServicesDep, session: SessionDep, response: Response
+) -> WebhookWithSecret:
+    """Have events of the caller's jobs sent to an address. The secret is in this answer and nowhere else."""
+    _check(webhook.url, services)
+    row = webhooks.add(session, caller.owner, url=webhook.url, events=_once(webhook.events), enabled=webhook.enabled)
+    response.headers["Location"] = f"/v1/webhooks/{row.id}"
+    return WebhookWithSecret.of(row)
+
+
+@router.get("", responses=problems())
+def list_webhooks(caller: CallerDep, session: ReadSessionDep) -> Page[WebhookView]:
+    """All webhooks of this owner, oldest first."""
+    rows = webhooks.of_owner(session, caller.owner)
+    return Page(object="list", data=[WebhookView.of(row) for row in rows], has_more=False, next=None)
+
+
+@router.get("/{webhook_id}", responses=problems(WebhookNotFound))
+def get_webhook(webhook_id: WebhookId, caller: CallerDep, session: ReadSessionDep) -> WebhookView:
+    """One webhook."""
+    return WebhookView.of(webhooks.find(session, caller.owner, webhook_id))
+
+
+@router.patch("/{webhook_id}", responses=problems(WebhookNotFound, WebhookUrlRefused, *JSON_BODY))
+def change_webhook(
+    webhook_id: WebhookId, changes: WebhookChanges, caller: CallerDep, services: ServicesDep, session: SessionDep
+) -> WebhookView:
+    """Change address, events, or whether it is enabled; what waits for one that is disabled is given up."""
+    changed = changes.model_dump(exclude_unset=True)
+    if "url" in changed:
+        _check(changes.url, services)
+    if "events" in changed:
+        changed["events"] = _once(changes.events)
+    return WebhookView.of(webhooks.change(session, caller.owner, webhook_id, changed))
+
+
+@router.delete("/{webhook_id}", status_code=204, responses=problems(WebhookNotFound))
+def delete_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> None:
+    """Delete a webhook and its log."""
+    webhooks.remove(session, caller.owner, webhook_id)
+
+
+@router.post("/{webhook_id}/rotate", responses=problems(WebhookNotFound))
+def rotate_secret(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> WebhookWithSecret:
+    """Give it a new secret. For 24 hours the old one signs each message too, so that nothing is lost meanwhile."""
+    return WebhookWithSecret.of(webhooks.rotate(session, caller.owner, webhook_id))
+
+
+@router.get("/{webhook_id}/deliveries", responses=problems(WebhookNotFound, InvalidCursor))
+def list_deliveries(
+    webhook_id: WebhookId,
+    caller: CallerDep,
+    session: ReadSessionDep,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    after: Annotated[str | None, cursor("msg")] = None,
+) -> Page[DeliveryView]:
+    """What was sent in the last seven days or is to be, newest first, with its latest attempts."""
+    if after is not None and not is_id("msg", after):
+        raise InvalidCursor
+    webhooks.find(session, caller.owner, webhook_id)
+    rows, more = outbox.page(session, webhook_id, after=after, limit=limit)
+    return Page(
+        object="list",
+        data=[DeliveryView.of(row) for row in rows],
+        has_more=more,
+        next=rows[-1].id if more else None,
+    )
+
+
+@router.post(
+    "/{webhook_id}/deliveries/{delivery_id}/redeliver",
+    status_code=202,
+    response_description="It is sent at once, with all its attempts before it.",
+    responses=problems(WebhookNotFound, DeliveryNotFound, WebhookDisabled),
+)
+def redeliver(webhook_id: WebhookId, delivery_id: str, caller: CallerDep, session: SessionDep) -> DeliveryView:
+    """Send a message again, whatever became of it; its `webhook-id` and its body stay the same."""
+    webhook = webhooks.find(session, caller.owner, webhook_id, lock=True)
+    if not is_id("msg", delivery_id):
+        raise DeliveryNotFound(delivery_id)
+    return DeliveryView.of(outbox.send_again(session, webhook, delivery_id))
+
+
+def _fields(row: WebhookRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "object": "webhook",
+        "url": row.url,
+        "events": row.events,
+        "enabled": row.enabled,
+        "disabled_reason": row.disabled_reason,
+        "previous_secret_until": row.previous_until,
+        "created_at": row.created_at,
+    }
+
+
+def _check(url: str, services: Services) -> None:
+    reason = refused_url(url, Allowed.of(services.settings.webhook_allow))
+    if reason is not None:
+        raise WebhookUrlRefused(reason)
+
+
+def _once(events: list[WebhookEvent]) -> list[str]:
+    return list(dict.fromkeys(events))

@@ -1,0 +1,151 @@
+"""What webhooks decide: which events they are sent for, when they are tried again, and where they may lead."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Literal, get_args
+from urllib.parse import urlsplit
+
+WebhookEvent = Literal[
+    "job.started", "job.succeeded", "job.failed", "job.cancelled", "job.overfitting", "study.finished"
+]
+WEBHOOK_EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
+
+# Seconds from a failed attempt to the next one: eight attempts within 28 hours.
+RETRIES_S = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600)
+# How long a secret still signs, beside its successor, after it was replaced.
+ROTATION_S = 24 * 3600
+
+MAX_URL = 2048
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+
+Address = IPv4Address | IPv6Address
+
+# From IANA's registries of special-purpose addresses: what does not lead to a host on the public internet.
+_CLOSED_V4 = tuple(
+    IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # this network, and unspecified
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # shared by carriers' customers (CGNAT)
+        "127.0.0.0/8",  # loopback
+        "169.254.0.0/16",  # link-local, where clouds keep their machines' secrets
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # protocol assignments
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # 6to4 relays
+        "192.168.0.0/16",  # private
+        "198.18.0.0/15",  # benchmarks of network devices
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and broadcast
+    )
+)
+# Everything that is not in here is unassigned, local, multicast, or wraps an IPv4 address.
+_GLOBAL_V6 = IPv6Network("2000::/3")
+_CLOSED_V6 = tuple(
+    IPv6Network(network)
+    for network in (
+        "2001::/23",  # protocol assignments, among them Teredo, which wraps IPv4 addresses
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4, which wraps IPv4 addresses
+        "3fff::/20",  # documentation
+    )
+)
+# How a network without IPv4 writes the addresses of hosts that have nothing else.
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Hosts and networks that the operator opens to webhooks, over http too."""
+
+    hosts: frozenset[str] = frozenset()
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    @classmethod
+    def of(cls, entries: Iterable[str]) -> "Allowed":
+        """Read host names, addresses and CIDRs. Raises ValueError for what is none of them."""
+        hosts, networks = set(), []
+        for entry in entries:
+            try:
+                networks.append(ip_network(entry))
+            except ValueError as error:
+                if "/" in entry or entry.replace(".", "").isdigit() or not _HOST.fullmatch(entry):
+                    expected = "a host name, an address or a network such as 10.0.0.0/8 with no bits set after it"
+                    raise ValueError(f"Received {entry!r}; expected {expected}.") from error
+                hosts.add(entry.lower())
+        return cls(frozenset(hosts), tuple(networks))
+
+    def names(self, host: str) -> bool:
+        """Whether the operator named this host, or a network that holds it where it is an address."""
+        address = _address(host)
+        return host.lower() in self.hosts if address is None else self.holds(address)
+
+    def holds(self, address: Address) -> bool:
+        return any(address in network for network in self.networks)
+
+
+def next_attempt_after(attempts: int) -> int | None:
+    """Seconds until the next attempt after so many have failed; None when it is given up."""
+    return RETRIES_S[attempts - 1] if attempts <= len(RETRIES_S) else None
+
+
+def refused_url(url: str, allowed: Allowed) -> str | None:
+    """Why this is no address for a webhook, or None if it may be one; names are only resolved when it is called."""
+    if len(url) > MAX_URL:
+        return f"It has {len(url)} characters; at most {MAX_URL} are allowed."
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        return "It must be printable ASCII without spaces or backslashes; write other characters percent-encoded."
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        return f"It is not a URL: {error}."
+    if parts.scheme not in {"https", "http"} or not host:
+        return "It must begin with `https://` and a host."
+    if parts.username is not None or parts.password is not None or parts.fragment or port == 0:
+        return "It must have no user, no password, no fragment and no port 0."
+    if _address(host) is None and not _HOST.fullmatch(host):
+        return "Its host must be a name of letters, digits, dots and hyphens, or an address."
+    if parts.scheme == "http" and not allowed.names(host):
+        return "It must begin with `https://`; the operator can allow http for a host by HELDOUT_WEBHOOK_ALLOW."
+    return refused_host(host, allowed)
+
+
+def refused_host(host: str, allowed: Allowed) -> str | None:
+    """Why the host of a URL may not be called, as far as that is known without asking for its addresses."""
+    if allowed.names(host):
+        return None
+    if host.lower().rstrip(".").rpartition(".")[2] == "localhost":
+        return "It leads to the service's own machine; the operator can allow that by HELDOUT_WEBHOOK_ALLOW."
+    return None if _address(host) is None else refused_address(host, host, allowed)
+
+
+def refused_address(host: str, address: str, allowed: Allowed) -> str | None:
+    """Why this address, to which `host` leads, may not be called; None if it may."""
+    parsed = _address(address)
+    if parsed is not None and (host.lower() in allowed.hosts or allowed.holds(parsed) or is_public(parsed)):
+        return None
+    return (
+        f"{host} does not lead to a public address. Use a host on the public internet, or let the operator allow it by "
+        "HELDOUT_WEBHOOK_ALLOW."
+    )
+
+
+def is_public(address: Address) -> bool:
+    """Whether the address is one of a single host on the public internet."""
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _CLOSED_V4)
+    if address in _NAT64:
+        return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
+    return address in _GLOBAL_V6 and not any(address in network for network in _CLOSED_V6)
+
+
+def _address(host: str) -> Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None

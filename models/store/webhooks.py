@@ -1,0 +1,95 @@
+"""Webhooks of an owner: add, change, rotate, remove. Their secrets are kept as they are, for they have to sign."""
+
+import base64
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from heldout.errors import TooManyWebhooks, WebhookNotFound
+from heldout.webhooks import ROTATION_S
+from models.database import db_now
+from models.ids import new_id
+from models.store import locks
+from models.store.outbox import give_up
+from models.tables import WebhookRow
+
+MAX_WEBHOOKS = 20
+
+
+def add(session: Session, owner: str, *, url: str, events: Sequence[str], enabled: bool) -> WebhookRow:
+    """Make a webhook, with a new secret.
+
+    Raises:
+        TooManyWebhooks: the owner has as many as an event may be sent to.
+    """
+    locks.hold(session, "webhooks", owner)
+    if (session.scalar(select(func.count()).where(WebhookRow.owner == owner)) or 0) >= MAX_WEBHOOKS:
+        raise TooManyWebhooks(MAX_WEBHOOKS)
+    row = insert(WebhookRow).values(
+        id=new_id("wh"),
+        owner=owner,
+        url=url,
+        events=list(events),
+        enabled=enabled,
+        secret=_new_secret(),
+        created_at=db_now(),
+    )
+    return session.scalars(row.returning(WebhookRow)).one()
+
+
+def of_owner(session: Session, owner: str) -> Sequence[WebhookRow]:
+    """The owner's webhooks, oldest first."""
+    return session.scalars(select(WebhookRow).where(WebhookRow.owner == owner).order_by(WebhookRow.id)).all()
+
+
+def find(session: Session, owner: str, webhook_id: str, *, lock: bool = False) -> WebhookRow:
+    """The owner's webhook. Raises WebhookNotFound."""
+    query = select(WebhookRow).where(WebhookRow.id == webhook_id, WebhookRow.owner == owner)
+    row = session.scalars(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        raise WebhookNotFound(webhook_id)
+    return row
+
+
+def change(session: Session, owner: str, webhook_id: str, changes: Mapping[str, Any]) -> WebhookRow:
+    """Change `url`, `events`, `enabled`. What waits to be sent to one that is disabled is given up.
+
+    Raises:
+        WebhookNotFound.
+    """
+    row = find(session, owner, webhook_id, lock=True)
+    for name, value in changes.items():
+        setattr(row, name, value)
+    if changes.get("enabled") is True:
+        row.disabled_reason = None
+    if changes.get("enabled") is False:
+        row.disabled_reason = "Disabled by its owner."
+        give_up(session, webhook_id)
+    session.flush()
+    return row
+
+
+def rotate(session: Session, owner: str, webhook_id: str) -> WebhookRow:
+    """Give the webhook a new secret; the old one signs beside it for a day. Raises WebhookNotFound."""
+    row = find(session, owner, webhook_id, lock=True)
+    session.execute(
+        update(WebhookRow)
+        .where(WebhookRow.id == webhook_id)
+        .values(secret=_new_secret(), previous_secret=row.secret, previous_until=db_now(ROTATION_S))
+        .execution_options(synchronize_session=False)
+    )
+    session.refresh(row)
+    return row
+
+
+def remove(session: Session, owner: str, webhook_id: str) -> None:
+    """Delete a webhook and its deliveries. Raises WebhookNotFound."""
+    session.delete(find(session, owner, webhook_id, lock=True))
+    session.flush()
+
+
+def _new_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
