@@ -6,11 +6,13 @@ import platform
 import signal
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
@@ -191,14 +193,20 @@ def _processor() -> str:
 
 
 def _die_with_parent() -> None:
-    """End this process as soon as its parent ends, be it the supervisor or the server that forks for it."""
+    """End this process as soon as its parent or its supervisor ends, even in the middle of a graph call."""
     before = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    supervisor = parent_process()
-    # Either may have died before the line above.
-    if os.getppid() != before or (supervisor is not None and not supervisor.is_alive()):
-        os._exit(1)
+    if os.getppid() != before:
+        os._exit(1)  # the parent died before the line above
+    # A server that forks lives as long as its children do, so its end does not tell of the supervisor's.
+    if (supervisor := parent_process()) is not None:
+        threading.Thread(target=_die_with, args=(supervisor,), name="supervisor", daemon=True).start()
+
+
+def _die_with(supervisor: BaseProcess) -> None:
+    supervisor.join()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _one_line(error: BaseException) -> str:
