@@ -200,6 +200,25 @@ def test_a_plateau_lowers_the_rate_of_the_epochs_after_it(mnist5k, tmp_path):
     assert float(training.engine.optimizer.learning_rate) == pytest.approx(0.05)
 
 
+def test_seconds_are_those_of_all_training_calls_and_of_no_measurement(digits, tmp_path, monkeypatch):
+    ticks = iter(range(1000))
+    monkeypatch.setattr("worker.trainer.perf_counter", lambda: next(ticks))
+    training = Training(small_spec(), fewer(digits, 150), tmp_path)
+    training.stop_wanted = stop_after(2)
+    with pytest.raises(StopWanted):
+        training.trainer.train()
+    resumed = Training(small_spec(), fewer(digits, 150), tmp_path)
+    resumed.trainer.resume(training.trainer.write())
+    resumed.trainer.train()
+    for done in epochs_told(resumed):
+        calls = [
+            said for said in training.told + resumed.told if isinstance(said, Progress) and said.epoch == done.epoch
+        ]
+        assert done.values["seconds"] == len(calls)
+        assert done.values["evaluation_seconds"] == 1
+        assert done.values["images_per_second"] == 150 / len(calls)
+
+
 def test_early_stopping_keeps_the_weights_of_the_best_epoch(mnist5k, tmp_path):
     training = Training(SPECS["early stopping"], fewer(mnist5k, 172), tmp_path)
     training.trainer.train()
