@@ -115,7 +115,7 @@ def _whole_groups(
     seen = dict.fromkeys(groups[shuffled].tolist())  # in shuffled order, by each group's first image
     of_label: dict[int, list[int]] = {}
     for number in seen:
-        majority = int(np.bincount(labels[members[number]]).argmax())
+        majority = int(np.argmax(np.bincount(labels[members[number]])))
         of_label.setdefault(majority, []).append(number)
     held = []
     for numbers_of_class in of_label.values():

@@ -50,7 +50,7 @@ def _missing(subject: Subject, counts: NDArray[np.int64]) -> Finding | None:
 
 def _imbalance(subject: Subject, train: NDArray[np.int64]) -> Finding | None:
     present = train[train > 0]
-    ratio = float(present.max() / present.min())
+    ratio = float(np.max(present) / np.min(present))
     if ratio < UNEVEN:
         return None
     largest, smallest = int(train.argmax()), int(np.where(train > 0, train, train.max()).argmin())

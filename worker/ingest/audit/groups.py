@@ -11,7 +11,7 @@ def group_findings(subject: Subject) -> list[Finding]:
     """A finding if a group has images in several splits."""
     if subject.groups is None:
         return []
-    count = int(subject.groups.max()) + 1
+    count = int(np.max(subject.groups)) + 1
     per_split = np.stack([np.bincount(subject.groups[subject.splits[split]], minlength=count) for split in SPLITS])
     crossing = np.flatnonzero((per_split > 0).sum(axis=0) > 1)
     if not len(crossing):
