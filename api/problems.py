@@ -132,7 +132,9 @@ def _unrouted(request: Request, error: HTTPException) -> HeldoutError:
 
 def _allowed(request: Request) -> list[str]:
     """Every method that some route at this path takes; a single route knows its own only."""
-    return [
+    # `/v1/jobs/cancel` also has the form of `/v1/jobs/{job_id}`, and is no job.
+    itself = request.app.openapi()["paths"].get(request.scope["path"], {})
+    return [method for method in METHODS if method.lower() in itself] or [
         method
         for method in METHODS
         if any(

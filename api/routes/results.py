@@ -145,17 +145,19 @@ async def list_events(
     ] = "0",
     limit: Annotated[int, Query(ge=1, le=200, description="Of a list; a stream has none.")] = 20,
     last_event_id: Annotated[
-        str | None,
+        str,
         Header(
             alias="Last-Event-ID",
             description="The same as `after`, and wins.",
-            json_schema_extra={"pattern": "^[0-9]{1,9}$"},
+            json_schema_extra={"pattern": "^[0-9]{0,9}$"},
         ),
-    ] = None,
+    ] = "",
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response | EventPage:
     """What happened to the job, oldest first: a list, or a stream of server-sent events."""
-    cursor = _event_number(after if last_event_id is None else last_event_id)
+    cursor = _event_number(after)
+    if last_event_id:
+        cursor = _event_number(last_event_id)
     if streams.wants_stream(accept):
         return await run_in_threadpool(_stream, services, caller, job_id, cursor)
     response.headers["Vary"] = "Accept"

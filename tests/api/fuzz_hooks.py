@@ -8,15 +8,22 @@ import schemathesis
 from schemathesis.generation import GenerationMode
 
 _ids = cycle(json.loads(os.environ["FUZZ_JOBS"]))
+_webhooks = cycle(json.loads(os.environ["FUZZ_WEBHOOKS"]))
+_deliveries = cycle(json.loads(os.environ["FUZZ_DELIVERIES"]))
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
     """What is meant to be valid gets a job of some state and a dataset, and does not wait; webhooks lead nowhere."""
-    if isinstance(case.body, dict) and str(case.body.get("url")).startswith("http"):
+    positive = case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE
+    if isinstance(case.body, dict) and "url" in case.body and (positive or isinstance(case.body["url"], str)):
         case.body["url"] = "https://nowhere.invalid/"
-    if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
+    if not positive:
         return
+    if "webhook_id" in (case.path_parameters or {}):
+        case.path_parameters["webhook_id"] = next(_webhooks)
+    if "delivery_id" in (case.path_parameters or {}):
+        case.path_parameters["delivery_id"] = next(_deliveries)
     if "job_id" in (case.path_parameters or {}):
         case.path_parameters["job_id"] = next(_ids)
     if "wait" in (case.query or {}):

@@ -37,8 +37,20 @@ def jobs(service, hand, spec) -> list[str]:
     return made
 
 
+@pytest.fixture
+def webhooks(service, spec) -> tuple[list[str], list[str]]:
+    """Webhooks, and deliveries of one of them."""
+    body = {"url": "https://nowhere.invalid/", "events": ["job.cancelled"]}
+    made = [service.post("/v1/webhooks", json=body).json()["id"] for _ in range(6)]
+    service.post(f"/v1/jobs/{submitted(service, spec)['id']}/cancel")
+    log = service.get(f"/v1/webhooks/{made[0]}/deliveries").json()["data"]
+    return made, [one["id"] for one in log]
+
+
 @pytest.mark.parametrize("database_url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.proof)], indirect=True)
-def test_no_request_breaks_the_service_or_the_promises_of_its_document(service, key, jobs, tmp_path, log_lines):
+def test_no_request_breaks_the_service_or_the_promises_of_its_document(
+    service, key, jobs, webhooks, tmp_path, log_lines
+):
     began = log_lines.tell()
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG.format(hooks=json.dumps(str(Path(__file__).with_name("fuzz_hooks.py")))))
@@ -49,7 +61,13 @@ def test_no_request_breaks_the_service_or_the_promises_of_its_document(service, 
         *("--phases", "coverage,fuzzing", "--max-examples", "10", "--seed", "1"),
         *("--request-timeout", "20", "--continue-on-failure"),
     ]
-    environment = {**os.environ, "FUZZ_JOBS": json.dumps(jobs), "PYTHONPATH": str(Path.cwd())}
+    environment = {
+        **os.environ,
+        "FUZZ_JOBS": json.dumps(jobs),
+        "FUZZ_WEBHOOKS": json.dumps(webhooks[0]),
+        "FUZZ_DELIVERIES": json.dumps(webhooks[1]),
+        "PYTHONPATH": str(Path.cwd()),
+    }
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
     assert ran.returncode == 0, ran.stdout[-20_000:] + ran.stderr[-5_000:]
     answered = [json.loads(line)["status"] for line in log_lines.getvalue()[began:].splitlines() if '"status"' in line]

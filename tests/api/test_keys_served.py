@@ -1,5 +1,7 @@
 """Keys: what opens the service, what does not, and that revoking acts at once."""
 
+import re
+
 import pytest
 
 from models.store import keys
@@ -89,7 +91,7 @@ def test_every_route_but_the_open_ones_needs_a_key(client):
     document = client.get("/openapi.json").json()
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            answer = client.request(method, path.format(job_id="x", dataset="x", key_id="x"), headers=bearer("none"))
+            answer = client.request(method, re.sub(r"\{\w+\}", "x", path), headers=bearer("none"))
             assert (answer.status_code == 401) == ("security" in operation), (method, path, answer.text)
     public = {
         path for path, operations in document["paths"].items() if "security" not in next(iter(operations.values()))

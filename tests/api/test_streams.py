@@ -76,11 +76,13 @@ def test_who_has_heard_the_end_is_told_not_to_come_back(service, hand, spec):
 
 
 @sqlite_only
-@pytest.mark.parametrize("number", ["", "x", "-1", "1.5", "99999999999", "٣"])
+@pytest.mark.parametrize("number", ["x", "-1", "1.5", "99999999999", "٣", "null"])
 def test_what_is_no_number_of_an_event_is_refused(service, spec, number):
     job = submitted(service, spec)["id"]
     headers = {**STREAM, "Last-Event-ID": number.encode()}
     assert_problem(service.get(f"/v1/jobs/{job}/events", headers=headers), 400, "invalid_cursor")
+    after = {"after": number}
+    assert_problem(service.get(f"/v1/jobs/{job}/events", params=after, headers=STREAM), 400, "invalid_cursor")
 
 
 @pytest.mark.parametrize(
