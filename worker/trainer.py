@@ -139,7 +139,7 @@ class Trainer:
             arrays |= {f"kept_{index}": weight for index, weight in enumerate(self._kept_weights or [])}
         path = self._scratch / f"checkpoint-{position.epoch:05d}-{position.step:08d}.ckpt"
         write_checkpoint(path, arrays, {"position": asdict(position), "facts": self._facts})
-        self._written.append(path)
+        self._written = [*(old for old in self._written if old != path), path]
         for old in self._written[:-2]:
             old.unlink(missing_ok=True)
         return path

@@ -290,3 +290,10 @@ def test_the_last_two_checkpoints_remain(digits, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         Path(done.checkpoint).name for done in epochs_told(training)[-2:]
     )
+
+
+def test_writing_the_same_place_again_and_again_keeps_it(digits, tmp_path):
+    training = Training(small_spec(), fewer(digits, 150), tmp_path)
+    files = [training.trainer.write() for _ in range(4)]
+    assert len(set(files)) == 1
+    assert files[-1].is_file()
