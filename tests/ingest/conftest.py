@@ -3,8 +3,16 @@
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from models.bundled import BUNDLED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Matrices are multiplied by one thread, as in the process that checks uploads."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -209,7 +209,7 @@ def _values(arrays: Sequence[StoredArray]) -> Values:
                     block = block.astype(np.float32)
                 finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
                 if not finite.all():
-                    member = f"{images.key}[{row + int(finite.argmin())}]"
+                    member = f"{images.key}[{row + int(np.argmin(finite))}]"
                     raise Rejection(
                         "bad_array",
                         f"{member} has values that are not finite in float32 (NaN or infinite). Replace them, or leave "

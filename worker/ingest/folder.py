@@ -24,7 +24,7 @@ class FolderSource:
         self.names = self._archive.names
         self.labels, self.own, self.classes = layout.labels, layout.own, layout.classes
         self.passed_over = layout.ignored
-        largest = int(self._archive.table["size"].argmax())
+        largest = int(np.argmax(self._archive.table["size"]))
         if self._archive.table["size"][largest] > limits.member_bytes:
             name = self.names[largest]
             raise Rejection(

@@ -121,7 +121,7 @@ def _report(
                 "names": [printable(name) for name in opened.passed_over[:SHOWN_NAMES]],
             },
             "splits": dict(splits.origin),
-            "groups": None if subject.groups is None else int(subject.groups.max()) + 1,
+            "groups": None if subject.groups is None else int(np.max(subject.groups)) + 1,
         },
         findings=found.findings,
     )

@@ -20,7 +20,7 @@ LOW_FREQUENCIES_ALIKE = 0.98
 # of its copies above 0.995 and below 0.18.
 PIXELS_ALIKE = 0.99
 LARGEST_DIFFERENCE = 0.25
-COMPARED_SIDE = 48  # larger images are compared at this size
+COMPARED_SIDE = 32  # larger images are compared at this size
 FLAT = 0.02  # of the value range: less contrast is no picture to compare
 MOST_PROPOSALS = 20_000_000
 MOST_CONFIRMED = 200_000  # pairs whose pixels are read

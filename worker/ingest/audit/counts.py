@@ -50,10 +50,10 @@ def _missing(subject: Subject, counts: NDArray[np.int64]) -> Finding | None:
 
 def _imbalance(subject: Subject, train: NDArray[np.int64]) -> Finding | None:
     present = train[train > 0]
-    ratio = float(np.max(present) / np.min(present))
+    ratio = float(np.max(present)) / float(np.min(present))
     if ratio < UNEVEN:
         return None
-    largest, smallest = int(train.argmax()), int(np.where(train > 0, train, train.max()).argmin())
+    largest, smallest = int(np.argmax(train)), int(np.argmin(np.where(train > 0, train, np.max(train))))
     return Finding(
         code="class_imbalance",
         severity="critical" if ratio >= VERY_UNEVEN else "warning",
@@ -62,7 +62,7 @@ def _imbalance(subject: Subject, train: NDArray[np.int64]) -> Finding | None:
             "largest": {"class": subject.classes[largest], "count": int(train[largest])},
             "smallest": {"class": subject.classes[smallest], "count": int(train[smallest])},
             # What always naming the largest class achieves.
-            "majority_accuracy": round(float(train.max() / train.sum()), 6),
+            "majority_accuracy": round(float(np.max(train) / train.sum()), 6),
         },
         explanation="Some classes have many more training images than others. A network that neglects the rare ones "
         "still has a good accuracy.",

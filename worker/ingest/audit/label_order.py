@@ -33,7 +33,7 @@ def label_order_findings(subject: Subject) -> list[Finding]:
 
 def _compared(subject: Subject, split: str, train: Pictures, held: Pictures) -> Finding | None:
     count = len(subject.classes)
-    fewest = min(np.bincount(sample.labels, minlength=count).min() for sample in (train, held))
+    fewest = min(np.min(np.bincount(sample.labels, minlength=count)) for sample in (train, held))
     if fewest < FEWEST_A_CLASS:
         return None
     points = standardised([features(train.images), features(held.images)])
