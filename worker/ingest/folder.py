@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from heldout.datasets import DatasetSpec
 from worker.ingest.filling import Batch, Target, batches_of
 from worker.ingest.layout import folder_layout

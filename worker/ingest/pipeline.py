@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from heldout.datasets import DatasetSpec
 from models.arrays import FILES, address_of, save_beside
 from worker.ingest.audit import Audit, Subject, audit

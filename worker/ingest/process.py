@@ -74,6 +74,11 @@ class IngestProcess:
         with suppress(BrokenPipeError), self._process.stdin as pipe:  # one that died at once, `receive` tells
             pipe.write(dumps(assignment).encode())
 
+    @property
+    def pid(self) -> int:
+        """Of the process, and of the group and session that it and its helpers are in."""
+        return self._process.pid
+
     def receive(self, timeout_s: float) -> Progress | Report | None:
         """The next message, or None after `timeout_s` without one. After a Report there is none.
 

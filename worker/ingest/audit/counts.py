@@ -62,7 +62,7 @@ def _imbalance(subject: Subject, train: NDArray[np.int64]) -> Finding | None:
             "largest": {"class": subject.classes[largest], "count": int(train[largest])},
             "smallest": {"class": subject.classes[smallest], "count": int(train[smallest])},
             # What always naming the largest class achieves.
-            "majority_accuracy": round(float(np.max(train) / train.sum()), 6),
+            "majority_accuracy": round(float(np.max(train)) / float(np.sum(train)), 6),
         },
         explanation="Some classes have many more training images than others. A network that neglects the rare ones "
         "still has a good accuracy.",

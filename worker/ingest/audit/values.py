@@ -22,8 +22,8 @@ def statistics(subject: Subject, scan: Scan) -> dict[str, dict[str, Any]]:
         rows = subject.splits[split]
         channels = [_of_histogram(counts, _centres(subject)) for counts in scan.histograms[code]]
         found[split] = {
-            "low": _shown(np.min(scan.low[rows])),
-            "high": _shown(np.max(scan.high[rows])),
+            "low": _shown(float(np.min(scan.low[rows]))),
+            "high": _shown(float(np.max(scan.high[rows]))),
             "channels": channels,
         }
     return found
