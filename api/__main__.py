@@ -39,8 +39,13 @@ def serve() -> None:
     """Serve the API alone, on the database, broker and blob store that the environment names."""
     from api.app import from_environment
     from api.server import Server
+    from models.database import Database
+    from models.migrations import require_newest
 
     settings = Settings()
+    database = Database(settings.database)
+    require_newest(database)
+    database.dispose()
     Server(from_environment(), host=settings.host, port=settings.port, timeout_graceful_shutdown=5).run()
 
 

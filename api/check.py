@@ -1,7 +1,10 @@
 """`heldout check`: what works and what is wrong, a line each."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
+
+import redis
 
 from heldout.errors import HeldoutError
 from heldout.settings import Settings
@@ -23,6 +26,8 @@ def report(settings: Settings, echo: Callable[[str], None]) -> bool:
 
 def _findings(settings: Settings) -> Iterator[tuple[str, bool, str]]:
     yield _database(settings)
+    if settings.redis_url is not None:
+        yield _broker(settings.redis_url.get_secret_value())
     yield _blobs(settings)
     yield _datasets(settings)
     present = find_spec("tensorflow") is not None
@@ -34,14 +39,36 @@ def _findings(settings: Settings) -> Iterator[tuple[str, bool, str]]:
     yield "gpu", True, _gpus()
 
 
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Database]:
+    database = Database(settings.database)
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
 def _database(settings: Settings) -> tuple[str, bool, str]:
     try:
-        revision = current(Database(settings.database))
+        with _opened(settings) as database:
+            revision = current(database)
     except HeldoutError:
         return "database", False, "does not answer; check DATABASE_URL, the server and the password"
     if revision != newest():
         return "database", False, f"is at revision {revision}, needed is {newest()}; run `heldout migrate`"
     return "database", True, f"at revision {revision}"
+
+
+def _broker(url: str) -> tuple[str, bool, str]:
+    try:
+        with redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3) as client:
+            client.ping()
+            policy = client.config_get("maxmemory-policy").get("maxmemory-policy")
+    except (redis.RedisError, OSError, ValueError):
+        return "broker", False, "does not answer; check REDIS_URL, the server and the password"
+    if policy not in {"noeviction", None}:
+        return "broker", False, f"may forget messages: its maxmemory-policy is {policy}, needed is noeviction"
+    return "broker", True, "answers and forgets nothing"
 
 
 def _blobs(settings: Settings) -> tuple[str, bool, str]:
@@ -54,7 +81,7 @@ def _blobs(settings: Settings) -> tuple[str, bool, str]:
 
 def _datasets(settings: Settings) -> tuple[str, bool, str]:
     try:
-        with Database(settings.database).read() as session:
+        with _opened(settings) as database, database.read() as session:
             here = sorted(row.name for row in datasets.bundled(session) if row.status == "ready")
     except HeldoutError:
         return "datasets", False, "unknown, since the database does not answer"

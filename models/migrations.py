@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select, text
 
-from heldout.errors import OperatorError
+from heldout.errors import DatabaseUnavailable, OperatorError
 from models.database import Database, translated
 from models.store.locks import lock_number
 
@@ -80,6 +80,23 @@ def newest() -> str:
     head = ScriptDirectory.from_config(_config()).get_current_head()
     assert head is not None
     return head
+
+
+def require_newest(database: Database) -> None:
+    """Let nothing serve on tables of another release; a database that is away is waited for, not refused.
+
+    Raises:
+        OperatorError: if the database is at another revision.
+    """
+    try:
+        found = current(database)
+    except DatabaseUnavailable:
+        return
+    if found != newest():
+        raise OperatorError(
+            f"The database is at revision {found or 'none'}, this release needs {newest()}. "
+            "Run `heldout migrate` with the newest release that uses this database."
+        )
 
 
 def current(database: Database) -> str | None:

@@ -13,6 +13,7 @@ from celery import Celery, signals
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
+from heldout.errors import OperatorError
 from heldout.settings import Settings
 from models import logs
 from models import wake as wake_up
@@ -90,7 +91,11 @@ def _start(**_: Any) -> None:
     if settings.stop_with_stdin:
         # Celery's own handler stops the worker in good order.
         when_input_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    _worker.start()
+    try:
+        _worker.start()
+    except OperatorError as error:
+        # Celery logs what a handler raises and goes on, except for this.
+        raise SystemExit(f"heldout: {error.detail}") from error
 
 
 @signals.worker_ready.connect

@@ -3,6 +3,7 @@
 import signal
 import threading
 
+from heldout.errors import OperatorError
 from heldout.settings import Settings
 from models import logs
 from models.store.claims import Claimed
@@ -22,7 +23,11 @@ def main() -> None:
         signal.signal(number, lambda *_: worker.stopping.set())
     if settings.stop_with_stdin:
         when_input_ends(worker.stopping.set)
-    worker.start()
+    try:
+        worker.start()
+    except OperatorError as error:
+        worker.scratch.close()
+        raise SystemExit(f"heldout: {error.detail}") from error
     drive(worker)
     worker.close()
 

@@ -10,6 +10,7 @@ from heldout.errors import DatabaseUnavailable
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
+from models.migrations import require_newest
 from models.reconcile import Announce, Reconciler
 from models.store import claims
 from models.store.claims import Claimed
@@ -36,10 +37,15 @@ class Worker:
         self.keeper = Keeper(self.database, settings, self.name, self.scratch.sign_of_life)
         self.stopping = threading.Event()
         self._devices = claimable_devices(self.gpus)
-        self._reconciler = Reconciler(self.database, settings, announce)
+        self._reconciler = Reconciler(self.database, settings, announce, self.blobs)
 
     def start(self) -> None:
-        """Import TensorFlow in the server that forks, then begin to keep leases and to reconcile."""
+        """Import TensorFlow in the server that forks, then begin to keep leases and to reconcile.
+
+        Raises:
+            OperatorError: if the database is at another release's revision.
+        """
+        require_newest(self.database)
         metrics.serve(self.settings.metrics_port, self.settings.worker_slots)
         processes.warm_up()
         self.keeper.start()
