@@ -8,8 +8,9 @@ from datetime import datetime
 
 import structlog
 
-from heldout.errors import DatabaseUnavailable
+from heldout.errors import DatabaseUnavailable, StorageUnavailable
 from heldout.settings import Settings
+from models.blobs import Blobs
 from models.database import Database
 from models.store import claims, idempotency, transitions
 
@@ -21,12 +22,17 @@ Announce = Callable[[Sequence[tuple[str, str]]], None]
 class Reconciler:
     """Requeues jobs whose lease has run out, fails those that waited too long, announces forgotten ones.
 
+    Where it is given the blob store, it removes what jobs have left there that ended without a worker.
+
     Any number may run at once: each row is settled by one compare-and-set. The pauses are jittered so that they
     spread out.
     """
 
-    def __init__(self, database: Database, settings: Settings, announce: Announce | None = None) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, announce: Announce | None = None, blobs: Blobs | None = None
+    ) -> None:
         self._database = database
+        self._blobs = blobs
         self._settings = settings
         self._announce = announce
         self._stop = threading.Event()
@@ -59,6 +65,17 @@ class Reconciler:
                 forgotten = claims.unannounced(session, older_than_s=2 * self._settings.reconcile_s)
             if forgotten:
                 self._announce(forgotten)
+        if self._blobs is not None:
+            self._tidy(self._blobs)
+
+    def _tidy(self, blobs: Blobs) -> None:
+        with self._database.write() as session:
+            keys = claims.forget_checkpoints_of_all_ended(session)
+        for key in keys:
+            try:
+                blobs.delete(key)
+            except StorageUnavailable:
+                log.warning("blob_not_deleted", key=key)
 
     def _refuse_after_gap(self, now: datetime) -> None:
         """Raise DatabaseUnavailable if the last round is so long ago that nobody can have renewed a lease since.

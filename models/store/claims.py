@@ -224,6 +224,14 @@ def forget_checkpoints_of_ended(session: Session, job_id: str) -> list[str]:
     return keys
 
 
+def forget_checkpoints_of_all_ended(session: Session, limit: int = 100) -> list[str]:
+    """Remove the rows of checkpoints whose jobs have ended without a worker: cancelled while they waited, or lost."""
+    left = select(CheckpointRow.key).join(JobRow).where(JobRow.status.in_(TERMINAL)).limit(limit)
+    keys = list(session.scalars(left))
+    forget_checkpoints(session, keys)
+    return keys
+
+
 def succeed(session: Session, held: Held, *, result: Result, stop_reason: StopReason) -> JobStatus:
     """End a job well, unless a cancel was accepted before.
 

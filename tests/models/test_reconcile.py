@@ -1,0 +1,73 @@
+"""The reconciler: when it takes leases back, when it knows better than to, and what it tidies up."""
+
+import time
+from datetime import timedelta
+
+import pytest
+
+from heldout.errors import DatabaseUnavailable
+from heldout.lifecycle import JobStatus
+from heldout.settings import Settings
+from models.blobs import Blobs
+from models.database import db_now
+from models.reconcile import Reconciler
+
+# A worker that has just been started waits for others' next two heartbeats before it takes a lease back.
+SETTINGS = Settings(lease_s=4, heartbeat_s=0.01, reconcile_s=1)
+GAP = timedelta(seconds=1.2 * SETTINGS.reconcile_s + SETTINGS.lease_s)
+
+
+@pytest.fixture
+def blobs(tmp_path):
+    return Blobs((tmp_path / "blobs").as_uri())
+
+
+@pytest.fixture
+def reconciler(work, blobs):
+    made = Reconciler(work.database, SETTINGS, blobs=blobs)
+    time.sleep(2 * SETTINGS.heartbeat_s)  # what it waits for
+    return made
+
+
+def test_a_lease_that_has_run_out_is_taken_back(work, reconciler):
+    held = work.running()
+    work.set(held.job_id, lease_expires_at=db_now(-1))
+    reconciler.look()
+    assert work.row(held.job_id).status is JobStatus.QUEUED
+
+
+def test_a_reconciler_that_has_just_begun_takes_no_lease_back(work):
+    held = work.running()
+    work.set(held.job_id, lease_expires_at=db_now(-1))
+    Reconciler(work.database, Settings(lease_s=60, heartbeat_s=10)).look()
+    assert work.row(held.job_id).status is JobStatus.RUNNING
+
+
+def test_no_lease_is_taken_back_after_a_gap_in_the_databases_time(work, reconciler):
+    """As after a database that stood still, a machine that slept, or a clock that was set forward."""
+    held = work.running()
+    reconciler.look()
+    reconciler._last_round -= GAP
+    work.set(held.job_id, lease_expires_at=db_now(-1))
+    with pytest.raises(DatabaseUnavailable):
+        reconciler.look()
+    assert work.row(held.job_id).status is JobStatus.RUNNING
+    reconciler.look()
+    assert work.row(held.job_id).status is JobStatus.QUEUED
+
+
+def test_checkpoints_of_a_job_that_is_cancelled_while_it_waits_are_removed(work, reconciler, blobs):
+    cancelled, waiting = (work.running() for _ in range(2))
+    keys = {}
+    for held in (cancelled, waiting):
+        work.checkpoint(held, 1)
+        keys[held] = work.stored(held.job_id)["checkpoints"][0]["key"]
+        blobs.put(keys[held], b"state")
+        work.release(held)
+    work.cancel(cancelled.job_id)
+    reconciler.look()
+    assert work.stored(cancelled.job_id)["checkpoints"] == []
+    assert len(work.stored(waiting.job_id)["checkpoints"]) == 1
+    assert blobs.read(keys[waiting]) == b"state"
+    with pytest.raises(KeyError):
+        blobs.read(keys[cancelled])
