@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -101,6 +102,7 @@ def _train(
     data = load_training_data(Path(assignment.dataset), spec)
     network = build_network(spec.network, data.image, len(data.classes), spec.training.seed)
     resident = ResidentData(data)
+    data = replace(data, images=data.images[:0].copy())  # TensorFlow has its own; two would double the memory
     engine = Engine(network, data, resident, spec, towers)
     facts = _engine_facts(assignment, towers)
     tell(Started(facts))
