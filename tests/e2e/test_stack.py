@@ -244,7 +244,7 @@ def test_logs_are_json_lines_with_ids_and_without_secrets(
     settled = [line for line in workers if line["event"] == "attempt_settled" and line.get("job_id") == job_id]
     assert len(settled) == 1
     secrets = [re.search(r":([^:@/]+)@", url)[1] for url in (postgres_server.url, redis_server.url)]  # type: ignore[index]
-    secrets.append(stack.key.split("_")[2])
+    secrets.append(stack.key.split("_", 2)[2])
     for file in (*stack.folder.glob("*.err"), *stack.folder.glob("*.out")):
         text = file.read_text()
         assert not [secret for secret in secrets if secret in text], file
