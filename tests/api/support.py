@@ -144,3 +144,19 @@ class Hand:
     def carry_out(self, held: claims.Held) -> JobStatus:
         with self.database.write() as session:
             return claims.carry_out(session, held)
+
+
+@contextmanager
+def out_of_reach(app: FastAPI, file: Path) -> Iterator[None]:
+    """While the block runs, a directory lies where the app's SQLite file was."""
+    database = app.state.services.database
+    # Another thread may hold a connection right now; it goes back to this pool, which is closed at the end.
+    pool = database.engine.pool
+    database.dispose()
+    away = file.with_suffix(".away")
+    file.rename(away)
+    file.mkdir()
+    yield
+    file.rmdir()
+    away.rename(file)
+    pool.dispose()

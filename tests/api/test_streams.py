@@ -13,7 +13,7 @@ from api.feeds import KEPT_BYTES, KEPT_EVENTS, Feed, Wire
 from api.streams import wants_stream
 from models.store import keys
 from tests.api.streaming import STREAM, deaf_reader, follow, following, say, unsent_bytes
-from tests.api.support import assert_problem, bearer, key_for, serving, sqlite_only, submitted
+from tests.api.support import assert_problem, bearer, key_for, out_of_reach, serving, sqlite_only, submitted
 
 SOON_S = 3.0
 
@@ -185,12 +185,8 @@ def test_a_stream_outlives_an_outage_of_the_database(app, settings, key, databas
         job = submitted(service, spec)["id"]
         with following(service, job) as messages:
             assert next(messages).event == "job.queued"
-            app.state.services.database.dispose()
-            file.rename(file.with_suffix(".away"))
-            file.mkdir()
-            assert [next(messages).comment for _ in range(3)] == ["ping"] * 3
-            file.rmdir()
-            file.with_suffix(".away").rename(file)
+            with out_of_reach(app, file):
+                assert [next(messages).comment for _ in range(3)] == ["ping"] * 3
             hand.fail(hand.claim())
             heard = [one.event for one in messages if one.event]
         assert heard == ["job.started", "job.failed"]

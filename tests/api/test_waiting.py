@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from api.app import create_app
-from tests.api.support import assert_problem, bearer, serving, sqlite_only, submitted
+from tests.api.support import assert_problem, bearer, out_of_reach, serving, sqlite_only, submitted
 
 SOON_S = 3.0  # for a busy machine; the hub looks five times a second
 
@@ -130,15 +130,11 @@ def test_a_database_that_goes_away_ends_the_wait_with_a_503_and_serves_again(app
         job = submitted(service, spec)["id"]
         waiting = apart(service.get, f"/v1/jobs/{job}?wait=2")
         time.sleep(0.3)
-        app.state.services.database.dispose()
-        file.rename(file.with_suffix(".away"))
-        file.mkdir()
-        answer, _ = waiting.result(2 + SOON_S)
-        problem = assert_problem(answer, 503, "database_unavailable")
-        assert answer.headers["retry-after"] == "2"
-        assert str(file) not in problem["detail"]
-        file.rmdir()
-        file.with_suffix(".away").rename(file)
+        with out_of_reach(app, file):
+            answer, _ = waiting.result(2 + SOON_S)
+            problem = assert_problem(answer, 503, "database_unavailable")
+            assert answer.headers["retry-after"] == "2"
+            assert str(file) not in problem["detail"]
         waiting = apart(service.get, f"/v1/jobs/{job}?wait=20")
         hand.succeed(hand.claim())
         assert waiting.result(SOON_S)[0].json()["status"] == "succeeded"

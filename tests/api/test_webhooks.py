@@ -3,8 +3,10 @@
 import json
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import httpx2
 import pytest
 from standardwebhooks import WebhookVerificationError
 
@@ -13,7 +15,7 @@ from heldout.webhooks import ROTATION_S
 from models.store import events, outbox, transitions
 from models.tables import DeliveryRow
 from tests.api.receiving import Receiver, receiving
-from tests.api.support import assert_problem, serving, sqlite_only, submitted, with_field
+from tests.api.support import assert_problem, bearer, serving, sqlite_only, submitted, with_field
 
 NO_WEBHOOK = "wh_01jd0000000000000000000000"
 
@@ -398,14 +400,14 @@ def test_neither_address_nor_secret_nor_body_is_logged(client, receiver, sender,
         assert secret not in logged
 
 
-def test_a_service_sends_what_its_workers_did(app, key, database, client, receiver, hand, spec):
+def test_a_service_sends_what_its_workers_did(app, key, receiver, hand, spec):
     """The whole way: a real service, whose sender looks by itself."""
     services = app.state.services
-    settings = services.settings.model_copy(update={"poll_s": 0.05})
-    object.__setattr__(services, "settings", settings)
-    secret = made(client, receiver, "job.started")["secret"]
-    with serving(app):
+    app.state.services = replace(services, settings=services.settings.model_copy(update={"poll_s": 0.05}))
+    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key)) as client:
+        secret = made(client, receiver, "job.started")["secret"]
         submitted(client, spec)
         hand.claim()
         assert receiver.came.wait(10)
     assert receiver.received[0].verified(secret)["data"]["status"] == "running"
+    assert "webhooks" not in {thread.name for thread in threading.enumerate()}
