@@ -53,8 +53,9 @@ def lives(pid: int) -> bool:
 class Service:
     """`heldout up` as a user starts it."""
 
-    def __init__(self, home: Path, **environment: str) -> None:
+    def __init__(self, home: Path, *arguments: str, **environment: str) -> None:
         self.home = home
+        self._arguments = arguments
         self._environment = environment
         self.process: subprocess.Popen[bytes] | None = None
         self.output = home.parent / f"{home.name}.out"
@@ -63,7 +64,7 @@ class Service:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "api", "up", "--home", str(self.home), "--port", "0"],
+                [sys.executable, "-m", "api", "up", "--home", str(self.home), "--port", "0", *self._arguments],
                 cwd=ROOT,
                 env=kept | self._environment,
                 stdin=subprocess.DEVNULL,

@@ -162,6 +162,7 @@ class Stack:
         self.database_url = database_url
         self.redis_url = redis_url
         self.blobs = folder / "blobs"
+        self.homes = folder
         self.recorder = Recorder()
         self.workers: list[Program] = []
         self.api: Program | None = None
@@ -195,10 +196,20 @@ class Stack:
     # --- processes -----------------------------------------------------------------------------------
 
     def start_api(self, *, wait: bool = True, **environment: str) -> Program:
+        if self._http is not None:
+            self._http.close()  # its connections were to an earlier process
+            self._http = None
         self.api = self._start("api", ("-m", "api", "serve"), environment)
         if wait:
             until(self._api_lives, "the API's first answer", 60)
         return self.api
+
+    def start(self, workers: int = 1, **environment: str) -> list[Program]:
+        """The API and so many workers, side by side."""
+        self.start_api(wait=False)
+        started = self.start_workers(workers, **environment)
+        until(self._api_lives, "the API's first answer", 60)
+        return started
 
     def start_worker(self, *, wait: bool = True, **environment: str) -> Program:
         name = f"worker-{self._started}"
@@ -234,7 +245,7 @@ class Stack:
         name = f"{kind}-{self._started}"
         self._started += 1
         # A home each: what machines do not share, processes of a test do not share either.
-        home = {"HELDOUT_HOME": str(self.folder / name)}
+        home = {"HELDOUT_HOME": str(self.homes / name)}
         return Program(name, arguments, self.folder, self.environment | home | environment)
 
     def _api_lives(self) -> bool:
@@ -270,6 +281,11 @@ class Stack:
         answer = self.ask("POST", "/v1/jobs", json=spec)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
+
+    def accepted(self) -> list[str]:
+        """Ids of all jobs that were answered with 201."""
+        answers = self.recorder.answers
+        return [str(one.body["id"]) for one in answers if (one.method, one.status) == ("POST", 201)]
 
     def job(self, job_id: str) -> dict[str, Any]:
         """The job as served; asked again while the service answers 503 or not at all."""

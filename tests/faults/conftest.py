@@ -1,0 +1,102 @@
+"""Stacks to be harmed: on SQLite with local workers, and on PostgreSQL with a broker and Celery workers."""
+
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from api.servers import PostgresServer, RedisServer
+from tests.e2e.running import until
+from tests.e2e.stack import SHORT, Stack, stack_on
+from tests.faults.history import read, wrongs
+
+Away = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def kind(request: pytest.FixtureRequest) -> str:
+    """`sqlite` or `celery`; tests name theirs."""
+    return str(getattr(request, "param", "celery"))
+
+
+@pytest.fixture
+def settings() -> dict[str, str]:
+    """Settings of all processes; a test changes them before it asks for the stack."""
+    return dict(SHORT)
+
+
+@pytest.fixture
+def stack(kind: str, settings: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """Nothing runs yet."""
+    if kind == "sqlite":
+        made = Stack(tmp_path / "stack", request.getfixturevalue("sqlite_url"), **settings)
+        yield made
+        made.close()
+        return
+    postgres: PostgresServer = request.getfixturevalue("postgres_server")
+    broker: RedisServer = request.getfixturevalue("redis_server")
+    with stack_on(tmp_path / "stack", postgres, broker, **settings) as made:
+        yield made
+
+
+@pytest.fixture
+def database_away(kind: str, stack: Stack, request: pytest.FixtureRequest) -> Away:
+    """A block in which the database serves nobody: PostgreSQL is stopped, SQLite is locked by somebody else."""
+
+    @contextmanager
+    def stopped() -> Iterator[None]:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        server.stop()
+        try:
+            yield
+        finally:
+            server.start()
+
+    @contextmanager
+    def locked() -> Iterator[None]:
+        file = stack.database_url.partition("///")[2]
+        with closing(sqlite3.connect(file, isolation_level=None, timeout=30)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            finally:
+                connection.execute("ROLLBACK")
+
+    return stopped if kind == "celery" else locked
+
+
+@pytest.fixture
+def broker(redis_server: RedisServer) -> RedisServer:
+    """The broker of the Celery stack."""
+    return redis_server
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with 24 MB, for tests that fill it."""
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m,mode=0700", "heldout-test", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"No small disk can be mounted here, which takes root: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def proven(stack: Stack) -> None:
+    """All accepted jobs end, and the history of them all is in order."""
+    for job_id in stack.accepted():
+        stack.ended(job_id)
+        stack.history(job_id)
+    # A job that ended while it waited is tidied up by the next round of a worker's reconciler.
+    until(lambda: not read(stack.database_url)["checkpoints"], "the removal of all checkpoints", 20)
+    found = wrongs(stack.recorder.answers, stack.database_url)
+    assert not found, "\n".join(found)

@@ -1,0 +1,219 @@
+"""Judges what happened to jobs by recorded HTTP answers and raw SQL. It shares no code with what it judges."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from tests.e2e.stack import Answer
+
+TERMINAL = ("succeeded", "failed", "cancelled")
+TABLES = ("jobs", "attempts", "epochs", "events", "checkpoints", "results")
+JSON_COLUMNS = ("data", "error", "final", "spec")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Story:
+    """All rows about one job."""
+
+    job: Row
+    attempts: list[Row]
+    epochs: list[Row]
+    events: list[Row]
+    checkpoints: list[Row]
+    results: list[Row]
+
+    def visible(self) -> list[Row]:
+        """Epochs that no later attempt started before, in order."""
+        starts = [(row["attempt"], row["start_epoch"]) for row in self.attempts if row["start_epoch"] is not None]
+        shown = [
+            row
+            for row in self.epochs
+            if not any(attempt > row["attempt"] and start < row["epoch"] for attempt, start in starts)
+        ]
+        return sorted(shown, key=lambda row: (row["epoch"], row["attempt"]))
+
+
+def wrongs(answers: Sequence[Answer], database_url: str) -> list[str]:
+    """Everything that must not have happened and did; empty for a history that is in order.
+
+    Call it once nothing runs any more: a job that was accepted and has not ended by then is stuck.
+    """
+    tables = read(database_url)
+    stories = {
+        job["id"]: Story(job, *([row for row in tables[table] if row["job_id"] == job["id"]] for table in TABLES[1:]))
+        for job in tables["jobs"]
+    }
+    found = []
+    removed = {
+        _id_in(one.path) for one in answers if one.method == "DELETE" and one.status == 204 and "/jobs/" in one.path
+    }
+    for job_id in _accepted(answers):
+        if job_id in removed:
+            continue
+        if job_id not in stories:
+            found.append(f"{job_id}: it was accepted and is lost")
+            continue
+        found += [f"{job_id}: {what}" for what in _wrong_in_rows(stories[job_id])]
+        of_job = [one for one in answers if _id_in(one.path) == job_id or _id_of(one) == job_id]
+        found += [f"{job_id}: {what}" for what in _wrong_in_answers(of_job, stories[job_id])]
+    return found
+
+
+def read(database_url: str) -> dict[str, list[Row]]:
+    """The tables as they are."""
+    if database_url.startswith("sqlite"):
+        with closing(sqlite3.connect(database_url.partition("///")[2], timeout=30)) as connection:
+            connection.row_factory = sqlite3.Row
+            rows = {table: [dict(row) for row in connection.execute(f"SELECT * FROM {table}")] for table in TABLES}
+    else:
+        with psycopg.connect(re.sub(r"^\w+\+psycopg", "postgresql", database_url), row_factory=dict_row) as postgres:
+            rows = {table: list(postgres.execute(f"SELECT * FROM {table}")) for table in TABLES}
+    for table in rows.values():
+        for row in table:
+            for name in JSON_COLUMNS:
+                if isinstance(row.get(name), str):
+                    row[name] = json.loads(row[name])
+    return rows
+
+
+# --- what the rows say ---------------------------------------------------------------------------------
+
+
+def _wrong_in_rows(story: Story) -> Iterator[str]:
+    job = story.job
+    status = job["status"]
+    if status not in TERMINAL:
+        yield f"it is stuck as {status}"
+    yield from _wrong_in_events(story)
+    yield from _wrong_in_attempts(story)
+    yield from _wrong_in_epochs(story)
+    if (len(story.results) == 1) != (status == "succeeded"):
+        yield f"it has {status} with {len(story.results)} results"
+    for result in story.results:
+        if result["attempt"] != job["attempt"]:
+            yield f"its result is of attempt {result['attempt']}, and {job['attempt']} was the last"
+        for key in (result["model_key"], result["predictions_key"]):
+            if not key.startswith(f"jobs/{job['id']}/{result['attempt']}/"):
+                yield f"its result names a file of another attempt: {key}"
+    if (job["error"] is not None) != (status == "failed"):
+        yield f"it has {status} with the error {job['error']}"
+    if status in TERMINAL:
+        if story.checkpoints:
+            yield "checkpoints are left of it"
+        if job["request"] is not None or job["lease_expires_at"] is not None or job["worker"] is not None:
+            yield "it has ended and somebody still holds it"
+    times = [job[name] for name in ("created_at", "started_at", "finished_at") if job[name] is not None]
+    if times != sorted(times):
+        yield f"its times are out of order: {times}"
+
+
+def _wrong_in_events(story: Story) -> Iterator[str]:
+    events = sorted(story.events, key=lambda row: row["id"])
+    numbers = [event["id"] for event in events]
+    if numbers != list(range(1, len(numbers) + 1)):
+        yield f"its events are numbered {numbers}"
+    if story.job["last_event"] != len(numbers):
+        yield f"its last event is said to be {story.job['last_event']} of {len(numbers)}"
+    times = [event["created_at"] for event in events]
+    if times != sorted(times):
+        yield "its events' times are out of order"
+    types = [event["type"] for event in events]
+    ends = [type_ for type_ in types if type_.removeprefix("job.") in TERMINAL]
+    if len(ends) > 1:
+        yield f"it has ended {len(ends)} times: {ends}"
+    elif ends and (ends[0] != types[-1] or ends[0] != f"job.{story.job['status']}"):
+        yield f"its last event is {types[-1]}, it has {story.job['status']}, and {ends[0]} was told"
+    elif not ends and story.job["status"] in TERMINAL:
+        yield f"it has {story.job['status']} and no event says so"
+    started = [event["data"]["attempt"] for event in events if event["type"] == "job.started"]
+    if started != list(range(1, story.job["attempt"] + 1)):
+        yield f"attempts {started} were started, and the job says {story.job['attempt']}"
+    given_back = True
+    for type_ in types:
+        if type_ == "job.started" and not given_back:
+            yield "it was started twice without being given back between"
+        if type_ in {"job.started", "job.requeued", "job.paused"}:
+            given_back = type_ != "job.started"
+
+
+def _wrong_in_attempts(story: Story) -> Iterator[str]:
+    numbers = sorted(row["attempt"] for row in story.attempts)
+    if numbers != list(range(1, story.job["attempt"] + 1)):
+        yield f"it has the attempts {numbers}, and says {story.job['attempt']}"
+
+
+def _wrong_in_epochs(story: Story) -> Iterator[str]:
+    visible = [row["epoch"] for row in story.visible()]
+    if visible != list(range(1, len(visible) + 1)):
+        yield f"the epochs {visible} are visible"
+    if len(visible) > story.job["epochs"]:
+        yield f"{len(visible)} epochs are visible, and {story.job['epochs']} were ordered"
+    if story.job["status"] != "succeeded":
+        return
+    if story.job["stop_reason"] == "completed" and len(visible) != story.job["epochs"]:
+        yield f"it has succeeded with {len(visible)} of {story.job['epochs']} epochs"
+    for result in story.results:
+        if result["final"].get("epoch") not in visible:
+            yield f"its final figures are of epoch {result['final'].get('epoch')}, which is not visible"
+
+
+# --- what clients were told ----------------------------------------------------------------------------
+
+
+def _wrong_in_answers(answers: Sequence[Answer], story: Story) -> Iterator[str]:
+    status = story.job["status"]
+    for one in answers:
+        if one.path.endswith("/cancel") and one.status in {200, 202} and status != "cancelled":
+            yield f"it has {status} although a cancel was accepted with {one.status}"
+    shown = [one for one in answers if isinstance(one.body, dict) and one.body.get("object") == "job"]
+    if not [one for one in answers if one.path.endswith("/cancel") and one.status in {200, 202}] and (
+        status == "cancelled"
+    ):
+        yield "it was cancelled although no cancel was accepted"
+    for before in shown:
+        for after in shown:
+            if after.sent_at <= before.answered_at:
+                continue
+            for number in ("attempt", "version", "failures"):
+                if after.body[number] < before.body[number]:
+                    yield f"its {number} went from {before.body[number]} to {after.body[number]}"
+                    return
+            if before.body["status"] in TERMINAL and after.body["status"] != before.body["status"]:
+                yield f"it was served as {before.body['status']} and later as {after.body['status']}"
+                return
+    for one in answers:
+        if one.path.endswith("/metrics") and one.status == 200:
+            epochs = [epoch["epoch"] for epoch in one.body["epochs"]]
+            if epochs != list(range(1, len(epochs) + 1)):
+                yield f"the epochs {epochs} were served"
+            if (one.body["final"] is not None) and status != "succeeded":
+                yield "final figures were served of a job that did not succeed"
+    last = [one for one in answers if one.path.endswith("/metrics") and one.status == 200][-1:]
+    for one in last:
+        served = [(epoch["epoch"], epoch["train_loss"]) for epoch in one.body["epochs"]]
+        stored = [(row["epoch"], row["train_loss"]) for row in story.visible()]
+        if served != stored:
+            yield "the served epochs are not those of the attempts that count"
+
+
+def _accepted(answers: Sequence[Answer]) -> list[str]:
+    posts = [one for one in answers if one.method == "POST" and one.status == 201 and "/v1/jobs" in one.path]
+    return list(dict.fromkeys(str(one.body["id"]) for one in posts))
+
+
+def _id_in(path: str) -> str | None:
+    match = re.match(r"/v1/jobs/(job_\w+)", path)
+    return match[1] if match else None
+
+
+def _id_of(one: Answer) -> str | None:
+    return one.body.get("id") if isinstance(one.body, dict) and one.body.get("object") == "job" else None

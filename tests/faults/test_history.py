@@ -1,0 +1,137 @@
+"""The judge itself: a history in order passes, and every seeded bug is seen."""
+
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from heldout.lifecycle import JobStatus, StopReason
+from models.database import Database
+from models.store import claims
+from models.store.claims import Held
+from tests.e2e.stack import Answer
+from tests.faults.history import wrongs
+from tests.models.work import Work
+
+
+class Past:
+    """A SQLite database in which a job was lost once and then succeeded, and what a client was told about it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.file = url.partition("///")[2]
+        database = Database(url)
+        work = Work(database)
+        first = work.running()
+        self.job_id = first.job_id
+        work.begin(first)
+        work.set(self.job_id, epochs=3)
+        for epoch in (1, 2):
+            work.epoch(first, epoch, train_loss=1.0 / epoch)
+        work.checkpoint(first, 1)
+        second = work.claimed_again(first)
+        work.begin(second, start_epoch=1)
+        for epoch in (2, 3):
+            work.epoch(second, epoch, train_loss=2.0 / epoch)
+        self._succeed(database, second)
+        self.answers = [
+            self.answer("POST", "/v1/jobs", 201, 0, status="queued", attempt=0, version=1),
+            self.answer("GET", f"/v1/jobs/{self.job_id}", 200, 1, status="running", attempt=1, version=2),
+            self.answer("GET", f"/v1/jobs/{self.job_id}", 200, 2, status="succeeded", attempt=2, version=9),
+            self.metrics([1.0, 1.0, 2.0 / 3]),
+        ]
+        database.dispose()
+
+    def _succeed(self, database: Database, held: Held) -> None:
+        folder = f"jobs/{held.job_id}/{held.attempt}"
+        result = claims.Result({"epoch": 3}, f"{folder}/model.keras", f"{folder}/predictions.npz")
+        with database.write() as session:
+            status = claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
+            claims.forget_checkpoints_of_ended(session, held.job_id)
+        assert status is JobStatus.SUCCEEDED
+
+    def answer(self, method: str, path: str, code: int, at: float, **body: Any) -> Answer:
+        job = {"object": "job", "id": self.job_id, "failures": 0} | body
+        return Answer(method, path, code, job, at, at + 0.5)
+
+    def metrics(self, losses: list[float]) -> Answer:
+        epochs = [{"epoch": number, "train_loss": loss} for number, loss in enumerate(losses, start=1)]
+        body = {"object": "metrics", "epochs": epochs, "final": {"epoch": 3}}
+        return Answer("GET", f"/v1/jobs/{self.job_id}/metrics", 200, body, 3, 3.5)
+
+    def doctor(self, statement: str) -> None:
+        with closing(sqlite3.connect(self.file)) as connection, connection:
+            connection.execute(statement.replace(":job", f"'{self.job_id}'"))
+
+    def wrongs(self) -> list[str]:
+        return wrongs(self.answers, self.url)
+
+
+@pytest.fixture
+def past(sqlite_url: str) -> Past:
+    return Past(sqlite_url)
+
+
+def test_a_history_in_order_passes(past: Past) -> None:
+    assert past.wrongs() == []
+
+
+@pytest.mark.parametrize(
+    ("bug", "seen_as"),
+    [
+        ("DELETE FROM jobs", "it was accepted and is lost"),
+        ("UPDATE jobs SET status = 'running'", "it is stuck as running"),
+        ("UPDATE jobs SET status = 'failed'", "it has failed with 1 results"),
+        ("DELETE FROM results", "it has succeeded with 0 results"),
+        ("UPDATE results SET attempt = 1", "its result is of attempt 1"),
+        ("UPDATE results SET model_key = replace(model_key, '/2/', '/1/')", "a file of another attempt"),
+        ("UPDATE jobs SET attempt = 1", "attempts [1, 2] were started"),
+        ("DELETE FROM events WHERE id = 3", "its events are numbered"),
+        ("UPDATE jobs SET last_event = last_event + 1", "its last event is said to be"),
+        ("UPDATE events SET created_at = '2000-01-01T00:00:00.000Z' WHERE id = 3", "times are out of order"),
+        ("UPDATE events SET type = 'job.succeeded' WHERE type = 'job.requeued'", "it has ended 2 times"),
+        (
+            "UPDATE events SET type = 'job.warning' WHERE type = 'job.requeued'",
+            "started twice without being given back",
+        ),
+        ("UPDATE attempts SET start_epoch = NULL", "the epochs [1, 2, 2, 3] are visible"),
+        ("UPDATE attempts SET start_epoch = 0 WHERE attempt = 2", "the epochs [2, 3] are visible"),
+        ("DELETE FROM epochs WHERE epoch = 3", "it has succeeded with 2 of 3 epochs"),
+        ("UPDATE epochs SET train_loss = 9 WHERE epoch = 1", "the served epochs are not those of the attempts"),
+        ("INSERT INTO checkpoints VALUES (:job, 1, 1, 0, 'key', '2026')", "checkpoints are left of it"),
+        ("UPDATE jobs SET worker = 'zombie'", "somebody still holds it"),
+        ("UPDATE jobs SET started_at = '2100-01-01T00:00:00.000Z'", "its times are out of order"),
+    ],
+)
+def test_a_bug_in_the_rows_is_seen(past: Past, bug: str, seen_as: str) -> None:
+    past.doctor(bug)
+    assert any(seen_as in wrong for wrong in past.wrongs()), past.wrongs()
+
+
+def test_a_success_after_an_accepted_cancel_is_seen(past: Past) -> None:
+    for status in (200, 202):
+        told = past.answer(
+            "POST", f"/v1/jobs/{past.job_id}/cancel", status, 2, status="cancelling", attempt=2, version=8
+        )
+        assert any("although a cancel was accepted" in wrong for wrong in wrongs([*past.answers, told], past.url))
+    refused = past.answer("POST", f"/v1/jobs/{past.job_id}/cancel", 409, 2, object="problem")
+    assert wrongs([*past.answers, refused], past.url) == []
+
+
+@pytest.mark.parametrize(
+    ("later", "seen_as"),
+    [
+        ({"status": "failed", "attempt": 2, "version": 9}, "served as succeeded and later as failed"),
+        ({"status": "succeeded", "attempt": 1, "version": 9}, "its attempt went from 2 to 1"),
+        ({"status": "succeeded", "attempt": 2, "version": 3}, "its version went from 9 to 3"),
+    ],
+)
+def test_an_answer_that_contradicts_an_earlier_one_is_seen(past: Past, later: dict[str, Any], seen_as: str) -> None:
+    past.answers.append(past.answer("GET", f"/v1/jobs/{past.job_id}", 200, 5, **later))
+    assert any(seen_as in wrong for wrong in past.wrongs())
+
+
+def test_served_epochs_of_an_attempt_that_does_not_count_are_seen(past: Past) -> None:
+    past.answers[-1] = past.metrics([1.0, 0.5, 2.0 / 3])
+    assert any("not those of the attempts that count" in wrong for wrong in past.wrongs())

@@ -1,0 +1,90 @@
+"""Clients that change their mind at the worst moment: what was accepted holds."""
+
+import random
+import time
+from typing import Any
+
+from tests.e2e.running import until
+from tests.e2e.stack import Stack, digits, long_digits
+from tests.faults.conftest import proven
+from tests.faults.marks import on
+
+ROUNDS = 25
+
+
+@on()
+def test_a_cancel_that_races_with_a_claim_holds_if_it_was_accepted(stack: Stack) -> None:
+    stack.start(workers=1, HELDOUT_SLOTS="2")
+    chance = random.Random(1)
+    told = set()
+    for _ in range(ROUNDS):
+        job_id = stack.submit(digits(epochs=2))
+        time.sleep(chance.uniform(0.0, 0.4))  # each time at another point of the claim and the start
+        told.add(stack.ask("POST", f"/v1/jobs/{job_id}/cancel").status_code)
+    proven(stack)
+    assert told <= {200, 202, 409}
+
+
+@on()
+def test_a_cancel_that_races_with_the_end_holds_if_it_was_accepted(stack: Stack) -> None:
+    stack.start(workers=1)
+    chance = random.Random(2)
+    told = []
+    for _ in range(ROUNDS):
+        job_id = stack.submit(long_digits(5))
+        _trained(stack, job_id, 5)
+        time.sleep(chance.uniform(0.0, 0.4))  # each time at another point of the end
+        told.append(stack.ask("POST", f"/v1/jobs/{job_id}/cancel").status_code)
+    proven(stack)
+    assert set(told) <= {202, 409}
+    print(f"{told.count(202)} of {ROUNDS} cancels came in time")
+
+
+@on()
+def test_a_pause_that_races_with_the_end_pauses_or_comes_too_late(stack: Stack) -> None:
+    stack.start(workers=1)
+    chance = random.Random(3)
+    ends = []
+    for _ in range(ROUNDS):
+        job_id = stack.submit(long_digits(5))
+        _trained(stack, job_id, 4)
+        time.sleep(chance.uniform(0.0, 0.4))  # each time at another point of the end
+        code = stack.ask("POST", f"/v1/jobs/{job_id}/pause").status_code
+        job = _paused_or_done(stack, job_id)
+        ends.append((code, job["status"]))
+        if job["status"] == "paused":
+            assert stack.ask("POST", f"/v1/jobs/{job_id}/resume").status_code == 200
+            assert stack.ended(job_id)["status"] == "succeeded"
+    proven(stack)
+    assert set(ends) <= {(202, "paused"), (202, "succeeded"), (409, "succeeded")}
+    print({end: ends.count(end) for end in set(ends)})
+
+
+@on()
+def test_requests_in_any_order_leave_every_job_in_one_end(stack: Stack) -> None:
+    stack.start(workers=2, HELDOUT_SLOTS="2")
+    chance = random.Random(4)
+    jobs = [stack.submit(long_digits(30)) for _ in range(10)]
+    for _ in range(120):
+        job_id = chance.choice(jobs)
+        verb = chance.choices(["pause", "resume", "cancel"], [6, 6, 1])[0]
+        assert stack.ask("POST", f"/v1/jobs/{job_id}/{verb}").status_code in {200, 202, 409}
+        time.sleep(chance.uniform(0.0, 0.2))  # work goes on between
+    for job_id in jobs:
+
+        def resumed(job_id: str = job_id) -> bool:
+            job = stack.job(job_id)
+            if job["status"] == "paused":
+                stack.ask("POST", f"/v1/jobs/{job_id}/resume")
+            return job["status"] in {"succeeded", "cancelled"}
+
+        until(resumed, f"the end of {job_id}")
+    proven(stack)
+
+
+def _trained(stack: Stack, job_id: str, epoch: int) -> None:
+    until(lambda: stack.job(job_id)["progress"]["epoch"] >= epoch, f"epoch {epoch}")
+
+
+def _paused_or_done(stack: Stack, job_id: str) -> dict[str, Any]:
+    return dict(until(lambda: (job := stack.job(job_id))["status"] in {"paused", "succeeded"} and job, "its end"))

