@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from worker.ingest.limits import Limits
+from worker.ingest.png import plain_png
 from worker.ingest.rejection import Rejection, amount, printable
 
 Rule = Literal["pad", "crop", "stretch"]
@@ -93,7 +94,7 @@ def decode(data: bytes, name: str, wanted: Wanted, limits: Limits, seen: Counter
         ColourFound: if it has colour, one channel is wanted and not `any_grey` (colour may be given up).
     """
     opened = _loaded(data, name, limits)
-    seen[f"{opened.format} {opened.mode}"] += 1
+    seen[f"{opened.format or 'PNG'} {opened.mode}"] += 1
     if not any_grey and wanted.channels == 1 and not is_grey(opened):
         raise ColourFound
     try:
@@ -126,9 +127,12 @@ def resized(image: Image.Image, height: int, width: int, rule: Rule) -> Image.Im
     return ImageOps.pad(image, size, bilinear)
 
 
-def _loaded(data: bytes, name: str, limits: Limits) -> ImageFile:
+def _loaded(data: bytes, name: str, limits: Limits) -> Image.Image:
+    """The image with its pixels; without a format if it is a plain PNG."""
     format_ = _format_of(data, name)
     try:
+        if format_ == "PNG" and (plain := plain_png(data, limits.pixels)):
+            return plain
         if format_ == "WebP":
             # Pillow makes room for the pixels before it tells their number.
             _check_size(*_webp_size(data), name, limits)

@@ -69,38 +69,41 @@ def folder_layout(names: Sequence[str], limits: Limits) -> Layout:
             "The archive has no PNG, JPEG, WebP or BMP file. Pack folders named after the classes, with images in them."
             + (f" It has, for example, {printable(ignored[0])!r}." if ignored else ""),
         )
-    paths = {row: names[row].split("/") for row in images}
-    top = Counter(path[0] for path in paths.values())
-    depth = min(len(path) for path in paths.values())
+    paths = [names[row] for row in images]
+    depth = min(path.count("/") for path in paths)  # of folders around a file
+    top = Counter(path.partition("/")[0] for path in paths)
     # One folder around it all says nothing, unless it is the one class that there is.
-    if len(top) == 1 and depth > 2:
-        paths = {row: path[1:] for row, path in paths.items()}
-        top = Counter(path[0] for path in paths.values())
+    if len(top) == 1 and depth > 1:
+        paths = [path.partition("/")[2] for path in paths]
+        top = Counter(path.partition("/")[0] for path in paths)
         depth -= 1
-    if depth < 2:
-        flat = next(names[row] for row, path in paths.items() if len(path) == depth)
+    flat = next((names[row] for row, path in zip(images, paths, strict=True) if path.count("/") == depth), "")
+    if depth < 1:
         raise _unexpected(f"{printable(flat)!r} is in no class folder", flat)
-    has_splits = depth > 2 and any(name.lower() in SPLIT_NAMES for name in top)
-    if has_splits:
-        stray = next((name for name in sorted(top) if name.lower() not in SPLIT_NAMES), None)
-        if stray is not None:
-            raise _unexpected(
-                f"the folder {printable(stray)!r} lies beside folders that are splits (understood are "
-                f"{', '.join(sorted(SPLIT_NAMES))})",
-                stray,
-            )
-    elif depth == 2 and len(top) > 1 and all(name.lower() in SPLIT_NAMES for name in top):
-        flat = next(names[row] for row, path in paths.items() if len(path) == 2)
+    splits = {name: SPLITS.index(SPLIT_NAMES[name.lower()]) for name in top if name.lower() in SPLIT_NAMES}
+    if splits and depth > 1 and len(splits) < len(top):
+        stray = min(name for name in top if name not in splits)
+        raise _unexpected(
+            f"the folder {printable(stray)!r} lies beside folders that are splits (understood are "
+            f"{', '.join(sorted(SPLIT_NAMES))})",
+            stray,
+        )
+    if depth == 1 and len(top) > 1 and len(splits) == len(top):
         raise _unexpected(f"{printable(flat)!r} is in a split, and in no class folder in it", flat)
-    skip = int(has_splits)
-    classes = checked_classes(sorted({path[skip] for path in paths.values()}), limits)
+    own = [NO_SPLIT] * len(paths)
+    if splits and depth > 1:
+        own = [splits[path.partition("/")[0]] for path in paths]
+        paths = [path.partition("/")[2] for path in paths]
+    of_class = [path.partition("/")[0] for path in paths]
+    classes = checked_classes(sorted(set(of_class)), limits)
     label_of = {name: label for label, name in enumerate(classes)}
-    split_of = {name: SPLITS.index(SPLIT_NAMES[name.lower()]) if has_splits else NO_SPLIT for name in top}
-    order = sorted(images, key=lambda row: (split_of[paths[row][0]], paths[row][skip], paths[row][skip:], names[row]))
+    # Zeros in the place of slashes sort folder by folder.
+    keys = [(split, path.replace("/", "\0")) for split, path in zip(own, paths, strict=True)]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
     return Layout(
-        rows=np.array(order, np.int64),
-        labels=np.array([label_of[paths[row][skip]] for row in order], np.int32),
-        own=np.array([split_of[paths[row][0]] for row in order], np.int8),
+        rows=np.array(images, np.int64)[order],
+        labels=np.array([label_of[name] for name in of_class], np.int32)[order],
+        own=np.array(own, np.int8)[order],
         classes=classes,
         ignored=ignored,
     )

@@ -14,7 +14,7 @@ class Limits:
     unpacked_bytes: int = 16 * GIB  # all members of an archive together
     normalised_bytes: int = 8 * GIB  # images.npy
     members: int = 500_000  # entries of an archive, whatever they are
-    images: int = 4_000_000  # rows of arrays and tables
+    images: int = 1_000_000  # rows of arrays and tables
     member_bytes: int = 256 * MIB  # one image file
     pixels: int = 50_000_000  # one image, before it is resized
     classes: int = 1_000

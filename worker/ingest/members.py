@@ -92,8 +92,12 @@ class Collector:
                 name,
             )
         self._names[name] = None
-        for column, value in zip(self._columns, (offset, packed, size, crc, how), strict=True):
-            column.append(value)
+        offsets, packed_sizes, sizes, checksums, methods = self._columns
+        offsets.append(offset)
+        packed_sizes.append(packed)
+        sizes.append(size)
+        checksums.append(crc)
+        methods.append(how)
 
     def archive(self, path: Path, kind: str) -> Archive:
         """All that was taken. Raises Rejection if it is a bomb as a whole."""

@@ -6,9 +6,10 @@ import unicodedata
 from worker.ingest.rejection import Rejection, printable
 
 LONGEST_BYTES = 1024
-JUNK_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db"})
-JUNK_FOLDERS = frozenset({"__macosx", ".ipynb_checkpoints", "@eadir", ".git"})
-
+_JUNK = re.compile(
+    r"(?:^|/)(?:\._|(?:\.DS_Store|Thumbs\.db|ehthumbs\.db|desktop\.ini)$|(?:__MACOSX|\.ipynb_checkpoints|@eaDir|\.git)/)",
+    re.IGNORECASE,
+)
 _PLAIN = re.compile(r"[A-Za-z0-9_\-+ ()\[\],=@#&!~]+(?:[./][A-Za-z0-9_\-+ ()\[\],=@#&!~]+)*")
 
 
@@ -54,10 +55,7 @@ def safe(name: str) -> str:
 
 def is_junk(name: str) -> bool:
     """Whether the file is one that operating systems and editors leave behind."""
-    if "." not in name and "_" not in name and "@" not in name:
-        return False
-    *folders, file = name.lower().split("/")
-    return file in JUNK_NAMES or file.startswith("._") or not JUNK_FOLDERS.isdisjoint(folders)
+    return _JUNK.search(name) is not None
 
 
 def _unsafe(name: str, why: str) -> Rejection:

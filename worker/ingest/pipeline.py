@@ -15,7 +15,7 @@ from models.arrays import FILES, address_of, save_beside
 from worker.ingest.audit import Audit, Subject, audit
 from worker.ingest.limits import Limits
 from worker.ingest.opening import open_source
-from worker.ingest.preview import write_previews
+from worker.ingest.preview import write_examples, write_previews
 from worker.ingest.rejection import Rejection, amount, printable
 from worker.ingest.report import Report
 from worker.ingest.source import Source, Stored
@@ -36,7 +36,8 @@ def run(
     """Check the upload in the file `source` and write it into the folder `target`, which is empty or not there.
 
     Then `target` has the four files of the internal format, `audit.json`, `members.txt` with the name of each image on
-    a line, and `preview/<class>.png`. No set is ever whole in memory.
+    a line, a contact sheet `preview/<class>.png` of each class by its number, and `preview/examples/<index>.png` of
+    each image that a finding has as an example. No set is ever whole in memory.
 
     Raises:
         Rejection: if the upload is not taken; `target` then is empty.
@@ -86,6 +87,7 @@ def _run(source: Path, spec: DatasetSpec, target: Path, limits: Limits, workers:
     found = audit(subject, workers, lambda done: progress("auditing", done, count))
     progress("finishing", 0, 0)
     write_previews(target / "preview", subject)
+    write_examples(target / "preview" / "examples", subject, found.findings)
     with (target / "members.txt").open("w", encoding="utf-8") as file:
         file.writelines(f"{name}\n" for name in opened.names)
     report = _report(source, target, opened, stored, subject, splits, found)

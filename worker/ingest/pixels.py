@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from worker.ingest.limits import MIB
 
-BLOCK_BYTES = 4 * MIB
+BLOCK_BYTES, BLOCK_ROWS = 4 * MIB, 8192  # of small images, what is known of each takes more than its pixels
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Pixels:
 
     @property
     def rows_in_block(self) -> int:
-        return max(1, BLOCK_BYTES // self.row_bytes)
+        return max(1, min(BLOCK_ROWS, BLOCK_BYTES // self.row_bytes))
 
     def write(self, first: int, data: bytes | memoryview) -> None:
         """Write whole rows from row `first` on."""

@@ -29,8 +29,10 @@ GIVEN = {
     "OMP_NUM_THREADS": "1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_ARENA_MAX": "2",
+    # Large buffers go back to the system as soon as they are freed; those of usual blocks are used again.
+    "MALLOC_MMAP_THRESHOLD_": str(8 * MIB),
+    "MALLOC_TRIM_THRESHOLD_": str(16 * MIB),
     "PYTHONUTF8": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
 }
 LONGEST_LINE = 64 * MIB
 LOG_BYTES, LOG_LINES = 16_384, 20

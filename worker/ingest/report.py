@@ -5,6 +5,27 @@ from typing import Any, Literal
 
 Severity = Literal["info", "warning", "critical"]
 
+# Every code of a finding, for those who branch on it and for the reference page.
+FINDINGS = {
+    "leakage": "Pictures of one split are in another too.",
+    "label_conflicts": "The same picture has different labels.",
+    "duplicates": "Pictures occur more than once in a split.",
+    "group_across_splits": "A group of the group rule has images in several splits of the upload.",
+    "class_missing": "A class has no images in a split.",
+    "class_imbalance": "Some classes have many more training images than others.",
+    "class_shift": "Classes are not equally frequent in all splits.",
+    "test_too_small": "The test split cannot tell small differences.",
+    "scale_mismatch": "The pixel values of two splits are on different scales.",
+    "inverted_values": "Dark and bright are exchanged between two splits.",
+    "channel_order_mismatch": "The colour channels of two splits are in different orders.",
+    "orientation_mismatch": "The images of two splits are turned or mirrored against each other.",
+    "label_order_mismatch": "A split names the classes in another order than train does.",
+    "split_shift": "The pictures of two splits are not of the same kind.",
+    "blank_images": "Images have one colour throughout.",
+    "narrow_range": "The images use a small part of their range of values.",
+    "grey_as_rgb": "Images of three channels are all grey.",
+}
+
 
 @dataclass(frozen=True)
 class Example:
@@ -26,6 +47,10 @@ class Finding:
     what_to_do: str
     examples: list[Example] = field(default_factory=list)
     pairs: list[tuple[Example, Example]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.code not in FINDINGS:
+            raise ValueError(f"{self.code!r} is no code of a finding")
 
 
 @dataclass(frozen=True)

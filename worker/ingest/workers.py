@@ -80,7 +80,7 @@ class _Run:
         self._function = function
         self._following = enumerate(tasks)
         self._names = names
-        self._pending: dict[int, Any] = {}
+        self._pending: dict[int, Sequence[str]] = {}  # names of the parts of each task; tasks may be large
         self._done: dict[int, Any] = {}
         self._is_over = False  # no more tasks are given out
 
@@ -93,7 +93,7 @@ class _Run:
                     self._is_over = True
                     return
                 number, task = upcoming
-                self._pending[number] = task
+                self._pending[number] = self._names(task)
                 process.tasks.append(number)
                 with suppress(OSError):  # a process that died is noticed when it is listened to
                     process.pipe.send((self._function, task))
@@ -122,7 +122,7 @@ class _Run:
             try:
                 answer = process.pipe.recv()
             except (EOFError, OSError):
-                answer = _death(process, self._names(self._pending[number]))
+                answer = _death(process, self._pending[number])
                 process.tasks.clear()
             self._done[number] = answer
             # Tasks before this one are out already: they are waited for, and no others given out.

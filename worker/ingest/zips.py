@@ -17,7 +17,11 @@ from worker.ingest.rejection import Rejection, printable
 END = struct.Struct("<4s4H2IH")
 END64_PLACE = struct.Struct("<4sIQI")
 END64 = struct.Struct("<4sQ2H2I4Q")
-ENTRY = struct.Struct("<4s2B5H3I5H2I")
+# Of an entry: its system, flags, method, checksum, sizes, the lengths of name, extra fields and comment, mode, offset.
+ENTRY = struct.Struct("<5xB2x2H4x3I3H4x2I")
+LONGEST_ENTRY = ENTRY.size + 3 * 0xFFFF
+WINDOW_BYTES = 1024 * 1024
+WIDE = 0xFFFFFFFF  # stands for a number that does not fit
 LONGEST_COMMENT = 0xFFFF
 METHODS = {0: ZIP_STORED, 8: ZIP_DEFLATED}
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # flags: encrypted, strongly encrypted, its directory hidden
@@ -78,7 +82,7 @@ def _find(file: BinaryIO) -> _Directory:
     end = tail_start + at
     if end + END.size + comment != length:
         raise damaged("something follows its end")
-    if 0xFFFF in (disk, entries) or 0xFFFFFFFF in (size, start):
+    if 0xFFFF in (disk, entries) or WIDE in (size, start):
         place = end - END64_PLACE.size
         file.seek(max(place, 0))
         signature, _, end, disks = END64_PLACE.unpack(file.read(END64_PLACE.size))
@@ -97,41 +101,26 @@ def _find(file: BinaryIO) -> _Directory:
 
 def _entries(file: BinaryIO, directory: _Directory) -> Iterator[_Entry]:
     file.seek(directory.start)
-    left = directory.size
+    window, at, left = b"", 0, directory.size
     for _ in range(directory.entries):
-        raw = file.read(ENTRY.size)
-        if left < ENTRY.size or len(raw) < ENTRY.size or raw[:4] != b"PK\x01\x02":
+        if len(window) - at < LONGEST_ENTRY and left:
+            more = file.read(min(left, WINDOW_BYTES))
+            left = left - len(more) if more else 0
+            window, at = window[at:] + more, 0
+        if len(window) - at < ENTRY.size or window[at : at + 4] != b"PK\x01\x02":
             raise damaged("its directory is cut off")
-        (
-            _,
-            _,
-            system,
-            _,
-            flags,
-            method,
-            _,
-            _,
-            crc,
-            packed,
-            size,
-            name_bytes,
-            extra_bytes,
-            comment_bytes,
-            _,
-            _,
-            mode,
-            offset,
-        ) = ENTRY.unpack(raw)
-        rest = name_bytes + extra_bytes + comment_bytes
-        left -= ENTRY.size + rest
-        if left < 0:
+        system, flags, method, crc, packed, size, name_bytes, extra_bytes, comment_bytes, mode, offset = (
+            ENTRY.unpack_from(window, at)
+        )
+        extra = at + ENTRY.size + name_bytes
+        name = window[at + ENTRY.size : extra]
+        at = extra + extra_bytes + comment_bytes
+        if at > len(window):
             raise damaged("its directory is cut off")
-        text = file.read(rest)
-        name = text[:name_bytes]
-        if 0xFFFFFFFF in (packed, size, offset):
-            size, packed, offset = _wide(text[name_bytes : name_bytes + extra_bytes], size, packed, offset)
+        if packed == WIDE or size == WIDE or offset == WIDE:
+            size, packed, offset = _wide(window[extra : extra + extra_bytes], size, packed, offset)
         yield _Entry(name, offset, packed, size, crc, method, flags, mode >> 16 if system == UNIX else 0)
-    if left:
+    if left or at < len(window):
         raise damaged("its directory is longer than it says")
 
 
@@ -145,7 +134,7 @@ def _wide(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, 
             numbers = [number for (number,) in struct.iter_unpack("<Q", extra[at : at + length // 8 * 8])]
             wide = []
             for value in (size, packed, offset):
-                if value == 0xFFFFFFFF:
+                if value == WIDE:
                     if not numbers:
                         break
                     value = numbers.pop(0)

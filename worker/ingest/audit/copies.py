@@ -22,9 +22,8 @@ PIXELS_ALIKE = 0.99
 LARGEST_DIFFERENCE = 0.25
 COMPARED_SIDE = 32  # larger images are compared at this size
 FLAT = 0.02  # of the value range: less contrast is no picture to compare
-MOST_PROPOSALS = 20_000_000
-MOST_CONFIRMED = 200_000  # pairs whose pixels are read
-PAIRS_AT_ONCE = 256
+# Bounds for sets in which everything looks alike: pairs whose hashes, whose low frequencies, whose pixels are compared.
+MOST_COMPARED, MOST_NEAR, MOST_CONFIRMED = 20_000_000, 2_000_000, 200_000
 NEIGHBOURS = 256  # that an image is compared with where more share a band
 
 
@@ -48,15 +47,12 @@ def find_copies(pixels: Pixels, scan: Scan, value_range: tuple[float, float]) ->
     is_picture = contrast > FLAT * (value_range[1] - value_range[0])
     original = _originals(pixels, scan.digests, is_picture)
     unique = np.flatnonzero((original == np.arange(len(original))) & is_picture)
-    proposals, is_bounded = _proposals(scan.hashes[unique])
-    proposals = unique[proposals]
-    alike = [_alike(scan.signatures, chunk) >= LOW_FREQUENCIES_ALIKE for chunk in _chunks(proposals, 100_000)]
-    proposals = proposals[np.concatenate([*alike, np.empty(0, bool)])]
+    proposals, is_bounded = _proposals(scan, unique)
     is_bounded |= len(proposals) > MOST_CONFIRMED
-    proposals = np.sort(proposals[:MOST_CONFIRMED], axis=1)
-    proposals = proposals[np.lexsort((proposals[:, 1], proposals[:, 0]))]
+    at_once = pixels.rows_in_block
+    proposals = proposals[:MOST_CONFIRMED]
     confirmed = [
-        are_copies(pixels.take(chunk[:, 0]), pixels.take(chunk[:, 1])) for chunk in _chunks(proposals, PAIRS_AT_ONCE)
+        are_copies(pixels.take(chunk[:, 0]), pixels.take(chunk[:, 1])) for chunk in _chunks(proposals, at_once)
     ]
     return Copies(original, proposals[np.concatenate([*confirmed, np.empty(0, bool)])], is_bounded)
 
@@ -75,36 +71,37 @@ def _originals(pixels: Pixels, digests: NDArray[np.uint64], is_picture: NDArray[
     _, first, which = np.unique(digests, return_index=True, return_inverse=True)
     original = first[which].astype(np.int64)
     later = np.flatnonzero((original != np.arange(len(original))) & is_picture)
-    for chunk in _chunks(later, PAIRS_AT_ONCE):
+    for chunk in _chunks(later, pixels.rows_in_block):
         same = (pixels.take(chunk) == pixels.take(original[chunk])).reshape(len(chunk), -1).all(axis=1)
         original[chunk[~same]] = chunk[~same]  # digests may collide, pixels do not
     return np.where(is_picture, original, np.arange(len(original)))
 
 
-def _proposals(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], bool]:
-    """(pairs, 2) of hashes that differ in few bits, each pair once, and whether a bound kept some from a comparison."""
-    found, is_bounded, compared = [], False, 0
+def _proposals(scan: Scan, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
+    """(pairs, 2) of `rows` whose hashes and low frequencies are alike, in order; and whether a bound left some out."""
+    keys, is_bounded, compared, near = [np.empty(0, np.int64)], False, 0, 0
+    count = len(scan.hashes)
     for band in range(BANDS):
-        keys = (hashes >> np.uint64(16 * band)).astype(np.uint16)
-        order = np.lexsort((hashes, keys))
-        ordered = keys[order]
-        for step in range(1, NEIGHBOURS + 1):
+        shared = (scan.hashes[rows] >> np.uint64(16 * band)).astype(np.uint16)
+        order = np.lexsort((scan.hashes[rows], shared))
+        ordered, sorted_rows = shared[order], rows[order]
+        for step in range(1, NEIGHBOURS + 2):
             left = np.flatnonzero(ordered[step:] == ordered[:-step])
             compared += len(left)
+            if step > NEIGHBOURS or compared > MOST_COMPARED or near > MOST_NEAR:
+                is_bounded |= len(left) > 0
+                break
+            one, other = sorted_rows[left], sorted_rows[left + step]
+            is_near = np.bitwise_count(scan.hashes[one] ^ scan.hashes[other]) <= NEAR_BITS
+            pairs = np.sort(np.stack([one[is_near], other[is_near]], axis=1), axis=1)
+            near += len(pairs)
+            for chunk in _chunks(pairs, 50_000):
+                alike = chunk[_alike(scan.signatures, chunk) >= LOW_FREQUENCIES_ALIKE]
+                keys.append(alike[:, 0] * count + alike[:, 1])
             if not len(left):
                 break
-            if compared > MOST_PROPOSALS:
-                is_bounded = True
-                break
-            one, other = order[left], order[left + step]
-            near = np.bitwise_count(hashes[one] ^ hashes[other]) <= NEAR_BITS
-            found.append(np.stack([one[near], other[near]], axis=1))
-        else:
-            is_bounded |= bool(np.any(ordered[NEIGHBOURS + 1 :] == ordered[: -NEIGHBOURS - 1]))
-    if not found:
-        return np.empty((0, 2), np.int64), is_bounded
-    pairs = np.sort(np.concatenate(found), axis=1)
-    return np.unique(pairs, axis=0), is_bounded
+    found = np.unique(np.concatenate(keys))
+    return np.stack(np.divmod(found, count), axis=1), is_bounded
 
 
 def _chunks(values: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.arrays import SPLITS
 from worker.ingest.audit.copies import Copies
-from worker.ingest.audit.subject import Subject
+from worker.ingest.audit.subject import SHOWN, Subject
 from worker.ingest.report import Finding
 
 SHOWN_PAIRS = 200
@@ -133,6 +133,6 @@ def _duplicates(
 
 def _shown(subject: Subject, pairs: NDArray[np.int64]) -> dict[str, Any]:
     return {
-        "examples": subject.examples(pairs[:, 1]),
+        "examples": subject.examples(np.unique(pairs[: SHOWN // 2])),
         "pairs": [(subject.example(one), subject.example(other)) for one, other in pairs[:SHOWN_PAIRS].tolist()],
     }

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.ingest.audit.subject import Subject
+from worker.ingest.limits import MIB
 
 SIDE = 32  # larger pictures are averaged down to about this
 CELLS = 8
-AT_ONCE = 64
+BYTES_AT_ONCE = 4 * MIB
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ def take_sample(subject: Subject, split: str, most: int) -> Pictures:
         rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
     low, high = subject.value_range
     parts = []
-    for first in range(0, len(rows), AT_ONCE):
-        block = subject.pixels.take(rows[first : first + AT_ONCE]).astype(np.float32)
+    step = max(1, BYTES_AT_ONCE // subject.pixels.row_bytes)
+    for first in range(0, len(rows), step):
+        block = subject.pixels.take(rows[first : first + step]).astype(np.float32)
         parts.append((_reduced(block) - low) / (high - low))
     # Groups are numbered from 0 on; images that stand for themselves must not be mistaken for them.
     units = -1 - rows if subject.groups is None else subject.groups[rows]
