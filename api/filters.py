@@ -7,7 +7,7 @@ from fastapi import Depends, Query, Request
 
 from api.views import Status
 from heldout.errors import InvalidParameter
-from models.store.jobs import Filters
+from models.store.narrowing import Filters
 
 _METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 

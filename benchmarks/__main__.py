@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-ALL = ("service", "requests", "claims")
+ALL = ("service", "requests", "claims", "ingest", "streams", "lists")
 
 
 def main(names: list[str]) -> None:

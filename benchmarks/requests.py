@@ -3,11 +3,7 @@
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -15,6 +11,7 @@ from sqlalchemy import create_engine, text
 
 from api.servers import PostgresServer
 from benchmarks.load import Measured, load, request
+from benchmarks.serving import served
 from heldout.settings import driver_url
 from models import bundled
 from models.blobs import Blobs
@@ -42,10 +39,10 @@ def main() -> None:
             connection.execute(text("CREATE TABLE bare (id text PRIMARY KEY, spec jsonb NOT NULL)"))
         environment = {"DATABASE_URL": url, "HELDOUT_BLOBS": blobs, "HELDOUT_HOME": folder, "LOG_LEVEL": "WARNING"}
         with (
-            _served("api.app:from_environment", ["--factory"], environment) as ours,
-            _served("benchmarks.bare:app", [], environment) as bare,
+            served("api.app:from_environment", ["--factory"], environment) as ours,
+            served("benchmarks.bare:app", [], environment) as bare,
         ):
-            _compare(ours, bare, key)
+            _compare(ours.port, bare.port, key)
 
 
 def _compare(ours: int, bare: int, key: str) -> None:
@@ -92,30 +89,6 @@ def _print(name: str, clients: int, pairs: list[tuple[Measured, Measured]]) -> N
 
 def _headers(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
-
-
-@contextmanager
-def _served(app: str, options: list[str], environment: dict[str, str]) -> Iterator[int]:
-    """One uvicorn process; gives its port."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", app, *options, "--port", "0", "--no-access-log"],
-        cwd=ROOT,
-        env=os.environ | environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "running on http" in line:
-                port = int(line.rpartition("http://127.0.0.1:")[2].split()[0].rstrip('",'))
-                break
-        else:
-            raise SystemExit(f"{app} did not start.")
-        yield port
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 if __name__ == "__main__":

@@ -109,6 +109,7 @@ class JobRow(Base):
         # Lists are newest first, and ids sort by time.
         Index("ix_jobs_list", "owner", "kind", "id"),
         Index("ix_jobs_list_status", "owner", "kind", "status", "id"),
+        Index("ix_jobs_list_dataset", "owner", "kind", "dataset_id", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -150,6 +151,17 @@ class JobRow(Base):
     started_at: Mapped[datetime | None]
     attempt_started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class LabelRow(Base):
+    """A pair of a job's metadata, by which lists find it: the truth is in the job's row."""
+
+    __tablename__ = "job_labels"
+
+    owner: Mapped[str] = mapped_column(String(128), primary_key=True)
+    # A pair itself could be longer than what PostgreSQL indexes.
+    pair_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, index=True)
 
 
 class AttemptRow(Base):

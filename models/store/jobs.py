@@ -1,7 +1,7 @@
 """What clients do to jobs: add, look up, ask to cancel or pause, resume, change, delete."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
@@ -11,21 +11,13 @@ from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPause
 from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus
 from heldout.spec import JobSpec
 from models.database import db_now
-from models.store import events
+from models.store import events, labels
+from models.store.narrowing import Filters, narrowed
 from models.store.transitions import move, seconds_since
 from models.tables import DatasetRow, JobRow
 
-
-@dataclass(frozen=True)
-class Filters:
-    """What a list of jobs is narrowed to; empty means all."""
-
-    statuses: Collection[str] = ()  # as shown: `cancelling` and `pausing` too
-    dataset: str | None = None  # a name or an id
-    metadata: Mapping[str, str] | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.statuses or self.dataset is not None or self.metadata)
+# As shown: those that have not ended and were not asked to cancel.
+CANCELLABLE = ("queued", "paused", "running", "pausing")
 
 
 def add(
@@ -69,6 +61,7 @@ def add(
             queued_at=now,
         )
     ).one()
+    labels.add(session, job_id, owner, spec.metadata)
     events.add_first(session, job_id, "job.queued", "Waiting for a worker.", data={"priority": spec.priority})
     return added
 
@@ -87,10 +80,8 @@ def find(session: Session, owner: str, job_id: str) -> JobRow:
 
 def page(session: Session, owner: str, filters: Filters, *, after: str | None, limit: int) -> tuple[list[JobRow], bool]:
     """The owner's jobs, newest first, and whether there are more than `limit` after the id `after`."""
-    query = _narrowed(session, owner, filters)
-    if after is not None:
-        query = query.where(JobRow.id < after)
-    rows = session.scalars(query.order_by(JobRow.id.desc()).limit(limit + 1)).all()
+    ids = narrowed(session, owner, filters, limit=limit + 1, newest_first=True, after=after)
+    rows = session.scalars(select(JobRow).where(JobRow.id.in_(ids)).order_by(JobRow.id.desc())).all()
     return list(rows[:limit]), len(rows) > limit
 
 
@@ -124,13 +115,19 @@ def cancel_matching(session: Session, owner: str, filters: Filters, *, limit: in
         JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),
         and_(JobRow.status == JobStatus.RUNNING, or_(JobRow.request.is_(None), JobRow.request != JobRequest.CANCEL)),
     )
-    query = _narrowed(session, owner, filters).where(open_to_it)
-    # In one order everywhere, so that two transactions never wait for each other.
-    rows = session.scalars(query.order_by(JobRow.id).limit(limit + 1).with_for_update(of=JobRow)).all()
-    running = sum(row.status is JobStatus.RUNNING for row in rows[:limit])
-    for row in rows[:limit]:
+    statuses = [status for status in filters.statuses or CANCELLABLE if status in CANCELLABLE]
+    if not statuses:
+        return 0, 0, False
+    ids = narrowed(session, owner, replace(filters, statuses=statuses), limit=limit + 1, newest_first=False)
+    found = session.scalars(ids).all()
+    # In one order everywhere, so that two transactions never wait for each other; what a row has become since it was
+    # found is looked at once it is locked.
+    query = select(JobRow).where(JobRow.id.in_(sorted(found)[:limit]), open_to_it).order_by(JobRow.id)
+    rows = session.scalars(query.with_for_update(of=JobRow)).all()
+    running = sum(row.status is JobStatus.RUNNING for row in rows)
+    for row in rows:
         _cancel(session, row)
-    return len(rows[:limit]) - running, running, len(rows) > limit
+    return len(rows) - running, running, len(found) > limit
 
 
 def pause(session: Session, owner: str, job_id: str) -> JobRow:
@@ -191,6 +188,8 @@ def change(session: Session, owner: str, job_id: str, changes: Mapping[str, Any]
         .values(**columns, spec={**row.spec, **changes}, version=JobRow.version + 1)
         .execution_options(synchronize_session=False)
     )
+    if "metadata" in changes:
+        labels.replace(session, job_id, owner, changes["metadata"])
     return _fresh(session, row)
 
 
@@ -260,24 +259,6 @@ def _of(owner: str) -> Select[JobRow]:
     return select(JobRow).where(JobRow.owner == owner, JobRow.kind == "train")
 
 
-def _narrowed(session: Session, owner: str, filters: Filters) -> Select[JobRow]:
-    query = _of(owner)
-    if filters.statuses:
-        query = query.where(or_(*map(_shown_as, filters.statuses)))
-    if filters.dataset is not None:
-        query = query.where(
-            JobRow.dataset_id.in_(
-                select(DatasetRow.id).where(
-                    or_(DatasetRow.name == filters.dataset, DatasetRow.id == filters.dataset),
-                    or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None)),
-                )
-            )
-        )
-    for key, value in (filters.metadata or {}).items():
-        query = query.where(_bears(session, key, value))
-    return query
-
-
 def _locked(session: Session, owner: str, job_id: str) -> JobRow:
     row = session.scalars(_of(owner).where(JobRow.id == job_id).with_for_update()).one_or_none()
     if row is None:
@@ -306,21 +287,3 @@ def _ask(session: Session, row: JobRow, request: JobRequest, event: str, message
         .execution_options(synchronize_session=False)
     )
     events.add(session, row.id, event, message, data={"attempt": row.attempt})
-
-
-def _bears(session: Session, key: str, value: str) -> Any:
-    """The condition that a job's metadata has this pair. No path is built from the key: it may hold any character."""
-    each = func.json_each if session.get_bind().dialect.name == "sqlite" else func.jsonb_each_text
-    pairs = each(JobRow.labels).table_valued("key", "value")
-    return select(pairs.c.key).where(pairs.c.key == key, pairs.c.value == value).exists()
-
-
-def _shown_as(status: str) -> Any:
-    """The condition under which clients see this status."""
-    if status == "cancelling":
-        return and_(JobRow.status == JobStatus.RUNNING, JobRow.request == JobRequest.CANCEL)
-    if status == "pausing":
-        return and_(JobRow.status == JobStatus.RUNNING, JobRow.request == JobRequest.PAUSE)
-    if status == "running":
-        return and_(JobRow.status == JobStatus.RUNNING, JobRow.request.is_(None))
-    return JobRow.status == JobStatus(status)

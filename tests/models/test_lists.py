@@ -8,7 +8,8 @@ from heldout.errors import JobNotFound
 from heldout.lifecycle import SHOWN_STATUSES, JobStatus
 from models.database import db_now
 from models.store import jobs
-from models.store.jobs import Filters
+from models.store.narrowing import Filters
+from models.tables import DatasetRow
 from tests.models.work import ALICE, BOB, Work, add_dataset
 
 
@@ -141,6 +142,43 @@ ACTIONS = {
     "change": lambda session, owner, job_id: jobs.change(session, owner, job_id, {"priority": 1}),
     "remove": lambda session, owner, job_id: jobs.remove(session, owner, job_id),
 }
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"statuses": ["queued", "paused"]},
+        {"dataset": "cats"},
+        {"statuses": ["cancelled", "queued", "queued"], "dataset": "cats"},
+        {"metadata": {"even": "yes"}},
+        {"statuses": ["queued", "cancelled"], "dataset": "cats", "metadata": {"even": "yes", "all": "yes"}},
+    ],
+    ids=str,
+)
+def test_narrowed_pages_hold_each_job_once_newest_first(work, filters):
+    """Several statuses and versions are looked up one by one, and put together in the list's order."""
+    cats = [add_dataset(work.database, "cats", ALICE, version) for version in (1, 2, 3)]
+    with work.database.read() as session:
+        versions = [work.dataset, *(session.get_one(DatasetRow, one) for one in cats)]
+    expected = []
+    for number in range(24):
+        labels = {"all": "yes", **({"even": "yes"} if number % 2 == 0 else {})}
+        job_id = work.submit(dataset=versions[number % 4], metadata=labels)
+        status = ("queued", "paused", "cancelled")[number % 3]
+        if status != "queued":
+            (work.pause if status == "paused" else work.cancel)(job_id)
+        named = filters.get("dataset") is None or number % 4
+        bears = filters.get("metadata", {}).items() <= labels.items()
+        if status in filters.get("statuses", [status]) and named and bears:
+            expected.insert(0, job_id)
+    found: list[str] = []
+    after, more = None, True
+    while more:
+        with work.database.read() as session:
+            rows, more = jobs.page(session, ALICE, Filters(**filters), after=after, limit=3)
+        found += [row.id for row in rows]
+        after = found[-1]
+    assert found == expected
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -13,9 +13,10 @@ from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.lifecycle import JobStatus
 from models import migrations
 from models.database import Database
-from models.store import claims
+from models.store import claims, jobs
+from models.store.narrowing import Filters
 from models.tables import Base
-from tests.models.work import Work
+from tests.models.work import ALICE, Work
 
 # A later release that changes a column of `jobs`, which SQLite does by making the table anew.
 LATER = """
@@ -145,6 +146,18 @@ def test_a_database_with_running_jobs_is_upgraded_and_they_go_on(work: Work, rel
     run(work.database, command.downgrade, "-1")
     assert work.row(held.job_id).status is JobStatus.SUCCEEDED
     assert len(work.stored(held.job_id)["epochs"]) == 2
+
+
+def test_jobs_that_were_there_are_found_by_their_metadata(work: Work):
+    """They had no rows by which lists find them."""
+    bearing = work.submit(metadata={"team": "ключ", "run": "1"})
+    work.submit(metadata={"team": "b"})
+    run(work.database, command.downgrade, "0002")
+    migrations.upgrade(work.database)
+    with work.database.read() as session:
+        filters = Filters(metadata={"team": "ключ", "run": "1"})
+        found, _ = jobs.page(session, ALICE, filters, after=None, limit=10)
+    assert [row.id for row in found] == [bearing]
 
 
 def test_foreign_keys_hold_again_after_a_migration(work: Work, release):

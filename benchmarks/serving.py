@@ -1,0 +1,84 @@
+"""A service to measure: its process, and a database with a key, a dataset and jobs."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from heldout.spec import JobSpec
+from models import bundled
+from models.blobs import Blobs
+from models.database import Database
+from models.ids import new_id
+from models.migrations import upgrade
+from models.store import datasets, jobs, keys
+
+ROOT = Path(__file__).resolve().parent.parent
+OWNER = "bench"
+
+
+@dataclass(frozen=True)
+class Served:
+    port: int
+    pid: int
+
+    def resident_bytes(self) -> int:
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def served(app: str, options: list[str], environment: Mapping[str, str]) -> Iterator[Served]:
+    """One uvicorn process."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", app, *options, "--port", "0", "--no-access-log"],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "running on http" in line:
+                port = int(line.rpartition("http://127.0.0.1:")[2].split()[0].rstrip('",'))
+                break
+        else:
+            raise SystemExit(f"{app} did not start.")
+        yield Served(port, process.pid)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@contextmanager
+def service(url: str, folder: str) -> Iterator[Served]:
+    """Our API on a database that `prepare` has made."""
+    blobs = Path(folder, "blobs").as_uri()
+    environment = {"DATABASE_URL": url, "HELDOUT_BLOBS": blobs, "HELDOUT_HOME": folder, "LOG_LEVEL": "WARNING"}
+    with served("api.app:from_environment", ["--factory"], environment) as running:
+        yield running
+
+
+def prepare(database: Database, folder: str) -> str:
+    """Make tables, the dataset `digits` and a key, which is given back."""
+    upgrade(database)
+    bundled.register(database, Blobs(Path(folder, "blobs").as_uri()), Path(folder))
+    with database.write() as session:
+        return keys.make(session, OWNER)
+
+
+def add_job(database: Database) -> str:
+    """A queued job of the key's owner; gives its id."""
+    spec = JobSpec.model_validate(json.loads((ROOT / "examples" / "overfit.json").read_text()))
+    job_id = new_id("job")
+    with database.write() as session:
+        dataset = datasets.find(session, OWNER, "digits")
+        assert dataset is not None
+        complete = spec.completed(name="bench", seed=1)
+        jobs.add(session, job_id=job_id, owner=OWNER, spec=complete, dataset=dataset, parameters=1)
+    return job_id
