@@ -354,18 +354,21 @@ time.sleep(600)
 def supervised(kind, tmp_path) -> Iterator[Callable[[], tuple[subprocess.Popen, int]]]:
     """A supervisor in a process of its own, with a server in `tmp_path / "server"`."""
     started: list[subprocess.Popen] = []
+    servers_pids: list[int] = []
 
     def start() -> tuple[subprocess.Popen, int]:
         command = [sys.executable, "-c", CHILD, kind.__name__, str(tmp_path / "server")]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
         started.append(process)
-        return process, int(process.stdout.readline().split()[0])
+        servers_pids.append(int(process.stdout.readline().split()[0]))
+        return process, servers_pids[-1]
 
     yield start
     for process in started:
         process.kill()
         process.wait()
         process.stdout.close()
+    assert all(map(gone, servers_pids))  # what writes to the folder ends before the folder is removed
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)

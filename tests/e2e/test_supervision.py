@@ -29,7 +29,7 @@ from tests.e2e.running import (
 MakeService = Callable[..., Service]
 
 LONG = {"epochs": 300}
-SHORT = {"epochs": 12}
+SHORT = {"epochs": 6}
 
 
 def test_a_cancel_ends_the_process_and_keeps_whole_epochs(service: Service, client: Client) -> None:
@@ -85,7 +85,7 @@ def test_a_process_that_is_killed_is_a_failure_with_a_reason_and_its_last_lines(
 
 
 def test_a_job_past_its_deadline_keeps_its_whole_epochs_and_succeeds(client: Client) -> None:
-    wanted = spec("overfit", epochs=1000) | {"limits": {"max_runtime_s": 25}}
+    wanted = spec("overfit", epochs=1000) | {"limits": {"max_runtime_s": 12}}
     job = ended(client, client.submit(wanted)["id"], within_s=120)
     assert (job["status"], job["stop_reason"]) == ("succeeded", "deadline")
     metrics = client.metrics(job["id"])
@@ -104,7 +104,7 @@ def test_a_deadline_before_the_first_epoch_is_a_failure(client: Client) -> None:
 def test_a_stopped_service_gives_its_jobs_back_and_its_next_start_finishes_them(make_service: MakeService) -> None:
     service = make_service().start()
     with service.client() as client:
-        job = client.submit(spec("overfit", epochs=30))["id"]
+        job = client.submit(spec("overfit", epochs=10))["id"]
         after_epoch(client, job, 2)
     below = tree_of(service.pid)
     assert service.stop() == 0
@@ -116,13 +116,13 @@ def test_a_stopped_service_gives_its_jobs_back_and_its_next_start_finishes_them(
         assert (finished["status"], finished["attempt"], finished["failures"]) == ("succeeded", 2, 0)
         requeued = [event for event in client.events(job) if event["type"] == "job.requeued"]
         assert [event["data"]["reason"] for event in requeued] == ["release"]
-        assert [epoch["epoch"] for epoch in client.metrics(job)["epochs"]] == list(range(1, 31))
+        assert [epoch["epoch"] for epoch in client.metrics(job)["epochs"]] == list(range(1, 11))
 
 
 def test_a_worker_that_dies_is_replaced_and_its_job_goes_on(make_service: MakeService) -> None:
     service = make_service().start()
     with service.client() as client:
-        job = client.submit(spec("overfit", epochs=20))["id"]
+        job = client.submit(spec("overfit", epochs=8))["id"]
         after_epoch(client, job, 2)
         worker, training = service.worker_pid(), service.training_pids()
         os.kill(worker, signal.SIGKILL)
@@ -136,7 +136,7 @@ def test_a_service_that_is_killed_leaves_no_process_and_takes_its_own_jobs_back_
 ) -> None:
     service = make_service().start()
     with service.client() as client:
-        job = client.submit(spec("overfit", epochs=20))["id"]
+        job = client.submit(spec("overfit", epochs=8))["id"]
         after_epoch(client, job, 1)
     below = tree_of(service.pid)
     os.kill(service.pid, signal.SIGKILL)
