@@ -10,9 +10,10 @@ from api import openapi, problems
 from api.dispatch import publisher_for
 from api.hub import Hub
 from api.request_id import RequestIdMiddleware
-from api.routes import cancellations, datasets, jobs, keys, requests, results, service, submissions, webhooks
+from api.routes import cancellations, datasets, jobs, keys, requests, results, service, submissions, uploads, webhooks
 from api.services import Services
 from api.streams import DatabaseSource
+from api.uploads import Uploads
 from api.webhooks import Sender
 from heldout import __version__
 from heldout.settings import Settings
@@ -27,13 +28,14 @@ MAX_POLL_S = 0.2
 
 def create_app(settings: Settings) -> FastAPI:
     """An app on the settings' database and blob store; neither has to answer yet."""
-    database = Database(settings.database)
+    database, blobs = Database(settings.database), Blobs(settings.blobs_url)
     services = Services(
         settings=settings,
         database=database,
-        blobs=Blobs(settings.blobs_url),
+        blobs=blobs,
         hub=Hub(DatabaseSource(database), min(settings.poll_s, MAX_POLL_S)),
         publisher=publisher_for(settings),
+        uploads=Uploads(blobs, settings.max_upload_bytes),
     )
     app = FastAPI(
         title="Heldout",
@@ -45,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for room in (submissions, jobs, requests, cancellations, results, datasets, keys, webhooks, service):
+    for room in (submissions, jobs, requests, cancellations, results, datasets, uploads, keys, webhooks, service):
         app.include_router(room.router)
     service.install_metrics(app, database)
     service.install_docs(app)

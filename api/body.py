@@ -109,22 +109,27 @@ def parse_json(raw: bytes) -> Any:
 
 
 async def _read(request: Request, limit_bytes: int) -> bytes:
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared[:18]) > limit_bytes:
-        # A client that asked first (Expect: 100-continue) sends nothing once it has the answer.
-        if "expect" not in request.headers:
-            await _drain(request, 0)
-        raise BodyTooLarge(limit_bytes)
+    await require_length(request, limit_bytes)
     received = bytearray()
     async for chunk in request.stream():
         received += chunk
         if len(received) > limit_bytes:
-            await _drain(request, len(received))
+            await drain(request, len(received))
             raise BodyTooLarge(limit_bytes)
     return bytes(received)
 
 
-async def _drain(request: Request, received: int) -> None:
+async def require_length(request: Request, limit_bytes: int) -> None:
+    """Raises BodyTooLarge if the request says that its body is larger."""
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared[:18]) > limit_bytes:
+        # A client that asked first (Expect: 100-continue) sends nothing once it has the answer.
+        if "expect" not in request.headers:
+            await drain(request, 0)
+        raise BodyTooLarge(limit_bytes)
+
+
+async def drain(request: Request, received: int) -> None:
     """Read on and keep nothing, within bounds; a client that sends nothing is not waited for longer."""
     with suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_S):

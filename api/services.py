@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from api.dispatch import Publisher
 from api.hub import Hub
+from api.uploads import Uploads
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
@@ -18,3 +19,4 @@ class Services:
     blobs: Blobs
     hub: Hub
     publisher: Publisher
+    uploads: Uploads

@@ -55,6 +55,8 @@ def examine(spec: JobSpec, dataset: DatasetRow, max_parameters: int) -> Plan:
     Raises:
         DatasetUnavailable, NetworkTooDeep, TooManyParameters, InvalidSpec, NotSupported.
     """
+    if dataset.deleted_at is not None:
+        raise DatasetUnavailable(dataset.name, "It was deleted; name another dataset.")
     if dataset.status != "ready" or dataset.shape is None or dataset.classes is None:
         raise DatasetUnavailable(dataset.name, f"It is {dataset.status}; wait until it is ready or name another one.")
     height, width, channels = dataset.shape

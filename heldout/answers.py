@@ -143,6 +143,14 @@ class Split(TypedDict):
     per_class: list[int]
 
 
+class Rejection(TypedDict):
+    """Why an upload was not taken, and which file, array or row of it did it."""
+
+    code: str
+    detail: str
+    member: str | None
+
+
 class Dataset(TypedDict):
     """A version of a dataset; what is not known before it is ready is null."""
 
@@ -159,8 +167,9 @@ class Dataset(TypedDict):
     sha256: str | None
     size_bytes: int | None
     bundled: bool
-    error: JobError | None
+    error: Rejection | None
     created_at: str
+    description: str
 
 
 class SplitIndices(TypedDict):
@@ -169,3 +178,37 @@ class SplitIndices(TypedDict):
     train: list[int]
     validation: list[int]
     test: list[int]
+
+
+class Example(TypedDict):
+    """An image of a dataset, as a finding shows it."""
+
+    split: str
+    index: int
+    member: str
+    thumbnail: str
+
+
+class AuditFinding(TypedDict):
+    """Something that the check of an upload saw."""
+
+    code: str
+    severity: Literal["info", "warning", "critical"]
+    numbers: dict[str, Any]
+    explanation: str
+    what_to_do: str
+    examples: list[Example]
+    pairs: list[tuple[Example, Example]]
+
+
+class Audit(TypedDict):
+    """What is known of a dataset before anything is trained on it, the gravest findings first."""
+
+    object: Literal["audit"]
+    dataset: DatasetReference
+    sha256: str
+    splits: dict[str, Split]
+    findings: list[AuditFinding]
+    statistics: dict[str, Any]
+    checks: dict[str, Any]
+    source: dict[str, Any]

@@ -8,7 +8,7 @@ with Client("http://127.0.0.1:8000", "ho_…") as client:
 """
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 from urllib.parse import quote
@@ -17,6 +17,7 @@ import httpx2
 
 from heldout.answers import (
     TERMINAL_STATUSES,
+    Audit,
     Dataset,
     Estimate,
     Event,
@@ -205,6 +206,41 @@ class Client:
 
     def dataset_splits(self, dataset_id: str) -> SplitIndices:
         return cast(SplitIndices, self._connection.json("GET", _dataset(dataset_id) + "/splits"))
+
+    def dataset_audit(self, dataset_id: str) -> Audit:
+        return cast(Audit, self._connection.json("GET", _dataset(dataset_id) + "/audit"))
+
+    def picture(self, route: str) -> bytes:
+        """A PNG: the contact sheet of a class, or the thumbnail that an example of an audit names."""
+        return self._connection.send("GET", route).content
+
+    def create_dataset(self, spec: Mapping[str, Any]) -> Dataset:
+        """Announce a dataset: `name`, and how its upload is to be read; `upload` brings the content."""
+        return cast(Dataset, self._connection.json("POST", "/v1/datasets", body=spec))
+
+    def upload(
+        self,
+        dataset_id: str,
+        content: Path | Iterable[bytes],
+        *,
+        passing: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
+    ) -> Dataset:
+        """Send a dataset's content: an archive, an `.npz` or a Parquet file, or its bytes in pieces.
+
+        A file is sent with its SHA-256, and again from its beginning after a failure of the connection.
+
+        Args:
+            passing: is given the pieces of a file and gives them on, to tell how far it is.
+        Raises:
+            OSError: if the file cannot be read.
+        """
+        route = _dataset(dataset_id) + "/content"
+        if isinstance(content, Path):
+            return cast(Dataset, decoded(self._connection.upload_file(route, content, passing)))
+        return cast(Dataset, decoded(self._connection.upload(route, content)))
+
+    def delete_dataset(self, dataset_id: str) -> None:
+        self._connection.send("DELETE", _dataset(dataset_id))
 
 
 def _idempotent(key: str | None) -> dict[str, str]:

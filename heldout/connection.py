@@ -1,10 +1,12 @@
 """One connection to the API: sends what it is given, repeats only what is safe, turns failures into two exceptions."""
 
+import base64
+import hashlib
 import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,6 +24,9 @@ CONNECT_TIMEOUT_S = 5.0
 FIRST_PATIENCE_S = 1.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
+UPLOAD_TIMEOUT_S = 600.0
+CHUNK_BYTES = 1024 * 1024
+ONCE = "heldout.once"  # for a request whose body is gone once it is sent
 REPEATABLE = "heldout.repeatable"  # where a request keeps whether it may be sent twice
 
 
@@ -133,6 +138,40 @@ class Connection:
         finally:
             response.close()
 
+    def upload_file(
+        self, path: str, file: Path, passing: Callable[[Iterable[bytes]], Iterable[bytes]]
+    ) -> httpx2.Response:
+        """PUT a file with its SHA-256; again from its beginning after a failure of the connection."""
+        digest = hashlib.sha256()
+        with file.open("rb") as opened:
+            while chunk := opened.read(CHUNK_BYTES):
+                digest.update(chunk)
+        headers = {
+            "Content-Length": str(file.stat().st_size),
+            "Content-Digest": f"sha-256=:{base64.b64encode(digest.digest()).decode()}:",
+        }
+        started = time.monotonic()
+        while True:
+            try:
+                return self.upload(path, passing(_chunks(file)), headers)
+            except NoService:
+                if not self._answered or time.monotonic() - started > self._patience_s:
+                    raise
+                time.sleep(FIRST_PAUSE_S)
+
+    def upload(self, path: str, chunks: Iterable[bytes], headers: Mapping[str, str] | None = None) -> httpx2.Response:
+        """PUT what comes in pieces, once: they cannot be had again."""
+        request = self._http.build_request(
+            "PUT",
+            path,
+            content=chunks,
+            headers={"Content-Type": "application/octet-stream", **(headers or {})},
+            # The service answers once all lies in its store.
+            timeout=httpx2.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            extensions={REPEATABLE: False, ONCE: True},
+        )
+        return self._answer(request, whole=True)
+
     def _request(
         self,
         method: str,
@@ -170,9 +209,13 @@ class Connection:
                 if response.status_code < 400:
                     return response
                 failure, wait_s = _problem(response), _asked_to_wait(response)
+                if ONCE in request.extensions:
+                    raise failure
             except (httpx2.TransportError, httpx2.DecodingError) as error:
                 failure, wait_s = self._no_answer(error), None
-                if request.extensions[REPEATABLE] or isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+                if ONCE not in request.extensions and (
+                    request.extensions[REPEATABLE] or isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+                ):
                     wait_s = pause_s
                     pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             patience_s = self._patience_s if self._answered else min(self._patience_s, FIRST_PATIENCE_S)
@@ -194,6 +237,12 @@ def decoded(response: httpx2.Response) -> Any:
     if not isinstance(answer, dict):
         raise NoService(f"What answers at {response.url.copy_with(path='/', query=None)} is not a Heldout service.")
     return answer
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while chunk := opened.read(CHUNK_BYTES):
+            yield chunk
 
 
 def _problem(response: httpx2.Response) -> ApiProblem:

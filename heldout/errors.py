@@ -40,6 +40,10 @@ class InvalidJson(HeldoutError):
     code, status, title = "invalid_json", 400, "The body is not JSON"
 
 
+class InvalidForm(HeldoutError):
+    code, status, title = "invalid_form", 400, "The form cannot be read"
+
+
 class InvalidCursor(HeldoutError):
     code, status, title = "invalid_cursor", 400, "The cursor is not one of ours"
 
@@ -105,6 +109,10 @@ class DatasetNotFound(HeldoutError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"No dataset is named {name[:80]!r}. List them with GET /v1/datasets.")
+
+
+class ImageNotFound(HeldoutError):
+    code, status, title = "image_not_found", 404, "There is no such picture"
 
 
 class KeyNotFound(HeldoutError):
@@ -187,6 +195,16 @@ class NotSupported(InvalidSpec):
         super().__init__(detail, errors=[FieldError(pointer, detail)])
 
 
+class DigestMismatch(HeldoutError):
+    code, status, title = "digest_mismatch", 422, "The content is not what its digest says"
+
+    def __init__(self, said: str, received: str, size_bytes: int) -> None:
+        super().__init__(
+            f"Content-Digest says SHA-256 {said}; {size_bytes} bytes with {received} were received. Nothing was kept; "
+            "send the content again."
+        )
+
+
 class IdempotencyKeyReused(HeldoutError):
     code, status, title = "idempotency_key_reused", 422, "The idempotency key was used for another request"
 
@@ -254,8 +272,42 @@ class NotReady(HeldoutError):
 class DatasetNotReady(HeldoutError):
     code, status, title = "not_ready", 409, "Not there yet"
 
-    def __init__(self, name: str, status: str) -> None:
-        super().__init__(f"Dataset {name!r} is {status}. Its splits are known once it is ready.")
+    def __init__(self, name: str, status: str, what: str = "splits") -> None:
+        super().__init__(f"Dataset {name!r} is {status} and has no {what}. They are known once it is ready.")
+
+
+class NoAudit(HeldoutError):
+    code, status, title = "not_ready", 409, "Not there yet"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Dataset {name!r} comes with the service: it was not uploaded, and so not checked.")
+
+
+class UploadFinished(HeldoutError):
+    code, status, title = "upload_finished", 409, "The dataset has its content"
+
+    def __init__(self, name: str, version: int, status: str) -> None:
+        super().__init__(
+            f"Dataset {name}@{version} is {status} and was uploaded with other content. Datasets do not change; "
+            "POST /v1/datasets makes the next version."
+        )
+
+
+class DatasetIsBundled(HeldoutError):
+    code, status, title = "dataset_is_bundled", 409, "The dataset comes with the service"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name!r} is everyone's: it can be neither changed nor deleted. Name one of your own.")
+
+
+class DatasetInUse(HeldoutError):
+    code, status, title = "dataset_in_use", 409, "Jobs need the dataset"
+
+    def __init__(self, name: str, version: int, job_ids: Sequence[str], *, more: bool) -> None:
+        listed = ", ".join(job_ids) + (" and more" if more else "")
+        super().__init__(
+            f"Dataset {name}@{version} is needed by jobs that have not ended: {listed}. Cancel them or wait."
+        )
 
 
 class TooManyWebhooks(HeldoutError):

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from heldout.webhooks import Allowed
 
+GIB = 1024**3
 DEFAULT_HOME = Path("~/.heldout")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -59,6 +60,12 @@ class Settings(BaseSettings):
 
     max_parameters: int = Field(50_000_000, ge=1, description="Largest network that is accepted, in parameters.")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest JSON body.")
+    max_upload_bytes: int = Field(2 * GIB, ge=1024, description="Largest upload of a dataset.")
+    max_normalised_bytes: int = Field(8 * GIB, ge=1024, description="Largest dataset once its images are decoded.")
+    max_check_s: int = Field(3600, ge=1, le=86_400, description="How long the check of an upload may take.")
+    cache_bytes: int = Field(
+        32 * GIB, ge=0, description="Disk that a worker's copies of datasets may take, where blobs are remote."
+    )
     datasets: Path = Field(
         Path("/usr/share/datasets"), description="Folder in which the operator puts files of bundled datasets."
     )

@@ -19,6 +19,7 @@ from heldout.errors import StorageUnavailable
 
 CHUNK_BYTES = 1024 * 1024
 RETRY_S = 10
+PART_BYTES = 8 * 1024 * 1024  # S3 takes 10,000 parts
 
 
 class BlobMissing(KeyError):
@@ -45,6 +46,34 @@ class Blobs:
         """Store a file or bytes under `key`, over what was there. Raises FileNotFoundError if the file is gone."""
         with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as opened, _answering():
             obstore.put(self._store, key, opened)
+
+    def put_stream(self, key: str, chunks: Iterator[bytes]) -> int:
+        """Store what comes in pieces, a few of them in memory at a time; gives its size. Whole, or not at all.
+
+        What `chunks` raises is raised.
+        """
+        broken: list[Exception] = []
+        size = 0
+
+        def watched() -> Iterator[bytes]:
+            nonlocal size
+            try:
+                for chunk in chunks:
+                    size += len(chunk)
+                    yield chunk
+            except Exception as error:
+                broken.append(error)
+                raise
+
+        try:
+            with _answering():
+                obstore.put(self._store, key, watched(), chunk_size=PART_BYTES, max_concurrency=2)
+        except Exception:
+            # The library may wrap what it was handed.
+            if broken:
+                raise broken[0] from None
+            raise
+        return size
 
     def size(self, key: str) -> int:
         """Bytes of the blob. Raises BlobMissing."""

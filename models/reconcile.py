@@ -12,6 +12,7 @@ from heldout.errors import DatabaseUnavailable, StorageUnavailable
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
+from models.discard import discard_files
 from models.store import claims, idempotency, transitions
 
 log = structlog.get_logger()
@@ -22,7 +23,8 @@ Announce = Callable[[Sequence[tuple[str, str]]], None]
 class Reconciler:
     """Requeues jobs whose lease has run out, fails those that waited too long, announces forgotten ones.
 
-    Where it is given the blob store, it removes what jobs have left there that ended without a worker.
+    Where it is given the blob store, it removes what is of no use there any more: of jobs that ended without a worker,
+    of datasets that were deleted or rejected.
 
     Any number may run at once: each row is settled by one compare-and-set. The pauses are jittered so that they
     spread out.
@@ -76,6 +78,7 @@ class Reconciler:
                 blobs.delete(key)
             except StorageUnavailable:
                 log.warning("blob_not_deleted", key=key)
+        discard_files(self._database, blobs)
 
     def _refuse_after_gap(self, now: datetime) -> None:
         """Raise DatabaseUnavailable if the last round is so long ago that nobody can have renewed a lease since.

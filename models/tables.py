@@ -56,19 +56,37 @@ class KeyRow(Base):
     revoked_at: Mapped[datetime | None]
 
 
+DISCARDED = (
+    "(deleted_at IS NOT NULL OR status = 'rejected') AND (sha256 IS NOT NULL OR upload_key IS NOT NULL)"
+    " OR status = 'ready' AND upload_key IS NOT NULL"
+)
+
+
 class DatasetRow(Base):
     """A version of a dataset under its owner's name; `owner` is null for the bundled ones, which are everyone's."""
 
     __tablename__ = "datasets"
     __table_args__ = (
         Index("uq_datasets_owner_name_version", text("coalesce(owner, '')"), "name", "version", unique=True),
+        # What may still lie in the blob store and is of no use to anybody.
+        Index(
+            "ix_datasets_discarded",
+            "id",
+            sqlite_where=text(DISCARDED),
+            postgresql_where=text(DISCARDED),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str | None] = mapped_column(String(128))
     name: Mapped[str] = mapped_column(String(128))
     version: Mapped[int]
+    description: Mapped[str] = mapped_column(Text, server_default="")
     status: Mapped[str] = mapped_column(String(16))
+    spec: Mapped[dict[str, Any] | None]  # what its owner said about the upload; null for the bundled ones
+    upload_key: Mapped[str | None] = mapped_column(String(256))  # where the upload is until it has been checked
+    upload_sha256: Mapped[str | None] = mapped_column(String(64))
+    # Set before the files under this address are stored, and null again once they are not this row's any more.
     sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     shape: Mapped[list[Any] | None]
@@ -77,7 +95,9 @@ class DatasetRow(Base):
     classes: Mapped[list[Any] | None]
     splits: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
+    same_as: Mapped[str | None] = mapped_column(String(40))  # the version that had this content before
     created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]  # the row stays: jobs that have ended name it
 
 
 class JobRow(Base):

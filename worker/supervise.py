@@ -1,4 +1,4 @@
-"""One worker: claims jobs, trains each in a process of its own, writes what it measures, settles it."""
+"""One worker: claims jobs, trains or checks in a process for each, writes what that finds, settles it."""
 
 import os
 import secrets
@@ -12,12 +12,14 @@ from models.blobs import Blobs
 from models.database import Database
 from models.migrations import require_newest
 from models.reconcile import Announce, Reconciler
-from models.store import claims
+from models.store import claims, uploads
 from models.store.claims import Claimed
 from worker import metrics, processes
 from worker.attempt import Attempt
+from worker.checking import Check
 from worker.devices import claimable_devices, count_gpus, host_name
 from worker.fetch import fetch_missing
+from worker.hold import Hold
 from worker.keeper import Keeper
 from worker.scratch import Scratch
 
@@ -67,20 +69,15 @@ class Worker:
             return None
 
     def run(self, claimed: Claimed) -> None:
-        """Train a claimed job to its end, in this thread; never raises."""
+        """Carry out a claimed job to its end, in this thread; never raises."""
         metrics.WAIT.observe(claimed.waited_s)
+        hold = Hold(claimed.held, database=self.database, blobs=self.blobs, keeper=self.keeper, stopping=self.stopping)
         bound = structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt)
         with bound, metrics.RUNNING.track_inprogress():
-            Attempt(
-                claimed,
-                settings=self.settings,
-                database=self.database,
-                blobs=self.blobs,
-                keeper=self.keeper,
-                scratch=self.scratch,
-                gpus=self.gpus,
-                stopping=self.stopping,
-            ).run()
+            if claimed.kind == uploads.INGEST:
+                Check(claimed, hold, settings=self.settings, scratch=self.scratch).run()
+            else:
+                Attempt(claimed, hold, settings=self.settings, scratch=self.scratch, gpus=self.gpus).run()
 
     def close(self) -> None:
         """Stop the threads and remove the scratch folder; the jobs have been released by then."""

@@ -1,10 +1,7 @@
 """The commands of `heldout`, one short function each."""
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
@@ -13,22 +10,18 @@ import typer
 
 from heldout import __version__
 from heldout.answers import Job
-from heldout.cli import server, shown
+from heldout.cli import datasets, server, shown
+from heldout.cli.command import AsJson, Home, ends_with_code, print_list, service
 from heldout.cli.follow import follow
-from heldout.cli.outcome import Exit, Refused, exit_of_job, report
+from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, display
 from heldout.cli.screen import print_json, say
 from heldout.cli.spec_files import read_spec
-from heldout.client import ApiProblem, Client, NoService
-from heldout.locate import locate
+from heldout.client import Client, NoService
 
 P = ParamSpec("P")
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, job_….", show_default=False)]
-Home = Annotated[
-    Path | None, typer.Option("--home", metavar="DIR", help="Folder of `heldout up`; else HELDOUT_URL or HELDOUT_HOME.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 SpecFile = Annotated[str, typer.Argument(metavar="SPEC.json", help="The job spec; - reads standard input.")]
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - is standard output.")]
 
@@ -44,32 +37,12 @@ app = typer.Typer(
 )
 
 
+app.add_typer(datasets.app, name="datasets")
+
+
 def command(function: Callable[P, Exit | None]) -> Callable[P, None]:
-    """A command that ends with an exit code and turns every expected failure into a line and its code."""
-
-    @wraps(function)
-    def reported(*args: P.args, **kwargs: P.kwargs) -> None:
-        as_json = bool(kwargs.get("as_json"))
-        try:
-            code = function(*args, **kwargs) or Exit.SUCCEEDED
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = Exit.BROKEN_PIPE
-        except (ApiProblem, NoService, Refused, OSError) as failure:
-            code = report(failure, as_json=as_json)
-        except KeyboardInterrupt:
-            code = Exit.INTERRUPTED
-        raise typer.Exit(code)
-
-    return app.command()(reported)
-
-
-@contextmanager
-def service(home: Path | None) -> Iterator[Client]:
-    """A client of the service that the command line or the environment names."""
-    found = locate(home)
-    with Client(found.url, found.api_key) as client:
-        yield client
+    """A command of `heldout` itself."""
+    return app.command()(ends_with_code(function))
 
 
 # --- submit and follow ---------------------------------------------------------------------------
@@ -134,7 +107,7 @@ def jobs(
             statuses=statuses or (), dataset=dataset, metadata=_pairs(metadata), page_size=min(limit + 1, 200)
         )
         listed = list(islice(found, limit + 1))
-    _print_list(listed[:limit], as_json, shown.show_jobs, has_more=len(listed) > limit)
+    print_list(listed[:limit], as_json, shown.show_jobs, has_more=len(listed) > limit)
 
 
 @command
@@ -172,7 +145,7 @@ def events(
 ) -> None:
     """List what happened to a job, oldest first."""
     with service(home) as client:
-        _print_list(list(client.events(job_id, after=after)), as_json, shown.show_events)
+        print_list(list(client.events(job_id, after=after)), as_json, shown.show_events)
 
 
 @command
@@ -181,13 +154,6 @@ def queue(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     with service(home) as client:
         position = client.queue(job_id)
     print_json(position) if as_json else shown.show_queue(position)
-
-
-@command
-def datasets(as_json: AsJson = False, home: Home = None) -> None:
-    """List the datasets that jobs can name."""
-    with service(home) as client:
-        _print_list(list(client.datasets()), as_json, shown.show_datasets)
 
 
 # --- fetch ---------------------------------------------------------------------------------------
@@ -316,15 +282,6 @@ def _watch(client: Client, job_id: str, as_json: bool) -> Exit:
         raise NoService(f"{failure} The job may go on; `heldout watch {job_id}` shows it again.") from None
     print_json(job, one_line=True) if as_json else shown.show_outcome(job, final)
     return exit_of_job(job["status"])
-
-
-def _print_list(found: list[Any], as_json: bool, show_them: Callable[[Any], None], *, has_more: bool = False) -> None:
-    if as_json:
-        print_json({"object": "list", "data": found, "has_more": has_more})
-        return
-    show_them(found)
-    if has_more:
-        say("There are more; --limit shows them.", file=sys.stderr)
 
 
 def _print_status(job: Job, as_json: bool) -> None:

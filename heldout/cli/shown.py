@@ -2,9 +2,22 @@
 
 from collections.abc import Iterable, Sequence
 
-from heldout.answers import Dataset, Epoch, Estimate, Event, Final, Job, Metrics, QueuePosition, SplitResult
+from heldout.answers import (
+    AuditFinding,
+    Dataset,
+    Epoch,
+    Estimate,
+    Event,
+    Final,
+    Job,
+    Metrics,
+    QueuePosition,
+    SplitResult,
+)
 from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, points, seconds
 from heldout.cli.screen import print_fields, print_table, say
+
+SHOWN_EXAMPLES = 5
 
 
 def show_jobs(jobs: Sequence[Job]) -> None:
@@ -118,6 +131,51 @@ def show_datasets(datasets: Sequence[Dataset]) -> None:
         for dataset in datasets
     ]
     print_table(headings, rows, right=(2, 5, 6, 7, 8))
+
+
+def show_dataset(dataset: Dataset) -> None:
+    """All of a dataset but its classes' counts."""
+    error = dataset["error"]
+    size = dataset["size_bytes"]
+    fields = [
+        ("id", dataset["id"]),
+        ("name", f"{dataset['name']}@{dataset['version']}"),
+        ("description", dataset.get("description", "")),
+        ("status", dataset["status"]),
+        ("error", f"{error['code']}: {error['detail']}" if error else ""),
+        ("member", (error["member"] or "") if error else ""),
+        ("images", _size_of(dataset) if dataset["shape"] else ""),
+        ("classes", ", ".join(dataset["classes"] or [])[:500]),
+        ("size", f"{size:,} bytes" if size is not None else ""),
+        ("sha256", dataset["sha256"] or ""),
+        ("created", moment(dataset["created_at"])),
+    ]
+    print_fields([(name, value) for name, value in fields if value])
+
+
+def show_dataset_line(dataset: Dataset) -> None:
+    """A dataset that is ready, in one line."""
+    say(f"{dataset['name']}@{dataset['version']}  {dataset['id']}  {_size_of(dataset)}")
+
+
+def show_findings(findings: Sequence[AuditFinding]) -> None:
+    """What an audit saw, the gravest first; a line of its own where it saw nothing."""
+    if not findings:
+        say("The audit found nothing.")
+    for finding in findings:
+        say(f"{finding['severity']}: {finding['code']}: {finding['explanation']}")
+        say(f"  {finding['what_to_do']}")
+        for one, other in finding["pairs"][:SHOWN_EXAMPLES]:
+            say(f"  {one['split']} {one['member']} = {other['split']} {other['member']}")
+        if not finding["pairs"]:
+            for example in finding["examples"][:SHOWN_EXAMPLES]:
+                say(f"  {example['split']} {example['member']}")
+
+
+def _size_of(dataset: Dataset) -> str:
+    shape = "×".join(map(str, dataset["shape"] or []))
+    counts = " / ".join(f"{_count(dataset, split)} {split}" for split in ("train", "validation", "test"))
+    return f"{shape}, {len(dataset['classes'] or [])} classes, {counts}"
 
 
 def show_estimate(estimate: Estimate) -> None:

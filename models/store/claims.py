@@ -40,6 +40,7 @@ class Claimed:
     kind: str
     name: str
     spec: dict[str, Any]
+    dataset_id: str
     dataset_sha256: str
     epochs: int
     failures: int
@@ -112,6 +113,7 @@ def claim(session: Session, worker: str, devices: Collection[str], lease_s: floa
         kind=job.kind,
         name=job.name,
         spec=job.spec,
+        dataset_id=job.dataset_id or "",
         dataset_sha256=sha256 or "",
         epochs=job.epochs,
         failures=job.failures,

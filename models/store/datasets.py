@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select
+from sqlalchemy import and_, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from models.arrays import SPLITS, ImageSet
@@ -16,8 +16,16 @@ from models.tables import DatasetRow
 def find(session: Session, owner: str, reference: str) -> DatasetRow | None:
     """The dataset that `pets` (newest ready version), `pets@3` or `ds_…` names for this owner, in any status.
 
-    An owner's own name comes before a bundled one of the same name.
+    An owner's own name comes before a bundled one of the same name. An upload whose content its owner had under the
+    same name already is the version from then.
     """
+    found = _named(session, owner, reference)
+    if found is None or found.same_as is None:
+        return found
+    return session.scalars(select(DatasetRow).where(_visible_to(owner), DatasetRow.id == found.same_as)).one_or_none()
+
+
+def _named(session: Session, owner: str, reference: str) -> DatasetRow | None:
     visible = select(DatasetRow).where(_visible_to(owner))
     if is_id("ds", reference):
         return session.scalars(visible.where(DatasetRow.id == reference)).one_or_none()
@@ -38,7 +46,7 @@ def page(
     session: Session, owner: str, *, after: str | None, limit: int, status: str | None = None
 ) -> tuple[list[DatasetRow], bool]:
     """Datasets that the owner sees, newest first, and whether there are more."""
-    query = select(DatasetRow).where(_visible_to(owner))
+    query = select(DatasetRow).where(_visible_to(owner), DatasetRow.same_as.is_(None))
     if status is not None:
         query = query.where(DatasetRow.status == status)
     if after is not None:
@@ -79,6 +87,7 @@ def add_bundled(session: Session, id_: str, name: str, images: ImageSet, sha256:
             owner=None,
             name=name,
             version=version,
+            description="",
             status="ready",
             sha256=sha256,
             size_bytes=size_bytes,
@@ -99,4 +108,4 @@ def split_sizes(images: ImageSet) -> dict[str, Any]:
 
 
 def _visible_to(owner: str) -> Any:
-    return or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None))
+    return and_(or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None)), DatasetRow.deleted_at.is_(None))

@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from heldout.lifecycle import JobRequest
-from worker.attempt import wish
 from worker.devices import chosen_device, claimable_devices
+from worker.hold import wish
 from worker.processes import ProcessDied, _secret
 
 ALL = list(itertools.product([None, *JobRequest], [False, True], [False, True]))

@@ -1,0 +1,61 @@
+"""What every command shares: its options, its service, and how it ends."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+from heldout.cli.outcome import Exit, Refused, report
+from heldout.cli.screen import print_json, say
+from heldout.client import ApiProblem, Client, NoService
+from heldout.locate import locate
+
+P = ParamSpec("P")
+
+Home = Annotated[
+    Path | None, typer.Option("--home", metavar="DIR", help="Folder of `heldout up`; else HELDOUT_URL or HELDOUT_HOME.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+
+
+def ends_with_code(function: Callable[P, Exit | None]) -> Callable[P, None]:
+    """A command that ends with an exit code and turns every expected failure into a line and its code."""
+
+    @wraps(function)
+    def reported(*args: P.args, **kwargs: P.kwargs) -> None:
+        as_json = bool(kwargs.get("as_json"))
+        try:
+            code = function(*args, **kwargs) or Exit.SUCCEEDED
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = Exit.BROKEN_PIPE
+        except (ApiProblem, NoService, Refused, OSError) as failure:
+            code = report(failure, as_json=as_json)
+        except KeyboardInterrupt:
+            code = Exit.INTERRUPTED
+        raise typer.Exit(code)
+
+    return reported
+
+
+@contextmanager
+def service(home: Path | None) -> Iterator[Client]:
+    """A client of the service that the command line or the environment names."""
+    found = locate(home)
+    with Client(found.url, found.api_key) as client:
+        yield client
+
+
+def print_list(found: list[Any], as_json: bool, show_them: Callable[[Any], None], *, has_more: bool = False) -> None:
+    """A list as a table, or as the API's own object."""
+    if as_json:
+        print_json({"object": "list", "data": found, "has_more": has_more})
+        return
+    show_them(found)
+    if has_more:
+        say("There are more; --limit shows them.", file=sys.stderr)

@@ -1,0 +1,38 @@
+"""Removes from the blob store what datasets have left there that were deleted, rejected or checked."""
+
+import structlog
+
+from heldout.errors import StorageUnavailable
+from models.blobs import Blobs
+from models.database import Database
+from models.store import uploads
+from models.store.uploads import Discarded
+
+log = structlog.get_logger()
+
+
+def discard_files(database: Database, blobs: Blobs) -> None:
+    """Any number of processes may do so at once; what fails is tried again at the next call.
+
+    Raises:
+        DatabaseUnavailable.
+    """
+    with database.read() as session:
+        found = uploads.discarded(session)
+    for one in found:
+        try:
+            _discard(database, blobs, one)
+        except StorageUnavailable:
+            log.warning("files_not_deleted", dataset_id=one.id)
+
+
+def _discard(database: Database, blobs: Blobs, one: Discarded) -> None:
+    with database.write() as session:
+        if uploads.is_still_needed(session, one.id):
+            return
+        sha256 = uploads.let_go(session, one)
+        blobs.delete_all(f"uploads/{one.id}")
+        if one.is_deleted:
+            blobs.delete_all(f"datasets/{one.id}")
+        if sha256 is not None:
+            blobs.delete_all(f"datasets/{sha256}")

@@ -1,0 +1,324 @@
+"""Datasets that owners upload: announced, received, checked by a background job, taken or rejected, deleted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from heldout.datasets import DatasetSpec
+from heldout.errors import DatasetInUse, DatasetIsBundled, DatasetNotFound, UploadFinished
+from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus, StopReason
+from models.database import db_now
+from models.ids import new_id
+from models.store import datasets, events, locks
+from models.store.claims import Held, require_held
+from models.store.transitions import move
+from models.tables import DatasetRow, JobRow
+
+INGEST = "ingest"
+# Above any training's: what it holds up is short, and many trainings may wait for it.
+PRIORITY = 1000
+SHOWN_JOBS = 5
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a check has found an upload to be, as the columns of a dataset keep it."""
+
+    sha256: str
+    size_bytes: int
+    shape: Sequence[int]
+    dtype: str
+    value_range: Sequence[float]
+    classes: Sequence[str]
+    splits: dict[str, Any]
+
+
+def announce(session: Session, owner: str, spec: DatasetSpec) -> DatasetRow:
+    """A new version under the spec's name, waiting for its content."""
+    locks.hold(session, "dataset", owner, spec.name)  # two versions at once must not get one number
+    newest = select(func.max(DatasetRow.version)).where(DatasetRow.owner == owner, DatasetRow.name == spec.name)
+    return session.scalars(
+        insert(DatasetRow)
+        .returning(DatasetRow)
+        .values(
+            id=new_id("ds"),
+            owner=owner,
+            name=spec.name,
+            version=(session.scalar(newest) or 0) + 1,
+            description=spec.description,
+            status="uploading",
+            spec=spec.model_dump(mode="json"),
+            created_at=db_now(),
+        )
+    ).one()
+
+
+def uploaded_to(session: Session, owner: str, reference: str) -> DatasetRow:
+    """The owner's dataset that a body is sent for.
+
+    Raises:
+        DatasetNotFound, DatasetIsBundled.
+    """
+    row = datasets.find(session, owner, reference)
+    if row is None:
+        raise DatasetNotFound(reference)
+    if row.owner is None:
+        raise DatasetIsBundled(row.name)
+    return row
+
+
+def received(
+    session: Session, owner: str, dataset_id: str, *, key: str, sha256: str, max_runtime_s: float
+) -> tuple[DatasetRow, str | None]:
+    """The upload lies whole under `key`: queue its check, and give back the dataset and the check's job.
+
+    The same bytes again change nothing: there is no job then, and the caller deletes what it has just stored.
+
+    Raises:
+        DatasetNotFound: it was deleted meanwhile.
+        UploadFinished: other bytes came before.
+    """
+    row = session.scalars(
+        select(DatasetRow)
+        .where(DatasetRow.id == dataset_id, DatasetRow.owner == owner, DatasetRow.deleted_at.is_(None))
+        .with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise DatasetNotFound(dataset_id)
+    if row.status != "uploading":
+        if row.upload_sha256 == sha256:
+            return datasets.find(session, owner, dataset_id) or row, None
+        raise UploadFinished(row.name, row.version, row.status)
+    session.execute(
+        update(DatasetRow)
+        .where(DatasetRow.id == row.id)
+        .values(status="checking", upload_key=key, upload_sha256=sha256)
+        .execution_options(synchronize_session=False)
+    )
+    session.refresh(row)
+    return row, _queue_check(session, row, key, max_runtime_s)
+
+
+def address(session: Session, held: Held, dataset_id: str, sha256: str) -> None:
+    """Note the content address of a dataset that is being checked, before its files are stored under it.
+
+    From then on nobody removes what lies there.
+
+    Raises:
+        LeaseLost: if this attempt no longer holds the check.
+    """
+    locks.hold(session, "content", sha256)
+    require_held(session, held)
+    session.execute(
+        update(DatasetRow)
+        .where(DatasetRow.id == dataset_id)
+        .values(sha256=sha256)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def take(session: Session, held: Held, dataset_id: str, taken: Taken) -> JobStatus:
+    """End a check well, unless it was cancelled: the dataset is ready, or is an earlier one of the same content.
+
+    Saying it again is no error: a worker whose commit was not acknowledged cannot know that it was heard.
+
+    Raises:
+        LeaseLost: if this attempt no longer holds the check.
+    """
+    ended = session.execute(
+        select(JobRow.status).where(
+            JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.SUCCEEDED
+        )
+    ).scalar_one_or_none()
+    if ended is not None:
+        return ended
+    job = require_held(session, held)
+    locks.hold(session, "dataset", job.owner, job.name.partition("@")[0])  # the same content, twice at once
+    status = move(session, job, JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
+    if status is not JobStatus.SUCCEEDED:
+        return status
+    row = session.get_one(DatasetRow, dataset_id)
+    same = select(DatasetRow.id).where(
+        DatasetRow.owner == row.owner,
+        DatasetRow.name == row.name,
+        DatasetRow.status == "ready",
+        DatasetRow.same_as.is_(None),
+        DatasetRow.deleted_at.is_(None),
+        DatasetRow.sha256 == taken.sha256,
+        DatasetRow.id != row.id,
+    )
+    session.execute(
+        update(DatasetRow)
+        .where(DatasetRow.id == dataset_id)
+        .values(
+            status="ready",
+            same_as=session.scalar(same.order_by(DatasetRow.version).limit(1)),
+            sha256=taken.sha256,
+            size_bytes=taken.size_bytes,
+            shape=list(taken.shape),
+            dtype=taken.dtype,
+            value_range=list(taken.value_range),
+            classes=list(taken.classes),
+            splits=taken.splits,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    return status
+
+
+def reject(session: Session, held: Held, error: dict[str, Any]) -> JobStatus:
+    """End a check badly for good: the upload is not taken. `error` has `code`, `detail` and `member`.
+
+    Raises:
+        LeaseLost: if this attempt no longer holds the check.
+    """
+    return move(session, require_held(session, held), JobEvent.FAIL, error=error)
+
+
+def remove(session: Session, owner: str, reference: str) -> DatasetRow:
+    """Delete a dataset that no job needs; a check of it is called off. Its files go by `discarded`.
+
+    Raises:
+        DatasetNotFound, DatasetIsBundled.
+        DatasetInUse: jobs that have not ended train on it.
+    """
+    found = uploaded_to(session, owner, reference)
+    row = session.scalars(select(DatasetRow).where(DatasetRow.id == found.id).with_for_update()).one()
+    session.refresh(row)
+    if row.deleted_at is not None:
+        raise DatasetNotFound(reference)
+    needed_by = session.scalars(
+        select(JobRow.id)
+        .where(JobRow.dataset_id == row.id, JobRow.kind != INGEST, JobRow.status.not_in(TERMINAL))
+        .order_by(JobRow.id)
+        .limit(SHOWN_JOBS + 1)
+    ).all()
+    if needed_by:
+        raise DatasetInUse(row.name, row.version, needed_by[:SHOWN_JOBS], more=len(needed_by) > SHOWN_JOBS)
+    session.execute(
+        update(DatasetRow)
+        .where(or_(DatasetRow.id == row.id, DatasetRow.same_as == row.id), DatasetRow.deleted_at.is_(None))
+        .values(deleted_at=db_now())
+        .execution_options(synchronize_session=False)
+    )
+    _call_off(session, row.id)
+    return row
+
+
+@dataclass(frozen=True)
+class Discarded:
+    """A dataset of whose files some may lie in the blob store for nobody."""
+
+    id: str
+    upload_key: str | None
+    sha256: str | None  # null where the content is to stay
+    is_deleted: bool
+
+
+def discarded(session: Session, limit: int = 20) -> list[Discarded]:
+    """Datasets that were deleted, rejected, or need their upload no more."""
+    # The condition is the partial index's own.
+    rows = session.scalars(
+        select(DatasetRow)
+        .where(
+            or_(
+                or_(DatasetRow.deleted_at.is_not(None), DatasetRow.status == "rejected")
+                & or_(DatasetRow.sha256.is_not(None), DatasetRow.upload_key.is_not(None)),
+                (DatasetRow.status == "ready") & DatasetRow.upload_key.is_not(None),
+            )
+        )
+        .order_by(DatasetRow.id)
+        .limit(limit)
+    ).all()
+    return [
+        Discarded(
+            row.id,
+            row.upload_key,
+            row.sha256 if row.deleted_at is not None or row.status == "rejected" else None,
+            row.deleted_at is not None,
+        )
+        for row in rows
+    ]
+
+
+def let_go(session: Session, one: Discarded) -> str | None:
+    """Take a discarded dataset's names off its files. Gives the content address if nobody else needs what is there.
+
+    The caller deletes the files before it commits: this transaction keeps others from storing the same content.
+    """
+    if one.sha256 is not None:
+        locks.hold(session, "content", one.sha256)
+    session.execute(
+        update(DatasetRow)
+        .where(DatasetRow.id == one.id)
+        .values(upload_key=None, **({} if one.sha256 is None else {"sha256": None}))
+        .execution_options(synchronize_session=False)
+    )
+    if one.sha256 is None:
+        return None
+    others = select(DatasetRow.id).where(DatasetRow.sha256 == one.sha256, DatasetRow.id != one.id)
+    return one.sha256 if session.scalar(others.limit(1)) is None else None
+
+
+def is_still_needed(session: Session, dataset_id: str) -> bool:
+    """Whether a job that has not ended slipped in while its dataset was deleted."""
+    open_jobs = select(JobRow.id).where(JobRow.dataset_id == dataset_id, JobRow.status.not_in(TERMINAL))
+    return session.scalar(open_jobs.limit(1)) is not None
+
+
+def _queue_check(session: Session, dataset: DatasetRow, key: str, max_runtime_s: float) -> str:
+    job_id = new_id("job")
+    session.execute(
+        insert(JobRow).values(
+            id=job_id,
+            kind=INGEST,
+            owner=dataset.owner,
+            name=f"{dataset.name}@{dataset.version}",
+            status=JobStatus.QUEUED,
+            version=1,
+            spec={
+                "dataset": dataset.spec,
+                "upload": key,
+                "resources": {"device": "auto"},
+                "limits": {"max_runtime_s": max_runtime_s},
+            },
+            dataset_id=dataset.id,
+            labels={},
+            priority=PRIORITY,
+            device="auto",
+            attempt=0,
+            failures=0,
+            runtime_s=0.0,
+            epoch=0,
+            epochs=0,
+            last_event=1,
+            announced_at=db_now(),
+            created_at=db_now(),
+            queued_at=db_now(),
+        )
+    )
+    events.add_first(session, job_id, "job.queued", "Waiting for a worker.")
+    return job_id
+
+
+def _call_off(session: Session, dataset_id: str) -> None:
+    """Cancel the check of a dataset, or ask its worker to."""
+    job = session.scalars(
+        select(JobRow)
+        .where(JobRow.dataset_id == dataset_id, JobRow.kind == INGEST, JobRow.status.not_in(TERMINAL))
+        .with_for_update()
+    ).one_or_none()
+    if job is None:
+        return
+    if job.status is not JobStatus.RUNNING:
+        move(session, job, JobEvent.CANCEL)
+        return
+    session.execute(
+        update(JobRow)
+        .where(JobRow.id == job.id, JobRow.attempt == job.attempt)
+        .values(request=JobRequest.CANCEL, version=JobRow.version + 1)
+        .execution_options(synchronize_session=False)
+    )

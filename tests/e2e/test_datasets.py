@@ -1,0 +1,128 @@
+"""Own images, from a folder on a disk to a training on them: a real service, real checks in processes of their own."""
+
+import io
+import json
+import os
+import signal
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from heldout.client import Client
+from tests.e2e.running import Service, ended, lives, spec, until
+
+DIGITS = load_digits()
+
+
+def digits_zip(path: Path, *, planted: int = 0, size: int = 8) -> Path:
+    """The 1,797 real digits as `split/class/name.png`, a fifth of them test; some of train are put into test too."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, (pixels, label) in enumerate(zip(DIGITS.images, DIGITS.target, strict=True)):
+            picture = Image.fromarray((pixels * 15.9).astype(np.uint8)).resize((size, size))
+            file = io.BytesIO()
+            picture.save(file, "PNG")
+            split = "test" if number % 5 == 0 else "train"
+            archive.writestr(f"{split}/{label}/{number:04d}.png", file.getvalue())
+            if split == "train" and number < 2 * planted:
+                archive.writestr(f"test/{label}/copy-{number:04d}.png", file.getvalue())
+    return path
+
+
+def pushed(client: Client, content: Path, **dataset: object) -> dict:
+    """The dataset once its check has ended."""
+    made = client.create_dataset({"name": "own", **dataset})
+    client.upload(made["id"], content)
+    return until(lambda: _checked(client, made["id"]), "the end of the check")
+
+
+def _checked(client: Client, dataset_id: str) -> dict | None:
+    dataset = client.dataset(dataset_id)
+    return None if dataset["status"] in {"uploading", "checking"} else dict(dataset)
+
+
+def test_own_images_are_checked_and_trained_on(client: Client, service: Service, tmp_path: Path) -> None:
+    dataset = pushed(client, digits_zip(tmp_path / "digits.zip"), description="Small digits.")
+    assert dataset["status"] == "ready", dataset["error"]
+    assert (dataset["shape"], dataset["dtype"], dataset["range"]) == ([8, 8, 1], "uint8", [0, 255])
+    assert dataset["classes"] == [str(digit) for digit in range(10)]
+    counts = {name: split["count"] for name, split in dataset["splits"].items()}
+    assert counts["test"] == 360
+    assert sum(counts.values()) == 1797
+    trained = ended(client, client.submit({**spec("overfit"), **SMALL, "dataset": "own"})["id"])
+    assert trained["status"] == "succeeded", trained["error"]
+    assert client.metrics(trained["id"])["final"]["test"]["count"] == 360
+    assert not list((service.home / "blobs" / "uploads").rglob("*.*"))
+
+
+SMALL = {
+    "network": {"blocks": [{"filters": 8, "padding": "same"}]},
+    "training": {"epochs": 2, "batch_size": 32, "seed": 7},
+}
+
+
+def test_planted_leaks_are_found_with_the_pictures_that_show_them(client: Client, tmp_path: Path) -> None:
+    dataset = pushed(client, digits_zip(tmp_path / "leak.zip", planted=40), name="leaky")
+    audit = client.dataset_audit(dataset["id"])
+    [leak] = [finding for finding in audit["findings"] if finding["code"] == "leakage"]
+    assert leak["severity"] == "critical"
+    one, other = leak["pairs"][0]
+    assert {one["split"], other["split"]} & {"test"}
+    for route in (one["thumbnail"], f"/v1/datasets/{dataset['id']}/preview?class=7"):
+        picture = client.picture(route)
+        assert Image.open(io.BytesIO(picture)).format == "PNG"
+
+
+def test_a_broken_member_is_named_and_nothing_is_kept(client: Client, service: Service, tmp_path: Path) -> None:
+    path = digits_zip(tmp_path / "broken.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("train/3/broken.png", b"\x89PNG\r\n\x1a\n and then nothing")
+    dataset = pushed(client, path, name="broken")
+    assert dataset["status"] == "rejected"
+    assert dataset["error"]["member"] == "train/3/broken.png"
+    assert not list((service.home / "blobs" / "uploads" / dataset["id"]).glob("*"))
+
+
+def test_a_worker_that_is_killed_in_a_check_is_followed_by_another(make_service, tmp_path: Path) -> None:
+    service = make_service(HELDOUT_LEASE_S="2", HELDOUT_HEARTBEAT_S="0.5", HELDOUT_RECONCILE_S="0.5").start()
+    with service.client() as client:
+        made = client.create_dataset({"name": "own"})
+        client.upload(made["id"], digits_zip(tmp_path / "large.zip", size=256))
+        checker = until(service.checking_pids, "a check")[0]
+        os.kill(service.worker_pid(), signal.SIGKILL)
+        until(lambda: not lives(checker), "the end of the check's process")
+        dataset = until(lambda: _checked(client, made["id"]), "the end of the check")
+        assert dataset["status"] == "ready", dataset["error"]
+        assert dataset["shape"] == [256, 256, 1]
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet"])
+def test_arrays_and_tables_are_taken_too(client: Client, tmp_path: Path, kind: str) -> None:
+    pixels = (DIGITS.images * 15.9).astype(np.uint8)
+    if kind == "npz":
+        path = tmp_path / "digits.npz"
+        np.savez(path, x=pixels, y=DIGITS.target)
+    else:
+        path = tmp_path / "digits.parquet"
+        _parquet(path, pixels)
+    dataset = pushed(client, path, name=kind)
+    assert dataset["status"] == "ready", dataset["error"]
+    assert sum(split["count"] for split in dataset["splits"].values()) == 1797
+
+
+def _parquet(path: Path, pixels: np.ndarray) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    images = []
+    for one in pixels:
+        file = io.BytesIO()
+        Image.fromarray(one).save(file, "PNG")
+        images.append({"bytes": file.getvalue(), "path": None})
+    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": [str(n) for n in range(10)]}}
+    table = pa.table({"image": images, "label": pa.array(DIGITS.target)})
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(table, path)
