@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from api.problems import Problem
+from heldout.datasets import DatasetSpec
 from heldout.spec import JobSpec
 
 REF = "#/components/schemas/{model}"
@@ -33,14 +34,16 @@ def document(app: FastAPI) -> dict[str, Any]:
         separate_input_output_schemas=False,
     )
     schemas = made["components"]["schemas"]
-    _, problem = models_json_schema([(Problem, "serialization")], ref_template=REF)
-    schemas.update(problem["$defs"])
+    # What no endpoint has as a parameter of its own.
+    _, ours = models_json_schema([(Problem, "serialization"), (DatasetSpec, "validation")], ref_template=REF)
+    schemas.update(ours["$defs"])
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     for operation in _operations(made):
         _without_framework_errors(operation)
-    for name in ("JobSpec", *JobSpec.model_json_schema()["$defs"]):
-        _optional_may_be_null(schemas[name])
+    for spec in (JobSpec, DatasetSpec):
+        for name in (spec.__name__, *spec.model_json_schema()["$defs"]):
+            _optional_may_be_null(schemas[name])
     return made
 
 

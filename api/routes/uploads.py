@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import Header, Request, Response
+from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from api.auth import CallerDep
@@ -13,7 +14,7 @@ from api.problems import JSON_BODY, problems
 from api.routes.datasets import DatasetView, Reference
 from api.routing import resource
 from api.services import Services
-from api.uploads import Received, dataset_spec, file_in_form, read_form, spec_in_form
+from api.uploads import DIGEST, JSON_FIELDS, Received, dataset_spec, file_in_form, read_form, spec_in_form
 from heldout.datasets import DatasetSpec
 from heldout.errors import (
     BodyTooLarge,
@@ -40,18 +41,19 @@ FORM = {
     "additionalProperties": False,
     "properties": {
         "file": {"type": "string", "format": "binary", "description": "The content."},
-        "name": {"type": "string"},
-        "description": {"type": "string"},
-        "splits": {"type": "string", "description": "As in the JSON body, as text."},
-        "group_by": {"type": "string"},
-        "resize": {"type": "string", "description": "As in the JSON body, as text."},
-        "colour": {"type": "string", "enum": ["auto", "grey", "rgb"]},
+        **{field: {"$ref": f"{SPEC}/properties/{field}"} for field in DatasetSpec.model_fields},
     },
 }
 NEW_DATASET: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"$ref": SPEC}}, "multipart/form-data": {"schema": FORM}},
+        "content": {
+            "application/json": {"schema": {"$ref": SPEC}},
+            "multipart/form-data": {
+                "schema": FORM,
+                "encoding": {field: {"contentType": "application/json"} for field in JSON_FIELDS},
+            },
+        },
     }
 }
 CONTENT: dict[str, Any] = {
@@ -99,8 +101,8 @@ async def put_content(
     caller: CallerDep,
     services: ServicesDep,
     content_digest: Annotated[
-        str | None,
-        Header(alias="Content-Digest", max_length=1000, description="RFC 9530, `sha-256=:<base64>:`; it is checked."),
+        str | SkipJsonSchema[None],  # absent, but never a text that says so
+        Header(alias="Content-Digest", pattern=DIGEST, description="RFC 9530; it is checked."),
     ] = None,
 ) -> DatasetView:
     """Send a dataset's content, of any length. After a failure send it again from its beginning."""
