@@ -126,3 +126,29 @@ def _parquet(path: Path, pixels: np.ndarray) -> None:
     table = pa.table({"image": images, "label": pa.array(DIGITS.target)})
     table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     pq.write_table(table, path)
+
+
+def test_a_dataset_that_is_deleted_in_its_check_ends_the_check_and_leaves_nothing(make_service, tmp_path: Path) -> None:
+    service = make_service(HELDOUT_RECONCILE_S="0.5").start()
+    with service.client() as client:
+        made = client.create_dataset({"name": "own"})
+        client.upload(made["id"], digits_zip(tmp_path / "large.zip", size=256))
+        checker = until(service.checking_pids, "a check")[0]
+        client.delete_dataset("own")
+        until(lambda: not lives(checker), "the end of the check's process", within_s=5)
+        assert [one["name"] for one in client.datasets() if not one["bundled"]] == []
+        blobs = service.home / "blobs"
+        until(lambda: not list(blobs.glob("uploads/*/*")), "the end of the upload's file", within_s=10)
+        assert not (blobs / "datasets" / made["id"]).exists()
+
+
+def test_a_service_that_is_stopped_in_a_check_goes_on_with_it_at_its_next_start(make_service, tmp_path: Path) -> None:
+    service = make_service().start()
+    with service.client() as client:
+        made = client.create_dataset({"name": "own"})
+        client.upload(made["id"], digits_zip(tmp_path / "large.zip", size=256))
+        until(service.checking_pids, "a check")
+    assert service.stop() == 0
+    with service.start().client() as client:
+        dataset = until(lambda: _checked(client, made["id"]), "the end of the check")
+        assert dataset["status"] == "ready", dataset["error"]

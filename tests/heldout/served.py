@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from heldout.lifecycle import StopReason
 from models.blobs import Blobs
 from models.database import Database
-from models.store import claims, events, metrics
+from models.store import claims, events, metrics, uploads
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPEC = {"name": "small", "dataset": "digits", "network": {"blocks": [{"filters": 2}]}, "training": {"epochs": 2}}
@@ -52,6 +53,21 @@ class Service:
             assert claimed is not None
             assert claimed.held.job_id == job_id
         return claimed.held
+
+    def claim_when_there_is_one(self, within_s=20.0):
+        """Claim what another process is about to send."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            with self.database.write() as session:
+                if (claimed := claims.claim(session, "test", ["auto", "cpu"], 60)) is not None:
+                    return claimed
+            time.sleep(0.05)  # a poll of something real
+        raise AssertionError("nothing was queued")
+
+    def reject(self, claimed, **error):
+        """End the check of an upload, as a worker would."""
+        with self.database.write() as session:
+            uploads.reject(session, claimed.held, {"member": None, **error})
 
     def measure(self, held, epoch, **figures):
         """Write an epoch with its event."""

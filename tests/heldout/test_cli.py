@@ -1,5 +1,6 @@
 """The command `heldout` as a user runs it, against a real service: what it prints, what it does, how it ends."""
 
+import io
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from functools import partial
@@ -369,6 +371,53 @@ def test_datasets_are_listed(heldout, client):
     [_, row] = heldout("datasets").stdout.splitlines()
     assert row.split()[1:6] == ["digits", "1", "ready", "8×8×1", "10"]
     assert json.loads(heldout("datasets", "--json").stdout)["data"] == list(client.datasets())
+
+
+def test_a_folder_is_pushed_and_what_the_check_saw_is_shown(start, service, client, tmp_path):
+    (tmp_path / "Pets!" / "cat").mkdir(parents=True)
+    (tmp_path / "Pets!" / "cat" / "1.png").write_bytes(b"a picture")
+    pushing = start("datasets", "push", "Pets!", "--description", "cats", "--test", "0.5", "--resize", "16x8")
+    held = service.claim_when_there_is_one()
+    found = client.dataset("pets")
+    assert (found["status"], found["description"]) == ("checking", "cats")
+    spec = held.spec["dataset"]
+    assert (spec["splits"]["test"], spec["resize"]) == (0.5, {"height": 16, "width": 8, "rule": "pad"})
+    with tarfile.open(fileobj=io.BytesIO(service.blobs.read(held.spec["upload"]))) as archive:
+        assert archive.getnames() == ["cat/1.png"]
+    service.reject(held, code="too_few_classes", detail="There is one class.")
+    out, err = pushing.communicate(timeout=20)
+    assert (pushing.returncode, out) == (Exit.FAILED, "")
+    assert err == "pets@1 rejected: too_few_classes: There is one class.\n"
+
+
+def test_what_cannot_be_pushed_is_refused_before_anything_is_announced(heldout, client, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.npz").write_bytes(b"x")
+    for arguments, why in (
+        (("nowhere.zip",), "No such file"),
+        (("empty",), "has no files"),
+        (("x.npz", "--resize", "3x3"), "greater than or equal to 8"),
+        (("x.npz", "--resize", "large"), "expected HEIGHTxWIDTH"),
+        (("x.npz", "--name", "Ünï"), "name"),
+        (("x.npz", "--group-by", "(a)(b)"), "exactly one group"),
+    ):
+        refused = heldout("datasets", "push", *arguments)
+        assert (refused.returncode, refused.stdout) == (Exit.REFUSED, "")
+        assert why in refused.stderr
+    assert [one["name"] for one in client.datasets()] == ["digits"]
+
+
+def test_a_dataset_can_be_pushed_without_waiting_shown_and_deleted(heldout, service, client, tmp_path):
+    (tmp_path / "x.npz").write_bytes(b"not looked at")
+    dataset_id = heldout("datasets", "push", "x.npz", "--detach").stdout.strip()
+    assert json.loads(heldout("datasets", "show", "x", "--json").stdout) == client.dataset(dataset_id)
+    assert "checking" in heldout("datasets", "show", "x").stdout
+    early = heldout("datasets", "audit", "x", "--json")
+    assert (early.returncode, json.loads(early.stdout)["code"]) == (Exit.REFUSED, "not_ready")
+    assert heldout("datasets", "delete", "x").stdout == "x@1 deleted\n"
+    gone = heldout("datasets", "show", "x")
+    assert gone.returncode == Exit.REFUSED
+    assert "No dataset is named 'x'" in gone.stderr
 
 
 # --- change and fetch ------------------------------------------------------------------------------

@@ -1,0 +1,67 @@
+"""A folder as a tar archive: what any tar reader finds in it."""
+
+import io
+import os
+import tarfile
+
+import pytest
+
+from heldout.packing import NothingToPack, files_of, packed
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, content in {"b/2.png": b"two", "a/1.png": b"one", "a/deep/3.png": b"three", "é/ü.png": b""}.items():
+        file = tmp_path / "pets" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return tmp_path / "pets"
+
+
+def unpacked(pieces) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+        return {member.name: archive.extractfile(member).read() for member in archive}
+
+
+def test_an_archive_holds_each_file_under_its_path(folder):
+    files = files_of(folder)
+    assert files == [("a/1.png", 3), ("a/deep/3.png", 5), ("b/2.png", 3), ("é/ü.png", 0)]
+    assert unpacked(packed(folder, files)) == {
+        "a/1.png": b"one",
+        "a/deep/3.png": b"three",
+        "b/2.png": b"two",
+        "é/ü.png": b"",
+    }
+
+
+def test_hidden_files_and_links_to_folders_are_passed_over_and_links_to_files_followed(folder, tmp_path):
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_bytes(b"x")
+    (folder / "a" / "linked.png").symlink_to(folder / "b" / "2.png")
+    (folder / "loop").symlink_to(folder)
+    (folder / "a" / "broken.png").symlink_to(tmp_path / "nowhere")
+    files = files_of(folder)
+    assert [name for name, _ in files] == ["a/1.png", "a/deep/3.png", "a/linked.png", "b/2.png", "é/ü.png"]
+    assert unpacked(packed(folder, files))["a/linked.png"] == b"two"
+
+
+def test_large_folders_come_in_pieces(tmp_path):
+    for number in range(30):
+        (tmp_path / f"{number:02d}.bin").write_bytes(os.urandom(200_000))
+    pieces = list(packed(tmp_path, files_of(tmp_path)))
+    assert max(map(len, pieces)) < 2_000_000
+    assert len(unpacked(pieces)) == 30
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NothingToPack):
+        files_of(tmp_path)
+
+
+def test_a_file_that_shrinks_meanwhile_is_an_error_and_no_shorter_archive(folder):
+    files = files_of(folder)
+    (folder / "b" / "2.png").write_bytes(b"")
+    with pytest.raises(OSError, match="unexpected end"):
+        list(packed(folder, files))
