@@ -34,6 +34,8 @@ from models.blobs import Blobs
 # Threads of their own: slow uploads must not take those that answer requests.
 UPLOADS_AT_ONCE = 100
 READ_BYTES = 1024 * 1024
+# A form lies in the temporary folder first, which may be memory; whatever is larger comes as a body of its own.
+FORM_BYTES = 64 * 1024 * 1024
 # Content-Digest as RFC 9530 has it, other algorithms beside ours passed over.
 DIGEST = r"^(.*, *)?sha-256=:([A-Za-z0-9+/]{43}=):( *,.*)?$"
 # Fields of a form whose texts are JSON; those of the others are the values themselves.
@@ -138,7 +140,9 @@ async def read_form(request: Request, limit_bytes: int) -> FormData:
 
     Raises:
         BodyTooLarge, InvalidForm.
+        StorageUnavailable: if this machine's temporary folder is full.
     """
+    limit_bytes = min(limit_bytes, FORM_BYTES)
     await require_length(request, limit_bytes)
     try:
         return await _Bounded(request, limit_bytes).form(max_files=1, max_fields=len(FIELDS) + 1)
@@ -146,6 +150,8 @@ async def read_form(request: Request, limit_bytes: int) -> FormData:
         raise InvalidForm(f"The form cannot be read: {error.detail}") from None
     except ClientDisconnect:
         raise InvalidForm("The connection ended in the middle of the form.") from None
+    except OSError as error:
+        raise StorageUnavailable from error
 
 
 class _Bounded(Request):
