@@ -18,6 +18,7 @@ from api.servers import PostgresServer, RedisServer
 from models import wake
 from tests.e2e.running import tree_of, until
 from tests.e2e.stack import SHORT, Stack, all_gone, digits, long_digits, stack_on
+from tests.ingest.uploads import arrays_of, npz
 
 # As docker-compose.yml says it: a worker that is stopped has this long to give its jobs back.
 GRACE_S = 30.0
@@ -63,6 +64,18 @@ def run_once(stack: Stack, job_id: str) -> None:
     types = [event["type"] for event in stack.events(job_id)]
     assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 1, 0), job
     assert (types.count("job.started"), types.count("job.succeeded")) == (1, 1)
+
+
+def test_an_upload_is_checked_by_a_celery_worker_while_a_training_waits(stack: Stack, tmp_path: Path) -> None:
+    with_workers(stack, 0)
+    waiting = stack.submit(digits())
+    with stack.client() as client:
+        made = client.create_dataset({"name": "own"})
+        client.upload(made["id"], npz(tmp_path / "own.npz", **arrays_of()))
+        with_workers(stack, 1)
+        ready = until(lambda: (found := client.dataset("own"))["status"] not in {"checking"} and found, "the check")
+        assert ready["status"] == "ready", ready["error"]
+    run_once(stack, waiting)
 
 
 # --- without a worker: what travels ------------------------------------------------------------------
