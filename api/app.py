@@ -10,7 +10,19 @@ from api import openapi, problems
 from api.dispatch import publisher_for
 from api.hub import Hub
 from api.request_id import RequestIdMiddleware
-from api.routes import cancellations, datasets, jobs, keys, requests, results, service, submissions, uploads, webhooks
+from api.routes import (
+    cancellations,
+    datasets,
+    diagnoses,
+    jobs,
+    keys,
+    requests,
+    results,
+    service,
+    submissions,
+    uploads,
+    webhooks,
+)
 from api.services import Services
 from api.streams import DatabaseSource
 from api.uploads import Uploads
@@ -47,8 +59,21 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for room in (submissions, jobs, requests, cancellations, results, datasets, uploads, keys, webhooks, service):
+    for room in (
+        submissions,
+        jobs,
+        requests,
+        cancellations,
+        results,
+        diagnoses,
+        datasets,
+        uploads,
+        keys,
+        webhooks,
+        service,
+    ):
         app.include_router(room.router)
+    app.include_router(diagnoses.of_jobs)
     service.install_metrics(app, database)
     service.install_docs(app)
     problems.install(app)

@@ -212,3 +212,30 @@ class Audit(TypedDict):
     statistics: dict[str, Any]
     checks: dict[str, Any]
     source: dict[str, Any]
+
+
+class Remedy(TypedDict):
+    """A change that should help; `patch` is a merge patch of the job's spec, null for histories from elsewhere."""
+
+    name: str
+    reason: str
+    patch: dict[str, Any] | None
+
+
+class DiagnosisFinding(TypedDict):
+    code: str
+    severity: Literal["info", "warning", "critical"]
+    evidence: dict[str, Any]
+    explanation: str
+    remedies: list[Remedy]
+
+
+class Diagnosis(TypedDict):
+    """One verdict with its evidence; epochs count from 1."""
+
+    object: Literal["diagnosis"]
+    verdict: str
+    best_epoch: int | None
+    onset_epoch: int | None
+    explanation: str
+    findings: list[DiagnosisFinding]

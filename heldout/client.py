@@ -19,6 +19,7 @@ from heldout.answers import (
     TERMINAL_STATUSES,
     Audit,
     Dataset,
+    Diagnosis,
     Estimate,
     Event,
     Job,
@@ -194,6 +195,20 @@ class Client:
             OSError: if the file cannot be written.
         """
         return self._connection.download(_job(job_id, "predictions"), to)
+
+    def diagnosis(self, job_id: str) -> Diagnosis:
+        """Why a job's test results are worse than its training results, as far as can be told by now."""
+        return cast(Diagnosis, self._connection.json("GET", _job(job_id, "diagnosis")))
+
+    def confusion(self, job_id: str) -> dict[str, Any]:
+        """Confusion matrices, scores by class, calibration and the surest mistakes, by split."""
+        return cast(dict[str, Any], self._connection.json("GET", _job(job_id, "confusion")))
+
+    def diagnose(self, history: Mapping[str, Sequence[float | None]]) -> Diagnosis:
+        """Judge a history from anywhere, by Keras' names."""
+        return cast(
+            Diagnosis, self._connection.json("POST", "/v1/diagnoses", body={"history": history}, repeatable=True)
+        )
 
     # --- datasets ----------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from models.blobs import BlobMissing
 from models.database import Session
 from models.store import claims, events, metrics
 from models.store.claims import Checkpoint, Claimed, Result
+from models.store.metrics import EVALUATION
 from worker import metrics as worker_metrics
 from worker.cache import dataset_on_disk
 from worker.devices import chosen_device
@@ -280,10 +281,12 @@ class Attempt:
 
     def _finish(self, done: Finished) -> None:
         model, predictions = self._hold.key("model.keras"), self._hold.key("predictions.npz")
+        evaluation = self._hold.key(EVALUATION)
         for attempt in range(1, STORAGE_TRIES + 1):
             try:
                 self._hold.blobs.put(model, Path(done.model))
                 self._hold.blobs.put(predictions, Path(done.predictions))
+                self._hold.blobs.put(evaluation, Path(done.evaluation))
                 break
             except StorageUnavailable:
                 if attempt == STORAGE_TRIES:
@@ -295,10 +298,10 @@ class Attempt:
         try:
             status = self._hold.settle(lambda s: claims.succeed(s, self._hold.held, result=result, stop_reason=reason))
         except LeaseLost:
-            self._hold.forget([model, predictions])
+            self._hold.forget([model, predictions, evaluation])
             raise
         if status is not JobStatus.SUCCEEDED:
-            self._hold.forget([model, predictions])
+            self._hold.forget([model, predictions, evaluation])
 
     def _settle_stopped(self, asked: Literal["pause", "deadline", "release"] | None) -> None:
         if asked == "deadline":

@@ -73,6 +73,7 @@ class Finished:
     stop_reason: Literal["completed", "early_stopped", "overfit_guard", "deadline"]
     model: str
     predictions: str
+    evaluation: str
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from json import dumps
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -30,6 +31,7 @@ from worker.export import build_exported, predict, save_predictions
 from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, Warned
 from worker.network import build_network
 from worker.resident import ResidentData
+from worker.scores import evaluation_of
 from worker.trainer import Diverged, StopWanted, StopWhy, Trainer
 
 _PR_SET_PDEATHSIG = 1
@@ -140,7 +142,9 @@ def _train(
         split: from_predictions(of_split.losses, of_split.probabilities, data.labels[data.rows[split]])
         for split, of_split in said.items()
     }
-    return Finished(final_figures(epoch, measured), reason, str(model), str(predictions))
+    evaluation = scratch / "evaluation.json"
+    evaluation.write_text(dumps(evaluation_of(data, {split: one.probabilities for split, one in said.items()})))
+    return Finished(final_figures(epoch, measured), reason, str(model), str(predictions), str(evaluation))
 
 
 def _stopped(trainer: Trainer, tell: Callable[[FromTraining], None]) -> Stopped:

@@ -13,11 +13,13 @@ from heldout.answers import Job
 from heldout.cli import datasets, server, shown
 from heldout.cli.command import AsJson, Home, ends_with_code, print_list, service
 from heldout.cli.follow import follow
+from heldout.cli.histories import read_history
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, display
 from heldout.cli.screen import print_json, say
 from heldout.cli.spec_files import read_spec
 from heldout.client import Client, NoService
+from heldout.diagnosis import diagnose as judge
 
 P = ParamSpec("P")
 
@@ -154,6 +156,23 @@ def queue(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     with service(home) as client:
         position = client.queue(job_id)
     print_json(position) if as_json else shown.show_queue(position)
+
+
+@command
+def diagnose(
+    target: Annotated[
+        str, typer.Argument(metavar="ID|FILE", help="A job's id, or a history: Keras' JSON, CSV, or our own metrics.")
+    ],
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Say why test results are worse than training results, and what to try."""
+    if target.startswith("job_"):
+        with service(home) as client:
+            found = client.diagnosis(target)
+    else:
+        found = shown.as_answer(judge(read_history(Path(target))))
+    print_json(found) if as_json else shown.show_diagnosis(found)
 
 
 # --- fetch ---------------------------------------------------------------------------------------

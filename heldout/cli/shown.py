@@ -1,10 +1,14 @@
 """Objects of the API as text for people."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import cast
 
+from heldout import diagnosis as judged
 from heldout.answers import (
     AuditFinding,
     Dataset,
+    Diagnosis,
     Epoch,
     Estimate,
     Event,
@@ -131,6 +135,26 @@ def show_datasets(datasets: Sequence[Dataset]) -> None:
         for dataset in datasets
     ]
     print_table(headings, rows, right=(2, 5, 6, 7, 8))
+
+
+def as_answer(diagnosis: judged.Diagnosis) -> Diagnosis:
+    """A diagnosis made here, as the API would answer it."""
+    return cast(Diagnosis, {"object": "diagnosis", **asdict(diagnosis)})
+
+
+def show_diagnosis(diagnosis: Diagnosis) -> None:
+    """The verdict in plain words, then what else was found, with what to try."""
+    epochs = [("best epoch", diagnosis["best_epoch"]), ("overfits from epoch", diagnosis["onset_epoch"])]
+    known = ", ".join(f"{name} {epoch}" for name, epoch in epochs if epoch is not None)
+    say(f"{diagnosis['verdict']}" + (f" ({known})" if known else ""))
+    say(diagnosis["explanation"])
+    for finding in diagnosis["findings"]:
+        say("")
+        say(f"{finding['severity']}: {finding['code']}")
+        if finding["explanation"] != diagnosis["explanation"]:
+            say(f"  {finding['explanation']}")
+        for remedy in finding["remedies"]:
+            say(f"  {remedy['name']}: {remedy['reason']}")
 
 
 def show_dataset(dataset: Dataset) -> None:

@@ -8,6 +8,8 @@ from sqlalchemy.orm import Session, aliased
 from models.store.claims import Held, require_held
 from models.tables import AttemptRow, EpochRow, ResultRow
 
+EVALUATION = "evaluation.json"
+
 
 def add_epoch(session: Session, held: Held, epoch: int, values: Mapping[str, float | None]) -> None:
     """Write one measured epoch of the attempt that holds the job.
@@ -42,3 +44,8 @@ def epochs_of(session: Session, job_id: str) -> Sequence[EpochRow]:
 
 def result_of(session: Session, job_id: str) -> ResultRow | None:
     return session.get(ResultRow, job_id)
+
+
+def evaluation_key(result: ResultRow) -> str:
+    """Where the attempt that ended well has put its counts by class, beside its model."""
+    return f"{result.model_key.rpartition('/')[0]}/{EVALUATION}"

@@ -11,13 +11,13 @@ import pytest
 from tests.api.support import submitted, with_field
 
 # What no schema can say: a network shrinks to nothing, a release cannot do it yet, 3.0 is no whole number here, a key
-# came with another request, a regular expression has one group, a digest fits its content; in a form null is a
-# text like any other.
+# came with another request, a regular expression has one group, a digest fits its content, a history has a pair of
+# curves; in a form null is a text like any other.
 CONFIG = """
 hooks = {hooks}
 
 [[operations]]
-include-name-regex = "^(POST|PATCH|PUT) /v1/(jobs|datasets)"
+include-name-regex = "^(POST|PATCH|PUT) /v1/(jobs|datasets|diagnoses)"
 [operations.checks]
 positive_data_acceptance.enabled = false
 

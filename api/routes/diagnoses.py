@@ -1,0 +1,208 @@
+"""Why test results are poor: of a job, while it runs too, and of a history from anywhere."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from api.auth import CallerDep
+from api.deps import JobId, ReadSessionDep, ServicesDep
+from api.problems import JSON_BODY, problems
+from api.routing import resource
+from api.views import Figure, View
+from heldout.diagnosis import Diagnosis, diagnose
+from heldout.diagnosis.evaluation import Evaluation, from_final
+from heldout.diagnosis.history import History, from_epochs, from_keras
+from heldout.errors import JobNotFound, NotReady, StorageUnavailable
+from heldout.lifecycle import shown_status
+from models.blobs import BlobMissing, Blobs
+from models.store import jobs, metrics
+from models.tables import DatasetRow, ResultRow
+
+of_jobs = resource("/v1/jobs/{job_id}", "jobs")
+router = resource("/v1/diagnoses", "diagnoses")
+
+MAX_EPOCHS = 10_000
+FIGURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy")
+
+
+class RemedyView(View):
+    """A change that should help. `patch` is a merge patch (RFC 7396) of the job's spec; null for foreign histories."""
+
+    name: str
+    reason: str
+    patch: dict[str, Any] | None
+
+
+class FindingView(View):
+    """Something that explains the figures, or spoils them, with the numbers behind it."""
+
+    code: str
+    severity: Literal["info", "warning", "critical"]
+    evidence: dict[str, Any]
+    explanation: str
+    remedies: list[RemedyView]
+
+
+class DiagnosisView(View):
+    """One verdict: the code of the gravest finding, `healthy`, or `cannot_tell`. Epochs count from 1."""
+
+    object: Literal["diagnosis"]
+    verdict: str
+    best_epoch: int | None = Field(description="Of the lowest validation loss.")
+    onset_epoch: int | None = Field(description="From which on validation stays above its best by more than its noise.")
+    explanation: str
+    findings: list[FindingView]
+
+    @classmethod
+    def of(cls, diagnosis: Diagnosis) -> "DiagnosisView":
+        return cls(
+            object="diagnosis",
+            verdict=diagnosis.verdict,
+            best_epoch=diagnosis.best_epoch,
+            onset_epoch=diagnosis.onset_epoch,
+            explanation=diagnosis.explanation,
+            findings=[
+                FindingView(
+                    code=one.code,
+                    severity=one.severity,
+                    evidence=one.evidence,
+                    explanation=one.explanation,
+                    remedies=[RemedyView(name=r.name, reason=r.reason, patch=r.patch) for r in one.remedies],
+                )
+                for one in diagnosis.findings
+            ],
+        )
+
+
+class ClassScores(View):
+    """Of one class; null where there is nothing to divide by."""
+
+    label: str
+    count: int
+    precision: Figure
+    recall: Figure
+    f1: Figure
+    gap: Figure = Field(description="Recall in training less recall here; null for the training split.")
+
+
+class Mistake(View):
+    """A wrong answer: the image's position in the dataset, its label, what was answered, and how surely."""
+
+    index: int
+    label: str
+    answer: str
+    probability: float
+
+
+class SplitScores(View):
+    confusion: list[list[int]] = Field(description="Rows are labels, columns answers, in the order of `classes`.")
+    per_class: list[ClassScores]
+    calibration_error: Figure = Field(description="Expected calibration error over 15 bins.")
+    mistakes: list[Mistake] = Field(description="The surest first.")
+
+
+class ConfusionView(View):
+    """The kept weights, class by class, on each split."""
+
+    object: Literal["confusion"]
+    classes: list[str]
+    splits: dict[Literal["train", "validation", "test"], SplitScores]
+
+
+Curve = Annotated[list[float | None], Field(max_length=MAX_EPOCHS)]
+
+
+class KerasHistory(BaseModel):
+    """What `model.fit(...).history` holds; one value an epoch, null where it was not finite."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+    loss: Curve = []
+    val_loss: Curve = []
+    accuracy: Curve = []
+    val_accuracy: Curve = []
+
+    @model_validator(mode="after")
+    def _has_a_pair(self) -> "KerasHistory":
+        self.curves()
+        return self
+
+    def curves(self) -> History:
+        return from_keras(self.model_dump())
+
+
+class ForeignTraining(BaseModel):
+    """A training from anywhere."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    history: KerasHistory
+
+
+@router.post("", responses=problems(*JSON_BODY))
+def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisView:
+    """Judge a history that Keras' fit has recorded; nothing is stored."""
+    return DiagnosisView.of(diagnose(training.history.curves()))
+
+
+@of_jobs.get("/diagnosis", responses=problems(JobNotFound, StorageUnavailable))
+def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> DiagnosisView:
+    """Judge a job by its epochs so far, and once it has succeeded by its counts and its dataset's audit too."""
+    job = jobs.find(session, caller.owner, job_id)
+    dataset = jobs.dataset_of(session, job)
+    epochs = [{name: getattr(row, name) for name in FIGURES} for row in metrics.epochs_of(session, job_id)]
+    result = metrics.result_of(session, job_id)
+    evaluation = None if result is None else _evaluation(services.blobs, dataset, result)
+    audit = _read(services.blobs, f"datasets/{dataset.id}/audit.json") if dataset.owner is not None else None
+    return DiagnosisView.of(diagnose(from_epochs(epochs), audit, evaluation, job.spec))
+
+
+@of_jobs.get("/confusion", responses=problems(JobNotFound, NotReady, StorageUnavailable))
+def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> ConfusionView:
+    """Who was taken for whom: confusion matrices, precision, recall and F1, calibration, the surest mistakes."""
+    job = jobs.find(session, caller.owner, job_id)
+    result = metrics.result_of(session, job_id)
+    stored = None if result is None else _read(services.blobs, metrics.evaluation_key(result))
+    if stored is None:
+        raise NotReady(job_id, "confusion matrix", shown_status(job.status, job.request))
+    classes = stored["classes"]
+    trained = [one["recall"] for one in stored["splits"]["train"]["per_class"]]
+    return ConfusionView(
+        object="confusion",
+        classes=classes,
+        splits={name: _scores(name, split, classes, trained) for name, split in stored["splits"].items()},
+    )
+
+
+def _scores(name: str, split: dict[str, Any], classes: list[str], trained: list[float | None]) -> SplitScores:
+    def gap(label: int, recall: float | None) -> float | None:
+        known = trained[label]
+        return None if name == "train" or known is None or recall is None else known - recall
+
+    return SplitScores(
+        confusion=split["confusion"],
+        per_class=[
+            ClassScores(label=classes[label], gap=gap(label, one["recall"]), **one)
+            for label, one in enumerate(split["per_class"])
+        ],
+        calibration_error=split["calibration_error"],
+        mistakes=[
+            Mistake(**{**one, "label": classes[one["label"]], "answer": classes[one["answer"]]})
+            for one in split["mistakes"]
+        ],
+    )
+
+
+def _evaluation(blobs: Blobs, dataset: DatasetRow, result: ResultRow) -> Evaluation:
+    stored = _read(blobs, metrics.evaluation_key(result))
+    confusion = {} if stored is None else {name: split["confusion"] for name, split in stored["splits"].items()}
+    return from_final(result.final, dataset.classes or (), confusion)
+
+
+def _read(blobs: Blobs, key: str) -> Any:
+    """A small JSON file; None where there is none: results of earlier releases have no counts by class."""
+    try:
+        return json.loads(blobs.read(key))
+    except BlobMissing:
+        return None

@@ -1,0 +1,99 @@
+"""Why test results are worse than training results: a verdict with its evidence, from curves, counts and an audit.
+
+Nothing here reads or writes anything; the same input gives the same answer everywhere.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from heldout.diagnosis import training
+from heldout.diagnosis.audited import of_audit
+from heldout.diagnosis.evaluation import Evaluation
+from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY, Diagnosis, Finding, Remedy, in_order
+from heldout.diagnosis.history import History
+from heldout.diagnosis.splits import of_splits
+from heldout.diagnosis.training import Curves, curves_of
+
+__all__ = ["Diagnosis", "Evaluation", "Finding", "History", "Remedy", "diagnose"]
+
+
+def diagnose(
+    history: History,
+    audit: Mapping[str, Any] | None = None,
+    evaluation: Evaluation | None = None,
+    spec: Mapping[str, Any] | None = None,
+) -> Diagnosis:
+    """Say what explains the difference between training and held-out results.
+
+    Args:
+        history: the curves so far; a training may still run.
+        audit: what is known of the dataset, as its route answers it.
+        evaluation: the kept weights on each split, as counts.
+        spec: the job's complete spec, from which remedies become patches.
+    """
+    curves = curves_of(history)
+    found = in_order(_without_early([*_of_training(curves, evaluation, spec), *_of_data(audit, evaluation, spec)]))
+    grave = [one for one in found if one.severity != "info"]
+    if grave:
+        verdict, explanation = grave[0].code, grave[0].explanation
+    elif curves.epochs < training.FEWEST:
+        verdict = CANNOT_TELL
+        explanation = f"{curves.epochs} epochs with a validation figure are too few to see where it goes."
+    else:
+        verdict, explanation = HEALTHY, _healthy(curves, evaluation)
+    return Diagnosis(
+        verdict=verdict,
+        best_epoch=None if curves.turn is None else curves.turn.best + 1,
+        onset_epoch=None if curves.onset is None else curves.onset + 1,
+        explanation=explanation,
+        findings=found,
+    )
+
+
+def _of_training(curves: Curves, evaluation: Evaluation | None, spec: Mapping[str, Any] | None) -> list[Finding]:
+    history = curves.history
+    noise = training.memorised_noise(history, evaluation)
+    runaway = training.diverged(curves, spec)
+    found = [noise, runaway, training.metric_artefact(history, evaluation)]
+    if runaway is None:
+        unfinished = training.not_converged(curves, spec)
+        found += [
+            # Learning noise by heart is overfitting too, and the cure is another one.
+            training.overfitting(curves, spec) if noise is None else None,
+            unfinished,
+            training.underfitting(history, evaluation, spec) if unfinished is None else None,
+            training.label_noise(evaluation),
+        ]
+    return [one for one in found if one is not None]
+
+
+def _without_early(found: list[Finding]) -> list[Finding]:
+    """While a network is still learning, a class that it does not know yet says nothing."""
+    early = any(one.code == "not_converged" for one in found)
+    return [one for one in found if not (early and one.code == "collapsed_class")]
+
+
+def _of_data(
+    audit: Mapping[str, Any] | None, evaluation: Evaluation | None, spec: Mapping[str, Any] | None
+) -> list[Finding]:
+    seen = [] if audit is None else of_audit(audit)
+    known = {one.code for one in seen}
+    counted = [] if evaluation is None else of_splits(evaluation, spec)
+    # What the pictures themselves show says more than what follows from it.
+    explained = known & {"scale_mismatch", "label_order_mismatch"}
+    return seen + [one for one in counted if one.code not in known and not (explained and one.code in {"split_shift"})]
+
+
+def _healthy(curves: Curves, evaluation: Evaluation | None) -> str:
+    assert curves.turn is not None
+    said = (
+        f"The {curves.name} came down to {curves.heldout[curves.turn.best]:.4g} in epoch {curves.turn.best + 1} of "
+        f"{curves.epochs} and ends at {curves.heldout[-1]:.4g}: it did not turn up by more than its noise "
+        f"({curves.turn.noise:.2g})."
+    )
+    train = evaluation.get("train") if evaluation else None
+    test = evaluation.get("test") if evaluation else None
+    if train is not None and test is not None:
+        gap = 100 * (train.accuracy - test.accuracy)
+        said += f" The gap of {gap:+.1f} points between training and test is what such data cost."
+    return said

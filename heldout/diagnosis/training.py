@@ -1,0 +1,263 @@
+"""What the curves say: diverged, overfitted, still learning, unable to learn, or only badly averaged."""
+
+from dataclasses import dataclass
+from math import log
+from typing import Any
+
+from heldout.diagnosis import remedies
+from heldout.diagnosis.curves import Turn, falls_at_end, finite, level_at_end, onset_of, turn_of
+from heldout.diagnosis.evaluation import Evaluation
+from heldout.diagnosis.findings import Finding, Severity
+from heldout.diagnosis.history import Curve, History
+from heldout.diagnosis.remedies import Spec
+from heldout.intervals import newcombe_interval, wilson_interval
+
+# Fewer points of a curve than this say nothing of where it turns.
+FEWEST = 4
+# Skill is accuracy above chance, as a share of what is above chance: 0 guesses, 1 knows.
+LEARNED, UNLEARNED = 0.6, 0.8
+LARGE_COST = 0.1
+ARTEFACT = 0.05
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What is known of a training when its curves are judged. Loss-like: smaller is better, whatever was recorded."""
+
+    history: History
+    heldout: list[float]
+    training: list[float]
+    turn: Turn | None
+    onset: int | None
+    of_loss: bool  # else of the share of wrong answers
+
+    @property
+    def epochs(self) -> int:
+        return len(self.heldout)
+
+    @property
+    def name(self) -> str:
+        return "validation loss" if self.of_loss else "share of wrong answers in validation"
+
+
+def curves_of(history: History) -> Curves:
+    """The held-out curve that is judged and the training curve beside it: losses where both are there."""
+    of_loss = bool(history.validation_loss and history.training_loss)
+    heldout = finite(history.validation_loss if of_loss else _wrong(history.validation_accuracy))
+    training = finite(history.training_loss if of_loss else _wrong(history.training_accuracy))
+    turn = turn_of(heldout) if heldout else None
+    onset = onset_of(heldout, turn) if turn is not None and _is_overfit(turn, training) else None
+    return Curves(history, heldout, training, turn, onset, of_loss)
+
+
+def diverged(curves: Curves, spec: Spec | None) -> Finding | None:
+    """A loss that is not finite, or that ends far above where it began."""
+    history = curves.history
+    for name in ("fit_loss", "train_loss", "validation_loss"):
+        curve = getattr(history, name)
+        if None in curve:
+            epoch = curve.index(None) + 1
+            return Finding(
+                "diverged",
+                "critical",
+                f"The {name.replace('_', ' ')} of epoch {epoch} is not finite: the weights have run away.",
+                {"curve": name, "epoch": epoch},
+                (remedies.lower_learning_rate(spec),),
+            )
+    training = curves.training
+    if len(training) >= FEWEST and curves.of_loss:
+        end, start = level_at_end(training), training[0]
+        if end > start and turn_of(training).is_clear(end - start):
+            return Finding(
+                "diverged",
+                "critical",
+                f"The training loss ends at {end:.4g}, above the {start:.4g} of the first epoch: it runs away.",
+                {"curve": "training", "first": start, "last": end},
+                (remedies.lower_learning_rate(spec),),
+            )
+    return None
+
+
+def overfitting(curves: Curves, spec: Spec | None) -> Finding | None:
+    """The held-out loss turned up and stays up while the training loss goes on falling."""
+    turn = curves.turn
+    if turn is None or curves.onset is None or not _is_overfit(turn, curves.training):
+        return None
+    cost = turn.rise / abs(turn.floor) if turn.floor else 0.0
+    last, best = curves.heldout[-1], curves.heldout[turn.best]
+    evidence: dict[str, Any] = {
+        "best_epoch": turn.best + 1,
+        "onset_epoch": curves.onset + 1,
+        "epochs": curves.epochs,
+        "best": best,
+        "last": last,
+        "rise": turn.rise,
+        "noise": turn.noise,
+        "training_at_best": _at(curves.training, turn.best),
+        "training_last": curves.training[-1],
+    }
+    explanation = (
+        f"The {curves.name} was lowest in epoch {turn.best + 1} ({best:.4g}), stays above that by more than its noise "
+        f"({turn.noise:.2g}) from epoch {curves.onset + 1} on, and ends at {last:.4g}, while the training figure went "
+        f"on from {_at(curves.training, turn.best):.4g} to {curves.training[-1]:.4g}. What is learned after epoch "
+        f"{turn.best + 1} holds for the training images only."
+    )
+    severity: Severity = "critical" if cost > LARGE_COST or turn.rise > turn.way / 4 else "warning"
+    return Finding("overfitting", severity, explanation, evidence, remedies.against_overfitting(spec, turn.best + 1))
+
+
+def not_converged(curves: Curves, spec: Spec | None) -> Finding | None:
+    """Both losses are still falling at the end."""
+    falls, fell = falls_at_end(curves.heldout)
+    still, _ = falls_at_end(curves.training)
+    if not (falls and still) or curves.turn is None:
+        return None
+    return Finding(
+        "not_converged",
+        "warning",
+        f"The {curves.name} still fell by {fell:.3g} over the last quarter of {curves.epochs} epochs, more than its "
+        f"noise ({curves.turn.noise:.2g}), and the training figure with it: the training ended too early to judge.",
+        {"fell": fell, "noise": curves.turn.noise, "epochs": curves.epochs, "last": curves.heldout[-1]},
+        (remedies.more_epochs(spec, curves.epochs),),
+    )
+
+
+def underfitting(history: History, evaluation: Evaluation | None, spec: Spec | None) -> Finding | None:
+    """Training has settled, and not even the training images are known."""
+    train = evaluation.get("train") if evaluation else None
+    classes = len(evaluation.classes) if evaluation else 0
+    if train is None or classes < 2:
+        return None
+    skill = _skill(train.accuracy, classes)
+    validation = evaluation.get("validation") if evaluation else None
+    if skill >= UNLEARNED or validation is None:
+        return None
+    low, high = newcombe_interval(train.counts, validation.counts)
+    if low > ARTEFACT:
+        return None  # it knows the training images much better: that is no lack of capacity
+    return Finding(
+        "underfitting",
+        "warning",
+        f"Even on the training images the accuracy is {train.accuracy:.3f}, and {validation.accuracy:.3f} on "
+        "validation: the network has not learned what the pictures show, on any split.",
+        {
+            "train_accuracy": train.accuracy,
+            "validation_accuracy": validation.accuracy,
+            "difference_interval": [low, high],
+            "chance": 1 / classes,
+            "loss_of_guessing": log(classes),
+        },
+        (remedies.larger_network(spec), *([remedies.less_regularisation(spec)] if _is_regularised(spec) else [])),
+    )
+
+
+def memorised_noise(history: History, evaluation: Evaluation | None) -> Finding | None:
+    """The training images are known by heart, and nothing holds beyond them."""
+    train = evaluation.get("train") if evaluation else None
+    validation = evaluation.get("validation") if evaluation else None
+    classes = len(evaluation.classes) if evaluation else 0
+    if train is None or validation is None or classes < 2:
+        return None
+    last = [value for value in history.train_accuracy if value is not None]
+    known = max([train.accuracy, *last[-1:]])
+    low, high = wilson_interval(*validation.counts)
+    chance = _chance(validation.confusion, classes)
+    if _skill(known, classes) < LEARNED or low > chance:
+        return None
+    return Finding(
+        "memorised_noise",
+        "critical",
+        f"The training accuracy reaches {known:.3f}, and validation is at chance: {validation.accuracy:.3f} "
+        f"({low:.3f} to {high:.3f}, chance {chance:.3f}). The labels have nothing to do with the pictures; the network "
+        "has learned them by heart.",
+        {
+            "train_accuracy": known,
+            "validation_accuracy": validation.accuracy,
+            "validation_interval": [low, high],
+            "chance": chance,
+        },
+        (remedies.mend_data("Check how labels were joined to images: they look shuffled."),),
+    )
+
+
+def label_noise(evaluation: Evaluation | None) -> Finding | None:
+    """Training images are answered worse than held-out ones: some of their labels must be wrong."""
+    train = evaluation.get("train") if evaluation else None
+    validation = evaluation.get("validation") if evaluation else None
+    if train is None or validation is None:
+        return None
+    low, high = newcombe_interval(validation.counts, train.counts)
+    if low < ARTEFACT / 2:
+        return None
+    return Finding(
+        "label_noise",
+        "warning",
+        f"With the same weights, in inference mode, validation is better than training: {validation.accuracy:.3f} "
+        f"against {train.accuracy:.3f} (difference {low:.3f} to {high:.3f}). That happens when training labels are "
+        "wrong and validation labels are right.",
+        {
+            "train_accuracy": train.accuracy,
+            "validation_accuracy": validation.accuracy,
+            "difference_interval": [low, high],
+        },
+        (
+            remedies.mend_data(
+                "Look at the training images that the model answers with confidence and against the label."
+            ),
+        ),
+    )
+
+
+def metric_artefact(history: History, evaluation: Evaluation | None) -> Finding | None:
+    """`fit` shows a gap that is not there: its accuracy is an average under dropout and augmentation."""
+    fit = [value for value in history.fit_accuracy if value is not None]
+    measured = [value for value in history.train_accuracy if value is not None]
+    heldout = [value for value in history.validation_accuracy if value is not None]
+    if not (fit and measured and heldout):
+        return None
+    shown, real = fit[-1] - heldout[-1], measured[-1] - heldout[-1]
+    if abs(shown - real) < ARTEFACT or shown > -ARTEFACT / 2:
+        return None
+    return Finding(
+        "metric_artefact",
+        "warning",
+        f"fit reports a training accuracy of {fit[-1]:.3f}, {-100 * shown:.1f} points below validation "
+        f"({heldout[-1]:.3f}). Measured in inference mode on the same weights it is {measured[-1]:.3f}, "
+        f"{100 * real:+.1f} points: the rest is dropout, augmentation and the average over an epoch "
+        "in which the weights moved.",
+        {"fit_accuracy": fit[-1], "train_accuracy": measured[-1], "validation_accuracy": heldout[-1]},
+    )
+
+
+def _is_overfit(turn: Turn, training: list[float]) -> bool:
+    way = turn_of(training).way if training else 0.0
+    if len(training) < FEWEST or not turn.is_clear(turn.rise, 0.0 if turn.best else way / 2):
+        return False
+    return level_at_end(training) < _at(training, turn.best)
+
+
+def _wrong(accuracy: Curve) -> Curve:
+    return tuple(None if value is None else 1 - value for value in accuracy)
+
+
+def _at(values: list[float], place: int) -> float:
+    return values[min(place, len(values) - 1)]
+
+
+def _skill(accuracy: float, classes: int) -> float:
+    return (accuracy - 1 / classes) / (1 - 1 / classes)
+
+
+def _chance(confusion: tuple[tuple[int, ...], ...], classes: int) -> float:
+    """The accuracy of always naming the most frequent class."""
+    counts = [sum(row) for row in confusion]
+    return max(counts) / sum(counts) if sum(counts) else 1 / classes
+
+
+def _is_regularised(spec: Spec | None) -> bool:
+    if spec is None:
+        return False
+    network = spec["network"]
+    return bool(
+        network.get("l2") or spec.get("augmentation") or any(block.get("dropout") for block in network["blocks"])
+    )

@@ -1,0 +1,196 @@
+"""Each cause of poor test results, brought about for real: what the service says of a training that has it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from heldout.client import Client
+from models import bundled
+from tests.e2e.running import Service, ended, until
+
+TRAIN, VALIDATION, TEST = 2000, 500, 1000
+NETWORK = {"blocks": [{"filters": 16}, {"filters": 32}]}
+Arrays = dict[str, np.ndarray]
+Judged = dict[str, tuple[dict[str, Any], dict[str, Any]]]
+
+
+def _plain() -> Arrays:
+    """Real digits in random order, cut into three splits."""
+    images = bundled.BUNDLED["mnist5k"].read(Path("/nonexistent"))
+    order = np.random.default_rng(7).permutation(len(images.labels))
+    pixels, labels = np.asarray(images.images)[order, ..., 0], images.labels[order]
+    parts = np.split(np.arange(TRAIN + VALIDATION + TEST), [TRAIN, TRAIN + VALIDATION])
+    return {
+        f"{axis}_{name}": values[rows]
+        for name, rows in zip(("train", "val", "test"), parts, strict=True)
+        for axis, values in (("x", pixels), ("y", labels))
+    }
+
+
+def _with(**changes: Callable[[np.ndarray], np.ndarray]) -> Callable[[], Arrays]:
+    def made() -> Arrays:
+        arrays = _plain()
+        return arrays | {name: change(arrays[name]) for name, change in changes.items()}
+
+    return made
+
+
+def _shuffled() -> Arrays:
+    arrays, random = _plain(), np.random.default_rng(1)
+    return arrays | {name: random.permutation(arrays[name]) for name in ("y_train", "y_val", "y_test")}
+
+
+def _noisy() -> Arrays:
+    arrays, random = _plain(), np.random.default_rng(1)
+    wrong = random.random(TRAIN) < 0.3
+    return arrays | {"y_train": np.where(wrong, random.integers(0, 10, TRAIN), arrays["y_train"])}
+
+
+def _leaking() -> Arrays:
+    arrays = _plain()
+    for axis in ("x", "y"):
+        arrays[f"{axis}_test"][:300] = arrays[f"{axis}_train"][:300]
+    return arrays
+
+
+def _conflicting() -> Arrays:
+    arrays = _plain()
+    arrays["x_train"][:200] = arrays["x_train"][200:400]
+    arrays["y_train"][:200] = (arrays["y_train"][200:400] + 1) % 10
+    return arrays
+
+
+def _rare() -> Arrays:
+    """Class 8 keeps a fiftieth of its training images."""
+    arrays = _plain()
+    eights = np.flatnonzero(arrays["y_train"] == 8)
+    kept = np.delete(np.arange(TRAIN), eights[len(eights) // 50 + 1 :])
+    return arrays | {"x_train": arrays["x_train"][kept], "y_train": arrays["y_train"][kept]}
+
+
+def _few_tests() -> Arrays:
+    arrays = _plain()
+    return arrays | {name: arrays[name][:40] for name in ("x_test", "y_test")}
+
+
+def _blurred(pixels: np.ndarray) -> np.ndarray:
+    return np.stack([np.asarray(Image.fromarray(one).filter(ImageFilter.GaussianBlur(2.5))) for one in pixels])
+
+
+@dataclass(frozen=True)
+class Case:
+    verdict: str
+    arrays: Callable[[], Arrays] = _plain
+    network: dict[str, Any] = field(default_factory=lambda: NETWORK)
+    training: dict[str, Any] = field(default_factory=dict)
+    status: str = "succeeded"
+
+
+PENALISED = NETWORK | {"l2": 0.001}
+DROPPING = {"blocks": [{"filters": 16, "dropout": 0.6}, {"filters": 32, "dropout": 0.7}]}
+ONE_FILTER = {"blocks": [{"filters": 1, "pool": 4}], "head": "global_average"}
+SMALL_STEP = {"name": "adam", "learning_rate": 3e-5}
+LARGE_STEP = {"name": "adam", "learning_rate": 0.02}
+# A penalty of 1 at a rate of 1 turns each weight into its negative; momentum makes that grow without end.
+HUGE_STEP = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.99}
+ENDING = {"name": "cosine"}
+SIX = {"epochs": 6}
+
+CASES = {
+    "few images, many epochs": Case("overfitting", training={"epochs": 60, "train_limit": 300}),
+    "enough images, enough epochs": Case("healthy", network=PENALISED, training={"epochs": 12}),
+    "a small step": Case("not_converged", training={"epochs": 8, "optimizer": SMALL_STEP}),
+    "one filter": Case(
+        "underfitting", network=ONE_FILTER, training={"epochs": 30, "optimizer": LARGE_STEP, "schedule": ENDING}
+    ),
+    "a huge step": Case(
+        "diverged", network=NETWORK | {"l2": 1.0}, training={"epochs": 20, "optimizer": HUGE_STEP}, status="failed"
+    ),
+    "shuffled labels": Case("memorised_noise", _shuffled, training={"epochs": 40, "train_limit": 500}),
+    "wrong labels in training": Case("label_noise", _noisy, PENALISED, SIX),
+    "heavy dropout": Case("metric_artefact", network=DROPPING, training={"epochs": 16, "schedule": ENDING}),
+    "test images in training": Case("leakage", _leaking, training=SIX),
+    "two labels for a picture": Case("label_conflicts", _conflicting, training=SIX),
+    "test scaled to 0 to 1": Case("scale_mismatch", _with(x_test=lambda x: (x / 255).round().astype(np.uint8))),
+    "test inverted": Case("scale_mismatch", _with(x_test=lambda x: 255 - x), training=SIX),
+    "test blurred": Case("split_shift", _with(x_test=_blurred), training=SIX),
+    "labels of test moved by one": Case("label_order_mismatch", _with(y_test=lambda y: (y + 1) % 10), training=SIX),
+    "a rare class": Case("class_imbalance", _rare, training={"epochs": 4}),
+    "forty test images": Case("test_too_small", _few_tests, PENALISED, {"epochs": 12}),
+}
+
+
+# In every run; the others are proofs.
+ALWAYS = (
+    "few images, many epochs",
+    "enough images, enough epochs",
+    "labels of test moved by one",
+    "test images in training",
+)
+EVERY = [pytest.param(case, marks=[] if case in ALWAYS else [pytest.mark.proof]) for case in CASES]
+
+
+@pytest.fixture(scope="module")
+def wanted(request: pytest.FixtureRequest) -> list[str]:
+    """The cases that this run asks for."""
+    return [item.callspec.params["case"] for item in request.session.items if "diagnoses" in item.fixturenames]
+
+
+@pytest.fixture(scope="module")
+def diagnoses(wanted: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
+    """Every case's job, ended, and its diagnosis."""
+    folder = tmp_path_factory.mktemp("doctor")
+    service = Service(folder / "home").start()
+    try:
+        with service.client() as client:
+            names = {case: _uploaded(client, case, folder) for case in dict.fromkeys(wanted)}
+            for name in names.values():
+                until(lambda name=name: client.dataset(name)["status"] == "ready", f"the check of {name}")
+            submitted = {case: client.submit(_spec(case, names[case]))["id"] for case in names}
+            found = {}
+            for case, job_id in submitted.items():
+                job = ended(client, job_id, within_s=240)
+                found[case] = job, dict(client.diagnosis(job_id))
+                for finding in found[case][1]["findings"]:
+                    for remedy in finding["remedies"]:
+                        if remedy["patch"] is not None:
+                            client.estimate(merged(job["spec"], remedy["patch"]))  # a 4xx would be an exception
+            yield found
+    finally:
+        service.kill()
+
+
+def merged(spec: Any, patch: Any) -> Any:
+    """RFC 7396."""
+    if not isinstance(patch, dict):
+        return patch
+    before = spec if isinstance(spec, dict) else {}
+    changed = {name: merged(before.get(name), value) for name, value in patch.items() if value is not None}
+    return {name: value for name, value in before.items() if name not in patch} | changed
+
+
+def _uploaded(client: Client, case: str, folder: Path) -> str:
+    name = case.replace(" ", "-").replace(",", "")
+    path = folder / f"{name}.npz"
+    np.savez(path, **CASES[case].arrays())
+    client.upload(client.create_dataset({"name": name})["id"], path)
+    return name
+
+
+def _spec(case: str, dataset: str) -> dict[str, Any]:
+    wanted = CASES[case]
+    training = {"batch_size": 32, "seed": 7, **wanted.training}
+    return {"name": case, "dataset": dataset, "network": wanted.network, "training": training}
+
+
+@pytest.mark.parametrize("case", EVERY)
+def test_the_cause_is_named(diagnoses, case: str) -> None:
+    job, diagnosis = diagnoses[case]
+    assert job["status"] == CASES[case].status, job["error"]
+    codes = {finding["code"]: finding["severity"] for finding in diagnosis["findings"]}
+    assert diagnosis["verdict"] == CASES[case].verdict, (codes, diagnosis["explanation"])

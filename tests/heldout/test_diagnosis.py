@@ -1,0 +1,217 @@
+"""The pure diagnosis: of curves with a known cause, on any scale, with noise, restarts and gaps."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heldout.diagnosis import Evaluation, History, diagnose
+from heldout.diagnosis.curves import noise_of, onset_of, turn_of
+from heldout.diagnosis.evaluation import SplitFigures, from_final
+from heldout.diagnosis.history import from_epochs, from_keras
+
+
+def falling(epochs: int, floor: float = 0.1, rate: float = 0.4) -> list[float]:
+    return [floor + (2.3 - floor) * math.exp(-rate * epoch) for epoch in range(epochs)]
+
+
+def turning(epochs: int, best: int = 10, rise: float = 0.02) -> list[float]:
+    return [loss + rise * max(0, epoch - best) for epoch, loss in enumerate(falling(epochs, 0.2))]
+
+
+def noisy(curve: list[float], sd: float, seed: int = 0) -> list[float]:
+    draw = random.Random(seed)
+    return [value + draw.gauss(0, sd) for value in curve]
+
+
+def history(training: list[float], validation: list[float]) -> History:
+    return History(train_loss=tuple(training), validation_loss=tuple(validation))
+
+
+OVERFIT = history(falling(40, 0.001), turning(40))
+FINE = history(falling(40, 0.05), falling(40, 0.1))
+
+
+def test_a_validation_loss_that_turns_up_while_training_falls_is_overfitting():
+    diagnosis = diagnose(OVERFIT)
+    assert diagnosis.verdict == "overfitting"
+    best = min(range(40), key=OVERFIT.validation_loss.__getitem__) + 1
+    assert diagnosis.best_epoch == best
+    assert best < diagnosis.onset_epoch <= best + 5
+    [finding] = [one for one in diagnosis.findings if one.code == "overfitting"]
+    assert f"epoch {best}" in finding.explanation
+    assert finding.evidence["last"] == OVERFIT.validation_loss[-1]
+    assert all(remedy.patch is None for remedy in finding.remedies)
+
+
+def test_a_curve_that_settles_is_healthy_whatever_its_gap():
+    for gap in (0.0, 0.05, 0.5):
+        diagnosis = diagnose(history(falling(40, 0.01), falling(40, 0.01 + gap)))
+        assert (diagnosis.verdict, diagnosis.onset_epoch) == ("healthy", None)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_noise_alone_is_no_overfitting(seed):
+    flat = noisy(falling(60, 0.3), 0.02, seed)
+    assert diagnose(history(falling(60, 0.01), flat)).verdict == "healthy"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_noise_does_not_hide_overfitting(seed):
+    curve = noisy(turning(60, 10, 0.01), 0.02, seed)
+    assert diagnose(history(falling(60, 0.001), curve)).verdict == "overfitting"
+
+
+def test_a_late_uptick_a_restart_and_a_drop_of_the_rate_are_no_overfitting():
+    uptick = falling(30, 0.2)
+    uptick[-1] += 0.1
+    restart = [loss + (0.4 if epoch in {10, 20} else 0.0) for epoch, loss in enumerate(falling(30, 0.2))]
+    dropped = falling(15, 0.5) + [0.3 + 0.02 * math.exp(-epoch) for epoch in range(15)]
+    for curve in (uptick, restart, dropped):
+        assert diagnose(history(falling(30, 0.01), curve)).verdict == "healthy"
+
+
+@given(factor=st.floats(1e-3, 1e3), offset=st.floats(-50, 50), which=st.sampled_from([OVERFIT, FINE]))
+def test_the_scale_and_the_offset_of_a_loss_do_not_matter(factor, offset, which):
+    other = history(
+        [factor * value + offset for value in which.train_loss],
+        [factor * value + offset for value in which.validation_loss],
+    )
+    assert diagnose(other).verdict == diagnose(which).verdict
+    assert diagnose(other).best_epoch == diagnose(which).best_epoch
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), max_size=30),
+    st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), max_size=30),
+    st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=30),
+)
+def test_any_history_gets_an_answer(training, validation, accuracy):
+    curves = History(train_loss=tuple(training), validation_loss=tuple(validation), validation_accuracy=tuple(accuracy))
+    diagnosis = diagnose(curves)
+    assert diagnosis.verdict
+    assert diagnosis.explanation
+    assert diagnosis.onset_epoch is None or diagnosis.onset_epoch > diagnosis.best_epoch
+
+
+def test_few_epochs_or_no_curve_cannot_be_told():
+    assert diagnose(History()).verdict == "cannot_tell"
+    assert diagnose(history([1.0, 0.5], [1.0, 0.6])).verdict == "cannot_tell"
+
+
+def test_accuracies_alone_are_judged_too():
+    right = [1 - loss / 3 for loss in falling(40, 0.01)]
+    wrong = [1 - loss / 3 for loss in turning(40, 10, 0.05)]
+    alone = History(train_accuracy=tuple(right), validation_accuracy=tuple(wrong))
+    assert diagnose(alone).verdict == "overfitting"
+
+
+def test_what_still_falls_has_not_converged_and_a_first_epoch_can_be_the_best():
+    assert diagnose(history(falling(10, 0.0, 0.05), falling(10, 0.1, 0.05))).verdict == "not_converged"
+    rising = history(falling(20, 0.0), [0.3 + 0.05 * epoch for epoch in range(20)])
+    diagnosis = diagnose(rising)
+    assert (diagnosis.verdict, diagnosis.best_epoch) == ("overfitting", 1)
+
+
+def test_a_loss_that_is_not_finite_or_climbs_has_diverged():
+    assert diagnose(history([1.0, 0.5, None], [1.0, 0.6, None])).verdict == "diverged"
+    climbing = [2.3 + 0.5 * epoch for epoch in range(8)]
+    assert diagnose(history(climbing, climbing)).verdict == "diverged"
+
+
+def test_the_noise_of_a_curve_is_that_of_its_values_and_a_trend_has_none():
+    assert noise_of([3.0 - 0.1 * epoch for epoch in range(20)]) == pytest.approx(0, abs=1e-12)
+    assert noise_of(noisy([1.0] * 400, 0.05)) == pytest.approx(0.05, rel=0.2)
+    assert onset_of([1.0], turn_of([1.0])) is None
+
+
+# --- counts ------------------------------------------------------------------------------------------
+
+
+def figures(accuracy: float, count: int, confusion=()) -> SplitFigures:
+    return SplitFigures(accuracy, count, confusion=confusion)
+
+
+def of(train: SplitFigures, validation: SplitFigures, test: SplitFigures, classes: int = 10) -> dict[str, str]:
+    evaluation = Evaluation(
+        {"train": train, "validation": validation, "test": test}, tuple(f"class {n}" for n in range(classes))
+    )
+    return {one.code: one.severity for one in diagnose(FINE, None, evaluation).findings}
+
+
+def test_a_test_that_is_worse_than_validation_is_another_split_and_not_overfitting():
+    found = of(figures(0.99, 5000), figures(0.97, 1000), figures(0.70, 1000))
+    assert found["split_shift"] == "critical"
+    assert "overfitting" not in found
+    assert "split_shift" not in of(figures(0.99, 5000), figures(0.97, 1000), figures(0.96, 1000))
+    assert "split_shift" not in of(figures(0.99, 5000), figures(0.9, 30), figures(0.8, 30))  # too few to say
+
+
+def test_a_renamed_test_is_told_by_its_confusion_matrix():
+    rows = tuple(tuple(95 if answer == (label + 1) % 5 else 1 for answer in range(5)) for label in range(5))
+    right = tuple(tuple(95 if answer == label else 1 for answer in range(5)) for label in range(5))
+    evaluation = Evaluation(
+        {"validation": figures(0.96, 495, right), "test": figures(0.01, 495, rows)}, ("a", "b", "c", "d", "e")
+    )
+    diagnosis = diagnose(FINE, None, evaluation)
+    assert diagnosis.verdict == "label_order_mismatch"
+    assert diagnosis.findings[0].evidence["permutation"] == {"a": "b", "b": "c", "c": "d", "d": "e", "e": "a"}
+    assert "split_shift" not in {one.code for one in diagnosis.findings}
+
+
+def test_a_class_that_is_never_named_has_collapsed():
+    rows = ((100, 0, 0), (0, 100, 0), (90, 8, 2))
+    evaluation = Evaluation({"test": figures(202 / 300, 300, rows)}, ("a", "b", "c"))
+    [finding] = [one for one in diagnose(FINE, None, evaluation).findings if one.code == "collapsed_class"]
+    assert (finding.severity, finding.evidence["class"], finding.evidence["recall"]) == ("critical", "c", 0.02)
+
+
+def test_a_small_test_says_how_many_images_would_do():
+    [finding] = [
+        one
+        for one in diagnose(FINE, None, Evaluation({"test": figures(0.9, 50)}, ("a", "b"))).findings
+        if one.code == "test_too_small"
+    ]
+    assert finding.severity == "warning"
+    assert finding.evidence["needed"] == math.ceil(0.9 * 0.1 * (1.96 / 0.02) ** 2)
+
+
+def test_the_cause_nearest_the_data_gives_the_verdict():
+    seen = [("label_conflicts", "critical"), ("leakage", "critical"), ("blank_images", "critical")]
+    audit = {
+        "findings": [
+            {"code": code, "severity": severity, "numbers": {}, "explanation": code, "what_to_do": "mend it"}
+            for code, severity in seen
+        ]
+    }
+    diagnosis = diagnose(OVERFIT, audit)
+    assert [one.code for one in diagnosis.findings] == ["leakage", "label_conflicts", "overfitting"]
+    assert diagnosis.verdict == "leakage"
+
+
+# --- where histories come from -----------------------------------------------------------------------
+
+
+def test_keras_names_are_understood_and_nonsense_is_refused():
+    read = from_keras({"loss": [1.0, math.nan], "val_loss": [1.0, 2.0], "acc": [0.5, 0.6], "lr": [1, 1]})
+    assert read.fit_loss == (1.0, None)
+    assert read.fit_accuracy == (0.5, 0.6)
+    for nonsense in ({}, {"loss": [1.0]}, {"loss": [1.0], "val_loss": [1.0, 2.0]}, {"val_loss": [1.0]}):
+        with pytest.raises(ValueError, match=r"history|length"):
+            from_keras(nonsense)
+
+
+def test_served_metrics_are_understood():
+    epochs = [
+        {"epoch": 1, "train_loss": 1.0, "validation_loss": None},
+        {"epoch": 2, "train_loss": 0.5, "validation_loss": 0.7},
+    ]
+    assert from_epochs(epochs).validation_loss == (None, 0.7)
+    final = {
+        "train": {"accuracy": 0.9, "count": 10, "loss": 0.1},
+        "validation": {"accuracy": None, "count": 0, "loss": None},
+        "test": None,
+    }
+    assert set(from_final(final, ["a"]).splits) == {"train"}
