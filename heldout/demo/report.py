@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heldout.answers import Final, Job, SplitResult
+from heldout.answers import Diagnosis, Final, Job, SplitResult
 from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, points
 from heldout.intervals import newcombe_interval
 
@@ -64,6 +64,19 @@ def meaning(jobs: Sequence[Trained]) -> list[str]:
     sentences += [_about_gap(trained) for trained in jobs]
     if len(jobs) > 1:
         sentences.append(_about_tests(jobs))
+    return sentences
+
+
+def about(diagnosis: Diagnosis, job: Job) -> list[str]:
+    """What the service says of a job that was made to overfit, and what it advises."""
+    training = job["spec"]["training"]
+    sentences = [
+        f"{job['name']}: the same network as overfit, on {training['train_limit']} images for "
+        f"{training['epochs']} epochs. Verdict: {diagnosis['verdict']}. {diagnosis['explanation']}"
+    ]
+    if diagnosis["findings"]:
+        remedies = ", ".join(remedy["name"].replace("_", " ") for remedy in diagnosis["findings"][0]["remedies"])
+        sentences.append(f"To try, each ready to be posted as a patch of the spec: {remedies}.")
     return sentences
 
 

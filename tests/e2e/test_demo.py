@@ -94,6 +94,9 @@ def test_three_trainings_are_shown_and_compared_and_nothing_is_left(start, tempo
     rows = [match.groups() for match in map(ROW.fullmatch, out.splitlines()) if match]
     assert rows == list(JOBS.items())
     assert "Best on the test split" in out
+    assert "memorising: the same network as overfit, on 500 images for 60 epochs. Verdict: overfitting." in " ".join(
+        out.split()
+    )
     assert left_by(temporary) == []
 
 
