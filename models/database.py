@@ -1,17 +1,20 @@
 """Engine and sessions from a URL, and the database's own clock."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, Engine, String, create_engine, event, make_url
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session as Session  # annotations elsewhere take it from here
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -25,6 +28,8 @@ __all__ = ["Database", "Session", "UtcTime", "db_now", "translated"]
 POOL_SIZE = 10
 POOL_OVERFLOW = 10
 POOL_TIMEOUT_S = 5
+# A server takes longer than this to be restarted.
+PING_AFTER_S = 0.5
 # How long a SQLite writer waits for another one before it gives up.
 SQLITE_BUSY_MS = 5_000
 SQLITE_STATEMENT_FAULTS = {
@@ -153,7 +158,7 @@ def _make_engine(url: str) -> Engine:
         event.listen(engine, "connect", _sqlite_connect)
         event.listen(engine, "begin", _sqlite_begin)
         return engine
-    return create_engine(
+    engine = create_engine(
         parsed,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
@@ -163,11 +168,28 @@ def _make_engine(url: str) -> Engine:
             f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
             + " ".join(f"-c tcp_{name}={value}" for name, value in KEEPALIVES.items()),
         },
-        pool_pre_ping=True,  # a restarted server costs one ping, not one failed request
         pool_size=POOL_SIZE,
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_TIMEOUT_S,
     )
+    event.listen(engine, "checkin", _note_idle)
+    event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
+    return engine
+
+
+def _note_idle(connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info["idle_since"] = time.monotonic()
+
+
+def _ping_if_idle(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:
+    """A server that was restarted costs a ping and no failed request; one that was just spoken to is not asked."""
+    if time.monotonic() - record.info.get("idle_since", time.monotonic()) < PING_AFTER_S:
+        return
+    try:
+        dialect.do_ping(connection)
+    except Exception as error:
+        # All that are as old go with it, and the pool connects anew.
+        raise DisconnectionError from error
 
 
 def _sqlite_connect(connection: Any, record: Any) -> None:

@@ -149,8 +149,7 @@ def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisV
 @of_jobs.get("/diagnosis", responses=problems(JobNotFound, StorageUnavailable))
 def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> DiagnosisView:
     """Judge a job by its epochs so far, and once it has succeeded by its counts and its dataset's audit too."""
-    job = jobs.find(session, caller.owner, job_id)
-    dataset = jobs.dataset_of(session, job)
+    job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
     epochs = [{name: getattr(row, name) for name in FIGURES} for row in metrics.epochs_of(session, job_id)]
     result = metrics.result_of(session, job_id)
     evaluation = None if result is None else _evaluation(services.blobs, dataset, result)

@@ -136,8 +136,8 @@ def job_answer(session: Session, job: JobRow, response: Response) -> JobView:
 def _look(services: Services, owner: str, job_id: str) -> tuple[JobView, bool]:
     """The job, and whether it has ended."""
     with services.database.read() as session:
-        job = jobs.find(session, owner, job_id)
-        return JobView.of(job, jobs.dataset_of(session, job)), job.finished_at is not None
+        job, dataset = jobs.find_with_dataset(session, owner, job_id)
+        return JobView.of(job, dataset), job.finished_at is not None
 
 
 def _delete_files(services: Services, job_id: str) -> None:

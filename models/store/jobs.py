@@ -78,6 +78,19 @@ def find(session: Session, owner: str, job_id: str) -> JobRow:
     return row
 
 
+def find_with_dataset(session: Session, owner: str, job_id: str) -> tuple[JobRow, DatasetRow]:
+    """The owner's training job and the dataset that it was accepted for, in one query. Raises JobNotFound."""
+    both = (
+        select(JobRow, DatasetRow)
+        .join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+        .where(JobRow.owner == owner, JobRow.kind == "train", JobRow.id == job_id)
+    )
+    found = session.execute(both).one_or_none()
+    if found is None:
+        raise JobNotFound(job_id)
+    return found[0], found[1]
+
+
 def page(session: Session, owner: str, filters: Filters, *, after: str | None, limit: int) -> tuple[list[JobRow], bool]:
     """The owner's jobs, newest first, and whether there are more than `limit` after the id `after`."""
     ids = narrowed(session, owner, filters, limit=limit + 1, newest_first=True, after=after)
