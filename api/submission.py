@@ -89,10 +89,6 @@ def _require_known_labels(spec: JobSpec, classes: list[str]) -> None:
 
 def _require_supported(spec: JobSpec) -> None:
     training, resources = spec.training, spec.resources
-    if training.on_overfit != "none":
-        raise NotSupported(
-            "/training/on_overfit", f"`on_overfit: {training.on_overfit}`", "Leave it out, or use `early_stopping`."
-        )
     if training.precision == "mixed":
         raise NotSupported("/training/precision", "`precision: mixed`", "Use `auto` or `float32`.")
     if resources.gpus > 1:

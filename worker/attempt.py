@@ -28,6 +28,7 @@ from worker.messages import (
     Finished,
     FirstStep,
     FromTraining,
+    Overfits,
     Started,
     Stop,
     Stopped,
@@ -208,6 +209,8 @@ class Attempt:
                 log.info("first_step", after_s=round(self._ran_s() - self._claimed.runtime_s, 3))
             case EpochDone():
                 self._write_epoch(message)
+            case Overfits():
+                self._tell_overfitting(message)
             case Warned(message=text, data=data):
                 self._hold.warn(text, **data)
             case Finished():
@@ -246,6 +249,20 @@ class Attempt:
         log.info("epoch_done", epoch=done.epoch)
         if done.checkpoint is not None:
             self._keep_checkpoint(Path(done.checkpoint), done.epoch, 0)
+
+    def _tell_overfitting(self, seen: Overfits) -> None:
+        def add(session: Session) -> None:
+            claims.require_held(session, self._hold.held)
+            events.add(
+                session,
+                self._hold.held.job_id,
+                "job.overfitting",
+                seen.explanation,
+                level="warning",
+                data={"epoch": seen.epoch, "best_epoch": seen.best_epoch},
+            )
+
+        self._hold.persist(add)
 
     def _keep_checkpoint(self, file: Path, epoch: int, step: int) -> None:
         """Store a checkpoint and forget those that it replaces; a store that is full is a warning, not a failure."""

@@ -58,6 +58,15 @@ class EpochDone:
 
 
 @dataclass(frozen=True)
+class Overfits:
+    """After `epoch` the guard has seen, for the first time, that the validation loss has turned."""
+
+    epoch: int
+    best_epoch: int
+    explanation: str
+
+
+@dataclass(frozen=True)
 class Warned:
     """Something that the job's owner should know and that does not end the job."""
 
@@ -103,4 +112,4 @@ class Stop:
     why: Literal["deadline", "pause", "release"]
 
 
-FromTraining = Alive | Started | FirstStep | Progress | EpochDone | Warned | Finished | Stopped | Failed
+FromTraining = Alive | Started | FirstStep | Progress | EpochDone | Overfits | Warned | Finished | Stopped | Failed

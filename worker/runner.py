@@ -120,10 +120,12 @@ def _train(
     )
     if assignment.checkpoint is not None:
         trainer.resume(Path(assignment.checkpoint))
-    reason: Literal["completed", "early_stopped", "deadline"]
+    reason: Literal["completed", "early_stopped", "overfit_guard", "deadline"]
     try:
         trainer.train()
-        reason = "early_stopped" if trainer.ended_early else "completed"
+        reason = "completed"
+        if trainer.ended_early:
+            reason = "overfit_guard" if trainer.position.guard.stopped else "early_stopped"
     except StopWanted as stop:
         if stop.why != "deadline":
             return _stopped(trainer, tell)

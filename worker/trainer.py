@@ -14,7 +14,8 @@ from worker.checkpoint import CheckpointDamaged, read_checkpoint, write_checkpoi
 from worker.data import TrainingData
 from worker.engine import Engine, FitSums
 from worker.evaluate import Evaluator, finite
-from worker.messages import EpochDone, FirstStep, FromTraining, Progress, Warned
+from worker.guard import GuardState, explanation_of, watch_epoch
+from worker.messages import EpochDone, FirstStep, FromTraining, Overfits, Progress, Warned
 from worker.pace import Pace
 from worker.schedule import PlateauState, epoch_rates, lower_on_plateau, reported_rate
 from worker.stopping import StoppingState, judge_epoch, kept_epoch
@@ -50,6 +51,7 @@ class Position:
     seconds: float = 0.0  # that these steps took
     plateau: PlateauState = field(default_factory=lambda: PlateauState(rate=0.0))
     stopping: StoppingState = field(default_factory=StoppingState)
+    guard: GuardState = field(default_factory=GuardState)
     kept: int = 0  # epoch of the weights that would be exported now; 0 before the first is whole
 
     @classmethod
@@ -60,6 +62,7 @@ class Position:
                 "sums": FitSums(**stored["sums"]),
                 "plateau": PlateauState(**stored["plateau"]),
                 "stopping": StoppingState(**stored["stopping"]),
+                "guard": _guard_of(stored.get("guard", {})),
             }
         )
 
@@ -96,6 +99,7 @@ class Trainer:
         self._stop_wanted = stop_wanted
         self._facts = facts or {}
         self._kept_weights: list[NDArray[Any]] | None = None
+        self._best_weights: list[NDArray[Any]] | None = None  # for a guard that restores them
         self._pace = Pace()
         self._first_step_told = False
         self._written: list[Path] = []
@@ -107,11 +111,11 @@ class Trainer:
 
     @property
     def ended_early(self) -> bool:
-        """Whether early stopping has ended the training."""
-        return self.position.stopping.stopped
+        """Whether early stopping or the guard against overfitting has ended the training."""
+        return self.position.stopping.stopped or self.position.guard.stopped
 
     def train(self) -> None:
-        """Train until the last epoch or until early stopping.
+        """Train until the last epoch, or until early stopping or the guard ends it.
 
         Raises:
             StopWanted: between two calls; `write` then keeps exactly where it stood.
@@ -137,6 +141,7 @@ class Trainer:
         arrays = {f"variable_{index}": variable.numpy() for index, variable in enumerate(self._engine.variables)}
         if not self._kept_are_current():
             arrays |= {f"kept_{index}": weight for index, weight in enumerate(self._kept_weights or [])}
+        arrays |= {f"best_{index}": weight for index, weight in enumerate(self._best_weights or [])}
         path = self._scratch / f"checkpoint-{position.epoch:05d}-{position.step:08d}.ckpt"
         write_checkpoint(path, arrays, {"position": asdict(position), "facts": self._facts})
         self._written = [*(old for old in self._written if old != path), path]
@@ -163,6 +168,8 @@ class Trainer:
             self._kept_weights = self._engine.network.get_weights()
         elif self.position.kept:
             self._kept_weights = [arrays[f"kept_{index}"] for index in range(len(self._engine.network.weights))]
+        if "best_0" in arrays:
+            self._best_weights = [arrays[f"best_{index}"] for index in range(len(self._engine.network.weights))]
         changed = sorted(name for name in self._facts if about["facts"].get(name) != self._facts[name])
         if changed:
             self._tell(
@@ -210,13 +217,27 @@ class Trainer:
         kept = kept_epoch(early, stopped, epoch)
         if kept == epoch:
             self._kept_weights = self._engine.network.get_weights()
+        guard = self._watch(values)
+        if guard.stopped and training.on_overfit == "stop_and_restore":
+            kept, self._kept_weights, self._best_weights = guard.best_epoch, self._best_weights, None
         self.position = Position(
             epoch=epoch + 1,
             plateau=lower_on_plateau(training, self.position.plateau, values["validation_loss"]),
             stopping=stopped,
+            guard=guard,
             kept=kept,
         )
         self._tell(EpochDone(epoch, dict(values), self._write_or_warn(epoch)))
+
+    def _watch(self, values: dict[str, float]) -> GuardState:
+        """What the guard makes of an epoch. It is told before a checkpoint says so: rather twice than never."""
+        mode, before = self._spec.training.on_overfit, self.position.guard
+        guard = watch_epoch(mode, before, values["train_loss"], values["validation_loss"])
+        if mode == "stop_and_restore" and guard.best_epoch == self.position.epoch:
+            self._best_weights = self._engine.network.get_weights()
+        if guard.seen and not before.seen:
+            self._tell(Overfits(guard.seen, guard.best_epoch, explanation_of(guard) or ""))
+        return guard
 
     def _measure(self) -> dict[str, float]:
         """The contract's figures of the epoch that was just trained."""
@@ -252,3 +273,9 @@ class Trainer:
         why = self._stop_wanted()
         if why is not None:
             raise StopWanted(why)
+
+
+def _guard_of(stored: dict[str, Any]) -> GuardState:
+    """JSON has no tuples."""
+    losses = {name: tuple(stored.get(name, ())) for name in ("train_loss", "validation_loss")}
+    return GuardState(**{**stored, **losses})

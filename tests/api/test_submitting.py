@@ -152,7 +152,6 @@ REFUSED = [
     ("network.blocks", [{"filters": 8}] * 5, "network_too_deep", "/network/blocks/3"),
     ("network.dense", [{"units": 4096}] * 4, "too_many_parameters", "/network"),
     # --- what this release cannot do
-    ("training.on_overfit", "stop", "not_supported", "/training/on_overfit"),
     ("training.precision", "mixed", "not_supported", "/training/precision"),
     ("resources.gpus", 2, "not_supported", "/resources/gpus"),
 ]

@@ -1,6 +1,6 @@
 """Each cause of poor test results, brought about for real: what the service says of a training that has it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 
 from heldout.client import Client
 from models import bundled
-from tests.e2e.running import Service, ended, until
+from tests.e2e.running import Service, ended, spec, until
 
 TRAIN, VALIDATION, TEST = 2000, 500, 1000
 NETWORK = {"blocks": [{"filters": 16}, {"filters": 32}]}
@@ -142,27 +142,23 @@ def wanted(request: pytest.FixtureRequest) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def diagnoses(wanted: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
-    """Every case's job, ended, and its diagnosis."""
+def diagnoses(wanted: list[str], service: Service, tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    """Every case's job, ended, and its diagnosis, whose remedies can all be posted."""
     folder = tmp_path_factory.mktemp("doctor")
-    service = Service(folder / "home").start()
-    try:
-        with service.client() as client:
-            names = {case: _uploaded(client, case, folder) for case in dict.fromkeys(wanted)}
-            for name in names.values():
-                until(lambda name=name: client.dataset(name)["status"] == "ready", f"the check of {name}")
-            submitted = {case: client.submit(_spec(case, names[case]))["id"] for case in names}
-            found = {}
-            for case, job_id in submitted.items():
-                job = ended(client, job_id, within_s=240)
-                found[case] = job, dict(client.diagnosis(job_id))
-                for finding in found[case][1]["findings"]:
-                    for remedy in finding["remedies"]:
-                        if remedy["patch"] is not None:
-                            client.estimate(merged(job["spec"], remedy["patch"]))  # a 4xx would be an exception
-            yield found
-    finally:
-        service.kill()
+    with service.client() as client:
+        names = {case: _uploaded(client, case, folder) for case in dict.fromkeys(wanted)}
+        for name in names.values():
+            until(lambda name=name: client.dataset(name)["status"] == "ready", f"the check of {name}")
+        submitted = {case: client.submit(_spec(case, names[case]))["id"] for case in names}
+        found = {}
+        for case, job_id in submitted.items():
+            job = ended(client, job_id, within_s=240)
+            found[case] = job, dict(client.diagnosis(job_id))
+            for finding in found[case][1]["findings"]:
+                for remedy in finding["remedies"]:
+                    if remedy["patch"] is not None:
+                        client.estimate(merged(job["spec"], remedy["patch"]))  # a 4xx would be an exception
+    return found
 
 
 def merged(spec: Any, patch: Any) -> Any:
@@ -194,3 +190,17 @@ def test_the_cause_is_named(diagnoses, case: str) -> None:
     assert job["status"] == CASES[case].status, job["error"]
     codes = {finding["code"]: finding["severity"] for finding in diagnosis["findings"]}
     assert diagnosis["verdict"] == CASES[case].verdict, (codes, diagnosis["explanation"])
+
+
+def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(client: Client) -> None:
+    guarded = spec("overfit", epochs=60, train_limit=500, on_overfit="stop_and_restore")
+    job = ended(client, client.submit(guarded)["id"])
+    assert (job["status"], job["stop_reason"]) == ("succeeded", "overfit_guard")
+    [event] = [one for one in client.events(job["id"]) if one["type"] == "job.overfitting"]
+    metrics = client.metrics(job["id"])
+    losses = [epoch["validation_loss"] for epoch in metrics["epochs"]]
+    best = losses.index(min(losses)) + 1
+    assert (event["level"], event["data"]) == ("warning", {"epoch": len(losses), "best_epoch": best})
+    assert len(losses) < 60
+    assert metrics["final"]["epoch"] == best
+    assert client.diagnosis(job["id"])["verdict"] == "overfitting"

@@ -12,7 +12,8 @@ from heldout.spec import JobSpec
 from models.arrays import ImageSet
 from tests.worker.trainings import Training, example, fewer, small_spec
 from worker.checkpoint import CheckpointDamaged
-from worker.messages import EpochDone, FirstStep, Progress, Warned
+from worker.guard import GuardState, watch_epoch
+from worker.messages import EpochDone, FirstStep, Overfits, Progress, Warned
 from worker.trainer import Diverged, StopWanted
 
 TIMINGS = {"seconds", "evaluation_seconds", "images_per_second"}
@@ -100,6 +101,46 @@ def test_an_interrupted_training_equals_an_uninterrupted_one_bit_for_bit(name, m
         assert halves[1].trainer.restore_kept() == kept
         assert same(state(halves[1]), state(whole)), polls
     assert len(places) > 2
+
+
+def test_the_guard_stops_at_overfitting_and_restores_the_best_epoch_also_after_an_interruption(mnist5k, tmp_path):
+    """A real overfitting: 172 digits, a network of 32 and 64 filters."""
+    adam = {"name": "adam", "learning_rate": 0.003}
+    training = {"epochs": 60, "optimizer": adam, "on_overfit": "stop_and_restore"}
+    spec, images = small_spec({"filters": 32}, {"filters": 64}, training=training), fewer(mnist5k, 172)
+    whole = Training(spec, images, tmp_path)
+    whole.trainer.train()
+    losses = [done.values["validation_loss"] for done in epochs_told(whole)]
+    best = losses.index(min(losses)) + 1
+    [seen] = [message for message in whole.told if isinstance(message, Overfits)]
+    assert (seen.epoch, seen.best_epoch) == (len(losses), best)
+    assert best < len(losses) < 60
+    assert f"epoch {best}" in seen.explanation
+    assert whole.trainer.ended_early
+    first, second = (Training(spec, images, tmp_path) for _ in range(2))
+    first.stop_wanted = lambda: "pause" if first.trainer.position.epoch > best + 2 else None
+    with pytest.raises(StopWanted):
+        first.trainer.train()
+    second.trainer.resume(first.trainer.write())
+    second.trainer.train()
+    assert history(first, second) == history(whole)
+    for one in (whole, second):
+        assert one.trainer.restore_kept() == best
+        measured = one.evaluator.measure(one.data.rows["validation"])
+        assert measured.loss == pytest.approx(losses[best - 1], abs=1e-6)
+
+
+@pytest.mark.parametrize(("mode", "ends"), [("warn", False), ("stop", True)])
+def test_the_guard_ends_what_it_was_asked_to_end(mode, ends):
+    state = GuardState()
+    for epoch in range(40):
+        state = watch_epoch(mode, state, 2.0 * 0.7**epoch, 0.2 + 1.8 * 0.6**epoch + 0.02 * max(0, epoch - 8))
+        if state.seen:
+            break
+    assert state.best_epoch < state.seen < 40
+    assert state.stopped is ends
+    assert watch_epoch(mode, state, 0.0, 9.9).seen == state.seen  # told once
+    assert watch_epoch("none", GuardState(), 1.0, 1.0) == GuardState()
 
 
 def test_two_towers_are_resumed_exactly_too(digits, tmp_path):
