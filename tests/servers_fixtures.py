@@ -1,4 +1,4 @@
-"""Databases and brokers for tests: real servers, started once a run, and a fresh migrated database for each test."""
+"""Databases, brokers and an object store for tests: real servers, started once a run, and a fresh database for each."""
 
 import os
 import secrets
@@ -15,6 +15,7 @@ from api.servers import PostgresServer, RedisServer
 from heldout.settings import driver_url
 from models import migrations
 from models.database import Database
+from tests.object_store import S3Server
 
 TEMPLATE = "heldout_template"
 
@@ -31,6 +32,22 @@ def redis_server() -> Iterator[RedisServer]:
     """A Redis-protocol server of this run, not durable. Whoever stops it starts it again."""
     with memory_folder() as folder, RedisServer(folder, durable=False) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3-protocol server of this run. Whoever freezes it lets it go on; whoever stops it loses what it held."""
+    with S3Server(tmp_path_factory.mktemp("s3") / "server.log") as server:
+        yield server
+
+
+@pytest.fixture
+def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty place in the object store, which our code finds by the environment."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    yield s3_server.bucket()
+    s3_server.resume()
 
 
 @pytest.fixture(scope="session")
