@@ -20,6 +20,8 @@ from heldout.errors import StorageUnavailable
 CHUNK_BYTES = 1024 * 1024
 RETRY_S = 10
 PART_BYTES = 8 * 1024 * 1024  # S3 takes 10,000 parts
+# A request to a remote store has half a minute for all of its answer: a large one is asked for in pieces.
+RANGE_BYTES = 4 * 1024 * 1024
 
 
 class BlobMissing(KeyError):
@@ -86,10 +88,29 @@ class Blobs:
             return bytes(obstore.get(self._store, key).bytes())
 
     def chunks(self, key: str) -> Iterator[bytes]:
-        """The blob in pieces of about a megabyte. Raises BlobMissing before the first one."""
+        """The blob in pieces of about a megabyte, however slowly they are taken.
+
+        Raises:
+            BlobMissing: before the first one.
+            StorageUnavailable: at any of them; also where the blob is replaced meanwhile.
+        """
+        if self._root is not None:
+            with _answering(key):
+                found = obstore.get(self._store, key)
+            return _pieces(found, key)
         with _answering(key):
-            found = obstore.get(self._store, key)
-        return _pieces(found, key)
+            about = obstore.head(self._store, key)
+        return self._ranges(key, int(about["size"]), about["e_tag"])
+
+    def _ranges(self, key: str, size: int, e_tag: str | None) -> Iterator[bytes]:
+        for first in range(0, size, RANGE_BYTES):
+            options: obstore.GetOptions = {"range": (first, min(first + RANGE_BYTES, size))}
+            if e_tag is not None:
+                options["if_match"] = e_tag
+            with _answering(key):
+                found = memoryview(obstore.get(self._store, key, options=options).bytes())
+            for at in range(0, len(found), CHUNK_BYTES):
+                yield bytes(found[at : at + CHUNK_BYTES])
 
     def fetch(self, key: str, target: Path) -> None:
         """Write the blob to the file `target`, whole or not at all. Raises BlobMissing."""
@@ -143,10 +164,13 @@ def _pieces(found: "obstore.GetResult", key: str) -> Iterator[bytes]:
 
 
 @contextmanager
-def _answering(key: str = "") -> Iterator[Any]:
+def _answering(key: str | None = None) -> Iterator[Any]:
+    """Name what went wrong; where no key is read, what is not there is the bucket or the folder itself."""
     try:
         yield
     except (ObjectNotFound, FileNotFoundError) as error:
+        if key is None:
+            raise StorageUnavailable from error
         raise BlobMissing(key) from error
     except (BaseError, OSError) as error:
         raise StorageUnavailable from error
