@@ -1,9 +1,10 @@
 """Datasets, checkpoints and artifacts: a local folder or S3, one interface, chosen by URL."""
 
 import io
+import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -112,12 +113,27 @@ class Blobs:
             for at in range(0, len(found), CHUNK_BYTES):
                 yield bytes(found[at : at + CHUNK_BYTES])
 
-    def fetch(self, key: str, target: Path) -> None:
-        """Write the blob to the file `target`, whole or not at all. Raises BlobMissing."""
+    def fetch(
+        self, key: str, target: Path, *, durable: bool = False, watch: Callable[[], object] = lambda: None
+    ) -> None:
+        """Write the blob to the file `target`, whole or not at all.
+
+        Args:
+            durable: whether the file is still whole after a power cut.
+            watch: called before each piece; what it raises ends the fetch.
+
+        Raises:
+            BlobMissing: there is no such blob.
+        """
         part = target.with_name(f"{target.name}.part")
         try:
             with part.open("wb") as file:
-                file.writelines(self.chunks(key))
+                for chunk in self.chunks(key):
+                    watch()
+                    file.write(chunk)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from models.store.metrics import EVALUATION
 from worker import metrics as worker_metrics
 from worker.cache import dataset_on_disk
 from worker.devices import chosen_device
-from worker.hold import Hold
+from worker.hold import Hold, Wish
 from worker.messages import (
     Assignment,
     EpochDone,
@@ -48,6 +48,13 @@ STORAGE_TRIES = 10
 
 class CheckpointUnusable(Exception):
     """The process could not continue from the checkpoint that it was given."""
+
+
+class Interrupted(Exception):
+    """Somebody wants the attempt to end while it waits for files."""
+
+    def __init__(self, wanted: Wish) -> None:
+        self.wanted = wanted
 
 
 class Attempt:
@@ -84,15 +91,15 @@ class Attempt:
                 self._train_on(dataset)
             except BlobMissing:
                 self._hold.fail("dataset_unavailable", "The dataset's images are not in the blob store.")
+            except Interrupted as interrupted:
+                self._settle_stopped(interrupted.wanted)
             except StorageUnavailable:
-                if self._hold.stopping.is_set():
-                    self._hold.release()
-                    return
                 self._hold.fail("storage_unavailable", "The blob store does not answer, or this worker's disk is full.")
 
     def _dataset(self) -> AbstractContextManager[Path]:
         cache = self._settings.home_path / "datasets"
-        return dataset_on_disk(self._hold.blobs, self._claimed.dataset_sha256, cache, self._settings.cache_bytes)
+        sha256, cap_bytes = self._claimed.dataset_sha256, self._settings.cache_bytes
+        return dataset_on_disk(self._hold.blobs, sha256, cache, cap_bytes, self._watch)
 
     def _train_on(self, dataset: Path) -> None:
         for checkpoint in (*self._claimed.checkpoints, None):
@@ -107,17 +114,26 @@ class Attempt:
 
         Raises:
             BlobMissing: it is not there, and waiting does not help.
-            StorageUnavailable: it took too long, or the worker stops.
+            StorageUnavailable: it took too long.
+            Interrupted: the attempt is to end.
         """
         for attempt in range(1, STORAGE_TRIES + 1):
             try:
                 return fetch()
             except (StorageUnavailable, OSError) as error:
-                if attempt == STORAGE_TRIES or self._hold.stopping.is_set():
+                self._watch()
+                if attempt == STORAGE_TRIES:
                     raise StorageUnavailable from error
-                self._hold.require()
                 self._hold.pause()
         raise AssertionError("unreachable")
+
+    def _watch(self) -> None:
+        """Raises Interrupted or LeaseLost where there is nothing to wait for any more."""
+        self._hold.require()
+        # Past its deadline a job still gets its files: what it has trained makes it succeed.
+        wanted = self._hold.wish(out_of_time=False)
+        if wanted is not None:
+            raise Interrupted(wanted)
 
     def _follow(self, dataset: Path, checkpoint: Checkpoint | None) -> None:
         try:
@@ -141,7 +157,7 @@ class Attempt:
             file = self._folder / "resume.ckpt"
             key, to = checkpoint.key, file
             try:
-                self._patiently(lambda: self._hold.blobs.fetch(key, to))
+                self._patiently(lambda: self._hold.blobs.fetch(key, to, watch=self._watch))
             except BlobMissing as error:
                 raise CheckpointUnusable(f"{checkpoint.key} is not in the blob store.") from error
         resources = self._claimed.spec["resources"]
@@ -320,10 +336,10 @@ class Attempt:
         if status is not JobStatus.SUCCEEDED:
             self._hold.forget([model, predictions, evaluation])
 
-    def _settle_stopped(self, asked: Literal["pause", "deadline", "release"] | None) -> None:
+    def _settle_stopped(self, asked: Wish | None) -> None:
         if asked == "deadline":
             self._hold.fail("deadline", "limits.max_runtime_s has passed and the process did not end in time.")
-        elif asked == "pause":
+        elif asked in {"cancel", "pause"}:
             self._hold.carry_out()
         else:
             self._hold.release()
