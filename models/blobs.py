@@ -37,7 +37,7 @@ class Blobs:
         parsed = urlparse(url)
         self._root: Path | None = None
         self._store: ObjectStore
-        with _answering():
+        with self._answering():
             if parsed.scheme == "file":
                 self._root = Path(unquote(parsed.path))
                 self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -47,7 +47,7 @@ class Blobs:
 
     def put(self, key: str, source: Path | bytes) -> None:
         """Store a file or bytes under `key`, over what was there. Raises FileNotFoundError if the file is gone."""
-        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as opened, _answering():
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as opened, self._answering():
             obstore.put(self._store, key, opened)
 
     def put_stream(self, key: str, chunks: Iterator[bytes]) -> int:
@@ -69,7 +69,7 @@ class Blobs:
                 raise
 
         try:
-            with _answering():
+            with self._answering():
                 obstore.put(self._store, key, watched(), chunk_size=PART_BYTES, max_concurrency=2)
         except Exception:
             # The library may wrap what it was handed.
@@ -80,12 +80,12 @@ class Blobs:
 
     def size(self, key: str) -> int:
         """Bytes of the blob. Raises BlobMissing."""
-        with _answering(key):
+        with self._answering(key):
             return int(obstore.head(self._store, key)["size"])
 
     def read(self, key: str) -> bytes:
         """The whole blob; for small ones. Raises BlobMissing."""
-        with _answering(key):
+        with self._answering(key):
             return bytes(obstore.get(self._store, key).bytes())
 
     def chunks(self, key: str) -> Iterator[bytes]:
@@ -96,10 +96,10 @@ class Blobs:
             StorageUnavailable: at any of them; also where the blob is replaced meanwhile.
         """
         if self._root is not None:
-            with _answering(key):
+            with self._answering(key):
                 found = obstore.get(self._store, key)
-            return _pieces(found, key)
-        with _answering(key):
+            return self._pieces(found, key)
+        with self._answering(key):
             about = obstore.head(self._store, key)
         return self._ranges(key, int(about["size"]), about["e_tag"])
 
@@ -108,10 +108,15 @@ class Blobs:
             options: obstore.GetOptions = {"range": (first, min(first + RANGE_BYTES, size))}
             if e_tag is not None:
                 options["if_match"] = e_tag
-            with _answering(key):
+            with self._answering(key):
                 found = memoryview(obstore.get(self._store, key, options=options).bytes())
             for at in range(0, len(found), CHUNK_BYTES):
                 yield bytes(found[at : at + CHUNK_BYTES])
+
+    def _pieces(self, found: "obstore.GetResult", key: str) -> Iterator[bytes]:
+        with self._answering(key):
+            for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+                yield bytes(chunk)
 
     def fetch(
         self, key: str, target: Path, *, durable: bool = False, watch: Callable[[], object] = lambda: None
@@ -140,7 +145,7 @@ class Blobs:
 
     def delete_all(self, prefix: str) -> None:
         """Delete every blob whose key is under the folder `prefix`."""
-        with _answering():
+        with self._answering():
             for page in obstore.list(self._store, prefix):
                 obstore.delete(self._store, [entry["path"] for entry in page])
         if self._root is not None:
@@ -149,7 +154,7 @@ class Blobs:
     def delete(self, key: str) -> None:
         """Delete a blob if it is there."""
         try:
-            with _answering(key):
+            with self._answering(key):
                 obstore.delete(self._store, key)
         except BlobMissing:
             pass
@@ -165,28 +170,22 @@ class Blobs:
         self.read(key)
         self.delete(key)
 
+    @contextmanager
+    def _answering(self, key: str | None = None) -> Iterator[None]:
+        """Name what went wrong; where no key is read, what is not there is the bucket or the folder itself."""
+        try:
+            yield
+        except (ObjectNotFound, FileNotFoundError) as error:
+            # A folder that is away for a while, a disk that is not mounted say, has not lost its blobs.
+            if key is None or (self._root is not None and not self._root.is_dir()):
+                raise StorageUnavailable from error
+            raise BlobMissing(key) from error
+        except (BaseError, OSError) as error:
+            raise StorageUnavailable from error
+
 
 def _remote_options(scheme: str) -> dict[str, Any]:
     """The library would try for three minutes, with somebody waiting for the answer."""
     if scheme == "memory":
         return {}
     return {"retry_config": {"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_S)}}
-
-
-def _pieces(found: "obstore.GetResult", key: str) -> Iterator[bytes]:
-    with _answering(key):
-        for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
-            yield bytes(chunk)
-
-
-@contextmanager
-def _answering(key: str | None = None) -> Iterator[Any]:
-    """Name what went wrong; where no key is read, what is not there is the bucket or the folder itself."""
-    try:
-        yield
-    except (ObjectNotFound, FileNotFoundError) as error:
-        if key is None:
-            raise StorageUnavailable from error
-        raise BlobMissing(key) from error
-    except (BaseError, OSError) as error:
-        raise StorageUnavailable from error

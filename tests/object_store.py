@@ -1,6 +1,7 @@
 """A real S3-protocol server (moto's) in a process of its own, which a test may freeze, stop and start again."""
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -108,6 +109,11 @@ class S3Server:
         name = f"test-{secrets.token_hex(6)}"
         httpx2.put(f"{self.url}/{name}", trust_env=False).raise_for_status()
         return f"s3://{name}/some/prefix"
+
+    def keys(self, url: str) -> list[str]:
+        """The first thousand keys in the bucket of that URL."""
+        listed = httpx2.get(f"{self.url}/{url.split('/')[2]}?list-type=2", trust_env=False)
+        return re.findall("<Key>(.*?)</Key>", listed.raise_for_status().text)
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -154,6 +154,7 @@ class Program:
 class Stack:
     """One database, one blob folder, one API, any number of workers; a broker where `redis_url` names one.
 
+    `HELDOUT_BLOBS` among the settings puts blobs elsewhere, in an object store say.
     Without a broker the workers are `worker.local`, as in the embedded service, but each may be harmed alone.
     """
 
@@ -184,7 +185,7 @@ class Stack:
         }
         self.environment = kept | ours | environment
         database = Database(database_url)
-        register(database, Blobs(self.blobs.as_uri()), folder / "no-operator-files")
+        register(database, Blobs(self.environment["HELDOUT_BLOBS"]), folder / "no-operator-files")
         with database.write() as session:
             self.key = keys.make(session, OWNER)
         database.dispose()

@@ -1,0 +1,93 @@
+"""An object store that is away for a while, at the moments in which a worker needs it to begin."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+
+import pytest
+
+from tests.e2e.running import until
+from tests.e2e.stack import SHORT, Program, Stack, long_digits
+from tests.faults.conftest import proven
+from tests.faults.history import read
+from tests.faults.marks import SQLITE, on
+from tests.object_store import S3Server
+
+AWAY_S = 6.0  # longer than a request may take, and than the library tries
+
+
+@pytest.fixture
+def settings(s3_url: str) -> dict[str, str]:
+    return SHORT | {"HELDOUT_BLOBS": s3_url, "AWS_TIMEOUT": "1s"}
+
+
+@on(always=SQLITE)
+@pytest.mark.parametrize("elsewhere", [False, pytest.param(True, marks=pytest.mark.proof)])
+def test_a_store_that_is_away_at_a_resume_costs_no_checkpoint(
+    stack: Stack, s3_server: S3Server, elsewhere: bool
+) -> None:
+    [worker] = stack.start(workers=1)
+    whole = stack.submit(long_digits(18))
+    stack.ended(whole)
+    job_id = stack.submit(long_digits(18))
+    stack.after_epoch(job_id, 5)
+    s3_server.pause()
+    if elsewhere:
+        worker.kill_all()
+        stack.start_worker()  # it has no copy of the dataset either
+    else:
+        _kill_training(worker)
+    stack.running(job_id, attempt=2)
+    time.sleep(AWAY_S)  # the fault itself
+    assert stack.job(job_id)["attempt"] == 2
+    stored = [event["data"]["epoch"] for event in stack.events(job_id) if event["type"] == "job.checkpoint"]
+    s3_server.resume()
+    job = stack.ended(job_id)
+    assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 2, 1), stack.events(job_id)
+    starts = {row["attempt"]: row["start_epoch"] for row in read(stack.database_url)["attempts"] if _is_of(row, job_id)}
+    assert starts == {1: 0, 2: max(stored)}
+    assert max(stored) >= 4
+    assert stack.history(job_id) == stack.history(whole)
+    proven(stack)
+
+
+@on(always=SQLITE)
+@pytest.mark.parametrize(
+    "how", ["cancel", pytest.param("pause", marks=pytest.mark.proof), pytest.param("stop", marks=pytest.mark.proof)]
+)
+def test_a_job_that_waits_for_a_store_that_is_away_can_be_taken_back(
+    stack: Stack, s3_server: S3Server, how: str
+) -> None:
+    [worker] = stack.start(workers=1)
+    s3_server.pause()
+    job_id = stack.submit(long_digits(4))
+    stack.running(job_id)
+    time.sleep(1)  # it has begun to wait
+    if how == "stop":
+        assert worker.stop(within_s=20) == 0
+        expected = "queued"
+    else:
+        stack.ask("POST", f"/v1/jobs/{job_id}/{how}")
+        expected = {"cancel": "cancelled", "pause": "paused"}[how]
+    until(lambda: stack.job(job_id)["status"] == expected, expected, 20)
+    job = stack.job(job_id)
+    assert (job["attempt"], job["failures"]) == (1, 0)
+    s3_server.resume()
+    if how == "stop":
+        stack.start_worker()
+    elif how == "pause":
+        stack.ask("POST", f"/v1/jobs/{job_id}/resume")
+    proven(stack)
+    if how != "cancel":
+        assert stack.job(job_id)["status"] == "succeeded"
+
+
+def _kill_training(worker: Program) -> None:
+    for pid in worker.trainings():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _is_of(row: dict[str, object], job_id: str) -> bool:
+    return row["job_id"] == job_id
