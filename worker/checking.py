@@ -80,7 +80,7 @@ class Check:
         if in_place is not None:
             return in_place
         copy = self._folder / "upload"
-        self._hold.blobs.fetch(key, copy)
+        self._hold.blobs.fetch(key, copy, watch=self._hold.require)
         return copy
 
     def _followed(self, process: IngestProcess) -> Report | None:
