@@ -142,6 +142,7 @@ def test_a_dataset_that_is_deleted_in_its_check_ends_the_check_and_leaves_nothin
         assert not (blobs / "datasets" / made["id"]).exists()
 
 
+@pytest.mark.proof
 def test_a_service_that_is_stopped_in_a_check_goes_on_with_it_at_its_next_start(make_service, tmp_path: Path) -> None:
     service = make_service().start()
     with service.client() as client:

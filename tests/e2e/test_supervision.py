@@ -119,6 +119,7 @@ def test_a_stopped_service_gives_its_jobs_back_and_its_next_start_finishes_them(
         assert [epoch["epoch"] for epoch in client.metrics(job)["epochs"]] == list(range(1, 11))
 
 
+@pytest.mark.proof
 def test_a_worker_that_dies_is_replaced_and_its_job_goes_on(make_service: MakeService) -> None:
     service = make_service().start()
     with service.client() as client:

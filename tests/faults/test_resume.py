@@ -14,7 +14,7 @@ from models.bundled import BUNDLED
 from tests.e2e.running import spec
 from tests.e2e.stack import Stack, long_digits
 from tests.faults.conftest import proven
-from tests.faults.marks import SQLITE, on
+from tests.faults.marks import on
 
 INTERRUPTIONS = 4
 EARLY = {"early_stopping": {"monitor": "validation_loss", "patience": 3, "min_delta": 0.0, "restore_best": True}}
@@ -59,7 +59,7 @@ def interrupted_equals_whole(stack: Stack, wanted: dict[str, Any]) -> None:
     proven(stack)
 
 
-@on(always=SQLITE)
+@on()
 def test_a_training_that_is_killed_shows_no_trace_of_it(stack: Stack) -> None:
     [worker] = stack.start(workers=1)
     whole = stack.submit(long_digits(18))

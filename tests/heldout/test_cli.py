@@ -150,7 +150,7 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_go_on(client, start, spec_f
 def test_a_service_that_stops_while_a_job_is_watched_ends_the_watch_with_4(heldout, client, environment, monkeypatch):
     job_id = client.submit(SPEC)["id"]
     relay = Relay(client.url)
-    monkeypatch.setattr("heldout.cli.app.Client", partial(Client, patience_s=0.5))
+    monkeypatch.setattr("heldout.cli.command.Client", partial(Client, patience_s=0.5))
     monkeypatch.setattr(Lines, "event", lambda *_: relay.close())
     result = heldout("watch", job_id, HELDOUT_URL=relay.url)
     assert result.returncode == 4
