@@ -37,8 +37,8 @@ def scores_of(
     """
     classes = probabilities.shape[1]
     answers = probabilities.argmax(axis=1)
-    confusion = np.bincount(labels.astype(np.int64) * classes + answers, minlength=classes * classes)
-    confusion = confusion.reshape(classes, classes)
+    pairs = np.bincount(labels.astype(np.int64) * classes + answers, minlength=classes * classes)
+    confusion = pairs.reshape(classes, classes)
     sure = probabilities[np.arange(len(answers)), answers].astype(np.float64)
     wrong = np.flatnonzero(answers != labels)
     surest = wrong[np.argsort(-sure[wrong], kind="stable")][:MISTAKES]
