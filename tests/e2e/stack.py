@@ -185,14 +185,17 @@ class Stack:
         }
         self.environment = kept | ours | environment
         database = Database(database_url)
-        register(database, Blobs(self.environment["HELDOUT_BLOBS"]), folder / "no-operator-files")
+        self._register(database)
         with database.write() as session:
             self.key = keys.make(session, OWNER)
         database.dispose()
 
+    def _register(self, database: Database) -> None:
+        register(database, Blobs(self.environment["HELDOUT_BLOBS"]), self.folder / "no-operator-files")
+
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.environment['HELDOUT_PORT']}"
+        return f"http://{self.environment.get('HELDOUT_HOST', '127.0.0.1')}:{self.environment['HELDOUT_PORT']}"
 
     # --- processes -----------------------------------------------------------------------------------
 
@@ -344,7 +347,9 @@ class Stack:
 
 
 @contextmanager
-def stack_on(folder: Path, postgres: PostgresServer, broker: RedisServer, **environment: str) -> Iterator[Stack]:
+def stack_on(
+    folder: Path, postgres: PostgresServer, broker: RedisServer, of: type[Stack] = Stack, **environment: str
+) -> Iterator[Stack]:
     """A stack on a fresh database of this server and an empty broker; all its processes end with the block."""
     admin = create_engine(postgres.url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
     with empty_postgres(admin) as url:
@@ -353,7 +358,7 @@ def stack_on(folder: Path, postgres: PostgresServer, broker: RedisServer, **envi
         migrated.dispose()
         with redis.Redis.from_url(broker.url) as client:
             client.flushall()
-        stack = Stack(folder, url, broker.url, **environment)
+        stack = of(folder, url, broker.url, **environment)
         try:
             yield stack
         finally:

@@ -1,0 +1,151 @@
+"""Many machines: a host for what is shared, two for workers, nothing in common but the network, whose links are cut."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from api.servers import PostgresServer, RedisServer
+from models.database import Database
+from tests.e2e.running import until
+from tests.e2e.stack import SHORT, Program, Stack, digits, long_digits, stack_on
+from tests.faults.conftest import proven
+from tests.faults.history import read
+from tests.faults.network import Host, NotAllowed, network_of
+from tests.object_store import S3Server
+from tests.servers_fixtures import memory_folder
+
+POSTGRES_PORT, REDIS_PORT = 5432, 6379
+
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
+
+
+class Distributed(Stack):
+    """Blobs are asked for by processes on the hosts alone: ours has threads that were started elsewhere."""
+
+    def _register(self, database: Database) -> None:
+        register = self._start("migrate", ("-m", "api", "migrate"), {})
+        assert register.process.wait(120) == 0, register.said()
+
+
+@dataclass
+class Machines:
+    """API, database, broker and object store on one host, where the test itself is too; workers on two others."""
+
+    stack: Stack
+    store: S3Server
+    blobs_url: str
+    hosts: dict[int, Host]  # of the workers, by their process
+
+    def start_worker(self, host: Host) -> Program:
+        with host.inside():
+            worker = self.stack.start_worker(wait=False)
+        self.hosts[worker.pid] = host
+        return worker
+
+    def rows(self, table: str, job_id: str, attempt: int) -> list[dict[str, object]]:
+        found = read(self.stack.database_url)[table]
+        return [row for row in found if (row["job_id"], row["attempt"]) == (job_id, attempt)]
+
+
+@pytest.fixture
+def hosts() -> Iterator[list[Host]]:
+    try:
+        with network_of(3) as made:
+            yield made
+    except NotAllowed as reason:
+        pytest.skip(f"Hosts are network namespaces, which are not allowed here (root makes them): {reason}")
+
+
+@pytest.fixture
+def machines(hosts: list[Host], tmp_path: Path) -> Iterator[Machines]:
+    hub, *others = hosts
+    with (
+        hub.inside(),
+        memory_folder() as data,
+        PostgresServer(data / "pg", durable=False, host=hub.address, port=POSTGRES_PORT) as postgres,
+        RedisServer(data / "redis", durable=False, host=hub.address, port=REDIS_PORT) as broker,
+        S3Server(tmp_path / "s3.log", hub.address) as store,
+    ):
+        url = store.bucket()
+        settings = SHORT | store.environment | {"HELDOUT_BLOBS": url, "HELDOUT_HOST": hub.address, "AWS_TIMEOUT": "5s"}
+        with stack_on(tmp_path / "stack", postgres, broker, of=Distributed, **settings) as stack:
+            stack.start_api(wait=False)
+            made = Machines(stack, store, url, {})
+            for worker in [made.start_worker(host) for host in others]:
+                stack.until_ready(worker)
+            until(stack._api_lives, "the API's first answer", 60)
+            yield made
+            assert not stack.blobs.exists()
+
+
+@pytest.mark.parametrize(
+    ("back", "epochs"), [("in the middle of both trainings", 240), ("with a model of its own, too late", 50)]
+)
+def test_a_job_whose_machine_is_cut_off_is_finished_by_another_and_the_first_is_not_heard_any_more(
+    machines: Machines, back: str, epochs: int
+) -> None:
+    stack = machines.stack
+    whole = stack.submit(long_digits(epochs))
+    stack.ended(whole)
+    job_id = stack.submit(long_digits(epochs))
+    stack.after_epoch(job_id, 3)
+    cut_off = stack.holder(job_id)
+    host = machines.hosts[cut_off.pid]
+    host.cut()
+    _require_cut_off(stack, host)
+    assert cut_off.lives()
+
+    stack.running(job_id, attempt=2)
+    first = machines.rows("epochs", job_id, attempt=1)
+    other = stack.holder(job_id)
+    assert machines.hosts[other.pid] is not host
+    if back == "in the middle of both trainings":
+        stack.after_epoch(job_id, stack.job(job_id)["progress"]["epoch"] + 2)
+        assert cut_off.trainings()
+    else:
+        stack.ended(job_id)
+        until(lambda: not cut_off.trainings(), "the end of its training")
+        assert list((stack.homes / cut_off.name / "scratch").rglob("*.keras"))
+    assert "attempt_lost" not in cut_off.said()  # nobody could tell it
+    host.mend()
+    cut_off.until_said("attempt_lost")
+    until(lambda: not cut_off.trainings(), "the end of its training", 30)
+
+    job = stack.ended(job_id)
+    assert (job["status"], job["attempt"], job["failures"], job["error"]) == ("succeeded", 2, 1, None)
+    [second] = machines.rows("attempts", job_id, attempt=2)
+    assert second["start_epoch"] >= 2, "it began anew instead of from the checkpoint"
+    assert machines.rows("epochs", job_id, attempt=1) == first
+    assert stack.history(job_id) == stack.history(whole)
+    of_both = [
+        [stack.ask("GET", f"/v1/jobs/{one}/{what}") for what in ("predictions", "metrics")] for one in (job_id, whole)
+    ]
+    assert of_both[0][0].content == of_both[1][0].content
+    assert of_both[0][1].json()["final"] == of_both[1][1].json()["final"]
+    proven(stack)
+    until(
+        lambda: _files(machines, job_id) == ["2/model.keras", "2/predictions.npz"], "no file of the first attempt", 30
+    )
+
+    # It is a worker like any other again.
+    other.stop()
+    assert stack.ended(stack.submit(digits()))["attempt"] == 1
+    assert stack.holder(stack.accepted()[-1]) is cut_off
+    proven(stack)
+
+
+def _files(machines: Machines, job_id: str) -> list[str]:
+    """What the object store holds of the job, by attempt."""
+    folder = f"some/prefix/jobs/{job_id}/"
+    return sorted(key.removeprefix(folder) for key in machines.store.keys(machines.blobs_url) if folder in key)
+
+
+def _require_cut_off(stack: Stack, host: Host) -> None:
+    """The fault is real: from there nothing of the other host can be reached."""
+    with host.inside():
+        for port in (POSTGRES_PORT, REDIS_PORT, int(stack.environment["HELDOUT_PORT"])):
+            with pytest.raises(OSError, match=r"timed out|unreachable|No route"):
+                socket.create_connection((stack.environment["HELDOUT_HOST"], port), timeout=0.5)
