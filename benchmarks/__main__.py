@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-ALL = ("service", "requests", "claims", "ingest", "first_batch", "streams", "lists")
+ALL = ("service", "engine", "requests", "claims", "ingest", "first_batch", "streams", "lists")
 
 
 def main(names: list[str]) -> None:

@@ -103,7 +103,7 @@ class TemporaryService:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
             # What it had started notices its end; what does not is ended.
-            _wait(lambda: not _processes_of(self.folder), 3.0, hurry)
+            _wait(lambda: not processes_of(self.folder), 3.0, hurry)
             _kill_processes_of(self.folder)
         _remove(self.folder)
 
@@ -170,7 +170,7 @@ def _end_with_parent(parent: int) -> Callable[[], None]:
     return arrange
 
 
-def _processes_of(folder: Path) -> list[int]:
+def processes_of(folder: Path) -> list[int]:
     """Whatever was started by the service or by what it started: all of it has the folder in its environment."""
     mark = os.fsencode(f"TMPDIR={folder}/")
     found = []
@@ -183,7 +183,7 @@ def _processes_of(folder: Path) -> list[int]:
 
 def _kill_processes_of(folder: Path) -> None:
     deadline = time.monotonic() + 5.0
-    while (pids := _processes_of(folder)) and time.monotonic() < deadline:
+    while (pids := processes_of(folder)) and time.monotonic() < deadline:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

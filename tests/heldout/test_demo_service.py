@@ -139,10 +139,10 @@ service._process = subprocess.Popen(
     ["sh", "-c", "trap '' TERM; setsid sh -c 'trap \\"\\" TERM; sleep 60' & sleep 0.3"],
     env=service._environment(), start_new_session=True,
 )
-while not any(pid != service._process.pid for pid in room._processes_of(service.folder)):
+while not any(pid != service._process.pid for pid in room.processes_of(service.folder)):
     time.sleep(0.01)
 service.stop(hurry=lambda: True)
-print(room._processes_of(service.folder), mine.poll())
+print(room.processes_of(service.folder), mine.poll())
 mine.kill()
 """
     result = run(SERVICE + code)
