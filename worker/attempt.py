@@ -19,6 +19,7 @@ from models.store.claims import Checkpoint, Claimed, Result
 from models.store.metrics import EVALUATION
 from worker import metrics as worker_metrics
 from worker.cache import dataset_on_disk
+from worker.cores import Place
 from worker.devices import chosen_device
 from worker.hold import Hold, Wish
 from worker.messages import (
@@ -60,12 +61,15 @@ class Interrupted(Exception):
 class Attempt:
     """Runs in one thread of the worker. Everything it writes names the attempt that it holds."""
 
-    def __init__(self, claimed: Claimed, hold: Hold, *, settings: Settings, scratch: Scratch, gpus: int) -> None:
+    def __init__(
+        self, claimed: Claimed, hold: Hold, *, settings: Settings, scratch: Scratch, gpus: int, place: Place
+    ) -> None:
         self._claimed = claimed
         self._hold = hold
         self._settings = settings
         self._scratch = scratch
         self._gpus = gpus
+        self._place = place
         self._began = time.monotonic()
         self._epoch_seconds: list[float] = []
         self._process: TrainingProcess | None = None
@@ -161,6 +165,9 @@ class Attempt:
             except BlobMissing as error:
                 raise CheckpointUnusable(f"{checkpoint.key} is not in the blob store.") from error
         resources = self._claimed.spec["resources"]
+        device, towers = chosen_device(resources["device"], self._gpus), resources["towers"]
+        if towers == "auto" and (device == "gpu" or not self._place.is_roomy):
+            towers = 1
         return Assignment(
             job_id=self._hold.held.job_id,
             attempt=self._hold.held.attempt,
@@ -168,9 +175,9 @@ class Attempt:
             dataset=str(dataset),
             scratch=str(self._folder),
             checkpoint=str(file) if file else None,
-            device=chosen_device(resources["device"], self._gpus),
+            device=device,
             threads=1,
-            towers=2 if resources["towers"] == 2 else 1,
+            towers=towers,
         )
 
     # --- follow --------------------------------------------------------------------------------------
@@ -205,6 +212,8 @@ class Attempt:
         """Act on one message; True if the job is settled by it."""
         match message:
             case Started(engine=engine):
+                if self._process is not None:
+                    self._place.fill(self._process.pid, engine["towers"])
                 resources = {
                     **self._claimed.spec["resources"],
                     "device": engine["device"],

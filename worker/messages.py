@@ -16,7 +16,7 @@ class Assignment:
     checkpoint: str | None  # a checkpoint file to continue from, in `scratch`
     device: Literal["cpu", "gpu"]
     threads: int  # intra-op threads
-    towers: Literal[1, 2]
+    towers: Literal["auto", 1, 2]  # auto: two where that is faster
 
 
 # --- from the training process -------------------------------------------------------------------

@@ -78,6 +78,11 @@ class TrainingProcess:
         except (EOFError, OSError):
             return False
 
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
     def receive(self, timeout_s: float) -> FromTraining | None:
         """The next message, or None after `timeout_s` without one.
 

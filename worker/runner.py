@@ -25,7 +25,7 @@ import tensorflow as tf
 from heldout.errors import HeldoutError
 from heldout.spec import JobSpec
 from worker.data import load_training_data
-from worker.engine import Engine, usable_towers
+from worker.engine import Engine, chosen_towers
 from worker.evaluate import Evaluator, final_figures, from_predictions
 from worker.export import build_exported, predict, save_predictions
 from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, Warned
@@ -98,10 +98,10 @@ def _train(
 ) -> FromTraining:
     spec = JobSpec.model_validate(assignment.spec)
     assert spec.training.seed is not None, "the API completes every spec"
-    towers = usable_towers(assignment.towers, spec)
-    _configure(assignment, towers)
     scratch = Path(assignment.scratch)
     data = load_training_data(Path(assignment.dataset), spec)
+    towers = chosen_towers(assignment.towers, spec, data.image, len(data.classes))
+    _configure(assignment, towers)
     network = build_network(spec.network, data.image, len(data.classes), spec.training.seed)
     resident = ResidentData(data)
     data = replace(data, images=data.images[:0].copy())  # TensorFlow has its own; two would double the memory

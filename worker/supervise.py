@@ -17,6 +17,7 @@ from models.store.claims import Claimed
 from worker import metrics, processes
 from worker.attempt import Attempt
 from worker.checking import Check
+from worker.cores import Cores
 from worker.devices import claimable_devices, count_gpus, host_name
 from worker.fetch import fetch_missing
 from worker.hold import Hold
@@ -35,6 +36,7 @@ class Worker:
         self.database = Database(settings.database)
         self.blobs = Blobs(settings.blobs_url)
         self.gpus = count_gpus()
+        self.cores = Cores(settings.worker_slots)
         self.scratch = Scratch(settings.home_path / "scratch")
         self.keeper = Keeper(self.database, settings, self.name, self.scratch.sign_of_life)
         self.stopping = threading.Event()
@@ -73,11 +75,19 @@ class Worker:
         metrics.WAIT.observe(claimed.waited_s)
         hold = Hold(claimed.held, database=self.database, blobs=self.blobs, keeper=self.keeper, stopping=self.stopping)
         bound = structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt)
-        with bound, metrics.RUNNING.track_inprogress():
+        with bound, metrics.RUNNING.track_inprogress(), self.cores.place(others_wait=self._others_wait) as place:
             if claimed.kind == uploads.INGEST:
                 Check(claimed, hold, settings=self.settings, scratch=self.scratch).run()
             else:
-                Attempt(claimed, hold, settings=self.settings, scratch=self.scratch, gpus=self.gpus).run()
+                Attempt(claimed, hold, settings=self.settings, scratch=self.scratch, gpus=self.gpus, place=place).run()
+
+    def _others_wait(self) -> bool:
+        """Whether a job waits that this worker would run beside those that it has."""
+        try:
+            with self.database.read() as session:
+                return claims.claimable(session, self._devices)
+        except DatabaseUnavailable:
+            return True
 
     def close(self) -> None:
         """Stop the threads and remove the scratch folder; the jobs have been released by then."""

@@ -1,0 +1,55 @@
+"""A job alone fills two cores; the job that comes gets one of them, and the first keeps the bits that it began with."""
+
+import os
+
+import pytest
+
+from heldout.client import Client
+from tests.e2e.running import Service, after_epoch, ended, history, spec, until
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+LONG = {"epochs": 300}
+
+pytestmark = pytest.mark.skipif(CORES != 2, reason="written for a machine with two cores")
+
+
+def shares(service: Service) -> list[set[int]]:
+    """For each training process the cores that its threads may use."""
+    return [
+        set().union(*(os.sched_getaffinity(int(task)) for task in os.listdir(f"/proc/{pid}/task")))
+        for pid in service.training_pids()
+    ]
+
+
+def test_no_core_is_fought_for_when_a_second_job_comes_and_all_are_used_when_it_has_gone(
+    service: Service, client: Client
+) -> None:
+    first = client.submit(spec("overfit", **LONG))["id"]
+    after_epoch(client, first, 1)
+    assert client.get(first)["engine"]["towers"] == client.get(first)["spec"]["resources"]["towers"] == 2
+    assert shares(service) == [{0, 1}]
+    second = client.submit(spec("overfit", **LONG))["id"]
+    after_epoch(client, second, 1)
+    assert client.get(second)["engine"]["towers"] == 1
+    assert sorted(map(sorted, shares(service))) == [[0], [1]]
+    client.cancel(second)
+    ended(client, second)
+    until(lambda: shares(service) == [{0, 1}], "both cores for the first again")
+    client.cancel(first)
+    ended(client, first)
+
+
+def test_a_resumed_job_keeps_its_towers_though_it_is_no_longer_alone(service: Service, client: Client) -> None:
+    whole = client.submit(spec("overfit", epochs=6))["id"]
+    assert ended(client, whole)["engine"]["towers"] == 2
+    job = client.submit(spec("overfit", epochs=6))["id"]
+    after_epoch(client, job, 2)
+    client.pause(job)
+    until(lambda: client.get(job)["status"] == "paused", "the pause")
+    other = client.submit(spec("augmented", **LONG))["id"]
+    after_epoch(client, other, 1)
+    client.resume(job)
+    assert ended(client, job)["engine"]["towers"] == 2
+    assert history(client, job) == history(client, whole)
+    client.cancel(other)
+    ended(client, other)
