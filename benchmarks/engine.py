@@ -38,6 +38,7 @@ STARTS = 3 if QUICK else 10
 CORES = len(os.sched_getaffinity(0))
 TICKS = os.sysconf("SC_CLK_TCK")
 SAMPLE_EVERY_S = 0.1
+CALIBRATED_WITHIN_S = 180
 # Forward, and backward for maps and for kernels: each as much as forward.
 PASSES = 3
 
@@ -105,7 +106,8 @@ def main() -> None:
 
 def _measure(client: Client, service: TemporaryService) -> Iterator[str]:
     folder = service.folder
-    _through_service(client, folder, _spec("A", 1))  # the worker imports TensorFlow and measures itself
+    _through_service(client, folder, _spec("A", 1))  # the worker imports TensorFlow
+    _until_calibrated(client)
     estimates = {name: client.estimate(_spec(name))["seconds_per_epoch"] for name in WORK}
     rows = {name: Row() for name in TARGETS}
     peer: list[Naive] = []
@@ -242,6 +244,15 @@ def _through_service(client: Client, folder: Path, *specs: dict[str, Any]) -> Se
     finished = max(datetime.fromisoformat(job["finished_at"]) for job in jobs)
     metrics = [client.metrics(id_) for id_ in ids]
     return Service((finished - started).total_seconds(), cpu, threads[0], jobs, metrics)
+
+
+def _until_calibrated(client: Client) -> None:
+    """Wait for the worker to have measured itself, which it does while it is idle."""
+    deadline = time.monotonic() + CALIBRATED_WITHIN_S
+    while client.estimate(_spec("A"))["seconds_per_epoch"] is None:
+        if time.monotonic() > deadline:
+            raise SystemExit("The worker has not calibrated itself.")
+        time.sleep(0.5)
 
 
 def _ended(client: Client, job_id: str) -> Any:

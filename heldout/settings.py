@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     reconcile_s: Seconds = Field(15, description="How often lost and forgotten jobs are looked for.")
     slots: int | None = Field(None, ge=1, le=64, description="Jobs that a worker runs at once; default: its cores.")
 
+    calibrate: bool = Field(True, description="An idle worker measures once how fast its machine trains.")
+
     worker_name: str | None = Field(None, max_length=64, description="What this worker is called; default: its host.")
     stop_with_stdin: bool = Field(False, description="A worker stops when its standard input ends.")
 

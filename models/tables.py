@@ -261,6 +261,18 @@ class EventRow(Base):
     created_at: Mapped[datetime]
 
 
+class CalibrationRow(Base):
+    """How fast a machine trains, as its worker has measured it."""
+
+    __tablename__ = "calibrations"
+
+    host: Mapped[str] = mapped_column(String(128), primary_key=True)
+    device: Mapped[str] = mapped_column(String(8), primary_key=True)
+    facts: Mapped[dict[str, Any]]  # what the figures hold for
+    speed: Mapped[dict[str, Any]]
+    measured_at: Mapped[datetime]
+
+
 class IdempotencyRow(Base):
     """The answer to a request that bore an Idempotency-Key."""
 

@@ -14,7 +14,7 @@ from heldout.lifecycle import JobStatus, StopReason
 from heldout.settings import Settings
 from models.blobs import BlobMissing
 from models.database import Session
-from models.store import claims, events, metrics
+from models.store import calibrations, claims, events, metrics
 from models.store.claims import Checkpoint, Claimed, Result
 from models.store.metrics import EVALUATION
 from worker import metrics as worker_metrics
@@ -219,13 +219,17 @@ class Attempt:
                     "device": engine["device"],
                     "towers": engine["towers"],
                 }
+                spec = {**self._claimed.spec, "resources": resources}
+                start_epoch = checkpoint.epoch if checkpoint else 0
+                left = self._claimed.epochs - start_epoch
                 unusable = self._hold.persist(
                     lambda session: claims.begin(
                         session,
                         self._hold.held,
                         engine=engine,
-                        spec={**self._claimed.spec, "resources": resources},
-                        start_epoch=checkpoint.epoch if checkpoint else 0,
+                        spec=spec,
+                        start_epoch=start_epoch,
+                        eta_s=calibrations.expected_rest_s(session, self._claimed.dataset_id, spec, left),
                     )
                 )
                 self._hold.forget(unusable)

@@ -75,6 +75,12 @@ class Cores:
         with self._lock:
             return self._places == [place]
 
+    @property
+    def are_idle(self) -> bool:
+        """Whether no job has a place."""
+        with self._lock:
+            return not self._places
+
     def deal(self) -> None:
         """Let every process have the cores that are its share now."""
         with self._lock:

@@ -1,6 +1,9 @@
 """Which devices this worker has, found without TensorFlow, and which one a job gets."""
 
+import platform
 import socket
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 import pynvml
@@ -32,3 +35,12 @@ def chosen_device(asked: str, gpus: int) -> Device:
 
 def host_name() -> str:
     return socket.gethostname()
+
+
+def processor() -> str:
+    """The processor's model: another one may have other vector instructions, which change last digits and speed."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

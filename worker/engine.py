@@ -8,15 +8,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.layers import flops_per_image, plan_layers
+from heldout.cost import automatic_towers
 from heldout.spec import JobSpec, OptimizerSpec
 from worker.augment import affine_matrices, build_augmentation, draw_amounts, shades
 from worker.data import TrainingData
 from worker.network import normalises_batches
 from worker.resident import ResidentData
 
-# Where a batch's forward pass is less work than this, a second tower costs more than it gains.
-TOWERS_PAY_FROM_FLOPS = 4_000_000
 _PURPOSE = 1  # keeps the order's draws apart from initial weights and augmentation
 
 
@@ -74,8 +72,7 @@ def chosen_towers(
 ) -> Literal[1, 2]:
     """How many towers a job gets that may have two: with `auto` as many as make its steps faster."""
     if wanted == "auto":
-        step = spec.training.batch_size * flops_per_image(plan_layers(spec.network, image, classes))
-        wanted = 2 if step >= TOWERS_PAY_FROM_FLOPS else 1
+        wanted = 2 if automatic_towers(spec, image, classes) == 2 else 1
     return 2 if usable_towers(wanted, spec) == 2 else 1
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from heldout.cost import MEASURED_AT_ONCE
 from heldout.intervals import wilson_interval
 from worker.pace import Pace
 from worker.resident import ResidentData
@@ -33,7 +34,7 @@ class Measured:
 class Evaluator:
     """Measures a network on rows of the resident data, in calls of about half a second."""
 
-    def __init__(self, network: keras.Model, resident: ResidentData, batch_size: int = 64) -> None:
+    def __init__(self, network: keras.Model, resident: ResidentData, batch_size: int = MEASURED_AT_ONCE) -> None:
         self._network = network
         self._resident = resident
         # Small batches keep a layer's maps in the cache of a core.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, get_context
 from pathlib import Path
+from typing import Literal
 
 from worker import child
 from worker.messages import Alive, Assignment, FromTraining, Stop
@@ -116,6 +117,36 @@ class TrainingProcess:
                 return [line.rstrip("\n")[:500] for line in deque(file, count)]
         except OSError:
             return []
+
+
+class MeasuringProcess:
+    """The process that measures how fast this machine trains."""
+
+    def __init__(self, towers: Literal[1, 2]) -> None:
+        forking = get_context("forkserver")
+        self._pipe, theirs = forking.Pipe()
+        self._process = forking.Process(target=child.measure, args=(theirs, towers), daemon=True)
+        with _without_secrets():
+            self._process.start()
+        theirs.close()
+
+    def receive(self, timeout_s: float) -> list[tuple[float, float]] | None:
+        """Seconds of a step and of a batch of each network, or None after `timeout_s` without them.
+
+        Raises:
+            ProcessDied: if the process has ended without them.
+        """
+        try:
+            return self._pipe.recv() if self._pipe.poll(timeout_s) else None
+        except (EOFError, OSError):
+            self._process.join(5)
+            raise ProcessDied(self._process.exitcode) from None
+
+    def kill(self) -> None:
+        """End the process at once; does nothing to one that has ended."""
+        self._process.kill()
+        self._process.join(10)
+        self._pipe.close()
 
 
 def _secret(name: str) -> bool:

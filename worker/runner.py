@@ -25,6 +25,7 @@ import tensorflow as tf
 from heldout.errors import HeldoutError
 from heldout.spec import JobSpec
 from worker.data import load_training_data
+from worker.devices import processor
 from worker.engine import Engine, chosen_towers
 from worker.evaluate import Evaluator, final_figures, from_predictions
 from worker.export import build_exported, predict, save_predictions
@@ -64,7 +65,7 @@ class Line:
 
 def run(assignment: Assignment, pipe: Connection) -> None:
     """Train the assigned job in this process, which does nothing else and ends afterwards."""
-    _die_with_parent()
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's interrupt is the supervisor's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     line = Line(pipe)
@@ -188,19 +189,10 @@ def _engine_facts(assignment: Assignment, towers: int) -> dict[str, Any]:
 def _facts_of_bits(engine: dict[str, Any]) -> dict[str, Any]:
     """What decides the last digits of a training, beside its spec, its seed and its dataset."""
     shared = {name: engine[name] for name in ("device", "threads", "towers", "tensorflow", "keras")}
-    return shared | {"numpy": np.__version__, "processor": _processor()}
+    return shared | {"numpy": np.__version__, "processor": processor()}
 
 
-def _processor() -> str:
-    """The processor's model: another one may have other vector instructions, which change last digits."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """End this process as soon as its parent or its supervisor ends, even in the middle of a graph call."""
     before = os.getppid()
     if sys.platform == "linux":

@@ -16,6 +16,7 @@ from models.store import claims, uploads
 from models.store.claims import Claimed
 from worker import metrics, processes
 from worker.attempt import Attempt
+from worker.calibration import Calibrator
 from worker.checking import Check
 from worker.cores import Cores
 from worker.devices import claimable_devices, count_gpus, host_name
@@ -42,6 +43,7 @@ class Worker:
         self.stopping = threading.Event()
         self._devices = claimable_devices(self.gpus)
         self._reconciler = Reconciler(self.database, settings, announce, self.blobs)
+        self._calibrator = Calibrator(self.database, self.cores, self.stopping)
 
     def start(self) -> None:
         """Import TensorFlow in the server that forks, then begin to keep leases and to reconcile.
@@ -54,6 +56,8 @@ class Worker:
         processes.warm_up()
         self.keeper.start()
         self._reconciler.start()
+        if self.settings.calibrate:
+            self._calibrator.start()
         if self.settings.fetch:
             threading.Thread(target=fetch_missing, args=(self.settings, self.database), daemon=True).start()
         log.info("worker_ready", worker=self.name, slots=self.settings.worker_slots, gpus=self.gpus)
@@ -91,6 +95,8 @@ class Worker:
 
     def close(self) -> None:
         """Stop the threads and remove the scratch folder; the jobs have been released by then."""
+        self.stopping.set()
+        self._calibrator.stop()
         self._reconciler.stop()
         self.keeper.stop()
         self.scratch.close()

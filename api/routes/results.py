@@ -19,7 +19,7 @@ from heldout.errors import InvalidCursor, JobNotFound, NotReady, StorageUnavaila
 from heldout.lifecycle import JobStatus, shown_status
 from models.blobs import BlobMissing
 from models.database import Session
-from models.store import events, jobs, metrics
+from models.store import calibrations, events, jobs, metrics
 from models.store.keys import Caller
 from models.tables import EpochRow, JobRow, ResultRow
 
@@ -107,7 +107,9 @@ class QueueView(View):
     position: int | None = Field(description="Counts from 1.")
     ahead: int | None
     waiting_for: Literal["worker", "gpu", "backoff"] | None
-    estimated_start_s: float | None = Field(description="Null where it cannot be told.")
+    estimated_start_s: float | None = Field(
+        description="From what the jobs that run and those before it should take; null where that cannot be told."
+    )
 
 
 @router.get("/metrics", response_model_exclude_unset=True, responses=problems(JobNotFound))
@@ -203,7 +205,7 @@ def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> Queu
         position=None if ahead is None else ahead + 1,
         ahead=ahead,
         waiting_for=_waiting_for(session, job),
-        estimated_start_s=None,
+        estimated_start_s=calibrations.estimated_start_s(session, job),
     )
 
 

@@ -19,7 +19,7 @@ from heldout.layers import flops_per_image, memory_bytes
 from heldout.spec import MAX_SEED, JobSpec
 from models.database import Session
 from models.ids import new_id
-from models.store import jobs
+from models.store import calibrations, jobs
 from models.tables import DatasetRow
 
 router = resource("/v1/jobs", "jobs")
@@ -42,7 +42,9 @@ class EstimateView(View):
     layers: list[LayerView]
     flops_per_image: int = Field(description="Of one forward pass; a multiply-add counts as two.")
     memory_bytes: int = Field(description="Of one training step, data excluded.")
-    seconds_per_epoch: float | None = Field(description="Null while nothing comparable was measured here.")
+    seconds_per_epoch: float | None = Field(
+        description="Of a job alone on a machine as fast as the workers' own; null until one was measured."
+    )
 
 
 @router.post(
@@ -68,7 +70,7 @@ def submit_job(
     """Queue a training job; workers hear of it once it is committed."""
     cap = services.settings.max_parameters
     if dry_run:
-        estimate = _estimate(spec, dataset_for(session, caller.owner, spec.dataset), cap)
+        estimate = _estimate(session, spec, dataset_for(session, caller.owner, spec.dataset), cap)
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def submit() -> JobView:
@@ -132,7 +134,7 @@ def _queue(
     return JobView.of(job, dataset)
 
 
-def _estimate(spec: JobSpec, dataset: DatasetRow, max_parameters: int) -> EstimateView:
+def _estimate(session: Session, spec: JobSpec, dataset: DatasetRow, max_parameters: int) -> EstimateView:
     plan = examine(spec, dataset, max_parameters)
     return EstimateView(
         object="estimate",
@@ -143,5 +145,5 @@ def _estimate(spec: JobSpec, dataset: DatasetRow, max_parameters: int) -> Estima
         ],
         flops_per_image=flops_per_image(plan.layers),
         memory_bytes=memory_bytes(plan.layers, plan.image, spec.training.batch_size),
-        seconds_per_epoch=None,
+        seconds_per_epoch=calibrations.expected_epoch_s(calibrations.speeds(session), spec, dataset),
     )

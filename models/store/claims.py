@@ -164,14 +164,22 @@ def requests(session: Session, held: Collection[Held]) -> Mapping[Held, JobReque
 
 
 def begin(
-    session: Session, held: Held, *, engine: Mapping[str, Any], spec: Mapping[str, Any], start_epoch: int
+    session: Session,
+    held: Held,
+    *,
+    engine: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    start_epoch: int,
+    eta_s: float | None = None,
 ) -> list[str]:
     """Write back what an attempt decided at its start: where it runs, its automatic choices, where it continues.
 
     Checkpoints past its start could not be used. They are forgotten, so that no later attempt continues from epochs
     whose rows this one's start hides; gives back their keys.
     """
-    _write(session, held, engine=dict(engine), spec=dict(spec), epoch=start_epoch, version=JobRow.version + 1)
+    _write(
+        session, held, engine=dict(engine), spec=dict(spec), epoch=start_epoch, eta_s=eta_s, version=JobRow.version + 1
+    )
     session.execute(
         update(AttemptRow)
         .where(AttemptRow.job_id == held.job_id, AttemptRow.attempt == held.attempt)

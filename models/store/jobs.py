@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPaused, JobNotQueued
@@ -228,12 +228,21 @@ def ahead_of(session: Session, row: JobRow) -> int | None:
     """How many queued jobs will be claimed before this one; None if it is not queued."""
     if row.status is not JobStatus.QUEUED:
         return None
-    before = or_(
+    return session.scalar(select(func.count()).where(*_before(row))) or 0
+
+
+def before(row: JobRow) -> Select[JobRow]:
+    """The queued jobs that will be claimed before this one, in that order."""
+    return select(JobRow).where(*_before(row)).order_by(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)
+
+
+def _before(row: JobRow) -> tuple[ColumnElement[bool], ...]:
+    earlier = or_(
         JobRow.priority > row.priority,
         and_(JobRow.priority == row.priority, JobRow.queued_at < row.queued_at),
         and_(JobRow.priority == row.priority, JobRow.queued_at == row.queued_at, JobRow.id < row.id),
     )
-    return session.scalar(select(func.count()).where(JobRow.status == JobStatus.QUEUED, before)) or 0
+    return JobRow.status == JobStatus.QUEUED, earlier
 
 
 def waits_for_backoff(session: Session, row: JobRow) -> bool:

@@ -174,6 +174,7 @@ class Stack:
             "HELDOUT_DATABASE_URL": database_url,
             "HELDOUT_BLOBS": self.blobs.as_uri(),
             "HELDOUT_SLOTS": "1",
+            "HELDOUT_CALIBRATE": "false",
             "HELDOUT_PORT": str(_free_port()),
         }
         if redis_url is not None:

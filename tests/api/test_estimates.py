@@ -1,0 +1,56 @@
+"""Times are told once a worker has measured its machine, and not before."""
+
+from dataclasses import asdict
+
+import pytest
+
+from heldout.cost import Speed
+from models.store import calibrations
+from tests.api.support import submitted, with_field
+
+# Half a second for each of the 113 steps of an epoch, and nothing else.
+SPEED = Speed(training={"step": 0.5}, measuring={}, training_share=0.5, measuring_share=1.0)
+EPOCH_S = 3600 / 32 * 0.5
+
+
+@pytest.fixture
+def calibrated(hand):
+    with hand.database.write() as session:
+        calibrations.keep(session, host="box", device="cpu", facts={}, speed=asdict(SPEED))
+
+
+@pytest.mark.usefixtures("calibrated")
+def test_a_dry_run_tells_the_seconds_of_an_epoch_of_a_job_alone(client, spec):
+    def told(**changes):
+        body = spec
+        for path, value in changes.items():
+            body = with_field(body, path.replace("__", "."), value)
+        return client.post("/v1/jobs?dry_run=true", json=body).json()["seconds_per_epoch"]
+
+    assert told(resources__towers=1) == pytest.approx(EPOCH_S)
+    assert told(resources__towers=2) == told() == pytest.approx(EPOCH_S / 2)
+    assert told(resources__device="gpu") is None
+
+
+@pytest.mark.usefixtures("calibrated")
+def test_the_queue_tells_when_a_job_should_start(client, hand, spec):
+    spec = with_field(spec, "training.epochs", 2)
+    first, second, third = (submitted(client, spec)["id"] for _ in range(3))
+    start = lambda job: client.get(f"/v1/jobs/{job}/queue").json()["estimated_start_s"]  # noqa: E731
+    assert start(first) is None  # nobody knows when a worker comes
+    held = hand.claim()
+    assert held.job_id == first
+    assert start(first) is None
+    assert start(second) == pytest.approx(2 * EPOCH_S, abs=2)
+    assert start(third) == pytest.approx(4 * EPOCH_S, abs=2)
+    hand.epoch(held, 1)  # with 3 s left
+    assert start(second) == pytest.approx(3, abs=0.1)
+    assert start(third) == pytest.approx(3 + 2 * EPOCH_S, abs=0.1)
+
+
+def test_nothing_is_told_where_nothing_was_measured(client, hand, spec):
+    submitted(client, spec)
+    second = submitted(client, spec)["id"]
+    hand.claim()
+    assert client.post("/v1/jobs?dry_run=true", json=spec).json()["seconds_per_epoch"] is None
+    assert client.get(f"/v1/jobs/{second}/queue").json()["estimated_start_s"] is None

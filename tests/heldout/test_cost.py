@@ -1,0 +1,66 @@
+"""What training takes follows from the work in it."""
+
+import pytest
+
+from heldout.cost import Speed, automatic_towers, measuring_work, seconds_per_epoch, starts_in, training_work
+from heldout.spec import JobSpec
+
+IMAGE, CLASSES = (28, 28, 1), 10
+COUNTS = {"train": 3600, "validation": 400, "test": 1000}
+EACH_STEP = Speed(training={"step": 0.01}, measuring={"step": 0.002}, training_share=0.6, measuring_share=0.5)
+
+
+def spec(**parts):
+    network = parts.pop("network", {"blocks": [{"filters": 16}]})
+    return JobSpec.model_validate({"dataset": "mnist5k", "network": network, **parts})
+
+
+def expected(job, towers=1):
+    return seconds_per_epoch(job, IMAGE, CLASSES, COUNTS, EACH_STEP, towers)
+
+
+def test_an_epoch_is_its_steps_and_the_measuring_of_train_and_validation():
+    assert expected(spec()) == pytest.approx(3600 / 32 * 0.01 + 4000 / 64 * 0.002)
+    assert expected(spec(training={"batch_size": 64})) == pytest.approx(3600 / 64 * 0.01 + 4000 / 64 * 0.002)
+    assert expected(spec(), towers=2) == pytest.approx(3600 / 32 * 0.006 + 4000 / 64 * 0.001)
+
+
+def test_the_test_split_counts_where_it_is_measured_and_the_limit_where_it_cuts():
+    every = spec(evaluation={"test": "every_epoch"})
+    assert expected(every) - expected(spec()) == pytest.approx(1000 / 64 * 0.002)
+    assert expected(spec(training={"train_limit": 360})) < expected(spec()) / 5
+    assert expected(spec(training={"train_limit": 99999})) == expected(spec())
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("flops", {"network": {"blocks": [{"filters": 32}]}}),
+        ("dropped", {"network": {"blocks": [{"filters": 16, "dropout": 0.2}]}}),
+        ("normed", {"network": {"blocks": [{"filters": 16, "batch_norm": True}]}}),
+        ("curved", {"network": {"blocks": [{"filters": 16, "activation": "gelu"}]}}),
+        ("later_maps", {"network": {"blocks": [{"filters": 16, "repeat": 2}]}}),
+        ("parameters", {"network": {"blocks": [{"filters": 16}], "dense": [{"units": 99}]}}),
+        ("changed", {"augmentation": {"zoom": 0.1}}),
+    ],
+)
+def test_every_kind_of_work_is_counted_where_it_is_done(kind, more):
+    assert training_work(spec(**more), IMAGE, CLASSES)[kind] > training_work(spec(), IMAGE, CLASSES)[kind]
+
+
+def test_measuring_is_the_same_work_for_every_size_of_a_batch():
+    assert measuring_work(spec(training={"batch_size": 8}), IMAGE, CLASSES) == measuring_work(spec(), IMAGE, CLASSES)
+
+
+def test_two_towers_are_chosen_for_much_work_and_never_for_whole_batches():
+    assert automatic_towers(spec(), IMAGE, CLASSES) == 2
+    assert automatic_towers(spec(training={"batch_size": 2}), IMAGE, CLASSES) == 1
+    assert automatic_towers(spec(network={"blocks": [{"filters": 64, "batch_norm": True}]}), IMAGE, CLASSES) == 1
+
+
+def test_a_job_starts_when_a_slot_is_free_of_those_before_it():
+    assert starts_in([], []) is None
+    assert starts_in([5.0], []) == 5
+    assert starts_in([5.0, 9.0], [1.0]) == 6
+    assert starts_in([5.0, 9.0], [10.0]) == 9
+    assert starts_in([5.0, 9.0], [10.0, 10.0]) == 15

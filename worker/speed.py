@@ -1,0 +1,71 @@
+"""From the measured times of small networks to the seconds of each kind of work."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from heldout.cost import Speed, Work, measuring_work, training_work
+from heldout.spec import JobSpec
+
+Image = tuple[int, int, int]
+# Seconds of one gradient step, and of one batch in inference mode.
+Times = tuple[float, float]
+
+CLASSES = 10
+_AUGMENTED = {"rotation_degrees": 20, "width_shift": 0.2, "horizontal_flip": True}
+_NETWORKS: tuple[tuple[Image, int, dict[str, Any], dict[str, Any] | None], ...] = (
+    ((8, 8, 1), 8, {"blocks": [{"filters": 4}]}, None),
+    ((8, 8, 1), 32, {"blocks": [{"filters": 8, "padding": "same", "repeat": 4, "pool": 1}]}, None),
+    ((28, 28, 1), 32, {"blocks": [{"filters": 16}]}, None),
+    ((28, 28, 1), 32, {"blocks": [{"filters": 16}]}, _AUGMENTED),
+    ((28, 28, 1), 32, {"blocks": [{"filters": 48, "dropout": 0.3}]}, None),
+    ((28, 28, 1), 32, {"blocks": [{"filters": 32}, {"filters": 64}, {"filters": 96}]}, None),
+    ((28, 28, 1), 32, {"blocks": [{"filters": 32, "dropout": 0.25}, {"filters": 64, "dropout": 0.25}]}, None),
+    ((28, 28, 1), 16, {"blocks": [{"filters": 16, "kernel_size": 5, "repeat": 2, "pool": 1}]}, None),
+    ((28, 28, 1), 32, {"blocks": [{"filters": 24, "activation": "gelu"}]}, None),
+    ((28, 28, 1), 32, {"blocks": [{"filters": 16, "batch_norm": True}, {"filters": 24, "batch_norm": True}]}, None),
+    ((28, 28, 1), 32, {"blocks": [{"filters": 8}], "dense": [{"units": 512}]}, None),
+    ((32, 32, 3), 64, {"blocks": [{"filters": 16, "padding": "same"}, {"filters": 32, "padding": "same"}]}, None),
+)
+
+
+def _spec(batch_size: int, network: dict[str, Any], augmentation: dict[str, Any] | None) -> JobSpec:
+    training = {"batch_size": batch_size, "seed": 1}
+    return JobSpec.model_validate(
+        {"dataset": "digits", "network": network, "augmentation": augmentation, "training": training}
+    )
+
+
+SPECS: list[tuple[JobSpec, Image]] = [
+    (_spec(batch_size, network, augmentation), image) for image, batch_size, network, augmentation in _NETWORKS
+]
+# Of these the share that two towers need is taken; the others are too small for them or look at whole batches.
+SPLIT = (2, 4, 5, 6)
+
+
+def speed_of(times: Sequence[Times], split: Sequence[Times] | None) -> Speed:
+    """The speed that explains the times of `SPECS` in one tower, and of `SPLIT` in two (None: there is one core)."""
+    trained = [(training_work(spec, image, CLASSES), times[n][0]) for n, (spec, image) in enumerate(SPECS)]
+    measured = [(measuring_work(spec, image, CLASSES), times[n][1]) for n, (spec, image) in enumerate(SPECS)]
+    if split is None:
+        return Speed(fitted(trained), fitted(measured))
+    # Another job's moment must not make two towers look slower than one.
+    shares = [
+        min(1.0, median(two[kind] / times[number][kind] for number, two in zip(SPLIT, split, strict=True)))
+        for kind in (0, 1)
+    ]
+    return Speed(fitted(trained), fitted(measured), *shares)
+
+
+def fitted(samples: Sequence[tuple[Work, float]]) -> dict[str, float]:
+    """Seconds for a unit of each kind of work, none below zero, that explain the samples with small relative errors."""
+    from scipy.optimize import nnls  # the supervisor needs it once in its life
+
+    kinds = list(samples[0][0])
+    amounts = np.asarray([[work[kind] for kind in kinds] for work, _ in samples])
+    seconds = np.asarray([took for _, took in samples])
+    scale = np.maximum(amounts.max(axis=0), 1e-12)
+    shares, _ = nnls(amounts / scale / seconds[:, None], np.ones(len(samples)))
+    return dict(zip(kinds, (shares / scale).tolist(), strict=True))
