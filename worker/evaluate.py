@@ -40,7 +40,9 @@ class Evaluator:
         # Small batches keep a layer's maps in the cache of a core.
         self._batch_size = batch_size
         self._pace = Pace()
-        self._call = tf.function(self._sums, autograph=False)
+        rows, batch = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)
+        # One graph for splits of every size: without the signature each would be traced anew.
+        self._call = tf.function(self._sums, autograph=False, input_signature=[rows, batch, batch])
 
     def measure(self, rows: NDArray[np.int32], between_calls: Callable[[], None] = lambda: None) -> Measured:
         """The figures of the images in `rows`; no dropout, penalties, smoothing, weights or augmentation."""
@@ -58,8 +60,6 @@ class Evaluator:
         return Measured(loss / len(rows) if len(rows) else float("nan"), correct, len(rows))
 
     def _sums(self, rows: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows = tf.ensure_shape(rows, [None])
-
         def body(batch: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, ...]:
             begin = batch * self._batch_size
             images, labels = self._resident.batch(rows[begin : begin + self._batch_size])
