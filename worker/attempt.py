@@ -22,6 +22,7 @@ from worker.cache import dataset_on_disk
 from worker.cores import Place
 from worker.devices import chosen_device
 from worker.hold import Hold, Wish
+from worker.memory import memory_bytes, resident_bytes
 from worker.messages import (
     Assignment,
     EpochDone,
@@ -178,6 +179,7 @@ class Attempt:
             device=device,
             threads=1,
             towers=towers,
+            resident_bytes=resident_bytes(memory_bytes(), self._settings.worker_slots),
         )
 
     # --- follow --------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ ClassWeights = Mapping[str, float] | str | None
 class TrainingData:
     """The images of the splits that a job uses, and where each split lies in them.
 
-    images: (count, height, width, channels), uint8 or float32, as stored.
+    images: (count, height, width, channels), uint8 or float32, as stored; in memory, or the dataset's own file.
     labels: (count,), int32, positions in `classes`.
     rows: for each split the rows of `images` that belong to it, int32, in the source's order.
     source: for each split the positions of the same images in the whole dataset, int64.
@@ -35,18 +35,26 @@ class TrainingData:
     class_weights: NDArray[np.float32] | None
 
     @property
+    def is_streamed(self) -> bool:
+        """Whether the images stay in the dataset's file."""
+        return isinstance(self.images, np.memmap)
+
+    @property
     def image(self) -> tuple[int, int, int]:
         """(height, width, channels) of one image."""
         _, height, width, channels = self.images.shape
         return height, width, channels
 
 
-def load_training_data(folder: Path, spec: JobSpec) -> TrainingData:
-    """What `spec` trains and measures on; the test split stays on disk where it is never measured."""
-    return select(load(folder), spec)
+def load_training_data(folder: Path, spec: JobSpec, resident_bytes: int | None = None) -> TrainingData:
+    """What `spec` trains and measures on; the test split stays on disk where it is never measured.
+
+    Images that would take more than `resident_bytes` stay in their file, all of them.
+    """
+    return select(load(folder), spec, resident_bytes)
 
 
-def select(images: ImageSet, spec: JobSpec) -> TrainingData:
+def select(images: ImageSet, spec: JobSpec, resident_bytes: int | None = None) -> TrainingData:
     """The splits of `images` that `spec` uses, the training split cut to its `train_limit`.
 
     Raises:
@@ -56,14 +64,19 @@ def select(images: ImageSet, spec: JobSpec) -> TrainingData:
     source = {name: np.asarray(images.splits[name], np.int64) for name in names}
     kept = stratified(images.labels[source["train"]], spec.training.train_limit)
     source["train"] = source["train"][kept]
-    ends = np.cumsum([len(source[name]) for name in names]).tolist()
-    rows = {
-        name: np.arange(end - len(source[name]), end, dtype=np.int32) for name, end in zip(names, ends, strict=True)
-    }
     positions = np.concatenate([source[name] for name in names])
-    labels = np.asarray(images.labels[positions], np.int32)
+    taken, labels = images.images, np.asarray(images.labels, np.int32)
+    size = len(positions) * taken[:1].nbytes
+    if isinstance(taken, np.memmap) and resident_bytes is not None and size > resident_bytes:
+        rows = {name: source[name].astype(np.int32) for name in names}
+    else:
+        ends = np.cumsum([len(source[name]) for name in names]).tolist()
+        rows = {
+            name: np.arange(end - len(source[name]), end, dtype=np.int32) for name, end in zip(names, ends, strict=True)
+        }
+        taken, labels = np.asarray(taken[positions]), labels[positions]
     return TrainingData(
-        images=images.images[positions],
+        images=taken,
         labels=labels,
         rows=rows,
         source=source,

@@ -13,7 +13,7 @@ from heldout.spec import JobSpec, OptimizerSpec
 from worker.augment import affine_matrices, build_augmentation, draw_amounts, shades
 from worker.data import TrainingData
 from worker.network import normalises_batches
-from worker.resident import ResidentData
+from worker.resident import BatchSource
 
 _PURPOSE = 1  # keeps the order's draws apart from initial weights and augmentation
 
@@ -85,7 +85,7 @@ class Engine:
     """
 
     def __init__(
-        self, network: keras.Model, data: TrainingData, resident: ResidentData, spec: JobSpec, towers: int = 1
+        self, network: keras.Model, data: TrainingData, source: BatchSource, spec: JobSpec, towers: int = 1
     ) -> None:
         assert spec.training.seed is not None
         self.network = network
@@ -96,7 +96,7 @@ class Engine:
         self.steps_per_epoch = -(-len(data.rows["train"]) // self.batch_size)
         self._seed = spec.training.seed
         self._data = data
-        self._resident = resident
+        self._source = source
         self._augmentation = spec.augmentation
         self._augment = spec.augmentation and build_augmentation(spec.augmentation, data.image)
         self._loss = build_loss(spec.training.label_smoothing)
@@ -185,7 +185,7 @@ class Engine:
 
     def _forward(self, rows: tf.Tensor, changes: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """The mean loss of some images and how many of them the network gets right."""
-        images, labels = self._resident.batch(rows)
+        images, labels = self._source.batch(rows)
         if self._augment:
             images = self._augment(images, *changes)
         logits = self.network(images, training=True)

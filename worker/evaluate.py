@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from heldout.cost import MEASURED_AT_ONCE
 from heldout.intervals import wilson_interval
 from worker.pace import Pace
-from worker.resident import ResidentData
+from worker.resident import BatchSource
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Measured:
 
 
 class Evaluator:
-    """Measures a network on rows of the resident data, in calls of about half a second."""
+    """Measures a network on rows of a job's images, in calls of about half a second."""
 
-    def __init__(self, network: keras.Model, resident: ResidentData, batch_size: int = MEASURED_AT_ONCE) -> None:
+    def __init__(self, network: keras.Model, source: BatchSource, batch_size: int = MEASURED_AT_ONCE) -> None:
         self._network = network
-        self._resident = resident
+        self._source = source
         # Small batches keep a layer's maps in the cache of a core.
         self._batch_size = batch_size
         self._pace = Pace()
@@ -62,7 +62,7 @@ class Evaluator:
     def _sums(self, rows: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def body(batch: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, ...]:
             begin = batch * self._batch_size
-            images, labels = self._resident.batch(rows[begin : begin + self._batch_size])
+            images, labels = self._source.batch(rows[begin : begin + self._batch_size])
             logits = self._network(images, training=False)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             answers = tf.argmax(logits, axis=-1, output_type=labels.dtype)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from heldout.spec import NetworkSpec
 from worker.data import TrainingData
 from worker.network import apply_layers, without_penalties
-from worker.resident import ResidentData
+from worker.resident import BatchSource
 
 _BATCH_SIZE = 64
 
@@ -43,15 +43,13 @@ class Predictions:
     losses: NDArray[np.float32]
 
 
-def predict(
-    model: keras.Model, resident: ResidentData, rows: Mapping[str, NDArray[np.int32]]
-) -> dict[str, Predictions]:
+def predict(model: keras.Model, source: BatchSource, rows: Mapping[str, NDArray[np.int32]]) -> dict[str, Predictions]:
     """For each split what an exported model says of its raw images."""
     both = keras.Model(model.input, [model.get_layer("output").output, model.output])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False)
     def of_batch(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, labels = tf.gather(resident.images, batch), tf.gather(resident.labels, batch)
+        pixels, labels = source.pixels(batch), source.labels(batch)
         logits, probabilities = both(tf.cast(pixels, tf.float32), training=False)
         # From logits, as Keras does it for a model that ends in a softmax: a probability can round to zero.
         return probabilities, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

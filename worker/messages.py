@@ -17,6 +17,7 @@ class Assignment:
     device: Literal["cpu", "gpu"]
     threads: int  # intra-op threads
     towers: Literal["auto", 1, 2]  # auto: two where that is faster
+    resident_bytes: int | None = None  # images that take more stay in their file
 
 
 # --- from the training process -------------------------------------------------------------------

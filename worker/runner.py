@@ -31,8 +31,9 @@ from worker.evaluate import Evaluator, final_figures, from_predictions
 from worker.export import build_exported, predict, save_predictions
 from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, Warned
 from worker.network import build_network
-from worker.resident import ResidentData
+from worker.resident import BatchSource, ResidentData
 from worker.scores import evaluation_of
+from worker.streamed import StreamedData
 from worker.trainer import Diverged, StopWanted, StopWhy, Trainer
 
 _PR_SET_PDEATHSIG = 1
@@ -100,20 +101,20 @@ def _train(
     spec = JobSpec.model_validate(assignment.spec)
     assert spec.training.seed is not None, "the API completes every spec"
     scratch = Path(assignment.scratch)
-    data = load_training_data(Path(assignment.dataset), spec)
+    data = load_training_data(Path(assignment.dataset), spec, assignment.resident_bytes)
     towers = chosen_towers(assignment.towers, spec, data.image, len(data.classes))
     _configure(assignment, towers)
     network = build_network(spec.network, data.image, len(data.classes), spec.training.seed)
-    resident = ResidentData(data)
-    data = replace(data, images=data.images[:0].copy())  # TensorFlow has its own; two would double the memory
-    engine = Engine(network, data, resident, spec, towers)
+    images: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data)
+    data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has its own, or a file does
+    engine = Engine(network, data, images, spec, towers)
     facts = _engine_facts(assignment, towers)
     tell(Started(facts))
     trainer = Trainer(
         spec,
         data,
         engine,
-        Evaluator(network, resident),
+        Evaluator(network, images),
         scratch=scratch,
         tell=tell,
         stop_wanted=stop_wanted,
@@ -139,7 +140,7 @@ def _train(
     exported = build_exported(spec.network, data, network)
     model, predictions = scratch / "model.keras", scratch / "predictions.npz"
     exported.save(model)
-    said = predict(exported, resident, data.rows)
+    said = predict(exported, images, data.rows)
     save_predictions(predictions, data, said)
     measured = {
         split: from_predictions(of_split.losses, of_split.probabilities, data.labels[data.rows[split]])

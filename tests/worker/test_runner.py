@@ -41,7 +41,15 @@ SILENCE_S = 60
 class Process:
     """A training process and all that it says."""
 
-    def __init__(self, spec: JobSpec, dataset: Path, *, checkpoint: str | None = None, towers: int = 1) -> None:
+    def __init__(
+        self,
+        spec: JobSpec,
+        dataset: Path,
+        *,
+        checkpoint: str | None = None,
+        towers: int = 1,
+        resident_bytes: int | None = None,
+    ) -> None:
         self.scratch = Path(tempfile.mkdtemp(dir=dataset.parent))
         self.assignment = Assignment(
             job_id="job_1",
@@ -53,6 +61,7 @@ class Process:
             device="cpu",
             threads=1,
             towers=towers,
+            resident_bytes=resident_bytes,
         )
         forking = multiprocessing.get_context("forkserver")
         self.pipe, theirs = forking.Pipe()

@@ -15,7 +15,8 @@ from worker.engine import Engine
 from worker.evaluate import Evaluator
 from worker.messages import FromTraining
 from worker.network import build_network
-from worker.resident import ResidentData
+from worker.resident import BatchSource, ResidentData
+from worker.streamed import StreamedData
 from worker.trainer import Trainer
 
 # As in a training process; bits are compared, and they depend on it.
@@ -58,11 +59,18 @@ def fewer(images: ImageSet, train: int, validation: int = 60, test: int = 80) ->
 class Training:
     """One job's parts in this process, as the runner puts them together."""
 
-    def __init__(self, spec: JobSpec, images: ImageSet, scratch: Path = Path("nowhere"), towers: int = 1) -> None:
+    def __init__(
+        self,
+        spec: JobSpec,
+        images: ImageSet,
+        scratch: Path = Path("nowhere"),
+        towers: int = 1,
+        resident_bytes: int | None = None,
+    ) -> None:
         self.spec = spec
-        self.data: TrainingData = select(images, spec)
+        self.data: TrainingData = select(images, spec, resident_bytes)
         self.network: keras.Model = new_network(spec, images)
-        self.resident = ResidentData(self.data)
+        self.resident: BatchSource = StreamedData(self.data) if self.data.is_streamed else ResidentData(self.data)
         self.engine = Engine(self.network, self.data, self.resident, spec, towers)
         self.evaluator = Evaluator(self.network, self.resident)
         self.told: list[FromTraining] = []

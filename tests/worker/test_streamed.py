@@ -1,0 +1,126 @@
+"""Images that stay in their file give the batches, and so the training, of images in memory; memory stays flat."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.arrays import ImageSet, load, save, save_beside
+from tests.worker.test_engine import differences
+from tests.worker.trainings import Training, fewer, small_spec
+from worker.data import load_training_data
+from worker.memory import memory_bytes, resident_bytes
+
+MIB = 1024**2
+IMAGE = (128, 128, 3)
+
+
+@pytest.fixture
+def stored(digits: ImageSet, tmp_path: Path) -> ImageSet:
+    save(fewer(digits, 200), tmp_path)
+    return load(tmp_path)
+
+
+def trained(spec: Any, images: ImageSet, scratch: Path, resident: int | None, towers: int = 1) -> Training:
+    training = Training(spec, images, scratch, towers=towers, resident_bytes=resident)
+    training.trainer.train()
+    return training
+
+
+@pytest.mark.parametrize("towers", [1, 2])
+def test_streamed_images_train_to_the_same_bits_as_resident_ones(stored, tmp_path, towers):
+    spec = small_spec(
+        {"filters": 4, "dropout": 0.3},
+        augmentation={"rotation_degrees": 20.0, "horizontal_flip": True},
+        training={"train_limit": 150, "class_weights": "balanced"},
+        evaluation={"test": "every_epoch"},
+    )
+    resident = trained(spec, stored, tmp_path, None, towers)
+    streamed = trained(spec, stored, tmp_path, 0, towers)
+    assert (resident.data.is_streamed, streamed.data.is_streamed) == (False, True)
+    assert differences(resident.network, streamed.network) == 0
+    for split, source in resident.data.source.items():
+        np.testing.assert_array_equal(streamed.data.source[split], source)
+        rows = [training.data.rows[split] for training in (resident, streamed)]
+        assert resident.evaluator.measure(rows[0]) == streamed.evaluator.measure(rows[1])
+        pixels = [part.resident.batch(taken)[0].numpy() for part, taken in zip((resident, streamed), rows, strict=True)]
+        np.testing.assert_array_equal(*pixels)
+
+
+def test_floats_are_streamed_as_they_are(digits, tmp_path):
+    source = fewer(digits, 200)
+    shifted = (source.images.astype(np.float32) - 8) / 3
+    np.save(tmp_path / "images.npy", shifted)
+    save_beside(tmp_path, source.labels, source.splits, source.classes, (-8 / 3, 8 / 3))
+    one, two = (trained(small_spec(), load(tmp_path), tmp_path, resident) for resident in (None, 0))
+    assert differences(one.network, two.network) == 0
+
+
+def test_only_images_that_do_not_fit_are_streamed(stored, tmp_path):
+    spec = small_spec(evaluation={"test": "never"})
+    size = 260 * 8 * 8  # what the training and the validation split hold
+    assert not load_training_data(tmp_path, spec).is_streamed
+    assert not load_training_data(tmp_path, spec, size).is_streamed
+    assert load_training_data(tmp_path, spec, size - 1).is_streamed
+
+
+def test_jobs_share_the_half_of_the_memory():
+    assert resident_bytes(1000, 1) == 500
+    assert resident_bytes(1000, 4) == 125
+    assert memory_bytes() > 256 * MIB
+
+
+def test_a_file_that_is_cut_short_is_an_error_and_not_a_wrong_image(stored, tmp_path):
+    training = Training(small_spec(), stored, tmp_path, resident_bytes=0)
+    whole = (tmp_path / "images.npy").read_bytes()
+    (tmp_path / "images.npy").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(Exception, match="cut short"):
+        training.evaluator.measure(training.data.rows["test"])
+
+
+# A process of its own: the highest memory that it ever had is what counts.
+TRAIN = """
+import resource, sys
+from pathlib import Path
+import worker.preload
+from models.arrays import load
+from tests.worker.trainings import Training, small_spec
+import tensorflow as tf
+spec = small_spec(
+    {"filters": 1, "kernel_size": 1, "pool": 4}, network={"head": "global_average"}, training={"epochs": 1}
+)
+training = Training(spec, load(Path(sys.argv[1])), Path(sys.argv[1]), resident_bytes=int(sys.argv[2]))
+training.trainer.train()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_bytes(folder: Path, resident: int) -> int:
+    run = subprocess.run(
+        [sys.executable, "-c", TRAIN, str(folder), str(resident)], capture_output=True, text=True, check=True
+    )
+    return int(run.stdout.splitlines()[-1]) * 1024
+
+
+def large(folder: Path, size: int) -> Path:
+    """A dataset whose images take so many bytes, most of them in its training split."""
+    folder.mkdir()
+    count = size // int(np.prod(IMAGE))
+    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (count, *IMAGE))
+    for first in range(0, count, 64):
+        images[first : first + 64] = first % 251
+    labels = np.arange(count, dtype=np.int32) % 2
+    positions = np.arange(count)
+    splits = {"train": positions[64:], "validation": positions[:32], "test": positions[32:64]}
+    save_beside(folder, labels, splits, ("even", "odd"), (0, 255))
+    return folder
+
+
+def test_memory_stays_flat_however_many_images_there_are(tmp_path):
+    small, big = large(tmp_path / "small", 40 * MIB), large(tmp_path / "big", 440 * MIB)
+    flat = peak_bytes(big, 20 * MIB) - peak_bytes(small, 20 * MIB)
+    assert flat < 60 * MIB
+    assert peak_bytes(big, 2**62) - peak_bytes(small, 2**62) > 300 * MIB
