@@ -54,6 +54,7 @@ def _measure(client: Client, log: Path) -> None:
 def _spec(epochs: int) -> dict[str, Any]:
     spec: dict[str, Any] = json.loads((ROOT / "examples" / "overfit.json").read_text())
     spec["training"]["epochs"] = epochs
+    spec["resources"] = {"towers": 1}  # as the training beside it has
     return spec
 
 

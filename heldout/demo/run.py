@@ -79,7 +79,9 @@ def _demonstrate(service: TemporaryService) -> int:
 
 
 def _example(name: str) -> dict[str, Any]:
-    return cast(dict[str, Any], json.loads((ROOT / "examples" / f"{name}.json").read_text("utf-8")))
+    """A reference spec, in one tower: how many a job may have depends on what else runs, and changes last digits."""
+    spec = json.loads((ROOT / "examples" / f"{name}.json").read_text("utf-8"))
+    return cast(dict[str, Any], spec | {"resources": {"towers": 1}})
 
 
 def _train(client: Client, specs: Mapping[str, Any], service: TemporaryService) -> list[Job]:
