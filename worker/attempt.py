@@ -25,6 +25,7 @@ from worker.hold import Hold, Wish
 from worker.memory import memory_bytes, resident_bytes
 from worker.messages import (
     Assignment,
+    CheckpointWritten,
     EpochDone,
     Failed,
     Finished,
@@ -240,6 +241,8 @@ class Attempt:
                 log.info("first_step", after_s=round(self._ran_s() - self._claimed.runtime_s, 3))
             case EpochDone():
                 self._write_epoch(message)
+            case CheckpointWritten(checkpoint=file, epoch=epoch, step=step):
+                self._keep_checkpoint(Path(file), epoch, step)
             case Overfits():
                 self._tell_overfitting(message)
             case Warned(message=text, data=data):

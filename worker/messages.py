@@ -59,6 +59,15 @@ class EpochDone:
 
 
 @dataclass(frozen=True)
+class CheckpointWritten:
+    """In the middle of a long epoch all state was written: whole epochs in it, and steps of the next one."""
+
+    checkpoint: str
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
 class Overfits:
     """After `epoch` the guard has seen, for the first time, that the validation loss has turned."""
 
@@ -113,4 +122,16 @@ class Stop:
     why: Literal["deadline", "pause", "release"]
 
 
-FromTraining = Alive | Started | FirstStep | Progress | EpochDone | Overfits | Warned | Finished | Stopped | Failed
+FromTraining = (
+    Alive
+    | Started
+    | FirstStep
+    | Progress
+    | EpochDone
+    | CheckpointWritten
+    | Overfits
+    | Warned
+    | Finished
+    | Stopped
+    | Failed
+)

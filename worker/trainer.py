@@ -15,10 +15,13 @@ from worker.data import TrainingData
 from worker.engine import Engine, FitSums
 from worker.evaluate import Evaluator, finite
 from worker.guard import GuardState, explanation_of, watch_epoch
-from worker.messages import EpochDone, FirstStep, FromTraining, Overfits, Progress, Warned
+from worker.messages import CheckpointWritten, EpochDone, FirstStep, FromTraining, Overfits, Progress, Warned
 from worker.pace import Pace
 from worker.schedule import PlateauState, epoch_rates, lower_on_plateau, reported_rate
 from worker.stopping import StoppingState, judge_epoch, kept_epoch
+
+# Of a long epoch no more than this is lost with its worker.
+CHECKPOINT_EVERY_S = 300.0
 
 StopWhy = Literal["deadline", "pause", "release"]
 
@@ -74,6 +77,7 @@ class Trainer:
         scratch: folder for checkpoints.
         tell: takes the messages for the supervisor.
         stop_wanted: gives the reason of a stop that was asked for, else None; asked between graph calls.
+        checkpoint_every_s: how long an epoch may go on until its state is written in its middle.
         facts: what must be equal for a resumed training to give the same bits.
     """
 
@@ -87,6 +91,7 @@ class Trainer:
         scratch: Path,
         tell: Callable[[FromTraining], None],
         stop_wanted: Callable[[], StopWhy | None] = lambda: None,
+        checkpoint_every_s: float = CHECKPOINT_EVERY_S,
         facts: dict[str, Any] | None = None,
     ) -> None:
         self.position = Position(plateau=PlateauState(rate=spec.training.optimizer.learning_rate))
@@ -98,6 +103,8 @@ class Trainer:
         self._tell = tell
         self._stop_wanted = stop_wanted
         self._facts = facts or {}
+        self._checkpoint_every_s = checkpoint_every_s
+        self._written_at = perf_counter()
         self._kept_weights: list[NDArray[Any]] | None = None
         self._best_weights: list[NDArray[Any]] | None = None  # for a guard that restores them
         self._pace = Pace()
@@ -144,6 +151,7 @@ class Trainer:
         arrays |= {f"best_{index}": weight for index, weight in enumerate(self._best_weights or [])}
         path = self._scratch / f"checkpoint-{position.epoch:05d}-{position.step:08d}.ckpt"
         write_checkpoint(path, arrays, {"position": asdict(position), "facts": self._facts})
+        self._written_at = perf_counter()
         self._written = [*(old for old in self._written if old != path), path]
         for old in self._written[:-2]:
             old.unlink(missing_ok=True)
@@ -202,6 +210,8 @@ class Trainer:
                 self._first_step_told = True
             self._tell(Progress(epoch, last, steps))
             self._heed_stop()
+            if last < steps and perf_counter() - self._written_at >= self._checkpoint_every_s:
+                self._write_within(epoch)
 
     def _end_epoch(self) -> None:
         """Measure the epoch, decide by its figures, keep what must be kept, tell."""
@@ -227,7 +237,7 @@ class Trainer:
             guard=guard,
             kept=kept,
         )
-        self._tell(EpochDone(epoch, dict(values), self._write_or_warn(epoch)))
+        self._tell(EpochDone(epoch, dict(values), self._write_or_warn(f"after epoch {epoch}", epoch)))
 
     def _watch(self, values: dict[str, float]) -> GuardState:
         """What the guard makes of an epoch. It is told before a checkpoint says so: rather twice than never."""
@@ -257,13 +267,19 @@ class Trainer:
             "images_per_second": len(self._data.rows["train"]) / position.seconds,
         }
 
-    def _write_or_warn(self, epoch: int) -> str | None:
+    def _write_within(self, epoch: int) -> None:
+        file = self._write_or_warn(f"in epoch {epoch}", epoch)
+        if file is not None:
+            self._tell(CheckpointWritten(file, epoch - 1, self.position.step))
+
+    def _write_or_warn(self, when: str, epoch: int) -> str | None:
+        self._written_at = perf_counter()  # a disk that is full is not tried at each call
         try:
             return str(self.write())
         except OSError as error:
             self._tell(
                 Warned(
-                    f"No checkpoint could be written after epoch {epoch} ({error.strerror}); training goes on.",
+                    f"No checkpoint could be written {when} ({error.strerror}); training goes on.",
                     {"epoch": epoch},
                 )
             )

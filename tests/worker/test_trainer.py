@@ -13,7 +13,7 @@ from models.arrays import ImageSet
 from tests.worker.trainings import Training, example, fewer, small_spec
 from worker.checkpoint import CheckpointDamaged
 from worker.guard import GuardState, watch_epoch
-from worker.messages import EpochDone, FirstStep, Overfits, Progress, Warned
+from worker.messages import CheckpointWritten, EpochDone, FirstStep, Overfits, Progress, Warned
 from worker.trainer import Diverged, StopWanted
 
 TIMINGS = {"seconds", "evaluation_seconds", "images_per_second"}
@@ -141,6 +141,33 @@ def test_the_guard_ends_what_it_was_asked_to_end(mode, ends):
     assert state.stopped is ends
     assert watch_epoch(mode, state, 0.0, 9.9).seen == state.seen  # told once
     assert watch_epoch("none", GuardState(), 1.0, 1.0) == GuardState()
+
+
+def test_a_long_epoch_is_kept_in_its_middle_and_continued_exactly(mnist5k, tmp_path):
+    spec, images = example("regularized", epochs=2), fewer(mnist5k, 172)
+    whole = Training(spec, images, tmp_path)
+    whole.trainer.train()
+    first = Training(spec, images, tmp_path)
+    first.trainer._checkpoint_every_s = 0.0
+    kept = []
+
+    def tell(message: Any) -> None:
+        first.told.append(message)
+        if isinstance(message, CheckpointWritten):
+            kept.append((tmp_path / f"kept-{len(kept)}", message))
+            kept[-1][0].write_bytes(Path(message.checkpoint).read_bytes())
+
+    first.trainer._tell = tell
+    first.trainer.train()
+    assert history(first) == history(whole)
+    assert kept  # the first calls are short, later ones may take a whole epoch
+    for copy, message in kept:
+        assert 0 < message.step < first.engine.steps_per_epoch
+        resumed = Training(spec, images, tmp_path)
+        resumed.trainer.resume(copy)
+        resumed.trainer.train()
+        assert history(resumed) == history(whole)[message.epoch :]
+        assert same(state(resumed), state(whole))
 
 
 def test_two_towers_are_resumed_exactly_too(digits, tmp_path):
