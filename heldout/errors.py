@@ -144,7 +144,7 @@ class DeliveryNotFound(HeldoutError):
 
 
 class InvalidSpec(HeldoutError):
-    code, status, title = "invalid_spec", 422, "The job spec is not valid"
+    code, status, title = "invalid_spec", 422, "The body is not valid"
 
 
 class SpecDatasetNotFound(InvalidSpec):
