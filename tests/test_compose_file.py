@@ -63,7 +63,9 @@ def test_every_setting_is_passed_on_or_the_images_own():
 def test_the_example_shows_the_defaults_of_the_settings():
     for name, field in Settings.model_fields.items():
         shown = NAMED.get(f"HELDOUT_{name.upper()}")
-        if shown is not None and isinstance(field.default, int | float):
+        if shown is not None and isinstance(field.default, bool):
+            assert shown == str(field.default).lower(), name
+        elif shown is not None and isinstance(field.default, int | float):
             assert float(shown) == field.default, name
 
 
