@@ -39,6 +39,7 @@ def test_no_core_is_fought_for_when_a_second_job_comes_and_all_are_used_when_it_
     ended(client, first)
 
 
+@pytest.mark.proof
 def test_a_resumed_job_keeps_its_towers_though_it_is_no_longer_alone(service: Service, client: Client) -> None:
     whole = client.submit(spec("overfit", epochs=6))["id"]
     assert ended(client, whole)["engine"]["towers"] == 2

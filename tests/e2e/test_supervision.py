@@ -85,7 +85,7 @@ def test_a_process_that_is_killed_is_a_failure_with_a_reason_and_its_last_lines(
 
 
 def test_a_job_past_its_deadline_keeps_its_whole_epochs_and_succeeds(client: Client) -> None:
-    wanted = spec("overfit", epochs=1000) | {"limits": {"max_runtime_s": 12}}
+    wanted = spec("overfit", epochs=1000) | {"limits": {"max_runtime_s": 7}}
     job = ended(client, client.submit(wanted)["id"], within_s=120)
     assert (job["status"], job["stop_reason"]) == ("succeeded", "deadline")
     metrics = client.metrics(job["id"])

@@ -11,7 +11,7 @@ from tests.e2e.running import until
 from tests.e2e.stack import SHORT, Program, Stack, long_digits
 from tests.faults.conftest import proven
 from tests.faults.history import read
-from tests.faults.marks import SQLITE, on
+from tests.faults.marks import on
 from tests.object_store import S3Server
 
 AWAY_S = 6.0  # longer than a request may take, and than the library tries
@@ -22,7 +22,7 @@ def settings(s3_url: str) -> dict[str, str]:
     return SHORT | {"HELDOUT_BLOBS": s3_url, "AWS_TIMEOUT": "1s"}
 
 
-@on(always=SQLITE)
+@on()
 @pytest.mark.parametrize("elsewhere", [False, pytest.param(True, marks=pytest.mark.proof)])
 def test_a_store_that_is_away_at_a_resume_costs_no_checkpoint(
     stack: Stack, s3_server: S3Server, elsewhere: bool
