@@ -2,11 +2,14 @@
 
 import os
 import signal
+import sys
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, get_context
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 from worker import child
@@ -17,6 +20,9 @@ WARM_UP_S = 180
 # A fork that has not answered by then hangs.
 FORK_READY_S = 10
 SPAWN_READY_S = 180
+
+# Starting changes what the whole process has, for a moment: one thread at a time.
+_STARTING = threading.Lock()
 
 # What a training process must not inherit.
 SECRETS = ("DATABASE_", "REDIS_", "API_KEY", "AWS_", "PG")
@@ -69,7 +75,7 @@ class TrainingProcess:
         self._pipe, theirs = how.Pipe()
         # daemon: a supervisor that ends in good order takes its processes with it.
         self._process = how.Process(target=child.main, args=(assignment, theirs, str(self._log)), daemon=True)
-        with _without_secrets():
+        with _STARTING, _without_secrets(), _without_main():
             self._process.start()
         theirs.close()
 
@@ -126,7 +132,7 @@ class MeasuringProcess:
         forking = get_context("forkserver")
         self._pipe, theirs = forking.Pipe()
         self._process = forking.Process(target=child.measure, args=(theirs, towers), daemon=True)
-        with _without_secrets():
+        with _STARTING, _without_secrets(), _without_main():
             self._process.start()
         theirs.close()
 
@@ -160,6 +166,17 @@ def _without_secrets() -> Iterator[None]:
         yield
     finally:
         os.environ.update(hidden)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """A child would first import the program that started it, with all that a supervisor needs and it does not."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager
