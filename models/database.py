@@ -188,7 +188,7 @@ def _ping_if_idle(dialect: Dialect, connection: Any, record: ConnectionPoolEntry
     try:
         dialect.do_ping(connection)
     except Exception as error:
-        # All that are as old go with it, and the pool connects anew.
+        # The pool connects anew.
         raise DisconnectionError from error
 
 
