@@ -112,22 +112,22 @@ def _send(client: Client, path: Path, spec: dict[str, Any], *, quiet: bool) -> D
         except NothingToPack as error:
             raise Refused(str(error)) from None
         dataset = client.create_dataset(spec)
-        with _progress(sum(size for _, size in files), quiet) as told:
+        with _Progress(sum(size for _, size in files), quiet) as told:
             return client.upload(dataset["id"], told(packed(path, files)))
     path.open("rb").close()  # whether it can be read is known before anything is announced
     dataset = client.create_dataset(spec)
-    with _progress(path.stat().st_size, quiet) as told:
+    with _Progress(path.stat().st_size, quiet) as told:
         return client.upload(dataset["id"], path, passing=told)
 
 
-class _progress:  # noqa: N801 - used as a function
+class _Progress:
     """A bar that follows what passes, on a terminal; else nothing."""
 
     def __init__(self, total: int, quiet: bool) -> None:
         self._total = total
         self._shown = is_terminal() and not quiet
 
-    def __enter__(self) -> "_progress":
+    def __enter__(self) -> "_Progress":
         if self._shown:
             from rich import progress
 

@@ -402,3 +402,17 @@ def test_a_sqlite_database_survives_its_last_connection_and_needs_no_other_file(
     again = Database(f"sqlite:///{moved}")
     assert count(again) == 1
     again.dispose()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_connection_that_was_cut_while_it_was_idle_costs_no_failed_query(database, monkeypatch):
+    """As after a restart of the server: what lies in the pool is dead, and the next query does not see it."""
+    with database.read() as session:
+        mine = session.scalar(text("SELECT pg_backend_pid()"))
+    other = Database(database.engine.url.render_as_string(hide_password=False))
+    with other.write() as session:
+        assert session.scalar(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": mine})
+    other.dispose()
+    monkeypatch.setattr(models.database, "PING_AFTER_S", 0.0)  # in place of a pause
+    with database.read() as session:
+        assert session.scalar(text("SELECT pg_backend_pid()")) != mine
