@@ -135,10 +135,10 @@ def test_a_dataset_that_is_deleted_in_its_check_ends_the_check_and_leaves_nothin
         client.upload(made["id"], digits_zip(tmp_path / "large.zip", size=256))
         checker = until(service.checking_pids, "a check")[0]
         client.delete_dataset("own")
-        until(lambda: not lives(checker), "the end of the check's process", within_s=5)
+        until(lambda: not lives(checker), "the end of the check's process", within_s=30)
         assert [one["name"] for one in client.datasets() if not one["bundled"]] == []
         blobs = service.home / "blobs"
-        until(lambda: not list(blobs.glob("uploads/*/*")), "the end of the upload's file", within_s=10)
+        until(lambda: not list(blobs.glob("uploads/*/*")), "the end of the upload's file", within_s=30)
         assert not (blobs / "datasets" / made["id"]).exists()
 
 

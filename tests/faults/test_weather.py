@@ -146,7 +146,7 @@ def test_a_broker_that_is_away_loses_no_job_and_starts_none_twice(stack: Stack, 
     for _ in range(6):
         began = time.monotonic()
         stack.submit(digits())
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 10, "a broker that is away holds a request for its time limit at most"
     if how == "down":
         broker.start()
     elif how == "silent":
