@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks import naive
 from benchmarks.naive import Naive
+from benchmarks.picture import shares_svg
 from benchmarks.service import _until_first_step
 from heldout.client import Client
 from heldout.demo.service import TemporaryService, processes_of
@@ -29,6 +30,7 @@ from heldout.spec import JobSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
+PICTURE = PAGE.with_suffix(".svg")
 BEGIN, END = "<!-- figures of `make bench ARGS=engine`: begin -->", "<!-- figures: end -->"
 
 QUICK = bool(os.environ.get("BENCH_QUICK"))
@@ -88,28 +90,29 @@ class Row:
 
 
 def main() -> None:
-    """Print the tables; a whole run writes them into the page, too."""
+    """Print the tables; a whole run writes them into the page, too, and draws the picture beside it."""
     service = TemporaryService()
+    rows = {name: Row() for name in TARGETS}
     try:
         service.start()
         found = service.wait_until_ready()
         with Client(found.url, found.api_key) as client:
-            text = "\n".join(_measure(client, service))
+            text = "\n".join(_measure(client, service, rows))
     finally:
         service.stop(hurry=lambda: False)
     print(text)
     if not QUICK:
+        PICTURE.write_text(shares_svg({name: row.shares for name, row in rows.items()}, TARGETS), encoding="utf-8")
         page = PAGE.read_text(encoding="utf-8")
         before, after = page.partition(BEGIN)[0], page.partition(END)[2]
         PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
 
-def _measure(client: Client, service: TemporaryService) -> Iterator[str]:
+def _measure(client: Client, service: TemporaryService, rows: dict[str, Row]) -> Iterator[str]:
     folder = service.folder
     _through_service(client, folder, _spec("A", 1))  # the worker imports TensorFlow
     _until_calibrated(client)
     estimates = {name: client.estimate(_spec(name))["seconds_per_epoch"] for name in WORK}
-    rows = {name: Row() for name in TARGETS}
     peer: list[Naive] = []
     for number in range(1, ROUNDS + 1):
         for (name, row), work in zip(rows.items(), [*WORK, "A"], strict=True):
@@ -128,7 +131,7 @@ def _measure(client: Client, service: TemporaryService) -> Iterator[str]:
             peer.append(plain)
     waits = [_until_first_step(client, service.folder / "home" / "logs" / "worker.log") for _ in range(STARTS)]
     yield from _conditions()
-    yield ""
+    yield f"\n![Each work's share of the time of the naive way]({PICTURE.name})\n"
     yield from _jobs_table(rows)
     yield ""
     yield from _parts_table(rows, waits)
