@@ -286,9 +286,10 @@ class NoAudit(HeldoutError):
 class UploadFinished(HeldoutError):
     code, status, title = "upload_finished", 409, "The dataset has its content"
 
-    def __init__(self, name: str, version: int, status: str) -> None:
+    def __init__(self, name: str, version: int, status: str, *, came: bool) -> None:
+        why = "was uploaded with other content" if came else "this content comes too late for it"
         super().__init__(
-            f"Dataset {name}@{version} is {status} and was uploaded with other content. Datasets do not change; "
+            f"Dataset {name}@{version} is {status} and {why}. Datasets do not change; "
             "POST /v1/datasets makes the next version."
         )
 

@@ -13,7 +13,7 @@ from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
 from models.discard import discard_files
-from models.store import claims, idempotency, transitions
+from models.store import claims, idempotency, transitions, uploads
 
 log = structlog.get_logger()
 
@@ -22,6 +22,8 @@ Announce = Callable[[Sequence[tuple[str, str]]], None]
 
 class Reconciler:
     """Requeues jobs whose lease has run out, fails those that waited too long, announces forgotten ones.
+
+    Rejects datasets that were announced and never sent.
 
     Where it is given the blob store, it removes what is of no use there any more: of jobs that ended without a worker,
     of datasets that were deleted or rejected.
@@ -57,11 +59,14 @@ class Reconciler:
             lost = claims.take_back_lost(session) if time.monotonic() >= self._leases_count_from else []
             self._refuse_after_gap(transitions.now(session))
             expired = claims.expire_pending(session)
+            unsent = uploads.reject_unsent(session)
             idempotency.forget_old(session)
         for job_id, status in lost:
             log.warning("job_taken_back", job_id=job_id, status=status.value)
         for job_id in expired:
             log.warning("job_expired", job_id=job_id)
+        for dataset_id in unsent:
+            log.info("upload_never_sent", dataset_id=dataset_id)
         if self._announce is not None:
             with self._database.write() as session:
                 forgotten = claims.unannounced(session, older_than_s=2 * self._settings.reconcile_s)

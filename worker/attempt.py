@@ -266,7 +266,8 @@ class Attempt:
         eta_s = round(left * recent[len(recent) // 2], 1)
 
         def write(session: Session) -> None:
-            metrics.add_epoch(session, self._hold.held, done.epoch, done.values)
+            if not metrics.add_epoch(session, self._hold.held, done.epoch, done.values):
+                return
             claims.progress(session, self._hold.held, epoch=done.epoch, eta_s=eta_s)
             accuracy = done.values.get("validation_accuracy")
             shown = "not finite" if accuracy is None else f"{accuracy:.4f}"
@@ -287,6 +288,9 @@ class Attempt:
     def _tell_overfitting(self, seen: Overfits) -> None:
         def add(session: Session) -> None:
             claims.require_held(session, self._hold.held)
+            # The guard tells it once; an attempt that goes on from an epoch before it sees it again.
+            if events.told(session, self._hold.held.job_id, "job.overfitting"):
+                return
             events.add(
                 session,
                 self._hold.held.job_id,
@@ -311,8 +315,13 @@ class Attempt:
         finally:
             file.unlink(missing_ok=True)
 
-        def note(session: Session) -> list[str]:
-            dropped = claims.add_checkpoint(session, self._hold.held, place)
+        dropped: set[str] = set()  # in any try: a commit may have been heard though nobody said so
+
+        def note(session: Session) -> None:
+            is_new = bool(claims.unnamed(session, [place.key]))
+            dropped.update(claims.add_checkpoint(session, self._hold.held, place))
+            if not is_new:
+                return
             events.add(
                 session,
                 self._hold.held.job_id,
@@ -320,13 +329,13 @@ class Attempt:
                 f"State after epoch {epoch} stored." if not step else f"State in epoch {epoch + 1} stored.",
                 data={"epoch": epoch, "step": step},
             )
-            return dropped
 
         try:
-            self._hold.forget(self._hold.persist(note))
+            self._hold.persist(note)
         except LeaseLost:
-            self._hold.forget([place.key])
+            self._hold.forget(self._hold.persist(lambda session: claims.unnamed(session, [place.key])))
             raise
+        self._hold.forget(dropped)
 
     # --- settle --------------------------------------------------------------------------------------
 

@@ -116,11 +116,14 @@ class Hold(AbstractContextManager["Hold"]):
     def settle(self, work: Callable[[Session], JobStatus]) -> JobStatus:
         """Change the job's state; what only a later attempt would need goes with the end of a job."""
 
-        def settled(session: Session) -> tuple[JobStatus, list[str]]:
-            status = work(session)
-            return status, claims.forget_checkpoints_of_ended(session, self.held.job_id)
+        keys: set[str] = set()  # in any try: a commit may have been heard though nobody said so
 
-        status, keys = self.persist(settled)
+        def settled(session: Session) -> JobStatus:
+            status = work(session)
+            keys.update(claims.forget_checkpoints_of_ended(session, self.held.job_id))
+            return status
+
+        status = self.persist(settled)
         self.forget(keys)
         worker_metrics.SETTLED.labels(status.value).inc()
         log.info("attempt_settled", status=status.value)

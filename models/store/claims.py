@@ -217,6 +217,12 @@ def add_checkpoint(session: Session, held: Held, checkpoint: Checkpoint, *, keep
     return dropped
 
 
+def unnamed(session: Session, keys: Collection[str]) -> list[str]:
+    """Which of these keys no checkpoint has: their blobs are of no use."""
+    named = set(session.scalars(select(CheckpointRow.key).where(CheckpointRow.key.in_(keys))))
+    return [key for key in keys if key not in named]
+
+
 def forget_checkpoints(session: Session, keys: Collection[str]) -> None:
     """Remove the rows of checkpoints; their blobs are the caller's to delete after the commit."""
     session.execute(

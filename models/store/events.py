@@ -41,6 +41,12 @@ def add(
     return number
 
 
+def told(session: Session, job_id: str, type_: str) -> bool:
+    """Whether the job has an event of that type."""
+    of_type = select(EventRow.id).where(EventRow.job_id == job_id, EventRow.type == type_)
+    return session.scalar(select(of_type.exists())) or False
+
+
 def add_first(session: Session, job_id: str, type_: str, message: str, *, data: dict[str, Any] | None = None) -> None:
     """Write event 1 of a job whose row this transaction has just inserted, with `last_event` 1."""
     _write(session, job_id, 1, type_, message, "info", data)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import and_, delete, exists, insert, select
+from sqlalchemy import and_, exists, insert, select
 from sqlalchemy.orm import Session, aliased
 
 from models.store.claims import Held, require_held
@@ -11,20 +11,19 @@ from models.tables import AttemptRow, EpochRow, ResultRow
 EVALUATION = "evaluation.json"
 
 
-def add_epoch(session: Session, held: Held, epoch: int, values: Mapping[str, float | None]) -> None:
-    """Write one measured epoch of the attempt that holds the job.
+def add_epoch(session: Session, held: Held, epoch: int, values: Mapping[str, float | None]) -> bool:
+    """Write one measured epoch of the attempt that holds the job, and give back whether it was not there yet.
+
+    An attempt measures an epoch once: what is there is from a commit of its own that was not acknowledged.
 
     Raises:
         LeaseLost: if the attempt no longer holds it; nothing is written.
     """
     require_held(session, held)
-    # An attempt that repeats an epoch after a damaged checkpoint writes it again.
-    session.execute(
-        delete(EpochRow).where(
-            EpochRow.job_id == held.job_id, EpochRow.attempt == held.attempt, EpochRow.epoch == epoch
-        )
-    )
+    if session.get(EpochRow, (held.job_id, held.attempt, epoch)) is not None:
+        return False
     session.execute(insert(EpochRow).values(job_id=held.job_id, attempt=held.attempt, epoch=epoch, **values))
+    return True
 
 
 def epochs_of(session: Session, job_id: str) -> Sequence[EpochRow]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.datasets import DatasetSpec
@@ -21,6 +21,8 @@ INGEST = "ingest"
 # Above any training's: what it holds up is short, and many trainings may wait for it.
 PRIORITY = 1000
 SHOWN_JOBS = 5
+# How long the content of an announced dataset may take to come.
+ANNOUNCED_FOR_S = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def received(
 
     Raises:
         DatasetNotFound: it was deleted meanwhile.
-        UploadFinished: other bytes came before.
+        UploadFinished: other bytes came before, or these come too late.
     """
     row = session.scalars(
         select(DatasetRow)
@@ -91,7 +93,7 @@ def received(
     if row.status != "uploading":
         if row.upload_sha256 == sha256:
             return datasets.find(session, owner, dataset_id) or row, None
-        raise UploadFinished(row.name, row.version, row.status)
+        raise UploadFinished(row.name, row.version, row.status, came=row.upload_sha256 is not None)
     session.execute(
         update(DatasetRow)
         .where(DatasetRow.id == row.id)
@@ -100,6 +102,30 @@ def received(
     )
     session.refresh(row)
     return row, _queue_check(session, row, key, max_runtime_s)
+
+
+def reject_unsent(session: Session) -> list[str]:
+    """Reject datasets whose content has not come within a day of their announcement; gives their ids.
+
+    What an upload that broke off may have left of one is removed as that of any rejected dataset is.
+    """
+    error = {
+        "code": "never_sent",
+        "detail": f"No content came within {ANNOUNCED_FOR_S // 3600} hours. POST /v1/datasets makes the next version.",
+        "member": None,
+    }
+    unsent = session.scalars(
+        update(DatasetRow)
+        .where(
+            DatasetRow.status == "uploading",
+            DatasetRow.deleted_at.is_(None),
+            DatasetRow.created_at < db_now(-ANNOUNCED_FOR_S),
+        )
+        .values(status="rejected", error=error, upload_key=literal("uploads/") + DatasetRow.id)
+        .returning(DatasetRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    return list(unsent)
 
 
 def address(session: Session, held: Held, dataset_id: str, sha256: str) -> None:

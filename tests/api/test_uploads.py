@@ -5,14 +5,16 @@ import hashlib
 import io
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from heldout.settings import Settings
 from models.blobs import Blobs
+from models.database import db_now
 from models.discard import discard_files
 from models.store import claims, uploads
 from models.store.claims import Held
 from models.store.uploads import Taken
+from models.tables import DatasetRow
 from tests.api.support import assert_problem, sqlite_only, submitted
 
 pytestmark = sqlite_only
@@ -289,6 +291,19 @@ def test_a_rejected_upload_says_why_and_its_file_goes(client, blobs, database):
     assert (rejected["status"], rejected["error"]) == ("rejected", error)
     discard_files(database, blobs)
     assert stored(blobs) == set()
+
+
+def test_content_that_comes_after_its_time_is_refused_and_not_kept(client, blobs, database):
+    dataset = announced(client)
+    with database.write() as session:
+        session.execute(update(DatasetRow).values(created_at=db_now(-uploads.ANNOUNCED_FOR_S - 1)))
+        assert uploads.reject_unsent(session) == [dataset["id"]]
+    answer = client.put(f"/v1/datasets/{dataset['id']}/content", content=CONTENT)
+    assert (answer.status_code, answer.json()["code"]) == (409, "upload_finished")
+    assert "comes too late" in answer.json()["detail"]
+    discard_files(database, blobs)
+    assert stored(blobs) == set()
+    assert client.get(f"/v1/datasets/{dataset['id']}").json()["error"]["code"] == "never_sent"
 
 
 # --- deleted -----------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from sqlalchemy import create_engine
 
 from api.servers import PostgresServer, RedisServer
 from heldout.client import Client
-from models import migrations
+from models import migrations, wake
 from models.blobs import Blobs
 from models.bundled import register
 from models.database import Database
@@ -379,6 +379,18 @@ def digits(**changes: Any) -> dict[str, Any]:
         "training": {"epochs": 1, "seed": 3} | changes,
         "resources": {"towers": 1},
     }
+
+
+def submit_promptly(stack: Stack, count: int) -> list[str]:
+    """Submit so many small jobs while the broker is away; no answer waits for it."""
+    jobs, took = [], []
+    for _ in range(count):
+        began = time.monotonic()
+        jobs.append(stack.submit(digits()))
+        took.append(time.monotonic() - began)
+    # An answer that waited would take this long each time; a busy machine is slow now and then.
+    assert min(took) < wake.BROKER_TIMEOUT_S
+    return jobs
 
 
 def long_digits(epochs: int = 40, **changes: Any) -> dict[str, Any]:

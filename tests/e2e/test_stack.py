@@ -4,7 +4,6 @@ import base64
 import json
 import re
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +16,11 @@ from celery import Celery
 from api.servers import PostgresServer, RedisServer
 from models import wake
 from tests.e2e.running import tree_of, until
-from tests.e2e.stack import SHORT, Stack, all_gone, digits, long_digits, stack_on
+from tests.e2e.stack import SHORT, Stack, all_gone, digits, long_digits, stack_on, submit_promptly
 from tests.ingest.uploads import arrays_of, npz
 
 # As docker-compose.yml says it: a worker that is stopped has this long to give its jobs back.
 GRACE_S = 30.0
-PROMPT_S = 10.0
 SLOTS = 2
 
 pytestmark = pytest.mark.timeout(180)
@@ -144,7 +142,7 @@ def test_a_broker_that_is_down_delays_no_answer_and_loses_no_job(stack: Stack, r
     with_workers(stack, 1)
     redis_server.stop()
     try:
-        jobs = [_prompt(stack) for _ in range(3)]
+        jobs = submit_promptly(stack, 3)
     finally:
         redis_server.start()
     for job_id in jobs:
@@ -155,7 +153,7 @@ def test_a_broker_that_is_silent_delays_no_answer_and_loses_no_job(stack: Stack,
     with_workers(stack, 1)
     redis_server.pause()
     try:
-        jobs = [_prompt(stack) for _ in range(3)]
+        jobs = submit_promptly(stack, 3)
     finally:
         redis_server.resume()
     for job_id in jobs:
@@ -267,13 +265,6 @@ def test_logs_are_json_lines_with_ids_and_without_secrets(
 
 
 # --- helpers -------------------------------------------------------------------------------------------
-
-
-def _prompt(stack: Stack) -> str:
-    began = time.monotonic()
-    job_id = stack.submit(digits())
-    assert time.monotonic() - began < PROMPT_S
-    return job_id
 
 
 def _cancel_all(stack: Stack) -> None:

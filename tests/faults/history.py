@@ -137,12 +137,31 @@ def _wrong_in_events(story: Story) -> Iterator[str]:
     started = [event["data"]["attempt"] for event in events if event["type"] == "job.started"]
     if started != list(range(1, story.job["attempt"] + 1)):
         yield f"attempts {started} were started, and the job says {story.job['attempt']}"
+    yield from _told_twice(events)
     given_back = True
     for type_ in types:
         if type_ == "job.started" and not given_back:
             yield "it was started twice without being given back between"
         if type_ in {"job.started", "job.requeued", "job.paused"}:
             given_back = type_ != "job.started"
+
+
+def _told_twice(events: list[Row]) -> Iterator[str]:
+    """An attempt tells of each epoch and of each checkpoint once, and a job of its overfitting."""
+    told = set()
+    attempt = 0
+    for event in events:
+        if event["type"] == "job.started":
+            attempt = event["data"]["attempt"]
+        if event["type"] in {"job.epoch", "job.checkpoint"}:
+            what = (event["type"], attempt, event["data"]["epoch"], event["data"].get("step"))
+        elif event["type"] == "job.overfitting":
+            what = (event["type"], 0, 0, None)
+        else:
+            continue
+        if what in told:
+            yield f"{what[0]} was told twice: {event['data']}"
+        told.add(what)
 
 
 def _wrong_in_attempts(story: Story) -> Iterator[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from heldout.lifecycle import JobStatus, StopReason
 from models.database import Database
-from models.store import claims
+from models.store import claims, events
 from models.store.claims import Held
 from tests.e2e.stack import Answer
 from tests.faults.history import wrongs
@@ -34,6 +34,8 @@ class Past:
         work.begin(second, start_epoch=1)
         for epoch in (2, 3):
             work.epoch(second, epoch, train_loss=2.0 / epoch)
+            with database.write() as session:
+                events.add(session, self.job_id, "job.epoch", "An epoch.", data={"epoch": epoch})
         self._succeed(database, second)
         self.answers = [
             self.answer("POST", "/v1/jobs", 201, 0, status="queued", attempt=0, version=1),
@@ -95,6 +97,7 @@ def test_a_history_in_order_passes(past: Past) -> None:
             "UPDATE events SET type = 'job.warning' WHERE type = 'job.requeued'",
             "started twice without being given back",
         ),
+        ("""UPDATE events SET data = '{"epoch": 2}' WHERE type = 'job.epoch'""", "job.epoch was told twice"),
         ("UPDATE attempts SET start_epoch = NULL", "the epochs [1, 2, 2, 3] are visible"),
         ("UPDATE attempts SET start_epoch = 0 WHERE attempt = 2", "the epochs [2, 3] are visible"),
         ("DELETE FROM epochs WHERE epoch = 3", "it has succeeded with 2 of 3 epochs"),

@@ -50,12 +50,12 @@ def test_epochs_come_in_order_and_of_this_job_only(work: Work):
     assert work.history(held.job_id) == [(1, 1), (1, 2), (1, 10)]
 
 
-def test_an_epoch_that_is_written_again_replaces_itself(work: Work):
+def test_an_attempt_writes_an_epoch_once_and_is_told_so(work: Work):
     held = work.running()
-    work.epoch(held, 1, train_loss=0.5)
-    work.epoch(held, 1, train_loss=0.25)
-    with work.database.read() as session:
-        assert [row.train_loss for row in metrics.epochs_of(session, held.job_id)] == [0.25]
+    assert work.epoch(held, 1, train_loss=0.5)
+    with work.unchanged(held.job_id):
+        assert not work.epoch(held, 1, train_loss=0.5)
+    assert work.epoch(work.claimed_again(held), 1, train_loss=0.5)
 
 
 def test_rows_past_the_start_of_a_later_attempt_are_hidden(work: Work):

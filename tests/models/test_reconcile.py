@@ -4,6 +4,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select, update
 
 from heldout.errors import DatabaseUnavailable
 from heldout.lifecycle import JobStatus
@@ -11,6 +12,8 @@ from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import db_now
 from models.reconcile import Reconciler
+from models.tables import DatasetRow
+from tests.models.work import ALICE, add_dataset
 
 # A worker that has just been started waits for others' next two heartbeats before it takes a lease back.
 SETTINGS = Settings(lease_s=4, heartbeat_s=0.01, reconcile_s=1)
@@ -54,6 +57,24 @@ def test_no_lease_is_taken_back_after_a_gap_in_the_databases_time(work, reconcil
     assert work.row(held.job_id).status is JobStatus.RUNNING
     reconciler.look()
     assert work.row(held.job_id).status is JobStatus.QUEUED
+
+
+def test_a_dataset_that_was_announced_and_not_sent_within_a_day_is_rejected(work, reconciler, blobs):
+    unsent, fresh, ready = (add_dataset(work.database, name, ALICE, status="uploading") for name in "abc")
+    with work.database.write() as session:
+        session.execute(update(DatasetRow).where(DatasetRow.id != fresh).values(created_at=db_now(-24 * 3600 - 1)))
+        session.execute(update(DatasetRow).where(DatasetRow.id == ready).values(status="ready"))
+    blobs.put(f"uploads/{unsent}/broken off", b"half")
+    reconciler.look()
+    with work.database.read() as session:
+        rows = {row.id: (row.status, (row.error or {}).get("code")) for row in session.scalars(select(DatasetRow))}
+    assert [rows[one] for one in (unsent, fresh, ready)] == [
+        ("rejected", "never_sent"),
+        ("uploading", None),
+        ("ready", None),
+    ]
+    with pytest.raises(KeyError):
+        blobs.read(f"uploads/{unsent}/broken off")
 
 
 def test_checkpoints_of_a_job_that_is_cancelled_while_it_waits_are_removed(work, reconciler, blobs):

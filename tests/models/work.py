@@ -71,9 +71,9 @@ class Work:
         with self.database.write() as session:
             claims.begin(session, held, engine=ENGINE, spec=spec().model_dump(mode="json"), start_epoch=start_epoch)
 
-    def epoch(self, held: Held, epoch: int, **values: float | None) -> None:
+    def epoch(self, held: Held, epoch: int, **values: float | None) -> bool:
         with self.database.write() as session:
-            metrics.add_epoch(session, held, epoch, values)
+            return metrics.add_epoch(session, held, epoch, values)
 
     def checkpoint(self, held: Held, epoch: int, step: int = 0, *, keep: int = 2) -> list[str]:
         key = f"jobs/{held.job_id}/{held.attempt}/{epoch}-{step}"
