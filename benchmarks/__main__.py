@@ -3,7 +3,9 @@
 import sys
 from importlib import import_module
 
-ALL = ("service", "engine", "requests", "claims", "ingest", "first_batch", "streams", "lists")
+TRAINING = ("service", "engine", "checkpoints", "ingest", "first_batch")
+SERVING = ("requests", "claims", "streams", "lists", "kill")
+ALL = TRAINING + SERVING
 
 
 def main(names: list[str]) -> None:

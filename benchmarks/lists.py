@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from api.servers import PostgresServer
 from benchmarks.load import load, request
-from benchmarks.serving import add_job, prepare, service
+from benchmarks.serving import add_job, chosen, prepare, service
 from heldout.settings import driver_url
 from models.database import Database
 from models.store.labels import pair_sha256
@@ -30,15 +30,22 @@ _CHANGED = {
 
 def main() -> None:
     """Print the median latency of each request on both tables (the best of the rounds), and their ratio."""
-    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder, PostgresServer(Path(folder, "pg")) as server:
-        urls = {}
-        for count in (FEW, MANY):
-            with Database(driver_url(server.url)).engine.connect() as connection:
-                connection.execution_options(isolation_level="AUTOCOMMIT")
-                connection.execute(text(f"CREATE DATABASE jobs_{count}"))
-            urls[count] = driver_url(server.url).rpartition("/")[0] + f"/jobs_{count}"
-        _compare("PostgreSQL", urls, folder)
-        _compare("SQLite", {count: f"sqlite:///{folder}/{count}.db" for count in (FEW, MANY)}, folder)
+    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:
+        if chosen("PostgreSQL"):
+            with PostgresServer(Path(folder, "pg")) as server:
+                _compare("PostgreSQL", _databases_on(server), folder)
+        if chosen("SQLite"):
+            _compare("SQLite", {count: f"sqlite:///{folder}/{count}.db" for count in (FEW, MANY)}, folder)
+
+
+def _databases_on(server: PostgresServer) -> dict[int, str]:
+    urls = {}
+    for count in (FEW, MANY):
+        with Database(driver_url(server.url)).engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.execute(text(f"CREATE DATABASE jobs_{count}"))
+        urls[count] = driver_url(server.url).rpartition("/")[0] + f"/jobs_{count}"
+    return urls
 
 
 def _compare(name: str, urls: dict[int, str], folder: str) -> None:

@@ -21,6 +21,11 @@ ROOT = Path(__file__).resolve().parent.parent
 OWNER = "bench"
 
 
+def chosen(name: str) -> bool:
+    """Whether BENCH_DATABASE (`SQLite`, `PostgreSQL`) names this database, or none."""
+    return os.environ.get("BENCH_DATABASE", name) == name
+
+
 @dataclass(frozen=True)
 class Served:
     port: int

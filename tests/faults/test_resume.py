@@ -14,16 +14,29 @@ from models.bundled import BUNDLED
 from tests.e2e.running import spec
 from tests.e2e.stack import Stack, long_digits
 from tests.faults.conftest import proven
+from tests.faults.history import Row, read
 from tests.faults.marks import on
 
 INTERRUPTIONS = 4
 EARLY = {"early_stopping": {"monitor": "validation_loss", "patience": 3, "min_delta": 0.0, "restore_best": True}}
 PLATEAU = {"schedule": {"name": "reduce_on_plateau", "factor": 0.5, "patience": 1}}
 COSINE = {"schedule": {"name": "cosine", "warmup_epochs": 2}}
+EVERY_CHANGE = {
+    "rotation_degrees": 15,
+    "width_shift": 0.1,
+    "height_shift": 0.1,
+    "zoom": 0.2,
+    "horizontal_flip": True,
+    "vertical_flip": True,
+    "brightness": 0.2,
+    "contrast": 0.3,
+    "fill_mode": "reflect",
+}
 CASES: dict[str, dict[str, Any]] = {
     "overfit": spec("overfit", epochs=8),
     "regularized": spec("regularized", epochs=8),
     "augmented": spec("augmented", epochs=12),
+    "every augmentation": spec("augmented", epochs=12) | {"augmentation": EVERY_CHANGE},
     "early stopping with the best weights": spec("overfit", epochs=40, **EARLY),
     "reduce on plateau": spec("overfit", epochs=12, **PLATEAU),
     "cosine": spec("regularized", epochs=8, **COSINE),
@@ -75,6 +88,29 @@ def test_a_training_that_is_killed_shows_no_trace_of_it(stack: Stack) -> None:
 
 
 @on()
+def test_a_training_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before_it(stack: Stack) -> None:
+    [worker] = stack.start(workers=1)
+    whole = stack.submit(long_digits(18))
+    stack.ended(whole)
+    job_id = stack.submit(long_digits(18))
+    stack.after_epoch(job_id, 5)
+    worker.kill_all()
+    older, newer = sorted((row["epoch"], row["key"]) for row in _checkpoints(stack, job_id))
+    with (stack.blobs / newer[1]).open("r+b") as file:
+        file.seek(-100, os.SEEK_END)
+        file.write(bytes(100))
+    stack.start_worker()
+    job = stack.ended(job_id)
+    assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 2, 1)
+    [warning] = [event["message"] for event in stack.events(job_id) if event["type"] == "job.warning"]
+    assert "does not match its checksum" in warning
+    [second] = [row for row in read(stack.database_url)["attempts"] if (row["job_id"], row["attempt"]) == (job_id, 2)]
+    assert second["start_epoch"] == older[0]
+    assert stack.history(job_id) == stack.history(whole)
+    proven(stack)
+
+
+@on()
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", CASES)
 def test_a_training_whose_worker_is_killed_at_random_moments_gives_the_same_bits(stack: Stack, case: str) -> None:
@@ -87,3 +123,7 @@ def test_a_training_whose_worker_is_killed_at_random_moments_gives_the_same_bits
 def _datasets(stack: Stack) -> list[dict[str, Any]]:
     stack.start_api()
     return list(stack.ask("GET", "/v1/datasets").json()["data"])
+
+
+def _checkpoints(stack: Stack, job_id: str) -> list[Row]:
+    return [row for row in read(stack.database_url)["checkpoints"] if row["job_id"] == job_id]

@@ -60,6 +60,16 @@ def interrupted(spec: JobSpec, images: ImageSet, scratch: Path, polls: int, towe
 
 # On these images its fifth epoch is a bad one.
 NERVOUS = {"name": "sgd", "learning_rate": 0.1}
+EVERY_CHANGE = {
+    "rotation_degrees": 15.0,
+    "width_shift": 0.1,
+    "height_shift": 0.1,
+    "zoom": 0.2,
+    "horizontal_flip": True,
+    "vertical_flip": True,
+    "brightness": 0.2,
+    "contrast": 0.3,
+}
 SPECS = {
     "overfit": example("overfit", epochs=2),
     "regularized": example("regularized", epochs=2),
@@ -83,10 +93,25 @@ SPECS = {
         network={"dense": [{"units": 9, "dropout": 0.5}]},
         training={"epochs": 4, "schedule": {"name": "cosine", "warmup_epochs": 1}},
     ),
+} | {
+    # Of the reference specs one augments, by rotation, shifts and one flip with the nearest pixels; all use Adam.
+    f"every augmentation, {fill_mode}, {optimizer['name']}": small_spec(
+        augmentation=EVERY_CHANGE | {"fill_mode": fill_mode},
+        training={"epochs": 2, "optimizer": optimizer, "schedule": schedule},
+    )
+    for fill_mode, optimizer, schedule in (
+        ("constant", {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9}, {"name": "constant"}),
+        ("reflect", {"name": "adamw", "learning_rate": 0.001}, {"name": "cosine"}),
+        ("wrap", {"name": "rmsprop", "learning_rate": 0.001}, {"name": "reduce_on_plateau", "patience": 1}),
+    )
 }
 
 
-@pytest.mark.parametrize("name", SPECS)
+ALWAYS = [*SPECS][:7]
+THOROUGHLY = [pytest.param(name, marks=pytest.mark.proof) for name in [*SPECS][7:]]
+
+
+@pytest.mark.parametrize("name", ALWAYS + THOROUGHLY)
 def test_an_interrupted_training_equals_an_uninterrupted_one_bit_for_bit(name, mnist5k, tmp_path):
     spec, images = SPECS[name], fewer(mnist5k, 172)
     whole = Training(spec, images, tmp_path)
