@@ -5,7 +5,7 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ FAKETIME = [Path(folder) / "faketime/libfaketimeMT.so.1" for folder in ("/usr/li
 @on(always=SQLITE)
 @pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.proof)])
 def test_a_job_whose_worker_is_killed_goes_on_elsewhere_as_if_nothing_had_happened(
-    stack: Stack, everything: bool, record_property: Callable[[str, object], None]
+    stack: Stack, everything: bool
 ) -> None:
     stack.start(workers=2)
     whole, killed = stack.submit(long_digits(EPOCHS)), stack.submit(long_digits(EPOCHS))
@@ -44,7 +44,6 @@ def test_a_job_whose_worker_is_killed_goes_on_elsewhere_as_if_nothing_had_happen
     epoch = stack.running(killed, attempt=2)["progress"]["epoch"]
     until(lambda: stack.job(killed)["progress"]["epoch"] > epoch, "an epoch of the next attempt")
     leases = (time.monotonic() - killed_at) / LEASE_S
-    record_property("leases_from_kill_to_resumed_training", round(leases, 2))
     print(f"from kill -9 to resumed training: {leases:.2f} leases")
     assert leases < RESUMED_WITHIN_LEASES
     job = stack.ended(killed)
