@@ -98,6 +98,7 @@ def whole(assignment: Assignment, *epochs: int) -> list[FromTraining]:
     return [Started(dict(ENGINE, towers=1)), *done, finished]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("damage", ["altered", "gone"])
 def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_continued_from(
     work: Work, blobs: Blobs, run, damage: str
