@@ -123,7 +123,12 @@ class Hold(AbstractContextManager["Hold"]):
             keys.update(claims.forget_checkpoints_of_ended(session, self.held.job_id))
             return status
 
-        status = self.persist(settled)
+        try:
+            status = self.persist(settled)
+        except LeaseLost:
+            # Perhaps by a commit of our own that was not acknowledged: then what it forgot is of no use.
+            self.forget(self.persist(lambda session: claims.unnamed(session, keys)))
+            raise
         self.forget(keys)
         worker_metrics.SETTLED.labels(status.value).inc()
         log.info("attempt_settled", status=status.value)

@@ -174,6 +174,22 @@ def test_what_was_committed_and_not_acknowledged_is_told_once(
     assert left(tmp_path, claimed.held) == {"model.keras", "predictions.npz", "evaluation.json"}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_failure_that_was_not_acknowledged_counts_once_and_leaves_no_file(
+    work: Work, run, database_url: str, tmp_path: Path
+) -> None:
+    work.submit()
+    claimed = work.claim()
+    assert claimed is not None
+    deaf = Unheard(database_url)
+    run(claimed, lambda assignment: [*whole(assignment, 1)[:-1], Failed("diverged", "A loss is not finite.")], deaf)
+    deaf.dispose()
+    row = work.row(claimed.held.job_id)
+    assert (row.status, row.failures) == (JobStatus.FAILED, 1)
+    assert work.event_types(row.id)[2:] == ["job.epoch", "job.checkpoint", "job.failed"]
+    assert left(tmp_path, claimed.held) == set()
+
+
 def test_a_checkpoint_whose_commit_was_not_acknowledged_survives_the_loss_of_the_job(
     work: Work, run, database_url: str, tmp_path: Path
 ) -> None:
