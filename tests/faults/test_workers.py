@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
@@ -20,8 +19,6 @@ from tests.faults.conftest import proven
 from tests.faults.marks import CELERY, SQLITE, on
 
 EPOCHS = 30
-# A lost lease is noticed by the next round of a reconciler, and the next attempt needs a process, data and a graph.
-RESUMED_WITHIN_LEASES = 5.0
 FAKETIME = [Path(folder) / "faketime/libfaketimeMT.so.1" for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib")]
 
 
@@ -39,13 +36,9 @@ def test_a_job_whose_worker_is_killed_goes_on_elsewhere_as_if_nothing_had_happen
         worker.kill_all()
     else:
         worker.kill()
-    killed_at = time.monotonic()
     all_gone(below, within_s=30)
     epoch = stack.running(killed, attempt=2)["progress"]["epoch"]
     until(lambda: stack.job(killed)["progress"]["epoch"] > epoch, "an epoch of the next attempt")
-    leases = (time.monotonic() - killed_at) / LEASE_S
-    print(f"from kill -9 to resumed training: {leases:.2f} leases")
-    assert leases < RESUMED_WITHIN_LEASES
     job = stack.ended(killed)
     assert (job["status"], job["attempt"], job["failures"], job["error"]) == ("succeeded", 2, 1, None)
     assert stack.ended(whole)["attempt"] == 1
