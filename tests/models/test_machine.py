@@ -215,6 +215,9 @@ class JobLives(RuleBasedStateMachine):
         if self.done(held, job, self.work.fail):
             job.fail(for_good=False)
             job.waits = job.status == "queued"
+            if job.waits:
+                assert self.work.row(held.job_id).available_at is not None
+                self.work.set(held.job_id, available_at=db_now(3600))  # it passes when `let_backoffs_pass` says so
 
     def diverge(self, held: Held, job: Modelled) -> None:
         if self.done(held, job, lambda held: self.work.fail(held, "diverged")):
