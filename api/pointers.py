@@ -49,7 +49,8 @@ def parameter_detail(one: Mapping[str, Any]) -> str:
 def _walk(one: Mapping[str, Any], body: Any) -> tuple[tuple[str | int, ...], bool]:
     """The finding's path in the body, and whether its location also names members of a union."""
     path: tuple[str | int, ...] = ()
-    location = one["loc"][1:]
+    # A validator of several fields says in its context which of them is to blame.
+    location = (*one["loc"][1:], *one.get("ctx", {}).get("path", ()))
     skipped = False
     for index, part in enumerate(location):
         if part in (body if isinstance(body, dict) else range(len(body) if isinstance(body, list) else 0)):

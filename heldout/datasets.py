@@ -1,9 +1,9 @@
 """The dataset spec: what a client says about images that it uploads, frozen and bounded."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from heldout.spec import MAX_SEED, Part
 
@@ -70,8 +70,9 @@ class DatasetSpec(Part):
             )
         return pattern
 
-    @model_validator(mode="after")
-    def _is_no_id(self) -> Self:
-        if self.name.startswith("ds_"):
-            raise ValueError("`name` must not begin with `ds_`, as ids do")
-        return self
+    @field_validator("name")
+    @classmethod
+    def _is_no_id(cls, name: str) -> str:
+        if name.startswith("ds_"):
+            raise ValueError("must not begin with `ds_`, as ids do")
+        return name

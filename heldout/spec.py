@@ -1,8 +1,9 @@
 """The job spec: what a client asks for, frozen, bounded and complete."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 Activation = Literal["relu", "elu", "gelu", "silu", "tanh"]
 Fraction = Annotated[float, Field(ge=0, le=0.5)]
@@ -105,13 +106,13 @@ class OptimizerSpec(Part):
             filled["weight_decay"] = 0.004  # Keras' own default
         return filled
 
-    @model_validator(mode="after")
-    def _belongs(self) -> Self:
-        if self.momentum is not None and self.name != "sgd":
-            raise ValueError(f"`momentum` belongs to sgd; {self.name} has none")
-        if self.weight_decay is not None and self.name != "adamw":
-            raise ValueError(f"`weight_decay` belongs to adamw; {self.name} has none")
-        return self
+    @field_validator("momentum", "weight_decay")
+    @classmethod
+    def _belongs(cls, value: float | None, info: ValidationInfo) -> float | None:
+        name, owner = info.data.get("name"), {"momentum": "sgd", "weight_decay": "adamw"}[str(info.field_name)]
+        if value is not None and name is not None and name != owner:  # a name that was refused is told by itself
+            raise ValueError(f"`{info.field_name}` belongs to {owner}; {name} has none")
+        return value
 
 
 class ConstantSchedule(Part):
@@ -169,13 +170,23 @@ class TrainingSpec(Part):
     precision: Literal["auto", "float32", "mixed"] = "auto"
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Drawn and echoed when absent.")
 
-    @model_validator(mode="after")
-    def _warm_up_ends(self) -> Self:
-        if isinstance(self.schedule, CosineSchedule) and self.schedule.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"`schedule.warmup_epochs` is {self.schedule.warmup_epochs}; it must be below `epochs` ({self.epochs})"
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _is_constant_by_default(cls, data: Any) -> Any:
+        # A union is told apart by the name, which as any other optional part may be absent or null.
+        return {**data, "name": "constant"} if isinstance(data, dict) and data.get("name") is None else data
+
+    @field_validator("schedule")
+    @classmethod
+    def _warm_up_ends(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
+        epochs = info.data.get("epochs")
+        if isinstance(schedule, CosineSchedule) and epochs is not None and schedule.warmup_epochs >= epochs:
+            raise PydanticCustomError(
+                "value_error",
+                "`warmup_epochs` is {warmup_epochs}; it must be below `epochs` ({epochs})",
+                {"warmup_epochs": schedule.warmup_epochs, "epochs": epochs, "path": ("warmup_epochs",)},
             )
-        return self
+        return schedule
 
 
 class EvaluationSpec(Part):

@@ -41,6 +41,20 @@ def test_tags_of_unions_are_no_part_of_a_pointer():
     assert [one.pointer for one in found_in(body)] == ["/training/schedule/x"]
 
 
+@pytest.mark.parametrize(
+    ("training", "pointer"),
+    [
+        ({"optimizer": {"momentum": 0.9}}, "/training/optimizer/momentum"),
+        ({"optimizer": {"name": "sgd", "weight_decay": 0.1}}, "/training/optimizer/weight_decay"),
+        ({"epochs": 3, "schedule": {"name": "cosine", "warmup_epochs": 3}}, "/training/schedule/warmup_epochs"),
+    ],
+)
+def test_a_field_that_does_not_go_with_another_is_pointed_to(training, pointer):
+    [error] = found_in({"dataset": "d", "network": {"blocks": [{"filters": 1}]}, "training": training})
+    assert error.pointer == pointer
+    assert error.detail.startswith(f"`{pointer.rpartition('/')[2]}` ")
+
+
 def test_a_field_that_is_named_like_a_tag_is_still_found():
     schedule = {"name": "cosine", "cosine": 1}
     body = {"dataset": "d", "network": {"blocks": [{"filters": 1}]}, "training": {"schedule": schedule}}

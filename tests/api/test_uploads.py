@@ -103,6 +103,7 @@ def test_versions_count_under_a_name_of_one_owner(client, stranger):
         ({}, "/name"),
         ({"name": "Pets"}, "/name"),
         ({"name": "pets", "colour": "sepia"}, "/colour"),
+        ({"name": "ds_pets"}, "/name"),
         ({"name": "pets", "group_by": "cat"}, "/group_by"),
         ({"name": "pets", "group_by": "("}, "/group_by"),
         ({"name": "pets", "splits": {"test": 0.9}}, "/splits/test"),

@@ -146,6 +146,8 @@ BOUNDS = {
             {"name": "cosine", "warmup_epochs": 9},
             {"name": "reduce_on_plateau"},
             {"name": "reduce_on_plateau", "factor": 0.5, "patience": 1},
+            {},
+            {"name": None},
         ],
         [
             {"name": "step"},
@@ -155,7 +157,7 @@ BOUNDS = {
             {"name": "reduce_on_plateau", "factor": 1},
             {"name": "reduce_on_plateau", "factor": 0},
             {"name": "reduce_on_plateau", "patience": 0},
-            {},
+            {"patience": 1},
         ],
     ),
     "training.early_stopping.monitor": (["validation_loss", "validation_accuracy"], ["test_loss", "val_loss"]),
