@@ -44,7 +44,7 @@ async def _metadata(request: Request) -> dict[str, str]:
 async def _filters(
     metadata: Annotated[dict[str, str], Depends(_metadata)],
     status: Annotated[list[Status], Query(description="Repeat it for several.")] = [],  # noqa: B006  (never changed)
-    dataset: Annotated[str | None, Query(max_length=160, description="A name, in any version, or an id.")] = None,
+    dataset: Annotated[str | None, Query(max_length=160, description="A name, `name@version` or an id.")] = None,
 ) -> Filters:
     return Filters(statuses=status, dataset=dataset, metadata=metadata)
 

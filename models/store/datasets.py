@@ -16,7 +16,7 @@ from models.tables import DatasetRow
 def find(session: Session, owner: str, reference: str) -> DatasetRow | None:
     """The dataset that `pets` (newest ready version), `pets@3` or `ds_…` names for this owner, in any status.
 
-    An owner's own name comes before a bundled one of the same name. An upload whose content its owner had under the
+    An owner's own name comes before a bundled one of the same name, once it is ready. An upload whose content its owner had under the
     same name already is the version from then.
     """
     found = _named(session, owner, reference)
@@ -29,17 +29,22 @@ def _named(session: Session, owner: str, reference: str) -> DatasetRow | None:
     visible = select(DatasetRow).where(_visible_to(owner))
     if is_id("ds", reference):
         return session.scalars(visible.where(DatasetRow.id == reference)).one_or_none()
-    name, at, version = reference.partition("@")
+    name, at, _ = reference.partition("@")
     named = visible.where(DatasetRow.name == name)
     if at:
-        if not (version.isascii() and version.isdigit() and len(version) < 10):
-            return None
-        named = named.where(DatasetRow.version == int(version))
-    # Ready ones first; where none is ready the newest says why.
+        exact = named.where(DatasetRow.version == version_in(reference)).order_by(DatasetRow.owner.is_(None))
+        return session.scalars(exact.limit(1)).one_or_none()
+    # Ready ones first, so that a bundled one stays until an own one is there; where none is ready the newest says why.
     newest = named.order_by(
-        DatasetRow.owner.is_(None), (DatasetRow.status == "ready").desc(), DatasetRow.version.desc()
+        (DatasetRow.status == "ready").desc(), DatasetRow.owner.is_(None), DatasetRow.version.desc()
     ).limit(1)
     return session.scalars(newest).one_or_none()
+
+
+def version_in(reference: str) -> int:
+    """The number in `name@version`; 0, which no version has, where there is none."""
+    version = reference.partition("@")[2]
+    return int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
 
 
 def page(

@@ -8,6 +8,7 @@ from sqlalchemy import Select, and_, false, or_, select, union_all
 from sqlalchemy.orm import Session, aliased
 
 from heldout.lifecycle import JobRequest, JobStatus
+from models.store.datasets import version_in
 from models.store.labels import pair_sha256
 from models.tables import DatasetRow, JobRow, LabelRow
 
@@ -20,7 +21,7 @@ class Filters:
     """What a list of jobs is narrowed to; empty means all."""
 
     statuses: Collection[str] = ()  # as shown: `cancelling` and `pausing` too
-    dataset: str | None = None  # a name or an id
+    dataset: str | None = None  # a name, `name@version` or an id
     metadata: Mapping[str, str] | None = None
 
     def __bool__(self) -> bool:
@@ -112,14 +113,15 @@ def _each_of(datasets: Sequence[str] | None) -> list[list[Any]]:
     return [[JobRow.dataset_id == dataset] for dataset in datasets]
 
 
-def _named(session: Session, owner: str, name_or_id: str) -> Sequence[str]:
-    """The ids of a dataset's versions."""
-    return session.scalars(
-        select(DatasetRow.id).where(
-            or_(DatasetRow.name == name_or_id, DatasetRow.id == name_or_id),
-            or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None)),
-        )
-    ).all()
+def _named(session: Session, owner: str, reference: str) -> Sequence[str]:
+    """The ids of a dataset's versions, deleted ones too: jobs that have ended still name them."""
+    visible = or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None))
+    name, at, _ = reference.partition("@")
+    if at:
+        version = and_(DatasetRow.name == name, DatasetRow.version == version_in(reference))
+        return session.scalars(select(DatasetRow.id).where(visible, version)).all()
+    named = or_(DatasetRow.name == reference, DatasetRow.id == reference)
+    return session.scalars(select(DatasetRow.id).where(visible, named)).all()
 
 
 def _shown_as(status: str) -> Any:

@@ -56,6 +56,13 @@ def test_an_owners_own_name_comes_before_a_bundled_one(database):
     assert find(database, ALICE, bundled) == bundled
 
 
+def test_a_bundled_one_stays_until_an_own_one_of_its_name_is_ready(database):
+    bundled = add_dataset(database, "mnist", None)
+    mine = add_dataset(database, "mnist", ALICE, status="uploading")
+    assert find(database, ALICE, "mnist") == bundled
+    assert find(database, ALICE, "mnist@1") == mine
+
+
 def test_nobody_finds_anothers_dataset(database):
     theirs = add_dataset(database, "pets", BOB)
     for reference in ("pets", "pets@1", theirs):

@@ -101,6 +101,8 @@ def test_a_dataset_narrows_by_name_and_by_id_and_only_to_what_the_owner_sees(wor
     work.submit(BOB, dataset=rows[theirs])
     assert listed(work, dataset="pets") == [second, first]
     assert listed(work, dataset=mine) == [first]
+    assert listed(work, dataset="pets@2") == [second]
+    assert [listed(work, dataset=f"pets@{version}") for version in ("3", "", "x", "0")] == [[]] * 4
     assert listed(work, dataset=theirs) == []
     assert listed(work, dataset="nothing") == []
     assert len(listed(work, dataset="dots")) == 1
