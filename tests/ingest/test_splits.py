@@ -1,5 +1,7 @@
 """Splits that the upload does not have are cut by the contract's rule, and groups stay whole."""
 
+import signal
+
 import numpy as np
 import pytest
 from hypothesis import event, given, settings
@@ -160,6 +162,16 @@ def test_a_name_that_the_group_rule_does_not_match_is_refused(tmp_path):
     files = burst() | {"ill/other.png": encoded(noise())}
     rejection = rejection_of(zipped(tmp_path / "a.zip", files), DatasetSpec(name="scans", group_by=r"/(p\d+)_"))
     assert (rejection.code, rejection.member) == ("group_unmatched", "ill/other.png")
+
+
+def test_a_group_rule_that_would_match_for_ever_is_stopped():
+    handler = signal.getsignal(signal.SIGVTALRM)
+    with pytest.raises(Rejection) as refused:
+        groups_of(["a" * 60 + ".png"], r"^((?:a+)+)$", limit_s=0.1)
+    assert refused.value.code == "group_too_slow"
+    assert not refused.value.is_retryable
+    assert signal.getsignal(signal.SIGVTALRM) is handler
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
 
 
 def test_groups_are_numbered_as_they_come():

@@ -85,10 +85,9 @@ def stored_array(archive: Archive, row: int) -> StoredArray:
     try:
         version = npy.read_magic(file)
         shape, is_fortran, dtype = HEADER_READERS[version](file, max_header_size=LONGEST_HEADER)
-    except HEADER_FAULTS as error:
-        raise _bad(
-            key, f"cannot be read ({str(error)[:120] or type(error).__name__})", "Save it with numpy.savez."
-        ) from None
+    except HEADER_FAULTS:
+        # Not with the parser's own words, which name Python's objects.
+        raise _bad(key, "has a header that cannot be read", "Save it with numpy.savez.") from None
     if dtype.hasobject:
         raise Rejection(
             "pickle_refused",

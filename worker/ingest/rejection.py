@@ -35,6 +35,7 @@ CODES = {
     "size_out_of_bounds": "Images are smaller or larger than what can be trained on.",
     "mixed_sizes": "Images differ in size, and no target size is given.",
     "group_unmatched": "The group rule does not match a name.",
+    "group_too_slow": "The group rule takes too long to match.",
     "timed_out": "The check took longer than the limit.",
     "out_of_memory": "The check needed more memory than the limit.",
     "crashed": "The process that checks the upload ended without saying why.",

@@ -1,7 +1,9 @@
 """Splits that the upload does not have, cut from train by a fixed rule, whole groups at a time."""
 
 import re
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -13,6 +15,8 @@ from models.arrays import SPLITS
 from worker.ingest.rejection import Rejection, printable
 
 NO_SPLIT = -1
+# Processor time in which a group rule has found the group of every name: a million take a second or two.
+GROUPING_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -23,28 +27,51 @@ class Splits:
     origin: Mapping[str, str]
 
 
-def groups_of(names: Sequence[str], pattern: str | None) -> NDArray[np.int64] | None:
+def groups_of(names: Sequence[str], pattern: str | None, limit_s: float = GROUPING_S) -> NDArray[np.int64] | None:
     """(images,) a number for each group of images, numbered as they come; None without a rule.
 
+    Only a process's main thread can stop a matcher, and so find groups.
+
     Raises:
-        Rejection: `group_unmatched` with the first name that the rule does not match.
+        Rejection: `group_unmatched` with the first name that the rule does not match; `group_too_slow`.
     """
     if pattern is None:
         return None
     search = re.compile(pattern).search
     numbers: dict[str, int] = {}
     groups = np.empty(len(names), np.int64)
-    for row, name in enumerate(names):
-        found = search(name)
-        if found is None or found[1] is None:
-            raise Rejection(
-                "group_unmatched",
-                f"The group rule {pattern!r} does not match {printable(name)!r}. It must match every name: widen it, "
-                "or leave it out.",
-                name,
-            )
-        groups[row] = numbers.setdefault(found[1], len(numbers))
+    with _stopped_after(limit_s, pattern):
+        for row, name in enumerate(names):
+            found = search(name)
+            if found is None or found[1] is None:
+                raise Rejection(
+                    "group_unmatched",
+                    f"The group rule {pattern!r} does not match {printable(name)!r}. It must match every name: widen "
+                    "it, or leave it out.",
+                    name,
+                )
+            groups[row] = numbers.setdefault(found[1], len(numbers))
     return groups
+
+
+@contextmanager
+def _stopped_after(limit_s: float, pattern: str) -> Iterator[None]:
+    """Some patterns take longer than any limit on a single name; Python's matcher heeds signals while it works."""
+
+    def stop(*_: object) -> None:
+        raise Rejection(
+            "group_too_slow",
+            f"The group rule {pattern!r} takes too long to match. Repeat nothing that is repeated itself, as in "
+            "`(?:a+)+`.",
+        )
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def make_splits(
