@@ -1,16 +1,27 @@
 """The server's own commands, which `heldout` starts: up, migrate, keys, check."""
 
+import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from heldout.errors import DatabaseUnavailable, HeldoutError, OperatorError, StorageUnavailable
 from heldout.settings import DEFAULT_HOME, Settings, embedded_settings
 
+if TYPE_CHECKING:
+    from models.database import Database
+    from models.tables import KeyRow
+
 commands = typer.Typer(
-    name="heldout", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 keys_commands = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 commands.add_typer(keys_commands, name="keys")
@@ -18,6 +29,8 @@ commands.add_typer(keys_commands, name="keys")
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Folder of the embedded service; without it the environment decides.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+OWNER_CHARACTERS = 128
 
 
 @commands.command()
@@ -39,76 +52,121 @@ def serve() -> None:
     """Serve the API alone, on the database, broker and blob store that the environment names."""
     from api.app import from_environment
     from api.server import Server
-    from models.database import Database
     from models.migrations import require_newest
 
     settings = Settings()
-    database = Database(settings.database)
-    require_newest(database)
-    database.dispose()
+    with _database(settings) as database:
+        require_newest(database)
     Server(from_environment(), host=settings.host, port=settings.port, timeout_graceful_shutdown=5).run()
 
 
 @commands.command()
-def migrate(home: HomeOption = None) -> None:
+def migrate(as_json: AsJson = False, home: HomeOption = None) -> None:
     """Bring the database to this release's tables and store the bundled datasets that are here."""
     from models.blobs import Blobs
     from models.bundled import register
-    from models.database import Database
     from models.migrations import upgrade
 
     settings = _settings(home)
     settings.home_path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    database = Database(settings.database)
-    revision = upgrade(database)
-    added = register(database, Blobs(settings.blobs_url), settings.datasets)
-    typer.echo(f"The database is at revision {revision}. Datasets added: {', '.join(added) or 'none'}.", err=True)
+    with _database(settings) as database:
+        revision = upgrade(database)
+        added = register(database, Blobs(settings.blobs_url), settings.datasets)
+    if as_json:
+        _print({"object": "migration", "revision": revision, "datasets_added": sorted(added)})
+    else:
+        typer.echo(f"The database is at revision {revision}. Datasets added: {', '.join(added) or 'none'}.", err=True)
+
+
+def _owner(name: str) -> str:
+    if not (name.isprintable() and name.strip() and len(name) <= OWNER_CHARACTERS):
+        raise typer.BadParameter(f"expected 1 to {OWNER_CHARACTERS} printable characters.")
+    return name
 
 
 @keys_commands.command("create")
 def create_key(
-    owner: Annotated[str, typer.Option(help="Whose jobs and datasets the key opens.", min=1)],
+    owner: Annotated[str, typer.Option(callback=_owner, metavar="NAME", help="Whose jobs and datasets the key opens.")],
+    as_json: AsJson = False,
     home: HomeOption = None,
 ) -> None:
     """Make a key and print it, alone, on standard output. It is not shown again."""
-    from models.database import Database
     from models.store import keys
 
-    with Database(_settings(home).database).write() as session:
+    with _database(_settings(home)) as database, database.write() as session:
         key = keys.make(session, owner)
-    typer.echo(key)
+        shown = _shown(keys.row_of(session, key))
+    if as_json:
+        _print({**shown, "key": key})
+    else:
+        typer.echo(key)
 
 
 @keys_commands.command("list")
-def list_keys(home: HomeOption = None) -> None:
+def list_keys(as_json: AsJson = False, home: HomeOption = None) -> None:
     """List keys: id, owner, when made, whether revoked."""
-    from models.database import Database
     from models.store import keys
 
-    with Database(_settings(home).database).read() as session:
-        for row in keys.all_of(session):
-            state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "active"
-            typer.echo(f"{row.id}  {row.owner}  {row.created_at:%Y-%m-%d %H:%M}  {state}")
+    with _database(_settings(home)) as database, database.read() as session:
+        rows = keys.all_of(session)
+    if as_json:
+        _print({"object": "list", "data": [_shown(row) for row in rows], "has_more": False})
+        return
+    for row in rows:
+        state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "active"
+        typer.echo(f"{row.id}  {row.owner}  {row.created_at:%Y-%m-%d %H:%M}  {state}")
 
 
 @keys_commands.command("revoke")
-def revoke_key(key_id: str, home: HomeOption = None) -> None:
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it.", show_default=False)],
+    as_json: AsJson = False,
+    home: HomeOption = None,
+) -> None:
     """Revoke a key; it stops working at once."""
-    from models.database import Database
     from models.store import keys
 
-    with Database(_settings(home).database).write() as session:
+    with _database(_settings(home)) as database, database.write() as session:
         if not keys.revoke(session, key_id):
             raise OperatorError(f"No active key has the id {key_id!r}. `heldout keys list` shows them.")
-    typer.echo(f"Key {key_id} is revoked.", err=True)
+    if as_json:
+        _print({"id": key_id, "object": "key", "revoked": True})
+    else:
+        typer.echo(f"Key {key_id} is revoked.", err=True)
 
 
 @commands.command()
-def check(home: HomeOption = None) -> None:
-    """Say what works and what is wrong with database, blobs, datasets, TensorFlow and GPU."""
+def check(as_json: AsJson = False, home: HomeOption = None) -> None:
+    """Say what works and what is wrong with database, broker, blobs, datasets, TensorFlow and GPU."""
     from api.check import report
 
-    raise typer.Exit(0 if report(_settings(home), typer.echo) else 1)
+    raise typer.Exit(0 if report(_settings(home), typer.echo, as_json=as_json) else 1)
+
+
+def _print(answer: dict[str, Any]) -> None:
+    typer.echo(json.dumps(answer, ensure_ascii=False))
+
+
+def _shown(key: "KeyRow") -> dict[str, Any]:
+    revoked_at = None if key.revoked_at is None else key.revoked_at.isoformat()
+    return {
+        "id": key.id,
+        "object": "key",
+        "owner": key.owner,
+        "created_at": key.created_at.isoformat(),
+        "revoked_at": revoked_at,
+    }
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator["Database"]:
+    from models.database import Database
+
+    database = Database(settings.database)
+    try:
+        yield database
+    finally:
+        database.dispose()
 
 
 def _settings(home: Path | None) -> Settings:
@@ -119,7 +177,7 @@ def _settings(home: Path | None) -> Settings:
 def main() -> None:
     """Run a command; an expected failure is one line and a status that is not 0."""
     try:
-        commands()
+        commands(prog_name="heldout")  # which `heldout` has become this program
     except DatabaseUnavailable:
         sys.exit(
             _say("The database does not answer or has no tables. Check its URL and password, then `heldout migrate`.")

@@ -1,8 +1,10 @@
 """`heldout check`: what works and what is wrong, a line each."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 import redis
 
@@ -15,12 +17,16 @@ from models.migrations import current, newest
 from models.store import datasets
 
 
-def report(settings: Settings, echo: Callable[[str], None]) -> bool:
-    """Print a line for each part; True if all that the service needs is in order."""
-    fine = True
+def report(settings: Settings, echo: Callable[[str], None], *, as_json: bool = False) -> bool:
+    """Print a line for each part, or all as one JSON object; True if all that the service needs is in order."""
+    parts: list[dict[str, Any]] = []
     for name, works, text in _findings(settings):
-        fine = fine and works
-        echo(f"{'ok   ' if works else 'WRONG'}  {name}: {text}")
+        parts.append({"name": name, "works": works, "detail": text})
+        if not as_json:
+            echo(f"{'ok   ' if works else 'WRONG'}  {name}: {text}")
+    fine = all(part["works"] for part in parts)
+    if as_json:
+        echo(json.dumps({"object": "check", "works": fine, "parts": parts}, ensure_ascii=False))
     return fine
 
 

@@ -1,13 +1,22 @@
-"""The reference names every setting, every error code and every route; the README's claims hold."""
+"""The reference names every setting, field, command, error code and route; the README's claims hold."""
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args, get_origin
 
 import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined, to_json
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from api.__main__ import commands as server_commands
 from api.app import create_app
 from heldout import errors, lifecycle
+from heldout.cli import server
+from heldout.cli.app import app as client_commands
 from heldout.layers import count_parameters
 from heldout.settings import Settings, embedded_settings
 from heldout.spec import JobSpec
@@ -52,6 +61,61 @@ def test_every_setting_is_in_the_reference() -> None:
         alias = field.validation_alias
         names = [str(choice) for choice in alias.choices] if hasattr(alias, "choices") else [f"HELDOUT_{name.upper()}"]
         assert set(names) <= table.keys(), f"{names} are missing in settings.md"
+
+
+def _leaves(part: type[BaseModel], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Each field of a spec by its path, with its default."""
+    for name, field in part.model_fields.items():
+        here, default = f"{path}{name}", field.get_default()
+        parts = [one for one in _models_in(field.annotation) if not one.__name__.endswith("Schedule")]
+        for inner in parts:
+            yield from _leaves(inner, f"{here}[]." if get_origin(field.annotation) is tuple else f"{here}.")
+        if not parts or default is None or get_origin(field.annotation) is tuple:
+            yield here, default
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]
+
+
+def test_every_field_of_a_spec_is_in_the_reference_with_its_default() -> None:
+    table = _table("spec.md")
+    fields = dict(_leaves(JobSpec))
+    assert {name for name in table if name.partition(".")[0] in JobSpec.model_fields} == fields.keys()
+    for name, default in fields.items():
+        said = table[name][0]
+        if said in ("generated", "drawn"):
+            assert default is None
+        elif said == "required":
+            assert default is PydanticUndefined
+        else:
+            assert _value(said.strip("`")) == json.loads(to_json(default)), name
+
+
+def _value(said: str) -> Any:
+    """JSON, or a word without its quotes."""
+    try:
+        return json.loads(said)
+    except ValueError:
+        return said
+
+
+def _words(group: Any, *before: str) -> Iterator[str]:
+    """Each command that does something, in words."""
+    assert isinstance(group, TyperGroup)
+    for name, one in group.commands.items():
+        if not isinstance(one, TyperGroup) or one.invoke_without_command:
+            yield " ".join((*before, name))
+        if isinstance(one, TyperGroup):
+            yield from _words(one, *before, name)
+
+
+def test_every_command_is_in_the_reference_and_no_other() -> None:
+    ours = set(_words(get_command(client_commands), "heldout")) - {f"heldout {name}" for name in server.COMMANDS}
+    servers = set(_words(get_command(server_commands), "heldout")) - {"heldout serve"}  # which no person types
+    assert {name for name in _table("commands.md") if name.startswith("heldout ")} == ours | servers
 
 
 def test_every_route_is_in_the_reference_and_no_other(tmp_path: Path) -> None:

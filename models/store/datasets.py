@@ -16,8 +16,8 @@ from models.tables import DatasetRow
 def find(session: Session, owner: str, reference: str) -> DatasetRow | None:
     """The dataset that `pets` (newest ready version), `pets@3` or `ds_…` names for this owner, in any status.
 
-    An owner's own name comes before a bundled one of the same name, once it is ready. An upload whose content its owner had under the
-    same name already is the version from then.
+    An owner's own name comes before a bundled one of the same name, once it is ready. An upload whose content its
+    owner had under the same name already is the version from then.
     """
     found = _named(session, owner, reference)
     if found is None or found.same_as is None:

@@ -1,0 +1,61 @@
+"""The server's own commands, as words on a command line."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from api.__main__ import main
+from models.database import Database
+from models.store import keys
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Runs a command on a home of its own: its status, its standard output, its standard error."""
+
+    def command(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["heldout", *words, "--home", str(tmp_path)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    assert command("migrate")[0] == 0
+    return command
+
+
+def test_a_key_is_made_listed_and_revoked_in_json_too(run, tmp_path):
+    made = json.loads(run("keys", "create", "--owner", "zoë", "--json")[1])
+    database = Database(f"sqlite:///{tmp_path / 'heldout.db'}")
+    with database.read() as session:
+        assert keys.caller_of(session, made["key"]).owner == "zoë"
+    database.dispose()
+    [listed] = json.loads(run("keys", "list", "--json")[1])["data"]
+    assert listed == {name: value for name, value in made.items() if name != "key"}
+    assert json.loads(run("keys", "revoke", made["id"], "--json")[1])["revoked"] is True
+    assert json.loads(run("keys", "list", "--json")[1])["data"][0]["revoked_at"] is not None
+
+
+def test_a_key_alone_is_what_is_printed(run):
+    assert run("keys", "create", "--owner", "ann")[1].startswith("ho_")
+
+
+@pytest.mark.parametrize("owner", ["", " ", "x" * 129, "a\nb", "\x1b[31m"])
+def test_an_owner_has_a_name(run, owner):
+    status, printed, said = run("keys", "create", "--owner", owner)
+    assert (status, printed) == (2, "")
+    assert "expected 1 to 128 printable characters" in " ".join(said.split())
+    assert run("keys", "list")[1] == ""
+
+
+def test_a_check_and_a_migration_can_be_read_by_programs(run):
+    assert json.loads(run("migrate", "--json")[1])["datasets_added"] == []
+    status, printed, _ = run("check", "--json")
+    assert status == 0
+    assert {part["name"] for part in json.loads(printed)["parts"]} >= {"database", "blobs", "datasets", "tensorflow"}
+
+
+def test_help_names_the_program_that_was_called(run):
+    assert run("check", "-h")[1].startswith("Usage: heldout check ")
