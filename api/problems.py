@@ -22,7 +22,6 @@ from heldout.errors import (
     InvalidSpec,
     MethodNotAllowed,
     NetworkTooDeep,
-    NotSupported,
     RouteNotFound,
     SpecDatasetNotFound,
     TooManyParameters,
@@ -33,7 +32,7 @@ from heldout.errors import (
 MEDIA_TYPE = "application/problem+json"
 # What any route that takes JSON can answer, and what any that takes a spec can.
 JSON_BODY = (InvalidJson, BodyTooLarge, UnsupportedMediaType, InvalidSpec)
-REFUSED_SPEC = (SpecDatasetNotFound, DatasetUnavailable, NetworkTooDeep, TooManyParameters, NotSupported)
+REFUSED_SPEC = (SpecDatasetNotFound, DatasetUnavailable, NetworkTooDeep, TooManyParameters)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 

@@ -7,7 +7,6 @@ from heldout.errors import (
     DatasetUnavailable,
     FieldError,
     InvalidSpec,
-    NotSupported,
     SpecDatasetNotFound,
     TooManyParameters,
 )
@@ -50,10 +49,10 @@ def dataset_for(session: Session, owner: str, reference: str) -> DatasetRow:
 
 
 def examine(spec: JobSpec, dataset: DatasetRow, max_parameters: int) -> Plan:
-    """Refuse what cannot be trained on this dataset by this release.
+    """Refuse what cannot be trained on this dataset.
 
     Raises:
-        DatasetUnavailable, NetworkTooDeep, TooManyParameters, InvalidSpec, NotSupported.
+        DatasetUnavailable, NetworkTooDeep, TooManyParameters, InvalidSpec.
     """
     if dataset.deleted_at is not None:
         raise DatasetUnavailable(dataset.name, "It was deleted; name another dataset.")
@@ -65,7 +64,7 @@ def examine(spec: JobSpec, dataset: DatasetRow, max_parameters: int) -> Plan:
     if plan.parameters > max_parameters:
         raise TooManyParameters(plan.parameters, max_parameters)
     _require_known_labels(spec, dataset.classes)
-    _require_supported(spec)
+    _require_whole_batches(spec)
     return plan
 
 
@@ -87,12 +86,22 @@ def _require_known_labels(spec: JobSpec, classes: list[str]) -> None:
         raise InvalidSpec(f"{errors[0].pointer}: {detail}", errors=errors)
 
 
-def _require_supported(spec: JobSpec) -> None:
-    training, resources = spec.training, spec.resources
-    if training.precision == "mixed":
-        raise NotSupported("/training/precision", "`precision: mixed`", "Use `auto` or `float32`.")
-    if resources.gpus > 1:
-        raise NotSupported("/resources/gpus", f"{resources.gpus} GPUs for one job", "Use 1.")
-    if resources.towers == 2 and any(block.batch_norm for block in spec.network.blocks):
-        detail = "Two towers see half a batch each, which batch normalisation cannot have; use 1 or `auto`."
-        raise InvalidSpec(f"/resources/towers: {detail}", errors=[FieldError("/resources/towers", detail)])
+def _require_whole_batches(spec: JobSpec) -> None:
+    """Refuse what would split a batch that must stay whole, or split it over what is not there."""
+    resources = spec.resources
+    normalised = any(block.batch_norm for block in spec.network.blocks)
+    if resources.towers == 2 and normalised:
+        raise _refused(
+            "/resources/towers",
+            "Two towers see half a batch each, which batch normalisation cannot have; use 1 or `auto`.",
+        )
+    if resources.gpus > 1 and normalised:
+        raise _refused(
+            "/resources/gpus", "Each GPU sees a part of a batch, which batch normalisation cannot have; use 1."
+        )
+    if resources.gpus > 1 and resources.device == "cpu":
+        raise _refused("/resources/gpus", "Several GPUs were asked for on `device: cpu`; use `gpu`, `auto`, or 1.")
+
+
+def _refused(pointer: str, detail: str) -> InvalidSpec:
+    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

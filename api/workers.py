@@ -101,10 +101,11 @@ class WorkerProcess:
             "HELDOUT_DATABASE_URL": self._settings.database,
             "HELDOUT_BLOBS": self._settings.blobs_url,
             "HELDOUT_LOG_LEVEL": self._settings.log_level,
-            "HELDOUT_SLOTS": str(self._settings.worker_slots),
             "HELDOUT_WORKER_NAME": self._name,
             "HELDOUT_STOP_WITH_STDIN": "true",
         }
+        if self._settings.slots is not None:
+            ours["HELDOUT_SLOTS"] = str(self._settings.slots)
         if self._settings.redis_url is not None:
             ours["HELDOUT_REDIS_URL"] = self._settings.redis_url.get_secret_value()
         return {name: value for name, value in os.environ.items() if name not in REPLACED} | ours

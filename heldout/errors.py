@@ -187,14 +187,6 @@ class TooManyParameters(InvalidSpec):
         super().__init__(detail, errors=[FieldError("/network", detail)])
 
 
-class NotSupported(InvalidSpec):
-    code, title = "not_supported", "This release cannot do that yet"
-
-    def __init__(self, pointer: str, what: str, instead: str) -> None:
-        detail = f"This release cannot honour {what}. {instead}"
-        super().__init__(detail, errors=[FieldError(pointer, detail)])
-
-
 class DigestMismatch(HeldoutError):
     code, status, title = "digest_mismatch", 422, "The content is not what its digest says"
 

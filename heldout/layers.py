@@ -53,11 +53,18 @@ def flops_per_image(layers: tuple[Layer, ...]) -> int:
     return sum(layer.flops for layer in layers)
 
 
-def memory_bytes(layers: tuple[Layer, ...], image: tuple[int, int, int], batch_size: int) -> int:
-    """A training step's memory: weights, gradients and two optimizer slots; activations and their gradients."""
+def memory_bytes(
+    layers: tuple[Layer, ...], image: tuple[int, int, int], batch_size: int, *, mixed: bool = False
+) -> int:
+    """A training step's memory: weights, gradients and two optimizer slots; activations and their gradients.
+
+    In mixed precision activations take two bytes instead of four, and so does a copy of the weights.
+    """
     parameters = sum(layer.parameters for layer in layers)
-    activations = prod(image) + sum(prod(layer.shape) for layer in layers)
-    return 4 * (4 * parameters + 2 * batch_size * activations)
+    activations = 2 * batch_size * sum(prod(layer.shape) for layer in layers)
+    images = 2 * batch_size * prod(image)
+    of_parameters, of_activations = (4 * 4 + 2, 2) if mixed else (4 * 4, 4)
+    return of_parameters * parameters + of_activations * activations + 4 * images
 
 
 def _block_layers(index: int, block: BlockSpec, image: tuple[int, int, int]) -> list[Layer]:

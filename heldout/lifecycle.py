@@ -112,7 +112,7 @@ def settled(event: JobEvent, request: JobRequest | None) -> JobEvent:
 MAX_FAILURES = 3
 
 # Failures that another attempt would only repeat.
-DETERMINISTIC_FAILURES = frozenset({"diverged", "deadline", "dataset_unavailable", "not_supported", "out_of_memory"})
+DETERMINISTIC_FAILURES = frozenset({"diverged", "deadline", "dataset_unavailable", "out_of_memory"})
 
 
 @dataclass(frozen=True)

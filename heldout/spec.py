@@ -167,7 +167,9 @@ class TrainingSpec(Part):
         None, ge=1, le=10**9, description="Train on this many images at most, stratified, after the validation cut."
     )
     on_overfit: Literal["none", "warn", "stop", "stop_and_restore"] = "none"
-    precision: Literal["auto", "float32", "mixed"] = "auto"
+    precision: Literal["auto", "float32", "mixed"] = Field(
+        "auto", description="`mixed` computes in 16 bits and keeps float32 weights; what `auto` became is written back."
+    )
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Drawn and echoed when absent.")
 
     @field_validator("schedule", mode="before")
@@ -206,9 +208,14 @@ class ResourcesSpec(Part):
     """What the job runs on; `auto` is decided at its start and written back."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    gpus: int = Field(1, ge=1, le=8)
+    gpus: int = Field(1, ge=1, le=8, description="How many, where the job runs on GPUs; each takes a part of a batch.")
     # Not Literal[1, 2], which takes true for 1.
     towers: Literal["auto"] | Annotated[int, Field(ge=1, le=2)] = "auto"
+
+    @property
+    def claimed_by(self) -> Literal["auto", "cpu", "gpu"]:
+        """Which workers may have the job: several GPUs are named by `gpus` alone."""
+        return "gpu" if self.gpus > 1 else self.device
 
 
 class JobSpec(Part):

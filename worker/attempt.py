@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -20,7 +20,7 @@ from models.store.metrics import EVALUATION
 from worker import metrics as worker_metrics
 from worker.cache import dataset_on_disk
 from worker.cores import Place
-from worker.devices import chosen_device
+from worker.devices import Device, Gpu
 from worker.hold import Hold, Wish
 from worker.memory import memory_bytes, resident_bytes
 from worker.messages import (
@@ -37,6 +37,7 @@ from worker.messages import (
     Stopped,
     Warned,
 )
+from worker.precision import Precision, chosen_precision
 from worker.processes import ProcessDied, TrainingProcess
 from worker.scratch import Scratch
 
@@ -64,18 +65,28 @@ class Attempt:
     """Runs in one thread of the worker. Everything it writes names the attempt that it holds."""
 
     def __init__(
-        self, claimed: Claimed, hold: Hold, *, settings: Settings, scratch: Scratch, gpus: int, place: Place
+        self,
+        claimed: Claimed,
+        hold: Hold,
+        *,
+        settings: Settings,
+        scratch: Scratch,
+        slots: int,
+        gpus: Sequence[Gpu],
+        place: Place,
     ) -> None:
         self._claimed = claimed
         self._hold = hold
         self._settings = settings
         self._scratch = scratch
+        self._slots = slots
         self._gpus = gpus
         self._place = place
         self._began = time.monotonic()
         self._epoch_seconds: list[float] = []
         self._process: TrainingProcess | None = None
         self._folder = Path()
+        self._precision: Precision = "float32"
 
     def run(self) -> None:
         """Train, whatever happens; the job is settled, or belongs to somebody else, when this returns."""
@@ -143,7 +154,9 @@ class Attempt:
 
     def _follow(self, dataset: Path, checkpoint: Checkpoint | None) -> None:
         try:
-            self._process = TrainingProcess(self._assignment(dataset, checkpoint), self._folder)
+            assignment = self._assignment(dataset, checkpoint)
+            self._precision = assignment.precision
+            self._process = TrainingProcess(assignment, self._folder)
             self._listen(self._process, checkpoint)
         except ProcessDied as died:
             if self._hold.is_lost:
@@ -166,10 +179,13 @@ class Attempt:
                 self._patiently(lambda: self._hold.blobs.fetch(key, to, watch=self._watch))
             except BlobMissing as error:
                 raise CheckpointUnusable(f"{checkpoint.key} is not in the blob store.") from error
-        resources = self._claimed.spec["resources"]
-        device, towers = chosen_device(resources["device"], self._gpus), resources["towers"]
+        resources, training = self._claimed.spec["resources"], self._claimed.spec["training"]
+        device: Device = "gpu" if self._gpus else "cpu"
+        capability = min((gpu.capability for gpu in self._gpus), default=None)
+        towers = resources["towers"]
         if towers == "auto" and (device == "gpu" or not self._place.is_roomy):
             towers = 1
+        gpu_memory = [gpu.memory_bytes for gpu in self._gpus]
         return Assignment(
             job_id=self._hold.held.job_id,
             attempt=self._hold.held.attempt,
@@ -178,9 +194,11 @@ class Attempt:
             scratch=str(self._folder),
             checkpoint=str(file) if file else None,
             device=device,
+            gpus=tuple(gpu.id for gpu in self._gpus),
+            precision=chosen_precision(training["precision"], device, capability),
             threads=1,
             towers=towers,
-            resident_bytes=resident_bytes(memory_bytes(), self._settings.worker_slots),
+            resident_bytes=resident_bytes(memory_bytes(), self._slots, gpu_memory),
         )
 
     # --- follow --------------------------------------------------------------------------------------
@@ -222,7 +240,8 @@ class Attempt:
                     "device": engine["device"],
                     "towers": engine["towers"],
                 }
-                spec = {**self._claimed.spec, "resources": resources}
+                training = {**self._claimed.spec["training"], "precision": self._precision}
+                spec = {**self._claimed.spec, "resources": resources, "training": training}
                 start_epoch = checkpoint.epoch if checkpoint else 0
                 left = self._claimed.epochs - start_epoch
                 unusable = self._hold.persist(

@@ -17,7 +17,7 @@ from heldout.errors import OperatorError
 from heldout.settings import Settings
 from models import logs
 from models import wake as wake_up
-from worker.devices import count_gpus
+from worker.devices import find_gpus, slots
 from worker.parent import when_input_ends
 from worker.supervise import Worker
 
@@ -27,16 +27,18 @@ settings = Settings()
 if settings.redis_url is None:
     raise SystemExit("heldout: HELDOUT_REDIS_URL (or REDIS_URL) is not set; a Celery worker needs its broker.")
 
+_GPUS = len(find_gpus())
+
 app = Celery("heldout", broker=settings.redis_url.get_secret_value())
 app.conf.update(
     # Acknowledged when it is taken: a message that is lost with its worker costs a wait for the reconciler, no job.
     task_acks_late=False,
     task_ignore_result=True,
     result_backend=None,
-    task_queues=[Queue(wake_up.TRAIN)] + ([Queue(wake_up.TRAIN_GPU)] if count_gpus() else []),
+    task_queues=[Queue(wake_up.TRAIN)] + ([Queue(wake_up.TRAIN_GPU)] if _GPUS else []),
     task_default_queue=wake_up.TRAIN,
     worker_pool="threads",
-    worker_concurrency=settings.worker_slots,
+    worker_concurrency=slots(settings.slots, _GPUS, settings.worker_slots),
     worker_prefetch_multiplier=1,
     # A worker with all slots busy leaves messages to the others.
     worker_disable_prefetch=True,
@@ -106,7 +108,7 @@ def _look_once(sender: Any, **_: Any) -> None:
         # and nothing tells the loop that a slot is free: by itself it turns once a second.
         sender.hub.call_repeatedly(TICK_S, _do_nothing)
     if _worker is not None:
-        _announce([("worker-ready", "auto")] * settings.worker_slots)
+        _announce([("worker-ready", "auto")] * _worker.slots)
 
 
 def _do_nothing() -> None:

@@ -18,6 +18,9 @@ def main(assignment: Assignment, pipe: Connection, log: str) -> None:
     sys.stdout = open(1, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
     pipe.send(Alive())
+    if assignment.gpus:
+        # Read by CUDA when TensorFlow first looks for devices: no other job's GPU is touched.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(assignment.gpus)
     from worker.runner import run
 
     run(assignment, pipe)

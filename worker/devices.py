@@ -1,36 +1,87 @@
-"""Which devices this worker has, found without TensorFlow, and which one a job gets."""
+"""Which devices this worker has, found without TensorFlow, and which of them a job gets."""
 
+import os
 import platform
 import socket
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pynvml
 
 Device = Literal["cpu", "gpu"]
 
 
-def count_gpus() -> int:
-    """NVIDIA GPUs that the driver reports; 0 where there is no driver."""
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU: NVIDIA's id of it, its memory, and CUDA's compute capability (major, minor)."""
+
+    id: str
+    memory_bytes: int
+    capability: tuple[int, int]
+
+
+def find_gpus() -> tuple[Gpu, ...]:
+    """The GPUs that this worker may use; none without NVIDIA's driver or with a TensorFlow built without CUDA."""
+    if not is_cuda_build():
+        return ()
     try:
         pynvml.nvmlInit()
         try:
-            return int(pynvml.nvmlDeviceGetCount())
+            found = [_gpu(pynvml.nvmlDeviceGetHandleByIndex(n)) for n in range(pynvml.nvmlDeviceGetCount())]
         finally:
             pynvml.nvmlShutdown()
     except pynvml.NVMLError:
-        return 0
+        return ()
+    return visible(found, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def is_cuda_build() -> bool:
+    """Whether the installed TensorFlow can use GPUs, where there are any."""
+    with suppress(PackageNotFoundError):
+        return not version("tensorflow-cpu")
+    return True
+
+
+def visible(found: Sequence[Gpu], named: str | None) -> tuple[Gpu, ...]:
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order.
+
+    It names them by their number, as `nvidia-smi` counts them, or by the beginning of their id; what comes after a name
+    that fits none is not seen, as CUDA has it.
+    """
+    if named is None:
+        return tuple(found)
+    seen: list[Gpu] = []
+    for name in (part.strip() for part in named.split(",")):
+        if name.isdecimal():
+            fitting = list(found[int(name) : int(name) + 1])
+        else:
+            fitting = [gpu for gpu in found if name and gpu.id.startswith(name)]
+        if len(fitting) != 1 or fitting[0] in seen:
+            break
+        seen += fitting
+    return tuple(seen)
 
 
 def claimable_devices(gpus: int) -> tuple[str, ...]:
-    """The values of a job's `device` that a worker with so many GPUs may claim."""
+    """The values of a job's `device` that a worker may claim that has so many GPUs free."""
     return ("auto", "cpu", "gpu") if gpus else ("auto", "cpu")
 
 
-def chosen_device(asked: str, gpus: int) -> Device:
-    """What `auto` becomes: a GPU when there is one."""
-    return "gpu" if asked == "gpu" or (asked == "auto" and gpus) else "cpu"
+def chosen_gpus(resources: Mapping[str, Any], free: Sequence[Gpu]) -> tuple[Gpu, ...]:
+    """The GPUs that a job gets of those that are free; with none it runs on the processor.
+
+    `auto` takes a GPU where one is free. A job that names GPUs is only claimed where there are enough.
+    """
+    return () if resources["device"] == "cpu" else tuple(free[: resources["gpus"]])
+
+
+def slots(wanted: int | None, gpus: int, cores: int) -> int:
+    """How many jobs a worker runs at once where nobody says it: one on each of its GPUs, or else of its cores."""
+    return wanted or gpus or cores
 
 
 def host_name() -> str:
@@ -44,3 +95,11 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _gpu(handle: Any) -> Gpu:
+    return Gpu(
+        id=pynvml.nvmlDeviceGetUUID(handle),
+        memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+        capability=tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle)),
+    )

@@ -12,7 +12,8 @@ from heldout.cost import automatic_towers
 from heldout.spec import JobSpec, OptimizerSpec
 from worker.augment import affine_matrices, build_augmentation, draw_amounts, shades
 from worker.data import TrainingData
-from worker.network import normalises_batches
+from worker.network import computes_in_float16, normalises_batches
+from worker.replicas import Part, Replicas
 from worker.resident import BatchSource
 
 _PURPOSE = 1  # keeps the order's draws apart from initial weights and augmentation
@@ -42,8 +43,14 @@ def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int32]:
     return np.random.default_rng([seed, _PURPOSE, epoch]).permutation(count).astype(np.int32)
 
 
-def build_optimizer(spec: OptimizerSpec) -> keras.optimizers.Optimizer:
-    """Keras' own optimizer; the engine sets its learning rate before every step."""
+def build_optimizer(spec: OptimizerSpec, *, scaled: bool = False) -> keras.optimizers.Optimizer:
+    """Keras' own optimizer; the engine sets its learning rate before every step.
+
+    `scaled` multiplies the loss before its gradients are taken, which float16 could not hold otherwise, and divides
+    them by as much; a step whose gradients are not finite is left out.
+    """
+    if scaled:
+        return keras.optimizers.LossScaleOptimizer(build_optimizer(spec))
     match spec.name:
         case "sgd":
             return keras.optimizers.SGD(spec.learning_rate, momentum=spec.momentum)
@@ -82,15 +89,24 @@ class Engine:
     Args:
         network: from `build_network`; its variables are changed in place.
         towers: 2 splits every batch in halves that the graph can compute side by side.
+        replicas: the devices that each take a part of every batch; `network` was built in their scope.
     """
 
     def __init__(
-        self, network: keras.Model, data: TrainingData, source: BatchSource, spec: JobSpec, towers: int = 1
+        self,
+        network: keras.Model,
+        data: TrainingData,
+        source: BatchSource,
+        spec: JobSpec,
+        towers: int = 1,
+        replicas: Replicas | None = None,
     ) -> None:
         assert spec.training.seed is not None
         self.network = network
-        self.optimizer = build_optimizer(spec.training.optimizer)
-        self.optimizer.build(network.trainable_variables)
+        self._replicas = replicas or Replicas()
+        with self._replicas.scope():
+            self.optimizer = build_optimizer(spec.training.optimizer, scaled=computes_in_float16(network))
+            self.optimizer.build(network.trainable_variables)
         self.towers = usable_towers(towers, spec)
         self.batch_size = spec.training.batch_size
         self.steps_per_epoch = -(-len(data.rows["train"]) // self.batch_size)
@@ -124,7 +140,8 @@ class Engine:
     def run(self, first: int, last: int, sums: FitSums) -> FitSums:
         """Take the steps first, …, last - 1 of the epoch that was begun and add to its sums."""
         state = (tf.constant(value, tf.float32) for value in (sums.objective, sums.correct, sums.images))
-        result = self._call(tf.constant(first), tf.constant(last), *state, self._plan)
+        with self._replicas.scope():
+            result = self._call(tf.constant(first), tf.constant(last), *state, self._plan)
         objective, correct, images = (float(value) for value in result)
         return FitSums(objective, correct, images)
 
@@ -157,18 +174,40 @@ class Engine:
     def _step(self, rows: tf.Tensor, changes: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """One gradient step: the batch's objective, how many images it got right, and how many there are."""
         count = tf.shape(rows)[0]
-        images = tf.cast(count, tf.float32)
+        if self._replicas.count == 1:
+            objective, correct = self._descend(rows, changes, None)
+        else:
+            objective, correct = self._replicas.run(self._descend_in_part, rows, changes)
+        return objective, correct, tf.cast(count, tf.float32)
+
+    def _descend_in_part(self, part: Part, rows: tf.Tensor, changes: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """What one of several replicas adds to the batch's objective and right answers."""
+        taken = slice(part.begin, part.end)
+        objective, correct = self._descend(rows[taken], [change[taken] for change in changes], part.share)
+        return objective, tf.where(part.share > 0, correct, 0.0)
+
+    def _descend(
+        self, rows: tf.Tensor, changes: list[tf.Tensor], share: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Step down the gradient: the objective of these images and how many of them were right.
+
+        `share` is what these images are of the batch where replicas split it; gradients are summed over replicas.
+        """
         with tf.GradientTape() as tape:
             if self.towers == 1:
                 loss, correct = self._forward(rows, changes)
             else:
-                loss, correct = self._forward_in_halves(rows, changes, count)
+                loss, correct = self._forward_in_halves(rows, changes, tf.shape(rows)[0])
             penalties = self.network.losses
+            if share is not None:
+                loss = loss * (share * self._replicas.count)  # Keras has divided it by their number
+                penalties = [penalty / self._replicas.count for penalty in penalties]
             # Keras adds the objective's terms in this way; the sum's bits depend on it.
             objective = keras.ops.sum([loss, *penalties]) if penalties else loss
+            scaled = self.optimizer.scale_loss(objective)
         variables = self.network.trainable_variables
-        self.optimizer.apply(tape.gradient(objective, variables), variables)
-        return objective, correct, images
+        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        return objective, correct
 
     def _forward_in_halves(
         self, rows: tf.Tensor, changes: list[tf.Tensor], count: tf.Tensor

@@ -32,10 +32,21 @@ class Measured:
 
 
 class Evaluator:
-    """Measures a network on rows of a job's images, in calls of about half a second."""
+    """Measures a network on rows of a job's images, in calls of about half a second.
 
-    def __init__(self, network: keras.Model, source: BatchSource, batch_size: int = MEASURED_AT_ONCE) -> None:
-        self._network = network
+    Args:
+        measured_by: a network of the same layers that computes in its place, with its weights of the moment.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        source: BatchSource,
+        batch_size: int = MEASURED_AT_ONCE,
+        measured_by: keras.Model | None = None,
+    ) -> None:
+        self._trained = network
+        self._network = measured_by or network
         self._source = source
         # Small batches keep a layer's maps in the cache of a core.
         self._batch_size = batch_size
@@ -46,6 +57,8 @@ class Evaluator:
 
     def measure(self, rows: NDArray[np.int32], between_calls: Callable[[], None] = lambda: None) -> Measured:
         """The figures of the images in `rows`; no dropout, penalties, smoothing, weights or augmentation."""
+        if self._network is not self._trained:
+            self._network.set_weights(self._trained.get_weights())
         batches = -(-len(rows) // self._batch_size)
         rows_tensor = tf.constant(rows)
         loss, correct, done = 0.0, 0, 0

@@ -34,7 +34,7 @@ def main() -> None:
 
 def drive(worker: Worker) -> None:
     """Claim and run jobs, one a slot, until the worker is stopping and its jobs are settled."""
-    free = threading.Semaphore(worker.settings.worker_slots)
+    free = threading.Semaphore(worker.slots)
     running: set[threading.Thread] = set()
     while not worker.stopping.is_set():
         if not free.acquire(timeout=LOOK_EVERY_S):

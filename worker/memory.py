@@ -1,17 +1,24 @@
 """How much memory this machine, or this container, has, and how much of it the images of a job may take."""
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-# Of the memory, shared by the jobs of a worker. The rest is for the networks' maps, and for TensorFlow itself.
+# Of the memory: the machine's is shared by the jobs of a worker, a GPU's is one job's. The rest is for the networks'
+# maps, and for TensorFlow itself.
 RESIDENT_SHARE = 0.5
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def resident_bytes(memory: int, slots: int) -> int:
-    """What the images of one job may take; those of larger jobs are read from their file batch by batch."""
-    return int(memory * RESIDENT_SHARE / slots)
+def resident_bytes(memory: int, slots: int, gpus: Sequence[int] = ()) -> int:
+    """What the images of one job may take; those of larger jobs are read from their file batch by batch.
+
+    Args:
+        memory: bytes of the machine, which has so many slots.
+        gpus: bytes of each of the job's GPUs, which hold all images each.
+    """
+    return int(min([memory / slots, *gpus]) * RESIDENT_SHARE)
 
 
 def memory_bytes() -> int:

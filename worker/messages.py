@@ -17,6 +17,8 @@ class Assignment:
     device: Literal["cpu", "gpu"]
     threads: int  # intra-op threads
     towers: Literal["auto", 1, 2]  # auto: two where that is faster
+    precision: Literal["float32", "mixed"] = "float32"
+    gpus: tuple[str, ...] = ()  # NVIDIA's ids of those that the job has
     resident_bytes: int | None = None  # images that take more stay in their file
 
 

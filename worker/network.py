@@ -8,32 +8,35 @@ import numpy as np
 from heldout.spec import BlockSpec, NetworkSpec
 
 
-def build_network(network: NetworkSpec, image: tuple[int, int, int], classes: int, seed: int) -> keras.Model:
+def build_network(
+    network: NetworkSpec, image: tuple[int, int, int], classes: int, seed: int, policy: str = "float32"
+) -> keras.Model:
     """The network that is trained: images scaled to [0, 1] in, logits out.
 
     Args:
         image: (height, width, channels) of one image.
         classes: units of the output layer.
         seed: decides every initial weight and every dropout mask; the same seed gives the same network.
+        policy: Keras' name of the floats in which its layers compute. Weights are float32 under every policy.
     Returns:
         A functional model from (batch, height, width, channels) float32 to (batch, classes) float32.
     """
-    images = keras.Input(image, name="images")
-    logits = apply_layers(images, network, classes, _layer_seeds(seed))
+    images = keras.Input(image, dtype="float32", name="images")
+    logits = apply_layers(images, network, classes, _layer_seeds(seed), policy)
     return keras.Model(images, logits, name="network")
 
 
 def apply_layers(
-    images: keras.KerasTensor, network: NetworkSpec, classes: int, seeds: Iterator[int]
+    images: keras.KerasTensor, network: NetworkSpec, classes: int, seeds: Iterator[int], policy: str = "float32"
 ) -> keras.KerasTensor:
-    """The logits of `images`; every layer that draws takes the next of `seeds`."""
+    """The logits of `images`, float32 under every policy; every layer that draws takes the next of `seeds`."""
     maps = images
     for index, block in enumerate(network.blocks):
-        maps = _apply_block(maps, f"block{index + 1}", block, network.penalty(block), seeds)
+        maps = _apply_block(maps, f"block{index + 1}", block, network.penalty(block), seeds, policy)
     if network.head == "flatten":
-        features = keras.layers.Flatten(name="flatten")(maps)
+        features = keras.layers.Flatten(dtype=policy, name="flatten")(maps)
     else:
-        features = keras.layers.GlobalAveragePooling2D(name="global_average")(maps)
+        features = keras.layers.GlobalAveragePooling2D(dtype=policy, name="global_average")(maps)
     for index, dense in enumerate(network.dense):
         name = f"dense{index + 1}"
         features = keras.layers.Dense(
@@ -41,13 +44,16 @@ def apply_layers(
             activation=dense.activation,
             kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
             kernel_regularizer=_penalty(dense.l2 or 0.0),
+            dtype=policy,
             name=name,
         )(features)
         if dense.dropout:
-            features = keras.layers.Dropout(dense.dropout, seed=next(seeds), name=f"{name}_dropout")(features)
-    return keras.layers.Dense(classes, kernel_initializer=keras.initializers.GlorotUniform(next(seeds)), name="output")(
-        features
+            dropped = keras.layers.Dropout(dense.dropout, seed=next(seeds), dtype=policy, name=f"{name}_dropout")
+            features = dropped(features)
+    output = keras.layers.Dense(
+        classes, kernel_initializer=keras.initializers.GlorotUniform(next(seeds)), dtype="float32", name="output"
     )
+    return output(features)
 
 
 def without_penalties(network: NetworkSpec) -> NetworkSpec:
@@ -66,8 +72,13 @@ def normalises_batches(network: NetworkSpec) -> bool:
     return any(block.batch_norm for block in network.blocks)
 
 
+def computes_in_float16(network: keras.Model) -> bool:
+    """Whether any layer computes in floats whose range is too small for gradients."""
+    return any(layer.compute_dtype == "float16" for layer in network.layers)
+
+
 def _apply_block(
-    maps: keras.KerasTensor, name: str, block: BlockSpec, penalty: float, seeds: Iterator[int]
+    maps: keras.KerasTensor, name: str, block: BlockSpec, penalty: float, seeds: Iterator[int], policy: str
 ) -> keras.KerasTensor:
     for repeat in range(1, block.repeat + 1):
         maps = keras.layers.Conv2D(
@@ -76,15 +87,16 @@ def _apply_block(
             padding=block.padding,
             kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
             kernel_regularizer=_penalty(penalty),
+            dtype=policy,
             name=f"{name}_conv{repeat}",
         )(maps)
         if block.batch_norm:
-            maps = keras.layers.BatchNormalization(name=f"{name}_norm{repeat}")(maps)
-        maps = keras.layers.Activation(block.activation, name=f"{name}_activation{repeat}")(maps)
+            maps = keras.layers.BatchNormalization(dtype=policy, name=f"{name}_norm{repeat}")(maps)
+        maps = keras.layers.Activation(block.activation, dtype=policy, name=f"{name}_activation{repeat}")(maps)
     if block.pool > 1:
-        maps = keras.layers.MaxPooling2D(block.pool, name=f"{name}_pool")(maps)
+        maps = keras.layers.MaxPooling2D(block.pool, dtype=policy, name=f"{name}_pool")(maps)
     if block.dropout:
-        maps = keras.layers.Dropout(block.dropout, seed=next(seeds), name=f"{name}_dropout")(maps)
+        maps = keras.layers.Dropout(block.dropout, seed=next(seeds), dtype=policy, name=f"{name}_dropout")(maps)
     return maps
 
 

@@ -1,10 +1,14 @@
 """The images of a job, taken by row inside a graph: stored as they are, scaled when a batch is taken."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from worker.data import TrainingData
+from worker.replicas import current_replica
 
 
 class BatchSource(ABC):
@@ -36,11 +40,18 @@ class BatchSource(ABC):
 
 
 class ResidentData(BatchSource):
-    """Images that stay on the device."""
+    """Images that stay in memory, or on each of the devices that are named."""
 
-    def __init__(self, data: TrainingData) -> None:
+    def __init__(self, data: TrainingData, devices: Sequence[str] = ()) -> None:
         super().__init__(data)
-        self._images = tf.constant(data.images)
+        self._images = [_on_device(data.images, device) for device in devices] or [tf.constant(data.images)]
 
     def pixels(self, rows: tf.Tensor) -> tf.Tensor:
-        return tf.gather(self._images, rows)
+        images = self._images[0] if len(self._images) == 1 else self._images[current_replica()]
+        return tf.gather(images, rows)
+
+
+def _on_device(images: NDArray[Any], device: str) -> tf.Variable:
+    """As a variable: TensorFlow gathers bytes on a GPU from those alone, from other tensors on the host."""
+    with tf.device(device):
+        return tf.Variable(images, trainable=False)

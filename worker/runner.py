@@ -31,12 +31,26 @@ from worker.evaluate import Evaluator, final_figures, from_predictions
 from worker.export import build_exported, predict, save_predictions
 from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, Warned
 from worker.network import build_network
+from worker.precision import policy_of
+from worker.replicas import Replicas
 from worker.resident import BatchSource, ResidentData
 from worker.scores import evaluation_of
 from worker.streamed import StreamedData
 from worker.trainer import Diverged, StopWanted, StopWhy, Trainer
 
 _PR_SET_PDEATHSIG = 1
+
+
+class GpuUnavailable(HeldoutError):
+    """The driver shows GPUs that TensorFlow cannot use."""
+
+    code, title = "gpu_unavailable", "TensorFlow does not find the job's GPUs"
+
+    def __init__(self, found: int, given: int) -> None:
+        super().__init__(
+            f"The job was given {given} of its worker's GPUs, of which TensorFlow finds {found}. The worker's CUDA "
+            "libraries may not fit its driver; with resources.device: cpu the job needs none."
+        )
 
 
 class SupervisorGone(Exception):
@@ -103,18 +117,25 @@ def _train(
     scratch = Path(assignment.scratch)
     data = load_training_data(Path(assignment.dataset), spec, assignment.resident_bytes)
     towers = chosen_towers(assignment.towers, spec, data.image, len(data.classes))
-    _configure(assignment, towers)
-    network = build_network(spec.network, data.image, len(data.classes), spec.training.seed)
-    images: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data)
+    devices = _configure(assignment, towers)
+    policy = policy_of(assignment.precision, assignment.device)
+    replicas = Replicas(devices)
+    with replicas.scope():
+        network = build_network(spec.network, data.image, len(data.classes), spec.training.seed, policy)
+    # What is measured is what the exported model will say, which computes in float32.
+    measured_by = None
+    if policy != "float32":
+        measured_by = build_network(spec.network, data.image, len(data.classes), spec.training.seed)
+    images: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data, devices)
     data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has its own, or a file does
-    engine = Engine(network, data, images, spec, towers)
+    engine = Engine(network, data, images, spec, towers, replicas)
     facts = _engine_facts(assignment, towers)
     tell(Started(facts))
     trainer = Trainer(
         spec,
         data,
         engine,
-        Evaluator(network, images),
+        Evaluator(network, images, measured_by=measured_by),
         scratch=scratch,
         tell=tell,
         stop_wanted=stop_wanted,
@@ -163,16 +184,26 @@ def _stopped(trainer: Trainer, tell: Callable[[FromTraining], None]) -> Stopped:
     return Stopped(str(file), epoch=trainer.position.epoch - 1, step=trainer.position.step)
 
 
-def _configure(assignment: Assignment, towers: int) -> None:
-    """Threads and devices, before TensorFlow runs anything."""
+def _configure(assignment: Assignment, towers: int) -> tuple[str, ...]:
+    """Threads and devices, before TensorFlow runs anything; the names of the GPUs on which the job trains.
+
+    Raises:
+        GpuUnavailable: if TensorFlow does not find the GPUs that the job was given.
+    """
     tf.config.threading.set_intra_op_parallelism_threads(assignment.threads)
-    # Two towers run side by side; with several threads, the two gradients of a convolution do.
-    tf.config.threading.set_inter_op_parallelism_threads(2 if towers == 2 or assignment.threads > 1 else 1)
-    if assignment.device == "gpu":
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
-    else:
+    # Two towers run side by side; with several threads, the two gradients of a convolution do. Replicas wait for each
+    # other's gradients, so that none may wait for another's thread.
+    side_by_side = 2 if towers == 2 or assignment.threads > 1 or assignment.gpus else 1
+    tf.config.threading.set_inter_op_parallelism_threads(side_by_side * max(1, len(assignment.gpus)))
+    if assignment.device == "cpu":
         tf.config.set_visible_devices([], "GPU")
+        return ()
+    found = tf.config.list_physical_devices("GPU")
+    if len(found) != len(assignment.gpus):
+        raise GpuUnavailable(len(found), len(assignment.gpus))
+    for gpu in found:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return tuple(f"GPU:{number}" for number in range(len(found)))
 
 
 def _engine_facts(assignment: Assignment, towers: int) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from worker import metrics, processes
 from worker.attempt import Attempt
 from worker.calibration import Calibrator
 from worker.checking import Check
-from worker.cores import Cores
-from worker.devices import claimable_devices, count_gpus, host_name
+from worker.cores import Cores, Place
+from worker.devices import chosen_gpus, claimable_devices, find_gpus, host_name, slots
 from worker.fetch import fetch_missing
+from worker.gpus import Gpus
 from worker.hold import Hold
 from worker.keeper import Keeper
 from worker.scratch import Scratch
@@ -36,12 +37,13 @@ class Worker:
         self.name = f"{settings.worker_name or host_name()}:{os.getpid()}:{secrets.token_hex(3)}"
         self.database = Database(settings.database)
         self.blobs = Blobs(settings.blobs_url)
-        self.gpus = count_gpus()
+        gpus = find_gpus()
+        self.gpus = Gpus(gpus)
+        self.slots = slots(settings.slots, len(gpus), settings.worker_slots)
         self.cores = Cores(settings.worker_slots)
         self.scratch = Scratch(settings.home_path / "scratch")
         self.keeper = Keeper(self.database, settings, self.name, self.scratch.sign_of_life)
         self.stopping = threading.Event()
-        self._devices = claimable_devices(self.gpus)
         self._reconciler = Reconciler(self.database, settings, announce, self.blobs)
         self._calibrator = Calibrator(self.database, self.cores, self.stopping)
 
@@ -52,7 +54,7 @@ class Worker:
             OperatorError: if the database is at another release's revision.
         """
         require_newest(self.database)
-        metrics.serve(self.settings.metrics_port, self.settings.worker_slots)
+        metrics.serve(self.settings.metrics_port, self.slots)
         processes.warm_up()
         self.keeper.start()
         self._reconciler.start()
@@ -60,16 +62,21 @@ class Worker:
             self._calibrator.start()
         if self.settings.fetch:
             threading.Thread(target=fetch_missing, args=(self.settings, self.database), daemon=True).start()
-        log.info("worker_ready", worker=self.name, slots=self.settings.worker_slots, gpus=self.gpus)
+        log.info("worker_ready", worker=self.name, slots=self.slots, gpus=len(self.gpus.all))
 
     def claim(self) -> Claimed | None:
         """The best job that waits, now this worker's; None if there is none or the database does not answer."""
         try:
-            with self.database.read() as session:
-                if not claims.claimable(session, self._devices):
-                    return None
-            with self.database.write() as session:
-                return claims.claim(session, self.name, self._devices, self.settings.lease_s)
+            with self.gpus.claiming() as free:
+                devices = claimable_devices(len(free))
+                with self.database.read() as session:
+                    if not claims.claimable(session, devices, len(free)):
+                        return None
+                with self.database.write() as session:
+                    claimed = claims.claim(session, self.name, devices, self.settings.lease_s, len(free))
+                if claimed is not None and claimed.kind != uploads.INGEST:
+                    self.gpus.take(claimed.held, chosen_gpus(claimed.spec["resources"], free))
+                return claimed
         except DatabaseUnavailable:
             log.warning("database_unavailable", worker=self.name)
             return None
@@ -80,16 +87,26 @@ class Worker:
         hold = Hold(claimed.held, database=self.database, blobs=self.blobs, keeper=self.keeper, stopping=self.stopping)
         bound = structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt)
         with bound, metrics.RUNNING.track_inprogress(), self.cores.place(others_wait=self._others_wait) as place:
-            if claimed.kind == uploads.INGEST:
-                Check(claimed, hold, settings=self.settings, scratch=self.scratch).run()
-            else:
-                Attempt(claimed, hold, settings=self.settings, scratch=self.scratch, gpus=self.gpus, place=place).run()
+            try:
+                if claimed.kind == uploads.INGEST:
+                    Check(claimed, hold, settings=self.settings, scratch=self.scratch).run()
+                else:
+                    self._attempt(claimed, hold, place).run()
+            finally:
+                self.gpus.give_back(claimed.held)
+
+    def _attempt(self, claimed: Claimed, hold: Hold, place: Place) -> Attempt:
+        gpus = self.gpus.of(claimed.held)
+        return Attempt(
+            claimed, hold, settings=self.settings, scratch=self.scratch, slots=self.slots, gpus=gpus, place=place
+        )
 
     def _others_wait(self) -> bool:
         """Whether a job waits that this worker would run beside those that it has."""
         try:
             with self.database.read() as session:
-                return claims.claimable(session, self._devices)
+                free = len(self.gpus.free)
+                return claims.claimable(session, claimable_devices(free), free)
         except DatabaseUnavailable:
             return True
 

@@ -144,6 +144,8 @@ def _estimate(session: Session, spec: JobSpec, dataset: DatasetRow, max_paramete
             LayerView(name=layer.name, shape=list(layer.shape), parameters=layer.parameters) for layer in plan.layers
         ],
         flops_per_image=flops_per_image(plan.layers),
-        memory_bytes=memory_bytes(plan.layers, plan.image, spec.training.batch_size),
+        memory_bytes=memory_bytes(
+            plan.layers, plan.image, spec.training.batch_size, mixed=spec.training.precision == "mixed"
+        ),
         seconds_per_epoch=calibrations.expected_epoch_s(calibrations.speeds(session), spec, dataset),
     )

@@ -39,11 +39,12 @@ def speeds(session: Session) -> list[Speed]:
 
 
 def expected_epoch_s(known: list[Speed], spec: JobSpec, dataset: DatasetRow, *, alone: bool = True) -> float | None:
-    """Seconds of an epoch on the middle one of the machines; None where none was measured, and for GPUs.
+    """Seconds of an epoch on the middle one of the machines; None where none was measured.
 
-    `alone` is whether `towers: auto` may become two.
+    GPUs and mixed precision are not measured. `alone` is whether `towers: auto` may become two.
     """
-    if not known or spec.resources.device == "gpu" or dataset.splits is None:
+    unmeasured = spec.resources.claimed_by == "gpu" or spec.training.precision == "mixed"
+    if not known or unmeasured or dataset.splits is None:
         return None
     assert dataset.shape is not None
     assert dataset.classes is not None

@@ -61,16 +61,19 @@ class Result:
 _OPEN = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
 
 
-def claimable(session: Session, devices: Collection[str]) -> bool:
-    """Whether a job waits that a worker with these devices could claim: cheap, takes no lock."""
-    return session.scalar(select(select(JobRow.id).where(*_OPEN, JobRow.device.in_(devices)).exists())) or False
+def claimable(session: Session, devices: Collection[str], gpus: int = 1) -> bool:
+    """Whether a job waits that a worker with these devices, so many GPUs of them, could claim: cheap, takes no lock."""
+    return session.scalar(select(select(JobRow.id).where(*_OPEN, *_fits(devices, gpus)).exists())) or False
 
 
-def claim(session: Session, worker: str, devices: Collection[str], lease_s: float) -> Claimed | None:
-    """Take the best job that waits: the highest priority, then the oldest. None if there is none."""
+def claim(session: Session, worker: str, devices: Collection[str], lease_s: float, gpus: int = 1) -> Claimed | None:
+    """Take the best job that waits: the highest priority, then the oldest. None if there is none.
+
+    A job for more GPUs than are free now is left for later, or for another worker; those behind it come first then.
+    """
     best = (
         select(JobRow)
-        .where(*_OPEN, JobRow.device.in_(devices))
+        .where(*_OPEN, *_fits(devices, gpus))
         .order_by(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -174,11 +177,20 @@ def begin(
 ) -> list[str]:
     """Write back what an attempt decided at its start: where it runs, its automatic choices, where it continues.
 
+    The device is kept for later attempts too, since it decides the last digits: `auto` is over then.
+
     Checkpoints past its start could not be used. They are forgotten, so that no later attempt continues from epochs
     whose rows this one's start hides; gives back their keys.
     """
     _write(
-        session, held, engine=dict(engine), spec=dict(spec), epoch=start_epoch, eta_s=eta_s, version=JobRow.version + 1
+        session,
+        held,
+        engine=dict(engine),
+        spec=dict(spec),
+        device=spec["resources"]["device"],
+        epoch=start_epoch,
+        eta_s=eta_s,
+        version=JobRow.version + 1,
     )
     session.execute(
         update(AttemptRow)
@@ -352,6 +364,11 @@ def unannounced(session: Session, older_than_s: float, limit: int = 1000) -> Seq
             .execution_options(synchronize_session=False)
         )
     return [(row.id, row.device) for row in rows]
+
+
+def _fits(devices: Collection[str], gpus: int) -> tuple[Any, ...]:
+    asked = JobRow.spec["resources"]["gpus"].as_integer()
+    return JobRow.device.in_(devices), or_(JobRow.device != "gpu", asked <= gpus)
 
 
 def _checkpoints(session: Session, job_id: str) -> tuple[Checkpoint, ...]:

@@ -47,7 +47,7 @@ def add(
             parameters=parameters,
             labels=dict(spec.metadata),
             priority=spec.priority,
-            device=spec.resources.device,
+            device=spec.resources.claimed_by,
             retry_of=retry_of,
             attempt=0,
             failures=0,

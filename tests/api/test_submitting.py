@@ -151,9 +151,8 @@ REFUSED = [
     ("dataset", "cifar10", "dataset_unavailable", "/dataset"),
     ("network.blocks", [{"filters": 8}] * 5, "network_too_deep", "/network/blocks/3"),
     ("network.dense", [{"units": 4096}] * 4, "too_many_parameters", "/network"),
-    # --- what this release cannot do
-    ("training.precision", "mixed", "not_supported", "/training/precision"),
-    ("resources.gpus", 2, "not_supported", "/resources/gpus"),
+    # --- batches that must stay whole, and devices that are not meant
+    ("resources", {"gpus": 2, "device": "cpu"}, "invalid_spec", "/resources/gpus"),
 ]
 
 

@@ -5,7 +5,6 @@ import itertools
 import pytest
 
 from heldout.lifecycle import JobRequest
-from worker.devices import chosen_device, claimable_devices
 from worker.hold import wish
 from worker.processes import ProcessDied, _secret
 
@@ -23,17 +22,6 @@ def test_what_a_client_asked_comes_before_anything_else(
         assert wanted == "deadline"
     else:
         assert wanted == ("release" if stopping else None)
-
-
-def test_auto_takes_a_gpu_where_there_is_one() -> None:
-    assert chosen_device("auto", gpus=0) == "cpu"
-    assert chosen_device("auto", gpus=2) == "gpu"
-    assert chosen_device("cpu", gpus=2) == "cpu"
-
-
-def test_a_worker_without_a_gpu_leaves_gpu_jobs_to_others() -> None:
-    assert "gpu" not in claimable_devices(0)
-    assert set(claimable_devices(1)) == {"auto", "cpu", "gpu"}
 
 
 def test_a_process_that_was_killed_is_reported_with_the_signal_and_the_likely_cause() -> None:

@@ -48,6 +48,7 @@ class Process:
         *,
         checkpoint: str | None = None,
         towers: int = 1,
+        precision: str = "float32",
         resident_bytes: int | None = None,
     ) -> None:
         self.scratch = Path(tempfile.mkdtemp(dir=dataset.parent))
@@ -61,6 +62,7 @@ class Process:
             device="cpu",
             threads=1,
             towers=towers,
+            precision=precision,
             resident_bytes=resident_bytes,
         )
         forking = multiprocessing.get_context("forkserver")

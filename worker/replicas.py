@@ -1,0 +1,61 @@
+"""Several devices that train one network: each takes a part of every batch, and their gradients are summed."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images [begin, end) of a batch that one replica takes, and the share of the batch that they are."""
+
+    begin: tf.Tensor
+    end: tf.Tensor
+    share: tf.Tensor
+
+
+class Replicas:
+    """The devices of one training; without any named there is one, TensorFlow's own choice.
+
+    Everything that makes variables runs in their scope. The batch, its order and its augmentation are the same for any
+    number of them; a sum over replicas has other last digits. Each draws dropout from the same state, as Keras has it.
+    """
+
+    def __init__(self, devices: Sequence[str] = ()) -> None:
+        self.devices = tuple(devices)
+        self.count = max(1, len(self.devices))
+        several = self.count > 1
+        self._strategy = tf.distribute.MirroredStrategy(self.devices) if several else tf.distribute.get_strategy()
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Where variables are made, and steps taken, for all replicas."""
+        return self._strategy.scope()
+
+    def run(self, step: Callable[..., tuple[tf.Tensor, ...]], rows: tf.Tensor, *args: Any) -> tuple[tf.Tensor, ...]:
+        """In a graph: `step(part, rows, *args)` on each replica; the sums of what they give."""
+
+        def on_replica() -> tuple[tf.Tensor, ...]:
+            return step(part_of(current_replica(), self.count, tf.shape(rows)[0]), rows, *args)
+
+        given = self._strategy.run(on_replica)
+        return tuple(self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for value in given)
+
+
+def part_of(replica: int, replicas: int, count: tf.Tensor) -> Part:
+    """What one of several replicas takes of `count` images.
+
+    Where there are fewer images than replicas, some take one that counts nothing: convolutions crash on none.
+    """
+    begin, end = replica * count // replicas, (replica + 1) * count // replicas
+    share = tf.cast(end - begin, tf.float32) / tf.cast(count, tf.float32)
+    begin = tf.minimum(begin, count - 1)
+    return Part(begin, tf.maximum(end, begin + 1), share)
+
+
+def current_replica() -> int:
+    """The number of the replica whose graph is being built, from 0; 0 outside of replicas."""
+    context = tf.distribute.get_replica_context()
+    return 0 if context is None else int(tf.get_static_value(context.replica_id_in_sync_group))
