@@ -130,6 +130,7 @@ class Engine:
         """Lay out `epoch` (from 1): its order, its changes of images, and the learning rate of each step."""
         rows = self._data.rows["train"]
         order = rows[epoch_order(self._seed, epoch, len(rows))]
+        self._source.expect(order, self.batch_size)
         plan: list[NDArray[Any]] = [order, rates]
         if self._augmentation is not None:
             image = self._data.image

@@ -60,6 +60,7 @@ class Evaluator:
         if self._network is not self._trained:
             self._network.set_weights(self._trained.get_weights())
         batches = -(-len(rows) // self._batch_size)
+        self._source.expect(rows, self._batch_size)
         rows_tensor = tf.constant(rows)
         loss, correct, done = 0.0, 0, 0
         while done < batches:

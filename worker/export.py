@@ -57,6 +57,7 @@ def predict(model: keras.Model, source: BatchSource, rows: Mapping[str, NDArray[
     def of_split(split: NDArray[np.int32]) -> Predictions:
         probabilities = np.empty((len(split), model.output_shape[-1]), np.float32)
         losses = np.empty(len(split), np.float32)
+        source.expect(split, _BATCH_SIZE)
         for begin in range(0, len(split), _BATCH_SIZE):
             part = slice(begin, begin + _BATCH_SIZE)
             probabilities[part], losses[part] = of_batch(tf.constant(split[part]))

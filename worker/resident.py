@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -27,6 +28,10 @@ class BatchSource(ABC):
     def pixels(self, rows: tf.Tensor) -> tf.Tensor:
         """(batch, height, width, channels) of `rows`, as stored."""
 
+    @abstractmethod
+    def expect(self, rows: NDArray[np.int32], batch_size: int) -> None:
+        """Hear that `rows` will be taken next, in this order and in batches of this size; only speed depends on it."""
+
     def labels(self, rows: tf.Tensor) -> tf.Tensor:
         """(batch,) int32 labels of `rows`."""
         return tf.gather(self._labels, rows)
@@ -45,6 +50,9 @@ class ResidentData(BatchSource):
     def __init__(self, data: TrainingData, devices: Sequence[str] = ()) -> None:
         super().__init__(data)
         self._images = [_on_device(data.images, device) for device in devices] or [tf.constant(data.images)]
+
+    def expect(self, rows: NDArray[np.int32], batch_size: int) -> None:
+        """All of them are here."""
 
     def pixels(self, rows: tf.Tensor) -> tf.Tensor:
         images = self._images[0] if len(self._images) == 1 else self._images[current_replica()]

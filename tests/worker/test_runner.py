@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from heldout.spec import JobSpec
-from models.arrays import ImageSet, save
+from models.arrays import ImageSet, load, save
 from tests.worker.trainings import example, fewer, small_spec
 from worker import child
 from worker.messages import (
@@ -50,6 +51,7 @@ class Process:
         towers: int = 1,
         precision: str = "float32",
         resident_bytes: int | None = None,
+        target: Callable[..., None] = child.main,
     ) -> None:
         self.scratch = Path(tempfile.mkdtemp(dir=dataset.parent))
         self.assignment = Assignment(
@@ -68,7 +70,7 @@ class Process:
         forking = multiprocessing.get_context("forkserver")
         self.pipe, theirs = forking.Pipe()
         self.log = self.scratch / "log.txt"
-        self.process = forking.Process(target=child.main, args=(self.assignment, theirs, str(self.log)), daemon=True)
+        self.process = forking.Process(target=target, args=(self.assignment, theirs, str(self.log)), daemon=True)
         self.process.start()
         theirs.close()
         self.said: list[FromTraining] = []
@@ -190,6 +192,21 @@ def test_a_downloaded_model_gives_the_served_figures_in_plain_keras(start):
     for split in ("train", "validation"):
         assert final[split]["loss"] == pytest.approx(last[f"{split}_loss"], abs=1e-5)
         assert final[split]["accuracy"] == last[f"{split}_accuracy"]
+
+
+def test_a_model_that_was_trained_in_mixed_precision_is_a_plain_one_with_the_served_figures(start, some_mnist):
+    process = start(small_spec({"filters": 8, "dropout": 0.1}, training={"epochs": 2}), precision="mixed")
+    finished = process.end()
+    model = keras.saving.load_model(finished.model, safe_mode=True)
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    images = load(some_mnist)
+    for split in ("train", "validation", "test"):
+        rows = images.splits[split]
+        loss, accuracy = model.evaluate(np.asarray(images.images[rows]), images.labels[rows], verbose=0)
+        assert finished.final[split]["loss"] == pytest.approx(loss, abs=1e-5)
+        assert finished.final[split]["accuracy"] == pytest.approx(accuracy, abs=1e-6)
+    for split in ("train", "validation"):
+        assert process.history[-1][f"{split}_loss"] == pytest.approx(finished.final[split]["loss"], abs=1e-5)
 
 
 def test_a_process_says_what_it_does_in_the_agreed_order(start):

@@ -46,13 +46,13 @@ def stop_after(polls: int, why: str = "pause") -> Any:
     return lambda: None if next(left, None) is not None else why
 
 
-def interrupted(spec: JobSpec, images: ImageSet, scratch: Path, polls: int, towers: int = 1) -> list[Training]:
+def interrupted(spec: JobSpec, images: ImageSet, scratch: Path, polls: int, **options: Any) -> list[Training]:
     """Train until the stop, then go on in new objects from the checkpoint; both halves."""
-    first = Training(spec, images, scratch, towers)
+    first = Training(spec, images, scratch, **options)
     first.stop_wanted = stop_after(polls)
     with pytest.raises(StopWanted):
         first.trainer.train()
-    second = Training(spec, images, scratch, towers)
+    second = Training(spec, images, scratch, **options)
     second.trainer.resume(first.trainer.write())
     second.trainer.train()
     return [first, second]

@@ -1,6 +1,7 @@
 """Small trainings for the tests of the training process: specs, datasets, and everything that one engine needs."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from worker.engine import Engine
 from worker.evaluate import Evaluator
 from worker.messages import FromTraining
 from worker.network import build_network
+from worker.replicas import Replicas
 from worker.resident import BatchSource, ResidentData
 from worker.streamed import StreamedData
 from worker.trainer import Trainer
@@ -66,13 +68,19 @@ class Training:
         scratch: Path = Path("nowhere"),
         towers: int = 1,
         resident_bytes: int | None = None,
+        policy: str = "float32",
+        devices: Sequence[str] = (),
     ) -> None:
         self.spec = spec
         self.data: TrainingData = select(images, spec, resident_bytes)
-        self.network: keras.Model = new_network(spec, images)
-        self.resident: BatchSource = StreamedData(self.data) if self.data.is_streamed else ResidentData(self.data)
-        self.engine = Engine(self.network, self.data, self.resident, spec, towers)
-        self.evaluator = Evaluator(self.network, self.resident)
+        replicas = Replicas(devices)
+        with replicas.scope():
+            self.network: keras.Model = new_network(spec, images, policy)
+        streamed = self.data.is_streamed
+        self.resident: BatchSource = StreamedData(self.data) if streamed else ResidentData(self.data, devices)
+        self.engine = Engine(self.network, self.data, self.resident, spec, towers, replicas)
+        measured_by = None if policy == "float32" else new_network(spec, images)
+        self.evaluator = Evaluator(self.network, self.resident, measured_by=measured_by)
         self.told: list[FromTraining] = []
         self.stop_wanted: Any = lambda: None
         self.trainer = Trainer(
@@ -86,7 +94,7 @@ class Training:
         )
 
 
-def new_network(spec: JobSpec, images: ImageSet) -> keras.Model:
+def new_network(spec: JobSpec, images: ImageSet, policy: str = "float32") -> keras.Model:
     """The network of `spec` as it is before its first step."""
     assert spec.training.seed is not None
-    return build_network(spec.network, images.shape, len(images.classes), spec.training.seed)
+    return build_network(spec.network, images.shape, len(images.classes), spec.training.seed, policy)
