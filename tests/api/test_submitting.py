@@ -197,6 +197,26 @@ def test_all_refused_values_are_named_at_once(shared_service, spec):
     assert problem["errors"][1]["detail"] == "Received 0; input should be greater than or equal to 1."
 
 
+def test_several_gpus_are_refused_with_batch_normalisation_alone(client, spec):
+    several = with_field(spec, "resources.gpus", 2)
+    refused = client.post("/v1/jobs", json=with_field(several, "network.blocks.1.batch_norm", True))
+    assert_problem(refused, 422, "invalid_spec", "/resources/gpus")
+    job = client.post("/v1/jobs", json=several).json()
+    assert (job["spec"]["resources"]["device"], job["spec"]["resources"]["gpus"]) == ("auto", 2)
+    assert client.get(f"/v1/jobs/{job['id']}/queue").json()["waiting_for"] == "gpu"
+
+
+def test_mixed_precision_is_taken_and_takes_less_memory(client, spec):
+    estimates = [
+        client.post("/v1/jobs?dry_run=true", json=with_field(spec, "training.precision", precision)).json()
+        for precision in ("auto", "float32", "mixed")
+    ]
+    assert [one["spec"]["training"]["precision"] for one in estimates] == ["auto", "float32", "mixed"]
+    auto, plain, mixed = (one["memory_bytes"] for one in estimates)
+    assert auto == plain
+    assert 0.5 * plain < mixed < 0.7 * plain
+
+
 def test_two_towers_are_refused_with_batch_normalisation_alone(client, spec):
     towers = with_field(spec, "resources.towers", 2)
     assert submitted(client, towers)["spec"]["resources"]["towers"] == 2

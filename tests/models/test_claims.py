@@ -84,6 +84,33 @@ def test_a_job_that_this_worker_cannot_run_hides_none_behind_it(work):
     assert work.claim(devices=CPU).held.job_id == job_id
 
 
+def test_a_job_for_several_gpus_waits_for_a_worker_with_as_many_free(work):
+    several = work.submit(resources={"gpus": 3}, priority=100)
+    one = work.submit(resources={"device": "gpu"})
+    everything = ("auto", "cpu", "gpu")
+    assert work.claim() is None, "without a device it is one for GPUs all the same"
+    assert work.claim(devices=everything, gpus=2).held.job_id == one, "and hides none behind it"
+    with work.database.read() as session:
+        assert not claims.claimable(session, everything, 2)
+        assert claims.claimable(session, everything, 3)
+    assert work.claim(devices=everything, gpus=2) is None
+    assert work.claim(devices=everything, gpus=3).held.job_id == several
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_where_a_job_has_begun_it_goes_on(work, device):
+    """`auto` is decided once: another device would give other last digits."""
+    job_id = work.submit()
+    held = work.claim(devices=("auto", "cpu", "gpu")).held
+    begun = {**work.row(job_id).spec, "resources": {"device": device, "gpus": 1, "towers": 1}}
+    with work.database.write() as session:
+        claims.begin(session, held, engine={"device": device}, spec=begun, start_epoch=0)
+        claims.release(session, held)
+    other = "gpu" if device == "cpu" else "cpu"
+    assert work.claim(devices=("auto", other)) is None
+    assert work.claim(devices=(device,)).held.job_id == job_id
+
+
 def test_whether_a_job_could_be_claimed_is_known_without_claiming(work):
     def claimable() -> bool:
         with work.database.read() as session:

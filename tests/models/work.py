@@ -45,9 +45,11 @@ class Work:
             )
         return job_id
 
-    def claim(self, worker: str = "worker", *, devices: tuple[str, ...] = CPU, lease_s: float = 60) -> Claimed | None:
+    def claim(
+        self, worker: str = "worker", *, devices: tuple[str, ...] = CPU, gpus: int = 1, lease_s: float = 60
+    ) -> Claimed | None:
         with self.database.write() as session:
-            return claims.claim(session, worker, devices, lease_s)
+            return claims.claim(session, worker, devices, lease_s, gpus)
 
     def running(self, *, lease_s: float = 60, **changes: Any) -> Held:
         """A job that a worker has just claimed; no other job waits."""

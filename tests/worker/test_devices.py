@@ -1,19 +1,31 @@
 """GPUs are found without TensorFlow, and each has one job at a time."""
 
+import io
+import os
+import sys
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pynvml
 import pytest
+from pydantic import SecretStr
 
+from heldout.settings import Settings
 from heldout.spec import ResourcesSpec
+from models.arrays import save
+from models.migrations import upgrade
 from models.store.claims import Held
+from tests.models.work import Work
 from tests.worker.trainings import small_spec
-from worker import devices
+from worker import child, devices, processes
 from worker.devices import Gpu, chosen_gpus, claimable_devices, find_gpus, slots, visible
 from worker.gpus import Gpus
 from worker.memory import resident_bytes
+from worker.messages import Assignment, Failed
 from worker.precision import chosen_precision, policy_of
+from worker.supervise import Worker
 
 GIB = 2**30
 ONE, TWO, THREE = (Gpu(f"GPU-{name}", 16 * GIB, (8, 0)) for name in ("1a", "2b", "2c"))
@@ -154,6 +166,80 @@ def test_two_slots_never_count_the_same_gpu_as_free():
 def test_images_fill_no_more_than_their_share_of_the_smallest_memory():
     assert resident_bytes(64 * GIB, 1, [16 * GIB, 8 * GIB]) == 4 * GIB
     assert resident_bytes(64 * GIB, 16, [16 * GIB]) == 2 * GIB
+
+
+@pytest.fixture
+def worker(tmp_path, monkeypatch) -> Iterator[Worker]:
+    """A worker with one GPU, and a job of each device that waits: for a GPU, for a processor, for either twice."""
+    Driver([ONE]).install(monkeypatch)
+    worker = Worker(Settings(home=tmp_path, database_url=SecretStr(f"sqlite:///{tmp_path / 'heldout.db'}"), slots=4))
+    upgrade(worker.database)
+    work = Work(worker.database)
+    for priority, device in enumerate(("gpu", "cpu", "auto", "auto")):
+        work.submit(resources={"device": device}, priority=priority)
+    yield worker
+    worker.scratch.close()
+    worker.database.dispose()
+
+
+def test_a_gpu_has_one_job_and_the_others_run_on_the_processor_or_wait(worker):
+    claimed = [worker.claim() for _ in range(4)]
+    given = [(one.spec["resources"]["device"], worker.gpus.of(one.held)) for one in claimed if one is not None]
+    assert given == [("auto", (ONE,)), ("auto", ()), ("cpu", ())]
+    worker.gpus.give_back(claimed[1].held)
+    assert worker.claim() is None
+    worker.gpus.give_back(claimed[0].held)
+    last = worker.claim()
+    assert (last.spec["resources"]["device"], worker.gpus.of(last.held)) == ("gpu", (ONE,))
+
+
+@pytest.fixture
+def of_a_gpu_job(tmp_path) -> Assignment:
+    spec = small_spec().model_dump(mode="json")
+    gpus = ("GPU-1a", "GPU-2b")
+    return Assignment("job_1", 1, spec, str(tmp_path), str(tmp_path), None, "gpu", threads=1, towers=1, gpus=gpus)
+
+
+def test_a_job_on_a_gpu_starts_from_a_fresh_interpreter_and_others_are_forked(of_a_gpu_job, tmp_path, monkeypatch):
+    """Whether CUDA survives a fork is not proven; TensorFlow in the parent would have taken the GPU's memory too."""
+    asked = []
+
+    def recorded(how: str) -> None:
+        asked.append(how)
+        raise InterruptedError
+
+    monkeypatch.setattr(processes, "get_context", recorded)
+    for assignment in (of_a_gpu_job, replace(of_a_gpu_job, device="cpu", gpus=())):
+        with pytest.raises(InterruptedError):
+            processes.TrainingProcess(assignment, tmp_path)
+    assert asked == ["spawn", "forkserver"]
+
+
+def test_a_training_process_sees_its_own_gpus_alone(of_a_gpu_job, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all of them")
+    monkeypatch.setattr("worker.runner.run", lambda *_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    monkeypatch.setattr(child, "open", lambda *_, **__: io.StringIO(), raising=False)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    child.main(of_a_gpu_job, SimpleNamespace(send=lambda _: None), str(tmp_path / "log.txt"))
+    assert seen == ["GPU-1a,GPU-2b"]
+
+
+@pytest.mark.proof
+def test_gpus_that_tensorflow_does_not_find_are_a_failure_with_a_way_out(of_a_gpu_job, tmp_path, digits):
+    """Rather than a training on the processor that says it had been on a GPU."""
+    save(digits, tmp_path)
+    process = processes.TrainingProcess(of_a_gpu_job, tmp_path)
+    try:
+        while not isinstance(message := process.receive(60), Failed | None):
+            pass
+    finally:
+        process.kill()
+    assert message.code == "gpu_unavailable"
+    assert "given 2 of its worker's GPUs, of which TensorFlow finds 0" in message.detail
+    assert "resources.device: cpu" in message.detail
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,22 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models.arrays import ImageSet, load, save, save_beside
 from tests.worker.test_engine import differences
+from tests.worker.test_trainer import history
 from tests.worker.trainings import Training, fewer, small_spec
 from worker.data import load_training_data
+from worker.engine import FitSums, epoch_order
 from worker.memory import memory_bytes, resident_bytes
+from worker.streamed import StreamedData
 
 MIB = 1024**2
 IMAGE = (128, 128, 3)
@@ -71,6 +76,65 @@ def test_jobs_share_the_half_of_the_memory():
     assert resident_bytes(1000, 1) == 500
     assert resident_bytes(1000, 4) == 125
     assert memory_bytes() > 256 * MIB
+
+
+@pytest.mark.parametrize("towers", [1, 2])
+def test_each_batch_is_read_once_and_before_it_is_asked_for(stored, tmp_path, towers, monkeypatch):
+    reads: list[tuple[str, np.ndarray]] = []
+    read = StreamedData._read
+
+    def noted(self: StreamedData, rows: np.ndarray) -> np.ndarray:
+        reads.append((threading.current_thread().name, rows))
+        return read(self, rows)
+
+    monkeypatch.setattr(StreamedData, "_read", noted)
+    training = Training(small_spec(), stored, tmp_path, resident_bytes=0, towers=towers)
+    training.engine.begin_epoch(1, np.full(7, 0.001, np.float32))
+    training.engine.run(0, 7, FitSums())
+    assert all(name.startswith("reader") for name, _ in reads)
+    order = training.data.rows["train"][epoch_order(7, 1, 200)]
+    np.testing.assert_array_equal(np.concatenate([rows for _, rows in reads]), order)
+
+
+def test_no_more_than_two_batches_are_read_ahead(stored, tmp_path):
+    source = Training(small_spec(), stored, tmp_path, resident_bytes=0).resident
+    order = np.arange(200, dtype=np.int32)[::-1].copy()
+    source.expect(order, 32)
+    source.pixels(tf.constant(order[64:96]))
+    assert sorted(source._ahead) == [2, 3, 4]
+    source.pixels(tf.constant(order[192:]))
+    assert sorted(source._ahead) == [6]
+
+
+@pytest.mark.parametrize(
+    "rows", [[5, 4, 3], [0, 1, 2], [170, 169], [199, 150], [16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1], []]
+)
+def test_rows_decide_what_is_taken_whatever_was_expected(stored, tmp_path, rows):
+    training = Training(small_spec(), stored, tmp_path, resident_bytes=0)
+    training.resident.expect(np.arange(200, dtype=np.int32)[::-1].copy(), 10)
+    taken = training.resident.pixels(tf.constant(rows, tf.int32)).numpy()
+    np.testing.assert_array_equal(taken, np.asarray(stored.images[rows]))
+
+
+@pytest.mark.proof
+def test_large_images_in_colour_train_streamed_as_they_do_resident(tmp_path):
+    image, count = (512, 512, 3), 60
+    pixels = np.random.default_rng(0).integers(0, 256, (count, *image), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", pixels)
+    positions = np.arange(count)
+    splits = {"train": positions[20:], "validation": positions[:10], "test": positions[10:20]}
+    save_beside(tmp_path, (positions % 2).astype(np.int32), splits, ("even", "odd"), (0, 255))
+    spec = small_spec(
+        {"filters": 4, "pool": 4},
+        {"filters": 4, "pool": 4, "batch_norm": True},
+        augmentation={"rotation_degrees": 10.0, "brightness": 0.1},
+        training={"epochs": 2, "batch_size": 12},
+    )
+    resident, streamed = (trained(spec, load(tmp_path), tmp_path, bytes_) for bytes_ in (None, 0))
+    assert (resident.data.is_streamed, streamed.data.is_streamed) == (False, True)
+    assert differences(resident.network, streamed.network) == 0
+    assert history(resident) == history(streamed)
+    assert all(np.isfinite(epoch["validation_loss"]) for epoch in history(streamed))
 
 
 def test_a_file_that_is_cut_short_is_an_error_and_not_a_wrong_image(stored, tmp_path):
