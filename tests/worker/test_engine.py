@@ -134,14 +134,14 @@ def test_where_calls_are_cut_changes_no_bit(augmentation, digits):
 
 @pytest.mark.parametrize("train", [199, 193])  # the last batch has halves of 3 and 4 images, or a single image
 def test_two_towers_agree_with_one(train, digits):
-    spec = small_spec(
-        {"filters": 4, "l2": 0.01}, training={"class_weights": {"1": 3.0}}, augmentation={"width_shift": 0.2}
-    )
+    # Plain gradient descent: weights differ by no more than their gradients do.
+    training = {"class_weights": {"1": 3.0}, "optimizer": {"name": "sgd", "learning_rate": 0.1}}
+    spec = small_spec({"filters": 4, "l2": 0.01}, training=training, augmentation={"width_shift": 0.2})
     images = fewer(digits, train)
     one, history = with_engine(spec, images)
     two, other_history = with_engine(spec, images, towers=2)
     np.testing.assert_allclose(other_history, history, rtol=1e-5)
-    assert 0 < differences(one, two) < 1e-4
+    assert 0 < differences(one, two) < 1e-6
 
 
 def test_the_towers_of_a_batch_draw_dropout_apart(digits):
