@@ -21,6 +21,7 @@ def main(assignment: Assignment, pipe: Connection, log: str) -> None:
     if assignment.gpus:
         # Read by CUDA when TensorFlow first looks for devices: no other job's GPU is touched.
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(assignment.gpus)
+    import worker.preload  # noqa: F401 - a process that was not forked chooses the backend of Keras here
     from worker.runner import run
 
     run(assignment, pipe)

@@ -203,6 +203,8 @@ def _configure(assignment: Assignment, towers: int) -> tuple[str, ...]:
         raise GpuUnavailable(len(found), len(assignment.gpus))
     for gpu in found:
         tf.config.experimental.set_memory_growth(gpu, True)
+    # Newer GPUs would round float32 to 10 bits, and the model give other figures elsewhere than those that are served.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     return tuple(f"GPU:{number}" for number in range(len(found)))
 
 
