@@ -128,8 +128,8 @@ def show_datasets(datasets: Sequence[Dataset]) -> None:
             dataset["name"],
             str(dataset["version"]),
             dataset["status"],
-            "×".join(map(str, dataset["shape"] or [])),
-            str(len(dataset["classes"] or [])),
+            "×".join(map(str, dataset["shape"])) if dataset["shape"] else "–",
+            str(len(dataset["classes"])) if dataset["classes"] else "–",
             *(_count(dataset, split) for split in ("train", "validation", "test")),
         )
         for dataset in datasets
