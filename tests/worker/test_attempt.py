@@ -79,7 +79,7 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             stopping=threading.Event(),
         )
         place = SimpleNamespace(is_roomy=False, fill=lambda *_: None)
-        Attempt(claimed, hold, settings=settings, scratch=scratch, gpus=0, place=place).run()
+        Attempt(claimed, hold, settings=settings, scratch=scratch, slots=1, gpus=(), place=place).run()
 
     yield run
     scratch.close()
