@@ -105,7 +105,11 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that must not write; its transaction is rolled back at the end."""
+        """A session that must not write: PostgreSQL refuses it, on SQLite the transaction is rolled back at the end.
+
+        On PostgreSQL its statements stand alone, which saves BEGIN and ROLLBACK; under READ COMMITTED each of them
+        sees the newest rows in a transaction as well.
+        """
         with translated(), Session(self.engine, autoflush=False) as session:
             yield session
 
@@ -156,7 +160,7 @@ def _make_engine(url: str) -> Engine:
             pool_timeout=POOL_TIMEOUT_S,
         )
         event.listen(engine, "connect", _sqlite_connect)
-        event.listen(engine, "begin", _sqlite_begin)
+        event.listen(engine, "begin", partial(_begin, "BEGIN IMMEDIATE", "BEGIN"))
         return engine
     engine = create_engine(
         parsed,
@@ -166,12 +170,15 @@ def _make_engine(url: str) -> Engine:
             **KEEPALIVES,
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} "
             f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
+            "-c default_transaction_read_only=on "
             + " ".join(f"-c tcp_{name}={value}" for name, value in KEEPALIVES.items()),
         },
         pool_size=POOL_SIZE,
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_TIMEOUT_S,
     )
+    event.listen(engine, "connect", _postgresql_connect)
+    event.listen(engine, "begin", partial(_begin, "BEGIN READ WRITE", None))
     event.listen(engine, "checkin", _note_idle)
     event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
     return engine
@@ -192,8 +199,12 @@ def _ping_if_idle(dialect: Dialect, connection: Any, record: ConnectionPoolEntry
         raise DisconnectionError from error
 
 
+# The drivers must not begin transactions by themselves: `_begin` does, and chooses the kind.
+def _postgresql_connect(connection: Any, record: Any) -> None:
+    connection.autocommit = True
+
+
 def _sqlite_connect(connection: Any, record: Any) -> None:
-    # The driver must not begin transactions by itself: _sqlite_begin does, and chooses the kind.
     connection.isolation_level = None
     for pragma in (
         "journal_mode=WAL",  # readers do not wait for the writer
@@ -204,6 +215,7 @@ def _sqlite_connect(connection: Any, record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _sqlite_begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _begin(to_write: str, to_read: str | None, connection: Connection) -> None:
+    statement = to_write if connection.get_execution_options().get("writes", False) else to_read
+    if statement is not None:
+        connection.exec_driver_sql(statement)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, insert, make_url, select, text, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError
 
 import models.database
 from api.servers import PostgresServer
@@ -133,7 +133,8 @@ def test_a_write_is_undone_when_its_block_breaks(database):
 
 
 def test_a_reading_session_leaves_nothing_behind(database):
-    with database.read() as session:
+    # PostgreSQL refuses it at once, SQLite undoes it.
+    with contextlib.suppress(InternalError), database.read() as session:
         add_key(session)
     assert count(database) == 0
 
