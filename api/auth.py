@@ -1,33 +1,19 @@
-"""Who asks: API keys in the Authorization header, looked up for each request, so that revoking acts at once."""
+"""Who asks: API keys in the Authorization header."""
 
 from typing import Annotated
 
-from fastapi import Depends
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 
-from api.deps import ServicesDep
-from heldout.errors import Unauthenticated
-from models.store import keys
+from api.visits import FromVisit
 from models.store.keys import Caller
 
-_bearer = HTTPBearer(
+# Describes the header; visits read it.
+bearer = HTTPBearer(
     auto_error=False,
     scheme_name="key",
     description="A key `ho_<id>_<secret>`, as `heldout keys create --owner NAME` prints it.",
 )
 
-
-def authenticate(
-    services: ServicesDep, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Caller:
-    """The owner of the request's key. Its own short transaction: a stranger must not wait for the write lock."""
-    if credentials is None:
-        raise Unauthenticated
-    with services.database.read() as session:
-        caller = keys.caller_of(session, credentials.credentials)
-    if caller is None:
-        raise Unauthenticated
-    return caller
-
-
-CallerDep = Annotated[Caller, Depends(authenticate)]
+CallerDep = Annotated[Caller, FromVisit(lambda visit: visit.caller)]
+# For an endpoint that looks the key up together with something else.
+KeyDep = Annotated[str, FromVisit(lambda visit: visit.key, admits=False)]

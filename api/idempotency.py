@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Header, Response
 
 from api.views import JobView
+from heldout.spec import JobSpec
 from models.database import Session
 from models.store import idempotency
 
@@ -23,29 +24,44 @@ IdempotencyKey = Annotated[
 ]
 
 
-def fingerprint(route: str, body: Any) -> str:
-    """Tells requests apart: SHA-256 of the route and of the body as canonical JSON."""
-    canonical = json.dumps([route, body], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
 def once(
-    session: Session, owner: str, key: str | None, request: str, response: Response, act: Callable[[], JobView]
+    session: Session,
+    owner: str,
+    key: str | None,
+    route: str,
+    spec: JobSpec | None,
+    response: Response,
+    act: Callable[[], JobView],
 ) -> JobView:
     """Make a job by `act`, or give back the one that the same request made; sets the headers of a 201.
 
     Args:
-        request: its fingerprint.
+        route, spec: what tells requests apart; the spec as it was sent, None where there is none.
     Raises:
         IdempotencyKeyReused, IdempotencyKeyInFlight.
     """
-    if key is not None and (kept := idempotency.replay(session, owner, key, request)) is not None:
+    if key is None:
+        return _made(response, act)
+    request = _fingerprint(route, spec)
+    kept = idempotency.replay(session, owner, key, request)
+    if kept is not None:
         response.status_code = kept.status
         response.headers.update({**kept.headers, "Idempotent-Replayed": "true"})
         return JobView.model_validate(kept.body)
-    job = act()
-    headers = {"Location": f"/v1/jobs/{job.id}"}
-    response.headers.update(headers)
-    if key is not None:
-        idempotency.keep(session, owner, key, request, status=201, body=job.model_dump(mode="json"), headers=headers)
+    job = _made(response, act)
+    headers = {"Location": response.headers["Location"]}
+    idempotency.keep(session, owner, key, request, status=201, body=job.model_dump(mode="json"), headers=headers)
     return job
+
+
+def _made(response: Response, act: Callable[[], JobView]) -> JobView:
+    job = act()
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job
+
+
+def _fingerprint(route: str, spec: JobSpec | None) -> str:
+    """SHA-256 of the route and of the body as canonical JSON."""
+    body = None if spec is None else spec.model_dump(mode="json", exclude_unset=True)
+    canonical = json.dumps([route, body], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

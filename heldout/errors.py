@@ -341,6 +341,16 @@ class DatabaseUnavailable(HeldoutError):
         )
 
 
+class DatabaseMismatched(HeldoutError):
+    code, status, title = "database_mismatched", 503, "The database is that of another release"
+
+    def __init__(self, found: str | None, needed: str) -> None:
+        super().__init__(
+            f"The database is at revision {found or 'none'}, this release needs {needed}. "
+            "Run `heldout migrate` with the newest release that uses this database."
+        )
+
+
 class StorageUnavailable(HeldoutError):
     code, status, title = "storage_unavailable", 503, "The blob store does not answer"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -10,10 +11,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select, text
 
-from heldout.errors import DatabaseUnavailable, OperatorError
-from models.database import Database, translated
+from heldout.errors import DatabaseMismatched, DatabaseUnavailable, OperatorError
+from models.database import Database, Session, translated
 from models.store.locks import lock_number
 
+_REVISION = text("SELECT version_num FROM alembic_version")
 FOLDER = Path(__file__).resolve().parent.parent / "alembic"
 
 
@@ -75,8 +77,20 @@ def _known() -> set[str]:
     return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
+def require_revision(session: Session) -> None:
+    """Raises DatabaseMismatched unless the tables are this release's, DatabaseUnavailable if there are none."""
+    found = session.scalar(_REVISION)
+    if found != newest():
+        raise DatabaseMismatched(found, newest())
+
+
 def newest() -> str:
     """The revision that this release needs."""
+    return _newest_in(FOLDER)
+
+
+@cache
+def _newest_in(_folder: Path) -> str:
     head = ScriptDirectory.from_config(_config()).get_current_head()
     assert head is not None
     return head

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 
 from api import etag
-from api.auth import CallerDep
+from api.auth import CallerDep, KeyDep
 from api.deps import AfterCommitDep, JobId, ReadSessionDep, ServicesDep, SessionDep, cursor
 from api.filters import METADATA_PARAMETER, FiltersDep
 from api.hub import Seen
@@ -22,11 +22,12 @@ from heldout.errors import (
     JobNotFinished,
     JobNotFound,
     JobNotQueued,
+    Unauthenticated,
 )
 from heldout.spec import Metadata, Name, Priority
 from models.database import Session
 from models.ids import is_id
-from models.store import jobs
+from models.store import jobs, shown
 from models.tables import JobRow
 
 log = structlog.get_logger("heldout.api")
@@ -68,7 +69,7 @@ def list_jobs(
 )
 async def get_job(
     job_id: JobId,
-    caller: CallerDep,
+    key: KeyDep,
     services: ServicesDep,
     response: Response,
     wait: Annotated[
@@ -88,10 +89,10 @@ async def get_job(
         version, ended, _ = seen
         return ended if if_none_match is None else not etag.names(if_none_match, version)
 
-    view, ended = await run_in_threadpool(_look, services, caller.owner, job_id)
+    view, ended = await run_in_threadpool(_look, services, key, job_id)
     if wait and not enough((view.version, ended, 0)):
         await services.hub.wait(job_id, enough, wait)
-        view, _ = await run_in_threadpool(_look, services, caller.owner, job_id)
+        view, _ = await run_in_threadpool(_look, services, key, job_id)
     headers = {"ETag": etag.etag_of(view.version)}
     if if_none_match is not None and etag.names(if_none_match, view.version):
         return Response(status_code=304, headers=headers)
@@ -133,11 +134,16 @@ def job_answer(session: Session, job: JobRow, response: Response) -> JobView:
     return JobView.of(job, jobs.dataset_of(session, job))
 
 
-def _look(services: Services, owner: str, job_id: str) -> tuple[JobView, bool]:
-    """The job, and whether it has ended."""
+def _look(services: Services, key: str, job_id: str) -> tuple[JobView, bool]:
+    """The job of the key's owner, and whether it has ended. Raises Unauthenticated, JobNotFound."""
     with services.database.read() as session:
-        job, dataset = jobs.find_with_dataset(session, owner, job_id)
-        return JobView.of(job, dataset), job.finished_at is not None
+        caller, found = shown.look(session, key, job_id)
+    if caller is None:
+        raise Unauthenticated
+    if found is None:
+        raise JobNotFound(job_id)
+    job, dataset = found
+    return JobView.of(job, dataset), job.finished_at is not None
 
 
 def _delete_files(services: Services, job_id: str) -> None:

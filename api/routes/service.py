@@ -17,7 +17,8 @@ from starlette.staticfiles import StaticFiles
 from api.deps import ServicesDep
 from api.problems import problems
 from api.views import View
-from heldout.errors import DatabaseUnavailable, HeldoutError, StorageUnavailable
+from heldout.errors import DatabaseMismatched, DatabaseUnavailable, HeldoutError, StorageUnavailable
+from models import migrations
 from models.database import Database
 from models.store import health, jobs
 
@@ -28,17 +29,22 @@ class HealthView(View):
     status: Literal["ok"]
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", responses=problems(open_to_all=True))
 async def livez() -> HealthView:
     """The process answers; asks nothing of database or blob store."""
     return HealthView(status="ok")
 
 
-@router.get("/readyz", responses=problems(DatabaseUnavailable, StorageUnavailable, open_to_all=True))
+@router.head("/readyz", include_in_schema=False)
+@router.get(
+    "/readyz", responses=problems(DatabaseUnavailable, DatabaseMismatched, StorageUnavailable, open_to_all=True)
+)
 def readyz(services: ServicesDep) -> HealthView:
-    """Database and blob store answer, and the database is migrated."""
+    """Database and blob store answer, and the database has this release's tables."""
     with services.database.read() as session:
         health.check(session)
+        migrations.require_revision(session)
     services.blobs.check()
     return HealthView(status="ok")
 

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 
 from api.auth import CallerDep
 from api.deps import Announce, AnnounceDep, JobId, ServicesDep, SessionDep
-from api.idempotency import IdempotencyKey, fingerprint, once
+from api.idempotency import IdempotencyKey, once
 from api.problems import JSON_BODY, REFUSED_SPEC, problems
 from api.routing import resource
 from api.submission import dataset_for, examine, generated_name
@@ -76,8 +76,7 @@ def submit_job(
     def submit() -> JobView:
         return _queue(session, announce, caller.owner, spec, dataset_for(session, caller.owner, spec.dataset), cap)
 
-    request = fingerprint("POST /v1/jobs", spec.model_dump(mode="json", exclude_unset=True))
-    return once(session, caller.owner, idempotency_key, request, response, submit)
+    return once(session, caller.owner, idempotency_key, "POST /v1/jobs", spec, response, submit)
 
 
 @router.post(
@@ -105,8 +104,7 @@ def retry_job(
         spec, dataset = JobSpec.model_validate(ended.spec), jobs.dataset_of(session, ended)
         return _queue(session, announce, caller.owner, spec, dataset, services.settings.max_parameters, ended.id)
 
-    request = fingerprint(f"POST /v1/jobs/{job_id}/retry", None)
-    return once(session, caller.owner, idempotency_key, request, response, retry)
+    return once(session, caller.owner, idempotency_key, f"POST /v1/jobs/{job_id}/retry", None, response, retry)
 
 
 def _queue(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import and_, func, insert, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
 from models.arrays import SPLITS, ImageSet
@@ -11,6 +11,19 @@ from models.database import db_now
 from models.ids import is_id
 from models.store import locks
 from models.tables import DatasetRow
+
+
+def _visible_to(owner: ColumnElement[str]) -> ColumnElement[bool]:
+    return and_(or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None)), DatasetRow.deleted_at.is_(None))
+
+
+# Built once: each submission asks for its dataset.
+_VISIBLE = select(DatasetRow).where(_visible_to(bindparam("owner")))
+_BY_ID = _VISIBLE.where(DatasetRow.id == bindparam("id"))
+_NAMED = _VISIBLE.where(DatasetRow.name == bindparam("name")).limit(1)
+# Ready ones first, so that a bundled one stays until an own one is there; where none is ready the newest says why.
+_BY_NAME = _NAMED.order_by((DatasetRow.status == "ready").desc(), DatasetRow.owner.is_(None), DatasetRow.version.desc())
+_BY_VERSION = _NAMED.where(DatasetRow.version == bindparam("version")).order_by(DatasetRow.owner.is_(None))
 
 
 def find(session: Session, owner: str, reference: str) -> DatasetRow | None:
@@ -22,23 +35,17 @@ def find(session: Session, owner: str, reference: str) -> DatasetRow | None:
     found = _named(session, owner, reference)
     if found is None or found.same_as is None:
         return found
-    return session.scalars(select(DatasetRow).where(_visible_to(owner), DatasetRow.id == found.same_as)).one_or_none()
+    return session.scalars(_BY_ID, {"owner": owner, "id": found.same_as}).one_or_none()
 
 
 def _named(session: Session, owner: str, reference: str) -> DatasetRow | None:
-    visible = select(DatasetRow).where(_visible_to(owner))
     if is_id("ds", reference):
-        return session.scalars(visible.where(DatasetRow.id == reference)).one_or_none()
+        return session.scalars(_BY_ID, {"owner": owner, "id": reference}).one_or_none()
     name, at, _ = reference.partition("@")
-    named = visible.where(DatasetRow.name == name)
     if at:
-        exact = named.where(DatasetRow.version == version_in(reference)).order_by(DatasetRow.owner.is_(None))
-        return session.scalars(exact.limit(1)).one_or_none()
-    # Ready ones first, so that a bundled one stays until an own one is there; where none is ready the newest says why.
-    newest = named.order_by(
-        (DatasetRow.status == "ready").desc(), DatasetRow.owner.is_(None), DatasetRow.version.desc()
-    ).limit(1)
-    return session.scalars(newest).one_or_none()
+        named = {"owner": owner, "name": name, "version": version_in(reference)}
+        return session.scalars(_BY_VERSION, named).one_or_none()
+    return session.scalars(_BY_NAME, {"owner": owner, "name": name}).one_or_none()
 
 
 def version_in(reference: str) -> int:
@@ -51,7 +58,7 @@ def page(
     session: Session, owner: str, *, after: str | None, limit: int, status: str | None = None
 ) -> tuple[list[DatasetRow], bool]:
     """Datasets that the owner sees, newest first, and whether there are more."""
-    query = select(DatasetRow).where(_visible_to(owner), DatasetRow.same_as.is_(None))
+    query = select(DatasetRow).where(_visible_to(literal(owner)), DatasetRow.same_as.is_(None))
     if status is not None:
         query = query.where(DatasetRow.status == status)
     if after is not None:
@@ -110,7 +117,3 @@ def add_bundled(session: Session, id_: str, name: str, images: ImageSet, sha256:
 def split_sizes(images: ImageSet) -> dict[str, Any]:
     """For each split its count and the count of each class, in the order of the classes."""
     return {split: {"count": len(images.splits[split]), "per_class": images.per_class(split)} for split in SPLITS}
-
-
-def _visible_to(owner: str) -> Any:
-    return and_(or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None)), DatasetRow.deleted_at.is_(None))

@@ -1,9 +1,9 @@
 """Events of a job: numbered from 1, in the order in which its row was locked."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from sqlalchemy import Integer, String, column, insert, select, update, values
+from sqlalchemy import Integer, String, Table, column, insert, select, update, values
 from sqlalchemy.orm import Session
 
 from models.database import db_now
@@ -14,6 +14,9 @@ Level = Literal["info", "warning", "error"]
 
 # A statement's parameters are limited, on SQLite to 32,766.
 JOBS_A_QUERY = 10_000
+
+_TABLE = cast(Table, EventRow.__table__)
+_INSERT = insert(_TABLE).values(created_at=db_now())
 
 
 def add(
@@ -79,13 +82,6 @@ def _write(
     session: Session, job_id: str, number: int, type_: str, message: str, level: Level, data: dict[str, Any] | None
 ) -> None:
     session.execute(
-        insert(EventRow).values(
-            job_id=job_id,
-            id=number,
-            type=type_,
-            level=level,
-            message=message,
-            data=data or {},
-            created_at=db_now(),
-        )
+        _INSERT,
+        {"job_id": job_id, "id": number, "type": type_, "level": level, "message": message, "data": data or {}},
     )

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Float, Select, Table, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPaused, JobNotQueued
@@ -19,6 +19,19 @@ from models.tables import DatasetRow, JobRow
 # As shown: those that have not ended and were not asked to cancel.
 CANCELLABLE = ("queued", "paused", "running", "pausing")
 
+# Built once, since each submission executes it; null seconds make a null moment.
+_TABLE = cast(Table, JobRow.__table__)
+_INSERT = (
+    insert(_TABLE)
+    .values(
+        pending_until=db_now(bindparam("pending_s", type_=Float)),
+        announced_at=db_now(),  # the caller does so after the commit; if it cannot, the reconciler does
+        created_at=db_now(),
+        queued_at=db_now(),
+    )
+    .returning(_TABLE.c.created_at, _TABLE.c.queued_at)
+)
+
 
 def add(
     session: Session,
@@ -30,40 +43,32 @@ def add(
     parameters: int,
     retry_of: str | None = None,
 ) -> JobRow:
-    """Queue a training job for a complete spec."""
-    now = db_now()
-    added = session.scalars(
-        insert(JobRow)
-        .returning(JobRow)
-        .values(
-            id=job_id,
-            kind="train",
-            owner=owner,
-            name=spec.name,
-            status=JobStatus.QUEUED,
-            version=1,
-            spec=spec.model_dump(mode="json"),
-            dataset_id=dataset.id,
-            parameters=parameters,
-            labels=dict(spec.metadata),
-            priority=spec.priority,
-            device=spec.resources.claimed_by,
-            retry_of=retry_of,
-            attempt=0,
-            failures=0,
-            runtime_s=0.0,
-            epoch=0,
-            epochs=spec.training.epochs,
-            last_event=1,
-            pending_until=None if spec.limits.max_pending_s is None else db_now(spec.limits.max_pending_s),
-            announced_at=now,  # the caller does so after the commit; if it cannot, the reconciler does
-            created_at=now,
-            queued_at=now,
-        )
-    ).one()
+    """Queue a training job for a complete spec; gives its row as it is stored, not as one that the session follows."""
+    values: dict[str, Any] = {
+        "id": job_id,
+        "kind": "train",
+        "owner": owner,
+        "name": spec.name,
+        "status": JobStatus.QUEUED,
+        "version": 1,
+        "spec": spec.model_dump(mode="json"),
+        "dataset_id": dataset.id,
+        "parameters": parameters,
+        "priority": spec.priority,
+        "device": spec.resources.claimed_by,
+        "retry_of": retry_of,
+        "attempt": 0,
+        "failures": 0,
+        "runtime_s": 0.0,
+        "epoch": 0,
+        "epochs": spec.training.epochs,
+        "last_event": 1,
+    }
+    pairs = dict(spec.metadata)
+    times = session.execute(_INSERT, {**values, "metadata": pairs, "pending_s": spec.limits.max_pending_s}).one()
     labels.add(session, job_id, owner, spec.metadata)
     events.add_first(session, job_id, "job.queued", "Waiting for a worker.", data={"priority": spec.priority})
-    return added
+    return JobRow(**values, labels=pairs, **times._mapping)
 
 
 def find(session: Session, owner: str, job_id: str) -> JobRow:

@@ -5,14 +5,20 @@ import hmac
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from models.database import db_now
 from models.tables import KeyRow
 
 PREFIX = "ho"
+
+# Built once, of columns rather than of the row as an object: this precedes every request.
+TABLE = KeyRow.__table__
+JUDGED = (TABLE.c.owner, TABLE.c.secret_sha256, TABLE.c.revoked_at)
+_KNOWN = select(*JUDGED).where(TABLE.c.id == bindparam("key_id"))
 
 
 @dataclass(frozen=True)
@@ -34,14 +40,20 @@ def make(session: Session, owner: str) -> str:
 
 def caller_of(session: Session, key: str) -> Caller | None:
     """The owner of a key, or None if it is malformed, unknown or revoked."""
+    key_id, secret = parts_of(key)
+    row = session.execute(_KNOWN, {"key_id": key_id}).one_or_none() if secret else None
+    return caller_if_valid(key_id, secret, row)
+
+
+def parts_of(key: str) -> tuple[str, str]:
+    """Id and secret of a key; an empty secret, which none has, if it is malformed."""
     prefix, _, rest = key.partition("_")
     key_id, _, secret = rest.partition("_")
-    if prefix != PREFIX or not secret or len(key) > 200 or not key.isascii():
-        return None
-    # Columns, not the row as an object: this precedes every request.
-    row = session.execute(
-        select(KeyRow.owner, KeyRow.secret_sha256, KeyRow.revoked_at).where(KeyRow.id == key_id)
-    ).one_or_none()
+    return ("", "") if prefix != PREFIX or len(key) > 200 or not key.isascii() else (key_id, secret)
+
+
+def caller_if_valid(key_id: str, secret: str, row: Row[*tuple[Any, ...]] | None) -> Caller | None:
+    """The owner if the secret is that of the row, which has the columns that `caller_of` asks for."""
     # The comparison takes the same time whether or not the id exists.
     expected = row.secret_sha256 if row is not None else _hash("")
     matches = hmac.compare_digest(expected, _hash(secret))

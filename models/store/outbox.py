@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from heldout.errors import DeliveryNotFound, WebhookDisabled
 from heldout.lifecycle import JobRequest, JobStatus
 from heldout.webhooks import WEBHOOK_EVENTS, next_attempt_after
-from models.database import UtcTime, db_now
+from models.database import db_now
 from models.ids import new_id
+from models.store.shown import OF_JOB, TIMES_OF_JOB
 from models.tables import DatasetRow, DeliveryRow, JobRow, WebhookRow
 
 PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
@@ -22,14 +23,6 @@ KEPT_ATTEMPTS = 20
 # Candidates that are looked at in one round.
 CANDIDATES = 50
 KEPT_DAYS = 7
-
-# What a job's view is made of; see `restored`.
-_OF_JOB = (
-    *("id", "name", "status", "request", "stop_reason", "error", "version", "spec", "dataset_id", "parameters"),
-    *("attempt", "failures", "retry_of", "study_id", "engine", "epoch", "epochs", "eta_s"),
-    *("created_at", "queued_at", "started_at", "finished_at"),
-)
-_TIMES = tuple(name for name in _OF_JOB if isinstance(JobRow.__table__.columns[name].type, UtcTime))
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ def add_for_job(session: Session, job_id: str, type_: str) -> None:
 def restored(payload: Mapping[str, Any]) -> tuple[JobRow, DatasetRow]:
     """The job and its dataset as they were when the event was written; of the rows only what is shown."""
     values = dict(payload["job"])
-    for name in _TIMES:
+    for name in TIMES_OF_JOB:
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None
     values["status"] = JobStatus(values["status"])
     values["request"] = JobRequest(values["request"]) if values["request"] else None
@@ -257,9 +250,9 @@ def _new(webhook_id: str, type_: str, job_id: str, payload: dict[str, Any]) -> d
 
 def _snapshot(session: Session, job_id: str) -> dict[str, Any]:
     """The job as this transaction has left it, as JSON. Columns are asked for: a loaded row may be older."""
-    columns = [JobRow.__table__.columns[name] for name in _OF_JOB]
+    columns = [JobRow.__table__.columns[name] for name in OF_JOB]
     found = dict(session.execute(select(*columns).where(JobRow.id == job_id)).one()._mapping)
-    for name in _TIMES:
+    for name in TIMES_OF_JOB:
         found[name] = found[name].isoformat() if found[name] else None
     dataset = session.execute(
         select(DatasetRow.id, DatasetRow.name, DatasetRow.version).where(DatasetRow.id == found["dataset_id"])

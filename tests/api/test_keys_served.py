@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from models.ids import new_id
 from models.store import keys
 from models.tables import KeyRow
-from tests.api.support import assert_problem, bearer, sqlite_only
+from tests.api.support import assert_problem, bearer, sqlite_only, submitted
 
 
 def test_a_key_makes_another_that_works_until_it_is_revoked(client, key):
@@ -37,8 +38,15 @@ def test_keys_are_listed_without_their_secrets(client, key):
 
 
 def test_a_revoked_key_changes_nothing_and_learns_nothing(client, key, spec):
+    job = submitted(client, spec)["id"]
     assert client.delete(f"/v1/keys/{key.split('_')[1]}").status_code == 204
-    for answer in (client.post("/v1/jobs", json=spec), client.get("/v1/jobs"), client.post("/v1/keys")):
+    for answer in (
+        client.post("/v1/jobs", json=spec),
+        client.get("/v1/jobs"),
+        client.get(f"/v1/jobs/{job}"),
+        client.get(f"/v1/jobs/{job}/events"),
+        client.post("/v1/keys"),
+    ):
         problem = assert_problem(answer, 401, "unauthenticated")
         assert answer.headers["www-authenticate"] == "Bearer"
         assert "revoked" not in problem["title"]
@@ -77,8 +85,16 @@ def test_ids_that_are_no_keys_are_not_found(client, key_id):
 )
 def test_whatever_is_no_key_is_refused(client, key, header):
     text = header.format(key=key, id=key.split("_")[1])
-    answer = client.get("/v1/jobs", headers={"Authorization": text.encode("latin-1")})
-    assert_problem(answer, 401, "unauthenticated")
+    for path in ("/v1/jobs", f"/v1/jobs/{new_id('job')}"):
+        answer = client.get(path, headers={"Authorization": text.encode("latin-1")})
+        assert_problem(answer, 401, "unauthenticated")
+
+
+@sqlite_only
+@pytest.mark.parametrize("path", ["/v1/jobs?colour=red", "/v1/jobs?limit=0", "/v1/jobs/x", "/v1/jobs?after=x"])
+def test_a_stranger_hears_of_the_key_before_anything_else(client, path):
+    assert_problem(client.get(path, headers=bearer("none")), 401, "unauthenticated")
+    assert client.get(path).status_code in {400, 404}
 
 
 @sqlite_only
@@ -91,8 +107,9 @@ def test_every_route_but_the_open_ones_needs_a_key(client):
     document = client.get("/openapi.json").json()
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            answer = client.request(method, re.sub(r"\{\w+\}", "x", path), headers=bearer("none"))
-            assert (answer.status_code == 401) == ("security" in operation), (method, path, answer.text)
+            for id_ in ("x", new_id("job")):
+                answer = client.request(method, re.sub(r"\{\w+\}", id_, path), headers=bearer("none"))
+                assert (answer.status_code == 401) == ("security" in operation), (method, path, answer.text)
     public = {
         path for path, operations in document["paths"].items() if "security" not in next(iter(operations.values()))
     }

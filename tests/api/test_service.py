@@ -7,8 +7,10 @@ import httpx2
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
+from sqlalchemy import text
 
 from api.app import create_app
+from models import migrations
 from models.blobs import Blobs
 from models.database import Database
 from models.migrations import upgrade
@@ -23,6 +25,16 @@ def test_a_service_that_works_is_alive_and_ready_without_a_key(app, client):
     for path in ("/livez", "/readyz"):
         answer = anonymous.get(path)
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+        assert anonymous.head(path).status_code == 200
+
+
+def test_tables_of_another_release_are_not_ready(client, database):
+    with database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0123456789ab'"))
+    problem = assert_problem(client.get("/readyz"), 503, "database_mismatched")
+    assert "revision 0123456789ab" in problem["detail"]
+    assert migrations.newest() in problem["detail"]
+    assert client.get("/livez").status_code == 200
 
 
 def test_a_blob_store_that_is_gone_is_not_ready(client, app, monkeypatch, tmp_path):
