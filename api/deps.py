@@ -22,11 +22,11 @@ async def _services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(_services)]
 
 
-SessionDep = Annotated[Session, FromVisit(lambda visit: visit.writing)]
-ReadSessionDep = Annotated[Session, FromVisit(lambda visit: visit.reading)]
+SessionDep = Annotated[Session, FromVisit(lambda visit: visit.writing, in_thread=True)]
+ReadSessionDep = Annotated[Session, FromVisit(lambda visit: visit.reading, in_thread=True)]
 
 AfterCommit = Callable[[Callable[[], None]], None]
-AfterCommitDep = Annotated[AfterCommit, FromVisit(lambda visit: visit.effects.append)]
+AfterCommitDep = Annotated[AfterCommit, FromVisit(lambda visit: visit.effects.append, in_thread=True)]
 
 Announce = Callable[[JobRow], None]
 
@@ -39,7 +39,7 @@ def _announce(visit: Visit) -> Announce:
     return announce
 
 
-AnnounceDep = Annotated[Announce, FromVisit(_announce)]
+AnnounceDep = Annotated[Announce, FromVisit(_announce, in_thread=True)]
 
 
 def _with_the_form_of_an_id(job_id: str) -> str:

@@ -75,11 +75,13 @@ class Visit:
 class FromVisit:
     """Marks a parameter of an endpoint as one that its visit gives.
 
-    `admits` is False where the endpoint itself has to look the key up, before anything else.
+    `admits` is False where the endpoint itself has to look the key up, before anything else. `in_thread` is True for
+    what begins or ends with the visit's sessions: an `async` endpoint, which runs in none, must not ask for it.
     """
 
     give: Callable[[Visit], Any]
     admits: bool = True
+    in_thread: bool = False
 
 
 def visiting(endpoint: Endpoint) -> Endpoint:
@@ -89,6 +91,9 @@ def visiting(endpoint: Endpoint) -> Endpoint:
     given = {name: marker for name, marker in marked.items() if marker is not None}
     admits = all(marker.admits for marker in given.values())
     asks_for_request = "request" in marked
+    is_async = inspect.iscoroutinefunction(endpoint)
+    if is_async and any(marker.in_thread for marker in given.values()):
+        raise TypeError(f"{endpoint.__name__} is async and asks for a session; use `services.database` in a thread.")
 
     def begun(request: Request) -> Visit:
         request.state.visited = True
@@ -113,7 +118,7 @@ def visiting(endpoint: Endpoint) -> Endpoint:
             await run_in_threadpool(lambda: visit.caller)
         return await call(visit, request, values)
 
-    wrapped: Any = admit_and_call if inspect.iscoroutinefunction(endpoint) else visit_and_call
+    wrapped: Any = admit_and_call if is_async else visit_and_call
     keyword = inspect.Parameter.KEYWORD_ONLY
     wrapped.__signature__ = signature.replace(
         parameters=[
