@@ -8,7 +8,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event
 
 from api.app import create_app
+from api.deps import SessionDep
 from api.dispatch import NothingToPublish
+from api.visits import visiting
 from heldout.settings import Settings
 from models.database import Database
 from models.store import jobs as stored_jobs
@@ -81,6 +83,15 @@ def test_the_commit_comes_before_the_answer(service, database, spec):
         job = submitted(service, spec)["id"]
         with database.read() as session:
             assert job in stored_jobs.versions(session, [job])
+
+
+def test_an_async_endpoint_cannot_ask_for_a_session():
+    """It runs in the event loop, where nobody would commit or close it."""
+
+    async def endpoint(session: SessionDep) -> None: ...
+
+    with pytest.raises(TypeError, match="endpoint is async and asks for a session"):
+        visiting(endpoint)
 
 
 # --- a database that does not answer --------------------------------------------------------------
