@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from api.auth import CallerDep
 from api.deps import JobId, ReadSessionDep, ServicesDep
@@ -12,7 +12,8 @@ from api.routing import resource
 from api.views import Figure, View
 from heldout.diagnosis import Diagnosis, diagnose
 from heldout.diagnosis.evaluation import Evaluation, from_final
-from heldout.diagnosis.history import History, from_epochs, from_keras
+from heldout.diagnosis.foreign import from_keras, from_scalars, from_table
+from heldout.diagnosis.history import History, from_epochs
 from heldout.errors import JobNotFound, NotReady, StorageUnavailable
 from heldout.lifecycle import shown_status
 from models.blobs import BlobMissing, Blobs
@@ -113,6 +114,11 @@ class ConfusionView(View):
 Curve = Annotated[list[float | None], Field(max_length=MAX_EPOCHS)]
 
 
+def _also(name: str) -> Any:
+    """A curve that Keras names after the metric that was asked for."""
+    return Field([], validation_alias=AliasChoices(name, name.replace("accuracy", "acc")))
+
+
 class KerasHistory(BaseModel):
     """What `model.fit(...).history` holds; one value an epoch, null where it was not finite."""
 
@@ -120,8 +126,8 @@ class KerasHistory(BaseModel):
 
     loss: Curve = []
     val_loss: Curve = []
-    accuracy: Curve = []
-    val_accuracy: Curve = []
+    accuracy: Curve = _also("accuracy")
+    val_accuracy: Curve = _also("val_accuracy")
 
     @model_validator(mode="after")
     def _has_a_pair(self) -> "KerasHistory":
@@ -132,18 +138,64 @@ class KerasHistory(BaseModel):
         return from_keras(self.model_dump())
 
 
+def _number(value: Any) -> Any:
+    """TensorBoard writes what JSON has no number for as text."""
+    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
+
+
+def _checked_table(text: str) -> str:
+    from_table(text)
+    return text
+
+
+def _checked_scalars(scalars: "dict[str, list[Point]]") -> "dict[str, list[Point]]":
+    _of_scalars(scalars)
+    return scalars
+
+
+def _of_scalars(scalars: "dict[str, list[Point]]") -> History:
+    return from_scalars({name: [(step, value) for _, step, value in points] for name, points in scalars.items()})
+
+
+# JSON has no tuples.
+Point = Annotated[tuple[float, int, Annotated[float, BeforeValidator(_number)]], Field(strict=False)]
+Points = Annotated[list[Point], Field(max_length=MAX_EPOCHS)]
+RunAndTag = Annotated[str, Field(max_length=256)]
+
+
 class ForeignTraining(BaseModel):
-    """A training from anywhere."""
+    """A training from anywhere, in one of three forms."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    history: KerasHistory
+    history: KerasHistory | None = None
+    csv: Annotated[str, AfterValidator(_checked_table)] | None = Field(
+        None, description="A line of names and one line an epoch, as Keras' CSVLogger writes it."
+    )
+    scalars: Annotated[dict[RunAndTag, Points], Field(max_length=1000), AfterValidator(_checked_scalars)] | None = (
+        Field(
+            None,
+            description="TensorBoard's: for each run and tag, such as `validation/epoch_loss`, a list of [wall time, "
+            "step, value], which is what it lets download as JSON.",
+        )
+    )
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "ForeignTraining":
+        if [self.history, self.csv, self.scalars].count(None) != 2:
+            raise ValueError("expected one of `history`, `csv` and `scalars`")
+        return self
+
+    def curves(self) -> History:
+        if self.history is not None:
+            return self.history.curves()
+        return _of_scalars(self.scalars) if self.scalars is not None else from_table(self.csv or "")
 
 
 @router.post("", responses=problems(*JSON_BODY))
 def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisView:
-    """Judge a history that Keras' fit has recorded; nothing is stored."""
-    return DiagnosisView.of(diagnose(training.history.curves()))
+    """Judge a history that another program has recorded; nothing is stored."""
+    return DiagnosisView.of(diagnose(training.curves()))
 
 
 @of_jobs.get("/diagnosis", responses=problems(JobNotFound, StorageUnavailable))

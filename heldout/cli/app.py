@@ -161,7 +161,11 @@ def queue(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
 @command
 def diagnose(
     target: Annotated[
-        str, typer.Argument(metavar="ID|FILE", help="A job's id, or a history: Keras' JSON, CSV, or our own metrics.")
+        str,
+        typer.Argument(
+            metavar="ID|FILE",
+            help="A job's id, or a history: Keras' JSON, CSV, our own metrics, or a folder of TensorBoard's.",
+        ),
     ],
     as_json: AsJson = False,
     home: Home = None,

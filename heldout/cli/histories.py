@@ -1,30 +1,43 @@
-"""Histories that other programs have written: Keras' dictionary as JSON, the CSV of its logger, our own metrics."""
+"""Histories in files: our own metrics, Keras' dictionary as JSON, CSV, and what TensorBoard writes or lets download."""
 
-import csv
-import io
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from heldout.cli.outcome import Refused
-from heldout.diagnosis.history import History, from_epochs, from_keras
+from heldout.diagnosis.foreign import from_keras, from_scalars, from_table
+from heldout.diagnosis.history import History, from_epochs
+from heldout.tensorboard import scalars
 
-EXPECTED = "expected Keras' history as JSON, the CSV of its logger, or the output of `heldout metrics ID --json`"
+EXPECTED = (
+    "expected Keras' history as JSON, a CSV such as its logger writes, the output of `heldout metrics ID --json`, or a "
+    "folder of TensorBoard's (with `train` and `validation` in it)"
+)
+# How TensorBoard names a run's scalars where they are downloaded.
+_DOWNLOADED = re.compile(r"(?:run-)?(?P<run>.*?)-?tag-(?P<tag>.+)\.(?:csv|json)")
+_EVENTS = "tfevents"
+
+Scalars = dict[str, list[tuple[int, float]]]
 
 
 def read_history(path: Path) -> History:
-    """The curves in a file.
+    """The curves in a file, or in a folder of TensorBoard's.
 
     Raises:
         OSError: it cannot be read.
         Refused: it holds no history.
     """
-    text = path.read_text(encoding="utf-8", errors="replace")
     try:
+        if path.is_dir():
+            return from_scalars(_of_folder(path))
+        if _EVENTS in path.name:
+            return from_scalars(_of_event_files([path], path.parent))
+        text = path.read_text(encoding="utf-8", errors="replace")
         if text.lstrip().startswith("{"):
             return _of_json(json.loads(text))
-        return from_keras(_columns(text))
+        return from_table(text)
     except (ValueError, TypeError, AttributeError) as error:
         raise Refused(f"{path}: {error}; {EXPECTED}.") from None
 
@@ -35,15 +48,32 @@ def _of_json(content: Mapping[str, Any]) -> History:
     return from_keras(content["history"] if isinstance(content.get("history"), dict) else content)
 
 
-def _columns(text: str) -> dict[str, list[float | None]]:
-    rows = list(csv.DictReader(io.StringIO(text)))
-    if not rows:
-        raise ValueError("no rows")
-    return {name: [_number(row[name]) for row in rows] for name in rows[0] if name}
+def _of_folder(folder: Path) -> Scalars:
+    events = sorted(file for file in folder.rglob(f"*{_EVENTS}*") if file.is_file())
+    if events:
+        return _of_event_files(events, folder)
+    found: Scalars = {}
+    for file in sorted(folder.iterdir()):
+        if named := _DOWNLOADED.fullmatch(file.name):
+            found[f"{named['run']}/{named['tag']}"] = list(_downloaded(file))
+    if not found:
+        raise ValueError("the folder has neither event files nor scalars that TensorBoard let download")
+    return found
 
 
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text or "")
-    except ValueError:
-        return None
+def _of_event_files(files: Iterable[Path], folder: Path) -> Scalars:
+    """By the folder that a file lies in and the tag; a run that was continued has several files."""
+    found: Scalars = {}
+    for path in files:
+        run = path.parent.relative_to(folder).as_posix()
+        with path.open("rb") as file:
+            for one in scalars(file):
+                found.setdefault(f"{run}/{one.tag}", []).append((one.step, one.value))
+    return found
+
+
+def _downloaded(file: Path) -> Iterable[tuple[int, float]]:
+    """Wall time, step and value of each point, as JSON or below a line of names."""
+    text = file.read_text(encoding="utf-8")
+    rows = json.loads(text) if file.suffix == ".json" else [line.split(",") for line in text.splitlines()[1:]]
+    return [(int(step), float(value)) for _, step, value in rows]

@@ -7,15 +7,6 @@ from typing import Any
 
 Curve = tuple[float | None, ...]
 
-# Keras' names for what `fit` reports: training figures are running averages over each epoch.
-KERAS = {
-    "loss": "fit_loss",
-    "accuracy": "fit_accuracy",
-    "val_loss": "validation_loss",
-    "val_accuracy": "validation_accuracy",
-}
-_ALIASES = {"acc": "accuracy", "val_acc": "val_accuracy", "sparse_categorical_accuracy": "accuracy"}
-
 
 @dataclass(frozen=True)
 class History:
@@ -57,23 +48,6 @@ def from_epochs(epochs: Sequence[Mapping[str, Any]]) -> History:
     """Of the API's `metrics.epochs`."""
     names = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy")
     return History(**{name: _curve(epoch.get(name) for epoch in epochs) for name in names})
-
-
-def from_keras(history: Mapping[str, Sequence[float | None]]) -> History:
-    """Of the dictionary that `model.fit(...).history` holds.
-
-    Raises:
-        ValueError: if it has no validation curve, or curves of different lengths.
-    """
-    named = {_ALIASES.get(name, name): values for name, values in history.items()}
-    curves = {ours: _curve(named[theirs]) for theirs, ours in KERAS.items() if named.get(theirs)}
-    pairs = (("loss", "val_loss"), ("accuracy", "val_accuracy"))
-    if not any(KERAS[one] in curves and KERAS[other] in curves for one, other in pairs):
-        raise ValueError("a history needs `loss` and `val_loss`, or `accuracy` and `val_accuracy`")
-    if len({len(curve) for curve in curves.values()}) > 1:
-        lengths = ", ".join(f"{name} {len(values)}" for name, values in named.items() if name in KERAS)
-        raise ValueError(f"the curves differ in length: {lengths}")
-    return History(**curves)
 
 
 def _curve(values: Any) -> Curve:

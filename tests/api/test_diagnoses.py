@@ -10,6 +10,7 @@ pytestmark = sqlite_only
 
 LOSSES = [2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002]
 TURNED = [2.0, 1.1, 0.7, 0.5, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8]
+PAIRS = list(zip(LOSSES, TURNED, strict=True))
 FIELDS = ["object", "verdict", "best_epoch", "onset_epoch", "explanation", "findings"]
 
 
@@ -63,10 +64,32 @@ def test_a_history_from_anywhere_is_judged_the_same(client):
     assert all(remedy["patch"] is None for one in found["findings"] for remedy in one["remedies"])
 
 
+def test_the_forms_of_a_history_get_the_same_judgement(client):
+    table = "\n".join(["epoch,loss,val_loss", *(f"{n},{a},{b}" for n, (a, b) in enumerate(PAIRS))])
+    runs = {
+        f"{run}/epoch_loss": [[1.7e9 + step, step, value] for step, value in enumerate(curve)]
+        for run, curve in (("train", LOSSES), ("validation", TURNED))
+    }
+    expected = client.post("/v1/diagnoses", json={"history": {"loss": LOSSES, "val_loss": TURNED}}).json()
+    assert expected["verdict"] == "overfitting"
+    for body in ({"csv": table}, {"scalars": runs}):
+        assert client.post("/v1/diagnoses", json=body).json() == expected
+
+
+def test_tensorboards_word_for_what_is_no_number_is_a_divergence(client):
+    runs = {f"{run}/loss": [[0.0, 0, 1.0], [1.0, 1, "NaN"]] for run in ("train", "validation")}
+    assert client.post("/v1/diagnoses", json={"scalars": runs}).json()["verdict"] == "diverged"
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
-        ({}, "/history"),
+        ({}, ""),
+        ({"history": {"loss": [1.0], "val_loss": [1.0]}, "csv": "loss,val_loss\n1,1\n"}, ""),
+        ({"csv": "epoch,loss\n0,1.0\n"}, "/csv"),
+        ({"csv": ""}, "/csv"),
+        ({"scalars": {"train/epoch_loss": [[0.0, 0, 1.0]]}}, "/scalars"),
+        ({"scalars": {"train/epoch_loss": [[0.0, 0, "x"]]}}, "/scalars/train~1epoch_loss/0/2"),
         ({"history": {}}, "/history"),
         ({"history": {"loss": [1.0], "val_loss": []}}, "/history"),
         ({"history": {"loss": [1.0], "val_loss": [1.0, 2.0]}}, "/history"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from heldout.diagnosis import Evaluation, History, diagnose
 from heldout.diagnosis.curves import noise_of, onset_of, turn_of
 from heldout.diagnosis.evaluation import SplitFigures, from_final
-from heldout.diagnosis.history import from_epochs, from_keras
+from heldout.diagnosis.history import from_epochs
 
 
 def falling(epochs: int, floor: float = 0.1, rate: float = 0.4) -> list[float]:
@@ -194,15 +194,6 @@ def test_the_cause_nearest_the_data_gives_the_verdict():
 
 
 # --- where histories come from -----------------------------------------------------------------------
-
-
-def test_keras_names_are_understood_and_nonsense_is_refused():
-    read = from_keras({"loss": [1.0, math.nan], "val_loss": [1.0, 2.0], "acc": [0.5, 0.6], "lr": [1, 1]})
-    assert read.fit_loss == (1.0, None)
-    assert read.fit_accuracy == (0.5, 0.6)
-    for nonsense in ({}, {"loss": [1.0]}, {"loss": [1.0], "val_loss": [1.0, 2.0]}, {"val_loss": [1.0]}):
-        with pytest.raises(ValueError, match=r"history|length"):
-            from_keras(nonsense)
 
 
 def test_served_metrics_are_understood():

@@ -1,0 +1,157 @@
+"""The scalars in TensorBoard's event files, read without TensorFlow: records, and the few protobuf fields that matter.
+
+Sources: `tensorflow/core/lib/io/record_writer.h` (length, checksum, data, checksum), `event.proto`, `summary.proto`,
+`tensor.proto`; RFC 3720 B.4 (CRC-32C).
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+# Numbers of fields.
+_EVENT_STEP, _EVENT_SUMMARY, _SUMMARY_VALUE = 2, 5, 1
+_VALUE_TAG, _VALUE_SIMPLE, _VALUE_TENSOR = 1, 2, 8
+_TENSOR_DTYPE, _TENSOR_SHAPE, _TENSOR_CONTENT, _TENSOR_FLOATS, _TENSOR_DOUBLES = 1, 2, 4, 5, 6
+_SHAPE_DIMENSION = 2
+_FORMATS = {1: "<f", 2: "<d"}  # DT_FLOAT, DT_DOUBLE
+# How a field is written.
+_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
+
+
+class NotAnEventFile(ValueError):
+    """The bytes are not those of an event file, or were damaged."""
+
+
+@dataclass(frozen=True)
+class Scalar:
+    tag: str
+    step: int
+    value: float
+
+
+def scalars(file: BinaryIO) -> Iterator[Scalar]:
+    """All scalars in the order in which they were written; a last record that is not whole is left out.
+
+    Raises:
+        NotAnEventFile: at the first record whose checksum does not fit.
+    """
+    for record in _records(file):
+        yield from _of_event(record)
+
+
+def _records(file: BinaryIO) -> Iterator[bytes]:
+    number = 0
+    while len(head := file.read(12)) == 12:
+        number += 1
+        length, checksum = struct.unpack("<QI", head)
+        if _masked(head[:8]) != checksum:
+            raise NotAnEventFile(f"record {number} has no valid length: this is no event file, or it is damaged")
+        data, tail = file.read(length), file.read(4)
+        if len(tail) < 4:
+            return  # it is being written, or its writer was stopped
+        # Graphs and pictures are large and of no account here: they are not checked, and not read any further.
+        if length <= 65536:
+            if _masked(data) != struct.unpack("<I", tail)[0]:
+                raise NotAnEventFile(f"record {number} is damaged")
+            yield data
+
+
+def _of_event(record: bytes) -> Iterator[Scalar]:
+    step, summaries = 0, []
+    for number, value in _fields(record):
+        if number == _EVENT_STEP and isinstance(value, int):
+            step = value
+        elif number == _EVENT_SUMMARY and isinstance(value, bytes):
+            summaries.append(value)
+    for summary in summaries:
+        for number, value in _fields(summary):
+            if number == _SUMMARY_VALUE and isinstance(value, bytes):
+                yield from _of_value(value, step)
+
+
+def _of_value(message: bytes, step: int) -> Iterator[Scalar]:
+    tag, found = "", None
+    for number, value in _fields(message):
+        if number == _VALUE_TAG and isinstance(value, bytes):
+            tag = value.decode("utf-8", "replace")
+        elif number == _VALUE_SIMPLE and isinstance(value, bytes) and len(value) == 4:
+            found = struct.unpack("<f", value)[0]
+        elif number == _VALUE_TENSOR and isinstance(value, bytes):
+            found = _of_tensor(value)
+    if found is not None:
+        yield Scalar(tag, step, found)
+
+
+def _of_tensor(message: bytes) -> float | None:
+    """Its value, if it is one number."""
+    written, dtype = b"", 0
+    for number, value in _fields(message):
+        if number == _TENSOR_DTYPE and isinstance(value, int):
+            dtype = value
+        elif number == _TENSOR_SHAPE and isinstance(value, bytes):
+            if any(number == _SHAPE_DIMENSION for number, _ in _fields(value)):
+                return None
+        elif number in {_TENSOR_CONTENT, _TENSOR_FLOATS, _TENSOR_DOUBLES} and isinstance(value, bytes):
+            written = value
+    form = _FORMATS.get(dtype)
+    if form is None or len(written) != struct.calcsize(form):
+        return None
+    found: float = struct.unpack(form, written)[0]
+    return found
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Numbers and values of a message's fields; numbers of fixed width as their bytes."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        number, kind = key >> 3, key & 7
+        if kind == _VARINT:
+            value, at = _varint(message, at)
+            yield number, value
+            continue
+        if kind == _BYTES:
+            length, at = _varint(message, at)
+        elif kind in {_EIGHT_BYTES, _FOUR_BYTES}:
+            length = 8 if kind == _EIGHT_BYTES else 4
+        else:
+            raise NotAnEventFile(f"field {number} is written in an unknown way ({kind})")
+        if at + length > len(message):
+            raise NotAnEventFile(f"field {number} goes beyond its message")
+        yield number, message[at : at + length]
+        at += length
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """A number of seven bits a byte, the lowest first, and where it ends."""
+    value = shift = 0
+    while at < len(message) and shift < 70:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+    raise NotAnEventFile("a number does not end")
+
+
+def _table() -> tuple[int, ...]:
+    rows = []
+    for byte in range(256):
+        value = byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+        rows.append(value)
+    return tuple(rows)
+
+
+_CRC = _table()
+
+
+def _masked(data: bytes) -> int:
+    """CRC-32C, turned and shifted as records have it."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value = _CRC[(value ^ byte) & 0xFF] ^ value >> 8
+    value ^= 0xFFFFFFFF
+    return (value >> 15 | value << 17 & 0xFFFFFFFF) + 0xA282EAD8 & 0xFFFFFFFF

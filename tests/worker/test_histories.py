@@ -1,0 +1,145 @@
+"""Histories in the files that Keras' own callbacks write: read by the client, without TensorFlow."""
+
+import json
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from heldout.cli.histories import read_history
+from heldout.cli.outcome import Refused
+from heldout.diagnosis import History
+from heldout.tensorboard import scalars
+
+EPOCHS = 4
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory) -> tuple[Path, dict[str, list[float]]]:
+    """A folder with what `TensorBoard` and `CSVLogger` wrote of one short `fit`, and the history that it gave back."""
+    folder = tmp_path_factory.mktemp("callbacks")
+    keras.utils.set_random_seed(3)
+    images = np.random.default_rng(3).normal(size=(64, 4)).astype(np.float32)
+    labels = (images.sum(axis=1) > 0).astype(np.int32)
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    history = network.fit(
+        images[:48],
+        labels[:48],
+        validation_data=(images[48:], labels[48:]),
+        epochs=EPOCHS,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.TensorBoard(folder / "logs", update_freq="batch"),
+            keras.callbacks.CSVLogger(folder / "log.csv"),
+            keras.callbacks.CSVLogger(folder / "semicolons.csv", separator=";"),
+        ],
+    ).history
+    return folder, history
+
+
+def assert_is(found: History, history: dict[str, list[float]]) -> None:
+    expected = {
+        "fit_loss": history["loss"],
+        "fit_accuracy": history["accuracy"],
+        "validation_loss": history["val_loss"],
+        "validation_accuracy": history["val_accuracy"],
+    }
+    for name, values in expected.items():
+        assert getattr(found, name) == pytest.approx(tuple(values), rel=1e-6), name
+    assert (found.train_loss, found.train_accuracy) == ((), ())
+
+
+def test_the_folder_of_the_tensorboard_callback_holds_the_history_that_fit_gave_back(fitted):
+    folder, history = fitted
+    assert_is(read_history(folder / "logs"), history)
+
+
+@pytest.mark.parametrize("name", ["log.csv", "semicolons.csv"])
+def test_the_table_of_the_csv_logger_holds_the_same(fitted, name):
+    folder, history = fitted
+    assert_is(read_history(folder / name), history)
+
+
+def test_half_of_a_training_is_refused_and_what_is_needed_is_said(fitted):
+    folder, _ = fitted
+    [file] = (folder / "logs" / "train").glob("*tfevents*")
+    for half in (file, folder / "logs" / "train"):
+        with pytest.raises(Refused, match=r"validation curve .* folder of TensorBoard's"):
+            read_history(half)
+
+
+def test_scalars_are_those_that_tensorboard_itself_reads(fitted):
+    folder, _ = fitted
+    for run in ("train", "validation"):
+        theirs = EventAccumulator(str(folder / "logs" / run), size_guidance={"tensors": 0})
+        theirs.Reload()
+        expected = {
+            (tag, event.step): tf.make_ndarray(event.tensor_proto).item()
+            for tag in theirs.Tags()["tensors"]
+            for event in theirs.Tensors(tag)
+            if not event.tensor_proto.tensor_shape.dim and event.tensor_proto.dtype == tf.float32.as_datatype_enum
+        }
+        [file] = (folder / "logs" / run).glob("*tfevents*")
+        with file.open("rb") as opened:
+            assert {(one.tag, one.step): one.value for one in scalars(opened)} == expected
+        assert len(expected) >= 2 * EPOCHS
+
+
+def test_files_of_the_first_tensorflow_with_all_curves_in_one_are_read_too(tmp_path):
+    with tf.Graph().as_default():
+        writer = tf.compat.v1.summary.FileWriter(str(tmp_path))
+        for epoch in range(EPOCHS):
+            values = {"loss": 1.0 / (epoch + 1), "acc": 0.5, "val_loss": 2.0, "val_acc": 0.25 * epoch, "lr": 0.1}
+            summary = tf.compat.v1.Summary()
+            for tag, value in values.items():
+                summary.value.add(tag=tag, simple_value=value)
+            writer.add_summary(summary, epoch)
+        writer.close()
+    [file] = tmp_path.glob("*tfevents*")
+    for source in (file, tmp_path):
+        found = read_history(source)
+        assert found.fit_loss == pytest.approx((1.0, 1 / 2, 1 / 3, 1 / 4))
+        assert found.validation_accuracy == (0.0, 0.25, 0.5, 0.75)
+
+
+def test_a_file_that_is_still_written_gives_its_whole_epochs_and_a_damaged_one_is_refused(fitted, tmp_path):
+    folder, history = fitted
+    for run in ("train", "validation"):
+        [file] = (folder / "logs" / run).glob("*tfevents*")
+        (tmp_path / run).mkdir()
+        whole = file.read_bytes()
+        last = whole.rindex(b"epoch_loss")
+        (tmp_path / run / file.name).write_bytes(whole[: last + 12])
+    found = read_history(tmp_path)
+    assert found.validation_loss == pytest.approx(tuple(history["val_loss"][: EPOCHS - 1]))
+    broken = bytearray(whole)
+    broken[last] ^= 1
+    (tmp_path / "validation" / file.name).write_bytes(broken)
+    with pytest.raises(Refused, match="damaged"):
+        read_history(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_scalars_that_tensorboard_lets_download_are_read_from_their_folder(fitted, tmp_path, form):
+    _, history = fitted
+    runs = {"train": ("loss", "accuracy"), "validation": ("val_loss", "val_accuracy")}
+    for run, curves in runs.items():
+        for curve in curves:
+            rows = [[1.7e9 + step, step, value] for step, value in enumerate(history[curve])]
+            table = "\n".join(["Wall time,Step,Value", *(",".join(map(str, row)) for row in rows)])
+            name = f"run-{run}-tag-epoch_{curve.removeprefix('val_')}.{form}"
+            (tmp_path / name).write_text(table if form == "csv" else json.dumps(rows))
+    assert_is(read_history(tmp_path), history)
+
+
+def test_a_folder_without_any_and_bytes_that_are_none_are_refused(tmp_path):
+    with pytest.raises(Refused, match="neither event files nor scalars"):
+        read_history(tmp_path)
+    (tmp_path / "events.out.tfevents.1").write_bytes(b"this is no record of any kind")
+    with pytest.raises(Refused, match=re.escape("no event file")):
+        read_history(tmp_path)
