@@ -148,7 +148,8 @@ class Trainer:
         arrays = {f"variable_{index}": variable.numpy() for index, variable in enumerate(self._engine.variables)}
         if not self._kept_are_current():
             arrays |= {f"kept_{index}": weight for index, weight in enumerate(self._kept_weights or [])}
-        arrays |= {f"best_{index}": weight for index, weight in enumerate(self._best_weights or [])}
+        if self._best_weights is not self._kept_weights:
+            arrays |= {f"best_{index}": weight for index, weight in enumerate(self._best_weights or [])}
         path = self._scratch / f"checkpoint-{position.epoch:05d}-{position.step:08d}.ckpt"
         write_checkpoint(path, arrays, {"position": asdict(position), "facts": self._facts})
         self._written_at = perf_counter()
@@ -178,6 +179,8 @@ class Trainer:
             self._kept_weights = [arrays[f"kept_{index}"] for index in range(len(self._engine.network.weights))]
         if "best_0" in arrays:
             self._best_weights = [arrays[f"best_{index}"] for index in range(len(self._engine.network.weights))]
+        elif self._spec.training.on_overfit == "stop_and_restore":
+            self._best_weights = self._kept_weights
         changed = sorted(name for name in self._facts if about["facts"].get(name) != self._facts[name])
         if changed:
             self._tell(
@@ -228,8 +231,8 @@ class Trainer:
         if kept == epoch:
             self._kept_weights = self._engine.network.get_weights()
         guard = self._watch(values)
-        if guard.stopped and training.on_overfit == "stop_and_restore":
-            kept, self._kept_weights, self._best_weights = guard.best_epoch, self._best_weights, None
+        if training.on_overfit == "stop_and_restore" and (guard.stopped or early is None):
+            kept, self._kept_weights = guard.best_epoch, self._best_weights
         self.position = Position(
             epoch=epoch + 1,
             plateau=lower_on_plateau(training, self.position.plateau, values["validation_loss"]),

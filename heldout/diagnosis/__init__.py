@@ -53,16 +53,18 @@ def diagnose(
 def _of_training(curves: Curves, evaluation: Evaluation | None, spec: Mapping[str, Any] | None) -> list[Finding]:
     history = curves.history
     noise = training.memorised_noise(history, evaluation)
-    runaway = training.diverged(curves, spec)
+    runaway = training.diverged(curves, evaluation, spec)
     found = [noise, runaway, training.metric_artefact(history, evaluation)]
     if runaway is None:
         unfinished = training.not_converged(curves, spec)
+        mislabelled = training.label_noise(history, evaluation)
+        settled = unfinished is None and mislabelled is None
         found += [
             # Learning noise by heart is overfitting too, and the cure is another one.
             training.overfitting(curves, spec) if noise is None else None,
             unfinished,
-            training.underfitting(history, evaluation, spec) if unfinished is None else None,
-            training.label_noise(evaluation),
+            training.underfitting(history, evaluation, spec) if settled else None,
+            mislabelled,
         ]
     return [one for one in found if one is not None]
 
@@ -77,8 +79,11 @@ def _of_data(
     audit: Mapping[str, Any] | None, evaluation: Evaluation | None, spec: Mapping[str, Any] | None
 ) -> list[Finding]:
     seen = [] if audit is None else of_audit(audit)
-    known = {one.code for one in seen}
     counted = [] if evaluation is None else of_splits(evaluation, spec)
+    if any(one.code == "test_too_small" for one in counted):
+        # The audit knows how many images there are; the accuracy that was measured tells how many are needed.
+        seen = [one for one in seen if one.evidence["audit"] != "test_too_small"]
+    known = {one.code for one in seen} - {"test_too_small"}
     # What the pictures themselves show says more than what follows from it.
     explained = known & {"scale_mismatch", "label_order_mismatch"}
     return seen + [one for one in counted if one.code not in known and not (explained and one.code in {"split_shift"})]

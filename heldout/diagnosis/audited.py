@@ -12,7 +12,6 @@ MEANING: Mapping[str, str] = {
     "group_across_splits": "leakage",
     "label_conflicts": "label_conflicts",
     "class_imbalance": "class_imbalance",
-    "class_missing": "class_imbalance",
     "class_shift": "split_shift",
     "scale_mismatch": "scale_mismatch",
     "inverted_values": "scale_mismatch",
@@ -24,16 +23,26 @@ MEANING: Mapping[str, str] = {
 }
 
 
+MISSING = "class_missing"
+
+
 def of_audit(audit: Mapping[str, Any]) -> list[Finding]:
     """The findings of an audit (`GET /v1/datasets/{id}/audit`) that explain a training's figures."""
     return [
         Finding(
-            MEANING[one["code"]],
+            _meaning(one),
             one["severity"],
             one["explanation"],
             {"audit": one["code"], **one["numbers"]},
             (remedies.mend_data(one["what_to_do"]),),
         )
         for one in audit["findings"]
-        if one["code"] in MEANING
+        if one["code"] in MEANING or one["code"] == MISSING
     ]
+
+
+def _meaning(found: Mapping[str, Any]) -> str:
+    """A class without training images is the extreme of a rare one; without held-out images it is not measured."""
+    if found["code"] == MISSING:
+        return "class_imbalance" if "train" in found["numbers"] else "test_too_small"
+    return MEANING[found["code"]]

@@ -9,9 +9,9 @@ from heldout.diagnosis.history import Curve
 # A normal distribution's standard deviation over its median absolute deviation.
 _MAD = 1.4826
 # How many standard deviations of the noise a change must have to be one.
-CLEAR = 3.0
-# Of the whole way that a curve has gone: less than this is of no interest even where it is no noise.
-SHARE = 0.03
+CLEAR = 2.5
+# Of the unit of a curve: a smaller rise is of no interest even where it is no noise, and so is a smaller fall.
+RISE, FALL = 0.03, 0.15
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Turn:
     """A loss on its way: places are positions in the curve, from 0.
 
     floor is its lowest level and end its last one, both less noise; noise is the standard deviation of one value;
-    way is how far it has come down in all.
+    way is how far it has come down in all; unit is what changes are measured by.
     """
 
     best: int
@@ -27,14 +27,15 @@ class Turn:
     end: float
     noise: float
     way: float
+    unit: float
 
     @property
     def rise(self) -> float:
         return self.end - self.floor
 
-    def is_clear(self, change: float, way: float = 0.0) -> bool:
-        """Whether a change of the level is more than noise and more than a trifle."""
-        return change > CLEAR * self.noise and change > SHARE * max(self.way, way)
+    def is_clear(self, change: float, share: float, way: float = 0.0) -> bool:
+        """Whether a change of the level is more than noise, and more than a share of the unit or of another way."""
+        return change > CLEAR * self.noise and change > share * max(self.unit, way)
 
 
 def finite(curve: Curve) -> list[float]:
@@ -47,15 +48,22 @@ def finite(curve: Curve) -> list[float]:
     return values
 
 
-def turn_of(values: list[float]) -> Turn:
-    """How a loss went; at least one value."""
+def turn_of(values: list[float], has_zero: bool = False) -> Turn:
+    """How a loss went; at least one value.
+
+    Args:
+        has_zero: whether 0 is the lowest that the loss can be. Then a change matters by its share of the lowest level,
+            too; of a loss with penalties or an offset only the way that it has come is known.
+    """
     level = smoothed(values)
+    floor, way = min(level), max(level) - min(level) if len(values) > 1 else 0.0
     return Turn(
         best=min(range(len(values)), key=values.__getitem__),
-        floor=min(level),
+        floor=floor,
         end=level_at_end(values),
         noise=noise_of(values),
-        way=max(level) - min(level) if len(values) > 1 else 0.0,
+        way=way,
+        unit=min(way, floor) if has_zero and floor > 0 else way,
     )
 
 
@@ -70,32 +78,38 @@ def level_at_end(values: list[float], width: int = 3) -> float:
 
 
 def noise_of(values: list[float]) -> float:
-    """The standard deviation of one value around its trend, from second differences: a straight line has none.
+    """The standard deviation of one value around its trend, from third differences: a parabola has none.
 
-    The beginning, where the trend bends most, counts only where there is little else.
+    The beginning, where the trend bends most, counts only where there is little else. Three values show no noise.
     """
-    bends = [before - 2 * here + after for (before, here), (_, after) in pairwise(pairwise(values))]
-    if len(bends) > 6:
-        bends = bends[len(bends) // 4 :]
+    bends = values
+    for _ in range(3):
+        bends = [after - before for before, after in pairwise(bends)]
     if not bends:
         return 0.0
-    return _MAD * median(map(abs, bends)) / 6**0.5
+    if len(bends) > 6:
+        bends = bends[len(bends) // 4 :]
+    return _MAD * median(map(abs, bends)) / 20**0.5  # 1, 3, 3 and 1, squared
 
 
 def onset_of(values: list[float], turn: Turn) -> int | None:
     """The first place after the best from which on the curve stays above its floor by more than its noise."""
     level = smoothed(values)
-    bar = turn.floor + max(CLEAR * turn.noise, SHARE / 2 * turn.way)
+    bar = turn.floor + turn.noise
     onset = len(values)
     while onset > turn.best + 1 and level[onset - 1] > bar:
         onset -= 1
     return onset if onset < len(values) else None
 
 
-def falls_at_end(values: list[float]) -> tuple[bool, float]:
-    """Whether a loss still comes down clearly in its last quarter, and by how much."""
-    width = max(2, len(values) // 4)
-    if len(values) < 2 * width:
+def falls_at_end(values: list[float], turn: Turn) -> tuple[bool, float]:
+    """Whether the last third of the epochs, half as many again as those before, still brought a loss down, and how far.
+
+    A curve that comes down ever more slowly gains less by as many epochs again than it has gained by the last.
+    """
+    width = len(values) // 3
+    if not width:
         return False, 0.0
-    fell = median(values[-2 * width : -width]) - median(values[-width:])
-    return turn_of(values).is_clear(fell), fell
+    before = len(values) - width
+    fell = level_at_end(values[:before]) - turn.end
+    return turn.is_clear(fell, FALL), fell

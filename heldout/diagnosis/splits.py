@@ -12,6 +12,8 @@ from heldout.intervals import newcombe_interval, wilson_interval
 
 # Points of accuracy that validation may be better by, for what was chosen on it, and by which it is another split.
 CHOSEN, ANOTHER = 0.02, 0.08
+# Every diagnosis makes this comparison: an interval of 95 % would be wrong too often.
+SURE = 0.99
 WIDE, TOO_WIDE = 0.02, 0.04
 RARE = 0.1
 COLLAPSED = 0.25
@@ -31,7 +33,7 @@ def of_splits(evaluation: Evaluation, spec: Spec | None) -> list[Finding]:
 
 
 def _shift(validation: SplitFigures, test: SplitFigures) -> Finding | None:
-    low, high = newcombe_interval(validation.counts, test.counts)
+    low, high = newcombe_interval(validation.counts, test.counts, SURE)
     numbers = {
         "validation_accuracy": validation.accuracy,
         "test_accuracy": test.accuracy,

@@ -5,7 +5,7 @@ from math import log
 from typing import Any
 
 from heldout.diagnosis import remedies
-from heldout.diagnosis.curves import Turn, falls_at_end, finite, level_at_end, onset_of, turn_of
+from heldout.diagnosis.curves import RISE, Turn, falls_at_end, finite, level_at_end, onset_of, smoothed, turn_of
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.history import Curve, History
@@ -15,9 +15,13 @@ from heldout.intervals import newcombe_interval, wilson_interval
 # Fewer points of a curve than this say nothing of where it turns.
 FEWEST = 4
 # Skill is accuracy above chance, as a share of what is above chance: 0 guesses, 1 knows.
-LEARNED, UNLEARNED = 0.6, 0.8
+LEARNED, UNLEARNED = 0.6, 0.7
 LARGE_COST = 0.1
 ARTEFACT = 0.05
+# Of many comparisons some are beyond an interval of 95 % by chance.
+SURE = 0.99
+# A loss above this many times that of guessing.
+RAN_AWAY = 1.1
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,13 @@ def curves_of(history: History) -> Curves:
     of_loss = bool(history.validation_loss and history.training_loss)
     heldout = finite(history.validation_loss if of_loss else _wrong(history.validation_accuracy))
     training = finite(history.training_loss if of_loss else _wrong(history.training_accuracy))
-    turn = turn_of(heldout) if heldout else None
+    turn = turn_of(heldout, has_zero=history.is_measured) if heldout else None
     onset = onset_of(heldout, turn) if turn is not None and _is_overfit(turn, training) else None
     return Curves(history, heldout, training, turn, onset, of_loss)
 
 
-def diverged(curves: Curves, spec: Spec | None) -> Finding | None:
-    """A loss that is not finite, or that ends far above where it began."""
+def diverged(curves: Curves, evaluation: Evaluation | None, spec: Spec | None) -> Finding | None:
+    """A loss that is not finite, that ends above where it began, or above what guessing costs."""
     history = curves.history
     for name in ("fit_loss", "train_loss", "validation_loss"):
         curve = getattr(history, name)
@@ -65,17 +69,26 @@ def diverged(curves: Curves, spec: Spec | None) -> Finding | None:
                 (remedies.lower_learning_rate(spec),),
             )
     training = curves.training
-    if len(training) >= FEWEST and curves.of_loss:
-        end, start = level_at_end(training), training[0]
-        if end > start and turn_of(training).is_clear(end - start):
-            return Finding(
-                "diverged",
-                "critical",
-                f"The training loss ends at {end:.4g}, above the {start:.4g} of the first epoch: it runs away.",
-                {"curve": "training", "first": start, "last": end},
-                (remedies.lower_learning_rate(spec),),
-            )
-    return None
+    if len(training) < FEWEST or not curves.of_loss:
+        return None
+    end, start = level_at_end(training), training[0]
+    classes = len(evaluation.classes) if evaluation and history.is_measured else 0
+    if classes > 1:
+        above, what = (
+            end > RAN_AWAY * log(classes),
+            f"the {log(classes):.4g} that guessing among {classes} classes costs",
+        )
+    else:
+        above, what = turn_of(training).is_clear(end - start, RISE), f"the {start:.4g} of the first epoch"
+    if not above:
+        return None
+    return Finding(
+        "diverged",
+        "critical",
+        f"The training loss ends at {end:.4g}, above {what}: it runs away.",
+        {"curve": "training", "first": start, "last": end},
+        (remedies.lower_learning_rate(spec),),
+    )
 
 
 def overfitting(curves: Curves, spec: Spec | None) -> Finding | None:
@@ -108,14 +121,16 @@ def overfitting(curves: Curves, spec: Spec | None) -> Finding | None:
 
 def not_converged(curves: Curves, spec: Spec | None) -> Finding | None:
     """Both losses are still falling at the end."""
-    falls, fell = falls_at_end(curves.heldout)
-    still, _ = falls_at_end(curves.training)
-    if not (falls and still) or curves.turn is None:
+    if curves.turn is None or not curves.training:
+        return None
+    falls, fell = falls_at_end(curves.heldout, curves.turn)
+    still, _ = falls_at_end(curves.training, turn_of(curves.training, has_zero=curves.history.is_measured))
+    if not (falls and still):
         return None
     return Finding(
         "not_converged",
         "warning",
-        f"The {curves.name} still fell by {fell:.3g} over the last quarter of {curves.epochs} epochs, more than its "
+        f"The {curves.name} still fell by {fell:.3g} over the last third of {curves.epochs} epochs, more than its "
         f"noise ({curves.turn.noise:.2g}), and the training figure with it: the training ended too early to judge.",
         {"fell": fell, "noise": curves.turn.noise, "epochs": curves.epochs, "last": curves.heldout[-1]},
         (remedies.more_epochs(spec, curves.epochs),),
@@ -180,24 +195,33 @@ def memorised_noise(history: History, evaluation: Evaluation | None) -> Finding 
     )
 
 
-def label_noise(evaluation: Evaluation | None) -> Finding | None:
-    """Training images are answered worse than held-out ones: some of their labels must be wrong."""
+def label_noise(history: History, evaluation: Evaluation | None) -> Finding | None:
+    """Training images are answered worse than held-out ones: some of their labels must be wrong.
+
+    Before wrong labels are learned by heart, that is; so every epoch is looked at.
+    """
     train = evaluation.get("train") if evaluation else None
     validation = evaluation.get("validation") if evaluation else None
     if train is None or validation is None:
         return None
-    low, high = newcombe_interval(validation.counts, train.counts)
+    epochs = [(None, train.accuracy, validation.accuracy), *_levels(history)]
+    epoch, trained, heldout = max(epochs, key=lambda one: one[2] - one[1])
+    low, high = newcombe_interval(
+        (round(heldout * validation.count), validation.count), (round(trained * train.count), train.count), SURE
+    )
     if low < ARTEFACT / 2:
         return None
+    when = "" if epoch is None else f" in epoch {epoch}"
     return Finding(
         "label_noise",
         "warning",
-        f"With the same weights, in inference mode, validation is better than training: {validation.accuracy:.3f} "
-        f"against {train.accuracy:.3f} (difference {low:.3f} to {high:.3f}). That happens when training labels are "
-        "wrong and validation labels are right.",
+        f"With the same weights, in inference mode, validation is better than training{when}: {heldout:.3f} against "
+        f"{trained:.3f} (difference {low:.3f} to {high:.3f}). That happens when training labels are wrong and "
+        "validation labels are right, as long as the wrong ones have not been learned by heart.",
         {
-            "train_accuracy": train.accuracy,
-            "validation_accuracy": validation.accuracy,
+            "epoch": epoch,
+            "train_accuracy": trained,
+            "validation_accuracy": heldout,
             "difference_interval": [low, high],
         },
         (
@@ -231,9 +255,16 @@ def metric_artefact(history: History, evaluation: Evaluation | None) -> Finding 
 
 def _is_overfit(turn: Turn, training: list[float]) -> bool:
     way = turn_of(training).way if training else 0.0
-    if len(training) < FEWEST or not turn.is_clear(turn.rise, 0.0 if turn.best else way / 2):
+    if len(training) < FEWEST or not turn.is_clear(turn.rise, RISE, 0.0 if turn.best else way / 2):
         return False
     return level_at_end(training) < _at(training, turn.best)
+
+
+def _levels(history: History) -> list[tuple[int | None, float, float]]:
+    """For each epoch the level of both accuracies in inference mode, less the noise of single epochs."""
+    train, heldout = finite(history.train_accuracy), finite(history.validation_accuracy)
+    both = zip(smoothed(train), smoothed(heldout), strict=False)
+    return [(epoch, one, other) for epoch, (one, other) in enumerate(both, 1)]
 
 
 def _wrong(accuracy: Curve) -> Curve:

@@ -89,16 +89,19 @@ class Case:
     network: dict[str, Any] = field(default_factory=lambda: NETWORK)
     training: dict[str, Any] = field(default_factory=dict)
     status: str = "succeeded"
+    augmentation: dict[str, Any] | None = None
 
 
 PENALISED = NETWORK | {"l2": 0.001}
 DROPPING = {"blocks": [{"filters": 16, "dropout": 0.6}, {"filters": 32, "dropout": 0.7}]}
 ONE_FILTER = {"blocks": [{"filters": 1, "pool": 4}], "head": "global_average"}
 SMALL_STEP = {"name": "adam", "learning_rate": 3e-5}
+FIRM_STEP = {"name": "adam", "learning_rate": 0.003}
 LARGE_STEP = {"name": "adam", "learning_rate": 0.02}
 # A penalty of 1 at a rate of 1 turns each weight into its negative; momentum makes that grow without end.
 HUGE_STEP = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.99}
 ENDING = {"name": "cosine"}
+TURNED = {"rotation_degrees": 60, "width_shift": 0.3, "height_shift": 0.3, "zoom": 0.4}
 SIX = {"epochs": 6}
 
 CASES = {
@@ -114,13 +117,16 @@ CASES = {
     "shuffled labels": Case("memorised_noise", _shuffled, training={"epochs": 40, "train_limit": 500}),
     "wrong labels in training": Case("label_noise", _noisy, PENALISED, SIX),
     "heavy dropout": Case("metric_artefact", network=DROPPING, training={"epochs": 16, "schedule": ENDING}),
+    "heavy augmentation": Case(
+        "metric_artefact", network=PENALISED, training={"epochs": 16, "schedule": ENDING}, augmentation=TURNED
+    ),
     "test images in training": Case("leakage", _leaking, training=SIX),
     "two labels for a picture": Case("label_conflicts", _conflicting, training=SIX),
     "test scaled to 0 to 1": Case("scale_mismatch", _with(x_test=lambda x: (x / 255).round().astype(np.uint8))),
     "test inverted": Case("scale_mismatch", _with(x_test=lambda x: 255 - x), training=SIX),
     "test blurred": Case("split_shift", _with(x_test=_blurred), training=SIX),
     "labels of test moved by one": Case("label_order_mismatch", _with(y_test=lambda y: (y + 1) % 10), training=SIX),
-    "a rare class": Case("class_imbalance", _rare, training={"epochs": 4}),
+    "a rare class": Case("class_imbalance", _rare, training={"epochs": 4, "optimizer": FIRM_STEP}),
     "forty test images": Case("test_too_small", _few_tests, PENALISED, {"epochs": 12}),
 }
 
@@ -181,7 +187,8 @@ def _uploaded(client: Client, case: str, folder: Path) -> str:
 def _spec(case: str, dataset: str) -> dict[str, Any]:
     wanted = CASES[case]
     training = {"batch_size": 32, "seed": 7, **wanted.training}
-    return {"name": case, "dataset": dataset, "network": wanted.network, "training": training}
+    changes = {"augmentation": wanted.augmentation} if wanted.augmentation else {}
+    return {"name": case, "dataset": dataset, "network": wanted.network, "training": training, **changes}
 
 
 @pytest.mark.parametrize("case", EVERY)
@@ -190,6 +197,35 @@ def test_the_cause_is_named(diagnoses, case: str) -> None:
     assert job["status"] == CASES[case].status, job["error"]
     codes = {finding["code"]: finding["severity"] for finding in diagnosis["findings"]}
     assert diagnosis["verdict"] == CASES[case].verdict, (codes, diagnosis["explanation"])
+
+
+# What a verdict must say besides its name: of which finding, which evidence.
+EVIDENCE: dict[str, tuple[str, Callable[[dict[str, Any]], bool]]] = {
+    "few images, many epochs": (
+        "overfitting",
+        lambda said: said["best_epoch"] < said["onset_epoch"] <= 60 and said["last"] > said["best"] > 0,
+    ),
+    "labels of test moved by one": (
+        "label_order_mismatch",
+        lambda said: said["renamed"] == {str(label): str((label + 9) % 10) for label in range(10)},
+    ),
+    "a rare class": ("collapsed_class", lambda said: said["class"] == "8" and said["recall_interval"][1] < 0.5),
+    "forty test images": ("test_too_small", lambda said: said["count"] == 40 and said["needed"] > 100),
+}
+
+
+@pytest.mark.parametrize("case", [case for case in EVERY if case.values[0] in EVIDENCE])
+def test_the_numbers_behind_it_are_given(diagnoses, case: str) -> None:
+    code, holds = EVIDENCE[case]
+    found = [finding for finding in diagnoses[case][1]["findings"] if finding["code"] == code]
+    assert found
+    assert all(holds(finding["evidence"]) for finding in found), found
+
+
+@pytest.mark.parametrize("case", [case for case in EVERY if case.values[0].startswith(("test ", "labels of test"))])
+def test_what_is_wrong_with_the_test_is_not_to_be_cured_by_another_training(diagnoses, case: str) -> None:
+    verdict = diagnoses[case][1]["findings"][0]
+    assert {remedy["name"] for remedy in verdict["remedies"]} == {"mend_data"}
 
 
 def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(client: Client) -> None:

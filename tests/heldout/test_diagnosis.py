@@ -75,6 +75,46 @@ def test_a_late_uptick_a_restart_and_a_drop_of_the_rate_are_no_overfitting():
         assert diagnose(history(falling(30, 0.01), curve)).verdict == "healthy"
 
 
+def test_warm_restarts_that_lead_lower_each_time_are_no_overfitting():
+    cycles = [0.2 + (0.5 - 0.12 * (epoch // 10)) * (1 - (epoch % 10) / 10) for epoch in range(40)]
+    for curve in (cycles, noisy(cycles, 0.01)):
+        assert diagnose(history(falling(40, 0.01, 0.2), curve)).verdict in {"healthy", "not_converged"}
+
+
+@pytest.mark.parametrize("epochs", [5, 10, 50, 500])
+def test_overfitting_is_seen_in_a_few_epochs_and_in_hundreds(epochs):
+    best = epochs // 3
+    turned = [0.3 + abs(epoch - best) / epochs for epoch in range(epochs)]
+    diagnosis = diagnose(history(falling(epochs, 0.0, 4 / epochs), turned))
+    assert (diagnosis.verdict, diagnosis.best_epoch) == ("overfitting", best + 1)
+    assert best + 1 < diagnosis.onset_epoch <= best + 3
+
+
+def test_three_epochs_tell_that_losses_still_fall_and_no_more():
+    assert diagnose(history([2.0, 1.2, 0.8], [2.1, 1.4, 1.0])).verdict == "not_converged"
+    assert diagnose(history([2.0, 1.2, 0.8], [1.0, 1.0, 1.4])).verdict == "cannot_tell"
+
+
+def test_an_objective_with_penalties_is_judged_by_its_way_and_not_by_its_height():
+    """Keras' `val_loss` holds the penalties too: 13 may be as good as 0.3."""
+    high = [13 + loss for loss in falling(40, 0.1)]
+    assert diagnose(History(fit_loss=tuple(falling(40, 0.05)), validation_loss=tuple(high))).verdict == "healthy"
+    turned = [13 + loss for loss in turning(40)]
+    assert diagnose(History(fit_loss=tuple(falling(40, 0.05)), validation_loss=tuple(turned))).verdict == "overfitting"
+
+
+def test_the_training_loss_may_be_of_another_objective_and_lie_above_the_validation_loss():
+    smoothed = [5 + 3 * loss for loss in falling(40, 0.001)]
+    for validation, verdict in ((turning(40), "overfitting"), (falling(40, 0.1), "healthy")):
+        assert diagnose(History(fit_loss=tuple(smoothed), validation_loss=tuple(validation))).verdict == verdict
+
+
+def test_losses_without_accuracies_and_the_reverse_are_enough():
+    shown = History(validation_loss=tuple(turning(40)), train_accuracy=(0.9,) * 40, train_loss=tuple(falling(40)))
+    assert diagnose(shown).verdict == "overfitting"
+    assert diagnose(History(validation_loss=tuple(turning(40)))).verdict == "cannot_tell"  # nothing to hold it against
+
+
 @given(factor=st.floats(1e-3, 1e3), offset=st.floats(-50, 50), which=st.sampled_from([OVERFIT, FINE]))
 def test_the_scale_and_the_offset_of_a_loss_do_not_matter(factor, offset, which):
     other = history(

@@ -153,6 +153,28 @@ def test_the_guard_stops_at_overfitting_and_restores_the_best_epoch_also_after_a
         assert measured.loss == pytest.approx(losses[best - 1], abs=1e-6)
 
 
+def test_a_guard_that_has_nothing_to_end_keeps_the_best_epoch_too(digits, tmp_path):
+    training = {"epochs": 4, "optimizer": {"name": "adam", "learning_rate": 1.0}, "on_overfit": "stop_and_restore"}
+    spec, images = small_spec({"filters": 4}, training=training), fewer(digits, 200)
+    whole, first, second = (Training(spec, images, tmp_path / str(number)) for number in range(3))
+    for one in (whole, first):
+        (tmp_path / str((whole, first).index(one))).mkdir()
+    whole.trainer.train()
+    losses = [done.values["validation_loss"] for done in epochs_told(whole)]
+    best = losses.index(min(losses)) + 1
+    assert (len(losses), whole.trainer.ended_early) == (4, False)
+    assert best < 4  # such a rate jumps about
+    first.stop_wanted = lambda: "pause" if first.trainer.position.epoch > best + 1 else None
+    with pytest.raises(StopWanted):
+        first.trainer.train()
+    second.trainer.resume(first.trainer.write())
+    second.trainer._scratch = first.trainer._scratch
+    second.trainer.train()
+    for one in (whole, second):
+        assert one.trainer.restore_kept() == best
+        assert one.evaluator.measure(one.data.rows["validation"]).loss == pytest.approx(losses[best - 1], abs=1e-6)
+
+
 @pytest.mark.parametrize(("mode", "ends"), [("warn", False), ("stop", True)])
 def test_the_guard_ends_what_it_was_asked_to_end(mode, ends):
     state = GuardState()

@@ -1,0 +1,80 @@
+"""One training of the collection as it is kept, from which `diagnose` can be asked as the service asks it."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.diagnosis.conditions import Condition
+from heldout.diagnosis import Diagnosis, History, diagnose
+from heldout.diagnosis.evaluation import Evaluation, from_final
+
+FOLDER = Path(__file__).parent / "collection"
+HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy")
+DIGITS = 5  # that are kept of each figure
+CLASSES = tuple(str(label) for label in range(10))
+
+
+@dataclass(frozen=True)
+class Record:
+    """history: one value an epoch, null where it was not finite. kept: `metrics.final` and confusion matrices of the
+    last weights, null if the training failed. audit: findings. untrained_loss: of the training images before the first
+    step. referee: what `trained.py` has measured on images that nobody else sees.
+    """
+
+    condition: dict[str, Any]
+    history: dict[str, list[float | None]]
+    kept: dict[str, Any] | None
+    audit: list[dict[str, Any]]
+    untrained_loss: float
+    referee: dict[str, Any]
+
+    @property
+    def drawn(self) -> Condition:
+        return Condition(**self.condition)
+
+    @property
+    def curves(self) -> History:
+        return History(**{name: tuple(values) for name, values in self.history.items()})
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        if self.kept is None:
+            return None
+        return from_final(self.kept["final"], CLASSES, self.kept["confusion"])
+
+    def diagnosis(self, with_audit: bool = True) -> Diagnosis:
+        """What the service would say of this job."""
+        audit = {"findings": self.audit} if with_audit else None
+        return diagnose(self.curves, audit, self.evaluation, self.drawn.spec.model_dump(mode="json"))
+
+    def rounded(self) -> "Record":
+        return Record(**_rounded(asdict(self)))
+
+
+def read_all(folder: Path = FOLDER) -> list[Record]:
+    """Every record that is kept."""
+    return [record for file in sorted(folder.glob("*.jsonl")) for record in read(file)]
+
+
+def read(file: Path) -> Iterator[Record]:
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        yield Record(**json.loads(line))
+
+
+def append(record: Record, folder: Path = FOLDER) -> None:
+    folder.mkdir(exist_ok=True)
+    line = json.dumps(asdict(record), separators=(",", ":"), allow_nan=False) + "\n"
+    with (folder / f"{record.condition['dataset']}.jsonl").open("ab", buffering=0) as file:
+        file.write(line.encode())  # at once, so that several processes can train
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_rounded(one) for one in value]
+    return value

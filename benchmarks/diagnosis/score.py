@@ -1,0 +1,131 @@
+"""How well the diagnosis names what is true of the trainings of one part, beside simple rules; as Markdown tables."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from benchmarks.diagnosis.baselines import BASELINES, f1
+from benchmarks.diagnosis.conditions import Part
+from benchmarks.diagnosis.record import Record
+from benchmarks.diagnosis.truth import Truth, truths
+
+RESAMPLES = 2000
+FEWEST = 3  # true cases of a code for it to count in the mean
+
+Pairs = Sequence[tuple[bool, bool]]
+
+
+def tables(records: Sequence[Record], part: Part) -> Iterator[str]:
+    """Of the records of `part`; the rules' thresholds come from the design part."""
+    known = truths(records)
+    chosen = [record for record in records if record.drawn.part == part]
+    yield f"{len(chosen)} trainings of the {part} part."
+    yield ""
+    yield from _codes(chosen, known)
+    yield ""
+    yield from _rules([one for one in records if one.drawn.part == "design"], chosen, known)
+    yield ""
+    yield from _onsets(chosen, known)
+
+
+def said_of(record: Record, with_audit: bool = True) -> set[str]:
+    """The codes that the diagnosis warns of, or `healthy`."""
+    diagnosis = record.diagnosis(with_audit)
+    codes = {finding.code for finding in diagnosis.findings if finding.severity != "info"}
+    return codes or {diagnosis.verdict}
+
+
+def _codes(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]:
+    said = {record.drawn.key: said_of(record) for record in records}
+    verdicts = {record.drawn.key: record.diagnosis().verdict for record in records}
+    codes = sorted({code for record in records for code in known[record.drawn.key]})
+    yield "| verdict | true · false · apart | precision | recall | F1 (95 % interval) |"
+    yield "|---|---|---|---|---|"
+    counted: list[Pairs] = []
+    for code in codes:
+        truth = {key: known[key][code] for key in said}
+        pairs = [(code in said[key], true) for key, true in truth.items() if true is not None]
+        positives = sum(true for _, true in pairs)
+        counts = f"{positives} · {len(pairs) - positives} · {len(truth) - len(pairs)}"
+        if positives < FEWEST:
+            alarms = sum(one for one, _ in pairs)
+            yield f"| `{code}` | {counts} | too few to say; {alarms} times said | | |"
+            continue
+        counted.append(pairs)
+        yield f"| `{code}` | {counts} | {_precision(pairs):.2f} | {_recall(pairs):.2f} | {_shown(pairs)} |"
+    low, high = _interval_of_mean(counted)
+    mean = float(np.mean([f1(pairs) for pairs in counted]))
+    yield f"| mean of {len(counted)} | | | | **{mean:.3f}** ({low:.3f}–{high:.3f}) |"
+    told = [known[key].get(verdict) for key, verdict in verdicts.items()]
+    yield ""
+    yield (
+        f"The one verdict is true in {told.count(True)} trainings and false in {told.count(False)}; in the others that "
+        "is open, or nothing could be told."
+    )
+
+
+def _rules(design: Sequence[Record], records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]:
+    def judged(part: Sequence[Record]) -> list[tuple[Record, bool]]:
+        found = [(record, known[record.drawn.key]["overfitting"]) for record in part]
+        return [(record, truth) for record, truth in found if truth is not None]
+
+    of_part = judged(records)
+    yield "| rule for overfitting | threshold | precision | recall | F1 (95 % interval) |"
+    yield "|---|---|---|---|---|"
+    ours = [("overfitting" in said_of(record), truth) for record, truth in of_part]
+    yield f"| the diagnosis | | {_precision(ours):.2f} | {_recall(ours):.2f} | **{_shown(ours)}** |"
+    for rule in BASELINES:
+        threshold = rule.fitted(judged(design))
+        pairs = [(rule.score(record) > threshold, truth) for record, truth in of_part]
+        yield f"| {rule.name} | {threshold:.3g} | {_precision(pairs):.2f} | {_recall(pairs):.2f} | {_shown(pairs)} |"
+
+
+def _onsets(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]:
+    """Of overfit trainings that were found: how far the referee's loss is above its lowest at the onset."""
+    within, seen, costs, ends = 0, 0, [], []
+    for record in records:
+        diagnosis = record.diagnosis()
+        if not known[record.drawn.key]["overfitting"] or diagnosis.onset_epoch is None:
+            continue
+        losses = record.referee["loss"][: len(record.history["fit_loss"])]
+        excess = losses[diagnosis.onset_epoch - 1] - min(losses)
+        seen += 1
+        within += excess <= record.referee["lowest_error"]
+        costs.append(excess / min(losses))
+        ends.append(losses[-1] / min(losses) - 1)
+    if seen:
+        yield (
+            f"In {within} of {seen} overfit trainings ({100 * within / seen:.0f} %) the referee's loss at the onset is "
+            f"within one standard error of its lowest: {100 * np.median(costs):.1f} % above it in the median, "
+            f"{100 * np.median(ends):.0f} % at the end."
+        )
+
+
+def _precision(pairs: Pairs) -> float:
+    said = [true for one, true in pairs if one]
+    return sum(said) / len(said) if said else 0.0
+
+
+def _recall(pairs: Pairs) -> float:
+    there = [one for one, true in pairs if true]
+    return sum(there) / len(there) if there else 0.0
+
+
+def _shown(pairs: Pairs) -> str:
+    low, high = np.quantile(_resampled(pairs), [0.025, 0.975])
+    return f"{f1(pairs):.3f} ({low:.3f}–{high:.3f})"
+
+
+def _interval_of_mean(all_pairs: Sequence[Pairs]) -> tuple[float, float]:
+    means = np.mean([_resampled(pairs) for pairs in all_pairs], axis=0)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _resampled(pairs: Pairs) -> np.ndarray:
+    """(RESAMPLES,) F1 of trainings that are drawn with replacement; seeded."""
+    both = np.asarray(pairs, bool)
+    draws = np.random.default_rng(0).integers(len(both), size=(RESAMPLES, len(both)))
+    said, true = both[draws, 0], both[draws, 1]
+    right, wrong = (said & true).sum(axis=1), (said != true).sum(axis=1)
+    return np.where(right + wrong > 0, 2 * right / np.maximum(2 * right + wrong, 1), 1.0)

@@ -1,0 +1,227 @@
+"""One training of the collection, as the worker does it, with a referee that looks on after each epoch."""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from benchmarks.diagnosis.conditions import Condition
+from benchmarks.diagnosis.record import HISTORY, Record
+from benchmarks.diagnosis.sets import images_of
+from models.arrays import ImageSet
+from worker.data import TrainingData, select, to_unit
+from worker.engine import Engine
+from worker.evaluate import Evaluator, final_figures, from_predictions
+from worker.ingest.audit import Subject, audit
+from worker.ingest.pixels import Pixels
+from worker.ingest.workers import Workers
+from worker.messages import EpochDone, FromTraining
+from worker.network import build_network
+from worker.resident import ResidentData
+from worker.scores import scores_of
+from worker.trainer import Diverged, Trainer
+
+LEVEL = 3  # epochs whose mean is a level
+BATCH = 100
+
+
+class Enough(Exception):
+    """What comes after the last epoch of the history is known already."""
+
+
+@dataclass
+class _Watched:
+    """What is seen of a training: the history's epochs, and the referee's losses of each image in all epochs."""
+
+    history: list[dict[str, float | None]] = field(default_factory=list)
+    losses: list[NDArray[np.float32]] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    kept: dict[str, Any] | None = None
+    recalls: list[float | None] = field(default_factory=list)
+
+
+def train(condition: Condition) -> Record:
+    """Train under `condition`, and for half as many epochs again, which only the referee sees.
+
+    With a schedule that ends at a rate of zero the longer training is another one, from the start.
+    """
+    keras.backend.clear_session()
+    images = images_of(condition)
+    ends = condition.schedule == "cosine"
+    longer = condition.epochs + max(2, condition.epochs // 2)
+    parts = _Parts(condition, images, condition.epochs if ends else longer)
+    untrained = parts.evaluator.measure(parts.data.rows["train"]).loss
+    seen = _Watched()
+
+    def tell(message: FromTraining) -> None:
+        if not isinstance(message, EpochDone):
+            return
+        if message.epoch <= condition.epochs:
+            seen.history.append({name: message.values[name] for name in HISTORY})
+        if None in message.values.values():
+            return
+        losses, answers = parts.judge.predictions("referee")
+        labels = images.labels[images.splits["referee"]]
+        seen.losses.append(losses)
+        seen.accuracy.append(float((answers == labels).mean()))
+        if message.epoch == condition.epochs:
+            seen.kept = _kept(parts.judge, parts.data, images, message.epoch)
+            right = np.bincount(labels[answers == labels], minlength=len(images.classes))
+            seen.recalls = (right / np.bincount(labels, minlength=len(images.classes))).tolist()
+            if _has_turned(seen.losses):
+                raise Enough
+
+    parts.run(tell)
+    if ends and seen.kept is not None and not _has_turned(seen.losses):
+        again = _Parts(condition, images, longer)
+
+        def tell_end(message: FromTraining) -> None:
+            if isinstance(message, EpochDone) and message.epoch > longer - LEVEL:
+                seen.losses.append(again.judge.predictions("referee")[0])
+
+        again.run(tell_end)
+    return Record(
+        condition=asdict(condition),
+        history={name: [epoch[name] for epoch in seen.history] for name in HISTORY},
+        kept=seen.kept,
+        audit=audit_of(images),
+        untrained_loss=untrained,
+        referee=_referee(seen, condition.epochs),
+    ).rounded()
+
+
+class _Parts:
+    """One training's parts in this process, as the worker puts them together."""
+
+    def __init__(self, condition: Condition, images: ImageSet, epochs: int) -> None:
+        spec = condition.spec
+        self.spec = spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": epochs})})
+        self.data = select(images, self.spec)
+        self.network = build_network(spec.network, images.shape, len(images.classes), condition.seed)
+        self.source = ResidentData(self.data)
+        self.evaluator = Evaluator(self.network, self.source)
+        self.judge = _Judge(self.network, images)
+
+    def run(self, tell: Callable[[FromTraining], None]) -> None:
+        """Train to the end, to a divergence, or until `tell` has heard enough."""
+        engine = Engine(self.network, self.data, self.source, self.spec, 1)
+        with tempfile.TemporaryDirectory(prefix="heldout-bench-", dir=_memory()) as scratch:
+            trainer = Trainer(self.spec, self.data, engine, self.evaluator, scratch=Path(scratch), tell=tell)
+            with suppress(Enough, Diverged):
+                trainer.train()
+
+
+class _Judge:
+    """Losses and answers of single images under the weights of the moment."""
+
+    def __init__(self, network: keras.Model, images: ImageSet) -> None:
+        self._network = network
+        self._images = images
+        shape = [None, *images.shape]
+        signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec([None], tf.int32)]
+        self._call = tf.function(self._of_batch, autograph=False, input_signature=signature)
+
+    def predictions(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """(count,) cross-entropies, and (count,) classes that were named."""
+        logits_losses, chances = self.outputs(self._images.splits[split])
+        return logits_losses, chances.argmax(axis=1)
+
+    def outputs(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        losses, chances = [], []
+        for begin in range(0, len(rows), BATCH):
+            part = rows[begin : begin + BATCH]
+            pixels = to_unit(self._images.images[part], self._images.value_range)
+            loss, chance = self._call(tf.constant(pixels), tf.constant(self._images.labels[part]))
+            losses.append(loss.numpy())
+            chances.append(chance.numpy())
+        return np.concatenate(losses), np.concatenate(chances)
+
+    def _of_batch(self, pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        logits = self._network(pixels, training=False)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), tf.nn.softmax(logits)
+
+
+def _kept(judge: _Judge, data: TrainingData, images: ImageSet, epoch: int) -> dict[str, Any]:
+    """`metrics.final` of the last weights and the confusion matrices, as the service stores them."""
+    measured, confusion = {}, {}
+    for split in ("train", "validation", "test"):
+        rows = data.source[split]
+        losses, chances = judge.outputs(rows)
+        labels = images.labels[rows]
+        measured[split] = from_predictions(losses, chances, labels)
+        confusion[split] = scores_of(chances, labels, rows)["confusion"]
+    return {"final": final_figures(epoch, measured), "confusion": confusion}
+
+
+def _has_turned(losses: list[NDArray[np.float32]]) -> bool:
+    """Whether the referee's loss is so far above its lowest that nobody asks whether training was long enough."""
+    best = int(np.argmin([loss.mean() for loss in losses]))
+    excess, error = _compared(losses[-1], losses[best])
+    return excess > 4 * error and excess > 0.1 * float(losses[best].mean())
+
+
+def _compared(one: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[float, float]:
+    """Mean of one less other over the same images, and its standard error."""
+    difference = one.astype(np.float64) - other
+    return float(difference.mean()), float(difference.std(ddof=1) / len(difference) ** 0.5)
+
+
+def _referee(seen: _Watched, epochs: int) -> dict[str, Any]:
+    """The referee's figures of each epoch, beyond the history's too, and the paired comparisons that truth needs."""
+    losses = seen.losses
+    if not losses:
+        return {"count": 0, "loss": [], "accuracy": [], "error": [], "recalls": []}
+    within = losses[:epochs]
+    mean = [float(loss.mean(dtype=np.float64)) for loss in losses]
+    best = int(np.argmin(mean[:epochs]))
+    lowest = _level(within, best)
+    last = np.mean(within[-LEVEL:], axis=0)
+    found: dict[str, Any] = {
+        "count": len(losses[0]),
+        "loss": mean,
+        "accuracy": seen.accuracy,
+        # Of each epoch's loss less the lowest one, over the same images.
+        "error": [_compared(loss, losses[best])[1] for loss in losses],
+        "level_excess": _compared(last, lowest),
+        # Of the lowest loss itself.
+        "lowest_error": float(losses[best].std(ddof=1) / len(losses[best]) ** 0.5),
+        "recalls": seen.recalls,
+    }
+    if len(losses) > epochs:
+        found["gained"] = _compared(last, np.mean(losses[epochs:][-LEVEL:], axis=0))
+    return found
+
+
+def _level(losses: list[NDArray[np.float32]], place: int) -> NDArray[np.float32]:
+    """The mean loss of each image over the epochs around `place`."""
+    begin = min(max(0, place - LEVEL // 2), max(0, len(losses) - LEVEL))
+    return np.mean(losses[begin : begin + LEVEL], axis=0)
+
+
+def audit_of(images: ImageSet) -> list[dict[str, Any]]:
+    """What the audit of an upload of these three splits would find, without its examples."""
+    names = ("train", "validation", "test")
+    rows = np.concatenate([images.splits[name] for name in names])
+    ends = np.cumsum([len(images.splits[name]) for name in names])
+    splits = dict(zip(names, np.split(np.arange(len(rows)), ends[:-1]), strict=True))
+    with tempfile.TemporaryDirectory(prefix="heldout-bench-", dir=_memory()) as folder, Workers(1) as workers:
+        pixels = Pixels.create(Path(folder, "images.npy"), (len(rows), *images.shape), images.images.dtype)
+        pixels.write(0, np.ascontiguousarray(images.images[rows]).tobytes())
+        subject = Subject(pixels, images.labels[rows], splits, images.classes, [""] * len(rows), images.value_range)
+        found = audit(subject, workers, lambda count: None).findings
+    return [
+        {name: getattr(one, name) for name in ("code", "severity", "numbers", "explanation", "what_to_do")}
+        for one in found
+    ]
+
+
+def _memory() -> str | None:
+    """Where files lie in memory, if there is such a place."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None

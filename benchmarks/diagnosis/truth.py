@@ -1,0 +1,221 @@
+"""What is true of each training of the collection: from its condition and from the referee, never from `diagnose`.
+
+Every code is true, false, or apart (None): where the referee's interval leaves it open, or where it does not matter.
+The definitions were fixed before the sealed part was scored.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import inf, sqrt
+from statistics import median
+
+from benchmarks.diagnosis.conditions import Condition
+from benchmarks.diagnosis.record import Record
+from heldout.intervals import newcombe_interval, wilson_interval
+
+Z = 1.96
+# The referee's loss in the end is above its lowest by at least this share of it; what is less is a trifle.
+TRIFLE = 0.02
+# Half as many epochs again lower the referee's loss by so much of it, or of the way so far, for it to be worth while.
+MORE, LITTLE = 0.10, 0.05
+NOTHING = 0.01  # a way that is less than this share of the loss is none
+# Points of accuracy on images never seen by which another network, on no better data, beats this one on its own.
+BEATEN, EQUAL = 0.10, 0.03
+SETTLING = 10  # epochs before which no network is called unable
+RAN_AWAY, STAYED = 1.10, 1.02  # the training loss, in units of the untrained network's
+SHOWN = 0.02  # points by which `fit` shows training below what nobody trained on
+LOST, KNOWN = 0.25, 0.6  # recall of a class; median recall of all
+WIDE, NARROW = 0.045, 0.035  # half of the interval of the test accuracy
+NOISY = 0.15
+LEARNED = 0.5  # accuracy on the referee's images below which nothing can be seen of wrong labels
+
+Truth = Mapping[str, bool | None]
+
+
+@dataclass(frozen=True)
+class Best:
+    """How well any network of the collection answers unseen images after training on some data."""
+
+    dataset: str
+    images: int
+    wrong: float
+    accuracy: float
+
+
+def truths(records: Iterable[Record]) -> dict[str, Truth]:
+    """Of each record by its key; underfitting is told by comparison with the others."""
+    records = list(records)
+    known = [
+        Best(one.drawn.dataset, one.drawn.images, one.drawn.wrong, max(one.referee["accuracy"]))
+        for one in records
+        if one.referee["accuracy"] and not one.drawn.wrong_everywhere and not one.drawn.rare
+    ]
+    return {one.drawn.key: truth_of(one, known) for one in records}
+
+
+def truth_of(record: Record, known: Iterable[Best]) -> Truth:
+    condition = record.drawn
+    found: dict[str, bool | None] = {"diverged": _diverged(record), **_planted(condition)}
+    if record.kept is None:
+        others = ("overfitting", "not_converged", "underfitting", "metric_artefact", "collapsed_class", "healthy")
+        return found | dict.fromkeys((*others, "memorised_noise", "label_noise", "test_too_small"))
+    found["overfitting"] = _overfitting(record)
+    found["not_converged"] = _not_converged(record)
+    found["underfitting"] = _underfitting(record, found, known)
+    found["label_noise"] = _label_noise(record)
+    found["memorised_noise"] = _memorised(record)
+    found["metric_artefact"] = _artefact(record)
+    found["collapsed_class"] = None if found["not_converged"] in {True, None} else _collapsed(record)
+    found["test_too_small"] = _too_small(record)
+    if condition.wrong == 1:
+        # Learning noise by heart has a verdict of its own; what else may be said of it is of no account.
+        found |= dict.fromkeys(("overfitting", "underfitting", "not_converged", "collapsed_class", "label_noise"))
+    if found["diverged"] is not False:
+        found |= dict.fromkeys(("overfitting", "underfitting", "not_converged", "collapsed_class", "metric_artefact"))
+    faults = [value for code, value in found.items()]
+    found["healthy"] = False if any(faults) else None if None in faults else True
+    return found
+
+
+def _planted(condition: Condition) -> dict[str, bool | None]:
+    test = condition.test
+    return {
+        "leakage": test == "leaked",
+        "scale_mismatch": test in {"inverted", "rescaled"},
+        "label_order_mismatch": test == "renamed",
+        # Another scale, other names, or other shares of classes make another kind of test, too.
+        "split_shift": True
+        if test == "blurred"
+        else None
+        if test in {"inverted", "rescaled", "renamed"} or condition.rare
+        else False,
+        "class_imbalance": condition.rare,
+        "label_conflicts": condition.conflicts > 0,
+    }
+
+
+def _diverged(record: Record) -> bool | None:
+    losses = record.history["train_loss"]
+    if None in losses or None in record.history["fit_loss"] or None in record.history["validation_loss"]:
+        return True
+    ends = [(loss or 0.0) / record.untrained_loss for loss in losses[-3:]]
+    return True if min(ends) > RAN_AWAY else False if max(ends) <= STAYED else None
+
+
+def _overfitting(record: Record) -> bool | None:
+    """The referee's loss ends above its lowest, in the last epoch and in the last three, while training's fell."""
+    losses, error = _within(record)
+    best = losses.index(min(losses))
+    training = [value for value in record.history["train_loss"] if value is not None]
+    lowest = losses[best]
+    excess, excess_error = losses[-1] - lowest, error[-1]
+    level, level_error = record.referee["level_excess"]
+    is_above = excess - Z * excess_error > 0 and level - Z * level_error > 0
+    if is_above and min(excess, level) > TRIFLE * lowest:
+        return training[-1] < training[best]
+    if level + Z * level_error < TRIFLE * lowest and excess - Z * excess_error < TRIFLE * lowest:
+        return False
+    return None
+
+
+def _not_converged(record: Record) -> bool | None:
+    """Half as many epochs again make the referee's loss clearly smaller."""
+    if _overfitting(record):
+        return False
+    low, high = _gain(record)
+    if low > MORE:
+        # Of a schedule that has ended at a rate of zero no curve shows that a longer one would have done better.
+        return None if record.drawn.schedule == "cosine" else True
+    return False if high < LITTLE else None
+
+
+def _gain(record: Record) -> tuple[float, float]:
+    """What half as many epochs again bring, as a share of the referee's loss or of the way so far, whatever is less."""
+    if "gained" not in record.referee:
+        return -inf, inf
+    gain, error = record.referee["gained"]
+    end = _within(record)[0][-1]
+    unit = min(end, max(record.untrained_loss - end, NOTHING * end))
+    return (gain - Z * error) / unit, (gain + Z * error) / unit
+
+
+def _underfitting(record: Record, found: Truth, known: Iterable[Best]) -> bool | None:
+    """It has settled, and answers its own training images worse than another network answers unseen ones."""
+    condition = record.drawn
+    if found["overfitting"] or found["not_converged"]:
+        return False
+    same = [
+        one.accuracy
+        for one in known
+        if one.dataset == condition.dataset and one.images <= condition.images and one.wrong >= condition.wrong
+    ]
+    if not same or record.kept is None or condition.wrong_everywhere:
+        return None
+    train = record.kept["final"]["train"]
+    low, high = wilson_interval(round(train["accuracy"] * train["count"]), train["count"])
+    # Of labels that are wrong nobody is to answer more than chance has it.
+    reachable = max(same) * (1 - condition.wrong)
+    if low > reachable - EQUAL:
+        return False
+    is_settled = condition.epochs >= SETTLING and _gain(record)[1] < MORE
+    return True if high < reachable - BEATEN and is_settled else None
+
+
+def _label_noise(record: Record) -> bool | None:
+    condition = record.drawn
+    if condition.wrong == 0 and not condition.conflicts:
+        return False
+    learned = max(record.referee["accuracy"][: condition.epochs]) >= LEARNED
+    return True if condition.wrong >= NOISY and learned else None
+
+
+def _memorised(record: Record) -> bool | None:
+    """All training labels are noise, and the network knows them."""
+    if record.drawn.wrong < 1:
+        return False
+    train = record.kept["final"]["train"] if record.kept else None
+    if train is None:
+        return None
+    low, high = wilson_interval(round(train["accuracy"] * train["count"]), train["count"])
+    return True if low > 2 * LOST else False if high < LOST else None
+
+
+def _artefact(record: Record) -> bool | None:
+    """`fit` shows training below what nobody trained on; measured on the same weights it is not."""
+    assert record.kept is not None
+    train = record.kept["final"]["train"]
+    count, referee = train["count"], record.referee["count"]
+    fit = record.history["fit_accuracy"][-1] or 0.0
+    unseen = (round(record.referee["accuracy"][len(record.history["fit_loss"]) - 1] * referee), referee)
+    shown = newcombe_interval(unseen, (round(fit * count), count))
+    real = newcombe_interval((round(train["accuracy"] * count), count), (round(fit * count), count))
+    if shown[0] > SHOWN and real[0] > SHOWN:
+        return True
+    return False if shown[1] < 2 * SHOWN or real[1] < 2 * SHOWN else None
+
+
+def _collapsed(record: Record) -> bool | None:
+    """Of the referee's images of some class hardly one is answered rightly; of most classes most are."""
+    recalls = record.referee["recalls"]
+    each = record.referee["count"] // len(recalls)
+    bounds = [wilson_interval(round(recall * each), each) for recall in recalls]
+    usual = median(recalls)
+    if min(high for _, high in bounds) < LOST and usual > KNOWN:
+        return True
+    return False if min(low for low, _ in bounds) > LOST else None
+
+
+def _too_small(record: Record) -> bool | None:
+    """By the accuracy that the referee has measured; of a test of another kind nobody knows the accuracy."""
+    assert record.kept is not None
+    if record.drawn.test not in {"plain", "few", "leaked"}:
+        return None
+    accuracy = record.referee["accuracy"][len(record.history["fit_loss"]) - 1]
+    half = Z * sqrt(accuracy * (1 - accuracy) / record.kept["final"]["test"]["count"])
+    return True if half > WIDE else False if half < NARROW else None
+
+
+def _within(record: Record) -> tuple[list[float], list[float]]:
+    """The referee's losses of the history's epochs, and the standard errors of each above the lowest."""
+    epochs = len(record.history["train_loss"])
+    return record.referee["loss"][:epochs], record.referee["error"][:epochs]

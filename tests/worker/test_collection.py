@@ -1,0 +1,53 @@
+"""The labelled collection of trainings: what is kept of it is what training gives again, and its rules hold."""
+
+import pytest
+
+from benchmarks.diagnosis.conditions import all_conditions
+from benchmarks.diagnosis.record import Record, read_all
+from benchmarks.diagnosis.trained import train
+from benchmarks.diagnosis.truth import truths
+
+AGAIN = 5
+# Other processors add in other orders. Over these few steps that moves a loss by some millionths; other layers, another
+# optimizer or another split move it by hundredths at least.
+TOLERANCE = 0.002
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Record]:
+    return {record.drawn.key: record for record in read_all()}
+
+
+def cheapest(kept: dict[str, Record]) -> list[Record]:
+    """Small images, few of them, few epochs; rates that are too high magnify the last bits."""
+    small = [one for one in kept.values() if one.drawn.dataset == "digits" and one.drawn.regime != "hot"]
+    return sorted(small, key=lambda one: (one.drawn.images * one.drawn.epochs, one.drawn.key))[:AGAIN]
+
+
+def test_five_trainings_give_again_what_is_kept_of_them(kept):
+    again = {record.drawn.key: train(record.drawn) for record in cheapest(kept)}
+    for key, found in again.items():
+        record = kept[key]
+        for name, values in record.history.items():
+            assert found.history[name] == pytest.approx(values, abs=TOLERANCE), (key, name)
+        assert found.referee["loss"] == pytest.approx(record.referee["loss"], abs=TOLERANCE), key
+        assert found.diagnosis().verdict == record.diagnosis().verdict
+        assert [one["code"] for one in found.audit] == [one["code"] for one in record.audit]
+    labels = truths(kept.values())
+    assert {key: truths((kept | again).values())[key] for key in again} == {key: labels[key] for key in again}
+
+
+def test_a_condition_is_kept_once_and_is_one_of_those_that_were_drawn(kept):
+    drawn = {condition.key: condition for condition in all_conditions()}
+    assert len(read_all()) == len(kept)
+    assert all(drawn[key] == record.drawn for key, record in kept.items())
+
+
+def test_no_condition_is_in_both_parts_whatever_its_seed_and_its_test(kept):
+    parts: dict[str, set[str]] = {}
+    for condition in all_conditions():
+        same = str(condition).split(", test=")[0]
+        parts.setdefault(same, set()).add(condition.part)
+    assert all(len(found) == 1 for found in parts.values())
+    counts = [sum(record.drawn.part == part for record in kept.values()) for part in ("design", "sealed")]
+    assert min(counts) > 0.4 * sum(counts)
