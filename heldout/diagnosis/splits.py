@@ -135,7 +135,7 @@ def _imbalance(evaluation: Evaluation, spec: Spec | None) -> Finding | None:
 
 
 def _collapsed(evaluation: Evaluation, spec: Spec | None) -> Finding | None:
-    for split in ("test", "validation"):
+    for split in ("validation", "test"):
         figures = evaluation.get(split)
         if figures is None:
             continue

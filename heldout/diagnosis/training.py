@@ -17,6 +17,8 @@ FEWEST = 4
 # Skill is accuracy above chance, as a share of what is above chance: 0 guesses, 1 knows.
 LEARNED, UNLEARNED = 0.6, 0.7
 LARGE_COST = 0.1
+# Of the level: a way that is shorter is none. A rise that matters is a share (RISE) of it.
+LEAST = 1 / 3
 ARTEFACT = 0.05
 # Of many comparisons some are beyond an interval of 95 % by chance.
 SURE = 0.99
@@ -50,7 +52,8 @@ def curves_of(history: History) -> Curves:
     heldout = finite(history.validation_loss if of_loss else _wrong(history.validation_accuracy))
     training = finite(history.training_loss if of_loss else _wrong(history.training_accuracy))
     turn = turn_of(heldout, has_zero=history.is_measured) if heldout else None
-    onset = onset_of(heldout, turn) if turn is not None and _is_overfit(turn, training) else None
+    is_overfit = turn is not None and _is_overfit(turn, training, history.is_measured)
+    onset = onset_of(heldout, turn) if turn is not None and is_overfit else None
     return Curves(history, heldout, training, turn, onset, of_loss)
 
 
@@ -94,7 +97,7 @@ def diverged(curves: Curves, evaluation: Evaluation | None, spec: Spec | None) -
 def overfitting(curves: Curves, spec: Spec | None) -> Finding | None:
     """The held-out loss turned up and stays up while the training loss goes on falling."""
     turn = curves.turn
-    if turn is None or curves.onset is None or not _is_overfit(turn, curves.training):
+    if turn is None or curves.onset is None:
         return None
     cost = turn.rise / abs(turn.floor) if turn.floor else 0.0
     last, best = curves.heldout[-1], curves.heldout[turn.best]
@@ -209,7 +212,7 @@ def label_noise(history: History, evaluation: Evaluation | None) -> Finding | No
     low, high = newcombe_interval(
         (round(heldout * validation.count), validation.count), (round(trained * train.count), train.count), SURE
     )
-    if low < ARTEFACT / 2:
+    if low <= 0:
         return None
     when = "" if epoch is None else f" in epoch {epoch}"
     return Finding(
@@ -253,11 +256,12 @@ def metric_artefact(history: History, evaluation: Evaluation | None) -> Finding 
     )
 
 
-def _is_overfit(turn: Turn, training: list[float]) -> bool:
-    way = turn_of(training).way if training else 0.0
-    if len(training) < FEWEST or not turn.is_clear(turn.rise, RISE, 0.0 if turn.best else way / 2):
+def _is_overfit(turn: Turn, training: list[float], has_zero: bool) -> bool:
+    if len(training) < FEWEST:
         return False
-    return level_at_end(training) < _at(training, turn.best)
+    # Where nothing came down, the rise is measured by how far training came, or by the level that it rose from.
+    least = max(0.0 if turn.best else turn_of(training).way / 2, LEAST * turn.floor if has_zero else 0.0)
+    return turn.is_clear(turn.rise, RISE, least) and level_at_end(training) < _at(training, turn.best)
 
 
 def _levels(history: History) -> list[tuple[int | None, float, float]]:

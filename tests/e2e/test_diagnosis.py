@@ -101,12 +101,13 @@ LARGE_STEP = {"name": "adam", "learning_rate": 0.02}
 # A penalty of 1 at a rate of 1 turns each weight into its negative; momentum makes that grow without end.
 HUGE_STEP = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.99}
 ENDING = {"name": "cosine"}
-TURNED = {"rotation_degrees": 60, "width_shift": 0.3, "height_shift": 0.3, "zoom": 0.4}
+TURNED = {"rotation_degrees": 30, "width_shift": 0.15, "height_shift": 0.15, "zoom": 0.2}
 SIX = {"epochs": 6}
+TWELVE = {"epochs": 12, "optimizer": FIRM_STEP}
 
 CASES = {
     "few images, many epochs": Case("overfitting", training={"epochs": 60, "train_limit": 300}),
-    "enough images, enough epochs": Case("healthy", network=PENALISED, training={"epochs": 12}),
+    "enough images, enough epochs": Case("healthy", network=PENALISED, training=TWELVE),
     "a small step": Case("not_converged", training={"epochs": 8, "optimizer": SMALL_STEP}),
     "one filter": Case(
         "underfitting", network=ONE_FILTER, training={"epochs": 30, "optimizer": LARGE_STEP, "schedule": ENDING}
@@ -118,7 +119,10 @@ CASES = {
     "wrong labels in training": Case("label_noise", _noisy, PENALISED, SIX),
     "heavy dropout": Case("metric_artefact", network=DROPPING, training={"epochs": 16, "schedule": ENDING}),
     "heavy augmentation": Case(
-        "metric_artefact", network=PENALISED, training={"epochs": 16, "schedule": ENDING}, augmentation=TURNED
+        "metric_artefact",
+        network=PENALISED,
+        training={"epochs": 16, "optimizer": FIRM_STEP, "schedule": ENDING},
+        augmentation=TURNED,
     ),
     "test images in training": Case("leakage", _leaking, training=SIX),
     "two labels for a picture": Case("label_conflicts", _conflicting, training=SIX),
@@ -127,7 +131,7 @@ CASES = {
     "test blurred": Case("split_shift", _with(x_test=_blurred), training=SIX),
     "labels of test moved by one": Case("label_order_mismatch", _with(y_test=lambda y: (y + 1) % 10), training=SIX),
     "a rare class": Case("class_imbalance", _rare, training={"epochs": 4, "optimizer": FIRM_STEP}),
-    "forty test images": Case("test_too_small", _few_tests, PENALISED, {"epochs": 12}),
+    "forty test images": Case("test_too_small", _few_tests, PENALISED, TWELVE),
 }
 
 

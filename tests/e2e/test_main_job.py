@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from statsmodels.stats.proportion import proportion_confint
 
 from heldout.client import ApiProblem, Client
@@ -116,6 +117,35 @@ def test_the_predictions_are_those_of_the_served_figures(client: Client, jobs: J
             assert predictions[f"{split}_indices"].tolist() == splits[split]
             assert (chances.argmax(1) == labels).mean() == final[split]["accuracy"]
             assert chances.sum(axis=1) == pytest.approx(np.ones(len(labels)), abs=1e-5)
+
+
+def test_scores_by_class_are_what_scikit_learn_makes_of_the_predictions(
+    client: Client, jobs: Jobs, tmp_path: Path
+) -> None:
+    job = jobs["overfit"]
+    client.download_predictions(job["id"], tmp_path / "predictions.npz")
+    served = client.confusion(job["id"])
+    recalls = {}
+    with np.load(tmp_path / "predictions.npz") as predictions:
+        for split in ("train", "validation", "test"):
+            chances, labels = predictions[f"{split}_probabilities"], predictions[f"{split}_labels"]
+            answers, found = chances.argmax(1), served["splits"][split]
+            assert found["confusion"] == confusion_matrix(labels, answers, labels=range(10)).tolist()
+            scores = precision_recall_fscore_support(labels, answers, labels=range(10), zero_division=np.nan)
+            recalls[split] = scores[1]
+            for name, values in zip(("precision", "recall", "f1", "count"), scores, strict=True):
+                assert [one[name] for one in found["per_class"]] == pytest.approx(values.tolist())
+            bins = np.minimum((chances.max(1) * 15).astype(int), 14)
+            gaps = [abs((answers == labels)[bins == n].sum() - chances.max(1)[bins == n].sum()) for n in range(15)]
+            assert found["calibration_error"] == pytest.approx(sum(gaps) / len(labels), abs=1e-6)
+            known = {index: row for row, index in enumerate(predictions[f"{split}_indices"].tolist())}
+            wrong = np.sort(chances.max(1)[answers != labels])[::-1]
+            assert [one["probability"] for one in found["mistakes"]] == pytest.approx(wrong[:20].tolist())
+            for one in found["mistakes"]:
+                row = known[one["index"]]
+                assert (one["label"], one["answer"]) == (str(labels[row]), str(answers[row]))
+    gap = [one["gap"] for one in served["splits"]["test"]["per_class"]]
+    assert gap == pytest.approx((recalls["train"] - recalls["test"]).tolist())
 
 
 def test_the_events_tell_the_story_once(client: Client, jobs: Jobs) -> None:

@@ -25,7 +25,7 @@ BEYOND_CHANCE = 20.0  # standard deviations of what chance does: no number of de
 # Shares of the energy that is between the splits. Of mnist5k's own test digits 0.002 is, of digits darkened by 5 % or
 # moved by a pixel 0.006, turned by 10 degrees 0.03, of inverted ones 0.5.
 NOTABLE, LARGE = 0.005, 0.05
-OTHER_SCALE = 30.0  # times
+OTHER_SCALE = 10.0  # times
 EXPLAINED = 0.25  # of the effect is left, at most, once the slip is undone
 
 
