@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from heldout.diagnosis.history import History
-from heldout.diagnosis.training import curves_of, overfitting
+from heldout.diagnosis.training import curves_of, has_turned, overfitting
 
 Mode = Literal["none", "warn", "stop", "stop_and_restore"]
 
@@ -35,13 +35,15 @@ def watch_epoch(mode: Mode, state: GuardState, train_loss: float, validation_los
         train_loss=(*state.train_loss, train_loss),
         validation_loss=(*state.validation_loss, validation_loss),
     )
-    if state.seen or explanation_of(state) is None:
+    if state.seen or explanation_of(mode, state) is None:
         return state
     return replace(state, seen=len(state.validation_loss), stopped=mode != "warn")
 
 
-def explanation_of(state: GuardState) -> str | None:
-    """Why these losses are those of overfitting; None if they are not."""
-    history = History(train_loss=state.train_loss, validation_loss=state.validation_loss)
-    found = overfitting(curves_of(history), None)
-    return None if found is None else found.explanation
+def explanation_of(mode: Mode, state: GuardState) -> str | None:
+    """Why these losses are those of overfitting; None if they are not. A warning needs more than a stop."""
+    curves = curves_of(History(train_loss=state.train_loss, validation_loss=state.validation_loss))
+    found = overfitting(curves, None)
+    if found is not None:
+        return found.explanation
+    return has_turned(curves) if mode in {"stop", "stop_and_restore"} else None

@@ -249,7 +249,7 @@ class Trainer:
         if mode == "stop_and_restore" and guard.best_epoch == self.position.epoch:
             self._best_weights = self._engine.network.get_weights()
         if guard.seen and not before.seen:
-            self._tell(Overfits(guard.seen, guard.best_epoch, explanation_of(guard) or ""))
+            self._tell(Overfits(guard.seen, guard.best_epoch, explanation_of(mode, guard) or ""))
         return guard
 
     def _measure(self) -> dict[str, float]:

@@ -19,6 +19,8 @@ LEARNED, UNLEARNED = 0.6, 0.7
 LARGE_COST = 0.1
 # Of the level: a way that is shorter is none. A rise that matters is a share (RISE) of it.
 LEAST = 1 / 3
+# While it trains: epochs after the best one, and the share of the unit by which the level is above its lowest.
+WAIT, BARELY = 3, 0.01
 ARTEFACT = 0.05
 # Of many comparisons some are beyond an interval of 95 % by chance.
 SURE = 0.99
@@ -120,6 +122,24 @@ def overfitting(curves: Curves, spec: Spec | None) -> Finding | None:
     )
     severity: Severity = "critical" if cost > LARGE_COST or turn.rise > turn.way / 4 else "warning"
     return Finding("overfitting", severity, explanation, evidence, remedies.against_overfitting(spec, turn.best + 1))
+
+
+def has_turned(curves: Curves) -> str | None:
+    """Why a training that still runs should end here: what it may say is less than what proves overfitting later.
+
+    For some epochs the held-out level has been above its lowest while the training loss went on falling. Waiting for
+    more costs epochs, and stopping costs little, since the best epoch is known.
+    """
+    turn = curves.turn
+    if turn is None or len(curves.training) < FEWEST or curves.epochs - 1 - turn.best < WAIT:
+        return None
+    if turn.rise <= BARELY * turn.unit or level_at_end(curves.training) >= _at(curves.training, turn.best):
+        return None
+    return (
+        f"The {curves.name} was lowest in epoch {turn.best + 1} ({curves.heldout[turn.best]:.4g}) and has been above "
+        f"that for {curves.epochs - 1 - turn.best} epochs ({curves.heldout[-1]:.4g} now), while the training figure "
+        f"went on from {_at(curves.training, turn.best):.4g} to {curves.training[-1]:.4g}."
+    )
 
 
 def not_converged(curves: Curves, spec: Spec | None) -> Finding | None:
