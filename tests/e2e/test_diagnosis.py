@@ -214,7 +214,7 @@ EVIDENCE: dict[str, tuple[str, Callable[[dict[str, Any]], bool]]] = {
         lambda said: said["renamed"] == {str(label): str((label + 9) % 10) for label in range(10)},
     ),
     "a rare class": ("collapsed_class", lambda said: said["class"] == "8" and said["recall_interval"][1] < 0.5),
-    "forty test images": ("test_too_small", lambda said: said["count"] == 40 and said["needed"] > 100),
+    "forty test images": ("test_too_small", lambda said: said["needed"] > said["count"] == 40),
 }
 
 
