@@ -64,7 +64,10 @@ def from_table(text: str) -> History:
     """
     lines = text.removeprefix("\ufeff").splitlines()
     separator = max(",;\t", key=lines[0].count) if lines else ","
-    rows = list(csv.DictReader(lines, delimiter=separator))
+    try:
+        rows = list(csv.DictReader(lines, delimiter=separator))
+    except csv.Error as error:
+        raise ValueError(f"the table cannot be read: {error}") from None
     series: dict[str, dict[int, float | None]] = {}
     for place, row in enumerate(rows):
         epoch = _number(row.get("epoch"))

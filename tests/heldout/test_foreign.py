@@ -1,8 +1,11 @@
 """Histories that other programs have recorded: which curve is which, and what is refused."""
 
 import math
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from heldout.diagnosis.foreign import from_keras, from_scalars, from_table
 
@@ -68,3 +71,15 @@ def test_scalars_are_joined_by_their_steps():
 def test_a_table_without_curves_is_refused_with_the_names_that_it_has(text):
     with pytest.raises(ValueError, match="its curves are"):
         from_table(text)
+
+
+@given(st.text())
+def test_any_text_is_a_history_or_is_refused(text):
+    for table in (text, f"epoch,loss,val_loss\n{text}"):
+        with suppress(ValueError):
+            from_table(table)
+
+
+def test_a_cell_that_is_too_long_for_a_table_is_refused():
+    with pytest.raises(ValueError, match="cannot be read"):
+        from_table(f"loss,val_loss\n{'1' * 200_000},1\n")
