@@ -159,7 +159,7 @@ def test_each_event_that_is_wanted_is_in_the_outbox_with_the_job_as_it_was_then(
     client.patch(f"/v1/webhooks/{off['id']}", json={"enabled": False})
     job = submitted(client, spec)["id"]
     held = hand.claim()
-    hand.begin(held, spec)
+    hand.begin(held, client.get(f"/v1/jobs/{job}").json()["spec"])
     started = client.get(f"/v1/jobs/{job}").json()
     hand.succeed(held)
     waiting = sorted(pending(database), key=lambda row: row.id)
