@@ -1,15 +1,21 @@
 """What a noisy curve says: its noise, its best epoch, where it turns, how it ends. No unit and no offset matters."""
 
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
+from math import sqrt
+from statistics import fmean, median
 
 from heldout.diagnosis.history import Curve
 
 # A normal distribution's standard deviation over its median absolute deviation.
 _MAD = 1.4826
+# So few third differences cannot be compared with another curve's.
+ENOUGH = 4
 # How many standard deviations of the noise a change must have to be one.
 CLEAR = 2.5
+# The same of Kendall's statistic: how seldom values without a trend come in an order that rises so much.
+RISING = 2.0
 # Of the unit of a curve: a smaller rise is of no interest even where it is no noise, and so is a smaller fall.
 RISE, FALL = 0.03, 0.15
 
@@ -77,25 +83,70 @@ def level_at_end(values: list[float], width: int = 3) -> float:
     return median(values[-min(width, max(1, len(values) // 2)) :])
 
 
-def noise_of(values: list[float]) -> float:
+def noise_of(values: list[float], beside: list[float] | None = None) -> float:
     """The standard deviation of one value around its trend, from third differences: a parabola has none.
 
     The beginning, where the trend bends most, counts only where there is little else. Three values show no noise.
+
+    Args:
+        beside: the same weights' loss on other images. What both share is of the weights, which wander, and no noise
+            of the one; what is left of it is given, if that is less.
     """
+    bends = _bends(values)
+    if not bends:
+        return 0.0
+    noise = _spread(bends)
+    others = _bends(beside[: len(values)]) if beside else []
+    if len(others) != len(bends) or len(bends) < ENOUGH:
+        return noise
+    squares = sum(one * one for one in others)
+    share = max(0.0, sum(one * other for one, other in zip(bends, others, strict=True)) / squares) if squares else 0.0
+    return min(noise, _spread([one - share * other for one, other in zip(bends, others, strict=True)]))
+
+
+def _bends(values: list[float]) -> list[float]:
+    """Third differences, less those of the beginning."""
     bends = values
     for _ in range(3):
         bends = [after - before for before, after in pairwise(bends)]
-    if not bends:
+    return bends[len(bends) // 4 :] if len(bends) > 6 else bends
+
+
+def _spread(bends: list[float]) -> float:
+    return _MAD * median(map(abs, bends)) / sqrt(20)  # 1, 3, 3 and 1, squared
+
+
+def stays_up(values: list[float], turn: Turn, noise: float) -> bool:
+    """Whether many values together say that a loss is above its lowest, where its last ones alone do not.
+
+    Either the mean of the last quarter is above the lowest mean of as many in a row, by the noise of two such means; or
+    what came after the best value rises, by Kendall's test, which needs no noise: without a trend each order of them is
+    as likely.
+    """
+    width = max(1, len(values) // 4)
+    means = [fmean(values[begin : begin + width]) for begin in range(len(values) - width + 1)]
+    return means[-1] - min(means) > CLEAR * noise * sqrt(2 / width) or _rising(values[turn.best + 1 :]) > RISING
+
+
+def _rising(values: list[float]) -> float:
+    """Kendall's statistic of the order of values, in its standard deviations; 0 of fewer than three."""
+    count = len(values)
+    if count < 3:
         return 0.0
-    if len(bends) > 6:
-        bends = bends[len(bends) // 4 :]
-    return _MAD * median(map(abs, bends)) / 20**0.5  # 1, 3, 3 and 1, squared
+    score, earlier = 0, list[float]()
+    for value in values:
+        score += bisect_left(earlier, value) - (len(earlier) - bisect_right(earlier, value))
+        insort(earlier, value)
+    return score / sqrt(count * (count - 1) * (2 * count + 5) / 18)
 
 
 def onset_of(values: list[float], turn: Turn) -> int | None:
-    """The first place after the best from which on the curve stays above its floor by more than its noise."""
+    """The first place after the best from which on the curve stays above its floor by more than its noise.
+
+    Where the noise is more than half of the rise, by more than that half.
+    """
     level = smoothed(values)
-    bar = turn.floor + turn.noise
+    bar = turn.floor + min(turn.noise, turn.rise / 2)
     onset = len(values)
     while onset > turn.best + 1 and level[onset - 1] > bar:
         onset -= 1

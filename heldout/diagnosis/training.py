@@ -5,7 +5,18 @@ from math import log
 from typing import Any
 
 from heldout.diagnosis import remedies
-from heldout.diagnosis.curves import RISE, Turn, falls_at_end, finite, level_at_end, onset_of, smoothed, turn_of
+from heldout.diagnosis.curves import (
+    RISE,
+    Turn,
+    falls_at_end,
+    finite,
+    level_at_end,
+    noise_of,
+    onset_of,
+    smoothed,
+    stays_up,
+    turn_of,
+)
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.history import Curve, History
@@ -19,6 +30,8 @@ LEARNED, UNLEARNED = 0.6, 0.7
 LARGE_COST = 0.1
 # Of the level: a way that is shorter is none. A rise that matters is a share (RISE) of it.
 LEAST = 1 / 3
+# Of the training loss at the best epoch: a fall since that is less is no learning.
+LEARNING = 0.1
 # While it trains: epochs after the best one, and the share of the unit by which the level is above its lowest.
 WAIT, BARELY = 3, 0.01
 ARTEFACT = 0.05
@@ -54,7 +67,7 @@ def curves_of(history: History) -> Curves:
     heldout = finite(history.validation_loss if of_loss else _wrong(history.validation_accuracy))
     training = finite(history.training_loss if of_loss else _wrong(history.training_accuracy))
     turn = turn_of(heldout, has_zero=history.is_measured) if heldout else None
-    is_overfit = turn is not None and _is_overfit(turn, training, history.is_measured)
+    is_overfit = turn is not None and _is_overfit(turn, heldout, training, history.is_measured)
     onset = onset_of(heldout, turn) if turn is not None and is_overfit else None
     return Curves(history, heldout, training, turn, onset, of_loss)
 
@@ -114,9 +127,10 @@ def overfitting(curves: Curves, spec: Spec | None) -> Finding | None:
         "training_at_best": _at(curves.training, turn.best),
         "training_last": curves.training[-1],
     }
+    bar = f"its noise ({turn.noise:.2g})" if turn.noise < turn.rise / 2 else f"half of the rise ({turn.rise / 2:.2g})"
     explanation = (
-        f"The {curves.name} was lowest in epoch {turn.best + 1} ({best:.4g}), stays above that by more than its noise "
-        f"({turn.noise:.2g}) from epoch {curves.onset + 1} on, and ends at {last:.4g}, while the training figure went "
+        f"The {curves.name} was lowest in epoch {turn.best + 1} ({best:.4g}), stays above that by more than {bar} "
+        f"from epoch {curves.onset + 1} on, and ends at {last:.4g}, while the training figure went "
         f"on from {_at(curves.training, turn.best):.4g} to {curves.training[-1]:.4g}. What is learned after epoch "
         f"{turn.best + 1} holds for the training images only."
     )
@@ -276,12 +290,22 @@ def metric_artefact(history: History, evaluation: Evaluation | None) -> Finding 
     )
 
 
-def _is_overfit(turn: Turn, training: list[float], has_zero: bool) -> bool:
+def _is_overfit(turn: Turn, heldout: list[float], training: list[float], has_zero: bool) -> bool:
     if len(training) < FEWEST:
+        return False
+    fell = _at(training, turn.best) - level_at_end(training)
+    if fell <= 0:
         return False
     # Where nothing came down, the rise is measured by how far training came, or by the level that it rose from.
     least = max(0.0 if turn.best else turn_of(training).way / 2, LEAST * turn.floor if has_zero else 0.0)
-    return turn.is_clear(turn.rise, RISE, least) and level_at_end(training) < _at(training, turn.best)
+    if turn.is_clear(turn.rise, RISE, least):
+        return True
+    # Less than that can be told by many epochs, if it matters beside the loss itself, and if there was learning since.
+    unit = max(turn.unit, least, turn.floor if has_zero else 0.0)
+    learned = LEARNING * (_at(training, turn.best) if has_zero else turn_of(training).way)
+    if turn.rise <= RISE * unit or fell <= max(learned, noise_of(training)):
+        return False
+    return stays_up(heldout, turn, noise_of(heldout, training if has_zero else None))
 
 
 def _levels(history: History) -> list[tuple[int | None, float, float]]:

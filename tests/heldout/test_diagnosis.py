@@ -66,6 +66,31 @@ def test_noise_does_not_hide_overfitting(seed):
     assert diagnose(history(falling(60, 0.001), curve)).verdict == "overfitting"
 
 
+def wandering(epochs: int, sd: float, seed: int) -> list[float]:
+    draw = random.Random(seed)
+    return [draw.gauss(0, sd) for _ in range(epochs)]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_weights_that_wander_do_not_hide_a_rise_that_validation_has_and_training_has_not(seed):
+    """What moves both losses is of the weights; half of these rises are less than the noise of one epoch tells."""
+    moved = wandering(30, 0.03, seed)
+    training = [0.2 * 0.9**epoch + 0.2 * move + 0.2 for epoch, move in enumerate(moved)]
+    flat = [max(0.6, 0.8 - 0.02 * epoch) + move for epoch, move in enumerate(moved)]
+    turned = [loss + 0.09 * min(1, max(0, epoch - 10) / 5) for epoch, loss in enumerate(flat)]
+    assert diagnose(history(training, noisy(turned, 0.005, seed))).onset_epoch is not None
+    assert noise_of(noisy(turned, 0.005, seed), training) < 0.02 < noise_of(turned)
+
+
+def test_a_rise_in_the_order_of_ten_epochs_is_overfitting_where_their_noise_hides_it():
+    rough = [0.9, 0.75, 0.76, 0.62, 0.6, 0.45]
+    after = [0.48, 0.52, 0.49, 0.53, 0.5, 0.54, 0.51, 0.55, 0.52, 0.56]
+    training = falling(16, 0.0, 0.3)
+    assert diagnose(history(training, rough + after)).verdict == "overfitting"
+    assert diagnose(history(training, rough + sorted(after, reverse=True))).verdict != "overfitting"
+    assert diagnose(history([max(training[5], loss) for loss in training], rough + after)).verdict != "overfitting"
+
+
 def test_a_late_uptick_a_restart_and_a_drop_of_the_rate_are_no_overfitting():
     uptick = falling(30, 0.2)
     uptick[-1] += 0.1
