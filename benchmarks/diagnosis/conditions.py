@@ -22,7 +22,8 @@ class Condition:
 
     images: of the training split that are used. wrong: share of the training labels that are drawn anew from the other
     classes; wrong_everywhere: of validation, test and referee too. rare: one class keeps a fiftieth of its training
-    images. conflicts: training images that occur a second time under another label, as a share.
+    images. conflicts: training images that occur a second time under another label, as a share. part: the draw that it
+    comes from.
     """
 
     dataset: str
@@ -44,16 +45,18 @@ class Condition:
     conflicts: float = 0.0
     test: str = "plain"
     seed: int = 0
+    part: Part = "design"
 
     @property
     def key(self) -> str:
-        return f"{self.dataset}-{self.regime}-{_digest(asdict(self))[:10]}"
+        fields = asdict(self)
+        del fields["part"]
+        return f"{self.dataset}-{self.regime}-{_digest(fields)[:10]}"
 
     @property
-    def part(self) -> Part:
-        """Decided by what is trained on what, whatever the seed and the test split: no result can move it."""
-        same = asdict(replace(self, seed=0, test="plain"))
-        return "design" if int(_digest(same), 16) % 2 == 0 else "sealed"
+    def trained(self) -> "Condition":
+        """What is trained on what, whatever the seed and the test split: none of both parts is the same."""
+        return replace(self, seed=0, test="plain", part="design")
 
     @property
     def spec(self) -> JobSpec:
@@ -283,23 +286,33 @@ REGIMES: Mapping[str, Regime] = {
 
 
 def all_conditions() -> list[Condition]:
-    """Every condition once, in an order in which any beginning holds each regime and dataset in its share."""
+    """Every condition once, in an order in which any beginning of a part holds each regime and dataset in its share."""
+    design = _part("design", 1)
+    known = {condition.trained for condition in design}
+    sealed = [condition for condition in _part("sealed", 2) if condition.trained not in known]
+    return list({condition.key: condition for condition in [*design, *sealed]}.values())
+
+
+def _part(part: Part, divisor: int) -> list[Condition]:
+    """One condition of each turn and dataset, or of as many turns as are left after a division."""
     turns = [
-        ((turn + 0.5) / regime.count, name, turn) for name, regime in REGIMES.items() for turn in range(regime.count)
+        ((turn + 0.5) / (regime.count // divisor), name, turn)
+        for name, regime in REGIMES.items()
+        for turn in range(regime.count // divisor)
     ]
-    drawn = [_drawn(dataset, name, REGIMES[name], turn) for _, name, turn in sorted(turns) for dataset in DATASETS]
-    return list({condition.key: condition for condition in drawn}.values())
+    return [_drawn(dataset, name, turn, part) for _, name, turn in sorted(turns) for dataset in DATASETS]
 
 
-def _drawn(dataset: str, name: str, regime: Regime, turn: int) -> Condition:
-    draw = random.Random(f"{dataset}/{name}/{turn}")
+def _drawn(dataset: str, name: str, turn: int, part: Part) -> Condition:
+    regime = REGIMES[name]
+    draw = random.Random(f"{dataset}/{name}/{turn}" if part == "design" else f"{part}/{dataset}/{name}/{turn}")
     fields = {field: draw.choice(choices) for field, choices in regime.choices.items()}
     if dataset == "digits":
         fields["images"] = min(fields["images"], DIGITS_IMAGES)
     if fields.get("optimizer") == "rmsprop" and name != "hot":
         fields["rate"] = min(fields["rate"], 0.001)
     test = draw.choice(TESTS) if regime.tests and draw.random() < 0.5 else "plain"
-    return Condition(dataset=dataset, regime=name, test=test, seed=draw.randrange(2**31), **fields)
+    return Condition(dataset=dataset, regime=name, test=test, seed=draw.randrange(2**31), part=part, **fields)
 
 
 DIGITS_IMAGES = 500
