@@ -11,6 +11,8 @@ AGAIN = 5
 # Other processors add in other orders. First weights that are changed by a millionth move these losses by 0.0001 at
 # most; other layers, another optimizer or another split move them by hundredths.
 TOLERANCE = 0.002
+# An accuracy moves by whole images: two of the training images, or of validation's 150, may be answered otherwise.
+ANSWERS, VALIDATION = 2.5, 150
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,9 @@ def test_five_trainings_give_again_what_is_kept_of_them(kept):
     for key, found in again.items():
         record = kept[key]
         for name, values in record.history.items():
-            assert found.history[name] == pytest.approx(values, abs=TOLERANCE), (key, name)
+            answers = ANSWERS / min(record.drawn.images, VALIDATION)
+            tolerance = answers if name.endswith("accuracy") else TOLERANCE
+            assert found.history[name] == pytest.approx(values, abs=tolerance), (key, name)
         assert found.referee["loss"] == pytest.approx(record.referee["loss"], abs=TOLERANCE), key
         assert found.diagnosis().verdict == record.diagnosis().verdict
         assert [one["code"] for one in found.audit] == [one["code"] for one in record.audit]
