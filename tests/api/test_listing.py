@@ -99,7 +99,7 @@ def test_ids_that_are_none_are_not_found(client, path):
 def test_what_another_owner_has_is_not_found_on_any_route(client, stranger, hand, spec):
     running = submitted(client, spec)["id"]
     held = hand.claim()
-    hand.begin(held, spec)
+    hand.begin(held, client.get(f"/v1/jobs/{running}").json()["spec"])
     before = client.get(f"/v1/jobs/{running}").json()
     for method, route, body in [
         *(("GET", f"/{room}", None) for room in ("metrics", "events", "queue", "model", "predictions")),

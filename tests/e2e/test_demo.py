@@ -82,6 +82,7 @@ def left_by(folder):
     return [*folder.iterdir(), *processes]
 
 
+@pytest.mark.proof  # `.ci/run` runs the demonstration itself
 def test_three_trainings_are_shown_and_compared_and_nothing_is_left(start, temporary):
     process = start()
     first = process.stdout.readline()
