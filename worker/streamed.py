@@ -1,6 +1,5 @@
 """The images of a job that do not fit into memory: read from their file, a few batches before they are taken."""
 
-import math
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,6 @@ from worker.resident import BatchSource
 
 # Batches that are read while one is computed on.
 AHEAD = 2
-ALIGNED = 64
 
 
 class StreamedData(BatchSource):
@@ -77,7 +75,8 @@ class StreamedData(BatchSource):
 
     def _read(self, rows: NDArray[np.int32]) -> NDArray[Any]:
         """The images of some rows, from the file: neighbours, which measuring takes, at once."""
-        batch = _aligned((len(rows), *self._image), self._dtype)
+        # Not aligned for TensorFlow to take over: it would let go only at the end of a graph call of many batches.
+        batch = np.empty((len(rows), *self._image), self._dtype)
         size = batch[:1].nbytes
         runs = [*np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist(), len(rows)]
         for begin, end in pairwise(runs):
@@ -86,11 +85,3 @@ class StreamedData(BatchSource):
             if count != len(view):
                 raise OSError(f"Image {row + count // size} of the dataset is cut short.")
         return batch
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An array whose memory TensorFlow takes over as it lies; what begins elsewhere it copies."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + ALIGNED, np.uint8)
-    begin = -memory.ctypes.data % ALIGNED
-    return memory[begin : begin + size].view(dtype).reshape(shape)
