@@ -145,7 +145,7 @@ def test_a_service_that_is_killed_leaves_no_process_and_takes_its_own_jobs_back_
     below = tree_of(service.pid)
     os.kill(service.pid, signal.SIGKILL)
     until(lambda: not any(map(lives, below)), "the end of all processes", within_s=15)
-    service.process.wait(5)  # type: ignore[union-attr]
+    service.process.wait(30)  # type: ignore[union-attr]
     (service.home / "service.json").unlink(missing_ok=True)
     with service.start().client() as client:
         # Long before the lease of 60 s has run out.
