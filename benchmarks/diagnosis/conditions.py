@@ -22,8 +22,8 @@ class Condition:
 
     images: of the training split that are used. wrong: share of the training labels that are drawn anew from the other
     classes; wrong_everywhere: of validation, test and referee too. rare: one class keeps a fiftieth of its training
-    images. conflicts: training images that occur a second time under another label, as a share. part: the draw that it
-    comes from.
+    images. conflicts: training images that occur a second time under another label, as a share. draw: its number in
+    `DRAWS`.
     """
 
     dataset: str
@@ -45,18 +45,23 @@ class Condition:
     conflicts: float = 0.0
     test: str = "plain"
     seed: int = 0
-    part: Part = "design"
+    draw: int = 1
+
+    @property
+    def part(self) -> Part:
+        """A sealed draw becomes design once it has been scored and a rule is mended by what it showed."""
+        return "sealed" if self.draw == max(DRAWS) else "design"
 
     @property
     def key(self) -> str:
         fields = asdict(self)
-        del fields["part"]
+        del fields["draw"]
         return f"{self.dataset}-{self.regime}-{_digest(fields)[:10]}"
 
     @property
     def trained(self) -> "Condition":
         """What is trained on what, whatever the seed and the test split: none of both parts is the same."""
-        return replace(self, seed=0, test="plain", part="design")
+        return replace(self, seed=0, test="plain", draw=1)
 
     @property
     def spec(self) -> JobSpec:
@@ -117,6 +122,17 @@ AUGMENTATIONS: Mapping[str, dict[str, Any] | None] = {
     "mild": {"rotation_degrees": 8, "width_shift": 0.05, "height_shift": 0.05},
     "strong": {"rotation_degrees": 40, "width_shift": 0.25, "height_shift": 0.25, "zoom": 0.3},
 }
+
+
+@dataclass(frozen=True)
+class Draw:
+    """seed: what its random numbers begin with. divisor: of each regime's count."""
+
+    seed: str
+    divisor: int
+
+
+DRAWS: Mapping[int, Draw] = {1: Draw("", 1), 2: Draw("sealed/", 2), 3: Draw("3/", 1)}
 
 
 @dataclass(frozen=True)
@@ -224,6 +240,31 @@ REGIMES: Mapping[str, Regime] = {
         },
         tests=False,
     ),
+    "runaway": Regime(
+        4,
+        {
+            "network": ("plain", "wide", "double", "dense"),
+            "images": (300, 1000),
+            "epochs": (4, 6, 10),
+            "optimizer": ("sgd", "adam", "rmsprop"),
+            "rate": (0.5, 1.0),
+        },
+        tests=False,
+    ),
+    "sound": Regime(
+        6,
+        {
+            "network": ABLE,
+            "images": (500, 1000, 2000),
+            "epochs": (12, 20, 30),
+            "batch": (16, 32),
+            "rate": (0.002, 0.004),
+            "schedule": ("cosine",),
+            "dropout": (0.0, 0.25),
+            "augmentation": ("none", "mild"),
+        },
+        tests=False,
+    ),
     "noisy": Regime(
         12,
         {
@@ -286,33 +327,36 @@ REGIMES: Mapping[str, Regime] = {
 
 
 def all_conditions() -> list[Condition]:
-    """Every condition once, in an order in which any beginning of a part holds each regime and dataset in its share."""
-    design = _part("design", 1)
-    known = {condition.trained for condition in design}
-    sealed = [condition for condition in _part("sealed", 2) if condition.trained not in known]
-    return list({condition.key: condition for condition in [*design, *sealed]}.values())
+    """Every condition once, in an order in which any beginning of a draw holds each regime and dataset in its share."""
+    chosen: dict[str, Condition] = {}
+    known = set[Condition]()  # what earlier draws train on what: a later one has none of it
+    for draw in DRAWS:
+        new = [condition for condition in _of_draw(draw) if condition.trained not in known]
+        chosen |= {condition.key: condition for condition in new if condition.key not in chosen}
+        known |= {condition.trained for condition in new}
+    return list(chosen.values())
 
 
-def _part(part: Part, divisor: int) -> list[Condition]:
-    """One condition of each turn and dataset, or of as many turns as are left after a division."""
+def _of_draw(draw: int) -> list[Condition]:
+    """One condition of each turn and dataset, or of as many turns as are left after the draw's division."""
     turns = [
-        ((turn + 0.5) / (regime.count // divisor), name, turn)
-        for name, regime in REGIMES.items()
-        for turn in range(regime.count // divisor)
+        ((turn + 0.5) / count, name, turn)
+        for name, count in ((name, regime.count // DRAWS[draw].divisor) for name, regime in REGIMES.items())
+        for turn in range(count)
     ]
-    return [_drawn(dataset, name, turn, part) for _, name, turn in sorted(turns) for dataset in DATASETS]
+    return [_drawn(dataset, name, turn, draw) for _, name, turn in sorted(turns) for dataset in DATASETS]
 
 
-def _drawn(dataset: str, name: str, turn: int, part: Part) -> Condition:
+def _drawn(dataset: str, name: str, turn: int, number: int) -> Condition:
     regime = REGIMES[name]
-    draw = random.Random(f"{dataset}/{name}/{turn}" if part == "design" else f"{part}/{dataset}/{name}/{turn}")
+    draw = random.Random(f"{DRAWS[number].seed}{dataset}/{name}/{turn}")
     fields = {field: draw.choice(choices) for field, choices in regime.choices.items()}
     if dataset == "digits":
         fields["images"] = min(fields["images"], DIGITS_IMAGES)
     if fields.get("optimizer") == "rmsprop" and name != "hot":
         fields["rate"] = min(fields["rate"], 0.001)
     test = draw.choice(TESTS) if regime.tests and draw.random() < 0.5 else "plain"
-    return Condition(dataset=dataset, regime=name, test=test, seed=draw.randrange(2**31), part=part, **fields)
+    return Condition(dataset=dataset, regime=name, test=test, seed=draw.randrange(2**31), draw=number, **fields)
 
 
 DIGITS_IMAGES = 500
