@@ -58,12 +58,12 @@ def _of_training(curves: Curves, evaluation: Evaluation | None, spec: Mapping[st
     if runaway is None:
         unfinished = training.not_converged(curves, spec)
         mislabelled = training.label_noise(history, evaluation)
-        settled = unfinished is None and mislabelled is None
+        explained = unfinished is not None or mislabelled is not None
         found += [
             # Learning noise by heart is overfitting too, and the cure is another one.
             training.overfitting(curves, spec) if noise is None else None,
             unfinished,
-            training.underfitting(history, evaluation, spec) if settled else None,
+            None if explained else training.knows_little(curves, evaluation, spec),
             mislabelled,
         ]
     return [one for one in found if one is not None]

@@ -13,7 +13,7 @@ _MAD = 1.4826
 # So few third differences cannot be compared with another curve's.
 ENOUGH = 4
 # How many standard deviations of the noise a change must have to be one.
-CLEAR = 2.5
+CLEAR = 3.0
 # The same of Kendall's statistic: how seldom values without a trend come in an order that rises so much.
 RISING = 2.0
 # Of the unit of a curve: a smaller rise is of no interest even where it is no noise, and so is a smaller fall.

@@ -28,11 +28,11 @@ def of_splits(evaluation: Evaluation, spec: Spec | None) -> list[Finding]:
     if test is not None:
         found.append(_too_small(test))
         if validation is not None:
-            found.append(_label_order(evaluation, validation, test) or _shift(validation, test))
+            found.append(_label_order(evaluation, validation, test) or _shift(evaluation, validation, test))
     return [one for one in found if one is not None]
 
 
-def _shift(validation: SplitFigures, test: SplitFigures) -> Finding | None:
+def _shift(evaluation: Evaluation, validation: SplitFigures, test: SplitFigures) -> Finding | None:
     low, high = newcombe_interval(validation.counts, test.counts, SURE)
     numbers = {
         "validation_accuracy": validation.accuracy,
@@ -53,7 +53,7 @@ def _shift(validation: SplitFigures, test: SplitFigures) -> Finding | None:
                 remedies.mend_data("Cut all splits from one pool (`splits.existing: merge`) and see whether it stays."),
             ),
         )
-    if high < -CHOSEN:
+    if high < -CHOSEN and _is_between(evaluation.get("train"), validation, test):
         return Finding(
             "leakage",
             "warning",
@@ -63,6 +63,13 @@ def _shift(validation: SplitFigures, test: SplitFigures) -> Finding | None:
             (remedies.mend_data("Look for test images among the training images; the audit of an upload does."),),
         )
     return None
+
+
+def _is_between(train: SplitFigures | None, validation: SplitFigures, test: SplitFigures) -> bool:
+    """Copies of training images are answered as training is: they can lift test from validation towards it, no more."""
+    if train is None:
+        return True
+    return newcombe_interval(train.counts, validation.counts, SURE)[0] > 0 and test.accuracy < train.accuracy
 
 
 def _label_order(evaluation: Evaluation, validation: SplitFigures, test: SplitFigures) -> Finding | None:

@@ -33,7 +33,7 @@ LEAST = 1 / 3
 # Of the training loss at the best epoch: a fall since that is less is no learning.
 LEARNING = 0.1
 # While it trains: epochs after the best one, and the share of the unit by which the level is above its lowest.
-WAIT, BARELY = 3, 0.01
+WAIT, BARELY = 5, 0.01
 ARTEFACT = 0.05
 # Of many comparisons some are beyond an interval of 95 % by chance.
 SURE = 0.99
@@ -158,35 +158,41 @@ def has_turned(curves: Curves) -> str | None:
 
 def not_converged(curves: Curves, spec: Spec | None) -> Finding | None:
     """Both losses are still falling at the end."""
-    if curves.turn is None or not curves.training:
+    if curves.turn is None:
         return None
     falls, fell = falls_at_end(curves.heldout, curves.turn)
-    still, _ = falls_at_end(curves.training, turn_of(curves.training, has_zero=curves.history.is_measured))
-    if not (falls and still):
+    if not (falls and _falls(curves)[0]):
         return None
-    return Finding(
-        "not_converged",
-        "warning",
+    return _ended_early(
+        curves,
+        spec,
         f"The {curves.name} still fell by {fell:.3g} over the last third of {curves.epochs} epochs, more than its "
-        f"noise ({curves.turn.noise:.2g}), and the training figure with it: the training ended too early to judge.",
-        {"fell": fell, "noise": curves.turn.noise, "epochs": curves.epochs, "last": curves.heldout[-1]},
-        (remedies.more_epochs(spec, curves.epochs),),
+        f"noise ({curves.turn.noise:.2g}), and the training figure with it",
+        {"fell": fell, "noise": curves.turn.noise},
     )
 
 
-def underfitting(history: History, evaluation: Evaluation | None, spec: Spec | None) -> Finding | None:
-    """Training has settled, and not even the training images are known."""
+def knows_little(curves: Curves, evaluation: Evaluation | None, spec: Spec | None) -> Finding | None:
+    """Not even the training images are known: underfitting if training has settled, else it ended too early."""
     train = evaluation.get("train") if evaluation else None
-    classes = len(evaluation.classes) if evaluation else 0
-    if train is None or classes < 2:
-        return None
-    skill = _skill(train.accuracy, classes)
     validation = evaluation.get("validation") if evaluation else None
-    if skill >= UNLEARNED or validation is None:
+    if evaluation is None or train is None or validation is None or len(evaluation.classes) < 2:
         return None
+    classes = len(evaluation.classes)
     low, high = newcombe_interval(train.counts, validation.counts)
-    if low > ARTEFACT:
-        return None  # it knows the training images much better: that is no lack of capacity
+    if _skill(train.accuracy, classes) >= UNLEARNED or low > ARTEFACT:
+        return None  # what knows the training images much better than others does not lack capacity
+    falls, fell = _falls(curves)
+    if falls:
+        if curves.onset is not None:
+            return None
+        return _ended_early(
+            curves,
+            spec,
+            f"The training accuracy is {train.accuracy:.3f} only, and the training figure still fell by {fell:.3g} "
+            f"over the last third of {curves.epochs} epochs",
+            {"training_fell": fell, "train_accuracy": train.accuracy},
+        )
     return Finding(
         "underfitting",
         "warning",
@@ -200,6 +206,16 @@ def underfitting(history: History, evaluation: Evaluation | None, spec: Spec | N
             "loss_of_guessing": log(classes),
         },
         (remedies.larger_network(spec), *([remedies.less_regularisation(spec)] if _is_regularised(spec) else [])),
+    )
+
+
+def _ended_early(curves: Curves, spec: Spec | None, seen: str, numbers: dict[str, Any]) -> Finding:
+    return Finding(
+        "not_converged",
+        "warning",
+        f"{seen}: the training ended too early to judge.",
+        numbers | {"epochs": curves.epochs, "last": curves.heldout[-1]},
+        (remedies.more_epochs(spec, curves.epochs),),
     )
 
 
@@ -294,7 +310,7 @@ def _is_overfit(turn: Turn, heldout: list[float], training: list[float], has_zer
     if len(training) < FEWEST:
         return False
     fell = _at(training, turn.best) - level_at_end(training)
-    if fell <= 0:
+    if fell <= (BARELY * _at(training, turn.best) if has_zero else 0.0):
         return False
     # Where nothing came down, the rise is measured by how far training came, or by the level that it rose from.
     least = max(0.0 if turn.best else turn_of(training).way / 2, LEAST * turn.floor if has_zero else 0.0)
@@ -306,6 +322,13 @@ def _is_overfit(turn: Turn, heldout: list[float], training: list[float], has_zer
     if turn.rise <= RISE * unit or fell <= max(learned, noise_of(training)):
         return False
     return stays_up(heldout, turn, noise_of(heldout, training if has_zero else None))
+
+
+def _falls(curves: Curves) -> tuple[bool, float]:
+    """Whether the last third of the epochs still brought the training loss down, and how far."""
+    if not curves.training:
+        return False, 0.0
+    return falls_at_end(curves.training, turn_of(curves.training, has_zero=curves.history.is_measured))
 
 
 def _levels(history: History) -> list[tuple[int | None, float, float]]:

@@ -91,6 +91,12 @@ def test_a_rise_in_the_order_of_ten_epochs_is_overfitting_where_their_noise_hide
     assert diagnose(history([max(training[5], loss) for loss in training], rough + after)).verdict != "overfitting"
 
 
+def test_where_training_learned_nothing_a_creeping_validation_loss_is_no_overfitting():
+    creeping = [2.28 + 0.0025 * epoch for epoch in range(12)]
+    assert diagnose(history([2.31 - 0.0004 * epoch for epoch in range(12)], creeping)).verdict != "overfitting"
+    assert diagnose(history([2.31 - 0.05 * epoch for epoch in range(12)], creeping)).verdict == "overfitting"
+
+
 def test_a_late_uptick_a_restart_and_a_drop_of_the_rate_are_no_overfitting():
     uptick = falling(30, 0.2)
     uptick[-1] += 0.1
@@ -217,6 +223,26 @@ def test_a_test_that_is_worse_than_validation_is_another_split_and_not_overfitti
     assert "overfitting" not in found
     assert "split_shift" not in of(figures(0.99, 5000), figures(0.97, 1000), figures(0.96, 1000))
     assert "split_shift" not in of(figures(0.99, 5000), figures(0.9, 30), figures(0.8, 30))  # too few to say
+
+
+def test_a_test_better_than_validation_is_a_leak_only_where_training_is_better_still():
+    """Copies of training images are answered as training is: they cannot lift test above it."""
+    assert of(figures(0.99, 5000), figures(0.85, 1000), figures(0.93, 1000))["leakage"] == "warning"
+    assert "leakage" not in of(figures(0.90, 5000), figures(0.85, 1000), figures(0.93, 1000))
+    assert "leakage" not in of(figures(0.86, 5000), figures(0.85, 1000), figures(0.93, 1000))
+
+
+def test_training_images_that_are_not_known_are_underfitting_only_once_training_has_settled():
+    guessing = Evaluation(
+        {"train": figures(0.2, 500), "validation": figures(0.18, 200)}, tuple(f"class {n}" for n in range(10))
+    )
+    flat = [2.2] * 12
+    [settled] = [one for one in diagnose(history(flat, flat), None, guessing).findings if one.severity != "info"]
+    assert settled.code == "underfitting"
+    still_falling = history([2.3 - 0.03 * epoch for epoch in range(12)], flat)
+    [early] = [one for one in diagnose(still_falling, None, guessing).findings if one.severity != "info"]
+    assert early.code == "not_converged"
+    assert "0.200 only" in early.explanation
 
 
 def test_a_renamed_test_is_told_by_its_confusion_matrix():
