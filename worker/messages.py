@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+StopReason = Literal["completed", "early_stopped", "overfit_guard", "deadline"]
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -91,7 +93,7 @@ class Finished:
     """The training ended well. `final` is the contract's `metrics.final`; the files lie in `scratch`."""
 
     final: dict[str, Any]
-    stop_reason: Literal["completed", "early_stopped", "overfit_guard", "deadline"]
+    stop_reason: StopReason
     model: str
     predictions: str
     evaluation: str

@@ -16,7 +16,7 @@ from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,13 +24,14 @@ import tensorflow as tf
 
 from heldout.errors import HeldoutError
 from heldout.spec import JobSpec
-from worker.data import load_training_data
+from worker.data import TrainingData, load_training_data
 from worker.devices import processor
 from worker.engine import Engine, chosen_towers
 from worker.evaluate import Evaluator, final_figures, from_predictions
 from worker.export import build_exported, predict, save_predictions
-from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, Warned
+from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, StopReason, Warned
 from worker.network import build_network
+from worker.paired import compared
 from worker.precision import policy_of
 from worker.replicas import Replicas
 from worker.resident import BatchSource, ResidentData
@@ -143,7 +144,7 @@ def _train(
     )
     if assignment.checkpoint is not None:
         trainer.resume(Path(assignment.checkpoint))
-    reason: Literal["completed", "early_stopped", "overfit_guard", "deadline"]
+    reason: StopReason
     try:
         trainer.train()
         reason = "completed"
@@ -155,21 +156,40 @@ def _train(
         reason = "deadline"
     except Diverged as error:
         return Failed("diverged", str(error))
-    epoch = trainer.restore_kept()
-    if not epoch:
+    return _finished(trainer, reason, spec, network, data, images, scratch)
+
+
+def _finished(
+    trainer: Trainer,
+    reason: StopReason,
+    spec: JobSpec,
+    network: keras.Model,
+    data: TrainingData,
+    images: BatchSource,
+    scratch: Path,
+) -> FromTraining:
+    """Write what the kept weights are and answer, and what the last ones cost beside them."""
+    last = trainer.last_epoch
+    if not trainer.position.kept:
         return Failed("deadline", "limits.max_runtime_s has passed before one epoch was whole.")
+    split = "test" if "test" in data.rows else "validation"
+    said_last = None
+    if last not in {trainer.position.kept, None}:
+        said_last = predict(build_exported(spec.network, data, network), images, {split: data.rows[split]})[split]
+    kept = trainer.restore_kept()
     exported = build_exported(spec.network, data, network)
-    model, predictions = scratch / "model.keras", scratch / "predictions.npz"
+    model, predictions, evaluation = (scratch / name for name in ("model.keras", "predictions.npz", "evaluation.json"))
     exported.save(model)
     said = predict(exported, images, data.rows)
     save_predictions(predictions, data, said)
-    measured = {
-        split: from_predictions(of_split.losses, of_split.probabilities, data.labels[data.rows[split]])
-        for split, of_split in said.items()
-    }
-    evaluation = scratch / "evaluation.json"
-    evaluation.write_text(dumps(evaluation_of(data, {split: one.probabilities for split, one in said.items()})))
-    return Finished(final_figures(epoch, measured), reason, str(model), str(predictions), str(evaluation))
+    labels = {name: data.labels[rows] for name, rows in data.rows.items()}
+    scores = evaluation_of(data, {name: one.probabilities for name, one in said.items()})
+    if said_last is not None and len(labels[split]) > 1:
+        cost = compared(said_last, said[split], labels[split])
+        scores["last_epoch"] = {"epoch": last, "kept_epoch": kept, "split": split, **cost}
+    evaluation.write_text(dumps(scores))
+    measured = {name: from_predictions(one.losses, one.probabilities, labels[name]) for name, one in said.items()}
+    return Finished(final_figures(kept, measured), reason, str(model), str(predictions), str(evaluation))
 
 
 def _stopped(trainer: Trainer, tell: Callable[[FromTraining], None]) -> Stopped:

@@ -121,6 +121,11 @@ class Trainer:
         """Whether early stopping or the guard against overfitting has ended the training."""
         return self.position.stopping.stopped or self.position.guard.stopped
 
+    @property
+    def last_epoch(self) -> int | None:
+        """The epoch after which the network has its weights; None within one."""
+        return self.position.epoch - 1 if self.position.step == 0 else None
+
     def train(self) -> None:
         """Train until the last epoch, or until early stopping or the guard ends it.
 

@@ -247,8 +247,10 @@ def _scores(name: str, split: dict[str, Any], classes: list[str], trained: list[
 
 def _evaluation(blobs: Blobs, dataset: DatasetRow, result: ResultRow) -> Evaluation:
     stored = _read(blobs, metrics.evaluation_key(result))
-    confusion = {} if stored is None else {name: split["confusion"] for name, split in stored["splits"].items()}
-    return from_final(result.final, dataset.classes or (), confusion)
+    if stored is None:
+        return from_final(result.final, dataset.classes or ())
+    confusion = {name: split["confusion"] for name, split in stored["splits"].items()}
+    return from_final(result.final, dataset.classes or (), confusion, stored.get("last_epoch"))
 
 
 def _read(blobs: Blobs, key: str) -> Any:

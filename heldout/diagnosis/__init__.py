@@ -6,7 +6,7 @@ Nothing here reads or writes anything; the same input gives the same answer ever
 from collections.abc import Mapping
 from typing import Any
 
-from heldout.diagnosis import training
+from heldout.diagnosis import labels, training
 from heldout.diagnosis.audited import of_audit
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY, Diagnosis, Finding, Remedy, in_order
@@ -31,7 +31,7 @@ def diagnose(
         evaluation: the kept weights on each split, as counts.
         spec: the job's complete spec, from which remedies become patches.
     """
-    curves = curves_of(history)
+    curves = curves_of(history, evaluation)
     found = in_order(_without_early([*_of_training(curves, evaluation, spec), *_of_data(audit, evaluation, spec)]))
     grave = [one for one in found if one.severity != "info"]
     if grave:
@@ -52,16 +52,17 @@ def diagnose(
 
 def _of_training(curves: Curves, evaluation: Evaluation | None, spec: Mapping[str, Any] | None) -> list[Finding]:
     history = curves.history
-    noise = training.memorised_noise(history, evaluation)
+    noise = labels.memorised_noise(history, evaluation)
     runaway = training.diverged(curves, evaluation, spec)
     found = [noise, runaway, training.metric_artefact(history, evaluation)]
     if runaway is None:
         unfinished = training.not_converged(curves, spec)
-        mislabelled = training.label_noise(history, evaluation)
+        mislabelled = labels.label_noise(history, evaluation)
         explained = unfinished is not None or mislabelled is not None
         found += [
             # Learning noise by heart is overfitting too, and the cure is another one.
-            training.overfitting(curves, spec) if noise is None else None,
+            training.overfitting(curves, evaluation, spec) if noise is None else None,
+            training.kept_earlier(curves, evaluation),
             unfinished,
             None if explained else training.knows_little(curves, evaluation, spec),
             mislabelled,

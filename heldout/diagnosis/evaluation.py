@@ -25,11 +25,31 @@ class SplitFigures:
 
 
 @dataclass(frozen=True)
+class LastEpoch:
+    """What the last epoch's weights cost beside the kept ones, on the same `count` images of `split`.
+
+    accuracy: by how much less of them is answered rightly; loss: by how much it is higher, in nats; both with the 95 %
+    interval of a paired bootstrap. p: of McNemar's exact test.
+    """
+
+    epoch: int
+    kept_epoch: int
+    split: str
+    count: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    p: float
+    loss: float
+    loss_interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """`train`, `validation`, and `test` where it was measured."""
+    """`train`, `validation`, and `test` where it was measured. last: where other weights than the last were kept."""
 
     splits: Mapping[str, SplitFigures]
     classes: tuple[str, ...] = ()
+    last: LastEpoch | None = None
 
     def get(self, split: str) -> SplitFigures | None:
         found = self.splits.get(split)
@@ -40,8 +60,14 @@ def from_final(
     final: Mapping[str, Any],
     classes: Sequence[str],
     confusion: Mapping[str, Sequence[Sequence[int]]] | None = None,
+    last: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """Of the API's `metrics.final`, with confusion matrices by split where they are known."""
+    """Of the API's `metrics.final`, with what the worker has stored beside it.
+
+    Args:
+        confusion: matrices by split, where they are known.
+        last: the comparison of the last epoch's weights with the kept ones.
+    """
     splits = {}
     for name in ("train", "validation", "test"):
         figures = final.get(name)
@@ -53,4 +79,21 @@ def from_final(
                 loss=figures["loss"],
                 confusion=tuple(tuple(row) for row in rows),
             )
-    return Evaluation(splits, tuple(classes))
+    return Evaluation(splits, tuple(classes), None if last is None else _last_epoch(last))
+
+
+def _last_epoch(stored: Mapping[str, Any]) -> LastEpoch:
+    accuracy, loss = stored["accuracy"], stored["loss"]
+    return LastEpoch(
+        **{name: stored[name] for name in ("epoch", "kept_epoch", "split", "count")},
+        accuracy=accuracy["difference"],
+        accuracy_interval=tuple(accuracy["interval"]),
+        p=accuracy["p"],
+        loss=loss["difference"],
+        loss_interval=tuple(loss["interval"]),
+    )
+
+
+def skill_of(accuracy: float, classes: int) -> float:
+    """Accuracy above chance as a share of what there is above chance: 0 guesses, 1 knows."""
+    return (accuracy - 1 / classes) / (1 - 1 / classes)

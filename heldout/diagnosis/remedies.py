@@ -22,7 +22,9 @@ def against_overfitting(spec: Spec | None, best_epoch: int) -> tuple[Remedy, ...
     if spec is None:
         return (stop, *_named_only())
     blocks = spec["network"]["blocks"]
-    found = [stop] if not spec["training"].get("early_stopping") else []
+    training = spec["training"]
+    stops = training.get("early_stopping") or training.get("on_overfit") == "stop_and_restore"
+    found = [] if stops else [stop]
     if not any(block.get("dropout") for block in blocks):
         reason = "No unit can rely on one other unit: the usual first cure."
         found.append(Remedy("dropout", reason, _blocks(spec, dropout=DROPOUT)))

@@ -1,6 +1,6 @@
 """What the curves say: diverged, overfitted, still learning, unable to learn, or only badly averaged."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import log
 from typing import Any
 
@@ -13,20 +13,19 @@ from heldout.diagnosis.curves import (
     level_at_end,
     noise_of,
     onset_of,
-    smoothed,
     stays_up,
     turn_of,
 )
-from heldout.diagnosis.evaluation import Evaluation
+from heldout.diagnosis.evaluation import Evaluation, LastEpoch, skill_of
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.history import Curve, History
 from heldout.diagnosis.remedies import Spec
-from heldout.intervals import newcombe_interval, wilson_interval
+from heldout.intervals import newcombe_interval
 
 # Fewer points of a curve than this say nothing of where it turns.
 FEWEST = 4
-# Skill is accuracy above chance, as a share of what is above chance: 0 guesses, 1 knows.
-LEARNED, UNLEARNED = 0.6, 0.7
+# Skill on the training images below which they are not known.
+UNLEARNED = 0.7
 LARGE_COST = 0.1
 # Of the level: a way that is shorter is none. A rise that matters is a share (RISE) of it.
 LEAST = 1 / 3
@@ -35,8 +34,6 @@ LEARNING = 0.1
 # While it trains: epochs after the best one, and the share of the unit by which the level is above its lowest.
 WAIT, BARELY = 5, 0.01
 ARTEFACT = 0.05
-# Of many comparisons some are beyond an interval of 95 % by chance.
-SURE = 0.99
 # A loss above this many times that of guessing.
 RAN_AWAY = 1.1
 
@@ -61,13 +58,18 @@ class Curves:
         return "validation loss" if self.of_loss else "share of wrong answers in validation"
 
 
-def curves_of(history: History) -> Curves:
-    """The held-out curve that is judged and the training curve beside it: losses where both are there."""
+def curves_of(history: History, evaluation: Evaluation | None = None) -> Curves:
+    """The held-out curve that is judged and the training curve beside it: losses where both are there.
+
+    Whether it is overfitting is told by the curves, or by the last weights beside the kept ones on the same images.
+    """
     of_loss = bool(history.validation_loss and history.training_loss)
     heldout = finite(history.validation_loss if of_loss else _wrong(history.validation_accuracy))
     training = finite(history.training_loss if of_loss else _wrong(history.training_accuracy))
     turn = turn_of(heldout, has_zero=history.is_measured) if heldout else None
-    is_overfit = turn is not None and _is_overfit(turn, heldout, training, history.is_measured)
+    is_overfit = turn is not None and (
+        _is_overfit(turn, heldout, training, history.is_measured) or _is_measured_overfit(evaluation, training)
+    )
     onset = onset_of(heldout, turn) if turn is not None and is_overfit else None
     return Curves(history, heldout, training, turn, onset, of_loss)
 
@@ -109,7 +111,7 @@ def diverged(curves: Curves, evaluation: Evaluation | None, spec: Spec | None) -
     )
 
 
-def overfitting(curves: Curves, spec: Spec | None) -> Finding | None:
+def overfitting(curves: Curves, evaluation: Evaluation | None, spec: Spec | None) -> Finding | None:
     """The held-out loss turned up and stays up while the training loss goes on falling."""
     turn = curves.turn
     if turn is None or curves.onset is None:
@@ -134,8 +136,35 @@ def overfitting(curves: Curves, spec: Spec | None) -> Finding | None:
         f"on from {_at(curves.training, turn.best):.4g} to {curves.training[-1]:.4g}. What is learned after epoch "
         f"{turn.best + 1} holds for the training images only."
     )
+    if evaluation is not None and evaluation.last is not None:
+        evidence["last_epoch"] = asdict(evaluation.last)
+        explanation += f" {_cost_of(evaluation.last)}"
     severity: Severity = "critical" if cost > LARGE_COST or turn.rise > turn.way / 4 else "warning"
     return Finding("overfitting", severity, explanation, evidence, remedies.against_overfitting(spec, turn.best + 1))
+
+
+def kept_earlier(curves: Curves, evaluation: Evaluation | None) -> Finding | None:
+    """What keeping earlier weights than the last was good for, where the curves do not prove overfitting."""
+    last = evaluation.last if evaluation else None
+    if last is None or curves.turn is None or curves.onset is not None:
+        return None
+    explanation = (
+        f"The weights of epoch {last.kept_epoch} were kept, though the {curves.name} did not turn up by more than its "
+        f"noise ({curves.turn.noise:.2g}). {_cost_of(last)}"
+    )
+    if last.loss_interval[1] < 0 or last.accuracy_interval[1] < 0:
+        explanation += " So the later ones were no worse: more patience would have served better."
+    return Finding("overfitting", "info", explanation, {"noise": curves.turn.noise, "last_epoch": asdict(last)})
+
+
+def _cost_of(last: LastEpoch) -> str:
+    high, low = (-100 * bound for bound in last.accuracy_interval)
+    loss_low, loss_high = last.loss_interval
+    return (
+        f"On the same {last.count:,} images of {last.split} the weights of epoch {last.epoch} differ from the kept "
+        f"ones, of epoch {last.kept_epoch}, by {-100 * last.accuracy:+.1f} points of accuracy ({low:+.1f} to "
+        f"{high:+.1f}; McNemar's p {last.p:.2g}) and {last.loss:+.3g} of loss ({loss_low:+.3g} to {loss_high:+.3g})."
+    )
 
 
 def has_turned(curves: Curves) -> str | None:
@@ -180,7 +209,7 @@ def knows_little(curves: Curves, evaluation: Evaluation | None, spec: Spec | Non
         return None
     classes = len(evaluation.classes)
     low, high = newcombe_interval(train.counts, validation.counts)
-    if _skill(train.accuracy, classes) >= UNLEARNED or low > ARTEFACT:
+    if skill_of(train.accuracy, classes) >= UNLEARNED or low > ARTEFACT:
         return None  # what knows the training images much better than others does not lack capacity
     falls, fell = _falls(curves)
     if falls:
@@ -216,72 +245,6 @@ def _ended_early(curves: Curves, spec: Spec | None, seen: str, numbers: dict[str
         f"{seen}: the training ended too early to judge.",
         numbers | {"epochs": curves.epochs, "last": curves.heldout[-1]},
         (remedies.more_epochs(spec, curves.epochs),),
-    )
-
-
-def memorised_noise(history: History, evaluation: Evaluation | None) -> Finding | None:
-    """The training images are known by heart, and nothing holds beyond them."""
-    train = evaluation.get("train") if evaluation else None
-    validation = evaluation.get("validation") if evaluation else None
-    classes = len(evaluation.classes) if evaluation else 0
-    if train is None or validation is None or classes < 2:
-        return None
-    last = [value for value in history.train_accuracy if value is not None]
-    known = max([train.accuracy, *last[-1:]])
-    low, high = wilson_interval(*validation.counts)
-    chance = _chance(validation.confusion, classes)
-    if _skill(known, classes) < LEARNED or low > chance:
-        return None
-    return Finding(
-        "memorised_noise",
-        "critical",
-        f"The training accuracy reaches {known:.3f}, and validation is at chance: {validation.accuracy:.3f} "
-        f"({low:.3f} to {high:.3f}, chance {chance:.3f}). The labels have nothing to do with the pictures; the network "
-        "has learned them by heart.",
-        {
-            "train_accuracy": known,
-            "validation_accuracy": validation.accuracy,
-            "validation_interval": [low, high],
-            "chance": chance,
-        },
-        (remedies.mend_data("Check how labels were joined to images: they look shuffled."),),
-    )
-
-
-def label_noise(history: History, evaluation: Evaluation | None) -> Finding | None:
-    """Training images are answered worse than held-out ones: some of their labels must be wrong.
-
-    Before wrong labels are learned by heart, that is; so every epoch is looked at.
-    """
-    train = evaluation.get("train") if evaluation else None
-    validation = evaluation.get("validation") if evaluation else None
-    if train is None or validation is None:
-        return None
-    epochs = [(None, train.accuracy, validation.accuracy), *_levels(history)]
-    epoch, trained, heldout = max(epochs, key=lambda one: one[2] - one[1])
-    low, high = newcombe_interval(
-        (round(heldout * validation.count), validation.count), (round(trained * train.count), train.count), SURE
-    )
-    if low <= 0:
-        return None
-    when = "" if epoch is None else f" in epoch {epoch}"
-    return Finding(
-        "label_noise",
-        "warning",
-        f"With the same weights, in inference mode, validation is better than training{when}: {heldout:.3f} against "
-        f"{trained:.3f} (difference {low:.3f} to {high:.3f}). That happens when training labels are wrong and "
-        "validation labels are right, as long as the wrong ones have not been learned by heart.",
-        {
-            "epoch": epoch,
-            "train_accuracy": trained,
-            "validation_accuracy": heldout,
-            "difference_interval": [low, high],
-        },
-        (
-            remedies.mend_data(
-                "Look at the training images that the model answers with confidence and against the label."
-            ),
-        ),
     )
 
 
@@ -331,11 +294,14 @@ def _falls(curves: Curves) -> tuple[bool, float]:
     return falls_at_end(curves.training, turn_of(curves.training, has_zero=curves.history.is_measured))
 
 
-def _levels(history: History) -> list[tuple[int | None, float, float]]:
-    """For each epoch the level of both accuracies in inference mode, less the noise of single epochs."""
-    train, heldout = finite(history.train_accuracy), finite(history.validation_accuracy)
-    both = zip(smoothed(train), smoothed(heldout), strict=False)
-    return [(epoch, one, other) for epoch, (one, other) in enumerate(both, 1)]
+def _is_measured_overfit(evaluation: Evaluation | None, training: list[float]) -> bool:
+    """Whether the last weights answer the training images better than the kept ones, and others surely worse."""
+    last = evaluation.last if evaluation else None
+    kept = evaluation.get(last.split) if evaluation and last else None
+    if last is None or kept is None or kept.loss is None or len(training) < last.epoch:
+        return False
+    learned = training[last.epoch - 1] < training[last.kept_epoch - 1]
+    return learned and last.loss_interval[0] > 0 and last.loss > RISE * kept.loss
 
 
 def _wrong(accuracy: Curve) -> Curve:
@@ -344,16 +310,6 @@ def _wrong(accuracy: Curve) -> Curve:
 
 def _at(values: list[float], place: int) -> float:
     return values[min(place, len(values) - 1)]
-
-
-def _skill(accuracy: float, classes: int) -> float:
-    return (accuracy - 1 / classes) / (1 - 1 / classes)
-
-
-def _chance(confusion: tuple[tuple[int, ...], ...], classes: int) -> float:
-    """The accuracy of always naming the most frequent class."""
-    counts = [sum(row) for row in confusion]
-    return max(counts) / sum(counts) if sum(counts) else 1 / classes
 
 
 def _is_regularised(spec: Spec | None) -> bool:

@@ -244,3 +244,8 @@ def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(cl
     assert len(losses) < 60
     assert metrics["final"]["epoch"] == best
     assert losses[-1] > losses[best - 1]
+    [finding] = [one for one in client.diagnosis(job["id"])["findings"] if one["code"] == "overfitting"]
+    cost = finding["evidence"]["last_epoch"]
+    assert (cost["split"], cost["kept_epoch"], cost["epoch"]) == ("test", best, len(losses))
+    assert cost["loss_interval"][0] <= cost["loss"] <= cost["loss_interval"][1]
+    assert f"the weights of epoch {len(losses)} differ from the kept ones, of epoch {best}" in finding["explanation"]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heldout.diagnosis import Evaluation, History, diagnose
+from heldout.diagnosis import Evaluation, Finding, History, diagnose
 from heldout.diagnosis.curves import noise_of, onset_of, turn_of
-from heldout.diagnosis.evaluation import SplitFigures, from_final
+from heldout.diagnosis.evaluation import LastEpoch, SplitFigures, from_final
 from heldout.diagnosis.history import from_epochs
 
 
@@ -44,6 +44,43 @@ def test_a_validation_loss_that_turns_up_while_training_falls_is_overfitting():
     assert f"epoch {best}" in finding.explanation
     assert finding.evidence["last"] == OVERFIT.validation_loss[-1]
     assert all(remedy.patch is None for remedy in finding.remedies)
+
+
+def against(kept: int, points: float, loss: float, spread: float = 0.02) -> Evaluation:
+    """The kept weights of epoch `kept` beside those of epoch 40, on the same 1,000 images of test."""
+    last = LastEpoch(
+        40, kept, "test", 1000, points, (points - spread, points + spread), 0.004, loss, (loss - spread, loss + spread)
+    )
+    return Evaluation({"test": SplitFigures(0.9, 1000, 0.3)}, (), last)
+
+
+def overfitting_of(training: History, evaluation: Evaluation) -> Finding:
+    [finding] = [one for one in diagnose(training, None, evaluation).findings if one.code == "overfitting"]
+    return finding
+
+
+def test_what_the_last_epoch_costs_is_told_where_other_weights_were_kept():
+    finding = overfitting_of(OVERFIT, against(11, 0.03, 0.5))
+    assert finding.evidence["last_epoch"]["accuracy_interval"] == pytest.approx((0.01, 0.05))
+    assert "-3.0 points of accuracy (-5.0 to -1.0; McNemar's p 0.004)" in finding.explanation
+    assert "+0.5 of loss (+0.48 to +0.52)" in finding.explanation
+
+
+def test_the_same_images_prove_overfitting_that_the_noise_of_the_curve_hides():
+    hidden = history(falling(40, 0.001), noisy(turning(40, 10, 0.0005), 0.04, 4))
+    best = hidden.validation_loss.index(min(hidden.validation_loss)) + 1
+    assert diagnose(hidden).verdict == "healthy"
+    assert diagnose(hidden, None, against(best, 0.01, 0.05)).verdict == "overfitting"
+    for unproven in (against(best, 0.01, 0.05, spread=0.06), against(best, 0.0, 0.005, spread=0.001)):
+        assert overfitting_of(hidden, unproven).severity == "info"
+        assert diagnose(hidden, None, unproven).verdict == "healthy"
+
+
+def test_weights_that_were_kept_too_early_are_said_to_be():
+    finding = overfitting_of(FINE, against(20, -0.03, -0.1))
+    assert finding.severity == "info"
+    assert "more patience would have served better" in finding.explanation
+    assert "more patience" not in overfitting_of(FINE, against(20, 0.0, 0.0)).explanation
 
 
 def test_a_curve_that_settles_is_healthy_whatever_its_gap():

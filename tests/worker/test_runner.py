@@ -300,6 +300,26 @@ def test_early_stopping_is_said_and_the_best_epoch_kept(start):
     assert finished.final["validation"]["loss"] == pytest.approx(best["validation_loss"], abs=1e-5)
 
 
+def test_what_the_last_epoch_costs_is_measured_on_the_images_that_chose_nothing(start):
+    """The same training without early stopping ends with the weights that are compared with the kept ones."""
+    spec = example("overfit", epochs=30, early_stopping={"patience": 1, "min_delta": 0.05})
+    stopping = start(spec)
+    kept = stopping.end()
+    epochs = len(stopping.history)
+    going_on = start(example("overfit", epochs=epochs))
+    last = going_on.end()
+    said = json.loads(Path(kept.evaluation).read_text())["last_epoch"]
+    assert "last_epoch" not in json.loads(Path(last.evaluation).read_text())
+    assert (said["split"], said["count"]) == ("test", kept.final["test"]["count"])
+    assert (said["kept_epoch"], said["epoch"]) == (epochs - 1, epochs)
+    for figure, sign in (("accuracy", -1), ("loss", 1)):
+        difference = sign * (last.final["test"][figure] - kept.final["test"][figure])
+        assert said[figure]["difference"] == pytest.approx(difference, abs=1e-6)
+        low, high = said[figure]["interval"]
+        assert low <= difference <= high
+        assert low < high
+
+
 def test_a_test_split_that_is_never_measured_appears_nowhere(start):
     process = start(small_spec(training={"epochs": 1}, evaluation={"test": "never"}))
     finished = process.end()
