@@ -239,3 +239,36 @@ class Diagnosis(TypedDict):
     onset_epoch: int | None
     explanation: str
     findings: list[DiagnosisFinding]
+
+
+class ClassScores(TypedDict):
+    """Of one class; null where there is nothing to divide by. gap: recall in training less recall here."""
+
+    label: str
+    count: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    gap: float | None
+
+
+class Mistake(TypedDict):
+    index: int
+    label: str
+    answer: str
+    probability: float
+
+
+class SplitScores(TypedDict):
+    """Rows of the confusion matrix are labels, columns answers."""
+
+    confusion: list[list[int]]
+    per_class: list[ClassScores]
+    calibration_error: float | None
+    mistakes: list[Mistake]
+
+
+class Confusion(TypedDict):
+    object: Literal["confusion"]
+    classes: list[str]
+    splits: dict[str, SplitScores]

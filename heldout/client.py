@@ -18,6 +18,7 @@ import httpx2
 from heldout.answers import (
     TERMINAL_STATUSES,
     Audit,
+    Confusion,
     Dataset,
     Diagnosis,
     Estimate,
@@ -200,9 +201,9 @@ class Client:
         """Why a job's test results are worse than its training results, as far as can be told by now."""
         return cast(Diagnosis, self._connection.json("GET", _job(job_id, "diagnosis")))
 
-    def confusion(self, job_id: str) -> dict[str, Any]:
+    def confusion(self, job_id: str) -> Confusion:
         """Confusion matrices, scores by class, calibration and the surest mistakes, by split."""
-        return cast(dict[str, Any], self._connection.json("GET", _job(job_id, "confusion")))
+        return cast(Confusion, self._connection.json("GET", _job(job_id, "confusion")))
 
     def diagnose(self, history: Mapping[str, Sequence[float | None]]) -> Diagnosis:
         """Judge a history from anywhere, by Keras' names."""

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any, Literal, ParamSpec
 
 import typer
 
@@ -16,6 +16,7 @@ from heldout.cli.follow import follow
 from heldout.cli.histories import read_history
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, display
+from heldout.cli.scores import show_scores
 from heldout.cli.screen import print_json, say
 from heldout.cli.spec_files import read_spec
 from heldout.client import Client, NoService
@@ -25,6 +26,7 @@ P = ParamSpec("P")
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, job_….", show_default=False)]
 SpecFile = Annotated[str, typer.Argument(metavar="SPEC.json", help="The job spec; - reads standard input.")]
+Split = Literal["train", "validation", "test"]
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - is standard output.")]
 
 app = typer.Typer(
@@ -177,6 +179,25 @@ def diagnose(
     else:
         found = shown.as_answer(judge(read_history(Path(target))))
     print_json(found) if as_json else shown.show_diagnosis(found)
+
+
+@command
+def confusion(
+    job_id: JobId,
+    split: Annotated[Split | None, typer.Option(help="Of which split; default test, if it was measured.")] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show who is taken for whom, class by class, and the surest mistakes."""
+    with service(home) as client:
+        found = client.confusion(job_id)
+    if as_json:
+        print_json(found)
+        return
+    wanted = split or ("test" if "test" in found["splits"] else "validation")
+    if wanted not in found["splits"]:
+        raise Refused("This job did not measure its test split (evaluation.test is never).")
+    show_scores(found, wanted)
 
 
 # --- fetch ---------------------------------------------------------------------------------------

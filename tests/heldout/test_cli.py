@@ -451,6 +451,37 @@ def test_a_queued_job_is_changed(heldout, client):
     assert (job["name"], job["spec"]["priority"], job["spec"]["metadata"]) == ("new", 7, {"a": "b", "c": "d=e"})
 
 
+def scored(right, wrong):
+    """One split of two classes, of which `wrong` cats are taken for dogs."""
+    counts = {"precision": 1.0, "f1": 0.9}
+    return {
+        "confusion": [[right, wrong], [0, 50]],
+        "per_class": [
+            {"count": right + wrong, "recall": right / (right + wrong), **counts},
+            {"count": 50, "recall": None, **counts},
+        ],
+        "calibration_error": 0.0625,
+        "mistakes": [{"index": 41, "label": 0, "answer": 1, "probability": 0.875}] * wrong,
+    }
+
+
+def test_classes_are_shown_with_what_they_are_taken_for_and_the_surest_mistakes(
+    heldout, service, client, ended, tmp_path
+):
+    assert "Not there yet" in heldout("confusion", ended).stderr
+    stored = {"classes": ["cat", "dog"], "splits": {"train": scored(50, 0), "validation": scored(40, 10)}}
+    (tmp_path / "evaluation.json").write_text(json.dumps(stored))
+    service.blobs.put(f"jobs/{ended}/1/evaluation.json", tmp_path / "evaluation.json")
+    lines = heldout("confusion", ended).stdout.splitlines()
+    assert lines[1].split() == ["cat", "50", "1.0000", "0.8000", "0.9000", "+20.0", "dog", "(10)"]
+    assert lines[2].split() == ["dog", "50", "1.0000", "–", "0.9000", "–"]
+    assert "calibration error: 0.0625" in lines
+    assert lines.count("  image 41: cat taken for dog, with 0.8750") == 5
+    assert "mistakes" not in heldout("confusion", ended, "--split", "train").stdout
+    assert heldout("confusion", ended, "--split", "test").returncode == 2
+    assert json.loads(heldout("confusion", ended, "--json").stdout) == client.confusion(ended)
+
+
 @pytest.mark.parametrize("command", ["model", "predictions"])
 def test_a_file_is_fetched(heldout, heldout_apart, ended, tmp_path, command):
     result = heldout(command, ended, "-o", "fetched")
