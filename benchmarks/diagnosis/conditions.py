@@ -132,7 +132,7 @@ class Draw:
     divisor: int
 
 
-DRAWS: Mapping[int, Draw] = {1: Draw("", 1), 2: Draw("sealed/", 2), 3: Draw("3/", 1)}
+DRAWS: Mapping[int, Draw] = {1: Draw("", 1), 2: Draw("sealed/", 2), 3: Draw("3/", 1), 4: Draw("4/", 2)}
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from heldout.diagnosis.history import Curve
 _MAD = 1.4826
 # So few third differences cannot be compared with another curve's.
 ENOUGH = 4
-# How many standard deviations of the noise a change must have to be one.
-CLEAR = 3.0
+# How many standard deviations of the noise a rise of the last values must have to be one, a rise of the mean of many,
+# and a fall, which is large anyway.
+CLEAR, STEADY, LIKELY = 3.0, 2.5, 2.0
 # The same of Kendall's statistic: how seldom values without a trend come in an order that rises so much.
 RISING = 2.0
 # Of the unit of a curve: a smaller rise is of no interest even where it is no noise, and so is a smaller fall.
-RISE, FALL = 0.03, 0.15
+RISE, FALL = 0.025, 0.15
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def stays_up(values: list[float], turn: Turn, noise: float) -> bool:
     """
     width = max(1, len(values) // 4)
     means = [fmean(values[begin : begin + width]) for begin in range(len(values) - width + 1)]
-    return means[-1] - min(means) > CLEAR * noise * sqrt(2 / width) or _rising(values[turn.best + 1 :]) > RISING
+    return means[-1] - min(means) > STEADY * noise * sqrt(2 / width) or _rising(values[turn.best + 1 :]) > RISING
 
 
 def _rising(values: list[float]) -> float:
@@ -163,4 +164,4 @@ def falls_at_end(values: list[float], turn: Turn) -> tuple[bool, float]:
         return False, 0.0
     before = len(values) - width
     fell = level_at_end(values[:before]) - turn.end
-    return turn.is_clear(fell, FALL), fell
+    return fell > LIKELY * turn.noise and fell > FALL * turn.unit, fell

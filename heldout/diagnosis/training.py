@@ -24,8 +24,8 @@ from heldout.intervals import newcombe_interval
 
 # Fewer points of a curve than this say nothing of where it turns.
 FEWEST = 4
-# Skill on the training images below which they are not known.
-UNLEARNED = 0.7
+# Skill on the training images below which they are not known; epochs before which that may be for want of them.
+UNLEARNED, SETTLING = 0.7, 8
 LARGE_COST = 0.1
 # Of the level: a way that is shorter is none. A rise that matters is a share (RISE) of it.
 LEAST = 1 / 3
@@ -212,14 +212,15 @@ def knows_little(curves: Curves, evaluation: Evaluation | None, spec: Spec | Non
     if skill_of(train.accuracy, classes) >= UNLEARNED or low > ARTEFACT:
         return None  # what knows the training images much better than others does not lack capacity
     falls, fell = _falls(curves)
-    if falls:
+    if falls or curves.epochs < SETTLING:
         if curves.onset is not None:
             return None
         return _ended_early(
             curves,
             spec,
-            f"The training accuracy is {train.accuracy:.3f} only, and the training figure still fell by {fell:.3g} "
-            f"over the last third of {curves.epochs} epochs",
+            f"The training accuracy is {train.accuracy:.3f} only, and "
+            + (f"the training figure still fell by {fell:.3g} over the last third of" if falls else "there were only")
+            + f" {curves.epochs} epochs",
             {"training_fell": fell, "train_accuracy": train.accuracy},
         )
     return Finding(
