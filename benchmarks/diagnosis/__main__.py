@@ -1,10 +1,9 @@
-"""`python -m benchmarks.diagnosis generate [SECONDS] | score [design|sealed] | guard [design|sealed]`."""
+"""`python -m benchmarks.diagnosis generate [SECONDS] | score DRAW… | guard DRAW…`; the last draw is the sealed one."""
 
 import sys
 import time
-from typing import get_args
 
-from benchmarks.diagnosis.conditions import Part, all_conditions
+from benchmarks.diagnosis.conditions import DRAWS, all_conditions
 from benchmarks.diagnosis.record import append, read_all
 
 USAGE = f"Usage: {__doc__}"
@@ -16,11 +15,11 @@ def main(arguments: list[str]) -> None:
             generate(float("inf"))
         case ["generate", seconds]:
             generate(float(seconds))
-        case ["score" | "guard" as what, part] if part in get_args(Part):
+        case ["score" | "guard" as what, *draws] if draws and {*draws} <= {*map(str, DRAWS)}:
             from benchmarks.diagnosis import guard, score
 
             tables = score.tables if what == "score" else guard.tables
-            print("\n".join(tables(read_all(), part)))
+            print("\n".join(tables(read_all(), {*map(int, draws)})))
         case _:
             raise SystemExit(USAGE)
 

@@ -1,4 +1,4 @@
-"""Simple rules for overfitting, each with a threshold that is fitted to the design part."""
+"""Simple rules for overfitting, each with a threshold that is fitted to earlier draws."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

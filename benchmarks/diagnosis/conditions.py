@@ -5,12 +5,11 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from heldout.spec import JobSpec
 
 DATASETS = ("digits", "mnist5k", "fashion_mnist")
-Part = Literal["design", "sealed"]
 
 # What the test split can be instead of plain. The training does not see it.
 TESTS = ("blurred", "inverted", "rescaled", "renamed", "leaked", "few")
@@ -48,11 +47,6 @@ class Condition:
     draw: int = 1
 
     @property
-    def part(self) -> Part:
-        """A sealed draw becomes design once it has been scored and a rule is mended by what it showed."""
-        return "sealed" if self.draw == max(DRAWS) else "design"
-
-    @property
     def key(self) -> str:
         fields = asdict(self)
         del fields["draw"]
@@ -60,7 +54,7 @@ class Condition:
 
     @property
     def trained(self) -> "Condition":
-        """What is trained on what, whatever the seed and the test split: none of both parts is the same."""
+        """What is trained on what, whatever the seed and the test split: no two draws have the same."""
         return replace(self, seed=0, test="plain", draw=1)
 
     @property
@@ -132,6 +126,8 @@ class Draw:
     divisor: int
 
 
+# The last one is sealed: scored once, after the rules were fixed on the earlier ones. To mend a rule by what it shows
+# takes another draw.
 DRAWS: Mapping[int, Draw] = {1: Draw("", 1), 2: Draw("sealed/", 2), 3: Draw("3/", 1), 4: Draw("4/", 2)}
 
 

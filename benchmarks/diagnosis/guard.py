@@ -1,11 +1,10 @@
 """The live guard against early stopping, replayed on the stored curves: what is kept, and what it costs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.diagnosis.conditions import Part
 from benchmarks.diagnosis.record import Record
 from heldout.spec import EarlyStoppingSpec
 from worker.guard import GuardState, watch_epoch
@@ -25,10 +24,10 @@ class Outcome:
     lost_late: float  # the worst tenth
 
 
-def tables(records: Sequence[Record], part: Part) -> Iterator[str]:
-    """Keras' EarlyStopping with each patience, and the guard, on every training of `part` that did not fail."""
-    chosen = [one for one in records if one.drawn.part == part and one.kept is not None and one.drawn.wrong < 1]
-    yield f"{len(chosen)} trainings of the {part} part."
+def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
+    """Keras' EarlyStopping with each patience, and the guard, on every training of `draws` that did not fail."""
+    chosen = [one for one in records if one.drawn.draw in draws and one.kept is not None and one.drawn.wrong < 1]
+    yield f"{len(chosen)} trainings of the draws {', '.join(map(str, sorted(draws)))}."
     yield ""
     yield "| rule | epochs spent | referee's loss of the kept epoch over its lowest: mean | worst tenth begins at |"
     yield "|---|---|---|---|"

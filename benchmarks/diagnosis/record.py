@@ -66,8 +66,7 @@ def read(file: Path) -> Iterator[Record]:
 def append(record: Record, folder: Path = FOLDER) -> None:
     folder.mkdir(exist_ok=True)
     line = json.dumps(asdict(record), separators=(",", ":"), allow_nan=False) + "\n"
-    part = "" if record.drawn.part == "design" else f"-{record.drawn.part}"
-    with (folder / f"{record.condition['dataset']}{part}.jsonl").open("ab", buffering=0) as file:
+    with (folder / f"{record.drawn.dataset}-{record.drawn.draw}.jsonl").open("ab", buffering=0) as file:
         file.write(line.encode())  # at once, so that several processes can train
 
 

@@ -1,11 +1,10 @@
-"""How well the diagnosis names what is true of the trainings of one part, beside simple rules; as Markdown tables."""
+"""How well the diagnosis names what is true of the trainings of some draws, beside simple rules; as Markdown tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
 from benchmarks.diagnosis.baselines import BASELINES, f1
-from benchmarks.diagnosis.conditions import Part
 from benchmarks.diagnosis.record import Record
 from benchmarks.diagnosis.truth import Truth, truths
 
@@ -15,15 +14,16 @@ FEWEST = 3  # true cases of a code for it to count in the mean
 Pairs = Sequence[tuple[bool, bool]]
 
 
-def tables(records: Sequence[Record], part: Part) -> Iterator[str]:
-    """Of the records of `part`; the rules' thresholds come from the design part."""
+def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
+    """Of the records of `draws`; the simple rules' thresholds come from the earlier ones, if there are any."""
     known = truths(records)
-    chosen = [record for record in records if record.drawn.part == part]
-    yield f"{len(chosen)} trainings of the {part} part."
+    chosen = [record for record in records if record.drawn.draw in draws]
+    earlier = [record for record in records if record.drawn.draw < min(draws)]
+    yield f"{len(chosen)} trainings of the draws {', '.join(map(str, sorted(draws)))}."
     yield ""
     yield from _codes(chosen, known)
     yield ""
-    yield from _rules([one for one in records if one.drawn.part == "design"], chosen, known)
+    yield from _rules(earlier or chosen, chosen, known)
     yield ""
     yield from _onsets(chosen, known)
     yield ""

@@ -1,7 +1,7 @@
 """What is true of each training of the collection: from its condition and from the referee, never from `diagnose`.
 
 Every code is true, false, or apart (None): where the referee's interval leaves it open, or where it does not matter.
-The definitions were fixed before the sealed part was scored.
+The definitions were fixed on the first draw.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,12 @@
 """The labelled collection of trainings: what is kept of it is what training gives again, and its rules hold."""
 
+from collections import Counter
+from itertools import combinations
+
 import pytest
 
-from benchmarks.diagnosis.conditions import all_conditions
+from benchmarks.diagnosis import guard, score
+from benchmarks.diagnosis.conditions import DRAWS, all_conditions
 from benchmarks.diagnosis.record import Record, read_all
 from benchmarks.diagnosis.trained import train
 from benchmarks.diagnosis.truth import truths
@@ -47,9 +51,14 @@ def test_a_condition_is_kept_once_and_is_one_of_those_that_were_drawn(kept):
     assert all(drawn[key] == record.drawn for key, record in kept.items())
 
 
-def test_no_condition_is_in_both_parts_whatever_its_seed_and_its_test(kept):
-    design, sealed = (
-        {condition.trained for condition in all_conditions() if condition.part == part} for part in ("design", "sealed")
-    )
-    assert not design & sealed
-    assert sum(record.drawn.part == "sealed" for record in kept.values()) > 150
+def test_no_two_draws_train_the_same_whatever_the_seed_and_the_test(kept):
+    drawn = {number: {one.trained for one in all_conditions() if one.draw == number} for number in DRAWS}
+    assert all(not drawn[one] & drawn[other] for one, other in combinations(DRAWS, 2))
+    counts = Counter(record.drawn.draw for record in kept.values())
+    assert all(counts[number] > 150 for number in DRAWS)
+
+
+def test_the_figures_can_be_told_of_every_draw(kept):
+    for number in DRAWS:
+        assert any("`overfitting`" in line for line in score.tables([*kept.values()], {number}))
+        assert any("**the guard**" in line for line in guard.tables([*kept.values()], {number}))
