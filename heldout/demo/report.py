@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heldout.answers import Diagnosis, Final, Job, SplitResult
+from heldout.answers import Diagnosis, Epoch, Final, Job, SplitResult
 from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, points
 from heldout.intervals import newcombe_interval
 
@@ -34,6 +34,8 @@ class Trained:
 # Short enough for all jobs side by side on a terminal of 80 columns.
 HEADINGS = ("JOB", "PARAMETERS", "TRAIN", "VALIDATION", "TEST", "LOSSES", "GAP, POINTS", "SECONDS")
 RIGHT = (1, 7)
+# Accuracy that is lost to overfitting and not worth a word.
+HARDLY = 0.02
 
 
 def row_of(trained: Trained) -> tuple[str, ...]:
@@ -65,6 +67,24 @@ def meaning(jobs: Sequence[Trained]) -> list[str]:
     if len(jobs) > 1:
         sentences.append(_about_tests(jobs))
     return sentences
+
+
+def verdict_of(trained: Trained, diagnosis: Diagnosis, epochs: Sequence[Epoch]) -> str:
+    """What the service says of a job, and where it overfits, what that has cost by the end."""
+    best = diagnosis["best_epoch"]
+    said = f"Verdict on {trained.name}: {diagnosis['verdict'].replace('_', ' ')}."
+    if diagnosis["verdict"] != "overfitting" or best is None:
+        return said
+    then, now = epochs[best - 1], epochs[-1]
+    said += (
+        f" Since epoch {best} the validation loss went from {loss(then['validation_loss'])} to "
+        f"{loss(now['validation_loss'])}, the accuracy from {accuracy(then['validation_accuracy'])} to "
+        f"{accuracy(now['validation_accuracy'])}"
+    )
+    lost = (then["validation_accuracy"] or 0.0) - (now["validation_accuracy"] or 0.0)
+    if lost < HARDLY:
+        return f"{said}: on {trained.final['train']['count']:,} images it barely does, and hardly an answer got worse."
+    return f"{said}."
 
 
 def about(diagnosis: Diagnosis, job: Job) -> list[str]:

@@ -15,7 +15,7 @@ from heldout.cli.progress import display
 from heldout.cli.screen import prepare, print_fields, print_table, say, table_width, terminal_width
 from heldout.client import ApiProblem, Client, NoService
 from heldout.demo.interrupts import Interrupted, Interrupts
-from heldout.demo.report import HEADINGS, RIGHT, Trained, about, meaning, row_of
+from heldout.demo.report import HEADINGS, RIGHT, Trained, about, meaning, row_of, verdict_of
 from heldout.demo.service import ROOT, ServiceFailed, TemporaryService
 
 SPECS = ("overfit", "regularized", "augmented")
@@ -104,11 +104,13 @@ def _train(client: Client, specs: Mapping[str, Any], service: TemporaryService) 
 
 
 def _report(client: Client, jobs: list[Job]) -> int:
-    trained = []
+    trained, verdicts = [], []
     for job in jobs:
-        final = client.metrics(job["id"])["final"]
+        metrics = client.metrics(job["id"])
+        final = metrics["final"]
         if job["status"] == "succeeded" and final is not None and final["test"] is not None:
             trained.append(Trained(job, final, final["test"]))
+            verdicts.append(verdict_of(trained[-1], client.diagnosis(job["id"]), metrics["epochs"]))
         else:
             error = job["error"] or {"code": job["status"], "detail": ""}
             say(f"{job['name']} did not succeed: {error['code']}: {error['detail']}", file=sys.stderr)
@@ -116,7 +118,7 @@ def _report(client: Client, jobs: list[Job]) -> int:
         say("")
         _print_results([row_of(one) for one in trained])
         say("")
-        for sentence in meaning(trained):
+        for sentence in [*meaning(trained), *verdicts]:
             _say_wrapped(sentence)
     return 0 if len(trained) == len(SPECS) else 1
 

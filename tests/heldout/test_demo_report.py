@@ -3,7 +3,7 @@
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from heldout.demo.report import HEADINGS, Trained, meaning, row_of
+from heldout.demo.report import HEADINGS, Trained, meaning, row_of, verdict_of
 from heldout.intervals import wilson_interval
 
 
@@ -78,3 +78,24 @@ def test_the_widest_gap_with_the_worst_test_is_just_worse():
     last = meaning([trained("good", 3500, 965), trained("bad", 3599, 800)])[-1]
     assert "bad is clearly worse" in last
     assert "cures nothing" not in last
+
+
+def epochs(*figures):
+    return [{"validation_loss": loss, "validation_accuracy": accuracy} for loss, accuracy in figures]
+
+
+def test_a_job_that_overfits_a_little_is_said_to_barely_do_so():
+    overfitting = {"verdict": "overfitting", "best_epoch": 2}
+    job = trained("overfit", 3590, 957)
+    little = verdict_of(job, overfitting, epochs((0.3, 0.9), (0.1432, 0.945), (0.1656, 0.94)))
+    assert "Since epoch 2 the validation loss went from 0.143 to 0.166, the accuracy from 0.9450 to 0.9400" in little
+    assert "on 3,600 images it barely does" in little
+    much = verdict_of(job, overfitting, epochs((0.3, 0.9), (0.1432, 0.945), (0.5, 0.9)))
+    assert much.endswith("to 0.9000.")
+
+
+def test_a_job_without_fault_is_told_in_one_word():
+    healthy = {"verdict": "healthy", "best_epoch": 1}
+    assert (
+        verdict_of(trained("regularized", 3590, 957), healthy, epochs((0.3, 0.9))) == "Verdict on regularized: healthy."
+    )
