@@ -121,7 +121,7 @@ CASES = {
     "heavy augmentation": Case(
         "metric_artefact",
         network=PENALISED,
-        training={"epochs": 16, "optimizer": FIRM_STEP, "schedule": ENDING},
+        training={"epochs": 24, "optimizer": FIRM_STEP, "schedule": ENDING},
         augmentation=TURNED,
     ),
     "test images in training": Case("leakage", _leaking, training=SIX),
