@@ -69,7 +69,7 @@ def _is_between(train: SplitFigures | None, validation: SplitFigures, test: Spli
     """Copies of training images are answered as training is: they can lift test from validation towards it, no more."""
     if train is None:
         return True
-    return newcombe_interval(train.counts, validation.counts, SURE)[0] > 0 and test.accuracy < train.accuracy
+    return newcombe_interval(train.counts, validation.counts, SURE)[0] > 0 and test.accuracy <= train.accuracy
 
 
 def _label_order(evaluation: Evaluation, validation: SplitFigures, test: SplitFigures) -> Finding | None:

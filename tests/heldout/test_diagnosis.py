@@ -262,9 +262,10 @@ def test_a_test_that_is_worse_than_validation_is_another_split_and_not_overfitti
     assert "split_shift" not in of(figures(0.99, 5000), figures(0.9, 30), figures(0.8, 30))  # too few to say
 
 
-def test_a_test_better_than_validation_is_a_leak_only_where_training_is_better_still():
+def test_a_test_better_than_validation_is_a_leak_only_where_training_is_as_good():
     """Copies of training images are answered as training is: they cannot lift test above it."""
-    assert of(figures(0.99, 5000), figures(0.85, 1000), figures(0.93, 1000))["leakage"] == "warning"
+    for leaked in (0.93, 0.99):
+        assert of(figures(0.99, 5000), figures(0.85, 1000), figures(leaked, 1000))["leakage"] == "warning"
     assert "leakage" not in of(figures(0.90, 5000), figures(0.85, 1000), figures(0.93, 1000))
     assert "leakage" not in of(figures(0.86, 5000), figures(0.85, 1000), figures(0.93, 1000))
 
