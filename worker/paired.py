@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from worker.export import Predictions
 
 RESAMPLES = 2000
-_AT_ONCE = 10_000_000  # values of resamples that are in memory together
+_AT_ONCE = 1_000_000  # values of resamples that are in memory together
 
 
 def compared(one: Predictions, other: Predictions, labels: NDArray[np.int32]) -> dict[str, Any]:

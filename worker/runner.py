@@ -184,7 +184,7 @@ def _finished(
     save_predictions(predictions, data, said)
     labels = {name: data.labels[rows] for name, rows in data.rows.items()}
     scores = evaluation_of(data, {name: one.probabilities for name, one in said.items()})
-    if said_last is not None and len(labels[split]) > 1:
+    if said_last is not None and len(labels[split]) > 1 and np.isfinite(said_last.losses - said[split].losses).all():
         cost = compared(said_last, said[split], labels[split])
         scores["last_epoch"] = {"epoch": last, "kept_epoch": kept, "split": split, **cost}
     evaluation.write_text(dumps(scores))
