@@ -9,6 +9,7 @@ from benchmarks.diagnosis.record import Record
 from benchmarks.diagnosis.truth import Truth, truths
 
 RESAMPLES = 2000
+LARGE_RISE = 0.2
 FEWEST = 3  # true cases of a code for it to count in the mean
 
 Pairs = Sequence[tuple[bool, bool]]
@@ -26,6 +27,8 @@ def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
     yield from _rules(earlier or chosen, chosen, known)
     yield ""
     yield from _onsets(chosen, known)
+    yield ""
+    yield _by_rise(chosen, known)
     yield ""
     yield _without_audit(chosen, known)
 
@@ -104,6 +107,20 @@ def _onsets(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]
             f"onset in {shares[0]}, at the given best epoch in {shares[1]}, and in the epoch right after that in "
             f"{shares[2]}. At the end it is {100 * np.median(ends):.0f} % above its lowest in the median."
         )
+
+
+def _by_rise(records: Sequence[Record], known: dict[str, Truth]) -> str:
+    """How many overfit trainings are found, by how far the referee's loss ends above its lowest."""
+    found: dict[bool, list[bool]] = {True: [], False: []}
+    for record in records:
+        if known[record.drawn.key]["overfitting"]:
+            losses = record.referee["loss"][: len(record.history["fit_loss"])]
+            found[losses[-1] >= (1 + LARGE_RISE) * min(losses)].append("overfitting" in said_of(record))
+    large, small = found[True], found[False]
+    return (
+        f"Of the overfit trainings whose referee's loss ends {100 * LARGE_RISE:.0f} % or more above its lowest, "
+        f"{sum(large)} of {len(large)} are found; of the others {sum(small)} of {len(small)}."
+    )
 
 
 def _without_audit(records: Sequence[Record], known: dict[str, Truth]) -> str:

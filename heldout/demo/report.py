@@ -70,11 +70,13 @@ def meaning(jobs: Sequence[Trained]) -> list[str]:
 
 
 def verdict_of(trained: Trained, diagnosis: Diagnosis, epochs: Sequence[Epoch]) -> str:
-    """What the service says of a job, and where it overfits, what that has cost by the end."""
-    best = diagnosis["best_epoch"]
-    said = f"Verdict on {trained.name}: {diagnosis['verdict'].replace('_', ' ')}."
-    if diagnosis["verdict"] != "overfitting" or best is None:
+    """What the service says of a job and why; where it overfits, what that has cost by the end."""
+    best, verdict = diagnosis["best_epoch"], diagnosis["verdict"]
+    said = f"Verdict on {trained.name}: {verdict.replace('_', ' ')}."
+    if verdict == "healthy":
         return said
+    if verdict != "overfitting" or best is None:
+        return f"{said} {diagnosis['explanation']}"
     then, now = epochs[best - 1], epochs[-1]
     said += (
         f" Since epoch {best} the validation loss went from {loss(then['validation_loss'])} to "

@@ -99,3 +99,11 @@ def test_a_job_without_fault_is_told_in_one_word():
     assert (
         verdict_of(trained("regularized", 3590, 957), healthy, epochs((0.3, 0.9))) == "Verdict on regularized: healthy."
     )
+
+
+def test_any_other_verdict_comes_with_its_reason():
+    artefact = {"verdict": "metric_artefact", "best_epoch": 1, "explanation": "fit reports less than was measured."}
+    assert (
+        verdict_of(trained("augmented", 2686, 724), artefact, epochs((0.9, 0.7)))
+        == "Verdict on augmented: metric artefact. fit reports less than was measured."
+    )
