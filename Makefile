@@ -32,7 +32,7 @@ up: setup ## run the service on this machine
 	@exec $(BIN)/heldout up $(ARGS)
 
 test: setup-dev ## run all tests but the long proofs
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 proofs: setup-dev ## run the long suites
 	@exec $(BIN)/python -m pytest -m proof --timeout 3600 $(ARGS)

@@ -170,8 +170,15 @@ def _database(settings: Settings) -> Iterator["Database"]:
 
 
 def _settings(home: Path | None) -> Settings:
-    """The embedded service's settings for a home that was named, else what the environment says."""
-    return Settings() if home is None else embedded_settings(home)
+    """The embedded service's settings for a home that was named, else what the environment says.
+
+    From here on logs go where they belong: standard output is for answers.
+    """
+    from models import logs
+
+    settings = Settings() if home is None else embedded_settings(home)
+    logs.configure(settings.log_level)
+    return settings
 
 
 def main() -> None:

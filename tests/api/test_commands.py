@@ -1,24 +1,29 @@
 """The server's own commands, as words on a command line."""
 
+import io
 import json
 import sys
 from pathlib import Path
 
 import pytest
+import structlog
 
 from api.__main__ import main
+from models import logs
 from models.database import Database
 from models.store import keys
 
 
 @pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_lines: io.StringIO):
     """Runs a command on a home of its own: its status, its standard output, its standard error."""
 
     def command(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["heldout", *words, "--home", str(tmp_path)])
+        structlog.reset_defaults()  # as in a process of its own
         with pytest.raises(SystemExit) as ended:
             main()
+        logs.configure("DEBUG", log_lines)
         said = capsys.readouterr()
         return int(ended.value.code or 0), said.out, said.err
 

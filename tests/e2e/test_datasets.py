@@ -90,13 +90,13 @@ def test_a_worker_that_is_killed_in_a_check_is_followed_by_another(make_service,
     service = make_service(HELDOUT_LEASE_S="2", HELDOUT_HEARTBEAT_S="0.5", HELDOUT_RECONCILE_S="0.5").start()
     with service.client() as client:
         made = client.create_dataset({"name": "own"})
-        client.upload(made["id"], digits_zip(tmp_path / "large.zip", size=256))
+        client.upload(made["id"], digits_zip(tmp_path / "large.zip", size=128))
         checker = until(service.checking_pids, "a check")[0]
         os.kill(service.worker_pid(), signal.SIGKILL)
         until(lambda: not lives(checker), "the end of the check's process")
         dataset = until(lambda: _checked(client, made["id"]), "the end of the check")
         assert dataset["status"] == "ready", dataset["error"]
-        assert dataset["shape"] == [256, 256, 1]
+        assert dataset["shape"] == [128, 128, 1]
 
 
 @pytest.mark.parametrize("kind", ["npz", "parquet"])
@@ -132,7 +132,7 @@ def test_a_dataset_that_is_deleted_in_its_check_ends_the_check_and_leaves_nothin
     service = make_service(HELDOUT_RECONCILE_S="0.5").start()
     with service.client() as client:
         made = client.create_dataset({"name": "own"})
-        client.upload(made["id"], digits_zip(tmp_path / "large.zip", size=256))
+        client.upload(made["id"], digits_zip(tmp_path / "large.zip", size=128))
         checker = until(service.checking_pids, "a check")[0]
         client.delete_dataset("own")
         until(lambda: not lives(checker), "the end of the check's process", within_s=30)
@@ -147,7 +147,7 @@ def test_a_service_that_is_stopped_in_a_check_goes_on_with_it_at_its_next_start(
     service = make_service().start()
     with service.client() as client:
         made = client.create_dataset({"name": "own"})
-        client.upload(made["id"], digits_zip(tmp_path / "large.zip", size=256))
+        client.upload(made["id"], digits_zip(tmp_path / "large.zip", size=128))
         until(service.checking_pids, "a check")
     assert service.stop() == 0
     with service.start().client() as client:

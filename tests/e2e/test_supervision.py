@@ -29,7 +29,9 @@ from tests.e2e.running import (
 MakeService = Callable[..., Service]
 
 LONG = {"epochs": 300}
-SHORT = {"epochs": 6}
+# Epochs of a third of a second.
+FEW_IMAGES = {"train_limit": 1200}
+SHORT = {"epochs": 8} | FEW_IMAGES
 
 
 def test_a_cancel_ends_the_process_and_keeps_whole_epochs(service: Service, client: Client) -> None:
@@ -107,7 +109,7 @@ def test_a_deadline_before_the_first_epoch_is_a_failure(client: Client) -> None:
 def test_a_stopped_service_gives_its_jobs_back_and_its_next_start_finishes_them(make_service: MakeService) -> None:
     service = make_service().start()
     with service.client() as client:
-        job = client.submit(spec("overfit", epochs=10))["id"]
+        job = client.submit(spec("overfit", epochs=15, **FEW_IMAGES))["id"]
         after_epoch(client, job, 2)
     below = tree_of(service.pid)
     assert service.stop() == 0
@@ -119,7 +121,7 @@ def test_a_stopped_service_gives_its_jobs_back_and_its_next_start_finishes_them(
         assert (finished["status"], finished["attempt"], finished["failures"]) == ("succeeded", 2, 0)
         requeued = [event for event in client.events(job) if event["type"] == "job.requeued"]
         assert [event["data"]["reason"] for event in requeued] == ["release"]
-        assert [epoch["epoch"] for epoch in client.metrics(job)["epochs"]] == list(range(1, 11))
+        assert [epoch["epoch"] for epoch in client.metrics(job)["epochs"]] == list(range(1, 16))
 
 
 @pytest.mark.proof
@@ -140,7 +142,7 @@ def test_a_service_that_is_killed_leaves_no_process_and_takes_its_own_jobs_back_
 ) -> None:
     service = make_service().start()
     with service.client() as client:
-        job = client.submit(spec("overfit", epochs=8))["id"]
+        job = client.submit(spec("overfit", epochs=15, **FEW_IMAGES))["id"]
         after_epoch(client, job, 1)
     below = tree_of(service.pid)
     os.kill(service.pid, signal.SIGKILL)
@@ -184,7 +186,7 @@ def test_ambient_databases_and_brokers_are_ignored(make_service: MakeService) ->
 def test_a_locked_database_is_a_503_and_a_waiting_worker_and_both_recover_alone(make_service: MakeService) -> None:
     service = make_service().start()
     with service.client() as client:
-        job = client.submit(spec("overfit", epochs=15))["id"]
+        job = client.submit(spec("overfit", epochs=20, **FEW_IMAGES))["id"]
         after_epoch(client, job, 1)
         key = (service.home / "api-key").read_text().strip()
         with closing(sqlite3.connect(service.home / "heldout.db", isolation_level=None)) as lock:
@@ -201,7 +203,7 @@ def test_a_locked_database_is_a_503_and_a_waiting_worker_and_both_recover_alone(
             lock.execute("ROLLBACK")
         finished = ended(client, job)
         assert (finished["status"], finished["attempt"]) == ("succeeded", 1), list(client.events(job))
-        assert [epoch["epoch"] for epoch in client.metrics(job)["epochs"]] == list(range(1, 16))
+        assert [epoch["epoch"] for epoch in client.metrics(job)["epochs"]] == list(range(1, 21))
         assert len(list(client.jobs())) == 1
 
 

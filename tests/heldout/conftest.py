@@ -43,9 +43,10 @@ def silent_logs():
     def drop(*_):
         raise structlog.DropEvent
 
+    before = structlog.get_config()
     structlog.configure(processors=[drop])
     yield
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 @pytest.fixture
