@@ -2,9 +2,9 @@
 
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import sqrt
-from statistics import fmean, median
+from statistics import median
 
 from heldout.diagnosis.history import Curve
 
@@ -125,7 +125,8 @@ def stays_up(values: list[float], turn: Turn, noise: float) -> bool:
     as likely.
     """
     width = max(1, len(values) // 4)
-    means = [fmean(values[begin : begin + width]) for begin in range(len(values) - width + 1)]
+    sums = [0.0, *accumulate(values)]
+    means = [(after - before) / width for before, after in zip(sums, sums[width:], strict=False)]
     return means[-1] - min(means) > STEADY * noise * sqrt(2 / width) or _rising(values[turn.best + 1 :]) > RISING
 
 
