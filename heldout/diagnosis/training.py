@@ -1,6 +1,6 @@
 """What the curves say: diverged, overfitted, still learning, unable to learn, or only badly averaged."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import log
 from typing import Any
 
@@ -293,19 +293,23 @@ def metric_artefact(history: History, evaluation: Evaluation | None) -> Finding 
 def _is_overfit(turn: Turn, heldout: list[float], training: list[float], has_zero: bool) -> bool:
     if len(training) < FEWEST:
         return False
-    fell = _at(training, turn.best) - level_at_end(training)
-    if fell <= (STANDING * _at(training, turn.best) if has_zero else 0.0):
+    trained, way = _at(training, turn.best), turn_of(training).way
+    fell = trained - level_at_end(training)
+    if fell <= (STANDING * trained if has_zero else 0.0):
         return False
     # Where nothing came down, the rise is measured by how far training came, or by the level that it rose from.
-    least = max(0.0 if turn.best else turn_of(training).way / 2, LEAST * turn.floor if has_zero else 0.0)
+    least = max(0.0 if turn.best else way / 2, LEAST * turn.floor if has_zero else 0.0)
+    if not has_zero:
+        # Below what the training loss has reached, a level may be penalties or an offset; above that it is none.
+        turn = replace(turn, unit=min(turn.way, max(turn.floor - min(training), turn.way / 2)))
     if turn.is_clear(turn.rise, RISE, least):
         return True
     # Less than that can be told by many epochs, if it matters beside the loss itself, and if there was learning since.
     unit = max(turn.unit, least, turn.floor if has_zero else 0.0)
-    learned = LEARNING * (_at(training, turn.best) if has_zero else turn_of(training).way)
+    learned = LEARNING * trained if has_zero else STANDING * way
     if turn.rise <= RISE * unit or fell <= max(learned, noise_of(training)):
         return False
-    return stays_up(heldout, turn, noise_of(heldout, training if has_zero else None))
+    return stays_up(heldout, turn, noise_of(heldout, training))
 
 
 def _falls(curves: Curves) -> tuple[bool, float]:
