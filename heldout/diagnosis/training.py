@@ -33,7 +33,7 @@ LEAST = 1 / 3
 # is none.
 LEARNING, STANDING = 0.1, 0.01
 # While it trains: epochs after the best one, and the share of the loss by which the level is above its lowest.
-WAIT, BARELY = 5, 0.01
+WAIT, BY = 6, 0.05
 # Points of accuracy: of `fit` below what was measured; of training above validation.
 ARTEFACT, KNOWN_BETTER = 0.05, 0.05
 # A loss above this many times that of guessing; a share of its whole way that a loss has gone back up.
@@ -81,7 +81,7 @@ def curves_of(history: History, evaluation: Evaluation | None = None) -> Curves:
 
 
 def diverged(curves: Curves, evaluation: Evaluation | None, spec: Spec | None) -> Finding | None:
-    """A loss that is not finite, that ends above where it began, or above what guessing costs."""
+    """A loss that is not finite, ends above what guessing costs or above where it began, or lost what it had gained."""
     history = curves.history
     for name in ("fit_loss", "train_loss", "validation_loss"):
         curve = getattr(history, name)
@@ -179,17 +179,18 @@ def _cost_of(last: LastEpoch) -> str:
 
 
 def has_turned(curves: Curves) -> str | None:
-    """Why a training that still runs should end here: what it may say is less than what proves overfitting later.
+    """Why a training that still runs should end here: a lower loss is not to be expected any more.
 
-    For some epochs the held-out level has been above its lowest while the training loss went on falling. Waiting for
-    more costs epochs, and stopping costs little, since the best epoch is known.
+    That is another question than whether it is overfitting. For some epochs the held-out level has been above its
+    lowest, by more than its noise and by so much that few trainings come back, while the training loss went on falling.
     """
     turn = curves.turn
     if turn is None or len(curves.training) < FEWEST or curves.epochs - 1 - turn.best < WAIT:
         return None
     trained, trains = _at(curves.training, turn.best), level_at_end(curves.training)
     # On a plateau, where nothing has come down yet, both move by next to nothing of the loss.
-    if turn.rise <= BARELY * max(turn.unit, turn.floor) or trained - trains <= STANDING * trained:
+    least = max(BY * max(turn.unit, turn.floor), noise_of(curves.heldout, curves.training))
+    if turn.rise <= least or trained - trains <= STANDING * trained:
         return None
     return (
         f"The {curves.name} was lowest in epoch {curves.number(turn.best)} ({curves.heldout[turn.best]:.4g}) and has "
