@@ -117,6 +117,19 @@ def test_a_rise_in_the_order_of_ten_epochs_is_overfitting_where_their_noise_hide
     assert diagnose(history([max(training[5], loss) for loss in training], rough + after)).verdict != "overfitting"
 
 
+def test_two_signs_that_are_weak_alone_are_enough_together():
+    """An order that is less than twice its standard deviation, and an end that is little more than once the noise."""
+    rough = [0.9, 0.75, 0.76, 0.62, 0.6, 0.45]
+    leaning = [0.45, 0.48, 0.47, 0.49, 0.5, 0.47, 0.48, 0.53]
+    training = falling(14, 0.0, 0.3)
+    noise = noise_of(rough + leaning, training)
+    assert noise < turn_of(rough + leaning).rise < 2 * noise
+    assert diagnose(history(training, rough + leaning)).verdict == "overfitting"
+    # The same values without the order, and the same order with a lower end.
+    for after in (sorted(leaning, reverse=True), [*leaning[:-2], 0.46, 0.46]):
+        assert diagnose(history(training, rough + after)).verdict == "healthy"
+
+
 def test_where_training_learned_nothing_a_creeping_validation_loss_is_no_overfitting():
     creeping = [2.28 + 0.0025 * epoch for epoch in range(12)]
     assert diagnose(history([2.31 - 0.0004 * epoch for epoch in range(12)], creeping)).verdict != "overfitting"
