@@ -17,15 +17,37 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     """
     if not 0 <= correct <= total or total < 1:
         raise ValueError(f"Received {correct} correct of {total}; expected 0 <= correct <= total and total >= 1.")
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share = correct / total
-    centre = share + z * z / (2 * total)
-    spread = z * sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
+    centre, spread = _wilson(share, total, confidence)
     # At 0 and total the exact bounds are 0 and 1; rounding must not push them off.
-    low = 0.0 if correct == 0 else max(0.0, (centre - spread) / scale)
-    high = 1.0 if correct == total else min(1.0, (centre + spread) / scale)
+    low = 0.0 if correct == 0 else max(0.0, centre - spread)
+    high = 1.0 if correct == total else min(1.0, centre + spread)
     return low, high
+
+
+def images_needed(share: float, half: float, confidence: float = 0.95) -> int:
+    """The fewest images on which an accuracy of `share` has a Wilson interval of at most ± `half`.
+
+    Args:
+        share: in [0, 1].
+        half: half of the interval's width, in (0, 0.5).
+        confidence: coverage, in (0, 1).
+    """
+    low, high = 0, 1
+    while _wilson(share, high, confidence)[1] > half:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _wilson(share, middle, confidence)[1] > half else (low, middle)
+    return high
+
+
+def _wilson(share: float, total: int, confidence: float) -> tuple[float, float]:
+    """The middle of the interval, and half of its width, which falls with `total`."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    scale = 1 + z * z / total
+    spread = z * sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return (share + z * z / (2 * total)) / scale, spread / scale
 
 
 def newcombe_interval(first: tuple[int, int], second: tuple[int, int], confidence: float = 0.95) -> tuple[float, float]:

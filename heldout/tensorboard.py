@@ -17,6 +17,10 @@ _SHAPE_DIMENSION = 2
 _FORMATS = {1: "<f", 2: "<d"}  # DT_FLOAT, DT_DOUBLE
 # How a field is written.
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
+# No message of protobuf's is longer.
+_MOST_BYTES = 2**31 - 1
+# Graphs and pictures are longer and of no account here: they are not checked, and not read any further.
+_SCALARS_BYTES = 65536
 
 
 class NotAnEventFile(ValueError):
@@ -34,7 +38,7 @@ def scalars(file: BinaryIO) -> Iterator[Scalar]:
     """All scalars in the order in which they were written; a last record that is not whole is left out.
 
     Raises:
-        NotAnEventFile: at the first record whose checksum does not fit.
+        NotAnEventFile: at the first record whose checksum does not fit, or that says it is longer than any can be.
     """
     for record in _records(file):
         yield from _of_event(record)
@@ -47,11 +51,18 @@ def _records(file: BinaryIO) -> Iterator[bytes]:
         length, checksum = struct.unpack("<QI", head)
         if _masked(head[:8]) != checksum:
             raise NotAnEventFile(f"record {number} has no valid length: this is no event file, or it is damaged")
-        data, tail = file.read(length), file.read(4)
+        if length > _MOST_BYTES:
+            raise NotAnEventFile(
+                f"record {number} says that it has {length:,} bytes; none has more than {_MOST_BYTES:,}"
+            )
+        # In pieces: what a file says of its length is no reason to ask for as much memory.
+        for skipped in range(0, length - _SCALARS_BYTES, _SCALARS_BYTES):
+            if not file.read(min(_SCALARS_BYTES, length - _SCALARS_BYTES - skipped)):
+                return
+        data, tail = file.read(min(length, _SCALARS_BYTES)), file.read(4)
         if len(tail) < 4:
             return  # it is being written, or its writer was stopped
-        # Graphs and pictures are large and of no account here: they are not checked, and not read any further.
-        if length <= 65536:
+        if length <= _SCALARS_BYTES:
             if _masked(data) != struct.unpack("<I", tail)[0]:
                 raise NotAnEventFile(f"record {number} is damaged")
             yield data

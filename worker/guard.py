@@ -41,9 +41,9 @@ def watch_epoch(mode: Mode, state: GuardState, train_loss: float, validation_los
 
 
 def explanation_of(mode: Mode, state: GuardState) -> str | None:
-    """Why these losses are those of overfitting; None if they are not. A warning needs more than a stop."""
+    """Why to warn of these losses, or to stop; None if there is no reason. Each asks its own question."""
     curves = curves_of(History(train_loss=state.train_loss, validation_loss=state.validation_loss))
+    if mode != "warn":
+        return has_turned(curves)
     found = overfitting(curves, None, None)
-    if found is not None:
-        return found.explanation
-    return has_turned(curves) if mode in {"stop", "stop_and_restore"} else None
+    return None if found is None else found.explanation

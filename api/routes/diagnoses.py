@@ -1,9 +1,10 @@
 """Why test results are poor: of a job, while it runs too, and of a history from anywhere."""
 
 import json
+from math import inf
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
 
 from api.auth import CallerDep
 from api.deps import JobId, ReadSessionDep, ServicesDep
@@ -12,8 +13,8 @@ from api.routing import resource
 from api.views import Figure, View
 from heldout.diagnosis import Diagnosis, diagnose
 from heldout.diagnosis.evaluation import Evaluation, from_final
-from heldout.diagnosis.foreign import from_keras, from_scalars, from_table
-from heldout.diagnosis.history import History, from_epochs
+from heldout.diagnosis.foreign import chosen_of, from_keras, from_scalars, from_table
+from heldout.diagnosis.history import History, figure, from_epochs
 from heldout.errors import JobNotFound, NotReady, StorageUnavailable
 from heldout.lifecycle import shown_status
 from models.blobs import BlobMissing, Blobs
@@ -111,23 +112,38 @@ class ConfusionView(View):
     splits: dict[Literal["train", "validation", "test"], SplitScores]
 
 
-Curve = Annotated[list[float | None], Field(max_length=MAX_EPOCHS)]
+def _figure(value: Any) -> Any:
+    """A number as curves hold it; anything else is left to be refused."""
+    return figure(value) if type(value) in {int, float} else value
 
 
-def _also(name: str) -> Any:
-    """A curve that Keras names after the metric that was asked for."""
-    return Field([], validation_alias=AliasChoices(name, name.replace("accuracy", "acc")))
+def _without_the_rest(history: Any) -> Any:
+    """Empty in place of what stands beside the curves, such as learning rates, which may be anything."""
+    if not isinstance(history, dict):
+        return history
+    curves = chosen_of([name for name, values in history.items() if values != []]).values()
+    return {name: values if name in curves else [] for name, values in history.items()}
 
 
-class KerasHistory(BaseModel):
-    """What `model.fit(...).history` holds; one value an epoch, null where it was not finite."""
+def _document_curves(schema: dict[str, Any]) -> None:
+    """Name the curves that Keras itself writes, and leave others open: what is no curve is ignored."""
+    curve = schema.pop("additionalProperties")
+    schema["properties"] = dict.fromkeys(("loss", "val_loss", "accuracy", "val_accuracy"), curve)
+    schema["additionalProperties"] = True
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
-    loss: Curve = []
-    val_loss: Curve = []
-    accuracy: Curve = _also("accuracy")
-    val_accuracy: Curve = _also("val_accuracy")
+Curve = Annotated[list[Annotated[float | None, BeforeValidator(_figure)]], Field(max_length=MAX_EPOCHS)]
+CurveName = Annotated[str, Field(max_length=256)]
+Curves = Annotated[dict[CurveName, Curve], Field(max_length=1000), BeforeValidator(_without_the_rest)]
+
+
+class KerasHistory(RootModel[Curves]):
+    """What `model.fit(...).history` holds; one value an epoch, null where it was not finite.
+
+    Curves may have other names that say what they are, such as `train_loss` and `valid_loss`; the rest is ignored.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, json_schema_extra=_document_curves)
 
     @model_validator(mode="after")
     def _has_a_pair(self) -> "KerasHistory":
@@ -135,16 +151,22 @@ class KerasHistory(BaseModel):
         return self
 
     def curves(self) -> History:
-        return from_keras(self.model_dump())
+        return from_keras(self.root)
 
 
 def _number(value: Any) -> Any:
-    """TensorBoard writes what JSON has no number for as text."""
+    """TensorBoard writes what JSON has no number for as text; JSON has numbers that a float has no room for."""
+    if type(value) is int and figure(value) is None:
+        return inf
     return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
 
 
+def _of_table(text: str) -> History:
+    return from_table(text, MAX_EPOCHS)
+
+
 def _checked_table(text: str) -> str:
-    from_table(text)
+    _of_table(text)
     return text
 
 
@@ -157,10 +179,12 @@ def _of_scalars(scalars: "dict[str, list[Point]]") -> History:
     return from_scalars({name: [(step, value) for _, step, value in points] for name, points in scalars.items()})
 
 
+# Of 64 bits, as TensorBoard's are.
+Step = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 # JSON has no tuples.
-Point = Annotated[tuple[float, int, Annotated[float, BeforeValidator(_number)]], Field(strict=False)]
+Point = Annotated[tuple[float, Step, Annotated[float, BeforeValidator(_number)]], Field(strict=False)]
 Points = Annotated[list[Point], Field(max_length=MAX_EPOCHS)]
-RunAndTag = Annotated[str, Field(max_length=256)]
+RunAndTag = CurveName
 
 
 class ForeignTraining(BaseModel):
@@ -170,7 +194,9 @@ class ForeignTraining(BaseModel):
 
     history: KerasHistory | None = None
     csv: Annotated[str, AfterValidator(_checked_table)] | None = Field(
-        None, description="A line of names and one line an epoch, as Keras' CSVLogger writes it."
+        None,
+        description="A line of names and one line an epoch, as Keras' CSVLogger writes it; at most "
+        f"{MAX_EPOCHS:,} lines below the names.",
     )
     scalars: Annotated[dict[RunAndTag, Points], Field(max_length=1000), AfterValidator(_checked_scalars)] | None = (
         Field(
@@ -189,7 +215,7 @@ class ForeignTraining(BaseModel):
     def curves(self) -> History:
         if self.history is not None:
             return self.history.curves()
-        return _of_scalars(self.scalars) if self.scalars is not None else from_table(self.csv or "")
+        return _of_scalars(self.scalars) if self.scalars is not None else _of_table(self.csv or "")
 
 
 @router.post("", responses=problems(*JSON_BODY))

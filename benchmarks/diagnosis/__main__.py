@@ -1,4 +1,4 @@
-"""`python -m benchmarks.diagnosis generate [SECONDS] | score DRAW… | guard DRAW…`; the last draw is the sealed one."""
+"""`python -m benchmarks.diagnosis generate [SECONDS] | score DRAW… | guard DRAW… | limits`; the last draw is sealed."""
 
 import sys
 import time
@@ -20,6 +20,10 @@ def main(arguments: list[str]) -> None:
 
             tables = score.tables if what == "score" else guard.tables
             print("\n".join(tables(read_all(), {*map(int, draws)})))
+        case ["limits"]:
+            from benchmarks.diagnosis import limits
+
+            print("\n".join(limits.tables(read_all())))
         case _:
             raise SystemExit(USAGE)
 

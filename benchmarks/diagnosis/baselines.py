@@ -7,6 +7,7 @@ from math import inf
 
 from scipy.stats import spearmanr
 
+from benchmarks.diagnosis.measures import f1
 from benchmarks.diagnosis.record import Record
 
 Judged = Sequence[tuple[Record, bool]]
@@ -30,13 +31,6 @@ class Baseline:
         return max([-inf, *middles], key=lambda threshold: f1([(score > threshold, truth) for score, truth in scored]))
 
 
-def f1(pairs: Sequence[tuple[bool, bool]]) -> float:
-    """Of pairs of what was said and what is true; 1 where there was nothing to find and nothing was said."""
-    right = sum(said and true for said, true in pairs)
-    wrong = sum(said != true for said, true in pairs)
-    return 2 * right / (2 * right + wrong) if right + wrong else 1.0
-
-
 def _rise(record: Record) -> float:
     losses = record.history["validation_loss"]
     return losses[-1] / min(losses) - 1  # type: ignore[operator,type-var]
@@ -55,7 +49,7 @@ def _ratio(patience: int) -> Callable[[Record], float]:
 
     def score(record: Record) -> float:
         pairs = zip(record.history["train_loss"], record.history["validation_loss"], strict=True)
-        ratios = [(heldout - training) / max(training, 1e-12) for training, heldout in pairs]  # type: ignore[operator]
+        ratios = [(heldout - training) / max(training, 1e-12) for training, heldout in pairs]  # type: ignore[operator,type-var]
         runs = [min(ratios[begin : begin + patience]) for begin in range(len(ratios) - patience + 1)]
         return max(runs, default=-inf)
 
@@ -68,8 +62,9 @@ def _correlation(record: Record) -> float:
     return -found if found == found else -1.0
 
 
+LAST_OVER_MINIMUM = Baseline("last validation loss over its minimum", _rise)
 BASELINES = (
-    Baseline("last validation loss over its minimum", _rise),
+    LAST_OVER_MINIMUM,
     Baseline("gap of the accuracies at the end", _gap),
     Baseline("gap of the losses at the end", _loss_gap),
     Baseline("loss ratio above 0.1, 1 epoch", _ratio(1), 0.1),

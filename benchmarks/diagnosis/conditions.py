@@ -128,7 +128,14 @@ class Draw:
 
 # The last one is sealed: scored once, after the rules were fixed on the earlier ones. To mend a rule by what it shows
 # takes another draw.
-DRAWS: Mapping[int, Draw] = {1: Draw("", 1), 2: Draw("sealed/", 2), 3: Draw("3/", 1), 4: Draw("4/", 2)}
+DRAWS: Mapping[int, Draw] = {
+    1: Draw("", 1),
+    2: Draw("sealed/", 2),
+    3: Draw("3/", 1),
+    4: Draw("4/", 2),
+    5: Draw("5/", 2),
+    6: Draw("6/", 1),
+}
 
 
 @dataclass(frozen=True)

@@ -4,38 +4,45 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmarks.diagnosis.measures import bounds, draws_of
 from benchmarks.diagnosis.record import Record
 from heldout.spec import EarlyStoppingSpec
 from worker.guard import GuardState, watch_epoch
 from worker.stopping import StoppingState, judge_epoch
 
 PATIENCES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20)
+NEVER = 10_000  # a patience that no training uses up
+WORST = 0.9  # the quantile at which the worst tenth begins
 
 Replay = Callable[[Record], tuple[int, int]]  # epochs spent, epoch kept
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Means over trainings. spent: share of the epochs; lost: the referee's loss of the kept epoch over its lowest."""
+    """Of each training. spent: share of its epochs; lost: the referee's loss of the kept epoch over its lowest."""
 
-    spent: float
-    lost: float
-    lost_late: float  # the worst tenth
+    spent: NDArray[np.float64]
+    lost: NDArray[np.float64]
 
 
 def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
     """Keras' EarlyStopping with each patience, and the guard, on every training of `draws` that did not fail."""
     chosen = [one for one in records if one.drawn.draw in draws and one.kept is not None and one.drawn.wrong < 1]
+    patient = [outcome(chosen, early_stopping(patience)) for patience in PATIENCES]
+    guarded, best = outcome(chosen, guard), outcome(chosen, early_stopping(NEVER))
     yield f"{len(chosen)} trainings of the draws {', '.join(map(str, sorted(draws)))}."
     yield ""
     yield "| rule | epochs spent | referee's loss of the kept epoch over its lowest: mean | worst tenth begins at |"
     yield "|---|---|---|---|"
-    for patience in PATIENCES:
-        yield _row(f"patience {patience}", outcome(chosen, early_stopping(patience)))
-    yield _row("**the guard**", outcome(chosen, guard))
-    yield _row("to the end, best epoch kept", outcome(chosen, early_stopping(10_000)))
+    for patience, one in zip(PATIENCES, patient, strict=True):
+        yield _row(f"patience {patience}", one)
+    yield _row("**the guard**", guarded)
+    yield _row("to the end, best epoch kept", best)
     yield _row("to the end, last epoch kept", outcome(chosen, lambda record: (_epochs(record),) * 2))
+    yield ""
+    yield _from_the_line(guarded, [*patient, best])
 
 
 def outcome(records: Sequence[Record], replay: Replay) -> Outcome:
@@ -45,7 +52,27 @@ def outcome(records: Sequence[Record], replay: Replay) -> Outcome:
         losses = record.referee["loss"][: _epochs(record)]
         spent.append(ended / _epochs(record))
         lost.append(losses[kept - 1] / min(losses) - 1)
-    return Outcome(float(np.mean(spent)), float(np.mean(lost)), float(np.quantile(lost, 0.9)))
+    return Outcome(np.asarray(spent), np.asarray(lost))
+
+
+def _from_the_line(guarded: Outcome, patient: Sequence[Outcome]) -> str:
+    """How much more the guard loses than early stopping would that spends as many epochs, between two patiences."""
+    # (rules, trainings), the guard last
+    spent, lost = (np.stack([getattr(one, name) for one in (*patient, guarded)]) for name in ("spent", "lost"))
+    mean = _excess(spent.mean(axis=1), lost.mean(axis=1))
+    worst = _excess(spent.mean(axis=1), np.quantile(lost, WORST, axis=1))
+    drawn = [_excess(spent[:, rows].mean(axis=1), lost[:, rows].mean(axis=1)) for rows in draws_of(lost.shape[1])]
+    low, high = bounds(np.asarray(drawn))
+    return (
+        "Beside the line through the patiences, at its share of epochs, the guard loses "
+        f"{100 * mean:+.2f} points in the mean ({100 * low:+.2f} to {100 * high:+.2f}, 95 %) and {100 * worst:+.2f} "
+        "where the worst tenth begins."
+    )
+
+
+def _excess(spent: NDArray[np.float64], lost: NDArray[np.float64]) -> float:
+    """What the last rule loses beyond the line through the others, which spend more and more epochs."""
+    return float(lost[-1] - np.interp(spent[-1], spent[:-1], lost[:-1]))
 
 
 def early_stopping(patience: int) -> Replay:
@@ -79,4 +106,5 @@ def _epochs(record: Record) -> int:
 
 
 def _row(name: str, one: Outcome) -> str:
-    return f"| {name} | {100 * one.spent:.1f} % | +{100 * one.lost:.2f} % | +{100 * one.lost_late:.1f} % |"
+    spent, lost, worst = (100 * value for value in (one.spent.mean(), one.lost.mean(), np.quantile(one.lost, WORST)))
+    return f"| {name} | {spent:.1f} % | +{lost:.2f} % | +{worst:.1f} % |"

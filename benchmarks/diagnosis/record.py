@@ -36,7 +36,8 @@ class Record:
 
     @property
     def curves(self) -> History:
-        return History(**{name: tuple(values) for name, values in self.history.items()})
+        curves: dict[str, Any] = {name: tuple(values) for name, values in self.history.items()}
+        return History(**curves)
 
     @property
     def evaluation(self) -> Evaluation | None:

@@ -1,18 +1,17 @@
 """How well the diagnosis names what is true of the trainings of some draws, beside simple rules; as Markdown tables."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from benchmarks.diagnosis.baselines import BASELINES, f1
+from benchmarks.diagnosis.baselines import BASELINES, LAST_OVER_MINIMUM, Baseline
+from benchmarks.diagnosis.measures import Pairs, bounds, cells, f1, lead, recall, resampled
 from benchmarks.diagnosis.record import Record
 from benchmarks.diagnosis.truth import Truth, truths
+from heldout.diagnosis import Diagnosis, History, diagnose
 
-RESAMPLES = 2000
 LARGE_RISE = 0.2
 FEWEST = 3  # true cases of a code for it to count in the mean
-
-Pairs = Sequence[tuple[bool, bool]]
 
 
 def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
@@ -24,7 +23,11 @@ def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
     yield ""
     yield from _codes(chosen, known)
     yield ""
-    yield from _rules(earlier or chosen, chosen, known)
+    yield from _rules(said_of, BASELINES, earlier or chosen, chosen, known)
+    yield ""
+    yield "The same trainings as histories of another program: curves of `fit` and of validation, and nothing else."
+    yield ""
+    yield from _rules(_said_of_foreign, (LAST_OVER_MINIMUM,), earlier or chosen, chosen, known)
     yield ""
     yield from _onsets(chosen, known)
     yield ""
@@ -35,9 +38,24 @@ def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
 
 def said_of(record: Record, with_audit: bool = True) -> set[str]:
     """The codes that the diagnosis warns of, or `healthy`."""
-    diagnosis = record.diagnosis(with_audit)
+    return codes_of(record.diagnosis(with_audit))
+
+
+def codes_of(diagnosis: Diagnosis) -> set[str]:
     codes = {finding.code for finding in diagnosis.findings if finding.severity != "info"}
     return codes or {diagnosis.verdict}
+
+
+def pairs_of(said: Mapping[str, set[str]], known: Mapping[str, Truth], code: str) -> Pairs:
+    """Of all trainings in which it is known whether `code` is true."""
+    truth = {key: known[key][code] for key in said}
+    return [(code in said[key], true) for key, true in truth.items() if true is not None]
+
+
+def judged(records: Sequence[Record], known: Mapping[str, Truth]) -> list[tuple[Record, bool]]:
+    """The trainings of which it is known whether they are overfit, and whether they are."""
+    found = [(record, known[record.drawn.key]["overfitting"]) for record in records]
+    return [(record, truth) for record, truth in found if truth is not None]
 
 
 def _codes(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]:
@@ -48,17 +66,16 @@ def _codes(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     counted: list[Pairs] = []
     for code in codes:
-        truth = {key: known[key][code] for key in said}
-        pairs = [(code in said[key], true) for key, true in truth.items() if true is not None]
+        pairs = pairs_of(said, known, code)
         positives = sum(true for _, true in pairs)
-        counts = f"{positives} · {len(pairs) - positives} · {len(truth) - len(pairs)}"
+        counts = f"{positives} · {len(pairs) - positives} · {len(said) - len(pairs)}"
         if positives < FEWEST:
             alarms = sum(one for one, _ in pairs)
             yield f"| `{code}` | {counts} | too few to say; {alarms} times said | | |"
             continue
         counted.append(pairs)
-        yield f"| `{code}` | {counts} | {_precision(pairs):.2f} | {_recall(pairs):.2f} | {_shown(pairs)} |"
-    low, high = _interval_of_mean(counted)
+        yield f"| `{code}` | {counts} | {cells(pairs)} |"
+    low, high = bounds(np.mean([resampled(pairs) for pairs in counted], axis=0))
     mean = float(np.mean([f1(pairs) for pairs in counted]))
     yield f"| mean of {len(counted)} | | | | **{mean:.3f}** ({low:.3f}–{high:.3f}) |"
     told = [known[key].get(verdict) for key, verdict in verdicts.items()]
@@ -69,20 +86,33 @@ def _codes(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]:
     )
 
 
-def _rules(design: Sequence[Record], records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]:
-    def judged(part: Sequence[Record]) -> list[tuple[Record, bool]]:
-        found = [(record, known[record.drawn.key]["overfitting"]) for record in part]
-        return [(record, truth) for record, truth in found if truth is not None]
-
-    of_part = judged(records)
-    yield "| rule for overfitting | threshold | precision | recall | F1 (95 % interval) |"
-    yield "|---|---|---|---|---|"
-    ours = [("overfitting" in said_of(record), truth) for record, truth in of_part]
-    yield f"| the diagnosis | | {_precision(ours):.2f} | {_recall(ours):.2f} | **{_shown(ours)}** |"
-    for rule in BASELINES:
-        threshold = rule.fitted(judged(design))
+def _rules(
+    said: Callable[[Record], set[str]],
+    rules: Sequence[Baseline],
+    design: Sequence[Record],
+    records: Sequence[Record],
+    known: Mapping[str, Truth],
+) -> Iterator[str]:
+    of_part = judged(records, known)
+    yield "| rule for overfitting | threshold | precision | recall | F1 (95 % interval) | the diagnosis leads by |"
+    yield "|---|---|---|---|---|---|"
+    ours = [("overfitting" in said(record), truth) for record, truth in of_part]
+    yield f"| **the diagnosis** | | {cells(ours)} | |"
+    for rule in rules:
+        threshold = rule.fitted(judged(design, known))
         pairs = [(rule.score(record) > threshold, truth) for record, truth in of_part]
-        yield f"| {rule.name} | {threshold:.3g} | {_precision(pairs):.2f} | {_recall(pairs):.2f} | {_shown(pairs)} |"
+        yield f"| {rule.name} | {threshold:.3g} | {cells(pairs)} | {lead(ours, pairs)} |"
+
+
+def _said_of_foreign(record: Record) -> set[str]:
+    known = record.curves
+    curves = History(
+        fit_loss=known.fit_loss,
+        fit_accuracy=known.fit_accuracy,
+        validation_loss=known.validation_loss,
+        validation_accuracy=known.validation_accuracy,
+    )
+    return codes_of(diagnose(curves))
 
 
 def _onsets(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]:
@@ -125,39 +155,9 @@ def _by_rise(records: Sequence[Record], known: dict[str, Truth]) -> str:
 
 def _without_audit(records: Sequence[Record], known: dict[str, Truth]) -> str:
     """Bundled datasets have none: what the counts of the splits tell by themselves."""
+    said = {record.drawn.key: said_of(record, with_audit=False) for record in records}
     told = []
     for code in ("leakage", "split_shift", "label_order_mismatch", "class_imbalance"):
-        truths_of = [(record, known[record.drawn.key][code]) for record in records]
-        pairs = [(code in said_of(record, False), truth) for record, truth in truths_of if truth is not None]
-        told.append(f"`{code}` {f1(pairs):.2f} (recall {_recall(pairs):.2f})")
+        pairs = pairs_of(said, known, code)
+        told.append(f"`{code}` {f1(pairs):.2f} (recall {recall(pairs):.2f})")
     return f"By the counts of the splits alone, without an audit, F1 is: {', '.join(told)}."
-
-
-def _precision(pairs: Pairs) -> float:
-    said = [true for one, true in pairs if one]
-    return sum(said) / len(said) if said else 0.0
-
-
-def _recall(pairs: Pairs) -> float:
-    there = [one for one, true in pairs if true]
-    return sum(there) / len(there) if there else 0.0
-
-
-def _shown(pairs: Pairs) -> str:
-    low, high = np.quantile(_resampled(pairs), [0.025, 0.975])
-    return f"{f1(pairs):.3f} ({low:.3f}–{high:.3f})"
-
-
-def _interval_of_mean(all_pairs: Sequence[Pairs]) -> tuple[float, float]:
-    means = np.mean([_resampled(pairs) for pairs in all_pairs], axis=0)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def _resampled(pairs: Pairs) -> np.ndarray:
-    """(RESAMPLES,) F1 of trainings that are drawn with replacement; seeded."""
-    both = np.asarray(pairs, bool)
-    draws = np.random.default_rng(0).integers(len(both), size=(RESAMPLES, len(both)))
-    said, true = both[draws, 0], both[draws, 1]
-    right, wrong = (said & true).sum(axis=1), (said != true).sum(axis=1)
-    return np.where(right + wrong > 0, 2 * right / np.maximum(2 * right + wrong, 1), 1.0)

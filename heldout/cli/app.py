@@ -173,7 +173,8 @@ def diagnose(
     home: Home = None,
 ) -> None:
     """Say why test results are worse than training results, and what to try."""
-    if target.startswith("job_"):
+    # A file that is there is meant, even where its name begins as a job's id does.
+    if target.startswith("job_") and not Path(target).exists():
         with service(home) as client:
             found = client.diagnosis(target)
     else:

@@ -94,11 +94,11 @@ def about(diagnosis: Diagnosis, job: Job) -> list[str]:
     training = job["spec"]["training"]
     sentences = [
         f"{job['name']}: the same network as overfit, on {training['train_limit']} images for "
-        f"{training['epochs']} epochs. Verdict: {diagnosis['verdict']}. {diagnosis['explanation']}"
+        f"{training['epochs']} epochs. Verdict: {diagnosis['verdict'].replace('_', ' ')}. {diagnosis['explanation']}"
     ]
-    if diagnosis["findings"]:
-        remedies = ", ".join(remedy["name"].replace("_", " ") for remedy in diagnosis["findings"][0]["remedies"])
-        sentences.append(f"To try, each ready to be posted as a patch of the spec: {remedies}.")
+    advised = [remedy for finding in diagnosis["findings"][:1] for remedy in finding["remedies"]]
+    if patches := [remedy["name"].replace("_", " ") for remedy in advised if remedy["patch"] is not None]:
+        sentences.append(f"To try, each ready to be posted as a patch of the spec: {', '.join(patches)}.")
     return sentences
 
 

@@ -9,8 +9,9 @@ from typing import Any
 from heldout.diagnosis import labels, training
 from heldout.diagnosis.audited import of_audit
 from heldout.diagnosis.evaluation import Evaluation
-from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY, Diagnosis, Finding, Remedy, in_order
+from heldout.diagnosis.findings import Diagnosis, Finding, Remedy, in_order
 from heldout.diagnosis.history import History
+from heldout.diagnosis.nothing import without_findings
 from heldout.diagnosis.splits import of_splits
 from heldout.diagnosis.training import Curves, curves_of
 
@@ -36,15 +37,12 @@ def diagnose(
     grave = [one for one in found if one.severity != "info"]
     if grave:
         verdict, explanation = grave[0].code, grave[0].explanation
-    elif curves.epochs < training.FEWEST:
-        verdict = CANNOT_TELL
-        explanation = f"{curves.epochs} epochs with a validation figure are too few to see where it goes."
     else:
-        verdict, explanation = HEALTHY, _healthy(curves, evaluation)
+        verdict, explanation = without_findings(curves, evaluation)
     return Diagnosis(
         verdict=verdict,
-        best_epoch=None if curves.turn is None else curves.turn.best + 1,
-        onset_epoch=None if curves.onset is None else curves.onset + 1,
+        best_epoch=None if curves.turn is None else curves.number(curves.turn.best),
+        onset_epoch=None if curves.onset is None else curves.number(curves.onset),
         explanation=explanation,
         findings=found,
     )
@@ -72,16 +70,16 @@ def _of_training(curves: Curves, evaluation: Evaluation | None, spec: Mapping[st
 
 def _without_early(found: list[Finding]) -> list[Finding]:
     """While a network is still learning, a class that it does not know yet says nothing."""
-    early = any(one.code == "not_converged" for one in found)
+    early = any(one.code == "not_converged" and one.severity != "info" for one in found)
     return [one for one in found if not (early and one.code == "collapsed_class")]
 
 
 def _of_data(
     audit: Mapping[str, Any] | None, evaluation: Evaluation | None, spec: Mapping[str, Any] | None
 ) -> list[Finding]:
-    seen = [] if audit is None else of_audit(audit)
+    seen = [] if audit is None else of_audit(audit, spec)
     counted = [] if evaluation is None else of_splits(evaluation, spec)
-    if any(one.code == "test_too_small" for one in counted):
+    if evaluation is not None and evaluation.get("test") is not None:
         # The audit knows how many images there are; the accuracy that was measured tells how many are needed.
         seen = [one for one in seen if one.evidence["audit"] != "test_too_small"]
     known = {one.code for one in seen} - {"test_too_small"}
@@ -92,18 +90,3 @@ def _of_data(
         # That a test of another kind is answered badly, class by class, says nothing of the network.
         counted = [one for one in counted if not (one.code == "collapsed_class" and one.evidence["split"] == "test")]
     return seen + counted
-
-
-def _healthy(curves: Curves, evaluation: Evaluation | None) -> str:
-    assert curves.turn is not None
-    said = (
-        f"The {curves.name} came down to {curves.heldout[curves.turn.best]:.4g} in epoch {curves.turn.best + 1} of "
-        f"{curves.epochs} and ends at {curves.heldout[-1]:.4g}: it did not turn up by more than its noise "
-        f"({curves.turn.noise:.2g})."
-    )
-    train = evaluation.get("train") if evaluation else None
-    test = evaluation.get("test") if evaluation else None
-    if train is not None and test is not None:
-        gap = 100 * (train.accuracy - test.accuracy)
-        said += f" The gap of {gap:+.1f} points between training and test is what such data cost."
-    return said

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from heldout.diagnosis import remedies
-from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.findings import Finding, Severity
+from heldout.diagnosis.remedies import Spec
 
 # What spoils the comparison of splits. The others of the audit's codes are of no account for a training's figures.
 MEANING: Mapping[str, str] = {
@@ -23,26 +24,43 @@ MEANING: Mapping[str, str] = {
 }
 
 
-MISSING = "class_missing"
+MISSING, IMBALANCE = "class_missing", "class_imbalance"
+RARE = 0.1  # images of a class, for each of the largest class, below which it is neglected
 
 
-def of_audit(audit: Mapping[str, Any]) -> list[Finding]:
+def of_audit(audit: Mapping[str, Any], spec: Spec | None = None) -> list[Finding]:
     """The findings of an audit (`GET /v1/datasets/{id}/audit`) that explain a training's figures."""
     return [
         Finding(
-            _meaning(one),
-            one["severity"],
+            code,
+            _severity(one, spec),
             one["explanation"],
             {"audit": one["code"], **one["numbers"]},
-            (remedies.mend_data(one["what_to_do"]),),
+            (
+                *(remedies.balanced_weights(spec) if one["code"] == IMBALANCE else ()),
+                remedies.mend_data(one["what_to_do"]),
+            ),
         )
         for one in audit["findings"]
-        if one["code"] in MEANING or one["code"] == MISSING
+        if (code := _meaning(one)) is not None
     ]
 
 
-def _meaning(found: Mapping[str, Any]) -> str:
-    """A class without training images is the extreme of a rare one; without held-out images it is not measured."""
+def _meaning(found: Mapping[str, Any]) -> str | None:
+    """A class without training images is the extreme of a rare one; without test images it is not measured."""
     if found["code"] == MISSING:
         return "class_imbalance" if "train" in found["numbers"] else "test_too_small"
-    return MEANING[found["code"]]
+    return MEANING.get(found["code"])
+
+
+def _severity(found: Mapping[str, Any], spec: Spec | None) -> Severity:
+    """What spoils a dataset need not explain a training: a class that is weighed, or is not very rare."""
+    numbers = found["numbers"]
+    if found["code"] == IMBALANCE and (
+        remedies.weighs_classes(spec) or numbers["smallest"]["count"] >= RARE * numbers["largest"]["count"]
+    ):
+        return "info"
+    if found["code"] == MISSING and not {"train", "test"} & set(numbers):
+        return "info"
+    severity: Severity = found["severity"]
+    return severity

@@ -2,9 +2,9 @@
 
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import sqrt
-from statistics import fmean, median
+from statistics import median
 
 from heldout.diagnosis.history import Curve
 
@@ -17,6 +17,8 @@ ENOUGH = 4
 CLEAR, STEADY, LIKELY = 3.0, 2.5, 2.0
 # The same of Kendall's statistic: how seldom values without a trend come in an order that rises so much.
 RISING = 2.0
+# And where the last values are above the lowest level by more than one standard deviation, too.
+LEANING = 1.2
 # Of the unit of a curve: a smaller rise is of no interest even where it is no noise, and so is a smaller fall.
 RISE, FALL = 0.025, 0.15
 
@@ -122,11 +124,15 @@ def stays_up(values: list[float], turn: Turn, noise: float) -> bool:
 
     Either the mean of the last quarter is above the lowest mean of as many in a row, by the noise of two such means; or
     what came after the best value rises, by Kendall's test, which needs no noise: without a trend each order of them is
-    as likely.
+    as likely. A weaker sign of order counts beside a level at the end that is a weak sign, too.
     """
     width = max(1, len(values) // 4)
-    means = [fmean(values[begin : begin + width]) for begin in range(len(values) - width + 1)]
-    return means[-1] - min(means) > STEADY * noise * sqrt(2 / width) or _rising(values[turn.best + 1 :]) > RISING
+    sums = [0.0, *accumulate(values)]
+    means = [(after - before) / width for before, after in zip(sums, sums[width:], strict=False)]
+    if means[-1] - min(means) > STEADY * noise * sqrt(2 / width):
+        return True
+    order = _rising(values[turn.best + 1 :])
+    return order > RISING or (order > LEANING and turn.rise > noise)
 
 
 def _rising(values: list[float]) -> float:

@@ -94,6 +94,6 @@ def _last_epoch(stored: Mapping[str, Any]) -> LastEpoch:
     )
 
 
-def skill_of(accuracy: float, classes: int) -> float:
+def skill_of(accuracy: float, chance: float) -> float:
     """Accuracy above chance as a share of what there is above chance: 0 guesses, 1 knows."""
-    return (accuracy - 1 / classes) / (1 - 1 / classes)
+    return (accuracy - chance) / (1 - chance) if chance < 1 else 0.0

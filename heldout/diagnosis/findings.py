@@ -66,3 +66,8 @@ class Diagnosis:
 def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """The gravest first; of equally grave ones the one nearest the data."""
     return tuple(sorted(findings, key=lambda one: (_GRAVITY[one.severity], CODES.index(one.code))))
+
+
+def counted(count: int, thing: str) -> str:
+    """`1 epoch`, `1,200 epochs`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -3,9 +3,12 @@
 import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
+from collections.abc import Set as AbstractSet
+from itertools import islice
+from reprlib import repr as short
+from typing import Any
 
-from heldout.diagnosis.history import History
+from heldout.diagnosis.history import Curve, History, figure
 
 Series = Mapping[int, float | None]  # by epoch or step; None where a value was not finite
 
@@ -22,61 +25,84 @@ _TRAINING = {"train", "training", "fit"}
 _ACCURACY = {"acc", "accuracy"}
 # Words that say nothing of which curve it is, or that every curve of a file has.
 _PLAIN = _HELDOUT | _TRAINING | _ACCURACY | {"loss", "epoch", "sparse", "categorical", "binary", ""}
-# Figures of single batches, and accuracies of another kind.
-_OTHER = {"batch", "step", "iteration", "iterations", "vs", "top"}
+_OTHER = {
+    # Figures of single batches, and accuracies of another kind.
+    *("batch", "step", "iteration", "iterations", "vs", "top"),
+    # A split that is neither of the two.
+    *("test", "testing"),
+    # Parts of a loss.
+    *("l1", "l2", "reg", "regularization", "regularisation", "regularizer", "regulariser", "penalty", "decay", "kl"),
+    *("aux", "auxiliary"),
+}
+# So much of a name is shown.
+_NAME_CHARACTERS = 100
 EXPECTED = "a history needs a training and a validation curve of the loss or of the accuracy (`loss` and `val_loss`)"
 
 
-def from_keras(history: Mapping[str, Sequence[float | None]]) -> History:
-    """Of the dictionary that `model.fit(...).history` holds, or of one like it.
+def from_keras(history: Mapping[str, object]) -> History:
+    """Of the dictionary that `model.fit(...).history` holds, or of one like it, whatever else is in it.
 
     Raises:
-        ValueError: if it has no pair of curves, curves of different lengths, or several that could be meant.
+        ValueError: if it has no pair of curves, curves of different lengths or not of numbers, or several that could
+            be meant.
     """
-    chosen = {field: history[name] for field, name in _chosen([name for name in history if history[name]]).items()}
-    if len(set(map(len, chosen.values()))) > 1:
-        lengths = ", ".join(f"{_SHOWN[field]} {len(values)}" for field, values in chosen.items())
+    names = chosen_of([name for name in history if history[name]])
+    curves: dict[str, Any] = {field: _listed(field, history[name]) for field, name in names.items()}
+    if len(set(map(len, curves.values()))) > 1:
+        lengths = ", ".join(f"{_SHOWN[field]} {len(values)}" for field, values in curves.items())
         raise ValueError(f"the curves differ in length: {lengths}")
-    return History(**{field: tuple(map(_finite, values)) for field, values in chosen.items()})
+    return History(**curves)
 
 
-def from_series(series: Mapping[str, Series]) -> History:
+def from_series(series: Mapping[str, Series], epochs: Mapping[str, AbstractSet[int]] | None = None) -> History:
     """Of curves by name, each with values by epoch (or step); what not every curve has is left out.
+
+    Args:
+        epochs: by the curve's name which of its places are numbers of epochs, with those of epochs without a value;
+            others only say what belongs together.
 
     Raises:
         ValueError: if it has no pair of curves, none with epochs in common, or several that could be meant.
     """
-    chosen = {field: series[name] for field, name in _chosen([name for name in series if series[name]]).items()}
-    common = sorted(set.intersection(*(set(values) for values in chosen.values())))
+    names = chosen_of([name for name in series if series[name]])
+    common = sorted(set.intersection(*(set(series[name]) for name in names.values())))
     if not common:
-        raise ValueError(f"the curves have no epoch in common: {', '.join(_SHOWN[field] for field in chosen)}")
-    return History(**{field: tuple(_finite(values[at]) for at in common) for field, values in chosen.items()})
+        raise ValueError(f"the curves have no epoch in common: {', '.join(_SHOWN[field] for field in names)}")
+    numbers = _numbers(common, [(epochs or {}).get(name, frozenset()) for name in names.values()])
+    curves: dict[str, Any] = {field: tuple(figure(series[name][at]) for at in common) for field, name in names.items()}
+    return History(**curves, numbers=numbers)
 
 
-def from_table(text: str) -> History:
+def from_table(text: str, max_rows: int | None = None) -> History:
     """Of a table with a line of names and one line an epoch, as Keras' CSVLogger writes it.
 
     Commas, semicolons and tabs separate; where there is a column `epoch`, lines of the same epoch belong together, and
     an empty cell or `NA` is no value.
 
     Raises:
-        ValueError: as `from_series`.
+        ValueError: as `from_series`, or if there are more rows below the names than `max_rows`.
     """
-    lines = text.removeprefix("\ufeff").splitlines()
+    lines = [line for line in text.removeprefix("\ufeff").splitlines() if line]
     separator = max(",;\t", key=lines[0].count) if lines else ","
     try:
-        rows = list(csv.DictReader(lines, delimiter=separator))
+        names, *rows = list(csv.reader(lines, delimiter=separator)) or [[]]
     except csv.Error as error:
         raise ValueError(f"the table cannot be read: {error}") from None
+    if max_rows is not None and len(rows) > max_rows:
+        raise ValueError(f"the table has {len(rows):,} rows below its names; expected at most {max_rows:,}")
+    of_epoch = next((name for name in names if name.strip().lower() == "epoch"), "epoch")
     series: dict[str, dict[int, float | None]] = {}
+    epochs: set[int] = set()
     for place, row in enumerate(rows):
-        epoch = _number(row.get("epoch"))
-        at = place if epoch is None or not isfinite(epoch) else int(epoch)
-        for name, cell in row.items():
-            value = _number(cell) if name and isinstance(cell, str) else None
-            if value is not None:
-                series.setdefault(name, {})[at] = _finite(value)
-    return from_series(series)
+        # Short rows stay short: to fill them up would take rows times names, of which a small file can have many.
+        cells = {name: value for name, cell in zip(names, row, strict=False) if (value := _number(cell)) is not None}
+        epoch = figure(cells.get(of_epoch))
+        at = place if epoch is None else int(epoch)
+        if epoch is not None:
+            epochs.add(at)
+        for name, value in cells.items():
+            series.setdefault(name, {})[at] = figure(value)
+    return from_series(series, dict.fromkeys(series, epochs))
 
 
 def from_scalars(scalars: Mapping[str, Iterable[tuple[int, float]]]) -> History:
@@ -85,32 +111,66 @@ def from_scalars(scalars: Mapping[str, Iterable[tuple[int, float]]]) -> History:
     Raises:
         ValueError: as `from_series`.
     """
-    return from_series({name: {step: _finite(value) for step, value in pairs} for name, pairs in scalars.items()})
+    series = {name: {step: figure(value) for step, value in pairs} for name, pairs in scalars.items()}
+    return from_series(series, {name: values.keys() for name, values in series.items() if _is_by_epoch(name)})
 
 
-def _chosen(names: Sequence[str]) -> dict[str, str]:
-    """For each field the name of its curve: of several the plainest one."""
+def chosen_of(names: Sequence[str]) -> dict[str, str]:
+    """For each field of a history the name of its curve: of several the plainest one.
+
+    Raises:
+        ValueError: if there is no pair of curves, or several could be meant.
+    """
     found: dict[str, str] = {}
-    for (split, figure), field in _FIELDS.items():
-        ranked = sorted((_strangeness(name), name) for name in names if _role(name) == (split, figure))
+    roles = _roles(names)
+    for role, field in _FIELDS.items():
+        ranked = sorted((_strangeness(name), name) for name in names if roles[name] == role)
         if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
-            same = ", ".join(repr(name) for rank, name in ranked if rank == ranked[0][0])
+            same = _listing(name for rank, name in ranked if rank == ranked[0][0])
             raise ValueError(f"several curves could be the {_SHOWN[field]}: {same}")
         if ranked:
             found[field] = ranked[0][1]
     pairs = (("fit_loss", "validation_loss"), ("fit_accuracy", "validation_accuracy"))
     if not any(one in found and other in found for one, other in pairs):
-        said = ", ".join(repr(name) for name in sorted(names)[:12]) or "none"
-        raise ValueError(f"{EXPECTED}; its curves are: {said}")
+        raise ValueError(f"{EXPECTED}; its curves are: {_listing(sorted(names)) or 'none'}")
     return found
 
 
-def _role(name: str) -> tuple[str, str] | None:
-    words = set(_words(name))
-    if words & _OTHER:
-        return None
-    figure = "loss" if "loss" in words else "accuracy" if words & _ACCURACY else None
-    return None if figure is None else ("heldout" if words & _HELDOUT else "training", figure)
+def _roles(names: Sequence[str]) -> dict[str, tuple[str, str] | None]:
+    """Of which split each curve is, and of which figure; None where it is neither's."""
+    words = {name: set(_words(name)) for name in names}
+    figures = {
+        name: "loss" if "loss" in of_name else "accuracy" if of_name & _ACCURACY else None
+        for name, of_name in words.items()
+    }
+    folders = {name: set(_words(name.rpartition("/")[0])) for name in names if figures[name]}
+    # A folder that all of them lie in, such as `l2_0.01/`, tells none from another.
+    shared = set.intersection(*folders.values()) if folders else set()
+    roles: dict[str, tuple[str, str] | None] = {}
+    for name in names:
+        kind = figures[name]
+        is_other = kind is None or (folders[name] - shared | set(_words(name.rpartition("/")[2]))) & _OTHER
+        split = "heldout" if words[name] & _HELDOUT else "training"
+        roles[name] = None if kind is None or is_other else (split, kind)
+    return roles
+
+
+def _is_by_epoch(name: str) -> bool:
+    """Whether a scalar's steps are epochs, as those of Keras' `epoch_loss`. Lightning's `loss_epoch` counts batches."""
+    return _words(name.rpartition("/")[2])[0] == "epoch"
+
+
+def _numbers(places: Sequence[int], epochs: Sequence[AbstractSet[int]]) -> tuple[int, ...]:
+    """What epochs at these places are called, counting from 1; nothing where it is not known, or 1, 2, 3 …
+
+    Args:
+        epochs: of each curve, which of its places are numbers of epochs.
+    """
+    if not all(set(places) <= of_curve for of_curve in epochs):
+        return ()
+    first = min(map(min, epochs))
+    numbers = tuple(place + 1 if first == 0 else place for place in places)
+    return () if numbers == tuple(range(1, len(numbers) + 1)) else numbers
 
 
 def _strangeness(name: str) -> int:
@@ -121,13 +181,20 @@ def _words(name: str) -> list[str]:
     return re.split(r"[^a-z0-9]+", name.lower())
 
 
-def _number(text: str | None) -> float | None:
+def _listing(names: Iterable[str]) -> str:
+    """The first of them."""
+    return ", ".join(repr(name[:_NAME_CHARACTERS]) for name in islice(names, 12))
+
+
+def _listed(field: str, values: object) -> Curve:
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"the {_SHOWN[field]} is {short(values)}; expected a list of numbers")
+    return tuple(map(figure, values))
+
+
+def _number(cell: str) -> float | None:
     """A cell's number; None where there is none."""
     try:
-        return float(text or "")
+        return float(cell)
     except ValueError:
         return None
-
-
-def _finite(value: float | None) -> float | None:
-    return float(value) if value is not None and isfinite(value) else None

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from reprlib import repr as short
 from typing import Any
 
 Curve = tuple[float | None, ...]
+# No figure is larger, and sums of the squares of such numbers are finite still.
+LARGEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,7 @@ class History:
 
     `train_*` and `validation_*` were measured in inference mode on the same weights; `fit_*` are what Keras' fit
     reports. Losses may be on any scale, and the training loss may be of another objective than the validation loss.
+    numbers: of each epoch, counted from 1; empty where they are 1, 2, 3 …
     """
 
     train_loss: Curve = ()
@@ -22,12 +25,11 @@ class History:
     validation_accuracy: Curve = ()
     fit_loss: Curve = ()
     fit_accuracy: Curve = ()
+    numbers: tuple[int, ...] = ()
 
-    @property
-    def epochs(self) -> int:
-        return max(
-            map(len, (self.validation_loss, self.validation_accuracy, self.training_loss, self.training_accuracy))
-        )
+    def number(self, place: int) -> int:
+        """Of the epoch at a position of the curves, counted from 1."""
+        return self.numbers[place] if self.numbers else place + 1
 
     @property
     def is_measured(self) -> bool:
@@ -45,10 +47,26 @@ class History:
 
 
 def from_epochs(epochs: Sequence[Mapping[str, Any]]) -> History:
-    """Of the API's `metrics.epochs`."""
+    """Of the API's `metrics.epochs`; what no epoch has was not recorded.
+
+    Raises:
+        ValueError: if a figure is no number.
+    """
     names = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy")
-    return History(**{name: _curve(epoch.get(name) for epoch in epochs) for name in names})
+    recorded = [name for name in names if any(name in epoch for epoch in epochs)]
+    curves: dict[str, Any] = {name: tuple(figure(epoch.get(name)) for epoch in epochs) for name in recorded}
+    return History(**curves)
 
 
-def _curve(values: Any) -> Curve:
-    return tuple(None if value is None or not isfinite(value) else float(value) for value in values)
+def figure(value: object) -> float | None:
+    """What was recorded, as a curve holds it: None where it is null, not finite, or larger than any figure is.
+
+    Raises:
+        ValueError: if it is no number.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, int | float):
+        raise ValueError(f"received {short(value)} where a number was expected")
+    # Compared before it is converted: whole numbers may be too large for a float.
+    return float(value) if abs(value) <= LARGEST else None

@@ -8,6 +8,10 @@ from heldout.diagnosis.history import History
 from heldout.intervals import newcombe_interval, wilson_interval
 
 LEARNED = 0.6  # skill on the training images from which they are known by heart
+NOTHING = 0.25  # skill that held-out images may show where nothing holds for them
+# Skill on the training images from which a comparison says something: a network that names one class is right as often
+# as that class is there.
+BEGUN = 0.3
 # Of many comparisons some are beyond an interval of 95 % by chance.
 SURE = 0.99
 
@@ -23,7 +27,7 @@ def memorised_noise(history: History, evaluation: Evaluation | None) -> Finding 
     known = max([train.accuracy, *last[-1:]])
     low, high = wilson_interval(*validation.counts)
     chance = _chance(validation.confusion, classes)
-    if skill_of(known, classes) < LEARNED or low > chance:
+    if skill_of(known, _chance(train.confusion, classes)) < LEARNED or skill_of(high, chance) > NOTHING:
         return None
     return Finding(
         "memorised_noise",
@@ -48,9 +52,11 @@ def label_noise(history: History, evaluation: Evaluation | None) -> Finding | No
     """
     train = evaluation.get("train") if evaluation else None
     validation = evaluation.get("validation") if evaluation else None
-    if train is None or validation is None:
+    if evaluation is None or train is None or validation is None:
         return None
-    epochs = [(None, train.accuracy, validation.accuracy), *_levels(history)]
+    chance = _chance(train.confusion, max(2, len(evaluation.classes)))
+    epochs: list[tuple[int | None, float, float]] = [(None, train.accuracy, validation.accuracy)]
+    epochs += [one for one in _levels(history) if skill_of(one[1], chance) > BEGUN]
     epoch, trained, heldout = max(epochs, key=lambda one: one[2] - one[1])
     low, high = newcombe_interval(
         (round(heldout * validation.count), validation.count), (round(trained * train.count), train.count), SURE

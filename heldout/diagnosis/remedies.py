@@ -1,4 +1,4 @@
-"""Changes of a spec that should help, as merge patches."""
+"""Changes of a spec that should help, as merge patches. A change that changes nothing is not offered."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,25 +13,18 @@ MAX_EPOCHS, MAX_FILTERS = 1000, 1024
 
 
 def against_overfitting(spec: Spec | None, best_epoch: int) -> tuple[Remedy, ...]:
-    """Early stopping first, which costs nothing; then what the spec does not have yet."""
-    stop = Remedy(
-        "early_stopping",
-        f"Keep the weights of the best epoch ({best_epoch}) and spend no epochs after it.",
-        _patch(spec, {"training": {"early_stopping": {"monitor": "validation_loss", "patience": 5}}}),
-    )
+    """Keeping the best epoch first, which costs nothing; then what the spec does not have yet."""
     if spec is None:
-        return (stop, *_named_only())
+        return (Remedy("early_stopping", _stop_reason(best_epoch)), *_named_only())
     blocks = spec["network"]["blocks"]
-    training = spec["training"]
-    stops = training.get("early_stopping") or training.get("on_overfit") == "stop_and_restore"
-    found = [] if stops else [stop]
-    if not any(block.get("dropout") for block in blocks):
+    found = _keep_best(spec, best_epoch)
+    if not any(layer.get("dropout") for layer in _layers(spec)):
         reason = "No unit can rely on one other unit: the usual first cure."
         found.append(Remedy("dropout", reason, _blocks(spec, dropout=DROPOUT)))
     if spec.get("augmentation") is None:
         reason = "More pictures than there are, where small turns and shifts do not change what a picture shows."
         found.append(Remedy("augmentation", reason, {"augmentation": AUGMENTATION}))
-    if not spec["network"].get("l2"):
+    if not spec["network"].get("l2") and not any(layer.get("l2") for layer in _layers(spec)):
         reason = "Small weights make smoother decisions."
         found.append(Remedy("l2", reason, {"network": {"l2": L2}}))
     if max(block["filters"] for block in blocks) > 8:
@@ -41,27 +34,36 @@ def against_overfitting(spec: Spec | None, best_epoch: int) -> tuple[Remedy, ...
     return tuple(found)
 
 
-def more_epochs(spec: Spec | None, done: int) -> Remedy:
-    wanted = min(MAX_EPOCHS, 2 * done)
-    reason = f"The losses were still falling after {done} epochs; train {wanted}."
-    return Remedy("more_epochs", reason, _patch(spec, {"training": {"epochs": wanted}}))
+def more_epochs(spec: Spec | None, done: int, still_falls: bool) -> tuple[Remedy, ...]:
+    """Twice as many, where the spec's are used up; nothing at the limit of what a spec may ask for."""
+    planned = done if spec is None else spec["training"]["epochs"]
+    if planned > done:
+        reason = (
+            f"{done} of {planned} epochs are done: let it go on, or, where early stopping or a deadline ended it, "
+            "allow it more."
+        )
+        return (Remedy("more_epochs", reason),)
+    wanted = min(MAX_EPOCHS, 2 * planned)
+    if wanted <= planned:
+        return ()
+    seen = "The losses were still falling" if still_falls else "Nothing can be said yet"
+    reason = f"{seen} after {done} epochs; train {wanted}."
+    return (Remedy("more_epochs", reason, _patch(spec, {"training": {"epochs": wanted}})),)
 
 
-def larger_network(spec: Spec | None) -> Remedy:
-    patch = None
-    if spec is not None:
-        blocks = spec["network"]["blocks"]
-        larger = [{**block, "filters": min(MAX_FILTERS, 2 * block["filters"])} for block in blocks]
-        patch = {"network": {"blocks": larger}}
-    return Remedy("larger_network", "Twice the filters can tell more apart.", patch)
-
-
-def less_regularisation(spec: Spec | None) -> Remedy:
-    reason = "Dropout, L2 and augmentation make training harder, and this network has not yet learned enough."
-    patch = None
-    if spec is not None:
-        patch = {"augmentation": None, "network": {"l2": 0, **_blocks(spec, dropout=0, l2=None)["network"]}}
-    return Remedy("less_regularisation", reason, patch)
+def against_underfitting(spec: Spec | None) -> tuple[Remedy, ...]:
+    """A larger network, and less of what holds it back."""
+    reason = "Twice the filters can tell more apart."
+    if spec is None:
+        return (Remedy("larger_network", reason),)
+    found = []
+    larger = [{**block, "filters": min(MAX_FILTERS, 2 * block["filters"])} for block in spec["network"]["blocks"]]
+    if larger != spec["network"]["blocks"]:
+        found.append(Remedy("larger_network", reason, {"network": {"blocks": larger}}))
+    if freed := _without_regularisation(spec):
+        reason = "Dropout, penalties and augmentation make training harder; this network has not yet learned enough."
+        found.append(Remedy("less_regularisation", reason, freed))
+    return tuple(found)
 
 
 def lower_learning_rate(spec: Spec | None) -> Remedy:
@@ -72,14 +74,56 @@ def lower_learning_rate(spec: Spec | None) -> Remedy:
     return Remedy("lower_learning_rate", "Steps that are too long leave the valley: take a tenth.", patch)
 
 
-def balanced_weights(spec: Spec | None) -> Remedy:
+def balanced_weights(spec: Spec | None) -> tuple[Remedy, ...]:
+    """None where the spec weighs classes already."""
+    if weighs_classes(spec):
+        return ()
     reason = "Rare classes then count as much as frequent ones."
-    return Remedy("class_weights", reason, _patch(spec, {"training": {"class_weights": "balanced"}}))
+    return (Remedy("class_weights", reason, _patch(spec, {"training": {"class_weights": "balanced"}})),)
+
+
+def weighs_classes(spec: Spec | None) -> bool:
+    return spec is not None and bool(spec["training"].get("class_weights"))
 
 
 def mend_data(what: str) -> Remedy:
     """Something that no change of a spec cures."""
     return Remedy("mend_data", what)
+
+
+def _keep_best(spec: Spec, best_epoch: int) -> list[Remedy]:
+    training = spec["training"]
+    stops = training.get("early_stopping")
+    if training.get("on_overfit") == "stop_and_restore":
+        return []
+    if stops is None:
+        stop = {"monitor": "validation_loss", "patience": 5}
+    elif not stops.get("restore_best") or stops.get("monitor") != "validation_loss":
+        stop = {"monitor": "validation_loss", "restore_best": True}
+    else:
+        return []
+    return [Remedy("early_stopping", _stop_reason(best_epoch), {"training": {"early_stopping": stop}})]
+
+
+def _stop_reason(best_epoch: int) -> str:
+    return f"Keep the weights of the best epoch ({best_epoch}) and spend no epochs after it."
+
+
+def _without_regularisation(spec: Spec) -> dict[str, Any]:
+    """The patch that takes dropout, penalties, weight decay and augmentation away; empty where there are none."""
+    network, found = spec["network"], dict[str, Any]()
+    if spec.get("augmentation") is not None:
+        found["augmentation"] = None
+    changes: dict[str, Any] = {"l2": 0} if network.get("l2") else {}
+    for name in ("blocks", "dense"):
+        layers = network.get(name) or ()
+        if any(layer.get("dropout") or layer.get("l2") for layer in layers):
+            changes[name] = [{**layer, "dropout": 0, "l2": None} for layer in layers]
+    if changes:
+        found["network"] = changes
+    if spec["training"]["optimizer"].get("weight_decay"):
+        found["training"] = {"optimizer": {"weight_decay": 0}}
+    return found
 
 
 def _named_only() -> tuple[Remedy, ...]:
@@ -88,6 +132,11 @@ def _named_only() -> tuple[Remedy, ...]:
         Remedy("augmentation", "More pictures than there are, where small changes do not change what they show."),
         Remedy("smaller_network", "Fewer weights can remember less."),
     )
+
+
+def _layers(spec: Spec) -> list[Mapping[str, Any]]:
+    network = spec["network"]
+    return [*network["blocks"], *(network.get("dense") or ())]
 
 
 def _patch(spec: Spec | None, patch: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,22 +1,22 @@
 """What the splits say of each other: a test that is another kind of data, or too small, or labelled otherwise."""
 
-from math import ceil
 from statistics import median
 from typing import Any
 
 from heldout.diagnosis import remedies
+from heldout.diagnosis.audited import RARE
 from heldout.diagnosis.evaluation import Evaluation, SplitFigures
-from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.findings import Finding, counted
 from heldout.diagnosis.remedies import Spec
-from heldout.intervals import newcombe_interval, wilson_interval
+from heldout.intervals import images_needed, newcombe_interval, wilson_interval
 
 # Points of accuracy that validation may be better by, for what was chosen on it, and by which it is another split.
 CHOSEN, ANOTHER = 0.02, 0.08
 # Every diagnosis makes this comparison: an interval of 95 % would be wrong too often.
 SURE = 0.99
 WIDE, TOO_WIDE = 0.02, 0.04
-RARE = 0.1
-COLLAPSED = 0.25
+EXPLAINED = 0.7
+COLLAPSED = 0.2
 USUAL = 0.6
 FEW_IMAGES = 8
 
@@ -74,17 +74,17 @@ def _is_between(train: SplitFigures | None, validation: SplitFigures, test: Spli
 
 def _label_order(evaluation: Evaluation, validation: SplitFigures, test: SplitFigures) -> Finding | None:
     """A test confusion matrix that is a permutation, where validation's is not."""
-    if len(test.confusion) < 2:
+    if len(test.confusion) < 2 or test.accuracy > validation.accuracy - ANOTHER:
         return None
-    named = [
-        max(range(len(row)), key=row.__getitem__) if sum(row) else place for place, row in enumerate(test.confusion)
-    ]
-    moved = [place for place, answer in enumerate(named) if place != answer]
-    if len(moved) < 2 or sorted(named) != list(range(len(named))):
-        return None
+    # Here, since only the service has it, and only the service has counts.
+    from scipy.optimize import linear_sum_assignment
+
+    named = linear_sum_assignment(test.confusion, maximize=True)[1].tolist()
     permuted = sum(row[answer] for row, answer in zip(test.confusion, named, strict=True)) / test.count
-    low, _ = newcombe_interval((round(permuted * test.count), test.count), test.counts)
-    if low <= ANOTHER or permuted < validation.accuracy - 2 * ANOTHER:
+    low, _ = newcombe_interval((round(permuted * test.count), test.count), test.counts, SURE)
+    # Any matrix has a best renaming: it is one only where it explains what is missing, as well as validation is known.
+    explained = permuted - test.accuracy > EXPLAINED * (validation.accuracy - test.accuracy)
+    if low <= ANOTHER or not explained or permuted < validation.accuracy - 2 * ANOTHER:
         return None
     names = evaluation.classes or tuple(map(str, range(len(named))))
     mapping = {names[place]: names[answer] for place, answer in enumerate(named) if place != answer}
@@ -98,7 +98,7 @@ def _label_order(evaluation: Evaluation, validation: SplitFigures, test: SplitFi
             "test_accuracy": test.accuracy,
             "test_accuracy_renamed": permuted,
             "validation_accuracy": validation.accuracy,
-            "permutation": mapping,
+            "renamed": mapping,
         },
         (remedies.mend_data("Number the classes of the test split as the training split does, and upload again."),),
     )
@@ -109,13 +109,12 @@ def _too_small(test: SplitFigures) -> Finding | None:
     half = (high - low) / 2
     if half <= WIDE:
         return None
-    share = min(0.99, max(0.01, test.accuracy))
-    needed = ceil(share * (1 - share) * (1.96 / WIDE) ** 2)
+    needed = images_needed(test.correct / test.count, WIDE)
     return Finding(
         "test_too_small",
         "warning" if half > TOO_WIDE else "info",
-        f"{test.count:,} test images tell the accuracy to within {100 * half:.1f} points ({low:.3f} to {high:.3f}). "
-        f"For {100 * WIDE:.0f} points about {needed:,} are needed.",
+        f"By {counted(test.count, 'test image')} the accuracy is known to within {100 * half:.1f} points ({low:.3f} "
+        f"to {high:.3f}). For {100 * WIDE:.0f} points about {needed:,} are needed.",
         {"test_accuracy": test.accuracy, "test_interval": [low, high], "count": test.count, "needed": needed},
         (
             remedies.mend_data(
@@ -133,11 +132,14 @@ def _imbalance(evaluation: Evaluation, spec: Spec | None) -> Finding | None:
     name = _name(evaluation, rarest)
     return Finding(
         "class_imbalance",
-        "warning",
+        "info" if remedies.weighs_classes(spec) else "warning",
         f"Class {name!r} has {min(counts):,} training images, the largest class {max(counts):,}: a network that never "
         f"names {name!r} loses next to nothing.",
-        {"class": name, "smallest": min(counts), "largest": max(counts)},
-        (remedies.balanced_weights(spec),),
+        {
+            "smallest": {"class": name, "count": min(counts)},
+            "largest": {"class": _name(evaluation, counts.index(max(counts))), "count": max(counts)},
+        },
+        remedies.balanced_weights(spec),
     )
 
 
@@ -149,13 +151,15 @@ def _collapsed(evaluation: Evaluation, spec: Spec | None) -> Finding | None:
         recalls = {
             place: (row[place], sum(row)) for place, row in enumerate(figures.confusion) if sum(row) >= FEW_IMAGES
         }
+        # Where most classes are answered badly it is no matter of one class.
+        usual = median(right / count for right, count in recalls.values()) if recalls else 0.0
+        # Of many classes with few images some have a bad day: each gets its share of one chance in twenty.
+        sure = 1 - 0.05 / max(1, len(recalls))
         worst = [
             (place, right, count)
             for place, (right, count) in recalls.items()
-            if wilson_interval(right, count)[0] < COLLAPSED / 2 and right / count < COLLAPSED
+            if right / count < COLLAPSED and wilson_interval(right, count, sure)[1] < usual
         ]
-        # Where most classes are answered badly it is no matter of one class.
-        usual = median(right / count for right, count in recalls.values()) if recalls else 0.0
         if worst and usual > USUAL:
             place, right, count = min(worst, key=lambda one: one[1] / one[2])
             return _lost(evaluation, split, place, right, count, spec)
@@ -178,7 +182,7 @@ def _lost(evaluation: Evaluation, split: str, place: int, right: int, count: int
         f"Of {count} images of class {name!r} in {split}, {right} were answered rightly ({low:.2f} to {high:.2f}): the "
         "network does not know this class, whatever its accuracy over all.",
         numbers,
-        (remedies.balanced_weights(spec), remedies.mend_data(f"Collect more images of {name!r}.")),
+        (*remedies.balanced_weights(spec), remedies.mend_data(f"Collect more images of {name!r}.")),
     )
 
 

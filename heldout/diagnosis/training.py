@@ -1,6 +1,6 @@
 """What the curves say: diverged, overfitted, still learning, unable to learn, or only badly averaged."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import log
 from typing import Any
 
@@ -17,7 +17,7 @@ from heldout.diagnosis.curves import (
     turn_of,
 )
 from heldout.diagnosis.evaluation import Evaluation, LastEpoch, skill_of
-from heldout.diagnosis.findings import Finding, Severity
+from heldout.diagnosis.findings import Finding, Severity, counted
 from heldout.diagnosis.history import Curve, History
 from heldout.diagnosis.remedies import Spec
 from heldout.intervals import newcombe_interval
@@ -29,13 +29,15 @@ UNLEARNED, SETTLING = 0.7, 8
 LARGE_COST = 0.1
 # Of the level: a way that is shorter is none. A rise that matters is a share (RISE) of it.
 LEAST = 1 / 3
-# Of the training loss at the best epoch: a fall since that is less is no learning.
-LEARNING = 0.1
-# While it trains: epochs after the best one, and the share of the unit by which the level is above its lowest.
-WAIT, BARELY = 5, 0.01
-ARTEFACT = 0.05
-# A loss above this many times that of guessing.
-RAN_AWAY = 1.1
+# Of the training loss at the best epoch: a fall since that is less shows no learning, and where it stands still there
+# is none.
+LEARNING, STANDING = 0.1, 0.01
+# While it trains: epochs after the best one, and the share of the loss by which the level is above its lowest.
+WAIT, BY = 6, 0.05
+# Points of accuracy: of `fit` below what was measured; of training above validation.
+ARTEFACT, KNOWN_BETTER = 0.05, 0.05
+# A loss above this many times that of guessing; a share of its whole way that a loss has gone back up.
+RAN_AWAY, LOST = 1.1, 0.5
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class Curves:
     @property
     def epochs(self) -> int:
         return len(self.heldout)
+
+    def number(self, place: int) -> int:
+        """Of the epoch at a position of the curves, counted from 1."""
+        return self.history.number(place)
 
     @property
     def name(self) -> str:
@@ -75,12 +81,12 @@ def curves_of(history: History, evaluation: Evaluation | None = None) -> Curves:
 
 
 def diverged(curves: Curves, evaluation: Evaluation | None, spec: Spec | None) -> Finding | None:
-    """A loss that is not finite, that ends above where it began, or above what guessing costs."""
+    """A loss that is not finite, ends above what guessing costs or above where it began, or lost what it had gained."""
     history = curves.history
     for name in ("fit_loss", "train_loss", "validation_loss"):
         curve = getattr(history, name)
         if None in curve:
-            epoch = curve.index(None) + 1
+            epoch = history.number(curve.index(None))
             return Finding(
                 "diverged",
                 "critical",
@@ -91,22 +97,22 @@ def diverged(curves: Curves, evaluation: Evaluation | None, spec: Spec | None) -
     training = curves.training
     if len(training) < FEWEST or not curves.of_loss:
         return None
-    end, start = level_at_end(training), training[0]
+    turn = turn_of(training)
+    end, start = turn.end, training[0]
     classes = len(evaluation.classes) if evaluation and history.is_measured else 0
-    if classes > 1:
-        above, what = (
-            end > RAN_AWAY * log(classes),
-            f"the {log(classes):.4g} that guessing among {classes} classes costs",
-        )
+    if classes > 1 and end > RAN_AWAY * log(classes):
+        said = f"above the {log(classes):.4g} that guessing among {classes} classes costs: it runs away"
+    elif classes < 2 and turn.is_clear(end - start, RISE):
+        said = f"above the {start:.4g} of the first epoch: it runs away"
+    elif turn.way > LEARNING * abs(start) and turn.is_clear(turn.rise, LOST):
+        said = f"and was {training[turn.best]:.4g} in epoch {curves.number(turn.best)}: what was learned is lost again"
     else:
-        above, what = turn_of(training).is_clear(end - start, RISE), f"the {start:.4g} of the first epoch"
-    if not above:
         return None
     return Finding(
         "diverged",
         "critical",
-        f"The training loss ends at {end:.4g}, above {what}: it runs away.",
-        {"curve": "training", "first": start, "last": end},
+        f"The training loss ends at {end:.4g}, {said}.",
+        {"curve": "training", "first": start, "lowest": training[turn.best], "last": end},
         (remedies.lower_learning_rate(spec),),
     )
 
@@ -116,31 +122,33 @@ def overfitting(curves: Curves, evaluation: Evaluation | None, spec: Spec | None
     turn = curves.turn
     if turn is None or curves.onset is None:
         return None
-    cost = turn.rise / abs(turn.floor) if turn.floor else 0.0
+    best_epoch, onset_epoch = curves.number(turn.best), curves.number(curves.onset)
+    # Of a loss that may hold an offset its height says nothing.
+    cost = turn.rise / turn.floor if curves.history.is_measured and turn.floor > 0 else 0.0
     last, best = curves.heldout[-1], curves.heldout[turn.best]
+    trained, trains = _at(curves.training, turn.best), level_at_end(curves.training)
     evidence: dict[str, Any] = {
-        "best_epoch": turn.best + 1,
-        "onset_epoch": curves.onset + 1,
+        "best_epoch": best_epoch,
+        "onset_epoch": onset_epoch,
         "epochs": curves.epochs,
         "best": best,
         "last": last,
         "rise": turn.rise,
         "noise": turn.noise,
-        "training_at_best": _at(curves.training, turn.best),
-        "training_last": curves.training[-1],
+        "training_at_best": trained,
+        "training_at_end": trains,
     }
     bar = f"its noise ({turn.noise:.2g})" if turn.noise < turn.rise / 2 else f"half of the rise ({turn.rise / 2:.2g})"
     explanation = (
-        f"The {curves.name} was lowest in epoch {turn.best + 1} ({best:.4g}), stays above that by more than {bar} "
-        f"from epoch {curves.onset + 1} on, and ends at {last:.4g}, while the training figure went "
-        f"on from {_at(curves.training, turn.best):.4g} to {curves.training[-1]:.4g}. What is learned after epoch "
-        f"{turn.best + 1} holds for the training images only."
+        f"The {curves.name} was lowest in epoch {best_epoch} ({best:.4g}), stays above that by more than {bar} "
+        f"from epoch {onset_epoch} on, and ends at {last:.4g}, while the training figure went on from {trained:.4g} to "
+        f"{trains:.4g}. What is learned after epoch {best_epoch} holds for the training images only."
     )
     if evaluation is not None and evaluation.last is not None:
         evidence["last_epoch"] = asdict(evaluation.last)
         explanation += f" {_cost_of(evaluation.last)}"
     severity: Severity = "critical" if cost > LARGE_COST or turn.rise > turn.way / 4 else "warning"
-    return Finding("overfitting", severity, explanation, evidence, remedies.against_overfitting(spec, turn.best + 1))
+    return Finding("overfitting", severity, explanation, evidence, remedies.against_overfitting(spec, best_epoch))
 
 
 def kept_earlier(curves: Curves, evaluation: Evaluation | None) -> Finding | None:
@@ -152,36 +160,42 @@ def kept_earlier(curves: Curves, evaluation: Evaluation | None) -> Finding | Non
         f"The weights of epoch {last.kept_epoch} were kept, though the {curves.name} did not turn up by more than its "
         f"noise ({curves.turn.noise:.2g}). {_cost_of(last)}"
     )
-    if last.loss_interval[1] < 0 or last.accuracy_interval[1] < 0:
-        explanation += " So the later ones were no worse: more patience would have served better."
-    return Finding("overfitting", "info", explanation, {"noise": curves.turn.noise, "last_epoch": asdict(last)})
+    code = "overfitting"
+    if last.loss_interval[1] < 0 and last.accuracy_interval[0] <= 0:
+        code = "not_converged"
+        explanation += " So the later ones were better: more patience would have served better."
+    return Finding(code, "info", explanation, {"noise": curves.turn.noise, "last_epoch": asdict(last)})
 
 
 def _cost_of(last: LastEpoch) -> str:
-    high, low = (-100 * bound for bound in last.accuracy_interval)
+    # Zero is added since nothing is lost by minus nothing.
+    points, high, low = (-100 * value + 0.0 for value in (last.accuracy, *last.accuracy_interval))
     loss_low, loss_high = last.loss_interval
     return (
-        f"On the same {last.count:,} images of {last.split} the weights of epoch {last.epoch} differ from the kept "
-        f"ones, of epoch {last.kept_epoch}, by {-100 * last.accuracy:+.1f} points of accuracy ({low:+.1f} to "
-        f"{high:+.1f}; McNemar's p {last.p:.2g}) and {last.loss:+.3g} of loss ({loss_low:+.3g} to {loss_high:+.3g})."
+        f"On the same {counted(last.count, 'image')} of {last.split} the weights of epoch {last.epoch} differ from the "
+        f"kept ones, of epoch {last.kept_epoch}, by {points:+.1f} points of accuracy ({low:+.1f} to {high:+.1f}; "
+        f"McNemar's p {last.p:.2g}) and {last.loss:+.3g} of loss ({loss_low:+.3g} to {loss_high:+.3g})."
     )
 
 
 def has_turned(curves: Curves) -> str | None:
-    """Why a training that still runs should end here: what it may say is less than what proves overfitting later.
+    """Why a training that still runs should end here: a lower loss is not to be expected any more.
 
-    For some epochs the held-out level has been above its lowest while the training loss went on falling. Waiting for
-    more costs epochs, and stopping costs little, since the best epoch is known.
+    That is another question than whether it is overfitting. For some epochs the held-out level has been above its
+    lowest, by more than its noise and by so much that few trainings come back, while the training loss went on falling.
     """
     turn = curves.turn
     if turn is None or len(curves.training) < FEWEST or curves.epochs - 1 - turn.best < WAIT:
         return None
-    if turn.rise <= BARELY * turn.unit or level_at_end(curves.training) >= _at(curves.training, turn.best):
+    trained, trains = _at(curves.training, turn.best), level_at_end(curves.training)
+    # On a plateau, where nothing has come down yet, both move by next to nothing of the loss.
+    least = max(BY * max(turn.unit, turn.floor), noise_of(curves.heldout, curves.training))
+    if turn.rise <= least or trained - trains <= STANDING * trained:
         return None
     return (
-        f"The {curves.name} was lowest in epoch {turn.best + 1} ({curves.heldout[turn.best]:.4g}) and has been above "
-        f"that for {curves.epochs - 1 - turn.best} epochs ({curves.heldout[-1]:.4g} now), while the training figure "
-        f"went on from {_at(curves.training, turn.best):.4g} to {curves.training[-1]:.4g}."
+        f"The {curves.name} was lowest in epoch {curves.number(turn.best)} ({curves.heldout[turn.best]:.4g}) and has "
+        f"been above that for {curves.epochs - 1 - turn.best} epochs ({curves.heldout[-1]:.4g} now), while the "
+        f"training figure went on from {trained:.4g} to {trains:.4g}."
     )
 
 
@@ -198,6 +212,7 @@ def not_converged(curves: Curves, spec: Spec | None) -> Finding | None:
         f"The {curves.name} still fell by {fell:.3g} over the last third of {curves.epochs} epochs, more than its "
         f"noise ({curves.turn.noise:.2g}), and the training figure with it",
         {"fell": fell, "noise": curves.turn.noise},
+        still_falls=True,
     )
 
 
@@ -209,7 +224,7 @@ def knows_little(curves: Curves, evaluation: Evaluation | None, spec: Spec | Non
         return None
     classes = len(evaluation.classes)
     low, high = newcombe_interval(train.counts, validation.counts)
-    if skill_of(train.accuracy, classes) >= UNLEARNED or low > ARTEFACT:
+    if skill_of(train.accuracy, 1 / classes) >= UNLEARNED or low > KNOWN_BETTER:
         return None  # what knows the training images much better than others does not lack capacity
     falls, fell = _falls(curves)
     if falls or curves.epochs < SETTLING:
@@ -218,10 +233,14 @@ def knows_little(curves: Curves, evaluation: Evaluation | None, spec: Spec | Non
         return _ended_early(
             curves,
             spec,
-            f"The training accuracy is {train.accuracy:.3f} only, and "
-            + (f"the training figure still fell by {fell:.3g} over the last third of" if falls else "there were only")
-            + f" {curves.epochs} epochs",
+            f"The training accuracy is {train.accuracy:.3f} only, "
+            + (
+                f"and the training figure still fell by {fell:.3g} over the last third of {curves.epochs} epochs"
+                if falls
+                else f"after {counted(curves.epochs, 'epoch')}"
+            ),
             {"training_fell": fell, "train_accuracy": train.accuracy},
+            still_falls=falls,
         )
     return Finding(
         "underfitting",
@@ -235,17 +254,19 @@ def knows_little(curves: Curves, evaluation: Evaluation | None, spec: Spec | Non
             "chance": 1 / classes,
             "loss_of_guessing": log(classes),
         },
-        (remedies.larger_network(spec), *([remedies.less_regularisation(spec)] if _is_regularised(spec) else [])),
+        remedies.against_underfitting(spec),
     )
 
 
-def _ended_early(curves: Curves, spec: Spec | None, seen: str, numbers: dict[str, Any]) -> Finding:
+def _ended_early(
+    curves: Curves, spec: Spec | None, seen: str, numbers: dict[str, Any], *, still_falls: bool
+) -> Finding:
     return Finding(
         "not_converged",
         "warning",
-        f"{seen}: the training ended too early to judge.",
+        f"{seen}: it is too early to judge.",
         numbers | {"epochs": curves.epochs, "last": curves.heldout[-1]},
-        (remedies.more_epochs(spec, curves.epochs),),
+        remedies.more_epochs(spec, curves.epochs, still_falls),
     )
 
 
@@ -257,7 +278,7 @@ def metric_artefact(history: History, evaluation: Evaluation | None) -> Finding 
     if not (fit and measured and heldout):
         return None
     shown, real = fit[-1] - heldout[-1], measured[-1] - heldout[-1]
-    if abs(shown - real) < ARTEFACT or shown > -ARTEFACT / 2:
+    if real - shown < ARTEFACT or shown > -ARTEFACT / 2:
         return None
     return Finding(
         "metric_artefact",
@@ -273,19 +294,23 @@ def metric_artefact(history: History, evaluation: Evaluation | None) -> Finding 
 def _is_overfit(turn: Turn, heldout: list[float], training: list[float], has_zero: bool) -> bool:
     if len(training) < FEWEST:
         return False
-    fell = _at(training, turn.best) - level_at_end(training)
-    if fell <= (BARELY * _at(training, turn.best) if has_zero else 0.0):
+    trained, way = _at(training, turn.best), turn_of(training).way
+    fell = trained - level_at_end(training)
+    if fell <= (STANDING * trained if has_zero else 0.0):
         return False
     # Where nothing came down, the rise is measured by how far training came, or by the level that it rose from.
-    least = max(0.0 if turn.best else turn_of(training).way / 2, LEAST * turn.floor if has_zero else 0.0)
+    least = max(0.0 if turn.best else way / 2, LEAST * turn.floor if has_zero else 0.0)
+    if not has_zero:
+        # Below what the training loss has reached, a level may be penalties or an offset; above that it is none.
+        turn = replace(turn, unit=min(turn.way, max(turn.floor - min(training), turn.way / 2)))
     if turn.is_clear(turn.rise, RISE, least):
         return True
     # Less than that can be told by many epochs, if it matters beside the loss itself, and if there was learning since.
     unit = max(turn.unit, least, turn.floor if has_zero else 0.0)
-    learned = LEARNING * (_at(training, turn.best) if has_zero else turn_of(training).way)
+    learned = LEARNING * trained if has_zero else STANDING * way
     if turn.rise <= RISE * unit or fell <= max(learned, noise_of(training)):
         return False
-    return stays_up(heldout, turn, noise_of(heldout, training if has_zero else None))
+    return stays_up(heldout, turn, noise_of(heldout, training))
 
 
 def _falls(curves: Curves) -> tuple[bool, float]:
@@ -311,12 +336,3 @@ def _wrong(accuracy: Curve) -> Curve:
 
 def _at(values: list[float], place: int) -> float:
     return values[min(place, len(values) - 1)]
-
-
-def _is_regularised(spec: Spec | None) -> bool:
-    if spec is None:
-        return False
-    network = spec["network"]
-    return bool(
-        network.get("l2") or spec.get("augmentation") or any(block.get("dropout") for block in network["blocks"])
-    )

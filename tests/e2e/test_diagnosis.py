@@ -12,6 +12,7 @@ from PIL import Image, ImageFilter
 from heldout.client import Client
 from models import bundled
 from tests.e2e.running import Service, ended, spec, until
+from tests.merge_patch import merged
 
 TRAIN, VALIDATION, TEST = 2000, 500, 1000
 NETWORK = {"blocks": [{"filters": 16}, {"filters": 32}]}
@@ -169,15 +170,6 @@ def diagnoses(wanted: list[str], service: Service, tmp_path_factory: pytest.Temp
                     if remedy["patch"] is not None:
                         client.estimate(merged(job["spec"], remedy["patch"]))  # a 4xx would be an exception
     return found
-
-
-def merged(spec: Any, patch: Any) -> Any:
-    """RFC 7396."""
-    if not isinstance(patch, dict):
-        return patch
-    before = spec if isinstance(spec, dict) else {}
-    changed = {name: merged(before.get(name), value) for name, value in patch.items() if value is not None}
-    return {name: value for name, value in before.items() if name not in patch} | changed
 
 
 def _uploaded(client: Client, case: str, folder: Path) -> str:

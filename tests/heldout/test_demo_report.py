@@ -3,7 +3,7 @@
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from heldout.demo.report import HEADINGS, Trained, meaning, row_of, verdict_of
+from heldout.demo.report import HEADINGS, Trained, about, meaning, row_of, verdict_of
 from heldout.intervals import wilson_interval
 
 
@@ -107,3 +107,12 @@ def test_any_other_verdict_comes_with_its_reason():
         verdict_of(trained("augmented", 2686, 724), artefact, epochs((0.9, 0.7)))
         == "Verdict on augmented: metric artefact. fit reports less than was measured."
     )
+
+
+def test_only_what_can_be_posted_is_called_ready_to_be():
+    job = {"name": "memorising", "spec": {"training": {"train_limit": 500, "epochs": 60}}}
+    remedies = [{"name": "l2", "patch": {"network": {"l2": 0.001}}}, {"name": "mend_data", "patch": None}]
+    diagnosis = {"verdict": "not_converged", "explanation": "It falls.", "findings": [{"remedies": remedies}]}
+    assert about(diagnosis, job)[0].endswith("Verdict: not converged. It falls.")
+    assert about(diagnosis, job)[1].endswith("patch of the spec: l2.")
+    assert len(about(diagnosis | {"findings": [{"remedies": remedies[1:]}]}, job)) == 1

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heldout.diagnosis.foreign import from_keras, from_scalars, from_table
+from heldout.diagnosis.history import figure, from_epochs
 
 
 def test_keras_names_are_understood_and_nonsense_is_refused():
@@ -47,6 +48,117 @@ def test_of_several_losses_the_plain_one_is_meant_and_of_equals_none():
         from_keras({"a_loss": [1.0], "b_loss": [1.0], "val_loss": [1.0]})
 
 
+@pytest.mark.parametrize(
+    "other", ["test", "testing", "l2", "regularization", "regularisation", "aux", "auxiliary", "penalty", "kl"]
+)
+def test_the_test_split_and_parts_of_a_loss_do_not_pass_for_training(other):
+    for name in (f"{other}_loss", f"{other.title()}/loss", f"loss ({other})"):
+        with pytest.raises(ValueError, match="needs a training and a validation curve"):
+            from_keras({name: [1.0], "val_loss": [2.0]})
+        assert from_keras({name: [1.0], "a_loss": [3.0], "val_loss": [2.0]}).fit_loss == (3.0,)
+        # Nor for validation.
+        assert from_keras({"loss": [1.0], "val_a_loss": [2.0], f"val_{name}": [3.0]}).validation_loss == (2.0,)
+
+
+def test_a_folder_that_all_curves_lie_in_says_nothing_of_one():
+    def curves(training, validation):
+        return {f"{training}/epoch_loss": [(0, 1.0)], f"{validation}/epoch_loss": [(0, 2.0)]}
+
+    for runs in (("l2_0.01/train", "l2_0.01/validation"), ("my test_train", "my test_validation")):
+        assert from_scalars(curves(*runs)).fit_loss == (1.0,)
+    for runs in (("test", "validation"), ("logs/test", "logs/validation")):
+        with pytest.raises(ValueError, match="needs a training and a validation curve"):
+            from_scalars(curves(*runs))
+    tags = {f"my test/{tag}": [(0, float(place))] for place, tag in enumerate(["train_loss", "val_loss", "test_loss"])}
+    assert (from_scalars(tags).fit_loss, from_scalars(tags).validation_loss) == ((0.0,), (1.0,))
+
+
+def test_what_is_no_curve_may_be_anything_and_a_curve_is_of_numbers():
+    beside = {"lr": "constant", "params": {"epochs": 1}, "test_loss": 0.5, "best_loss": 0.1}
+    assert from_keras({"loss": [1.0], "val_loss": [2.0], **beside}).validation_loss == (2.0,)
+    for wrong, said in (
+        (0.5, "is 0.5; expected a list"),
+        ("x", "is 'x'"),
+        (["x"], "received 'x'"),
+        ([[1.0]], "number"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            from_keras({"loss": [1.0], "val_loss": wrong})
+
+
+def test_names_without_end_are_not_repeated_without_end():
+    with pytest.raises(ValueError, match="its curves are") as refused:
+        from_keras({"x" * 10_000 + str(place): [1.0] for place in range(100)})
+    assert len(str(refused.value)) < 2000
+
+
+def test_a_number_that_no_figure_has_is_not_finite():
+    absurd = [1e308, -1e200, 10**400, -(10**400), math.inf, math.nan, None]
+    assert set(map(figure, absurd)) == {None}
+    assert list(map(figure, [1e100, -1e100, 0, 5e-324])) == [1e100, -1e100, 0.0, 5e-324]
+    read = from_keras({"loss": [1.0, *absurd], "val_loss": [2, *absurd]})
+    assert (read.fit_loss, read.validation_loss) == ((1.0, *[None] * 7), (2.0, *[None] * 7))
+    assert from_table(f"loss,val_loss\n1,1e308\n{'9' * 400},2\n").fit_loss == (1.0, None)
+    assert from_scalars({"train/loss": [(0, 10**400)], "val/loss": [(0, 1e101)]}).fit_loss == (None,)
+    assert from_epochs([{"train_loss": 10**400}]).train_loss == (None,)
+
+
+def test_what_no_served_epoch_has_was_not_recorded_and_null_was_not_finite():
+    assert from_epochs([{"x": 1}] * 9) == from_epochs([])
+    read = from_epochs([{"train_loss": None}, {"train_loss": 1.0, "fit_loss": 2.0}])
+    assert (read.train_loss, read.fit_loss, read.validation_loss) == ((None, 1.0), (None, 2.0), ())
+
+
+# --- the numbers of epochs ---------------------------------------------------------------------------
+
+
+def table_of(epochs, is_validated=lambda epoch: True, name="epoch") -> str:
+    lines = (f"{epoch},1.0,{2.0 if is_validated(epoch) else ''}" for epoch in epochs)
+    return "\n".join([f"{name},loss,val_loss", *lines])
+
+
+@pytest.mark.parametrize("name", ["epoch", "Epoch", " epoch"])
+def test_epochs_that_a_table_leaves_out_keep_their_numbers(name):
+    read = from_table(table_of(range(100), lambda epoch: epoch % 5 == 4, name))
+    assert read.numbers == tuple(range(5, 101, 5))  # the file counts from 0
+    assert len(read.fit_loss) == 20
+    read = from_table(table_of(range(1, 101), lambda epoch: epoch % 5 == 0, name))
+    assert read.numbers == tuple(range(5, 101, 5))
+    assert from_table(table_of([0, 1, 2, 4])).numbers == (1, 2, 3, 5)
+
+
+def test_a_continued_table_keeps_its_numbers():
+    assert from_table(table_of(range(50, 90))).numbers == tuple(range(50, 90))
+    # Whether it counts from 0 is told by all its rows.
+    assert from_table(table_of(range(90), lambda epoch: epoch >= 50)).numbers == tuple(range(51, 91))
+
+
+def test_numbers_that_say_nothing_are_left_out():
+    for first in (0, 1):
+        assert from_table(table_of(range(first, first + 9))).numbers == ()
+    assert from_table("loss,val_loss\n1,\n1,2\n").numbers == ()
+    assert from_table(table_of(["x", "", "nan", "1e300"])).numbers == ()
+    assert from_table(table_of([5, 6, ""])).numbers == ()  # the last one's is not known
+    assert from_keras({"loss": [1.0] * 3, "val_loss": [1.0] * 3}).numbers == ()
+
+
+def test_steps_are_numbers_of_epochs_where_the_tag_says_so():
+    def numbers(training, validation, steps, validated=None):
+        pairs = {training: [(step, 1.0) for step in steps]}
+        return from_scalars(pairs | {validation: [(step, 1.0) for step in validated or steps]}).numbers
+
+    keras = ("train/epoch_loss", "validation/epoch_loss")
+    assert numbers(*keras, range(9)) == ()
+    assert numbers(*keras, range(50), range(4, 50, 5)) == tuple(range(5, 51, 5))
+    assert numbers(*keras, range(50, 60)) == tuple(range(50, 60))
+    # Batches, as far as is known.
+    for tags in (("train/loss", "val/loss"), ("train_loss_epoch", "val_loss_epoch"), ("train/epoch_loss", "val/loss")):
+        assert numbers(*tags, range(390, 4000, 390)) == ()
+
+
+# --- tables ------------------------------------------------------------------------------------------
+
+
 def test_a_table_with_a_line_for_each_split_is_put_together_by_epoch():
     lines = ["epoch,step,train_loss,val_loss", "0,9,,2.0", "0,10,1.5,", "1,19,,1.8", "1,20,1.0,", "2,30,0.5,"]
     read = from_table("\n".join(lines))
@@ -78,6 +190,19 @@ def test_any_text_is_a_history_or_is_refused(text):
     for table in (text, f"epoch,loss,val_loss\n{text}"):
         with suppress(ValueError):
             from_table(table)
+
+
+def test_a_table_with_more_rows_than_are_wanted_is_refused():
+    table = table_of(range(11)) + "\n\n"
+    assert len(from_table(table, 11).fit_loss) == 11
+    with pytest.raises(ValueError, match="the table has 11 rows below its names; expected at most 10"):
+        from_table(table, 10)
+
+
+@pytest.mark.timeout(20)  # by the text's length it takes a second, by names times rows minutes
+def test_many_names_above_many_short_rows_are_read_by_the_length_of_the_text():
+    names = ",".join(["loss", "val_loss", *map(str, range(100_000))])
+    assert len(from_table("\n".join([names, *["1,2"] * 10_000])).fit_loss) == 10_000
 
 
 def test_a_cell_that_is_too_long_for_a_table_is_refused():

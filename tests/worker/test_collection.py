@@ -2,14 +2,46 @@
 
 from collections import Counter
 from itertools import combinations
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from benchmarks.diagnosis import guard, score
+from api.submission import examine
+from benchmarks.diagnosis import guard, limits, score
 from benchmarks.diagnosis.conditions import DRAWS, all_conditions
-from benchmarks.diagnosis.record import Record, read_all
+from benchmarks.diagnosis.measures import f1
+from benchmarks.diagnosis.record import CLASSES, Record, read_all
 from benchmarks.diagnosis.trained import train
-from benchmarks.diagnosis.truth import truths
+from benchmarks.diagnosis.truth import Truth, truths
+from heldout.errors import HeldoutError
+from heldout.settings import Settings
+from heldout.spec import JobSpec
+from models.tables import DatasetRow
+from tests.merge_patch import merged
+
+# F1 over all draws below which a rule is broken: a little less than what `benchmarks.diagnosis score 1 2 3 4` says.
+FLOORS = {
+    "class_imbalance": 0.98,
+    "collapsed_class": 0.90,
+    "diverged": 0.86,
+    "healthy": 0.78,
+    "label_conflicts": 0.98,
+    "label_noise": 0.91,
+    "label_order_mismatch": 0.98,
+    "leakage": 0.97,
+    "memorised_noise": 0.96,
+    "metric_artefact": 0.98,
+    "not_converged": 0.90,
+    "overfitting": 0.94,
+    "scale_mismatch": 0.98,
+    "split_shift": 0.97,
+    "test_too_small": 0.98,
+    "underfitting": 0.88,
+}
+# The same by the counts of the splits alone, of what an audit knows better.
+FLOORS_OF_COUNTS = {"class_imbalance": 0.98, "label_order_mismatch": 0.85, "split_shift": 0.58}
+SIDES = {"digits": 8, "mnist5k": 28, "fashion_mnist": 28}
 
 AGAIN = 5
 # Other processors add in other orders. First weights that are changed by a millionth move these losses by 0.0001 at
@@ -22,6 +54,16 @@ ANSWERS, VALIDATION = 2.5, 150
 @pytest.fixture(scope="module")
 def kept() -> dict[str, Record]:
     return {record.drawn.key: record for record in read_all()}
+
+
+@pytest.fixture(scope="module")
+def said(kept) -> dict[str, set[str]]:
+    return {key: score.said_of(record) for key, record in kept.items()}
+
+
+@pytest.fixture(scope="module")
+def true(kept) -> dict[str, Truth]:
+    return truths(kept.values())
 
 
 def cheapest(kept: dict[str, Record]) -> list[Record]:
@@ -62,3 +104,50 @@ def test_the_figures_can_be_told_of_every_draw(kept):
     for number in DRAWS:
         assert any("`overfitting`" in line for line in score.tables([*kept.values()], {number}))
         assert any("**the guard**" in line for line in guard.tables([*kept.values()], {number}))
+
+
+@pytest.mark.proof
+def test_the_limits_can_be_told(kept):
+    lines = [*limits.tables([*kept.values()])]
+    assert any("random forest" in line for line in lines)
+    assert any(line.startswith("| 60 | all |") for line in lines)
+
+
+@pytest.mark.parametrize("code", FLOORS)
+def test_each_verdict_is_as_right_as_it_was(said, true, code):
+    pairs = score.pairs_of(said, true, code)
+    assert f1(pairs) >= FLOORS[code], Counter(pairs)
+
+
+@pytest.mark.parametrize("code", FLOORS_OF_COUNTS)
+def test_counts_alone_tell_as_much_as_they_did(kept, true, code):
+    said = {key: score.said_of(record, with_audit=False) for key, record in kept.items()}
+    pairs = score.pairs_of(said, true, code)
+    assert f1(pairs) >= FLOORS_OF_COUNTS[code], Counter(pairs)
+
+
+def test_every_remedy_is_another_job_that_the_service_would_accept(kept):
+    offered: Counter[str] = Counter()
+    faults: Counter[tuple[str, str, str]] = Counter()
+    for record in kept.values():
+        for finding in record.diagnosis().findings:
+            for remedy in finding.remedies:
+                if remedy.patch is not None:
+                    offered[remedy.name] += 1
+                    if fault := fault_of(record.drawn.spec, remedy.patch):
+                        faults[finding.code, remedy.name, fault] += 1
+    assert not faults
+    assert offered.keys() >= {"early_stopping", "dropout", "augmentation", "l2", "smaller_network"}
+    assert offered.keys() >= {"more_epochs", "larger_network", "lower_learning_rate", "class_weights"}
+
+
+def fault_of(spec: JobSpec, patch: dict[str, Any]) -> str | None:
+    """What the service would say against the job that a patch makes of another one; None if it would take it."""
+    side = SIDES[spec.dataset]
+    dataset = DatasetRow(name=spec.dataset, status="ready", shape=[side, side, 1], classes=[*CLASSES])
+    try:
+        changed = JobSpec.model_validate(merged(spec.model_dump(mode="json"), patch))
+        examine(changed, dataset, Settings().max_parameters)
+    except (ValidationError, HeldoutError) as refused:
+        return str(refused)
+    return "changes nothing" if changed == spec else None

@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 from pathlib import Path
 
 import keras
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from typer.testing import CliRunner
 
+from heldout.cli.app import app
 from heldout.cli.histories import read_history
 from heldout.cli.outcome import Refused
 from heldout.diagnosis import History
-from heldout.tensorboard import scalars
+from heldout.tensorboard import _masked, scalars
 
 EPOCHS = 4
 
@@ -143,3 +146,101 @@ def test_a_folder_without_any_and_bytes_that_are_none_are_refused(tmp_path):
     (tmp_path / "events.out.tfevents.1").write_bytes(b"this is no record of any kind")
     with pytest.raises(Refused, match=re.escape("no event file")):
         read_history(tmp_path)
+
+
+# --- what no history is: one line that says so, and never a traceback ------------------------------------
+
+
+def record(data: bytes, length: int | None = None) -> bytes:
+    """As an event file has it; the length is checksummed, whatever it says."""
+    head = struct.pack("<Q", len(data) if length is None else length)
+    return head + struct.pack("<I", _masked(head)) + data + struct.pack("<I", _masked(data))
+
+
+def point(step: object, value: object = 1.0) -> str:
+    return json.dumps([[1.7e9, step, value]])
+
+
+HOSTILE = {
+    "deep.json": '{"a":' * 200_000,
+    "deeper.json": '{"loss": [1], "val_loss": ' + "[" * 200_000,
+    "halved.json": '{"loss": [1.0',
+    "text.json": '{"loss": "abc", "val_loss": [1]}',
+    "number.json": '{"loss": 5, "val_loss": [1]}',
+    "texts.json": '{"loss": ["x"], "val_loss": [1]}',
+    "digits.json": '{"loss": [' + "9" * 5000 + '], "val_loss": [1]}',
+    "epochs.json": '{"object": "metrics", "epochs": [1, "x", null]}',
+    "figures.json": '{"object": "metrics", "epochs": [{"train_loss": "x"}]}',
+    "list.json": "[[1, 2]]",
+    "empty.csv": "",
+    "bytes.csv": bytes(range(256)),
+    "long.tfevents.1": record(b"", 2**63),
+    "longer.tfevents.1": record(b"", 2**45),
+    "unfinished.tfevents.1": record(b"", 2**30),
+    "random.tfevents.1": record(bytes(range(255, 0, -1))),
+    "folder.csv/nothing.txt": "",
+    "folder/run-train-tag-epoch_loss.csv/nothing.txt": "",
+    "infinity/run-train-tag-epoch_loss.json": point(float("inf")),
+    "nan/run-train-tag-epoch_loss.json": point(float("nan")),
+    "step/run-train-tag-epoch_loss.json": point(1e30),
+    "value/run-train-tag-epoch_loss.json": point(1, [1.0]),
+    "row/run-train-tag-epoch_loss.json": "[[1, 2]]",
+    "object/run-train-tag-epoch_loss.json": "{}",
+    "depth/run-train-tag-epoch_loss.json": "[" * 200_000,
+    "table/run-train-tag-epoch_loss.csv": "Wall time,Step,Value\n1.7e9,1e30,1.0\n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_no_history_is_refused_in_one_line(tmp_path, name):
+    content = HOSTILE[name]
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    ran = CliRunner().invoke(app, ["diagnose", str(tmp_path / name.split("/")[0])])
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    [line] = ran.stderr.splitlines()
+    assert re.fullmatch(r"heldout: /.*; expected Keras' history as JSON, a CSV .*", line)
+    assert len(line) < 2000
+
+
+def test_absurd_numbers_in_files_are_not_finite(tmp_path):
+    huge = "9" * 400
+    (tmp_path / "history.json").write_text(f'{{"loss": [1, {huge}], "val_loss": [1, -1e200]}}')
+    epochs = f'[{{"train_loss": 1, "validation_loss": 1}}, {{"train_loss": {huge}, "validation_loss": 1e308}}]'
+    (tmp_path / "metrics.json").write_text(f'{{"object": "metrics", "epochs": {epochs}}}')
+    (tmp_path / "table.csv").write_text(f"loss,val_loss\n1,1\n{huge},1e308\n")
+    for run in ("train", "validation"):
+        rows = f'[[1.7e9, 0, 1], [1.7e9, 1, {huge}], [1.7e9, 2, "NaN"]]'
+        (tmp_path / f"run-{run}-tag-epoch_loss.json").write_text(rows)
+    for path in (tmp_path / "history.json", tmp_path / "metrics.json", tmp_path / "table.csv", tmp_path):
+        found = read_history(path)
+        assert found.training_loss[:2] == found.validation_loss[:2] == (1.0, None)
+
+
+def test_a_record_that_is_longer_than_what_is_left_ends_the_file(fitted, tmp_path):
+    folder, history = fitted
+    for run in ("train", "validation"):
+        [file] = (folder / "logs" / run).glob("*tfevents*")
+        (tmp_path / run).mkdir()
+        # One that is too long to be looked at, one of scalars, and one that is not whole.
+        more = record(b"x" * 200_000) + record(b"") + record(b"x", 2**31 - 1)
+        (tmp_path / run / file.name).write_bytes(file.read_bytes() + more)
+    assert_is(read_history(tmp_path), history)
+
+
+def test_metrics_without_figures_are_no_divergence(tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps({"object": "metrics", "epochs": [{"x": 1}] * 9}))
+    ran = CliRunner().invoke(app, ["diagnose", str(path), "--json"])
+    assert (ran.exit_code, json.loads(ran.stdout)["verdict"]) == (0, "cannot_tell")
+
+
+def test_a_file_is_looked_for_before_a_job_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for variable in ("HELDOUT_URL", "HELDOUT_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / "nowhere"))
+    Path("job_rising.json").write_text(json.dumps({"loss": [3.0, 2.0, 1.0], "val_loss": [3.0, 2.5, 2.0]}))
+    ran = CliRunner().invoke(app, ["diagnose", "job_rising.json", "--json"])
+    assert (ran.exit_code, json.loads(ran.stdout)["object"]) == (0, "diagnosis")
+    # Without a file it is a job's id, and nobody is there to ask.
+    assert CliRunner().invoke(app, ["diagnose", "job_falling.json"]).exit_code == 4

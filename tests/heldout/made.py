@@ -1,0 +1,40 @@
+"""Made curves and counts, with a cause that is known."""
+
+import math
+import random
+from typing import Any
+
+from heldout.diagnosis import History
+from heldout.diagnosis.evaluation import SplitFigures
+from heldout.spec import JobSpec
+
+
+def falling(epochs: int, floor: float = 0.1, rate: float = 0.4) -> list[float]:
+    return [floor + (2.3 - floor) * math.exp(-rate * epoch) for epoch in range(epochs)]
+
+
+def turning(epochs: int, best: int = 10, rise: float = 0.02) -> list[float]:
+    return [loss + rise * max(0, epoch - best) for epoch, loss in enumerate(falling(epochs, 0.2))]
+
+
+def noisy(curve: list[float], sd: float, seed: int = 0) -> list[float]:
+    draw = random.Random(seed)
+    return [value + draw.gauss(0, sd) for value in curve]
+
+
+def history(training: list[float], validation: list[float]) -> History:
+    return History(train_loss=tuple(training), validation_loss=tuple(validation))
+
+
+OVERFIT = history(falling(40, 0.001), turning(40))
+FINE = history(falling(40, 0.05), falling(40, 0.1))
+
+
+def figures(accuracy: float, count: int, confusion=()) -> SplitFigures:
+    return SplitFigures(accuracy, count, confusion=confusion)
+
+
+def spec(network: dict[str, Any] | None = None, **parts: Any) -> dict[str, Any]:
+    """A complete spec, as a job has it: one block of 16 filters, nothing that regularises."""
+    given = {"dataset": "digits", "network": {"blocks": [{"filters": 16}]} | (network or {}), **parts}
+    return JobSpec.model_validate(given).model_dump(mode="json")

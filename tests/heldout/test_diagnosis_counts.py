@@ -1,0 +1,239 @@
+"""The pure diagnosis: of the kept weights' counts on each split, beside curves that have no fault."""
+
+import pytest
+from statsmodels.stats.proportion import proportion_confint
+
+from heldout.diagnosis import Evaluation, Finding, History, diagnose
+from heldout.diagnosis.evaluation import SplitFigures
+from tests.heldout.made import FINE, OVERFIT, figures, history, spec
+
+
+def of(train: SplitFigures, validation: SplitFigures, test: SplitFigures, classes: int = 10) -> dict[str, str]:
+    evaluation = Evaluation(
+        {"train": train, "validation": validation, "test": test}, tuple(f"class {n}" for n in range(classes))
+    )
+    return {one.code: one.severity for one in diagnose(FINE, None, evaluation).findings}
+
+
+def test_a_test_that_is_worse_than_validation_is_another_split_and_not_overfitting():
+    found = of(figures(0.99, 5000), figures(0.97, 1000), figures(0.70, 1000))
+    assert found["split_shift"] == "critical"
+    assert "overfitting" not in found
+    assert "split_shift" not in of(figures(0.99, 5000), figures(0.97, 1000), figures(0.96, 1000))
+    assert "split_shift" not in of(figures(0.99, 5000), figures(0.9, 30), figures(0.8, 30))  # too few to say
+
+
+def test_a_test_better_than_validation_is_a_leak_only_where_training_is_as_good():
+    """Copies of training images are answered as training is: they cannot lift test above it."""
+    for leaked in (0.93, 0.99):
+        assert of(figures(0.99, 5000), figures(0.85, 1000), figures(leaked, 1000))["leakage"] == "warning"
+    assert "leakage" not in of(figures(0.90, 5000), figures(0.85, 1000), figures(0.93, 1000))
+    assert "leakage" not in of(figures(0.86, 5000), figures(0.85, 1000), figures(0.93, 1000))
+
+
+def test_training_images_that_are_not_known_are_underfitting_only_once_training_has_settled():
+    guessing = Evaluation(
+        {"train": figures(0.2, 500), "validation": figures(0.18, 200)}, tuple(f"class {n}" for n in range(10))
+    )
+    flat = [2.2] * 12
+    [settled] = [one for one in diagnose(history(flat, flat), None, guessing).findings if one.severity != "info"]
+    assert settled.code == "underfitting"
+    still_falling = history([2.3 - 0.03 * epoch for epoch in range(12)], flat)
+    [early] = [one for one in diagnose(still_falling, None, guessing).findings if one.severity != "info"]
+    assert early.code == "not_converged"
+    assert "0.200 only" in early.explanation
+
+
+def test_a_renamed_test_is_told_by_its_confusion_matrix():
+    rows = tuple(tuple(95 if answer == (label + 1) % 5 else 1 for answer in range(5)) for label in range(5))
+    right = tuple(tuple(95 if answer == label else 1 for answer in range(5)) for label in range(5))
+    evaluation = Evaluation(
+        {"validation": figures(0.96, 495, right), "test": figures(0.01, 495, rows)}, ("a", "b", "c", "d", "e")
+    )
+    diagnosis = diagnose(FINE, None, evaluation)
+    assert diagnosis.verdict == "label_order_mismatch"
+    assert diagnosis.findings[0].evidence["renamed"] == {"a": "b", "b": "c", "c": "d", "d": "e", "e": "a"}
+    assert "split_shift" not in {one.code for one in diagnosis.findings}
+
+
+def test_a_class_that_is_never_named_has_collapsed():
+    rows = ((100, 0, 0), (0, 100, 0), (90, 8, 2))
+    evaluation = Evaluation({"test": figures(202 / 300, 300, rows)}, ("a", "b", "c"))
+    [finding] = [one for one in diagnose(FINE, None, evaluation).findings if one.code == "collapsed_class"]
+    assert (finding.severity, finding.evidence["class"], finding.evidence["recall"]) == ("critical", "c", 0.02)
+
+
+def test_a_small_test_says_how_many_images_would_do():
+    [finding] = [
+        one
+        for one in diagnose(FINE, None, Evaluation({"test": figures(0.9, 50)}, ("a", "b"))).findings
+        if one.code == "test_too_small"
+    ]
+    assert finding.severity == "warning"
+    assert finding.evidence["needed"] == 868
+
+
+@pytest.mark.parametrize(("right", "count"), [(45, 50), (109, 110), (140, 142), (1, 30), (25, 50)])
+def test_so_many_images_would_be_enough_and_one_fewer_would_not(right, count):
+    [finding] = found_in(FINE, {"test": figures(right / count, count)}, "test_too_small")
+    needed = finding.evidence["needed"]
+    assert needed > count
+
+    def half(total: int) -> float:
+        low, high = proportion_confint(total * right / count, total, method="wilson")
+        return (high - low) / 2
+
+    assert half(needed) <= 0.02 < half(needed - 1)
+
+
+def test_the_cause_nearest_the_data_gives_the_verdict():
+    seen = [("label_conflicts", "critical"), ("leakage", "critical"), ("blank_images", "critical")]
+    audit = {
+        "findings": [
+            {"code": code, "severity": severity, "numbers": {}, "explanation": code, "what_to_do": "mend it"}
+            for code, severity in seen
+        ]
+    }
+    diagnosis = diagnose(OVERFIT, audit)
+    assert [one.code for one in diagnosis.findings] == ["leakage", "label_conflicts", "overfitting"]
+    assert diagnosis.verdict == "leakage"
+
+
+# --- what the labels are ------------------------------------------------------------------------------
+
+
+def found_in(
+    training: History, splits: dict[str, SplitFigures], code: str, classes: int = 2, **others
+) -> list[Finding]:
+    evaluation = Evaluation(splits, tuple(f"class {n}" for n in range(classes)))
+    return [one for one in diagnose(training, None, evaluation, **others).findings if one.code == code]
+
+
+def test_a_training_known_by_heart_and_validation_at_chance_is_memorised_noise():
+    [finding] = found_in(
+        OVERFIT, {"train": figures(0.99, 500), "validation": figures(0.11, 500)}, "memorised_noise", 10
+    )
+    assert finding.severity == "critical"
+    assert finding.evidence["chance"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [
+        (figures(0.97, 200), figures(0.7, 20)),  # not proven to be above chance, and far from shown to be at it
+        (figures(0.99, 200), figures(1.0, 1)),
+        # It names the class that nine of ten images have.
+        (figures(0.9, 1000, ((900, 0), (100, 0))), figures(0.9, 200, ((180, 0), (20, 0)))),
+        (figures(0.99, 950, ((900, 0), (10, 40))), figures(0.97, 95, ((90, 0), (3, 2)))),
+    ],
+)
+def test_what_is_not_shown_to_be_at_chance_or_not_learned_is_no_memorised_noise(train, validation):
+    assert found_in(FINE, {"train": train, "validation": validation}, "memorised_noise") == []
+
+
+def test_validation_answered_better_than_training_is_label_noise():
+    [finding] = found_in(FINE, {"train": figures(0.75, 2000), "validation": figures(0.95, 400)}, "label_noise", 10)
+    assert finding.severity == "warning"
+    assert finding.evidence["difference_interval"][0] > 0.1
+    assert found_in(FINE, {"train": figures(0.95, 2000), "validation": figures(0.95, 400)}, "label_noise", 10) == []
+
+
+def test_an_early_network_that_names_one_class_says_nothing_of_the_labels():
+    """Its accuracy is the share of that class, and shares differ between splits."""
+    early, late = (0.1,) * 3, (0.5, 0.8, 0.9, 0.95, 0.99, 0.99, 0.99)
+    shown = History(
+        train_loss=FINE.train_loss[:10],
+        validation_loss=FINE.validation_loss[:10],
+        train_accuracy=early + late,
+        validation_accuracy=(0.4,) * 3 + tuple(value - 0.03 for value in late),
+    )
+    splits = {"train": figures(0.99, 2000), "validation": figures(0.96, 400)}
+    assert found_in(shown, splits, "label_noise", 10) == []
+    # As soon as it knows something, it does.
+    noisy = History(**{**vars(shown), "train_accuracy": (0.1, 0.3, 0.5, 0.6, 0.65, 0.7, 0.8, 0.9, 0.95, 0.99)})
+    better = History(**{**vars(noisy), "validation_accuracy": (0.1, 0.4, 0.7, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9)})
+    assert found_in(better, splits, "label_noise", 10)
+
+
+# --- classes ------------------------------------------------------------------------------------------
+
+
+def test_a_class_with_few_images_must_be_far_below_the_others_to_have_collapsed():
+    def of_classes(count: int, right: int, images: int) -> SplitFigures:
+        """Most classes have 65 % of their images right, the last one `right` of `images`."""
+        usual = round(0.65 * images)
+        rows = [[0] * count for _ in range(count)]
+        for label, row in enumerate(rows):
+            known = right if label == count - 1 else usual
+            row[label], row[(label + 1) % count] = known, images - known
+        return figures(0.65, count * images, tuple(map(tuple, rows)))
+
+    # One of eight is 2.6 standard deviations below: of a hundred classes some class always is.
+    assert found_in(FINE, {"test": of_classes(100, 1, 8)}, "collapsed_class", 100) == []
+    assert found_in(FINE, {"test": of_classes(10, 1, 40)}, "collapsed_class", 10)
+    # The more images, the surer.
+    assert found_in(FINE, {"test": of_classes(10, 900, 5000)}, "collapsed_class", 10)
+    assert found_in(FINE, {"test": of_classes(10, 1500, 5000)}, "collapsed_class", 10) == []
+
+
+def test_a_rare_class_is_named_unless_the_classes_are_weighed():
+    splits = {"train": figures(0.95, 1020, ((990, 10), (10, 10)))}
+    [finding] = found_in(FINE, splits, "class_imbalance")
+    assert finding.evidence == {
+        "smallest": {"class": "class 1", "count": 20},
+        "largest": {"class": "class 0", "count": 1000},
+    }
+    [weighing] = found_in(FINE, splits, "class_imbalance", spec=spec())[0].remedies
+    assert weighing.patch == {"training": {"class_weights": "balanced"}}
+    [weighed] = found_in(FINE, splits, "class_imbalance", spec=spec(training={"class_weights": "balanced"}))
+    assert (weighed.severity, weighed.remedies) == ("info", ())
+
+
+def audit_of(code: str, severity: str, **numbers: object) -> dict:
+    return {
+        "findings": [
+            {"code": code, "severity": severity, "numbers": numbers, "explanation": code, "what_to_do": "mend it"}
+        ]
+    }
+
+
+@pytest.mark.parametrize(("smallest", "severity"), [(300, "info"), (90, "warning")])
+def test_an_audits_rare_class_explains_a_training_only_where_it_is_very_rare(smallest, severity):
+    ends = {"smallest": {"class": "b", "count": smallest}, "largest": {"class": "a", "count": 1000}}
+    [finding] = diagnose(FINE, audit_of("class_imbalance", "warning", **ends), None, spec()).findings
+    assert finding.severity == severity
+    assert [remedy.name for remedy in finding.remedies] == ["class_weights", "mend_data"]
+    weighing = spec(training={"class_weights": "balanced"})
+    [weighed] = diagnose(FINE, audit_of("class_imbalance", "warning", **ends), None, weighing).findings
+    assert (weighed.severity, [remedy.name for remedy in weighed.remedies]) == ("info", ["mend_data"])
+
+
+@pytest.mark.parametrize(
+    ("split", "verdict"),
+    [("train", "class_imbalance"), ("test", "test_too_small"), ("validation", "healthy")],
+)
+def test_a_class_that_is_missing_matters_by_the_split_that_lacks_it(split, verdict):
+    missing = audit_of("class_missing", "warning", **{split: {"count": 1, "classes": ["b"]}})
+    assert diagnose(FINE, missing).verdict == verdict
+
+
+def test_an_audits_guess_of_a_small_test_yields_to_the_measured_accuracy():
+    small = audit_of("test_too_small", "warning", count=130, interval_at_90_percent=[0.84, 0.94])
+    assert diagnose(FINE, small).verdict == "test_too_small"
+    assert diagnose(FINE, small, Evaluation({"test": figures(1.0, 130)}, ("a", "b"))).verdict == "healthy"
+
+
+def test_a_renaming_is_found_where_a_weak_network_confuses_classes_too():
+    """The matrix is near a permutation, though the most frequent answer to two classes is the same."""
+    right = ((60, 30, 10), (50, 45, 5), (5, 10, 85))
+    renamed = (right[1], right[2], right[0])
+    splits = {"validation": figures(190 / 300, 300, right), "test": figures((50 + 10 + 10) / 300, 300, renamed)}
+    [finding] = found_in(FINE, splits, "label_order_mismatch", 3)
+    assert finding.evidence["renamed"] == {"class 0": "class 1", "class 1": "class 2", "class 2": "class 0"}
+
+
+def test_a_test_of_another_kind_is_not_explained_by_any_renaming():
+    scattered = tuple(tuple(35 if place == (label + 1) % 3 else 30 for place in range(3)) for label in range(3))
+    splits = {"validation": figures(0.95, 300), "test": figures(90 / 285, 285, scattered)}
+    assert found_in(FINE, splits, "label_order_mismatch", 3) == []
+    assert found_in(FINE, splits, "split_shift", 3)

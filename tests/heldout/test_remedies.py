@@ -1,0 +1,120 @@
+"""What a diagnosis advises: patches that make another spec, and nothing that the spec has already."""
+
+import pytest
+
+from heldout.diagnosis import Evaluation, Remedy, diagnose
+from heldout.spec import JobSpec
+from tests.heldout.made import FINE, OVERFIT, falling, figures, history, spec
+from tests.merge_patch import merged
+
+FALLS = history(falling(10, 0.0, 0.05), falling(10, 0.1, 0.05))
+FLAT = history([2.3] * 12, [2.3] * 12)
+GUESSING = Evaluation({"train": figures(0.1, 500), "validation": figures(0.1, 200)}, tuple(map(str, range(10))))
+FULL = {"dropout": 0.3, "l2": 0.01}
+
+
+def remedies_of(code: str, *known: object) -> dict[str, Remedy]:
+    [finding] = [one for one in diagnose(*known).findings if one.code == code]
+    return {remedy.name: remedy for remedy in finding.remedies}
+
+
+def applied(before: dict, remedy: Remedy) -> dict:
+    """The spec after the patch, which is accepted and is another one."""
+    after = JobSpec.model_validate(merged(before, remedy.patch)).model_dump(mode="json")
+    assert after != before
+    return after
+
+
+def test_each_cure_of_overfitting_makes_the_spec_that_it_names():
+    before = spec()
+    after = {
+        name: applied(before, remedy)
+        for name, remedy in remedies_of("overfitting", OVERFIT, None, None, before).items()
+    }
+    assert list(after) == ["early_stopping", "dropout", "augmentation", "l2", "smaller_network"]
+    assert after["early_stopping"]["training"]["early_stopping"]["restore_best"] is True
+    assert after["dropout"]["network"]["blocks"][0]["dropout"] == 0.25
+    assert after["augmentation"]["augmentation"]["rotation_degrees"] == 10
+    assert after["l2"]["network"]["l2"] == 0.001
+    assert after["smaller_network"]["network"]["blocks"][0]["filters"] == 8
+
+
+def test_what_a_spec_has_already_is_not_advised():
+    network = {"blocks": [{"filters": 8, **FULL}], "dense": [{"units": 16, **FULL}], "l2": 0.01}
+    stops = {"early_stopping": {"monitor": "validation_loss", "restore_best": True}}
+    full = spec(network, training=stops, augmentation={"zoom": 0.1})
+    assert remedies_of("overfitting", OVERFIT, None, None, full) == {}
+
+
+@pytest.mark.parametrize(
+    "stops",
+    [{"monitor": "validation_accuracy", "patience": 30}, {"restore_best": False, "patience": 30}],
+)
+def test_early_stopping_that_keeps_other_weights_than_the_best_is_corrected(stops):
+    before = spec(training={"early_stopping": stops})
+    after = applied(before, remedies_of("overfitting", OVERFIT, None, None, before)["early_stopping"])
+    assert after["training"]["early_stopping"] | {"patience": 0} == {
+        "monitor": "validation_loss",
+        "patience": 0,
+        "min_delta": 0.0,
+        "restore_best": True,
+    }
+
+
+def test_twice_the_epochs_are_advised_once_the_specs_are_used_up():
+    before = spec(training={"epochs": 10})
+    after = applied(before, remedies_of("not_converged", FALLS, None, None, before)["more_epochs"])
+    assert after["training"]["epochs"] == 20
+
+
+def test_a_training_that_has_epochs_left_is_to_go_on():
+    """A patch of what was done so far could shorten it, or be refused: the warm-up would be longer than all."""
+    running = spec(training={"epochs": 900, "schedule": {"name": "cosine", "warmup_epochs": 400}})
+    remedy = remedies_of("not_converged", FALLS, None, None, running)["more_epochs"]
+    assert remedy.patch is None
+    assert "10 of 900 epochs are done" in remedy.reason
+
+
+def test_no_spec_can_ask_for_more_than_a_thousand_epochs():
+    longest = history(falling(1000, 0.0, 0.0005), falling(1000, 0.1, 0.0005))
+    assert remedies_of("not_converged", longest, None, None, spec(training={"epochs": 1000})) == {}
+    before = spec(training={"epochs": 600})
+    half = history(falling(600, 0.0, 0.0005), falling(600, 0.1, 0.0005))
+    after = applied(before, remedies_of("not_converged", half, None, None, before)["more_epochs"])
+    assert after["training"]["epochs"] == 1000
+
+
+def test_too_few_epochs_without_a_fall_are_not_said_to_fall():
+    flat = history([2.3] * 5, [2.3] * 5)
+    remedy = remedies_of("not_converged", flat, None, GUESSING, spec(training={"epochs": 5}))["more_epochs"]
+    assert "still falling" not in remedy.reason
+
+
+def test_a_network_that_cannot_is_made_larger_and_freed_of_all_that_holds_it_back():
+    network = {"blocks": [{"filters": 16, **FULL}], "dense": [{"units": 16, **FULL}], "l2": 0.01}
+    decaying = {"optimizer": {"name": "adamw", "learning_rate": 0.01, "weight_decay": 1.0}}
+    before = spec(network, training=decaying, augmentation={"zoom": 0.1})
+    found = remedies_of("underfitting", FLAT, None, GUESSING, before)
+    assert applied(before, found["larger_network"])["network"]["blocks"][0]["filters"] == 32
+    freed = applied(before, found["less_regularisation"])
+    assert freed == spec(
+        {"dense": [{"units": 16}]},
+        training={"optimizer": {"name": "adamw", "learning_rate": 0.01, "weight_decay": 0.0}},
+    )
+
+
+def test_the_largest_network_without_restraint_cannot_be_helped_by_a_patch():
+    assert remedies_of("underfitting", FLAT, None, GUESSING, spec({"blocks": [{"filters": 1024}]})) == {}
+
+
+def test_a_training_that_runs_away_gets_a_tenth_of_its_rate():
+    before = spec(training={"optimizer": {"name": "sgd", "learning_rate": 0.5}})
+    climbing = history([2.3 + 0.5 * epoch for epoch in range(8)], [2.3] * 8)
+    after = applied(before, remedies_of("diverged", climbing, None, None, before)["lower_learning_rate"])
+    assert after["training"]["optimizer"]["learning_rate"] == pytest.approx(0.05)
+
+
+def test_without_a_spec_there_is_nothing_to_patch():
+    for known in (("overfitting", OVERFIT), ("not_converged", FALLS), ("underfitting", FLAT, None, GUESSING)):
+        assert all(remedy.patch is None for remedy in remedies_of(*known).values())
+    assert diagnose(FINE).findings == ()

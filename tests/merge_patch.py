@@ -1,0 +1,12 @@
+"""What posting a remedy's patch makes of a job's spec."""
+
+from typing import Any
+
+
+def merged(spec: Any, patch: Any) -> Any:
+    """RFC 7396."""
+    if not isinstance(patch, dict):
+        return patch
+    before = spec if isinstance(spec, dict) else {}
+    changed = {name: merged(before.get(name), value) for name, value in patch.items() if value is not None}
+    return {name: value for name, value in before.items() if name not in patch} | changed

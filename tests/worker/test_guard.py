@@ -1,0 +1,37 @@
+"""When the guard speaks while a network trains: of overfitting, and not of a plateau before anything is learned."""
+
+import pytest
+
+from tests.heldout.made import falling, turning
+from worker.guard import GuardState, watch_epoch
+
+
+def watched(mode: str, training: list[float], validation: list[float]) -> GuardState:
+    """The state after the last epoch, or after that in which it stopped."""
+    state = GuardState()
+    for losses in zip(training, validation, strict=True):
+        state = watch_epoch(mode, state, *losses)
+        if state.stopped:
+            break
+    return state
+
+
+@pytest.mark.parametrize("mode", ["stop", "stop_and_restore"])
+def test_a_stop_comes_some_epochs_after_the_best_one(mode):
+    state = watched(mode, falling(40, 0.001), turning(40))
+    assert state.stopped
+    assert state.best_epoch < state.seen <= state.best_epoch + 8
+
+
+def test_a_warning_is_no_stop():
+    state = watched("warn", falling(40, 0.001), turning(40))
+    assert state.seen
+    assert not state.stopped
+
+
+def test_a_plateau_before_anything_is_learned_is_not_the_end():
+    """Both losses move by less than a thousandth of what guessing costs; the descent comes later."""
+    plateau = [2.3024 - 0.0001 * epoch for epoch in range(12)]
+    creeping = [2.3026 + 0.0001 * epoch for epoch in range(12)]
+    for mode in ("warn", "stop", "stop_and_restore"):
+        assert not watched(mode, plateau + falling(20), creeping + falling(20, 0.3)).seen
