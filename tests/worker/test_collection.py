@@ -20,12 +20,12 @@ from heldout.spec import JobSpec
 from models.tables import DatasetRow
 from tests.merge_patch import merged
 
-# F1 over all draws below which a rule is broken: a little less than what `benchmarks.diagnosis score 1 2 3 4` says.
+# F1 over all draws below which a rule is broken: a little less than what `benchmarks.diagnosis score 1 2 3 4 5 6` says.
 FLOORS = {
     "class_imbalance": 0.98,
-    "collapsed_class": 0.90,
+    "collapsed_class": 0.87,
     "diverged": 0.86,
-    "healthy": 0.78,
+    "healthy": 0.75,
     "label_conflicts": 0.98,
     "label_noise": 0.91,
     "label_order_mismatch": 0.98,
@@ -37,7 +37,7 @@ FLOORS = {
     "scale_mismatch": 0.98,
     "split_shift": 0.97,
     "test_too_small": 0.98,
-    "underfitting": 0.88,
+    "underfitting": 0.87,
 }
 # The same by the counts of the splits alone, of what an audit knows better.
 FLOORS_OF_COUNTS = {"class_imbalance": 0.98, "label_order_mismatch": 0.85, "split_shift": 0.58}
