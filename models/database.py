@@ -206,13 +206,28 @@ def _postgresql_connect(connection: Any, record: Any) -> None:
 
 def _sqlite_connect(connection: Any, record: Any) -> None:
     connection.isolation_level = None
+    _write_ahead(connection)
     for pragma in (
-        "journal_mode=WAL",  # readers do not wait for the writer
         "synchronous=FULL",  # what was answered 201 survives a power cut
         f"busy_timeout={SQLITE_BUSY_MS}",
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: Any) -> None:
+    """Readers do not wait for the writer. A new file is switched once, and whoever comes meanwhile is not made to wait
+    by SQLite itself.
+    """
+    ends = time.monotonic() + SQLITE_BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.01)
 
 
 def _begin(to_write: str, to_read: str | None, connection: Connection) -> None:

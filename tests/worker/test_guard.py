@@ -35,3 +35,12 @@ def test_a_plateau_before_anything_is_learned_is_not_the_end():
     creeping = [2.3026 + 0.0001 * epoch for epoch in range(12)]
     for mode in ("warn", "stop", "stop_and_restore"):
         assert not watched(mode, plateau + falling(20), creeping + falling(20, 0.3)).seen
+
+
+def test_a_stop_waits_for_a_rise_from_which_few_come_back_and_a_warning_for_proof():
+    """A smooth and slow rise is proven long before it is large; by five hundredths of the loss the stop comes."""
+    rising = [0.3 + 0.7 * 0.5**epoch + 0.002 * max(0, epoch - 8) for epoch in range(40)]
+    training = [2.0 * 0.7**epoch for epoch in range(40)]
+    warned, stopped = (watched(mode, training, rising) for mode in ("warn", "stop"))
+    assert warned.seen < stopped.seen
+    assert rising[stopped.seen - 1] > 1.05 * min(rising) > rising[warned.seen - 1]
