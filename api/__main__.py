@@ -67,7 +67,7 @@ def migrate(as_json: AsJson = False, home: HomeOption = None) -> None:
     from models.bundled import register
     from models.migrations import upgrade
 
-    settings = _settings(home)
+    settings = _begin(home)
     settings.home_path.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _database(settings) as database:
         revision = upgrade(database)
@@ -93,7 +93,7 @@ def create_key(
     """Make a key and print it, alone, on standard output. It is not shown again."""
     from models.store import keys
 
-    with _database(_settings(home)) as database, database.write() as session:
+    with _database(_begin(home)) as database, database.write() as session:
         key = keys.make(session, owner)
         shown = _shown(keys.row_of(session, key))
     if as_json:
@@ -107,7 +107,7 @@ def list_keys(as_json: AsJson = False, home: HomeOption = None) -> None:
     """List keys: id, owner, when made, whether revoked."""
     from models.store import keys
 
-    with _database(_settings(home)) as database, database.read() as session:
+    with _database(_begin(home)) as database, database.read() as session:
         rows = keys.all_of(session)
     if as_json:
         _print({"object": "list", "data": [_shown(row) for row in rows], "has_more": False})
@@ -126,7 +126,7 @@ def revoke_key(
     """Revoke a key; it stops working at once."""
     from models.store import keys
 
-    with _database(_settings(home)) as database, database.write() as session:
+    with _database(_begin(home)) as database, database.write() as session:
         if not keys.revoke(session, key_id):
             raise OperatorError(f"No active key has the id {key_id!r}. `heldout keys list` shows them.")
     if as_json:
@@ -140,7 +140,7 @@ def check(as_json: AsJson = False, home: HomeOption = None) -> None:
     """Say what works and what is wrong with database, broker, blobs, datasets, TensorFlow and GPU."""
     from api.check import report
 
-    raise typer.Exit(0 if report(_settings(home), typer.echo, as_json=as_json) else 1)
+    raise typer.Exit(0 if report(_begin(home), typer.echo, as_json=as_json) else 1)
 
 
 def _print(answer: dict[str, Any]) -> None:
@@ -169,10 +169,9 @@ def _database(settings: Settings) -> Iterator["Database"]:
         database.dispose()
 
 
-def _settings(home: Path | None) -> Settings:
-    """The embedded service's settings for a home that was named, else what the environment says.
-
-    From here on logs go where they belong: standard output is for answers.
+def _begin(home: Path | None) -> Settings:
+    """Send logs to standard error, since standard output is for answers, and give the settings: the embedded service's
+    for a home that was named, else what the environment says.
     """
     from models import logs
 

@@ -32,6 +32,7 @@ def images_needed(share: float, half: float, confidence: float = 0.95) -> int:
         share: in [0, 1].
         half: half of the interval's width, in (0, 0.5).
         confidence: coverage, in (0, 1).
+    Source: Wilson 1927, as `wilson_interval`, of shares that need not be whole counts.
     """
     low, high = 0, 1
     while _wilson(share, high, confidence)[1] > half:

@@ -216,16 +216,14 @@ def _sqlite_connect(connection: Any, record: Any) -> None:
 
 
 def _write_ahead(connection: Any) -> None:
-    """Readers do not wait for the writer. A new file is switched once, and whoever comes meanwhile is not made to wait
-    by SQLite itself.
-    """
+    """Let readers not wait for the writer. Of those that switch a new file at once SQLite lets all but one fail."""
     ends = time.monotonic() + SQLITE_BUSY_MS / 1000
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             return
-        except sqlite3.OperationalError:
-            if time.monotonic() > ends:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
                 raise
             time.sleep(0.01)
 

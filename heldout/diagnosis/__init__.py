@@ -11,9 +11,9 @@ from heldout.diagnosis.audited import of_audit
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.findings import Diagnosis, Finding, Remedy, in_order
 from heldout.diagnosis.history import History
-from heldout.diagnosis.nothing import without_findings
 from heldout.diagnosis.splits import of_splits
 from heldout.diagnosis.training import Curves, curves_of
+from heldout.diagnosis.unexplained import without_findings
 
 __all__ = ["Diagnosis", "Evaluation", "Finding", "History", "Remedy", "diagnose"]
 

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -224,6 +225,26 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path):
         health.check(session)
     assert file.read_bytes().startswith(b"not a database")
     database.dispose()
+
+
+def test_all_who_find_a_new_sqlite_file_at_once_can_use_it(tmp_path):
+    """SQLite makes nobody wait for the switch to a write-ahead log: without care some are told that it is locked."""
+    rounds, together = 100, 8
+    ready = threading.Barrier(together)
+
+    def opens(path: Path) -> str:
+        database = Database(f"sqlite:///{path}")
+        ready.wait()
+        try:
+            with database.write() as session:
+                session.execute(text("CREATE TABLE IF NOT EXISTS made (number)"))
+                return str(session.scalar(text("PRAGMA journal_mode")))
+        finally:
+            database.dispose()
+
+    with ThreadPoolExecutor(together) as pool:
+        for number in range(rounds):
+            assert set(pool.map(opens, [tmp_path / f"{number}.db"] * together)) == {"wal"}
 
 
 def test_sqlite_is_set_up_to_keep_what_it_acknowledged(sqlite_url):

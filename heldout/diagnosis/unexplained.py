@@ -20,20 +20,22 @@ def without_findings(curves: Curves, evaluation: Evaluation | None) -> tuple[str
 def _too_few(curves: Curves) -> str | None:
     for kind, values in (("training", curves.training), ("validation", curves.heldout)):
         if len(values) < FEWEST:
-            return f"{counted(len(values), 'epoch')} with a {kind} figure are too few to see where it goes."
+            return (
+                f"{counted(len(values), 'epoch')} with a {kind} figure: to see where it goes takes at least {FEWEST}."
+            )
     return None
 
 
 def _rose(curves: Curves) -> str | None:
-    """Validation turned up while training did not get better: no overfitting, and not healthy either."""
+    """Validation turned up while training got no better: no overfitting, and not healthy either."""
     turn = curves.turn
     if turn is None or not turn.is_clear(turn.rise, RISE):
         return None
     trained, trains = curves.training[min(turn.best, len(curves.training) - 1)], level_at_end(curves.training)
     return (
         f"The {curves.name} was lowest in epoch {curves.number(turn.best)} ({curves.heldout[turn.best]:.4g}) and ends "
-        f"at {curves.heldout[-1]:.4g}, but the training figure did not get better meanwhile ({trained:.4g}, then "
-        f"{trains:.4g}): what is no better on either is no overfitting. A lower learning rate may tell more."
+        f"at {curves.heldout[-1]:.4g}, but meanwhile the training figure went from {trained:.4g} to {trains:.4g} only: "
+        "nothing was learned at its cost, so this is no overfitting. A lower learning rate may tell more."
     )
 
 
@@ -47,7 +49,7 @@ def _contradicts(curves: Curves) -> str | None:
         return None
     return (
         f"The validation accuracy fell from {1 - turn.floor:.3f} to {1 - turn.end:.3f}, and the validation loss did "
-        "not rise: the two cannot be of the same answers."
+        "not rise: they are hardly of the same answers."
     )
 
 
