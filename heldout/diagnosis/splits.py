@@ -15,7 +15,7 @@ CHOSEN, ANOTHER = 0.02, 0.08
 # Every diagnosis makes this comparison: an interval of 95 % would be wrong too often.
 SURE = 0.99
 WIDE, TOO_WIDE = 0.02, 0.04
-EXPLAINED = 0.7
+EXPLAINED = 0.8
 COLLAPSED = 0.2
 USUAL = 0.6
 FEW_IMAGES = 8
@@ -84,7 +84,7 @@ def _label_order(evaluation: Evaluation, validation: SplitFigures, test: SplitFi
     low, _ = newcombe_interval((round(permuted * test.count), test.count), test.counts, SURE)
     # Any matrix has a best renaming: it is one only where it explains what is missing, as well as validation is known.
     explained = permuted - test.accuracy > EXPLAINED * (validation.accuracy - test.accuracy)
-    if low <= ANOTHER or not explained or permuted < validation.accuracy - 2 * ANOTHER:
+    if low <= ANOTHER or not explained:
         return None
     names = evaluation.classes or tuple(map(str, range(len(named))))
     mapping = {names[place]: names[answer] for place, answer in enumerate(named) if place != answer}

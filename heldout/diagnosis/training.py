@@ -301,8 +301,8 @@ def _is_overfit(turn: Turn, heldout: list[float], training: list[float], has_zer
     # Where nothing came down, the rise is measured by how far training came, or by the level that it rose from.
     least = max(0.0 if turn.best else way / 2, LEAST * turn.floor if has_zero else 0.0)
     if not has_zero:
-        # Below what the training loss has reached, a level may be penalties or an offset; above that it is none.
-        turn = replace(turn, unit=min(turn.way, max(turn.floor - min(training), turn.way / 2)))
+        # Nothing is known of its level; a way that began at guessing is longer than what is left.
+        turn = replace(turn, unit=turn.way / 2)
     if turn.is_clear(turn.rise, RISE, least):
         return True
     # Less than that can be told by many epochs, if it matters beside the loss itself, and if there was learning since.

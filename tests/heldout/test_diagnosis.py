@@ -3,6 +3,7 @@
 import math
 import random
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -243,8 +244,9 @@ def test_a_network_that_loses_what_it_had_learned_has_diverged():
         assert diagnosis.verdict == "diverged"
         assert "was 0.25 in epoch 5: what was learned is lost again" in diagnosis.explanation
     # A plateau that wanders has nothing to lose.
-    plateau = noisy([2.303] * 20, 0.0004)
-    assert diagnose(history(plateau, plateau)).verdict == "cannot_tell"
+    smooth = [2.303 - 0.0001 * min(epoch, 20 - epoch) for epoch in range(20)]
+    for plateau in (noisy([2.303] * 20, 0.0004), smooth):
+        assert diagnose(history(plateau, plateau)).verdict == "cannot_tell"
 
 
 # What must not be called healthy, and what is to be said instead.
@@ -280,6 +282,39 @@ def test_an_accuracy_that_falls_while_the_loss_does_not_rise_cannot_be_told():
     diagnosis = diagnose(shown)
     assert diagnosis.verdict == "cannot_tell"
     assert "hardly of the same answers" in diagnosis.explanation
+    little = tuple(0.5 + 0.4 * min(1, epoch / 5) - 0.004 * max(0, epoch - 5) for epoch in range(20))
+    assert diagnose(replace(shown, validation_accuracy=little)).verdict == "healthy"
+
+
+def foreign(training: list[float], validation: list[float]) -> History:
+    return History(fit_loss=tuple(training), validation_loss=tuple(validation))
+
+
+@pytest.mark.parametrize("offset", [0.0, 13.0])
+def test_a_foreign_rise_is_measured_by_half_of_the_way(offset):
+    """A rise of 0.035 is a sixtieth of the way, one of 0.015 less than an eightieth."""
+    training = [offset + loss for loss in falling(30, 0.01)]
+    for rise, verdict in ((0.003, "overfitting"), (0.0015, "healthy")):
+        turned = [offset + loss for loss in turning(30, rise=rise)]
+        assert diagnose(foreign(training, turned)).verdict == verdict
+
+
+def test_what_moves_fits_average_as_well_is_no_noise_of_a_foreign_validation_loss():
+    found = []
+    for seed in range(10):
+        moved = wandering(30, 0.03, seed)
+        training = [0.2 * 0.9**epoch + 0.2 * move + 0.2 for epoch, move in enumerate(moved)]
+        flat = [max(0.6, 0.8 - 0.02 * epoch) + move for epoch, move in enumerate(moved)]
+        turned = [loss + 0.09 * min(1, max(0, epoch - 10) / 5) for epoch, loss in enumerate(flat)]
+        found.append(diagnose(foreign(training, noisy(turned, 0.005, seed))).onset_epoch is not None)
+    assert all(found)
+
+
+def test_a_small_fall_of_fits_average_is_learning():
+    rough = [0.9, 0.75, 0.76, 0.62, 0.6, 0.45]
+    after = [0.48, 0.52, 0.49, 0.53, 0.5, 0.54, 0.51, 0.55, 0.52, 0.56]
+    training = [2.3, 1.4, 0.9, 0.6, 0.4, 0.3] + [0.3 - 0.01 * epoch for epoch in range(1, 11)]
+    assert diagnose(foreign(training, rough + after)).verdict == "overfitting"
 
 
 def test_the_figures_that_are_quoted_are_those_that_were_judged():
@@ -294,7 +329,7 @@ def test_the_figures_that_are_quoted_are_those_that_were_judged():
 def test_how_grave_overfitting_is_depends_on_no_offset():
     severities = set()
     for offset in (0.0, 5.0, 50.0):
-        turned = tuple(offset + loss for loss in turning(40))
+        turned = tuple(offset + loss for loss in turning(40, rise=0.01))
         severities.add(diagnose(History(fit_loss=tuple(falling(40)), validation_loss=turned)).findings[0].severity)
     assert len(severities) == 1
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from heldout.intervals import newcombe_interval, wilson_interval
+from heldout.intervals import images_needed, newcombe_interval, wilson_interval
 
 COUNTS = st.integers(1, 100_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
 CONFIDENCES = st.sampled_from([0.8, 0.9, 0.95, 0.99])
@@ -41,3 +41,14 @@ def test_impossible_counts_are_refused(counts):
         wilson_interval(*counts)
     with pytest.raises(ValueError, match="expected 0 <= correct <= total"):
         newcombe_interval((1, 2), counts)
+
+
+@given(st.integers(0, 200), st.sampled_from([0.01, 0.02, 0.05]))
+def test_so_many_images_are_enough_by_statsmodels_and_one_fewer_is_not(right, half):
+    def width(total: int) -> float:
+        low, high = proportion_confint(total * right / 200, total, method="wilson")
+        return (high - low) / 2
+
+    needed = images_needed(right / 200, half)
+    assert width(needed) <= half + 1e-12
+    assert width(needed - 1) > half - 1e-12

@@ -37,6 +37,24 @@ def test_a_plateau_before_anything_is_learned_is_not_the_end():
         assert not watched(mode, plateau + falling(20), creeping + falling(20, 0.3)).seen
 
 
+def test_what_creeps_up_by_a_trifle_of_the_loss_is_not_the_end():
+    """Training is about to learn; validation has hardly moved, and has no way of its own to measure by."""
+    creeping = [2.3026 + 0.0002 * epoch for epoch in range(12)]
+    assert not watched("stop", [2.3 * 0.99**epoch for epoch in range(12)], creeping).seen
+
+
+def test_what_rises_without_learning_is_not_the_end():
+    rising = [0.5 - 0.02 * epoch for epoch in range(6)] + [0.4 + 0.02 * epoch for epoch in range(10)]
+    standing = [0.5 - 0.02 * epoch for epoch in range(6)] + [0.4] * 10
+    assert not watched("stop", standing, rising).seen
+    assert watched("stop", [0.5 * 0.9**epoch for epoch in range(16)], rising).stopped
+
+
+def test_a_level_that_is_above_its_lowest_by_less_than_its_noise_is_not_the_end():
+    up_and_down = [0.9, 0.7, 0.5, 0.7, 0.45, 0.68, 0.52, 0.7, 0.5, 0.69, 0.51, 0.7, 0.5, 0.7]
+    assert not watched("stop", falling(14), up_and_down).seen
+
+
 def test_a_stop_waits_for_a_rise_from_which_few_come_back_and_a_warning_for_proof():
     """A smooth and slow rise is proven long before it is large; by five hundredths of the loss the stop comes."""
     rising = [0.3 + 0.7 * 0.5**epoch + 0.002 * max(0, epoch - 8) for epoch in range(40)]
