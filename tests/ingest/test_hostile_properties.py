@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import HealthCheck, assume, event, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -143,6 +143,7 @@ CONTENTS = st.sampled_from(
 MEMBERS = st.lists(st.tuples(st.builds(str.__add__, NAMES, ENDINGS), CONTENTS), max_size=8)
 
 
+@example(name="./C:/x.png")
 @given(name=st.builds(str.__add__, NAMES, ENDINGS))
 def test_a_name_is_made_safe_once_or_refused(name):
     try:

@@ -45,9 +45,10 @@ def safe(name: str) -> str:
     name = unicodedata.normalize("NFC", name.replace("\\", "/"))
     if len(name.encode()) > LONGEST_BYTES:
         raise _unsafe(name, f"is longer than {LONGEST_BYTES} bytes")
-    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
-        raise _unsafe(name, "is absolute")
     parts = [part for part in name.split("/") if part not in ("", ".")]
+    # The first part that counts may be a drive, too: `./C:/x` is `C:/x`.
+    if name.startswith("/") or (parts and re.match(r"[A-Za-z]:", parts[0])):
+        raise _unsafe(name, "is absolute")
     if ".." in parts:
         raise _unsafe(name, "leaves the archive's folder")
     return "/".join(parts) + ("/" if name.endswith("/") and parts else "")
