@@ -42,9 +42,9 @@ class Turn:
     def rise(self) -> float:
         return self.end - self.floor
 
-    def is_clear(self, change: float, share: float, way: float = 0.0) -> bool:
-        """Whether a change of the level is more than noise, and more than a share of the unit or of another way."""
-        return change > CLEAR * self.noise and change > share * max(self.unit, way)
+    def is_clear(self, change: float, share: float) -> bool:
+        """Whether a change of the level is more than noise, and more than a share of the unit."""
+        return change > CLEAR * self.noise and change > share * self.unit
 
 
 def finite(curve: Curve) -> list[float]:

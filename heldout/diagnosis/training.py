@@ -1,11 +1,12 @@
 """What the curves say: diverged, overfitted, still learning, unable to learn, or only badly averaged."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import log
 from typing import Any
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.curves import (
+    CLEAR,
     RISE,
     Turn,
     falls_at_end,
@@ -13,6 +14,7 @@ from heldout.diagnosis.curves import (
     level_at_end,
     noise_of,
     onset_of,
+    smoothed,
     stays_up,
     turn_of,
 )
@@ -27,17 +29,17 @@ FEWEST = 4
 # Skill on the training images below which they are not known; epochs before which that may be for want of them.
 UNLEARNED, SETTLING = 0.7, 8
 LARGE_COST = 0.1
-# Of the level: a way that is shorter is none. A rise that matters is a share (RISE) of it.
-LEAST = 1 / 3
-# Of the training loss at the best epoch: a fall since that is less shows no learning, and where it stands still there
-# is none.
-LEARNING, STANDING = 0.1, 0.01
+# Of the way that a loss has come down: where less than that is left, it is as good as nothing.
+SPENT = 0.01
+# Of the training loss at the best epoch: a fall since that is less is none.
+STANDING = 0.01
 # While it trains: epochs after the best one, and the share of the loss by which the level is above its lowest.
 WAIT, BY = 6, 0.05
 # Points of accuracy: of `fit` below what was measured; of training above validation.
 ARTEFACT, KNOWN_BETTER = 0.05, 0.05
-# A loss above this many times that of guessing; a share of its whole way that a loss has gone back up.
-RAN_AWAY, LOST = 1.1, 0.5
+# A loss above this many times that of guessing; a share of the first loss that must have been learned for it to be
+# lost; a share of its whole way that a loss has gone back up.
+RAN_AWAY, LEARNED, LOST = 1.1, 0.1, 0.5
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def curves_of(history: History, evaluation: Evaluation | None = None) -> Curves:
     training = finite(history.training_loss if of_loss else _wrong(history.training_accuracy))
     turn = turn_of(heldout, has_zero=history.is_measured) if heldout else None
     is_overfit = turn is not None and (
-        _is_overfit(turn, heldout, training, history.is_measured) or _is_measured_overfit(evaluation, training)
+        _is_overfit(turn, heldout, training, history) or _is_measured_overfit(evaluation, training)
     )
     onset = onset_of(heldout, turn) if turn is not None and is_overfit else None
     return Curves(history, heldout, training, turn, onset, of_loss)
@@ -104,7 +106,7 @@ def diverged(curves: Curves, evaluation: Evaluation | None, spec: Spec | None) -
         said = f"above the {log(classes):.4g} that guessing among {classes} classes costs: it runs away"
     elif classes < 2 and turn.is_clear(end - start, RISE):
         said = f"above the {start:.4g} of the first epoch: it runs away"
-    elif turn.way > LEARNING * abs(start) and turn.is_clear(turn.rise, LOST):
+    elif turn.way > LEARNED * abs(start) and turn.is_clear(turn.rise, LOST):
         said = f"and was {training[turn.best]:.4g} in epoch {curves.number(turn.best)}: what was learned is lost again"
     else:
         return None
@@ -291,26 +293,32 @@ def metric_artefact(history: History, evaluation: Evaluation | None) -> Finding 
     )
 
 
-def _is_overfit(turn: Turn, heldout: list[float], training: list[float], has_zero: bool) -> bool:
+def _is_overfit(turn: Turn, heldout: list[float], training: list[float], history: History) -> bool:
     if len(training) < FEWEST:
         return False
+    has_zero = history.is_measured
     trained, way = _at(training, turn.best), turn_of(training).way
     fell = trained - level_at_end(training)
     if fell <= (STANDING * trained if has_zero else 0.0):
         return False
-    # Where nothing came down, the rise is measured by how far training came, or by the level that it rose from.
-    least = max(0.0 if turn.best else way / 2, LEAST * turn.floor if has_zero else 0.0)
-    if not has_zero:
-        # Nothing is known of its level; a way that began at guessing is longer than what is left.
-        turn = replace(turn, unit=turn.way / 2)
-    if turn.is_clear(turn.rise, RISE, least):
-        return True
-    # Less than that can be told by many epochs, if it matters beside the loss itself, and if there was learning since.
-    unit = max(turn.unit, least, turn.floor if has_zero else 0.0)
-    learned = LEARNING * trained if has_zero else STANDING * way
-    if turn.rise <= RISE * unit or fell <= max(learned, noise_of(training)):
+    # A rise is beside what is left of the loss, which is known where its zero is. Of another, half of its way stands for
+    # that, or what its wrong answers cost at least; where it never fell, half of training's way.
+    if has_zero:
+        unit = max(turn.floor, SPENT * turn.way)
+    else:
+        unit = max((turn.way if turn.best else way) / 2, min(turn.floor, _least_loss(history)))
+    if turn.rise <= RISE * unit:
         return False
-    return stays_up(heldout, turn, noise_of(heldout, training))
+    if turn.rise > CLEAR * turn.noise:
+        return True
+    # Less than that can be told by many epochs, if there was learning since.
+    return fell > noise_of(training) and stays_up(heldout, turn, noise_of(heldout, training))
+
+
+def _least_loss(history: History) -> float:
+    """What the wrong answers alone cost at least: ln 2 of cross-entropy each, since another class is as likely."""
+    wrong = finite(_wrong(history.validation_accuracy))
+    return log(2) * min(smoothed(wrong)) if wrong else 0.0
 
 
 def _falls(curves: Curves) -> tuple[bool, float]:

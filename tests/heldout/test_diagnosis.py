@@ -115,7 +115,12 @@ def test_a_rise_in_the_order_of_ten_epochs_is_overfitting_where_their_noise_hide
     training = falling(16, 0.0, 0.3)
     assert diagnose(history(training, rough + after)).verdict == "overfitting"
     assert diagnose(history(training, rough + sorted(after, reverse=True))).verdict != "overfitting"
-    assert diagnose(history([max(training[5], loss) for loss in training], rough + after)).verdict != "overfitting"
+    # Where training did not get better, or by less than its noise.
+    noisy_fall = [0.5, 0.59, 0.57, 0.5] * 4
+    for learned in ([max(training[5], loss) for loss in training], noisy_fall):
+        assert diagnose(history(learned, rough + after)).verdict != "overfitting"
+    # A rise that is clear by itself needs no more of training than to fall.
+    assert diagnose(history(noisy_fall, turning(16, best=5))).verdict == "overfitting"
 
 
 def test_two_signs_that_are_weak_alone_are_enough_together():
@@ -132,9 +137,18 @@ def test_two_signs_that_are_weak_alone_are_enough_together():
 
 
 def test_where_training_learned_nothing_a_creeping_validation_loss_is_no_overfitting():
-    creeping = [2.28 + 0.0025 * epoch for epoch in range(12)]
+    creeping, barely = ([2.28 + step * epoch for epoch in range(12)] for step in (0.008, 0.004))
     assert diagnose(history([2.31 - 0.0004 * epoch for epoch in range(12)], creeping)).verdict != "overfitting"
     assert diagnose(history([2.31 - 0.05 * epoch for epoch in range(12)], creeping)).verdict == "overfitting"
+    assert diagnose(history([2.31 - 0.05 * epoch for epoch in range(12)], barely)).verdict != "overfitting"
+
+
+def test_a_rise_from_next_to_nothing_to_next_to_nothing_is_no_overfitting():
+    """From 0.00002 to 0.0005, where guessing costs 2.3; ten times as much is overfitting."""
+    training = falling(30, 0.000001)
+    for scale, is_one in ((1, False), (10, True)):
+        turned = [max(loss, 0.00002 + scale * 0.00003 * max(0, epoch - 14)) for epoch, loss in enumerate(training)]
+        assert (diagnose(history(training, turned)).verdict == "overfitting") == is_one
 
 
 def test_a_late_uptick_a_restart_and_a_drop_of_the_rate_are_no_overfitting():
@@ -297,6 +311,32 @@ def test_a_foreign_rise_is_measured_by_half_of_the_way(offset):
     for rise, verdict in ((0.003, "overfitting"), (0.0015, "healthy")):
         turned = [offset + loss for loss in turning(30, rise=rise)]
         assert diagnose(foreign(training, turned)).verdict == verdict
+
+
+@pytest.mark.parametrize("offset", [0.0, 13.0])
+def test_a_foreign_rise_is_measured_by_what_wrong_answers_cost_where_that_is_more(offset):
+    """Seven wrong answers of ten cost 0.49 at least, and the way is 0.4: 0.008 is more than 2.5 % of its half only."""
+    training = [offset + 2.3 - 0.05 * epoch for epoch in range(30)]
+    known = tuple(0.1 + 0.2 * min(1, epoch / 10) for epoch in range(30))
+    for rise, with_accuracies in ((0.008, False), (0.02, True)):
+        turned = [offset + max(1.9, 2.3 - 0.04 * epoch) + rise * max(0, epoch - 20) / 8 for epoch in range(30)]
+        curves = foreign(training, turned)
+        assert diagnose(curves).onset_epoch is not None
+        assert (diagnose(replace(curves, validation_accuracy=known)).onset_epoch is not None) == with_accuracies
+
+
+def test_a_squared_error_is_smaller_than_what_wrong_answers_cost_of_cross_entropy():
+    training = [0.09 * 0.8**epoch for epoch in range(30)]
+    turned = [max(0.02, 0.09 * 0.8**epoch) + 0.0004 * max(0, epoch - 20) for epoch in range(30)]
+    curves = replace(foreign(training, turned), validation_accuracy=(0.7,) * 30)
+    assert diagnose(curves).verdict == "overfitting"
+
+
+def test_a_foreign_rise_from_the_first_epoch_on_is_measured_by_how_far_training_came():
+    training = falling(20, 0.3)
+    for rise, is_one in ((0.001, False), (0.003, True)):
+        found = diagnose(foreign(training, [2.3 + rise * epoch for epoch in range(20)]))
+        assert (found.onset_epoch is not None) == is_one
 
 
 def test_what_moves_fits_average_as_well_is_no_noise_of_a_foreign_validation_loss():
