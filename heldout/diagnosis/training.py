@@ -301,8 +301,8 @@ def _is_overfit(turn: Turn, heldout: list[float], training: list[float], history
     fell = trained - level_at_end(training)
     if fell <= (STANDING * trained if has_zero else 0.0):
         return False
-    # A rise is beside what is left of the loss, which is known where its zero is. Of another, half of its way stands for
-    # that, or what its wrong answers cost at least; where it never fell, half of training's way.
+    # A rise is beside what is left of the loss, which is known where its zero is. Of another, half of its way stands
+    # for that, or what its wrong answers cost at least; where it never fell, half of training's way.
     if has_zero:
         unit = max(turn.floor, SPENT * turn.way)
     else:
