@@ -135,6 +135,7 @@ DRAWS: Mapping[int, Draw] = {
     4: Draw("4/", 2),
     5: Draw("5/", 2),
     6: Draw("6/", 1),
+    7: Draw("7/", 1),
 }
 
 
