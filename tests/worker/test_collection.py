@@ -20,7 +20,7 @@ from heldout.spec import JobSpec
 from models.tables import DatasetRow
 from tests.merge_patch import merged
 
-# F1 over all draws below which a rule is broken: a little less than what `benchmarks.diagnosis score 1 2 3 4 5 6` says.
+# F1 over all draws below which a rule is broken: a little less than what `benchmarks.diagnosis score` says of them all.
 FLOORS = {
     "class_imbalance": 0.98,
     "collapsed_class": 0.87,
