@@ -294,25 +294,31 @@ def metric_artefact(history: History, evaluation: Evaluation | None) -> Finding 
 
 
 def _is_overfit(turn: Turn, heldout: list[float], training: list[float], history: History) -> bool:
-    if len(training) < FEWEST:
-        return False
-    has_zero = history.is_measured
-    trained, way = _at(training, turn.best), turn_of(training).way
-    fell = trained - level_at_end(training)
-    if fell <= (STANDING * trained if has_zero else 0.0):
-        return False
-    # A rise is beside what is left of the loss, which is known where its zero is. Of another, half of its way stands
-    # for that, or what its wrong answers cost at least; where it never fell, half of training's way.
-    if has_zero:
-        unit = max(turn.floor, SPENT * turn.way)
-    else:
-        unit = max((turn.way if turn.best else way) / 2, min(turn.floor, _least_loss(history)))
-    if turn.rise <= RISE * unit:
+    if len(training) < FEWEST or not learned_since(turn, training, history) or not _matters(turn, training, history):
         return False
     if turn.rise > CLEAR * turn.noise:
         return True
-    # Less than that can be told by many epochs, if there was learning since.
+    # Less than that can be told by many epochs, if training fell by more than its own noise.
+    fell = _at(training, turn.best) - level_at_end(training)
     return fell > noise_of(training) and stays_up(heldout, turn, noise_of(heldout, training))
+
+
+def learned_since(turn: Turn, training: list[float], history: History) -> bool:
+    """Whether the training loss fell after the best epoch: where nothing is learned, nothing is overfitted."""
+    trained = _at(training, turn.best)
+    return trained - level_at_end(training) > (STANDING * trained if history.is_measured else 0.0)
+
+
+def _matters(turn: Turn, training: list[float], history: History) -> bool:
+    """Whether a held-out loss ends far enough above its lowest level, be it by noise or not."""
+    # A rise is beside what is left of the loss, which is known where its zero is. Of another, half of its way stands
+    # for that, or what its wrong answers cost at least; where it never fell, half of training's way.
+    if history.is_measured:
+        unit = max(turn.floor, SPENT * turn.way)
+    else:
+        way = turn.way if turn.best else turn_of(training).way
+        unit = max(way / 2, min(turn.floor, _least_loss(history)))
+    return turn.rise > RISE * unit
 
 
 def _least_loss(history: History) -> float:

@@ -3,7 +3,7 @@
 from heldout.diagnosis.curves import CLEAR, RISE, finite, level_at_end, noise_of, smoothed, turn_of
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY, counted
-from heldout.diagnosis.training import FEWEST, Curves
+from heldout.diagnosis.training import FEWEST, Curves, learned_since
 
 FELL = 0.1  # of the accuracy, while the loss that belongs to it did not rise
 
@@ -29,7 +29,7 @@ def _too_few(curves: Curves) -> str | None:
 def _rose(curves: Curves) -> str | None:
     """Validation turned up while training got no better: no overfitting, and not healthy either."""
     turn = curves.turn
-    if turn is None or not turn.is_clear(turn.rise, RISE):
+    if turn is None or not turn.is_clear(turn.rise, RISE) or learned_since(turn, curves.training, curves.history):
         return None
     trained, trains = curves.training[min(turn.best, len(curves.training) - 1)], level_at_end(curves.training)
     return (
@@ -72,7 +72,12 @@ def _healthy(curves: Curves, evaluation: Evaluation | None) -> str:
     said = (
         f"The {curves.name} came down to {curves.heldout[curves.turn.best]:.4g} in epoch "
         f"{curves.number(curves.turn.best)} of {curves.number(curves.epochs - 1)} and ends at "
-        f"{curves.heldout[-1]:.4g}: it did not turn up by more than its noise ({curves.turn.noise:.2g})."
+        f"{curves.heldout[-1]:.4g}: it "
+        + (
+            f"turned up by {curves.turn.rise:.2g}, too little to matter."
+            if curves.turn.rise > CLEAR * curves.turn.noise
+            else f"did not turn up by more than its noise ({curves.turn.noise:.2g})."
+        )
     )
     train = evaluation.get("train") if evaluation else None
     test = evaluation.get("test") if evaluation else None

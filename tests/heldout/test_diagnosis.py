@@ -140,7 +140,16 @@ def test_where_training_learned_nothing_a_creeping_validation_loss_is_no_overfit
     creeping, barely = ([2.28 + step * epoch for epoch in range(12)] for step in (0.008, 0.004))
     assert diagnose(history([2.31 - 0.0004 * epoch for epoch in range(12)], creeping)).verdict != "overfitting"
     assert diagnose(history([2.31 - 0.05 * epoch for epoch in range(12)], creeping)).verdict == "overfitting"
-    assert diagnose(history([2.31 - 0.05 * epoch for epoch in range(12)], barely)).verdict != "overfitting"
+    found = diagnose(history([2.31 - 0.05 * epoch for epoch in range(12)], barely))
+    assert found.verdict == "cannot_tell"
+    assert "nothing that was learned" in found.explanation
+
+
+def test_a_rise_that_is_too_small_to_matter_is_told_and_healthy():
+    turned = [max(1.9, 2.3 - 0.04 * epoch) + 0.001 * max(0, epoch - 20) for epoch in range(30)]
+    found = diagnose(history([2.3 - 0.05 * epoch for epoch in range(30)], turned))
+    assert found.verdict == "healthy"
+    assert "turned up by 0.008, too little to matter" in found.explanation
 
 
 def test_a_rise_from_next_to_nothing_to_next_to_nothing_is_no_overfitting():
