@@ -1,9 +1,9 @@
 """What is said where no finding explains anything: healthy, or why that cannot be told."""
 
 from heldout.diagnosis.curves import CLEAR, RISE, finite, level_at_end, noise_of, smoothed, turn_of
-from heldout.diagnosis.evaluation import Evaluation
+from heldout.diagnosis.evaluation import Evaluation, skill_of
 from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY, counted
-from heldout.diagnosis.training import FEWEST, Curves, learned_since
+from heldout.diagnosis.training import FEWEST, UNLEARNED, Curves, learned_since
 
 FELL = 0.1  # of the accuracy, while the loss that belongs to it did not rise
 
@@ -11,10 +11,17 @@ FELL = 0.1  # of the accuracy, while the loss that belongs to it did not rise
 def without_findings(curves: Curves, evaluation: Evaluation | None) -> tuple[str, str]:
     """The verdict and its explanation."""
     reason = _too_few(curves) or _rose(curves) or _contradicts(curves)
-    # What a network knows at the end is told by its accuracies; without them, only whether it has learned something.
-    if reason is None and evaluation is None:
+    # What a network knows at the end is told by the counts. Without them, or where it knows little, only by its way.
+    if reason is None and not _knows(evaluation):
         reason = _learned_nothing(curves)
     return (HEALTHY, _healthy(curves, evaluation)) if reason is None else (CANNOT_TELL, reason)
+
+
+def _knows(evaluation: Evaluation | None) -> bool:
+    validation = evaluation.get("validation") if evaluation else None
+    if evaluation is None or validation is None or not evaluation.classes:
+        return False
+    return skill_of(validation.accuracy, 1 / len(evaluation.classes)) >= UNLEARNED
 
 
 def _too_few(curves: Curves) -> str | None:
@@ -69,10 +76,10 @@ def _learned_nothing(curves: Curves) -> str | None:
 
 def _healthy(curves: Curves, evaluation: Evaluation | None) -> str:
     assert curves.turn is not None
+    best, epochs = curves.number(curves.turn.best), curves.number(curves.epochs - 1)
     said = (
-        f"The {curves.name} came down to {curves.heldout[curves.turn.best]:.4g} in epoch "
-        f"{curves.number(curves.turn.best)} of {curves.number(curves.epochs - 1)} and ends at "
-        f"{curves.heldout[-1]:.4g}: it "
+        f"The {curves.name} was lowest in epoch {best} of {epochs} ({curves.heldout[curves.turn.best]:.4g}) and ends "
+        f"at {curves.heldout[-1]:.4g}: it "
         + (
             f"turned up by {curves.turn.rise:.2g}, too little to matter."
             if curves.turn.rise > CLEAR * curves.turn.noise

@@ -131,6 +131,15 @@ def test_what_is_not_shown_to_be_at_chance_or_not_learned_is_no_memorised_noise(
     assert found_in(FINE, {"train": train, "validation": validation}, "memorised_noise") == []
 
 
+@pytest.mark.parametrize(("train", "validation", "verdict"), [(0.5, 0.15, "cannot_tell"), (0.99, 0.95, "healthy")])
+def test_a_first_epoch_that_is_the_best_is_healthy_only_where_validation_is_known(train, validation, verdict):
+    curves = history([2.31 - 0.05 * epoch for epoch in range(12)], [2.28 + 0.004 * epoch for epoch in range(12)])
+    counts = {"train": figures(train, 500), "validation": figures(validation, 500)}
+    found = diagnose(curves, None, Evaluation(counts, tuple("abcdefghij")))
+    assert found.verdict == verdict
+    assert ("nothing that was learned" in found.explanation) == (verdict == "cannot_tell")
+
+
 def test_validation_answered_better_than_training_is_label_noise():
     [finding] = found_in(FINE, {"train": figures(0.75, 2000), "validation": figures(0.95, 400)}, "label_noise", 10)
     assert finding.severity == "warning"
