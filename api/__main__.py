@@ -42,9 +42,10 @@ def up(
     ] = False,
 ) -> None:
     """Run the service until it is stopped: API and worker on SQLite, or the whole stack in one home."""
-    from api.up import run
+    from api.server import EmbeddedServer
+    from host.up import run
 
-    raise typer.Exit(run(embedded_settings(home, port), stack=stack))
+    raise typer.Exit(run(embedded_settings(home, port), EmbeddedServer, stack=stack))
 
 
 @commands.command(hidden=True)
@@ -138,7 +139,7 @@ def revoke_key(
 @commands.command()
 def check(as_json: AsJson = False, home: HomeOption = None) -> None:
     """Say what works and what is wrong with database, broker, blobs, datasets, TensorFlow and GPU."""
-    from api.check import report
+    from host.check import report
 
     raise typer.Exit(0 if report(_begin(home), typer.echo, as_json=as_json) else 1)
 

@@ -6,27 +6,17 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
-from api import openapi, problems
 from api.dispatch import publisher_for
-from api.hub import Hub
-from api.request_id import RequestIdMiddleware
-from api.routes import (
-    cancellations,
-    datasets,
-    diagnoses,
-    jobs,
-    keys,
-    requests,
-    results,
-    service,
-    submissions,
-    uploads,
-    webhooks,
-)
-from api.services import Services
-from api.streams import DatabaseSource
-from api.uploads import Uploads
-from api.webhooks import Sender
+from api.http import openapi, problems
+from api.http.request_id import RequestIdMiddleware
+from api.http.services import Services
+from api.http.upload_body import Uploads
+from api.live.hub import Hub
+from api.live.streams import DatabaseSource
+from api.routes import diagnoses, keys, service, webhooks
+from api.routes.datasets import dataset, upload
+from api.routes.jobs import bulk_cancel, control, job, results, submit
+from api.webhooks.sender import Sender
 from heldout import __version__
 from heldout.settings import Settings
 from models import logs
@@ -59,19 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for room in (
-        submissions,
-        jobs,
-        requests,
-        cancellations,
-        results,
-        diagnoses,
-        datasets,
-        uploads,
-        keys,
-        webhooks,
-        service,
-    ):
+    for room in (submit, job, control, bulk_cancel, results, diagnoses, dataset, upload, keys, webhooks, service):
         app.include_router(room.router)
     app.include_router(diagnoses.of_jobs)
     service.install_metrics(app, database)

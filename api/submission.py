@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from api.pointers import pointer_to
+from api.http.pointers import pointer_to
 from heldout.errors import (
     DatasetUnavailable,
     FieldError,

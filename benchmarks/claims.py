@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from api.servers import PostgresServer
 from heldout.settings import driver_url
 from heldout.spec import JobSpec
+from host.servers import PostgresServer
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database

@@ -312,8 +312,8 @@ def _time_checkpoints(spec: dict[str, Any]) -> list[float]:
     import numpy as np
 
     from models.bundled import BUNDLED
-    from tests.worker.trainings import Training
-    from worker.engine import FitSums
+    from tests.worker.training.trainings import Training
+    from worker.training.engine import FitSums
 
     shares = []
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:

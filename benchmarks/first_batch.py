@@ -17,7 +17,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from heldout.spec import JobSpec
-from worker.data import load_training_data, to_unit
+from worker.training.data import load_training_data, to_unit
 spec = JobSpec.model_validate({"dataset": "x", "network": {"blocks": [{"filters": 1}]}})
 began = time.perf_counter()
 data = load_training_data(Path(sys.argv[1]), spec)

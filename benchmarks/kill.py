@@ -8,8 +8,8 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from api.servers import PostgresServer, RedisServer
 from benchmarks.serving import chosen
+from host.servers import PostgresServer, RedisServer
 from models.database import Database
 from models.migrations import upgrade
 from tests.e2e.running import until

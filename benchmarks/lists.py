@@ -7,12 +7,12 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from api.servers import PostgresServer
 from benchmarks.load import load, request
 from benchmarks.serving import add_job, chosen, prepare, service
 from heldout.settings import driver_url
+from host.servers import PostgresServer
 from models.database import Database
-from models.store.labels import pair_sha256
+from models.store.job_metadata import pair_sha256
 from models.tables import JobRow
 
 FEW, MANY = 1_000, int(os.environ.get("BENCH_JOBS", "1000000"))

@@ -61,7 +61,7 @@ def in_process(work: Any, argument: Any) -> Any:
 
 def _run(work: Any, argument: Any, pipe: Connection) -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    import worker.preload  # noqa: F401  (imports Keras without TensorFlow's greetings)
+    import worker.training.preload  # noqa: F401  (imports Keras without TensorFlow's greetings)
 
     pipe.send(work(argument))
 

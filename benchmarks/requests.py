@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx2
 from sqlalchemy import create_engine, text
 
-from api.servers import PostgresServer
 from benchmarks.load import Measured, load, request
 from benchmarks.serving import served
 from heldout.settings import driver_url
+from host.servers import PostgresServer
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database

@@ -13,9 +13,9 @@ from heldout.client import Client
 from heldout.demo.service import TemporaryService
 from models import bundled
 from models.arrays import save
-from worker import processes
 from worker.messages import Assignment, Failed, Finished
-from worker.processes import TrainingProcess
+from worker.supervision import processes
+from worker.supervision.processes import TrainingProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from api.servers import PostgresServer
 from benchmarks.serving import Served, add_job, prepare, service
 from heldout.settings import driver_url
+from host.servers import PostgresServer
 from models.database import Database
 from models.store import events
 

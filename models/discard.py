@@ -30,7 +30,7 @@ def _discard(database: Database, blobs: Blobs, one: Discarded) -> None:
     with database.write() as session:
         if uploads.is_still_needed(session, one.id):
             return
-        sha256 = uploads.let_go(session, one)
+        sha256 = uploads.release_files(session, one)
         blobs.delete_all(f"uploads/{one.id}")
         if one.is_deleted:
             blobs.delete_all(f"datasets/{one.id}")

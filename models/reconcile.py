@@ -53,7 +53,7 @@ class Reconciler:
         self._stop.set()
         self._thread.join(10)
 
-    def look(self) -> None:
+    def run_once(self) -> None:
         """One round. Raises DatabaseUnavailable."""
         with self._database.write() as session:
             lost = claims.take_back_lost(session) if time.monotonic() >= self._leases_count_from else []
@@ -99,7 +99,7 @@ class Reconciler:
     def _run(self) -> None:
         while not self._stop.wait(self._settings.reconcile_s * random.uniform(0.8, 1.2)):
             try:
-                self.look()
+                self.run_once()
             except DatabaseUnavailable:
                 self._leases_count_from = time.monotonic() + self._settings.lease_s
                 log.warning("database_unavailable", thread="reconciler")

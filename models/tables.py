@@ -146,7 +146,7 @@ class JobRow(Base):
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     parameters: Mapped[int | None] = mapped_column(BigInteger)
     # `metadata` is taken by SQLAlchemy's own attribute.
-    labels: Mapped[dict[str, Any]] = mapped_column("metadata")
+    user_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")
     priority: Mapped[int]
     device: Mapped[str] = mapped_column(String(8))  # auto, cpu, gpu: who may claim it
     retry_of: Mapped[str | None] = mapped_column(String(40))
@@ -173,10 +173,10 @@ class JobRow(Base):
     finished_at: Mapped[datetime | None]
 
 
-class LabelRow(Base):
+class JobMetadataRow(Base):
     """A pair of a job's metadata, by which lists find it: the truth is in the job's row."""
 
-    __tablename__ = "job_labels"
+    __tablename__ = "job_metadata"
 
     owner: Mapped[str] = mapped_column(String(128), primary_key=True)
     # A pair itself could be longer than what PostgreSQL indexes.

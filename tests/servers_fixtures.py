@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from api.servers import PostgresServer, RedisServer
 from heldout.settings import driver_url
+from host.servers import PostgresServer, RedisServer
 from models import migrations
 from models.database import Database
 from tests.object_store import S3Server

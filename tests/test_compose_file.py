@@ -107,7 +107,7 @@ def test_blobs_are_shared_by_all_who_use_them():
 
 
 def test_a_worker_has_time_to_give_its_jobs_back():
-    from worker.attempt import OBEY_S
+    from worker.supervision.training_attempt import OBEY_S
 
     for name in ("worker", "worker-gpu"):
         assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > 2 * OBEY_S["release"]

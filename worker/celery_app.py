@@ -17,9 +17,9 @@ from heldout.errors import OperatorError
 from heldout.settings import Settings
 from models import logs
 from models import wake as wake_up
-from worker.devices import find_gpus, slots
-from worker.parent import when_input_ends
-from worker.supervise import Worker
+from worker.machine.devices import find_gpus, slots
+from worker.machine.parent import when_input_ends
+from worker.supervision.worker import Worker
 
 log = structlog.get_logger()
 

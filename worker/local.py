@@ -7,8 +7,8 @@ from heldout.errors import OperatorError
 from heldout.settings import Settings
 from models import logs
 from models.store.claims import Claimed
-from worker.parent import when_input_ends
-from worker.supervise import Worker
+from worker.machine.parent import when_input_ends
+from worker.supervision.worker import Worker
 
 # How often an idle worker looks for jobs: the larger part of the time that a job waits for a free worker.
 LOOK_EVERY_S = 0.1

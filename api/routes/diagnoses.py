@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
 
-from api.auth import CallerDep
-from api.deps import JobId, ReadSessionDep, ServicesDep
-from api.problems import JSON_BODY, problems
-from api.routing import resource
+from api.http.auth import CallerDep
+from api.http.deps import JobId, ReadSessionDep, ServicesDep
+from api.http.problems import JSON_BODY, problems
+from api.http.routing import resource
 from api.views import Figure, View
 from heldout.diagnosis import Diagnosis, diagnose
 from heldout.diagnosis.evaluation import Evaluation, from_final

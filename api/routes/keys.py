@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from api.auth import CallerDep
-from api.deps import ReadSessionDep, SessionDep
-from api.problems import problems
-from api.routing import resource
+from api.http.auth import CallerDep
+from api.http.deps import ReadSessionDep, SessionDep
+from api.http.problems import problems
+from api.http.routing import resource
 from api.views import Page, Time, View
 from heldout.errors import KeyNotFound
 from models.store import keys

@@ -14,8 +14,8 @@ from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from api.deps import ServicesDep
-from api.problems import problems
+from api.http.deps import ServicesDep
+from api.http.problems import problems
 from api.views import View
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, HeldoutError, StorageUnavailable
 from models import migrations

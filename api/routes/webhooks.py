@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.auth import CallerDep
-from api.deps import ReadSessionDep, ServicesDep, SessionDep, cursor
-from api.problems import JSON_BODY, problems
-from api.routing import resource
-from api.services import Services
+from api.http.auth import CallerDep
+from api.http.deps import ReadSessionDep, ServicesDep, SessionDep, cursor
+from api.http.problems import JSON_BODY, problems
+from api.http.routing import resource
+from api.http.services import Services
 from api.views import Page, Time, View
 from heldout.errors import (
     DeliveryNotFound,

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from benchmarks.diagnosis.conditions import Condition
 from models.arrays import ImageSet
 from models.bundled import BUNDLED
-from worker.data import stratified
+from worker.training.data import stratified
 
 # Where Debian's package dataset-fashion-mnist puts its files.
 OPERATOR_FILES = Path("/usr/share/datasets")

@@ -16,17 +16,17 @@ from benchmarks.diagnosis.conditions import Condition
 from benchmarks.diagnosis.record import HISTORY, Record
 from benchmarks.diagnosis.sets import images_of
 from models.arrays import ImageSet
-from worker.data import TrainingData, select, to_unit
-from worker.engine import Engine
-from worker.evaluate import Evaluator, final_figures, from_predictions
 from worker.ingest.audit import Subject, audit
-from worker.ingest.pixels import Pixels
+from worker.ingest.images.pixels import Pixels
 from worker.ingest.workers import Workers
 from worker.messages import EpochDone, FromTraining
-from worker.network import build_network
-from worker.resident import ResidentData
-from worker.scores import scores_of
-from worker.trainer import Diverged, Trainer
+from worker.training.data import TrainingData, select, to_unit
+from worker.training.engine import Engine
+from worker.training.evaluate import Evaluator, final_figures, from_predictions
+from worker.training.network import build_network
+from worker.training.resident import ResidentData
+from worker.training.scores import scores_of
+from worker.training.trainer import Diverged, Trainer
 
 LEVEL = 3  # epochs whose mean is a level
 BATCH = 100

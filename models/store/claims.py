@@ -16,7 +16,7 @@ from models.tables import AttemptRow, CheckpointRow, DatasetRow, JobRow, ResultR
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldAttempt:
     """The right to write to a job: its id and the attempt that claimed it."""
 
     job_id: str
@@ -36,7 +36,7 @@ class Checkpoint:
 class Claimed:
     """A job that this worker has just claimed, with all that it needs to begin."""
 
-    held: Held
+    held: HeldAttempt
     kind: str
     name: str
     spec: dict[str, Any]
@@ -81,7 +81,7 @@ def claim(session: Session, worker: str, devices: Collection[str], lease_s: floa
     job = session.scalars(best).one_or_none()
     if job is None:
         return None
-    held = Held(job.id, job.attempt + 1)
+    held = HeldAttempt(job.id, job.attempt + 1)
     taken = session.execute(
         update(JobRow)
         .where(JobRow.id == job.id, JobRow.status == JobStatus.QUEUED, JobRow.attempt == job.attempt)
@@ -126,7 +126,7 @@ def claim(session: Session, worker: str, devices: Collection[str], lease_s: floa
     )
 
 
-def require_held(session: Session, held: Held) -> JobRow:
+def require_held(session: Session, held: HeldAttempt) -> JobRow:
     """The running row, locked, if this attempt still holds it.
 
     Raises:
@@ -138,7 +138,7 @@ def require_held(session: Session, held: Held) -> JobRow:
     return row
 
 
-def renew(session: Session, worker: str, held: Collection[Held], lease_s: float) -> set[Held]:
+def renew(session: Session, worker: str, held: Collection[HeldAttempt], lease_s: float) -> set[HeldAttempt]:
     """Prolong the leases that are still held, and give those back; the others are lost."""
     kept = set()
     # In one order everywhere, so that two transactions never wait for each other.
@@ -155,20 +155,20 @@ def renew(session: Session, worker: str, held: Collection[Held], lease_s: float)
     return kept
 
 
-def requests(session: Session, held: Collection[Held]) -> Mapping[Held, JobRequest | None]:
+def requests(session: Session, held: Collection[HeldAttempt]) -> Mapping[HeldAttempt, JobRequest | None]:
     """What clients asked of these jobs; a job that is no longer held is absent."""
     rows = session.execute(
         select(JobRow.id, JobRow.attempt, JobRow.request).where(
             JobRow.id.in_([one.job_id for one in held]), JobRow.status == JobStatus.RUNNING
         )
     )
-    found = {Held(id_, attempt): request for id_, attempt, request in rows}
+    found = {HeldAttempt(id_, attempt): request for id_, attempt, request in rows}
     return {one: found[one] for one in held if one in found}
 
 
 def begin(
     session: Session,
-    held: Held,
+    held: HeldAttempt,
     *,
     engine: Mapping[str, Any],
     spec: Mapping[str, Any],
@@ -203,12 +203,12 @@ def begin(
     return unusable
 
 
-def progress(session: Session, held: Held, *, epoch: int, eta_s: float | None) -> None:
+def progress(session: Session, held: HeldAttempt, *, epoch: int, eta_s: float | None) -> None:
     """Write how many whole epochs are done and how long the rest should take."""
     _write(session, held, epoch=epoch, eta_s=eta_s, version=JobRow.version + 1)
 
 
-def add_checkpoint(session: Session, held: Held, checkpoint: Checkpoint, *, keep: int = 2) -> list[str]:
+def add_checkpoint(session: Session, held: HeldAttempt, checkpoint: Checkpoint, *, keep: int = 2) -> list[str]:
     """Note a stored checkpoint and give back the keys of older ones that are no longer needed."""
     require_held(session, held)
     session.merge(
@@ -260,7 +260,7 @@ def forget_checkpoints_of_all_ended(session: Session, limit: int = 100) -> list[
     return keys
 
 
-def succeed(session: Session, held: Held, *, result: Result, stop_reason: StopReason) -> JobStatus:
+def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason: StopReason) -> JobStatus:
     """End a job well, unless a cancel was accepted before.
 
     Saying it again is no error: a worker whose commit was not acknowledged cannot know that it was heard.
@@ -281,7 +281,7 @@ def succeed(session: Session, held: Held, *, result: Result, stop_reason: StopRe
     return status
 
 
-def fail(session: Session, held: Held, *, code: str, detail: str) -> JobStatus:
+def fail(session: Session, held: HeldAttempt, *, code: str, detail: str) -> JobStatus:
     """End an attempt badly: back to the queue with a backoff, or for good when that would not help."""
     failures = require_held(session, held).failures + 1
     decision = after_failure(failures, code)
@@ -289,12 +289,12 @@ def fail(session: Session, held: Held, *, code: str, detail: str) -> JobStatus:
     return _settle(session, held, decision.event, error=error, failures=failures, backoff_s=decision.backoff_s)
 
 
-def release(session: Session, held: Held) -> JobStatus:
+def release(session: Session, held: HeldAttempt) -> JobStatus:
     """Give a job back because its worker stops; no failure is counted."""
     return _settle(session, held, JobEvent.RELEASE)
 
 
-def carry_out(session: Session, held: Held) -> JobStatus:
+def carry_out(session: Session, held: HeldAttempt) -> JobStatus:
     """Do what a client asked of the running job: it is cancelled or paused now."""
     request = require_held(session, held).request
     if request is None:
@@ -382,7 +382,7 @@ def _checkpoints(session: Session, job_id: str) -> tuple[Checkpoint, ...]:
 
 def _settle(
     session: Session,
-    held: Held,
+    held: HeldAttempt,
     event: JobEvent,
     *,
     stop_reason: StopReason | None = None,
@@ -404,7 +404,7 @@ def _lose(session: Session, row: JobRow, code: str, detail: str, *, counts: bool
     return move(session, row, event, error=error, failures=failures, backoff_s=0.0)
 
 
-def _write(session: Session, held: Held, **values: Any) -> None:
+def _write(session: Session, held: HeldAttempt, **values: Any) -> None:
     written = session.execute(
         update(JobRow)
         .where(*_held_by(held))
@@ -416,5 +416,5 @@ def _write(session: Session, held: Held, **values: Any) -> None:
         raise LeaseLost(held.job_id, held.attempt)
 
 
-def _held_by(held: Held) -> tuple[Any, ...]:
+def _held_by(held: HeldAttempt) -> tuple[Any, ...]:
     return JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.RUNNING

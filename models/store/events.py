@@ -44,7 +44,7 @@ def add(
     return number
 
 
-def told(session: Session, job_id: str, type_: str) -> bool:
+def has_event(session: Session, job_id: str, type_: str) -> bool:
     """Whether the job has an event of that type."""
     of_type = select(EventRow.id).where(EventRow.job_id == job_id, EventRow.type == type_)
     return session.scalar(select(of_type.exists())) or False

@@ -11,7 +11,7 @@ from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPause
 from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus
 from heldout.spec import JobSpec
 from models.database import db_now
-from models.store import events, labels
+from models.store import events, job_metadata
 from models.store.narrowing import Filters, narrowed
 from models.store.transitions import move, seconds_since
 from models.tables import DatasetRow, JobRow
@@ -66,9 +66,9 @@ def add(
     }
     pairs = dict(spec.metadata)
     times = session.execute(_INSERT, {**values, "metadata": pairs, "pending_s": spec.limits.max_pending_s}).one()
-    labels.add(session, job_id, owner, spec.metadata)
+    job_metadata.add(session, job_id, owner, spec.metadata)
     events.add_first(session, job_id, "job.queued", "Waiting for a worker.", data={"priority": spec.priority})
-    return JobRow(**values, labels=pairs, **times._mapping)
+    return JobRow(**values, user_metadata=pairs, **times._mapping)
 
 
 def find(session: Session, owner: str, job_id: str) -> JobRow:
@@ -199,7 +199,7 @@ def change(session: Session, owner: str, job_id: str, changes: Mapping[str, Any]
         raise JobNotQueued(job_id, row.status)
     if not changes:
         return row
-    columns = {"labels" if field == "metadata" else field: value for field, value in changes.items()}
+    columns = {"user_metadata" if field == "metadata" else field: value for field, value in changes.items()}
     session.execute(
         update(JobRow)
         .where(JobRow.id == job_id, JobRow.status == JobStatus.QUEUED)
@@ -207,7 +207,7 @@ def change(session: Session, owner: str, job_id: str, changes: Mapping[str, Any]
         .execution_options(synchronize_session=False)
     )
     if "metadata" in changes:
-        labels.replace(session, job_id, owner, changes["metadata"])
+        job_metadata.replace(session, job_id, owner, changes["metadata"])
     return _fresh(session, row)
 
 

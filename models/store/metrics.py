@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import and_, exists, insert, select
 from sqlalchemy.orm import Session, aliased
 
-from models.store.claims import Held, require_held
+from models.store.claims import HeldAttempt, require_held
 from models.tables import AttemptRow, EpochRow, ResultRow
 
 EVALUATION = "evaluation.json"
 
 
-def add_epoch(session: Session, held: Held, epoch: int, values: Mapping[str, float | None]) -> bool:
+def add_epoch(session: Session, held: HeldAttempt, epoch: int, values: Mapping[str, float | None]) -> bool:
     """Write one measured epoch of the attempt that holds the job, and give back whether it was not there yet.
 
     An attempt measures an epoch once: what is there is from a commit of its own that was not acknowledged.

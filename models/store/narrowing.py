@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session, aliased
 
 from heldout.lifecycle import JobRequest, JobStatus
 from models.store.datasets import version_in
-from models.store.labels import pair_sha256
-from models.tables import DatasetRow, JobRow, LabelRow
+from models.store.job_metadata import pair_sha256
+from models.tables import DatasetRow, JobMetadataRow, JobRow
 
 # Versions of a dataset that are each looked up by themselves; more are looked up together.
 VERSIONS = 8
@@ -80,22 +80,22 @@ def _bearing(
     They are asked by scalar subqueries, which no planner turns into a join in another order.
     """
     first, *others = (pair_sha256(*pair) for pair in metadata.items())
-    query = select(LabelRow.job_id).where(
-        LabelRow.owner == owner,
-        LabelRow.pair_sha256 == first,
-        select(JobRow.id).where(JobRow.id == LabelRow.job_id, *conditions).scalar_subquery().is_not(None),
+    query = select(JobMetadataRow.job_id).where(
+        JobMetadataRow.owner == owner,
+        JobMetadataRow.pair_sha256 == first,
+        select(JobRow.id).where(JobRow.id == JobMetadataRow.job_id, *conditions).scalar_subquery().is_not(None),
     )
     for pair in others:
-        other = aliased(LabelRow)
+        other = aliased(JobMetadataRow)
         query = query.where(
             select(other.job_id)
-            .where(other.owner == owner, other.pair_sha256 == pair, other.job_id == LabelRow.job_id)
+            .where(other.owner == owner, other.pair_sha256 == pair, other.job_id == JobMetadataRow.job_id)
             .scalar_subquery()
             .is_not(None)
         )
     if after is not None:
-        query = query.where(LabelRow.job_id < after)
-    found = _page(query, LabelRow.job_id, limit, newest_first).subquery()
+        query = query.where(JobMetadataRow.job_id < after)
+    found = _page(query, JobMetadataRow.job_id, limit, newest_first).subquery()
     return select(found.c.job_id)
 
 

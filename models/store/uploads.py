@@ -13,7 +13,7 @@ from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus, StopRea
 from models.database import db_now
 from models.ids import new_id
 from models.store import datasets, events, locks
-from models.store.claims import Held, require_held
+from models.store.claims import HeldAttempt, require_held
 from models.store.transitions import move
 from models.tables import DatasetRow, JobRow
 
@@ -26,7 +26,7 @@ ANNOUNCED_FOR_S = 24 * 3600
 
 
 @dataclass(frozen=True)
-class Taken:
+class CheckedContent:
     """What a check has found an upload to be, as the columns of a dataset keep it."""
 
     sha256: str
@@ -128,7 +128,7 @@ def reject_unsent(session: Session) -> list[str]:
     return list(unsent)
 
 
-def address(session: Session, held: Held, dataset_id: str, sha256: str) -> None:
+def reserve_content(session: Session, held: HeldAttempt, dataset_id: str, sha256: str) -> None:
     """Note the content address of a dataset that is being checked, before its files are stored under it.
 
     From then on nobody removes what lies there.
@@ -146,7 +146,7 @@ def address(session: Session, held: Held, dataset_id: str, sha256: str) -> None:
     )
 
 
-def take(session: Session, held: Held, dataset_id: str, taken: Taken) -> JobStatus:
+def mark_ready(session: Session, held: HeldAttempt, dataset_id: str, content: CheckedContent) -> JobStatus:
     """End a check well, unless it was cancelled: the dataset is ready, or is an earlier one of the same content.
 
     Saying it again is no error: a worker whose commit was not acknowledged cannot know that it was heard.
@@ -173,7 +173,7 @@ def take(session: Session, held: Held, dataset_id: str, taken: Taken) -> JobStat
         DatasetRow.status == "ready",
         DatasetRow.same_as.is_(None),
         DatasetRow.deleted_at.is_(None),
-        DatasetRow.sha256 == taken.sha256,
+        DatasetRow.sha256 == content.sha256,
         DatasetRow.id != row.id,
     )
     session.execute(
@@ -182,20 +182,20 @@ def take(session: Session, held: Held, dataset_id: str, taken: Taken) -> JobStat
         .values(
             status="ready",
             same_as=session.scalar(same.order_by(DatasetRow.version).limit(1)),
-            sha256=taken.sha256,
-            size_bytes=taken.size_bytes,
-            shape=list(taken.shape),
-            dtype=taken.dtype,
-            value_range=list(taken.value_range),
-            classes=list(taken.classes),
-            splits=taken.splits,
+            sha256=content.sha256,
+            size_bytes=content.size_bytes,
+            shape=list(content.shape),
+            dtype=content.dtype,
+            value_range=list(content.value_range),
+            classes=list(content.classes),
+            splits=content.splits,
         )
         .execution_options(synchronize_session=False)
     )
     return status
 
 
-def reject(session: Session, held: Held, error: dict[str, Any]) -> JobStatus:
+def reject(session: Session, held: HeldAttempt, error: dict[str, Any]) -> JobStatus:
     """End a check badly for good: the upload is not taken. `error` has `code`, `detail` and `member`.
 
     Raises:
@@ -270,7 +270,7 @@ def discarded(session: Session, limit: int = 20) -> list[Discarded]:
     ]
 
 
-def let_go(session: Session, one: Discarded) -> str | None:
+def release_files(session: Session, one: Discarded) -> str | None:
     """Take a discarded dataset's names off its files. Gives the content address if nobody else needs what is there.
 
     The caller deletes the files before it commits: this transaction keeps others from storing the same content.
@@ -312,7 +312,7 @@ def _queue_check(session: Session, dataset: DatasetRow, key: str, max_runtime_s:
                 "limits": {"max_runtime_s": max_runtime_s},
             },
             dataset_id=dataset.id,
-            labels={},
+            user_metadata={},
             priority=PRIORITY,
             device="auto",
             attempt=0,

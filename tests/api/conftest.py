@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from heldout.settings import Settings
-from models import bundled, logs
+from models import bundled
 from models.blobs import Blobs
 from models.database import Database
 from models.ids import new_id
@@ -22,11 +22,8 @@ from tests.api.support import EXAMPLES, Hand, bearer, key_for, serving
 
 
 @pytest.fixture(scope="session", autouse=True)
-def log_lines() -> io.StringIO:
-    """What the service logs in this run."""
-    stream = io.StringIO()
-    logs.configure("DEBUG", stream)
-    return stream
+def _logs_away_from_the_terminal(log_lines: io.StringIO) -> None:
+    """The service runs in this process."""
 
 
 @pytest.fixture(scope="session")

@@ -114,22 +114,22 @@ class Hand:
         self.database = database
         self.blobs = blobs
 
-    def claim(self) -> claims.Held:
+    def claim(self) -> claims.HeldAttempt:
         with self.database.write() as session:
             claimed = claims.claim(session, "hand", ["auto", "cpu", "gpu"], 60)
         assert claimed is not None, "no job waits"
         return claimed.held
 
-    def begin(self, held: claims.Held, spec: dict) -> None:
+    def begin(self, held: claims.HeldAttempt, spec: dict) -> None:
         with self.database.write() as session:
             claims.begin(session, held, engine=ENGINE, spec=spec, start_epoch=0)
 
-    def epoch(self, held: claims.Held, epoch: int, **values: float | None) -> None:
+    def epoch(self, held: claims.HeldAttempt, epoch: int, **values: float | None) -> None:
         with self.database.write() as session:
             metrics.add_epoch(session, held, epoch, {**EPOCH, **values})
             claims.progress(session, held, epoch=epoch, eta_s=3.0)
 
-    def succeed(self, held: claims.Held, final: dict = FINAL) -> JobStatus:
+    def succeed(self, held: claims.HeldAttempt, final: dict = FINAL) -> JobStatus:
         prefix = f"jobs/{held.job_id}/{held.attempt}"
         self.blobs.put(f"{prefix}/model.keras", b"keras" * 1_000_000)
         self.blobs.put(f"{prefix}/predictions.npz", b"numpy")
@@ -137,11 +137,11 @@ class Hand:
         with self.database.write() as session:
             return claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
 
-    def fail(self, held: claims.Held, code: str = "diverged") -> JobStatus:
+    def fail(self, held: claims.HeldAttempt, code: str = "diverged") -> JobStatus:
         with self.database.write() as session:
             return claims.fail(session, held, code=code, detail="The loss is not finite.")
 
-    def carry_out(self, held: claims.Held) -> JobStatus:
+    def carry_out(self, held: claims.HeldAttempt) -> JobStatus:
         with self.database.write() as session:
             return claims.carry_out(session, held)
 

@@ -17,8 +17,8 @@ import httpx2
 import redis
 from sqlalchemy import create_engine
 
-from api.servers import PostgresServer, RedisServer
 from heldout.client import Client
+from host.servers import PostgresServer, RedisServer
 from models import migrations, wake
 from models.blobs import Blobs
 from models.bundled import register

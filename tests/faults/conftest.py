@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.servers import PostgresServer, RedisServer
+from host.servers import PostgresServer, RedisServer
 from tests.e2e.running import until
 from tests.e2e.stack import SHORT, Stack, stack_on
 from tests.faults.history import read, wrongs

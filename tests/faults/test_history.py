@@ -9,7 +9,7 @@ import pytest
 from heldout.lifecycle import JobStatus, StopReason
 from models.database import Database
 from models.store import claims, events
-from models.store.claims import Held
+from models.store.claims import HeldAttempt
 from tests.e2e.stack import Answer
 from tests.faults.history import wrongs
 from tests.models.work import Work
@@ -45,7 +45,7 @@ class Past:
         ]
         database.dispose()
 
-    def _succeed(self, database: Database, held: Held) -> None:
+    def _succeed(self, database: Database, held: HeldAttempt) -> None:
         folder = f"jobs/{held.job_id}/{held.attempt}"
         result = claims.Result({"epoch": 3}, f"{folder}/model.keras", f"{folder}/predictions.npz")
         with database.write() as session:

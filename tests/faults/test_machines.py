@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from api.servers import PostgresServer, RedisServer
+from host.servers import PostgresServer, RedisServer
 from models.database import Database
 from tests.e2e.running import until
 from tests.e2e.stack import SHORT, Program, Stack, digits, long_digits, stack_on

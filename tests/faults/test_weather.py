@@ -11,7 +11,7 @@ import pytest
 import redis
 from celery import Celery
 
-from api.servers import PostgresServer, RedisServer
+from host.servers import PostgresServer, RedisServer
 from models import wake
 from tests.e2e.running import Service, children_of, tree_of, until
 from tests.e2e.stack import LEASE_S, Stack, all_gone, digits, long_digits, submit_promptly

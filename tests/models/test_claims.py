@@ -12,7 +12,7 @@ from heldout.errors import LeaseLost
 from heldout.lifecycle import JobRequest, JobStatus, StopReason
 from models.database import db_now
 from models.store import claims, events, metrics
-from models.store.claims import Checkpoint, Held
+from models.store.claims import Checkpoint, HeldAttempt
 from tests.models.work import CPU, ENGINE, Work, claim_until_empty, result, spec
 
 
@@ -40,7 +40,7 @@ def test_jobs_of_one_priority_and_moment_are_claimed_in_the_order_of_their_ids(w
 def test_a_claim_hands_over_all_that_a_worker_needs_to_begin(work):
     job_id = work.submit(priority=3, training={"epochs": 4, "seed": 9})
     claimed = work.claim("host:1")
-    assert claimed.held == Held(job_id, 1)
+    assert claimed.held == HeldAttempt(job_id, 1)
     assert (claimed.kind, claimed.name, claimed.epochs) == ("train", "a job", 4)
     assert claimed.spec == spec(priority=3, training={"epochs": 4, "seed": 9}).model_dump(mode="json")
     assert claimed.dataset_sha256 == work.dataset.sha256
@@ -173,7 +173,7 @@ def test_renewing_gives_back_only_what_is_still_held(work):
     now = work.claimed_again(lost)
     ended = work.running()
     work.succeed(ended)
-    unknown = Held("job_that_is_not_there", 1)
+    unknown = HeldAttempt("job_that_is_not_there", 1)
     with work.unchanged(ended.job_id), work.database.write() as session:
         assert claims.renew(session, "worker", [lost, now, ended, unknown], 60) == {now}
     with work.database.write() as session:
@@ -294,7 +294,7 @@ WRITES: dict[str, Callable[..., object]] = {
 }
 
 
-def assert_nothing_can_be_written(work: Work, held: Held) -> None:
+def assert_nothing_can_be_written(work: Work, held: HeldAttempt) -> None:
     for name, write in WRITES.items():
         with work.unchanged(held.job_id):
             try:
@@ -336,7 +336,7 @@ def test_a_worker_whose_job_has_ended_can_write_nothing(work, end):
 
 def test_an_attempt_that_does_not_exist_yet_can_write_nothing(work):
     held = work.running()
-    assert_nothing_can_be_written(work, Held(held.job_id, held.attempt + 1))
+    assert_nothing_can_be_written(work, HeldAttempt(held.job_id, held.attempt + 1))
 
 
 # --- what an attempt writes ----------------------------------------------------------------------

@@ -14,9 +14,9 @@ from sqlalchemy import func, insert, make_url, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError
 
 import models.database
-from api.servers import PostgresServer
 from heldout.errors import DatabaseUnavailable, LeaseLost
 from heldout.lifecycle import JobStatus
+from host.servers import PostgresServer
 from models.database import Database, db_now
 from models.store import claims, health
 from models.tables import JobRow, KeyRow

@@ -307,7 +307,7 @@ def test_a_queued_job_is_changed_in_its_row_and_in_its_spec(work):
     changes = {"priority": 9, "metadata": {"team": "b"}, "name": "renamed"}
     with work.unchanged(first), work.database.write() as session:
         row = jobs.change(session, ALICE, second, changes)
-    assert (row.priority, row.labels, row.name, row.version) == (9, {"team": "b"}, "renamed", 2)
+    assert (row.priority, row.user_metadata, row.name, row.version) == (9, {"team": "b"}, "renamed", 2)
     assert {key: row.spec[key] for key in changes} == changes
     claimed = work.claim()
     assert (claimed.held.job_id, claimed.spec["priority"]) == (second, 9)

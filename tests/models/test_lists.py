@@ -198,7 +198,7 @@ def test_a_job_is_stored_as_it_was_accepted(work):
         row = jobs.find(session, ALICE, job_id)
         dataset = jobs.dataset_of(session, row)
     assert (row.kind, row.owner, row.name, row.status, row.version) == ("train", ALICE, "a job", JobStatus.QUEUED, 1)
-    assert (row.priority, row.labels, row.device, row.parameters) == (-4, {"ä": "€"}, "cpu", 10)
+    assert (row.priority, row.user_metadata, row.device, row.parameters) == (-4, {"ä": "€"}, "cpu", 10)
     assert (row.attempt, row.failures, row.epoch, row.epochs, row.last_event) == (0, 0, 0, 10, 1)
     assert (row.stop_reason, row.error, row.request, row.engine, row.retry_of) == (None,) * 5
     assert (row.started_at, row.finished_at, row.available_at) == (None,) * 3

@@ -20,7 +20,7 @@ from heldout.errors import JobFinished, JobNotFinished, JobNotPaused, LeaseLost
 from heldout.lifecycle import JobEvent, JobStatus
 from models.database import Database, db_now
 from models.store import claims, jobs, transitions
-from models.store.claims import Held
+from models.store.claims import HeldAttempt
 from models.tables import AttemptRow, EventRow, JobRow, ResultRow
 from tests.models.work import ALICE, Work
 
@@ -54,7 +54,7 @@ class Modelled:
     waits: bool = False  # for its backoff
     overdue: bool = False  # past max_pending_s
     cancel_accepted: bool = False
-    granted: list[Held] = field(default_factory=list)
+    granted: list[HeldAttempt] = field(default_factory=list)
 
     def leave(self, to: str) -> None:
         """The running attempt is over; a request that was accepted before it comes into its own."""
@@ -188,7 +188,7 @@ class JobLives(RuleBasedStateMachine):
         job.status, job.attempt, job.lease_ran_out, job.overdue = "running", claimed.held.attempt, lease_ran_out, False
         job.granted.append(claimed.held)
 
-    def done(self, held: Held, job: Modelled, act: Callable[[Held], object]) -> bool:
+    def done(self, held: HeldAttempt, job: Modelled, act: Callable[[HeldAttempt], object]) -> bool:
         """Act as this attempt. Unless it holds the job now, it is refused and nothing changed."""
         if job.status == "running" and job.attempt == held.attempt:
             act(held)
@@ -202,16 +202,16 @@ class JobLives(RuleBasedStateMachine):
         assert (act, job.status, job.attempt) == (self.work.succeed, "succeeded", held.attempt)
         return False
 
-    def write(self, held: Held, job: Modelled) -> None:
+    def write(self, held: HeldAttempt, job: Modelled) -> None:
         self.done(held, job, self.work.begin)
         self.done(held, job, lambda held: self.work.epoch(held, 1, train_loss=0.5))
         self.done(held, job, lambda held: self.work.checkpoint(held, 1))
 
-    def succeed(self, held: Held, job: Modelled) -> None:
+    def succeed(self, held: HeldAttempt, job: Modelled) -> None:
         if self.done(held, job, self.work.succeed):
             job.leave("succeeded")
 
-    def fail(self, held: Held, job: Modelled) -> None:
+    def fail(self, held: HeldAttempt, job: Modelled) -> None:
         if self.done(held, job, self.work.fail):
             job.fail(for_good=False)
             job.waits = job.status == "queued"
@@ -219,15 +219,15 @@ class JobLives(RuleBasedStateMachine):
                 assert self.work.row(held.job_id).available_at is not None
                 self.work.set(held.job_id, available_at=db_now(3600))  # it passes when `let_backoffs_pass` says so
 
-    def diverge(self, held: Held, job: Modelled) -> None:
+    def diverge(self, held: HeldAttempt, job: Modelled) -> None:
         if self.done(held, job, lambda held: self.work.fail(held, "diverged")):
             job.fail(for_good=True)
 
-    def release(self, held: Held, job: Modelled) -> None:
+    def release(self, held: HeldAttempt, job: Modelled) -> None:
         if self.done(held, job, self.work.release):
             job.leave("queued")
 
-    def carry_out(self, held: Held, job: Modelled) -> None:
+    def carry_out(self, held: HeldAttempt, job: Modelled) -> None:
         if job.status == "running" and job.attempt == held.attempt and job.request:
             self.work.carry_out(held)
             job.leave("queued")
@@ -311,7 +311,7 @@ class JobLives(RuleBasedStateMachine):
     def unended(self) -> list[str]:
         return [job_id for job_id, job in self.jobs.items() if job.status not in ENDED]
 
-    def attempts(self) -> list[Held]:
+    def attempts(self) -> list[HeldAttempt]:
         return [held for job in self.jobs.values() for held in job.granted]
 
 
@@ -333,7 +333,7 @@ def test_jobs_live_as_the_design_says_however_long_one_looks(database):
 # --- and the machine sees what it should --------------------------------------------------------
 
 
-def without_the_attempt(held: Held):
+def without_the_attempt(held: HeldAttempt):
     return JobRow.id == held.job_id, JobRow.status == JobStatus.RUNNING
 
 

@@ -35,27 +35,27 @@ def reconciler(work, blobs):
 def test_a_lease_that_has_run_out_is_taken_back(work, reconciler):
     held = work.running()
     work.set(held.job_id, lease_expires_at=db_now(-1))
-    reconciler.look()
+    reconciler.run_once()
     assert work.row(held.job_id).status is JobStatus.QUEUED
 
 
 def test_a_reconciler_that_has_just_begun_takes_no_lease_back(work):
     held = work.running()
     work.set(held.job_id, lease_expires_at=db_now(-1))
-    Reconciler(work.database, Settings(lease_s=60, heartbeat_s=10)).look()
+    Reconciler(work.database, Settings(lease_s=60, heartbeat_s=10)).run_once()
     assert work.row(held.job_id).status is JobStatus.RUNNING
 
 
 def test_no_lease_is_taken_back_after_a_gap_in_the_databases_time(work, reconciler):
     """As after a database that stood still, a machine that slept, or a clock that was set forward."""
     held = work.running()
-    reconciler.look()
+    reconciler.run_once()
     reconciler._last_round -= GAP
     work.set(held.job_id, lease_expires_at=db_now(-1))
     with pytest.raises(DatabaseUnavailable):
-        reconciler.look()
+        reconciler.run_once()
     assert work.row(held.job_id).status is JobStatus.RUNNING
-    reconciler.look()
+    reconciler.run_once()
     assert work.row(held.job_id).status is JobStatus.QUEUED
 
 
@@ -65,7 +65,7 @@ def test_a_dataset_that_was_announced_and_not_sent_within_a_day_is_rejected(work
         session.execute(update(DatasetRow).where(DatasetRow.id != fresh).values(created_at=db_now(-24 * 3600 - 1)))
         session.execute(update(DatasetRow).where(DatasetRow.id == ready).values(status="ready"))
     blobs.put(f"uploads/{unsent}/broken off", b"half")
-    reconciler.look()
+    reconciler.run_once()
     with work.database.read() as session:
         rows = {row.id: (row.status, (row.error or {}).get("code")) for row in session.scalars(select(DatasetRow))}
     assert [rows[one] for one in (unsent, fresh, ready)] == [
@@ -86,7 +86,7 @@ def test_checkpoints_of_a_job_that_is_cancelled_while_it_waits_are_removed(work,
         blobs.put(keys[held], b"state")
         work.release(held)
     work.cancel(cancelled.job_id)
-    reconciler.look()
+    reconciler.run_once()
     assert work.stored(cancelled.job_id)["checkpoints"] == []
     assert len(work.stored(waiting.job_id)["checkpoints"]) == 1
     assert blobs.read(keys[waiting]) == b"state"

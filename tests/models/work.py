@@ -13,7 +13,7 @@ from models.arrays import ImageSet
 from models.database import Database, db_now
 from models.ids import new_id
 from models.store import claims, datasets, events, jobs, metrics
-from models.store.claims import Checkpoint, Claimed, Held, Result
+from models.store.claims import Checkpoint, Claimed, HeldAttempt, Result
 from models.tables import AttemptRow, CheckpointRow, DatasetRow, EpochRow, EventRow, JobRow, ResultRow
 
 ALICE, BOB = "alice", "bob"
@@ -51,7 +51,7 @@ class Work:
         with self.database.write() as session:
             return claims.claim(session, worker, devices, lease_s, gpus)
 
-    def running(self, *, lease_s: float = 60, **changes: Any) -> Held:
+    def running(self, *, lease_s: float = 60, **changes: Any) -> HeldAttempt:
         """A job that a worker has just claimed; no other job waits."""
         job_id = self.submit(**changes)
         claimed = self.claim(lease_s=lease_s)
@@ -59,42 +59,42 @@ class Work:
         assert claimed.held.job_id == job_id
         return claimed.held
 
-    def claimed_again(self, held: Held) -> Held:
+    def claimed_again(self, held: HeldAttempt) -> HeldAttempt:
         """The attempt after this one, whose lease is made to have run out."""
         self.set(held.job_id, lease_expires_at=db_now(-1))
         with self.database.write() as session:
             assert claims.take_back_lost(session) == [(held.job_id, JobStatus.QUEUED)]
         claimed = self.claim("another worker")
         assert claimed is not None
-        assert claimed.held == Held(held.job_id, held.attempt + 1)
+        assert claimed.held == HeldAttempt(held.job_id, held.attempt + 1)
         return claimed.held
 
-    def begin(self, held: Held, start_epoch: int = 0) -> None:
+    def begin(self, held: HeldAttempt, start_epoch: int = 0) -> None:
         with self.database.write() as session:
             claims.begin(session, held, engine=ENGINE, spec=spec().model_dump(mode="json"), start_epoch=start_epoch)
 
-    def epoch(self, held: Held, epoch: int, **values: float | None) -> bool:
+    def epoch(self, held: HeldAttempt, epoch: int, **values: float | None) -> bool:
         with self.database.write() as session:
             return metrics.add_epoch(session, held, epoch, values)
 
-    def checkpoint(self, held: Held, epoch: int, step: int = 0, *, keep: int = 2) -> list[str]:
+    def checkpoint(self, held: HeldAttempt, epoch: int, step: int = 0, *, keep: int = 2) -> list[str]:
         key = f"jobs/{held.job_id}/{held.attempt}/{epoch}-{step}"
         with self.database.write() as session:
             return claims.add_checkpoint(session, held, Checkpoint(epoch, step, key), keep=keep)
 
-    def succeed(self, held: Held, reason: StopReason = StopReason.COMPLETED) -> JobStatus:
+    def succeed(self, held: HeldAttempt, reason: StopReason = StopReason.COMPLETED) -> JobStatus:
         with self.database.write() as session:
             return claims.succeed(session, held, result=result(held), stop_reason=reason)
 
-    def fail(self, held: Held, code: str = "process_died") -> JobStatus:
+    def fail(self, held: HeldAttempt, code: str = "process_died") -> JobStatus:
         with self.database.write() as session:
             return claims.fail(session, held, code=code, detail="It broke.")
 
-    def release(self, held: Held) -> JobStatus:
+    def release(self, held: HeldAttempt) -> JobStatus:
         with self.database.write() as session:
             return claims.release(session, held)
 
-    def carry_out(self, held: Held) -> JobStatus:
+    def carry_out(self, held: HeldAttempt) -> JobStatus:
         with self.database.write() as session:
             return claims.carry_out(session, held)
 
@@ -158,7 +158,7 @@ def spec(**changes: Any) -> JobSpec:
     return JobSpec.model_validate({**small, **changes})
 
 
-def result(held: Held) -> Result:
+def result(held: HeldAttempt) -> Result:
     return Result(final={"epoch": 1}, model_key=f"model {held.attempt}", predictions_key=f"predictions {held.attempt}")
 
 

@@ -12,11 +12,11 @@ from PIL import Image, ImageOps
 
 from heldout.datasets import DatasetSpec, ResizeSpec
 from models.arrays import SPLITS
+from worker.ingest.archives.members import Archive
+from worker.ingest.archives.npy import StoredArray, stored_array
+from worker.ingest.images.pixels import Pixels
 from worker.ingest.labels import CLASS_NAME_KEYS, class_labels
 from worker.ingest.limits import Limits
-from worker.ingest.members import Archive
-from worker.ingest.npy import StoredArray, stored_array
-from worker.ingest.pixels import Pixels
 from worker.ingest.rejection import Rejection, printable
 from worker.ingest.source import Progress, Stored, checked_shape
 from worker.ingest.splitting import NO_SPLIT

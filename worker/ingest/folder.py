@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from heldout.datasets import DatasetSpec
-from worker.ingest.filling import Batch, Target, batches_of
+from worker.ingest.archives.members import Archive, read_member
+from worker.ingest.images.filling import Batch, Target, batches_of
 from worker.ingest.layout import folder_layout
 from worker.ingest.limits import Limits
-from worker.ingest.members import Archive, read_member
 from worker.ingest.rejection import Rejection, amount, printable
 from worker.ingest.source import Progress, Stored, store_files
 from worker.ingest.workers import Workers

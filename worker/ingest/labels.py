@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.ingest.archives.npy import StoredArray, product
 from worker.ingest.layout import checked_classes
 from worker.ingest.limits import Limits
-from worker.ingest.npy import StoredArray, product
 from worker.ingest.rejection import Rejection, amount, printable
 
 CLASS_NAME_KEYS = ("class_names", "classes", "label_names")

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
+from worker.ingest.archives.members import Archive
+from worker.ingest.archives.tars import BLOCK, gunzip, is_tar, open_tar
+from worker.ingest.archives.zips import open_zip
 from worker.ingest.arrays import ArraySource
 from worker.ingest.folder import FolderSource
 from worker.ingest.layout import READ
 from worker.ingest.limits import Limits
-from worker.ingest.members import Archive
 from worker.ingest.rejection import Rejection, amount
 from worker.ingest.source import Source
-from worker.ingest.tars import BLOCK, gunzip, is_tar, open_tar
-from worker.ingest.zips import open_zip
 
 EXPECTED = (
     "Expected are a zip, tar or tar.gz of `class/file` or `split/class/file`, an .npz of images and labels, or Parquet "

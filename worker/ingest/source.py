@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.datasets import MAX_SIDE, MIN_SIDE, DatasetSpec
-from worker.ingest.decode import ColourFound, Wanted, look
-from worker.ingest.filling import Batch, Target, fill
+from worker.ingest.images.decode import ColourFound, Wanted, look
+from worker.ingest.images.filling import Batch, Target, fill
+from worker.ingest.images.pixels import Pixels
 from worker.ingest.limits import Limits
-from worker.ingest.pixels import Pixels
 from worker.ingest.rejection import Rejection, amount, printable
 from worker.ingest.workers import Workers
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from heldout.datasets import DatasetSpec
 from models.arrays import SPLITS
-from worker.ingest.filling import BATCH_BYTES, BATCH_IMAGES, Batch, Target
+from worker.ingest.archives.members import Archive
+from worker.ingest.images.filling import BATCH_BYTES, BATCH_IMAGES, Batch, Target
 from worker.ingest.labels import named
 from worker.ingest.layout import SPLIT_NAMES, checked_classes
 from worker.ingest.limits import Limits
-from worker.ingest.members import Archive
 from worker.ingest.rejection import Rejection, printable
 from worker.ingest.source import Progress, Stored, store_files
 from worker.ingest.splitting import NO_SPLIT

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.ingest.audit.scan import Scan
-from worker.ingest.pixels import Pixels
+from worker.ingest.images.pixels import Pixels
 
 # A copy that was encoded again, brightened or resized keeps its hash but for a few of the 64 bits.
 NEAR_BITS = 4

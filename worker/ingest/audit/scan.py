@@ -12,7 +12,7 @@ from PIL import Image
 
 from models.arrays import SPLITS
 from worker.ingest.audit.subject import Subject
-from worker.ingest.pixels import Pixels
+from worker.ingest.images.pixels import Pixels
 from worker.ingest.workers import Workers
 
 BINS = 256

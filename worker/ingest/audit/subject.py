@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import SPLITS
-from worker.ingest.pixels import Pixels
+from worker.ingest.images.pixels import Pixels
 from worker.ingest.report import Example, Finding
 
 SHOWN = 12  # examples of a finding

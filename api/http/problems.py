@@ -1,0 +1,142 @@
+"""Expected failures as `application/problem+json`, and their entries in the OpenAPI document."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
+
+from api.http.pointers import field_errors, parameter_detail
+from heldout.errors import (
+    BodyTooLarge,
+    DatabaseUnavailable,
+    DatasetUnavailable,
+    FieldError,
+    HeldoutError,
+    Internal,
+    InvalidJson,
+    InvalidParameter,
+    InvalidSpec,
+    MethodNotAllowed,
+    NetworkTooDeep,
+    RouteNotFound,
+    SpecDatasetNotFound,
+    TooManyParameters,
+    Unauthenticated,
+    UnsupportedMediaType,
+)
+
+MEDIA_TYPE = "application/problem+json"
+# What any route that takes JSON can answer, and what any that takes a spec can.
+JSON_BODY = (InvalidJson, BodyTooLarge, UnsupportedMediaType, InvalidSpec)
+REFUSED_SPEC = (SpecDatasetNotFound, DatasetUnavailable, NetworkTooDeep, TooManyParameters)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+class FieldErrorView(BaseModel):
+    """One refused value of the request's body."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the body; empty for the whole body.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """Why a request was not carried out (RFC 9457). `code` is stable; the texts are not."""
+
+    type: str = Field(description="A URI that stands for the code.")
+    title: str
+    status: int
+    detail: str = Field(description="What was received, what was expected, and what to do.")
+    code: str
+    instance: str = Field(description="The path that was asked for.")
+    errors: list[FieldErrorView]
+
+
+def problem_response(error: HeldoutError, path: str) -> JSONResponse:
+    """The error as it goes over the wire."""
+    content = {
+        "type": f"urn:heldout:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "instance": path,
+        "errors": [{"pointer": one.pointer, "detail": one.detail} for one in error.errors],
+    }
+    return JSONResponse(content, error.status, headers=error.headers, media_type=MEDIA_TYPE)
+
+
+def problems(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route that can answer these errors, and those that any route can."""
+    anywhere: tuple[type[HeldoutError], ...] = (Internal,)
+    if not open_to_all:
+        anywhere += (InvalidParameter, Unauthenticated, DatabaseUnavailable)
+    by_status: dict[int, dict[str, type[HeldoutError]]] = {}
+    for error in (*errors, *anywhere):
+        by_status.setdefault(error.status, {})[error.code] = error
+    return {status: _documented(list(same.values())) for status, same in sorted(by_status.items())}
+
+
+def _documented(errors: list[type[HeldoutError]]) -> dict[str, Any]:
+    codes = {"properties": {"code": {"enum": [error.code for error in errors]}}}
+    return {
+        "description": "; ".join(f"`{error.code}`: {error.title}" for error in errors),
+        "content": {MEDIA_TYPE: {"schema": {"allOf": [{"$ref": "#/components/schemas/Problem"}, codes]}}},
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Answer every failure of this app with a problem."""
+
+    @app.exception_handler(HeldoutError)
+    async def expected(request: Request, error: HeldoutError) -> Response:
+        return problem_response(error, request.scope["path"])
+
+    @app.exception_handler(RequestValidationError)
+    async def refused(request: Request, error: RequestValidationError) -> Response:
+        return problem_response(_refusal(error), request.scope["path"])
+
+    @app.exception_handler(HTTPException)
+    async def unrouted(request: Request, error: HTTPException) -> Response:
+        return problem_response(_unrouted(request, error), request.scope["path"])
+
+
+def _refusal(error: RequestValidationError) -> HeldoutError:
+    found = error.errors()
+    for one in found:
+        if one["loc"][0] != "body":
+            return InvalidParameter(parameter_detail(one))
+    errors = field_errors(found, error.body)
+    return InvalidSpec(_summary(errors), errors=errors)
+
+
+def _summary(errors: list[FieldError]) -> str:
+    first = f"{errors[0].pointer or 'The body'}: {errors[0].detail}"
+    return first if len(errors) == 1 else f"{len(errors)} values are refused. The first is {first}"
+
+
+def _unrouted(request: Request, error: HTTPException) -> HeldoutError:
+    if error.status_code == 404:
+        return RouteNotFound(request.scope["path"])
+    if error.status_code == 405:
+        allowed = ", ".join(_allowed(request))
+        received = f"{request.method[:20]} {request.scope['path'][:200]}"
+        return MethodNotAllowed(f"Received {received}; send one of {allowed}.", headers={"Allow": allowed})
+    # FastAPI raises 400 when the client went away in the middle of its body.
+    return InvalidJson("The body could not be read to its end.")
+
+
+def _allowed(request: Request) -> list[str]:
+    """Every method that some route at this path takes; a single route knows its own only."""
+    # `/v1/jobs/cancel` also has the form of `/v1/jobs/{job_id}`, and is no job.
+    itself = request.app.openapi()["paths"].get(request.scope["path"], {})
+    return [method for method in METHODS if method.lower() in itself] or [
+        method
+        for method in METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.router.routes
+        )
+    ]

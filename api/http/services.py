@@ -1,0 +1,22 @@
+"""What the routes of one app share."""
+
+from dataclasses import dataclass
+
+from api.dispatch import Publisher
+from api.http.upload_body import Uploads
+from api.live.hub import Hub
+from heldout.settings import Settings
+from models.blobs import Blobs
+from models.database import Database
+
+
+@dataclass(frozen=True)
+class Services:
+    """Made once by `create_app` and kept as `app.state.services`."""
+
+    settings: Settings
+    database: Database
+    blobs: Blobs
+    hub: Hub
+    publisher: Publisher
+    uploads: Uploads

@@ -1,0 +1,210 @@
+"""Bodies that hold images: streamed to the blob store, bounded and hashed on their way, never whole in memory."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+
+from api.http.body import drain, parse_json, require_length
+from api.http.pointers import field_errors
+from heldout.datasets import DatasetSpec
+from heldout.errors import (
+    BodyTooLarge,
+    DigestMismatch,
+    InvalidForm,
+    InvalidParameter,
+    InvalidSpec,
+    StorageUnavailable,
+)
+from models.blobs import Blobs
+
+# Threads of their own: slow uploads must not take those that answer requests.
+UPLOADS_AT_ONCE = 100
+READ_BYTES = 1024 * 1024
+# A form lies in the temporary folder first, which may be memory; whatever is larger comes as a body of its own.
+FORM_BYTES = 64 * 1024 * 1024
+# Content-Digest as RFC 9530 has it, other algorithms beside ours passed over.
+DIGEST = r"^(.*, *)?sha-256=:([A-Za-z0-9+/]{43}=):( *,.*)?$"
+# Fields of a form whose texts are JSON; those of the others are the values themselves.
+JSON_FIELDS = ("splits", "resize")
+FIELDS = tuple(DatasetSpec.model_fields)
+
+
+@dataclass(frozen=True)
+class Received:
+    """Content that lies whole in the blob store."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+
+
+class Uploads:
+    """What is received for datasets, under keys that no other request writes to."""
+
+    def __init__(self, blobs: Blobs, limit_bytes: int) -> None:
+        self._blobs = blobs
+        self._limit_bytes = limit_bytes
+        self._threads = CapacityLimiter(UPLOADS_AT_ONCE)
+
+    async def receive_body(self, request: Request, dataset_id: str, digest: str | None) -> Received:
+        """Store the body of a request.
+
+        Raises:
+            BodyTooLarge, DigestMismatch, InvalidForm, StorageUnavailable.
+        """
+        await require_length(request, self._limit_bytes)
+        loop = asyncio.get_running_loop()
+        stream = request.stream()
+
+        def pulled() -> Iterator[bytes]:
+            with suppress(StopAsyncIteration):
+                while True:
+                    yield asyncio.run_coroutine_threadsafe(anext_of(stream), loop).result()
+
+        try:
+            return await self._receive(pulled(), dataset_id, digest)
+        except BodyTooLarge:
+            await drain(request, self._limit_bytes)
+            raise
+        except ClientDisconnect:
+            raise InvalidForm("The connection ended in the middle of the content.") from None
+
+    async def receive_file(self, file: UploadFile, dataset_id: str) -> Received:
+        """Store a file of a form. Raises as `receive_body`."""
+        return await self._receive(iter(partial(file.file.read, READ_BYTES), b""), dataset_id, None)
+
+    async def forget(self, received: Received) -> None:
+        """Delete what turned out not to be needed."""
+        with suppress(StorageUnavailable):
+            await to_thread.run_sync(self._blobs.delete, received.key)
+
+    async def _receive(self, chunks: Iterator[bytes], dataset_id: str, digest: str | None) -> Received:
+        key = f"uploads/{dataset_id}/{secrets.token_hex(8)}"
+        hashed = _Hashed(chunks, self._limit_bytes, None if digest is None else sha256_in(digest))
+        await to_thread.run_sync(self._blobs.put_stream, key, iter(hashed), limiter=self._threads)
+        return Received(key, hashed.sha256, hashed.size_bytes)
+
+
+class _Hashed:
+    """Chunks as they pass, counted and hashed; refused at their end if they are not what was announced."""
+
+    def __init__(self, chunks: Iterator[bytes], limit_bytes: int, announced: str | None) -> None:
+        self._chunks, self._limit_bytes, self._announced = chunks, limit_bytes, announced
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self.size_bytes += len(chunk)
+            if self.size_bytes > self._limit_bytes:
+                raise BodyTooLarge(self._limit_bytes)
+            self._hash.update(chunk)
+            yield chunk
+        if self._announced is not None and self._announced != self.sha256:
+            raise DigestMismatch(self._announced, self.sha256, self.size_bytes)
+
+
+async def anext_of(stream: AsyncIterator[bytes]) -> bytes:
+    """The next piece, as a coroutine that another thread can order."""
+    return await anext(stream)
+
+
+def sha256_in(digest: str) -> str:
+    """The SHA-256, in hexadecimal, of a header that has the form of DIGEST."""
+    found = re.fullmatch(DIGEST, digest)
+    if found is None:
+        raise InvalidParameter("`Content-Digest` must hold `sha-256=:<base64 of 32 bytes>:`.")
+    return base64.b64decode(found[2]).hex()
+
+
+async def read_form(request: Request, limit_bytes: int) -> FormData:
+    """The fields and the file of a multipart form; the file is on disk where it is large.
+
+    Raises:
+        BodyTooLarge, InvalidForm.
+        StorageUnavailable: if this machine's temporary folder is full.
+    """
+    limit_bytes = min(limit_bytes, FORM_BYTES)
+    await require_length(request, limit_bytes)
+    try:
+        return await _Bounded(request, limit_bytes).form(max_files=1, max_fields=len(FIELDS) + 1)
+    except HTTPException as error:
+        raise InvalidForm(f"The form cannot be read: {error.detail}") from None
+    except ClientDisconnect:
+        raise InvalidForm("The connection ended in the middle of the form.") from None
+    except OSError as error:
+        raise StorageUnavailable from error
+
+
+class _Bounded(Request):
+    """A request whose body raises when it passes a limit."""
+
+    def __init__(self, request: Request, limit_bytes: int) -> None:
+        super().__init__(request.scope, request.receive)
+        self._limit_bytes = limit_bytes
+
+    async def stream(self) -> Any:  # an async generator, as the base class has it
+        received = 0
+        async for chunk in super().stream():
+            received += len(chunk)
+            if received > self._limit_bytes:
+                raise BodyTooLarge(self._limit_bytes)
+            yield chunk
+
+
+def spec_in_form(form: FormData) -> DatasetSpec:
+    """The dataset spec of a form: the fields of the JSON body, `splits` and `resize` as JSON texts.
+
+    Raises:
+        InvalidForm, InvalidSpec, InvalidJson.
+    """
+    fields: dict[str, Any] = {}
+    for name, value in form.multi_items():
+        if name == "file":
+            continue
+        if name not in FIELDS or not isinstance(value, str):
+            raise InvalidForm(f"There is no field {name[:64]!r}; a form has `file` and {', '.join(FIELDS)}.")
+        if name in fields:
+            raise InvalidForm(f"The field {name!r} comes twice.")
+        fields[name] = parse_json(value.encode()) if name in JSON_FIELDS else _storable(value)
+    return dataset_spec(fields)
+
+
+def file_in_form(form: FormData) -> UploadFile:
+    """Raises InvalidForm if there is none."""
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise InvalidForm("The form has no file; send the content as the field `file`, with a file name.")
+    return file
+
+
+def dataset_spec(content: Any) -> DatasetSpec:
+    """The spec in a JSON body. Raises InvalidSpec with the refused values."""
+    try:
+        return DatasetSpec.model_validate(content)
+    except ValidationError as error:
+        found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+        errors = field_errors(found, content)
+        raise InvalidSpec(f"{errors[0].pointer or 'The body'}: {errors[0].detail}", errors=errors) from None
+
+
+def _storable(text: str) -> str:
+    return str(parse_json(json.dumps(text).encode()))

@@ -1,0 +1,271 @@
+"""Datasets: what there is to train on, and how it is cut."""
+
+import io
+import json
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import Path, Query, Response
+from pydantic import Field
+
+from api.http.auth import CallerDep
+from api.http.deps import ReadSessionDep, ServicesDep, cursor
+from api.http.problems import problems
+from api.http.routing import resource
+from api.views import DatasetReference, Page, Time, View
+from heldout.errors import (
+    DatasetNotFound,
+    DatasetNotReady,
+    ImageNotFound,
+    InvalidCursor,
+    NoAudit,
+    StorageUnavailable,
+)
+from models.arrays import SPLITS
+from models.blobs import BlobMissing, Blobs
+from models.database import Session
+from models.ids import is_id
+from models.store import datasets
+from models.tables import DatasetRow
+
+router = resource("/v1/datasets", "datasets")
+
+Reference = Annotated[str, Path(description="An id `ds_…`, a name (its newest ready version), or `name@version`.")]
+DatasetStatus = Literal["uploading", "checking", "ready", "rejected"]
+
+
+class SplitView(View):
+    """Images of one split, and of each class in the order of `classes`."""
+
+    count: int
+    per_class: list[int]
+
+
+class SplitsView(View):
+    train: SplitView
+    validation: SplitView
+    test: SplitView
+
+
+class RejectionView(View):
+    """Why an upload was not taken, and which file, array or row of it did it."""
+
+    code: str
+    detail: str
+    member: str | None
+
+
+class DatasetView(View):
+    """A version of a dataset; immutable once it is ready. What is not known before that is null."""
+
+    id: str
+    object: Literal["dataset"]
+    name: str
+    version: int
+    status: DatasetStatus
+    shape: tuple[int, int, int] | None = Field(description="Height, width and channels of an image.")
+    dtype: str | None
+    range: tuple[float, float] | None = Field(description="Smallest and largest pixel value that the source can hold.")
+    classes: list[str] | None
+    splits: SplitsView | None
+    sha256: str | None
+    size_bytes: int | None
+    bundled: bool
+    error: RejectionView | None
+    created_at: Time
+    description: str
+
+    @classmethod
+    def of(cls, row: DatasetRow) -> "DatasetView":
+        return cls.model_validate(
+            {
+                "id": row.id,
+                "object": "dataset",
+                "name": row.name,
+                "version": row.version,
+                "status": row.status,
+                "shape": row.shape,
+                "dtype": row.dtype,
+                "range": row.value_range,
+                "classes": row.classes,
+                "splits": row.splits,
+                "sha256": row.sha256 if row.status == "ready" else None,
+                "size_bytes": row.size_bytes,
+                "bundled": row.owner is None,
+                "error": row.error,
+                "created_at": row.created_at,
+                "description": row.description,
+            }
+        )
+
+
+class IndicesView(View):
+    """For each split the positions of its images in the source's order."""
+
+    object: Literal["splits"]
+    train: list[int]
+    validation: list[int]
+    test: list[int]
+
+
+@router.get("", responses=problems(InvalidCursor))
+def list_datasets(
+    caller: CallerDep,
+    session: ReadSessionDep,
+    status: DatasetStatus | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    after: Annotated[str | None, cursor("ds")] = None,
+) -> Page[DatasetView]:
+    """The caller's datasets and the bundled ones, newest first."""
+    if after is not None and not is_id("ds", after):
+        raise InvalidCursor
+    rows, more = datasets.page(session, caller.owner, after=after, limit=limit, status=status)
+    return Page(
+        object="list",
+        data=[DatasetView.of(row) for row in rows],
+        has_more=more,
+        next=rows[-1].id if more else None,
+    )
+
+
+@router.get("/{dataset}", responses=problems(DatasetNotFound))
+def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) -> DatasetView:
+    """One version of a dataset."""
+    return DatasetView.of(_find(session, caller.owner, dataset))
+
+
+@router.get("/{dataset}/splits", responses=problems(DatasetNotFound, DatasetNotReady, StorageUnavailable))
+def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> IndicesView:
+    """Which image is in which split."""
+    row = _find(session, caller.owner, dataset)
+    if row.status != "ready" or row.sha256 is None:
+        raise DatasetNotReady(row.name, row.status)
+    return IndicesView.model_validate({"object": "splits", **_indices(services.blobs, row.sha256)})
+
+
+class ExampleView(View):
+    """An image of the dataset: its position, what it was called in the upload, and the route of its thumbnail."""
+
+    split: Literal["train", "validation", "test"]
+    index: int
+    member: str
+    thumbnail: str
+
+
+class AuditFindingView(View):
+    """Something that the check saw; `pairs` are images that belong together."""
+
+    code: str
+    severity: Literal["info", "warning", "critical"]
+    numbers: dict[str, Any]
+    explanation: str
+    what_to_do: str
+    examples: list[ExampleView]
+    pairs: list[tuple[ExampleView, ExampleView]]
+
+
+class AuditView(View):
+    """What is known of a dataset before anything is trained on it, the gravest findings first."""
+
+    object: Literal["audit"]
+    dataset: DatasetReference
+    sha256: str
+    splits: SplitsView
+    findings: list[AuditFindingView]
+    statistics: dict[str, Any] = Field(description="Of the pixel values of each split, as fractions of the range.")
+    checks: dict[str, Any] = Field(description="What was looked for, and how.")
+    source: dict[str, Any] = Field(description="The upload: its format, its images' encodings, how splits came about.")
+
+
+@router.get("/{dataset}/audit", responses=problems(DatasetNotFound, DatasetNotReady, NoAudit, StorageUnavailable))
+def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> AuditView:
+    """Leaks, label conflicts, imbalance, shift: what the check of the upload saw."""
+    row = _checked(session, caller.owner, dataset, "audit")
+    stored = json.loads(_stored(services.blobs, f"datasets/{row.id}/audit.json"))
+
+    def example(one: dict[str, Any]) -> dict[str, Any]:
+        return {**one, "thumbnail": f"/v1/datasets/{row.id}/preview/{one['index']}"}
+
+    findings = [
+        {
+            **one,
+            "examples": [example(image) for image in one["examples"]],
+            "pairs": [[example(image) for image in pair] for pair in one["pairs"]],
+        }
+        for one in stored["findings"]
+    ]
+    reference = DatasetReference(id=row.id, name=row.name, version=row.version)
+    return AuditView.model_validate({**stored, "dataset": reference, "findings": findings})
+
+
+PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {"schema": {"type": "string"}}}}}
+PREVIEW = problems(DatasetNotFound, DatasetNotReady, NoAudit, ImageNotFound, StorageUnavailable)
+
+
+@router.get("/{dataset}/preview", response_class=Response, responses={**PNG, **PREVIEW})
+def get_preview(
+    dataset: Reference,
+    caller: CallerDep,
+    session: ReadSessionDep,
+    services: ServicesDep,
+    class_: Annotated[
+        str | None, Query(alias="class", max_length=256, description="A name in `classes`; by default its first.")
+    ] = None,
+) -> Response:
+    """A contact sheet of one class: some of its images, train first."""
+    row = _checked(session, caller.owner, dataset, "preview")
+    classes = row.classes or []
+    if class_ is not None and class_ not in classes:
+        raise ImageNotFound(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
+    number = 0 if class_ is None else classes.index(class_)
+    return _png(_stored(services.blobs, f"datasets/{row.id}/preview/{number}.png"))
+
+
+@router.get("/{dataset}/preview/{index}", response_class=Response, responses={**PNG, **PREVIEW})
+def get_thumbnail(
+    dataset: Reference,
+    index: Annotated[int, Path(ge=0, le=2**31 - 1, description="The `index` of a finding's example.")],
+    caller: CallerDep,
+    session: ReadSessionDep,
+    services: ServicesDep,
+) -> Response:
+    """One image that a finding of the audit has as an example."""
+    row = _checked(session, caller.owner, dataset, "preview")
+    try:
+        return _png(services.blobs.read(f"datasets/{row.id}/preview/examples/{index}.png"))
+    except BlobMissing:
+        raise ImageNotFound(f"No finding of dataset {row.name!r} has image {index} as an example.") from None
+
+
+def _checked(session: Session, owner: str, reference: str, what: str) -> DatasetRow:
+    """An uploaded dataset that is ready."""
+    row = _find(session, owner, reference)
+    if row.owner is None:
+        raise NoAudit(row.name)
+    if row.status != "ready":
+        raise DatasetNotReady(row.name, row.status, what)
+    return row
+
+
+def _png(content: bytes) -> Response:
+    # A ready dataset never changes.
+    return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
+
+
+def _stored(blobs: Blobs, key: str) -> bytes:
+    try:
+        return blobs.read(key)
+    except BlobMissing as error:
+        raise StorageUnavailable from error
+
+
+def _find(session: Session, owner: str, reference: str) -> DatasetRow:
+    row = None if "\0" in reference else datasets.find(session, owner, reference)
+    if row is None:
+        raise DatasetNotFound(reference)
+    return row
+
+
+def _indices(blobs: Blobs, sha256: str) -> dict[str, list[int]]:
+    with np.load(io.BytesIO(_stored(blobs, f"datasets/{sha256}/splits.npz"))) as arrays:
+        return {split: arrays[split].tolist() for split in SPLITS}

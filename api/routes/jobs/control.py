@@ -1,0 +1,55 @@
+"""What can be asked of a job: cancel, pause, resume."""
+
+from typing import Any
+
+from fastapi import Response
+
+from api.http.auth import CallerDep
+from api.http.deps import AnnounceDep, JobId, SessionDep
+from api.http.problems import problems
+from api.http.routing import resource
+from api.routes.jobs.job import job_answer
+from api.views import JobView
+from heldout.errors import JobFinished, JobNotFound, JobNotPaused
+from heldout.lifecycle import JobStatus
+from models.store import jobs
+
+router = resource("/v1/jobs/{job_id}", "jobs")
+
+_ASKED: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobView, "description": "Its worker was asked to, now or before."}
+}
+
+
+@router.post(
+    "/cancel",
+    response_description="It was waiting, and is cancelled.",
+    responses={**_ASKED, **problems(JobNotFound, JobFinished)},
+)
+def cancel_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
+    """Cancel a job: one that waits at once, one that runs through its worker. Whole epochs are kept."""
+    job = jobs.cancel(session, caller.owner, job_id)
+    response.status_code = 202 if job.status is JobStatus.RUNNING else 200
+    return job_answer(session, job, response)
+
+
+@router.post(
+    "/pause",
+    response_description="It was waiting, and is paused.",
+    responses={**_ASKED, **problems(JobNotFound, JobFinished)},
+)
+def pause_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
+    """Pause a job: one that waits at once, one that runs through its worker, which keeps a checkpoint."""
+    job = jobs.pause(session, caller.owner, job_id)
+    response.status_code = 202 if job.status is JobStatus.RUNNING else 200
+    return job_answer(session, job, response)
+
+
+@router.post("/resume", response_description="Back in the queue.", responses=problems(JobNotFound, JobNotPaused))
+def resume_job(
+    job_id: JobId, caller: CallerDep, session: SessionDep, announce: AnnounceDep, response: Response
+) -> JobView:
+    """Put a paused job back into the queue; it continues from its last checkpoint."""
+    job = jobs.resume(session, caller.owner, job_id)
+    announce(job)
+    return job_answer(session, job, response)

@@ -1,0 +1,153 @@
+"""Jobs: list, get and wait, change, delete."""
+
+from typing import Annotated
+
+import structlog
+from fastapi import Header, Query, Response
+from pydantic import BaseModel, ConfigDict
+from starlette.concurrency import run_in_threadpool
+
+from api.http import etag
+from api.http.auth import CallerDep, KeyDep
+from api.http.deps import AfterCommitDep, JobId, ReadSessionDep, ServicesDep, SessionDep, cursor
+from api.http.filters import METADATA_PARAMETER, FiltersDep
+from api.http.problems import JSON_BODY, problems
+from api.http.routing import resource
+from api.http.services import Services
+from api.live.hub import Seen
+from api.views import JobView, Page
+from heldout.errors import (
+    HeldoutError,
+    InvalidCursor,
+    JobNotFinished,
+    JobNotFound,
+    JobNotQueued,
+    Unauthenticated,
+)
+from heldout.spec import Metadata, Name, Priority
+from models.database import Session
+from models.ids import is_id
+from models.store import jobs, shown
+from models.tables import JobRow
+
+log = structlog.get_logger("heldout.api")
+
+MAX_WAIT_S = 60
+
+router = resource("/v1/jobs", "jobs")
+
+
+@router.get(
+    "",
+    responses=problems(InvalidCursor),
+    openapi_extra=METADATA_PARAMETER,
+)
+def list_jobs(
+    caller: CallerDep,
+    session: ReadSessionDep,
+    filters: FiltersDep,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    after: Annotated[str | None, cursor("job")] = None,
+) -> Page[JobView]:
+    """The caller's jobs, newest first."""
+    if after is not None and not is_id("job", after):
+        raise InvalidCursor
+    rows, more = jobs.page(session, caller.owner, filters, after=after, limit=limit)
+    datasets = jobs.datasets_of(session, rows)
+    return Page(
+        object="list",
+        data=[JobView.of(row, datasets[row.dataset_id]) for row in rows],
+        has_more=more,
+        next=rows[-1].id if more else None,
+    )
+
+
+@router.get(
+    "/{job_id}",
+    response_model=JobView,
+    responses={304: {"description": "The job still has the version of `If-None-Match`."}, **problems(JobNotFound)},
+)
+async def get_job(
+    job_id: JobId,
+    key: KeyDep,
+    services: ServicesDep,
+    response: Response,
+    wait: Annotated[
+        float,
+        Query(
+            ge=0,
+            le=MAX_WAIT_S,
+            description="Answer late, by so many seconds at most: with `If-None-Match` as soon as the version differs, "
+            "without it when the job has ended.",
+        ),
+    ] = 0,
+    if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
+) -> Response | JobView:
+    """A job, now or once it is news."""
+
+    def enough(seen: Seen) -> bool:
+        version, ended, _ = seen
+        return ended if if_none_match is None else not etag.names(if_none_match, version)
+
+    view, ended = await run_in_threadpool(_look, services, key, job_id)
+    if wait and not enough((view.version, ended, 0)):
+        await services.hub.wait(job_id, enough, wait)
+        view, _ = await run_in_threadpool(_look, services, key, job_id)
+    headers = {"ETag": etag.etag_of(view.version)}
+    if if_none_match is not None and etag.names(if_none_match, view.version):
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
+    return view
+
+
+class JobChanges(BaseModel):
+    """What can change while a job is queued; an absent field stays as it is, `metadata` is replaced as a whole."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    priority: Priority = 0
+    metadata: Metadata = {}
+    name: Name = ""
+
+
+@router.patch("/{job_id}", responses=problems(JobNotFound, JobNotQueued, *JSON_BODY))
+def change_job(
+    job_id: JobId, changes: JobChanges, caller: CallerDep, session: SessionDep, response: Response
+) -> JobView:
+    """Change a queued job's priority, metadata or name."""
+    job = jobs.change(session, caller.owner, job_id, changes.model_dump(exclude_unset=True))
+    return job_answer(session, job, response)
+
+
+@router.delete("/{job_id}", status_code=204, responses=problems(JobNotFound, JobNotFinished))
+def delete_job(
+    job_id: JobId, caller: CallerDep, session: SessionDep, after_commit: AfterCommitDep, services: ServicesDep
+) -> None:
+    """Delete a job that has ended, with its metrics, events and files."""
+    jobs.remove(session, caller.owner, job_id)
+    after_commit(lambda: _delete_files(services, job_id))
+
+
+def job_answer(session: Session, job: JobRow, response: Response) -> JobView:
+    """The job as it is now, its version in the ETag header."""
+    response.headers["ETag"] = etag.etag_of(job.version)
+    return JobView.of(job, jobs.dataset_of(session, job))
+
+
+def _look(services: Services, key: str, job_id: str) -> tuple[JobView, bool]:
+    """The job of the key's owner, and whether it has ended. Raises Unauthenticated, JobNotFound."""
+    with services.database.read() as session:
+        caller, found = shown.look(session, key, job_id)
+    if caller is None:
+        raise Unauthenticated
+    if found is None:
+        raise JobNotFound(job_id)
+    job, dataset = found
+    return JobView.of(job, dataset), job.finished_at is not None
+
+
+def _delete_files(services: Services, job_id: str) -> None:
+    try:
+        services.blobs.delete_all(f"jobs/{job_id}")
+    except HeldoutError as error:
+        log.warning("files of a deleted job stay behind", job_id=job_id, reason=error.detail)

@@ -1,0 +1,1 @@
+"""Sends events to the addresses that owners have named."""

@@ -1,0 +1,187 @@
+"""Sends what is in the outbox to webhooks: in each API process a thread that claims, and some that await answers."""
+
+import json
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import monotonic
+
+import structlog
+from standardwebhooks import Webhook
+
+from api.views import JobView, rfc3339
+from api.webhooks.outgoing import TIMEOUT_S, Answer, Resolve, post, system_resolve
+from heldout import __version__
+from heldout.errors import DatabaseUnavailable
+from heldout.settings import Settings
+from heldout.webhooks import Allowed
+from models.database import Database, Session
+from models.store import outbox, transitions
+from models.store.outbox import Due
+
+log = structlog.get_logger("heldout.api")
+
+# Attempts under way at a time, in all and to one webhook.
+ROOM, ROOM_EACH = 8, 2
+# Longer than an attempt can take, a slow resolver included: then its sender is dead.
+LEASE_S = TIMEOUT_S + 45
+FORGET_EVERY_S = 3600.0
+# What a service that stops gives attempts under way; later ones are sent again by another process.
+STOP_S = 2.0
+
+Clock = Callable[[Session], datetime]
+
+
+class Sender:
+    """Any number may run at once on one database: each delivery is claimed by one compare-and-set.
+
+    Args:
+        resolve: gives the addresses of a host.
+        tls: whom to trust; default: what the system trusts.
+        clock: the time that deliveries are due by; default: the database's.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        *,
+        resolve: Resolve = system_resolve,
+        tls: ssl.SSLContext | None = None,
+        clock: Clock = transitions.now,
+    ) -> None:
+        self._database = database
+        self._poll_s = settings.poll_s
+        self._allowed = Allowed.of(settings.webhook_allow)
+        self._resolve = resolve
+        self._tls = tls
+        self._clock = clock
+        self._in_flight: Counter[str] = Counter()  # by webhook
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._forgot = monotonic()
+        self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+        self.join(STOP_S)
+
+    def run_once(self) -> int:
+        """Begin to send what is due, as far as there is room, and give back how much. Raises DatabaseUnavailable."""
+        with self._changed:
+            in_flight = Counter(self._in_flight)
+        room = ROOM - in_flight.total()
+        if not room:
+            return 0
+        with self._database.read() as session:
+            if not outbox.any_due(session, self._clock(session)):
+                return 0
+        with self._database.write() as session:
+            claimed = outbox.claim(
+                session,
+                self._clock(session),
+                room=room,
+                room_each=ROOM_EACH,
+                in_flight=in_flight,
+                lease_s=LEASE_S,
+            )
+        for due in claimed:
+            with self._changed:
+                self._in_flight[due.webhook_id] += 1
+            threading.Thread(target=self._send, args=(due,), name="webhook", daemon=True).start()
+        return len(claimed)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until nothing is under way; False if that takes longer."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._in_flight.total(), timeout_s)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._poll_s):
+            try:
+                while self.run_once() and not self._stop.is_set():
+                    pass
+                self._forget_old()
+            except DatabaseUnavailable:
+                log.warning("database_unavailable", thread="webhooks")
+            except Exception:
+                log.exception("webhooks_failed")
+
+    def _forget_old(self) -> None:
+        if monotonic() - self._forgot < FORGET_EVERY_S:
+            return
+        self._forgot = monotonic()
+        with self._database.write() as session:
+            outbox.forget_old(session, self._clock(session))
+
+    def _send(self, due: Due) -> None:
+        try:
+            self._settle(due, self._attempt(due))
+        except DatabaseUnavailable:
+            # Its lease runs out, and it is sent once more.
+            log.warning("database_unavailable", thread="webhook", delivery=due.id)
+        except Exception:
+            log.exception("webhook_failed", delivery=due.id)
+        finally:
+            with self._changed:
+                self._in_flight[due.webhook_id] -= 1
+                if not self._in_flight[due.webhook_id]:
+                    del self._in_flight[due.webhook_id]
+                self._changed.notify_all()
+
+    def _attempt(self, due: Due) -> Answer:
+        with self._database.read() as session:
+            now = self._clock(session)
+        body = body_of(due)
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"heldout/{__version__}",
+            **signed_headers(due.id, now, body, due.secrets),
+        }
+        return post(due.url, body.encode(), headers, allowed=self._allowed, resolve=self._resolve, tls=self._tls)
+
+    def _settle(self, due: Due, answer: Answer) -> None:
+        with self._database.write() as session:
+            status = outbox.settle(
+                session,
+                due,
+                self._clock(session),
+                status=answer.status,
+                error=answer.error,
+                milliseconds=answer.milliseconds,
+            )
+        # Neither the address, which may hold a token, nor what was sent.
+        log.info(
+            "webhook_sent",
+            webhook=due.webhook_id,
+            delivery=due.id,
+            answer=answer.status,
+            error=answer.error,
+            milliseconds=answer.milliseconds,
+            delivery_status=status,
+        )
+
+
+def body_of(due: Due) -> str:
+    """The same text at every attempt: the event's type and time, and the job as it was then."""
+    job, dataset = outbox.restored(due.payload)
+    data = JobView.of(job, dataset).model_dump(mode="json")
+    return json.dumps(
+        {"type": due.type, "timestamp": rfc3339(due.created_at), "data": data}, separators=(",", ":"), allow_nan=False
+    )
+
+
+def signed_headers(message_id: str, now: datetime, body: str, secrets: tuple[str, ...]) -> dict[str, str]:
+    """The three headers of Standard Webhooks, with a signature by each secret."""
+    now = now.astimezone(UTC)
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": " ".join(Webhook(secret).sign(message_id, now, body) for secret in secrets),
+    }

@@ -1,0 +1,212 @@
+"""`heldout up`: the whole service in one process tree: this process serves the API, its children do the rest."""
+
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Protocol, TextIO
+
+import structlog
+from pydantic import SecretStr
+
+from heldout.errors import DatabaseUnavailable, OperatorError
+from heldout.settings import Settings, driver_url
+from host.servers import PostgresServer, RedisServer
+from host.workers import celery_workers, local_worker
+from models import logs
+from models.blobs import Blobs
+from models.bundled import register
+from models.database import Database
+from models.migrations import upgrade
+from models.store import claims, keys
+
+log = structlog.get_logger()
+
+OWNER = "local"
+STACK_WORKERS = 2
+LOG_BYTES = 20 * 1024 * 1024
+
+
+class ApiServer(Protocol):
+    """The HTTP server, which this room starts without knowing of what it is made."""
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve on these sockets until it is asked to exit."""
+
+    def ask_to_exit(self) -> None:
+        """Stop serving soon; safe in a signal handler."""
+
+
+# Makes the server of these settings; it calls the second argument once it listens.
+MakeServer = Callable[[Settings, Callable[[], None]], ApiServer]
+
+
+def run(settings: Settings, make_server: MakeServer, *, stack: bool = False) -> int:
+    """Serve until SIGINT or SIGTERM; gives the exit status.
+
+    Args:
+        stack: run PostgreSQL, a broker and two Celery workers in the home, instead of SQLite and one local worker.
+    """
+    home = settings.home_path
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (home / "logs").mkdir(exist_ok=True)
+    except OSError as error:
+        raise OperatorError(f"The home {home} cannot be made: {error.strerror}. Choose another with --home.") from error
+    # From here on a signal ends the service in good order, also before it serves.
+    stop = _StopSignals()
+    lock = _only_one(home)
+    try:
+        logs.configure(settings.log_level, _log_file(home / "logs" / "api.log"))
+        with ExitStack() as servers:
+            listener = servers.enter_context(_listen(settings))
+            if stack:
+                settings = _with_servers(settings, servers)
+            return _serve(settings, make_server, listener, stop)
+    finally:
+        (home / "service.json").unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _with_servers(settings: Settings, servers: ExitStack) -> Settings:
+    """The settings with a database and a broker of the home's own, which run as long as `servers` is open."""
+    home = settings.home_path
+    postgres = servers.enter_context(PostgresServer(home / "postgres"))
+    redis = servers.enter_context(RedisServer(home / "redis"))
+    return settings.model_copy(
+        update={"database_url": SecretStr(driver_url(postgres.url)), "redis_url": SecretStr(redis.url)}
+    )
+
+
+def _serve(settings: Settings, make_server: MakeServer, listener: socket.socket, stop: "_StopSignals") -> int:
+    database = Database(settings.database)
+    workers_name = _workers_name(settings.home_path)
+    _prepare(settings, database, workers_name)
+
+    def died(name: str) -> None:
+        """What a dead worker held need not wait for its lease; a failure counts, since the job may be the cause."""
+        try:
+            with database.write() as session:
+                claims.take_back_of(session, f"{name}:", counts=True)
+        except DatabaseUnavailable:
+            log.warning("database_unavailable", worker=name)
+
+    if settings.redis_url is None:
+        workers = [local_worker(workers_name, settings, died)]
+    else:
+        workers = celery_workers(workers_name, STACK_WORKERS, settings, died)
+    url = f"http://{settings.host}:{listener.getsockname()[1]}"
+    server = make_server(settings, lambda: _announce_address(settings.home_path, url))
+    stop.call(server.ask_to_exit)
+    try:
+        if not stop.asked:
+            for worker in workers:
+                worker.start()
+            server.run(sockets=[listener])
+    finally:
+        for worker in workers:
+            worker.ask_to_stop()
+        for worker in workers:
+            worker.stop()
+        database.dispose()
+    return 130 if stop.number == signal.SIGINT else 0
+
+
+def _prepare(settings: Settings, database: Database, workers_name: str) -> None:
+    """Tables, bundled datasets, this machine's key; and the jobs back that our own dead workers held."""
+    upgrade(database)
+    register(database, Blobs(settings.blobs_url), settings.datasets)
+    _write_key(database, settings.home_path / "api-key")
+    with database.write() as session:
+        claims.take_back_of(session, f"{workers_name}-")
+
+
+class _StopSignals:
+    """SIGINT and SIGTERM, from the first line of the service to its last."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._then: Callable[[], None] = lambda: None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._note)
+
+    @property
+    def asked(self) -> bool:
+        return self.number is not None
+
+    def call(self, then: Callable[[], None]) -> None:
+        """What to do when one comes; a signal that came before is not repeated."""
+        self._then = then
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.number = self.number or number
+        self._then()
+
+
+def _announce_address(home: Path, url: str) -> None:
+    """Write `service.json` for this machine's clients, and say on standard output where the service is."""
+    service = home / "service.json"
+    partial = service.with_suffix(".partial")
+    partial.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n", encoding="utf-8")
+    partial.replace(service)
+    print(f"Heldout is ready at {url} (home {home}, docs at {url}/docs).", flush=True)
+
+
+def _only_one(home: Path) -> int:
+    """Hold the home's lock for as long as this process lives.
+
+    Raises:
+        OperatorError: if another service runs in this home.
+    """
+    lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise OperatorError(f"A service already runs in {home}. Stop it, or choose another --home.") from None
+    return lock
+
+
+def _log_file(path: Path) -> TextIO:
+    """The log, appended to; a large one of an earlier run is set aside first."""
+    if path.is_file() and path.stat().st_size > LOG_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    return path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise OperatorError(
+            f"Port {settings.port} cannot be had: {error.strerror}. Choose another with --port; 0 picks a free one."
+        ) from error
+    return listener
+
+
+def _write_key(database: Database, file: Path) -> None:
+    """A key for this machine's clients, made once and readable by the owner alone."""
+    known = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+    with database.write() as session:
+        if known and keys.caller_of(session, known) is not None:
+            return
+        key = keys.make(session, OWNER)
+    partial = file.with_name("api-key.partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:
+        opened.write(key + "\n")
+    partial.replace(file)
+
+
+def _workers_name(home: Path) -> str:
+    """What this home's workers are called, so that its own dead leases can be told from others'."""
+    return f"{socket.gethostname()}-{hashlib.sha256(str(home).encode()).hexdigest()[:8]}"

@@ -1,0 +1,91 @@
+"""Where a finding lies in the body, told from the validator's location."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from api.http.pointers import SHOWN_ERRORS, field_errors, pointer_to
+from heldout.spec import JobSpec
+
+
+def found_in(body):
+    with pytest.raises(ValidationError) as refused:
+        JobSpec.model_validate(body)
+    return field_errors([{**one, "loc": ("body", *one["loc"])} for one in refused.value.errors()], body)
+
+
+def resolve(pointer: str, body):
+    """The value at a pointer, by RFC 6901's own words."""
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        body = body[int(name)] if isinstance(body, list) else body[name]
+    return body
+
+
+@given(st.lists(st.text(max_size=5), max_size=4))
+def test_a_pointer_leads_to_its_value(names):
+    body = value = {}
+    for name in names:
+        value[name] = {}
+        value = value[name]
+    assert resolve(pointer_to(names), body) is value
+
+
+def test_tags_of_unions_are_no_part_of_a_pointer():
+    body = {
+        "dataset": "d",
+        "network": {"blocks": [{"filters": 1}]},
+        "training": {"schedule": {"name": "cosine", "x": 1}},
+    }
+    assert [one.pointer for one in found_in(body)] == ["/training/schedule/x"]
+
+
+@pytest.mark.parametrize(
+    ("training", "pointer"),
+    [
+        ({"optimizer": {"momentum": 0.9}}, "/training/optimizer/momentum"),
+        ({"optimizer": {"name": "sgd", "weight_decay": 0.1}}, "/training/optimizer/weight_decay"),
+        ({"epochs": 3, "schedule": {"name": "cosine", "warmup_epochs": 3}}, "/training/schedule/warmup_epochs"),
+    ],
+)
+def test_a_field_that_does_not_go_with_another_is_pointed_to(training, pointer):
+    [error] = found_in({"dataset": "d", "network": {"blocks": [{"filters": 1}]}, "training": training})
+    assert error.pointer == pointer
+    assert error.detail.startswith(f"`{pointer.rpartition('/')[2]}` ")
+
+
+def test_a_field_that_is_named_like_a_tag_is_still_found():
+    schedule = {"name": "cosine", "cosine": 1}
+    body = {"dataset": "d", "network": {"blocks": [{"filters": 1}]}, "training": {"schedule": schedule}}
+    assert [one.pointer for one in found_in(body)] == ["/training/schedule/cosine"]
+
+
+def test_of_a_union_the_member_that_fits_best_speaks():
+    weights = {"3": "heavy"}
+    body = {"dataset": "d", "network": {"blocks": [{"filters": 1}]}, "training": {"class_weights": weights}}
+    [error] = found_in(body)
+    assert error.pointer == "/training/class_weights/3"
+    assert error.detail == 'Received "heavy"; input should be a valid number.'
+
+
+def test_members_of_a_union_that_fit_equally_badly_all_speak():
+    body = {"dataset": "d", "network": {"blocks": [{"filters": 1}]}, "training": {"class_weights": 3}}
+    [error] = found_in(body)
+    assert error.detail == "Received 3; input should be 'balanced'. Or: Received 3; input should be a valid object."
+
+
+def test_a_list_whose_items_are_wrong_is_not_called_too_short():
+    assert [one.pointer for one in found_in({"dataset": "d", "network": {"blocks": [{}]}})] == [
+        "/network/blocks/0/filters"
+    ]
+
+
+def test_what_came_is_shown_shortly():
+    [error] = found_in({"dataset": "d", "network": {"blocks": [{"filters": "x" * 10_000}]}})
+    assert len(error.detail) < 200
+
+
+def test_not_all_of_very_many_findings_are_told():
+    body = {"dataset": "d", "network": {"blocks": [{"filters": 1}]}, **{f"field{i}": 1 for i in range(1000)}}
+    assert len(found_in(body)) == SHOWN_ERRORS

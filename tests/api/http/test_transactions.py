@@ -1,0 +1,146 @@
+"""When things are committed, when workers hear of them, and what a database that does not answer does to requests."""
+
+import sqlite3
+from dataclasses import replace
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import event
+
+from api.app import create_app
+from api.dispatch import NothingToPublish
+from api.http.context import visiting
+from api.http.deps import SessionDep
+from heldout.settings import Settings
+from models.database import Database
+from models.store import jobs as stored_jobs
+from tests.api.support import assert_problem, bearer, sqlite_only, submitted, with_field
+
+
+class Listening(NothingToPublish):
+    """Notes for each message whether its job was committed by then."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.heard: list[tuple[str, str, bool]] = []
+        self.breaks = False
+
+    def publish(self, job_id: str, device: str) -> None:
+        if self.breaks:
+            raise ConnectionError("the broker is away")
+        with self.database.read() as session:
+            self.heard.append((job_id, device, job_id in stored_jobs.versions(session, [job_id])))
+
+
+@pytest.fixture
+def publisher(app, database) -> Listening:
+    publisher = Listening(database)
+    app.state.services = replace(app.state.services, publisher=publisher)
+    return publisher
+
+
+def test_workers_hear_of_a_job_once_it_is_committed(publisher, client, hand, spec):
+    job = submitted(client, with_field(spec, "resources.device", "gpu"))["id"]
+    assert publisher.heard == [(job, "gpu", True)]
+    client.post(f"/v1/jobs/{job}/pause")
+    assert len(publisher.heard) == 1
+    client.post(f"/v1/jobs/{job}/resume")
+    assert publisher.heard[1:] == [(job, "gpu", True)]
+    client.post(f"/v1/jobs/{job}/cancel")
+    again = client.post(f"/v1/jobs/{job}/retry").json()["id"]
+    assert publisher.heard[2:] == [(again, "gpu", True)]
+
+
+def test_workers_hear_nothing_of_what_was_refused_replayed_or_not_committed(publisher, client, database, app, spec):
+    client.post("/v1/jobs", json=with_field(spec, "dataset", "nobody"))
+    client.post("/v1/jobs?dry_run=true", json=spec)
+    assert publisher.heard == []
+    for _ in range(2):
+        submitted(client, spec, **{"Idempotency-Key": "k"})
+    assert len(publisher.heard) == 1
+    engine = app.state.services.database.engine
+
+    def fails(connection):
+        raise sqlite3.OperationalError("disk full")
+
+    event.listen(engine, "commit", fails)
+    answer = client.post("/v1/jobs", json=spec)
+    event.remove(engine, "commit", fails)
+    assert answer.status_code in {500, 503}
+    assert len(publisher.heard) == 1
+    assert len(client.get("/v1/jobs").json()["data"]) == 1
+
+
+def test_a_broker_that_is_away_fails_no_request(publisher, client, spec):
+    publisher.breaks = True
+    job = submitted(client, spec)
+    assert client.get(f"/v1/jobs/{job['id']}").json() == job
+
+
+def test_the_commit_comes_before_the_answer(service, database, spec):
+    """Another connection sees the job as soon as the client has its id."""
+    for _ in range(20):
+        job = submitted(service, spec)["id"]
+        with database.read() as session:
+            assert job in stored_jobs.versions(session, [job])
+
+
+def test_an_async_endpoint_cannot_ask_for_a_session():
+    """It runs in the event loop, where nobody would commit or close it."""
+
+    async def endpoint(session: SessionDep) -> None: ...
+
+    with pytest.raises(TypeError, match="endpoint is async and asks for a session"):
+        visiting(endpoint)
+
+
+# --- a database that does not answer --------------------------------------------------------------
+
+
+@sqlite_only
+def test_a_locked_database_is_a_503_and_the_next_request_goes_through(client, settings, spec, monkeypatch, app):
+    # Five seconds are the service's patience; the test has less.
+    monkeypatch.setattr("models.database.SQLITE_BUSY_MS", 100)
+    app.state.services.database.dispose()
+    holder = sqlite3.connect(settings.home / "heldout.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    answer = client.post("/v1/jobs", json=spec)
+    assert_problem(answer, 503, "database_unavailable")
+    assert answer.headers["retry-after"] == "2"
+    assert client.get("/v1/jobs").json()["data"] == [], "reading goes on"
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert submitted(client, spec)["status"] == "queued"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////nonexistent/heldout.db",
+        "postgresql+psycopg://heldout:hunter2-password@127.0.0.1:1/heldout",
+        "postgresql+psycopg://heldout:hunter2-password@no-such-host.invalid/heldout",
+    ],
+)
+def test_a_database_that_is_not_there_is_a_503_everywhere_and_never_named(url, tmp_path, log_lines):
+    began = log_lines.tell()
+    settings = Settings(home=tmp_path, database_url=url, redis_url=None, blobs=(tmp_path / "blobs").as_uri())
+    with TestClient(create_app(settings), headers=bearer("ho_ab_cd")) as client:
+        answers = [client.get("/v1/jobs"), client.post("/v1/jobs", json={}), client.get("/readyz")]
+        assert client.get("/livez").json() == {"status": "ok"}
+        assert "heldout_database_up 0.0" in client.get("/metrics").text
+    for answer in answers:
+        assert_problem(answer, 503, "database_unavailable")
+        assert "hunter2" not in answer.text
+    assert "hunter2" not in log_lines.getvalue()[began:]
+
+
+@sqlite_only
+def test_a_database_without_tables_is_not_ready(empty_sqlite, tmp_path):
+    settings = Settings(home=tmp_path, database_url=empty_sqlite, redis_url=None)
+    with TestClient(create_app(settings)) as client:
+        assert_problem(client.get("/readyz"), 503, "database_unavailable")
+
+
+@pytest.fixture
+def empty_sqlite(database_url, tmp_path) -> str:
+    return f"sqlite:///{tmp_path / 'empty.db'}"

@@ -1,0 +1,357 @@
+"""New datasets: announced, sent whole or refused whole, checked once, deleted when nobody needs them."""
+
+import base64
+import hashlib
+import io
+
+import pytest
+from sqlalchemy import text, update
+
+from heldout.settings import Settings
+from models.blobs import Blobs
+from models.database import db_now
+from models.discard import discard_files
+from models.store import claims, uploads
+from models.store.claims import HeldAttempt
+from models.store.uploads import CheckedContent
+from models.tables import DatasetRow
+from tests.api.support import assert_problem, sqlite_only, submitted
+
+pytestmark = sqlite_only
+
+LIMIT = 3_000_000
+CONTENT = b"not looked at here" * 1000
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"max_upload_bytes": LIMIT, "blobs": (settings.home / "blobs").as_uri()})
+
+
+@pytest.fixture
+def blobs(settings: Settings) -> Blobs:
+    return Blobs(settings.blobs_url)
+
+
+def announced(client, **spec) -> dict:
+    answer = client.post("/v1/datasets", json={"name": "pets", **spec})
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["location"] == f"/v1/datasets/{answer.json()['id']}"
+    return answer.json()
+
+
+def sent(client, dataset: dict, content: bytes = CONTENT, **headers: str) -> dict:
+    answer = client.put(f"/v1/datasets/{dataset['id']}/content", content=content, headers=headers)
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+def digest(content: bytes) -> str:
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
+
+
+def stored(blobs: Blobs) -> set[str]:
+    root = blobs.local_folder("")
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def claimed(database) -> claims.Claimed:
+    with database.write() as session:
+        found = claims.claim(session, "hand", ["auto", "cpu"], 60)
+    assert found is not None
+    return found
+
+
+def made_ready(database, blobs: Blobs, sha256: str = "a" * 64) -> HeldAttempt:
+    """What a worker's check does once it has the report."""
+    check = claimed(database)
+    with database.write() as session:
+        uploads.reserve_content(session, check.held, check.dataset_id, sha256)
+    blobs.put(f"datasets/{sha256}/images.npy", b"pixels")
+    blobs.put(f"datasets/{check.dataset_id}/audit.json", b"{}")
+    splits = {name: {"count": 2, "per_class": [1, 1]} for name in ("train", "validation", "test")}
+    taken = CheckedContent(sha256, 6, (8, 8, 1), "uint8", (0, 255), ("cat", "dog"), splits)
+    with database.write() as session:
+        assert uploads.mark_ready(session, check.held, check.dataset_id, taken) == "succeeded"
+    return check.held
+
+
+# --- announced and sent ------------------------------------------------------------------------------
+
+
+def test_a_new_dataset_waits_for_its_content_and_then_for_its_check(client, blobs):
+    dataset = announced(client, description="Cats and dogs.")
+    assert (dataset["name"], dataset["version"], dataset["status"]) == ("pets", 1, "uploading")
+    assert (dataset["description"], dataset["bundled"], dataset["sha256"]) == ("Cats and dogs.", False, None)
+    assert sent(client, dataset)["status"] == "checking"
+    assert client.get("/v1/datasets/pets").json()["status"] == "checking"
+    [key] = stored(blobs)
+    assert blobs.read(key) == CONTENT
+    assert client.get("/v1/jobs").json()["data"] == []  # its check is no training
+
+
+def test_versions_count_under_a_name_of_one_owner(client, stranger):
+    assert [announced(client)["version"] for _ in range(3)] == [1, 2, 3]
+    assert announced(client, name="birds")["version"] == 1
+    assert announced(stranger)["version"] == 1
+    assert client.get("/v1/datasets/pets@2").json()["version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "pointer"),
+    [
+        ({}, "/name"),
+        ({"name": "Pets"}, "/name"),
+        ({"name": "pets", "colour": "sepia"}, "/colour"),
+        ({"name": "ds_pets"}, "/name"),
+        ({"name": "pets", "group_by": "cat"}, "/group_by"),
+        ({"name": "pets", "group_by": "("}, "/group_by"),
+        ({"name": "pets", "splits": {"test": 0.9}}, "/splits/test"),
+        ({"name": "pets", "resize": {"height": 4, "width": 8, "rule": "pad"}}, "/resize/height"),
+        ({"name": "pets", "tags": []}, "/tags"),
+        ([], ""),
+    ],
+)
+def test_a_bad_spec_is_refused_with_its_field(client, spec, pointer):
+    assert_problem(client.post("/v1/datasets", json=spec), 422, "invalid_spec", pointer)
+    assert len(client.get("/v1/datasets").json()["data"]) == 2
+
+
+def test_a_body_that_is_neither_json_nor_a_form_is_refused(client):
+    assert_problem(client.post("/v1/datasets", content=b"{"), 415, "unsupported_media_type")
+    headers = {"content-type": "application/json"}
+    assert_problem(client.post("/v1/datasets", content=b"{", headers=headers), 400, "invalid_json")
+
+
+def test_content_goes_by_in_pieces_without_a_length(service, blobs):
+    dataset = announced(service)
+    pieces = [bytes([number]) * 100_000 for number in range(20)]
+    answer = service.put(f"/v1/datasets/{dataset['id']}/content", content=iter(pieces))
+    assert answer.request.headers["transfer-encoding"] == "chunked"
+    assert answer.status_code == 202
+    [key] = stored(blobs)
+    assert blobs.read(key) == b"".join(pieces)
+
+
+def test_a_digest_is_checked(client, blobs):
+    dataset = announced(client)
+    route = f"/v1/datasets/{dataset['id']}/content"
+    wrong = client.put(route, content=CONTENT, headers={"Content-Digest": digest(b"other")})
+    problem = assert_problem(wrong, 422, "digest_mismatch")
+    assert hashlib.sha256(CONTENT).hexdigest() in problem["detail"]
+    assert stored(blobs) == set()
+    for nonsense in ("sha-256=:AAAA:", "md5=:AAAA:", "x"):
+        answer = client.put(route, content=CONTENT, headers={"Content-Digest": nonsense})
+        assert_problem(answer, 400, "invalid_parameter")
+    assert client.get(f"/v1/datasets/{dataset['id']}").json()["status"] == "uploading"
+    assert sent(client, dataset, **{"Content-Digest": f"sha-512=:AAAA:, {digest(CONTENT)}"})["status"] == "checking"
+
+
+@pytest.mark.parametrize("has_length", [True, False])
+def test_more_than_the_limit_is_refused_and_not_kept(service, blobs, has_length):
+    dataset = announced(service)
+    body = b"x" * (LIMIT + 1)
+    content = body if has_length else iter([body[:LIMIT], body[LIMIT:]])
+    answer = service.put(f"/v1/datasets/{dataset['id']}/content", content=content)
+    assert str(LIMIT) in assert_problem(answer, 413, "body_too_large")["detail"]
+    assert stored(blobs) == set()
+    assert sent(service, dataset, b"x" * LIMIT)["status"] == "checking"
+
+
+def test_a_connection_that_ends_early_leaves_nothing_and_the_upload_can_be_repeated(service, blobs):
+    dataset = announced(service)
+
+    def broken():
+        yield CONTENT
+        raise RuntimeError("the client's disk is gone")
+
+    with pytest.raises(RuntimeError):
+        service.put(f"/v1/datasets/{dataset['id']}/content", content=broken())
+    assert sent(service, dataset)["status"] == "checking"
+    assert len(stored(blobs)) == 1
+
+
+def test_the_same_content_again_changes_nothing_and_other_content_is_refused(client, blobs, database):
+    dataset = announced(client)
+    first = sent(client, dataset)
+    assert sent(client, dataset) == first
+    other = client.put(f"/v1/datasets/{dataset['id']}/content", content=b"other")
+    assert_problem(other, 409, "upload_finished")
+    assert len(stored(blobs)) == 1
+    with database.read() as session:
+        assert session.scalar(text("SELECT count(*) FROM jobs")) == 1
+
+
+def test_nobody_sends_content_for_what_is_not_theirs(client, stranger, blobs):
+    dataset = announced(client)
+    assert_problem(stranger.put(f"/v1/datasets/{dataset['id']}/content", content=b"x"), 404, "dataset_not_found")
+    assert_problem(client.put("/v1/datasets/digits/content", content=b"x"), 409, "dataset_is_bundled")
+    assert_problem(client.put("/v1/datasets/none/content", content=b"x"), 404, "dataset_not_found")
+    assert stored(blobs) == set()
+
+
+# --- in one form -------------------------------------------------------------------------------------
+
+
+def test_one_form_brings_spec_and_content(client, blobs):
+    fields = {"name": "pets", "description": "é", "splits": '{"test": 0.5}', "group_by": "(cat)"}
+    answer = client.post("/v1/datasets", data=fields, files={"file": ("pets.zip", io.BytesIO(CONTENT))})
+    assert answer.status_code == 201, answer.text
+    dataset = answer.json()
+    assert answer.headers["location"] == f"/v1/datasets/{dataset['id']}"
+    assert (dataset["status"], dataset["description"]) == ("checking", "é")
+    [key] = stored(blobs)
+    assert blobs.read(key) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("fields", "files", "status", "code"),
+    [
+        ({"name": "pets"}, {"content": b"x"}, 400, "invalid_form"),
+        ({"name": "pets", "tag": "x"}, {"file": b"x"}, 400, "invalid_form"),
+        ({"name": ["pets", "pets"]}, {"file": b"x"}, 400, "invalid_form"),
+        ({"name": "pets", "splits": "{"}, {"file": b"x"}, 400, "invalid_json"),
+        ({"name": "pets", "splits": "[]"}, {"file": b"x"}, 422, "invalid_spec"),
+        ({"name": "a\0b"}, {"file": b"x"}, 422, "invalid_spec"),
+        ({}, {"file": b"x"}, 422, "invalid_spec"),
+        ({"name": "pets"}, {"file": b"x" * (LIMIT + 1)}, 413, "body_too_large"),
+    ],
+)
+def test_a_bad_form_is_refused_and_leaves_nothing(client, blobs, fields, files, status, code):
+    assert_problem(client.post("/v1/datasets", data=fields, files=files), status, code)
+    assert stored(blobs) == set()
+    assert len(client.get("/v1/datasets").json()["data"]) == 2
+
+
+def test_a_form_that_is_none_is_refused(client):
+    for content_type in ("multipart/form-data", "multipart/form-data; boundary=x"):
+        answer = client.post("/v1/datasets", content=b"--y\r\nnothing", headers={"content-type": content_type})
+        assert_problem(answer, 400, "invalid_form")
+
+
+# --- checked -----------------------------------------------------------------------------------------
+
+
+def test_a_ready_dataset_says_what_it_is_and_can_be_trained_on(client, blobs, database, spec):
+    dataset = announced(client)
+    sent(client, dataset)
+    made_ready(database, blobs)
+    ready = client.get(f"/v1/datasets/{dataset['id']}").json()
+    assert (ready["status"], ready["sha256"], ready["shape"]) == ("ready", "a" * 64, [8, 8, 1])
+    network = {"blocks": [{"filters": 4}]}
+    job = submitted(client, {**spec, "dataset": "pets", "network": network})
+    assert job["dataset"] == {"id": dataset["id"], "name": "pets", "version": 1}
+
+
+def test_a_name_means_its_newest_version_that_is_ready(client, blobs, database):
+    first = announced(client)
+    sent(client, first)
+    made_ready(database, blobs)
+    second = announced(client)
+    assert client.get("/v1/datasets/pets").json()["id"] == first["id"]
+    sent(client, second, b"more")
+    made_ready(database, blobs, "b" * 64)
+    assert client.get("/v1/datasets/pets").json()["id"] == second["id"]
+
+
+def test_the_same_content_under_the_same_name_is_the_same_dataset(client, blobs, database):
+    first = announced(client)
+    sent(client, first)
+    made_ready(database, blobs)
+    again = announced(client)
+    sent(client, again)
+    made_ready(database, blobs)
+    assert client.get(f"/v1/datasets/{again['id']}").json() == client.get(f"/v1/datasets/{first['id']}").json()
+    assert client.get("/v1/datasets/pets@2").json()["version"] == 1
+    assert [one["name"] for one in client.get("/v1/datasets").json()["data"]].count("pets") == 1
+
+
+def test_owners_share_blobs_and_nothing_else(client, stranger, blobs, database):
+    for someone in (client, stranger):
+        dataset = announced(someone)
+        sent(someone, dataset)
+        made_ready(database, blobs)
+    mine, theirs = client.get("/v1/datasets/pets").json(), stranger.get("/v1/datasets/pets").json()
+    assert mine["sha256"] == theirs["sha256"]
+    assert mine["id"] != theirs["id"]
+    assert_problem(stranger.get(f"/v1/datasets/{mine['id']}"), 404, "dataset_not_found")
+    assert stranger.delete("/v1/datasets/pets").status_code == 204
+    assert f"datasets/{mine['sha256']}/images.npy" in stored(blobs)
+    assert client.delete("/v1/datasets/pets").status_code == 204
+    assert stored(blobs) == set()
+
+
+def test_a_rejected_upload_says_why_and_its_file_goes(client, blobs, database):
+    dataset = announced(client)
+    sent(client, dataset)
+    error = {"code": "unreadable_member", "detail": "It is no image.", "member": "cat/1.png"}
+    held = claimed(database).held
+    with database.write() as session:
+        assert uploads.reject(session, held, error) == "failed"
+    rejected = client.get(f"/v1/datasets/{dataset['id']}").json()
+    assert (rejected["status"], rejected["error"]) == ("rejected", error)
+    discard_files(database, blobs)
+    assert stored(blobs) == set()
+
+
+def test_content_that_comes_after_its_time_is_refused_and_not_kept(client, blobs, database):
+    dataset = announced(client)
+    with database.write() as session:
+        session.execute(update(DatasetRow).values(created_at=db_now(-uploads.ANNOUNCED_FOR_S - 1)))
+        assert uploads.reject_unsent(session) == [dataset["id"]]
+    answer = client.put(f"/v1/datasets/{dataset['id']}/content", content=CONTENT)
+    assert (answer.status_code, answer.json()["code"]) == (409, "upload_finished")
+    assert "comes too late" in answer.json()["detail"]
+    discard_files(database, blobs)
+    assert stored(blobs) == set()
+    assert client.get(f"/v1/datasets/{dataset['id']}").json()["error"]["code"] == "never_sent"
+
+
+# --- deleted -----------------------------------------------------------------------------------------
+
+
+def test_a_dataset_that_a_job_needs_stays(client, blobs, database, spec):
+    sent(client, announced(client))
+    made_ready(database, blobs)
+    job = submitted(client, {**spec, "dataset": "pets", "network": {"blocks": [{"filters": 4}]}})
+    assert job["id"] in assert_problem(client.delete("/v1/datasets/pets"), 409, "dataset_in_use")["detail"]
+    client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert client.delete("/v1/datasets/pets").status_code == 204
+    assert_problem(client.get("/v1/datasets/pets"), 404, "dataset_not_found")
+    assert client.get(f"/v1/jobs/{job['id']}").json()["dataset"]["name"] == "pets"
+    assert_problem(client.post(f"/v1/jobs/{job['id']}/retry"), 422, "dataset_unavailable", "/dataset")
+    assert announced(client)["version"] == 2  # numbers are not used again
+
+
+def test_deleting_what_is_being_checked_calls_the_check_off(client, blobs, database):
+    waiting, running = announced(client), announced(client, name="birds")
+    sent(client, running)
+    held = claimed(database).held
+    sent(client, waiting)
+    for one in (waiting, running):
+        assert client.delete(f"/v1/datasets/{one['id']}").status_code == 204
+    with database.write() as session:
+        assert claims.claimable(session, ["auto"]) is False
+        assert claims.carry_out(session, held) == "cancelled"
+    discard_files(database, blobs)
+    assert stored(blobs) == set()
+
+
+def test_nobody_deletes_what_is_not_theirs(client, stranger):
+    dataset = announced(client)
+    assert_problem(stranger.delete(f"/v1/datasets/{dataset['id']}"), 404, "dataset_not_found")
+    assert_problem(client.delete("/v1/datasets/digits"), 409, "dataset_is_bundled")
+    assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
+    assert_problem(client.delete(f"/v1/datasets/{dataset['id']}"), 404, "dataset_not_found")
+
+
+# --- not there yet -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("route", ["audit", "preview", "preview/0", "splits"])
+def test_what_a_check_finds_is_not_there_before_it(client, stranger, route):
+    dataset = announced(client)
+    assert_problem(client.get(f"/v1/datasets/{dataset['id']}/{route}"), 409, "not_ready")
+    assert_problem(stranger.get(f"/v1/datasets/{dataset['id']}/{route}"), 404, "dataset_not_found")
+    if route != "splits":
+        assert_problem(client.get(f"/v1/datasets/digits/{route}"), 409, "not_ready")

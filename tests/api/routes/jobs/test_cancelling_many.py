@@ -1,0 +1,57 @@
+"""Cancelling by filter: the same transition as one by one, bounded, and nobody else's jobs."""
+
+import pytest
+
+from api.routes.jobs import bulk_cancel as cancellations
+from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+
+
+def status_of(client, job: dict) -> str:
+    return client.get(f"/v1/jobs/{job['id']}").json()["status"]
+
+
+def test_waiting_jobs_are_cancelled_running_ones_asked_and_the_others_left(client, stranger, hand, spec):
+    tagged = with_field(spec, "metadata", {"sweep": "7"})
+    ended, running, asked, queued, paused = (
+        submitted(client, with_field(tagged, "priority", 9 - place)) for place in range(5)
+    )
+    other, foreign = submitted(client, spec), submitted(stranger, tagged)
+    hand.succeed(hand.claim())
+    hand.claim(), hand.claim()
+    client.post(f"/v1/jobs/{asked['id']}/cancel")
+    client.post(f"/v1/jobs/{paused['id']}/pause")
+    answer = client.post("/v1/jobs/cancel?metadata[sweep]=7")
+    assert answer.status_code == 202
+    assert answer.json() == {"object": "cancellation", "cancelled": 2, "cancelling": 1, "has_more": False}
+    assert [status_of(client, job) for job in (ended, running, asked, queued, paused, other)] == [
+        *("succeeded", "cancelling", "cancelling", "cancelled", "cancelled", "queued")
+    ]
+    assert status_of(stranger, foreign) == "queued"
+    types = [one["type"] for one in client.get(f"/v1/jobs/{queued['id']}/events").json()["data"]]
+    assert types == ["job.queued", "job.cancelled"]
+    again = client.post("/v1/jobs/cancel?metadata[sweep]=7").json()
+    assert (again["cancelled"], again["cancelling"]) == (0, 0)
+
+
+def test_one_request_reaches_so_many_jobs_oldest_first(client, spec, monkeypatch):
+    monkeypatch.setattr(cancellations, "AT_ONCE", 2)
+    made = [submitted(client, spec) for _ in range(3)]
+    answers = [client.post("/v1/jobs/cancel?status=queued&dataset=mnist5k").json() for _ in range(2)]
+    assert [(one["cancelled"], one["has_more"]) for one in answers] == [(2, True), (1, False)]
+    assert {status_of(client, job) for job in made} == {"cancelled"}
+
+
+def test_filters_that_name_no_job_cancel_none(client, spec):
+    job = submitted(client, spec)
+    for query in ("status=succeeded", "dataset=nobody", "status=running&metadata[a]=b"):
+        assert client.post(f"/v1/jobs/cancel?{query}").json()["cancelled"] == 0
+    assert status_of(client, job) == "queued"
+
+
+@sqlite_only
+@pytest.mark.parametrize("query", ["", "limit=5", "status=done", "status=", "everything=true", "metadata[]=x"])
+def test_without_a_filter_nothing_is_cancelled(client, spec, query):
+    job = submitted(client, spec)
+    problem = assert_problem(client.post(f"/v1/jobs/cancel?{query}"), 400, "invalid_parameter")
+    assert "status" in problem["detail"] or "metadata" in problem["detail"]
+    assert status_of(client, job) == "queued"

@@ -1,0 +1,213 @@
+"""Calling an address that a stranger chose: only what was checked is called, nothing followed, nothing takes long."""
+
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from api.webhooks.outgoing import post, system_resolve
+from heldout.webhooks import Allowed
+from tests.api.webhooks.receiving import receiving
+
+LOCAL = Allowed.of(["127.0.0.0/8"])
+NAMED = Allowed.of(["hooks.test"])
+
+
+@pytest.fixture
+def receiver():
+    with receiving() as receiver:
+        yield receiver
+
+
+class Resolver:
+    """Answers the addresses that it is given, one list for each question, and counts the questions."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, int]] = []
+
+    def __call__(self, host: str, port: int) -> list[str]:
+        self.asked.append((host, port))
+        return self.answers[min(len(self.asked), len(self.answers)) - 1]
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def call(url: str, resolve=lambda host, port: [host], allowed=LOCAL, **options):
+    return post(url, b"{}", {"X-Test": "1"}, allowed=allowed, resolve=resolve, **options)
+
+
+def test_a_name_is_resolved_once_and_the_connection_goes_to_what_was_checked(receiver):
+    """A name server that changes its mind after the check (rebinding) is not asked again."""
+    resolver = Resolver(["127.0.0.1"], ["10.0.0.1"])
+    port = port_of(receiver.url)
+    answer = call(f"http://hooks.test:{port}/path?q=1", resolver, NAMED)
+    assert (answer.status, answer.error) == (204, None)
+    assert resolver.asked == [("hooks.test", port)]
+    [message] = receiver.received
+    assert (message.path, message.headers["host"]) == ("/path?q=1", f"hooks.test:{port}")
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        *(["127.0.0.1"], ["10.0.0.1"], ["169.254.169.254"], ["::1"], ["::ffff:127.0.0.1"], ["fe80::1%lo"], ["0.0.0.0"]),
+        *(["100.64.0.1"], ["224.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["64:ff9b::7f00:1"], []),
+    ],
+    ids=str,
+)
+def test_a_name_that_leads_inside_is_not_called_at_all(receiver, addresses):
+    answer = call(f"https://hooks.test:{port_of(receiver.url)}/", Resolver(addresses), Allowed())
+    assert answer.status is None
+    assert "hooks.test" in answer.error
+    assert receiver.received == []
+    assert not any(address in answer.error for address in addresses), "it tells a stranger what is inside"
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1"])
+def test_no_spelling_of_an_inner_address_gets_through(receiver, host):
+    answer = call(f"https://{host}:{port_of(receiver.url)}/", system_resolve, Allowed())
+    assert answer.status is None
+    assert receiver.received == []
+
+
+def test_what_was_allowed_when_the_webhook_was_made_is_checked_again(receiver):
+    assert call(receiver.url, allowed=LOCAL).status == 204
+    assert "https" in call(receiver.url, allowed=Allowed()).error
+    assert len(receiver.received) == 1
+
+
+def test_redirects_are_not_followed(receiver):
+    with receiving() as other:
+        receiver.status, receiver.headers = 302, {"Location": f"{other.url}/"}
+        assert call(receiver.url).status == 302
+        assert other.received == []
+
+
+def test_proxies_of_the_environment_are_not_used(receiver, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert call(receiver.url).status == 204
+
+
+def test_of_an_endless_answer_little_is_read(receiver):
+    receiver.body = b"x" * 50_000_000
+    began = time.monotonic()
+    assert call(receiver.url).status == 204
+    assert time.monotonic() - began < 15
+
+
+def test_the_next_address_is_tried_when_one_does_not_answer(receiver):
+    resolver = Resolver(["127.0.0.2", "127.0.0.1"])  # nothing listens on the first
+    assert call(f"http://hooks.test:{port_of(receiver.url)}/", resolver, NAMED).status == 204
+
+
+@contextmanager
+def saying(*parts: bytes, pause_s: float = 0.0):
+    """A server that says these bytes to whoever connects, whatever they ask, and then holds the line."""
+    over = threading.Event()
+
+    def talk() -> None:
+        while not over.is_set():
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65536)
+                try:
+                    for part in parts:
+                        connection.sendall(part)
+                        over.wait(pause_s)
+                    over.wait(20 if pause_s else 0)
+                except OSError:
+                    continue
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=talk)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            over.set()
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_a_host_that_never_answers_is_left_after_the_time_limit():
+    with saying(pause_s=1) as url:
+        began = time.monotonic()
+        answer = call(url, timeout_s=0.5)
+    assert (answer.status, answer.error) == (None, "No answer within 0.5 seconds.")
+    assert 0.4 < time.monotonic() - began < 10
+
+
+def test_a_host_that_drips_its_answer_is_left_after_the_time_limit_too():
+    with saying(b"HTTP/1.1 200 OK\r\n", *[b"X-A: b\r\n"] * 200, pause_s=0.1) as url:
+        began = time.monotonic()
+        answer = call(url, timeout_s=1)
+    assert (answer.status, answer.error) == (None, "No answer within 1 seconds.")
+    assert time.monotonic() - began < 15
+
+
+def test_an_answer_whose_body_drips_is_an_answer():
+    with saying(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", *[b"x"] * 50, pause_s=0.1) as url:
+        assert call(url, timeout_s=1).status == 200
+
+
+@pytest.mark.parametrize("said", [b"nonsense\r\n\r\n", b"", b"HTTP/1.1 99999 X\r\n\r\n", b"\0" * 200_000], ids=len)
+def test_what_is_no_http_is_an_error_in_words(said):
+    with saying(said) as url:
+        answer = call(url)
+    assert answer.status is None
+    assert answer.error.endswith(".")
+
+
+def test_a_port_where_nobody_listens_is_an_error_in_words():
+    assert call("http://127.0.0.1:1/").error == "The host refused the connection or cannot be reached."
+
+
+def test_a_name_without_addresses_is_an_error_in_words():
+    def fails(host, port):
+        raise socket.gaierror("Name or service not known")
+
+    assert call("https://hooks.test/", fails).error == "The name hooks.test has no address."
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for the name hooks.test."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate for this test, and is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=hooks.test"]
+    command += ["-addext", "subjectAltName=DNS:hooks.test", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def test_tls_asks_for_the_name_and_verifies_it_at_the_pinned_address(certificate):
+    names = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    context.sni_callback = lambda connection, name, _: names.append(name)
+    trusting = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+    with receiving(context) as receiver:
+        port = port_of(receiver.url)
+        resolver = Resolver(["127.0.0.1"])
+        assert call(f"https://hooks.test:{port}/", resolver, NAMED, tls=trusting).status == 204
+        assert names == ["hooks.test"]
+        both = Allowed.of(["hooks.test", "other.test"])
+        wrong = call(f"https://other.test:{port}/", resolver, both, tls=trusting)
+        unknown = call(f"https://hooks.test:{port}/", resolver, both)
+        assert len(receiver.received) == 1
+    for answer in (wrong, unknown):
+        assert answer.status is None
+        assert answer.error.startswith("TLS failed")

@@ -1,0 +1,91 @@
+"""What `heldout check` says of a stack's parts, and who refuses to start on another release's tables."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import text
+
+from heldout.settings import Settings
+from host.check import report
+from host.servers import RedisServer
+from models.database import Database
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name, value in {
+        "HELDOUT_HOME": str(tmp_path),
+        "HELDOUT_DATABASE_URL": database_url,
+        "HELDOUT_REDIS_URL": redis_server.url,
+    }.items():
+        monkeypatch.setenv(name, value)
+    return Settings()
+
+
+@pytest.fixture
+def forgetful(redis_server: RedisServer) -> Iterator[None]:
+    """The broker as one that evicts keys when it is full."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        yield
+        client.config_set("maxmemory-policy", "noeviction")
+
+
+def lines(settings: Settings) -> dict[str, str]:
+    said: list[str] = []
+    report(settings, said.append)
+    return {line[7:].partition(":")[0]: line for line in said}
+
+
+def test_a_stack_in_order_is_said_to_be(settings: Settings) -> None:
+    said = lines(settings)
+    assert said["database"].startswith("ok")
+    assert said["broker"].startswith("ok")
+    assert said["blobs"].startswith("ok")
+    assert said["tensorflow"].startswith("ok")
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_a_broker_that_may_forget_is_wrong(settings: Settings) -> None:
+    said = lines(settings)["broker"]
+    assert said.startswith("WRONG")
+    assert "allkeys-lru" in said
+    assert "noeviction" in said
+
+
+def test_a_wrong_password_is_wrong_and_is_not_repeated(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = str(settings.redis_url.get_secret_value()).rpartition(":")[2]  # type: ignore[union-attr]
+    monkeypatch.setenv("HELDOUT_REDIS_URL", f"redis://:not-the-password@127.0.0.1:{port}")
+    said = lines(Settings())["broker"]
+    assert said.startswith("WRONG")
+    assert "not-the-password" not in said
+
+
+@pytest.mark.parametrize("program", [("-m", "api", "serve"), ("-m", "worker.local")])
+def test_nothing_starts_on_the_tables_of_another_release(settings: Settings, program: tuple[str, ...]) -> None:
+    database = Database(settings.database)
+    with database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+    database.dispose()
+    run = subprocess.run(
+        [sys.executable, *program],
+        cwd=ROOT,
+        env=os.environ | {"HELDOUT_PORT": "0"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 1
+    told = [line for line in run.stderr.splitlines() if line.startswith("heldout: ")]
+    assert len(told) == 1
+    assert "0000" in told[0]
+    assert "heldout migrate" in told[0]

@@ -1,0 +1,300 @@
+"""What an audit says about good and spoilt datasets; every check stays silent where nothing is wrong."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.arrays import SPLITS
+from tests.worker.ingest.test_copies import scanned, subject_of, three
+from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, pictures, taken, zipped
+from worker.ingest.audit.counts import count_findings
+from worker.ingest.audit.label_order import label_order_findings
+from worker.ingest.audit.shift import shift_findings
+from worker.ingest.audit.values import statistics, value_findings
+
+
+def codes(findings) -> set[str]:
+    return {finding.code for finding in findings}
+
+
+def counted(tmp_path, train, validation, test):
+    """Findings about a set with so many images of each class in each split."""
+    labels = np.concatenate([np.repeat(np.arange(len(split)), split) for split in (train, validation, test)])
+    images = np.zeros((len(labels), 8, 8, 1), np.uint8)
+    splits = three(sum(train), sum(validation), sum(test))
+    return {finding.code: finding for finding in count_findings(subject_of(tmp_path, images, labels, splits))}
+
+
+# --- counts --------------------------------------------------------------------------------------
+
+
+def test_even_classes_and_a_large_test_raise_nothing(tmp_path):
+    assert counted(tmp_path, [300, 300], [50, 50], [100, 100]) == {}
+
+
+def test_a_class_that_a_split_does_not_have_is_named(tmp_path):
+    found = counted(tmp_path, [300, 300, 0], [50, 50, 20], [100, 0, 100])
+    assert found["class_missing"].severity == "critical"
+    assert found["class_missing"].numbers == {
+        "train": {"count": 1, "classes": ["2"]},
+        "test": {"count": 1, "classes": ["1"]},
+    }
+    assert counted(tmp_path, [300, 300], [50, 0], [100, 100])["class_missing"].severity == "warning"
+
+
+@pytest.mark.parametrize(
+    ("train", "severity"), [([299, 100], None), ([300, 100], "warning"), ([2000, 100], "critical")]
+)
+def test_imbalance_is_told_by_its_ratio(tmp_path, train, severity):
+    share = [round(120 * count / sum(train)) for count in train]
+    found = counted(tmp_path, train, share, [2 * count for count in share]).get("class_imbalance")
+    assert (found.severity if found else None) == severity
+    if found:
+        assert found.numbers["ratio"] == train[0] / train[1]
+        assert found.numbers["majority_accuracy"] == round(train[0] / sum(train), 6)
+
+
+def test_classes_that_are_not_equally_frequent_in_all_splits_are_told(tmp_path):
+    found = counted(tmp_path, [300, 300], [50, 50], [160, 40])
+    assert found["class_shift"].numbers["test"]["distance"] == pytest.approx(0.3)
+    assert "validation" not in found["class_shift"].numbers
+    # Ten images that fall 8 to 2 are chance.
+    assert "class_shift" not in counted(tmp_path, [300, 300], [8, 2], [100, 100])
+
+
+def test_a_test_that_is_too_small_is_told_with_its_interval(tmp_path):
+    found = counted(tmp_path, [300, 300], [50, 50], [20, 20])["test_too_small"]
+    assert found.numbers["count"] == 40
+    low, high = found.numbers["interval_at_90_percent"]
+    assert low < 0.8 < 0.95 < high
+
+
+# --- values --------------------------------------------------------------------------------------
+
+
+def values(tmp_path, images, value_range=(0, 255)):
+    count = len(images)
+    subject = subject_of(tmp_path, images, None, three(count - 20, 10, 10), value_range)
+    seen = scanned(subject)
+    return {finding.code: finding for finding in value_findings(subject, seen)}, statistics(subject, seen)
+
+
+def test_statistics_are_those_of_numpy(tmp_path, mnist5k):
+    images = mnist5k.images[::20]
+    _, found = values(tmp_path, images)
+    train = images[:-20].astype(float)
+    assert found["train"]["channels"][0]["mean"] == pytest.approx(train.mean(), rel=1e-4)
+    assert found["train"]["channels"][0]["std"] == pytest.approx(train.std(), rel=1e-4)
+    assert found["train"]["channels"][0]["p99"] == pytest.approx(np.quantile(train, 0.99), abs=1)
+    assert (found["test"]["low"], found["test"]["high"]) == (images[-10:].min(), images[-10:].max())
+
+
+def test_statistics_of_floats_are_close_to_those_of_numpy(tmp_path):
+    images = np.random.default_rng(0).normal(0.5, 0.1, (60, 12, 12, 3)).clip(0, 1).astype(np.float32)
+    found, numbers = values(tmp_path, images, (0.0, 1.0))
+    assert numbers["train"]["channels"][2]["mean"] == pytest.approx(images[:-20, ..., 2].mean(), abs=0.005)
+    assert numbers["train"]["channels"][2]["std"] == pytest.approx(images[:-20, ..., 2].std(), abs=0.005)
+    assert found == {}
+
+
+def test_blank_images_are_found_whatever_their_shade(tmp_path):
+    images = noise((60, 12, 12, 1))
+    images[3], images[55] = 0, 200
+    found, _ = values(tmp_path, images)
+    assert set(found) == {"blank_images"}
+    assert [example.index for example in found["blank_images"].examples] == [3, 55]
+    assert found["blank_images"].numbers["test"] == 1
+
+
+def test_values_that_use_little_of_their_range_are_told(tmp_path):
+    assert set(values(tmp_path, noise((60, 12, 12, 1)) // 16)[0]) == {"narrow_range"}
+    assert values(tmp_path, noise((60, 12, 12, 1)))[0] == {}
+
+
+def test_three_equal_channels_are_told_and_coloured_ones_are_not(tmp_path):
+    assert set(values(tmp_path, np.repeat(noise((60, 12, 12, 1)), 3, axis=3))[0]) == {"grey_as_rgb"}
+    assert values(tmp_path, noise((60, 12, 12, 3)))[0] == {}
+
+
+# --- shift ---------------------------------------------------------------------------------------
+
+
+def shifted(tmp_path, source, change, **options):
+    """Findings about real digits whose test images were changed."""
+    images = source.images.copy()
+    rows = source.splits["test"]
+    images[rows] = change(images[rows])
+    subject = subject_of(tmp_path, images, source.labels, source.splits, source.value_range)
+    found, _ = shift_findings(subject)
+    return [finding for finding in found if finding.severity != "info"]
+
+
+@pytest.mark.parametrize("source", ["digits", "mnist5k"])
+def test_a_random_split_raises_nothing(tmp_path, request, source):
+    """Sixteen random splits of real images: not even an information, which two in ten thousand would raise."""
+    images = request.getfixturevalue(source)
+    labels = np.asarray(images.labels)
+    probabilities = []
+    for seed in range(8):
+        order = np.random.default_rng(seed).permutation(len(labels))
+        parts = np.split(order, [len(order) * 7 // 10, len(order) * 8 // 10])
+        splits = dict(zip(SPLITS, (np.sort(part) for part in parts), strict=True))
+        subject = subject_of(tmp_path, images.images, labels, splits, images.value_range)
+        found, checks = shift_findings(subject)
+        assert found == []
+        assert label_order_findings(subject) == []
+        probabilities += [checks["shift_test"]["p_value"], checks["shift_validation"]["p_value"]]
+    # And what is left of chance is even: neither all small nor all large.
+    assert 0.25 < np.mean(probabilities) < 0.75
+
+
+@pytest.mark.parametrize("source", ["digits", "mnist5k"])
+def test_bundled_splits_raise_nothing_above_info(tmp_path, request, source):
+    assert shifted(tmp_path, request.getfixturevalue(source), lambda images: images) == []
+
+
+def test_class_proportions_alone_are_no_shift(tmp_path, mnist5k):
+    """Each class counts alike, so that more sevens in the test are not other pictures."""
+    rows = mnist5k.splits["test"]
+    keep = np.concatenate([rows[mnist5k.labels[rows] == 7], rows[mnist5k.labels[rows] != 7][::6]])
+    splits = {**mnist5k.splits, "test": np.sort(keep)}
+    subject = subject_of(tmp_path, mnist5k.images, mnist5k.labels, splits)
+    assert all(finding.severity == "info" for finding in shift_findings(subject)[0])
+    assert "class_shift" in codes(count_findings(subject))
+
+
+SLIPS = {
+    "inverted": (lambda images: 255 - images, "inverted_values", "dark and bright"),
+    "1 instead of 255": (lambda images: images // 255, "scale_mismatch", "255 times smaller"),
+    "transposed": (lambda images: images.transpose(0, 2, 1, 3), "orientation_mismatch", "rows and columns"),
+    "turned": (lambda images: np.rot90(images, 1, (1, 2)), "orientation_mismatch", "to the left"),
+    "upside down": (lambda images: images[:, ::-1], "orientation_mismatch", "top and bottom"),
+    "darker": (lambda images: (images * 0.8).astype(np.uint8), "split_shift", None),
+    "noisy": (
+        lambda images: np.clip(images + noise(images.shape) // 12.0, 0, 255).astype(np.uint8),
+        "split_shift",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_in_one_split_is_called_by_its_name(tmp_path, mnist5k, slip):
+    change, code, says = SLIPS[slip]
+    [finding] = shifted(tmp_path, mnist5k, change)
+    assert finding.code == code
+    assert finding.numbers["p_value"] <= 0.001
+    assert {example.split for example in finding.examples} == {"test"}
+    if says is None:
+        assert "slip" not in finding.numbers
+    else:
+        assert finding.severity == "critical"
+        assert says in finding.explanation
+
+
+def test_floats_on_another_scale_are_called_by_their_name(tmp_path, mnist5k):
+    images = mnist5k.images.astype(np.float32)
+    images[mnist5k.splits["test"]] /= 255
+    subject = subject_of(tmp_path, images, mnist5k.labels, mnist5k.splits)
+    [finding] = [finding for finding in shift_findings(subject)[0] if finding.severity == "critical"]
+    assert (finding.code, finding.numbers["split"]) == ("scale_mismatch", "test")
+    assert finding.numbers["effect_once_undone"] < 0.01
+
+
+def test_exchanged_channels_are_called_by_their_name(tmp_path, mnist5k):
+    shade = np.array([1.0, 0.8, 0.4])
+    images = (mnist5k.images * shade).astype(np.uint8)
+    images[mnist5k.splits["test"]] = images[mnist5k.splits["test"]][..., ::-1]
+    subject = subject_of(tmp_path, images, mnist5k.labels, mnist5k.splits)
+    assert "channel_order_mismatch" in codes(shift_findings(subject)[0])
+
+
+def test_a_few_images_are_not_compared_and_that_is_said(tmp_path):
+    subject = subject_of(tmp_path, noise((60, 12, 12, 1)), None, three(30, 15, 15))
+    found, checks = shift_findings(subject)
+    assert found == []
+    assert checks["shift_test"] == {"train": 30, "test": 15, "skipped": "fewer than 20 images"}
+
+
+def test_another_order_of_classes_is_seen(tmp_path, mnist5k):
+    labels = mnist5k.labels.copy()
+    rows = mnist5k.splits["test"]
+    labels[rows] = (labels[rows] + 1) % 10
+    subject = subject_of(tmp_path, mnist5k.images, labels, mnist5k.splits)
+    [finding] = label_order_findings(subject)
+    assert finding.numbers["split"] == "test"
+    assert finding.numbers["renamed"] == {str(label): str((label - 1) % 10) for label in range(10)}
+    assert finding.numbers["accuracy"] < 0.1 < 0.6 < finding.numbers["accuracy_once_renamed"]
+
+
+def test_noisy_labels_are_not_called_another_order(tmp_path, mnist5k):
+    labels = mnist5k.labels.copy()
+    rows = mnist5k.splits["test"]
+    labels[rows] = np.random.default_rng(0).integers(0, 10, len(rows))
+    assert label_order_findings(subject_of(tmp_path, mnist5k.images, labels, mnist5k.splits)) == []
+
+
+# --- the whole -----------------------------------------------------------------------------------
+
+
+def test_an_audit_is_the_same_each_time_and_however_many_processes_make_it(tmp_path):
+    from worker.ingest import Limits
+
+    path = npz(tmp_path / "a.npz", **arrays_of(300, classes=3))
+    _, one = taken(path)
+    _, other = taken(path.rename(tmp_path / "b.npz"), limits=Limits(processes=2))
+    assert (one / "audit.json").read_bytes() == (other / "audit.json").read_bytes()
+
+
+def test_an_audit_is_json_with_the_worst_first(tmp_path):
+    files = {
+        **pictures(30),
+        "cat/copy.png": pictures(1)["dog/000.png"],
+        "dog/blank.png": encoded(np.zeros((12, 10), np.uint8)),
+    }
+    report, target = taken(zipped(tmp_path / "a.zip", files))
+    audit = json.loads((target / "audit.json").read_text())
+    assert [finding["code"] for finding in audit["findings"]] == [finding.code for finding in report.findings]
+    assert {"label_conflicts", "blank_images", "test_too_small"} <= codes(report.findings)
+    order = [("critical", "warning", "info").index(finding["severity"]) for finding in audit["findings"]]
+    assert order == sorted(order)
+    for finding in audit["findings"]:
+        assert finding["explanation"].endswith(".")
+        assert finding["what_to_do"].endswith(".")
+    [conflict] = [finding for finding in audit["findings"] if finding["code"] == "label_conflicts"]
+    assert {"cat/copy.png", "dog/000.png"} == {image["member"] for pair in conflict["pairs"] for image in pair}
+    assert set(audit["checks"]) == {"statistics", "copies", "shift_test", "shift_validation"}
+
+
+def test_every_example_has_its_picture(tmp_path):
+    files = {
+        **pictures(30),
+        "cat/copy.png": pictures(1)["dog/000.png"],
+        "dog/blank.png": encoded(np.zeros((12, 10), np.uint8)),
+    }
+    report, target = taken(zipped(tmp_path / "a.zip", files))
+    rows = {example.index for finding in report.findings for example in finding.examples}
+    assert {int(path.stem) for path in (target / "preview" / "examples").iterdir()} == rows
+    images = np.load(target / "images.npy")
+    assert sorted(files).index("cat/copy.png") in rows
+    for row in rows:
+        with Image.open(target / "preview" / "examples" / f"{row}.png") as picture:
+            np.testing.assert_array_equal(np.asarray(picture)[::5, ::5], images[row, ..., 0])
+
+
+def test_a_contact_sheet_shows_images_of_its_class_alone(tmp_path):
+    files = {
+        name: encoded(np.full((16, 16), 60 if name.startswith("cat") else 200, np.uint8) + noise((16, 16), row) % 20)
+        for row, name in enumerate(pictures(60))
+    }
+    _, target = taken(zipped(tmp_path / "a.zip", files))
+    for label, (low, high) in enumerate([(60, 80), (200, 220)]):
+        with Image.open(target / "preview" / f"{label}.png") as sheet:
+            assert sheet.size == (10 * 66 + 2, 4 * 66 + 2)
+            shades = np.asarray(sheet)[..., 0]
+        pictured = shades[shades != 128]
+        assert low <= pictured.min()
+        assert pictured.max() < high
+        assert len(pictured) > 0.9 * 40 * 64 * 64

@@ -1,0 +1,382 @@
+"""Uploads made to harm are refused with a code and a member, in bounded memory and time, and leave nothing behind."""
+
+import gzip
+import io
+import stat
+import struct
+import tarfile
+import time
+import tracemalloc
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+
+from tests.worker.ingest.uploads import (
+    ALONE,
+    MIB,
+    SPEC,
+    arrays_of,
+    encoded,
+    noise,
+    npz,
+    pictures,
+    rejection_of,
+    tarred,
+    zipped,
+)
+from worker.ingest import Limits, Rejection, run
+
+GOOD = pictures(4)
+
+
+def refused(path, code, member=None, limits=ALONE, spec=SPEC):
+    """The upload is refused so, within a few megabytes and seconds."""
+    tracemalloc.start()
+    began = time.monotonic()
+    try:
+        rejection = rejection_of(path, spec, limits)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (rejection.code, rejection.member) == (code, member), rejection.detail
+    assert peak < 64 * MIB
+    assert time.monotonic() - began < 30
+    return rejection
+
+
+# --- names and kinds of members ------------------------------------------------------------------
+
+PATHS = {
+    "../cat/1.png": "leaves the archive",
+    "cat/../../1.png": "leaves the archive",
+    "..\\cat\\1.png": "leaves the archive",
+    "/cat/1.png": "absolute",
+    "C:\\cat\\1.png": "absolute",
+    "c:cat/1.png": "absolute",
+    "cat/\x1b[31m.png": "control characters",
+    "cat/1\n2.png": "control characters",
+    "cat/" + "x" * 1100 + ".png": "longer than",
+}
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: repr(path[:20]))
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_a_path_that_leads_elsewhere_is_refused(tmp_path, pack, path):
+    rejection = rejection_of(pack(tmp_path / "a", {**GOOD, path: encoded(noise())}))
+    assert rejection.code == "unsafe_path"
+    assert PATHS[path] in rejection.detail
+    assert rejection.member is not None
+    assert rejection.member.isprintable()
+
+
+def test_backslashes_of_windows_are_separators(tmp_path):
+    path = zipped(tmp_path / "a.zip", {name.replace("/", "\\"): data for name, data in GOOD.items()})
+    assert run(path, SPEC, tmp_path / "target", ALONE).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind, form):
+    tarred(tmp_path / "a.tar", GOOD, format_=form)
+    member = tarfile.TarInfo("cat/link.png")
+    member.type, member.linkname = kind, "/etc/passwd"
+    with tarfile.open(tmp_path / "a.tar", "a", format=form) as archive:
+        archive.addfile(member)
+    refused(tmp_path / "a.tar", "unsafe_member", "cat/link.png")
+
+
+def test_a_link_in_a_zip_is_refused(tmp_path):
+    link = zipfile.ZipInfo("cat/link.png")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    refused(tmp_path / "a.zip", "unsafe_member", "cat/link.png")
+
+
+def test_names_that_are_not_utf8_are_refused(tmp_path):
+    raw = zipped(tmp_path / "a.zip", {"cat/abc.png": encoded(noise()), **GOOD}).read_bytes()
+    (tmp_path / "b.zip").write_bytes(raw.replace(b"cat/abc.png", b"cat/\xe9\xffc.png"))
+    assert refused(tmp_path / "b.zip", "name_not_utf8", "cat/\\xe9\\xffc.png")
+    with tarfile.open(tmp_path / "c.tar", "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("chien à poil/1.png"))
+    assert rejection_of(tmp_path / "c.tar").code == "name_not_utf8"
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_two_members_of_one_name_are_refused(tmp_path):
+    files = [*GOOD.items(), ("cat/000.png", encoded(noise(seed=7)))]
+    refused(zipped(tmp_path / "a.zip", files), "duplicate_member", "cat/000.png")
+
+
+def test_a_hundred_thousand_empty_members_are_refused(tmp_path):
+    data, directory = bytearray(), bytearray()
+    for number in range(100_000):
+        name = f"{'cat' if number % 2 else 'dog'}/{number}.png".encode()
+        directory += struct.pack(
+            "<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, len(name), 0, 0, 0, 0, 0, len(data)
+        )
+        directory += name
+        data += struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, 0, 0, len(name), 0) + name
+    # More entries than two bytes hold: the numbers are in the end for 64 bits.
+    sizes = (100_000, 100_000, len(directory), len(data))
+    end = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, *sizes)
+    end += struct.pack("<4sIQI", b"PK\x06\x07", 0, len(data) + len(directory), 1)
+    end += struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, len(directory), len(data), 0)
+    (tmp_path / "a.zip").write_bytes(data + directory + end)
+    assert len(zipfile.ZipFile(tmp_path / "a.zip").namelist()) == 100_000
+    # Tracing memory would take most of the time here.
+    assert rejection_of(tmp_path / "a.zip").code == "unreadable_member"
+    refused(tmp_path / "a.zip", "too_many_members", limits=Limits(processes=1, members=99_999))
+
+
+# --- bombs ---------------------------------------------------------------------------------------
+
+
+def test_a_member_that_unpacks_to_far_too_much_is_refused(tmp_path):
+    refused(zipped(tmp_path / "a.zip", {**GOOD, "cat/b.bmp": bytes(50 * MIB)}), "archive_bomb", "cat/b.bmp")
+
+
+def test_many_members_that_together_unpack_to_far_too_much_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(40):
+            archive.writestr(f"cat/{number}.bmp", bytes(9 * MIB))
+    refused(tmp_path / "a.zip", "archive_bomb")
+
+
+def test_a_zip_in_a_zip_is_not_opened(tmp_path):
+    inner = zipped(tmp_path / "in.zip", {"cat/b.bmp": bytes(50 * MIB)}).read_bytes()
+    refused(zipped(tmp_path / "a.zip", {"cat/in.zip": inner}), "no_images")
+
+
+def test_a_tar_gz_without_end_is_refused(tmp_path):
+    with gzip.open(tmp_path / "a.tar.gz", "wb", compresslevel=1) as file:
+        file.write(tarred(tmp_path / "good.tar", GOOD).read_bytes()[:-1024])
+        for _ in range(200):
+            file.write(bytes(MIB))
+    refused(tmp_path / "a.tar.gz", "archive_bomb")
+
+
+def test_members_that_share_bytes_are_refused(tmp_path):
+    """A directory whose entries all point to one member, so that little data unpacks to much."""
+    raw = zipped(tmp_path / "a.zip", {"cat/000.png": encoded(noise())}).read_bytes()
+    at = raw.index(b"PK\x01\x02")
+    end = raw.index(b"PK\x05\x06")
+    entries = b"".join(raw[at:end].replace(b"cat/000.png", b"cat/%03d.png" % number) for number in range(100))
+    tail = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 100, 100, len(entries), at, 0)
+    (tmp_path / "b.zip").write_bytes(raw[:at] + entries + tail)
+    refused(tmp_path / "b.zip", "archive_bomb")
+
+
+def test_a_member_longer_than_it_declares_is_not_unpacked(tmp_path):
+    raw = bytearray(zipped(tmp_path / "a.zip", {**GOOD, "cat/x.png": bytes(9 * MIB)}).read_bytes())
+    at = raw.rindex(b"cat/x.png") - 46
+    struct.pack_into("<I", raw, at + 24, 100)
+    (tmp_path / "b.zip").write_bytes(raw)
+    refused(tmp_path / "b.zip", "archive_damaged", "cat/x.png")
+
+
+def test_a_small_file_that_declares_a_huge_array_is_refused(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (2**40, 512, 512)})
+    labels = io.BytesIO()
+    np.save(labels, np.zeros(4))
+    refused(zipped(tmp_path / "a.npz", {"x.npy": header.getvalue(), "y.npy": labels.getvalue()}), "bad_array", "x")
+
+
+def test_an_array_that_is_huge_once_unpacked_is_refused_before_it_is(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((2000, 100, 100), np.uint8), y=np.arange(2000) % 2)
+    refused(tmp_path / "a.npz", "archive_bomb", "x.npy")
+    np.savez_compressed(tmp_path / "b.npz", x=noise((2000, 32, 32)), y=np.arange(2000) % 2)
+    refused(tmp_path / "b.npz", "normalised_too_large", limits=Limits(processes=1, normalised_bytes=MIB))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{" * 5000,
+        b"(" * 9000,
+        b"{'descr': 'O', 'fortran_order': False, 'shape': (1, 12, 10)}",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 12, 10)}",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (True, 12, 10)}",
+        b"{'descr': [('a', 'O')], 'fortran_order': False, 'shape': (1,)}",
+        b"{'descr': '|V0', 'fortran_order': False, 'shape': (9999999999999,)}",
+        b"__import__('os').abort()",
+        b"x" * 60_000,
+    ],
+    ids=lambda header: header[:60].decode(),
+)
+def test_a_header_of_an_array_is_never_more_than_read(tmp_path, header):
+    array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(120)
+    path = zipped(tmp_path / "a.npz", {"x.npy": array, "y.npy": array})
+    rejection = rejection_of(path)
+    assert rejection.code in ("bad_array", "pickle_refused", "bad_labels")
+    assert " object at 0x" not in str(rejection)
+
+
+def test_pickles_are_never_loaded(tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return pytest.fail, ("unpickled",)
+
+    refused(
+        npz(tmp_path / "a.npz", **(arrays_of(4) | {"extra": np.array([Harm()], object)})), "pickle_refused", "extra"
+    )
+
+
+# --- images --------------------------------------------------------------------------------------
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
+def png(width: int, height: int, *chunks: bytes) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0))
+    rows = zlib.compress(b"".join(bytes(11) for _ in range(12)))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def claiming(format_: str) -> bytes:
+    """A small image file whose header claims more than a gigapixel."""
+    data = bytearray(encoded(noise((12, 10, 3)), format_))
+    if format_ == "JPEG":
+        struct.pack_into(">2H", data, data.index(b"\xff\xc0") + 5, 65_000, 65_000)
+    elif format_ == "BMP":
+        struct.pack_into("<2i", data, 18, 40_000, 40_000)
+    else:
+        canvas = (0xFFFFFF).to_bytes(3, "little") + (0xFF).to_bytes(3, "little")
+        body = data[12:]
+        data = bytearray(
+            b"RIFF" + (len(body) + 22).to_bytes(4, "little") + b"WEBPVP8X\x0a\0\0\0\0\0\0\0" + canvas + body
+        )
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [png(50_000, 50_000), png(2**31 - 1, 2**31 - 1), claiming("JPEG"), claiming("WEBP"), claiming("BMP")],
+    ids=["png", "largest png", "jpeg", "webp", "bmp"],
+)
+def test_a_header_that_claims_gigapixels_is_refused(tmp_path, data):
+    refused(zipped(tmp_path / "a.zip", {**GOOD, "cat/x.png": data}), "image_too_large", "cat/x.png")
+
+
+BOMB = zlib.compress(bytes(200 * MIB), 9)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        chunk(b"iCCP", b"x\0\0" + BOMB),
+        chunk(b"zTXt", b"x\0\0" + BOMB),
+        chunk(b"iTXt", b"x\0\1\0\0\0" + BOMB),
+    ],
+    ids=["iCCP", "zTXt", "iTXt"],
+)
+def test_a_bomb_in_an_image_s_metadata_does_not_go_off(tmp_path, hidden):
+    refused(zipped(tmp_path / "a.zip", {**GOOD, "cat/x.png": png(10, 12, hidden)}), "image_bomb", "cat/x.png")
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "unreadable_member"),
+        (b"not an image", "unreadable_member"),
+        (encoded(noise(), "GIF"), "unsupported_image"),
+        (encoded(noise(), "TIFF"), "unsupported_image"),
+        (b"\0\0\0\x20ftypavif", "unsupported_image"),
+        (encoded(noise((120, 100)))[:4000], "image_truncated"),
+        (encoded(noise((120, 100)), "JPEG")[:-800], "image_truncated"),
+        (encoded(noise((120, 100, 3)), "WEBP")[:-100], "unreadable_member"),
+        (encoded(noise((120, 100)), "BMP")[:-100], "image_truncated"),
+        (b"\x89PNG\r\n\x1a\n", "unreadable_member"),
+    ],
+    ids=["empty", "text", "gif", "tiff", "avif", "cut png", "cut jpeg", "cut webp", "cut bmp", "magic alone"],
+)
+def test_a_file_that_is_no_whole_image_is_named(tmp_path, data, code):
+    refused(zipped(tmp_path / "a.zip", {**GOOD, "cat/x.png": data}), code, "cat/x.png")
+
+
+def test_an_extension_that_lies_about_the_format_does_not_matter(tmp_path):
+    report = run(
+        zipped(tmp_path / "a.zip", {**GOOD, "cat/x.png": encoded(noise(), "JPEG")}), SPEC, tmp_path / "target", ALONE
+    )
+    assert report.source["encodings"] == {"JPEG L": 1, "PNG L": 8}
+
+
+# --- whole files ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "is empty"),
+        (b"hello, world", "begins with 68 65"),
+        (b"\x93NUMPY\x01\x00", "numpy.savez"),
+        (b"Rar!\x1a\x07\x00", "use zip"),
+        (b"\xfd7zXZ\0", "use gzip"),
+        (b"\x80\x04\x95", "a pickle"),
+        (encoded(noise()), "one image"),
+        (gzip.compress(b"no tar", mtime=0), "holds no tar"),
+    ],
+    ids=["empty", "text", "one array", "rar", "xz", "pickle", "one image", "gzip of no tar"],
+)
+def test_what_is_no_archive_is_told_what_it_is(tmp_path, data, says):
+    (tmp_path / "a").write_bytes(data)
+    assert says in refused(tmp_path / "a", "not_an_archive").detail
+
+
+def test_an_encrypted_zip_is_refused(tmp_path):
+    raw = bytearray(zipped(tmp_path / "a.zip", GOOD).read_bytes())
+    raw[raw.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "a.zip").write_bytes(raw)
+    refused(tmp_path / "a.zip", "unsupported_archive", "cat/000.png")
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_an_archive_cut_off_anywhere_is_refused(tmp_path, pack):
+    raw = pack(tmp_path / "whole", GOOD).read_bytes()
+    for end in range(len(raw) - 1, 0, -len(raw) // 40):
+        (tmp_path / f"{end}").write_bytes(raw[:end])
+        if pack is tarred and not any(raw[end:]):
+            continue  # padding alone is missing
+        assert rejection_of(tmp_path / f"{end}").code in ("archive_damaged", "not_an_archive")
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        (Limits(processes=1, upload_bytes=1000), "upload_too_large"),
+        (Limits(processes=1, unpacked_bytes=1000), "unpacked_too_large"),
+        (Limits(processes=1, normalised_bytes=900), "normalised_too_large"),
+        (Limits(processes=1, members=7), "too_many_members"),
+        (Limits(processes=1, member_bytes=150), "member_too_large"),
+        (Limits(processes=1, pixels=100), "image_too_large"),
+        (Limits(processes=1, classes=1), "too_many_classes"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_limit_that_is_passed_is_named(tmp_path, limits, code):
+    rejection = rejection_of(zipped(tmp_path / "a.zip", GOOD), limits=limits)
+    assert rejection.code == code
+    assert any(char.isdigit() for char in rejection.detail)
+
+
+def test_what_was_in_the_target_is_not_touched(tmp_path):
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "mine").write_text("x")
+    with pytest.raises(ValueError, match="not empty"):
+        run(zipped(tmp_path / "a.zip", GOOD), SPEC, tmp_path / "target", ALONE)
+    assert (tmp_path / "target" / "mine").read_text() == "x"
+
+
+def test_a_rejection_survives_the_way_between_processes():
+    import pickle
+
+    rejection = Rejection("image_truncated", "cat/1.png ends early.", "cat/1.png")
+    again = pickle.loads(pickle.dumps(rejection))
+    assert again.as_json() == rejection.as_json()
+    with pytest.raises(ValueError, match="no code"):
+        Rejection("oops", "…")

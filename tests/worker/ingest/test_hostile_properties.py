@@ -1,0 +1,271 @@
+"""Whatever is damaged or made up, an upload is taken or refused with a code; nothing else happens."""
+
+import io
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, assume, event, example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.worker.ingest.test_formats import table
+from tests.worker.ingest.uploads import ALONE, SPEC, arrays_of, encoded, noise, npz, pictures, tarred, zipped
+from worker.ingest import Limits, Rejection, run
+from worker.ingest.archives.names import safe
+from worker.ingest.images.decode import Wanted, decode
+from worker.ingest.rejection import CODES
+
+BYTES = st.sampled_from([0, 1, 127, 128, 255]) | st.integers(0, 255)
+bounded = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@st.composite
+def damages(draw, length: int):
+    """Places and new bytes, and where the file is cut off."""
+    places = draw(st.lists(st.tuples(st.integers(0, length - 1), BYTES), max_size=4))
+    end = draw(st.just(length) | st.integers(1, length))
+    return places, end
+
+
+def damaged(data: bytes, damage) -> bytes:
+    places, end = damage
+    changed = bytearray(data)
+    for place, byte in places:
+        changed[place] = byte
+    return bytes(changed[:end])
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    """Ingests bytes; gives back the code of the rejection, or `taken`, after looking for what is left behind."""
+    folder = tmp_path_factory.mktemp("outcome")
+
+    def of(data: bytes, limits: Limits = ALONE) -> str:
+        for path in folder.glob("target/**/*"):
+            if path.is_file():
+                path.unlink()
+        for path in sorted(folder.glob("target/**"), reverse=True):
+            path.rmdir()
+        (folder / "upload").write_bytes(data)
+        rejection = None
+        try:
+            run(folder / "upload", SPEC, folder / "target", limits)
+        except Rejection as caught:
+            rejection = caught
+        assert {path.name for path in folder.iterdir()} == {"upload", "target"}
+        event(rejection.code if rejection else "taken")
+        if rejection is None:
+            return "taken"
+        assert rejection.code in CODES
+        assert rejection.detail
+        assert rejection.member is None or rejection.member.isprintable()
+        assert not any((folder / "target").iterdir())
+        return rejection.code
+
+    return of
+
+
+# --- real archives, damaged ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Good uploads of each format."""
+    folder = tmp_path_factory.mktemp("whole")
+    files = pictures(3)
+    pq.write_table(table(files), folder / "parquet")
+    np.savez_compressed(folder / "packed.npz", **arrays_of(12))
+    return {
+        "zip": zipped(folder / "zip", files).read_bytes(),
+        "stored": zipped(folder / "stored", files, zipfile.ZIP_STORED).read_bytes(),
+        "tar": tarred(folder / "tar", files).read_bytes(),
+        "tar.gz": tarred(folder / "tar.gz", files, "w:gz").read_bytes(),
+        "npz": npz(folder / "a.npz", **arrays_of(12)).read_bytes(),
+        "packed npz": (folder / "packed.npz").read_bytes(),
+        "parquet": (folder / "parquet").read_bytes(),
+    }
+
+
+@pytest.mark.parametrize("kind", ["zip", "stored", "tar", "tar.gz", "npz", "packed npz", "parquet"])
+@bounded
+@given(data=st.data())
+def test_a_damaged_upload_is_taken_or_refused(whole, outcome, kind, data):
+    outcome(damaged(whole[kind], data.draw(damages(len(whole[kind])))))
+
+
+@bounded
+@given(data=st.data())
+def test_damage_that_its_zip_does_not_notice_is_noticed_in_the_array(outcome, data):
+    array = io.BytesIO()
+    np.save(array, noise((12, 12, 10)))
+    labels = io.BytesIO()
+    np.save(labels, np.array(["cat", "dog"] * 6))
+    files = {
+        "x.npy": damaged(array.getvalue(), data.draw(damages(128))) + array.getvalue()[128:],
+        "y.npy": damaged(labels.getvalue(), data.draw(damages(len(labels.getvalue())))),
+    }
+    outcome(zip_of(files))
+
+
+# --- archives that nobody would make -------------------------------------------------------------
+
+PARTS = st.sampled_from(
+    [
+        "cat",
+        "dog",
+        "train",
+        "test",
+        "..",
+        ".",
+        "",
+        "~",
+        "C:",
+        "\\",
+        "con",
+        "a\0b",
+        "__MACOSX",
+        "é",
+        "e\u0301",
+        "x" * 300,
+    ]
+)
+NAMES = st.lists(PARTS, min_size=1, max_size=5).map("/".join) | st.text(max_size=30)
+ENDINGS = st.sampled_from([".png", ".PNG", ".jpg", ".txt", ".npy", ".parquet", ".gif", "", "/"])
+CONTENTS = st.sampled_from(
+    [encoded(noise()), encoded(noise((12, 10, 3), 1)), encoded(noise((8, 8), 2), "JPEG"), b"", b"x"]
+)
+MEMBERS = st.lists(st.tuples(st.builds(str.__add__, NAMES, ENDINGS), CONTENTS), max_size=8)
+
+
+@example(name="./C:/x.png")
+@given(name=st.builds(str.__add__, NAMES, ENDINGS))
+def test_a_name_is_made_safe_once_or_refused(name):
+    try:
+        found = safe(name)
+    except Rejection as rejection:
+        event(rejection.code)
+        return
+    assert not found.startswith("/")
+    assert not {"..", "."} & set(found.split("/"))
+    assert "\\" not in found
+    assert not any(ord(char) < 32 for char in found)
+    assert safe(found) == found
+
+
+def zip_of(files) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+@bounded
+@given(members=MEMBERS)
+def test_a_zip_of_any_names_is_taken_or_refused(outcome, members):
+    # zipfile ends a name at a zero, and cannot write one without any characters; the others come through as they are.
+    names = {name.encode("utf-8", "replace").decode().split("\0")[0]: content for name, content in members}
+    outcome(zip_of({name: content for name, content in names.items() if name}))
+
+
+@bounded
+@given(members=MEMBERS, kinds=st.lists(st.sampled_from([b"0", b"1", b"2", b"5", b"6", b"7", b"S", b"\0"]), min_size=8))
+def test_a_tar_of_any_names_and_kinds_is_taken_or_refused(outcome, members, kinds):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for (name, content), kind in zip(members, kinds, strict=False):
+            member = tarfile.TarInfo(name.encode("utf-8", "replace").decode().replace("\0", ""))
+            member.size, member.type, member.linkname = len(content), kind, "../../etc/passwd"
+            archive.addfile(member, io.BytesIO(content))
+    outcome(file.getvalue())
+
+
+@bounded
+@given(
+    shape=st.lists(st.integers(-2, 40) | st.integers(2**31, 2**70), max_size=5).map(tuple),
+    type_=st.sampled_from(["|u1", "<f4", ">f8", "|O", "|b1", "<U7", "|S3", "<c8", "<M8[s]", "|V4", "<i8", "<f2"]),
+    is_fortran=st.booleans(),
+    size=st.integers(0, 20_000),
+)
+def test_an_array_of_any_shape_and_type_is_taken_or_refused(outcome, shape, type_, is_fortran, size):
+    header = repr({"descr": type_, "fortran_order": is_fortran, "shape": shape}).encode()
+    assume(len(header) < 60_000)
+    array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(range(256)) * (size // 256 + 1)
+    labels = io.BytesIO()
+    np.save(labels, np.arange(12) % 2)
+    for files in ({"x.npy": array, "y.npy": labels.getvalue()}, {"y.npy": array, "x.npy": labels.getvalue()}):
+        assert outcome(zip_of(files)) != "out_of_memory"
+
+
+# --- images --------------------------------------------------------------------------------------
+
+COLOUR = noise((24, 20, 3))
+IMAGES = [
+    encoded(noise((24, 20))),
+    encoded(np.dstack([COLOUR, noise((24, 20), 1)])),
+    encoded(Image.fromarray(COLOUR).quantize(8)),
+    encoded(noise((24, 20)).astype(np.uint16) * 200),
+    encoded(COLOUR, "JPEG"),
+    encoded(COLOUR, "JPEG", progressive=True),
+    encoded(Image.fromarray(COLOUR).convert("CMYK"), "JPEG"),
+    encoded(COLOUR, "WEBP"),
+    encoded(COLOUR, "WEBP", lossless=True),
+    encoded(COLOUR, "BMP"),
+    encoded(noise((24, 20)), "BMP"),
+]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_a_damaged_image_is_decoded_or_refused(data):
+    image = data.draw(st.sampled_from(IMAGES))
+    changed = damaged(image, data.draw(damages(len(image))))
+    if data.draw(st.booleans()):
+        changed = with_right_checksums(changed)
+    wanted = Wanted(
+        16, 16, data.draw(st.sampled_from([1, 3])), data.draw(st.sampled_from(["pad", "crop", "stretch", None]))
+    )
+    limits = Limits(pixels=1_000_000)
+    try:
+        found = decode(changed, "a.png", wanted, limits, Counter(), any_grey=True)
+    except Rejection as rejection:
+        event(rejection.code)
+    else:
+        assert len(found) == 16 * 16 * wanted.channels
+
+
+def with_right_checksums(data: bytes) -> bytes:
+    """A PNG that was damaged before its checksums were made; other files as they are."""
+    if data[:4] != b"\x89PNG":
+        return data
+    found, at = bytearray(data[:8]), 8
+    while at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if at + 12 + length > len(data):
+            break
+        body = data[at + 4 : at + 8 + length]
+        found += data[at : at + 4] + body + zlib.crc32(body).to_bytes(4, "big")
+        at += 12 + length
+    return bytes(found + data[at:])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    width=st.integers(0, 2**32 - 1),
+    height=st.integers(0, 2**32 - 1),
+    depth=st.sampled_from([1, 2, 4, 8, 16]),
+    kind=st.integers(0, 7),
+)
+def test_any_header_of_a_png_is_taken_or_refused_before_memory_is(width, height, depth, kind):
+    body = b"IHDR" + struct.pack(">2I5B", width, height, depth, kind, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    with pytest.raises(Rejection) as caught:
+        decode(data, "a.png", Wanted(16, 16, 1, "pad"), Limits(pixels=1_000_000), Counter(), any_grey=True)
+    assert caught.value.code in ("image_too_large", "unreadable_member", "image_truncated")

@@ -1,0 +1,323 @@
+"""Each kind of image becomes pixels by one rule, checked against hand-made pixels and against Pillow."""
+
+import io
+import zlib
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageOps
+
+from heldout.datasets import DatasetSpec, ResizeSpec
+from models.arrays import load
+from tests.worker.ingest.uploads import encoded, noise, npz, pictures, rejection_of, taken, zipped
+from worker.ingest import Limits, Rejection
+from worker.ingest.images.decode import Wanted, decode, look
+from worker.ingest.images.png import plain_png
+
+LIMITS = Limits()
+GREY, COLOUR = noise((12, 10)), noise((12, 10, 3))
+SMOOTH = np.add.outer(np.arange(12) * 9, np.arange(10) * 11).astype(np.uint8)
+
+
+def pixels(data: bytes, channels: int = 3, *, any_grey: bool = True) -> np.ndarray:
+    """What an image file of 12×10 pixels becomes."""
+    wanted = Wanted(12, 10, channels, None, "first.png")  # type: ignore[arg-type]
+    raw = decode(data, "a.png", wanted, LIMITS, Counter(), any_grey=any_grey)
+    found = np.frombuffer(raw, np.uint8).reshape(12, 10, channels)
+    return found[..., 0] if channels == 1 else found
+
+
+def grey_of(rgb: np.ndarray) -> np.ndarray:
+    """ITU-R 601 luma, rounded, as Pillow documents it for `convert("L")`."""
+    return ((rgb.astype(np.int64) @ [19595, 38470, 7471] + 0x8000) >> 16).astype(np.uint8)
+
+
+# --- modes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format_", ["PNG", "BMP"])
+def test_grey_and_colour_are_kept_as_they_are(format_):
+    np.testing.assert_array_equal(pixels(encoded(GREY, format_), 1), GREY)
+    np.testing.assert_array_equal(pixels(encoded(COLOUR, format_)), COLOUR)
+
+
+def test_lossless_webp_is_kept_as_it_is():
+    np.testing.assert_array_equal(pixels(encoded(COLOUR, "WEBP", lossless=True)), COLOUR)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "WEBP"])
+def test_lossy_files_are_what_pillow_reads(format_, tmp_path):
+    (tmp_path / "a").write_bytes(encoded(COLOUR, format_))
+    np.testing.assert_array_equal(pixels((tmp_path / "a").read_bytes()), np.asarray(Image.open(tmp_path / "a")))
+
+
+def test_grey_is_repeated_where_three_channels_are_wanted():
+    np.testing.assert_array_equal(pixels(encoded(GREY), 3), np.stack([GREY] * 3, axis=-1))
+
+
+def test_colour_becomes_luma_where_one_channel_is_wanted():
+    np.testing.assert_array_equal(pixels(encoded(COLOUR), 1), grey_of(COLOUR))
+
+
+def test_bilevel_images_are_black_and_white():
+    image = Image.fromarray(GREY).convert("1", dither=Image.Dither.NONE)
+    np.testing.assert_array_equal(pixels(encoded(image), 1), np.where(GREY > 127, 255, 0))
+
+
+def test_a_palette_is_looked_up():
+    image = Image.fromarray(COLOUR).quantize(16)
+    np.testing.assert_array_equal(pixels(encoded(image)), np.asarray(image.convert("RGB")))
+
+
+def test_16_bit_grey_keeps_the_more_significant_byte():
+    deep = np.random.default_rng(0).integers(0, 65536, (12, 10), dtype=np.uint16)
+    np.testing.assert_array_equal(pixels(encoded(Image.fromarray(deep)), 1), deep >> 8)
+
+
+def test_16_bit_colour_keeps_the_more_significant_byte():
+    deep = np.random.default_rng(0).integers(0, 65536, (12, 10, 3), dtype=np.uint16)
+    np.testing.assert_array_equal(pixels(png16(deep)), deep >> 8)
+
+
+def png16(deep: np.ndarray) -> bytes:
+    """A PNG with 16 bits a channel, which Pillow does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    height, width, _ = deep.shape
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_transparent_pixels_lie_on_white(channels):
+    alpha = noise((12, 10), 5)
+    share = alpha[..., None] / 255
+    expected = COLOUR * share + 255 * (1 - share)
+    found = pixels(encoded(np.dstack([COLOUR, alpha])), channels)
+    expected = expected if channels == 3 else expected @ [0.299, 0.587, 0.114]
+    assert np.abs(found - expected).max() <= 1.5
+    assert np.all(pixels(encoded(np.dstack([COLOUR * 0, alpha * 0])), 1) == 255)
+
+
+def test_grey_with_alpha_and_palettes_with_a_transparent_colour_lie_on_white():
+    alpha = np.where(np.arange(10) < 5, 0, 255).astype(np.uint8) * np.ones((12, 1), np.uint8)
+    np.testing.assert_array_equal(pixels(encoded(np.dstack([GREY, alpha])), 1), np.where(alpha == 0, 255, GREY))
+    image = Image.new("P", (10, 12), 1)
+    image.putpalette([0, 0, 0, 200, 10, 20])
+    ImageDraw.Draw(image).rectangle((0, 0, 4, 11), fill=0)
+    found = pixels(encoded(image, transparency=0))
+    assert np.all(found[:, :5] == 255)
+    assert np.all(found[:, 5:] == [200, 10, 20])
+
+
+def test_opaque_alpha_changes_nothing():
+    np.testing.assert_array_equal(pixels(encoded(np.dstack([COLOUR, np.full((12, 10), 255, np.uint8)]))), COLOUR)
+
+
+def test_cmyk_is_converted_as_pillow_does(tmp_path):
+    image = Image.fromarray(COLOUR).convert("CMYK")
+    (tmp_path / "a.jpg").write_bytes(encoded(image, "JPEG", quality=95))
+    with Image.open(tmp_path / "a.jpg") as read:
+        assert read.mode == "CMYK"
+        np.testing.assert_array_equal(pixels((tmp_path / "a.jpg").read_bytes()), np.asarray(read.convert("RGB")))
+
+
+def test_an_image_is_turned_as_its_exif_says():
+    for orientation, upright in {
+        1: GREY,
+        2: GREY[:, ::-1],
+        3: GREY[::-1, ::-1],
+        4: GREY[::-1],
+    }.items():
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        np.testing.assert_array_equal(pixels(encoded(GREY, exif=exif), 1), upright)
+
+
+def test_turning_by_a_quarter_exchanges_height_and_width():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(np.rot90(GREY).copy(), exif=exif)
+    seen = look(data, "a.png", LIMITS)
+    assert (seen.height, seen.width) == (12, 10)
+    np.testing.assert_array_equal(pixels(data, 1), GREY)
+
+
+def test_exif_that_cannot_be_read_says_nothing():
+    np.testing.assert_array_equal(pixels(encoded(GREY, exif=b"Exif\0\0II*\0\xff\xff\xff\xff"), 1), GREY)
+
+
+def test_an_animation_is_refused_and_a_still_webp_is_not():
+    frames = [Image.fromarray(noise((12, 10, 3), seed)) for seed in (1, 2)]
+    for format_ in ("PNG", "WEBP"):
+        with pytest.raises(Rejection) as caught:
+            pixels(encoded(frames[0], format_, save_all=True, append_images=frames[1:]))
+        assert caught.value.code == "animated_image"
+
+
+# --- plain PNGs ----------------------------------------------------------------------------------
+
+
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    shape=st.sampled_from([(), (3,)]),
+    level=st.integers(0, 9),
+    smooth=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_a_plain_png_is_what_pillow_reads(height, width, shape, level, smooth, seed):
+    image = noise((height, width, *shape), seed) // (20 if smooth else 1)
+    data = encoded(image, compress_level=level)
+    found = plain_png(data, 10_000)
+    assert found is not None
+    np.testing.assert_array_equal(found, image)
+    with Image.open(io.BytesIO(data)) as read:
+        np.testing.assert_array_equal(found, read)
+
+
+@given(data=st.data())
+def test_a_png_that_is_damaged_is_left_to_pillow_or_read_as_pillow_reads_it(data):
+    whole = encoded(GREY)
+    changed = bytearray(whole)
+    for _ in range(data.draw(st.integers(0, 3))):
+        changed[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    found = plain_png(bytes(changed[: data.draw(st.integers(0, len(whole)))]), 10_000)
+    if found is not None:
+        np.testing.assert_array_equal(found, GREY)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded(np.dstack([COLOUR, GREY])),
+        encoded(Image.fromarray(COLOUR).quantize(8)),
+        encoded(Image.fromarray(GREY), transparency=7),
+        encoded(Image.fromarray(GREY), exif=b"Exif\0\0II*\0"),
+        encoded(GREY.astype(np.uint16)),
+        encoded(Image.fromarray(GREY).convert("1")),
+        encoded(noise((200, 200))),
+        encoded(GREY, "JPEG"),
+        b"",
+    ],
+    ids=["alpha", "palette", "transparent grey", "exif", "16-bit", "bilevel", "too many pixels", "jpeg", "empty"],
+)
+def test_what_is_not_plain_is_left_to_pillow(data):
+    assert plain_png(data, 10_000) is None
+
+
+# --- colour of a set -----------------------------------------------------------------------------
+
+
+def test_a_set_is_grey_if_every_image_is(tmp_path):
+    grey_palette = Image.fromarray(GREY).convert("P")
+    report, _ = taken(zipped(tmp_path / "a.zip", {**pictures(5), "dog/x.png": encoded(grey_palette)}))
+    assert report.shape == (12, 10, 1)
+
+
+@pytest.mark.parametrize("place", ["cat/0.png", "dog/x.png"])
+def test_one_colour_image_makes_a_set_of_three_channels(tmp_path, place):
+    files = {**pictures(5), place: encoded(COLOUR)}
+    report, target = taken(zipped(tmp_path / "a.zip", files))
+    assert report.shape == (12, 10, 3)
+    row = sorted(files).index(place)
+    np.testing.assert_array_equal(load(target).images[row], COLOUR)
+    np.testing.assert_array_equal(load(target).images[1 - row % 2][..., 0], load(target).images[1 - row % 2][..., 2])
+
+
+@pytest.mark.parametrize(("colour", "channels"), [("grey", 1), ("rgb", 3)])
+def test_the_spec_decides_on_colour(tmp_path, colour, channels):
+    files = {**pictures(5), "dog/x.png": encoded(COLOUR)}
+    report, _ = taken(zipped(tmp_path / "a.zip", files), DatasetSpec(name="pets", colour=colour))
+    assert report.shape == (12, 10, channels)
+
+
+def test_arrays_change_their_colour_as_files_do(tmp_path):
+    x = noise((20, 12, 10, 3))
+    spec = DatasetSpec(name="pets", colour="grey")
+    _, target = taken(npz(tmp_path / "a.npz", x=x, y=np.arange(20) % 2), spec)
+    np.testing.assert_array_equal(load(target).images[..., 0], grey_of(x))
+    _, target = taken(npz(tmp_path / "b.npz", x=x.astype(np.float32), y=np.arange(20) % 2), spec)
+    np.testing.assert_allclose(load(target).images[..., 0], x @ [0.299, 0.587, 0.114], atol=0.01)
+
+
+# --- sizes ---------------------------------------------------------------------------------------
+
+
+def test_mixed_sizes_are_refused_with_both_images_named(tmp_path):
+    rejection = rejection_of(zipped(tmp_path / "a.zip", {**pictures(5), "dog/x.png": encoded(noise((10, 12)))}))
+    assert (rejection.code, rejection.member) == ("mixed_sizes", "dog/x.png")
+    assert "'cat/000.png' has 12×10" in rejection.detail
+    assert "10×12" in rejection.detail
+
+
+@pytest.mark.parametrize("side", [7, 513])
+def test_sizes_that_cannot_be_trained_on_are_refused(tmp_path, side):
+    rejection = rejection_of(zipped(tmp_path / "a.zip", pictures(5, shape=(side, 10))))
+    assert rejection.code == "size_out_of_bounds"
+
+
+@pytest.mark.parametrize("side", [8, 512])
+def test_sizes_at_the_bounds_are_taken(tmp_path, side):
+    report, _ = taken(zipped(tmp_path / "a.zip", pictures(3, shape=(side, 8))))
+    assert report.shape == (side, 8, 1)
+
+
+REFERENCE = {
+    "stretch": lambda image: image.resize((24, 16), Image.Resampling.BILINEAR),
+    "crop": lambda image: ImageOps.fit(image, (24, 16), Image.Resampling.BILINEAR),
+    "pad": lambda image: ImageOps.pad(image, (24, 16), Image.Resampling.BILINEAR, color=0),
+}
+
+
+@pytest.mark.parametrize("rule", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("as_array", [False, True])
+def test_a_rule_brings_all_images_to_one_size(tmp_path, rule, as_array):
+    spec = DatasetSpec(name="pets", resize=ResizeSpec(height=16, width=24, rule=rule))
+    images = [noise((40, 30, 3), seed) for seed in range(10)]
+    if as_array:
+        path = npz(tmp_path / "a.npz", x=np.stack(images), y=np.arange(10) % 2)
+    else:
+        images[3] = noise((20, 50, 3), 3)
+        files = {f"{'cat' if row < 5 else 'dog'}/{row}.png": encoded(image) for row, image in enumerate(images)}
+        path = zipped(tmp_path / "a.zip", files)
+    _, target = taken(path, spec)
+    for row, image in enumerate(images):
+        np.testing.assert_array_equal(load(target).images[row], REFERENCE[rule](Image.fromarray(image)))
+
+
+def test_padding_is_black_and_keeps_the_picture_in_the_middle(tmp_path):
+    white = np.full((20, 10), 255, np.uint8)
+    files = {name: encoded(white) for name in pictures(3)}
+    spec = DatasetSpec(name="pets", resize=ResizeSpec(height=20, width=20, rule="pad"))
+    _, target = taken(zipped(tmp_path / "a.zip", files), spec)
+    image = load(target).images[0, ..., 0]
+    assert np.all(image[:, 5:15] == 255)
+    assert not image[:, :5].any()
+    assert not image[:, 15:].any()
+
+
+def test_float_arrays_are_resized_within_their_range(tmp_path):
+    x = (noise((10, 40, 30)) / 255).astype(np.float32) * 2 - 1
+    spec = DatasetSpec(name="pets", resize=ResizeSpec(height=16, width=24, rule="pad"))
+    report, target = taken(npz(tmp_path / "a.npz", x=x, y=np.arange(10) % 2), spec)
+    images = load(target).images
+    assert report.range == (-1, 1)
+    assert images.min() == -1  # the bars are black
+    expected = Image.fromarray(x[0]).resize((12, 16), Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(images[0, :, 6:18, 0], expected, atol=1e-6)
+
+
+def test_a_photo_keeps_its_proportions_when_it_is_cropped():
+    photo = Image.fromarray(np.repeat(np.repeat(SMOOTH, 8, 0), 8, 1))
+    wanted = Wanted(32, 32, 1, "crop")
+    raw = decode(encoded(photo), "a.png", wanted, LIMITS, Counter(), any_grey=True)
+    rows, columns = np.gradient(np.frombuffer(raw, np.uint8).reshape(32, 32).astype(float))
+    # Brightness grows by 9 a row and 11 a column of 8 pixels: also afterwards, in this relation.
+    assert columns.mean() / rows.mean() == pytest.approx(11 / 9, rel=0.1)

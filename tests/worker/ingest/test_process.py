@@ -1,0 +1,261 @@
+"""The process that checks an upload is bounded, holds no secrets, dies with its parent, and says how it ended."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heldout.datasets import DatasetSpec
+from tests.worker.ingest.test_hostile import BOMB, chunk, png
+from tests.worker.ingest.uploads import MIB, SPEC, arrays_of, encoded, noise, npz, pictures, taken, zipped
+from worker.ingest import Limits, Rejection, Report
+from worker.ingest.messages import Progress, decoded
+from worker.ingest.messages import encoded as line_of
+from worker.ingest.process import ROOT, IngestProcess, ingest
+from worker.ingest.workers import Workers, mark
+
+TWO = Limits(processes=2)
+
+
+def processes_of(group: int) -> list[int]:
+    """Processes of a session, read from outside."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended meanwhile
+        if int(fields[3]) == group and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def until(what, within_s: float = 20.0) -> None:
+    """Wait for something that another process does."""
+    ends = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < ends, "it did not happen"
+        threading.Event().wait(0.02)
+
+
+def failing(source: Path, target: Path, spec: DatasetSpec = SPEC, limits: Limits = TWO) -> Rejection:
+    with pytest.raises(Rejection) as caught:
+        ingest(source, spec, target, limits)
+    assert list(target.iterdir()) == []
+    return caught.value
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """An upload that takes a while."""
+    some = pictures(10, shape=(200, 200))
+    files = {f"{name}{part}.png": data for name, data in some.items() for part in range(100)}
+    return zipped(tmp_path_factory.mktemp("large") / "large.zip", files, zipfile.ZIP_STORED)
+
+
+def all_of(process: IngestProcess) -> None:
+    """Listen until there is no more."""
+    while not isinstance(process.receive(60), Report):
+        pass
+
+
+# --- good uploads --------------------------------------------------------------------------------
+
+
+def test_the_process_gives_what_run_gives_and_tells_how_far_it_is(tmp_path):
+    path = zipped(tmp_path / "a.zip", pictures(40))
+    expected, _ = taken(path)
+    heard: list[Progress] = []
+    report = ingest(path, SPEC, tmp_path / "target", TWO, heard.append)
+    assert report == expected
+    assert [progress.stage for progress in heard] == sorted(
+        (progress.stage for progress in heard), key=["opening", "decoding", "auditing", "finishing"].index
+    )
+    assert Progress("decoding", 80, 80) in heard
+
+
+def test_messages_come_back_as_they_were(tmp_path):
+    report, _ = taken(npz(tmp_path / "a.npz", **arrays_of(40)))
+    for message in (report, Progress("decoding", 3, 7)):
+        assert decoded(line_of(message)) == message
+    rejection = decoded(line_of(Rejection("bad_labels", "…", "é\n")))
+    assert isinstance(rejection, Rejection)
+    assert rejection.as_json() == {"code": "bad_labels", "detail": "…", "member": "é\\n"}
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"[]", b"{}", b'{"report": {}}', b'{"rejection": {"code": "x"}}', b"\xff", b"[" * 9999]
+)
+def test_what_is_no_message_is_noticed(line):
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever the text
+        decoded(line)
+
+
+def test_the_process_never_imports_tensorflow_or_a_database():
+    code = "import sys, worker.ingest.child; print(sorted(name for name in sys.modules if '.' not in name))"
+    modules = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in ("tensorflow", "keras", "sqlalchemy", "celery", "fastapi", "obstore", "pyarrow"):
+        assert f"'{name}'" not in modules
+
+
+# --- bounds --------------------------------------------------------------------------------------
+
+
+def test_the_process_inherits_no_secrets(tmp_path, large, monkeypatch):
+    for name in ("HELDOUT_DATABASE_URL", "DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "HELDOUT_API_KEY", "ANYTHING_ELSE"):
+        monkeypatch.setenv(name, "secret-1234")
+    with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process:
+        assert process.receive(60) is not None
+        for pid in processes_of(process.pid):
+            assert b"secret-1234" not in Path(f"/proc/{pid}/environ").read_bytes()
+            assert b"secret-1234" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_memory_processor_time_and_files_are_bounded(tmp_path, large):
+    with IngestProcess(large, SPEC, tmp_path / "target", Limits(memory_bytes=700 * MIB, wall_s=77)) as process:
+        assert process.receive(60) is not None
+        until(lambda: len(processes_of(process.pid)) == 3)
+        for pid in processes_of(process.pid):
+            limits = Path(f"/proc/{pid}/limits").read_text()
+            values = {line[:26].strip(): line[26:].split()[0] for line in limits.splitlines()}
+            assert values["Max data size"] == str(700 * MIB)
+            assert values["Max cpu time"] == "77"
+            assert values["Max core file size"] == "0"
+
+
+def test_an_image_that_needs_more_memory_than_there_is_is_named(tmp_path):
+    files = {**pictures(10), "cat/005x.png": png(30_000, 30_000)}
+    limits = Limits(memory_bytes=512 * MIB, pixels=10**9)
+    rejection = failing(zipped(tmp_path / "a.zip", files), tmp_path / "target", limits=limits)
+    assert (rejection.code, rejection.member) == ("out_of_memory", "cat/005x.png")
+
+
+def test_a_set_whose_labels_need_more_memory_than_there_is_is_refused(tmp_path):
+    labels = np.array(["x" * 500, "y"] * 60_000)
+    path = npz(tmp_path / "a.npz", x=np.zeros((120_000, 8, 8), np.uint8), y=labels)
+    rejection = failing(path, tmp_path / "target", limits=Limits(memory_bytes=300 * MIB, member_bytes=10**10))
+    assert rejection.code in ("out_of_memory", "bad_labels")
+
+
+def test_a_bomb_is_refused_by_the_process_too(tmp_path):
+    path = zipped(tmp_path / "a.zip", {**pictures(4), "cat/x.png": png(10, 12, chunk(b"zTXt", b"x\0\0" + BOMB))})
+    assert failing(path, tmp_path / "target").code == "image_bomb"
+
+
+def test_a_check_that_takes_too_long_is_ended(tmp_path):
+    """Of a group rule for which Python's matcher takes longer than the sun will shine."""
+    files = {f"{name}/{'a' * 60}{number}.png": encoded(noise()) for name in ("cat", "dog") for number in range(4)}
+    spec = DatasetSpec(name="pets", group_by=r"^[^/]+/((?:a+)+)$")
+    began = time.monotonic()
+    rejection = failing(zipped(tmp_path / "a.zip", files), tmp_path / "target", spec, Limits(wall_s=2))
+    assert rejection.code == "timed_out"
+    assert rejection.is_retryable
+    assert time.monotonic() - began < 15
+
+
+# --- ends ----------------------------------------------------------------------------------------
+
+
+def test_killing_ends_all_of_it_and_leaves_nothing(tmp_path, large):
+    process = IngestProcess(large, SPEC, tmp_path / "target", TWO)
+    until(lambda: len(processes_of(process.pid)) == 3)
+    process.kill()
+    until(lambda: processes_of(process.pid) == [])
+    assert list((tmp_path / "target").iterdir()) == []
+    process.kill()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_a_process_that_dies_is_a_rejection_and_takes_its_helpers_with_it(tmp_path, large, sent):
+    with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process:
+        assert process.receive(60) is not None
+        os.kill(process.pid, sent)
+        with pytest.raises(Rejection) as caught:
+            all_of(process)
+    assert caught.value.code == "crashed"
+    assert sent.name in caught.value.detail
+    assert list((tmp_path / "target").iterdir()) == []
+    until(lambda: processes_of(process.pid) == [])
+
+
+def test_a_helper_that_dies_names_what_it_was_reading(tmp_path, large):
+    with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process:
+        until(lambda: len(processes_of(process.pid)) == 3)
+        helper = next(pid for pid in processes_of(process.pid) if pid != process.pid)
+        os.kill(helper, signal.SIGSEGV)
+        with pytest.raises(Rejection) as caught:
+            all_of(process)
+    assert caught.value.code == "crashed"
+    assert list((tmp_path / "target").iterdir()) == []
+
+
+def test_the_process_ends_with_its_parent(tmp_path, large):
+    """Even when the parent is killed and can end nothing itself."""
+    code = (
+        "import sys, threading; from pathlib import Path\n"
+        "from worker.ingest.process import IngestProcess, DatasetSpec\n"
+        f"process = IngestProcess(Path({str(large)!r}), DatasetSpec(name='pets'), Path({str(tmp_path / 'target')!r}))\n"
+        "process.receive(60); print(process.pid, flush=True); threading.Event().wait()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    group = int(parent.stdout.readline())
+    assert processes_of(group)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    until(lambda: processes_of(group) == [])
+
+
+def test_words_that_are_no_message_end_the_process(tmp_path, large, monkeypatch):
+    monkeypatch.setattr("worker.ingest.process.decoded", lambda line: decoded(b"gibberish"))
+    with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process, pytest.raises(Rejection) as caught:
+        process.receive(60)
+    assert caught.value.code == "crashed"
+
+
+# --- the helpers alone ---------------------------------------------------------------------------
+
+
+def squared(number: int) -> int:
+    if number < 0:
+        raise Rejection("bad_labels", f"{number} is negative.", str(number))
+    return number * number
+
+
+def dying(task: list[str]) -> None:
+    for part, name in enumerate(task):
+        mark(part)
+        if name == "harmful":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_results_come_in_the_order_of_the_tasks(count):
+    with Workers(count) as workers:
+        assert list(workers.map(squared, range(50), names=lambda task: [str(task)])) == [n * n for n in range(50)]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_first_failure_in_the_order_of_the_tasks_is_the_one_that_is_told(count):
+    with Workers(count) as workers:
+        for _ in range(10):
+            done = []
+            with pytest.raises(Rejection) as caught:
+                done.extend(workers.map(squared, [1, 2, 3, -4, -5, -6, 7], names=lambda task: [str(task)]))
+            assert caught.value.member == "-4"
+        assert list(workers.map(squared, [2], names=lambda task: [str(task)])) == [4]
+
+
+def test_a_helper_that_dies_names_the_part_of_its_task():
+    tasks = [["a", "b"], ["c", "harmful", "d"], ["e"]]
+    with Workers(2) as workers, pytest.raises(Rejection) as caught:
+        list(workers.map(dying, tasks, names=lambda task: task))
+    assert (caught.value.code, caught.value.member) == ("crashed", "harmful")

@@ -1,0 +1,76 @@
+"""The reference page says what the code does."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from heldout.datasets import ResizeSpec, SplitSpec
+from worker.ingest.layout import SPLIT_NAMES
+from worker.ingest.limits import GIB, MIB, Limits
+from worker.ingest.rejection import CODES, RETRYABLE
+from worker.ingest.report import FINDINGS, Finding
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "images.md").read_text(encoding="utf-8")
+
+
+def rows(heading: str) -> dict[str, str]:
+    """The table below a heading: first column to second."""
+    part = PAGE.split(f"## {heading}\n")[1].split("\n## ")[0]
+    return dict(re.findall(r"^\| `?(.+?)`? \| (.+) \|$", part, re.MULTILINE))
+
+
+def test_every_rejection_is_in_the_reference_and_no_other():
+    table = {code: meaning for code, meaning in rows("Rejections").items() if code != "code"}
+    assert set(table) == set(CODES)
+    for code, meaning in CODES.items():
+        assert table[code].startswith(meaning)
+        assert table[code].endswith("Tried again.") == (code in RETRYABLE)
+
+
+def test_every_finding_is_in_the_reference_and_no_other():
+    table = rows("Findings of the audit")
+    assert {code: meaning for code, meaning in table.items() if code != "code"} == FINDINGS
+
+
+def test_every_code_of_a_finding_is_used_and_no_other_can_be():
+    source = "".join(path.read_text() for path in Path("worker/ingest/audit").resolve().glob("*.py"))
+    for code in FINDINGS:
+        assert f'"{code}"' in source
+    with pytest.raises(ValueError, match="no code"):
+        Finding("oops", "info", {}, "", "")
+
+
+def test_every_code_of_a_rejection_is_used():
+    source = "".join(
+        path.read_text() for path in Path("worker/ingest").resolve().rglob("*.py") if path.stem != "rejection"
+    )
+    for code in CODES:
+        assert f'"{code}"' in source, code
+
+
+def test_limits_are_those_of_the_reference():
+    table = rows("Limits")
+    limits = Limits()
+    shown = {
+        "upload": f"{limits.upload_bytes // GIB} GiB",
+        "all members of an archive, unpacked": f"{limits.unpacked_bytes // GIB} GiB",
+        "decoded images": f"{limits.normalised_bytes // GIB} GiB",
+        "members of an archive": f"{limits.members:,}",
+        "rows of arrays and tables": f"{limits.images:,}",
+        "one image file": f"{limits.member_bytes // MIB} MiB",
+        "pixels of one image file": f"{limits.pixels:,}",
+        "classes": f"{limits.classes:,}",
+        "private memory of each process of the check": f"{limits.memory_bytes // GIB} GiB",
+        "time of the check": f"{limits.wall_s // 3600} h",
+    }
+    assert {name: value for name, value in table.items() if name != "limit"} == shown
+    assert len(shown) == len(fields(Limits)) - 1  # `processes` bounds nothing of an upload
+
+
+def test_rules_shares_and_split_names_are_those_of_the_reference():
+    assert set(rows("Sizes")) - {"rule"} == set(ResizeSpec.model_fields["rule"].annotation.__args__)
+    assert f"`{', '.join(SPLIT_NAMES)}`" in PAGE
+    assert (SplitSpec().test, SplitSpec().validation) == (0.2, 0.1)
+    assert "a fifth; then validation, a tenth of what" in PAGE

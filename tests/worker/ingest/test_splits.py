@@ -1,0 +1,187 @@
+"""Splits that the upload does not have are cut by the contract's rule, and groups stay whole."""
+
+import signal
+
+import numpy as np
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from heldout.datasets import DatasetSpec, SplitSpec
+from models.arrays import SPLITS, load
+from models.bundled import with_cut_validation
+from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, rejection_of, taken, zipped
+from worker.ingest import Rejection
+from worker.ingest.splitting import NO_SPLIT, groups_of, make_splits
+
+NONE, TRAIN, VALIDATION, TEST = NO_SPLIT, 0, 1, 2
+
+labels_of_images = st.lists(st.integers(0, 4), min_size=30, max_size=300).map(lambda found: np.array(found, np.int32))
+
+
+def own(*counts: tuple[int, int]) -> np.ndarray:
+    return np.concatenate([np.full(count, split) for split, count in counts]).astype(np.int8)
+
+
+def test_validation_is_cut_as_the_contract_says(mnist5k):
+    train, test = (
+        np.sort(np.concatenate([mnist5k.splits["train"], mnist5k.splits["validation"]])),
+        mnist5k.splits["test"],
+    )
+    expected = with_cut_validation(mnist5k.images, mnist5k.labels, train, test, mnist5k.classes)
+    codes = np.zeros(5000, np.int8)
+    codes[test] = TEST
+    found = make_splits(mnist5k.labels, codes, SplitSpec())
+    for split in SPLITS:
+        np.testing.assert_array_equal(found.indices[split], expected.splits[split])
+
+
+@given(labels_of_images)
+def test_every_image_is_in_one_split_and_classes_keep_their_shares(labels):
+    found = make_splits(labels, own((NONE, len(labels))), SplitSpec())
+    together = np.sort(np.concatenate([found.indices[split] for split in SPLITS]))
+    np.testing.assert_array_equal(together, np.arange(len(labels)))
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        test = max(1, count // 5)
+        validation = max(1, (count - test) // 10) if count > test else 0
+        held = {split: int((labels[found.indices[split]] == label).sum()) for split in SPLITS}
+        assert held == {"train": count - test - validation, "validation": validation, "test": test}
+    for split in SPLITS:
+        assert np.all(np.diff(found.indices[split]) > 0)
+
+
+@given(labels_of_images)
+def test_a_split_that_the_upload_has_is_untouched_whatever_is_cut_beside_it(labels):
+    codes = own((TRAIN, len(labels) - 10), (TEST, 10))
+    found = make_splits(labels, codes, SplitSpec())
+    np.testing.assert_array_equal(found.indices["test"], np.arange(len(labels) - 10, len(labels)))
+    assert found.origin["train"] == found.origin["test"] == "upload"
+    assert "0.1" in found.origin["validation"]
+
+
+def test_splits_can_be_pooled_and_cut_anew():
+    labels = np.arange(100, dtype=np.int32) % 2
+    codes = own((TRAIN, 60), (VALIDATION, 20), (TEST, 20))
+    kept = make_splits(labels, codes, SplitSpec())
+    merged = make_splits(labels, codes, SplitSpec(existing="merge"))
+    assert [len(kept.indices[split]) for split in SPLITS] == [60, 20, 20]
+    assert [len(merged.indices[split]) for split in SPLITS] == [72, 8, 20]
+    fresh = make_splits(labels, own((NONE, 100)), SplitSpec())
+    np.testing.assert_array_equal(merged.indices["test"], fresh.indices["test"])
+
+
+def test_shares_and_seed_come_from_the_spec():
+    labels = np.zeros(200, np.int32)
+    one = make_splits(labels, own((NONE, 200)), SplitSpec(test=0.5, validation=0.25))
+    other = make_splits(labels, own((NONE, 200)), SplitSpec(test=0.5, validation=0.25, seed=1))
+    assert [len(one.indices[split]) for split in SPLITS] == [75, 25, 100]
+    assert not np.array_equal(one.indices["test"], other.indices["test"])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.15, 0.3, 0.07])
+def test_shares_are_of_whole_numbers_and_not_of_floats(share):
+    for count in range(1, 300):
+        labels = np.zeros(count + 5, np.int32)
+        found = make_splits(labels, own((TRAIN, count + 3), (TEST, 2)), SplitSpec(validation=share))
+        assert len(found.indices["validation"]) == max(1, (count + 3) * round(share * 100) // 100)
+
+
+# --- groups --------------------------------------------------------------------------------------
+
+
+@given(labels_of_images, st.integers(2, 40), st.integers(0, 3))
+@settings(max_examples=60)
+def test_a_group_is_in_one_split(labels, groups, seed):
+    numbers = np.random.default_rng(seed).integers(0, groups, len(labels))
+    try:
+        found = make_splits(labels, own((NONE, len(labels))), SplitSpec(seed=seed), numbers)
+    except Rejection as rejection:
+        # Two groups cannot fill three splits.
+        event(rejection.code)
+        return
+    held = {split: set(numbers[found.indices[split]]) for split in SPLITS}
+    assert not held["train"] & held["test"]
+    assert not held["train"] & held["validation"]
+    assert not held["validation"] & held["test"]
+
+
+@given(labels_of_images)
+def test_groups_of_one_image_are_cut_like_images(labels):
+    labels = labels[np.isin(labels, np.flatnonzero(np.bincount(labels) > 3))]
+    if not len(labels):
+        return
+    alone = make_splits(labels, own((NONE, len(labels))), SplitSpec())
+    grouped = make_splits(labels, own((NONE, len(labels))), SplitSpec(), np.arange(len(labels)))
+    for split in SPLITS:
+        np.testing.assert_array_equal(alone.indices[split], grouped.indices[split])
+
+
+def test_groups_come_close_to_the_shares():
+    generator = np.random.default_rng(0)
+    groups = np.repeat(np.arange(200), generator.integers(1, 12, 200))
+    labels = (groups % 4).astype(np.int32)
+    found = make_splits(labels, own((NONE, len(labels))), SplitSpec(), groups)
+    for label in range(4):
+        share = (labels[found.indices["test"]] == label).sum() / (labels == label).sum()
+        assert share == pytest.approx(0.2, abs=0.03)
+
+
+def burst(patients: int = 12, each: int = 5) -> dict[str, bytes]:
+    """Several pictures of each patient, nearly the same."""
+    files = {}
+    for patient in range(patients):
+        scan = noise((12, 10), patient) // 2
+        for number in range(each):
+            name = f"{'ill' if patient % 2 else 'well'}/p{patient:02d}_{number}.png"
+            files[name] = encoded(scan + number)
+    return files
+
+
+def test_a_group_rule_keeps_pictures_of_one_object_together_and_prevents_the_leak(tmp_path):
+    path = zipped(tmp_path / "a.zip", burst())
+    leaking, _ = taken(path)
+    path = path.rename(tmp_path / "b.zip")
+    report, target = taken(path, DatasetSpec(name="scans", group_by=r"/(p\d+)_"))
+    names = (target / "members.txt").read_text().splitlines()
+    patients = {split: {names[row].split("/")[1][:3] for row in rows} for split, rows in load(target).splits.items()}
+    assert not patients["train"] & patients["test"]
+    assert report.source["groups"] == 12
+    assert "leakage" in {finding.code for finding in leaking.findings}
+    assert "leakage" not in {finding.code for finding in report.findings}
+
+
+def test_own_splits_that_part_a_group_are_kept_and_told(tmp_path):
+    files = {f"{'test' if name[-5] == '4' else 'train'}/{name}": data for name, data in burst().items()}
+    report, _ = taken(zipped(tmp_path / "a.zip", files), DatasetSpec(name="scans", group_by=r"/(p\d+)_"))
+    [finding] = [finding for finding in report.findings if finding.code == "group_across_splits"]
+    assert finding.severity == "critical"
+    assert finding.numbers["crossing"] == 12
+
+
+def test_a_name_that_the_group_rule_does_not_match_is_refused(tmp_path):
+    files = burst() | {"ill/other.png": encoded(noise())}
+    rejection = rejection_of(zipped(tmp_path / "a.zip", files), DatasetSpec(name="scans", group_by=r"/(p\d+)_"))
+    assert (rejection.code, rejection.member) == ("group_unmatched", "ill/other.png")
+
+
+def test_a_group_rule_that_would_match_for_ever_is_stopped():
+    handler = signal.getsignal(signal.SIGVTALRM)
+    with pytest.raises(Rejection) as refused:
+        groups_of(["a" * 60 + ".png"], r"^((?:a+)+)$", limit_s=0.1)
+    assert refused.value.code == "group_too_slow"
+    assert not refused.value.is_retryable
+    assert signal.getsignal(signal.SIGVTALRM) is handler
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
+
+
+def test_groups_are_numbered_as_they_come():
+    np.testing.assert_array_equal(groups_of(["b1", "a1", "b2", "c1"], "^(.)"), [0, 1, 0, 2])
+    assert groups_of(["b1"], None) is None
+
+
+def test_splits_are_part_of_the_address(tmp_path):
+    path = npz(tmp_path / "a.npz", **arrays_of(60))
+    one, _ = taken(path)
+    again, _ = taken(npz(tmp_path / "b.npz", **arrays_of(60)))
+    other, _ = taken(npz(tmp_path / "c.npz", **arrays_of(60)), DatasetSpec(name="pets", splits=SplitSpec(seed=1)))
+    assert one.sha256 == again.sha256 != other.sha256

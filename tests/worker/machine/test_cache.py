@@ -1,0 +1,404 @@
+"""Copies of datasets on a worker's disk: fetched once, kept below a cap, never taken from who uses them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import worker.machine.cache
+from heldout.errors import StorageUnavailable
+from models import arrays
+from models.arrays import FILES, ImageSet
+from models.blobs import RANGE_BYTES, BlobMissing, Blobs
+from tests.e2e.running import ROOT, until
+from tests.object_store import S3Server
+from worker.machine.cache import dataset_on_disk, evict
+
+ROOMY = 10**12
+SIDE = 20  # 400 images are 160 kB, and nothing beside them is a tenth of that
+
+# A worker of its own: uses a dataset until its standard input ends. Its arguments: URL, address, cache, cap.
+USER = """
+import sys
+from pathlib import Path
+from models.arrays import load
+from models.blobs import Blobs
+from worker.machine.cache import dataset_on_disk
+url, sha256, cache, cap = sys.argv[1:]
+with dataset_on_disk(Blobs(url), sha256, Path(cache), int(cap)) as folder:
+    print(int(load(folder).images.sum()), flush=True)
+    sys.stdin.read()
+    print(int(load(folder).images.sum()), flush=True)
+"""
+
+
+@pytest.fixture
+def blobs(s3_url: str) -> "Counting":
+    return Counting(s3_url)
+
+
+class Counting(Blobs):
+    """Remembers what was fetched."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.fetched: list[str] = []
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        self.fetched.append(key)
+        return super().chunks(key)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def stored(blobs: Blobs, folder: Path, value: int, count: int = 400) -> str:
+    """A dataset in the store whose pixels are all `value`; gives its address."""
+    images = ImageSet(
+        images=np.full((count, SIDE, SIDE, 1), value, np.uint8),
+        labels=np.zeros(count, np.int32),
+        splits={name: np.arange(count) for name in arrays.SPLITS},
+        classes=("one", "other"),
+        value_range=(0, 255),
+    )
+    sha256 = arrays.content_address(images)
+    source = folder / f"source-{value}"
+    source.mkdir()
+    arrays.save(images, source)
+    for name in FILES:
+        blobs.put(f"datasets/{sha256}/{name}", source / name)
+    return sha256
+
+
+def size_of(cache: Path) -> int:
+    return sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
+
+
+def there(cache: Path) -> set[str]:
+    return {folder.name for folder in cache.iterdir() if folder.is_dir()}
+
+
+def use(blobs: Blobs, sha256: str, cache: Path, cap: int = ROOMY) -> ImageSet:
+    with dataset_on_disk(blobs, sha256, cache, cap) as folder:
+        return arrays.load(folder)
+
+
+@contextmanager
+def another_process(url: str, sha256: str, cache: Path, cap: int = ROOMY) -> Iterator["subprocess.Popen[str]"]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", USER, url, sha256, str(cache), str(cap)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+# --- whole, and once -----------------------------------------------------------------------------------
+
+
+def test_a_copy_is_what_was_stored_and_is_fetched_once(blobs, cache, tmp_path):
+    sha256 = stored(blobs, tmp_path, 7)
+    first = use(blobs, sha256, cache)
+    assert arrays.content_address(first) == sha256
+    assert sorted(blobs.fetched) == sorted(f"datasets/{sha256}/{name}" for name in FILES)
+    use(blobs, sha256, cache)
+    assert len(blobs.fetched) == len(FILES)
+
+
+def test_a_local_store_is_used_where_it_lies(cache, tmp_path):
+    local = Counting((tmp_path / "blobs").as_uri())
+    sha256 = stored(local, tmp_path, 7)
+    with dataset_on_disk(local, sha256, cache, ROOMY) as folder:
+        assert folder == tmp_path / "blobs" / "datasets" / sha256
+    assert local.fetched == []
+    assert not cache.exists()
+
+
+def test_several_workers_that_need_it_at_once_fetch_it_once(blobs, s3_url, cache, tmp_path, s3_server):
+    sha256 = stored(blobs, tmp_path, 7)
+    s3_server.pause()  # so that all are there before the first has it
+    with ExitStack() as stack:
+        processes = [stack.enter_context(another_process(s3_url, sha256, cache)) for _ in range(4)]
+        until(lambda: (cache / sha256 / "fetching").exists(), "a fetch", 30)
+        threads = ThreadPoolExecutor(3)
+        ours = [threads.submit(use, blobs, sha256, cache) for _ in range(3)]
+        s3_server.resume()
+        for process in processes:
+            assert process.stdout.readline() == f"{7 * 400 * SIDE * SIDE}\n"
+        assert all(one.result().images.sum() == 7 * 400 * SIDE * SIDE for one in ours)
+        threads.shutdown()
+    assert len(blobs.fetched) in {0, len(FILES)}  # by one of ours, or by one of them
+    assert sorted(os.listdir(cache / sha256)) == sorted([*FILES, "lock", "fetching"])
+
+
+def test_threads_of_one_worker_fetch_it_once(blobs, cache, tmp_path):
+    sha256 = stored(blobs, tmp_path, 7)
+    with ThreadPoolExecutor(8) as threads:
+        for images in threads.map(lambda _: use(blobs, sha256, cache), range(8)):
+            assert arrays.content_address(images) == sha256
+    assert len(blobs.fetched) == len(FILES)
+
+
+# --- the cap -------------------------------------------------------------------------------------------
+
+
+def test_the_cache_stays_below_its_cap_and_the_longest_unused_goes_first(blobs, cache, tmp_path):
+    addresses = [stored(blobs, tmp_path, value) for value in range(5)]
+    one = size_of(tmp_path / "source-0")
+    cap = int(3.5 * one)
+    for sha256 in addresses[:3]:
+        use(blobs, sha256, cache, cap)
+    use(blobs, addresses[0], cache, cap)  # now the second is the longest unused
+    use(blobs, addresses[3], cache, cap)
+    assert there(cache) == {addresses[0], addresses[2], addresses[3]}
+    use(blobs, addresses[4], cache, cap)
+    assert there(cache) == {addresses[0], addresses[3], addresses[4]}
+    assert size_of(cache) <= cap
+
+
+def test_a_use_that_has_just_ended_is_a_recent_one(blobs, cache, tmp_path):
+    long, short, new = (stored(blobs, tmp_path, value) for value in range(3))
+    cap = int(2.5 * size_of(tmp_path / "source-0"))
+    with dataset_on_disk(blobs, long, cache, cap):
+        use(blobs, short, cache, cap)
+    use(blobs, new, cache, cap)
+    assert there(cache) == {long, new}
+
+
+def test_what_another_process_uses_stays_even_above_the_cap(blobs, s3_url, cache, tmp_path):
+    used, unused, new = (stored(blobs, tmp_path, value) for value in range(1, 4))
+    with another_process(s3_url, used, cache) as process:
+        before = process.stdout.readline()
+        use(blobs, unused, cache)
+        use(blobs, new, cache, cap=1)
+        evict(cache, 0)
+        assert there(cache) == {used}
+        said, _ = process.communicate("")
+        assert said == before
+    evict(cache, 0)
+    assert there(cache) == set()
+
+
+def test_a_user_that_was_killed_keeps_nothing(blobs, s3_url, cache, tmp_path):
+    sha256 = stored(blobs, tmp_path, 7)
+    with another_process(s3_url, sha256, cache) as process:
+        process.stdout.readline()
+        process.kill()
+        process.wait()
+        evict(cache, 0)
+    assert there(cache) == set()
+
+
+def test_different_datasets_that_come_at_once_count_together(blobs, cache, tmp_path):
+    """Each sees the room that the others will take, not only what they have taken yet."""
+    addresses = [stored(blobs, tmp_path, value, count=4000) for value in range(4)]
+    unused = stored(blobs, tmp_path, 9, count=4000)
+    use(blobs, unused, cache)
+    cap = int(4.5 * size_of(tmp_path / "source-9"))
+    together = threading.Barrier(4)
+
+    def fetch(sha256: str) -> None:
+        together.wait()
+        with dataset_on_disk(blobs, sha256, cache, cap):
+            together.wait()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(fetch, addresses))
+    assert there(cache) == set(addresses)
+    assert size_of(cache) <= cap
+
+
+def test_workers_that_use_and_evict_at_random_never_lose_what_they_use(blobs, cache, tmp_path):
+    addresses = [stored(blobs, tmp_path, value, count=20) for value in range(4)]
+    cap = int(1.5 * size_of(tmp_path / "source-0"))
+    ends_at = time.monotonic() + 4
+
+    def work(seed: int) -> int:
+        uses, chance = 0, np.random.default_rng(seed)
+        while time.monotonic() < ends_at:
+            sha256 = addresses[chance.integers(4)]
+            with dataset_on_disk(blobs, sha256, cache, cap) as folder:
+                time.sleep(chance.uniform(0, 0.01))
+                images = arrays.load(folder)
+                assert arrays.content_address(images) == sha256
+            if not chance.integers(5):
+                evict(cache, 0)
+            uses += 1
+        return uses
+
+    with ThreadPoolExecutor(6) as threads:
+        assert all(uses > 5 for uses in threads.map(work, range(6)))
+    evict(cache, 0)
+    assert there(cache) == set()
+
+
+@pytest.fixture
+def once_opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Callable[[], object]], None]:
+    """Do something between the moments in which a process opens a lock for the first time and takes it."""
+
+    def arrange(lock: Path, do: Callable[[], object]) -> None:
+        waiting, opened = [do], worker.machine.cache._opened
+
+        def open_and_do(file: Path) -> int:
+            descriptor = opened(file)
+            if file == lock and waiting:
+                waiting.pop()()
+            return descriptor
+
+        monkeypatch.setattr(worker.machine.cache, "_opened", open_and_do)
+
+    return arrange
+
+
+def test_a_copy_that_is_removed_while_a_worker_reaches_for_it_is_made_anew(blobs, cache, tmp_path, once_opened):
+    sha256 = stored(blobs, tmp_path, 7)
+    use(blobs, sha256, cache)
+    once_opened(cache / sha256 / "lock", lambda: shutil.rmtree(cache / sha256))
+    with dataset_on_disk(blobs, sha256, cache, ROOMY) as folder:
+        evict(cache, 0)
+        assert arrays.content_address(arrays.load(folder)) == sha256
+    evict(cache, 0)
+    assert there(cache) == set()
+
+
+def test_a_copy_that_was_made_anew_meanwhile_is_not_removed_for_the_old_one(blobs, cache, tmp_path, once_opened):
+    sha256 = stored(blobs, tmp_path, 7)
+    use(blobs, sha256, cache)
+    locks: list[int] = []
+
+    def replace() -> None:
+        shutil.rmtree(cache / sha256)
+        locks.append(worker.machine.cache._in_use(cache / sha256))
+        (cache / sha256 / "images.npy.part").write_bytes(b"begun")
+
+    once_opened(cache / sha256 / "lock", replace)
+    evict(cache, 0)
+    assert there(cache) == {sha256}
+    os.close(locks.pop())
+    evict(cache, 0)
+    assert there(cache) == set()
+
+
+# --- what goes wrong -----------------------------------------------------------------------------------
+
+
+def test_a_fetch_that_fails_leaves_nothing_and_the_next_one_succeeds(blobs, cache, tmp_path):
+    sha256 = stored(blobs, tmp_path, 7)
+    about = blobs.read(f"datasets/{sha256}/about.json")
+    blobs.delete(f"datasets/{sha256}/about.json")
+    with pytest.raises(BlobMissing), dataset_on_disk(blobs, sha256, cache, ROOMY):
+        pass
+    assert there(cache) == set()
+    blobs.put(f"datasets/{sha256}/about.json", about)
+    assert arrays.content_address(use(blobs, sha256, cache)) == sha256
+
+
+def test_a_store_that_goes_away_within_a_file_leaves_nothing(
+    s3_url, s3_server: S3Server, cache, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AWS_TIMEOUT", "500ms")
+    monkeypatch.setattr("models.blobs.RETRY_S", 0.2)
+    blobs = Counting(s3_url)
+    sha256 = stored(blobs, tmp_path, 7, count=2 * RANGE_BYTES // SIDE**2)
+    frozen = []
+
+    def freeze() -> None:
+        if not frozen:
+            frozen.append(True)
+            s3_server.pause()
+
+    with pytest.raises(StorageUnavailable), dataset_on_disk(blobs, sha256, cache, ROOMY, freeze):
+        pass
+    assert there(cache) == set()
+    s3_server.resume()
+    assert arrays.content_address(use(blobs, sha256, cache)) == sha256
+
+
+def test_a_fetch_that_nobody_wants_any_more_ends_and_so_does_the_wait_for_it(blobs, cache, tmp_path):
+    class Cancelled(Exception): ...
+
+    sha256 = stored(blobs, tmp_path, 7)
+    fetching, cancelled = threading.Event(), threading.Event()
+
+    def first() -> None:
+        fetching.set()
+        cancelled.wait(30)
+
+    def second() -> None:
+        raise Cancelled
+
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(lambda: dataset_on_disk(blobs, sha256, cache, ROOMY, first).__enter__())
+        fetching.wait(30)
+        with pytest.raises(Cancelled), dataset_on_disk(blobs, sha256, cache, ROOMY, second):
+            pass
+        cancelled.set()
+        assert running.result() == cache / sha256
+    other = stored(blobs, tmp_path, 8)
+    with pytest.raises(Cancelled), dataset_on_disk(blobs, other, cache, ROOMY, second):
+        pass
+    assert there(cache) == {sha256}
+
+
+@pytest.mark.parametrize("what", ["all", "images.npy", "lock"])
+def test_a_copy_that_vanishes_is_fetched_again(blobs, cache, tmp_path, what):
+    sha256 = stored(blobs, tmp_path, 7)
+    use(blobs, sha256, cache)
+    if what == "all":
+        for file in (cache / sha256).iterdir():
+            file.unlink()
+        (cache / sha256).rmdir()
+    else:
+        (cache / sha256 / what).unlink()
+    assert arrays.content_address(use(blobs, sha256, cache)) == sha256
+    evict(cache, 0)
+    assert there(cache) == set()
+
+
+def test_a_fetch_that_was_killed_is_finished_by_the_next_one(blobs, s3_url, cache, tmp_path, s3_server):
+    sha256 = stored(blobs, tmp_path, 7, count=4 * RANGE_BYTES // SIDE**2)
+    with another_process(s3_url, sha256, cache) as process:
+        until(lambda: (cache / sha256 / "images.npy.part").exists(), "a part of a file", 30)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert arrays.content_address(use(blobs, sha256, cache)) == sha256
+    assert sorted(os.listdir(cache / sha256)) == sorted([*FILES, "lock", "fetching"])
+
+
+def test_what_a_killed_worker_was_fetching_or_removing_counts_and_goes(blobs, cache, tmp_path):
+    half = cache / ("a" * 64)
+    going = cache / ".gone-0123"
+    for folder in (half, going):
+        folder.mkdir(parents=True)
+        (folder / "images.npy.part").write_bytes(bytes(100_000))
+    evict(cache, 200_000)
+    assert there(cache) == {half.name}
+    evict(cache, 50_000)
+    assert there(cache) == set()
+
+
+def test_a_stranger_in_the_cache_is_no_hindrance(blobs, cache, tmp_path):
+    sha256 = stored(blobs, tmp_path, 7)
+    cache.mkdir()
+    (cache / "README").write_text("a file that somebody put here")
+    assert arrays.content_address(use(blobs, sha256, cache, cap=1)) == sha256
+    evict(cache, 0)
+    assert {path.name for path in cache.iterdir()} == {"README", ".making-room"}

@@ -1,0 +1,267 @@
+"""GPUs are found without TensorFlow, and each has one job at a time."""
+
+import io
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pynvml
+import pytest
+from pydantic import SecretStr
+
+from heldout.settings import Settings
+from heldout.spec import ResourcesSpec
+from models.arrays import save
+from models.migrations import upgrade
+from models.store.claims import HeldAttempt
+from tests.models.work import Work
+from tests.worker.training.trainings import small_spec
+from worker.machine import devices
+from worker.machine.devices import Gpu, chosen_gpus, claimable_devices, find_gpus, slots, visible
+from worker.machine.gpus import Gpus
+from worker.machine.memory import resident_bytes
+from worker.machine.precision import chosen_precision, policy_of
+from worker.messages import Assignment, Failed
+from worker.supervision import processes
+from worker.supervision.worker import Worker
+from worker.training import child
+
+GIB = 2**30
+ONE, TWO, THREE = (Gpu(f"GPU-{name}", 16 * GIB, (8, 0)) for name in ("1a", "2b", "2c"))
+FIRST, SECOND = HeldAttempt("job_1", 1), HeldAttempt("job_2", 1)
+
+
+class Driver:
+    """Stands in for NVIDIA's driver as its library shows it: these GPUs, or none at all."""
+
+    def __init__(self, gpus: list[Gpu] | None) -> None:
+        self.gpus, self.open = gpus, 0
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> "Driver":
+        answers = {
+            "nvmlInit": self._init,
+            "nvmlShutdown": self._shutdown,
+            "nvmlDeviceGetCount": lambda: len(self.gpus or []),
+            "nvmlDeviceGetHandleByIndex": lambda number: (self.gpus or [])[number],
+            "nvmlDeviceGetUUID": lambda gpu: gpu.id,
+            "nvmlDeviceGetMemoryInfo": lambda gpu: SimpleNamespace(total=gpu.memory_bytes),
+            "nvmlDeviceGetCudaComputeCapability": lambda gpu: gpu.capability,
+        }
+        for name, answer in answers.items():
+            monkeypatch.setattr(pynvml, name, answer)
+        monkeypatch.setattr(devices, "is_cuda_build", lambda: True)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        return self
+
+    def _init(self) -> None:
+        if self.gpus is None:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+        self.open += 1
+
+    def _shutdown(self) -> None:
+        self.open -= 1
+
+
+def test_gpus_are_those_that_the_driver_tells_and_it_is_let_go(monkeypatch):
+    driver = Driver([ONE, TWO]).install(monkeypatch)
+    assert find_gpus() == (ONE, TWO)
+    assert driver.open == 0
+
+
+def test_a_machine_without_the_driver_has_none(monkeypatch):
+    Driver(None).install(monkeypatch)
+    assert find_gpus() == ()
+
+
+def test_a_tensorflow_without_cuda_makes_no_use_of_the_drivers_gpus(monkeypatch):
+    Driver([ONE]).install(monkeypatch)
+    monkeypatch.setattr(devices, "is_cuda_build", lambda: False)
+    assert find_gpus() == ()
+
+
+def test_a_worker_can_be_given_some_of_the_machines_gpus(monkeypatch):
+    Driver([ONE, TWO, THREE]).install(monkeypatch)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0")
+    assert find_gpus() == (THREE, ONE)
+
+
+@pytest.mark.parametrize(
+    ("named", "seen"),
+    [
+        (None, (ONE, TWO, THREE)),
+        ("", ()),
+        ("-1", ()),
+        ("1", (TWO,)),
+        ("2, 0", (THREE, ONE)),
+        ("GPU-2b,GPU-1", (TWO, ONE)),
+        ("GPU-2", ()),  # two begin so
+        ("0,7,1", (ONE,)),  # none after a wrong name
+        ("0,0,1", (ONE,)),
+        ("no", ()),
+    ],
+)
+def test_cuda_visible_devices_is_understood_as_cuda_does(named, seen):
+    assert visible([ONE, TWO, THREE], named) == seen
+
+
+@pytest.mark.parametrize(
+    ("asked", "free", "given"),
+    [
+        ({"device": "auto", "gpus": 1}, (), ()),
+        ({"device": "auto", "gpus": 1}, (TWO, THREE), (TWO,)),
+        ({"device": "cpu", "gpus": 1}, (ONE,), ()),
+        ({"device": "gpu", "gpus": 1}, (ONE, TWO), (ONE,)),
+        ({"device": "gpu", "gpus": 2}, (ONE, TWO, THREE), (ONE, TWO)),
+        ({"device": "auto", "gpus": 2}, (ONE, TWO), (ONE, TWO)),
+    ],
+)
+def test_a_job_gets_as_many_gpus_as_it_asked_for(asked, free, given):
+    assert chosen_gpus(asked, free) == given
+
+
+def test_a_worker_whose_gpus_are_taken_leaves_gpu_jobs_to_others():
+    assert set(claimable_devices(0)) == {"auto", "cpu"}
+    assert set(claimable_devices(1)) == {"auto", "cpu", "gpu"}
+    assert ResourcesSpec(gpus=2).claimed_by == "gpu"
+    assert ResourcesSpec(gpus=1).claimed_by == "auto"
+
+
+def test_a_worker_has_a_slot_for_each_gpu_and_without_gpus_for_each_core():
+    assert slots(None, 0, 8) == 8
+    assert slots(None, 2, 8) == 2
+    assert slots(5, 2, 8) == 5
+
+
+def test_a_gpu_is_not_given_twice_and_comes_back_when_its_job_ends():
+    gpus = Gpus([ONE, TWO])
+    with gpus.claiming() as free:
+        assert free == (ONE, TWO)
+        gpus.take(FIRST, free[:1])
+    with gpus.claiming() as free:
+        assert free == (TWO,)
+        gpus.take(SECOND, free)
+    assert (gpus.of(FIRST), gpus.of(SECOND), gpus.free) == ((ONE,), (TWO,), ())
+    gpus.give_back(FIRST)
+    assert (gpus.of(FIRST), gpus.free) == ((), (ONE,))
+
+
+def test_two_slots_never_count_the_same_gpu_as_free():
+    gpus, seen = Gpus([ONE]), []
+
+    def second() -> None:
+        with gpus.claiming() as free:
+            seen.append(free)
+
+    with gpus.claiming() as free:
+        other = threading.Thread(target=second)
+        other.start()
+        other.join(0.05)
+        assert seen == []
+        gpus.take(FIRST, free)
+    other.join(10)
+    assert seen == [()]
+
+
+def test_images_fill_no_more_than_their_share_of_the_smallest_memory():
+    assert resident_bytes(64 * GIB, 1, [16 * GIB, 8 * GIB]) == 4 * GIB
+    assert resident_bytes(64 * GIB, 16, [16 * GIB]) == 2 * GIB
+
+
+@pytest.fixture
+def worker(tmp_path, monkeypatch) -> Iterator[Worker]:
+    """A worker with one GPU, and a job of each device that waits: for a GPU, for a processor, for either twice."""
+    Driver([ONE]).install(monkeypatch)
+    worker = Worker(Settings(home=tmp_path, database_url=SecretStr(f"sqlite:///{tmp_path / 'heldout.db'}"), slots=4))
+    upgrade(worker.database)
+    work = Work(worker.database)
+    for priority, device in enumerate(("gpu", "cpu", "auto", "auto")):
+        work.submit(resources={"device": device}, priority=priority)
+    yield worker
+    worker.scratch.close()
+    worker.database.dispose()
+
+
+def test_a_gpu_has_one_job_and_the_others_run_on_the_processor_or_wait(worker):
+    claimed = [worker.claim() for _ in range(4)]
+    given = [(one.spec["resources"]["device"], worker.gpus.of(one.held)) for one in claimed if one is not None]
+    assert given == [("auto", (ONE,)), ("auto", ()), ("cpu", ())]
+    worker.gpus.give_back(claimed[1].held)
+    assert worker.claim() is None
+    worker.gpus.give_back(claimed[0].held)
+    last = worker.claim()
+    assert (last.spec["resources"]["device"], worker.gpus.of(last.held)) == ("gpu", (ONE,))
+
+
+@pytest.fixture
+def of_a_gpu_job(tmp_path) -> Assignment:
+    spec = small_spec().model_dump(mode="json")
+    gpus = ("GPU-1a", "GPU-2b")
+    return Assignment("job_1", 1, spec, str(tmp_path), str(tmp_path), None, "gpu", threads=1, towers=1, gpus=gpus)
+
+
+def test_a_job_on_a_gpu_starts_from_a_fresh_interpreter_and_others_are_forked(of_a_gpu_job, tmp_path, monkeypatch):
+    """Whether CUDA survives a fork is not proven; TensorFlow in the parent would have taken the GPU's memory too."""
+    asked = []
+
+    def recorded(how: str) -> None:
+        asked.append(how)
+        raise InterruptedError
+
+    monkeypatch.setattr(processes, "get_context", recorded)
+    for assignment in (of_a_gpu_job, replace(of_a_gpu_job, device="cpu", gpus=())):
+        with pytest.raises(InterruptedError):
+            processes.TrainingProcess(assignment, tmp_path)
+    assert asked == ["spawn", "forkserver"]
+
+
+def test_a_training_process_sees_its_own_gpus_alone(of_a_gpu_job, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all of them")
+    monkeypatch.setattr("worker.training.runner.run", lambda *_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    monkeypatch.setattr(child, "open", lambda *_, **__: io.StringIO(), raising=False)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    child.main(of_a_gpu_job, SimpleNamespace(send=lambda _: None), str(tmp_path / "log.txt"))
+    assert seen == ["GPU-1a,GPU-2b"]
+
+
+@pytest.mark.proof
+def test_gpus_that_tensorflow_does_not_find_are_a_failure_with_a_way_out(of_a_gpu_job, tmp_path, digits):
+    """Rather than a training on the processor that says it had been on a GPU."""
+    save(digits, tmp_path)
+    process = processes.TrainingProcess(of_a_gpu_job, tmp_path)
+    try:
+        while not isinstance(message := process.receive(60), Failed | None):
+            pass
+    finally:
+        process.kill()
+    assert message.code == "gpu_unavailable"
+    assert "given 2 of its worker's GPUs, of which TensorFlow finds 0" in message.detail
+    assert "resources.device: cpu" in message.detail
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "capability", "chosen", "policy"),
+    [
+        ("auto", "cpu", None, "float32", "float32"),
+        ("float32", "cpu", None, "float32", "float32"),
+        ("mixed", "cpu", None, "mixed", "mixed_bfloat16"),
+        ("auto", "gpu", (6, 1), "float32", "float32"),
+        ("auto", "gpu", (7, 0), "mixed", "mixed_float16"),
+        ("auto", "gpu", (10, 0), "mixed", "mixed_float16"),
+        ("float32", "gpu", (9, 0), "float32", "float32"),
+        ("mixed", "gpu", (6, 1), "mixed", "mixed_float16"),
+    ],
+)
+def test_mixed_precision_is_chosen_where_the_device_is_made_for_it(asked, device, capability, chosen, policy):
+    assert chosen_precision(asked, device, capability) == chosen
+    assert policy_of(chosen, device) == policy
+
+
+def test_the_choices_start_from_what_a_spec_says():
+    resources = small_spec().model_dump(mode="json")["resources"]
+    assert chosen_gpus(resources, (ONE, TWO)) == (ONE,)

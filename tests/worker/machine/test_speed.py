@@ -1,0 +1,154 @@
+"""The speed that is fitted explains the times that it was fitted to, and a worker measures it only while it is idle."""
+
+import threading
+from dataclasses import asdict
+
+import pytest
+
+from heldout.cost import Speed, measuring_work, seconds_of, training_work
+from models.database import Database
+from models.migrations import upgrade
+from models.store import calibrations
+from worker.machine.cores import Cores
+from worker.machine.speed import CLASSES, SPECS, SPLIT, speed_of
+from worker.supervision import calibration, processes
+from worker.supervision.calibration import Calibrator, facts_of_speed
+
+TRUE = Speed(
+    training={"step": 1e-4, "flops": 2e-12, "later_maps": 1e-9, "changed": 1e-8, "parameters": 3e-9},
+    measuring={"layers": 2e-5, "flops": 5e-12, "pooled": 3e-10},
+)
+
+
+def exact_times():
+    return [
+        (
+            seconds_of(training_work(spec, image, CLASSES), TRUE.training),
+            seconds_of(measuring_work(spec, image, CLASSES), TRUE.measuring),
+        )
+        for spec, image in SPECS
+    ]
+
+
+def test_a_speed_is_found_again_from_the_times_that_follow_from_it():
+    times = exact_times()
+    found = speed_of(times, None)
+    for (spec, image), (step, batch) in zip(SPECS, times, strict=True):
+        assert seconds_of(training_work(spec, image, CLASSES), found.training) == pytest.approx(step, rel=1e-6)
+        assert seconds_of(measuring_work(spec, image, CLASSES), found.measuring) == pytest.approx(batch, rel=1e-6)
+    assert (found.training_share, found.measuring_share) == (1, 1)
+    assert Speed.from_json(asdict(found)) == found
+
+
+def test_two_towers_take_their_measured_share_and_never_more_than_one():
+    times = exact_times()
+    faster = [(0.6 * times[number][0], 1.5 * times[number][1]) for number in SPLIT]
+    found = speed_of(times, faster)
+    assert (found.training_share, found.measuring_share) == (pytest.approx(0.6), 1)
+
+
+@pytest.fixture
+def database(tmp_path):
+    opened = Database(f"sqlite:///{tmp_path / 'heldout.db'}")
+    upgrade(opened)
+    yield opened
+    opened.dispose()
+
+
+class Measuring:
+    """Stands for the process that measures: gives exact times once it is told to."""
+
+    started: list["Measuring"] = []  # noqa: RUF012
+
+    def __init__(self, towers):
+        self.towers, self.killed = towers, False
+        self.started.append(self)
+
+    finished = threading.Event()
+
+    def receive(self, timeout_s):
+        if not self.finished.wait(0.01):
+            return None
+        times = exact_times()
+        return times if self.towers == 1 else [times[number] for number in SPLIT]
+
+    def kill(self):
+        self.killed = True
+
+
+@pytest.fixture
+def measuring(monkeypatch):
+    Measuring.started, Measuring.finished = [], threading.Event()
+    monkeypatch.setattr(calibration, "MeasuringProcess", Measuring)
+    monkeypatch.setattr(calibration, "QUIET_S", 0.01)
+    return Measuring
+
+
+def known(database):
+    with database.read() as session:
+        return calibrations.speeds(session)
+
+
+def test_an_idle_worker_measures_once_and_keeps_it(database, measuring):
+    measuring.finished.set()
+    for _ in range(2):
+        calibrator = Calibrator(database, Cores(slots=1), threading.Event())
+        calibrator.start()
+        calibrator._thread.join(10)
+    assert len(measuring.started) == 1
+    assert measuring.started[0].killed
+    assert known(database) == [speed_of(exact_times(), None)]
+
+
+def test_what_was_measured_under_other_facts_is_measured_again(database, measuring):
+    with database.write() as session:
+        old = asdict(TRUE)
+        calibrations.keep(session, host=calibration.host_name(), device="cpu", facts={"measured": 0}, speed=old)
+    measuring.finished.set()
+    calibrator = Calibrator(database, Cores(slots=1), threading.Event())
+    calibrator.start()
+    calibrator._thread.join(10)
+    assert known(database) == [speed_of(exact_times(), None)]
+    with database.read() as session:
+        assert calibrations.facts_of(session, calibration.host_name(), "cpu") == facts_of_speed(1)
+
+
+def test_a_job_that_comes_ends_the_measuring_which_begins_anew_afterwards(database, measuring):
+    cores, stopping = Cores(slots=1), threading.Event()
+    calibrator = Calibrator(database, cores, stopping)
+    calibrator.start()
+    while not measuring.started:
+        stopping.wait(0.01)
+    with cores.place(lambda: False):
+        while not measuring.started[0].killed:
+            stopping.wait(0.01)
+        measuring.finished.set()
+        stopping.wait(0.1)
+        assert known(database) == []
+        assert len(measuring.started) == 1
+    calibrator._thread.join(10)
+    assert len(measuring.started) == 2
+    assert len(known(database)) == 1
+
+
+def test_a_stopping_worker_leaves_no_process_behind(database, measuring):
+    stopping = threading.Event()
+    calibrator = Calibrator(database, Cores(slots=1), stopping)
+    calibrator.start()
+    while not measuring.started:
+        stopping.wait(0.01)
+    stopping.set()
+    calibrator.stop()
+    assert measuring.started[0].killed
+    assert not calibrator._thread.is_alive()
+
+
+def test_a_real_process_measures_every_network():
+    process = processes.MeasuringProcess(2)
+    try:
+        times = process.receive(120)
+    finally:
+        process.kill()
+    assert times is not None
+    assert len(times) == len(SPLIT)
+    assert all(0 < batch < 1 and 0 < step < 1 for step, batch in times)

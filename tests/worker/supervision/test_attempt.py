@@ -1,0 +1,222 @@
+"""An attempt whose process says what a test has written down: what it persists, once, and where it goes on."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from heldout.errors import DatabaseUnavailable
+from heldout.lifecycle import JobStatus
+from heldout.settings import Settings
+from models.blobs import Blobs
+from models.database import Database, Session
+from models.store.claims import Claimed, HeldAttempt
+from tests.models.work import ENGINE, Work
+from worker.machine.scratch import Scratch
+from worker.messages import (
+    Assignment,
+    CheckpointWritten,
+    EpochDone,
+    Failed,
+    Finished,
+    FromTraining,
+    Overfits,
+    Started,
+)
+from worker.supervision import lease as holds
+from worker.supervision import training_attempt as attempts
+from worker.supervision.lease import AttemptLease
+from worker.supervision.lease_keeper import LeaseKeeper
+from worker.supervision.training_attempt import Attempt
+
+# Gives what the process says, by what it was assigned; it may write files into its scratch folder before.
+Script = Callable[[Assignment], list[FromTraining]]
+
+
+@pytest.fixture
+def work(database: Database) -> Work:
+    return Work(database)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs((tmp_path / "blobs").as_uri())
+
+
+@pytest.fixture
+def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Runs a claimed job by a script, on the test's database or another one."""
+    scratch = Scratch(tmp_path / "scratch")
+
+    def run(claimed: Claimed, script: Script, database: Database | None = None) -> None:
+        class Scripted:
+            """Stands for the process; the rest is real."""
+
+            pid = 0
+
+            def __init__(self, assignment: Assignment, folder: Path) -> None:
+                self._says = iter(script(assignment))
+
+            def receive(self, timeout_s: float) -> FromTraining:
+                return next(self._says)
+
+            def kill(self) -> None:
+                pass
+
+        monkeypatch.setattr(attempts, "TrainingProcess", Scripted)
+        monkeypatch.setattr(attempts, "dataset_on_disk", lambda *_: nullcontext(tmp_path))
+        monkeypatch.setattr(holds, "RETRY_EVERY_S", 0.0)
+        database = database or work.database
+        settings = Settings(home=tmp_path / "home")
+        hold = AttemptLease(
+            claimed.held,
+            database=database,
+            blobs=blobs,
+            keeper=LeaseKeeper(database, settings, "worker", scratch.sign_of_life),
+            stopping=threading.Event(),
+        )
+        place = SimpleNamespace(is_roomy=False, pin_process=lambda *_: None)
+        Attempt(claimed, hold, settings=settings, scratch=scratch, slots=1, gpus=(), place=place).run()
+
+    yield run
+    scratch.close()
+
+
+def whole(assignment: Assignment, *epochs: int) -> list[FromTraining]:
+    """A training that ends well, with a checkpoint after each of its epochs."""
+    scratch = Path(assignment.scratch)
+
+    def file(name: str) -> str:
+        (scratch / name).write_text(name)
+        return str(scratch / name)
+
+    done = [EpochDone(epoch, {"train_loss": 1.0 / epoch, "seconds": 1.0}, file(f"after-{epoch}")) for epoch in epochs]
+    finished = Finished({"epoch": epochs[-1]}, "completed", file("model"), file("predictions"), file("evaluation"))
+    return [Started(dict(ENGINE, towers=1)), *done, finished]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("damage", ["altered", "gone"])
+def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_continued_from(
+    work: Work, blobs: Blobs, run, damage: str
+) -> None:
+    first = work.running()
+    work.begin(first)
+    for epoch in (1, 2):
+        work.epoch(first, epoch, train_loss=1.0 / epoch)
+        work.checkpoint(first, epoch)
+    older, newer = (row["key"] for row in work.stored(first.job_id)["checkpoints"])
+    blobs.put(older, b"state")
+    if damage == "altered":
+        blobs.put(newer, b"nonsense")
+    work.release(first)
+    claimed = work.claim()
+    assert claimed is not None
+    tried = []
+
+    def script(assignment: Assignment) -> list[FromTraining]:
+        assert assignment.checkpoint is not None
+        tried.append(Path(assignment.checkpoint).read_bytes())
+        if tried[-1] == b"nonsense":
+            return [Started(dict(ENGINE, towers=1)), Failed("checkpoint_damaged", "It does not match its checksum.")]
+        return whole(assignment, 2, 3)
+
+    run(claimed, script)
+    assert tried == ([b"nonsense"] if damage == "altered" else []) + [b"state"]
+    assert work.row(first.job_id).status is JobStatus.SUCCEEDED
+    [warning] = [event for event in work.events(first.job_id) if event.type == "job.warning"]
+    assert "A checkpoint could not be used" in warning.message
+    assert work.stored(first.job_id)["attempts"][1]["start_epoch"] == 1
+    assert work.history(first.job_id) == [(1, 1), (2, 2), (2, 3)]
+
+
+class Unheard(Database):
+    """Every other commit is made, and its acknowledgement lost."""
+
+    commits = 0
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        with super().write() as session:
+            yield session
+        self.commits += 1
+        if self.commits % 2:
+            raise DatabaseUnavailable
+
+
+def test_what_was_committed_and_not_acknowledged_is_told_once(
+    work: Work, blobs: Blobs, run, database_url: str, tmp_path: Path
+) -> None:
+    work.submit()
+    claimed = work.claim()
+    assert claimed is not None
+    deaf = Unheard(database_url)
+
+    def script(assignment: Assignment) -> list[FromTraining]:
+        started, *epochs, finished = whole(assignment, 1, 2, 3)
+        within = Path(assignment.scratch) / "within"
+        within.write_text("within")
+        between = [CheckpointWritten(str(within), 3, 5), Overfits(3, 1, "It overfits.")]
+        return [started, *epochs, *between, finished]
+
+    run(claimed, script, deaf)
+    deaf.dispose()
+    job_id = claimed.held.job_id
+    assert deaf.commits >= 18  # nine writes, each of them twice
+    told = work.event_types(job_id)
+    assert told[2:] == ["job.epoch", "job.checkpoint"] * 3 + ["job.checkpoint", "job.overfitting", "job.succeeded"]
+    assert work.history(job_id) == [(1, 1), (1, 2), (1, 3)]
+    row = work.row(job_id)
+    assert (row.status, row.failures, row.epoch) == (JobStatus.SUCCEEDED, 0, 3)
+    assert left(tmp_path, claimed.held) == {"model.keras", "predictions.npz", "evaluation.json"}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_failure_that_was_not_acknowledged_counts_once_and_leaves_no_file(
+    work: Work, run, database_url: str, tmp_path: Path
+) -> None:
+    work.submit()
+    claimed = work.claim()
+    assert claimed is not None
+    deaf = Unheard(database_url)
+    run(claimed, lambda assignment: [*whole(assignment, 1)[:-1], Failed("diverged", "A loss is not finite.")], deaf)
+    deaf.dispose()
+    row = work.row(claimed.held.job_id)
+    assert (row.status, row.failures) == (JobStatus.FAILED, 1)
+    assert work.event_types(row.id)[2:] == ["job.epoch", "job.checkpoint", "job.failed"]
+    assert left(tmp_path, claimed.held) == set()
+
+
+def test_a_checkpoint_whose_commit_was_not_acknowledged_survives_the_loss_of_the_job(
+    work: Work, run, database_url: str, tmp_path: Path
+) -> None:
+    """It was noted, so the next attempt continues from it: the one that lost the job must leave its blob alone."""
+    work.submit()
+    claimed = work.claim()
+    assert claimed is not None
+
+    class Unlucky(Database):
+        """After the second checkpoint was committed, another worker has the job."""
+
+        @contextmanager
+        def write(self) -> Iterator[Session]:
+            with super().write() as session:
+                yield session
+            if len(work.stored(claimed.held.job_id)["checkpoints"]) == 2 and work.row(claimed.held.job_id).attempt == 1:
+                work.claimed_again(claimed.held)
+                raise DatabaseUnavailable
+
+    unlucky = Unlucky(database_url)
+    run(claimed, lambda assignment: whole(assignment, 1, 2), unlucky)
+    unlucky.dispose()
+    named = {row["key"].rpartition("/")[2] for row in work.stored(claimed.held.job_id)["checkpoints"]}
+    assert len(named) == 2
+    assert left(tmp_path, claimed.held) == named
+
+
+def left(folder: Path, held: HeldAttempt) -> set[str]:
+    """The files of an attempt in the blob store."""
+    return {path.name for path in (folder / "blobs" / "jobs" / held.job_id / str(held.attempt)).iterdir()}

@@ -1,0 +1,42 @@
+"""The pure decisions of supervision; whole attempts are tested in tests/e2e."""
+
+import itertools
+
+import pytest
+
+from heldout.lifecycle import JobRequest
+from worker.supervision.lease import stop_request_of
+from worker.supervision.processes import ProcessDied, _secret
+
+ALL = list(itertools.product([None, *JobRequest], [False, True], [False, True]))
+
+
+@pytest.mark.parametrize(("request_", "stopping", "out_of_time"), ALL)
+def test_what_a_client_asked_comes_before_anything_else(
+    request_: JobRequest | None, stopping: bool, out_of_time: bool
+) -> None:
+    wanted = stop_request_of(request_, stopping=stopping, out_of_time=out_of_time)
+    if request_ is not None:
+        assert wanted == request_.value
+    elif out_of_time:
+        assert wanted == "deadline"
+    else:
+        assert wanted == ("release" if stopping else None)
+
+
+def test_a_process_that_was_killed_is_reported_with_the_signal_and_the_likely_cause() -> None:
+    assert "SIGKILL" in str(ProcessDied(-9))
+    assert "memory" in str(ProcessDied(-9))
+    assert "SIGSEGV" in str(ProcessDied(-11))
+    assert "exit status 3" in str(ProcessDied(3))
+
+
+@pytest.mark.parametrize(
+    "name", ["DATABASE_URL", "HELDOUT_DATABASE_URL", "REDIS_URL", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"]
+)
+def test_credentials_are_hidden_from_training_processes(name: str) -> None:
+    assert _secret(name)
+
+
+def test_what_training_needs_is_not_hidden() -> None:
+    assert not any(map(_secret, ["PATH", "HOME", "CUDA_VISIBLE_DEVICES", "TF_CPP_MIN_LOG_LEVEL", "HELDOUT_HOME"]))

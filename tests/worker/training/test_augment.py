@@ -1,0 +1,176 @@
+"""Augmentation gives the pixels of Keras' legacy ImageDataGenerator, its draws, and the axes put right."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras.src.legacy.preprocessing.image import ImageDataGenerator
+from scipy.ndimage import map_coordinates
+from scipy.stats import ks_2samp
+
+from heldout.spec import AugmentationSpec
+from worker.training.augment import Amounts, affine_matrices, build_augmentation, draw_amounts, resample, shades
+
+FILL_MODES = ["nearest", "constant", "reflect", "wrap"]
+EVERYTHING = {
+    "rotation_degrees": 180.0,
+    "width_shift": 0.5,
+    "height_shift": 0.4,
+    "zoom": 0.5,
+    "horizontal_flip": True,
+    "vertical_flip": True,
+}
+
+
+def drawn(spec: AugmentationSpec, image: tuple[int, int, int] = (28, 28, 1), *, seed=1, epoch=1, count=64) -> Amounts:
+    return draw_amounts(spec, image, seed=seed, epoch=epoch, count=count)
+
+
+def changed(images: np.ndarray, amounts: Amounts, spec: AugmentationSpec) -> np.ndarray:
+    image = images.shape[1:]
+    augment = tf.function(build_augmentation(spec, image))
+    return augment(tf.constant(images), affine_matrices(amounts, image), shades(amounts)).numpy()
+
+
+@pytest.fixture(scope="module")
+def scans(mnist5k) -> np.ndarray:
+    return (mnist5k.images[::79][:64] / 255).astype(np.float32)
+
+
+@pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
+@pytest.mark.parametrize("fill_mode", FILL_MODES)
+def test_pixels_are_those_of_the_legacy_generator(scans, fill_mode):
+    spec = AugmentationSpec(**EVERYTHING, fill_mode=fill_mode)
+    amounts = drawn(spec)
+    generator = ImageDataGenerator(fill_mode=fill_mode)
+    expected = [
+        generator.apply_transform(
+            scan,
+            {
+                "theta": np.rad2deg(amounts.theta[i]),
+                "tx": amounts.tx[i],  # the generator's own name for columns, once its axes are swapped
+                "ty": amounts.ty[i],
+                "zx": amounts.zx[i],
+                "zy": amounts.zy[i],
+                "flip_horizontal": amounts.flip_x[i],
+                "flip_vertical": amounts.flip_y[i],
+            },
+        )
+        for i, scan in enumerate(scans)
+    ]
+    np.testing.assert_allclose(changed(scans, amounts, spec), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("fill_mode", FILL_MODES)
+def test_images_that_are_not_square_turn_about_their_own_centre(fill_mode):
+    spec = AugmentationSpec(**EVERYTHING, fill_mode=fill_mode)
+    height, width, channels = 13, 24, 3
+    images = np.random.default_rng(0).random((40, height, width, channels), np.float32)
+    amounts = drawn(spec, (height, width, channels), count=40)
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])[:, None]
+    y, x = np.mgrid[:height, :width].reshape(2, -1)
+    expected = np.empty_like(images)
+    for i in range(40):
+        seen = np.stack([width - 1 - x if amounts.flip_x[i] else x, height - 1 - y if amounts.flip_y[i] else y])
+        turn = np.array(
+            [
+                [np.cos(amounts.theta[i]), -np.sin(amounts.theta[i])],
+                [np.sin(amounts.theta[i]), np.cos(amounts.theta[i])],
+            ]
+        )
+        zoom = np.array([[amounts.zx[i]], [amounts.zy[i]]])
+        shift = np.array([[amounts.tx[i]], [amounts.ty[i]]])
+        source = turn @ (zoom * (seen - centre) + shift) + centre
+        for channel in range(channels):
+            plane = map_coordinates(images[i, ..., channel], source[::-1], order=1, mode=fill_mode)
+            expected[i, ..., channel] = plane.reshape(height, width)
+    np.testing.assert_allclose(changed(images, amounts, spec), expected, rtol=0, atol=1e-4)
+
+
+def test_a_width_shift_moves_columns_and_a_height_shift_rows():
+    column, row = np.zeros((2, 64, 9, 9, 1), np.float32)
+    column[:, :, 4], row[:, 4] = 1, 1
+    wide, high = AugmentationSpec(width_shift=0.3), AugmentationSpec(height_shift=0.3)
+    np.testing.assert_allclose(changed(row, drawn(wide, (9, 9, 1)), wide), row, atol=1e-6)
+    np.testing.assert_allclose(changed(column, drawn(high, (9, 9, 1)), high), column, atol=1e-6)
+    assert np.abs(changed(column, drawn(wide, (9, 9, 1)), wide) - column).max() > 0.9
+    assert np.abs(changed(row, drawn(high, (9, 9, 1)), high) - row).max() > 0.9
+
+
+def test_draws_are_distributed_as_those_of_the_legacy_generator():
+    spec = AugmentationSpec(
+        rotation_degrees=20, width_shift=0.2, height_shift=0.1, zoom=0.3, horizontal_flip=True, vertical_flip=True
+    )
+    generator = ImageDataGenerator(
+        rotation_range=20,
+        width_shift_range=0.1,  # which moves rows
+        height_shift_range=0.2,
+        zoom_range=0.3,
+        horizontal_flip=True,
+        vertical_flip=True,
+    )
+    theirs = [generator.get_random_transform((28, 28, 1), seed) for seed in range(1500)]
+    ours = [drawn(spec, seed=seed, epoch=epoch, count=1) for seed in range(50) for epoch in range(1, 31)]
+    for name, scale in {"theta": np.pi / 180, "tx": 1, "ty": 1, "zx": 1, "zy": 1}.items():
+        one = [getattr(amounts, name)[0] for amounts in ours]
+        two = [transform[name] * scale for transform in theirs]
+        assert ks_2samp(one, two).pvalue > 0.01, name
+    for name, their_name in {"flip_x": "flip_horizontal", "flip_y": "flip_vertical"}.items():
+        share = np.mean([getattr(amounts, name)[0] for amounts in ours])
+        assert share == pytest.approx(np.mean([transform[their_name] for transform in theirs]), abs=0.05), name
+
+
+def test_draws_are_repeated_for_the_same_epoch_and_differ_in_every_other_way():
+    spec = AugmentationSpec(**EVERYTHING)
+    theta = drawn(spec).theta
+    np.testing.assert_array_equal(drawn(spec).theta, theta)
+    assert len(set(theta)) == len(theta)
+    assert not np.isin(drawn(spec, epoch=2).theta, theta).any()
+    assert not np.isin(drawn(spec, seed=2).theta, theta).any()
+    correlations = np.corrcoef([drawn(spec, count=2000).theta, drawn(spec, count=2000).tx, drawn(spec, count=2000).zx])
+    assert np.abs(correlations - np.eye(3)).max() < 0.08
+
+
+def test_turning_one_change_on_leaves_the_others_as_they_were():
+    one, two = drawn(AugmentationSpec(rotation_degrees=10)), drawn(AugmentationSpec(rotation_degrees=10, zoom=0.2))
+    np.testing.assert_array_equal(one.theta, two.theta)
+    assert set(one.zx) == {1}
+
+
+def test_what_is_not_asked_for_does_not_happen(scans):
+    spec = AugmentationSpec()
+    np.testing.assert_array_equal(changed(scans, drawn(spec), spec), scans)
+
+
+def test_a_flip_alone_mirrors_every_other_image_exactly(scans):
+    spec = AugmentationSpec(horizontal_flip=True)
+    amounts = drawn(spec)
+    assert 0 < amounts.flip_x.sum() < 64
+    expected = np.where(amounts.flip_x[:, None, None, None], scans[:, :, ::-1], scans)
+    np.testing.assert_array_equal(changed(scans, amounts, spec), expected)
+
+
+def test_contrast_and_brightness_are_those_of_tf_image_kept_in_range():
+    images = np.random.default_rng(0).random((64, 9, 7, 3), np.float32)
+    spec = AugmentationSpec(contrast=0.5, brightness=0.5)
+    amounts = drawn(spec, (9, 7, 3))
+    expected = [
+        tf.clip_by_value(tf.image.adjust_brightness(tf.image.adjust_contrast(image, contrast), brightness), 0.0, 1.0)
+        for image, contrast, brightness in zip(
+            images, amounts.contrast.astype(np.float32), amounts.brightness.astype(np.float32), strict=True
+        )
+    ]
+    result = changed(images, amounts, spec)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+    assert (result.min(), result.max()) == (0, 1)
+    assert np.abs(amounts.brightness).max() > 0.45
+    assert amounts.contrast.min() < 0.6
+    assert amounts.contrast.max() > 1.4
+
+
+def test_an_image_is_resampled_once(scans, monkeypatch):
+    calls = []
+    transform = tf.raw_ops.ImageProjectiveTransformV3
+    monkeypatch.setattr(tf.raw_ops, "ImageProjectiveTransformV3", lambda **args: calls.append(1) or transform(**args))
+    spec = AugmentationSpec(**EVERYTHING)
+    resample(tf.constant(scans), tf.constant(affine_matrices(drawn(spec), (28, 28, 1))), spec, (28, 28, 1))
+    assert calls == [1]

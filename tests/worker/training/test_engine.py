@@ -1,0 +1,192 @@
+"""The engine computes what Keras' own `fit` computes, bit for bit, however its calls are cut."""
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from heldout.spec import JobSpec
+from models.arrays import ImageSet
+from tests.worker.training.trainings import Training, example, fewer, new_network, small_spec
+from worker.training.data import to_unit
+from worker.training.engine import FitSums, build_loss, build_optimizer, epoch_order
+from worker.training.schedule import PlateauState, epoch_rates
+
+EPOCHS = 2
+# 11 whole batches of 32 and one of 20
+IMAGES = 372
+
+
+class RateOfEachStep(keras.callbacks.Callback):
+    """Sets the learning rate before each step of `fit`."""
+
+    def __init__(self, rates: np.ndarray) -> None:
+        super().__init__()
+        self._rates = rates
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.model.optimizer.learning_rate = self._rates[batch]
+
+
+def rates_of(spec: JobSpec, epoch: int, steps: int) -> np.ndarray:
+    return epoch_rates(spec.training, PlateauState(spec.training.optimizer.learning_rate), epoch, steps)
+
+
+def with_engine(spec: JobSpec, images: ImageSet, *, towers: int = 1, cuts: tuple[int, ...] = ()) -> Any:
+    """Train EPOCHS epochs; the network and (loss, accuracy) of each epoch. `cuts` are steps where a call ends."""
+    training = Training(spec, images, towers=towers)
+    steps, history = training.engine.steps_per_epoch, []
+    for epoch in range(1, EPOCHS + 1):
+        training.engine.begin_epoch(epoch, rates_of(spec, epoch, steps))
+        sums, marks = FitSums(), [0, *cuts, steps]
+        for first, last in pairwise(marks):
+            sums = training.engine.run(first, last, sums)
+        history.append((sums.loss, sums.accuracy))
+    return training.network, history
+
+
+def with_fit(spec: JobSpec, images: ImageSet) -> Any:
+    """The same training by `fit`, which is fed each epoch's images in the engine's order."""
+    data = Training(spec, images).data
+    network = new_network(spec, images)
+    network.compile(
+        build_optimizer(spec.training.optimizer), build_loss(spec.training.label_smoothing), metrics=["accuracy"]
+    )
+    weights = None if data.class_weights is None else dict(enumerate(data.class_weights.tolist()))
+    pixels, history = to_unit(data.images, data.value_range), []
+    for epoch in range(1, EPOCHS + 1):
+        order = data.rows["train"][epoch_order(spec.training.seed, epoch, len(data.rows["train"]))]
+        labels = data.labels[order]
+        result = network.fit(
+            pixels[order],
+            np.eye(len(data.classes), dtype=np.float32)[labels] if spec.training.label_smoothing else labels,
+            batch_size=spec.training.batch_size,
+            class_weight=weights,
+            shuffle=False,
+            verbose=0,
+            callbacks=[RateOfEachStep(rates_of(spec, epoch, -(-len(order) // spec.training.batch_size)))],
+        ).history
+        history.append((result["loss"][0], result["accuracy"][0]))
+    return network, history
+
+
+def differences(one: keras.Model, two: keras.Model) -> float:
+    """The largest difference between two networks' variables, dropout's seeds included."""
+    pairs = zip(one.variables, two.variables, strict=True)
+    return max(np.abs(a.numpy().astype(np.float64) - b.numpy()).max() for a, b in pairs)
+
+
+SPECS = {
+    "overfit": example("overfit"),
+    "regularized": example("regularized"),  # with dropout and penalties
+    "sixteen filters": example("augmented").model_copy(update={"augmentation": None}),
+    "dense, weighted, smoothed, scheduled": small_spec(
+        {"filters": 6, "activation": "gelu", "repeat": 2, "padding": "same"},
+        {"filters": 8, "activation": "tanh", "l2": 0.02},
+        network={
+            "head": "global_average",
+            "dense": [{"units": 20, "l2": 0.001, "dropout": 0.2}, {"units": 12, "activation": "elu"}],
+        },
+        training={
+            "epochs": EPOCHS,
+            "class_weights": {"3": 2.0, "5": 0.25},
+            "label_smoothing": 0.1,
+            "schedule": {"name": "cosine", "warmup_epochs": 1},
+            "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9},
+        },
+    ),
+    "balanced, adamw": small_spec(training={"class_weights": "balanced", "optimizer": {"name": "adamw"}}),
+    "rmsprop, one batch": small_spec(training={"batch_size": 1000, "optimizer": {"name": "rmsprop"}}),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_one_tower_gives_the_weights_and_losses_of_fit_bit_for_bit(name, mnist5k):
+    images = fewer(mnist5k, IMAGES)
+    ours, history = with_engine(SPECS[name], images, cuts=(1,))
+    reference, expected = with_fit(SPECS[name], images)
+    assert history == expected
+    assert differences(ours, reference) == 0
+
+
+def test_batch_normalisation_agrees_with_fit_to_a_millionth(digits):
+    spec = small_spec({"filters": 6, "batch_norm": True}, {"filters": 8, "batch_norm": True, "pool": 1})
+    images = fewer(digits, IMAGES)
+    ours, history = with_engine(spec, images)
+    reference, expected = with_fit(spec, images)
+    np.testing.assert_allclose(history, expected, atol=1e-6)
+    assert differences(ours, reference) <= 1e-6
+
+
+@pytest.mark.parametrize("augmentation", [None, {"rotation_degrees": 20.0, "zoom": 0.1, "brightness": 0.2}])
+def test_where_calls_are_cut_changes_no_bit(augmentation, digits):
+    spec = small_spec({"filters": 4, "dropout": 0.3}, augmentation=augmentation)
+    images = fewer(digits, 200)
+    whole, history = with_engine(spec, images)
+    for cuts in ((1,), (3, 4), (1, 2, 3, 4, 5, 6)):
+        cut, cut_history = with_engine(spec, images, cuts=cuts)
+        assert cut_history == history
+        assert differences(whole, cut) == 0
+
+
+@pytest.mark.parametrize("train", [199, 193])  # the last batch has halves of 3 and 4 images, or a single image
+def test_two_towers_agree_with_one(train, digits):
+    # Plain gradient descent: weights differ by no more than their gradients do.
+    training = {"class_weights": {"1": 3.0}, "optimizer": {"name": "sgd", "learning_rate": 0.1}}
+    spec = small_spec({"filters": 4, "l2": 0.01}, training=training, augmentation={"width_shift": 0.2})
+    images = fewer(digits, train)
+    one, history = with_engine(spec, images)
+    two, other_history = with_engine(spec, images, towers=2)
+    np.testing.assert_allclose(other_history, history, rtol=1e-5)
+    assert 0 < differences(one, two) < 1e-6
+
+
+def test_the_towers_of_a_batch_draw_dropout_apart(digits):
+    spec = small_spec({"filters": 4, "dropout": 0.5})
+    steps = 2 * 7 * EPOCHS
+    network, _ = with_engine(spec, fewer(digits, 200), towers=2)
+    seeds = next(v.numpy() for v in network.variables if v.path.endswith("seed_generator_state"))
+    assert seeds[1] == steps
+
+
+def test_batch_normalisation_is_never_split(digits):
+    spec = small_spec({"filters": 4, "batch_norm": True})
+    images = fewer(digits, 200)
+    one, history = with_engine(spec, images)
+    two, other_history = with_engine(spec, images, towers=2)
+    assert other_history == history
+    assert differences(one, two) == 0
+
+
+def test_every_epoch_takes_every_image_once_in_another_order():
+    orders = [epoch_order(seed, epoch, 500) for seed in (1, 2) for epoch in (1, 2, 3)]
+    for order in orders:
+        np.testing.assert_array_equal(np.sort(order), np.arange(500))
+    same_place = [np.mean(one == two) for at, one in enumerate(orders) for two in orders[at + 1 :]]
+    assert max(same_place) < 0.02
+    np.testing.assert_array_equal(epoch_order(2, 3, 500), orders[-1])
+
+
+def test_augmented_images_are_what_the_network_is_trained_on(digits):
+    plain = small_spec()
+    turned = plain.model_copy(update={"augmentation": small_spec(augmentation={"rotation_degrees": 90.0}).augmentation})
+    images = fewer(digits, 200)
+    one, _ = with_engine(plain, images)
+    two, _ = with_engine(turned, images)
+    assert differences(one, two) > 1e-3
+
+
+def test_float_images_train_as_bytes_of_the_same_values_do(digits):
+    images = fewer(digits, 200)
+    one, history = with_engine(small_spec(), images)
+    two, other_history = with_engine(small_spec(), replace(images, images=images.images.astype(np.float32)))
+    assert history == other_history
+    assert differences(one, two) == 0
+
+
+def test_fit_sums_are_means_weighted_by_images():
+    sums = FitSums(objective=10.0, correct=3.0, images=4.0)
+    assert (sums.loss, sums.accuracy) == (2.5, 0.75)

@@ -1,0 +1,160 @@
+"""Metrics are those that Keras, scikit-learn and statsmodels give for the same weights."""
+
+from math import isnan
+
+import keras
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, log_loss
+from statsmodels.stats.proportion import proportion_confint
+
+from tests.worker.training.trainings import Training, fewer, small_spec
+from worker.training.data import to_unit
+from worker.training.evaluate import Evaluator, Measured, final_figures, finite, from_predictions
+from worker.training.export import build_exported, predict, save_predictions
+
+
+@pytest.fixture(scope="module")
+def trained(digits) -> Training:
+    """A network with everything that must not count in a measurement, after one epoch."""
+    spec = small_spec(
+        {"filters": 6, "dropout": 0.4, "l2": 0.1, "batch_norm": True},
+        network={"dense": [{"units": 16, "dropout": 0.5, "l2": 0.1}]},
+        training={"label_smoothing": 0.2, "class_weights": {"1": 5.0}, "optimizer": {"learning_rate": 0.01}},
+        augmentation={"rotation_degrees": 30.0},
+    )
+    training = Training(spec, fewer(digits, 300))
+    training.trainer.train()
+    return training
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_split_is_measured_as_keras_evaluates_it_without_penalties_or_weights(trained, split):
+    rows, data = trained.data.rows[split], trained.data
+    exported = build_exported(trained.spec.network, data, trained.network)
+    loss, accuracy = exported.evaluate(data.images[rows], data.labels[rows], verbose=0)
+    measured = trained.evaluator.measure(rows)
+    assert measured.loss == pytest.approx(loss, abs=2e-6)
+    assert measured.accuracy == pytest.approx(accuracy, abs=1e-7)
+    assert measured.count == len(rows)
+
+
+def test_measuring_changes_nothing_and_repeats(trained):
+    before = [variable.numpy() for variable in trained.engine.variables]
+    first = trained.evaluator.measure(trained.data.rows["train"])
+    assert trained.evaluator.measure(trained.data.rows["train"]) == first
+    for variable, value in zip(trained.engine.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 1000])
+def test_the_batch_size_of_a_measurement_does_not_matter(trained, batch_size):
+    rows = trained.data.rows["train"]
+    expected = trained.evaluator.measure(rows)
+    measured = Evaluator(trained.network, trained.resident, batch_size).measure(rows)
+    assert measured.correct == expected.correct
+    assert measured.loss == pytest.approx(expected.loss, rel=1e-6)
+
+
+def test_a_stop_is_heard_between_the_calls_of_a_measurement(trained):
+    heard = []
+    trained.evaluator.measure(trained.data.rows["train"], lambda: heard.append(1))
+    assert heard
+
+
+def from_export(training: Training, split: str) -> Measured:
+    data = training.data
+    exported = build_exported(training.spec.network, data, training.network)
+    said = predict(exported, training.resident, {split: data.rows[split]})[split]
+    return from_predictions(said.losses, said.probabilities, data.labels[data.rows[split]])
+
+
+def test_predictions_give_what_scikit_learn_computes_from_them(trained):
+    data = trained.data
+    exported = build_exported(trained.spec.network, data, trained.network)
+    said = predict(exported, trained.resident, data.rows)["test"]
+    labels = data.labels[data.rows["test"]]
+    measured = from_predictions(said.losses, said.probabilities, labels)
+    assert measured.loss == pytest.approx(log_loss(labels, said.probabilities, labels=range(10)), abs=1e-6)
+    assert measured.accuracy == accuracy_score(labels, said.probabilities.argmax(axis=1))
+    assert measured.loss == pytest.approx(trained.evaluator.measure(data.rows["test"]).loss, abs=1e-6)
+
+
+def test_a_hopeless_image_costs_as_much_as_keras_says_in_both_ways_of_measuring(trained):
+    data, rows = trained.data, trained.data.rows["validation"]
+    before = trained.network.get_weights()
+    trained.network.set_weights([weight * 50 for weight in before])  # so sure that probabilities round to zero
+    exported = build_exported(trained.spec.network, data, trained.network)
+    expected, _ = exported.evaluate(data.images[rows], data.labels[rows], verbose=0)
+    measured, predicted = trained.evaluator.measure(rows), from_export(trained, "validation")
+    trained.network.set_weights(before)
+    assert expected > 1000
+    assert measured.loss == pytest.approx(expected, rel=1e-5)
+    assert predicted.loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_weights_that_are_not_finite_give_a_loss_that_is_not_finite(trained):
+    before = trained.network.get_weights()
+    trained.network.set_weights([np.full_like(weight, np.nan) for weight in before])
+    measured = trained.evaluator.measure(trained.data.rows["validation"])
+    trained.network.set_weights(before)
+    assert isnan(measured.loss)
+    assert finite(measured.loss) is None
+
+
+def test_final_figures_have_wilsons_intervals_and_gaps_that_are_positive_where_heldout_is_worse():
+    train, validation, test = Measured(0.1, 98, 100), Measured(0.4, 45, 50), Measured(0.3, 160, 200)
+    final = final_figures(4, {"train": train, "validation": validation, "test": test})
+    assert final["epoch"] == 4
+    assert final["gap"]["validation"] == pytest.approx({"accuracy": 0.08, "loss": 0.3})
+    assert final["gap"]["test"] == pytest.approx({"accuracy": 0.18, "loss": 0.2})
+    for split, measured in (("train", train), ("validation", validation), ("test", test)):
+        expected = proportion_confint(measured.correct, measured.count, method="wilson")
+        assert final[split]["interval"] == pytest.approx(list(expected))
+        assert final[split]["accuracy"] == measured.correct / measured.count
+        assert (final[split]["loss"], final[split]["count"]) == (measured.loss, measured.count)
+
+
+def test_a_test_split_that_was_not_measured_is_null_in_the_figures_and_in_the_gap():
+    final = final_figures(1, {"train": Measured(0.1, 98, 100), "validation": Measured(0.4, 45, 50)})
+    assert final["test"] is None
+    assert final["gap"]["test"] is None
+    assert final["gap"]["validation"]["accuracy"] == pytest.approx(0.08)
+
+
+def test_an_empty_split_has_a_count_and_no_figures(trained):
+    empty = np.array([], np.int32)
+    measured = trained.evaluator.measure(empty)
+    final = final_figures(1, {"train": Measured(0.1, 1, 1), "validation": measured})
+    assert final["validation"] == {"loss": None, "accuracy": None, "count": 0, "interval": None}
+    assert from_predictions(np.empty(0, np.float32), np.empty((0, 3), np.float32), empty).count == 0
+
+
+def test_the_exported_model_takes_raw_pixels_of_any_range_and_has_the_networks_parameters(trained):
+    data = trained.data
+    exported = build_exported(trained.spec.network, data, trained.network)
+    rows = data.rows["test"]
+    logits = trained.network.predict(to_unit(data.images[rows], data.value_range), verbose=0)
+    expected = keras.ops.softmax(logits)
+    np.testing.assert_allclose(exported.predict(data.images[rows], verbose=0), expected, atol=1e-6)
+    assert data.value_range == (0, 16)
+    assert exported.count_params() == trained.network.count_params()
+    assert not any("Random" in type(layer).__name__ for layer in exported.layers)
+    assert all(type(layer).__module__.startswith("keras.") for layer in exported.layers)
+
+
+def test_predictions_name_the_positions_in_the_dataset(trained, digits, tmp_path):
+    data = trained.data
+    exported = build_exported(trained.spec.network, data, trained.network)
+    save_predictions(tmp_path / "predictions.npz", data, predict(exported, trained.resident, data.rows))
+    with np.load(tmp_path / "predictions.npz") as stored:
+        assert set(stored) == {
+            f"{split}_{what}"
+            for split in ("train", "validation", "test")
+            for what in ("indices", "labels", "probabilities")
+        }
+        for split in ("train", "validation", "test"):
+            indices = stored[f"{split}_indices"]
+            np.testing.assert_array_equal(stored[f"{split}_labels"], digits.labels[indices])
+            again = exported.predict(digits.images[indices], verbose=0)
+            np.testing.assert_allclose(stored[f"{split}_probabilities"], again, atol=1e-6)

@@ -1,0 +1,85 @@
+"""Mixed precision trains as well as float32 does, resumes exactly, and leaves no trace in what is exported."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.worker.training.test_trainer import epochs_told, history, interrupted, same, state
+from tests.worker.training.trainings import Training, fewer, small_spec
+from worker.training.engine import FitSums
+from worker.training.network import build_network
+
+SPEC = small_spec(
+    {"filters": 8, "l2": 0.001, "dropout": 0.1},
+    network={"dense": [{"units": 16, "dropout": 0.1}]},
+    augmentation={"width_shift": 0.1},
+    training={"epochs": 3, "optimizer": {"name": "adam", "learning_rate": 0.01}},
+)
+POLICIES = ["mixed_bfloat16", "mixed_float16"]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_layers_compute_in_sixteen_bits_and_weights_and_logits_stay_float32(policy):
+    spec = small_spec(
+        {"filters": 4, "batch_norm": True, "dropout": 0.2},
+        network={"head": "global_average", "dense": [{"units": 5, "dropout": 0.2}]},
+    )
+    network = build_network(spec.network, (8, 8, 1), 10, 7, policy)
+    computes = {layer.name: layer.compute_dtype for layer in network.layers}
+    assert (computes.pop("images"), computes.pop("output")) == ("float32", "float32")
+    assert set(computes.values()) == {policy.removeprefix("mixed_")}
+    assert {variable.dtype for variable in network.weights} == {"float32"}
+    assert network.output.dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"  # nothing of it is global
+
+
+@pytest.mark.parametrize("policy", [POLICIES[0], pytest.param(POLICIES[1], marks=pytest.mark.proof)])
+def test_it_trains_to_an_accuracy_like_that_of_float32(policy, digits, tmp_path):
+    spec, accuracies = small_spec({"filters": 16}, training={"optimizer": {"name": "adam", "learning_rate": 0.01}}), []
+    for one in ("float32", policy):
+        training = Training(spec, digits, tmp_path, policy=one)
+        training.trainer.train()
+        accuracies.append(epochs_told(training)[-1].values["validation_accuracy"])
+    assert min(accuracies) > 0.9
+    assert accuracies[1] == pytest.approx(accuracies[0], abs=0.03)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_an_interrupted_training_equals_an_uninterrupted_one_bit_for_bit(policy, digits, tmp_path):
+    images = fewer(digits, 172)
+    whole = Training(SPEC, images, tmp_path, policy=policy)
+    whole.trainer.train()
+    halves = interrupted(SPEC, images, tmp_path, 4, policy=policy)
+    assert history(*halves) == history(whole)
+    assert same(state(halves[1]), state(whole))
+
+
+def test_what_is_measured_is_what_the_weights_give_in_float32(digits, tmp_path):
+    training = Training(SPEC, digits, tmp_path, policy="mixed_bfloat16")
+    training.trainer.train()
+    plain = Training(SPEC, digits, tmp_path)
+    plain.network.set_weights(training.network.get_weights())
+    rows = training.data.rows["validation"]
+    values = epochs_told(training)[-1].values
+    assert values["validation_loss"] == plain.evaluator.measure(rows).loss
+    coarse = keras.ops.convert_to_numpy(training.network(training.resident.batch(rows)[0]))
+    fine = keras.ops.convert_to_numpy(plain.network(plain.resident.batch(rows)[0]))
+    assert np.abs(coarse - fine).max() > 1e-3  # the trained network itself computes coarsely
+
+
+def test_float16_scales_its_loss_and_leaves_a_step_out_that_overflows(digits):
+    training = Training(SPEC, fewer(digits, 64), policy="mixed_float16")
+    optimizer = training.engine.optimizer
+    assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    before = training.network.get_weights()
+    optimizer.dynamic_scale.assign(1e30)
+    training.engine.begin_epoch(1, np.full(2, 0.01, np.float32))
+    sums = training.engine.run(0, 1, FitSums())
+    assert np.isfinite(sums.loss)
+    assert same(before[:1], training.network.get_weights()[:1])
+    assert float(optimizer.dynamic_scale) == pytest.approx(0.5e30)
+
+
+def test_bfloat16_needs_no_scaled_loss(digits):
+    training = Training(SPEC, fewer(digits, 64), policy="mixed_bfloat16")
+    assert not isinstance(training.engine.optimizer, keras.optimizers.LossScaleOptimizer)

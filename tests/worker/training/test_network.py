@@ -1,0 +1,133 @@
+"""Networks are exactly what the language says that they are, counted by Keras itself."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from heldout.errors import NetworkTooDeep
+from heldout.layers import count_parameters, plan_layers
+from heldout.spec import BlockSpec, DenseSpec, NetworkSpec
+from worker.training.network import build_network, normalises_batches, without_penalties
+
+ACTIVATIONS = st.sampled_from(["relu", "elu", "gelu", "silu", "tanh"])
+RATES = st.sampled_from([0.0, 0.0, 0.3])
+PENALTIES = st.sampled_from([None, 0.0, 0.01])
+BLOCKS = st.builds(
+    BlockSpec,
+    filters=st.integers(1, 9),
+    kernel_size=st.integers(1, 6),
+    padding=st.sampled_from(["valid", "same"]),
+    activation=ACTIVATIONS,
+    batch_norm=st.booleans(),
+    repeat=st.sampled_from([1, 1, 1, 2, 3]),
+    pool=st.integers(1, 4),
+    dropout=RATES,
+    l2=PENALTIES,
+)
+DENSE = st.builds(DenseSpec, units=st.integers(1, 40), activation=ACTIVATIONS, dropout=RATES, l2=PENALTIES)
+IMAGES = st.tuples(st.integers(1, 33), st.integers(1, 33), st.sampled_from([1, 3]))
+CHEAP = settings(
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate],  # shrinking would build thousands of networks more
+)
+
+
+def networks(most_blocks: int) -> st.SearchStrategy[NetworkSpec]:
+    return st.builds(
+        NetworkSpec,
+        blocks=st.lists(BLOCKS, min_size=1, max_size=most_blocks).map(tuple),
+        l2=st.sampled_from([0.0, 0.01]),
+        head=st.sampled_from(["flatten", "global_average"]),
+        dense=st.lists(DENSE, max_size=2).map(tuple),
+    )
+
+
+def keras_agrees(network: NetworkSpec, image: tuple[int, int, int], classes: int) -> None:
+    try:
+        planned = plan_layers(network, image, classes)
+    except NetworkTooDeep:
+        with pytest.raises(ValueError, match=r"negative|at least|Computed output size"):
+            build_network(network, image, classes, seed=1)
+        return
+    model = build_network(network, image, classes, seed=1)
+    built = [(layer.name, layer.output.shape[1:], layer.count_params()) for layer in model.layers[1:]]
+    assert built == [(layer.name, layer.shape, layer.parameters) for layer in planned]
+    assert model.count_params() == count_parameters(network, image, classes)
+
+
+@settings(CHEAP, max_examples=1000)
+@given(networks(most_blocks=2), IMAGES, st.integers(2, 12))
+def test_keras_has_the_layers_names_shapes_and_parameters_that_were_planned(network, image, classes):
+    keras_agrees(network, image, classes)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+@settings(CHEAP, max_examples=5000)
+@given(networks(most_blocks=8), IMAGES, st.integers(2, 12))
+def test_keras_has_the_layers_that_were_planned_for_thousands_of_deeper_networks(network, image, classes):
+    keras_agrees(network, image, classes)
+
+
+def all_kinds() -> NetworkSpec:
+    return NetworkSpec(
+        blocks=(BlockSpec(filters=4, batch_norm=True, dropout=0.2, repeat=2), BlockSpec(filters=6, l2=0.5)),
+        l2=0.01,
+        dense=(DenseSpec(units=12, l2=0.1, dropout=0.3), DenseSpec(units=7)),
+    )
+
+
+def test_the_seed_decides_every_initial_weight_and_every_dropout_seed():
+    first, again, other = (build_network(all_kinds(), (16, 16, 3), 5, seed) for seed in (3, 3, 4))
+    for one, two in zip(first.variables, again.variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), two.numpy())
+    drawn = [
+        (one.numpy(), two.numpy())
+        for one, two in zip(first.variables, other.variables, strict=True)
+        if one.path.endswith(("kernel", "seed_generator_state"))
+    ]
+    assert len(drawn) == 6 + 2
+    assert not any(np.array_equal(one, two) for one, two in drawn)
+
+
+def test_no_two_layers_of_one_shape_start_alike():
+    network = NetworkSpec(blocks=(BlockSpec(filters=4, pool=1, repeat=3, padding="same"),))
+    kernels = [layer.kernel.numpy() for layer in build_network(network, (8, 8, 4), 4, seed=0).layers[1::2][:3]]
+    assert not np.array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[1], kernels[2])
+
+
+def test_penalties_lie_on_kernels_of_convolutions_and_on_dense_layers_that_ask_for_one():
+    model = build_network(all_kinds(), (16, 16, 3), 5, seed=0)
+    factors = {"block1_conv1": 0.01, "block1_conv2": 0.01, "block2_conv1": 0.5, "dense1": 0.1}
+    expected = sum(factor * np.sum(model.get_layer(name).kernel.numpy() ** 2) for name, factor in factors.items())
+    assert len(model.losses) == len(factors)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_network_without_penalties_has_the_same_layers_and_no_losses():
+    plain = without_penalties(all_kinds())
+    assert plan_layers(plain, (16, 16, 3), 5) == plan_layers(all_kinds(), (16, 16, 3), 5)
+    assert build_network(plain, (16, 16, 3), 5, seed=0).losses == []
+
+
+def test_batch_normalisation_sits_between_a_convolution_with_bias_and_its_activation():
+    model = build_network(all_kinds(), (16, 16, 3), 5, seed=0)
+    names = [layer.name for layer in model.layers]
+    at = names.index("block1_norm1")
+    assert names[at - 1 : at + 2] == ["block1_conv1", "block1_norm1", "block1_activation1"]
+    assert model.get_layer("block1_conv1").use_bias
+    assert model.get_layer("block1_conv1").activation is keras.activations.linear
+    assert normalises_batches(all_kinds())
+    assert not normalises_batches(NetworkSpec(blocks=(BlockSpec(filters=1),)))
+
+
+def test_the_output_is_logits():
+    model = build_network(all_kinds(), (16, 16, 3), 5, seed=0)
+    assert model.output_shape == (None, 5)
+    assert model.layers[-1].activation is keras.activations.linear

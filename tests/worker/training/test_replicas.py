@@ -1,0 +1,123 @@
+"""A job on several devices trains as on one, up to rounding. Virtual devices of one processor stand in for GPUs."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.arrays import ImageSet, save
+from tests.worker.training.test_runner import Process
+from tests.worker.training.trainings import fewer, small_spec
+from worker.messages import Assignment, Progress, Stop, Stopped
+from worker.training import child
+from worker.training.replicas import part_of
+
+SPEC = small_spec(
+    {"filters": 4, "l2": 0.01, "padding": "same"},
+    {"filters": 6},
+    network={"dense": [{"units": 12, "l2": 0.001}]},
+    augmentation={"width_shift": 0.2, "rotation_degrees": 10},
+    training={"epochs": 2, "class_weights": {"1": 3.0}, "label_smoothing": 0.1},
+    evaluation={"test": "every_epoch"},
+)
+
+
+def on_two(assignment: Assignment, pipe: Connection, log: str) -> None:
+    _on_virtual_devices(2, assignment, pipe, log)
+
+
+def on_three(assignment: Assignment, pipe: Connection, log: str) -> None:
+    _on_virtual_devices(3, assignment, pipe, log)
+
+
+def _on_virtual_devices(count: int, assignment: Assignment, pipe: Connection, log: str) -> None:
+    """The training process, with parts of the processor where it would have found its GPUs."""
+    import worker.training.runner
+
+    parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+    worker.training.runner._configure = lambda *_: tuple(f"CPU:{number}" for number in range(count))
+    child.main(assignment, pipe, log)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forking() -> Iterator[None]:
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["worker.training.preload"])
+    yield
+    multiprocessing.forkserver._forkserver._stop()
+
+
+@pytest.fixture(scope="module")
+def dataset(mnist5k: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("job") / "dataset"
+    folder.mkdir()
+    save(fewer(mnist5k, 193), folder)
+    return folder
+
+
+@pytest.fixture
+def start(dataset: Path) -> Iterator[Callable[..., Process]]:
+    started: list[Process] = []
+
+    def start(spec: Any = SPEC, **options: Any) -> Process:
+        started.append(Process(spec, dataset, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.process.kill()
+        process.process.join()
+
+
+def assert_alike(one: Process, two: Process) -> None:
+    """The same history and final figures, up to rounding, and not because the same was computed."""
+    first, second = one.end(), two.end()
+    assert len(one.history) == len(two.history) == 2
+    for epoch, other in zip(one.history, two.history, strict=True):
+        assert epoch == pytest.approx(other, rel=1e-4)
+    for split in ("train", "validation", "test"):
+        assert first.final[split]["loss"] == pytest.approx(second.final[split]["loss"], rel=1e-4)
+    with np.load(first.predictions) as a, np.load(second.predictions) as b:
+        difference = np.abs(a["test_probabilities"] - b["test_probabilities"]).max()
+    assert 0 < difference < 1e-4
+
+
+def test_two_devices_give_the_history_of_one_up_to_rounding(start):
+    # 193 = 6 × 32 + 1: one of the two has nothing to do in the last step
+    assert_alike(start(), start(target=on_two))
+
+
+@pytest.mark.proof
+def test_parts_of_other_sizes_count_as_much_as_they_hold_also_where_images_are_streamed(start):
+    # Of 52 images three devices take 17, 17 and 18, and of the last 37 then 12, 12 and 13.
+    spec = SPEC.model_copy(update={"training": SPEC.training.model_copy(update={"batch_size": 52})})
+    assert_alike(start(spec), start(spec, target=on_three, resident_bytes=0))
+
+
+@pytest.mark.proof
+def test_a_training_on_two_devices_is_continued_exactly(start):
+    spec = small_spec({"filters": 4, "dropout": 0.3}, training={"epochs": 2})
+    whole, first = start(spec, target=on_two), start(spec, target=on_two)
+    first.until(lambda message: isinstance(message, Progress) and message.epoch == 2)
+    first.pipe.send(Stop("pause"))
+    stopped, expected = first.end(), whole.end()
+    assert isinstance(stopped, Stopped)
+    second = start(spec, target=on_two, checkpoint=stopped.checkpoint)
+    assert second.end().final == expected.final
+    assert first.history + second.history == whole.history
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3, 8])
+@pytest.mark.parametrize("count", [1, 2, 5, 32])
+def test_every_image_of_a_batch_is_in_one_part(replicas, count):
+    parts = [part_of(replica, replicas, tf.constant(count)) for replica in range(replicas)]
+    taken = [range(int(part.begin), int(part.end)) for part in parts]
+    assert all(len(images) > 0 for images in taken)
+    counted = [images for images, part in zip(taken, parts, strict=True) if part.share > 0]
+    assert sorted(image for images in counted for image in images) == list(range(count))
+    assert [float(part.share) for part in parts if part.share > 0] == pytest.approx([len(i) / count for i in counted])

@@ -1,0 +1,109 @@
+"""Rates and early stopping decide what Keras' own schedules and callbacks decide."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heldout.spec import JobSpec
+from tests.worker.training.trainings import small_spec
+from worker.training.schedule import PlateauState, cosine_rate, epoch_rates, lower_on_plateau, reported_rate
+from worker.training.stopping import StoppingState, judge_epoch, kept_epoch
+
+LOSSES = st.lists(st.sampled_from([0.5, 0.49995, 0.4998, 0.45, 0.4, 0.6, 1.0]), min_size=1, max_size=25)
+
+
+def scheduled(epochs: int = 10, **schedule: Any) -> JobSpec:
+    return small_spec(training={"epochs": epochs, "schedule": schedule, "optimizer": {"learning_rate": 0.02}})
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 4])
+def test_cosine_is_that_of_keras(warmup):
+    training, steps = scheduled(name="cosine", warmup_epochs=warmup).training, 7
+    total = 10 * steps - warmup * steps
+    reference = (
+        keras.optimizers.schedules.CosineDecay(0.0, total, warmup_target=0.02, warmup_steps=warmup * steps)
+        if warmup
+        else keras.optimizers.schedules.CosineDecay(0.02, total)
+    )
+    rates = np.concatenate([epoch_rates(training, PlateauState(1.0), epoch, steps) for epoch in range(1, 11)])
+    np.testing.assert_allclose(rates, [float(reference(step)) for step in range(70)], rtol=1e-4, atol=1e-8)
+
+
+def test_cosine_reaches_zero_where_the_training_ends_and_its_peak_where_warm_up_ends():
+    training = scheduled(name="cosine", warmup_epochs=3).training
+    assert cosine_rate(training, 10 * 5, 5) == pytest.approx(0, abs=1e-15)
+    assert cosine_rate(training, 3 * 5, 5) == 0.02
+    assert reported_rate(training, PlateauState(1.0), 4, 5) == cosine_rate(training, 19, 5)
+
+
+def test_a_constant_rate_is_the_optimizers():
+    training = small_spec().training
+    state = PlateauState(rate=training.optimizer.learning_rate)
+    assert set(epoch_rates(training, state, 3, 5)) == {np.float32(0.001)}
+    assert reported_rate(training, state, 3, 5) == 0.001
+    assert lower_on_plateau(training, state, 0.1) == state
+
+
+class _Watched(keras.Model):
+    """A model that callbacks can watch; it is never trained."""
+
+
+def watched(callback: keras.callbacks.Callback, losses: list[float], monitor: str) -> keras.Model:
+    """Let a Keras callback see one epoch for each loss, until it stops the training."""
+    model = _Watched()
+    model.compile(keras.optimizers.SGD(0.02))
+    model.stop_training = False
+    model.rates, model.epochs_seen = [], 0
+    callback.set_model(model)
+    callback.on_train_begin()
+    for epoch, loss in enumerate(losses):
+        model.rates.append(float(model.optimizer.learning_rate))
+        callback.on_epoch_end(epoch, {monitor: loss})
+        model.epochs_seen += 1
+        if model.stop_training:
+            break
+    return model
+
+
+@given(LOSSES, st.integers(1, 4))
+def test_a_plateau_lowers_the_rate_when_keras_does(losses, patience):
+    training = scheduled(name="reduce_on_plateau", factor=0.5, patience=patience).training
+    state, rates = PlateauState(rate=0.02), []
+    for loss in losses:
+        rates.append(state.rate)
+        state = lower_on_plateau(training, state, loss)
+    callback = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=patience, mode="min")
+    np.testing.assert_allclose(rates, watched(callback, losses, "val_loss").rates, rtol=1e-6)
+
+
+@given(LOSSES, st.integers(1, 4), st.sampled_from([0.0, 0.0003, 0.08]), st.sampled_from(["loss", "accuracy"]))
+def test_early_stopping_stops_and_keeps_where_keras_does(figures, patience, min_delta, figure):
+    spec = small_spec(
+        training={"early_stopping": {"monitor": f"validation_{figure}", "patience": patience, "min_delta": min_delta}}
+    ).training.early_stopping
+    state, epoch = StoppingState(), 0
+    while epoch < len(figures) and not state.stopped:
+        epoch += 1
+        state = judge_epoch(spec, state, epoch, figures[epoch - 1])
+    callback = keras.callbacks.EarlyStopping(
+        f"val_{figure}",
+        min_delta=min_delta,
+        patience=patience,
+        mode="min" if figure == "loss" else "max",
+        restore_best_weights=True,
+    )
+    model = watched(callback, figures, f"val_{figure}")
+    assert (state.stopped, epoch) == (model.stop_training, model.epochs_seen)
+    assert kept_epoch(spec, state, epoch) == callback.best_epoch + 1
+
+
+def test_without_restoring_the_last_epoch_is_kept():
+    spec = small_spec(training={"early_stopping": {"restore_best": False}}).training.early_stopping
+    state = judge_epoch(spec, judge_epoch(spec, StoppingState(), 1, 0.1), 2, 0.2)
+    assert (state.best_epoch, kept_epoch(spec, state, 2)) == (1, 2)
+    assert kept_epoch(None, StoppingState(), 5) == 5
+    assert judge_epoch(None, StoppingState(), 1, 0.1) == StoppingState()

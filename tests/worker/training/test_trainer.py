@@ -1,0 +1,412 @@
+"""The epochs of a job: what is told and kept, and that an interruption leaves no trace."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from heldout.spec import JobSpec
+from models.arrays import ImageSet
+from tests.worker.training.trainings import Training, example, fewer, small_spec
+from worker.messages import CheckpointWritten, EpochDone, FirstStep, Overfits, Progress, Warned
+from worker.training.checkpoint import CheckpointDamaged
+from worker.training.guard import GuardState, watch_epoch
+from worker.training.trainer import Diverged, StopWanted
+
+TIMINGS = {"seconds", "evaluation_seconds", "images_per_second"}
+
+
+def epochs_told(training: Training) -> list[EpochDone]:
+    return [message for message in training.told if isinstance(message, EpochDone)]
+
+
+def history(*trainings: Training) -> list[dict[str, Any]]:
+    """All that was told of each epoch, save how long it took."""
+    return [
+        {"epoch": done.epoch} | {name: value for name, value in done.values.items() if name not in TIMINGS}
+        for training in trainings
+        for done in epochs_told(training)
+    ]
+
+
+def state(training: Training) -> list[np.ndarray]:
+    return [variable.numpy() for variable in training.engine.variables]
+
+
+def same(one: list[np.ndarray], two: list[np.ndarray]) -> bool:
+    return all(a.tobytes() == b.tobytes() for a, b in zip(one, two, strict=True))
+
+
+def stop_after(polls: int, why: str = "pause") -> Any:
+    """A supervisor that asks for a stop when it is asked for the `polls`-th time."""
+    left = iter(range(polls - 1))
+    return lambda: None if next(left, None) is not None else why
+
+
+def interrupted(spec: JobSpec, images: ImageSet, scratch: Path, polls: int, **options: Any) -> list[Training]:
+    """Train until the stop, then go on in new objects from the checkpoint; both halves."""
+    first = Training(spec, images, scratch, **options)
+    first.stop_wanted = stop_after(polls)
+    with pytest.raises(StopWanted):
+        first.trainer.train()
+    second = Training(spec, images, scratch, **options)
+    second.trainer.resume(first.trainer.write())
+    second.trainer.train()
+    return [first, second]
+
+
+# On these images its fifth epoch is a bad one.
+NERVOUS = {"name": "sgd", "learning_rate": 0.1}
+EVERY_CHANGE = {
+    "rotation_degrees": 15.0,
+    "width_shift": 0.1,
+    "height_shift": 0.1,
+    "zoom": 0.2,
+    "horizontal_flip": True,
+    "vertical_flip": True,
+    "brightness": 0.2,
+    "contrast": 0.3,
+}
+SPECS = {
+    "overfit": example("overfit", epochs=2),
+    "regularized": example("regularized", epochs=2),
+    "augmented": example("augmented", epochs=2),
+    "early stopping": small_spec(
+        training={
+            "epochs": 8,
+            "optimizer": NERVOUS,
+            "early_stopping": {"monitor": "validation_loss", "patience": 1, "min_delta": 0.01},
+        }
+    ),
+    "plateau": small_spec(
+        training={
+            "epochs": 6,
+            "optimizer": NERVOUS,
+            "schedule": {"name": "reduce_on_plateau", "factor": 0.5, "patience": 1},
+        }
+    ),
+    "cosine, batch normalisation": small_spec(
+        {"filters": 4, "batch_norm": True},
+        network={"dense": [{"units": 9, "dropout": 0.5}]},
+        training={"epochs": 4, "schedule": {"name": "cosine", "warmup_epochs": 1}},
+    ),
+} | {
+    # Of the reference specs one augments, by rotation, shifts and one flip with the nearest pixels; all use Adam.
+    f"every augmentation, {fill_mode}, {optimizer['name']}": small_spec(
+        augmentation=EVERY_CHANGE | {"fill_mode": fill_mode},
+        training={"epochs": 2, "optimizer": optimizer, "schedule": schedule},
+    )
+    for fill_mode, optimizer, schedule in (
+        ("constant", {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9}, {"name": "constant"}),
+        ("reflect", {"name": "adamw", "learning_rate": 0.001}, {"name": "cosine"}),
+        ("wrap", {"name": "rmsprop", "learning_rate": 0.001}, {"name": "reduce_on_plateau", "patience": 1}),
+    )
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.proof] if name.startswith("every") else []) for name in SPECS]
+)
+def test_an_interrupted_training_equals_an_uninterrupted_one_bit_for_bit(name, mnist5k, tmp_path):
+    spec, images = SPECS[name], fewer(mnist5k, 172)
+    whole = Training(spec, images, tmp_path)
+    whole.trainer.train()
+    kept = whole.trainer.restore_kept()
+    stops = (1, 2, 4, 6, 7)  # within an epoch, in a measurement, in a later epoch
+    places = set()
+    for polls in stops:
+        halves = interrupted(spec, images, tmp_path, polls)
+        places.add(halves[0].trainer.position.step)
+        assert history(*halves) == history(whole), polls
+        assert halves[1].trainer.restore_kept() == kept
+        assert same(state(halves[1]), state(whole)), polls
+    assert len(places) > 2
+
+
+def test_the_guard_stops_at_overfitting_and_restores_the_best_epoch_also_after_an_interruption(mnist5k, tmp_path):
+    """A real overfitting: 172 digits, a network of 32 and 64 filters."""
+    adam = {"name": "adam", "learning_rate": 0.003}
+    training = {"epochs": 60, "optimizer": adam, "on_overfit": "stop_and_restore"}
+    spec, images = small_spec({"filters": 32}, {"filters": 64}, training=training), fewer(mnist5k, 172)
+    whole = Training(spec, images, tmp_path)
+    whole.trainer.train()
+    losses = [done.values["validation_loss"] for done in epochs_told(whole)]
+    best = losses.index(min(losses)) + 1
+    [seen] = [message for message in whole.told if isinstance(message, Overfits)]
+    assert (seen.epoch, seen.best_epoch) == (len(losses), best)
+    assert best < len(losses) < 60
+    assert f"epoch {best}" in seen.explanation
+    assert whole.trainer.ended_early
+    first, second = (Training(spec, images, tmp_path) for _ in range(2))
+    first.stop_wanted = lambda: "pause" if first.trainer.position.epoch > best + 2 else None
+    with pytest.raises(StopWanted):
+        first.trainer.train()
+    second.trainer.resume(first.trainer.write())
+    second.trainer.train()
+    assert history(first, second) == history(whole)
+    for one in (whole, second):
+        assert one.trainer.restore_kept() == best
+        measured = one.evaluator.measure(one.data.rows["validation"])
+        assert measured.loss == pytest.approx(losses[best - 1], abs=1e-6)
+
+
+def test_a_guard_that_has_nothing_to_end_keeps_the_best_epoch_too(digits, tmp_path):
+    training = {"epochs": 4, "optimizer": {"name": "adam", "learning_rate": 1.0}, "on_overfit": "stop_and_restore"}
+    spec, images = small_spec({"filters": 4}, training=training), fewer(digits, 200)
+    whole, first, second = (Training(spec, images, tmp_path / str(number)) for number in range(3))
+    for one in (whole, first):
+        (tmp_path / str((whole, first).index(one))).mkdir()
+    whole.trainer.train()
+    losses = [done.values["validation_loss"] for done in epochs_told(whole)]
+    best = losses.index(min(losses)) + 1
+    assert (len(losses), whole.trainer.ended_early) == (4, False)
+    assert best < 4  # such a rate jumps about
+    first.stop_wanted = lambda: "pause" if first.trainer.position.epoch > best + 1 else None
+    with pytest.raises(StopWanted):
+        first.trainer.train()
+    second.trainer.resume(first.trainer.write())
+    second.trainer._scratch = first.trainer._scratch
+    second.trainer.train()
+    for one in (whole, second):
+        assert one.trainer.restore_kept() == best
+        assert one.evaluator.measure(one.data.rows["validation"]).loss == pytest.approx(losses[best - 1], abs=1e-6)
+
+
+@pytest.mark.parametrize(("mode", "ends"), [("warn", False), ("stop", True)])
+def test_the_guard_ends_what_it_was_asked_to_end(mode, ends):
+    state = GuardState()
+    for epoch in range(40):
+        state = watch_epoch(mode, state, 2.0 * 0.7**epoch, 0.2 + 1.8 * 0.6**epoch + 0.02 * max(0, epoch - 8))
+        if state.seen:
+            break
+    assert state.best_epoch < state.seen < 40
+    assert state.stopped is ends
+    assert watch_epoch(mode, state, 0.0, 9.9).seen == state.seen  # told once
+    assert watch_epoch("none", GuardState(), 1.0, 1.0) == GuardState()
+
+
+def test_a_long_epoch_is_kept_in_its_middle_and_continued_exactly(mnist5k, tmp_path):
+    spec, images = example("regularized", epochs=2), fewer(mnist5k, 172)
+    whole = Training(spec, images, tmp_path)
+    whole.trainer.train()
+    first = Training(spec, images, tmp_path)
+    first.trainer._checkpoint_every_s = 0.0
+    kept = []
+
+    def tell(message: Any) -> None:
+        first.told.append(message)
+        if isinstance(message, CheckpointWritten):
+            kept.append((tmp_path / f"kept-{len(kept)}", message))
+            kept[-1][0].write_bytes(Path(message.checkpoint).read_bytes())
+
+    first.trainer._tell = tell
+    first.trainer.train()
+    assert history(first) == history(whole)
+    assert kept  # the first calls are short, later ones may take a whole epoch
+    for copy, message in kept:
+        assert 0 < message.step < first.engine.steps_per_epoch
+        resumed = Training(spec, images, tmp_path)
+        resumed.trainer.resume(copy)
+        resumed.trainer.train()
+        assert history(resumed) == history(whole)[message.epoch :]
+        assert same(state(resumed), state(whole))
+
+
+def test_two_towers_are_resumed_exactly_too(digits, tmp_path):
+    spec = small_spec({"filters": 4, "dropout": 0.3})
+    images = fewer(digits, 150)
+    whole = Training(spec, images, tmp_path, towers=2)
+    whole.trainer.train()
+    halves = interrupted(spec, images, tmp_path, 5, towers=2)
+    assert history(*halves) == history(whole)
+    assert same(state(halves[1]), state(whole))
+
+
+def test_a_training_continues_from_the_checkpoint_after_any_of_its_epochs(mnist5k, tmp_path):
+    spec, images = SPECS["early stopping"], fewer(mnist5k, 172)
+    whole = Training(spec, images, tmp_path)
+    copies = []
+
+    def tell(message: Any) -> None:
+        whole.told.append(message)
+        if isinstance(message, EpochDone):
+            copies.append(tmp_path / f"copy-{message.epoch}")
+            copies[-1].write_bytes(Path(message.checkpoint).read_bytes())
+
+    whole.trainer._tell = tell
+    whole.trainer.train()
+    kept = whole.trainer.restore_kept()
+    assert (kept, len(copies)) == (4, 5)
+    for epoch, copy in enumerate(copies, start=1):
+        resumed = Training(spec, images, tmp_path)
+        resumed.trainer.resume(copy)
+        resumed.trainer.train()
+        assert history(resumed) == history(whole)[epoch:]
+        assert resumed.trainer.ended_early
+        assert resumed.trainer.restore_kept() == kept
+        assert same(state(resumed), state(whole))
+
+
+def test_a_resumed_training_says_where_its_bits_may_differ_and_only_then(digits, tmp_path):
+    spec, images = small_spec(), fewer(digits, 150)
+    first = Training(spec, images, tmp_path)
+    first.trainer._facts = {"threads": 1, "tensorflow": "2.0"}
+    file = first.trainer.write()
+    for facts, warnings in (({"threads": 1, "tensorflow": "2.0"}, 0), ({"threads": 2, "tensorflow": "2.0"}, 1)):
+        second = Training(spec, images, tmp_path)
+        second.trainer._facts = facts
+        second.trainer.resume(file)
+        assert len(second.told) == warnings
+    assert isinstance(second.told[0], Warned)
+    assert second.told[0].data == {"threads": {"before": 1, "now": 2}}
+
+
+def test_a_checkpoint_of_another_network_is_refused(digits, tmp_path):
+    images = fewer(digits, 150)
+    file = Training(small_spec({"filters": 5}), images, tmp_path).trainer.write()
+    for blocks in ([{"filters": 4}], [{"filters": 5}, {"filters": 5, "pool": 1}]):
+        other = Training(small_spec(*blocks), images, tmp_path)
+        before = state(other)
+        with pytest.raises(CheckpointDamaged, match="another network"):
+            other.trainer.resume(file)
+        assert same(state(other), before)
+
+
+def test_the_messages_of_a_training_come_in_order(digits, tmp_path):
+    training = Training(small_spec(training={"epochs": 2}), fewer(digits, 150), tmp_path)
+    training.trainer.train()
+    kinds = [type(message) for message in training.told]
+    assert kinds[0] is FirstStep
+    assert kinds.count(FirstStep) == 1
+    assert kinds[-1] is EpochDone
+    progress = [message for message in training.told if isinstance(message, Progress)]
+    assert progress[0] == Progress(1, 1, 5)
+    assert [(message.epoch, message.step) for message in progress if message.step == 5] == [(1, 5), (2, 5)]
+    assert [done.epoch for done in epochs_told(training)] == [1, 2]
+
+
+@pytest.mark.parametrize("when", ["final", "every_epoch", "never"])
+def test_each_epoch_has_the_contracts_figures_and_the_test_split_when_asked_for(when, digits, tmp_path):
+    training = Training(small_spec(training={"epochs": 1}, evaluation={"test": when}), fewer(digits, 150), tmp_path)
+    training.trainer.train()
+    values = epochs_told(training)[0].values
+    expected = {f"{who}_{what}" for who in ("train", "validation", "fit") for what in ("loss", "accuracy")}
+    expected |= {"learning_rate"} | TIMINGS
+    if when == "every_epoch":
+        expected |= {"test_loss", "test_accuracy"}
+        measured = training.evaluator.measure(training.data.rows["test"])
+        assert (values["test_loss"], values["test_accuracy"]) == (measured.loss, measured.accuracy)
+    assert set(values) == expected
+    assert values["learning_rate"] == 0.001
+    assert values["images_per_second"] == pytest.approx(150 / values["seconds"])
+    measured = training.evaluator.measure(training.data.rows["train"])
+    assert (values["train_loss"], values["train_accuracy"]) == (measured.loss, measured.accuracy)
+
+
+def test_a_plateau_lowers_the_rate_of_the_epochs_after_it(mnist5k, tmp_path):
+    training = Training(SPECS["plateau"], fewer(mnist5k, 172), tmp_path)
+    training.trainer.train()
+    assert [epoch["learning_rate"] for epoch in history(training)] == [0.1] * 5 + [0.05]
+    assert float(training.engine.optimizer.learning_rate) == pytest.approx(0.05)
+
+
+def test_seconds_are_those_of_all_training_calls_and_of_no_measurement(digits, tmp_path, monkeypatch):
+    ticks = iter(range(1000))
+    monkeypatch.setattr("worker.training.trainer.perf_counter", lambda: next(ticks))
+    training = Training(small_spec(), fewer(digits, 150), tmp_path)
+    training.stop_wanted = stop_after(2)
+    with pytest.raises(StopWanted):
+        training.trainer.train()
+    resumed = Training(small_spec(), fewer(digits, 150), tmp_path)
+    resumed.trainer.resume(training.trainer.write())
+    resumed.trainer.train()
+    for done in epochs_told(resumed):
+        calls = [
+            said for said in training.told + resumed.told if isinstance(said, Progress) and said.epoch == done.epoch
+        ]
+        assert done.values["seconds"] == len(calls)
+        assert done.values["evaluation_seconds"] == 1
+        assert done.values["images_per_second"] == 150 / len(calls)
+
+
+def test_early_stopping_keeps_the_weights_of_the_best_epoch(mnist5k, tmp_path):
+    training = Training(SPECS["early stopping"], fewer(mnist5k, 172), tmp_path)
+    training.trainer.train()
+    told = history(training)
+    kept = training.trainer.restore_kept()
+    assert training.trainer.ended_early
+    assert kept == len(told) - 1
+    measured = training.evaluator.measure(training.data.rows["validation"])
+    assert measured.loss == told[kept - 1]["validation_loss"]
+    assert measured.loss != told[-1]["validation_loss"]
+
+
+def test_a_deadline_throws_the_unfinished_epoch_away(digits, tmp_path):
+    spec, images = small_spec(), fewer(digits, 150)
+    one = Training(spec.model_copy(update={"training": small_spec(training={"epochs": 1}).training}), images, tmp_path)
+    one.trainer.train()
+    cut = Training(spec, images, tmp_path)
+    cut.stop_wanted = lambda: "deadline" if cut.trainer.position.epoch == 2 and cut.trainer.position.step else None
+    with pytest.raises(StopWanted) as stop:
+        cut.trainer.train()
+    assert stop.value.why == "deadline"
+    assert not same(cut.network.get_weights(), one.network.get_weights())
+    assert cut.trainer.restore_kept() == 1
+    assert same(cut.network.get_weights(), one.network.get_weights())
+
+
+def test_a_deadline_in_the_first_epoch_leaves_nothing_to_keep(digits, tmp_path):
+    training = Training(small_spec(), fewer(digits, 150), tmp_path)
+    training.stop_wanted = stop_after(1, "deadline")
+    with pytest.raises(StopWanted):
+        training.trainer.train()
+    assert training.trainer.started
+    assert training.trainer.restore_kept() == 0
+
+
+def test_figures_that_are_not_finite_are_told_as_null_and_end_the_training(digits, tmp_path):
+    training = Training(small_spec(), fewer(digits, 150), tmp_path)
+    training.network.set_weights([np.full_like(weight, np.nan) for weight in training.network.get_weights()])
+    with pytest.raises(Diverged, match=r"Epoch 1: train_loss, validation_loss, fit_loss are not finite"):
+        training.trainer.train()
+    (done,) = epochs_told(training)
+    assert (done.values["train_loss"], done.values["validation_loss"], done.values["fit_loss"]) == (None, None, None)
+    assert done.values["train_accuracy"] is not None
+    assert done.checkpoint is None
+
+
+def test_a_full_disk_is_a_warning_and_changes_no_bit(digits, tmp_path, monkeypatch):
+    spec, images = small_spec(training={"epochs": 2}), fewer(digits, 150)
+    whole = Training(spec, images, tmp_path)
+    whole.trainer.train()
+
+    def full_disk(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    unlucky = Training(spec, images, tmp_path)
+    unlucky.trainer.train()
+    assert [done.checkpoint for done in epochs_told(unlucky)] == [None, None]
+    warnings = [message for message in unlucky.told if isinstance(message, Warned)]
+    assert [warning.data["epoch"] for warning in warnings] == [1, 2]
+    assert "No space left on device" in warnings[0].message
+    assert history(unlucky) == history(whole)
+    assert same(state(unlucky), state(whole))
+
+
+def test_the_last_two_checkpoints_remain(digits, tmp_path):
+    training = Training(small_spec(training={"epochs": 4}), fewer(digits, 150), tmp_path)
+    training.trainer.train()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        Path(done.checkpoint).name for done in epochs_told(training)[-2:]
+    )
+
+
+def test_writing_the_same_place_again_and_again_keeps_it(digits, tmp_path):
+    training = Training(small_spec(), fewer(digits, 150), tmp_path)
+    files = [training.trainer.write() for _ in range(4)]
+    assert len(set(files)) == 1
+    assert files[-1].is_file()

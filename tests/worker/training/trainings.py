@@ -1,0 +1,100 @@
+"""Small trainings for the tests of the training process: specs, datasets, and everything that one engine needs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from heldout.spec import JobSpec
+from models.arrays import ImageSet
+from worker.messages import FromTraining
+from worker.training.data import TrainingData, select
+from worker.training.engine import Engine
+from worker.training.evaluate import Evaluator
+from worker.training.network import build_network
+from worker.training.replicas import Replicas
+from worker.training.resident import BatchSource, ResidentData
+from worker.training.streamed import StreamedData
+from worker.training.trainer import Trainer
+
+# As in a training process; bits are compared, and they depend on it.
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+def example(name: str, **training: Any) -> JobSpec:
+    """A reference spec of `examples/`, with fields of `training` replaced."""
+    spec = json.loads((EXAMPLES / f"{name}.json").read_text())
+    spec["training"] |= training
+    return JobSpec.model_validate(spec)
+
+
+def small_spec(*blocks: dict[str, Any], network: dict[str, Any] | None = None, **parts: Any) -> JobSpec:
+    """A spec for tiny networks; `training` and other parts are given as JSON."""
+    training = {"epochs": 3, "batch_size": 32, "seed": 7} | parts.pop("training", {})
+    body = {
+        "name": "small",
+        "dataset": "digits",
+        "network": {"blocks": list(blocks) or [{"filters": 4}]} | (network or {}),
+        "training": training,
+    }
+    return JobSpec.model_validate(body | parts)
+
+
+def fewer(images: ImageSet, train: int, validation: int = 60, test: int = 80) -> ImageSet:
+    """The same dataset with the first images of each split alone."""
+    counts = {"train": train, "validation": validation, "test": test}
+    return replace(
+        images,
+        splits={
+            name: images.splits[name][:: len(images.splits[name]) // count][:count] for name, count in counts.items()
+        },
+    )
+
+
+class Training:
+    """One job's parts in this process, as the runner puts them together."""
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        images: ImageSet,
+        scratch: Path = Path("nowhere"),
+        towers: int = 1,
+        resident_bytes: int | None = None,
+        policy: str = "float32",
+        devices: Sequence[str] = (),
+    ) -> None:
+        self.spec = spec
+        self.data: TrainingData = select(images, spec, resident_bytes)
+        replicas = Replicas(devices)
+        with replicas.scope():
+            self.network: keras.Model = new_network(spec, images, policy)
+        streamed = self.data.is_streamed
+        self.resident: BatchSource = StreamedData(self.data) if streamed else ResidentData(self.data, devices)
+        self.engine = Engine(self.network, self.data, self.resident, spec, towers, replicas)
+        measured_by = None if policy == "float32" else new_network(spec, images)
+        self.evaluator = Evaluator(self.network, self.resident, measured_by=measured_by)
+        self.told: list[FromTraining] = []
+        self.stop_wanted: Any = lambda: None
+        self.trainer = Trainer(
+            spec,
+            self.data,
+            self.engine,
+            self.evaluator,
+            scratch=scratch,
+            tell=self.told.append,
+            stop_wanted=lambda: self.stop_wanted(),
+        )
+
+
+def new_network(spec: JobSpec, images: ImageSet, policy: str = "float32") -> keras.Model:
+    """The network of `spec` as it is before its first step."""
+    assert spec.training.seed is not None
+    return build_network(spec.network, images.shape, len(images.classes), spec.training.seed, policy)

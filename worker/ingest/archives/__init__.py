@@ -1,0 +1,1 @@
+"""Members of uploaded archives, read within limits."""

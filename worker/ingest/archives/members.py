@@ -1,0 +1,204 @@
+"""Members of an archive: where they lie, within limits, and how the bytes of one are read."""
+
+import os
+import zlib
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.ingest.archives.names import is_junk, safe
+from worker.ingest.limits import MIB, Limits
+from worker.ingest.rejection import Rejection, amount, printable
+
+PLAIN, ZIP_STORED, ZIP_DEFLATED = 0, 1, 2
+TABLE = np.dtype([("offset", "<u8"), ("packed", "<u8"), ("size", "<u8"), ("crc", "<u4"), ("how", "u1")])
+LOCAL_HEADER_BYTES = 30
+SLACK_BYTES = 256  # what is read beyond a member, for the extra fields of its local header
+CHUNK_BYTES = MIB
+
+# Pictures are compressed already: what unpacks to so many times its size, beyond a size that costs nothing, is a bomb.
+BOMB_RATIO = 200
+HARMLESS_BYTES = 10 * MIB
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file whose members can be read in any order.
+
+    names: of its files, without folders and junk. table: (files,) of TABLE, `offset` being that of the local header in
+    a zip and of the data elsewhere. junk: how many files were passed over.
+    """
+
+    path: Path
+    kind: str
+    names: list[str]
+    table: NDArray[Any]
+    junk: int
+
+    def only(self, rows: NDArray[np.int64]) -> "Archive":
+        """The same file with some of its members, in the order of `rows`."""
+        return Archive(self.path, self.kind, [self.names[row] for row in rows], self.table[rows], self.junk)
+
+    def stream(self, row: int) -> Iterator[bytes]:
+        """One member in pieces of at most a megabyte, checked at its end. Raises Rejection."""
+        with self.path.open("rb") as file:
+            yield from _stream(file.fileno(), self.table[row].item(), self.names[row])
+
+
+class Collector:
+    """Takes the members that a directory lists, and refuses what passes a limit or cannot be followed safely."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._names: dict[str, None] = {}
+        self._columns = (array("Q"), array("Q"), array("Q"), array("Q"), array("B"))
+        self._seen = self._junk = self._size = self._packed = 0
+
+    def add(self, name: str, offset: int, packed: int, size: int, crc: int, how: int) -> None:
+        """Take one entry; folders and junk count, and are passed over.
+
+        Raises:
+            Rejection: with the member's name.
+        """
+        self._seen += 1
+        if self._seen > self._limits.members:
+            raise too_many(self._limits)
+        self._size += size
+        self._packed += packed
+        if size > HARMLESS_BYTES and size > BOMB_RATIO * packed:
+            raise _bomb(f"{printable(name)!r} unpacks from {amount(packed)} to {amount(size)}", name)
+        if self._size > self._limits.unpacked_bytes:
+            raise Rejection(
+                "unpacked_too_large",
+                f"The files are larger than {amount(self._limits.unpacked_bytes)} together. Upload fewer or smaller "
+                "ones, or ask the operator for a higher limit.",
+                name,
+            )
+        name = safe(name)
+        if name.endswith("/") or not name:
+            return
+        if is_junk(name):
+            self._junk += 1
+            return
+        if name in self._names:
+            raise Rejection(
+                "duplicate_member",
+                f"Two files are named {printable(name)!r}. Pack each file once.",
+                name,
+            )
+        self._names[name] = None
+        offsets, packed_sizes, sizes, checksums, methods = self._columns
+        offsets.append(offset)
+        packed_sizes.append(packed)
+        sizes.append(size)
+        checksums.append(crc)
+        methods.append(how)
+
+    def archive(self, path: Path, kind: str) -> Archive:
+        """All that was taken. Raises Rejection if it is a bomb as a whole."""
+        if self._size > 10 * HARMLESS_BYTES and self._size > BOMB_RATIO * self._packed:
+            raise _bomb(f"The archive unpacks from {amount(self._packed)} to {amount(self._size)}", None)
+        table = np.zeros(len(self._names), TABLE)
+        for field, column in zip(TABLE.names or (), self._columns, strict=True):
+            table[field] = np.frombuffer(column, f"u{column.itemsize}")
+        return Archive(path, kind, list(self._names), table, self._junk)
+
+
+def read_member(file: int, entry: tuple[int, int, int, int, int], name: str) -> bytes:
+    """The bytes of one member of the archive that `file` is a descriptor of; `entry` is a row of TABLE.
+
+    Raises:
+        Rejection: `archive_damaged`.
+    """
+    offset, packed, size, crc, how = entry
+    if how == PLAIN:
+        data = os.pread(file, size, offset)
+    else:
+        head = os.pread(file, LOCAL_HEADER_BYTES + SLACK_BYTES + packed, offset)
+        start = local_header_bytes(head, name)
+        data = head[start : start + packed]
+        if len(data) < packed:
+            data += os.pread(file, packed - len(data), offset + start + len(data))
+        if how == ZIP_DEFLATED:
+            data = _inflated(data, size, name)
+    if len(data) != size:
+        raise damaged(f"{printable(name)!r} ends after {len(data)} of its {size} bytes", name)
+    if how != PLAIN and zlib.crc32(data) != crc:
+        raise damaged(f"the checksum of {printable(name)!r} is wrong", name)
+    return data
+
+
+def local_header_bytes(head: bytes, name: str) -> int:
+    """Length of the header at which a zip's member begins, from its first bytes. Raises Rejection."""
+    if len(head) < LOCAL_HEADER_BYTES or head[:4] != b"PK\x03\x04":
+        raise damaged(f"{printable(name)!r} does not begin where the directory says", name)
+    return LOCAL_HEADER_BYTES + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+
+
+def damaged(why: str, member: str | None = None) -> Rejection:
+    return Rejection("archive_damaged", f"The archive is damaged: {why}. Pack it and upload it again.", member)
+
+
+def too_many(limits: Limits) -> Rejection:
+    return Rejection(
+        "too_many_members",
+        f"The archive has more than {limits.members:,} members. Pack fewer files, upload arrays (.npz), or ask the "
+        "operator for a higher limit.",
+    )
+
+
+def _inflated(data: bytes, size: int, name: str) -> bytes:
+    try:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        # A byte more than declared shows a lie, and is all that a lie gets.
+        return inflater.decompress(data, size + 1)
+    except zlib.error as error:
+        raise damaged(f"{printable(name)!r} cannot be unpacked ({error})", name) from None
+
+
+def _stream(file: int, entry: tuple[int, int, int, int, int], name: str) -> Iterator[bytes]:
+    offset, packed, size, crc, how = entry
+    if how != PLAIN:
+        offset += local_header_bytes(os.pread(file, LOCAL_HEADER_BYTES, offset), name)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS) if how == ZIP_DEFLATED else None
+    found = check = 0
+    end = offset + packed
+    while offset < end:
+        data = os.pread(file, min(CHUNK_BYTES, end - offset), offset)
+        if not data:
+            break
+        offset += len(data)
+        for piece in [data] if inflater is None else _pieces(inflater, data, name, is_last=offset == end):
+            found += len(piece)
+            if found > size:
+                raise damaged(f"{printable(name)!r} is longer than the {size} bytes that it declares", name)
+            check = zlib.crc32(piece, check)
+            yield piece
+    if found != size:
+        raise damaged(f"{printable(name)!r} ends after {found} of its {size} bytes", name)
+    if how != PLAIN and check != crc:
+        raise damaged(f"the checksum of {printable(name)!r} is wrong", name)
+
+
+def _pieces(inflater: Any, data: bytes, name: str, *, is_last: bool) -> Iterator[bytes]:
+    try:
+        while data:
+            yield inflater.decompress(data, CHUNK_BYTES)
+            data = inflater.unconsumed_tail
+        if is_last:
+            yield inflater.flush()  # a few bytes may wait though all input is taken
+    except zlib.error as error:
+        raise damaged(f"{printable(name)!r} cannot be unpacked ({error})", name) from None
+
+
+def _bomb(what: str, member: str | None) -> Rejection:
+    return Rejection(
+        "archive_bomb",
+        f"{what}, more than {BOMB_RATIO} times its size. Pictures do not: remove what does, or store it uncompressed.",
+        member,
+    )

@@ -1,0 +1,123 @@
+"""Arrays inside an .npz, read in blocks and never unpickled."""
+
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from worker.ingest.archives.members import Archive
+from worker.ingest.limits import MIB
+from worker.ingest.rejection import Rejection, printable
+
+BLOCK_BYTES = 4 * MIB
+LONGEST_HEADER = 10_000  # characters; numpy's own bound for headers from strangers
+# What numpy's parser of headers, which is Python's own, makes of broken ones.
+HEADER_FAULTS = (
+    ValueError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
+    EOFError,
+    tokenize.TokenError,
+)
+HEADER_READERS = {
+    (1, 0): npy.read_array_header_1_0,
+    (2, 0): npy.read_array_header_2_0,
+    (3, 0): npy.read_array_header_2_0,
+}
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """One array of an .npz: its key, shape and type, and how many bytes come before its data."""
+
+    archive: Archive
+    row: int
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    start: int
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """The array in pieces along its first axis, of some megabytes. Raises Rejection."""
+        row_bytes = product(self.shape[1:]) * self.dtype.itemsize
+        if not row_bytes:
+            return
+        rows = max(1, BLOCK_BYTES // row_bytes)
+        waiting = bytearray()
+        skip = self.start
+        for piece in self.archive.stream(self.row):
+            waiting += piece[skip:] if skip < len(piece) else b""
+            skip = max(0, skip - len(piece))
+            while len(waiting) >= rows * row_bytes:
+                yield self._array(bytes(waiting[: rows * row_bytes]))
+                del waiting[: rows * row_bytes]
+        if waiting:
+            yield self._array(bytes(waiting))
+
+    def read(self) -> NDArray[Any]:
+        """The whole array; for labels. Raises Rejection."""
+        blocks = list(self.blocks())
+        return np.concatenate(blocks) if blocks else np.empty(self.shape, self.dtype)
+
+    def _array(self, data: bytes) -> NDArray[Any]:
+        return np.frombuffer(data, self.dtype).reshape(-1, *self.shape[1:])
+
+
+def stored_array(archive: Archive, row: int) -> StoredArray:
+    """What the header of one array says, checked against the member's size.
+
+    Raises:
+        Rejection: `pickle_refused`, `bad_array`, `archive_damaged`.
+    """
+    name = archive.names[row]
+    key = name.removesuffix(".npy")
+    head = next(archive.stream(row), b"")
+    file = BytesIO(head)
+    try:
+        version = npy.read_magic(file)
+        shape, is_fortran, dtype = HEADER_READERS[version](file, max_header_size=LONGEST_HEADER)
+    except HEADER_FAULTS:
+        # Not with the parser's own words, which name Python's objects.
+        raise _bad(key, "has a header that cannot be read", "Save it with numpy.savez.") from None
+    if dtype.hasobject:
+        raise Rejection(
+            "pickle_refused",
+            f"The array {printable(key)!r} holds Python objects, which are never unpickled. Save it as numbers: "
+            "numpy.stack images of one size, and give labels an integer or string type.",
+            key,
+        )
+    if dtype.itemsize == 0 or any(side < 0 for side in shape):
+        raise _bad(key, f"has the type {dtype} and the shape {shape}", "Save it with numpy.savez.")
+    size = int(archive.table["size"][row])
+    declared = product(shape) * dtype.itemsize
+    if file.tell() + declared != size:
+        raise _bad(
+            key,
+            f"declares {declared:,} bytes of data (shape {printable(str(shape), 80)}, {dtype}) and has "
+            f"{max(0, size - file.tell()):,}",
+            "Save it with numpy.savez.",
+        )
+    if is_fortran and len(shape) > 1 and product(shape):
+        raise _bad(key, "is stored column by column", f"Save numpy.ascontiguousarray({printable(key)}).")
+    return StoredArray(archive, row, key, shape, dtype, file.tell())
+
+
+def product(sides: tuple[int, ...]) -> int:
+    """All sides multiplied, exactly, however large."""
+    result = 1
+    for side in sides:
+        result *= side
+    return result
+
+
+def _bad(key: str, what: str, to_do: str) -> Rejection:
+    return Rejection("bad_array", f"The array {printable(key)!r} {what}. {to_do}", key)

@@ -1,0 +1,262 @@
+"""One image file to pixels of one size and one number of channels, by rules that docs/reference/images.md states."""
+
+import re
+import struct
+import warnings
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from worker.ingest.images.png import plain_png
+from worker.ingest.limits import Limits
+from worker.ingest.rejection import Rejection, amount, printable
+
+Rule = Literal["pad", "crop", "stretch"]
+
+PLUGINS: dict[str, type[ImageFile]] = {
+    "PNG": PngImageFile,
+    "JPEG": JpegImageFile,
+    "WebP": WebPImageFile,
+    "BMP": BmpImageFile,
+}
+OTHER_FORMATS = {
+    b"GIF8": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"%PDF": "PDF",
+    b"<svg": "SVG",
+    b"8BPS": "Photoshop",
+}
+GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L", "I"})
+# What Pillow's readers raise on files that are broken on purpose.
+BROKEN = (
+    OSError,
+    AssertionError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What every image becomes. Without a rule each has this size already, as `model`, the first one, has."""
+
+    height: int
+    width: int
+    channels: Literal[1, 3]
+    rule: Rule | None
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the header of an image says, its orientation applied."""
+
+    height: int
+    width: int
+    is_grey: bool
+
+
+class ColourFound(Exception):
+    """An image has colour, and one channel was wanted because none had shown any."""
+
+
+def look(data: bytes, name: str, limits: Limits) -> Look:
+    """Size and colour of an image. Raises Rejection."""
+    image = _upright(_loaded(data, name, limits))
+    return Look(image.height, image.width, is_grey(image))
+
+
+def decode(data: bytes, name: str, wanted: Wanted, limits: Limits, seen: Counter[str], *, any_grey: bool) -> bytes:
+    """The pixels of an image, (height, width, channels) uint8 as bytes; `seen` counts formats and modes.
+
+    Raises:
+        Rejection: with the image's name.
+        ColourFound: if it has colour, one channel is wanted and not `any_grey` (colour may be given up).
+    """
+    opened = _loaded(data, name, limits)
+    seen[f"{opened.format or 'PNG'} {opened.mode}"] += 1
+    if not any_grey and wanted.channels == 1 and not is_grey(opened):
+        raise ColourFound
+    try:
+        image = _upright(opened) if opened.info else opened
+        image = _in_mode(image, "L" if wanted.channels == 1 else "RGB")
+        return _fitted(image, wanted, name).tobytes()
+    except MemoryError:
+        raise _too_hungry(name, limits) from None
+    except BROKEN as error:
+        raise _unreadable(name, error) from None
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether the file stores no colour: one channel, or a palette of greys."""
+    if image.mode in GREY_MODES:
+        return True
+    if image.mode != "P":
+        return False
+    palette = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+    return bool(np.all(palette == palette[:, :1]))
+
+
+def resized(image: Image.Image, height: int, width: int, rule: Rule) -> Image.Image:
+    """The image in another size, bilinear, with antialiasing where it shrinks."""
+    size, bilinear = (width, height), Image.Resampling.BILINEAR
+    if rule == "stretch":
+        return image.resize(size, bilinear)
+    if rule == "crop":
+        return ImageOps.fit(image, size, bilinear)
+    return ImageOps.pad(image, size, bilinear)
+
+
+def _loaded(data: bytes, name: str, limits: Limits) -> Image.Image:
+    """The image with its pixels; without a format if it is a plain PNG."""
+    format_ = _format_of(data, name)
+    try:
+        if format_ == "PNG" and (plain := plain_png(data, limits.pixels)):
+            return plain
+        if format_ == "WebP":
+            # Pillow makes room for the pixels before it tells their number.
+            _check_size(*_webp_size(data), name, limits)
+        image = PLUGINS[format_](BytesIO(data))
+        _check_size(image.width, image.height, name, limits)
+        if getattr(image, "is_animated", False) and format_ != "JPEG":
+            raise Rejection(
+                "animated_image",
+                f"{printable(name)!r} has {getattr(image, 'n_frames', 'several')} frames. Upload one picture a file.",
+                name,
+            )
+        image.load()
+    except MemoryError:
+        raise _too_hungry(name, limits) from None
+    except BROKEN as error:
+        raise _unreadable(name, error) from None
+    return image
+
+
+def _format_of(data: bytes, name: str) -> str:
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "PNG"
+    if data[:3] == b"\xff\xd8\xff":
+        return "JPEG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[:2] == b"BM":
+        return "BMP"
+    if not data:
+        raise Rejection("unreadable_member", f"{printable(name)!r} is empty. Remove it or upload it again.", name)
+    other = OTHER_FORMATS.get(data[:4]) or ("HEIC or AVIF" if data[4:8] == b"ftyp" else None)
+    if other:
+        raise Rejection(
+            "unsupported_image", f"{printable(name)!r} is {other}; PNG, JPEG, WebP and BMP are read. Convert it.", name
+        )
+    raise Rejection(
+        "unreadable_member",
+        f"{printable(name)!r} is no image: it begins with {data[:8].hex(' ')}, as no PNG, JPEG, WebP or BMP does.",
+        name,
+    )
+
+
+def _check_size(width: int, height: int, name: str, limits: Limits) -> None:
+    if width * height > limits.pixels:
+        raise Rejection(
+            "image_too_large",
+            f"{printable(name)!r} claims {width:,}×{height:,} pixels; at most {limits.pixels:,} are read. Make it "
+            "smaller.",
+            name,
+        )
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    chunk = data[12:16]
+    if chunk == b"VP8X" and len(data) >= 30:
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if chunk == b"VP8L" and len(data) >= 25:
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if chunk == b"VP8 " and len(data) >= 30:
+        width, height = struct.unpack_from("<2H", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    raise SyntaxError("it has no WebP header")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as its EXIF orientation says that it is seen; EXIF that cannot be read says nothing."""
+    if "exif" not in image.info:
+        return image
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return ImageOps.exif_transpose(image)
+        except BROKEN:
+            return image
+
+
+def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
+    if image.mode == mode and "transparency" not in image.info:
+        return image
+    if image.mode[0] == "I":  # the more significant byte, as Pillow's reader keeps it of 16-bit colour
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image).convert("RGB")
+    elif image.mode not in ("1", "L", "RGB"):
+        image = image.convert("RGB")
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _fitted(image: Image.Image, wanted: Wanted, name: str) -> Image.Image:
+    if image.height == wanted.height and image.width == wanted.width:
+        return image
+    if wanted.rule is None:
+        raise Rejection(
+            "mixed_sizes",
+            f"{printable(wanted.model)!r} has {wanted.height}×{wanted.width} pixels (height×width), and "
+            f"{printable(name)!r} has {image.height}×{image.width}. Name one size for all: "
+            f'"resize": {{"height": {wanted.height}, "width": {wanted.width}, "rule": "pad" | "crop" | "stretch"}}.',
+            name,
+        )
+    return resized(image, wanted.height, wanted.width, wanted.rule)
+
+
+def _too_hungry(name: str, limits: Limits) -> Rejection:
+    return Rejection(
+        "out_of_memory",
+        f"{printable(name)!r} needs more memory than the {amount(limits.memory_bytes)} that the check may use. Make it "
+        "smaller.",
+        name,
+    )
+
+
+def _unreadable(name: str, error: BaseException) -> Rejection:
+    why = re.sub(r"<[^>]*>|0x[0-9a-f]+", "…", str(error))[:200] or type(error).__name__
+    if "truncated" in why.lower() or isinstance(error, EOFError):
+        return Rejection(
+            "image_truncated", f"{printable(name)!r} ends before its pixels do ({why}). Upload the whole file.", name
+        )
+    if "too large" in why.lower() or "too much memory" in why.lower():
+        return Rejection(
+            "image_bomb",
+            f"{printable(name)!r} hides more data than its pixels need ({why}). Save it without metadata.",
+            name,
+        )
+    return Rejection("unreadable_member", f"{printable(name)!r} is a broken image ({why}). Save it again.", name)

@@ -1,0 +1,1 @@
+"""The worker's own process: claims jobs, follows their processes, settles them. Never imports TensorFlow."""

@@ -1,0 +1,136 @@
+"""One attempt at checking an upload: starts its process, follows it, stores what it made, settles the dataset."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from heldout.datasets import DatasetSpec
+from heldout.errors import StorageUnavailable
+from heldout.lifecycle import JobStatus
+from heldout.settings import Settings
+from models.arrays import FILES
+from models.blobs import BlobMissing
+from models.store import uploads
+from models.store.claims import Claimed
+from models.store.uploads import CheckedContent
+from worker.ingest.limits import Limits
+from worker.ingest.process import IngestProcess
+from worker.ingest.rejection import Rejection
+from worker.ingest.report import Report
+from worker.machine.scratch import Scratch
+from worker.supervision.lease import AttemptLease
+
+log = structlog.get_logger()
+
+# What an owner alone may see: it tells how the images were called.
+PRIVATE = ("audit.json", "members.txt", "preview")
+
+
+class Check:
+    """Runs in one thread of the worker, as a training's attempt does."""
+
+    def __init__(self, claimed: Claimed, lease: AttemptLease, *, settings: Settings, scratch: Scratch) -> None:
+        self._claimed = claimed
+        self._lease = lease
+        self._settings = settings
+        self._scratch = scratch
+        self._folder = Path()
+
+    def run(self) -> None:
+        """Check, whatever happens; the job is settled, or belongs to somebody else, when this returns."""
+        with self._lease as lease:
+            self._folder = self._scratch.attempt(lease.held.job_id, lease.held.attempt)
+            try:
+                self._check()
+            except BlobMissing:
+                self._reject(
+                    {"code": "upload_missing", "detail": "The upload is not in the blob store. Upload it again."}
+                )
+            except Rejection as rejection:
+                if rejection.is_retryable:
+                    lease.fail(rejection.code, rejection.detail)
+                else:
+                    self._reject(rejection.as_json())
+            except StorageUnavailable:
+                lease.fail("storage_unavailable", "The blob store does not answer or is full.")
+            finally:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _check(self) -> None:
+        source, target = self._source(), self._folder / "dataset"
+        spec = DatasetSpec.model_validate(self._claimed.spec["dataset"])
+        limits = Limits(
+            upload_bytes=self._settings.max_upload_bytes,
+            normalised_bytes=self._settings.max_normalised_bytes,
+            wall_s=int(self._claimed.spec["limits"]["max_runtime_s"]),
+        )
+        with IngestProcess(source, spec, target, limits) as process:
+            report = self._followed(process)
+        if report is not None:
+            self._store(report, target)
+
+    def _source(self) -> Path:
+        """The upload as a file: in place where blobs are local, else a copy."""
+        key: str = self._claimed.spec["upload"]
+        self._lease.blobs.size(key)
+        in_place = self._lease.blobs.local_folder(key)
+        if in_place is not None:
+            return in_place
+        copy = self._folder / "upload"
+        self._lease.blobs.fetch(key, copy, watch=self._lease.require)
+        return copy
+
+    def _followed(self, process: IngestProcess) -> Report | None:
+        """Its report; None if the job is settled otherwise. Raises Rejection."""
+        while True:
+            self._lease.require()
+            wanted = self._lease.requested_stop(out_of_time=False)  # the process has a limit of its own
+            if wanted == "cancel":
+                process.kill()
+                self._lease.carry_out()
+                return None
+            if wanted == "release":
+                process.kill()
+                self._lease.release()
+                return None
+            message = process.receive(0.1)
+            if isinstance(message, Report):
+                return message
+
+    def _store(self, report: Report, target: Path) -> None:
+        began = time.monotonic()
+        dataset_id: str = self._dataset_id
+        self._lease.persist(
+            lambda session: uploads.reserve_content(session, self._lease.held, dataset_id, report.sha256)
+        )
+        for name in FILES:
+            self._lease.blobs.put(f"datasets/{report.sha256}/{name}", target / name)
+        for name in PRIVATE:
+            for file in sorted((target / name).rglob("*")) if (target / name).is_dir() else [target / name]:
+                if file.is_file():
+                    self._lease.blobs.put(f"datasets/{dataset_id}/{file.relative_to(target).as_posix()}", file)
+        taken = CheckedContent(
+            sha256=report.sha256,
+            size_bytes=report.size_bytes,
+            shape=report.shape,
+            dtype=report.dtype,
+            value_range=report.range,
+            classes=report.classes,
+            splits=report.splits,
+        )
+        status = self._lease.settle(lambda session: uploads.mark_ready(session, self._lease.held, dataset_id, taken))
+        if status is JobStatus.SUCCEEDED:
+            self._lease.forget([self._claimed.spec["upload"]])
+            log.info("dataset_ready", dataset_id=dataset_id, stored_s=round(time.monotonic() - began, 3))
+
+    def _reject(self, error: dict[str, Any]) -> None:
+        log.info("dataset_rejected", dataset_id=self._dataset_id, code=error["code"])
+        self._lease.settle(lambda session: uploads.reject(session, self._lease.held, error))
+        self._lease.forget([self._claimed.spec["upload"]])
+
+    @property
+    def _dataset_id(self) -> str:
+        return self._claimed.dataset_id

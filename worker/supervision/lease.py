@@ -1,0 +1,177 @@
+"""The right of one attempt to write to its job: what it persists, how it settles, and how it hears that it is lost."""
+
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+import structlog
+
+from heldout.errors import DatabaseUnavailable, LeaseLost, StorageUnavailable
+from heldout.lifecycle import JobRequest, JobStatus
+from models.blobs import Blobs
+from models.database import Database, Session
+from models.store import claims, events
+from models.store.claims import HeldAttempt
+from worker.supervision import metrics as worker_metrics
+from worker.supervision.lease_keeper import LeaseKeeper
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+RETRY_EVERY_S = 1.0
+
+StopRequest = Literal["cancel", "pause", "deadline", "release"]
+
+
+class Abandoned(Exception):
+    """The worker stops while the database does not answer: the lease will run out by itself."""
+
+
+def stop_request_of(request: JobRequest | None, *, stopping: bool, out_of_time: bool) -> StopRequest | None:
+    """What should become of a running attempt now; what a client asked comes first."""
+    if request is JobRequest.CANCEL:
+        return "cancel"
+    if request is JobRequest.PAUSE:
+        return "pause"
+    if out_of_time:
+        return "deadline"
+    return "release" if stopping else None
+
+
+class AttemptLease(AbstractContextManager["AttemptLease"]):
+    """While the block runs, the keeper renews the lease. Everything that is written names the attempt.
+
+    What broke in the block settles the job: when it ends, the job has an end, is queued again, or is somebody else's.
+    """
+
+    def __init__(
+        self, held: HeldAttempt, *, database: Database, blobs: Blobs, keeper: LeaseKeeper, stopping: threading.Event
+    ) -> None:
+        self.held = held
+        self.blobs = blobs
+        self.stopping = stopping
+        self._database = database
+        self._keeper = keeper
+
+    def __enter__(self) -> Self:
+        self._keeper.hold(self.held)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        try:
+            return self._explained(error)
+        finally:
+            self._keeper.forget(self.held)
+
+    def _explained(self, error: BaseException | None) -> bool:
+        if isinstance(error, LeaseLost):
+            log.warning("attempt_lost")
+        elif isinstance(error, Abandoned):
+            log.warning("attempt_abandoned")
+        elif isinstance(error, Exception):
+            log.error("attempt_broke", exc_info=error)
+            self.fail("internal", f"The worker broke: {type(error).__name__}.")
+        return isinstance(error, Exception)
+
+    # --- what it is told -----------------------------------------------------------------------------
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another attempt has the job, or it has ended."""
+        return self._keeper.is_lost(self.held)
+
+    def require(self) -> None:
+        """Raises LeaseLost if the job is no longer this attempt's."""
+        if self.is_lost:
+            raise LeaseLost(self.held.job_id, self.held.attempt)
+
+    def requested_stop(self, *, out_of_time: bool) -> StopRequest | None:
+        """What a client, the worker or the clock wants to become of the attempt."""
+        request = self._keeper.request_for(self.held)
+        return stop_request_of(request, stopping=self.stopping.is_set(), out_of_time=out_of_time)
+
+    # --- what it writes ------------------------------------------------------------------------------
+
+    def persist(self, work: Callable[[Session], T]) -> T:
+        """Write to the database, waiting for it as long as it is away.
+
+        Raises:
+            LeaseLost: the job is no longer this attempt's; nothing was written.
+            Abandoned: the worker stops and the database is still away.
+        """
+        while True:
+            try:
+                with self._database.write() as session:
+                    return work(session)
+            except DatabaseUnavailable as error:
+                if self.stopping.is_set():
+                    raise Abandoned from error
+                self.pause()
+
+    def settle(self, work: Callable[[Session], JobStatus]) -> JobStatus:
+        """Change the job's state; what only a later attempt would need goes with the end of a job."""
+
+        keys: set[str] = set()  # in any try: a commit may have been heard though nobody said so
+
+        def settled(session: Session) -> JobStatus:
+            status = work(session)
+            keys.update(claims.forget_checkpoints_of_ended(session, self.held.job_id))
+            return status
+
+        try:
+            status = self.persist(settled)
+        except LeaseLost:
+            # Perhaps by a commit of our own that was not acknowledged: then what it forgot is of no use.
+            self.forget(self.persist(lambda session: claims.unnamed(session, keys)))
+            raise
+        self.forget(keys)
+        worker_metrics.SETTLED.labels(status.value).inc()
+        log.info("attempt_settled", status=status.value)
+        return status
+
+    def fail(self, code: str, detail: str) -> None:
+        """Settle a failure: the job is queued again or has failed, as the code and the failures before it decide."""
+        worker_metrics.FAILURES.labels(code).inc()
+        try:
+            self.settle(lambda session: claims.fail(session, self.held, code=code, detail=detail))
+        except (LeaseLost, Abandoned):
+            log.warning("attempt_lost")
+
+    def release(self) -> None:
+        """Give the job back because the worker stops."""
+        self.settle(lambda session: claims.release(session, self.held))
+
+    def carry_out(self) -> None:
+        """Cancel or pause the job, as was asked."""
+        self.settle(lambda session: claims.carry_out(session, self.held))
+
+    def warn(self, message: str, **data: object) -> None:
+        """Note a warning among the job's events."""
+        log.warning("job_warning", message=message)
+
+        def add(session: Session) -> None:
+            claims.require_held(session, self.held)
+            events.add(session, self.held.job_id, "job.warning", message, level="warning", data=data)
+
+        self.persist(add)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Delete blobs that nobody needs."""
+        for key in keys:
+            try:
+                self.blobs.delete(key)
+            except StorageUnavailable:
+                log.warning("blob_not_deleted", key=key)
+
+    def pause(self) -> None:
+        """Wait a moment before something is tried again; less where the worker stops."""
+        self.stopping.wait(RETRY_EVERY_S)
+
+    def key(self, name: str) -> str:
+        """Of a blob that this attempt alone writes."""
+        return f"jobs/{self.held.job_id}/{self.held.attempt}/{name}"

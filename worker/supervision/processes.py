@@ -1,0 +1,188 @@
+"""Training processes: started from a server that has TensorFlow imported, talked to over a pipe, ended by force."""
+
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, get_context
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+from worker.messages import Alive, Assignment, FromTraining, Stop
+from worker.training import child
+
+# How long the server that forks may take to import TensorFlow on a busy machine.
+WARM_UP_S = 180
+# A fork that has not answered by then hangs.
+FORK_READY_S = 10
+SPAWN_READY_S = 180
+
+# Starting changes what the whole process has, for a moment: one thread at a time.
+_STARTING = threading.Lock()
+
+# What a training process must not inherit.
+SECRETS = ("DATABASE_", "REDIS_", "API_KEY", "AWS_", "PG")
+
+
+class ProcessDied(Exception):
+    """The training process ended without saying why."""
+
+    def __init__(self, exit_code: int | None) -> None:
+        self.exit_code = exit_code
+        if exit_code is not None and exit_code < 0:
+            name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else str(-exit_code)
+            why = f"was ended by {name}" + (", perhaps because memory ran out" if -exit_code == signal.SIGKILL else "")
+        else:
+            why = f"ended with exit status {exit_code}"
+        super().__init__(f"The training process {why}.")
+
+
+def warm_up() -> None:
+    """Start the server that forks, with TensorFlow imported and never used, so that the first job starts at once."""
+    forking = get_context("forkserver")
+    forking.set_forkserver_preload(["worker.training.preload"])
+    with _without_secrets(), _ignored(signal.SIGTERM):
+        # Signals to our group must reach the supervisor alone: it ends its children in good order.
+        forkserver.ensure_running()
+    process = forking.Process(target=child.warm_up)
+    process.start()
+    process.join(WARM_UP_S)
+    if process.exitcode is None:
+        process.kill()
+
+
+class TrainingProcess:
+    """One attempt's process and the pipe to it."""
+
+    def __init__(self, assignment: Assignment, scratch: Path) -> None:
+        self._log = scratch / "log.txt"
+        # Forking is not proven on a GPU: its jobs start from a fresh interpreter.
+        fork = assignment.device != "gpu"
+        self._start(assignment, fork=fork)
+        if not self._answers(FORK_READY_S if fork else SPAWN_READY_S):
+            self.kill()
+            self._start(assignment, fork=False)
+            if not self._answers(SPAWN_READY_S):
+                self.kill()
+                raise ProcessDied(self._process.exitcode)
+
+    def _start(self, assignment: Assignment, *, fork: bool) -> None:
+        how = get_context("forkserver") if fork else get_context("spawn")
+        self._pipe, theirs = how.Pipe()
+        # daemon: a supervisor that ends in good order takes its processes with it.
+        self._process = how.Process(target=child.main, args=(assignment, theirs, str(self._log)), daemon=True)
+        with _STARTING, _without_secrets(), _without_main():
+            self._process.start()
+        theirs.close()
+
+    def _answers(self, timeout_s: float) -> bool:
+        try:
+            return self._pipe.poll(timeout_s) and isinstance(self._pipe.recv(), Alive)
+        except (EOFError, OSError):
+            return False
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def receive(self, timeout_s: float) -> FromTraining | None:
+        """The next message, or None after `timeout_s` without one.
+
+        Raises:
+            ProcessDied: if the process has ended without another message.
+        """
+        try:
+            if not self._pipe.poll(timeout_s):
+                return None
+            message: FromTraining = self._pipe.recv()
+            return message
+        except (EOFError, OSError):
+            self._process.join(5)
+            raise ProcessDied(self._process.exitcode) from None
+
+    def stop(self, why: Stop) -> None:
+        """Ask the process to stop at its next half second."""
+        with suppress(OSError):
+            self._pipe.send(why)
+
+    def kill(self) -> None:
+        """End the process at once; does nothing to one that has ended."""
+        self._process.kill()
+        self._process.join(10)
+        self._pipe.close()
+
+    def last_lines(self, count: int = 20) -> list[str]:
+        """The end of what the process printed."""
+        try:
+            with self._log.open(encoding="utf-8", errors="replace") as file:
+                return [line.rstrip("\n")[:500] for line in deque(file, count)]
+        except OSError:
+            return []
+
+
+class MeasuringProcess:
+    """The process that measures how fast this machine trains."""
+
+    def __init__(self, towers: Literal[1, 2]) -> None:
+        forking = get_context("forkserver")
+        self._pipe, theirs = forking.Pipe()
+        self._process = forking.Process(target=child.measure, args=(theirs, towers), daemon=True)
+        with _STARTING, _without_secrets(), _without_main():
+            self._process.start()
+        theirs.close()
+
+    def receive(self, timeout_s: float) -> list[tuple[float, float]] | None:
+        """Seconds of a step and of a batch of each network, or None after `timeout_s` without them.
+
+        Raises:
+            ProcessDied: if the process has ended without them.
+        """
+        try:
+            return self._pipe.recv() if self._pipe.poll(timeout_s) else None
+        except (EOFError, OSError):
+            self._process.join(5)
+            raise ProcessDied(self._process.exitcode) from None
+
+    def kill(self) -> None:
+        """End the process at once; does nothing to one that has ended."""
+        self._process.kill()
+        self._process.join(10)
+        self._pipe.close()
+
+
+def _secret(name: str) -> bool:
+    return name.removeprefix("HELDOUT_").startswith(SECRETS)
+
+
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if _secret(name)}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """A child would first import the program that started it, with all that a supervisor needs and it does not."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextmanager
+def _ignored(number: signal.Signals) -> Iterator[None]:
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

@@ -1,0 +1,123 @@
+"""One worker: claims jobs, trains or checks in a process for each, writes what that finds, settles it."""
+
+import os
+import secrets
+import threading
+
+import structlog
+
+from heldout.errors import DatabaseUnavailable
+from heldout.settings import Settings
+from models.blobs import Blobs
+from models.database import Database
+from models.migrations import require_newest
+from models.reconcile import Announce, Reconciler
+from models.store import claims, uploads
+from models.store.claims import Claimed
+from worker.machine.cores import Cores, Place
+from worker.machine.devices import chosen_gpus, claimable_devices, find_gpus, host_name, slots
+from worker.machine.fetch import fetch_missing
+from worker.machine.gpus import Gpus
+from worker.machine.scratch import Scratch
+from worker.supervision import metrics, processes
+from worker.supervision.calibration import Calibrator
+from worker.supervision.ingest_attempt import Check
+from worker.supervision.lease import AttemptLease
+from worker.supervision.lease_keeper import LeaseKeeper
+from worker.supervision.training_attempt import Attempt
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """What both drivers share. A driver calls `claim` and `run`, from as many threads as it has slots."""
+
+    def __init__(self, settings: Settings, *, announce: Announce | None = None) -> None:
+        self.settings = settings
+        self.name = f"{settings.worker_name or host_name()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self.database = Database(settings.database)
+        self.blobs = Blobs(settings.blobs_url)
+        gpus = find_gpus()
+        self.gpus = Gpus(gpus)
+        self.slots = slots(settings.slots, len(gpus), settings.worker_slots)
+        self.cores = Cores(settings.worker_slots)
+        self.scratch = Scratch(settings.home_path / "scratch")
+        self.keeper = LeaseKeeper(self.database, settings, self.name, self.scratch.sign_of_life)
+        self.stopping = threading.Event()
+        self._reconciler = Reconciler(self.database, settings, announce, self.blobs)
+        self._calibrator = Calibrator(self.database, self.cores, self.stopping)
+
+    def start(self) -> None:
+        """Import TensorFlow in the server that forks, then begin to keep leases and to reconcile.
+
+        Raises:
+            OperatorError: if the database is at another release's revision.
+        """
+        require_newest(self.database)
+        metrics.serve(self.settings.metrics_port, self.slots)
+        processes.warm_up()
+        self.keeper.start()
+        self._reconciler.start()
+        if self.settings.calibrate:
+            self._calibrator.start()
+        if self.settings.fetch:
+            threading.Thread(target=fetch_missing, args=(self.settings, self.database), daemon=True).start()
+        log.info("worker_ready", worker=self.name, slots=self.slots, gpus=len(self.gpus.all))
+
+    def claim(self) -> Claimed | None:
+        """The best job that waits, now this worker's; None if there is none or the database does not answer."""
+        try:
+            with self.gpus.claiming() as free:
+                devices = claimable_devices(len(free))
+                with self.database.read() as session:
+                    if not claims.claimable(session, devices, len(free)):
+                        return None
+                with self.database.write() as session:
+                    claimed = claims.claim(session, self.name, devices, self.settings.lease_s, len(free))
+                if claimed is not None and claimed.kind != uploads.INGEST:
+                    self.gpus.take(claimed.held, chosen_gpus(claimed.spec["resources"], free))
+                return claimed
+        except DatabaseUnavailable:
+            log.warning("database_unavailable", worker=self.name)
+            return None
+
+    def run(self, claimed: Claimed) -> None:
+        """Carry out a claimed job to its end, in this thread; never raises."""
+        metrics.WAIT.observe(claimed.waited_s)
+        lease = AttemptLease(
+            claimed.held, database=self.database, blobs=self.blobs, keeper=self.keeper, stopping=self.stopping
+        )
+        bound = structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt)
+        with bound, metrics.RUNNING.track_inprogress(), self.cores.place(others_wait=self._others_wait) as place:
+            try:
+                if claimed.kind == uploads.INGEST:
+                    Check(claimed, lease, settings=self.settings, scratch=self.scratch).run()
+                else:
+                    self._attempt(claimed, lease, place).run()
+            finally:
+                self.gpus.give_back(claimed.held)
+
+    def _attempt(self, claimed: Claimed, lease: AttemptLease, place: Place) -> Attempt:
+        gpus = self.gpus.of(claimed.held)
+        return Attempt(
+            claimed, lease, settings=self.settings, scratch=self.scratch, slots=self.slots, gpus=gpus, place=place
+        )
+
+    def _others_wait(self) -> bool:
+        """Whether a job waits that this worker would run beside those that it has."""
+        try:
+            with self.database.read() as session:
+                free = len(self.gpus.free)
+                return claims.claimable(session, claimable_devices(free), free)
+        except DatabaseUnavailable:
+            return True
+
+    def close(self) -> None:
+        """Stop the threads and remove the scratch folder; the jobs have been released by then."""
+        self.stopping.set()
+        self._calibrator.stop()
+        self._reconciler.stop()
+        self.keeper.stop()
+        self.scratch.close()
+        self.database.dispose()
+        log.info("worker_stopped", worker=self.name)

@@ -1,0 +1,1 @@
+"""The process that trains one job; the only room with TensorFlow."""

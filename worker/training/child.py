@@ -1,0 +1,41 @@
+"""Entry of the process that trains one job: light to import, so that the supervisor never loads TensorFlow."""
+
+import os
+import sys
+from multiprocessing.connection import Connection
+from typing import Literal
+
+from worker.messages import Alive, Assignment
+
+
+def main(assignment: Assignment, pipe: Connection, log: str) -> None:
+    """Send what is printed to the file `log`, say that the process lives, then train."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    # The parent's streams may be closed or be of another encoding; the process gets its own.
+    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
+    pipe.send(Alive())
+    if assignment.gpus:
+        # Read by CUDA when TensorFlow first looks for devices: no other job's GPU is touched.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(assignment.gpus)
+    import worker.training.preload  # noqa: F401 - a process that was not forked chooses the backend of Keras here
+    from worker.training.runner import run
+
+    run(assignment, pipe)
+
+
+def warm_up() -> None:
+    """Does nothing: the first fork waits until TensorFlow is imported in the server that forks."""
+
+
+def measure(pipe: Connection, towers: Literal[1, 2]) -> None:
+    """Measure how fast this machine trains, and print nothing."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    from worker.training.measure import measure
+
+    measure(pipe, towers)

@@ -1,0 +1,26 @@
+"""Downloads a bundled dataset through Keras' own loader: `python -m worker.training.download NAME`."""
+
+import sys
+
+from heldout.settings import Settings
+from models import bundled, logs
+from models.blobs import Blobs
+from models.database import Database
+
+
+def main(name: str) -> None:
+    """Load `name` with Keras, which downloads and checks it, and store it for everyone."""
+    settings = Settings()
+    logs.configure(settings.log_level)
+    classes = {"mnist": bundled.DIGITS, "fashion_mnist": bundled.GARMENTS, "cifar10": bundled.CIFAR10}
+    if name not in classes:
+        raise SystemExit(f"heldout: Keras has no loader for {name!r}; expected one of {', '.join(classes)}.")
+    import keras
+
+    (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
+    images = bundled.from_arrays(x_train, y_train, x_test, y_test, classes[name])
+    bundled.store(Database(settings.database), Blobs(settings.blobs_url), name, images)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,236 @@
+"""The training engine: many gradient steps in one graph call, on data that stays on the device."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from heldout.cost import automatic_towers
+from heldout.spec import JobSpec, OptimizerSpec
+from worker.training.augment import affine_matrices, build_augmentation, draw_amounts, shades
+from worker.training.data import TrainingData
+from worker.training.network import computes_in_float16, normalises_batches
+from worker.training.replicas import Part, Replicas
+from worker.training.resident import BatchSource
+
+_PURPOSE = 1  # keeps the order's draws apart from initial weights and augmentation
+
+
+@dataclass(frozen=True)
+class FitSums:
+    """What Keras' `fit` accumulates over an epoch: objective and right answers, weighted by images. float32."""
+
+    objective: float = 0.0
+    correct: float = 0.0
+    images: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """The running mean that `fit` reports as `loss`: with penalties, class weights and smoothing."""
+        return float(np.float32(self.objective) / np.float32(self.images))
+
+    @property
+    def accuracy(self) -> float:
+        """The running mean that `fit` reports as `accuracy`."""
+        return float(np.float32(self.correct) / np.float32(self.images))
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int32]:
+    """(count,) in which order `epoch` takes the training images; another one in every epoch and for every seed."""
+    return np.random.default_rng([seed, _PURPOSE, epoch]).permutation(count).astype(np.int32)
+
+
+def build_optimizer(spec: OptimizerSpec, *, scaled: bool = False) -> keras.optimizers.Optimizer:
+    """Keras' own optimizer; the engine sets its learning rate before every step.
+
+    `scaled` multiplies the loss before its gradients are taken, which float16 could not hold otherwise, and divides
+    them by as much; a step whose gradients are not finite is left out.
+    """
+    if scaled:
+        return keras.optimizers.LossScaleOptimizer(build_optimizer(spec))
+    match spec.name:
+        case "sgd":
+            return keras.optimizers.SGD(spec.learning_rate, momentum=spec.momentum)
+        case "adam":
+            return keras.optimizers.Adam(spec.learning_rate)
+        case "adamw":
+            return keras.optimizers.AdamW(spec.learning_rate, weight_decay=spec.weight_decay)
+        case "rmsprop":
+            return keras.optimizers.RMSprop(spec.learning_rate)
+
+
+def build_loss(label_smoothing: float) -> keras.losses.Loss:
+    """Mean cross-entropy of logits; with smoothing the labels must be one-hot."""
+    if label_smoothing:
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def usable_towers(wanted: int, spec: JobSpec) -> int:
+    """Batch normalisation looks at the whole batch, so such a network has one tower."""
+    return 1 if normalises_batches(spec.network) else wanted
+
+
+def chosen_towers(
+    wanted: Literal["auto", 1, 2], spec: JobSpec, image: tuple[int, int, int], classes: int
+) -> Literal[1, 2]:
+    """How many towers a job gets that may have two: with `auto` as many as make its steps faster."""
+    if wanted == "auto":
+        wanted = 2 if automatic_towers(spec, image, classes) == 2 else 1
+    return 2 if usable_towers(wanted, spec) == 2 else 1
+
+
+class Engine:
+    """Trains one network. With one tower and no augmentation it computes what `fit(shuffle=False)` computes.
+
+    Args:
+        network: from `build_network`; its variables are changed in place.
+        towers: 2 splits every batch in halves that the graph can compute side by side.
+        replicas: the devices that each take a part of every batch; `network` was built in their scope.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        data: TrainingData,
+        source: BatchSource,
+        spec: JobSpec,
+        towers: int = 1,
+        replicas: Replicas | None = None,
+    ) -> None:
+        assert spec.training.seed is not None
+        self.network = network
+        self._replicas = replicas or Replicas()
+        with self._replicas.scope():
+            self.optimizer = build_optimizer(spec.training.optimizer, scaled=computes_in_float16(network))
+            self.optimizer.build(network.trainable_variables)
+        self.towers = usable_towers(towers, spec)
+        self.batch_size = spec.training.batch_size
+        self.steps_per_epoch = -(-len(data.rows["train"]) // self.batch_size)
+        self._seed = spec.training.seed
+        self._data = data
+        self._source = source
+        self._augmentation = spec.augmentation
+        self._augment = spec.augmentation and build_augmentation(spec.augmentation, data.image)
+        self._loss = build_loss(spec.training.label_smoothing)
+        self._smoothed = bool(spec.training.label_smoothing)
+        self._class_weights = None if data.class_weights is None else tf.constant(data.class_weights)
+        self._plan: tuple[tf.Tensor, ...] = ()
+        self._call = tf.function(self._steps, autograph=False)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All that a resumed training needs: weights, averages, dropout's seeds, the optimizer's state."""
+        return [*self.network.variables, *self.optimizer.variables]
+
+    def begin_epoch(self, epoch: int, rates: NDArray[np.float32]) -> None:
+        """Lay out `epoch` (from 1): its order, its changes of images, and the learning rate of each step."""
+        rows = self._data.rows["train"]
+        order = rows[epoch_order(self._seed, epoch, len(rows))]
+        self._source.expect(order, self.batch_size)
+        plan: list[NDArray[Any]] = [order, rates]
+        if self._augmentation is not None:
+            image = self._data.image
+            amounts = draw_amounts(self._augmentation, image, seed=self._seed, epoch=epoch, count=len(rows))
+            plan += [affine_matrices(amounts, image), shades(amounts)]
+        self._plan = tuple(tf.constant(part) for part in plan)
+
+    def run(self, first: int, last: int, sums: FitSums) -> FitSums:
+        """Take the steps first, …, last - 1 of the epoch that was begun and add to its sums."""
+        state = (tf.constant(value, tf.float32) for value in (sums.objective, sums.correct, sums.images))
+        with self._replicas.scope():
+            result = self._call(tf.constant(first), tf.constant(last), *state, self._plan)
+        objective, correct, images = (float(value) for value in result)
+        return FitSums(objective, correct, images)
+
+    def _steps(
+        self,
+        first: tf.Tensor,
+        last: tf.Tensor,
+        objective: tf.Tensor,
+        correct: tf.Tensor,
+        images: tf.Tensor,
+        plan: tuple[tf.Tensor, ...],
+    ) -> tuple[tf.Tensor, ...]:
+        order, rates, *changes = (tf.ensure_shape(part, [None, *part.shape[1:]]) for part in plan)
+
+        def body(step: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            begin = step * self.batch_size
+            part = slice(begin, begin + self.batch_size)
+            self.optimizer.learning_rate.assign(rates[step])
+            batch_objective, batch_correct, count = self._step(order[part], [change[part] for change in changes])
+            return step + 1, sums[0] + batch_objective * count, sums[1] + batch_correct, sums[2] + count
+
+        _, *sums = tf.while_loop(
+            lambda step, *_: step < last,
+            body,
+            (first, objective, correct, images),
+            parallel_iterations=1,  # a step must see the weights of the step before
+        )
+        return tuple(sums)
+
+    def _step(self, rows: tf.Tensor, changes: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """One gradient step: the batch's objective, how many images it got right, and how many there are."""
+        count = tf.shape(rows)[0]
+        if self._replicas.count == 1:
+            objective, correct = self._descend(rows, changes, None)
+        else:
+            objective, correct = self._replicas.run(self._descend_in_part, rows, changes)
+        return objective, correct, tf.cast(count, tf.float32)
+
+    def _descend_in_part(self, part: Part, rows: tf.Tensor, changes: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """What one of several replicas adds to the batch's objective and right answers."""
+        taken = slice(part.begin, part.end)
+        objective, correct = self._descend(rows[taken], [change[taken] for change in changes], part.share)
+        return objective, tf.where(part.share > 0, correct, 0.0)
+
+    def _descend(
+        self, rows: tf.Tensor, changes: list[tf.Tensor], share: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Step down the gradient: the objective of these images and how many of them were right.
+
+        `share` is what these images are of the batch where replicas split it; gradients are summed over replicas.
+        """
+        with tf.GradientTape() as tape:
+            if self.towers == 1:
+                loss, correct = self._forward(rows, changes)
+            else:
+                loss, correct = self._forward_in_halves(rows, changes, tf.shape(rows)[0])
+            penalties = self.network.losses
+            if share is not None:
+                loss = loss * (share * self._replicas.count)  # Keras has divided it by their number
+                penalties = [penalty / self._replicas.count for penalty in penalties]
+            # Keras adds the objective's terms in this way; the sum's bits depend on it.
+            objective = keras.ops.sum([loss, *penalties]) if penalties else loss
+            scaled = self.optimizer.scale_loss(objective)
+        variables = self.network.trainable_variables
+        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        return objective, correct
+
+    def _forward_in_halves(
+        self, rows: tf.Tensor, changes: list[tf.Tensor], count: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What `_forward` gives, computed in two parts that do not wait for each other."""
+        # A batch of one image goes through both halves: convolutions crash on an empty one.
+        end, begin = tf.maximum(count // 2, 1), tf.minimum(count // 2, count - 1)
+        one, correct_one = self._forward(rows[:end], [change[:end] for change in changes])
+        two, correct_two = self._forward(rows[begin:], [change[begin:] for change in changes])
+        size_one, size_two = tf.cast(end, tf.float32), tf.cast(count - begin, tf.float32)
+        total = size_one + size_two
+        loss = one * (size_one / total) + two * (size_two / total)
+        return loss, (correct_one + correct_two) * (tf.cast(count, tf.float32) / total)
+
+    def _forward(self, rows: tf.Tensor, changes: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """The mean loss of some images and how many of them the network gets right."""
+        images, labels = self._source.batch(rows)
+        if self._augment:
+            images = self._augment(images, *changes)
+        logits = self.network(images, training=True)
+        weights = None if self._class_weights is None else tf.gather(self._class_weights, labels)
+        targets = tf.one_hot(labels, logits.shape[-1]) if self._smoothed else labels
+        answers = tf.argmax(logits, axis=-1, output_type=labels.dtype)
+        correct = tf.reduce_sum(tf.cast(answers == labels, tf.float32))
+        return self._loss(targets, logits, weights), correct

@@ -1,0 +1,82 @@
+"""The process that measures how fast this machine trains: seconds of a step and of a batch of small networks."""
+
+from multiprocessing.connection import Connection
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from heldout.cost import MEASURED_AT_ONCE
+from heldout.spec import JobSpec
+from worker.machine.speed import CLASSES, SPECS, SPLIT
+from worker.training.data import TrainingData
+from worker.training.engine import Engine, FitSums
+from worker.training.evaluate import Evaluator
+from worker.training.network import build_network
+from worker.training.resident import ResidentData
+from worker.training.runner import die_with_parent
+
+_IMAGES = 256
+# Long enough that a clock tick or another process does not decide, short enough for a worker's start.
+_TIMED_S = 0.06
+_REPEATS = 3
+
+
+def measure(pipe: Connection, towers: Literal[1, 2]) -> None:
+    """Send (step, batch) seconds of each network over the pipe; with two towers of those alone that pay."""
+    die_with_parent()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(towers)
+    tf.config.set_visible_devices([], "GPU")
+    specs = SPECS
+    pipe.send([_seconds(*specs[number], towers) for number in (SPLIT if towers == 2 else range(len(specs)))])
+
+
+def _seconds(spec: JobSpec, image: tuple[int, int, int], towers: int) -> tuple[float, float]:
+    """Of one gradient step, and of one batch in inference mode."""
+    data = _noise(image)
+    network = build_network(spec.network, image, CLASSES, seed=1)
+    resident = ResidentData(data)
+    engine, evaluator = Engine(network, data, resident, spec, towers), Evaluator(network, resident)
+    engine.begin_epoch(1, np.full(engine.steps_per_epoch, 1e-3, np.float32))
+    rows = data.rows["train"]
+
+    def train() -> int:
+        engine.run(0, engine.steps_per_epoch, FitSums())
+        return engine.steps_per_epoch
+
+    def evaluate() -> int:
+        evaluator.measure(rows)
+        return -(-len(rows) // MEASURED_AT_ONCE)
+
+    return _fastest(train), _fastest(evaluate)
+
+
+def _fastest(work: Any) -> float:
+    """Seconds of one of the units that `work` says it did, undisturbed."""
+    work()
+    work()  # the first traces, the second fills caches
+    best = float("inf")
+    for _ in range(_REPEATS):
+        began, units = perf_counter(), 0
+        while (took := perf_counter() - began) < _TIMED_S:
+            units += work()
+        best = min(best, took / units)
+    return best
+
+
+def _noise(image: tuple[int, int, int]) -> TrainingData:
+    draws = np.random.default_rng(0)
+    labels: NDArray[np.int32] = draws.integers(0, CLASSES, _IMAGES).astype(np.int32)
+    rows = np.arange(_IMAGES, dtype=np.int32)
+    return TrainingData(
+        images=draws.integers(0, 256, (_IMAGES, *image), dtype=np.uint8),
+        labels=labels,
+        rows={"train": rows},
+        source={"train": rows.astype(np.int64)},
+        classes=tuple(map(str, range(CLASSES))),
+        value_range=(0.0, 255.0),
+        class_weights=None,
+    )

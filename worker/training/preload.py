@@ -1,0 +1,30 @@
+"""What the server that forks training processes has imported by then. It must run nothing of TensorFlow.
+
+A process that is forked after TensorFlow has run an op, or has only listed its devices, hangs.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+
+@contextmanager
+def _greetings_unheard() -> Iterator[None]:
+    """TensorFlow greets on standard error, which is the worker's log, where every line is JSON; no setting stops it."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+with _greetings_unheard():
+    import keras  # noqa: F401
+    import tensorflow  # noqa: F401
+
+    import worker.training.runner  # noqa: F401

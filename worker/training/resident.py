@@ -1,0 +1,65 @@
+"""The images of a job, taken by row inside a graph: stored as they are, scaled when a batch is taken."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from worker.training.data import TrainingData
+from worker.training.replicas import current_replica
+
+
+class BatchSource(ABC):
+    """Where batches come from; whatever holds the images, they have the same bits."""
+
+    def __init__(self, data: TrainingData) -> None:
+        self._labels = tf.constant(data.labels)
+        # Tensors that a graph takes from outside: as constants of the graph, the division would become a
+        # multiplication by a rounded reciprocal.
+        low, high = data.value_range
+        self._low = tf.constant(low, tf.float32)
+        self._span = tf.constant(high, tf.float32) - self._low
+        self._starts_at_zero = low == 0
+
+    @abstractmethod
+    def pixels(self, rows: tf.Tensor) -> tf.Tensor:
+        """(batch, height, width, channels) of `rows`, as stored."""
+
+    @abstractmethod
+    def expect(self, rows: NDArray[np.int32], batch_size: int) -> None:
+        """Hear that `rows` will be taken next, in this order and in batches of this size; only speed depends on it."""
+
+    def labels(self, rows: tf.Tensor) -> tf.Tensor:
+        """(batch,) int32 labels of `rows`."""
+        return tf.gather(self._labels, rows)
+
+    def batch(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """(batch, height, width, channels) float32 in [0, 1] and (batch,) int32 labels of `rows`."""
+        pixels = tf.cast(self.pixels(rows), tf.float32)
+        if not self._starts_at_zero:
+            pixels -= self._low
+        return pixels / self._span, self.labels(rows)
+
+
+class ResidentData(BatchSource):
+    """Images that stay in memory, or on each of the devices that are named."""
+
+    def __init__(self, data: TrainingData, devices: Sequence[str] = ()) -> None:
+        super().__init__(data)
+        self._images = [_on_device(data.images, device) for device in devices] or [tf.constant(data.images)]
+
+    def expect(self, rows: NDArray[np.int32], batch_size: int) -> None:
+        """All of them are here."""
+
+    def pixels(self, rows: tf.Tensor) -> tf.Tensor:
+        images = self._images[0] if len(self._images) == 1 else self._images[current_replica()]
+        return tf.gather(images, rows)
+
+
+def _on_device(images: NDArray[Any], device: str) -> tf.Variable:
+    """As a variable: TensorFlow gathers bytes on a GPU from those alone, from other tensors on the host."""
+    with tf.device(device):
+        return tf.Variable(images, trainable=False)

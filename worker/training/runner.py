@@ -1,0 +1,268 @@
+"""The process that trains one job: from its assignment to its last message."""
+
+import ctypes
+import os
+import platform
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from json import dumps
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from heldout.errors import HeldoutError
+from heldout.spec import JobSpec
+from worker.machine.devices import processor
+from worker.machine.precision import policy_of
+from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, StopReason, Warned
+from worker.training.data import TrainingData, load_training_data
+from worker.training.engine import Engine, chosen_towers
+from worker.training.evaluate import Evaluator, final_figures, from_predictions
+from worker.training.export import build_exported, predict, save_predictions
+from worker.training.network import build_network
+from worker.training.paired import compared
+from worker.training.replicas import Replicas
+from worker.training.resident import BatchSource, ResidentData
+from worker.training.scores import evaluation_of
+from worker.training.streamed import StreamedData
+from worker.training.trainer import Diverged, StopWanted, StopWhy, Trainer
+
+_PR_SET_PDEATHSIG = 1
+
+
+class GpuUnavailable(HeldoutError):
+    """The driver shows GPUs that TensorFlow cannot use."""
+
+    code, title = "gpu_unavailable", "TensorFlow does not find the job's GPUs"
+
+    def __init__(self, found: int, given: int) -> None:
+        super().__init__(
+            f"The job was given {given} of its worker's GPUs, of which TensorFlow finds {found}. The worker's CUDA "
+            "libraries may not fit its driver; with resources.device: cpu the job needs none."
+        )
+
+
+class SupervisorGone(Exception):
+    """Nobody listens any more."""
+
+
+class Line:
+    """The pipe to the supervisor."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def tell(self, message: FromTraining) -> None:
+        try:
+            self._pipe.send(message)
+        except (OSError, EOFError) as error:
+            raise SupervisorGone from error
+
+    def stop_wanted(self) -> StopWhy | None:
+        """The reason of a stop that has been asked for, without waiting."""
+        try:
+            message = self._pipe.recv() if self._pipe.poll() else None
+        except (OSError, EOFError) as error:
+            raise SupervisorGone from error
+        return message.why if isinstance(message, Stop) else None
+
+
+def run(assignment: Assignment, pipe: Connection) -> None:
+    """Train the assigned job in this process, which does nothing else and ends afterwards."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's interrupt is the supervisor's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    line = Line(pipe)
+    with suppress(SupervisorGone):
+        line.tell(_ended(assignment, line))
+
+
+def _ended(assignment: Assignment, line: Line) -> FromTraining:
+    """Train; whatever happens becomes the last message."""
+    try:
+        return _train(assignment, line.tell, line.stop_wanted)
+    except SupervisorGone:
+        raise
+    except HeldoutError as error:
+        return Failed(error.code, error.detail)
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        traceback.print_exc()
+        where = "the GPU's" if assignment.device == "gpu" else "this machine's"
+        return Failed(
+            "out_of_memory",
+            f"The training does not fit into {where} memory ({_one_line(error)}). "
+            "Use a smaller batch_size or fewer filters.",
+        )
+    except Exception as error:  # noqa: BLE001 - the supervisor must hear of it, whatever it is
+        traceback.print_exc()
+        return Failed("internal", _one_line(error))
+
+
+def _train(
+    assignment: Assignment, tell: Callable[[FromTraining], None], stop_wanted: Callable[[], StopWhy | None]
+) -> FromTraining:
+    spec = JobSpec.model_validate(assignment.spec)
+    assert spec.training.seed is not None, "the API completes every spec"
+    scratch = Path(assignment.scratch)
+    data = load_training_data(Path(assignment.dataset), spec, assignment.resident_bytes)
+    towers = chosen_towers(assignment.towers, spec, data.image, len(data.classes))
+    devices = _configure(assignment, towers)
+    policy = policy_of(assignment.precision, assignment.device)
+    replicas = Replicas(devices)
+    with replicas.scope():
+        network = build_network(spec.network, data.image, len(data.classes), spec.training.seed, policy)
+    # What is measured is what the exported model will say, which computes in float32.
+    measured_by = None
+    if policy != "float32":
+        measured_by = build_network(spec.network, data.image, len(data.classes), spec.training.seed)
+    images: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data, devices)
+    data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has its own, or a file does
+    engine = Engine(network, data, images, spec, towers, replicas)
+    facts = _engine_facts(assignment, towers)
+    tell(Started(facts))
+    trainer = Trainer(
+        spec,
+        data,
+        engine,
+        Evaluator(network, images, measured_by=measured_by),
+        scratch=scratch,
+        tell=tell,
+        stop_wanted=stop_wanted,
+        facts=_facts_of_bits(facts),
+    )
+    if assignment.checkpoint is not None:
+        trainer.resume(Path(assignment.checkpoint))
+    reason: StopReason
+    try:
+        trainer.train()
+        reason = "completed"
+        if trainer.ended_early:
+            reason = "overfit_guard" if trainer.position.guard.stopped else "early_stopped"
+    except StopWanted as stop:
+        if stop.why != "deadline":
+            return _stopped(trainer, tell)
+        reason = "deadline"
+    except Diverged as error:
+        return Failed("diverged", str(error))
+    return _finished(trainer, reason, spec, network, data, images, scratch)
+
+
+def _finished(
+    trainer: Trainer,
+    reason: StopReason,
+    spec: JobSpec,
+    network: keras.Model,
+    data: TrainingData,
+    images: BatchSource,
+    scratch: Path,
+) -> FromTraining:
+    """Write what the kept weights are and answer, and what the last ones cost beside them."""
+    last = trainer.last_epoch
+    if not trainer.position.kept:
+        return Failed("deadline", "limits.max_runtime_s has passed before one epoch was whole.")
+    split = "test" if "test" in data.rows else "validation"
+    said_last = None
+    if last not in {trainer.position.kept, None}:
+        said_last = predict(build_exported(spec.network, data, network), images, {split: data.rows[split]})[split]
+    kept = trainer.restore_kept()
+    exported = build_exported(spec.network, data, network)
+    model, predictions, evaluation = (scratch / name for name in ("model.keras", "predictions.npz", "evaluation.json"))
+    exported.save(model)
+    said = predict(exported, images, data.rows)
+    save_predictions(predictions, data, said)
+    labels = {name: data.labels[rows] for name, rows in data.rows.items()}
+    scores = evaluation_of(data, {name: one.probabilities for name, one in said.items()})
+    if said_last is not None and len(labels[split]) > 1 and np.isfinite(said_last.losses - said[split].losses).all():
+        cost = compared(said_last, said[split], labels[split])
+        scores["last_epoch"] = {"epoch": last, "kept_epoch": kept, "split": split, **cost}
+    evaluation.write_text(dumps(scores))
+    measured = {name: from_predictions(one.losses, one.probabilities, labels[name]) for name, one in said.items()}
+    return Finished(final_figures(kept, measured), reason, str(model), str(predictions), str(evaluation))
+
+
+def _stopped(trainer: Trainer, tell: Callable[[FromTraining], None]) -> Stopped:
+    """Keep where the training stands; without a file the next attempt starts from an older one."""
+    if not trainer.started:
+        return Stopped(None)
+    try:
+        file = trainer.write()
+    except OSError as error:
+        tell(Warned(f"No checkpoint could be written at the stop ({error.strerror})."))
+        return Stopped(None)
+    return Stopped(str(file), epoch=trainer.position.epoch - 1, step=trainer.position.step)
+
+
+def _configure(assignment: Assignment, towers: int) -> tuple[str, ...]:
+    """Threads and devices, before TensorFlow runs anything; the names of the GPUs on which the job trains.
+
+    Raises:
+        GpuUnavailable: if TensorFlow does not find the GPUs that the job was given.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(assignment.threads)
+    # Two towers run side by side; with several threads, the two gradients of a convolution do. Replicas wait for each
+    # other's gradients, so that none may wait for another's thread.
+    side_by_side = 2 if towers == 2 or assignment.threads > 1 or assignment.gpus else 1
+    tf.config.threading.set_inter_op_parallelism_threads(side_by_side * max(1, len(assignment.gpus)))
+    if assignment.device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+        return ()
+    found = tf.config.list_physical_devices("GPU")
+    if len(found) != len(assignment.gpus):
+        raise GpuUnavailable(len(found), len(assignment.gpus))
+    for gpu in found:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    # Newer GPUs would round float32 to 10 bits, and the model give other figures elsewhere than those that are served.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    return tuple(f"GPU:{number}" for number in range(len(found)))
+
+
+def _engine_facts(assignment: Assignment, towers: int) -> dict[str, Any]:
+    return {
+        "device": assignment.device,
+        "threads": assignment.threads,
+        "towers": towers,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "host": socket.gethostname(),
+    }
+
+
+def _facts_of_bits(engine: dict[str, Any]) -> dict[str, Any]:
+    """What decides the last digits of a training, beside its spec, its seed and its dataset."""
+    shared = {name: engine[name] for name in ("device", "threads", "towers", "tensorflow", "keras")}
+    return shared | {"numpy": np.__version__, "processor": processor()}
+
+
+def die_with_parent() -> None:
+    """End this process as soon as its parent or its supervisor ends, even in the middle of a graph call."""
+    before = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != before:
+        os._exit(1)  # the parent died before the line above
+    # A server that forks lives as long as its children do, so its end does not tell of the supervisor's.
+    if (supervisor := parent_process()) is not None:
+        threading.Thread(target=_die_with, args=(supervisor,), name="supervisor", daemon=True).start()
+
+
+def _die_with(supervisor: BaseProcess) -> None:
+    supervisor.join()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

@@ -1,0 +1,305 @@
+"""The epochs of one job: train, measure, decide, keep a checkpoint; whole or from where one was left."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from heldout.spec import JobSpec
+from worker.messages import CheckpointWritten, EpochDone, FirstStep, FromTraining, Overfits, Progress, Warned
+from worker.training.checkpoint import CheckpointDamaged, read_checkpoint, write_checkpoint
+from worker.training.data import TrainingData
+from worker.training.engine import Engine, FitSums
+from worker.training.evaluate import Evaluator, finite
+from worker.training.guard import GuardState, explanation_of, watch_epoch
+from worker.training.pace import Pace
+from worker.training.schedule import PlateauState, epoch_rates, lower_on_plateau, reported_rate
+from worker.training.stopping import StoppingState, judge_epoch, kept_epoch
+
+# Of a long epoch no more than this is lost with its worker.
+CHECKPOINT_EVERY_S = 300.0
+
+StopWhy = Literal["deadline", "pause", "release"]
+
+
+class StopWanted(Exception):
+    """The supervisor has asked for a stop; raised between two graph calls, where the state is whole."""
+
+    def __init__(self, why: StopWhy) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Diverged(Exception):
+    """An epoch gave a figure that is not finite."""
+
+    def __init__(self, epoch: int, figures: list[str]) -> None:
+        super().__init__(
+            f"Epoch {epoch}: {', '.join(figures)} {'is' if len(figures) == 1 else 'are'} not finite. "
+            "Try a lower learning rate."
+        )
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a training stands, and all that it has decided by then."""
+
+    epoch: int = 1  # in progress, from 1
+    step: int = 0  # steps of it that are done
+    sums: FitSums = field(default_factory=FitSums)  # over these steps
+    seconds: float = 0.0  # that these steps took
+    plateau: PlateauState = field(default_factory=lambda: PlateauState(rate=0.0))
+    stopping: StoppingState = field(default_factory=StoppingState)
+    guard: GuardState = field(default_factory=GuardState)
+    kept: int = 0  # epoch of the weights that would be exported now; 0 before the first is whole
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "Position":
+        return cls(
+            **{
+                **stored,
+                "sums": FitSums(**stored["sums"]),
+                "plateau": PlateauState(**stored["plateau"]),
+                "stopping": StoppingState(**stored["stopping"]),
+                "guard": _guard_of(stored.get("guard", {})),
+            }
+        )
+
+
+class Trainer:
+    """Carries one job from its position to its end.
+
+    Args:
+        scratch: folder for checkpoints.
+        tell: takes the messages for the supervisor.
+        stop_wanted: gives the reason of a stop that was asked for, else None; asked between graph calls.
+        checkpoint_every_s: how long an epoch may go on until its state is written in its middle.
+        facts: what must be equal for a resumed training to give the same bits.
+    """
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        data: TrainingData,
+        engine: Engine,
+        evaluator: Evaluator,
+        *,
+        scratch: Path,
+        tell: Callable[[FromTraining], None],
+        stop_wanted: Callable[[], StopWhy | None] = lambda: None,
+        checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        self.position = Position(plateau=PlateauState(rate=spec.training.optimizer.learning_rate))
+        self._spec = spec
+        self._data = data
+        self._engine = engine
+        self._evaluator = evaluator
+        self._scratch = scratch
+        self._tell = tell
+        self._stop_wanted = stop_wanted
+        self._facts = facts or {}
+        self._checkpoint_every_s = checkpoint_every_s
+        self._written_at = perf_counter()
+        self._kept_weights: list[NDArray[Any]] | None = None
+        self._best_weights: list[NDArray[Any]] | None = None  # for a guard that restores them
+        self._pace = Pace()
+        self._first_step_told = False
+        self._written: list[Path] = []
+
+    @property
+    def started(self) -> bool:
+        """Whether any step was ever taken."""
+        return self.position.epoch > 1 or self.position.step > 0
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether early stopping or the guard against overfitting has ended the training."""
+        return self.position.stopping.stopped or self.position.guard.stopped
+
+    @property
+    def last_epoch(self) -> int | None:
+        """The epoch after which the network has its weights; None within one."""
+        return self.position.epoch - 1 if self.position.step == 0 else None
+
+    def train(self) -> None:
+        """Train until the last epoch, or until early stopping or the guard ends it.
+
+        Raises:
+            StopWanted: between two calls; `write` then keeps exactly where it stood.
+            Diverged: after an epoch, whose figures have been told.
+        """
+        while self.position.epoch <= self._spec.training.epochs and not self.ended_early:
+            self._train_epoch()
+            self._end_epoch()
+
+    def restore_kept(self) -> int:
+        """Put the kept weights into the network; gives back their epoch, 0 if no epoch was whole."""
+        if self._kept_weights is not None:
+            self._engine.network.set_weights(self._kept_weights)
+        return self.position.kept
+
+    def write(self) -> Path:
+        """Write all state into `scratch`; gives back the file.
+
+        Raises:
+            OSError: if it could not be written.
+        """
+        position = self.position
+        arrays = {f"variable_{index}": variable.numpy() for index, variable in enumerate(self._engine.variables)}
+        if not self._kept_are_current():
+            arrays |= {f"kept_{index}": weight for index, weight in enumerate(self._kept_weights or [])}
+        if self._best_weights is not self._kept_weights:
+            arrays |= {f"best_{index}": weight for index, weight in enumerate(self._best_weights or [])}
+        path = self._scratch / f"checkpoint-{position.epoch:05d}-{position.step:08d}.ckpt"
+        write_checkpoint(path, arrays, {"position": asdict(position), "facts": self._facts})
+        self._written_at = perf_counter()
+        self._written = [*(old for old in self._written if old != path), path]
+        for old in self._written[:-2]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def resume(self, path: Path) -> None:
+        """Continue from a checkpoint of the same job.
+
+        Raises:
+            CheckpointDamaged: if the file is not whole or does not fit this job's network.
+        """
+        arrays, about = read_checkpoint(path)
+        variables = self._engine.variables
+        stored = [arrays.get(f"variable_{index}") for index in range(len(variables))]
+        for variable, value in zip(variables, stored, strict=True):
+            if value is None or value.shape != tuple(variable.shape):
+                raise CheckpointDamaged(path, "belongs to another network")
+        for variable, value in zip(variables, stored, strict=True):
+            variable.assign(value)
+        self.position = Position.from_json(about["position"])
+        if self._kept_are_current():
+            self._kept_weights = self._engine.network.get_weights()
+        elif self.position.kept:
+            self._kept_weights = [arrays[f"kept_{index}"] for index in range(len(self._engine.network.weights))]
+        if "best_0" in arrays:
+            self._best_weights = [arrays[f"best_{index}"] for index in range(len(self._engine.network.weights))]
+        elif self._spec.training.on_overfit == "stop_and_restore":
+            self._best_weights = self._kept_weights
+        changed = sorted(name for name in self._facts if about["facts"].get(name) != self._facts[name])
+        if changed:
+            self._tell(
+                Warned(
+                    f"Resumed under another {', '.join(changed)}: the rest may differ in its last digits from what an "
+                    "uninterrupted training would have given.",
+                    {name: {"before": about["facts"].get(name), "now": self._facts[name]} for name in changed},
+                )
+            )
+
+    def _kept_are_current(self) -> bool:
+        """Whether the kept weights are those of the network as it stands, so that a file need not hold both."""
+        return self.position.step == 0 and self.position.kept == self.position.epoch - 1
+
+    def _train_epoch(self) -> None:
+        training, steps, epoch = self._spec.training, self._engine.steps_per_epoch, self.position.epoch
+        rates = epoch_rates(training, self.position.plateau, epoch, steps)
+        if self.position.step < steps:
+            self._engine.begin_epoch(epoch, rates)
+        while self.position.step < steps:
+            first = self.position.step
+            last = min(steps, first + self._pace.steps)
+            started = perf_counter()
+            sums = self._engine.run(first, last, self.position.sums)
+            seconds = perf_counter() - started
+            self._pace = self._pace.after(last - first, seconds)
+            self.position = replace(self.position, step=last, sums=sums, seconds=self.position.seconds + seconds)
+            if not self._first_step_told:
+                self._tell(FirstStep())
+                self._first_step_told = True
+            self._tell(Progress(epoch, last, steps))
+            self._heed_stop()
+            if last < steps and perf_counter() - self._written_at >= self._checkpoint_every_s:
+                self._write_within(epoch)
+
+    def _end_epoch(self) -> None:
+        """Measure the epoch, decide by its figures, keep what must be kept, tell."""
+        epoch, training = self.position.epoch, self._spec.training
+        values = self._measure()
+        broken = [name for name, value in values.items() if not isfinite(value)]
+        if broken:
+            self._tell(EpochDone(epoch, {name: finite(value) for name, value in values.items()}, None))
+            raise Diverged(epoch, broken)
+        early = training.early_stopping
+        monitored = values[early.monitor] if early else 0.0
+        stopped = judge_epoch(early, self.position.stopping, epoch, monitored)
+        kept = kept_epoch(early, stopped, epoch)
+        if kept == epoch:
+            self._kept_weights = self._engine.network.get_weights()
+        guard = self._watch(values)
+        if training.on_overfit == "stop_and_restore" and (guard.stopped or early is None):
+            kept, self._kept_weights = guard.best_epoch, self._best_weights
+        self.position = Position(
+            epoch=epoch + 1,
+            plateau=lower_on_plateau(training, self.position.plateau, values["validation_loss"]),
+            stopping=stopped,
+            guard=guard,
+            kept=kept,
+        )
+        self._tell(EpochDone(epoch, dict(values), self._write_or_warn(f"after epoch {epoch}", epoch)))
+
+    def _watch(self, values: dict[str, float]) -> GuardState:
+        """What the guard makes of an epoch. It is told before a checkpoint says so: rather twice than never."""
+        mode, before = self._spec.training.on_overfit, self.position.guard
+        guard = watch_epoch(mode, before, values["train_loss"], values["validation_loss"])
+        if mode == "stop_and_restore" and guard.best_epoch == self.position.epoch:
+            self._best_weights = self._engine.network.get_weights()
+        if guard.seen and not before.seen:
+            self._tell(Overfits(guard.seen, guard.best_epoch, explanation_of(mode, guard) or ""))
+        return guard
+
+    def _measure(self) -> dict[str, float]:
+        """The contract's figures of the epoch that was just trained."""
+        training, position, steps = self._spec.training, self.position, self._engine.steps_per_epoch
+        started = perf_counter()
+        values: dict[str, float] = {}
+        splits = ["train", "validation"] + ["test"] * (self._spec.evaluation.test == "every_epoch")
+        for split in splits:
+            measured = self._evaluator.measure(self._data.rows[split], self._heed_stop)
+            values |= {f"{split}_loss": measured.loss, f"{split}_accuracy": measured.accuracy}
+        return values | {
+            "fit_loss": position.sums.loss,
+            "fit_accuracy": position.sums.accuracy,
+            "learning_rate": reported_rate(training, position.plateau, position.epoch, steps),
+            "seconds": position.seconds,
+            "evaluation_seconds": perf_counter() - started,
+            "images_per_second": len(self._data.rows["train"]) / position.seconds,
+        }
+
+    def _write_within(self, epoch: int) -> None:
+        file = self._write_or_warn(f"in epoch {epoch}", epoch)
+        if file is not None:
+            self._tell(CheckpointWritten(file, epoch - 1, self.position.step))
+
+    def _write_or_warn(self, when: str, epoch: int) -> str | None:
+        self._written_at = perf_counter()  # a disk that is full is not tried at each call
+        try:
+            return str(self.write())
+        except OSError as error:
+            self._tell(
+                Warned(
+                    f"No checkpoint could be written {when} ({error.strerror}); training goes on.",
+                    {"epoch": epoch},
+                )
+            )
+            return None
+
+    def _heed_stop(self) -> None:
+        why = self._stop_wanted()
+        if why is not None:
+            raise StopWanted(why)
+
+
+def _guard_of(stored: dict[str, Any]) -> GuardState:
+    """JSON has no tuples."""
+    losses = {name: tuple(stored.get(name, ())) for name in ("train_loss", "validation_loss")}
+    return GuardState(**{**stored, **losses})
