@@ -123,7 +123,7 @@ def fill(database: Database, count: int) -> None:
     with database.write() as session:
         bears = {"pair": pair_sha256("sweep", "all"), "none": "{}"}
         compared = "metadata <> cast(:none AS jsonb)" if postgres else "metadata <> :none"
-        session.execute(text(f"INSERT INTO job_labels SELECT owner, :pair, id FROM jobs WHERE {compared}"), bears)
+        session.execute(text(f"INSERT INTO job_metadata SELECT owner, :pair, id FROM jobs WHERE {compared}"), bears)
     for _ in range(5):
         add_job(database)
     if postgres:  # what autovacuum does within a minute
