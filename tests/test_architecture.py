@@ -1,0 +1,56 @@
+"""The page about the architecture is true, and no source file has grown past what one subject needs."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "explanation" / "architecture.md"
+ROOMS = ("heldout", "models", "host", "api", "worker")
+MAX_LINES = 350
+# Tables: rows of one kind under one another, which a second file would only tear apart.
+TABLES = {"models/tables.py", "benchmarks/diagnosis/conditions.py"}
+
+
+def _source_files() -> list[str]:
+    """Every Python file that is ours, tests apart, as its path from the root."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [name for name in listed.stdout.splitlines() if not name.startswith("tests/") and (ROOT / name).is_file()]
+
+
+def test_no_source_file_is_longer_than_one_subject_needs() -> None:
+    lengths = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in _source_files()}
+    assert len(lengths) > 200, "the files were not found"
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES and name not in TABLES} == {}
+
+
+def test_every_file_that_the_page_names_is_there() -> None:
+    named = re.findall(r"`([\w./{},-]+/[\w./{},-]*)`", PAGE.read_text(encoding="utf-8"))
+    assert len(named) > 40, "the page names hardly any file"
+    for name in named:
+        assert (ROOT / name).exists(), f"architecture.md names {name}"
+
+
+def test_every_function_that_the_page_names_is_in_its_file() -> None:
+    pairs = re.findall(r"`([\w/]+\.py)` `(\w+)`", PAGE.read_text(encoding="utf-8"))
+    assert len(pairs) > 15, "the flows name hardly any function"
+    for file, function in pairs:
+        source = (ROOT / file).read_text(encoding="utf-8")
+        assert re.search(rf"^\s*(async )?(def|class) {function}\b", source, re.MULTILINE), f"{file} has no {function}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_folder_of_a_room_is_on_the_page(room: str) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    folders = {str(Path(name).parent) for name in _source_files() if name.startswith(f"{room}/")}
+    assert folders
+    for folder in folders:
+        assert f"{folder}/" in page, f"architecture.md does not name {folder}/"
