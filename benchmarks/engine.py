@@ -25,7 +25,7 @@ from benchmarks.picture import shares_svg
 from benchmarks.service import _until_first_step
 from heldout.client import Client
 from heldout.demo.service import TemporaryService, processes_of
-from heldout.layers import flops_per_image, plan_layers
+from heldout.layers import plan_network
 from heldout.spec import JobSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -205,7 +205,7 @@ def _flops_table(rows: dict[str, Row]) -> Iterator[str]:
     for letter in ("A", "B", "C"):
         row = rows[f"{letter}, one job alone"]
         network = JobSpec.model_validate(_spec(letter)).network
-        step = PASSES * flops_per_image(plan_layers(network, (28, 28, 1), 10))
+        step = PASSES * plan_network(network, (28, 28, 1), 10).flops_per_image
         reached = [step * _epochs_median(one.metrics[0], "images_per_second") for one in row.ours]
         cores = row.ours[-1].jobs[0]["engine"]["towers"]
         middle = statistics.median(reached)

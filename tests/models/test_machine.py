@@ -347,12 +347,12 @@ def test_the_machine_catches_a_forgotten_attempt(monkeypatch, sqlite_url):
 
 
 def test_the_machine_catches_an_end_that_ignores_a_cancel(monkeypatch, sqlite_url):
-    monkeypatch.setattr(transitions, "settled", without_the_cancel)
+    monkeypatch.setattr(transitions, "event_after_request", without_the_cancel)
     assert_caught(sqlite_url)
 
 
 def test_the_machine_catches_a_claim_that_ignores_the_queue(monkeypatch, sqlite_url):
-    monkeypatch.setattr(claiming, "_OPEN", (JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),))
+    monkeypatch.setattr(claiming, "IS_READY", (JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),))
     assert_caught(sqlite_url)
 
 

@@ -29,6 +29,7 @@ from heldout.errors import (
 )
 from models.discard import discard_files
 from models.store import uploads
+from models.wake import WakeUp
 
 log = structlog.get_logger("heldout.api")
 
@@ -164,7 +165,7 @@ async def _accept(services: Services, owner: str, dataset_id: str, received: Rec
 
 def _queue(services: Services, owner: str, dataset_id: str, received: Received) -> tuple[DatasetView, bool]:
     with services.database.write() as session:
-        row, job_id = uploads.received(
+        row, check = uploads.received(
             session,
             owner,
             dataset_id,
@@ -173,6 +174,6 @@ def _queue(services: Services, owner: str, dataset_id: str, received: Received) 
             max_runtime_s=services.settings.max_check_s,
         )
         view = DatasetView.of(row)
-    if job_id is not None:
-        services.publisher.publish(job_id, "auto")
-    return view, job_id is not None
+    if check is not None:
+        services.publisher.publish(WakeUp.for_job(check.id, check.gpus))
+    return view, check is not None

@@ -2,28 +2,35 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
-from sqlalchemy import func, insert, or_, select, update
+from pydantic import ValidationError
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.lifecycle import JobEvent, JobStatus, next_status
+from heldout.json_pointer import pointer_to
+from heldout.kinds import JobKind, WorkSpec
+from heldout.lifecycle import SPEC_UNREADABLE, JobEvent, JobStatus, next_status
+from heldout.spec import Device
 from models.database import db_now
 from models.store import events
 from models.store.claims.checkpoint import Checkpoint, checkpoints_of
 from models.store.claims.lease import HeldAttempt
+from models.store.claims.settle import fail
+from models.store.kinds import spec_of
 from models.store.transitions import seconds_since
 from models.tables import AttemptRow, DatasetRow, JobRow
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """A job that this worker has just claimed, with all that it needs to begin."""
+    """A job that a worker has just claimed, with all that it needs to begin."""
 
     held: HeldAttempt
-    kind: str
     name: str
-    spec: dict[str, Any]
+    spec: WorkSpec
+    device: Device
+    gpus: int  # that it needs at least
     dataset_id: str
     dataset_sha256: str
     epochs: int
@@ -33,29 +40,47 @@ class Claimed:
     checkpoints: tuple[Checkpoint, ...]  # to continue from, newest first
 
 
-_OPEN = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
+IS_READY = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
 
 
 def claimable(session: Session, devices: Collection[str], gpus: int = 1) -> bool:
-    """Whether a job waits that a worker with these devices, so many GPUs of them, could claim: cheap, takes no lock."""
-    return session.scalar(select(select(JobRow.id).where(*_OPEN, *_fits(devices, gpus)).exists())) or False
+    """Whether `claim` would find a job: cheap, takes no lock."""
+    return session.scalar(select(select(JobRow.id).where(*IS_READY, *_can_run_on(devices, gpus)).exists())) or False
 
 
 def claim(session: Session, worker: str, devices: Collection[str], lease_s: float, gpus: int = 1) -> Claimed | None:
     """Take the best job that waits: the highest priority, then the oldest. None if there is none.
 
     A job for more GPUs than are free now is left for later, or for another worker; those behind it come first then.
+    A job whose spec this release does not understand fails, and the next one is taken.
+
+    Args:
+        devices: values of a job's `device` that the worker can serve now.
+        gpus: how many GPUs the worker has free.
     """
     best = (
         select(JobRow)
-        .where(*_OPEN, *_fits(devices, gpus))
+        .where(*IS_READY, *_can_run_on(devices, gpus))
         .order_by(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    job = session.scalars(best).one_or_none()
-    if job is None:
-        return None
+    while (job := session.scalars(best).one_or_none()) is not None:
+        held = _take(session, job, worker, lease_s)
+        if held is None:
+            return None
+        try:
+            spec = spec_of(job)
+        except ValidationError as error:
+            session.refresh(job)  # the claim changed its row
+            fail(session, held, code=SPEC_UNREADABLE, detail=_why_unreadable(error))
+            continue
+        return _claimed(session, job, held, spec)
+    return None
+
+
+def _take(session: Session, job: JobRow, worker: str, lease_s: float) -> HeldAttempt | None:
+    """Begin the job's next attempt; None if another worker was faster."""
     held = HeldAttempt(job.id, job.attempt + 1)
     taken = session.execute(
         update(JobRow)
@@ -85,12 +110,17 @@ def claim(session: Session, worker: str, devices: Collection[str], lease_s: floa
         f"Attempt {held.attempt} started on {worker}.",
         data={"attempt": held.attempt, "worker": worker},
     )
+    return held
+
+
+def _claimed(session: Session, job: JobRow, held: HeldAttempt, spec: WorkSpec) -> Claimed:
     sha256 = session.scalar(select(DatasetRow.sha256).where(DatasetRow.id == job.dataset_id))
     return Claimed(
         held=held,
-        kind=job.kind,
         name=job.name,
-        spec=job.spec,
+        spec=spec,
+        device=cast(Device, job.device),
+        gpus=job.gpus,
         dataset_id=job.dataset_id or "",
         dataset_sha256=sha256 or "",
         epochs=job.epochs,
@@ -101,6 +131,14 @@ def claim(session: Session, worker: str, devices: Collection[str], lease_s: floa
     )
 
 
-def _fits(devices: Collection[str], gpus: int) -> tuple[Any, ...]:
-    asked = JobRow.spec["resources"]["gpus"].as_integer()
-    return JobRow.device.in_(devices), or_(JobRow.device != "gpu", asked <= gpus)
+def _can_run_on(devices: Collection[str], gpus: int) -> tuple[ColumnElement[bool], ...]:
+    # A kind that only a newer release knows is left to that release's workers.
+    return JobRow.kind.in_(list(JobKind)), JobRow.device.in_(devices), JobRow.gpus <= gpus
+
+
+def _why_unreadable(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    return (
+        f"The stored spec is not one that this release understands: {pointer_to(first['loc'])}: {first['msg']}. "
+        "Submit the job anew."
+    )

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from heldout.spec import JobSpec
 from models.store.claims.checkpoint import checkpoints_of, forget_checkpoints
 from models.store.claims.lease import HeldAttempt, write_held
 from models.tables import AttemptRow, JobRow
@@ -16,7 +17,7 @@ def begin(
     held: HeldAttempt,
     *,
     engine: Mapping[str, Any],
-    spec: Mapping[str, Any],
+    spec: JobSpec,
     start_epoch: int,
     eta_s: float | None = None,
 ) -> list[str]:
@@ -31,8 +32,9 @@ def begin(
         session,
         held,
         engine=dict(engine),
-        spec=dict(spec),
-        device=spec["resources"]["device"],
+        spec=spec.model_dump(mode="json"),
+        device=spec.resources.required_device,
+        gpus=spec.resources.required_gpus,
         epoch=start_epoch,
         eta_s=eta_s,
         version=JobRow.version + 1,

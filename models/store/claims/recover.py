@@ -1,15 +1,14 @@
 """What becomes of jobs that nobody looks after: of lost workers, overdue, or never announced."""
 
-from collections.abc import Sequence
-
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.lifecycle import JobEvent, JobStatus, after_failure
 from models.database import db_now
-from models.store.claims.claiming import _OPEN
+from models.store.claims.claiming import IS_READY
 from models.store.transitions import move
 from models.tables import JobRow
+from models.wake import WakeUp
 
 
 def take_back_lost(session: Session, limit: int = 100) -> list[tuple[str, JobStatus]]:
@@ -57,11 +56,11 @@ def expire_pending(session: Session, limit: int = 100) -> list[str]:
     return [row.id for row in expired]
 
 
-def unannounced(session: Session, older_than_s: float, limit: int = 1000) -> Sequence[tuple[str, str]]:
-    """Queued jobs, with their device, of which workers have not been told within `older_than_s`; marks them as told."""
+def unannounced(session: Session, older_than_s: float, limit: int = 1000) -> list[WakeUp]:
+    """Wake-ups for queued jobs whose last one is older than `older_than_s`; the caller publishes them."""
     rows = session.execute(
-        select(JobRow.id, JobRow.device)
-        .where(*_OPEN, or_(JobRow.announced_at.is_(None), JobRow.announced_at < db_now(-older_than_s)))
+        select(JobRow.id, JobRow.gpus)
+        .where(*IS_READY, or_(JobRow.announced_at.is_(None), JobRow.announced_at < db_now(-older_than_s)))
         .order_by(JobRow.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -73,7 +72,7 @@ def unannounced(session: Session, older_than_s: float, limit: int = 1000) -> Seq
             .values(announced_at=db_now())
             .execution_options(synchronize_session=False)
         )
-    return [(row.id, row.device) for row in rows]
+    return [WakeUp.for_job(row.id, row.gpus) for row in rows]
 
 
 def _lose(session: Session, row: JobRow, code: str, detail: str, *, counts: bool) -> JobStatus:
