@@ -1,4 +1,4 @@
-"""Telling workers of a new job, once its row is committed. The row is the truth; this only saves them a wait."""
+"""Publishes wake-ups once their jobs are committed. The row is the truth; a wake-up only saves workers a wait."""
 
 import queue
 import threading
@@ -11,33 +11,34 @@ from kombu.exceptions import OperationalError
 
 from heldout.settings import Settings
 from models import wake
+from models.wake import WakeUp
 
 log = structlog.get_logger("heldout.api")
 
-# What a broker that is away makes pile up; the reconciler announces what does not fit.
-PENDING = 10_000
+# Wake-ups that are kept while the broker is away; the reconciler publishes again what does not fit.
+MAX_WAITING_WAKE_UPS = 10_000
 
 
 class Publisher(Protocol):
     """Something that can wake a worker. It may fail: the reconciler publishes again what nobody took."""
 
-    def publish(self, job_id: str, device: str) -> None:
-        """Say that this job waits, to workers that have such a device (`auto`, `cpu`, `gpu`)."""
+    def publish(self, wake_up: WakeUp) -> None:
+        """Publish a wake-up, perhaps a little later."""
 
-    def publish_again(self, forgotten: Sequence[tuple[str, str]]) -> None:
-        """Say it again for jobs, with their device, whose wake-ups may be gone."""
+    def publish_again(self, wake_ups: Sequence[WakeUp]) -> None:
+        """Publish wake-ups that may have been lost."""
 
     def close(self) -> None:
-        """Stop; what is still to be said is left to the reconcilers."""
+        """Stop; what is not published yet is left to the reconcilers."""
 
 
 class NothingToPublish:
     """The embedded service: its worker looks at the database by itself, some ten times a second."""
 
-    def publish(self, job_id: str, device: str) -> None:
+    def publish(self, wake_up: WakeUp) -> None:
         pass
 
-    def publish_again(self, forgotten: Sequence[tuple[str, str]]) -> None:
+    def publish_again(self, wake_ups: Sequence[WakeUp]) -> None:
         pass
 
     def close(self) -> None:
@@ -53,23 +54,23 @@ class CeleryPublisher:
             task_ignore_result=True,
             broker_connection_retry=False,
             broker_connection_timeout=wake.BROKER_TIMEOUT_S,
-            broker_transport_options=wake.IMPATIENT,
+            broker_transport_options=wake.BROKER_TIMEOUTS,
         )
-        self._waiting: queue.Queue[tuple[str, str] | None] = queue.Queue(PENDING)
+        self._waiting: queue.Queue[WakeUp | None] = queue.Queue(MAX_WAITING_WAKE_UPS)
         self._thread = threading.Thread(target=self._publish_all, name="publisher", daemon=True)
         self._thread.start()
 
-    def publish(self, job_id: str, device: str) -> None:
+    def publish(self, wake_up: WakeUp) -> None:
         try:
-            self._waiting.put_nowait((job_id, device))
+            self._waiting.put_nowait(wake_up)
         except queue.Full:
-            log.warning("broker_unavailable", job_id=job_id)
+            log.warning("broker_unavailable", job_id=wake_up.job_id)
 
-    def publish_again(self, forgotten: Sequence[tuple[str, str]]) -> None:
+    def publish_again(self, wake_ups: Sequence[WakeUp]) -> None:
         try:
-            wake.send_again(self._app, forgotten)
+            wake.send_again(self._app, wake_ups)
         except OperationalError:
-            log.warning("broker_unavailable", forgotten=len(forgotten))
+            log.warning("broker_unavailable", wake_ups=len(wake_ups))
 
     def close(self) -> None:
         try:
@@ -79,19 +80,18 @@ class CeleryPublisher:
         self._thread.join(2 * wake.BROKER_TIMEOUT_S)
 
     def _publish_all(self) -> None:
-        while (waiting := self._waiting.get()) is not None:
-            job_id, device = waiting
+        while (wake_up := self._waiting.get()) is not None:
             try:
-                wake.send(self._app, job_id, device)
+                wake.send(self._app, wake_up)
             except OperationalError:
-                log.warning("broker_unavailable", job_id=job_id)
+                log.warning("broker_unavailable", job_id=wake_up.job_id)
             except Exception:
                 # Without this thread every job would wait for a reconciler.
-                log.exception("wake_up_not_published", job_id=job_id)
+                log.exception("wake_up_not_published", job_id=wake_up.job_id)
 
 
 def publisher_for(settings: Settings) -> Publisher:
-    """Celery where a broker is named, else nothing."""
+    """A publisher to the settings' broker; one that does nothing where they name none."""
     if settings.redis_url is None:
         return NothingToPublish()
     return CeleryPublisher(settings.redis_url.get_secret_value())

@@ -16,7 +16,7 @@ from models.blobs import Blobs
 from models.database import Database
 from models.ids import new_id
 from models.migrations import upgrade
-from models.store import claims, datasets, jobs
+from models.store import claims, datasets, new_jobs
 
 ROOT = Path(__file__).resolve().parent.parent
 QUEUED = 800
@@ -50,7 +50,7 @@ def _fill(database: Database) -> None:
         assert dataset is not None
         for _ in range(QUEUED):
             complete = spec.completed(name="bench", seed=1)
-            jobs.add(session, job_id=new_id("job"), owner="bench", spec=complete, dataset=dataset, parameters=1)
+            new_jobs.add_training(session, new_id("job"), "bench", complete, dataset, parameters=1)
 
 
 def _claim_all(database: Database, worker: str) -> None:

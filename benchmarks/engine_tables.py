@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import naive
 from benchmarks.naive import Naive
-from heldout.layers import flops_per_image, plan_layers
+from heldout.layers import plan_network
 from heldout.spec import JobSpec
 
 QUICK = bool(os.environ.get("BENCH_QUICK"))
@@ -119,7 +119,7 @@ def flops_table(rows: dict[str, Row], spec_of: Callable[[str], dict[str, Any]]) 
     for letter in ("A", "B", "C"):
         row = rows[f"{letter}, one job alone"]
         network = JobSpec.model_validate(spec_of(letter)).network
-        step = PASSES * flops_per_image(plan_layers(network, (28, 28, 1), 10))
+        step = PASSES * plan_network(network, (28, 28, 1), 10).flops_per_image
         reached = [step * epochs_median(one.metrics[0], "images_per_second") for one in row.ours]
         cores = row.ours[-1].jobs[0]["engine"]["towers"]
         middle = statistics.median(reached)

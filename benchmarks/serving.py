@@ -15,7 +15,7 @@ from models.blobs import Blobs
 from models.database import Database
 from models.ids import new_id
 from models.migrations import upgrade
-from models.store import datasets, jobs, keys
+from models.store import datasets, keys, new_jobs
 
 ROOT = Path(__file__).resolve().parent.parent
 OWNER = "bench"
@@ -80,10 +80,8 @@ def prepare(database: Database, folder: str) -> str:
 def add_job(database: Database) -> str:
     """A queued job of the key's owner; gives its id."""
     spec = JobSpec.model_validate(json.loads((ROOT / "examples" / "overfit.json").read_text()))
-    job_id = new_id("job")
     with database.write() as session:
         dataset = datasets.find(session, OWNER, "digits")
         assert dataset is not None
         complete = spec.completed(name="bench", seed=1)
-        jobs.add(session, job_id=job_id, owner=OWNER, spec=complete, dataset=dataset, parameters=1)
-    return job_id
+        return new_jobs.add_training(session, new_id("job"), OWNER, complete, dataset, parameters=1).id

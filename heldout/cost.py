@@ -1,4 +1,4 @@
-"""How long a training takes: the work in its steps, and seconds for that work as a worker has measured them. Pure."""
+"""How long a training takes: the work in its steps, and the seconds that a worker measured for such work. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,19 +6,20 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
-from heldout.layers import flops_per_image, plan_layers
+from heldout.layers import NetworkPlan
 from heldout.spec import JobSpec
 
 Work = dict[str, float]
 
-# Where a batch's forward pass is less work than this, a second tower costs more than it gains.
-TOWERS_PAY_FROM_FLOPS = 4_000_000
-# Images that are measured at once in inference mode.
-MEASURED_AT_ONCE = 64
-# What a job of another kind, or one that cannot be estimated, is taken to last.
-UNKNOWN_S = 10.0
+# FLOPs of a batch's forward pass. With fewer, a second tower costs more time than it saves.
+MIN_FLOPS_FOR_TWO_TOWERS = 4_000_000
+# Images in a batch of inference mode, in which splits are measured.
+INFERENCE_BATCH_SIZE = 64
+# The assumed duration of a job that cannot be estimated.
+ASSUMED_RUNTIME_S = 10.0
 
-_CHEAP = "relu"
+# The one activation whose time does not count.
+_CHEAP_ACTIVATION = "relu"
 
 
 @dataclass(frozen=True)
@@ -39,35 +40,34 @@ class Speed:
         return cls(**stored)
 
 
-def automatic_towers(spec: JobSpec, image: tuple[int, int, int], classes: int) -> int:
+def automatic_towers(spec: JobSpec, plan: NetworkPlan) -> int:
     """How many towers a job has that may choose: two where they make its steps faster."""
     if any(block.batch_norm for block in spec.network.blocks):
         return 1  # it looks at a batch as a whole
-    forward = spec.training.batch_size * flops_per_image(plan_layers(spec.network, image, classes))
-    return 2 if forward >= TOWERS_PAY_FROM_FLOPS else 1
+    forward_flops = spec.training.batch_size * plan.flops_per_image
+    return 2 if forward_flops >= MIN_FLOPS_FOR_TWO_TOWERS else 1
 
 
-def training_work(spec: JobSpec, image: tuple[int, int, int], classes: int) -> Work:
+def training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
     """The work of one whole gradient step."""
-    layers = plan_layers(spec.network, image, classes)
-    batch, changes = spec.training.batch_size, spec.augmentation
-    work = _work(spec, image, classes, batch)
+    batch, layers = spec.training.batch_size, plan.layers
+    work = _forward_work(spec, plan, batch)
     # Backward costs twice the forward pass; nobody needs the gradient with respect to the images.
     work["flops"] = 3 * work["flops"] - batch * layers[0].flops
-    work["parameters"] = sum(layer.parameters for layer in layers)
+    work["parameters"] = plan.parameters
     work["dropped"] = batch * sum(prod(layer.shape) for layer in layers if layer.name.endswith("_dropout"))
-    work["changed"] = batch * prod(image) if changes is not None else 0
+    work["changed"] = batch * prod(plan.image) if spec.augmentation is not None else 0
     return work
 
 
-def measuring_work(spec: JobSpec, image: tuple[int, int, int], classes: int) -> Work:
+def measuring_work(spec: JobSpec, plan: NetworkPlan) -> Work:
     """The work of one batch in inference mode."""
-    return _work(spec, image, classes, MEASURED_AT_ONCE)
+    return _forward_work(spec, plan, INFERENCE_BATCH_SIZE)
 
 
-def _work(spec: JobSpec, image: tuple[int, int, int], classes: int, batch: int) -> Work:
-    layers = plan_layers(spec.network, image, classes)
-    cheap = all(block.activation == _CHEAP for block in spec.network.blocks)
+def _forward_work(spec: JobSpec, plan: NetworkPlan, batch: int) -> Work:
+    layers = plan.layers
+    is_cheap = all(block.activation == _CHEAP_ACTIVATION for block in spec.network.blocks)
     convolved = [layer for layer in layers if "_conv" in layer.name]
     first, later = convolved[0], convolved[1:]
     activated = batch * sum(prod(layer.shape) for layer in layers if "_activation" in layer.name)
@@ -76,11 +76,11 @@ def _work(spec: JobSpec, image: tuple[int, int, int], classes: int, batch: int) 
     return {
         "step": 1.0,
         "layers": len(layers),
-        "flops": batch * flops_per_image(layers),
-        # Few channels go in: bound by what comes out, not by arithmetic.
+        "flops": batch * plan.flops_per_image,
+        # Few channels go in, so the time goes by the size of what comes out, not by arithmetic.
         "first_maps": batch * prod(first.shape),
         "later_maps": batch * sum(prod(layer.shape) for layer in later),
-        "curved": 0 if cheap else activated,
+        "curved": 0 if is_cheap else activated,
         "pooled": pooled,
         "normed": normed,
     }
@@ -91,9 +91,7 @@ def seconds_of(work: Work, seconds_a_unit: Mapping[str, float]) -> float:
     return sum(amount * seconds_a_unit.get(kind, 0.0) for kind, amount in work.items())
 
 
-def seconds_per_epoch(
-    spec: JobSpec, image: tuple[int, int, int], classes: int, counts: Mapping[str, int], speed: Speed, towers: int
-) -> float:
+def seconds_per_epoch(spec: JobSpec, plan: NetworkPlan, counts: Mapping[str, int], speed: Speed, towers: int) -> float:
     """The expected time of one epoch: training, and measuring the splits in inference mode.
 
     Args:
@@ -102,26 +100,26 @@ def seconds_per_epoch(
     limit = spec.training.train_limit
     train = counts["train"] if limit is None else min(limit, counts["train"])
     measured = train + counts["validation"] + (counts["test"] if spec.evaluation.test == "every_epoch" else 0)
-    step = seconds_of(training_work(spec, image, classes), speed.training)
-    batch = seconds_of(measuring_work(spec, image, classes), speed.measuring)
+    step = seconds_of(training_work(spec, plan), speed.training)
+    batch = seconds_of(measuring_work(spec, plan), speed.measuring)
     if towers == 2:
         step, batch = step * speed.training_share, batch * speed.measuring_share
-    return train / spec.training.batch_size * step + measured / MEASURED_AT_ONCE * batch
+    return train / spec.training.batch_size * step + measured / INFERENCE_BATCH_SIZE * batch
 
 
-def starts_in(running: Sequence[float], ahead: Sequence[float]) -> float | None:
-    """Seconds until a job starts that waits behind `ahead`, on the slots of the jobs that run.
+def seconds_until_start(remaining_s: Sequence[float], ahead_s: Sequence[float]) -> float | None:
+    """Seconds until a queued job starts in one of the slots that are busy now.
 
     Args:
-        running: seconds that each of the running jobs has left; while a job waits there is one in every slot.
-        ahead: seconds that each of the jobs before it takes, in the order in which they are claimed.
+        remaining_s: seconds that each running job has left. While a job waits, every slot has one.
+        ahead_s: seconds that each job takes that is claimed before this one, in the order of their claims.
     Returns:
         None if nothing runs: nobody knows when a worker comes.
     """
-    free = sorted(running)
-    for takes in ahead:
-        if not free:
+    busy_s = sorted(remaining_s)
+    for duration_s in ahead_s:
+        if not busy_s:
             break
-        free[0] += takes
-        free.sort()
-    return free[0] if free else None
+        busy_s[0] += duration_s
+        busy_s.sort()
+    return busy_s[0] if busy_s else None

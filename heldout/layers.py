@@ -1,12 +1,19 @@
-"""The layers that a network spec stands for: shapes, parameters and cost, counted without Keras."""
+"""The plan of a network: its layers with their shapes, parameters and cost, counted without Keras."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 from heldout.errors import NetworkTooDeep
 from heldout.spec import BlockSpec, NetworkSpec
 
 Shape = tuple[int, ...]
+Image = tuple[int, int, int]
+
+# Bytes of training state for each parameter, in float32: weight, gradient and two slots of the optimizer.
+FLOAT32_PARAMETER_BYTES = 16
+# In mixed precision there is a float16 copy of the weight too.
+MIXED_PARAMETER_BYTES = FLOAT32_PARAMETER_BYTES + 2
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,35 @@ class Layer:
     flops: int
 
 
-def plan_layers(network: NetworkSpec, image: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
+@dataclass(frozen=True)
+class NetworkPlan:
+    """A network as it is built for images of one shape (height, width, channels) and a number of classes."""
+
+    image: Image
+    layers: tuple[Layer, ...]
+
+    @cached_property
+    def parameters(self) -> int:
+        """What `keras.Model.count_params()` gives for it (the averages of batch normalisation included)."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def flops_per_image(self) -> int:
+        """Floating-point operations of one image's forward pass; a multiply-add counts as two."""
+        return sum(layer.flops for layer in self.layers)
+
+    def memory_bytes(self, batch_size: int, *, mixed: bool = False) -> int:
+        """Memory of one training step: what each parameter takes, and activations with their gradients.
+
+        In mixed precision an activation takes two bytes instead of four.
+        """
+        activations = 2 * batch_size * sum(prod(layer.shape) for layer in self.layers)
+        images = 2 * batch_size * prod(self.image)
+        parameter_bytes = MIXED_PARAMETER_BYTES if mixed else FLOAT32_PARAMETER_BYTES
+        return parameter_bytes * self.parameters + (2 if mixed else 4) * activations + 4 * images
+
+
+def plan_network(network: NetworkSpec, image: Image, classes: int) -> NetworkPlan:
     """The layers in order, named as the worker names them in Keras.
 
     Args:
@@ -31,8 +66,7 @@ def plan_layers(network: NetworkSpec, image: tuple[int, int, int], classes: int)
     layers: list[Layer] = []
     shape: Shape = image
     for index, block in enumerate(network.blocks):
-        added = _block_layers(index, block, (shape[0], shape[1], shape[2]))
-        layers += added
+        layers += _block_layers(index, block, (shape[0], shape[1], shape[2]))
         shape = layers[-1].shape
     layers.append(_head_layer(network, shape))
     for index, dense in enumerate(network.dense):
@@ -40,34 +74,10 @@ def plan_layers(network: NetworkSpec, image: tuple[int, int, int], classes: int)
         if dense.dropout:
             layers.append(Layer(f"dense{index + 1}_dropout", layers[-1].shape, 0, dense.units))
     layers.append(_dense_layer("output", layers[-1].shape[0], classes))
-    return tuple(layers)
+    return NetworkPlan(image, tuple(layers))
 
 
-def count_parameters(network: NetworkSpec, image: tuple[int, int, int], classes: int) -> int:
-    """What `keras.Model.count_params()` gives for the same network (batch normalisation's averages included)."""
-    return sum(layer.parameters for layer in plan_layers(network, image, classes))
-
-
-def flops_per_image(layers: tuple[Layer, ...]) -> int:
-    """Floating-point operations of one image's forward pass; a multiply-add counts as two."""
-    return sum(layer.flops for layer in layers)
-
-
-def memory_bytes(
-    layers: tuple[Layer, ...], image: tuple[int, int, int], batch_size: int, *, mixed: bool = False
-) -> int:
-    """A training step's memory: weights, gradients and two optimizer slots; activations and their gradients.
-
-    In mixed precision activations take two bytes instead of four, and so does a copy of the weights.
-    """
-    parameters = sum(layer.parameters for layer in layers)
-    activations = 2 * batch_size * sum(prod(layer.shape) for layer in layers)
-    images = 2 * batch_size * prod(image)
-    of_parameters, of_activations = (4 * 4 + 2, 2) if mixed else (4 * 4, 4)
-    return of_parameters * parameters + of_activations * activations + 4 * images
-
-
-def _block_layers(index: int, block: BlockSpec, image: tuple[int, int, int]) -> list[Layer]:
+def _block_layers(index: int, block: BlockSpec, image: Image) -> list[Layer]:
     height, width, channels = image
     layers: list[Layer] = []
     prefix = f"block{index + 1}"

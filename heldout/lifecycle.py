@@ -18,12 +18,12 @@ class JobStatus(StrEnum):
 
 
 class JobEvent(StrEnum):
-    """What can happen to a job."""
+    """What can happen to a job and changes its status."""
 
     CLAIM = "claim"  # a worker takes it
-    SUCCEED = "succeed"  # its training ended well
-    FAIL = "fail"  # it ended badly, for good
-    RETRY = "retry"  # it ended badly and gets another attempt
+    SUCCEED = "succeed"  # its work is done
+    FAIL = "fail"  # its attempt failed, and no other one would help
+    RETRY = "retry"  # its attempt failed and it gets another one
     RELEASE = "release"  # its worker stops in good order
     LOSE = "lose"  # its worker's lease ran out
     CANCEL = "cancel"
@@ -33,13 +33,15 @@ class JobEvent(StrEnum):
 
 
 class JobRequest(StrEnum):
-    """What a client asked of a running job; its worker carries it out."""
+    """What a client asked of a running job, whose worker does it."""
 
     CANCEL = "cancel"
     PAUSE = "pause"
 
 
 class StopReason(StrEnum):
+    """Why a job ended that succeeded or was cancelled."""
+
     COMPLETED = "completed"
     EARLY_STOPPED = "early_stopped"
     OVERFIT_GUARD = "overfit_guard"
@@ -94,11 +96,12 @@ def shown_status(status: JobStatus, request: JobRequest | None) -> str:
     return {JobRequest.CANCEL: "cancelling", JobRequest.PAUSE: "pausing"}[request]
 
 
+# All statuses that clients can see.
 SHOWN_STATUSES = tuple(status.value for status in JobStatus) + ("cancelling", "pausing")
 
 
-def settled(event: JobEvent, request: JobRequest | None) -> JobEvent:
-    """What really happens when `event` meets a request that was accepted before it.
+def event_after_request(event: JobEvent, request: JobRequest | None) -> JobEvent:
+    """What happens in place of `event` to a running job of which a client has asked something.
 
     An accepted cancel wins over every end. A pause wins over going back to the queue, and loses to a real end.
     """
@@ -109,15 +112,21 @@ def settled(event: JobEvent, request: JobRequest | None) -> JobEvent:
     return event
 
 
+# Failed attempts after which a job has failed.
 MAX_FAILURES = 3
+FIRST_BACKOFF_S = 2.0
+# Each backoff is so many times the one before it.
+BACKOFF_GROWTH = 4
 
+# The stored spec is not one that this release understands.
+SPEC_UNREADABLE = "spec_unreadable"
 # Failures that another attempt would only repeat.
-DETERMINISTIC_FAILURES = frozenset({"diverged", "deadline", "dataset_unavailable", "out_of_memory"})
+DETERMINISTIC_FAILURES = frozenset({"diverged", "deadline", "dataset_unavailable", "out_of_memory", SPEC_UNREADABLE})
 
 
 @dataclass(frozen=True)
 class AfterFailure:
-    """What follows a failed attempt: RETRY after `backoff_s` seconds, or FAIL for good."""
+    """What follows a failed attempt: RETRY after `backoff_s` seconds, or FAIL."""
 
     event: JobEvent
     backoff_s: float
@@ -127,4 +136,4 @@ def after_failure(failures: int, code: str) -> AfterFailure:
     """Decide on an attempt that failed with `code`; `failures` counts this one too."""
     if code in DETERMINISTIC_FAILURES or failures >= MAX_FAILURES:
         return AfterFailure(JobEvent.FAIL, 0.0)
-    return AfterFailure(JobEvent.RETRY, 2.0 * 4 ** (failures - 1))
+    return AfterFailure(JobEvent.RETRY, FIRST_BACKOFF_S * BACKOFF_GROWTH ** (failures - 1))

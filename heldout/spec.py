@@ -12,8 +12,10 @@ Penalty = Annotated[float, Field(ge=0, le=1, description="Factor of the L2 penal
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)]
-Name = Annotated[str, Field(min_length=1, max_length=128)]
+MAX_NAME_CHARACTERS = 128
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Priority = Annotated[int, Field(ge=-100, le=100)]
+Device = Literal["auto", "cpu", "gpu"]
 MAX_SEED = 2**31 - 1
 
 
@@ -207,15 +209,20 @@ class LimitsSpec(Part):
 class ResourcesSpec(Part):
     """What the job runs on; `auto` is decided at its start and written back."""
 
-    device: Literal["auto", "cpu", "gpu"] = "auto"
+    device: Device = "auto"
     gpus: int = Field(1, ge=1, le=8, description="How many, where the job runs on GPUs; each takes a part of a batch.")
     # Not Literal[1, 2], which takes true for 1.
     towers: Literal["auto"] | Annotated[int, Field(ge=1, le=2)] = "auto"
 
     @property
-    def claimed_by(self) -> Literal["auto", "cpu", "gpu"]:
-        """Which workers may have the job: several GPUs are named by `gpus` alone."""
+    def required_device(self) -> Device:
+        """Which workers may have the job. `auto` with several GPUs asks for them: it never runs on a processor."""
         return "gpu" if self.gpus > 1 else self.device
+
+    @property
+    def required_gpus(self) -> int:
+        """How many GPUs a worker must have free to begin the job."""
+        return self.gpus if self.required_device == "gpu" else 0
 
 
 class JobSpec(Part):
@@ -236,9 +243,22 @@ class JobSpec(Part):
     resources: ResourcesSpec = ResourcesSpec()
     metadata: Metadata = {}
 
+    def generated_name(self, dataset: str, job_id: str) -> str:
+        """For example `mnist5k 32-64-128 · 4tz9qk`: the dataset, the filters of the blocks, the end of the job's id."""
+        tail = f" {'-'.join([str(block.filters) for block in self.network.blocks])} · {job_id[-6:]}"
+        return dataset[: MAX_NAME_CHARACTERS - len(tail)] + tail
+
     def completed(self, *, name: str, seed: int) -> "JobSpec":
         """This spec with `name` and `training.seed` filled in where they were absent."""
         training = self.training
         if training.seed is None:
             training = training.model_copy(update={"seed": seed})
         return self.model_copy(update={"name": self.name or name, "training": training})
+
+    def with_choices(
+        self, *, device: Literal["cpu", "gpu"], towers: int, precision: Literal["float32", "mixed"]
+    ) -> "JobSpec":
+        """This spec with what a worker chose at its start in place of every `auto`."""
+        resources = self.resources.model_copy(update={"device": device, "towers": towers})
+        training = self.training.model_copy(update={"precision": precision})
+        return self.model_copy(update={"resources": resources, "training": training})

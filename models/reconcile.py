@@ -14,10 +14,11 @@ from models.blobs import Blobs
 from models.database import Database
 from models.discard import discard_files
 from models.store import claims, idempotency, transitions, uploads
+from models.wake import WakeUp
 
 log = structlog.get_logger()
 
-Announce = Callable[[Sequence[tuple[str, str]]], None]
+Announce = Callable[[Sequence[WakeUp]], None]
 
 
 class Reconciler:

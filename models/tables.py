@@ -8,6 +8,7 @@ from sqlalchemy import JSON, BigInteger, Enum, ForeignKey, ForeignKeyConstraint,
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from heldout.kinds import JobKind
 from heldout.lifecycle import JobRequest, JobStatus
 from models.database import UtcTime
 
@@ -39,6 +40,7 @@ class Base(DeclarativeBase):
         datetime: UtcTime(),
         dict[str, Any]: Json,
         list[Any]: Json,
+        JobKind: _named(JobKind),
         JobStatus: _named(JobStatus),
         JobRequest: _named(JobRequest),
     }
@@ -133,7 +135,7 @@ class JobRow(Base):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[JobKind]
     owner: Mapped[str] = mapped_column(String(128))
     name: Mapped[str] = mapped_column(String(128))
     status: Mapped[JobStatus]
@@ -142,13 +144,14 @@ class JobRow(Base):
     error: Mapped[dict[str, Any] | None]
     version: Mapped[int]
 
-    spec: Mapped[dict[str, Any]]
+    spec: Mapped[dict[str, Any]]  # of its kind's type, as JSON
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     parameters: Mapped[int | None] = mapped_column(BigInteger)
     # `metadata` is taken by SQLAlchemy's own attribute.
     user_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")
     priority: Mapped[int]
     device: Mapped[str] = mapped_column(String(8))  # auto, cpu, gpu: who may claim it
+    gpus: Mapped[int] = mapped_column(server_default="0")  # how many a worker must have free to claim it
     retry_of: Mapped[str | None] = mapped_column(String(40))
     study_id: Mapped[str | None] = mapped_column(String(40))
 

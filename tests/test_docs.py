@@ -17,7 +17,7 @@ from api.app import create_app
 from heldout import errors, lifecycle
 from heldout.cli import server
 from heldout.cli.app import app as client_commands
-from heldout.layers import count_parameters
+from heldout.layers import plan_network
 from heldout.settings import Settings, embedded_settings
 from heldout.spec import JobSpec
 
@@ -127,7 +127,7 @@ def test_every_route_is_in_the_reference_and_no_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize("example", ["overfit", "regularized", "augmented"])
 def test_the_readme_says_how_large_the_reference_networks_are(example: str) -> None:
     spec = JobSpec.model_validate(json.loads((ROOT / "examples" / f"{example}.json").read_text()))
-    parameters = count_parameters(spec.network, (28, 28, 1), 10)
+    parameters = plan_network(spec.network, (28, 28, 1), 10).parameters
     row = re.search(rf"^\| `examples/{example}\.json` \|.*$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
     assert row is not None
     assert f"{parameters:,}" in row.group()

@@ -17,6 +17,7 @@ from heldout.errors import OperatorError
 from heldout.settings import Settings
 from models import logs
 from models import wake as wake_up
+from models.wake import WakeUp
 from worker.machine.devices import find_gpus, slots
 from worker.machine.parent import when_input_ends
 from worker.supervision.worker import Worker
@@ -35,8 +36,8 @@ app.conf.update(
     task_acks_late=False,
     task_ignore_result=True,
     result_backend=None,
-    task_queues=[Queue(wake_up.TRAIN)] + ([Queue(wake_up.TRAIN_GPU)] if _GPUS else []),
-    task_default_queue=wake_up.TRAIN,
+    task_queues=[Queue(wake_up.QUEUE)] + ([Queue(wake_up.GPU_QUEUE)] if _GPUS else []),
+    task_default_queue=wake_up.QUEUE,
     worker_pool="threads",
     worker_concurrency=slots(settings.slots, _GPUS, settings.worker_slots),
     worker_prefetch_multiplier=1,
@@ -72,7 +73,7 @@ def wake(job_id: str) -> None:
         worker.run(claimed)
         if worker.stopping.is_set():
             # It may be back in the queue, and another worker idle.
-            _announce([(claimed.held.job_id, claimed.spec["resources"]["device"])])
+            _announce([WakeUp.for_job(claimed.held.job_id, claimed.gpus)])
 
 
 @signals.setup_logging.connect
@@ -108,7 +109,7 @@ def _look_once(sender: Any, **_: Any) -> None:
         # and nothing tells the loop that a slot is free: by itself it turns once a second.
         sender.hub.call_repeatedly(TICK_S, _do_nothing)
     if _worker is not None:
-        _announce([("worker-ready", "auto")] * _worker.slots)
+        _announce([WakeUp("worker-ready", queue.name) for queue in app.conf.task_queues] * _worker.slots)
 
 
 def _do_nothing() -> None:
@@ -128,9 +129,9 @@ def _close(**_: Any) -> None:
         _worker.close()
 
 
-def _announce(forgotten: Sequence[tuple[str, str]]) -> None:
+def _announce(wake_ups: Sequence[WakeUp]) -> None:
     try:
-        wake_up.send_again(app, forgotten)
+        wake_up.send_again(app, wake_ups)
     except OperationalError:
         # The row is the truth: the next round of a reconciler announces it again.
-        log.warning("broker_unavailable", forgotten=len(forgotten))
+        log.warning("broker_unavailable", wake_ups=len(wake_ups))

@@ -9,7 +9,6 @@ from typing import Any
 
 from starlette.requests import Request
 
-from api.http.pointers import pointer_to
 from heldout.errors import (
     BodyTooLarge,
     FieldError,
@@ -18,6 +17,7 @@ from heldout.errors import (
     InvalidSpec,
     UnsupportedMediaType,
 )
+from heldout.json_pointer import pointer_to
 
 MAX_DEPTH = 64
 # A body that is too large is read on to here, so that a client which sends before it reads gets its answer.

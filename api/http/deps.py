@@ -11,7 +11,7 @@ from api.http.services import Services
 from heldout.errors import JobNotFound
 from models.database import Session
 from models.ids import is_id
-from models.tables import JobRow
+from models.wake import WakeUp
 
 
 async def _services(request: Request) -> Services:
@@ -28,15 +28,11 @@ ReadSessionDep = Annotated[Session, FromVisit(lambda visit: visit.reading, in_th
 AfterCommit = Callable[[Callable[[], None]], None]
 AfterCommitDep = Annotated[AfterCommit, FromVisit(lambda visit: visit.effects.append, in_thread=True)]
 
-Announce = Callable[[JobRow], None]
+Announce = Callable[[WakeUp], None]
 
 
 def _announce(visit: Visit) -> Announce:
-    def announce(job: JobRow) -> None:
-        job_id, device = job.id, job.device
-        visit.effects.append(lambda: visit.services.publisher.publish(job_id, device))
-
-    return announce
+    return lambda wake_up: visit.effects.append(lambda: visit.services.publisher.publish(wake_up))
 
 
 AnnounceDep = Annotated[Announce, FromVisit(_announce, in_thread=True)]

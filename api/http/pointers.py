@@ -5,19 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heldout.errors import FieldError
+from heldout.json_pointer import pointer_to
 
 SHOWN_CHARACTERS = 100
 SHOWN_ERRORS = 50
 _JSON_WORDS = (("Dictionary", "Object"), ("dictionary", "object"), ("Tuple", "Array"), ("tuple", "array"))
-
-
-def pointer_to(path: Sequence[str | int]) -> str:
-    """The path as a JSON pointer (RFC 6901); a name that is no text is written in ASCII."""
-    return (
-        "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
-        .encode("utf-8", "backslashreplace")
-        .decode("utf-8")
-    )
 
 
 def field_errors(found: Sequence[Mapping[str, Any]], body: Any) -> list[FieldError]:

@@ -1,11 +1,13 @@
 """Datasets: versions under names; an owner's own and the bundled ones."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
+from heldout.errors import DatasetUnavailable
 from models.arrays import SPLITS, ImageSet
 from models.database import db_now
 from models.ids import is_id
@@ -36,6 +38,25 @@ def find(session: Session, owner: str, reference: str) -> DatasetRow | None:
     if found is None or found.same_as is None:
         return found
     return session.scalars(_BY_ID, {"owner": owner, "id": found.same_as}).one_or_none()
+
+
+@dataclass(frozen=True)
+class ReadyDataset:
+    """A dataset on which a job can train: height, width and channels of its images, and names of its classes."""
+
+    row: DatasetRow
+    image: tuple[int, int, int]
+    classes: Sequence[str]
+
+
+def require_ready(row: DatasetRow) -> ReadyDataset:
+    """Raises DatasetUnavailable if a job cannot train on the dataset."""
+    if row.deleted_at is not None:
+        raise DatasetUnavailable(row.name, "It was deleted; name another dataset.")
+    if row.status != "ready" or row.shape is None or row.classes is None:
+        raise DatasetUnavailable(row.name, f"It is {row.status}; wait until it is ready or name another one.")
+    height, width, channels = row.shape
+    return ReadyDataset(row, (height, width, channels), row.classes)
 
 
 def _named(session: Session, owner: str, reference: str) -> DatasetRow | None:

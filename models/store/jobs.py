@@ -1,96 +1,41 @@
-"""What clients do to jobs: add, look up, ask to cancel or pause, resume, change, delete."""
+"""What clients do to jobs: look up, ask to cancel or pause, resume, change, delete."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Select, Table, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPaused, JobNotQueued
 from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus
-from heldout.spec import JobSpec
 from models.database import db_now
 from models.store import events, job_metadata
+from models.store.kinds import LISTED_KINDS
 from models.store.narrowing import Filters, narrowed
 from models.store.transitions import move, seconds_since
 from models.tables import DatasetRow, JobRow
 
-# As shown: those that have not ended and were not asked to cancel.
-CANCELLABLE = ("queued", "paused", "running", "pausing")
-
-# Built once, since each submission executes it; null seconds make a null moment.
-_TABLE = cast(Table, JobRow.__table__)
-_INSERT = (
-    insert(_TABLE)
-    .values(
-        pending_until=db_now(bindparam("pending_s", type_=Float)),
-        announced_at=db_now(),  # the caller does so after the commit; if it cannot, the reconciler does
-        created_at=db_now(),
-        queued_at=db_now(),
-    )
-    .returning(_TABLE.c.created_at, _TABLE.c.queued_at)
-)
-
-
-def add(
-    session: Session,
-    *,
-    job_id: str,
-    owner: str,
-    spec: JobSpec,
-    dataset: DatasetRow,
-    parameters: int,
-    retry_of: str | None = None,
-) -> JobRow:
-    """Queue a training job for a complete spec; gives its row as it is stored, not as one that the session follows."""
-    values: dict[str, Any] = {
-        "id": job_id,
-        "kind": "train",
-        "owner": owner,
-        "name": spec.name,
-        "status": JobStatus.QUEUED,
-        "version": 1,
-        "spec": spec.model_dump(mode="json"),
-        "dataset_id": dataset.id,
-        "parameters": parameters,
-        "priority": spec.priority,
-        "device": spec.resources.claimed_by,
-        "retry_of": retry_of,
-        "attempt": 0,
-        "failures": 0,
-        "runtime_s": 0.0,
-        "epoch": 0,
-        "epochs": spec.training.epochs,
-        "last_event": 1,
-    }
-    pairs = dict(spec.metadata)
-    times = session.execute(_INSERT, {**values, "metadata": pairs, "pending_s": spec.limits.max_pending_s}).one()
-    job_metadata.add(session, job_id, owner, spec.metadata)
-    events.add_first(session, job_id, "job.queued", "Waiting for a worker.", data={"priority": spec.priority})
-    return JobRow(**values, user_metadata=pairs, **times._mapping)
+# Statuses, as clients see them, of jobs that have not ended and were not asked to cancel.
+CANCELLABLE_STATUSES = ("queued", "paused", "running", "pausing")
 
 
 def find(session: Session, owner: str, job_id: str) -> JobRow:
-    """The owner's training job.
+    """The owner's job.
 
     Raises:
         JobNotFound: if it is not there or belongs to another owner.
     """
-    row = session.scalars(_of(owner).where(JobRow.id == job_id)).one_or_none()
+    row = session.scalars(_seen_by(owner).where(JobRow.id == job_id)).one_or_none()
     if row is None:
         raise JobNotFound(job_id)
     return row
 
 
 def find_with_dataset(session: Session, owner: str, job_id: str) -> tuple[JobRow, DatasetRow]:
-    """The owner's training job and the dataset that it was accepted for, in one query. Raises JobNotFound."""
-    both = (
-        select(JobRow, DatasetRow)
-        .join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
-        .where(JobRow.owner == owner, JobRow.kind == "train", JobRow.id == job_id)
-    )
-    found = session.execute(both).one_or_none()
+    """The owner's job and the dataset that it was accepted for, in one query. Raises JobNotFound."""
+    both = _seen_by(owner).add_columns(DatasetRow).join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+    found = session.execute(both.where(JobRow.id == job_id)).one_or_none()
     if found is None:
         raise JobNotFound(job_id)
     return found[0], found[1]
@@ -133,7 +78,7 @@ def cancel_matching(session: Session, owner: str, filters: Filters, *, limit: in
         JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),
         and_(JobRow.status == JobStatus.RUNNING, or_(JobRow.request.is_(None), JobRow.request != JobRequest.CANCEL)),
     )
-    statuses = [status for status in filters.statuses or CANCELLABLE if status in CANCELLABLE]
+    statuses = [status for status in filters.statuses or CANCELLABLE_STATUSES if status in CANCELLABLE_STATUSES]
     if not statuses:
         return 0, 0, False
     ids = narrowed(session, owner, replace(filters, statuses=statuses), limit=limit + 1, newest_first=False)
@@ -258,7 +203,7 @@ def waits_for_backoff(session: Session, row: JobRow) -> bool:
 def counts_by_status(session: Session) -> Sequence[tuple[str, str, int]]:
     """(kind, status, count) over all owners, for the service's own metrics."""
     rows = session.execute(select(JobRow.kind, JobRow.status, func.count()).group_by(JobRow.kind, JobRow.status))
-    return [(kind, status.value, count) for kind, status, count in rows]
+    return [(kind.value, status.value, count) for kind, status, count in rows]
 
 
 def waiting(session: Session) -> Sequence[tuple[str, int, float]]:
@@ -282,12 +227,12 @@ def datasets_of(session: Session, rows: Collection[JobRow]) -> dict[str | None, 
     return {row.id: row for row in session.scalars(select(DatasetRow).where(DatasetRow.id.in_(ids)))}
 
 
-def _of(owner: str) -> Select[JobRow]:
-    return select(JobRow).where(JobRow.owner == owner, JobRow.kind == "train")
+def _seen_by(owner: str) -> Select[JobRow]:
+    return select(JobRow).where(JobRow.owner == owner, JobRow.kind.in_(LISTED_KINDS))
 
 
 def _locked(session: Session, owner: str, job_id: str) -> JobRow:
-    row = session.scalars(_of(owner).where(JobRow.id == job_id).with_for_update()).one_or_none()
+    row = session.scalars(_seen_by(owner).where(JobRow.id == job_id).with_for_update()).one_or_none()
     if row is None:
         raise JobNotFound(job_id)
     return row

@@ -1,4 +1,4 @@
-"""Which jobs a list shows: found through an index in the list's own order, however many jobs there are."""
+"""Which jobs a list has: found through an index in the list's own order, however many jobs there are."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session, aliased
 from heldout.lifecycle import JobRequest, JobStatus
 from models.store.datasets import version_in
 from models.store.job_metadata import pair_sha256
+from models.store.kinds import LISTED_KINDS
 from models.tables import DatasetRow, JobMetadataRow, JobRow
 
-# Versions of a dataset that are each looked up by themselves; more are looked up together.
-VERSIONS = 8
+# A dataset with at most so many versions gets one query for each of them, one with more gets one query for all.
+MAX_VERSIONS_WITH_OWN_QUERY = 8
 
 
 @dataclass(frozen=True)
@@ -37,37 +38,37 @@ def narrowed(
     newest_first: bool,
     after: str | None = None,
 ) -> Select[str]:
-    """The ids of the first `limit` of the owner's training jobs that the filters name, below `after`.
+    """The ids of the first `limit` of the owner's jobs that fit the filters and come before the id `after`.
 
-    Given one query over several statuses and datasets, databases tend to walk through all jobs of the owner when few
-    match; hence one query for each of them, each of which an index answers in order.
+    Given one query over several kinds, statuses and datasets, databases tend to walk through all jobs of the owner when
+    few fit; hence one query for each combination, each of which an index answers in order.
     """
-    statuses = [_shown_as(status) for status in dict.fromkeys(filters.statuses)]
-    datasets = None if filters.dataset is None else _named(session, owner, filters.dataset)
-    always = [JobRow.owner == owner, JobRow.kind == "train"]
+    statuses = [_is_shown_as(status) for status in dict.fromkeys(filters.statuses)]
+    datasets = None if filters.dataset is None else _ids_of_versions(session, owner, filters.dataset)
     if filters.metadata:
-        conditions = [*always, *([or_(*statuses)] if statuses else [])]
+        conditions = [JobRow.owner == owner, JobRow.kind.in_(LISTED_KINDS)]
+        if statuses:
+            conditions.append(or_(*statuses))
         if datasets is not None:
             conditions.append(JobRow.dataset_id.in_(datasets))
-        return _bearing(owner, filters.metadata, conditions, limit, newest_first, after)
-    if after is not None:
-        always.append(JobRow.id < after)
+        return _with_metadata(owner, filters.metadata, conditions, limit, newest_first, after)
     parts = [
         select(JobRow.id)
-        .where(*always, *status, *dataset)
+        .where(JobRow.owner == owner, JobRow.kind == kind, *status, *dataset, *([JobRow.id < after] if after else []))
         .order_by(JobRow.id.desc() if newest_first else JobRow.id)
         .limit(limit)
         .subquery()
+        for kind in LISTED_KINDS
         for status in ([[one] for one in statuses] or [[]])
-        for dataset in _each_of(datasets)
+        for dataset in _alternatives(datasets)
     ]
     if len(parts) == 1:
         return select(parts[0].c.id)
     found = union_all(*[select(part.c.id) for part in parts]).subquery()
-    return _page(select(found.c.id), found.c.id, limit, newest_first)
+    return _first(select(found.c.id), found.c.id, limit, newest_first)
 
 
-def _bearing(
+def _with_metadata(
     owner: str,
     metadata: Mapping[str, str],
     conditions: Sequence[Any],
@@ -75,9 +76,9 @@ def _bearing(
     newest_first: bool,
     after: str | None,
 ) -> Select[str]:
-    """Ids of jobs that bear all pairs: those with the first pair, in their order, of which the others are asked.
+    """Ids of jobs with all pairs: the jobs with the first pair are read in order, and each is checked for the others.
 
-    They are asked by scalar subqueries, which no planner turns into a join in another order.
+    The checks are scalar subqueries, which no planner turns into a join in another order.
     """
     first, *others = (pair_sha256(*pair) for pair in metadata.items())
     query = select(JobMetadataRow.job_id).where(
@@ -95,25 +96,26 @@ def _bearing(
         )
     if after is not None:
         query = query.where(JobMetadataRow.job_id < after)
-    found = _page(query, JobMetadataRow.job_id, limit, newest_first).subquery()
+    found = _first(query, JobMetadataRow.job_id, limit, newest_first).subquery()
     return select(found.c.job_id)
 
 
-def _page(query: Select[str], column: Any, limit: int, newest_first: bool) -> Select[str]:
+def _first(query: Select[str], column: Any, limit: int, newest_first: bool) -> Select[str]:
     return query.order_by(column.desc() if newest_first else column).limit(limit)
 
 
-def _each_of(datasets: Sequence[str] | None) -> list[list[Any]]:
+def _alternatives(datasets: Sequence[str] | None) -> list[list[Any]]:
+    """The conditions on a job's dataset of which each gets a query of its own."""
     if datasets is None:
         return [[]]
     if not datasets:
         return [[false()]]
-    if len(datasets) > VERSIONS:
+    if len(datasets) > MAX_VERSIONS_WITH_OWN_QUERY:
         return [[JobRow.dataset_id.in_(datasets)]]
     return [[JobRow.dataset_id == dataset] for dataset in datasets]
 
 
-def _named(session: Session, owner: str, reference: str) -> Sequence[str]:
+def _ids_of_versions(session: Session, owner: str, reference: str) -> Sequence[str]:
     """The ids of a dataset's versions, deleted ones too: jobs that have ended still name them."""
     visible = or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None))
     name, at, _ = reference.partition("@")
@@ -124,7 +126,7 @@ def _named(session: Session, owner: str, reference: str) -> Sequence[str]:
     return session.scalars(select(DatasetRow.id).where(visible, named)).all()
 
 
-def _shown_as(status: str) -> Any:
+def _is_shown_as(status: str) -> Any:
     """The condition under which clients see this status."""
     if status == "cancelling":
         return and_(JobRow.status == JobStatus.RUNNING, JobRow.request == JobRequest.CANCEL)

@@ -13,6 +13,7 @@ from heldout.lifecycle import JobRequest, JobStatus
 from heldout.webhooks import WEBHOOK_EVENTS, next_attempt_after
 from models.database import db_now
 from models.ids import new_id
+from models.store.kinds import LISTED_KINDS
 from models.store.shown import OF_JOB, TIMES_OF_JOB
 from models.tables import DatasetRow, DeliveryRow, JobRow, WebhookRow
 
@@ -48,7 +49,7 @@ def add_for_job(session: Session, job_id: str, type_: str) -> None:
         for webhook_id, wanted in session.execute(
             select(WebhookRow.id, WebhookRow.events)
             .join(JobRow, JobRow.owner == WebhookRow.owner)
-            .where(JobRow.id == job_id, JobRow.kind == "train", WebhookRow.enabled)
+            .where(JobRow.id == job_id, JobRow.kind.in_(LISTED_KINDS), WebhookRow.enabled)
         )
         if type_ in wanted
     ]

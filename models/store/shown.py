@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 from models.database import UtcTime
 from models.store import keys
 from models.store.keys import Caller
+from models.store.kinds import LISTED_KINDS
 from models.tables import DatasetRow, JobRow
 
 OF_JOB = (
@@ -26,7 +27,9 @@ _OF_KEY_AND_ID = (
     .select_from(
         keys.TABLE.outerjoin(
             _JOBS.join(_DATASETS, _DATASETS.c.id == _JOBS.c.dataset_id),
-            and_(_JOBS.c.owner == keys.TABLE.c.owner, _JOBS.c.kind == "train", _JOBS.c.id == bindparam("job_id")),
+            and_(
+                _JOBS.c.owner == keys.TABLE.c.owner, _JOBS.c.kind.in_(LISTED_KINDS), _JOBS.c.id == bindparam("job_id")
+            ),
         )
     )
     .where(keys.TABLE.c.id == bindparam("key_id"))

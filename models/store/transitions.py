@@ -7,10 +7,11 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import LeaseLost
-from heldout.lifecycle import TERMINAL, JobEvent, JobStatus, StopReason, next_status, settled
+from heldout.lifecycle import TERMINAL, JobEvent, JobStatus, StopReason, event_after_request, next_status
 from models.database import db_now
 from models.store import events
-from models.tables import DatasetRow, JobRow
+from models.store.kinds import KINDS
+from models.tables import JobRow
 
 
 def move(
@@ -29,11 +30,11 @@ def move(
         ImpossibleTransition: if the table of transitions has no such row.
         LeaseLost: if the row has changed since it was read.
     """
-    event = settled(event, row.request)
+    event = event_after_request(event, row.request)
     status = next_status(row.status, event)
     if event is not JobEvent.SUCCEED:
         stop_reason = StopReason.CANCELLED if event is JobEvent.CANCEL else None
-    final = status in TERMINAL
+    is_final = status in TERMINAL
     ran_s = seconds_since(session, row.attempt_started_at) if row.status is JobStatus.RUNNING else 0.0
     moved = session.execute(
         update(JobRow)
@@ -55,7 +56,7 @@ def move(
             runtime_s=JobRow.runtime_s + ran_s,
             available_at=db_now(backoff_s) if status is JobStatus.QUEUED and backoff_s else None,
             announced_at=None,
-            finished_at=db_now() if final else None,
+            finished_at=db_now() if is_final else None,
             version=JobRow.version + 1,
         )
         .returning(JobRow.id)
@@ -63,13 +64,13 @@ def move(
     ).scalar_one_or_none()
     if moved is None:
         raise LeaseLost(row.id, row.attempt)
-    if row.kind == "ingest" and final and status is not JobStatus.SUCCEEDED:
-        _reject_dataset(session, row.dataset_id, error)
-    _tell(session, row, event, status, error, backoff_s, stop_reason)
+    if is_final:
+        KINDS[row.kind].after_end(session, row, status, error)
+    _add_event(session, row, event, status, error, backoff_s, stop_reason)
     return status
 
 
-def _tell(
+def _add_event(
     session: Session,
     row: JobRow,
     event: JobEvent,
@@ -98,24 +99,13 @@ def _tell(
         events.add(session, row.id, "job.paused", "Paused.", data={"attempt": row.attempt})
     elif status is JobStatus.SUCCEEDED:
         reason = stop_reason.value if stop_reason else None
-        done = "Checked." if row.kind == "ingest" else "Trained and measured."
-        events.add(session, row.id, "job.succeeded", done, data={"stop_reason": reason})
+        message = KINDS[row.kind].success_message
+        events.add(session, row.id, "job.succeeded", message, data={"stop_reason": reason})
     elif status is JobStatus.CANCELLED:
         events.add(session, row.id, "job.cancelled", "Cancelled. Whole epochs are kept.", data={"attempt": row.attempt})
     elif status is JobStatus.FAILED:
         detail = error["detail"] if error else ""
         events.add(session, row.id, "job.failed", detail, level="error", data={"error": error})
-
-
-def _reject_dataset(session: Session, dataset_id: str | None, error: dict[str, Any] | None) -> None:
-    """However a check ends that does not end well, its dataset is not left waiting for it."""
-    why = error or {"code": "cancelled", "detail": "The check was called off."}
-    session.execute(
-        update(DatasetRow)
-        .where(DatasetRow.id == dataset_id, DatasetRow.status == "checking")
-        .values(status="rejected", error={"member": None, **why})
-        .execution_options(synchronize_session=False)
-    )
 
 
 def now(session: Session) -> datetime:

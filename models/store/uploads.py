@@ -9,15 +9,15 @@ from sqlalchemy.orm import Session
 
 from heldout.datasets import DatasetSpec
 from heldout.errors import DatasetInUse, DatasetIsBundled, DatasetNotFound, UploadFinished
+from heldout.kinds import IngestSpec, JobKind
 from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus, StopReason
 from models.database import db_now
 from models.ids import new_id
-from models.store import datasets, events, locks
+from models.store import datasets, locks, new_jobs
 from models.store.claims import HeldAttempt, require_held
 from models.store.transitions import move
 from models.tables import DatasetRow, JobRow
 
-INGEST = "ingest"
 # Above any training's: what it holds up is short, and many trainings may wait for it.
 PRIORITY = 1000
 SHOWN_JOBS = 5
@@ -74,7 +74,7 @@ def uploaded_to(session: Session, owner: str, reference: str) -> DatasetRow:
 
 def received(
     session: Session, owner: str, dataset_id: str, *, key: str, sha256: str, max_runtime_s: float
-) -> tuple[DatasetRow, str | None]:
+) -> tuple[DatasetRow, JobRow | None]:
     """The upload lies whole under `key`: queue its check, and give back the dataset and the check's job.
 
     The same bytes again change nothing: there is no job then, and the caller deletes what it has just stored.
@@ -218,7 +218,7 @@ def remove(session: Session, owner: str, reference: str) -> DatasetRow:
         raise DatasetNotFound(reference)
     needed_by = session.scalars(
         select(JobRow.id)
-        .where(JobRow.dataset_id == row.id, JobRow.kind != INGEST, JobRow.status.not_in(TERMINAL))
+        .where(JobRow.dataset_id == row.id, JobRow.kind != JobKind.INGEST, JobRow.status.not_in(TERMINAL))
         .order_by(JobRow.id)
         .limit(SHOWN_JOBS + 1)
     ).all()
@@ -295,46 +295,26 @@ def is_still_needed(session: Session, dataset_id: str) -> bool:
     return session.scalar(open_jobs.limit(1)) is not None
 
 
-def _queue_check(session: Session, dataset: DatasetRow, key: str, max_runtime_s: float) -> str:
-    job_id = new_id("job")
-    session.execute(
-        insert(JobRow).values(
-            id=job_id,
-            kind=INGEST,
-            owner=dataset.owner,
-            name=f"{dataset.name}@{dataset.version}",
-            status=JobStatus.QUEUED,
-            version=1,
-            spec={
-                "dataset": dataset.spec,
-                "upload": key,
-                "resources": {"device": "auto"},
-                "limits": {"max_runtime_s": max_runtime_s},
-            },
-            dataset_id=dataset.id,
-            user_metadata={},
-            priority=PRIORITY,
-            device="auto",
-            attempt=0,
-            failures=0,
-            runtime_s=0.0,
-            epoch=0,
-            epochs=0,
-            last_event=1,
-            announced_at=db_now(),
-            created_at=db_now(),
-            queued_at=db_now(),
-        )
+def _queue_check(session: Session, dataset: DatasetRow, key: str, max_runtime_s: float) -> JobRow:
+    assert dataset.owner is not None
+    return new_jobs.add(
+        session,
+        job_id=new_id("job"),
+        kind=JobKind.INGEST,
+        owner=dataset.owner,
+        name=f"{dataset.name}@{dataset.version}",
+        spec=IngestSpec(dataset=DatasetSpec.model_validate(dataset.spec), upload=key, max_runtime_s=max_runtime_s),
+        dataset_id=dataset.id,
+        priority=PRIORITY,
+        device="cpu",
     )
-    events.add_first(session, job_id, "job.queued", "Waiting for a worker.")
-    return job_id
 
 
 def _call_off(session: Session, dataset_id: str) -> None:
     """Cancel the check of a dataset, or ask its worker to."""
     job = session.scalars(
         select(JobRow)
-        .where(JobRow.dataset_id == dataset_id, JobRow.kind == INGEST, JobRow.status.not_in(TERMINAL))
+        .where(JobRow.dataset_id == dataset_id, JobRow.kind == JobKind.INGEST, JobRow.status.not_in(TERMINAL))
         .with_for_update()
     ).one_or_none()
     if job is None:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from api.server import Server
 from heldout.lifecycle import JobStatus, StopReason
+from heldout.spec import JobSpec
 from models.blobs import Blobs
 from models.database import Database
 from models.store import claims, keys, metrics
@@ -122,7 +123,7 @@ class Hand:
 
     def begin(self, held: claims.HeldAttempt, spec: dict) -> None:
         with self.database.write() as session:
-            claims.begin(session, held, engine=ENGINE, spec=spec, start_epoch=0)
+            claims.begin(session, held, engine=ENGINE, spec=JobSpec.model_validate(spec), start_epoch=0)
 
     def epoch(self, held: claims.HeldAttempt, epoch: int, **values: float | None) -> None:
         with self.database.write() as session:

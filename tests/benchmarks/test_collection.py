@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from api.submission import examine
 from benchmarks.diagnosis import guard, limits, score
 from benchmarks.diagnosis.conditions import DRAWS, all_conditions
 from benchmarks.diagnosis.measures import f1
@@ -15,9 +14,9 @@ from benchmarks.diagnosis.record import CLASSES, Record, read_all
 from benchmarks.diagnosis.trained import train
 from benchmarks.diagnosis.truth import Truth, truths
 from heldout.errors import HeldoutError
+from heldout.examination import examine
 from heldout.settings import Settings
 from heldout.spec import JobSpec
-from models.tables import DatasetRow
 from tests.merge_patch import merged
 
 # F1 over all draws below which a rule is broken: a little less than what `benchmarks.diagnosis score` says of them all.
@@ -144,10 +143,9 @@ def test_every_remedy_is_another_job_that_the_service_would_accept(kept):
 def fault_of(spec: JobSpec, patch: dict[str, Any]) -> str | None:
     """What the service would say against the job that a patch makes of another one; None if it would take it."""
     side = SIDES[spec.dataset]
-    dataset = DatasetRow(name=spec.dataset, status="ready", shape=[side, side, 1], classes=[*CLASSES])
     try:
         changed = JobSpec.model_validate(merged(spec.model_dump(mode="json"), patch))
-        examine(changed, dataset, Settings().max_parameters)
+        examine(changed, (side, side, 1), CLASSES, max_parameters=Settings().max_parameters)
     except (ValidationError, HeldoutError) as refused:
         return str(refused)
     return "changes nothing" if changed == spec else None

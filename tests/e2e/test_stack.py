@@ -210,7 +210,7 @@ def test_a_wake_up_that_is_delivered_five_times_starts_its_job_once(stack: Stack
     app = Celery("test", broker=redis_server.url)
     job_id = stack.submit(digits())
     for _ in range(4):
-        wake.send(app, job_id, "auto")
+        wake.send(app, wake.WakeUp(job_id, wake.QUEUE))
     app.close()
     run_once(stack, job_id)
     # Each worker has room for the next ones only once it has dealt with these.

@@ -164,7 +164,7 @@ def test_wake_ups_that_are_delivered_five_times_start_each_job_once(stack: Stack
     for _ in range(8):
         job_id = stack.submit(digits())
         for _ in range(4):
-            wake.send(app, job_id, "auto")
+            wake.send(app, wake.WakeUp(job_id, wake.QUEUE))
     app.close()
     proven(stack)
     for job_id in stack.accepted():

@@ -390,9 +390,9 @@ def test_a_folder_is_pushed_and_what_the_check_saw_is_shown(start, service, clie
     held = service.claim_when_there_is_one()
     found = client.dataset("pets")
     assert (found.status, found.description) == ("checking", "cats")
-    spec = held.spec["dataset"]
+    spec = held.spec.dataset
     assert (spec["splits"]["test"], spec["resize"]) == (0.5, {"height": 16, "width": 8, "rule": "pad"})
-    with tarfile.open(fileobj=io.BytesIO(service.blobs.read(held.spec["upload"]))) as archive:
+    with tarfile.open(fileobj=io.BytesIO(service.blobs.read(held.spec.upload))) as archive:
         assert archive.getnames() == ["cat/1.png"]
     service.reject(held, code="too_few_classes", detail="There is one class.")
     out, err = pushing.communicate(timeout=20)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from heldout.cost import Speed, automatic_towers, measuring_work, seconds_per_epoch, starts_in, training_work
+from heldout.cost import Speed, automatic_towers, measuring_work, seconds_per_epoch, seconds_until_start, training_work
+from heldout.layers import plan_network
 from heldout.spec import JobSpec
 
 IMAGE, CLASSES = (28, 28, 1), 10
@@ -15,8 +16,12 @@ def spec(**parts):
     return JobSpec.model_validate({"dataset": "mnist5k", "network": network, **parts})
 
 
+def plan(job):
+    return plan_network(job.network, IMAGE, CLASSES)
+
+
 def expected(job, towers=1):
-    return seconds_per_epoch(job, IMAGE, CLASSES, COUNTS, EACH_STEP, towers)
+    return seconds_per_epoch(job, plan(job), COUNTS, EACH_STEP, towers)
 
 
 def test_an_epoch_is_its_steps_and_the_measuring_of_train_and_validation():
@@ -45,22 +50,27 @@ def test_the_test_split_counts_where_it_is_measured_and_the_limit_where_it_cuts(
     ],
 )
 def test_every_kind_of_work_is_counted_where_it_is_done(kind, more):
-    assert training_work(spec(**more), IMAGE, CLASSES)[kind] > training_work(spec(), IMAGE, CLASSES)[kind]
+    changed = spec(**more)
+    assert training_work(changed, plan(changed))[kind] > training_work(spec(), plan(spec()))[kind]
 
 
 def test_measuring_is_the_same_work_for_every_size_of_a_batch():
-    assert measuring_work(spec(training={"batch_size": 8}), IMAGE, CLASSES) == measuring_work(spec(), IMAGE, CLASSES)
+    small = spec(training={"batch_size": 8})
+    assert measuring_work(small, plan(small)) == measuring_work(spec(), plan(spec()))
 
 
 def test_two_towers_are_chosen_for_much_work_and_never_for_whole_batches():
-    assert automatic_towers(spec(), IMAGE, CLASSES) == 2
-    assert automatic_towers(spec(training={"batch_size": 2}), IMAGE, CLASSES) == 1
-    assert automatic_towers(spec(network={"blocks": [{"filters": 64, "batch_norm": True}]}), IMAGE, CLASSES) == 1
+    def towers(**more):
+        return automatic_towers(spec(**more), plan(spec(**more)))
+
+    assert towers() == 2
+    assert towers(training={"batch_size": 2}) == 1
+    assert towers(network={"blocks": [{"filters": 64, "batch_norm": True}]}) == 1
 
 
 def test_a_job_starts_when_a_slot_is_free_of_those_before_it():
-    assert starts_in([], []) is None
-    assert starts_in([5.0], []) == 5
-    assert starts_in([5.0, 9.0], [1.0]) == 6
-    assert starts_in([5.0, 9.0], [10.0]) == 9
-    assert starts_in([5.0, 9.0], [10.0, 10.0]) == 15
+    assert seconds_until_start([], []) is None
+    assert seconds_until_start([5.0], []) == 5
+    assert seconds_until_start([5.0, 9.0], [1.0]) == 6
+    assert seconds_until_start([5.0, 9.0], [10.0]) == 9
+    assert seconds_until_start([5.0, 9.0], [10.0, 10.0]) == 15

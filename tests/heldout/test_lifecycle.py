@@ -14,8 +14,8 @@ from heldout.lifecycle import (
     JobRequest,
     JobStatus,
     after_failure,
+    event_after_request,
     next_status,
-    settled,
     shown_status,
 )
 
@@ -63,18 +63,18 @@ def test_every_state_can_be_reached_from_queued():
 
 @pytest.mark.parametrize("event", list(JobEvent), ids=lambda event: event.value)
 def test_an_accepted_cancel_wins_over_every_end(event):
-    assert settled(event, JobRequest.CANCEL) is JobEvent.CANCEL
+    assert event_after_request(event, JobRequest.CANCEL) is JobEvent.CANCEL
 
 
 @pytest.mark.parametrize("event", list(JobEvent), ids=lambda event: event.value)
 def test_an_accepted_pause_wins_over_the_queue_and_loses_to_a_real_end(event):
     back_to_the_queue = event in {JobEvent.RETRY, JobEvent.RELEASE, JobEvent.LOSE}
-    assert settled(event, JobRequest.PAUSE) is (JobEvent.PAUSE if back_to_the_queue else event)
+    assert event_after_request(event, JobRequest.PAUSE) is (JobEvent.PAUSE if back_to_the_queue else event)
 
 
 @pytest.mark.parametrize("event", list(JobEvent), ids=lambda event: event.value)
 def test_without_a_request_what_happens_is_what_happened(event):
-    assert settled(event, None) is event
+    assert event_after_request(event, None) is event
 
 
 def test_a_failure_is_tried_again_with_growing_pauses_and_then_not():

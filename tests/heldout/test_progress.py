@@ -14,7 +14,6 @@ from heldout.cli import progress
 from heldout.cli.figures import clock, epoch_figures, interval, moment, points
 from heldout.cli.follow import Follower
 from heldout.cli.screen import print_table, printable
-from heldout.views.base import as_json
 from models.store import claims
 from tests.heldout.made_views import epoch, event, job
 from tests.heldout.served import FIGURES, SPEC
@@ -70,7 +69,7 @@ def test_what_a_further_attempt_measures_again_is_told_again(service, client, jo
         claims.release(session, held)
     again = service.begin(job_id)
     with service.database.write() as session:
-        claims.begin(session, again, engine={}, spec=as_json(client.get(job_id).spec), start_epoch=0)
+        claims.begin(session, again, engine={}, spec=client.get(job_id).spec, start_epoch=0)
     follower.show(client.get(job_id))
     service.measure(again, 1)
     follower.show(client.get(job_id))

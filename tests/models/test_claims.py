@@ -13,6 +13,7 @@ from heldout.lifecycle import JobRequest, JobStatus, StopReason
 from models.database import db_now
 from models.store import claims, events, metrics
 from models.store.claims import Checkpoint, HeldAttempt
+from models.wake import WakeUp
 from tests.models.work import CPU, ENGINE, Work, claim_until_empty, result, spec
 
 
@@ -41,8 +42,8 @@ def test_a_claim_hands_over_all_that_a_worker_needs_to_begin(work):
     job_id = work.submit(priority=3, training={"epochs": 4, "seed": 9})
     claimed = work.claim("host:1")
     assert claimed.held == HeldAttempt(job_id, 1)
-    assert (claimed.kind, claimed.name, claimed.epochs) == ("train", "a job", 4)
-    assert claimed.spec == spec(priority=3, training={"epochs": 4, "seed": 9}).model_dump(mode="json")
+    assert (claimed.name, claimed.epochs, claimed.device, claimed.gpus) == ("a job", 4, "auto", 0)
+    assert claimed.spec == spec(priority=3, training={"epochs": 4, "seed": 9})
     assert claimed.dataset_sha256 == work.dataset.sha256
     assert (claimed.failures, claimed.runtime_s, claimed.checkpoints) == (0, 0.0, ())
 
@@ -102,7 +103,7 @@ def test_where_a_job_has_begun_it_goes_on(work, device):
     """`auto` is decided once: another device would give other last digits."""
     job_id = work.submit()
     held = work.claim(devices=("auto", "cpu", "gpu")).held
-    begun = {**work.row(job_id).spec, "resources": {"device": device, "gpus": 1, "towers": 1}}
+    begun = spec(resources={"device": device, "towers": 1})
     with work.database.write() as session:
         claims.begin(session, held, engine={"device": device}, spec=begun, start_epoch=0)
         claims.release(session, held)
@@ -271,7 +272,7 @@ def test_a_worker_that_died_of_its_job_counts_a_failure(work):
 
 
 def begin(session, held):
-    claims.begin(session, held, engine=ENGINE, spec=spec().model_dump(mode="json"), start_epoch=0)
+    claims.begin(session, held, engine=ENGINE, spec=spec(), start_epoch=0)
 
 
 def warn(session, held):
@@ -344,11 +345,11 @@ def test_an_attempt_that_does_not_exist_yet_can_write_nothing(work):
 
 def test_an_attempt_writes_back_what_it_decided_at_its_start(work):
     held = work.running()
-    changed = spec(resources={"device": "cpu", "towers": 2}).model_dump(mode="json")
+    changed = spec(resources={"device": "cpu", "towers": 2})
     with work.database.write() as session:
         claims.begin(session, held, engine=ENGINE, spec=changed, start_epoch=3)
     row = work.row(held.job_id)
-    assert (row.engine, row.spec, row.epoch) == (ENGINE, changed, 3)
+    assert (row.engine, row.spec, row.epoch) == (ENGINE, changed.model_dump(mode="json"), 3)
     assert work.stored(held.job_id)["attempts"][0]["start_epoch"] == 3
 
 
@@ -467,9 +468,9 @@ def test_a_paused_job_does_not_expire_and_waits_anew_after_it_is_resumed(work):
 
 
 def test_workers_are_told_again_of_jobs_whose_message_may_be_gone(work):
-    def unannounced(older_than_s: float) -> list[tuple[str, str]]:
+    def unannounced(older_than_s: float) -> list[WakeUp]:
         with work.database.write() as session:
-            return list(claims.unannounced(session, older_than_s))
+            return claims.unannounced(session, older_than_s)
 
     queued = work.submit()
     gpu = work.submit(resources={"device": "gpu"})
@@ -480,7 +481,7 @@ def test_workers_are_told_again_of_jobs_whose_message_may_be_gone(work):
     assert unannounced(30) == []  # whoever submits announces, first
     for job_id in (queued, gpu, waiting, running):
         work.set(job_id, announced_at=db_now(-31))
-    assert unannounced(30) == sorted([(queued, "auto"), (gpu, "gpu")])
+    assert unannounced(30) == [WakeUp(queued, "train"), WakeUp(gpu, "train.gpu")]
     assert unannounced(30) == []
 
 
@@ -489,4 +490,4 @@ def test_a_job_that_comes_back_is_announced_at_once(work):
     work.set(held.job_id, announced_at=db_now())
     work.release(held)
     with work.database.write() as session:
-        assert claims.unannounced(session, 3600) == [(held.job_id, "auto")]
+        assert claims.unannounced(session, 3600) == [WakeUp(held.job_id, "train")]

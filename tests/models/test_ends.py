@@ -310,7 +310,7 @@ def test_a_queued_job_is_changed_in_its_row_and_in_its_spec(work):
     assert (row.priority, row.user_metadata, row.name, row.version) == (9, {"team": "b"}, "renamed", 2)
     assert {key: row.spec[key] for key in changes} == changes
     claimed = work.claim()
-    assert (claimed.held.job_id, claimed.spec["priority"]) == (second, 9)
+    assert (claimed.held.job_id, claimed.spec.priority) == (second, 9)
     with work.unchanged(second), pytest.raises(JobNotQueued), work.database.write() as session:
         jobs.change(session, ALICE, second, {"priority": 1})
 

@@ -20,7 +20,7 @@ from heldout.errors import JobFinished, JobNotFinished, JobNotPaused, LeaseLost
 from heldout.lifecycle import JobEvent, JobStatus
 from models.database import Database, db_now
 from models.store import claims, jobs, transitions
-from models.store.claims import HeldAttempt
+from models.store.claims import HeldAttempt, claiming, lease, recover, settle
 from models.tables import AttemptRow, EventRow, JobRow, ResultRow
 from tests.models.work import ALICE, Work
 
@@ -342,24 +342,25 @@ def without_the_cancel(event: JobEvent, request) -> JobEvent:
 
 
 def test_the_machine_catches_a_forgotten_attempt(monkeypatch, sqlite_url):
-    monkeypatch.setattr(claims, "_held_by", without_the_attempt)
+    monkeypatch.setattr(lease, "_is_held_by", without_the_attempt)
     assert_caught(sqlite_url)
 
 
 def test_the_machine_catches_an_end_that_ignores_a_cancel(monkeypatch, sqlite_url):
-    monkeypatch.setattr(transitions, "settled", without_the_cancel)
+    monkeypatch.setattr(transitions, "event_after_request", without_the_cancel)
     assert_caught(sqlite_url)
 
 
 def test_the_machine_catches_a_claim_that_ignores_the_queue(monkeypatch, sqlite_url):
-    monkeypatch.setattr(claims, "_OPEN", (JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),))
+    monkeypatch.setattr(claiming, "IS_READY", (JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),))
     assert_caught(sqlite_url)
 
 
 def test_the_machine_catches_failures_that_are_not_counted(monkeypatch, sqlite_url):
     real = transitions.move
     forgetful = lambda *args, **kwargs: real(*args, **{**kwargs, "failures": None})  # noqa: E731
-    monkeypatch.setattr(claims, "move", forgetful)
+    for module in (settle, recover):
+        monkeypatch.setattr(module, "move", forgetful)
     assert_caught(sqlite_url)
 
 

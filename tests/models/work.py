@@ -12,7 +12,7 @@ from heldout.spec import JobSpec
 from models.arrays import ImageSet
 from models.database import Database, db_now
 from models.ids import new_id
-from models.store import claims, datasets, events, jobs, metrics
+from models.store import claims, datasets, events, jobs, metrics, new_jobs
 from models.store.claims import Checkpoint, Claimed, HeldAttempt, Result
 from models.tables import AttemptRow, CheckpointRow, DatasetRow, EpochRow, EventRow, JobRow, ResultRow
 
@@ -33,16 +33,9 @@ class Work:
 
     def submit(self, owner: str = ALICE, *, dataset: DatasetRow | None = None, **changes: Any) -> str:
         """Queue a job whose spec differs from the smallest one by `changes`."""
-        job_id = new_id("job")
         with self.database.write() as session:
-            jobs.add(
-                session,
-                job_id=job_id,
-                owner=owner,
-                spec=spec(**changes),
-                dataset=dataset or self.dataset,
-                parameters=10,
-            )
+            job_id = new_id("job")
+            new_jobs.add_training(session, job_id, owner, spec(**changes), dataset or self.dataset, parameters=10)
         return job_id
 
     def claim(
@@ -71,7 +64,7 @@ class Work:
 
     def begin(self, held: HeldAttempt, start_epoch: int = 0) -> None:
         with self.database.write() as session:
-            claims.begin(session, held, engine=ENGINE, spec=spec().model_dump(mode="json"), start_epoch=start_epoch)
+            claims.begin(session, held, engine=ENGINE, spec=spec(), start_epoch=start_epoch)
 
     def epoch(self, held: HeldAttempt, epoch: int, **values: float | None) -> bool:
         with self.database.write() as session:

@@ -3,7 +3,7 @@
 import os
 import platform
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pynvml
+
+from heldout.spec import Device as JobDevice
 
 Device = Literal["cpu", "gpu"]
 
@@ -71,12 +73,14 @@ def claimable_devices(gpus: int) -> tuple[str, ...]:
     return ("auto", "cpu", "gpu") if gpus else ("auto", "cpu")
 
 
-def chosen_gpus(resources: Mapping[str, Any], free: Sequence[Gpu]) -> tuple[Gpu, ...]:
+def chosen_gpus(device: JobDevice, gpus: int, free: Sequence[Gpu]) -> tuple[Gpu, ...]:
     """The GPUs that a job gets of those that are free; with none it runs on the processor.
 
-    `auto` takes a GPU where one is free. A job that names GPUs is only claimed where there are enough.
+    Args:
+        device: `auto` takes a GPU where one is free.
+        gpus: how many the job needs. It is only claimed where as many are free.
     """
-    return () if resources["device"] == "cpu" else tuple(free[: resources["gpus"]])
+    return () if device == "cpu" else tuple(free[: max(1, gpus)])
 
 
 def slots(wanted: int | None, gpus: int, cores: int) -> int:

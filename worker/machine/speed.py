@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from heldout.cost import Speed, Work, measuring_work, training_work
+from heldout.layers import plan_network
 from heldout.spec import JobSpec
 
 Image = tuple[int, int, int]
@@ -47,8 +48,9 @@ SPLIT = (2, 4, 5, 6)
 
 def speed_of(times: Sequence[Times], split: Sequence[Times] | None) -> Speed:
     """The speed that explains the times of `SPECS` in one tower, and of `SPLIT` in two (None: there is one core)."""
-    trained = [(training_work(spec, image, CLASSES), times[n][0]) for n, (spec, image) in enumerate(SPECS)]
-    measured = [(measuring_work(spec, image, CLASSES), times[n][1]) for n, (spec, image) in enumerate(SPECS)]
+    plans = [plan_network(spec.network, image, CLASSES) for spec, image in SPECS]
+    trained = [(training_work(spec, plans[n]), times[n][0]) for n, (spec, _) in enumerate(SPECS)]
+    measured = [(measuring_work(spec, plans[n]), times[n][1]) for n, (spec, _) in enumerate(SPECS)]
     if split is None:
         return Speed(fitted(trained), fitted(measured))
     # Another job's moment must not make two towers look slower than one.

@@ -7,8 +7,8 @@ from typing import Any
 
 import structlog
 
-from heldout.datasets import DatasetSpec
 from heldout.errors import StorageUnavailable
+from heldout.kinds import IngestSpec
 from heldout.lifecycle import JobStatus
 from heldout.settings import Settings
 from models.arrays import FILES
@@ -32,8 +32,11 @@ PRIVATE = ("audit.json", "members.txt", "preview")
 class Check:
     """Runs in one thread of the worker, as a training's attempt does."""
 
-    def __init__(self, claimed: Claimed, lease: AttemptLease, *, settings: Settings, scratch: Scratch) -> None:
+    def __init__(
+        self, claimed: Claimed, spec: IngestSpec, lease: AttemptLease, *, settings: Settings, scratch: Scratch
+    ) -> None:
         self._claimed = claimed
+        self._spec = spec
         self._lease = lease
         self._settings = settings
         self._scratch = scratch
@@ -61,20 +64,19 @@ class Check:
 
     def _check(self) -> None:
         source, target = self._source(), self._folder / "dataset"
-        spec = DatasetSpec.model_validate(self._claimed.spec["dataset"])
         limits = Limits(
             upload_bytes=self._settings.max_upload_bytes,
             normalised_bytes=self._settings.max_normalised_bytes,
-            wall_s=int(self._claimed.spec["limits"]["max_runtime_s"]),
+            wall_s=int(self._spec.max_runtime_s),
         )
-        with IngestProcess(source, spec, target, limits) as process:
+        with IngestProcess(source, self._spec.dataset, target, limits) as process:
             report = self._followed(process)
         if report is not None:
             self._store(report, target)
 
     def _source(self) -> Path:
         """The upload as a file: in place where blobs are local, else a copy."""
-        key: str = self._claimed.spec["upload"]
+        key = self._spec.upload
         self._lease.blobs.size(key)
         in_place = self._lease.blobs.local_folder(key)
         if in_place is not None:
@@ -123,13 +125,13 @@ class Check:
         )
         status = self._lease.settle(lambda session: uploads.mark_ready(session, self._lease.held, dataset_id, taken))
         if status is JobStatus.SUCCEEDED:
-            self._lease.forget([self._claimed.spec["upload"]])
+            self._lease.forget([self._spec.upload])
             log.info("dataset_ready", dataset_id=dataset_id, stored_s=round(time.monotonic() - began, 3))
 
     def _reject(self, error: dict[str, Any]) -> None:
         log.info("dataset_rejected", dataset_id=self._dataset_id, code=error["code"])
         self._lease.settle(lambda session: uploads.reject(session, self._lease.held, error))
-        self._lease.forget([self._claimed.spec["upload"]])
+        self._lease.forget([self._spec.upload])
 
     @property
     def _dataset_id(self) -> str:

@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 import structlog
 
 from heldout.errors import LeaseLost, StorageUnavailable
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.settings import Settings
+from heldout.spec import JobSpec
 from models.blobs import BlobMissing
 from models.database import Session
 from models.store import calibrations, claims, events, metrics
@@ -67,6 +68,7 @@ class Attempt:
     def __init__(
         self,
         claimed: Claimed,
+        spec: JobSpec,
         lease: AttemptLease,
         *,
         settings: Settings,
@@ -76,6 +78,7 @@ class Attempt:
         place: Place,
     ) -> None:
         self._claimed = claimed
+        self._spec = spec
         self._lease = lease
         self._settings = settings
         self._scratch = scratch
@@ -181,23 +184,22 @@ class Attempt:
                 self._patiently(lambda: self._lease.blobs.fetch(key, to, watch=self._watch))
             except BlobMissing as error:
                 raise CheckpointUnusable(f"{checkpoint.key} is not in the blob store.") from error
-        resources, training = self._claimed.spec["resources"], self._claimed.spec["training"]
         device: Device = "gpu" if self._gpus else "cpu"
         capability = min((gpu.capability for gpu in self._gpus), default=None)
-        towers = resources["towers"]
+        towers = cast(Literal["auto", 1, 2], self._spec.resources.towers)
         if towers == "auto" and (device == "gpu" or not self._place.is_roomy):
             towers = 1
         gpu_memory = [gpu.memory_bytes for gpu in self._gpus]
         return Assignment(
             job_id=self._lease.held.job_id,
             attempt=self._lease.held.attempt,
-            spec=self._claimed.spec,
+            spec=self._spec.model_dump(mode="json"),
             dataset=str(dataset),
             scratch=str(self._folder),
             checkpoint=str(file) if file else None,
             device=device,
             gpus=tuple(gpu.id for gpu in self._gpus),
-            precision=chosen_precision(training["precision"], device, capability),
+            precision=chosen_precision(self._spec.training.precision, device, capability),
             threads=1,
             towers=towers,
             resident_bytes=resident_bytes(memory_bytes(), self._slots, gpu_memory),
@@ -210,9 +212,7 @@ class Attempt:
         asked_at = 0.0
         while True:
             self._lease.require()
-            wanted = self._lease.requested_stop(
-                out_of_time=self._ran_s() >= self._claimed.spec["limits"]["max_runtime_s"]
-            )
+            wanted = self._lease.requested_stop(out_of_time=self._ran_s() >= self._spec.limits.max_runtime_s)
             if wanted == "cancel":
                 process.kill()
                 self._lease.carry_out()
@@ -239,13 +239,9 @@ class Attempt:
             case Started(engine=engine):
                 if self._process is not None:
                     self._place.pin_process(self._process.pid, engine["towers"])
-                resources = {
-                    **self._claimed.spec["resources"],
-                    "device": engine["device"],
-                    "towers": engine["towers"],
-                }
-                training = {**self._claimed.spec["training"], "precision": self._precision}
-                spec = {**self._claimed.spec, "resources": resources, "training": training}
+                spec = self._spec.with_choices(
+                    device=engine["device"], towers=engine["towers"], precision=self._precision
+                )
                 start_epoch = checkpoint.epoch if checkpoint else 0
                 left = self._claimed.epochs - start_epoch
                 unusable = self._lease.persist(

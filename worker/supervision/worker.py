@@ -1,4 +1,4 @@
-"""One worker: claims jobs, trains or checks in a process for each, writes what that finds, settles it."""
+"""One worker: claims jobs and runs them, keeps their leases, and reconciles."""
 
 import os
 import secrets
@@ -12,25 +12,24 @@ from models.blobs import Blobs
 from models.database import Database
 from models.migrations import require_newest
 from models.reconcile import Announce, Reconciler
-from models.store import claims, uploads
+from models.store import claims
 from models.store.claims import Claimed
-from worker.machine.cores import Cores, Place
+from worker.machine.cores import Cores
 from worker.machine.devices import chosen_gpus, claimable_devices, find_gpus, host_name, slots
 from worker.machine.fetch import fetch_missing
 from worker.machine.gpus import Gpus
 from worker.machine.scratch import Scratch
 from worker.supervision import metrics, processes
 from worker.supervision.calibration import Calibrator
-from worker.supervision.ingest_attempt import Check
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
-from worker.supervision.training_attempt import Attempt
+from worker.supervision.runners import run_claimed
 
 log = structlog.get_logger()
 
 
 class Worker:
-    """What both drivers share. A driver calls `claim` and `run`, from as many threads as it has slots."""
+    """The part that both drivers share. A driver calls `claim` and `run`, from as many threads as it has slots."""
 
     def __init__(self, settings: Settings, *, announce: Announce | None = None) -> None:
         self.settings = settings
@@ -65,7 +64,7 @@ class Worker:
         log.info("worker_ready", worker=self.name, slots=self.slots, gpus=len(self.gpus.all))
 
     def claim(self) -> Claimed | None:
-        """The best job that waits, now this worker's; None if there is none or the database does not answer."""
+        """Take the best job that waits; None if there is none that fits, or the database does not answer."""
         try:
             with self.gpus.claiming() as free:
                 devices = claimable_devices(len(free))
@@ -74,15 +73,15 @@ class Worker:
                         return None
                 with self.database.write() as session:
                     claimed = claims.claim(session, self.name, devices, self.settings.lease_s, len(free))
-                if claimed is not None and claimed.kind != uploads.INGEST:
-                    self.gpus.take(claimed.held, chosen_gpus(claimed.spec["resources"], free))
+                if claimed is not None:
+                    self.gpus.take(claimed.held, chosen_gpus(claimed.device, claimed.gpus, free))
                 return claimed
         except DatabaseUnavailable:
             log.warning("database_unavailable", worker=self.name)
             return None
 
     def run(self, claimed: Claimed) -> None:
-        """Carry out a claimed job to its end, in this thread; never raises."""
+        """Run a claimed job to the end of its attempt, in this thread; never raises."""
         metrics.WAIT.observe(claimed.waited_s)
         lease = AttemptLease(
             claimed.held, database=self.database, blobs=self.blobs, keeper=self.keeper, stopping=self.stopping
@@ -90,18 +89,17 @@ class Worker:
         bound = structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt)
         with bound, metrics.RUNNING.track_inprogress(), self.cores.place(others_wait=self._others_wait) as place:
             try:
-                if claimed.kind == uploads.INGEST:
-                    Check(claimed, lease, settings=self.settings, scratch=self.scratch).run()
-                else:
-                    self._attempt(claimed, lease, place).run()
+                run_claimed(
+                    claimed,
+                    lease,
+                    settings=self.settings,
+                    scratch=self.scratch,
+                    slots=self.slots,
+                    gpus=self.gpus.of(claimed.held),
+                    place=place,
+                )
             finally:
                 self.gpus.give_back(claimed.held)
-
-    def _attempt(self, claimed: Claimed, lease: AttemptLease, place: Place) -> Attempt:
-        gpus = self.gpus.of(claimed.held)
-        return Attempt(
-            claimed, lease, settings=self.settings, scratch=self.scratch, slots=self.slots, gpus=gpus, place=place
-        )
 
     def _others_wait(self) -> bool:
         """Whether a job waits that this worker would run beside those that it has."""

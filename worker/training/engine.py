@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from heldout.cost import automatic_towers
+from heldout.layers import plan_network
 from heldout.spec import JobSpec, OptimizerSpec
 from worker.training.augment import affine_matrices, build_augmentation, draw_amounts, shades
 from worker.training.data import TrainingData
@@ -79,7 +80,7 @@ def chosen_towers(
 ) -> Literal[1, 2]:
     """How many towers a job gets that may have two: with `auto` as many as make its steps faster."""
     if wanted == "auto":
-        wanted = 2 if automatic_towers(spec, image, classes) == 2 else 1
+        wanted = 2 if automatic_towers(spec, plan_network(spec.network, image, classes)) == 2 else 1
     return 2 if usable_towers(wanted, spec) == 2 else 1
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.cost import MEASURED_AT_ONCE
+from heldout.cost import INFERENCE_BATCH_SIZE
 from heldout.intervals import wilson_interval
 from worker.training.pace import Pace
 from worker.training.resident import BatchSource
@@ -42,7 +42,7 @@ class Evaluator:
         self,
         network: keras.Model,
         source: BatchSource,
-        batch_size: int = MEASURED_AT_ONCE,
+        batch_size: int = INFERENCE_BATCH_SIZE,
         measured_by: keras.Model | None = None,
     ) -> None:
         self._trained = network

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.cost import MEASURED_AT_ONCE
+from heldout.cost import INFERENCE_BATCH_SIZE
 from heldout.spec import JobSpec
 from worker.machine.speed import CLASSES, SPECS, SPLIT
 from worker.training.data import TrainingData
@@ -49,7 +49,7 @@ def _seconds(spec: JobSpec, image: tuple[int, int, int], towers: int) -> tuple[f
 
     def evaluate() -> int:
         evaluator.measure(rows)
-        return -(-len(rows) // MEASURED_AT_ONCE)
+        return -(-len(rows) // INFERENCE_BATCH_SIZE)
 
     return _fastest(train), _fastest(evaluate)
 

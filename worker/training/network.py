@@ -1,4 +1,4 @@
-"""From a network spec to a Keras model: the layers, names and parameters of `heldout.layers.plan_layers`."""
+"""From a network spec to a Keras model: the layers, names and parameters of `heldout.layers.plan_network`."""
 
 from collections.abc import Iterator
 

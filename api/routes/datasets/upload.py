@@ -31,6 +31,7 @@ from heldout.views.dataset import DatasetView
 from models.discard import discard_files
 from models.store import uploads
 from models.views.dataset import dataset_view
+from models.wake import WakeUp
 
 log = structlog.get_logger("heldout.api")
 
@@ -166,7 +167,7 @@ async def _accept(services: Services, owner: str, dataset_id: str, received: Rec
 
 def _queue(services: Services, owner: str, dataset_id: str, received: Received) -> tuple[DatasetView, bool]:
     with services.database.write() as session:
-        row, job_id = uploads.received(
+        row, check = uploads.received(
             session,
             owner,
             dataset_id,
@@ -175,6 +176,6 @@ def _queue(services: Services, owner: str, dataset_id: str, received: Received) 
             max_runtime_s=services.settings.max_check_s,
         )
         view = dataset_view(row)
-    if job_id is not None:
-        services.publisher.publish(job_id, "auto")
-    return view, job_id is not None
+    if check is not None:
+        services.publisher.publish(WakeUp.for_job(check.id, check.gpus))
+    return view, check is not None

@@ -13,6 +13,7 @@ from heldout.errors import JobFinished, JobNotFound, JobNotPaused
 from heldout.lifecycle import JobStatus
 from heldout.views.job import JobView
 from models.store import jobs
+from models.wake import WakeUp
 
 router = resource("/v1/jobs/{job_id}", "jobs")
 
@@ -51,5 +52,5 @@ def resume_job(
 ) -> JobView:
     """Put a paused job back into the queue; it continues from its last checkpoint."""
     job = jobs.resume(session, caller.owner, job_id)
-    announce(job)
+    announce(WakeUp.for_job(job.id, job.gpus))
     return job_answer(session, job, response)

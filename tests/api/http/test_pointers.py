@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from api.http.pointers import SHOWN_ERRORS, field_errors, pointer_to
+from api.http.pointers import SHOWN_ERRORS, field_errors
+from heldout.json_pointer import pointer_to
 from heldout.spec import JobSpec
 
 

@@ -14,6 +14,7 @@ from api.http.deps import SessionDep
 from heldout.settings import Settings
 from models.database import Database
 from models.store import jobs as stored_jobs
+from models.wake import WakeUp
 from tests.api.support import assert_problem, bearer, sqlite_only, submitted, with_field
 
 
@@ -22,14 +23,15 @@ class Listening(NothingToPublish):
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.heard: list[tuple[str, str, bool]] = []
+        self.heard: list[tuple[WakeUp, bool]] = []
         self.breaks = False
 
-    def publish(self, job_id: str, device: str) -> None:
+    def publish(self, wake_up: WakeUp) -> None:
         if self.breaks:
             raise ConnectionError("the broker is away")
         with self.database.read() as session:
-            self.heard.append((job_id, device, job_id in stored_jobs.versions(session, [job_id])))
+            is_stored = wake_up.job_id in stored_jobs.versions(session, [wake_up.job_id])
+        self.heard.append((wake_up, is_stored))
 
 
 @pytest.fixture
@@ -41,14 +43,14 @@ def publisher(app, database) -> Listening:
 
 def test_workers_hear_of_a_job_once_it_is_committed(publisher, client, hand, spec):
     job = submitted(client, with_field(spec, "resources.device", "gpu"))["id"]
-    assert publisher.heard == [(job, "gpu", True)]
+    assert publisher.heard == [(WakeUp(job, "train.gpu"), True)]
     client.post(f"/v1/jobs/{job}/pause")
     assert len(publisher.heard) == 1
     client.post(f"/v1/jobs/{job}/resume")
-    assert publisher.heard[1:] == [(job, "gpu", True)]
+    assert publisher.heard[1:] == [(WakeUp(job, "train.gpu"), True)]
     client.post(f"/v1/jobs/{job}/cancel")
     again = client.post(f"/v1/jobs/{job}/retry").json()["id"]
-    assert publisher.heard[2:] == [(again, "gpu", True)]
+    assert publisher.heard[2:] == [(WakeUp(again, "train.gpu"), True)]
 
 
 def test_workers_hear_nothing_of_what_was_refused_replayed_or_not_committed(publisher, client, database, app, spec):

@@ -119,14 +119,27 @@ def test_cuda_visible_devices_is_understood_as_cuda_does(named, seen):
     ],
 )
 def test_a_job_gets_as_many_gpus_as_it_asked_for(asked, free, given):
-    assert chosen_gpus(asked, free) == given
+    resources = ResourcesSpec(**asked)
+    assert chosen_gpus(resources.required_device, resources.required_gpus, free) == given
 
 
 def test_a_worker_whose_gpus_are_taken_leaves_gpu_jobs_to_others():
     assert set(claimable_devices(0)) == {"auto", "cpu"}
     assert set(claimable_devices(1)) == {"auto", "cpu", "gpu"}
-    assert ResourcesSpec(gpus=2).claimed_by == "gpu"
-    assert ResourcesSpec(gpus=1).claimed_by == "auto"
+    needs = {
+        (device, gpus): (asked.required_device, asked.required_gpus)
+        for device in ("auto", "cpu", "gpu")
+        for gpus in (1, 2)
+        for asked in [ResourcesSpec(device=device, gpus=gpus)]
+        if (device, gpus) != ("cpu", 2)  # refused with the spec
+    }
+    assert needs == {
+        ("auto", 1): ("auto", 0),
+        ("auto", 2): ("gpu", 2),
+        ("cpu", 1): ("cpu", 0),
+        ("gpu", 1): ("gpu", 1),
+        ("gpu", 2): ("gpu", 2),
+    }
 
 
 def test_a_worker_has_a_slot_for_each_gpu_and_without_gpus_for_each_core():
@@ -186,13 +199,13 @@ def worker(tmp_path, monkeypatch) -> Iterator[Worker]:
 
 def test_a_gpu_has_one_job_and_the_others_run_on_the_processor_or_wait(worker):
     claimed = [worker.claim() for _ in range(4)]
-    given = [(one.spec["resources"]["device"], worker.gpus.of(one.held)) for one in claimed if one is not None]
+    given = [(one.device, worker.gpus.of(one.held)) for one in claimed if one is not None]
     assert given == [("auto", (ONE,)), ("auto", ()), ("cpu", ())]
     worker.gpus.give_back(claimed[1].held)
     assert worker.claim() is None
     worker.gpus.give_back(claimed[0].held)
     last = worker.claim()
-    assert (last.spec["resources"]["device"], worker.gpus.of(last.held)) == ("gpu", (ONE,))
+    assert (last.device, worker.gpus.of(last.held)) == ("gpu", (ONE,))
 
 
 @pytest.fixture
@@ -263,5 +276,5 @@ def test_mixed_precision_is_chosen_where_the_device_is_made_for_it(asked, device
 
 
 def test_the_choices_start_from_what_a_spec_says():
-    resources = small_spec().model_dump(mode="json")["resources"]
-    assert chosen_gpus(resources, (ONE, TWO)) == (ONE,)
+    resources = small_spec().resources
+    assert chosen_gpus(resources.required_device, resources.required_gpus, (ONE, TWO)) == (ONE,)

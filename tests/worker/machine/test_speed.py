@@ -6,6 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from heldout.cost import Speed, measuring_work, seconds_of, training_work
+from heldout.layers import plan_network
 from models.database import Database
 from models.migrations import upgrade
 from models.store import calibrations
@@ -20,11 +21,15 @@ TRUE = Speed(
 )
 
 
+def plan(spec, image):
+    return plan_network(spec.network, image, CLASSES)
+
+
 def exact_times():
     return [
         (
-            seconds_of(training_work(spec, image, CLASSES), TRUE.training),
-            seconds_of(measuring_work(spec, image, CLASSES), TRUE.measuring),
+            seconds_of(training_work(spec, plan(spec, image)), TRUE.training),
+            seconds_of(measuring_work(spec, plan(spec, image)), TRUE.measuring),
         )
         for spec, image in SPECS
     ]
@@ -34,8 +39,8 @@ def test_a_speed_is_found_again_from_the_times_that_follow_from_it():
     times = exact_times()
     found = speed_of(times, None)
     for (spec, image), (step, batch) in zip(SPECS, times, strict=True):
-        assert seconds_of(training_work(spec, image, CLASSES), found.training) == pytest.approx(step, rel=1e-6)
-        assert seconds_of(measuring_work(spec, image, CLASSES), found.measuring) == pytest.approx(batch, rel=1e-6)
+        assert seconds_of(training_work(spec, plan(spec, image)), found.training) == pytest.approx(step, rel=1e-6)
+        assert seconds_of(measuring_work(spec, plan(spec, image)), found.measuring) == pytest.approx(batch, rel=1e-6)
     assert (found.training_share, found.measuring_share) == (1, 1)
     assert Speed.from_json(asdict(found)) == found
 

@@ -30,7 +30,7 @@ from worker.supervision import lease as holds
 from worker.supervision import training_attempt as attempts
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
-from worker.supervision.training_attempt import Attempt
+from worker.supervision.runners import run_claimed
 
 # Gives what the process says, by what it was assigned; it may write files into its scratch folder before.
 Script = Callable[[Assignment], list[FromTraining]]
@@ -79,7 +79,7 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             stopping=threading.Event(),
         )
         place = SimpleNamespace(is_roomy=False, pin_process=lambda *_: None)
-        Attempt(claimed, hold, settings=settings, scratch=scratch, slots=1, gpus=(), place=place).run()
+        run_claimed(claimed, hold, settings=settings, scratch=scratch, slots=1, gpus=(), place=place)
 
     yield run
     scratch.close()

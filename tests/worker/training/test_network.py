@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from heldout.errors import NetworkTooDeep
-from heldout.layers import count_parameters, plan_layers
+from heldout.layers import plan_network
 from heldout.spec import BlockSpec, DenseSpec, NetworkSpec
 from worker.training.network import build_network, normalises_batches, without_penalties
 
@@ -49,15 +49,15 @@ def networks(most_blocks: int) -> st.SearchStrategy[NetworkSpec]:
 
 def keras_agrees(network: NetworkSpec, image: tuple[int, int, int], classes: int) -> None:
     try:
-        planned = plan_layers(network, image, classes)
+        plan = plan_network(network, image, classes)
     except NetworkTooDeep:
         with pytest.raises(ValueError, match=r"negative|at least|Computed output size"):
             build_network(network, image, classes, seed=1)
         return
     model = build_network(network, image, classes, seed=1)
     built = [(layer.name, layer.output.shape[1:], layer.count_params()) for layer in model.layers[1:]]
-    assert built == [(layer.name, layer.shape, layer.parameters) for layer in planned]
-    assert model.count_params() == count_parameters(network, image, classes)
+    assert built == [(layer.name, layer.shape, layer.parameters) for layer in plan.layers]
+    assert model.count_params() == plan.parameters
 
 
 @settings(CHEAP, max_examples=1000)
@@ -112,7 +112,7 @@ def test_penalties_lie_on_kernels_of_convolutions_and_on_dense_layers_that_ask_f
 
 def test_a_network_without_penalties_has_the_same_layers_and_no_losses():
     plain = without_penalties(all_kinds())
-    assert plan_layers(plain, (16, 16, 3), 5) == plan_layers(all_kinds(), (16, 16, 3), 5)
+    assert plan_network(plain, (16, 16, 3), 5) == plan_network(all_kinds(), (16, 16, 3), 5)
     assert build_network(plain, (16, 16, 3), 5, seed=0).losses == []
 
 

@@ -1,0 +1,60 @@
+"""Whether a spec can be trained on images of a dataset. Pure: decided before anything is stored."""
+
+from collections.abc import Sequence
+
+from heldout.errors import FieldError, InvalidSpec, TooManyParameters
+from heldout.json_pointer import pointer_to
+from heldout.layers import Image, NetworkPlan, plan_network
+from heldout.spec import JobSpec
+
+SHOWN_CLASSES = 20
+
+
+def examine(spec: JobSpec, image: Image, classes: Sequence[str], *, max_parameters: int) -> NetworkPlan:
+    """The plan of the spec's network.
+
+    Args:
+        image: (height, width, channels) of the dataset's images.
+        classes: names of the dataset's classes.
+    Raises:
+        NetworkTooDeep, TooManyParameters, InvalidSpec.
+    """
+    _require_known_classes(spec, classes)
+    _require_batches_that_can_be_split(spec)
+    plan = plan_network(spec.network, image, len(classes))
+    if plan.parameters > max_parameters:
+        raise TooManyParameters(plan.parameters, max_parameters)
+    return plan
+
+
+def _require_known_classes(spec: JobSpec, classes: Sequence[str]) -> None:
+    weights = spec.training.class_weights
+    if not isinstance(weights, dict):
+        return
+    unknown = [name for name in weights if name not in classes]
+    if unknown:
+        shown = ", ".join(map(repr, classes[:SHOWN_CLASSES])) + (", …" if len(classes) > SHOWN_CLASSES else "")
+        detail = f"The dataset has no such class; it has {shown}."
+        errors = [FieldError(pointer_to(("training", "class_weights", name)), detail) for name in unknown]
+        raise InvalidSpec(f"{errors[0].pointer}: {detail}", errors=errors)
+
+
+def _require_batches_that_can_be_split(spec: JobSpec) -> None:
+    """Refuse to split a batch that must stay whole, and to split it over GPUs that the job does not have."""
+    resources = spec.resources
+    normalises = any(block.batch_norm for block in spec.network.blocks)
+    if resources.towers == 2 and normalises:
+        raise _refused(
+            "/resources/towers",
+            "Two towers see half a batch each, which batch normalisation cannot have; use 1 or `auto`.",
+        )
+    if resources.gpus > 1 and normalises:
+        raise _refused(
+            "/resources/gpus", "Each GPU sees a part of a batch, which batch normalisation cannot have; use 1."
+        )
+    if resources.gpus > 1 and resources.device == "cpu":
+        raise _refused("/resources/gpus", "Several GPUs were asked for on `device: cpu`; use `gpu`, `auto`, or 1.")
+
+
+def _refused(pointer: str, detail: str) -> InvalidSpec:
+    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

@@ -1,0 +1,82 @@
+"""Checkpoints: stored states from which a later attempt continues."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from heldout.lifecycle import TERMINAL
+from models.store.claims.lease import HeldAttempt, require_held
+from models.store.transitions import now
+from models.tables import CheckpointRow, JobRow
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A stored state: whole epochs done, steps done of the next one, and the key of its blob."""
+
+    epoch: int
+    step: int
+    key: str
+
+
+def add_checkpoint(session: Session, held: HeldAttempt, checkpoint: Checkpoint, *, keep: int = 2) -> list[str]:
+    """Note a stored checkpoint and give back the keys of older ones that are no longer needed."""
+    require_held(session, held)
+    session.merge(
+        CheckpointRow(
+            job_id=held.job_id,
+            attempt=held.attempt,
+            epoch=checkpoint.epoch,
+            step=checkpoint.step,
+            key=checkpoint.key,
+            created_at=now(session),
+        )
+    )
+    session.flush()
+    known = checkpoints_of(session, held.job_id)
+    kept = {one.key for one in known[:keep]}
+    dropped = [one.key for one in known if one.key not in kept]
+    forget_checkpoints(session, dropped)
+    return dropped
+
+
+def checkpoints_of(session: Session, job_id: str) -> tuple[Checkpoint, ...]:
+    rows = session.scalars(
+        select(CheckpointRow)
+        .where(CheckpointRow.job_id == job_id)
+        .order_by(CheckpointRow.epoch.desc(), CheckpointRow.step.desc(), CheckpointRow.attempt.desc())
+    )
+    return tuple(Checkpoint(row.epoch, row.step, row.key) for row in rows)
+
+
+def unnamed(session: Session, keys: Collection[str]) -> list[str]:
+    """Which of these keys no checkpoint has: their blobs are of no use."""
+    named = set(session.scalars(select(CheckpointRow.key).where(CheckpointRow.key.in_(keys))))
+    return [key for key in keys if key not in named]
+
+
+def forget_checkpoints(session: Session, keys: Collection[str]) -> None:
+    """Remove the rows of checkpoints; their blobs are the caller's to delete after the commit."""
+    session.execute(
+        delete(CheckpointRow).where(CheckpointRow.key.in_(keys)).execution_options(synchronize_session=False)
+    )
+
+
+def forget_checkpoints_of_ended(session: Session, job_id: str) -> list[str]:
+    """Remove the rows of a job's checkpoints if it has ended: nothing will continue from them. Gives their keys."""
+    ended = session.scalar(select(JobRow.id).where(JobRow.id == job_id, JobRow.status.in_(TERMINAL)))
+    if ended is None:
+        return []
+    keys = [one.key for one in checkpoints_of(session, job_id)]
+    forget_checkpoints(session, keys)
+    return keys
+
+
+def forget_checkpoints_of_all_ended(session: Session, limit: int = 100) -> list[str]:
+    """Remove the rows of checkpoints whose jobs have ended without a worker: cancelled while they waited, or lost."""
+    left = select(CheckpointRow.key).join(JobRow).where(JobRow.status.in_(TERMINAL)).limit(limit)
+    keys = list(session.scalars(left))
+    forget_checkpoints(session, keys)
+    return keys

@@ -1,0 +1,144 @@
+"""How a worker gets a job: the best of those that wait and that it can run."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import cast
+
+from pydantic import ValidationError
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from heldout.json_pointer import pointer_to
+from heldout.kinds import JobKind, WorkSpec
+from heldout.lifecycle import SPEC_UNREADABLE, JobEvent, JobStatus, next_status
+from heldout.spec import Device
+from models.database import db_now
+from models.store import events
+from models.store.claims.checkpoint import Checkpoint, checkpoints_of
+from models.store.claims.lease import HeldAttempt
+from models.store.claims.settle import fail
+from models.store.kinds import spec_of
+from models.store.transitions import seconds_since
+from models.tables import AttemptRow, DatasetRow, JobRow
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A job that a worker has just claimed, with all that it needs to begin."""
+
+    held: HeldAttempt
+    name: str
+    spec: WorkSpec
+    device: Device
+    gpus: int  # that it needs at least
+    dataset_id: str
+    dataset_sha256: str
+    epochs: int
+    failures: int
+    runtime_s: float  # seconds that earlier attempts ran
+    waited_s: float  # since it was queued
+    checkpoints: tuple[Checkpoint, ...]  # to continue from, newest first
+
+
+IS_READY = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
+
+
+def claimable(session: Session, devices: Collection[str], gpus: int = 1) -> bool:
+    """Whether `claim` would find a job: cheap, takes no lock."""
+    return session.scalar(select(select(JobRow.id).where(*IS_READY, *_can_run_on(devices, gpus)).exists())) or False
+
+
+def claim(session: Session, worker: str, devices: Collection[str], lease_s: float, gpus: int = 1) -> Claimed | None:
+    """Take the best job that waits: the highest priority, then the oldest. None if there is none.
+
+    A job for more GPUs than are free now is left for later, or for another worker; those behind it come first then.
+    A job whose spec this release does not understand fails, and the next one is taken.
+
+    Args:
+        devices: values of a job's `device` that the worker can serve now.
+        gpus: how many GPUs the worker has free.
+    """
+    best = (
+        select(JobRow)
+        .where(*IS_READY, *_can_run_on(devices, gpus))
+        .order_by(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    while (job := session.scalars(best).one_or_none()) is not None:
+        held = _take(session, job, worker, lease_s)
+        if held is None:
+            return None
+        try:
+            spec = spec_of(job)
+        except ValidationError as error:
+            session.refresh(job)  # the claim changed its row
+            fail(session, held, code=SPEC_UNREADABLE, detail=_why_unreadable(error))
+            continue
+        return _claimed(session, job, held, spec)
+    return None
+
+
+def _take(session: Session, job: JobRow, worker: str, lease_s: float) -> HeldAttempt | None:
+    """Begin the job's next attempt; None if another worker was faster."""
+    held = HeldAttempt(job.id, job.attempt + 1)
+    taken = session.execute(
+        update(JobRow)
+        .where(JobRow.id == job.id, JobRow.status == JobStatus.QUEUED, JobRow.attempt == job.attempt)
+        .values(
+            status=next_status(JobStatus.QUEUED, JobEvent.CLAIM),
+            attempt=held.attempt,
+            worker=worker,
+            lease_expires_at=db_now(lease_s),
+            started_at=func.coalesce(JobRow.started_at, db_now()),
+            attempt_started_at=db_now(),
+            pending_until=None,
+            available_at=None,
+            eta_s=None,
+            version=JobRow.version + 1,
+        )
+        .returning(JobRow.id)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    if taken is None:
+        return None
+    session.execute(insert(AttemptRow).values(job_id=job.id, attempt=held.attempt, worker=worker, started_at=db_now()))
+    events.add(
+        session,
+        job.id,
+        "job.started",
+        f"Attempt {held.attempt} started on {worker}.",
+        data={"attempt": held.attempt, "worker": worker},
+    )
+    return held
+
+
+def _claimed(session: Session, job: JobRow, held: HeldAttempt, spec: WorkSpec) -> Claimed:
+    sha256 = session.scalar(select(DatasetRow.sha256).where(DatasetRow.id == job.dataset_id))
+    return Claimed(
+        held=held,
+        name=job.name,
+        spec=spec,
+        device=cast(Device, job.device),
+        gpus=job.gpus,
+        dataset_id=job.dataset_id or "",
+        dataset_sha256=sha256 or "",
+        epochs=job.epochs,
+        failures=job.failures,
+        runtime_s=job.runtime_s,
+        waited_s=seconds_since(session, job.queued_at),
+        checkpoints=checkpoints_of(session, job.id),
+    )
+
+
+def _can_run_on(devices: Collection[str], gpus: int) -> tuple[ColumnElement[bool], ...]:
+    # A kind that only a newer release knows is left to that release's workers.
+    return JobRow.kind.in_(list(JobKind)), JobRow.device.in_(devices), JobRow.gpus <= gpus
+
+
+def _why_unreadable(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    return (
+        f"The stored spec is not one that this release understands: {pointer_to(first['loc'])}: {first['msg']}. "
+        "Submit the job anew."
+    )

@@ -1,0 +1,78 @@
+"""The right of one attempt to write to its job: who holds it, for how long, and what was asked of it."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.orm import Session
+
+from heldout.errors import LeaseLost
+from heldout.lifecycle import JobRequest, JobStatus
+from models.database import db_now
+from models.tables import JobRow
+
+
+@dataclass(frozen=True)
+class HeldAttempt:
+    """The right to write to a job: its id and the attempt that claimed it."""
+
+    job_id: str
+    attempt: int
+
+
+def require_held(session: Session, held: HeldAttempt) -> JobRow:
+    """The running row, locked, if this attempt still holds it.
+
+    Raises:
+        LeaseLost: if another attempt has it or it no longer runs.
+    """
+    row = session.scalars(select(JobRow).where(*_is_held_by(held)).with_for_update()).one_or_none()
+    if row is None:
+        raise LeaseLost(held.job_id, held.attempt)
+    return row
+
+
+def renew(session: Session, worker: str, held: Collection[HeldAttempt], lease_s: float) -> set[HeldAttempt]:
+    """Prolong the leases that are still held, and give those back; the others are lost."""
+    kept = set()
+    # In one order everywhere, so that two transactions never wait for each other.
+    for one in sorted(held, key=lambda h: h.job_id):
+        renewed = session.execute(
+            update(JobRow)
+            .where(*_is_held_by(one))
+            .values(lease_expires_at=db_now(lease_s), worker=worker)
+            .returning(JobRow.id)
+            .execution_options(synchronize_session=False)
+        ).scalar_one_or_none()
+        if renewed is not None:
+            kept.add(one)
+    return kept
+
+
+def requests(session: Session, held: Collection[HeldAttempt]) -> Mapping[HeldAttempt, JobRequest | None]:
+    """What clients asked of these jobs; a job that is no longer held is absent."""
+    rows = session.execute(
+        select(JobRow.id, JobRow.attempt, JobRow.request).where(
+            JobRow.id.in_([one.job_id for one in held]), JobRow.status == JobStatus.RUNNING
+        )
+    )
+    found = {HeldAttempt(id_, attempt): request for id_, attempt, request in rows}
+    return {one: found[one] for one in held if one in found}
+
+
+def write_held(session: Session, held: HeldAttempt, **values: Any) -> None:
+    """Change columns of the running row. Raises LeaseLost if this attempt no longer holds it."""
+    written = session.execute(
+        update(JobRow)
+        .where(*_is_held_by(held))
+        .values(**values)
+        .returning(JobRow.id)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    if written is None:
+        raise LeaseLost(held.job_id, held.attempt)
+
+
+def _is_held_by(held: HeldAttempt) -> tuple[ColumnElement[bool], ...]:
+    return JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.RUNNING

@@ -1,0 +1,78 @@
+"""How an attempt ends: well, badly, given back, or as a client asked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from heldout.errors import LeaseLost
+from heldout.lifecycle import JobEvent, JobRequest, JobStatus, StopReason, after_failure
+from models.store.claims.lease import HeldAttempt, require_held
+from models.store.transitions import move
+from models.tables import ResultRow
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a success leaves behind: `metrics.final` and the keys of two blobs."""
+
+    final: dict[str, Any]
+    model_key: str
+    predictions_key: str
+
+
+def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason: StopReason) -> JobStatus:
+    """End a job well, unless a cancel was accepted before.
+
+    Saying it again is no error: a worker whose commit was not acknowledged cannot know that it was heard.
+    """
+    if session.scalar(select(ResultRow.attempt).where(ResultRow.job_id == held.job_id)) == held.attempt:
+        return JobStatus.SUCCEEDED
+    status = _settle(session, held, JobEvent.SUCCEED, stop_reason=stop_reason)
+    if status is JobStatus.SUCCEEDED:
+        session.execute(
+            insert(ResultRow).values(
+                job_id=held.job_id,
+                attempt=held.attempt,
+                final=result.final,
+                model_key=result.model_key,
+                predictions_key=result.predictions_key,
+            )
+        )
+    return status
+
+
+def fail(session: Session, held: HeldAttempt, *, code: str, detail: str) -> JobStatus:
+    """End an attempt badly: back to the queue with a backoff, or for good when that would not help."""
+    failures = require_held(session, held).failures + 1
+    decision = after_failure(failures, code)
+    error = {"code": code, "detail": detail}
+    return _settle(session, held, decision.event, error=error, failures=failures, backoff_s=decision.backoff_s)
+
+
+def release(session: Session, held: HeldAttempt) -> JobStatus:
+    """Give a job back because its worker stops; no failure is counted."""
+    return _settle(session, held, JobEvent.RELEASE)
+
+
+def carry_out(session: Session, held: HeldAttempt) -> JobStatus:
+    """Do what a client asked of the running job: it is cancelled or paused now."""
+    request = require_held(session, held).request
+    if request is None:
+        raise LeaseLost(held.job_id, held.attempt)
+    return _settle(session, held, JobEvent.CANCEL if request is JobRequest.CANCEL else JobEvent.PAUSE)
+
+
+def _settle(
+    session: Session,
+    held: HeldAttempt,
+    event: JobEvent,
+    *,
+    stop_reason: StopReason | None = None,
+    error: dict[str, Any] | None = None,
+    failures: int | None = None,
+    backoff_s: float = 0.0,
+) -> JobStatus:
+    row = require_held(session, held)
+    return move(session, row, event, stop_reason=stop_reason, error=error, failures=failures, backoff_s=backoff_s)

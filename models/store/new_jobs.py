@@ -1,0 +1,113 @@
+"""The one place in which a row of `jobs` is made, for all kinds of work."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from sqlalchemy import Float, Table, bindparam, insert
+from sqlalchemy.orm import Session
+
+from heldout.kinds import JobKind, WorkSpec
+from heldout.lifecycle import JobStatus
+from heldout.spec import Device, JobSpec
+from models.database import db_now
+from models.store import events, job_metadata
+from models.store.kinds import KINDS
+from models.tables import DatasetRow, JobRow
+
+# Built once, since each submission executes it. `pending_until` is null where `max_pending_s` is.
+_TABLE = cast(Table, JobRow.__table__)
+_INSERT = (
+    insert(_TABLE)
+    .values(
+        pending_until=db_now(bindparam("max_pending_s", type_=Float)),
+        announced_at=db_now(),  # the caller does so after the commit; if it cannot, the reconciler does
+        created_at=db_now(),
+        queued_at=db_now(),
+    )
+    .returning(_TABLE.c.created_at, _TABLE.c.queued_at)
+)
+
+
+def add_training(
+    session: Session,
+    job_id: str,
+    owner: str,
+    spec: JobSpec,
+    dataset: DatasetRow,
+    *,
+    parameters: int,
+    retry_of: str | None = None,
+) -> JobRow:
+    """Queue a training job for a spec that was examined and completed."""
+    return add(
+        session,
+        job_id=job_id,
+        kind=JobKind.TRAIN,
+        owner=owner,
+        name=spec.name or "",
+        spec=spec,
+        dataset_id=dataset.id,
+        priority=spec.priority,
+        device=spec.resources.required_device,
+        gpus=spec.resources.required_gpus,
+        epochs=spec.training.epochs,
+        parameters=parameters,
+        metadata=spec.metadata,
+        max_pending_s=spec.limits.max_pending_s,
+        retry_of=retry_of,
+    )
+
+
+def add(
+    session: Session,
+    *,
+    job_id: str,
+    kind: JobKind,
+    owner: str,
+    name: str,
+    spec: WorkSpec,
+    dataset_id: str,
+    priority: int,
+    device: Device,
+    gpus: int = 0,
+    epochs: int = 0,
+    parameters: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+    max_pending_s: float | None = None,
+    retry_of: str | None = None,
+) -> JobRow:
+    """Queue a job and write its first event; gives its row as stored, which the session does not follow.
+
+    Args:
+        gpus: how many a worker must have free to begin the job; 0 where a processor does.
+        max_pending_s: seconds after which the job fails if no worker has taken it; None means never.
+    """
+    about = KINDS[kind]
+    if not isinstance(spec, about.spec) or device not in about.devices:
+        raise ValueError(f"A job of kind {kind} cannot have a {type(spec).__name__} and the device {device}.")
+    pairs = dict(metadata or {})
+    values: dict[str, Any] = {
+        "id": job_id,
+        "kind": kind,
+        "owner": owner,
+        "name": name,
+        "status": JobStatus.QUEUED,
+        "version": 1,
+        "spec": spec.model_dump(mode="json"),
+        "dataset_id": dataset_id,
+        "parameters": parameters,
+        "priority": priority,
+        "device": device,
+        "gpus": gpus,
+        "retry_of": retry_of,
+        "attempt": 0,
+        "failures": 0,
+        "runtime_s": 0.0,
+        "epoch": 0,
+        "epochs": epochs,
+        "last_event": 1,
+    }
+    times = session.execute(_INSERT, {**values, "metadata": pairs, "max_pending_s": max_pending_s}).one()
+    job_metadata.add(session, job_id, owner, pairs)
+    events.add_first(session, job_id, "job.queued", "Waiting for a worker.", data={"priority": priority})
+    return JobRow(**values, user_metadata=pairs, **times._mapping)

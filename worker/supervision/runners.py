@@ -1,0 +1,38 @@
+"""What runs a claimed job, by its kind. Imports no TensorFlow: training happens in a process of its own."""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from heldout.kinds import IngestSpec
+from heldout.settings import Settings
+from heldout.spec import JobSpec
+from models.store.claims import Claimed
+from worker.machine.cores import Place
+from worker.machine.devices import Gpu
+from worker.machine.scratch import Scratch
+from worker.supervision.ingest_attempt import Check
+from worker.supervision.lease import AttemptLease
+from worker.supervision.training_attempt import Attempt
+
+
+def run_claimed(
+    claimed: Claimed,
+    lease: AttemptLease,
+    *,
+    settings: Settings,
+    scratch: Scratch,
+    slots: int,
+    gpus: Sequence[Gpu],
+    place: Place,
+) -> None:
+    """Run one attempt to its end, in this thread. The job is settled, or somebody else's, when this returns."""
+    match claimed.spec:
+        case JobSpec() as spec:
+            attempt = Attempt(
+                claimed, spec, lease, settings=settings, scratch=scratch, slots=slots, gpus=gpus, place=place
+            )
+            attempt.run()
+        case IngestSpec() as spec:
+            Check(claimed, spec, lease, settings=settings, scratch=scratch).run()
+        case unknown:  # mypy says so where a kind has nothing that runs it
+            assert_never(unknown)
