@@ -67,7 +67,8 @@ def add(
     pairs = dict(spec.metadata)
     times = session.execute(_INSERT, {**values, "metadata": pairs, "pending_s": spec.limits.max_pending_s}).one()
     job_metadata.add(session, job_id, owner, spec.metadata)
-    events.add_first(session, job_id, "job.queued", "Waiting for a worker.", data={"priority": spec.priority})
+    first = {"priority": spec.priority}
+    events.add_first(session, job_id, "job.queued", "Waiting for a worker.", owner=owner, data=first)
     return JobRow(**values, user_metadata=pairs, **times._mapping)
 
 
@@ -220,6 +221,7 @@ def remove(session: Session, owner: str, job_id: str) -> None:
     row = _locked(session, owner, job_id)
     if row.status not in TERMINAL:
         raise JobNotFinished(job_id, row.status)
+    events.remove_all(session, owner, job_id)
     session.execute(delete(JobRow).where(JobRow.id == job_id).execution_options(synchronize_session=False))
 
 

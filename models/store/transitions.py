@@ -110,12 +110,17 @@ def _tell(
 def _reject_dataset(session: Session, dataset_id: str | None, error: dict[str, Any] | None) -> None:
     """However a check ends that does not end well, its dataset is not left waiting for it."""
     why = error or {"code": "cancelled", "detail": "The check was called off."}
-    session.execute(
+    rejected = session.execute(
         update(DatasetRow)
         .where(DatasetRow.id == dataset_id, DatasetRow.status == "checking")
         .values(status="rejected", error={"member": None, **why})
+        .returning(DatasetRow.id, DatasetRow.deleted_at)
         .execution_options(synchronize_session=False)
-    )
+    ).one_or_none()
+    # `dataset.deleted` is the last event of a dataset that was deleted while it was checked.
+    if rejected is not None and rejected.deleted_at is None:
+        data = {"error": {"member": None, **why}}
+        events.add(session, rejected.id, "dataset.rejected", why["detail"], level="error", data=data)
 
 
 def now(session: Session) -> datetime:

@@ -167,7 +167,8 @@ def test_foreign_keys_hold_again_after_a_migration(work: Work, release):
     work.succeed(held)
     with work.database.write() as session:
         session.execute(text("DELETE FROM jobs"))
-    assert not any(work.stored(held.job_id).values())
+    left = {table for table, rows in work.stored(held.job_id).items() if rows}
+    assert left <= {"events"}, "events belong to a subject of any kind, and refer to no table"
 
 
 def test_a_migration_that_breaks_leaves_the_database_as_it_was(work: Work, release):
