@@ -71,7 +71,7 @@ def lock_order(session: Session, owner: str) -> None:
 def last_numbers(session: Session, owners: Collection[str]) -> Mapping[str, int]:
     """The number of each owner's last numbered event; an owner whose events have none yet is absent."""
     last = select(OwnerStreamRow.owner, OwnerStreamRow.last_number).where(OwnerStreamRow.owner.in_(owners))
-    return dict(session.execute(last).tuples().all())
+    return {row.owner: row.last_number for row in session.execute(last)}
 
 
 def page(session: Session, owner: str, *, after: int, limit: int) -> tuple[Sequence[EventRow], bool]:
