@@ -12,10 +12,11 @@ from api.http.request_id import RequestIdMiddleware
 from api.http.services import Services
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
-from api.live.streams import DatabaseSource
-from api.routes import diagnoses, keys, service, webhooks
+from api.live.source import DatabaseSource
+from api.routes import diagnoses, events, keys, service, webhooks
 from api.routes.datasets import dataset, upload
-from api.routes.jobs import bulk_cancel, control, job, results, submit
+from api.routes.jobs import bulk_cancel, control, job, queue, results, submit
+from api.routes.jobs import events as job_events
 from api.webhooks.sender import Sender
 from heldout import __version__
 from heldout.settings import Settings
@@ -49,7 +50,8 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for room in (submit, job, control, bulk_cancel, results, diagnoses, dataset, upload, keys, webhooks, service):
+    of_jobs = (submit, job, control, bulk_cancel, results, job_events, queue)
+    for room in (*of_jobs, events, diagnoses, dataset, upload, keys, webhooks, service):
         app.include_router(room.router)
     app.include_router(diagnoses.of_jobs)
     service.install_metrics(app, database)

@@ -8,7 +8,18 @@ from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 WebhookEvent = Literal[
-    "job.started", "job.succeeded", "job.failed", "job.cancelled", "job.overfitting", "study.finished"
+    "job.started",
+    "job.paused",
+    "job.requeued",
+    "job.succeeded",
+    "job.failed",
+    "job.cancelled",
+    "job.overfitting",
+    "dataset.uploading",
+    "dataset.checking",
+    "dataset.ready",
+    "dataset.rejected",
+    "dataset.deleted",
 ]
 WEBHOOK_EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
 

@@ -4,7 +4,19 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Enum, ForeignKey, ForeignKeyConstraint, Index, MetaData, String, Text, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Enum,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -98,6 +110,7 @@ class DatasetRow(Base):
     splits: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
     same_as: Mapped[str | None] = mapped_column(String(40))  # the version that had this content before
+    last_event: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]  # the row stays: jobs that have ended name it
 
@@ -250,18 +263,47 @@ class CheckpointRow(Base):
     created_at: Mapped[datetime]
 
 
+UNNUMBERED = "owner IS NOT NULL AND owner_number IS NULL"
+
+
 class EventRow(Base):
-    """Something that happened to a job; `id` counts from 1 for each job."""
+    """Something that happened to a job or a dataset, its subject."""
 
     __tablename__ = "events"
+    __table_args__ = (
+        Index("uq_events_subject", "subject_id", "id", unique=True),
+        Index("uq_events_owner", "owner", "owner_number", unique=True),
+        # Events that wait for their number in their owner's stream.
+        Index(
+            "ix_events_unnumbered",
+            "owner",
+            "position",
+            sqlite_where=text(UNNUMBERED),
+            postgresql_where=text(UNNUMBERED),
+        ),
+    )
 
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    # The order of writing. It is no cursor: transactions commit in another order.
+    position: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    subject_object: Mapped[str] = mapped_column(String(16))  # job, dataset
+    subject_id: Mapped[str] = mapped_column(String(40))
+    id: Mapped[int]  # counts from 1 for each subject
+    owner: Mapped[str | None] = mapped_column(String(128))  # null: it is in no owner's stream
+    owner_number: Mapped[int | None] = mapped_column(BigInteger)  # given after the commit, see store/owner_events.py
     type: Mapped[str] = mapped_column(String(32))
     level: Mapped[str] = mapped_column(String(8))
     message: Mapped[str] = mapped_column(Text)
     data: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
+
+
+class OwnerStreamRow(Base):
+    """The number of the last event in an owner's stream: it only grows, also where events are deleted."""
+
+    __tablename__ = "owner_streams"
+
+    owner: Mapped[str] = mapped_column(String(128), primary_key=True)
+    last_number: Mapped[int] = mapped_column(BigInteger)
 
 
 class CalibrationRow(Base):
@@ -324,8 +366,9 @@ class DeliveryRow(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
     type: Mapped[str] = mapped_column(String(32))
-    subject: Mapped[str] = mapped_column(String(40))  # the job's id; its row may be gone
-    payload: Mapped[dict[str, Any]]  # the job when the event was written
+    subject_object: Mapped[str] = mapped_column(String(16))  # job, dataset
+    subject_id: Mapped[str] = mapped_column(String(40))  # its row may be gone
+    payload: Mapped[dict[str, Any]]  # the subject's view when the event was written
     status: Mapped[str] = mapped_column(String(16))  # pending, delivered, failed
     attempts: Mapped[int]  # since it was last asked for
     fence: Mapped[int]  # grows with each claim

@@ -1,4 +1,4 @@
-"""One poller a process behind every waiting client: waits and streams cost no thread and no database connection."""
+"""One poller per process serves every waiting client: waits and streams take no thread and no database connection."""
 
 import asyncio
 from collections import Counter
@@ -6,49 +6,59 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, get_args
 
 import structlog
 
-from api.live.feeds import Feed, Wire
+from api.live.recent_events import Channel, ChannelKind, EncodedEvent, RecentEvents
 from heldout.errors import HeldoutError
 
 log = structlog.get_logger("heldout.api")
 
-# A job's version, whether it has ended, and the number of its last event; as models.store.jobs.versions gives them.
-Seen = tuple[int, bool, int]
+# Streams of a revoked key end within this.
+REVOKED_KEYS_EVERY_S = 5.0
+# Streams that are caught up from the database at a time.
+CATCH_UPS_AT_ONCE = 2
 
-# Streams of a key that was revoked end within this.
-REVOKED_EVERY_S = 5.0
-# Streams that fell behind are caught up so many at a time.
-CATCHING_UP = 2
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """A job's version, whether it has ended, and its last event's number. An owner has only the last."""
+
+    version: int
+    has_ended: bool
+    last_event: int
 
 
 class Source(Protocol):
-    """What the hub asks the database; each call is made in a thread and may raise a HeldoutError."""
+    """What the hub asks the database. Each call is made in a thread and may raise a HeldoutError."""
 
-    def versions(self, job_ids: Collection[str]) -> Mapping[str, Seen]:
-        """What is known of these jobs; one that is gone is absent."""
+    def states(self, channels: Collection[Channel]) -> Mapping[Channel, ChannelState]:
+        """The present state of each channel; one that was deleted is absent."""
 
-    def events_of(self, after: Mapping[str, int]) -> Mapping[str, Sequence[Wire]]:
-        """For each job its events above that number."""
+    def events_after(self, after: Mapping[Channel, int]) -> Mapping[Channel, Sequence[EncodedEvent]]:
+        """For each channel its events above that number."""
 
-    def page(self, job_id: str, after: int) -> Sequence[Wire]:
-        """The first events of the job above that number."""
+    def page(self, channel: Channel, after: int) -> Sequence[EncodedEvent]:
+        """The first events of the channel above that number."""
 
     def revoked(self, key_ids: Collection[str]) -> Collection[str]:
-        """Which of these keys no longer open anything."""
+        """Which of these keys were revoked."""
 
 
 @dataclass(eq=False)
 class _Waiter:
-    job_id: str
-    enough: Callable[[Seen], bool]
+    channel: Channel
+    is_enough: Callable[[ChannelState], bool]
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Hub:
-    """Looks up all awaited jobs in one query every `poll_s`, while anyone waits, and their new events in one more."""
+    """Polls all channels that clients wait for, in one query every `poll_s`, and their new events in one more.
+
+    Each kind of channel has a loop of its own: numbering the events of owners writes to the database, and must not
+    hold up those who wait for jobs.
+    """
 
     def __init__(self, source: Source, poll_s: float) -> None:
         self._source = source
@@ -56,120 +66,127 @@ class Hub:
         self.stopped = False
         self.revoked: frozenset[str] = frozenset()
         self._waiters: set[_Waiter] = set()
-        self._feeds: dict[str, Feed] = {}
+        self._followed: dict[Channel, RecentEvents] = {}
         self._keys: Counter[str] = Counter()
-        self._keys_looked_up = 0.0
-        self._awaited = asyncio.Event()
-        self._catching_up = asyncio.Semaphore(CATCHING_UP)
+        self._keys_checked_at = 0.0
+        self._needed: dict[ChannelKind, asyncio.Event] = {kind: asyncio.Event() for kind in get_args(ChannelKind)}
+        self._catching_up = asyncio.Semaphore(CATCH_UPS_AT_ONCE)
 
     @property
     def streams(self) -> int:
         """How many are open."""
-        return sum(feed.readers for feed in self._feeds.values())
+        return sum(recent.streams for recent in self._followed.values())
 
-    async def wait(self, job_id: str, enough: Callable[[Seen], bool], timeout_s: float) -> None:
-        """Return when `enough` holds for the job or it is gone, when the time is over, or when the service stops."""
-        waiter = _Waiter(job_id, enough)
+    async def wait(self, job_id: str, is_enough: Callable[[ChannelState], bool], timeout_s: float) -> None:
+        """Return when `is_enough` holds for the job, it is deleted, the time is over, or the service stops."""
+        waiter = _Waiter(Channel("job", job_id), is_enough)
         if self.stopped:
             return
         self._waiters.add(waiter)
-        self._awaited.set()
+        self._needed["job"].set()
         try:
             with suppress(TimeoutError):
                 await asyncio.wait_for(waiter.woken.wait(), timeout_s)
         finally:
             self._waiters.discard(waiter)
 
-    def join(self, job_id: str, last: int, key_id: str) -> Feed:
-        """The feed of a job whose last event was `last` a moment ago; whoever joins must leave."""
-        feed = self._feeds.setdefault(job_id, Feed(job_id, last))
-        feed.readers += 1
+    def join(self, channel: Channel, last: int, key_id: str) -> RecentEvents:
+        """The recent events of a channel whose last event was `last` a moment ago; every join needs its `leave`."""
+        recent = self._followed.setdefault(channel, RecentEvents(channel, last))
+        recent.streams += 1
         self._keys[key_id] += 1
-        self._awaited.set()
-        return feed
+        self._needed[channel.kind].set()
+        return recent
 
-    def leave(self, feed: Feed, key_id: str) -> None:
-        """A feed that nobody reads is dropped."""
-        feed.readers -= 1
-        if not feed.readers:
-            del self._feeds[feed.job_id]
+    def leave(self, recent: RecentEvents, key_id: str) -> None:
+        """End a stream; a channel without streams is polled no more."""
+        recent.streams -= 1
+        if not recent.streams:
+            del self._followed[recent.channel]
         self._keys[key_id] -= 1
         if not self._keys[key_id]:
             del self._keys[key_id]
 
-    async def catch_up(self, feed: Feed, cursor: int) -> Sequence[Wire] | None:
+    async def catch_up(self, recent: RecentEvents, cursor: int) -> Sequence[EncodedEvent] | None:
         """Events above `cursor` from the database; None if it does not answer."""
         async with self._catching_up:
             try:
-                return await asyncio.to_thread(self._source.page, feed.job_id, cursor)
+                return await asyncio.to_thread(self._source.page, recent.channel, cursor)
             except HeldoutError as error:
                 log.warning("a stream could not be caught up", reason=error.detail)
                 return None
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        while True:
-            await self._awaited.wait()
-            if self._waiters or self._feeds:
-                await self._look()
-                await asyncio.sleep(self.poll_s)
-            else:
-                self._awaited.clear()
+        async with asyncio.TaskGroup() as loops:
+            for kind in self._needed:
+                loops.create_task(self._poll(kind))
 
     def stop(self) -> None:
-        """Send everyone who waits home with what is known, now and from now on."""
+        """Wake every waiting client, and let nobody wait from now on."""
         self.stopped = True
         for waiter in self._waiters:
             waiter.woken.set()
-        for feed in self._feeds.values():
-            feed.wake()
+        for recent in self._followed.values():
+            recent.wake_streams()
 
-    async def _look(self) -> None:
-        ids = {waiter.job_id for waiter in self._waiters} | self._feeds.keys()
+    async def _poll(self, kind: ChannelKind) -> None:
+        while True:
+            await self._needed[kind].wait()
+            channels = {waiter.channel for waiter in self._waiters} | self._followed.keys()
+            channels = {channel for channel in channels if channel.kind == kind}
+            if channels:
+                await self._poll_once(channels)
+                await asyncio.sleep(self.poll_s)
+            else:
+                self._needed[kind].clear()
+
+    async def _poll_once(self, channels: Collection[Channel]) -> None:
         try:
-            seen = await asyncio.to_thread(self._source.versions, ids)
-            await self._feed(ids, seen)
-            await self._look_up_keys()
+            states = await asyncio.to_thread(self._source.states, channels)
+            await self._update_recent_events(channels, states)
+            await self._check_keys()
         except HeldoutError as error:
-            # Who waits, waits on: the database may be back before their time is over.
+            # Clients go on waiting: the database may be back before their time is over.
             log.warning("waiting clients could not be served", reason=error.detail)
             return
         except Exception:
             log.exception("the poller broke")
             return
         for waiter in self._waiters:
-            if waiter.job_id not in ids:
-                continue  # came while we looked
-            found = seen.get(waiter.job_id)
-            if found is None or waiter.enough(found):
+            if waiter.channel not in channels:
+                continue  # it came after the query
+            state = states.get(waiter.channel)
+            if state is None or waiter.is_enough(state):
                 waiter.woken.set()
 
-    async def _feed(self, ids: Collection[str], seen: Mapping[str, Seen]) -> None:
-        feeds = [feed for feed in self._feeds.values() if feed.job_id in ids]
-        after: dict[str, int] = {}
-        for feed in feeds:
-            if feed.job_id not in seen:
-                feed.gone = True
-                feed.wake()
-                continue
-            _, ended, last = seen[feed.job_id]
-            if last > feed.last:
-                after[feed.job_id] = feed.wanted_after(last)
-            elif ended and not feed.ended:
-                feed.put(last, (), ended=True)
+    async def _update_recent_events(
+        self, channels: Collection[Channel], states: Mapping[Channel, ChannelState]
+    ) -> None:
+        followed = [recent for channel, recent in self._followed.items() if channel in channels]
+        after: dict[Channel, int] = {}
+        for recent in followed:
+            state = states.get(recent.channel)
+            if state is None:
+                recent.is_gone = True
+                recent.wake_streams()
+            elif state.last_event > recent.last:
+                after[recent.channel] = recent.read_above(state.last_event)
+            elif state.has_ended and not recent.is_complete:
+                recent.add(state.last_event, (), is_complete=True)
         if not after:
             return
-        found = await asyncio.to_thread(self._source.events_of, after)
-        for feed in feeds:
-            if feed.job_id in after:
-                _, ended, last = seen[feed.job_id]
-                feed.put(last, found.get(feed.job_id, ()), ended=ended)
+        found = await asyncio.to_thread(self._source.events_after, after)
+        for recent in followed:
+            if recent.channel in after:
+                state = states[recent.channel]
+                recent.add(state.last_event, found.get(recent.channel, ()), is_complete=state.has_ended)
 
-    async def _look_up_keys(self) -> None:
-        if not self._keys or monotonic() - self._keys_looked_up < REVOKED_EVERY_S:
+    async def _check_keys(self) -> None:
+        if not self._keys or monotonic() - self._keys_checked_at < REVOKED_KEYS_EVERY_S:
             return
-        self._keys_looked_up = monotonic()
+        self._keys_checked_at = monotonic()
         self.revoked = frozenset(await asyncio.to_thread(self._source.revoked, set(self._keys)))
         if self.revoked:
-            for feed in self._feeds.values():
-                feed.wake()
+            for recent in self._followed.values():
+                recent.wake_streams()

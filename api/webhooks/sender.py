@@ -20,7 +20,6 @@ from heldout.webhooks import Allowed
 from models.database import Database, Session
 from models.store import outbox, transitions
 from models.store.outbox import Due
-from models.views.job import job_view
 
 log = structlog.get_logger("heldout.api")
 
@@ -170,12 +169,9 @@ class Sender:
 
 
 def body_of(due: Due) -> str:
-    """The same text at every attempt: the event's type and time, and the job as it was then."""
-    job, dataset = outbox.restored(due.payload)
-    data = job_view(job, dataset).model_dump(mode="json")
-    return json.dumps(
-        {"type": due.type, "timestamp": rfc3339(due.created_at), "data": data}, separators=(",", ":"), allow_nan=False
-    )
+    """The same text at every attempt: the event's type and time, and its subject as it was then."""
+    message = {"type": due.type, "timestamp": rfc3339(due.created_at), "data": due.payload}
+    return json.dumps(message, separators=(",", ":"), allow_nan=False)
 
 
 def signed_headers(message_id: str, now: datetime, body: str, secrets: tuple[str, ...]) -> dict[str, str]:

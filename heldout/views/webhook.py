@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from heldout.views.base import Time, View
-from heldout.webhooks import WebhookEvent
+from heldout.views.event import SubjectView
 
 
 class WebhookView(View):
@@ -14,7 +14,7 @@ class WebhookView(View):
     id: str
     object: Literal["webhook"]
     url: str
-    events: list[WebhookEvent]
+    events: list[str]
     enabled: bool
     disabled_reason: str | None
     previous_secret_until: Time | None = Field(description="Until when the secret before this one signs too.")
@@ -41,8 +41,8 @@ class DeliveryView(View):
 
     id: str
     object: Literal["delivery"]
-    type: WebhookEvent
-    subject: str = Field(description="The id of what it is about.")
+    type: str
+    subject: SubjectView
     status: Literal["pending", "delivered", "failed"]
     attempts: list[AttemptView]
     next_attempt_at: Time | None

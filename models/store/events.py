@@ -1,19 +1,23 @@
-"""Events of a job: numbered from 1, in the order in which its row was locked."""
+"""Events of jobs and datasets: each subject numbers its own from 1, in the order in which its row was locked.
+
+An event's type begins with the object that it is about: `job.started`, `dataset.ready`.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
-from sqlalchemy import Integer, String, Table, column, insert, select, update, values
+from sqlalchemy import Integer, String, Table, column, delete, insert, select, update, values
 from sqlalchemy.orm import Session
 
 from models.database import db_now
-from models.store import outbox
-from models.tables import EventRow, JobRow
+from models.store import outbox, owner_events
+from models.store.kinds import KINDS
+from models.tables import DatasetRow, EventRow, JobRow
 
 Level = Literal["info", "warning", "error"]
 
-# A statement's parameters are limited, on SQLite to 32,766.
-JOBS_A_QUERY = 10_000
+# SQLite allows 32,766 parameters in a statement; each subject takes two.
+SUBJECTS_PER_QUERY = 10_000
 
 _TABLE = cast(Table, EventRow.__table__)
 _INSERT = insert(_TABLE).values(created_at=db_now())
@@ -21,67 +25,132 @@ _INSERT = insert(_TABLE).values(created_at=db_now())
 
 def add(
     session: Session,
-    job_id: str,
+    subject_id: str,
     type_: str,
     message: str,
     *,
     level: Level = "info",
     data: dict[str, Any] | None = None,
 ) -> int:
-    """Append an event, and what webhooks are to hear of it, and give back its number.
+    """Append an event of a job or a dataset, with its webhook deliveries, and return its number.
 
-    The caller's transaction holds the job's row from here on.
+    The caller's transaction holds the subject's row from here on.
     """
-    number = session.execute(
-        update(JobRow)
-        .where(JobRow.id == job_id)
-        .values(last_event=JobRow.last_event + 1)
-        .returning(JobRow.last_event)
-        .execution_options(synchronize_session=False)
-    ).scalar_one()
-    _write(session, job_id, number, type_, message, level, data)
-    outbox.add_for_job(session, job_id, type_)
+    draw_number = _next_of_dataset if object_of(type_) == "dataset" else _next_of_job
+    number, owner = draw_number(session, subject_id)
+    _write(session, subject_id, number, type_, message, level=level, data=data, owner=owner)
+    if owner is not None:
+        outbox.add(session, owner, object_of(type_), subject_id, type_)
     return number
 
 
-def has_event(session: Session, job_id: str, type_: str) -> bool:
-    """Whether the job has an event of that type."""
-    of_type = select(EventRow.id).where(EventRow.job_id == job_id, EventRow.type == type_)
+def add_first(
+    session: Session,
+    job_id: str,
+    type_: str,
+    message: str,
+    *,
+    owner: str | None,
+    data: dict[str, Any] | None = None,
+) -> None:
+    """Write event 1 of a job that this transaction has just inserted with `last_event` 1.
+
+    Args:
+        owner: whose stream shows the event; None for a kind of job that lists do not show.
+    """
+    _write(session, job_id, 1, type_, message, level="info", data=data, owner=owner)
+
+
+def object_of(type_: str) -> str:
+    """What an event of this type is about: `job` or `dataset`."""
+    return type_.partition(".")[0]
+
+
+def has_event(session: Session, subject_id: str, type_: str) -> bool:
+    """Whether the subject has an event of that type."""
+    of_type = select(EventRow.id).where(EventRow.subject_id == subject_id, EventRow.type == type_)
     return session.scalar(select(of_type.exists())) or False
 
 
-def add_first(session: Session, job_id: str, type_: str, message: str, *, data: dict[str, Any] | None = None) -> None:
-    """Write event 1 of a job whose row this transaction has just inserted, with `last_event` 1."""
-    _write(session, job_id, 1, type_, message, "info", data)
-
-
-def page(session: Session, job_id: str, *, after: int, limit: int) -> tuple[list[EventRow], bool]:
-    """Events with a number above `after`, oldest first, and whether there are more than `limit`."""
+def page(session: Session, subject_id: str, *, after: int, limit: int) -> tuple[list[EventRow], bool]:
+    """A subject's events with a number above `after`, oldest first, and whether there are more than `limit`."""
     rows = session.scalars(
-        select(EventRow).where(EventRow.job_id == job_id, EventRow.id > after).order_by(EventRow.id).limit(limit + 1)
+        select(EventRow)
+        .where(EventRow.subject_id == subject_id, EventRow.id > after)
+        .order_by(EventRow.id)
+        .limit(limit + 1)
     ).all()
     return list(rows[:limit]), len(rows) > limit
 
 
 def newer(session: Session, after: Mapping[str, int]) -> Sequence[EventRow]:
-    """For each job its events with a number above the given one, oldest first: one query for a thousand jobs."""
+    """For each subject its events with a number above the given one, oldest first: one query for a thousand of them."""
     found: list[EventRow] = []
     pairs = list(after.items())
-    for start in range(0, len(pairs), JOBS_A_QUERY):
-        known = values(column("job_id", String), column("known", Integer), name="known")
-        known_of = known.data(pairs[start : start + JOBS_A_QUERY]).cte("known_of")
+    for start in range(0, len(pairs), SUBJECTS_PER_QUERY):
+        known = values(column("subject_id", String), column("known", Integer), name="known")
+        known_of = known.data(pairs[start : start + SUBJECTS_PER_QUERY]).cte("known_of")
         found += session.scalars(
             select(EventRow)
-            .join(known_of, (EventRow.job_id == known_of.c.job_id) & (EventRow.id > known_of.c.known))
-            .order_by(EventRow.job_id, EventRow.id)
+            .join(known_of, (EventRow.subject_id == known_of.c.subject_id) & (EventRow.id > known_of.c.known))
+            .order_by(EventRow.subject_id, EventRow.id)
         )
     return found
 
 
+def remove_all(session: Session, owner: str, subject_id: str) -> None:
+    """Delete the events of a subject that is deleted. They leave gaps in the owner's stream."""
+    owner_events.lock_order(session, owner)
+    session.execute(
+        delete(EventRow).where(EventRow.subject_id == subject_id).execution_options(synchronize_session=False)
+    )
+
+
+def _next_of_job(session: Session, job_id: str) -> tuple[int, str | None]:
+    """The next number of the job, and the owner in whose stream its events are: None for jobs that lists hide."""
+    number, owner, kind = session.execute(
+        update(JobRow)
+        .where(JobRow.id == job_id)
+        .values(last_event=JobRow.last_event + 1)
+        .returning(JobRow.last_event, JobRow.owner, JobRow.kind)
+        .execution_options(synchronize_session=False)
+    ).one()
+    return number, owner if KINDS[kind].is_listed else None
+
+
+def _next_of_dataset(session: Session, dataset_id: str) -> tuple[int, str | None]:
+    """The next number of the dataset, and its owner: None for a bundled one."""
+    number, owner = session.execute(
+        update(DatasetRow)
+        .where(DatasetRow.id == dataset_id)
+        .values(last_event=DatasetRow.last_event + 1)
+        .returning(DatasetRow.last_event, DatasetRow.owner)
+        .execution_options(synchronize_session=False)
+    ).one()
+    return number, owner
+
+
 def _write(
-    session: Session, job_id: str, number: int, type_: str, message: str, level: Level, data: dict[str, Any] | None
+    session: Session,
+    subject_id: str,
+    number: int,
+    type_: str,
+    message: str,
+    *,
+    level: Level,
+    data: dict[str, Any] | None,
+    owner: str | None,
 ) -> None:
     session.execute(
         _INSERT,
-        {"job_id": job_id, "id": number, "type": type_, "level": level, "message": message, "data": data or {}},
+        {
+            "subject_object": object_of(type_),
+            "subject_id": subject_id,
+            "id": number,
+            "owner": owner,
+            "type": type_,
+            "level": level,
+            "message": message,
+            "data": data or {},
+        },
     )

@@ -165,6 +165,7 @@ def remove(session: Session, owner: str, job_id: str) -> None:
     row = _locked(session, owner, job_id)
     if row.status not in TERMINAL:
         raise JobNotFinished(job_id, row.status)
+    events.remove_all(session, owner, job_id)
     session.execute(delete(JobRow).where(JobRow.id == job_id).execution_options(synchronize_session=False))
 
 

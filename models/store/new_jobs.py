@@ -109,5 +109,7 @@ def add(
     }
     times = session.execute(_INSERT, {**values, "metadata": pairs, "max_pending_s": max_pending_s}).one()
     job_metadata.add(session, job_id, owner, pairs)
-    events.add_first(session, job_id, "job.queued", "Waiting for a worker.", data={"priority": priority})
+    stream_of = owner if about.is_listed else None
+    data = {"priority": priority}
+    events.add_first(session, job_id, "job.queued", "Waiting for a worker.", owner=stream_of, data=data)
     return JobRow(**values, user_metadata=pairs, **times._mapping)

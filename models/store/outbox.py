@@ -1,29 +1,33 @@
-"""What is to be sent to webhooks: written with the event itself, claimed by one sender at a time, kept as a log."""
+"""Deliveries to webhooks: written with the event itself, claimed by one sender at a time, kept as a log."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import delete, insert, inspect, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import DeliveryNotFound, WebhookDisabled
-from heldout.lifecycle import JobRequest, JobStatus
+from heldout.views.base import View
 from heldout.webhooks import WEBHOOK_EVENTS, next_attempt_after
 from models.database import db_now
 from models.ids import new_id
-from models.store.kinds import LISTED_KINDS
-from models.store.shown import OF_JOB, TIMES_OF_JOB
 from models.tables import DatasetRow, DeliveryRow, JobRow, WebhookRow
+from models.views.dataset import dataset_view
+from models.views.job import job_view
 
-PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
-GONE = 410
-# Attempts that a delivery's log holds, the latest ones.
-KEPT_ATTEMPTS = 20
-# Candidates that are looked at in one round.
-CANDIDATES = 50
-KEPT_DAYS = 7
+PENDING = "pending"
+DELIVERED = "delivered"
+FAILED = "failed"
+STATUS_GONE = 410
+# A delivery's log holds its latest attempts.
+LOGGED_ATTEMPTS = 20
+# Due deliveries that one claim looks at.
+CANDIDATES_PER_CLAIM = 50
+LOG_KEPT_DAYS = 7
+
+Subject = TypeVar("Subject", JobRow, DatasetRow)
 
 
 @dataclass(frozen=True)
@@ -40,33 +44,37 @@ class Due:
     payload: Mapping[str, Any]
 
 
-def add_for_job(session: Session, job_id: str, type_: str) -> None:
-    """Note an event of a job for every webhook of its owner that wants it, with the job as it is now."""
+def add(session: Session, owner: str, subject_object: str, subject_id: str, type_: str) -> None:
+    """Write a delivery of an event for each of the owner's webhooks that wants it, with the subject as it is now."""
     if type_ not in WEBHOOK_EVENTS:
         return
     wanting = [
         webhook_id
         for webhook_id, wanted in session.execute(
-            select(WebhookRow.id, WebhookRow.events)
-            .join(JobRow, JobRow.owner == WebhookRow.owner)
-            .where(JobRow.id == job_id, JobRow.kind.in_(LISTED_KINDS), WebhookRow.enabled)
+            select(WebhookRow.id, WebhookRow.events).where(WebhookRow.owner == owner, WebhookRow.enabled)
         )
         if type_ in wanted
     ]
-    if wanting:
-        payload = _snapshot(session, job_id)
-        for webhook_id in wanting:
-            session.execute(insert(DeliveryRow).values(_new(webhook_id, type_, job_id, payload)))
-
-
-def restored(payload: Mapping[str, Any]) -> tuple[JobRow, DatasetRow]:
-    """The job and its dataset as they were when the event was written; of the rows only what is shown."""
-    values = dict(payload["job"])
-    for name in TIMES_OF_JOB:
-        values[name] = datetime.fromisoformat(values[name]) if values[name] else None
-    values["status"] = JobStatus(values["status"])
-    values["request"] = JobRequest(values["request"]) if values["request"] else None
-    return JobRow(**values), DatasetRow(**payload["dataset"])
+    if not wanting:
+        return
+    payload = _view_of(session, subject_object, subject_id).model_dump(mode="json")
+    for webhook_id in wanting:
+        session.execute(
+            insert(DeliveryRow).values(
+                id=new_id("msg"),
+                webhook_id=webhook_id,
+                type=type_,
+                subject_object=subject_object,
+                subject_id=subject_id,
+                payload=payload,
+                status=PENDING,
+                attempts=0,
+                fence=0,
+                log=[],
+                due_at=db_now(),
+                created_at=db_now(),
+            )
+        )
 
 
 def any_due(session: Session, now: datetime) -> bool:
@@ -88,7 +96,7 @@ def claim(
         select(DeliveryRow.id, DeliveryRow.fence, DeliveryRow.webhook_id)
         .where(*_due_at(now), DeliveryRow.webhook_id.not_in(full))
         .order_by(DeliveryRow.due_at, DeliveryRow.id)
-        .limit(CANDIDATES)
+        .limit(CANDIDATES_PER_CLAIM)
         .with_for_update(skip_locked=True)
     ).all()
     taken: list[str] = []
@@ -145,17 +153,17 @@ def settle(
         "milliseconds": milliseconds,
     }
     row.attempts += 1
-    row.log = [*row.log, attempt][-KEPT_ATTEMPTS:]
+    row.log = [*row.log, attempt][-LOGGED_ATTEMPTS:]
     row.leased_until = None
     delay_s = next_attempt_after(row.attempts)
     if status is not None and 200 <= status < 300:
         row.status, row.due_at, row.finished_at = DELIVERED, None, now
-    elif status == GONE or delay_s is None:
+    elif status == STATUS_GONE or delay_s is None:
         row.status, row.due_at, row.finished_at = FAILED, None, now
     else:
         row.due_at = now + timedelta(seconds=delay_s)
     session.flush()
-    if status == GONE:
+    if status == STATUS_GONE:
         _disable(session, due.webhook_id)
     return row.status
 
@@ -205,7 +213,7 @@ def give_up(session: Session, webhook_id: str) -> None:
 
 def forget_old(session: Session, now: datetime) -> None:
     """Remove deliveries from the log a week after their events."""
-    session.execute(delete(DeliveryRow).where(DeliveryRow.created_at < now - timedelta(days=KEPT_DAYS)))
+    session.execute(delete(DeliveryRow).where(DeliveryRow.created_at < now - timedelta(days=LOG_KEPT_DAYS)))
 
 
 def _due_at(now: datetime) -> tuple[Any, ...]:
@@ -233,29 +241,16 @@ def _signing(webhook: WebhookRow, now: datetime) -> tuple[str, ...]:
     return (webhook.secret,)
 
 
-def _new(webhook_id: str, type_: str, job_id: str, payload: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": new_id("msg"),
-        "webhook_id": webhook_id,
-        "type": type_,
-        "subject": job_id,
-        "payload": payload,
-        "status": PENDING,
-        "attempts": 0,
-        "fence": 0,
-        "log": [],
-        "due_at": db_now(),
-        "created_at": db_now(),
-    }
+def _view_of(session: Session, subject_object: str, subject_id: str) -> View:
+    """The subject as this transaction has left it."""
+    if subject_object == "dataset":
+        return dataset_view(_read(session, DatasetRow, subject_id))
+    job = _read(session, JobRow, subject_id)
+    return job_view(job, _read(session, DatasetRow, job.dataset_id))
 
 
-def _snapshot(session: Session, job_id: str) -> dict[str, Any]:
-    """The job as this transaction has left it, as JSON. Columns are asked for: a loaded row may be older."""
-    columns = [JobRow.__table__.columns[name] for name in OF_JOB]
-    found = dict(session.execute(select(*columns).where(JobRow.id == job_id)).one()._mapping)
-    for name in TIMES_OF_JOB:
-        found[name] = found[name].isoformat() if found[name] else None
-    dataset = session.execute(
-        select(DatasetRow.id, DatasetRow.name, DatasetRow.version).where(DatasetRow.id == found["dataset_id"])
-    ).one()
-    return {"job": found, "dataset": dict(dataset._mapping)}
+def _read(session: Session, table: type[Subject], id_: str | None) -> Subject:
+    """A copy of the row in the database: the object that the session has loaded may be older."""
+    names = [column.key for column in inspect(table).column_attrs]
+    found = session.execute(select(*(getattr(table, name).label(name) for name in names)).where(table.id == id_)).one()
+    return table(**found._mapping)

@@ -10,6 +10,7 @@ from heldout.errors import LeaseLost
 from heldout.lifecycle import TERMINAL, JobEvent, JobStatus, StopReason, event_after_request, next_status
 from models.database import db_now
 from models.store import events
+from models.store.job_ends import AFTER_END
 from models.store.kinds import KINDS
 from models.tables import JobRow
 
@@ -65,7 +66,7 @@ def move(
     if moved is None:
         raise LeaseLost(row.id, row.attempt)
     if is_final:
-        KINDS[row.kind].after_end(session, row, status, error)
+        AFTER_END[row.kind](session, row, status, error)
     _add_event(session, row, event, status, error, backoff_s, stop_reason)
     return status
 

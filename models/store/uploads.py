@@ -13,7 +13,7 @@ from heldout.kinds import IngestSpec, JobKind
 from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus, StopReason
 from models.database import db_now
 from models.ids import new_id
-from models.store import datasets, locks, new_jobs
+from models.store import datasets, events, locks, new_jobs
 from models.store.claims import HeldAttempt, require_held
 from models.store.transitions import move
 from models.tables import DatasetRow, JobRow
@@ -42,7 +42,7 @@ def announce(session: Session, owner: str, spec: DatasetSpec) -> DatasetRow:
     """A new version under the spec's name, waiting for its content."""
     locks.hold(session, "dataset", owner, spec.name)  # two versions at once must not get one number
     newest = select(func.max(DatasetRow.version)).where(DatasetRow.owner == owner, DatasetRow.name == spec.name)
-    return session.scalars(
+    row = session.scalars(
         insert(DatasetRow)
         .returning(DatasetRow)
         .values(
@@ -56,6 +56,8 @@ def announce(session: Session, owner: str, spec: DatasetSpec) -> DatasetRow:
             created_at=db_now(),
         )
     ).one()
+    events.add(session, row.id, "dataset.uploading", "Waiting for its content.")
+    return row
 
 
 def uploaded_to(session: Session, owner: str, reference: str) -> DatasetRow:
@@ -100,6 +102,7 @@ def received(
         .values(status="checking", upload_key=key, upload_sha256=sha256)
         .execution_options(synchronize_session=False)
     )
+    events.add(session, row.id, "dataset.checking", "Its content has come and is checked.")
     session.refresh(row)
     return row, _queue_check(session, row, key, max_runtime_s)
 
@@ -109,23 +112,24 @@ def reject_unsent(session: Session) -> list[str]:
 
     What an upload that broke off may have left of one is removed as that of any rejected dataset is.
     """
-    error = {
-        "code": "never_sent",
-        "detail": f"No content came within {ANNOUNCED_FOR_S // 3600} hours. POST /v1/datasets makes the next version.",
-        "member": None,
-    }
-    unsent = session.scalars(
-        update(DatasetRow)
-        .where(
-            DatasetRow.status == "uploading",
-            DatasetRow.deleted_at.is_(None),
-            DatasetRow.created_at < db_now(-ANNOUNCED_FOR_S),
+    detail = f"No content came within {ANNOUNCED_FOR_S // 3600} hours. POST /v1/datasets makes the next version."
+    error = {"code": "never_sent", "detail": detail, "member": None}
+    unsent = sorted(
+        session.scalars(
+            update(DatasetRow)
+            .where(
+                DatasetRow.status == "uploading",
+                DatasetRow.deleted_at.is_(None),
+                DatasetRow.created_at < db_now(-ANNOUNCED_FOR_S),
+            )
+            .values(status="rejected", error=error, upload_key=literal("uploads/") + DatasetRow.id)
+            .returning(DatasetRow.id)
+            .execution_options(synchronize_session=False)
         )
-        .values(status="rejected", error=error, upload_key=literal("uploads/") + DatasetRow.id)
-        .returning(DatasetRow.id)
-        .execution_options(synchronize_session=False)
     )
-    return list(unsent)
+    for dataset_id in unsent:
+        events.add(session, dataset_id, "dataset.rejected", detail, level="error", data={"error": error})
+    return unsent
 
 
 def reserve_content(session: Session, held: HeldAttempt, dataset_id: str, sha256: str) -> None:
@@ -176,12 +180,13 @@ def mark_ready(session: Session, held: HeldAttempt, dataset_id: str, content: Ch
         DatasetRow.sha256 == content.sha256,
         DatasetRow.id != row.id,
     )
+    same_as = session.scalar(same.order_by(DatasetRow.version).limit(1))
     session.execute(
         update(DatasetRow)
         .where(DatasetRow.id == dataset_id)
         .values(
             status="ready",
-            same_as=session.scalar(same.order_by(DatasetRow.version).limit(1)),
+            same_as=same_as,
             sha256=content.sha256,
             size_bytes=content.size_bytes,
             shape=list(content.shape),
@@ -192,6 +197,8 @@ def mark_ready(session: Session, held: HeldAttempt, dataset_id: str, content: Ch
         )
         .execution_options(synchronize_session=False)
     )
+    message = "Ready to train on." if same_as is None else "Its content was there already, under an earlier version."
+    events.add(session, dataset_id, "dataset.ready", message, data={"same_as": same_as})
     return status
 
 
@@ -224,13 +231,16 @@ def remove(session: Session, owner: str, reference: str) -> DatasetRow:
     ).all()
     if needed_by:
         raise DatasetInUse(row.name, row.version, needed_by[:SHOWN_JOBS], more=len(needed_by) > SHOWN_JOBS)
-    session.execute(
+    deleted = session.scalars(
         update(DatasetRow)
         .where(or_(DatasetRow.id == row.id, DatasetRow.same_as == row.id), DatasetRow.deleted_at.is_(None))
         .values(deleted_at=db_now())
+        .returning(DatasetRow.id)
         .execution_options(synchronize_session=False)
-    )
+    ).all()
     _call_off(session, row.id)
+    for dataset_id in sorted(deleted):
+        events.add(session, dataset_id, "dataset.deleted", "Deleted.")
     return row
 
 

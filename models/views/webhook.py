@@ -23,7 +23,7 @@ def delivery_view(row: DeliveryRow) -> DeliveryView:
             "id": row.id,
             "object": "delivery",
             "type": row.type,
-            "subject": row.subject,
+            "subject": {"object": row.subject_object, "id": row.subject_id},
             "status": row.status,
             "attempts": row.log,
             "next_attempt_at": row.due_at,

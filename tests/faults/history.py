@@ -49,7 +49,7 @@ def wrongs(answers: Sequence[Answer], database_url: str) -> list[str]:
     """
     tables = read(database_url)
     stories = {
-        job["id"]: Story(job, *([row for row in tables[table] if row["job_id"] == job["id"]] for table in TABLES[1:]))
+        job["id"]: Story(job, *([row for row in tables[table] if _job_of(row) == job["id"]] for table in TABLES[1:]))
         for job in tables["jobs"]
     }
     found = []
@@ -66,6 +66,11 @@ def wrongs(answers: Sequence[Answer], database_url: str) -> list[str]:
         of_job = [one for one in answers if _id_in(one.path) == job_id or _id_of(one) == job_id]
         found += [f"{job_id}: {what}" for what in _wrong_in_answers(of_job, stories[job_id])]
     return found
+
+
+def _job_of(row: Row) -> str:
+    """The job that a row of any table but `jobs` belongs to; of events, their subject."""
+    return row["subject_id"] if "subject_id" in row else row["job_id"]
 
 
 def read(database_url: str) -> dict[str, list[Row]]:

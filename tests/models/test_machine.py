@@ -284,7 +284,9 @@ class JobLives(RuleBasedStateMachine):
     def the_database_is_as_modelled(self) -> None:
         with self.database.read() as session:
             rows = {row.id: row for row in session.scalars(select(JobRow))}
-            events = session.execute(select(EventRow.job_id, EventRow.id, EventRow.type).order_by(EventRow.id)).all()
+            events = session.execute(
+                select(EventRow.subject_id, EventRow.id, EventRow.type).order_by(EventRow.id)
+            ).all()
             attempts = session.execute(select(AttemptRow.job_id, AttemptRow.attempt).order_by(AttemptRow.attempt)).all()
             results = session.execute(select(ResultRow.job_id, ResultRow.attempt)).all()
         assert set(rows) == set(self.jobs)

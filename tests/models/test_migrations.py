@@ -1,7 +1,9 @@
 """Migrations: up, down and without drift, with running jobs in the tables, by several processes at once."""
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,13 @@ from sqlalchemy import inspect, text
 
 from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.lifecycle import JobStatus
+from heldout.views.job import JobView
 from models import migrations
 from models.database import Database
-from models.store import claims, jobs
+from models.store import claims, events, jobs, owner_events
 from models.store.narrowing import Filters
-from models.tables import Base
-from tests.models.work import ALICE, Work
+from models.tables import Base, DeliveryRow, WebhookRow
+from tests.models.work import ALICE, Work, spec
 
 # A later release that changes a column of `jobs`, which SQLite does by making the table anew.
 LATER = """
@@ -167,7 +170,8 @@ def test_foreign_keys_hold_again_after_a_migration(work: Work, release):
     work.succeed(held)
     with work.database.write() as session:
         session.execute(text("DELETE FROM jobs"))
-    assert not any(work.stored(held.job_id).values())
+    left = {table for table, rows in work.stored(held.job_id).items() if rows}
+    assert left <= {"events"}, "events belong to a subject of any kind, and refer to no table"
 
 
 def test_a_migration_that_breaks_leaves_the_database_as_it_was(work: Work, release):
@@ -188,3 +192,150 @@ def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path):
         migrations.upgrade(database)
     with pytest.raises(DatabaseUnavailable):
         migrations.current(database)
+
+
+EVENTS_BEFORE = [  # job, number, minute
+    ("job_b", 1, 0),
+    ("job_a", 1, 1),
+    ("job_b", 2, 3),
+    ("job_b", 3, 2),  # a clock was set back
+    ("job_check", 1, 1),
+    ("job_eve", 1, 0),
+    ("job_a", 2, 2),
+]
+
+
+@pytest.fixture
+def at_0006(empty):
+    """A database of the release before, with jobs of two owners, a check, events, webhooks and deliveries."""
+    migrations.upgrade(empty)
+    run(empty, command.downgrade, "0006")
+    owners = {"job_a": ("train", ALICE), "job_b": ("train", ALICE), "job_check": ("ingest", ALICE)}
+    with empty.write() as session:
+        for job_id, (kind, owner) in {**owners, "job_eve": ("train", "eve")}.items():
+            session.execute(
+                text(
+                    "INSERT INTO jobs (id, kind, owner, name, status, version, spec, metadata, priority, device,"
+                    " attempt, failures, runtime_s, epoch, epochs, last_event, created_at, queued_at)"
+                    " VALUES (:id, :kind, :owner, 'x', 'queued', 1, '{}', '{}', 0, 'auto', 0, 0, 0, 0, 1, 3, :at, :at)"
+                ),
+                {"id": job_id, "kind": kind, "owner": owner, "at": "2026-01-01T00:00:00.000Z"},
+            )
+        for job_id, number, minute in EVENTS_BEFORE:
+            session.execute(
+                text("INSERT INTO events VALUES (:job, :id, 'job.warning', 'info', 'm', '{\"a\": 1}', :at)"),
+                {"job": job_id, "id": number, "at": f"2026-01-01T00:0{minute}:00.000Z"},
+            )
+        for webhook_id, wanted in (("wh_1", '["job.failed", "study.finished"]'), ("wh_2", '["study.finished"]')):
+            session.execute(
+                text(
+                    "INSERT INTO webhooks (id, owner, url, events, enabled, secret, created_at)"
+                    " VALUES (:id, 'alice', 'https://x', :events, true, 's', '2026-01-01T00:00:00.000Z')"
+                ),
+                {"id": webhook_id, "events": wanted},
+            )
+        session.execute(
+            text(
+                "INSERT INTO webhook_deliveries (id, webhook_id, type, subject, payload, status, attempts, fence, log,"
+                " created_at) VALUES ('msg_1', 'wh_1', 'job.failed', 'job_a', :payload, 'pending', 0, 0, '[]',"
+                " '2026-01-01T00:00:00.000Z')"
+            ),
+            {"payload": json.dumps(PAYLOAD_BEFORE)},
+        )
+    return empty
+
+
+PAYLOAD_BEFORE = {
+    "job": {
+        "id": "job_a",
+        "name": "a job",
+        "status": "running",
+        "request": "cancel",
+        "stop_reason": None,
+        "error": None,
+        "version": 3,
+        "spec": spec().model_dump(mode="json"),
+        "dataset_id": "ds_1",
+        "parameters": 5,
+        "attempt": 1,
+        "failures": 0,
+        "retry_of": None,
+        "study_id": None,
+        "engine": {"device": "cpu"},
+        "epoch": 2,
+        "epochs": 10,
+        "eta_s": 1.5,
+        "created_at": "2026-01-01T00:00:00.123000+00:00",
+        "queued_at": "2026-01-01T00:00:00+00:00",
+        "started_at": "2026-01-01T00:00:01+00:00",
+        "finished_at": None,
+    },
+    "dataset": {"id": "ds_1", "name": "dots", "version": 1},
+}
+
+
+def contents(database: Database, query: str) -> list[tuple]:
+    with database.read() as session:
+        return [tuple(row) for row in session.execute(text(query))]
+
+
+def test_events_that_were_there_get_their_subject_and_their_owners_numbers(at_0006):
+    migrations.upgrade(at_0006)
+    rows = contents(at_0006, "SELECT subject_object, subject_id, id, owner, owner_number FROM events ORDER BY position")
+    assert {row[0] for row in rows} == {"job"}
+    assert sorted((row[1], row[2]) for row in rows) == sorted((job, number) for job, number, _ in EVENTS_BEFORE)
+    of_alice = [(row[4], row[1], row[2]) for row in rows if row[3] == ALICE]
+    in_order = [("job_b", 1), ("job_a", 1), ("job_a", 2), ("job_b", 2), ("job_b", 3)]
+    assert of_alice == [(place, *event) for place, event in enumerate(in_order, 1)]
+    assert [row[4] for row in rows if row[3] == "eve"] == [1]
+    assert [row[3:] for row in rows if row[1] == "job_check"] == [(None, None)]
+    with at_0006.write() as session:
+        events.add(session, "job_a", "job.warning", "The next one.")
+    with at_0006.write() as session:
+        owner_events.number(session, ALICE)
+    assert contents(at_0006, "SELECT owner_number, id FROM events WHERE message = 'The next one.'") == [(6, 4)]
+
+
+def test_webhooks_and_deliveries_that_were_there_keep_working(at_0006):
+    migrations.upgrade(at_0006)
+    with at_0006.read() as session:
+        assert {row.id: row.events for row in session.query(WebhookRow)} == {"wh_1": ["job.failed"], "wh_2": []}
+        delivery = session.get_one(DeliveryRow, "msg_1")
+        assert (delivery.subject_object, delivery.subject_id) == ("job", "job_a")
+        # The same as the view of the row.
+        view = JobView.model_validate(delivery.payload)
+        assert view.model_dump(mode="json") == delivery.payload
+        assert (view.status, view.progress.epoch, view.dataset.name) == ("cancelling", 2, "dots")
+        assert delivery.payload["created_at"] == "2026-01-01T00:00:00.123Z"
+
+
+def test_events_and_deliveries_go_back_to_the_release_before(at_0006):
+    former = "SELECT job_id, id, type, level, message, data, created_at FROM events ORDER BY job_id, id"
+    before = contents(at_0006, former)
+    migrations.upgrade(at_0006)
+    with at_0006.write() as session:
+        session.execute(text("UPDATE webhooks SET events = '[\"job.failed\", \"dataset.ready\"]' WHERE id = 'wh_2'"))
+        session.execute(
+            text(
+                "INSERT INTO webhook_deliveries (id, webhook_id, type, subject_object, subject_id, payload, status,"
+                " attempts, fence, log, created_at) VALUES ('msg_2', 'wh_2', 'dataset.ready', 'dataset', 'ds_1', '{}',"
+                " 'pending', 0, 0, '[]', '2026-01-01T00:00:00.000Z')"
+            )
+        )
+    run(at_0006, command.downgrade, "0006")
+    assert contents(at_0006, former) == before
+    [(id_, subject, payload)] = contents(at_0006, "SELECT id, subject, payload FROM webhook_deliveries")
+    payload = json.loads(payload) if isinstance(payload, str) else payload
+    for name in ("created_at", "queued_at", "started_at"):
+        payload["job"][name] = datetime.fromisoformat(payload["job"][name])
+    expected = PAYLOAD_BEFORE["job"] | {
+        name: datetime.fromisoformat(PAYLOAD_BEFORE["job"][name]) for name in ("created_at", "queued_at", "started_at")
+    }
+    assert (id_, subject, payload) == ("msg_1", "job_a", PAYLOAD_BEFORE | {"job": expected})
+    wanted = dict(contents(at_0006, "SELECT id, events FROM webhooks"))
+    assert {id_: json.loads(x) if isinstance(x, str) else x for id_, x in wanted.items()} == {
+        "wh_1": ["job.failed"],
+        "wh_2": ["job.failed"],
+    }
+    migrations.upgrade(at_0006)
+    run(at_0006, command.check)

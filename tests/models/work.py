@@ -130,7 +130,7 @@ class Work:
         with self.database.read() as session:
             for table in OF_A_JOB:
                 columns = table.__table__.columns
-                key = columns.id if table is JobRow else columns.job_id
+                key = columns[{JobRow: "id", EventRow: "subject_id"}.get(table, "job_id")]
                 rows = session.execute(
                     select(table.__table__).where(key == job_id).order_by(*table.__table__.primary_key)
                 )

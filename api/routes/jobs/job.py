@@ -14,7 +14,7 @@ from api.http.filters import METADATA_PARAMETER, FiltersDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from api.http.services import Services
-from api.live.hub import Seen
+from api.live.hub import ChannelState
 from heldout.errors import (
     HeldoutError,
     InvalidCursor,
@@ -87,13 +87,12 @@ async def get_job(
 ) -> Response | JobView:
     """A job, now or once it is news."""
 
-    def enough(seen: Seen) -> bool:
-        version, ended, _ = seen
-        return ended if if_none_match is None else not etag.names(if_none_match, version)
+    def is_news(state: ChannelState) -> bool:
+        return state.has_ended if if_none_match is None else not etag.names(if_none_match, state.version)
 
     view, ended = await run_in_threadpool(_look, services, key, job_id)
-    if wait and not enough((view.version, ended, 0)):
-        await services.hub.wait(job_id, enough, wait)
+    if wait and not is_news(ChannelState(view.version, has_ended=ended, last_event=0)):
+        await services.hub.wait(job_id, is_news, wait)
         view, _ = await run_in_threadpool(_look, services, key, job_id)
     headers = {"ETag": etag.etag_of(view.version)}
     if if_none_match is not None and etag.names(if_none_match, view.version):

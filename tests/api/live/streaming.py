@@ -45,10 +45,10 @@ def following(client: httpx2.Client, job_id: str, query: str = "", **headers: st
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert answer.headers["cache-control"] == "no-cache"
         assert answer.headers["x-request-id"]
-        yield _messages(answer)
+        yield messages_of(answer)
 
 
-def _messages(answer: httpx2.Response) -> Iterator[Message]:
+def messages_of(answer: httpx2.Response) -> Iterator[Message]:
     rest = ""
     for text in answer.iter_text():
         *blocks, rest = (rest + text).split("\n\n")

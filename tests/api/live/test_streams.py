@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from api.live import hub as hubs
-from api.live import streams
-from api.live.feeds import KEPT_BYTES, KEPT_EVENTS, Feed, Wire
+from api.live import source, streams
+from api.live.recent_events import KEPT_BYTES, KEPT_EVENTS, Channel, EncodedEvent, RecentEvents
 from api.live.streams import wants_stream
 from models.store import keys
 from tests.api.live.streaming import STREAM, deaf_reader, follow, following, say, unsent_bytes
@@ -49,9 +49,9 @@ def test_a_stream_brings_every_event_as_the_list_has_it_and_ends_with_the_job(se
 
 def test_a_stream_continues_after_the_event_that_the_client_knows(service, database, hand, spec):
     job = submitted(service, spec)["id"]
-    say(database, job, 3 * streams.PAGE)
+    say(database, job, 3 * source.PAGE)
     hand.fail(hand.claim())
-    count = 3 * streams.PAGE + 3
+    count = 3 * source.PAGE + 3
     for query, headers, first in (
         ("", {}, 1),
         ("?after=2", {}, 3),
@@ -138,7 +138,7 @@ def test_a_stream_of_a_job_that_is_deleted_ends(service, database, hub, spec):
 
 
 def test_a_revoked_key_ends_its_streams_and_no_others(service, database, spec, monkeypatch):
-    monkeypatch.setattr(hubs, "REVOKED_EVERY_S", 0.1)
+    monkeypatch.setattr(hubs, "REVOKED_KEYS_EVERY_S", 0.1)
     job = submitted(service, spec)["id"]
     other = key_for(database, "ada")
     with httpx2.Client(base_url=service.base_url, headers=bearer(other)) as second, ExitStack() as stack:
@@ -161,7 +161,7 @@ def test_who_hangs_up_leaves_nothing_behind(app, key, database, hub, spec):
         for reader in readers:
             reader.close()
         until(lambda: hub.streams == 0, "some are still counted")
-        assert hub._feeds == {}
+        assert hub._followed == {}
         assert hub._keys == {}
 
 
@@ -203,8 +203,8 @@ def test_a_slow_reader_misses_nothing_and_costs_no_memory(app, key, database, ha
             for _ in range(10):
                 say(database, job, 40, "x" * 8_000)
                 assert {next(brisk).event for _ in range(40)} == {"job.warning"}
-                assert unsent_bytes(server) < 64 * 1024 + (streams.PAGE + 1) * 8_500
-                assert hub._feeds[job]._bytes <= KEPT_BYTES
+                assert unsent_bytes(server) < 64 * 1024 + (source.PAGE + 1) * 8_500
+                assert hub._followed[Channel("job", job)]._bytes <= KEPT_BYTES
         hand.succeed(held)
         slow.settimeout(20)
         received = bytearray()
@@ -261,44 +261,44 @@ def resident_bytes() -> int:
         return int(file.read().split()[1]) * 4096
 
 
-# --- the feed ------------------------------------------------------------------------------------
+# --- recent events ------------------------------------------------------------------------------------
 
 
-def wires(*numbers: int, size: int = 10) -> list[Wire]:
-    return [Wire(number, b"x" * size) for number in numbers]
+def encoded(*numbers: int, size: int = 10) -> list[EncodedEvent]:
+    return [EncodedEvent(number, b"x" * size) for number in numbers]
 
 
-def feed_of(*args, **kwargs):
-    async def make() -> Feed:
-        return Feed(*args, **kwargs)
+def recent_after(last: int):
+    async def make() -> RecentEvents:
+        return RecentEvents(Channel("job", "job_x"), last)
 
     return asyncio.run(make())
 
 
-def test_a_feed_gives_what_is_above_a_place_and_says_when_it_cannot():
-    feed = feed_of("job_x", 5)
-    assert feed.after(5) == []
-    assert feed.after(4) is None
-    feed.put(7, wires(6, 7), ended=False)
-    assert [one.id for one in feed.after(5)] == [6, 7]
-    assert [one.id for one in feed.after(6)] == [7]
-    assert feed.after(7) == feed.after(9) == []
+def test_recent_events_are_given_above_a_cursor_unless_they_are_too_old():
+    recent = recent_after(5)
+    assert recent.after(5) == []
+    assert recent.after(4) is None
+    recent.add(7, encoded(6, 7), is_complete=False)
+    assert [one.number for one in recent.after(5)] == [6, 7]
+    assert [one.number for one in recent.after(6)] == [7]
+    assert recent.after(7) == recent.after(9) == []
 
 
-def test_a_feed_keeps_so_many_events_and_so_many_bytes():
-    feed = feed_of("job_x", 0)
-    feed.put(100, wires(*range(1, 101)), ended=False)
-    assert feed.after(100 - KEPT_EVENTS - 1) is None
-    assert len(feed.after(100 - KEPT_EVENTS)) == KEPT_EVENTS
-    feed.put(101, wires(101, size=2 * KEPT_BYTES), ended=True)
-    assert feed.after(99) is None
-    assert [one.id for one in feed.after(100)] == [101]
+def test_recent_events_are_bounded_in_number_and_bytes():
+    recent = recent_after(0)
+    recent.add(100, encoded(*range(1, 101)), is_complete=False)
+    assert recent.after(100 - KEPT_EVENTS - 1) is None
+    assert len(recent.after(100 - KEPT_EVENTS)) == KEPT_EVENTS
+    recent.add(101, encoded(101, size=2 * KEPT_BYTES), is_complete=True)
+    assert recent.after(99) is None
+    assert [one.number for one in recent.after(100)] == [101]
 
 
-def test_a_feed_that_slept_leaves_the_gap_to_the_database():
-    feed = feed_of("job_x", 0)
-    feed.put(2, wires(1, 2), ended=False)
-    assert feed.wanted_after(1000) == 1000 - KEPT_EVENTS
-    feed.put(1000, wires(*range(1001 - KEPT_EVENTS, 1001)), ended=False)
-    assert feed.after(2) is None
-    assert len(feed.after(1000 - KEPT_EVENTS)) == KEPT_EVENTS
+def test_after_a_pause_only_the_latest_events_are_read():
+    recent = recent_after(0)
+    recent.add(2, encoded(1, 2), is_complete=False)
+    assert recent.read_above(1000) == 1000 - KEPT_EVENTS
+    recent.add(1000, encoded(*range(1001 - KEPT_EVENTS, 1001)), is_complete=False)
+    assert recent.after(2) is None
+    assert len(recent.after(1000 - KEPT_EVENTS)) == KEPT_EVENTS

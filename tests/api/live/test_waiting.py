@@ -144,4 +144,4 @@ def test_a_database_that_goes_away_ends_the_wait_with_a_503_and_serves_again(app
 def test_an_app_that_does_not_run_yet_does_not_wait(settings, database):
     hub = create_app(settings).state.services.hub
     hub.stop()
-    asyncio.run(hub.wait("job_x", lambda seen: False, 10))
+    asyncio.run(hub.wait("job_x", lambda state: False, 10))

@@ -1,0 +1,104 @@
+"""What the hub and the routes of events read from the database, each in short transactions of its own."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from fastapi.sse import format_sse_event
+
+from api.live.hub import ChannelState
+from api.live.recent_events import Channel, EncodedEvent
+from heldout.views.base import View
+from models.database import Database
+from models.store import events, jobs, keys, owner_events
+from models.tables import EventRow
+from models.views.event import event_view, owner_event_view
+
+# Events that a stream reads from the database at a time, at its start and when its client reads slowly.
+PAGE = 50
+
+
+def encode_job_event(row: EventRow) -> EncodedEvent:
+    """The event with its number as `id`, its type as `event`, and its view as `data`."""
+    return _encode(row.id, row.type, event_view(row))
+
+
+def encode_owner_event(row: EventRow) -> EncodedEvent:
+    """The same, with its number in the owner's order."""
+    view = owner_event_view(row)
+    return _encode(view.id, row.type, view)
+
+
+def read_owner_page(database: Database, owner: str, *, after: int, limit: int) -> tuple[Sequence[EventRow], bool]:
+    """The owner's events above `after`, and whether there are more than `limit`.
+
+    Everything that was committed before the call is numbered first, as far as the page reaches.
+    """
+    may_wait = True
+    while True:
+        with database.read() as session:
+            rows, more = owner_events.page(session, owner, after=after, limit=limit)
+            if more or not may_wait or not owner_events.unnumbered_owners(session, [owner]):
+                return rows, more
+        with database.write() as session:
+            may_wait = owner_events.number(session, owner)
+
+
+class DatabaseSource:
+    """Answers the hub."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def states(self, channels: Collection[Channel]) -> Mapping[Channel, ChannelState]:
+        """States of jobs and owners, after new events of the owners were numbered."""
+        found: dict[Channel, ChannelState] = {}
+        if job_ids := _ids(channels, "job"):
+            with self._database.read() as session:
+                for job_id, state in jobs.versions(session, job_ids).items():
+                    found[Channel("job", job_id)] = ChannelState(*state)
+        if owners := _ids(channels, "owner"):
+            self._number_events(owners)
+            with self._database.read() as session:
+                last_numbers = owner_events.last_numbers(session, owners)
+            for owner in owners:
+                found[Channel("owner", owner)] = ChannelState(0, has_ended=False, last_event=last_numbers.get(owner, 0))
+        return found
+
+    def events_after(self, after: Mapping[Channel, int]) -> Mapping[Channel, Sequence[EncodedEvent]]:
+        found: dict[Channel, list[EncodedEvent]] = {}
+        after_in_jobs = {channel.id: number for channel, number in after.items() if channel.kind == "job"}
+        after_in_owners = {channel.id: number for channel, number in after.items() if channel.kind == "owner"}
+        with self._database.read() as session:
+            if after_in_jobs:
+                for row in events.newer(session, after_in_jobs):
+                    found.setdefault(Channel("job", row.subject_id), []).append(encode_job_event(row))
+            if after_in_owners:
+                for row in owner_events.newer(session, after_in_owners):
+                    found.setdefault(Channel("owner", row.owner or ""), []).append(encode_owner_event(row))
+        return found
+
+    def page(self, channel: Channel, after: int) -> Sequence[EncodedEvent]:
+        with self._database.read() as session:
+            if channel.kind == "job":
+                return [encode_job_event(row) for row in events.page(session, channel.id, after=after, limit=PAGE)[0]]
+            rows, _ = owner_events.page(session, channel.id, after=after, limit=PAGE)
+            return [encode_owner_event(row) for row in rows]
+
+    def revoked(self, key_ids: Collection[str]) -> Collection[str]:
+        with self._database.read() as session:
+            return keys.revoked_among(session, key_ids)
+
+    def _number_events(self, owners: Collection[str]) -> None:
+        with self._database.read() as session:
+            waiting = owner_events.unnumbered_owners(session, owners)
+        for owner in waiting:
+            with self._database.write() as session:
+                # Another process that numbers these events now does it for this one too.
+                owner_events.number(session, owner, wait=False)
+
+
+def _ids(channels: Collection[Channel], kind: str) -> list[str]:
+    return [channel.id for channel in channels if channel.kind == kind]
+
+
+def _encode(number: int, type_: str, view: View) -> EncodedEvent:
+    return EncodedEvent(number, format_sse_event(id=str(number), event=type_, data_str=view.model_dump_json()))

@@ -1,0 +1,74 @@
+"""All events of an owner's jobs and datasets in one order, as a list and as a stream."""
+
+from typing import Any
+
+from fastapi import Response
+from starlette.concurrency import run_in_threadpool
+
+from api.http.auth import CallerDep
+from api.http.deps import ServicesDep
+from api.http.problems import problems
+from api.http.routing import resource
+from api.http.services import Services
+from api.live import source, streams
+from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of
+from api.live.recent_events import Channel
+from heldout.errors import InvalidCursor
+from heldout.views.event import OwnerEventPage
+from models.store.keys import Caller
+from models.views.event import owner_event_view
+
+router = resource("/v1/events", "events")
+
+# The largest whole number that every JSON reader keeps exactly.
+MAX_NUMBER = 2**53 - 1
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "With `Accept: text/event-stream` the events as they come (`id`, `event` and the event as "
+        "`data`), until the service stops or the key is revoked.",
+        "content": {streams.MEDIA_TYPE: {"schema": {"type": "string"}}},
+    },
+    **problems(InvalidCursor),
+}
+
+
+@router.get("", response_model=OwnerEventPage, responses=_RESPONSES)
+async def list_all_events(
+    caller: CallerDep,
+    services: ServicesDep,
+    response: Response,
+    after: After = "0",
+    limit: Limit = 20,
+    last_event_id: LastEventId = "",
+    accept: Accept = "",
+) -> Response | OwnerEventPage:
+    """What happened to all jobs and datasets of this owner: a list, or a stream of server-sent events."""
+    cursor = cursor_of(after, last_event_id, MAX_NUMBER)
+    if streams.wants_stream(accept):
+        return await run_in_threadpool(_stream, services, caller, cursor)
+    response.headers["Vary"] = "Accept"
+    return await run_in_threadpool(_page, services, caller, cursor, limit)
+
+
+def _page(services: Services, caller: Caller, after: int, limit: int) -> OwnerEventPage:
+    rows, more = source.read_owner_page(services.database, caller.owner, after=after, limit=limit)
+    return OwnerEventPage(
+        object="list",
+        data=[owner_event_view(row) for row in rows],
+        has_more=more,
+        next=rows[-1].owner_number if more else None,
+    )
+
+
+def _stream(services: Services, caller: Caller, after: int) -> Response:
+    rows, _ = source.read_owner_page(services.database, caller.owner, after=after, limit=source.PAGE)
+    first = [source.encode_owner_event(row) for row in rows]
+    return streams.EventStream(
+        services.hub,
+        Channel("owner", caller.owner),
+        cursor=after,
+        first=first,
+        last=first[-1].number if first else after,
+        key_id=caller.key_id,
+    )

@@ -1,0 +1,38 @@
+"""Where a job waits."""
+
+from typing import Literal
+
+from api.http.auth import CallerDep
+from api.http.deps import JobId, ReadSessionDep
+from api.http.problems import problems
+from api.http.routing import resource
+from heldout.errors import JobNotFound
+from heldout.lifecycle import JobStatus
+from heldout.views.queue import QueueView
+from models.database import Session
+from models.store import calibrations, jobs
+from models.tables import JobRow
+
+router = resource("/v1/jobs/{job_id}", "jobs")
+
+
+@router.get("/queue", responses=problems(JobNotFound))
+def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> QueueView:
+    """The job's place in the queue."""
+    job = jobs.find(session, caller.owner, job_id)
+    ahead = jobs.ahead_of(session, job)
+    return QueueView(
+        object="queue",
+        position=None if ahead is None else ahead + 1,
+        ahead=ahead,
+        waiting_for=_waiting_for(session, job),
+        estimated_start_s=calibrations.estimated_start_s(session, job),
+    )
+
+
+def _waiting_for(session: Session, job: JobRow) -> Literal["worker", "gpu", "backoff"] | None:
+    if job.status is not JobStatus.QUEUED:
+        return None
+    if jobs.waits_for_backoff(session, job):
+        return "backoff"
+    return "gpu" if job.device == "gpu" else "worker"

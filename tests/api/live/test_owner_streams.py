@@ -1,0 +1,224 @@
+"""The owner's stream: all events of jobs and datasets in one order, with the promises of a job's stream."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+import httpx2
+import pytest
+
+from api.live import hub as hubs
+from api.live import source, streams
+from api.live.recent_events import KEPT_BYTES, Channel
+from models.store import keys
+from tests.api.live.streaming import STREAM, messages_of, say
+from tests.api.support import assert_problem, bearer, key_for, out_of_reach, serving, sqlite_only, submitted
+
+SOON_S = 10.0  # a shared machine can stall for seconds; a ping comes after 15
+
+
+@contextmanager
+def following(client: httpx2.Client, query: str = "", **headers: str):
+    """The messages of the owner's stream that a client has open."""
+    with client.stream("GET", f"/v1/events{query}", headers={**STREAM, **headers}, timeout=20) as answer:
+        assert answer.status_code == 200, answer.read()
+        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+        yield messages_of(answer)
+
+
+def listed(client, **params) -> dict:
+    answer = client.get("/v1/events", params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def announced(client, name: str = "pets") -> str:
+    answer = client.post("/v1/datasets", json={"name": name})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+@pytest.fixture
+def hub(app):
+    return app.state.services.hub
+
+
+def test_a_stream_brings_events_of_jobs_and_datasets_as_the_list_has_them(service, hand, spec):
+    first = submitted(service, spec)["id"]
+    with following(service) as messages:
+        heard = [next(messages)]
+        began = time.monotonic()
+        hand.fail(hand.claim())
+        dataset = announced(service)
+        second = submitted(service, spec)["id"]
+        heard += [next(messages) for _ in range(4)]
+        assert time.monotonic() - began < SOON_S
+    page = listed(service)
+    assert [one.data for one in heard] == page["data"]
+    assert [(int(one.id), one.event) for one in heard] == [(one["id"], one["type"]) for one in page["data"]]
+    assert [(one["subject"]["object"], one["subject"]["id"], one["type"]) for one in page["data"]] == [
+        ("job", first, "job.queued"),
+        ("job", first, "job.started"),
+        ("job", first, "job.failed"),
+        ("dataset", dataset, "dataset.uploading"),
+        ("job", second, "job.queued"),
+    ]
+    of_the_job = service.get(f"/v1/jobs/{first}/events").json()["data"]
+    assert [one["data"] for one in of_the_job] == [one["data"] for one in page["data"][:3]]
+    assert (page["has_more"], page["next"]) == (False, None)
+
+
+@sqlite_only
+def test_what_another_owner_does_is_in_no_list_and_no_stream(client, stranger, spec):
+    mine = submitted(client, spec)["id"]
+    theirs = submitted(stranger, spec)["id"]
+    assert [one["subject"]["id"] for one in listed(client)["data"]] == [mine]
+    assert [one["subject"]["id"] for one in listed(stranger)["data"]] == [theirs]
+    assert_problem(client.get("/v1/events", headers={"Authorization": ""}), 401, "unauthenticated")
+
+
+def test_pages_join_and_cursors_are_those_of_the_stream(service, database, spec):
+    job = submitted(service, spec)["id"]
+    say(database, job, 3 * source.PAGE)
+    count = 3 * source.PAGE + 1
+    numbers, after = [], 0
+    while after is not None:
+        page = listed(service, after=after, limit=70)
+        numbers += [one["id"] for one in page["data"]]
+        after = page["next"]
+    assert numbers == list(range(1, count + 1))
+    for query, headers, first in (
+        ("", {}, 1),
+        ("?after=2", {}, 3),
+        ("?after=2", {"Last-Event-ID": str(count - 1)}, count),  # a browser repeats its address when it comes back
+    ):
+        with following(service, query, **headers) as messages:
+            assert [int(next(messages).id) for _ in range(first, count + 1)] == list(range(first, count + 1))
+
+
+@sqlite_only
+@pytest.mark.parametrize("number", ["x", "-1", "9007199254740992", "99999999999999999", "٣"])
+def test_what_is_no_number_of_an_event_is_refused(client, number):
+    assert_problem(client.get("/v1/events", params={"after": number}), 400, "invalid_cursor")
+    assert_problem(client.get("/v1/events", headers={"Last-Event-ID": number.encode()}), 400, "invalid_cursor")
+
+
+def test_a_deleted_job_leaves_a_gap_and_a_stream_goes_on(service, database, spec):
+    gone = submitted(service, spec)["id"]
+    with following(service) as messages:
+        assert next(messages).id == "1"
+        service.post(f"/v1/jobs/{gone}/cancel")
+        assert next(messages).id == "2"
+        service.delete(f"/v1/jobs/{gone}")
+        submitted(service, spec)
+        assert next(messages).id == "3"
+    assert [one["id"] for one in listed(service)["data"]] == [3]
+    with following(service) as messages:
+        assert next(messages).id == "3"
+
+
+def test_eight_writers_and_a_reader_who_comes_back_again_and_again_lose_nothing(service, database, spec):
+    writers, each = 8, 12
+    ids = [submitted(service, spec)["id"] for _ in range(writers)]
+    count = writers * (each + 1)
+    heard = []
+
+    def write(job: str) -> None:
+        for _ in range(each):
+            say(database, job)
+
+    with ThreadPoolExecutor(writers) as pool:
+        writing = [pool.submit(write, job) for job in ids]
+        while len(heard) < count:
+            last = heard[-1].id if heard else "0"
+            with following(service, **{"Last-Event-ID": last}) as messages:
+                # It hangs up after some events, and continues where it was.
+                heard += [next(messages) for _ in range(min(7, count - len(heard)))]
+        for one in writing:
+            one.result()
+    assert [int(one.id) for one in heard] == list(range(1, count + 1))
+    assert [one.data for one in heard] == [
+        one for after in (0, 100) for one in listed(service, after=after, limit=100)["data"]
+    ]
+
+
+def test_a_revoked_key_ends_the_owners_stream(service, database, spec, monkeypatch):
+    monkeypatch.setattr(hubs, "REVOKED_KEYS_EVERY_S", 0.1)
+    job = submitted(service, spec)["id"]
+    other = key_for(database, "ada")
+    with httpx2.Client(base_url=service.base_url, headers=bearer(other)) as second, ExitStack() as stack:
+        mine = stack.enter_context(following(service))
+        its = stack.enter_context(following(second))
+        next(mine), next(its)
+        with database.write() as session:
+            keys.revoke(session, other.split("_")[1])
+        assert next(its).comment == "the key was revoked"
+        assert list(its) == []
+        say(database, job)
+        assert next(mine).event == "job.warning"
+
+
+def test_a_service_that_stops_says_so(app, key, hub, spec):
+    with serving(app) as (url, server), httpx2.Client(base_url=url, headers=bearer(key)) as service:
+        submitted(service, spec)
+        with following(service) as messages:
+            next(messages)
+            server.should_exit = True
+            assert next(messages).comment == "the service stops: connect again with Last-Event-ID"
+            assert list(messages) == []
+    assert hub.streams == 0
+    assert hub._followed == {}
+
+
+@sqlite_only
+def test_a_stream_outlives_an_outage_of_the_database(app, settings, key, hand, spec, monkeypatch):
+    monkeypatch.setattr(streams, "PING_S", 0.5)
+    file = settings.home / "heldout.db"
+    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key)) as service:
+        submitted(service, spec)
+        with following(service) as messages:
+            assert next(messages).event == "job.queued"
+            with out_of_reach(app, file):
+                assert [next(messages).comment for _ in range(3)] == ["ping"] * 3
+            hand.fail(hand.claim())
+            heard = []
+            while len(heard) < 2:
+                heard += [one.event for one in [next(messages)] if one.event]
+        assert heard == ["job.started", "job.failed"]
+
+
+def test_a_slow_reader_is_caught_up_from_the_database(app, key, database, hub, spec):
+    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key)) as service:
+        job = submitted(service, spec)["id"]
+        with ExitStack() as stack:
+            slow = stack.enter_context(following(service))
+            assert next(slow).id == "1"
+            other = stack.enter_context(httpx2.Client(base_url=url, headers=bearer(key)))
+            brisk = stack.enter_context(following(other))
+            assert next(brisk).id == "1"
+            for _ in range(10):
+                say(database, job, 40, "x" * 8_000)
+                assert {next(brisk).event for _ in range(40)} == {"job.warning"}
+                assert hub._followed[Channel("owner", "ada")]._bytes <= KEPT_BYTES
+            assert [int(next(slow).id) for _ in range(400)] == list(range(2, 402))
+
+
+def test_jobs_are_awaited_while_an_owners_events_cannot_be_numbered(service, database, hand, spec, monkeypatch):
+    """Each kind of channel is polled by itself: what holds up one kind does not hold up the other."""
+    release = []
+
+    def stuck(session, owner, *, wait=True):
+        while not release:
+            time.sleep(0.05)
+        return False
+
+    with following(service):
+        job = submitted(service, spec)["id"]
+        monkeypatch.setattr(source.owner_events, "number", stuck)
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                waiting = pool.submit(service.get, f"/v1/jobs/{job}?wait=20")
+                hand.fail(hand.claim())
+                assert waiting.result(SOON_S).json()["status"] == "failed"
+        finally:
+            release.append(True)
