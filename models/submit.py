@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from heldout.errors import DatasetUnavailable, SpecDatasetNotFound
 from heldout.examination import examine
-from heldout.layers import NetworkPlan
 from heldout.spec import MAX_SEED, JobSpec
+from heldout.views.estimate import EstimateView, LayerView
 from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import new_id
@@ -25,15 +25,6 @@ class Submitted:
     job: JobRow
     dataset: DatasetRow
     wake_up: WakeUp  # to be published after the commit, and not at all where there is none
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What training by a spec would take; `seconds_per_epoch` is None until a machine was measured."""
-
-    plan: NetworkPlan
-    memory_bytes: int
-    seconds_per_epoch: float | None
 
 
 def submit(
@@ -74,12 +65,16 @@ def retry(session: Session, owner: str, job_id: str, *, max_parameters: int) -> 
     return submit(session, owner, spec, max_parameters=max_parameters, dataset=dataset, retry_of=ended.id)
 
 
-def estimate(session: Session, owner: str, spec: JobSpec, *, max_parameters: int) -> Estimate:
+def estimate(session: Session, owner: str, spec: JobSpec, *, max_parameters: int) -> EstimateView:
     """What the spec would take, without queueing it. Raises what `submit` raises."""
     ready = datasets.require_ready(_dataset_named(session, owner, spec.dataset))
     plan = examine(spec, ready.image, ready.classes, max_parameters=max_parameters)
-    return Estimate(
-        plan=plan,
+    return EstimateView(
+        object="estimate",
+        spec=spec,
+        parameters=plan.parameters,
+        layers=[LayerView(name=one.name, shape=list(one.shape), parameters=one.parameters) for one in plan.layers],
+        flops_per_image=plan.flops_per_image,
         memory_bytes=plan.memory_bytes(spec.training.batch_size, mixed=spec.training.precision == "mixed"),
         seconds_per_epoch=calibrations.expected_epoch_s(calibrations.speeds(session), spec, plan, ready.row),
     )

@@ -205,6 +205,14 @@ EVENTS_BEFORE = [  # job, number, minute
 ]
 
 
+INGEST_SPEC_BEFORE = {
+    "dataset": {"name": "pets"},
+    "upload": "uploads/ds_1/1",
+    "resources": {"device": "auto"},
+    "limits": {"max_runtime_s": 60},
+}
+
+
 @pytest.fixture
 def at_0006(empty):
     """A database of the release before, with jobs of two owners, a check, events, webhooks and deliveries."""
@@ -217,9 +225,15 @@ def at_0006(empty):
                 text(
                     "INSERT INTO jobs (id, kind, owner, name, status, version, spec, metadata, priority, device,"
                     " attempt, failures, runtime_s, epoch, epochs, last_event, created_at, queued_at)"
-                    " VALUES (:id, :kind, :owner, 'x', 'queued', 1, '{}', '{}', 0, 'auto', 0, 0, 0, 0, 1, 3, :at, :at)"
+                    " VALUES (:id, :kind, :owner, 'x', 'queued', 1, :spec, '{}', 0, 'auto', 0, 0, 0, 0, 1, 3, :at, :at)"
                 ),
-                {"id": job_id, "kind": kind, "owner": owner, "at": "2026-01-01T00:00:00.000Z"},
+                {
+                    "id": job_id,
+                    "kind": kind,
+                    "owner": owner,
+                    "spec": json.dumps(INGEST_SPEC_BEFORE if kind == "ingest" else {}),
+                    "at": "2026-01-01T00:00:00.000Z",
+                },
             )
         for job_id, number, minute in EVENTS_BEFORE:
             session.execute(

@@ -15,7 +15,6 @@ from heldout.spec import JobSpec
 from heldout.views.estimate import EstimateView
 from heldout.views.job import JobView
 from models import submit
-from models.views.estimate import estimate_view
 from models.views.job import job_view
 
 router = resource("/v1/jobs", "jobs")
@@ -45,7 +44,7 @@ def submit_job(
     max_parameters = services.settings.max_parameters
     if dry_run:
         estimate = submit.estimate(session, caller.owner, spec, max_parameters=max_parameters)
-        return JSONResponse(estimate_view(spec, estimate).model_dump(mode="json"))
+        return JSONResponse(estimate.model_dump(mode="json"))
 
     def queued() -> JobView:
         submitted = submit.submit(session, caller.owner, spec, max_parameters=max_parameters)
