@@ -6,7 +6,7 @@ For any transaction: a request's, or one of the reconciler's that submits severa
 import secrets
 from dataclasses import dataclass
 
-from heldout.errors import DatasetUnavailable, SpecDatasetNotFound
+from heldout.errors import DatasetUnavailable, InvalidSpec, SpecDatasetNotFound
 from heldout.examination import examine
 from heldout.layers import NetworkPlan
 from heldout.spec import MAX_SEED, JobSpec
@@ -14,6 +14,7 @@ from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import new_id
 from models.store import calibrations, datasets, jobs, new_jobs
+from models.store.kinds import SpecUnreadable, spec_of
 from models.tables import DatasetRow, JobRow
 from models.wake import WakeUp
 
@@ -70,7 +71,11 @@ def retry(session: Session, owner: str, job_id: str, *, max_parameters: int) -> 
     """
     ended, dataset = jobs.find_with_dataset(session, owner, job_id)
     jobs.require_finished(ended)
-    spec = JobSpec.model_validate(ended.spec)
+    try:
+        spec = spec_of(ended)
+    except SpecUnreadable as error:
+        raise InvalidSpec(error.detail) from error
+    assert isinstance(spec, JobSpec)  # clients see no jobs of another kind
     return submit(session, owner, spec, max_parameters=max_parameters, dataset=dataset, retry_of=ended.id)
 
 

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from heldout.json_pointer import pointer_to
 from heldout.kinds import IngestSpec, JobKind, WorkSpec
 from heldout.lifecycle import JobStatus
 from heldout.spec import Device, JobSpec
@@ -26,13 +28,24 @@ class Kind:
     after_end: Callable[[Session, JobRow, JobStatus, Error | None], None]  # in the transaction that ends a job
 
 
-def spec_of(job: JobRow) -> WorkSpec:
-    """What the job is asked to do.
+class SpecUnreadable(Exception):
+    """The stored spec of a job is not one that this release understands."""
 
-    Raises:
-        pydantic.ValidationError: the stored spec is not one that this release understands.
-    """
-    return KINDS[job.kind].spec.model_validate(job.spec)
+    def __init__(self, error: ValidationError) -> None:
+        first = error.errors(include_url=False)[0]
+        self.detail = (
+            "The stored spec is not one that this release understands "
+            f"({pointer_to(first['loc'])}: {first['msg']}). Submit a new job."
+        )
+        super().__init__(self.detail)
+
+
+def spec_of(job: JobRow) -> WorkSpec:
+    """What the job is asked to do. Raises SpecUnreadable."""
+    try:
+        return KINDS[job.kind].spec.model_validate(job.spec)
+    except ValidationError as error:
+        raise SpecUnreadable(error) from error
 
 
 def _nothing_follows(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:

@@ -98,7 +98,7 @@ def test_a_check_that_does_not_end_well_rejects_its_dataset_and_a_training_does_
             work.fail(one, "out_of_memory")
         else:
             work.set(one.job_id, request="cancel")
-            work.carry_out(one)
+            work.stop_as_requested(one)
         assert work.row(one.job_id).status == end
     assert dataset_of(work, checked).status == "rejected"
     assert dataset_of(work, checked).error["code"] == ("out_of_memory" if end == "failed" else "cancelled")

@@ -135,6 +135,15 @@ def test_a_job_that_has_ended_is_submitted_again_on_its_version_of_the_dataset(w
     assert ended.status is JobStatus.FAILED
 
 
+def test_a_job_whose_stored_spec_cannot_be_read_is_not_submitted_again(work):
+    held = work.running()
+    work.fail(held, "diverged")
+    work.set(held.job_id, spec={**work.row(held.job_id).spec, "from_a_newer_release": True})
+    with work.database.write() as session, pytest.raises(InvalidSpec, match="/from_a_newer_release"):
+        submit.retry(session, ALICE, held.job_id, max_parameters=MAX_PARAMETERS)
+    assert stored_ids(work.database) == {held.job_id}
+
+
 def test_an_estimate_stores_nothing_and_counts_as_a_submission_does(work):
     with work.database.write() as session:
         found = submit.estimate(session, ALICE, spec(), max_parameters=MAX_PARAMETERS)

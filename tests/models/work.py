@@ -56,7 +56,7 @@ class Work:
         """The attempt after this one, whose lease is made to have run out."""
         self.set(held.job_id, lease_expires_at=db_now(-1))
         with self.database.write() as session:
-            assert claims.take_back_lost(session) == [(held.job_id, JobStatus.QUEUED)]
+            assert claims.recover_expired_leases(session) == [(held.job_id, JobStatus.QUEUED)]
         claimed = self.claim("another worker")
         assert claimed is not None
         assert claimed.held == HeldAttempt(held.job_id, held.attempt + 1)
@@ -64,7 +64,7 @@ class Work:
 
     def begin(self, held: HeldAttempt, start_epoch: int = 0) -> None:
         with self.database.write() as session:
-            claims.begin(session, held, engine=ENGINE, spec=spec(), start_epoch=start_epoch)
+            claims.record_start(session, held, engine=ENGINE, spec=spec(), start_epoch=start_epoch)
 
     def epoch(self, held: HeldAttempt, epoch: int, **values: float | None) -> bool:
         with self.database.write() as session:
@@ -87,9 +87,9 @@ class Work:
         with self.database.write() as session:
             return claims.release(session, held)
 
-    def carry_out(self, held: HeldAttempt) -> JobStatus:
+    def stop_as_requested(self, held: HeldAttempt) -> JobStatus:
         with self.database.write() as session:
-            return claims.carry_out(session, held)
+            return claims.stop_as_requested(session, held)
 
     def cancel(self, job_id: str, owner: str = ALICE) -> JobRow:
         with self.database.write() as session:
