@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from heldout.errors import DatasetUnavailable, InvalidSpec, SpecDatasetNotFound
 from heldout.examination import examine
+from heldout.kinds import JobKind
 from heldout.layers import NetworkPlan
 from heldout.spec import MAX_SEED, JobSpec
 from models.bundled import BUNDLED
@@ -57,8 +58,22 @@ def submit(
     plan = examine(spec, ready.image, ready.classes, max_parameters=max_parameters)
     job_id = new_id("job")
     complete = spec.completed(name=spec.generated_name(ready.row.name, job_id), seed=secrets.randbelow(MAX_SEED + 1))
-    job = new_jobs.add_training(
-        session, job_id, owner, complete, ready.row, parameters=plan.parameters, retry_of=retry_of
+    job = new_jobs.add(
+        session,
+        job_id=job_id,
+        kind=JobKind.TRAIN,
+        owner=owner,
+        name=complete.name or "",
+        spec=complete,
+        dataset_id=ready.row.id,
+        priority=complete.priority,
+        device=complete.resources.required_device,
+        gpus=complete.resources.required_gpus,
+        epochs=complete.training.epochs,
+        parameters=plan.parameters,
+        metadata=complete.metadata,
+        max_pending_s=complete.limits.max_pending_s,
+        retry_of=retry_of,
     )
     return Submitted(job, ready.row, WakeUp.for_job(job.id, job.gpus))
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import insert, select, update
 
+from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
 from models.arrays import ImageSet
@@ -34,8 +35,24 @@ class Work:
     def submit(self, owner: str = ALICE, *, dataset: DatasetRow | None = None, **changes: Any) -> str:
         """Queue a job whose spec differs from the smallest one by `changes`."""
         with self.database.write() as session:
-            job_id = new_id("job")
-            new_jobs.add_training(session, job_id, owner, spec(**changes), dataset or self.dataset, parameters=10)
+            asked, job_id = spec(**changes), new_id("job")
+        with self.database.write() as session:
+            new_jobs.add(
+                session,
+                job_id=job_id,
+                kind=JobKind.TRAIN,
+                owner=owner,
+                name=asked.name,
+                spec=asked,
+                dataset_id=(dataset or self.dataset).id,
+                priority=asked.priority,
+                device=asked.resources.required_device,
+                gpus=asked.resources.required_gpus,
+                epochs=asked.training.epochs,
+                parameters=10,
+                metadata=asked.metadata,
+                max_pending_s=asked.limits.max_pending_s,
+            )
         return job_id
 
     def claim(
