@@ -1,6 +1,5 @@
 """Claims a second on PostgreSQL by 1, 2, 4 and 8 workers that compete for the same queue."""
 
-import json
 import tempfile
 import threading
 import time
@@ -14,12 +13,12 @@ from host.servers import PostgresServer
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database
-from models.ids import new_id
 from models.migrations import upgrade
-from models.store import claims, datasets, new_jobs
+from models.store import claims
+from models.submit import submit
 
-ROOT = Path(__file__).resolve().parent.parent
 QUEUED = 800
+MAX_PARAMETERS = 10_000_000
 WORKERS = (1, 2, 4, 8)
 
 
@@ -43,14 +42,11 @@ def main() -> None:
 
 
 def _fill(database: Database) -> None:
-    spec = JobSpec.model_validate(json.loads((ROOT / "examples" / "overfit.json").read_text()))
+    spec = JobSpec.model_validate({"dataset": "digits", "network": {"blocks": [{"filters": 32}]}})
     with database.write() as session:
         session.execute(text("DELETE FROM jobs"))
-        dataset = datasets.find(session, "bench", "digits")
-        assert dataset is not None
         for _ in range(QUEUED):
-            complete = spec.completed(name="bench", seed=1)
-            new_jobs.add_training(session, new_id("job"), "bench", complete, dataset, parameters=1)
+            submit(session, "bench", spec, max_parameters=MAX_PARAMETERS)
 
 
 def _claim_all(database: Database, worker: str) -> None:

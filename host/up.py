@@ -93,7 +93,7 @@ def _serve(settings: Settings, make_server: MakeServer, listener: socket.socket,
         """What a dead worker held need not wait for its lease; a failure counts, since the job may be the cause."""
         try:
             with database.write() as session:
-                claims.take_back_of(session, f"{name}:", counts=True)
+                claims.recover_from_dead_workers(session, f"{name}:", counts_as_failure=True)
         except DatabaseUnavailable:
             log.warning("database_unavailable", worker=name)
 
@@ -124,7 +124,7 @@ def _prepare(settings: Settings, database: Database, workers_name: str) -> None:
     register(database, Blobs(settings.blobs_url), settings.datasets)
     _write_key(database, settings.home_path / "api-key")
     with database.write() as session:
-        claims.take_back_of(session, f"{workers_name}-")
+        claims.recover_from_dead_workers(session, f"{workers_name}-")
 
 
 class _StopSignals:

@@ -1,4 +1,4 @@
-"""The reconciler: in every API and worker process a thread that finds what others left behind."""
+"""The reconciler: a thread in every API and worker process that puts right what other processes left unfinished."""
 
 import random
 import threading
@@ -20,17 +20,19 @@ log = structlog.get_logger()
 
 Announce = Callable[[Sequence[WakeUp]], None]
 
+# A round is late if it comes after more than so many of its regular pauses and half a lease.
+LATE_AFTER_PAUSES = 1.2
+# Each pause is drawn between these shares of `reconcile_s`, so that processes do not reconcile at the same moment.
+PAUSE_SHARES = (0.8, 1.2)
+
 
 class Reconciler:
-    """Requeues jobs whose lease has run out, fails those that waited too long, announces forgotten ones.
+    """Recovers jobs of lost workers, fails jobs that waited too long, and repeats wake-ups that may be lost.
 
-    Rejects datasets that were announced and never sent.
+    It also rejects datasets whose content never came. Where it is given the blob store, it deletes blobs that nobody
+    needs: checkpoints of jobs that ended without a worker, and files of datasets that were deleted or rejected.
 
-    Where it is given the blob store, it removes what is of no use there any more: of jobs that ended without a worker,
-    of datasets that were deleted or rejected.
-
-    Any number may run at once: each row is settled by one compare-and-set. The pauses are jittered so that they
-    spread out.
+    Any number may run at once: each row is settled by one compare-and-set.
     """
 
     def __init__(
@@ -42,9 +44,9 @@ class Reconciler:
         self._announce = announce
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
-        # While the database was away no worker could renew its lease: they get one whole lease first. Whether it was
-        # away before this process began is not known, so living workers get the time to show themselves.
-        self._leases_count_from = time.monotonic() + min(settings.lease_s, 2 * settings.heartbeat_s)
+        # While the database is away no worker can renew its lease, so afterwards workers get one whole lease first.
+        # Whether it was away before this process began is not known, so workers get time for two heartbeats.
+        self._leases_count_after = time.monotonic() + min(settings.lease_s, 2 * settings.heartbeat_s)
         self._last_round: datetime | None = None  # by the database's clock
 
     def start(self) -> None:
@@ -55,10 +57,10 @@ class Reconciler:
         self._thread.join(10)
 
     def run_once(self) -> None:
-        """One round. Raises DatabaseUnavailable."""
+        """Do all of it once. Raises DatabaseUnavailable."""
         with self._database.write() as session:
-            lost = claims.take_back_lost(session) if time.monotonic() >= self._leases_count_from else []
-            self._refuse_after_gap(transitions.now(session))
+            lost = claims.recover_expired_leases(session) if time.monotonic() >= self._leases_count_after else []
+            self._require_no_gap(transitions.now(session))
             expired = claims.expire_pending(session)
             unsent = uploads.reject_unsent(session)
             idempotency.forget_old(session)
@@ -70,13 +72,13 @@ class Reconciler:
             log.info("upload_never_sent", dataset_id=dataset_id)
         if self._announce is not None:
             with self._database.write() as session:
-                forgotten = claims.unannounced(session, older_than_s=2 * self._settings.reconcile_s)
-            if forgotten:
-                self._announce(forgotten)
+                wake_ups = claims.wake_ups_to_repeat(session, older_than_s=2 * self._settings.reconcile_s)
+            if wake_ups:
+                self._announce(wake_ups)
         if self._blobs is not None:
-            self._tidy(self._blobs)
+            self._delete_unneeded(self._blobs)
 
-    def _tidy(self, blobs: Blobs) -> None:
+    def _delete_unneeded(self, blobs: Blobs) -> None:
         with self._database.write() as session:
             keys = claims.forget_checkpoints_of_all_ended(session)
         for key in keys:
@@ -86,23 +88,23 @@ class Reconciler:
                 log.warning("blob_not_deleted", key=key)
         discard_files(self._database, blobs)
 
-    def _refuse_after_gap(self, now: datetime) -> None:
-        """Raise DatabaseUnavailable if the last round is so long ago that nobody can have renewed a lease since.
+    def _require_no_gap(self, now: datetime) -> None:
+        """Raise DatabaseUnavailable if the last round is too long ago, and roll back what this round recovered.
 
-        That is how a database that stood still looks, a machine that slept, and a clock that was set forward: their
-        workers are well, and have only had no time to say so.
+        Then the database stood still, the machine slept, or the clock was set forward: workers are well, but had no
+        time to renew their leases.
         """
         before, self._last_round = self._last_round, now
-        longest_s = 1.2 * self._settings.reconcile_s + self._settings.lease_s / 2
+        longest_s = LATE_AFTER_PAUSES * self._settings.reconcile_s + self._settings.lease_s / 2
         if before is not None and (now - before).total_seconds() > longest_s:
             raise DatabaseUnavailable
 
     def _run(self) -> None:
-        while not self._stop.wait(self._settings.reconcile_s * random.uniform(0.8, 1.2)):
+        while not self._stop.wait(self._settings.reconcile_s * random.uniform(*PAUSE_SHARES)):
             try:
                 self.run_once()
             except DatabaseUnavailable:
-                self._leases_count_from = time.monotonic() + self._settings.lease_s
+                self._leases_count_after = time.monotonic() + self._settings.lease_s
                 log.warning("database_unavailable", thread="reconciler")
             except Exception:
                 log.exception("reconciler_failed")

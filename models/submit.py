@@ -6,14 +6,16 @@ For any transaction: a request's, or one of the reconciler's that submits severa
 import secrets
 from dataclasses import dataclass
 
-from heldout.errors import DatasetUnavailable, SpecDatasetNotFound
+from heldout.errors import DatasetUnavailable, InvalidSpec, SpecDatasetNotFound
 from heldout.examination import examine
+from heldout.kinds import JobKind
 from heldout.spec import MAX_SEED, JobSpec
 from heldout.views.estimate import EstimateView, LayerView
 from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import new_id
 from models.store import calibrations, datasets, jobs, new_jobs
+from models.store.kinds import SpecUnreadable, spec_of
 from models.tables import DatasetRow, JobRow
 from models.wake import WakeUp
 
@@ -47,8 +49,22 @@ def submit(
     plan = examine(spec, ready.image, ready.classes, max_parameters=max_parameters)
     job_id = new_id("job")
     complete = spec.completed(name=spec.generated_name(ready.row.name, job_id), seed=secrets.randbelow(MAX_SEED + 1))
-    job = new_jobs.add_training(
-        session, job_id, owner, complete, ready.row, parameters=plan.parameters, retry_of=retry_of
+    job = new_jobs.add(
+        session,
+        job_id=job_id,
+        kind=JobKind.TRAIN,
+        owner=owner,
+        name=complete.name or "",
+        spec=complete,
+        dataset_id=ready.row.id,
+        priority=complete.priority,
+        device=complete.resources.required_device,
+        gpus=complete.resources.required_gpus,
+        epochs=complete.training.epochs,
+        parameters=plan.parameters,
+        metadata=complete.metadata,
+        max_pending_s=complete.limits.max_pending_s,
+        retry_of=retry_of,
     )
     return Submitted(job, ready.row, WakeUp.for_job(job.id, job.gpus))
 
@@ -61,7 +77,11 @@ def retry(session: Session, owner: str, job_id: str, *, max_parameters: int) -> 
     """
     ended, dataset = jobs.find_with_dataset(session, owner, job_id)
     jobs.require_finished(ended)
-    spec = JobSpec.model_validate(ended.spec)
+    try:
+        spec = spec_of(ended)
+    except SpecUnreadable as error:
+        raise InvalidSpec(error.detail) from error
+    assert isinstance(spec, JobSpec)  # clients see no jobs of another kind
     return submit(session, owner, spec, max_parameters=max_parameters, dataset=dataset, retry_of=ended.id)
 
 

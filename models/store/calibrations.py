@@ -1,10 +1,9 @@
-"""How fast machines train, and what is expected of jobs from it."""
+"""How fast machines train as their workers measured it, and how long jobs should take by that."""
 
 from collections.abc import Mapping
 from statistics import mean, median
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -13,7 +12,7 @@ from heldout.layers import NetworkPlan, plan_network
 from heldout.lifecycle import JobStatus
 from heldout.spec import JobSpec
 from models.store import jobs
-from models.store.kinds import spec_of
+from models.store.kinds import SpecUnreadable, spec_of
 from models.store.transitions import now, seconds_since
 from models.tables import CalibrationRow, DatasetRow, JobRow
 
@@ -22,7 +21,7 @@ MAX_JOBS_ESTIMATED = 200
 
 
 def keep(session: Session, *, host: str, device: str, facts: Mapping[str, Any], speed: Mapping[str, Any]) -> None:
-    """Keep what a worker has measured of its machine, in place of what was measured there before."""
+    """Store what a worker has measured of its machine, in place of what was stored before."""
     session.merge(
         CalibrationRow(host=host, device=device, facts=dict(facts), speed=dict(speed), measured_at=now(session))
     )
@@ -30,13 +29,13 @@ def keep(session: Session, *, host: str, device: str, facts: Mapping[str, Any], 
 
 
 def facts_of(session: Session, host: str, device: str) -> dict[str, Any] | None:
-    """What the machine's calibration holds for; None if it has none."""
+    """The facts of the machine for which its calibration holds; None if it has none."""
     row = session.get(CalibrationRow, (host, device))
     return None if row is None else row.facts
 
 
 def speeds(session: Session) -> list[Speed]:
-    """Of all machines that were measured."""
+    """The speeds of all machines that were measured."""
     rows = session.scalars(select(CalibrationRow).where(CalibrationRow.device == "cpu")).all()
     return [Speed.from_json(row.speed) for row in rows]
 
@@ -73,10 +72,10 @@ def estimated_start_s(session: Session, row: JobRow) -> float | None:
     if row.status is not JobStatus.QUEUED or not known or row.gpus > 0:
         return None
     running = session.scalars(select(JobRow).where(JobRow.status == JobStatus.RUNNING)).all()
-    before = session.scalars(jobs.before(row).limit(MAX_JOBS_ESTIMATED)).all()
+    before = session.scalars(jobs.jobs_ahead_of(row).limit(MAX_JOBS_ESTIMATED)).all()
     sources = jobs.datasets_of(session, [*running, *before])
     ahead_s = [_duration_s(known, one, sources) for one in before]
-    total = jobs.ahead_of(session, row) or 0
+    total = jobs.count_ahead_of(session, row) or 0
     if total > len(ahead_s):
         ahead_s += [mean(ahead_s)] * (total - len(ahead_s))
     remaining_s = [_remaining_s(session, known, one, sources) for one in running]
@@ -97,7 +96,7 @@ def _duration_s(known: list[Speed], row: JobRow, sources: Mapping[str | None, Da
     dataset = sources.get(row.dataset_id)
     try:
         spec = spec_of(row)
-    except ValidationError:  # the job fails as soon as a worker has it
+    except SpecUnreadable:  # the job fails as soon as a worker has it
         return 0.0
     if not isinstance(spec, JobSpec) or dataset is None:
         return ASSUMED_RUNTIME_S

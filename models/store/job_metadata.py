@@ -1,4 +1,4 @@
-"""Finding jobs by their metadata: each pair is a row in an index, in the order of lists."""
+"""The index by which lists find jobs by metadata: a row for each pair of key and value."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from models.tables import JobMetadataRow
 
 
 def add(session: Session, job_id: str, owner: str, metadata: Mapping[str, str]) -> None:
-    """Write the pairs by which a new job is found."""
+    """Write the rows of a new job."""
     rows = [{"owner": owner, "pair_sha256": pair_sha256(*pair), "job_id": job_id} for pair in metadata.items()]
     if rows:
         session.execute(insert(JobMetadataRow), rows)
 
 
 def replace(session: Session, job_id: str, owner: str, metadata: Mapping[str, str]) -> None:
-    """Write them for a job whose metadata has changed."""
+    """Write the rows of a job whose metadata has changed, in place of the old ones."""
     session.execute(
         delete(JobMetadataRow).where(JobMetadataRow.job_id == job_id).execution_options(synchronize_session=False)
     )
@@ -25,5 +25,5 @@ def replace(session: Session, job_id: str, owner: str, metadata: Mapping[str, st
 
 
 def pair_sha256(key: str, value: str) -> str:
-    """Tells pairs apart; neither text can hold NUL."""
+    """A digest that no two pairs share; neither text can hold NUL."""
     return hashlib.sha256(f"{key}\0{value}".encode()).hexdigest()

@@ -12,7 +12,7 @@ from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus
 from models.database import db_now
 from models.store import events, job_metadata
 from models.store.kinds import LISTED_KINDS
-from models.store.narrowing import Filters, narrowed
+from models.store.narrowing import Filters, matching_ids
 from models.store.transitions import move, seconds_since
 from models.tables import DatasetRow, JobRow
 
@@ -43,7 +43,7 @@ def find_with_dataset(session: Session, owner: str, job_id: str) -> tuple[JobRow
 
 def page(session: Session, owner: str, filters: Filters, *, after: str | None, limit: int) -> tuple[list[JobRow], bool]:
     """The owner's jobs, newest first, and whether there are more than `limit` after the id `after`."""
-    ids = narrowed(session, owner, filters, limit=limit + 1, newest_first=True, after=after)
+    ids = matching_ids(session, owner, filters, limit=limit + 1, newest_first=True, after=after)
     rows = session.scalars(select(JobRow).where(JobRow.id.in_(ids)).order_by(JobRow.id.desc())).all()
     return list(rows[:limit]), len(rows) > limit
 
@@ -66,7 +66,7 @@ def cancel(session: Session, owner: str, job_id: str) -> JobRow:
     if row.status in TERMINAL:
         raise JobFinished(job_id, row.status)
     _cancel(session, row)
-    return _fresh(session, row)
+    return _reloaded(session, row)
 
 
 def cancel_matching(session: Session, owner: str, filters: Filters, *, limit: int) -> tuple[int, int, bool]:
@@ -74,18 +74,18 @@ def cancel_matching(session: Session, owner: str, filters: Filters, *, limit: in
 
     Gives how many waited and are cancelled, how many run and were asked, and whether there are more.
     """
-    open_to_it = or_(
+    can_be_cancelled = or_(
         JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),
         and_(JobRow.status == JobStatus.RUNNING, or_(JobRow.request.is_(None), JobRow.request != JobRequest.CANCEL)),
     )
     statuses = [status for status in filters.statuses or CANCELLABLE_STATUSES if status in CANCELLABLE_STATUSES]
     if not statuses:
         return 0, 0, False
-    ids = narrowed(session, owner, replace(filters, statuses=statuses), limit=limit + 1, newest_first=False)
+    ids = matching_ids(session, owner, replace(filters, statuses=statuses), limit=limit + 1, newest_first=False)
     found = session.scalars(ids).all()
-    # In one order everywhere, so that two transactions never wait for each other; what a row has become since it was
-    # found is looked at once it is locked.
-    query = select(JobRow).where(JobRow.id.in_(sorted(found)[:limit]), open_to_it).order_by(JobRow.id)
+    # Rows are locked in one order everywhere, so that two transactions never wait for each other. Some may have ended
+    # since they were found, so the condition is checked again on the locked rows.
+    query = select(JobRow).where(JobRow.id.in_(sorted(found)[:limit]), can_be_cancelled).order_by(JobRow.id)
     rows = session.scalars(query.with_for_update(of=JobRow)).all()
     running = sum(row.status is JobStatus.RUNNING for row in rows)
     for row in rows:
@@ -105,12 +105,12 @@ def pause(session: Session, owner: str, job_id: str) -> JobRow:
     if row.status is JobStatus.QUEUED:
         move(session, row, JobEvent.PAUSE)
     elif row.status is JobStatus.RUNNING and row.request is None:
-        _ask(session, row, JobRequest.PAUSE, "job.pausing", "Its worker was asked to pause it.")
-    return _fresh(session, row)
+        _request(session, row, JobRequest.PAUSE, "job.pausing", "Its worker was asked to pause it.")
+    return _reloaded(session, row)
 
 
 def resume(session: Session, owner: str, job_id: str) -> JobRow:
-    """Put a paused job back into the queue, behind those that wait; its wait for a first worker begins anew.
+    """Put a paused job back into the queue, behind those that wait. `max_pending_s` counts anew from now.
 
     Raises:
         JobNotFound, JobNotPaused.
@@ -119,18 +119,18 @@ def resume(session: Session, owner: str, job_id: str) -> JobRow:
     if row.status is not JobStatus.PAUSED:
         raise JobNotPaused(job_id, row.status)
     move(session, row, JobEvent.RESUME)
-    waits_s = row.spec["limits"]["max_pending_s"] if row.attempt == 0 else None
+    max_pending_s = row.spec["limits"]["max_pending_s"] if row.attempt == 0 else None
     session.execute(
         update(JobRow)
         .where(JobRow.id == job_id)
         .values(
             queued_at=db_now(),
             announced_at=db_now(),
-            pending_until=None if waits_s is None else db_now(waits_s),
+            pending_until=None if max_pending_s is None else db_now(max_pending_s),
         )
         .execution_options(synchronize_session=False)
     )
-    return _fresh(session, row)
+    return _reloaded(session, row)
 
 
 def change(session: Session, owner: str, job_id: str, changes: Mapping[str, Any]) -> JobRow:
@@ -153,7 +153,7 @@ def change(session: Session, owner: str, job_id: str, changes: Mapping[str, Any]
     )
     if "metadata" in changes:
         job_metadata.replace(session, job_id, owner, changes["metadata"])
-    return _fresh(session, row)
+    return _reloaded(session, row)
 
 
 def remove(session: Session, owner: str, job_id: str) -> None:
@@ -175,19 +175,19 @@ def require_finished(row: JobRow) -> None:
         raise JobNotFinished(row.id, row.status)
 
 
-def ahead_of(session: Session, row: JobRow) -> int | None:
+def count_ahead_of(session: Session, row: JobRow) -> int | None:
     """How many queued jobs will be claimed before this one; None if it is not queued."""
     if row.status is not JobStatus.QUEUED:
         return None
-    return session.scalar(select(func.count()).where(*_before(row))) or 0
+    return session.scalar(select(func.count()).where(*_is_ahead_of(row))) or 0
 
 
-def before(row: JobRow) -> Select[JobRow]:
+def jobs_ahead_of(row: JobRow) -> Select[JobRow]:
     """The queued jobs that will be claimed before this one, in that order."""
-    return select(JobRow).where(*_before(row)).order_by(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)
+    return select(JobRow).where(*_is_ahead_of(row)).order_by(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)
 
 
-def _before(row: JobRow) -> tuple[ColumnElement[bool], ...]:
+def _is_ahead_of(row: JobRow) -> tuple[ColumnElement[bool], ...]:
     earlier = or_(
         JobRow.priority > row.priority,
         and_(JobRow.priority == row.priority, JobRow.queued_at < row.queued_at),
@@ -239,7 +239,7 @@ def _locked(session: Session, owner: str, job_id: str) -> JobRow:
     return row
 
 
-def _fresh(session: Session, row: JobRow) -> JobRow:
+def _reloaded(session: Session, row: JobRow) -> JobRow:
     session.refresh(row)
     return row
 
@@ -249,10 +249,10 @@ def _cancel(session: Session, row: JobRow) -> None:
     if row.status is not JobStatus.RUNNING:
         move(session, row, JobEvent.CANCEL)
     elif row.request is not JobRequest.CANCEL:
-        _ask(session, row, JobRequest.CANCEL, "job.cancelling", "Its worker was asked to cancel it.")
+        _request(session, row, JobRequest.CANCEL, "job.cancelling", "Its worker was asked to cancel it.")
 
 
-def _ask(session: Session, row: JobRow, request: JobRequest, event: str, message: str) -> None:
+def _request(session: Session, row: JobRow, request: JobRequest, event: str, message: str) -> None:
     session.execute(
         update(JobRow)
         .where(JobRow.id == row.id, JobRow.status == JobStatus.RUNNING, JobRow.attempt == row.attempt)

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
+from heldout.json_pointer import pointer_to
 from heldout.kinds import IngestSpec, JobKind, WorkSpec
 from heldout.spec import Device, JobSpec
 from models.tables import JobRow
@@ -21,13 +24,24 @@ class Kind:
     success_message: str  # of the event `job.succeeded`
 
 
-def spec_of(job: JobRow) -> WorkSpec:
-    """What the job is asked to do.
+class SpecUnreadable(Exception):
+    """The stored spec of a job is not one that this release understands."""
 
-    Raises:
-        pydantic.ValidationError: the stored spec is not one that this release understands.
-    """
-    return KINDS[job.kind].spec.model_validate(job.spec)
+    def __init__(self, error: ValidationError) -> None:
+        first = error.errors(include_url=False)[0]
+        self.detail = (
+            "The stored spec is not one that this release understands "
+            f"({pointer_to(first['loc'])}: {first['msg']}). Submit a new job."
+        )
+        super().__init__(self.detail)
+
+
+def spec_of(job: JobRow) -> WorkSpec:
+    """What the job is asked to do. Raises SpecUnreadable."""
+    try:
+        return KINDS[job.kind].spec.model_validate(job.spec)
+    except ValidationError as error:
+        raise SpecUnreadable(error) from error
 
 
 KINDS: Mapping[JobKind, Kind] = {

@@ -29,7 +29,7 @@ class Filters:
         return bool(self.statuses or self.dataset is not None or self.metadata)
 
 
-def narrowed(
+def matching_ids(
     session: Session,
     owner: str,
     filters: Filters,

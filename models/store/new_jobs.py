@@ -8,11 +8,11 @@ from sqlalchemy.orm import Session
 
 from heldout.kinds import JobKind, WorkSpec
 from heldout.lifecycle import JobStatus
-from heldout.spec import Device, JobSpec
+from heldout.spec import Device
 from models.database import db_now
 from models.store import events, job_metadata
 from models.store.kinds import KINDS
-from models.tables import DatasetRow, JobRow
+from models.tables import JobRow
 
 # Built once, since each submission executes it. `pending_until` is null where `max_pending_s` is.
 _TABLE = cast(Table, JobRow.__table__)
@@ -26,36 +26,6 @@ _INSERT = (
     )
     .returning(_TABLE.c.created_at, _TABLE.c.queued_at)
 )
-
-
-def add_training(
-    session: Session,
-    job_id: str,
-    owner: str,
-    spec: JobSpec,
-    dataset: DatasetRow,
-    *,
-    parameters: int,
-    retry_of: str | None = None,
-) -> JobRow:
-    """Queue a training job for a spec that was examined and completed."""
-    return add(
-        session,
-        job_id=job_id,
-        kind=JobKind.TRAIN,
-        owner=owner,
-        name=spec.name or "",
-        spec=spec,
-        dataset_id=dataset.id,
-        priority=spec.priority,
-        device=spec.resources.required_device,
-        gpus=spec.resources.required_gpus,
-        epochs=spec.training.epochs,
-        parameters=parameters,
-        metadata=spec.metadata,
-        max_pending_s=spec.limits.max_pending_s,
-        retry_of=retry_of,
-    )
 
 
 def add(

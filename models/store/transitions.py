@@ -1,4 +1,4 @@
-"""The one way in which a job's row changes its state."""
+"""The one function that changes a job's status."""
 
 from datetime import datetime
 from typing import Any

@@ -123,12 +123,12 @@ class Hand:
 
     def begin(self, held: claims.HeldAttempt, spec: dict) -> None:
         with self.database.write() as session:
-            claims.begin(session, held, engine=ENGINE, spec=JobSpec.model_validate(spec), start_epoch=0)
+            claims.record_start(session, held, engine=ENGINE, spec=JobSpec.model_validate(spec), start_epoch=0)
 
     def epoch(self, held: claims.HeldAttempt, epoch: int, **values: float | None) -> None:
         with self.database.write() as session:
             metrics.add_epoch(session, held, epoch, {**EPOCH, **values})
-            claims.progress(session, held, epoch=epoch, eta_s=3.0)
+            claims.record_progress(session, held, epoch=epoch, eta_s=3.0)
 
     def succeed(self, held: claims.HeldAttempt, final: dict = FINAL) -> JobStatus:
         prefix = f"jobs/{held.job_id}/{held.attempt}"
@@ -142,9 +142,9 @@ class Hand:
         with self.database.write() as session:
             return claims.fail(session, held, code=code, detail="The loss is not finite.")
 
-    def carry_out(self, held: claims.HeldAttempt) -> JobStatus:
+    def stop_as_requested(self, held: claims.HeldAttempt) -> JobStatus:
         with self.database.write() as session:
-            return claims.carry_out(session, held)
+            return claims.stop_as_requested(session, held)
 
 
 @contextmanager

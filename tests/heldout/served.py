@@ -74,7 +74,7 @@ class Service:
         values = FIGURES | figures
         with self.database.write() as session:
             metrics.add_epoch(session, held, epoch, values)
-            claims.progress(session, held, epoch=epoch, eta_s=1.0)
+            claims.record_progress(session, held, epoch=epoch, eta_s=1.0)
             events.add(session, held.job_id, "job.epoch", f"Epoch {epoch}.", data={"epoch": epoch, **values})
 
     def succeed(self, held):
@@ -90,9 +90,9 @@ class Service:
         with self.database.write() as session:
             claims.fail(session, held, code=code, detail=detail)
 
-    def carry_out(self, held):
+    def stop_as_requested(self, held):
         with self.database.write() as session:
-            claims.carry_out(session, held)
+            claims.stop_as_requested(session, held)
 
 
 def bare_environment(folder):

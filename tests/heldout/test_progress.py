@@ -69,7 +69,7 @@ def test_what_a_further_attempt_measures_again_is_told_again(service, client, jo
         claims.release(session, held)
     again = service.begin(job_id)
     with service.database.write() as session:
-        claims.begin(session, again, engine={}, spec=client.get(job_id).spec, start_epoch=0)
+        claims.record_start(session, again, engine={}, spec=client.get(job_id).spec, start_epoch=0)
     follower.show(client.get(job_id))
     service.measure(again, 1)
     follower.show(client.get(job_id))

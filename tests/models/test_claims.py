@@ -105,7 +105,7 @@ def test_where_a_job_has_begun_it_goes_on(work, device):
     held = work.claim(devices=("auto", "cpu", "gpu")).held
     begun = spec(resources={"device": device, "towers": 1})
     with work.database.write() as session:
-        claims.begin(session, held, engine={"device": device}, spec=begun, start_epoch=0)
+        claims.record_start(session, held, engine={"device": device}, spec=begun, start_epoch=0)
         claims.release(session, held)
     other = "gpu" if device == "cpu" else "cpu"
     assert work.claim(devices=("auto", other)) is None
@@ -184,7 +184,7 @@ def test_renewing_gives_back_only_what_is_still_held(work):
 def test_a_lease_that_ran_out_puts_the_job_back_and_counts_a_failure(work):
     held = work.running(lease_s=-1)
     with work.database.write() as session:
-        assert claims.take_back_lost(session) == [(held.job_id, JobStatus.QUEUED)]
+        assert claims.recover_expired_leases(session) == [(held.job_id, JobStatus.QUEUED)]
     row = work.row(held.job_id)
     assert (row.status, row.attempt, row.failures) == (JobStatus.QUEUED, 1, 1)
     assert (row.worker, row.lease_expires_at, row.available_at, row.error) == (None, None, None, None)
@@ -196,7 +196,7 @@ def test_a_lease_that_ran_out_puts_the_job_back_and_counts_a_failure(work):
 def test_a_lease_that_still_runs_is_left_alone(work):
     held = work.running(lease_s=60)
     with work.unchanged(held.job_id), work.database.write() as session:
-        assert claims.take_back_lost(session) == []
+        assert claims.recover_expired_leases(session) == []
 
 
 def test_a_job_whose_workers_were_lost_three_times_has_failed(work):
@@ -205,7 +205,7 @@ def test_a_job_whose_workers_were_lost_three_times_has_failed(work):
     held = work.claimed_again(held)
     work.set(held.job_id, lease_expires_at=db_now(-1))
     with work.database.write() as session:
-        assert claims.take_back_lost(session) == [(held.job_id, JobStatus.FAILED)]
+        assert claims.recover_expired_leases(session) == [(held.job_id, JobStatus.FAILED)]
     row = work.row(held.job_id)
     assert (row.failures, row.attempt, row.error["code"]) == (3, 3, "worker_lost")
     assert row.finished_at is not None
@@ -220,7 +220,7 @@ def test_many_lost_jobs_are_taken_back_in_parts(work):
     found: list[str] = []
     for expected in (2, 2, 1, 0):
         with work.database.write() as session:
-            taken = claims.take_back_lost(session, limit=2)
+            taken = claims.recover_expired_leases(session, limit=2)
         assert len(taken) == expected
         found += [job_id for job_id, _ in taken]
     assert set(found) == ids
@@ -234,7 +234,7 @@ def test_two_reconcilers_at_once_take_each_job_back_once(work):
 
     def take_back(_: int) -> list[str]:
         with work.database.write() as session:
-            return [job_id for job_id, _ in claims.take_back_lost(session)]
+            return [job_id for job_id, _ in claims.recover_expired_leases(session)]
 
     with ThreadPoolExecutor(4) as pool:
         found = list(chain(*pool.map(take_back, range(4))))
@@ -248,7 +248,7 @@ def test_jobs_of_a_dead_service_come_back_at_once_without_a_failure(work):
     other = work.submit()
     work.claim("homely:17:abc")
     with work.unchanged(other), work.database.write() as session:
-        assert claims.take_back_of(session, "home:") == [(mine, JobStatus.QUEUED)]
+        assert claims.recover_from_dead_workers(session, "home:") == [(mine, JobStatus.QUEUED)]
     assert (work.row(mine).failures, work.row(mine).status) == (0, JobStatus.QUEUED)
     assert work.events(mine)[-1].type == "job.requeued"
 
@@ -257,14 +257,14 @@ def test_a_workers_name_is_no_pattern(work):
     job_id = work.submit()
     work.claim("home:1")
     with work.unchanged(job_id), work.database.write() as session:
-        assert claims.take_back_of(session, "h%") == []
-        assert claims.take_back_of(session, "_ome") == []
+        assert claims.recover_from_dead_workers(session, "h%") == []
+        assert claims.recover_from_dead_workers(session, "_ome") == []
 
 
 def test_a_worker_that_died_of_its_job_counts_a_failure(work):
     held = work.running()
     with work.database.write() as session:
-        claims.take_back_of(session, "worker", counts=True)
+        claims.recover_from_dead_workers(session, "worker", counts_as_failure=True)
     assert work.row(held.job_id).failures == 1
 
 
@@ -272,7 +272,7 @@ def test_a_worker_that_died_of_its_job_counts_a_failure(work):
 
 
 def begin(session, held):
-    claims.begin(session, held, engine=ENGINE, spec=spec(), start_epoch=0)
+    claims.record_start(session, held, engine=ENGINE, spec=spec(), start_epoch=0)
 
 
 def warn(session, held):
@@ -282,7 +282,7 @@ def warn(session, held):
 
 WRITES: dict[str, Callable[..., object]] = {
     "begin": begin,
-    "progress": lambda session, held: claims.progress(session, held, epoch=5, eta_s=1.0),
+    "progress": lambda session, held: claims.record_progress(session, held, epoch=5, eta_s=1.0),
     "metrics": lambda session, held: metrics.add_epoch(session, held, 1, {"train_loss": 0.5}),
     "checkpoint": lambda session, held: claims.add_checkpoint(session, held, Checkpoint(1, 0, "a key")),
     "warning": warn,
@@ -291,7 +291,7 @@ WRITES: dict[str, Callable[..., object]] = {
     ),
     "failure": lambda session, held: claims.fail(session, held, code="diverged", detail="NaN"),
     "release": claims.release,
-    "carry out": claims.carry_out,
+    "carry out": claims.stop_as_requested,
 }
 
 
@@ -330,7 +330,7 @@ def test_a_worker_whose_job_has_ended_can_write_nothing(work, end):
         work.fail(held, "diverged")
     else:
         work.cancel(held.job_id)
-        work.carry_out(held)
+        work.stop_as_requested(held)
     assert work.row(held.job_id).status == end
     assert_nothing_can_be_written(work, held)
 
@@ -347,7 +347,7 @@ def test_an_attempt_writes_back_what_it_decided_at_its_start(work):
     held = work.running()
     changed = spec(resources={"device": "cpu", "towers": 2})
     with work.database.write() as session:
-        claims.begin(session, held, engine=ENGINE, spec=changed, start_epoch=3)
+        claims.record_start(session, held, engine=ENGINE, spec=changed, start_epoch=3)
     row = work.row(held.job_id)
     assert (row.engine, row.spec, row.epoch) == (ENGINE, changed.model_dump(mode="json"), 3)
     assert work.stored(held.job_id)["attempts"][0]["start_epoch"] == 3
@@ -357,7 +357,7 @@ def test_progress_is_seen_as_a_new_version(work):
     held = work.running()
     before = work.row(held.job_id).version
     with work.database.write() as session:
-        claims.progress(session, held, epoch=2, eta_s=12.5)
+        claims.record_progress(session, held, epoch=2, eta_s=12.5)
     row = work.row(held.job_id)
     assert (row.epoch, row.eta_s, row.version) == (2, 12.5, before + 1)
 
@@ -392,7 +392,7 @@ def test_a_new_attempts_checkpoints_come_before_those_that_it_could_not_use(work
     work.checkpoint(second, 1)
     work.set(second.job_id, lease_expires_at=db_now(-1))
     with work.database.write() as session:
-        claims.take_back_lost(session)
+        claims.recover_expired_leases(session)
     assert [(one.epoch, one.key.split("/")[2]) for one in work.claim().checkpoints] == [(1, "2")]
 
 
@@ -470,7 +470,7 @@ def test_a_paused_job_does_not_expire_and_waits_anew_after_it_is_resumed(work):
 def test_workers_are_told_again_of_jobs_whose_message_may_be_gone(work):
     def unannounced(older_than_s: float) -> list[WakeUp]:
         with work.database.write() as session:
-            return claims.unannounced(session, older_than_s)
+            return claims.wake_ups_to_repeat(session, older_than_s)
 
     queued = work.submit()
     gpu = work.submit(resources={"device": "gpu"})
@@ -490,4 +490,4 @@ def test_a_job_that_comes_back_is_announced_at_once(work):
     work.set(held.job_id, announced_at=db_now())
     work.release(held)
     with work.database.write() as session:
-        assert claims.unannounced(session, 3600) == [WakeUp(held.job_id, "train")]
+        assert claims.wake_ups_to_repeat(session, 3600) == [WakeUp(held.job_id, "train")]

@@ -361,9 +361,9 @@ def test_a_worker_that_stalls_inside_a_transaction_loses_its_lock_and_then_its_j
             taken: list[object] = []
             while not taken and time.monotonic() < deadline:
                 with work.database.write() as reconciler:
-                    taken = claims.take_back_lost(reconciler)
+                    taken = claims.recover_expired_leases(reconciler)
             assert taken == [(held.job_id, JobStatus.QUEUED)]
-            claims.progress(session, held, epoch=9, eta_s=None)
+            claims.record_progress(session, held, epoch=9, eta_s=None)
 
     with pytest.raises(DatabaseUnavailable):
         stall()

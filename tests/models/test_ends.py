@@ -162,7 +162,7 @@ def test_a_running_jobs_worker_is_asked_once(work):
     with work.unchanged(held.job_id):
         assert work.cancel(held.job_id).version == row.version
     assert work.event_types(held.job_id)[-1] == "job.cancelling"
-    assert work.carry_out(held) is JobStatus.CANCELLED
+    assert work.stop_as_requested(held) is JobStatus.CANCELLED
     ended = work.row(held.job_id)
     assert (ended.status, ended.request, ended.stop_reason) == (JobStatus.CANCELLED, None, "cancelled")
 
@@ -170,7 +170,7 @@ def test_a_running_jobs_worker_is_asked_once(work):
 def test_nothing_is_carried_out_that_was_not_asked(work):
     held = work.running()
     with work.unchanged(held.job_id), pytest.raises(LeaseLost):
-        work.carry_out(held)
+        work.stop_as_requested(held)
 
 
 ENDS = {
@@ -185,7 +185,7 @@ ENDS = {
 def lose(work: Work, held) -> JobStatus:
     work.set(held.job_id, lease_expires_at=db_now(-1))
     with work.database.write() as session:
-        [(job_id, status)] = claims.take_back_lost(session)
+        [(job_id, status)] = claims.recover_expired_leases(session)
     assert job_id == held.job_id
     return status
 
@@ -211,7 +211,7 @@ def test_an_ended_job_cannot_be_cancelled_or_paused(work, end):
         work.fail(held, "diverged")
     else:
         work.cancel(held.job_id)
-        work.carry_out(held)
+        work.stop_as_requested(held)
     with work.unchanged(held.job_id):
         with pytest.raises(JobFinished):
             work.cancel(held.job_id)
@@ -260,7 +260,7 @@ def test_a_running_job_is_paused_by_its_worker_and_goes_on_as_a_new_attempt(work
     with work.unchanged(held.job_id):
         work.pause(held.job_id)
     work.checkpoint(held, 2)
-    assert work.carry_out(held) is JobStatus.PAUSED
+    assert work.stop_as_requested(held) is JobStatus.PAUSED
     row = work.row(held.job_id)
     assert (row.request, row.failures, row.finished_at, row.stop_reason) == (None, 0, None, None)
     assert work.event_types(held.job_id)[-2:] == ["job.pausing", "job.paused"]
@@ -296,7 +296,7 @@ def test_a_cancel_replaces_a_pause_and_a_pause_no_cancel(work):
     assert work.cancel(held.job_id).request == "cancel"
     with work.unchanged(held.job_id):
         assert work.pause(held.job_id).request == "cancel"
-    assert work.carry_out(held) is JobStatus.CANCELLED
+    assert work.stop_as_requested(held) is JobStatus.CANCELLED
 
 
 # --- change and delete ---------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def in_every_status(work: Work) -> dict[str, str]:
         if status == "pausing":
             work.pause(held.job_id)
         if status == "cancelled":
-            work.carry_out(held)
+            work.stop_as_requested(held)
         if status == "succeeded":
             work.succeed(held)
         if status == "failed":
@@ -242,12 +242,12 @@ def test_as_many_jobs_are_ahead_as_are_claimed_before(work):
     work.set(ids[4], queued_at=work.row(ids[0]).queued_at)
     work.running(priority=100)
     with work.database.read() as session:
-        ahead = {job_id: jobs.ahead_of(session, work.row(job_id)) for job_id in ids}
+        ahead = {job_id: jobs.count_ahead_of(session, work.row(job_id)) for job_id in ids}
     work.claim()  # Bob's
     order = [work.claim().held.job_id for _ in ids]
     assert [ahead[job_id] for job_id in order] == [1, 2, 3, 4, 5]
     with work.database.read() as session:
-        assert jobs.ahead_of(session, work.row(ids[0])) is None
+        assert jobs.count_ahead_of(session, work.row(ids[0])) is None
 
 
 def test_a_wait_for_a_moment_is_told_from_a_wait_for_a_worker(work):

@@ -35,7 +35,7 @@ SETTINGS = settings(
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ENDED = {"succeeded", "failed", "cancelled"}
 CLIENTS = ["cancel", "pause", "resume", "remove"]
-WORKERS = ["write", "succeed", "fail", "diverge", "release", "carry_out"]
+WORKERS = ["write", "succeed", "fail", "diverge", "release", "stop_as_requested"]
 OTHERS = ["submit", "claim", "take_back", "expire", "renew", "let_backoffs_pass", "let_leases_pass", "stall"]
 TELLING = {"job.succeeded": "succeeded", "job.failed": "failed", "job.cancelled": "cancelled"}
 
@@ -227,13 +227,13 @@ class JobLives(RuleBasedStateMachine):
         if self.done(held, job, self.work.release):
             job.leave("queued")
 
-    def carry_out(self, held: HeldAttempt, job: Modelled) -> None:
+    def stop_as_requested(self, held: HeldAttempt, job: Modelled) -> None:
         if job.status == "running" and job.attempt == held.attempt and job.request:
-            self.work.carry_out(held)
+            self.work.stop_as_requested(held)
             job.leave("queued")
             return
         with self.work.unchanged(held.job_id), pytest.raises(LeaseLost):
-            self.work.carry_out(held)
+            self.work.stop_as_requested(held)
 
     def renew(self, data: st.DataObject) -> None:
         with self.database.write() as session:
@@ -247,7 +247,7 @@ class JobLives(RuleBasedStateMachine):
     def take_back(self, data: st.DataObject) -> None:
         lost = {id_: job for id_, job in self.jobs.items() if job.status == "running" and job.lease_ran_out}
         with self.database.write() as session:
-            taken = dict(claims.take_back_lost(session))
+            taken = dict(claims.recover_expired_leases(session))
         assert set(taken) == set(lost)
         for job_id, job in lost.items():
             job.fail(for_good=False)

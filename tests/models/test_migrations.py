@@ -11,12 +11,15 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
+from heldout.datasets import DatasetSpec
 from heldout.errors import DatabaseUnavailable, OperatorError
+from heldout.kinds import IngestSpec, JobKind
 from heldout.lifecycle import JobStatus
 from heldout.views.job import JobView
 from models import migrations
 from models.database import Database
-from models.store import claims, events, jobs, owner_events
+from models.ids import new_id
+from models.store import claims, events, jobs, new_jobs, owner_events
 from models.store.narrowing import Filters
 from models.tables import Base, DeliveryRow, WebhookRow
 from tests.models.work import ALICE, Work, spec
@@ -161,6 +164,40 @@ def test_jobs_that_were_there_are_found_by_their_metadata(work: Work):
         filters = Filters(metadata={"team": "ключ", "run": "1"})
         found, _ = jobs.page(session, ALICE, filters, after=None, limit=10)
     assert [row.id for row in found] == [bearing]
+
+
+def test_jobs_of_all_kinds_keep_what_they_are_asked_to_do(work: Work):
+    """A check of an upload had a made-up training spec before, and GPUs were counted in a job's JSON."""
+    check = IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/ds_1/pets.zip", max_runtime_s=60.5)
+    with work.database.write() as session:
+        checking = new_jobs.add(
+            session,
+            job_id=new_id("job"),
+            kind=JobKind.INGEST,
+            owner=ALICE,
+            name="pets@1",
+            spec=check,
+            dataset_id=work.dataset.id,
+            priority=1000,
+            device="cpu",
+        ).id
+    asked = [{"gpus": 3}, {"device": "gpu"}, {"device": "cpu"}, {"device": "auto"}]
+    ids = [checking, *(work.submit(resources=resources) for resources in asked)]
+    before = {job_id: work.stored(job_id) for job_id in ids}
+    assert [work.row(job_id).gpus for job_id in ids] == [0, 3, 1, 0, 0]
+
+    run(work.database, command.downgrade, "0006")
+    with work.database.read() as session:
+        old = session.execute(text("SELECT * FROM jobs WHERE kind = 'ingest'")).mappings().one()
+    old_spec = json.loads(old["spec"]) if isinstance(old["spec"], str) else old["spec"]
+    assert "gpus" not in old
+    assert (old["device"], old_spec["resources"]) == ("auto", {"device": "auto"})
+    assert old_spec["limits"] == {"max_runtime_s": 60.5}
+    assert old_spec["dataset"] == check.dataset.model_dump(mode="json")
+
+    migrations.upgrade(work.database)
+    assert {job_id: work.stored(job_id) for job_id in ids} == before
+    assert work.claim().spec == check
 
 
 def test_foreign_keys_hold_again_after_a_migration(work: Work, release):

@@ -61,7 +61,7 @@ def test_a_cancel_that_comes_while_a_job_is_claimed_reaches_the_worker(work: Wor
         cancel = other.submit(work.cancel, job_id)
         wait_for(work.database, cancel)
     assert cancel.result().request == "cancel"
-    assert work.carry_out(claimed.held) is JobStatus.CANCELLED
+    assert work.stop_as_requested(claimed.held) is JobStatus.CANCELLED
 
 
 def test_a_job_that_is_being_cancelled_is_not_claimed(work: Work, other):
@@ -82,7 +82,7 @@ def test_a_renewal_that_comes_while_the_job_is_taken_back_finds_it_lost(work: Wo
             return claims.renew(session, "worker", [held], 60)
 
     with work.database.write() as session:
-        claims.take_back_lost(session)
+        claims.recover_expired_leases(session)
         renewal = other.submit(renew)
         wait_for(work.database, renewal)
     assert renewal.result() == set()
@@ -95,7 +95,7 @@ def test_a_job_that_its_worker_is_settling_is_not_taken_back(work: Work, other):
 
     def take_back() -> object:
         with work.database.write() as session:
-            return claims.take_back_lost(session)
+            return claims.recover_expired_leases(session)
 
     with work.database.write() as session:
         claims.succeed(session, held, result=result(held), stop_reason=StopReason.COMPLETED)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import insert, select, update
 
+from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
 from models.arrays import ImageSet
@@ -34,8 +35,24 @@ class Work:
     def submit(self, owner: str = ALICE, *, dataset: DatasetRow | None = None, **changes: Any) -> str:
         """Queue a job whose spec differs from the smallest one by `changes`."""
         with self.database.write() as session:
-            job_id = new_id("job")
-            new_jobs.add_training(session, job_id, owner, spec(**changes), dataset or self.dataset, parameters=10)
+            asked, job_id = spec(**changes), new_id("job")
+        with self.database.write() as session:
+            new_jobs.add(
+                session,
+                job_id=job_id,
+                kind=JobKind.TRAIN,
+                owner=owner,
+                name=asked.name,
+                spec=asked,
+                dataset_id=(dataset or self.dataset).id,
+                priority=asked.priority,
+                device=asked.resources.required_device,
+                gpus=asked.resources.required_gpus,
+                epochs=asked.training.epochs,
+                parameters=10,
+                metadata=asked.metadata,
+                max_pending_s=asked.limits.max_pending_s,
+            )
         return job_id
 
     def claim(
@@ -56,7 +73,7 @@ class Work:
         """The attempt after this one, whose lease is made to have run out."""
         self.set(held.job_id, lease_expires_at=db_now(-1))
         with self.database.write() as session:
-            assert claims.take_back_lost(session) == [(held.job_id, JobStatus.QUEUED)]
+            assert claims.recover_expired_leases(session) == [(held.job_id, JobStatus.QUEUED)]
         claimed = self.claim("another worker")
         assert claimed is not None
         assert claimed.held == HeldAttempt(held.job_id, held.attempt + 1)
@@ -64,7 +81,7 @@ class Work:
 
     def begin(self, held: HeldAttempt, start_epoch: int = 0) -> None:
         with self.database.write() as session:
-            claims.begin(session, held, engine=ENGINE, spec=spec(), start_epoch=start_epoch)
+            claims.record_start(session, held, engine=ENGINE, spec=spec(), start_epoch=start_epoch)
 
     def epoch(self, held: HeldAttempt, epoch: int, **values: float | None) -> bool:
         with self.database.write() as session:
@@ -87,9 +104,9 @@ class Work:
         with self.database.write() as session:
             return claims.release(session, held)
 
-    def carry_out(self, held: HeldAttempt) -> JobStatus:
+    def stop_as_requested(self, held: HeldAttempt) -> JobStatus:
         with self.database.write() as session:
-            return claims.carry_out(session, held)
+            return claims.stop_as_requested(session, held)
 
     def cancel(self, job_id: str, owner: str = ALICE) -> JobRow:
         with self.database.write() as session:

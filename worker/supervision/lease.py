@@ -127,7 +127,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             status = self.persist(settled)
         except LeaseLost:
             # Perhaps by a commit of our own that was not acknowledged: then what it forgot is of no use.
-            self.forget(self.persist(lambda session: claims.unnamed(session, keys)))
+            self.forget(self.persist(lambda session: claims.keys_without_checkpoint(session, keys)))
             raise
         self.forget(keys)
         worker_metrics.SETTLED.labels(status.value).inc()
@@ -148,7 +148,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
 
     def carry_out(self) -> None:
         """Cancel or pause the job, as was asked."""
-        self.settle(lambda session: claims.carry_out(session, self.held))
+        self.settle(lambda session: claims.stop_as_requested(session, self.held))
 
     def warn(self, message: str, **data: object) -> None:
         """Note a warning among the job's events."""

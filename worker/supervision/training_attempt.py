@@ -245,7 +245,7 @@ class Attempt:
                 start_epoch = checkpoint.epoch if checkpoint else 0
                 left = self._claimed.epochs - start_epoch
                 unusable = self._lease.persist(
-                    lambda session: claims.begin(
+                    lambda session: claims.record_start(
                         session,
                         self._lease.held,
                         engine=engine,
@@ -287,7 +287,7 @@ class Attempt:
         def write(session: Session) -> None:
             if not metrics.add_epoch(session, self._lease.held, done.epoch, done.values):
                 return
-            claims.progress(session, self._lease.held, epoch=done.epoch, eta_s=eta_s)
+            claims.record_progress(session, self._lease.held, epoch=done.epoch, eta_s=eta_s)
             accuracy = done.values.get("validation_accuracy")
             shown = "not finite" if accuracy is None else f"{accuracy:.4f}"
             events.add(
@@ -337,7 +337,7 @@ class Attempt:
         dropped: set[str] = set()  # in any try: a commit may have been heard though nobody said so
 
         def note(session: Session) -> None:
-            is_new = bool(claims.unnamed(session, [place.key]))
+            is_new = bool(claims.keys_without_checkpoint(session, [place.key]))
             dropped.update(claims.add_checkpoint(session, self._lease.held, place))
             if not is_new:
                 return
@@ -352,7 +352,9 @@ class Attempt:
         try:
             self._lease.persist(note)
         except LeaseLost:
-            self._lease.forget(self._lease.persist(lambda session: claims.unnamed(session, [place.key])))
+            self._lease.forget(
+                self._lease.persist(lambda session: claims.keys_without_checkpoint(session, [place.key]))
+            )
             raise
         self._lease.forget(dropped)
 

@@ -20,7 +20,7 @@ router = resource("/v1/jobs/{job_id}", "jobs")
 def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> QueueView:
     """The job's place in the queue."""
     job = jobs.find(session, caller.owner, job_id)
-    ahead = jobs.ahead_of(session, job)
+    ahead = jobs.count_ahead_of(session, job)
     return QueueView(
         object="queue",
         position=None if ahead is None else ahead + 1,

@@ -6,13 +6,18 @@ from models.store.claims.checkpoint import (
     forget_checkpoints,
     forget_checkpoints_of_all_ended,
     forget_checkpoints_of_ended,
-    unnamed,
+    keys_without_checkpoint,
 )
 from models.store.claims.claiming import Claimed, claim, claimable
 from models.store.claims.lease import HeldAttempt, renew, requests, require_held
-from models.store.claims.progress import begin, progress
-from models.store.claims.recover import expire_pending, take_back_lost, take_back_of, unannounced
-from models.store.claims.settle import Result, carry_out, fail, release, succeed
+from models.store.claims.progress import record_progress, record_start
+from models.store.claims.recover import (
+    expire_pending,
+    recover_expired_leases,
+    recover_from_dead_workers,
+    wake_ups_to_repeat,
+)
+from models.store.claims.settle import Result, fail, release, stop_as_requested, succeed
 
 __all__ = [
     "Checkpoint",
@@ -20,8 +25,6 @@ __all__ = [
     "HeldAttempt",
     "Result",
     "add_checkpoint",
-    "begin",
-    "carry_out",
     "claim",
     "claimable",
     "expire_pending",
@@ -29,14 +32,16 @@ __all__ = [
     "forget_checkpoints",
     "forget_checkpoints_of_all_ended",
     "forget_checkpoints_of_ended",
-    "progress",
+    "keys_without_checkpoint",
+    "record_progress",
+    "record_start",
+    "recover_expired_leases",
+    "recover_from_dead_workers",
     "release",
     "renew",
     "requests",
     "require_held",
+    "stop_as_requested",
     "succeed",
-    "take_back_lost",
-    "take_back_of",
-    "unannounced",
-    "unnamed",
+    "wake_ups_to_repeat",
 ]

@@ -22,7 +22,10 @@ class Checkpoint:
 
 
 def add_checkpoint(session: Session, held: HeldAttempt, checkpoint: Checkpoint, *, keep: int = 2) -> list[str]:
-    """Note a stored checkpoint and give back the keys of older ones that are no longer needed."""
+    """Write the row of a checkpoint whose blob is stored, and keep the newest `keep` rows of the job.
+
+    Gives the keys of the others, whose blobs the caller deletes after the commit.
+    """
     require_held(session, held)
     session.merge(
         CheckpointRow(
@@ -37,12 +40,13 @@ def add_checkpoint(session: Session, held: HeldAttempt, checkpoint: Checkpoint, 
     session.flush()
     known = checkpoints_of(session, held.job_id)
     kept = {one.key for one in known[:keep]}
-    dropped = [one.key for one in known if one.key not in kept]
-    forget_checkpoints(session, dropped)
-    return dropped
+    unneeded = [one.key for one in known if one.key not in kept]
+    forget_checkpoints(session, unneeded)
+    return unneeded
 
 
 def checkpoints_of(session: Session, job_id: str) -> tuple[Checkpoint, ...]:
+    """The job's checkpoints, those of the latest epoch and step first."""
     rows = session.scalars(
         select(CheckpointRow)
         .where(CheckpointRow.job_id == job_id)
@@ -51,10 +55,10 @@ def checkpoints_of(session: Session, job_id: str) -> tuple[Checkpoint, ...]:
     return tuple(Checkpoint(row.epoch, row.step, row.key) for row in rows)
 
 
-def unnamed(session: Session, keys: Collection[str]) -> list[str]:
-    """Which of these keys no checkpoint has: their blobs are of no use."""
-    named = set(session.scalars(select(CheckpointRow.key).where(CheckpointRow.key.in_(keys))))
-    return [key for key in keys if key not in named]
+def keys_without_checkpoint(session: Session, keys: Collection[str]) -> list[str]:
+    """Those of the keys that are in no checkpoint's row: nobody will read their blobs."""
+    known = set(session.scalars(select(CheckpointRow.key).where(CheckpointRow.key.in_(keys))))
+    return [key for key in keys if key not in known]
 
 
 def forget_checkpoints(session: Session, keys: Collection[str]) -> None:

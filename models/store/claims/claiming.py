@@ -4,11 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
-from pydantic import ValidationError
 from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.json_pointer import pointer_to
 from heldout.kinds import JobKind, WorkSpec
 from heldout.lifecycle import SPEC_UNREADABLE, JobEvent, JobStatus, next_status
 from heldout.spec import Device
@@ -17,7 +15,7 @@ from models.store import events
 from models.store.claims.checkpoint import Checkpoint, checkpoints_of
 from models.store.claims.lease import HeldAttempt
 from models.store.claims.settle import fail
-from models.store.kinds import spec_of
+from models.store.kinds import SpecUnreadable, spec_of
 from models.store.transitions import seconds_since
 from models.tables import AttemptRow, DatasetRow, JobRow
 
@@ -71,9 +69,9 @@ def claim(session: Session, worker: str, devices: Collection[str], lease_s: floa
             return None
         try:
             spec = spec_of(job)
-        except ValidationError as error:
+        except SpecUnreadable as error:
             session.refresh(job)  # the claim changed its row
-            fail(session, held, code=SPEC_UNREADABLE, detail=_why_unreadable(error))
+            fail(session, held, code=SPEC_UNREADABLE, detail=error.detail)
             continue
         return _claimed(session, job, held, spec)
     return None
@@ -134,11 +132,3 @@ def _claimed(session: Session, job: JobRow, held: HeldAttempt, spec: WorkSpec) -
 def _can_run_on(devices: Collection[str], gpus: int) -> tuple[ColumnElement[bool], ...]:
     # A kind that only a newer release knows is left to that release's workers.
     return JobRow.kind.in_(list(JobKind)), JobRow.device.in_(devices), JobRow.gpus <= gpus
-
-
-def _why_unreadable(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    return (
-        f"The stored spec is not one that this release understands: {pointer_to(first['loc'])}: {first['msg']}. "
-        "Submit the job anew."
-    )

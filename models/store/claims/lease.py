@@ -34,8 +34,8 @@ def require_held(session: Session, held: HeldAttempt) -> JobRow:
 
 
 def renew(session: Session, worker: str, held: Collection[HeldAttempt], lease_s: float) -> set[HeldAttempt]:
-    """Prolong the leases that are still held, and give those back; the others are lost."""
-    kept = set()
+    """Prolong the leases of attempts that still hold their jobs; gives those attempts."""
+    still_held = set()
     # In one order everywhere, so that two transactions never wait for each other.
     for one in sorted(held, key=lambda h: h.job_id):
         renewed = session.execute(
@@ -46,12 +46,12 @@ def renew(session: Session, worker: str, held: Collection[HeldAttempt], lease_s:
             .execution_options(synchronize_session=False)
         ).scalar_one_or_none()
         if renewed is not None:
-            kept.add(one)
-    return kept
+            still_held.add(one)
+    return still_held
 
 
 def requests(session: Session, held: Collection[HeldAttempt]) -> Mapping[HeldAttempt, JobRequest | None]:
-    """What clients asked of these jobs; a job that is no longer held is absent."""
+    """What clients asked of the jobs of these attempts. An attempt that no longer holds its job is absent."""
     rows = session.execute(
         select(JobRow.id, JobRow.attempt, JobRow.request).where(
             JobRow.id.in_([one.job_id for one in held]), JobRow.status == JobStatus.RUNNING

@@ -12,7 +12,7 @@ from models.store.claims.lease import HeldAttempt, write_held
 from models.tables import AttemptRow, JobRow
 
 
-def begin(
+def record_start(
     session: Session,
     held: HeldAttempt,
     *,
@@ -21,12 +21,18 @@ def begin(
     start_epoch: int,
     eta_s: float | None = None,
 ) -> list[str]:
-    """Write back what an attempt decided at its start: where it runs, its automatic choices, where it continues.
+    """Write back what an attempt chose at its start.
 
-    The device is kept for later attempts too, since it decides the last digits: `auto` is over then.
+    Later attempts keep the device, since it decides the last digits of all figures.
 
-    Checkpoints past its start could not be used. They are forgotten, so that no later attempt continues from epochs
-    whose rows this one's start hides; gives back their keys.
+    Checkpoints of later epochs than `start_epoch` could not be used. Their rows are removed, so that no later attempt
+    continues from epochs whose metrics this attempt hides.
+
+    Args:
+        spec: with choices in place of every `auto`.
+        start_epoch: whole epochs that the attempt continues from.
+    Returns:
+        The keys of the removed checkpoints, whose blobs the caller deletes after the commit.
     """
     write_held(
         session,
@@ -50,6 +56,6 @@ def begin(
     return unusable
 
 
-def progress(session: Session, held: HeldAttempt, *, epoch: int, eta_s: float | None) -> None:
+def record_progress(session: Session, held: HeldAttempt, *, epoch: int, eta_s: float | None) -> None:
     """Write how many whole epochs are done and how long the rest should take."""
     write_held(session, held, epoch=epoch, eta_s=eta_s, version=JobRow.version + 1)

@@ -1,4 +1,4 @@
-"""What becomes of jobs that nobody looks after: of lost workers, overdue, or never announced."""
+"""What becomes of jobs that nobody looks after: of workers that were lost, waiting too long, or never announced."""
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
@@ -10,9 +10,15 @@ from models.store.transitions import move
 from models.tables import JobRow
 from models.wake import WakeUp
 
+WORKER_LOST = "worker_lost"
+PENDING_TOO_LONG = "pending_too_long"
 
-def take_back_lost(session: Session, limit: int = 100) -> list[tuple[str, JobStatus]]:
-    """Settle jobs whose lease has run out; their workers are fenced by the next claim's attempt."""
+
+def recover_expired_leases(session: Session, limit: int = 100) -> list[tuple[str, JobStatus]]:
+    """Queue or fail running jobs whose lease has run out; gives their ids and what they are now.
+
+    Their workers may still run: the attempt of the next claim fences them.
+    """
     rows = session.scalars(
         select(JobRow)
         .where(JobRow.status == JobStatus.RUNNING, JobRow.lease_expires_at < db_now())
@@ -20,26 +26,30 @@ def take_back_lost(session: Session, limit: int = 100) -> list[tuple[str, JobSta
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
-    return [(row.id, _lose(session, row, "worker_lost", "The worker's lease ran out.", counts=True)) for row in rows]
+    return [(row.id, _lose(session, row, "The worker's lease ran out.", counts_as_failure=True)) for row in rows]
 
 
-def take_back_of(session: Session, worker_prefix: str, *, counts: bool = False) -> list[tuple[str, JobStatus]]:
-    """Settle jobs of workers that are known to be dead, without waiting for their leases.
+def recover_from_dead_workers(
+    session: Session, name_prefix: str, *, counts_as_failure: bool = False
+) -> list[tuple[str, JobStatus]]:
+    """Queue or fail the jobs of workers that are known to be dead, without waiting for their leases.
 
-    A failure is counted only if the job may have been the cause of the death.
+    Args:
+        name_prefix: how the names of these workers begin.
+        counts_as_failure: whether the job may have been the cause of the death.
     """
     rows = session.scalars(
         select(JobRow)
-        .where(JobRow.status == JobStatus.RUNNING, JobRow.worker.startswith(worker_prefix, autoescape=True))
+        .where(JobRow.status == JobStatus.RUNNING, JobRow.worker.startswith(name_prefix, autoescape=True))
         .order_by(JobRow.id)
         .with_for_update(skip_locked=True)
     ).all()
-    detail = "The worker died." if counts else "The service was restarted."
-    return [(row.id, _lose(session, row, "worker_lost", detail, counts=counts)) for row in rows]
+    detail = "The worker died." if counts_as_failure else "The service was restarted."
+    return [(row.id, _lose(session, row, detail, counts_as_failure=counts_as_failure)) for row in rows]
 
 
 def expire_pending(session: Session, limit: int = 100) -> list[str]:
-    """Fail queued jobs that have waited longer than their `max_pending_s`."""
+    """Fail queued jobs that have waited longer than their `max_pending_s`; gives their ids."""
     expired = session.scalars(
         select(JobRow)
         .where(JobRow.status == JobStatus.QUEUED, JobRow.pending_until < db_now())
@@ -49,15 +59,18 @@ def expire_pending(session: Session, limit: int = 100) -> list[str]:
     ).all()
     for row in expired:
         error = {
-            "code": "pending_too_long",
+            "code": PENDING_TOO_LONG,
             "detail": "No worker took the job within limits.max_pending_s. Add workers or raise the limit.",
         }
         move(session, row, JobEvent.EXPIRE, error=error)
     return [row.id for row in expired]
 
 
-def unannounced(session: Session, older_than_s: float, limit: int = 1000) -> list[WakeUp]:
-    """Wake-ups for queued jobs whose last one is older than `older_than_s`; the caller publishes them."""
+def wake_ups_to_repeat(session: Session, older_than_s: float, limit: int = 1000) -> list[WakeUp]:
+    """Wake-ups for jobs that are ready and were last announced more than `older_than_s` ago, or never.
+
+    They count as announced from now on: the caller publishes them after the commit.
+    """
     rows = session.execute(
         select(JobRow.id, JobRow.gpus)
         .where(*IS_READY, or_(JobRow.announced_at.is_(None), JobRow.announced_at < db_now(-older_than_s)))
@@ -75,11 +88,10 @@ def unannounced(session: Session, older_than_s: float, limit: int = 1000) -> lis
     return [WakeUp.for_job(row.id, row.gpus) for row in rows]
 
 
-def _lose(session: Session, row: JobRow, code: str, detail: str, *, counts: bool) -> JobStatus:
-    if not counts:
+def _lose(session: Session, row: JobRow, detail: str, *, counts_as_failure: bool) -> JobStatus:
+    if not counts_as_failure:
         return move(session, row, JobEvent.LOSE)
     failures = row.failures + 1
-    decision = after_failure(failures, code)
-    event = JobEvent.LOSE if decision.event is JobEvent.RETRY else JobEvent.FAIL
-    error = {"code": code, "detail": detail}
-    return move(session, row, event, error=error, failures=failures, backoff_s=0.0)
+    is_final = after_failure(failures, WORKER_LOST).event is JobEvent.FAIL
+    event = JobEvent.FAIL if is_final else JobEvent.LOSE
+    return move(session, row, event, error={"code": WORKER_LOST, "detail": detail}, failures=failures)

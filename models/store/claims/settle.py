@@ -15,7 +15,7 @@ from models.tables import ResultRow
 
 @dataclass(frozen=True)
 class Result:
-    """What a success leaves behind: `metrics.final` and the keys of two blobs."""
+    """What a job that succeeded has to show: `metrics.final`, and the keys of the model and its predictions."""
 
     final: dict[str, Any]
     model_key: str
@@ -25,7 +25,7 @@ class Result:
 def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason: StopReason) -> JobStatus:
     """End a job well, unless a cancel was accepted before.
 
-    Saying it again is no error: a worker whose commit was not acknowledged cannot know that it was heard.
+    A second call is no error: a worker whose commit was not acknowledged cannot know that it took effect.
     """
     if session.scalar(select(ResultRow.attempt).where(ResultRow.job_id == held.job_id)) == held.attempt:
         return JobStatus.SUCCEEDED
@@ -44,7 +44,7 @@ def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason:
 
 
 def fail(session: Session, held: HeldAttempt, *, code: str, detail: str) -> JobStatus:
-    """End an attempt badly: back to the queue with a backoff, or for good when that would not help."""
+    """Count a failed attempt. The job is queued again with a backoff, or has failed where that would not help."""
     failures = require_held(session, held).failures + 1
     decision = after_failure(failures, code)
     error = {"code": code, "detail": detail}
@@ -56,8 +56,8 @@ def release(session: Session, held: HeldAttempt) -> JobStatus:
     return _settle(session, held, JobEvent.RELEASE)
 
 
-def carry_out(session: Session, held: HeldAttempt) -> JobStatus:
-    """Do what a client asked of the running job: it is cancelled or paused now."""
+def stop_as_requested(session: Session, held: HeldAttempt) -> JobStatus:
+    """Cancel or pause the running job, whichever a client asked for. Raises LeaseLost if nobody asked for either."""
     request = require_held(session, held).request
     if request is None:
         raise LeaseLost(held.job_id, held.attempt)

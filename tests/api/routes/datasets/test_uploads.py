@@ -332,7 +332,7 @@ def test_deleting_what_is_being_checked_calls_the_check_off(client, blobs, datab
         assert client.delete(f"/v1/datasets/{one['id']}").status_code == 204
     with database.write() as session:
         assert claims.claimable(session, ["auto"]) is False
-        assert claims.carry_out(session, held) == "cancelled"
+        assert claims.stop_as_requested(session, held) == "cancelled"
     discard_files(database, blobs)
     assert stored(blobs) == set()
 

@@ -83,7 +83,7 @@ def test_a_worker_carries_out_what_was_asked(client, hand, spec):
     job = submitted(client, spec)["id"]
     held = hand.claim()
     client.post(f"/v1/jobs/{job}/pause")
-    assert hand.carry_out(held) is JobStatus.PAUSED
+    assert hand.stop_as_requested(held) is JobStatus.PAUSED
     assert client.get(f"/v1/jobs/{job}").json()["status"] == "paused"
     assert client.post(f"/v1/jobs/{job}/resume").json()["status"] == "queued"
     assert hand.claim().attempt == 2

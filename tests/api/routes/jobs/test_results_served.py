@@ -66,7 +66,7 @@ def test_epochs_that_a_later_attempt_repeated_are_shown_once(client, hand, spec)
     for epoch in (1, 2):
         hand.epoch(first, epoch, train_loss=9.0)
     client.post(f"/v1/jobs/{job}/pause")
-    hand.carry_out(first)
+    hand.stop_as_requested(first)
     client.post(f"/v1/jobs/{job}/resume")
     second = hand.claim()
     hand.begin(second, client.get(f"/v1/jobs/{job}").json()["spec"])

@@ -1,0 +1,141 @@
+"""The registry of kinds: every kind has all its parts, and what it says of a kind is what happens."""
+
+import ast
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from sqlalchemy import select
+
+from heldout.datasets import DatasetSpec
+from heldout.errors import JobNotFound
+from heldout.kinds import IngestSpec, JobKind, WorkSpec
+from models.ids import new_id
+from models.store import claims, jobs, new_jobs
+from models.store.kinds import KINDS, LISTED_KINDS, spec_of
+from models.store.narrowing import Filters
+from models.tables import DatasetRow, JobRow
+from tests.models.work import ALICE, Work, add_dataset, spec
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECK = IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/ds_1/pets.zip", max_runtime_s=60)
+
+
+def queued_check(work: Work, dataset_id: str, **changes: object) -> str:
+    row = {"name": "pets@1", "spec": CHECK, "dataset_id": dataset_id, "priority": 1000, "device": "cpu", **changes}
+    with work.database.write() as session:
+        return new_jobs.add(session, job_id=new_id("job"), kind=JobKind.INGEST, owner=ALICE, **row).id
+
+
+def dataset_of(work: Work, dataset_id: str) -> DatasetRow:
+    with work.database.read() as session:
+        return session.scalars(select(DatasetRow).where(DatasetRow.id == dataset_id)).one()
+
+
+def test_every_kind_is_in_the_registry_and_has_a_spec_of_its_own():
+    assert set(KINDS) == set(JobKind)
+    assert {about.spec for about in KINDS.values()} == set(get_args(WorkSpec))
+    assert len({about.spec for about in KINDS.values()}) == len(KINDS)
+
+
+@pytest.mark.parametrize("folder", ["api", "models", "worker", "heldout", "host"])
+def test_no_kind_is_compared_with_a_bare_string(folder):
+    """Of splits `train` is a name too; what is looked for is a string beside something that is called `kind`."""
+    found = []
+    for file in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+            values = {side.value for side in sides if isinstance(side, ast.Constant)}
+            if values & set(JobKind) and "kind" in ast.unparse(node):
+                found.append(f"{file.relative_to(ROOT)}:{node.lineno}")
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "changes", [{"spec": spec()}, {"device": "gpu"}, {"device": "auto"}], ids=["spec", "gpu", "auto"]
+)
+def test_a_job_cannot_have_what_its_kind_has_not(work, changes):
+    with pytest.raises(ValueError, match="A job of kind ingest cannot have"):
+        queued_check(work, work.dataset.id, **changes)
+
+
+def test_a_worker_is_given_the_spec_that_was_queued(work):
+    check = queued_check(work, work.dataset.id)
+    training = work.submit(resources={"gpus": 2})
+    first, second = work.claim(devices=("cpu", "gpu"), gpus=2), work.claim(devices=("cpu", "gpu"), gpus=2)
+    assert (first.held.job_id, first.spec, first.device, first.gpus) == (check, CHECK, "cpu", 0)
+    assert (second.held.job_id, second.spec) == (training, spec(resources={"gpus": 2}))
+    assert (second.device, second.gpus) == ("gpu", 2)
+    assert spec_of(work.row(check)) == CHECK
+
+
+def test_clients_see_the_jobs_of_listed_kinds_alone(work):
+    assert LISTED_KINDS == (JobKind.TRAIN,)
+    check, training = queued_check(work, work.dataset.id), work.submit(metadata={"team": "a"})
+    with work.database.read() as session:
+        for filters in (
+            Filters(),
+            Filters(statuses=["queued"]),
+            Filters(dataset="dots"),
+            Filters(metadata={"team": "a"}),
+        ):
+            rows, more = jobs.page(session, ALICE, filters, after=None, limit=10)
+            assert ([row.id for row in rows], more) == ([training], False)
+        for look_up in (jobs.find, jobs.find_with_dataset):
+            with pytest.raises(JobNotFound):
+                look_up(session, ALICE, check)
+        assert set(jobs.counts_by_status(session)) == {("train", "queued", 1), ("ingest", "queued", 1)}
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+def test_a_check_that_does_not_end_well_rejects_its_dataset_and_a_training_does_not(work, end):
+    checked, other = (add_dataset(work.database, name, ALICE, status="checking") for name in ("pets", "other"))
+    queued_check(work, checked)
+    held = work.claim().held
+    training = work.running(dataset=dataset_of(work, other))
+    for one in (held, training):
+        if end == "failed":
+            work.fail(one, "out_of_memory")
+        else:
+            work.set(one.job_id, request="cancel")
+            work.stop_as_requested(one)
+        assert work.row(one.job_id).status == end
+    assert dataset_of(work, checked).status == "rejected"
+    assert dataset_of(work, checked).error["code"] == ("out_of_memory" if end == "failed" else "cancelled")
+    assert (dataset_of(work, other).status, dataset_of(work, other).error) == ("checking", None)
+
+
+@pytest.mark.parametrize("kind", list(JobKind))
+def test_a_stored_spec_that_cannot_be_read_fails_its_job_and_the_others_go_on(work, kind):
+    dataset_id = add_dataset(work.database, "pets", ALICE, status="checking")
+    broken = work.submit(priority=100) if kind is JobKind.TRAIN else queued_check(work, dataset_id, priority=100)
+    work.set(broken, spec={**work.row(broken).spec, "from_a_newer_release": True})
+    next_one = work.submit()
+    assert work.claim().held.job_id == next_one
+    row = work.row(broken)
+    assert (row.status, row.failures, row.worker, row.error["code"]) == ("failed", 1, None, "spec_unreadable")
+    assert "/from_a_newer_release" in row.error["detail"]
+    assert work.event_types(broken) == ["job.queued", "job.started", "job.failed"]
+    assert dataset_of(work, dataset_id).status == ("checking" if kind is JobKind.TRAIN else "rejected")
+    assert work.claim() is None
+
+
+def test_where_only_unreadable_jobs_wait_nothing_is_claimed_and_none_of_them_waits_on(work):
+    ids = [work.submit() for _ in range(3)]
+    for job_id in ids:
+        work.set(job_id, spec={})
+    assert work.claim() is None
+    assert {work.row(job_id).status for job_id in ids} == {"failed"}
+    with work.database.read() as session:
+        assert not claims.claimable(session, ("auto", "cpu"))
+
+
+def test_a_kind_of_a_newer_release_is_left_to_its_workers(work):
+    newer = work.submit(priority=9)
+    with work.database.write() as session:
+        session.connection().exec_driver_sql("UPDATE jobs SET kind = 'newer'")
+    known = work.submit()
+    assert work.claim().held.job_id == known
+    assert work.claim() is None
+    with work.database.read() as session:
+        assert session.scalar(select(JobRow.status).where(JobRow.id == newer)) == "queued"

@@ -1,0 +1,176 @@
+"""Submitting below HTTP: what one transaction queues, what it hands back, and what is left when it is rolled back."""
+
+import pytest
+from sqlalchemy import event, select
+
+from heldout import layers
+from heldout.errors import DatasetUnavailable, InvalidSpec, JobNotFinished, SpecDatasetNotFound, TooManyParameters
+from heldout.lifecycle import JobStatus
+from heldout.spec import JobSpec
+from models import submit
+from models.database import Database
+from models.tables import EventRow, JobRow
+from models.wake import WakeUp
+from tests.models.work import ALICE, BOB, Work, add_dataset
+
+MAX_PARAMETERS = 1_000_000
+# On the four pixels square of `dots`.
+LEAST = {"dataset": "dots", "network": {"blocks": [{"filters": 3}]}}
+UNKNOWN_CLASS = {**LEAST, "training": {"class_weights": {"neither": 2.0}}}
+
+
+def spec(**changes: object) -> JobSpec:
+    return JobSpec.model_validate({**LEAST, **changes})
+
+
+def submitted(work: Work, asked: JobSpec, owner: str = ALICE) -> submit.Submitted:
+    with work.database.write() as session:
+        return submit.submit(session, owner, asked, max_parameters=MAX_PARAMETERS)
+
+
+def stored_ids(database: Database) -> set[str]:
+    with database.read() as session:
+        return set(session.scalars(select(JobRow.id))) | set(session.scalars(select(EventRow.job_id)))
+
+
+class Reconciling:
+    """Submits specs as the reconciler would: all in one transaction, and publishes once that is committed."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.published: list[tuple[WakeUp, bool]] = []
+
+    def submit_all(self, specs: list[JobSpec]) -> list[str]:
+        with self.database.write() as session:
+            made = [submit.submit(session, ALICE, one, max_parameters=MAX_PARAMETERS) for one in specs]
+        stored = stored_ids(self.database)
+        self.published += [(one.wake_up, one.job.id in stored) for one in made]
+        return [one.job.id for one in made]
+
+
+def test_several_jobs_are_submitted_in_one_transaction_and_announced_after_it(work):
+    caller = Reconciling(work.database)
+    cpu, gpu, several = caller.submit_all(
+        [spec(), spec(resources={"device": "gpu"}), spec(resources={"gpus": 2}, metadata={"team": "a"})]
+    )
+    assert caller.published == [
+        (WakeUp(cpu, "train"), True),
+        (WakeUp(gpu, "train.gpu"), True),
+        (WakeUp(several, "train.gpu"), True),
+    ]
+    for job_id in (cpu, gpu, several):
+        assert work.row(job_id).status is JobStatus.QUEUED
+        assert work.event_types(job_id) == ["job.queued"]
+    assert work.claim().held.job_id == cpu
+
+
+def test_nothing_is_stored_or_announced_where_one_of_them_is_refused(work):
+    caller = Reconciling(work.database)
+    with pytest.raises(InvalidSpec, match="no such class"):
+        caller.submit_all([spec(), spec(), spec(**UNKNOWN_CLASS)])
+    assert caller.published == []
+    assert stored_ids(work.database) == set()
+
+
+def test_a_spec_is_completed_and_the_rest_of_it_kept(work):
+    asked = spec(priority=4, limits={"max_pending_s": 60}, metadata={"team": "a"}, training={"epochs": 7})
+    job = submitted(work, asked).job
+    row = work.row(job.id)
+    complete = JobSpec.model_validate(row.spec)
+    assert complete.training.seed is not None
+    assert complete.name == row.name == f"dots 3 · {job.id[-6:]}"
+    assert complete.completed(name="x", seed=1) == complete
+    drawn = complete.model_copy(update={"name": None, "training": complete.training.model_copy(update={"seed": None})})
+    assert drawn == asked
+    # 3 filters of 3×3 with a bias each on one channel; 3 inputs to 2 classes with a bias each.
+    assert row.parameters == (9 + 1) * 3 + (3 + 1) * 2
+    assert (row.owner, row.priority, row.epochs, row.user_metadata) == (ALICE, 4, 7, {"team": "a"})
+    assert (row.pending_until - row.queued_at).total_seconds() == pytest.approx(60, abs=1)
+    assert (row.kind, row.device, row.gpus, row.dataset_id) == ("train", "auto", 0, work.dataset.id)
+
+
+def test_a_name_and_a_seed_that_were_given_stay(work):
+    row = work.row(submitted(work, spec(name="mine", training={"seed": 5})).job.id)
+    assert (row.name, row.spec["name"], row.spec["training"]["seed"]) == ("mine", "mine", 5)
+
+
+def test_what_is_handed_back_is_what_is_stored(work):
+    handed = submitted(work, spec(metadata={"team": "a"})).job
+    row = work.row(handed.id)
+    names = [column.key for column in JobRow.__mapper__.column_attrs]
+    unset = {"pending_until", "announced_at"}
+    assert {name: getattr(handed, name) for name in names if name not in unset} == {
+        name: getattr(row, name) for name in names if name not in unset
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({"dataset": "nobody's"}, SpecDatasetNotFound),
+        ({"dataset": "checked"}, DatasetUnavailable),
+        ({"network": {"blocks": [{"filters": 1000}], "dense": [{"units": 4000}]}}, TooManyParameters),
+        ({"resources": {"device": "cpu", "gpus": 2}}, InvalidSpec),
+        (UNKNOWN_CLASS, InvalidSpec),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_and_not_stored(work, changes, refusal):
+    add_dataset(work.database, "checked", ALICE, status="checking")
+    with pytest.raises(refusal):
+        submitted(work, spec(**changes))
+    assert stored_ids(work.database) == set()
+
+
+def test_a_job_that_has_ended_is_submitted_again_on_its_version_of_the_dataset(work):
+    held = work.running(priority=3)
+    with work.database.write() as session, pytest.raises(JobNotFinished):
+        submit.retry(session, ALICE, held.job_id, max_parameters=MAX_PARAMETERS)
+    work.fail(held, "diverged")
+    with work.database.write() as session:
+        again = submit.retry(session, ALICE, held.job_id, max_parameters=MAX_PARAMETERS)
+    row, ended = work.row(again.job.id), work.row(held.job_id)
+    assert (row.retry_of, row.spec, row.dataset_id) == (ended.id, ended.spec, ended.dataset_id)
+    assert (row.status, row.attempt, row.failures) == (JobStatus.QUEUED, 0, 0)
+    assert again.wake_up == WakeUp(row.id, "train")
+    assert ended.status is JobStatus.FAILED
+
+
+def test_a_job_whose_stored_spec_cannot_be_read_is_not_submitted_again(work):
+    held = work.running()
+    work.fail(held, "diverged")
+    work.set(held.job_id, spec={**work.row(held.job_id).spec, "from_a_newer_release": True})
+    with work.database.write() as session, pytest.raises(InvalidSpec, match="/from_a_newer_release"):
+        submit.retry(session, ALICE, held.job_id, max_parameters=MAX_PARAMETERS)
+    assert stored_ids(work.database) == {held.job_id}
+
+
+def test_an_estimate_stores_nothing_and_counts_as_a_submission_does(work):
+    with work.database.write() as session:
+        found = submit.estimate(session, ALICE, spec(), max_parameters=MAX_PARAMETERS)
+    assert stored_ids(work.database) == set()
+    assert found.seconds_per_epoch is None, "no machine was measured"
+    assert found.plan.parameters == work.row(submitted(work, spec()).job.id).parameters
+    assert found.memory_bytes > found.plan.parameters
+
+
+def test_a_submission_takes_three_statements_and_one_more_with_metadata(work):
+    counted: list[str] = []
+    event.listen(work.database.engine, "before_cursor_execute", lambda *args: counted.append(args[2]))
+    for metadata, expected in (({}, 3), ({"team": "a"}, 4)):
+        with work.database.write() as session:
+            counted.clear()
+            submit.submit(session, ALICE, spec(metadata=metadata), max_parameters=MAX_PARAMETERS)
+            tables = [statement.split("INTO ")[-1].split()[0] for statement in counted if "INSERT" in statement]
+            assert len([statement for statement in counted if not statement.startswith("BEGIN")]) == expected
+            assert tables == ["jobs", *(["job_metadata"] if metadata else []), "events"]
+
+
+def test_the_plan_of_a_network_is_made_once(work, monkeypatch):
+    made: list[object] = []
+    real = layers._block_layers
+    monkeypatch.setattr(layers, "_block_layers", lambda *args: made.append(args) or real(*args))
+    submitted(work, spec())
+    assert len(made) == 1
+    with work.database.read() as session:
+        submit.estimate(session, BOB, spec(), max_parameters=MAX_PARAMETERS)
+    assert len(made) == 2

@@ -1,0 +1,52 @@
+"""A claimed job is run by what its kind says; mypy's `assert_never` finds a kind that nothing runs."""
+
+from typing import get_args
+
+import pytest
+
+from heldout.datasets import DatasetSpec
+from heldout.kinds import IngestSpec, WorkSpec
+from models.store.claims import Claimed, HeldAttempt
+from tests.models.work import spec
+from worker.supervision import runners
+
+CHECK = IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/ds_1/pets.zip", max_runtime_s=60)
+RUN_BY = [(spec(), "Attempt"), (CHECK, "Check")]
+
+
+@pytest.fixture
+def ran(monkeypatch) -> list[tuple[str, object, object]]:
+    """What ran, with which spec and lease; the runners are stood in for."""
+    ran: list[tuple[str, object, object]] = []
+
+    def stand_in(name: str) -> type:
+        class Runner:
+            def __init__(self, claimed, spec, lease, **_):
+                self.run = lambda: ran.append((name, spec, lease))
+
+        return Runner
+
+    for _, name in RUN_BY:
+        monkeypatch.setattr(runners, name, stand_in(name))
+    return ran
+
+
+def run(asked: object) -> None:
+    claimed = Claimed(HeldAttempt("job_1", 1), "a job", asked, "cpu", 0, "ds_1", "0" * 64, 1, 0, 0.0, 0.0, ())
+    runners.run_claimed(claimed, "lease", settings=None, scratch=None, slots=1, gpus=(), place=None)
+
+
+def test_every_kind_is_run():
+    assert {type(asked) for asked, _ in RUN_BY} == set(get_args(WorkSpec))
+
+
+@pytest.mark.parametrize(("asked", "runner"), RUN_BY)
+def test_a_job_is_run_by_what_its_kind_says_and_by_nothing_else(ran, asked, runner):
+    run(asked)
+    assert ran == [(runner, asked, "lease")]
+
+
+def test_what_is_no_spec_of_a_kind_is_not_run(ran):
+    with pytest.raises(AssertionError):
+        run({"a": "dict"})
+    assert ran == []
