@@ -11,7 +11,7 @@ import pytest
 from standardwebhooks import WebhookVerificationError
 
 from api.webhooks.sender import LEASE_S, Sender
-from heldout.webhooks import ROTATION_S, WEBHOOK_EVENTS
+from heldout.webhooks import OLD_SECRET_SIGNS_FOR_S, WEBHOOK_EVENTS
 from models.store import events, outbox, transitions, uploads
 from models.tables import DeliveryRow
 from tests.api.support import assert_problem, bearer, serving, sqlite_only, submitted, with_field
@@ -364,7 +364,7 @@ def test_after_a_rotation_both_secrets_sign_for_a_day(client, receiver, sender, 
     for secret in (webhook["secret"], rotated["secret"]):
         assert receiver.received[0].verified(secret)["data"]["id"] == job["id"]
     cancelled(client, spec)
-    clock.ahead_s = ROTATION_S + 1
+    clock.ahead_s = OLD_SECRET_SIGNS_FOR_S + 1
     sent(sender)
     assert len(receiver.received[1].headers["webhook-signature"].split()) == 1
 
@@ -392,7 +392,7 @@ def test_a_sender_that_dies_leaves_its_message_to_another(client, receiver, data
     webhook = made(client, receiver)
     cancelled(client, spec)
     with database.write() as session:
-        [due] = outbox.claim(session, clock(session), room=8, room_each=2, in_flight={}, lease_s=LEASE_S)
+        [due] = outbox.claim(session, clock(session), limit=8, limit_per_webhook=2, in_flight={}, lease_s=LEASE_S)
     assert sent(sender) == 0
     clock.ahead_s = LEASE_S + 1
     assert sent(sender) == 1
