@@ -24,17 +24,17 @@ WebhookEvent = Literal[
 WEBHOOK_EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
 
 # Seconds from a failed attempt to the next one: eight attempts within 28 hours.
-RETRIES_S = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600)
+RETRY_DELAYS_S = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600)
 # How long a secret still signs, beside its successor, after it was replaced.
-ROTATION_S = 24 * 3600
+OLD_SECRET_SIGNS_FOR_S = 24 * 3600
 
-MAX_URL = 2048
+MAX_URL_CHARACTERS = 2048
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 
 Address = IPv4Address | IPv6Address
 
 # From IANA's registries of special-purpose addresses: what does not lead to a host on the public internet.
-_CLOSED_V4 = tuple(
+_SPECIAL_V4 = tuple(
     IPv4Network(network)
     for network in (
         "0.0.0.0/8",  # this network, and unspecified
@@ -55,8 +55,8 @@ _CLOSED_V4 = tuple(
     )
 )
 # Everything that is not in here is unassigned, local, multicast, or wraps an IPv4 address.
-_GLOBAL_V6 = IPv6Network("2000::/3")
-_CLOSED_V6 = tuple(
+_PUBLIC_V6 = IPv6Network("2000::/3")
+_SPECIAL_V6 = tuple(
     IPv6Network(network)
     for network in (
         "2001::/23",  # protocol assignments, among them Teredo, which wraps IPv4 addresses
@@ -101,13 +101,13 @@ class Allowed:
 
 def next_attempt_after(attempts: int) -> int | None:
     """Seconds until the next attempt after so many have failed; None when it is given up."""
-    return RETRIES_S[attempts - 1] if attempts <= len(RETRIES_S) else None
+    return RETRY_DELAYS_S[attempts - 1] if attempts <= len(RETRY_DELAYS_S) else None
 
 
 def refused_url(url: str, allowed: Allowed) -> str | None:
     """Why this is no address for a webhook, or None if it may be one; names are only resolved when it is called."""
-    if len(url) > MAX_URL:
-        return f"It has {len(url)} characters; at most {MAX_URL} are allowed."
+    if len(url) > MAX_URL_CHARACTERS:
+        return f"It has {len(url)} characters; at most {MAX_URL_CHARACTERS} are allowed."
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         return "It must be printable ASCII without spaces or backslashes; write other characters percent-encoded."
     try:
@@ -149,10 +149,10 @@ def refused_address(host: str, address: str, allowed: Allowed) -> str | None:
 def is_public(address: Address) -> bool:
     """Whether the address is one of a single host on the public internet."""
     if isinstance(address, IPv4Address):
-        return not any(address in network for network in _CLOSED_V4)
+        return not any(address in network for network in _SPECIAL_V4)
     if address in _NAT64:
         return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
-    return address in _GLOBAL_V6 and not any(address in network for network in _CLOSED_V6)
+    return address in _PUBLIC_V6 and not any(address in network for network in _SPECIAL_V6)
 
 
 def _address(host: str) -> Address | None:

@@ -263,6 +263,7 @@ class CheckpointRow(Base):
     created_at: Mapped[datetime]
 
 
+NUMBERED = "owner_number IS NOT NULL"
 UNNUMBERED = "owner IS NOT NULL AND owner_number IS NULL"
 
 
@@ -272,7 +273,14 @@ class EventRow(Base):
     __tablename__ = "events"
     __table_args__ = (
         Index("uq_events_subject", "subject_id", "id", unique=True),
-        Index("uq_events_owner", "owner", "owner_number", unique=True),
+        Index(
+            "uq_events_owner",
+            "owner",
+            "owner_number",
+            unique=True,
+            sqlite_where=text(NUMBERED),
+            postgresql_where=text(NUMBERED),
+        ),
         # Events that wait for their number in their owner's stream.
         Index(
             "ix_events_unnumbered",

@@ -17,6 +17,7 @@ branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
 Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+NUMBERED = "owner_number IS NOT NULL"
 UNNUMBERED = "owner IS NOT NULL AND owner_number IS NULL"
 # What webhooks could be sent before; `study.finished` has never been sent.
 FORMER_WEBHOOK_EVENTS = ("job.started", "job.succeeded", "job.failed", "job.cancelled", "job.overfitting")
@@ -99,7 +100,14 @@ def upgrade() -> None:
             " FROM events"
         )
     op.create_index("uq_events_subject", "events", ["subject_id", "id"], unique=True)
-    op.create_index("uq_events_owner", "events", ["owner", "owner_number"], unique=True)
+    op.create_index(
+        "uq_events_owner",
+        "events",
+        ["owner", "owner_number"],
+        unique=True,
+        sqlite_where=sa.text(NUMBERED),
+        postgresql_where=sa.text(NUMBERED),
+    )
     op.create_index(
         "ix_events_unnumbered",
         "events",

@@ -20,7 +20,7 @@ from heldout.errors import (
 )
 from heldout.views.page import Page
 from heldout.views.webhook import DeliveryView, WebhookView, WebhookWithSecret
-from heldout.webhooks import MAX_URL, WEBHOOK_EVENTS, Allowed, WebhookEvent, refused_url
+from heldout.webhooks import MAX_URL_CHARACTERS, WEBHOOK_EVENTS, Allowed, WebhookEvent, refused_url
 from models.ids import is_id
 from models.store import outbox, webhooks
 from models.views.webhook import delivery_view, webhook_view, webhook_with_secret
@@ -40,7 +40,7 @@ Url = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=MAX_URL,
+        max_length=MAX_URL_CHARACTERS,
         description="https, and a host on the public internet, unless the operator allows others.",
     ),
 ]

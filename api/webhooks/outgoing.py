@@ -1,4 +1,4 @@
-"""One POST to an address that a stranger has chosen: resolved once, checked, and called at just what was checked."""
+"""One POST to a URL that a client has chosen: its host is resolved once, and only checked addresses are called."""
 
 import socket
 import ssl
@@ -14,8 +14,8 @@ import httpcore2
 from heldout.webhooks import Allowed, refused_address, refused_url
 
 TIMEOUT_S = 15.0
-# An answer's body is read so far, so that its sender is not cut off, and thrown away.
-BODY_BYTES = 16 * 1024
+# The start of an answer's body is read and thrown away, so that its sender is not cut off.
+MAX_BODY_BYTES = 16 * 1024
 
 # Gives the addresses of a host; raises OSError.
 Resolve = Callable[[str, int], Sequence[str]]
@@ -56,18 +56,24 @@ def post(
         reason = refused_url(url, allowed)  # the operator may have changed what is allowed
         if reason is not None:
             raise _Refused(reason)
-        return Answer(_post(url, body, headers, _Pinned(allowed, resolve, began + timeout_s), tls), None, _since(began))
+        return Answer(
+            _post(url, body, headers, _CheckedAddressesOnly(allowed, resolve, began + timeout_s), tls),
+            None,
+            _milliseconds_since(began),
+        )
     except _Refused as refused:
         error = str(refused)
     except httpcore2.TimeoutException:
         error = f"No answer within {timeout_s:g} seconds."
     except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as failed:
         # The texts of the network stack name addresses behind the host; its classes say enough.
-        error = _described(failed)
-    return Answer(None, error, _since(began))
+        error = _description_of(failed)
+    return Answer(None, error, _milliseconds_since(began))
 
 
-def _post(url: str, body: bytes, headers: Mapping[str, str], network: "_Pinned", tls: ssl.SSLContext | None) -> int:
+def _post(
+    url: str, body: bytes, headers: Mapping[str, str], network: "_CheckedAddressesOnly", tls: ssl.SSLContext | None
+) -> int:
     parts = urlsplit(url)
     target = httpcore2.URL(
         scheme=parts.scheme,
@@ -84,12 +90,12 @@ def _post(url: str, body: bytes, headers: Mapping[str, str], network: "_Pinned",
             received = 0
             for chunk in response.iter_stream():
                 received += len(chunk)
-                if received > BODY_BYTES:
+                if received > MAX_BODY_BYTES:
                     break
         return response.status
 
 
-class _Pinned(httpcore2.NetworkBackend):
+class _CheckedAddressesOnly(httpcore2.NetworkBackend):
     """Connects to addresses that were checked, and to no others; everything ends at one deadline.
 
     TLS still asks for, and verifies, the name in the URL.
@@ -113,8 +119,8 @@ class _Pinned(httpcore2.NetworkBackend):
         for address in addresses[:-1]:
             with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 # A share of what is left, so that the next address gets its turn.
-                return self._connected(address, port, _left(self._deadline) / 2)
-        return self._connected(addresses[-1], port, _left(self._deadline))
+                return self._connected(address, port, _seconds_left(self._deadline) / 2)
+        return self._connected(addresses[-1], port, _seconds_left(self._deadline))
 
     def _checked(self, host: str, port: int) -> Sequence[str]:
         try:
@@ -130,10 +136,10 @@ class _Pinned(httpcore2.NetworkBackend):
         return addresses
 
     def _connected(self, address: str, port: int, timeout_s: float) -> httpcore2.NetworkStream:
-        return _Timed(self._plain.connect_tcp(address, port, timeout=timeout_s), self._deadline)
+        return _StreamWithDeadline(self._plain.connect_tcp(address, port, timeout=timeout_s), self._deadline)
 
 
-class _Timed(httpcore2.NetworkStream):
+class _StreamWithDeadline(httpcore2.NetworkStream):
     """A stream on which every step ends at one deadline, however slowly the other side drips."""
 
     def __init__(self, stream: httpcore2.NetworkStream, deadline: float) -> None:
@@ -141,10 +147,10 @@ class _Timed(httpcore2.NetworkStream):
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(self._deadline))
+        return self._stream.read(max_bytes, _seconds_left(self._deadline))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(self._deadline))
+        self._stream.write(buffer, _seconds_left(self._deadline))
 
     def close(self) -> None:
         self._stream.close()
@@ -152,20 +158,22 @@ class _Timed(httpcore2.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        return _Timed(self._stream.start_tls(ssl_context, server_hostname, _left(self._deadline)), self._deadline)
+        return _StreamWithDeadline(
+            self._stream.start_tls(ssl_context, server_hostname, _seconds_left(self._deadline)), self._deadline
+        )
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
 
-def _left(deadline: float) -> float:
+def _seconds_left(deadline: float) -> float:
     left = deadline - monotonic()
     if left <= 0:
         raise httpcore2.ReadTimeout
     return left
 
 
-def _described(error: Exception) -> str:
+def _description_of(error: Exception) -> str:
     if isinstance(error, ssl.SSLError) or any(isinstance(one, ssl.SSLError) for one in error.args):
         return "TLS failed: the host's certificate is not valid for its name, or it speaks no TLS there."
     if isinstance(error, httpcore2.ConnectError):
@@ -175,5 +183,5 @@ def _described(error: Exception) -> str:
     return "The connection broke."
 
 
-def _since(began: float) -> int:
+def _milliseconds_since(began: float) -> int:
     return round(1000 * (monotonic() - began))

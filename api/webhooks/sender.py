@@ -1,4 +1,4 @@
-"""Sends what is in the outbox to webhooks: in each API process a thread that claims, and some that await answers."""
+"""Sends deliveries to webhooks: in each API process one thread claims them, and one per attempt awaits the answer."""
 
 import json
 import ssl
@@ -23,19 +23,19 @@ from models.store.outbox import Due
 
 log = structlog.get_logger("heldout.api")
 
-# Attempts under way at a time, in all and to one webhook.
-ROOM, ROOM_EACH = 8, 2
-# Longer than an attempt can take, a slow resolver included: then its sender is dead.
+ATTEMPTS_AT_ONCE = 8
+ATTEMPTS_AT_ONCE_PER_WEBHOOK = 2
+# Longer than an attempt can take, a slow resolver included: a sender that needs more is dead.
 LEASE_S = TIMEOUT_S + 45
 FORGET_EVERY_S = 3600.0
-# What a service that stops gives attempts under way; later ones are sent again by another process.
-STOP_S = 2.0
+# How long a service that stops waits for attempts under way; what takes longer is sent again by another process.
+STOP_TIMEOUT_S = 2.0
 
 Clock = Callable[[Session], datetime]
 
 
 class Sender:
-    """Any number may run at once on one database: each delivery is claimed by one compare-and-set.
+    """Any number of senders may run on one database: each delivery is claimed by one compare-and-set.
 
     Args:
         resolve: gives the addresses of a host.
@@ -70,14 +70,14 @@ class Sender:
     def stop(self) -> None:
         self._stop.set()
         self._thread.join(10)
-        self.join(STOP_S)
+        self.join(STOP_TIMEOUT_S)
 
     def run_once(self) -> int:
-        """Begin to send what is due, as far as there is room, and give back how much. Raises DatabaseUnavailable."""
+        """Start attempts at due deliveries up to the limits; return how many. Raises DatabaseUnavailable."""
         with self._changed:
             in_flight = Counter(self._in_flight)
-        room = ROOM - in_flight.total()
-        if not room:
+        limit = ATTEMPTS_AT_ONCE - in_flight.total()
+        if not limit:
             return 0
         with self._database.read() as session:
             if not outbox.any_due(session, self._clock(session)):
@@ -86,8 +86,8 @@ class Sender:
             claimed = outbox.claim(
                 session,
                 self._clock(session),
-                room=room,
-                room_each=ROOM_EACH,
+                limit=limit,
+                limit_per_webhook=ATTEMPTS_AT_ONCE_PER_WEBHOOK,
                 in_flight=in_flight,
                 lease_s=LEASE_S,
             )

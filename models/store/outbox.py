@@ -83,15 +83,15 @@ def any_due(session: Session, now: datetime) -> bool:
 
 
 def claim(
-    session: Session, now: datetime, *, room: int, room_each: int, in_flight: Mapping[str, int], lease_s: float
+    session: Session, now: datetime, *, limit: int, limit_per_webhook: int, in_flight: Mapping[str, int], lease_s: float
 ) -> list[Due]:
-    """Take up to `room` deliveries that are due, the longest overdue first; nobody else sends them within the lease.
+    """Claim up to `limit` due deliveries, the longest overdue first; nobody else sends them within the lease.
 
     Args:
-        room_each: how many a webhook may have at a time, so that a slow one does not hold up the others;
+        limit_per_webhook: attempts at one webhook at a time, so that a slow one does not hold up the others;
             `in_flight` counts those that this sender has already.
     """
-    full = [webhook_id for webhook_id, count in in_flight.items() if count >= room_each]
+    full = [webhook_id for webhook_id, count in in_flight.items() if count >= limit_per_webhook]
     candidates = session.execute(
         select(DeliveryRow.id, DeliveryRow.fence, DeliveryRow.webhook_id)
         .where(*_due_at(now), DeliveryRow.webhook_id.not_in(full))
@@ -102,7 +102,7 @@ def claim(
     taken: list[str] = []
     held = dict(in_flight)
     for delivery_id, fence, webhook_id in candidates:
-        if len(taken) == room or held.get(webhook_id, 0) >= room_each:
+        if len(taken) == limit or held.get(webhook_id, 0) >= limit_per_webhook:
             continue
         claimed = session.scalar(
             update(DeliveryRow)

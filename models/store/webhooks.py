@@ -1,4 +1,4 @@
-"""Webhooks of an owner: add, change, rotate, remove. Their secrets are kept as they are, for they have to sign."""
+"""Webhooks of an owner: add, change, rotate, remove. Secrets are stored in clear, because each message is signed."""
 
 import base64
 import secrets
@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import TooManyWebhooks, WebhookNotFound
-from heldout.webhooks import ROTATION_S
+from heldout.webhooks import OLD_SECRET_SIGNS_FOR_S
 from models.database import db_now
 from models.ids import new_id
 from models.store import locks
@@ -78,7 +78,7 @@ def rotate(session: Session, owner: str, webhook_id: str) -> WebhookRow:
     session.execute(
         update(WebhookRow)
         .where(WebhookRow.id == webhook_id)
-        .values(secret=_new_secret(), previous_secret=row.secret, previous_until=db_now(ROTATION_S))
+        .values(secret=_new_secret(), previous_secret=row.secret, previous_until=db_now(OLD_SECRET_SIGNS_FOR_S))
         .execution_options(synchronize_session=False)
     )
     session.refresh(row)

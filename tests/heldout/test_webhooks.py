@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heldout.settings import Settings
-from heldout.webhooks import MAX_URL, Allowed, is_public, next_attempt_after, refused_address, refused_url
+from heldout.webhooks import MAX_URL_CHARACTERS, Allowed, is_public, next_attempt_after, refused_address, refused_url
 
 NONE = Allowed()
 
@@ -76,7 +76,7 @@ def test_what_does_not_parse_is_no_address():
         ),
         *("https://localhost/", "https://LOCALHOST./", "https://a.localhost/", "https://127.0.0.1/", "https://[::1]/"),
         *("https://[::ffff:10.0.0.1]/", "https://169.254.169.254/latest", "https://10.0.0.1:8443/", "javascript:x"),
-        "https://example.org/" + "x" * MAX_URL,
+        "https://example.org/" + "x" * MAX_URL_CHARACTERS,
     ],
 )
 def test_urls_that_may_not_be_called_are_refused_with_a_reason(url):

@@ -244,9 +244,12 @@ def test_a_reader_who_pages_all_the_while_gets_each_event_of_many_writers_once(w
 
     with ThreadPoolExecutor(writers + 2) as pool:
         readers = [pool.submit(read) for _ in range(2)]
-        for one in [pool.submit(write, job_id) for job_id in ids]:
-            one.result()
-        over.set()
+        writing = [pool.submit(write, job_id) for job_id in ids]
+        try:
+            for writer in writing:
+                writer.result()
+        finally:
+            over.set()
         one, other = (reader.result() for reader in readers)
     numbers = [row.owner_number for row in one]
     assert numbers == list(range(1, writers * (each + 1) + 1)), "lost, twice or out of order"

@@ -11,8 +11,8 @@ import pytest
 from standardwebhooks import WebhookVerificationError
 
 from api.webhooks.sender import LEASE_S, Sender
-from heldout.webhooks import ROTATION_S
-from models.store import events, outbox, transitions
+from heldout.webhooks import OLD_SECRET_SIGNS_FOR_S, WEBHOOK_EVENTS
+from models.store import events, outbox, transitions, uploads
 from models.tables import DeliveryRow
 from tests.api.support import assert_problem, bearer, serving, sqlite_only, submitted, with_field
 from tests.api.webhooks.receiving import Receiver, receiving
@@ -141,6 +141,14 @@ def test_a_change_is_checked_as_a_new_one_is(client, receiver):
         assert_problem(again, 404, "delivery_not_found")
 
 
+@sqlite_only
+def test_what_never_happens_cannot_be_subscribed_to_and_the_refusal_lists_what_can(client):
+    body = {"url": "https://example.org/", "events": ["job.failed", "study.finished"]}
+    problem = assert_problem(client.post("/v1/webhooks", json=body), 422, "invalid_spec", "/events/1")
+    for name in WEBHOOK_EVENTS:
+        assert f"'{name}'" in problem["errors"][0]["detail"]
+
+
 def test_an_owner_has_twenty_webhooks_at_most(client, stranger, receiver):
     for _ in range(20):
         made(client, receiver)
@@ -190,6 +198,42 @@ def test_a_delivery_outlives_its_job(client, receiver, sender, spec):
     assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
     assert sent(sender) == 1
     assert receiver.received[0].verified(secret)["data"] == job
+
+
+def test_a_job_that_is_paused_or_requeued_is_told_with_its_state_then(client, receiver, database, hand, spec):
+    made(client, receiver, "job.paused", "job.requeued")
+    job = submitted(client, spec)["id"]
+    client.post(f"/v1/jobs/{job}/pause")
+    client.post(f"/v1/jobs/{job}/resume")
+    hand.fail(hand.claim(), code="process_died")
+    waiting = sorted(pending(database), key=lambda row: row.id)
+    assert [(row.type, row.payload["status"], row.payload["failures"]) for row in waiting] == [
+        ("job.paused", "paused", 0),
+        ("job.requeued", "queued", 1),
+    ]
+
+
+def test_a_dataset_is_sent_as_the_service_showed_it_and_its_check_is_not(
+    client, stranger, receiver, database, hand, sender
+):
+    webhook = made(client, receiver, "dataset.uploading", "dataset.checking", "dataset.rejected", "job.started")
+    others = made(stranger, receiver, "dataset.rejected", "job.started")
+    dataset = client.post("/v1/datasets", json={"name": "pets"}).json()
+    with database.write() as session:
+        uploads.received(session, "ada", dataset["id"], key="uploads/x", sha256="1" * 64, max_runtime_s=60)
+    with database.write() as session:
+        error = {"code": "no_images", "detail": "It holds no images.", "member": None}
+        uploads.reject(session, hand.claim(), error)
+    while pending(database):
+        sent(sender)
+    messages = {event["type"]: event for event in (one.verified(webhook["secret"]) for one in receiver.received)}
+    assert set(messages) == {"dataset.uploading", "dataset.checking", "dataset.rejected"}, "a check was told as a job"
+    assert messages["dataset.uploading"]["data"] == dataset
+    assert messages["dataset.checking"]["data"]["status"] == "checking"
+    assert messages["dataset.rejected"]["data"] == client.get(f"/v1/datasets/{dataset['id']}").json()
+    subject = {"object": "dataset", "id": dataset["id"]}
+    assert [one["subject"] for one in deliveries(client, webhook)] == [subject] * 3
+    assert deliveries(stranger, others) == []
 
 
 # --- sending -------------------------------------------------------------------------------------
@@ -320,7 +364,7 @@ def test_after_a_rotation_both_secrets_sign_for_a_day(client, receiver, sender, 
     for secret in (webhook["secret"], rotated["secret"]):
         assert receiver.received[0].verified(secret)["data"]["id"] == job["id"]
     cancelled(client, spec)
-    clock.ahead_s = ROTATION_S + 1
+    clock.ahead_s = OLD_SECRET_SIGNS_FOR_S + 1
     sent(sender)
     assert len(receiver.received[1].headers["webhook-signature"].split()) == 1
 
@@ -348,7 +392,7 @@ def test_a_sender_that_dies_leaves_its_message_to_another(client, receiver, data
     webhook = made(client, receiver)
     cancelled(client, spec)
     with database.write() as session:
-        [due] = outbox.claim(session, clock(session), room=8, room_each=2, in_flight={}, lease_s=LEASE_S)
+        [due] = outbox.claim(session, clock(session), limit=8, limit_per_webhook=2, in_flight={}, lease_s=LEASE_S)
     assert sent(sender) == 0
     clock.ahead_s = LEASE_S + 1
     assert sent(sender) == 1
