@@ -24,8 +24,7 @@ from heldout.errors import (
     Unauthenticated,
 )
 from heldout.spec import Metadata, Name, Priority
-from heldout.views.job import JobView
-from heldout.views.page import Page
+from heldout.views.job import JobPage, JobView
 from models.database import Session
 from models.ids import is_id
 from models.store import job_lookup, jobs
@@ -50,13 +49,13 @@ def list_jobs(
     filters: FiltersDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     after: Annotated[str | None, cursor("job")] = None,
-) -> Page[JobView]:
+) -> JobPage:
     """The caller's jobs, newest first."""
     if after is not None and not is_id("job", after):
         raise InvalidCursor
     rows, more = jobs.page(session, caller.owner, filters, after=after, limit=limit)
     datasets = jobs.datasets_of(session, rows)
-    return Page(
+    return JobPage(
         object="list",
         data=[job_view(row, datasets[row.dataset_id]) for row in rows],
         has_more=more,
