@@ -125,6 +125,16 @@ def test_the_generated_client_submits_polls_and_lists(call, hand):
 
 
 @sqlite_only
+def test_the_generated_client_finds_jobs_by_their_metadata(call, spec):
+    from made.models import JobSpec, ListJobsMetadata
+
+    marked = call("jobs", "submit_job", body=JobSpec.from_dict(spec | {"metadata": {"team": "vision"}}))
+    call("jobs", "submit_job", body=JobSpec.from_dict(spec))
+    pair = ListJobsMetadata.from_dict({"metadata[team]": "vision"})
+    assert [job.id for job in call("jobs", "list_jobs", metadata=pair).data] == [marked.id]
+
+
+@sqlite_only
 def test_the_generated_client_announces_a_dataset_and_sends_its_content(call):
     from io import BytesIO
 
