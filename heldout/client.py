@@ -1,4 +1,4 @@
-"""The typed HTTP client: a method for each route of jobs and datasets, safe repeats, failures as two exceptions.
+"""The Python client: a method for each route of jobs and datasets, which gives typed views.
 
 with Client("http://127.0.0.1:8000", "ho_…") as client:
     job = client.submit(spec)
@@ -236,20 +236,20 @@ class Client:
         dataset_id: str,
         content: Path | Iterable[bytes],
         *,
-        passing: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
+        wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
     ) -> DatasetView:
         """Send a dataset's content: an archive, an `.npz` or a Parquet file, or its bytes in pieces.
 
         A file is sent with its SHA-256, and again from its beginning after a failure of the connection.
 
         Args:
-            passing: is given the pieces of a file and gives them on, to tell how far it is.
+            wrap_chunks: is given the chunks of a file and yields them again; a progress bar counts them.
         Raises:
             OSError: if the file cannot be read.
         """
         route = _dataset(dataset_id) + "/content"
         if isinstance(content, Path):
-            return self._parsed(DatasetView, self._connection.upload_file(route, content, passing))
+            return self._parsed(DatasetView, self._connection.upload_file(route, content, wrap_chunks))
         return self._parsed(DatasetView, self._connection.upload(route, content))
 
     def delete_dataset(self, dataset_id: str) -> None:
