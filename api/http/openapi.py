@@ -69,7 +69,6 @@ def document(app: FastAPI) -> dict[str, Any]:
         schemas.pop(name, None)
     for path in made["paths"].values():
         for operation in path.values():
-            operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/RequestId"})
             _without_framework_errors(operation)
     made["components"]["parameters"] = {"RequestId": REQUEST_ID}
     for spec in (JobSpec, DatasetSpec):

@@ -47,6 +47,8 @@ FORM = {
     },
 }
 NEW_DATASET: dict[str, Any] = {
+    # Any request may bear it; openapi-python-client can offer two kinds of body only beside an optional parameter.
+    "parameters": [{"$ref": "#/components/parameters/RequestId"}],
     "requestBody": {
         "required": True,
         "content": {
