@@ -1,4 +1,4 @@
-"""The typed HTTP client: a method for each route of jobs and datasets, safe repeats, failures as two exceptions.
+"""The Python client: a method for each route of jobs and datasets, which gives typed views.
 
 with Client("http://127.0.0.1:8000", "ho_…") as client:
     job = client.submit(spec)
@@ -23,11 +23,11 @@ from heldout.spec import JobSpec
 from heldout.views.audit import AuditView
 from heldout.views.base import View, as_json
 from heldout.views.confusion import ConfusionView
-from heldout.views.dataset import DatasetView, IndicesView
+from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.estimate import EstimateView
 from heldout.views.event import EventPage, EventView
-from heldout.views.job import JobView
+from heldout.views.job import JobPage, JobView
 from heldout.views.metrics import MetricsView
 from heldout.views.page import Page
 from heldout.views.queue import QueueView
@@ -133,7 +133,7 @@ class Client:
         if dataset is not None:
             params.append(("dataset", dataset))
         params += [(f"metadata[{key}]", value) for key, value in (metadata or {}).items()]
-        return self._pages(Page[JobView], "/v1/jobs", params, page_size)
+        return self._pages(JobPage, "/v1/jobs", params, page_size)
 
     def cancel(self, job_id: str) -> JobView:
         return self._read(JobView, "POST", _job(job_id, "cancel"))
@@ -212,7 +212,7 @@ class Client:
 
     def datasets(self, *, page_size: int = PAGE) -> Iterator[DatasetView]:
         """The datasets that the owner sees, bundled ones included, newest first."""
-        return self._pages(Page[DatasetView], "/v1/datasets", [], page_size)
+        return self._pages(DatasetPage, "/v1/datasets", [], page_size)
 
     def dataset(self, dataset_id: str) -> DatasetView:
         return self._read(DatasetView, "GET", _dataset(dataset_id))
@@ -236,20 +236,20 @@ class Client:
         dataset_id: str,
         content: Path | Iterable[bytes],
         *,
-        passing: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
+        wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
     ) -> DatasetView:
         """Send a dataset's content: an archive, an `.npz` or a Parquet file, or its bytes in pieces.
 
         A file is sent with its SHA-256, and again from its beginning after a failure of the connection.
 
         Args:
-            passing: is given the pieces of a file and gives them on, to tell how far it is.
+            wrap_chunks: is given the chunks of a file and yields them again; a progress bar counts them.
         Raises:
             OSError: if the file cannot be read.
         """
         route = _dataset(dataset_id) + "/content"
         if isinstance(content, Path):
-            return self._parsed(DatasetView, self._connection.upload_file(route, content, passing))
+            return self._parsed(DatasetView, self._connection.upload_file(route, content, wrap_chunks))
         return self._parsed(DatasetView, self._connection.upload(route, content))
 
     def delete_dataset(self, dataset_id: str) -> None:

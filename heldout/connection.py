@@ -1,4 +1,4 @@
-"""One connection to the API: sends what it is given, repeats only what is safe, turns failures into two exceptions."""
+"""The HTTP connection of a client: repeats requests where that is safe, raises one of two exceptions on failure."""
 
 import base64
 import hashlib
@@ -20,18 +20,19 @@ from heldout.errors import FieldError
 
 TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
-# A service that has never answered is not there; one that has is perhaps being restarted.
+# A service that has never answered is probably not there; one that has answered may be restarting.
 FIRST_PATIENCE_S = 1.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 UPLOAD_TIMEOUT_S = 600.0
 CHUNK_BYTES = 1024 * 1024
-ONCE = "heldout.once"  # for a request whose body is gone once it is sent
-REPEATABLE = "heldout.repeatable"  # where a request keeps whether it may be sent twice
+# Notes on a request: whether its body can be sent only once, and whether the request may be repeated.
+ONE_TIME_BODY = "heldout.one_time_body"
+REPEATABLE = "heldout.repeatable"
 
 
 class ApiProblem(Exception):
-    """The service refused or could not do what it was asked; its text says why and what to do.
+    """The service refused a request or could not carry it out; the message says why and what to do.
 
     `code` is stable (see the reference of error codes); `errors` names the refused fields of the body.
     """
@@ -55,7 +56,7 @@ class ApiProblem(Exception):
 
 
 class NoService(Exception):
-    """Nothing that is a Heldout service answers; the text says what was tried and what to do."""
+    """No Heldout service answers; the message says what was tried and what to do."""
 
 
 def is_loopback(url: str) -> bool:
@@ -125,7 +126,7 @@ class Connection:
             response.close()
 
     def upload_file(
-        self, path: str, file: Path, passing: Callable[[Iterable[bytes]], Iterable[bytes]]
+        self, path: str, file: Path, wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]]
     ) -> httpx2.Response:
         """PUT a file with its SHA-256; again from its beginning after a failure of the connection."""
         digest = hashlib.sha256()
@@ -139,22 +140,22 @@ class Connection:
         started = time.monotonic()
         while True:
             try:
-                return self.upload(path, passing(_chunks(file)), headers)
+                return self.upload(path, wrap_chunks(_chunks(file)), headers)
             except NoService:
                 if not self._answered or time.monotonic() - started > self._patience_s:
                     raise
                 time.sleep(FIRST_PAUSE_S)
 
     def upload(self, path: str, chunks: Iterable[bytes], headers: Mapping[str, str] | None = None) -> httpx2.Response:
-        """PUT what comes in pieces, once: they cannot be had again."""
+        """PUT chunks, without repeats: an iterator can be read only once."""
         request = self._http.build_request(
             "PUT",
             path,
             content=chunks,
             headers={"Content-Type": "application/octet-stream", **(headers or {})},
-            # The service answers once all lies in its store.
+            # The service answers once everything is in its blob store.
             timeout=httpx2.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            extensions={REPEATABLE: False, ONCE: True},
+            extensions={REPEATABLE: False, ONE_TIME_BODY: True},
         )
         return self._answer(request, whole=True)
 
@@ -195,11 +196,11 @@ class Connection:
                 if response.status_code < 400:
                     return response
                 failure, wait_s = _problem(response), _asked_to_wait(response)
-                if ONCE in request.extensions:
+                if ONE_TIME_BODY in request.extensions:
                     raise failure
             except (httpx2.TransportError, httpx2.DecodingError) as error:
                 failure, wait_s = self._no_answer(error), None
-                if ONCE not in request.extensions and (
+                if ONE_TIME_BODY not in request.extensions and (
                     request.extensions[REPEATABLE] or isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
                 ):
                     wait_s = pause_s

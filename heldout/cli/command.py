@@ -28,7 +28,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing el
 
 
 def ends_with_code(function: Callable[P, Exit | None]) -> Callable[P, None]:
-    """A command that ends with an exit code and turns every expected failure into a line and its code."""
+    """The command, ending with its exit code; every expected failure becomes a message and an exit code."""
 
     @wraps(function)
     def reported(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -58,7 +58,7 @@ def service(home: Path | None) -> Iterator["Client"]:
 
 
 def print_list(found: list[Any], as_json: bool, show_them: Callable[[Any], None], *, has_more: bool = False) -> None:
-    """A list as a table, or as the API's own object."""
+    """Print a list as a table, or as the JSON that the API would answer."""
     if as_json:
         print_json({"object": "list", "data": found, "has_more": has_more})
         return

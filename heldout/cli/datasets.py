@@ -1,4 +1,4 @@
-"""`heldout datasets`: list, push, look at, delete."""
+"""`heldout datasets`: list, upload, show and delete datasets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from heldout.views.dataset import DatasetView
 
 
-LOOK_EVERY_S = 0.3
+CHECK_POLL_S = 0.3
 
 Reference = Annotated[str, typer.Argument(metavar="DATASET", help="A name, name@version, or an id, ds_….")]
 
@@ -46,11 +46,13 @@ def _list(*, as_json: bool, home: Path | None) -> None:
 def push(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of class/image, an archive, .npz or Parquet.")],
     name: Annotated[str | None, typer.Option(help="What jobs call it; by default the path's own name.")] = None,
-    description: Annotated[str, typer.Option(help="For people.")] = "",
-    test: Annotated[float | None, typer.Option(help="Share of a test split to cut where there is none.")] = None,
-    validation: Annotated[float | None, typer.Option(help="Share of a validation split, likewise.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the cuts.")] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="Pool the splits that it has, and cut anew.")] = False,
+    description: Annotated[str, typer.Option(help="Free text, shown beside its name.")] = "",
+    test: Annotated[
+        float | None, typer.Option(help="Fraction of the images for the test split, if the upload has none.")
+    ] = None,
+    validation: Annotated[float | None, typer.Option(help="Fraction for the validation split, if it has none.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the random splits.")] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Ignore the upload's own splits and split anew.")] = False,
     group_by: Annotated[
         str | None, typer.Option(metavar="REGEX", help="Images whose names match the same group stay together.")
     ] = None,
@@ -61,7 +63,7 @@ def push(
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:
-    """Upload images, wait until they are checked, and say what was found."""
+    """Upload images, wait until they are checked, and show what the audit found."""
     splits = {"test": test, "validation": validation, "seed": seed, "existing": "merge" if merge else None}
     spec = _spec(
         {
@@ -78,7 +80,7 @@ def push(
         if detach:
             print_json(dataset) if as_json else say(dataset.id)
             return None
-        return _outcome(client, _checked(client, dataset.id), as_json)
+        return _show_outcome(client, _wait_for_check(client, dataset.id), as_json)
 
 
 @app.command()
@@ -93,7 +95,7 @@ def show(dataset: Reference, as_json: AsJson = False, home: Home = None) -> None
 @app.command()
 @ends_with_code
 def audit(dataset: Reference, as_json: AsJson = False, home: Home = None) -> None:
-    """Show what the check of a dataset saw: leaks, conflicts, imbalance, shift."""
+    """Show what the audit of a dataset found: leaks, conflicts, imbalance, shift."""
     with service(home) as client:
         found = client.dataset_audit(dataset)
     print_json(found) if as_json else shown.show_findings(found.findings)
@@ -117,22 +119,22 @@ def _send(client: Client, path: Path, spec: dict[str, Any], *, quiet: bool) -> D
         except NothingToPack as error:
             raise Refused(str(error)) from None
         dataset = client.create_dataset(spec)
-        with _Progress(sum(size for _, size in files), quiet) as told:
-            return client.upload(dataset.id, told(packed(path, files)))
-    path.open("rb").close()  # whether it can be read is known before anything is announced
+        with _UploadBar(sum(size for _, size in files), quiet) as bar:
+            return client.upload(dataset.id, bar(packed(path, files)))
+    path.open("rb").close()  # fails here, before a dataset is announced, if it cannot be read
     dataset = client.create_dataset(spec)
-    with _Progress(path.stat().st_size, quiet) as told:
-        return client.upload(dataset.id, path, passing=told)
+    with _UploadBar(path.stat().st_size, quiet) as bar:
+        return client.upload(dataset.id, path, wrap_chunks=bar)
 
 
-class _Progress:
-    """A bar that follows what passes, on a terminal; else nothing."""
+class _UploadBar:
+    """Shows how much of an upload has been sent, where standard output is a terminal."""
 
     def __init__(self, total: int, quiet: bool) -> None:
         self._total = total
         self._shown = is_terminal() and not quiet
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> _UploadBar:
         if self._shown:
             from rich import progress
 
@@ -153,25 +155,25 @@ class _Progress:
 
     def __call__(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         if self._shown:
-            self._bars.update(self._task, completed=0)  # it may be sent again from its beginning
+            self._bars.update(self._task, completed=0)  # a repeated upload starts again from its beginning
         for chunk in chunks:
             yield chunk
             if self._shown:
                 self._bars.advance(self._task, len(chunk))
 
 
-def _checked(client: Client, dataset_id: str) -> DatasetView:
+def _wait_for_check(client: Client, dataset_id: str) -> DatasetView:
     """The dataset once its check has ended."""
     try:
         while (dataset := client.dataset(dataset_id)).status in {"uploading", "checking"}:
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(CHECK_POLL_S)
     except KeyboardInterrupt:
         say(f"The check goes on. `heldout datasets show {dataset_id}` shows it again.", file=sys.stderr)
         raise
     return dataset
 
 
-def _outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | None:
+def _show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | None:
     ready = dataset.status == "ready"
     if as_json:
         print_json(dataset)
@@ -185,7 +187,7 @@ def _outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | None
 
 
 def _spec(fields: dict[str, Any]) -> dict[str, Any]:
-    """The body, refused here where the service would: before a byte is sent."""
+    """The body of the request; refused here as the service would refuse it, before a byte is sent."""
     from pydantic import ValidationError  # takes longer to load than `--help` takes
 
     from heldout.datasets import DatasetSpec
@@ -199,7 +201,7 @@ def _spec(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name_of(path: Path) -> str:
-    """The path's last part without its extensions, in what a name may hold."""
+    """The path's last part without its extensions; characters that no name may have become hyphens."""
     stem = path.resolve().name.partition(".")[0].lower()
     return "".join(char if char.isascii() and (char.isalnum() or char in "-_") else "-" for char in stem).strip("-_")
 

@@ -1,4 +1,4 @@
-"""How figures are written: accuracies as fractions, losses in nats, gaps in points."""
+"""How numbers are printed: accuracies as fractions, losses in nats, gaps in points."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def clock(value: float) -> str:
     return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
 
 
-def in_order(job: JobView, epoch: EpochView) -> str:
-    """`3/10`, as wide as `10/10`."""
+def epoch_of_epochs(job: JobView, epoch: EpochView) -> str:
+    """`3/10`, padded to the width of `10/10`."""
     epochs = str(job.progress.epochs)
     return f"{epoch.epoch}/{epochs}".rjust(2 * len(epochs) + 1)
 

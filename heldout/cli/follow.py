@@ -1,4 +1,4 @@
-"""Follows jobs: carries what is new about each to a display, once and in order."""
+"""Follows jobs: sends each new event and epoch to a display, once and in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Follower:
-    """Remembers what of one job has been shown."""
+    """Remembers which events and epochs of one job have been shown."""
 
     def __init__(self, client: Client, display: Display) -> None:
         self._client = client
@@ -38,8 +38,8 @@ class Follower:
         self._show_epochs(job, epochs, up_to=job.progress.epoch)
 
     def _measured(self, job: JobView, events: list[EventView]) -> list[EpochView]:
-        told = any(event.type == "job.epoch" for event in events)
-        return self._client.metrics(job.id).epochs if told or job.progress.epoch > self._epoch else []
+        has_epochs = any(event.type == "job.epoch" for event in events)
+        return self._client.metrics(job.id).epochs if has_epochs or job.progress.epoch > self._epoch else []
 
     def _show_epochs(self, job: JobView, epochs: list[EpochView], up_to: int) -> None:
         for epoch in epochs:

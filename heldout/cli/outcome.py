@@ -1,4 +1,4 @@
-"""Exit codes, and what is printed where a command cannot do what was asked."""
+"""Exit codes, and the messages of commands that failed."""
 
 import sys
 from enum import IntEnum
@@ -19,15 +19,15 @@ class Exit(IntEnum):
 
 
 class Refused(Exception):
-    """The command line or a file that it names makes no sense; the text says which and why."""
+    """The command line, or a file that it names, is wrong; the message says what and why."""
 
 
-_OF_JOBS = {"succeeded": Exit.SUCCEEDED, "failed": Exit.FAILED, "cancelled": Exit.CANCELLED}
+_EXIT_BY_STATUS = {"succeeded": Exit.SUCCEEDED, "failed": Exit.FAILED, "cancelled": Exit.CANCELLED}
 
 
 def exit_of_job(status: str) -> Exit:
     """The exit code for the status of a job that has ended."""
-    return _OF_JOBS[status]
+    return _EXIT_BY_STATUS[status]
 
 
 def exit_of_problem(problem: ApiProblem) -> Exit:

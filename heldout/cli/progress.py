@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from heldout.cli.figures import clock, epoch_figures, in_order, seconds
+from heldout.cli.figures import clock, epoch_figures, epoch_of_epochs, seconds
 from heldout.cli.screen import console, is_terminal, print_json, printable, say, terminal_width
 
 if TYPE_CHECKING:
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from heldout.views.metrics import EpochView
 
 
-# Columns of a terminal from which on a bar also shows how long the rest takes.
-WIDE = 100
+# Columns from which on a bar also shows how long the rest takes.
+WIDE_COLUMNS = 100
 
 
 class Display:
-    """What a follower tells of one or more jobs; each kind shows what suits it."""
+    """Shows what happens to one or more jobs; each kind of display leaves out what does not suit it."""
 
     def __enter__(self) -> Self:
         return self
@@ -27,13 +27,13 @@ class Display:
         pass
 
     def job(self, job: JobView) -> None:
-        """The job as it is now; told first when it is new, and after each change."""
+        """Called with the job as it is now: when it is new, and after each change."""
 
     def event(self, job: JobView, event: EventView) -> None:
-        """Something happened."""
+        """Called with each event of the job."""
 
     def epoch(self, job: JobView, epoch: EpochView) -> None:
-        """One more epoch is measured; told after its event."""
+        """Called with each epoch that was measured, after its event."""
 
 
 def display(jobs_named_up_to: int = 0) -> Display:
@@ -55,11 +55,11 @@ class Lines(Display):
         self._width = name_width
 
     def epoch(self, job: JobView, epoch: EpochView) -> None:
-        self._say(job, f"epoch {in_order(job, epoch)}  {epoch_figures(epoch)}  {seconds(epoch.seconds)}")
+        self._say(job, f"epoch {epoch_of_epochs(job, epoch)}  {epoch_figures(epoch)}  {seconds(epoch.seconds)}")
 
     def event(self, job: JobView, event: EventView) -> None:
         if is_news(event):
-            for line in told(event):
+            for line in lines_of(event):
                 self._say(job, line)
 
     def _say(self, job: JobView, text: str) -> None:
@@ -111,22 +111,22 @@ class Bars(Display):
 
     def epoch(self, job: JobView, epoch: EpochView) -> None:
         left_s = job.progress.eta_s
-        left = f"  {clock(left_s)} left" if left_s is not None and terminal_width() >= WIDE else ""
+        left = f"  {clock(left_s)} left" if left_s is not None and terminal_width() >= WIDE_COLUMNS else ""
         self._bars.update(self._tasks[job.id], text=epoch_figures(epoch) + left)
 
     def event(self, job: JobView, event: EventView) -> None:
         if event.level != "info":
-            for line in told(event):
+            for line in lines_of(event):
                 self._bars.console.print(printable(f"{job.name}  {line}"))
 
 
 def is_news(event: EventView) -> bool:
-    """Whether a person wants to read of it; epochs and checkpoints are shown otherwise or not at all."""
+    """Whether to print the event: ordinary epochs and checkpoints are left out."""
     return event.level != "info" or event.type not in {"job.epoch", "job.checkpoint"}
 
 
-def told(event: EventView) -> list[str]:
-    """What an event says, and below it the lines of a log that it may bear."""
+def lines_of(event: EventView) -> list[str]:
+    """The event's message, then the lines of its log if it has one."""
     log = event.data.get("log")
     lines = [f"  {line}" for line in log] if isinstance(log, list) else []
     return [f"{event.type.removeprefix('job.')}: {event.message}", *lines]

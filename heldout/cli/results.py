@@ -1,4 +1,4 @@
-"""Commands about what became of a training: its diagnosis, confusion matrix, model and predictions."""
+"""Commands about the results of a job: its diagnosis, confusion matrix, model and predictions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,11 +40,13 @@ def diagnose(
 
 def confusion(
     job_id: JobId,
-    split: Annotated[Split | None, typer.Option(help="Of which split; default test, if it was measured.")] = None,
+    split: Annotated[
+        Split | None, typer.Option(help="Which split to show; by default test, if it was measured.")
+    ] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Show who is taken for whom, class by class, and the surest mistakes."""
+    """Show which classes are mistaken for which, and the surest mistakes."""
     with service(home) as client:
         found = client.confusion(job_id)
     if as_json:
@@ -71,7 +73,7 @@ def predictions(job_id: JobId, output: Output, as_json: AsJson = False, home: Ho
 
 
 def _diagnosis_of(file: Path) -> "DiagnosisView":
-    from heldout.cli.histories import read_history  # only this command needs them, and they take long to load
+    from heldout.cli.histories import read_history  # they take long to load, and only this command needs them
     from heldout.diagnosis import diagnose as judge
     from heldout.views.diagnosis import DiagnosisView
 

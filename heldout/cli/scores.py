@@ -1,4 +1,4 @@
-"""Class by class, as text: who is taken for whom, which classes are memorised, and the surest mistakes."""
+"""Results class by class, as text: which classes are mistaken for which, and the surest mistakes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ def show_scores(confusion: ConfusionView, split: Split) -> None:
     """One split of a job's kept weights."""
     found, classes = confusion.splits[split], confusion.classes
     rows = [_row(found, label, classes) for label in range(len(classes))]
-    print_table(("CLASS", "IMAGES", "PRECISION", "RECALL", "F1", "GAP", "MOST TAKEN FOR"), rows, right=(1, 2, 3, 4, 5))
+    print_table(
+        ("CLASS", "IMAGES", "PRECISION", "RECALL", "F1", "GAP", "MOST MISTAKEN FOR"), rows, right=(1, 2, 3, 4, 5)
+    )
     say("")
     say(f"{split}; the gap is recall in training less recall here, in points.")
     say(f"calibration error: {accuracy(found.calibration_error)}")
     if found.mistakes:
         say("surest mistakes:")
     for one in found.mistakes[:SHOWN_MISTAKES]:
-        say(f"  image {one.index}: {one.label} taken for {one.answer}, with {one.probability:.4f}")
+        say(f"  image {one.index}: {one.label} classified as {one.answer}, with {one.probability:.4f}")
 
 
 def _row(found: SplitScores, label: int, classes: list[str]) -> tuple[str, ...]:

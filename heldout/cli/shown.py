@@ -1,4 +1,4 @@
-"""Objects of the API as text for people."""
+"""Prints jobs, metrics, datasets and the like as text for people."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
 
 
 def show_job(job: JobView, final: FinalView | None) -> None:
-    """All of a job but its spec, and its final figures if it has them."""
+    """The job without its spec, then its final figures if it has them."""
     error = job.error
     engine = job.engine or {}
     fields = [
@@ -54,7 +54,7 @@ def show_job(job: JobView, final: FinalView | None) -> None:
 
 
 def show_outcome(job: JobView, final: FinalView | None) -> None:
-    """What a watched job came to."""
+    """How a watched job ended."""
     took = duration_s(job)
     head = f"{job.name} {job.status}" + (f" after {seconds(took)}" if took is not None else "")
     epochs = f"{job.progress.epoch} of {job.progress.epochs} epochs"
@@ -136,7 +136,7 @@ def show_datasets(datasets: Sequence[DatasetView]) -> None:
 
 
 def show_diagnosis(diagnosis: DiagnosisView) -> None:
-    """The verdict in plain words, then what else was found, with what to try."""
+    """The verdict with its explanation, then each finding with its remedies."""
     epochs = [("best epoch", diagnosis.best_epoch), ("overfits from epoch", diagnosis.onset_epoch)]
     known = ", ".join(f"{name} {epoch}" for name, epoch in epochs if epoch is not None)
     say(f"{diagnosis.verdict}" + (f" ({known})" if known else ""))
@@ -151,7 +151,7 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
 
 
 def show_dataset(dataset: DatasetView) -> None:
-    """All of a dataset but its classes' counts."""
+    """The dataset without the counts of its classes."""
     error = dataset.error
     size = dataset.size_bytes
     fields = [
@@ -176,7 +176,7 @@ def show_dataset_line(dataset: DatasetView) -> None:
 
 
 def show_findings(findings: Sequence[AuditFindingView]) -> None:
-    """What an audit saw, the gravest first; a line of its own where it saw nothing."""
+    """What an audit found, the most serious first; a line that says so where it found nothing."""
     if not findings:
         say("The audit found nothing.")
     for finding in findings:

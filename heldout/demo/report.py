@@ -29,15 +29,15 @@ class Trained:
 
     @property
     def gap_interval(self) -> tuple[float, float]:
-        """95 % bounds of the gap: what drawing other images could have made of it."""
+        """95 % bounds of the gap: the range that other samples of images would give."""
         return newcombe_interval(_counts(self.final.train), _counts(self.test))
 
 
 # Short enough for all jobs side by side on a terminal of 80 columns.
 HEADINGS = ("JOB", "PARAMETERS", "TRAIN", "VALIDATION", "TEST", "LOSSES", "GAP, POINTS", "SECONDS")
 RIGHT = (1, 7)
-# Accuracy that is lost to overfitting and not worth a word.
-HARDLY = 0.02
+# Validation accuracy lost since the best epoch, as a fraction, below which overfitting hardly matters.
+NEGLIGIBLE_ACCURACY_LOSS = 0.02
 
 
 def row_of(trained: Trained) -> tuple[str, ...]:
@@ -57,8 +57,8 @@ def row_of(trained: Trained) -> tuple[str, ...]:
     )
 
 
-def meaning(jobs: Sequence[Trained]) -> list[str]:
-    """Sentences that say what the gaps of these jobs show and what they do not."""
+def explain_gaps(jobs: Sequence[Trained]) -> list[str]:
+    """Sentences that say what the gaps of these jobs show, and what they do not show."""
     images = jobs[0].test.count
     sentences = [
         "Accuracies and losses (train/validation/test) are those of the kept weights, without dropout and "
@@ -86,12 +86,12 @@ def verdict_of(trained: Trained, diagnosis: DiagnosisView, epochs: Sequence[Epoc
         f"{accuracy(now.validation_accuracy)}"
     )
     lost = (then.validation_accuracy or 0.0) - (now.validation_accuracy or 0.0)
-    if lost < HARDLY:
-        return f"{said}: on {trained.final.train.count:,} images it barely does, and hardly an answer got worse."
+    if lost < NEGLIGIBLE_ACCURACY_LOSS:
+        return f"{said}: on {trained.final.train.count:,} images it barely overfits: the accuracy hardly changed."
     return f"{said}."
 
 
-def about(diagnosis: DiagnosisView, job: JobView) -> list[str]:
+def explain_overfitting(diagnosis: DiagnosisView, job: JobView) -> list[str]:
     """What the service says of a job that was made to overfit, and what it advises."""
     training = job.spec.training
     sentences = [
@@ -100,7 +100,7 @@ def about(diagnosis: DiagnosisView, job: JobView) -> list[str]:
     ]
     advised = [remedy for finding in diagnosis.findings[:1] for remedy in finding.remedies]
     if patches := [remedy.name.replace("_", " ") for remedy in advised if remedy.patch is not None]:
-        sentences.append(f"To try, each ready to be posted as a patch of the spec: {', '.join(patches)}.")
+        sentences.append(f"Remedies to try, each a ready patch of the spec: {', '.join(patches)}.")
     return sentences
 
 
@@ -111,10 +111,12 @@ def _about_gap(trained: Trained) -> str:
     gap = f"a gap of {points(trained.gap)} points, interval {_points_interval(trained)}"
     count = f"{trained.test.count:,}"
     if low > 0:
-        return f"{shown}: {gap}. All of the interval is above 0: this is more than the luck of {count} test images."
+        return (
+            f"{shown}: {gap}. The whole interval is above 0: chance in {count} test images does not explain this gap."
+        )
     if high < 0:
-        return f"{shown}: {gap}. The unseen images went better than those it was trained on."
-    return f"{shown}: {gap}. The interval holds 0: {count} test images cannot tell this gap from none."
+        return f"{shown}: {gap}. The network does better on the unseen images than on those it was trained on."
+    return f"{shown}: {gap}. The interval contains 0: with {count} test images this gap cannot be told from none."
 
 
 def _about_tests(jobs: Sequence[Trained]) -> str:
@@ -125,11 +127,13 @@ def _about_tests(jobs: Sequence[Trained]) -> str:
     worse = [trained for trained in others if trained.test.interval[1] < best.test.interval[0]]
     sentences = [f"Best on the test split: {best.name}, {_with_interval(best.test)}."]
     if rivals := [trained.name for trained in others if trained not in worse]:
-        sentences.append(f"The interval of {' and '.join(rivals)} overlaps: one run of each does not settle the order.")
+        sentences.append(
+            f"The interval of {' and '.join(rivals)} overlaps: one run of each is too little to say which is better."
+        )
     for trained in worse:
         sentences.append(f"{trained.name} is clearly worse, {_with_interval(trained.test)}.")
         if trained is not widest:
-            sentences.append(f"Its gap is smaller than that of {widest.name}: a small gap alone cures nothing.")
+            sentences.append(f"Its gap is smaller than that of {widest.name}: a smaller gap alone is no improvement.")
     return " ".join(sentences)
 
 

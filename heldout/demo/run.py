@@ -1,4 +1,4 @@
-"""The course of the demonstration: start, submit, show, compare, clean up."""
+"""The steps of the demonstration: start a service, submit jobs, show their progress, compare them, clean up."""
 
 import json
 import sys
@@ -14,15 +14,15 @@ from heldout.cli.progress import display
 from heldout.cli.screen import prepare, print_fields, print_table, say, table_width, terminal_width
 from heldout.client import ApiProblem, Client, NoService
 from heldout.demo.interrupts import Interrupted, Interrupts
-from heldout.demo.report import HEADINGS, RIGHT, Trained, about, meaning, row_of, verdict_of
+from heldout.demo.report import HEADINGS, RIGHT, Trained, explain_gaps, explain_overfitting, row_of, verdict_of
 from heldout.demo.service import ROOT, ServiceFailed, TemporaryService
 from heldout.views.job import JobView
 
 SPECS = ("overfit", "regularized", "augmented")
-# The three hardly overfit on thousands of digits; this one does, on a few.
+# The three specs hardly overfit on thousands of digits; this one overfits, on 500.
 OVERFITTING = ("memorising", "overfit", {"epochs": 60, "train_limit": 500})
-TICK_S = 0.25
-ENDS_WITHIN_S = 1200.0
+POLL_S = 0.25
+MAX_TRAINING_S = 1200.0
 
 
 def main(*, stack: bool = False) -> int:
@@ -30,7 +30,7 @@ def main(*, stack: bool = False) -> int:
     interrupts = Interrupts()
     prepare()
     if not (ROOT / "examples").is_dir():
-        _tell("heldout: the demonstration needs a checkout of the repository; `make demo` runs it there.")
+        _print_error("heldout: the demonstration needs a checkout of the repository; `make demo` runs it there.")
         return 2
     service, status = None, 1
     try:
@@ -39,11 +39,11 @@ def main(*, stack: bool = False) -> int:
         with interrupts.allowed():
             status = _demonstrate(service)
     except Interrupted:
-        _tell("\nInterrupted: ending the service …")
+        _print_error("\nInterrupted: ending the service …")
     except BrokenPipeError:
         status = 141
     except (ServiceFailed, ApiProblem, NoService, OSError) as failure:
-        _tell(f"heldout: {failure}")
+        _print_error(f"heldout: {failure}")
     finally:
         if service is not None:
             service.stop(hurry=_Hurry(interrupts))
@@ -67,7 +67,7 @@ def _demonstrate(service: TemporaryService) -> int:
     fourth = specs[base] | {"name": name, "training": specs[base]["training"] | changes}
     say(f"Starting a service in {service.folder}, which is removed at the end …")
     found = service.wait_until_ready()
-    say(f"It listens at {found.url}. Training three networks on the 5,000 MNIST digits of `mnist5k`, and one on 500.")
+    say(f"It answers at {found.url}. Training three networks on the 5,000 MNIST digits of `mnist5k`, and one on 500.")
     with Client(found.url, found.api_key, patience_s=10.0) as client:
         try:
             *jobs, last = _train(client, {**specs, name: fourth}, service)
@@ -87,15 +87,15 @@ def _example(name: str) -> dict[str, Any]:
 def _train(client: Client, specs: Mapping[str, Any], service: TemporaryService) -> list[JobView]:
     """Submit the specs and show their jobs until all have ended; gives them back as they are then, in order."""
     jobs = {job.id: job for job in (client.submit(spec) for spec in specs.values())}
-    deadline = time.monotonic() + ENDS_WITHIN_S
+    deadline = time.monotonic() + MAX_TRAINING_S
     with display(max(map(len, specs))) as shown:
         followers = {job_id: Follower(client, shown) for job_id in jobs}
         for job_id, job in jobs.items():
             followers[job_id].show(job)
         while any(not job.has_ended for job in jobs.values()):
             if time.monotonic() > deadline:
-                raise service.failed(f"The jobs did not end within {ENDS_WITHIN_S / 60:.0f} minutes.")
-            time.sleep(TICK_S)
+                raise service.failed(f"The jobs did not end within {MAX_TRAINING_S / 60:.0f} minutes.")
+            time.sleep(POLL_S)
             for job in sorted(islice(client.jobs(page_size=len(jobs)), len(jobs)), key=lambda job: job.id):
                 if job.version != jobs[job.id].version:
                     followers[job.id].show(job)
@@ -117,7 +117,7 @@ def _report(client: Client, jobs: list[JobView]) -> int:
         say("")
         _print_results([row_of(one) for one in trained])
         say("")
-        for sentence in [*meaning(trained), *verdicts]:
+        for sentence in [*explain_gaps(trained), *verdicts]:
             _say_wrapped(sentence)
     return 0 if len(trained) == len(SPECS) else 1
 
@@ -128,7 +128,7 @@ def _report_diagnosis(client: Client, job: JobView) -> int:
         _say_why_not(job)
         return 1
     say("")
-    for sentence in about(client.diagnosis(job.id), job):
+    for sentence in explain_overfitting(client.diagnosis(job.id), job):
         _say_wrapped(sentence)
     return 0
 
@@ -157,7 +157,7 @@ def _print_results(rows: list[tuple[str, ...]]) -> None:
             say("")
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     """Say it if anyone still listens."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ from pydantic import Field
 from heldout.lifecycle import TERMINAL, StopReason
 from heldout.spec import JobSpec
 from heldout.views.base import Figure, Time, View
+from heldout.views.page import Page
 
 Status = Literal["queued", "running", "cancelling", "pausing", "paused", "succeeded", "failed", "cancelled"]
 
@@ -64,3 +65,7 @@ class JobView(View):
     def has_ended(self) -> bool:
         """Whether the job has succeeded, failed or been cancelled: its status is final."""
         return self.status in TERMINAL
+
+
+class JobPage(Page[JobView]):
+    """Part of the caller's jobs, newest first; `next` is the `after` of the following part."""

@@ -5,7 +5,11 @@ from typing import Literal
 from pydantic import Field
 
 from heldout.views.base import Time, View
+from heldout.views.dataset import DatasetView
 from heldout.views.event import SubjectView
+from heldout.views.job import JobView
+from heldout.views.page import Page
+from heldout.webhooks import WebhookEvent
 
 
 class WebhookView(View):
@@ -48,3 +52,19 @@ class DeliveryView(View):
     next_attempt_at: Time | None
     created_at: Time
     finished_at: Time | None
+
+
+class WebhookMessage(View):
+    """What is posted to a webhook's address: the event, when it happened, and its subject as it was then."""
+
+    type: WebhookEvent
+    timestamp: Time
+    data: JobView | DatasetView
+
+
+class WebhookPage(Page[WebhookView]):
+    """Part of the owner's webhooks, oldest first; `next` is the `after` of the following part."""
+
+
+class DeliveryPage(Page[DeliveryView]):
+    """Part of a webhook's deliveries, newest first; `next` is the `after` of the following part."""

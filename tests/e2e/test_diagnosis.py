@@ -11,6 +11,8 @@ from PIL import Image, ImageFilter
 
 from heldout.client import Client
 from heldout.views.base import as_json
+from heldout.views.diagnosis import DiagnosisView
+from heldout.views.job import JobView
 from models import bundled
 from tests.e2e.running import Service, ended, spec, until
 from tests.merge_patch import merged
@@ -18,7 +20,7 @@ from tests.merge_patch import merged
 TRAIN, VALIDATION, TEST = 2000, 500, 1000
 NETWORK = {"blocks": [{"filters": 16}, {"filters": 32}]}
 Arrays = dict[str, np.ndarray]
-Judged = dict[str, tuple[dict[str, Any], dict[str, Any]]]
+Judged = dict[str, tuple[JobView, DiagnosisView]]
 
 
 def _plain() -> Arrays:

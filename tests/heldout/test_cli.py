@@ -486,7 +486,7 @@ def test_classes_are_shown_with_what_they_are_taken_for_and_the_surest_mistakes(
     assert lines[1].split() == ["cat", "50", "1.0000", "0.8000", "0.9000", "+20.0", "dog", "(10)"]
     assert lines[2].split() == ["dog", "50", "1.0000", "–", "0.9000", "–"]
     assert "calibration error: 0.0625" in lines
-    assert lines.count("  image 41: cat taken for dog, with 0.8750") == 5
+    assert lines.count("  image 41: cat classified as dog, with 0.8750") == 5
     assert "mistakes" not in heldout("confusion", ended, "--split", "train").stdout
     assert heldout("confusion", ended, "--split", "test").returncode == 2
     assert json.loads(heldout("confusion", ended, "--json").stdout) == answered(f"jobs/{ended}/confusion")

@@ -3,7 +3,7 @@
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from heldout.demo.report import HEADINGS, Trained, about, meaning, row_of, verdict_of
+from heldout.demo.report import HEADINGS, Trained, explain_gaps, explain_overfitting, row_of, verdict_of
 from tests.heldout.made_views import diagnosis, epoch, final, job, split
 from tests.heldout.served import SPEC
 
@@ -37,39 +37,39 @@ def test_the_interval_of_a_gap_is_newcombe_s():
 
 
 def test_a_gap_above_chance_is_called_one():
-    [_, sentence] = meaning([trained("overfit", 3599, 962)])
+    [_, sentence] = explain_gaps([trained("overfit", 3599, 962)])
     assert "a gap of +3.8 points, interval [+2.7, +5.1]" in sentence
-    assert "more than the luck of 1,000 test images" in sentence
+    assert "chance in 1,000 test images does not explain" in sentence
 
 
 def test_a_gap_that_may_be_chance_is_called_that():
-    [_, sentence] = meaning([trained("regularized", 3480, 962)])
-    assert "cannot tell this gap from none" in sentence
+    [_, sentence] = explain_gaps([trained("regularized", 3480, 962)])
+    assert "this gap cannot be told from none" in sentence
 
 
 def test_a_test_result_above_the_training_s_is_said():
-    [_, sentence] = meaning([trained("augmented", 3200, 950)])
-    assert "unseen images went better" in sentence
+    [_, sentence] = explain_gaps([trained("augmented", 3200, 950)])
+    assert "better on the unseen images" in sentence
 
 
 def test_overlapping_tests_are_not_put_in_order():
-    last = meaning([trained("overfit", 3599, 957), trained("regularized", 3517, 960)])[-1]
+    last = explain_gaps([trained("overfit", 3599, 957), trained("regularized", 3517, 960)])[-1]
     assert "Best on the test split: regularized, 0.9600" in last
-    assert "The interval of overfit overlaps: one run of each does not settle the order." in last
+    assert "The interval of overfit overlaps: one run of each is too little to say which is better." in last
     assert "clearly worse" not in last
 
 
 def test_a_small_gap_with_a_bad_test_result_is_no_cure():
-    last = meaning([trained("overfit", 3599, 957), trained("augmented", 2686, 724)])[-1]
+    last = explain_gaps([trained("overfit", 3599, 957), trained("augmented", 2686, 724)])[-1]
     assert "augmented is clearly worse, 0.7240" in last
-    assert "Its gap is smaller than that of overfit: a small gap alone cures nothing." in last
+    assert "Its gap is smaller than that of overfit: a smaller gap alone is no improvement." in last
     assert "overlaps" not in last
 
 
 def test_the_widest_gap_with_the_worst_test_is_just_worse():
-    last = meaning([trained("good", 3500, 965), trained("bad", 3599, 800)])[-1]
+    last = explain_gaps([trained("good", 3500, 965), trained("bad", 3599, 800)])[-1]
     assert "bad is clearly worse" in last
-    assert "cures nothing" not in last
+    assert "is no improvement" not in last
 
 
 def epochs(*figures):
@@ -84,7 +84,7 @@ def test_a_job_that_overfits_a_little_is_said_to_barely_do_so():
     job = trained("overfit", 3590, 957)
     little = verdict_of(job, overfitting, epochs((0.3, 0.9), (0.1432, 0.945), (0.1656, 0.94)))
     assert "Since epoch 2 the validation loss went from 0.143 to 0.166, the accuracy from 0.9450 to 0.9400" in little
-    assert "on 3,600 images it barely does" in little
+    assert "on 3,600 images it barely overfits" in little
     much = verdict_of(job, overfitting, epochs((0.3, 0.9), (0.1432, 0.945), (0.5, 0.9)))
     assert much.endswith("to 0.9000.")
 
@@ -107,7 +107,12 @@ def test_any_other_verdict_comes_with_its_reason():
 def test_only_what_can_be_posted_is_called_ready_to_be():
     memorising = job(name="memorising", spec=SPEC | {"training": {"train_limit": 500, "epochs": 60}})
     l2, mend_data = ("l2", {"network": {"l2": 0.001}}), ("mend_data", None)
-    both = about(diagnosis("not_converged", explanation="It falls.", remedies=[l2, mend_data]), memorising)
+    both = explain_overfitting(
+        diagnosis("not_converged", explanation="It falls.", remedies=[l2, mend_data]), memorising
+    )
     assert both[0].endswith("Verdict: not converged. It falls.")
     assert both[1].endswith("patch of the spec: l2.")
-    assert len(about(diagnosis("not_converged", explanation="It falls.", remedies=[mend_data]), memorising)) == 1
+    assert (
+        len(explain_overfitting(diagnosis("not_converged", explanation="It falls.", remedies=[mend_data]), memorising))
+        == 1
+    )
