@@ -41,7 +41,8 @@ def speeds(session: Session) -> list[Speed]:
 def expected_epoch_s(known: list[Speed], spec: JobSpec, dataset: DatasetRow, *, alone: bool = True) -> float | None:
     """Seconds of an epoch on the middle one of the machines; None where none was measured.
 
-    GPUs and mixed precision are not measured. `alone` is whether `towers: auto` may become two.
+    GPUs and mixed precision are not measured. `alone` is whether the job has two cores to itself: on
+    a shared core two towers take about as long as one.
     """
     unmeasured = spec.resources.claimed_by == "gpu" or spec.training.precision == "mixed"
     if not known or unmeasured or dataset.splits is None:

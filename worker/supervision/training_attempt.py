@@ -18,7 +18,7 @@ from models.store import calibrations, claims, events, metrics
 from models.store.claims import Checkpoint, Claimed, Result
 from models.store.metrics import EVALUATION
 from worker.machine.cache import dataset_on_disk
-from worker.machine.cores import Place
+from worker.machine.cores import JobCores, allowed_towers
 from worker.machine.devices import Device, Gpu
 from worker.machine.memory import memory_bytes, resident_bytes
 from worker.machine.precision import Precision, chosen_precision
@@ -73,7 +73,8 @@ class Attempt:
         scratch: Scratch,
         slots: int,
         gpus: Sequence[Gpu],
-        place: Place,
+        cores: JobCores,
+        core_count: int,
     ) -> None:
         self._claimed = claimed
         self._lease = lease
@@ -81,7 +82,8 @@ class Attempt:
         self._scratch = scratch
         self._slots = slots
         self._gpus = gpus
-        self._place = place
+        self._cores = cores
+        self._core_count = core_count
         self._began = time.monotonic()
         self._epoch_seconds: list[float] = []
         self._process: TrainingProcess | None = None
@@ -184,9 +186,6 @@ class Attempt:
         resources, training = self._claimed.spec["resources"], self._claimed.spec["training"]
         device: Device = "gpu" if self._gpus else "cpu"
         capability = min((gpu.capability for gpu in self._gpus), default=None)
-        towers = resources["towers"]
-        if towers == "auto" and (device == "gpu" or not self._place.is_roomy):
-            towers = 1
         gpu_memory = [gpu.memory_bytes for gpu in self._gpus]
         return Assignment(
             job_id=self._lease.held.job_id,
@@ -199,7 +198,7 @@ class Attempt:
             gpus=tuple(gpu.id for gpu in self._gpus),
             precision=chosen_precision(training["precision"], device, capability),
             threads=1,
-            towers=towers,
+            towers=allowed_towers(resources["towers"], device, self._core_count),
             resident_bytes=resident_bytes(memory_bytes(), self._slots, gpu_memory),
         )
 
@@ -238,7 +237,7 @@ class Attempt:
         match message:
             case Started(engine=engine):
                 if self._process is not None:
-                    self._place.pin_process(self._process.pid, engine["towers"])
+                    self._cores.pin_process(self._process.pid, engine["towers"])
                 resources = {
                     **self._claimed.spec["resources"],
                     "device": engine["device"],

@@ -14,7 +14,7 @@ from models.migrations import require_newest
 from models.reconcile import Announce, Reconciler
 from models.store import claims, uploads
 from models.store.claims import Claimed
-from worker.machine.cores import Cores, Place
+from worker.machine.cores import Cores, JobCores
 from worker.machine.devices import chosen_gpus, claimable_devices, find_gpus, host_name, slots
 from worker.machine.fetch import fetch_missing
 from worker.machine.gpus import Gpus
@@ -40,7 +40,7 @@ class Worker:
         gpus = find_gpus()
         self.gpus = Gpus(gpus)
         self.slots = slots(settings.slots, len(gpus), settings.worker_slots)
-        self.cores = Cores(settings.worker_slots)
+        self.cores = Cores()
         self.scratch = Scratch(settings.home_path / "scratch")
         self.keeper = LeaseKeeper(self.database, settings, self.name, self.scratch.sign_of_life)
         self.stopping = threading.Event()
@@ -88,29 +88,27 @@ class Worker:
             claimed.held, database=self.database, blobs=self.blobs, keeper=self.keeper, stopping=self.stopping
         )
         bound = structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt)
-        with bound, metrics.RUNNING.track_inprogress(), self.cores.place(others_wait=self._others_wait) as place:
+        with bound, metrics.RUNNING.track_inprogress(), self.cores.for_job() as cores:
             try:
                 if claimed.kind == uploads.INGEST:
                     Check(claimed, lease, settings=self.settings, scratch=self.scratch).run()
                 else:
-                    self._attempt(claimed, lease, place).run()
+                    self._attempt(claimed, lease, cores).run()
             finally:
                 self.gpus.give_back(claimed.held)
 
-    def _attempt(self, claimed: Claimed, lease: AttemptLease, place: Place) -> Attempt:
+    def _attempt(self, claimed: Claimed, lease: AttemptLease, cores: JobCores) -> Attempt:
         gpus = self.gpus.of(claimed.held)
         return Attempt(
-            claimed, lease, settings=self.settings, scratch=self.scratch, slots=self.slots, gpus=gpus, place=place
+            claimed,
+            lease,
+            settings=self.settings,
+            scratch=self.scratch,
+            slots=self.slots,
+            gpus=gpus,
+            cores=cores,
+            core_count=self.cores.count,
         )
-
-    def _others_wait(self) -> bool:
-        """Whether a job waits that this worker would run beside those that it has."""
-        try:
-            with self.database.read() as session:
-                free = len(self.gpus.free)
-                return claims.claimable(session, claimable_devices(free), free)
-        except DatabaseUnavailable:
-            return True
 
     def close(self) -> None:
         """Stop the threads and remove the scratch folder; the jobs have been released by then."""
