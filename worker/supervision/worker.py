@@ -55,7 +55,7 @@ class Worker:
         """
         require_newest(self.database)
         metrics.serve(self.settings.metrics_port, self.slots)
-        processes.warm_up()
+        processes.warm_up(self.scratch.socket_folder)
         self.keeper.start()
         self._reconciler.start()
         if self.settings.calibrate:
