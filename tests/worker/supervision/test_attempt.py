@@ -70,7 +70,7 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 pass
 
         monkeypatch.setattr(attempts, "TrainingProcess", Scripted)
-        monkeypatch.setattr(attempts, "dataset_on_disk", lambda *_: nullcontext(tmp_path))
+        monkeypatch.setattr("worker.supervision.attempt_files.dataset_on_disk", lambda *_: nullcontext(tmp_path))
         monkeypatch.setattr(holds, "RETRY_EVERY_S", 0.0)
         database = database or work.database
         settings = Settings(home=tmp_path / "home")
