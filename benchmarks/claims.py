@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from heldout.settings import driver_url
 from heldout.spec import JobSpec
-from host.servers import PostgresServer
+from host.postgres import PostgresServer
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database

@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.serving import chosen
-from host.servers import PostgresServer, RedisServer
+from host.broker import RedisServer
+from host.postgres import PostgresServer
 from models.database import Database
 from models.migrations import upgrade
 from tests.e2e.running import until

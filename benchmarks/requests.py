@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 from benchmarks.load import Measured, load, request
 from benchmarks.serving import served
 from heldout.settings import driver_url
-from host.servers import PostgresServer
+from host.postgres import PostgresServer
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database

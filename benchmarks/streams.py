@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from benchmarks.serving import Served, add_job, prepare, service
 from heldout.settings import driver_url
-from host.servers import PostgresServer
+from host.postgres import PostgresServer
 from models.database import Database
 from models.store import events
 

@@ -17,7 +17,8 @@ from pydantic import SecretStr
 
 from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.settings import Settings, driver_url
-from host.servers import PostgresServer, RedisServer
+from host.broker import RedisServer
+from host.postgres import PostgresServer
 from host.workers import celery_workers, local_worker
 from models import logs
 from models.blobs import Blobs

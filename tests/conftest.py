@@ -1,7 +1,13 @@
 """What all tests share."""
 
 import io
+import os
+import shutil
 import signal
+import tempfile
+from collections.abc import Iterator
+from multiprocessing import current_process, util
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +20,27 @@ def pytest_configure() -> None:
     """Hear these signals, as the processes that tests start then do too: nohup and `&` leave them ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    _use_own_temporary_directory()
+
+
+def _use_own_temporary_directory() -> None:
+    """Give this run a temporary directory, so that what a test leaves there can be told from what others leave."""
+    usual = tempfile.gettempdir()
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", usual)  # `tmp_path` stays where pytest keeps it for three runs
+    own = tempfile.mkdtemp(prefix="ho-", dir=usual)
+    os.chmod(own, 0o755)  # servers run as another user where the tests are root
+    os.environ["TMPDIR"] = tempfile.tempdir = own
+    # After multiprocessing has removed its own folder (at priority -100), which is in there.
+    util.Finalize(None, shutil.rmtree, args=(own, True), exitpriority=-200)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """Fails the run if a test, or a process that it started, leaves something in the temporary directory."""
+    yield
+    own = current_process()._config.get("tempdir")  # multiprocessing's, of this process
+    left = [path.name for path in Path(tempfile.gettempdir()).iterdir() if str(path) != own]
+    assert not left, f"Tests have left these in the temporary directory: {', '.join(sorted(left))}"
 
 
 @pytest.fixture(scope="session")

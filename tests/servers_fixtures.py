@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from heldout.settings import driver_url
-from host.servers import PostgresServer, RedisServer
+from host.broker import RedisServer
+from host.postgres import PostgresServer
 from models import migrations
 from models.database import Database
 from tests.object_store import S3Server

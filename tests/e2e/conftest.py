@@ -20,7 +20,7 @@ def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 
     yield make
     for service in made:
-        service.kill()
+        service.close()
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for the tests of a file that leave it as it was."""
     running = Service(tmp_path_factory.mktemp("service") / "home").start()
     yield running
-    running.kill()
+    running.close()
 
 
 @pytest.fixture

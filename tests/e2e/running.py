@@ -13,6 +13,7 @@ from typing import Any
 
 from heldout.client import Client
 from heldout.views.job import JobView
+from host.runtime_folder import remove_runtime_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120.0
@@ -116,11 +117,17 @@ class Service:
             self.process.wait(10)
             (self.home / "service.json").unlink(missing_ok=True)
 
-    def stop(self) -> int:
-        """SIGTERM; gives the exit status."""
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask the service to stop; gives the exit status."""
         assert self.process is not None
-        self.process.terminate()
+        self.process.send_signal(number)
         return self.process.wait(30)
+
+    def close(self) -> None:
+        """Kill what still runs and remove what a killed service leaves outside of its home."""
+        self.kill()
+        for link in self.home.glob("*/runtime"):
+            remove_runtime_folder(link.readlink(), link)
 
 
 def command_of(pid: int) -> bytes:

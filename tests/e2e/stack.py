@@ -18,7 +18,8 @@ import redis
 from sqlalchemy import create_engine
 
 from heldout.client import Client
-from host.servers import PostgresServer, RedisServer
+from host.broker import RedisServer
+from host.postgres import PostgresServer
 from models import migrations, wake
 from models.blobs import Blobs
 from models.bundled import register

@@ -1,4 +1,4 @@
-"""A job alone fills two cores; the job that comes gets one of them, and the first keeps the bits that it began with."""
+"""Two jobs share two cores, one core each, and neither changes what the other computes."""
 
 import os
 
@@ -30,7 +30,7 @@ def test_no_core_is_fought_for_when_a_second_job_comes_and_all_are_used_when_it_
     assert shares(service) == [{0, 1}]
     second = client.submit(spec("overfit", **LONG)).id
     after_epoch(client, second, 1)
-    assert client.get(second).engine["towers"] == 1
+    assert client.get(second).engine["towers"] == 2
     assert sorted(map(sorted, shares(service))) == [[0], [1]]
     client.cancel(second)
     ended(client, second)
@@ -39,8 +39,23 @@ def test_no_core_is_fought_for_when_a_second_job_comes_and_all_are_used_when_it_
     ended(client, first)
 
 
+def test_a_job_gives_the_same_bits_alone_as_beside_a_busy_job(service: Service, client: Client) -> None:
+    alone = client.submit(spec("overfit", epochs=2)).id
+    assert ended(client, alone).status == "succeeded"
+    busy = client.submit(spec("overfit", **LONG)).id
+    after_epoch(client, busy, 1)
+    beside = client.submit(spec("overfit", epochs=2)).id
+    assert ended(client, beside).status == "succeeded"
+    assert client.get(busy).status == "running"
+    client.cancel(busy)
+    ended(client, busy)
+    assert client.get(beside).spec == client.get(alone).spec
+    assert history(client, beside) == history(client, alone)
+    assert client.metrics(beside).final == client.metrics(alone).final
+
+
 @pytest.mark.proof
-def test_a_resumed_job_keeps_its_towers_though_it_is_no_longer_alone(service: Service, client: Client) -> None:
+def test_a_resumed_job_keeps_its_towers_and_its_bits(service: Service, client: Client) -> None:
     whole = client.submit(spec("overfit", epochs=6)).id
     assert ended(client, whole).engine["towers"] == 2
     job = client.submit(spec("overfit", epochs=6)).id

@@ -13,7 +13,8 @@ import pytest
 import redis
 from celery import Celery
 
-from host.servers import PostgresServer, RedisServer
+from host.broker import RedisServer
+from host.postgres import PostgresServer
 from models import wake
 from tests.e2e.running import tree_of, until
 from tests.e2e.stack import SHORT, Stack, all_gone, digits, long_digits, stack_on, submit_promptly

@@ -40,7 +40,7 @@ def test_a_cancel_ends_the_process_and_keeps_whole_epochs(service: Service, clie
     training = service.training_pids()
     for pid in training:
         # It has none of the supervisor's libraries, which would take longer to import than the rest of its start.
-        assert "obstore" not in Path(f"/proc/{pid}/maps").read_text()
+        assert "obstore" not in mapped_files(pid)
     assert client.cancel(job).status == "cancelling"
     assert client.cancel(job).status in {"cancelling", "cancelled"}
     assert ended(client, job, within_s=30).stop_reason == "cancelled"
@@ -52,6 +52,23 @@ def test_a_cancel_ends_the_process_and_keeps_whole_epochs(service: Service, clie
     with pytest.raises(ApiProblem) as refused:
         client.cancel(job)
     assert (refused.value.status, refused.value.code) == (409, "job_finished")
+
+
+def test_only_the_process_that_trains_loads_tensorflow(service: Service, client: Client) -> None:
+    job = client.submit(spec("augmented", **LONG)).id
+    after_epoch(client, job, 1)
+    [training] = service.training_pids()
+    # Importing TensorFlow or Keras maps TensorFlow's libraries.
+    assert "/tensorflow/" in mapped_files(training)
+    assert "/tensorflow/" not in mapped_files(service.worker_pid())
+    assert "/tensorflow/" not in mapped_files(service.pid)
+    client.cancel(job)
+    ended(client, job)
+
+
+def mapped_files(pid: int) -> str:
+    """The files in a process's memory: its programs and libraries."""
+    return Path(f"/proc/{pid}/maps").read_text()
 
 
 def test_a_paused_job_frees_its_slot_and_goes_on_with_the_same_history(service: Service, client: Client) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from host.servers import PostgresServer, RedisServer
+from host.broker import RedisServer
+from host.postgres import PostgresServer
 from tests.e2e.running import until
 from tests.e2e.stack import SHORT, Stack, stack_on
 from tests.faults.history import read, wrongs

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from host.servers import PostgresServer, RedisServer
+from host.broker import RedisServer
+from host.postgres import PostgresServer
 from models.database import Database
 from tests.e2e.running import until
 from tests.e2e.stack import SHORT, Program, Stack, digits, long_digits, stack_on

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from contextlib import suppress
 
 import pytest
@@ -14,7 +13,7 @@ from tests.faults.history import read
 from tests.faults.marks import on
 from tests.object_store import S3Server
 
-AWAY_S = 6.0  # longer than a request may take, and than the library tries
+TRIES = 3  # of a worker that waits for the store; each takes longer than the library tries a request
 
 
 @pytest.fixture
@@ -35,11 +34,11 @@ def test_a_store_that_is_away_at_a_resume_costs_no_checkpoint(
     s3_server.pause()
     if elsewhere:
         worker.kill_all()
-        stack.start_worker()  # it has no copy of the dataset either
+        worker = stack.start_worker()  # it has no copy of the dataset either
     else:
         _kill_training(worker)
     stack.running(job_id, attempt=2)
-    time.sleep(AWAY_S)  # the fault itself
+    _until_waiting(worker, TRIES)
     assert stack.job(job_id)["attempt"] == 2
     stored = [event["data"]["epoch"] for event in stack.events(job_id) if event["type"] == "job.checkpoint"]
     s3_server.resume()
@@ -61,7 +60,7 @@ def test_a_job_that_waits_for_a_store_that_is_away_can_be_taken_back(
     s3_server.pause()
     job_id = stack.submit(long_digits(4))
     stack.running(job_id)
-    time.sleep(1)  # it has begun to wait
+    _until_waiting(worker, 1)
     if how == "stop":
         assert worker.stop(within_s=20) == 0
         expected = "queued"
@@ -79,6 +78,11 @@ def test_a_job_that_waits_for_a_store_that_is_away_can_be_taken_back(
     proven(stack)
     if how != "cancel":
         assert stack.job(job_id)["status"] == "succeeded"
+
+
+def _until_waiting(worker: Program, tries: int) -> None:
+    """Until the worker has asked the store in vain so many times."""
+    until(lambda: worker.said().count('"storage_unavailable"') >= tries, f"{tries} tries of the store")
 
 
 def _kill_training(worker: Program) -> None:

@@ -11,7 +11,8 @@ import pytest
 import redis
 from celery import Celery
 
-from host.servers import PostgresServer, RedisServer
+from host.broker import RedisServer
+from host.postgres import PostgresServer
 from models import wake
 from tests.e2e.running import Service, children_of, tree_of, until
 from tests.e2e.stack import LEASE_S, Stack, all_gone, digits, long_digits, submit_promptly
@@ -280,6 +281,7 @@ def test_nothing_is_left_of_a_whole_stack_whose_supervisor_is_killed(tmp_path: P
     service.process.kill()  # type: ignore[union-attr]
     service.process.wait(10)  # type: ignore[union-attr]
     all_gone(below, within_s=30)
+    service.close()
 
 
 # --- helpers -------------------------------------------------------------------------------------------

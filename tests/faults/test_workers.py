@@ -60,14 +60,18 @@ def test_a_worker_that_was_frozen_past_its_lease_is_not_heard_any_more(stack: St
         assert (job["status"], job["attempt"]) == ("succeeded", 2)
     zombie.until_said("attempt_lost")
     all_gone(trainings)
-    # It is a worker like the other one again.
+    stack.ended(whole)
+    for worker in stack.workers:
+        if worker is not zombie:
+            worker.stop()
+    # It is a worker like the other one again: alone, it runs the jobs that come.
     later = [stack.submit(digits()) for _ in range(4)]
     proven(stack)
+    assert [(stack.job(job)["status"], stack.job(job)["attempt"]) for job in later] == [("succeeded", 1)] * 4
     assert stack.history(frozen) == stack.history(whole)
     result = _one(stack, "SELECT attempt FROM results WHERE job_id = %s", frozen)
     assert result == 2
     assert _one(stack, "SELECT count(*) FROM checkpoints") == 0
-    assert later
 
 
 @on()

@@ -11,8 +11,8 @@ import redis
 from sqlalchemy import text
 
 from heldout.settings import Settings
+from host.broker import RedisServer
 from host.check import report
-from host.servers import RedisServer
 from models.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]

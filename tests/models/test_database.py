@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError
 import models.database
 from heldout.errors import DatabaseUnavailable, LeaseLost
 from heldout.lifecycle import JobStatus
-from host.servers import PostgresServer
+from host.postgres import PostgresServer
 from models.database import Database, db_now
 from models.store import claims, health
 from models.tables import JobRow, KeyRow

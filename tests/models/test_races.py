@@ -1,10 +1,13 @@
 """Two transactions at once: the one that comes second sees what the first did."""
 
 import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 
 from heldout.errors import JobFinished, LeaseLost
 from heldout.lifecycle import JobStatus, StopReason
@@ -12,24 +15,73 @@ from models.database import Database, db_now
 from models.store import claims, events, jobs
 from tests.models.work import ALICE, Work, result
 
+PATIENCE_S = 30.0
+
+
+class Other:
+    """A second thread with a transaction of its own, and the order in which both threads' transactions go on."""
+
+    def __init__(self, database: Database, pool: ThreadPoolExecutor) -> None:
+        self._database = database
+        self._pool = pool
+        self._beginning = threading.Event()
+        self._steps: list[str] = []
+        event.listen(database.engine, "checkout", self._note_beginning)
+        event.listen(database.engine, "begin", lambda connection: self._note(connection, "begun"))
+        event.listen(database.engine, "commit", lambda connection: self._note(connection, "committing"))
+
+    @property
+    def _is_postgresql(self) -> bool:
+        return self._database.engine.dialect.name == "postgresql"
+
+    def submit(self, act: Callable[..., Any], *arguments: object, skips_locked: bool = False) -> "Future[Any]":
+        """Act in the second thread while the first one's transaction is open.
+
+        On PostgreSQL this returns when the second transaction waits for a lock, or has passed over it where it
+        `skips_locked`; on SQLite when it asks to begin.
+        """
+        outcome = self._pool.submit(act, *arguments)
+        if not self._is_postgresql:
+            assert self._beginning.wait(PATIENCE_S), "The second transaction did not begin."
+            return outcome
+        if skips_locked:
+            outcome.result(PATIENCE_S)
+            return outcome
+        blocked = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        while True:
+            with self._database.read() as session:
+                if session.scalar(blocked):
+                    return outcome
+            assert not outcome.done(), "The second transaction did not wait for the first."
+
+    def require_race(self) -> None:
+        """Fails unless the second transaction came while the first was open, and waited for its end."""
+        if not self._is_postgresql:
+            assert self._beginning.is_set(), "Nothing raced."
+            assert self._steps.index("first committing") < self._steps.index("second begun")
+
+    def _note_beginning(self, *_: object) -> None:
+        """A connection is taken from the pool just before a transaction begins."""
+        if self._thread() == "second":
+            self._beginning.set()
+
+    def _note(self, connection: Connection, step: str) -> None:
+        if connection.get_execution_options().get("writes"):
+            self._steps.append(f"{self._thread()} {step}")
+
+    @staticmethod
+    def _thread() -> str:
+        return "first" if threading.current_thread() is threading.main_thread() else "second"
+
 
 @pytest.fixture
-def other() -> ThreadPoolExecutor:
+def other(work: Work) -> Iterator[Other]:
     with ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
-def wait_for(database: Database, second: "Future[object]") -> None:
-    """Until the second transaction waits for a lock. SQLite cannot tell, but there a writer waits at its beginning."""
-    if database.engine.dialect.name != "postgresql":
-        return
-    blocked = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    )
-    while not second.done():
-        with database.read() as session:
-            if session.scalar(blocked):
-                return
+        made = Other(work.database, pool)
+        yield made
+    made.require_race()
 
 
 def test_a_cancel_that_comes_while_a_success_is_written_is_refused(work: Work, other):
@@ -37,7 +89,6 @@ def test_a_cancel_that_comes_while_a_success_is_written_is_refused(work: Work, o
     with work.database.write() as session:
         claims.succeed(session, held, result=result(held), stop_reason=StopReason.COMPLETED)
         cancel = other.submit(work.cancel, held.job_id)
-        wait_for(work.database, cancel)
     with pytest.raises(JobFinished):
         cancel.result()
     assert work.row(held.job_id).status is JobStatus.SUCCEEDED
@@ -49,7 +100,6 @@ def test_a_success_that_comes_while_a_cancel_is_written_becomes_a_cancel(work: W
     with work.database.write() as session:
         jobs.cancel(session, ALICE, held.job_id)
         success = other.submit(work.succeed, held)
-        wait_for(work.database, success)
     assert success.result() is JobStatus.CANCELLED
     assert work.stored(held.job_id)["results"] == []
 
@@ -59,7 +109,6 @@ def test_a_cancel_that_comes_while_a_job_is_claimed_reaches_the_worker(work: Wor
     with work.database.write() as session:
         claimed = claims.claim(session, "worker", ("auto",), 60)
         cancel = other.submit(work.cancel, job_id)
-        wait_for(work.database, cancel)
     assert cancel.result().request == "cancel"
     assert work.stop_as_requested(claimed.held) is JobStatus.CANCELLED
 
@@ -68,8 +117,7 @@ def test_a_job_that_is_being_cancelled_is_not_claimed(work: Work, other):
     job_id = work.submit()
     with work.database.write() as session:
         jobs.cancel(session, ALICE, job_id)
-        claim = other.submit(work.claim)
-        wait_for(work.database, claim)
+        claim = other.submit(work.claim, skips_locked=True)
     assert claim.result() is None
     assert work.row(job_id).attempt == 0
 
@@ -84,7 +132,6 @@ def test_a_renewal_that_comes_while_the_job_is_taken_back_finds_it_lost(work: Wo
     with work.database.write() as session:
         claims.recover_expired_leases(session)
         renewal = other.submit(renew)
-        wait_for(work.database, renewal)
     assert renewal.result() == set()
     assert work.row(held.job_id).lease_expires_at is None
 
@@ -99,28 +146,30 @@ def test_a_job_that_its_worker_is_settling_is_not_taken_back(work: Work, other):
 
     with work.database.write() as session:
         claims.succeed(session, held, result=result(held), stop_reason=StopReason.COMPLETED)
-        taking = other.submit(take_back)
-        wait_for(work.database, taking)
+        taking = other.submit(take_back, skips_locked=True)
     assert taking.result() == []
     assert work.row(held.job_id).status is JobStatus.SUCCEEDED
 
 
 def test_whatever_comes_first_an_accepted_cancel_is_never_followed_by_a_success(work: Work):
-    for _ in range(15):
+    """In the first rounds the cancel comes first, in the last ones the success, and in between they meet."""
+    seen = set()
+    for cancel_after_s in (-0.2, -0.02, *(0.0005 * step for step in range(-6, 7)), 0.02, 0.2):
         held = work.running()
         gate = threading.Barrier(2)
         outcomes: dict[str, object] = {}
 
-        def at_once(name: str, act, *arguments: object, gate=gate, outcomes=outcomes) -> None:
+        def act(name: str, after_s: float, act, *arguments: object, gate=gate, outcomes=outcomes) -> None:
             gate.wait()
+            time.sleep(max(0.0, after_s))
             try:
                 outcomes[name] = act(*arguments)
             except (JobFinished, LeaseLost) as error:
                 outcomes[name] = error
 
         threads = [
-            threading.Thread(target=at_once, args=("cancel", work.cancel, held.job_id)),
-            threading.Thread(target=at_once, args=("success", work.succeed, held)),
+            threading.Thread(target=act, args=("cancel", cancel_after_s, work.cancel, held.job_id)),
+            threading.Thread(target=act, args=("success", -cancel_after_s, work.succeed, held)),
         ]
         for thread in threads:
             thread.start()
@@ -130,6 +179,8 @@ def test_whatever_comes_first_an_accepted_cancel_is_never_followed_by_a_success(
         assert outcomes["success"] is (JobStatus.CANCELLED if accepted else JobStatus.SUCCEEDED)
         ends = [kind for kind in work.event_types(held.job_id) if kind in {"job.succeeded", "job.cancelled"}]
         assert ends == ["job.cancelled" if accepted else "job.succeeded"]
+        seen.add(accepted)
+    assert seen == {True, False}, "Both were to come first in some round."
 
 
 def test_events_are_numbered_without_gaps_whoever_writes_them(work: Work):
@@ -171,7 +222,6 @@ def test_an_expired_wait_and_a_claim_happen_once_between_them(work: Work, other)
     work.set(job_id, pending_until=db_now(-1))
     with work.database.write() as session:
         assert claims.expire_pending(session) == [job_id]
-        claim = other.submit(work.claim)
-        wait_for(work.database, claim)
+        claim = other.submit(work.claim, skips_locked=True)
     assert claim.result() is None
     assert work.row(job_id).status is JobStatus.FAILED

@@ -1,114 +1,121 @@
-"""The cores of a worker: how many a job may fill at its start, and which it may use while others run."""
+"""The cores of this machine, and how the jobs of a worker share them while they run."""
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
+
+from worker.machine.devices import Device
+
+AllowedTowers = Literal["auto", 1, 2]
 
 
-def deal(cores: Sequence[int], wants: Sequence[int]) -> list[tuple[int, ...]]:
-    """Which cores each job may use; `wants` says how many it can fill, in the order in which the jobs began.
+def allowed_towers(requested: AllowedTowers, device: Device, cores: int) -> AllowedTowers:
+    """How many towers a job may have on this machine, whatever else runs there.
 
-    While there are enough, every job may use all of them and the scheduler places it. Otherwise each has one to
-    itself, the oldest of those that want more have what is left, and more jobs than cores share them in turn.
+    `auto` remains where two cores could compute side by side: the size of the network then decides.
     """
-    if sum(wants) <= len(cores) or not cores:
-        return [tuple(cores)] * len(wants)
-    dealt = [[cores[number % len(cores)]] for number in range(len(wants))]
-    left = list(cores[len(wants) :])
-    for has, want in zip(dealt, wants, strict=True):
-        while left and len(has) < want:
-            has.append(left.pop(0))
-    return [tuple(has) for has in dealt]
+    if requested == "auto" and (device == "gpu" or cores < 2):
+        return 1
+    return requested
 
 
-class Place:
-    """One job of a worker: how many cores it can fill, and its process once that has begun."""
+def divide_cores(cores: Sequence[int], demands: Sequence[int]) -> list[tuple[int, ...]]:
+    """The cores that each job may use.
 
-    def __init__(self, cores: "Cores", others_wait: Callable[[], bool]) -> None:
+    While there are enough cores, every job may use all of them and the operating system places its threads. Otherwise
+    each job gets one core to itself, the oldest jobs that can use more get what is left, and more jobs than cores share
+    them in turn.
+
+    Args:
+        demands: how many cores each job can keep busy, the oldest job first.
+    """
+    if sum(demands) <= len(cores) or not cores:
+        return [tuple(cores)] * len(demands)
+    shares = [[cores[number % len(cores)]] for number in range(len(demands))]
+    left = list(cores[len(demands) :])
+    for share, demand in zip(shares, demands, strict=True):
+        while left and len(share) < demand:
+            share.append(left.pop(0))
+    return [tuple(share) for share in shares]
+
+
+class JobCores:
+    """The share of one job: how many cores it can keep busy, and its process once that has started."""
+
+    def __init__(self, cores: "Cores") -> None:
         self.pid: int | None = None
-        self.want = 1
+        self.demand = 1
         self._cores = cores
-        self._others_wait = others_wait
 
-    @property
-    def is_roomy(self) -> bool:
-        """Whether the job has more than one core to itself: no other job of the worker runs, and none waits."""
-        return self._cores.count > 1 and self._cores.only_has(self) and not self._others_wait()
-
-    def pin_process(self, pid: int, want: int) -> None:
-        """The job's process has begun and can fill so many cores."""
-        self.pid, self.want = pid, want
-        self._cores.deal()
+    def pin_process(self, pid: int, demand: int) -> None:
+        """Give the job's process, which can keep `demand` cores busy, its share of the cores."""
+        self.pid, self.demand = pid, demand
+        self._cores.divide()
 
 
 class Cores:
-    """Who runs on the cores of this worker, dealt anew whenever a job begins or ends.
+    """The cores that this worker may use, divided again whenever one of its jobs starts or ends.
 
-    A job in two towers keeps them to its end, since they decide its last digits: on one core they take turns.
+    Two towers share one core while other jobs need the rest: the job is then slower, and its results are the same.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self) -> None:
         self._cores = usable_cores()
-        self._places: list[Place] = []
+        self._jobs: list[JobCores] = []
         self._lock = threading.Lock()
-        # Whoever gives a worker fewer slots than cores wants the rest for something else.
-        self.count = min(slots, len(self._cores))
+        self.count = len(self._cores)
 
     @contextmanager
-    def place(self, others_wait: Callable[[], bool]) -> Iterator[Place]:
-        """The place of a job while the block runs."""
-        place = Place(self, others_wait)
+    def for_job(self) -> Iterator[JobCores]:
+        """The share of one job while the block runs."""
+        job = JobCores(self)
         with self._lock:
-            self._places.append(place)
-        self.deal()
+            self._jobs.append(job)
+        self.divide()
         try:
-            yield place
+            yield job
         finally:
             with self._lock:
-                self._places.remove(place)
-            self.deal()
-
-    def only_has(self, place: Place) -> bool:
-        """Whether no other job has a place."""
-        with self._lock:
-            return self._places == [place]
+                self._jobs.remove(job)
+            self.divide()
 
     @property
     def are_idle(self) -> bool:
-        """Whether no job has a place."""
+        """Whether no job of this worker runs."""
         with self._lock:
-            return not self._places
+            return not self._jobs
 
-    def deal(self) -> None:
-        """Let every process have the cores that are its share now."""
+    def divide(self) -> None:
+        """Pin the process of every job to its present share."""
         with self._lock:
-            shares = deal(self._cores, [place.want for place in self._places])
-            for place, cores in zip(self._places, shares, strict=True):
-                if place.pid is not None:
-                    pin(place.pid, cores)
+            shares = divide_cores(self._cores, [job.demand for job in self._jobs])
+            for job, cores in zip(self._jobs, shares, strict=True):
+                if job.pid is not None:
+                    pin_process(job.pid, cores)
 
 
 def usable_cores() -> tuple[int, ...]:
-    """The cores on which this process may run; empty where the system does not tell."""
+    """The cores on which this process may run; empty where the operating system does not say."""
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
-def pin(pid: int, cores: Sequence[int]) -> None:
-    """Let every thread of a process run on these cores alone; does nothing where the system cannot."""
+def pin_process(pid: int, cores: Sequence[int]) -> None:
+    """Let every thread of a process run on these cores only; does nothing where the operating system cannot."""
     if not cores or not hasattr(os, "sched_setaffinity"):
         return
-    done: set[int] = set()
-    # A thread that starts meanwhile may have the old cores: look until there is no new one.
-    while threads := _threads(pid) - done:
+    pinned: set[int] = set()
+    # A thread that starts meanwhile may have inherited the old cores: repeat until there is no new one.
+    while threads := _threads_of(pid) - pinned:
         for thread in threads:
             with suppress(OSError):  # it has ended
                 os.sched_setaffinity(thread, cores)
-        done |= threads
+        pinned |= threads
 
 
-def _threads(pid: int) -> set[int]:
+def _threads_of(pid: int) -> set[int]:
     try:
         return {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()}
     except OSError:

@@ -1,4 +1,4 @@
-"""Scratch folders of attempts, under one folder a worker; what dead workers left is removed."""
+"""The scratch folder of a worker: one folder for each attempt, and its sockets. What dead workers left is removed."""
 
 import fcntl
 import os
@@ -8,6 +8,11 @@ from pathlib import Path
 
 from worker.machine.devices import host_name
 
+# The longest path of a socket, in bytes, that every system takes; Linux takes four more.
+MAX_SOCKET_PATH_BYTES = 103
+# The longest name that multiprocessing gives to a socket, with its separator.
+SOCKET_NAME_BYTES = len("/listener-xxxxxxxx")
+
 
 class Scratch:
     """The worker's own folder under `root`, locked for as long as the worker lives."""
@@ -16,17 +21,31 @@ class Scratch:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         _remove_abandoned(root)
         self.folder = Path(tempfile.mkdtemp(prefix=f"worker-{host_name()}-", dir=root))
-        # Touched at each round of the worker, so that a container's health check can see that it goes on.
+        # Touched regularly while the worker runs, so that a container's health check can see that it does.
         self.sign_of_life = self.folder / "alive"
         self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._opened_folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    @property
+    def socket_folder(self) -> Path | None:
+        """The folder under a name that is short enough for the path of a socket; None where there is no such name.
+
+        The name is for this process alone.
+        """
+        if len(os.fsencode(self.folder.absolute())) + SOCKET_NAME_BYTES <= MAX_SOCKET_PATH_BYTES:
+            return self.folder.absolute()
+        short = Path(f"/proc/self/fd/{self._opened_folder}")
+        return short if short.exists() else None
 
     def attempt(self, job_id: str, attempt: int) -> Path:
-        """A fresh folder for one attempt."""
+        """A new folder for one attempt."""
         return Path(tempfile.mkdtemp(prefix=f"{job_id}-{attempt}-", dir=self.folder))
 
     def close(self) -> None:
+        """Remove the folder with all that is in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._opened_folder)
         os.close(self._lock)
 
 

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver, get_context
+from multiprocessing import current_process, forkserver, get_context
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -41,8 +41,16 @@ class ProcessDied(Exception):
         super().__init__(f"The training process {why}.")
 
 
-def warm_up() -> None:
-    """Start the server that forks, with TensorFlow imported and never used, so that the first job starts at once."""
+def warm_up(socket_folder: Path | None = None) -> None:
+    """Start the server that forks, with TensorFlow imported and never used, so that the first job starts at once.
+
+    Args:
+        socket_folder: where its socket is made; the caller removes it. None leaves it to multiprocessing, whose folder
+            in the temporary directory outlives a worker that is killed.
+    """
+    if socket_folder is not None:
+        # multiprocessing has no public way to choose the folder.
+        current_process()._config["tempdir"] = str(socket_folder)  # type: ignore[attr-defined]
     forking = get_context("forkserver")
     forking.set_forkserver_preload(["worker.training.preload"])
     with _without_secrets(), _ignored(signal.SIGTERM):

@@ -7,7 +7,7 @@ from heldout.kinds import IngestSpec
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.store.claims import Claimed
-from worker.machine.cores import Place
+from worker.machine.cores import JobCores
 from worker.machine.devices import Gpu
 from worker.machine.scratch import Scratch
 from worker.supervision.ingest_attempt import Check
@@ -23,13 +23,22 @@ def run_claimed(
     scratch: Scratch,
     slots: int,
     gpus: Sequence[Gpu],
-    place: Place,
+    cores: JobCores,
+    core_count: int,
 ) -> None:
     """Run one attempt to its end, in this thread. The job is settled, or somebody else's, when this returns."""
     match claimed.spec:
         case JobSpec() as spec:
             attempt = Attempt(
-                claimed, spec, lease, settings=settings, scratch=scratch, slots=slots, gpus=gpus, place=place
+                claimed,
+                spec,
+                lease,
+                settings=settings,
+                scratch=scratch,
+                slots=slots,
+                gpus=gpus,
+                cores=cores,
+                core_count=core_count,
             )
             attempt.run()
         case IngestSpec() as spec:

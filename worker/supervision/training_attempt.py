@@ -1,11 +1,11 @@
-"""One attempt at a job: starts its process, follows it, and settles the job by what became of it."""
+"""One attempt at a training job: starts its process, follows it, and settles the job by how the process ended."""
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Literal, cast
 
 import structlog
 
@@ -14,12 +14,10 @@ from heldout.lifecycle import JobStatus, StopReason
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.blobs import BlobMissing
-from models.database import Session
-from models.store import calibrations, claims, events, metrics
+from models.store import calibrations, claims
 from models.store.claims import Checkpoint, Claimed, Result
 from models.store.metrics import EVALUATION
-from worker.machine.cache import dataset_on_disk
-from worker.machine.cores import Place
+from worker.machine.cores import JobCores, allowed_towers
 from worker.machine.devices import Device, Gpu
 from worker.machine.memory import memory_bytes, resident_bytes
 from worker.machine.precision import Precision, chosen_precision
@@ -39,27 +37,19 @@ from worker.messages import (
     Warned,
 )
 from worker.supervision import metrics as worker_metrics
+from worker.supervision.attempt_files import STORAGE_TRIES, AttemptFiles, Interrupted
 from worker.supervision.lease import AttemptLease, StopRequest
 from worker.supervision.processes import ProcessDied, TrainingProcess
+from worker.supervision.training_records import record_epoch, record_overfitting, store_checkpoint
 
 log = structlog.get_logger()
 
-T = TypeVar("T")
-
-# How long the process may take to obey before it is ended by force. Past a deadline it still measures and exports.
-OBEY_S = {"release": 8.0, "pause": 60.0, "deadline": 300.0}
-STORAGE_TRIES = 10
+# How long the process may take to stop before it is killed. Past a deadline it still measures and exports.
+STOP_TIMEOUT_S = {"release": 8.0, "pause": 60.0, "deadline": 300.0}
 
 
 class CheckpointUnusable(Exception):
     """The process could not continue from the checkpoint that it was given."""
-
-
-class Interrupted(Exception):
-    """Somebody wants the attempt to end while it waits for files."""
-
-    def __init__(self, wanted: StopRequest) -> None:
-        self.wanted = wanted
 
 
 class Attempt:
@@ -75,16 +65,18 @@ class Attempt:
         scratch: Scratch,
         slots: int,
         gpus: Sequence[Gpu],
-        place: Place,
+        cores: JobCores,
+        core_count: int,
     ) -> None:
         self._claimed = claimed
         self._spec = spec
         self._lease = lease
-        self._settings = settings
+        self._files = AttemptFiles(lease, settings)
         self._scratch = scratch
         self._slots = slots
         self._gpus = gpus
-        self._place = place
+        self._cores = cores
+        self._core_count = core_count
         self._began = time.monotonic()
         self._epoch_seconds: list[float] = []
         self._process: TrainingProcess | None = None
@@ -107,21 +99,16 @@ class Attempt:
     def _train(self) -> None:
         with ExitStack() as stack:
             try:
-                dataset = self._patiently(lambda: stack.enter_context(self._dataset()))
+                dataset = self._files.open_dataset(self._claimed.dataset_sha256, stack.enter_context)
                 self._train_on(dataset)
             except BlobMissing:
                 self._lease.fail("dataset_unavailable", "The dataset's images are not in the blob store.")
             except Interrupted as interrupted:
-                self._settle_stopped(interrupted.wanted)
+                self._settle_stopped(interrupted.requested)
             except StorageUnavailable:
                 self._lease.fail(
                     "storage_unavailable", "The blob store does not answer, or this worker's disk is full."
                 )
-
-    def _dataset(self) -> AbstractContextManager[Path]:
-        cache = self._settings.home_path / "datasets"
-        sha256, cap_bytes = self._claimed.dataset_sha256, self._settings.cache_bytes
-        return dataset_on_disk(self._lease.blobs, sha256, cache, cap_bytes, self._watch)
 
     def _train_on(self, dataset: Path) -> None:
         for checkpoint in (*self._claimed.checkpoints, None):
@@ -130,32 +117,6 @@ class Attempt:
                 return
             except CheckpointUnusable as error:
                 self._lease.warn(f"A checkpoint could not be used: {error} Going on from the one before it.")
-
-    def _patiently(self, fetch: Callable[[], T]) -> T:
-        """What `fetch` gives, tried again while the store or this machine's disk is out of order.
-
-        Raises:
-            BlobMissing: it is not there, and waiting does not help.
-            StorageUnavailable: it took too long.
-            Interrupted: the attempt is to end.
-        """
-        for attempt in range(1, STORAGE_TRIES + 1):
-            try:
-                return fetch()
-            except (StorageUnavailable, OSError) as error:
-                self._watch()
-                if attempt == STORAGE_TRIES:
-                    raise StorageUnavailable from error
-                self._lease.pause()
-        raise AssertionError("unreachable")
-
-    def _watch(self) -> None:
-        """Raises Interrupted or LeaseLost where there is nothing to wait for any more."""
-        self._lease.require()
-        # Past its deadline a job still gets its files: what it has trained makes it succeed.
-        wanted = self._lease.requested_stop(out_of_time=False)
-        if wanted is not None:
-            raise Interrupted(wanted)
 
     def _follow(self, dataset: Path, checkpoint: Checkpoint | None) -> None:
         try:
@@ -179,16 +140,12 @@ class Attempt:
         file = None
         if checkpoint is not None:
             file = self._folder / "resume.ckpt"
-            key, to = checkpoint.key, file
             try:
-                self._patiently(lambda: self._lease.blobs.fetch(key, to, watch=self._watch))
+                self._files.fetch(checkpoint.key, file)
             except BlobMissing as error:
                 raise CheckpointUnusable(f"{checkpoint.key} is not in the blob store.") from error
         device: Device = "gpu" if self._gpus else "cpu"
         capability = min((gpu.capability for gpu in self._gpus), default=None)
-        towers = cast(Literal["auto", 1, 2], self._spec.resources.towers)
-        if towers == "auto" and (device == "gpu" or not self._place.is_roomy):
-            towers = 1
         gpu_memory = [gpu.memory_bytes for gpu in self._gpus]
         return Assignment(
             job_id=self._lease.held.job_id,
@@ -201,7 +158,7 @@ class Attempt:
             gpus=tuple(gpu.id for gpu in self._gpus),
             precision=chosen_precision(self._spec.training.precision, device, capability),
             threads=1,
-            towers=towers,
+            towers=allowed_towers(cast(Literal["auto", 1, 2], self._spec.resources.towers), device, self._core_count),
             resident_bytes=resident_bytes(memory_bytes(), self._slots, gpu_memory),
         )
 
@@ -220,14 +177,14 @@ class Attempt:
             if wanted is not None and asked is None:
                 process.stop(Stop(wanted))
                 asked, asked_at = wanted, time.monotonic()
-            if asked is not None and time.monotonic() - asked_at > OBEY_S[asked]:
+            if asked is not None and time.monotonic() - asked_at > STOP_TIMEOUT_S[asked]:
                 process.kill()
                 self._settle_stopped(asked)
                 return
             message = process.receive(0.1)
             if isinstance(message, Stopped):
                 if message.checkpoint is not None:
-                    self._keep_checkpoint(Path(message.checkpoint), message.epoch, message.step)
+                    store_checkpoint(self._lease, Path(message.checkpoint), message.epoch, message.step)
                 self._settle_stopped(asked)
                 return
             if message is not None and self._handled(message, checkpoint):
@@ -238,7 +195,7 @@ class Attempt:
         match message:
             case Started(engine=engine):
                 if self._process is not None:
-                    self._place.pin_process(self._process.pid, engine["towers"])
+                    self._cores.pin_process(self._process.pid, engine["towers"])
                 spec = self._spec.with_choices(
                     device=engine["device"], towers=engine["towers"], precision=self._precision
                 )
@@ -261,9 +218,9 @@ class Attempt:
             case EpochDone():
                 self._write_epoch(message)
             case CheckpointWritten(checkpoint=file, epoch=epoch, step=step):
-                self._keep_checkpoint(Path(file), epoch, step)
+                store_checkpoint(self._lease, Path(file), epoch, step)
             case Overfits():
-                self._tell_overfitting(message)
+                record_overfitting(self._lease, message)
             case Warned(message=text, data=data):
                 self._lease.warn(text, **data)
             case Finished():
@@ -283,80 +240,9 @@ class Attempt:
         left = self._claimed.epochs - done.epoch
         recent = sorted(self._epoch_seconds[-5:])
         eta_s = round(left * recent[len(recent) // 2], 1)
-
-        def write(session: Session) -> None:
-            if not metrics.add_epoch(session, self._lease.held, done.epoch, done.values):
-                return
-            claims.record_progress(session, self._lease.held, epoch=done.epoch, eta_s=eta_s)
-            accuracy = done.values.get("validation_accuracy")
-            shown = "not finite" if accuracy is None else f"{accuracy:.4f}"
-            events.add(
-                session,
-                self._lease.held.job_id,
-                "job.epoch",
-                f"Epoch {done.epoch} of {self._claimed.epochs}: validation accuracy {shown}.",
-                data={"epoch": done.epoch, **done.values},
-            )
-
-        self._lease.persist(write)
-        worker_metrics.EPOCHS.inc()
-        log.info("epoch_done", epoch=done.epoch)
+        record_epoch(self._lease, done, epochs=self._claimed.epochs, eta_s=eta_s)
         if done.checkpoint is not None:
-            self._keep_checkpoint(Path(done.checkpoint), done.epoch, 0)
-
-    def _tell_overfitting(self, seen: Overfits) -> None:
-        def add(session: Session) -> None:
-            claims.require_held(session, self._lease.held)
-            # The guard tells it once; an attempt that goes on from an epoch before it sees it again.
-            if events.has_event(session, self._lease.held.job_id, "job.overfitting"):
-                return
-            events.add(
-                session,
-                self._lease.held.job_id,
-                "job.overfitting",
-                seen.explanation,
-                level="warning",
-                data={"epoch": seen.epoch, "best_epoch": seen.best_epoch},
-            )
-
-        self._lease.persist(add)
-
-    def _keep_checkpoint(self, file: Path, epoch: int, step: int) -> None:
-        """Store a checkpoint and forget those that it replaces; a store that is full is a warning, not a failure."""
-        place = Checkpoint(epoch, step, self._lease.key(f"checkpoint-{epoch:05d}-{step:08d}.ckpt"))
-        try:
-            self._lease.blobs.put(place.key, file)
-        except FileNotFoundError:
-            return  # the process keeps its last few only: a newer one follows
-        except StorageUnavailable:
-            self._lease.warn("A checkpoint could not be stored; training goes on.", epoch=epoch)
-            return
-        finally:
-            file.unlink(missing_ok=True)
-
-        dropped: set[str] = set()  # in any try: a commit may have been heard though nobody said so
-
-        def note(session: Session) -> None:
-            is_new = bool(claims.keys_without_checkpoint(session, [place.key]))
-            dropped.update(claims.add_checkpoint(session, self._lease.held, place))
-            if not is_new:
-                return
-            events.add(
-                session,
-                self._lease.held.job_id,
-                "job.checkpoint",
-                f"State after epoch {epoch} stored." if not step else f"State in epoch {epoch + 1} stored.",
-                data={"epoch": epoch, "step": step},
-            )
-
-        try:
-            self._lease.persist(note)
-        except LeaseLost:
-            self._lease.forget(
-                self._lease.persist(lambda session: claims.keys_without_checkpoint(session, [place.key]))
-            )
-            raise
-        self._lease.forget(dropped)
+            store_checkpoint(self._lease, Path(done.checkpoint), done.epoch, 0)
 
     # --- settle --------------------------------------------------------------------------------------
 

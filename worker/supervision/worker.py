@@ -39,7 +39,7 @@ class Worker:
         gpus = find_gpus()
         self.gpus = Gpus(gpus)
         self.slots = slots(settings.slots, len(gpus), settings.worker_slots)
-        self.cores = Cores(settings.worker_slots)
+        self.cores = Cores()
         self.scratch = Scratch(settings.home_path / "scratch")
         self.keeper = LeaseKeeper(self.database, settings, self.name, self.scratch.sign_of_life)
         self.stopping = threading.Event()
@@ -54,7 +54,7 @@ class Worker:
         """
         require_newest(self.database)
         metrics.serve(self.settings.metrics_port, self.slots)
-        processes.warm_up()
+        processes.warm_up(self.scratch.socket_folder)
         self.keeper.start()
         self._reconciler.start()
         if self.settings.calibrate:
@@ -87,7 +87,7 @@ class Worker:
             claimed.held, database=self.database, blobs=self.blobs, keeper=self.keeper, stopping=self.stopping
         )
         bound = structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt)
-        with bound, metrics.RUNNING.track_inprogress(), self.cores.place(others_wait=self._others_wait) as place:
+        with bound, metrics.RUNNING.track_inprogress(), self.cores.for_job() as cores:
             try:
                 run_claimed(
                     claimed,
@@ -96,19 +96,11 @@ class Worker:
                     scratch=self.scratch,
                     slots=self.slots,
                     gpus=self.gpus.of(claimed.held),
-                    place=place,
+                    cores=cores,
+                    core_count=self.cores.count,
                 )
             finally:
                 self.gpus.give_back(claimed.held)
-
-    def _others_wait(self) -> bool:
-        """Whether a job waits that this worker would run beside those that it has."""
-        try:
-            with self.database.read() as session:
-                free = len(self.gpus.free)
-                return claims.claimable(session, claimable_devices(free), free)
-        except DatabaseUnavailable:
-            return True
 
     def close(self) -> None:
         """Stop the threads and remove the scratch folder; the jobs have been released by then."""

@@ -1,4 +1,4 @@
-"""Cores are dealt so that no two jobs fight for one while another lies idle."""
+"""Jobs share the cores of a machine, and what a job computes does not depend on the others."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from tests.worker.training.trainings import example, small_spec
-from worker.machine.cores import Cores, deal, usable_cores
+from worker.machine.cores import Cores, allowed_towers, divide_cores, usable_cores
 from worker.training.engine import chosen_towers
 
 MNIST = ((28, 28, 1), 10)
@@ -16,69 +16,60 @@ MNIST = ((28, 28, 1), 10)
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system pins no process")
 
 
-def nobody() -> bool:
-    return False
-
-
 def test_while_there_are_enough_cores_the_scheduler_places_every_job():
-    assert deal([0, 1], [2]) == [(0, 1)]
-    assert deal([0, 1], [1, 1]) == [(0, 1)] * 2
-    assert deal([4, 5, 6, 7], [2, 1, 1]) == [(4, 5, 6, 7)] * 3
+    assert divide_cores([0, 1], [2]) == [(0, 1)]
+    assert divide_cores([0, 1], [1, 1]) == [(0, 1)] * 2
+    assert divide_cores([4, 5, 6, 7], [2, 1, 1]) == [(4, 5, 6, 7)] * 3
 
 
 def test_a_job_in_two_towers_gives_one_core_to_the_job_that_comes():
-    assert deal([0, 1], [2, 1]) == [(0,), (1,)]
-    assert deal([0, 1], [2, 2]) == [(0,), (1,)]
-    assert deal([0, 1, 2], [2, 2]) == [(0, 2), (1,)]
+    assert divide_cores([0, 1], [2, 1]) == [(0,), (1,)]
+    assert divide_cores([0, 1], [2, 2]) == [(0,), (1,)]
+    assert divide_cores([0, 1, 2], [2, 2]) == [(0, 2), (1,)]
 
 
 @pytest.mark.parametrize(("count", "jobs"), list(product(range(1, 6), range(1, 9))))
 def test_every_job_has_a_core_and_none_is_left_idle_or_overfull(count, jobs):
-    for wants in product((1, 2), repeat=jobs):
-        dealt = deal(range(count), wants)
-        assert all(dealt)
-        if sum(wants) > count:
-            used = [core for cores in dealt for core in cores]
+    for demands in product((1, 2), repeat=jobs):
+        shares = divide_cores(range(count), demands)
+        assert all(shares)
+        if sum(demands) > count:
+            used = [core for cores in shares for core in cores]
             assert {used.count(core) for core in range(count)} <= {-(-jobs // count), jobs // count} | {1}
             assert set(used) == set(range(count))
 
 
-def test_where_the_system_tells_no_cores_nothing_is_dealt():
-    assert deal([], [2, 1]) == [(), ()]
+def test_where_the_system_tells_no_cores_nothing_is_divided():
+    assert divide_cores([], [2, 1]) == [(), ()]
 
 
-@linux
-def test_a_job_is_roomy_only_while_no_other_runs_or_waits(monkeypatch):
-    monkeypatch.setattr("worker.machine.cores.usable_cores", lambda: (0, 1))
-    cores = Cores(slots=2)
-    with cores.place(nobody) as first:
-        assert first.is_roomy
-        with cores.place(nobody) as second:
-            assert not first.is_roomy
-            assert not second.is_roomy
-        assert first.is_roomy
-    with cores.place(lambda: True) as busy:
-        assert not busy.is_roomy
-    with Cores(slots=1).place(nobody) as place:
-        assert not place.is_roomy
+def test_two_towers_take_two_cores_and_no_gpu():
+    assert allowed_towers("auto", "cpu", cores=2) == "auto"
+    assert allowed_towers("auto", "cpu", cores=1) == 1
+    assert allowed_towers("auto", "gpu", cores=2) == 1
+
+
+@pytest.mark.parametrize("requested", [1, 2])
+def test_towers_that_the_spec_names_are_kept_on_every_machine(requested):
+    assert {allowed_towers(requested, device, cores) for device in ("cpu", "gpu") for cores in (1, 2)} == {requested}
 
 
 @linux
 @pytest.mark.skipif(len(usable_cores()) < 2, reason="needs two cores")
 def test_a_running_process_moves_over_and_back_with_all_of_its_threads():
     code = "import threading; [threading.Thread(target=input).start() for _ in range(3)]; print(flush=True); input()"
-    cores = Cores(slots=2)
+    cores = Cores()
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
-        with cores.place(nobody) as first:
+        with cores.for_job() as first:
             first.pin_process(process.pid, 2)
             assert spread_of(process.pid) == [len(usable_cores())] * 4
-            places = [cores.place(nobody) for _ in usable_cores()[1:]]
-            for place in places:
-                place.__enter__()
+            others = [cores.for_job() for _ in usable_cores()[1:]]
+            for other in others:
+                other.__enter__()
             assert spread_of(process.pid) == [1] * 4
-            for place in places:
-                place.__exit__(None, None, None)
+            for other in others:
+                other.__exit__(None, None, None)
             assert spread_of(process.pid) == [len(usable_cores())] * 4
         process.kill()
 

