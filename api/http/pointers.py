@@ -8,6 +8,8 @@ from heldout.errors import FieldError
 
 SHOWN_CHARACTERS = 100
 SHOWN_ERRORS = 50
+# A body of a megabyte can have 250,000 errors, and comparing those of unions takes the square of their number.
+EXAMINED_ERRORS = 500
 _JSON_WORDS = (("Dictionary", "Object"), ("dictionary", "object"), ("Tuple", "Array"), ("tuple", "array"))
 
 
@@ -21,13 +23,13 @@ def pointer_to(path: Sequence[str | int]) -> str:
 
 
 def field_errors(found: Sequence[Mapping[str, Any]], body: Any) -> list[FieldError]:
-    """The validator's findings on a body, one for each pointer, in the validator's order.
+    """The validator's findings on a body (the first 500), one for each pointer, in the validator's order.
 
     Args:
         found: Pydantic's error dictionaries with locations that begin with "body".
         body: what was validated; locations name members of unions too, which only the body tells from fields.
     """
-    located = [(*_walk(one, body), one) for one in found if not _follows(one)]
+    located = [(*_walk(one, body), one) for one in found[:EXAMINED_ERRORS] if not _follows(one)]
     details: dict[str, list[str]] = {}
     for path, in_union, one in located:
         # Of a union, the member that went further into the value says what is wrong with it.

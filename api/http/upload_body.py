@@ -18,15 +18,13 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from api.http.body import drain, parse_json, require_length
-from api.http.pointers import field_errors
+from api.http.body import DISCARDED_BYTES, DISCARDING_S, discard_body, parse_json, refused_values, require_length
 from heldout.datasets import DatasetSpec
 from heldout.errors import (
     BodyTooLarge,
     DigestMismatch,
     InvalidForm,
     InvalidParameter,
-    InvalidSpec,
     StorageUnavailable,
 )
 from models.blobs import Blobs
@@ -78,7 +76,7 @@ class Uploads:
         try:
             return await self._receive(pulled(), dataset_id, digest)
         except BodyTooLarge:
-            await drain(request, self._limit_bytes)
+            await discard_body(request, DISCARDED_BYTES - self._limit_bytes, DISCARDING_S)
             raise
         except ClientDisconnect:
             raise InvalidForm("The connection ended in the middle of the content.") from None
@@ -202,8 +200,7 @@ def dataset_spec(content: Any) -> DatasetSpec:
         return DatasetSpec.model_validate(content)
     except ValidationError as error:
         found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
-        errors = field_errors(found, content)
-        raise InvalidSpec(f"{errors[0].pointer or 'The body'}: {errors[0].detail}", errors=errors) from None
+        raise refused_values(found, content) from None
 
 
 def _storable(text: str) -> str:

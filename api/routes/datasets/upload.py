@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from api.http.auth import CallerDep
-from api.http.body import read_json
+from api.http.body import parse_json, receive_json
 from api.http.deps import AfterCommitDep, ServicesDep, SessionDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
@@ -78,8 +78,8 @@ async def create_dataset(request: Request, response: Response, caller: CallerDep
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
         view = await _create_whole(request, caller.owner, services)
     else:
-        spec = dataset_spec(await read_json(request, services.settings.max_body_bytes))
-        view = await run_in_threadpool(_announce, services, caller.owner, spec)
+        raw = await receive_json(request, services.settings.max_body_bytes)
+        view = await run_in_threadpool(lambda: _announce(services, caller.owner, dataset_spec(parse_json(raw))))
     response.headers["Location"] = f"/v1/datasets/{view.id}"
     return view
 
