@@ -43,7 +43,7 @@ async def require_valid_key(request: Request, context: RequestContext) -> None:
         raise
 
 
-async def _caller() -> Caller:
+async def valid_caller() -> Caller:
     return current_context().caller
 
 
@@ -51,6 +51,6 @@ async def unchecked_key() -> str:
     return current_context().key
 
 
-CallerDep = Annotated[Caller, Depends(_caller)]
+CallerDep = Annotated[Caller, Depends(valid_caller)]
 # For an endpoint that looks the key up itself, in one statement with something else.
 KeyDep = Annotated[str, Depends(unchecked_key)]

@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from email.message import Message
 from typing import Any
 
-from fastapi._compat import ModelField
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -26,6 +25,8 @@ MAX_DEPTH = 64
 # its answer.
 DISCARDED_BYTES = 32 * 1024 * 1024
 DISCARDING_S = 5.0
+# Gives the validated value, or what is wrong with it in Pydantic's form, with locations that begin with "body".
+Validate = Callable[[Any], tuple[Any, list[dict[str, Any]]]]
 # Stands for a refused body where FastAPI wants its content; no model accepts it.
 REFUSED = object()
 
@@ -37,16 +38,15 @@ class JsonRequest(Request):
     the size answers in plain text, in place of any other answer, even of a 401.
     """
 
-    def __init__(self, request: Request, body_field: ModelField | None) -> None:
+    def __init__(self, request: Request, validate: Validate) -> None:
         super().__init__(request.scope, request.receive)
-        self._body_field = body_field
+        self._validate = validate
         self._validated: Any = REFUSED
 
     async def body(self) -> bytes:
-        assert self._body_field is not None, "FastAPI asks for the body of routes that have one"
         try:
             raw = await receive_json(self, self.app.state.services.settings.max_body_bytes)
-            self._validated = await run_in_threadpool(_parse_and_validate, raw, self._body_field)
+            self._validated = await run_in_threadpool(_parse_and_validate, raw, self._validate)
         except HeldoutError as refusal:
             self.state.body_refusal = refusal
         return b"received"  # not empty, so that FastAPI goes on to json() where the media type says so
@@ -149,9 +149,9 @@ def refused_values(found: Sequence[Mapping[str, Any]], content: Any) -> InvalidS
     )
 
 
-def _parse_and_validate(raw: bytes, body_field: ModelField) -> Any:
+def _parse_and_validate(raw: bytes, validate: Validate) -> Any:
     content = parse_json(raw)
-    value, found = body_field.validate(content, loc=("body",))
+    value, found = validate(content)
     if found:
         raise refused_values(found, content)
     return value

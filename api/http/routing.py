@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http.auth import bearer, key_of, require_valid_key, unchecked_key
+from api.http.auth import bearer, key_of, require_valid_key, unchecked_key, valid_caller
 from api.http.body import JsonRequest
 from api.http.context import Endpoint, called_in_context, request_context
 from api.http.deps import NEEDS_A_THREAD
@@ -41,6 +41,8 @@ class ResourceRoute(APIRoute):
             raise TypeError(
                 f"{endpoint.__name__} is async and asks for a session; use `services.database` in a thread."
             )
+        if unchecked_key in dependencies and valid_caller in dependencies:
+            raise TypeError(f"{endpoint.__name__} looks the key up itself; it cannot have the caller too.")
         if self._embed_body_fields:
             raise TypeError(f"{endpoint.__name__} has several body parameters; one model is read as the body.")
 
@@ -52,7 +54,7 @@ class ResourceRoute(APIRoute):
                 if not self._looks_key_up_itself:
                     await require_valid_key(request, context)
                 try:
-                    return await handle(JsonRequest(request, self.body_field))
+                    return await handle(JsonRequest(request, self._validate_body))
                 except Exception:
                     # A stranger hears of the key, and not of what else is wrong.
                     if self._looks_key_up_itself and not context.endpoint_called:
@@ -60,6 +62,10 @@ class ResourceRoute(APIRoute):
                     raise
 
         return handle_key_first
+
+    def _validate_body(self, content: Any) -> tuple[Any, list[dict[str, Any]]]:
+        assert self.body_field is not None, "FastAPI asks for the body of routes that have one"
+        return self.body_field.validate(content, loc=("body",))
 
     @cached_property
     def query_parameters(self) -> tuple[frozenset[str], frozenset[str]]:
