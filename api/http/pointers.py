@@ -1,4 +1,4 @@
-"""From the validator's findings to what a client can act on: a JSON pointer, what came, what was expected."""
+"""Turns the validator's errors into refusals with a JSON pointer, what was received, and what was expected."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Expected failures as `application/problem+json`, and their entries in the OpenAPI document."""
+"""Errors as `application/problem+json`, and their entries in the OpenAPI document."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whether the service lives and is ready, its metrics, and its documentation; open without a key."""
+"""Health checks, Prometheus metrics and the documentation page; open without a key."""
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -54,14 +54,14 @@ def readyz(services: ServicesDep) -> HealthView:
     return HealthView(status="ok")
 
 
-class _Jobs(Collector):
-    """Jobs by kind and status, counted at each scrape."""
+class _JobMetrics(Collector):
+    """Counts jobs by kind and status at each scrape."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def describe(self) -> Iterator[Metric]:
-        return iter(())  # nothing is counted when the collector is registered
+        return iter(())  # so that registering does not ask the database
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("heldout_database_up", "1 if the database answered this scrape.")
@@ -88,7 +88,7 @@ def install_metrics(app: FastAPI, database: Database) -> None:
     """Count requests, and serve all of this app's metrics at /metrics."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_Jobs(database))
+    registry.register(_JobMetrics(database))
     instrumentator = Instrumentator(registry=registry, excluded_handlers=["^/metrics$", "^/livez$", "^/readyz$"])
     instrumentator.add(_count_under_bounded_labels(registry)).instrument(app)
 

@@ -13,7 +13,15 @@ from api.http.deps import AfterCommitDep, ServicesDep, SessionDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from api.http.services import Services
-from api.http.upload_body import DIGEST, JSON_FIELDS, Received, dataset_spec, file_in_form, read_form, spec_in_form
+from api.http.upload_body import (
+    DIGEST,
+    JSON_FIELDS,
+    ReceivedContent,
+    dataset_spec,
+    file_in_form,
+    read_form,
+    spec_in_form,
+)
 from api.routes.datasets.dataset import DatasetView, Reference
 from heldout.datasets import DatasetSpec
 from heldout.errors import (
@@ -150,19 +158,19 @@ def _expecting(services: Services, owner: str, reference: str) -> str:
         return uploads.uploaded_to(session, owner, reference).id
 
 
-async def _accept(services: Services, owner: str, dataset_id: str, received: Received) -> DatasetView:
+async def _accept(services: Services, owner: str, dataset_id: str, received: ReceivedContent) -> DatasetView:
     """Have what was received checked; it is deleted where it is not needed."""
     try:
         view, is_kept = await run_in_threadpool(_queue, services, owner, dataset_id, received)
     except (DatasetNotFound, UploadFinished):
-        await services.uploads.forget(received)
+        await services.uploads.delete(received)
         raise
     if not is_kept:
-        await services.uploads.forget(received)
+        await services.uploads.delete(received)
     return view
 
 
-def _queue(services: Services, owner: str, dataset_id: str, received: Received) -> tuple[DatasetView, bool]:
+def _queue(services: Services, owner: str, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
     with services.database.write() as session:
         row, job_id = uploads.received(
             session,

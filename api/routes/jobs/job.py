@@ -87,14 +87,14 @@ async def get_job(
 
     def enough(seen: Seen) -> bool:
         version, ended, _ = seen
-        return ended if if_none_match is None else not etag.names(if_none_match, version)
+        return ended if if_none_match is None else not etag.matches(if_none_match, version)
 
     view, ended = await run_in_threadpool(_look, services, key, job_id)
     if wait and not enough((view.version, ended, 0)):
         await services.hub.wait(job_id, enough, wait)
         view, _ = await run_in_threadpool(_look, services, key, job_id)
     headers = {"ETag": etag.etag_of(view.version)}
-    if if_none_match is not None and etag.names(if_none_match, view.version):
+    if if_none_match is not None and etag.matches(if_none_match, view.version):
         return Response(status_code=304, headers=headers)
     response.headers.update(headers)
     return view
