@@ -1,4 +1,4 @@
-"""The app: what it is made of, and what starts and stops with it."""
+"""The FastAPI app: its routes and middleware, and the background work that starts and stops with it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,12 +25,12 @@ from models.blobs import Blobs
 from models.database import Database
 from models.reconcile import Reconciler
 
-# Waiting clients hear of a change within this, however seldom workers look for requests.
+# Clients that wait for a change hear of it within this time, however long workers wait between polls.
 MAX_POLL_S = 0.2
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """An app on the settings' database and blob store; neither has to answer yet."""
+    """An app on the database and blob store of the settings; both may still be out of reach."""
     database, blobs = Database(settings.database), Blobs(settings.blobs_url)
     services = Services(
         settings=settings,
@@ -52,8 +52,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.services = services
     of_jobs = (submit, job, control, bulk_cancel, results, job_events, queue)
-    for room in (*of_jobs, events, diagnoses, dataset, upload, keys, webhooks, service):
-        app.include_router(room.router)
+    for part in (*of_jobs, events, diagnoses, dataset, upload, keys, webhooks, service):
+        app.include_router(part.router)
     app.include_router(diagnoses.of_jobs)
     service.install_metrics(app, database)
     service.install_docs(app)

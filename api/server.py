@@ -13,7 +13,7 @@ from heldout.settings import Settings
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with our logs instead of its own; told to stop, it first sends waiting clients home."""
+    """uvicorn with our logs instead of its own. Before it stops, it answers clients that wait for a change."""
 
     def __init__(self, app: FastAPI, **config: Any) -> None:
         super().__init__(uvicorn.Config(app, log_config=None, access_log=False, server_header=False, **config))
@@ -25,14 +25,14 @@ class Server(uvicorn.Server):
 
 
 class EmbeddedServer(Server):
-    """The server of `heldout up`, which handles signals itself and hears when the server listens."""
+    """The server inside `heldout up`: it leaves signals alone, and calls `on_listening` when it listens."""
 
     def __init__(self, settings: Settings, on_listening: Callable[[], None]) -> None:
         super().__init__(create_app(settings), timeout_graceful_shutdown=3, timeout_keep_alive=30)
         self._on_listening = on_listening
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]  # a generator there
-        """Leave signals to `heldout up`, which also covers the time before and after serving."""
+        """Leave signals to `heldout up`, which handles them before and after serving too."""
         return nullcontext()
 
     def ask_to_exit(self) -> None:

@@ -1,4 +1,4 @@
-"""What the API is compared with: FastAPI with one INSERT or one SELECT and nothing else, on the same PostgreSQL."""
+"""A bare FastAPI app to compare the API with: one INSERT or one SELECT, and nothing else."""
 
 import json
 import os

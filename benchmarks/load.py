@@ -1,4 +1,4 @@
-"""A load of keep-alive clients over raw sockets, light enough not to be what is measured."""
+"""Load from keep-alive clients over raw sockets, cheap enough not to be what is measured."""
 
 import asyncio
 import time
@@ -26,8 +26,16 @@ def request(method: str, path: str, *, key: str = "", body: bytes = b"") -> byte
 
 def load(port: int, message: bytes, *, clients: int, seconds: float, status: int) -> Measured:
     """Send `message` again and again from so many connections; every answer must have `status`."""
-    times = asyncio.run(_all(port, message, clients, seconds, status))
-    ordered = sorted(times)
+    return load_in_turn(port, [(message, status)], clients=clients, seconds=seconds)[0]
+
+
+def load_in_turn(port: int, messages: list[tuple[bytes, int]], *, clients: int, seconds: float) -> list[Measured]:
+    """Send the messages in turn on each connection; figures for each. With a message goes the status of its answers."""
+    times = asyncio.run(_all(port, messages, clients, seconds))
+    return [_measured(sorted(of_one), seconds) for of_one in times]
+
+
+def _measured(ordered: list[float], seconds: float) -> Measured:
     return Measured(
         per_second=len(ordered) / seconds,
         p50_ms=1000 * ordered[len(ordered) // 2],
@@ -35,22 +43,27 @@ def load(port: int, message: bytes, *, clients: int, seconds: float, status: int
     )
 
 
-async def _all(port: int, message: bytes, clients: int, seconds: float, status: int) -> list[float]:
+async def _all(port: int, messages: list[tuple[bytes, int]], clients: int, seconds: float) -> list[list[float]]:
     until = time.perf_counter() + seconds
-    each = await asyncio.gather(*(_one(port, message, until, status) for _ in range(clients)))
-    return [took for times in each for took in times]
+    times: list[list[float]] = [[] for _ in messages]
+    await asyncio.gather(*(_one(port, messages, first, until, times) for first in range(clients)))
+    return times
 
 
-async def _one(port: int, message: bytes, until: float, status: int) -> list[float]:
+async def _one(
+    port: int, messages: list[tuple[bytes, int]], first: int, until: float, times: list[list[float]]
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    times = []
+    turn = first
     while (began := time.perf_counter()) < until:
+        which = turn % len(messages)
+        message, status = messages[which]
+        turn += 1
         writer.write(message)
         head = await reader.readuntil(b"\r\n\r\n")
         if int(head.split(b" ", 2)[1]) != status:
             raise SystemExit(f"A request was answered with: {head.decode(errors='replace')}")
         length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         await reader.readexactly(length)
-        times.append(time.perf_counter() - began)
+        times[which].append(time.perf_counter() - began)
     writer.close()
-    return times

@@ -1,4 +1,4 @@
-"""Requests a second of a submission and a look-up, over those of a bare FastAPI app on the same PostgreSQL."""
+"""Rate and p99 of POST /v1/jobs and GET /v1/jobs/{id}, beside a bare FastAPI app on the same PostgreSQL."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 from sqlalchemy import create_engine, text
 
-from benchmarks.load import Measured, load, request
+from benchmarks.load import Measured, load, load_in_turn, request
 from benchmarks.serving import served
 from heldout.settings import driver_url
 from host.postgres import PostgresServer
@@ -21,6 +21,7 @@ from models.store import keys
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = (1, 16, 64)
+CLIENTS_IN_TURN = 16
 SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 
@@ -76,6 +77,20 @@ def _compare(ours: int, bare: int, key: str) -> None:
                 for _ in range(ROUNDS)
             ]
             _print(name, clients, pairs)
+    _print_in_turn(ours, {name: (mine, status) for name, (mine, _, status) in kinds.items()})
+
+
+def _print_in_turn(port: int, messages: dict[str, tuple[bytes, int]]) -> None:
+    rounds = [
+        load_in_turn(port, list(messages.values()), clients=CLIENTS_IN_TURN, seconds=SECONDS) for _ in range(ROUNDS)
+    ]
+    print(f"POST and GET in turn, {CLIENTS_IN_TURN} clients:")
+    for name, measured in zip(messages, zip(*rounds, strict=True), strict=True):
+        middle = sorted(measured, key=lambda one: one.p99_ms)[ROUNDS // 2]
+        print(
+            f"{name:<18} {CLIENTS_IN_TURN:>7} {middle.per_second:>10.0f} {'':>15}   "
+            f"{middle.p50_ms:>8.1f} /{middle.p99_ms:>8.1f}"
+        )
 
 
 def _print(name: str, clients: int, pairs: list[tuple[Measured, Measured]]) -> None:

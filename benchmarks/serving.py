@@ -1,4 +1,4 @@
-"""A service to measure: its process, and a database with a key, a dataset and jobs."""
+"""A service to measure: a uvicorn process, and a database with a key, a dataset and jobs."""
 
 import json
 import os

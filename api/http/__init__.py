@@ -1,1 +1,1 @@
-"""What every route shares: keys, bodies, problems, transactions, the OpenAPI document."""
+"""What all routes share: API keys, bodies, problems, transactions, the OpenAPI document."""

@@ -1,19 +1,56 @@
-"""Who asks: API keys in the Authorization header."""
+"""Who sends a request: the API key of its Authorization header, and the owner of that key."""
 
 from typing import Annotated
 
+from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
-from api.http.context import FromVisit
+from api.http.body import discard_body
+from api.http.context import RequestContext, current_context
+from heldout.errors import Unauthenticated
+from models.store import keys
 from models.store.keys import Caller
 
-# Describes the header; visits read it.
+# How much of a stranger's body is received, and dropped, so that a client which sends before it reads gets its 401.
+STRANGER_BODY_BYTES = 64 * 1024
+STRANGER_BODY_S = 1.0
+
 bearer = HTTPBearer(
     auto_error=False,
     scheme_name="key",
     description="A key `ho_<id>_<secret>`, as `heldout keys create --owner NAME` prints it.",
 )
 
-CallerDep = Annotated[Caller, FromVisit(lambda visit: visit.caller)]
-# For an endpoint that looks the key up together with something else.
-KeyDep = Annotated[str, FromVisit(lambda visit: visit.key, admits=False)]
+
+async def key_of(request: Request) -> str:
+    """The key of the Authorization header; empty if there is none."""
+    credentials = await bearer(request)
+    return "" if credentials is None else credentials.credentials
+
+
+async def require_valid_key(request: Request, context: RequestContext) -> None:
+    """Raises Unauthenticated if the key is not valid; the body of such a request is not kept."""
+    try:
+        if not keys.is_well_formed(context.key):
+            raise Unauthenticated
+        await run_in_threadpool(lambda: context.caller)
+    except Unauthenticated as error:
+        # A client that asked first (Expect: 100-continue) sends nothing once it has the answer.
+        asked_first = "expect" in request.headers
+        if asked_first or not await discard_body(request, STRANGER_BODY_BYTES, STRANGER_BODY_S):
+            error.headers["Connection"] = "close"
+        raise
+
+
+async def valid_caller() -> Caller:
+    return current_context().caller
+
+
+async def unchecked_key() -> str:
+    return current_context().key
+
+
+CallerDep = Annotated[Caller, Depends(valid_caller)]
+# For an endpoint that looks the key up itself, in one statement with something else.
+KeyDep = Annotated[str, Depends(unchecked_key)]

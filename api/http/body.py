@@ -1,14 +1,16 @@
-"""Reading JSON bodies: bounded while they stream in, strict about what JSON is, before any model sees them."""
+"""JSON bodies: received within a limit in the event loop, parsed strictly and validated in a worker thread."""
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from email.message import Message
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from api.http.pointers import field_errors
 from heldout.errors import (
     BodyTooLarge,
     FieldError,
@@ -20,45 +22,62 @@ from heldout.errors import (
 from heldout.json_pointer import pointer_to
 
 MAX_DEPTH = 64
-# A body that is too large is read on to here, so that a client which sends before it reads gets its answer.
-DRAIN_BYTES = 32 * 1024 * 1024
-DRAIN_S = 5.0
+# How much of a body that is too large is received, and dropped, so that a client which sends before it reads gets
+# its answer.
+DISCARDED_BYTES = 32 * 1024 * 1024
+DISCARDING_S = 5.0
+# Gives the validated value, or what is wrong with it in Pydantic's form, with locations that begin with "body".
+Validate = Callable[[Any], tuple[Any, list[dict[str, Any]]]]
+# Stands for a refused body where FastAPI wants its content; no model accepts it.
+REFUSED = object()
 
 
 class JsonRequest(Request):
-    """A request whose body is read by `read_json` instead of the framework's reader.
+    """A request whose JSON body is parsed and validated in a worker thread; FastAPI then finds a valid object.
 
-    FastAPI's own limit answers 413 in plain text, and its reader lets NaN, repeated names and any depth through.
+    FastAPI does both in the event loop, and its parser lets NaN, repeated names and any depth through. Its limit of
+    the size answers in plain text, in place of any other answer, even of a 401.
     """
+
+    def __init__(self, request: Request, validate: Validate) -> None:
+        super().__init__(request.scope, request.receive)
+        self._validate = validate
+        self._validated: Any = REFUSED
 
     async def body(self) -> bytes:
         try:
-            self._content = await read_json(self, self.app.state.services.settings.max_body_bytes)
-        except HeldoutError as error:
-            self._content, self.state.unreadable = None, error
-        return b"read"  # not empty, so that the framework goes on to json() where the media type says so
+            raw = await receive_json(self, self.app.state.services.settings.max_body_bytes)
+            self._validated = await run_in_threadpool(_parse_and_validate, raw, self._validate)
+        except HeldoutError as refusal:
+            self.state.body_refusal = refusal
+        return b"received"  # not empty, so that FastAPI goes on to json() where the media type says so
 
     async def json(self) -> Any:
-        return self._content
+        return self._validated
 
 
-def require_readable(request: Request) -> None:
-    """Raises what was wrong with the body, if it was read."""
-    error: HeldoutError | None = getattr(request.state, "unreadable", None)
-    if error is not None:
-        raise error
+def body_refusal(request: Request) -> HeldoutError | None:
+    """What was wrong with the body of a JsonRequest."""
+    refusal: HeldoutError | None = getattr(request.state, "body_refusal", None)
+    return refusal
 
 
-async def read_json(request: Request, limit_bytes: int) -> Any:
-    """The body as Python values.
+async def receive_json(request: Request, limit_bytes: int) -> bytes:
+    """A body that says it is JSON, whole and not yet parsed.
 
     Raises:
         UnsupportedMediaType: it is not said to be JSON.
-        BodyTooLarge: more than `limit_bytes`, said by Content-Length or found on the way.
-        InvalidJson, InvalidSpec: see `parse_json`.
+        BodyTooLarge: more than `limit_bytes`, by Content-Length or by what was received.
     """
     require_json(request.headers.get("content-type", ""))
-    return parse_json(await _read(request, limit_bytes))
+    await require_length(request, limit_bytes)
+    received = bytearray()
+    async for chunk in request.stream():
+        received += chunk
+        if len(received) > limit_bytes:
+            await discard_body(request, DISCARDED_BYTES - len(received), DISCARDING_S)
+            raise BodyTooLarge(limit_bytes)
+    return bytes(received)
 
 
 def require_json(content_type: str) -> None:
@@ -90,24 +109,13 @@ def parse_json(raw: bytes) -> Any:
     except ValueError:
         # Python reads no whole number of more than 4,300 digits.
         raise InvalidJson("The body holds a number with too many digits.") from None
-    # Only an escape brings in what cannot be stored, and only a bracket for each level depth: most bodies need no walk.
-    if b"\\u" not in raw and raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
-        return value
-    bad = [FieldError(pointer, "Texts must not hold NUL or half a surrogate pair.") for pointer in _bad_texts(value)]
-    if bad:
-        raise InvalidSpec(f"{bad[0].pointer}: {bad[0].detail}", errors=bad[:20])
+    # Each level takes a bracket, and only an escape brings in what cannot be stored: most bodies need neither look.
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _is_too_deep(value):
+        raise _too_deep()
+    if b"\\u" in raw and (bad := list(_bad_texts(value))):
+        errors = [FieldError(pointer, "Texts must not hold NUL or half a surrogate pair.") for pointer in bad[:20]]
+        raise InvalidSpec(f"{errors[0].pointer}: {errors[0].detail}", errors=errors)
     return value
-
-
-async def _read(request: Request, limit_bytes: int) -> bytes:
-    await require_length(request, limit_bytes)
-    received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
-        if len(received) > limit_bytes:
-            await drain(request, len(received))
-            raise BodyTooLarge(limit_bytes)
-    return bytes(received)
 
 
 async def require_length(request: Request, limit_bytes: int) -> None:
@@ -116,19 +124,38 @@ async def require_length(request: Request, limit_bytes: int) -> None:
     if declared.isascii() and declared.isdigit() and int(declared[:18]) > limit_bytes:
         # A client that asked first (Expect: 100-continue) sends nothing once it has the answer.
         if "expect" not in request.headers:
-            await drain(request, 0)
+            await discard_body(request, DISCARDED_BYTES, DISCARDING_S)
         raise BodyTooLarge(limit_bytes)
 
 
-async def drain(request: Request, received: int) -> None:
-    """Read on and keep nothing, within bounds; a client that sends nothing is not waited for longer."""
+async def discard_body(request: Request, max_bytes: int, max_seconds: float) -> bool:
+    """Receive what is left of a body, within these bounds, and keep none of it; whether its end was reached."""
+    received = 0
     with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_S):
-            more = True
-            while more and received <= DRAIN_BYTES:
+        async with asyncio.timeout(max_seconds):
+            while received <= max_bytes:
                 message = await request.receive()
-                more = message.get("more_body", False)
                 received += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return True
+    return False
+
+
+def refused_values(found: Sequence[Mapping[str, Any]], content: Any) -> InvalidSpec:
+    """The validator's findings on the content of a body, whose locations begin with "body", as one refusal."""
+    errors = field_errors(found, content)
+    first = f"{errors[0].pointer or 'The body'}: {errors[0].detail}"
+    return InvalidSpec(
+        first if len(errors) == 1 else f"{len(errors)} values are refused. The first is {first}", errors=errors
+    )
+
+
+def _parse_and_validate(raw: bytes, validate: Validate) -> Any:
+    content = parse_json(raw)
+    value, found = validate(content)
+    if found:
+        raise refused_values(found, content)
+    return value
 
 
 def _no_constant(name: str) -> Any:
@@ -146,15 +173,25 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return any(isinstance(one, dict | list) for one in level)
+
+
 def _bad_texts(value: Any) -> Iterator[str]:
-    """Pointers to names and texts that cannot be stored. Raises InvalidJson beyond MAX_DEPTH."""
+    """Pointers to the names and texts that cannot be stored."""
     waiting: list[tuple[Any, tuple[str | int, ...]]] = [(value, ())]
     while waiting:
         one, path = waiting.pop()
         if isinstance(one, str) and not _storable(one):
             yield pointer_to(path)
-        elif isinstance(one, dict | list) and len(path) >= MAX_DEPTH:
-            raise _too_deep()
         elif isinstance(one, dict):
             for name in one:
                 if not _storable(name):

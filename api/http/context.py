@@ -1,20 +1,17 @@
-"""A request's work with the database: in one go in one worker thread, the key first, the commit before the answer.
+"""One request's work with the database: its caller, its sessions, their commit, and what follows the commit.
 
-The framework would solve each dependency that waits for something in a thread of its own choice: a hop there and back
-for the key, for the session, for the endpoint and for the commit. Here they share one.
+An endpoint and its commit run in one worker thread. FastAPI's own `Depends(scope="function")` would commit in another
+one, after a detour through the event loop, while SQLite's only write lock is held (docs/decisions/0008).
 """
 
 import inspect
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from functools import cached_property, wraps
-from typing import Any, get_args
+from typing import Any
 
 import structlog
-from fastapi import Request
-from fastapi.security.utils import get_authorization_scheme_param
-from starlette.concurrency import run_in_threadpool
 
 from api.http.services import Services
 from heldout.errors import Unauthenticated
@@ -27,22 +24,21 @@ log = structlog.get_logger("heldout.api")
 Endpoint = Callable[..., Any]
 
 
-class Visit:
-    """Of one request. What it has is made when it is first asked for, in the thread that asks."""
+class RequestContext:
+    """Caller and database sessions of one request, created on first use."""
 
-    def __init__(self, request: Request) -> None:
-        self.services: Services = request.app.state.services
-        scheme, key = get_authorization_scheme_param(request.headers.get("Authorization"))
-        self.key = key if scheme.lower() == "bearer" else ""
-        # What is to happen once all is committed.
-        self.effects: list[Callable[[], None]] = []
+    def __init__(self, services: Services, key: str) -> None:
+        self.services = services
+        self.key = key
+        self.endpoint_called = False
+        self.after_commit: list[Callable[[], None]] = []
         self._sessions = ExitStack()
 
     @cached_property
     def caller(self) -> Caller:
         """The owner of the key, looked up for each request, so that revoking acts at once. Raises Unauthenticated.
 
-        A transaction of its own: a stranger must not wait for SQLite's write lock.
+        A read transaction of its own: a stranger must not wait for SQLite's write lock.
         """
         with self.services.database.read() as session:
             caller = keys.caller_of(session, self.key)
@@ -51,18 +47,18 @@ class Visit:
         return caller
 
     @cached_property
-    def reading(self) -> Session:
+    def read_session(self) -> Session:
         return self._sessions.enter_context(self.services.database.read())
 
     @cached_property
-    def writing(self) -> Session:
+    def write_session(self) -> Session:
         return self._sessions.enter_context(self.services.database.write())
 
-    def call(self, work: Callable[[], Any]) -> Any:
-        """Do the work, commit what it wrote, then do what is to follow."""
+    def call(self, endpoint: Callable[[], Any]) -> Any:
+        """Call the endpoint, commit what it wrote, then do what follows the commit; all in this thread."""
         with self._sessions:
-            answer = work()
-        for effect in self.effects:
+            answer = endpoint()
+        for effect in self.after_commit:
             try:
                 effect()
             except Exception:
@@ -70,75 +66,43 @@ class Visit:
                 log.exception("an effect after the commit failed")
         return answer
 
-
-@dataclass(frozen=True)
-class FromVisit:
-    """Marks a parameter of an endpoint as one that its visit gives.
-
-    `admits` is False where the endpoint itself has to look the key up, before anything else. `in_thread` is True for
-    what begins or ends with the visit's sessions: an `async` endpoint, which runs in none, must not ask for it.
-    """
-
-    give: Callable[[Visit], Any]
-    admits: bool = True
-    in_thread: bool = False
+    def close(self) -> None:
+        """Close sessions that were never used, because the request was refused before its endpoint was called."""
+        self._sessions.close()
 
 
-def visiting(endpoint: Endpoint) -> Endpoint:
-    """The endpoint as the framework sees it: without the parameters that the visit gives, and with the request."""
-    signature = inspect.signature(endpoint)
-    marked = {name: _marker(parameter) for name, parameter in signature.parameters.items()}
-    given = {name: marker for name, marker in marked.items() if marker is not None}
-    admits = all(marker.admits for marker in given.values())
-    asks_for_request = "request" in marked
-    is_async = inspect.iscoroutinefunction(endpoint)
-    if is_async and any(marker.in_thread for marker in given.values()):
-        raise TypeError(f"{endpoint.__name__} is async and asks for a session; use `services.database` in a thread.")
+_current: ContextVar[RequestContext] = ContextVar("heldout_request_context")
 
-    def begun(request: Request) -> Visit:
-        request.state.visited = True
-        return Visit(request)
 
-    def call(visit: Visit, request: Request, values: dict[str, Any]) -> Any:
-        if asks_for_request:
-            values["request"] = request
-        return endpoint(**values, **{name: marker.give(visit) for name, marker in given.items()})
+def current_context() -> RequestContext:
+    """The context of the request that this task or thread serves."""
+    return _current.get()
+
+
+@contextmanager
+def request_context(services: Services, key: str) -> Iterator[RequestContext]:
+    """A new context, which is the current one while the block runs."""
+    context = RequestContext(services, key)
+    token = _current.set(context)
+    try:
+        yield context
+    finally:
+        _current.reset(token)
+        context.close()
+
+
+def called_in_context(endpoint: Endpoint) -> Endpoint:
+    """The endpoint with its commit: a synchronous one ends with that of its sessions, in its own thread."""
 
     @wraps(endpoint)
-    def visit_and_call(request: Request, **values: Any) -> Any:
-        visit = begun(request)
-        if admits:
-            _ = visit.caller
-        return visit.call(lambda: call(visit, request, values))
+    def call(**values: Any) -> Any:
+        context = current_context()
+        context.endpoint_called = True
+        return context.call(lambda: endpoint(**values))
 
     @wraps(endpoint)
-    async def admit_and_call(request: Request, **values: Any) -> Any:
-        visit = begun(request)
-        if admits:
-            await run_in_threadpool(lambda: visit.caller)
-        return await call(visit, request, values)
+    async def call_async(**values: Any) -> Any:
+        current_context().endpoint_called = True
+        return await endpoint(**values)
 
-    wrapped: Any = admit_and_call if is_async else visit_and_call
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    wrapped.__signature__ = signature.replace(
-        parameters=[
-            inspect.Parameter("request", keyword, annotation=Request),
-            *(
-                parameter.replace(kind=keyword)
-                for name, parameter in signature.parameters.items()
-                if name not in {"request", *given}
-            ),
-        ]
-    )
-    return wrapped  # type: ignore[no-any-return]
-
-
-async def admit(request: Request) -> None:
-    """Look the key of a request up that was refused before its visit: a stranger hears of the key first."""
-    if not getattr(request.state, "visited", False):
-        visit = Visit(request)
-        await run_in_threadpool(lambda: visit.caller)
-
-
-def _marker(parameter: inspect.Parameter) -> FromVisit | None:
-    return next((one for one in get_args(parameter.annotation)[1:] if isinstance(one, FromVisit)), None)
+    return call_async if inspect.iscoroutinefunction(endpoint) else call

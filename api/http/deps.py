@@ -1,4 +1,4 @@
-"""What endpoints ask for: the services, a session whose commit precedes the answer, what follows a commit."""
+"""Dependencies of endpoints: services, database sessions, what to do after the commit, ids and cursors."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query, Request
 from pydantic import AfterValidator
 
-from api.http.context import FromVisit, Visit
+from api.http.context import current_context
 from api.http.services import Services
 from heldout.errors import JobNotFound
 from models.database import Session
@@ -22,32 +22,49 @@ async def _services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(_services)]
 
 
-SessionDep = Annotated[Session, FromVisit(lambda visit: visit.writing, in_thread=True)]
-ReadSessionDep = Annotated[Session, FromVisit(lambda visit: visit.reading, in_thread=True)]
+async def _write_session() -> Session:
+    return current_context().write_session
+
+
+async def _read_session() -> Session:
+    return current_context().read_session
+
+
+SessionDep = Annotated[Session, Depends(_write_session)]
+ReadSessionDep = Annotated[Session, Depends(_read_session)]
 
 AfterCommit = Callable[[Callable[[], None]], None]
-AfterCommitDep = Annotated[AfterCommit, FromVisit(lambda visit: visit.effects.append, in_thread=True)]
+
+
+async def _after_commit() -> AfterCommit:
+    return current_context().after_commit.append
+
+
+AfterCommitDep = Annotated[AfterCommit, Depends(_after_commit)]
 
 Announce = Callable[[WakeUp], None]
 
 
-def _announce(visit: Visit) -> Announce:
-    return lambda wake_up: visit.effects.append(lambda: visit.services.publisher.publish(wake_up))
+async def _announce(services: ServicesDep, after_commit: AfterCommitDep) -> Announce:
+    return lambda wake_up: after_commit(lambda: services.publisher.publish(wake_up))
 
 
-AnnounceDep = Annotated[Announce, FromVisit(_announce, in_thread=True)]
+AnnounceDep = Annotated[Announce, Depends(_announce)]
+
+# What only an endpoint in a worker thread can have: nobody would commit or close it after an `async` one.
+NEEDS_A_THREAD = frozenset({_write_session, _read_session, _after_commit})
 
 
-def _with_the_form_of_an_id(job_id: str) -> str:
-    """Only that is looked up."""
+def _require_form_of_an_id(job_id: str) -> str:
+    """Raises JobNotFound without asking the database."""
     if not is_id("job", job_id):
         raise JobNotFound(job_id)
     return job_id
 
 
-JobId = Annotated[str, Path(description="An id of a job, `job_…`."), AfterValidator(_with_the_form_of_an_id)]
+JobId = Annotated[str, Path(description="An id of a job, `job_…`."), AfterValidator(_require_form_of_an_id)]
 
 
 def cursor(prefix: str) -> Any:
-    """The parameter `after`; documented by its form, and refused by the routes with a code of its own."""
+    """The parameter `after`: documented with its form, and refused by the routes as `invalid_cursor`."""
     return Query(description="`next` of the page before.", json_schema_extra={"pattern": f"^{prefix}_[0-9a-z]{{26}}$"})

@@ -10,6 +10,6 @@ def etag_of(version: int) -> str:
     return f'"{version}"'
 
 
-def names(if_none_match: str, version: int) -> bool:
-    """Whether the header (tags separated by commas, weak ones too, or `*`) names this version."""
+def matches(if_none_match: str, version: int) -> bool:
+    """Whether the If-None-Match header (tags separated by commas, weak ones too, or `*`) holds this version."""
     return if_none_match.strip() == "*" or str(version) in _TAG.findall(if_none_match)

@@ -1,4 +1,4 @@
-"""The query parameters that narrow jobs, for lists and for what is done to many at once."""
+"""Query parameters that filter jobs: for lists, and for cancelling many at once."""
 
 import re
 from typing import Annotated, Any

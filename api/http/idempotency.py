@@ -1,4 +1,4 @@
-"""Answering a repeated request with what the first one was answered."""
+"""Idempotency keys: a repeated request gets the stored answer of the first one."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""From the validator's findings to what a client can act on: a JSON pointer, what came, what was expected."""
+"""Turns the validator's errors into refusals with a JSON pointer, what was received, and what was expected."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,17 +9,19 @@ from heldout.json_pointer import pointer_to
 
 SHOWN_CHARACTERS = 100
 SHOWN_ERRORS = 50
+# A body of a megabyte can have 250,000 errors, and comparing those of unions takes the square of their number.
+EXAMINED_ERRORS = 500
 _JSON_WORDS = (("Dictionary", "Object"), ("dictionary", "object"), ("Tuple", "Array"), ("tuple", "array"))
 
 
 def field_errors(found: Sequence[Mapping[str, Any]], body: Any) -> list[FieldError]:
-    """The validator's findings on a body, one for each pointer, in the validator's order.
+    """The validator's findings on a body (the first 500), one for each pointer, in the validator's order.
 
     Args:
         found: Pydantic's error dictionaries with locations that begin with "body".
         body: what was validated; locations name members of unions too, which only the body tells from fields.
     """
-    located = [(*_walk(one, body), one) for one in found if not _follows(one)]
+    located = [(*_walk(one, body), one) for one in found[:EXAMINED_ERRORS] if not _follows(one)]
     details: dict[str, list[str]] = {}
     for path, in_union, one in located:
         # Of a union, the member that went further into the value says what is wrong with it.

@@ -1,4 +1,4 @@
-"""Expected failures as `application/problem+json`, and their entries in the OpenAPI document."""
+"""Errors as `application/problem+json`, and their entries in the OpenAPI document."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from api.http.pointers import field_errors, parameter_detail
+from api.http.body import body_refusal, refused_values
+from api.http.pointers import parameter_detail
 from heldout.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
     DatasetUnavailable,
-    FieldError,
     HeldoutError,
     Internal,
     InvalidJson,
@@ -81,25 +81,19 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def refused(request: Request, error: RequestValidationError) -> Response:
-        return problem_response(_refusal(error), request.scope["path"])
+        return problem_response(_refusal(request, error), request.scope["path"])
 
     @app.exception_handler(HTTPException)
     async def unrouted(request: Request, error: HTTPException) -> Response:
         return problem_response(_unrouted(request, error), request.scope["path"])
 
 
-def _refusal(error: RequestValidationError) -> HeldoutError:
+def _refusal(request: Request, error: RequestValidationError) -> HeldoutError:
     found = error.errors()
     for one in found:
         if one["loc"][0] != "body":
             return InvalidParameter(parameter_detail(one))
-    errors = field_errors(found, error.body)
-    return InvalidSpec(_summary(errors), errors=errors)
-
-
-def _summary(errors: list[FieldError]) -> str:
-    first = f"{errors[0].pointer or 'The body'}: {errors[0].detail}"
-    return first if len(errors) == 1 else f"{len(errors)} values are refused. The first is {first}"
+    return body_refusal(request) or refused_values(found, error.body)
 
 
 def _unrouted(request: Request, error: HTTPException) -> HeldoutError:

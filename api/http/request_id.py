@@ -1,4 +1,4 @@
-"""Every request bears an id: on its response, on its log lines, and alone on a 500."""
+"""Gives each request an id: in its response, on its log lines, and as the only detail of a 500."""
 
 import re
 from time import perf_counter
@@ -13,13 +13,15 @@ from models.ids import new_id
 
 log = structlog.get_logger("heldout.api")
 
-_SANE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-# Probes come every few seconds and say nothing new.
-_QUIET = frozenset({"/livez", "/readyz", "/metrics"})
+_PLAIN_TOKEN = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+# Probes ask for these every few seconds; they are logged at level debug.
+_PROBED_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
+MAX_LOGGED_METHOD_CHARACTERS = 16
+MAX_LOGGED_PATH_CHARACTERS = 200
 
 
 class RequestIdMiddleware:
-    """Outermost of all: binds the id, writes one log line a request, and turns what nobody expected into a 500."""
+    """The outermost middleware: sets the request id, logs one line a request, answers unexpected errors with 500."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -39,21 +41,28 @@ class RequestIdMiddleware:
             await send(message)
 
         began = perf_counter()
+        method = shortened(scope["method"], MAX_LOGGED_METHOD_CHARACTERS)
+        path = shortened(scope["path"], MAX_LOGGED_PATH_CHARACTERS)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, send_with_id)
             except Exception:
-                log.exception("request failed", method=scope["method"], path=scope["path"])
+                log.exception("request failed", method=method, path=path)
                 if status is not None:
-                    raise  # half an answer is out: the server must cut the connection
+                    raise  # part of the answer is sent: the server must cut the connection
                 await problem_response(Internal(request_id), scope["path"])(scope, receive, send_with_id)
             finally:
-                write = log.debug if scope["path"] in _QUIET else log.info
+                write = log.debug if scope["path"] in _PROBED_PATHS else log.info
                 milliseconds = round(1000 * (perf_counter() - began), 1)
-                write("request", method=scope["method"], path=scope["path"], status=status, milliseconds=milliseconds)
+                write("request", method=method, path=path, status=status, milliseconds=milliseconds)
 
 
 def request_id_of(headers: Headers) -> str:
-    """The client's own `X-Request-ID` where it is a plain token of at most 128 characters, else a new one."""
+    """The client's own `X-Request-ID` if it is a plain token of at most 128 characters, else a new id."""
     given = headers.get("x-request-id", "")
-    return given if _SANE.fullmatch(given) else new_id("req")
+    return given if _PLAIN_TOKEN.fullmatch(given) else new_id("req")
+
+
+def shortened(text: str, max_characters: int) -> str:
+    """The text, cut to `max_characters` with an ellipsis as the last one: clients choose how long it is."""
+    return text if len(text) <= max_characters else f"{text[: max_characters - 1]}…"

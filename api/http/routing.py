@@ -1,46 +1,71 @@
-"""The router that every resource begins with."""
+"""The router of every resource: the key first, then the query parameters, then the body."""
 
-from collections.abc import Callable, Coroutine
+import inspect
+from collections.abc import Callable, Coroutine, Iterator
 from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter, Depends
+from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http.auth import bearer
-from api.http.body import JsonRequest, require_readable
-from api.http.context import Endpoint, admit, visiting
+from api.http.auth import bearer, key_of, require_valid_key, unchecked_key, valid_caller
+from api.http.body import JsonRequest
+from api.http.context import Endpoint, called_in_context, request_context
+from api.http.deps import NEEDS_A_THREAD
 from heldout.errors import InvalidParameter
 
 
 def resource(prefix: str, tag: str) -> APIRouter:
-    """A router whose routes need a key, take no parameter that they do not document, and read bodies strictly."""
+    """A router whose routes need a key, take only query parameters that they document, and read JSON strictly."""
     return APIRouter(
-        prefix=prefix, tags=[tag], route_class=ResourceRoute, dependencies=[Depends(bearer), Depends(_acceptable)]
+        prefix=prefix,
+        tags=[tag],
+        route_class=ResourceRoute,
+        dependencies=[Depends(bearer), Depends(_require_known_query_parameters)],
     )
 
 
 class ResourceRoute(APIRoute):
-    """A route whose endpoint is called in a visit. Whatever is wrong with a request, its key is judged first."""
+    """A route that looks at the key before anything else of a request, and ends with the commit of its endpoint."""
 
     def __init__(self, path: str, endpoint: Endpoint, **options: Any) -> None:
-        super().__init__(path, visiting(endpoint), **options)
+        super().__init__(path, called_in_context(endpoint), **options)
+        dependencies = {one.call for one in _all_dependencies(self.dependant)}
+        self._looks_key_up_itself = unchecked_key in dependencies
+        if inspect.iscoroutinefunction(endpoint) and dependencies & NEEDS_A_THREAD:
+            raise TypeError(
+                f"{endpoint.__name__} is async and asks for a session; use `services.database` in a thread."
+            )
+        if unchecked_key in dependencies and valid_caller in dependencies:
+            raise TypeError(f"{endpoint.__name__} looks the key up itself; it cannot have the caller too.")
+        if self._embed_body_fields:
+            raise TypeError(f"{endpoint.__name__} has several body parameters; one model is read as the body.")
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
-        async def handle_strictly(request: Request) -> Response:
-            try:
-                return await handle(JsonRequest(request.scope, request.receive))
-            except Exception:
-                await admit(request)
-                raise
+        async def handle_key_first(request: Request) -> Response:
+            with request_context(request.app.state.services, await key_of(request)) as context:
+                if not self._looks_key_up_itself:
+                    await require_valid_key(request, context)
+                try:
+                    return await handle(JsonRequest(request, self._validate_body))
+                except Exception:
+                    # A stranger hears of the key, and not of what else is wrong.
+                    if self._looks_key_up_itself and not context.endpoint_called:
+                        await require_valid_key(request, context)
+                    raise
 
-        return handle_strictly
+        return handle_key_first
+
+    def _validate_body(self, content: Any) -> tuple[Any, list[dict[str, Any]]]:
+        assert self.body_field is not None, "FastAPI asks for the body of routes that have one"
+        return self.body_field.validate(content, loc=("body",))
 
     @cached_property
     def query_parameters(self) -> tuple[frozenset[str], frozenset[str]]:
@@ -50,14 +75,10 @@ class ResourceRoute(APIRoute):
         return frozenset(known), frozenset(one["name"] for one in extra if one.get("style") == "deepObject")
 
 
-async def _acceptable(request: Request) -> None:
-    """Refuse query parameters that the route does not document, NUL in those that it does, and unreadable bodies."""
-    if request.scope["query_string"]:
-        _require_known(request)
-    require_readable(request)
-
-
-def _require_known(request: Request) -> None:
+async def _require_known_query_parameters(request: Request) -> None:
+    """Refuse query parameters that the route does not document, and NUL in those that it does."""
+    if not request.scope["query_string"]:
+        return
     known, families = request.scope["route"].query_parameters
     for name, value in request.query_params.multi_items():
         family = name.partition("[")[0] if name.endswith("]") else None
@@ -66,3 +87,9 @@ def _require_known(request: Request) -> None:
             raise InvalidParameter(f"There is no query parameter {name[:64]!r} here; this route takes {takes}.")
         if "\0" in name or "\0" in value:
             raise InvalidParameter(f"`{name[:64]}` must not hold NUL.")
+
+
+def _all_dependencies(dependant: Dependant) -> Iterator[Dependant]:
+    for one in dependant.dependencies:
+        yield one
+        yield from _all_dependencies(one)

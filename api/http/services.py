@@ -1,4 +1,4 @@
-"""What the routes of one app share."""
+"""The objects that all routes of one app share."""
 
 from dataclasses import dataclass
 

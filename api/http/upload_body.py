@@ -1,4 +1,4 @@
-"""Bodies that hold images: streamed to the blob store, bounded and hashed on their way, never whole in memory."""
+"""Uploads: streamed to the blob store under a size limit, hashed on the way, never whole in memory."""
 
 import asyncio
 import base64
@@ -18,25 +18,23 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from api.http.body import drain, parse_json, require_length
-from api.http.pointers import field_errors
+from api.http.body import DISCARDED_BYTES, DISCARDING_S, discard_body, parse_json, refused_values, require_length
 from heldout.datasets import DatasetSpec
 from heldout.errors import (
     BodyTooLarge,
     DigestMismatch,
     InvalidForm,
     InvalidParameter,
-    InvalidSpec,
     StorageUnavailable,
 )
 from models.blobs import Blobs
 
-# Threads of their own: slow uploads must not take those that answer requests.
+# Uploads have threads of their own: slow ones must not take those that answer requests.
 UPLOADS_AT_ONCE = 100
 READ_BYTES = 1024 * 1024
-# A form lies in the temporary folder first, which may be memory; whatever is larger comes as a body of its own.
+# A form is kept in the temporary folder first, which may be in memory; larger content needs `PUT …/content`.
 FORM_BYTES = 64 * 1024 * 1024
-# Content-Digest as RFC 9530 has it, other algorithms beside ours passed over.
+# The Content-Digest header of RFC 9530; other algorithms beside sha-256 are ignored.
 DIGEST = r"^(.*, *)?sha-256=:([A-Za-z0-9+/]{43}=):( *,.*)?$"
 # Fields of a form whose texts are JSON; those of the others are the values themselves.
 JSON_FIELDS = ("splits", "resize")
@@ -44,8 +42,8 @@ FIELDS = tuple(DatasetSpec.model_fields)
 
 
 @dataclass(frozen=True)
-class Received:
-    """Content that lies whole in the blob store."""
+class ReceivedContent:
+    """Content that is stored whole in the blob store."""
 
     key: str
     sha256: str
@@ -53,14 +51,14 @@ class Received:
 
 
 class Uploads:
-    """What is received for datasets, under keys that no other request writes to."""
+    """Receives the content of datasets, each under a blob key that no other request writes to."""
 
     def __init__(self, blobs: Blobs, limit_bytes: int) -> None:
         self._blobs = blobs
         self._limit_bytes = limit_bytes
         self._threads = CapacityLimiter(UPLOADS_AT_ONCE)
 
-    async def receive_body(self, request: Request, dataset_id: str, digest: str | None) -> Received:
+    async def receive_body(self, request: Request, dataset_id: str, digest: str | None) -> ReceivedContent:
         """Store the body of a request.
 
         Raises:
@@ -70,37 +68,37 @@ class Uploads:
         loop = asyncio.get_running_loop()
         stream = request.stream()
 
-        def pulled() -> Iterator[bytes]:
+        def chunks() -> Iterator[bytes]:
             with suppress(StopAsyncIteration):
                 while True:
-                    yield asyncio.run_coroutine_threadsafe(anext_of(stream), loop).result()
+                    yield asyncio.run_coroutine_threadsafe(_next_chunk(stream), loop).result()
 
         try:
-            return await self._receive(pulled(), dataset_id, digest)
+            return await self._receive(chunks(), dataset_id, digest)
         except BodyTooLarge:
-            await drain(request, self._limit_bytes)
+            await discard_body(request, DISCARDED_BYTES - self._limit_bytes, DISCARDING_S)
             raise
         except ClientDisconnect:
             raise InvalidForm("The connection ended in the middle of the content.") from None
 
-    async def receive_file(self, file: UploadFile, dataset_id: str) -> Received:
+    async def receive_file(self, file: UploadFile, dataset_id: str) -> ReceivedContent:
         """Store a file of a form. Raises as `receive_body`."""
         return await self._receive(iter(partial(file.file.read, READ_BYTES), b""), dataset_id, None)
 
-    async def forget(self, received: Received) -> None:
-        """Delete what turned out not to be needed."""
+    async def delete(self, received: ReceivedContent) -> None:
+        """Delete content that is not needed after all."""
         with suppress(StorageUnavailable):
             await to_thread.run_sync(self._blobs.delete, received.key)
 
-    async def _receive(self, chunks: Iterator[bytes], dataset_id: str, digest: str | None) -> Received:
+    async def _receive(self, chunks: Iterator[bytes], dataset_id: str, digest: str | None) -> ReceivedContent:
         key = f"uploads/{dataset_id}/{secrets.token_hex(8)}"
-        hashed = _Hashed(chunks, self._limit_bytes, None if digest is None else sha256_in(digest))
+        hashed = _HashedStream(chunks, self._limit_bytes, None if digest is None else sha256_in(digest))
         await to_thread.run_sync(self._blobs.put_stream, key, iter(hashed), limiter=self._threads)
-        return Received(key, hashed.sha256, hashed.size_bytes)
+        return ReceivedContent(key, hashed.sha256, hashed.size_bytes)
 
 
-class _Hashed:
-    """Chunks as they pass, counted and hashed; refused at their end if they are not what was announced."""
+class _HashedStream:
+    """Chunks, counted and hashed on the way; raises beyond the limit, or if the digest is not the declared one."""
 
     def __init__(self, chunks: Iterator[bytes], limit_bytes: int, announced: str | None) -> None:
         self._chunks, self._limit_bytes, self._announced = chunks, limit_bytes, announced
@@ -122,8 +120,8 @@ class _Hashed:
             raise DigestMismatch(self._announced, self.sha256, self.size_bytes)
 
 
-async def anext_of(stream: AsyncIterator[bytes]) -> bytes:
-    """The next piece, as a coroutine that another thread can order."""
+async def _next_chunk(stream: AsyncIterator[bytes]) -> bytes:
+    """The next chunk, as the coroutine that `run_coroutine_threadsafe` needs."""
     return await anext(stream)
 
 
@@ -145,7 +143,7 @@ async def read_form(request: Request, limit_bytes: int) -> FormData:
     limit_bytes = min(limit_bytes, FORM_BYTES)
     await require_length(request, limit_bytes)
     try:
-        return await _Bounded(request, limit_bytes).form(max_files=1, max_fields=len(FIELDS) + 1)
+        return await _LimitedRequest(request, limit_bytes).form(max_files=1, max_fields=len(FIELDS) + 1)
     except HTTPException as error:
         raise InvalidForm(f"The form cannot be read: {error.detail}") from None
     except ClientDisconnect:
@@ -154,8 +152,8 @@ async def read_form(request: Request, limit_bytes: int) -> FormData:
         raise StorageUnavailable from error
 
 
-class _Bounded(Request):
-    """A request whose body raises when it passes a limit."""
+class _LimitedRequest(Request):
+    """A request whose stream raises BodyTooLarge beyond a limit."""
 
     def __init__(self, request: Request, limit_bytes: int) -> None:
         super().__init__(request.scope, request.receive)
@@ -202,8 +200,7 @@ def dataset_spec(content: Any) -> DatasetSpec:
         return DatasetSpec.model_validate(content)
     except ValidationError as error:
         found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
-        errors = field_errors(found, content)
-        raise InvalidSpec(f"{errors[0].pointer or 'The body'}: {errors[0].detail}", errors=errors) from None
+        raise refused_values(found, content) from None
 
 
 def _storable(text: str) -> str:

@@ -1,6 +1,6 @@
-"""Whether the service lives and is ready, its metrics, and its documentation; open without a key."""
+"""Health checks, Prometheus metrics and the documentation page; open without a key."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,12 +9,13 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_fastapi_instrumentator import Instrumentator
+from prometheus_fastapi_instrumentator import Instrumentator, metrics
+from prometheus_fastapi_instrumentator.metrics import Info
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from api.http.deps import ServicesDep
-from api.http.problems import problems
+from api.http.problems import METHODS, problems
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, HeldoutError, StorageUnavailable
 from heldout.views.health import HealthView
 from models import migrations
@@ -22,6 +23,10 @@ from models.database import Database
 from models.store import health, jobs
 
 router = APIRouter(tags=["service"])
+
+# Labels shared by all methods that no route takes, and by all paths that no route serves.
+OTHER_METHOD = "OTHER"
+UNMATCHED_PATH = "unmatched"
 
 
 @router.head("/livez", include_in_schema=False)
@@ -44,14 +49,14 @@ def readyz(services: ServicesDep) -> HealthView:
     return HealthView(status="ok")
 
 
-class _Jobs(Collector):
-    """Jobs by kind and status, counted at each scrape."""
+class _JobMetrics(Collector):
+    """Counts jobs by kind and status at each scrape."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def describe(self) -> Iterator[Metric]:
-        return iter(())  # nothing is counted when the collector is registered
+        return iter(())  # so that registering does not ask the database
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("heldout_database_up", "1 if the database answered this scrape.")
@@ -78,13 +83,9 @@ def install_metrics(app: FastAPI, database: Database) -> None:
     """Count requests, and serve all of this app's metrics at /metrics."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_Jobs(database))
-    # The time that a stream is open says nothing about how fast the service is.
-    Instrumentator(
-        registry=registry,
-        excluded_handlers=["^/metrics$", "^/livez$", "^/readyz$"],
-        should_exclude_streaming_duration=True,
-    ).instrument(app)
+    registry.register(_JobMetrics(database))
+    instrumentator = Instrumentator(registry=registry, excluded_handlers=["^/metrics$", "^/livez$", "^/readyz$"])
+    instrumentator.add(_count_under_bounded_labels(registry)).instrument(app)
 
     @app.get(
         "/metrics",
@@ -92,9 +93,25 @@ def install_metrics(app: FastAPI, database: Database) -> None:
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(open_to_all=True)},
     )
-    def metrics() -> Response:
+    def prometheus_metrics() -> Response:
         """Prometheus metrics: requests, jobs by status, this process."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _count_under_bounded_labels(registry: CollectorRegistry) -> Callable[[Info], None]:
+    """Count a request under labels that clients cannot invent: each label is kept in memory until the process ends."""
+    # The time that a stream is open says nothing about how fast the service is.
+    count = metrics.default(registry=registry, should_exclude_streaming_duration=True)
+    assert count is not None, "the registry already has metrics of requests"
+
+    def count_request(info: Info) -> None:
+        if info.method not in METHODS:
+            info.method = OTHER_METHOD
+        if info.modified_handler == "none":
+            info.modified_handler = UNMATCHED_PATH
+        count(info)
+
+    return count_request
 
 
 def install_docs(app: FastAPI) -> None:

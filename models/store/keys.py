@@ -45,6 +45,11 @@ def caller_of(session: Session, key: str) -> Caller | None:
     return caller_if_valid(key_id, secret, row)
 
 
+def is_well_formed(key: str) -> bool:
+    """Whether it has the form of a key; what has not is no key, and need not be looked up."""
+    return parts_of(key)[1] != ""
+
+
 def parts_of(key: str) -> tuple[str, str]:
     """Id and secret of a key; an empty secret, which none has, if it is malformed."""
     prefix, _, rest = key.partition("_")

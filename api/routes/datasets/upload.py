@@ -8,12 +8,20 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from api.http.auth import CallerDep
-from api.http.body import read_json
+from api.http.body import parse_json, receive_json
 from api.http.deps import AfterCommitDep, ServicesDep, SessionDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from api.http.services import Services
-from api.http.upload_body import DIGEST, JSON_FIELDS, Received, dataset_spec, file_in_form, read_form, spec_in_form
+from api.http.upload_body import (
+    DIGEST,
+    JSON_FIELDS,
+    ReceivedContent,
+    dataset_spec,
+    file_in_form,
+    read_form,
+    spec_in_form,
+)
 from api.routes.datasets.dataset import Reference
 from heldout.datasets import DatasetSpec
 from heldout.errors import (
@@ -83,8 +91,8 @@ async def create_dataset(request: Request, response: Response, caller: CallerDep
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
         view = await _create_whole(request, caller.owner, services)
     else:
-        spec = dataset_spec(await read_json(request, services.settings.max_body_bytes))
-        view = await run_in_threadpool(_announce, services, caller.owner, spec)
+        raw = await receive_json(request, services.settings.max_body_bytes)
+        view = await run_in_threadpool(lambda: _announce(services, caller.owner, dataset_spec(parse_json(raw))))
     response.headers["Location"] = f"/v1/datasets/{view.id}"
     return view
 
@@ -155,19 +163,19 @@ def _expecting(services: Services, owner: str, reference: str) -> str:
         return uploads.uploaded_to(session, owner, reference).id
 
 
-async def _accept(services: Services, owner: str, dataset_id: str, received: Received) -> DatasetView:
+async def _accept(services: Services, owner: str, dataset_id: str, received: ReceivedContent) -> DatasetView:
     """Have what was received checked; it is deleted where it is not needed."""
     try:
         view, is_kept = await run_in_threadpool(_queue, services, owner, dataset_id, received)
     except (DatasetNotFound, UploadFinished):
-        await services.uploads.forget(received)
+        await services.uploads.delete(received)
         raise
     if not is_kept:
-        await services.uploads.forget(received)
+        await services.uploads.delete(received)
     return view
 
 
-def _queue(services: Services, owner: str, dataset_id: str, received: Received) -> tuple[DatasetView, bool]:
+def _queue(services: Services, owner: str, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
     with services.database.write() as session:
         row, check = uploads.received(
             session,

@@ -87,14 +87,14 @@ async def get_job(
     """A job, now or once it is news."""
 
     def is_news(state: ChannelState) -> bool:
-        return state.has_ended if if_none_match is None else not etag.names(if_none_match, state.version)
+        return state.has_ended if if_none_match is None else not etag.matches(if_none_match, state.version)
 
     view = await run_in_threadpool(_find, services, key, job_id)
     if wait and not is_news(ChannelState(view.version, has_ended=view.has_ended, last_event=0)):
         await services.hub.wait(job_id, is_news, wait)
         view = await run_in_threadpool(_find, services, key, job_id)
     headers = {"ETag": etag.etag_of(view.version)}
-    if if_none_match is not None and etag.names(if_none_match, view.version):
+    if if_none_match is not None and etag.matches(if_none_match, view.version):
         return Response(status_code=304, headers=headers)
     response.headers.update(headers)
     return view

@@ -1,4 +1,4 @@
-"""Leads generated requests past the door: to jobs that exist, on a dataset that exists. Loaded by schemathesis."""
+"""Gives generated requests ids of jobs, webhooks and a dataset that exist. Loaded by schemathesis."""
 
 import json
 import os

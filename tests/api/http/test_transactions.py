@@ -9,8 +9,8 @@ from sqlalchemy import event
 
 from api.app import create_app
 from api.dispatch import NothingToPublish
-from api.http.context import visiting
 from api.http.deps import SessionDep
+from api.http.routing import ResourceRoute
 from heldout.settings import Settings
 from models.database import Database
 from models.store import jobs as stored_jobs
@@ -93,7 +93,7 @@ def test_an_async_endpoint_cannot_ask_for_a_session():
     async def endpoint(session: SessionDep) -> None: ...
 
     with pytest.raises(TypeError, match="endpoint is async and asks for a session"):
-        visiting(endpoint)
+        ResourceRoute("/nowhere", endpoint)
 
 
 # --- a database that does not answer --------------------------------------------------------------
