@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from api.http.pointers import pointer_to
+from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import (
     DatasetUnavailable,
     FieldError,
@@ -56,7 +57,7 @@ def examine(spec: JobSpec, dataset: DatasetRow, max_parameters: int) -> Plan:
     """
     if dataset.deleted_at is not None:
         raise DatasetUnavailable(dataset.name, "It was deleted; name another dataset.")
-    if dataset.status != "ready" or dataset.shape is None or dataset.classes is None:
+    if dataset.status is not DatasetStatus.READY or dataset.shape is None or dataset.classes is None:
         raise DatasetUnavailable(dataset.name, f"It is {dataset.status}; wait until it is ready or name another one.")
     height, width, channels = dataset.shape
     image = (height, width, channels)

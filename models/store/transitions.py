@@ -10,7 +10,8 @@ from heldout.errors import LeaseLost
 from heldout.lifecycle import TERMINAL, JobEvent, JobStatus, StopReason, next_status, settled
 from models.database import db_now
 from models.store import events
-from models.tables import DatasetRow, JobRow
+from models.store.dataset_transitions import reject_ingested
+from models.tables import JobRow
 
 
 def move(
@@ -64,7 +65,7 @@ def move(
     if moved is None:
         raise LeaseLost(row.id, row.attempt)
     if row.kind == "ingest" and final and status is not JobStatus.SUCCEEDED:
-        _reject_dataset(session, row.dataset_id, error)
+        reject_ingested(session, row.dataset_id, error)
     _tell(session, row, event, status, error, backoff_s, stop_reason)
     return status
 
@@ -98,24 +99,13 @@ def _tell(
         events.add(session, row.id, "job.paused", "Paused.", data={"attempt": row.attempt})
     elif status is JobStatus.SUCCEEDED:
         reason = stop_reason.value if stop_reason else None
-        done = "Checked." if row.kind == "ingest" else "Trained and measured."
+        done = "Ingested." if row.kind == "ingest" else "Trained and measured."
         events.add(session, row.id, "job.succeeded", done, data={"stop_reason": reason})
     elif status is JobStatus.CANCELLED:
         events.add(session, row.id, "job.cancelled", "Cancelled. Whole epochs are kept.", data={"attempt": row.attempt})
     elif status is JobStatus.FAILED:
         detail = error["detail"] if error else ""
         events.add(session, row.id, "job.failed", detail, level="error", data={"error": error})
-
-
-def _reject_dataset(session: Session, dataset_id: str | None, error: dict[str, Any] | None) -> None:
-    """However a check ends that does not end well, its dataset is not left waiting for it."""
-    why = error or {"code": "cancelled", "detail": "The check was called off."}
-    session.execute(
-        update(DatasetRow)
-        .where(DatasetRow.id == dataset_id, DatasetRow.status == "checking")
-        .values(status="rejected", error={"member": None, **why})
-        .execution_options(synchronize_session=False)
-    )
 
 
 def now(session: Session) -> datetime:

@@ -21,7 +21,7 @@ from worker.machine.gpus import Gpus
 from worker.machine.scratch import Scratch
 from worker.supervision import metrics, processes
 from worker.supervision.calibration import Calibrator
-from worker.supervision.ingest_attempt import Check
+from worker.supervision.ingest_attempt import IngestAttempt
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.training_attempt import Attempt
@@ -91,7 +91,7 @@ class Worker:
         with bound, metrics.RUNNING.track_inprogress(), self.cores.place(others_wait=self._others_wait) as place:
             try:
                 if claimed.kind == uploads.INGEST:
-                    Check(claimed, lease, settings=self.settings, scratch=self.scratch).run()
+                    IngestAttempt(claimed, lease, settings=self.settings, scratch=self.scratch).run()
                 else:
                     self._attempt(claimed, lease, place).run()
             finally:

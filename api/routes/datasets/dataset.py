@@ -13,6 +13,7 @@ from api.http.deps import ReadSessionDep, ServicesDep, cursor
 from api.http.problems import problems
 from api.http.routing import resource
 from api.views import DatasetReference, Page, Time, View
+from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import (
     DatasetNotFound,
     DatasetNotReady,
@@ -31,7 +32,6 @@ from models.tables import DatasetRow
 router = resource("/v1/datasets", "datasets")
 
 Reference = Annotated[str, Path(description="An id `ds_…`, a name (its newest ready version), or `name@version`.")]
-DatasetStatus = Literal["uploading", "checking", "ready", "rejected"]
 
 
 class SplitView(View):
@@ -89,7 +89,7 @@ class DatasetView(View):
                 "range": row.value_range,
                 "classes": row.classes,
                 "splits": row.splits,
-                "sha256": row.sha256 if row.status == "ready" else None,
+                "sha256": row.sha256 if row.status is DatasetStatus.READY else None,
                 "size_bytes": row.size_bytes,
                 "bundled": row.owner is None,
                 "error": row.error,
@@ -138,7 +138,7 @@ def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) 
 def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> IndicesView:
     """Which image is in which split."""
     row = _find(session, caller.owner, dataset)
-    if row.status != "ready" or row.sha256 is None:
+    if row.status is not DatasetStatus.READY or row.sha256 is None:
         raise DatasetNotReady(row.name, row.status)
     return IndicesView.model_validate({"object": "splits", **_indices(services.blobs, row.sha256)})
 
@@ -242,7 +242,7 @@ def _checked(session: Session, owner: str, reference: str, what: str) -> Dataset
     row = _find(session, owner, reference)
     if row.owner is None:
         raise NoAudit(row.name)
-    if row.status != "ready":
+    if row.status is not DatasetStatus.READY:
         raise DatasetNotReady(row.name, row.status, what)
     return row
 

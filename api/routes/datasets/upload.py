@@ -28,7 +28,7 @@ from heldout.errors import (
     UploadFinished,
 )
 from models.discard import discard_files
-from models.store import uploads
+from models.store import discards, uploads
 
 log = structlog.get_logger("heldout.api")
 
@@ -116,7 +116,7 @@ def delete_dataset(
     dataset: Reference, caller: CallerDep, session: SessionDep, after_commit: AfterCommitDep, services: ServicesDep
 ) -> None:
     """Delete a dataset that no job needs; jobs that have ended still name it."""
-    uploads.remove(session, caller.owner, dataset)
+    discards.remove(session, caller.owner, dataset)
     after_commit(lambda: discard_files(services.database, services.blobs))
 
 
@@ -142,12 +142,12 @@ def _announce(services: Services, owner: str, spec: DatasetSpec) -> DatasetView:
 
 def _withdraw(services: Services, owner: str, dataset_id: str) -> None:
     with services.database.write() as session:
-        uploads.remove(session, owner, dataset_id)
+        discards.remove(session, owner, dataset_id)
 
 
 def _expecting(services: Services, owner: str, reference: str) -> str:
     with services.database.read() as session:
-        return uploads.uploaded_to(session, owner, reference).id
+        return uploads.owned_dataset(session, owner, reference).id
 
 
 async def _accept(services: Services, owner: str, dataset_id: str, received: Received) -> DatasetView:
@@ -164,13 +164,13 @@ async def _accept(services: Services, owner: str, dataset_id: str, received: Rec
 
 def _queue(services: Services, owner: str, dataset_id: str, received: Received) -> tuple[DatasetView, bool]:
     with services.database.write() as session:
-        row, job_id = uploads.received(
+        row, job_id = uploads.receive(
             session,
             owner,
             dataset_id,
             key=received.key,
             sha256=received.sha256,
-            max_runtime_s=services.settings.max_check_s,
+            max_runtime_s=services.settings.max_ingest_s,
         )
         view = DatasetView.of(row)
     if job_id is not None:

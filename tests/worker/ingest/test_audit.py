@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from models.arrays import SPLITS
-from tests.worker.ingest.test_copies import scanned, subject_of, three
+from tests.worker.ingest.test_copies import dataset_of, scanned, three
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, pictures, taken, zipped
 from worker.ingest.audit.counts import count_findings
 from worker.ingest.audit.label_order import label_order_findings
@@ -24,7 +24,7 @@ def counted(tmp_path, train, validation, test):
     labels = np.concatenate([np.repeat(np.arange(len(split)), split) for split in (train, validation, test)])
     images = np.zeros((len(labels), 8, 8, 1), np.uint8)
     splits = three(sum(train), sum(validation), sum(test))
-    return {finding.code: finding for finding in count_findings(subject_of(tmp_path, images, labels, splits))}
+    return {finding.code: finding for finding in count_findings(dataset_of(tmp_path, images, labels, splits))}
 
 
 # --- counts --------------------------------------------------------------------------------------
@@ -76,9 +76,9 @@ def test_a_test_that_is_too_small_is_told_with_its_interval(tmp_path):
 
 def values(tmp_path, images, value_range=(0, 255)):
     count = len(images)
-    subject = subject_of(tmp_path, images, None, three(count - 20, 10, 10), value_range)
-    seen = scanned(subject)
-    return {finding.code: finding for finding in value_findings(subject, seen)}, statistics(subject, seen)
+    dataset = dataset_of(tmp_path, images, None, three(count - 20, 10, 10), value_range)
+    seen = scanned(dataset)
+    return {finding.code: finding for finding in value_findings(dataset, seen)}, statistics(dataset, seen)
 
 
 def test_statistics_are_those_of_numpy(tmp_path, mnist5k):
@@ -126,8 +126,8 @@ def shifted(tmp_path, source, change, **options):
     images = source.images.copy()
     rows = source.splits["test"]
     images[rows] = change(images[rows])
-    subject = subject_of(tmp_path, images, source.labels, source.splits, source.value_range)
-    found, _ = shift_findings(subject)
+    dataset = dataset_of(tmp_path, images, source.labels, source.splits, source.value_range)
+    found, _ = shift_findings(dataset)
     return [finding for finding in found if finding.severity != "info"]
 
 
@@ -141,10 +141,10 @@ def test_a_random_split_raises_nothing(tmp_path, request, source):
         order = np.random.default_rng(seed).permutation(len(labels))
         parts = np.split(order, [len(order) * 7 // 10, len(order) * 8 // 10])
         splits = dict(zip(SPLITS, (np.sort(part) for part in parts), strict=True))
-        subject = subject_of(tmp_path, images.images, labels, splits, images.value_range)
-        found, checks = shift_findings(subject)
+        dataset = dataset_of(tmp_path, images.images, labels, splits, images.value_range)
+        found, checks = shift_findings(dataset)
         assert found == []
-        assert label_order_findings(subject) == []
+        assert label_order_findings(dataset) == []
         probabilities += [checks["shift_test"]["p_value"], checks["shift_validation"]["p_value"]]
     # And what is left of chance is even: neither all small nor all large.
     assert 0.25 < np.mean(probabilities) < 0.75
@@ -160,9 +160,9 @@ def test_class_proportions_alone_are_no_shift(tmp_path, mnist5k):
     rows = mnist5k.splits["test"]
     keep = np.concatenate([rows[mnist5k.labels[rows] == 7], rows[mnist5k.labels[rows] != 7][::6]])
     splits = {**mnist5k.splits, "test": np.sort(keep)}
-    subject = subject_of(tmp_path, mnist5k.images, mnist5k.labels, splits)
-    assert all(finding.severity == "info" for finding in shift_findings(subject)[0])
-    assert "class_shift" in codes(count_findings(subject))
+    dataset = dataset_of(tmp_path, mnist5k.images, mnist5k.labels, splits)
+    assert all(finding.severity == "info" for finding in shift_findings(dataset)[0])
+    assert "class_shift" in codes(count_findings(dataset))
 
 
 SLIPS = {
@@ -197,8 +197,8 @@ def test_a_slip_in_one_split_is_called_by_its_name(tmp_path, mnist5k, slip):
 def test_floats_on_another_scale_are_called_by_their_name(tmp_path, mnist5k):
     images = mnist5k.images.astype(np.float32)
     images[mnist5k.splits["test"]] /= 255
-    subject = subject_of(tmp_path, images, mnist5k.labels, mnist5k.splits)
-    [finding] = [finding for finding in shift_findings(subject)[0] if finding.severity == "critical"]
+    dataset = dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits)
+    [finding] = [finding for finding in shift_findings(dataset)[0] if finding.severity == "critical"]
     assert (finding.code, finding.numbers["split"]) == ("scale_mismatch", "test")
     assert finding.numbers["effect_once_undone"] < 0.01
 
@@ -207,13 +207,13 @@ def test_exchanged_channels_are_called_by_their_name(tmp_path, mnist5k):
     shade = np.array([1.0, 0.8, 0.4])
     images = (mnist5k.images * shade).astype(np.uint8)
     images[mnist5k.splits["test"]] = images[mnist5k.splits["test"]][..., ::-1]
-    subject = subject_of(tmp_path, images, mnist5k.labels, mnist5k.splits)
-    assert "channel_order_mismatch" in codes(shift_findings(subject)[0])
+    dataset = dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits)
+    assert "channel_order_mismatch" in codes(shift_findings(dataset)[0])
 
 
 def test_a_few_images_are_not_compared_and_that_is_said(tmp_path):
-    subject = subject_of(tmp_path, noise((60, 12, 12, 1)), None, three(30, 15, 15))
-    found, checks = shift_findings(subject)
+    dataset = dataset_of(tmp_path, noise((60, 12, 12, 1)), None, three(30, 15, 15))
+    found, checks = shift_findings(dataset)
     assert found == []
     assert checks["shift_test"] == {"train": 30, "test": 15, "skipped": "fewer than 20 images"}
 
@@ -222,8 +222,8 @@ def test_another_order_of_classes_is_seen(tmp_path, mnist5k):
     labels = mnist5k.labels.copy()
     rows = mnist5k.splits["test"]
     labels[rows] = (labels[rows] + 1) % 10
-    subject = subject_of(tmp_path, mnist5k.images, labels, mnist5k.splits)
-    [finding] = label_order_findings(subject)
+    dataset = dataset_of(tmp_path, mnist5k.images, labels, mnist5k.splits)
+    [finding] = label_order_findings(dataset)
     assert finding.numbers["split"] == "test"
     assert finding.numbers["renamed"] == {str(label): str((label - 1) % 10) for label in range(10)}
     assert finding.numbers["accuracy"] < 0.1 < 0.6 < finding.numbers["accuracy_once_renamed"]
@@ -233,7 +233,7 @@ def test_noisy_labels_are_not_called_another_order(tmp_path, mnist5k):
     labels = mnist5k.labels.copy()
     rows = mnist5k.splits["test"]
     labels[rows] = np.random.default_rng(0).integers(0, 10, len(rows))
-    assert label_order_findings(subject_of(tmp_path, mnist5k.images, labels, mnist5k.splits)) == []
+    assert label_order_findings(dataset_of(tmp_path, mnist5k.images, labels, mnist5k.splits)) == []
 
 
 # --- the whole -----------------------------------------------------------------------------------

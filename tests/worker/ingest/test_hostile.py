@@ -13,6 +13,7 @@ import zlib
 import numpy as np
 import pytest
 
+from heldout.dataset_lifecycle import RejectionCode
 from tests.worker.ingest.uploads import (
     ALONE,
     MIB,
@@ -375,8 +376,7 @@ def test_what_was_in_the_target_is_not_touched(tmp_path):
 def test_a_rejection_survives_the_way_between_processes():
     import pickle
 
-    rejection = Rejection("image_truncated", "cat/1.png ends early.", "cat/1.png")
+    rejection = Rejection(RejectionCode.IMAGE_TRUNCATED, "cat/1.png ends early.", "cat/1.png")
     again = pickle.loads(pickle.dumps(rejection))
     assert again.as_json() == rejection.as_json()
-    with pytest.raises(ValueError, match="no code"):
-        Rejection("oops", "…")
+    assert again.code is RejectionCode.IMAGE_TRUNCATED

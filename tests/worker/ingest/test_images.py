@@ -14,7 +14,7 @@ from heldout.datasets import DatasetSpec, ResizeSpec
 from models.arrays import load
 from tests.worker.ingest.uploads import encoded, noise, npz, pictures, rejection_of, taken, zipped
 from worker.ingest import Limits, Rejection
-from worker.ingest.images.decode import Wanted, decode, look
+from worker.ingest.images.decode import TargetShape, decode, properties_of
 from worker.ingest.images.png import plain_png
 
 LIMITS = Limits()
@@ -24,7 +24,7 @@ SMOOTH = np.add.outer(np.arange(12) * 9, np.arange(10) * 11).astype(np.uint8)
 
 def pixels(data: bytes, channels: int = 3, *, any_grey: bool = True) -> np.ndarray:
     """What an image file of 12×10 pixels becomes."""
-    wanted = Wanted(12, 10, channels, None, "first.png")  # type: ignore[arg-type]
+    wanted = TargetShape(12, 10, channels, None, "first.png")  # type: ignore[arg-type]
     raw = decode(data, "a.png", wanted, LIMITS, Counter(), any_grey=any_grey)
     found = np.frombuffer(raw, np.uint8).reshape(12, 10, channels)
     return found[..., 0] if channels == 1 else found
@@ -144,7 +144,7 @@ def test_turning_by_a_quarter_exchanges_height_and_width():
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(np.rot90(GREY).copy(), exif=exif)
-    seen = look(data, "a.png", LIMITS)
+    seen = properties_of(data, "a.png", LIMITS)
     assert (seen.height, seen.width) == (12, 10)
     np.testing.assert_array_equal(pixels(data, 1), GREY)
 
@@ -316,7 +316,7 @@ def test_float_arrays_are_resized_within_their_range(tmp_path):
 
 def test_a_photo_keeps_its_proportions_when_it_is_cropped():
     photo = Image.fromarray(np.repeat(np.repeat(SMOOTH, 8, 0), 8, 1))
-    wanted = Wanted(32, 32, 1, "crop")
+    wanted = TargetShape(32, 32, 1, "crop")
     raw = decode(encoded(photo), "a.png", wanted, LIMITS, Counter(), any_grey=True)
     rows, columns = np.gradient(np.frombuffer(raw, np.uint8).reshape(32, 32).astype(float))
     # Brightness grows by 9 a row and 11 a column of 8 pixels: also afterwards, in this relation.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.archives.names import is_junk, safe
 from worker.ingest.limits import MIB, Limits
 from worker.ingest.rejection import Rejection, amount, printable
@@ -74,7 +75,7 @@ class Collector:
             raise _bomb(f"{printable(name)!r} unpacks from {amount(packed)} to {amount(size)}", name)
         if self._size > self._limits.unpacked_bytes:
             raise Rejection(
-                "unpacked_too_large",
+                RejectionCode.UNPACKED_TOO_LARGE,
                 f"The files are larger than {amount(self._limits.unpacked_bytes)} together. Upload fewer or smaller "
                 "ones, or ask the operator for a higher limit.",
                 name,
@@ -87,7 +88,7 @@ class Collector:
             return
         if name in self._names:
             raise Rejection(
-                "duplicate_member",
+                RejectionCode.DUPLICATE_MEMBER,
                 f"Two files are named {printable(name)!r}. Pack each file once.",
                 name,
             )
@@ -141,12 +142,14 @@ def local_header_bytes(head: bytes, name: str) -> int:
 
 
 def damaged(why: str, member: str | None = None) -> Rejection:
-    return Rejection("archive_damaged", f"The archive is damaged: {why}. Pack it and upload it again.", member)
+    return Rejection(
+        RejectionCode.ARCHIVE_DAMAGED, f"The archive is damaged: {why}. Pack it and upload it again.", member
+    )
 
 
 def too_many(limits: Limits) -> Rejection:
     return Rejection(
-        "too_many_members",
+        RejectionCode.TOO_MANY_MEMBERS,
         f"The archive has more than {limits.members:,} members. Pack fewer files, upload arrays (.npz), or ask the "
         "operator for a higher limit.",
     )
@@ -198,7 +201,7 @@ def _pieces(inflater: Any, data: bytes, name: str, *, is_last: bool) -> Iterator
 
 def _bomb(what: str, member: str | None) -> Rejection:
     return Rejection(
-        "archive_bomb",
+        RejectionCode.ARCHIVE_BOMB,
         f"{what}, more than {BOMB_RATIO} times its size. Pictures do not: remove what does, or store it uncompressed.",
         member,
     )

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 
+from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.rejection import Rejection, printable
 
 LONGEST_BYTES = 1024
@@ -24,7 +25,7 @@ def decoded(raw: bytes) -> str:
     except UnicodeDecodeError:
         shown = raw.decode("ascii", "backslashreplace")
         raise Rejection(
-            "name_not_utf8",
+            RejectionCode.NAME_NOT_UTF8,
             f"The name {printable(shown)!r} is not UTF-8. Rename the file, or pack the archive with a tool that writes "
             "UTF-8 names.",
             shown,
@@ -61,7 +62,7 @@ def is_junk(name: str) -> bool:
 
 def _unsafe(name: str, why: str) -> Rejection:
     return Rejection(
-        "unsafe_path",
+        RejectionCode.UNSAFE_PATH,
         f"The name {printable(name)!r} {why}. Pack relative paths, such as `class/file.png`.",
         name,
     )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.archives.members import Archive
 from worker.ingest.limits import MIB
 from worker.ingest.rejection import Rejection, printable
@@ -90,7 +91,7 @@ def stored_array(archive: Archive, row: int) -> StoredArray:
         raise _bad(key, "has a header that cannot be read", "Save it with numpy.savez.") from None
     if dtype.hasobject:
         raise Rejection(
-            "pickle_refused",
+            RejectionCode.PICKLE_REFUSED,
             f"The array {printable(key)!r} holds Python objects, which are never unpickled. Save it as numbers: "
             "numpy.stack images of one size, and give labels an integer or string type.",
             key,
@@ -120,4 +121,4 @@ def product(sides: tuple[int, ...]) -> int:
 
 
 def _bad(key: str, what: str, to_do: str) -> Rejection:
-    return Rejection("bad_array", f"The array {printable(key)!r} {what}. {to_do}", key)
+    return Rejection(RejectionCode.BAD_ARRAY, f"The array {printable(key)!r} {what}. {to_do}", key)

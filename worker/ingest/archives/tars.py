@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.archives.members import BOMB_RATIO, PLAIN, Archive, Collector, damaged
 from worker.ingest.archives.names import decoded
 from worker.ingest.limits import GIB, MIB, Limits
@@ -90,7 +91,7 @@ def _members(file: BinaryIO, length: int, limits: Limits) -> Iterator[tuple[str,
             raise damaged(f"the header at byte {file.tell() - BLOCK} is broken")
         headers += 1
         if headers > 3 * limits.members:
-            raise Rejection("too_many_members", f"The tar has more than {3 * limits.members:,} headers.")
+            raise Rejection(RejectionCode.TOO_MANY_MEMBERS, f"The tar has more than {3 * limits.members:,} headers.")
         kind, size = header[156:157], _number(header[124:136])
         if kind in (LONG_NAME, ATTRIBUTES, GLOBAL_ATTRIBUTES):
             if size > LONGEST_HEADER:
@@ -114,7 +115,7 @@ def _members(file: BinaryIO, length: int, limits: Limits) -> Iterator[tuple[str,
             continue
         if kind not in REGULAR or sparse:
             raise Rejection(
-                "unsafe_member",
+                RejectionCode.UNSAFE_MEMBER,
                 f"{printable(name)!r} is {KINDS.get(kind, 'not an ordinary file')}. Pack files and folders only "
                 "(`tar --dereference --hard-dereference`).",
                 name,
@@ -178,11 +179,11 @@ def _has_checksum(header: bytes) -> bool:
 def _endless(packed: int, most: int, limits: Limits) -> Rejection:
     if most == limits.unpacked_bytes and most >= GIB:
         return Rejection(
-            "unpacked_too_large",
+            RejectionCode.UNPACKED_TOO_LARGE,
             f"The gzip unpacks to more than {amount(most)}. Upload fewer or smaller files, or ask the operator for a "
             "higher limit.",
         )
     return Rejection(
-        "archive_bomb",
+        RejectionCode.ARCHIVE_BOMB,
         f"The gzip unpacks from {amount(packed)} to more than {amount(most)}. Pictures do not: remove what does.",
     )

@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.archives.members import (
     LOCAL_HEADER_BYTES,
     ZIP_DEFLATED,
@@ -74,7 +75,9 @@ def open_zip(path: Path, limits: Limits) -> Archive:
     if len(spans) and spans[-1, 1] > directory.start:
         raise damaged("a member lies beyond the data")
     if np.any(spans[1:, 0] < spans[:-1, 1]):
-        raise Rejection("archive_bomb", "Members of the archive overlap. Pack it with an ordinary zip tool.")
+        raise Rejection(
+            RejectionCode.ARCHIVE_BOMB, "Members of the archive overlap. Pack it with an ordinary zip tool."
+        )
     return found.archive(path, "zip")
 
 
@@ -101,7 +104,7 @@ def _find(file: BinaryIO) -> _Directory:
         if signature != b"PK\x06\x06":
             raise damaged("its 64-bit end is missing")
     if disk or first_disk or here != entries:
-        raise Rejection("unsupported_archive", "The zip is one of several volumes. Pack it as one file.")
+        raise Rejection(RejectionCode.UNSUPPORTED_ARCHIVE, "The zip is one of several volumes. Pack it as one file.")
     if start + size != end or size < entries * ENTRY.size:
         raise damaged("its directory is not where its end says")
     return _Directory(entries, start, size)
@@ -155,16 +158,18 @@ def _wide(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, 
 
 def _check(entry: _Entry, name: str) -> None:
     if entry.flags & ENCRYPTED:
-        raise Rejection("unsupported_archive", f"{printable(name)!r} is encrypted. Pack it without a password.", name)
+        raise Rejection(
+            RejectionCode.UNSUPPORTED_ARCHIVE, f"{printable(name)!r} is encrypted. Pack it without a password.", name
+        )
     if stat.S_IFMT(entry.mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise Rejection(
-            "unsafe_member",
+            RejectionCode.UNSAFE_MEMBER,
             f"{printable(name)!r} is a link or a special file. Pack the files themselves (`zip` without `-y`).",
             name,
         )
     if entry.method not in METHODS:
         raise Rejection(
-            "unsupported_archive",
+            RejectionCode.UNSUPPORTED_ARCHIVE,
             f"{printable(name)!r} is packed by method {entry.method}; stored and deflated are read. "
             "Pack it with an ordinary zip tool.",
             name,

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from heldout.intervals import wilson_interval
 from models.arrays import SPLITS
-from worker.ingest.audit.subject import SHOWN, Subject
+from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
 from worker.ingest.report import Finding
 
 UNEVEN, VERY_UNEVEN = 3.0, 20.0  # images of the largest class for each one of the smallest
@@ -17,22 +17,22 @@ RARE = 0.001
 WIDE = 0.05  # half of the interval of an accuracy of 90 %
 
 
-def count_findings(subject: Subject) -> list[Finding]:
-    counts = per_class(subject)
-    found = [_missing(subject, counts), _imbalance(subject, counts[0]), _proportions(subject, counts), _small(subject)]
+def count_findings(dataset: IngestedDataset) -> list[Finding]:
+    counts = per_class(dataset)
+    found = [_missing(dataset, counts), _imbalance(dataset, counts[0]), _proportions(dataset, counts), _small(dataset)]
     return [finding for finding in found if finding is not None]
 
 
-def per_class(subject: Subject) -> NDArray[np.int64]:
+def per_class(dataset: IngestedDataset) -> NDArray[np.int64]:
     """(splits, classes) how many images there are."""
     return np.stack(
-        [np.bincount(subject.labels[subject.splits[split]], minlength=len(subject.classes)) for split in SPLITS]
+        [np.bincount(dataset.labels[dataset.splits[split]], minlength=len(dataset.classes)) for split in SPLITS]
     )
 
 
-def _missing(subject: Subject, counts: NDArray[np.int64]) -> Finding | None:
+def _missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Finding | None:
     missing = {
-        split: [subject.classes[label] for label in np.flatnonzero(of_split == 0)]
+        split: [dataset.classes[label] for label in np.flatnonzero(of_split == 0)]
         for split, of_split in zip(SPLITS, counts, strict=True)
     }
     missing = {split: classes for split, classes in missing.items() if classes}
@@ -41,14 +41,16 @@ def _missing(subject: Subject, counts: NDArray[np.int64]) -> Finding | None:
     return Finding(
         code="class_missing",
         severity="critical" if "train" in missing else "warning",
-        numbers={split: {"count": len(classes), "classes": classes[:SHOWN]} for split, classes in missing.items()},
+        numbers={
+            split: {"count": len(classes), "classes": classes[:MAX_EXAMPLES]} for split, classes in missing.items()
+        },
         explanation="Some classes have no images in a split. What is not in train is never learned; what is not in "
         "validation or test is never measured.",
         what_to_do="Add images of these classes, or have the splits cut anew with `splits: {existing: merge}`.",
     )
 
 
-def _imbalance(subject: Subject, train: NDArray[np.int64]) -> Finding | None:
+def _imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> Finding | None:
     present = train[train > 0]
     ratio = float(np.max(present)) / float(np.min(present))
     if ratio < UNEVEN:
@@ -59,8 +61,8 @@ def _imbalance(subject: Subject, train: NDArray[np.int64]) -> Finding | None:
         severity="critical" if ratio >= VERY_UNEVEN else "warning",
         numbers={
             "ratio": round(ratio, 3),
-            "largest": {"class": subject.classes[largest], "count": int(train[largest])},
-            "smallest": {"class": subject.classes[smallest], "count": int(train[smallest])},
+            "largest": {"class": dataset.classes[largest], "count": int(train[largest])},
+            "smallest": {"class": dataset.classes[smallest], "count": int(train[smallest])},
             # What always naming the largest class achieves.
             "majority_accuracy": round(float(np.max(train)) / float(np.sum(train)), 6),
         },
@@ -71,7 +73,7 @@ def _imbalance(subject: Subject, train: NDArray[np.int64]) -> Finding | None:
     )
 
 
-def _proportions(subject: Subject, counts: NDArray[np.int64]) -> Finding | None:
+def _proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Finding | None:
     """Whether the classes' shares in a held-out split differ from train's by much, and by more than by chance."""
     train = counts[0] / counts[0].sum()
     worst: dict[str, Any] = {}
@@ -87,7 +89,7 @@ def _proportions(subject: Subject, counts: NDArray[np.int64]) -> Finding | None:
             worst[split] = {
                 "distance": round(distance, 6),
                 "p_value": probability,
-                "class": subject.classes[most],
+                "class": dataset.classes[most],
                 "train_share": round(float(train[most]), 6),
                 "share": round(float(of_split[most] / size), 6),
             }
@@ -108,8 +110,8 @@ def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return float(np.abs(one - other).sum() / 2)
 
 
-def _small(subject: Subject) -> Finding | None:
-    count = len(subject.splits["test"])
+def _small(dataset: IngestedDataset) -> Finding | None:
+    count = len(dataset.splits["test"])
     low, high = wilson_interval(round(0.9 * count), count)
     if (high - low) / 2 <= WIDE:
         return None

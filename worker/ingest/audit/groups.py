@@ -3,20 +3,20 @@
 import numpy as np
 
 from models.arrays import SPLITS
-from worker.ingest.audit.subject import Subject
+from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.report import Finding
 
 
-def group_findings(subject: Subject) -> list[Finding]:
+def group_findings(dataset: IngestedDataset) -> list[Finding]:
     """A finding if a group has images in several splits."""
-    if subject.groups is None:
+    if dataset.groups is None:
         return []
-    count = int(np.max(subject.groups)) + 1
-    per_split = np.stack([np.bincount(subject.groups[subject.splits[split]], minlength=count) for split in SPLITS])
+    count = int(np.max(dataset.groups)) + 1
+    per_split = np.stack([np.bincount(dataset.groups[dataset.splits[split]], minlength=count) for split in SPLITS])
     crossing = np.flatnonzero((per_split > 0).sum(axis=0) > 1)
     if not len(crossing):
         return []
-    images = np.flatnonzero(np.isin(subject.groups, crossing))
+    images = np.flatnonzero(np.isin(dataset.groups, crossing))
     return [
         Finding(
             code="group_across_splits",
@@ -33,6 +33,6 @@ def group_findings(subject: Subject) -> list[Finding]:
             "network has seen of a group in training helps it with the rest: held-out results are better than they "
             "should be.",
             what_to_do="Have the splits cut anew, whole groups at a time: `splits: {existing: merge}`.",
-            examples=subject.examples(images),
+            examples=dataset.examples(images),
         )
     ]

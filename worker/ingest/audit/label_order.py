@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.ingest.audit.pictures import Pictures, features, standardised, take_sample
-from worker.ingest.audit.subject import Subject
+from worker.ingest.audit.dataset import IngestedDataset
+from worker.ingest.audit.samples import Sample, features, standardised, take_sample
 from worker.ingest.report import Finding
 
 SAMPLE = 2000
@@ -18,21 +18,21 @@ WORSE = 0.2
 AS_WELL = 0.1
 
 
-def label_order_findings(subject: Subject) -> list[Finding]:
+def label_order_findings(dataset: IngestedDataset) -> list[Finding]:
     """A finding for the first held-out split whose labels make sense only after they are exchanged."""
-    if len(subject.classes) > MOST_CLASSES:
+    if len(dataset.classes) > MOST_CLASSES:
         return []
-    train = take_sample(subject, "train", SAMPLE)
+    train = take_sample(dataset, "train", SAMPLE)
     for split in ("test", "validation"):
-        held = take_sample(subject, split, SAMPLE)
-        finding = _compared(subject, split, train, held)
+        held = take_sample(dataset, split, SAMPLE)
+        finding = _compared(dataset, split, train, held)
         if finding is not None:
             return [finding]
     return []
 
 
-def _compared(subject: Subject, split: str, train: Pictures, held: Pictures) -> Finding | None:
-    count = len(subject.classes)
+def _compared(dataset: IngestedDataset, split: str, train: Sample, held: Sample) -> Finding | None:
+    count = len(dataset.classes)
     fewest = min(np.min(np.bincount(sample.labels, minlength=count)) for sample in (train, held))
     if fewest < FEWEST_A_CLASS:
         return None
@@ -64,7 +64,7 @@ def _compared(subject: Subject, split: str, train: Pictures, held: Pictures) -> 
         "accuracy": round(as_labelled, 4),
         "accuracy_once_renamed": round(as_renamed, 4),
         "renamed": {
-            subject.classes[one]: subject.classes[other]
+            dataset.classes[one]: dataset.classes[other]
             for one, other in zip(labels.tolist(), renamed.tolist(), strict=True)
             if one != other
         },
@@ -77,7 +77,7 @@ def _compared(subject: Subject, split: str, train: Pictures, held: Pictures) -> 
         explanation=f"The classes of {split} are named in another order than train's: what {split} calls by one name "
         "looks like what train calls by another.",
         what_to_do="Give all splits the same list of classes, in the same order, and upload again.",
-        examples=subject.examples(moved),
+        examples=dataset.examples(moved),
     )
 
 

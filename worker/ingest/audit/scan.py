@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.arrays import SPLITS
-from worker.ingest.audit.subject import Subject
+from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.workers import Workers
+from worker.ingest.pool import ProcessPool
 
 BINS = 256
 HASH_SIDE = 8  # a hash has 8×8 bits
@@ -48,11 +48,11 @@ class _Part:
     value_range: tuple[float, float]
 
 
-def scan(subject: Subject, workers: Workers, progress: Callable[[int], None]) -> Scan:
+def scan(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int], None]) -> Scan:
     """Look at all images, a few megabytes at a time."""
-    pixels, step = subject.pixels, subject.pixels.rows_in_block
+    pixels, step = dataset.pixels, dataset.pixels.rows_in_block
     parts = (
-        _Part(pixels, first, subject.split_of[first : first + step], subject.value_range)
+        _Part(pixels, first, dataset.split_of[first : first + step], dataset.value_range)
         for first in range(0, pixels.count, step)
     )
     count = pixels.count
@@ -67,7 +67,7 @@ def scan(subject: Subject, workers: Workers, progress: Callable[[int], None]) ->
     )
     is_coloured = False
     first = 0
-    for part in workers.map(scan_part, parts, names=lambda part: [f"images from {part.first} on"]):
+    for part in pool.map(scan_part, parts, names=lambda part: [f"images from {part.first} on"]):
         rows = slice(first, first + len(part.hashes))
         for name in ("digests", "hashes", "signatures", "low", "high"):
             getattr(found, name)[rows] = getattr(part, name)

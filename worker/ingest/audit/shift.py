@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.ingest.audit.pictures import Pictures, features, standardised, take_sample
-from worker.ingest.audit.subject import SHOWN, Subject
+from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
+from worker.ingest.audit.samples import Sample, features, standardised, take_sample
 from worker.ingest.report import Finding, Severity
 
 SAMPLE = 600  # images of each split
@@ -82,13 +82,13 @@ class Comparison:
         return self.p_value <= RARE or self.score >= BEYOND_CHANCE
 
 
-def shift_findings(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+def shift_findings(dataset: IngestedDataset) -> tuple[list[Finding], dict[str, Any]]:
     """Findings about test and validation against train, and the figures of each comparison for the record."""
-    train = take_sample(subject, "train", SAMPLE)
+    train = take_sample(dataset, "train", SAMPLE)
     found: dict[str, Finding] = {}
     checks: dict[str, Any] = {}
     for split in ("test", "validation"):
-        held = take_sample(subject, split, SAMPLE)
+        held = take_sample(dataset, split, SAMPLE)
         figures: dict[str, Any] = {"train": len(train.rows), split: len(held.rows)}
         checks[f"shift_{split}"] = figures
         if min(len(train.rows), len(held.rows)) < FEWEST:
@@ -98,13 +98,13 @@ def shift_findings(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
         figures |= {"effect": round(compared.effect, 6), "p_value": compared.p_value, "score": round(compared.score, 2)}
         if not compared.is_shift:
             continue
-        finding = _finding(subject, split, train, held, compared)
+        finding = _finding(dataset, split, train, held, compared)
         # One mistake shows in both held-out splits where both differ from train; it is told once.
         found.setdefault(finding.code, finding)
     return list(found.values()), checks
 
 
-def compare(train: Pictures, held: Pictures, undo: Callable[[Any], Any] | None = None) -> Comparison:
+def compare(train: Sample, held: Sample, undo: Callable[[Any], Any] | None = None) -> Comparison:
     """The energy distance of two samples; with `undo` of what the held-out pictures would be, and without a p-value."""
     images = held.images if undo is None else undo(held.images)
     points = standardised([features(train.images), features(np.ascontiguousarray(images))])
@@ -133,7 +133,7 @@ def compare(train: Pictures, held: Pictures, undo: Callable[[Any], Any] | None =
     )
 
 
-def _finding(subject: Subject, split: str, train: Pictures, held: Pictures, compared: Comparison) -> Finding:
+def _finding(dataset: IngestedDataset, split: str, train: Sample, held: Sample, compared: Comparison) -> Finding:
     severity: Severity = "info" if compared.effect < NOTABLE else "warning" if compared.effect < LARGE else "critical"
     numbers: dict[str, Any] = {
         "split": split,
@@ -155,24 +155,24 @@ def _finding(subject: Subject, split: str, train: Pictures, held: Pictures, comp
             code, severity = "scale_mismatch", "critical"
             how = f"{times:.0f} times smaller" if times > 1 else f"{1 / times:.0f} times larger"
             numbers["slip"] = f"In {split} its values are about {how}."
-    order = np.argsort(-compared.apart, kind="stable")[:SHOWN]
+    order = np.argsort(-compared.apart, kind="stable")[:MAX_EXAMPLES]
     return Finding(
         code=code,
         severity=severity,
         numbers=numbers,
         explanation=EXPLANATIONS[code] + (f" {numbers['slip']}" if "slip" in numbers else ""),
         what_to_do=TO_DO.get(code, MEND),
-        examples=subject.examples(held.rows[order]),
+        examples=dataset.examples(held.rows[order]),
     )
 
 
-def _times_darker(train: Pictures, held: Pictures) -> float:
+def _times_darker(train: Sample, held: Sample) -> float:
     """How many times larger the brightest pixel of a typical picture is in train."""
     one, other = (float(np.median(sample.images.max(axis=(1, 2, 3)))) for sample in (train, held))
     return one / other if one > 0 and other > 0 else 1.0
 
 
-def _best_slip(train: Pictures, held: Pictures, compared: Comparison) -> tuple[Slip | None, float]:
+def _best_slip(train: Sample, held: Sample, compared: Comparison) -> tuple[Slip | None, float]:
     _, height, width, channels = held.images.shape
     best, least = None, EXPLAINED * compared.effect
     for slip in SLIPS:
@@ -186,7 +186,7 @@ def _best_slip(train: Pictures, held: Pictures, compared: Comparison) -> tuple[S
     return best, least
 
 
-def _differences(train: Pictures, held: Pictures) -> dict[str, float]:
+def _differences(train: Sample, held: Sample) -> dict[str, float]:
     """Of some statistics the difference of the means, in standard deviations of train."""
     found = {}
     for name, statistic in {

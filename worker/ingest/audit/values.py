@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import SPLITS
+from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import BINS, Scan
-from worker.ingest.audit.subject import Subject
 from worker.ingest.report import Finding
 
 QUANTILES = {"p01": 0.01, "median": 0.5, "p99": 0.99}
@@ -15,12 +15,12 @@ MANY = 0.01
 NARROW = 0.25  # of the value range lies between the darkest and the brightest pixels of all images
 
 
-def statistics(subject: Subject, scan: Scan) -> dict[str, dict[str, Any]]:
+def statistics(dataset: IngestedDataset, scan: Scan) -> dict[str, dict[str, Any]]:
     """Mean, deviation and quantiles of each split and channel, and the extremes of each split, in pixel values."""
     found = {}
     for code, split in enumerate(SPLITS):
-        rows = subject.splits[split]
-        channels = [_of_histogram(counts, _centres(subject)) for counts in scan.histograms[code]]
+        rows = dataset.splits[split]
+        channels = [_of_histogram(counts, _centres(dataset)) for counts in scan.histograms[code]]
         found[split] = {
             "low": _shown(float(np.min(scan.low[rows]))),
             "high": _shown(float(np.max(scan.high[rows]))),
@@ -29,47 +29,47 @@ def statistics(subject: Subject, scan: Scan) -> dict[str, dict[str, Any]]:
     return found
 
 
-def value_findings(subject: Subject, scan: Scan) -> list[Finding]:
-    found = [_blank(subject, scan), _narrow(subject, scan), _grey(subject, scan)]
+def value_findings(dataset: IngestedDataset, scan: Scan) -> list[Finding]:
+    found = [_blank(dataset, scan), _narrow(dataset, scan), _grey(dataset, scan)]
     return [finding for finding in found if finding is not None]
 
 
-def _blank(subject: Subject, scan: Scan) -> Finding | None:
+def _blank(dataset: IngestedDataset, scan: Scan) -> Finding | None:
     blank = np.flatnonzero(scan.low == scan.high)
     if not len(blank):
         return None
-    share = len(blank) / len(subject.labels)
+    share = len(blank) / len(dataset.labels)
     numbers: dict[str, Any] = {"images": len(blank), "share": round(share, 6)}
     for code, split in enumerate(SPLITS):
-        numbers[split] = int((subject.split_of[blank] == code).sum())
+        numbers[split] = int((dataset.split_of[blank] == code).sum())
     return Finding(
         code="blank_images",
         severity="critical" if share >= MANY else "warning",
         numbers=numbers,
         explanation="Images have one colour throughout. They show nothing, and their labels can only be guessed.",
         what_to_do="Remove them. Where they should show something, look for files that were not read or written whole.",
-        examples=subject.examples(blank),
+        examples=dataset.examples(blank),
     )
 
 
-def _narrow(subject: Subject, scan: Scan) -> Finding | None:
+def _narrow(dataset: IngestedDataset, scan: Scan) -> Finding | None:
     counts = scan.histograms.sum(axis=(0, 1))
-    low, high = (float(_quantile(counts, _centres(subject), share)) for share in (0.001, 0.999))
-    width = subject.value_range[1] - subject.value_range[0]
+    low, high = (float(_quantile(counts, _centres(dataset), share)) for share in (0.001, 0.999))
+    width = dataset.value_range[1] - dataset.value_range[0]
     if high - low >= NARROW * width:
         return None
     return Finding(
         code="narrow_range",
         severity="warning",
-        numbers={"p001": _shown(low), "p999": _shown(high), "range": list(subject.value_range)},
+        numbers={"p001": _shown(low), "p999": _shown(high), "range": list(dataset.value_range)},
         explanation="The images use a small part of their range of values. Networks are given values from 0 to 1 and "
         "learn slowly from so little contrast.",
         what_to_do="Stretch the values over the range first, or upload float arrays, whose range is measured.",
     )
 
 
-def _grey(subject: Subject, scan: Scan) -> Finding | None:
-    if subject.pixels.shape[3] != 3 or scan.is_coloured:
+def _grey(dataset: IngestedDataset, scan: Scan) -> Finding | None:
+    if dataset.pixels.shape[3] != 3 or scan.is_coloured:
         return None
     return Finding(
         code="grey_as_rgb",
@@ -80,10 +80,10 @@ def _grey(subject: Subject, scan: Scan) -> Finding | None:
     )
 
 
-def _centres(subject: Subject) -> NDArray[np.float64]:
+def _centres(dataset: IngestedDataset) -> NDArray[np.float64]:
     """The pixel value in the middle of each bin; exact for uint8."""
-    low, high = subject.value_range
-    if subject.pixels.dtype == np.uint8 and high == BINS - 1:
+    low, high = dataset.value_range
+    if dataset.pixels.dtype == np.uint8 and high == BINS - 1:
         return np.arange(BINS, dtype=np.float64)
     return low + (np.arange(BINS) + 0.5) * (high - low) / BINS
 

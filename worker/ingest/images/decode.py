@@ -17,6 +17,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.images.png import plain_png
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection, amount, printable
@@ -57,7 +58,7 @@ BROKEN = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TargetShape:
     """What every image becomes. Without a rule each has this size already, as `model`, the first one, has."""
 
     height: int
@@ -68,7 +69,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageProperties:
     """What the header of an image says, its orientation applied."""
 
     height: int
@@ -80,13 +81,13 @@ class ColourFound(Exception):
     """An image has colour, and one channel was wanted because none had shown any."""
 
 
-def look(data: bytes, name: str, limits: Limits) -> Look:
+def properties_of(data: bytes, name: str, limits: Limits) -> ImageProperties:
     """Size and colour of an image. Raises Rejection."""
     image = _upright(_loaded(data, name, limits))
-    return Look(image.height, image.width, is_grey(image))
+    return ImageProperties(image.height, image.width, is_grey(image))
 
 
-def decode(data: bytes, name: str, wanted: Wanted, limits: Limits, seen: Counter[str], *, any_grey: bool) -> bytes:
+def decode(data: bytes, name: str, wanted: TargetShape, limits: Limits, seen: Counter[str], *, any_grey: bool) -> bytes:
     """The pixels of an image, (height, width, channels) uint8 as bytes; `seen` counts formats and modes.
 
     Raises:
@@ -140,7 +141,7 @@ def _loaded(data: bytes, name: str, limits: Limits) -> Image.Image:
         _check_size(image.width, image.height, name, limits)
         if getattr(image, "is_animated", False) and format_ != "JPEG":
             raise Rejection(
-                "animated_image",
+                RejectionCode.ANIMATED_IMAGE,
                 f"{printable(name)!r} has {getattr(image, 'n_frames', 'several')} frames. Upload one picture a file.",
                 name,
             )
@@ -162,14 +163,18 @@ def _format_of(data: bytes, name: str) -> str:
     if data[:2] == b"BM":
         return "BMP"
     if not data:
-        raise Rejection("unreadable_member", f"{printable(name)!r} is empty. Remove it or upload it again.", name)
+        raise Rejection(
+            RejectionCode.UNREADABLE_MEMBER, f"{printable(name)!r} is empty. Remove it or upload it again.", name
+        )
     other = OTHER_FORMATS.get(data[:4]) or ("HEIC or AVIF" if data[4:8] == b"ftyp" else None)
     if other:
         raise Rejection(
-            "unsupported_image", f"{printable(name)!r} is {other}; PNG, JPEG, WebP and BMP are read. Convert it.", name
+            RejectionCode.UNSUPPORTED_IMAGE,
+            f"{printable(name)!r} is {other}; PNG, JPEG, WebP and BMP are read. Convert it.",
+            name,
         )
     raise Rejection(
-        "unreadable_member",
+        RejectionCode.UNREADABLE_MEMBER,
         f"{printable(name)!r} is no image: it begins with {data[:8].hex(' ')}, as no PNG, JPEG, WebP or BMP does.",
         name,
     )
@@ -178,7 +183,7 @@ def _format_of(data: bytes, name: str) -> str:
 def _check_size(width: int, height: int, name: str, limits: Limits) -> None:
     if width * height > limits.pixels:
         raise Rejection(
-            "image_too_large",
+            RejectionCode.IMAGE_TOO_LARGE,
             f"{printable(name)!r} claims {width:,}×{height:,} pixels; at most {limits.pixels:,} are read. Make it "
             "smaller.",
             name,
@@ -224,12 +229,12 @@ def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _fitted(image: Image.Image, wanted: Wanted, name: str) -> Image.Image:
+def _fitted(image: Image.Image, wanted: TargetShape, name: str) -> Image.Image:
     if image.height == wanted.height and image.width == wanted.width:
         return image
     if wanted.rule is None:
         raise Rejection(
-            "mixed_sizes",
+            RejectionCode.MIXED_SIZES,
             f"{printable(wanted.model)!r} has {wanted.height}×{wanted.width} pixels (height×width), and "
             f"{printable(name)!r} has {image.height}×{image.width}. Name one size for all: "
             f'"resize": {{"height": {wanted.height}, "width": {wanted.width}, "rule": "pad" | "crop" | "stretch"}}.',
@@ -240,7 +245,7 @@ def _fitted(image: Image.Image, wanted: Wanted, name: str) -> Image.Image:
 
 def _too_hungry(name: str, limits: Limits) -> Rejection:
     return Rejection(
-        "out_of_memory",
+        RejectionCode.OUT_OF_MEMORY,
         f"{printable(name)!r} needs more memory than the {amount(limits.memory_bytes)} that the check may use. Make it "
         "smaller.",
         name,
@@ -251,12 +256,16 @@ def _unreadable(name: str, error: BaseException) -> Rejection:
     why = re.sub(r"<[^>]*>|0x[0-9a-f]+", "…", str(error))[:200] or type(error).__name__
     if "truncated" in why.lower() or isinstance(error, EOFError):
         return Rejection(
-            "image_truncated", f"{printable(name)!r} ends before its pixels do ({why}). Upload the whole file.", name
+            RejectionCode.IMAGE_TRUNCATED,
+            f"{printable(name)!r} ends before its pixels do ({why}). Upload the whole file.",
+            name,
         )
     if "too large" in why.lower() or "too much memory" in why.lower():
         return Rejection(
-            "image_bomb",
+            RejectionCode.IMAGE_BOMB,
             f"{printable(name)!r} hides more data than its pixels need ({why}). Save it without metadata.",
             name,
         )
-    return Rejection("unreadable_member", f"{printable(name)!r} is a broken image ({why}). Save it again.", name)
+    return Rejection(
+        RejectionCode.UNREADABLE_MEMBER, f"{printable(name)!r} is a broken image ({why}). Save it again.", name
+    )

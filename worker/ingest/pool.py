@@ -12,6 +12,7 @@ from multiprocessing.sharedctypes import RawValue
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.rejection import Rejection, printable
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class _Process:
         theirs.close()
 
 
-class Workers:
+class ProcessPool:
     """Processes for tasks that take a while. With a count of 1 there are none: tasks run where they are asked."""
 
     def __init__(self, count: int) -> None:
@@ -148,7 +149,7 @@ def die_with(parent: int) -> None:
         os._exit(1)  # it ended before this could be asked for
 
 
-_place: Any = None  # in a process of Workers: where it says which part of its task it is at
+_place: Any = None  # in a process of ProcessPool: where it says which part of its task it is at
 
 
 def mark(part: int) -> None:
@@ -169,7 +170,7 @@ def _serve(pipe: "connection.Connection[Any, Any]", place: Any, parent: int) -> 
         try:
             answer = function(task)
         except MemoryError:
-            answer = Rejection("out_of_memory", "The check needed more memory than it may use.")
+            answer = Rejection(RejectionCode.OUT_OF_MEMORY, "The check needed more memory than it may use.")
         except Exception as error:  # noqa: BLE001 - it is raised where the task was asked for
             answer = error
         pipe.send(answer)
@@ -180,7 +181,9 @@ def _death(worker: _Process, names: Sequence[str]) -> Rejection:
     code = worker.process.exitcode
     name = names[min(worker.place.value, len(names) - 1)]
     if code == -signal.SIGXCPU:
-        return Rejection("timed_out", f"Reading {printable(name)!r} took more time than the limit. Remove it.", name)
+        return Rejection(
+            RejectionCode.TIMED_OUT, f"Reading {printable(name)!r} took more time than the limit. Remove it.", name
+        )
     how = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
     detail = f"The process that read {printable(name)!r} {how}. Check this file, or save it again."
-    return Rejection("crashed", detail, name)
+    return Rejection(RejectionCode.CRASHED, detail, name)

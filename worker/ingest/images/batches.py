@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.ingest.archives.members import Archive, read_member
-from worker.ingest.images.decode import Wanted, decode
+from worker.ingest.images.decode import TargetShape, decode
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.limits import MIB, Limits
-from worker.ingest.workers import Workers, mark
+from worker.ingest.pool import ProcessPool, mark
 
 BATCH_IMAGES = 256
 BATCH_BYTES = 4 * MIB  # as packed, and as pixels
@@ -29,7 +29,7 @@ class Batch:
     first: int
     names: Sequence[str]
     pixels: Pixels
-    wanted: Wanted
+    wanted: TargetShape
     limits: Limits
     any_grey: bool
     archive: str = ""
@@ -42,7 +42,7 @@ class Target:
     """Where images go and what they become; the same for all batches of a dataset."""
 
     pixels: Pixels
-    wanted: Wanted
+    wanted: TargetShape
     limits: Limits
     any_grey: bool
 
@@ -61,10 +61,10 @@ def decode_batch(batch: Batch) -> Counter[str]:
     return seen
 
 
-def fill(workers: Workers, batches: Iterable[Batch], progress: Callable[[int], None]) -> Counter[str]:
+def decode_all(pool: ProcessPool, batches: Iterable[Batch], progress: Callable[[int], None]) -> Counter[str]:
     """Decode all batches; `progress` hears how many images are done. Raises Rejection, ColourFound."""
     seen: Counter[str] = Counter()
-    for of_batch in workers.map(decode_batch, batches, names=lambda batch: batch.names):
+    for of_batch in pool.map(decode_batch, batches, names=lambda batch: batch.names):
         seen.update(of_batch)
         progress(seen.total())
     return seen

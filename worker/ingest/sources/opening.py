@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.archives.members import Archive
 from worker.ingest.archives.tars import BLOCK, gunzip, is_tar, open_tar
 from worker.ingest.archives.zips import open_zip
-from worker.ingest.arrays import ArraySource
-from worker.ingest.folder import FolderSource
-from worker.ingest.layout import READ
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection, amount
-from worker.ingest.source import Source
+from worker.ingest.sources.arrays import ArraySource
+from worker.ingest.sources.base import Source
+from worker.ingest.sources.folder import FolderSource
+from worker.ingest.sources.layout import READ
 
 EXPECTED = (
     "Expected are a zip, tar or tar.gz of `class/file` or `split/class/file`, an .npz of images and labels, or Parquet "
@@ -39,7 +40,7 @@ def open_source(source: Path, scratch: Path, limits: Limits) -> Source:
     size = source.stat().st_size
     if size > limits.upload_bytes:
         raise Rejection(
-            "upload_too_large",
+            RejectionCode.UPLOAD_TOO_LARGE,
             f"The upload has {amount(size)}; at most {amount(limits.upload_bytes)} are taken. Upload less, or ask the "
             "operator for a higher limit.",
         )
@@ -48,7 +49,7 @@ def open_source(source: Path, scratch: Path, limits: Limits) -> Source:
         file.seek(max(0, size - 4))
         tail = file.read(4)
     if head[:4] == b"PAR1" and tail == b"PAR1":
-        from worker.ingest.tables import TableSource
+        from worker.ingest.sources.tables import TableSource
 
         return TableSource([(source, "table")], (), limits)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
@@ -60,18 +61,20 @@ def open_source(source: Path, scratch: Path, limits: Limits) -> Source:
         gunzip(source, unpacked, limits)
         with unpacked.open("rb") as file:
             if not is_tar(file.read(BLOCK)):
-                raise Rejection("not_an_archive", f"The gzip holds no tar. {EXPECTED}")
+                raise Rejection(RejectionCode.NOT_AN_ARCHIVE, f"The gzip holds no tar. {EXPECTED}")
         return _of_archive(open_tar(unpacked, limits, "tar.gz"), scratch, limits)
     other = next((what for start, what in OTHERS.items() if head.startswith(start)), None)
     begins = f"begins with {head[:8].hex(' ')}" if head else "is empty"
-    raise Rejection("not_an_archive", f"The file is {other}. {EXPECTED}" if other else f"The file {begins}. {EXPECTED}")
+    raise Rejection(
+        RejectionCode.NOT_AN_ARCHIVE, f"The file is {other}. {EXPECTED}" if other else f"The file {begins}. {EXPECTED}"
+    )
 
 
 def _of_archive(archive: Archive, scratch: Path, limits: Limits) -> Source:
     extensions = {name.rpartition(".")[2].lower() for name in archive.names}
     if extensions.isdisjoint(READ):
         if "parquet" in extensions:
-            from worker.ingest.tables import TableSource, tables_in
+            from worker.ingest.sources.tables import TableSource, tables_in
 
             others = [name for name in archive.names if not name.lower().endswith(".parquet")]
             return TableSource(tables_in(archive, scratch), others, limits)

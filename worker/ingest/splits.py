@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import SplitSpec
 from models.arrays import SPLITS
 from worker.ingest.rejection import Rejection, printable
@@ -45,7 +46,7 @@ def groups_of(names: Sequence[str], pattern: str | None, limit_s: float = GROUPI
             found = search(name)
             if found is None or found[1] is None:
                 raise Rejection(
-                    "group_unmatched",
+                    RejectionCode.GROUP_UNMATCHED,
                     f"The group rule {pattern!r} does not match {printable(name)!r}. It must match every name: widen "
                     "it, or leave it out.",
                     name,
@@ -60,7 +61,7 @@ def _stopped_after(limit_s: float, pattern: str) -> Iterator[None]:
 
     def stop(*_: object) -> None:
         raise Rejection(
-            "group_too_slow",
+            RejectionCode.GROUP_TOO_SLOW,
             f"The group rule {pattern!r} takes too long to match. Repeat nothing that is repeated itself, as in "
             "`(?:a+)+`.",
         )
@@ -90,7 +91,7 @@ def make_splits(
         own = np.full_like(own, NO_SPLIT)
     train = np.flatnonzero((own == NO_SPLIT) | (own == SPLITS.index("train")))
     if not len(train):
-        raise Rejection("too_few_images", "The upload has splits, but no train split. Add one.")
+        raise Rejection(RejectionCode.TOO_FEW_IMAGES, "The upload has splits, but no train split. Add one.")
     indices = {"train": train}
     origin = {"train": "upload" if np.any(own >= 0) else "what was not cut off"}
     for split, share in (("test", rule.test), ("validation", rule.validation)):
@@ -102,7 +103,7 @@ def make_splits(
     for split in SPLITS:
         if not len(indices[split]):
             raise Rejection(
-                "too_few_images",
+                RejectionCode.TOO_FEW_IMAGES,
                 f"With {len(labels)} images the {split} split is empty. Upload more, or choose a coarser group rule.",
             )
     return Splits({split: indices[split] for split in SPLITS}, {split: origin[split] for split in SPLITS})

@@ -9,13 +9,14 @@ import traceback
 import warnings
 from pathlib import Path
 
+from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from worker.ingest.limits import GIB, Limits
-from worker.ingest.messages import Progress, encoded
 from worker.ingest.pipeline import empty, run
+from worker.ingest.pool import die_with
+from worker.ingest.process.messages import Progress, encoded
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
-from worker.ingest.workers import die_with
 
 PROGRESS_EVERY_S = 0.5
 
@@ -51,7 +52,7 @@ def main() -> None:
         traceback.print_exc()
         empty(target)
         answer = Rejection(
-            "internal", "The check broke on our side. Try again; if it happens again, tell the operator."
+            RejectionCode.INTERNAL, "The check broke on our side. Try again; if it happens again, tell the operator."
         )
     data = memoryview(encoded(answer))
     while data:

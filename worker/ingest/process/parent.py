@@ -14,14 +14,15 @@ from json import dumps
 from pathlib import Path
 from typing import NoReturn, Self
 
+from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from worker.ingest.limits import MIB, Limits
-from worker.ingest.messages import Progress, decoded
 from worker.ingest.pipeline import empty
+from worker.ingest.process.messages import Progress, decoded
 from worker.ingest.rejection import Rejection, amount
 from worker.ingest.report import Report
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # All that the process gets of the environment: it holds no credentials.
 INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH")
 GIVEN = {
@@ -48,7 +49,7 @@ class IngestProcess:
             raise ValueError(f"{target} is not empty")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.ingest.child"],
+            [sys.executable, "-m", "worker.ingest.process.child"],
             cwd=ROOT,
             env={name: os.environ[name] for name in INHERITED if name in os.environ} | GIVEN,
             stdin=subprocess.PIPE,
@@ -159,7 +160,7 @@ class IngestProcess:
         code = self._process.returncode
         if any("bad_alloc" in line or "MemoryError" in line for line in self.last_lines()):
             return Rejection(
-                "out_of_memory",
+                RejectionCode.OUT_OF_MEMORY,
                 f"The check needs more memory than the {amount(self._limits.memory_bytes)} that it may use. Upload "
                 "smaller images, or ask the operator for a higher limit.",
             )
@@ -197,7 +198,7 @@ def ingest(
 
 def _too_slow(limits: Limits) -> Rejection:
     return Rejection(
-        "timed_out",
+        RejectionCode.TIMED_OUT,
         f"The check took longer than the limit of {limits.wall_s} s. Upload fewer or smaller images, or ask the "
         "operator for a higher limit.",
     )
@@ -205,5 +206,6 @@ def _too_slow(limits: Limits) -> Rejection:
 
 def _broke(how: str) -> Rejection:
     return Rejection(
-        "crashed", f"The process that checks the upload {how}. Try again; if it happens again, save the files anew."
+        RejectionCode.CRASHED,
+        f"The process that checks the upload {how}. Try again; if it happens again, save the files anew.",
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.dataset_lifecycle import RejectionCode
 from models.arrays import SPLITS
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection, printable
@@ -57,7 +58,7 @@ def folder_layout(names: Sequence[str], limits: Limits) -> Layout:
             images.append(row)
         elif extension in NOT_READ:
             raise Rejection(
-                "unsupported_image",
+                RejectionCode.UNSUPPORTED_IMAGE,
                 f"{printable(name)!r} is of a format that is not read; PNG, JPEG, WebP and BMP are. Convert it.",
                 name,
             )
@@ -65,7 +66,7 @@ def folder_layout(names: Sequence[str], limits: Limits) -> Layout:
             ignored.append(name)
     if not images:
         raise Rejection(
-            "no_images",
+            RejectionCode.NO_IMAGES,
             "The archive has no PNG, JPEG, WebP or BMP file. Pack folders named after the classes, with images in them."
             + (f" It has, for example, {printable(ignored[0])!r}." if ignored else ""),
         )
@@ -117,17 +118,19 @@ def checked_classes(classes: Sequence[str], limits: Limits) -> tuple[str, ...]:
     """
     if len(classes) < 2:
         only = f" ({printable(classes[0])!r})" if classes else ""
-        raise Rejection("too_few_classes", f"There are {len(classes)} classes{only}; at least two are needed.")
+        raise Rejection(
+            RejectionCode.TOO_FEW_CLASSES, f"There are {len(classes)} classes{only}; at least two are needed."
+        )
     if len(classes) > limits.classes:
         raise Rejection(
-            "too_many_classes",
+            RejectionCode.TOO_MANY_CLASSES,
             f"There are {len(classes):,} classes, at most {limits.classes:,} are taken. Are the labels classes, rather "
             "than numbers or file names?",
         )
     for name in classes:
         if len(name) > LONGEST_CLASS or any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
             raise Rejection(
-                "bad_labels",
+                RejectionCode.BAD_LABELS,
                 f"The class {printable(name)!r} has a name of {len(name)} characters; at most {LONGEST_CLASS} are "
                 "taken, without control characters. Rename it.",
                 name,
@@ -137,7 +140,7 @@ def checked_classes(classes: Sequence[str], limits: Limits) -> tuple[str, ...]:
 
 def _unexpected(why: str, member: str) -> Rejection:
     return Rejection(
-        "unexpected_layout",
+        RejectionCode.UNEXPECTED_LAYOUT,
         f"Files lie as `class/file` or `split/class/file`, but {why}. Move it, or remove it.",
         member,
     )
