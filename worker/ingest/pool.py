@@ -1,4 +1,4 @@
-"""A few processes that work on tasks in parallel and answer in the tasks' order; one that dies names its task."""
+"""Processes that work on tasks in parallel and answer in the tasks' order; one that dies names its task."""
 
 import ctypes
 import os
@@ -6,11 +6,12 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from multiprocessing import connection, get_context
-from multiprocessing.sharedctypes import RawValue
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from multiprocessing.sharedctypes import RawArray
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.rejection import Rejection, printable
@@ -18,31 +19,26 @@ from worker.ingest.rejection import Rejection, printable
 T = TypeVar("T")
 R = TypeVar("R")
 
-AHEAD = 2  # tasks that each process has at most, so that none waits and little lies in memory
+TASKS_A_PROCESS = 2  # under way at once, so that no process waits and little lies in memory
 _PR_SET_PDEATHSIG = 1
 
 
-class _Process:
-    """One process, its pipe, and the tasks that it was given and has not answered."""
+class _Task(NamedTuple):
+    """A task that was handed to the processes; `slot` is where `mark` writes for it."""
 
-    def __init__(self, index: int) -> None:
-        # A fork starts at once and shares what is imported; elsewhere than on Linux it is not safe.
-        context = get_context("fork" if sys.platform == "linux" else "spawn")
-        self.pipe, theirs = context.Pipe()
-        self.tasks: deque[int] = deque()
-        self.place = RawValue(ctypes.c_long, 0)
-        self.process = context.Process(  # type: ignore[attr-defined]
-            target=_serve, args=(theirs, self.place, os.getpid()), name=f"ingest-{index}", daemon=True
-        )
-        self.process.start()
-        theirs.close()
+    content: Any
+    slot: int
+    names: Sequence[str]
+    future: "Future[Any]"
 
 
 class ProcessPool:
-    """Processes for tasks that take a while. With a count of 1 there are none: tasks run where they are asked."""
+    """Processes for tasks that take a while. With a count of 1 there are none: tasks run in the caller's process."""
 
     def __init__(self, count: int) -> None:
-        self._processes = [_Process(index) for index in range(count)] if count > 1 else []
+        self._slots = TASKS_A_PROCESS * count
+        self._marks = RawArray(ctypes.c_long, self._slots)
+        self._executor = self._start(count) if count > 1 else None
 
     def __enter__(self) -> Self:
         return self
@@ -50,95 +46,72 @@ class ProcessPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self._processes:
-            worker.process.kill()
-            worker.process.join()
-            worker.pipe.close()
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
 
     def map(self, function: Callable[[T], R], tasks: Iterable[T], names: Callable[[T], Sequence[str]]) -> Iterator[R]:
         """The results of `function`, a plain function of a module, in the order of `tasks`.
 
-        The first tasks are under way when this returns; until the results are taken, nothing else can be mapped. A task
-        or its result may be large, not both. The first failure in the tasks' order is raised, whichever process failed
-        first. `names` are of a task's parts, for the case that its process dies: `function` says by `mark` at which
-        part it is.
+        The first tasks are under way when this returns. The first failure in the tasks' order is raised, whichever
+        process failed first. `names` are those of a task's parts, for the case that its process dies: `function` says
+        by `mark` which part it begins.
 
         Raises:
-            Rejection: `crashed` or `timed_out` if a process died; and what `function` raises.
+            Rejection: `crashed` if a process died; and what `function` raises.
         """
-        if not self._processes:
+        if self._executor is None:
             return map(function, tasks)
-        run = _Run(self._processes, function, tasks, names)
-        run.feed()
-        return run.results()
+        following = enumerate(tasks)
+        under_way: deque[_Task] = deque()
+        self._hand_out(self._executor, function, following, names, under_way)
+        return self._results(self._executor, function, following, names, under_way)
 
-
-class _Run:
-    """Tasks on their way through the processes."""
-
-    def __init__(self, processes: Sequence[_Process], function: Any, tasks: Iterable[Any], names: Any) -> None:
-        self._processes = processes
-        self._function = function
-        self._following = enumerate(tasks)
-        self._names = names
-        self._pending: dict[int, Sequence[str]] = {}  # names of the parts of each task; tasks may be large
-        self._done: dict[int, Any] = {}
-        self._is_over = False  # no more tasks are given out
-
-    def feed(self) -> None:
-        """Give each process tasks as long as it has few."""
-        for process in self._processes:
-            while not self._is_over and len(process.tasks) < AHEAD:
-                upcoming = next(self._following, None)
-                if upcoming is None:
-                    self._is_over = True
-                    return
-                number, task = upcoming
-                self._pending[number] = self._names(task)
-                process.tasks.append(number)
-                with suppress(OSError):  # a process that died is noticed when it is listened to
-                    process.pipe.send((self._function, task))
-
-    def results(self) -> Iterator[Any]:
-        turn = 0
-        while True:
-            while turn in self._done:
-                del self._pending[turn]
-                result = self._done.pop(turn)
-                turn += 1
-                if isinstance(result, BaseException):
-                    self._drain()
-                    raise result
+    def _results(
+        self, executor: ProcessPoolExecutor, function: Any, following: Any, names: Any, under_way: deque[_Task]
+    ) -> Iterator[Any]:
+        try:
+            while under_way:
+                result = under_way[0].future.result()
+                under_way.popleft()
+                self._hand_out(executor, function, following, names, under_way)
                 yield result
-            if not self._listen():
-                return
-            self.feed()
+        except BrokenProcessPool:
+            executor.shutdown()
+            raise self._death(function, under_way) from None
+        finally:
+            # Those that have begun are waited for: none may still write when the caller goes on.
+            wait([task.future for task in under_way if not task.future.cancel()])
 
-    def _listen(self) -> bool:
-        """Take the answers that are there, waiting for one; False if none is expected."""
-        busy = {process.pipe: process for process in self._processes if process.tasks}
-        for pipe in connection.wait(list(busy)) if busy else []:
-            process = busy[pipe]  # type: ignore[index]
-            number = process.tasks.popleft()
-            try:
-                answer = process.pipe.recv()
-            except (EOFError, OSError):
-                answer = _death(process, self._pending[number])
-                process.tasks.clear()
-            self._done[number] = answer
-            # Tasks before this one are out already: they are waited for, and no others given out.
-            self._is_over |= isinstance(answer, BaseException)
-        return bool(busy)
+    def _hand_out(
+        self, executor: ProcessPoolExecutor, function: Any, following: Any, names: Any, under_way: deque[_Task]
+    ) -> None:
+        """Keep as many tasks under way as there are slots."""
+        while len(under_way) < self._slots and (upcoming := next(following, None)):
+            number, content = upcoming
+            slot = number % self._slots
+            future = executor.submit(_run, function, content, slot)
+            under_way.append(_Task(content, slot, names(content), future))
 
-    def _drain(self) -> None:
-        """Wait for the answers that no one needs any more, so that the processes can be used again."""
-        for process in self._processes:
-            while process.tasks:
-                process.tasks.popleft()
+    def _death(self, function: Any, under_way: Iterable[_Task]) -> Rejection:
+        """Which task ended its process: each that was under way is tried again, in a process of its own."""
+        for task in under_way:
+            with self._start(1) as alone:
                 try:
-                    process.pipe.recv()
-                except (EOFError, OSError):
-                    process.tasks.clear()
+                    alone.submit(_run, function, task.content, task.slot).result()
+                except BrokenProcessPool:
+                    name = task.names[min(self._marks[task.slot], len(task.names) - 1)]
+                    detail = f"Reading {printable(name)!r} ended the process that did it. Save it again, or remove it."
+                    return Rejection(RejectionCode.CRASHED, detail, name)
+                except Exception as error:  # noqa: BLE001 - a failure that its broken process could not tell
+                    if isinstance(error, Rejection):
+                        return error
+        return Rejection(RejectionCode.CRASHED, "A process of the ingest was ended from outside. Upload it again.")
+
+    def _start(self, count: int) -> ProcessPoolExecutor:
+        # A fork starts at once and shares what is imported; the executor makes its threads only after it has forked.
+        # Elsewhere than on Linux forks are not safe.
+        context = get_context("fork" if sys.platform == "linux" else "spawn")
+        return ProcessPoolExecutor(count, context, _begin, (self._marks, os.getpid()))
 
 
 def die_with(parent: int) -> None:
@@ -149,41 +122,27 @@ def die_with(parent: int) -> None:
         os._exit(1)  # it ended before this could be asked for
 
 
-_place: Any = None  # in a process of ProcessPool: where it says which part of its task it is at
+_marks: Any = None  # in a process of a pool: for each slot, the part of its task that was begun last
+_slot = 0
 
 
 def mark(part: int) -> None:
     """Say which part of its task, counted from 0, this process begins."""
-    if _place is not None:
-        _place.value = part
+    if _marks is not None:
+        _marks[_slot] = part
 
 
-def _serve(pipe: "connection.Connection[Any, Any]", place: Any, parent: int) -> None:
-    global _place
-    _place = place
+def _begin(marks: Any, parent: int) -> None:
+    global _marks
+    _marks = marks
     die_with(parent)
-    while True:
-        try:
-            function, task = pipe.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            answer = function(task)
-        except MemoryError:
-            answer = Rejection(RejectionCode.OUT_OF_MEMORY, "The check needed more memory than it may use.")
-        except Exception as error:  # noqa: BLE001 - it is raised where the task was asked for
-            answer = error
-        pipe.send(answer)
 
 
-def _death(worker: _Process, names: Sequence[str]) -> Rejection:
-    worker.process.join(5)
-    code = worker.process.exitcode
-    name = names[min(worker.place.value, len(names) - 1)]
-    if code == -signal.SIGXCPU:
-        return Rejection(
-            RejectionCode.TIMED_OUT, f"Reading {printable(name)!r} took more time than the limit. Remove it.", name
-        )
-    how = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
-    detail = f"The process that read {printable(name)!r} {how}. Check this file, or save it again."
-    return Rejection(RejectionCode.CRASHED, detail, name)
+def _run(function: Callable[[Any], Any], content: Any, slot: int) -> Any:
+    global _slot
+    _slot = slot
+    mark(0)
+    try:
+        return function(content)
+    except MemoryError:
+        raise Rejection(RejectionCode.OUT_OF_MEMORY, "The ingest needed more memory than it may use.") from None

@@ -255,6 +255,39 @@ def test_the_first_failure_in_the_order_of_the_tasks_is_the_one_that_is_told(cou
         assert list(pool.map(squared, [2], names=lambda task: [str(task)])) == [4]
 
 
+def failing_first(task: tuple[Path, int]) -> None:
+    folder, number = task
+    (folder / f"{number} begun").touch()
+    if number == 0:
+        raise Rejection(RejectionCode.BAD_LABELS, "The first one fails.")
+    time.sleep(0.3)  # the work of the others
+    (folder / f"{number} ended").touch()
+
+
+def test_no_task_runs_any_more_once_a_failure_is_told(tmp_path):
+    with ProcessPool(2) as pool:
+        with pytest.raises(Rejection, match="first one"):
+            list(pool.map(failing_first, [(tmp_path, number) for number in range(9)], names=lambda task: ["x"]))
+        names = sorted(path.name for path in tmp_path.iterdir())
+        begun = {name.split()[0] for name in names if name.endswith("begun")}
+        assert {name.split()[0] for name in names if name.endswith("ended")} == begun - {"0"}
+        assert len(begun) < 9
+
+
+def ended_once(folder: Path) -> int:
+    if not (folder / "was here").exists():
+        (folder / "was here").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 1
+
+
+def test_a_helper_that_is_ended_from_outside_is_no_fault_of_its_file(tmp_path):
+    with ProcessPool(2) as pool, pytest.raises(Rejection) as caught:
+        list(pool.map(ended_once, [tmp_path], names=lambda task: ["harmless"]))
+    assert (caught.value.code, caught.value.member) == (RejectionCode.CRASHED, None)
+    assert caught.value.is_retryable
+
+
 def test_a_helper_that_dies_names_the_part_of_its_task():
     tasks = [["a", "b"], ["c", "harmful", "d"], ["e"]]
     with ProcessPool(2) as pool, pytest.raises(Rejection) as caught:
