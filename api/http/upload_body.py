@@ -1,4 +1,4 @@
-"""Bodies that hold images: streamed to the blob store, bounded and hashed on their way, never whole in memory."""
+"""Uploads: bodies streamed to the blob store, bounded and hashed on their way, never whole in memory."""
 
 import asyncio
 import base64
@@ -53,7 +53,7 @@ class Received:
 
 
 class Uploads:
-    """What is received for datasets, under keys that no other request writes to."""
+    """Receives uploads of datasets, each under a key that no other request writes to."""
 
     def __init__(self, blobs: Blobs, limit_bytes: int) -> None:
         self._blobs = blobs
@@ -88,7 +88,7 @@ class Uploads:
         return await self._receive(iter(partial(file.file.read, READ_BYTES), b""), dataset_id, None)
 
     async def forget(self, received: Received) -> None:
-        """Delete what turned out not to be needed."""
+        """Delete an upload that is not needed."""
         with suppress(StorageUnavailable):
             await to_thread.run_sync(self._blobs.delete, received.key)
 
@@ -100,7 +100,7 @@ class Uploads:
 
 
 class _Hashed:
-    """Chunks as they pass, counted and hashed; refused at their end if they are not what was announced."""
+    """Chunks on their way, counted and hashed; refused at the end if the hash is not the announced one."""
 
     def __init__(self, chunks: Iterator[bytes], limit_bytes: int, announced: str | None) -> None:
         self._chunks, self._limit_bytes, self._announced = chunks, limit_bytes, announced

@@ -14,6 +14,7 @@ from heldout.cli.command import AsJson, Home, ends_with_code, print_list, servic
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import console, is_terminal, print_json, say
 from heldout.client import Client
+from heldout.dataset_lifecycle import DatasetStatus
 from heldout.packing import NothingToPack, files_of, packed
 
 LOOK_EVERY_S = 0.3
@@ -56,7 +57,7 @@ def push(
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:
-    """Upload images, wait until they are checked, and say what was found."""
+    """Upload images, wait until they are ingested, and show what the audit found."""
     splits = {"test": test, "validation": validation, "seed": seed, "existing": "merge" if merge else None}
     spec = _spec(
         {
@@ -73,7 +74,7 @@ def push(
         if detach:
             print_json(dataset) if as_json else say(dataset["id"])
             return None
-        return _outcome(client, _checked(client, dataset["id"]), as_json)
+        return _outcome(client, _ingested(client, dataset["id"]), as_json)
 
 
 @app.command()
@@ -88,7 +89,7 @@ def show(dataset: Reference, as_json: AsJson = False, home: Home = None) -> None
 @app.command()
 @ends_with_code
 def audit(dataset: Reference, as_json: AsJson = False, home: Home = None) -> None:
-    """Show what the check of a dataset saw: leaks, conflicts, imbalance, shift."""
+    """Show what the audit of a dataset found: leaks, conflicts, imbalance, shift."""
     with service(home) as client:
         found = client.dataset_audit(dataset)
     print_json(found) if as_json else shown.show_findings(found["findings"])
@@ -155,19 +156,19 @@ class _Progress:
                 self._bars.advance(self._task, len(chunk))
 
 
-def _checked(client: Client, dataset_id: str) -> Dataset:
-    """The dataset once its check has ended."""
+def _ingested(client: Client, dataset_id: str) -> Dataset:
+    """The dataset once its ingest has ended."""
     try:
-        while (dataset := client.dataset(dataset_id))["status"] in {"uploading", "checking"}:
+        while (dataset := client.dataset(dataset_id))["status"] in {DatasetStatus.UPLOADING, DatasetStatus.CHECKING}:
             time.sleep(LOOK_EVERY_S)
     except KeyboardInterrupt:
-        say(f"The check goes on. `heldout datasets show {dataset_id}` shows it again.", file=sys.stderr)
+        say(f"The ingest goes on. `heldout datasets show {dataset_id}` shows it again.", file=sys.stderr)
         raise
     return dataset
 
 
 def _outcome(client: Client, dataset: Dataset, as_json: bool) -> Exit | None:
-    ready = dataset["status"] == "ready"
+    ready = dataset["status"] == DatasetStatus.READY
     if as_json:
         print_json(dataset)
     elif ready:

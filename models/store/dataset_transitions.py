@@ -35,7 +35,7 @@ def rejection(code: RejectionCode, detail: str, member: str | None = None) -> di
 
 
 def reject_ingested(session: Session, dataset_id: str | None, error: dict[str, Any] | None) -> None:
-    """End the state `checking` of a dataset whose ingest ended without images; nothing if it has left that state.
+    """Reject a dataset whose ingest ended without images; nothing if it is not `checking` any more.
 
     `error` has `code`, `detail` and perhaps `member`; null if the ingest was cancelled.
     """

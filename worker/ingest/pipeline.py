@@ -1,4 +1,4 @@
-"""From an uploaded file to a dataset in the internal format, audited."""
+"""The steps of an ingest: open the upload, cut splits, decode, audit, write previews and the report."""
 
 import errno
 import json
@@ -34,14 +34,14 @@ def run(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     progress: Progress = lambda stage, done, of: None,
 ) -> Report:
-    """Check the upload in the file `source` and write it into the folder `target`, which is empty or not there.
+    """Ingest the upload in the file `source` into the folder `target`, which is empty or not there.
 
     Then `target` has the four files of the internal format, `audit.json`, `members.txt` with the name of each image on
     a line, a contact sheet `preview/<class>.png` of each class by its number, and `preview/examples/<index>.png` of
-    each image that a finding has as an example. No set is ever whole in memory.
+    each image that a finding has as an example. The images are never in memory all at once.
 
     Raises:
-        Rejection: if the upload is not taken; `target` then is empty.
+        Rejection: if the upload is rejected; `target` then is empty.
     """
     target.mkdir(parents=True, exist_ok=True)
     if any(target.iterdir()):
@@ -54,7 +54,7 @@ def run(
         if isinstance(error, MemoryError):
             raise Rejection(
                 RejectionCode.OUT_OF_MEMORY,
-                f"The check needs more memory than the {amount(limits.memory_bytes)} that it may use. Upload smaller "
+                f"The ingest needs more memory than the {amount(limits.memory_bytes)} that it may use. Upload smaller "
                 "images, or ask the operator for a higher limit.",
             ) from None
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -130,7 +130,7 @@ def _report(
             "format": opened.kind,
             "size_bytes": source.stat().st_size,
             "images": len(dataset.labels),
-            "encodings": dict(sorted(stored.seen.items())),
+            "encodings": dict(sorted(stored.encodings.items())),
             "passed_over": {
                 "count": len(opened.passed_over),
                 "names": [printable(name) for name in opened.passed_over[:MAX_NAMES]],

@@ -1,4 +1,4 @@
-"""Splits that the upload does not have, cut from train by a fixed rule, whole groups at a time."""
+"""The splits of a dataset: those of the upload, and others cut from train by a fixed rule, whole groups at a time."""
 
 import re
 import signal
@@ -57,7 +57,7 @@ def groups_of(names: Sequence[str], pattern: str | None, limit_s: float = GROUPI
 
 @contextmanager
 def _stopped_after(limit_s: float, pattern: str) -> Iterator[None]:
-    """Some patterns take longer than any limit on a single name; Python's matcher heeds signals while it works."""
+    """Stop matching after a while: some patterns take for ever on one name. Python's matcher heeds signals."""
 
     def stop(*_: object) -> None:
         raise Rejection(

@@ -153,7 +153,7 @@ class ExampleView(View):
 
 
 class AuditFindingView(View):
-    """Something that the check saw; `pairs` are images that belong together."""
+    """Something that the audit found; `pairs` are images that belong together."""
 
     code: str
     severity: Literal["info", "warning", "critical"]
@@ -173,13 +173,13 @@ class AuditView(View):
     splits: SplitsView
     findings: list[AuditFindingView]
     statistics: dict[str, Any] = Field(description="Of the pixel values of each split, as fractions of the range.")
-    checks: dict[str, Any] = Field(description="What was looked for, and how.")
+    checks: dict[str, Any] = Field(description="What was compared, and how much of it.")
     source: dict[str, Any] = Field(description="The upload: its format, its images' encodings, how splits came about.")
 
 
 @router.get("/{dataset}/audit", responses=problems(DatasetNotFound, DatasetNotReady, NoAudit, StorageUnavailable))
 def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> AuditView:
-    """Leaks, label conflicts, imbalance, shift: what the check of the upload saw."""
+    """Leaks, label conflicts, imbalance, shift: what the audit found."""
     row = _checked(session, caller.owner, dataset, "audit")
     stored = json.loads(_stored(services.blobs, f"datasets/{row.id}/audit.json"))
 

@@ -88,7 +88,7 @@ async def create_dataset(request: Request, response: Response, caller: CallerDep
     "/{dataset}/content",
     status_code=202,
     response_model=DatasetView,
-    response_description="Received whole; a worker checks it. The same content once more changes nothing.",
+    response_description="Received whole; a worker ingests it. The same content once more changes nothing.",
     openapi_extra=CONTENT,
     responses=problems(
         *(InvalidForm, DatasetNotFound, DatasetIsBundled, UploadFinished),
@@ -102,7 +102,7 @@ async def put_content(
     services: ServicesDep,
     content_digest: Annotated[
         str | SkipJsonSchema[None],  # absent, but never a text that says so
-        Header(alias="Content-Digest", pattern=DIGEST, description="RFC 9530; it is checked."),
+        Header(alias="Content-Digest", pattern=DIGEST, description="RFC 9530; compared with what is received."),
     ] = None,
 ) -> DatasetView:
     """Send a dataset's content, of any length. After a failure send it again from its beginning."""
@@ -151,7 +151,7 @@ def _expecting(services: Services, owner: str, reference: str) -> str:
 
 
 async def _accept(services: Services, owner: str, dataset_id: str, received: Received) -> DatasetView:
-    """Have what was received checked; it is deleted where it is not needed."""
+    """Queue the ingest of an upload; delete the upload where none is needed."""
     try:
         view, is_kept = await run_in_threadpool(_queue, services, owner, dataset_id, received)
     except (DatasetNotFound, UploadFinished):

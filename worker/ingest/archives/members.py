@@ -193,7 +193,7 @@ def _stream(file: int, entry: tuple[int, int, int, int, int], name: str) -> Iter
     if method != UNCOMPRESSED:
         offset += local_header_bytes(os.pread(file, LOCAL_HEADER_BYTES, offset), name)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS) if method == ZIP_DEFLATED else None
-    found = check = 0
+    found = crc32 = 0
     end = offset + packed
     while offset < end:
         data = os.pread(file, min(CHUNK_BYTES, end - offset), offset)
@@ -204,11 +204,11 @@ def _stream(file: int, entry: tuple[int, int, int, int, int], name: str) -> Iter
             found += len(piece)
             if found > size:
                 raise damaged(f"{printable(name)!r} is longer than the {size} bytes that it declares", name)
-            check = zlib.crc32(piece, check)
+            crc32 = zlib.crc32(piece, crc32)
             yield piece
     if found != size:
         raise damaged(f"{printable(name)!r} ends after {found} of its {size} bytes", name)
-    if method != UNCOMPRESSED and check != crc:
+    if method != UNCOMPRESSED and crc32 != crc:
         raise damaged(f"the checksum of {printable(name)!r} is wrong", name)
 
 

@@ -1,4 +1,4 @@
-"""What can be known about a dataset before anything is trained on it."""
+"""The audit: what is found out about a dataset before anything is trained on it."""
 
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.run import Audit, audit

@@ -1,4 +1,4 @@
-"""The dataset that an audit looks at, and how it names images in its findings."""
+"""The dataset that is audited, and how findings name its images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

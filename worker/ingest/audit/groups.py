@@ -1,9 +1,10 @@
-"""Whether the images of a group are in one split, which the upload's own splits may not respect."""
+"""Whether all images of a group are in one split: the upload's own splits may cut groups apart."""
 
 import numpy as np
 
 from models.arrays import SPLITS
 from worker.ingest.audit.dataset import IngestedDataset
+from worker.ingest.audit.wording import percent
 from worker.ingest.report import Finding
 
 
@@ -29,9 +30,9 @@ def group_findings(dataset: IngestedDataset) -> list[Finding]:
                     for split, of_split in zip(SPLITS, per_split, strict=True)
                 },
             },
-            explanation="Images that belong together by the group rule are in different splits of the upload. What a "
-            "network has seen of a group in training helps it with the rest: held-out results are better than they "
-            "should be.",
+            explanation=f"{len(crossing):,} of {count:,} groups ({percent(len(crossing) / count)}) have images in "
+            "several splits of the upload. A network that has seen a part of a group in training recognises the rest "
+            "of it: results on held-out images are better than they should be.",
             what_to_do="Have the splits cut anew, whole groups at a time: `splits: {existing: merge}`.",
             examples=dataset.examples(images),
         )

@@ -1,4 +1,4 @@
-"""The whole audit: what is looked at, in which order, and what is said about how thoroughly."""
+"""The whole audit: which parts run, in which order, and how their findings are put together."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Audit:
 
 
 def audit(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int], None]) -> Audit:
-    """Look at a dataset in bounded time and memory. Gives the same answer for the same dataset."""
+    """Audit a dataset in bounded time and memory. Gives the same answer for the same dataset."""
     seen = scan(dataset, pool, progress)
     light = dataset.without_names()
     compared = pool.map(_compare, [("shift", light), ("label_order", light)], names=lambda task: [task[0]])

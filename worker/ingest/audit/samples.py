@@ -1,4 +1,4 @@
-"""Samples of splits as small pictures in [0, 1], and the features that stand for a picture when splits are compared."""
+"""Samples of splits as small images in [0, 1], and the features by which splits are compared."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.limits import MIB
 
-SIDE = 32  # larger pictures are averaged down to about this
+SIDE = 32  # larger images are averaged down to about this
 CELLS = 8
 BYTES_AT_ONCE = 4 * MIB
 

@@ -1,4 +1,4 @@
-"""One look at every image: its digest, its perceptual hash, its extremes; and histograms of each split."""
+"""One pass over all images: digest, perceptual hash and extremes of each, and histograms of each split."""
 
 import hashlib
 from collections.abc import Callable
@@ -24,9 +24,9 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True)
 class Scan:
-    """What was seen of all images.
+    """What one pass over the images finds.
 
-    digests: (images,) uint64, equal where pixels are. hashes: (images,) uint64, near in bits where pictures look alike.
+    digests: (images,) uint64, equal where pixels are. hashes: (images,) uint64, near in bits where images look alike.
     signatures: (images, 63) float16, the low frequencies of each image at unit length. low, high: (images,) extremes.
     histograms: (splits, channels, BINS) counts of values over the value range. is_coloured: whether channels differ.
     """
@@ -49,7 +49,7 @@ class _Part:
 
 
 def scan(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int], None]) -> Scan:
-    """Look at all images, a few megabytes at a time."""
+    """Scan all images, a few megabytes at a time."""
     pixels, step = dataset.pixels, dataset.pixels.rows_in_block
     parts = (
         _Part(pixels, first, dataset.split_of[first : first + step], dataset.value_range)
@@ -79,7 +79,7 @@ def scan(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int], 
 
 
 def scan_part(part: _Part) -> Scan:
-    """Look at the images of one part."""
+    """Scan the images of one part."""
     block = part.pixels.read(part.first, len(part.split_of))
     count, height, width, channels = block.shape
     flat = block.reshape(count, -1)

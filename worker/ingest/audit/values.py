@@ -1,4 +1,4 @@
-"""What the pixel values of each split tell: blank images, unused range, colour that is none."""
+"""Statistics of pixel values, and findings from them: blank images, a narrow range, grey stored as colour."""
 
 from typing import Any
 
@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from models.arrays import SPLITS
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import BINS, Scan
+from worker.ingest.audit.wording import part_of_images, percent
 from worker.ingest.report import Finding
 
 QUANTILES = {"p01": 0.01, "median": 0.5, "p99": 0.99}
-MANY = 0.01
-NARROW = 0.25  # of the value range lies between the darkest and the brightest pixels of all images
+CRITICAL_BLANK_SHARE = 0.01
+MIN_USED_RANGE = 0.25  # of the value range, between the darkest and the brightest thousandth of all pixels
 
 
 def statistics(dataset: IngestedDataset, scan: Scan) -> dict[str, dict[str, Any]]:
@@ -44,9 +45,10 @@ def _blank(dataset: IngestedDataset, scan: Scan) -> Finding | None:
         numbers[split] = int((dataset.split_of[blank] == code).sum())
     return Finding(
         code="blank_images",
-        severity="critical" if share >= MANY else "warning",
+        severity="critical" if share >= CRITICAL_BLANK_SHARE else "warning",
         numbers=numbers,
-        explanation="Images have one colour throughout. They show nothing, and their labels can only be guessed.",
+        explanation=f"{part_of_images(len(blank), len(dataset.labels))} have one colour throughout. They show nothing, "
+        "and their labels can only be guessed.",
         what_to_do="Remove them. Where they should show something, look for files that were not read or written whole.",
         examples=dataset.examples(blank),
     )
@@ -56,14 +58,15 @@ def _narrow(dataset: IngestedDataset, scan: Scan) -> Finding | None:
     counts = scan.histograms.sum(axis=(0, 1))
     low, high = (float(_quantile(counts, _centres(dataset), share)) for share in (0.001, 0.999))
     width = dataset.value_range[1] - dataset.value_range[0]
-    if high - low >= NARROW * width:
+    if high - low >= MIN_USED_RANGE * width:
         return None
     return Finding(
         code="narrow_range",
         severity="warning",
         numbers={"p001": _shown(low), "p999": _shown(high), "range": list(dataset.value_range)},
-        explanation="The images use a small part of their range of values. Networks are given values from 0 to 1 and "
-        "learn slowly from so little contrast.",
+        explanation=f"99.8 % of the pixel values lie between {low:.4g} and {high:.4g}, "
+        f"{percent((high - low) / width)} of the range from {dataset.value_range[0]:g} to {dataset.value_range[1]:g}. "
+        "Networks learn slowly from so little contrast.",
         what_to_do="Stretch the values over the range first, or upload float arrays, whose range is measured.",
     )
 
@@ -75,8 +78,8 @@ def _grey(dataset: IngestedDataset, scan: Scan) -> Finding | None:
         code="grey_as_rgb",
         severity="info",
         numbers={"channels": 3},
-        explanation="The images have three channels, and all three are equal in every one.",
-        what_to_do="Upload with `colour: grey`: a third of the memory, and fewer parameters.",
+        explanation=f"All {len(dataset.labels):,} images have three channels that are equal.",
+        what_to_do="Upload again with `colour: grey`: the images then take a third of the memory.",
     )
 
 

@@ -52,22 +52,22 @@ class Target:
 
 def decode_batch(batch: Batch) -> Counter[str]:
     """Write one batch; gives back how many images there were of each format and mode. Raises Rejection, ColourFound."""
-    seen: Counter[str] = Counter()
+    encodings: Counter[str] = Counter()
     rows = []
     for part, (name, data) in enumerate(zip(batch.names, _read(batch), strict=True)):
         mark(part)
-        rows.append(decode(data, name, batch.wanted, batch.limits, seen, any_grey=batch.any_grey))
+        rows.append(decode(data, name, batch.wanted, batch.limits, encodings, any_grey=batch.any_grey))
     batch.pixels.write(batch.first, b"".join(rows))
-    return seen
+    return encodings
 
 
 def decode_all(pool: ProcessPool, batches: Iterable[Batch], progress: Callable[[int], None]) -> Counter[str]:
     """Decode all batches; `progress` hears how many images are done. Raises Rejection, ColourFound."""
-    seen: Counter[str] = Counter()
+    encodings: Counter[str] = Counter()
     for of_batch in pool.map(decode_batch, batches, names=lambda batch: batch.names):
-        seen.update(of_batch)
-        progress(seen.total())
-    return seen
+        encodings.update(of_batch)
+        progress(encodings.total())
+    return encodings
 
 
 def batches_of(archive: Archive, target: Target) -> Iterator[Batch]:

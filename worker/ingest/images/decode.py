@@ -18,7 +18,6 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from heldout.dataset_lifecycle import RejectionCode
-from worker.ingest.images.png import plain_png
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection, amount, printable
 
@@ -59,18 +58,18 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class TargetShape:
-    """What every image becomes. Without a rule each has this size already, as `model`, the first one, has."""
+    """What every image becomes. Without a rule each must have this size already, as the image named `sized_by` has."""
 
     height: int
     width: int
     channels: Literal[1, 3]
     rule: Rule | None
-    model: str = ""
+    sized_by: str = ""
 
 
 @dataclass(frozen=True)
 class ImageProperties:
-    """What the header of an image says, its orientation applied."""
+    """Size and colour of an image, its orientation applied."""
 
     height: int
     width: int
@@ -78,7 +77,7 @@ class ImageProperties:
 
 
 class ColourFound(Exception):
-    """An image has colour, and one channel was wanted because none had shown any."""
+    """An image has colour, and the images before it had none."""
 
 
 def properties_of(data: bytes, name: str, limits: Limits) -> ImageProperties:
@@ -87,15 +86,17 @@ def properties_of(data: bytes, name: str, limits: Limits) -> ImageProperties:
     return ImageProperties(image.height, image.width, is_grey(image))
 
 
-def decode(data: bytes, name: str, wanted: TargetShape, limits: Limits, seen: Counter[str], *, any_grey: bool) -> bytes:
-    """The pixels of an image, (height, width, channels) uint8 as bytes; `seen` counts formats and modes.
+def decode(
+    data: bytes, name: str, wanted: TargetShape, limits: Limits, encodings: Counter[str], *, any_grey: bool
+) -> bytes:
+    """The pixels of an image, (height, width, channels) uint8 as bytes; `encodings` counts formats and modes.
 
     Raises:
         Rejection: with the image's name.
         ColourFound: if it has colour, one channel is wanted and not `any_grey` (colour may be given up).
     """
     opened = _loaded(data, name, limits)
-    seen[f"{opened.format or 'PNG'} {opened.mode}"] += 1
+    encodings[f"{opened.format} {opened.mode}"] += 1
     if not any_grey and wanted.channels == 1 and not is_grey(opened):
         raise ColourFound
     try:
@@ -103,7 +104,7 @@ def decode(data: bytes, name: str, wanted: TargetShape, limits: Limits, seen: Co
         image = _in_mode(image, "L" if wanted.channels == 1 else "RGB")
         return _fitted(image, wanted, name).tobytes()
     except MemoryError:
-        raise _too_hungry(name, limits) from None
+        raise _out_of_memory(name, limits) from None
     except BROKEN as error:
         raise _unreadable(name, error) from None
 
@@ -128,12 +129,10 @@ def resized(image: Image.Image, height: int, width: int, rule: Rule) -> Image.Im
     return ImageOps.pad(image, size, bilinear)
 
 
-def _loaded(data: bytes, name: str, limits: Limits) -> Image.Image:
-    """The image with its pixels; without a format if it is a plain PNG."""
+def _loaded(data: bytes, name: str, limits: Limits) -> ImageFile:
+    """The image with its pixels. Raises Rejection."""
     format_ = _format_of(data, name)
     try:
-        if format_ == "PNG" and (plain := plain_png(data, limits.pixels)):
-            return plain
         if format_ == "WebP":
             # Pillow makes room for the pixels before it tells their number.
             _check_size(*_webp_size(data), name, limits)
@@ -142,12 +141,12 @@ def _loaded(data: bytes, name: str, limits: Limits) -> Image.Image:
         if getattr(image, "is_animated", False) and format_ != "JPEG":
             raise Rejection(
                 RejectionCode.ANIMATED_IMAGE,
-                f"{printable(name)!r} has {getattr(image, 'n_frames', 'several')} frames. Upload one picture a file.",
+                f"{printable(name)!r} has {getattr(image, 'n_frames', 'several')} frames. Upload each frame as a file.",
                 name,
             )
         image.load()
     except MemoryError:
-        raise _too_hungry(name, limits) from None
+        raise _out_of_memory(name, limits) from None
     except BROKEN as error:
         raise _unreadable(name, error) from None
     return image
@@ -235,7 +234,7 @@ def _fitted(image: Image.Image, wanted: TargetShape, name: str) -> Image.Image:
     if wanted.rule is None:
         raise Rejection(
             RejectionCode.MIXED_SIZES,
-            f"{printable(wanted.model)!r} has {wanted.height}×{wanted.width} pixels (height×width), and "
+            f"{printable(wanted.sized_by)!r} has {wanted.height}×{wanted.width} pixels (height×width), and "
             f"{printable(name)!r} has {image.height}×{image.width}. Name one size for all: "
             f'"resize": {{"height": {wanted.height}, "width": {wanted.width}, "rule": "pad" | "crop" | "stretch"}}.',
             name,
@@ -243,11 +242,11 @@ def _fitted(image: Image.Image, wanted: TargetShape, name: str) -> Image.Image:
     return resized(image, wanted.height, wanted.width, wanted.rule)
 
 
-def _too_hungry(name: str, limits: Limits) -> Rejection:
+def _out_of_memory(name: str, limits: Limits) -> Rejection:
     return Rejection(
         RejectionCode.OUT_OF_MEMORY,
-        f"{printable(name)!r} needs more memory than the {amount(limits.memory_bytes)} that the check may use. Make it "
-        "smaller.",
+        f"{printable(name)!r} needs more memory than the {amount(limits.memory_bytes)} that the ingest may use. "
+        "Make it smaller.",
         name,
     )
 

@@ -1,4 +1,4 @@
-"""Entry of the process that checks one upload: bounded before it reads anything, and without credentials."""
+"""Entry of the process that ingests one upload: bounded before it reads anything, and without credentials."""
 
 import json
 import os
@@ -52,7 +52,8 @@ def main() -> None:
         traceback.print_exc()
         empty(target)
         answer = Rejection(
-            RejectionCode.INTERNAL, "The check broke on our side. Try again; if it happens again, tell the operator."
+            RejectionCode.INTERNAL,
+            "The ingest broke on our side. Upload again; if it happens again, tell the operator.",
         )
     data = memoryview(encoded(answer))
     while data:

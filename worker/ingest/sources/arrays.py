@@ -128,8 +128,8 @@ class ArraySource:
                 pixels.write(done, np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
                 done += len(block)
                 progress(done)
-        seen = Counter({f"array {images.dtype}": images.shape[0] for images in self._images})
-        return StoredImages(pixels, value_range, seen)
+        encodings = Counter({f"array {images.dtype}": images.shape[0] for images in self._images})
+        return StoredImages(pixels, value_range, encodings)
 
     def _shape(self, spec: DatasetSpec, limits: Limits) -> tuple[int, int, int, int]:
         """(count, height, width, channels) of what is stored. Raises Rejection if the arrays' images differ in size."""

@@ -1,4 +1,4 @@
-"""What every format is read into: names, labels and splits first, and pixels when they are asked for."""
+"""What every format gives: names, labels and splits when it is opened, and pixels when they are stored."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -23,11 +23,11 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class StoredImages:
-    """Pixels on disk. `seen` counts what the images were, e.g. {"PNG L": 60000}."""
+    """Pixels on disk. `encodings` counts what the files were, e.g. {"PNG L": 60000}."""
 
     pixels: Pixels
     value_range: tuple[float, float]
-    seen: Counter[str]
+    encodings: Counter[str]
 
 
 class Source(Protocol):
@@ -91,17 +91,17 @@ def store_files(
         pixels = Pixels.create(path, shape, np.dtype(np.uint8))
         target = Target(pixels, wanted, limits, any_grey=spec.colour == "grey")
         try:
-            seen = decode_all(pool, source.batches(target), progress)
+            encodings = decode_all(pool, source.batches(target), progress)
         except ColourFound:
             channels = 3
             continue
-        return StoredImages(pixels, (0, 255), seen)
+        return StoredImages(pixels, (0, 255), encodings)
 
 
 def checked_shape(
     shape: tuple[int, int, int, int], itemsize: int, limits: Limits, member: str
 ) -> tuple[int, int, int, int]:
-    """The shape of all images together, if it can be trained on and stored.
+    """The same shape, unless it is too large or too small to be trained on or stored.
 
     Raises:
         Rejection: `size_out_of_bounds`, `normalised_too_large`.

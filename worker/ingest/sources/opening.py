@@ -1,4 +1,4 @@
-"""Which format an upload is of, by its content; its name does not matter."""
+"""Tells the format of an upload by its first bytes; its name does not matter."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ OTHERS = {
 
 
 def open_source(source: Path, scratch: Path, limits: Limits) -> Source:
-    """Read what an upload holds, without its pixels; `scratch` takes what has to be unpacked.
+    """Read names, labels and splits of an upload; what has to be unpacked goes into the folder `scratch`.
 
     Raises:
         Rejection: if it is of no known format, passes a limit, or its names and labels do not fit.
