@@ -75,8 +75,8 @@ def _compared(dataset: IngestedDataset, split: str, train: Sample, held: Sample)
         code="label_order_mismatch",
         severity="critical",
         numbers=numbers,
-        explanation=f"{percent(as_labelled)} of the {ADJECTIVES[split]} images look most like the mean training image "
-        f"of their label, and {percent(as_renamed)} once classes are renamed. The {ADJECTIVES[split]} labels number the "
+        explanation=f"{percent(as_labelled)} of the {ADJECTIVES[split]} images look like the mean training image of "
+        f"their label, and {percent(as_renamed)} once classes are renamed. The {ADJECTIVES[split]} labels number the "
         "classes in another order than the training labels.",
         what_to_do="Give all splits the same list of classes, in the same order, and upload again.",
         examples=dataset.examples(moved),
