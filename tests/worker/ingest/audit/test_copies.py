@@ -182,6 +182,10 @@ def test_leaks_are_counted_by_held_out_image_and_shown_in_pairs(tmp_path, mnist5
     assert leak.numbers["test_in_train"] == {"images": 3, "exact": 2, "near": 1, "share": 0.12}
     assert leak.numbers["validation_in_train"] == {"images": 1, "exact": 1, "near": 0, "share": round(1 / 15, 6)}
     assert leak.numbers["test_in_validation"] == {"images": 1, "exact": 1, "near": 0, "share": 0.04}
+    assert leak.explanation.startswith(
+        "3 of 25 test images (12 %) also appear in the training set. 1 of 15 validation images (7 %) also appear in "
+        "the training set. 1 of 25 test images (4 %) also appear in the validation set."
+    )
     shown = {(one.index, one.split, other.index, other.split) for one, other in leak.pairs}
     assert shown == {
         (5, "train", 80, "test"),
@@ -191,6 +195,7 @@ def test_leaks_are_counted_by_held_out_image_and_shown_in_pairs(tmp_path, mnist5
         (70, "validation", 90, "test"),
     }
     assert found["duplicates"].numbers["test"]["images"] == 1
+    assert found["duplicates"].explanation.startswith("1 of 25 test images (4 %) are copies")
 
 
 def test_a_copy_of_a_copy_leaks_too(tmp_path, mnist5k):
@@ -201,6 +206,7 @@ def test_a_copy_of_a_copy_leaks_too(tmp_path, mnist5k):
     images[85] = again(images[3], "darker")
     found = findings(tmp_path, images, np.zeros(100), splits)
     assert found["leakage"].numbers["test_in_train"] == {"images": 2, "exact": 1, "near": 1, "share": 0.08}
+    assert "in the validation set" in found["leakage"].explanation
 
 
 def test_one_picture_under_two_labels_is_a_conflict_for_all_of_its_images(tmp_path, mnist5k):
@@ -213,6 +219,7 @@ def test_one_picture_under_two_labels_is_a_conflict_for_all_of_its_images(tmp_pa
     found = findings(tmp_path, images, labels, three(60, 15, 25))
     conflicts = found["label_conflicts"]
     assert conflicts.numbers == {"images": 6, "exact": 4, "near": 2, "share": 0.06}
+    assert conflicts.explanation.startswith("6 of 100 images (6 %) have a copy with another label.")
     for one, other in conflicts.pairs:
         assert labels[one.index] != labels[other.index]
     assert "leakage" not in found

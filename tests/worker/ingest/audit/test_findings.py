@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from models.arrays import SPLITS
-from tests.worker.ingest.test_copies import dataset_of, scanned, three
+from tests.worker.ingest.audit.test_copies import dataset_of, scanned, three
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, pictures, taken, zipped
 from worker.ingest.audit.counts import count_findings
 from worker.ingest.audit.label_order import label_order_findings
@@ -41,6 +41,9 @@ def test_a_class_that_a_split_does_not_have_is_named(tmp_path):
         "train": {"count": 1, "classes": ["2"]},
         "test": {"count": 1, "classes": ["1"]},
     }
+    assert found["class_missing"].explanation.startswith(
+        "1 of 3 classes (2) have no training images. 1 of 3 classes (1) have no test images."
+    )
     assert counted(tmp_path, [300, 300], [50, 0], [100, 100])["class_missing"].severity == "warning"
 
 
@@ -53,6 +56,7 @@ def test_imbalance_is_told_by_its_ratio(tmp_path, train, severity):
     assert (found.severity if found else None) == severity
     if found:
         assert found.numbers["ratio"] == train[0] / train[1]
+        assert f"has {train[0]:,} training images, class '1' has {train[1]:,}" in found.explanation
         assert found.numbers["majority_accuracy"] == round(train[0] / sum(train), 6)
 
 
@@ -69,6 +73,10 @@ def test_a_test_that_is_too_small_is_told_with_its_interval(tmp_path):
     assert found.numbers["count"] == 40
     low, high = found.numbers["interval_at_90_percent"]
     assert low < 0.8 < 0.95 < high
+    # The interval that statsmodels gives for 36 of 40: 0.7695 to 0.9604.
+    assert found.explanation.startswith(
+        "With 40 test images, an accuracy of 90 % is only known to ±9.5 points (76.9–96.0 %)."
+    )
 
 
 # --- values --------------------------------------------------------------------------------------
@@ -106,6 +114,7 @@ def test_blank_images_are_found_whatever_their_shade(tmp_path):
     assert set(found) == {"blank_images"}
     assert [example.index for example in found["blank_images"].examples] == [3, 55]
     assert found["blank_images"].numbers["test"] == 1
+    assert found["blank_images"].explanation.startswith("2 of 60 images (3 %) have one colour throughout.")
 
 
 def test_values_that_use_little_of_their_range_are_told(tmp_path):
