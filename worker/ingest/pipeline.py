@@ -82,7 +82,7 @@ def _run(
     opened = open_source(source, scratch, limits)
     count = len(opened.names)
     groups = groups_of(opened.names, spec.group_by)
-    splits = make_splits(opened.labels, opened.own, spec.splits, groups)
+    splits = make_splits(opened.labels, opened.given_splits, spec.splits, groups)
     stored = opened.store(target / "images.npy", spec, limits, pool, lambda done: progress("decoding", done, count))
     shutil.rmtree(scratch)
     dataset = IngestedDataset(

@@ -1,4 +1,4 @@
-"""Members of an archive: where they lie, within limits, and how the bytes of one are read."""
+"""Members of an archive: the list of them within limits, and reading one by its place in the file."""
 
 import io
 import os
@@ -182,7 +182,7 @@ def too_many(limits: Limits) -> Rejection:
 def _inflated(data: bytes, size: int, name: str) -> bytes:
     try:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        # A byte more than declared shows a lie, and is all that a lie gets.
+        # One byte more than declared, at most: enough to find a member that is longer.
         return inflater.decompress(data, size + 1)
     except zlib.error as error:
         raise damaged(f"{printable(name)!r} cannot be unpacked ({error})", name) from None

@@ -16,7 +16,7 @@ from worker.ingest.limits import MIB
 from worker.ingest.rejection import Rejection, printable
 
 BLOCK_BYTES = 4 * MIB
-LONGEST_HEADER = 10_000  # characters; numpy's own bound for headers from strangers
+MAX_HEADER_CHARACTERS = 10_000  # characters; numpy's own bound for headers from strangers
 # What numpy's parser of headers, which is Python's own, makes of broken ones.
 HEADER_FAULTS = (
     ValueError,
@@ -85,7 +85,7 @@ def stored_array(archive: Archive, row: int) -> StoredArray:
     file = BytesIO(head)
     try:
         version = npy.read_magic(file)
-        shape, is_fortran, dtype = HEADER_READERS[version](file, max_header_size=LONGEST_HEADER)
+        shape, is_fortran, dtype = HEADER_READERS[version](file, max_header_size=MAX_HEADER_CHARACTERS)
     except HEADER_FAULTS:
         # Not with the parser's own words, which name Python's objects.
         raise _bad(key, "has a header that cannot be read", "Save it with numpy.savez.") from None

@@ -80,7 +80,7 @@ def _leakage(
         explanation=" ".join(sentences) + " A network recognises images that it has seen: results on held-out images "
         "are better than they should be.",
         what_to_do="Keep each copy in one split only, by hand or with `group_by`, and upload again.",
-        **_shown(dataset, rows),
+        **_examples(dataset, rows),
     )
 
 
@@ -104,7 +104,7 @@ def _conflicts(dataset: IngestedDataset, copies: Copies) -> Finding | None:
         explanation=f"{part_of_images(len(pairs.rows), len(labels))} have a copy with another label. At most one of "
         "the labels is right; the others count as mistakes, in training and in every test.",
         what_to_do="Decide on one label for each of these images, or remove them.",
-        **_shown(dataset, pairs.rows),
+        **_examples(dataset, pairs.rows),
     )
 
 
@@ -133,11 +133,11 @@ def _duplicates(
         explanation=f"{' and '.join(repeated)} are copies of another image of the same split. They count more than "
         "others, and make the split look larger than it is.",
         what_to_do="Keep one of each, unless the repetition is meant as a weight.",
-        **_shown(dataset, np.concatenate(shown)),
+        **_examples(dataset, np.concatenate(shown)),
     )
 
 
-def _shown(dataset: IngestedDataset, pairs: NDArray[np.int64]) -> dict[str, Any]:
+def _examples(dataset: IngestedDataset, pairs: NDArray[np.int64]) -> dict[str, Any]:
     return {
         "examples": dataset.examples(np.unique(pairs[: MAX_EXAMPLES // 2])),
         "pairs": [(dataset.example(one), dataset.example(other)) for one, other in pairs[:MAX_PAIRS].tolist()],

@@ -23,8 +23,8 @@ def statistics(dataset: IngestedDataset, scan: Scan) -> dict[str, dict[str, Any]
         rows = dataset.splits[split]
         channels = [_of_histogram(counts, _centres(dataset)) for counts in scan.histograms[code]]
         found[split] = {
-            "low": _shown(float(np.min(scan.low[rows]))),
-            "high": _shown(float(np.max(scan.high[rows]))),
+            "low": _six_digits(float(np.min(scan.low[rows]))),
+            "high": _six_digits(float(np.max(scan.high[rows]))),
             "channels": channels,
         }
     return found
@@ -63,7 +63,7 @@ def _narrow(dataset: IngestedDataset, scan: Scan) -> Finding | None:
     return Finding(
         code="narrow_range",
         severity="warning",
-        numbers={"p001": _shown(low), "p999": _shown(high), "range": list(dataset.value_range)},
+        numbers={"p001": _six_digits(low), "p999": _six_digits(high), "range": list(dataset.value_range)},
         explanation=f"99.8 % of the pixel values lie between {low:.4g} and {high:.4g}, "
         f"{percent((high - low) / width)} of the range from {dataset.value_range[0]:g} to {dataset.value_range[1]:g}. "
         "Networks learn slowly from so little contrast.",
@@ -95,8 +95,8 @@ def _of_histogram(counts: NDArray[np.int64], centres: NDArray[np.float64]) -> di
     total = max(1, int(counts.sum()))
     mean = float(counts @ centres / total)
     deviation = float(np.sqrt(counts @ (centres - mean) ** 2 / total))
-    quantiles = {name: _shown(_quantile(counts, centres, share)) for name, share in QUANTILES.items()}
-    return {"mean": _shown(mean), "std": _shown(deviation), **quantiles}
+    quantiles = {name: _six_digits(_quantile(counts, centres, share)) for name, share in QUANTILES.items()}
+    return {"mean": _six_digits(mean), "std": _six_digits(deviation), **quantiles}
 
 
 def _quantile(counts: NDArray[np.int64], centres: NDArray[np.float64], share: float) -> float:
@@ -104,6 +104,6 @@ def _quantile(counts: NDArray[np.int64], centres: NDArray[np.float64], share: fl
     return float(centres[np.searchsorted(reached, share * reached[-1])])
 
 
-def _shown(value: float) -> float:
+def _six_digits(value: float) -> float:
     """Six significant digits: enough to read, and no noise."""
     return float(f"{float(value):.6g}")

@@ -1,4 +1,4 @@
-"""Image files into rows of `images.npy`, a batch a task; each process writes the rows that it decoded."""
+"""Decodes image files into rows of `images.npy`: each task is a batch, and its process writes the rows."""
 
 import os
 from collections import Counter

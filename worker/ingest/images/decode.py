@@ -38,7 +38,7 @@ OTHER_FORMATS = {
     b"8BPS": "Photoshop",
 }
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L", "I"})
-# What Pillow's readers raise on files that are broken on purpose.
+# What Pillow raises on broken files.
 BROKEN = (
     OSError,
     AssertionError,
@@ -169,12 +169,13 @@ def _format_of(data: bytes, name: str) -> str:
     if other:
         raise Rejection(
             RejectionCode.UNSUPPORTED_IMAGE,
-            f"{printable(name)!r} is {other}; PNG, JPEG, WebP and BMP are read. Convert it.",
+            f"{printable(name)!r} is {other}, which is not read. Convert it to PNG, JPEG, WebP or BMP.",
             name,
         )
     raise Rejection(
         RejectionCode.UNREADABLE_MEMBER,
-        f"{printable(name)!r} is no image: it begins with {data[:8].hex(' ')}, as no PNG, JPEG, WebP or BMP does.",
+        f"{printable(name)!r} is not a PNG, JPEG, WebP or BMP: it begins with {data[:8].hex(' ')}. Remove it or save "
+        "it again.",
         name,
     )
 
@@ -262,7 +263,7 @@ def _unreadable(name: str, error: BaseException) -> Rejection:
     if "too large" in why.lower() or "too much memory" in why.lower():
         return Rejection(
             RejectionCode.IMAGE_BOMB,
-            f"{printable(name)!r} hides more data than its pixels need ({why}). Save it without metadata.",
+            f"{printable(name)!r} holds more data than its pixels need ({why}). Save it without metadata.",
             name,
         )
     return Rejection(

@@ -96,10 +96,10 @@ class ArraySource:
             )
         names = next((stored[key] for key in CLASS_NAME_KEYS if key in stored), None)
         self.labels, self.classes = class_labels([labels for _, _, labels in pairs], names, limits)
-        own = [
+        given_splits = [
             np.full(images.shape[0], NO_SPLIT if split is None else SPLITS.index(split)) for split, images, _ in pairs
         ]
-        self.own: NDArray[np.int8] = np.concatenate(own).astype(np.int8)
+        self.given_splits: NDArray[np.int8] = np.concatenate(given_splits).astype(np.int8)
         self.names = RowNames([(images.key, images.shape[0]) for images in self._images])
         used = {images.key for images in self._images} | {labels.key for _, _, labels in pairs}
         self.passed_over = sorted(set(by_key) - used - ({names.key} if names else set()))

@@ -34,12 +34,12 @@ class Source(Protocol):
     """An upload, its format known and its labels read.
 
     names: (images,) what each image is called in the upload. labels: (images,) positions in `classes`.
-    own: (images,) positions in SPLITS, or -1. passed_over: names of what is no image.
+    given_splits: (images,) positions in SPLITS, or -1. passed_over: names of what is no image.
     """
 
     kind: str
     labels: NDArray[np.int32]
-    own: NDArray[np.int8]
+    given_splits: NDArray[np.int8]
     classes: tuple[str, ...]
 
     @property
@@ -111,7 +111,7 @@ def checked_shape(
         raise Rejection(
             RejectionCode.SIZE_OUT_OF_BOUNDS,
             f"{printable(member)!r} has {height}×{width} pixels (height×width); sides of {MIN_SIDE} to {MAX_SIDE} are "
-            'taken. Name a size: "resize": {"height": …, "width": …, "rule": "pad" | "crop" | "stretch"}.',
+            'accepted. Name a size: "resize": {"height": …, "width": …, "rule": "pad" | "crop" | "stretch"}.',
             member,
         )
     size = count * height * width * channels * itemsize

@@ -25,7 +25,7 @@ class FolderSource:
         self._archive = archive.only(layout.rows)
         self.kind = f"image folder in {archive.kind}"
         self.names = self._archive.names
-        self.labels, self.own, self.classes = layout.labels, layout.own, layout.classes
+        self.labels, self.given_splits, self.classes = layout.labels, layout.given_splits, layout.classes
         self.passed_over = layout.ignored
         largest = int(np.argmax(self._archive.table["size"]))
         if self._archive.table["size"][largest] > limits.member_bytes:

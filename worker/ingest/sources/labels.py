@@ -47,7 +47,7 @@ def named(
     if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= len(classes):
         raise Rejection(
             RejectionCode.BAD_LABELS,
-            f"With {len(classes)} class names labels are 0 to {len(classes) - 1}; there are labels such as "
+            f"With {len(classes)} class names labels are 0 to {len(classes) - 1}; found are labels such as "
             f"{printable(str(values.min()))} and {printable(str(values.max()))}. Unlabelled images cannot be used.",
             member,
         )
@@ -61,8 +61,8 @@ def _one_each(labels: StoredArray, limits: Limits) -> NDArray[Any]:
     if len(shape) != 1 and product(shape[1:]) != 1:
         raise Rejection(
             RejectionCode.BAD_LABELS,
-            f"The labels {printable(key)!r} have the shape {printable(str(shape), 80)}; expected is one an image: "
-            f"of one-hot rows save {printable(key)}.argmax(axis=1). Several labels an image cannot be trained on.",
+            f"The labels {printable(key)!r} have the shape {printable(str(shape), 80)}; one label for each "
+            f"image is expected. Of one-hot rows save {printable(key)}.argmax(axis=1).",
             key,
         )
     values = _small(labels, limits).reshape(-1)
@@ -99,7 +99,7 @@ def _texts(names: StoredArray) -> list[str]:
 
 
 def _checked_text(values: NDArray[Any], key: str) -> NDArray[Any]:
-    """The same text, if every character is one; numpy does not look, and then fails in odd ways."""
+    """The same text, if all of it is valid Unicode, which numpy does not check. Raises Rejection."""
     codes = np.ascontiguousarray(values).view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
     if np.any((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))):
         raise Rejection(RejectionCode.BAD_LABELS, f"The text in {printable(key)!r} is damaged. Save it again.", key)

@@ -11,13 +11,13 @@ from worker.ingest.rejection import Rejection, amount
 from worker.ingest.sources.arrays import ArraySource
 from worker.ingest.sources.base import Source
 from worker.ingest.sources.folder import FolderSource
-from worker.ingest.sources.layout import READ
+from worker.ingest.sources.layout import READ_EXTENSIONS
 
 EXPECTED = (
     "Expected are a zip, tar or tar.gz of `class/file` or `split/class/file`, an .npz of images and labels, or Parquet "
     "with the columns `image` and `label`."
 )
-OTHERS = {
+OTHER_FORMATS = {
     b"\x93NUMPY": "a single array (.npy); save images and labels together with numpy.savez",
     b"BZh": "packed by bzip2; use gzip",
     b"\xfd7zXZ\0": "packed by xz; use gzip",
@@ -41,8 +41,8 @@ def open_source(source: Path, scratch: Path, limits: Limits) -> Source:
     if size > limits.upload_bytes:
         raise Rejection(
             RejectionCode.UPLOAD_TOO_LARGE,
-            f"The upload has {amount(size)}; at most {amount(limits.upload_bytes)} are taken. Upload less, or ask the "
-            "operator for a higher limit.",
+            f"The upload has {amount(size)}; at most {amount(limits.upload_bytes)} are accepted. Upload less, or ask "
+            "the operator for a higher limit.",
         )
     with source.open("rb") as file:
         head = file.read(BLOCK)
@@ -63,7 +63,7 @@ def open_source(source: Path, scratch: Path, limits: Limits) -> Source:
             if not is_tar(file.read(BLOCK)):
                 raise Rejection(RejectionCode.NOT_AN_ARCHIVE, f"The gzip holds no tar. {EXPECTED}")
         return _of_archive(open_tar(unpacked, limits, "tar.gz"), scratch, limits)
-    other = next((what for start, what in OTHERS.items() if head.startswith(start)), None)
+    other = next((what for start, what in OTHER_FORMATS.items() if head.startswith(start)), None)
     begins = f"begins with {head[:8].hex(' ')}" if head else "is empty"
     raise Rejection(
         RejectionCode.NOT_AN_ARCHIVE, f"The file is {other}. {EXPECTED}" if other else f"The file {begins}. {EXPECTED}"
@@ -72,7 +72,7 @@ def open_source(source: Path, scratch: Path, limits: Limits) -> Source:
 
 def _of_archive(archive: Archive, scratch: Path, limits: Limits) -> Source:
     extensions = {name.rpartition(".")[2].lower() for name in archive.names}
-    if extensions.isdisjoint(READ):
+    if extensions.isdisjoint(READ_EXTENSIONS):
         if "parquet" in extensions:
             from worker.ingest.sources.tables import TableSource, tables_in
 

@@ -74,8 +74,10 @@ class TableSource:
                 "or test.",
                 odd,
             )
-        own = [np.full(table.rows, SPLITS.index(table.split) if table.split else NO_SPLIT) for table in self._tables]
-        self.own: NDArray[np.int8] = np.concatenate(own).astype(np.int8)
+        of_tables = [
+            np.full(table.rows, SPLITS.index(table.split) if table.split else NO_SPLIT) for table in self._tables
+        ]
+        self.given_splits: NDArray[np.int8] = np.concatenate(of_tables).astype(np.int8)
         self.labels, self.classes = _labels(self._tables, limits)
         self.names = _names(self._tables)
 
