@@ -19,7 +19,7 @@ from PIL import Image
 from heldout.datasets import DatasetSpec
 from models.bundled import BUNDLED
 from worker.ingest import Limits, Report
-from worker.ingest.process import IngestProcess
+from worker.ingest.process.parent import IngestProcess
 
 IMAGES = 60_000
 ROUNDS = 3

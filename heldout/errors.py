@@ -272,7 +272,7 @@ class NoAudit(HeldoutError):
     code, status, title = "not_ready", 409, "Not there yet"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"Dataset {name!r} comes with the service: it was not uploaded, and so not checked.")
+        super().__init__(f"Dataset {name!r} comes with the service: it was not uploaded, so it has no audit.")
 
 
 class UploadFinished(HeldoutError):

@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest JSON body.")
     max_upload_bytes: int = Field(2 * GIB, ge=1024, description="Largest upload of a dataset.")
     max_normalised_bytes: int = Field(8 * GIB, ge=1024, description="Largest dataset once its images are decoded.")
-    max_check_s: int = Field(3600, ge=1, le=86_400, description="How long the check of an upload may take.")
+    max_ingest_s: int = Field(3600, ge=1, le=86_400, description="Seconds that the ingest of an upload may take.")
     cache_bytes: int = Field(
         32 * GIB, ge=0, description="Disk that a worker's copies of datasets may take, where blobs are remote."
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import HeldoutError
 from heldout.settings import Settings
 from models.blobs import Blobs
@@ -88,7 +89,7 @@ def _blobs(settings: Settings) -> tuple[str, bool, str]:
 def _datasets(settings: Settings) -> tuple[str, bool, str]:
     try:
         with _opened(settings) as database, database.read() as session:
-            here = sorted(row.name for row in datasets.bundled(session) if row.status == "ready")
+            here = sorted(row.name for row in datasets.bundled(session) if row.status is DatasetStatus.READY)
     except HeldoutError:
         return "datasets", False, "unknown, since the database does not answer"
     missing = sorted(set(BUNDLED) - set(here))

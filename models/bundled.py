@@ -13,6 +13,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from heldout.dataset_lifecycle import DatasetStatus
 from models.arrays import ImageSet, content_address, save
 from models.blobs import Blobs
 from models.database import Database
@@ -53,7 +54,7 @@ class Bundled:
 def register(database: Database, blobs: Blobs, operator_files: Path) -> list[str]:
     """Store every bundled dataset whose files are here and that has no row yet; gives back the names added."""
     with database.read() as session:
-        present = {row.name for row in datasets.bundled(session) if row.status == "ready"}
+        present = {row.name for row in datasets.bundled(session) if row.status is DatasetStatus.READY}
     added = []
     for bundled in BUNDLED.values():
         if bundled.name in present:

@@ -1,24 +1,26 @@
-"""Removes from the blob store what datasets have left there that were deleted, rejected or checked."""
+"""Removes from the blob store the files of deleted and rejected datasets, and uploads that are no longer needed."""
 
 import structlog
 
 from heldout.errors import StorageUnavailable
 from models.blobs import Blobs
 from models.database import Database
-from models.store import uploads
-from models.store.uploads import Discarded
+from models.store import discards
+from models.store.discards import Discarded
 
 log = structlog.get_logger()
 
 
 def discard_files(database: Database, blobs: Blobs) -> None:
-    """Any number of processes may do so at once; what fails is tried again at the next call.
+    """Remove the files of some discarded datasets; several processes may do so at once.
+
+    What fails is tried again at the next call.
 
     Raises:
         DatabaseUnavailable.
     """
     with database.read() as session:
-        found = uploads.discarded(session)
+        found = discards.discarded(session)
     for one in found:
         try:
             _discard(database, blobs, one)
@@ -28,9 +30,9 @@ def discard_files(database: Database, blobs: Blobs) -> None:
 
 def _discard(database: Database, blobs: Blobs, one: Discarded) -> None:
     with database.write() as session:
-        if uploads.is_still_needed(session, one.id):
+        if discards.is_still_needed(session, one.id):
             return
-        sha256 = uploads.release_files(session, one)
+        sha256 = discards.release_files(session, one)
         blobs.delete_all(f"uploads/{one.id}")
         if one.is_deleted:
             blobs.delete_all(f"datasets/{one.id}")

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from heldout.dataset_lifecycle import DatasetStatus
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobRequest, JobStatus
 from models.database import UtcTime
@@ -55,6 +56,7 @@ class Base(DeclarativeBase):
         JobKind: _named(JobKind),
         JobStatus: _named(JobStatus),
         JobRequest: _named(JobRequest),
+        DatasetStatus: _named(DatasetStatus),
     }
 
 
@@ -96,9 +98,9 @@ class DatasetRow(Base):
     name: Mapped[str] = mapped_column(String(128))
     version: Mapped[int]
     description: Mapped[str] = mapped_column(Text, server_default="")
-    status: Mapped[str] = mapped_column(String(16))
+    status: Mapped[DatasetStatus]
     spec: Mapped[dict[str, Any] | None]  # what its owner said about the upload; null for the bundled ones
-    upload_key: Mapped[str | None] = mapped_column(String(256))  # where the upload is until it has been checked
+    upload_key: Mapped[str | None] = mapped_column(String(256))  # where the upload is until its ingest has ended
     upload_sha256: Mapped[str | None] = mapped_column(String(64))
     # Set before the files under this address are stored, and null again once they are not this row's any more.
     sha256: Mapped[str | None] = mapped_column(String(64), index=True)

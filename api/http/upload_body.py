@@ -1,4 +1,4 @@
-"""Uploads: streamed to the blob store under a size limit, hashed on the way, never whole in memory."""
+"""Uploads: bodies streamed to the blob store, bounded and hashed on their way, never whole in memory."""
 
 import asyncio
 import base64
@@ -51,7 +51,7 @@ class ReceivedContent:
 
 
 class Uploads:
-    """Receives the content of datasets, each under a blob key that no other request writes to."""
+    """Receives uploads of datasets, each under a blob key that no other request writes to."""
 
     def __init__(self, blobs: Blobs, limit_bytes: int) -> None:
         self._blobs = blobs
@@ -86,7 +86,7 @@ class Uploads:
         return await self._receive(iter(partial(file.file.read, READ_BYTES), b""), dataset_id, None)
 
     async def delete(self, received: ReceivedContent) -> None:
-        """Delete content that is not needed after all."""
+        """Delete an upload that is not needed."""
         with suppress(StorageUnavailable):
             await to_thread.run_sync(self._blobs.delete, received.key)
 
@@ -98,7 +98,7 @@ class Uploads:
 
 
 class _HashedStream:
-    """Chunks, counted and hashed on the way; raises beyond the limit, or if the digest is not the declared one."""
+    """Chunks, counted and hashed on the way; refused beyond the limit, or if the hash is not the announced one."""
 
     def __init__(self, chunks: Iterator[bytes], limit_bytes: int, announced: str | None) -> None:
         self._chunks, self._limit_bytes, self._announced = chunks, limit_bytes, announced

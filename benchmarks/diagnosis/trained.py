@@ -16,9 +16,9 @@ from benchmarks.diagnosis.conditions import Condition
 from benchmarks.diagnosis.record import HISTORY, Record
 from benchmarks.diagnosis.sets import images_of
 from models.arrays import ImageSet
-from worker.ingest.audit import Subject, audit
+from worker.ingest.audit import IngestedDataset, audit
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.workers import Workers
+from worker.ingest.pool import ProcessPool
 from worker.messages import EpochDone, FromTraining
 from worker.training.data import TrainingData, select, to_unit
 from worker.training.engine import Engine
@@ -211,11 +211,13 @@ def audit_of(images: ImageSet) -> list[dict[str, Any]]:
     rows = np.concatenate([images.splits[name] for name in names])
     ends = np.cumsum([len(images.splits[name]) for name in names])
     splits = dict(zip(names, np.split(np.arange(len(rows)), ends[:-1]), strict=True))
-    with tempfile.TemporaryDirectory(prefix="heldout-bench-", dir=_memory()) as folder, Workers(1) as workers:
+    with tempfile.TemporaryDirectory(prefix="heldout-bench-", dir=_memory()) as folder, ProcessPool(1) as workers:
         pixels = Pixels.create(Path(folder, "images.npy"), (len(rows), *images.shape), images.images.dtype)
         pixels.write(0, np.ascontiguousarray(images.images[rows]).tobytes())
-        subject = Subject(pixels, images.labels[rows], splits, images.classes, [""] * len(rows), images.value_range)
-        found = audit(subject, workers, lambda count: None).findings
+        dataset = IngestedDataset(
+            pixels, images.labels[rows], splits, images.classes, [""] * len(rows), images.value_range
+        )
+        found = audit(dataset, workers, lambda count: None).findings
     return [
         {name: getattr(one, name) for name in ("code", "severity", "numbers", "explanation", "what_to_do")}
         for one in found

@@ -14,6 +14,7 @@ from heldout.cli import shown
 from heldout.cli.command import AsJson, Home, ends_with_code, print_list, service
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import console, is_terminal, print_json, say
+from heldout.dataset_lifecycle import DatasetStatus
 from heldout.packing import NothingToPack, files_of, packed
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from heldout.views.dataset import DatasetView
 
 
-CHECK_POLL_S = 0.3
+INGEST_POLL_S = 0.3
 
 Reference = Annotated[str, typer.Argument(metavar="DATASET", help="A name, name@version, or an id, ds_….")]
 
@@ -63,7 +64,7 @@ def push(
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:
-    """Upload images, wait until they are checked, and show what the audit found."""
+    """Upload images, wait until they are ingested, and show what the audit found."""
     splits = {"test": test, "validation": validation, "seed": seed, "existing": "merge" if merge else None}
     spec = _spec(
         {
@@ -80,7 +81,7 @@ def push(
         if detach:
             print_json(dataset) if as_json else say(dataset.id)
             return None
-        return _show_outcome(client, _wait_for_check(client, dataset.id), as_json)
+        return _show_outcome(client, _wait_for_ingest(client, dataset.id), as_json)
 
 
 @app.command()
@@ -162,19 +163,19 @@ class _UploadBar:
                 self._bars.advance(self._task, len(chunk))
 
 
-def _wait_for_check(client: Client, dataset_id: str) -> DatasetView:
-    """The dataset once its check has ended."""
+def _wait_for_ingest(client: Client, dataset_id: str) -> DatasetView:
+    """The dataset once its ingest has ended."""
     try:
-        while (dataset := client.dataset(dataset_id)).status in {"uploading", "checking"}:
-            time.sleep(CHECK_POLL_S)
+        while (dataset := client.dataset(dataset_id)).status in {DatasetStatus.UPLOADING, DatasetStatus.CHECKING}:
+            time.sleep(INGEST_POLL_S)
     except KeyboardInterrupt:
-        say(f"The check goes on. `heldout datasets show {dataset_id}` shows it again.", file=sys.stderr)
+        say(f"The ingest goes on. `heldout datasets show {dataset_id}` shows it again.", file=sys.stderr)
         raise
     return dataset
 
 
 def _show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | None:
-    ready = dataset.status == "ready"
+    ready = dataset.status is DatasetStatus.READY
     if as_json:
         print_json(dataset)
     elif ready:

@@ -4,10 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from heldout.dataset_lifecycle import DatasetStatus
 from heldout.views.base import Time, View
 from heldout.views.page import Page
-
-DatasetStatus = Literal["uploading", "checking", "ready", "rejected"]
 
 
 class SplitView(View):

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
+from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import DatasetUnavailable
 from models.arrays import SPLITS, ImageSet
 from models.database import db_now
@@ -24,7 +25,9 @@ _VISIBLE = select(DatasetRow).where(_visible_to(bindparam("owner")))
 _BY_ID = _VISIBLE.where(DatasetRow.id == bindparam("id"))
 _NAMED = _VISIBLE.where(DatasetRow.name == bindparam("name")).limit(1)
 # Ready ones first, so that a bundled one stays until an own one is there; where none is ready the newest says why.
-_BY_NAME = _NAMED.order_by((DatasetRow.status == "ready").desc(), DatasetRow.owner.is_(None), DatasetRow.version.desc())
+_BY_NAME = _NAMED.order_by(
+    (DatasetRow.status == DatasetStatus.READY).desc(), DatasetRow.owner.is_(None), DatasetRow.version.desc()
+)
 _BY_VERSION = _NAMED.where(DatasetRow.version == bindparam("version")).order_by(DatasetRow.owner.is_(None))
 
 
@@ -76,7 +79,7 @@ def version_in(reference: str) -> int:
 
 
 def page(
-    session: Session, owner: str, *, after: str | None, limit: int, status: str | None = None
+    session: Session, owner: str, *, after: str | None, limit: int, status: DatasetStatus | None = None
 ) -> tuple[list[DatasetRow], bool]:
     """Datasets that the owner sees, newest first, and whether there are more."""
     query = select(DatasetRow).where(_visible_to(literal(owner)), DatasetRow.same_as.is_(None))
@@ -105,7 +108,7 @@ def bundled(session: Session) -> Sequence[DatasetRow]:
 
 def add_bundled(session: Session, id_: str, name: str, images: ImageSet, sha256: str, size_bytes: int) -> None:
     """Add a bundled dataset whose files are in the blob store; the same content again changes nothing."""
-    locks.hold(session, "bundled", name)  # several processes may start at once
+    locks.lock(session, "bundled", name)  # several processes may start at once
     same = select(DatasetRow.id).where(DatasetRow.owner.is_(None), DatasetRow.name == name, DatasetRow.sha256 == sha256)
     if session.execute(same).first() is not None:
         return
@@ -121,7 +124,7 @@ def add_bundled(session: Session, id_: str, name: str, images: ImageSet, sha256:
             name=name,
             version=version,
             description="",
-            status="ready",
+            status=DatasetStatus.READY,
             sha256=sha256,
             size_bytes=size_bytes,
             shape=list(images.shape),

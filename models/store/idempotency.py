@@ -20,7 +20,7 @@ def replay(session: Session, owner: str, key: str, request_sha256: str) -> Idemp
         IdempotencyKeyReused: the key came with another request.
         IdempotencyKeyInFlight: another transaction is answering it right now (SQLite waits for it instead).
     """
-    if not locks.try_to_hold(session, "idempotency", owner, key):
+    if not locks.try_lock(session, "idempotency", owner, key):
         raise IdempotencyKeyInFlight
     session.execute(
         delete(IdempotencyRow).where(

@@ -55,7 +55,7 @@ KINDS: Mapping[JobKind, Kind] = {
         spec=IngestSpec,
         devices=frozenset({"cpu"}),
         is_listed=False,
-        success_message="Checked.",
+        success_message="Ingested.",
     ),
 }
 

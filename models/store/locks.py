@@ -1,4 +1,4 @@
-"""Locks on what has no row yet, held until the transaction ends."""
+"""Named locks on what has no row yet; a transaction keeps them until it ends."""
 
 import hashlib
 
@@ -6,14 +6,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 
-def hold(session: Session, *words: str) -> None:
-    """Wait for, then hold, the lock that these words name. SQLite's writers are alone anyway."""
+def lock(session: Session, *words: str) -> None:
+    """Wait for the lock that these words name, and take it. SQLite has one writer at a time anyway."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(lock_number(*words))))
 
 
-def try_to_hold(session: Session, *words: str) -> bool:
-    """Hold the lock; False if another transaction has it. SQLite's writers are alone anyway."""
+def try_lock(session: Session, *words: str) -> bool:
+    """Take the lock; False if another transaction has it. SQLite has one writer at a time anyway."""
     if session.get_bind().dialect.name != "postgresql":
         return True
     return bool(session.scalar(select(func.pg_try_advisory_xact_lock(lock_number(*words)))))

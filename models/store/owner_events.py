@@ -35,7 +35,7 @@ def number(session: Session, owner: str, *, wait: bool = True) -> bool:
     """
     if wait:
         lock_order(session, owner)
-    elif not locks.try_to_hold(session, *_order_of(owner)):
+    elif not locks.try_lock(session, *_order_of(owner)):
         return False
     last = last_numbers(session, [owner]).get(owner)
     # The order of writing keeps each subject's events in order: they were written under the lock of its row.
@@ -65,7 +65,7 @@ def lock_order(session: Session, owner: str) -> None:
 
     It is the last lock that a transaction takes, so that no two transactions wait for each other.
     """
-    locks.hold(session, *_order_of(owner))
+    locks.lock(session, *_order_of(owner))
 
 
 def last_numbers(session: Session, owners: Collection[str]) -> Mapping[str, int]:

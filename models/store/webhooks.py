@@ -25,7 +25,7 @@ def add(session: Session, owner: str, *, url: str, events: Sequence[str], enable
     Raises:
         TooManyWebhooks: the owner has as many as an event may be sent to.
     """
-    locks.hold(session, "webhooks", owner)
+    locks.lock(session, "webhooks", owner)
     if (session.scalar(select(func.count()).where(WebhookRow.owner == owner)) or 0) >= MAX_WEBHOOKS:
         raise TooManyWebhooks(MAX_WEBHOOKS)
     row = insert(WebhookRow).values(

@@ -104,9 +104,9 @@ class Service:
             for one in children_of(server)
         ]
 
-    def checking_pids(self) -> list[int]:
-        """Processes that check uploads: children of the worker."""
-        return [one for one in children_of(self.worker_pid()) if b"worker.ingest.child" in command_of(one)]
+    def ingesting_pids(self) -> list[int]:
+        """Processes that ingest uploads: children of the worker."""
+        return [one for one in children_of(self.worker_pid()) if b"worker.ingest.process.child" in command_of(one)]
 
     def kill(self) -> None:
         """As a machine that loses its power does it: nobody is asked."""

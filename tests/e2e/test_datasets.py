@@ -1,4 +1,4 @@
-"""Own images, from a folder on a disk to a training on them: a real service, real checks in processes of their own."""
+"""Own images, from a folder on a disk to a training on them: a real service, real ingests in processes of their own."""
 
 import io
 import json
@@ -34,18 +34,18 @@ def digits_zip(path: Path, *, planted: int = 0, size: int = 8) -> Path:
 
 
 def pushed(client: Client, content: Path, **dataset: object) -> DatasetView:
-    """The dataset once its check has ended."""
+    """The dataset once its ingest has ended."""
     made = client.create_dataset({"name": "own", **dataset})
     client.upload(made.id, content)
-    return until(lambda: _checked(client, made.id), "the end of the check")
+    return until(lambda: _settled(client, made.id), "the end of the ingest")
 
 
-def _checked(client: Client, dataset_id: str) -> DatasetView | None:
+def _settled(client: Client, dataset_id: str) -> DatasetView | None:
     dataset = client.dataset(dataset_id)
     return None if dataset.status in {"uploading", "checking"} else dataset
 
 
-def test_own_images_are_checked_and_trained_on(client: Client, service: Service, tmp_path: Path) -> None:
+def test_own_images_are_ingested_and_trained_on(client: Client, service: Service, tmp_path: Path) -> None:
     dataset = pushed(client, digits_zip(tmp_path / "digits.zip"), description="Small digits.")
     assert dataset.status == "ready", dataset.error
     assert (dataset.shape, dataset.dtype, dataset.range) == ((8, 8, 1), "uint8", (0, 255))
@@ -87,15 +87,15 @@ def test_a_broken_member_is_named_and_nothing_is_kept(client: Client, service: S
     assert not list((service.home / "blobs" / "uploads" / dataset.id).glob("*"))
 
 
-def test_a_worker_that_is_killed_in_a_check_is_followed_by_another(make_service, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_in_an_ingest_is_followed_by_another(make_service, tmp_path: Path) -> None:
     service = make_service(HELDOUT_LEASE_S="2", HELDOUT_HEARTBEAT_S="0.5", HELDOUT_RECONCILE_S="0.5").start()
     with service.client() as client:
         made = client.create_dataset({"name": "own"})
         client.upload(made.id, digits_zip(tmp_path / "large.zip", size=128))
-        checker = until(service.checking_pids, "a check")[0]
+        ingester = until(service.ingesting_pids, "an ingest")[0]
         os.kill(service.worker_pid(), signal.SIGKILL)
-        until(lambda: not lives(checker), "the end of the check's process")
-        dataset = until(lambda: _checked(client, made.id), "the end of the check")
+        until(lambda: not lives(ingester), "the end of the ingest's process")
+        dataset = until(lambda: _settled(client, made.id), "the end of the ingest")
         assert dataset.status == "ready", dataset.error
         assert dataset.shape == (128, 128, 1)
 
@@ -129,14 +129,14 @@ def _parquet(path: Path, pixels: np.ndarray) -> None:
     pq.write_table(table, path)
 
 
-def test_a_dataset_that_is_deleted_in_its_check_ends_the_check_and_leaves_nothing(make_service, tmp_path: Path) -> None:
+def test_deleting_a_dataset_ends_its_ingest_and_leaves_nothing(make_service, tmp_path: Path) -> None:
     service = make_service(HELDOUT_RECONCILE_S="0.5").start()
     with service.client() as client:
         made = client.create_dataset({"name": "own"})
         client.upload(made.id, digits_zip(tmp_path / "large.zip", size=128))
-        checker = until(service.checking_pids, "a check")[0]
+        ingester = until(service.ingesting_pids, "an ingest")[0]
         client.delete_dataset("own")
-        until(lambda: not lives(checker), "the end of the check's process", within_s=30)
+        until(lambda: not lives(ingester), "the end of the ingest's process", within_s=30)
         assert [one.name for one in client.datasets() if not one.bundled] == []
         blobs = service.home / "blobs"
         until(lambda: not list(blobs.glob("uploads/*/*")), "the end of the upload's file", within_s=30)
@@ -144,13 +144,13 @@ def test_a_dataset_that_is_deleted_in_its_check_ends_the_check_and_leaves_nothin
 
 
 @pytest.mark.proof
-def test_a_service_that_is_stopped_in_a_check_goes_on_with_it_at_its_next_start(make_service, tmp_path: Path) -> None:
+def test_a_service_that_is_stopped_in_an_ingest_goes_on_with_it_at_its_next_start(make_service, tmp_path: Path) -> None:
     service = make_service().start()
     with service.client() as client:
         made = client.create_dataset({"name": "own"})
         client.upload(made.id, digits_zip(tmp_path / "large.zip", size=128))
-        until(service.checking_pids, "a check")
+        until(service.ingesting_pids, "an ingest")
     assert service.stop() == 0
     with service.start().client() as client:
-        dataset = until(lambda: _checked(client, made.id), "the end of the check")
+        dataset = until(lambda: _settled(client, made.id), "the end of the ingest")
         assert dataset.status == "ready", dataset.error

@@ -162,7 +162,7 @@ def diagnoses(wanted: list[str], service: Service, tmp_path_factory: pytest.Temp
     with service.client() as client:
         names = {case: _uploaded(client, case, folder) for case in dict.fromkeys(wanted)}
         for name in names.values():
-            until(lambda name=name: client.dataset(name).status == "ready", f"the check of {name}")
+            until(lambda name=name: client.dataset(name).status == "ready", f"the ingest of {name}")
         submitted = {case: client.submit(_spec(case, names[case])).id for case in names}
         found = {}
         for case, job_id in submitted.items():

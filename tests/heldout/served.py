@@ -10,7 +10,7 @@ from pathlib import Path
 from heldout.lifecycle import StopReason
 from models.blobs import Blobs
 from models.database import Database
-from models.store import claims, events, metrics, uploads
+from models.store import claims, events, ingests, metrics
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPEC = {"name": "small", "dataset": "digits", "network": {"blocks": [{"filters": 2}]}, "training": {"epochs": 2}}
@@ -67,7 +67,7 @@ class Service:
     def reject(self, claimed, **error):
         """End the check of an upload, as a worker would."""
         with self.database.write() as session:
-            uploads.reject(session, claimed.held, {"member": None, **error})
+            ingests.reject(session, claimed.held, {"member": None, **error})
 
     def measure(self, held, epoch, **figures):
         """Write an epoch with its event."""

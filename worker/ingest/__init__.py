@@ -1,4 +1,4 @@
-"""Uploads to datasets: checked within limits, decoded, split, audited. Imports no TensorFlow."""
+"""The ingest: an upload is read within limits, decoded, split and audited. Imports no TensorFlow."""
 
 from worker.ingest.limits import Limits
 from worker.ingest.pipeline import run

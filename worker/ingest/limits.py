@@ -1,4 +1,4 @@
-"""What an upload may cost at most; every limit is named in the rejection of what passes it."""
+"""The bounds of an ingest; a rejection names the limit that an upload passes."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""From an uploaded file to a dataset in the internal format, audited."""
+"""The steps of an ingest: open the upload, cut splits, decode, audit, write previews and the report."""
 
 import errno
 import json
@@ -10,20 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from models.arrays import FILES, address_of, save_beside
-from worker.ingest.audit import Audit, Subject, audit
+from worker.ingest.audit import Audit, IngestedDataset, audit
 from worker.ingest.limits import Limits
-from worker.ingest.opening import open_source
+from worker.ingest.pool import ProcessPool
 from worker.ingest.preview import write_examples, write_previews
 from worker.ingest.rejection import Rejection, amount, printable
 from worker.ingest.report import Report
-from worker.ingest.source import Source, Stored
-from worker.ingest.splitting import Splits, groups_of, make_splits
-from worker.ingest.workers import Workers
+from worker.ingest.sources.base import Source, StoredImages
+from worker.ingest.sources.opening import open_source
+from worker.ingest.splits import Splits, groups_of, make_splits
 
 Progress = Callable[[str, int, int], None]  # the stage, how many images are done, of how many
-SHOWN_NAMES = 20
+MAX_NAMES = 20
 
 
 def run(
@@ -33,31 +34,33 @@ def run(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     progress: Progress = lambda stage, done, of: None,
 ) -> Report:
-    """Check the upload in the file `source` and write it into the folder `target`, which is empty or not there.
+    """Ingest the upload in the file `source` into the folder `target`, which is empty or not there.
 
     Then `target` has the four files of the internal format, `audit.json`, `members.txt` with the name of each image on
     a line, a contact sheet `preview/<class>.png` of each class by its number, and `preview/examples/<index>.png` of
-    each image that a finding has as an example. No set is ever whole in memory.
+    each image that a finding has as an example. The images are never in memory all at once.
 
     Raises:
-        Rejection: if the upload is not taken; `target` then is empty.
+        Rejection: if the upload is rejected; `target` then is empty.
     """
     target.mkdir(parents=True, exist_ok=True)
     if any(target.iterdir()):
         raise ValueError(f"{target} is not empty")
     try:
-        with Workers(limits.processes) as workers:
-            return _run(source, spec, target, limits, workers, progress)
+        with ProcessPool(limits.processes) as pool:
+            return _run(source, spec, target, limits, pool, progress)
     except BaseException as error:
         empty(target)
         if isinstance(error, MemoryError):
             raise Rejection(
-                "out_of_memory",
-                f"The check needs more memory than the {amount(limits.memory_bytes)} that it may use. Upload smaller "
+                RejectionCode.OUT_OF_MEMORY,
+                f"The ingest needs more memory than the {amount(limits.memory_bytes)} that it may use. Upload smaller "
                 "images, or ask the operator for a higher limit.",
             ) from None
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise Rejection("disk_full", "The worker's disk is full. Try again later, or tell the operator.") from None
+            raise Rejection(
+                RejectionCode.DISK_FULL, "The worker's disk is full. Try again later, or tell the operator."
+            ) from None
         raise
 
 
@@ -70,62 +73,70 @@ def empty(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _run(source: Path, spec: DatasetSpec, target: Path, limits: Limits, workers: Workers, progress: Progress) -> Report:
+def _run(
+    source: Path, spec: DatasetSpec, target: Path, limits: Limits, pool: ProcessPool, progress: Progress
+) -> Report:
     scratch = target / ".scratch"
     scratch.mkdir()
     progress("opening", 0, 0)
     opened = open_source(source, scratch, limits)
     count = len(opened.names)
     groups = groups_of(opened.names, spec.group_by)
-    splits = make_splits(opened.labels, opened.own, spec.splits, groups)
-    stored = opened.store(target / "images.npy", spec, limits, workers, lambda done: progress("decoding", done, count))
+    splits = make_splits(opened.labels, opened.given_splits, spec.splits, groups)
+    stored = opened.store(target / "images.npy", spec, limits, pool, lambda done: progress("decoding", done, count))
     shutil.rmtree(scratch)
-    subject = Subject(
+    dataset = IngestedDataset(
         stored.pixels, opened.labels, splits.indices, opened.classes, opened.names, stored.value_range, groups
     )
-    save_beside(target, subject.labels, subject.splits, subject.classes, subject.value_range)
-    found = audit(subject, workers, lambda done: progress("auditing", done, count))
+    save_beside(target, dataset.labels, dataset.splits, dataset.classes, dataset.value_range)
+    found = audit(dataset, pool, lambda done: progress("auditing", done, count))
     progress("finishing", 0, 0)
-    write_previews(target / "preview", subject)
-    write_examples(target / "preview" / "examples", subject, found.findings)
+    write_previews(target / "preview", dataset)
+    write_examples(target / "preview" / "examples", dataset, found.findings)
     with (target / "members.txt").open("w", encoding="utf-8") as file:
         file.writelines(f"{name}\n" for name in opened.names)
-    report = _report(source, target, opened, stored, subject, splits, found)
+    report = _report(source, target, opened, stored, dataset, splits, found)
     _write_audit(target, report, found)
     return report
 
 
 def _report(
-    source: Path, target: Path, opened: Source, stored: Stored, subject: Subject, splits: Splits, found: Audit
+    source: Path,
+    target: Path,
+    opened: Source,
+    stored: StoredImages,
+    dataset: IngestedDataset,
+    splits: Splits,
+    found: Audit,
 ) -> Report:
     pixels = stored.pixels
     return Report(
         shape=pixels.shape[1:],
         dtype=pixels.dtype.name,
-        range=subject.value_range,
-        classes=subject.classes,
+        range=dataset.value_range,
+        classes=dataset.classes,
         splits=found.counts,
         sha256=address_of(
             pixels.dtype,
             pixels.shape,
             pixels.blocks(),
-            subject.labels,
-            subject.splits,
-            subject.classes,
-            subject.value_range,
+            dataset.labels,
+            dataset.splits,
+            dataset.classes,
+            dataset.value_range,
         ),
         size_bytes=sum((target / name).stat().st_size for name in FILES),
         source={
             "format": opened.kind,
             "size_bytes": source.stat().st_size,
-            "images": len(subject.labels),
-            "encodings": dict(sorted(stored.seen.items())),
+            "images": len(dataset.labels),
+            "encodings": dict(sorted(stored.encodings.items())),
             "passed_over": {
                 "count": len(opened.passed_over),
-                "names": [printable(name) for name in opened.passed_over[:SHOWN_NAMES]],
+                "names": [printable(name) for name in opened.passed_over[:MAX_NAMES]],
             },
             "splits": dict(splits.origin),
-            "groups": None if subject.groups is None else int(np.max(subject.groups)) + 1,
+            "groups": None if dataset.groups is None else int(np.max(dataset.groups)) + 1,
         },
         findings=found.findings,
     )

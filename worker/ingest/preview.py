@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.ingest.audit.subject import Subject
+from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.report import Finding
 
 COLUMNS, ROWS = 10, 4
@@ -17,30 +17,30 @@ GAP = 2
 BACKGROUND = (128, 128, 128)
 
 
-def write_previews(folder: Path, subject: Subject) -> None:
+def write_previews(folder: Path, dataset: IngestedDataset) -> None:
     """Write `<class>.png` for each class, numbered from 0: at most 40 images, train first, evenly chosen.
 
     A class without images has a sheet without tiles.
     """
     folder.mkdir()
-    order = np.lexsort((subject.split_of, subject.labels))
-    ends = np.cumsum(np.bincount(subject.labels, minlength=len(subject.classes)))
+    order = np.lexsort((dataset.split_of, dataset.labels))
+    ends = np.cumsum(np.bincount(dataset.labels, minlength=len(dataset.classes)))
     for label, rows in enumerate(np.split(order, ends[:-1])):
         chosen = (
             rows[np.unique(np.linspace(0, len(rows) - 1, COLUMNS * ROWS).round().astype(np.int64))]
             if len(rows)
             else rows
         )
-        contact_sheet(subject.pixels.take(chosen), subject.value_range).save(folder / f"{label}.png")
+        contact_sheet(dataset.pixels.take(chosen), dataset.value_range).save(folder / f"{label}.png")
 
 
-def write_examples(folder: Path, subject: Subject, findings: Iterable[Finding]) -> None:
+def write_examples(folder: Path, dataset: IngestedDataset, findings: Iterable[Finding]) -> None:
     """Write `<index>.png` for each image that a finding has as an example, as large as on a contact sheet."""
     folder.mkdir(parents=True)
     rows = sorted({example.index for finding in findings for example in finding.examples})
     for row in rows:
-        [image] = subject.pixels.take(np.array([row]))
-        _tile(image, subject.value_range).save(folder / f"{row}.png")
+        [image] = dataset.pixels.take(np.array([row]))
+        _tile(image, dataset.value_range).save(folder / f"{row}.png")
 
 
 def contact_sheet(images: NDArray[Any], value_range: tuple[float, float]) -> Image.Image:

@@ -1,4 +1,4 @@
-"""What an ingest answers: the dataset as it was stored, where it came from, and what its audit found."""
+"""What an ingest answers: the dataset as it is stored, where it came from, and the findings of its audit."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -7,23 +7,23 @@ Severity = Literal["info", "warning", "critical"]
 
 # Every code of a finding, for those who branch on it and for the reference page.
 FINDINGS = {
-    "leakage": "Pictures of one split are in another too.",
-    "label_conflicts": "The same picture has different labels.",
-    "duplicates": "Pictures occur more than once in a split.",
+    "leakage": "Images of one split also appear in another.",
+    "label_conflicts": "Copies of one image have different labels.",
+    "duplicates": "Images occur more than once in a split.",
     "group_across_splits": "A group of the group rule has images in several splits of the upload.",
     "class_missing": "A class has no images in a split.",
     "class_imbalance": "Some classes have many more training images than others.",
     "class_shift": "Classes are not equally frequent in all splits.",
-    "test_too_small": "The test split cannot tell small differences.",
+    "test_too_small": "The test split is too small to show small differences.",
     "scale_mismatch": "The pixel values of two splits are on different scales.",
     "inverted_values": "Dark and bright are exchanged between two splits.",
     "channel_order_mismatch": "The colour channels of two splits are in different orders.",
     "orientation_mismatch": "The images of two splits are turned or mirrored against each other.",
     "label_order_mismatch": "A split names the classes in another order than train does.",
-    "split_shift": "The pictures of two splits are not of the same kind.",
+    "split_shift": "The images of two splits are not of the same kind.",
     "blank_images": "Images have one colour throughout.",
-    "narrow_range": "The images use a small part of their range of values.",
-    "grey_as_rgb": "Images of three channels are all grey.",
+    "narrow_range": "The images use a small part of their value range.",
+    "grey_as_rgb": "All images have three channels that are equal.",
 }
 
 
@@ -38,7 +38,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that the audit saw; `numbers` are finite, `pairs` are images that are compared."""
+    """Something that the audit found; `numbers` are finite, `pairs` are images that belong together."""
 
     code: str
     severity: Severity
@@ -55,7 +55,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """A dataset that was taken.
+    """A dataset that was made of an upload.
 
     shape is (height, width, channels); range the pixel values that the source can hold; splits has for train,
     validation and test `count` and `per_class`, in the order of `classes`; source says format, members and how the

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import structlog
 
+from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import DatabaseUnavailable
 from heldout.settings import Settings
 from models.database import Database
@@ -20,7 +21,7 @@ def fetch_missing(settings: Settings, database: Database) -> None:
     """Fetch what `HELDOUT_FETCH` names and nobody has stored; each in a process of its own, which may load Keras."""
     try:
         with database.read() as session:
-            present = {row.name for row in datasets.bundled(session) if row.status == "ready"}
+            present = {row.name for row in datasets.bundled(session) if row.status is DatasetStatus.READY}
     except DatabaseUnavailable:
         log.warning("database_unavailable", thread="fetch")
         return

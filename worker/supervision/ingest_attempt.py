@@ -1,23 +1,23 @@
-"""One attempt at checking an upload: starts its process, follows it, stores what it made, settles the dataset."""
+"""One attempt at an ingest: starts its process, follows it, stores what it made, settles the dataset."""
 
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import structlog
 
+from heldout.dataset_lifecycle import RejectionCode
 from heldout.errors import StorageUnavailable
 from heldout.kinds import IngestSpec
 from heldout.lifecycle import JobStatus
 from heldout.settings import Settings
 from models.arrays import FILES
 from models.blobs import BlobMissing
-from models.store import uploads
+from models.store import ingests
 from models.store.claims import Claimed
-from models.store.uploads import CheckedContent
+from models.store.ingests import IngestedContent
 from worker.ingest.limits import Limits
-from worker.ingest.process import IngestProcess
+from worker.ingest.process.parent import IngestProcess
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
 from worker.machine.scratch import Scratch
@@ -25,11 +25,11 @@ from worker.supervision.lease import AttemptLease
 
 log = structlog.get_logger()
 
-# What an owner alone may see: it tells how the images were called.
-PRIVATE = ("audit.json", "members.txt", "preview")
+# Kept for this dataset alone, not by content: they tell the names of the owner's files.
+OWN_FILES = ("audit.json", "members.txt", "preview")
 
 
-class Check:
+class IngestAttempt:
     """Runs in one thread of the worker, as a training's attempt does."""
 
     def __init__(
@@ -43,26 +43,26 @@ class Check:
         self._folder = Path()
 
     def run(self) -> None:
-        """Check, whatever happens; the job is settled, or belongs to somebody else, when this returns."""
+        """Ingest the upload. When this returns the job is settled, or another worker has it; it never raises."""
         with self._lease as lease:
             self._folder = self._scratch.attempt(lease.held.job_id, lease.held.attempt)
             try:
-                self._check()
+                self._ingest()
             except BlobMissing:
                 self._reject(
-                    {"code": "upload_missing", "detail": "The upload is not in the blob store. Upload it again."}
+                    Rejection(RejectionCode.UPLOAD_MISSING, "The upload is not in the blob store. Upload it again.")
                 )
             except Rejection as rejection:
                 if rejection.is_retryable:
                     lease.fail(rejection.code, rejection.detail)
                 else:
-                    self._reject(rejection.as_json())
+                    self._reject(rejection)
             except StorageUnavailable:
-                lease.fail("storage_unavailable", "The blob store does not answer or is full.")
+                lease.fail(RejectionCode.STORAGE_UNAVAILABLE, "The blob store does not answer or is full.")
             finally:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _check(self) -> None:
+    def _ingest(self) -> None:
         source, target = self._source(), self._folder / "dataset"
         limits = Limits(
             upload_bytes=self._settings.max_upload_bytes,
@@ -75,7 +75,7 @@ class Check:
             self._store(report, target)
 
     def _source(self) -> Path:
-        """The upload as a file: in place where blobs are local, else a copy."""
+        """The upload as a file: the blob itself where blobs are local, else a copy."""
         key = self._spec.upload
         self._lease.blobs.size(key)
         in_place = self._lease.blobs.local_folder(key)
@@ -86,7 +86,7 @@ class Check:
         return copy
 
     def _followed(self, process: IngestProcess) -> Report | None:
-        """Its report; None if the job is settled otherwise. Raises Rejection."""
+        """The report of the process; None if the job was cancelled or given back meanwhile. Raises Rejection."""
         while True:
             self._lease.require()
             wanted = self._lease.requested_stop(out_of_time=False)  # the process has a limit of its own
@@ -106,15 +106,15 @@ class Check:
         began = time.monotonic()
         dataset_id: str = self._dataset_id
         self._lease.persist(
-            lambda session: uploads.reserve_content(session, self._lease.held, dataset_id, report.sha256)
+            lambda session: ingests.reserve_content(session, self._lease.held, dataset_id, report.sha256)
         )
         for name in FILES:
             self._lease.blobs.put(f"datasets/{report.sha256}/{name}", target / name)
-        for name in PRIVATE:
+        for name in OWN_FILES:
             for file in sorted((target / name).rglob("*")) if (target / name).is_dir() else [target / name]:
                 if file.is_file():
                     self._lease.blobs.put(f"datasets/{dataset_id}/{file.relative_to(target).as_posix()}", file)
-        taken = CheckedContent(
+        ingested = IngestedContent(
             sha256=report.sha256,
             size_bytes=report.size_bytes,
             shape=report.shape,
@@ -123,14 +123,14 @@ class Check:
             classes=report.classes,
             splits=report.splits,
         )
-        status = self._lease.settle(lambda session: uploads.mark_ready(session, self._lease.held, dataset_id, taken))
+        status = self._lease.settle(lambda session: ingests.mark_ready(session, self._lease.held, dataset_id, ingested))
         if status is JobStatus.SUCCEEDED:
             self._lease.forget([self._spec.upload])
             log.info("dataset_ready", dataset_id=dataset_id, stored_s=round(time.monotonic() - began, 3))
 
-    def _reject(self, error: dict[str, Any]) -> None:
-        log.info("dataset_rejected", dataset_id=self._dataset_id, code=error["code"])
-        self._lease.settle(lambda session: uploads.reject(session, self._lease.held, error))
+    def _reject(self, rejection: Rejection) -> None:
+        log.info("dataset_rejected", dataset_id=self._dataset_id, code=rejection.code.value)
+        self._lease.settle(lambda session: ingests.reject(session, self._lease.held, rejection.as_json()))
         self._lease.forget([self._spec.upload])
 
     @property

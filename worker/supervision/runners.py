@@ -10,7 +10,7 @@ from models.store.claims import Claimed
 from worker.machine.cores import JobCores
 from worker.machine.devices import Gpu
 from worker.machine.scratch import Scratch
-from worker.supervision.ingest_attempt import Check
+from worker.supervision.ingest_attempt import IngestAttempt
 from worker.supervision.lease import AttemptLease
 from worker.supervision.training_attempt import Attempt
 
@@ -42,6 +42,6 @@ def run_claimed(
             )
             attempt.run()
         case IngestSpec() as spec:
-            Check(claimed, spec, lease, settings=settings, scratch=scratch).run()
+            IngestAttempt(claimed, spec, lease, settings=settings, scratch=scratch).run()
         case unknown:  # mypy says so where a kind has nothing that runs it
             assert_never(unknown)

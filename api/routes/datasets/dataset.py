@@ -11,6 +11,7 @@ from api.http.auth import CallerDep
 from api.http.deps import ReadSessionDep, ServicesDep, cursor
 from api.http.problems import problems
 from api.http.routing import resource
+from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import (
     DatasetNotFound,
     DatasetNotReady,
@@ -20,7 +21,7 @@ from heldout.errors import (
     StorageUnavailable,
 )
 from heldout.views.audit import AuditView
-from heldout.views.dataset import DatasetPage, DatasetStatus, DatasetView, IndicesView
+from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from models.arrays import SPLITS
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
@@ -65,14 +66,14 @@ def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) 
 def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> IndicesView:
     """Which image is in which split."""
     row = _find(session, caller.owner, dataset)
-    if row.status != "ready" or row.sha256 is None:
+    if row.status is not DatasetStatus.READY or row.sha256 is None:
         raise DatasetNotReady(row.name, row.status)
     return IndicesView.model_validate({"object": "splits", **_indices(services.blobs, row.sha256)})
 
 
 @router.get("/{dataset}/audit", responses=problems(DatasetNotFound, DatasetNotReady, NoAudit, StorageUnavailable))
 def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> AuditView:
-    """Leaks, label conflicts, imbalance, shift: what the check of the upload saw."""
+    """Leaks, label conflicts, imbalance, shift: what the audit found."""
     row = _checked(session, caller.owner, dataset, "audit")
     stored = json.loads(_stored(services.blobs, f"datasets/{row.id}/audit.json"))
 
@@ -134,7 +135,7 @@ def _checked(session: Session, owner: str, reference: str, what: str) -> Dataset
     row = _find(session, owner, reference)
     if row.owner is None:
         raise NoAudit(row.name)
-    if row.status != "ready":
+    if row.status is not DatasetStatus.READY:
         raise DatasetNotReady(row.name, row.status, what)
     return row
 

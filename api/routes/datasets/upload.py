@@ -37,7 +37,7 @@ from heldout.errors import (
 )
 from heldout.views.dataset import DatasetView
 from models.discard import discard_files
-from models.store import uploads
+from models.store import discards, uploads
 from models.views.dataset import dataset_view
 from models.wake import WakeUp
 
@@ -101,7 +101,7 @@ async def create_dataset(request: Request, response: Response, caller: CallerDep
     "/{dataset}/content",
     status_code=202,
     response_model=DatasetView,
-    response_description="Received whole; a worker checks it. The same content once more changes nothing.",
+    response_description="Received whole; a worker ingests it. The same content once more changes nothing.",
     openapi_extra=CONTENT,
     responses=problems(
         *(InvalidForm, DatasetNotFound, DatasetIsBundled, UploadFinished),
@@ -115,7 +115,7 @@ async def put_content(
     services: ServicesDep,
     content_digest: Annotated[
         str | SkipJsonSchema[None],  # absent, but never a text that says so
-        Header(alias="Content-Digest", pattern=DIGEST, description="RFC 9530; it is checked."),
+        Header(alias="Content-Digest", pattern=DIGEST, description="RFC 9530; compared with what is received."),
     ] = None,
 ) -> DatasetView:
     """Send a dataset's content, of any length. After a failure send it again from its beginning."""
@@ -129,7 +129,7 @@ def delete_dataset(
     dataset: Reference, caller: CallerDep, session: SessionDep, after_commit: AfterCommitDep, services: ServicesDep
 ) -> None:
     """Delete a dataset that no job needs; jobs that have ended still name it."""
-    uploads.remove(session, caller.owner, dataset)
+    discards.remove(session, caller.owner, dataset)
     after_commit(lambda: discard_files(services.database, services.blobs))
 
 
@@ -155,16 +155,16 @@ def _announce(services: Services, owner: str, spec: DatasetSpec) -> DatasetView:
 
 def _withdraw(services: Services, owner: str, dataset_id: str) -> None:
     with services.database.write() as session:
-        uploads.remove(session, owner, dataset_id)
+        discards.remove(session, owner, dataset_id)
 
 
 def _expecting(services: Services, owner: str, reference: str) -> str:
     with services.database.read() as session:
-        return uploads.uploaded_to(session, owner, reference).id
+        return uploads.owned_dataset(session, owner, reference).id
 
 
 async def _accept(services: Services, owner: str, dataset_id: str, received: ReceivedContent) -> DatasetView:
-    """Have what was received checked; it is deleted where it is not needed."""
+    """Queue the ingest of an upload; delete the upload where none is needed."""
     try:
         view, is_kept = await run_in_threadpool(_queue, services, owner, dataset_id, received)
     except (DatasetNotFound, UploadFinished):
@@ -177,15 +177,15 @@ async def _accept(services: Services, owner: str, dataset_id: str, received: Rec
 
 def _queue(services: Services, owner: str, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
     with services.database.write() as session:
-        row, check = uploads.received(
+        row, ingest = uploads.receive(
             session,
             owner,
             dataset_id,
             key=received.key,
             sha256=received.sha256,
-            max_runtime_s=services.settings.max_check_s,
+            max_runtime_s=services.settings.max_ingest_s,
         )
         view = dataset_view(row)
-    if check is not None:
-        services.publisher.publish(WakeUp.for_job(check.id, check.gpus))
-    return view, check is not None
+    if ingest is not None:
+        services.publisher.publish(WakeUp.for_job(ingest.id, ingest.gpus))
+    return view, ingest is not None

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, assume, event, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.worker.ingest.test_formats import table
+from heldout.dataset_lifecycle import RejectionCode
+from tests.worker.ingest.sources.test_formats import table
 from tests.worker.ingest.uploads import ALONE, SPEC, arrays_of, encoded, noise, npz, pictures, tarred, zipped
 from worker.ingest import Limits, Rejection, run
 from worker.ingest.archives.names import safe
-from worker.ingest.images.decode import Wanted, decode
-from worker.ingest.rejection import CODES
+from worker.ingest.images.decode import TargetShape, decode
 
 BYTES = st.sampled_from([0, 1, 127, 128, 255]) | st.integers(0, 255)
 bounded = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -62,7 +62,7 @@ def outcome(tmp_path_factory):
         event(rejection.code if rejection else "taken")
         if rejection is None:
             return "taken"
-        assert rejection.code in CODES
+        assert isinstance(rejection.code, RejectionCode)
         assert rejection.detail
         assert rejection.member is None or rejection.member.isprintable()
         assert not any((folder / "target").iterdir())
@@ -229,7 +229,7 @@ def test_a_damaged_image_is_decoded_or_refused(data):
     changed = damaged(image, data.draw(damages(len(image))))
     if data.draw(st.booleans()):
         changed = with_right_checksums(changed)
-    wanted = Wanted(
+    wanted = TargetShape(
         16, 16, data.draw(st.sampled_from([1, 3])), data.draw(st.sampled_from(["pad", "crop", "stretch", None]))
     )
     limits = Limits(pixels=1_000_000)
@@ -267,5 +267,5 @@ def test_any_header_of_a_png_is_taken_or_refused_before_memory_is(width, height,
     body = b"IHDR" + struct.pack(">2I5B", width, height, depth, kind, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
     with pytest.raises(Rejection) as caught:
-        decode(data, "a.png", Wanted(16, 16, 1, "pad"), Limits(pixels=1_000_000), Counter(), any_grey=True)
+        decode(data, "a.png", TargetShape(16, 16, 1, "pad"), Limits(pixels=1_000_000), Counter(), any_grey=True)
     assert caught.value.code in ("image_too_large", "unreadable_member", "image_truncated")

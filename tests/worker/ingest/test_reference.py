@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from heldout.dataset_lifecycle import RETRIED_REJECTIONS, RejectionCode
 from heldout.datasets import ResizeSpec, SplitSpec
-from worker.ingest.layout import SPLIT_NAMES
 from worker.ingest.limits import GIB, MIB, Limits
-from worker.ingest.rejection import CODES, RETRYABLE
 from worker.ingest.report import FINDINGS, Finding
+from worker.ingest.sources.layout import SPLIT_NAMES
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "images.md").read_text(encoding="utf-8")
 
@@ -23,10 +23,9 @@ def rows(heading: str) -> dict[str, str]:
 
 def test_every_rejection_is_in_the_reference_and_no_other():
     table = {code: meaning for code, meaning in rows("Rejections").items() if code != "code"}
-    assert set(table) == set(CODES)
-    for code, meaning in CODES.items():
-        assert table[code].startswith(meaning)
-        assert table[code].endswith("Tried again.") == (code in RETRYABLE)
+    assert list(table) == [code.value for code in RejectionCode]
+    for code in RejectionCode:
+        assert table[code] == code.meaning + " Tried again." * (code in RETRIED_REJECTIONS)
 
 
 def test_every_finding_is_in_the_reference_and_no_other():
@@ -43,10 +42,11 @@ def test_every_code_of_a_finding_is_used_and_no_other_can_be():
 
 
 def test_every_code_of_a_rejection_is_used():
-    source = "".join(
-        path.read_text() for path in Path("worker/ingest").resolve().rglob("*.py") if path.stem != "rejection"
-    )
-    for code in CODES:
+    source = "".join(path.read_text() for room in ("worker", "models") for path in Path(room).resolve().rglob("*.py"))
+    of_any_job = {RejectionCode.WORKER_LOST}
+    for code in set(RejectionCode) - of_any_job:
+        assert f"RejectionCode.{code.name}" in source, code
+    for code in of_any_job:
         assert f'"{code}"' in source, code
 
 
@@ -62,8 +62,8 @@ def test_limits_are_those_of_the_reference():
         "one image file": f"{limits.member_bytes // MIB} MiB",
         "pixels of one image file": f"{limits.pixels:,}",
         "classes": f"{limits.classes:,}",
-        "private memory of each process of the check": f"{limits.memory_bytes // GIB} GiB",
-        "time of the check": f"{limits.wall_s // 3600} h",
+        "private memory of each process of the ingest": f"{limits.memory_bytes // GIB} GiB",
+        "time of the ingest": f"{limits.wall_s // 3600} h",
     }
     assert {name: value for name, value in table.items() if name != "limit"} == shown
     assert len(shown) == len(fields(Limits)) - 1  # `processes` bounds nothing of an upload

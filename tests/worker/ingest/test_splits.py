@@ -12,14 +12,14 @@ from models.arrays import SPLITS, load
 from models.bundled import with_cut_validation
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, rejection_of, taken, zipped
 from worker.ingest import Rejection
-from worker.ingest.splitting import NO_SPLIT, groups_of, make_splits
+from worker.ingest.splits import NO_SPLIT, groups_of, make_splits
 
 NONE, TRAIN, VALIDATION, TEST = NO_SPLIT, 0, 1, 2
 
 labels_of_images = st.lists(st.integers(0, 4), min_size=30, max_size=300).map(lambda found: np.array(found, np.int32))
 
 
-def own(*counts: tuple[int, int]) -> np.ndarray:
+def given_splits(*counts: tuple[int, int]) -> np.ndarray:
     return np.concatenate([np.full(count, split) for split, count in counts]).astype(np.int8)
 
 
@@ -38,7 +38,7 @@ def test_validation_is_cut_as_the_contract_says(mnist5k):
 
 @given(labels_of_images)
 def test_every_image_is_in_one_split_and_classes_keep_their_shares(labels):
-    found = make_splits(labels, own((NONE, len(labels))), SplitSpec())
+    found = make_splits(labels, given_splits((NONE, len(labels))), SplitSpec())
     together = np.sort(np.concatenate([found.indices[split] for split in SPLITS]))
     np.testing.assert_array_equal(together, np.arange(len(labels)))
     for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
@@ -52,7 +52,7 @@ def test_every_image_is_in_one_split_and_classes_keep_their_shares(labels):
 
 @given(labels_of_images)
 def test_a_split_that_the_upload_has_is_untouched_whatever_is_cut_beside_it(labels):
-    codes = own((TRAIN, len(labels) - 10), (TEST, 10))
+    codes = given_splits((TRAIN, len(labels) - 10), (TEST, 10))
     found = make_splits(labels, codes, SplitSpec())
     np.testing.assert_array_equal(found.indices["test"], np.arange(len(labels) - 10, len(labels)))
     assert found.origin["train"] == found.origin["test"] == "upload"
@@ -61,19 +61,19 @@ def test_a_split_that_the_upload_has_is_untouched_whatever_is_cut_beside_it(labe
 
 def test_splits_can_be_pooled_and_cut_anew():
     labels = np.arange(100, dtype=np.int32) % 2
-    codes = own((TRAIN, 60), (VALIDATION, 20), (TEST, 20))
+    codes = given_splits((TRAIN, 60), (VALIDATION, 20), (TEST, 20))
     kept = make_splits(labels, codes, SplitSpec())
     merged = make_splits(labels, codes, SplitSpec(existing="merge"))
     assert [len(kept.indices[split]) for split in SPLITS] == [60, 20, 20]
     assert [len(merged.indices[split]) for split in SPLITS] == [72, 8, 20]
-    fresh = make_splits(labels, own((NONE, 100)), SplitSpec())
+    fresh = make_splits(labels, given_splits((NONE, 100)), SplitSpec())
     np.testing.assert_array_equal(merged.indices["test"], fresh.indices["test"])
 
 
 def test_shares_and_seed_come_from_the_spec():
     labels = np.zeros(200, np.int32)
-    one = make_splits(labels, own((NONE, 200)), SplitSpec(test=0.5, validation=0.25))
-    other = make_splits(labels, own((NONE, 200)), SplitSpec(test=0.5, validation=0.25, seed=1))
+    one = make_splits(labels, given_splits((NONE, 200)), SplitSpec(test=0.5, validation=0.25))
+    other = make_splits(labels, given_splits((NONE, 200)), SplitSpec(test=0.5, validation=0.25, seed=1))
     assert [len(one.indices[split]) for split in SPLITS] == [75, 25, 100]
     assert not np.array_equal(one.indices["test"], other.indices["test"])
 
@@ -82,7 +82,7 @@ def test_shares_and_seed_come_from_the_spec():
 def test_shares_are_of_whole_numbers_and_not_of_floats(share):
     for count in range(1, 300):
         labels = np.zeros(count + 5, np.int32)
-        found = make_splits(labels, own((TRAIN, count + 3), (TEST, 2)), SplitSpec(validation=share))
+        found = make_splits(labels, given_splits((TRAIN, count + 3), (TEST, 2)), SplitSpec(validation=share))
         assert len(found.indices["validation"]) == max(1, (count + 3) * round(share * 100) // 100)
 
 
@@ -94,7 +94,7 @@ def test_shares_are_of_whole_numbers_and_not_of_floats(share):
 def test_a_group_is_in_one_split(labels, groups, seed):
     numbers = np.random.default_rng(seed).integers(0, groups, len(labels))
     try:
-        found = make_splits(labels, own((NONE, len(labels))), SplitSpec(seed=seed), numbers)
+        found = make_splits(labels, given_splits((NONE, len(labels))), SplitSpec(seed=seed), numbers)
     except Rejection as rejection:
         # Two groups cannot fill three splits.
         event(rejection.code)
@@ -110,8 +110,8 @@ def test_groups_of_one_image_are_cut_like_images(labels):
     labels = labels[np.isin(labels, np.flatnonzero(np.bincount(labels) > 3))]
     if not len(labels):
         return
-    alone = make_splits(labels, own((NONE, len(labels))), SplitSpec())
-    grouped = make_splits(labels, own((NONE, len(labels))), SplitSpec(), np.arange(len(labels)))
+    alone = make_splits(labels, given_splits((NONE, len(labels))), SplitSpec())
+    grouped = make_splits(labels, given_splits((NONE, len(labels))), SplitSpec(), np.arange(len(labels)))
     for split in SPLITS:
         np.testing.assert_array_equal(alone.indices[split], grouped.indices[split])
 
@@ -120,7 +120,7 @@ def test_groups_come_close_to_the_shares():
     generator = np.random.default_rng(0)
     groups = np.repeat(np.arange(200), generator.integers(1, 12, 200))
     labels = (groups % 4).astype(np.int32)
-    found = make_splits(labels, own((NONE, len(labels))), SplitSpec(), groups)
+    found = make_splits(labels, given_splits((NONE, len(labels))), SplitSpec(), groups)
     for label in range(4):
         share = (labels[found.indices["test"]] == label).sum() / (labels == label).sum()
         assert share == pytest.approx(0.2, abs=0.03)

@@ -1,5 +1,6 @@
-"""Members of an archive: where they lie, within limits, and how the bytes of one are read."""
+"""Members of an archive: the list of them within limits, and reading one by its place in the file."""
 
+import io
 import os
 import zlib
 from array import array
@@ -11,17 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.archives.names import is_junk, safe
 from worker.ingest.limits import MIB, Limits
 from worker.ingest.rejection import Rejection, amount, printable
 
-PLAIN, ZIP_STORED, ZIP_DEFLATED = 0, 1, 2
-TABLE = np.dtype([("offset", "<u8"), ("packed", "<u8"), ("size", "<u8"), ("crc", "<u4"), ("how", "u1")])
+UNCOMPRESSED, ZIP_STORED, ZIP_DEFLATED = 0, 1, 2
+TABLE = np.dtype([("offset", "<u8"), ("packed", "<u8"), ("size", "<u8"), ("crc", "<u4"), ("method", "u1")])
 LOCAL_HEADER_BYTES = 30
 SLACK_BYTES = 256  # what is read beyond a member, for the extra fields of its local header
 CHUNK_BYTES = MIB
 
-# Pictures are compressed already: what unpacks to so many times its size, beyond a size that costs nothing, is a bomb.
+# Images are compressed already: what unpacks to so many times its size, beyond a size that costs nothing, is a bomb.
 BOMB_RATIO = 200
 HARMLESS_BYTES = 10 * MIB
 
@@ -50,8 +52,31 @@ class Archive:
             yield from _stream(file.fileno(), self.table[row].item(), self.names[row])
 
 
-class Collector:
-    """Takes the members that a directory lists, and refuses what passes a limit or cannot be followed safely."""
+class ReadTooMuch(Exception):
+    """A library asked for more bytes than it may read."""
+
+
+class BoundedReader(io.BufferedReader):
+    """A file for a library that believes the sizes in it: all reads together get at most `most_bytes`."""
+
+    def __init__(self, path: Path, most_bytes: int) -> None:
+        super().__init__(io.FileIO(path))
+        self._most_bytes = self._left = most_bytes
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Raises ReadTooMuch, before any memory is taken."""
+        if size is None or not 0 <= size <= self._left:
+            raise ReadTooMuch
+        self._left -= size
+        return super().read(size)
+
+    def renew(self) -> None:
+        """Allow as many bytes again."""
+        self._left = self._most_bytes
+
+
+class MemberList:
+    """The members that an archive lists, as they come: one that passes a limit or has an unsafe name is refused."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -59,7 +84,7 @@ class Collector:
         self._columns = (array("Q"), array("Q"), array("Q"), array("Q"), array("B"))
         self._seen = self._junk = self._size = self._packed = 0
 
-    def add(self, name: str, offset: int, packed: int, size: int, crc: int, how: int) -> None:
+    def add(self, name: str, offset: int, packed: int, size: int, crc: int, method: int) -> None:
         """Take one entry; folders and junk count, and are passed over.
 
         Raises:
@@ -74,7 +99,7 @@ class Collector:
             raise _bomb(f"{printable(name)!r} unpacks from {amount(packed)} to {amount(size)}", name)
         if self._size > self._limits.unpacked_bytes:
             raise Rejection(
-                "unpacked_too_large",
+                RejectionCode.UNPACKED_TOO_LARGE,
                 f"The files are larger than {amount(self._limits.unpacked_bytes)} together. Upload fewer or smaller "
                 "ones, or ask the operator for a higher limit.",
                 name,
@@ -87,7 +112,7 @@ class Collector:
             return
         if name in self._names:
             raise Rejection(
-                "duplicate_member",
+                RejectionCode.DUPLICATE_MEMBER,
                 f"Two files are named {printable(name)!r}. Pack each file once.",
                 name,
             )
@@ -97,7 +122,7 @@ class Collector:
         packed_sizes.append(packed)
         sizes.append(size)
         checksums.append(crc)
-        methods.append(how)
+        methods.append(method)
 
     def archive(self, path: Path, kind: str) -> Archive:
         """All that was taken. Raises Rejection if it is a bomb as a whole."""
@@ -115,8 +140,8 @@ def read_member(file: int, entry: tuple[int, int, int, int, int], name: str) -> 
     Raises:
         Rejection: `archive_damaged`.
     """
-    offset, packed, size, crc, how = entry
-    if how == PLAIN:
+    offset, packed, size, crc, method = entry
+    if method == UNCOMPRESSED:
         data = os.pread(file, size, offset)
     else:
         head = os.pread(file, LOCAL_HEADER_BYTES + SLACK_BYTES + packed, offset)
@@ -124,11 +149,11 @@ def read_member(file: int, entry: tuple[int, int, int, int, int], name: str) -> 
         data = head[start : start + packed]
         if len(data) < packed:
             data += os.pread(file, packed - len(data), offset + start + len(data))
-        if how == ZIP_DEFLATED:
+        if method == ZIP_DEFLATED:
             data = _inflated(data, size, name)
     if len(data) != size:
         raise damaged(f"{printable(name)!r} ends after {len(data)} of its {size} bytes", name)
-    if how != PLAIN and zlib.crc32(data) != crc:
+    if method != UNCOMPRESSED and zlib.crc32(data) != crc:
         raise damaged(f"the checksum of {printable(name)!r} is wrong", name)
     return data
 
@@ -141,12 +166,14 @@ def local_header_bytes(head: bytes, name: str) -> int:
 
 
 def damaged(why: str, member: str | None = None) -> Rejection:
-    return Rejection("archive_damaged", f"The archive is damaged: {why}. Pack it and upload it again.", member)
+    return Rejection(
+        RejectionCode.ARCHIVE_DAMAGED, f"The archive is damaged: {why}. Pack it and upload it again.", member
+    )
 
 
 def too_many(limits: Limits) -> Rejection:
     return Rejection(
-        "too_many_members",
+        RejectionCode.TOO_MANY_MEMBERS,
         f"The archive has more than {limits.members:,} members. Pack fewer files, upload arrays (.npz), or ask the "
         "operator for a higher limit.",
     )
@@ -155,18 +182,18 @@ def too_many(limits: Limits) -> Rejection:
 def _inflated(data: bytes, size: int, name: str) -> bytes:
     try:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        # A byte more than declared shows a lie, and is all that a lie gets.
+        # One byte more than declared, at most: enough to find a member that is longer.
         return inflater.decompress(data, size + 1)
     except zlib.error as error:
         raise damaged(f"{printable(name)!r} cannot be unpacked ({error})", name) from None
 
 
 def _stream(file: int, entry: tuple[int, int, int, int, int], name: str) -> Iterator[bytes]:
-    offset, packed, size, crc, how = entry
-    if how != PLAIN:
+    offset, packed, size, crc, method = entry
+    if method != UNCOMPRESSED:
         offset += local_header_bytes(os.pread(file, LOCAL_HEADER_BYTES, offset), name)
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS) if how == ZIP_DEFLATED else None
-    found = check = 0
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS) if method == ZIP_DEFLATED else None
+    found = crc32 = 0
     end = offset + packed
     while offset < end:
         data = os.pread(file, min(CHUNK_BYTES, end - offset), offset)
@@ -177,11 +204,11 @@ def _stream(file: int, entry: tuple[int, int, int, int, int], name: str) -> Iter
             found += len(piece)
             if found > size:
                 raise damaged(f"{printable(name)!r} is longer than the {size} bytes that it declares", name)
-            check = zlib.crc32(piece, check)
+            crc32 = zlib.crc32(piece, crc32)
             yield piece
     if found != size:
         raise damaged(f"{printable(name)!r} ends after {found} of its {size} bytes", name)
-    if how != PLAIN and check != crc:
+    if method != UNCOMPRESSED and crc32 != crc:
         raise damaged(f"the checksum of {printable(name)!r} is wrong", name)
 
 
@@ -198,7 +225,7 @@ def _pieces(inflater: Any, data: bytes, name: str, *, is_last: bool) -> Iterator
 
 def _bomb(what: str, member: str | None) -> Rejection:
     return Rejection(
-        "archive_bomb",
-        f"{what}, more than {BOMB_RATIO} times its size. Pictures do not: remove what does, or store it uncompressed.",
+        RejectionCode.ARCHIVE_BOMB,
+        f"{what}, more than {BOMB_RATIO} times its size. Images do not: remove what does, or store it uncompressed.",
         member,
     )

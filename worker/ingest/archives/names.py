@@ -1,11 +1,12 @@
-"""Names of an archive's members: made uniform, or refused where they would be unsafe to follow or to show."""
+"""Names of members: brought to one form, or refused where they are unsafe to follow or to show."""
 
 import re
 import unicodedata
 
+from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.rejection import Rejection, printable
 
-LONGEST_BYTES = 1024
+MAX_NAME_BYTES = 1024
 _JUNK = re.compile(
     r"(?:^|/)(?:\._|(?:\.DS_Store|Thumbs\.db|ehthumbs\.db|desktop\.ini)$|(?:__MACOSX|\.ipynb_checkpoints|@eaDir|\.git)/)",
     re.IGNORECASE,
@@ -24,7 +25,7 @@ def decoded(raw: bytes) -> str:
     except UnicodeDecodeError:
         shown = raw.decode("ascii", "backslashreplace")
         raise Rejection(
-            "name_not_utf8",
+            RejectionCode.NAME_NOT_UTF8,
             f"The name {printable(shown)!r} is not UTF-8. Rename the file, or pack the archive with a tool that writes "
             "UTF-8 names.",
             shown,
@@ -37,14 +38,14 @@ def safe(name: str) -> str:
     Raises:
         Rejection: `unsafe_path`.
     """
-    if _PLAIN.fullmatch(name) and len(name) <= LONGEST_BYTES:
+    if _PLAIN.fullmatch(name) and len(name) <= MAX_NAME_BYTES:
         return name
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
         raise _unsafe(name, "has control characters")
     # Windows' own packer writes backslashes.
     name = unicodedata.normalize("NFC", name.replace("\\", "/"))
-    if len(name.encode()) > LONGEST_BYTES:
-        raise _unsafe(name, f"is longer than {LONGEST_BYTES} bytes")
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise _unsafe(name, f"is longer than {MAX_NAME_BYTES} bytes")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     # The first part that counts may be a drive, too: `./C:/x` is `C:/x`.
     if name.startswith("/") or (parts and re.match(r"[A-Za-z]:", parts[0])):
@@ -61,7 +62,7 @@ def is_junk(name: str) -> bool:
 
 def _unsafe(name: str, why: str) -> Rejection:
     return Rejection(
-        "unsafe_path",
+        RejectionCode.UNSAFE_PATH,
         f"The name {printable(name)!r} {why}. Pack relative paths, such as `class/file.png`.",
         name,
     )

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.archives.members import Archive
 from worker.ingest.limits import MIB
 from worker.ingest.rejection import Rejection, printable
 
 BLOCK_BYTES = 4 * MIB
-LONGEST_HEADER = 10_000  # characters; numpy's own bound for headers from strangers
+MAX_HEADER_CHARACTERS = 10_000  # characters; numpy's own bound for headers from strangers
 # What numpy's parser of headers, which is Python's own, makes of broken ones.
 HEADER_FAULTS = (
     ValueError,
@@ -84,13 +85,13 @@ def stored_array(archive: Archive, row: int) -> StoredArray:
     file = BytesIO(head)
     try:
         version = npy.read_magic(file)
-        shape, is_fortran, dtype = HEADER_READERS[version](file, max_header_size=LONGEST_HEADER)
+        shape, is_fortran, dtype = HEADER_READERS[version](file, max_header_size=MAX_HEADER_CHARACTERS)
     except HEADER_FAULTS:
         # Not with the parser's own words, which name Python's objects.
         raise _bad(key, "has a header that cannot be read", "Save it with numpy.savez.") from None
     if dtype.hasobject:
         raise Rejection(
-            "pickle_refused",
+            RejectionCode.PICKLE_REFUSED,
             f"The array {printable(key)!r} holds Python objects, which are never unpickled. Save it as numbers: "
             "numpy.stack images of one size, and give labels an integer or string type.",
             key,
@@ -120,4 +121,4 @@ def product(sides: tuple[int, ...]) -> int:
 
 
 def _bad(key: str, what: str, to_do: str) -> Rejection:
-    return Rejection("bad_array", f"The array {printable(key)!r} {what}. {to_do}", key)
+    return Rejection(RejectionCode.BAD_ARRAY, f"The array {printable(key)!r} {what}. {to_do}", key)

@@ -1,6 +1,6 @@
-"""What can be known about a dataset before anything is trained on it."""
+"""The audit: what is found out about a dataset before anything is trained on it."""
 
-from worker.ingest.audit.subject import Subject
-from worker.ingest.audit.whole import Audit, audit
+from worker.ingest.audit.dataset import IngestedDataset
+from worker.ingest.audit.run import Audit, audit
 
-__all__ = ["Audit", "Subject", "audit"]
+__all__ = ["Audit", "IngestedDataset", "audit"]

@@ -21,7 +21,7 @@ LOW_FREQUENCIES_ALIKE = 0.98
 PIXELS_ALIKE = 0.99
 LARGEST_DIFFERENCE = 0.25
 COMPARED_SIDE = 32  # larger images are compared at this size
-FLAT = 0.02  # of the value range: less contrast is no picture to compare
+FLAT = 0.02  # of the value range: less contrast is not compared
 # Bounds for sets in which everything looks alike: pairs whose hashes, whose low frequencies, whose pixels are compared.
 MOST_COMPARED, MOST_NEAR, MOST_CONFIRMED = 20_000_000, 2_000_000, 200_000
 NEIGHBOURS = 256  # that an image is compared with where more share a band
@@ -29,7 +29,7 @@ NEIGHBOURS = 256  # that an image is compared with where more share a band
 
 @dataclass(frozen=True)
 class Copies:
-    """Which images are the same picture.
+    """Which images are copies of each other.
 
     original: (images,) the first image with the same pixels, which is the image itself where there is none before it.
     near: (pairs, 2) originals that are near copies of each other, the earlier first. is_bounded: whether so many

@@ -1,4 +1,4 @@
-"""What the counts alone tell: classes that are missing or rare, splits that differ, and tests that are too small."""
+"""Findings from counts alone: missing and rare classes, splits of different proportions, too few test images."""
 
 from typing import Any
 
@@ -7,98 +7,115 @@ from numpy.typing import NDArray
 
 from heldout.intervals import wilson_interval
 from models.arrays import SPLITS
-from worker.ingest.audit.subject import SHOWN, Subject
+from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
+from worker.ingest.audit.wording import ADJECTIVES, listed, percent
 from worker.ingest.report import Finding
 
-UNEVEN, VERY_UNEVEN = 3.0, 20.0  # images of the largest class for each one of the smallest
-PROPORTIONS_DIFFER = 0.1  # of the images would have to change class for two splits to agree
-DRAWS = 999
-RARE = 0.001
-WIDE = 0.05  # half of the interval of an accuracy of 90 %
+# Images of the largest class for each one of the smallest.
+WARNING_IMBALANCE = 3.0
+CRITICAL_IMBALANCE = 20.0
+MIN_DISTANCE = 0.1  # share of the images that would have to change class for two splits to agree
+RANDOM_DRAWS = 999
+MAX_P_VALUE = 0.001
+MAX_HALF_INTERVAL = 0.05  # of an accuracy of 90 %
 
 
-def count_findings(subject: Subject) -> list[Finding]:
-    counts = per_class(subject)
-    found = [_missing(subject, counts), _imbalance(subject, counts[0]), _proportions(subject, counts), _small(subject)]
+def count_findings(dataset: IngestedDataset) -> list[Finding]:
+    counts = per_class(dataset)
+    found = [_missing(dataset, counts), _imbalance(dataset, counts[0]), _proportions(dataset, counts), _small(dataset)]
     return [finding for finding in found if finding is not None]
 
 
-def per_class(subject: Subject) -> NDArray[np.int64]:
+def per_class(dataset: IngestedDataset) -> NDArray[np.int64]:
     """(splits, classes) how many images there are."""
     return np.stack(
-        [np.bincount(subject.labels[subject.splits[split]], minlength=len(subject.classes)) for split in SPLITS]
+        [np.bincount(dataset.labels[dataset.splits[split]], minlength=len(dataset.classes)) for split in SPLITS]
     )
 
 
-def _missing(subject: Subject, counts: NDArray[np.int64]) -> Finding | None:
+def _missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Finding | None:
     missing = {
-        split: [subject.classes[label] for label in np.flatnonzero(of_split == 0)]
+        split: [dataset.classes[label] for label in np.flatnonzero(of_split == 0)]
         for split, of_split in zip(SPLITS, counts, strict=True)
     }
     missing = {split: classes for split, classes in missing.items() if classes}
     if not missing:
         return None
+    where = " ".join(
+        f"{len(classes):,} of {len(dataset.classes):,} classes ({listed(classes)}) have no {ADJECTIVES[split]} images."
+        for split, classes in missing.items()
+    )
     return Finding(
         code="class_missing",
         severity="critical" if "train" in missing else "warning",
-        numbers={split: {"count": len(classes), "classes": classes[:SHOWN]} for split, classes in missing.items()},
-        explanation="Some classes have no images in a split. What is not in train is never learned; what is not in "
-        "validation or test is never measured.",
+        numbers={
+            split: {"count": len(classes), "classes": classes[:MAX_EXAMPLES]} for split, classes in missing.items()
+        },
+        explanation=f"{where} A class without training images is never learned; one without validation or test images "
+        "is never measured.",
         what_to_do="Add images of these classes, or have the splits cut anew with `splits: {existing: merge}`.",
     )
 
 
-def _imbalance(subject: Subject, train: NDArray[np.int64]) -> Finding | None:
+def _imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> Finding | None:
     present = train[train > 0]
     ratio = float(np.max(present)) / float(np.min(present))
-    if ratio < UNEVEN:
+    if ratio < WARNING_IMBALANCE:
         return None
     largest, smallest = int(np.argmax(train)), int(np.argmin(np.where(train > 0, train, np.max(train))))
+    most, least = dataset.classes[largest], dataset.classes[smallest]
+    majority = float(np.max(train)) / float(np.sum(train))
     return Finding(
         code="class_imbalance",
-        severity="critical" if ratio >= VERY_UNEVEN else "warning",
+        severity="critical" if ratio >= CRITICAL_IMBALANCE else "warning",
         numbers={
             "ratio": round(ratio, 3),
-            "largest": {"class": subject.classes[largest], "count": int(train[largest])},
-            "smallest": {"class": subject.classes[smallest], "count": int(train[smallest])},
+            "largest": {"class": most, "count": int(train[largest])},
+            "smallest": {"class": least, "count": int(train[smallest])},
             # What always naming the largest class achieves.
-            "majority_accuracy": round(float(np.max(train)) / float(np.sum(train)), 6),
+            "majority_accuracy": round(majority, 6),
         },
-        explanation="Some classes have many more training images than others. A network that neglects the rare ones "
-        "still has a good accuracy.",
+        explanation=f"Class {most!r} has {int(train[largest]):,} training images, class {least!r} has "
+        f"{int(train[smallest]):,}: {ratio:.3g} times fewer. A network that always answers {most!r} is right for "
+        f"{percent(majority)} of the training images.",
         what_to_do="Train with `class_weights: balanced`, look at the confusion matrix rather than at the accuracy, or "
         "add images of the rare classes.",
     )
 
 
-def _proportions(subject: Subject, counts: NDArray[np.int64]) -> Finding | None:
+def _proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Finding | None:
     """Whether the classes' shares in a held-out split differ from train's by much, and by more than by chance."""
     train = counts[0] / counts[0].sum()
     worst: dict[str, Any] = {}
     for split, of_split in list(zip(SPLITS, counts, strict=True))[1:]:
         size = int(of_split.sum())
         distance = _distance(of_split / size, train)
-        draws = np.random.default_rng(0).multinomial(size, train, DRAWS) / size
+        draws = np.random.default_rng(0).multinomial(size, train, RANDOM_DRAWS) / size
         by_chance = np.abs(draws - train).sum(axis=1) / 2
-        probability = (1 + int((by_chance >= distance).sum())) / (DRAWS + 1)
-        if distance >= PROPORTIONS_DIFFER and probability <= RARE:
+        probability = (1 + int((by_chance >= distance).sum())) / (RANDOM_DRAWS + 1)
+        if distance >= MIN_DISTANCE and probability <= MAX_P_VALUE:
             change = of_split / size - train
             most = int(np.abs(change).argmax())
             worst[split] = {
                 "distance": round(distance, 6),
                 "p_value": probability,
-                "class": subject.classes[most],
+                "class": dataset.classes[most],
                 "train_share": round(float(train[most]), 6),
                 "share": round(float(of_split[most] / size), 6),
             }
     if not worst:
         return None
+    where = " ".join(
+        f"{percent(differs['distance'])} of the {ADJECTIVES[split]} images would have to change class to have train's "
+        f"proportions: {differs['class']!r} is {percent(differs['share'])} of them and "
+        f"{percent(differs['train_share'])} of the training images."
+        for split, differs in worst.items()
+    )
     return Finding(
         code="class_shift",
         severity="warning",
         numbers=worst,
-        explanation="Classes are not equally frequent in all splits. An accuracy on one split then says less about "
-        "another, even where each class is recognised equally well.",
+        explanation=f"{where} Accuracies of these splits differ even where each class is recognised equally well.",
         what_to_do="Compare each class's own accuracy, or have the splits cut anew with `splits: {existing: merge}`.",
     )
 
@@ -108,16 +125,16 @@ def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return float(np.abs(one - other).sum() / 2)
 
 
-def _small(subject: Subject) -> Finding | None:
-    count = len(subject.splits["test"])
+def _small(dataset: IngestedDataset) -> Finding | None:
+    count = len(dataset.splits["test"])
     low, high = wilson_interval(round(0.9 * count), count)
-    if (high - low) / 2 <= WIDE:
+    if (high - low) / 2 <= MAX_HALF_INTERVAL:
         return None
     return Finding(
         code="test_too_small",
         severity="warning",
         numbers={"count": count, "interval_at_90_percent": [round(low, 4), round(high, 4)]},
-        explanation=f"With {count} test images an accuracy of 90 % means anything from {low:.0%} to {high:.0%}: small "
-        "differences between networks cannot be seen.",
+        explanation=f"With {count:,} test images, an accuracy of 90 % is only known to ±{50 * (high - low):.1f} points "
+        f"({100 * low:.1f}–{100 * high:.1f} %). Smaller differences between networks cannot be seen.",
         what_to_do="Add test images, or cut a larger share with `splits: {test: …}`.",
     )

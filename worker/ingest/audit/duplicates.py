@@ -1,4 +1,4 @@
-"""What copies mean: leaks between splits, repetitions within one, and one picture under two labels."""
+"""What copies mean: leaks between splits, repetitions within one, and one image under two labels."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,16 +8,17 @@ from numpy.typing import NDArray
 
 from models.arrays import SPLITS
 from worker.ingest.audit.copies import Copies
-from worker.ingest.audit.subject import SHOWN, Subject
+from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
+from worker.ingest.audit.wording import ADJECTIVES, part_of_images
 from worker.ingest.report import Finding
 
-SHOWN_PAIRS = 200
-MANY = 0.01  # share of a split from which leaked or contradicting images are critical
+MAX_PAIRS = 200  # of a finding
+CRITICAL_SHARE = 0.01  # of the images of a split
 
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Images with one partner each that is the same picture: (pairs, 2), partner first; exact: (pairs,)."""
+    """Images, each with another one that is a copy of it: rows (pairs, 2), the other one first; exact (pairs,)."""
 
     rows: NDArray[np.int64]
     exact: NDArray[np.bool_]
@@ -27,10 +28,10 @@ class _Pairs:
         return {"images": len(self.rows), "exact": int(self.exact.sum()), "near": int((~self.exact).sum())}
 
 
-def copy_findings(subject: Subject, copies: Copies) -> list[Finding]:
+def copy_findings(dataset: IngestedDataset, copies: Copies) -> list[Finding]:
     """Leakage, label conflicts and duplicates, as far as there are any."""
-    firsts = [_first(copies, np.flatnonzero(subject.split_of == code)) for code in range(len(SPLITS))]
-    found = [_leakage(subject, copies, firsts), _conflicts(subject, copies), _duplicates(subject, copies, firsts)]
+    firsts = [_first(copies, np.flatnonzero(dataset.split_of == code)) for code in range(len(SPLITS))]
+    found = [_leakage(dataset, copies, firsts), _conflicts(dataset, copies), _duplicates(dataset, copies, firsts)]
     return [finding for finding in found if finding is not None]
 
 
@@ -53,17 +54,20 @@ def _partners(rows: NDArray[np.int64], exact: NDArray[np.int64], near: NDArray[n
 
 
 def _leakage(
-    subject: Subject, copies: Copies, firsts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    dataset: IngestedDataset, copies: Copies, firsts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 ) -> Finding | None:
     numbers: dict[str, Any] = {}
-    shown, worst = [], 0.0
+    shown, sentences, worst = [], [], 0.0
     for held, seen in (("test", "train"), ("validation", "train"), ("test", "validation")):
-        rows = subject.splits[held]
+        rows = dataset.splits[held]
         exact, near = firsts[SPLITS.index(seen)]
         pairs = _partners(rows, exact[copies.original[rows]], near[copies.original[rows]])
         share = len(pairs.rows) / len(rows)
         numbers[f"{held}_in_{seen}"] = {**pairs.numbers, "share": round(share, 6)}
         shown.append(pairs.rows)
+        if len(pairs.rows):
+            leaked = part_of_images(len(pairs.rows), len(rows), held)
+            sentences.append(f"{leaked} also appear in the {ADJECTIVES[seen]} set.")
         if seen == "train":
             worst = max(worst, share)
     rows = np.concatenate(shown)
@@ -71,17 +75,17 @@ def _leakage(
         return None
     return Finding(
         code="leakage",
-        severity="critical" if worst >= MANY else "warning",
+        severity="critical" if worst >= CRITICAL_SHARE else "warning",
         numbers=numbers,
-        explanation="Pictures of one split are in another too, as they are or encoded again. What a network has seen "
-        "in training, it need not understand: held-out results are better than they should be.",
+        explanation=" ".join(sentences) + " A network recognises images that it has seen: results on held-out images "
+        "are better than they should be.",
         what_to_do="Keep each copy in one split only, by hand or with `group_by`, and upload again.",
-        **_shown(subject, rows),
+        **_examples(dataset, rows),
     )
 
 
-def _conflicts(subject: Subject, copies: Copies) -> Finding | None:
-    labels, original = subject.labels, copies.original
+def _conflicts(dataset: IngestedDataset, copies: Copies) -> Finding | None:
+    labels, original = dataset.labels, copies.original
     everything = np.arange(len(labels))
     other = np.flatnonzero(labels != labels[original])
     exact, _ = _first(copies, other)
@@ -95,44 +99,46 @@ def _conflicts(subject: Subject, copies: Copies) -> Finding | None:
     share = len(pairs.rows) / len(labels)
     return Finding(
         code="label_conflicts",
-        severity="critical" if share >= MANY else "warning",
+        severity="critical" if share >= CRITICAL_SHARE else "warning",
         numbers={**pairs.numbers, "share": round(share, 6)},
-        explanation="The same picture has different labels. At most one of them can be learned; the others count as "
-        "mistakes, in training and in every test.",
-        what_to_do="Decide on one label for each of these pictures, or remove them.",
-        **_shown(subject, pairs.rows),
+        explanation=f"{part_of_images(len(pairs.rows), len(labels))} have a copy with another label. At most one of "
+        "the labels is right; the others count as mistakes, in training and in every test.",
+        what_to_do="Decide on one label for each of these images, or remove them.",
+        **_examples(dataset, pairs.rows),
     )
 
 
 def _duplicates(
-    subject: Subject, copies: Copies, firsts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    dataset: IngestedDataset, copies: Copies, firsts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 ) -> Finding | None:
     numbers: dict[str, Any] = {}
-    shown, count = [], 0
+    shown, repeated, count = [], [], 0
     for (exact, near), split in zip(firsts, SPLITS, strict=True):
-        rows = subject.splits[split]
+        rows = dataset.splits[split]
         before = [
             np.where(first[copies.original[rows]] < rows, first[copies.original[rows]], -1) for first in (exact, near)
         ]
         pairs = _partners(rows, *before)
         numbers[split] = {**pairs.numbers, "share": round(len(pairs.rows) / len(rows), 6)}
         shown.append(pairs.rows)
+        if len(pairs.rows):
+            repeated.append(part_of_images(len(pairs.rows), len(rows), split))
         count += len(pairs.rows)
     if not count:
         return None
     return Finding(
         code="duplicates",
-        severity="warning" if count >= MANY * len(subject.labels) else "info",
+        severity="warning" if count >= CRITICAL_SHARE * len(dataset.labels) else "info",
         numbers=numbers,
-        explanation="Pictures occur more than once in a split. They count more than others, and make the split look "
-        "larger than it is.",
+        explanation=f"{' and '.join(repeated)} are copies of another image of the same split. They count more than "
+        "others, and make the split look larger than it is.",
         what_to_do="Keep one of each, unless the repetition is meant as a weight.",
-        **_shown(subject, np.concatenate(shown)),
+        **_examples(dataset, np.concatenate(shown)),
     )
 
 
-def _shown(subject: Subject, pairs: NDArray[np.int64]) -> dict[str, Any]:
+def _examples(dataset: IngestedDataset, pairs: NDArray[np.int64]) -> dict[str, Any]:
     return {
-        "examples": subject.examples(np.unique(pairs[: SHOWN // 2])),
-        "pairs": [(subject.example(one), subject.example(other)) for one, other in pairs[:SHOWN_PAIRS].tolist()],
+        "examples": dataset.examples(np.unique(pairs[: MAX_EXAMPLES // 2])),
+        "pairs": [(dataset.example(one), dataset.example(other)) for one, other in pairs[:MAX_PAIRS].tolist()],
     }

@@ -1,22 +1,23 @@
-"""Whether the images of a group are in one split, which the upload's own splits may not respect."""
+"""Whether all images of a group are in one split: the upload's own splits may cut groups apart."""
 
 import numpy as np
 
 from models.arrays import SPLITS
-from worker.ingest.audit.subject import Subject
+from worker.ingest.audit.dataset import IngestedDataset
+from worker.ingest.audit.wording import percent
 from worker.ingest.report import Finding
 
 
-def group_findings(subject: Subject) -> list[Finding]:
+def group_findings(dataset: IngestedDataset) -> list[Finding]:
     """A finding if a group has images in several splits."""
-    if subject.groups is None:
+    if dataset.groups is None:
         return []
-    count = int(np.max(subject.groups)) + 1
-    per_split = np.stack([np.bincount(subject.groups[subject.splits[split]], minlength=count) for split in SPLITS])
+    count = int(np.max(dataset.groups)) + 1
+    per_split = np.stack([np.bincount(dataset.groups[dataset.splits[split]], minlength=count) for split in SPLITS])
     crossing = np.flatnonzero((per_split > 0).sum(axis=0) > 1)
     if not len(crossing):
         return []
-    images = np.flatnonzero(np.isin(subject.groups, crossing))
+    images = np.flatnonzero(np.isin(dataset.groups, crossing))
     return [
         Finding(
             code="group_across_splits",
@@ -29,10 +30,10 @@ def group_findings(subject: Subject) -> list[Finding]:
                     for split, of_split in zip(SPLITS, per_split, strict=True)
                 },
             },
-            explanation="Images that belong together by the group rule are in different splits of the upload. What a "
-            "network has seen of a group in training helps it with the rest: held-out results are better than they "
-            "should be.",
+            explanation=f"{len(crossing):,} of {count:,} groups ({percent(len(crossing) / count)}) have images in "
+            "several splits of the upload. A network that has seen a part of a group in training recognises the rest "
+            "of it: results on held-out images are better than they should be.",
             what_to_do="Have the splits cut anew, whole groups at a time: `splits: {existing: merge}`.",
-            examples=subject.examples(images),
+            examples=dataset.examples(images),
         )
     ]

@@ -1,40 +1,41 @@
-"""Whether a held-out split numbers the classes as train does: the mean picture of each class tells."""
+"""Whether a held-out split numbers the classes as train does, judged by the mean image of each class."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.ingest.audit.pictures import Pictures, features, standardised, take_sample
-from worker.ingest.audit.subject import Subject
+from worker.ingest.audit.dataset import IngestedDataset
+from worker.ingest.audit.samples import Sample, features, standardised, take_sample
+from worker.ingest.audit.wording import ADJECTIVES, percent
 from worker.ingest.report import Finding
 
-SAMPLE = 2000
-FEWEST_A_CLASS = 8
-MOST_CLASSES = 50
-# Pictures of train that were not in the means are recognised by so much more often than those of the other split …
-WORSE = 0.2
-# … which are recognised nearly as well once its classes are renamed.
-AS_WELL = 0.1
+SAMPLE_IMAGES = 2000
+MIN_IMAGES_A_CLASS = 8
+MAX_CLASSES = 50
+# Accuracies of the nearest mean image: as labelled, the split is worse than train by this much at least …
+MIN_LOSS_AS_LABELLED = 0.2
+# … and with its classes renamed by no more than this.
+MAX_LOSS_ONCE_RENAMED = 0.1
 
 
-def label_order_findings(subject: Subject) -> list[Finding]:
+def label_order_findings(dataset: IngestedDataset) -> list[Finding]:
     """A finding for the first held-out split whose labels make sense only after they are exchanged."""
-    if len(subject.classes) > MOST_CLASSES:
+    if len(dataset.classes) > MAX_CLASSES:
         return []
-    train = take_sample(subject, "train", SAMPLE)
+    train = take_sample(dataset, "train", SAMPLE_IMAGES)
     for split in ("test", "validation"):
-        held = take_sample(subject, split, SAMPLE)
-        finding = _compared(subject, split, train, held)
+        held = take_sample(dataset, split, SAMPLE_IMAGES)
+        finding = _compared(dataset, split, train, held)
         if finding is not None:
             return [finding]
     return []
 
 
-def _compared(subject: Subject, split: str, train: Pictures, held: Pictures) -> Finding | None:
-    count = len(subject.classes)
+def _compared(dataset: IngestedDataset, split: str, train: Sample, held: Sample) -> Finding | None:
+    count = len(dataset.classes)
     fewest = min(np.min(np.bincount(sample.labels, minlength=count)) for sample in (train, held))
-    if fewest < FEWEST_A_CLASS:
+    if fewest < MIN_IMAGES_A_CLASS:
         return None
     points = standardised([features(train.images), features(held.images)])
     of_train, of_held = points[: len(train.rows)], points[len(train.rows) :]
@@ -48,7 +49,7 @@ def _compared(subject: Subject, split: str, train: Pictures, held: Pictures) -> 
     at_train = float((_nearest(of_train[checked], means) == train.labels[checked]).mean())
     said = _nearest(of_held, means)
     as_labelled = float((said == held.labels).mean())
-    if at_train - as_labelled < WORSE:
+    if at_train - as_labelled < MIN_LOSS_AS_LABELLED:
         return None
     from scipy.optimize import linear_sum_assignment
 
@@ -56,7 +57,7 @@ def _compared(subject: Subject, split: str, train: Pictures, held: Pictures) -> 
     np.add.at(table, (held.labels, said), 1)
     labels, renamed = linear_sum_assignment(-table)
     as_renamed = float(table[labels, renamed].sum() / len(held.rows))
-    if at_train - as_renamed > AS_WELL:
+    if at_train - as_renamed > MAX_LOSS_ONCE_RENAMED:
         return None
     numbers: dict[str, Any] = {
         "split": split,
@@ -64,7 +65,7 @@ def _compared(subject: Subject, split: str, train: Pictures, held: Pictures) -> 
         "accuracy": round(as_labelled, 4),
         "accuracy_once_renamed": round(as_renamed, 4),
         "renamed": {
-            subject.classes[one]: subject.classes[other]
+            dataset.classes[one]: dataset.classes[other]
             for one, other in zip(labels.tolist(), renamed.tolist(), strict=True)
             if one != other
         },
@@ -74,10 +75,11 @@ def _compared(subject: Subject, split: str, train: Pictures, held: Pictures) -> 
         code="label_order_mismatch",
         severity="critical",
         numbers=numbers,
-        explanation=f"The classes of {split} are named in another order than train's: what {split} calls by one name "
-        "looks like what train calls by another.",
+        explanation=f"{percent(as_labelled)} of the {ADJECTIVES[split]} images look like the mean training image of "
+        f"their label, and {percent(as_renamed)} once classes are renamed. The {ADJECTIVES[split]} labels number the "
+        "classes in another order than the training labels.",
         what_to_do="Give all splits the same list of classes, in the same order, and upload again.",
-        examples=subject.examples(moved),
+        examples=dataset.examples(moved),
     )
 
 

@@ -1,4 +1,4 @@
-"""One look at every image: its digest, its perceptual hash, its extremes; and histograms of each split."""
+"""One pass over all images: digest, perceptual hash and extremes of each, and histograms of each split."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.arrays import SPLITS
-from worker.ingest.audit.subject import Subject
+from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.workers import Workers
+from worker.ingest.pool import ProcessPool
 
 BINS = 256
 HASH_SIDE = 8  # a hash has 8×8 bits
@@ -24,9 +24,9 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True)
 class Scan:
-    """What was seen of all images.
+    """What one pass over the images finds.
 
-    digests: (images,) uint64, equal where pixels are. hashes: (images,) uint64, near in bits where pictures look alike.
+    digests: (images,) uint64, equal where pixels are. hashes: (images,) uint64, near in bits where images look alike.
     signatures: (images, 63) float16, the low frequencies of each image at unit length. low, high: (images,) extremes.
     histograms: (splits, channels, BINS) counts of values over the value range. is_coloured: whether channels differ.
     """
@@ -48,11 +48,11 @@ class _Part:
     value_range: tuple[float, float]
 
 
-def scan(subject: Subject, workers: Workers, progress: Callable[[int], None]) -> Scan:
-    """Look at all images, a few megabytes at a time."""
-    pixels, step = subject.pixels, subject.pixels.rows_in_block
+def scan(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int], None]) -> Scan:
+    """Scan all images, a few megabytes at a time."""
+    pixels, step = dataset.pixels, dataset.pixels.rows_in_block
     parts = (
-        _Part(pixels, first, subject.split_of[first : first + step], subject.value_range)
+        _Part(pixels, first, dataset.split_of[first : first + step], dataset.value_range)
         for first in range(0, pixels.count, step)
     )
     count = pixels.count
@@ -67,7 +67,7 @@ def scan(subject: Subject, workers: Workers, progress: Callable[[int], None]) ->
     )
     is_coloured = False
     first = 0
-    for part in workers.map(scan_part, parts, names=lambda part: [f"images from {part.first} on"]):
+    for part in pool.map(scan_part, parts, names=lambda part: [f"images from {part.first} on"]):
         rows = slice(first, first + len(part.hashes))
         for name in ("digests", "hashes", "signatures", "low", "high"):
             getattr(found, name)[rows] = getattr(part, name)
@@ -79,7 +79,7 @@ def scan(subject: Subject, workers: Workers, progress: Callable[[int], None]) ->
 
 
 def scan_part(part: _Part) -> Scan:
-    """Look at the images of one part."""
+    """Scan the images of one part."""
     block = part.pixels.read(part.first, len(part.split_of))
     count, height, width, channels = block.shape
     flat = block.reshape(count, -1)

@@ -1,9 +1,9 @@
-"""Whether train and a held-out split show the same kind of pictures, and whether a known slip explains why not.
+"""Whether train and a held-out split show the same kind of images, and whether a known mistake explains why not.
 
-The energy distance (Székely and Rizzo 2013, JSPI 143) between the pictures of two splits, each class counting alike, is
-compared with that after the images of each class, or their groups, were dealt to the two splits at random: a random
-split passes for a shifted one twice in ten thousand times. In a large split the smallest difference is certain, so that
-more than an information also needs an effect that matters.
+The energy distance (Székely and Rizzo 2013, JSPI 143) between the images of two splits, with equal weight for each
+class, is compared with that after the images of each class, or their groups, were dealt to the two splits at random. A
+random split is taken for a shifted one twice in ten thousand times. In a large split even the smallest difference is
+certain, so more than an `info` needs an effect that matters, too.
 """
 
 from collections.abc import Callable
@@ -13,58 +13,54 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.ingest.audit.pictures import Pictures, features, standardised, take_sample
-from worker.ingest.audit.subject import SHOWN, Subject
+from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
+from worker.ingest.audit.samples import Sample, features, standardised, take_sample
+from worker.ingest.audit.wording import percent
 from worker.ingest.report import Finding, Severity
 
-SAMPLE = 600  # images of each split
-FEWEST = 20
-DEALS, MOST_DEALS = 999, 9990  # at once; and in all, where the first ones leave it open whether the split is random
-RARE = 0.0002
-BEYOND_CHANCE = 20.0  # standard deviations of what chance does: no number of deals would reach that
-# Shares of the energy that is between the splits. Of mnist5k's own test digits 0.002 is, of digits darkened by 5 % or
-# moved by a pixel 0.006, turned by 10 degrees 0.03, of inverted ones 0.5.
-NOTABLE, LARGE = 0.005, 0.05
-OTHER_SCALE = 10.0  # times
-EXPLAINED = 0.25  # of the effect is left, at most, once the slip is undone
+SAMPLE_IMAGES = 600  # of each split
+MIN_IMAGES = 20
+# Random deals at once; and in all, where the first ones leave it open whether the split is random.
+DEALS = 999
+MAX_DEALS = 9990
+MAX_P_VALUE = 0.0002
+CERTAIN_SIGMAS = 20.0  # beyond the mean of random deals: no number of them would reach that
+# Shares of the energy that lies between the splits. For test digits of mnist5k it is 0.002 as they are,
+# 0.006 darkened by 5 % or moved by a pixel, 0.03 turned by 10 degrees, 0.5 inverted.
+WARNING_EFFECT = 0.005
+CRITICAL_EFFECT = 0.05
+MIN_SCALE_FACTOR = 10.0  # between the brightest pixels of two splits
+MAX_EFFECT_LEFT = 0.25  # share of the effect that is left once a mistake is undone
 
 
 @dataclass(frozen=True)
-class Slip:
-    """A known mistake of preparing a split, and how it is undone on pictures in [0, 1]."""
+class Mistake:
+    """A known mistake of preparing a split, and how it is undone on images in [0, 1]."""
 
     code: str
     kind: str
     undo: Callable[[Any], Any]
 
 
-SLIPS = (
-    Slip("scale_mismatch", "its values are 255 times smaller", lambda x: x * 255),
-    Slip("scale_mismatch", "its values are 255 times larger", lambda x: x / 255),
-    Slip("scale_mismatch", "its values are from 0 to 1 where train's are from -1 to 1", lambda x: 2 * x - 1),
-    Slip("scale_mismatch", "its values are from -1 to 1 where train's are from 0 to 1", lambda x: (x + 1) / 2),
-    Slip("inverted_values", "dark and bright are exchanged", lambda x: 1 - x),
-    Slip("channel_order_mismatch", "red and blue are exchanged", lambda x: x[..., ::-1]),
-    Slip("orientation_mismatch", "rows and columns are exchanged", lambda x: x.transpose(0, 2, 1, 3)),
-    Slip("orientation_mismatch", "its images are turned by 90° to the left", lambda x: np.rot90(x, 3, (1, 2))),
-    Slip("orientation_mismatch", "its images are turned by 90° to the right", lambda x: np.rot90(x, 1, (1, 2))),
-    Slip("orientation_mismatch", "its images are upside down", lambda x: x[:, ::-1, ::-1]),
-    Slip("orientation_mismatch", "top and bottom are exchanged", lambda x: x[:, ::-1]),
-    Slip("orientation_mismatch", "left and right are exchanged", lambda x: x[:, :, ::-1]),
+MISTAKES = (
+    Mistake("scale_mismatch", "its values are 255 times smaller", lambda x: x * 255),
+    Mistake("scale_mismatch", "its values are 255 times larger", lambda x: x / 255),
+    Mistake("scale_mismatch", "its values are from 0 to 1 where train's are from -1 to 1", lambda x: 2 * x - 1),
+    Mistake("scale_mismatch", "its values are from -1 to 1 where train's are from 0 to 1", lambda x: (x + 1) / 2),
+    Mistake("inverted_values", "dark and bright are exchanged", lambda x: 1 - x),
+    Mistake("channel_order_mismatch", "red and blue are exchanged", lambda x: x[..., ::-1]),
+    Mistake("orientation_mismatch", "rows and columns are exchanged", lambda x: x.transpose(0, 2, 1, 3)),
+    Mistake("orientation_mismatch", "its images are turned by 90° to the left", lambda x: np.rot90(x, 3, (1, 2))),
+    Mistake("orientation_mismatch", "its images are turned by 90° to the right", lambda x: np.rot90(x, 1, (1, 2))),
+    Mistake("orientation_mismatch", "its images are upside down", lambda x: x[:, ::-1, ::-1]),
+    Mistake("orientation_mismatch", "top and bottom are exchanged", lambda x: x[:, ::-1]),
+    Mistake("orientation_mismatch", "left and right are exchanged", lambda x: x[:, :, ::-1]),
 )
-EXPLANATIONS = {
-    "scale_mismatch": "The pixel values of two splits are on different scales.",
-    "inverted_values": "Dark and bright are exchanged between two splits.",
-    "channel_order_mismatch": "The colour channels of two splits are in different orders.",
-    "orientation_mismatch": "The images of two splits are turned or mirrored against each other.",
-    "split_shift": "The pictures of two splits are not of the same kind. Results on one say less about the other than "
-    "they would after a random split.",
-}
-TO_DO = {
+WHAT_TO_DO = {
     "split_shift": "Look at the examples: another camera, source, time, or step of preparation? Mix the sources, or "
     "have the splits cut anew with `splits: {existing: merge}` if that is how the network will be used.",
 }
-MEND = "Prepare all splits by the same code, and upload again."
+PREPARE_ALIKE = "Prepare all splits by the same code, and upload again."
 
 
 @dataclass(frozen=True)
@@ -79,33 +75,33 @@ class Comparison:
 
     @property
     def is_shift(self) -> bool:
-        return self.p_value <= RARE or self.score >= BEYOND_CHANCE
+        return self.p_value <= MAX_P_VALUE or self.score >= CERTAIN_SIGMAS
 
 
-def shift_findings(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+def shift_findings(dataset: IngestedDataset) -> tuple[list[Finding], dict[str, Any]]:
     """Findings about test and validation against train, and the figures of each comparison for the record."""
-    train = take_sample(subject, "train", SAMPLE)
+    train = take_sample(dataset, "train", SAMPLE_IMAGES)
     found: dict[str, Finding] = {}
     checks: dict[str, Any] = {}
     for split in ("test", "validation"):
-        held = take_sample(subject, split, SAMPLE)
+        held = take_sample(dataset, split, SAMPLE_IMAGES)
         figures: dict[str, Any] = {"train": len(train.rows), split: len(held.rows)}
         checks[f"shift_{split}"] = figures
-        if min(len(train.rows), len(held.rows)) < FEWEST:
-            figures["skipped"] = f"fewer than {FEWEST} images"
+        if min(len(train.rows), len(held.rows)) < MIN_IMAGES:
+            figures["skipped"] = f"fewer than {MIN_IMAGES} images"
             continue
         compared = compare(train, held)
         figures |= {"effect": round(compared.effect, 6), "p_value": compared.p_value, "score": round(compared.score, 2)}
         if not compared.is_shift:
             continue
-        finding = _finding(subject, split, train, held, compared)
+        finding = _finding(dataset, split, train, held, compared)
         # One mistake shows in both held-out splits where both differ from train; it is told once.
         found.setdefault(finding.code, finding)
     return list(found.values()), checks
 
 
-def compare(train: Pictures, held: Pictures, undo: Callable[[Any], Any] | None = None) -> Comparison:
-    """The energy distance of two samples; with `undo` of what the held-out pictures would be, and without a p-value."""
+def compare(train: Sample, held: Sample, undo: Callable[[Any], Any] | None = None) -> Comparison:
+    """The energy distance of two samples; `undo` first changes the held-out images, and there is no p-value then."""
     images = held.images if undo is None else undo(held.images)
     points = standardised([features(train.images), features(np.ascontiguousarray(images))])
     is_held = np.arange(len(points)) >= len(train.rows)
@@ -118,11 +114,11 @@ def compare(train: Pictures, held: Pictures, undo: Callable[[Any], Any] | None =
         return Comparison(energy / max(between, 1e-12), 1.0, 0.0, 0.0, np.empty(0, np.float32))
     units = np.concatenate([train.units, held.units])
     chance = np.empty(0)
-    while len(chance) < MOST_DEALS:
+    while len(chance) < MAX_DEALS:
         deals = _deals(is_held, labels, units, seed=len(chance))
         chance = np.append(chance, -np.einsum("di,di->d", deals @ distances, deals))
         score = (energy - float(chance.mean())) / max(float(chance.std()), 1e-12)
-        if score >= BEYOND_CHANCE or (chance >= energy).sum() > 1:
+        if score >= CERTAIN_SIGMAS or (chance >= energy).sum() > 1:
             break  # more deals would change nothing
     return Comparison(
         effect=max(0.0, energy - float(chance.mean())) / max(between, 1e-12),
@@ -133,8 +129,10 @@ def compare(train: Pictures, held: Pictures, undo: Callable[[Any], Any] | None =
     )
 
 
-def _finding(subject: Subject, split: str, train: Pictures, held: Pictures, compared: Comparison) -> Finding:
-    severity: Severity = "info" if compared.effect < NOTABLE else "warning" if compared.effect < LARGE else "critical"
+def _finding(dataset: IngestedDataset, split: str, train: Sample, held: Sample, compared: Comparison) -> Finding:
+    severity: Severity = (
+        "info" if compared.effect < WARNING_EFFECT else "warning" if compared.effect < CRITICAL_EFFECT else "critical"
+    )
     numbers: dict[str, Any] = {
         "split": split,
         "effect": round(compared.effect, 6),
@@ -146,47 +144,58 @@ def _finding(subject: Subject, split: str, train: Pictures, held: Pictures, comp
     code = "split_shift"
     if severity != "info":
         times = _times_darker(train, held)
-        slip, left = _best_slip(train, held, compared)
-        if slip is not None:
-            code, severity = slip.code, "critical"
-            numbers |= {"slip": f"In {split} {slip.kind}.", "effect_once_undone": round(left, 6)}
-        elif times >= OTHER_SCALE or times <= 1 / OTHER_SCALE:
+        mistake, left = _best_mistake(train, held, compared)
+        if mistake is not None:
+            code, severity = mistake.code, "critical"
+            numbers |= {"slip": f"In {split} {mistake.kind}.", "effect_once_undone": round(left, 6)}
+        elif times >= MIN_SCALE_FACTOR or times <= 1 / MIN_SCALE_FACTOR:
             # Whole numbers that were scaled down are lost: nothing undoes that.
             code, severity = "scale_mismatch", "critical"
             how = f"{times:.0f} times smaller" if times > 1 else f"{1 / times:.0f} times larger"
             numbers["slip"] = f"In {split} its values are about {how}."
-    order = np.argsort(-compared.apart, kind="stable")[:SHOWN]
+    order = np.argsort(-compared.apart, kind="stable")[:MAX_EXAMPLES]
     return Finding(
         code=code,
         severity=severity,
         numbers=numbers,
-        explanation=EXPLANATIONS[code] + (f" {numbers['slip']}" if "slip" in numbers else ""),
-        what_to_do=TO_DO.get(code, MEND),
-        examples=subject.examples(held.rows[order]),
+        explanation=_explanation(split, compared.effect, numbers.get("slip"), numbers.get("effect_once_undone")),
+        what_to_do=WHAT_TO_DO.get(code, PREPARE_ALIKE),
+        examples=dataset.examples(held.rows[order]),
     )
 
 
-def _times_darker(train: Pictures, held: Pictures) -> float:
-    """How many times larger the brightest pixel of a typical picture is in train."""
+def _explanation(split: str, effect: float, mistake: str | None, left: float | None) -> str:
+    lies = f"{percent(effect)} of the differences between images lie between train and {split}"
+    if mistake is None:
+        return (
+            f"{lies}; after a random split about 0 % would. The two splits do not show the same kind of images, so "
+            "results on one say less about the other."
+        )
+    undone = "" if left is None else f", and {percent(left)} once that is undone"
+    return f"{mistake} {lies}{undone}."
+
+
+def _times_darker(train: Sample, held: Sample) -> float:
+    """How many times larger the brightest pixel of a typical image is in train."""
     one, other = (float(np.median(sample.images.max(axis=(1, 2, 3)))) for sample in (train, held))
     return one / other if one > 0 and other > 0 else 1.0
 
 
-def _best_slip(train: Pictures, held: Pictures, compared: Comparison) -> tuple[Slip | None, float]:
+def _best_mistake(train: Sample, held: Sample, compared: Comparison) -> tuple[Mistake | None, float]:
     _, height, width, channels = held.images.shape
-    best, least = None, EXPLAINED * compared.effect
-    for slip in SLIPS:
-        if channels == 1 and slip.code == "channel_order_mismatch":
+    best, least = None, MAX_EFFECT_LEFT * compared.effect
+    for mistake in MISTAKES:
+        if channels == 1 and mistake.code == "channel_order_mismatch":
             continue
-        if slip.undo(held.images[:1]).shape[1:] != (height, width, channels):
+        if mistake.undo(held.images[:1]).shape[1:] != (height, width, channels):
             continue
-        left = max(0.0, compare(train, held, slip.undo).effect - compared.by_chance)
+        left = max(0.0, compare(train, held, mistake.undo).effect - compared.by_chance)
         if left < least:
-            best, least = slip, left
+            best, least = mistake, left
     return best, least
 
 
-def _differences(train: Pictures, held: Pictures) -> dict[str, float]:
+def _differences(train: Sample, held: Sample) -> dict[str, float]:
     """Of some statistics the difference of the means, in standard deviations of train."""
     found = {}
     for name, statistic in {

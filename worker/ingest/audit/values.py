@@ -1,4 +1,4 @@
-"""What the pixel values of each split tell: blank images, unused range, colour that is none."""
+"""Statistics of pixel values, and findings from them: blank images, a narrow range, grey stored as colour."""
 
 from typing import Any
 
@@ -6,84 +6,87 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import SPLITS
+from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import BINS, Scan
-from worker.ingest.audit.subject import Subject
+from worker.ingest.audit.wording import part_of_images, percent
 from worker.ingest.report import Finding
 
 QUANTILES = {"p01": 0.01, "median": 0.5, "p99": 0.99}
-MANY = 0.01
-NARROW = 0.25  # of the value range lies between the darkest and the brightest pixels of all images
+CRITICAL_BLANK_SHARE = 0.01
+MIN_USED_RANGE = 0.25  # of the value range, between the darkest and the brightest thousandth of all pixels
 
 
-def statistics(subject: Subject, scan: Scan) -> dict[str, dict[str, Any]]:
+def statistics(dataset: IngestedDataset, scan: Scan) -> dict[str, dict[str, Any]]:
     """Mean, deviation and quantiles of each split and channel, and the extremes of each split, in pixel values."""
     found = {}
     for code, split in enumerate(SPLITS):
-        rows = subject.splits[split]
-        channels = [_of_histogram(counts, _centres(subject)) for counts in scan.histograms[code]]
+        rows = dataset.splits[split]
+        channels = [_of_histogram(counts, _centres(dataset)) for counts in scan.histograms[code]]
         found[split] = {
-            "low": _shown(float(np.min(scan.low[rows]))),
-            "high": _shown(float(np.max(scan.high[rows]))),
+            "low": _six_digits(float(np.min(scan.low[rows]))),
+            "high": _six_digits(float(np.max(scan.high[rows]))),
             "channels": channels,
         }
     return found
 
 
-def value_findings(subject: Subject, scan: Scan) -> list[Finding]:
-    found = [_blank(subject, scan), _narrow(subject, scan), _grey(subject, scan)]
+def value_findings(dataset: IngestedDataset, scan: Scan) -> list[Finding]:
+    found = [_blank(dataset, scan), _narrow(dataset, scan), _grey(dataset, scan)]
     return [finding for finding in found if finding is not None]
 
 
-def _blank(subject: Subject, scan: Scan) -> Finding | None:
+def _blank(dataset: IngestedDataset, scan: Scan) -> Finding | None:
     blank = np.flatnonzero(scan.low == scan.high)
     if not len(blank):
         return None
-    share = len(blank) / len(subject.labels)
+    share = len(blank) / len(dataset.labels)
     numbers: dict[str, Any] = {"images": len(blank), "share": round(share, 6)}
     for code, split in enumerate(SPLITS):
-        numbers[split] = int((subject.split_of[blank] == code).sum())
+        numbers[split] = int((dataset.split_of[blank] == code).sum())
     return Finding(
         code="blank_images",
-        severity="critical" if share >= MANY else "warning",
+        severity="critical" if share >= CRITICAL_BLANK_SHARE else "warning",
         numbers=numbers,
-        explanation="Images have one colour throughout. They show nothing, and their labels can only be guessed.",
+        explanation=f"{part_of_images(len(blank), len(dataset.labels))} have one colour throughout. They show nothing, "
+        "and their labels can only be guessed.",
         what_to_do="Remove them. Where they should show something, look for files that were not read or written whole.",
-        examples=subject.examples(blank),
+        examples=dataset.examples(blank),
     )
 
 
-def _narrow(subject: Subject, scan: Scan) -> Finding | None:
+def _narrow(dataset: IngestedDataset, scan: Scan) -> Finding | None:
     counts = scan.histograms.sum(axis=(0, 1))
-    low, high = (float(_quantile(counts, _centres(subject), share)) for share in (0.001, 0.999))
-    width = subject.value_range[1] - subject.value_range[0]
-    if high - low >= NARROW * width:
+    low, high = (float(_quantile(counts, _centres(dataset), share)) for share in (0.001, 0.999))
+    width = dataset.value_range[1] - dataset.value_range[0]
+    if high - low >= MIN_USED_RANGE * width:
         return None
     return Finding(
         code="narrow_range",
         severity="warning",
-        numbers={"p001": _shown(low), "p999": _shown(high), "range": list(subject.value_range)},
-        explanation="The images use a small part of their range of values. Networks are given values from 0 to 1 and "
-        "learn slowly from so little contrast.",
+        numbers={"p001": _six_digits(low), "p999": _six_digits(high), "range": list(dataset.value_range)},
+        explanation=f"99.8 % of the pixel values lie between {low:.4g} and {high:.4g}, "
+        f"{percent((high - low) / width)} of the range from {dataset.value_range[0]:g} to {dataset.value_range[1]:g}. "
+        "Networks learn slowly from so little contrast.",
         what_to_do="Stretch the values over the range first, or upload float arrays, whose range is measured.",
     )
 
 
-def _grey(subject: Subject, scan: Scan) -> Finding | None:
-    if subject.pixels.shape[3] != 3 or scan.is_coloured:
+def _grey(dataset: IngestedDataset, scan: Scan) -> Finding | None:
+    if dataset.pixels.shape[3] != 3 or scan.is_coloured:
         return None
     return Finding(
         code="grey_as_rgb",
         severity="info",
         numbers={"channels": 3},
-        explanation="The images have three channels, and all three are equal in every one.",
-        what_to_do="Upload with `colour: grey`: a third of the memory, and fewer parameters.",
+        explanation=f"All {len(dataset.labels):,} images have three channels that are equal.",
+        what_to_do="Upload again with `colour: grey`: the images then take a third of the memory.",
     )
 
 
-def _centres(subject: Subject) -> NDArray[np.float64]:
+def _centres(dataset: IngestedDataset) -> NDArray[np.float64]:
     """The pixel value in the middle of each bin; exact for uint8."""
-    low, high = subject.value_range
-    if subject.pixels.dtype == np.uint8 and high == BINS - 1:
+    low, high = dataset.value_range
+    if dataset.pixels.dtype == np.uint8 and high == BINS - 1:
         return np.arange(BINS, dtype=np.float64)
     return low + (np.arange(BINS) + 0.5) * (high - low) / BINS
 
@@ -92,8 +95,8 @@ def _of_histogram(counts: NDArray[np.int64], centres: NDArray[np.float64]) -> di
     total = max(1, int(counts.sum()))
     mean = float(counts @ centres / total)
     deviation = float(np.sqrt(counts @ (centres - mean) ** 2 / total))
-    quantiles = {name: _shown(_quantile(counts, centres, share)) for name, share in QUANTILES.items()}
-    return {"mean": _shown(mean), "std": _shown(deviation), **quantiles}
+    quantiles = {name: _six_digits(_quantile(counts, centres, share)) for name, share in QUANTILES.items()}
+    return {"mean": _six_digits(mean), "std": _six_digits(deviation), **quantiles}
 
 
 def _quantile(counts: NDArray[np.int64], centres: NDArray[np.float64], share: float) -> float:
@@ -101,6 +104,6 @@ def _quantile(counts: NDArray[np.int64], centres: NDArray[np.float64], share: fl
     return float(centres[np.searchsorted(reached, share * reached[-1])])
 
 
-def _shown(value: float) -> float:
+def _six_digits(value: float) -> float:
     """Six significant digits: enough to read, and no noise."""
     return float(f"{float(value):.6g}")

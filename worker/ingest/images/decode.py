@@ -17,7 +17,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from worker.ingest.images.png import plain_png
+from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection, amount, printable
 
@@ -38,7 +38,7 @@ OTHER_FORMATS = {
     b"8BPS": "Photoshop",
 }
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L", "I"})
-# What Pillow's readers raise on files that are broken on purpose.
+# What Pillow raises on broken files.
 BROKEN = (
     OSError,
     AssertionError,
@@ -57,19 +57,19 @@ BROKEN = (
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What every image becomes. Without a rule each has this size already, as `model`, the first one, has."""
+class TargetShape:
+    """What every image becomes. Without a rule each must have this size already, as the image named `sized_by` has."""
 
     height: int
     width: int
     channels: Literal[1, 3]
     rule: Rule | None
-    model: str = ""
+    sized_by: str = ""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the header of an image says, its orientation applied."""
+class ImageProperties:
+    """Size and colour of an image, its orientation applied."""
 
     height: int
     width: int
@@ -77,24 +77,26 @@ class Look:
 
 
 class ColourFound(Exception):
-    """An image has colour, and one channel was wanted because none had shown any."""
+    """An image has colour, and the images before it had none."""
 
 
-def look(data: bytes, name: str, limits: Limits) -> Look:
+def properties_of(data: bytes, name: str, limits: Limits) -> ImageProperties:
     """Size and colour of an image. Raises Rejection."""
     image = _upright(_loaded(data, name, limits))
-    return Look(image.height, image.width, is_grey(image))
+    return ImageProperties(image.height, image.width, is_grey(image))
 
 
-def decode(data: bytes, name: str, wanted: Wanted, limits: Limits, seen: Counter[str], *, any_grey: bool) -> bytes:
-    """The pixels of an image, (height, width, channels) uint8 as bytes; `seen` counts formats and modes.
+def decode(
+    data: bytes, name: str, wanted: TargetShape, limits: Limits, encodings: Counter[str], *, any_grey: bool
+) -> bytes:
+    """The pixels of an image, (height, width, channels) uint8 as bytes; `encodings` counts formats and modes.
 
     Raises:
         Rejection: with the image's name.
         ColourFound: if it has colour, one channel is wanted and not `any_grey` (colour may be given up).
     """
     opened = _loaded(data, name, limits)
-    seen[f"{opened.format or 'PNG'} {opened.mode}"] += 1
+    encodings[f"{opened.format} {opened.mode}"] += 1
     if not any_grey and wanted.channels == 1 and not is_grey(opened):
         raise ColourFound
     try:
@@ -102,7 +104,7 @@ def decode(data: bytes, name: str, wanted: Wanted, limits: Limits, seen: Counter
         image = _in_mode(image, "L" if wanted.channels == 1 else "RGB")
         return _fitted(image, wanted, name).tobytes()
     except MemoryError:
-        raise _too_hungry(name, limits) from None
+        raise _out_of_memory(name, limits) from None
     except BROKEN as error:
         raise _unreadable(name, error) from None
 
@@ -127,12 +129,10 @@ def resized(image: Image.Image, height: int, width: int, rule: Rule) -> Image.Im
     return ImageOps.pad(image, size, bilinear)
 
 
-def _loaded(data: bytes, name: str, limits: Limits) -> Image.Image:
-    """The image with its pixels; without a format if it is a plain PNG."""
+def _loaded(data: bytes, name: str, limits: Limits) -> ImageFile:
+    """The image with its pixels. Raises Rejection."""
     format_ = _format_of(data, name)
     try:
-        if format_ == "PNG" and (plain := plain_png(data, limits.pixels)):
-            return plain
         if format_ == "WebP":
             # Pillow makes room for the pixels before it tells their number.
             _check_size(*_webp_size(data), name, limits)
@@ -140,13 +140,13 @@ def _loaded(data: bytes, name: str, limits: Limits) -> Image.Image:
         _check_size(image.width, image.height, name, limits)
         if getattr(image, "is_animated", False) and format_ != "JPEG":
             raise Rejection(
-                "animated_image",
-                f"{printable(name)!r} has {getattr(image, 'n_frames', 'several')} frames. Upload one picture a file.",
+                RejectionCode.ANIMATED_IMAGE,
+                f"{printable(name)!r} has {getattr(image, 'n_frames', 'several')} frames. Upload each frame as a file.",
                 name,
             )
         image.load()
     except MemoryError:
-        raise _too_hungry(name, limits) from None
+        raise _out_of_memory(name, limits) from None
     except BROKEN as error:
         raise _unreadable(name, error) from None
     return image
@@ -162,15 +162,20 @@ def _format_of(data: bytes, name: str) -> str:
     if data[:2] == b"BM":
         return "BMP"
     if not data:
-        raise Rejection("unreadable_member", f"{printable(name)!r} is empty. Remove it or upload it again.", name)
+        raise Rejection(
+            RejectionCode.UNREADABLE_MEMBER, f"{printable(name)!r} is empty. Remove it or upload it again.", name
+        )
     other = OTHER_FORMATS.get(data[:4]) or ("HEIC or AVIF" if data[4:8] == b"ftyp" else None)
     if other:
         raise Rejection(
-            "unsupported_image", f"{printable(name)!r} is {other}; PNG, JPEG, WebP and BMP are read. Convert it.", name
+            RejectionCode.UNSUPPORTED_IMAGE,
+            f"{printable(name)!r} is {other}, which is not read. Convert it to PNG, JPEG, WebP or BMP.",
+            name,
         )
     raise Rejection(
-        "unreadable_member",
-        f"{printable(name)!r} is no image: it begins with {data[:8].hex(' ')}, as no PNG, JPEG, WebP or BMP does.",
+        RejectionCode.UNREADABLE_MEMBER,
+        f"{printable(name)!r} is not a PNG, JPEG, WebP or BMP: it begins with {data[:8].hex(' ')}. Remove it or save "
+        "it again.",
         name,
     )
 
@@ -178,7 +183,7 @@ def _format_of(data: bytes, name: str) -> str:
 def _check_size(width: int, height: int, name: str, limits: Limits) -> None:
     if width * height > limits.pixels:
         raise Rejection(
-            "image_too_large",
+            RejectionCode.IMAGE_TOO_LARGE,
             f"{printable(name)!r} claims {width:,}×{height:,} pixels; at most {limits.pixels:,} are read. Make it "
             "smaller.",
             name,
@@ -224,13 +229,13 @@ def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _fitted(image: Image.Image, wanted: Wanted, name: str) -> Image.Image:
+def _fitted(image: Image.Image, wanted: TargetShape, name: str) -> Image.Image:
     if image.height == wanted.height and image.width == wanted.width:
         return image
     if wanted.rule is None:
         raise Rejection(
-            "mixed_sizes",
-            f"{printable(wanted.model)!r} has {wanted.height}×{wanted.width} pixels (height×width), and "
+            RejectionCode.MIXED_SIZES,
+            f"{printable(wanted.sized_by)!r} has {wanted.height}×{wanted.width} pixels (height×width), and "
             f"{printable(name)!r} has {image.height}×{image.width}. Name one size for all: "
             f'"resize": {{"height": {wanted.height}, "width": {wanted.width}, "rule": "pad" | "crop" | "stretch"}}.',
             name,
@@ -238,11 +243,11 @@ def _fitted(image: Image.Image, wanted: Wanted, name: str) -> Image.Image:
     return resized(image, wanted.height, wanted.width, wanted.rule)
 
 
-def _too_hungry(name: str, limits: Limits) -> Rejection:
+def _out_of_memory(name: str, limits: Limits) -> Rejection:
     return Rejection(
-        "out_of_memory",
-        f"{printable(name)!r} needs more memory than the {amount(limits.memory_bytes)} that the check may use. Make it "
-        "smaller.",
+        RejectionCode.OUT_OF_MEMORY,
+        f"{printable(name)!r} needs more memory than the {amount(limits.memory_bytes)} that the ingest may use. "
+        "Make it smaller.",
         name,
     )
 
@@ -251,12 +256,16 @@ def _unreadable(name: str, error: BaseException) -> Rejection:
     why = re.sub(r"<[^>]*>|0x[0-9a-f]+", "…", str(error))[:200] or type(error).__name__
     if "truncated" in why.lower() or isinstance(error, EOFError):
         return Rejection(
-            "image_truncated", f"{printable(name)!r} ends before its pixels do ({why}). Upload the whole file.", name
+            RejectionCode.IMAGE_TRUNCATED,
+            f"{printable(name)!r} ends before its pixels do ({why}). Upload the whole file.",
+            name,
         )
     if "too large" in why.lower() or "too much memory" in why.lower():
         return Rejection(
-            "image_bomb",
-            f"{printable(name)!r} hides more data than its pixels need ({why}). Save it without metadata.",
+            RejectionCode.IMAGE_BOMB,
+            f"{printable(name)!r} holds more data than its pixels need ({why}). Save it without metadata.",
             name,
         )
-    return Rejection("unreadable_member", f"{printable(name)!r} is a broken image ({why}). Save it again.", name)
+    return Rejection(
+        RejectionCode.UNREADABLE_MEMBER, f"{printable(name)!r} is a broken image ({why}). Save it again.", name
+    )

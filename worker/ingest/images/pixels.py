@@ -1,4 +1,4 @@
-"""The file `images.npy` as rows on disk: written and read in blocks, so that memory stays flat."""
+"""The file `images.npy`: rows on disk that are written and read in blocks, so that memory stays flat."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from worker.ingest.limits import MIB
 
-BLOCK_BYTES, BLOCK_ROWS = 4 * MIB, 8192  # of small images, what is known of each takes more than its pixels
+BLOCK_BYTES = 4 * MIB
+BLOCK_ROWS = 8192  # at most: what is known of a small image takes more memory than its pixels
 
 
 @dataclass(frozen=True)

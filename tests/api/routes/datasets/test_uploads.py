@@ -11,9 +11,9 @@ from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import db_now
 from models.discard import discard_files
-from models.store import claims, uploads
+from models.store import claims, ingests, uploads
 from models.store.claims import HeldAttempt
-from models.store.uploads import CheckedContent
+from models.store.ingests import IngestedContent
 from models.tables import DatasetRow
 from tests.api.support import assert_problem, sqlite_only, submitted
 
@@ -66,13 +66,13 @@ def made_ready(database, blobs: Blobs, sha256: str = "a" * 64) -> HeldAttempt:
     """What a worker's check does once it has the report."""
     check = claimed(database)
     with database.write() as session:
-        uploads.reserve_content(session, check.held, check.dataset_id, sha256)
+        ingests.reserve_content(session, check.held, check.dataset_id, sha256)
     blobs.put(f"datasets/{sha256}/images.npy", b"pixels")
     blobs.put(f"datasets/{check.dataset_id}/audit.json", b"{}")
     splits = {name: {"count": 2, "per_class": [1, 1]} for name in ("train", "validation", "test")}
-    taken = CheckedContent(sha256, 6, (8, 8, 1), "uint8", (0, 255), ("cat", "dog"), splits)
+    taken = IngestedContent(sha256, 6, (8, 8, 1), "uint8", (0, 255), ("cat", "dog"), splits)
     with database.write() as session:
-        assert uploads.mark_ready(session, check.held, check.dataset_id, taken) == "succeeded"
+        assert ingests.mark_ready(session, check.held, check.dataset_id, taken) == "succeeded"
     return check.held
 
 
@@ -287,7 +287,7 @@ def test_a_rejected_upload_says_why_and_its_file_goes(client, blobs, database):
     error = {"code": "unreadable_member", "detail": "It is no image.", "member": "cat/1.png"}
     held = claimed(database).held
     with database.write() as session:
-        assert uploads.reject(session, held, error) == "failed"
+        assert ingests.reject(session, held, error) == "failed"
     rejected = client.get(f"/v1/datasets/{dataset['id']}").json()
     assert (rejected["status"], rejected["error"]) == ("rejected", error)
     discard_files(database, blobs)

@@ -11,14 +11,14 @@ from sklearn.datasets import load_sample_images
 
 from tests.worker.ingest.uploads import encoded
 from worker.ingest.audit.copies import are_copies, find_copies
+from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.duplicates import copy_findings
 from worker.ingest.audit.scan import Scan, grey, hashes_of, low_frequencies, scan
-from worker.ingest.audit.subject import Subject
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.workers import Workers
+from worker.ingest.pool import ProcessPool
 
 
-def subject_of(folder: Path, images: np.ndarray, labels=None, splits=None, value_range=(0, 255)) -> Subject:
+def dataset_of(folder: Path, images: np.ndarray, labels=None, splits=None, value_range=(0, 255)) -> IngestedDataset:
     """Images in a file, all of them in train but the last two, which the other splits have."""
     count = len(images)
     pixels = Pixels.create(folder / "images.npy", images.shape, images.dtype)
@@ -27,16 +27,16 @@ def subject_of(folder: Path, images: np.ndarray, labels=None, splits=None, value
     rows = np.arange(count)
     splits = splits or {"train": rows[:-2], "validation": rows[-2:-1], "test": rows[-1:]}
     classes = tuple(str(label) for label in range(int(labels.max()) + 1))
-    return Subject(pixels, labels, splits, classes, [f"{row}.png" for row in rows], value_range)
+    return IngestedDataset(pixels, labels, splits, classes, [f"{row}.png" for row in rows], value_range)
 
 
-def scanned(subject: Subject) -> Scan:
-    return scan(subject, Workers(1), lambda done: None)
+def scanned(dataset: IngestedDataset) -> Scan:
+    return scan(dataset, ProcessPool(1), lambda done: None)
 
 
 def copies_of(folder: Path, images: np.ndarray):
-    subject = subject_of(folder, images)
-    return find_copies(subject.pixels, scanned(subject), subject.value_range)
+    dataset = dataset_of(folder, images)
+    return find_copies(dataset.pixels, scanned(dataset), dataset.value_range)
 
 
 def pairs_of(copies) -> set[tuple[int, int]]:
@@ -146,9 +146,9 @@ def test_images_without_contrast_are_no_copies(tmp_path):
 
 def test_a_thousand_equal_images_take_no_thousand_squared_pairs(tmp_path, mnist5k):
     images = np.concatenate([np.repeat(mnist5k.images[:1], 1000, axis=0), mnist5k.images[1:20]])
-    subject = subject_of(tmp_path, images)
-    found = find_copies(subject.pixels, scanned(subject), subject.value_range)
-    [duplicates] = copy_findings(subject, found)
+    dataset = dataset_of(tmp_path, images)
+    found = find_copies(dataset.pixels, scanned(dataset), dataset.value_range)
+    [duplicates] = copy_findings(dataset, found)
     assert duplicates.numbers["train"]["exact"] == 999
     assert len(duplicates.pairs) <= 200
 
@@ -157,10 +157,10 @@ def test_a_thousand_equal_images_take_no_thousand_squared_pairs(tmp_path, mnist5
 
 
 def findings(folder: Path, images, labels, splits):
-    subject = subject_of(folder, images, labels, splits)
+    dataset = dataset_of(folder, images, labels, splits)
     return {
         finding.code: finding
-        for finding in copy_findings(subject, find_copies(subject.pixels, scanned(subject), (0, 255)))
+        for finding in copy_findings(dataset, find_copies(dataset.pixels, scanned(dataset), (0, 255)))
     }
 
 
@@ -182,6 +182,10 @@ def test_leaks_are_counted_by_held_out_image_and_shown_in_pairs(tmp_path, mnist5
     assert leak.numbers["test_in_train"] == {"images": 3, "exact": 2, "near": 1, "share": 0.12}
     assert leak.numbers["validation_in_train"] == {"images": 1, "exact": 1, "near": 0, "share": round(1 / 15, 6)}
     assert leak.numbers["test_in_validation"] == {"images": 1, "exact": 1, "near": 0, "share": 0.04}
+    assert leak.explanation.startswith(
+        "3 of 25 test images (12 %) also appear in the training set. 1 of 15 validation images (7 %) also appear in "
+        "the training set. 1 of 25 test images (4 %) also appear in the validation set."
+    )
     shown = {(one.index, one.split, other.index, other.split) for one, other in leak.pairs}
     assert shown == {
         (5, "train", 80, "test"),
@@ -191,6 +195,7 @@ def test_leaks_are_counted_by_held_out_image_and_shown_in_pairs(tmp_path, mnist5
         (70, "validation", 90, "test"),
     }
     assert found["duplicates"].numbers["test"]["images"] == 1
+    assert found["duplicates"].explanation.startswith("1 of 25 test images (4 %) are copies")
 
 
 def test_a_copy_of_a_copy_leaks_too(tmp_path, mnist5k):
@@ -201,6 +206,7 @@ def test_a_copy_of_a_copy_leaks_too(tmp_path, mnist5k):
     images[85] = again(images[3], "darker")
     found = findings(tmp_path, images, np.zeros(100), splits)
     assert found["leakage"].numbers["test_in_train"] == {"images": 2, "exact": 1, "near": 1, "share": 0.08}
+    assert "in the validation set" in found["leakage"].explanation
 
 
 def test_one_picture_under_two_labels_is_a_conflict_for_all_of_its_images(tmp_path, mnist5k):
@@ -213,6 +219,7 @@ def test_one_picture_under_two_labels_is_a_conflict_for_all_of_its_images(tmp_pa
     found = findings(tmp_path, images, labels, three(60, 15, 25))
     conflicts = found["label_conflicts"]
     assert conflicts.numbers == {"images": 6, "exact": 4, "near": 2, "share": 0.06}
+    assert conflicts.explanation.startswith("6 of 100 images (6 %) have a copy with another label.")
     for one, other in conflicts.pairs:
         assert labels[one.index] != labels[other.index]
     assert "leakage" not in found

@@ -1,16 +1,17 @@
-"""What the process that checks an upload says, one line of JSON each; there are no pickles between rooms of trust."""
+"""What an ingest's process says, each a line of JSON: it reads hostile files, so nothing that it says is unpickled."""
 
 import json
 from dataclasses import dataclass
 from typing import Any
 
-from worker.ingest.rejection import CODES, Rejection
+from heldout.dataset_lifecycle import RejectionCode
+from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the check is: `opening`, `decoding`, `auditing`, `finishing`; images done, of so many."""
+    """How far the ingest is: `opening`, `decoding`, `auditing`, `finishing`; images done, of so many."""
 
     stage: str
     done: int
@@ -45,8 +46,8 @@ def decoded(line: bytes) -> Message:
             return Progress(str(stage), int(done), int(of))
         if kind == "report":
             return Report.from_json(content)
-        if kind == "rejection" and content["code"] in CODES:
-            return Rejection(content["code"], content["detail"], content["member"])
+        if kind == "rejection":
+            return Rejection(RejectionCode(content["code"]), content["detail"], content["member"])
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError("not a message of an ingest") from error
     raise ValueError("not a message of an ingest")

@@ -13,17 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from models.arrays import SPLITS
 from worker.ingest.archives.members import Archive
-from worker.ingest.images.filling import BATCH_BYTES, BATCH_IMAGES, Batch, Target
-from worker.ingest.labels import named
-from worker.ingest.layout import SPLIT_NAMES, checked_classes
+from worker.ingest.images.batches import BATCH_BYTES, BATCH_IMAGES, Batch, Target
 from worker.ingest.limits import Limits
+from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection, printable
-from worker.ingest.source import Progress, Stored, store_files
-from worker.ingest.splitting import NO_SPLIT
-from worker.ingest.workers import Workers
+from worker.ingest.sources.base import Progress, StoredImages, store_files
+from worker.ingest.sources.labels import named
+from worker.ingest.sources.layout import SPLIT_NAMES, checked_classes
+from worker.ingest.splits import NO_SPLIT
 
 IMAGE_NAMES, LABEL_NAMES = ("image", "img", "images"), ("label", "labels", "class", "fine_label")
 SPLIT_IN_NAME = re.compile(rf"(?:^|[/_.-])({'|'.join(SPLIT_NAMES)})(?=[/_.-])", re.IGNORECASE)
@@ -59,20 +60,24 @@ class TableSource:
         self._tables = [_table(path, name) for path, name in files]
         count = sum(table.rows for table in self._tables)
         if count > limits.images:
-            raise Rejection("too_many_members", f"There are {count:,} rows; at most {limits.images:,} are taken.")
+            raise Rejection(
+                RejectionCode.TOO_MANY_MEMBERS, f"There are {count:,} rows; at most {limits.images:,} are taken."
+            )
         if not count:
-            raise Rejection("no_images", "The table has no rows.")
+            raise Rejection(RejectionCode.NO_IMAGES, "The table has no rows.")
         named_splits = [table.split for table in self._tables]
         if any(named_splits) and None in named_splits:
             odd = self._tables[named_splits.index(None)].name
             raise Rejection(
-                "unexpected_layout",
+                RejectionCode.UNEXPECTED_LAYOUT,
                 f"{printable(odd)!r} names no split and other files do. Begin each file's name with train, validation "
                 "or test.",
                 odd,
             )
-        own = [np.full(table.rows, SPLITS.index(table.split) if table.split else NO_SPLIT) for table in self._tables]
-        self.own: NDArray[np.int8] = np.concatenate(own).astype(np.int8)
+        of_tables = [
+            np.full(table.rows, SPLITS.index(table.split) if table.split else NO_SPLIT) for table in self._tables
+        ]
+        self.given_splits: NDArray[np.int8] = np.concatenate(of_tables).astype(np.int8)
         self.labels, self.classes = _labels(self._tables, limits)
         self.names = _names(self._tables)
 
@@ -87,8 +92,10 @@ class TableSource:
                 yield target.batch(first, self.names[first : first + len(files)], files=files)
                 first += len(files)
 
-    def store(self, path: Path, spec: DatasetSpec, limits: Limits, workers: Workers, progress: Progress) -> Stored:
-        return store_files(self, path, spec, limits, workers, progress)
+    def store(
+        self, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
+    ) -> StoredImages:
+        return store_files(self, path, spec, limits, pool, progress)
 
 
 def tables_in(archive: Archive, scratch: Path) -> list[tuple[Path, str]]:
@@ -126,7 +133,7 @@ def _columns(schema: Any, name: str) -> _Columns:
     label = by_feature.get("ClassLabel") or next((key for key in LABEL_NAMES if key in schema.names), None)
     if image is None or label is None or not {image, label} <= set(schema.names):
         raise Rejection(
-            "bad_table",
+            RejectionCode.BAD_TABLE,
             f"{printable(name)!r} has the columns {', '.join(schema.names)[:200]}. Expected are `image` (bytes, path) "
             "and `label`, as Hugging Face's `datasets` writes them.",
             name,
@@ -140,7 +147,7 @@ def _columns(schema: Any, name: str) -> _Columns:
         column, type_ = (f"{image}.bytes", type_.field("bytes").type) if "bytes" in fields else (image, type_)
     if not (pa.types.is_binary(type_) or pa.types.is_large_binary(type_)):
         raise Rejection(
-            "bad_table",
+            RejectionCode.BAD_TABLE,
             f"The column {printable(image)!r} of {printable(name)!r} is of type {printable(str(type_), 80)}; expected "
             "are image files as bytes. Write them with `Dataset.cast_column(…, Image())` and `to_parquet`.",
             name,
@@ -165,18 +172,22 @@ def _labels(tables: Sequence[_Table], limits: Limits) -> tuple[NDArray[np.int32]
     for table in tables:
         if table.columns.classes != classes:
             raise Rejection(
-                "bad_labels", f"{printable(table.name)!r} names other classes than {tables[0].name!r}.", table.name
+                RejectionCode.BAD_LABELS,
+                f"{printable(table.name)!r} names other classes than {tables[0].name!r}.",
+                table.name,
             )
         for column in _column(table, table.columns.label, 65_536):
             if column.null_count:
                 raise Rejection(
-                    "bad_labels", f"{printable(table.name)!r} has rows without a label. Leave them out.", table.name
+                    RejectionCode.BAD_LABELS,
+                    f"{printable(table.name)!r} has rows without a label. Leave them out.",
+                    table.name,
                 )
             if pa.types.is_dictionary(column.type):
                 column = column.dictionary_decode()
             if not (pa.types.is_integer(column.type) or _is_text(column.type)):
                 raise Rejection(
-                    "bad_labels",
+                    RejectionCode.BAD_LABELS,
                     f"The labels in {printable(table.name)!r} are of type {printable(str(column.type), 80)}; expected "
                     "are whole numbers or text, one an image.",
                     table.name,
@@ -185,7 +196,7 @@ def _labels(tables: Sequence[_Table], limits: Limits) -> tuple[NDArray[np.int32]
                 found = column.to_numpy(zero_copy_only=False)
                 values.append(found.astype(np.int64) if pa.types.is_integer(column.type) else found.astype(str))
     if len({each.dtype.kind for each in values}) > 1:
-        raise Rejection("bad_labels", "Some labels are numbers and others text. Write all as one type.")
+        raise Rejection(RejectionCode.BAD_LABELS, "Some labels are numbers and others text. Write all as one type.")
     together = np.concatenate(values)
     if classes is not None and together.dtype.kind == "i":
         return named(together, classes, tables[0].columns.label, limits)
@@ -216,7 +227,7 @@ def _files(table: _Table, most: int) -> Iterator[list[bytes]]:
     for column in _column(table, table.columns.bytes, most):
         if column.null_count:
             raise Rejection(
-                "unreadable_member",
+                RejectionCode.UNREADABLE_MEMBER,
                 f"{printable(table.name)!r} has rows without an image's bytes. Embed the files "
                 "(`embed_external_files`), or leave the rows out.",
                 table.name,
@@ -248,7 +259,7 @@ def _reading(name: str) -> Iterator[None]:
         raise
     except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, NotImplementedError) as error:
         raise Rejection(
-            "bad_table",
+            RejectionCode.BAD_TABLE,
             f"{printable(name)!r} cannot be read as Parquet ({printable(str(error))}). Write it again.",
             name,
         ) from None

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from worker.ingest.archives.members import Archive, read_member
-from worker.ingest.images.filling import Batch, Target, batches_of
-from worker.ingest.layout import folder_layout
+from worker.ingest.images.batches import Batch, Target, batches_of
 from worker.ingest.limits import Limits
+from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection, amount, printable
-from worker.ingest.source import Progress, Stored, store_files
-from worker.ingest.workers import Workers
+from worker.ingest.sources.base import Progress, StoredImages, store_files
+from worker.ingest.sources.layout import folder_layout
 
 
 class FolderSource:
@@ -24,13 +25,13 @@ class FolderSource:
         self._archive = archive.only(layout.rows)
         self.kind = f"image folder in {archive.kind}"
         self.names = self._archive.names
-        self.labels, self.own, self.classes = layout.labels, layout.own, layout.classes
+        self.labels, self.given_splits, self.classes = layout.labels, layout.given_splits, layout.classes
         self.passed_over = layout.ignored
         largest = int(np.argmax(self._archive.table["size"]))
         if self._archive.table["size"][largest] > limits.member_bytes:
             name = self.names[largest]
             raise Rejection(
-                "member_too_large",
+                RejectionCode.MEMBER_TOO_LARGE,
                 f"{printable(name)!r} has {amount(int(self._archive.table['size'][largest]))}; an image file may have "
                 f"{amount(limits.member_bytes)}. Save it smaller.",
                 name,
@@ -46,5 +47,7 @@ class FolderSource:
     def batches(self, target: Target) -> Iterator[Batch]:
         return batches_of(self._archive, target)
 
-    def store(self, path: Path, spec: DatasetSpec, limits: Limits, workers: Workers, progress: Progress) -> Stored:
-        return store_files(self, path, spec, limits, workers, progress)
+    def store(
+        self, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
+    ) -> StoredImages:
+        return store_files(self, path, spec, limits, pool, progress)

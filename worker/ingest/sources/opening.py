@@ -1,22 +1,23 @@
-"""Which format an upload is of, by its content; its name does not matter."""
+"""Tells the format of an upload by its first bytes; its name does not matter."""
 
 from pathlib import Path
 
+from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.archives.members import Archive
 from worker.ingest.archives.tars import BLOCK, gunzip, is_tar, open_tar
 from worker.ingest.archives.zips import open_zip
-from worker.ingest.arrays import ArraySource
-from worker.ingest.folder import FolderSource
-from worker.ingest.layout import READ
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection, amount
-from worker.ingest.source import Source
+from worker.ingest.sources.arrays import ArraySource
+from worker.ingest.sources.base import Source
+from worker.ingest.sources.folder import FolderSource
+from worker.ingest.sources.layout import READ_EXTENSIONS
 
 EXPECTED = (
     "Expected are a zip, tar or tar.gz of `class/file` or `split/class/file`, an .npz of images and labels, or Parquet "
     "with the columns `image` and `label`."
 )
-OTHERS = {
+OTHER_FORMATS = {
     b"\x93NUMPY": "a single array (.npy); save images and labels together with numpy.savez",
     b"BZh": "packed by bzip2; use gzip",
     b"\xfd7zXZ\0": "packed by xz; use gzip",
@@ -31,7 +32,7 @@ OTHERS = {
 
 
 def open_source(source: Path, scratch: Path, limits: Limits) -> Source:
-    """Read what an upload holds, without its pixels; `scratch` takes what has to be unpacked.
+    """Read names, labels and splits of an upload; what has to be unpacked goes into the folder `scratch`.
 
     Raises:
         Rejection: if it is of no known format, passes a limit, or its names and labels do not fit.
@@ -39,16 +40,16 @@ def open_source(source: Path, scratch: Path, limits: Limits) -> Source:
     size = source.stat().st_size
     if size > limits.upload_bytes:
         raise Rejection(
-            "upload_too_large",
-            f"The upload has {amount(size)}; at most {amount(limits.upload_bytes)} are taken. Upload less, or ask the "
-            "operator for a higher limit.",
+            RejectionCode.UPLOAD_TOO_LARGE,
+            f"The upload has {amount(size)}; at most {amount(limits.upload_bytes)} are accepted. Upload less, or ask "
+            "the operator for a higher limit.",
         )
     with source.open("rb") as file:
         head = file.read(BLOCK)
         file.seek(max(0, size - 4))
         tail = file.read(4)
     if head[:4] == b"PAR1" and tail == b"PAR1":
-        from worker.ingest.tables import TableSource
+        from worker.ingest.sources.tables import TableSource
 
         return TableSource([(source, "table")], (), limits)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
@@ -60,18 +61,20 @@ def open_source(source: Path, scratch: Path, limits: Limits) -> Source:
         gunzip(source, unpacked, limits)
         with unpacked.open("rb") as file:
             if not is_tar(file.read(BLOCK)):
-                raise Rejection("not_an_archive", f"The gzip holds no tar. {EXPECTED}")
+                raise Rejection(RejectionCode.NOT_AN_ARCHIVE, f"The gzip holds no tar. {EXPECTED}")
         return _of_archive(open_tar(unpacked, limits, "tar.gz"), scratch, limits)
-    other = next((what for start, what in OTHERS.items() if head.startswith(start)), None)
+    other = next((what for start, what in OTHER_FORMATS.items() if head.startswith(start)), None)
     begins = f"begins with {head[:8].hex(' ')}" if head else "is empty"
-    raise Rejection("not_an_archive", f"The file is {other}. {EXPECTED}" if other else f"The file {begins}. {EXPECTED}")
+    raise Rejection(
+        RejectionCode.NOT_AN_ARCHIVE, f"The file is {other}. {EXPECTED}" if other else f"The file {begins}. {EXPECTED}"
+    )
 
 
 def _of_archive(archive: Archive, scratch: Path, limits: Limits) -> Source:
     extensions = {name.rpartition(".")[2].lower() for name in archive.names}
-    if extensions.isdisjoint(READ):
+    if extensions.isdisjoint(READ_EXTENSIONS):
         if "parquet" in extensions:
-            from worker.ingest.tables import TableSource, tables_in
+            from worker.ingest.sources.tables import TableSource, tables_in
 
             others = [name for name in archive.names if not name.lower().endswith(".parquet")]
             return TableSource(tables_in(archive, scratch), others, limits)

@@ -1,4 +1,4 @@
-"""The process that checks an upload is bounded, holds no secrets, dies with its parent, and says how it ended."""
+"""The process that ingests an upload is bounded, holds no secrets, dies with its parent, and says how it ended."""
 
 import os
 import signal
@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from tests.worker.ingest.test_hostile import BOMB, chunk, png
 from tests.worker.ingest.uploads import MIB, SPEC, arrays_of, encoded, noise, npz, pictures, taken, zipped
 from worker.ingest import Limits, Rejection, Report
-from worker.ingest.messages import Progress, decoded
-from worker.ingest.messages import encoded as line_of
-from worker.ingest.process import ROOT, IngestProcess, ingest
-from worker.ingest.workers import Workers, mark
+from worker.ingest.process.messages import Progress, decoded
+from worker.ingest.process.messages import encoded as line_of
+from worker.ingest.process.parent import ROOT, IngestProcess, ingest
 
 TWO = Limits(processes=2)
 
@@ -85,7 +85,7 @@ def test_messages_come_back_as_they_were(tmp_path):
     report, _ = taken(npz(tmp_path / "a.npz", **arrays_of(40)))
     for message in (report, Progress("decoding", 3, 7)):
         assert decoded(line_of(message)) == message
-    rejection = decoded(line_of(Rejection("bad_labels", "…", "é\n")))
+    rejection = decoded(line_of(Rejection(RejectionCode.BAD_LABELS, "…", "é\n")))
     assert isinstance(rejection, Rejection)
     assert rejection.as_json() == {"code": "bad_labels", "detail": "…", "member": "é\\n"}
 
@@ -99,7 +99,7 @@ def test_what_is_no_message_is_noticed(line):
 
 
 def test_the_process_never_imports_tensorflow_or_a_database():
-    code = "import sys, worker.ingest.child; print(sorted(name for name in sys.modules if '.' not in name))"
+    code = "import sys, worker.ingest.process.child; print(sorted(name for name in sys.modules if '.' not in name))"
     modules = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in ("tensorflow", "keras", "sqlalchemy", "celery", "fastapi", "obstore", "pyarrow"):
         assert f"'{name}'" not in modules
@@ -149,7 +149,7 @@ def test_a_bomb_is_refused_by_the_process_too(tmp_path):
     assert failing(path, tmp_path / "target").code == "image_bomb"
 
 
-def test_a_check_that_takes_too_long_is_ended(tmp_path):
+def test_an_ingest_that_takes_too_long_is_ended(tmp_path):
     """Of a group rule for which Python's matcher takes longer than the sun will shine."""
     files = {f"{name}/{'a' * 60}{number}.png": encoded(noise()) for name in ("cat", "dog") for number in range(4)}
     spec = DatasetSpec(name="pets", group_by=r"^[^/]+/((?:a+)+)$")
@@ -200,7 +200,7 @@ def test_the_process_ends_with_its_parent(tmp_path, large):
     """Even when the parent is killed and can end nothing itself."""
     code = (
         "import sys, threading; from pathlib import Path\n"
-        "from worker.ingest.process import IngestProcess, DatasetSpec\n"
+        "from worker.ingest.process.parent import IngestProcess, DatasetSpec\n"
         f"process = IngestProcess(Path({str(large)!r}), DatasetSpec(name='pets'), Path({str(tmp_path / 'target')!r}))\n"
         "process.receive(60); print(process.pid, flush=True); threading.Event().wait()"
     )
@@ -215,47 +215,7 @@ def test_the_process_ends_with_its_parent(tmp_path, large):
 
 
 def test_words_that_are_no_message_end_the_process(tmp_path, large, monkeypatch):
-    monkeypatch.setattr("worker.ingest.process.decoded", lambda line: decoded(b"gibberish"))
+    monkeypatch.setattr("worker.ingest.process.parent.decoded", lambda line: decoded(b"gibberish"))
     with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process, pytest.raises(Rejection) as caught:
         process.receive(60)
     assert caught.value.code == "crashed"
-
-
-# --- the helpers alone ---------------------------------------------------------------------------
-
-
-def squared(number: int) -> int:
-    if number < 0:
-        raise Rejection("bad_labels", f"{number} is negative.", str(number))
-    return number * number
-
-
-def dying(task: list[str]) -> None:
-    for part, name in enumerate(task):
-        mark(part)
-        if name == "harmful":
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_results_come_in_the_order_of_the_tasks(count):
-    with Workers(count) as workers:
-        assert list(workers.map(squared, range(50), names=lambda task: [str(task)])) == [n * n for n in range(50)]
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_the_first_failure_in_the_order_of_the_tasks_is_the_one_that_is_told(count):
-    with Workers(count) as workers:
-        for _ in range(10):
-            done = []
-            with pytest.raises(Rejection) as caught:
-                done.extend(workers.map(squared, [1, 2, 3, -4, -5, -6, 7], names=lambda task: [str(task)]))
-            assert caught.value.member == "-4"
-        assert list(workers.map(squared, [2], names=lambda task: [str(task)])) == [4]
-
-
-def test_a_helper_that_dies_names_the_part_of_its_task():
-    tasks = [["a", "b"], ["c", "harmful", "d"], ["e"]]
-    with Workers(2) as workers, pytest.raises(Rejection) as caught:
-        list(workers.map(dying, tasks, names=lambda task: task))
-    assert (caught.value.code, caught.value.member) == ("crashed", "harmful")

@@ -1,4 +1,4 @@
-"""The whole audit: what is looked at, in which order, and what is said about how thoroughly."""
+"""The whole audit: which parts run, in which order, and how their findings are put together."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Any
 from models.arrays import SPLITS
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.counts import count_findings, per_class
+from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.duplicates import copy_findings
 from worker.ingest.audit.groups import group_findings
 from worker.ingest.audit.label_order import label_order_findings
 from worker.ingest.audit.scan import SAMPLED_SIDE, scan
 from worker.ingest.audit.shift import shift_findings
-from worker.ingest.audit.subject import Subject
 from worker.ingest.audit.values import statistics, value_findings
+from worker.ingest.pool import ProcessPool
 from worker.ingest.report import Finding
-from worker.ingest.workers import Workers
 
 SEVERITIES = ("critical", "warning", "info")
 
@@ -30,39 +30,39 @@ class Audit:
     checks: dict[str, Any]
 
 
-def audit(subject: Subject, workers: Workers, progress: Callable[[int], None]) -> Audit:
-    """Look at a dataset in bounded time and memory. Gives the same answer for the same dataset."""
-    seen = scan(subject, workers, progress)
-    light = subject.without_names()
-    compared = workers.map(_compare, [("shift", light), ("label_order", light)], names=lambda task: [task[0]])
-    copies = find_copies(subject.pixels, seen, subject.value_range)
+def audit(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int], None]) -> Audit:
+    """Audit a dataset in bounded time and memory. Gives the same answer for the same dataset."""
+    seen = scan(dataset, pool, progress)
+    light = dataset.without_names()
+    compared = pool.map(_compare, [("shift", light), ("label_order", light)], names=lambda task: [task[0]])
+    copies = find_copies(dataset.pixels, seen, dataset.value_range)
     findings = [
-        *count_findings(subject),
-        *group_findings(subject),
-        *value_findings(subject, seen),
-        *copy_findings(subject, copies),
+        *count_findings(dataset),
+        *group_findings(dataset),
+        *value_findings(dataset, seen),
+        *copy_findings(dataset, copies),
     ]
     checks: dict[str, Any] = {
         "statistics": {"sampled_side": SAMPLED_SIDE},
-        "copies": {"images": len(subject.labels), "bound_reached": copies.is_bounded},
+        "copies": {"images": len(dataset.labels), "bound_reached": copies.is_bounded},
     }
     for found, of_part in compared:
-        findings += [subject.named(finding) for finding in found]
+        findings += [dataset.named(finding) for finding in found]
         checks |= of_part
-    counts = per_class(subject)
+    counts = per_class(dataset)
     return Audit(
         findings=sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)),
         counts={
             split: {"count": int(of_split.sum()), "per_class": of_split.tolist()}
             for split, of_split in zip(SPLITS, counts, strict=True)
         },
-        statistics=statistics(subject, seen),
+        statistics=statistics(dataset, seen),
         checks=checks,
     )
 
 
-def _compare(task: tuple[str, Subject]) -> tuple[list[Finding], dict[str, Any]]:
-    name, subject = task
+def _compare(task: tuple[str, IngestedDataset]) -> tuple[list[Finding], dict[str, Any]]:
+    name, dataset = task
     if name == "shift":
-        return shift_findings(subject)
-    return label_order_findings(subject), {}
+        return shift_findings(dataset)
+    return label_order_findings(dataset), {}

@@ -1,4 +1,4 @@
-"""The dataset that an audit looks at, and how it names images in its findings."""
+"""The dataset that is audited, and how findings name its images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +11,11 @@ from models.arrays import SPLITS
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.report import Example, Finding
 
-SHOWN = 12  # examples of a finding
+MAX_EXAMPLES = 12  # examples of a finding
 
 
 @dataclass(frozen=True)
-class Subject:
+class IngestedDataset:
     """Images on disk with all that is known about them.
 
     labels, groups: (images,); names: (images,); splits: for each of SPLITS the positions of its images.
@@ -42,9 +42,9 @@ class Subject:
 
     def examples(self, rows: NDArray[np.int64]) -> list[Example]:
         """The first few of `rows`."""
-        return [self.example(row) for row in rows[:SHOWN].tolist()]
+        return [self.example(row) for row in rows[:MAX_EXAMPLES].tolist()]
 
-    def without_names(self) -> "Subject":
+    def without_names(self) -> "IngestedDataset":
         """The same, light enough to be sent to another process; what is found there gets its names by `named`."""
         return replace(self, names=_NoNames(len(self.names)))
 

@@ -1,4 +1,4 @@
-"""Entry of the process that checks one upload: bounded before it reads anything, and without credentials."""
+"""Entry of the process that ingests one upload: bounded before it reads anything, and without credentials."""
 
 import json
 import os
@@ -9,13 +9,14 @@ import traceback
 import warnings
 from pathlib import Path
 
+from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from worker.ingest.limits import GIB, Limits
-from worker.ingest.messages import Progress, encoded
 from worker.ingest.pipeline import empty, run
+from worker.ingest.pool import die_with
+from worker.ingest.process.messages import Progress, encoded
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
-from worker.ingest.workers import die_with
 
 PROGRESS_EVERY_S = 0.5
 
@@ -51,7 +52,8 @@ def main() -> None:
         traceback.print_exc()
         empty(target)
         answer = Rejection(
-            "internal", "The check broke on our side. Try again; if it happens again, tell the operator."
+            RejectionCode.INTERNAL,
+            "The ingest broke on our side. Upload again; if it happens again, tell the operator.",
         )
     data = memoryview(encoded(answer))
     while data:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.archives.npy import StoredArray, product
-from worker.ingest.layout import checked_classes
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection, amount, printable
+from worker.ingest.sources.layout import checked_classes
 
 CLASS_NAME_KEYS = ("class_names", "classes", "label_names")
 
@@ -27,7 +28,9 @@ def class_labels(
     """
     values = [_one_each(labels, limits) for labels in arrays]
     if len({each.dtype.kind for each in values}) > 1:
-        raise Rejection("bad_labels", "Some labels are numbers and others text. Save all as one type.", arrays[0].key)
+        raise Rejection(
+            RejectionCode.BAD_LABELS, "Some labels are numbers and others text. Save all as one type.", arrays[0].key
+        )
     together = np.concatenate(values)
     if names is not None:
         return named(together, _texts(names), names.key, limits)
@@ -43,13 +46,13 @@ def named(
     classes = checked_classes(names, limits)
     if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= len(classes):
         raise Rejection(
-            "bad_labels",
-            f"With {len(classes)} class names labels are 0 to {len(classes) - 1}; there are labels such as "
+            RejectionCode.BAD_LABELS,
+            f"With {len(classes)} class names labels are 0 to {len(classes) - 1}; found are labels such as "
             f"{printable(str(values.min()))} and {printable(str(values.max()))}. Unlabelled images cannot be used.",
             member,
         )
     if len(set(classes)) < len(classes):
-        raise Rejection("bad_labels", "Two classes have the same name. Give each its own.", member)
+        raise Rejection(RejectionCode.BAD_LABELS, "Two classes have the same name. Give each its own.", member)
     return values.astype(np.int32), classes
 
 
@@ -57,9 +60,9 @@ def _one_each(labels: StoredArray, limits: Limits) -> NDArray[Any]:
     key, shape = labels.key, labels.shape
     if len(shape) != 1 and product(shape[1:]) != 1:
         raise Rejection(
-            "bad_labels",
-            f"The labels {printable(key)!r} have the shape {printable(str(shape), 80)}; expected is one an image: "
-            f"of one-hot rows save {printable(key)}.argmax(axis=1). Several labels an image cannot be trained on.",
+            RejectionCode.BAD_LABELS,
+            f"The labels {printable(key)!r} have the shape {printable(str(shape), 80)}; one label for each "
+            f"image is expected. Of one-hot rows save {printable(key)}.argmax(axis=1).",
             key,
         )
     values = _small(labels, limits).reshape(-1)
@@ -67,14 +70,16 @@ def _one_each(labels: StoredArray, limits: Limits) -> NDArray[Any]:
         try:
             return np.char.decode(values, "utf-8")
         except UnicodeDecodeError:
-            raise Rejection("bad_labels", f"The labels {printable(key)!r} are not UTF-8. Save text (U).", key) from None
+            raise Rejection(
+                RejectionCode.BAD_LABELS, f"The labels {printable(key)!r} are not UTF-8. Save text (U).", key
+            ) from None
     if values.dtype.kind == "f" and np.all(np.mod(values, 1) == 0):
         return values.astype(np.int64)
     if values.dtype.kind == "b":
         return values.astype(np.int64)
     if values.dtype.kind not in "iuU":
         raise Rejection(
-            "bad_labels",
+            RejectionCode.BAD_LABELS,
             f"The labels {printable(key)!r} are of type {values.dtype}, with values such as "
             f"{printable(str(values[0]))}; whole numbers or text are expected.",
             key,
@@ -85,7 +90,7 @@ def _one_each(labels: StoredArray, limits: Limits) -> NDArray[Any]:
 def _texts(names: StoredArray) -> list[str]:
     if len(names.shape) != 1 or names.dtype.kind != "U" or names.dtype.itemsize > 4096 or names.shape[0] > 100_000:
         raise Rejection(
-            "bad_labels",
+            RejectionCode.BAD_LABELS,
             f"`{names.key}` has the type {names.dtype} and the shape {printable(str(names.shape), 80)}; class names "
             "are an array of text, one for each class.",
             names.key,
@@ -94,10 +99,10 @@ def _texts(names: StoredArray) -> list[str]:
 
 
 def _checked_text(values: NDArray[Any], key: str) -> NDArray[Any]:
-    """The same text, if every character is one; numpy does not look, and then fails in odd ways."""
+    """The same text, if all of it is valid Unicode, which numpy does not check. Raises Rejection."""
     codes = np.ascontiguousarray(values).view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
     if np.any((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))):
-        raise Rejection("bad_labels", f"The text in {printable(key)!r} is damaged. Save it again.", key)
+        raise Rejection(RejectionCode.BAD_LABELS, f"The text in {printable(key)!r} is damaged. Save it again.", key)
     return values
 
 
@@ -105,7 +110,7 @@ def _small(labels: StoredArray, limits: Limits) -> NDArray[Any]:
     size = product(labels.shape) * labels.dtype.itemsize
     if size > min(limits.member_bytes, limits.memory_bytes // 8):
         raise Rejection(
-            "bad_labels",
+            RejectionCode.BAD_LABELS,
             f"The labels {printable(labels.key)!r} take {amount(size)}. Save them as int32.",
             labels.key,
         )

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.dataset_lifecycle import RejectionCode
 from models.arrays import SPLITS
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection, printable
+from worker.ingest.splits import NO_SPLIT
 
 SPLIT_NAMES = {
     "train": "train",
@@ -21,11 +23,12 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-READ = frozenset({"png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib"})
-# Leaving these out would lose images without a word.
-NOT_READ = frozenset({"gif", "tif", "tiff", "heic", "heif", "avif", "svg", "jp2", "psd", "raw", "dcm", "ppm", "pgm"})
-LONGEST_CLASS = 128
-NO_SPLIT = -1
+READ_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib"})
+# Passing these over would lose images silently.
+REFUSED_EXTENSIONS = frozenset(
+    {"gif", "tif", "tiff", "heic", "heif", "avif", "svg", "jp2", "psd", "raw", "dcm", "ppm", "pgm"}
+)
+MAX_CLASS_CHARACTERS = 128
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,13 @@ class Layout:
     """Which members are images, and what their paths say.
 
     rows: (images,) positions among the archive's members, in the order of split, class and name, so that the same
-    folder gives the same dataset however it was packed. labels: (images,) positions in `classes`. own: (images,)
-    positions in SPLITS, or NO_SPLIT throughout. ignored: names that are no images.
+    folder gives the same dataset however it was packed. labels: (images,) positions in `classes`. given_splits:
+    (images,) positions in SPLITS, or NO_SPLIT throughout. ignored: names that are no images.
     """
 
     rows: NDArray[np.int64]
     labels: NDArray[np.int32]
-    own: NDArray[np.int8]
+    given_splits: NDArray[np.int8]
     classes: tuple[str, ...]
     ignored: list[str]
 
@@ -53,26 +56,26 @@ def folder_layout(names: Sequence[str], limits: Limits) -> Layout:
     images, ignored = [], []
     for row, name in enumerate(names):
         extension = name.rpartition(".")[2].lower()
-        if extension in READ:
+        if extension in READ_EXTENSIONS:
             images.append(row)
-        elif extension in NOT_READ:
+        elif extension in REFUSED_EXTENSIONS:
             raise Rejection(
-                "unsupported_image",
-                f"{printable(name)!r} is of a format that is not read; PNG, JPEG, WebP and BMP are. Convert it.",
+                RejectionCode.UNSUPPORTED_IMAGE,
+                f"{printable(name)!r} has a format that is not read. Convert it to PNG, JPEG, WebP or BMP.",
                 name,
             )
         else:
             ignored.append(name)
     if not images:
         raise Rejection(
-            "no_images",
+            RejectionCode.NO_IMAGES,
             "The archive has no PNG, JPEG, WebP or BMP file. Pack folders named after the classes, with images in them."
             + (f" It has, for example, {printable(ignored[0])!r}." if ignored else ""),
         )
     paths = [names[row] for row in images]
     depth = min(path.count("/") for path in paths)  # of folders around a file
     top = Counter(path.partition("/")[0] for path in paths)
-    # One folder around it all says nothing, unless it is the one class that there is.
+    # One folder around everything is left out, unless it is the only class.
     if len(top) == 1 and depth > 1:
         paths = [path.partition("/")[2] for path in paths]
         top = Counter(path.partition("/")[0] for path in paths)
@@ -90,20 +93,20 @@ def folder_layout(names: Sequence[str], limits: Limits) -> Layout:
         )
     if depth == 1 and len(top) > 1 and len(splits) == len(top):
         raise _unexpected(f"{printable(flat)!r} is in a split, and in no class folder in it", flat)
-    own = [NO_SPLIT] * len(paths)
+    given_splits = [NO_SPLIT] * len(paths)
     if splits and depth > 1:
-        own = [splits[path.partition("/")[0]] for path in paths]
+        given_splits = [splits[path.partition("/")[0]] for path in paths]
         paths = [path.partition("/")[2] for path in paths]
     of_class = [path.partition("/")[0] for path in paths]
     classes = checked_classes(sorted(set(of_class)), limits)
     label_of = {name: label for label, name in enumerate(classes)}
     # Zeros in the place of slashes sort folder by folder.
-    keys = [(split, path.replace("/", "\0")) for split, path in zip(own, paths, strict=True)]
+    keys = [(split, path.replace("/", "\0")) for split, path in zip(given_splits, paths, strict=True)]
     order = sorted(range(len(keys)), key=keys.__getitem__)
     return Layout(
         rows=np.array(images, np.int64)[order],
         labels=np.array([label_of[name] for name in of_class], np.int32)[order],
-        own=np.array(own, np.int8)[order],
+        given_splits=np.array(given_splits, np.int8)[order],
         classes=classes,
         ignored=ignored,
     )
@@ -117,19 +120,21 @@ def checked_classes(classes: Sequence[str], limits: Limits) -> tuple[str, ...]:
     """
     if len(classes) < 2:
         only = f" ({printable(classes[0])!r})" if classes else ""
-        raise Rejection("too_few_classes", f"There are {len(classes)} classes{only}; at least two are needed.")
+        raise Rejection(
+            RejectionCode.TOO_FEW_CLASSES, f"There are {len(classes)} classes{only}; at least two are needed."
+        )
     if len(classes) > limits.classes:
         raise Rejection(
-            "too_many_classes",
-            f"There are {len(classes):,} classes, at most {limits.classes:,} are taken. Are the labels classes, rather "
-            "than numbers or file names?",
+            RejectionCode.TOO_MANY_CLASSES,
+            f"There are {len(classes):,} classes, at most {limits.classes:,} are allowed. Are the labels classes, "
+            "rather than numbers or file names?",
         )
     for name in classes:
-        if len(name) > LONGEST_CLASS or any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
+        if len(name) > MAX_CLASS_CHARACTERS or any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
             raise Rejection(
-                "bad_labels",
-                f"The class {printable(name)!r} has a name of {len(name)} characters; at most {LONGEST_CLASS} are "
-                "taken, without control characters. Rename it.",
+                RejectionCode.BAD_LABELS,
+                f"The class {printable(name)!r} has a name of {len(name)} characters; at most {MAX_CLASS_CHARACTERS} "
+                "are allowed, without control characters. Rename it.",
                 name,
             )
     return tuple(classes)
@@ -137,7 +142,7 @@ def checked_classes(classes: Sequence[str], limits: Limits) -> tuple[str, ...]:
 
 def _unexpected(why: str, member: str) -> Rejection:
     return Rejection(
-        "unexpected_layout",
-        f"Files lie as `class/file` or `split/class/file`, but {why}. Move it, or remove it.",
+        RejectionCode.UNEXPECTED_LAYOUT,
+        f"Files must lie as `class/file` or `split/class/file`, but {why}. Move it, or remove it.",
         member,
     )

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from models.arrays import SPLITS
-from tests.worker.ingest.test_copies import scanned, subject_of, three
+from tests.worker.ingest.audit.test_copies import dataset_of, scanned, three
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, pictures, taken, zipped
 from worker.ingest.audit.counts import count_findings
 from worker.ingest.audit.label_order import label_order_findings
@@ -24,7 +24,7 @@ def counted(tmp_path, train, validation, test):
     labels = np.concatenate([np.repeat(np.arange(len(split)), split) for split in (train, validation, test)])
     images = np.zeros((len(labels), 8, 8, 1), np.uint8)
     splits = three(sum(train), sum(validation), sum(test))
-    return {finding.code: finding for finding in count_findings(subject_of(tmp_path, images, labels, splits))}
+    return {finding.code: finding for finding in count_findings(dataset_of(tmp_path, images, labels, splits))}
 
 
 # --- counts --------------------------------------------------------------------------------------
@@ -41,6 +41,9 @@ def test_a_class_that_a_split_does_not_have_is_named(tmp_path):
         "train": {"count": 1, "classes": ["2"]},
         "test": {"count": 1, "classes": ["1"]},
     }
+    assert found["class_missing"].explanation.startswith(
+        "1 of 3 classes (2) have no training images. 1 of 3 classes (1) have no test images."
+    )
     assert counted(tmp_path, [300, 300], [50, 0], [100, 100])["class_missing"].severity == "warning"
 
 
@@ -53,6 +56,7 @@ def test_imbalance_is_told_by_its_ratio(tmp_path, train, severity):
     assert (found.severity if found else None) == severity
     if found:
         assert found.numbers["ratio"] == train[0] / train[1]
+        assert f"has {train[0]:,} training images, class '1' has {train[1]:,}" in found.explanation
         assert found.numbers["majority_accuracy"] == round(train[0] / sum(train), 6)
 
 
@@ -69,6 +73,10 @@ def test_a_test_that_is_too_small_is_told_with_its_interval(tmp_path):
     assert found.numbers["count"] == 40
     low, high = found.numbers["interval_at_90_percent"]
     assert low < 0.8 < 0.95 < high
+    # The interval that statsmodels gives for 36 of 40: 0.7695 to 0.9604.
+    assert found.explanation.startswith(
+        "With 40 test images, an accuracy of 90 % is only known to ±9.5 points (76.9–96.0 %)."
+    )
 
 
 # --- values --------------------------------------------------------------------------------------
@@ -76,9 +84,9 @@ def test_a_test_that_is_too_small_is_told_with_its_interval(tmp_path):
 
 def values(tmp_path, images, value_range=(0, 255)):
     count = len(images)
-    subject = subject_of(tmp_path, images, None, three(count - 20, 10, 10), value_range)
-    seen = scanned(subject)
-    return {finding.code: finding for finding in value_findings(subject, seen)}, statistics(subject, seen)
+    dataset = dataset_of(tmp_path, images, None, three(count - 20, 10, 10), value_range)
+    seen = scanned(dataset)
+    return {finding.code: finding for finding in value_findings(dataset, seen)}, statistics(dataset, seen)
 
 
 def test_statistics_are_those_of_numpy(tmp_path, mnist5k):
@@ -106,6 +114,7 @@ def test_blank_images_are_found_whatever_their_shade(tmp_path):
     assert set(found) == {"blank_images"}
     assert [example.index for example in found["blank_images"].examples] == [3, 55]
     assert found["blank_images"].numbers["test"] == 1
+    assert found["blank_images"].explanation.startswith("2 of 60 images (3 %) have one colour throughout.")
 
 
 def test_values_that_use_little_of_their_range_are_told(tmp_path):
@@ -126,8 +135,8 @@ def shifted(tmp_path, source, change, **options):
     images = source.images.copy()
     rows = source.splits["test"]
     images[rows] = change(images[rows])
-    subject = subject_of(tmp_path, images, source.labels, source.splits, source.value_range)
-    found, _ = shift_findings(subject)
+    dataset = dataset_of(tmp_path, images, source.labels, source.splits, source.value_range)
+    found, _ = shift_findings(dataset)
     return [finding for finding in found if finding.severity != "info"]
 
 
@@ -141,10 +150,10 @@ def test_a_random_split_raises_nothing(tmp_path, request, source):
         order = np.random.default_rng(seed).permutation(len(labels))
         parts = np.split(order, [len(order) * 7 // 10, len(order) * 8 // 10])
         splits = dict(zip(SPLITS, (np.sort(part) for part in parts), strict=True))
-        subject = subject_of(tmp_path, images.images, labels, splits, images.value_range)
-        found, checks = shift_findings(subject)
+        dataset = dataset_of(tmp_path, images.images, labels, splits, images.value_range)
+        found, checks = shift_findings(dataset)
         assert found == []
-        assert label_order_findings(subject) == []
+        assert label_order_findings(dataset) == []
         probabilities += [checks["shift_test"]["p_value"], checks["shift_validation"]["p_value"]]
     # And what is left of chance is even: neither all small nor all large.
     assert 0.25 < np.mean(probabilities) < 0.75
@@ -160,9 +169,9 @@ def test_class_proportions_alone_are_no_shift(tmp_path, mnist5k):
     rows = mnist5k.splits["test"]
     keep = np.concatenate([rows[mnist5k.labels[rows] == 7], rows[mnist5k.labels[rows] != 7][::6]])
     splits = {**mnist5k.splits, "test": np.sort(keep)}
-    subject = subject_of(tmp_path, mnist5k.images, mnist5k.labels, splits)
-    assert all(finding.severity == "info" for finding in shift_findings(subject)[0])
-    assert "class_shift" in codes(count_findings(subject))
+    dataset = dataset_of(tmp_path, mnist5k.images, mnist5k.labels, splits)
+    assert all(finding.severity == "info" for finding in shift_findings(dataset)[0])
+    assert "class_shift" in codes(count_findings(dataset))
 
 
 SLIPS = {
@@ -197,8 +206,8 @@ def test_a_slip_in_one_split_is_called_by_its_name(tmp_path, mnist5k, slip):
 def test_floats_on_another_scale_are_called_by_their_name(tmp_path, mnist5k):
     images = mnist5k.images.astype(np.float32)
     images[mnist5k.splits["test"]] /= 255
-    subject = subject_of(tmp_path, images, mnist5k.labels, mnist5k.splits)
-    [finding] = [finding for finding in shift_findings(subject)[0] if finding.severity == "critical"]
+    dataset = dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits)
+    [finding] = [finding for finding in shift_findings(dataset)[0] if finding.severity == "critical"]
     assert (finding.code, finding.numbers["split"]) == ("scale_mismatch", "test")
     assert finding.numbers["effect_once_undone"] < 0.01
 
@@ -207,13 +216,13 @@ def test_exchanged_channels_are_called_by_their_name(tmp_path, mnist5k):
     shade = np.array([1.0, 0.8, 0.4])
     images = (mnist5k.images * shade).astype(np.uint8)
     images[mnist5k.splits["test"]] = images[mnist5k.splits["test"]][..., ::-1]
-    subject = subject_of(tmp_path, images, mnist5k.labels, mnist5k.splits)
-    assert "channel_order_mismatch" in codes(shift_findings(subject)[0])
+    dataset = dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits)
+    assert "channel_order_mismatch" in codes(shift_findings(dataset)[0])
 
 
 def test_a_few_images_are_not_compared_and_that_is_said(tmp_path):
-    subject = subject_of(tmp_path, noise((60, 12, 12, 1)), None, three(30, 15, 15))
-    found, checks = shift_findings(subject)
+    dataset = dataset_of(tmp_path, noise((60, 12, 12, 1)), None, three(30, 15, 15))
+    found, checks = shift_findings(dataset)
     assert found == []
     assert checks["shift_test"] == {"train": 30, "test": 15, "skipped": "fewer than 20 images"}
 
@@ -222,8 +231,8 @@ def test_another_order_of_classes_is_seen(tmp_path, mnist5k):
     labels = mnist5k.labels.copy()
     rows = mnist5k.splits["test"]
     labels[rows] = (labels[rows] + 1) % 10
-    subject = subject_of(tmp_path, mnist5k.images, labels, mnist5k.splits)
-    [finding] = label_order_findings(subject)
+    dataset = dataset_of(tmp_path, mnist5k.images, labels, mnist5k.splits)
+    [finding] = label_order_findings(dataset)
     assert finding.numbers["split"] == "test"
     assert finding.numbers["renamed"] == {str(label): str((label - 1) % 10) for label in range(10)}
     assert finding.numbers["accuracy"] < 0.1 < 0.6 < finding.numbers["accuracy_once_renamed"]
@@ -233,7 +242,7 @@ def test_noisy_labels_are_not_called_another_order(tmp_path, mnist5k):
     labels = mnist5k.labels.copy()
     rows = mnist5k.splits["test"]
     labels[rows] = np.random.default_rng(0).integers(0, 10, len(rows))
-    assert label_order_findings(subject_of(tmp_path, mnist5k.images, labels, mnist5k.splits)) == []
+    assert label_order_findings(dataset_of(tmp_path, mnist5k.images, labels, mnist5k.splits)) == []
 
 
 # --- the whole -----------------------------------------------------------------------------------

@@ -1,21 +1,17 @@
 """Each kind of image becomes pixels by one rule, checked against hand-made pixels and against Pillow."""
 
-import io
 import zlib
 from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageOps
 
 from heldout.datasets import DatasetSpec, ResizeSpec
 from models.arrays import load
 from tests.worker.ingest.uploads import encoded, noise, npz, pictures, rejection_of, taken, zipped
 from worker.ingest import Limits, Rejection
-from worker.ingest.images.decode import Wanted, decode, look
-from worker.ingest.images.png import plain_png
+from worker.ingest.images.decode import TargetShape, decode, properties_of
 
 LIMITS = Limits()
 GREY, COLOUR = noise((12, 10)), noise((12, 10, 3))
@@ -24,7 +20,7 @@ SMOOTH = np.add.outer(np.arange(12) * 9, np.arange(10) * 11).astype(np.uint8)
 
 def pixels(data: bytes, channels: int = 3, *, any_grey: bool = True) -> np.ndarray:
     """What an image file of 12×10 pixels becomes."""
-    wanted = Wanted(12, 10, channels, None, "first.png")  # type: ignore[arg-type]
+    wanted = TargetShape(12, 10, channels, None, "first.png")  # type: ignore[arg-type]
     raw = decode(data, "a.png", wanted, LIMITS, Counter(), any_grey=any_grey)
     found = np.frombuffer(raw, np.uint8).reshape(12, 10, channels)
     return found[..., 0] if channels == 1 else found
@@ -144,7 +140,7 @@ def test_turning_by_a_quarter_exchanges_height_and_width():
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(np.rot90(GREY).copy(), exif=exif)
-    seen = look(data, "a.png", LIMITS)
+    seen = properties_of(data, "a.png", LIMITS)
     assert (seen.height, seen.width) == (12, 10)
     np.testing.assert_array_equal(pixels(data, 1), GREY)
 
@@ -159,57 +155,6 @@ def test_an_animation_is_refused_and_a_still_webp_is_not():
         with pytest.raises(Rejection) as caught:
             pixels(encoded(frames[0], format_, save_all=True, append_images=frames[1:]))
         assert caught.value.code == "animated_image"
-
-
-# --- plain PNGs ----------------------------------------------------------------------------------
-
-
-@given(
-    height=st.integers(1, 40),
-    width=st.integers(1, 40),
-    shape=st.sampled_from([(), (3,)]),
-    level=st.integers(0, 9),
-    smooth=st.booleans(),
-    seed=st.integers(0, 99),
-)
-def test_a_plain_png_is_what_pillow_reads(height, width, shape, level, smooth, seed):
-    image = noise((height, width, *shape), seed) // (20 if smooth else 1)
-    data = encoded(image, compress_level=level)
-    found = plain_png(data, 10_000)
-    assert found is not None
-    np.testing.assert_array_equal(found, image)
-    with Image.open(io.BytesIO(data)) as read:
-        np.testing.assert_array_equal(found, read)
-
-
-@given(data=st.data())
-def test_a_png_that_is_damaged_is_left_to_pillow_or_read_as_pillow_reads_it(data):
-    whole = encoded(GREY)
-    changed = bytearray(whole)
-    for _ in range(data.draw(st.integers(0, 3))):
-        changed[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    found = plain_png(bytes(changed[: data.draw(st.integers(0, len(whole)))]), 10_000)
-    if found is not None:
-        np.testing.assert_array_equal(found, GREY)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        encoded(np.dstack([COLOUR, GREY])),
-        encoded(Image.fromarray(COLOUR).quantize(8)),
-        encoded(Image.fromarray(GREY), transparency=7),
-        encoded(Image.fromarray(GREY), exif=b"Exif\0\0II*\0"),
-        encoded(GREY.astype(np.uint16)),
-        encoded(Image.fromarray(GREY).convert("1")),
-        encoded(noise((200, 200))),
-        encoded(GREY, "JPEG"),
-        b"",
-    ],
-    ids=["alpha", "palette", "transparent grey", "exif", "16-bit", "bilevel", "too many pixels", "jpeg", "empty"],
-)
-def test_what_is_not_plain_is_left_to_pillow(data):
-    assert plain_png(data, 10_000) is None
 
 
 # --- colour of a set -----------------------------------------------------------------------------
@@ -316,7 +261,7 @@ def test_float_arrays_are_resized_within_their_range(tmp_path):
 
 def test_a_photo_keeps_its_proportions_when_it_is_cropped():
     photo = Image.fromarray(np.repeat(np.repeat(SMOOTH, 8, 0), 8, 1))
-    wanted = Wanted(32, 32, 1, "crop")
+    wanted = TargetShape(32, 32, 1, "crop")
     raw = decode(encoded(photo), "a.png", wanted, LIMITS, Counter(), any_grey=True)
     rows, columns = np.gradient(np.frombuffer(raw, np.uint8).reshape(32, 32).astype(float))
     # Brightness grows by 9 a row and 11 a column of 8 pixels: also afterwards, in this relation.

@@ -1,4 +1,4 @@
-"""Image files into rows of `images.npy`, a batch a task; each process writes the rows that it decoded."""
+"""Decodes image files into rows of `images.npy`: each task is a batch, and its process writes the rows."""
 
 import os
 from collections import Counter
@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.ingest.archives.members import Archive, read_member
-from worker.ingest.images.decode import Wanted, decode
+from worker.ingest.images.decode import TargetShape, decode
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.limits import MIB, Limits
-from worker.ingest.workers import Workers, mark
+from worker.ingest.pool import ProcessPool, mark
 
 BATCH_IMAGES = 256
 BATCH_BYTES = 4 * MIB  # as packed, and as pixels
@@ -29,7 +29,7 @@ class Batch:
     first: int
     names: Sequence[str]
     pixels: Pixels
-    wanted: Wanted
+    wanted: TargetShape
     limits: Limits
     any_grey: bool
     archive: str = ""
@@ -42,7 +42,7 @@ class Target:
     """Where images go and what they become; the same for all batches of a dataset."""
 
     pixels: Pixels
-    wanted: Wanted
+    wanted: TargetShape
     limits: Limits
     any_grey: bool
 
@@ -52,22 +52,22 @@ class Target:
 
 def decode_batch(batch: Batch) -> Counter[str]:
     """Write one batch; gives back how many images there were of each format and mode. Raises Rejection, ColourFound."""
-    seen: Counter[str] = Counter()
+    encodings: Counter[str] = Counter()
     rows = []
     for part, (name, data) in enumerate(zip(batch.names, _read(batch), strict=True)):
         mark(part)
-        rows.append(decode(data, name, batch.wanted, batch.limits, seen, any_grey=batch.any_grey))
+        rows.append(decode(data, name, batch.wanted, batch.limits, encodings, any_grey=batch.any_grey))
     batch.pixels.write(batch.first, b"".join(rows))
-    return seen
+    return encodings
 
 
-def fill(workers: Workers, batches: Iterable[Batch], progress: Callable[[int], None]) -> Counter[str]:
+def decode_all(pool: ProcessPool, batches: Iterable[Batch], progress: Callable[[int], None]) -> Counter[str]:
     """Decode all batches; `progress` hears how many images are done. Raises Rejection, ColourFound."""
-    seen: Counter[str] = Counter()
-    for of_batch in workers.map(decode_batch, batches, names=lambda batch: batch.names):
-        seen.update(of_batch)
-        progress(seen.total())
-    return seen
+    encodings: Counter[str] = Counter()
+    for of_batch in pool.map(decode_batch, batches, names=lambda batch: batch.names):
+        encodings.update(of_batch)
+        progress(encodings.total())
+    return encodings
 
 
 def batches_of(archive: Archive, target: Target) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""The process that checks one upload: started from a fresh, light interpreter, listened to, ended by force."""
+"""The process that ingests one upload, as its parent sees it: started afresh, listened to, ended by force."""
 
 import os
 import selectors
@@ -14,17 +14,28 @@ from json import dumps
 from pathlib import Path
 from typing import NoReturn, Self
 
+from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from worker.ingest.limits import MIB, Limits
-from worker.ingest.messages import Progress, decoded
 from worker.ingest.pipeline import empty
+from worker.ingest.process.messages import Progress, decoded
 from worker.ingest.rejection import Rejection, amount
 from worker.ingest.report import Report
 
-ROOT = Path(__file__).resolve().parents[2]
-# All that the process gets of the environment: it holds no credentials.
-INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH")
-GIVEN = {
+ROOT = Path(__file__).resolve().parents[3]
+# The only variables that the process inherits: it gets no credentials.
+INHERITED_VARIABLES = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "PYTHONPATH",
+)
+SET_VARIABLES = {
     "OPENBLAS_NUM_THREADS": "1",  # the processes share the work; threads would add memory only
     "OMP_NUM_THREADS": "1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",
@@ -34,8 +45,9 @@ GIVEN = {
     "MALLOC_TRIM_THRESHOLD_": str(16 * MIB),
     "PYTHONUTF8": "1",
 }
-LONGEST_LINE = 64 * MIB
-LOG_BYTES, LOG_LINES = 16_384, 20
+MAX_MESSAGE_BYTES = 64 * MIB
+LOG_BYTES = 16_384
+LOG_LINES = 20
 
 
 class IngestProcess:
@@ -48,9 +60,9 @@ class IngestProcess:
             raise ValueError(f"{target} is not empty")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.ingest.child"],
+            [sys.executable, "-m", "worker.ingest.process.child"],
             cwd=ROOT,
-            env={name: os.environ[name] for name in INHERITED if name in os.environ} | GIVEN,
+            env={name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ} | SET_VARIABLES,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -82,10 +94,10 @@ class IngestProcess:
         return self._process.pid
 
     def receive(self, timeout_s: float) -> Progress | Report | None:
-        """The next message, or None after `timeout_s` without one. After a Report there is none.
+        """The next message, or None after `timeout_s` without one. A Report is the last one.
 
         Raises:
-            Rejection: the upload is not taken, or the process ended without a word; `target` then is empty.
+            Rejection: the upload is rejected, or the process ended without a message; `target` then is empty.
         """
         until = time.monotonic() + timeout_s
         while not self._lines:
@@ -93,7 +105,7 @@ class IngestProcess:
             if self._selector.select(max(0.0, left)):
                 self._read()
             elif time.monotonic() >= self._ends_at:
-                self._fail(_too_slow(self._limits))
+                self._fail(_timed_out(self._limits))
             elif left <= 0:
                 return None
         return self._answer(self._lines.pop(0))
@@ -134,14 +146,14 @@ class IngestProcess:
             self._fail(self._death())
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         self._lines += lines
-        if len(self._buffer) > LONGEST_LINE:
-            self._fail(_broke("said more than it may"))
+        if len(self._buffer) > MAX_MESSAGE_BYTES:
+            self._fail(_crashed("sent too long a message"))
 
     def _answer(self, line: bytes) -> Progress | Report:
         try:
             message = decoded(line)
         except ValueError:
-            self._fail(_broke("said what is not understood"))
+            self._fail(_crashed("sent a message that is not understood"))
         if isinstance(message, Rejection):
             self._fail(message)
         if isinstance(message, Report):
@@ -159,18 +171,18 @@ class IngestProcess:
         code = self._process.returncode
         if any("bad_alloc" in line or "MemoryError" in line for line in self.last_lines()):
             return Rejection(
-                "out_of_memory",
-                f"The check needs more memory than the {amount(self._limits.memory_bytes)} that it may use. Upload "
+                RejectionCode.OUT_OF_MEMORY,
+                f"The ingest needs more memory than the {amount(self._limits.memory_bytes)} that it may use. Upload "
                 "smaller images, or ask the operator for a higher limit.",
             )
         if code == -signal.SIGXCPU:
-            return _too_slow(self._limits)
+            return _timed_out(self._limits)
         if code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-            return _broke(
+            return _crashed(
                 f"was ended by {name}" + (", perhaps because memory ran out" if code == -signal.SIGKILL else "")
             )
-        return _broke(f"ended with status {code}")
+        return _crashed(f"ended with status {code}")
 
     def _read_log(self) -> list[str]:
         self._log.seek(0, os.SEEK_END)
@@ -195,15 +207,16 @@ def ingest(
                 progress(message)
 
 
-def _too_slow(limits: Limits) -> Rejection:
+def _timed_out(limits: Limits) -> Rejection:
     return Rejection(
-        "timed_out",
-        f"The check took longer than the limit of {limits.wall_s} s. Upload fewer or smaller images, or ask the "
+        RejectionCode.TIMED_OUT,
+        f"The ingest took longer than the limit of {limits.wall_s} s. Upload fewer or smaller images, or ask the "
         "operator for a higher limit.",
     )
 
 
-def _broke(how: str) -> Rejection:
+def _crashed(how: str) -> Rejection:
     return Rejection(
-        "crashed", f"The process that checks the upload {how}. Try again; if it happens again, save the files anew."
+        RejectionCode.CRASHED,
+        f"The process that read the upload {how}. Upload it again; if it happens again, save the files anew.",
     )

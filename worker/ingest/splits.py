@@ -1,4 +1,4 @@
-"""Splits that the upload does not have, cut from train by a fixed rule, whole groups at a time."""
+"""The splits of a dataset: those of the upload, and others cut from train by a fixed rule, whole groups at a time."""
 
 import re
 import signal
@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import SplitSpec
 from models.arrays import SPLITS
 from worker.ingest.rejection import Rejection, printable
@@ -45,7 +46,7 @@ def groups_of(names: Sequence[str], pattern: str | None, limit_s: float = GROUPI
             found = search(name)
             if found is None or found[1] is None:
                 raise Rejection(
-                    "group_unmatched",
+                    RejectionCode.GROUP_UNMATCHED,
                     f"The group rule {pattern!r} does not match {printable(name)!r}. It must match every name: widen "
                     "it, or leave it out.",
                     name,
@@ -56,11 +57,11 @@ def groups_of(names: Sequence[str], pattern: str | None, limit_s: float = GROUPI
 
 @contextmanager
 def _stopped_after(limit_s: float, pattern: str) -> Iterator[None]:
-    """Some patterns take longer than any limit on a single name; Python's matcher heeds signals while it works."""
+    """Stop matching after a while: some patterns take for ever on one name. Python's matcher heeds signals."""
 
     def stop(*_: object) -> None:
         raise Rejection(
-            "group_too_slow",
+            RejectionCode.GROUP_TOO_SLOW,
             f"The group rule {pattern!r} takes too long to match. Repeat nothing that is repeated itself, as in "
             "`(?:a+)+`.",
         )
@@ -76,25 +77,25 @@ def _stopped_after(limit_s: float, pattern: str) -> Iterator[None]:
 
 def make_splits(
     labels: NDArray[np.int32],
-    own: NDArray[np.int8],
+    given_splits: NDArray[np.int8],
     rule: SplitSpec,
     groups: NDArray[np.int64] | None = None,
 ) -> Splits:
     """The upload's own splits, and cut ones in the place of those that it does not have.
 
-    Args: labels (images,); own (images,) positions in SPLITS or NO_SPLIT, all of which counts as train.
+    Args: labels (images,); given_splits (images,) positions in SPLITS or NO_SPLIT, all of which counts as train.
     Raises:
         Rejection: `too_few_images` if a split is empty.
     """
     if rule.existing == "merge":
-        own = np.full_like(own, NO_SPLIT)
-    train = np.flatnonzero((own == NO_SPLIT) | (own == SPLITS.index("train")))
+        given_splits = np.full_like(given_splits, NO_SPLIT)
+    train = np.flatnonzero((given_splits == NO_SPLIT) | (given_splits == SPLITS.index("train")))
     if not len(train):
-        raise Rejection("too_few_images", "The upload has splits, but no train split. Add one.")
+        raise Rejection(RejectionCode.TOO_FEW_IMAGES, "The upload has splits, but no train split. Add one.")
     indices = {"train": train}
-    origin = {"train": "upload" if np.any(own >= 0) else "what was not cut off"}
+    origin = {"train": "upload" if np.any(given_splits >= 0) else "what was not cut off"}
     for split, share in (("test", rule.test), ("validation", rule.validation)):
-        indices[split] = np.flatnonzero(own == SPLITS.index(split))
+        indices[split] = np.flatnonzero(given_splits == SPLITS.index(split))
         origin[split] = "upload"
         if not len(indices[split]):
             indices["train"], indices[split] = cut(labels, indices["train"], share, rule.seed, groups)
@@ -102,7 +103,7 @@ def make_splits(
     for split in SPLITS:
         if not len(indices[split]):
             raise Rejection(
-                "too_few_images",
+                RejectionCode.TOO_FEW_IMAGES,
                 f"With {len(labels)} images the {split} split is empty. Upload more, or choose a coarser group rule.",
             )
     return Splits({split: indices[split] for split in SPLITS}, {split: origin[split] for split in SPLITS})
@@ -122,14 +123,14 @@ def cut(
     for label in np.unique(labels[train]):
         if groups is None:
             of_class = shuffled[labels[shuffled] == label]
-            held.append(of_class[len(of_class) - _portion(len(of_class), exact) :])
+            held.append(of_class[len(of_class) - _count_to_cut(len(of_class), exact) :])
     if groups is not None:
         held = _whole_groups(labels, shuffled, exact, groups)
     cut_off = np.sort(np.concatenate(held)) if held else np.empty(0, np.int64)
     return np.setdiff1d(train, cut_off), cut_off
 
 
-def _portion(count: int, share: Fraction) -> int:
+def _count_to_cut(count: int, share: Fraction) -> int:
     return max(1, int(count * share))
 
 
@@ -146,7 +147,7 @@ def _whole_groups(
         of_label.setdefault(majority, []).append(number)
     held = []
     for numbers_of_class in of_label.values():
-        wanted = _portion(sum(len(members[number]) for number in numbers_of_class), share)
+        wanted = _count_to_cut(sum(len(members[number]) for number in numbers_of_class), share)
         taken = 0
         for number in reversed(numbers_of_class[1:]):
             size = len(members[number])

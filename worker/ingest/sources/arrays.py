@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec, ResizeSpec
 from models.arrays import SPLITS
 from worker.ingest.archives.members import Archive
 from worker.ingest.archives.npy import StoredArray, stored_array
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.labels import CLASS_NAME_KEYS, class_labels
 from worker.ingest.limits import Limits
+from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection, printable
-from worker.ingest.source import Progress, Stored, checked_shape
-from worker.ingest.splitting import NO_SPLIT
-from worker.ingest.workers import Workers
+from worker.ingest.sources.base import Progress, StoredImages, checked_shape
+from worker.ingest.sources.labels import CLASS_NAME_KEYS, class_labels
+from worker.ingest.splits import NO_SPLIT
 
 # For each family of keys: the split, and the keys of its images and labels. The first that is there is used.
 FAMILIES: tuple[tuple[tuple[str | None, str, str], ...], ...] = (
@@ -90,18 +91,22 @@ class ArraySource:
             _check_lengths(images, labels)
         count = sum(images.shape[0] for images in self._images)
         if count > limits.images:
-            raise Rejection("too_many_members", f"There are {count:,} images; at most {limits.images:,} are taken.")
+            raise Rejection(
+                RejectionCode.TOO_MANY_MEMBERS, f"There are {count:,} images; at most {limits.images:,} are taken."
+            )
         names = next((stored[key] for key in CLASS_NAME_KEYS if key in stored), None)
         self.labels, self.classes = class_labels([labels for _, _, labels in pairs], names, limits)
-        own = [
+        given_splits = [
             np.full(images.shape[0], NO_SPLIT if split is None else SPLITS.index(split)) for split, images, _ in pairs
         ]
-        self.own: NDArray[np.int8] = np.concatenate(own).astype(np.int8)
+        self.given_splits: NDArray[np.int8] = np.concatenate(given_splits).astype(np.int8)
         self.names = RowNames([(images.key, images.shape[0]) for images in self._images])
         used = {images.key for images in self._images} | {labels.key for _, _, labels in pairs}
         self.passed_over = sorted(set(by_key) - used - ({names.key} if names else set()))
 
-    def store(self, path: Path, spec: DatasetSpec, limits: Limits, workers: Workers, progress: Progress) -> Stored:
+    def store(
+        self, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
+    ) -> StoredImages:
         """Copy the pixels: uint8 as it is, other whole numbers of 0–255 as uint8, everything else as float32."""
         shape = self._shape(spec, limits)
         is_uint8 = all(images.dtype.kind in "bu" and images.dtype.itemsize == 1 for images in self._images)
@@ -123,8 +128,8 @@ class ArraySource:
                 pixels.write(done, np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
                 done += len(block)
                 progress(done)
-        seen = Counter({f"array {images.dtype}": images.shape[0] for images in self._images})
-        return Stored(pixels, value_range, seen)
+        encodings = Counter({f"array {images.dtype}": images.shape[0] for images in self._images})
+        return StoredImages(pixels, value_range, encodings)
 
     def _shape(self, spec: DatasetSpec, limits: Limits) -> tuple[int, int, int, int]:
         """(count, height, width, channels) of what is stored. Raises Rejection if the arrays' images differ in size."""
@@ -133,7 +138,7 @@ class ArraySource:
         for images in self._images:
             if spec.resize is None and _image_shape(images)[:2] != (height, width):
                 raise Rejection(
-                    "mixed_sizes",
+                    RejectionCode.MIXED_SIZES,
                     f"`{first.key}` has images of {height}×{width} pixels (height×width) and `{images.key}` of "
                     f"{'×'.join(map(str, _image_shape(images)[:2]))}. Name one size for all with `resize`.",
                     images.key,
@@ -153,12 +158,14 @@ def _pairs(stored: dict[str, StoredArray]) -> list[tuple[str | None, StoredArray
         for split, images, labels in family:
             if (images in stored) != (labels in stored):
                 there, missing = (images, labels) if images in stored else (labels, images)
-                raise Rejection("bad_labels", f"There is `{there}` and no `{missing}`. Expected are {EXPECTED}.", there)
+                raise Rejection(
+                    RejectionCode.BAD_LABELS, f"There is `{there}` and no `{missing}`. Expected are {EXPECTED}.", there
+                )
             if images in stored:
                 pairs.append((split, stored[images], stored[labels]))
         return pairs
     found = ", ".join(f"`{printable(key, 40)}`" for key in list(stored)[:10]) or "none"
-    raise Rejection("no_images", f"The arrays are {found}. Expected are {EXPECTED}.")
+    raise Rejection(RejectionCode.NO_IMAGES, f"The arrays are {found}. Expected are {EXPECTED}.")
 
 
 def _image_shape(images: StoredArray) -> tuple[int, int, int]:
@@ -176,10 +183,12 @@ def _check_images(images: StoredArray) -> None:
     elif len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
         to_do = f"Reshape {key} to one of these."
     elif images.dtype.kind not in "buif":
-        raise Rejection("bad_array", f"The array {key!r} is of type {images.dtype}. Save it as uint8 or float32.", key)
+        raise Rejection(
+            RejectionCode.BAD_ARRAY, f"The array {key!r} is of type {images.dtype}. Save it as uint8 or float32.", key
+        )
     if to_do:
         raise Rejection(
-            "bad_array",
+            RejectionCode.BAD_ARRAY,
             f"The array {key!r} has the shape {printable(str(shape), 80)}; images are (count, height, width), or "
             f"(count, height, width, channels) with 1 or 3 channels. {to_do}",
             key,
@@ -189,13 +198,13 @@ def _check_images(images: StoredArray) -> None:
 def _check_lengths(images: StoredArray, labels: StoredArray) -> None:
     if not labels.shape or images.shape[0] != labels.shape[0]:
         raise Rejection(
-            "bad_labels",
+            RejectionCode.BAD_LABELS,
             f"`{images.key}` has {images.shape[0]:,} images and `{labels.key}` the shape {labels.shape}. Save one "
             "label for each image.",
             labels.key,
         )
     if not images.shape[0]:
-        raise Rejection("no_images", f"`{images.key}` is empty. Leave it out, or add images.", images.key)
+        raise Rejection(RejectionCode.NO_IMAGES, f"`{images.key}` is empty. Leave it out, or add images.", images.key)
 
 
 def _values(arrays: Sequence[StoredArray]) -> Values:
@@ -211,7 +220,7 @@ def _values(arrays: Sequence[StoredArray]) -> Values:
                 if not finite.all():
                     member = f"{images.key}[{row + int(np.argmin(finite))}]"
                     raise Rejection(
-                        "bad_array",
+                        RejectionCode.BAD_ARRAY,
                         f"{member} has values that are not finite in float32 (NaN or infinite). Replace them, or leave "
                         "the image out.",
                         member,
@@ -219,7 +228,7 @@ def _values(arrays: Sequence[StoredArray]) -> Values:
             low, high = min(low, float(block.min())), max(high, float(block.max()))
             if block.dtype.kind in "iu" and max(-low, high) > EXACT_IN_FLOAT32:
                 raise Rejection(
-                    "bad_array",
+                    RejectionCode.BAD_ARRAY,
                     f"The array {images.key!r} holds whole numbers up to {max(-low, high):.0f}, more than float32 "
                     "holds exactly. Scale it and save float32.",
                     images.key,
@@ -231,7 +240,9 @@ def _values(arrays: Sequence[StoredArray]) -> Values:
 def _range(values: Values | None, key: str) -> tuple[float, float]:
     assert values is not None
     if values.low == values.high:
-        raise Rejection("bad_array", f"Every pixel is {values.low:g}. Save the images, not a placeholder.", key)
+        raise Rejection(
+            RejectionCode.BAD_ARRAY, f"Every pixel is {values.low:g}. Save the images, not a placeholder.", key
+        )
     for low, high in USUAL_RANGES:
         # Values that leave most of 0–255 empty are of another scale.
         if values.low >= low and values.high <= high and (high <= 1 or values.high > high / 2):

@@ -1,4 +1,4 @@
-"""Samples of splits as small pictures in [0, 1], and the features that stand for a picture when splits are compared."""
+"""Samples of splits as small images in [0, 1], and the features by which splits are compared."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.ingest.audit.subject import Subject
+from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.limits import MIB
 
-SIDE = 32  # larger pictures are averaged down to about this
+SIDE = 32  # larger images are averaged down to about this
 CELLS = 8
 BYTES_AT_ONCE = 4 * MIB
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Sample:
     """Some images of a split, small.
 
     rows, labels: (count,); units: (count,) the images' groups, or numbers of their own; images: (count, height, width,
@@ -28,20 +28,20 @@ class Pictures:
     images: NDArray[np.float32]
 
 
-def take_sample(subject: Subject, split: str, most: int) -> Pictures:
+def take_sample(dataset: IngestedDataset, split: str, most: int) -> Sample:
     """Images of a split: all, or a random choice by a fixed seed."""
-    rows = subject.splits[split]
+    rows = dataset.splits[split]
     if len(rows) > most:
         rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
-    low, high = subject.value_range
+    low, high = dataset.value_range
     parts = []
-    step = max(1, BYTES_AT_ONCE // subject.pixels.row_bytes)
+    step = max(1, BYTES_AT_ONCE // dataset.pixels.row_bytes)
     for first in range(0, len(rows), step):
-        block = subject.pixels.take(rows[first : first + step]).astype(np.float32)
+        block = dataset.pixels.take(rows[first : first + step]).astype(np.float32)
         parts.append((_reduced(block) - low) / (high - low))
     # Groups are numbered from 0 on; images that stand for themselves must not be mistaken for them.
-    units = -1 - rows if subject.groups is None else subject.groups[rows]
-    return Pictures(rows, subject.labels[rows], units, np.concatenate(parts))
+    units = -1 - rows if dataset.groups is None else dataset.groups[rows]
+    return Sample(rows, dataset.labels[rows], units, np.concatenate(parts))
 
 
 def features(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -1,0 +1,128 @@
+"""The states of a dataset: every transition on one screen, and the codes of what can go wrong."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class DatasetStatus(StrEnum):
+    """What the row holds and clients see. `ready` and `rejected` are final."""
+
+    UPLOADING = "uploading"  # announced; its upload has not come whole yet
+    CHECKING = "checking"  # its ingest job waits or runs
+    READY = "ready"
+    REJECTED = "rejected"
+
+
+class DatasetEvent(StrEnum):
+    """What can happen to a dataset."""
+
+    RECEIVE = "receive"  # its upload lies whole in the blob store
+    EXPIRE = "expire"  # no upload came in time
+    ACCEPT = "accept"  # its ingest made images of the upload
+    REJECT = "reject"  # its ingest ended without
+
+
+DATASET_TRANSITIONS: Mapping[tuple[DatasetStatus, DatasetEvent], DatasetStatus] = MappingProxyType(
+    {
+        (DatasetStatus.UPLOADING, DatasetEvent.RECEIVE): DatasetStatus.CHECKING,
+        (DatasetStatus.UPLOADING, DatasetEvent.EXPIRE): DatasetStatus.REJECTED,
+        (DatasetStatus.CHECKING, DatasetEvent.ACCEPT): DatasetStatus.READY,
+        (DatasetStatus.CHECKING, DatasetEvent.REJECT): DatasetStatus.REJECTED,
+    }
+)
+
+
+class ImpossibleDatasetTransition(ValueError):
+    """The event cannot happen in that state."""
+
+    def __init__(self, status: DatasetStatus, event: DatasetEvent) -> None:
+        super().__init__(f"The event {event} cannot happen to a dataset that is {status}.")
+
+
+def next_dataset_status(status: DatasetStatus, event: DatasetEvent) -> DatasetStatus:
+    """The state after `event`.
+
+    Raises:
+        ImpossibleDatasetTransition: if the table has no such row.
+    """
+    try:
+        return DATASET_TRANSITIONS[status, event]
+    except KeyError:
+        raise ImpossibleDatasetTransition(status, event) from None
+
+
+class RejectionCode(StrEnum):
+    """Why a dataset was rejected, for clients that branch on it; `meaning` is what the reference page says."""
+
+    meaning: str
+
+    def __new__(cls, code: str, meaning: str = "") -> "RejectionCode":
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    # The archive.
+    NOT_AN_ARCHIVE = "not_an_archive", "The file has none of the accepted formats."
+    UNSUPPORTED_ARCHIVE = (
+        "unsupported_archive",
+        "The archive is encrypted, split into volumes, or packed in a way that is not read.",
+    )
+    ARCHIVE_DAMAGED = "archive_damaged", "The archive is cut off, or its parts contradict each other."
+    ARCHIVE_BOMB = "archive_bomb", "The archive unpacks to far more than it should, or its members share bytes."
+    UNSAFE_PATH = "unsafe_path", "A member's name is absolute, leaves the archive's folder, or has control characters."
+    UNSAFE_MEMBER = "unsafe_member", "A member is a link, a device or another special file."
+    NAME_NOT_UTF8 = "name_not_utf8", "A member's name is not UTF-8."
+    DUPLICATE_MEMBER = "duplicate_member", "Two members have the same name."
+    TOO_MANY_MEMBERS = "too_many_members", "There are more members or rows than the limit."
+    UPLOAD_TOO_LARGE = "upload_too_large", "The upload is larger than the limit."
+    MEMBER_TOO_LARGE = "member_too_large", "One file is larger than the limit."
+    UNPACKED_TOO_LARGE = "unpacked_too_large", "All members together are larger than the limit."
+    NORMALISED_TOO_LARGE = "normalised_too_large", "The decoded images are larger than the limit."
+    # Arrays, tables, labels and folders.
+    PICKLE_REFUSED = "pickle_refused", "An array holds Python objects, which are never unpickled."
+    BAD_ARRAY = "bad_array", "An array has a shape, a type or values that are not images."
+    BAD_LABELS = "bad_labels", "Labels are missing, do not fit the images, or are not one class for each image."
+    BAD_TABLE = "bad_table", "A Parquet file has no image or label column, or cannot be read."
+    UNEXPECTED_LAYOUT = "unexpected_layout", "Files do not lie as `class/file` or `split/class/file`."
+    NO_IMAGES = "no_images", "The upload has no images."
+    TOO_FEW_CLASSES = "too_few_classes", "There are fewer than two classes."
+    TOO_MANY_CLASSES = "too_many_classes", "There are more classes than the limit."
+    TOO_FEW_IMAGES = "too_few_images", "A split would be empty."
+    GROUP_UNMATCHED = "group_unmatched", "The group rule does not match a name."
+    GROUP_TOO_SLOW = "group_too_slow", "The group rule takes too long to match."
+    # One image.
+    UNREADABLE_MEMBER = "unreadable_member", "An image file is not an image, or is broken."
+    UNSUPPORTED_IMAGE = "unsupported_image", "An image has a format that is not read."
+    ANIMATED_IMAGE = "animated_image", "An image has several frames."
+    IMAGE_TRUNCATED = "image_truncated", "An image file ends before its pixels do."
+    IMAGE_TOO_LARGE = "image_too_large", "An image claims more pixels than the limit."
+    IMAGE_BOMB = "image_bomb", "An image hides far more data than its pixels need."
+    SIZE_OUT_OF_BOUNDS = "size_out_of_bounds", "Images are smaller or larger than what can be trained on."
+    MIXED_SIZES = "mixed_sizes", "Images differ in size, and no target size is given."
+    # The ingest.
+    TIMED_OUT = "timed_out", "The ingest took longer than the limit."
+    OUT_OF_MEMORY = "out_of_memory", "The ingest needed more memory than the limit."
+    CRASHED = "crashed", "The ingest's process ended without a reason."
+    DISK_FULL = "disk_full", "The worker's disk is full."
+    WORKER_LOST = "worker_lost", "The ingest's worker ended, or lost the database."
+    STORAGE_UNAVAILABLE = "storage_unavailable", "The blob store did not answer, or was full."
+    INTERNAL = "internal", "Something broke on our side."
+    CANCELLED = "cancelled", "The ingest was cancelled."
+    # The upload.
+    NEVER_SENT = "never_sent", "No upload came within 24 hours."
+    UPLOAD_MISSING = "upload_missing", "The upload is not in the blob store any more."
+
+
+# The upload may be good: another attempt, or another worker, can end differently.
+RETRIED_REJECTIONS = frozenset(
+    {
+        RejectionCode.TIMED_OUT,
+        RejectionCode.CRASHED,
+        RejectionCode.DISK_FULL,
+        RejectionCode.WORKER_LOST,
+        RejectionCode.STORAGE_UNAVAILABLE,
+        RejectionCode.INTERNAL,
+    }
+)

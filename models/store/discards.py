@@ -1,0 +1,132 @@
+"""Datasets at their end: deleted by their owner; and the files that nobody needs any more."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from heldout.dataset_lifecycle import DatasetStatus
+from heldout.errors import DatasetInUse, DatasetNotFound
+from heldout.kinds import JobKind
+from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus
+from models.database import db_now
+from models.store import events, locks
+from models.store.transitions import move
+from models.store.uploads import owned_dataset
+from models.tables import DatasetRow, JobRow
+
+SHOWN_JOBS = 5
+
+
+def remove(session: Session, owner: str, reference: str) -> DatasetRow:
+    """Delete a dataset that no job needs, and cancel its ingest. `discarded` lists the files that are left.
+
+    Raises:
+        DatasetNotFound, DatasetIsBundled.
+        DatasetInUse: jobs that have not ended train on it.
+    """
+    found = owned_dataset(session, owner, reference)
+    row = session.scalars(select(DatasetRow).where(DatasetRow.id == found.id).with_for_update()).one()
+    session.refresh(row)
+    if row.deleted_at is not None:
+        raise DatasetNotFound(reference)
+    needed_by = session.scalars(
+        select(JobRow.id)
+        .where(JobRow.dataset_id == row.id, JobRow.kind != JobKind.INGEST, JobRow.status.not_in(TERMINAL))
+        .order_by(JobRow.id)
+        .limit(SHOWN_JOBS + 1)
+    ).all()
+    if needed_by:
+        raise DatasetInUse(row.name, row.version, needed_by[:SHOWN_JOBS], more=len(needed_by) > SHOWN_JOBS)
+    deleted = session.scalars(
+        update(DatasetRow)
+        .where(or_(DatasetRow.id == row.id, DatasetRow.same_as == row.id), DatasetRow.deleted_at.is_(None))
+        .values(deleted_at=db_now())
+        .returning(DatasetRow.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    _cancel_ingest(session, row.id)
+    for dataset_id in sorted(deleted):
+        events.add(session, dataset_id, "dataset.deleted", "Deleted.")
+    return row
+
+
+@dataclass(frozen=True)
+class Discarded:
+    """A dataset that may have files in the blob store which nobody needs."""
+
+    id: str
+    upload_key: str | None
+    sha256: str | None  # null where the content is to stay
+    is_deleted: bool
+
+
+def discarded(session: Session, limit: int = 20) -> list[Discarded]:
+    """Datasets that were deleted or rejected, or that no longer need their upload."""
+    # The condition is the partial index's own.
+    rows = session.scalars(
+        select(DatasetRow)
+        .where(
+            or_(
+                or_(DatasetRow.deleted_at.is_not(None), DatasetRow.status == DatasetStatus.REJECTED)
+                & or_(DatasetRow.sha256.is_not(None), DatasetRow.upload_key.is_not(None)),
+                (DatasetRow.status == DatasetStatus.READY) & DatasetRow.upload_key.is_not(None),
+            )
+        )
+        .order_by(DatasetRow.id)
+        .limit(limit)
+    ).all()
+    return [
+        Discarded(
+            row.id,
+            row.upload_key,
+            row.sha256 if row.deleted_at is not None or row.status is DatasetStatus.REJECTED else None,
+            row.deleted_at is not None,
+        )
+        for row in rows
+    ]
+
+
+def release_files(session: Session, one: Discarded) -> str | None:
+    """Forget where a discarded dataset's files are. Gives the content address if no other dataset has it.
+
+    The caller deletes the files before it commits: this transaction keeps others from storing the same content.
+    """
+    if one.sha256 is not None:
+        locks.lock(session, "content", one.sha256)
+    session.execute(
+        update(DatasetRow)
+        .where(DatasetRow.id == one.id)
+        .values(upload_key=None, **({} if one.sha256 is None else {"sha256": None}))
+        .execution_options(synchronize_session=False)
+    )
+    if one.sha256 is None:
+        return None
+    others = select(DatasetRow.id).where(DatasetRow.sha256 == one.sha256, DatasetRow.id != one.id)
+    return one.sha256 if session.scalar(others.limit(1)) is None else None
+
+
+def is_still_needed(session: Session, dataset_id: str) -> bool:
+    """Whether a job was queued on the dataset while it was deleted, and has not ended."""
+    open_jobs = select(JobRow.id).where(JobRow.dataset_id == dataset_id, JobRow.status.not_in(TERMINAL))
+    return session.scalar(open_jobs.limit(1)) is not None
+
+
+def _cancel_ingest(session: Session, dataset_id: str) -> None:
+    """Cancel the ingest of a dataset, or ask its worker to."""
+    job = session.scalars(
+        select(JobRow)
+        .where(JobRow.dataset_id == dataset_id, JobRow.kind == JobKind.INGEST, JobRow.status.not_in(TERMINAL))
+        .with_for_update()
+    ).one_or_none()
+    if job is None:
+        return
+    if job.status is not JobStatus.RUNNING:
+        move(session, job, JobEvent.CANCEL)
+        return
+    session.execute(
+        update(JobRow)
+        .where(JobRow.id == job.id, JobRow.attempt == job.attempt)
+        .values(request=JobRequest.CANCEL, version=JobRow.version + 1)
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,107 @@
+"""Ingests that hold an upload: the content address is reserved, then the dataset is ready or rejected."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from heldout.dataset_lifecycle import DatasetEvent, DatasetStatus
+from heldout.lifecycle import JobEvent, JobStatus, StopReason
+from models.store import locks
+from models.store.claims import HeldAttempt, require_held
+from models.store.dataset_transitions import move_datasets
+from models.store.transitions import move
+from models.tables import DatasetRow, JobRow
+
+
+@dataclass(frozen=True)
+class IngestedContent:
+    """What an ingest has made of an upload, as the columns of a dataset keep it."""
+
+    sha256: str
+    size_bytes: int
+    shape: Sequence[int]
+    dtype: str
+    value_range: Sequence[float]
+    classes: Sequence[str]
+    splits: dict[str, Any]
+
+
+def reserve_content(session: Session, held: HeldAttempt, dataset_id: str, sha256: str) -> None:
+    """Note the content address of a dataset, before its files are stored under it.
+
+    From then on nobody removes the files of that address.
+
+    Raises:
+        LeaseLost: if this attempt no longer holds the ingest.
+    """
+    locks.lock(session, "content", sha256)
+    require_held(session, held)
+    session.execute(
+        update(DatasetRow)
+        .where(DatasetRow.id == dataset_id)
+        .values(sha256=sha256)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def mark_ready(session: Session, held: HeldAttempt, dataset_id: str, content: IngestedContent) -> JobStatus:
+    """End an ingest well, unless it was cancelled: the dataset is ready, perhaps as the same one as an earlier version.
+
+    A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
+
+    Raises:
+        LeaseLost: if this attempt no longer holds the ingest.
+    """
+    ended = session.execute(
+        select(JobRow.status).where(
+            JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.SUCCEEDED
+        )
+    ).scalar_one_or_none()
+    if ended is not None:
+        return ended
+    job = require_held(session, held)
+    locks.lock(session, "dataset", job.owner, job.name.partition("@")[0])  # the same content, twice at once
+    status = move(session, job, JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
+    if status is not JobStatus.SUCCEEDED:
+        return status
+    row = session.get_one(DatasetRow, dataset_id)
+    same = select(DatasetRow.id).where(
+        DatasetRow.owner == row.owner,
+        DatasetRow.name == row.name,
+        DatasetRow.status == DatasetStatus.READY,
+        DatasetRow.same_as.is_(None),
+        DatasetRow.deleted_at.is_(None),
+        DatasetRow.sha256 == content.sha256,
+        DatasetRow.id != row.id,
+    )
+    same_as = session.scalar(same.order_by(DatasetRow.version).limit(1))
+    message = "Ready to train on." if same_as is None else "Its content was there already, under an earlier version."
+    move_datasets(
+        session,
+        row.status,
+        DatasetEvent.ACCEPT,
+        DatasetRow.id == dataset_id,
+        message=message,
+        data={"same_as": same_as},
+        same_as=same_as,
+        sha256=content.sha256,
+        size_bytes=content.size_bytes,
+        shape=list(content.shape),
+        dtype=content.dtype,
+        value_range=list(content.value_range),
+        classes=list(content.classes),
+        splits=content.splits,
+    )
+    return status
+
+
+def reject(session: Session, held: HeldAttempt, error: dict[str, Any]) -> JobStatus:
+    """End an ingest for good without a dataset: the upload is rejected. `error` is what `rejection` makes.
+
+    Raises:
+        LeaseLost: if this attempt no longer holds the ingest.
+    """
+    return move(session, require_held(session, held), JobEvent.FAIL, error=error)

@@ -1,0 +1,57 @@
+"""A dataset goes from `uploading` by `checking` to `ready` or `rejected`, and never back."""
+
+import re
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from heldout.dataset_lifecycle import (
+    RETRIED_REJECTIONS,
+    DatasetEvent,
+    DatasetStatus,
+    ImpossibleDatasetTransition,
+    RejectionCode,
+    next_dataset_status,
+)
+from heldout.lifecycle import DETERMINISTIC_FAILURES
+
+# Written out apart from the table: what each event does, by the contract's `uploading → checking → ready | rejected`.
+ALLOWED = {
+    ("uploading", "receive"): "checking",
+    ("uploading", "expire"): "rejected",
+    ("checking", "accept"): "ready",
+    ("checking", "reject"): "rejected",
+}
+
+
+@pytest.mark.parametrize(("status", "event"), [*product(DatasetStatus, DatasetEvent)])
+def test_every_event_in_every_state_leads_where_the_contract_says_or_is_refused(status, event):
+    expected = ALLOWED.get((status.value, event.value))
+    if expected is not None:
+        assert next_dataset_status(status, event) == expected
+        return
+    with pytest.raises(ImpossibleDatasetTransition, match=f"{event.value}.*{status.value}"):
+        next_dataset_status(status, event)
+
+
+@pytest.mark.parametrize("status", [DatasetStatus.READY, DatasetStatus.REJECTED])
+def test_nothing_leaves_a_final_state(status):
+    assert not [key for key in ALLOWED if key[0] == status]
+
+
+def test_the_states_are_those_of_the_how_to_in_its_order():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "datasets.md").read_text(encoding="utf-8")
+    [flow] = re.findall(r"`(uploading → [a-z→| ]+)`", page)
+    assert re.findall(r"[a-z]+", flow) == [status.value for status in DatasetStatus]
+
+
+def test_a_code_is_a_word_for_clients_and_has_a_meaning_in_one_sentence():
+    for code in RejectionCode:
+        assert re.fullmatch(r"[a-z][a-z0-9_]+", code.value)
+        assert re.fullmatch(r"[A-Z][^.]*\.", code.meaning)
+        assert RejectionCode(code.value) is code
+
+
+def test_no_rejection_is_tried_again_that_every_attempt_would_repeat():
+    assert RETRIED_REJECTIONS.isdisjoint(DETERMINISTIC_FAILURES)

@@ -1,0 +1,61 @@
+"""A dataset's row moves only from the state that it is in, and carries its values along only if it moves."""
+
+import pytest
+from sqlalchemy import select
+
+from heldout.dataset_lifecycle import DatasetEvent, DatasetStatus, ImpossibleDatasetTransition, RejectionCode
+from models.store.dataset_transitions import move_datasets, reject_ingested, rejection
+from models.tables import DatasetRow
+from tests.models.work import ALICE, add_dataset
+
+
+def states(database) -> dict[str, str]:
+    with database.read() as session:
+        return {row.id: row.status.value for row in session.scalars(select(DatasetRow))}
+
+
+def error_of(database, id_: str):
+    with database.read() as session:
+        return session.get_one(DatasetRow, id_).error
+
+
+def test_only_datasets_that_are_in_the_state_and_meant_are_moved(database):
+    meant, other = (add_dataset(database, name, ALICE, status="uploading") for name in "ab")
+    ready = add_dataset(database, "c", ALICE, status="ready")
+    with database.write() as session:
+        which = DatasetRow.id.in_([meant, ready])
+        moved = move_datasets(session, DatasetStatus.UPLOADING, DatasetEvent.RECEIVE, which, upload_key="uploads/x")
+    assert moved == [meant]
+    assert states(database) == {meant: "checking", other: "uploading", ready: "ready"}
+    with database.read() as session:
+        keys = {row.id: row.upload_key for row in session.scalars(select(DatasetRow))}
+    assert keys == {meant: "uploads/x", other: None, ready: None}
+
+
+def test_what_the_table_does_not_have_changes_nothing(database):
+    ready = add_dataset(database, "a", ALICE, status="ready")
+    with pytest.raises(ImpossibleDatasetTransition), database.write() as session:
+        move_datasets(session, DatasetStatus.READY, DatasetEvent.REJECT, DatasetRow.id == ready)
+    assert states(database) == {ready: "ready"}
+
+
+def test_the_end_of_an_ingest_rejects_a_dataset_that_is_checked_and_no_other(database):
+    checking, ready = (add_dataset(database, name, ALICE, status=name) for name in ("checking", "ready"))
+    error = rejection(RejectionCode.BAD_LABELS, "Labels are missing.", "y.npy")
+    with database.write() as session:
+        reject_ingested(session, checking, error)
+        reject_ingested(session, ready, error)
+    assert states(database) == {checking: "rejected", ready: "ready"}
+    assert error_of(database, checking) == {"code": "bad_labels", "detail": "Labels are missing.", "member": "y.npy"}
+    assert error_of(database, ready) is None
+
+
+def test_the_ingest_of_a_dataset_may_be_cancelled_without_an_error_of_its_own(database):
+    checking = add_dataset(database, "a", ALICE, status="checking")
+    with database.write() as session:
+        reject_ingested(session, checking, None)
+    assert error_of(database, checking) == {
+        "code": "cancelled",
+        "detail": "The ingest was cancelled.",
+        "member": None,
+    }

@@ -1,0 +1,148 @@
+"""Processes that work on tasks in parallel and answer in the tasks' order; one that dies names its task."""
+
+import ctypes
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from multiprocessing.sharedctypes import RawArray
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
+
+from heldout.dataset_lifecycle import RejectionCode
+from worker.ingest.rejection import Rejection, printable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+TASKS_A_PROCESS = 2  # under way at once, so that no process waits and little lies in memory
+_PR_SET_PDEATHSIG = 1
+
+
+class _Task(NamedTuple):
+    """A task that was handed to the processes; `slot` is where `mark` writes for it."""
+
+    content: Any
+    slot: int
+    names: Sequence[str]
+    future: "Future[Any]"
+
+
+class ProcessPool:
+    """Processes for tasks that take a while. With a count of 1 there are none: tasks run in the caller's process."""
+
+    def __init__(self, count: int) -> None:
+        self._slots = TASKS_A_PROCESS * count
+        self._marks = RawArray(ctypes.c_long, self._slots)
+        self._executor = self._start(count) if count > 1 else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+
+    def map(self, function: Callable[[T], R], tasks: Iterable[T], names: Callable[[T], Sequence[str]]) -> Iterator[R]:
+        """The results of `function`, a plain function of a module, in the order of `tasks`.
+
+        The first tasks are under way when this returns. The first failure in the tasks' order is raised, whichever
+        process failed first. `names` are those of a task's parts, for the case that its process dies: `function` says
+        by `mark` which part it begins.
+
+        Raises:
+            Rejection: `crashed` if a process died; and what `function` raises.
+        """
+        if self._executor is None:
+            return map(function, tasks)
+        following = enumerate(tasks)
+        under_way: deque[_Task] = deque()
+        self._hand_out(self._executor, function, following, names, under_way)
+        return self._results(self._executor, function, following, names, under_way)
+
+    def _results(
+        self, executor: ProcessPoolExecutor, function: Any, following: Any, names: Any, under_way: deque[_Task]
+    ) -> Iterator[Any]:
+        try:
+            while under_way:
+                result = under_way[0].future.result()
+                under_way.popleft()
+                self._hand_out(executor, function, following, names, under_way)
+                yield result
+        except BrokenProcessPool:
+            executor.shutdown()
+            raise self._death(function, under_way) from None
+        finally:
+            # Those that have begun are waited for: none may still write when the caller goes on.
+            wait([task.future for task in under_way if not task.future.cancel()])
+
+    def _hand_out(
+        self, executor: ProcessPoolExecutor, function: Any, following: Any, names: Any, under_way: deque[_Task]
+    ) -> None:
+        """Keep as many tasks under way as there are slots."""
+        while len(under_way) < self._slots and (upcoming := next(following, None)):
+            number, content = upcoming
+            slot = number % self._slots
+            future = executor.submit(_run, function, content, slot)
+            under_way.append(_Task(content, slot, names(content), future))
+
+    def _death(self, function: Any, under_way: Iterable[_Task]) -> Rejection:
+        """Which task ended its process: each that was under way is tried again, in a process of its own."""
+        for task in under_way:
+            with self._start(1) as alone:
+                try:
+                    alone.submit(_run, function, task.content, task.slot).result()
+                except BrokenProcessPool:
+                    name = task.names[min(self._marks[task.slot], len(task.names) - 1)]
+                    detail = f"Reading {printable(name)!r} ended the process that did it. Save it again, or remove it."
+                    return Rejection(RejectionCode.CRASHED, detail, name)
+                except Exception as error:  # noqa: BLE001 - a failure that its broken process could not tell
+                    if isinstance(error, Rejection):
+                        return error
+        return Rejection(RejectionCode.CRASHED, "A process of the ingest was ended from outside. Upload it again.")
+
+    def _start(self, count: int) -> ProcessPoolExecutor:
+        # A fork starts at once and shares what is imported; the executor makes its threads only after it has forked.
+        # Elsewhere than on Linux forks are not safe.
+        context = get_context("fork" if sys.platform == "linux" else "spawn")
+        return ProcessPoolExecutor(count, context, _begin, (self._marks, os.getpid()))
+
+
+def die_with(parent: int) -> None:
+    """End this process when the thread that started it ends, even by force (Linux; elsewhere its pipe breaks)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it ended before this could be asked for
+
+
+_marks: Any = None  # in a process of a pool: for each slot, the part of its task that was begun last
+_slot = 0
+
+
+def mark(part: int) -> None:
+    """Say which part of its task, counted from 0, this process begins."""
+    if _marks is not None:
+        _marks[_slot] = part
+
+
+def _begin(marks: Any, parent: int) -> None:
+    global _marks
+    _marks = marks
+    die_with(parent)
+
+
+def _run(function: Callable[[Any], Any], content: Any, slot: int) -> Any:
+    global _slot
+    _slot = slot
+    mark(0)
+    try:
+        return function(content)
+    except MemoryError:
+        raise Rejection(RejectionCode.OUT_OF_MEMORY, "The ingest needed more memory than it may use.") from None
