@@ -58,7 +58,7 @@ NEW_DATASET: dict[str, Any] = {
                 "encoding": {field: {"contentType": "application/json"} for field in JSON_FIELDS},
             },
         },
-    }
+    },
 }
 CONTENT: dict[str, Any] = {
     "requestBody": {
