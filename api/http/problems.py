@@ -27,6 +27,7 @@ from heldout.errors import (
     Unauthenticated,
     UnsupportedMediaType,
 )
+from heldout.views.problem import FieldErrorView, Problem
 
 MEDIA_TYPE = "application/problem+json"
 # What any route that takes JSON can answer, and what any that takes a spec can.
@@ -37,16 +38,16 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 def problem_response(error: HeldoutError, path: str) -> JSONResponse:
     """The error as it goes over the wire."""
-    content = {
-        "type": f"urn:heldout:problem:{error.code}",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-        "instance": path,
-        "errors": [{"pointer": one.pointer, "detail": one.detail} for one in error.errors],
-    }
-    return JSONResponse(content, error.status, headers=error.headers, media_type=MEDIA_TYPE)
+    problem = Problem(
+        type=f"urn:heldout:problem:{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        code=error.code,
+        instance=path,
+        errors=[FieldErrorView(pointer=one.pointer, detail=one.detail) for one in error.errors],
+    )
+    return JSONResponse(problem.model_dump(), error.status, headers=error.headers, media_type=MEDIA_TYPE)
 
 
 def problems(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int | str, dict[str, Any]]:
