@@ -79,11 +79,11 @@ async def _require_known_query_parameters(request: Request) -> None:
     """Refuse query parameters that the route does not document, and NUL in those that it does."""
     if not request.scope["query_string"]:
         return
-    known, families = request.scope["route"].query_parameters
+    known, keyed = request.scope["route"].query_parameters
     for name, value in request.query_params.multi_items():
-        family = name.partition("[")[0] if name.endswith("]") else None
-        if name not in known and family not in families:
-            takes = ", ".join(sorted(known | {f"{one}[…]" for one in families})) or "none"
+        keyed_name = name.partition("[")[0] if name.endswith("]") else None
+        if name not in known and keyed_name not in keyed:
+            takes = ", ".join(sorted(known | {f"{one}[…]" for one in keyed})) or "none"
             raise InvalidParameter(f"There is no query parameter {name[:64]!r} here; this route takes {takes}.")
         if "\0" in name or "\0" in value:
             raise InvalidParameter(f"`{name[:64]}` must not hold NUL.")

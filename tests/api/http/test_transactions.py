@@ -9,6 +9,7 @@ from sqlalchemy import event
 
 from api.app import create_app
 from api.dispatch import NothingToPublish
+from api.http.auth import CallerDep, KeyDep
 from api.http.deps import SessionDep
 from api.http.routing import ResourceRoute
 from heldout.settings import Settings
@@ -93,6 +94,15 @@ def test_an_async_endpoint_cannot_ask_for_a_session():
     async def endpoint(session: SessionDep) -> None: ...
 
     with pytest.raises(TypeError, match="endpoint is async and asks for a session"):
+        ResourceRoute("/nowhere", endpoint)
+
+
+def test_an_endpoint_that_looks_the_key_up_itself_cannot_ask_for_the_caller():
+    """The caller would be looked up in the event loop."""
+
+    async def endpoint(key: KeyDep, caller: CallerDep) -> None: ...
+
+    with pytest.raises(TypeError, match="endpoint looks the key up itself"):
         ResourceRoute("/nowhere", endpoint)
 
 
