@@ -1,4 +1,4 @@
-"""One worker: claims jobs, trains or checks in a process for each, writes what that finds, settles it."""
+"""One worker: claims jobs, runs each in a process of its own, stores the results, settles the job."""
 
 import os
 import secrets
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class Worker:
-    """What both drivers share. A driver calls `claim` and `run`, from as many threads as it has slots."""
+    """The worker that both drivers share. A driver calls `claim` and `run` from as many threads as it has slots."""
 
     def __init__(self, settings: Settings, *, announce: Announce | None = None) -> None:
         self.settings = settings
