@@ -30,7 +30,7 @@ HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Folder of the embedded service; without it the environment decides.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
-OWNER_CHARACTERS = 128
+MAX_OWNER_CHARACTERS = 128
 
 
 @commands.command()
@@ -68,20 +68,20 @@ def migrate(as_json: AsJson = False, home: HomeOption = None) -> None:
     from models.bundled import register
     from models.migrations import upgrade
 
-    settings = _begin(home)
+    settings = _configure(home)
     settings.home_path.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _database(settings) as database:
         revision = upgrade(database)
         added = register(database, Blobs(settings.blobs_url), settings.datasets)
     if as_json:
-        _print({"object": "migration", "revision": revision, "datasets_added": sorted(added)})
+        _print_json({"object": "migration", "revision": revision, "datasets_added": sorted(added)})
     else:
         typer.echo(f"The database is at revision {revision}. Datasets added: {', '.join(added) or 'none'}.", err=True)
 
 
 def _owner(name: str) -> str:
-    if not (name.isprintable() and name.strip() and len(name) <= OWNER_CHARACTERS):
-        raise typer.BadParameter(f"expected 1 to {OWNER_CHARACTERS} printable characters.")
+    if not (name.isprintable() and name.strip() and len(name) <= MAX_OWNER_CHARACTERS):
+        raise typer.BadParameter(f"expected 1 to {MAX_OWNER_CHARACTERS} printable characters.")
     return name
 
 
@@ -94,11 +94,11 @@ def create_key(
     """Make a key and print it, alone, on standard output. It is not shown again."""
     from models.store import keys
 
-    with _database(_begin(home)) as database, database.write() as session:
+    with _database(_configure(home)) as database, database.write() as session:
         key = keys.make(session, owner)
-        shown = _shown(keys.row_of(session, key))
+        shown = _key_as_json(keys.row_of(session, key))
     if as_json:
-        _print({**shown, "key": key})
+        _print_json({**shown, "key": key})
     else:
         typer.echo(key)
 
@@ -108,10 +108,10 @@ def list_keys(as_json: AsJson = False, home: HomeOption = None) -> None:
     """List keys: id, owner, when made, whether revoked."""
     from models.store import keys
 
-    with _database(_begin(home)) as database, database.read() as session:
+    with _database(_configure(home)) as database, database.read() as session:
         rows = keys.all_of(session)
     if as_json:
-        _print({"object": "list", "data": [_shown(row) for row in rows], "has_more": False})
+        _print_json({"object": "list", "data": [_key_as_json(row) for row in rows], "has_more": False})
         return
     for row in rows:
         state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "active"
@@ -127,11 +127,11 @@ def revoke_key(
     """Revoke a key; it stops working at once."""
     from models.store import keys
 
-    with _database(_begin(home)) as database, database.write() as session:
+    with _database(_configure(home)) as database, database.write() as session:
         if not keys.revoke(session, key_id):
             raise OperatorError(f"No active key has the id {key_id!r}. `heldout keys list` shows them.")
     if as_json:
-        _print({"id": key_id, "object": "key", "revoked": True})
+        _print_json({"id": key_id, "object": "key", "revoked": True})
     else:
         typer.echo(f"Key {key_id} is revoked.", err=True)
 
@@ -141,14 +141,14 @@ def check(as_json: AsJson = False, home: HomeOption = None) -> None:
     """Say what works and what is wrong with database, broker, blobs, datasets, TensorFlow and GPU."""
     from host.check import report
 
-    raise typer.Exit(0 if report(_begin(home), typer.echo, as_json=as_json) else 1)
+    raise typer.Exit(0 if report(_configure(home), typer.echo, as_json=as_json) else 1)
 
 
-def _print(answer: dict[str, Any]) -> None:
+def _print_json(answer: dict[str, Any]) -> None:
     typer.echo(json.dumps(answer, ensure_ascii=False))
 
 
-def _shown(key: "KeyRow") -> dict[str, Any]:
+def _key_as_json(key: "KeyRow") -> dict[str, Any]:
     revoked_at = None if key.revoked_at is None else key.revoked_at.isoformat()
     return {
         "id": key.id,
@@ -170,7 +170,7 @@ def _database(settings: Settings) -> Iterator["Database"]:
         database.dispose()
 
 
-def _begin(home: Path | None) -> Settings:
+def _configure(home: Path | None) -> Settings:
     """Send logs to standard error, since standard output is for answers, and give the settings: the embedded service's
     for a home that was named, else what the environment says.
     """
@@ -187,17 +187,19 @@ def main() -> None:
         commands(prog_name="heldout")  # which `heldout` has become this program
     except DatabaseUnavailable:
         sys.exit(
-            _say("The database does not answer or has no tables. Check its URL and password, then `heldout migrate`.")
+            _print_error(
+                "The database does not answer or has no tables. Check its URL and password, then `heldout migrate`."
+            )
         )
     except StorageUnavailable:
-        sys.exit(_say("The blob store does not answer or cannot be written. Check HELDOUT_BLOBS and the disk."))
+        sys.exit(_print_error("The blob store does not answer or cannot be written. Check HELDOUT_BLOBS and the disk."))
     except HeldoutError as error:
-        sys.exit(_say(error.detail))
+        sys.exit(_print_error(error.detail))
     except ValueError as error:  # settings: pydantic's ValidationError is one
-        sys.exit(_say(_first_line(error)))
+        sys.exit(_print_error(_first_line(error)))
 
 
-def _say(text: str) -> int:
+def _print_error(text: str) -> int:
     print(f"heldout: {text}", file=sys.stderr)
     return 1
 

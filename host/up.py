@@ -29,13 +29,13 @@ from models.store import claims, keys
 
 log = structlog.get_logger()
 
-OWNER = "local"
+KEY_OWNER = "local"
 STACK_WORKERS = 2
-LOG_BYTES = 20 * 1024 * 1024
+MAX_LOG_BYTES = 20 * 1024 * 1024
 
 
 class ApiServer(Protocol):
-    """The HTTP server, which this room starts without knowing of what it is made."""
+    """The HTTP server that `heldout up` runs; the API provides it."""
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve on these sockets until it is asked to exit."""
@@ -62,20 +62,20 @@ def run(settings: Settings, make_server: MakeServer, *, stack: bool = False) -> 
         raise OperatorError(f"The home {home} cannot be made: {error.strerror}. Choose another with --home.") from error
     # From here on a signal ends the service in good order, also before it serves.
     stop = _StopSignals()
-    lock = _only_one(home)
+    lock = _lock_home(home)
     try:
         logs.configure(settings.log_level, _log_file(home / "logs" / "api.log"))
         with ExitStack() as servers:
             listener = servers.enter_context(_listen(settings))
             if stack:
-                settings = _with_servers(settings, servers)
+                settings = _with_own_servers(settings, servers)
             return _serve(settings, make_server, listener, stop)
     finally:
         (home / "service.json").unlink(missing_ok=True)
         os.close(lock)
 
 
-def _with_servers(settings: Settings, servers: ExitStack) -> Settings:
+def _with_own_servers(settings: Settings, servers: ExitStack) -> Settings:
     """The settings with a database and a broker of the home's own, which run as long as `servers` is open."""
     home = settings.home_path
     postgres = servers.enter_context(PostgresServer(home / "postgres"))
@@ -91,7 +91,7 @@ def _serve(settings: Settings, make_server: MakeServer, listener: socket.socket,
     _prepare(settings, database, workers_name)
 
     def died(name: str) -> None:
-        """What a dead worker held need not wait for its lease; a failure counts, since the job may be the cause."""
+        """Requeue a dead worker's jobs at once, each with a failure: the job may be the cause."""
         try:
             with database.write() as session:
                 claims.recover_from_dead_workers(session, f"{name}:", counts_as_failure=True)
@@ -120,7 +120,7 @@ def _serve(settings: Settings, make_server: MakeServer, listener: socket.socket,
 
 
 def _prepare(settings: Settings, database: Database, workers_name: str) -> None:
-    """Tables, bundled datasets, this machine's key; and the jobs back that our own dead workers held."""
+    """Create tables, bundled datasets and this machine's key; requeue the jobs of our own dead workers."""
     upgrade(database)
     register(database, Blobs(settings.blobs_url), settings.datasets)
     _write_key(database, settings.home_path / "api-key")
@@ -129,7 +129,7 @@ def _prepare(settings: Settings, database: Database, workers_name: str) -> None:
 
 
 class _StopSignals:
-    """SIGINT and SIGTERM, from the first line of the service to its last."""
+    """SIGINT, SIGTERM and SIGHUP, heard from the start of the service to its end."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -142,7 +142,7 @@ class _StopSignals:
         return self.number is not None
 
     def call(self, then: Callable[[], None]) -> None:
-        """What to do when one comes; a signal that came before is not repeated."""
+        """Set what to do when a signal comes; one that came before is not repeated."""
         self._then = then
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -159,7 +159,7 @@ def _announce_address(home: Path, url: str) -> None:
     print(f"Heldout is ready at {url} (home {home}, docs at {url}/docs).", flush=True)
 
 
-def _only_one(home: Path) -> int:
+def _lock_home(home: Path) -> int:
     """Hold the home's lock for as long as this process lives.
 
     Raises:
@@ -176,7 +176,7 @@ def _only_one(home: Path) -> int:
 
 def _log_file(path: Path) -> TextIO:
     """The log, appended to; a large one of an earlier run is set aside first."""
-    if path.is_file() and path.stat().st_size > LOG_BYTES:
+    if path.is_file() and path.stat().st_size > MAX_LOG_BYTES:
         path.replace(path.with_suffix(".log.1"))
     return path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
 
@@ -200,7 +200,7 @@ def _write_key(database: Database, file: Path) -> None:
     with database.write() as session:
         if known and keys.caller_of(session, known) is not None:
             return
-        key = keys.make(session, OWNER)
+        key = keys.make(session, KEY_OWNER)
     partial = file.with_name("api-key.partial")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:
@@ -209,5 +209,5 @@ def _write_key(database: Database, file: Path) -> None:
 
 
 def _workers_name(home: Path) -> str:
-    """What this home's workers are called, so that its own dead leases can be told from others'."""
+    """The name of this home's workers, by which their leases can be told from those of other services."""
     return f"{socket.gethostname()}-{hashlib.sha256(str(home).encode()).hexdigest()[:8]}"

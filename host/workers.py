@@ -14,14 +14,14 @@ from heldout.settings import Settings
 log = structlog.get_logger("heldout.up")
 
 ROOT = Path(__file__).resolve().parent.parent
-# A worker gives its jobs back within this.
-STOPS_S = 20
+# A worker puts its jobs back into the queue within this.
+STOP_TIMEOUT_S = 20
 RESTART_PAUSE_S = 1.0
 # Ambient settings that must not lead a worker elsewhere.
-REPLACED = {"DATABASE_URL", "REDIS_URL", "HELDOUT_REDIS_URL", "HELDOUT_SLOTS", "PORT", "LOG_LEVEL"}
+REPLACED_SETTINGS = {"DATABASE_URL", "REDIS_URL", "HELDOUT_REDIS_URL", "HELDOUT_SLOTS", "PORT", "LOG_LEVEL"}
 
-LOCAL = ("-m", "worker.local")
-CELERY = (
+LOCAL_DRIVER = ("-m", "worker.local")
+CELERY_DRIVER = (
     "-m",
     "celery",
     "--quiet",  # its banner is not JSON
@@ -63,7 +63,7 @@ class WorkerProcess:
         if self._process is None:
             return
         try:
-            self._process.wait(STOPS_S)
+            self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -108,16 +108,16 @@ class WorkerProcess:
             ours["HELDOUT_SLOTS"] = str(self._settings.slots)
         if self._settings.redis_url is not None:
             ours["HELDOUT_REDIS_URL"] = self._settings.redis_url.get_secret_value()
-        return {name: value for name, value in os.environ.items() if name not in REPLACED} | ours
+        return {name: value for name, value in os.environ.items() if name not in REPLACED_SETTINGS} | ours
 
 
 def local_worker(name: str, settings: Settings, died: Callable[[str], None]) -> WorkerProcess:
     """The embedded driver, which polls the database."""
-    return WorkerProcess(LOCAL, f"{name}-1", settings, died)
+    return WorkerProcess(LOCAL_DRIVER, f"{name}-1", settings, died)
 
 
 def celery_workers(name: str, count: int, settings: Settings, died: Callable[[str], None]) -> list[WorkerProcess]:
     """Celery workers that share this machine's slots."""
     share = settings.model_copy(update={"slots": max(1, settings.worker_slots // count)})
     names = [f"{name}-{number}" for number in range(1, count + 1)]
-    return [WorkerProcess((*CELERY, f"{one}@%h"), one, share, died) for one in names]
+    return [WorkerProcess((*CELERY_DRIVER, f"{one}@%h"), one, share, died) for one in names]

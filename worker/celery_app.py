@@ -56,8 +56,8 @@ app.conf.update(
     },
 )
 
-# How often an idle worker looks up from its broker's silence.
-TICK_S = 0.1
+# How often Celery's loop turns while the broker is silent.
+LOOP_INTERVAL_S = 0.1
 
 _worker: Worker | None = None
 
@@ -72,18 +72,18 @@ def wake(job_id: str) -> None:
     while not worker.stopping.is_set() and (claimed := worker.claim()) is not None:
         worker.run(claimed)
         if worker.stopping.is_set():
-            # It may be back in the queue, and another worker idle.
+            # The job may be back in the queue, and another worker idle.
             _announce([WakeUp.for_job(claimed.held.job_id, claimed.gpus)])
 
 
 @signals.setup_logging.connect
 def _configure_no_logs(**_: Any) -> None:
-    """Ours alone: with a receiver here Celery configures none."""
+    """No-op: with a receiver for this signal, Celery does not configure logging itself."""
 
 
 @signals.celeryd_init.connect
 def _configure_logs(**_: Any) -> None:
-    """Before Celery's first word, which is a warning where it runs as root."""
+    """Before Celery logs anything; where it runs as root, it begins with a warning."""
     logs.configure(settings.log_level)
 
 
@@ -102,18 +102,18 @@ def _start(**_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def _look_once(sender: Any, **_: Any) -> None:
-    """Jobs may have waited for the first worker, and their messages may be gone."""
+def _announce_waiting_jobs(sender: Any, **_: Any) -> None:
+    """Jobs may have waited for this first worker, and their messages may be lost."""
     if sender.hub is not None:
         # With prefetching disabled a worker that was busy asks for messages again at the next turn of Celery's loop,
         # and nothing tells the loop that a slot is free: by itself it turns once a second.
-        sender.hub.call_repeatedly(TICK_S, _do_nothing)
+        sender.hub.call_repeatedly(LOOP_INTERVAL_S, _do_nothing)
     if _worker is not None:
         _announce([WakeUp("worker-ready", queue.name) for queue in app.conf.task_queues] * _worker.slots)
 
 
 def _do_nothing() -> None:
-    """A timer that fires turns the loop; that is all it is for."""
+    """No-op: a timer that fires turns the loop."""
 
 
 @signals.worker_shutting_down.connect
@@ -133,5 +133,5 @@ def _announce(wake_ups: Sequence[WakeUp]) -> None:
     try:
         wake_up.send_again(app, wake_ups)
     except OperationalError:
-        # The row is the truth: the next round of a reconciler announces it again.
+        # The next round of a reconciler announces the jobs again.
         log.warning("broker_unavailable", wake_ups=len(wake_ups))

@@ -10,8 +10,8 @@ from models.store.claims import Claimed
 from worker.machine.parent import when_input_ends
 from worker.supervision.worker import Worker
 
-# How often an idle worker looks for jobs: the larger part of the time that a job waits for a free worker.
-LOOK_EVERY_S = 0.1
+# How often an idle worker asks the database for jobs: most of the time that a job waits for a free worker.
+POLL_INTERVAL_S = 0.1
 
 
 def main() -> None:
@@ -37,12 +37,12 @@ def drive(worker: Worker) -> None:
     free = threading.Semaphore(worker.slots)
     running: set[threading.Thread] = set()
     while not worker.stopping.is_set():
-        if not free.acquire(timeout=LOOK_EVERY_S):
+        if not free.acquire(timeout=POLL_INTERVAL_S):
             continue
         claimed = worker.claim()
         if claimed is None:
             free.release()
-            worker.stopping.wait(LOOK_EVERY_S)
+            worker.stopping.wait(POLL_INTERVAL_S)
             continue
         thread = threading.Thread(target=_run, args=(worker, claimed, free), name=claimed.held.job_id)
         thread.start()

@@ -1,4 +1,4 @@
-"""What the supervisor and the process that trains one job say to each other over their pipe."""
+"""The messages between the supervisor and the process that trains one job."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -8,7 +8,7 @@ StopReason = Literal["completed", "early_stopped", "overfit_guard", "deadline"]
 
 @dataclass(frozen=True)
 class Assignment:
-    """All that a training process is told. It holds no credentials: it reads arrays and writes to `scratch`."""
+    """All that a training process needs. It gets no credentials: it reads arrays and writes to `scratch`."""
 
     job_id: str
     attempt: int
@@ -18,10 +18,10 @@ class Assignment:
     checkpoint: str | None  # a checkpoint file to continue from, in `scratch`
     device: Literal["cpu", "gpu"]
     threads: int  # intra-op threads
-    towers: Literal["auto", 1, 2]  # auto: two where that is faster
+    towers: Literal["auto", 1, 2]  # auto: two where the network is large enough
     precision: Literal["float32", "mixed"] = "float32"
     gpus: tuple[str, ...] = ()  # NVIDIA's ids of those that the job has
-    resident_bytes: int | None = None  # images that take more stay in their file
+    resident_bytes: int | None = None  # larger images are read from their file
 
 
 # --- from the training process -------------------------------------------------------------------
@@ -29,7 +29,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Alive:
-    """The process runs; a fork that hangs never says so."""
+    """The process runs; a fork that hangs never sends this."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class CheckpointWritten:
 
 @dataclass(frozen=True)
 class Overfits:
-    """After `epoch` the guard has seen, for the first time, that the validation loss has turned."""
+    """After `epoch` the guard has seen overfitting for the first time."""
 
     epoch: int
     best_epoch: int
@@ -121,7 +121,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stop:
-    """Stop at the next half second: `deadline` keeps the whole epochs and finishes; the others keep a checkpoint."""
+    """Stop within half a second: `deadline` finishes with the complete epochs, the others write a checkpoint."""
 
     why: Literal["deadline", "pause", "release"]
 

@@ -16,35 +16,36 @@ from models.blobs import Blobs
 
 log = structlog.get_logger()
 
-# In a dataset's folder. The first is locked, shared, by all who use it, so that it stays, and holds its size in bytes;
-# its time of change is that of the last use. The second is locked by who fetches what is missing.
-LOCK, FETCHING = "lock", "fetching"
-# In the cache's own folder. Locked by who makes room; what begins with the second is on its way out.
-MAKING_ROOM, GONE = ".making-room", ".gone-"
-WAIT_S = 0.1
+# Files in a dataset's folder. Everyone who uses the dataset holds a shared lock of the first, so that it stays. This
+# file contains the dataset's size in bytes, and its modification time is that of the last use. Whoever fetches missing
+# files locks the second.
+USE_LOCK, FETCH_LOCK = "lock", "fetching"
+# In the cache's own folder: a file that is locked while room is made, and the prefix of folders that are being removed.
+EVICTION_LOCK, REMOVED_PREFIX = ".making-room", ".gone-"
+LOCK_RETRY_S = 0.1
 
 
-def _go_on() -> None:
+def _do_nothing() -> None:
     pass
 
 
 @contextmanager
 def dataset_on_disk(
-    blobs: Blobs, sha256: str, cache: Path, cap_bytes: int, watch: Callable[[], object] = _go_on
+    blobs: Blobs, sha256: str, cache: Path, cap_bytes: int, watch: Callable[[], object] = _do_nothing
 ) -> Iterator[Path]:
     """A folder that holds the dataset in the internal format while the block runs, to be mapped and never written.
 
     A local blob store is used in place; from a remote one the files are copied once into `cache`, which is kept below
-    `cap_bytes` by removing what has not been used for the longest time and is not used now, by any process. What is
-    used stays, and what is needed comes, even where both together are too much.
+    `cap_bytes` by removing the datasets that have been unused for the longest time. A dataset that any process uses now
+    stays, and a dataset that is needed is fetched, even if both together exceed the cap.
 
     Args:
-        watch: called again and again while files come; what it raises ends that.
+        watch: called repeatedly while files are fetched; an exception that it raises ends the fetch.
 
     Raises:
         BlobMissing: if the store does not have it.
         StorageUnavailable: if the store does not answer.
-        OSError: if this machine's disk does not take it.
+        OSError: if it cannot be written to this machine's disk.
     """
     prefix = f"datasets/{sha256}"
     in_place = blobs.local_folder(prefix)
@@ -54,12 +55,12 @@ def dataset_on_disk(
         yield in_place
         return
     folder = cache / sha256
-    lock = _in_use(folder)
+    lock = _lock_shared(folder)
     try:
         try:
-            _complete(blobs, prefix, folder, cap_bytes, watch)
+            _fetch_missing(blobs, prefix, folder, cap_bytes, watch)
         except BaseException:
-            _removed(folder, lock)
+            _remove_unless_used(folder, lock)
             raise
         yield folder
     finally:
@@ -70,57 +71,57 @@ def dataset_on_disk(
 
 def evict(cache: Path, cap_bytes: int) -> None:
     """Remove datasets that nobody uses, the longest unused first, until the others take no more than `cap_bytes`."""
-    alone = _opened(cache / MAKING_ROOM)
+    eviction_lock = _open_lock(cache / EVICTION_LOCK)
     try:
-        fcntl.flock(alone, fcntl.LOCK_EX)
-        for folder in cache.glob(f"{GONE}*"):  # of a process that was killed
+        fcntl.flock(eviction_lock, fcntl.LOCK_EX)
+        for folder in cache.glob(f"{REMOVED_PREFIX}*"):  # of a process that was killed
             shutil.rmtree(folder, ignore_errors=True)
         found = []
         for folder in cache.iterdir():
             if folder.is_dir() and not folder.name.startswith("."):
                 with suppress(OSError):  # removed by its last user, whose fetch has failed
-                    found.append((_used_at(folder), _size(folder), folder))
+                    found.append((_last_use_ns(folder), _size(folder), folder))
         total = sum(size for _, size, _ in found)
         for _, size, folder in sorted(found):
             if total <= cap_bytes:
                 return
-            if _removed(folder):
+            if _remove_unless_used(folder):
                 total -= size
                 log.info("dataset_evicted", sha256=folder.name, size_bytes=size)
     finally:
-        os.close(alone)
+        os.close(eviction_lock)
 
 
-def _in_use(folder: Path) -> int:
-    """A lock that keeps the folder where it is; it is made if it is not there, and may be empty."""
+def _lock_shared(folder: Path) -> int:
+    """Take a lock that keeps the folder from being removed; the folder is made if it is missing, and may be empty."""
     while True:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):  # `exist_ok` looks a second time, and it may be removed in between
             folder.mkdir()
         try:
-            lock = _opened(folder / LOCK)
+            lock = _open_lock(folder / USE_LOCK)
         except FileNotFoundError:
             continue  # removed in between
         fcntl.flock(lock, fcntl.LOCK_SH)  # waits for nobody but one who is just removing it
-        if _is_at(lock, folder / LOCK):
+        if _is_still_at(lock, folder / USE_LOCK):
             with suppress(OSError):
                 os.utime(lock)
             return lock
         os.close(lock)
 
 
-def _complete(blobs: Blobs, prefix: str, folder: Path, cap_bytes: int, watch: Callable[[], object]) -> None:
-    """Fetch what is missing of a dataset in use, unless another process just does: its copy is ours too."""
+def _fetch_missing(blobs: Blobs, prefix: str, folder: Path, cap_bytes: int, watch: Callable[[], object]) -> None:
+    """Fetch the missing files of a dataset in use, or wait for another process that fetches them now."""
     if not _missing(folder):
         return
-    fetching = _opened(folder / FETCHING)
+    fetching = _open_lock(folder / FETCH_LOCK)
     try:
-        _locked_patiently(fetching, watch)
+        _lock_when_free(fetching, watch)
         missing = _missing(folder)
         if not missing:
             return
-        # Said before it is true, so that others who make room count it.
-        (folder / LOCK).write_text(str(sum(blobs.size(f"{prefix}/{name}") for name in FILES)))
+        # Written before the files are there, so that others who make room count them.
+        (folder / USE_LOCK).write_text(str(sum(blobs.size(f"{prefix}/{name}") for name in FILES)))
         evict(folder.parent, cap_bytes)
         try:
             for name in missing:
@@ -133,66 +134,66 @@ def _complete(blobs: Blobs, prefix: str, folder: Path, cap_bytes: int, watch: Ca
         os.close(fetching)
 
 
-def _locked_patiently(lock: int, watch: Callable[[], object]) -> None:
+def _lock_when_free(lock: int, watch: Callable[[], object]) -> None:
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             watch()
-            time.sleep(WAIT_S)
+            time.sleep(LOCK_RETRY_S)
 
 
 def _missing(folder: Path) -> list[str]:
     return [name for name in FILES if not (folder / name).exists()]
 
 
-def _removed(folder: Path, held: int | None = None) -> bool:
+def _remove_unless_used(folder: Path, held: int | None = None) -> bool:
     """Remove a dataset unless somebody uses it, other than the caller with the lock `held`."""
     try:
-        lock = _opened(folder / LOCK) if held is None else held
+        lock = _open_lock(folder / USE_LOCK) if held is None else held
     except OSError:
         return False
-    away = folder.with_name(f"{GONE}{secrets.token_hex(8)}")
+    renamed = folder.with_name(f"{REMOVED_PREFIX}{secrets.token_hex(8)}")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not _is_at(lock, folder / LOCK):
+        if not _is_still_at(lock, folder / USE_LOCK):
             return False  # what is there now is another copy, and may be in use
-        folder.rename(away)
+        folder.rename(renamed)
     except OSError:
         return False
     finally:
         if held is None:
             os.close(lock)
-    # Its users-to-be look for it again as soon as the lock is free, and make a new one meanwhile.
-    shutil.rmtree(away, ignore_errors=True)
+    # Those who wait for the lock find the folder gone and make a new one.
+    shutil.rmtree(renamed, ignore_errors=True)
     return True
 
 
-def _used_at(folder: Path) -> int:
+def _last_use_ns(folder: Path) -> int:
     try:
-        return (folder / LOCK).stat().st_mtime_ns
+        return (folder / USE_LOCK).stat().st_mtime_ns
     except FileNotFoundError:
         return 0
 
 
 def _size(folder: Path) -> int:
-    """What it takes, or will take once it is whole."""
+    """The bytes that a dataset takes, or will take once it is complete."""
     size = 0
     for file in folder.iterdir():
         with suppress(FileNotFoundError):  # a part that was just renamed
             size += file.stat().st_size
     with suppress(FileNotFoundError, ValueError):
-        size = max(size, int((folder / LOCK).read_text()))
+        size = max(size, int((folder / USE_LOCK).read_text()))
     return size
 
 
-def _opened(file: Path) -> int:
+def _open_lock(file: Path) -> int:
     return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _is_at(lock: int, path: Path) -> bool:
-    """Whether the open file is still the one that others find there."""
+def _is_still_at(lock: int, path: Path) -> bool:
+    """Whether the open lock is still the file at `path`."""
     try:
         return os.path.samestat(os.fstat(lock), os.stat(path))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Has bundled datasets downloaded that the operator asked for and nobody has stored yet."""
+"""Downloads the bundled datasets that the operator named in `HELDOUT_FETCH` and that are not stored yet."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from models.store import datasets
 
 log = structlog.get_logger()
 
-LIMIT_S = 1800
+DOWNLOAD_TIMEOUT_S = 1800
 
 
 def fetch_missing(settings: Settings, database: Database) -> None:
@@ -32,10 +32,10 @@ def fetch_missing(settings: Settings, database: Database) -> None:
             done = subprocess.run(
                 [sys.executable, "-m", "worker.training.download", name],
                 stdin=subprocess.DEVNULL,
-                timeout=LIMIT_S,
+                timeout=DOWNLOAD_TIMEOUT_S,
                 cwd=Path(__file__).resolve().parents[2],
                 check=False,
             )
             log.info("dataset_fetched" if done.returncode == 0 else "dataset_not_fetched", dataset=name)
         except subprocess.TimeoutExpired:
-            log.warning("dataset_not_fetched", dataset=name, after_s=LIMIT_S)
+            log.warning("dataset_not_fetched", dataset=name, after_s=DOWNLOAD_TIMEOUT_S)

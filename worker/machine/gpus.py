@@ -18,13 +18,13 @@ class Gpus:
 
     @property
     def free(self) -> tuple[Gpu, ...]:
-        """Those that no job has."""
+        """The GPUs that no job has."""
         taken = {gpu for gpus in self._taken.values() for gpu in gpus}
         return tuple(gpu for gpu in self.all if gpu not in taken)
 
     @contextmanager
     def claiming(self) -> Iterator[tuple[Gpu, ...]]:
-        """The free ones, while no other thread claims a job that would take them."""
+        """The free GPUs; no other thread can claim a job that would take them while the block runs."""
         if not self.all:
             yield ()
             return
@@ -32,13 +32,13 @@ class Gpus:
             yield self.free
 
     def take(self, held: HeldAttempt, gpus: Sequence[Gpu]) -> None:
-        """A job that was just claimed has these until it gives them back."""
+        """Reserve these for a job that was just claimed."""
         self._taken[held] = tuple(gpus)
 
     def of(self, held: HeldAttempt) -> tuple[Gpu, ...]:
-        """Those that a job has."""
+        """The GPUs that a job has."""
         return self._taken.get(held, ())
 
     def give_back(self, held: HeldAttempt) -> None:
-        """The job has ended."""
+        """Free the GPUs of a job that has ended."""
         self._taken.pop(held, None)

@@ -42,20 +42,25 @@ def _spec(batch_size: int, network: dict[str, Any], augmentation: dict[str, Any]
 SPECS: list[tuple[JobSpec, Image]] = [
     (_spec(batch_size, network, augmentation), image) for image, batch_size, network, augmentation in _NETWORKS
 ]
-# Of these the share that two towers need is taken; the others are too small for them or look at whole batches.
-SPLIT = (2, 4, 5, 6)
+# Positions in `SPECS` of those that are measured with two towers too; the others are too small or need whole batches.
+TWO_TOWER_SPECS = (2, 4, 5, 6)
 
 
 def speed_of(times: Sequence[Times], split: Sequence[Times] | None) -> Speed:
-    """The speed that explains the times of `SPECS` in one tower, and of `SPLIT` in two (None: there is one core)."""
+    """The speed that explains the measured times of `SPECS`.
+
+    Args:
+        times: with one tower, in the order of `SPECS`.
+        split: with two towers, in the order of `TWO_TOWER_SPECS`; None where there is one core.
+    """
     plans = [plan_network(spec.network, image, CLASSES) for spec, image in SPECS]
     trained = [(training_work(spec, plans[n]), times[n][0]) for n, (spec, _) in enumerate(SPECS)]
     measured = [(measuring_work(spec, plans[n]), times[n][1]) for n, (spec, _) in enumerate(SPECS)]
     if split is None:
         return Speed(fitted(trained), fitted(measured))
-    # Another job's moment must not make two towers look slower than one.
+    # A disturbance by another process must not make two towers look slower than one.
     shares = [
-        min(1.0, median(two[kind] / times[number][kind] for number, two in zip(SPLIT, split, strict=True)))
+        min(1.0, median(two[kind] / times[number][kind] for number, two in zip(TWO_TOWER_SPECS, split, strict=True)))
         for kind in (0, 1)
     ]
     return Speed(fitted(trained), fitted(measured), *shares)

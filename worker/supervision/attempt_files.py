@@ -59,7 +59,7 @@ class AttemptFiles:
                 self._check_stop()
                 if attempt == STORAGE_TRIES:
                     raise StorageUnavailable from error
-                self._lease.pause()
+                self._lease.wait_before_retry()
         raise AssertionError("unreachable")
 
     def _check_stop(self) -> None:

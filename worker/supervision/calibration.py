@@ -17,17 +17,17 @@ from worker.supervision.processes import MeasuringProcess, ProcessDied
 
 log = structlog.get_logger()
 
-# Jobs often come right after a start: they go first.
-QUIET_S = 2.0
-LOOK_EVERY_S = 0.1
+# Jobs often come right after a start, and go first.
+IDLE_BEFORE_START_S = 2.0
+POLL_INTERVAL_S = 0.1
 
 
-class Disturbed(Exception):
-    """A job began, or the worker stops: what is measured now would tell of it."""
+class MeasurementInterrupted(Exception):
+    """A job started, or the worker stops: a measurement now would be wrong or late."""
 
 
 class Calibrator:
-    """A thread that measures as soon as no job runs; a job that comes ends it, and it begins anew afterwards."""
+    """A thread that measures while no job runs; a job that starts interrupts it, and it starts again afterwards."""
 
     def __init__(self, database: Database, cores: Cores, stopping: threading.Event) -> None:
         self._database = database
@@ -44,15 +44,15 @@ class Calibrator:
             self._thread.join(10)
 
     def _run(self) -> None:
-        facts = facts_of_speed(self._cores.count)
-        while not self._stopping.wait(QUIET_S):
+        facts = calibration_facts(self._cores.count)
+        while not self._stopping.wait(IDLE_BEFORE_START_S):
             if not self._cores.are_idle:
                 continue
             try:
                 if not self._is_known(facts):
                     self._measure(facts)
                 return
-            except (Disturbed, DatabaseUnavailable):
+            except (MeasurementInterrupted, DatabaseUnavailable):
                 continue
             except ProcessDied as died:
                 log.warning("calibration_failed", detail=str(died))
@@ -72,18 +72,18 @@ class Calibrator:
     def _times(self, towers: Literal[1, 2]) -> list[Times]:
         process = MeasuringProcess(towers)
         try:
-            while (times := process.receive(LOOK_EVERY_S)) is None:
+            while (times := process.receive(POLL_INTERVAL_S)) is None:
                 if self._stopping.is_set() or not self._cores.are_idle:
-                    raise Disturbed
+                    raise MeasurementInterrupted
             return times
         finally:
             process.kill()
 
 
-def facts_of_speed(cores: int) -> dict[str, Any]:
-    """What a calibration holds for: where one of these differs, it is measured again."""
+def calibration_facts(cores: int) -> dict[str, Any]:
+    """The conditions of a calibration: where one of these differs, the machine is measured again."""
     return {
-        "measured": 1,  # grows when other networks are measured or other work is told apart
+        "measured": 1,  # increase when other networks or other kinds of work are measured
         "processor": processor(),
         "cores": cores,
         "tensorflow": _version("tensorflow-cpu") or _version("tensorflow"),

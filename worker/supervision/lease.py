@@ -1,4 +1,4 @@
-"""The right of one attempt to write to its job: what it persists, how it settles, and how it hears that it is lost."""
+"""The right of one attempt to write to its job, until it settles the job or loses the lease."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-RETRY_EVERY_S = 1.0
+RETRY_INTERVAL_S = 1.0
 
 StopRequest = Literal["cancel", "pause", "deadline", "release"]
 
@@ -31,7 +31,7 @@ class Abandoned(Exception):
 
 
 def stop_request_of(request: JobRequest | None, *, stopping: bool, out_of_time: bool) -> StopRequest | None:
-    """What should become of a running attempt now; what a client asked comes first."""
+    """How a running attempt is to stop now, if at all; a client's request comes first."""
     if request is JobRequest.CANCEL:
         return "cancel"
     if request is JobRequest.PAUSE:
@@ -42,9 +42,10 @@ def stop_request_of(request: JobRequest | None, *, stopping: bool, out_of_time: 
 
 
 class AttemptLease(AbstractContextManager["AttemptLease"]):
-    """While the block runs, the keeper renews the lease. Everything that is written names the attempt.
+    """While the block runs, the keeper renews the lease. Every write names the attempt.
 
-    What broke in the block settles the job: when it ends, the job has an end, is queued again, or is somebody else's.
+    An exception in the block settles the job as a failure. After the block the job has ended, is queued again, or
+    belongs to another attempt.
     """
 
     def __init__(
@@ -64,11 +65,11 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         try:
-            return self._explained(error)
+            return self._settle_broken(error)
         finally:
             self._keeper.forget(self.held)
 
-    def _explained(self, error: BaseException | None) -> bool:
+    def _settle_broken(self, error: BaseException | None) -> bool:
         if isinstance(error, LeaseLost):
             log.warning("attempt_lost")
         elif isinstance(error, Abandoned):
@@ -78,7 +79,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             self.fail("internal", f"The worker broke: {type(error).__name__}.")
         return isinstance(error, Exception)
 
-    # --- what it is told -----------------------------------------------------------------------------
+    # --- requests and loss ---------------------------------------------------------------------------
 
     @property
     def is_lost(self) -> bool:
@@ -91,11 +92,11 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             raise LeaseLost(self.held.job_id, self.held.attempt)
 
     def requested_stop(self, *, out_of_time: bool) -> StopRequest | None:
-        """What a client, the worker or the clock wants to become of the attempt."""
+        """How a client, the worker or the clock wants the attempt to stop; None where nobody does."""
         request = self._keeper.request_for(self.held)
         return stop_request_of(request, stopping=self.stopping.is_set(), out_of_time=out_of_time)
 
-    # --- what it writes ------------------------------------------------------------------------------
+    # --- writing -------------------------------------------------------------------------------------
 
     def persist(self, work: Callable[[Session], T]) -> T:
         """Write to the database, waiting for it as long as it is away.
@@ -111,12 +112,12 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             except DatabaseUnavailable as error:
                 if self.stopping.is_set():
                     raise Abandoned from error
-                self.pause()
+                self.wait_before_retry()
 
     def settle(self, work: Callable[[Session], JobStatus]) -> JobStatus:
-        """Change the job's state; what only a later attempt would need goes with the end of a job."""
+        """Change the job's state; the checkpoints of a job that has ended are deleted."""
 
-        keys: set[str] = set()  # in any try: a commit may have been heard though nobody said so
+        keys: set[str] = set()  # filled by every try: a commit may succeed though its acknowledgement is lost
 
         def settled(session: Session) -> JobStatus:
             status = work(session)
@@ -126,7 +127,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
         try:
             status = self.persist(settled)
         except LeaseLost:
-            # Perhaps by a commit of our own that was not acknowledged: then what it forgot is of no use.
+            # Perhaps by our own commit that was not acknowledged: then the checkpoints it dropped can be deleted.
             self.forget(self.persist(lambda session: claims.keys_without_checkpoint(session, keys)))
             raise
         self.forget(keys)
@@ -168,9 +169,9 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             except StorageUnavailable:
                 log.warning("blob_not_deleted", key=key)
 
-    def pause(self) -> None:
+    def wait_before_retry(self) -> None:
         """Wait a moment before something is tried again; less where the worker stops."""
-        self.stopping.wait(RETRY_EVERY_S)
+        self.stopping.wait(RETRY_INTERVAL_S)
 
     def key(self, name: str) -> str:
         """Of a blob that this attempt alone writes."""

@@ -1,4 +1,4 @@
-"""Training processes: started from a server that has TensorFlow imported, talked to over a pipe, ended by force."""
+"""Training processes: forked from a server that has imported TensorFlow, followed over a pipe, killed to end them."""
 
 import os
 import signal
@@ -15,17 +15,17 @@ from typing import Literal
 from worker.messages import Alive, Assignment, FromTraining, Stop
 from worker.training import child
 
-# How long the server that forks may take to import TensorFlow on a busy machine.
-WARM_UP_S = 180
-# A fork that has not answered by then hangs.
-FORK_READY_S = 10
-SPAWN_READY_S = 180
+# How long the fork server may take to import TensorFlow on a busy machine.
+WARM_UP_TIMEOUT_S = 180
+# A fork that has not answered by then is taken to hang.
+FORK_READY_TIMEOUT_S = 10
+SPAWN_READY_TIMEOUT_S = 180
 
-# Starting changes what the whole process has, for a moment: one thread at a time.
-_STARTING = threading.Lock()
+# Starting a child changes the environment and `__main__` of the whole process for a moment: one thread at a time.
+_START_LOCK = threading.Lock()
 
-# What a training process must not inherit.
-SECRETS = ("DATABASE_", "REDIS_", "API_KEY", "AWS_", "PG")
+# Environment variables, without `HELDOUT_`, that a training process must not inherit begin with one of these.
+SECRET_NAME_PREFIXES = ("DATABASE_", "REDIS_", "API_KEY", "AWS_", "PG")
 
 
 class ProcessDied(Exception):
@@ -58,7 +58,7 @@ def warm_up(socket_folder: Path | None = None) -> None:
         forkserver.ensure_running()
     process = forking.Process(target=child.warm_up)
     process.start()
-    process.join(WARM_UP_S)
+    process.join(WARM_UP_TIMEOUT_S)
     if process.exitcode is None:
         process.kill()
 
@@ -71,10 +71,10 @@ class TrainingProcess:
         # Forking is not proven on a GPU: its jobs start from a fresh interpreter.
         fork = assignment.device != "gpu"
         self._start(assignment, fork=fork)
-        if not self._answers(FORK_READY_S if fork else SPAWN_READY_S):
+        if not self._answers(FORK_READY_TIMEOUT_S if fork else SPAWN_READY_TIMEOUT_S):
             self.kill()
             self._start(assignment, fork=False)
-            if not self._answers(SPAWN_READY_S):
+            if not self._answers(SPAWN_READY_TIMEOUT_S):
                 self.kill()
                 raise ProcessDied(self._process.exitcode)
 
@@ -83,7 +83,7 @@ class TrainingProcess:
         self._pipe, theirs = how.Pipe()
         # daemon: a supervisor that ends in good order takes its processes with it.
         self._process = how.Process(target=child.main, args=(assignment, theirs, str(self._log)), daemon=True)
-        with _STARTING, _without_secrets(), _without_main():
+        with _START_LOCK, _without_secrets(), _without_main():
             self._process.start()
         theirs.close()
 
@@ -140,7 +140,7 @@ class MeasuringProcess:
         forking = get_context("forkserver")
         self._pipe, theirs = forking.Pipe()
         self._process = forking.Process(target=child.measure, args=(theirs, towers), daemon=True)
-        with _STARTING, _without_secrets(), _without_main():
+        with _START_LOCK, _without_secrets(), _without_main():
             self._process.start()
         theirs.close()
 
@@ -163,13 +163,13 @@ class MeasuringProcess:
         self._pipe.close()
 
 
-def _secret(name: str) -> bool:
-    return name.removeprefix("HELDOUT_").startswith(SECRETS)
+def _is_secret(name: str) -> bool:
+    return name.removeprefix("HELDOUT_").startswith(SECRET_NAME_PREFIXES)
 
 
 @contextmanager
 def _without_secrets() -> Iterator[None]:
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if _secret(name)}
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if _is_secret(name)}
     try:
         yield
     finally:

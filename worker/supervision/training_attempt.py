@@ -123,7 +123,7 @@ class Attempt:
             assignment = self._assignment(dataset, checkpoint)
             self._precision = assignment.precision
             self._process = TrainingProcess(assignment, self._folder)
-            self._listen(self._process, checkpoint)
+            self._follow_messages(self._process, checkpoint)
         except ProcessDied as died:
             if self._lease.is_lost:
                 raise LeaseLost(self._lease.held.job_id, self._lease.held.attempt) from died
@@ -164,33 +164,33 @@ class Attempt:
 
     # --- follow --------------------------------------------------------------------------------------
 
-    def _listen(self, process: TrainingProcess, checkpoint: Checkpoint | None) -> None:
-        asked: Literal["pause", "deadline", "release"] | None = None
-        asked_at = 0.0
+    def _follow_messages(self, process: TrainingProcess, checkpoint: Checkpoint | None) -> None:
+        requested: Literal["pause", "deadline", "release"] | None = None
+        requested_at = 0.0
         while True:
             self._lease.require()
-            wanted = self._lease.requested_stop(out_of_time=self._ran_s() >= self._spec.limits.max_runtime_s)
-            if wanted == "cancel":
+            new_request = self._lease.requested_stop(out_of_time=self._runtime_s() >= self._spec.limits.max_runtime_s)
+            if new_request == "cancel":
                 process.kill()
                 self._lease.carry_out()
                 return
-            if wanted is not None and asked is None:
-                process.stop(Stop(wanted))
-                asked, asked_at = wanted, time.monotonic()
-            if asked is not None and time.monotonic() - asked_at > STOP_TIMEOUT_S[asked]:
+            if new_request is not None and requested is None:
+                process.stop(Stop(new_request))
+                requested, requested_at = new_request, time.monotonic()
+            if requested is not None and time.monotonic() - requested_at > STOP_TIMEOUT_S[requested]:
                 process.kill()
-                self._settle_stopped(asked)
+                self._settle_stopped(requested)
                 return
             message = process.receive(0.1)
             if isinstance(message, Stopped):
                 if message.checkpoint is not None:
                     store_checkpoint(self._lease, Path(message.checkpoint), message.epoch, message.step)
-                self._settle_stopped(asked)
+                self._settle_stopped(requested)
                 return
-            if message is not None and self._handled(message, checkpoint):
+            if message is not None and self._handle(message, checkpoint):
                 return
 
-    def _handled(self, message: FromTraining, checkpoint: Checkpoint | None) -> bool:
+    def _handle(self, message: FromTraining, checkpoint: Checkpoint | None) -> bool:
         """Act on one message; True if the job is settled by it."""
         match message:
             case Started(engine=engine):
@@ -213,8 +213,8 @@ class Attempt:
                 )
                 self._lease.forget(unusable)
             case FirstStep():
-                worker_metrics.FIRST_STEP.observe(self._ran_s() - self._claimed.runtime_s)
-                log.info("first_step", after_s=round(self._ran_s() - self._claimed.runtime_s, 3))
+                worker_metrics.FIRST_STEP.observe(self._runtime_s() - self._claimed.runtime_s)
+                log.info("first_step", after_s=round(self._runtime_s() - self._claimed.runtime_s, 3))
             case EpochDone():
                 self._write_epoch(message)
             case CheckpointWritten(checkpoint=file, epoch=epoch, step=step):
@@ -259,7 +259,7 @@ class Attempt:
                 if attempt == STORAGE_TRIES:
                     self._lease.fail("storage_unavailable", "The model could not be stored: the blob store is full.")
                     return
-                self._lease.pause()
+                self._lease.wait_before_retry()
         result = Result(final=done.final, model_key=model, predictions_key=predictions)
         reason = StopReason(done.stop_reason)
         try:
@@ -272,13 +272,13 @@ class Attempt:
         if status is not JobStatus.SUCCEEDED:
             self._lease.forget([model, predictions, evaluation])
 
-    def _settle_stopped(self, asked: StopRequest | None) -> None:
-        if asked == "deadline":
+    def _settle_stopped(self, requested: StopRequest | None) -> None:
+        if requested == "deadline":
             self._lease.fail("deadline", "limits.max_runtime_s has passed and the process did not end in time.")
-        elif asked in {"cancel", "pause"}:
+        elif requested in {"cancel", "pause"}:
             self._lease.carry_out()
         else:
             self._lease.release()
 
-    def _ran_s(self) -> float:
+    def _runtime_s(self) -> float:
         return self._claimed.runtime_s + time.monotonic() - self._began

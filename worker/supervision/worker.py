@@ -1,4 +1,4 @@
-"""One worker: claims jobs and runs them, keeps their leases, and reconciles."""
+"""One worker: claims jobs, runs each in a process of its own, stores the results, settles the job."""
 
 import os
 import secrets
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class Worker:
-    """The part that both drivers share. A driver calls `claim` and `run`, from as many threads as it has slots."""
+    """The worker that both drivers share. A driver calls `claim` and `run` from as many threads as it has slots."""
 
     def __init__(self, settings: Settings, *, announce: Announce | None = None) -> None:
         self.settings = settings

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from heldout.spec import AugmentationSpec
 
 Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-_PURPOSE = 2  # keeps these draws apart from the epoch's order and the initial weights
+_AUGMENTATION_STREAM = 2  # keeps these draws apart from the epoch's order and the initial weights
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def draw_amounts(spec: AugmentationSpec, image: tuple[int, int, int], *, seed: i
     turning one on leaves the others as they were.
     """
     height, width, _ = image
-    draws = np.random.default_rng([seed, _PURPOSE, epoch]).uniform(-1, 1, (9, count))
+    draws = np.random.default_rng([seed, _AUGMENTATION_STREAM, epoch]).uniform(-1, 1, (9, count))
     return Amounts(
         theta=draws[0] * radians(spec.rotation_degrees),
         tx=draws[1] * spec.width_shift * width,

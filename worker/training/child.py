@@ -28,7 +28,7 @@ def main(assignment: Assignment, pipe: Connection, log: str) -> None:
 
 
 def warm_up() -> None:
-    """Does nothing: the first fork waits until TensorFlow is imported in the server that forks."""
+    """No-op: the first fork from the fork server only starts once TensorFlow is imported there."""
 
 
 def measure(pipe: Connection, towers: Literal[1, 2]) -> None:

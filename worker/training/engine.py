@@ -17,7 +17,7 @@ from worker.training.network import computes_in_float16, normalises_batches
 from worker.training.replicas import Part, Replicas
 from worker.training.resident import BatchSource
 
-_PURPOSE = 1  # keeps the order's draws apart from initial weights and augmentation
+_ORDER_STREAM = 1  # keeps the order's draws apart from initial weights and augmentation
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class FitSums:
 
 def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int32]:
     """(count,) in which order `epoch` takes the training images; another one in every epoch and for every seed."""
-    return np.random.default_rng([seed, _PURPOSE, epoch]).permutation(count).astype(np.int32)
+    return np.random.default_rng([seed, _ORDER_STREAM, epoch]).permutation(count).astype(np.int32)
 
 
 def build_optimizer(spec: OptimizerSpec, *, scaled: bool = False) -> keras.optimizers.Optimizer:

@@ -27,7 +27,7 @@ class GuardState:
 
 
 def watch_epoch(mode: Mode, state: GuardState, train_loss: float, validation_loss: float) -> GuardState:
-    """The state once one more epoch has been measured; it is told of overfitting once."""
+    """The state after one more measured epoch; overfitting is noted once."""
     if mode == "none":
         return state
     state = replace(
@@ -41,7 +41,7 @@ def watch_epoch(mode: Mode, state: GuardState, train_loss: float, validation_los
 
 
 def explanation_of(mode: Mode, state: GuardState) -> str | None:
-    """Why to warn of these losses, or to stop; None if there is no reason. Each asks its own question."""
+    """Why to warn or to stop because of these losses; None if there is no reason. Each mode has its own rule."""
     curves = curves_of(History(train_loss=state.train_loss, validation_loss=state.validation_loss))
     if mode != "warn":
         return has_turned(curves)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from heldout.cost import INFERENCE_BATCH_SIZE
 from heldout.spec import JobSpec
-from worker.machine.speed import CLASSES, SPECS, SPLIT
+from worker.machine.speed import CLASSES, SPECS, TWO_TOWER_SPECS
 from worker.training.data import TrainingData
 from worker.training.engine import Engine, FitSums
 from worker.training.evaluate import Evaluator
@@ -31,7 +31,7 @@ def measure(pipe: Connection, towers: Literal[1, 2]) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(towers)
     tf.config.set_visible_devices([], "GPU")
     specs = SPECS
-    pipe.send([_seconds(*specs[number], towers) for number in (SPLIT if towers == 2 else range(len(specs)))])
+    pipe.send([_seconds(*specs[number], towers) for number in (TWO_TOWER_SPECS if towers == 2 else range(len(specs)))])
 
 
 def _seconds(spec: JobSpec, image: tuple[int, int, int], towers: int) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 CALL_S = 0.5
-_GROWTH = 8  # one call tells little about the next while caches and threads warm up
+_MAX_GROWTH = 8  # one call tells little about the next while caches and threads warm up
 
 
 @dataclass(frozen=True)
@@ -18,4 +18,4 @@ class Pace:
         if not self.traced:
             return Pace(steps=4, traced=True)
         fitting = CALL_S * steps / max(seconds, 1e-6)
-        return Pace(steps=max(1, int(min(fitting, steps * _GROWTH))), traced=True)
+        return Pace(steps=max(1, int(min(fitting, steps * _MAX_GROWTH))), traced=True)

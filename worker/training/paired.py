@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from worker.training.export import Predictions
 
 RESAMPLES = 2000
-_AT_ONCE = 1_000_000  # values of resamples that are in memory together
+_MAX_VALUES_IN_MEMORY = 1_000_000  # values of resamples that are in memory together
 
 
 def compared(one: Predictions, other: Predictions, labels: NDArray[np.int32]) -> dict[str, Any]:
-    """By how much `one` is worse than `other` on the same images, at least two.
+    """How much worse `one` is than `other` on the same images, of which there must be at least two.
 
     Args:
         labels: (count,) positions of classes.
@@ -21,7 +21,7 @@ def compared(one: Predictions, other: Predictions, labels: NDArray[np.int32]) ->
         exact one, of two sides; loss: difference in nats and interval. Intervals are those of 95 % of a bootstrap over
         the images, seeded.
     """
-    # Here, since SciPy takes half a second to import, and few jobs need it.
+    # Imported here: SciPy takes half a second to import, and few jobs need it.
     from scipy.stats import binomtest
 
     right, right_other = (model.probabilities.argmax(axis=1) == labels for model in (one, other))
@@ -48,7 +48,7 @@ def _mean_of(differences: NDArray[np.float64]) -> dict[str, Any]:
         (differences,),
         np.mean,
         n_resamples=RESAMPLES,
-        batch=max(1, _AT_ONCE // len(differences)),
+        batch=max(1, _MAX_VALUES_IN_MEMORY // len(differences)),
         method="percentile",
         rng=np.random.default_rng(0),
     )

@@ -1,4 +1,4 @@
-"""The images of a job, taken by row inside a graph: stored as they are, scaled when a batch is taken."""
+"""The images of a job, gathered by row inside a graph: stored unscaled, scaled batch by batch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from worker.training.replicas import current_replica
 
 
 class BatchSource(ABC):
-    """Where batches come from; whatever holds the images, they have the same bits."""
+    """Gives batches by row. Every subclass gives the same bits, wherever it holds the images."""
 
     def __init__(self, data: TrainingData) -> None:
         self._labels = tf.constant(data.labels)
@@ -30,7 +30,7 @@ class BatchSource(ABC):
 
     @abstractmethod
     def expect(self, rows: NDArray[np.int32], batch_size: int) -> None:
-        """Hear that `rows` will be taken next, in this order and in batches of this size; only speed depends on it."""
+        """Announce that `rows` are taken next, in this order and batch size; it may only change the speed."""
 
     def labels(self, rows: tf.Tensor) -> tf.Tensor:
         """(batch,) int32 labels of `rows`."""
@@ -52,7 +52,7 @@ class ResidentData(BatchSource):
         self._images = [_on_device(data.images, device) for device in devices] or [tf.constant(data.images)]
 
     def expect(self, rows: NDArray[np.int32], batch_size: int) -> None:
-        """All of them are here."""
+        """No-op: already in memory."""
 
     def pixels(self, rows: tf.Tensor) -> tf.Tensor:
         images = self._images[0] if len(self._images) == 1 else self._images[current_replica()]
@@ -60,6 +60,6 @@ class ResidentData(BatchSource):
 
 
 def _on_device(images: NDArray[Any], device: str) -> tf.Variable:
-    """As a variable: TensorFlow gathers bytes on a GPU from those alone, from other tensors on the host."""
+    """As a variable: on a GPU, TensorFlow gathers bytes from variables only; other tensors it gathers on the host."""
     with tf.device(device):
         return tf.Variable(images, trainable=False)

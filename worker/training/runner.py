@@ -37,7 +37,7 @@ from worker.training.replicas import Replicas
 from worker.training.resident import BatchSource, ResidentData
 from worker.training.scores import evaluation_of
 from worker.training.streamed import StreamedData
-from worker.training.trainer import Diverged, StopWanted, StopWhy, Trainer
+from worker.training.trainer import Diverged, StopCause, StopRequested, Trainer
 
 _PR_SET_PDEATHSIG = 1
 
@@ -55,22 +55,22 @@ class GpuUnavailable(HeldoutError):
 
 
 class SupervisorGone(Exception):
-    """Nobody listens any more."""
+    """The supervisor has closed the pipe: it has ended, or has given up this process."""
 
 
-class Line:
-    """The pipe to the supervisor."""
+class SupervisorPipe:
+    """Messages to the supervisor, and its requests to stop."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
 
-    def tell(self, message: FromTraining) -> None:
+    def send(self, message: FromTraining) -> None:
         try:
             self._pipe.send(message)
         except (OSError, EOFError) as error:
             raise SupervisorGone from error
 
-    def stop_wanted(self) -> StopWhy | None:
+    def requested_stop(self) -> StopCause | None:
         """The reason of a stop that has been asked for, without waiting."""
         try:
             message = self._pipe.recv() if self._pipe.poll() else None
@@ -84,15 +84,15 @@ def run(assignment: Assignment, pipe: Connection) -> None:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's interrupt is the supervisor's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    line = Line(pipe)
+    supervisor = SupervisorPipe(pipe)
     with suppress(SupervisorGone):
-        line.tell(_ended(assignment, line))
+        supervisor.send(_final_message(assignment, supervisor))
 
 
-def _ended(assignment: Assignment, line: Line) -> FromTraining:
-    """Train; whatever happens becomes the last message."""
+def _final_message(assignment: Assignment, supervisor: SupervisorPipe) -> FromTraining:
+    """Train; success, stop or failure becomes the last message."""
     try:
-        return _train(assignment, line.tell, line.stop_wanted)
+        return _train(assignment, supervisor.send, supervisor.requested_stop)
     except SupervisorGone:
         raise
     except HeldoutError as error:
@@ -111,7 +111,7 @@ def _ended(assignment: Assignment, line: Line) -> FromTraining:
 
 
 def _train(
-    assignment: Assignment, tell: Callable[[FromTraining], None], stop_wanted: Callable[[], StopWhy | None]
+    assignment: Assignment, send: Callable[[FromTraining], None], requested_stop: Callable[[], StopCause | None]
 ) -> FromTraining:
     spec = JobSpec.model_validate(assignment.spec)
     assert spec.training.seed is not None, "the API completes every spec"
@@ -123,23 +123,23 @@ def _train(
     replicas = Replicas(devices)
     with replicas.scope():
         network = build_network(spec.network, data.image, len(data.classes), spec.training.seed, policy)
-    # What is measured is what the exported model will say, which computes in float32.
+    # Measured in float32, because the exported model computes in float32.
     measured_by = None
     if policy != "float32":
         measured_by = build_network(spec.network, data.image, len(data.classes), spec.training.seed)
     images: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data, devices)
-    data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has its own, or a file does
+    data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has a copy, or reads the file
     engine = Engine(network, data, images, spec, towers, replicas)
     facts = _engine_facts(assignment, towers)
-    tell(Started(facts))
+    send(Started(facts))
     trainer = Trainer(
         spec,
         data,
         engine,
         Evaluator(network, images, measured_by=measured_by),
         scratch=scratch,
-        tell=tell,
-        stop_wanted=stop_wanted,
+        send=send,
+        requested_stop=requested_stop,
         facts=_facts_of_bits(facts),
     )
     if assignment.checkpoint is not None:
@@ -150,9 +150,9 @@ def _train(
         reason = "completed"
         if trainer.ended_early:
             reason = "overfit_guard" if trainer.position.guard.stopped else "early_stopped"
-    except StopWanted as stop:
+    except StopRequested as stop:
         if stop.why != "deadline":
-            return _stopped(trainer, tell)
+            return _stopped(trainer, send)
         reason = "deadline"
     except Diverged as error:
         return Failed("diverged", str(error))
@@ -168,38 +168,42 @@ def _finished(
     images: BatchSource,
     scratch: Path,
 ) -> FromTraining:
-    """Write what the kept weights are and answer, and what the last ones cost beside them."""
+    """Write the model of the kept weights, its predictions and scores, and how much worse the last weights are."""
     last = trainer.last_epoch
     if not trainer.position.kept:
         return Failed("deadline", "limits.max_runtime_s has passed before one epoch was whole.")
     split = "test" if "test" in data.rows else "validation"
-    said_last = None
+    predicted_last = None
     if last not in {trainer.position.kept, None}:
-        said_last = predict(build_exported(spec.network, data, network), images, {split: data.rows[split]})[split]
+        predicted_last = predict(build_exported(spec.network, data, network), images, {split: data.rows[split]})[split]
     kept = trainer.restore_kept()
     exported = build_exported(spec.network, data, network)
     model, predictions, evaluation = (scratch / name for name in ("model.keras", "predictions.npz", "evaluation.json"))
     exported.save(model)
-    said = predict(exported, images, data.rows)
-    save_predictions(predictions, data, said)
+    predicted = predict(exported, images, data.rows)
+    save_predictions(predictions, data, predicted)
     labels = {name: data.labels[rows] for name, rows in data.rows.items()}
-    scores = evaluation_of(data, {name: one.probabilities for name, one in said.items()})
-    if said_last is not None and len(labels[split]) > 1 and np.isfinite(said_last.losses - said[split].losses).all():
-        cost = compared(said_last, said[split], labels[split])
+    scores = evaluation_of(data, {name: one.probabilities for name, one in predicted.items()})
+    if (
+        predicted_last is not None
+        and len(labels[split]) > 1
+        and np.isfinite(predicted_last.losses - predicted[split].losses).all()
+    ):
+        cost = compared(predicted_last, predicted[split], labels[split])
         scores["last_epoch"] = {"epoch": last, "kept_epoch": kept, "split": split, **cost}
     evaluation.write_text(dumps(scores))
-    measured = {name: from_predictions(one.losses, one.probabilities, labels[name]) for name, one in said.items()}
+    measured = {name: from_predictions(one.losses, one.probabilities, labels[name]) for name, one in predicted.items()}
     return Finished(final_figures(kept, measured), reason, str(model), str(predictions), str(evaluation))
 
 
-def _stopped(trainer: Trainer, tell: Callable[[FromTraining], None]) -> Stopped:
-    """Keep where the training stands; without a file the next attempt starts from an older one."""
+def _stopped(trainer: Trainer, send: Callable[[FromTraining], None]) -> Stopped:
+    """Write a checkpoint; without one the next attempt starts from an older checkpoint."""
     if not trainer.started:
         return Stopped(None)
     try:
         file = trainer.write()
     except OSError as error:
-        tell(Warned(f"No checkpoint could be written at the stop ({error.strerror})."))
+        send(Warned(f"No checkpoint could be written at the stop ({error.strerror})."))
         return Stopped(None)
     return Stopped(str(file), epoch=trainer.position.epoch - 1, step=trainer.position.step)
 

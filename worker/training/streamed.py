@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from worker.training.data import TrainingData
 from worker.training.resident import BatchSource
 
-# Batches that are read while one is computed on.
-AHEAD = 2
+# How many batches are read while one is computed on.
+BATCHES_AHEAD = 2
 
 
 class StreamedData(BatchSource):
     """Takes the same batches as resident images do, bit for bit; memory holds a few batches and the labels.
 
     The file is read, not mapped: pages of a mapping would count as this process's memory until the kernel wants them.
-    Whoever says in which order batches will be taken has them read ahead. Rows decide what a batch holds and the order
-    only when it is read: another one costs time and changes nothing.
+    `expect` announces the order of the batches, so that they are read ahead. Only the rows decide what a batch holds: a
+    wrong order costs time and changes nothing.
     """
 
     def __init__(self, data: TrainingData) -> None:
@@ -38,7 +38,7 @@ class StreamedData(BatchSource):
         self._batch_size = 1
         self._places = np.full(len(images), -1, np.int32)  # of each row in the order
         self._ahead: dict[int, Future[NDArray[Any]]] = {}
-        self._looking = threading.Lock()
+        self._lock = threading.Lock()
 
     def expect(self, rows: NDArray[np.int32], batch_size: int) -> None:
         self._ahead = {}
@@ -61,10 +61,10 @@ class StreamedData(BatchSource):
         return self._read(rows)
 
     def _batch(self, number: int) -> NDArray[Any]:
-        """A batch of the order, which is read by now or soon; those after it follow, those before it are let go."""
+        """A batch of the announced order. The next ones are read ahead, earlier ones are dropped."""
         batches = -(-len(self._order) // self._batch_size)
-        with self._looking:  # towers and replicas come from threads of their own
-            for later in range(number, min(number + 1 + AHEAD, batches)):
+        with self._lock:  # towers and replicas come from threads of their own
+            for later in range(number, min(number + 1 + BATCHES_AHEAD, batches)):
                 if later not in self._ahead:
                     begin = later * self._batch_size
                     rows = self._order[begin : begin + self._batch_size]

@@ -1,4 +1,4 @@
-"""The epochs of one job: train, measure, decide, keep a checkpoint; whole or from where one was left."""
+"""Trains the epochs of one job, from the first or from a checkpoint: train, measure, decide, write a checkpoint."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -20,16 +20,16 @@ from worker.training.pace import Pace
 from worker.training.schedule import PlateauState, epoch_rates, lower_on_plateau, reported_rate
 from worker.training.stopping import StoppingState, judge_epoch, kept_epoch
 
-# Of a long epoch no more than this is lost with its worker.
+# How much of a long epoch can be lost with its worker.
 CHECKPOINT_EVERY_S = 300.0
 
-StopWhy = Literal["deadline", "pause", "release"]
+StopCause = Literal["deadline", "pause", "release"]
 
 
-class StopWanted(Exception):
-    """The supervisor has asked for a stop; raised between two graph calls, where the state is whole."""
+class StopRequested(Exception):
+    """The supervisor requests a stop; raised between two graph calls, when the state is complete."""
 
-    def __init__(self, why: StopWhy) -> None:
+    def __init__(self, why: StopCause) -> None:
         super().__init__(why)
         self.why = why
 
@@ -46,12 +46,12 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training stands, and all that it has decided by then."""
+    """How far a training has come, and the state of everything that decides about it."""
 
     epoch: int = 1  # in progress, from 1
-    step: int = 0  # steps of it that are done
-    sums: FitSums = field(default_factory=FitSums)  # over these steps
-    seconds: float = 0.0  # that these steps took
+    step: int = 0  # steps of this epoch that are done
+    sums: FitSums = field(default_factory=FitSums)  # of these steps
+    seconds: float = 0.0  # for these steps
     plateau: PlateauState = field(default_factory=lambda: PlateauState(rate=0.0))
     stopping: StoppingState = field(default_factory=StoppingState)
     guard: GuardState = field(default_factory=GuardState)
@@ -65,7 +65,7 @@ class Position:
                 "sums": FitSums(**stored["sums"]),
                 "plateau": PlateauState(**stored["plateau"]),
                 "stopping": StoppingState(**stored["stopping"]),
-                "guard": _guard_of(stored.get("guard", {})),
+                "guard": _guard_from_json(stored.get("guard", {})),
             }
         )
 
@@ -75,8 +75,8 @@ class Trainer:
 
     Args:
         scratch: folder for checkpoints.
-        tell: takes the messages for the supervisor.
-        stop_wanted: gives the reason of a stop that was asked for, else None; asked between graph calls.
+        send: takes the messages for the supervisor.
+        requested_stop: gives the reason of a requested stop, else None; called between graph calls.
         checkpoint_every_s: how long an epoch may go on until its state is written in its middle.
         facts: what must be equal for a resumed training to give the same bits.
     """
@@ -89,8 +89,8 @@ class Trainer:
         evaluator: Evaluator,
         *,
         scratch: Path,
-        tell: Callable[[FromTraining], None],
-        stop_wanted: Callable[[], StopWhy | None] = lambda: None,
+        send: Callable[[FromTraining], None],
+        requested_stop: Callable[[], StopCause | None] = lambda: None,
         checkpoint_every_s: float = CHECKPOINT_EVERY_S,
         facts: dict[str, Any] | None = None,
     ) -> None:
@@ -100,15 +100,15 @@ class Trainer:
         self._engine = engine
         self._evaluator = evaluator
         self._scratch = scratch
-        self._tell = tell
-        self._stop_wanted = stop_wanted
+        self._send = send
+        self._requested_stop = requested_stop
         self._facts = facts or {}
         self._checkpoint_every_s = checkpoint_every_s
         self._written_at = perf_counter()
         self._kept_weights: list[NDArray[Any]] | None = None
         self._best_weights: list[NDArray[Any]] | None = None  # for a guard that restores them
         self._pace = Pace()
-        self._first_step_told = False
+        self._first_step_sent = False
         self._written: list[Path] = []
 
     @property
@@ -130,7 +130,7 @@ class Trainer:
         """Train until the last epoch, or until early stopping or the guard ends it.
 
         Raises:
-            StopWanted: between two calls; `write` then keeps exactly where it stood.
+            StopRequested: between two calls; `write` then keeps exactly where it stood.
             Diverged: after an epoch, whose figures have been told.
         """
         while self.position.epoch <= self._spec.training.epochs and not self.ended_early:
@@ -138,13 +138,13 @@ class Trainer:
             self._end_epoch()
 
     def restore_kept(self) -> int:
-        """Put the kept weights into the network; gives back their epoch, 0 if no epoch was whole."""
+        """Put the kept weights into the network; returns their epoch, 0 if no epoch was complete."""
         if self._kept_weights is not None:
             self._engine.network.set_weights(self._kept_weights)
         return self.position.kept
 
     def write(self) -> Path:
-        """Write all state into `scratch`; gives back the file.
+        """Write all state into a checkpoint file in `scratch`; returns its path.
 
         Raises:
             OSError: if it could not be written.
@@ -188,7 +188,7 @@ class Trainer:
             self._best_weights = self._kept_weights
         changed = sorted(name for name in self._facts if about["facts"].get(name) != self._facts[name])
         if changed:
-            self._tell(
+            self._send(
                 Warned(
                     f"Resumed under another {', '.join(changed)}: the rest may differ in its last digits from what an "
                     "uninterrupted training would have given.",
@@ -213,21 +213,21 @@ class Trainer:
             seconds = perf_counter() - started
             self._pace = self._pace.after(last - first, seconds)
             self.position = replace(self.position, step=last, sums=sums, seconds=self.position.seconds + seconds)
-            if not self._first_step_told:
-                self._tell(FirstStep())
-                self._first_step_told = True
-            self._tell(Progress(epoch, last, steps))
-            self._heed_stop()
+            if not self._first_step_sent:
+                self._send(FirstStep())
+                self._first_step_sent = True
+            self._send(Progress(epoch, last, steps))
+            self._check_stop()
             if last < steps and perf_counter() - self._written_at >= self._checkpoint_every_s:
-                self._write_within(epoch)
+                self._write_within_epoch(epoch)
 
     def _end_epoch(self) -> None:
-        """Measure the epoch, decide by its figures, keep what must be kept, tell."""
+        """Measure the epoch, decide by its figures, keep the weights, report it."""
         epoch, training = self.position.epoch, self._spec.training
         values = self._measure()
         broken = [name for name, value in values.items() if not isfinite(value)]
         if broken:
-            self._tell(EpochDone(epoch, {name: finite(value) for name, value in values.items()}, None))
+            self._send(EpochDone(epoch, {name: finite(value) for name, value in values.items()}, None))
             raise Diverged(epoch, broken)
         early = training.early_stopping
         monitored = values[early.monitor] if early else 0.0
@@ -245,16 +245,16 @@ class Trainer:
             guard=guard,
             kept=kept,
         )
-        self._tell(EpochDone(epoch, dict(values), self._write_or_warn(f"after epoch {epoch}", epoch)))
+        self._send(EpochDone(epoch, dict(values), self._write_or_warn(f"after epoch {epoch}", epoch)))
 
     def _watch(self, values: dict[str, float]) -> GuardState:
-        """What the guard makes of an epoch. It is told before a checkpoint says so: rather twice than never."""
+        """The guard's judgement of an epoch. It is reported before a checkpoint holds it: rather twice than never."""
         mode, before = self._spec.training.on_overfit, self.position.guard
         guard = watch_epoch(mode, before, values["train_loss"], values["validation_loss"])
         if mode == "stop_and_restore" and guard.best_epoch == self.position.epoch:
             self._best_weights = self._engine.network.get_weights()
         if guard.seen and not before.seen:
-            self._tell(Overfits(guard.seen, guard.best_epoch, explanation_of(mode, guard) or ""))
+            self._send(Overfits(guard.seen, guard.best_epoch, explanation_of(mode, guard) or ""))
         return guard
 
     def _measure(self) -> dict[str, float]:
@@ -264,7 +264,7 @@ class Trainer:
         values: dict[str, float] = {}
         splits = ["train", "validation"] + ["test"] * (self._spec.evaluation.test == "every_epoch")
         for split in splits:
-            measured = self._evaluator.measure(self._data.rows[split], self._heed_stop)
+            measured = self._evaluator.measure(self._data.rows[split], self._check_stop)
             values |= {f"{split}_loss": measured.loss, f"{split}_accuracy": measured.accuracy}
         return values | {
             "fit_loss": position.sums.loss,
@@ -275,17 +275,17 @@ class Trainer:
             "images_per_second": len(self._data.rows["train"]) / position.seconds,
         }
 
-    def _write_within(self, epoch: int) -> None:
+    def _write_within_epoch(self, epoch: int) -> None:
         file = self._write_or_warn(f"in epoch {epoch}", epoch)
         if file is not None:
-            self._tell(CheckpointWritten(file, epoch - 1, self.position.step))
+            self._send(CheckpointWritten(file, epoch - 1, self.position.step))
 
     def _write_or_warn(self, when: str, epoch: int) -> str | None:
-        self._written_at = perf_counter()  # a disk that is full is not tried at each call
+        self._written_at = perf_counter()  # a full disk is not tried again at each call
         try:
             return str(self.write())
         except OSError as error:
-            self._tell(
+            self._send(
                 Warned(
                     f"No checkpoint could be written {when} ({error.strerror}); training goes on.",
                     {"epoch": epoch},
@@ -293,13 +293,13 @@ class Trainer:
             )
             return None
 
-    def _heed_stop(self) -> None:
-        why = self._stop_wanted()
+    def _check_stop(self) -> None:
+        why = self._requested_stop()
         if why is not None:
-            raise StopWanted(why)
+            raise StopRequested(why)
 
 
-def _guard_of(stored: dict[str, Any]) -> GuardState:
-    """JSON has no tuples."""
+def _guard_from_json(stored: dict[str, Any]) -> GuardState:
+    """The state as it was: JSON turned its tuples into lists."""
     losses = {name: tuple(stored.get(name, ())) for name in ("train_loss", "validation_loss")}
     return GuardState(**{**stored, **losses})

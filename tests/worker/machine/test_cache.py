@@ -255,7 +255,7 @@ def once_opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Callable[[],
     """Do something between the moments in which a process opens a lock for the first time and takes it."""
 
     def arrange(lock: Path, do: Callable[[], object]) -> None:
-        waiting, opened = [do], worker.machine.cache._opened
+        waiting, opened = [do], worker.machine.cache._open_lock
 
         def open_and_do(file: Path) -> int:
             descriptor = opened(file)
@@ -263,7 +263,7 @@ def once_opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Callable[[],
                 waiting.pop()()
             return descriptor
 
-        monkeypatch.setattr(worker.machine.cache, "_opened", open_and_do)
+        monkeypatch.setattr(worker.machine.cache, "_open_lock", open_and_do)
 
     return arrange
 
@@ -286,7 +286,7 @@ def test_a_copy_that_was_made_anew_meanwhile_is_not_removed_for_the_old_one(blob
 
     def replace() -> None:
         shutil.rmtree(cache / sha256)
-        locks.append(worker.machine.cache._in_use(cache / sha256))
+        locks.append(worker.machine.cache._lock_shared(cache / sha256))
         (cache / sha256 / "images.npy.part").write_bytes(b"begun")
 
     once_opened(cache / sha256 / "lock", replace)

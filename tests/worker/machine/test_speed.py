@@ -11,9 +11,9 @@ from models.database import Database
 from models.migrations import upgrade
 from models.store import calibrations
 from worker.machine.cores import Cores
-from worker.machine.speed import CLASSES, SPECS, SPLIT, speed_of
+from worker.machine.speed import CLASSES, SPECS, TWO_TOWER_SPECS, speed_of
 from worker.supervision import calibration, processes
-from worker.supervision.calibration import Calibrator, facts_of_speed
+from worker.supervision.calibration import Calibrator, calibration_facts
 
 TRUE = Speed(
     training={"step": 1e-4, "flops": 2e-12, "later_maps": 1e-9, "changed": 1e-8, "parameters": 3e-9},
@@ -47,7 +47,7 @@ def test_a_speed_is_found_again_from_the_times_that_follow_from_it():
 
 def test_two_towers_take_their_measured_share_and_never_more_than_one():
     times = exact_times()
-    faster = [(0.6 * times[number][0], 1.5 * times[number][1]) for number in SPLIT]
+    faster = [(0.6 * times[number][0], 1.5 * times[number][1]) for number in TWO_TOWER_SPECS]
     found = speed_of(times, faster)
     assert (found.training_share, found.measuring_share) == (pytest.approx(0.6), 1)
 
@@ -75,7 +75,7 @@ class Measuring:
         if not self.finished.wait(0.01):
             return None
         times = exact_times()
-        return times if self.towers == 1 else [times[number] for number in SPLIT]
+        return times if self.towers == 1 else [times[number] for number in TWO_TOWER_SPECS]
 
     def kill(self):
         self.killed = True
@@ -85,7 +85,7 @@ class Measuring:
 def measuring(monkeypatch):
     Measuring.started, Measuring.finished = [], threading.Event()
     monkeypatch.setattr(calibration, "MeasuringProcess", Measuring)
-    monkeypatch.setattr(calibration, "QUIET_S", 0.01)
+    monkeypatch.setattr(calibration, "IDLE_BEFORE_START_S", 0.01)
     monkeypatch.setattr("worker.machine.cores.usable_cores", lambda: (0,))
     return Measuring
 
@@ -116,7 +116,7 @@ def test_what_was_measured_under_other_facts_is_measured_again(database, measuri
     calibrator._thread.join(10)
     assert known(database) == [speed_of(exact_times(), None)]
     with database.read() as session:
-        assert calibrations.facts_of(session, calibration.host_name(), "cpu") == facts_of_speed(1)
+        assert calibrations.facts_of(session, calibration.host_name(), "cpu") == calibration_facts(1)
 
 
 def test_a_job_that_comes_ends_the_measuring_which_begins_anew_afterwards(database, measuring):
@@ -156,5 +156,5 @@ def test_a_real_process_measures_every_network():
     finally:
         process.kill()
     assert times is not None
-    assert len(times) == len(SPLIT)
+    assert len(times) == len(TWO_TOWER_SPECS)
     assert all(0 < batch < 1 and 0 < step < 1 for step, batch in times)

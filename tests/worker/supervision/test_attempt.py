@@ -71,7 +71,7 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
         monkeypatch.setattr(attempts, "TrainingProcess", Scripted)
         monkeypatch.setattr("worker.supervision.attempt_files.dataset_on_disk", lambda *_: nullcontext(tmp_path))
-        monkeypatch.setattr(holds, "RETRY_EVERY_S", 0.0)
+        monkeypatch.setattr(holds, "RETRY_INTERVAL_S", 0.0)
         database = database or work.database
         settings = Settings(home=tmp_path / "home")
         hold = AttemptLease(

@@ -6,7 +6,7 @@ import pytest
 
 from heldout.lifecycle import JobRequest
 from worker.supervision.lease import stop_request_of
-from worker.supervision.processes import ProcessDied, _secret
+from worker.supervision.processes import ProcessDied, _is_secret
 
 ALL = list(itertools.product([None, *JobRequest], [False, True], [False, True]))
 
@@ -35,8 +35,8 @@ def test_a_process_that_was_killed_is_reported_with_the_signal_and_the_likely_ca
     "name", ["DATABASE_URL", "HELDOUT_DATABASE_URL", "REDIS_URL", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"]
 )
 def test_credentials_are_hidden_from_training_processes(name: str) -> None:
-    assert _secret(name)
+    assert _is_secret(name)
 
 
 def test_what_training_needs_is_not_hidden() -> None:
-    assert not any(map(_secret, ["PATH", "HOME", "CUDA_VISIBLE_DEVICES", "TF_CPP_MIN_LOG_LEVEL", "HELDOUT_HOME"]))
+    assert not any(map(_is_secret, ["PATH", "HOME", "CUDA_VISIBLE_DEVICES", "TF_CPP_MIN_LOG_LEVEL", "HELDOUT_HOME"]))

@@ -14,7 +14,7 @@ from tests.worker.training.trainings import Training, example, fewer, small_spec
 from worker.messages import CheckpointWritten, EpochDone, FirstStep, Overfits, Progress, Warned
 from worker.training.checkpoint import CheckpointDamaged
 from worker.training.guard import GuardState, watch_epoch
-from worker.training.trainer import Diverged, StopWanted
+from worker.training.trainer import Diverged, StopRequested
 
 TIMINGS = {"seconds", "evaluation_seconds", "images_per_second"}
 
@@ -49,8 +49,8 @@ def stop_after(polls: int, why: str = "pause") -> Any:
 def interrupted(spec: JobSpec, images: ImageSet, scratch: Path, polls: int, **options: Any) -> list[Training]:
     """Train until the stop, then go on in new objects from the checkpoint; both halves."""
     first = Training(spec, images, scratch, **options)
-    first.stop_wanted = stop_after(polls)
-    with pytest.raises(StopWanted):
+    first.requested_stop = stop_after(polls)
+    with pytest.raises(StopRequested):
         first.trainer.train()
     second = Training(spec, images, scratch, **options)
     second.trainer.resume(first.trainer.write())
@@ -141,8 +141,8 @@ def test_the_guard_stops_at_overfitting_and_restores_the_best_epoch_also_after_a
     assert f"epoch {best}" in seen.explanation
     assert whole.trainer.ended_early
     first, second = (Training(spec, images, tmp_path) for _ in range(2))
-    first.stop_wanted = lambda: "pause" if first.trainer.position.epoch > best + 2 else None
-    with pytest.raises(StopWanted):
+    first.requested_stop = lambda: "pause" if first.trainer.position.epoch > best + 2 else None
+    with pytest.raises(StopRequested):
         first.trainer.train()
     second.trainer.resume(first.trainer.write())
     second.trainer.train()
@@ -164,8 +164,8 @@ def test_a_guard_that_has_nothing_to_end_keeps_the_best_epoch_too(digits, tmp_pa
     best = losses.index(min(losses)) + 1
     assert (len(losses), whole.trainer.ended_early) == (4, False)
     assert best < 4  # such a rate jumps about
-    first.stop_wanted = lambda: "pause" if first.trainer.position.epoch > best + 1 else None
-    with pytest.raises(StopWanted):
+    first.requested_stop = lambda: "pause" if first.trainer.position.epoch > best + 1 else None
+    with pytest.raises(StopRequested):
         first.trainer.train()
     second.trainer.resume(first.trainer.write())
     second.trainer._scratch = first.trainer._scratch
@@ -317,8 +317,8 @@ def test_seconds_are_those_of_all_training_calls_and_of_no_measurement(digits, t
     ticks = iter(range(1000))
     monkeypatch.setattr("worker.training.trainer.perf_counter", lambda: next(ticks))
     training = Training(small_spec(), fewer(digits, 150), tmp_path)
-    training.stop_wanted = stop_after(2)
-    with pytest.raises(StopWanted):
+    training.requested_stop = stop_after(2)
+    with pytest.raises(StopRequested):
         training.trainer.train()
     resumed = Training(small_spec(), fewer(digits, 150), tmp_path)
     resumed.trainer.resume(training.trainer.write())
@@ -349,8 +349,8 @@ def test_a_deadline_throws_the_unfinished_epoch_away(digits, tmp_path):
     one = Training(spec.model_copy(update={"training": small_spec(training={"epochs": 1}).training}), images, tmp_path)
     one.trainer.train()
     cut = Training(spec, images, tmp_path)
-    cut.stop_wanted = lambda: "deadline" if cut.trainer.position.epoch == 2 and cut.trainer.position.step else None
-    with pytest.raises(StopWanted) as stop:
+    cut.requested_stop = lambda: "deadline" if cut.trainer.position.epoch == 2 and cut.trainer.position.step else None
+    with pytest.raises(StopRequested) as stop:
         cut.trainer.train()
     assert stop.value.why == "deadline"
     assert not same(cut.network.get_weights(), one.network.get_weights())
@@ -360,8 +360,8 @@ def test_a_deadline_throws_the_unfinished_epoch_away(digits, tmp_path):
 
 def test_a_deadline_in_the_first_epoch_leaves_nothing_to_keep(digits, tmp_path):
     training = Training(small_spec(), fewer(digits, 150), tmp_path)
-    training.stop_wanted = stop_after(1, "deadline")
-    with pytest.raises(StopWanted):
+    training.requested_stop = stop_after(1, "deadline")
+    with pytest.raises(StopRequested):
         training.trainer.train()
     assert training.trainer.started
     assert training.trainer.restore_kept() == 0

@@ -82,15 +82,15 @@ class Training:
         measured_by = None if policy == "float32" else new_network(spec, images)
         self.evaluator = Evaluator(self.network, self.resident, measured_by=measured_by)
         self.told: list[FromTraining] = []
-        self.stop_wanted: Any = lambda: None
+        self.requested_stop: Any = lambda: None
         self.trainer = Trainer(
             spec,
             self.data,
             self.engine,
             self.evaluator,
             scratch=scratch,
-            tell=self.told.append,
-            stop_wanted=lambda: self.stop_wanted(),
+            send=self.told.append,
+            requested_stop=lambda: self.requested_stop(),
         )
 
 
