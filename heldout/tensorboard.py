@@ -9,18 +9,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-# Numbers of fields.
-_EVENT_STEP, _EVENT_SUMMARY, _SUMMARY_VALUE = 2, 5, 1
-_VALUE_TAG, _VALUE_SIMPLE, _VALUE_TENSOR = 1, 2, 8
-_TENSOR_DTYPE, _TENSOR_SHAPE, _TENSOR_CONTENT, _TENSOR_FLOATS, _TENSOR_DOUBLES = 1, 2, 4, 5, 6
+# Field numbers of the messages, by message.
+_EVENT_STEP = 2
+_EVENT_SUMMARY = 5
+_SUMMARY_VALUE = 1
+_VALUE_TAG = 1
+_VALUE_SIMPLE = 2
+_VALUE_TENSOR = 8
+_TENSOR_DTYPE = 1
+_TENSOR_SHAPE = 2
+_TENSOR_CONTENT = 4
+_TENSOR_FLOATS = 5
+_TENSOR_DOUBLES = 6
 _SHAPE_DIMENSION = 2
-_FORMATS = {1: "<f", 2: "<d"}  # DT_FLOAT, DT_DOUBLE
-# How a field is written.
-_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
-# No message of protobuf's is longer.
-_MOST_BYTES = 2**31 - 1
-# Graphs and pictures are longer and of no account here: they are not checked, and not read any further.
-_SCALARS_BYTES = 65536
+# `struct` formats of tensors by dtype: DT_FLOAT, DT_DOUBLE.
+_FORMATS = {1: "<f", 2: "<d"}
+# Wire types: how a field is written.
+_VARINT = 0
+_EIGHT_BYTES = 1
+_BYTES = 2
+_FOUR_BYTES = 5
+# Protobuf allows no longer message.
+_MAX_MESSAGE_BYTES = 2**31 - 1
+# Records of scalars are shorter. Longer ones hold graphs and pictures: they are skipped, and not checked.
+_MAX_SCALAR_RECORD_BYTES = 65536
 
 
 class NotAnEventFile(ValueError):
@@ -51,18 +63,18 @@ def _records(file: BinaryIO) -> Iterator[bytes]:
         length, checksum = struct.unpack("<QI", head)
         if _masked(head[:8]) != checksum:
             raise NotAnEventFile(f"record {number} has no valid length: this is no event file, or it is damaged")
-        if length > _MOST_BYTES:
+        if length > _MAX_MESSAGE_BYTES:
             raise NotAnEventFile(
-                f"record {number} says that it has {length:,} bytes; none has more than {_MOST_BYTES:,}"
+                f"record {number} says that it has {length:,} bytes; none has more than {_MAX_MESSAGE_BYTES:,}"
             )
         # In pieces: what a file says of its length is no reason to ask for as much memory.
-        for skipped in range(0, length - _SCALARS_BYTES, _SCALARS_BYTES):
-            if not file.read(min(_SCALARS_BYTES, length - _SCALARS_BYTES - skipped)):
+        for skipped in range(0, length - _MAX_SCALAR_RECORD_BYTES, _MAX_SCALAR_RECORD_BYTES):
+            if not file.read(min(_MAX_SCALAR_RECORD_BYTES, length - _MAX_SCALAR_RECORD_BYTES - skipped)):
                 return
-        data, tail = file.read(min(length, _SCALARS_BYTES)), file.read(4)
+        data, tail = file.read(min(length, _MAX_SCALAR_RECORD_BYTES)), file.read(4)
         if len(tail) < 4:
             return  # it is being written, or its writer was stopped
-        if length <= _SCALARS_BYTES:
+        if length <= _MAX_SCALAR_RECORD_BYTES:
             if _masked(data) != struct.unpack("<I", tail)[0]:
                 raise NotAnEventFile(f"record {number} is damaged")
             yield data

@@ -9,6 +9,7 @@ from reprlib import repr as short
 from typing import Any
 
 from heldout.diagnosis.history import Curve, History, figure
+from heldout.diagnosis.thresholds import MAX_SHOWN_NAME
 
 Series = Mapping[int, float | None]  # by epoch or step; None where a value was not finite
 
@@ -19,13 +20,18 @@ _FIELDS = {
     ("heldout", "loss"): "validation_loss",
     ("heldout", "accuracy"): "validation_accuracy",
 }
-_SHOWN = {field: field.replace("fit", "training").replace("_", " ") for field in _FIELDS.values()}
-_HELDOUT = {"val", "valid", "validation", "dev", "eval", "evaluation"}
-_TRAINING = {"train", "training", "fit"}
-_ACCURACY = {"acc", "accuracy"}
+_FIELD_NAMES = {field: field.replace("fit", "training").replace("_", " ") for field in _FIELDS.values()}
+_WORDS_OF_VALIDATION = {"val", "valid", "validation", "dev", "eval", "evaluation"}
+_WORDS_OF_TRAINING = {"train", "training", "fit"}
+_WORDS_OF_ACCURACY = {"acc", "accuracy"}
 # Words that say nothing of which curve it is, or that every curve of a file has.
-_PLAIN = _HELDOUT | _TRAINING | _ACCURACY | {"loss", "epoch", "sparse", "categorical", "binary", ""}
-_OTHER = {
+_WORDS_WITHOUT_MEANING = (
+    _WORDS_OF_VALIDATION
+    | _WORDS_OF_TRAINING
+    | _WORDS_OF_ACCURACY
+    | {"loss", "epoch", "sparse", "categorical", "binary", ""}
+)
+_WORDS_OF_OTHER_CURVES = {
     # Figures of single batches, and accuracies of another kind.
     *("batch", "step", "iteration", "iterations", "vs", "top"),
     # A split that is neither of the two.
@@ -34,8 +40,6 @@ _OTHER = {
     *("l1", "l2", "reg", "regularization", "regularisation", "regularizer", "regulariser", "penalty", "decay", "kl"),
     *("aux", "auxiliary"),
 }
-# So much of a name is shown.
-_NAME_CHARACTERS = 100
 EXPECTED = "a history needs a training and a validation curve of the loss or of the accuracy (`loss` and `val_loss`)"
 
 
@@ -47,9 +51,9 @@ def from_keras(history: Mapping[str, object]) -> History:
             be meant.
     """
     names = chosen_of([name for name in history if history[name]])
-    curves: dict[str, Any] = {field: _listed(field, history[name]) for field, name in names.items()}
+    curves: dict[str, Any] = {field: _curve_of(field, history[name]) for field, name in names.items()}
     if len(set(map(len, curves.values()))) > 1:
-        lengths = ", ".join(f"{_SHOWN[field]} {len(values)}" for field, values in curves.items())
+        lengths = ", ".join(f"{_FIELD_NAMES[field]} {len(values)}" for field, values in curves.items())
         raise ValueError(f"the curves differ in length: {lengths}")
     return History(**curves)
 
@@ -67,8 +71,8 @@ def from_series(series: Mapping[str, Series], epochs: Mapping[str, AbstractSet[i
     names = chosen_of([name for name in series if series[name]])
     common = sorted(set.intersection(*(set(series[name]) for name in names.values())))
     if not common:
-        raise ValueError(f"the curves have no epoch in common: {', '.join(_SHOWN[field] for field in names)}")
-    numbers = _numbers(common, [(epochs or {}).get(name, frozenset()) for name in names.values()])
+        raise ValueError(f"the curves have no epoch in common: {', '.join(_FIELD_NAMES[field] for field in names)}")
+    numbers = _epoch_numbers(common, [(epochs or {}).get(name, frozenset()) for name in names.values()])
     curves: dict[str, Any] = {field: tuple(figure(series[name][at]) for at in common) for field, name in names.items()}
     return History(**curves, numbers=numbers)
 
@@ -95,7 +99,7 @@ def from_table(text: str, max_rows: int | None = None) -> History:
     epochs: set[int] = set()
     for place, row in enumerate(rows):
         # Short rows stay short: to fill them up would take rows times names, of which a small file can have many.
-        cells = {name: value for name, cell in zip(names, row, strict=False) if (value := _number(cell)) is not None}
+        cells = {name: value for name, cell in zip(names, row, strict=False) if (value := _number_in(cell)) is not None}
         epoch = figure(cells.get(of_epoch))
         at = place if epoch is None else int(epoch)
         if epoch is not None:
@@ -124,10 +128,10 @@ def chosen_of(names: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     roles = _roles(names)
     for role, field in _FIELDS.items():
-        ranked = sorted((_strangeness(name), name) for name in names if roles[name] == role)
+        ranked = sorted((_extra_words(name), name) for name in names if roles[name] == role)
         if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
             same = _listing(name for rank, name in ranked if rank == ranked[0][0])
-            raise ValueError(f"several curves could be the {_SHOWN[field]}: {same}")
+            raise ValueError(f"several curves could be the {_FIELD_NAMES[field]}: {same}")
         if ranked:
             found[field] = ranked[0][1]
     pairs = (("fit_loss", "validation_loss"), ("fit_accuracy", "validation_accuracy"))
@@ -140,7 +144,7 @@ def _roles(names: Sequence[str]) -> dict[str, tuple[str, str] | None]:
     """Of which split each curve is, and of which figure; None where it is neither's."""
     words = {name: set(_words(name)) for name in names}
     figures = {
-        name: "loss" if "loss" in of_name else "accuracy" if of_name & _ACCURACY else None
+        name: "loss" if "loss" in of_name else "accuracy" if of_name & _WORDS_OF_ACCURACY else None
         for name, of_name in words.items()
     }
     folders = {name: set(_words(name.rpartition("/")[0])) for name in names if figures[name]}
@@ -149,8 +153,10 @@ def _roles(names: Sequence[str]) -> dict[str, tuple[str, str] | None]:
     roles: dict[str, tuple[str, str] | None] = {}
     for name in names:
         kind = figures[name]
-        is_other = kind is None or (folders[name] - shared | set(_words(name.rpartition("/")[2]))) & _OTHER
-        split = "heldout" if words[name] & _HELDOUT else "training"
+        is_other = (
+            kind is None or (folders[name] - shared | set(_words(name.rpartition("/")[2]))) & _WORDS_OF_OTHER_CURVES
+        )
+        split = "heldout" if words[name] & _WORDS_OF_VALIDATION else "training"
         roles[name] = None if kind is None or is_other else (split, kind)
     return roles
 
@@ -160,7 +166,7 @@ def _is_by_epoch(name: str) -> bool:
     return _words(name.rpartition("/")[2])[0] == "epoch"
 
 
-def _numbers(places: Sequence[int], epochs: Sequence[AbstractSet[int]]) -> tuple[int, ...]:
+def _epoch_numbers(places: Sequence[int], epochs: Sequence[AbstractSet[int]]) -> tuple[int, ...]:
     """What epochs at these places are called, counting from 1; nothing where it is not known, or 1, 2, 3 …
 
     Args:
@@ -173,8 +179,8 @@ def _numbers(places: Sequence[int], epochs: Sequence[AbstractSet[int]]) -> tuple
     return () if numbers == tuple(range(1, len(numbers) + 1)) else numbers
 
 
-def _strangeness(name: str) -> int:
-    return sum(word not in _PLAIN for word in _words(name))
+def _extra_words(name: str) -> int:
+    return sum(word not in _WORDS_WITHOUT_MEANING for word in _words(name))
 
 
 def _words(name: str) -> list[str]:
@@ -183,16 +189,16 @@ def _words(name: str) -> list[str]:
 
 def _listing(names: Iterable[str]) -> str:
     """The first of them."""
-    return ", ".join(repr(name[:_NAME_CHARACTERS]) for name in islice(names, 12))
+    return ", ".join(repr(name[:MAX_SHOWN_NAME]) for name in islice(names, 12))
 
 
-def _listed(field: str, values: object) -> Curve:
+def _curve_of(field: str, values: object) -> Curve:
     if not isinstance(values, list | tuple):
-        raise ValueError(f"the {_SHOWN[field]} is {short(values)}; expected a list of numbers")
+        raise ValueError(f"the {_FIELD_NAMES[field]} is {short(values)}; expected a list of numbers")
     return tuple(map(figure, values))
 
 
-def _number(cell: str) -> float | None:
+def _number_in(cell: str) -> float | None:
     """A cell's number; None where there is none."""
     try:
         return float(cell)

@@ -1,98 +1,98 @@
-"""What is said where no finding explains anything: healthy, or why that cannot be told."""
+"""The verdict where no finding explains anything: healthy, or why that cannot be told."""
 
-from heldout.diagnosis.curves import CLEAR, RISE, finite, level_at_end, noise_of, smoothed, turn_of
-from heldout.diagnosis.evaluation import Evaluation, skill_of
-from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY, counted
-from heldout.diagnosis.training import FEWEST, UNLEARNED, Curves, learned_since
+from heldout.diagnosis.course import Course
+from heldout.diagnosis.curves import Curves
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY
+from heldout.diagnosis.thresholds import MIN_CONTRADICTION, MIN_EPOCHS, MIN_RISE_SIGMAS
+from heldout.diagnosis.words import change_of, counted, figure_of, percent
 
-FELL = 0.1  # of the accuracy, while the loss that belongs to it did not rise
 
-
-def without_findings(curves: Curves, evaluation: Evaluation | None) -> tuple[str, str]:
+def verdict_without_findings(facts: Facts) -> tuple[str, str]:
     """The verdict and its explanation."""
-    reason = _too_few(curves) or _rose(curves) or _contradicts(curves)
-    # What a network knows at the end is told by the counts. Without them, or where it knows little, only by its way.
-    if reason is None and not _knows(evaluation):
+    curves = facts.curves
+    heldout, training = curves.heldout, curves.training
+    too_few = _too_few_epochs("Training", training) or _too_few_epochs("Validation", heldout)
+    if heldout is None or training is None or too_few is not None:
+        return CANNOT_TELL, too_few or ""
+    reason = _rose_without_learning(curves, heldout, training) or _contradiction(curves)
+    # The counts tell what a network knows at the end. Without them, or where it knows little, only its course does.
+    if reason is None and not facts.knows_validation:
         reason = _learned_nothing(curves)
-    return (HEALTHY, _healthy(curves, evaluation)) if reason is None else (CANNOT_TELL, reason)
+    return (HEALTHY, _healthy(facts, heldout)) if reason is None else (CANNOT_TELL, reason)
 
 
-def _knows(evaluation: Evaluation | None) -> bool:
-    validation = evaluation.get("validation") if evaluation else None
-    if evaluation is None or validation is None or not evaluation.classes:
-        return False
-    return skill_of(validation.accuracy, 1 / len(evaluation.classes)) >= UNLEARNED
-
-
-def _too_few(curves: Curves) -> str | None:
-    for kind, values in (("training", curves.training), ("validation", curves.heldout)):
-        if len(values) < FEWEST:
-            return (
-                f"{counted(len(values), 'epoch')} with a {kind} figure: to see where it goes takes at least {FEWEST}."
-            )
-    return None
-
-
-def _rose(curves: Curves) -> str | None:
-    """Validation turned up while training got no better: no overfitting, and not healthy either."""
-    turn = curves.turn
-    if turn is None or not turn.is_clear(turn.rise, RISE) or learned_since(turn, curves.training, curves.history):
+def _too_few_epochs(kind: str, course: Course | None) -> str | None:
+    epochs = 0 if course is None else len(course.values)
+    if epochs >= MIN_EPOCHS:
         return None
-    trained, trains = curves.training[min(turn.best, len(curves.training) - 1)], level_at_end(curves.training)
+    known = f"only {counted(epochs, 'epoch')}" if epochs else "no epoch"
+    return f"{kind} results are known for {known}: at least {MIN_EPOCHS} epochs are needed to see a trend."
+
+
+def _rose_without_learning(curves: Curves, heldout: Course, training: Course) -> str | None:
+    """Validation turned up while training got no better: no overfitting, and not healthy either."""
+    if curves.has_learned or not heldout.is_up:
+        return None
+    best, last, at_best, at_end = (
+        figure_of(value, is_loss=curves.of_loss)
+        for value in (heldout.values[heldout.best], heldout.values[-1], curves.training_at_best, training.last)
+    )
     return (
-        f"The {curves.name} was lowest in epoch {curves.number(turn.best)} ({curves.heldout[turn.best]:.4g}) and ends "
-        f"at {curves.heldout[-1]:.4g}, but meanwhile the training figure went from {trained:.4g} to {trains:.4g} only: "
-        "nothing was learned at its cost, so this is no overfitting. A lower learning rate may tell more."
+        f"The {curves.name} was lowest in epoch {curves.best_epoch} ({best}) and ends at {last}, but meanwhile the "
+        f"{curves.training_name} went from {at_best} to {at_end}: nothing was learned, so this is not overfitting. A "
+        "lower learning rate may help."
     )
 
 
-def _contradicts(curves: Curves) -> str | None:
+def _contradiction(curves: Curves) -> str | None:
     """A validation accuracy that falls beside a validation loss that does not rise."""
-    right = finite(curves.history.validation_accuracy)
-    if not curves.of_loss or len(right) < FEWEST:
+    wrong = curves.wrong_answers
+    if not curves.of_loss or wrong is None or len(wrong.values) < MIN_EPOCHS:
         return None
-    turn = turn_of([1 - value for value in right])
-    if not turn.is_clear(turn.rise, RISE) or turn.rise < FELL:
+    if wrong.rise < MIN_CONTRADICTION or not wrong.is_up:
         return None
     return (
-        f"The validation accuracy fell from {1 - turn.floor:.3f} to {1 - turn.end:.3f}, and the validation loss did "
-        "not rise: they are hardly of the same answers."
+        f"Validation accuracy fell from {percent(1 - wrong.lowest)} to {percent(1 - wrong.last)}, but the validation "
+        "loss did not rise. Check that both belong to the same training."
     )
 
 
 def _learned_nothing(curves: Curves) -> str | None:
-    """A validation figure that no epoch after the first made better by more than its noise."""
-    history = curves.history
-    wrong = [1 - value for value in finite(history.validation_accuracy)]
-    for name, values in ((curves.name, curves.heldout), ("share of wrong answers in validation", wrong)):
-        if len(values) >= FEWEST and values[0] - min(smoothed(values)) <= CLEAR * noise_of(values):
+    """No epoch after the first made validation better by more than its noise."""
+    both = (
+        (curves.name, curves.heldout, curves.of_loss),
+        ("share of wrong validation answers", curves.wrong_answers, False),
+    )
+    for name, course, is_loss in both:
+        if course is None or len(course.values) < MIN_EPOCHS:
+            continue
+        first, last = course.values[0], course.last
+        if first - course.lowest <= MIN_RISE_SIGMAS * course.noise:
             return (
-                f"The {name} was {values[0]:.4g} in the first epoch and is {level_at_end(values):.4g} at the end, no "
-                f"better by more than its noise ({noise_of(values):.2g}): nothing that was learned in these "
-                f"{curves.epochs} epochs shows in it."
+                f"The {name} was {figure_of(first, is_loss=is_loss)} after the first epoch and is "
+                f"{figure_of(last, is_loss=is_loss)} after {counted(curves.epochs, 'epoch')}, and no epoch in between "
+                "was clearly better: what the network learned does not help with validation images."
             )
     return None
 
 
-def _healthy(curves: Curves, evaluation: Evaluation | None) -> str:
-    assert curves.turn is not None
-    best, epochs = curves.number(curves.turn.best), curves.number(curves.epochs - 1)
-    said = (
-        f"The {curves.name} was lowest in epoch {best} of {epochs} ({curves.heldout[curves.turn.best]:.4g}) and ends "
-        f"at {curves.heldout[-1]:.4g}: it "
-        + (
-            f"turned up by {curves.turn.rise:.2g}, too little to matter."
-            if curves.turn.rise > CLEAR * curves.turn.noise
-            else f"did not turn up by more than its noise ({curves.turn.noise:.2g})."
-        )
+def _healthy(facts: Facts, heldout: Course) -> str:
+    curves = facts.curves
+    best, last = (
+        figure_of(value, is_loss=curves.of_loss) for value in (heldout.values[heldout.best], heldout.values[-1])
     )
-    train = evaluation.get("train") if evaluation else None
-    test = evaluation.get("test") if evaluation else None
-    if train is not None and test is not None:
-        gap = 100 * (train.accuracy - test.accuracy)
-        said += (
-            f" Training is answered better than test by {gap:.1f} points; a gap alone is no fault."
-            if gap > 0
-            else " Test is answered as well as training."
-        )
-    return said
+    explanation = (
+        f"The {curves.name} was lowest in epoch {curves.best_epoch} of {curves.epoch_numbers[curves.epochs - 1]} "
+        f"({best}) and ends at {last}. "
+    )
+    if heldout.rise > MIN_RISE_SIGMAS * heldout.noise:
+        explanation += f"It rose by {change_of(heldout.rise, is_loss=curves.of_loss)}, too little to matter."
+    else:
+        explanation += "It did not clearly rise again."
+    if facts.train is None or facts.test is None:
+        return explanation
+    gap = f"{100 * (facts.train.accuracy - facts.test.accuracy):.1f}"
+    if float(gap) > 0:
+        return f"{explanation} Training accuracy is {gap} points higher than test accuracy; a gap alone is not a fault."
+    return f"{explanation} Test accuracy is at least as good as training accuracy."

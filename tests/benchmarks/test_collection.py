@@ -1,5 +1,6 @@
 """The labelled collection of trainings: what is kept of it is what training gives again, and its rules hold."""
 
+import re
 from collections import Counter
 from itertools import combinations
 from typing import Any
@@ -13,6 +14,8 @@ from benchmarks.diagnosis.measures import f1
 from benchmarks.diagnosis.record import CLASSES, Record, read_all
 from benchmarks.diagnosis.trained import train
 from benchmarks.diagnosis.truth import Truth, truths
+from heldout.diagnosis.facts import facts_of
+from heldout.diagnosis.precedence import RULES
 from heldout.errors import HeldoutError
 from heldout.examination import examine
 from heldout.settings import Settings
@@ -123,6 +126,33 @@ def test_counts_alone_tell_as_much_as_they_did(kept, true, code):
     said = {key: score.said_of(record, with_audit=False) for key, record in kept.items()}
     pairs = score.pairs_of(said, true, code)
     assert f1(pairs) >= FLOORS_OF_COUNTS[code], Counter(pairs)
+
+
+def test_each_rule_reports_its_own_code(kept):
+    reported: dict[str, set[str]] = {rule.code: set() for rule in RULES}
+    for record in kept.values():
+        facts = facts_of(record.curves, {"findings": record.audit}, record.evaluation, None)
+        for rule in RULES:
+            reported[rule.code] |= {finding.code for finding in rule.find(facts)}
+    assert reported == {code: {code} for code in reported}
+
+
+def test_people_read_plain_words_and_percentages(kept):
+    """Names of tests, noise, and shares with more digits than people need stay in the evidence."""
+    texts = set()
+    for record in kept.values():
+        diagnosis = record.diagnosis()
+        texts |= {
+            diagnosis.explanation,
+            *(one.explanation for one in diagnosis.findings if "audit" not in one.evidence),
+        }
+        texts |= {remedy.reason for one in diagnosis.findings if "audit" not in one.evidence for remedy in one.remedies}
+    assert len(texts) > 1000
+    jargon = re.compile(
+        r"McNemar|Newcombe|Wilson|Kendall|noise|figure|inference|accuracy (?:is )?\(?[01]\.\d{3}|[+-]\d"
+    )
+    assert [text for text in texts if jargon.search(text)] == []
+    assert [text for text in texts if not re.fullmatch(r"[A-Z0-9`].*\.", text)] == []
 
 
 def test_every_remedy_is_another_job_that_the_service_would_accept(kept):

@@ -1,0 +1,36 @@
+"""Underfitting: training has settled, and not even the training images are known."""
+
+from math import log
+
+from heldout.diagnosis import remedies
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.thresholds import MIN_EPOCHS_TO_SETTLE
+from heldout.diagnosis.words import percent
+from heldout.intervals import newcombe_interval
+
+
+def find(facts: Facts) -> list[Finding]:
+    train, validation, training = facts.train, facts.validation, facts.curves.training
+    still_falls = training is not None and training.still_falls
+    if train is None or validation is None or facts.knows_training is not False:
+        return []
+    if still_falls or facts.curves.epochs < MIN_EPOCHS_TO_SETTLE:
+        return []
+    low, high = newcombe_interval(train.counts, validation.counts)
+    return [
+        Finding(
+            "underfitting",
+            "warning",
+            f"Training accuracy is only {percent(train.accuracy)}, and validation accuracy "
+            f"{percent(validation.accuracy)}: the network has not even learned its training images.",
+            {
+                "train_accuracy": train.accuracy,
+                "validation_accuracy": validation.accuracy,
+                "difference_interval": [low, high],
+                "chance": 1 / len(facts.classes),
+                "loss_of_guessing": log(len(facts.classes)),
+            },
+            remedies.against_underfitting(facts.spec),
+        )
+    ]
