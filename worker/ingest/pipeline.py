@@ -1,16 +1,15 @@
 """From an uploaded file to a dataset in the internal format, audited."""
 
 import errno
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from heldout.datasets import DatasetSpec
+from heldout.stored.audit import StoredAudit
 from models.arrays import FILES, address_of, save_beside
 from worker.ingest.audit import Audit, Subject, audit
 from worker.ingest.limits import Limits
@@ -132,13 +131,14 @@ def _report(
 
 
 def _write_audit(target: Path, report: Report, found: Audit) -> None:
-    content: dict[str, Any] = {
-        "object": "audit",
-        "sha256": report.sha256,
-        "splits": found.counts,
-        "statistics": found.statistics,
-        "findings": [asdict(finding) for finding in found.findings],
-        "checks": found.checks,
-        "source": report.source,
-    }
-    (target / "audit.json").write_text(json.dumps(content, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    stored = StoredAudit.model_validate(
+        {
+            "sha256": report.sha256,
+            "splits": found.counts,
+            "statistics": found.statistics,
+            "findings": [asdict(finding) for finding in found.findings],
+            "checks": found.checks,
+            "source": report.source,
+        }
+    )
+    (target / StoredAudit.file_name).write_bytes(stored.to_bytes())

@@ -11,6 +11,7 @@ from heldout.datasets import DatasetSpec
 from heldout.errors import StorageUnavailable
 from heldout.lifecycle import JobStatus
 from heldout.settings import Settings
+from heldout.stored.audit import StoredAudit
 from models.arrays import FILES
 from models.blobs import BlobMissing
 from models.store import uploads
@@ -26,7 +27,7 @@ from worker.supervision.lease import AttemptLease
 log = structlog.get_logger()
 
 # What an owner alone may see: it tells how the images were called.
-PRIVATE = ("audit.json", "members.txt", "preview")
+PRIVATE = (StoredAudit.file_name, "members.txt", "preview")
 
 
 class Check:
