@@ -4,6 +4,7 @@ Nothing here reads or writes anything; the same input gives the same answer ever
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from heldout.diagnosis import labels, training
@@ -11,11 +12,18 @@ from heldout.diagnosis.audited import of_audit
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.findings import Diagnosis, Finding, Remedy, in_order
 from heldout.diagnosis.history import History
+from heldout.diagnosis.restrict import (
+    ALL_SPLITS,
+    WITHOUT_TEST,
+    audit_without_test,
+    check_splits,
+    evaluation_without_test,
+)
 from heldout.diagnosis.splits import of_splits
 from heldout.diagnosis.training import Curves, curves_of
 from heldout.diagnosis.unexplained import without_findings
 
-__all__ = ["Diagnosis", "Evaluation", "Finding", "History", "Remedy", "diagnose"]
+__all__ = ["ALL_SPLITS", "WITHOUT_TEST", "Diagnosis", "Evaluation", "Finding", "History", "Remedy", "diagnose"]
 
 
 def diagnose(
@@ -23,6 +31,8 @@ def diagnose(
     audit: Mapping[str, Any] | None = None,
     evaluation: Evaluation | None = None,
     spec: Mapping[str, Any] | None = None,
+    *,
+    splits: AbstractSet[str] = ALL_SPLITS,
 ) -> Diagnosis:
     """Say what explains the difference between training and held-out results.
 
@@ -31,7 +41,15 @@ def diagnose(
         audit: what is known of the dataset, as its route answers it.
         evaluation: the kept weights on each split, as counts.
         spec: the job's complete spec, from which remedies become patches.
+        splits: which splits may be used. Automatic choices pass `WITHOUT_TEST`: then nothing of test enters the answer.
+
+    Raises:
+        ValueError: if `splits` is neither `ALL_SPLITS` nor `WITHOUT_TEST`.
     """
+    check_splits(splits)
+    if "test" not in splits:
+        audit = None if audit is None else audit_without_test(audit)
+        evaluation = None if evaluation is None else evaluation_without_test(evaluation)
     curves = curves_of(history, evaluation)
     found = in_order(_without_early([*_of_training(curves, evaluation, spec), *_of_data(audit, evaluation, spec)]))
     grave = [one for one in found if one.severity != "info"]

@@ -1,0 +1,128 @@
+"""Leaves the test split out of what a diagnosis is made from, so that automatic choices cannot learn from it."""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from typing import Any
+
+from heldout.diagnosis.evaluation import Evaluation
+from heldout.diagnosis.findings import counted
+
+ALL_SPLITS = frozenset({"train", "validation", "test"})
+WITHOUT_TEST = ALL_SPLITS - {"test"}
+
+Audit = Mapping[str, Any]
+AuditFinding = Mapping[str, Any]
+
+# Share of validation images from which copies of training images are critical, as for the audit itself.
+MIN_CRITICAL_LEAK_SHARE = 0.01
+# Audit findings about exactly one split, which their numbers name.
+_OF_ONE_SPLIT = {
+    "scale_mismatch",
+    "inverted_values",
+    "channel_order_mismatch",
+    "orientation_mismatch",
+    "label_order_mismatch",
+    "split_shift",
+}
+
+
+def check_splits(splits: AbstractSet[str]) -> None:
+    """Only the test split can be left out: without training or validation there is nothing to compare.
+
+    Raises:
+        ValueError: if `splits` is neither all of them nor all but test.
+    """
+    if not WITHOUT_TEST <= splits <= ALL_SPLITS:
+        raise ValueError(
+            f"Received the splits {sorted(splits)}; expected train, validation and test, or train and validation."
+        )
+
+
+def evaluation_without_test(evaluation: Evaluation) -> Evaluation:
+    """Without test's figures, and without the comparison of the last epoch if it was made on test images."""
+    last = evaluation.last
+    return replace(
+        evaluation,
+        splits={name: figures for name, figures in evaluation.splits.items() if name != "test"},
+        last=None if last is not None and last.split == "test" else last,
+    )
+
+
+def audit_without_test(audit: Audit) -> Audit:
+    """Only the findings that hold for training and validation alone, without test's numbers.
+
+    A finding that counts the images of all splits together (label conflicts, groups across splits) is left out, since
+    test's part of it cannot be taken away.
+    """
+    kept = [_finding_without_test(found) for found in audit["findings"]]
+    return {**audit, "findings": [found for found in kept if found is not None]}
+
+
+def _finding_without_test(found: AuditFinding) -> AuditFinding | None:
+    code, numbers = found["code"], found["numbers"]
+    if code in _OF_ONE_SPLIT:
+        return found if numbers.get("split") == "validation" else None
+    match code:
+        case "class_imbalance":  # of training images alone
+            return found
+        case "leakage":
+            return _leakage(found, numbers.get("validation_in_train"))
+        case "class_shift":
+            return _class_shift(found, numbers.get("validation"))
+        case "class_missing":
+            return _class_missing(found, numbers.get("train"))
+    return None
+
+
+def _leakage(found: AuditFinding, copied: Mapping[str, Any] | None) -> AuditFinding | None:
+    if not copied or not copied["images"]:
+        return None
+    share = copied["share"]
+    return _rewritten(
+        found,
+        "critical" if share >= MIN_CRITICAL_LEAK_SHARE else "warning",
+        {"validation_in_train": copied},
+        f"{counted(copied['images'], 'validation image')} ({100 * share:.1f} %) also in the training set: validation "
+        "results are better than they should be.",
+        "Keep each copy in one split only, by hand or with `group_by`, and upload again.",
+    )
+
+
+def _class_shift(found: AuditFinding, shift: Mapping[str, Any] | None) -> AuditFinding | None:
+    if not shift:
+        return None
+    return _rewritten(
+        found,
+        "warning",
+        {"validation": shift},
+        f"Class {shift['class']!r} makes up {100 * shift['train_share']:.1f} % of the training images and "
+        f"{100 * shift['share']:.1f} % of the validation images.",
+        "Compare each class's own accuracy, or have the splits cut anew with `splits: {existing: merge}`.",
+    )
+
+
+def _class_missing(found: AuditFinding, missing: Mapping[str, Any] | None) -> AuditFinding | None:
+    if not missing:
+        return None
+    names = ", ".join(map(repr, missing["classes"]))
+    return _rewritten(
+        found,
+        "critical",
+        {"train": missing},
+        f"Some classes have no training images ({names}), so the network cannot learn them.",
+        "Add training images of these classes.",
+    )
+
+
+def _rewritten(
+    found: AuditFinding, severity: str, numbers: Mapping[str, Any], explanation: str, what_to_do: str
+) -> AuditFinding:
+    """The finding with what holds without test; the audit's own words and severity may come from test."""
+    return {
+        "code": found["code"],
+        "severity": severity,
+        "numbers": numbers,
+        "explanation": explanation,
+        "what_to_do": what_to_do,
+    }

@@ -1,0 +1,144 @@
+"""A diagnosis for automatic choices: nothing of the test split enters it, and all of the other splits still does."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heldout.diagnosis import WITHOUT_TEST, Evaluation, History, diagnose
+from heldout.diagnosis.evaluation import LastEpoch, SplitFigures
+from tests.heldout.made import FINE, OVERFIT, figures, history, spec
+
+CLASSES = ("a", "b", "c")
+SHARES = st.floats(0, 1)
+COUNTS = st.integers(0, 5000)
+MATRICES = st.lists(st.tuples(COUNTS, COUNTS, COUNTS), min_size=3, max_size=3).map(tuple)
+OF_ONE_SPLIT = ("scale_mismatch", "inverted_values", "label_order_mismatch", "split_shift", "orientation_mismatch")
+TRAIN = figures(0.95, 310, ((195, 5, 0), (0, 95, 5), (0, 3, 7)))
+VALIDATION = figures(0.8, 300, ((95, 5, 0), (5, 90, 5), (30, 45, 25)))
+
+
+def audit_finding(code: str, severity: str, words: str, **numbers: Any) -> dict[str, Any]:
+    return {"code": code, "severity": severity, "numbers": numbers, "explanation": words, "what_to_do": words}
+
+
+def copies(images: int, share: float) -> dict[str, Any]:
+    return {"images": images, "exact": images, "near": 0, "share": share}
+
+
+@st.composite
+def splits_of_test(draw) -> SplitFigures:
+    return SplitFigures(draw(SHARES), draw(COUNTS), draw(st.floats(0, 9)), draw(st.one_of(st.just(()), MATRICES)))
+
+
+@st.composite
+def audits(draw) -> dict[str, Any]:
+    """An audit with anything about test, beside the same findings about the other splits."""
+    severity, words = draw(st.sampled_from(["info", "warning", "critical"])), draw(st.text(max_size=9))
+    shift = {"distance": draw(SHARES), "p_value": 0.001, "class": "b", "train_share": 0.3, "share": draw(SHARES)}
+    about_test = [
+        *(audit_finding(code, severity, words, split="test", effect=draw(SHARES)) for code in OF_ONE_SPLIT),
+        audit_finding("test_too_small", severity, words, count=draw(COUNTS)),
+        audit_finding("label_conflicts", severity, words, **copies(draw(COUNTS), draw(SHARES))),
+        audit_finding("group_across_splits", severity, words, crossing=2, test_images=draw(COUNTS)),
+    ]
+    of_both = [
+        audit_finding(
+            "leakage",
+            severity,
+            words,
+            test_in_train=copies(draw(COUNTS), draw(SHARES)),
+            validation_in_train=copies(2, 0.005),
+            test_in_validation=copies(draw(COUNTS), draw(SHARES)),
+        ),
+        audit_finding("class_shift", "warning", words, validation=shift | {"distance": 0.2, "share": 0.1}, test=shift),
+        audit_finding(
+            "class_missing",
+            "critical",
+            words,
+            train={"count": 1, "classes": ["c"]},
+            test={"count": 1, "classes": [draw(st.sampled_from(CLASSES))]},
+        ),
+    ]
+    chosen = draw(st.lists(st.sampled_from(about_test), unique_by=lambda one: one["code"]))
+    return {"findings": draw(st.permutations([*chosen, *of_both]))}
+
+
+@st.composite
+def last_epochs(draw) -> LastEpoch:
+    loss = draw(st.floats(-1, 1))
+    return LastEpoch(40, 11, "test", draw(st.integers(1, 999)), 0.1, (0.0, 0.2), 0.1, loss, (loss - 0.1, loss + 0.1))
+
+
+HIDDEN_RISE = history(
+    list(FINE.train_loss), [*FINE.validation_loss[:11], *[one + 0.02 for one in FINE.validation_loss[11:]]]
+)
+
+
+@given(
+    training=st.sampled_from([OVERFIT, FINE, HIDDEN_RISE]),
+    one=splits_of_test(),
+    other=splits_of_test(),
+    audit=audits(),
+    other_audit=audits(),
+    last=st.one_of(st.none(), last_epochs()),
+)
+def test_nothing_of_test_enters_the_diagnosis(training, one, other, audit, other_audit, last):
+    def judged(test: SplitFigures, audit: dict[str, Any], last: LastEpoch | None) -> dict[str, Any]:
+        evaluation = Evaluation({"train": TRAIN, "validation": VALIDATION, "test": test}, CLASSES, last)
+        return asdict(diagnose(training, audit, evaluation, spec(), splits=WITHOUT_TEST))
+
+    assert judged(one, audit, last) == judged(other, other_audit, None)
+    assert judged(one, audit, last) == asdict(
+        diagnose(
+            training,
+            other_audit,
+            Evaluation({"train": TRAIN, "validation": VALIDATION}, CLASSES),
+            spec(),
+            splits=WITHOUT_TEST,
+        )
+    )
+
+
+def codes_of(training: History, audit: dict[str, Any] | None, evaluation: Evaluation, **options: Any) -> dict[str, str]:
+    return {one.code: one.severity for one in diagnose(training, audit, evaluation, **options).findings}
+
+
+def test_what_test_shows_is_said_where_it_is_not_left_out():
+    evaluation = Evaluation({"train": TRAIN, "validation": VALIDATION, "test": figures(0.2, 300)}, CLASSES)
+    leaked = {"findings": [audit_finding("leakage", "critical", "", test_in_train=copies(90, 0.3))]}
+    assert {"split_shift", "test_too_small", "leakage"} <= codes_of(FINE, leaked, evaluation).keys()
+    without = codes_of(FINE, leaked, evaluation, splits=WITHOUT_TEST).keys()
+    assert not {"split_shift", "test_too_small", "leakage"} & without
+
+
+def test_faults_of_training_and_validation_are_still_said():
+    evaluation = Evaluation({"train": TRAIN, "validation": VALIDATION, "test": figures(0.2, 300)}, CLASSES)
+    audit = {
+        "findings": [
+            audit_finding("leakage", "warning", "", test_in_train=copies(0, 0), validation_in_train=copies(45, 0.15)),
+            audit_finding("scale_mismatch", "critical", "scale", split="validation"),
+        ]
+    }
+    found = codes_of(OVERFIT, audit, evaluation, splits=WITHOUT_TEST)
+    assert {"leakage", "scale_mismatch", "class_imbalance", "overfitting"} <= found.keys()
+    [leak] = [one for one in diagnose(FINE, audit, evaluation, splits=WITHOUT_TEST).findings if one.code == "leakage"]
+    assert leak.severity == "critical"
+    assert leak.explanation.startswith("45 validation images (15.0 %) also in the training set")
+    assert leak.evidence == {"audit": "leakage", "validation_in_train": copies(45, 0.15)}
+
+
+def test_a_comparison_of_the_last_epoch_counts_only_if_it_was_made_on_validation():
+    for split, is_used in (("validation", True), ("test", False)):
+        last = LastEpoch(40, 20, split, 300, 0.1, (0.05, 0.15), 0.001, 0.5, (0.4, 0.6))
+        evaluation = Evaluation({"train": TRAIN, "validation": VALIDATION}, CLASSES, last)
+        found = diagnose(OVERFIT, None, evaluation, splits=WITHOUT_TEST).findings
+        assert any("last_epoch" in one.evidence for one in found) == is_used
+
+
+@pytest.mark.parametrize("splits", [{"train", "test"}, {"validation"}, set(), {"train", "validation", "referee"}])
+def test_no_other_split_can_be_left_out_and_none_can_be_made_up(splits):
+    with pytest.raises(ValueError, match="expected train, validation and test, or train and validation"):
+        diagnose(FINE, splits=splits)
