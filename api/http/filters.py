@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 
-from api.views import Status
 from heldout.errors import InvalidParameter
+from heldout.views.job import Status
 from models.store.narrowing import Filters
 
 _METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)

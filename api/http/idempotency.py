@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import Header, Response
 
-from api.views import JobView
 from heldout.spec import JobSpec
+from heldout.views.job import JobView
 from models.database import Session
 from models.store import idempotency
 

@@ -6,9 +6,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from api.http.problems import Problem
 from heldout.datasets import DatasetSpec
 from heldout.spec import JobSpec
+from heldout.views.problem import Problem
 
 REF = "#/components/schemas/{model}"
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
@@ -34,25 +33,6 @@ MEDIA_TYPE = "application/problem+json"
 JSON_BODY = (InvalidJson, BodyTooLarge, UnsupportedMediaType, InvalidSpec)
 REFUSED_SPEC = (SpecDatasetNotFound, DatasetUnavailable, NetworkTooDeep, TooManyParameters)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
-
-class FieldErrorView(BaseModel):
-    """One refused value of the request's body."""
-
-    pointer: str = Field(description="JSON pointer (RFC 6901) into the body; empty for the whole body.")
-    detail: str
-
-
-class Problem(BaseModel):
-    """Why a request was not carried out (RFC 9457). `code` is stable; the texts are not."""
-
-    type: str = Field(description="A URI that stands for the code.")
-    title: str
-    status: int
-    detail: str = Field(description="What was received, what was expected, and what to do.")
-    code: str
-    instance: str = Field(description="The path that was asked for.")
-    errors: list[FieldErrorView]
 
 
 def problem_response(error: HeldoutError, path: str) -> JSONResponse:

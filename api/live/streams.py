@@ -10,10 +10,10 @@ from starlette.types import Receive, Scope, Send
 
 from api.live.feeds import Feed, Wire
 from api.live.hub import Hub, Seen
-from api.views import EventView
 from models.database import Database
 from models.store import events, jobs, keys
 from models.tables import EventRow
+from models.views.event import event_view
 
 MEDIA_TYPE = "text/event-stream"
 PING_S = 15.0
@@ -37,7 +37,7 @@ def wants_stream(accept: str) -> bool:
 
 def wire_of(row: EventRow) -> Wire:
     """The event with its number as `id`, its type as `event`, and itself as `data`."""
-    text = EventView.of(row).model_dump_json()
+    text = event_view(row).model_dump_json()
     return Wire(row.id, format_sse_event(id=str(row.id), event=row.type, data_str=text))
 
 

@@ -2,7 +2,7 @@
 
 import json
 from math import inf
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
 
@@ -10,13 +10,14 @@ from api.http.auth import CallerDep
 from api.http.deps import JobId, ReadSessionDep, ServicesDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
-from api.views import Figure, View
-from heldout.diagnosis import Diagnosis, diagnose
+from heldout.diagnosis import diagnose
 from heldout.diagnosis.evaluation import Evaluation, from_final
 from heldout.diagnosis.foreign import chosen_of, from_keras, from_scalars, from_table
 from heldout.diagnosis.history import History, figure, from_epochs
 from heldout.errors import JobNotFound, NotReady, StorageUnavailable
 from heldout.lifecycle import shown_status
+from heldout.views.confusion import ClassScores, ConfusionView, Mistake, SplitScores
+from heldout.views.diagnosis import DiagnosisView
 from models.blobs import BlobMissing, Blobs
 from models.store import jobs, metrics
 from models.tables import DatasetRow, ResultRow
@@ -26,90 +27,6 @@ router = resource("/v1/diagnoses", "diagnoses")
 
 MAX_EPOCHS = 10_000
 FIGURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy")
-
-
-class RemedyView(View):
-    """A change that should help. `patch` is a merge patch (RFC 7396) of the job's spec; null for foreign histories."""
-
-    name: str
-    reason: str
-    patch: dict[str, Any] | None
-
-
-class FindingView(View):
-    """Something that explains the figures, or spoils them, with the numbers behind it."""
-
-    code: str
-    severity: Literal["info", "warning", "critical"]
-    evidence: dict[str, Any]
-    explanation: str
-    remedies: list[RemedyView]
-
-
-class DiagnosisView(View):
-    """One verdict: the code of the gravest finding, `healthy`, or `cannot_tell`. Epochs count from 1."""
-
-    object: Literal["diagnosis"]
-    verdict: str
-    best_epoch: int | None = Field(description="Of the lowest validation loss.")
-    onset_epoch: int | None = Field(description="From which on validation stays above its best by more than its noise.")
-    explanation: str
-    findings: list[FindingView]
-
-    @classmethod
-    def of(cls, diagnosis: Diagnosis) -> "DiagnosisView":
-        return cls(
-            object="diagnosis",
-            verdict=diagnosis.verdict,
-            best_epoch=diagnosis.best_epoch,
-            onset_epoch=diagnosis.onset_epoch,
-            explanation=diagnosis.explanation,
-            findings=[
-                FindingView(
-                    code=one.code,
-                    severity=one.severity,
-                    evidence=one.evidence,
-                    explanation=one.explanation,
-                    remedies=[RemedyView(name=r.name, reason=r.reason, patch=r.patch) for r in one.remedies],
-                )
-                for one in diagnosis.findings
-            ],
-        )
-
-
-class ClassScores(View):
-    """Of one class; null where there is nothing to divide by."""
-
-    label: str
-    count: int
-    precision: Figure
-    recall: Figure
-    f1: Figure
-    gap: Figure = Field(description="Recall in training less recall here; null for the training split.")
-
-
-class Mistake(View):
-    """A wrong answer: the image's position in the dataset, its label, what was answered, and how surely."""
-
-    index: int
-    label: str
-    answer: str
-    probability: float
-
-
-class SplitScores(View):
-    confusion: list[list[int]] = Field(description="Rows are labels, columns answers, in the order of `classes`.")
-    per_class: list[ClassScores]
-    calibration_error: Figure = Field(description="Expected calibration error over 15 bins.")
-    mistakes: list[Mistake] = Field(description="The surest first.")
-
-
-class ConfusionView(View):
-    """The kept weights, class by class, on each split."""
-
-    object: Literal["confusion"]
-    classes: list[str]
-    splits: dict[Literal["train", "validation", "test"], SplitScores]
 
 
 def _figure(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -16,17 +15,13 @@ from starlette.staticfiles import StaticFiles
 
 from api.http.deps import ServicesDep
 from api.http.problems import problems
-from api.views import View
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, HeldoutError, StorageUnavailable
+from heldout.views.health import HealthView
 from models import migrations
 from models.database import Database
 from models.store import health, jobs
 
 router = APIRouter(tags=["service"])
-
-
-class HealthView(View):
-    status: Literal["ok"]
 
 
 @router.head("/livez", include_in_schema=False)

@@ -1,6 +1,6 @@
 """Webhooks: where an owner's events are sent, and what became of each message."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from fastapi import Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,7 +10,6 @@ from api.http.deps import ReadSessionDep, ServicesDep, SessionDep, cursor
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from api.http.services import Services
-from api.views import Page, Time, View
 from heldout.errors import (
     DeliveryNotFound,
     InvalidCursor,
@@ -19,10 +18,12 @@ from heldout.errors import (
     WebhookNotFound,
     WebhookUrlRefused,
 )
+from heldout.views.page import Page
+from heldout.views.webhook import DeliveryView, WebhookView, WebhookWithSecret
 from heldout.webhooks import MAX_URL, WEBHOOK_EVENTS, Allowed, WebhookEvent, refused_url
 from models.ids import is_id
 from models.store import outbox, webhooks
-from models.tables import DeliveryRow, WebhookRow
+from models.views.webhook import delivery_view, webhook_view, webhook_with_secret
 
 router = resource("/v1/webhooks", "webhooks")
 
@@ -68,72 +69,6 @@ class WebhookChanges(_Body):
     enabled: bool = True
 
 
-class WebhookView(View):
-    """A webhook without its secret."""
-
-    id: str
-    object: Literal["webhook"]
-    url: str
-    events: list[WebhookEvent]
-    enabled: bool
-    disabled_reason: str | None
-    previous_secret_until: Time | None = Field(description="Until when the secret before this one signs too.")
-    created_at: Time
-
-    @classmethod
-    def of(cls, row: WebhookRow) -> "WebhookView":
-        return cls.model_validate(_fields(row))
-
-
-class WebhookWithSecret(WebhookView):
-    """A webhook that was just made or given a new secret, which is shown this once."""
-
-    secret: str = Field(description="`whsec_…`: verify each message with it, as Standard Webhooks has it.")
-
-    @classmethod
-    def of(cls, row: WebhookRow) -> "WebhookWithSecret":
-        return cls.model_validate({**_fields(row), "secret": row.secret})
-
-
-class AttemptView(View):
-    """One attempt: the status that came back, or why none did."""
-
-    at: str
-    status: int | None
-    error: str | None
-    milliseconds: int
-
-
-class DeliveryView(View):
-    """One event for one webhook. Its id is the `webhook-id` of the message, at every attempt."""
-
-    id: str
-    object: Literal["delivery"]
-    type: WebhookEvent
-    subject: str = Field(description="The id of what it is about.")
-    status: Literal["pending", "delivered", "failed"]
-    attempts: list[AttemptView]
-    next_attempt_at: Time | None
-    created_at: Time
-    finished_at: Time | None
-
-    @classmethod
-    def of(cls, row: DeliveryRow) -> "DeliveryView":
-        return cls.model_validate(
-            {
-                "id": row.id,
-                "object": "delivery",
-                "type": row.type,
-                "subject": row.subject,
-                "status": row.status,
-                "attempts": row.log,
-                "next_attempt_at": row.due_at,
-                "created_at": row.created_at,
-                "finished_at": row.finished_at,
-            }
-        )
-
-
 @router.post(
     "",
     status_code=201,
@@ -147,20 +82,20 @@ def make_webhook(
     _check(webhook.url, services)
     row = webhooks.add(session, caller.owner, url=webhook.url, events=_once(webhook.events), enabled=webhook.enabled)
     response.headers["Location"] = f"/v1/webhooks/{row.id}"
-    return WebhookWithSecret.of(row)
+    return webhook_with_secret(row)
 
 
 @router.get("", responses=problems())
 def list_webhooks(caller: CallerDep, session: ReadSessionDep) -> Page[WebhookView]:
     """All webhooks of this owner, oldest first."""
     rows = webhooks.of_owner(session, caller.owner)
-    return Page(object="list", data=[WebhookView.of(row) for row in rows], has_more=False, next=None)
+    return Page(object="list", data=[webhook_view(row) for row in rows], has_more=False, next=None)
 
 
 @router.get("/{webhook_id}", responses=problems(WebhookNotFound))
 def get_webhook(webhook_id: WebhookId, caller: CallerDep, session: ReadSessionDep) -> WebhookView:
     """One webhook."""
-    return WebhookView.of(webhooks.find(session, caller.owner, webhook_id))
+    return webhook_view(webhooks.find(session, caller.owner, webhook_id))
 
 
 @router.patch("/{webhook_id}", responses=problems(WebhookNotFound, WebhookUrlRefused, *JSON_BODY))
@@ -173,7 +108,7 @@ def change_webhook(
         _check(changes.url, services)
     if "events" in changed:
         changed["events"] = _once(changes.events)
-    return WebhookView.of(webhooks.change(session, caller.owner, webhook_id, changed))
+    return webhook_view(webhooks.change(session, caller.owner, webhook_id, changed))
 
 
 @router.delete("/{webhook_id}", status_code=204, responses=problems(WebhookNotFound))
@@ -185,7 +120,7 @@ def delete_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep
 @router.post("/{webhook_id}/rotate", responses=problems(WebhookNotFound))
 def rotate_secret(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> WebhookWithSecret:
     """Give it a new secret. For 24 hours the old one signs each message too, so that nothing is lost meanwhile."""
-    return WebhookWithSecret.of(webhooks.rotate(session, caller.owner, webhook_id))
+    return webhook_with_secret(webhooks.rotate(session, caller.owner, webhook_id))
 
 
 @router.get("/{webhook_id}/deliveries", responses=problems(WebhookNotFound, InvalidCursor))
@@ -203,7 +138,7 @@ def list_deliveries(
     rows, more = outbox.page(session, webhook_id, after=after, limit=limit)
     return Page(
         object="list",
-        data=[DeliveryView.of(row) for row in rows],
+        data=[delivery_view(row) for row in rows],
         has_more=more,
         next=rows[-1].id if more else None,
     )
@@ -220,20 +155,7 @@ def redeliver(webhook_id: WebhookId, delivery_id: str, caller: CallerDep, sessio
     webhook = webhooks.find(session, caller.owner, webhook_id, lock=True)
     if not is_id("msg", delivery_id):
         raise DeliveryNotFound(delivery_id)
-    return DeliveryView.of(outbox.send_again(session, webhook, delivery_id))
-
-
-def _fields(row: WebhookRow) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "object": "webhook",
-        "url": row.url,
-        "events": row.events,
-        "enabled": row.enabled,
-        "disabled_reason": row.disabled_reason,
-        "previous_secret_until": row.previous_until,
-        "created_at": row.created_at,
-    }
+    return delivery_view(outbox.send_again(session, webhook, delivery_id))
 
 
 def _check(url: str, services: Services) -> None:

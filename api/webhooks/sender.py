@@ -11,15 +11,16 @@ from time import monotonic
 import structlog
 from standardwebhooks import Webhook
 
-from api.views import JobView, rfc3339
 from api.webhooks.outgoing import TIMEOUT_S, Answer, Resolve, post, system_resolve
 from heldout import __version__
 from heldout.errors import DatabaseUnavailable
 from heldout.settings import Settings
+from heldout.views.base import rfc3339
 from heldout.webhooks import Allowed
 from models.database import Database, Session
 from models.store import outbox, transitions
 from models.store.outbox import Due
+from models.views.job import job_view
 
 log = structlog.get_logger("heldout.api")
 
@@ -171,7 +172,7 @@ class Sender:
 def body_of(due: Due) -> str:
     """The same text at every attempt: the event's type and time, and the job as it was then."""
     job, dataset = outbox.restored(due.payload)
-    data = JobView.of(job, dataset).model_dump(mode="json")
+    data = job_view(job, dataset).model_dump(mode="json")
     return json.dumps(
         {"type": due.type, "timestamp": rfc3339(due.created_at), "data": data}, separators=(",", ":"), allow_nan=False
     )

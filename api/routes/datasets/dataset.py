@@ -2,17 +2,15 @@
 
 import io
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import Path, Query, Response
-from pydantic import Field
 
 from api.http.auth import CallerDep
 from api.http.deps import ReadSessionDep, ServicesDep, cursor
 from api.http.problems import problems
 from api.http.routing import resource
-from api.views import DatasetReference, Page, Time, View
 from heldout.errors import (
     DatasetNotFound,
     DatasetNotReady,
@@ -21,91 +19,21 @@ from heldout.errors import (
     NoAudit,
     StorageUnavailable,
 )
+from heldout.views.audit import AuditView
+from heldout.views.dataset import DatasetStatus, DatasetView, IndicesView
+from heldout.views.page import Page
 from models.arrays import SPLITS
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
 from models.ids import is_id
 from models.store import datasets
 from models.tables import DatasetRow
+from models.views.dataset import dataset_view
+from models.views.job import dataset_reference
 
 router = resource("/v1/datasets", "datasets")
 
 Reference = Annotated[str, Path(description="An id `ds_…`, a name (its newest ready version), or `name@version`.")]
-DatasetStatus = Literal["uploading", "checking", "ready", "rejected"]
-
-
-class SplitView(View):
-    """Images of one split, and of each class in the order of `classes`."""
-
-    count: int
-    per_class: list[int]
-
-
-class SplitsView(View):
-    train: SplitView
-    validation: SplitView
-    test: SplitView
-
-
-class RejectionView(View):
-    """Why an upload was not taken, and which file, array or row of it did it."""
-
-    code: str
-    detail: str
-    member: str | None
-
-
-class DatasetView(View):
-    """A version of a dataset; immutable once it is ready. What is not known before that is null."""
-
-    id: str
-    object: Literal["dataset"]
-    name: str
-    version: int
-    status: DatasetStatus
-    shape: tuple[int, int, int] | None = Field(description="Height, width and channels of an image.")
-    dtype: str | None
-    range: tuple[float, float] | None = Field(description="Smallest and largest pixel value that the source can hold.")
-    classes: list[str] | None
-    splits: SplitsView | None
-    sha256: str | None
-    size_bytes: int | None
-    bundled: bool
-    error: RejectionView | None
-    created_at: Time
-    description: str
-
-    @classmethod
-    def of(cls, row: DatasetRow) -> "DatasetView":
-        return cls.model_validate(
-            {
-                "id": row.id,
-                "object": "dataset",
-                "name": row.name,
-                "version": row.version,
-                "status": row.status,
-                "shape": row.shape,
-                "dtype": row.dtype,
-                "range": row.value_range,
-                "classes": row.classes,
-                "splits": row.splits,
-                "sha256": row.sha256 if row.status == "ready" else None,
-                "size_bytes": row.size_bytes,
-                "bundled": row.owner is None,
-                "error": row.error,
-                "created_at": row.created_at,
-                "description": row.description,
-            }
-        )
-
-
-class IndicesView(View):
-    """For each split the positions of its images in the source's order."""
-
-    object: Literal["splits"]
-    train: list[int]
-    validation: list[int]
-    test: list[int]
 
 
 @router.get("", responses=problems(InvalidCursor))
@@ -122,7 +50,7 @@ def list_datasets(
     rows, more = datasets.page(session, caller.owner, after=after, limit=limit, status=status)
     return Page(
         object="list",
-        data=[DatasetView.of(row) for row in rows],
+        data=[dataset_view(row) for row in rows],
         has_more=more,
         next=rows[-1].id if more else None,
     )
@@ -131,7 +59,7 @@ def list_datasets(
 @router.get("/{dataset}", responses=problems(DatasetNotFound))
 def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) -> DatasetView:
     """One version of a dataset."""
-    return DatasetView.of(_find(session, caller.owner, dataset))
+    return dataset_view(_find(session, caller.owner, dataset))
 
 
 @router.get("/{dataset}/splits", responses=problems(DatasetNotFound, DatasetNotReady, StorageUnavailable))
@@ -141,40 +69,6 @@ def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, s
     if row.status != "ready" or row.sha256 is None:
         raise DatasetNotReady(row.name, row.status)
     return IndicesView.model_validate({"object": "splits", **_indices(services.blobs, row.sha256)})
-
-
-class ExampleView(View):
-    """An image of the dataset: its position, what it was called in the upload, and the route of its thumbnail."""
-
-    split: Literal["train", "validation", "test"]
-    index: int
-    member: str
-    thumbnail: str
-
-
-class AuditFindingView(View):
-    """Something that the check saw; `pairs` are images that belong together."""
-
-    code: str
-    severity: Literal["info", "warning", "critical"]
-    numbers: dict[str, Any]
-    explanation: str
-    what_to_do: str
-    examples: list[ExampleView]
-    pairs: list[tuple[ExampleView, ExampleView]]
-
-
-class AuditView(View):
-    """What is known of a dataset before anything is trained on it, the gravest findings first."""
-
-    object: Literal["audit"]
-    dataset: DatasetReference
-    sha256: str
-    splits: SplitsView
-    findings: list[AuditFindingView]
-    statistics: dict[str, Any] = Field(description="Of the pixel values of each split, as fractions of the range.")
-    checks: dict[str, Any] = Field(description="What was looked for, and how.")
-    source: dict[str, Any] = Field(description="The upload: its format, its images' encodings, how splits came about.")
 
 
 @router.get("/{dataset}/audit", responses=problems(DatasetNotFound, DatasetNotReady, NoAudit, StorageUnavailable))
@@ -194,8 +88,7 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, se
         }
         for one in stored["findings"]
     ]
-    reference = DatasetReference(id=row.id, name=row.name, version=row.version)
-    return AuditView.model_validate({**stored, "dataset": reference, "findings": findings})
+    return AuditView.model_validate({**stored, "dataset": dataset_reference(row), "findings": findings})
 
 
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {"schema": {"type": "string"}}}}}

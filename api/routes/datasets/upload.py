@@ -14,7 +14,7 @@ from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from api.http.services import Services
 from api.http.upload_body import DIGEST, JSON_FIELDS, Received, dataset_spec, file_in_form, read_form, spec_in_form
-from api.routes.datasets.dataset import DatasetView, Reference
+from api.routes.datasets.dataset import Reference
 from heldout.datasets import DatasetSpec
 from heldout.errors import (
     BodyTooLarge,
@@ -27,8 +27,10 @@ from heldout.errors import (
     StorageUnavailable,
     UploadFinished,
 )
+from heldout.views.dataset import DatasetView
 from models.discard import discard_files
 from models.store import uploads
+from models.views.dataset import dataset_view
 
 log = structlog.get_logger("heldout.api")
 
@@ -137,7 +139,7 @@ async def _create_whole(request: Request, owner: str, services: Services) -> Dat
 
 def _announce(services: Services, owner: str, spec: DatasetSpec) -> DatasetView:
     with services.database.write() as session:
-        return DatasetView.of(uploads.announce(session, owner, spec))
+        return dataset_view(uploads.announce(session, owner, spec))
 
 
 def _withdraw(services: Services, owner: str, dataset_id: str) -> None:
@@ -172,7 +174,7 @@ def _queue(services: Services, owner: str, dataset_id: str, received: Received) 
             sha256=received.sha256,
             max_runtime_s=services.settings.max_check_s,
         )
-        view = DatasetView.of(row)
+        view = dataset_view(row)
     if job_id is not None:
         services.publisher.publish(job_id, "auto")
     return view, job_id is not None

@@ -9,9 +9,9 @@ from api.http.deps import AnnounceDep, JobId, SessionDep
 from api.http.problems import problems
 from api.http.routing import resource
 from api.routes.jobs.job import job_answer
-from api.views import JobView
 from heldout.errors import JobFinished, JobNotFound, JobNotPaused
 from heldout.lifecycle import JobStatus
+from heldout.views.job import JobView
 from models.store import jobs
 
 router = resource("/v1/jobs/{job_id}", "jobs")

@@ -15,7 +15,6 @@ from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from api.http.services import Services
 from api.live.hub import Seen
-from api.views import JobView, Page
 from heldout.errors import (
     HeldoutError,
     InvalidCursor,
@@ -25,10 +24,13 @@ from heldout.errors import (
     Unauthenticated,
 )
 from heldout.spec import Metadata, Name, Priority
+from heldout.views.job import JobView
+from heldout.views.page import Page
 from models.database import Session
 from models.ids import is_id
 from models.store import jobs, shown
 from models.tables import JobRow
+from models.views.job import job_view
 
 log = structlog.get_logger("heldout.api")
 
@@ -56,7 +58,7 @@ def list_jobs(
     datasets = jobs.datasets_of(session, rows)
     return Page(
         object="list",
-        data=[JobView.of(row, datasets[row.dataset_id]) for row in rows],
+        data=[job_view(row, datasets[row.dataset_id]) for row in rows],
         has_more=more,
         next=rows[-1].id if more else None,
     )
@@ -131,7 +133,7 @@ def delete_job(
 def job_answer(session: Session, job: JobRow, response: Response) -> JobView:
     """The job as it is now, its version in the ETag header."""
     response.headers["ETag"] = etag.etag_of(job.version)
-    return JobView.of(job, jobs.dataset_of(session, job))
+    return job_view(job, jobs.dataset_of(session, job))
 
 
 def _look(services: Services, key: str, job_id: str) -> tuple[JobView, bool]:
@@ -143,7 +145,7 @@ def _look(services: Services, key: str, job_id: str) -> tuple[JobView, bool]:
     if found is None:
         raise JobNotFound(job_id)
     job, dataset = found
-    return JobView.of(job, dataset), job.finished_at is not None
+    return job_view(job, dataset), job.finished_at is not None
 
 
 def _delete_files(services: Services, job_id: str) -> None:

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import Header, Query, Response
-from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
@@ -14,102 +13,23 @@ from api.http.routing import resource
 from api.http.services import Services
 from api.live import streams
 from api.live.streams import EventStream
-from api.views import EventView, Figure, View
 from heldout.errors import InvalidCursor, JobNotFound, NotReady, StorageUnavailable
 from heldout.lifecycle import JobStatus, shown_status
+from heldout.views.event import EventPage
+from heldout.views.metrics import MetricsView
+from heldout.views.queue import QueueView
 from models.blobs import BlobMissing
 from models.database import Session
 from models.store import calibrations, events, jobs, metrics
 from models.store.keys import Caller
-from models.tables import EpochRow, JobRow, ResultRow
+from models.tables import JobRow, ResultRow
+from models.views.event import event_view
+from models.views.metrics import metrics_view
 
 router = resource("/v1/jobs/{job_id}", "jobs")
 
 # An event's number is a 32-bit column.
 MAX_EVENT = 2**31 - 1
-
-
-class EpochView(View):
-    """One epoch. Losses are mean cross-entropy in nats, without penalties; `fit_*` is what Keras' fit reports."""
-
-    epoch: int = Field(description="Counts from 1.")
-    train_loss: Figure
-    train_accuracy: Figure
-    validation_loss: Figure
-    validation_accuracy: Figure
-    fit_loss: Figure
-    fit_accuracy: Figure
-    learning_rate: Figure
-    seconds: Figure = Field(description="Of training alone.")
-    evaluation_seconds: Figure
-    images_per_second: Figure
-    test_loss: Figure = Field(None, description="Absent unless `evaluation.test` is `every_epoch`.")
-    test_accuracy: Figure = Field(None, description="Absent unless `evaluation.test` is `every_epoch`.")
-
-    @classmethod
-    def of(cls, row: EpochRow, *, with_test: bool) -> "EpochView":
-        fields = [name for name in cls.model_fields if with_test or not name.startswith("test_")]
-        return cls(**{name: getattr(row, name) for name in fields})
-
-
-class SplitResult(View):
-    """The kept weights on one split."""
-
-    loss: Figure
-    accuracy: Figure
-    count: int
-    interval: tuple[Figure, Figure] = Field(description="95 % Wilson interval of the accuracy, as fractions.")
-
-
-class GapView(View):
-    """Training against held-out figures; positive where held-out is worse."""
-
-    accuracy: Figure
-    loss: Figure
-
-
-class GapsView(View):
-    validation: GapView
-    test: GapView | None
-
-
-class FinalView(View):
-    """The kept weights: of the best epoch with `restore_best`, else of the last one."""
-
-    epoch: int
-    train: SplitResult
-    validation: SplitResult
-    test: SplitResult | None
-    gap: GapsView
-
-
-class MetricsView(View):
-    """All epochs so far, and once it has succeeded the figures of the kept weights."""
-
-    object: Literal["metrics"]
-    epochs: list[EpochView]
-    final: FinalView | None
-
-
-class EventPage(View):
-    """Part of the events, oldest first. `next` is the `after` of the following part, null at the end."""
-
-    object: Literal["list"]
-    data: list[EventView]
-    has_more: bool
-    next: int | None
-
-
-class QueueView(View):
-    """Where the job waits; all null when it is not queued."""
-
-    object: Literal["queue"]
-    position: int | None = Field(description="Counts from 1.")
-    ahead: int | None
-    waiting_for: Literal["worker", "gpu", "backoff"] | None
-    estimated_start_s: float | None = Field(
-        description="From what the jobs that run and those before it should take; null where that cannot be told."
-    )
 
 
 @router.get("/metrics", response_model_exclude_unset=True, responses=problems(JobNotFound))
@@ -118,11 +38,7 @@ def get_metrics(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> Me
     job = jobs.find(session, caller.owner, job_id)
     with_test = job.spec["evaluation"]["test"] == "every_epoch"
     result = metrics.result_of(session, job_id)
-    return MetricsView(
-        object="metrics",
-        epochs=[EpochView.of(row, with_test=with_test) for row in metrics.epochs_of(session, job_id)],
-        final=None if result is None else FinalView.model_validate(result.final),
-    )
+    return metrics_view(metrics.epochs_of(session, job_id), result, with_test=with_test)
 
 
 _EVENTS: dict[int | str, dict[str, Any]] = {
@@ -178,7 +94,7 @@ def _event_page(services: Services, caller: Caller, job_id: str, after: int, lim
         rows, more = events.page(session, job_id, after=after, limit=limit)
     return EventPage(
         object="list",
-        data=[EventView.of(row) for row in rows],
+        data=[event_view(row) for row in rows],
         has_more=more,
         next=rows[-1].id if more else None,
     )

@@ -1,10 +1,9 @@
 """New jobs: from a spec, and from a job that has ended."""
 
 import secrets
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Query, Response
-from pydantic import Field
 from starlette.responses import JSONResponse
 
 from api.http.auth import CallerDep
@@ -13,38 +12,18 @@ from api.http.idempotency import IdempotencyKey, once
 from api.http.problems import JSON_BODY, REFUSED_SPEC, problems
 from api.http.routing import resource
 from api.submission import dataset_for, examine, generated_name
-from api.views import JobView, View
 from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, InvalidSpec, JobNotFinished, JobNotFound
 from heldout.layers import flops_per_image, memory_bytes
 from heldout.spec import MAX_SEED, JobSpec
+from heldout.views.estimate import EstimateView, LayerView
+from heldout.views.job import JobView
 from models.database import Session
 from models.ids import new_id
 from models.store import calibrations, jobs
 from models.tables import DatasetRow
+from models.views.job import job_view
 
 router = resource("/v1/jobs", "jobs")
-
-
-class LayerView(View):
-    """A layer by its Keras name, its output shape without the batch axis, and its parameters."""
-
-    name: str
-    shape: list[int]
-    parameters: int
-
-
-class EstimateView(View):
-    """What a spec would cost. `name` and `training.seed` are null where a job would draw them."""
-
-    object: Literal["estimate"]
-    spec: JobSpec
-    parameters: int
-    layers: list[LayerView]
-    flops_per_image: int = Field(description="Of one forward pass; a multiply-add counts as two.")
-    memory_bytes: int = Field(description="Of one training step, data excluded.")
-    seconds_per_epoch: float | None = Field(
-        description="Of a job alone on a machine as fast as the workers' own; null until one was measured."
-    )
 
 
 @router.post(
@@ -129,7 +108,7 @@ def _queue(
         retry_of=retry_of,
     )
     announce(job)
-    return JobView.of(job, dataset)
+    return job_view(job, dataset)
 
 
 def _estimate(session: Session, spec: JobSpec, dataset: DatasetRow, max_parameters: int) -> EstimateView:

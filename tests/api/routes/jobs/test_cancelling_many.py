@@ -34,7 +34,7 @@ def test_waiting_jobs_are_cancelled_running_ones_asked_and_the_others_left(clien
 
 
 def test_one_request_reaches_so_many_jobs_oldest_first(client, spec, monkeypatch):
-    monkeypatch.setattr(cancellations, "AT_ONCE", 2)
+    monkeypatch.setattr(cancellations, "MAX_CANCELLED_AT_ONCE", 2)
     made = [submitted(client, spec) for _ in range(3)]
     answers = [client.post("/v1/jobs/cancel?status=queued&dataset=mnist5k").json() for _ in range(2)]
     assert [(one["cancelled"], one["has_more"]) for one in answers] == [(2, True), (1, False)]

@@ -1,0 +1,43 @@
+"""The audit of a dataset."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from heldout.views.base import View
+from heldout.views.dataset import SplitsView
+from heldout.views.job import DatasetReference
+
+
+class ExampleView(View):
+    """An image of the dataset: its position, what it was called in the upload, and the route of its thumbnail."""
+
+    split: Literal["train", "validation", "test"]
+    index: int
+    member: str
+    thumbnail: str
+
+
+class AuditFindingView(View):
+    """Something that the audit found; `pairs` are images that belong together."""
+
+    code: str
+    severity: Literal["info", "warning", "critical"]
+    numbers: dict[str, Any]
+    explanation: str
+    what_to_do: str
+    examples: list[ExampleView]
+    pairs: list[tuple[ExampleView, ExampleView]]
+
+
+class AuditView(View):
+    """What is known of a dataset before anything is trained on it, the gravest findings first."""
+
+    object: Literal["audit"]
+    dataset: DatasetReference
+    sha256: str
+    splits: SplitsView
+    findings: list[AuditFindingView]
+    statistics: dict[str, Any] = Field(description="Of the pixel values of each split, as fractions of the range.")
+    checks: dict[str, Any] = Field(description="What was looked for, and how.")
+    source: dict[str, Any] = Field(description="The upload: its format, its images' encodings, how splits came about.")

@@ -1,0 +1,44 @@
+"""The kept weights class by class: confusion matrices, scores and mistakes."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from heldout.views.base import Figure, View
+
+
+class ClassScores(View):
+    """Of one class; null where there is nothing to divide by."""
+
+    label: str
+    count: int
+    precision: Figure
+    recall: Figure
+    f1: Figure
+    gap: Figure = Field(description="Recall in training less recall here; null for the training split.")
+
+
+class Mistake(View):
+    """A wrong answer: the image's position in the dataset, its label, what was answered, and how surely."""
+
+    index: int
+    label: str
+    answer: str
+    probability: float
+
+
+class SplitScores(View):
+    """The kept weights on one split, class by class."""
+
+    confusion: list[list[int]] = Field(description="Rows are labels, columns answers, in the order of `classes`.")
+    per_class: list[ClassScores]
+    calibration_error: Figure = Field(description="Expected calibration error over 15 bins.")
+    mistakes: list[Mistake] = Field(description="The surest first.")
+
+
+class ConfusionView(View):
+    """The kept weights, class by class, on each split."""
+
+    object: Literal["confusion"]
+    classes: list[str]
+    splits: dict[Literal["train", "validation", "test"], SplitScores]

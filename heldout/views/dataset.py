@@ -1,0 +1,62 @@
+"""A dataset and how it is split."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from heldout.views.base import Time, View
+
+DatasetStatus = Literal["uploading", "checking", "ready", "rejected"]
+
+
+class SplitView(View):
+    """Images of one split, and of each class in the order of `classes`."""
+
+    count: int
+    per_class: list[int]
+
+
+class SplitsView(View):
+    """The three splits of a dataset."""
+
+    train: SplitView
+    validation: SplitView
+    test: SplitView
+
+
+class RejectionView(View):
+    """Why an upload was not taken, and which file, array or row of it was at fault."""
+
+    code: str
+    detail: str
+    member: str | None
+
+
+class DatasetView(View):
+    """A version of a dataset; immutable once it is ready. What is not known before that is null."""
+
+    id: str
+    object: Literal["dataset"]
+    name: str
+    version: int
+    status: DatasetStatus
+    shape: tuple[int, int, int] | None = Field(description="Height, width and channels of an image.")
+    dtype: str | None
+    range: tuple[float, float] | None = Field(description="Smallest and largest pixel value that the source can hold.")
+    classes: list[str] | None
+    splits: SplitsView | None
+    sha256: str | None
+    size_bytes: int | None
+    bundled: bool
+    error: RejectionView | None
+    created_at: Time
+    description: str
+
+
+class IndicesView(View):
+    """For each split the positions of its images in the source's order."""
+
+    object: Literal["splits"]
+    train: list[int]
+    validation: list[int]
+    test: list[int]

@@ -1,0 +1,66 @@
+"""A training job."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from heldout.lifecycle import TERMINAL, StopReason
+from heldout.spec import JobSpec
+from heldout.views.base import Figure, Time, View
+
+Status = Literal["queued", "running", "cancelling", "pausing", "paused", "succeeded", "failed", "cancelled"]
+
+
+class DatasetReference(View):
+    """The version of the dataset that the job trains on, whatever name its spec was written with."""
+
+    id: str
+    name: str
+    version: int
+
+
+class Progress(View):
+    """Whole epochs done, of how many, and the seconds that the rest should take."""
+
+    epoch: int
+    epochs: int
+    eta_s: Figure
+
+
+class JobErrorView(View):
+    """Why the job failed."""
+
+    code: str
+    detail: str
+
+
+class JobView(View):
+    """A training job. `version` grows with every change of this body and is its ETag."""
+
+    id: str
+    object: Literal["job"]
+    name: str
+    status: Status
+    stop_reason: StopReason | None
+    spec: JobSpec
+    dataset: DatasetReference
+    parameters: int
+    progress: Progress
+    attempt: int = Field(description="How often a worker has begun this job, the present attempt included.")
+    failures: int
+    error: JobErrorView | None
+    retry_of: str | None
+    study_id: str | None
+    engine: dict[str, Any] | None = Field(
+        description="What it runs on (device, threads, towers, versions, host); null before its start."
+    )
+    version: int
+    created_at: Time
+    queued_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the job has succeeded, failed or been cancelled: its status is final."""
+        return self.status in TERMINAL

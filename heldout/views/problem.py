@@ -1,0 +1,24 @@
+"""Why a request was not carried out."""
+
+from pydantic import Field
+
+from heldout.views.base import View
+
+
+class FieldErrorView(View):
+    """One refused value of the request's body."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the body; empty for the whole body.")
+    detail: str
+
+
+class Problem(View):
+    """Why a request was not carried out (RFC 9457). `code` is stable; the texts are not."""
+
+    type: str = Field(description="A URI that stands for the code.")
+    title: str
+    status: int
+    detail: str = Field(description="What was received, what was expected, and what to do.")
+    code: str
+    instance: str = Field(description="The path that was asked for.")
+    errors: list[FieldErrorView]

@@ -1,0 +1,50 @@
+"""Webhooks and their deliveries."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from heldout.views.base import Time, View
+from heldout.webhooks import WebhookEvent
+
+
+class WebhookView(View):
+    """A webhook without its secret."""
+
+    id: str
+    object: Literal["webhook"]
+    url: str
+    events: list[WebhookEvent]
+    enabled: bool
+    disabled_reason: str | None
+    previous_secret_until: Time | None = Field(description="Until when the secret before this one signs too.")
+    created_at: Time
+
+
+class WebhookWithSecret(WebhookView):
+    """A webhook that was just made or given a new secret, which is shown this once."""
+
+    secret: str = Field(description="`whsec_…`: verify each message with it, as Standard Webhooks has it.")
+
+
+class AttemptView(View):
+    """One attempt: the status that came back, or why none did."""
+
+    at: str
+    status: int | None
+    error: str | None
+    milliseconds: int
+
+
+class DeliveryView(View):
+    """One event for one webhook. Its id is the `webhook-id` of the message, at every attempt."""
+
+    id: str
+    object: Literal["delivery"]
+    type: WebhookEvent
+    subject: str = Field(description="The id of what it is about.")
+    status: Literal["pending", "delivered", "failed"]
+    attempts: list[AttemptView]
+    next_attempt_at: Time | None
+    created_at: Time
+    finished_at: Time | None

@@ -1,0 +1,28 @@
+"""A dataset's row as its view."""
+
+from heldout.views.dataset import DatasetView
+from models.tables import DatasetRow
+
+
+def dataset_view(row: DatasetRow) -> DatasetView:
+    """The dataset as clients see it; the digest is of its checked content, so only a ready one has it."""
+    return DatasetView.model_validate(
+        {
+            "id": row.id,
+            "object": "dataset",
+            "name": row.name,
+            "version": row.version,
+            "status": row.status,
+            "shape": row.shape,
+            "dtype": row.dtype,
+            "range": row.value_range,
+            "classes": row.classes,
+            "splits": row.splits,
+            "sha256": row.sha256 if row.status == "ready" else None,
+            "size_bytes": row.size_bytes,
+            "bundled": row.owner is None,
+            "error": row.error,
+            "created_at": row.created_at,
+            "description": row.description,
+        }
+    )

@@ -1,0 +1,37 @@
+"""A job's row as its view, and the columns that the view needs."""
+
+from heldout.lifecycle import StopReason, shown_status
+from heldout.spec import JobSpec
+from heldout.views.job import DatasetReference, JobErrorView, JobView, Progress
+from models.tables import DatasetRow, JobRow
+
+
+def job_view(job: JobRow, dataset: DatasetRow) -> JobView:
+    """The job as clients see it."""
+    return JobView(
+        id=job.id,
+        object="job",
+        name=job.name,
+        status=shown_status(job.status, job.request),
+        stop_reason=StopReason(job.stop_reason) if job.stop_reason else None,
+        spec=JobSpec.model_validate(job.spec),
+        dataset=dataset_reference(dataset),
+        parameters=job.parameters or 0,
+        progress=Progress(epoch=job.epoch, epochs=job.epochs, eta_s=job.eta_s),
+        attempt=job.attempt,
+        failures=job.failures,
+        error=JobErrorView.model_validate(job.error) if job.error else None,
+        retry_of=job.retry_of,
+        study_id=job.study_id,
+        engine=job.engine,
+        version=job.version,
+        created_at=job.created_at,
+        queued_at=job.queued_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+    )
+
+
+def dataset_reference(dataset: DatasetRow) -> DatasetReference:
+    """The dataset as a job or an audit names it."""
+    return DatasetReference(id=dataset.id, name=dataset.name, version=dataset.version)
