@@ -8,6 +8,7 @@ from heldout.diagnosis.audited import RARE
 from heldout.diagnosis.evaluation import Evaluation, SplitFigures
 from heldout.diagnosis.findings import Finding, counted
 from heldout.diagnosis.remedies import Spec
+from heldout.diagnosis.renaming import best_renaming
 from heldout.intervals import images_needed, newcombe_interval, wilson_interval
 
 # Points of accuracy that validation may be better by, for what was chosen on it, and by which it is another split.
@@ -76,15 +77,14 @@ def _label_order(evaluation: Evaluation, validation: SplitFigures, test: SplitFi
     """A test confusion matrix that is a permutation, where validation's is not."""
     if len(test.confusion) < 2 or test.accuracy > validation.accuracy - ANOTHER:
         return None
-    # Here, since only the service has it, and only the service has counts.
-    from scipy.optimize import linear_sum_assignment
-
-    named = linear_sum_assignment(test.confusion, maximize=True)[1].tolist()
+    # Any matrix has a best renaming: it is one only where it explains what is missing, as well as validation is known.
+    explained = test.accuracy + EXPLAINED * (validation.accuracy - test.accuracy)
+    named = best_renaming(test.confusion, more_than=explained * test.count)
+    if named is None:
+        return None
     permuted = sum(row[answer] for row, answer in zip(test.confusion, named, strict=True)) / test.count
     low, _ = newcombe_interval((round(permuted * test.count), test.count), test.counts, SURE)
-    # Any matrix has a best renaming: it is one only where it explains what is missing, as well as validation is known.
-    explained = permuted - test.accuracy > EXPLAINED * (validation.accuracy - test.accuracy)
-    if low <= ANOTHER or not explained:
+    if low <= ANOTHER:
         return None
     names = evaluation.classes or tuple(map(str, range(len(named))))
     mapping = {names[place]: names[answer] for place, answer in enumerate(named) if place != answer}
