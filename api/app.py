@@ -15,7 +15,7 @@ from api.live.hub import Hub
 from api.live.streams import DatabaseSource
 from api.routes import diagnoses, keys, service, webhooks
 from api.routes.datasets import dataset, upload
-from api.routes.jobs import bulk_cancel, control, job, results, submit
+from api.routes.jobs import bulk_cancel, control, diagnosis, job, results, submit
 from api.webhooks.sender import Sender
 from heldout import __version__
 from heldout.settings import Settings
@@ -49,9 +49,9 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for room in (submit, job, control, bulk_cancel, results, diagnoses, dataset, upload, keys, webhooks, service):
+    of_jobs = (submit, job, control, bulk_cancel, results, diagnosis)
+    for room in (*of_jobs, diagnoses, dataset, upload, keys, webhooks, service):
         app.include_router(room.router)
-    app.include_router(diagnoses.of_jobs)
     service.install_metrics(app, database)
     service.install_docs(app)
     problems.install(app)

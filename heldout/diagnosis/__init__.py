@@ -3,7 +3,7 @@
 Nothing here reads or writes anything; the same input gives the same answer everywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -22,13 +22,14 @@ from heldout.diagnosis.restrict import (
 from heldout.diagnosis.splits import of_splits
 from heldout.diagnosis.training import Curves, curves_of
 from heldout.diagnosis.unexplained import without_findings
+from heldout.stored.audit import AuditFinding
 
 __all__ = ["ALL_SPLITS", "WITHOUT_TEST", "Diagnosis", "Evaluation", "Finding", "History", "Remedy", "diagnose"]
 
 
 def diagnose(
     history: History,
-    audit: Mapping[str, Any] | None = None,
+    audit: Sequence[AuditFinding] | None = None,
     evaluation: Evaluation | None = None,
     spec: Mapping[str, Any] | None = None,
     *,
@@ -38,7 +39,7 @@ def diagnose(
 
     Args:
         history: the curves so far; a training may still run.
-        audit: what is known of the dataset, as its route answers it.
+        audit: the findings of the dataset's audit.
         evaluation: the kept weights on each split, as counts.
         spec: the job's complete spec, from which remedies become patches.
         splits: which splits may be used. Automatic choices pass `WITHOUT_TEST`: then nothing of test enters the answer.
@@ -93,7 +94,7 @@ def _without_early(found: list[Finding]) -> list[Finding]:
 
 
 def _of_data(
-    audit: Mapping[str, Any] | None, evaluation: Evaluation | None, spec: Mapping[str, Any] | None
+    audit: Sequence[AuditFinding] | None, evaluation: Evaluation | None, spec: Mapping[str, Any] | None
 ) -> list[Finding]:
     seen = [] if audit is None else of_audit(audit, spec)
     counted = [] if evaluation is None else of_splits(evaluation, spec)

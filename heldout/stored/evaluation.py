@@ -1,10 +1,11 @@
 """`evaluation.json`: how a job's kept weights answer, class by class. The worker writes it beside the model."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from heldout.stored.file import StoredFile, StoredPart
 
 SplitName = Literal["train", "validation", "test"]
+SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
 
 
 class ClassScores(StoredPart):

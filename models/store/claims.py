@@ -4,13 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import delete, func, insert, null, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import LeaseLost
 from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus, StopReason, after_failure, next_status
 from models.database import db_now
-from models.store import events
+from models.store import artifacts, events
+from models.store.artifacts import Artifact
 from models.store.transitions import move, now, seconds_since
 from models.tables import AttemptRow, CheckpointRow, DatasetRow, JobRow, ResultRow
 
@@ -51,11 +52,10 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Result:
-    """What a success leaves behind: `metrics.final` and the keys of two blobs."""
+    """What a success leaves behind: `metrics.final`, and the files that were stored."""
 
     final: dict[str, Any]
-    model_key: str
-    predictions_key: str
+    artifacts: tuple[Artifact, ...]
 
 
 _OPEN = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
@@ -260,6 +260,16 @@ def forget_checkpoints_of_all_ended(session: Session, limit: int = 100) -> list[
     return keys
 
 
+def note_summary(session: Session, held: HeldAttempt, summary: dict[str, Any] | None) -> None:
+    """Write how the training went, in the transaction that ends it: a job that does not end then keeps none."""
+    session.execute(
+        update(JobRow)
+        .where(*_held_by(held))
+        .values(summary=null() if summary is None else summary)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason: StopReason) -> JobStatus:
     """End a job well, unless a cancel was accepted before.
 
@@ -274,10 +284,9 @@ def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason:
                 job_id=held.job_id,
                 attempt=held.attempt,
                 final=result.final,
-                model_key=result.model_key,
-                predictions_key=result.predictions_key,
             )
         )
+        artifacts.add(session, held.job_id, held.attempt, result.artifacts)
     return status
 
 

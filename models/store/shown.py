@@ -10,7 +10,7 @@ from models.tables import DatasetRow, JobRow
 
 OF_JOB = (
     *("id", "name", "status", "request", "stop_reason", "error", "version", "spec", "dataset_id", "parameters"),
-    *("attempt", "failures", "retry_of", "study_id", "engine", "epoch", "epochs", "eta_s"),
+    *("attempt", "failures", "retry_of", "study_id", "engine", "epoch", "epochs", "eta_s", "summary"),
     *("created_at", "queued_at", "started_at", "finished_at"),
 )
 TIMES_OF_JOB = tuple(name for name in OF_JOB if isinstance(JobRow.__table__.columns[name].type, UtcTime))

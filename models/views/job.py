@@ -2,7 +2,7 @@
 
 from heldout.lifecycle import StopReason, shown_status
 from heldout.spec import JobSpec
-from heldout.views.job import DatasetReference, JobErrorView, JobView, Progress
+from heldout.views.job import DatasetReference, JobErrorView, JobView, Progress, SummaryView
 from models.tables import DatasetRow, JobRow
 
 
@@ -18,6 +18,7 @@ def job_view(job: JobRow, dataset: DatasetRow) -> JobView:
         dataset=dataset_reference(dataset),
         parameters=job.parameters or 0,
         progress=Progress(epoch=job.epoch, epochs=job.epochs, eta_s=job.eta_s),
+        summary=SummaryView.model_validate(job.summary or {}),
         attempt=job.attempt,
         failures=job.failures,
         error=JobErrorView.model_validate(job.error) if job.error else None,
