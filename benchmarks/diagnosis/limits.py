@@ -17,7 +17,8 @@ from benchmarks.diagnosis.record import Record
 from benchmarks.diagnosis.score import codes_of, judged, said_of
 from benchmarks.diagnosis.truth import truths
 from heldout.diagnosis import History, diagnose
-from heldout.diagnosis.curves import level_at_end, noise_of, turn_of
+from heldout.diagnosis.course import course_of, level_at_end
+from heldout.diagnosis.noise import noise_of
 
 Places = NDArray[np.int64]
 
@@ -83,19 +84,19 @@ def _said_of_referee(record: Record) -> set[str]:
 def figures(record: Record) -> list[float]:
     """What the losses of validation (also beside training's) look like, whatever their scale."""
     heldout, training = (np.asarray(record.history[name], float) for name in ("validation_loss", "train_loss"))
-    turn = turn_of(heldout.tolist(), has_zero=True)
-    best, after = turn.best, heldout[turn.best + 1 :]
+    course = course_of(heldout.tolist(), has_zero=True)
+    best, after = course.best, heldout[course.best + 1 :]
     own = noise_of(heldout.tolist(), training.tolist())  # what training does not share
     width = max(1, len(heldout) // 4)
     quarters = np.lib.stride_tricks.sliding_window_view(heldout, width).mean(axis=1)
     lag = float(quarters[-1] - np.min(quarters))
     return [
-        turn.rise / turn.floor,
-        _share(turn.rise, turn.way),
-        turn.noise / turn.floor,
-        own / turn.floor,
-        _share(turn.rise, turn.noise),
-        lag / turn.floor,
+        course.rise / course.lowest,
+        _share(course.rise, course.descent),
+        course.noise / course.lowest,
+        own / course.lowest,
+        _share(course.rise, course.noise),
+        lag / course.lowest,
         _share(lag, own * sqrt(2 / width)),
         heldout[-1] / heldout[best] - 1,
         float(len(after)),

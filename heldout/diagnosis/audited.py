@@ -1,14 +1,15 @@
-"""What the audit of a dataset saw, in the words of a diagnosis."""
+"""What the audit of a dataset found, as findings of a diagnosis."""
 
 from collections.abc import Mapping, Sequence
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.remedies import Spec
+from heldout.diagnosis.thresholds import MIN_CLASS_BALANCE
 from heldout.stored.audit import AuditFinding
 
-# What spoils the comparison of splits. The others of the audit's codes are of no account for a training's figures.
-MEANING: Mapping[str, str] = {
+# The audit's code and the diagnosis' code. What else an audit finds does not spoil the comparison of splits.
+CODE_OF_AUDIT: Mapping[str, str] = {
     "leakage": "leakage",
     "group_across_splits": "leakage",
     "label_conflicts": "label_conflicts",
@@ -24,42 +25,41 @@ MEANING: Mapping[str, str] = {
 }
 
 
-MISSING, IMBALANCE = "class_missing", "class_imbalance"
-RARE = 0.1  # images of a class, for each of the largest class, below which it is neglected
-
-
-def of_audit(audit: Sequence[AuditFinding], spec: Spec | None = None) -> list[Finding]:
+def findings_by_code(audit: Sequence[AuditFinding], spec: Spec | None = None) -> dict[str, list[Finding]]:
     """What explains a training's figures among the findings of its dataset's audit."""
-    return [
-        Finding(
-            code,
-            _severity(one, spec),
-            one.explanation,
-            {"audit": one.code, **one.numbers},
-            (
-                *(remedies.balanced_weights(spec) if one.code == IMBALANCE else ()),
-                remedies.mend_data(one.what_to_do),
-            ),
-        )
-        for one in audit
-        if (code := _meaning(one)) is not None
-    ]
+    found: dict[str, list[Finding]] = {}
+    for one in audit:
+        code = _code_of(one)
+        if code is not None:
+            found.setdefault(code, []).append(_finding(code, one, spec))
+    return found
 
 
-def _meaning(found: AuditFinding) -> str | None:
+def _code_of(found: AuditFinding) -> str | None:
     """A class without training images is the extreme of a rare one; without test images it is not measured."""
-    if found.code == MISSING:
+    if found.code == "class_missing":
         return "class_imbalance" if "train" in found.numbers else "test_too_small"
-    return MEANING.get(found.code)
+    return CODE_OF_AUDIT.get(found.code)
+
+
+def _finding(code: str, found: AuditFinding, spec: Spec | None) -> Finding:
+    weights = remedies.balanced_weights(spec) if found.code == "class_imbalance" else ()
+    return Finding(
+        code,
+        _severity(found, spec),
+        found.explanation,
+        {"audit": found.code, **found.numbers},
+        (*weights, remedies.mend_data(found.what_to_do)),
+    )
 
 
 def _severity(found: AuditFinding, spec: Spec | None) -> Severity:
     """What spoils a dataset need not explain a training: a class that is weighed, or is not very rare."""
     numbers = found.numbers
-    if found.code == IMBALANCE and (
-        remedies.weighs_classes(spec) or numbers["smallest"]["count"] >= RARE * numbers["largest"]["count"]
+    if found.code == "class_imbalance" and (
+        remedies.weighs_classes(spec) or numbers["smallest"]["count"] >= MIN_CLASS_BALANCE * numbers["largest"]["count"]
     ):
         return "info"
-    if found.code == MISSING and not {"train", "test"} & set(numbers):
+    if found.code == "class_missing" and not {"train", "test"} & set(numbers):
         return "info"
     return found.severity

@@ -1,173 +1,91 @@
-"""What a noisy curve says: its noise, its best epoch, where it turns, how it ends. No unit and no offset matters."""
+"""The two curves that a training is judged by, and what they show, computed once."""
 
-from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from math import sqrt
-from statistics import median
 
-from heldout.diagnosis.history import Curve
-
-# A normal distribution's standard deviation over its median absolute deviation.
-_MAD = 1.4826
-# So few third differences cannot be compared with another curve's.
-ENOUGH = 4
-# How many standard deviations of the noise a rise of the last values must have to be one, a rise of the mean of many,
-# and a fall, which is large anyway.
-CLEAR, STEADY, LIKELY = 3.0, 2.5, 2.0
-# The same of Kendall's statistic: how seldom values without a trend come in an order that rises so much.
-RISING = 2.0
-# And where the last values are above the lowest level by more than one standard deviation, too.
-LEANING = 1.2
-# Of the unit of a curve: a smaller rise is of no interest even where it is no noise, and so is a smaller fall.
-RISE, FALL = 0.025, 0.15
+from heldout.diagnosis.course import Course, course_of
+from heldout.diagnosis.evaluation import Evaluation
+from heldout.diagnosis.history import History
+from heldout.diagnosis.noise import noise_of
+from heldout.diagnosis.rise import foreign_loss_left, has_turned_up, measured_loss_left, onset_of
+from heldout.diagnosis.thresholds import MIN_RISE, MIN_TRAINING_FALL
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A loss on its way: places are positions in the curve, from 0.
+class Curves:
+    """Validation and training as losses, or as shares of wrong answers where no pair of losses was recorded.
 
-    floor is its lowest level and end its last one, both less noise; noise is the standard deviation of one value;
-    way is how far it has come down in all; unit is what changes are measured by.
+    epoch_numbers: what the epoch at each position is called; best_epoch and onset_epoch are such numbers.
+    epochs: how many of validation are known. name: what validation's curve is called.
+    is_measured: whether training figures come from inference mode, else from `fit`.
+    heldout: validation's course. training: its course. None where nothing finite was recorded.
+    wrong_answers: the course of validation's share of wrong answers.
+    own_noise: validation's noise that training does not share.
+    training_at_best: the training loss in validation's best epoch.
+    has_learned: whether training has fallen since that epoch.
+    onset_epoch: from which on validation stays up; None if that is no overfitting.
     """
 
-    best: int
-    floor: float
-    end: float
-    noise: float
-    way: float
-    unit: float
-
-    @property
-    def rise(self) -> float:
-        return self.end - self.floor
-
-    def is_clear(self, change: float, share: float) -> bool:
-        """Whether a change of the level is more than noise, and more than a share of the unit."""
-        return change > CLEAR * self.noise and change > share * self.unit
-
-
-def finite(curve: Curve) -> list[float]:
-    """The curve up to the first value that is not finite."""
-    values: list[float] = []
-    for value in curve:
-        if value is None:
-            break
-        values.append(value)
-    return values
+    history: History
+    epoch_numbers: Sequence[int]
+    epochs: int
+    name: str
+    of_loss: bool
+    is_measured: bool
+    heldout: Course | None
+    training: Course | None
+    wrong_answers: Course | None
+    own_noise: float
+    training_at_best: float
+    has_learned: bool
+    best_epoch: int | None
+    onset_epoch: int | None
 
 
-def turn_of(values: list[float], has_zero: bool = False) -> Turn:
-    """How a loss went; at least one value.
+def curves_of(history: History, evaluation: Evaluation | None = None) -> Curves:
+    """Losses where both were recorded, else shares of wrong answers.
 
-    Args:
-        has_zero: whether 0 is the lowest that the loss can be. Then a change matters by its share of the lowest level,
-            too; of a loss with penalties or an offset only the way that it has come is known.
+    Whether it is overfitting is told by the curves, or by the last weights beside the kept ones on the same images.
     """
-    level = smoothed(values)
-    floor, way = min(level), max(level) - min(level) if len(values) > 1 else 0.0
-    return Turn(
-        best=min(range(len(values)), key=values.__getitem__),
-        floor=floor,
-        end=level_at_end(values),
-        noise=noise_of(values),
-        way=way,
-        unit=min(way, floor) if has_zero and floor > 0 else way,
+    is_measured, of_loss, numbers = history.is_measured, history.has_losses, history.epoch_numbers
+    heldout, training, wrong_answers = (
+        course_of(values, has_zero=has_zero) if values else None
+        for values, has_zero in zip(history.losses(), (is_measured, is_measured, False), strict=True)
+    )
+    own_noise, at_best, has_learned, onset = 0.0, 0.0, False, None
+    if heldout is not None and training is not None:
+        at_best = training.values[min(heldout.best, len(training.values) - 1)]
+        fell = at_best - training.last
+        has_learned = fell > (MIN_TRAINING_FALL * at_best if is_measured else 0.0)
+        own_noise = noise_of(heldout.values, training.values)
+        loss_left = measured_loss_left(heldout) if is_measured else foreign_loss_left(heldout, training, wrong_answers)
+        # Where nothing is learned, nothing is overfitted.
+        is_overfit = has_learned and has_turned_up(heldout, training, fell, own_noise, loss_left)
+        if is_overfit or _last_weights_are_worse(evaluation, training):
+            onset = onset_of(heldout)
+    return Curves(
+        history=history,
+        epoch_numbers=numbers,
+        epochs=0 if heldout is None else len(heldout.values),
+        name="validation loss" if of_loss else "share of wrong answers in validation",
+        of_loss=of_loss,
+        is_measured=is_measured,
+        heldout=heldout,
+        training=training,
+        wrong_answers=wrong_answers,
+        own_noise=own_noise,
+        training_at_best=at_best,
+        has_learned=has_learned,
+        best_epoch=None if heldout is None else numbers[heldout.best],
+        onset_epoch=None if onset is None else numbers[onset],
     )
 
 
-def smoothed(values: list[float]) -> list[float]:
-    """The median of each value and its neighbours."""
-    return [median(values[max(0, place - 1) : place + 2]) for place in range(len(values))]
-
-
-def level_at_end(values: list[float], width: int = 3) -> float:
-    """The level of the last values; one late uptick does not move it."""
-    return median(values[-min(width, max(1, len(values) // 2)) :])
-
-
-def noise_of(values: list[float], beside: list[float] | None = None) -> float:
-    """The standard deviation of one value around its trend, from third differences: a parabola has none.
-
-    The beginning, where the trend bends most, counts only where there is little else. Three values show no noise.
-
-    Args:
-        beside: the same weights' loss on other images. What both share is of the weights, which wander, and no noise
-            of the one; what is left of it is given, if that is less.
-    """
-    bends = _bends(values)
-    if not bends:
-        return 0.0
-    noise = _spread(bends)
-    others = _bends(beside[: len(values)]) if beside else []
-    if len(others) != len(bends) or len(bends) < ENOUGH:
-        return noise
-    squares = sum(one * one for one in others)
-    share = max(0.0, sum(one * other for one, other in zip(bends, others, strict=True)) / squares) if squares else 0.0
-    return min(noise, _spread([one - share * other for one, other in zip(bends, others, strict=True)]))
-
-
-def _bends(values: list[float]) -> list[float]:
-    """Third differences, less those of the beginning."""
-    bends = values
-    for _ in range(3):
-        bends = [after - before for before, after in pairwise(bends)]
-    return bends[len(bends) // 4 :] if len(bends) > 6 else bends
-
-
-def _spread(bends: list[float]) -> float:
-    return _MAD * median(map(abs, bends)) / sqrt(20)  # 1, 3, 3 and 1, squared
-
-
-def stays_up(values: list[float], turn: Turn, noise: float) -> bool:
-    """Whether many values together say that a loss is above its lowest, where its last ones alone do not.
-
-    Either the mean of the last quarter is above the lowest mean of as many in a row, by the noise of two such means; or
-    what came after the best value rises, by Kendall's test, which needs no noise: without a trend each order of them is
-    as likely. A weaker sign of order counts beside a level at the end that is a weak sign, too.
-    """
-    width = max(1, len(values) // 4)
-    sums = [0.0, *accumulate(values)]
-    means = [(after - before) / width for before, after in zip(sums, sums[width:], strict=False)]
-    if means[-1] - min(means) > STEADY * noise * sqrt(2 / width):
-        return True
-    order = _rising(values[turn.best + 1 :])
-    return order > RISING or (order > LEANING and turn.rise > noise)
-
-
-def _rising(values: list[float]) -> float:
-    """Kendall's statistic of the order of values, in its standard deviations; 0 of fewer than three."""
-    count = len(values)
-    if count < 3:
-        return 0.0
-    score, earlier = 0, list[float]()
-    for value in values:
-        score += bisect_left(earlier, value) - (len(earlier) - bisect_right(earlier, value))
-        insort(earlier, value)
-    return score / sqrt(count * (count - 1) * (2 * count + 5) / 18)
-
-
-def onset_of(values: list[float], turn: Turn) -> int | None:
-    """The first place after the best from which on the curve stays above its floor by more than its noise.
-
-    Where the noise is more than half of the rise, by more than that half.
-    """
-    level = smoothed(values)
-    bar = turn.floor + min(turn.noise, turn.rise / 2)
-    onset = len(values)
-    while onset > turn.best + 1 and level[onset - 1] > bar:
-        onset -= 1
-    return onset if onset < len(values) else None
-
-
-def falls_at_end(values: list[float], turn: Turn) -> tuple[bool, float]:
-    """Whether the last third of the epochs, half as many again as those before, still brought a loss down, and how far.
-
-    A curve that comes down ever more slowly gains less by as many epochs again than it has gained by the last.
-    """
-    width = len(values) // 3
-    if not width:
-        return False, 0.0
-    before = len(values) - width
-    fell = level_at_end(values[:before]) - turn.end
-    return fell > LIKELY * turn.noise and fell > FALL * turn.unit, fell
+def _last_weights_are_worse(evaluation: Evaluation | None, training: Course) -> bool:
+    """Whether the last weights answer the training images better than the kept ones, and others surely worse."""
+    last = evaluation.last if evaluation else None
+    kept = evaluation.get(last.split) if evaluation and last else None
+    if last is None or kept is None or kept.loss is None or len(training.values) < last.epoch:
+        return False
+    learned = training.values[last.epoch - 1] < training.values[last.kept_epoch - 1]
+    return learned and last.loss_interval[0] > 0 and last.loss > MIN_RISE * kept.loss

@@ -96,3 +96,9 @@ def _last_epoch(stored: LastEpochScores) -> LastEpoch:
 def skill_of(accuracy: float, chance: float) -> float:
     """Accuracy above chance as a share of what there is above chance: 0 guesses, 1 knows."""
     return (accuracy - chance) / (1 - chance) if chance < 1 else 0.0
+
+
+def chance_of(figures: SplitFigures, classes: int) -> float:
+    """The accuracy of always naming the most frequent class; of any class where their counts are not known."""
+    counts = [sum(row) for row in figures.confusion]
+    return max(counts) / sum(counts) if sum(counts) else 1 / classes

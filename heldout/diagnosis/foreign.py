@@ -9,6 +9,7 @@ from reprlib import repr as short
 from typing import Any
 
 from heldout.diagnosis.history import Curve, History, figure
+from heldout.diagnosis.thresholds import MAX_SHOWN_NAME
 
 Series = Mapping[int, float | None]  # by epoch or step; None where a value was not finite
 
@@ -34,8 +35,6 @@ _OTHER = {
     *("l1", "l2", "reg", "regularization", "regularisation", "regularizer", "regulariser", "penalty", "decay", "kl"),
     *("aux", "auxiliary"),
 }
-# So much of a name is shown.
-_NAME_CHARACTERS = 100
 EXPECTED = "a history needs a training and a validation curve of the loss or of the accuracy (`loss` and `val_loss`)"
 
 
@@ -183,7 +182,7 @@ def _words(name: str) -> list[str]:
 
 def _listing(names: Iterable[str]) -> str:
     """The first of them."""
-    return ", ".join(repr(name[:_NAME_CHARACTERS]) for name in islice(names, 12))
+    return ", ".join(repr(name[:MAX_SHOWN_NAME]) for name in islice(names, 12))
 
 
 def _listed(field: str, values: object) -> Curve:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from reprlib import repr as short
 from typing import Any
 
+from heldout.diagnosis.thresholds import MAX_FIGURE
+
 Curve = tuple[float | None, ...]
-# No figure is larger, and sums of the squares of such numbers are finite still.
-LARGEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,11 @@ class History:
     fit_accuracy: Curve = ()
     numbers: tuple[int, ...] = ()
 
-    def number(self, place: int) -> int:
-        """Of the epoch at a position of the curves, counted from 1."""
-        return self.numbers[place] if self.numbers else place + 1
+    @property
+    def epoch_numbers(self) -> Sequence[int]:
+        """What the epoch at each position of the longest curve is called."""
+        curves = (self.train_loss, self.train_accuracy, self.validation_loss, self.validation_accuracy)
+        return self.numbers or range(1, 1 + max(map(len, (*curves, self.fit_loss, self.fit_accuracy))))
 
     @property
     def is_measured(self) -> bool:
@@ -37,13 +40,20 @@ class History:
         return bool(self.train_loss or self.train_accuracy)
 
     @property
-    def training_loss(self) -> Curve:
-        """The best that is known of the training split: measured, else `fit`'s average."""
-        return self.train_loss or self.fit_loss
+    def has_losses(self) -> bool:
+        """Whether there is a pair of losses to compare; else accuracies are compared."""
+        return bool(self.validation_loss and (self.train_loss or self.fit_loss))
 
-    @property
-    def training_accuracy(self) -> Curve:
-        return self.train_accuracy or self.fit_accuracy
+    def losses(self) -> tuple[list[float], list[float], list[float]]:
+        """Validation, training (measured, else `fit`'s average), and validation's share of wrong answers.
+
+        Each up to its first value that is not finite. Where there is no pair of losses, shares of wrong answers stand
+        for them: smaller is better, too.
+        """
+        wrong = _wrong(self.validation_accuracy)
+        if self.has_losses:
+            return finite(self.validation_loss), finite(self.train_loss or self.fit_loss), finite(wrong)
+        return finite(wrong), finite(_wrong(self.train_accuracy or self.fit_accuracy)), finite(wrong)
 
 
 def from_epochs(epochs: Sequence[Mapping[str, Any]]) -> History:
@@ -69,4 +79,13 @@ def figure(value: object) -> float | None:
     if not isinstance(value, int | float):
         raise ValueError(f"received {short(value)} where a number was expected")
     # Compared before it is converted: whole numbers may be too large for a float.
-    return float(value) if abs(value) <= LARGEST else None
+    return float(value) if abs(value) <= MAX_FIGURE else None
+
+
+def finite(curve: Curve) -> list[float]:
+    """The curve up to the first value that is not finite."""
+    return [value for value in takewhile(lambda value: value is not None, curve) if value is not None]
+
+
+def _wrong(accuracy: Curve) -> Curve:
+    return tuple(None if value is None else 1 - value for value in accuracy)

@@ -4,12 +4,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from heldout.diagnosis.findings import Remedy
+from heldout.diagnosis.thresholds import (
+    ADVISED_DROPOUT,
+    ADVISED_L2,
+    ADVISED_LEARNING_RATE_DIVISOR,
+    ADVISED_PATIENCE_EPOCHS,
+    ADVISED_ROTATION_DEGREES,
+    ADVISED_SHIFT,
+    ADVISED_ZOOM,
+    MAX_EPOCHS,
+    MAX_FILTERS,
+    MIN_FILTERS_TO_HALVE,
+)
 
 Spec = Mapping[str, Any]
 
-AUGMENTATION = {"rotation_degrees": 10, "width_shift": 0.1, "height_shift": 0.1, "zoom": 0.1}
-DROPOUT, L2 = 0.25, 0.001
-MAX_EPOCHS, MAX_FILTERS = 1000, 1024
+AUGMENTATION = {
+    "rotation_degrees": ADVISED_ROTATION_DEGREES,
+    "width_shift": ADVISED_SHIFT,
+    "height_shift": ADVISED_SHIFT,
+    "zoom": ADVISED_ZOOM,
+}
 
 
 def against_overfitting(spec: Spec | None, best_epoch: int) -> tuple[Remedy, ...]:
@@ -20,14 +35,14 @@ def against_overfitting(spec: Spec | None, best_epoch: int) -> tuple[Remedy, ...
     found = _keep_best(spec, best_epoch)
     if not any(layer.get("dropout") for layer in _layers(spec)):
         reason = "No unit can rely on one other unit: the usual first cure."
-        found.append(Remedy("dropout", reason, _blocks(spec, dropout=DROPOUT)))
+        found.append(Remedy("dropout", reason, _blocks(spec, dropout=ADVISED_DROPOUT)))
     if spec.get("augmentation") is None:
         reason = "More pictures than there are, where small turns and shifts do not change what a picture shows."
         found.append(Remedy("augmentation", reason, {"augmentation": AUGMENTATION}))
     if not spec["network"].get("l2") and not any(layer.get("l2") for layer in _layers(spec)):
         reason = "Small weights make smoother decisions."
-        found.append(Remedy("l2", reason, {"network": {"l2": L2}}))
-    if max(block["filters"] for block in blocks) > 8:
+        found.append(Remedy("l2", reason, {"network": {"l2": ADVISED_L2}}))
+    if max(block["filters"] for block in blocks) >= MIN_FILTERS_TO_HALVE:
         smaller = [{**block, "filters": max(1, block["filters"] // 2)} for block in blocks]
         reason = "Half the filters can remember less."
         found.append(Remedy("smaller_network", reason, {"network": {"blocks": smaller}}))
@@ -69,7 +84,7 @@ def against_underfitting(spec: Spec | None) -> tuple[Remedy, ...]:
 def lower_learning_rate(spec: Spec | None) -> Remedy:
     patch = None
     if spec is not None:
-        rate = spec["training"]["optimizer"]["learning_rate"] / 10
+        rate = spec["training"]["optimizer"]["learning_rate"] / ADVISED_LEARNING_RATE_DIVISOR
         patch = {"training": {"optimizer": {"learning_rate": rate}}}
     return Remedy("lower_learning_rate", "Steps that are too long leave the valley: take a tenth.", patch)
 
@@ -97,7 +112,7 @@ def _keep_best(spec: Spec, best_epoch: int) -> list[Remedy]:
     if training.get("on_overfit") == "stop_and_restore":
         return []
     if stops is None:
-        stop = {"monitor": "validation_loss", "patience": 5}
+        stop = {"monitor": "validation_loss", "patience": ADVISED_PATIENCE_EPOCHS}
     elif not stops.get("restore_best") or stops.get("monitor") != "validation_loss":
         stop = {"monitor": "validation_loss", "restore_best": True}
     else:

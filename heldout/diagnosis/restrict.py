@@ -7,13 +7,12 @@ from typing import Any
 
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.findings import counted
+from heldout.diagnosis.thresholds import MIN_CRITICAL_LEAK
 from heldout.stored.audit import AuditFinding, Severity
 
 ALL_SPLITS = frozenset({"train", "validation", "test"})
 WITHOUT_TEST = ALL_SPLITS - {"test"}
 
-# Share of validation images from which copies of training images are critical, as for the audit itself.
-MIN_CRITICAL_LEAK_SHARE = 0.01
 # Audit findings about exactly one split, which their numbers name.
 _OF_ONE_SPLIT = {
     "scale_mismatch",
@@ -79,7 +78,7 @@ def _leakage(found: AuditFinding, copied: Mapping[str, Any] | None) -> AuditFind
     share = copied["share"]
     return _rewritten(
         found,
-        "critical" if share >= MIN_CRITICAL_LEAK_SHARE else "warning",
+        "critical" if share >= MIN_CRITICAL_LEAK else "warning",
         {"validation_in_train": copied},
         f"{counted(copied['images'], 'validation image')} ({100 * share:.1f} %) also in the training set: validation "
         "results are better than they should be.",

@@ -14,6 +14,8 @@ from benchmarks.diagnosis.measures import f1
 from benchmarks.diagnosis.record import CLASSES, Record, read_all
 from benchmarks.diagnosis.trained import train
 from benchmarks.diagnosis.truth import Truth, truths
+from heldout.diagnosis.facts import facts_of
+from heldout.diagnosis.precedence import RULES
 from heldout.errors import HeldoutError
 from heldout.settings import Settings
 from heldout.spec import JobSpec
@@ -124,6 +126,15 @@ def test_counts_alone_tell_as_much_as_they_did(kept, true, code):
     said = {key: score.said_of(record, with_audit=False) for key, record in kept.items()}
     pairs = score.pairs_of(said, true, code)
     assert f1(pairs) >= FLOORS_OF_COUNTS[code], Counter(pairs)
+
+
+def test_each_rule_reports_its_own_code(kept):
+    reported: dict[str, set[str]] = {rule.code: set() for rule in RULES}
+    for record in kept.values():
+        facts = facts_of(record.curves, {"findings": record.audit}, record.evaluation, None)
+        for rule in RULES:
+            reported[rule.code] |= {finding.code for finding in rule.find(facts)}
+    assert reported == {code: {code} for code in reported}
 
 
 def test_every_remedy_is_another_job_that_the_service_would_accept(kept):

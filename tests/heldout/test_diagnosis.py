@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
-from heldout.diagnosis.curves import noise_of, onset_of, turn_of
+from heldout.diagnosis.course import course_of
 from heldout.diagnosis.evaluation import LastEpoch, SplitFigures, from_final
 from heldout.diagnosis.history import from_epochs
+from heldout.diagnosis.noise import noise_of
+from heldout.diagnosis.rise import onset_of
 from tests.heldout.made import FINE, OVERFIT, falling, history, noisy, turning
 
 
@@ -129,7 +131,7 @@ def test_two_signs_that_are_weak_alone_are_enough_together():
     leaning = [0.45, 0.48, 0.47, 0.49, 0.5, 0.47, 0.48, 0.53]
     training = falling(14, 0.0, 0.3)
     noise = noise_of(rough + leaning, training)
-    assert noise < turn_of(rough + leaning).rise < 2 * noise
+    assert noise < course_of(rough + leaning).rise < 2 * noise
     assert diagnose(history(training, rough + leaning)).verdict == "overfitting"
     # The same values without the order, and the same order with a lower end.
     for after in (sorted(leaning, reverse=True), [*leaning[:-2], 0.46, 0.46]):
@@ -413,7 +415,7 @@ def test_tens_of_thousands_of_epochs_are_judged_in_a_moment():
 def test_the_noise_of_a_curve_is_that_of_its_values_and_a_trend_has_none():
     assert noise_of([3.0 - 0.1 * epoch for epoch in range(20)]) == pytest.approx(0, abs=1e-12)
     assert noise_of(noisy([1.0] * 400, 0.05)) == pytest.approx(0.05, rel=0.2)
-    assert onset_of([1.0], turn_of([1.0])) is None
+    assert onset_of(course_of([1.0])) is None
 
 
 # --- where histories come from -----------------------------------------------------------------------

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from heldout.diagnosis.curves import curves_of
+from heldout.diagnosis.early_stop import reason_to_stop
 from heldout.diagnosis.history import History
-from heldout.diagnosis.training import curves_of, has_turned, overfitting
+from heldout.diagnosis.rules.overfitting import explain as explain_overfitting
 
 Mode = Literal["none", "warn", "stop", "stop_and_restore"]
 
@@ -43,7 +45,4 @@ def watch_epoch(mode: Mode, state: GuardState, train_loss: float, validation_los
 def explanation_of(mode: Mode, state: GuardState) -> str | None:
     """Why to warn of these losses, or to stop; None if there is no reason. Each asks its own question."""
     curves = curves_of(History(train_loss=state.train_loss, validation_loss=state.validation_loss))
-    if mode != "warn":
-        return has_turned(curves)
-    found = overfitting(curves, None, None)
-    return None if found is None else found.explanation
+    return explain_overfitting(curves) if mode == "warn" else reason_to_stop(curves)

@@ -1,0 +1,77 @@
+"""The course of one loss: its best epoch, how far it came down, how far it went up again, whether it still falls."""
+
+from dataclasses import dataclass
+from statistics import median
+
+from heldout.diagnosis.noise import noise_of
+from heldout.diagnosis.thresholds import MIN_FALL, MIN_FALL_SIGMAS, MIN_RISE, MIN_RISE_SIGMAS
+
+
+@dataclass(frozen=True)
+class Course:
+    """Positions count from 0. Levels are medians of neighbouring values, which no single epoch moves.
+
+    best: position of the lowest value.
+    lowest, last: the lowest level, and the one at the end.
+    rise: the last level above the lowest. is_up: whether that is more than noise, and matters.
+    descent: the lowest level below the highest.
+    scale: what a change must be large beside.
+    noise: the standard deviation of a single value.
+    fall: how far the level fell over the last third of the epochs. still_falls: whether that is more than noise, and
+        matters.
+    """
+
+    values: list[float]
+    levels: list[float]
+    best: int
+    lowest: float
+    last: float
+    rise: float
+    is_up: bool
+    descent: float
+    scale: float
+    noise: float
+    fall: float
+    still_falls: bool
+
+
+def course_of(values: list[float], *, has_zero: bool = False) -> Course:
+    """The course of a loss; at least one value.
+
+    Args:
+        has_zero: whether 0 is the lowest that the loss can be. Then a change matters beside the lowest level, too; of a
+            loss with penalties or an offset only the descent is known.
+    """
+    levels = smoothed(values)
+    last = level_at_end(values)
+    before = len(values) - len(values) // 3
+    fall = level_at_end(values[:before]) - last if before < len(values) else 0.0
+    noise = noise_of(values)
+    lowest, descent = min(levels), max(levels) - min(levels) if len(values) > 1 else 0.0
+    scale = min(descent, lowest) if has_zero and lowest > 0 else descent
+    rise = last - lowest
+    return Course(
+        values=values,
+        levels=levels,
+        best=min(range(len(values)), key=values.__getitem__),
+        lowest=lowest,
+        last=last,
+        rise=rise,
+        is_up=rise > MIN_RISE_SIGMAS * noise and rise > MIN_RISE * scale,
+        descent=descent,
+        scale=scale,
+        noise=noise,
+        fall=fall,
+        # A curve that comes down ever more slowly gains less by as many epochs again than it has gained by the last.
+        still_falls=before < len(values) and fall > MIN_FALL_SIGMAS * noise and fall > MIN_FALL * scale,
+    )
+
+
+def smoothed(values: list[float]) -> list[float]:
+    """The median of each value and its neighbours."""
+    return [median(values[max(0, position - 1) : position + 2]) for position in range(len(values))]
+
+
+def level_at_end(values: list[float]) -> float:
+    """The median of the last three values, of fewer if there are fewer than six; one late uptick does not move it."""
+    return median(values[-min(3, max(1, len(values) // 2)) :])

@@ -1,0 +1,71 @@
+"""All that is known of a training, computed once; every rule reads it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from heldout.diagnosis.audited import findings_by_code
+from heldout.diagnosis.curves import Curves, curves_of
+from heldout.diagnosis.evaluation import Evaluation, LastEpoch, SplitFigures, skill_of
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.history import History
+from heldout.diagnosis.remedies import Spec
+from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_KNOWN_SKILL
+from heldout.intervals import newcombe_interval
+from heldout.stored.audit import AuditFinding
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Curves, the kept weights' figures on each split, and what the audit found.
+
+    classes: their names; empty where they are not known.
+    last: the last epoch's weights beside the kept ones, if others were kept.
+    audited: the audit's findings by the code of a diagnosis.
+    knows_training, knows_validation: whether most images of the split are answered rightly, beyond guessing; None where
+        that is not known.
+    """
+
+    curves: Curves
+    spec: Spec | None
+    classes: Sequence[str]
+    train: SplitFigures | None
+    validation: SplitFigures | None
+    test: SplitFigures | None
+    last: LastEpoch | None
+    audited: Mapping[str, Sequence[Finding]]
+    knows_training: bool | None
+    knows_validation: bool | None
+
+
+def facts_of(
+    history: History, audit: Sequence[AuditFinding] | None, evaluation: Evaluation | None, spec: Spec | None
+) -> Facts:
+    measured = evaluation or Evaluation({})
+    train, validation, test = (measured.get(split) for split in ("train", "validation", "test"))
+    return Facts(
+        curves=curves_of(history, evaluation),
+        spec=spec,
+        classes=measured.classes,
+        train=train,
+        validation=validation,
+        test=test,
+        last=measured.last,
+        audited={} if audit is None else findings_by_code(audit, spec),
+        knows_training=_knows_training(train, validation, len(measured.classes)),
+        knows_validation=_knows(validation, len(measured.classes)),
+    )
+
+
+def _knows_training(train: SplitFigures | None, validation: SplitFigures | None, classes: int) -> bool | None:
+    """What knows training images much better than others does not lack capacity, however little it knows."""
+    if train is None or validation is None or classes < 2:
+        return None
+    return bool(_knows(train, classes)) or (
+        newcombe_interval(train.counts, validation.counts)[0] > MIN_BETTER_ON_TRAINING
+    )
+
+
+def _knows(figures: SplitFigures | None, classes: int) -> bool | None:
+    if figures is None or not classes:
+        return None
+    return skill_of(figures.accuracy, 1 / classes) >= MIN_KNOWN_SKILL

@@ -1,0 +1,42 @@
+"""The noise of a curve: by how much single epochs lie beside its trend."""
+
+from itertools import pairwise
+from math import sqrt
+from statistics import median
+
+from heldout.diagnosis.thresholds import MIN_SHARED_DIFFERENCES, NORMAL_DEVIATION_PER_MEDIAN
+
+
+def noise_of(values: list[float], beside: list[float] | None = None) -> float:
+    """The standard deviation of one value around its trend, from third differences: a parabola has none.
+
+    The beginning, where the trend bends most, counts only where there is little else. Three values show no noise.
+
+    Args:
+        beside: the same weights' loss on other images. What moves both is the weights, which wander, and no noise of
+            one of them; the noise that is not shared is returned, if that is less.
+    """
+    differences = _third_differences(values)
+    if not differences:
+        return 0.0
+    noise = _deviation(differences)
+    others = _third_differences(beside[: len(values)]) if beside else []
+    if len(others) != len(differences) or len(differences) < MIN_SHARED_DIFFERENCES:
+        return noise
+    pairs = list(zip(differences, others, strict=True))
+    squares = sum(other * other for other in others)
+    share = max(0.0, sum(one * other for one, other in pairs) / squares) if squares else 0.0
+    return min(noise, _deviation([one - share * other for one, other in pairs]))
+
+
+def _third_differences(values: list[float]) -> list[float]:
+    """Without the first quarter, if there are more than six."""
+    differences = values
+    for _ in range(3):
+        differences = [after - before for before, after in pairwise(differences)]
+    return differences[len(differences) // 4 :] if len(differences) > 6 else differences
+
+
+def _deviation(third_differences: list[float]) -> float:
+    """Of one value: a third difference is made of values with weights 1, 3, 3 and 1, whose squares sum to 20."""
+    return NORMAL_DEVIATION_PER_MEDIAN * median(map(abs, third_differences)) / sqrt(20)

@@ -1,0 +1,82 @@
+"""The rules in the order of their precedence: of findings that are equally grave, the first one gives the verdict.
+
+The order goes from what is nearest the data to what is nearest the figures: a leak spoils every figure, so that
+overfitting is no news beside it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.rules import (
+    class_imbalance,
+    collapsed_class,
+    diverged,
+    few_test_images,
+    kept_weights,
+    label_conflicts,
+    label_noise,
+    label_order_mismatch,
+    leakage,
+    memorised_noise,
+    metric_artefact,
+    not_converged,
+    overfitting,
+    scale_mismatch,
+    split_shift,
+    underfitting,
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Finds what is reported under a code. silent_beside: codes of findings that explain the same figures better."""
+
+    code: str
+    find: Callable[[Facts], list[Finding]]
+    silent_beside: tuple[str, ...] = ()
+
+
+RULES = (
+    Rule("leakage", leakage.find),
+    Rule("split_shift", split_shift.in_images),
+    Rule("split_shift", split_shift.in_accuracy, silent_beside=("scale_mismatch", "label_order_mismatch")),
+    Rule("scale_mismatch", scale_mismatch.find),
+    Rule("label_order_mismatch", label_order_mismatch.find),
+    Rule("label_conflicts", label_conflicts.find),
+    Rule("label_noise", label_noise.find, silent_beside=("diverged",)),
+    Rule("memorised_noise", memorised_noise.find),
+    Rule("class_imbalance", class_imbalance.find),
+    # While a network still learns, a class that it does not know yet says nothing.
+    Rule("collapsed_class", collapsed_class.in_validation, silent_beside=("not_converged",)),
+    Rule("collapsed_class", collapsed_class.in_test, silent_beside=("not_converged", "split_shift")),
+    Rule("diverged", diverged.find),
+    # Learning noise by heart is overfitting too, and the cure is another one.
+    Rule("overfitting", overfitting.find, silent_beside=("diverged", "memorised_noise")),
+    Rule("overfitting", kept_weights.earlier_ones_serve, silent_beside=("diverged",)),
+    Rule("underfitting", underfitting.find, silent_beside=("diverged", "label_noise", "not_converged")),
+    Rule("not_converged", not_converged.both_losses_fall, silent_beside=("diverged",)),
+    Rule("not_converged", not_converged.training_images_unknown_yet, silent_beside=("diverged", "label_noise")),
+    Rule("not_converged", kept_weights.later_ones_are_better, silent_beside=("diverged",)),
+    Rule("test_too_small", few_test_images.find),
+    Rule("metric_artefact", metric_artefact.find),
+)
+_GRAVITY = ("critical", "warning", "info")
+
+
+def findings_of(facts: Facts) -> tuple[Finding, ...]:
+    """The gravest first; of equally grave ones in the order of the rules."""
+    found = [(rule, rule.find(facts)) for rule in RULES]
+    heard = [one for rule, findings in found if not _is_silent(rule, found) for one in findings]
+    return tuple(sorted(heard, key=lambda one: _GRAVITY.index(one.severity)))
+
+
+def _is_silent(rule: Rule, found: list[tuple[Rule, list[Finding]]]) -> bool:
+    """Whether another rule that is not silent itself has found what explains more; an info explains nothing."""
+    return any(
+        other.code in rule.silent_beside
+        and any(one.severity != "info" for one in findings)
+        and not _is_silent(other, found)
+        for other, findings in found
+    )

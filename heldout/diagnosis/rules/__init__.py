@@ -1,0 +1,1 @@
+"""One file for each finding: when it is reported, with which evidence, words and remedies."""

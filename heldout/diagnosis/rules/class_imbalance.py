@@ -1,0 +1,31 @@
+"""Class imbalance: a class has few training images beside the largest one, or none."""
+
+from heldout.diagnosis import remedies
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.thresholds import MIN_CLASS_BALANCE
+
+
+def find(facts: Facts) -> list[Finding]:
+    """What the audit found, else what the confusion matrix counts."""
+    if "class_imbalance" in facts.audited:
+        return list(facts.audited["class_imbalance"])
+    counts = [] if facts.train is None else [sum(row) for row in facts.train.confusion]
+    if len(counts) < 2 or min(counts) >= MIN_CLASS_BALANCE * max(counts):
+        return []
+    names = facts.classes or tuple(map(str, range(len(counts))))
+    fewest, most = min(counts), max(counts)
+    rarest = names[counts.index(fewest)]
+    return [
+        Finding(
+            "class_imbalance",
+            "info" if remedies.weighs_classes(facts.spec) else "warning",
+            f"Class {rarest!r} has {fewest:,} training images, the largest class {most:,}: a network that never names "
+            f"{rarest!r} loses next to nothing.",
+            {
+                "smallest": {"class": rarest, "count": fewest},
+                "largest": {"class": names[counts.index(most)], "count": most},
+            },
+            remedies.balanced_weights(facts.spec),
+        )
+    ]

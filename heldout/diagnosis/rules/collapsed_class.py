@@ -1,0 +1,62 @@
+"""Collapsed class: a network that knows most classes does not know this one."""
+
+from statistics import median
+
+from heldout.diagnosis import remedies
+from heldout.diagnosis.evaluation import SplitFigures
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.thresholds import MAX_FALSE_ALARMS, MIN_CLASS_IMAGES, MIN_RECALL, MIN_USUAL_RECALL
+from heldout.intervals import wilson_interval
+
+# What the audit says of test that explains bad answers in it.
+_TEST_IS_ANOTHER_KIND = {"split_shift", "scale_mismatch", "label_order_mismatch"}
+
+
+def in_validation(facts: Facts) -> list[Finding]:
+    return _find(facts, "validation", facts.validation)
+
+
+def in_test(facts: Facts) -> list[Finding]:
+    """If validation shows none. That a test of another kind is answered badly says nothing of the network."""
+    if _TEST_IS_ANOTHER_KIND & facts.audited.keys() or in_validation(facts):
+        return []
+    return _find(facts, "test", facts.test)
+
+
+def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Finding]:
+    if figures is None:
+        return []
+    counted = [(label, row[label], sum(row)) for label, row in enumerate(figures.confusion)]
+    # (label, right answers, images)
+    classes = [one for one in counted if one[2] >= MIN_CLASS_IMAGES]
+    usual = median(right / count for _, right, count in classes) if classes else 0.0
+    # Of many classes with few images some have a bad day: each gets its share of the false alarms.
+    confidence = 1 - MAX_FALSE_ALARMS / max(1, len(classes))
+    worst = [
+        (label, right, count)
+        for label, right, count in classes
+        if right / count < MIN_RECALL and wilson_interval(right, count, confidence)[1] < usual
+    ]
+    # Where most classes are answered badly it is no matter of one class.
+    if not worst or usual <= MIN_USUAL_RECALL:
+        return []
+    label, right, count = min(worst, key=lambda one: one[1] / one[2])
+    low, high = wilson_interval(right, count)
+    name = facts.classes[label] if label < len(facts.classes) else str(label)
+    return [
+        Finding(
+            "collapsed_class",
+            "critical",
+            f"Of {count} images of class {name!r} in {split}, {right} were answered rightly ({low:.2f} to {high:.2f}): "
+            "the network does not know this class, whatever its accuracy over all.",
+            {
+                "class": name,
+                "split": split,
+                "recall": right / count,
+                "recall_interval": [low, high],
+                "count": count,
+            },
+            (*remedies.balanced_weights(facts.spec), remedies.mend_data(f"Collect more images of {name!r}.")),
+        )
+    ]

@@ -1,0 +1,38 @@
+"""Test too small: the test accuracy is not known well enough, or a class has no test images."""
+
+from heldout.diagnosis import remedies
+from heldout.diagnosis.evaluation import SplitFigures
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding, counted
+from heldout.diagnosis.thresholds import MAX_TEST_UNCERTAINTY, MAX_TEST_UNCERTAINTY_OF_INFO
+from heldout.intervals import images_needed, wilson_interval
+
+
+def find(facts: Facts) -> list[Finding]:
+    """The audit knows how many test images there are; a measured accuracy tells how many are needed."""
+    audited = list(facts.audited.get("test_too_small", ()))
+    if facts.test is None:
+        return audited
+    return [*(one for one in audited if one.evidence["audit"] != "test_too_small"), *_measured(facts.test)]
+
+
+def _measured(test: SplitFigures) -> list[Finding]:
+    low, high = wilson_interval(*test.counts)
+    half = (high - low) / 2
+    if half <= MAX_TEST_UNCERTAINTY:
+        return []
+    needed = images_needed(test.correct / test.count, MAX_TEST_UNCERTAINTY)
+    return [
+        Finding(
+            "test_too_small",
+            "warning" if half > MAX_TEST_UNCERTAINTY_OF_INFO else "info",
+            f"By {counted(test.count, 'test image')} the accuracy is known to within {100 * half:.1f} points "
+            f"({low:.3f} to {high:.3f}). For {100 * MAX_TEST_UNCERTAINTY:.0f} points about {needed:,} are needed.",
+            {"test_accuracy": test.accuracy, "test_interval": [low, high], "count": test.count, "needed": needed},
+            (
+                remedies.mend_data(
+                    f"Put about {needed:,} images into the test split before small differences are believed."
+                ),
+            ),
+        )
+    ]

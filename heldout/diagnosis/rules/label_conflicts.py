@@ -1,0 +1,8 @@
+"""Label conflicts: one picture has several labels. Only the audit sees it."""
+
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding
+
+
+def find(facts: Facts) -> list[Finding]:
+    return list(facts.audited.get("label_conflicts", ()))

@@ -1,0 +1,59 @@
+"""Label noise: some training labels are wrong."""
+
+from heldout.diagnosis import remedies
+from heldout.diagnosis.course import smoothed
+from heldout.diagnosis.evaluation import chance_of, skill_of
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.history import History, finite
+from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MIN_COMPARED_SKILL
+from heldout.intervals import newcombe_interval
+
+
+def find(facts: Facts) -> list[Finding]:
+    """Training images are answered worse than validation's, by the same weights, in the end or in some epoch before.
+
+    Every epoch is looked at, since wrong labels are learned by heart after a while.
+    """
+    train, validation = facts.train, facts.validation
+    if train is None or validation is None:
+        return []
+    chance = chance_of(train, max(2, len(facts.classes)))
+    epochs: list[tuple[int | None, float, float]] = [(None, train.accuracy, validation.accuracy)]
+    epochs += [one for one in _levels(facts.curves.history) if skill_of(one[1], chance) > MIN_COMPARED_SKILL]
+    epoch, trained, heldout = max(epochs, key=lambda one: one[2] - one[1])
+    low, high = newcombe_interval(
+        (round(heldout * validation.count), validation.count),
+        (round(trained * train.count), train.count),
+        COMPARISON_CONFIDENCE,
+    )
+    if low <= 0:
+        return []
+    when = "" if epoch is None else f" in epoch {epoch}"
+    return [
+        Finding(
+            "label_noise",
+            "warning",
+            f"With the same weights, in inference mode, validation is better than training{when}: {heldout:.3f} "
+            f"against {trained:.3f} (difference {low:.3f} to {high:.3f}). That happens when training labels are wrong "
+            "and validation labels are right, as long as the wrong ones have not been learned by heart.",
+            {
+                "epoch": epoch,
+                "train_accuracy": trained,
+                "validation_accuracy": heldout,
+                "difference_interval": [low, high],
+            },
+            (
+                remedies.mend_data(
+                    "Look at the training images that the model answers with confidence and against the label."
+                ),
+            ),
+        )
+    ]
+
+
+def _levels(history: History) -> list[tuple[int | None, float, float]]:
+    """For each epoch the level of both accuracies in inference mode, less the noise of single epochs."""
+    train, heldout = finite(history.train_accuracy), finite(history.validation_accuracy)
+    both = zip(smoothed(train), smoothed(heldout), strict=False)
+    return [(epoch, one, other) for epoch, (one, other) in enumerate(both, 1)]

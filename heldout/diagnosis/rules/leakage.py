@@ -1,0 +1,43 @@
+"""Leakage: images of one split are in another, or test results are better than they should be."""
+
+from heldout.diagnosis import remedies
+from heldout.diagnosis.evaluation import SplitFigures
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT
+from heldout.intervals import newcombe_interval
+
+
+def find(facts: Facts) -> list[Finding]:
+    """What the audit found, else a test that is answered clearly better than validation."""
+    train, validation, test = facts.train, facts.validation, facts.test
+    if "leakage" in facts.audited:
+        return list(facts.audited["leakage"])
+    if validation is None or test is None:
+        return []
+    low, high = newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
+    if high >= -MAX_SELECTION_EFFECT or not _can_be_copies(train, validation, test):
+        return []
+    return [
+        Finding(
+            "leakage",
+            "warning",
+            f"Test is answered better than validation: {test.accuracy:.3f} against {validation.accuracy:.3f} "
+            f"(difference {-high:.3f} to {-low:.3f}). A test that is too good often holds what was trained on.",
+            {
+                "validation_accuracy": validation.accuracy,
+                "test_accuracy": test.accuracy,
+                "difference": validation.accuracy - test.accuracy,
+                "difference_interval": [low, high],
+            },
+            (remedies.mend_data("Look for test images among the training images; the audit of an upload does."),),
+        )
+    ]
+
+
+def _can_be_copies(train: SplitFigures | None, validation: SplitFigures, test: SplitFigures) -> bool:
+    """Copies of training images are answered as training is: they lift test from validation towards it, no further."""
+    if train is None:
+        return True
+    low, _ = newcombe_interval(train.counts, validation.counts, COMPARISON_CONFIDENCE)
+    return low > 0 and test.accuracy <= train.accuracy

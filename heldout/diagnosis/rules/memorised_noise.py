@@ -1,0 +1,36 @@
+"""Memorised noise: the training images are known by heart, and nothing holds beyond them."""
+
+from heldout.diagnosis import remedies
+from heldout.diagnosis.evaluation import chance_of, skill_of
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.thresholds import MAX_CHANCE_SKILL, MIN_MEMORISED_SKILL
+from heldout.intervals import wilson_interval
+
+
+def find(facts: Facts) -> list[Finding]:
+    train, validation, classes = facts.train, facts.validation, len(facts.classes)
+    if train is None or validation is None or classes < 2:
+        return []
+    last = [value for value in facts.curves.history.train_accuracy if value is not None]
+    known = max([train.accuracy, *last[-1:]])
+    low, high = wilson_interval(*validation.counts)
+    chance = chance_of(validation, classes)
+    if skill_of(known, chance_of(train, classes)) < MIN_MEMORISED_SKILL or skill_of(high, chance) > MAX_CHANCE_SKILL:
+        return []
+    return [
+        Finding(
+            "memorised_noise",
+            "critical",
+            f"The training accuracy reaches {known:.3f}, and validation is at chance: {validation.accuracy:.3f} "
+            f"({low:.3f} to {high:.3f}, chance {chance:.3f}). The labels have nothing to do with the pictures; the "
+            "network has learned them by heart.",
+            {
+                "train_accuracy": known,
+                "validation_accuracy": validation.accuracy,
+                "validation_interval": [low, high],
+                "chance": chance,
+            },
+            (remedies.mend_data("Check how labels were joined to images: they look shuffled."),),
+        )
+    ]

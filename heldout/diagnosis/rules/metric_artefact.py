@@ -1,0 +1,33 @@
+"""Metric artefact: `fit` shows a gap that is not there, since its accuracy is an average under dropout."""
+
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.history import Curve
+from heldout.diagnosis.thresholds import MIN_FIT_ARTEFACT, MIN_FIT_BELOW_VALIDATION
+
+
+def find(facts: Facts) -> list[Finding]:
+    history = facts.curves.history
+    fit, measured = _last(history.fit_accuracy), _last(history.train_accuracy)
+    heldout = _last(history.validation_accuracy)
+    if fit is None or measured is None or heldout is None:
+        return []
+    shown, real = fit - heldout, measured - heldout
+    if real - shown < MIN_FIT_ARTEFACT or shown > -MIN_FIT_BELOW_VALIDATION:
+        return []
+    return [
+        Finding(
+            "metric_artefact",
+            "warning",
+            f"fit reports a training accuracy of {fit:.3f}, {-100 * shown:.1f} points below validation "
+            f"({heldout:.3f}). Measured in inference mode on the same weights it is {measured:.3f}, "
+            f"{100 * real:+.1f} points: the rest is dropout, augmentation and the average over an epoch "
+            "in which the weights moved.",
+            {"fit_accuracy": fit, "train_accuracy": measured, "validation_accuracy": heldout},
+        )
+    ]
+
+
+def _last(curve: Curve) -> float | None:
+    """The last value that is finite."""
+    return next((value for value in reversed(curve) if value is not None), None)

@@ -1,0 +1,35 @@
+"""Underfitting: training has settled, and not even the training images are known."""
+
+from math import log
+
+from heldout.diagnosis import remedies
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.thresholds import MIN_EPOCHS_TO_SETTLE
+from heldout.intervals import newcombe_interval
+
+
+def find(facts: Facts) -> list[Finding]:
+    train, validation, training = facts.train, facts.validation, facts.curves.training
+    still_falls = training is not None and training.still_falls
+    if train is None or validation is None or facts.knows_training is not False:
+        return []
+    if still_falls or facts.curves.epochs < MIN_EPOCHS_TO_SETTLE:
+        return []
+    low, high = newcombe_interval(train.counts, validation.counts)
+    return [
+        Finding(
+            "underfitting",
+            "warning",
+            f"Even on the training images the accuracy is {train.accuracy:.3f}, and {validation.accuracy:.3f} on "
+            "validation: the network has not learned what the pictures show, on any split.",
+            {
+                "train_accuracy": train.accuracy,
+                "validation_accuracy": validation.accuracy,
+                "difference_interval": [low, high],
+                "chance": 1 / len(facts.classes),
+                "loss_of_guessing": log(len(facts.classes)),
+            },
+            remedies.against_underfitting(facts.spec),
+        )
+    ]

@@ -1,0 +1,143 @@
+"""Every number that the diagnosis decides by: what it bounds, in which unit, why, and what set it.
+
+`first` means before there was a collection of trainings; `draw 1`, `draws 1-3` name the draws of the collection
+(docs/explanation/diagnosis.md) that were known when a value was chosen, before the next draw was scored.
+"""
+
+# --- curves: how many epochs -------------------------------------------------------------------------
+
+# Epochs with a figure. Fewer do not show where a curve turns. (first)
+MIN_EPOCHS = 4
+# Third differences. Fewer cannot tell how much of two curves' noise is shared. (draw 1)
+MIN_SHARED_DIFFERENCES = 4
+# Epochs. Before, training images may be unknown because training was short, not because the network is too small.
+# (draws 1-3)
+MIN_EPOCHS_TO_SETTLE = 8
+
+# --- curves: how far beyond noise --------------------------------------------------------------------
+
+# Standard deviation of a normal distribution, in units of its median absolute deviation. (mathematics)
+NORMAL_DEVIATION_PER_MEDIAN = 1.4826
+# Standard deviations of one epoch's noise. Smaller rises of the last level may be noise. (draws 1-2)
+MIN_RISE_SIGMAS = 3.0
+# Standard deviations of the difference of two means of many epochs. Smaller rises of the mean may be noise. (draws 1-3)
+MIN_MEAN_RISE_SIGMAS = 2.5
+# Standard deviations of one epoch's noise. A fall is less often noise than a rise, so that less is enough. (draws 1-3)
+MIN_FALL_SIGMAS = 2.0
+# Standard deviations of Kendall's statistic, from which the order of the epochs alone shows a rise. (draw 1)
+MIN_ORDER_SIGMAS = 2.0
+# The same where the last level is above the lowest one by more than one standard deviation of noise. (draws 1-5)
+MIN_ORDER_SIGMAS_BESIDE_RISE = 1.2
+
+# --- curves: how much matters ------------------------------------------------------------------------
+
+# Share of what is left of a loss. A smaller rise costs nothing that matters. (draws 1-3)
+MIN_RISE = 0.025
+# Share of the scale of a loss. A smaller fall in the last third of the epochs promises nothing that matters. (draw 1)
+MIN_FALL = 0.15
+# Share of a loss' descent. Where less than that is left of a loss, a rise is compared with this. (draws 1-6)
+MIN_LOSS_LEFT = 0.01
+# Share of the training loss in the best epoch. If it fell by less since then, nothing was learned. (draws 1-4)
+MIN_TRAINING_FALL = 0.01
+# Share of the lowest validation loss. A larger rise is critical. (first)
+MAX_RISE_OF_WARNING = 0.1
+# Share of the validation loss' descent. A larger rise is critical, too. (first)
+MAX_LOST_DESCENT_OF_WARNING = 0.25
+
+# --- diverged ----------------------------------------------------------------------------------------
+
+# Times the loss of guessing. A training loss that ends above has run away. (draw 1)
+MAX_LOSS_OVER_GUESSING = 1.1
+# Share of the first training loss. A network that came down by less has learned nothing that it could lose.
+# (draws 1-6)
+MIN_DESCENT_TO_LOSE = 0.1
+# Share of its descent by which the training loss has gone up again. Then what was learned is lost. (draws 1-4)
+MIN_LOST_DESCENT = 0.5
+
+# --- underfitting and not converged ------------------------------------------------------------------
+
+# Skill (0 guesses, 1 knows all) on images. Below, they are not known. (draw 1)
+MIN_KNOWN_SKILL = 0.7
+# Accuracy by which training images are surely known better than validation's: then the network is large enough.
+# (draws 1-4)
+MIN_BETTER_ON_TRAINING = 0.05
+
+# --- labels ------------------------------------------------------------------------------------------
+
+# Skill on training images, from which they are known by heart. (first)
+MIN_MEMORISED_SKILL = 0.6
+# Skill that validation may have at most where nothing holds for it. (draws 1-4)
+MAX_CHANCE_SKILL = 0.25
+# Skill on training images, from which an epoch says something of labels. Before, a network that always names one class
+# is right as often as that class is there. (draws 1-4)
+MIN_COMPARED_SKILL = 0.3
+
+# --- classes -----------------------------------------------------------------------------------------
+
+# Training images of a class, for each image of the largest class. A rarer class is neglected. (draws 1-4)
+MIN_CLASS_BALANCE = 0.1
+# Recall of a class. Below, the network does not know it. (draws 1-4)
+MIN_RECALL = 0.2
+# Median recall of all classes. Where it is lower, no single class is the problem. (first)
+MIN_USUAL_RECALL = 0.6
+# Images of a class in a split. Of fewer no recall is told. (first)
+MIN_CLASS_IMAGES = 8
+# Probability of a false alarm, which the classes of a split share. (draws 1-4)
+MAX_FALSE_ALARMS = 0.05
+
+# --- splits ------------------------------------------------------------------------------------------
+
+# Confidence of intervals that every diagnosis looks at: at 0.95 one alarm in twenty would be false. (draw 1)
+COMPARISON_CONFIDENCE = 0.99
+# Accuracy by which validation may be better than test, since choices were made by it. (first)
+MAX_SELECTION_EFFECT = 0.02
+# Accuracy by which validation is better than test where test is surely another kind of data. (first)
+MIN_CRITICAL_SHIFT = 0.08
+# Share of the missing test accuracy that renaming the classes must bring back. (draws 1-6)
+MIN_EXPLAINED_BY_RENAMING = 0.8
+# Accuracy, half of its interval's width: a test is large enough if it is known this well. (first)
+MAX_TEST_UNCERTAINTY = 0.02
+# The same, above which a test is too small for a warning. (first)
+MAX_TEST_UNCERTAINTY_OF_INFO = 0.04
+# Share of validation images from which copies of training images are critical. (the audit's own bound)
+MIN_CRITICAL_LEAK = 0.01
+
+# --- figures that contradict each other --------------------------------------------------------------
+
+# Accuracy by which `fit` shows training worse than it is, measured with the same weights. (first)
+MIN_FIT_ARTEFACT = 0.05
+# Accuracy by which `fit` shows training below validation. (first)
+MIN_FIT_BELOW_VALIDATION = 0.025
+# Fall of the validation accuracy that contradicts a validation loss which does not rise. (draws 1-4)
+MIN_CONTRADICTION = 0.1
+
+# --- the live guard ----------------------------------------------------------------------------------
+
+# Epochs after the best one before a training is stopped. (draws 1-5)
+GUARD_PATIENCE_EPOCHS = 6
+# Share of the loss by which its level must be above its lowest: few trainings come back from there. (draws 1-5)
+GUARD_MIN_RISE = 0.05
+
+# --- remedies: what is advised -----------------------------------------------------------------------
+
+ADVISED_PATIENCE_EPOCHS = 5
+ADVISED_DROPOUT = 0.25
+ADVISED_L2 = 0.001
+ADVISED_ROTATION_DEGREES = 10
+# Share of an image's side.
+ADVISED_SHIFT = 0.1
+ADVISED_ZOOM = 0.1
+# By which the learning rate of a training that diverged is divided.
+ADVISED_LEARNING_RATE_DIVISOR = 10
+# Filters of the widest block. A smaller network is not advised to shrink.
+MIN_FILTERS_TO_HALVE = 9
+# The largest that a spec may ask for.
+MAX_EPOCHS = 1000
+MAX_FILTERS = 1024
+
+# --- histories ---------------------------------------------------------------------------------------
+
+# A larger figure counts as not finite, so that sums of squares stay finite. (mathematics)
+MAX_FIGURE = 1e100
+# Characters of a curve's name that a message shows.
+MAX_SHOWN_NAME = 100

@@ -1,0 +1,73 @@
+"""How the diagnosis is built: one ordered list of rules, which the documentation follows; thresholds in one file."""
+
+import ast
+import re
+from importlib import resources
+from itertools import groupby
+from pathlib import Path
+from pkgutil import iter_modules
+
+import pytest
+
+from heldout.diagnosis import diagnose, precedence, rules
+from heldout.diagnosis.evaluation import Evaluation
+from heldout.diagnosis.precedence import RULES
+from tests.heldout.made import FINE, OVERFIT, figures
+
+PACKAGE = Path(str(resources.files("heldout.diagnosis")))
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "thresholds.py")
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "diagnosis.md"
+CODES = list(dict.fromkeys(rule.code for rule in RULES))
+
+
+def numbers_in(node: ast.AST) -> list[float]:
+    found = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
+    return [value for value in found if isinstance(value, int | float) and not isinstance(value, bool)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_thresholds_are_in_one_file_only(path):
+    """No module defines a number, and no function compares with a fraction that `thresholds` does not name."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            assert numbers_in(node.value) == [], f"line {node.lineno} defines a number"
+    fractions = {value for value in numbers_in(tree) if isinstance(value, float)} - {0.0, 1.0}
+    assert fractions == set()
+
+
+def test_every_threshold_says_what_it_is_and_is_used():
+    text = (PACKAGE / "thresholds.py").read_text(encoding="utf-8")
+    names = re.findall(r"^([A-Z_0-9]+) = ", text, re.MULTILINE)
+    used = "\n".join(path.read_text(encoding="utf-8") for path in MODULES)
+    assert [name for name in names if not re.search(rf"\b{name}\b", used)] == []
+    assert [line for line in text.splitlines() if re.match(r"[A-Z]", line) and "=" not in line] == []
+
+
+def test_every_file_of_a_rule_is_in_the_list():
+    listed = {rule.find.__module__.rpartition(".")[2] for rule in RULES}
+    assert listed == {module.name for module in iter_modules(rules.__path__)}
+    assert {code for rule in RULES for code in rule.silent_beside} <= set(CODES)
+
+
+def test_rules_of_one_code_follow_each_other():
+    """So that the place in the list is the place among equally grave findings."""
+    codes = [rule.code for rule in RULES]
+    assert [code for code, _ in groupby(codes)] == CODES
+
+
+def test_the_documentation_lists_the_findings_in_the_order_of_the_rules():
+    table = re.findall(
+        r"^\| (?:\d+ \| )?`([a-z_]+)` \|", PAGE.read_text(encoding="utf-8").split("## No threshold")[0], re.MULTILINE
+    )
+    assert table == CODES
+
+
+def test_a_rule_is_silent_only_beside_findings_that_are_reported_themselves(monkeypatch):
+    """Noise learned by heart replaces overfitting; without that rule the same training is overfit."""
+    evaluation = Evaluation({"train": figures(0.99, 500), "validation": figures(0.11, 500)}, tuple("abcdefghij"))
+    assert {one.code for one in diagnose(OVERFIT, None, evaluation).findings} == {"memorised_noise"}
+    others = tuple(rule for rule in RULES if rule.code != "memorised_noise")
+    monkeypatch.setattr(precedence, "RULES", others)
+    assert {one.code for one in diagnose(OVERFIT, None, evaluation).findings} == {"overfitting"}
+    assert diagnose(FINE).findings == ()
