@@ -1,4 +1,4 @@
-"""Reads and writes the files of the blob store that have a type."""
+"""Reads and writes files of the blob store: a job's artifacts, and audits of datasets."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ from models.tables import DatasetRow
 
 
 def store_artifact(blobs: Blobs, key: str, file: Path, name: ArtifactName, format_: ArtifactFormat) -> Artifact:
-    """Store a file of a job; its row is the caller's to write.
+    """Store a file of a job. The caller writes its row.
 
     Raises:
         StorageUnavailable.

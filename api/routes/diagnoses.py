@@ -12,5 +12,5 @@ router = resource("/v1/diagnoses", "diagnoses")
 
 @router.post("", responses=problems(*JSON_BODY))
 def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisView:
-    """Judge a history that another program has recorded; nothing is stored."""
+    """Judge a history that another program has recorded. Nothing is stored."""
     return DiagnosisView.of(diagnose(training.curves()))

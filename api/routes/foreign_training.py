@@ -11,13 +11,13 @@ from heldout.diagnosis.history import History, figure
 MAX_EPOCHS = 10_000
 
 
-def _figure(value: Any) -> Any:
-    """A number as curves hold it; anything else is left to be refused."""
+def _curve_value(value: Any) -> Any:
+    """A number as a curve holds it. Anything else stays as it is, and is refused by its type."""
     return figure(value) if type(value) in {int, float} else value
 
 
-def _without_the_rest(history: Any) -> Any:
-    """Empty in place of what stands beside the curves, such as learning rates, which may be anything."""
+def _curves_alone(history: Any) -> Any:
+    """The history with an empty list for everything that is no curve, such as learning rates: it may hold anything."""
     if not isinstance(history, dict):
         return history
     curves = chosen_of([name for name, values in history.items() if values != []]).values()
@@ -25,15 +25,15 @@ def _without_the_rest(history: Any) -> Any:
 
 
 def _document_curves(schema: dict[str, Any]) -> None:
-    """Name the curves that Keras itself writes, and leave others open: what is no curve is ignored."""
+    """Name the curves that Keras itself writes, and allow other names: what is no curve is ignored."""
     curve = schema.pop("additionalProperties")
     schema["properties"] = dict.fromkeys(("loss", "val_loss", "accuracy", "val_accuracy"), curve)
     schema["additionalProperties"] = True
 
 
-Curve = Annotated[list[Annotated[float | None, BeforeValidator(_figure)]], Field(max_length=MAX_EPOCHS)]
+Curve = Annotated[list[Annotated[float | None, BeforeValidator(_curve_value)]], Field(max_length=MAX_EPOCHS)]
 CurveName = Annotated[str, Field(max_length=256)]
-Curves = Annotated[dict[CurveName, Curve], Field(max_length=1000), BeforeValidator(_without_the_rest)]
+Curves = Annotated[dict[CurveName, Curve], Field(max_length=1000), BeforeValidator(_curves_alone)]
 
 
 class KerasHistory(RootModel[Curves]):
@@ -45,7 +45,7 @@ class KerasHistory(RootModel[Curves]):
     model_config = ConfigDict(frozen=True, strict=True, json_schema_extra=_document_curves)
 
     @model_validator(mode="after")
-    def _has_a_pair(self) -> "KerasHistory":
+    def _check_for_a_pair(self) -> "KerasHistory":
         self.curves()
         return self
 
@@ -53,35 +53,35 @@ class KerasHistory(RootModel[Curves]):
         return from_keras(self.root)
 
 
-def _number(value: Any) -> Any:
-    """TensorBoard writes what JSON has no number for as text; JSON has numbers that a float has no room for."""
+def _scalar_value(value: Any) -> Any:
+    """A float. TensorBoard writes NaN and infinity as text, and a whole number can be too large for a float."""
     if type(value) is int and figure(value) is None:
         return inf
     return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
 
 
-def _of_table(text: str) -> History:
+def _history_of_table(text: str) -> History:
     return from_table(text, MAX_EPOCHS)
 
 
 def _checked_table(text: str) -> str:
-    _of_table(text)
+    _history_of_table(text)
     return text
 
 
 def _checked_scalars(scalars: "dict[str, list[Point]]") -> "dict[str, list[Point]]":
-    _of_scalars(scalars)
+    _history_of_scalars(scalars)
     return scalars
 
 
-def _of_scalars(scalars: "dict[str, list[Point]]") -> History:
+def _history_of_scalars(scalars: "dict[str, list[Point]]") -> History:
     return from_scalars({name: [(step, value) for _, step, value in points] for name, points in scalars.items()})
 
 
 # Of 64 bits, as TensorBoard's are.
 Step = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 # JSON has no tuples.
-Point = Annotated[tuple[float, Step, Annotated[float, BeforeValidator(_number)]], Field(strict=False)]
+Point = Annotated[tuple[float, Step, Annotated[float, BeforeValidator(_scalar_value)]], Field(strict=False)]
 Points = Annotated[list[Point], Field(max_length=MAX_EPOCHS)]
 RunAndTag = CurveName
 
@@ -106,7 +106,7 @@ class ForeignTraining(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _is_one(self) -> "ForeignTraining":
+    def _check_that_it_has_one_form(self) -> "ForeignTraining":
         if [self.history, self.csv, self.scalars].count(None) != 2:
             raise ValueError("expected one of `history`, `csv` and `scalars`")
         return self
@@ -114,4 +114,4 @@ class ForeignTraining(BaseModel):
     def curves(self) -> History:
         if self.history is not None:
             return self.history.curves()
-        return _of_scalars(self.scalars) if self.scalars is not None else _of_table(self.csv or "")
+        return _history_of_scalars(self.scalars) if self.scalars is not None else _history_of_table(self.csv or "")

@@ -1,4 +1,4 @@
-"""The rows of a job's artifacts: which files it has in the blob store, and where."""
+"""Artifacts: which files a job has in the blob store, and under which keys."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,7 +28,7 @@ def add(session: Session, job_id: str, attempt: int, artifacts: Sequence[Artifac
 
 
 def find(session: Session, job_id: str, name: ArtifactName, format_: ArtifactFormat) -> Artifact | None:
-    """The job's file of this name and format, of its newest attempt that stored one."""
+    """The job's file of this name and format: of the newest attempt that has stored one."""
     row = session.scalars(
         select(ArtifactRow)
         .where(ArtifactRow.job_id == job_id, ArtifactRow.name == name, ArtifactRow.format == format_)
