@@ -16,7 +16,7 @@ class Curves:
     """Validation and training as losses, or as shares of wrong answers where no pair of losses was recorded.
 
     epoch_numbers: what the epoch at each position is called; best_epoch and onset_epoch are such numbers.
-    epochs: how many of validation are known. name: what validation's curve is called.
+    epochs: how many of validation are known. name, training_name: what the two curves are called.
     is_measured: whether training figures come from inference mode, else from `fit`.
     heldout: validation's course. training: its course. None where nothing finite was recorded.
     wrong_answers: the course of validation's share of wrong answers.
@@ -30,6 +30,7 @@ class Curves:
     epoch_numbers: Sequence[int]
     epochs: int
     name: str
+    training_name: str
     of_loss: bool
     is_measured: bool
     heldout: Course | None
@@ -67,7 +68,8 @@ def curves_of(history: History, evaluation: Evaluation | None = None) -> Curves:
         history=history,
         epoch_numbers=numbers,
         epochs=0 if heldout is None else len(heldout.values),
-        name="validation loss" if of_loss else "share of wrong answers in validation",
+        name="validation loss" if of_loss else "share of wrong validation answers",
+        training_name="training loss" if of_loss else "share of wrong training answers",
         of_loss=of_loss,
         is_measured=is_measured,
         heldout=heldout,

@@ -2,6 +2,7 @@
 
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.thresholds import GUARD_MIN_RISE, GUARD_PATIENCE_EPOCHS, MIN_EPOCHS, MIN_TRAINING_FALL
+from heldout.diagnosis.words import figure_of
 
 
 def reason_to_stop(curves: Curves) -> str | None:
@@ -21,8 +22,12 @@ def reason_to_stop(curves: Curves) -> str | None:
     at_best = curves.training_at_best
     if heldout.rise <= least or at_best - training.last <= MIN_TRAINING_FALL * at_best:
         return None
+    best, now, trained, trains = (
+        figure_of(value, is_loss=curves.of_loss)
+        for value in (heldout.values[heldout.best], heldout.values[-1], at_best, training.last)
+    )
     return (
-        f"The {curves.name} was lowest in epoch {curves.best_epoch} ({heldout.values[heldout.best]:.4g}) and has been "
-        f"above that for {epochs_since} epochs ({heldout.values[-1]:.4g} now), while the training figure went on from "
-        f"{at_best:.4g} to {training.last:.4g}."
+        f"The {curves.name} was lowest in epoch {curves.best_epoch} ({best}), {epochs_since} epochs ago. It is {now} "
+        f"now, while the {curves.training_name} fell from {trained} to {trains}: the {curves.name} is unlikely to get "
+        "lower again."
     )

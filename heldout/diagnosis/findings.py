@@ -38,8 +38,3 @@ class Diagnosis:
     onset_epoch: int | None
     explanation: str
     findings: tuple[Finding, ...]
-
-
-def counted(count: int, thing: str) -> str:
-    """`1 epoch`, `1,200 epochs`."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -16,6 +16,7 @@ from heldout.diagnosis.thresholds import (
     MAX_FILTERS,
     MIN_FILTERS_TO_HALVE,
 )
+from heldout.diagnosis.words import counted
 
 Spec = Mapping[str, Any]
 
@@ -26,6 +27,12 @@ AUGMENTATION = {
     "zoom": ADVISED_ZOOM,
 }
 
+_DROPOUT_REASON = "Randomly switching units off during training stops them from relying on each other."
+_AUGMENTATION_REASON = (
+    "Slightly turned, shifted and zoomed copies give the network more varied pictures. Use them only if they still "
+    "show the same thing."
+)
+
 
 def against_overfitting(spec: Spec | None, best_epoch: int) -> tuple[Remedy, ...]:
     """Keeping the best epoch first, which costs nothing; then what the spec does not have yet."""
@@ -34,17 +41,15 @@ def against_overfitting(spec: Spec | None, best_epoch: int) -> tuple[Remedy, ...
     blocks = spec["network"]["blocks"]
     found = _keep_best(spec, best_epoch)
     if not any(layer.get("dropout") for layer in _layers(spec)):
-        reason = "No unit can rely on one other unit: the usual first cure."
-        found.append(Remedy("dropout", reason, _blocks(spec, dropout=ADVISED_DROPOUT)))
+        found.append(Remedy("dropout", _DROPOUT_REASON, _blocks(spec, dropout=ADVISED_DROPOUT)))
     if spec.get("augmentation") is None:
-        reason = "More pictures than there are, where small turns and shifts do not change what a picture shows."
-        found.append(Remedy("augmentation", reason, {"augmentation": AUGMENTATION}))
+        found.append(Remedy("augmentation", _AUGMENTATION_REASON, {"augmentation": AUGMENTATION}))
     if not spec["network"].get("l2") and not any(layer.get("l2") for layer in _layers(spec)):
-        reason = "Small weights make smoother decisions."
+        reason = "A penalty on large weights stops the network from fitting single training images too closely."
         found.append(Remedy("l2", reason, {"network": {"l2": ADVISED_L2}}))
     if max(block["filters"] for block in blocks) >= MIN_FILTERS_TO_HALVE:
         smaller = [{**block, "filters": max(1, block["filters"] // 2)} for block in blocks]
-        reason = "Half the filters can remember less."
+        reason = "Half the filters leave less room for memorising the training images."
         found.append(Remedy("smaller_network", reason, {"network": {"blocks": smaller}}))
     return tuple(found)
 
@@ -54,21 +59,21 @@ def more_epochs(spec: Spec | None, done: int, still_falls: bool) -> tuple[Remedy
     planned = done if spec is None else spec["training"]["epochs"]
     if planned > done:
         reason = (
-            f"{done} of {planned} epochs are done: let it go on, or, where early stopping or a deadline ended it, "
-            "allow it more."
+            f"{done:,} of {planned:,} epochs {'is' if done == 1 else 'are'} done. Let the training go on, or give it "
+            "more patience or time if early stopping or a deadline ended it."
         )
         return (Remedy("more_epochs", reason),)
     wanted = min(MAX_EPOCHS, 2 * planned)
     if wanted <= planned:
         return ()
-    seen = "The losses were still falling" if still_falls else "Nothing can be said yet"
-    reason = f"{seen} after {done} epochs; train {wanted}."
+    seen = "The losses were still falling" if still_falls else "It is too early to judge the network"
+    reason = f"{seen} after {counted(done, 'epoch')}: train for {wanted:,} epochs."
     return (Remedy("more_epochs", reason, _patch(spec, {"training": {"epochs": wanted}})),)
 
 
 def against_underfitting(spec: Spec | None) -> tuple[Remedy, ...]:
     """A larger network, and less of what holds it back."""
-    reason = "Twice the filters can tell more apart."
+    reason = "Twice the filters let the network learn more patterns."
     if spec is None:
         return (Remedy("larger_network", reason),)
     found = []
@@ -76,7 +81,9 @@ def against_underfitting(spec: Spec | None) -> tuple[Remedy, ...]:
     if larger != spec["network"]["blocks"]:
         found.append(Remedy("larger_network", reason, {"network": {"blocks": larger}}))
     if freed := _without_regularisation(spec):
-        reason = "Dropout, penalties and augmentation make training harder; this network has not yet learned enough."
+        reason = (
+            "Dropout, penalties and augmentation make training harder, and this network has not learned enough yet."
+        )
         found.append(Remedy("less_regularisation", reason, freed))
     return tuple(found)
 
@@ -86,14 +93,14 @@ def lower_learning_rate(spec: Spec | None) -> Remedy:
     if spec is not None:
         rate = spec["training"]["optimizer"]["learning_rate"] / ADVISED_LEARNING_RATE_DIVISOR
         patch = {"training": {"optimizer": {"learning_rate": rate}}}
-    return Remedy("lower_learning_rate", "Steps that are too long leave the valley: take a tenth.", patch)
+    return Remedy("lower_learning_rate", "The training steps were too large: use a tenth of the learning rate.", patch)
 
 
 def balanced_weights(spec: Spec | None) -> tuple[Remedy, ...]:
     """None where the spec weighs classes already."""
     if weighs_classes(spec):
         return ()
-    reason = "Rare classes then count as much as frequent ones."
+    reason = "Class weights make rare classes count as much as frequent ones."
     return (Remedy("class_weights", reason, _patch(spec, {"training": {"class_weights": "balanced"}})),)
 
 
@@ -121,7 +128,7 @@ def _keep_best(spec: Spec, best_epoch: int) -> list[Remedy]:
 
 
 def _stop_reason(best_epoch: int) -> str:
-    return f"Keep the weights of the best epoch ({best_epoch}) and spend no epochs after it."
+    return f"Keep the weights of the best epoch ({best_epoch}), and stop once validation no longer improves."
 
 
 def _without_regularisation(spec: Spec) -> dict[str, Any]:
@@ -143,9 +150,9 @@ def _without_regularisation(spec: Spec) -> dict[str, Any]:
 
 def _named_only() -> tuple[Remedy, ...]:
     return (
-        Remedy("dropout", "No unit can rely on one other unit: the usual first cure."),
-        Remedy("augmentation", "More pictures than there are, where small changes do not change what they show."),
-        Remedy("smaller_network", "Fewer weights can remember less."),
+        Remedy("dropout", _DROPOUT_REASON),
+        Remedy("augmentation", _AUGMENTATION_REASON),
+        Remedy("smaller_network", "A smaller network has less room for memorising the training images."),
     )
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from heldout.diagnosis.evaluation import Evaluation
-from heldout.diagnosis.findings import counted
 from heldout.diagnosis.thresholds import MIN_CRITICAL_LEAK
+from heldout.diagnosis.words import counted, percent
 from heldout.stored.audit import AuditFinding, Severity
 
 ALL_SPLITS = frozenset({"train", "validation", "test"})
@@ -80,8 +80,8 @@ def _leakage(found: AuditFinding, copied: Mapping[str, Any] | None) -> AuditFind
         found,
         "critical" if share >= MIN_CRITICAL_LEAK else "warning",
         {"validation_in_train": copied},
-        f"{counted(copied['images'], 'validation image')} ({100 * share:.1f} %) also in the training set: validation "
-        "results are better than they should be.",
+        f"The training set also holds {counted(copied['images'], 'validation image')} ({percent(share)} of them), so "
+        "validation results are better than they should be.",
         "Keep each copy in one split only, by hand or with `group_by`, and upload again.",
     )
 
@@ -93,8 +93,8 @@ def _class_shift(found: AuditFinding, shift: Mapping[str, Any] | None) -> AuditF
         found,
         "warning",
         {"validation": shift},
-        f"Class {shift['class']!r} makes up {100 * shift['train_share']:.1f} % of the training images and "
-        f"{100 * shift['share']:.1f} % of the validation images.",
+        f"Class {shift['class']!r} makes up {percent(shift['train_share'])} of the training images, but "
+        f"{percent(shift['share'])} of the validation images.",
         "Compare each class's own accuracy, or have the splits cut anew with `splits: {existing: merge}`.",
     )
 

@@ -3,23 +3,22 @@
 from heldout.diagnosis.course import Course
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY, counted
+from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY
 from heldout.diagnosis.thresholds import MIN_CONTRADICTION, MIN_EPOCHS, MIN_RISE_SIGMAS
+from heldout.diagnosis.words import change_of, counted, figure_of, percent
 
 
 def verdict_without_findings(facts: Facts) -> tuple[str, str]:
     """The verdict and its explanation."""
     curves = facts.curves
     heldout, training = curves.heldout, curves.training
-    too_few = _too_few_epochs("training", training) or _too_few_epochs("validation", heldout)
+    too_few = _too_few_epochs("Training", training) or _too_few_epochs("Validation", heldout)
     if heldout is None or training is None or too_few is not None:
         return CANNOT_TELL, too_few or ""
     reason = _rose_without_learning(curves, heldout, training) or _contradiction(curves)
-    # What a network knows at the end is told by the counts. Without them, or where it knows little, only by its course.
+    # The counts tell what a network knows at the end. Without them, or where it knows little, only its course does.
     if reason is None and not facts.knows_validation:
-        reason = _learned_nothing(curves.name, heldout, curves.epochs) or _learned_nothing(
-            "share of wrong answers in validation", curves.wrong_answers, curves.epochs
-        )
+        reason = _learned_nothing(curves)
     return (HEALTHY, _healthy(facts, heldout)) if reason is None else (CANNOT_TELL, reason)
 
 
@@ -27,18 +26,22 @@ def _too_few_epochs(kind: str, course: Course | None) -> str | None:
     epochs = 0 if course is None else len(course.values)
     if epochs >= MIN_EPOCHS:
         return None
-    return f"{counted(epochs, 'epoch')} with a {kind} figure: to see where it goes takes at least {MIN_EPOCHS}."
+    known = f"only {counted(epochs, 'epoch')}" if epochs else "no epoch"
+    return f"{kind} results are known for {known}: at least {MIN_EPOCHS} epochs are needed to see a trend."
 
 
 def _rose_without_learning(curves: Curves, heldout: Course, training: Course) -> str | None:
     """Validation turned up while training got no better: no overfitting, and not healthy either."""
     if curves.has_learned or not heldout.is_up:
         return None
+    best, last, at_best, at_end = (
+        figure_of(value, is_loss=curves.of_loss)
+        for value in (heldout.values[heldout.best], heldout.values[-1], curves.training_at_best, training.last)
+    )
     return (
-        f"The {curves.name} was lowest in epoch {curves.best_epoch} ({heldout.values[heldout.best]:.4g}) and ends "
-        f"at {heldout.values[-1]:.4g}, but meanwhile the training figure went from {curves.training_at_best:.4g} to "
-        f"{training.last:.4g} only: nothing was learned at its cost, so this is no overfitting. A lower learning rate "
-        "may tell more."
+        f"The {curves.name} was lowest in epoch {curves.best_epoch} ({best}) and ends at {last}, but meanwhile the "
+        f"{curves.training_name} went from {at_best} to {at_end}: nothing was learned, so this is not overfitting. A "
+        "lower learning rate may help."
     )
 
 
@@ -50,41 +53,46 @@ def _contradiction(curves: Curves) -> str | None:
     if wrong.rise < MIN_CONTRADICTION or not wrong.is_up:
         return None
     return (
-        f"The validation accuracy fell from {1 - wrong.lowest:.3f} to {1 - wrong.last:.3f}, and the validation loss "
-        "did not rise: they are hardly of the same answers."
+        f"Validation accuracy fell from {percent(1 - wrong.lowest)} to {percent(1 - wrong.last)}, but the validation "
+        "loss did not rise. Check that both belong to the same training."
     )
 
 
-def _learned_nothing(name: str, course: Course | None, epochs: int) -> str | None:
+def _learned_nothing(curves: Curves) -> str | None:
     """No epoch after the first made validation better by more than its noise."""
-    if course is None or len(course.values) < MIN_EPOCHS:
-        return None
-    first = course.values[0]
-    if first - course.lowest > MIN_RISE_SIGMAS * course.noise:
-        return None
-    return (
-        f"The {name} was {first:.4g} in the first epoch and is {course.last:.4g} at the end, no better by more than "
-        f"its noise ({course.noise:.2g}): nothing that was learned in these {epochs} epochs shows in it."
+    both = (
+        (curves.name, curves.heldout, curves.of_loss),
+        ("share of wrong validation answers", curves.wrong_answers, False),
     )
+    for name, course, is_loss in both:
+        if course is None or len(course.values) < MIN_EPOCHS:
+            continue
+        first, last = course.values[0], course.last
+        if first - course.lowest <= MIN_RISE_SIGMAS * course.noise:
+            return (
+                f"The {name} was {figure_of(first, is_loss=is_loss)} after the first epoch and is "
+                f"{figure_of(last, is_loss=is_loss)} after {counted(curves.epochs, 'epoch')}, and no epoch in between "
+                "was clearly better: what the network learned does not help with validation images."
+            )
+    return None
 
 
 def _healthy(facts: Facts, heldout: Course) -> str:
     curves = facts.curves
-    said = (
-        f"The {curves.name} was lowest in epoch {curves.best_epoch} of {curves.epoch_numbers[curves.epochs - 1]} "
-        f"({heldout.values[heldout.best]:.4g}) and ends at {heldout.values[-1]:.4g}: it "
-        + (
-            f"turned up by {heldout.rise:.2g}, too little to matter."
-            if heldout.rise > MIN_RISE_SIGMAS * heldout.noise
-            else f"did not turn up by more than its noise ({heldout.noise:.2g})."
-        )
+    best, last = (
+        figure_of(value, is_loss=curves.of_loss) for value in (heldout.values[heldout.best], heldout.values[-1])
     )
-    train, test = facts.train, facts.test
-    if train is not None and test is not None:
-        gap = 100 * (train.accuracy - test.accuracy)
-        said += (
-            f" Training is answered better than test by {gap:.1f} points; a gap alone is no fault."
-            if gap > 0
-            else " Test is answered as well as training."
-        )
-    return said
+    explanation = (
+        f"The {curves.name} was lowest in epoch {curves.best_epoch} of {curves.epoch_numbers[curves.epochs - 1]} "
+        f"({best}) and ends at {last}. "
+    )
+    if heldout.rise > MIN_RISE_SIGMAS * heldout.noise:
+        explanation += f"It rose by {change_of(heldout.rise, is_loss=curves.of_loss)}, too little to matter."
+    else:
+        explanation += "It did not clearly rise again."
+    if facts.train is None or facts.test is None:
+        return explanation
+    gap = f"{100 * (facts.train.accuracy - facts.test.accuracy):.1f}"
+    if float(gap) > 0:
+        return f"{explanation} Training accuracy is {gap} points higher than test accuracy; a gap alone is not a fault."
+    return f"{explanation} Test accuracy is at least as good as training accuracy."

@@ -1,5 +1,6 @@
 """The labelled collection of trainings: what is kept of it is what training gives again, and its rules hold."""
 
+import re
 from collections import Counter
 from itertools import combinations
 from typing import Any
@@ -135,6 +136,24 @@ def test_each_rule_reports_its_own_code(kept):
         for rule in RULES:
             reported[rule.code] |= {finding.code for finding in rule.find(facts)}
     assert reported == {code: {code} for code in reported}
+
+
+def test_people_read_plain_words_and_percentages(kept):
+    """Names of tests, noise, and shares with more digits than people need stay in the evidence."""
+    texts = set()
+    for record in kept.values():
+        diagnosis = record.diagnosis()
+        texts |= {
+            diagnosis.explanation,
+            *(one.explanation for one in diagnosis.findings if "audit" not in one.evidence),
+        }
+        texts |= {remedy.reason for one in diagnosis.findings if "audit" not in one.evidence for remedy in one.remedies}
+    assert len(texts) > 1000
+    jargon = re.compile(
+        r"McNemar|Newcombe|Wilson|Kendall|noise|figure|inference|accuracy (?:is )?\(?[01]\.\d{3}|[+-]\d"
+    )
+    assert [text for text in texts if jargon.search(text)] == []
+    assert [text for text in texts if not re.fullmatch(r"[A-Z0-9`].*\.", text)] == []
 
 
 def test_every_remedy_is_another_job_that_the_service_would_accept(kept):

@@ -46,8 +46,9 @@ def overfitting_of(training: History, evaluation: Evaluation) -> Finding:
 def test_what_the_last_epoch_costs_is_told_where_other_weights_were_kept():
     finding = overfitting_of(OVERFIT, against(11, 0.03, 0.5))
     assert finding.evidence["last_epoch"]["accuracy_interval"] == pytest.approx((0.01, 0.05))
-    assert "-3.0 points of accuracy (-5.0 to -1.0; McNemar's p 0.004)" in finding.explanation
-    assert "+0.5 of loss (+0.48 to +0.52)" in finding.explanation
+    assert finding.evidence["last_epoch"]["p"] == 0.004
+    assert "the weights of epoch 40 are worse than the kept ones of epoch 11" in finding.explanation
+    assert "accuracy is 3.0 points lower, loss is 0.5 higher" in finding.explanation
 
 
 def test_the_same_images_prove_overfitting_that_the_noise_of_the_curve_hides():
@@ -63,16 +64,39 @@ def test_the_same_images_prove_overfitting_that_the_noise_of_the_curve_hides():
 def test_weights_that_were_kept_too_early_are_said_to_be():
     [finding] = diagnose(FINE, None, against(20, -0.03, -0.1)).findings
     assert (finding.code, finding.severity) == ("not_converged", "info")
-    assert "more patience would have served better" in finding.explanation
+    assert "more patience would have been better" in finding.explanation
     # Less of a loss by worse answers is no merit of more patience.
     for points, loss in ((0.0, 0.0), (0.03, -0.1)):
         assert "more patience" not in overfitting_of(FINE, against(20, points, loss)).explanation
 
 
+@pytest.mark.parametrize(
+    ("points", "loss", "spread", "said"),
+    [
+        (0.03, 0.5, 0.02, "are worse than"),
+        (-0.03, -0.5, 0.02, "are better than"),
+        (-0.03, 0.5, 0.02, "are better in one way and worse in another than"),
+        (0.01, 0.01, 0.02, "are neither clearly better nor clearly worse than"),
+        (0.03, 0.01, 0.02, "are worse than"),
+        (0.01, -0.5, 0.02, "are better than"),
+    ],
+)
+def test_the_last_weights_are_said_to_be_better_or_worse_where_the_intervals_show_it(points, loss, spread, said):
+    explanation = overfitting_or_not(FINE, against(20, points, loss, spread)).explanation
+    assert f"the weights of epoch 40 {said} the kept ones of epoch 20" in explanation
+    assert ("points lower" in explanation) == (points > 0)
+    assert ("higher" in explanation.rpartition("loss is")[2]) == (loss > 0)
+
+
+def overfitting_or_not(training: History, evaluation: Evaluation) -> Finding:
+    [finding] = [one for one in diagnose(training, None, evaluation).findings if "last_epoch" in one.evidence]
+    return finding
+
+
 def test_nothing_lost_is_not_less_than_nothing():
     said = overfitting_of(FINE, against(20, 0.0, 0.0, spread=0.0)).explanation
-    assert "by +0.0 points of accuracy (+0.0 to +0.0;" in said
-    assert "+0 of loss (+0 to +0)" in said
+    assert "neither clearly better nor clearly worse" in said
+    assert "accuracy is the same, loss is the same" in said
 
 
 def test_a_curve_that_settles_is_healthy_whatever_its_gap():
@@ -144,14 +168,14 @@ def test_where_training_learned_nothing_a_creeping_validation_loss_is_no_overfit
     assert diagnose(history([2.31 - 0.05 * epoch for epoch in range(12)], creeping)).verdict == "overfitting"
     found = diagnose(history([2.31 - 0.05 * epoch for epoch in range(12)], barely))
     assert found.verdict == "cannot_tell"
-    assert "nothing that was learned" in found.explanation
+    assert "no epoch in between was clearly better" in found.explanation
 
 
 def test_a_rise_that_is_too_small_to_matter_is_told_and_healthy():
     turned = [max(1.9, 2.3 - 0.04 * epoch) + 0.001 * max(0, epoch - 20) for epoch in range(30)]
     found = diagnose(history([2.3 - 0.05 * epoch for epoch in range(30)], turned))
     assert found.verdict == "healthy"
-    assert "turned up by 0.008, too little to matter" in found.explanation
+    assert "It rose by 0.008, too little to matter" in found.explanation
 
 
 def test_a_rise_from_next_to_nothing_to_next_to_nothing_is_no_overfitting():
@@ -267,7 +291,7 @@ def test_a_network_that_loses_what_it_had_learned_has_diverged():
     for training in (history(lost, lost), History(fit_loss=tuple(lost), validation_loss=tuple(lost))):
         diagnosis = diagnose(training)
         assert diagnosis.verdict == "diverged"
-        assert "was 0.25 in epoch 5: what was learned is lost again" in diagnosis.explanation
+        assert "but was 0.25 in epoch 5: the network has lost what it had learned" in diagnosis.explanation
     # A plateau that wanders has nothing to lose.
     smooth = [2.303 - 0.0001 * min(epoch, 20 - epoch) for epoch in range(20)]
     for plateau in (noisy([2.303] * 20, 0.0004), smooth):
@@ -284,10 +308,18 @@ UNHEALTHY = {
     "training stands still": (
         [0.2] * 11,
         [0.3 + 0.034 * epoch for epoch in range(11)],
-        "went from 0.2 to 0.2 only",
+        "the training loss went from 0.2 to 0.2: nothing was learned",
     ),
-    "nothing learned": ([2.303] * 10, [2.303] * 10, "nothing that was learned in these 10 epochs shows"),
-    "learned and of no use": (falling(12), [2.3] * 12, "nothing that was learned in these 12 epochs shows"),
+    "nothing learned": (
+        [2.303] * 10,
+        [2.303] * 10,
+        "is 2.303 after 10 epochs, and no epoch in between was clearly better",
+    ),
+    "learned and of no use": (
+        falling(12),
+        [2.3] * 12,
+        "is 2.3 after 12 epochs, and no epoch in between was clearly better",
+    ),
 }
 
 
@@ -306,7 +338,7 @@ def test_an_accuracy_that_falls_while_the_loss_does_not_rise_cannot_be_told():
     )
     diagnosis = diagnose(shown)
     assert diagnosis.verdict == "cannot_tell"
-    assert "hardly of the same answers" in diagnosis.explanation
+    assert "fell from 88.5 % to 36.0 %, but the validation loss did not rise" in diagnosis.explanation
     little = tuple(0.5 + 0.4 * min(1, epoch / 5) - 0.004 * max(0, epoch - 5) for epoch in range(20))
     assert diagnose(replace(shown, validation_accuracy=little)).verdict == "healthy"
 
@@ -395,10 +427,10 @@ def test_epochs_have_the_numbers_that_the_history_gives_them():
 
 
 def test_what_is_missing_is_named():
-    assert diagnose(History(validation_loss=(1.0,) * 9)).explanation.startswith("0 epochs with a training figure")
-    assert diagnose(history([1.0], [1.0])).explanation.startswith("1 epoch with a training figure")
+    assert diagnose(History(validation_loss=(1.0,) * 9)).explanation.startswith("Training results are known for no")
+    assert diagnose(history([1.0], [1.0])).explanation.startswith("Training results are known for only 1 epoch:")
     falls = History(fit_accuracy=(None, *(0.9,) * 9), validation_accuracy=(*(0.9,) * 5, *(0.2,) * 5))
-    assert diagnose(falls).explanation.startswith("0 epochs with a training figure")
+    assert diagnose(falls).explanation.startswith("Training results are known for no epoch")
 
 
 def test_tens_of_thousands_of_epochs_are_judged_in_a_moment():

@@ -4,6 +4,7 @@ from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import MIN_CLASS_BALANCE
+from heldout.diagnosis.words import counted
 
 
 def find(facts: Facts) -> list[Finding]:
@@ -20,8 +21,8 @@ def find(facts: Facts) -> list[Finding]:
         Finding(
             "class_imbalance",
             "info" if remedies.weighs_classes(facts.spec) else "warning",
-            f"Class {rarest!r} has {fewest:,} training images, the largest class {most:,}: a network that never names "
-            f"{rarest!r} loses next to nothing.",
+            f"Class {rarest!r} has {counted(fewest, 'training image')}, but the largest class has {most:,}. A network "
+            f"can ignore {rarest!r} and still have a good accuracy.",
             {
                 "smallest": {"class": rarest, "count": fewest},
                 "largest": {"class": names[counts.index(most)], "count": most},

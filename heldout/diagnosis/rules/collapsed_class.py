@@ -7,6 +7,7 @@ from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import MAX_FALSE_ALARMS, MIN_CLASS_IMAGES, MIN_RECALL, MIN_USUAL_RECALL
+from heldout.diagnosis.words import counted, percent
 from heldout.intervals import wilson_interval
 
 # What the audit says of test that explains bad answers in it.
@@ -27,9 +28,9 @@ def in_test(facts: Facts) -> list[Finding]:
 def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Finding]:
     if figures is None:
         return []
-    counted = [(label, row[label], sum(row)) for label, row in enumerate(figures.confusion)]
     # (label, right answers, images)
-    classes = [one for one in counted if one[2] >= MIN_CLASS_IMAGES]
+    rows = [(label, row[label], sum(row)) for label, row in enumerate(figures.confusion)]
+    classes = [row for row in rows if row[2] >= MIN_CLASS_IMAGES]
     usual = median(right / count for _, right, count in classes) if classes else 0.0
     # Of many classes with few images some have a bad day: each gets its share of the false alarms.
     confidence = 1 - MAX_FALSE_ALARMS / max(1, len(classes))
@@ -43,13 +44,14 @@ def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Findin
         return []
     label, right, count = min(worst, key=lambda one: one[1] / one[2])
     low, high = wilson_interval(right, count)
+    known = f"only {right:,}" if right else "none"
     name = facts.classes[label] if label < len(facts.classes) else str(label)
     return [
         Finding(
             "collapsed_class",
             "critical",
-            f"Of {count} images of class {name!r} in {split}, {right} were answered rightly ({low:.2f} to {high:.2f}): "
-            "the network does not know this class, whatever its accuracy over all.",
+            f"The network recognises {known} of {counted(count, f'{split} image')} of class {name!r} "
+            f"({percent(right / count)}), though it knows most other classes.",
             {
                 "class": name,
                 "split": split,

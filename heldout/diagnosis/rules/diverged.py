@@ -14,10 +14,13 @@ from heldout.diagnosis.thresholds import (
     MIN_RISE_SIGMAS,
 )
 
+# In the order in which they are looked at.
+_NAMES = {"fit_loss": "training loss", "train_loss": "training loss", "validation_loss": "validation loss"}
+
 
 def find(facts: Facts) -> list[Finding]:
     curves, history = facts.curves, facts.curves.history
-    for name in ("fit_loss", "train_loss", "validation_loss"):
+    for name in _NAMES:
         curve = getattr(history, name)
         if None in curve:
             epoch = curves.epoch_numbers[curve.index(None)]
@@ -25,7 +28,7 @@ def find(facts: Facts) -> list[Finding]:
                 Finding(
                     "diverged",
                     "critical",
-                    f"The {name.replace('_', ' ')} of epoch {epoch} is not finite: the weights have run away.",
+                    f"In epoch {epoch} the {_NAMES[name]} is no longer a finite number: training has diverged.",
                     {"curve": name, "epoch": epoch},
                     (remedies.lower_learning_rate(facts.spec),),
                 )
@@ -60,11 +63,12 @@ def _what_happened(facts: Facts) -> str | None:
     # Only a measured loss is known to be a cross-entropy without penalties.
     classes = len(facts.classes) if curves.is_measured else 0
     if classes > 1 and last > MAX_LOSS_OVER_GUESSING * log(classes):
-        return f"above the {log(classes):.4g} that guessing among {classes} classes costs: it runs away"
+        return f"higher than guessing among {classes} classes would give ({log(classes):.4g}): training has diverged"
     if classes < 2 and last - first > max(least, MIN_RISE * training.descent):
-        return f"above the {first:.4g} of the first epoch: it runs away"
+        return f"higher than in the first epoch ({first:.4g}): training has diverged"
     had_learned = training.descent > MIN_DESCENT_TO_LOSE * abs(first)
     if had_learned and training.rise > max(least, MIN_LOST_DESCENT * training.descent):
         best_epoch = curves.epoch_numbers[training.best]
-        return f"and was {training.values[training.best]:.4g} in epoch {best_epoch}: what was learned is lost again"
+        lowest = training.values[training.best]
+        return f"but was {lowest:.4g} in epoch {best_epoch}: the network has lost what it had learned"
     return None

@@ -3,8 +3,9 @@
 from heldout.diagnosis import remedies
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding, counted
+from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import MAX_TEST_UNCERTAINTY, MAX_TEST_UNCERTAINTY_OF_INFO
+from heldout.diagnosis.words import counted, percent_range
 from heldout.intervals import images_needed, wilson_interval
 
 
@@ -26,12 +27,13 @@ def _measured(test: SplitFigures) -> list[Finding]:
         Finding(
             "test_too_small",
             "warning" if half > MAX_TEST_UNCERTAINTY_OF_INFO else "info",
-            f"By {counted(test.count, 'test image')} the accuracy is known to within {100 * half:.1f} points "
-            f"({low:.3f} to {high:.3f}). For {100 * MAX_TEST_UNCERTAINTY:.0f} points about {needed:,} are needed.",
+            f"With {counted(test.count, 'test image')}, accuracy is only known to ±{100 * half:.1f} points "
+            f"({percent_range(low, high)}). About {needed:,} test images are needed for "
+            f"±{100 * MAX_TEST_UNCERTAINTY:.0f} points.",
             {"test_accuracy": test.accuracy, "test_interval": [low, high], "count": test.count, "needed": needed},
             (
                 remedies.mend_data(
-                    f"Put about {needed:,} images into the test split before small differences are believed."
+                    f"Use about {needed:,} test images before you trust small differences between networks."
                 ),
             ),
         )

@@ -4,7 +4,8 @@ from dataclasses import asdict
 
 from heldout.diagnosis.evaluation import LastEpoch
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding, counted
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.words import counted
 
 
 def earlier_ones_serve(facts: Facts) -> list[Finding]:
@@ -18,21 +19,32 @@ def later_ones_are_better(facts: Facts) -> list[Finding]:
     last = facts.last
     if last is None or not _are_better(last):
         return []
-    return _info(
-        facts, "not_converged", last, " So the later ones were better: more patience would have served better."
-    )
+    return _info(facts, "not_converged", last, " Training was stopped too early: more patience would have been better.")
 
 
 def cost_of(last: LastEpoch) -> str:
-    """How the last weights answer, beside the kept ones."""
-    # Zero is added since nothing is lost by minus nothing.
-    points, high, low = (-100 * value + 0.0 for value in (last.accuracy, *last.accuracy_interval))
-    loss_low, loss_high = last.loss_interval
+    """Whether the last weights are better or worse than the kept ones, and by how much."""
+    is_worse = last.loss_interval[0] > 0 or last.accuracy_interval[0] > 0
+    is_better = last.loss_interval[1] < 0 or last.accuracy_interval[1] < 0
+    if is_worse and is_better:
+        compared = "are better in one way and worse in another than"
+    elif is_worse or is_better:
+        compared = "are worse than" if is_worse else "are better than"
+    else:
+        compared = "are neither clearly better nor clearly worse than"
     return (
-        f"On the same {counted(last.count, 'image')} of {last.split} the weights of epoch {last.epoch} differ from the "
-        f"kept ones, of epoch {last.kept_epoch}, by {points:+.1f} points of accuracy ({low:+.1f} to {high:+.1f}; "
-        f"McNemar's p {last.p:.2g}) and {last.loss:+.3g} of loss ({loss_low:+.3g} to {loss_high:+.3g})."
+        f"On the same {counted(last.count, f'{last.split} image')}, the weights of epoch {last.epoch} {compared} the "
+        f"kept ones of epoch {last.kept_epoch}: {_change('accuracy', -100 * last.accuracy, '.1f', ' points')}, "
+        f"{_change('loss', last.loss, '.3g')}."
     )
+
+
+def _change(name: str, change: float, form: str, unit: str = "") -> str:
+    """`accuracy is 3.0 points lower`."""
+    size = format(abs(change), form)
+    if float(size) == 0:
+        return f"{name} is the same"
+    return f"{name} is {size}{unit} {'higher' if change > 0 else 'lower'}"
 
 
 def _are_better(last: LastEpoch) -> bool:
@@ -45,7 +57,7 @@ def _info(facts: Facts, code: str, last: LastEpoch, conclusion: str) -> list[Fin
     if heldout is None or curves.onset_epoch is not None:
         return []
     explanation = (
-        f"The weights of epoch {last.kept_epoch} were kept, though the {curves.name} did not turn up by more than its "
-        f"noise ({heldout.noise:.2g}). {cost_of(last)}{conclusion}"
+        f"The weights of epoch {last.kept_epoch} were kept, though the {curves.name} does not show overfitting. "
+        f"{cost_of(last)}{conclusion}"
     )
     return [Finding(code, "info", explanation, {"noise": heldout.noise, "last_epoch": asdict(last)})]

@@ -7,6 +7,7 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.history import History, finite
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MIN_COMPARED_SKILL
+from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
 
 
@@ -34,9 +35,8 @@ def find(facts: Facts) -> list[Finding]:
         Finding(
             "label_noise",
             "warning",
-            f"With the same weights, in inference mode, validation is better than training{when}: {heldout:.3f} "
-            f"against {trained:.3f} (difference {low:.3f} to {high:.3f}). That happens when training labels are wrong "
-            "and validation labels are right, as long as the wrong ones have not been learned by heart.",
+            f"The same weights answer {percent(heldout)} of the validation images correctly{when}, but only "
+            f"{percent(trained)} of the training images. That happens when some training labels are wrong.",
             {
                 "epoch": epoch,
                 "train_accuracy": trained,
@@ -45,7 +45,7 @@ def find(facts: Facts) -> list[Finding]:
             },
             (
                 remedies.mend_data(
-                    "Look at the training images that the model answers with confidence and against the label."
+                    "Look at the training images where the model is confident of another class than the label."
                 ),
             ),
         )

@@ -5,6 +5,7 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.renaming import best_renaming
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MIN_CRITICAL_SHIFT, MIN_EXPLAINED_BY_RENAMING
+from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
 
 
@@ -29,12 +30,13 @@ def find(facts: Facts) -> list[Finding]:
     names = facts.classes or tuple(map(str, range(len(renamed))))
     mapping = {names[given]: names[meant] for given, meant in enumerate(renamed) if given != meant}
     shown = ", ".join(f"{given} → {meant}" for given, meant in list(mapping.items())[:10])
+    shown += ", …" if len(mapping) > 10 else ""
     return [
         Finding(
             "label_order_mismatch",
             "critical",
-            f"The test accuracy is {test.accuracy:.3f}, and {accuracy:.3f} once the labels are renamed ({shown}): the "
-            "test split numbers its classes in another order than training and validation do.",
+            f"Test accuracy is {percent(test.accuracy)}, but {percent(accuracy)} if the classes are renamed ({shown}). "
+            "The test split numbers its classes in another order than training and validation do.",
             {
                 "test_accuracy": test.accuracy,
                 "test_accuracy_renamed": accuracy,

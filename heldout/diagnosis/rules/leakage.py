@@ -5,6 +5,7 @@ from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT
+from heldout.diagnosis.words import percent, points_between
 from heldout.intervals import newcombe_interval
 
 
@@ -22,15 +23,20 @@ def find(facts: Facts) -> list[Finding]:
         Finding(
             "leakage",
             "warning",
-            f"Test is answered better than validation: {test.accuracy:.3f} against {validation.accuracy:.3f} "
-            f"(difference {-high:.3f} to {-low:.3f}). A test that is too good often holds what was trained on.",
+            f"Test accuracy ({percent(test.accuracy)}) is higher than validation accuracy "
+            f"({percent(validation.accuracy)}), by {points_between(-high, -low)}. Often the reason is that test images "
+            "were also trained on.",
             {
                 "validation_accuracy": validation.accuracy,
                 "test_accuracy": test.accuracy,
                 "difference": validation.accuracy - test.accuracy,
                 "difference_interval": [low, high],
             },
-            (remedies.mend_data("Look for test images among the training images; the audit of an upload does."),),
+            (
+                remedies.mend_data(
+                    "Look for test images in the training set. The audit of an uploaded dataset does that."
+                ),
+            ),
         )
     ]
 

@@ -5,6 +5,7 @@ from heldout.diagnosis.evaluation import chance_of, skill_of
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import MAX_CHANCE_SKILL, MIN_MEMORISED_SKILL
+from heldout.diagnosis.words import percent
 from heldout.intervals import wilson_interval
 
 
@@ -22,9 +23,9 @@ def find(facts: Facts) -> list[Finding]:
         Finding(
             "memorised_noise",
             "critical",
-            f"The training accuracy reaches {known:.3f}, and validation is at chance: {validation.accuracy:.3f} "
-            f"({low:.3f} to {high:.3f}, chance {chance:.3f}). The labels have nothing to do with the pictures; the "
-            "network has learned them by heart.",
+            f"Training accuracy reaches {percent(known)}, but validation accuracy is only "
+            f"{percent(validation.accuracy)}, and guessing gives {percent(chance)}. The labels have nothing to do with "
+            "the pictures, and the network has memorised them.",
             {
                 "train_accuracy": known,
                 "validation_accuracy": validation.accuracy,

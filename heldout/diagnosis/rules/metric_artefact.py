@@ -4,6 +4,7 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.history import Curve
 from heldout.diagnosis.thresholds import MIN_FIT_ARTEFACT, MIN_FIT_BELOW_VALIDATION
+from heldout.diagnosis.words import percent
 
 
 def find(facts: Facts) -> list[Finding]:
@@ -19,10 +20,9 @@ def find(facts: Facts) -> list[Finding]:
         Finding(
             "metric_artefact",
             "warning",
-            f"fit reports a training accuracy of {fit:.3f}, {-100 * shown:.1f} points below validation "
-            f"({heldout:.3f}). Measured in inference mode on the same weights it is {measured:.3f}, "
-            f"{100 * real:+.1f} points: the rest is dropout, augmentation and the average over an epoch "
-            "in which the weights moved.",
+            f"`fit` reports a training accuracy of {percent(fit)}, below validation accuracy ({percent(heldout)}). "
+            f"Measured without dropout and augmentation, training accuracy is {percent(measured)}. `fit` averages over "
+            "an epoch, with dropout and augmentation, while the weights still change.",
             {"fit_accuracy": fit, "train_accuracy": measured, "validation_accuracy": heldout},
         )
     ]

@@ -4,8 +4,9 @@ from typing import Any
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding, counted
+from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import MIN_EPOCHS_TO_SETTLE
+from heldout.diagnosis.words import change_of, counted, percent
 
 
 def both_losses_fall(facts: Facts) -> list[Finding]:
@@ -14,8 +15,8 @@ def both_losses_fall(facts: Facts) -> list[Finding]:
     if heldout is None or training is None or not (heldout.still_falls and training.still_falls):
         return []
     seen = (
-        f"The {curves.name} still fell by {heldout.fall:.3g} over the last third of {curves.epochs} epochs, more than "
-        f"its noise ({heldout.noise:.2g}), and the training figure with it"
+        f"The {curves.name} still fell by {change_of(heldout.fall, is_loss=curves.of_loss)} over the last third of "
+        f"{counted(curves.epochs, 'epoch')}, and the {curves.training_name} fell too"
     )
     return _finding(facts, seen, {"fell": heldout.fall, "noise": heldout.noise}, still_falls=True)
 
@@ -31,10 +32,11 @@ def training_images_unknown_yet(facts: Facts) -> list[Finding]:
     if not still_falls and curves.epochs >= MIN_EPOCHS_TO_SETTLE:
         return []
     fall = 0.0 if training is None else training.fall
-    seen = f"The training accuracy is {train.accuracy:.3f} only, " + (
-        f"and the training figure still fell by {fall:.3g} over the last third of {curves.epochs} epochs"
+    seen = f"Training accuracy is only {percent(train.accuracy)}" + (
+        f", and the {curves.training_name} still fell by {change_of(fall, is_loss=curves.of_loss)} over the last third "
+        f"of {counted(curves.epochs, 'epoch')}"
         if still_falls
-        else f"after {counted(curves.epochs, 'epoch')}"
+        else f" after {counted(curves.epochs, 'epoch')}"
     )
     return _finding(facts, seen, {"training_fell": fall, "train_accuracy": train.accuracy}, still_falls=still_falls)
 
@@ -46,7 +48,7 @@ def _finding(facts: Facts, seen: str, numbers: dict[str, Any], *, still_falls: b
         Finding(
             "not_converged",
             "warning",
-            f"{seen}: it is too early to judge.",
+            f"{seen}: it is too early to judge the network.",
             numbers | {"epochs": epochs, "last": heldout.values[-1]},
             remedies.more_epochs(facts.spec, epochs, still_falls),
         )

@@ -9,6 +9,7 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.rules.kept_weights import cost_of
 from heldout.diagnosis.thresholds import MAX_LOST_DESCENT_OF_WARNING, MAX_RISE_OF_WARNING
+from heldout.diagnosis.words import figure_of
 
 
 def find(facts: Facts) -> list[Finding]:
@@ -46,12 +47,13 @@ def explain(curves: Curves) -> str | None:
     heldout, training = curves.heldout, curves.training
     if heldout is None or training is None or curves.onset_epoch is None:
         return None
-    best, last = heldout.values[heldout.best], heldout.values[-1]
-    half = heldout.rise / 2
-    bar = f"its noise ({heldout.noise:.2g})" if heldout.noise < half else f"half of the rise ({half:.2g})"
+    best, last, at_best, at_end = (
+        figure_of(value, is_loss=curves.of_loss)
+        for value in (heldout.values[heldout.best], heldout.values[-1], curves.training_at_best, training.last)
+    )
+    went = "fell further" if training.last < curves.training_at_best else "went"
     return (
-        f"The {curves.name} was lowest in epoch {curves.best_epoch} ({best:.4g}), stays above that by more than {bar} "
-        f"from epoch {curves.onset_epoch} on, and ends at {last:.4g}, while the training figure went on from "
-        f"{curves.training_at_best:.4g} to {training.last:.4g}. What is learned after epoch {curves.best_epoch} holds "
-        "for the training images only."
+        f"The {curves.name} was lowest in epoch {curves.best_epoch} ({best}). From epoch {curves.onset_epoch} on it "
+        f"stays higher, and it ends at {last}, while the {curves.training_name} {went} from {at_best} to {at_end}. "
+        f"After epoch {curves.best_epoch} the network learned only what holds for its training images."
     )

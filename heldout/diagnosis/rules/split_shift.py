@@ -4,6 +4,7 @@ from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_SHIFT
+from heldout.diagnosis.words import percent, points_between
 from heldout.intervals import newcombe_interval
 
 
@@ -24,9 +25,9 @@ def in_accuracy(facts: Facts) -> list[Finding]:
         Finding(
             "split_shift",
             "critical" if low > MIN_CRITICAL_SHIFT else "warning",
-            f"Validation is answered better than test: {validation.accuracy:.3f} against {test.accuracy:.3f} "
-            f"(difference {low:.3f} to {high:.3f}). Neither was trained on, so this is no overfitting: the "
-            "test images differ from the others, and no regularisation changes that.",
+            f"Test accuracy ({percent(test.accuracy)}) is lower than validation accuracy "
+            f"({percent(validation.accuracy)}), by {points_between(low, high)}. The network was trained on neither, so "
+            "this is not overfitting: the test images are of another kind.",
             {
                 "validation_accuracy": validation.accuracy,
                 "test_accuracy": test.accuracy,
@@ -34,8 +35,12 @@ def in_accuracy(facts: Facts) -> list[Finding]:
                 "difference_interval": [low, high],
             },
             (
-                remedies.mend_data("Compare how test images were taken, scaled, cropped and labelled with the others."),
-                remedies.mend_data("Cut all splits from one pool (`splits.existing: merge`) and see whether it stays."),
+                remedies.mend_data(
+                    "Compare how the test images were taken, scaled, cropped and labelled with the others."
+                ),
+                remedies.mend_data(
+                    "Cut all splits from one pool (`splits.existing: merge`). See whether test stays worse."
+                ),
             ),
         )
     ]

@@ -6,6 +6,7 @@ from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import MIN_EPOCHS_TO_SETTLE
+from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
 
 
@@ -21,8 +22,8 @@ def find(facts: Facts) -> list[Finding]:
         Finding(
             "underfitting",
             "warning",
-            f"Even on the training images the accuracy is {train.accuracy:.3f}, and {validation.accuracy:.3f} on "
-            "validation: the network has not learned what the pictures show, on any split.",
+            f"Training accuracy is only {percent(train.accuracy)}, and validation accuracy "
+            f"{percent(validation.accuracy)}: the network has not even learned its training images.",
             {
                 "train_accuracy": train.accuracy,
                 "validation_accuracy": validation.accuracy,
