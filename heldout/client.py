@@ -2,40 +2,44 @@
 
 with Client("http://127.0.0.1:8000", "ho_…") as client:
     job = client.submit(spec)
-    for job in client.watch(job["id"]):
-        print(job["status"], job["progress"])
-    print(client.metrics(job["id"])["final"])
+    for job in client.watch(job.id):
+        print(job.status, job.progress)
+    print(client.metrics(job.id).final)
 """
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx2
+from pydantic import ValidationError
 
-from heldout.answers import (
-    TERMINAL_STATUSES,
-    Audit,
-    Confusion,
-    Dataset,
-    Diagnosis,
-    Estimate,
-    Event,
-    Job,
-    Metrics,
-    QueuePosition,
-    SplitIndices,
-)
-from heldout.connection import TIMEOUT_S, ApiProblem, Connection, NoService, decoded
+from heldout import __version__
+from heldout.connection import TIMEOUT_S, ApiProblem, Connection, NoService
 from heldout.errors import DatasetNotFound, HeldoutError, JobNotFound
+from heldout.spec import JobSpec
+from heldout.views.audit import AuditView
+from heldout.views.base import View, as_json
+from heldout.views.confusion import ConfusionView
+from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
+from heldout.views.diagnosis import DiagnosisView
+from heldout.views.estimate import EstimateView
+from heldout.views.event import EventPage, EventView
+from heldout.views.job import JobPage, JobView
+from heldout.views.metrics import MetricsView
+from heldout.views.page import Page
+from heldout.views.queue import QueueView
 
 __all__ = ["ApiProblem", "Client", "NoService"]
 
 PAGE = 200
 LONG_POLL_S = 60
 PATIENCE_S = 30.0
+
+Spec = Mapping[str, Any] | JobSpec
+Answer = TypeVar("Answer", bound=View)
 
 
 class Client:
@@ -77,30 +81,25 @@ class Client:
 
     # --- jobs --------------------------------------------------------------------------------------
 
-    def submit(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> Job:
+    def submit(self, spec: Spec, *, idempotency_key: str | None = None) -> JobView:
         """Queue a training job. A key is drawn where none is given, so that a repeat never queues a second one.
 
         Raises:
             ValueError: if the idempotency key is not 1 to 255 printable ASCII characters.
         """
-        key = uuid.uuid4().hex if idempotency_key is None else idempotency_key
-        if not (key.isascii() and key.isprintable() and 1 <= len(key) <= 255):
-            raise ValueError(
-                f"Received the idempotency key {key[:40]!r}; expected 1 to 255 printable ASCII characters."
-            )
-        headers = {"Idempotency-Key": key}
-        return cast(Job, self._connection.json("POST", "/v1/jobs", body=spec, headers=headers, repeatable=True))
+        headers = _idempotent(idempotency_key)
+        return self._read(JobView, "POST", "/v1/jobs", body=_body(spec), headers=headers, repeatable=True)
 
-    def estimate(self, spec: Mapping[str, Any]) -> Estimate:
+    def estimate(self, spec: Spec) -> EstimateView:
         """What a spec would cost; nothing is queued."""
-        return cast(
-            Estimate, self._connection.json("POST", "/v1/jobs", body=spec, params={"dry_run": "true"}, repeatable=True)
+        return self._read(
+            EstimateView, "POST", "/v1/jobs", body=_body(spec), params={"dry_run": "true"}, repeatable=True
         )
 
-    def get(self, job_id: str) -> Job:
-        return cast(Job, self._connection.json("GET", _job(job_id)))
+    def get(self, job_id: str) -> JobView:
+        return self._read(JobView, "GET", _job(job_id))
 
-    def wait(self, job_id: str, *, version: int | None = None, wait_s: int = LONG_POLL_S) -> Job | None:
+    def wait(self, job_id: str, *, version: int | None = None, wait_s: int = LONG_POLL_S) -> JobView | None:
         """The job as soon as its version differs from `version`, or None if it is the same after `wait_s`.
 
         Without a version: the job when it has ended, or as it is after `wait_s` (0–60).
@@ -109,14 +108,14 @@ class Client:
         response = self._connection.send(
             "GET", _job(job_id), params={"wait": wait_s}, headers=headers, timeout_s=wait_s + TIMEOUT_S
         )
-        return None if response.status_code == 304 else cast(Job, decoded(response))
+        return None if response.status_code == 304 else self._parsed(JobView, response)
 
-    def watch(self, job_id: str, *, wait_s: int = LONG_POLL_S) -> Iterator[Job]:
+    def watch(self, job_id: str, *, wait_s: int = LONG_POLL_S) -> Iterator[JobView]:
         """The job now and after each change, until it has ended."""
         job = self.get(job_id)
         yield job
-        while job["status"] not in TERMINAL_STATUSES:
-            changed = self.wait(job_id, version=job["version"], wait_s=wait_s)
+        while not job.has_ended:
+            changed = self.wait(job_id, version=job.version, wait_s=wait_s)
             if changed is not None:
                 job = changed
                 yield job
@@ -128,27 +127,27 @@ class Client:
         dataset: str | None = None,
         metadata: Mapping[str, str] | None = None,
         page_size: int = PAGE,
-    ) -> Iterator[Job]:
+    ) -> Iterator[JobView]:
         """The owner's jobs, newest first; further pages are fetched as they are needed."""
         params: list[tuple[str, str]] = [("status", status) for status in statuses]
         if dataset is not None:
             params.append(("dataset", dataset))
         params += [(f"metadata[{key}]", value) for key, value in (metadata or {}).items()]
-        return cast(Iterator[Job], self._connection.pages("/v1/jobs", params, page_size))
+        return self._pages(JobPage, "/v1/jobs", params, page_size)
 
-    def cancel(self, job_id: str) -> Job:
-        return cast(Job, self._connection.json("POST", _job(job_id, "cancel")))
+    def cancel(self, job_id: str) -> JobView:
+        return self._read(JobView, "POST", _job(job_id, "cancel"))
 
-    def pause(self, job_id: str) -> Job:
-        return cast(Job, self._connection.json("POST", _job(job_id, "pause")))
+    def pause(self, job_id: str) -> JobView:
+        return self._read(JobView, "POST", _job(job_id, "pause"))
 
-    def resume(self, job_id: str) -> Job:
-        return cast(Job, self._connection.json("POST", _job(job_id, "resume")))
+    def resume(self, job_id: str) -> JobView:
+        return self._read(JobView, "POST", _job(job_id, "resume"))
 
-    def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
+    def retry(self, job_id: str, *, idempotency_key: str | None = None) -> JobView:
         """A new job with the spec of one that has ended; the key is as for `submit`."""
         headers = _idempotent(idempotency_key)
-        return cast(Job, self._connection.json("POST", _job(job_id, "retry"), headers=headers, repeatable=True))
+        return self._read(JobView, "POST", _job(job_id, "retry"), headers=headers, repeatable=True)
 
     def delete(self, job_id: str) -> None:
         self._connection.send("DELETE", _job(job_id))
@@ -160,26 +159,26 @@ class Client:
         priority: int | None = None,
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
-    ) -> Job:
+    ) -> JobView:
         """Change a queued job; what is None stays. `metadata` replaces all of it."""
         wanted = {"priority": priority, "name": name, "metadata": metadata}
         body = {field: value for field, value in wanted.items() if value is not None}
-        return cast(Job, self._connection.json("PATCH", _job(job_id), body=body, repeatable=True))
+        return self._read(JobView, "PATCH", _job(job_id), body=body, repeatable=True)
 
-    def metrics(self, job_id: str) -> Metrics:
-        return cast(Metrics, self._connection.json("GET", _job(job_id, "metrics")))
+    def metrics(self, job_id: str) -> MetricsView:
+        return self._read(MetricsView, "GET", _job(job_id, "metrics"))
 
-    def events(self, job_id: str, *, after: int = 0) -> Iterator[Event]:
+    def events(self, job_id: str, *, after: int = 0) -> Iterator[EventView]:
         """Events with a number above `after`, oldest first."""
         while True:
-            page = self._connection.json("GET", _job(job_id, "events"), params={"after": after, "limit": PAGE})
-            yield from page["data"]
-            if not page["has_more"] or not page["data"]:
+            page = self._read(EventPage, "GET", _job(job_id, "events"), params={"after": after, "limit": PAGE})
+            yield from page.data
+            if page.next is None:
                 return
-            after = page["data"][-1]["id"]
+            after = page.next
 
-    def queue(self, job_id: str) -> QueuePosition:
-        return cast(QueuePosition, self._connection.json("GET", _job(job_id, "queue")))
+    def queue(self, job_id: str) -> QueueView:
+        return self._read(QueueView, "GET", _job(job_id, "queue"))
 
     def download_model(self, job_id: str, to: Path) -> int:
         """Write the `.keras` file to a path, whole or not at all; gives back its size in bytes.
@@ -197,42 +196,40 @@ class Client:
         """
         return self._connection.download(_job(job_id, "predictions"), to)
 
-    def diagnosis(self, job_id: str) -> Diagnosis:
+    def diagnosis(self, job_id: str) -> DiagnosisView:
         """Why a job's test results are worse than its training results, as far as can be told by now."""
-        return cast(Diagnosis, self._connection.json("GET", _job(job_id, "diagnosis")))
+        return self._read(DiagnosisView, "GET", _job(job_id, "diagnosis"))
 
-    def confusion(self, job_id: str) -> Confusion:
+    def confusion(self, job_id: str) -> ConfusionView:
         """Confusion matrices, scores by class, calibration and the surest mistakes, by split."""
-        return cast(Confusion, self._connection.json("GET", _job(job_id, "confusion")))
+        return self._read(ConfusionView, "GET", _job(job_id, "confusion"))
 
-    def diagnose(self, history: Mapping[str, Sequence[float | None]]) -> Diagnosis:
+    def diagnose(self, history: Mapping[str, Sequence[float | None]]) -> DiagnosisView:
         """Judge a history from anywhere, by Keras' names."""
-        return cast(
-            Diagnosis, self._connection.json("POST", "/v1/diagnoses", body={"history": history}, repeatable=True)
-        )
+        return self._read(DiagnosisView, "POST", "/v1/diagnoses", body={"history": history}, repeatable=True)
 
     # --- datasets ----------------------------------------------------------------------------------
 
-    def datasets(self, *, page_size: int = PAGE) -> Iterator[Dataset]:
+    def datasets(self, *, page_size: int = PAGE) -> Iterator[DatasetView]:
         """The datasets that the owner sees, bundled ones included, newest first."""
-        return cast(Iterator[Dataset], self._connection.pages("/v1/datasets", [], page_size))
+        return self._pages(DatasetPage, "/v1/datasets", [], page_size)
 
-    def dataset(self, dataset_id: str) -> Dataset:
-        return cast(Dataset, self._connection.json("GET", _dataset(dataset_id)))
+    def dataset(self, dataset_id: str) -> DatasetView:
+        return self._read(DatasetView, "GET", _dataset(dataset_id))
 
-    def dataset_splits(self, dataset_id: str) -> SplitIndices:
-        return cast(SplitIndices, self._connection.json("GET", _dataset(dataset_id) + "/splits"))
+    def dataset_splits(self, dataset_id: str) -> IndicesView:
+        return self._read(IndicesView, "GET", _dataset(dataset_id) + "/splits")
 
-    def dataset_audit(self, dataset_id: str) -> Audit:
-        return cast(Audit, self._connection.json("GET", _dataset(dataset_id) + "/audit"))
+    def dataset_audit(self, dataset_id: str) -> AuditView:
+        return self._read(AuditView, "GET", _dataset(dataset_id) + "/audit")
 
     def picture(self, route: str) -> bytes:
         """A PNG: the contact sheet of a class, or the thumbnail that an example of an audit names."""
         return self._connection.send("GET", route).content
 
-    def create_dataset(self, spec: Mapping[str, Any]) -> Dataset:
+    def create_dataset(self, spec: Mapping[str, Any]) -> DatasetView:
         """Announce a dataset: `name`, and how its upload is to be read; `upload` brings the content."""
-        return cast(Dataset, self._connection.json("POST", "/v1/datasets", body=spec))
+        return self._read(DatasetView, "POST", "/v1/datasets", body=spec)
 
     def upload(
         self,
@@ -240,7 +237,7 @@ class Client:
         content: Path | Iterable[bytes],
         *,
         passing: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
-    ) -> Dataset:
+    ) -> DatasetView:
         """Send a dataset's content: an archive, an `.npz` or a Parquet file, or its bytes in pieces.
 
         A file is sent with its SHA-256, and again from its beginning after a failure of the connection.
@@ -252,18 +249,54 @@ class Client:
         """
         route = _dataset(dataset_id) + "/content"
         if isinstance(content, Path):
-            return cast(Dataset, decoded(self._connection.upload_file(route, content, passing)))
-        return cast(Dataset, decoded(self._connection.upload(route, content)))
+            return self._parsed(DatasetView, self._connection.upload_file(route, content, passing))
+        return self._parsed(DatasetView, self._connection.upload(route, content))
 
     def delete_dataset(self, dataset_id: str) -> None:
         self._connection.send("DELETE", _dataset(dataset_id))
+
+    # --- answers -----------------------------------------------------------------------------------
+
+    def _read(self, view: type[Answer], method: str, path: str, **options: Any) -> Answer:
+        """The answer to a request, as this view; the options are those of `Connection.send`."""
+        return self._parsed(view, self._connection.send(method, path, **options))
+
+    def _pages(
+        self, view: type[Page[Answer]], path: str, params: Sequence[tuple[str, str]], page_size: int
+    ) -> Iterator[Answer]:
+        """The items of a list, page after page as they are needed."""
+        after: list[tuple[str, str]] = []
+        while True:
+            page = self._read(view, "GET", path, params=[*params, ("limit", str(page_size)), *after])
+            yield from page.data
+            if page.next is None:
+                return
+            after = [("after", page.next)]
+
+    def _parsed(self, view: type[Answer], response: httpx2.Response) -> Answer:
+        """What was answered. Fields that this version does not know are kept: the service may be newer."""
+        try:
+            return view.model_validate_json(response.content, extra="allow")
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            if not first["loc"]:
+                raise NoService(f"What answers at {self.url} is not a Heldout service.") from None
+            where = ".".join(map(str, first["loc"]))
+            raise NoService(
+                f"What answers at {self.url} is not a service that heldout {__version__} understands "
+                f"({where}: {first['msg']}). Use the client of the service's own release."
+            ) from None
 
 
 def _idempotent(key: str | None) -> dict[str, str]:
     key = uuid.uuid4().hex if key is None else key
     if not (key.isascii() and key.isprintable() and 1 <= len(key) <= 255):
-        raise ValueError(f"The idempotency key {key[:40]!r} is not 1 to 255 printable ASCII characters.")
+        raise ValueError(f"Received the idempotency key {key[:40]!r}; expected 1 to 255 printable ASCII characters.")
     return {"Idempotency-Key": key}
+
+
+def _body(spec: Spec) -> Mapping[str, Any]:
+    return as_json(spec) if isinstance(spec, JobSpec) else spec
 
 
 def _job(job_id: str, part: str = "") -> str:

@@ -105,22 +105,8 @@ class Connection:
     def close(self) -> None:
         self._http.close()
 
-    def pages(self, path: str, params: Sequence[tuple[str, str]], page_size: int) -> Iterator[Any]:
-        """The items of a list, page after page as they are needed."""
-        after: list[tuple[str, str]] = []
-        while True:
-            page = self.json("GET", path, params=[*params, ("limit", str(page_size)), *after])
-            yield from page["data"]
-            if not page["has_more"]:
-                return
-            after = [("after", page["next"])]
-
-    def json(self, method: str, path: str, **options: Any) -> Any:
-        """The JSON object of an answer; the options are those of `send`."""
-        return decoded(self.send(method, path, **options))
-
     def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        """The whole answer, below status 400. Options: params, body, headers, timeout_s, repeatable.
+        """The whole answer of a request that succeeded. Options: params, body, headers, timeout_s, repeatable.
 
         GET, and what is `repeatable`, is sent again after any failure of the connection; other requests only where
         nothing was received by the service or nothing was changed by it.
@@ -226,17 +212,6 @@ class Connection:
     def _no_answer(self, error: Exception) -> NoService:
         why = "it took too long" if isinstance(error, httpx2.TimeoutException) else str(error) or type(error).__name__
         return NoService(f"No Heldout service answers at {self.url} ({why}).")
-
-
-def decoded(response: httpx2.Response) -> Any:
-    """The JSON object of an answer."""
-    try:
-        answer = response.json()
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise NoService(f"What answers at {response.url.copy_with(path='/', query=None)} is not a Heldout service.")
-    return answer
 
 
 def _chunks(file: Path) -> Iterator[bytes]:

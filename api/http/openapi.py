@@ -1,16 +1,36 @@
-"""The OpenAPI document: what the framework writes by itself, less what is not so here."""
+"""The OpenAPI document: what the framework writes, mended so that clients can be generated from it."""
 
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from heldout.datasets import DatasetSpec
 from heldout.spec import JobSpec
 from heldout.views.problem import Problem
+from heldout.views.webhook import WebhookMessage
+from heldout.webhooks import WEBHOOK_EVENTS
 
 REF = "#/components/schemas/{model}"
+SERVERS = [
+    {"url": "/", "description": "The service that served this document."},
+    {"url": "http://127.0.0.1:8000", "description": "`heldout up` or `docker compose up` on this machine."},
+]
+REQUEST_ID = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "description": "Your own id of the request, of at most 128 letters, digits and `._:/+=-`; it is on the answer and "
+    "in the service's log. One is drawn where there is none.",
+    "schema": {"type": "string"},
+}
+# The headers of Standard Webhooks.
+WEBHOOK_HEADERS = {
+    "webhook-id": "The delivery's id, the same at every attempt: do nothing the second time.",
+    "webhook-timestamp": "Seconds since 1970 at this attempt.",
+    "webhook-signature": "`v1,` and the signature by the webhook's secret; several are separated by spaces.",
+}
 
 
 def install(app: FastAPI) -> None:
@@ -24,34 +44,43 @@ def install(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
+def operation_id(route: APIRoute) -> str:
+    """Short names, which generated clients use: that of the function."""
+    return route.name
+
+
 def document(app: FastAPI) -> dict[str, Any]:
-    """The document, with our problems in place of the framework's own errors."""
+    """The document of the app's routes and of what it posts to webhooks."""
     made = get_openapi(
         title=app.title,
         version=app.version,
         description=app.description,
+        servers=SERVERS,
         routes=app.routes,
         separate_input_output_schemas=False,
     )
     schemas = made["components"]["schemas"]
-    # What no endpoint has as a parameter of its own.
-    _, ours = models_json_schema([(Problem, "serialization"), (DatasetSpec, "validation")], ref_template=REF)
-    schemas.update(ours["$defs"])
+    # No endpoint has these as a parameter or an answer of its own.
+    others = models_json_schema(
+        [(Problem, "serialization"), (WebhookMessage, "serialization"), (DatasetSpec, "validation")], ref_template=REF
+    )[1]["$defs"]
+    schemas.update({name: schema for name, schema in others.items() if name not in schemas})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for operation in _operations(made):
-        _without_framework_errors(operation)
+    for path in made["paths"].values():
+        for operation in path.values():
+            operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/RequestId"})
+            _without_framework_errors(operation)
+    made["components"]["parameters"] = {"RequestId": REQUEST_ID}
     for spec in (JobSpec, DatasetSpec):
         for name in (spec.__name__, *spec.model_json_schema()["$defs"]):
             _optional_may_be_null(schemas[name])
+    made["webhooks"] = {event: {"post": _webhook(event)} for event in WEBHOOK_EVENTS}
     return made
 
 
-def _operations(made: dict[str, Any]) -> list[dict[str, Any]]:
-    return [operation for path in made["paths"].values() for operation in path.values()]
-
-
 def _without_framework_errors(operation: dict[str, Any]) -> None:
+    """The framework's own 422: this API answers with a problem instead."""
     responses = operation["responses"]
     refused = responses.get("422", {}).get("content", {})
     if "application/json" in refused:
@@ -59,9 +88,38 @@ def _without_framework_errors(operation: dict[str, Any]) -> None:
 
 
 def _optional_may_be_null(schema: dict[str, Any]) -> None:
-    """Parts of a spec read null as absent."""
+    """Let optional parts of a spec be null, which means absent.
+
+    Defaults that are objects or lists go: generators refuse them, and the parts of an object have their own.
+    """
     for name, field in schema.get("properties", {}).items():
+        if isinstance(field.get("default"), dict | list):
+            del field["default"]
         if name in schema.get("required", ()) or {"type": "null"} in field.get("anyOf", ()):
             continue
         notes = {key: field.pop(key) for key in ("title", "description", "default") if key in field}
         schema["properties"][name] = {"anyOf": [field, {"type": "null"}], **notes}
+
+
+def _webhook(event: str) -> dict[str, Any]:
+    """What is posted to an owner's address when this happens."""
+    return {
+        "operationId": f"on_{event.replace('.', '_')}",
+        "summary": f"{event} has happened",
+        "description": "Sent to each webhook that asked for this event. Answer with any 2xx within some seconds; else "
+        "it is sent again, for up to 28 hours. 410 disables the webhook.",
+        "tags": ["webhooks"],
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "description": about, "schema": {"type": "string"}}
+            for name, about in WEBHOOK_HEADERS.items()
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": REF.format(model=WebhookMessage.__name__)}}},
+        },
+        "responses": {
+            "2XX": {"description": "Received."},
+            "410": {"description": "Send nothing more to this address."},
+        },
+        "security": [],
+    }

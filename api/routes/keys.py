@@ -5,8 +5,7 @@ from api.http.deps import ReadSessionDep, SessionDep
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import KeyNotFound
-from heldout.views.key import KeyView, NewKeyView
-from heldout.views.page import Page
+from heldout.views.key import KeyPage, NewKeyView
 from models.store import keys
 from models.views.key import key_view, new_key_view
 
@@ -14,10 +13,10 @@ router = resource("/v1/keys", "keys")
 
 
 @router.get("", responses=problems())
-def list_keys(caller: CallerDep, session: ReadSessionDep) -> Page[KeyView]:
+def list_keys(caller: CallerDep, session: ReadSessionDep) -> KeyPage:
     """All keys of this owner, oldest first, revoked ones too."""
     rows = keys.of_owner(session, caller.owner)
-    return Page(object="list", data=[key_view(row) for row in rows], has_more=False, next=None)
+    return KeyPage(object="list", data=[key_view(row) for row in rows], has_more=False, next=None)
 
 
 @router.post("", status_code=201, responses=problems())

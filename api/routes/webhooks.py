@@ -18,8 +18,7 @@ from heldout.errors import (
     WebhookNotFound,
     WebhookUrlRefused,
 )
-from heldout.views.page import Page
-from heldout.views.webhook import DeliveryView, WebhookView, WebhookWithSecret
+from heldout.views.webhook import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
 from heldout.webhooks import MAX_URL, WEBHOOK_EVENTS, Allowed, WebhookEvent, refused_url
 from models.ids import is_id
 from models.store import outbox, webhooks
@@ -86,10 +85,10 @@ def make_webhook(
 
 
 @router.get("", responses=problems())
-def list_webhooks(caller: CallerDep, session: ReadSessionDep) -> Page[WebhookView]:
+def list_webhooks(caller: CallerDep, session: ReadSessionDep) -> WebhookPage:
     """All webhooks of this owner, oldest first."""
     rows = webhooks.of_owner(session, caller.owner)
-    return Page(object="list", data=[webhook_view(row) for row in rows], has_more=False, next=None)
+    return WebhookPage(object="list", data=[webhook_view(row) for row in rows], has_more=False, next=None)
 
 
 @router.get("/{webhook_id}", responses=problems(WebhookNotFound))
@@ -130,13 +129,13 @@ def list_deliveries(
     session: ReadSessionDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     after: Annotated[str | None, cursor("msg")] = None,
-) -> Page[DeliveryView]:
+) -> DeliveryPage:
     """What was sent in the last seven days or is to be, newest first, with its latest attempts."""
     if after is not None and not is_id("msg", after):
         raise InvalidCursor
     webhooks.find(session, caller.owner, webhook_id)
     rows, more = outbox.page(session, webhook_id, after=after, limit=limit)
-    return Page(
+    return DeliveryPage(
         object="list",
         data=[delivery_view(row) for row in rows],
         has_more=more,

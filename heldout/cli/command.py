@@ -6,20 +6,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
 from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.screen import print_json, say
-from heldout.client import ApiProblem, Client, NoService
+from heldout.connection import ApiProblem, NoService
 from heldout.locate import locate
+
+if TYPE_CHECKING:
+    from heldout.client import Client
 
 P = ParamSpec("P")
 
 Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="Folder of `heldout up`; else HELDOUT_URL or HELDOUT_HOME.")
 ]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, job_….", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 
 
@@ -44,8 +48,10 @@ def ends_with_code(function: Callable[P, Exit | None]) -> Callable[P, None]:
 
 
 @contextmanager
-def service(home: Path | None) -> Iterator[Client]:
+def service(home: Path | None) -> Iterator["Client"]:
     """A client of the service that the command line or the environment names."""
+    from heldout.client import Client  # its views take longer to load than `--help` takes
+
     found = locate(home)
     with Client(found.url, found.api_key) as client:
         yield client

@@ -1,20 +1,25 @@
 """`heldout datasets`: list, push, look at, delete."""
 
+from __future__ import annotations
+
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from heldout.answers import Dataset
 from heldout.cli import shown
 from heldout.cli.command import AsJson, Home, ends_with_code, print_list, service
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import console, is_terminal, print_json, say
-from heldout.client import Client
 from heldout.packing import NothingToPack, files_of, packed
+
+if TYPE_CHECKING:
+    from heldout.client import Client
+    from heldout.views.dataset import DatasetView
+
 
 LOOK_EVERY_S = 0.3
 
@@ -71,9 +76,9 @@ def push(
     with service(home) as client:
         dataset = _send(client, path, spec, quiet=as_json)
         if detach:
-            print_json(dataset) if as_json else say(dataset["id"])
+            print_json(dataset) if as_json else say(dataset.id)
             return None
-        return _outcome(client, _checked(client, dataset["id"]), as_json)
+        return _outcome(client, _checked(client, dataset.id), as_json)
 
 
 @app.command()
@@ -91,7 +96,7 @@ def audit(dataset: Reference, as_json: AsJson = False, home: Home = None) -> Non
     """Show what the check of a dataset saw: leaks, conflicts, imbalance, shift."""
     with service(home) as client:
         found = client.dataset_audit(dataset)
-    print_json(found) if as_json else shown.show_findings(found["findings"])
+    print_json(found) if as_json else shown.show_findings(found.findings)
 
 
 @app.command()
@@ -100,12 +105,12 @@ def delete(dataset: Reference, as_json: AsJson = False, home: Home = None) -> No
     """Delete a dataset that no job needs."""
     with service(home) as client:
         found = client.dataset(dataset)
-        client.delete_dataset(found["id"])
-    deleted = {"id": found["id"], "object": "dataset", "deleted": True}
-    print_json(deleted) if as_json else say(f"{found['name']}@{found['version']} deleted")
+        client.delete_dataset(found.id)
+    deleted = {"id": found.id, "object": "dataset", "deleted": True}
+    print_json(deleted) if as_json else say(f"{found.name}@{found.version} deleted")
 
 
-def _send(client: Client, path: Path, spec: dict[str, Any], *, quiet: bool) -> Dataset:
+def _send(client: Client, path: Path, spec: dict[str, Any], *, quiet: bool) -> DatasetView:
     if path.is_dir():
         try:
             files = files_of(path)
@@ -113,11 +118,11 @@ def _send(client: Client, path: Path, spec: dict[str, Any], *, quiet: bool) -> D
             raise Refused(str(error)) from None
         dataset = client.create_dataset(spec)
         with _Progress(sum(size for _, size in files), quiet) as told:
-            return client.upload(dataset["id"], told(packed(path, files)))
+            return client.upload(dataset.id, told(packed(path, files)))
     path.open("rb").close()  # whether it can be read is known before anything is announced
     dataset = client.create_dataset(spec)
     with _Progress(path.stat().st_size, quiet) as told:
-        return client.upload(dataset["id"], path, passing=told)
+        return client.upload(dataset.id, path, passing=told)
 
 
 class _Progress:
@@ -127,7 +132,7 @@ class _Progress:
         self._total = total
         self._shown = is_terminal() and not quiet
 
-    def __enter__(self) -> "_Progress":
+    def __enter__(self) -> _Progress:
         if self._shown:
             from rich import progress
 
@@ -155,10 +160,10 @@ class _Progress:
                 self._bars.advance(self._task, len(chunk))
 
 
-def _checked(client: Client, dataset_id: str) -> Dataset:
+def _checked(client: Client, dataset_id: str) -> DatasetView:
     """The dataset once its check has ended."""
     try:
-        while (dataset := client.dataset(dataset_id))["status"] in {"uploading", "checking"}:
+        while (dataset := client.dataset(dataset_id)).status in {"uploading", "checking"}:
             time.sleep(LOOK_EVERY_S)
     except KeyboardInterrupt:
         say(f"The check goes on. `heldout datasets show {dataset_id}` shows it again.", file=sys.stderr)
@@ -166,16 +171,16 @@ def _checked(client: Client, dataset_id: str) -> Dataset:
     return dataset
 
 
-def _outcome(client: Client, dataset: Dataset, as_json: bool) -> Exit | None:
-    ready = dataset["status"] == "ready"
+def _outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | None:
+    ready = dataset.status == "ready"
     if as_json:
         print_json(dataset)
     elif ready:
         shown.show_dataset_line(dataset)
-        shown.show_findings(client.dataset_audit(dataset["id"])["findings"])
-    elif dataset["error"]:
-        error = dataset["error"]
-        say(f"{dataset['name']}@{dataset['version']} rejected: {error['code']}: {error['detail']}", file=sys.stderr)
+        shown.show_findings(client.dataset_audit(dataset.id).findings)
+    elif dataset.error:
+        error = dataset.error
+        say(f"{dataset.name}@{dataset.version} rejected: {error.code}: {error.detail}", file=sys.stderr)
     return None if ready else Exit.FAILED
 
 

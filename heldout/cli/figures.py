@@ -1,6 +1,15 @@
 """How figures are written: accuracies as fractions, losses in nats, gaps in points."""
 
-from heldout.answers import Epoch, Job
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from heldout.views.job import JobView
+    from heldout.views.metrics import EpochView
+
 
 NONE = "–"
 
@@ -35,29 +44,27 @@ def clock(value: float) -> str:
     return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
 
 
-def in_order(job: Job, epoch: Epoch) -> str:
+def in_order(job: JobView, epoch: EpochView) -> str:
     """`3/10`, as wide as `10/10`."""
-    epochs = str(job["progress"]["epochs"])
-    return f"{epoch['epoch']}/{epochs}".rjust(2 * len(epochs) + 1)
+    epochs = str(job.progress.epochs)
+    return f"{epoch.epoch}/{epochs}".rjust(2 * len(epochs) + 1)
 
 
-def epoch_figures(epoch: Epoch) -> str:
+def epoch_figures(epoch: EpochView) -> str:
     """The measured figures of an epoch, for training and validation."""
     return (
-        f"train {accuracy(epoch['train_accuracy'])}  validation {accuracy(epoch['validation_accuracy'])}  "
-        f"loss {loss(epoch['train_loss'])}/{loss(epoch['validation_loss'])}"
+        f"train {accuracy(epoch.train_accuracy)}  validation {accuracy(epoch.validation_accuracy)}  "
+        f"loss {loss(epoch.train_loss)}/{loss(epoch.validation_loss)}"
     )
 
 
-def moment(text: str | None) -> str:
-    """An RFC 3339 time to the second, without its `T`: `2025-11-24 15:41:02Z`."""
-    return NONE if text is None else f"{text[:10]} {text[11:19]}Z"
+def moment(time: datetime | None) -> str:
+    """A time in UTC to the second: `2025-11-24 15:41:02Z`."""
+    return NONE if time is None else f"{time:%Y-%m-%d %H:%M:%S}Z"
 
 
-def duration_s(job: Job) -> float | None:
+def duration_s(job: JobView) -> float | None:
     """Seconds from the job's first start to its end."""
-    from datetime import datetime
-
-    if job["started_at"] is None or job["finished_at"] is None:
+    if job.started_at is None or job.finished_at is None:
         return None
-    return (datetime.fromisoformat(job["finished_at"]) - datetime.fromisoformat(job["started_at"])).total_seconds()
+    return (job.finished_at - job.started_at).total_seconds()

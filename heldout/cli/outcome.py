@@ -5,7 +5,7 @@ from enum import IntEnum
 from typing import Any
 
 from heldout.cli.screen import print_json, say
-from heldout.client import ApiProblem, NoService
+from heldout.connection import ApiProblem, NoService
 
 
 class Exit(IntEnum):

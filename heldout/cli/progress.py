@@ -1,10 +1,17 @@
 """Progress of trainings: lines for a pipe, bars for a terminal, JSON lines for a program."""
 
-from typing import Self
+from __future__ import annotations
 
-from heldout.answers import Epoch, Event, Job
+from typing import TYPE_CHECKING, Self
+
 from heldout.cli.figures import clock, epoch_figures, in_order, seconds
 from heldout.cli.screen import console, is_terminal, print_json, printable, say, terminal_width
+
+if TYPE_CHECKING:
+    from heldout.views.event import EventView
+    from heldout.views.job import JobView
+    from heldout.views.metrics import EpochView
+
 
 # Columns of a terminal from which on a bar also shows how long the rest takes.
 WIDE = 100
@@ -19,13 +26,13 @@ class Display:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def job(self, job: Job) -> None:
+    def job(self, job: JobView) -> None:
         """The job as it is now; told first when it is new, and after each change."""
 
-    def event(self, job: Job, event: Event) -> None:
+    def event(self, job: JobView, event: EventView) -> None:
         """Something happened."""
 
-    def epoch(self, job: Job, epoch: Epoch) -> None:
+    def epoch(self, job: JobView, epoch: EpochView) -> None:
         """One more epoch is measured; told after its event."""
 
 
@@ -37,7 +44,7 @@ def display(jobs_named_up_to: int = 0) -> Display:
 class JsonLines(Display):
     """Each event as one line of JSON; the job itself is printed by the caller at the end."""
 
-    def event(self, job: Job, event: Event) -> None:
+    def event(self, job: JobView, event: EventView) -> None:
         print_json(event, one_line=True)
 
 
@@ -47,16 +54,16 @@ class Lines(Display):
     def __init__(self, name_width: int = 0) -> None:
         self._width = name_width
 
-    def epoch(self, job: Job, epoch: Epoch) -> None:
-        self._say(job, f"epoch {in_order(job, epoch)}  {epoch_figures(epoch)}  {seconds(epoch['seconds'])}")
+    def epoch(self, job: JobView, epoch: EpochView) -> None:
+        self._say(job, f"epoch {in_order(job, epoch)}  {epoch_figures(epoch)}  {seconds(epoch.seconds)}")
 
-    def event(self, job: Job, event: Event) -> None:
+    def event(self, job: JobView, event: EventView) -> None:
         if is_news(event):
             for line in told(event):
                 self._say(job, line)
 
-    def _say(self, job: Job, text: str) -> None:
-        say(f"{job['name'].ljust(self._width)}  {text}")
+    def _say(self, job: JobView, text: str) -> None:
+        say(f"{job.name.ljust(self._width)}  {text}")
 
 
 class Bars(Display):
@@ -88,38 +95,38 @@ class Bars(Display):
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def job(self, job: Job) -> None:
-        done, of = job["progress"]["epoch"], job["progress"]["epochs"]
-        task = self._tasks.get(job["id"])
+    def job(self, job: JobView) -> None:
+        done, of = job.progress.epoch, job.progress.epochs
+        task = self._tasks.get(job.id)
         if task is None:
-            task = self._bars.add_task(printable(job["name"]), start=False, total=of, text="")
-            self._tasks[job["id"]] = task
+            task = self._bars.add_task(printable(job.name), start=False, total=of, text="")
+            self._tasks[job.id] = task
         self._bars.update(task, completed=done, total=of)
-        if job["status"] != "queued" and job["started_at"]:
+        if job.status != "queued" and job.started_at:
             self._bars.start_task(task)
-        if job["finished_at"]:
+        if job.finished_at:
             self._bars.stop_task(task)
-        if done == 0 or job["status"] not in {"running", "succeeded"}:
-            self._bars.update(task, text=job["status"])
+        if done == 0 or job.status not in {"running", "succeeded"}:
+            self._bars.update(task, text=job.status)
 
-    def epoch(self, job: Job, epoch: Epoch) -> None:
-        left_s = job["progress"]["eta_s"]
+    def epoch(self, job: JobView, epoch: EpochView) -> None:
+        left_s = job.progress.eta_s
         left = f"  {clock(left_s)} left" if left_s is not None and terminal_width() >= WIDE else ""
-        self._bars.update(self._tasks[job["id"]], text=epoch_figures(epoch) + left)
+        self._bars.update(self._tasks[job.id], text=epoch_figures(epoch) + left)
 
-    def event(self, job: Job, event: Event) -> None:
-        if event["level"] != "info":
+    def event(self, job: JobView, event: EventView) -> None:
+        if event.level != "info":
             for line in told(event):
-                self._bars.console.print(printable(f"{job['name']}  {line}"))
+                self._bars.console.print(printable(f"{job.name}  {line}"))
 
 
-def is_news(event: Event) -> bool:
+def is_news(event: EventView) -> bool:
     """Whether a person wants to read of it; epochs and checkpoints are shown otherwise or not at all."""
-    return event["level"] != "info" or event["type"] not in {"job.epoch", "job.checkpoint"}
+    return event.level != "info" or event.type not in {"job.epoch", "job.checkpoint"}
 
 
-def told(event: Event) -> list[str]:
+def told(event: EventView) -> list[str]:
     """What an event says, and below it the lines of a log that it may bear."""
-    log = event["data"].get("log")
+    log = event.data.get("log")
     lines = [f"  {line}" for line in log] if isinstance(log, list) else []
-    return [f"{event['type'].removeprefix('job.')}: {event['message']}", *lines]
+    return [f"{event.type.removeprefix('job.')}: {event.message}", *lines]

@@ -1,36 +1,45 @@
 """Class by class, as text: who is taken for whom, which classes are memorised, and the surest mistakes."""
 
-from heldout.answers import ClassScores, Confusion, SplitScores
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
 from heldout.cli.figures import accuracy, points
 from heldout.cli.screen import print_table, say
 
+if TYPE_CHECKING:
+    from heldout.views.confusion import ClassScores, ConfusionView, SplitScores
+
+
 SHOWN_MISTAKES = 5
 
+Split = Literal["train", "validation", "test"]
 
-def show_scores(confusion: Confusion, split: str) -> None:
+
+def show_scores(confusion: ConfusionView, split: Split) -> None:
     """One split of a job's kept weights."""
-    found, classes = confusion["splits"][split], confusion["classes"]
+    found, classes = confusion.splits[split], confusion.classes
     rows = [_row(found, label, classes) for label in range(len(classes))]
     print_table(("CLASS", "IMAGES", "PRECISION", "RECALL", "F1", "GAP", "MOST TAKEN FOR"), rows, right=(1, 2, 3, 4, 5))
     say("")
     say(f"{split}; the gap is recall in training less recall here, in points.")
-    say(f"calibration error: {accuracy(found['calibration_error'])}")
-    if found["mistakes"]:
+    say(f"calibration error: {accuracy(found.calibration_error)}")
+    if found.mistakes:
         say("surest mistakes:")
-    for one in found["mistakes"][:SHOWN_MISTAKES]:
-        say(f"  image {one['index']}: {one['label']} taken for {one['answer']}, with {one['probability']:.4f}")
+    for one in found.mistakes[:SHOWN_MISTAKES]:
+        say(f"  image {one.index}: {one.label} taken for {one.answer}, with {one.probability:.4f}")
 
 
 def _row(found: SplitScores, label: int, classes: list[str]) -> tuple[str, ...]:
-    scores: ClassScores = found["per_class"][label]
-    wrong = [0 if answer == label else count for answer, count in enumerate(found["confusion"][label])]
+    scores: ClassScores = found.per_class[label]
+    wrong = [0 if answer == label else count for answer, count in enumerate(found.confusion[label])]
     most = max(range(len(wrong)), key=wrong.__getitem__)
     return (
-        scores["label"],
-        f"{scores['count']:,}",
-        accuracy(scores["precision"]),
-        accuracy(scores["recall"]),
-        accuracy(scores["f1"]),
-        points(scores["gap"]),
+        scores.label,
+        f"{scores.count:,}",
+        accuracy(scores.precision),
+        accuracy(scores.recall),
+        accuracy(scores.f1),
+        points(scores.gap),
         f"{classes[most]} ({wrong[most]:,})" if wrong[most] else "",
     )

@@ -72,9 +72,15 @@ def printable(text: str) -> str:
 
 
 def print_json(value: Any, *, one_line: bool = False) -> None:
-    """Print a value as JSON in ASCII, which every stream can carry."""
-    sys.stdout.write(json.dumps(value, indent=None if one_line else 2) + "\n")
+    """Print a value, with the views in it, as JSON in ASCII, which every stream can carry."""
+    sys.stdout.write(json.dumps(value, indent=None if one_line else 2, default=_view_as_json) + "\n")
     sys.stdout.flush()
+
+
+def _view_as_json(view: Any) -> dict[str, Any]:
+    from heldout.views.base import as_json  # whoever has a view has loaded this already
+
+    return as_json(view)
 
 
 def table_width(table: Sequence[Sequence[str]]) -> int:

@@ -1,53 +1,51 @@
 """Objects of the API as text for people."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import cast
+from __future__ import annotations
 
-from heldout import diagnosis as judged
-from heldout.answers import (
-    AuditFinding,
-    Dataset,
-    Diagnosis,
-    Epoch,
-    Estimate,
-    Event,
-    Final,
-    Job,
-    Metrics,
-    QueuePosition,
-    SplitResult,
-)
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
 from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, points, seconds
 from heldout.cli.screen import print_fields, print_table, say
+
+if TYPE_CHECKING:
+    from heldout.views.audit import AuditFindingView
+    from heldout.views.dataset import DatasetView
+    from heldout.views.diagnosis import DiagnosisView
+    from heldout.views.estimate import EstimateView
+    from heldout.views.event import EventView
+    from heldout.views.job import JobView
+    from heldout.views.metrics import EpochView, FinalView, MetricsView, SplitResult
+    from heldout.views.queue import QueueView
+
 
 SHOWN_EXAMPLES = 5
 
 
-def show_jobs(jobs: Sequence[Job]) -> None:
+def show_jobs(jobs: Sequence[JobView]) -> None:
     headings = ("ID", "NAME", "STATUS", "EPOCH", "DATASET", "PARAMETERS", "CREATED")
     print_table(headings, [_row_of(job) for job in jobs], right=(3, 5))
 
 
-def show_job(job: Job, final: Final | None) -> None:
+def show_job(job: JobView, final: FinalView | None) -> None:
     """All of a job but its spec, and its final figures if it has them."""
-    error = job["error"]
-    engine = job["engine"] or {}
+    error = job.error
+    engine = job.engine or {}
     fields = [
-        ("id", job["id"]),
-        ("name", job["name"]),
-        ("status", job["status"] + (f" ({job['stop_reason']})" if job["stop_reason"] else "")),
-        ("error", f"{error['code']}: {error['detail']}" if error else ""),
-        ("retry of", job["retry_of"] or ""),
+        ("id", job.id),
+        ("name", job.name),
+        ("status", job.status + (f" ({job.stop_reason})" if job.stop_reason else "")),
+        ("error", f"{error.code}: {error.detail}" if error else ""),
+        ("retry of", job.retry_of or ""),
         ("dataset", _dataset_of(job)),
-        ("parameters", f"{job['parameters']:,}"),
-        ("epochs", f"{job['progress']['epoch']} of {job['progress']['epochs']}"),
-        ("left", seconds(job["progress"]["eta_s"]) if job["progress"]["eta_s"] is not None else ""),
-        ("attempt", f"{job['attempt']}" + (f" ({job['failures']} failed)" if job["failures"] else "")),
+        ("parameters", f"{job.parameters:,}"),
+        ("epochs", f"{job.progress.epoch} of {job.progress.epochs}"),
+        ("left", seconds(job.progress.eta_s) if job.progress.eta_s is not None else ""),
+        ("attempt", f"{job.attempt}" + (f" ({job.failures} failed)" if job.failures else "")),
         ("engine", ", ".join(f"{name} {value}" for name, value in engine.items() if value is not None)),
-        ("created", moment(job["created_at"])),
-        ("started", moment(job["started_at"]) if job["started_at"] else ""),
-        ("finished", moment(job["finished_at"]) if job["finished_at"] else ""),
+        ("created", moment(job.created_at)),
+        ("started", moment(job.started_at) if job.started_at else ""),
+        ("finished", moment(job.finished_at) if job.finished_at else ""),
     ]
     print_fields([(name, value) for name, value in fields if value])
     if final is not None:
@@ -55,81 +53,81 @@ def show_job(job: Job, final: Final | None) -> None:
         show_final(final)
 
 
-def show_outcome(job: Job, final: Final | None) -> None:
+def show_outcome(job: JobView, final: FinalView | None) -> None:
     """What a watched job came to."""
     took = duration_s(job)
-    head = f"{job['name']} {job['status']}" + (f" after {seconds(took)}" if took is not None else "")
-    epochs = f"{job['progress']['epoch']} of {job['progress']['epochs']} epochs"
-    reason = f", {job['stop_reason'].replace('_', ' ')}" if job["stop_reason"] else ""
-    say(f"{head}: {epochs}{reason} ({job['id']})")
-    if job["error"]:
-        say(f"{job['error']['code']}: {job['error']['detail']}")
+    head = f"{job.name} {job.status}" + (f" after {seconds(took)}" if took is not None else "")
+    epochs = f"{job.progress.epoch} of {job.progress.epochs} epochs"
+    reason = f", {job.stop_reason.replace('_', ' ')}" if job.stop_reason else ""
+    say(f"{head}: {epochs}{reason} ({job.id})")
+    if job.error:
+        say(f"{job.error.code}: {job.error.detail}")
     if final is not None:
         show_final(final)
 
 
-def show_final(final: Final) -> None:
+def show_final(final: FinalView) -> None:
     """The kept weights on each split, and the gaps."""
     splits: list[tuple[str, SplitResult | None]] = [
-        ("train", final["train"]),
-        ("validation", final["validation"]),
-        ("test", final["test"]),
+        ("train", final.train),
+        ("validation", final.validation),
+        ("test", final.test),
     ]
     rows = [
-        (name, accuracy(split["accuracy"]), interval(split["interval"]), loss(split["loss"]), f"{split['count']:,}")
+        (name, accuracy(split.accuracy), interval(split.interval), loss(split.loss), f"{split.count:,}")
         for name, split in splits
         if split is not None
     ]
     print_table(("SPLIT", "ACCURACY", "95 % INTERVAL", "LOSS", "IMAGES"), rows, right=(1, 3, 4))
     for held_out in ("validation", "test"):
-        gap = final["gap"]["validation"] if held_out == "validation" else final["gap"]["test"]
+        gap = final.gap.validation if held_out == "validation" else final.gap.test
         if gap is not None:
-            say(f"gap to {held_out}: {points(gap['accuracy'])} points of accuracy, {loss(gap['loss'])} of loss")
+            say(f"gap to {held_out}: {points(gap.accuracy)} points of accuracy, {loss(gap.loss)} of loss")
 
 
-def show_metrics(metrics: Metrics) -> None:
+def show_metrics(metrics: MetricsView) -> None:
     headings = ["EPOCH", "TRAIN", "VALIDATION", "TRAIN LOSS", "VALIDATION LOSS", "FIT LOSS", "RATE", "SECONDS"]
-    with_test = any("test_accuracy" in epoch for epoch in metrics["epochs"])
+    with_test = any("test_accuracy" in epoch.model_fields_set for epoch in metrics.epochs)
     if with_test:
         headings += ["TEST", "TEST LOSS"]
-    print_table(headings, [_row_of_epoch(epoch, with_test) for epoch in metrics["epochs"]], right=range(len(headings)))
-    if metrics["final"] is not None:
+    print_table(headings, [_row_of_epoch(epoch, with_test) for epoch in metrics.epochs], right=range(len(headings)))
+    if metrics.final is not None:
         say("")
-        say(f"kept weights: epoch {metrics['final']['epoch']}")
-        show_final(metrics["final"])
+        say(f"kept weights: epoch {metrics.final.epoch}")
+        show_final(metrics.final)
 
 
-def show_events(events: Iterable[Event]) -> None:
+def show_events(events: Iterable[EventView]) -> None:
     for event in events:
-        when = moment(event["created_at"])
-        say(f"{event['id']:>4}  {when}  {event['level']:<7}  {event['type']:<15}  {event['message']}")
+        when = moment(event.created_at)
+        say(f"{event.id:>4}  {when}  {event.level:<7}  {event.type:<15}  {event.message}")
 
 
-def show_queue(queue: QueuePosition) -> None:
-    if queue["position"] is None:
+def show_queue(queue: QueueView) -> None:
+    if queue.position is None:
         say("not queued")
         return
-    start = queue["estimated_start_s"]
+    start = queue.estimated_start_s
     print_fields(
         [
-            ("position", str(queue["position"])),
-            ("ahead", str(queue["ahead"])),
-            ("waiting for", queue["waiting_for"] or NONE),
+            ("position", str(queue.position)),
+            ("ahead", str(queue.ahead)),
+            ("waiting for", queue.waiting_for or NONE),
             ("starts in", NONE if start is None else seconds(start)),
         ]
     )
 
 
-def show_datasets(datasets: Sequence[Dataset]) -> None:
+def show_datasets(datasets: Sequence[DatasetView]) -> None:
     headings = ("ID", "NAME", "VERSION", "STATUS", "SHAPE", "CLASSES", "TRAIN", "VALIDATION", "TEST")
     rows = [
         (
-            dataset["id"],
-            dataset["name"],
-            str(dataset["version"]),
-            dataset["status"],
-            "×".join(map(str, dataset["shape"])) if dataset["shape"] else "–",
-            str(len(dataset["classes"])) if dataset["classes"] else "–",
+            dataset.id,
+            dataset.name,
+            str(dataset.version),
+            dataset.status,
+            "×".join(map(str, dataset.shape)) if dataset.shape else "–",
+            str(len(dataset.classes)) if dataset.classes else "–",
             *(_count(dataset, split) for split in ("train", "validation", "test")),
         )
         for dataset in datasets
@@ -137,128 +135,112 @@ def show_datasets(datasets: Sequence[Dataset]) -> None:
     print_table(headings, rows, right=(2, 5, 6, 7, 8))
 
 
-def as_answer(diagnosis: judged.Diagnosis) -> Diagnosis:
-    """A diagnosis made here, as the API would answer it."""
-    return cast(Diagnosis, {"object": "diagnosis", **asdict(diagnosis)})
-
-
-def show_diagnosis(diagnosis: Diagnosis) -> None:
+def show_diagnosis(diagnosis: DiagnosisView) -> None:
     """The verdict in plain words, then what else was found, with what to try."""
-    epochs = [("best epoch", diagnosis["best_epoch"]), ("overfits from epoch", diagnosis["onset_epoch"])]
+    epochs = [("best epoch", diagnosis.best_epoch), ("overfits from epoch", diagnosis.onset_epoch)]
     known = ", ".join(f"{name} {epoch}" for name, epoch in epochs if epoch is not None)
-    say(f"{diagnosis['verdict']}" + (f" ({known})" if known else ""))
-    say(diagnosis["explanation"])
-    for finding in diagnosis["findings"]:
+    say(f"{diagnosis.verdict}" + (f" ({known})" if known else ""))
+    say(diagnosis.explanation)
+    for finding in diagnosis.findings:
         say("")
-        say(f"{finding['severity']}: {finding['code']}")
-        if finding["explanation"] != diagnosis["explanation"]:
-            say(f"  {finding['explanation']}")
-        for remedy in finding["remedies"]:
-            say(f"  {remedy['name']}: {remedy['reason']}")
+        say(f"{finding.severity}: {finding.code}")
+        if finding.explanation != diagnosis.explanation:
+            say(f"  {finding.explanation}")
+        for remedy in finding.remedies:
+            say(f"  {remedy.name}: {remedy.reason}")
 
 
-def show_dataset(dataset: Dataset) -> None:
+def show_dataset(dataset: DatasetView) -> None:
     """All of a dataset but its classes' counts."""
-    error = dataset["error"]
-    size = dataset["size_bytes"]
+    error = dataset.error
+    size = dataset.size_bytes
     fields = [
-        ("id", dataset["id"]),
-        ("name", f"{dataset['name']}@{dataset['version']}"),
-        ("description", dataset.get("description", "")),
-        ("status", dataset["status"]),
-        ("error", f"{error['code']}: {error['detail']}" if error else ""),
-        ("member", (error["member"] or "") if error else ""),
-        ("images", _size_of(dataset) if dataset["shape"] else ""),
-        ("classes", ", ".join(dataset["classes"] or [])[:500]),
+        ("id", dataset.id),
+        ("name", f"{dataset.name}@{dataset.version}"),
+        ("description", dataset.description),
+        ("status", dataset.status),
+        ("error", f"{error.code}: {error.detail}" if error else ""),
+        ("member", (error.member or "") if error else ""),
+        ("images", _size_of(dataset) if dataset.shape else ""),
+        ("classes", ", ".join(dataset.classes or [])[:500]),
         ("size", f"{size:,} bytes" if size is not None else ""),
-        ("sha256", dataset["sha256"] or ""),
-        ("created", moment(dataset["created_at"])),
+        ("sha256", dataset.sha256 or ""),
+        ("created", moment(dataset.created_at)),
     ]
     print_fields([(name, value) for name, value in fields if value])
 
 
-def show_dataset_line(dataset: Dataset) -> None:
+def show_dataset_line(dataset: DatasetView) -> None:
     """A dataset that is ready, in one line."""
-    say(f"{dataset['name']}@{dataset['version']}  {dataset['id']}  {_size_of(dataset)}")
+    say(f"{dataset.name}@{dataset.version}  {dataset.id}  {_size_of(dataset)}")
 
 
-def show_findings(findings: Sequence[AuditFinding]) -> None:
+def show_findings(findings: Sequence[AuditFindingView]) -> None:
     """What an audit saw, the gravest first; a line of its own where it saw nothing."""
     if not findings:
         say("The audit found nothing.")
     for finding in findings:
-        say(f"{finding['severity']}: {finding['code']}: {finding['explanation']}")
-        say(f"  {finding['what_to_do']}")
-        for one, other in finding["pairs"][:SHOWN_EXAMPLES]:
-            say(f"  {one['split']} {one['member']} = {other['split']} {other['member']}")
-        if not finding["pairs"]:
-            for example in finding["examples"][:SHOWN_EXAMPLES]:
-                say(f"  {example['split']} {example['member']}")
+        say(f"{finding.severity}: {finding.code}: {finding.explanation}")
+        say(f"  {finding.what_to_do}")
+        for one, other in finding.pairs[:SHOWN_EXAMPLES]:
+            say(f"  {one.split} {one.member} = {other.split} {other.member}")
+        if not finding.pairs:
+            for example in finding.examples[:SHOWN_EXAMPLES]:
+                say(f"  {example.split} {example.member}")
 
 
-def _size_of(dataset: Dataset) -> str:
-    shape = "×".join(map(str, dataset["shape"] or []))
+def _size_of(dataset: DatasetView) -> str:
+    shape = "×".join(map(str, dataset.shape or []))
     counts = " / ".join(f"{_count(dataset, split)} {split}" for split in ("train", "validation", "test"))
-    return f"{shape}, {len(dataset['classes'] or [])} classes, {counts}"
+    return f"{shape}, {len(dataset.classes or [])} classes, {counts}"
 
 
-def show_estimate(estimate: Estimate) -> None:
-    rows = [
-        (layer["name"], "×".join(map(str, layer["shape"])), f"{layer['parameters']:,}") for layer in estimate["layers"]
-    ]
+def show_estimate(estimate: EstimateView) -> None:
+    rows = [(layer.name, "×".join(map(str, layer.shape)), f"{layer.parameters:,}") for layer in estimate.layers]
     print_table(("LAYER", "SHAPE", "PARAMETERS"), rows, right=(2,))
     say("")
-    per_epoch = estimate["seconds_per_epoch"]
+    per_epoch = estimate.seconds_per_epoch
     print_fields(
         [
-            ("parameters", f"{estimate['parameters']:,}"),
-            ("operations", f"{estimate['flops_per_image']:,} an image, forward"),
-            ("memory", f"{estimate['memory_bytes'] / 2**20:.1f} MiB a training step"),
+            ("parameters", f"{estimate.parameters:,}"),
+            ("operations", f"{estimate.flops_per_image:,} an image, forward"),
+            ("memory", f"{estimate.memory_bytes / 2**20:.1f} MiB a training step"),
             ("an epoch", "not known before a job has run" if per_epoch is None else seconds(per_epoch)),
         ]
     )
 
 
-def _row_of(job: Job) -> tuple[str, ...]:
-    progress = job["progress"]
+def _row_of(job: JobView) -> tuple[str, ...]:
+    progress = job.progress
     return (
-        job["id"],
-        job["name"],
-        job["status"],
-        f"{progress['epoch']}/{progress['epochs']}",
+        job.id,
+        job.name,
+        job.status,
+        f"{progress.epoch}/{progress.epochs}",
         _dataset_of(job),
-        f"{job['parameters']:,}",
-        moment(job["created_at"]),
+        f"{job.parameters:,}",
+        moment(job.created_at),
     )
 
 
-def _row_of_epoch(epoch: Epoch, with_test: bool) -> tuple[str, ...]:
-    rate = epoch["learning_rate"]
+def _row_of_epoch(epoch: EpochView, with_test: bool) -> tuple[str, ...]:
+    rate = epoch.learning_rate
     row = (
-        str(epoch["epoch"]),
-        accuracy(epoch["train_accuracy"]),
-        accuracy(epoch["validation_accuracy"]),
-        loss(epoch["train_loss"]),
-        loss(epoch["validation_loss"]),
-        loss(epoch["fit_loss"]),
+        str(epoch.epoch),
+        accuracy(epoch.train_accuracy),
+        accuracy(epoch.validation_accuracy),
+        loss(epoch.train_loss),
+        loss(epoch.validation_loss),
+        loss(epoch.fit_loss),
         NONE if rate is None else f"{rate:.3g}",
-        NONE if epoch["seconds"] is None else f"{epoch['seconds']:.1f}",
+        NONE if epoch.seconds is None else f"{epoch.seconds:.1f}",
     )
-    test: tuple[str, ...] = ()
-    if with_test:
-        figures = dict(epoch)
-        test = (accuracy(_number(figures.get("test_accuracy"))), loss(_number(figures.get("test_loss"))))
-    return row + test
+    return (*row, accuracy(epoch.test_accuracy), loss(epoch.test_loss)) if with_test else row
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+def _dataset_of(job: JobView) -> str:
+    return f"{job.dataset.name}@{job.dataset.version}"
 
 
-def _dataset_of(job: Job) -> str:
-    return f"{job['dataset']['name']}@{job['dataset']['version']}"
-
-
-def _count(dataset: Dataset, split: str) -> str:
-    found = (dataset["splits"] or {}).get(split)
-    return NONE if found is None else f"{found['count']:,}"
+def _count(dataset: DatasetView, split: str) -> str:
+    return NONE if dataset.splits is None else f"{getattr(dataset.splits, split).count:,}"

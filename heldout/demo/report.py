@@ -3,32 +3,34 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heldout.answers import Diagnosis, Epoch, Final, Job, SplitResult
 from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, points
 from heldout.intervals import newcombe_interval
+from heldout.views.diagnosis import DiagnosisView
+from heldout.views.job import JobView
+from heldout.views.metrics import EpochView, FinalView, SplitResult
 
 
 @dataclass(frozen=True)
 class Trained:
     """A job that has succeeded, with its final figures, the test split's among them."""
 
-    job: Job
-    final: Final
+    job: JobView
+    final: FinalView
     test: SplitResult
 
     @property
     def name(self) -> str:
-        return self.job["name"]
+        return self.job.name
 
     @property
     def gap(self) -> float:
         """Train minus test accuracy."""
-        return self.final["train"]["accuracy"] - self.test["accuracy"]
+        return self.final.train.accuracy - self.test.accuracy
 
     @property
     def gap_interval(self) -> tuple[float, float]:
         """95 % bounds of the gap: what drawing other images could have made of it."""
-        return newcombe_interval(_counts(self.final["train"]), _counts(self.test))
+        return newcombe_interval(_counts(self.final.train), _counts(self.test))
 
 
 # Short enough for all jobs side by side on a terminal of 80 columns.
@@ -42,12 +44,12 @@ def row_of(trained: Trained) -> tuple[str, ...]:
     """One job's row under HEADINGS: accuracies as fractions, 95 % intervals in brackets."""
     final = trained.final
     took = duration_s(trained.job)
-    losses = (final["train"]["loss"], final["validation"]["loss"], trained.test["loss"])
+    losses = (final.train.loss, final.validation.loss, trained.test.loss)
     return (
         trained.name,
-        f"{trained.job['parameters']:,}",
-        accuracy(final["train"]["accuracy"]),
-        _with_interval(final["validation"]),
+        f"{trained.job.parameters:,}",
+        accuracy(final.train.accuracy),
+        _with_interval(final.validation),
         _with_interval(trained.test),
         "/".join(map(loss, losses)),
         f"{points(trained.gap)} {_points_interval(trained)}",
@@ -57,7 +59,7 @@ def row_of(trained: Trained) -> tuple[str, ...]:
 
 def meaning(jobs: Sequence[Trained]) -> list[str]:
     """Sentences that say what the gaps of these jobs show and what they do not."""
-    images = jobs[0].test["count"]
+    images = jobs[0].test.count
     sentences = [
         "Accuracies and losses (train/validation/test) are those of the kept weights, without dropout and "
         "augmentation; the gap is train minus test accuracy. In brackets: 95 % intervals; the test split has "
@@ -69,45 +71,45 @@ def meaning(jobs: Sequence[Trained]) -> list[str]:
     return sentences
 
 
-def verdict_of(trained: Trained, diagnosis: Diagnosis, epochs: Sequence[Epoch]) -> str:
+def verdict_of(trained: Trained, diagnosis: DiagnosisView, epochs: Sequence[EpochView]) -> str:
     """What the service says of a job and why; where it overfits, what that has cost by the end."""
-    best, verdict = diagnosis["best_epoch"], diagnosis["verdict"]
+    best, verdict = diagnosis.best_epoch, diagnosis.verdict
     said = f"Verdict on {trained.name}: {verdict.replace('_', ' ')}."
     if verdict == "healthy":
         return said
     if verdict != "overfitting" or best is None:
-        return f"{said} {diagnosis['explanation']}"
+        return f"{said} {diagnosis.explanation}"
     then, now = epochs[best - 1], epochs[-1]
     said += (
-        f" Since epoch {best} the validation loss went from {loss(then['validation_loss'])} to "
-        f"{loss(now['validation_loss'])}, the accuracy from {accuracy(then['validation_accuracy'])} to "
-        f"{accuracy(now['validation_accuracy'])}"
+        f" Since epoch {best} the validation loss went from {loss(then.validation_loss)} to "
+        f"{loss(now.validation_loss)}, the accuracy from {accuracy(then.validation_accuracy)} to "
+        f"{accuracy(now.validation_accuracy)}"
     )
-    lost = (then["validation_accuracy"] or 0.0) - (now["validation_accuracy"] or 0.0)
+    lost = (then.validation_accuracy or 0.0) - (now.validation_accuracy or 0.0)
     if lost < HARDLY:
-        return f"{said}: on {trained.final['train']['count']:,} images it barely does, and hardly an answer got worse."
+        return f"{said}: on {trained.final.train.count:,} images it barely does, and hardly an answer got worse."
     return f"{said}."
 
 
-def about(diagnosis: Diagnosis, job: Job) -> list[str]:
+def about(diagnosis: DiagnosisView, job: JobView) -> list[str]:
     """What the service says of a job that was made to overfit, and what it advises."""
-    training = job["spec"]["training"]
+    training = job.spec.training
     sentences = [
-        f"{job['name']}: the same network as overfit, on {training['train_limit']} images for "
-        f"{training['epochs']} epochs. Verdict: {diagnosis['verdict'].replace('_', ' ')}. {diagnosis['explanation']}"
+        f"{job.name}: the same network as overfit, on {training.train_limit} images for "
+        f"{training.epochs} epochs. Verdict: {diagnosis.verdict.replace('_', ' ')}. {diagnosis.explanation}"
     ]
-    advised = [remedy for finding in diagnosis["findings"][:1] for remedy in finding["remedies"]]
-    if patches := [remedy["name"].replace("_", " ") for remedy in advised if remedy["patch"] is not None]:
+    advised = [remedy for finding in diagnosis.findings[:1] for remedy in finding.remedies]
+    if patches := [remedy.name.replace("_", " ") for remedy in advised if remedy.patch is not None]:
         sentences.append(f"To try, each ready to be posted as a patch of the spec: {', '.join(patches)}.")
     return sentences
 
 
 def _about_gap(trained: Trained) -> str:
     low, high = trained.gap_interval
-    train, test = accuracy(trained.final["train"]["accuracy"]), accuracy(trained.test["accuracy"])
+    train, test = accuracy(trained.final.train.accuracy), accuracy(trained.test.accuracy)
     shown = f"{trained.name}: train {train}, test {test}"
     gap = f"a gap of {points(trained.gap)} points, interval {_points_interval(trained)}"
-    count = f"{trained.test['count']:,}"
+    count = f"{trained.test.count:,}"
     if low > 0:
         return f"{shown}: {gap}. All of the interval is above 0: this is more than the luck of {count} test images."
     if high < 0:
@@ -117,10 +119,10 @@ def _about_gap(trained: Trained) -> str:
 
 def _about_tests(jobs: Sequence[Trained]) -> str:
     """Which test result is best, as far as can be told, and whether a smaller gap went with a better one."""
-    best = max(jobs, key=lambda trained: trained.test["accuracy"])
+    best = max(jobs, key=lambda trained: trained.test.accuracy)
     widest = max(jobs, key=lambda trained: trained.gap)
     others = [trained for trained in jobs if trained is not best]
-    worse = [trained for trained in others if trained.test["interval"][1] < best.test["interval"][0]]
+    worse = [trained for trained in others if trained.test.interval[1] < best.test.interval[0]]
     sentences = [f"Best on the test split: {best.name}, {_with_interval(best.test)}."]
     if rivals := [trained.name for trained in others if trained not in worse]:
         sentences.append(f"The interval of {' and '.join(rivals)} overlaps: one run of each does not settle the order.")
@@ -132,7 +134,7 @@ def _about_tests(jobs: Sequence[Trained]) -> str:
 
 
 def _with_interval(split: SplitResult) -> str:
-    return f"{accuracy(split['accuracy'])} {interval(split['interval'], digits=3)}"
+    return f"{accuracy(split.accuracy)} {interval(split.interval, digits=3)}"
 
 
 def _points_interval(trained: Trained) -> str:
@@ -141,4 +143,4 @@ def _points_interval(trained: Trained) -> str:
 
 
 def _counts(split: SplitResult) -> tuple[int, int]:
-    return round(split["accuracy"] * split["count"]), split["count"]
+    return round(split.accuracy * split.count), split.count

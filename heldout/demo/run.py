@@ -9,7 +9,6 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, cast
 
-from heldout.answers import TERMINAL_STATUSES, Job
 from heldout.cli.follow import Follower
 from heldout.cli.progress import display
 from heldout.cli.screen import prepare, print_fields, print_table, say, table_width, terminal_width
@@ -17,6 +16,7 @@ from heldout.client import ApiProblem, Client, NoService
 from heldout.demo.interrupts import Interrupted, Interrupts
 from heldout.demo.report import HEADINGS, RIGHT, Trained, about, meaning, row_of, verdict_of
 from heldout.demo.service import ROOT, ServiceFailed, TemporaryService
+from heldout.views.job import JobView
 
 SPECS = ("overfit", "regularized", "augmented")
 # The three hardly overfit on thousands of digits; this one does, on a few.
@@ -84,36 +84,35 @@ def _example(name: str) -> dict[str, Any]:
     return cast(dict[str, Any], spec | {"resources": {"towers": 1}})
 
 
-def _train(client: Client, specs: Mapping[str, Any], service: TemporaryService) -> list[Job]:
+def _train(client: Client, specs: Mapping[str, Any], service: TemporaryService) -> list[JobView]:
     """Submit the specs and show their jobs until all have ended; gives them back as they are then, in order."""
-    jobs = {job["id"]: job for job in (client.submit(spec) for spec in specs.values())}
+    jobs = {job.id: job for job in (client.submit(spec) for spec in specs.values())}
     deadline = time.monotonic() + ENDS_WITHIN_S
     with display(max(map(len, specs))) as shown:
         followers = {job_id: Follower(client, shown) for job_id in jobs}
         for job_id, job in jobs.items():
             followers[job_id].show(job)
-        while any(job["status"] not in TERMINAL_STATUSES for job in jobs.values()):
+        while any(not job.has_ended for job in jobs.values()):
             if time.monotonic() > deadline:
                 raise service.failed(f"The jobs did not end within {ENDS_WITHIN_S / 60:.0f} minutes.")
             time.sleep(TICK_S)
-            for job in sorted(islice(client.jobs(page_size=len(jobs)), len(jobs)), key=lambda job: job["id"]):
-                if job["version"] != jobs[job["id"]]["version"]:
-                    followers[job["id"]].show(job)
-                    jobs[job["id"]] = job
+            for job in sorted(islice(client.jobs(page_size=len(jobs)), len(jobs)), key=lambda job: job.id):
+                if job.version != jobs[job.id].version:
+                    followers[job.id].show(job)
+                    jobs[job.id] = job
     return list(jobs.values())
 
 
-def _report(client: Client, jobs: list[Job]) -> int:
+def _report(client: Client, jobs: list[JobView]) -> int:
     trained, verdicts = [], []
     for job in jobs:
-        metrics = client.metrics(job["id"])
-        final = metrics["final"]
-        if job["status"] == "succeeded" and final is not None and final["test"] is not None:
-            trained.append(Trained(job, final, final["test"]))
-            verdicts.append(verdict_of(trained[-1], client.diagnosis(job["id"]), metrics["epochs"]))
+        metrics = client.metrics(job.id)
+        final = metrics.final
+        if job.status == "succeeded" and final is not None and final.test is not None:
+            trained.append(Trained(job, final, final.test))
+            verdicts.append(verdict_of(trained[-1], client.diagnosis(job.id), metrics.epochs))
         else:
-            error = job["error"] or {"code": job["status"], "detail": ""}
-            say(f"{job['name']} did not succeed: {error['code']}: {error['detail']}", file=sys.stderr)
+            _say_why_not(job)
     if trained:
         say("")
         _print_results([row_of(one) for one in trained])
@@ -123,16 +122,20 @@ def _report(client: Client, jobs: list[Job]) -> int:
     return 0 if len(trained) == len(SPECS) else 1
 
 
-def _report_diagnosis(client: Client, job: Job) -> int:
+def _report_diagnosis(client: Client, job: JobView) -> int:
     """Why the fourth job's test results are worse, as the service says it."""
-    if job["status"] != "succeeded":
-        error = job["error"] or {"code": job["status"], "detail": ""}
-        say(f"{job['name']} did not succeed: {error['code']}: {error['detail']}", file=sys.stderr)
+    if job.status != "succeeded":
+        _say_why_not(job)
         return 1
     say("")
-    for sentence in about(client.diagnosis(job["id"]), job):
+    for sentence in about(client.diagnosis(job.id), job):
         _say_wrapped(sentence)
     return 0
+
+
+def _say_why_not(job: JobView) -> None:
+    why = f"{job.error.code}: {job.error.detail}" if job.error else job.status
+    say(f"{job.name} did not succeed: {why}", file=sys.stderr)
 
 
 def _say_wrapped(sentence: str) -> None:

@@ -13,6 +13,25 @@ class View(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+def as_json(model: BaseModel) -> dict[str, Any]:
+    """The model as JSON, as the service sent it: with fields that this version does not know, without absent ones."""
+    dumped = model.model_dump(mode="json")
+    names = model.model_fields_set & dumped.keys() if isinstance(model, View) else dumped.keys()
+    known = {name: _plain(getattr(model, name), dumped[name]) for name in dumped if name in names}
+    return {**known, **(model.model_extra or {})}
+
+
+def _plain(value: Any, dumped: Any) -> Any:
+    """`dumped` is the value as JSON without the fields that its models do not know."""
+    if isinstance(value, BaseModel):
+        return as_json(value)
+    if isinstance(value, list | tuple):
+        return [_plain(*pair) for pair in zip(value, dumped, strict=True)]
+    if isinstance(value, dict):
+        return {key: _plain(*pair) for key, *pair in zip(dumped, value.values(), dumped.values(), strict=True)}
+    return dumped
+
+
 def rfc3339(moment: datetime) -> str:
     """A time in UTC to the millisecond, such as `2025-11-24T15:41:02.000Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

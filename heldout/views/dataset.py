@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from heldout.views.base import Time, View
+from heldout.views.page import Page
 
 DatasetStatus = Literal["uploading", "checking", "ready", "rejected"]
 
@@ -60,3 +61,7 @@ class IndicesView(View):
     train: list[int]
     validation: list[int]
     test: list[int]
+
+
+class DatasetPage(Page[DatasetView]):
+    """Part of the datasets that the caller sees, newest first; `next` is the `after` of the following part."""

@@ -8,6 +8,7 @@ from heldout.lifecycle import TERMINAL, StopReason
 from heldout.spec import JobSpec
 from heldout.views.base import Figure, Time, View
 from heldout.views.metrics import GapsView
+from heldout.views.page import Page
 
 Status = Literal["queued", "running", "cancelling", "pausing", "paused", "succeeded", "failed", "cancelled"]
 
@@ -82,3 +83,7 @@ class JobView(View):
     def has_ended(self) -> bool:
         """Whether the job has succeeded, failed or been cancelled: its status is final."""
         return self.status in TERMINAL
+
+
+class JobPage(Page[JobView]):
+    """Part of the caller's jobs, newest first; `next` is the `after` of the following part."""

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from heldout.views.base import Time, View
+from heldout.views.page import Page
 
 
 class KeyView(View):
@@ -20,3 +21,7 @@ class NewKeyView(KeyView):
     """A key that was just made; `key` is shown this once."""
 
     key: str = Field(description="`ho_<id>_<secret>`, for the Authorization header.")
+
+
+class KeyPage(Page[KeyView]):
+    """Part of the owner's keys, oldest first; `next` is the `after` of the following part."""

@@ -29,9 +29,9 @@ class SplitResult(View):
     """The kept weights on one split."""
 
     loss: Figure
-    accuracy: Figure
+    accuracy: float
     count: int
-    interval: tuple[Figure, Figure] = Field(description="95 % Wilson interval of the accuracy, as fractions.")
+    interval: tuple[float, float] = Field(description="95 % Wilson interval of the accuracy, as fractions.")
 
 
 class GapView(View):

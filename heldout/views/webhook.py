@@ -5,6 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from heldout.views.base import Time, View
+from heldout.views.job import JobView
+from heldout.views.page import Page
 from heldout.webhooks import WebhookEvent
 
 
@@ -48,3 +50,19 @@ class DeliveryView(View):
     next_attempt_at: Time | None
     created_at: Time
     finished_at: Time | None
+
+
+class WebhookMessage(View):
+    """What is posted to a webhook's address: the event, when it happened, and the job as it was then."""
+
+    type: WebhookEvent
+    timestamp: Time
+    data: JobView
+
+
+class WebhookPage(Page[WebhookView]):
+    """Part of the owner's webhooks, oldest first; `next` is the `after` of the following part."""
+
+
+class DeliveryPage(Page[DeliveryView]):
+    """Part of a webhook's deliveries, newest first; `next` is the `after` of the following part."""

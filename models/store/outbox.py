@@ -11,10 +11,12 @@ from sqlalchemy.orm import Session
 from heldout.errors import DeliveryNotFound, WebhookDisabled
 from heldout.lifecycle import JobRequest, JobStatus
 from heldout.webhooks import WEBHOOK_EVENTS, next_attempt_after
-from models.database import db_now
+from models.database import UtcTime, db_now
 from models.ids import new_id
-from models.store.shown import OF_JOB, TIMES_OF_JOB
 from models.tables import DatasetRow, DeliveryRow, JobRow, WebhookRow
+from models.views.job import JOB_COLUMNS
+
+JOB_TIMES = tuple(name for name in JOB_COLUMNS if isinstance(JobRow.__table__.columns[name].type, UtcTime))
 
 PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
 GONE = 410
@@ -61,7 +63,7 @@ def add_for_job(session: Session, job_id: str, type_: str) -> None:
 def restored(payload: Mapping[str, Any]) -> tuple[JobRow, DatasetRow]:
     """The job and its dataset as they were when the event was written; of the rows only what is shown."""
     values = dict(payload["job"])
-    for name in TIMES_OF_JOB:
+    for name in JOB_TIMES:
         values[name] = datetime.fromisoformat(values[name]) if values[name] else None
     values["status"] = JobStatus(values["status"])
     values["request"] = JobRequest(values["request"]) if values["request"] else None
@@ -250,9 +252,9 @@ def _new(webhook_id: str, type_: str, job_id: str, payload: dict[str, Any]) -> d
 
 def _snapshot(session: Session, job_id: str) -> dict[str, Any]:
     """The job as this transaction has left it, as JSON. Columns are asked for: a loaded row may be older."""
-    columns = [JobRow.__table__.columns[name] for name in OF_JOB]
+    columns = [JobRow.__table__.columns[name] for name in JOB_COLUMNS]
     found = dict(session.execute(select(*columns).where(JobRow.id == job_id)).one()._mapping)
-    for name in TIMES_OF_JOB:
+    for name in JOB_TIMES:
         found[name] = found[name].isoformat() if found[name] else None
     dataset = session.execute(
         select(DatasetRow.id, DatasetRow.name, DatasetRow.version).where(DatasetRow.id == found["dataset_id"])

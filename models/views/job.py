@@ -1,9 +1,22 @@
 """A job's row as its view, and the columns that the view needs."""
 
+from sqlalchemy.orm import load_only
+
 from heldout.lifecycle import StopReason, shown_status
 from heldout.spec import JobSpec
 from heldout.views.job import DatasetReference, JobErrorView, JobView, Progress, SummaryView
 from models.tables import DatasetRow, JobRow
+
+# Columns with the name of a field of the view, and those that its other fields are made of.
+_NEEDED = {*JobView.model_fields, *Progress.model_fields, "request", "dataset_id"}
+JOB_COLUMNS = tuple(one.key for one in JobRow.__mapper__.column_attrs if one.key in _NEEDED)
+DATASET_COLUMNS = tuple(DatasetReference.model_fields)
+
+# Options of a query for jobs with their datasets: all other columns, which cost more than these, raise when read.
+JOB_VIEW_ONLY = (
+    load_only(*(getattr(JobRow, column) for column in JOB_COLUMNS), raiseload=True),
+    load_only(*(getattr(DatasetRow, column) for column in DATASET_COLUMNS), raiseload=True),
+)
 
 
 def job_view(job: JobRow, dataset: DatasetRow) -> JobView:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from heldout.client import Client
+from heldout.views.job import JobView
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120.0
@@ -136,24 +137,21 @@ def spec(example: str = "overfit", **changes: Any) -> dict[str, Any]:
     return read
 
 
-def ended(client: Client, job_id: str, within_s: float = PATIENCE_S) -> dict[str, Any]:
+def ended(client: Client, job_id: str, within_s: float = PATIENCE_S) -> JobView:
     """The job, once it has ended."""
-    terminal = {"succeeded", "failed", "cancelled"}
-    return dict(
-        until(lambda: (job := client.get(job_id))["status"] in terminal and job, f"the end of {job_id}", within_s)
-    )
+    return until(lambda: (job := client.get(job_id)).has_ended and job, f"the end of {job_id}", within_s)
 
 
 def after_epoch(client: Client, job_id: str, epoch: int) -> None:
     """Wait until so many whole epochs are served."""
-    until(lambda: client.get(job_id)["progress"]["epoch"] >= epoch, f"epoch {epoch} of {job_id}")
+    until(lambda: client.get(job_id).progress.epoch >= epoch, f"epoch {epoch} of {job_id}")
 
 
 def history(client: Client, job_id: str) -> list[dict[str, Any]]:
     """The served epochs without what depends on the clock."""
     clocks = {"seconds", "evaluation_seconds", "images_per_second"}
-    return [{k: v for k, v in epoch.items() if k not in clocks} for epoch in client.metrics(job_id)["epochs"]]
+    return [epoch.model_dump(exclude=clocks) for epoch in client.metrics(job_id).epochs]
 
 
 def event_types(client: Client, job_id: str) -> list[str]:
-    return [event["type"] for event in client.events(job_id)]
+    return [event.type for event in client.events(job_id)]

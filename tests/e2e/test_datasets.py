@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from heldout.client import Client
+from heldout.views.dataset import DatasetView
 from tests.e2e.running import Service, ended, lives, spec, until
 
 DIGITS = load_digits()
@@ -32,29 +33,29 @@ def digits_zip(path: Path, *, planted: int = 0, size: int = 8) -> Path:
     return path
 
 
-def pushed(client: Client, content: Path, **dataset: object) -> dict:
+def pushed(client: Client, content: Path, **dataset: object) -> DatasetView:
     """The dataset once its check has ended."""
     made = client.create_dataset({"name": "own", **dataset})
-    client.upload(made["id"], content)
-    return until(lambda: _checked(client, made["id"]), "the end of the check")
+    client.upload(made.id, content)
+    return until(lambda: _checked(client, made.id), "the end of the check")
 
 
-def _checked(client: Client, dataset_id: str) -> dict | None:
+def _checked(client: Client, dataset_id: str) -> DatasetView | None:
     dataset = client.dataset(dataset_id)
-    return None if dataset["status"] in {"uploading", "checking"} else dict(dataset)
+    return None if dataset.status in {"uploading", "checking"} else dataset
 
 
 def test_own_images_are_checked_and_trained_on(client: Client, service: Service, tmp_path: Path) -> None:
     dataset = pushed(client, digits_zip(tmp_path / "digits.zip"), description="Small digits.")
-    assert dataset["status"] == "ready", dataset["error"]
-    assert (dataset["shape"], dataset["dtype"], dataset["range"]) == ([8, 8, 1], "uint8", [0, 255])
-    assert dataset["classes"] == [str(digit) for digit in range(10)]
-    counts = {name: split["count"] for name, split in dataset["splits"].items()}
+    assert dataset.status == "ready", dataset.error
+    assert (dataset.shape, dataset.dtype, dataset.range) == ((8, 8, 1), "uint8", (0, 255))
+    assert dataset.classes == [str(digit) for digit in range(10)]
+    counts = {name: split.count for name, split in dataset.splits}
     assert counts["test"] == 360
     assert sum(counts.values()) == 1797
-    trained = ended(client, client.submit({**spec("overfit"), **SMALL, "dataset": "own"})["id"])
-    assert trained["status"] == "succeeded", trained["error"]
-    assert client.metrics(trained["id"])["final"]["test"]["count"] == 360
+    trained = ended(client, client.submit({**spec("overfit"), **SMALL, "dataset": "own"}).id)
+    assert trained.status == "succeeded", trained.error
+    assert client.metrics(trained.id).final.test.count == 360
     assert not list((service.home / "blobs" / "uploads").rglob("*.*"))
 
 
@@ -66,12 +67,12 @@ SMALL = {
 
 def test_planted_leaks_are_found_with_the_pictures_that_show_them(client: Client, tmp_path: Path) -> None:
     dataset = pushed(client, digits_zip(tmp_path / "leak.zip", planted=40), name="leaky")
-    audit = client.dataset_audit(dataset["id"])
-    [leak] = [finding for finding in audit["findings"] if finding["code"] == "leakage"]
-    assert leak["severity"] == "critical"
-    one, other = leak["pairs"][0]
-    assert {one["split"], other["split"]} & {"test"}
-    for route in (one["thumbnail"], f"/v1/datasets/{dataset['id']}/preview?class=7"):
+    audit = client.dataset_audit(dataset.id)
+    [leak] = [finding for finding in audit.findings if finding.code == "leakage"]
+    assert leak.severity == "critical"
+    one, other = leak.pairs[0]
+    assert {one.split, other.split} & {"test"}
+    for route in (one.thumbnail, f"/v1/datasets/{dataset.id}/preview?class=7"):
         picture = client.picture(route)
         assert Image.open(io.BytesIO(picture)).format == "PNG"
 
@@ -81,22 +82,22 @@ def test_a_broken_member_is_named_and_nothing_is_kept(client: Client, service: S
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("train/3/broken.png", b"\x89PNG\r\n\x1a\n and then nothing")
     dataset = pushed(client, path, name="broken")
-    assert dataset["status"] == "rejected"
-    assert dataset["error"]["member"] == "train/3/broken.png"
-    assert not list((service.home / "blobs" / "uploads" / dataset["id"]).glob("*"))
+    assert dataset.status == "rejected"
+    assert dataset.error.member == "train/3/broken.png"
+    assert not list((service.home / "blobs" / "uploads" / dataset.id).glob("*"))
 
 
 def test_a_worker_that_is_killed_in_a_check_is_followed_by_another(make_service, tmp_path: Path) -> None:
     service = make_service(HELDOUT_LEASE_S="2", HELDOUT_HEARTBEAT_S="0.5", HELDOUT_RECONCILE_S="0.5").start()
     with service.client() as client:
         made = client.create_dataset({"name": "own"})
-        client.upload(made["id"], digits_zip(tmp_path / "large.zip", size=128))
+        client.upload(made.id, digits_zip(tmp_path / "large.zip", size=128))
         checker = until(service.checking_pids, "a check")[0]
         os.kill(service.worker_pid(), signal.SIGKILL)
         until(lambda: not lives(checker), "the end of the check's process")
-        dataset = until(lambda: _checked(client, made["id"]), "the end of the check")
-        assert dataset["status"] == "ready", dataset["error"]
-        assert dataset["shape"] == [128, 128, 1]
+        dataset = until(lambda: _checked(client, made.id), "the end of the check")
+        assert dataset.status == "ready", dataset.error
+        assert dataset.shape == (128, 128, 1)
 
 
 @pytest.mark.parametrize("kind", ["npz", "parquet"])
@@ -109,8 +110,8 @@ def test_arrays_and_tables_are_taken_too(client: Client, tmp_path: Path, kind: s
         path = tmp_path / "digits.parquet"
         _parquet(path, pixels)
     dataset = pushed(client, path, name=kind)
-    assert dataset["status"] == "ready", dataset["error"]
-    assert sum(split["count"] for split in dataset["splits"].values()) == 1797
+    assert dataset.status == "ready", dataset.error
+    assert sum(split.count for _, split in dataset.splits) == 1797
 
 
 def _parquet(path: Path, pixels: np.ndarray) -> None:
@@ -132,14 +133,14 @@ def test_a_dataset_that_is_deleted_in_its_check_ends_the_check_and_leaves_nothin
     service = make_service(HELDOUT_RECONCILE_S="0.5").start()
     with service.client() as client:
         made = client.create_dataset({"name": "own"})
-        client.upload(made["id"], digits_zip(tmp_path / "large.zip", size=128))
+        client.upload(made.id, digits_zip(tmp_path / "large.zip", size=128))
         checker = until(service.checking_pids, "a check")[0]
         client.delete_dataset("own")
         until(lambda: not lives(checker), "the end of the check's process", within_s=30)
-        assert [one["name"] for one in client.datasets() if not one["bundled"]] == []
+        assert [one.name for one in client.datasets() if not one.bundled] == []
         blobs = service.home / "blobs"
         until(lambda: not list(blobs.glob("uploads/*/*")), "the end of the upload's file", within_s=30)
-        assert not (blobs / "datasets" / made["id"]).exists()
+        assert not (blobs / "datasets" / made.id).exists()
 
 
 @pytest.mark.proof
@@ -147,9 +148,9 @@ def test_a_service_that_is_stopped_in_a_check_goes_on_with_it_at_its_next_start(
     service = make_service().start()
     with service.client() as client:
         made = client.create_dataset({"name": "own"})
-        client.upload(made["id"], digits_zip(tmp_path / "large.zip", size=128))
+        client.upload(made.id, digits_zip(tmp_path / "large.zip", size=128))
         until(service.checking_pids, "a check")
     assert service.stop() == 0
     with service.start().client() as client:
-        dataset = until(lambda: _checked(client, made["id"]), "the end of the check")
-        assert dataset["status"] == "ready", dataset["error"]
+        dataset = until(lambda: _checked(client, made.id), "the end of the check")
+        assert dataset.status == "ready", dataset.error

@@ -10,6 +10,9 @@ import pytest
 from PIL import Image, ImageFilter
 
 from heldout.client import Client
+from heldout.views.base import as_json
+from heldout.views.diagnosis import DiagnosisView
+from heldout.views.job import JobView
 from models import bundled
 from tests.e2e.running import Service, ended, spec, until
 from tests.merge_patch import merged
@@ -17,7 +20,7 @@ from tests.merge_patch import merged
 TRAIN, VALIDATION, TEST = 2000, 500, 1000
 NETWORK = {"blocks": [{"filters": 16}, {"filters": 32}]}
 Arrays = dict[str, np.ndarray]
-Judged = dict[str, tuple[dict[str, Any], dict[str, Any]]]
+Judged = dict[str, tuple[JobView, DiagnosisView]]
 
 
 def _plain() -> Arrays:
@@ -159,16 +162,16 @@ def diagnoses(wanted: list[str], service: Service, tmp_path_factory: pytest.Temp
     with service.client() as client:
         names = {case: _uploaded(client, case, folder) for case in dict.fromkeys(wanted)}
         for name in names.values():
-            until(lambda name=name: client.dataset(name)["status"] == "ready", f"the check of {name}")
-        submitted = {case: client.submit(_spec(case, names[case]))["id"] for case in names}
+            until(lambda name=name: client.dataset(name).status == "ready", f"the check of {name}")
+        submitted = {case: client.submit(_spec(case, names[case])).id for case in names}
         found = {}
         for case, job_id in submitted.items():
             job = ended(client, job_id, within_s=240)
-            found[case] = job, dict(client.diagnosis(job_id))
-            for finding in found[case][1]["findings"]:
-                for remedy in finding["remedies"]:
-                    if remedy["patch"] is not None:
-                        client.estimate(merged(job["spec"], remedy["patch"]))  # a 4xx would be an exception
+            found[case] = job, client.diagnosis(job_id)
+            for finding in found[case][1].findings:
+                for remedy in finding.remedies:
+                    if remedy.patch is not None:
+                        client.estimate(merged(as_json(job.spec), remedy.patch))  # a 4xx would be an exception
     return found
 
 
@@ -176,7 +179,7 @@ def _uploaded(client: Client, case: str, folder: Path) -> str:
     name = case.replace(" ", "-").replace(",", "")
     path = folder / f"{name}.npz"
     np.savez(path, **CASES[case].arrays())
-    client.upload(client.create_dataset({"name": name})["id"], path)
+    client.upload(client.create_dataset({"name": name}).id, path)
     return name
 
 
@@ -190,9 +193,9 @@ def _spec(case: str, dataset: str) -> dict[str, Any]:
 @pytest.mark.parametrize("case", EVERY)
 def test_the_cause_is_named(diagnoses, case: str) -> None:
     job, diagnosis = diagnoses[case]
-    assert job["status"] == CASES[case].status, job["error"]
-    codes = {finding["code"]: finding["severity"] for finding in diagnosis["findings"]}
-    assert diagnosis["verdict"] == CASES[case].verdict, (codes, diagnosis["explanation"])
+    assert job.status == CASES[case].status, job.error
+    codes = {finding.code: finding.severity for finding in diagnosis.findings}
+    assert diagnosis.verdict == CASES[case].verdict, (codes, diagnosis.explanation)
 
 
 # What a verdict must say besides its name: of which finding, which evidence.
@@ -213,31 +216,31 @@ EVIDENCE: dict[str, tuple[str, Callable[[dict[str, Any]], bool]]] = {
 @pytest.mark.parametrize("case", [case for case in EVERY if case.values[0] in EVIDENCE])
 def test_the_numbers_behind_it_are_given(diagnoses, case: str) -> None:
     code, holds = EVIDENCE[case]
-    found = [finding for finding in diagnoses[case][1]["findings"] if finding["code"] == code]
+    found = [finding for finding in diagnoses[case][1].findings if finding.code == code]
     assert found
-    assert all(holds(finding["evidence"]) for finding in found), found
+    assert all(holds(finding.evidence) for finding in found), found
 
 
 @pytest.mark.parametrize("case", [case for case in EVERY if case.values[0].startswith(("test ", "labels of test"))])
 def test_what_is_wrong_with_the_test_is_not_to_be_cured_by_another_training(diagnoses, case: str) -> None:
-    verdict = diagnoses[case][1]["findings"][0]
-    assert {remedy["name"] for remedy in verdict["remedies"]} == {"mend_data"}
+    verdict = diagnoses[case][1].findings[0]
+    assert {remedy.name for remedy in verdict.remedies} == {"mend_data"}
 
 
 def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(client: Client) -> None:
     guarded = spec("overfit", epochs=60, train_limit=500, on_overfit="stop_and_restore")
-    job = ended(client, client.submit(guarded)["id"])
-    assert (job["status"], job["stop_reason"]) == ("succeeded", "overfit_guard")
-    [event] = [one for one in client.events(job["id"]) if one["type"] == "job.overfitting"]
-    metrics = client.metrics(job["id"])
-    losses = [epoch["validation_loss"] for epoch in metrics["epochs"]]
+    job = ended(client, client.submit(guarded).id)
+    assert (job.status, job.stop_reason) == ("succeeded", "overfit_guard")
+    [event] = [one for one in client.events(job.id) if one.type == "job.overfitting"]
+    metrics = client.metrics(job.id)
+    losses = [epoch.validation_loss for epoch in metrics.epochs]
     best = losses.index(min(losses)) + 1
-    assert (event["level"], event["data"]) == ("warning", {"epoch": len(losses), "best_epoch": best})
+    assert (event.level, event.data) == ("warning", {"epoch": len(losses), "best_epoch": best})
     assert len(losses) < 60
-    assert metrics["final"]["epoch"] == best
+    assert metrics.final.epoch == best
     assert losses[-1] > losses[best - 1]
-    [finding] = [one for one in client.diagnosis(job["id"])["findings"] if one["code"] == "overfitting"]
-    cost = finding["evidence"]["last_epoch"]
+    [finding] = [one for one in client.diagnosis(job.id).findings if one.code == "overfitting"]
+    cost = finding.evidence["last_epoch"]
     assert (cost["split"], cost["kept_epoch"], cost["epoch"]) == ("test", best, len(losses))
     assert cost["loss_interval"][0] <= cost["loss"] <= cost["loss_interval"][1]
-    assert f"the weights of epoch {len(losses)} differ from the kept ones, of epoch {best}" in finding["explanation"]
+    assert f"the weights of epoch {len(losses)} differ from the kept ones, of epoch {best}" in finding.explanation

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +11,10 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from statsmodels.stats.proportion import proportion_confint
 
 from heldout.client import ApiProblem, Client
+from heldout.views.job import JobView, Progress
 from tests.e2e.running import Service, ended, event_types, history, spec
 
-Jobs = dict[str, dict[str, Any]]
+Jobs = dict[str, JobView]
 
 EVALUATE = """
 import json, sys
@@ -33,44 +33,45 @@ def jobs(service: Service) -> Jobs:
     """The three reference jobs, submitted together and ended."""
     with service.client() as client:
         submitted = {name: client.submit(spec(name)) for name in ("overfit", "regularized", "augmented")}
-        return {name: ended(client, job["id"]) for name, job in submitted.items()}
+        return {name: ended(client, job.id) for name, job in submitted.items()}
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("overfit", 93_962), ("regularized", 34_826), ("augmented", 27_210)])
 def test_a_reference_job_succeeds_with_its_known_size(jobs: Jobs, name: str, parameters: int) -> None:
     job = jobs[name]
-    assert (job["status"], job["stop_reason"], job["error"]) == ("succeeded", "completed", None)
-    assert job["parameters"] == parameters
-    assert job["progress"] == {"epoch": 10, "epochs": 10, "eta_s": None}
-    assert job["engine"]["device"] == job["spec"]["resources"]["device"] == "cpu"
-    assert job["spec"]["resources"]["towers"] == job["engine"]["towers"]
+    assert (job.status, job.stop_reason, job.error) == ("succeeded", "completed", None)
+    assert job.parameters == parameters
+    assert job.progress == Progress(epoch=10, epochs=10, eta_s=None)
+    assert job.engine["device"] == job.spec.resources.device == "cpu"
+    assert job.spec.resources.towers == job.engine["towers"]
 
 
 def test_the_served_figures_fit_together(client: Client, jobs: Jobs) -> None:
     for name, job in jobs.items():
-        metrics = client.metrics(job["id"])
-        final = metrics["final"]
-        assert [epoch["epoch"] for epoch in metrics["epochs"]] == list(range(1, 11))
-        assert {split: final[split]["count"] for split in ("train", "validation", "test")} == {
+        metrics = client.metrics(job.id)
+        final = metrics.final
+        assert [epoch.epoch for epoch in metrics.epochs] == list(range(1, 11))
+        assert {split: getattr(final, split).count for split in ("train", "validation", "test")} == {
             "train": 3600,
             "validation": 400,
             "test": 1000,
         }
-        last = metrics["epochs"][-1]
-        assert final["validation"]["loss"] == pytest.approx(last["validation_loss"], abs=1e-5), name
-        assert final["train"]["accuracy"] == pytest.approx(last["train_accuracy"], abs=1e-9), name
+        last = metrics.epochs[-1]
+        assert final.validation.loss == pytest.approx(last.validation_loss, abs=1e-5), name
+        assert final.train.accuracy == pytest.approx(last.train_accuracy, abs=1e-9), name
         for split in ("train", "validation", "test"):
-            correct = round(final[split]["accuracy"] * final[split]["count"])
-            low, high = proportion_confint(correct, final[split]["count"], method="wilson")
-            assert final[split]["interval"] == pytest.approx([low, high], abs=1e-12)
+            found = getattr(final, split)
+            correct = round(found.accuracy * found.count)
+            low, high = proportion_confint(correct, found.count, method="wilson")
+            assert found.interval == pytest.approx([low, high], abs=1e-12)
         for split in ("validation", "test"):
-            gap = final["gap"][split]
-            assert gap["accuracy"] == pytest.approx(final["train"]["accuracy"] - final[split]["accuracy"])
-            assert gap["loss"] == pytest.approx(final[split]["loss"] - final["train"]["loss"])
+            gap, found = getattr(final.gap, split), getattr(final, split)
+            assert gap.accuracy == pytest.approx(final.train.accuracy - found.accuracy)
+            assert gap.loss == pytest.approx(found.loss - final.train.loss)
 
 
 def test_every_reference_network_learns_digits(client: Client, jobs: Jobs) -> None:
-    accuracies = {name: client.metrics(job["id"])["final"]["test"]["accuracy"] for name, job in jobs.items()}
+    accuracies = {name: client.metrics(job.id).final.test.accuracy for name, job in jobs.items()}
     assert accuracies["overfit"] > 0.93
     assert accuracies["regularized"] > 0.93
     # Mirrored digits under ten epochs of strong augmentation: far above chance, far below the others.
@@ -84,12 +85,12 @@ def test_the_downloaded_model_gives_the_served_test_figures_in_plain_keras(
     tmp_path: Path,
 ) -> None:
     dataset = client.dataset("mnist5k")
-    folder = service.home / "blobs" / "datasets" / dataset["sha256"]
-    test = client.dataset_splits(dataset["id"])["test"]
+    folder = service.home / "blobs" / "datasets" / dataset.sha256
+    test = client.dataset_splits(dataset.id).test
     np.save(tmp_path / "images.npy", np.load(folder / "images.npy")[test])
     np.save(tmp_path / "labels.npy", np.load(folder / "labels.npy")[test])
     for name, job in jobs.items():
-        client.download_model(job["id"], tmp_path / "model.keras")
+        client.download_model(job.id, tmp_path / "model.keras")
         run = subprocess.run(
             [sys.executable, "-c", EVALUATE, "model.keras", "images.npy", "labels.npy"],
             cwd=tmp_path,
@@ -99,23 +100,23 @@ def test_the_downloaded_model_gives_the_served_test_figures_in_plain_keras(
         )
         assert run.returncode == 0, run.stderr
         measured = json.loads(run.stdout.splitlines()[-1])
-        served = client.metrics(job["id"])["final"]["test"]
-        assert measured["accuracy"] == served["accuracy"], name
-        assert measured["loss"] == pytest.approx(served["loss"], abs=1e-5), name
-        assert measured["parameters"] == job["parameters"]
+        served = client.metrics(job.id).final.test
+        assert measured["accuracy"] == served.accuracy, name
+        assert measured["loss"] == pytest.approx(served.loss, abs=1e-5), name
+        assert measured["parameters"] == job.parameters
         assert not any("Random" in layer for layer in measured["layers"])
 
 
 def test_the_predictions_are_those_of_the_served_figures(client: Client, jobs: Jobs, tmp_path: Path) -> None:
     job = jobs["regularized"]
-    client.download_predictions(job["id"], tmp_path / "predictions.npz")
+    client.download_predictions(job.id, tmp_path / "predictions.npz")
     splits = client.dataset_splits("mnist5k")
-    final = client.metrics(job["id"])["final"]
+    final = client.metrics(job.id).final
     with np.load(tmp_path / "predictions.npz") as predictions:
         for split in ("train", "validation", "test"):
             chances, labels = predictions[f"{split}_probabilities"], predictions[f"{split}_labels"]
-            assert predictions[f"{split}_indices"].tolist() == splits[split]
-            assert (chances.argmax(1) == labels).mean() == final[split]["accuracy"]
+            assert predictions[f"{split}_indices"].tolist() == getattr(splits, split)
+            assert (chances.argmax(1) == labels).mean() == getattr(final, split).accuracy
             assert chances.sum(axis=1) == pytest.approx(np.ones(len(labels)), abs=1e-5)
 
 
@@ -123,35 +124,35 @@ def test_scores_by_class_are_what_scikit_learn_makes_of_the_predictions(
     client: Client, jobs: Jobs, tmp_path: Path
 ) -> None:
     job = jobs["overfit"]
-    client.download_predictions(job["id"], tmp_path / "predictions.npz")
-    served = client.confusion(job["id"])
+    client.download_predictions(job.id, tmp_path / "predictions.npz")
+    served = client.confusion(job.id)
     recalls = {}
     with np.load(tmp_path / "predictions.npz") as predictions:
         for split in ("train", "validation", "test"):
             chances, labels = predictions[f"{split}_probabilities"], predictions[f"{split}_labels"]
-            answers, found = chances.argmax(1), served["splits"][split]
-            assert found["confusion"] == confusion_matrix(labels, answers, labels=range(10)).tolist()
+            answers, found = chances.argmax(1), served.splits[split]
+            assert found.confusion == confusion_matrix(labels, answers, labels=range(10)).tolist()
             scores = precision_recall_fscore_support(labels, answers, labels=range(10), zero_division=np.nan)
             recalls[split] = scores[1]
             for name, values in zip(("precision", "recall", "f1", "count"), scores, strict=True):
-                assert [one[name] for one in found["per_class"]] == pytest.approx(values.tolist())
+                assert [getattr(one, name) for one in found.per_class] == pytest.approx(values.tolist())
             bins = np.minimum((chances.max(1) * 15).astype(int), 14)
             gaps = [abs((answers == labels)[bins == n].sum() - chances.max(1)[bins == n].sum()) for n in range(15)]
-            assert found["calibration_error"] == pytest.approx(sum(gaps) / len(labels), abs=1e-6)
+            assert found.calibration_error == pytest.approx(sum(gaps) / len(labels), abs=1e-6)
             known = {index: row for row, index in enumerate(predictions[f"{split}_indices"].tolist())}
             wrong = np.sort(chances.max(1)[answers != labels])[::-1]
-            assert [one["probability"] for one in found["mistakes"]] == pytest.approx(wrong[:20].tolist())
-            for one in found["mistakes"]:
-                row = known[one["index"]]
-                assert (one["label"], one["answer"]) == (str(labels[row]), str(answers[row]))
-    gap = [one["gap"] for one in served["splits"]["test"]["per_class"]]
+            assert [one.probability for one in found.mistakes] == pytest.approx(wrong[:20].tolist())
+            for one in found.mistakes:
+                row = known[one.index]
+                assert (one.label, one.answer) == (str(labels[row]), str(answers[row]))
+    gap = [one.gap for one in served.splits["test"].per_class]
     assert gap == pytest.approx((recalls["train"] - recalls["test"]).tolist())
 
 
 def test_the_events_tell_the_story_once(client: Client, jobs: Jobs) -> None:
-    events = list(client.events(jobs["overfit"]["id"]))
-    assert [event["id"] for event in events] == list(range(1, len(events) + 1))
-    types = [event["type"] for event in events]
+    events = list(client.events(jobs["overfit"].id))
+    assert [event.id for event in events] == list(range(1, len(events) + 1))
+    types = [event.type for event in events]
     assert types[:2] == ["job.queued", "job.started"]
     assert types[-1] == "job.succeeded"
     assert types.count("job.epoch") == 10
@@ -159,33 +160,33 @@ def test_the_events_tell_the_story_once(client: Client, jobs: Jobs) -> None:
 
 
 def test_the_same_seed_gives_the_same_history_and_another_seed_another(client: Client, jobs: Jobs) -> None:
-    again = client.retry(jobs["augmented"]["id"])
+    again = client.retry(jobs["augmented"].id)
     other = client.submit(spec("augmented", seed=8))
-    assert again["retry_of"] == jobs["augmented"]["id"]
-    ended(client, again["id"])
-    ended(client, other["id"])
-    assert history(client, again["id"]) == history(client, jobs["augmented"]["id"])
-    assert history(client, other["id"]) != history(client, jobs["augmented"]["id"])
+    assert again.retry_of == jobs["augmented"].id
+    ended(client, again.id)
+    ended(client, other.id)
+    assert history(client, again.id) == history(client, jobs["augmented"].id)
+    assert history(client, other.id) != history(client, jobs["augmented"].id)
 
 
 def test_a_training_that_diverges_fails_once_and_keeps_what_it_measured(client: Client) -> None:
     # A penalty of 1 at a rate of 1 turns each weight into its negative; momentum makes that grow without end.
     wild = spec("overfit", optimizer={"name": "sgd", "learning_rate": 1.0, "momentum": 0.99}, epochs=20)
     wild["network"]["l2"] = 1.0
-    job = ended(client, client.submit(wild)["id"])
-    assert (job["status"], job["error"]["code"], job["attempt"]) == ("failed", "diverged", 1)
-    epochs = client.metrics(job["id"])["epochs"]
-    assert client.metrics(job["id"])["final"] is None
-    assert all(value is None or isinstance(value, int | float) for epoch in epochs for value in epoch.values())
+    job = ended(client, client.submit(wild).id)
+    assert (job.status, job.error.code, job.attempt) == ("failed", "diverged", 1)
+    epochs = client.metrics(job.id).epochs
+    assert client.metrics(job.id).final is None
+    assert all(value is None or isinstance(value, int | float) for epoch in epochs for _, value in epoch)
 
 
 def test_what_is_not_there_yet_is_said_so(client: Client, tmp_path: Path) -> None:
     job = client.submit(spec("overfit", epochs=1000))
-    assert client.metrics(job["id"])["final"] is None
+    assert client.metrics(job.id).final is None
     with pytest.raises(ApiProblem) as refused:
-        client.download_model(job["id"], tmp_path / "model.keras")
+        client.download_model(job.id, tmp_path / "model.keras")
     assert (refused.value.status, refused.value.code) == (409, "not_ready")
     assert not (tmp_path / "model.keras").exists()
-    client.cancel(job["id"])
-    assert ended(client, job["id"])["status"] == "cancelled"
-    assert "job.succeeded" not in event_types(client, job["id"])
+    client.cancel(job.id)
+    assert ended(client, job.id).status == "cancelled"
+    assert "job.succeeded" not in event_types(client, job.id)

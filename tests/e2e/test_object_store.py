@@ -33,34 +33,34 @@ def test_own_images_go_through_an_object_store_and_come_back_as_a_model(
     [worker] = stack.start(workers=1)
     with stack.client() as client:
         dataset = pushed(client, digits_zip(tmp_path / "digits.zip"))
-        assert dataset["status"] == "ready", dataset["error"]
-        address = f"some/prefix/datasets/{dataset['sha256']}"
+        assert dataset.status == "ready", dataset.error
+        address = f"some/prefix/datasets/{dataset.sha256}"
         assert {f"{address}/images.npy", f"{address}/about.json"} <= set(s3_server.keys(s3_url))
-        splits = client.dataset_splits(dataset["id"])
-        assert sum(len(splits[name]) for name in SPLITS) == 1797
+        splits = client.dataset_splits(dataset.id)
+        assert sum(len(getattr(splits, name)) for name in SPLITS) == 1797
 
         quick = {"optimizer": {"name": "adam", "learning_rate": 0.01}}
         spec = SMALL | {"training": SMALL["training"] | quick, "dataset": "own"}
-        job = ended(client, client.submit(spec)["id"])
-        assert job["status"] == "succeeded", job["error"]
-        final = client.metrics(job["id"])["final"]
-        served = sum(final[name]["accuracy"] * final[name]["count"] for name in SPLITS) / 1797
-        client.download_model(job["id"], tmp_path / "model.keras")
+        job = ended(client, client.submit(spec).id)
+        assert job.status == "succeeded", job.error
+        final = client.metrics(job.id).final
+        served = sum(getattr(final, name).accuracy * getattr(final, name).count for name in SPLITS) / 1797
+        client.download_model(job.id, tmp_path / "model.keras")
         assert accuracy_on_digits(tmp_path / "model.keras") == pytest.approx(served, abs=0.002)
         assert served > 0.5
-        client.download_predictions(job["id"], tmp_path / "predictions.npz")
+        client.download_predictions(job.id, tmp_path / "predictions.npz")
         with np.load(tmp_path / "predictions.npz") as predictions:
             assert len(predictions.files) > 0
 
         # On the worker's disk lies its copy of the dataset, and nothing of the job.
         home = stack.homes / worker.name
-        assert [path.name for path in (home / "datasets").iterdir() if path.is_dir()] == [dataset["sha256"]]
+        assert [path.name for path in (home / "datasets").iterdir() if path.is_dir()] == [dataset.sha256]
         assert not stack.blobs.exists()
         assert not (home / "blobs").exists()
         assert kinds(s3_server, s3_url) == {"datasets", "jobs"}  # the upload is gone, once it is checked
 
-        client.delete(job["id"])
-        client.delete_dataset(dataset["id"])
+        client.delete(job.id)
+        client.delete_dataset(dataset.id)
         until(lambda: "jobs" not in kinds(s3_server, s3_url), "the removal of the job's files", 20)
         until(lambda: not [key for key in s3_server.keys(s3_url) if key.startswith(address)], "that of the images", 20)
 

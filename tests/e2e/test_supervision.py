@@ -35,17 +35,17 @@ SHORT = {"epochs": 8} | FEW_IMAGES
 
 
 def test_a_cancel_ends_the_process_and_keeps_whole_epochs(service: Service, client: Client) -> None:
-    job = client.submit(spec("overfit", **LONG))["id"]
+    job = client.submit(spec("overfit", **LONG)).id
     after_epoch(client, job, 2)
     training = service.training_pids()
     for pid in training:
         # It has none of the supervisor's libraries, which would take longer to import than the rest of its start.
         assert "obstore" not in Path(f"/proc/{pid}/maps").read_text()
-    assert client.cancel(job)["status"] == "cancelling"
-    assert client.cancel(job)["status"] in {"cancelling", "cancelled"}
-    assert ended(client, job, within_s=30)["stop_reason"] == "cancelled"
+    assert client.cancel(job).status == "cancelling"
+    assert client.cancel(job).status in {"cancelling", "cancelled"}
+    assert ended(client, job, within_s=30).stop_reason == "cancelled"
     until(lambda: not any(map(lives, training)), "the end of the process", within_s=30)
-    assert len(client.metrics(job)["epochs"]) >= 2
+    assert len(client.metrics(job).epochs) >= 2
     types = event_types(client, job)
     assert types[-1] == "job.cancelled"
     assert "job.succeeded" not in types
@@ -55,61 +55,61 @@ def test_a_cancel_ends_the_process_and_keeps_whole_epochs(service: Service, clie
 
 
 def test_a_paused_job_frees_its_slot_and_goes_on_with_the_same_history(service: Service, client: Client) -> None:
-    whole = client.submit(spec("regularized", **SHORT))["id"]
+    whole = client.submit(spec("regularized", **SHORT)).id
     ended(client, whole)
-    job = client.submit(spec("regularized", **SHORT))["id"]
+    job = client.submit(spec("regularized", **SHORT)).id
     after_epoch(client, job, 3)
     client.pause(job)
-    until(lambda: client.get(job)["status"] == "paused", "the pause", within_s=20)
+    until(lambda: client.get(job).status == "paused", "the pause", within_s=20)
     until(lambda: not service.training_pids(), "the end of the process", within_s=30)
     client.resume(job)
-    assert ended(client, job)["status"] == "succeeded"
-    assert client.get(job)["attempt"] == 2
-    assert client.get(job)["failures"] == 0
+    assert ended(client, job).status == "succeeded"
+    assert client.get(job).attempt == 2
+    assert client.get(job).failures == 0
     assert history(client, job) == history(client, whole)
 
 
 def test_a_process_that_is_killed_is_a_failure_with_a_reason_and_its_last_lines(
     service: Service, client: Client
 ) -> None:
-    whole = client.submit(spec("overfit", **SHORT))["id"]
+    whole = client.submit(spec("overfit", **SHORT)).id
     ended(client, whole)
-    job = client.submit(spec("overfit", **SHORT))["id"]
+    job = client.submit(spec("overfit", **SHORT)).id
     after_epoch(client, job, 2)
     for pid in service.training_pids():
         os.kill(pid, signal.SIGKILL)
-    assert ended(client, job)["status"] == "succeeded"
-    assert client.get(job)["failures"] == 1
-    warnings = [event for event in client.events(job) if event["type"] == "job.warning"]
-    assert warnings[0]["data"]["exit_code"] == -signal.SIGKILL
-    assert isinstance(warnings[0]["data"]["log"], list)
-    requeued = next(event for event in client.events(job) if event["type"] == "job.requeued")
-    assert "SIGKILL" in requeued["message"]
+    assert ended(client, job).status == "succeeded"
+    assert client.get(job).failures == 1
+    warnings = [event for event in client.events(job) if event.type == "job.warning"]
+    assert warnings[0].data["exit_code"] == -signal.SIGKILL
+    assert isinstance(warnings[0].data["log"], list)
+    requeued = next(event for event in client.events(job) if event.type == "job.requeued")
+    assert "SIGKILL" in requeued.message
     # It went on from the last checkpoint, and nothing of the interruption shows in what it measured.
     assert history(client, job) == history(client, whole)
 
 
 def test_a_job_past_its_deadline_keeps_its_whole_epochs_and_succeeds(client: Client) -> None:
     wanted = spec("overfit", epochs=1000) | {"limits": {"max_runtime_s": 7}}
-    job = ended(client, client.submit(wanted)["id"], within_s=120)
-    assert (job["status"], job["stop_reason"]) == ("succeeded", "deadline")
-    metrics = client.metrics(job["id"])
-    assert 1 <= len(metrics["epochs"]) < 1000
-    assert metrics["final"]["epoch"] == len(metrics["epochs"])
+    job = ended(client, client.submit(wanted).id, within_s=120)
+    assert (job.status, job.stop_reason) == ("succeeded", "deadline")
+    metrics = client.metrics(job.id)
+    assert 1 <= len(metrics.epochs) < 1000
+    assert metrics.final.epoch == len(metrics.epochs)
 
 
 def test_a_deadline_before_the_first_epoch_is_a_failure(client: Client) -> None:
     slow = spec("overfit", epochs=2) | {"limits": {"max_runtime_s": 1}}
     slow["network"]["blocks"] = [{"filters": 256, "padding": "same", "repeat": 4, "pool": 1}]
-    job = ended(client, client.submit(slow)["id"], within_s=60)
-    assert (job["status"], job["error"]["code"]) == ("failed", "deadline")
-    assert client.metrics(job["id"])["epochs"] == []
+    job = ended(client, client.submit(slow).id, within_s=60)
+    assert (job.status, job.error.code) == ("failed", "deadline")
+    assert client.metrics(job.id).epochs == []
 
 
 def test_a_stopped_service_gives_its_jobs_back_and_its_next_start_finishes_them(make_service: MakeService) -> None:
     service = make_service().start()
     with service.client() as client:
-        job = client.submit(spec("overfit", epochs=15, **FEW_IMAGES))["id"]
+        job = client.submit(spec("overfit", epochs=15, **FEW_IMAGES)).id
         after_epoch(client, job, 2)
     below = tree_of(service.pid)
     assert service.stop() == 0
@@ -118,23 +118,23 @@ def test_a_stopped_service_gives_its_jobs_back_and_its_next_start_finishes_them(
     assert list((service.home / "scratch").iterdir()) == []
     with service.start().client() as client:
         finished = ended(client, job)
-        assert (finished["status"], finished["attempt"], finished["failures"]) == ("succeeded", 2, 0)
-        requeued = [event for event in client.events(job) if event["type"] == "job.requeued"]
-        assert [event["data"]["reason"] for event in requeued] == ["release"]
-        assert [epoch["epoch"] for epoch in client.metrics(job)["epochs"]] == list(range(1, 16))
+        assert (finished.status, finished.attempt, finished.failures) == ("succeeded", 2, 0)
+        requeued = [event for event in client.events(job) if event.type == "job.requeued"]
+        assert [event.data["reason"] for event in requeued] == ["release"]
+        assert [epoch.epoch for epoch in client.metrics(job).epochs] == list(range(1, 16))
 
 
 @pytest.mark.proof
 def test_a_worker_that_dies_is_replaced_and_its_job_goes_on(make_service: MakeService) -> None:
     service = make_service().start()
     with service.client() as client:
-        job = client.submit(spec("overfit", epochs=8))["id"]
+        job = client.submit(spec("overfit", epochs=8)).id
         after_epoch(client, job, 2)
         worker, training = service.worker_pid(), service.training_pids()
         os.kill(worker, signal.SIGKILL)
         until(lambda: not any(map(lives, [worker, *training])), "the end of worker and training", within_s=30)
         finished = ended(client, job)
-        assert (finished["status"], finished["attempt"], finished["failures"]) == ("succeeded", 2, 1)
+        assert (finished.status, finished.attempt, finished.failures) == ("succeeded", 2, 1)
 
 
 def test_a_service_that_is_killed_leaves_no_process_and_takes_its_own_jobs_back_at_once(
@@ -142,7 +142,7 @@ def test_a_service_that_is_killed_leaves_no_process_and_takes_its_own_jobs_back_
 ) -> None:
     service = make_service().start()
     with service.client() as client:
-        job = client.submit(spec("overfit", epochs=15, **FEW_IMAGES))["id"]
+        job = client.submit(spec("overfit", epochs=15, **FEW_IMAGES)).id
         after_epoch(client, job, 1)
     below = tree_of(service.pid)
     os.kill(service.pid, signal.SIGKILL)
@@ -151,9 +151,9 @@ def test_a_service_that_is_killed_leaves_no_process_and_takes_its_own_jobs_back_
     (service.home / "service.json").unlink(missing_ok=True)
     with service.start().client() as client:
         # Long before the lease of 60 s has run out.
-        until(lambda: client.get(job)["attempt"] == 2, "the next attempt", within_s=30)
+        until(lambda: client.get(job).attempt == 2, "the next attempt", within_s=30)
         finished = ended(client, job)
-        assert (finished["status"], finished["failures"]) == ("succeeded", 0)
+        assert (finished.status, finished.failures) == ("succeeded", 0)
 
 
 def test_a_second_service_in_the_same_home_says_so_in_one_line(service: Service) -> None:
@@ -162,7 +162,7 @@ def test_a_second_service_in_the_same_home_says_so_in_one_line(service: Service)
     assert second.stderr.count("\n") == 1
     assert "already runs" in second.stderr
     with service.client() as client:
-        assert client.dataset("digits")["status"] == "ready"
+        assert client.dataset("digits").status == "ready"
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(service: Service, tmp_path: Path) -> None:
@@ -178,15 +178,15 @@ def test_ambient_databases_and_brokers_are_ignored(make_service: MakeService) ->
         DATABASE_URL="postgresql://nobody:wrong@127.0.0.1:1/nothing", REDIS_URL="redis://127.0.0.1:1", PORT="1"
     ).start()
     with service.client() as client:
-        job = client.submit(spec("augmented", epochs=1))["id"]
-        assert ended(client, job)["status"] == "succeeded"
+        job = client.submit(spec("augmented", epochs=1)).id
+        assert ended(client, job).status == "succeeded"
     assert (service.home / "heldout.db").exists()
 
 
 def test_a_locked_database_is_a_503_and_a_waiting_worker_and_both_recover_alone(make_service: MakeService) -> None:
     service = make_service().start()
     with service.client() as client:
-        job = client.submit(spec("overfit", epochs=20, **FEW_IMAGES))["id"]
+        job = client.submit(spec("overfit", epochs=20, **FEW_IMAGES)).id
         after_epoch(client, job, 1)
         key = (service.home / "api-key").read_text().strip()
         with closing(sqlite3.connect(service.home / "heldout.db", isolation_level=None)) as lock:
@@ -198,12 +198,12 @@ def test_a_locked_database_is_a_503_and_a_waiting_worker_and_both_recover_alone(
                 timeout=30,
             )
             assert answer.status_code == 503
-            assert answer.json()["code"] == "database_unavailable"
+            assert answer.json().code == "database_unavailable"
             assert int(answer.headers["Retry-After"]) >= 1
             lock.execute("ROLLBACK")
         finished = ended(client, job)
-        assert (finished["status"], finished["attempt"]) == ("succeeded", 1), list(client.events(job))
-        assert [epoch["epoch"] for epoch in client.metrics(job)["epochs"]] == list(range(1, 21))
+        assert (finished.status, finished.attempt) == ("succeeded", 1), list(client.events(job))
+        assert [epoch.epoch for epoch in client.metrics(job).epochs] == list(range(1, 21))
         assert len(list(client.jobs())) == 1
 
 

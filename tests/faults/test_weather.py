@@ -273,8 +273,8 @@ def test_nothing_is_left_of_a_whole_stack_whose_supervisor_is_killed(tmp_path: P
     service = Service(tmp_path / "home", "--stack", HELDOUT_LEASE_S="4", HELDOUT_HEARTBEAT_S="0.5").start()
     until(lambda: len(children_of(service.pid)) >= 4, "PostgreSQL, the broker and two workers")
     with service.client() as client:
-        job = client.submit(long_digits(300))["id"]
-        until(lambda: client.get(job)["progress"]["epoch"] >= 1, "an epoch")
+        job = client.submit(long_digits(300)).id
+        until(lambda: client.get(job).progress.epoch >= 1, "an epoch")
     below = tree_of(service.pid)
     assert len(below) > 8
     service.process.kill()  # type: ignore[union-attr]

@@ -11,6 +11,8 @@ import httpx2
 import pytest
 
 from heldout.client import ApiProblem, Client, NoService
+from heldout.views.base import as_json
+from tests.heldout import made_views
 from tests.heldout.served import FIGURES, FINAL, SPEC
 
 KEY = "ho_1_secret"
@@ -21,8 +23,8 @@ KEY = "ho_1_secret"
 
 def test_a_submitted_job_is_queued_and_found_again(client):
     job = client.submit(SPEC)
-    assert (job["object"], job["status"], job["name"]) == ("job", "queued", "small")
-    assert client.get(job["id"]) == job
+    assert (job.object, job.status, job.name) == ("job", "queued", "small")
+    assert client.get(job.id) == job
 
 
 def test_the_same_idempotency_key_queues_one_job(client):
@@ -32,7 +34,7 @@ def test_the_same_idempotency_key_queues_one_job(client):
 
 
 def test_two_submissions_without_a_key_are_two_jobs(client):
-    assert client.submit(SPEC)["id"] != client.submit(SPEC)["id"]
+    assert client.submit(SPEC).id != client.submit(SPEC).id
 
 
 @pytest.mark.parametrize("key", ["", "a" * 256, "tab\t", "ü"])
@@ -44,8 +46,8 @@ def test_an_idempotency_key_that_no_header_can_carry_is_refused_before_it_is_sen
 
 def test_an_estimate_queues_nothing(client):
     estimate = client.estimate(SPEC)
-    assert estimate["object"] == "estimate"
-    assert estimate["parameters"] == sum(layer["parameters"] for layer in estimate["layers"]) > 0
+    assert estimate.object == "estimate"
+    assert estimate.parameters == sum(layer.parameters for layer in estimate.layers) > 0
     assert list(client.jobs()) == []
 
 
@@ -61,29 +63,29 @@ def test_a_refused_spec_names_each_field(client):
 
 
 def test_jobs_come_newest_first_over_as_many_pages_as_there_are(client):
-    made = [client.submit(SPEC)["id"] for _ in range(5)]
-    assert [job["id"] for job in client.jobs(page_size=2)] == made[::-1]
+    made = [client.submit(SPEC).id for _ in range(5)]
+    assert [job.id for job in client.jobs(page_size=2)] == made[::-1]
 
 
 def test_jobs_are_filtered_by_status_dataset_and_metadata(client):
-    marked = client.submit(SPEC | {"metadata": {"team": "a & b=c"}})["id"]
-    paused = client.pause(client.submit(SPEC)["id"])["id"]
-    assert [job["id"] for job in client.jobs(metadata={"team": "a & b=c"})] == [marked]
-    assert [job["id"] for job in client.jobs(statuses=["paused"])] == [paused]
-    assert [job["id"] for job in client.jobs(statuses=["paused", "queued"])] == [paused, marked]
+    marked = client.submit(SPEC | {"metadata": {"team": "a & b=c"}}).id
+    paused = client.pause(client.submit(SPEC).id).id
+    assert [job.id for job in client.jobs(metadata={"team": "a & b=c"})] == [marked]
+    assert [job.id for job in client.jobs(statuses=["paused"])] == [paused]
+    assert [job.id for job in client.jobs(statuses=["paused", "queued"])] == [paused, marked]
     assert len(list(client.jobs(dataset="digits"))) == 2
     assert list(client.jobs(dataset="mnist5k")) == []
 
 
 def test_a_job_is_paused_resumed_changed_cancelled_retried_and_deleted(client):
-    job_id = client.submit(SPEC)["id"]
-    assert client.pause(job_id)["status"] == "paused"
-    assert client.resume(job_id)["status"] == "queued"
+    job_id = client.submit(SPEC).id
+    assert client.pause(job_id).status == "paused"
+    assert client.resume(job_id).status == "queued"
     changed = client.change(job_id, priority=5, name="other", metadata={"a": "b"})
-    assert (changed["name"], changed["spec"]["priority"], changed["spec"]["metadata"]) == ("other", 5, {"a": "b"})
-    assert client.cancel(job_id)["status"] == "cancelled"
+    assert (changed.name, changed.spec.priority, changed.spec.metadata) == ("other", 5, {"a": "b"})
+    assert client.cancel(job_id).status == "cancelled"
     again = client.retry(job_id)
-    assert (again["retry_of"], again["status"]) == (job_id, "queued")
+    assert (again.retry_of, again.status) == (job_id, "queued")
     client.delete(job_id)
     with pytest.raises(ApiProblem, match="No job") as gone:
         client.get(job_id)
@@ -92,48 +94,48 @@ def test_a_job_is_paused_resumed_changed_cancelled_retried_and_deleted(client):
 
 def test_a_change_leaves_alone_what_it_does_not_name(client):
     job = client.submit(SPEC | {"metadata": {"a": "b"}})
-    changed = client.change(job["id"], priority=1)
-    assert (changed["name"], changed["spec"]["metadata"]) == ("small", {"a": "b"})
+    changed = client.change(job.id, priority=1)
+    assert (changed.name, changed.spec.metadata) == ("small", {"a": "b"})
 
 
 def test_metrics_and_events_tell_the_course_of_a_job(service, client):
-    job_id = client.submit(SPEC)["id"]
+    job_id = client.submit(SPEC).id
     held = service.begin(job_id)
     service.measure(held, 1)
     service.measure(held, 2)
     service.succeed(held)
     metrics = client.metrics(job_id)
-    assert [epoch["epoch"] for epoch in metrics["epochs"]] == [1, 2]
-    assert metrics["epochs"][0]["train_accuracy"] == FIGURES["train_accuracy"]
-    assert metrics["final"]["test"]["accuracy"] == FINAL["test"]["accuracy"]
+    assert [epoch.epoch for epoch in metrics.epochs] == [1, 2]
+    assert metrics.epochs[0].train_accuracy == FIGURES["train_accuracy"]
+    assert metrics.final.test.accuracy == FINAL["test"]["accuracy"]
     events = list(client.events(job_id))
-    assert [event["id"] for event in events] == list(range(1, len(events) + 1))
-    assert [event["type"] for event in events][-1] == "job.succeeded"
-    assert [event["id"] for event in client.events(job_id, after=3)] == list(range(4, len(events) + 1))
+    assert [event.id for event in events] == list(range(1, len(events) + 1))
+    assert [event.type for event in events][-1] == "job.succeeded"
+    assert [event.id for event in client.events(job_id, after=3)] == list(range(4, len(events) + 1))
 
 
 def test_events_go_on_over_pages(client, monkeypatch):
     monkeypatch.setattr("heldout.client.PAGE", 2)
-    job_id = client.submit(SPEC)["id"]
+    job_id = client.submit(SPEC).id
     for _ in range(3):
         client.pause(job_id)
         client.resume(job_id)
-    assert [event["id"] for event in client.events(job_id)] == list(range(1, 8))
+    assert [event.id for event in client.events(job_id)] == list(range(1, 8))
 
 
 def test_the_queue_counts_from_1(client):
-    first, second = (client.submit(SPEC)["id"] for _ in range(2))
-    assert client.queue(first)["position"] == 1
-    assert (client.queue(second)["position"], client.queue(second)["ahead"]) == (2, 1)
+    first, second = (client.submit(SPEC).id for _ in range(2))
+    assert client.queue(first).position == 1
+    assert (client.queue(second).position, client.queue(second).ahead) == (2, 1)
 
 
 def test_datasets_are_listed_and_shown_with_their_splits(client):
     [listed] = client.datasets()
-    assert listed["name"] == "digits"
-    assert client.dataset(listed["id"]) == client.dataset("digits") == listed
-    splits = client.dataset_splits(listed["id"])
-    assert {name: len(splits[name]) for name in ("train", "validation", "test")} == {
-        name: split["count"] for name, split in listed["splits"].items()
+    assert listed.name == "digits"
+    assert client.dataset(listed.id) == client.dataset("digits") == listed
+    splits = client.dataset_splits(listed.id)
+    assert {name: len(getattr(splits, name)) for name in ("train", "validation", "test")} == {
+        name: split.count for name, split in listed.splits
     }
 
 
@@ -142,32 +144,32 @@ def test_datasets_are_listed_and_shown_with_their_splits(client):
 
 def test_waiting_ends_with_the_change(service, client):
     job = client.submit(SPEC)
-    later = threading.Timer(0.3, service.begin, [job["id"]])
+    later = threading.Timer(0.3, service.begin, [job.id])
     later.start()
     began = time.monotonic()
-    changed = client.wait(job["id"], version=job["version"], wait_s=20)
+    changed = client.wait(job.id, version=job.version, wait_s=20)
     later.join()
     assert changed is not None
-    assert changed["status"] == "running"
+    assert changed.status == "running"
     assert time.monotonic() - began < 10
 
 
 def test_waiting_without_a_change_gives_nothing(client):
     job = client.submit(SPEC)
-    assert client.wait(job["id"], version=job["version"], wait_s=0) is None
+    assert client.wait(job.id, version=job.version, wait_s=0) is None
 
 
 def test_waiting_without_a_version_gives_the_job_as_it_is(client):
     job = client.submit(SPEC)
-    assert client.wait(job["id"], wait_s=0) == job
+    assert client.wait(job.id, wait_s=0) == job
 
 
 def test_watching_shows_every_state_until_the_end(service, client):
-    job_id = client.submit(SPEC)["id"]
+    job_id = client.submit(SPEC).id
     seen = []
     for job in client.watch(job_id):
-        seen.append(job["status"])
-        match job["status"], job["progress"]["epoch"]:
+        seen.append(job.status)
+        match job.status, job.progress.epoch:
             case "queued", _:
                 held = service.begin(job_id)
             case "running", 0:
@@ -182,7 +184,7 @@ def test_watching_shows_every_state_until_the_end(service, client):
 
 @pytest.fixture
 def succeeded(service, client):
-    job_id = client.submit(SPEC)["id"]
+    job_id = client.submit(SPEC).id
     service.succeed(service.begin(job_id))
     return job_id
 
@@ -202,7 +204,7 @@ def test_a_model_that_is_not_there_leaves_the_old_file(client, tmp_path):
     target = tmp_path / "model.keras"
     target.write_bytes(b"old")
     with pytest.raises(ApiProblem) as refused:
-        client.download_model(client.submit(SPEC)["id"], target)
+        client.download_model(client.submit(SPEC).id, target)
     assert refused.value.code == "not_ready"
     assert target.read_bytes() == b"old"
 
@@ -288,7 +290,7 @@ class Wire(httpx2.BaseTransport):
         if isinstance(answer, Exception):
             raise answer
         status, headers = answer
-        content = json.dumps({"code": "some_code", "title": "Title", "detail": "Detail."} if status >= 400 else {})
+        content = json.dumps({"code": "some_code", "title": "Title", "detail": "Detail."} if status >= 400 else JOB)
         return httpx2.Response(status, headers=headers, content=content, request=request)
 
 
@@ -311,12 +313,13 @@ def client_on(wire, **options):
     return Client("http://127.0.0.1:9", KEY, transport=wire, **options)
 
 
+JOB = as_json(made_views.job())
 BROKEN = httpx2.ReadError("broken off")
 REFUSED = httpx2.ConnectError("refused")
 OK = (200, {})
 
 
-@pytest.mark.parametrize("call", ["get", "submit", "retry", "change", "metrics"])
+@pytest.mark.parametrize("call", ["get", "submit", "retry", "change"])
 def test_what_can_safely_be_repeated_is_sent_again_after_a_broken_connection(naps, call):
     wire = Wire(OK, BROKEN, BROKEN)
     with client_on(wire) as client:
@@ -326,7 +329,6 @@ def test_what_can_safely_be_repeated_is_sent_again_after_a_broken_connection(nap
             "submit": lambda: client.submit(SPEC),
             "retry": lambda: client.retry("a"),
             "change": lambda: client.change("a", priority=1),
-            "metrics": lambda: client.metrics("a"),
         }[call]()
     assert len(wire.requests) == 4
     assert naps == [0.2, 0.4]
@@ -347,10 +349,10 @@ def test_an_answer_that_breaks_off_is_asked_for_again(naps):
             yield b"{"
             raise httpx2.RemoteProtocolError("peer closed connection")
 
-    answers = [httpx2.Response(200, stream=HalfBody()), httpx2.Response(200, content=b"{}")]
+    answers = [httpx2.Response(200, stream=HalfBody()), httpx2.Response(200, json=JOB)]
     transport = httpx2.MockTransport(lambda request: answers.pop(0))
     with client_on(transport) as client:
-        assert client.get("a") == {}
+        assert client.get("a") == made_views.job()
     assert answers == []
 
 
@@ -414,6 +416,37 @@ def test_another_program_at_the_address_is_recognised(answer):
     transport = httpx2.MockTransport(lambda request: httpx2.Response(200, content=answer))
     with client_on(transport) as client, pytest.raises(NoService, match="is not a Heldout service"):
         client.get("a")
+
+
+def test_a_job_that_this_release_cannot_read_is_said_with_the_field():
+    transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=JOB | {"status": "dreaming"}))
+    with client_on(transport) as client, pytest.raises(NoService, match=r"understands \(status: ") as failure:
+        client.get("a")
+    assert "the service's own release" in str(failure.value)
+
+
+def test_what_a_newer_service_adds_is_kept_at_every_depth():
+    newer = json.loads(json.dumps(JOB))
+    for part in (newer, newer["progress"], newer["spec"], newer["spec"]["network"]["blocks"][0]):
+        part["mood"] = {"is": ["new"]}
+    transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=newer))
+    with client_on(transport) as client:
+        found = client.get("a")
+    assert (found.status, found.progress.mood, found.spec.network.blocks[0].mood) == ("running", *2 * [{"is": ["new"]}])
+    assert as_json(found) == newer
+
+
+def test_a_spec_that_was_read_can_be_sent_again_with_what_a_newer_service_added(naps):
+    newer = JOB | {"spec": JOB["spec"] | {"mood": "new"}}
+    sent = []
+
+    def answer(request):
+        sent.append(request)
+        return httpx2.Response(200, json=newer)
+
+    with client_on(httpx2.MockTransport(answer)) as client:
+        client.submit(client.get("a").spec)
+    assert json.loads(sent[1].content) == newer["spec"]
 
 
 def test_a_proxy_s_error_page_is_a_problem_all_the_same():

@@ -4,23 +4,15 @@ import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from heldout.demo.report import HEADINGS, Trained, about, meaning, row_of, verdict_of
-from heldout.intervals import wilson_interval
-
-
-def split(correct, count, loss=0.1):
-    return {"loss": loss, "accuracy": correct / count, "count": count, "interval": wilson_interval(correct, count)}
+from tests.heldout.made_views import diagnosis, epoch, final, job, split
+from tests.heldout.served import SPEC
 
 
 def trained(name, train, test, validation=380):
     """Of 3,600 training, 400 validation and 1,000 test images the right ones."""
-    job = {
-        "name": name,
-        "parameters": 93_962,
-        "started_at": "2025-11-24T15:41:02.000Z",
-        "finished_at": "2025-11-24T15:41:24.500Z",
-    }
-    final = {"train": split(train, 3600, 0.002), "validation": split(validation, 400, 0.124), "test": split(test, 1000)}
-    return Trained(job, final, final["test"])
+    ended = job(name=name, parameters=93_962, finished_at="2025-11-24T15:41:24.500Z")
+    measured = final(split(train, 3600, 0.002), split(validation, 400, 0.124), split(test, 1000))
+    return Trained(ended, measured, measured.test)
 
 
 def test_a_row_has_what_the_headings_promise():
@@ -81,11 +73,14 @@ def test_the_widest_gap_with_the_worst_test_is_just_worse():
 
 
 def epochs(*figures):
-    return [{"validation_loss": loss, "validation_accuracy": accuracy} for loss, accuracy in figures]
+    return [
+        epoch(number, validation_loss=loss, validation_accuracy=accuracy)
+        for number, (loss, accuracy) in enumerate(figures, 1)
+    ]
 
 
 def test_a_job_that_overfits_a_little_is_said_to_barely_do_so():
-    overfitting = {"verdict": "overfitting", "best_epoch": 2}
+    overfitting = diagnosis("overfitting", best_epoch=2)
     job = trained("overfit", 3590, 957)
     little = verdict_of(job, overfitting, epochs((0.3, 0.9), (0.1432, 0.945), (0.1656, 0.94)))
     assert "Since epoch 2 the validation loss went from 0.143 to 0.166, the accuracy from 0.9450 to 0.9400" in little
@@ -95,14 +90,14 @@ def test_a_job_that_overfits_a_little_is_said_to_barely_do_so():
 
 
 def test_a_job_without_fault_is_told_in_one_word():
-    healthy = {"verdict": "healthy", "best_epoch": 1}
+    healthy = diagnosis("healthy")
     assert (
         verdict_of(trained("regularized", 3590, 957), healthy, epochs((0.3, 0.9))) == "Verdict on regularized: healthy."
     )
 
 
 def test_any_other_verdict_comes_with_its_reason():
-    artefact = {"verdict": "metric_artefact", "best_epoch": 1, "explanation": "fit reports less than was measured."}
+    artefact = diagnosis("metric_artefact", explanation="fit reports less than was measured.")
     assert (
         verdict_of(trained("augmented", 2686, 724), artefact, epochs((0.9, 0.7)))
         == "Verdict on augmented: metric artefact. fit reports less than was measured."
@@ -110,9 +105,9 @@ def test_any_other_verdict_comes_with_its_reason():
 
 
 def test_only_what_can_be_posted_is_called_ready_to_be():
-    job = {"name": "memorising", "spec": {"training": {"train_limit": 500, "epochs": 60}}}
-    remedies = [{"name": "l2", "patch": {"network": {"l2": 0.001}}}, {"name": "mend_data", "patch": None}]
-    diagnosis = {"verdict": "not_converged", "explanation": "It falls.", "findings": [{"remedies": remedies}]}
-    assert about(diagnosis, job)[0].endswith("Verdict: not converged. It falls.")
-    assert about(diagnosis, job)[1].endswith("patch of the spec: l2.")
-    assert len(about(diagnosis | {"findings": [{"remedies": remedies[1:]}]}, job)) == 1
+    memorising = job(name="memorising", spec=SPEC | {"training": {"train_limit": 500, "epochs": 60}})
+    l2, mend_data = ("l2", {"network": {"l2": 0.001}}), ("mend_data", None)
+    both = about(diagnosis("not_converged", explanation="It falls.", remedies=[l2, mend_data]), memorising)
+    assert both[0].endswith("Verdict: not converged. It falls.")
+    assert both[1].endswith("patch of the spec: l2.")
+    assert len(about(diagnosis("not_converged", explanation="It falls.", remedies=[mend_data]), memorising)) == 1

@@ -14,7 +14,9 @@ from heldout.cli import progress
 from heldout.cli.figures import clock, epoch_figures, interval, moment, points
 from heldout.cli.follow import Follower
 from heldout.cli.screen import print_table, printable
+from heldout.views.base import as_json
 from models.store import claims
+from tests.heldout.made_views import epoch, event, job
 from tests.heldout.served import FIGURES, SPEC
 
 
@@ -25,15 +27,15 @@ class Recorder(progress.Display):
         self.told = []
 
     def epoch(self, job, epoch):
-        self.told.append(epoch["epoch"])
+        self.told.append(epoch.epoch)
 
     def event(self, job, event):
-        self.told.append(event["type"].removeprefix("job."))
+        self.told.append(event.type.removeprefix("job."))
 
 
 @pytest.fixture
 def job_id(client):
-    return client.submit(SPEC)["id"]
+    return client.submit(SPEC).id
 
 
 def test_an_epoch_is_told_once_and_where_its_event_stands(service, client, job_id):
@@ -68,26 +70,14 @@ def test_what_a_further_attempt_measures_again_is_told_again(service, client, jo
         claims.release(session, held)
     again = service.begin(job_id)
     with service.database.write() as session:
-        claims.begin(session, again, engine={}, spec=client.get(job_id)["spec"], start_epoch=0)
+        claims.begin(session, again, engine={}, spec=as_json(client.get(job_id).spec), start_epoch=0)
     follower.show(client.get(job_id))
     service.measure(again, 1)
     follower.show(client.get(job_id))
     assert recorder.told == ["queued", "started", "epoch", 1, "requeued", "started", "epoch", 1]
 
 
-def event(type_="job.warning", level="warning", **data):
-    return {"id": 1, "type": type_, "level": level, "message": "Something.", "data": data, "created_at": ""}
-
-
-JOB = {
-    "id": "job_1",
-    "name": "small",
-    "status": "running",
-    "progress": {"epoch": 0, "epochs": 10, "eta_s": 75.0},
-    "started_at": "2025-11-24T15:41:02.000Z",
-    "finished_at": None,
-}
-EPOCH = FIGURES | {"epoch": 3}
+JOB, EPOCH = job(), epoch(3)
 
 
 def test_a_line_is_an_epoch_with_its_figures(capsys):
@@ -146,8 +136,8 @@ def test_on_a_terminal_a_bar_is_drawn_and_the_cursor_comes_back(columns):
             display.job(JOB)
             display.epoch(JOB, EPOCH)
             display.event(JOB, event())
-            ended = JOB | {"status": "succeeded", "progress": JOB["progress"] | {"epoch": 10}}
-            display.job(ended | {"finished_at": "2025-11-24T15:42:02.000Z"})
+            progressed = {"epoch": 10, "epochs": 10, "eta_s": None}
+            display.job(job(status="succeeded", progress=progressed, finished_at="2025-11-24T15:42:02.000Z"))
 
     raw = on_a_terminal(show, columns)
     drawn = without_colours(raw)
@@ -186,7 +176,7 @@ def test_a_clock_takes_few_characters(seconds, shown):
 
 
 def test_figures_that_are_not_there_are_dashes():
-    nothing = dict.fromkeys(EPOCH) | {"epoch": 1}
+    nothing = epoch(1, **dict.fromkeys(FIGURES))
     assert epoch_figures(nothing) == "train –  validation –  loss –/–"
     assert (interval(None), points(None), moment(None)) == ("", "–", "–")
 

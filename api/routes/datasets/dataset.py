@@ -21,8 +21,7 @@ from heldout.errors import (
 )
 from heldout.stored.audit import StoredAudit, audit_key
 from heldout.views.audit import AuditView
-from heldout.views.dataset import DatasetStatus, DatasetView, IndicesView
-from heldout.views.page import Page
+from heldout.views.dataset import DatasetPage, DatasetStatus, DatasetView, IndicesView
 from models.arrays import SPLITS
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
@@ -44,12 +43,12 @@ def list_datasets(
     status: DatasetStatus | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     after: Annotated[str | None, cursor("ds")] = None,
-) -> Page[DatasetView]:
+) -> DatasetPage:
     """The caller's datasets and the bundled ones, newest first."""
     if after is not None and not is_id("ds", after):
         raise InvalidCursor
     rows, more = datasets.page(session, caller.owner, after=after, limit=limit, status=status)
-    return Page(
+    return DatasetPage(
         object="list",
         data=[dataset_view(row) for row in rows],
         has_more=more,

@@ -36,21 +36,21 @@ log = structlog.get_logger("heldout.api")
 
 router = resource("/v1/datasets", "datasets")
 
-SPEC = "#/components/schemas/DatasetSpec"
+COMPONENT = "#/components/schemas/{model}"
 FORM = {
     "type": "object",
     "required": ["name", "file"],
     "additionalProperties": False,
     "properties": {
         "file": {"type": "string", "format": "binary", "description": "The content."},
-        **{field: {"$ref": f"{SPEC}/properties/{field}"} for field in DatasetSpec.model_fields},
+        **DatasetSpec.model_json_schema(ref_template=COMPONENT)["properties"],
     },
 }
 NEW_DATASET: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"$ref": SPEC}},
+            "application/json": {"schema": {"$ref": COMPONENT.format(model="DatasetSpec")}},
             "multipart/form-data": {
                 "schema": FORM,
                 "encoding": {field: {"contentType": "application/json"} for field in JSON_FIELDS},

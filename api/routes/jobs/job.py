@@ -24,11 +24,10 @@ from heldout.errors import (
     Unauthenticated,
 )
 from heldout.spec import Metadata, Name, Priority
-from heldout.views.job import JobView
-from heldout.views.page import Page
+from heldout.views.job import JobPage, JobView
 from models.database import Session
 from models.ids import is_id
-from models.store import jobs, shown
+from models.store import job_lookup, jobs
 from models.tables import JobRow
 from models.views.job import job_view
 
@@ -50,13 +49,13 @@ def list_jobs(
     filters: FiltersDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     after: Annotated[str | None, cursor("job")] = None,
-) -> Page[JobView]:
+) -> JobPage:
     """The caller's jobs, newest first."""
     if after is not None and not is_id("job", after):
         raise InvalidCursor
     rows, more = jobs.page(session, caller.owner, filters, after=after, limit=limit)
     datasets = jobs.datasets_of(session, rows)
-    return Page(
+    return JobPage(
         object="list",
         data=[job_view(row, datasets[row.dataset_id]) for row in rows],
         has_more=more,
@@ -91,10 +90,10 @@ async def get_job(
         version, ended, _ = seen
         return ended if if_none_match is None else not etag.names(if_none_match, version)
 
-    view, ended = await run_in_threadpool(_look, services, key, job_id)
-    if wait and not enough((view.version, ended, 0)):
+    view = await run_in_threadpool(_find, services, key, job_id)
+    if wait and not enough((view.version, view.has_ended, 0)):
         await services.hub.wait(job_id, enough, wait)
-        view, _ = await run_in_threadpool(_look, services, key, job_id)
+        view = await run_in_threadpool(_find, services, key, job_id)
     headers = {"ETag": etag.etag_of(view.version)}
     if if_none_match is not None and etag.names(if_none_match, view.version):
         return Response(status_code=304, headers=headers)
@@ -136,16 +135,15 @@ def job_answer(session: Session, job: JobRow, response: Response) -> JobView:
     return job_view(job, jobs.dataset_of(session, job))
 
 
-def _look(services: Services, key: str, job_id: str) -> tuple[JobView, bool]:
-    """The job of the key's owner, and whether it has ended. Raises Unauthenticated, JobNotFound."""
+def _find(services: Services, key: str, job_id: str) -> JobView:
+    """The job of the key's owner. Raises Unauthenticated, JobNotFound."""
     with services.database.read() as session:
-        caller, found = shown.look(session, key, job_id)
-    if caller is None:
-        raise Unauthenticated
-    if found is None:
-        raise JobNotFound(job_id)
-    job, dataset = found
-    return job_view(job, dataset), job.finished_at is not None
+        caller, found = job_lookup.find_with_key(session, key, job_id)
+        if caller is None:
+            raise Unauthenticated
+        if found is None:
+            raise JobNotFound(job_id)
+        return job_view(*found)
 
 
 def _delete_files(services: Services, job_id: str) -> None:

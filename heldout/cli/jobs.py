@@ -1,0 +1,137 @@
+"""Commands about jobs: list them, show one and its course, cancel, pause, resume, retry, change and delete it."""
+
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from heldout.cli import shown
+from heldout.cli.command import AsJson, Home, JobId, print_list, service
+from heldout.cli.outcome import Refused
+from heldout.cli.screen import print_json, say
+
+if TYPE_CHECKING:
+    from heldout.views.job import JobView
+
+
+def jobs(
+    statuses: Annotated[list[str] | None, typer.Option("--status", help="Only of this status. Repeatable.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only jobs on this dataset.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Only jobs with this pair. Repeatable.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """List jobs, newest first."""
+    with service(home) as client:
+        found = client.jobs(
+            statuses=statuses or (), dataset=dataset, metadata=_pairs(metadata), page_size=min(limit + 1, 200)
+        )
+        listed = list(islice(found, limit + 1))
+    print_list(listed[:limit], as_json, shown.show_jobs, has_more=len(listed) > limit)
+
+
+def show(
+    job_id: JobId,
+    spec: Annotated[bool, typer.Option("--spec", help="Print its complete spec, ready to be sent again.")] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show a job."""
+    with service(home) as client:
+        job = client.get(job_id)
+        if spec:
+            print_json(job.spec)
+        elif as_json:
+            print_json(job)
+        else:
+            shown.show_job(job, client.metrics(job_id).final)
+
+
+def metrics(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+    """Show a job's figures, epoch by epoch and at the end."""
+    with service(home) as client:
+        found = client.metrics(job_id)
+    print_json(found) if as_json else shown.show_metrics(found)
+
+
+def events(
+    job_id: JobId,
+    after: Annotated[int, typer.Option(min=0, help="Only events with a number above this.")] = 0,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """List what happened to a job, oldest first."""
+    with service(home) as client:
+        print_list(list(client.events(job_id, after=after)), as_json, shown.show_events)
+
+
+def queue(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+    """Show where a job stands in the queue."""
+    with service(home) as client:
+        position = client.queue(job_id)
+    print_json(position) if as_json else shown.show_queue(position)
+
+
+def cancel(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+    """Cancel a job; its whole epochs are kept."""
+    with service(home) as client:
+        _print_status(client.cancel(job_id), as_json)
+
+
+def pause(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+    """Pause a job; it goes on later from where it was."""
+    with service(home) as client:
+        _print_status(client.pause(job_id), as_json)
+
+
+def resume(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+    """Queue a paused job again."""
+    with service(home) as client:
+        _print_status(client.resume(job_id), as_json)
+
+
+def retry(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+    """Queue a new job with the spec of one that has ended, and print its id."""
+    with service(home) as client:
+        job = client.retry(job_id)
+    print_json(job) if as_json else say(job.id)
+
+
+def change(
+    job_id: JobId,
+    priority: Annotated[int | None, typer.Option(help="-100 to 100; higher starts first.")] = None,
+    name: Annotated[str | None, typer.Option(help="A new name.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="All its pairs from now on. Repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Change a job that is still queued."""
+    if priority is None and name is None and metadata is None:
+        raise Refused("Nothing to change: give --priority, --name or --metadata.")
+    with service(home) as client:
+        pairs = None if metadata is None else _pairs(metadata)
+        _print_status(client.change(job_id, priority=priority, name=name, metadata=pairs), as_json)
+
+
+def delete(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+    """Delete a job that has ended, with its model."""
+    with service(home) as client:
+        client.delete(job_id)
+    print_json({"id": job_id, "object": "job", "deleted": True}) if as_json else say(f"{job_id} deleted")
+
+
+def _print_status(job: "JobView", as_json: bool) -> None:
+    print_json(job) if as_json else say(f"{job.id} {job.status}")
+
+
+def _pairs(pairs: list[str] | None) -> dict[str, str]:
+    split = [pair.partition("=") for pair in pairs or ()]
+    for key, separator, _ in split:
+        if not separator:
+            raise Refused(f"--metadata {key}: expected KEY=VALUE")
+    return {key: value for key, _, value in split}

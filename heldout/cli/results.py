@@ -1,0 +1,91 @@
+"""Commands about what became of a training: its diagnosis, confusion matrix, model and predictions."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from heldout.cli import shown
+from heldout.cli.command import AsJson, Home, JobId, service
+from heldout.cli.outcome import Refused
+from heldout.cli.scores import Split, show_scores
+from heldout.cli.screen import print_json, say
+
+if TYPE_CHECKING:
+    from heldout.views.diagnosis import DiagnosisView
+
+Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - is standard output.")]
+
+
+def diagnose(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID|FILE",
+            help="A job's id, or a history: Keras' JSON, CSV, our own metrics, or a folder of TensorBoard's.",
+        ),
+    ],
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Say why test results are worse than training results, and what to try."""
+    # A file that is there is meant, even where its name begins as a job's id does.
+    if target.startswith("job_") and not Path(target).exists():
+        with service(home) as client:
+            found = client.diagnosis(target)
+    else:
+        found = _diagnosis_of(Path(target))
+    print_json(found) if as_json else shown.show_diagnosis(found)
+
+
+def confusion(
+    job_id: JobId,
+    split: Annotated[Split | None, typer.Option(help="Of which split; default test, if it was measured.")] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show who is taken for whom, class by class, and the surest mistakes."""
+    with service(home) as client:
+        found = client.confusion(job_id)
+    if as_json:
+        print_json(found)
+        return
+    wanted = split or ("test" if "test" in found.splits else "validation")
+    if wanted not in found.splits:
+        raise Refused("This job did not measure its test split (evaluation.test is never).")
+    show_scores(found, wanted)
+
+
+def model(job_id: JobId, output: Output, as_json: AsJson = False, home: Home = None) -> None:
+    """Download a job's trained model, a .keras file."""
+    with service(home) as client:
+        size = client.download_model(job_id, _target(output, as_json))
+    _print_download(output, size, as_json)
+
+
+def predictions(job_id: JobId, output: Output, as_json: AsJson = False, home: Home = None) -> None:
+    """Download a job's predictions on every split, an .npz file."""
+    with service(home) as client:
+        size = client.download_predictions(job_id, _target(output, as_json))
+    _print_download(output, size, as_json)
+
+
+def _diagnosis_of(file: Path) -> "DiagnosisView":
+    from heldout.cli.histories import read_history  # only this command needs them, and they take long to load
+    from heldout.diagnosis import diagnose as judge
+    from heldout.views.diagnosis import DiagnosisView
+
+    return DiagnosisView.of(judge(read_history(file)))
+
+
+def _target(output: str, as_json: bool) -> Path:
+    if output == "-" and as_json:
+        raise Refused("--json and -o - would mix on standard output.")
+    return Path("/dev/stdout" if output == "-" else output)
+
+
+def _print_download(output: str, size: int, as_json: bool) -> None:
+    if as_json:
+        print_json({"path": str(Path(output).absolute()), "size_bytes": size})
+    elif output != "-":
+        say(f"{output}: {size:,} bytes")

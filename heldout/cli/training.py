@@ -1,0 +1,80 @@
+"""`heldout train` and `heldout watch`: submit a job, and follow it until it ends."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from heldout.cli import shown
+from heldout.cli.command import AsJson, Home, JobId, service
+from heldout.cli.follow import follow
+from heldout.cli.outcome import Exit, Refused, exit_of_job
+from heldout.cli.progress import JsonLines, display
+from heldout.cli.screen import print_json, say
+from heldout.cli.spec_files import read_spec
+from heldout.connection import NoService
+
+if TYPE_CHECKING:
+    from heldout.client import Client
+    from heldout.views.job import JobView
+
+SpecFile = Annotated[str, typer.Argument(metavar="SPEC.json", help="The job spec; - reads standard input.")]
+
+
+def train(
+    spec: SpecFile,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change the spec, such as training.epochs=3. Repeatable."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name the job.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", "--no-wait", help="Queue the job, print its id, end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what the job would cost; queue nothing.")] = False,
+    idempotency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The same key queues the job once, however often it is sent.")
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> Exit | None:
+    """Queue a training job and watch it until it ends."""
+    body = read_spec(spec, settings or ())
+    if name is not None:
+        body["name"] = name
+    with service(home) as client:
+        if dry_run:
+            estimate = client.estimate(body)
+            print_json(estimate) if as_json else shown.show_estimate(estimate)
+            return None
+        job = _submit(client, body, idempotency_key)
+        if detach:
+            print_json(job) if as_json else say(job.id)
+            return None
+        return _watch(client, job.id, as_json)
+
+
+def watch(job_id: JobId, as_json: AsJson = False, home: Home = None) -> Exit:
+    """Show a job's progress until it ends."""
+    with service(home) as client:
+        return _watch(client, job_id, as_json)
+
+
+def _submit(client: "Client", body: dict[str, Any], idempotency_key: str | None) -> "JobView":
+    try:
+        return client.submit(body, idempotency_key=idempotency_key)
+    except ValueError as error:
+        raise Refused(f"--idempotency-key: {error}") from None
+
+
+def _watch(client: "Client", job_id: str, as_json: bool) -> Exit:
+    try:
+        job = follow(client, job_id, JsonLines() if as_json else display())
+        final = client.metrics(job_id).final
+    except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")  # below the ^C
+        say(f"The job goes on. `heldout watch {job_id}` shows it again.", file=sys.stderr)
+        return Exit.INTERRUPTED
+    except NoService as failure:
+        raise NoService(f"{failure} The job may go on; `heldout watch {job_id}` shows it again.") from None
+    print_json(job, one_line=True) if as_json else shown.show_outcome(job, final)
+    return exit_of_job(job.status)

@@ -1,0 +1,35 @@
+"""Looking up a job by its id and the key of its owner, in one statement."""
+
+from sqlalchemy import and_, bindparam, select
+from sqlalchemy.orm import Session
+
+from models.store import keys
+from models.store.keys import Caller
+from models.tables import DatasetRow, JobRow
+from models.views.job import JOB_VIEW_ONLY
+
+# Built once: clients that wait for a job ask again and again.
+_OF_KEY_AND_ID = (
+    select(*keys.JUDGED, JobRow, DatasetRow)
+    .select_from(keys.TABLE)
+    .outerjoin(
+        JobRow,
+        and_(JobRow.owner == keys.TABLE.c.owner, JobRow.kind == "train", JobRow.id == bindparam("job_id")),
+    )
+    .outerjoin(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+    .where(keys.TABLE.c.id == bindparam("key_id"))
+    .options(*JOB_VIEW_ONLY)
+)
+
+
+def find_with_key(session: Session, key: str, job_id: str) -> tuple[Caller | None, tuple[JobRow, DatasetRow] | None]:
+    """The owner of a key, as `keys.caller_of` gives it, and that owner's training job with its dataset.
+
+    The rows hold only what `job_view` needs.
+    """
+    key_id, secret = keys.parts_of(key)
+    found = session.execute(_OF_KEY_AND_ID, {"key_id": key_id, "job_id": job_id}).one_or_none() if secret else None
+    caller = keys.caller_if_valid(key_id, secret, found)
+    if caller is None or found is None or found.JobRow is None:
+        return caller, None
+    return caller, (found.JobRow, found.DatasetRow)

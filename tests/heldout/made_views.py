@@ -1,0 +1,79 @@
+"""Views as a service would answer them, with made figures."""
+
+from heldout.intervals import wilson_interval
+from heldout.views.diagnosis import DiagnosisView
+from heldout.views.event import EventView
+from heldout.views.job import JobView
+from heldout.views.metrics import EpochView, FinalView
+from tests.heldout.served import FIGURES, SPEC
+
+CREATED = "2025-11-24T15:41:00.000Z"
+
+
+def job(**changes):
+    """A running job; changes are of its JSON."""
+    return JobView.model_validate(
+        {
+            "id": "job_1",
+            "object": "job",
+            "name": "small",
+            "status": "running",
+            "stop_reason": None,
+            "spec": SPEC,
+            "dataset": {"id": "ds_1", "name": "digits", "version": 1},
+            "parameters": 1000,
+            "progress": {"epoch": 0, "epochs": 10, "eta_s": 75.0},
+            "attempt": 1,
+            "failures": 0,
+            "error": None,
+            "retry_of": None,
+            "study_id": None,
+            "engine": None,
+            "version": 2,
+            "created_at": CREATED,
+            "queued_at": CREATED,
+            "started_at": "2025-11-24T15:41:02.000Z",
+            "finished_at": None,
+            **changes,
+        }
+    )
+
+
+def event(type_="job.warning", level="warning", **data):
+    return EventView(id=1, object="event", type=type_, level=level, message="Something.", data=data, created_at=CREATED)
+
+
+def epoch(number, **figures):
+    return EpochView.model_validate(FIGURES | {"epoch": number} | figures)
+
+
+def split(correct, count, loss=0.1):
+    return {"loss": loss, "accuracy": correct / count, "count": count, "interval": wilson_interval(correct, count)}
+
+
+def final(train, validation, test):
+    """The figures of the kept weights on three splits, each as `split` gives them."""
+    gap = {"accuracy": 0.0, "loss": 0.0}
+    splits = {"train": train, "validation": validation, "test": test}
+    return FinalView.model_validate({"epoch": 2, **splits, "gap": {"validation": gap, "test": gap}})
+
+
+def diagnosis(verdict, best_epoch=1, explanation="", remedies=()):
+    """A verdict with one finding, which has these remedies: names with their patches."""
+    finding = {
+        "code": verdict,
+        "severity": "warning",
+        "evidence": {},
+        "explanation": explanation,
+        "remedies": [{"name": name, "reason": "", "patch": patch} for name, patch in remedies],
+    }
+    return DiagnosisView.model_validate(
+        {
+            "object": "diagnosis",
+            "verdict": verdict,
+            "best_epoch": best_epoch,
+            "onset_epoch": None,
+            "explanation": explanation,
+            "findings": [finding],
+        }
+    )
