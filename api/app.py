@@ -15,7 +15,7 @@ from api.live.hub import Hub
 from api.live.source import DatabaseSource
 from api.routes import diagnoses, events, keys, service, webhooks
 from api.routes.datasets import dataset, upload
-from api.routes.jobs import bulk_cancel, control, job, queue, results, submit
+from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
 from api.webhooks.sender import Sender
 from heldout import __version__
@@ -51,10 +51,9 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=openapi.operation_id,
     )
     app.state.services = services
-    of_jobs = (submit, job, control, bulk_cancel, results, job_events, queue)
+    of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
     for part in (*of_jobs, events, diagnoses, dataset, upload, keys, webhooks, service):
         app.include_router(part.router)
-    app.include_router(diagnoses.of_jobs)
     service.install_metrics(app, database)
     service.install_docs(app)
     problems.install(app)

@@ -358,6 +358,18 @@ class StorageUnavailable(HeldoutError):
         super().__init__("The blob store does not answer. Repeat the request shortly.", headers={"Retry-After": "2"})
 
 
+class FileOfLaterRelease(HeldoutError):
+    """A file in the blob store has a format version that this release does not know."""
+
+    code, status, title = "file_of_later_release", 503, "A stored file was written by a later release"
+
+    def __init__(self, file_name: str, found: int, known: int) -> None:
+        super().__init__(
+            f"{file_name} is stored in version {found} of its format; this release reads up to {known}. "
+            "The operator has to update this service."
+        )
+
+
 class Internal(HeldoutError):
     def __init__(self, request_id: str) -> None:
         super().__init__(f"Something broke on our side. The log has it under request {request_id}.")

@@ -23,6 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobRequest, JobStatus
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.database import UtcTime
 
 Json = JSON().with_variant(JSONB(), "postgresql")
@@ -57,6 +58,8 @@ class Base(DeclarativeBase):
         JobStatus: _named(JobStatus),
         JobRequest: _named(JobRequest),
         DatasetStatus: _named(DatasetStatus),
+        ArtifactName: _named(ArtifactName),
+        ArtifactFormat: _named(ArtifactFormat),
     }
 
 
@@ -183,6 +186,8 @@ class JobRow(Base):
     epochs: Mapped[int]
     eta_s: Mapped[float | None]
     last_event: Mapped[int]
+    # Best epoch, gap and verdict; written with the end of a training, so that lists need no second look.
+    summary: Mapped[dict[str, Any] | None]
 
     created_at: Mapped[datetime]
     queued_at: Mapped[datetime]
@@ -241,15 +246,27 @@ class EpochRow(Base):
 
 
 class ResultRow(Base):
-    """The figures and files of the kept weights: one a job, written with its success."""
+    """The figures of the kept weights: one a job, written with its success."""
 
     __tablename__ = "results"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     attempt: Mapped[int]
     final: Mapped[dict[str, Any]]
-    model_key: Mapped[str] = mapped_column(String(256))
-    predictions_key: Mapped[str] = mapped_column(String(256))
+
+
+class ArtifactRow(Base):
+    """A file that an attempt has left in the blob store for clients."""
+
+    __tablename__ = "artifacts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[ArtifactName] = mapped_column(primary_key=True)
+    format: Mapped[ArtifactFormat] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(256))
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)  # null where an earlier release stored it
+    sha256: Mapped[str | None] = mapped_column(String(64))  # likewise
 
 
 class CheckpointRow(Base):

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.diagnosis.conditions import Condition
 from heldout.diagnosis import Diagnosis, History, diagnose
 from heldout.diagnosis.evaluation import Evaluation, from_final
+from heldout.stored.audit import AuditFinding
 
 FOLDER = Path(__file__).parent / "collection"
 HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy")
@@ -43,11 +44,14 @@ class Record:
     def evaluation(self) -> Evaluation | None:
         if self.kept is None:
             return None
-        return from_final(self.kept["final"], CLASSES, self.kept["confusion"])
+        evaluation = from_final(self.kept["final"], CLASSES)
+        confusion = {name: tuple(map(tuple, rows)) for name, rows in self.kept["confusion"].items()}
+        splits = {name: replace(split, confusion=confusion.get(name, ())) for name, split in evaluation.splits.items()}
+        return replace(evaluation, splits=splits)
 
     def diagnosis(self, with_audit: bool = True) -> Diagnosis:
         """What the service would say of this job."""
-        audit = {"findings": self.audit} if with_audit else None
+        audit = [AuditFinding.model_validate(found) for found in self.audit] if with_audit else None
         return diagnose(self.curves, audit, self.evaluation, self.drawn.spec.model_dump(mode="json"))
 
     def rounded(self) -> "Record":

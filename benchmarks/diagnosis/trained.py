@@ -156,7 +156,7 @@ def _kept(judge: _Judge, data: TrainingData, images: ImageSet, epoch: int) -> di
         losses, chances = judge.outputs(rows)
         labels = images.labels[rows]
         measured[split] = from_predictions(losses, chances, labels)
-        confusion[split] = scores_of(chances, labels, rows)["confusion"]
+        confusion[split] = scores_of(chances, labels, rows).model_dump(mode="json")["confusion"]
     return {"final": final_figures(epoch, measured), "confusion": confusion}
 
 

@@ -3,7 +3,7 @@
 Nothing here reads or writes anything; the same input gives the same answer everywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -20,13 +20,14 @@ from heldout.diagnosis.restrict import (
     evaluation_without_test,
 )
 from heldout.diagnosis.unexplained import verdict_without_findings
+from heldout.stored.audit import AuditFinding
 
 __all__ = ["ALL_SPLITS", "WITHOUT_TEST", "Diagnosis", "Evaluation", "Finding", "History", "Remedy", "diagnose"]
 
 
 def diagnose(
     history: History,
-    audit: Mapping[str, Any] | None = None,
+    audit: Sequence[AuditFinding] | None = None,
     evaluation: Evaluation | None = None,
     spec: Mapping[str, Any] | None = None,
     *,
@@ -36,7 +37,7 @@ def diagnose(
 
     Args:
         history: the curves so far; a training may still run.
-        audit: what is known of the dataset, as its route answers it.
+        audit: the findings of the dataset's audit.
         evaluation: the kept weights on each split, as counts.
         spec: the job's complete spec, from which remedies become patches.
         splits: which splits may be used. Automatic choices pass `WITHOUT_TEST`: then nothing of test enters the answer.

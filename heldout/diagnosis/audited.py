@@ -1,12 +1,12 @@
 """What the audit of a dataset found, as findings of a diagnosis."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.remedies import Spec
 from heldout.diagnosis.thresholds import MIN_CLASS_BALANCE
+from heldout.stored.audit import AuditFinding
 
 # The audit's code and the diagnosis' code. What else an audit finds does not spoil the comparison of splits.
 CODE_OF_AUDIT: Mapping[str, str] = {
@@ -25,42 +25,41 @@ CODE_OF_AUDIT: Mapping[str, str] = {
 }
 
 
-def findings_by_code(audit: Mapping[str, Any], spec: Spec | None = None) -> dict[str, list[Finding]]:
-    """The findings of an audit (`GET /v1/datasets/{id}/audit`) that explain a training's figures."""
+def findings_by_code(audit: Sequence[AuditFinding], spec: Spec | None = None) -> dict[str, list[Finding]]:
+    """What explains a training's figures among the findings of its dataset's audit."""
     found: dict[str, list[Finding]] = {}
-    for one in audit["findings"]:
+    for one in audit:
         code = _code_of(one)
         if code is not None:
             found.setdefault(code, []).append(_finding(code, one, spec))
     return found
 
 
-def _code_of(found: Mapping[str, Any]) -> str | None:
+def _code_of(found: AuditFinding) -> str | None:
     """A class without training images is the extreme of a rare one; without test images it is not measured."""
-    if found["code"] == "class_missing":
-        return "class_imbalance" if "train" in found["numbers"] else "test_too_small"
-    return CODE_OF_AUDIT.get(found["code"])
+    if found.code == "class_missing":
+        return "class_imbalance" if "train" in found.numbers else "test_too_small"
+    return CODE_OF_AUDIT.get(found.code)
 
 
-def _finding(code: str, found: Mapping[str, Any], spec: Spec | None) -> Finding:
-    weights = remedies.balanced_weights(spec) if found["code"] == "class_imbalance" else ()
+def _finding(code: str, found: AuditFinding, spec: Spec | None) -> Finding:
+    weights = remedies.balanced_weights(spec) if found.code == "class_imbalance" else ()
     return Finding(
         code,
         _severity(found, spec),
-        found["explanation"],
-        {"audit": found["code"], **found["numbers"]},
-        (*weights, remedies.mend_data(found["what_to_do"])),
+        found.explanation,
+        {"audit": found.code, **found.numbers},
+        (*weights, remedies.mend_data(found.what_to_do)),
     )
 
 
-def _severity(found: Mapping[str, Any], spec: Spec | None) -> Severity:
+def _severity(found: AuditFinding, spec: Spec | None) -> Severity:
     """What spoils a dataset need not explain a training: a class that is weighed, or is not very rare."""
-    numbers = found["numbers"]
-    if found["code"] == "class_imbalance" and (
+    numbers = found.numbers
+    if found.code == "class_imbalance" and (
         remedies.weighs_classes(spec) or numbers["smallest"]["count"] >= MIN_CLASS_BALANCE * numbers["largest"]["count"]
     ):
         return "info"
-    if found["code"] == "class_missing" and not {"train", "test"} & set(numbers):
+    if found.code == "class_missing" and not {"train", "test"} & set(numbers):
         return "info"
-    severity: Severity = found["severity"]
-    return severity
+    return found.severity

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from heldout.stored.evaluation import SPLIT_NAMES, LastEpochScores, StoredEvaluation
+
 
 @dataclass(frozen=True)
 class SplitFigures:
@@ -59,38 +61,35 @@ class Evaluation:
 def from_final(
     final: Mapping[str, Any],
     classes: Sequence[str],
-    confusion: Mapping[str, Sequence[Sequence[int]]] | None = None,
-    last: Mapping[str, Any] | None = None,
+    stored: StoredEvaluation | None = None,
 ) -> Evaluation:
-    """Of the API's `metrics.final`, with what the worker has stored beside it.
-
-    Args:
-        confusion: matrices by split, where they are known.
-        last: the comparison of the last epoch's weights with the kept ones.
-    """
-    splits = {}
-    for name in ("train", "validation", "test"):
+    """Of the API's `metrics.final`, with what the worker has stored beside it; results of old releases have no file."""
+    confusion = {} if stored is None else {name: split.confusion for name, split in stored.splits.items()}
+    last = None if stored is None else stored.last_epoch
+    splits: dict[str, SplitFigures] = {}
+    for name in SPLIT_NAMES:
         figures = final.get(name)
         if figures is not None and figures["accuracy"] is not None:
-            rows = (confusion or {}).get(name, ())
             splits[name] = SplitFigures(
                 accuracy=figures["accuracy"],
                 count=figures["count"],
                 loss=figures["loss"],
-                confusion=tuple(tuple(row) for row in rows),
+                confusion=confusion.get(name, ()),
             )
     return Evaluation(splits, tuple(classes), None if last is None else _last_epoch(last))
 
 
-def _last_epoch(stored: Mapping[str, Any]) -> LastEpoch:
-    accuracy, loss = stored["accuracy"], stored["loss"]
+def _last_epoch(stored: LastEpochScores) -> LastEpoch:
     return LastEpoch(
-        **{name: stored[name] for name in ("epoch", "kept_epoch", "split", "count")},
-        accuracy=accuracy["difference"],
-        accuracy_interval=tuple(accuracy["interval"]),
-        p=accuracy["p"],
-        loss=loss["difference"],
-        loss_interval=tuple(loss["interval"]),
+        epoch=stored.epoch,
+        kept_epoch=stored.kept_epoch,
+        split=stored.split,
+        count=stored.count,
+        accuracy=stored.accuracy.difference,
+        accuracy_interval=stored.accuracy.interval,
+        p=stored.accuracy.p,
+        loss=stored.loss.difference,
+        loss_interval=stored.loss.interval,
     )
 
 

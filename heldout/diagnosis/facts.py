@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from heldout.diagnosis.audited import findings_by_code
 from heldout.diagnosis.curves import Curves, curves_of
@@ -12,6 +11,7 @@ from heldout.diagnosis.history import History
 from heldout.diagnosis.remedies import Spec
 from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_KNOWN_SKILL
 from heldout.intervals import newcombe_interval
+from heldout.stored.audit import AuditFinding
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Facts:
 
 
 def facts_of(
-    history: History, audit: Mapping[str, Any] | None, evaluation: Evaluation | None, spec: Spec | None
+    history: History, audit: Sequence[AuditFinding] | None, evaluation: Evaluation | None, spec: Spec | None
 ) -> Facts:
     measured = evaluation or Evaluation({})
     train, validation, test = (measured.get(split) for split in ("train", "validation", "test"))

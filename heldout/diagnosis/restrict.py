@@ -1,6 +1,6 @@
 """Leaves the test split out of what a diagnosis is made from, so that automatic choices cannot learn from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
@@ -8,12 +8,10 @@ from typing import Any
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.thresholds import MIN_CRITICAL_LEAK
 from heldout.diagnosis.words import counted, percent
+from heldout.stored.audit import AuditFinding, Severity
 
 ALL_SPLITS = frozenset({"train", "validation", "test"})
 WITHOUT_TEST = ALL_SPLITS - {"test"}
-
-Audit = Mapping[str, Any]
-AuditFinding = Mapping[str, Any]
 
 # Audit findings about exactly one split, which their numbers name.
 _OF_ONE_SPLIT = {
@@ -48,18 +46,18 @@ def evaluation_without_test(evaluation: Evaluation) -> Evaluation:
     )
 
 
-def audit_without_test(audit: Audit) -> Audit:
+def audit_without_test(audit: Sequence[AuditFinding]) -> list[AuditFinding]:
     """Only the findings that hold for training and validation alone, without test's numbers.
 
     A finding that counts the images of all splits together (label conflicts, groups across splits) is left out, since
     test's part of it cannot be taken away.
     """
-    kept = [_finding_without_test(found) for found in audit["findings"]]
-    return {**audit, "findings": [found for found in kept if found is not None]}
+    kept = [_finding_without_test(found) for found in audit]
+    return [found for found in kept if found is not None]
 
 
 def _finding_without_test(found: AuditFinding) -> AuditFinding | None:
-    code, numbers = found["code"], found["numbers"]
+    code, numbers = found.code, found.numbers
     if code in _OF_ONE_SPLIT:
         return found if numbers.get("split") == "validation" else None
     match code:
@@ -115,13 +113,9 @@ def _class_missing(found: AuditFinding, missing: Mapping[str, Any] | None) -> Au
 
 
 def _rewritten(
-    found: AuditFinding, severity: str, numbers: Mapping[str, Any], explanation: str, what_to_do: str
+    found: AuditFinding, severity: Severity, numbers: Mapping[str, Any], explanation: str, what_to_do: str
 ) -> AuditFinding:
     """The finding with what holds without test; the audit's own words and severity may come from test."""
-    return {
-        "code": found["code"],
-        "severity": severity,
-        "numbers": numbers,
-        "explanation": explanation,
-        "what_to_do": what_to_do,
-    }
+    return AuditFinding(
+        code=found.code, severity=severity, numbers=dict(numbers), explanation=explanation, what_to_do=what_to_do
+    )

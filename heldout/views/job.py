@@ -7,6 +7,7 @@ from pydantic import Field
 from heldout.lifecycle import TERMINAL, StopReason
 from heldout.spec import JobSpec
 from heldout.views.base import Figure, Time, View
+from heldout.views.metrics import GapsView
 from heldout.views.page import Page
 
 Status = Literal["queued", "running", "cancelling", "pausing", "paused", "succeeded", "failed", "cancelled"]
@@ -28,6 +29,22 @@ class Progress(View):
     eta_s: Figure
 
 
+class BestEpochView(View):
+    """The epoch with the lowest validation loss, counted from 1."""
+
+    epoch: int
+    validation_loss: Figure
+    validation_accuracy: Figure
+
+
+class SummaryView(View):
+    """How the training went, written when it ends. What is not known is null."""
+
+    best: BestEpochView | None = None
+    gap: GapsView | None = Field(None, description="Of the kept weights: null unless the job has succeeded.")
+    verdict: str | None = Field(None, description="That of the job's diagnosis when it ended.")
+
+
 class JobErrorView(View):
     """Why the job failed."""
 
@@ -47,6 +64,7 @@ class JobView(View):
     dataset: DatasetReference
     parameters: int
     progress: Progress
+    summary: SummaryView = SummaryView()  # services of earlier releases have none
     attempt: int = Field(description="How often a worker has begun this job, the present attempt included.")
     failures: int
     error: JobErrorView | None

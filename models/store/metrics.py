@@ -1,4 +1,4 @@
-"""Epochs and results. Attempts write their own rows; those past a later attempt's start are hidden."""
+"""Epochs and results of jobs. An attempt writes rows of its own; a later attempt hides those past its start."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,13 +8,11 @@ from sqlalchemy.orm import Session, aliased
 from models.store.claims import HeldAttempt, require_held
 from models.tables import AttemptRow, EpochRow, ResultRow
 
-EVALUATION = "evaluation.json"
-
 
 def add_epoch(session: Session, held: HeldAttempt, epoch: int, values: Mapping[str, float | None]) -> bool:
-    """Write one measured epoch of the attempt that holds the job, and give back whether it was not there yet.
+    """Write one measured epoch of the attempt that holds the job. Returns whether it is new.
 
-    An attempt measures an epoch once: what is there is from a commit of its own that was not acknowledged.
+    An attempt measures an epoch once: a row that is there comes from a commit of its own that was not acknowledged.
 
     Raises:
         LeaseLost: if the attempt no longer holds it; nothing is written.
@@ -27,7 +25,7 @@ def add_epoch(session: Session, held: HeldAttempt, epoch: int, values: Mapping[s
 
 
 def epochs_of(session: Session, job_id: str) -> Sequence[EpochRow]:
-    """The job's history, epoch by epoch: of each epoch the row that no later attempt started before."""
+    """The job's history in order. Of each epoch it has the row that no later attempt has measured again."""
     later = aliased(AttemptRow)
     superseded = exists().where(
         and_(
@@ -42,9 +40,5 @@ def epochs_of(session: Session, job_id: str) -> Sequence[EpochRow]:
 
 
 def result_of(session: Session, job_id: str) -> ResultRow | None:
+    """The figures of the kept weights, once the job has succeeded."""
     return session.get(ResultRow, job_id)
-
-
-def evaluation_key(result: ResultRow) -> str:
-    """Where the attempt that ended well has put its counts by class, beside its model."""
-    return f"{result.model_key.rpartition('/')[0]}/{EVALUATION}"

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import null, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import LeaseLost
@@ -58,6 +58,7 @@ def move(
             available_at=db_now(backoff_s) if status is JobStatus.QUEUED and backoff_s else None,
             announced_at=None,
             finished_at=db_now() if is_final else None,
+            summary=JobRow.summary if is_final else null(),
             version=JobRow.version + 1,
         )
         .returning(JobRow.id)

@@ -4,7 +4,7 @@ from sqlalchemy.orm import load_only
 
 from heldout.lifecycle import StopReason, shown_status
 from heldout.spec import JobSpec
-from heldout.views.job import DatasetReference, JobErrorView, JobView, Progress
+from heldout.views.job import DatasetReference, JobErrorView, JobView, Progress, SummaryView
 from models.tables import DatasetRow, JobRow
 
 # Columns with the name of a field of the view, and those that its other fields are made of.
@@ -31,6 +31,7 @@ def job_view(job: JobRow, dataset: DatasetRow) -> JobView:
         dataset=dataset_reference(dataset),
         parameters=job.parameters or 0,
         progress=Progress(epoch=job.epoch, epochs=job.epochs, eta_s=job.eta_s),
+        summary=SummaryView.model_validate(job.summary or {}),
         attempt=job.attempt,
         failures=job.failures,
         error=JobErrorView.model_validate(job.error) if job.error else None,

@@ -1,6 +1,7 @@
 """What tests of the API do again and again."""
 
 import copy
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,12 @@ from fastapi import FastAPI
 from api.server import Server
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.blobs import Blobs
 from models.database import Database
+from models.job_summary import summary_of
 from models.store import claims, keys, metrics
+from models.store.artifacts import Artifact
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -108,6 +112,10 @@ EPOCH = {
 ENGINE = {"device": "cpu", "threads": 1, "towers": 1, "python": "3.11", "tensorflow": "2", "keras": "3", "host": "box"}
 
 
+def artifact(name: str, format_: str, key: str, content: bytes) -> Artifact:
+    return Artifact(ArtifactName(name), ArtifactFormat(format_), key, len(content), hashlib.sha256(content).hexdigest())
+
+
 class Hand:
     """Does to jobs what a worker does, one transaction a step."""
 
@@ -132,11 +140,25 @@ class Hand:
 
     def succeed(self, held: claims.HeldAttempt, final: dict = FINAL) -> JobStatus:
         prefix = f"jobs/{held.job_id}/{held.attempt}"
-        self.blobs.put(f"{prefix}/model.keras", b"keras" * 1_000_000)
-        self.blobs.put(f"{prefix}/predictions.npz", b"numpy")
-        result = claims.Result(final, f"{prefix}/model.keras", f"{prefix}/predictions.npz")
+        model, predictions = b"keras" * 1_000_000, b"numpy"
+        self.blobs.put(f"{prefix}/model.keras", model)
+        self.blobs.put(f"{prefix}/predictions.npz", predictions)
+        result = claims.Result(
+            final,
+            (
+                artifact("model", "keras", f"{prefix}/model.keras", model),
+                artifact("predictions", "npz", f"{prefix}/predictions.npz", predictions),
+                artifact("evaluation", "json", f"{prefix}/evaluation.json", b""),
+            ),
+        )
+        summary = self.summary(held, result)
         with self.database.write() as session:
+            claims.note_summary(session, held, summary)
             return claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
+
+    def summary(self, held: claims.HeldAttempt, result: claims.Result) -> dict | None:
+        with self.database.read() as session:
+            return summary_of(session, self.blobs, held.job_id, result)
 
     def fail(self, held: claims.HeldAttempt, code: str = "diverged") -> JobStatus:
         with self.database.write() as session:

@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from tests.e2e.stack import Answer
 
 TERMINAL = ("succeeded", "failed", "cancelled")
-TABLES = ("jobs", "attempts", "epochs", "events", "checkpoints", "results")
+TABLES = ("jobs", "attempts", "epochs", "events", "checkpoints", "results", "artifacts")
 JSON_COLUMNS = ("data", "error", "final", "spec")
 
 Row = dict[str, Any]
@@ -30,6 +30,7 @@ class Story:
     events: list[Row]
     checkpoints: list[Row]
     results: list[Row]
+    artifacts: list[Row]
 
     def visible(self) -> list[Row]:
         """Epochs that no later attempt started before, in order."""
@@ -106,9 +107,14 @@ def _wrong_in_rows(story: Story) -> Iterator[str]:
     for result in story.results:
         if result["attempt"] != job["attempt"]:
             yield f"its result is of attempt {result['attempt']}, and {job['attempt']} was the last"
-        for key in (result["model_key"], result["predictions_key"]):
-            if not key.startswith(f"jobs/{job['id']}/{result['attempt']}/"):
-                yield f"its result names a file of another attempt: {key}"
+        names = sorted(row["name"] for row in story.artifacts)
+        if names != ["evaluation", "model", "predictions"]:
+            yield f"it has succeeded with the files {names}"
+    for file in story.artifacts:
+        if file["attempt"] != job["attempt"] or not file["key"].startswith(f"jobs/{job['id']}/{job['attempt']}/"):
+            yield f"it has a file of another attempt: {file['key']}"
+    if story.artifacts and status != "succeeded":
+        yield f"it has {status} with files"
     if (job["error"] is not None) != (status == "failed"):
         yield f"it has {status} with the error {job['error']}"
     if status in TERMINAL:

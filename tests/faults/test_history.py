@@ -12,7 +12,7 @@ from models.store import claims, events
 from models.store.claims import HeldAttempt
 from tests.e2e.stack import Answer
 from tests.faults.history import wrongs
-from tests.models.work import Work
+from tests.models.work import Work, artifacts_of
 
 
 class Past:
@@ -46,8 +46,7 @@ class Past:
         database.dispose()
 
     def _succeed(self, database: Database, held: HeldAttempt) -> None:
-        folder = f"jobs/{held.job_id}/{held.attempt}"
-        result = claims.Result({"epoch": 3}, f"{folder}/model.keras", f"{folder}/predictions.npz")
+        result = claims.Result({"epoch": 3}, artifacts_of(held))
         with database.write() as session:
             status = claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
             claims.forget_checkpoints_of_ended(session, held.job_id)
@@ -87,7 +86,9 @@ def test_a_history_in_order_passes(past: Past) -> None:
         ("UPDATE jobs SET status = 'failed'", "it has failed with 1 results"),
         ("DELETE FROM results", "it has succeeded with 0 results"),
         ("UPDATE results SET attempt = 1", "its result is of attempt 1"),
-        ("UPDATE results SET model_key = replace(model_key, '/2/', '/1/')", "a file of another attempt"),
+        ("UPDATE artifacts SET key = replace(key, '/2/', '/1/') WHERE name = 'model'", "a file of another attempt"),
+        ("UPDATE artifacts SET attempt = 1 WHERE name = 'evaluation'", "a file of another attempt"),
+        ("DELETE FROM artifacts WHERE name = 'predictions'", "it has succeeded with the files"),
         ("UPDATE jobs SET attempt = 1", "attempts [1, 2] were started"),
         ("DELETE FROM events WHERE id = 3", "its events are numbered"),
         ("UPDATE jobs SET last_event = last_event + 1", "its last event is said to be"),

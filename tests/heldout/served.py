@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heldout.lifecycle import StopReason
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.blobs import Blobs
 from models.database import Database
 from models.store import claims, events, ingests, metrics
+from models.store.artifacts import Artifact
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPEC = {"name": "small", "dataset": "digits", "network": {"blocks": [{"filters": 2}]}, "training": {"epochs": 2}}
@@ -79,12 +81,16 @@ class Service:
 
     def succeed(self, held):
         """End the job well, with two small blobs."""
-        keys_of_blobs = []
+        folder = f"jobs/{held.job_id}/{held.attempt}"
         for name in ("model.keras", "predictions.npz"):
-            self.blobs.put(f"jobs/{held.job_id}/{held.attempt}/{name}", Path(__file__))
-            keys_of_blobs.append(f"jobs/{held.job_id}/{held.attempt}/{name}")
+            self.blobs.put(f"{folder}/{name}", Path(__file__))
+        files = (
+            Artifact(ArtifactName.MODEL, ArtifactFormat.KERAS, f"{folder}/model.keras"),
+            Artifact(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, f"{folder}/predictions.npz"),
+            Artifact(ArtifactName.EVALUATION, ArtifactFormat.JSON, f"{folder}/evaluation.json"),
+        )
         with self.database.write() as session:
-            claims.succeed(session, held, result=claims.Result(FINAL, *keys_of_blobs), stop_reason=StopReason.COMPLETED)
+            claims.succeed(session, held, result=claims.Result(FINAL, files), stop_reason=StopReason.COMPLETED)
 
     def fail(self, held, code="diverged", detail="The loss is not finite."):
         with self.database.write() as session:

@@ -5,6 +5,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
 from heldout.diagnosis.evaluation import LastEpoch, SplitFigures
+from heldout.stored.audit import AuditFinding, Severity
 from tests.heldout.made import FINE, OVERFIT, figures, history, spec
 
 
@@ -88,12 +89,7 @@ def test_so_many_images_would_be_enough_and_one_fewer_would_not(right, count):
 
 def test_the_cause_nearest_the_data_gives_the_verdict():
     seen = [("label_conflicts", "critical"), ("leakage", "critical"), ("blank_images", "critical")]
-    audit = {
-        "findings": [
-            {"code": code, "severity": severity, "numbers": {}, "explanation": code, "what_to_do": "mend it"}
-            for code, severity in seen
-        ]
-    }
+    audit = [one for code, severity in seen for one in audit_of(code, severity)]
     diagnosis = diagnose(OVERFIT, audit)
     assert [one.code for one in diagnosis.findings] == ["leakage", "label_conflicts", "overfitting"]
     assert diagnosis.verdict == "leakage"
@@ -222,12 +218,8 @@ def test_a_rare_class_is_named_unless_the_classes_are_weighed():
     assert (weighed.severity, weighed.remedies) == ("info", ())
 
 
-def audit_of(code: str, severity: str, **numbers: object) -> dict:
-    return {
-        "findings": [
-            {"code": code, "severity": severity, "numbers": numbers, "explanation": code, "what_to_do": "mend it"}
-        ]
-    }
+def audit_of(code: str, severity: Severity, **numbers: object) -> list[AuditFinding]:
+    return [AuditFinding(code=code, severity=severity, numbers=numbers, explanation=code, what_to_do="mend it")]
 
 
 @pytest.mark.parametrize(("smallest", "severity"), [(300, "info"), (90, "warning")])

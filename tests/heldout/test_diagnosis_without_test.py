@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from heldout.diagnosis import WITHOUT_TEST, Evaluation, History, diagnose
 from heldout.diagnosis.evaluation import LastEpoch, SplitFigures
+from heldout.stored.audit import AuditFinding
 from tests.heldout.made import FINE, OVERFIT, figures, history, spec
 
 CLASSES = ("a", "b", "c")
@@ -20,8 +21,8 @@ TRAIN = figures(0.95, 310, ((195, 5, 0), (0, 95, 5), (0, 3, 7)))
 VALIDATION = figures(0.8, 300, ((95, 5, 0), (5, 90, 5), (30, 45, 25)))
 
 
-def audit_finding(code: str, severity: str, words: str, **numbers: Any) -> dict[str, Any]:
-    return {"code": code, "severity": severity, "numbers": numbers, "explanation": words, "what_to_do": words}
+def audit_finding(code: str, severity: str, words: str, **numbers: Any) -> AuditFinding:
+    return AuditFinding(code=code, severity=severity, numbers=numbers, explanation=words, what_to_do=words)
 
 
 def copies(images: int, share: float) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def splits_of_test(draw) -> SplitFigures:
 
 
 @st.composite
-def audits(draw) -> dict[str, Any]:
+def audits(draw) -> list[AuditFinding]:
     """An audit with anything about test, beside the same findings about the other splits."""
     severity, words = draw(st.sampled_from(["info", "warning", "critical"])), draw(st.text(max_size=9))
     shift = {"distance": draw(SHARES), "p_value": 0.001, "class": "b", "train_share": 0.3, "share": draw(SHARES)}
@@ -62,8 +63,8 @@ def audits(draw) -> dict[str, Any]:
             test={"count": 1, "classes": [draw(st.sampled_from(CLASSES))]},
         ),
     ]
-    chosen = draw(st.lists(st.sampled_from(about_test), unique_by=lambda one: one["code"]))
-    return {"findings": draw(st.permutations([*chosen, *of_both]))}
+    chosen = draw(st.lists(st.sampled_from(about_test), unique_by=lambda one: one.code))
+    return draw(st.permutations([*chosen, *of_both]))
 
 
 @st.composite
@@ -86,7 +87,7 @@ HIDDEN_RISE = history(
     last=st.one_of(st.none(), last_epochs()),
 )
 def test_nothing_of_test_enters_the_diagnosis(training, one, other, audit, other_audit, last):
-    def judged(test: SplitFigures, audit: dict[str, Any], last: LastEpoch | None) -> dict[str, Any]:
+    def judged(test: SplitFigures, audit: list[AuditFinding], last: LastEpoch | None) -> dict[str, Any]:
         evaluation = Evaluation({"train": TRAIN, "validation": VALIDATION, "test": test}, CLASSES, last)
         return asdict(diagnose(training, audit, evaluation, spec(), splits=WITHOUT_TEST))
 
@@ -102,13 +103,15 @@ def test_nothing_of_test_enters_the_diagnosis(training, one, other, audit, other
     )
 
 
-def codes_of(training: History, audit: dict[str, Any] | None, evaluation: Evaluation, **options: Any) -> dict[str, str]:
+def codes_of(
+    training: History, audit: list[AuditFinding] | None, evaluation: Evaluation, **options: Any
+) -> dict[str, str]:
     return {one.code: one.severity for one in diagnose(training, audit, evaluation, **options).findings}
 
 
 def test_what_test_shows_is_said_where_it_is_not_left_out():
     evaluation = Evaluation({"train": TRAIN, "validation": VALIDATION, "test": figures(0.2, 300)}, CLASSES)
-    leaked = {"findings": [audit_finding("leakage", "critical", "", test_in_train=copies(90, 0.3))]}
+    leaked = [audit_finding("leakage", "critical", "", test_in_train=copies(90, 0.3))]
     assert {"split_shift", "test_too_small", "leakage"} <= codes_of(FINE, leaked, evaluation).keys()
     without = codes_of(FINE, leaked, evaluation, splits=WITHOUT_TEST).keys()
     assert not {"split_shift", "test_too_small", "leakage"} & without
@@ -116,12 +119,10 @@ def test_what_test_shows_is_said_where_it_is_not_left_out():
 
 def test_faults_of_training_and_validation_are_still_said():
     evaluation = Evaluation({"train": TRAIN, "validation": VALIDATION, "test": figures(0.2, 300)}, CLASSES)
-    audit = {
-        "findings": [
-            audit_finding("leakage", "warning", "", test_in_train=copies(0, 0), validation_in_train=copies(45, 0.15)),
-            audit_finding("scale_mismatch", "critical", "scale", split="validation"),
-        ]
-    }
+    audit = [
+        audit_finding("leakage", "warning", "", test_in_train=copies(0, 0), validation_in_train=copies(45, 0.15)),
+        audit_finding("scale_mismatch", "critical", "scale", split="validation"),
+    ]
     found = codes_of(OVERFIT, audit, evaluation, splits=WITHOUT_TEST)
     assert {"leakage", "scale_mismatch", "class_imbalance", "overfitting"} <= found.keys()
     [leak] = [one for one in diagnose(FINE, audit, evaluation, splits=WITHOUT_TEST).findings if one.code == "leakage"]

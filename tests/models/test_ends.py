@@ -7,9 +7,9 @@ import pytest
 from heldout.errors import JobFinished, JobNotFinished, JobNotPaused, JobNotQueued, LeaseLost
 from heldout.lifecycle import DETERMINISTIC_FAILURES, JobStatus, StopReason
 from models.database import db_now
-from models.store import claims, jobs, metrics
+from models.store import artifacts, claims, jobs, metrics
 from models.store.claims import Result
-from tests.models.work import ALICE, Work, result
+from tests.models.work import ALICE, Work, artifacts_of, result
 
 # --- success -------------------------------------------------------------------------------------
 
@@ -26,8 +26,10 @@ def test_a_success_is_final_and_leaves_its_result(work, reason):
     assert (event.type, event.data) == ("job.succeeded", {"stop_reason": reason.value})
     with work.database.read() as session:
         kept = metrics.result_of(session, held.job_id)
-    assert Result(kept.final, kept.model_key, kept.predictions_key) == result(held)
+        found = tuple(artifacts.find(session, held.job_id, one.name, one.format) for one in artifacts_of(held))
+    assert Result(kept.final, found) == result(held)
     assert kept.attempt == held.attempt
+    assert {row["attempt"] for row in work.stored(held.job_id)["artifacts"]} == {held.attempt}
 
 
 def test_there_is_no_result_before_the_success(work):

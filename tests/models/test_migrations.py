@@ -10,19 +10,24 @@ import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from heldout.datasets import DatasetSpec
 from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.kinds import IngestSpec, JobKind
-from heldout.lifecycle import JobStatus
+from heldout.lifecycle import JobStatus, StopReason
 from heldout.views.job import JobView
 from models import migrations
 from models.database import Database
 from models.ids import new_id
 from models.store import claims, events, jobs, new_jobs, owner_events
+from models.store.claims import Result
 from models.store.narrowing import Filters
 from models.tables import Base, DeliveryRow, WebhookRow
-from tests.models.work import ALICE, Work, spec
+from tests.models.work import ALICE, Work, result, spec
+
+# The revision before a job's files had rows of their own.
+BEFORE_ARTIFACTS = "0007"
 
 # A later release that changes a column of `jobs`, which SQLite does by making the table anew.
 LATER = """
@@ -198,6 +203,73 @@ def test_jobs_of_all_kinds_keep_what_they_are_asked_to_do(work: Work):
     migrations.upgrade(work.database)
     assert {job_id: work.stored(job_id) for job_id in ids} == before
     assert work.claim().spec == check
+
+
+def test_files_of_earlier_results_become_artifacts_and_columns_again(work: Work):
+    """Up and down with a result of each, beside a job that has none."""
+    first, second, running = work.running(), work.running(), work.running()
+    second = work.claimed_again(second)
+    for held in (first, second):
+        work.succeed(held)
+    before = {held: work.stored(held.job_id) for held in (first, second, running)}
+    run(work.database, command.downgrade, BEFORE_ARTIFACTS)
+    with work.database.read() as session:
+        columns = session.execute(text("SELECT job_id, model_key, predictions_key FROM results")).all()
+    assert {tuple(row) for row in columns} == {
+        (held.job_id, *(f"jobs/{held.job_id}/{held.attempt}/{name}" for name in ("model.keras", "predictions.npz")))
+        for held in (first, second)
+    }
+    with pytest.raises(IntegrityError), work.database.write() as session:
+        session.execute(text("UPDATE results SET model_key = NULL"))
+    migrations.upgrade(work.database)
+    for held, rows in before.items():
+        unmeasured = [{**row, "size_bytes": None, "sha256": None} for row in rows["artifacts"]]
+        assert work.stored(held.job_id)["artifacts"] == unmeasured
+    assert len(before[first]["artifacts"]) == 3
+    assert before[running]["artifacts"] == []
+
+
+def test_jobs_that_had_succeeded_get_a_summary_from_their_epochs_and_result(work: Work):
+    held, failed = work.running(), work.running()
+    for epoch, loss in ((1, 0.7), (2, 0.1), (3, 0.6)):
+        work.epoch(held, epoch, validation_loss=loss, validation_accuracy=1 - loss)
+    held = work.claimed_again(held)
+    work.begin(held, start_epoch=1)
+    for epoch, loss in ((2, 0.5), (3, 0.5), (4, None), (5, 0.9)):  # the epochs 2 and 3 of before are hidden
+        work.epoch(held, epoch, validation_loss=loss, validation_accuracy=0.5)
+    gap = {"validation": {"accuracy": 0.1, "loss": 0.2}, "test": None}
+    with work.database.write() as session:
+        done = Result({"gap": gap}, result(held).artifacts)
+        claims.succeed(session, held, result=done, stop_reason=StopReason.COMPLETED)
+    work.fail(failed, "diverged")
+    run(work.database, command.downgrade, BEFORE_ARTIFACTS)
+    migrations.upgrade(work.database)
+    best = {"epoch": 2, "validation_loss": 0.5, "validation_accuracy": 0.5}
+    assert work.row(held.job_id).summary == {"best": best, "gap": gap, "verdict": None}
+    assert work.row(failed.job_id).summary is None
+
+
+def test_more_results_than_are_read_at_once_are_migrated(work: Work):
+    held = work.running()
+    work.succeed(held)
+    run(work.database, command.downgrade, BEFORE_ARTIFACTS)
+    count = 1200
+    with work.database.write() as session:
+        for table in ("jobs", "results"):
+            columns = [one["name"] for one in inspect(session.connection()).get_columns(table)]
+            key = "id" if table == "jobs" else "job_id"
+            chosen = ", ".join(f"{key} || :suffix" if name == key else f'"{name}"' for name in columns)
+            quoted = ", ".join(f'"{name}"' for name in columns)
+            session.execute(
+                text(f"INSERT INTO {table} ({quoted}) SELECT {chosen} FROM {table} WHERE {key} = :id"),
+                [{"suffix": f"-{number}", "id": held.job_id} for number in range(count)],
+            )
+    migrations.upgrade(work.database)
+    with work.database.read() as session:
+        found = session.execute(text("SELECT count(*), count(DISTINCT job_id) FROM artifacts")).one()
+        summed = session.scalar(text("SELECT count(*) FROM jobs WHERE summary IS NOT NULL"))
+    assert tuple(found) == (3 * (count + 1), count + 1)
+    assert summed == count + 1
 
 
 def test_foreign_keys_hold_again_after_a_migration(work: Work, release):

@@ -10,17 +10,19 @@ from sqlalchemy import insert, select, update
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.arrays import ImageSet
 from models.database import Database, db_now
 from models.ids import new_id
 from models.store import claims, datasets, events, jobs, metrics, new_jobs
+from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint, Claimed, HeldAttempt, Result
-from models.tables import AttemptRow, CheckpointRow, DatasetRow, EpochRow, EventRow, JobRow, ResultRow
+from models.tables import ArtifactRow, AttemptRow, CheckpointRow, DatasetRow, EpochRow, EventRow, JobRow, ResultRow
 
 ALICE, BOB = "alice", "bob"
 CPU = ("auto", "cpu")
 ENGINE = {"device": "cpu", "threads": 1}
-OF_A_JOB = (JobRow, AttemptRow, EpochRow, CheckpointRow, ResultRow, EventRow)
+OF_A_JOB = (JobRow, AttemptRow, EpochRow, CheckpointRow, ResultRow, ArtifactRow, EventRow)
 
 
 class Work:
@@ -86,6 +88,12 @@ class Work:
     def epoch(self, held: HeldAttempt, epoch: int, **values: float | None) -> bool:
         with self.database.write() as session:
             return metrics.add_epoch(session, held, epoch, values)
+
+    def set_epoch(self, held: HeldAttempt, epoch: int, **columns: float | None) -> None:
+        """Change an epoch's figures behind the store's back."""
+        of_epoch = (EpochRow.job_id == held.job_id, EpochRow.attempt == held.attempt, EpochRow.epoch == epoch)
+        with self.database.write() as session:
+            session.execute(update(EpochRow).where(*of_epoch).values(**columns))
 
     def checkpoint(self, held: HeldAttempt, epoch: int, step: int = 0, *, keep: int = 2) -> list[str]:
         key = f"jobs/{held.job_id}/{held.attempt}/{epoch}-{step}"
@@ -169,7 +177,17 @@ def spec(**changes: Any) -> JobSpec:
 
 
 def result(held: HeldAttempt) -> Result:
-    return Result(final={"epoch": 1}, model_key=f"model {held.attempt}", predictions_key=f"predictions {held.attempt}")
+    """What a training leaves behind; the files themselves are nowhere."""
+    return Result(final={"epoch": 1}, artifacts=artifacts_of(held))
+
+
+def artifacts_of(held: HeldAttempt) -> tuple[Artifact, ...]:
+    folder, sha256 = f"jobs/{held.job_id}/{held.attempt}", f"{held.attempt:064x}"
+    return (
+        Artifact(ArtifactName.MODEL, ArtifactFormat.KERAS, f"{folder}/model.keras", 2**33, sha256),
+        Artifact(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, f"{folder}/predictions.npz", 200, sha256),
+        Artifact(ArtifactName.EVALUATION, ArtifactFormat.JSON, f"{folder}/evaluation.json", 100, sha256),
+    )
 
 
 def dots() -> ImageSet:

@@ -1,17 +1,16 @@
 """The steps of an ingest: open the upload, cut splits, decode, audit, write previews and the report."""
 
 import errno
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
+from heldout.stored.audit import StoredAudit
 from models.arrays import FILES, address_of, save_beside
 from worker.ingest.audit import Audit, IngestedDataset, audit
 from worker.ingest.limits import Limits
@@ -143,13 +142,14 @@ def _report(
 
 
 def _write_audit(target: Path, report: Report, found: Audit) -> None:
-    content: dict[str, Any] = {
-        "object": "audit",
-        "sha256": report.sha256,
-        "splits": found.counts,
-        "statistics": found.statistics,
-        "findings": [asdict(finding) for finding in found.findings],
-        "checks": found.checks,
-        "source": report.source,
-    }
-    (target / "audit.json").write_text(json.dumps(content, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    stored = StoredAudit.model_validate(
+        {
+            "sha256": report.sha256,
+            "splits": found.counts,
+            "statistics": found.statistics,
+            "findings": [asdict(finding) for finding in found.findings],
+            "checks": found.checks,
+            "source": report.source,
+        }
+    )
+    (target / StoredAudit.file_name).write_bytes(stored.to_bytes())

@@ -11,6 +11,7 @@ from heldout.errors import StorageUnavailable
 from heldout.kinds import IngestSpec
 from heldout.lifecycle import JobStatus
 from heldout.settings import Settings
+from heldout.stored.audit import StoredAudit
 from models.arrays import FILES
 from models.blobs import BlobMissing
 from models.store import ingests
@@ -26,7 +27,7 @@ from worker.supervision.lease import AttemptLease
 log = structlog.get_logger()
 
 # Kept for this dataset alone, not by content: they tell the names of the owner's files.
-OWN_FILES = ("audit.json", "members.txt", "preview")
+OWN_FILES = (StoredAudit.file_name, "members.txt", "preview")
 
 
 class IngestAttempt:

@@ -12,8 +12,9 @@ from heldout.errors import DatabaseUnavailable, LeaseLost, StorageUnavailable
 from heldout.lifecycle import JobRequest, JobStatus
 from models.blobs import Blobs
 from models.database import Database, Session
+from models.job_summary import summary_of
 from models.store import claims, events
-from models.store.claims import HeldAttempt
+from models.store.claims import HeldAttempt, Result
 from worker.supervision import metrics as worker_metrics
 from worker.supervision.lease_keeper import LeaseKeeper
 
@@ -105,21 +106,36 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             LeaseLost: the job is no longer this attempt's; nothing was written.
             Abandoned: the worker stops and the database is still away.
         """
+        return self._persistently(self._database.write, work)
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Read from the database, waiting for it as long as it is away. Raises Abandoned."""
+        return self._persistently(self._database.read, work)
+
+    def _persistently(
+        self, transaction: Callable[[], AbstractContextManager[Session]], work: Callable[[Session], T]
+    ) -> T:
         while True:
             try:
-                with self._database.write() as session:
+                with transaction() as session:
                     return work(session)
             except DatabaseUnavailable as error:
                 if self.stopping.is_set():
                     raise Abandoned from error
                 self.wait_before_retry()
 
-    def settle(self, work: Callable[[Session], JobStatus]) -> JobStatus:
-        """Change the job's state; the checkpoints of a job that has ended are deleted."""
+    def settle(self, work: Callable[[Session], JobStatus], result: Result | None = None) -> JobStatus:
+        """Change the job's state. A job that has ended gets its summary, and its checkpoints are deleted.
 
+        Args:
+            result: of a training that ends well.
+        """
+        # Before the transaction, which should not wait for the blob store.
+        summary = self.read(lambda session: summary_of(session, self.blobs, self.held.job_id, result))
         keys: set[str] = set()  # filled by every try: a commit may succeed though its acknowledgement is lost
 
         def settled(session: Session) -> JobStatus:
+            claims.note_summary(session, self.held, summary)
             status = work(session)
             keys.update(claims.forget_checkpoints_of_ended(session, self.held.job_id))
             return status

@@ -13,10 +13,12 @@ from heldout.errors import LeaseLost, StorageUnavailable
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.settings import Settings
 from heldout.spec import JobSpec
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.evaluation import StoredEvaluation
 from models.blobs import BlobMissing
 from models.store import calibrations, claims
 from models.store.claims import Checkpoint, Claimed, Result
-from models.store.metrics import EVALUATION
+from models.stored_files import store_artifact
 from worker.machine.cores import JobCores, allowed_towers
 from worker.machine.devices import Device, Gpu
 from worker.machine.memory import memory_bytes, resident_bytes
@@ -247,30 +249,35 @@ class Attempt:
     # --- settle --------------------------------------------------------------------------------------
 
     def _finish(self, done: Finished) -> None:
-        model, predictions = self._lease.key("model.keras"), self._lease.key("predictions.npz")
-        evaluation = self._lease.key(EVALUATION)
+        files = (
+            ("model.keras", done.model, ArtifactName.MODEL, ArtifactFormat.KERAS),
+            ("predictions.npz", done.predictions, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ),
+            (StoredEvaluation.file_name, done.evaluation, ArtifactName.EVALUATION, ArtifactFormat.JSON),
+        )
         for attempt in range(1, STORAGE_TRIES + 1):
             try:
-                self._lease.blobs.put(model, Path(done.model))
-                self._lease.blobs.put(predictions, Path(done.predictions))
-                self._lease.blobs.put(evaluation, Path(done.evaluation))
+                stored = tuple(
+                    store_artifact(self._lease.blobs, self._lease.key(file_name), Path(file), name, format_)
+                    for file_name, file, name, format_ in files
+                )
                 break
             except StorageUnavailable:
                 if attempt == STORAGE_TRIES:
                     self._lease.fail("storage_unavailable", "The model could not be stored: the blob store is full.")
                     return
                 self._lease.wait_before_retry()
-        result = Result(final=done.final, model_key=model, predictions_key=predictions)
+        result = Result(final=done.final, artifacts=stored)
         reason = StopReason(done.stop_reason)
+        keys = [one.key for one in stored]
         try:
             status = self._lease.settle(
-                lambda s: claims.succeed(s, self._lease.held, result=result, stop_reason=reason)
+                lambda s: claims.succeed(s, self._lease.held, result=result, stop_reason=reason), result
             )
         except LeaseLost:
-            self._lease.forget([model, predictions, evaluation])
+            self._lease.forget(keys)
             raise
         if status is not JobStatus.SUCCEEDED:
-            self._lease.forget([model, predictions, evaluation])
+            self._lease.forget(keys)
 
     def _settle_stopped(self, requested: StopRequest | None) -> None:
         if requested == "deadline":

@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from json import dumps
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -24,6 +23,7 @@ import tensorflow as tf
 
 from heldout.errors import HeldoutError
 from heldout.spec import JobSpec
+from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
 from worker.machine.devices import processor
 from worker.machine.precision import policy_of
 from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, StopReason, Warned
@@ -178,20 +178,23 @@ def _finished(
         predicted_last = predict(build_exported(spec.network, data, network), images, {split: data.rows[split]})[split]
     kept = trainer.restore_kept()
     exported = build_exported(spec.network, data, network)
-    model, predictions, evaluation = (scratch / name for name in ("model.keras", "predictions.npz", "evaluation.json"))
+    model, predictions, evaluation = (
+        scratch / name for name in ("model.keras", "predictions.npz", StoredEvaluation.file_name)
+    )
     exported.save(model)
     predicted = predict(exported, images, data.rows)
     save_predictions(predictions, data, predicted)
     labels = {name: data.labels[rows] for name, rows in data.rows.items()}
-    scores = evaluation_of(data, {name: one.probabilities for name, one in predicted.items()})
+    cost = None
     if (
         predicted_last is not None
         and len(labels[split]) > 1
         and np.isfinite(predicted_last.losses - predicted[split].losses).all()
     ):
-        cost = compared(predicted_last, predicted[split], labels[split])
-        scores["last_epoch"] = {"epoch": last, "kept_epoch": kept, "split": split, **cost}
-    evaluation.write_text(dumps(scores))
+        figures = compared(predicted_last, predicted[split], labels[split])
+        cost = LastEpochScores(epoch=last, kept_epoch=kept, split=split, **figures)
+    scores = evaluation_of(data, {name: one.probabilities for name, one in predicted.items()}, cost)
+    evaluation.write_bytes(scores.to_bytes())
     measured = {name: from_predictions(one.losses, one.probabilities, labels[name]) for name, one in predicted.items()}
     return Finished(final_figures(kept, measured), reason, str(model), str(predictions), str(evaluation))
 

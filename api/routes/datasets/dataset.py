@@ -1,7 +1,6 @@
 """Datasets: what there is to train on, and how it is cut."""
 
 import io
-import json
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,11 +14,13 @@ from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import (
     DatasetNotFound,
     DatasetNotReady,
+    FileOfLaterRelease,
     ImageNotFound,
     InvalidCursor,
     NoAudit,
     StorageUnavailable,
 )
+from heldout.stored.audit import StoredAudit, audit_key
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from models.arrays import SPLITS
@@ -71,11 +72,14 @@ def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, s
     return IndicesView.model_validate({"object": "splits", **_indices(services.blobs, row.sha256)})
 
 
-@router.get("/{dataset}/audit", responses=problems(DatasetNotFound, DatasetNotReady, NoAudit, StorageUnavailable))
+@router.get(
+    "/{dataset}/audit",
+    responses=problems(DatasetNotFound, DatasetNotReady, NoAudit, StorageUnavailable, FileOfLaterRelease),
+)
 def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> AuditView:
     """Leaks, label conflicts, imbalance, shift: what the audit found."""
     row = _checked(session, caller.owner, dataset, "audit")
-    stored = json.loads(_stored(services.blobs, f"datasets/{row.id}/audit.json"))
+    stored = StoredAudit.from_bytes(_stored(services.blobs, audit_key(row.id))).model_dump(exclude={"format"})
 
     def example(one: dict[str, Any]) -> dict[str, Any]:
         return {**one, "thumbnail": f"/v1/datasets/{row.id}/preview/{one['index']}"}

@@ -1,5 +1,6 @@
 """Results of a job: metrics, model and predictions."""
 
+from base64 import b64encode
 from typing import Any
 
 from starlette.responses import StreamingResponse
@@ -8,14 +9,14 @@ from api.http.auth import CallerDep
 from api.http.deps import JobId, ReadSessionDep, ServicesDep
 from api.http.problems import problems
 from api.http.routing import resource
-from api.http.services import Services
 from heldout.errors import JobNotFound, NotReady, StorageUnavailable
 from heldout.lifecycle import shown_status
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.views.metrics import MetricsView
-from models.blobs import BlobMissing
+from models.blobs import BlobMissing, Blobs
 from models.database import Session
-from models.store import jobs, metrics
-from models.tables import ResultRow
+from models.store import artifacts, jobs, metrics
+from models.store.artifacts import Artifact
 from models.views.metrics import metrics_view
 
 router = resource("/v1/jobs/{job_id}", "jobs")
@@ -31,7 +32,15 @@ def get_metrics(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> Me
 
 
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+    200: {
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "headers": {
+            "Repr-Digest": {
+                "description": "The file's SHA-256 (RFC 9530); absent where an earlier release has stored it.",
+                "schema": {"type": "string"},
+            }
+        },
+    },
     **problems(JobNotFound, NotReady, StorageUnavailable),
 }
 
@@ -39,8 +48,8 @@ _FILE: dict[int | str, dict[str, Any]] = {
 @router.get("/model", response_class=StreamingResponse, responses=_FILE)
 def get_model(job_id: JobId, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> StreamingResponse:
     """The kept weights as a `.keras` file: takes raw pixels of the dataset's own range, gives probabilities."""
-    result = _result_of(session, caller.owner, job_id, "model")
-    return _download(services, result.model_key, f"{job_id}.keras")
+    model = _artifact_of(session, caller.owner, job_id, ArtifactName.MODEL, ArtifactFormat.KERAS)
+    return _download(services.blobs, model, f"{job_id}.keras")
 
 
 @router.get("/predictions", response_class=StreamingResponse, responses=_FILE)
@@ -48,23 +57,27 @@ def get_predictions(
     job_id: JobId, caller: CallerDep, session: ReadSessionDep, services: ServicesDep
 ) -> StreamingResponse:
     """An `.npz` file: for each split the indices, labels and probabilities of the kept weights."""
-    result = _result_of(session, caller.owner, job_id, "predictions")
-    return _download(services, result.predictions_key, f"{job_id}-predictions.npz")
+    predictions = _artifact_of(session, caller.owner, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
+    return _download(services.blobs, predictions, f"{job_id}-predictions.npz")
 
 
-def _result_of(session: Session, owner: str, job_id: str, what: str) -> ResultRow:
+def _artifact_of(session: Session, owner: str, job_id: str, name: ArtifactName, format_: ArtifactFormat) -> Artifact:
+    """A file of the owner's job. Raises JobNotFound, NotReady."""
     job = jobs.find(session, owner, job_id)
-    result = metrics.result_of(session, job_id)
-    if result is None:
-        raise NotReady(job_id, what, shown_status(job.status, job.request))
-    return result
+    artifact = artifacts.find(session, job_id, name, format_)
+    if artifact is None:
+        raise NotReady(job_id, name.value, shown_status(job.status, job.request))
+    return artifact
 
 
-def _download(services: Services, key: str, filename: str) -> StreamingResponse:
+def _download(blobs: Blobs, artifact: Artifact, filename: str) -> StreamingResponse:
     try:
-        size = services.blobs.size(key)
-        chunks = services.blobs.chunks(key)
+        size_bytes = blobs.size(artifact.key) if artifact.size_bytes is None else artifact.size_bytes
+        chunks = blobs.chunks(artifact.key)
     except BlobMissing as error:
         raise StorageUnavailable from error
-    headers = {"Content-Length": str(size), "Content-Disposition": f'attachment; filename="{filename}"'}
+    headers = {"Content-Length": str(size_bytes), "Content-Disposition": f'attachment; filename="{filename}"'}
+    if artifact.sha256 is not None:
+        headers["ETag"] = f'"{artifact.sha256}"'
+        headers["Repr-Digest"] = f"sha-256=:{b64encode(bytes.fromhex(artifact.sha256)).decode()}:"
     return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")

@@ -3,6 +3,7 @@
 from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.renaming import best_renaming
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MIN_CRITICAL_SHIFT, MIN_EXPLAINED_BY_RENAMING
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
@@ -17,15 +18,14 @@ def find(facts: Facts) -> list[Finding]:
         return []
     if test.accuracy > validation.accuracy - MIN_CRITICAL_SHIFT:
         return []
-    # Imported here, since only the service has it, and only the service has confusion matrices.
-    from scipy.optimize import linear_sum_assignment
-
-    renamed = linear_sum_assignment(test.confusion, maximize=True)[1].tolist()
+    # Any matrix has a best renaming: it is one only where it explains what is missing, as well as validation is known.
+    explained = test.accuracy + MIN_EXPLAINED_BY_RENAMING * (validation.accuracy - test.accuracy)
+    renamed = best_renaming(test.confusion, more_than=explained * test.count)
+    if renamed is None:
+        return []
     accuracy = sum(row[answer] for row, answer in zip(test.confusion, renamed, strict=True)) / test.count
     low, _ = newcombe_interval((round(accuracy * test.count), test.count), test.counts, COMPARISON_CONFIDENCE)
-    # Any matrix has a best renaming: it is one only where it explains what is missing, as well as validation is known.
-    is_explained = accuracy - test.accuracy > MIN_EXPLAINED_BY_RENAMING * (validation.accuracy - test.accuracy)
-    if low <= MIN_CRITICAL_SHIFT or not is_explained:
+    if low <= MIN_CRITICAL_SHIFT:
         return []
     names = facts.classes or tuple(map(str, range(len(renamed))))
     mapping = {names[given]: names[meant] for given, meant in enumerate(renamed) if given != meant}

@@ -17,7 +17,7 @@ from models.store.claims.recover import (
     recover_from_dead_workers,
     wake_ups_to_repeat,
 )
-from models.store.claims.settle import Result, fail, release, stop_as_requested, succeed
+from models.store.claims.settle import Result, fail, note_summary, release, stop_as_requested, succeed
 
 __all__ = [
     "Checkpoint",
@@ -33,6 +33,7 @@ __all__ = [
     "forget_checkpoints_of_all_ended",
     "forget_checkpoints_of_ended",
     "keys_without_checkpoint",
+    "note_summary",
     "record_progress",
     "record_start",
     "recover_expired_leases",

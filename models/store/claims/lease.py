@@ -27,7 +27,7 @@ def require_held(session: Session, held: HeldAttempt) -> JobRow:
     Raises:
         LeaseLost: if another attempt has it or it no longer runs.
     """
-    row = session.scalars(select(JobRow).where(*_is_held_by(held)).with_for_update()).one_or_none()
+    row = session.scalars(select(JobRow).where(*is_held_by(held)).with_for_update()).one_or_none()
     if row is None:
         raise LeaseLost(held.job_id, held.attempt)
     return row
@@ -40,7 +40,7 @@ def renew(session: Session, worker: str, held: Collection[HeldAttempt], lease_s:
     for one in sorted(held, key=lambda h: h.job_id):
         renewed = session.execute(
             update(JobRow)
-            .where(*_is_held_by(one))
+            .where(*is_held_by(one))
             .values(lease_expires_at=db_now(lease_s), worker=worker)
             .returning(JobRow.id)
             .execution_options(synchronize_session=False)
@@ -65,7 +65,7 @@ def write_held(session: Session, held: HeldAttempt, **values: Any) -> None:
     """Change columns of the running row. Raises LeaseLost if this attempt no longer holds it."""
     written = session.execute(
         update(JobRow)
-        .where(*_is_held_by(held))
+        .where(*is_held_by(held))
         .values(**values)
         .returning(JobRow.id)
         .execution_options(synchronize_session=False)
@@ -74,5 +74,5 @@ def write_held(session: Session, held: HeldAttempt, **values: Any) -> None:
         raise LeaseLost(held.job_id, held.attempt)
 
 
-def _is_held_by(held: HeldAttempt) -> tuple[ColumnElement[bool], ...]:
+def is_held_by(held: HeldAttempt) -> tuple[ColumnElement[bool], ...]:
     return JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.RUNNING

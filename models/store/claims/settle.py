@@ -3,23 +3,34 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, null, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import LeaseLost
 from heldout.lifecycle import JobEvent, JobRequest, JobStatus, StopReason, after_failure
-from models.store.claims.lease import HeldAttempt, require_held
+from models.store import artifacts
+from models.store.artifacts import Artifact
+from models.store.claims.lease import HeldAttempt, is_held_by, require_held
 from models.store.transitions import move
-from models.tables import ResultRow
+from models.tables import JobRow, ResultRow
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a job that succeeded has to show: `metrics.final`, and the keys of the model and its predictions."""
+    """What a job that succeeded has to show: `metrics.final`, and its stored files."""
 
     final: dict[str, Any]
-    model_key: str
-    predictions_key: str
+    artifacts: tuple[Artifact, ...]
+
+
+def note_summary(session: Session, held: HeldAttempt, summary: dict[str, Any] | None) -> None:
+    """Write how the training went, in the transaction that ends it: a job that does not end then keeps none."""
+    session.execute(
+        update(JobRow)
+        .where(*is_held_by(held))
+        .values(summary=null() if summary is None else summary)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason: StopReason) -> JobStatus:
@@ -31,15 +42,8 @@ def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason:
         return JobStatus.SUCCEEDED
     status = _settle(session, held, JobEvent.SUCCEED, stop_reason=stop_reason)
     if status is JobStatus.SUCCEEDED:
-        session.execute(
-            insert(ResultRow).values(
-                job_id=held.job_id,
-                attempt=held.attempt,
-                final=result.final,
-                model_key=result.model_key,
-                predictions_key=result.predictions_key,
-            )
-        )
+        session.execute(insert(ResultRow).values(job_id=held.job_id, attempt=held.attempt, final=result.final))
+        artifacts.add(session, held.job_id, held.attempt, result.artifacts)
     return status
 
 

@@ -179,6 +179,22 @@ def test_what_is_no_history_is_refused_with_its_field(client, body, pointer):
     assert_problem(client.post("/v1/diagnoses", json=body), 422, "invalid_spec", pointer)
 
 
+def test_files_of_a_later_release_are_refused_and_not_misread(client, job, hand):
+    held = hand.claim()
+    hand.blobs.put(f"jobs/{job}/{held.attempt}/evaluation.json", b'{"format": 2, "matrices": []}')
+    hand.succeed(held, FINAL)
+    for route in ("diagnosis", "confusion"):
+        problem = assert_problem(client.get(f"/v1/jobs/{job}/{route}"), 503, "file_of_later_release")
+        assert "evaluation.json is stored in version 2" in problem["detail"]
+    assert client.get(f"/v1/jobs/{job}").json()["summary"]["verdict"] is None
+
+
+def test_a_result_of_an_early_release_has_a_diagnosis_and_no_confusion_matrix(client, job, hand):
+    hand.succeed(hand.claim(), FINAL)  # which stores no evaluation
+    assert client.get(f"/v1/jobs/{job}/diagnosis").status_code == 200
+    assert_problem(client.get(f"/v1/jobs/{job}/confusion"), 409, "not_ready")
+
+
 def test_a_confusion_matrix_is_there_after_the_success(client, job, hand):
     assert_problem(client.get(f"/v1/jobs/{job}/confusion"), 409, "not_ready")
     held = hand.claim()

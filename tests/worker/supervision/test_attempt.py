@@ -1,8 +1,10 @@
 """An attempt whose process says what a test has written down: what it persists, once, and where it goes on."""
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from heldout.lifecycle import JobStatus
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database, Session
+from models.job_diagnosis import diagnosis_of
 from models.store.claims import Claimed, HeldAttempt
 from tests.models.work import ENGINE, Work
 from worker.machine.cores import Cores
@@ -97,16 +100,20 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     scratch.close()
 
 
-def whole(assignment: Assignment, *epochs: int) -> list[FromTraining]:
+def whole(
+    assignment: Assignment, *epochs: int, evaluation: str = '{"classes": [], "splits": {}}'
+) -> list[FromTraining]:
     """A training that ends well, with a checkpoint after each of its epochs."""
     scratch = Path(assignment.scratch)
 
-    def file(name: str) -> str:
-        (scratch / name).write_text(name)
+    def file(name: str, content: str = "") -> str:
+        (scratch / name).write_text(content or name)
         return str(scratch / name)
 
     done = [EpochDone(epoch, {"train_loss": 1.0 / epoch, "seconds": 1.0}, file(f"after-{epoch}")) for epoch in epochs]
-    finished = Finished({"epoch": epochs[-1]}, "completed", file("model"), file("predictions"), file("evaluation"))
+    finished = Finished(
+        {"epoch": epochs[-1]}, "completed", file("model"), file("predictions"), file("evaluation", evaluation)
+    )
     return [Started(dict(ENGINE, towers=1)), *done, finished]
 
 
@@ -167,6 +174,58 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_continued_from(
     assert work.history(first.job_id) == [(1, 1), (2, 2), (2, 3)]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_end_leaves_files_with_size_and_digest_and_a_summary(work: Work, blobs: Blobs, run) -> None:
+    job_id = work.submit()
+    claimed = work.claim()
+    assert claimed is not None
+
+    def script(assignment: Assignment) -> list[FromTraining]:
+        started, first, second, finished = whole(assignment, 1, 2)
+        first.values.update(validation_loss=0.25, validation_accuracy=0.75)
+        second.values.update(validation_loss=0.5, validation_accuracy=0.625)
+        gap = {"validation": {"accuracy": 0.1, "loss": 0.2}, "test": None}
+        return [started, first, second, replace(finished, final={"epoch": 2, "gap": gap})]
+
+    run(claimed, script)
+    stored = {f"{row['name']}.{row['format']}": row for row in work.stored(job_id)["artifacts"]}
+    assert stored.keys() == {"model.keras", "predictions.npz", "evaluation.json"}
+    for row in stored.values():
+        content = blobs.read(row["key"])
+        assert (row["size_bytes"], row["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+    row = work.row(job_id)
+    with work.database.read() as session:
+        verdict = diagnosis_of(session, blobs, row).verdict
+    assert row.summary == {
+        "best": {"epoch": 1, "validation_loss": 0.25, "validation_accuracy": 0.75},
+        "gap": {"validation": {"accuracy": 0.1, "loss": 0.2}, "test": None},
+        "verdict": verdict,
+    }
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_diagnosis_that_breaks_does_not_fail_the_job(work: Work, run) -> None:
+    job_id = work.submit()
+    claimed = work.claim()
+    assert claimed is not None
+    run(claimed, lambda assignment: whole(assignment, 1, evaluation="{"))
+    row = work.row(job_id)
+    assert (row.status, row.summary["verdict"]) == (JobStatus.SUCCEEDED, None)
+    assert work.event_types(job_id)[-1] == "job.succeeded"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_job_that_fails_for_good_has_a_summary_and_one_that_is_tried_again_none(work: Work, run) -> None:
+    job_id = work.submit()
+    for code, summed in (("internal", False), ("diverged", True)):
+        work.set(job_id, available_at=None)
+        claimed = work.claim()
+        assert claimed is not None
+        failed = Failed(code, "It broke.")
+        run(claimed, lambda assignment, failed=failed: [*whole(assignment, 1)[:-1], failed])
+        assert (work.row(job_id).summary is not None) == summed
+
+
 class Unheard(Database):
     """Every other commit is made, and its acknowledgement lost."""
 
@@ -206,6 +265,7 @@ def test_what_was_committed_and_not_acknowledged_is_told_once(
     row = work.row(job_id)
     assert (row.status, row.failures, row.epoch) == (JobStatus.SUCCEEDED, 0, 3)
     assert left(tmp_path, claimed.held) == {"model.keras", "predictions.npz", "evaluation.json"}
+    assert len(work.stored(job_id)["artifacts"]) == 3
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -309,7 +309,7 @@ def test_what_the_last_epoch_costs_is_measured_on_the_images_that_chose_nothing(
     going_on = start(example("overfit", epochs=epochs))
     last = going_on.end()
     said = json.loads(Path(kept.evaluation).read_text())["last_epoch"]
-    assert "last_epoch" not in json.loads(Path(last.evaluation).read_text())
+    assert json.loads(Path(last.evaluation).read_text())["last_epoch"] is None
     assert (said["split"], said["count"]) == ("test", kept.final["test"]["count"])
     assert (said["kept_epoch"], said["epoch"]) == (epochs - 1, epochs)
     for figure, sign in (("accuracy", -1), ("loss", 1)):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from heldout.stored.evaluation import ClassScores
 from worker.training.scores import scores_of
 
 CLASSES = 5
@@ -24,18 +25,18 @@ def test_counts_and_scores_are_those_of_scikit_learn(predictions):
     chances, labels = predictions
     found = scores_of(chances, labels, np.arange(400))
     answers = chances.argmax(axis=1)
-    assert found["confusion"] == confusion_matrix(labels, answers, labels=range(CLASSES)).tolist()
+    assert [list(row) for row in found.confusion] == confusion_matrix(labels, answers, labels=range(CLASSES)).tolist()
     precision, recall, f1, count = precision_recall_fscore_support(
         labels, answers, labels=range(CLASSES), zero_division=np.nan
     )
-    for label, scores in enumerate(found["per_class"]):
-        assert scores["count"] == count[label]
-        assert scores["recall"] == pytest.approx(recall[label])
+    for label, scores in enumerate(found.per_class):
+        assert scores.count == count[label]
+        assert scores.recall == pytest.approx(recall[label])
         if label < 4:
-            assert scores["precision"] == pytest.approx(precision[label])
-            assert scores["f1"] == pytest.approx(f1[label])
-    assert found["per_class"][4]["precision"] is None
-    assert (found["per_class"][4]["recall"], found["per_class"][4]["f1"]) == (0, 0)
+            assert scores.precision == pytest.approx(precision[label])
+            assert scores.f1 == pytest.approx(f1[label])
+    assert found.per_class[4].precision is None
+    assert (found.per_class[4].recall, found.per_class[4].f1) == (0, 0)
 
 
 def test_the_calibration_error_is_the_mean_distance_of_confidence_and_accuracy(predictions):
@@ -46,21 +47,21 @@ def test_the_calibration_error_is_the_mean_distance_of_confidence_and_accuracy(p
         inside = (sure >= low) & (sure < low + 1 / 15) if low < 14 / 15 else sure >= low
         if inside.any():
             expected += inside.mean() * abs(right[inside].mean() - sure[inside].mean())
-    assert scores_of(chances, labels, np.arange(400))["calibration_error"] == pytest.approx(expected, abs=1e-9)
+    assert scores_of(chances, labels, np.arange(400)).calibration_error == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_surest_mistakes_come_first_under_the_images_own_positions(predictions):
     chances, labels = predictions
-    mistakes = scores_of(chances, labels, np.arange(1000, 1400))["mistakes"]
+    mistakes = scores_of(chances, labels, np.arange(1000, 1400)).mistakes
     assert len(mistakes) == 20
-    assert [one["probability"] for one in mistakes] == sorted((one["probability"] for one in mistakes), reverse=True)
+    assert [one.probability for one in mistakes] == sorted((one.probability for one in mistakes), reverse=True)
     for one in mistakes:
-        row = one["index"] - 1000
-        assert one["label"] == labels[row] != one["answer"] == chances[row].argmax()
+        row = one.index - 1000
+        assert one.label == labels[row] != one.answer == chances[row].argmax()
 
 
 def test_a_split_without_images_has_no_scores():
     found = scores_of(np.empty((0, 3), np.float32), np.empty(0, np.int32), np.empty(0, np.int64))
-    assert found["calibration_error"] is None
-    assert found["mistakes"] == []
-    assert found["per_class"][0] == {"count": 0, "precision": None, "recall": None, "f1": None}
+    assert found.calibration_error is None
+    assert found.mistakes == ()
+    assert found.per_class[0] == ClassScores(count=0, precision=None, recall=None, f1=None)

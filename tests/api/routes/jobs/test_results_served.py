@@ -1,10 +1,13 @@
 """What became of a job: metrics, events, queue, model and predictions, as a client reads them."""
 
+import base64
 import hashlib
 
 import pytest
+from sqlalchemy import update
 
 from heldout.lifecycle import JobStatus
+from models.tables import ArtifactRow
 from tests.api.support import EPOCH, FINAL, assert_problem, sqlite_only, submitted, with_field
 
 NAMES = [
@@ -139,6 +142,49 @@ def test_files_are_not_ready_before_the_success_and_whole_after_it(client, hand,
     assert answer.headers["content-length"] == str(len(whole))
     assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
     assert answer.headers["content-type"] == "application/octet-stream"
+    digest = hashlib.sha256(whole)
+    assert answer.headers["etag"] == f'"{digest.hexdigest()}"'
+    assert answer.headers["repr-digest"] == f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
+
+
+def test_a_file_of_an_earlier_release_is_served_without_a_digest(client, hand, spec):
+    """Its row came by a migration, which knows neither size nor digest."""
+    job = submitted(client, spec)["id"]
+    hand.succeed(hand.claim())
+    with hand.database.write() as session:
+        session.execute(update(ArtifactRow).values(size_bytes=None, sha256=None))
+    answer = client.get(f"/v1/jobs/{job}/model")
+    assert (answer.status_code, answer.content) == (200, b"keras" * 1_000_000)
+    assert answer.headers["content-length"] == "5000000"
+    assert not {"etag", "repr-digest"} & set(answer.headers)
+
+
+UNKNOWN = {"best": None, "gap": None, "verdict": None}
+
+
+def test_a_summary_comes_with_the_success_and_lists_show_it_too(client, hand, spec):
+    job = submitted(client, spec)
+    assert job["summary"] == UNKNOWN
+    held = hand.claim()
+    hand.begin(held, job["spec"])
+    for epoch, loss in ((1, 0.9), (2, 0.4), (3, 0.6)):
+        hand.epoch(held, epoch, validation_loss=loss, validation_accuracy=1 - loss)
+    assert client.get(f"/v1/jobs/{job['id']}").json()["summary"] == UNKNOWN
+    hand.succeed(held)
+    shown = client.get(f"/v1/jobs/{job['id']}").json()
+    assert shown["summary"] == {
+        "best": {"epoch": 2, "validation_loss": 0.4, "validation_accuracy": 0.6},
+        "gap": FINAL["gap"],
+        "verdict": client.get(f"/v1/jobs/{job['id']}/diagnosis").json()["verdict"],
+    }
+    other = submitted(client, spec)
+    assert client.get("/v1/jobs").json()["data"] == [other, shown]
+
+
+def test_a_job_that_ended_before_there_were_summaries_shows_none(client, hand, spec):
+    job = submitted(client, spec)["id"]
+    hand.fail(hand.claim())
+    assert client.get(f"/v1/jobs/{job}").json()["summary"] == UNKNOWN
 
 
 def test_a_job_that_ended_without_success_has_no_model(client, hand, spec):

@@ -25,8 +25,8 @@ def test_a_spec_becomes_a_queued_job_that_shows_everything_that_will_run(client,
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
     assert client.get(answer.headers["location"]).json() == job
     assert list(job) == [
-        *("id", "object", "name", "status", "stop_reason", "spec", "dataset", "parameters", "progress", "attempt"),
-        *("failures", "error", "retry_of", "study_id", "engine", "version"),
+        *("id", "object", "name", "status", "stop_reason", "spec", "dataset", "parameters", "progress", "summary"),
+        *("attempt", "failures", "error", "retry_of", "study_id", "engine", "version"),
         *("created_at", "queued_at", "started_at", "finished_at"),
     ]
     assert job["id"].startswith("job_")

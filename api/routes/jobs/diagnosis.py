@@ -1,0 +1,33 @@
+"""Why a job's test results are poor, while it runs too, and how its kept weights answer class by class."""
+
+from api.http.auth import CallerDep
+from api.http.deps import JobId, ReadSessionDep, ServicesDep
+from api.http.problems import problems
+from api.http.routing import resource
+from heldout.errors import FileOfLaterRelease, JobNotFound, NotReady, StorageUnavailable
+from heldout.lifecycle import shown_status
+from heldout.views.confusion import ConfusionView
+from heldout.views.diagnosis import DiagnosisView
+from models.job_diagnosis import diagnosis_of
+from models.store import jobs
+from models.stored_files import evaluation_of, read_evaluation
+from models.views.confusion import confusion_view
+
+router = resource("/v1/jobs/{job_id}", "jobs")
+
+
+@router.get("/diagnosis", responses=problems(JobNotFound, StorageUnavailable, FileOfLaterRelease))
+def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> DiagnosisView:
+    """Judge a job by its epochs so far, and once it has succeeded by its counts and its dataset's audit too."""
+    job = jobs.find(session, caller.owner, job_id)
+    return DiagnosisView.of(diagnosis_of(session, services.blobs, job))
+
+
+@router.get("/confusion", responses=problems(JobNotFound, NotReady, StorageUnavailable, FileOfLaterRelease))
+def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> ConfusionView:
+    """Who was taken for whom: confusion matrices, precision, recall and F1, calibration, the surest mistakes."""
+    job = jobs.find(session, caller.owner, job_id)
+    stored = read_evaluation(services.blobs, evaluation_of(session, job_id))
+    if stored is None:
+        raise NotReady(job_id, "confusion matrix", shown_status(job.status, job.request))
+    return confusion_view(stored)

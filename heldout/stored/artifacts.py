@@ -1,0 +1,19 @@
+"""The files that a job leaves in the blob store: their names and formats."""
+
+from enum import StrEnum
+
+
+class ArtifactName(StrEnum):
+    """What a file is."""
+
+    MODEL = "model"  # the kept weights
+    PREDICTIONS = "predictions"  # what they say of each image
+    EVALUATION = "evaluation"  # their scores, class by class
+
+
+class ArtifactFormat(StrEnum):
+    """How a file is written."""
+
+    KERAS = "keras"
+    NPZ = "npz"
+    JSON = "json"

@@ -1,0 +1,73 @@
+"""`evaluation.json`: how a job's kept weights answer, class by class. The worker writes it beside the model."""
+
+from typing import ClassVar, Literal, get_args
+
+from heldout.stored.file import StoredFile, StoredPart
+
+SplitName = Literal["train", "validation", "test"]
+SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
+
+
+class ClassScores(StoredPart):
+    """Scores of one class, as fractions; null where there is nothing to divide by."""
+
+    count: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+class Mistake(StoredPart):
+    """A wrong answer. index: the image's position in the dataset; label, answer: positions of classes."""
+
+    index: int
+    label: int
+    answer: int
+    probability: float
+
+
+class SplitScores(StoredPart):
+    """Scores of one split.
+
+    confusion: (classes, classes) counts, rows the labels and columns the answers. calibration_error: expected, over 15
+    equal bins of the answer's probability; null without images. mistakes: wrong answers, the surest first.
+    """
+
+    confusion: tuple[tuple[int, ...], ...]
+    per_class: tuple[ClassScores, ...]
+    calibration_error: float | None
+    mistakes: tuple[Mistake, ...]
+
+
+class PairedDifference(StoredPart):
+    """How much worse one model is than another on the same images, with a 95 % interval."""
+
+    difference: float
+    interval: tuple[float, float]
+
+
+class PairedAccuracy(PairedDifference):
+    """p: of McNemar's exact test, two-sided."""
+
+    p: float
+
+
+class LastEpochScores(StoredPart):
+    """What the last epoch's weights cost beside the kept ones, on the same `count` images of `split`."""
+
+    epoch: int
+    kept_epoch: int
+    split: str
+    count: int
+    accuracy: PairedAccuracy
+    loss: PairedDifference  # in nats
+
+
+class StoredEvaluation(StoredFile):
+    """Scores of the kept weights. last_epoch: null where the last epoch's weights were kept."""
+
+    file_name: ClassVar[str] = "evaluation.json"
+
+    classes: tuple[str, ...]
+    splits: dict[SplitName, SplitScores]
+    last_epoch: LastEpochScores | None = None

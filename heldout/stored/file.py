@@ -1,0 +1,47 @@
+"""The base of all JSON files in the blob store: each says in which version of its format it is written."""
+
+import json
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from heldout.errors import FileOfLaterRelease
+
+
+class StoredPart(BaseModel):
+    """A part of a stored file. Fields that this release does not know are passed over."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class StoredFile(StoredPart):
+    """A whole stored file.
+
+    A change that older readers would misread needs a new version; a new field that they may pass over does not.
+    """
+
+    file_name: ClassVar[str]
+    newest_format: ClassVar[int] = 1
+
+    # The first releases wrote no version; their files are version 1.
+    format: int = Field(1, ge=1, strict=True)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Read a stored file.
+
+        Raises:
+            FileOfLaterRelease: if it is written in a version that this release does not know.
+            ValueError: if it is damaged.
+        """
+        found: JsonValue = json.loads(content)
+        version = found.get("format", 1) if isinstance(found, dict) else 1
+        # Before the rest is read, which may look different in a later version.
+        if isinstance(version, int) and version > cls.newest_format:
+            raise FileOfLaterRelease(cls.file_name, version, cls.newest_format)
+        return cls.model_validate(found)
+
+    def to_bytes(self) -> bytes:
+        """The file's content. Raises ValueError if a number is not finite: JSON has none for it."""
+        content: dict[str, Any] = self.model_dump(mode="json")
+        return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()

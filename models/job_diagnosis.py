@@ -1,0 +1,63 @@
+"""Diagnoses a job: collects what is stored about it, and asks `heldout.diagnosis`."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+from heldout.diagnosis import ALL_SPLITS, Diagnosis, Evaluation, diagnose
+from heldout.diagnosis.evaluation import from_final
+from heldout.diagnosis.history import History, from_epochs
+from heldout.stored.artifacts import ArtifactName
+from models.blobs import Blobs
+from models.database import Session
+from models.store import metrics
+from models.store.artifacts import Artifact
+from models.store.claims import Result
+from models.stored_files import evaluation_of, read_audit, read_evaluation
+from models.tables import DatasetRow, EpochRow, JobRow
+
+CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy")
+
+
+def diagnosis_of(
+    session: Session,
+    blobs: Blobs,
+    job: JobRow,
+    *,
+    splits: AbstractSet[str] = ALL_SPLITS,
+    result: Result | None = None,
+) -> Diagnosis:
+    """Judge a job by its epochs so far, its dataset's audit, and the counts of its kept weights once it has some.
+
+    Args:
+        splits: which splits may be used. Automatic choices pass `heldout.diagnosis.WITHOUT_TEST`.
+        result: of a training that is about to succeed and whose result is not stored yet.
+    Raises:
+        StorageUnavailable, FileOfLaterRelease.
+    """
+    dataset = session.get_one(DatasetRow, job.dataset_id)
+    audit = read_audit(blobs, dataset)
+    return diagnose(
+        _history(metrics.epochs_of(session, job.id)),
+        None if audit is None else audit.findings,
+        _evaluation(session, blobs, job, dataset, result),
+        job.spec,
+        splits=splits,
+    )
+
+
+def _history(epochs: Sequence[EpochRow]) -> History:
+    return from_epochs([{name: getattr(row, name) for name in CURVES} for row in epochs])
+
+
+def _evaluation(
+    session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow, result: Result | None
+) -> Evaluation | None:
+    scores: Artifact | None
+    if result is not None:
+        final = result.final
+        scores = next((one for one in result.artifacts if one.name is ArtifactName.EVALUATION), None)
+    elif (stored := metrics.result_of(session, job.id)) is not None:
+        final, scores = stored.final, evaluation_of(session, job.id)
+    else:
+        return None
+    return from_final(final, dataset.classes or (), read_evaluation(blobs, scores))

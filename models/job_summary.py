@@ -1,0 +1,56 @@
+"""How a training went, in a few figures that are kept in the job's row."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from heldout.errors import DatabaseUnavailable
+from heldout.kinds import JobKind
+from models.blobs import Blobs
+from models.database import Session
+from models.job_diagnosis import diagnosis_of
+from models.store import metrics
+from models.store.claims import Result
+from models.tables import EpochRow, JobRow
+
+log = structlog.get_logger()
+
+
+def summary_of(session: Session, blobs: Blobs, job_id: str, result: Result | None = None) -> dict[str, Any] | None:
+    """The summary of a training that is about to end: the best epoch, the gaps, the verdict. None of other jobs.
+
+    Whatever goes wrong with the diagnosis, the job ends as it would: its verdict is null then.
+
+    Args:
+        result: what the training leaves behind, if it ends well; it need not be stored yet.
+    Raises:
+        DatabaseUnavailable.
+    """
+    job = session.get(JobRow, job_id)
+    if job is None or job.kind is not JobKind.TRAIN:
+        return None
+    return {
+        "best": _best(metrics.epochs_of(session, job_id)),
+        "gap": None if result is None else result.final.get("gap"),
+        "verdict": _verdict(session, blobs, job, result),
+    }
+
+
+def _best(epochs: Sequence[EpochRow]) -> dict[str, Any] | None:
+    """The epoch with the lowest validation loss, the first of equal ones."""
+    measured = [row for row in epochs if row.validation_loss is not None]
+    best = min(measured, key=lambda row: row.validation_loss or 0.0, default=None)
+    if best is None:
+        return None
+    return {name: getattr(best, name) for name in ("epoch", "validation_loss", "validation_accuracy")}
+
+
+def _verdict(session: Session, blobs: Blobs, job: JobRow, result: Result | None) -> str | None:
+    try:
+        return diagnosis_of(session, blobs, job, result=result).verdict
+    except DatabaseUnavailable:
+        raise
+    except Exception as error:
+        log.warning("job_not_diagnosed", job_id=job.id, exc_info=error)
+        return None

@@ -1,0 +1,38 @@
+"""Artifacts: which files a job has in the blob store, and under which keys."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from models.tables import ArtifactRow
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One stored file. sha256 is hexadecimal; it and the size are None where an earlier release has stored the file."""
+
+    name: ArtifactName
+    format: ArtifactFormat
+    key: str
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+
+def add(session: Session, job_id: str, attempt: int, artifacts: Sequence[Artifact]) -> None:
+    """Note the files that an attempt has stored; the caller has locked the job's row."""
+    for one in artifacts:
+        session.execute(insert(ArtifactRow).values(job_id=job_id, attempt=attempt, **asdict(one)))
+
+
+def find(session: Session, job_id: str, name: ArtifactName, format_: ArtifactFormat) -> Artifact | None:
+    """The job's file of this name and format: of the newest attempt that has stored one."""
+    row = session.scalars(
+        select(ArtifactRow)
+        .where(ArtifactRow.job_id == job_id, ArtifactRow.name == name, ArtifactRow.format == format_)
+        .order_by(ArtifactRow.attempt.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Artifact(row.name, row.format, row.key, row.size_bytes, row.sha256)

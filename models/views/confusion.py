@@ -1,0 +1,38 @@
+"""The stored scores of a job's kept weights as the view of its confusion matrices."""
+
+from heldout.stored.evaluation import SplitScores as StoredSplit
+from heldout.stored.evaluation import StoredEvaluation
+from heldout.views.confusion import ClassScores, ConfusionView, Mistake, SplitScores
+
+
+def confusion_view(stored: StoredEvaluation) -> ConfusionView:
+    """The scores as clients see them: classes by name, and each recall beside that of training."""
+    train = stored.splits["train"]
+    return ConfusionView(
+        object="confusion",
+        classes=list(stored.classes),
+        splits={
+            name: _split_view(split, stored.classes, None if name == "train" else train)
+            for name, split in stored.splits.items()
+        },
+    )
+
+
+def _split_view(split: StoredSplit, classes: tuple[str, ...], train: StoredSplit | None) -> SplitScores:
+    def gap(place: int) -> float | None:
+        """Recall in training less recall here."""
+        trained, here = None if train is None else train.per_class[place].recall, split.per_class[place].recall
+        return None if trained is None or here is None else trained - here
+
+    return SplitScores(
+        confusion=[list(row) for row in split.confusion],
+        per_class=[
+            ClassScores(label=classes[place], gap=gap(place), **scores.model_dump())
+            for place, scores in enumerate(split.per_class)
+        ],
+        calibration_error=split.calibration_error,
+        mistakes=[
+            Mistake(index=one.index, label=classes[one.label], answer=classes[one.answer], probability=one.probability)
+            for one in split.mistakes
+        ],
+    )

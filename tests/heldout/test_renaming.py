@@ -1,0 +1,50 @@
+"""The best renaming of classes, against SciPy's assignment, and how seldom SciPy is needed."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from heldout.diagnosis.renaming import best_renaming
+
+
+def total(confusion, named) -> int:
+    return sum(row[answer] for row, answer in zip(confusion, named, strict=True))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_it_is_as_good_as_any_assignment_and_none_where_none_is_good_enough(classes):
+    random = np.random.default_rng(classes)
+    for _ in range(300):
+        shown = random.integers(0, 20, (classes, classes)) + random.integers(0, 60) * np.eye(classes, dtype=int)
+        confusion = random.permuted(shown, axis=0).tolist()
+        best = total(confusion, linear_sum_assignment(confusion, maximize=True)[1])
+        named = best_renaming(confusion, more_than=best - 1)
+        assert named is not None
+        assert sorted(named) == list(range(classes))
+        assert total(confusion, named) == best
+        assert best_renaming(confusion, more_than=best) is None
+
+
+def test_a_plain_renaming_and_a_plain_failure_need_no_scipy():
+    """A worker's own process diagnoses each job at its end."""
+    program = """
+import sys
+import worker.supervision.training_attempt
+from heldout.diagnosis import Evaluation, History, diagnose
+from heldout.diagnosis.evaluation import SplitFigures
+curve = tuple(1 / epoch for epoch in range(1, 20))
+right = SplitFigures(0.9, 100, 0.3, ((45, 5), (5, 45)))
+for test, verdict in (
+    (SplitFigures(0.1, 100, 3.0, ((5, 45), (45, 5))), "label_order_mismatch"),
+    (SplitFigures(0.5, 100, 3.0, ((45, 5), (45, 5))), "split_shift"),
+):
+    evaluation = Evaluation({"train": right, "validation": right, "test": test}, ("cat", "dog"))
+    found = diagnose(History(train_loss=curve, validation_loss=curve), None, evaluation)
+    assert verdict in {one.code for one in found.findings}, found
+heavy = {"scipy", "sklearn", "tensorflow", "keras", "pandas"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

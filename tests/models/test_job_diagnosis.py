@@ -1,0 +1,324 @@
+"""A job's diagnosis from what is stored about it, with and without the test split, and the summary in its row."""
+
+import copy
+import json
+import random
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from heldout.diagnosis import WITHOUT_TEST, Diagnosis
+from heldout.errors import FileOfLaterRelease
+from heldout.lifecycle import JobStatus, StopReason
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.audit import audit_key
+from models.blobs import Blobs
+from models.job_diagnosis import diagnosis_of
+from models.job_summary import summary_of
+from models.store import claims
+from models.store.artifacts import Artifact
+from models.store.claims import HeldAttempt, Result
+from models.tables import DatasetRow, JobRow
+from tests.models.work import ALICE, Work, add_dataset
+
+sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+LOSSES = [2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002]
+TURNED = [2.0, 1.1, 0.7, 0.5, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8]
+COPIES = {"images": 9, "exact": 9, "near": 0, "share": 0.3}
+
+
+def finding(code: str, **numbers: Any) -> dict[str, Any]:
+    return {"code": code, "severity": "critical", "numbers": numbers, "explanation": code, "what_to_do": "mend it"}
+
+
+AUDIT = {
+    "object": "audit",
+    "sha256": "a" * 64,
+    "splits": {split: {"count": 100, "per_class": [50, 50]} for split in ("train", "validation", "test")},
+    "statistics": {},
+    "findings": [
+        finding("leakage", test_in_train=COPIES, validation_in_train={**COPIES, "share": 0.02}),
+        finding("scale_mismatch", split="test", factor=255.0),
+        finding("label_conflicts", images=12, share=0.1),
+    ],
+    "checks": {},
+    "source": {},
+}
+
+
+def split_scores(right: int, wrong: int) -> dict[str, Any]:
+    return {
+        "confusion": [[right, wrong], [wrong, right]],
+        "per_class": [{"count": right + wrong, "precision": 0.5, "recall": 0.5, "f1": 0.5}] * 2,
+        "calibration_error": 0.1,
+        "mistakes": [{"index": 4, "label": 0, "answer": 1, "probability": 0.9}],
+    }
+
+
+EVALUATION = {
+    "classes": ["cat", "dog"],
+    "splits": {"train": split_scores(495, 5), "validation": split_scores(180, 20), "test": split_scores(90, 110)},
+    "last_epoch": {
+        "epoch": 12,
+        "kept_epoch": 5,
+        "split": "test",
+        "count": 400,
+        "accuracy": {"difference": 0.1, "interval": [0.05, 0.15], "p": 0.001},
+        "loss": {"difference": 0.5, "interval": [0.4, 0.6]},
+    },
+}
+
+
+def figures(accuracy: float, count: int) -> dict[str, Any]:
+    return {"loss": 1 - accuracy, "accuracy": accuracy, "count": count, "interval": [0.0, 1.0]}
+
+
+FINAL = {
+    "epoch": 5,
+    "train": figures(0.99, 1000),
+    "validation": figures(0.9, 400),
+    "test": figures(0.45, 400),
+    "gap": {"validation": {"accuracy": 0.09, "loss": 0.09}, "test": {"accuracy": 0.54, "loss": 0.54}},
+}
+
+
+@dataclass
+class Stored:
+    """All that one trained job has left, as files and figures that a test can change before they are stored."""
+
+    work: Work
+    blobs: Blobs
+    dataset_id: str
+
+    def trained(self) -> HeldAttempt:
+        """A job on an uploaded dataset that has its epochs and waits for its end."""
+        with self.work.database.read() as session:
+            dataset = session.get_one(DatasetRow, self.dataset_id)
+        job_id = self.work.submit(dataset=dataset, training={"seed": 1, "epochs": 12})
+        claimed = self.work.claim()
+        assert claimed is not None
+        assert claimed.held.job_id == job_id
+        for epoch, (training, validation) in enumerate(zip(LOSSES, TURNED, strict=True), 1):
+            self.work.epoch(
+                claimed.held,
+                epoch,
+                train_loss=training,
+                train_accuracy=1 - training / 4,
+                fit_loss=training,
+                fit_accuracy=1 - training / 4,
+                validation_loss=validation,
+                validation_accuracy=0.9 - validation / 10,
+                test_loss=9.0,
+                test_accuracy=0.5,
+            )
+        return claimed.held
+
+    def result(self, held: HeldAttempt, final: dict[str, Any] = FINAL, evaluation: Any = EVALUATION) -> Result:
+        key = f"jobs/{held.job_id}/{held.attempt}/evaluation.json"
+        if evaluation is not None:
+            self.blobs.put(key, json.dumps(evaluation).encode())
+        return Result(final, (Artifact(ArtifactName.EVALUATION, ArtifactFormat.JSON, key),))
+
+    def audit(self, audit: dict[str, Any]) -> None:
+        self.blobs.put(audit_key(self.dataset_id), json.dumps(audit).encode())
+
+    def succeed(self, held: HeldAttempt, result: Result) -> None:
+        with self.work.database.write() as session:
+            status = claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
+        assert status is JobStatus.SUCCEEDED
+
+    def diagnosis(self, held: HeldAttempt, **options: Any) -> Diagnosis:
+        with self.work.database.read() as session:
+            return diagnosis_of(session, self.blobs, session.get_one(JobRow, held.job_id), **options)
+
+    def summary(self, held: HeldAttempt, result: Result | None = None) -> dict[str, Any] | None:
+        with self.work.database.read() as session:
+            return summary_of(session, self.blobs, held.job_id, result)
+
+
+@pytest.fixture
+def stored(work: Work, tmp_path) -> Stored:
+    dataset_id = add_dataset(work.database, "pets", ALICE)
+    with work.database.write() as session:
+        session.execute(update(DatasetRow).where(DatasetRow.id == dataset_id).values(classes=["cat", "dog"]))
+    found = Stored(work, Blobs((tmp_path / "blobs").as_uri()), dataset_id)
+    found.audit(AUDIT)
+    return found
+
+
+def codes_of(diagnosis: Diagnosis) -> set[str]:
+    return {one.code for one in diagnosis.findings}
+
+
+# --- what enters the diagnosis -----------------------------------------------------------------------
+
+
+def test_curves_counts_audit_and_spec_all_enter(stored: Stored):
+    held = stored.trained()
+    running = stored.diagnosis(held)
+    assert {"leakage", "scale_mismatch", "label_conflicts", "overfitting"} <= codes_of(running)
+    assert "collapsed_class" not in codes_of(running)
+    assert any(remedy.patch for one in running.findings for remedy in one.remedies)
+    stored.succeed(held, stored.result(held))
+    ended = stored.diagnosis(held)
+    [overfitting] = [one for one in ended.findings if one.code == "overfitting"]
+    assert "last_epoch" in overfitting.evidence
+
+
+@sqlite_only
+def test_a_result_that_is_not_stored_yet_is_judged_as_it_will_be(stored: Stored):
+    held = stored.trained()
+    result = stored.result(held)
+    before = stored.diagnosis(held, result=result)
+    assert before != stored.diagnosis(held)
+    stored.succeed(held, result)
+    assert stored.diagnosis(held) == before
+
+
+@sqlite_only
+def test_a_result_of_an_early_release_is_judged_without_counts_by_class(stored: Stored):
+    held = stored.trained()
+    stored.succeed(held, stored.result(held, evaluation=None))
+    found = stored.diagnosis(held)
+    assert {"leakage", "overfitting"} <= codes_of(found)
+    assert all("last_epoch" not in one.evidence for one in found.findings)
+
+
+@sqlite_only
+@pytest.mark.parametrize("which", ["audit", "evaluation"])
+def test_a_file_of_a_later_release_is_refused_and_not_misread(stored: Stored, which: str):
+    held = stored.trained()
+    later = {"format": 2}
+    result = stored.result(held, evaluation=later if which == "evaluation" else EVALUATION)
+    if which == "audit":
+        stored.audit(later)
+    stored.succeed(held, result)
+    with pytest.raises(FileOfLaterRelease, match=f"{which}.json is stored in version 2"):
+        stored.diagnosis(held)
+
+
+# --- without the test split --------------------------------------------------------------------------
+
+
+def without_test(stored: Stored, draw: random.Random | None) -> bytes:
+    """The diagnosis for automatic choices, in bytes; with `draw` everything about test is anything."""
+    audit, evaluation, final = (copy.deepcopy(one) for one in (AUDIT, EVALUATION, FINAL))
+    if draw is not None:
+        leakage, scale, conflicts = audit["findings"]
+        leakage["numbers"]["test_in_train"] = {**COPIES, "images": draw.randrange(500), "share": draw.random()}
+        audit["findings"] = [one for one in (leakage, scale, conflicts) if one is leakage or draw.random() < 0.5]
+        audit["findings"] += [
+            finding(code, split="test", distance=draw.random())
+            for code in ("split_shift", "label_order_mismatch", "test_too_small", "inverted_values")
+            if draw.random() < 0.5
+        ]
+        draw.shuffle(audit["findings"])
+        audit["splits"]["test"] = {"count": draw.randrange(9999), "per_class": [1, 2]}
+        final["test"] = draw.choice([None, figures(draw.random(), draw.randrange(1, 5000))])
+        final["gap"]["test"] = {"accuracy": draw.random(), "loss": draw.random()}
+        evaluation["splits"]["test"] = split_scores(draw.randrange(2000), draw.randrange(2000))
+        if draw.random() < 0.3:
+            del evaluation["splits"]["test"]
+        low = draw.uniform(-1, 1)
+        evaluation["last_epoch"]["loss"] = {"difference": low + 0.1, "interval": [low, low + 0.2]}
+        if draw.random() < 0.3:
+            del evaluation["last_epoch"]
+    stored.audit(audit)
+    held = stored.trained()
+    if draw is not None:
+        for epoch in range(1, len(LOSSES) + 1):
+            stored.work.set_epoch(held, epoch, test_loss=draw.random(), test_accuracy=draw.random())
+    stored.succeed(held, stored.result(held, final, evaluation))
+    return repr(stored.diagnosis(held, splits=WITHOUT_TEST)).encode()
+
+
+@sqlite_only
+def test_without_the_test_split_nothing_of_it_changes_a_byte_of_the_diagnosis(stored: Stored):
+    expected = without_test(stored, None)
+    assert b"leakage" in expected
+    assert b"overfitting" in expected
+    for seed in range(25):
+        assert without_test(stored, random.Random(seed)) == expected
+
+
+@sqlite_only
+def test_without_the_test_split_validation_still_matters(stored: Stored):
+    """So that the test above would see it if figures were ignored altogether."""
+    held = stored.trained()
+    better, worse = (
+        stored.result(held, evaluation=EVALUATION | {"splits": EVALUATION["splits"] | {"validation": scores}})
+        and stored.diagnosis(held, splits=WITHOUT_TEST, result=stored.result(held, {**FINAL, "validation": final}))
+        for scores, final in (
+            (split_scores(180, 20), figures(0.9, 400)),
+            (split_scores(20, 180), figures(0.1, 400)),
+        )
+    )
+    assert asdict(better) != asdict(worse)
+
+
+# --- the summary -------------------------------------------------------------------------------------
+
+
+def test_a_summary_says_best_epoch_gap_and_verdict_as_the_routes_do(stored: Stored):
+    held = stored.trained()
+    result = stored.result(held)
+    summary = stored.summary(held, result)
+    stored.succeed(held, result)
+    diagnosis = stored.diagnosis(held)
+    assert summary == {
+        "best": {"epoch": 5, "validation_loss": 0.45, "validation_accuracy": pytest.approx(0.855)},
+        "gap": FINAL["gap"],
+        "verdict": diagnosis.verdict,
+    }
+    assert diagnosis.best_epoch == 5
+
+
+@sqlite_only
+def test_a_job_that_fails_has_a_summary_of_its_epochs(stored: Stored):
+    held = stored.trained()
+    assert stored.summary(held) == {
+        "best": {"epoch": 5, "validation_loss": 0.45, "validation_accuracy": pytest.approx(0.855)},
+        "gap": None,
+        "verdict": stored.diagnosis(held).verdict,
+    }
+
+
+@sqlite_only
+def test_a_diagnosis_that_breaks_leaves_the_verdict_unknown(stored: Stored):
+    held = stored.trained()
+    result = stored.result(held)
+    for damage in (b"{", b"[]", b'{"format": 2}'):
+        stored.blobs.put(audit_key(stored.dataset_id), damage)
+        summary = stored.summary(held, result)
+        assert summary is not None
+        assert (summary["verdict"], summary["best"]["epoch"], summary["gap"]) == (None, 5, FINAL["gap"])
+
+
+@sqlite_only
+def test_a_job_without_an_epoch_has_nothing_to_sum_up(work: Work, tmp_path):
+    held = work.running()
+    with work.database.read() as session:
+        summary = summary_of(session, Blobs((tmp_path / "blobs").as_uri()), held.job_id)
+    assert summary == {"best": None, "gap": None, "verdict": "cannot_tell"}
+
+
+def test_a_summary_stays_only_where_the_job_has_ended(work: Work):
+    """It is written with the end, in one transaction; an attempt that ends otherwise leaves none."""
+    held = work.running()
+    for end, status in ((claims.release, JobStatus.QUEUED), (fail, JobStatus.FAILED)):
+        with work.database.write() as session:
+            claims.note_summary(session, held, {"verdict": "healthy"})
+            assert end(session, held) is status
+        if status is JobStatus.QUEUED:
+            assert work.row(held.job_id).summary is None
+            held = work.claim().held
+    assert work.row(held.job_id).summary == {"verdict": "healthy"}
+    with work.unchanged(held.job_id), work.database.write() as session:
+        claims.note_summary(session, held, {"verdict": "overfitting"})  # it is no longer this attempt's
+
+
+def fail(session, held: HeldAttempt) -> JobStatus:
+    return claims.fail(session, held, code="diverged", detail="NaN")
