@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 
 TRAINING = ("service", "engine", "checkpoints", "ingest", "first_batch")
-SERVING = ("requests", "claims", "streams", "lists", "kill")
+SERVING = ("requests", "claims", "streams", "events", "lists", "kill")
 ALL = TRAINING + SERVING
 
 
