@@ -188,7 +188,7 @@ def test_jobs_of_all_kinds_keep_what_they_are_asked_to_do(work: Work):
         ).id
     asked = [{"gpus": 3}, {"device": "gpu"}, {"device": "cpu"}, {"device": "auto"}]
     ids = [checking, *(work.submit(resources=resources) for resources in asked)]
-    before = {job_id: work.stored(job_id) for job_id in ids}
+    before = {job_id: work.stored(job_id)["jobs"] for job_id in ids}
     assert [work.row(job_id).gpus for job_id in ids] == [0, 3, 1, 0, 0]
 
     run(work.database, command.downgrade, "0006")
@@ -201,7 +201,7 @@ def test_jobs_of_all_kinds_keep_what_they_are_asked_to_do(work: Work):
     assert old_spec["dataset"] == check.dataset.model_dump(mode="json")
 
     migrations.upgrade(work.database)
-    assert {job_id: work.stored(job_id) for job_id in ids} == before
+    assert {job_id: work.stored(job_id)["jobs"] for job_id in ids} == before
     assert work.claim().spec == check
 
 
