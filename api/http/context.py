@@ -1,7 +1,7 @@
 """One request's work with the database: its caller, its sessions, their commit, and what follows the commit.
 
 An endpoint and its commit run in one worker thread. FastAPI's own `Depends(scope="function")` would commit in another
-one, after a detour through the event loop, while SQLite's only write lock is held (docs/decisions/0008).
+one, after a detour through the event loop, while SQLite's only write lock is held (docs/decisions/0010).
 """
 
 import inspect

@@ -2,7 +2,7 @@
 
 An event gets its number in this order after its transaction has committed, from whoever reads the stream next. Readers
 therefore never pass a number that appears later, and writers never wait for each other: see
-docs/decisions/0008-owner-numbers-after-commit.md.
+docs/decisions/0009-owner-numbers-after-commit.md.
 """
 
 from collections.abc import Collection, Mapping, Sequence
