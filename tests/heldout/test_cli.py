@@ -20,6 +20,7 @@ from heldout import __version__
 from heldout.cli.outcome import Exit, exit_of_problem
 from heldout.cli.progress import Lines
 from heldout.client import ApiProblem, Client
+from heldout.datasets import ResizeSpec
 from heldout.views.base import as_json
 from tests.heldout.served import ROOT, SPEC, bare_environment, run_apart
 
@@ -391,7 +392,7 @@ def test_a_folder_is_pushed_and_what_the_check_saw_is_shown(start, service, clie
     found = client.dataset("pets")
     assert (found.status, found.description) == ("checking", "cats")
     spec = held.spec.dataset
-    assert (spec["splits"]["test"], spec["resize"]) == (0.5, {"height": 16, "width": 8, "rule": "pad"})
+    assert (spec.splits.test, spec.resize) == (0.5, ResizeSpec(height=16, width=8, rule="pad"))
     with tarfile.open(fileobj=io.BytesIO(service.blobs.read(held.spec.upload))) as archive:
         assert archive.getnames() == ["cat/1.png"]
     service.reject(held, code="too_few_classes", detail="There is one class.")
