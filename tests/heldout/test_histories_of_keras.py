@@ -214,7 +214,8 @@ def test_absurd_numbers_in_files_are_not_finite(tmp_path):
         (tmp_path / f"run-{run}-tag-epoch_loss.json").write_text(rows)
     for path in (tmp_path / "history.json", tmp_path / "metrics.json", tmp_path / "table.csv", tmp_path):
         found = read_history(path)
-        assert found.training_loss[:2] == found.validation_loss[:2] == (1.0, None)
+        training_loss = found.train_loss or found.fit_loss
+        assert training_loss[:2] == found.validation_loss[:2] == (1.0, None)
 
 
 def test_a_record_that_is_longer_than_what_is_left_ends_the_file(fitted, tmp_path):

@@ -9,12 +9,12 @@ from sqlalchemy import select, text, update
 from api.live.source import read_owner_page
 from heldout.datasets import DatasetSpec
 from models.database import Database, Session, db_now
-from models.store import events, jobs, owner_events, uploads
-from models.store.uploads import CheckedContent
+from models.store import discards, events, ingests, jobs, owner_events, uploads
+from models.store.ingests import IngestedContent
 from models.tables import DatasetRow, EventRow
 from tests.models.work import ALICE, BOB, Work
 
-CONTENT = CheckedContent(
+CONTENT = IngestedContent(
     sha256="1" * 64,
     size_bytes=10,
     shape=[4, 4, 1],
@@ -53,7 +53,7 @@ def checking(work: Work, name: str = "pets"):
     """A dataset whose content has come, and the attempt at its check."""
     dataset_id = announced(work, name)
     with work.database.write() as session:
-        uploads.received(session, ALICE, dataset_id, key=f"uploads/{dataset_id}", sha256="2" * 64, max_runtime_s=60)
+        uploads.receive(session, ALICE, dataset_id, key=f"uploads/{dataset_id}", sha256="2" * 64, max_runtime_s=60)
     return dataset_id, work.claim().held
 
 
@@ -63,9 +63,9 @@ def checking(work: Work, name: str = "pets"):
 def test_a_dataset_tells_of_its_way_to_ready_and_its_check_is_in_nobodys_stream(work: Work):
     dataset_id, held = checking(work)
     with work.database.write() as session:
-        uploads.mark_ready(session, held, dataset_id, CONTENT)
+        ingests.mark_ready(session, held, dataset_id, CONTENT)
     with work.database.write() as session:
-        uploads.remove(session, ALICE, dataset_id)
+        discards.remove(session, ALICE, dataset_id)
     types = ["dataset.uploading", "dataset.checking", "dataset.ready", "dataset.deleted"]
     assert [(event.id, event.type) for event in work.events(dataset_id)] == list(enumerate(types, 1))
     assert told(owner_stream(work.database)) == [(dataset_id, type_) for type_ in types]
@@ -76,7 +76,7 @@ def test_a_dataset_that_is_rejected_says_why(work: Work):
     dataset_id, held = checking(work)
     error = {"code": "no_images", "detail": "It holds no images.", "member": "a.txt"}
     with work.database.write() as session:
-        uploads.reject(session, held, error)
+        ingests.reject(session, held, error)
     last = work.events(dataset_id)[-1]
     assert (last.type, last.level, last.message, last.data) == (
         "dataset.rejected",
@@ -99,8 +99,8 @@ def test_a_dataset_that_was_never_sent_is_rejected_with_an_event(work: Work):
 def test_a_dataset_that_is_deleted_while_it_is_checked_tells_nothing_afterwards(work: Work):
     dataset_id, held = checking(work)
     with work.database.write() as session:
-        uploads.remove(session, ALICE, dataset_id)
-    work.carry_out(held)
+        discards.remove(session, ALICE, dataset_id)
+    work.stop_as_requested(held)
     assert work.event_types(dataset_id) == ["dataset.uploading", "dataset.checking", "dataset.deleted"]
 
 
@@ -109,7 +109,7 @@ def test_a_change_of_a_dataset_that_is_undone_leaves_no_event(work: Work):
 
     def undone() -> None:
         with work.database.write() as session:
-            uploads.mark_ready(session, held, dataset_id, CONTENT)
+            ingests.mark_ready(session, held, dataset_id, CONTENT)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

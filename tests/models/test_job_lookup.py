@@ -24,7 +24,7 @@ def failed(work, database):
     held = work.running()
     work.begin(held)
     with database.write() as session:
-        claims.progress(session, held, epoch=1, eta_s=3.0)
+        claims.record_progress(session, held, epoch=1, eta_s=3.0)
         claims.fail(session, held, code="diverged", detail="The loss is not finite.")
     return held.job_id
 

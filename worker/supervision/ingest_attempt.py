@@ -93,7 +93,7 @@ class IngestAttempt:
             wanted = self._lease.requested_stop(out_of_time=False)  # the process has a limit of its own
             if wanted == "cancel":
                 process.kill()
-                self._lease.carry_out()
+                self._lease.stop_as_requested()
                 return None
             if wanted == "release":
                 process.kill()

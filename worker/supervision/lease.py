@@ -163,7 +163,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
         """Give the job back because the worker stops."""
         self.settle(lambda session: claims.release(session, self.held))
 
-    def carry_out(self) -> None:
+    def stop_as_requested(self) -> None:
         """Cancel or pause the job, as was asked."""
         self.settle(lambda session: claims.stop_as_requested(session, self.held))
 

@@ -174,7 +174,7 @@ class Attempt:
             new_request = self._lease.requested_stop(out_of_time=self._runtime_s() >= self._spec.limits.max_runtime_s)
             if new_request == "cancel":
                 process.kill()
-                self._lease.carry_out()
+                self._lease.stop_as_requested()
                 return
             if new_request is not None and requested is None:
                 process.stop(Stop(new_request))
@@ -283,7 +283,7 @@ class Attempt:
         if requested == "deadline":
             self._lease.fail("deadline", "limits.max_runtime_s has passed and the process did not end in time.")
         elif requested in {"cancel", "pause"}:
-            self._lease.carry_out()
+            self._lease.stop_as_requested()
         else:
             self._lease.release()
 

@@ -12,7 +12,7 @@ from standardwebhooks import WebhookVerificationError
 
 from api.webhooks.sender import LEASE_S, Sender
 from heldout.webhooks import OLD_SECRET_SIGNS_FOR_S, WEBHOOK_EVENTS
-from models.store import events, outbox, transitions, uploads
+from models.store import events, ingests, outbox, transitions, uploads
 from models.tables import DeliveryRow
 from tests.api.support import assert_problem, bearer, serving, sqlite_only, submitted, with_field
 from tests.api.webhooks.receiving import Receiver, receiving
@@ -220,10 +220,10 @@ def test_a_dataset_is_sent_as_the_service_showed_it_and_its_check_is_not(
     others = made(stranger, receiver, "dataset.rejected", "job.started")
     dataset = client.post("/v1/datasets", json={"name": "pets"}).json()
     with database.write() as session:
-        uploads.received(session, "ada", dataset["id"], key="uploads/x", sha256="1" * 64, max_runtime_s=60)
+        uploads.receive(session, "ada", dataset["id"], key="uploads/x", sha256="1" * 64, max_runtime_s=60)
     with database.write() as session:
         error = {"code": "no_images", "detail": "It holds no images.", "member": None}
-        uploads.reject(session, hand.claim(), error)
+        ingests.reject(session, hand.claim(), error)
     while pending(database):
         sent(sender)
     messages = {event["type"]: event for event in (one.verified(webhook["secret"]) for one in receiver.received)}
