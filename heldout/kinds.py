@@ -1,25 +1,27 @@
-"""The kinds of background work, and what a job of each kind is asked to do.
+"""The registry of kinds of background work: what a job of each kind is asked to do, and what sets it apart.
 
-`models/store/kinds.py` says what sets them apart in the database, `worker/supervision/runners.py` what runs them.
+What runs a kind's jobs is in `worker/supervision/runners.py`, what follows their end in `models/store/job_ends.py`.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from pydantic import Field
 
 from heldout.datasets import DatasetSpec
-from heldout.spec import JobSpec, Part
+from heldout.spec import Device, JobSpec, Part
 
 
 class JobKind(StrEnum):
     """What a job does."""
 
     TRAIN = "train"
-    INGEST = "ingest"  # checks an upload and makes it a dataset
+    INGEST = "ingest"  # makes a dataset of an upload
 
 
 class IngestSpec(Part):
-    """What a worker is told about an upload that it is to check. Clients never see it."""
+    """What a worker is told about an upload that it is to make a dataset of. Clients never see it."""
 
     dataset: DatasetSpec
     upload: str = Field(description="Key of the uploaded file in the blob store.")
@@ -28,3 +30,31 @@ class IngestSpec(Part):
 
 # What jobs of all kinds are asked to do: one type for each kind.
 WorkSpec = JobSpec | IngestSpec
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of background work."""
+
+    spec: type[WorkSpec]  # what the job is asked to do
+    devices: frozenset[Device]  # that its jobs may have
+    is_listed: bool  # whether clients see its jobs: under /v1/jobs, in events and through webhooks
+    success_message: str  # of the event `job.succeeded`
+
+
+KINDS: Mapping[JobKind, Kind] = {
+    JobKind.TRAIN: Kind(
+        spec=JobSpec,
+        devices=frozenset({"auto", "cpu", "gpu"}),
+        is_listed=True,
+        success_message="Trained and measured.",
+    ),
+    JobKind.INGEST: Kind(
+        spec=IngestSpec,
+        devices=frozenset({"cpu"}),
+        is_listed=False,
+        success_message="Ingested.",
+    ),
+}
+
+LISTED_KINDS = tuple(kind for kind, about in KINDS.items() if about.is_listed)

@@ -118,10 +118,34 @@ FIRST_BACKOFF_S = 2.0
 # Each backoff is so many times the one before it.
 BACKOFF_GROWTH = 4
 
-# The stored spec is not one that this release understands.
-SPEC_UNREADABLE = "spec_unreadable"
+
+class FailureCode(StrEnum):
+    """Why an attempt at a training failed. An ingest fails with a `RejectionCode`."""
+
+    DIVERGED = "diverged"  # a loss was not finite
+    DEADLINE = "deadline"  # `limits.max_runtime_s` passed before one epoch was whole
+    DATASET_UNAVAILABLE = "dataset_unavailable"  # its images are not in the blob store
+    OUT_OF_MEMORY = "out_of_memory"
+    SPEC_UNREADABLE = "spec_unreadable"  # the stored spec is not one that this release understands
+    PENDING_TOO_LONG = "pending_too_long"  # no worker took the job within `limits.max_pending_s`
+    WORKER_LOST = "worker_lost"  # the lease ran out, or the worker died
+    PROCESS_DIED = "process_died"  # the process that trains ended without a word
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+    GPU_UNAVAILABLE = "gpu_unavailable"
+    CHECKPOINT_DAMAGED = "checkpoint_damaged"  # never the end of a job: an older checkpoint is used
+    INTERNAL = "internal"
+
+
 # Failures that another attempt would only repeat.
-DETERMINISTIC_FAILURES = frozenset({"diverged", "deadline", "dataset_unavailable", "out_of_memory", SPEC_UNREADABLE})
+DETERMINISTIC_FAILURES = frozenset(
+    {
+        FailureCode.DIVERGED,
+        FailureCode.DEADLINE,
+        FailureCode.DATASET_UNAVAILABLE,
+        FailureCode.OUT_OF_MEMORY,
+        FailureCode.SPEC_UNREADABLE,
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import new_id
 from models.store import calibrations, datasets, jobs, new_jobs
-from models.store.kinds import SpecUnreadable, spec_of
+from models.store.specs import SpecUnreadable, spec_of
 from models.tables import DatasetRow, JobRow
 from models.wake import WakeUp
 

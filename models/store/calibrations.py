@@ -12,7 +12,7 @@ from heldout.layers import NetworkPlan, plan_network
 from heldout.lifecycle import JobStatus
 from heldout.spec import JobSpec
 from models.store import jobs
-from models.store.kinds import SpecUnreadable, spec_of
+from models.store.specs import SpecUnreadable, spec_of
 from models.store.transitions import now, seconds_since
 from models.tables import CalibrationRow, DatasetRow, JobRow
 

@@ -9,9 +9,9 @@ from typing import Any, Literal, cast
 from sqlalchemy import Integer, String, Table, column, delete, insert, select, update, values
 from sqlalchemy.orm import Session
 
+from heldout.kinds import KINDS
 from models.database import db_now
 from models.store import outbox, owner_events
-from models.store.kinds import KINDS
 from models.tables import DatasetRow, EventRow, JobRow
 
 Level = Literal["info", "warning", "error"]

@@ -3,9 +3,9 @@
 from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
+from heldout.kinds import LISTED_KINDS
 from models.store import keys
 from models.store.keys import Caller
-from models.store.kinds import LISTED_KINDS
 from models.tables import DatasetRow, JobRow
 from models.views.job import JOB_VIEW_ONLY
 

@@ -8,10 +8,10 @@ from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, u
 from sqlalchemy.orm import Session
 
 from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPaused, JobNotQueued
+from heldout.kinds import LISTED_KINDS
 from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus
 from models.database import db_now
 from models.store import events, job_metadata
-from models.store.kinds import LISTED_KINDS
 from models.store.narrowing import Filters, matching_ids
 from models.store.transitions import move, seconds_since
 from models.tables import DatasetRow, JobRow

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Select, and_, false, or_, select, union_all
 from sqlalchemy.orm import Session, aliased
 
+from heldout.kinds import LISTED_KINDS
 from heldout.lifecycle import JobRequest, JobStatus
 from models.store.datasets import version_in
 from models.store.job_metadata import pair_sha256
-from models.store.kinds import LISTED_KINDS
 from models.tables import DatasetRow, JobMetadataRow, JobRow
 
 # A dataset with at most so many versions gets one query for each of them, one with more gets one query for all.

@@ -6,12 +6,11 @@ from typing import Any, cast
 from sqlalchemy import Float, Table, bindparam, insert
 from sqlalchemy.orm import Session
 
-from heldout.kinds import JobKind, WorkSpec
+from heldout.kinds import KINDS, JobKind, WorkSpec
 from heldout.lifecycle import JobStatus
 from heldout.spec import Device
 from models.database import db_now
 from models.store import events, job_metadata
-from models.store.kinds import KINDS
 from models.tables import JobRow
 
 # Built once, since each submission executes it. `pending_until` is null where `max_pending_s` is.

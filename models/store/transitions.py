@@ -7,11 +7,11 @@ from sqlalchemy import null, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import LeaseLost
+from heldout.kinds import KINDS
 from heldout.lifecycle import TERMINAL, JobEvent, JobStatus, StopReason, event_after_request, next_status
 from models.database import db_now
 from models.store import events
 from models.store.job_ends import AFTER_END
-from models.store.kinds import KINDS
 from models.tables import JobRow
 
 

@@ -9,7 +9,7 @@ from typing import Literal, Self, TypeVar
 import structlog
 
 from heldout.errors import DatabaseUnavailable, LeaseLost, StorageUnavailable
-from heldout.lifecycle import JobRequest, JobStatus
+from heldout.lifecycle import FailureCode, JobRequest, JobStatus
 from models.blobs import Blobs
 from models.database import Database, Session
 from models.job_summary import summary_of
@@ -77,7 +77,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             log.warning("attempt_abandoned")
         elif isinstance(error, Exception):
             log.error("attempt_broke", exc_info=error)
-            self.fail("internal", f"The worker broke: {type(error).__name__}.")
+            self.fail(FailureCode.INTERNAL, f"The worker broke: {type(error).__name__}.")
         return isinstance(error, Exception)
 
     # --- requests and loss ---------------------------------------------------------------------------

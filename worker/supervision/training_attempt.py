@@ -10,7 +10,7 @@ from typing import Literal, cast
 import structlog
 
 from heldout.errors import LeaseLost, StorageUnavailable
-from heldout.lifecycle import JobStatus, StopReason
+from heldout.lifecycle import FailureCode, JobStatus, StopReason
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -104,12 +104,12 @@ class Attempt:
                 dataset = self._files.open_dataset(self._claimed.dataset_sha256, stack.enter_context)
                 self._train_on(dataset)
             except BlobMissing:
-                self._lease.fail("dataset_unavailable", "The dataset's images are not in the blob store.")
+                self._lease.fail(FailureCode.DATASET_UNAVAILABLE, "The dataset's images are not in the blob store.")
             except Interrupted as interrupted:
                 self._settle_stopped(interrupted.requested)
             except StorageUnavailable:
                 self._lease.fail(
-                    "storage_unavailable", "The blob store does not answer, or this worker's disk is full."
+                    FailureCode.STORAGE_UNAVAILABLE, "The blob store does not answer, or this worker's disk is full."
                 )
 
     def _train_on(self, dataset: Path) -> None:
@@ -136,7 +136,7 @@ class Attempt:
             lines = self._process.last_lines() if self._process is not None else []
             what = "The training process died. Its last lines are attached."
             self._lease.warn(what, log=lines, exit_code=died.exit_code)
-            self._lease.fail("process_died", str(died))
+            self._lease.fail(FailureCode.PROCESS_DIED, str(died))
 
     def _assignment(self, dataset: Path, checkpoint: Checkpoint | None) -> Assignment:
         file = None
@@ -228,10 +228,10 @@ class Attempt:
             case Finished():
                 self._finish(message)
                 return True
-            case Failed(code="checkpoint_damaged", detail=detail):
+            case Failed(code=FailureCode.CHECKPOINT_DAMAGED, detail=detail):
                 raise CheckpointUnusable(detail)
             case Failed(code=code, detail=detail):
-                if code == "internal" and self._process is not None:
+                if code == FailureCode.INTERNAL and self._process is not None:
                     self._lease.warn("The training broke. Its last lines are attached.", log=self._process.last_lines())
                 self._lease.fail(code, detail)
                 return True
@@ -263,7 +263,9 @@ class Attempt:
                 break
             except StorageUnavailable:
                 if attempt == STORAGE_TRIES:
-                    self._lease.fail("storage_unavailable", "The model could not be stored: the blob store is full.")
+                    self._lease.fail(
+                        FailureCode.STORAGE_UNAVAILABLE, "The model could not be stored: the blob store is full."
+                    )
                     return
                 self._lease.wait_before_retry()
         result = Result(final=done.final, artifacts=stored)
@@ -281,7 +283,9 @@ class Attempt:
 
     def _settle_stopped(self, requested: StopRequest | None) -> None:
         if requested == "deadline":
-            self._lease.fail("deadline", "limits.max_runtime_s has passed and the process did not end in time.")
+            self._lease.fail(
+                FailureCode.DEADLINE, "limits.max_runtime_s has passed and the process did not end in time."
+            )
         elif requested in {"cancel", "pause"}:
             self._lease.stop_as_requested()
         else:

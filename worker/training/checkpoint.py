@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.errors import HeldoutError
+from heldout.lifecycle import FailureCode
 
 _MAGIC = b"heldout checkpoint 1\n"
 _ABOUT = "about"
@@ -20,7 +21,7 @@ _ABOUT = "about"
 class CheckpointDamaged(HeldoutError):
     """A checkpoint is cut short, altered, or none at all; the one before it may be whole."""
 
-    code, title = "checkpoint_damaged", "A checkpoint cannot be read"
+    code, title = FailureCode.CHECKPOINT_DAMAGED, "A checkpoint cannot be read"
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"The checkpoint {path.name} {why}. Continue from the one before it, or start over.")

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from heldout.errors import HeldoutError
+from heldout.lifecycle import FailureCode
 from heldout.spec import JobSpec
 from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
 from worker.machine.devices import processor
@@ -45,7 +46,7 @@ _PR_SET_PDEATHSIG = 1
 class GpuUnavailable(HeldoutError):
     """The driver shows GPUs that TensorFlow cannot use."""
 
-    code, title = "gpu_unavailable", "TensorFlow does not find the job's GPUs"
+    code, title = FailureCode.GPU_UNAVAILABLE, "TensorFlow does not find the job's GPUs"
 
     def __init__(self, found: int, given: int) -> None:
         super().__init__(
@@ -101,13 +102,13 @@ def _final_message(assignment: Assignment, supervisor: SupervisorPipe) -> FromTr
         traceback.print_exc()
         where = "the GPU's" if assignment.device == "gpu" else "this machine's"
         return Failed(
-            "out_of_memory",
+            FailureCode.OUT_OF_MEMORY,
             f"The training does not fit into {where} memory ({_one_line(error)}). "
             "Use a smaller batch_size or fewer filters.",
         )
     except Exception as error:  # noqa: BLE001 - the supervisor must hear of it, whatever it is
         traceback.print_exc()
-        return Failed("internal", _one_line(error))
+        return Failed(FailureCode.INTERNAL, _one_line(error))
 
 
 def _train(
@@ -155,7 +156,7 @@ def _train(
             return _stopped(trainer, send)
         reason = "deadline"
     except Diverged as error:
-        return Failed("diverged", str(error))
+        return Failed(FailureCode.DIVERGED, str(error))
     return _finished(trainer, reason, spec, network, data, images, scratch)
 
 
@@ -171,7 +172,7 @@ def _finished(
     """Write the model of the kept weights, its predictions and scores, and how much worse the last weights are."""
     last = trainer.last_epoch
     if not trainer.position.kept:
-        return Failed("deadline", "limits.max_runtime_s has passed before one epoch was whole.")
+        return Failed(FailureCode.DEADLINE, "limits.max_runtime_s has passed before one epoch was whole.")
     split = "test" if "test" in data.rows else "validation"
     predicted_last = None
     if last not in {trainer.position.kept, None}:

@@ -8,14 +8,14 @@ from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.kinds import JobKind, WorkSpec
-from heldout.lifecycle import SPEC_UNREADABLE, JobEvent, JobStatus, next_status
+from heldout.lifecycle import FailureCode, JobEvent, JobStatus, next_status
 from heldout.spec import Device
 from models.database import db_now
 from models.store import events
 from models.store.claims.checkpoint import Checkpoint, checkpoints_of
 from models.store.claims.lease import HeldAttempt
 from models.store.claims.settle import fail
-from models.store.kinds import SpecUnreadable, spec_of
+from models.store.specs import SpecUnreadable, spec_of
 from models.store.transitions import seconds_since
 from models.tables import AttemptRow, DatasetRow, JobRow
 
@@ -71,7 +71,7 @@ def claim(session: Session, worker: str, devices: Collection[str], lease_s: floa
             spec = spec_of(job)
         except SpecUnreadable as error:
             session.refresh(job)  # the claim changed its row
-            fail(session, held, code=SPEC_UNREADABLE, detail=error.detail)
+            fail(session, held, code=FailureCode.SPEC_UNREADABLE, detail=error.detail)
             continue
         return _claimed(session, job, held, spec)
     return None

@@ -3,15 +3,12 @@
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.lifecycle import JobEvent, JobStatus, after_failure
+from heldout.lifecycle import FailureCode, JobEvent, JobStatus, after_failure
 from models.database import db_now
 from models.store.claims.claiming import IS_READY
 from models.store.transitions import move
 from models.tables import JobRow
 from models.wake import WakeUp
-
-WORKER_LOST = "worker_lost"
-PENDING_TOO_LONG = "pending_too_long"
 
 
 def recover_expired_leases(session: Session, limit: int = 100) -> list[tuple[str, JobStatus]]:
@@ -59,7 +56,7 @@ def expire_pending(session: Session, limit: int = 100) -> list[str]:
     ).all()
     for row in expired:
         error = {
-            "code": PENDING_TOO_LONG,
+            "code": FailureCode.PENDING_TOO_LONG,
             "detail": "No worker took the job within limits.max_pending_s. Add workers or raise the limit.",
         }
         move(session, row, JobEvent.EXPIRE, error=error)
@@ -92,6 +89,6 @@ def _lose(session: Session, row: JobRow, detail: str, *, counts_as_failure: bool
     if not counts_as_failure:
         return move(session, row, JobEvent.LOSE)
     failures = row.failures + 1
-    is_final = after_failure(failures, WORKER_LOST).event is JobEvent.FAIL
+    is_final = after_failure(failures, FailureCode.WORKER_LOST).event is JobEvent.FAIL
     event = JobEvent.FAIL if is_final else JobEvent.LOSE
-    return move(session, row, event, error={"code": WORKER_LOST, "detail": detail}, failures=failures)
+    return move(session, row, event, error={"code": FailureCode.WORKER_LOST, "detail": detail}, failures=failures)
