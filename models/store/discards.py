@@ -26,6 +26,7 @@ def remove(session: Session, owner: str, reference: str) -> DatasetRow:
         DatasetInUse: jobs that have not ended train on it.
     """
     found = owned_dataset(session, owner, reference)
+    _ingest_of(session, found.id)  # locked before the dataset, as by the attempt that ends it
     row = session.scalars(select(DatasetRow).where(DatasetRow.id == found.id).with_for_update()).one()
     session.refresh(row)
     if row.deleted_at is not None:
@@ -114,11 +115,7 @@ def is_still_needed(session: Session, dataset_id: str) -> bool:
 
 def _cancel_ingest(session: Session, dataset_id: str) -> None:
     """Cancel the ingest of a dataset, or ask its worker to."""
-    job = session.scalars(
-        select(JobRow)
-        .where(JobRow.dataset_id == dataset_id, JobRow.kind == JobKind.INGEST, JobRow.status.not_in(TERMINAL))
-        .with_for_update()
-    ).one_or_none()
+    job = _ingest_of(session, dataset_id)
     if job is None:
         return
     if job.status is not JobStatus.RUNNING:
@@ -130,3 +127,12 @@ def _cancel_ingest(session: Session, dataset_id: str) -> None:
         .values(request=JobRequest.CANCEL, version=JobRow.version + 1)
         .execution_options(synchronize_session=False)
     )
+
+
+def _ingest_of(session: Session, dataset_id: str) -> JobRow | None:
+    """The job of a dataset's ingest, locked; None if there is none that has not ended."""
+    return session.scalars(
+        select(JobRow)
+        .where(JobRow.dataset_id == dataset_id, JobRow.kind == JobKind.INGEST, JobRow.status.not_in(TERMINAL))
+        .with_for_update()
+    ).one_or_none()

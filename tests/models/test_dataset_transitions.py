@@ -5,7 +5,7 @@ from sqlalchemy import select
 
 from heldout.dataset_lifecycle import DatasetEvent, DatasetStatus, ImpossibleDatasetTransition, RejectionCode
 from models.store.dataset_transitions import move_datasets, reject_ingested, rejection
-from models.tables import DatasetRow
+from models.tables import DatasetRow, EventRow
 from tests.models.work import ALICE, add_dataset
 
 
@@ -24,10 +24,14 @@ def test_only_datasets_that_are_in_the_state_and_meant_are_moved(database):
     ready = add_dataset(database, "c", ALICE, status="ready")
     with database.write() as session:
         which = DatasetRow.id.in_([meant, ready])
-        moved = move_datasets(session, DatasetStatus.UPLOADING, DatasetEvent.RECEIVE, which, upload_key="uploads/x")
+        moved = move_datasets(
+            session, DatasetStatus.UPLOADING, DatasetEvent.RECEIVE, which, message="Come.", upload_key="uploads/x"
+        )
     assert moved == [meant]
     assert states(database) == {meant: "checking", other: "uploading", ready: "ready"}
     with database.read() as session:
+        told = [(row.subject_id, row.type, row.message) for row in session.scalars(select(EventRow))]
+        assert told == [(meant, "dataset.checking", "Come.")]
         keys = {row.id: row.upload_key for row in session.scalars(select(DatasetRow))}
     assert keys == {meant: "uploads/x", other: None, ready: None}
 
@@ -35,7 +39,7 @@ def test_only_datasets_that_are_in_the_state_and_meant_are_moved(database):
 def test_what_the_table_does_not_have_changes_nothing(database):
     ready = add_dataset(database, "a", ALICE, status="ready")
     with pytest.raises(ImpossibleDatasetTransition), database.write() as session:
-        move_datasets(session, DatasetStatus.READY, DatasetEvent.REJECT, DatasetRow.id == ready)
+        move_datasets(session, DatasetStatus.READY, DatasetEvent.REJECT, DatasetRow.id == ready, message="No.")
     assert states(database) == {ready: "ready"}
 
 

@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, text
 
+from heldout.datasets import DatasetSpec
 from heldout.errors import JobFinished, LeaseLost
 from heldout.lifecycle import JobStatus, StopReason
 from models.database import Database, db_now
-from models.store import claims, events, jobs
+from models.store import claims, discards, events, ingests, jobs, uploads
+from models.store.ingests import IngestedContent
 from tests.models.work import ALICE, Work, result
 
 PATIENCE_S = 30.0
+_SPLITS = {name: {"count": 2, "per_class": [1, 1]} for name in ("train", "validation", "test")}
+CONTENT = IngestedContent("1" * 64, 6, (8, 8, 1), "uint8", (0, 255), ("cat", "dog"), _SPLITS)
 
 
 class Other:
@@ -111,6 +115,26 @@ def test_a_cancel_that_comes_while_a_job_is_claimed_reaches_the_worker(work: Wor
         cancel = other.submit(work.cancel, job_id)
     assert cancel.result().request == "cancel"
     assert work.stop_as_requested(claimed.held) is JobStatus.CANCELLED
+
+
+def test_a_dataset_that_is_deleted_while_its_ingest_ends_waits_and_is_deleted(work: Work, other):
+    """Both lock the ingest's job first and the dataset second; in two orders they would wait for each other."""
+    with work.database.write() as session:
+        dataset_id = uploads.announce(session, ALICE, DatasetSpec(name="pets")).id
+        uploads.receive(session, ALICE, dataset_id, key=f"uploads/{dataset_id}", sha256="2" * 64, max_runtime_s=60)
+    held = work.claim().held
+
+    def delete() -> None:
+        with work.database.write() as session:
+            discards.remove(session, ALICE, dataset_id)
+
+    with work.database.write() as session:
+        claims.require_held(session, held)
+        deletion = other.submit(delete)
+        ingests.mark_ready(session, held, dataset_id, CONTENT)
+    deletion.result()
+    types = ["dataset.uploading", "dataset.checking", "dataset.ready", "dataset.deleted"]
+    assert work.event_types(dataset_id) == types
 
 
 def test_a_job_that_is_being_cancelled_is_not_claimed(work: Work, other):
