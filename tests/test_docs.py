@@ -45,7 +45,7 @@ def _table(page: str) -> dict[str, list[str]]:
 def test_every_error_code_is_in_the_reference_with_its_status() -> None:
     table = _table("problems.md")
     for kind in _all(errors.HeldoutError):
-        if kind.__module__ == errors.__name__ and kind.code not in NOT_ANSWERED:
+        if kind.__module__.startswith(f"{errors.__name__}.") and kind.code not in NOT_ANSWERED:
             assert kind.code in table, f"{kind.code} is missing in problems.md"
             assert str(kind.status) in table[kind.code][0], f"{kind.code} is {kind.status}"
 

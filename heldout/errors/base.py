@@ -1,0 +1,33 @@
+"""What every expected failure has: a stable code, an HTTP status, a title, and what to do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One refused value: a JSON pointer (RFC 6901) into the request's body, and why."""
+
+    pointer: str
+    detail: str
+
+
+class HeldoutError(Exception):
+    """Base of all expected failures; its text is shown to the caller."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})

@@ -1,0 +1,117 @@
+"""Requests that are right, of something whose state does not allow them now."""
+
+from collections.abc import Sequence
+
+from heldout.errors.base import HeldoutError
+
+
+class IdempotencyKeyInFlight(HeldoutError):
+    code, status, title = "idempotency_key_in_flight", 409, "The first request with this key is still running"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another request with this Idempotency-Key is being answered. Repeat this one in a second.",
+            headers={"Retry-After": "1"},
+        )
+
+
+class JobFinished(HeldoutError):
+    code, status, title = "job_finished", 409, "The job has ended"
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"Job {job_id} is {status}; that is final. POST /v1/jobs/{job_id}/retry makes a new one.")
+
+
+class JobNotFinished(HeldoutError):
+    code, status, title = "job_not_finished", 409, "The job has not ended"
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"Job {job_id} is {status}. Cancel it or wait until it ends.")
+
+
+class JobNotQueued(HeldoutError):
+    code, status, title = "job_not_queued", 409, "The job is not queued"
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"Job {job_id} is {status}; priority, metadata and name change only while it is queued.")
+
+
+class JobNotPaused(HeldoutError):
+    code, status, title = "not_paused", 409, "The job is not paused"
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"Job {job_id} is {status}; only a paused job can be resumed.")
+
+
+class NotReady(HeldoutError):
+    code, status, title = "not_ready", 409, "Not there yet"
+
+    def __init__(self, job_id: str, what: str, status: str) -> None:
+        super().__init__(f"Job {job_id} is {status} and has no {what}. It is written when the job has succeeded.")
+
+
+class DatasetNotReady(HeldoutError):
+    code, status, title = "not_ready", 409, "Not there yet"
+
+    def __init__(self, name: str, status: str, what: str = "splits") -> None:
+        super().__init__(f"Dataset {name!r} is {status} and has no {what}. They are known once it is ready.")
+
+
+class NoAudit(HeldoutError):
+    code, status, title = "not_ready", 409, "Not there yet"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Dataset {name!r} comes with the service: it was not uploaded, so it has no audit.")
+
+
+class UploadFinished(HeldoutError):
+    code, status, title = "upload_finished", 409, "The dataset has its content"
+
+    def __init__(self, name: str, version: int, status: str, *, came: bool) -> None:
+        why = "was uploaded with other content" if came else "this content comes too late for it"
+        super().__init__(
+            f"Dataset {name}@{version} is {status} and {why}. Datasets do not change; "
+            "POST /v1/datasets makes the next version."
+        )
+
+
+class DatasetIsBundled(HeldoutError):
+    code, status, title = "dataset_is_bundled", 409, "The dataset comes with the service"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name!r} is everyone's: it can be neither changed nor deleted. Name one of your own.")
+
+
+class DatasetInUse(HeldoutError):
+    code, status, title = "dataset_in_use", 409, "Jobs need the dataset"
+
+    def __init__(self, name: str, version: int, job_ids: Sequence[str], *, more: bool) -> None:
+        listed = ", ".join(job_ids) + (" and more" if more else "")
+        super().__init__(
+            f"Dataset {name}@{version} is needed by jobs that have not ended: {listed}. Cancel them or wait."
+        )
+
+
+class TooManyWebhooks(HeldoutError):
+    code, status, title = "too_many_webhooks", 409, "The owner has as many webhooks as are allowed"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"An owner can have {limit} webhooks. Delete one, or give one of them more events.")
+
+
+class WebhookDisabled(HeldoutError):
+    code, status, title = "webhook_disabled", 409, "The webhook is disabled"
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(
+            f'Webhook {webhook_id} is disabled; nothing is sent to it. PATCH it with {{"enabled": true}} first.'
+        )
+
+
+class LeaseLost(HeldoutError):
+    """Another attempt owns the job, or it has ended; what this worker writes no longer counts."""
+
+    code, status, title = "lease_lost", 409, "The job belongs to another attempt"
+
+    def __init__(self, job_id: str, attempt: int) -> None:
+        super().__init__(f"Attempt {attempt} of job {job_id} no longer holds it.")

@@ -1,0 +1,55 @@
+"""What was asked for is not there, or belongs to another owner."""
+
+from heldout.errors.base import HeldoutError
+
+
+class RouteNotFound(HeldoutError):
+    code, status, title = "route_not_found", 404, "There is no such route"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"Nothing is served at {path[:200]!r}. GET /docs lists the routes.")
+
+
+class JobNotFound(HeldoutError):
+    code, status, title = "job_not_found", 404, "There is no such job"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"No job of this key's owner has the id {job_id[:80]!r}. List them with GET /v1/jobs.")
+
+
+class DatasetNotFound(HeldoutError):
+    """A path names a dataset that this owner does not have."""
+
+    code, status, title = "dataset_not_found", 404, "There is no such dataset"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No dataset is named {name[:80]!r}. List them with GET /v1/datasets.")
+
+
+class ImageNotFound(HeldoutError):
+    code, status, title = "image_not_found", 404, "There is no such picture"
+
+
+class KeyNotFound(HeldoutError):
+    code, status, title = "key_not_found", 404, "There is no such key"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"No key of this owner has the id {key_id[:80]!r}. List them with GET /v1/keys.")
+
+
+class WebhookNotFound(HeldoutError):
+    code, status, title = "webhook_not_found", 404, "There is no such webhook"
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(
+            f"No webhook of this key's owner has the id {webhook_id[:80]!r}. List them with GET /v1/webhooks."
+        )
+
+
+class DeliveryNotFound(HeldoutError):
+    code, status, title = "delivery_not_found", 404, "There is no such delivery"
+
+    def __init__(self, delivery_id: str) -> None:
+        super().__init__(
+            f"This webhook has no delivery with the id {delivery_id[:80]!r}, or no more: the log goes back seven days."
+        )

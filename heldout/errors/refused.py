@@ -1,0 +1,73 @@
+"""Bodies that were read and refused: each names the field and what to do."""
+
+from heldout.errors.base import FieldError, HeldoutError
+
+
+class InvalidSpec(HeldoutError):
+    code, status, title = "invalid_spec", 422, "The body is not valid"
+
+
+class SpecDatasetNotFound(InvalidSpec):
+    """A spec names a dataset that this owner does not have."""
+
+    code, title = "dataset_not_found", "The spec names a dataset that is not there"
+
+    def __init__(self, name: str) -> None:
+        detail = f"No dataset is named {name[:80]!r}. List them with GET /v1/datasets."
+        super().__init__(detail, errors=[FieldError("/dataset", detail)])
+
+
+class DatasetUnavailable(InvalidSpec):
+    code, title = "dataset_unavailable", "The dataset is known but its images are not here"
+
+    def __init__(self, name: str, remedy: str) -> None:
+        detail = f"The images of {name!r} are not here. {remedy}"
+        super().__init__(detail, errors=[FieldError("/dataset", detail)])
+
+
+class NetworkTooDeep(InvalidSpec):
+    code, title = "network_too_deep", "The network shrinks its image to nothing"
+
+    def __init__(self, block: int, layer: str, left: tuple[int, int], needed: int) -> None:
+        detail = (
+            f"Block {block + 1} does not fit: {left[0]}×{left[1]} pixels are left before {layer}, "
+            f"which needs at least {needed}×{needed}. Use fewer blocks, `padding: same`, or a smaller pool or kernel."
+        )
+        super().__init__(detail, errors=[FieldError(f"/network/blocks/{block}", detail)])
+
+
+class TooManyParameters(InvalidSpec):
+    code, title = "too_many_parameters", "The network is larger than this service allows"
+
+    def __init__(self, parameters: int, cap: int) -> None:
+        detail = (
+            f"The network has {parameters:,} parameters; this service allows {cap:,}. Use fewer filters or units, "
+            "`head: global_average`, or ask the operator to raise HELDOUT_MAX_PARAMETERS."
+        )
+        super().__init__(detail, errors=[FieldError("/network", detail)])
+
+
+class DigestMismatch(HeldoutError):
+    code, status, title = "digest_mismatch", 422, "The content is not what its digest says"
+
+    def __init__(self, said: str, received: str, size_bytes: int) -> None:
+        super().__init__(
+            f"Content-Digest says SHA-256 {said}; {size_bytes} bytes with {received} were received. Nothing was kept; "
+            "send the content again."
+        )
+
+
+class IdempotencyKeyReused(HeldoutError):
+    code, status, title = "idempotency_key_reused", 422, "The idempotency key was used for another request"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key came with another body in the last 24 hours. Use a new key for a new request."
+        )
+
+
+class WebhookUrlRefused(HeldoutError):
+    code, status, title = "webhook_url_refused", 422, "The webhook may not lead there"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The url is refused. {reason}", errors=[FieldError("/url", reason)])

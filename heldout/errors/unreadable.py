@@ -1,0 +1,52 @@
+"""Requests that could not be read, or that bear no valid key."""
+
+from heldout.errors.base import HeldoutError
+
+
+class InvalidJson(HeldoutError):
+    code, status, title = "invalid_json", 400, "The body is not JSON"
+
+
+class InvalidForm(HeldoutError):
+    code, status, title = "invalid_form", 400, "The form cannot be read"
+
+
+class InvalidCursor(HeldoutError):
+    code, status, title = "invalid_cursor", 400, "The cursor is not one of ours"
+
+    def __init__(self) -> None:
+        super().__init__("`after` is not a cursor of this list. Take it from `next` of the page before.")
+
+
+class InvalidParameter(HeldoutError):
+    code, status, title = "invalid_parameter", 400, "A parameter is out of its bounds"
+
+
+class Unauthenticated(HeldoutError):
+    code, status, title = "unauthenticated", 401, "A valid API key is needed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Send `Authorization: Bearer ho_<id>_<secret>` with a key that has not been revoked. "
+            "`heldout keys create --owner NAME` makes one.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+class MethodNotAllowed(HeldoutError):
+    code, status, title = "method_not_allowed", 405, "The method does not fit this route"
+
+
+class BodyTooLarge(HeldoutError):
+    code, status, title = "body_too_large", 413, "The body is too large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The body is larger than the limit of {limit_bytes} bytes for this route.")
+        self.limit_bytes = limit_bytes
+
+
+class UnsupportedMediaType(HeldoutError):
+    code, status, title = "unsupported_media_type", 415, "The media type is not supported"
+
+    def __init__(self, received: str, expected: str) -> None:
+        super().__init__(f"Received Content-Type {received!r}; send {expected}.")
