@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +79,7 @@ def _measure(client: Client, service: TemporaryService, rows: dict[str, Row]) ->
     folder = service.folder
     _through_service(client, folder, _spec("A", 1))  # the worker imports TensorFlow
     _until_calibrated(client)
-    estimates = {name: client.estimate(_spec(name))["seconds_per_epoch"] for name in WORK}
+    estimates = {name: client.estimate(_spec(name)).seconds_per_epoch for name in WORK}
     peer: list[Naive] = []
     for number in range(1, ROUNDS + 1):
         for (name, row), work in zip(rows.items(), [*WORK, "A"], strict=True):
@@ -125,7 +124,7 @@ def _estimate_lines(
     ]
     for network in OTHERS:
         spec = _spec("A", 4) | {"network": network}
-        guess = client.estimate(spec)["seconds_per_epoch"]
+        guess = client.estimate(spec).seconds_per_epoch
         pairs.append((guess, epoch_s(_through_service(client, folder, spec).metrics[0])))
     errors = [abs(guess - real) / real for guess, real in pairs if guess is not None]
     if not errors:
@@ -142,11 +141,11 @@ def _estimate_lines(
 def _through_service(client: Client, folder: Path, *specs: dict[str, Any]) -> Service:
     before, known = _processor_s(folder), set(processes_of(folder))
     with _threads_of_new(folder, known) as threads:
-        ids = [client.submit(spec)["id"] for spec in specs]
+        ids = [client.submit(spec).id for spec in specs]
         jobs = [_ended(client, id_) for id_ in ids]
     cpu = _processor_s(folder) - before
-    started = min(datetime.fromisoformat(job["started_at"]) for job in jobs)
-    finished = max(datetime.fromisoformat(job["finished_at"]) for job in jobs)
+    started = min(job.started_at for job in jobs)
+    finished = max(job.finished_at for job in jobs)
     metrics = [client.metrics(id_) for id_ in ids]
     return Service((finished - started).total_seconds(), cpu, threads[0], jobs, metrics)
 
@@ -154,17 +153,17 @@ def _through_service(client: Client, folder: Path, *specs: dict[str, Any]) -> Se
 def _until_calibrated(client: Client) -> None:
     """Wait for the worker to have measured itself, which it does while it is idle."""
     deadline = time.monotonic() + CALIBRATED_WITHIN_S
-    while client.estimate(_spec("A"))["seconds_per_epoch"] is None:
+    while client.estimate(_spec("A")).seconds_per_epoch is None:
         if time.monotonic() > deadline:
             raise SystemExit("The worker has not calibrated itself.")
         time.sleep(0.5)
 
 
 def _ended(client: Client, job_id: str) -> Any:
-    while (job := client.wait(job_id)) is None or job["status"] in {"queued", "running"}:
+    while (job := client.wait(job_id)) is None or job.status in {"queued", "running"}:
         pass
-    if job["status"] != "succeeded":
-        raise SystemExit(f"{job_id} is {job['status']}: {job['error']}")
+    if job.status != "succeeded":
+        raise SystemExit(f"{job_id} is {job.status}: {job.error}")
     return job
 
 

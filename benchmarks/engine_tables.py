@@ -79,7 +79,7 @@ def jobs_table(rows: dict[str, Row]) -> Iterator[str]:
     for name, row in rows.items():
         good, excellent = TARGETS[name]
         ours, theirs = row.ours, row.theirs
-        told = ours[-1].jobs[0]["engine"]
+        told = ours[-1].jobs[0].engine
         shape = f"{told['towers']} tower{'s' if told['towers'] > 1 else ''}"
         yield (
             f"| {name} | {_middle(one.wall_s for one in ours)} (min {min(one.wall_s for one in ours):.2f}) | "
@@ -121,13 +121,13 @@ def flops_table(rows: dict[str, Row], spec_of: Callable[[str], dict[str, Any]]) 
         network = JobSpec.model_validate(spec_of(letter)).network
         step = PASSES * plan_network(network, (28, 28, 1), 10).flops_per_image
         reached = [step * epochs_median(one.metrics[0], "images_per_second") for one in row.ours]
-        cores = row.ours[-1].jobs[0]["engine"]["towers"]
+        cores = row.ours[-1].jobs[0].engine["towers"]
         middle = statistics.median(reached)
         yield f"| {letter} | {middle / 1e9:.0f} | {100 * middle / peaks.get(cores, peaks[CORES]):.0f} % |"
 
 
 def epochs_median(metrics: Any, name: str) -> float:
-    return statistics.median(epoch[name] for epoch in metrics["epochs"][1:] or metrics["epochs"])
+    return statistics.median(getattr(epoch, name) for epoch in metrics.epochs[1:] or metrics.epochs)
 
 
 def epoch_s(metrics: Any) -> float:

@@ -39,7 +39,7 @@ def _measure(client: Client, log: Path) -> None:
     processes.warm_up()
     _through_the_service(client, _spec(1))
     # An idle worker measures its machine once, and would do so beside the first training that is called directly.
-    while client.estimate(_spec(1))["seconds_per_epoch"] is None:
+    while client.estimate(_spec(1)).seconds_per_epoch is None:
         time.sleep(1)
     spec = _spec(10)
     spec["training"]["epochs"] = max(1, round(10 * JOB_S / _directly(spec)))
@@ -87,11 +87,11 @@ def _through_the_service(client: Client, spec: dict[str, Any]) -> float:
     """Seconds from the POST until the success is served."""
     began = time.perf_counter()
     job = client.submit(spec)
-    while (job := client.wait(job["id"]) or job)["status"] in {"queued", "running"}:
+    while (job := client.wait(job.id) or job).status in {"queued", "running"}:
         pass
     took = time.perf_counter() - began
-    if job["status"] != "succeeded":
-        raise SystemExit(f"{job['id']} is {job['status']}: {job['error']}")
+    if job.status != "succeeded":
+        raise SystemExit(f"{job.id} is {job.status}: {job.error}")
     return took
 
 
@@ -99,12 +99,12 @@ def _until_first_step(client: Client, log: Path) -> float:
     """Seconds from the answer to the POST until the worker's log has the first step."""
     job = client.submit(_spec(1))
     answered = time.time()
-    while client.wait(job["id"])["status"] in {"queued", "running"}:  # type: ignore[index]  # asked without a version
+    while (seen := client.wait(job.id)) is None or seen.status in {"queued", "running"}:
         pass
     for line in log.read_text(encoding="utf-8").splitlines():
-        if '"first_step"' in line and job["id"] in line:
+        if '"first_step"' in line and job.id in line:
             return datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp() - answered
-    raise SystemExit(f"The log has no first step of {job['id']}.")
+    raise SystemExit(f"The log has no first step of {job.id}.")
 
 
 def _print(name: str, values: list[float]) -> None:

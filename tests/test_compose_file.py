@@ -107,10 +107,10 @@ def test_blobs_are_shared_by_all_who_use_them():
 
 
 def test_a_worker_has_time_to_give_its_jobs_back():
-    from worker.supervision.training_attempt import OBEY_S
+    from worker.supervision.training_attempt import STOP_TIMEOUT_S
 
     for name in ("worker", "worker-gpu"):
-        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > 2 * OBEY_S["release"]
+        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > 2 * STOP_TIMEOUT_S["release"]
 
 
 def test_the_image_is_made_from_the_locks_and_does_not_run_as_root():

@@ -200,6 +200,7 @@ def _view_of_job(columns: dict[str, Any]) -> dict[str, Any]:
     view["dataset"] = dataset
     view["parameters"] = job["parameters"] or 0
     view["progress"] = {name: job[name] for name in PROGRESS}
+    view["summary"] = {"best": None, "gap": None, "verdict": None}  # nobody had written one
     return view
 
 

@@ -113,7 +113,7 @@ class _Parts:
         """Train to the end, to a divergence, or until `tell` has heard enough."""
         engine = Engine(self.network, self.data, self.source, self.spec, 1)
         with tempfile.TemporaryDirectory(prefix="heldout-bench-", dir=_memory()) as scratch:
-            trainer = Trainer(self.spec, self.data, engine, self.evaluator, scratch=Path(scratch), tell=tell)
+            trainer = Trainer(self.spec, self.data, engine, self.evaluator, scratch=Path(scratch), send=tell)
             with suppress(Enough, Diverged):
                 trainer.train()
 

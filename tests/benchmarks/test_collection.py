@@ -20,6 +20,7 @@ from heldout.errors import HeldoutError
 from heldout.examination import examine
 from heldout.settings import Settings
 from heldout.spec import JobSpec
+from heldout.stored.audit import AuditFinding
 from tests.merge_patch import merged
 
 # F1 over all draws below which a rule is broken: a little less than what `benchmarks.diagnosis score` says of them all.
@@ -131,7 +132,8 @@ def test_counts_alone_tell_as_much_as_they_did(kept, true, code):
 def test_each_rule_reports_its_own_code(kept):
     reported: dict[str, set[str]] = {rule.code: set() for rule in RULES}
     for record in kept.values():
-        facts = facts_of(record.curves, {"findings": record.audit}, record.evaluation, None)
+        audit = [AuditFinding.model_validate(found) for found in record.audit]
+        facts = facts_of(record.curves, audit, record.evaluation, None)
         for rule in RULES:
             reported[rule.code] |= {finding.code for finding in rule.find(facts)}
     assert reported == {code: {code} for code in reported}

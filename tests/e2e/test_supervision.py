@@ -215,7 +215,7 @@ def test_a_locked_database_is_a_503_and_a_waiting_worker_and_both_recover_alone(
                 timeout=30,
             )
             assert answer.status_code == 503
-            assert answer.json().code == "database_unavailable"
+            assert answer.json()["code"] == "database_unavailable"
             assert int(answer.headers["Retry-After"]) >= 1
             lock.execute("ROLLBACK")
         finished = ended(client, job)

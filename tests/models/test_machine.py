@@ -301,7 +301,7 @@ class JobLives(RuleBasedStateMachine):
             assert (row.finished_at is not None) == (job.status in ENDED)
             assert (row.worker is not None) == (row.lease_expires_at is not None) == (job.status == "running")
             # It ends once, and never well after a cancel was accepted.
-            told = [event for event in events if event.job_id == job_id]
+            told = [event for event in events if event.subject_id == job_id]
             ends = [TELLING[event.type] for event in told if event.type in TELLING]
             assert ends == ([job.status] if job.status in ENDED else [])
             assert [event.id for event in told] == list(range(1, len(told) + 1))
@@ -344,7 +344,7 @@ def without_the_cancel(event: JobEvent, request) -> JobEvent:
 
 
 def test_the_machine_catches_a_forgotten_attempt(monkeypatch, sqlite_url):
-    monkeypatch.setattr(lease, "_is_held_by", without_the_attempt)
+    monkeypatch.setattr(lease, "is_held_by", without_the_attempt)
     assert_caught(sqlite_url)
 
 

@@ -30,7 +30,7 @@ def submitted(work: Work, asked: JobSpec, owner: str = ALICE) -> submit.Submitte
 
 def stored_ids(database: Database) -> set[str]:
     with database.read() as session:
-        return set(session.scalars(select(JobRow.id))) | set(session.scalars(select(EventRow.job_id)))
+        return set(session.scalars(select(JobRow.id))) | set(session.scalars(select(EventRow.subject_id)))
 
 
 class Reconciling:
@@ -149,8 +149,8 @@ def test_an_estimate_stores_nothing_and_counts_as_a_submission_does(work):
         found = submit.estimate(session, ALICE, spec(), max_parameters=MAX_PARAMETERS)
     assert stored_ids(work.database) == set()
     assert found.seconds_per_epoch is None, "no machine was measured"
-    assert found.plan.parameters == work.row(submitted(work, spec()).job.id).parameters
-    assert found.memory_bytes > found.plan.parameters
+    assert found.parameters == work.row(submitted(work, spec()).job.id).parameters
+    assert found.memory_bytes > found.parameters
 
 
 def test_a_submission_takes_three_statements_and_one_more_with_metadata(work):

@@ -41,10 +41,10 @@ class Looks:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
 
-    def versions(self, job_ids: Collection[str]) -> Mapping[str, Any]:
-        found = self._source.versions(job_ids)
+    def states(self, channels: Collection[Any]) -> Mapping[Any, Any]:
+        found = self._source.states(channels)
         with self._looked:
-            self._jobs.append(frozenset(job_ids))
+            self._jobs.append(frozenset(channel.id for channel in channels))
             self._looked.notify_all()
         return found
 

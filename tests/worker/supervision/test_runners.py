@@ -11,7 +11,7 @@ from tests.models.work import spec
 from worker.supervision import runners
 
 CHECK = IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/ds_1/pets.zip", max_runtime_s=60)
-RUN_BY = [(spec(), "Attempt"), (CHECK, "Check")]
+RUN_BY = [(spec(), "Attempt"), (CHECK, "IngestAttempt")]
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def ran(monkeypatch) -> list[tuple[str, object, object]]:
 
 def run(asked: object) -> None:
     claimed = Claimed(HeldAttempt("job_1", 1), "a job", asked, "cpu", 0, "ds_1", "0" * 64, 1, 0, 0.0, 0.0, ())
-    runners.run_claimed(claimed, "lease", settings=None, scratch=None, slots=1, gpus=(), place=None)
+    runners.run_claimed(claimed, "lease", settings=None, scratch=None, slots=1, gpus=(), cores=None, core_count=2)
 
 
 def test_every_kind_is_run():

@@ -202,7 +202,7 @@ def test_a_long_epoch_is_kept_in_its_middle_and_continued_exactly(mnist5k, tmp_p
             kept.append((tmp_path / f"kept-{len(kept)}", message))
             kept[-1][0].write_bytes(Path(message.checkpoint).read_bytes())
 
-    first.trainer._tell = tell
+    first.trainer._send = tell
     first.trainer.train()
     assert history(first) == history(whole)
     assert kept  # the first calls are short, later ones may take a whole epoch
@@ -236,7 +236,7 @@ def test_a_training_continues_from_the_checkpoint_after_any_of_its_epochs(mnist5
             copies.append(tmp_path / f"copy-{message.epoch}")
             copies[-1].write_bytes(Path(message.checkpoint).read_bytes())
 
-    whole.trainer._tell = tell
+    whole.trainer._send = tell
     whole.trainer.train()
     kept = whole.trainer.restore_kept()
     assert (kept, len(copies)) == (4, 5)
