@@ -243,4 +243,5 @@ def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(cl
     cost = finding.evidence["last_epoch"]
     assert (cost["split"], cost["kept_epoch"], cost["epoch"]) == ("test", best, len(losses))
     assert cost["loss_interval"][0] <= cost["loss"] <= cost["loss_interval"][1]
-    assert f"the weights of epoch {len(losses)} differ from the kept ones, of epoch {best}" in finding.explanation
+    assert f"weights of epoch {len(losses)} are" in finding.explanation
+    assert f"the kept ones of epoch {best}: " in finding.explanation

@@ -8,6 +8,7 @@ import pytest
 
 from heldout.dataset_lifecycle import RETRIED_REJECTIONS, RejectionCode
 from heldout.datasets import ResizeSpec, SplitSpec
+from heldout.lifecycle import FailureCode
 from worker.ingest.limits import GIB, MIB, Limits
 from worker.ingest.report import FINDINGS, Finding
 from worker.ingest.sources.layout import SPLIT_NAMES
@@ -43,11 +44,12 @@ def test_every_code_of_a_finding_is_used_and_no_other_can_be():
 
 def test_every_code_of_a_rejection_is_used():
     source = "".join(path.read_text() for room in ("worker", "models") for path in Path(room).resolve().rglob("*.py"))
-    of_any_job = {RejectionCode.WORKER_LOST}
-    for code in set(RejectionCode) - of_any_job:
+    of_any_job = {RejectionCode.WORKER_LOST: FailureCode.WORKER_LOST}
+    for code in set(RejectionCode) - of_any_job.keys():
         assert f"RejectionCode.{code.name}" in source, code
-    for code in of_any_job:
-        assert f'"{code}"' in source, code
+    for code, failure in of_any_job.items():
+        assert code.value == failure.value
+        assert f"FailureCode.{failure.name}" in source, code
 
 
 def test_limits_are_those_of_the_reference():

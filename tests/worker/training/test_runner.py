@@ -392,15 +392,18 @@ def test_a_process_dies_with_its_supervisor_even_in_the_middle_of_a_step(some_mn
     script = tmp_path / "supervisor.py"
     script.write_text(SUPERVISOR)
     root = Path(__file__).parents[3]
-    with subprocess.Popen(
-        [sys.executable, str(script), str(some_mnist)],
-        cwd=root,
-        env=os.environ | {"PYTHONPATH": str(root)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as supervisor:
+    with (
+        tempfile.TemporaryDirectory() as left_behind,  # by a process that is killed
+        subprocess.Popen(
+            [sys.executable, str(script), str(some_mnist)],
+            cwd=root,
+            env=os.environ | {"PYTHONPATH": str(root), "TMPDIR": left_behind},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as supervisor,
+    ):
         pid = int(supervisor.stdout.readline())
         handle = os.pidfd_open(pid)
         supervisor.send_signal(signal.SIGKILL)
