@@ -65,7 +65,7 @@ def _directly(spec: dict[str, Any]) -> float:
     """Seconds of the training alone: a warm process, no API, no database, nothing stored."""
     from heldout.spec import JobSpec
 
-    complete = JobSpec.model_validate(spec).completed(name="direct", seed=7).model_dump(mode="json")
+    complete = JobSpec.model_validate(spec).completed(name="direct", seed=7)
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:
         data, scratch = Path(folder, "data"), Path(folder, "scratch")
         data.mkdir()

@@ -1,6 +1,5 @@
 """How a training went, in a few figures that are kept in the job's row."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -12,7 +11,7 @@ from models.database import Session
 from models.job_diagnosis import diagnosis_of
 from models.store import metrics
 from models.store.claims import Result
-from models.tables import EpochRow, JobRow
+from models.tables import JobRow
 
 log = structlog.get_logger()
 
@@ -31,19 +30,10 @@ def summary_of(session: Session, blobs: Blobs, job_id: str, result: Result | Non
     if job is None or job.kind is not JobKind.TRAIN:
         return None
     return {
-        "best": _best(metrics.epochs_of(session, job_id)),
+        "best": metrics.best_epoch_of(session, job_id),
         "gap": None if result is None else result.final.get("gap"),
         "verdict": _verdict(session, blobs, job, result),
     }
-
-
-def _best(epochs: Sequence[EpochRow]) -> dict[str, Any] | None:
-    """The epoch with the lowest validation loss, the first of equal ones."""
-    measured = [row for row in epochs if row.validation_loss is not None]
-    best = min(measured, key=lambda row: row.validation_loss or 0.0, default=None)
-    if best is None:
-        return None
-    return {name: getattr(best, name) for name in ("epoch", "validation_loss", "validation_accuracy")}
 
 
 def _verdict(session: Session, blobs: Blobs, job: JobRow, result: Result | None) -> str | None:

@@ -1,1 +1,1 @@
-"""The only room with TensorFlow: takes jobs, trains them, measures them."""
+"""Runs jobs: supervision claims and settles them, ingest makes datasets, training alone has TensorFlow."""

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-StopReason = Literal["completed", "early_stopped", "overfit_guard", "deadline"]
+from heldout.lifecycle import StopReason
+from heldout.spec import JobSpec
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 
 
 @dataclass(frozen=True)
@@ -12,7 +14,7 @@ class Assignment:
 
     job_id: str
     attempt: int
-    spec: dict[str, Any]  # a completed JobSpec as JSON
+    spec: JobSpec  # completed: no default and no seed is left open
     dataset: str  # folder in the internal format (models/arrays.py)
     scratch: str  # folder of this attempt, made and removed by the supervisor
     checkpoint: str | None  # a checkpoint file to continue from, in `scratch`
@@ -89,14 +91,25 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class TrainedFile:
+    """A file in `scratch` that a finished training leaves behind; it becomes an artifact of the job."""
+
+    name: ArtifactName
+    format: ArtifactFormat
+    path: str
+
+
+@dataclass(frozen=True)
 class Finished:
-    """The training ended well. `final` is the contract's `metrics.final`; the files lie in `scratch`."""
+    """The training ended well. `final` is the contract's `metrics.final`."""
 
     final: dict[str, Any]
     stop_reason: StopReason
-    model: str
-    predictions: str
-    evaluation: str
+    files: tuple[TrainedFile, ...]
+
+    def path_of(self, name: ArtifactName) -> str:
+        """Where the file of that name lies."""
+        return next(one.path for one in self.files if one.name is name)
 
 
 @dataclass(frozen=True)

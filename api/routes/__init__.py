@@ -1,1 +1,1 @@
-"""One file a resource, its view models beside it."""
+"""The routes, one file for each group; what they answer is in heldout/views/."""

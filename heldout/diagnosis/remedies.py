@@ -29,7 +29,7 @@ AUGMENTATION = {
 
 _DROPOUT_REASON = "Randomly switching units off during training stops them from relying on each other."
 _AUGMENTATION_REASON = (
-    "Slightly turned, shifted and zoomed copies give the network more varied pictures. Use them only if they still "
+    "Slightly turned, shifted and zoomed copies give the network more varied images. Use them only if they still "
     "show the same thing."
 )
 

@@ -27,7 +27,7 @@ class DatasetNotFound(HeldoutError):
 
 
 class ImageNotFound(HeldoutError):
-    code, status, title = "image_not_found", 404, "There is no such picture"
+    code, status, title = "image_not_found", 404, "There is no such image"
 
 
 class KeyNotFound(HeldoutError):

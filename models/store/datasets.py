@@ -56,7 +56,7 @@ def require_ready(row: DatasetRow) -> ReadyDataset:
     """Raises DatasetUnavailable if a job cannot train on the dataset."""
     if row.deleted_at is not None:
         raise DatasetUnavailable(row.name, "It was deleted; name another dataset.")
-    if row.status != "ready" or row.shape is None or row.classes is None:
+    if row.status != DatasetStatus.READY or row.shape is None or row.classes is None:
         raise DatasetUnavailable(row.name, f"It is {row.status}; wait until it is ready or name another one.")
     height, width, channels = row.shape
     return ReadyDataset(row, (height, width, channels), row.classes)

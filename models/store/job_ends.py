@@ -3,18 +3,28 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
+from models.store import metrics
 from models.store.dataset_transitions import reject_ingested
 from models.tables import JobRow
 
 Error = dict[str, Any]
 
 
-def _nothing_follows(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
-    """The job's own row says all."""
+def _keep_best_epoch(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    """A training that ends without its worker (lost, or cancelled while paused) has a summary of its epochs too."""
+    best = metrics.best_epoch_of(session, job.id)
+    if best is not None:
+        session.execute(
+            update(JobRow)
+            .where(JobRow.id == job.id, JobRow.summary.is_(None))
+            .values(summary={"best": best, "gap": None, "verdict": None})
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _reject_dataset(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
@@ -24,6 +34,6 @@ def _reject_dataset(session: Session, job: JobRow, status: JobStatus, error: Err
 
 
 AFTER_END: Mapping[JobKind, Callable[[Session, JobRow, JobStatus, Error | None], None]] = {
-    JobKind.TRAIN: _nothing_follows,
+    JobKind.TRAIN: _keep_best_epoch,
     JobKind.INGEST: _reject_dataset,
 }

@@ -1,27 +1,12 @@
-"""Epochs and results of jobs. An attempt writes rows of its own; a later attempt hides those past its start."""
+"""Reads epochs and results of jobs. An attempt writes rows of its own; a later attempt hides those past its start."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import and_, exists, insert, select
+from sqlalchemy import and_, exists, select
 from sqlalchemy.orm import Session, aliased
 
-from models.store.claims import HeldAttempt, require_held
 from models.tables import AttemptRow, EpochRow, ResultRow
-
-
-def add_epoch(session: Session, held: HeldAttempt, epoch: int, values: Mapping[str, float | None]) -> bool:
-    """Write one measured epoch of the attempt that holds the job. Returns whether it is new.
-
-    An attempt measures an epoch once: a row that is there comes from a commit of its own that was not acknowledged.
-
-    Raises:
-        LeaseLost: if the attempt no longer holds it; nothing is written.
-    """
-    require_held(session, held)
-    if session.get(EpochRow, (held.job_id, held.attempt, epoch)) is not None:
-        return False
-    session.execute(insert(EpochRow).values(job_id=held.job_id, attempt=held.attempt, epoch=epoch, **values))
-    return True
 
 
 def epochs_of(session: Session, job_id: str) -> Sequence[EpochRow]:
@@ -42,3 +27,12 @@ def epochs_of(session: Session, job_id: str) -> Sequence[EpochRow]:
 def result_of(session: Session, job_id: str) -> ResultRow | None:
     """The figures of the kept weights, once the job has succeeded."""
     return session.get(ResultRow, job_id)
+
+
+def best_epoch_of(session: Session, job_id: str) -> dict[str, Any] | None:
+    """Number, loss and accuracy of the epoch with the lowest validation loss, the first of equal ones."""
+    measured = [row for row in epochs_of(session, job_id) if row.validation_loss is not None]
+    best = min(measured, key=lambda row: row.validation_loss or 0.0, default=None)
+    if best is None:
+        return None
+    return {name: getattr(best, name) for name in ("epoch", "validation_loss", "validation_accuracy")}

@@ -1,5 +1,6 @@
 """A dataset's row as its view."""
 
+from heldout.dataset_lifecycle import DatasetStatus
 from heldout.views.dataset import DatasetView
 from models.tables import DatasetRow
 
@@ -18,7 +19,7 @@ def dataset_view(row: DatasetRow) -> DatasetView:
             "range": row.value_range,
             "classes": row.classes,
             "splits": row.splits,
-            "sha256": row.sha256 if row.status == "ready" else None,
+            "sha256": row.sha256 if row.status == DatasetStatus.READY else None,
             "size_bytes": row.size_bytes,
             "bundled": row.owner is None,
             "error": row.error,

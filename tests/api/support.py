@@ -17,7 +17,7 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.blobs import Blobs
 from models.database import Database
 from models.job_summary import summary_of
-from models.store import claims, keys, metrics
+from models.store import claims, keys
 from models.store.artifacts import Artifact
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -135,7 +135,7 @@ class Hand:
 
     def epoch(self, held: claims.HeldAttempt, epoch: int, **values: float | None) -> None:
         with self.database.write() as session:
-            metrics.add_epoch(session, held, epoch, {**EPOCH, **values})
+            claims.record_epoch(session, held, epoch, {**EPOCH, **values})
             claims.record_progress(session, held, epoch=epoch, eta_s=3.0)
 
     def succeed(self, held: claims.HeldAttempt, final: dict = FINAL) -> JobStatus:

@@ -11,7 +11,7 @@ from heldout.lifecycle import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.blobs import Blobs
 from models.database import Database
-from models.store import claims, events, ingests, metrics
+from models.store import claims, events, ingests
 from models.store.artifacts import Artifact
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -75,7 +75,7 @@ class Service:
         """Write an epoch with its event."""
         values = FIGURES | figures
         with self.database.write() as session:
-            metrics.add_epoch(session, held, epoch, values)
+            claims.record_epoch(session, held, epoch, values)
             claims.record_progress(session, held, epoch=epoch, eta_s=1.0)
             events.add(session, held.job_id, "job.epoch", f"Epoch {epoch}.", data={"epoch": epoch, **values})
 

@@ -11,7 +11,7 @@ import pytest
 from heldout.errors import LeaseLost
 from heldout.lifecycle import JobRequest, JobStatus, StopReason
 from models.database import db_now
-from models.store import claims, events, metrics
+from models.store import claims, events
 from models.store.claims import Checkpoint, HeldAttempt
 from models.wake import WakeUp
 from tests.models.work import CPU, ENGINE, Work, claim_until_empty, result, spec
@@ -283,7 +283,7 @@ def warn(session, held):
 WRITES: dict[str, Callable[..., object]] = {
     "begin": begin,
     "progress": lambda session, held: claims.record_progress(session, held, epoch=5, eta_s=1.0),
-    "metrics": lambda session, held: metrics.add_epoch(session, held, 1, {"train_loss": 0.5}),
+    "metrics": lambda session, held: claims.record_epoch(session, held, 1, {"train_loss": 0.5}),
     "checkpoint": lambda session, held: claims.add_checkpoint(session, held, Checkpoint(1, 0, "a key")),
     "warning": warn,
     "success": lambda session, held: claims.succeed(

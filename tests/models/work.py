@@ -87,7 +87,7 @@ class Work:
 
     def epoch(self, held: HeldAttempt, epoch: int, **values: float | None) -> bool:
         with self.database.write() as session:
-            return metrics.add_epoch(session, held, epoch, values)
+            return claims.record_epoch(session, held, epoch, values)
 
     def set_epoch(self, held: HeldAttempt, epoch: int, **columns: float | None) -> None:
         """Change an epoch's figures behind the store's back."""

@@ -10,11 +10,9 @@ from typing import Literal, cast
 import structlog
 
 from heldout.errors import LeaseLost, StorageUnavailable
-from heldout.lifecycle import FailureCode, JobStatus, StopReason
+from heldout.lifecycle import FailureCode, JobStatus
 from heldout.settings import Settings
 from heldout.spec import JobSpec
-from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.evaluation import StoredEvaluation
 from models.blobs import BlobMissing
 from models.store import calibrations, claims
 from models.store.claims import Checkpoint, Claimed, Result
@@ -152,7 +150,7 @@ class Attempt:
         return Assignment(
             job_id=self._lease.held.job_id,
             attempt=self._lease.held.attempt,
-            spec=self._spec.model_dump(mode="json"),
+            spec=self._spec,
             dataset=str(dataset),
             scratch=str(self._folder),
             checkpoint=str(file) if file else None,
@@ -249,16 +247,12 @@ class Attempt:
     # --- settle --------------------------------------------------------------------------------------
 
     def _finish(self, done: Finished) -> None:
-        files = (
-            ("model.keras", done.model, ArtifactName.MODEL, ArtifactFormat.KERAS),
-            ("predictions.npz", done.predictions, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ),
-            (StoredEvaluation.file_name, done.evaluation, ArtifactName.EVALUATION, ArtifactFormat.JSON),
-        )
         for attempt in range(1, STORAGE_TRIES + 1):
             try:
                 stored = tuple(
-                    store_artifact(self._lease.blobs, self._lease.key(file_name), Path(file), name, format_)
-                    for file_name, file, name, format_ in files
+                    store_artifact(self._lease.blobs, self._lease.key(path.name), path, file.name, file.format)
+                    for file in done.files
+                    for path in [Path(file.path)]
                 )
                 break
             except StorageUnavailable:
@@ -269,7 +263,7 @@ class Attempt:
                     return
                 self._lease.wait_before_retry()
         result = Result(final=done.final, artifacts=stored)
-        reason = StopReason(done.stop_reason)
+        reason = done.stop_reason
         keys = [one.key for one in stored]
         try:
             status = self._lease.settle(

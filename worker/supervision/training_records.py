@@ -6,7 +6,7 @@ import structlog
 
 from heldout.errors import LeaseLost, StorageUnavailable
 from models.database import Session
-from models.store import claims, events, metrics
+from models.store import claims, events
 from models.store.claims import Checkpoint
 from worker.messages import EpochDone, Overfits
 from worker.supervision import metrics as worker_metrics
@@ -24,7 +24,7 @@ def record_epoch(lease: AttemptLease, done: EpochDone, *, epochs: int, eta_s: fl
     """
 
     def write(session: Session) -> None:
-        if not metrics.add_epoch(session, lease.held, done.epoch, done.values):
+        if not claims.record_epoch(session, lease.held, done.epoch, done.values):
             return
         claims.record_progress(session, lease.held, epoch=done.epoch, eta_s=eta_s)
         accuracy = done.values.get("validation_accuracy")

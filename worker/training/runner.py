@@ -22,12 +22,13 @@ import numpy as np
 import tensorflow as tf
 
 from heldout.errors import HeldoutError
-from heldout.lifecycle import FailureCode
+from heldout.lifecycle import FailureCode, StopReason
 from heldout.spec import JobSpec
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
 from worker.machine.devices import processor
 from worker.machine.precision import policy_of
-from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, StopReason, Warned
+from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, TrainedFile, Warned
 from worker.training.data import TrainingData, load_training_data
 from worker.training.engine import Engine, chosen_towers
 from worker.training.evaluate import Evaluator, final_figures, from_predictions
@@ -114,7 +115,7 @@ def _final_message(assignment: Assignment, supervisor: SupervisorPipe) -> FromTr
 def _train(
     assignment: Assignment, send: Callable[[FromTraining], None], requested_stop: Callable[[], StopCause | None]
 ) -> FromTraining:
-    spec = JobSpec.model_validate(assignment.spec)
+    spec = assignment.spec
     assert spec.training.seed is not None, "the API completes every spec"
     scratch = Path(assignment.scratch)
     data = load_training_data(Path(assignment.dataset), spec, assignment.resident_bytes)
@@ -148,13 +149,13 @@ def _train(
     reason: StopReason
     try:
         trainer.train()
-        reason = "completed"
+        reason = StopReason.COMPLETED
         if trainer.ended_early:
-            reason = "overfit_guard" if trainer.position.guard.stopped else "early_stopped"
+            reason = StopReason.OVERFIT_GUARD if trainer.position.guard.stopped else StopReason.EARLY_STOPPED
     except StopRequested as stop:
         if stop.why != "deadline":
             return _stopped(trainer, send)
-        reason = "deadline"
+        reason = StopReason.DEADLINE
     except Diverged as error:
         return Failed(FailureCode.DIVERGED, str(error))
     return _finished(trainer, reason, spec, network, data, images, scratch)
@@ -197,7 +198,12 @@ def _finished(
     scores = evaluation_of(data, {name: one.probabilities for name, one in predicted.items()}, cost)
     evaluation.write_bytes(scores.to_bytes())
     measured = {name: from_predictions(one.losses, one.probabilities, labels[name]) for name, one in predicted.items()}
-    return Finished(final_figures(kept, measured), reason, str(model), str(predictions), str(evaluation))
+    files = (
+        TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, str(model)),
+        TrainedFile(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, str(predictions)),
+        TrainedFile(ArtifactName.EVALUATION, ArtifactFormat.JSON, str(evaluation)),
+    )
+    return Finished(final_figures(kept, measured), reason, files)
 
 
 def _stopped(trainer: Trainer, send: Callable[[FromTraining], None]) -> Stopped:

@@ -10,7 +10,7 @@ from models.store.claims.checkpoint import (
 )
 from models.store.claims.claiming import Claimed, claim, claimable
 from models.store.claims.lease import HeldAttempt, renew, requests, require_held
-from models.store.claims.progress import record_progress, record_start
+from models.store.claims.progress import record_epoch, record_progress, record_start
 from models.store.claims.recover import (
     expire_pending,
     recover_expired_leases,
@@ -34,6 +34,7 @@ __all__ = [
     "forget_checkpoints_of_ended",
     "keys_without_checkpoint",
     "note_summary",
+    "record_epoch",
     "record_progress",
     "record_start",
     "recover_expired_leases",

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import insert, update
 from sqlalchemy.orm import Session
 
 from heldout.spec import JobSpec
 from models.store.claims.checkpoint import checkpoints_of, forget_checkpoints
-from models.store.claims.lease import HeldAttempt, write_held
-from models.tables import AttemptRow, JobRow
+from models.store.claims.lease import HeldAttempt, require_held, write_held
+from models.tables import AttemptRow, EpochRow, JobRow
 
 
 def record_start(
@@ -59,3 +59,18 @@ def record_start(
 def record_progress(session: Session, held: HeldAttempt, *, epoch: int, eta_s: float | None) -> None:
     """Write how many whole epochs are done and how long the rest should take."""
     write_held(session, held, epoch=epoch, eta_s=eta_s, version=JobRow.version + 1)
+
+
+def record_epoch(session: Session, held: HeldAttempt, epoch: int, values: Mapping[str, float | None]) -> bool:
+    """Write one measured epoch of the attempt that holds the job. Returns whether it is new.
+
+    An attempt measures an epoch once: a row that is there comes from a commit of its own that was not acknowledged.
+
+    Raises:
+        LeaseLost: if the attempt no longer holds it; nothing is written.
+    """
+    require_held(session, held)
+    if session.get(EpochRow, (held.job_id, held.attempt, epoch)) is not None:
+        return False
+    session.execute(insert(EpochRow).values(job_id=held.job_id, attempt=held.attempt, epoch=epoch, **values))
+    return True

@@ -210,7 +210,7 @@ def test_a_gpu_has_one_job_and_the_others_run_on_the_processor_or_wait(worker):
 
 @pytest.fixture
 def of_a_gpu_job(tmp_path) -> Assignment:
-    spec = small_spec().model_dump(mode="json")
+    spec = small_spec()
     gpus = ("GPU-1a", "GPU-2b")
     return Assignment("job_1", 1, spec, str(tmp_path), str(tmp_path), None, "gpu", threads=1, towers=1, gpus=gpus)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from heldout.errors import DatabaseUnavailable
-from heldout.lifecycle import JobStatus
+from heldout.lifecycle import JobStatus, StopReason
 from heldout.settings import Settings
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.blobs import Blobs
 from models.database import Database, Session
 from models.job_diagnosis import diagnosis_of
@@ -28,6 +29,7 @@ from worker.messages import (
     FromTraining,
     Overfits,
     Started,
+    TrainedFile,
 )
 from worker.supervision import lease as holds
 from worker.supervision import training_attempt as attempts
@@ -111,9 +113,12 @@ def whole(
         return str(scratch / name)
 
     done = [EpochDone(epoch, {"train_loss": 1.0 / epoch, "seconds": 1.0}, file(f"after-{epoch}")) for epoch in epochs]
-    finished = Finished(
-        {"epoch": epochs[-1]}, "completed", file("model"), file("predictions"), file("evaluation", evaluation)
+    files = (
+        TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, file("model.keras")),
+        TrainedFile(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, file("predictions.npz")),
+        TrainedFile(ArtifactName.EVALUATION, ArtifactFormat.JSON, file("evaluation.json", evaluation)),
     )
+    finished = Finished({"epoch": epochs[-1]}, StopReason.COMPLETED, files)
     return [Started(dict(ENGINE, towers=1)), *done, finished]
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from heldout.spec import JobSpec
+from heldout.stored.artifacts import ArtifactName
 from models.arrays import ImageSet, load, save
 from tests.worker.training.trainings import example, fewer, small_spec
 from worker.messages import (
@@ -57,7 +58,7 @@ class Process:
         self.assignment = Assignment(
             job_id="job_1",
             attempt=1,
-            spec=spec.model_dump(mode="json"),
+            spec=spec,
             dataset=str(dataset),
             scratch=str(self.scratch),
             checkpoint=checkpoint,
@@ -197,7 +198,7 @@ def test_a_downloaded_model_gives_the_served_figures_in_plain_keras(start):
 def test_a_model_that_was_trained_in_mixed_precision_is_a_plain_one_with_the_served_figures(start, some_mnist):
     process = start(small_spec({"filters": 8, "dropout": 0.1}, training={"epochs": 2}), precision="mixed")
     finished = process.end()
-    model = keras.saving.load_model(finished.model, safe_mode=True)
+    model = keras.saving.load_model(finished.path_of(ArtifactName.MODEL), safe_mode=True)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     images = load(some_mnist)
     for split in ("train", "validation", "test"):
@@ -218,7 +219,11 @@ def test_a_process_says_what_it_does_in_the_agreed_order(start):
     assert set(engine) == {"device", "threads", "towers", "python", "tensorflow", "keras", "host"}
     assert (engine["device"], engine["threads"], engine["towers"]) == ("cpu", 1, 2)
     assert finished.stop_reason == "completed"
-    assert Path(finished.model).parent == Path(finished.predictions).parent == process.scratch
+    assert (
+        Path(finished.path_of(ArtifactName.MODEL)).parent
+        == Path(finished.path_of(ArtifactName.PREDICTIONS)).parent
+        == process.scratch
+    )
     json.dumps([finished.final, process.history, engine], allow_nan=False)
 
 
@@ -243,7 +248,10 @@ def test_a_training_paused_and_resumed_in_a_new_process_equals_an_uninterrupted_
     assert finished.final == expected.final
     # The pause may have been heard after its epoch was told.
     assert first.history + second.history == whole.history
-    with np.load(expected.predictions) as one, np.load(finished.predictions) as two:
+    with (
+        np.load(expected.path_of(ArtifactName.PREDICTIONS)) as one,
+        np.load(finished.path_of(ArtifactName.PREDICTIONS)) as two,
+    ):
         for entry in one:
             np.testing.assert_array_equal(one[entry], two[entry])
 
@@ -308,8 +316,8 @@ def test_what_the_last_epoch_costs_is_measured_on_the_images_that_chose_nothing(
     epochs = len(stopping.history)
     going_on = start(example("overfit", epochs=epochs))
     last = going_on.end()
-    said = json.loads(Path(kept.evaluation).read_text())["last_epoch"]
-    assert json.loads(Path(last.evaluation).read_text())["last_epoch"] is None
+    said = json.loads(Path(kept.path_of(ArtifactName.EVALUATION)).read_text())["last_epoch"]
+    assert json.loads(Path(last.path_of(ArtifactName.EVALUATION)).read_text())["last_epoch"] is None
     assert (said["split"], said["count"]) == ("test", kept.final["test"]["count"])
     assert (said["kept_epoch"], said["epoch"]) == (epochs - 1, epochs)
     for figure, sign in (("accuracy", -1), ("loss", 1)):
@@ -325,7 +333,7 @@ def test_a_test_split_that_is_never_measured_appears_nowhere(start):
     finished = process.end()
     assert finished.final["test"] is None
     assert finished.final["gap"]["test"] is None
-    with np.load(finished.predictions) as stored:
+    with np.load(finished.path_of(ArtifactName.PREDICTIONS)) as stored:
         assert not [entry for entry in stored if entry.startswith("test")]
 
 
