@@ -8,12 +8,11 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
-from host.servers import PostgresServer
-
 from api.live.recent_events import KEPT_EVENTS, Channel
 from api.live.source import DatabaseSource
 from benchmarks.serving import OWNER, add_job, prepare
 from heldout.settings import driver_url
+from host.postgres import PostgresServer
 from models.database import Database
 from models.store import events
 

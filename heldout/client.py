@@ -201,7 +201,7 @@ class Client:
         return self._read(DiagnosisView, "GET", _job(job_id, "diagnosis"))
 
     def confusion(self, job_id: str) -> ConfusionView:
-        """Confusion matrices, scores by class, calibration and the surest mistakes, by split."""
+        """Confusion matrices, scores by class, calibration and the most confident mistakes, by split."""
         return self._read(ConfusionView, "GET", _job(job_id, "confusion"))
 
     def diagnose(self, history: Mapping[str, Sequence[float | None]]) -> DiagnosisView:

@@ -21,7 +21,7 @@ from heldout.errors import FieldError
 TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
 # A service that has never answered is probably not there; one that has answered may be restarting.
-FIRST_PATIENCE_S = 1.0
+FIRST_RETRY_FOR_S = 1.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 UPLOAD_TIMEOUT_S = 600.0
@@ -118,7 +118,7 @@ class Connection:
         """Write what is at the path to a file, whole or not at all; gives back its size in bytes."""
         response = self._answer(self._request("GET", path), whole=False)
         try:
-            with _written_at_once(to) as file:
+            with _atomic_write(to) as file:
                 return sum(file.write(chunk) for chunk in response.iter_bytes())
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise self._no_answer(error) from None
@@ -205,7 +205,7 @@ class Connection:
                 ):
                     wait_s = pause_s
                     pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-            patience_s = self._patience_s if self._answered else min(self._patience_s, FIRST_PATIENCE_S)
+            patience_s = self._patience_s if self._answered else min(self._patience_s, FIRST_RETRY_FOR_S)
             if wait_s is None or time.monotonic() + wait_s - started > patience_s:
                 raise failure
             time.sleep(wait_s)
@@ -253,7 +253,7 @@ def _asked_to_wait(response: httpx2.Response) -> float | None:
 
 
 @contextmanager
-def _written_at_once(to: Path) -> Iterator[BinaryIO]:
+def _atomic_write(to: Path) -> Iterator[BinaryIO]:
     """A file beside `to` that takes its place when the block ends well, and vanishes otherwise."""
     if to.exists() and not to.is_file():  # a pipe or a device is written to, never replaced
         with to.open("wb") as file:

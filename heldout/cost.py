@@ -114,7 +114,7 @@ def seconds_until_start(remaining_s: Sequence[float], ahead_s: Sequence[float]) 
         remaining_s: seconds that each running job has left. While a job waits, every slot has one.
         ahead_s: seconds that each job takes that is claimed before this one, in the order of their claims.
     Returns:
-        None if nothing runs: nobody knows when a worker comes.
+        None if no job runs: it is unknown when a worker will start.
     """
     busy_s = sorted(remaining_s)
     for duration_s in ahead_s:

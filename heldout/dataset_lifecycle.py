@@ -104,7 +104,7 @@ class RejectionCode(StrEnum):
     # The ingest.
     TIMED_OUT = "timed_out", "The ingest took longer than the limit."
     OUT_OF_MEMORY = "out_of_memory", "The ingest needed more memory than the limit."
-    CRASHED = "crashed", "The ingest's process ended without a reason."
+    CRASHED = "crashed", "The ingest's process ended without saying why."
     DISK_FULL = "disk_full", "The worker's disk is full."
     WORKER_LOST = "worker_lost", "The ingest's worker ended, or lost the database."
     STORAGE_UNAVAILABLE = "storage_unavailable", "The blob store did not answer, or was full."

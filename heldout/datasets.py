@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from heldout.spec import MAX_SEED, Part
+from heldout.spec import MAX_SEED, SpecPart
 
 MIN_SIDE, MAX_SIDE = 8, 512
 Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE, description="Pixels.")]
 Share = Annotated[float, Field(gt=0, le=0.5)]
 
 
-class ResizeSpec(Part):
+class ResizeSpec(SpecPart):
     """One size for all images, and how an image of another shape gets it."""
 
     height: Side
@@ -23,7 +23,7 @@ class ResizeSpec(Part):
     )
 
 
-class SplitSpec(Part):
+class SplitSpec(SpecPart):
     """How splits that the upload does not have are cut from train: the last share of each class, after shuffling.
 
     The test split is cut first, then validation from what is left.
@@ -37,7 +37,7 @@ class SplitSpec(Part):
     seed: int = Field(0, ge=0, le=MAX_SEED)
 
 
-class DatasetSpec(Part):
+class DatasetSpec(SpecPart):
     """A dataset to be made from one upload."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Versions are counted under it: `pets@3`.")

@@ -46,11 +46,11 @@ def _require_batches_that_can_be_split(spec: JobSpec) -> None:
     if resources.towers == 2 and normalises:
         raise _refused(
             "/resources/towers",
-            "Two towers see half a batch each, which batch normalisation cannot have; use 1 or `auto`.",
+            "Batch normalisation needs whole batches, but each of two towers gets half of one; use 1 or `auto`.",
         )
     if resources.gpus > 1 and normalises:
         raise _refused(
-            "/resources/gpus", "Each GPU sees a part of a batch, which batch normalisation cannot have; use 1."
+            "/resources/gpus", "Batch normalisation needs whole batches, but each GPU gets a part of one; use 1."
         )
     if resources.gpus > 1 and resources.device == "cpu":
         raise _refused("/resources/gpus", "Several GPUs were asked for on `device: cpu`; use `gpu`, `auto`, or 1.")

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from heldout.datasets import DatasetSpec
-from heldout.spec import Device, JobSpec, Part
+from heldout.spec import Device, JobSpec, SpecPart
 
 
 class JobKind(StrEnum):
@@ -20,7 +20,7 @@ class JobKind(StrEnum):
     INGEST = "ingest"  # makes a dataset of an upload
 
 
-class IngestSpec(Part):
+class IngestSpec(SpecPart):
     """What a worker is told about an upload that it is to make a dataset of. Clients never see it."""
 
     dataset: DatasetSpec

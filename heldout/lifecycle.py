@@ -129,7 +129,7 @@ class FailureCode(StrEnum):
     SPEC_UNREADABLE = "spec_unreadable"  # the stored spec is not one that this release understands
     PENDING_TOO_LONG = "pending_too_long"  # no worker took the job within `limits.max_pending_s`
     WORKER_LOST = "worker_lost"  # the lease ran out, or the worker died
-    PROCESS_DIED = "process_died"  # the process that trains ended without a word
+    PROCESS_DIED = "process_died"  # the process that trains ended without saying why
     STORAGE_UNAVAILABLE = "storage_unavailable"
     GPU_UNAVAILABLE = "gpu_unavailable"
     CHECKPOINT_DAMAGED = "checkpoint_damaged"  # never the end of a job: an older checkpoint is used

@@ -62,7 +62,7 @@ def _url_in(home: Path) -> str:
     if found is None:
         raise NoService(f"No service runs in {home} (there is no service.json). {_START}")
     url, pid = found
-    if not _lives(pid):
+    if not _is_alive(pid):
         raise NoService(f"The service of {home} has ended (process {pid}). {_START}")
     return url
 
@@ -74,7 +74,7 @@ def _key_in(home: Path) -> str:
     return key
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     if pid < 1:
         return False
     try:

@@ -19,7 +19,7 @@ Device = Literal["auto", "cpu", "gpu"]
 MAX_SEED = 2**31 - 1
 
 
-class Part(BaseModel):
+class SpecPart(BaseModel):
     """Base of all parts of a spec: frozen, strict about types, unknown fields refused, numbers finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -38,7 +38,7 @@ class Part(BaseModel):
         }
 
 
-class BlockSpec(Part):
+class BlockSpec(SpecPart):
     """`repeat` convolutions, each with optional batch normalisation and its activation; then pool; then dropout."""
 
     filters: int = Field(ge=1, le=1024)
@@ -52,7 +52,7 @@ class BlockSpec(Part):
     l2: Penalty | None = Field(None, description="On the kernels of this block's convolutions; null = `network.l2`.")
 
 
-class DenseSpec(Part):
+class DenseSpec(SpecPart):
     """A dense layer between the head and the output."""
 
     units: int = Field(ge=1, le=4096)
@@ -61,7 +61,7 @@ class DenseSpec(Part):
     l2: Penalty | None = Field(None, description="On the layer's kernel; null = 0.")
 
 
-class NetworkSpec(Part):
+class NetworkSpec(SpecPart):
     """Blocks in order, a head, dense layers, and an output of one unit a class."""
 
     blocks: tuple[BlockSpec, ...] = Field(min_length=1, max_length=8, strict=False)
@@ -74,7 +74,7 @@ class NetworkSpec(Part):
         return self.l2 if block.l2 is None else block.l2
 
 
-class AugmentationSpec(Part):
+class AugmentationSpec(SpecPart):
     """Random changes of the training images; each amount is drawn uniformly in ±x, an image at a time."""
 
     rotation_degrees: float = Field(0.0, ge=0, le=180)
@@ -88,7 +88,7 @@ class AugmentationSpec(Part):
     fill_mode: Literal["nearest", "constant", "reflect", "wrap"] = "nearest"
 
 
-class OptimizerSpec(Part):
+class OptimizerSpec(SpecPart):
     """A Keras optimizer; `momentum` belongs to sgd and `weight_decay` to adamw, and is null elsewhere."""
 
     name: Literal["sgd", "adam", "adamw", "rmsprop"] = "adam"
@@ -117,20 +117,20 @@ class OptimizerSpec(Part):
         return value
 
 
-class ConstantSchedule(Part):
+class ConstantSchedule(SpecPart):
     """The learning rate of the optimizer, throughout."""
 
     name: Literal["constant"] = "constant"
 
 
-class CosineSchedule(Part):
+class CosineSchedule(SpecPart):
     """Linear warm-up, then half a cosine from the learning rate down to zero at the last step."""
 
     name: Literal["cosine"]
     warmup_epochs: int = Field(0, ge=0, le=1000)
 
 
-class PlateauSchedule(Part):
+class PlateauSchedule(SpecPart):
     """Multiplies the learning rate by `factor` after `patience` epochs without a lower validation loss."""
 
     name: Literal["reduce_on_plateau"]
@@ -141,7 +141,7 @@ class PlateauSchedule(Part):
 Schedule = Annotated[ConstantSchedule | CosineSchedule | PlateauSchedule, Field(discriminator="name")]
 
 
-class EarlyStoppingSpec(Part):
+class EarlyStoppingSpec(SpecPart):
     """Ends the training after `patience` epochs in which the monitored figure got no better by `min_delta`."""
 
     monitor: Literal["validation_loss", "validation_accuracy"] = "validation_loss"
@@ -153,7 +153,7 @@ class EarlyStoppingSpec(Part):
 ClassWeight = Annotated[float, Field(gt=0, le=1000)]
 
 
-class TrainingSpec(Part):
+class TrainingSpec(SpecPart):
     """How the network is trained."""
 
     epochs: int = Field(10, ge=1, le=1000)
@@ -193,20 +193,20 @@ class TrainingSpec(Part):
         return schedule
 
 
-class EvaluationSpec(Part):
+class EvaluationSpec(SpecPart):
     """When the test split is measured; it never chooses anything."""
 
     test: Literal["final", "every_epoch", "never"] = "final"
 
 
-class LimitsSpec(Part):
+class LimitsSpec(SpecPart):
     """Seconds that the job may run and wait."""
 
     max_runtime_s: int = Field(86_400, ge=1, le=604_800)
     max_pending_s: int | None = Field(None, ge=1, le=604_800)
 
 
-class ResourcesSpec(Part):
+class ResourcesSpec(SpecPart):
     """What the job runs on; `auto` is decided at its start and written back."""
 
     device: Device = "auto"
@@ -225,7 +225,7 @@ class ResourcesSpec(Part):
         return self.gpus if self.required_device == "gpu" else 0
 
 
-class JobSpec(Part):
+class JobSpec(SpecPart):
     """A training job. What is stored is what ran: defaults, the seed and automatic choices are written back."""
 
     name: Name | None = Field(None, description="Generated when absent.")

@@ -74,8 +74,8 @@ def _broker(url: str) -> tuple[str, bool, str]:
     except (redis.RedisError, OSError, ValueError):
         return "broker", False, "does not answer; check REDIS_URL, the server and the password"
     if policy not in {"noeviction", None}:
-        return "broker", False, f"may forget messages: its maxmemory-policy is {policy}, needed is noeviction"
-    return "broker", True, "answers and forgets nothing"
+        return "broker", False, f"may drop messages: its maxmemory-policy is {policy}; set it to noeviction"
+    return "broker", True, "answers, and never drops messages"
 
 
 def _blobs(settings: Settings) -> tuple[str, bool, str]:

@@ -189,7 +189,7 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError as error:
         listener.close()
         raise OperatorError(
-            f"Port {settings.port} cannot be had: {error.strerror}. Choose another with --port; 0 picks a free one."
+            f"Port {settings.port} cannot be used: {error.strerror}. Choose another with --port; 0 picks a free one."
         ) from error
     return listener
 

@@ -185,7 +185,7 @@ class Blobs:
 
 
 def _remote_options(scheme: str) -> dict[str, Any]:
-    """The library would try for three minutes, with somebody waiting for the answer."""
+    """Options of a remote store; by default the library would retry for three minutes, too long for a request."""
     if scheme == "memory":
         return {}
     return {"retry_config": {"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_S)}}

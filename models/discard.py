@@ -6,7 +6,7 @@ from heldout.errors import StorageUnavailable
 from models.blobs import Blobs
 from models.database import Database
 from models.store import discards
-from models.store.discards import Discarded
+from models.store.discards import DiscardedDataset
 
 log = structlog.get_logger()
 
@@ -28,7 +28,7 @@ def discard_files(database: Database, blobs: Blobs) -> None:
             log.warning("files_not_deleted", dataset_id=one.id)
 
 
-def _discard(database: Database, blobs: Blobs, one: Discarded) -> None:
+def _discard(database: Database, blobs: Blobs, one: DiscardedDataset) -> None:
     with database.write() as session:
         if discards.is_still_needed(session, one.id):
             return

@@ -65,7 +65,7 @@ class Reconciler:
             unsent = uploads.reject_unsent(session)
             idempotency.forget_old(session)
         for job_id, status in lost:
-            log.warning("job_taken_back", job_id=job_id, status=status.value)
+            log.warning("job_recovered", job_id=job_id, status=status.value)
         for job_id in expired:
             log.warning("job_expired", job_id=job_id)
         for dataset_id in unsent:

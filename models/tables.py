@@ -1,4 +1,4 @@
-"""The tables. A row of `jobs` is the truth about a piece of background work; the rest hangs off it."""
+"""The tables. A row of `jobs` holds the state of one piece of background work; most other tables refer to it."""
 
 from datetime import datetime
 from enum import StrEnum

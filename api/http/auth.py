@@ -13,8 +13,8 @@ from models.store import keys
 from models.store.keys import Caller
 
 # How much of a stranger's body is received, and dropped, so that a client which sends before it reads gets its 401.
-STRANGER_BODY_BYTES = 64 * 1024
-STRANGER_BODY_S = 1.0
+MAX_UNAUTHENTICATED_BODY_BYTES = 64 * 1024
+MAX_UNAUTHENTICATED_BODY_S = 1.0
 
 bearer = HTTPBearer(
     auto_error=False,
@@ -38,7 +38,7 @@ async def require_valid_key(request: Request, context: RequestContext) -> None:
     except Unauthenticated as error:
         # A client that asked first (Expect: 100-continue) sends nothing once it has the answer.
         asked_first = "expect" in request.headers
-        if asked_first or not await discard_body(request, STRANGER_BODY_BYTES, STRANGER_BODY_S):
+        if asked_first or not await discard_body(request, MAX_UNAUTHENTICATED_BODY_BYTES, MAX_UNAUTHENTICATED_BODY_S):
             error.headers["Connection"] = "close"
         raise
 

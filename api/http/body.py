@@ -24,8 +24,8 @@ from heldout.json_pointer import pointer_to
 MAX_DEPTH = 64
 # How much of a body that is too large is received, and dropped, so that a client which sends before it reads gets
 # its answer.
-DISCARDED_BYTES = 32 * 1024 * 1024
-DISCARDING_S = 5.0
+MAX_DISCARDED_BYTES = 32 * 1024 * 1024
+MAX_DISCARD_S = 5.0
 # Gives the validated value, or what is wrong with it in Pydantic's form, with locations that begin with "body".
 Validate = Callable[[Any], tuple[Any, list[dict[str, Any]]]]
 # Stands for a refused body where FastAPI wants its content; no model accepts it.
@@ -75,7 +75,7 @@ async def receive_json(request: Request, limit_bytes: int) -> bytes:
     async for chunk in request.stream():
         received += chunk
         if len(received) > limit_bytes:
-            await discard_body(request, DISCARDED_BYTES - len(received), DISCARDING_S)
+            await discard_body(request, MAX_DISCARDED_BYTES - len(received), MAX_DISCARD_S)
             raise BodyTooLarge(limit_bytes)
     return bytes(received)
 
@@ -124,7 +124,7 @@ async def require_length(request: Request, limit_bytes: int) -> None:
     if declared.isascii() and declared.isdigit() and int(declared[:18]) > limit_bytes:
         # A client that asked first (Expect: 100-continue) sends nothing once it has the answer.
         if "expect" not in request.headers:
-            await discard_body(request, DISCARDED_BYTES, DISCARDING_S)
+            await discard_body(request, MAX_DISCARDED_BYTES, MAX_DISCARD_S)
         raise BodyTooLarge(limit_bytes)
 
 

@@ -63,7 +63,7 @@ class RequestContext:
                 effect()
             except Exception:
                 # The request did what it says; the reconciler makes good what is missing here.
-                log.exception("an effect after the commit failed")
+                log.exception("after_commit_failed")
         return answer
 
     def close(self) -> None:

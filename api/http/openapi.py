@@ -27,7 +27,7 @@ REQUEST_ID = {
 }
 # The headers of Standard Webhooks.
 WEBHOOK_HEADERS = {
-    "webhook-id": "The delivery's id, the same at every attempt: do nothing the second time.",
+    "webhook-id": "The delivery's id, the same at every attempt: ignore a message whose id you have seen.",
     "webhook-timestamp": "Seconds since 1970 at this attempt.",
     "webhook-signature": "`v1,` and the signature by the webhook's secret; several are separated by spaces.",
 }

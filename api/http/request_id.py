@@ -47,7 +47,7 @@ class RequestIdMiddleware:
             try:
                 await self.app(scope, receive, send_with_id)
             except Exception:
-                log.exception("request failed", method=method, path=path)
+                log.exception("request_failed", method=method, path=path)
                 if status is not None:
                     raise  # part of the answer is sent: the server must cut the connection
                 await problem_response(Internal(request_id), scope["path"])(scope, receive, send_with_id)

@@ -18,7 +18,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from api.http.body import DISCARDED_BYTES, DISCARDING_S, discard_body, parse_json, refused_values, require_length
+from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, parse_json, refused_values, require_length
 from heldout.datasets import DatasetSpec
 from heldout.errors import (
     BodyTooLarge,
@@ -76,7 +76,7 @@ class Uploads:
         try:
             return await self._receive(chunks(), dataset_id, digest)
         except BodyTooLarge:
-            await discard_body(request, DISCARDED_BYTES - self._limit_bytes, DISCARDING_S)
+            await discard_body(request, MAX_DISCARDED_BYTES - self._limit_bytes, MAX_DISCARD_S)
             raise
         except ClientDisconnect:
             raise InvalidForm("The connection ended in the middle of the content.") from None

@@ -113,7 +113,7 @@ class Hub:
             try:
                 return await asyncio.to_thread(self._source.page, recent.channel, cursor)
             except HeldoutError as error:
-                log.warning("a stream could not be caught up", reason=error.detail)
+                log.warning("stream_not_caught_up", reason=error.detail)
                 return None
 
     async def run(self) -> None:
@@ -148,10 +148,10 @@ class Hub:
             await self._check_keys()
         except HeldoutError as error:
             # Clients go on waiting: the database may be back before their time is over.
-            log.warning("waiting clients could not be served", reason=error.detail)
+            log.warning("waiting_clients_not_served", reason=error.detail)
             return
         except Exception:
-            log.exception("the poller broke")
+            log.exception("poller_failed")
             return
         for waiter in self._waiters:
             if waiter.channel not in channels:

@@ -11,12 +11,12 @@ MAX_DIGITS = 16
 After = Annotated[
     str, Query(description="Number of the last event that is known.", json_schema_extra={"pattern": "^[0-9]{1,9}$"})
 ]
-Limit = Annotated[int, Query(ge=1, le=200, description="Of a list; a stream has none.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="Most events in one list; a stream ignores it.")]
 LastEventId = Annotated[
     str,
     Header(
         alias="Last-Event-ID",
-        description="The same as `after`, and wins.",
+        description="The same as `after`; if both are sent, this header counts.",
         json_schema_extra={"pattern": "^[0-9]{0,9}$"},
     ),
 ]

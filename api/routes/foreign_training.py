@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
 
-from heldout.diagnosis.foreign import chosen_of, from_keras, from_scalars, from_table
+from heldout.diagnosis.foreign import choose_curves, from_keras, from_scalars, from_table
 from heldout.diagnosis.history import History, figure
 
 MAX_EPOCHS = 10_000
@@ -20,7 +20,7 @@ def _curves_alone(history: Any) -> Any:
     """The history with an empty list for everything that is no curve, such as learning rates: it may hold anything."""
     if not isinstance(history, dict):
         return history
-    curves = chosen_of([name for name, values in history.items() if values != []]).values()
+    curves = choose_curves([name for name, values in history.items() if values != []]).values()
     return {name: values if name in curves else [] for name, values in history.items()}
 
 

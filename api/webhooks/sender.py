@@ -19,7 +19,7 @@ from heldout.views.base import rfc3339
 from heldout.webhooks import Allowed
 from models.database import Database, Session
 from models.store import outbox, transitions
-from models.store.outbox import Due
+from models.store.outbox import ClaimedDelivery
 
 log = structlog.get_logger("heldout.api")
 
@@ -120,7 +120,7 @@ class Sender:
         with self._database.write() as session:
             outbox.forget_old(session, self._clock(session))
 
-    def _send(self, due: Due) -> None:
+    def _send(self, due: ClaimedDelivery) -> None:
         try:
             self._settle(due, self._attempt(due))
         except DatabaseUnavailable:
@@ -135,7 +135,7 @@ class Sender:
                     del self._in_flight[due.webhook_id]
                 self._changed.notify_all()
 
-    def _attempt(self, due: Due) -> Answer:
+    def _attempt(self, due: ClaimedDelivery) -> Answer:
         with self._database.read() as session:
             now = self._clock(session)
         body = body_of(due)
@@ -146,7 +146,7 @@ class Sender:
         }
         return post(due.url, body.encode(), headers, allowed=self._allowed, resolve=self._resolve, tls=self._tls)
 
-    def _settle(self, due: Due, answer: Answer) -> None:
+    def _settle(self, due: ClaimedDelivery, answer: Answer) -> None:
         with self._database.write() as session:
             status = outbox.settle(
                 session,
@@ -168,7 +168,7 @@ class Sender:
         )
 
 
-def body_of(due: Due) -> str:
+def body_of(due: ClaimedDelivery) -> str:
     """The same text at every attempt: the event's type and time, and its subject as it was then."""
     message = {"type": due.type, "timestamp": rfc3339(due.created_at), "data": due.payload}
     return json.dumps(message, separators=(",", ":"), allow_nan=False)

@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from benchmarks.diagnosis.baselines import LAST_OVER_MINIMUM, Judged
 from benchmarks.diagnosis.measures import Pairs, cells
 from benchmarks.diagnosis.record import Record
-from benchmarks.diagnosis.score import codes_of, judged, said_of
+from benchmarks.diagnosis.score import codes_of, judged, predicted_codes
 from benchmarks.diagnosis.truth import truths
 from heldout.diagnosis import History, diagnose
 from heldout.diagnosis.course import course_of, level_at_end
@@ -60,8 +60,9 @@ def _told_by(known: Judged) -> Iterator[str]:
     trees = GradientBoostingClassifier(n_estimators=200, subsample=0.7, random_state=0)
     yield "| what tells overfitting | precision | recall | F1 (95 % interval) |"
     yield "|---|---|---|---|"
-    yield f"| **the diagnosis** | {cells(_said(known, said_of))} |"
-    yield f"| the diagnosis, given the referee's losses for validation's | {cells(_said(known, _said_of_referee))} |"
+    yield f"| **the diagnosis** | {cells(_said(known, predicted_codes))} |"
+    by_referee = cells(_said(known, _predicted_from_referee))
+    yield f"| the diagnosis, given the referee's losses for validation's | {by_referee} |"
     yield f"| random forest on {seen.shape[1]} figures of the curves | {cells(by(forest))} |"
     yield f"| boosted trees on {seen.shape[1]} figures of the curves | {cells(by(trees))} |"
     yield f"| {LAST_OVER_MINIMUM.name} | {cells(_cross_validated(known, by_rise))} |"
@@ -76,7 +77,7 @@ def _said(known: Judged, said: Callable[[Record], set[str]]) -> Pairs:
     return [("overfitting" in said(record), truth) for record, truth in known]
 
 
-def _said_of_referee(record: Record) -> set[str]:
+def _predicted_from_referee(record: Record) -> set[str]:
     losses = tuple(record.referee["loss"][: len(record.history["validation_loss"])])
     return codes_of(diagnose(replace(record.curves, validation_loss=losses), None, record.evaluation))
 

@@ -23,11 +23,11 @@ def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
     yield ""
     yield from _codes(chosen, known)
     yield ""
-    yield from _rules(said_of, BASELINES, earlier or chosen, chosen, known)
+    yield from _rules(predicted_codes, BASELINES, earlier or chosen, chosen, known)
     yield ""
     yield "The same trainings as histories of another program: curves of `fit` and of validation, and nothing else."
     yield ""
-    yield from _rules(_said_of_foreign, (LAST_OVER_MINIMUM,), earlier or chosen, chosen, known)
+    yield from _rules(_predicted_from_foreign, (LAST_OVER_MINIMUM,), earlier or chosen, chosen, known)
     yield ""
     yield from _onsets(chosen, known)
     yield ""
@@ -36,7 +36,7 @@ def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
     yield _without_audit(chosen, known)
 
 
-def said_of(record: Record, with_audit: bool = True) -> set[str]:
+def predicted_codes(record: Record, with_audit: bool = True) -> set[str]:
     """The codes that the diagnosis warns of, or `healthy`."""
     return codes_of(record.diagnosis(with_audit))
 
@@ -59,7 +59,7 @@ def judged(records: Sequence[Record], known: Mapping[str, Truth]) -> list[tuple[
 
 
 def _codes(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]:
-    said = {record.drawn.key: said_of(record) for record in records}
+    said = {record.drawn.key: predicted_codes(record) for record in records}
     verdicts = {record.drawn.key: record.diagnosis().verdict for record in records}
     codes = sorted({code for record in records for code in known[record.drawn.key]})
     yield "| verdict | true · false · apart | precision | recall | F1 (95 % interval) |"
@@ -104,7 +104,7 @@ def _rules(
         yield f"| {rule.name} | {threshold:.3g} | {cells(pairs)} | {lead(ours, pairs)} |"
 
 
-def _said_of_foreign(record: Record) -> set[str]:
+def _predicted_from_foreign(record: Record) -> set[str]:
     known = record.curves
     curves = History(
         fit_loss=known.fit_loss,
@@ -145,7 +145,7 @@ def _by_rise(records: Sequence[Record], known: dict[str, Truth]) -> str:
     for record in records:
         if known[record.drawn.key]["overfitting"]:
             losses = record.referee["loss"][: len(record.history["fit_loss"])]
-            found[losses[-1] >= (1 + LARGE_RISE) * min(losses)].append("overfitting" in said_of(record))
+            found[losses[-1] >= (1 + LARGE_RISE) * min(losses)].append("overfitting" in predicted_codes(record))
     large, small = found[True], found[False]
     return (
         f"Of the overfit trainings whose referee's loss ends {100 * LARGE_RISE:.0f} % or more above its lowest, "
@@ -155,7 +155,7 @@ def _by_rise(records: Sequence[Record], known: dict[str, Truth]) -> str:
 
 def _without_audit(records: Sequence[Record], known: dict[str, Truth]) -> str:
     """Bundled datasets have none: what the counts of the splits tell by themselves."""
-    said = {record.drawn.key: said_of(record, with_audit=False) for record in records}
+    said = {record.drawn.key: predicted_codes(record, with_audit=False) for record in records}
     told = []
     for code in ("leakage", "split_shift", "label_order_mismatch", "class_imbalance"):
         pairs = pairs_of(said, known, code)

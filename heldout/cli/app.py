@@ -33,7 +33,7 @@ COMMANDS = (
 
 app = typer.Typer(
     help="Train image classifiers as a service, and learn why test results are worse than training results.",
-    epilog="Exit codes: 0 succeeded, 1 failed, 2 wrong usage or refused, 3 cancelled, 4 no service or no right to it, "
+    epilog="Exit codes: 0 succeeded, 1 failed, 2 wrong usage or refused, 3 cancelled, 4 no service, or key refused, "
     "130 interrupted.",
     no_args_is_help=True,
     add_completion=False,

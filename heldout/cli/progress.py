@@ -36,9 +36,9 @@ class Display:
         """Called with each epoch that was measured, after its event."""
 
 
-def display(jobs_named_up_to: int = 0) -> Display:
-    """Bars on a terminal, else lines; `jobs_named_up_to` is the length of the longest name that will be shown."""
-    return Bars() if is_terminal() else Lines(jobs_named_up_to)
+def display(name_width: int = 0) -> Display:
+    """Bars on a terminal, else lines; `name_width` is the length of the longest name that will be shown."""
+    return Bars() if is_terminal() else Lines(name_width)
 
 
 class JsonLines(Display):

@@ -46,7 +46,7 @@ def confusion(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Show which classes are mistaken for which, and the surest mistakes."""
+    """Show which classes are mistaken for which, and the most confident mistakes."""
     with service(home) as client:
         found = client.confusion(job_id)
     if as_json:

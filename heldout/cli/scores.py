@@ -1,4 +1,4 @@
-"""Results class by class, as text: which classes are mistaken for which, and the surest mistakes."""
+"""Results class by class, as text: which classes are mistaken for which, and the most confident mistakes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def show_scores(confusion: ConfusionView, split: Split) -> None:
     say(f"{split}; the gap is recall in training less recall here, in points.")
     say(f"calibration error: {accuracy(found.calibration_error)}")
     if found.mistakes:
-        say("surest mistakes:")
+        say("most confident mistakes:")
     for one in found.mistakes[:SHOWN_MISTAKES]:
         say(f"  image {one.index}: {one.label} classified as {one.answer}, with {one.probability:.4f}")
 

@@ -1,4 +1,4 @@
-"""Signals that end the demonstration: heard at any moment, obeyed only where nothing is left half made."""
+"""Signals that end the demonstration: noted at any time, handled only where it is safe to stop."""
 
 import signal
 from collections.abc import Iterator

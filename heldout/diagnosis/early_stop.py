@@ -8,7 +8,7 @@ from heldout.diagnosis.words import figure_of
 def reason_to_stop(curves: Curves) -> str | None:
     """What the curves show; None if training should go on.
 
-    That is another question than whether it is overfitting. For some epochs validation's level has been above its
+    This is a different question from overfitting. For some epochs validation's level has been above its
     lowest, by more than its noise and by so much that few trainings come back, while the training loss went on falling.
     """
     heldout, training = curves.heldout, curves.training

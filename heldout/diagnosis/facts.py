@@ -57,7 +57,7 @@ def facts_of(
 
 
 def _knows_training(train: SplitFigures | None, validation: SplitFigures | None, classes: int) -> bool | None:
-    """What knows training images much better than others does not lack capacity, however little it knows."""
+    """Much better results on training than on validation images show that capacity is not lacking."""
     if train is None or validation is None or classes < 2:
         return None
     return bool(_knows(train, classes)) or (

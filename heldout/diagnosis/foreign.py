@@ -44,13 +44,13 @@ EXPECTED = "a history needs a training and a validation curve of the loss or of 
 
 
 def from_keras(history: Mapping[str, object]) -> History:
-    """Of the dictionary that `model.fit(...).history` holds, or of one like it, whatever else is in it.
+    """Read the dictionary `model.fit(...).history`, or a similar one; other entries are ignored.
 
     Raises:
         ValueError: if it has no pair of curves, curves of different lengths or not of numbers, or several that could
             be meant.
     """
-    names = chosen_of([name for name in history if history[name]])
+    names = choose_curves([name for name in history if history[name]])
     curves: dict[str, Any] = {field: _curve_of(field, history[name]) for field, name in names.items()}
     if len(set(map(len, curves.values()))) > 1:
         lengths = ", ".join(f"{_FIELD_NAMES[field]} {len(values)}" for field, values in curves.items())
@@ -59,7 +59,7 @@ def from_keras(history: Mapping[str, object]) -> History:
 
 
 def from_series(series: Mapping[str, Series], epochs: Mapping[str, AbstractSet[int]] | None = None) -> History:
-    """Of curves by name, each with values by epoch (or step); what not every curve has is left out.
+    """Read curves by name, each with values by epoch (or step); epochs that a curve lacks are left out.
 
     Args:
         epochs: by the curve's name which of its places are numbers of epochs, with those of epochs without a value;
@@ -68,7 +68,7 @@ def from_series(series: Mapping[str, Series], epochs: Mapping[str, AbstractSet[i
     Raises:
         ValueError: if it has no pair of curves, none with epochs in common, or several that could be meant.
     """
-    names = chosen_of([name for name in series if series[name]])
+    names = choose_curves([name for name in series if series[name]])
     common = sorted(set.intersection(*(set(series[name]) for name in names.values())))
     if not common:
         raise ValueError(f"the curves have no epoch in common: {', '.join(_FIELD_NAMES[field] for field in names)}")
@@ -78,7 +78,7 @@ def from_series(series: Mapping[str, Series], epochs: Mapping[str, AbstractSet[i
 
 
 def from_table(text: str, max_rows: int | None = None) -> History:
-    """Of a table with a line of names and one line an epoch, as Keras' CSVLogger writes it.
+    """Read a table with a header line and one line per epoch, as Keras' CSVLogger writes it.
 
     Commas, semicolons and tabs separate; where there is a column `epoch`, lines of the same epoch belong together, and
     an empty cell or `NA` is no value.
@@ -119,7 +119,7 @@ def from_scalars(scalars: Mapping[str, Iterable[tuple[int, float]]]) -> History:
     return from_series(series, {name: values.keys() for name, values in series.items() if _is_by_epoch(name)})
 
 
-def chosen_of(names: Sequence[str]) -> dict[str, str]:
+def choose_curves(names: Sequence[str]) -> dict[str, str]:
     """For each field of a history the name of its curve: of several the plainest one.
 
     Raises:

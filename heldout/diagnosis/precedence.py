@@ -1,4 +1,4 @@
-"""The rules in the order of their precedence: of findings that are equally grave, the first one gives the verdict.
+"""The rules in the order of their precedence: of findings that are equally serious, the first one gives the verdict.
 
 The order goes from what is nearest the data to what is nearest the figures: a leak spoils every figure, so that
 overfitting is no news beside it.
@@ -66,7 +66,7 @@ _GRAVITY = ("critical", "warning", "info")
 
 
 def findings_of(facts: Facts) -> tuple[Finding, ...]:
-    """The gravest first; of equally grave ones in the order of the rules."""
+    """The most serious first; of equally serious ones in the order of the rules."""
     found = [(rule, rule.find(facts)) for rule in RULES]
     heard = [one for rule, findings in found if not _is_silent(rule, found) for one in findings]
     return tuple(sorted(heard, key=lambda one: _GRAVITY.index(one.severity)))

@@ -1,4 +1,4 @@
-"""Requests that are right, of something whose state does not allow them now."""
+"""Valid requests that the present state of a job, dataset or webhook does not allow."""
 
 from collections.abc import Sequence
 
@@ -79,7 +79,7 @@ class DatasetIsBundled(HeldoutError):
     code, status, title = "dataset_is_bundled", 409, "The dataset comes with the service"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name!r} is everyone's: it can be neither changed nor deleted. Name one of your own.")
+        super().__init__(f"{name!r} is a bundled dataset: nobody can change or delete it. Name one of your own.")
 
 
 class DatasetInUse(HeldoutError):

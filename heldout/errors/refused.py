@@ -18,10 +18,10 @@ class SpecDatasetNotFound(InvalidSpec):
 
 
 class DatasetUnavailable(InvalidSpec):
-    code, title = "dataset_unavailable", "The dataset is known but its images are not here"
+    code, title = "dataset_unavailable", "The dataset's images are not available"
 
     def __init__(self, name: str, remedy: str) -> None:
-        detail = f"The images of {name!r} are not here. {remedy}"
+        detail = f"The images of {name!r} are not available. {remedy}"
         super().__init__(detail, errors=[FieldError("/dataset", detail)])
 
 
@@ -67,7 +67,7 @@ class IdempotencyKeyReused(HeldoutError):
 
 
 class WebhookUrlRefused(HeldoutError):
-    code, status, title = "webhook_url_refused", 422, "The webhook may not lead there"
+    code, status, title = "webhook_url_refused", 422, "The webhook's URL is not allowed"
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The url is refused. {reason}", errors=[FieldError("/url", reason)])

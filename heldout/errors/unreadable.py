@@ -12,14 +12,14 @@ class InvalidForm(HeldoutError):
 
 
 class InvalidCursor(HeldoutError):
-    code, status, title = "invalid_cursor", 400, "The cursor is not one of ours"
+    code, status, title = "invalid_cursor", 400, "The cursor is not valid for this list"
 
     def __init__(self) -> None:
         super().__init__("`after` is not a cursor of this list. Take it from `next` of the page before.")
 
 
 class InvalidParameter(HeldoutError):
-    code, status, title = "invalid_parameter", 400, "A parameter is out of its bounds"
+    code, status, title = "invalid_parameter", 400, "A parameter is unknown or not valid"
 
 
 class Unauthenticated(HeldoutError):

@@ -1,4 +1,4 @@
-"""`audit.json`: what the check of an upload found. The worker writes it; the API and the diagnosis read it."""
+"""`audit.json`: what was found out about a dataset. The worker writes it; the API and the diagnosis read it."""
 
 from typing import Any, ClassVar, Literal
 
@@ -37,8 +37,8 @@ class AuditFinding(StoredPart):
 class StoredAudit(StoredFile):
     """The audit of one dataset.
 
-    findings: the gravest first. statistics: of the pixel values, by split. checks: what was compared, and how much of
-    it. source: the upload's format, its images' encodings, and how the splits came about.
+    findings: the most serious first. statistics: of the pixel values, by split. checks: what was compared, and how
+    much of it. source: the upload's format, its images' encodings, and how the splits came about.
     """
 
     file_name: ClassVar[str] = "audit.json"

@@ -31,7 +31,7 @@ class AuditFindingView(View):
 
 
 class AuditView(View):
-    """What is known of a dataset before anything is trained on it, the gravest findings first."""
+    """What is known of a dataset before anything is trained on it, the most serious findings first."""
 
     object: Literal["audit"]
     dataset: DatasetReference

@@ -33,7 +33,7 @@ class SplitScores(View):
     confusion: list[list[int]] = Field(description="Rows are labels, columns answers, in the order of `classes`.")
     per_class: list[ClassScores]
     calibration_error: Figure = Field(description="Expected calibration error over 15 bins.")
-    mistakes: list[Mistake] = Field(description="The surest first.")
+    mistakes: list[Mistake] = Field(description="The most confident first.")
 
 
 class ConfusionView(View):

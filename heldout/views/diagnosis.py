@@ -27,12 +27,14 @@ class FindingView(View):
 
 
 class DiagnosisView(View):
-    """One verdict: the code of the gravest finding, `healthy`, or `cannot_tell`. Epochs count from 1."""
+    """One verdict: the code of the most serious finding, `healthy`, or `cannot_tell`. Epochs count from 1."""
 
     object: Literal["diagnosis"]
     verdict: str
-    best_epoch: int | None = Field(description="Of the lowest validation loss.")
-    onset_epoch: int | None = Field(description="From which on validation stays above its best by more than its noise.")
+    best_epoch: int | None = Field(description="Epoch with the lowest validation loss.")
+    onset_epoch: int | None = Field(
+        description="First epoch from which validation stays worse than its best by more than noise."
+    )
     explanation: str
     findings: list[FindingView]
 

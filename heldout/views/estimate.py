@@ -26,5 +26,5 @@ class EstimateView(View):
     flops_per_image: int = Field(description="Of one forward pass; a multiply-add counts as two.")
     memory_bytes: int = Field(description="Of one training step, data excluded.")
     seconds_per_epoch: float | None = Field(
-        description="Of a job alone on a machine as fast as the workers' own; null until one was measured."
+        description="For a job that has a worker's machine to itself; null until a worker has measured its speed."
     )

@@ -15,5 +15,5 @@ class QueueView(View):
     ahead: int | None
     waiting_for: Literal["worker", "gpu", "backoff"] | None
     estimated_start_s: float | None = Field(
-        description="From what the jobs that run and those before it should take; null where that cannot be told."
+        description="Estimated from the running jobs and the jobs ahead of this one; null where no estimate exists."
     )

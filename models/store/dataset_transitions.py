@@ -1,4 +1,4 @@
-"""The one way in which a dataset's row changes its state, and the event that tells of it."""
+"""The only functions that change a dataset's status; each change also writes an event."""
 
 from typing import Any
 

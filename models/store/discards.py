@@ -1,4 +1,4 @@
-"""Datasets at their end: deleted by their owner; and the files that nobody needs any more."""
+"""Deletes datasets, and lists the files in the blob store that are no longer needed."""
 
 from dataclasses import dataclass
 
@@ -53,7 +53,7 @@ def remove(session: Session, owner: str, reference: str) -> DatasetRow:
 
 
 @dataclass(frozen=True)
-class Discarded:
+class DiscardedDataset:
     """A dataset that may have files in the blob store which nobody needs."""
 
     id: str
@@ -62,7 +62,7 @@ class Discarded:
     is_deleted: bool
 
 
-def discarded(session: Session, limit: int = 20) -> list[Discarded]:
+def discarded(session: Session, limit: int = 20) -> list[DiscardedDataset]:
     """Datasets that were deleted or rejected, or that no longer need their upload."""
     # The condition is the partial index's own.
     rows = session.scalars(
@@ -78,7 +78,7 @@ def discarded(session: Session, limit: int = 20) -> list[Discarded]:
         .limit(limit)
     ).all()
     return [
-        Discarded(
+        DiscardedDataset(
             row.id,
             row.upload_key,
             row.sha256 if row.deleted_at is not None or row.status is DatasetStatus.REJECTED else None,
@@ -88,7 +88,7 @@ def discarded(session: Session, limit: int = 20) -> list[Discarded]:
     ]
 
 
-def release_files(session: Session, one: Discarded) -> str | None:
+def release_files(session: Session, one: DiscardedDataset) -> str | None:
     """Forget where a discarded dataset's files are. Gives the content address if no other dataset has it.
 
     The caller deletes the files before it commits: this transaction keeps others from storing the same content.

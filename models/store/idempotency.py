@@ -10,7 +10,7 @@ from models.database import db_now
 from models.store import locks
 from models.tables import IdempotencyRow
 
-KEPT_S = 24 * 3600
+ANSWER_KEPT_S = 24 * 3600
 
 
 def replay(session: Session, owner: str, key: str, request_sha256: str) -> IdempotencyRow | None:
@@ -24,7 +24,7 @@ def replay(session: Session, owner: str, key: str, request_sha256: str) -> Idemp
         raise IdempotencyKeyInFlight
     session.execute(
         delete(IdempotencyRow).where(
-            IdempotencyRow.owner == owner, IdempotencyRow.key == key, IdempotencyRow.created_at < db_now(-KEPT_S)
+            IdempotencyRow.owner == owner, IdempotencyRow.key == key, IdempotencyRow.created_at < db_now(-ANSWER_KEPT_S)
         )
     )
     row = session.get(IdempotencyRow, (owner, key))
@@ -59,4 +59,4 @@ def keep(
 
 def forget_old(session: Session) -> None:
     """Remove answers that are older than a replay can ask for."""
-    session.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at < db_now(-KEPT_S)))
+    session.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at < db_now(-ANSWER_KEPT_S)))

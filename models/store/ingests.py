@@ -78,7 +78,7 @@ def mark_ready(session: Session, held: HeldAttempt, dataset_id: str, content: In
         DatasetRow.id != row.id,
     )
     same_as = session.scalar(same.order_by(DatasetRow.version).limit(1))
-    message = "Ready to train on." if same_as is None else "Its content was there already, under an earlier version."
+    message = "Ready to train on." if same_as is None else "Ready to train on. An earlier version has the same content."
     move_datasets(
         session,
         row.status,

@@ -28,7 +28,7 @@ def _keep_best_epoch(session: Session, job: JobRow, status: JobStatus, error: Er
 
 
 def _reject_dataset(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
-    """A dataset whose ingest did not end well is rejected, so that it does not wait for it for ever."""
+    """Reject the dataset of an ingest that did not succeed; otherwise it would stay in `checking` for ever."""
     if status is not JobStatus.SUCCEEDED:
         reject_ingested(session, job.dataset_id, error)
 

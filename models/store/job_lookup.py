@@ -11,14 +11,14 @@ from models.views.job import JOB_VIEW_ONLY
 
 # Built once: clients that wait for a job ask again and again.
 _OF_KEY_AND_ID = (
-    select(*keys.JUDGED, JobRow, DatasetRow)
-    .select_from(keys.TABLE)
+    select(*keys.CALLER_COLUMNS, JobRow, DatasetRow)
+    .select_from(keys.KEY_TABLE)
     .outerjoin(
         JobRow,
-        and_(JobRow.owner == keys.TABLE.c.owner, JobRow.kind.in_(LISTED_KINDS), JobRow.id == bindparam("job_id")),
+        and_(JobRow.owner == keys.KEY_TABLE.c.owner, JobRow.kind.in_(LISTED_KINDS), JobRow.id == bindparam("job_id")),
     )
     .outerjoin(DatasetRow, DatasetRow.id == JobRow.dataset_id)
-    .where(keys.TABLE.c.id == bindparam("key_id"))
+    .where(keys.KEY_TABLE.c.id == bindparam("key_id"))
     .options(*JOB_VIEW_ONLY)
 )
 

@@ -16,9 +16,9 @@ from models.tables import KeyRow
 PREFIX = "ho"
 
 # Built once, of columns rather than of the row as an object: this precedes every request.
-TABLE = KeyRow.__table__
-JUDGED = (TABLE.c.owner, TABLE.c.secret_sha256, TABLE.c.revoked_at)
-_KNOWN = select(*JUDGED).where(TABLE.c.id == bindparam("key_id"))
+KEY_TABLE = KeyRow.__table__
+CALLER_COLUMNS = (KEY_TABLE.c.owner, KEY_TABLE.c.secret_sha256, KEY_TABLE.c.revoked_at)
+_KNOWN = select(*CALLER_COLUMNS).where(KEY_TABLE.c.id == bindparam("key_id"))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which jobs a list has: found through an index in the list's own order, however many jobs there are."""
+"""Filters for lists of jobs, written so that an index answers each query in the list's order."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

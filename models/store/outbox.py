@@ -31,7 +31,7 @@ Subject = TypeVar("Subject", JobRow, DatasetRow)
 
 
 @dataclass(frozen=True)
-class Due:
+class ClaimedDelivery:
     """A delivery that this sender has claimed; `fence` tells its claim from later ones."""
 
     id: str
@@ -84,7 +84,7 @@ def any_due(session: Session, now: datetime) -> bool:
 
 def claim(
     session: Session, now: datetime, *, limit: int, limit_per_webhook: int, in_flight: Mapping[str, int], lease_s: float
-) -> list[Due]:
+) -> list[ClaimedDelivery]:
     """Claim up to `limit` due deliveries, the longest overdue first; nobody else sends them within the lease.
 
     Args:
@@ -118,7 +118,7 @@ def claim(
         select(DeliveryRow, WebhookRow).join(WebhookRow).where(DeliveryRow.id.in_(taken)).order_by(DeliveryRow.id)
     )
     return [
-        Due(
+        ClaimedDelivery(
             id=delivery.id,
             fence=delivery.fence,
             webhook_id=webhook.id,
@@ -133,7 +133,7 @@ def claim(
 
 
 def settle(
-    session: Session, due: Due, now: datetime, *, status: int | None, error: str | None, milliseconds: int
+    session: Session, due: ClaimedDelivery, now: datetime, *, status: int | None, error: str | None, milliseconds: int
 ) -> str | None:
     """Note how an attempt ended, and when the next one is; gives the delivery's status.
 

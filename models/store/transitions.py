@@ -85,7 +85,7 @@ def _add_event(
         events.add(session, row.id, "job.resumed", "Back in the queue.")
     elif status is JobStatus.QUEUED:
         why = {
-            JobEvent.RELEASE: "Its worker stopped in good order.",
+            JobEvent.RELEASE: "Its worker was stopped.",
             JobEvent.LOSE: error["detail"] if error else "The service was restarted.",
             JobEvent.RETRY: f"The attempt failed: {error['detail'] if error else ''}",
         }[event]

@@ -82,7 +82,7 @@ def receive(
         row.status,
         DatasetEvent.RECEIVE,
         DatasetRow.id == row.id,
-        message="Its upload has come; a worker checks it.",
+        message="The upload is complete; a worker will ingest it.",
         upload_key=key,
         upload_sha256=sha256,
     )

@@ -61,7 +61,7 @@ def kept() -> dict[str, Record]:
 
 @pytest.fixture(scope="module")
 def said(kept) -> dict[str, set[str]]:
-    return {key: score.said_of(record) for key, record in kept.items()}
+    return {key: score.predicted_codes(record) for key, record in kept.items()}
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_each_verdict_is_as_right_as_it_was(said, true, code):
 
 @pytest.mark.parametrize("code", FLOORS_OF_COUNTS)
 def test_counts_alone_tell_as_much_as_they_did(kept, true, code):
-    said = {key: score.said_of(record, with_audit=False) for key, record in kept.items()}
+    said = {key: score.predicted_codes(record, with_audit=False) for key, record in kept.items()}
     pairs = score.pairs_of(said, true, code)
     assert f1(pairs) >= FLOORS_OF_COUNTS[code], Counter(pairs)
 

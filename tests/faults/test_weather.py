@@ -128,7 +128,7 @@ def test_a_lost_job_is_taken_back_while_the_broker_is_silent_and_goes_on_when_it
     stack.api.kill()
     other = next(worker for worker in stack.workers if worker.lives())
     # The only reconciler that is left is that of a worker which waits for its broker too.
-    other.until_said("job_taken_back")
+    other.until_said("job_recovered")
     broker.resume()
     stack.start_api()
     assert stack.ended(job_id)["attempt"] == 2

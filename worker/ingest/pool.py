@@ -1,4 +1,4 @@
-"""Processes that work on tasks in parallel and answer in the tasks' order; one that dies names its task."""
+"""Processes that work on tasks in parallel and answer in the tasks' order; if a process dies, its task is named."""
 
 import ctypes
 import os
@@ -19,7 +19,7 @@ from worker.ingest.rejection import Rejection, printable
 T = TypeVar("T")
 R = TypeVar("R")
 
-TASKS_A_PROCESS = 2  # under way at once, so that no process waits and little lies in memory
+TASKS_PER_PROCESS = 2  # under way at once, so that no process waits and little lies in memory
 _PR_SET_PDEATHSIG = 1
 
 
@@ -36,7 +36,7 @@ class ProcessPool:
     """Processes for tasks that take a while. With a count of 1 there are none: tasks run in the caller's process."""
 
     def __init__(self, count: int) -> None:
-        self._slots = TASKS_A_PROCESS * count
+        self._slots = TASKS_PER_PROCESS * count
         self._marks = RawArray(ctypes.c_long, self._slots)
         self._executor = self._start(count) if count > 1 else None
 
@@ -105,7 +105,7 @@ class ProcessPool:
                 except Exception as error:  # noqa: BLE001 - a failure that its broken process could not tell
                     if isinstance(error, Rejection):
                         return error
-        return Rejection(RejectionCode.CRASHED, "A process of the ingest was ended from outside. Upload it again.")
+        return Rejection(RejectionCode.CRASHED, "A process of the ingest was killed. Upload it again.")
 
     def _start(self, count: int) -> ProcessPoolExecutor:
         # A fork starts at once and shares what is imported; the executor makes its threads only after it has forked.

@@ -76,8 +76,8 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
         elif isinstance(error, Abandoned):
             log.warning("attempt_abandoned")
         elif isinstance(error, Exception):
-            log.error("attempt_broke", exc_info=error)
-            self.fail(FailureCode.INTERNAL, f"The worker broke: {type(error).__name__}.")
+            log.error("attempt_failed", exc_info=error)
+            self.fail(FailureCode.INTERNAL, f"The worker had an internal error: {type(error).__name__}.")
         return isinstance(error, Exception)
 
     # --- requests and loss ---------------------------------------------------------------------------

@@ -132,7 +132,7 @@ class Attempt:
                 self._lease.release()
                 return
             lines = self._process.last_lines() if self._process is not None else []
-            what = "The training process died. Its last lines are attached."
+            what = "The training process died. The last lines of its output are attached."
             self._lease.warn(what, log=lines, exit_code=died.exit_code)
             self._lease.fail(FailureCode.PROCESS_DIED, str(died))
 
@@ -230,7 +230,10 @@ class Attempt:
                 raise CheckpointUnusable(detail)
             case Failed(code=code, detail=detail):
                 if code == FailureCode.INTERNAL and self._process is not None:
-                    self._lease.warn("The training broke. Its last lines are attached.", log=self._process.last_lines())
+                    self._lease.warn(
+                        "The training failed. The last lines of its output are attached.",
+                        log=self._process.last_lines(),
+                    )
                 self._lease.fail(code, detail)
                 return True
         return False

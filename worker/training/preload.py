@@ -1,4 +1,4 @@
-"""What the server that forks training processes has imported by then. It must run nothing of TensorFlow.
+"""Modules that the fork server imports before it forks. They must not run any TensorFlow operation.
 
 A process that is forked after TensorFlow has run an op, or has only listed its devices, hangs.
 """
@@ -11,7 +11,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
 @contextmanager
-def _greetings_unheard() -> Iterator[None]:
+def _without_tensorflow_greetings() -> Iterator[None]:
     """TensorFlow greets on standard error, which is the worker's log, where every line is JSON; no setting stops it."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -23,7 +23,7 @@ def _greetings_unheard() -> Iterator[None]:
         os.close(kept)
 
 
-with _greetings_unheard():
+with _without_tensorflow_greetings():
     import keras  # noqa: F401
     import tensorflow  # noqa: F401
 

@@ -25,7 +25,7 @@ def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, ser
 
 @router.get("/confusion", responses=problems(JobNotFound, NotReady, StorageUnavailable, FileOfLaterRelease))
 def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> ConfusionView:
-    """Who was taken for whom: confusion matrices, precision, recall and F1, calibration, the surest mistakes."""
+    """Which classes are mistaken for which: confusion matrices, precision, recall, F1, calibration, worst mistakes."""
     job = jobs.find(session, caller.owner, job_id)
     stored = read_evaluation(services.blobs, evaluation_of(session, job_id))
     if stored is None:

@@ -78,8 +78,8 @@ async def get_job(
         Query(
             ge=0,
             le=MAX_WAIT_S,
-            description="Answer late, by so many seconds at most: with `If-None-Match` as soon as the version differs, "
-            "without it when the job has ended.",
+            description="Wait up to this many seconds: with `If-None-Match` until the version differs, "
+            "without it until the job has ended.",
         ),
     ] = 0,
     if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
@@ -149,4 +149,4 @@ def _delete_files(services: Services, job_id: str) -> None:
     try:
         services.blobs.delete_all(f"jobs/{job_id}")
     except HeldoutError as error:
-        log.warning("files of a deleted job stay behind", job_id=job_id, reason=error.detail)
+        log.warning("job_files_not_deleted", job_id=job_id, reason=error.detail)

@@ -1,4 +1,4 @@
-"""What keeping earlier weights than the last was good for, where the curves do not prove overfitting."""
+"""Whether the kept weights or the last ones are better, if the curves do not prove overfitting."""
 
 from dataclasses import asdict
 

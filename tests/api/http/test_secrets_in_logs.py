@@ -45,7 +45,7 @@ def test_keys_are_logged_on_no_path_through_the_service(client, key, log_lines, 
     monkeypatch.setattr("models.store.keys.of_owner", breaks)
     assert client.get("/v1/keys").status_code == 500
     logged = log_lines.getvalue()[began:]
-    assert "request failed" in logged
+    assert "request_failed" in logged
     for text in (made, key):
         assert text not in logged
         assert text.split("_", 2)[2] not in logged

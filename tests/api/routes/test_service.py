@@ -88,7 +88,7 @@ def test_a_failure_that_nobody_expected_shows_its_request_id_alone(service, monk
     assert "secret detail" not in answer.text
     assert answer.headers["x-request-id"] == "find-me"
     logged = [json.loads(line) for line in log_lines.getvalue()[began:].splitlines()]
-    [failure] = [line for line in logged if line["event"] == "request failed"]
+    [failure] = [line for line in logged if line["event"] == "request_failed"]
     assert failure["request_id"] == "find-me"
     assert "secret detail of the inside" in failure["exception"]
     monkeypatch.undo()

@@ -149,9 +149,9 @@ def test_a_file_that_is_cut_short_is_an_error_and_not_a_wrong_image(stored, tmp_
 TRAIN = """
 import sys
 from pathlib import Path
-import worker.preload
+import worker.training.preload
 from models.arrays import load
-from tests.worker.trainings import Training, small_spec
+from tests.worker.training.trainings import Training, small_spec
 import tensorflow as tf
 spec = small_spec(
     {"filters": 1, "kernel_size": 1, "pool": 4}, network={"head": "global_average"}, training={"epochs": 1}

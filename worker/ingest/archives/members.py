@@ -20,12 +20,12 @@ from worker.ingest.rejection import Rejection, amount, printable
 UNCOMPRESSED, ZIP_STORED, ZIP_DEFLATED = 0, 1, 2
 TABLE = np.dtype([("offset", "<u8"), ("packed", "<u8"), ("size", "<u8"), ("crc", "<u4"), ("method", "u1")])
 LOCAL_HEADER_BYTES = 30
-SLACK_BYTES = 256  # what is read beyond a member, for the extra fields of its local header
+EXTRA_FIELD_BYTES = 256  # what is read beyond a member, for the extra fields of its local header
 CHUNK_BYTES = MIB
 
 # Images are compressed already: what unpacks to so many times its size, beyond a size that costs nothing, is a bomb.
 BOMB_RATIO = 200
-HARMLESS_BYTES = 10 * MIB
+MIN_BOMB_BYTES = 10 * MIB
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class MemberList:
             raise too_many(self._limits)
         self._size += size
         self._packed += packed
-        if size > HARMLESS_BYTES and size > BOMB_RATIO * packed:
+        if size > MIN_BOMB_BYTES and size > BOMB_RATIO * packed:
             raise _bomb(f"{printable(name)!r} unpacks from {amount(packed)} to {amount(size)}", name)
         if self._size > self._limits.unpacked_bytes:
             raise Rejection(
@@ -126,7 +126,7 @@ class MemberList:
 
     def archive(self, path: Path, kind: str) -> Archive:
         """All that was taken. Raises Rejection if it is a bomb as a whole."""
-        if self._size > 10 * HARMLESS_BYTES and self._size > BOMB_RATIO * self._packed:
+        if self._size > 10 * MIN_BOMB_BYTES and self._size > BOMB_RATIO * self._packed:
             raise _bomb(f"The archive unpacks from {amount(self._packed)} to {amount(self._size)}", None)
         table = np.zeros(len(self._names), TABLE)
         for field, column in zip(TABLE.names or (), self._columns, strict=True):
@@ -144,7 +144,7 @@ def read_member(file: int, entry: tuple[int, int, int, int, int], name: str) -> 
     if method == UNCOMPRESSED:
         data = os.pread(file, size, offset)
     else:
-        head = os.pread(file, LOCAL_HEADER_BYTES + SLACK_BYTES + packed, offset)
+        head = os.pread(file, LOCAL_HEADER_BYTES + EXTRA_FIELD_BYTES + packed, offset)
         start = local_header_bytes(head, name)
         data = head[start : start + packed]
         if len(data) < packed:
@@ -226,6 +226,7 @@ def _pieces(inflater: Any, data: bytes, name: str, *, is_last: bool) -> Iterator
 def _bomb(what: str, member: str | None) -> Rejection:
     return Rejection(
         RejectionCode.ARCHIVE_BOMB,
-        f"{what}, more than {BOMB_RATIO} times its size. Images do not: remove what does, or store it uncompressed.",
+        f"{what}, more than {BOMB_RATIO} times its size. Images never shrink that much: "
+        "remove such files, or store them uncompressed.",
         member,
     )

@@ -24,7 +24,7 @@ from worker.ingest.rejection import Rejection, amount, printable
 
 BLOCK = tarfile.BLOCKSIZE
 MAX_HEADER_BYTES = 64 * 1024  # of one member, with a long name and attributes in blocks of their own
-HARMLESS_TAR_BYTES = (
+MIN_TAR_BOMB_BYTES = (
     100 * MIB
 )  # tars hold whole blocks for small files, so small archives unpack to many times their size
 REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)
@@ -37,7 +37,7 @@ SPECIAL = {
     tarfile.GNUTYPE_SPARSE: "a sparse file",
 }
 # What `tarfile` raises on tars that are broken on purpose.
-BROKEN = (tarfile.TarError, ValueError, ArithmeticError, LookupError, OSError, RecursionError)
+TAR_ERRORS = (tarfile.TarError, ValueError, ArithmeticError, LookupError, OSError, RecursionError)
 
 
 def is_tar(head: bytes) -> bool:
@@ -65,7 +65,7 @@ def open_tar(path: Path, limits: Limits, kind: str = "tar") -> Archive:
             found.add(name, member.offset_data, size, size, 0, UNCOMPRESSED)
     except ReadTooMuch:
         raise damaged(f"a header is larger than {amount(MAX_HEADER_BYTES)}") from None
-    except BROKEN as error:
+    except TAR_ERRORS as error:
         raise damaged(printable(str(error))) from None
     return found.archive(path, kind)
 
@@ -77,7 +77,7 @@ def gunzip(source: Path, target: Path, limits: Limits) -> None:
         Rejection: if it is damaged, or unpacks to more than it may.
     """
     packed = source.stat().st_size
-    most = min(limits.unpacked_bytes, max(HARMLESS_TAR_BYTES, BOMB_RATIO * packed))
+    most = min(limits.unpacked_bytes, max(MIN_TAR_BOMB_BYTES, BOMB_RATIO * packed))
     written = 0
     try:
         with gzip.open(source) as file, target.open("wb") as out:
@@ -142,5 +142,6 @@ def _endless(packed: int, most: int, limits: Limits) -> Rejection:
         )
     return Rejection(
         RejectionCode.ARCHIVE_BOMB,
-        f"The gzip unpacks from {amount(packed)} to more than {amount(most)}. Images do not: remove what does.",
+        f"The gzip unpacks from {amount(packed)} to more than {amount(most)}. Images never shrink that much: "
+        "remove such files.",
     )

@@ -25,12 +25,12 @@ from worker.ingest.rejection import Rejection, amount, printable
 
 # Of the directory, on average. `zipfile` makes an object of every entry before it tells their number.
 MAX_ENTRY_BYTES = 256
-END_BYTES = 128 * 1024  # what is read besides: the end of the file, with its comment
+DIRECTORY_END_BYTES = 128 * 1024  # what is read besides: the end of the file, with its comment
 METHODS = {zipfile.ZIP_STORED: ZIP_STORED, zipfile.ZIP_DEFLATED: ZIP_DEFLATED}
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # flags: encrypted, strongly encrypted, its directory hidden
-UNIX = 3
+CREATED_ON_UNIX = 3
 # What `zipfile` raises on zips that are broken on purpose.
-BROKEN = (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error, LookupError)
+ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error, LookupError)
 
 
 def open_zip(path: Path, limits: Limits) -> Archive:
@@ -60,7 +60,7 @@ def open_zip(path: Path, limits: Limits) -> Archive:
 
 def _directory(path: Path, limits: Limits) -> tuple[list[zipfile.ZipInfo], int]:
     """The entries, and where the directory begins. Raises Rejection."""
-    most_bytes = END_BYTES + limits.members * MAX_ENTRY_BYTES
+    most_bytes = DIRECTORY_END_BYTES + limits.members * MAX_ENTRY_BYTES
     try:
         with (
             BoundedReader(path, most_bytes) as file,
@@ -76,7 +76,7 @@ def _directory(path: Path, limits: Limits) -> tuple[list[zipfile.ZipInfo], int]:
     except UnicodeDecodeError as error:
         decoded(error.object)
         raise damaged(str(error)) from None
-    except BROKEN as error:
+    except ZIP_ERRORS as error:
         raise damaged(str(error)) from None
     if len(entries) > limits.members:
         raise too_many(limits)
@@ -91,7 +91,7 @@ def _check(entry: zipfile.ZipInfo, name: str) -> None:
         )
     if entry.volume:
         raise Rejection(RejectionCode.UNSUPPORTED_ARCHIVE, "The zip is one of several volumes. Pack it as one file.")
-    mode = entry.external_attr >> 16 if entry.create_system == UNIX else 0
+    mode = entry.external_attr >> 16 if entry.create_system == CREATED_ON_UNIX else 0
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise Rejection(
             RejectionCode.UNSAFE_MEMBER,

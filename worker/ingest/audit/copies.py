@@ -11,20 +11,22 @@ from worker.ingest.audit.scan import Scan
 from worker.ingest.images.pixels import Pixels
 
 # A copy that was encoded again, brightened or resized keeps its hash but for a few of the 64 bits.
-NEAR_BITS = 4
-BANDS = 4  # pairs that agree in one quarter of the bits are compared
+MAX_HASH_DISTANCE_BITS = 4
+HASH_BANDS = 4  # pairs that agree in one quarter of the bits are compared
 # The low frequencies of a copy point the same way; checked before any pixel is read.
-LOW_FREQUENCIES_ALIKE = 0.98
+MIN_LOW_FREQUENCY_CORRELATION = 0.98
 # And its pixels, at unit contrast, correlate and differ nowhere by much of the contrast. Measured on mnist5k's 12.5
 # million pairs: distinct digits correlate by 0.981 at most and differ by at least 0.31; at quality 75, JPEG keeps 99 %
 # of its copies above 0.995 and below 0.18.
-PIXELS_ALIKE = 0.99
-LARGEST_DIFFERENCE = 0.25
+MIN_PIXEL_CORRELATION = 0.99
+MAX_PIXEL_DIFFERENCE = 0.25
 COMPARED_SIDE = 32  # larger images are compared at this size
-FLAT = 0.02  # of the value range: less contrast is not compared
+MIN_CONTRAST = 0.02  # of the value range: less contrast is not compared
 # Bounds for sets in which everything looks alike: pairs whose hashes, whose low frequencies, whose pixels are compared.
-MOST_COMPARED, MOST_NEAR, MOST_CONFIRMED = 20_000_000, 2_000_000, 200_000
-NEIGHBOURS = 256  # that an image is compared with where more share a band
+MAX_HASH_PAIRS = 20_000_000
+MAX_LOW_FREQUENCY_PAIRS = 2_000_000
+MAX_PIXEL_PAIRS = 200_000
+MAX_NEIGHBOURS = 256  # that an image is compared with where more share a band
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,13 @@ class Copies:
 def find_copies(pixels: Pixels, scan: Scan, value_range: tuple[float, float]) -> Copies:
     """Exact and near copies among all images; images without contrast are left out."""
     contrast = scan.high - scan.low
-    is_picture = contrast > FLAT * (value_range[1] - value_range[0])
+    is_picture = contrast > MIN_CONTRAST * (value_range[1] - value_range[0])
     original = _originals(pixels, scan.digests, is_picture)
     unique = np.flatnonzero((original == np.arange(len(original))) & is_picture)
     proposals, is_bounded = _proposals(scan, unique)
-    is_bounded |= len(proposals) > MOST_CONFIRMED
+    is_bounded |= len(proposals) > MAX_PIXEL_PAIRS
     at_once = pixels.rows_in_block
-    proposals = proposals[:MOST_CONFIRMED]
+    proposals = proposals[:MAX_PIXEL_PAIRS]
     confirmed = [
         are_copies(pixels.take(chunk[:, 0]), pixels.take(chunk[:, 1])) for chunk in _chunks(proposals, at_once)
     ]
@@ -63,7 +65,7 @@ def are_copies(one: NDArray[np.generic], other: NDArray[np.generic]) -> NDArray[
     alike = np.einsum("pi,pi->p", a, b)
     span = np.minimum(np.ptp(a, axis=1), np.ptp(b, axis=1))
     difference = np.abs(a - b).max(axis=1)
-    found: NDArray[np.bool_] = (alike >= PIXELS_ALIKE) & (difference <= LARGEST_DIFFERENCE * span)
+    found: NDArray[np.bool_] = (alike >= MIN_PIXEL_CORRELATION) & (difference <= MAX_PIXEL_DIFFERENCE * span)
     return found
 
 
@@ -81,22 +83,22 @@ def _proposals(scan: Scan, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], 
     """(pairs, 2) of `rows` whose hashes and low frequencies are alike, in order; and whether a bound left some out."""
     keys, is_bounded, compared, near = [np.empty(0, np.int64)], False, 0, 0
     count = len(scan.hashes)
-    for band in range(BANDS):
+    for band in range(HASH_BANDS):
         shared = (scan.hashes[rows] >> np.uint64(16 * band)).astype(np.uint16)
         order = np.lexsort((scan.hashes[rows], shared))
         ordered, sorted_rows = shared[order], rows[order]
-        for step in range(1, NEIGHBOURS + 2):
+        for step in range(1, MAX_NEIGHBOURS + 2):
             left = np.flatnonzero(ordered[step:] == ordered[:-step])
             compared += len(left)
-            if step > NEIGHBOURS or compared > MOST_COMPARED or near > MOST_NEAR:
+            if step > MAX_NEIGHBOURS or compared > MAX_HASH_PAIRS or near > MAX_LOW_FREQUENCY_PAIRS:
                 is_bounded |= len(left) > 0
                 break
             one, other = sorted_rows[left], sorted_rows[left + step]
-            is_near = np.bitwise_count(scan.hashes[one] ^ scan.hashes[other]) <= NEAR_BITS
+            is_near = np.bitwise_count(scan.hashes[one] ^ scan.hashes[other]) <= MAX_HASH_DISTANCE_BITS
             pairs = np.sort(np.stack([one[is_near], other[is_near]], axis=1), axis=1)
             near += len(pairs)
             for chunk in _chunks(pairs, 50_000):
-                alike = chunk[_alike(scan.signatures, chunk) >= LOW_FREQUENCIES_ALIKE]
+                alike = chunk[_alike(scan.signatures, chunk) >= MIN_LOW_FREQUENCY_CORRELATION]
                 keys.append(alike[:, 0] * count + alike[:, 1])
             if not len(left):
                 break

@@ -12,12 +12,12 @@ from worker.ingest.audit.wording import ADJECTIVES, listed, percent
 from worker.ingest.report import Finding
 
 # Images of the largest class for each one of the smallest.
-WARNING_IMBALANCE = 3.0
-CRITICAL_IMBALANCE = 20.0
-MIN_DISTANCE = 0.1  # share of the images that would have to change class for two splits to agree
+MIN_WARNING_IMBALANCE_RATIO = 3.0
+MIN_CRITICAL_IMBALANCE_RATIO = 20.0
+MIN_PROPORTION_DISTANCE = 0.1  # share of the images that would have to change class for two splits to agree
 RANDOM_DRAWS = 999
 MAX_P_VALUE = 0.001
-MAX_HALF_INTERVAL = 0.05  # of an accuracy of 90 %
+MAX_TEST_HALF_INTERVAL = 0.05  # of an accuracy of 90 %
 
 
 def count_findings(dataset: IngestedDataset) -> list[Finding]:
@@ -60,14 +60,14 @@ def _missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Finding | N
 def _imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> Finding | None:
     present = train[train > 0]
     ratio = float(np.max(present)) / float(np.min(present))
-    if ratio < WARNING_IMBALANCE:
+    if ratio < MIN_WARNING_IMBALANCE_RATIO:
         return None
     largest, smallest = int(np.argmax(train)), int(np.argmin(np.where(train > 0, train, np.max(train))))
     most, least = dataset.classes[largest], dataset.classes[smallest]
     majority = float(np.max(train)) / float(np.sum(train))
     return Finding(
         code="class_imbalance",
-        severity="critical" if ratio >= CRITICAL_IMBALANCE else "warning",
+        severity="critical" if ratio >= MIN_CRITICAL_IMBALANCE_RATIO else "warning",
         numbers={
             "ratio": round(ratio, 3),
             "largest": {"class": most, "count": int(train[largest])},
@@ -93,7 +93,7 @@ def _proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Finding
         draws = np.random.default_rng(0).multinomial(size, train, RANDOM_DRAWS) / size
         by_chance = np.abs(draws - train).sum(axis=1) / 2
         probability = (1 + int((by_chance >= distance).sum())) / (RANDOM_DRAWS + 1)
-        if distance >= MIN_DISTANCE and probability <= MAX_P_VALUE:
+        if distance >= MIN_PROPORTION_DISTANCE and probability <= MAX_P_VALUE:
             change = of_split / size - train
             most = int(np.abs(change).argmax())
             worst[split] = {
@@ -128,7 +128,7 @@ def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 def _small(dataset: IngestedDataset) -> Finding | None:
     count = len(dataset.splits["test"])
     low, high = wilson_interval(round(0.9 * count), count)
-    if (high - low) / 2 <= MAX_HALF_INTERVAL:
+    if (high - low) / 2 <= MAX_TEST_HALF_INTERVAL:
         return None
     return Finding(
         code="test_too_small",

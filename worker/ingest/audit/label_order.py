@@ -11,7 +11,7 @@ from worker.ingest.audit.wording import ADJECTIVES, percent
 from worker.ingest.report import Finding
 
 SAMPLE_IMAGES = 2000
-MIN_IMAGES_A_CLASS = 8
+MIN_IMAGES_PER_CLASS = 8
 MAX_CLASSES = 50
 # Accuracies of the nearest mean image: as labelled, the split is worse than train by this much at least …
 MIN_LOSS_AS_LABELLED = 0.2
@@ -35,7 +35,7 @@ def label_order_findings(dataset: IngestedDataset) -> list[Finding]:
 def _compared(dataset: IngestedDataset, split: str, train: Sample, held: Sample) -> Finding | None:
     count = len(dataset.classes)
     fewest = min(np.min(np.bincount(sample.labels, minlength=count)) for sample in (train, held))
-    if fewest < MIN_IMAGES_A_CLASS:
+    if fewest < MIN_IMAGES_PER_CLASS:
         return None
     points = standardised([features(train.images), features(held.images)])
     of_train, of_held = points[: len(train.rows)], points[len(train.rows) :]

@@ -1,9 +1,9 @@
 """Whether train and a held-out split show the same kind of images, and whether a known mistake explains why not.
 
 The energy distance (Székely and Rizzo 2013, JSPI 143) between the images of two splits, with equal weight for each
-class, is compared with that after the images of each class, or their groups, were dealt to the two splits at random. A
-random split is taken for a shifted one twice in ten thousand times. In a large split even the smallest difference is
-certain, so more than an `info` needs an effect that matters, too.
+class, is compared with that after the images of each class, or their groups, were assigned to the two splits at
+random. A random split is taken for a shifted one twice in ten thousand times. In a large split even the smallest
+difference is certain, so more than an `info` needs an effect that matters, too.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ from worker.ingest.report import Finding, Severity
 SAMPLE_IMAGES = 600  # of each split
 MIN_IMAGES = 20
 # Random deals at once; and in all, where the first ones leave it open whether the split is random.
-DEALS = 999
-MAX_DEALS = 9990
+PERMUTATIONS_PER_ROUND = 999
+MAX_PERMUTATIONS = 9990
 MAX_P_VALUE = 0.0002
-CERTAIN_SIGMAS = 20.0  # beyond the mean of random deals: no number of them would reach that
+CERTAIN_SIGMAS = 20.0  # beyond the mean of random assignments: no number of them would reach that
 # Shares of the energy that lies between the splits. For test digits of mnist5k it is 0.002 as they are,
 # 0.006 darkened by 5 % or moved by a pixel, 0.03 turned by 10 degrees, 0.5 inverted.
 WARNING_EFFECT = 0.005
@@ -68,9 +68,9 @@ class Comparison:
     """How far two splits lie apart: the share of energy between them, without what chance adds, and its p-value."""
 
     effect: float
-    p_value: float  # the share of random deals that lie as far apart, no smaller than their number allows
-    score: float  # standard deviations of random deals that it lies beyond their mean
-    by_chance: float  # mean energy distance of random deals
+    p_value: float  # the share of random assignments that lie as far apart, no smaller than their number allows
+    score: float  # standard deviations of random assignments that it lies beyond their mean
+    by_chance: float  # mean energy distance of random assignments
     apart: NDArray[np.float32]  # (held-out images,) how much closer each is to its own split than to train
 
     @property
@@ -114,8 +114,8 @@ def compare(train: Sample, held: Sample, undo: Callable[[Any], Any] | None = Non
         return Comparison(energy / max(between, 1e-12), 1.0, 0.0, 0.0, np.empty(0, np.float32))
     units = np.concatenate([train.units, held.units])
     chance = np.empty(0)
-    while len(chance) < MAX_DEALS:
-        deals = _deals(is_held, labels, units, seed=len(chance))
+    while len(chance) < MAX_PERMUTATIONS:
+        deals = _permuted_weights(is_held, labels, units, seed=len(chance))
         chance = np.append(chance, -np.einsum("di,di->d", deals @ distances, deals))
         score = (energy - float(chance.mean())) / max(float(chance.std()), 1e-12)
         if score >= CERTAIN_SIGMAS or (chance >= energy).sum() > 1:
@@ -165,13 +165,13 @@ def _finding(dataset: IngestedDataset, split: str, train: Sample, held: Sample, 
 
 
 def _explanation(split: str, effect: float, mistake: str | None, left: float | None) -> str:
-    lies = f"{percent(effect)} of the differences between images lie between train and {split}"
+    lies = f"{percent(effect)} of all differences between images are differences between train and {split}"
     if mistake is None:
         return (
-            f"{lies}; after a random split about 0 % would. The two splits do not show the same kind of images, so "
-            "results on one say less about the other."
+            f"{lies}; with a random split it would be about 0 %. The two splits do not show the same kind of "
+            "images, so results on one say less about the other."
         )
-    undone = "" if left is None else f", and {percent(left)} once that is undone"
+    undone = "" if left is None else f"; with this mistake corrected, it is {percent(left)}"
     return f"{mistake} {lies}{undone}."
 
 
@@ -227,23 +227,23 @@ def _weights(is_held: NDArray[np.bool_], labels: NDArray[np.int32]) -> NDArray[n
     return found
 
 
-def _deals(
+def _permuted_weights(
     is_held: NDArray[np.bool_], labels: NDArray[np.int32], units: NDArray[np.int64], seed: int
 ) -> NDArray[np.float32]:
-    """(DEALS, images) weights after the units, images or groups, of each class were dealt to the splits at random."""
+    """(PERMUTATIONS_PER_ROUND, images) weights, each row after assigning each class's units to the splits at random."""
     _, first, unit_of = np.unique(units, return_index=True, return_inverse=True)
     if len(first) == len(units) or not np.array_equal(is_held, is_held[first][unit_of]):
-        # Images are dealt one by one, as are those of groups that cross splits; a class then keeps its weights.
+        # Images are assigned one by one, as are those of groups that cross splits; a class then keeps its weights.
         return _shuffled(_weights(is_held, labels), labels, seed)
     dealt = _shuffled(is_held[first], labels[first], seed)
     return np.stack([_weights(of_units[unit_of], labels) for of_units in dealt])
 
 
 def _shuffled(values: NDArray[Any], labels: NDArray[np.int32], seed: int) -> NDArray[Any]:
-    """(DEALS, count): the values shuffled within each label."""
+    """(PERMUTATIONS_PER_ROUND, count): the values shuffled within each label."""
     order = np.argsort(labels, kind="stable")
     # Adding random fractions to the labels, and sorting, shuffles each label's own.
-    keys = labels[order] + np.random.default_rng(seed).random((DEALS, len(labels)))
-    dealt = np.empty((DEALS, len(values)), values.dtype)
+    keys = labels[order] + np.random.default_rng(seed).random((PERMUTATIONS_PER_ROUND, len(labels)))
+    dealt = np.empty((PERMUTATIONS_PER_ROUND, len(values)), values.dtype)
     dealt[:, order] = values[order][np.argsort(keys, axis=1)]
     return dealt

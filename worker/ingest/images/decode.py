@@ -39,7 +39,7 @@ OTHER_FORMATS = {
 }
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L", "I"})
 # What Pillow raises on broken files.
-BROKEN = (
+DECODE_ERRORS = (
     OSError,
     AssertionError,
     SyntaxError,
@@ -105,7 +105,7 @@ def decode(
         return _fitted(image, wanted, name).tobytes()
     except MemoryError:
         raise _out_of_memory(name, limits) from None
-    except BROKEN as error:
+    except DECODE_ERRORS as error:
         raise _unreadable(name, error) from None
 
 
@@ -147,7 +147,7 @@ def _loaded(data: bytes, name: str, limits: Limits) -> ImageFile:
         image.load()
     except MemoryError:
         raise _out_of_memory(name, limits) from None
-    except BROKEN as error:
+    except DECODE_ERRORS as error:
         raise _unreadable(name, error) from None
     return image
 
@@ -211,7 +211,7 @@ def _upright(image: Image.Image) -> Image.Image:
         warnings.simplefilter("ignore")
         try:
             return ImageOps.exif_transpose(image)
-        except BROKEN:
+        except DECODE_ERRORS:
             return image
 
 
