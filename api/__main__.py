@@ -1,36 +1,12 @@
-"""The server's own commands, which `heldout` starts: up, migrate, keys, check."""
+"""`python -m api`: the server's own commands, which `heldout` starts: up and serve here, the others from `host`."""
 
-import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from heldout.errors import DatabaseUnavailable, HeldoutError, OperatorError, StorageUnavailable
 from heldout.settings import DEFAULT_HOME, Settings, embedded_settings
-
-if TYPE_CHECKING:
-    from models.database import Database
-    from models.tables import KeyRow
-
-commands = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-keys_commands = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
-commands.add_typer(keys_commands, name="keys")
-
-HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="Folder of the embedded service; without it the environment decides.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
-MAX_OWNER_CHARACTERS = 128
+from host.commands import commands, main, opened_database
 
 
 @commands.command()
@@ -56,161 +32,9 @@ def serve() -> None:
     from models.migrations import require_newest
 
     settings = Settings()
-    with _database(settings) as database:
+    with opened_database(settings) as database:
         require_newest(database)
     Server(from_environment(), host=settings.host, port=settings.port, timeout_graceful_shutdown=5).run()
-
-
-@commands.command()
-def migrate(as_json: AsJson = False, home: HomeOption = None) -> None:
-    """Bring the database to this release's tables and store the bundled datasets that are here."""
-    from models.blobs import Blobs
-    from models.bundled import register
-    from models.migrations import upgrade
-
-    settings = _configure(home)
-    settings.home_path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _database(settings) as database:
-        revision = upgrade(database)
-        added = register(database, Blobs(settings.blobs_url), settings.datasets)
-    if as_json:
-        _print_json({"object": "migration", "revision": revision, "datasets_added": sorted(added)})
-    else:
-        typer.echo(f"The database is at revision {revision}. Datasets added: {', '.join(added) or 'none'}.", err=True)
-
-
-def _owner(name: str) -> str:
-    if not (name.isprintable() and name.strip() and len(name) <= MAX_OWNER_CHARACTERS):
-        raise typer.BadParameter(f"expected 1 to {MAX_OWNER_CHARACTERS} printable characters.")
-    return name
-
-
-@keys_commands.command("create")
-def create_key(
-    owner: Annotated[str, typer.Option(callback=_owner, metavar="NAME", help="Whose jobs and datasets the key opens.")],
-    as_json: AsJson = False,
-    home: HomeOption = None,
-) -> None:
-    """Make a key and print it, alone, on standard output. It is not shown again."""
-    from models.store import keys
-
-    with _database(_configure(home)) as database, database.write() as session:
-        key = keys.make(session, owner)
-        shown = _key_as_json(keys.row_of(session, key))
-    if as_json:
-        _print_json({**shown, "key": key})
-    else:
-        typer.echo(key)
-
-
-@keys_commands.command("list")
-def list_keys(as_json: AsJson = False, home: HomeOption = None) -> None:
-    """List keys: id, owner, when made, whether revoked."""
-    from models.store import keys
-
-    with _database(_configure(home)) as database, database.read() as session:
-        rows = keys.all_of(session)
-    if as_json:
-        _print_json({"object": "list", "data": [_key_as_json(row) for row in rows], "has_more": False})
-        return
-    for row in rows:
-        state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "active"
-        typer.echo(f"{row.id}  {row.owner}  {row.created_at:%Y-%m-%d %H:%M}  {state}")
-
-
-@keys_commands.command("revoke")
-def revoke_key(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it.", show_default=False)],
-    as_json: AsJson = False,
-    home: HomeOption = None,
-) -> None:
-    """Revoke a key; it stops working at once."""
-    from models.store import keys
-
-    with _database(_configure(home)) as database, database.write() as session:
-        if not keys.revoke(session, key_id):
-            raise OperatorError(f"No active key has the id {key_id!r}. `heldout keys list` shows them.")
-    if as_json:
-        _print_json({"id": key_id, "object": "key", "revoked": True})
-    else:
-        typer.echo(f"Key {key_id} is revoked.", err=True)
-
-
-@commands.command()
-def check(as_json: AsJson = False, home: HomeOption = None) -> None:
-    """Say what works and what is wrong with database, broker, blobs, datasets, TensorFlow and GPU."""
-    from host.check import report
-
-    raise typer.Exit(0 if report(_configure(home), typer.echo, as_json=as_json) else 1)
-
-
-def _print_json(answer: dict[str, Any]) -> None:
-    typer.echo(json.dumps(answer, ensure_ascii=False))
-
-
-def _key_as_json(key: "KeyRow") -> dict[str, Any]:
-    revoked_at = None if key.revoked_at is None else key.revoked_at.isoformat()
-    return {
-        "id": key.id,
-        "object": "key",
-        "owner": key.owner,
-        "created_at": key.created_at.isoformat(),
-        "revoked_at": revoked_at,
-    }
-
-
-@contextmanager
-def _database(settings: Settings) -> Iterator["Database"]:
-    from models.database import Database
-
-    database = Database(settings.database)
-    try:
-        yield database
-    finally:
-        database.dispose()
-
-
-def _configure(home: Path | None) -> Settings:
-    """Send logs to standard error, since standard output is for answers, and give the settings: the embedded service's
-    for a home that was named, else what the environment says.
-    """
-    from models import logs
-
-    settings = Settings() if home is None else embedded_settings(home)
-    logs.configure(settings.log_level)
-    return settings
-
-
-def main() -> None:
-    """Run a command; an expected failure is one line and a status that is not 0."""
-    try:
-        commands(prog_name="heldout")  # which `heldout` has become this program
-    except DatabaseUnavailable:
-        sys.exit(
-            _print_error(
-                "The database does not answer or has no tables. Check its URL and password, then `heldout migrate`."
-            )
-        )
-    except StorageUnavailable:
-        sys.exit(_print_error("The blob store does not answer or cannot be written. Check HELDOUT_BLOBS and the disk."))
-    except HeldoutError as error:
-        sys.exit(_print_error(error.detail))
-    except ValueError as error:  # settings: pydantic's ValidationError is one
-        sys.exit(_print_error(_first_line(error)))
-
-
-def _print_error(text: str) -> int:
-    print(f"heldout: {text}", file=sys.stderr)
-    return 1
-
-
-def _first_line(error: ValueError) -> str:
-    from pydantic import ValidationError
-
-    if not isinstance(error, ValidationError):
-        return str(error).splitlines()[0]
-    # Never the value: it may be a URL with a password.
-    return "; ".join(f"setting {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
 
 
 if __name__ == "__main__":

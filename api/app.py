@@ -13,7 +13,7 @@ from api.http.services import Services
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.live.source import DatabaseSource
-from api.routes import diagnoses, events, keys, service, webhooks
+from api.routes import diagnoses, events, health, keys, webhooks
 from api.routes.datasets import dataset, upload
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
@@ -52,10 +52,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.services = services
     of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
-    for part in (*of_jobs, events, diagnoses, dataset, upload, keys, webhooks, service):
+    for part in (*of_jobs, events, diagnoses, dataset, upload, keys, webhooks, health):
         app.include_router(part.router)
-    service.install_metrics(app, database)
-    service.install_docs(app)
+    health.install_metrics(app, database)
+    health.install_docs(app)
     problems.install(app)
     openapi.install(app)
     app.add_middleware(RequestIdMiddleware)  # the last one added is the outermost

@@ -1,4 +1,4 @@
-"""The server's commands: they live in `api`, which a client's install does not have."""
+"""The server's commands: they live in `host` and `api`, which a client's install does not have."""
 
 import os
 import sys
