@@ -1,6 +1,7 @@
 """The messages between the supervisor and the process that trains one job."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from heldout.lifecycle import StopReason
@@ -96,7 +97,7 @@ class TrainedFile:
 
     name: ArtifactName
     format: ArtifactFormat
-    path: str
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Finished:
     stop_reason: StopReason
     files: tuple[TrainedFile, ...]
 
-    def path_of(self, name: ArtifactName) -> str:
+    def path_of(self, name: ArtifactName) -> Path:
         """Where the file of that name lies."""
         return next(one.path for one in self.files if one.name is name)
 

@@ -12,7 +12,7 @@ from worker.machine.devices import Gpu
 from worker.machine.scratch import Scratch
 from worker.supervision.ingest_attempt import IngestAttempt
 from worker.supervision.lease import AttemptLease
-from worker.supervision.training_attempt import Attempt
+from worker.supervision.training_attempt import TrainingAttempt
 
 
 def run_claimed(
@@ -29,7 +29,7 @@ def run_claimed(
     """Run one attempt to its end, in this thread. The job is settled, or somebody else's, when this returns."""
     match claimed.spec:
         case JobSpec() as spec:
-            attempt = Attempt(
+            attempt = TrainingAttempt(
                 claimed,
                 spec,
                 lease,

@@ -15,6 +15,7 @@ from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.blobs import BlobMissing
 from models.store import calibrations, claims
+from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint, Claimed, Result
 from models.stored_files import store_artifact
 from worker.machine.cores import JobCores, allowed_towers
@@ -34,6 +35,7 @@ from worker.messages import (
     Started,
     Stop,
     Stopped,
+    TrainedFile,
     Warned,
 )
 from worker.supervision import metrics as worker_metrics
@@ -52,7 +54,7 @@ class CheckpointUnusable(Exception):
     """The process could not continue from the checkpoint that it was given."""
 
 
-class Attempt:
+class TrainingAttempt:
     """Runs in one thread of the worker. Everything it writes names the attempt that it holds."""
 
     def __init__(
@@ -253,9 +255,10 @@ class Attempt:
         for attempt in range(1, STORAGE_TRIES + 1):
             try:
                 stored = tuple(
-                    store_artifact(self._lease.blobs, self._lease.key(path.name), path, file.name, file.format)
+                    store_artifact(
+                        self._lease.blobs, self._lease.key(file.path.name), file.path, file.name, file.format
+                    )
                     for file in done.files
-                    for path in [Path(file.path)]
                 )
                 break
             except StorageUnavailable:
@@ -277,6 +280,9 @@ class Attempt:
             raise
         if status is not JobStatus.SUCCEEDED:
             self._lease.forget(keys)
+
+    def _store(self, file: TrainedFile) -> Artifact:
+        return store_artifact(self._lease.blobs, self._lease.key(file.path.name), file.path, file.name, file.format)
 
     def _settle_stopped(self, requested: StopRequest | None) -> None:
         if requested == "deadline":

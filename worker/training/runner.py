@@ -199,9 +199,9 @@ def _finished(
     evaluation.write_bytes(scores.to_bytes())
     measured = {name: from_predictions(one.losses, one.probabilities, labels[name]) for name, one in predicted.items()}
     files = (
-        TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, str(model)),
-        TrainedFile(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, str(predictions)),
-        TrainedFile(ArtifactName.EVALUATION, ArtifactFormat.JSON, str(evaluation)),
+        TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, model),
+        TrainedFile(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, predictions),
+        TrainedFile(ArtifactName.EVALUATION, ArtifactFormat.JSON, evaluation),
     )
     return Finished(final_figures(kept, measured), reason, files)
 

@@ -114,9 +114,9 @@ def whole(
 
     done = [EpochDone(epoch, {"train_loss": 1.0 / epoch, "seconds": 1.0}, file(f"after-{epoch}")) for epoch in epochs]
     files = (
-        TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, file("model.keras")),
-        TrainedFile(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, file("predictions.npz")),
-        TrainedFile(ArtifactName.EVALUATION, ArtifactFormat.JSON, file("evaluation.json", evaluation)),
+        TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, Path(file("model.keras"))),
+        TrainedFile(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, Path(file("predictions.npz"))),
+        TrainedFile(ArtifactName.EVALUATION, ArtifactFormat.JSON, Path(file("evaluation.json", evaluation))),
     )
     finished = Finished({"epoch": epochs[-1]}, StopReason.COMPLETED, files)
     return [Started(dict(ENGINE, towers=1)), *done, finished]

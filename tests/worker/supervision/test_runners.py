@@ -11,7 +11,7 @@ from tests.models.work import spec
 from worker.supervision import runners
 
 CHECK = IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/ds_1/pets.zip", max_runtime_s=60)
-RUN_BY = [(spec(), "Attempt"), (CHECK, "IngestAttempt")]
+RUN_BY = [(spec(), "TrainingAttempt"), (CHECK, "IngestAttempt")]
 
 
 @pytest.fixture

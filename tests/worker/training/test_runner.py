@@ -316,8 +316,8 @@ def test_what_the_last_epoch_costs_is_measured_on_the_images_that_chose_nothing(
     epochs = len(stopping.history)
     going_on = start(example("overfit", epochs=epochs))
     last = going_on.end()
-    said = json.loads(Path(kept.path_of(ArtifactName.EVALUATION)).read_text())["last_epoch"]
-    assert json.loads(Path(last.path_of(ArtifactName.EVALUATION)).read_text())["last_epoch"] is None
+    said = json.loads(kept.path_of(ArtifactName.EVALUATION).read_text())["last_epoch"]
+    assert json.loads(last.path_of(ArtifactName.EVALUATION).read_text())["last_epoch"] is None
     assert (said["split"], said["count"]) == ("test", kept.final["test"]["count"])
     assert (said["kept_epoch"], said["epoch"]) == (epochs - 1, epochs)
     for figure, sign in (("accuracy", -1), ("loss", 1)):
