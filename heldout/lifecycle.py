@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from heldout.dataset_lifecycle import RejectionCode
+
 
 class JobStatus(StrEnum):
     """What the row holds. `cancelling` and `pausing` are shown for a running row that bears a request."""
@@ -156,7 +158,7 @@ class AfterFailure:
     backoff_s: float
 
 
-def after_failure(failures: int, code: str) -> AfterFailure:
+def after_failure(failures: int, code: FailureCode | RejectionCode) -> AfterFailure:
     """Decide on an attempt that failed with `code`; `failures` counts this one too."""
     if code in DETERMINISTIC_FAILURES or failures >= MAX_FAILURES:
         return AfterFailure(JobEvent.FAIL, 0.0)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from heldout.lifecycle import StopReason
+from heldout.lifecycle import FailureCode, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 
@@ -124,9 +124,9 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Failed:
-    """The training cannot go on; `code` is stable (`diverged`, `deadline`, `out_of_memory`, `internal`, …)."""
+    """The training cannot go on."""
 
-    code: str
+    code: FailureCode
     detail: str
 
 

@@ -8,6 +8,7 @@ from typing import Literal, Self, TypeVar
 
 import structlog
 
+from heldout.dataset_lifecycle import RejectionCode
 from heldout.errors import DatabaseUnavailable, LeaseLost, StorageUnavailable
 from heldout.lifecycle import FailureCode, JobRequest, JobStatus
 from models.blobs import Blobs
@@ -151,7 +152,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
         log.info("attempt_settled", status=status.value)
         return status
 
-    def fail(self, code: str, detail: str) -> None:
+    def fail(self, code: FailureCode | RejectionCode, detail: str) -> None:
         """Settle a failure: the job is queued again or has failed, as the code and the failures before it decide."""
         worker_metrics.FAILURES.labels(code).inc()
         try:

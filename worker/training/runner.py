@@ -29,6 +29,7 @@ from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
 from worker.machine.devices import processor
 from worker.machine.precision import policy_of
 from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, TrainedFile, Warned
+from worker.training.checkpoint import CheckpointDamaged
 from worker.training.data import TrainingData, load_training_data
 from worker.training.engine import Engine, chosen_towers
 from worker.training.evaluate import Evaluator, final_figures, from_predictions
@@ -97,8 +98,8 @@ def _final_message(assignment: Assignment, supervisor: SupervisorPipe) -> FromTr
         return _train(assignment, supervisor.send, supervisor.requested_stop)
     except SupervisorGone:
         raise
-    except HeldoutError as error:
-        return Failed(error.code, error.detail)
+    except (GpuUnavailable, CheckpointDamaged) as error:
+        return Failed(FailureCode(error.code), error.detail)
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
         traceback.print_exc()
         where = "the GPU's" if assignment.device == "gpu" else "this machine's"

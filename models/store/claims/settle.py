@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy import insert, null, select, update
 from sqlalchemy.orm import Session
 
+from heldout.dataset_lifecycle import RejectionCode
 from heldout.errors import LeaseLost
-from heldout.lifecycle import JobEvent, JobRequest, JobStatus, StopReason, after_failure
+from heldout.lifecycle import FailureCode, JobEvent, JobRequest, JobStatus, StopReason, after_failure
 from models.store import artifacts
 from models.store.artifacts import Artifact
 from models.store.claims.lease import HeldAttempt, is_held_by, require_held
@@ -47,7 +48,7 @@ def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason:
     return status
 
 
-def fail(session: Session, held: HeldAttempt, *, code: str, detail: str) -> JobStatus:
+def fail(session: Session, held: HeldAttempt, *, code: FailureCode | RejectionCode, detail: str) -> JobStatus:
     """Count a failed attempt. The job is queued again with a backoff, or has failed where that would not help."""
     failures = require_held(session, held).failures + 1
     decision = after_failure(failures, code)
