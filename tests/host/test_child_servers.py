@@ -469,8 +469,8 @@ def test_a_long_folder_for_temporary_files_is_passed_over(tmp_path):
 
 
 def python_for_everybody() -> str | None:
-    """An interpreter that any user can run; that of the tests may lie in root's home."""
-    for python in (sys.executable, "/usr/bin/python3"):
+    """An interpreter that any user can run: not the virtual environment's link to one, which may lie in root's home."""
+    for python in (os.path.realpath(sys.executable), "/usr/bin/python3"):
         new = [python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
         if Path(python).exists() and is_open_to_all(Path(python)) and subprocess.run(new).returncode == 0:
             return python

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from heldout.stored.artifacts import ArtifactName
 from models.arrays import ImageSet, save
 from tests.worker.training.test_runner import Process
 from tests.worker.training.trainings import fewer, small_spec
@@ -82,7 +83,8 @@ def assert_alike(one: Process, two: Process) -> None:
         assert epoch == pytest.approx(other, rel=1e-4)
     for split in ("train", "validation", "test"):
         assert first.final[split]["loss"] == pytest.approx(second.final[split]["loss"], rel=1e-4)
-    with np.load(first.predictions) as a, np.load(second.predictions) as b:
+    predictions = ArtifactName.PREDICTIONS
+    with np.load(first.path_of(predictions)) as a, np.load(second.path_of(predictions)) as b:
         difference = np.abs(a["test_probabilities"] - b["test_probabilities"]).max()
     assert 0 < difference < 1e-4
 
