@@ -79,7 +79,7 @@ def _demonstrate(service: TemporaryService) -> int:
 
 
 def _example(name: str) -> dict[str, Any]:
-    """A reference spec, in one tower: how many a job may have depends on what else runs, and changes last digits."""
+    """A reference spec, in one tower: a machine with several cores would use two, which changes the last digits."""
     spec = json.loads((ROOT / "examples" / f"{name}.json").read_text("utf-8"))
     return cast(dict[str, Any], spec | {"resources": {"towers": 1}})
 

@@ -54,7 +54,7 @@ class DatasetNotReady(HeldoutError):
     code, status, title = "not_ready", 409, "Not there yet"
 
     def __init__(self, name: str, status: str, what: str = "splits") -> None:
-        super().__init__(f"Dataset {name!r} is {status} and has no {what}. They are known once it is ready.")
+        super().__init__(f"Dataset {name!r} is {status}: only a dataset that is ready has {what}.")
 
 
 class NoAudit(HeldoutError):

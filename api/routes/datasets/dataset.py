@@ -78,7 +78,7 @@ def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, s
 )
 def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> AuditView:
     """Leaks, label conflicts, imbalance, shift: what the audit found."""
-    row = _checked(session, caller.owner, dataset, "audit")
+    row = _checked(session, caller.owner, dataset, "an audit")
     stored = StoredAudit.from_bytes(_stored(services.blobs, audit_key(row.id))).model_dump(exclude={"format"})
 
     def example(one: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def get_preview(
     ] = None,
 ) -> Response:
     """A contact sheet of one class: some of its images, train first."""
-    row = _checked(session, caller.owner, dataset, "preview")
+    row = _checked(session, caller.owner, dataset, "a preview")
     classes = row.classes or []
     if class_ is not None and class_ not in classes:
         raise ImageNotFound(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
@@ -127,7 +127,7 @@ def get_thumbnail(
     services: ServicesDep,
 ) -> Response:
     """One image that a finding of the audit has as an example."""
-    row = _checked(session, caller.owner, dataset, "preview")
+    row = _checked(session, caller.owner, dataset, "a preview")
     try:
         return _png(services.blobs.read(f"datasets/{row.id}/preview/examples/{index}.png"))
     except BlobMissing:
