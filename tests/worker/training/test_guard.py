@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.heldout.made import falling, turning
+from tests.heldout.diagnosis.made import falling, turning
 from worker.training.guard import GuardState, watch_epoch
 
 

@@ -6,7 +6,7 @@ from statsmodels.stats.proportion import proportion_confint
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
 from heldout.diagnosis.evaluation import LastEpoch, SplitFigures
 from heldout.stored.audit import AuditFinding, Severity
-from tests.heldout.made import FINE, OVERFIT, figures, history, spec
+from tests.heldout.diagnosis.made import FINE, OVERFIT, figures, history, spec
 
 
 def of(train: SplitFigures, validation: SplitFigures, test: SplitFigures, classes: int = 10) -> dict[str, str]:

@@ -4,7 +4,7 @@ import pytest
 
 from heldout.diagnosis import Evaluation, Remedy, diagnose
 from heldout.spec import JobSpec
-from tests.heldout.made import FINE, OVERFIT, falling, figures, history, spec
+from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, figures, history, spec
 from tests.merge_patch import merged
 
 FALLS = history(falling(10, 0.0, 0.05), falling(10, 0.1, 0.05))

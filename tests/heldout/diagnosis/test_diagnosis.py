@@ -15,7 +15,7 @@ from heldout.diagnosis.evaluation import LastEpoch, SplitFigures, from_final
 from heldout.diagnosis.history import from_epochs
 from heldout.diagnosis.noise import noise_of
 from heldout.diagnosis.rise import onset_of
-from tests.heldout.made import FINE, OVERFIT, falling, history, noisy, turning
+from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, history, noisy, turning
 
 
 def test_a_validation_loss_that_turns_up_while_training_falls_is_overfitting():

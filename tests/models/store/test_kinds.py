@@ -17,7 +17,7 @@ from models.store.specs import spec_of
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, Work, add_dataset, spec
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CHECK = IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/ds_1/pets.zip", max_runtime_s=60)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from heldout.diagnosis import WITHOUT_TEST, Evaluation, History, diagnose
 from heldout.diagnosis.evaluation import LastEpoch, SplitFigures
 from heldout.stored.audit import AuditFinding
-from tests.heldout.made import FINE, OVERFIT, figures, history, spec
+from tests.heldout.diagnosis.made import FINE, OVERFIT, figures, history, spec
 
 CLASSES = ("a", "b", "c")
 SHARES = st.floats(0, 1)

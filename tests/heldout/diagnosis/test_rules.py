@@ -12,11 +12,11 @@ import pytest
 from heldout.diagnosis import diagnose, precedence, rules
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.precedence import RULES
-from tests.heldout.made import FINE, OVERFIT, figures
+from tests.heldout.diagnosis.made import FINE, OVERFIT, figures
 
 PACKAGE = Path(str(resources.files("heldout.diagnosis")))
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "thresholds.py")
-PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "diagnosis.md"
+PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "diagnosis.md"
 CODES = list(dict.fromkeys(rule.code for rule in RULES))
 
 
