@@ -18,7 +18,7 @@ def up(
     ] = False,
 ) -> None:
     """Run the service until it is stopped: API and worker on SQLite, or the whole stack in one home."""
-    from api.server import EmbeddedServer
+    from api.http_server import EmbeddedServer
     from host.up import run
 
     raise typer.Exit(run(embedded_settings(home, port), EmbeddedServer, stack=stack))
@@ -28,7 +28,7 @@ def up(
 def serve() -> None:
     """Serve the API alone, on the database, broker and blob store that the environment names."""
     from api.app import from_environment
-    from api.server import Server
+    from api.http_server import Server
     from models.migrations import require_newest
 
     settings = Settings()

@@ -8,8 +8,8 @@ from fastapi import FastAPI
 
 from api.dispatch import publisher_for
 from api.http import openapi, problems
+from api.http.app_context import AppContext
 from api.http.request_id import RequestIdMiddleware
-from api.http.services import Services
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.live.source import DatabaseSource
@@ -32,7 +32,7 @@ MAX_POLL_S = 0.2
 def create_app(settings: Settings) -> FastAPI:
     """An app on the database and blob store of the settings; both may still be out of reach."""
     database, blobs = Database(settings.database), Blobs(settings.blobs_url)
-    services = Services(
+    app_context = AppContext(
         settings=settings,
         database=database,
         blobs=blobs,
@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=openapi.operation_id,
     )
-    app.state.services = services
+    app.state.context = app_context
     of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
     for part in (*of_jobs, events, diagnoses, dataset, upload, keys, webhooks, health):
         app.include_router(part.router)
@@ -71,22 +71,22 @@ def from_environment() -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    services: Services = app.state.services
+    app_context: AppContext = app.state.context
     reconciler = Reconciler(
-        services.database,
-        services.settings,
-        None if services.settings.redis_url is None else services.publisher.publish_again,
+        app_context.database,
+        app_context.settings,
+        None if app_context.settings.redis_url is None else app_context.publisher.publish_again,
     )
     reconciler.start()
-    sender = Sender(services.database, services.settings)
+    sender = Sender(app_context.database, app_context.settings)
     sender.start()
-    polling = asyncio.create_task(services.hub.run())
+    polling = asyncio.create_task(app_context.hub.run())
     yield
-    services.hub.stop()
+    app_context.hub.stop()
     polling.cancel()
     with suppress(asyncio.CancelledError):
         await polling
     sender.stop()
     reconciler.stop()
-    services.publisher.close()
-    services.database.dispose()
+    app_context.publisher.close()
+    app_context.database.dispose()

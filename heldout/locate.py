@@ -13,14 +13,14 @@ _START = "Start one with `heldout up`, or set HELDOUT_URL and HELDOUT_API_KEY."
 
 
 @dataclass(frozen=True)
-class Service:
+class ServiceAddress:
     """An address and a key that belongs to it."""
 
     url: str
     api_key: str
 
 
-def locate(home: Path | None = None, environment: Mapping[str, str] | None = None) -> Service:
+def locate(home: Path | None = None, environment: Mapping[str, str] | None = None) -> ServiceAddress:
     """The service of `home` if that is given; else that of HELDOUT_URL and HELDOUT_API_KEY; else that of HELDOUT_HOME.
 
     A `home` that is named on the command line comes first: it says more clearly what is meant than the environment.
@@ -33,11 +33,11 @@ def locate(home: Path | None = None, environment: Mapping[str, str] | None = Non
     url, key = environment.get("HELDOUT_URL"), environment.get("HELDOUT_API_KEY")
     if home is not None:
         folder = _expanded(str(home))
-        return Service(_url_in(folder), _key_in(folder))
+        return ServiceAddress(_url_in(folder), _key_in(folder))
     folder = _expanded(environment.get("HELDOUT_HOME") or DEFAULT_HOME)
     if url and not key and not is_loopback(url):
         raise NoService(f"HELDOUT_URL is {url}; set HELDOUT_API_KEY to a key of that service.")
-    return Service(url or _url_in(folder), key or _key_in(folder))
+    return ServiceAddress(url or _url_in(folder), key or _key_in(folder))
 
 
 def read_service_file(home: Path) -> tuple[str, int] | None:

@@ -209,5 +209,5 @@ def _write_key(database: Database, file: Path) -> None:
 
 
 def _workers_name(home: Path) -> str:
-    """The name of this home's workers, by which their leases can be told from those of other services."""
+    """The name of this home's workers, by which their leases can be told from those of other homes."""
     return f"{socket.gethostname()}-{hashlib.sha256(str(home).encode()).hexdigest()[:8]}"

@@ -15,7 +15,7 @@ from typer.main import get_command
 from api.__main__ import commands as server_commands
 from api.app import create_app
 from heldout import errors, lifecycle
-from heldout.cli import server
+from heldout.cli import host_commands
 from heldout.cli.app import app as client_commands
 from heldout.layers import plan_network
 from heldout.settings import Settings, embedded_settings
@@ -113,7 +113,7 @@ def _words(group: Any, *before: str) -> Iterator[str]:
 
 
 def test_every_command_is_in_the_reference_and_no_other() -> None:
-    ours = set(_words(get_command(client_commands), "heldout")) - {f"heldout {name}" for name in server.COMMANDS}
+    ours = set(_words(get_command(client_commands), "heldout")) - {f"heldout {name}" for name in host_commands.COMMANDS}
     servers = set(_words(get_command(server_commands), "heldout")) - {"heldout serve"}  # which no person types
     assert {name for name in _table("commands.md") if name.startswith("heldout ")} == ours | servers
 

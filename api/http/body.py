@@ -46,7 +46,7 @@ class JsonRequest(Request):
 
     async def body(self) -> bytes:
         try:
-            raw = await receive_json(self, self.app.state.services.settings.max_body_bytes)
+            raw = await receive_json(self, self.app.state.context.settings.max_body_bytes)
             self._validated = await run_in_threadpool(_parse_and_validate, raw, self._validate)
         except HeldoutError as refusal:
             self.state.body_refusal = refusal

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from api.http.services import Services
+from api.http.app_context import AppContext
 from heldout.errors import Unauthenticated
 from models.database import Session
 from models.store import keys
@@ -27,8 +27,8 @@ Endpoint = Callable[..., Any]
 class RequestContext:
     """Caller and database sessions of one request, created on first use."""
 
-    def __init__(self, services: Services, key: str) -> None:
-        self.services = services
+    def __init__(self, app_context: AppContext, key: str) -> None:
+        self.app = app_context
         self.key = key
         self.endpoint_called = False
         self.after_commit: list[Callable[[], None]] = []
@@ -40,7 +40,7 @@ class RequestContext:
 
         A read transaction of its own: a stranger must not wait for SQLite's write lock.
         """
-        with self.services.database.read() as session:
+        with self.app.database.read() as session:
             caller = keys.caller_of(session, self.key)
         if caller is None:
             raise Unauthenticated
@@ -48,11 +48,11 @@ class RequestContext:
 
     @cached_property
     def read_session(self) -> Session:
-        return self._sessions.enter_context(self.services.database.read())
+        return self._sessions.enter_context(self.app.database.read())
 
     @cached_property
     def write_session(self) -> Session:
-        return self._sessions.enter_context(self.services.database.write())
+        return self._sessions.enter_context(self.app.database.write())
 
     def call(self, endpoint: Callable[[], Any]) -> Any:
         """Call the endpoint, commit what it wrote, then do what follows the commit; all in this thread."""
@@ -80,9 +80,9 @@ def current_context() -> RequestContext:
 
 
 @contextmanager
-def request_context(services: Services, key: str) -> Iterator[RequestContext]:
+def request_context(app_context: AppContext, key: str) -> Iterator[RequestContext]:
     """A new context, which is the current one while the block runs."""
-    context = RequestContext(services, key)
+    context = RequestContext(app_context, key)
     token = _current.set(context)
     try:
         yield context

@@ -1,4 +1,4 @@
-"""Dependencies of endpoints: services, database sessions, what to do after the commit, ids and cursors."""
+"""Dependencies of endpoints: what the app shares, database sessions, what to do after the commit, ids and cursors."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -6,20 +6,20 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query, Request
 from pydantic import AfterValidator
 
+from api.http.app_context import AppContext
 from api.http.context import current_context
-from api.http.services import Services
 from heldout.errors import JobNotFound
 from models.database import Session
 from models.ids import is_id
 from models.wake import WakeUp
 
 
-async def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
+async def _app_context(request: Request) -> AppContext:
+    app_context: AppContext = request.app.state.context
+    return app_context
 
 
-ServicesDep = Annotated[Services, Depends(_services)]
+AppContextDep = Annotated[AppContext, Depends(_app_context)]
 
 
 async def _write_session() -> Session:
@@ -45,8 +45,8 @@ AfterCommitDep = Annotated[AfterCommit, Depends(_after_commit)]
 Announce = Callable[[WakeUp], None]
 
 
-async def _announce(services: ServicesDep, after_commit: AfterCommitDep) -> Announce:
-    return lambda wake_up: after_commit(lambda: services.publisher.publish(wake_up))
+async def _announce(app_context: AppContextDep, after_commit: AfterCommitDep) -> Announce:
+    return lambda wake_up: after_commit(lambda: app_context.publisher.publish(wake_up))
 
 
 AnnounceDep = Annotated[Announce, Depends(_announce)]

@@ -39,7 +39,7 @@ class ResourceRoute(APIRoute):
         self._looks_key_up_itself = unchecked_key in dependencies
         if inspect.iscoroutinefunction(endpoint) and dependencies & NEEDS_A_THREAD:
             raise TypeError(
-                f"{endpoint.__name__} is async and asks for a session; use `services.database` in a thread."
+                f"{endpoint.__name__} is async and asks for a session; use `AppContext.database` in a thread."
             )
         if unchecked_key in dependencies and valid_caller in dependencies:
             raise TypeError(f"{endpoint.__name__} looks the key up itself; it cannot have the caller too.")
@@ -50,7 +50,7 @@ class ResourceRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_key_first(request: Request) -> Response:
-            with request_context(request.app.state.services, await key_of(request)) as context:
+            with request_context(request.app.state.context, await key_of(request)) as context:
                 if not self._looks_key_up_itself:
                     await require_valid_key(request, context)
                 try:

@@ -5,11 +5,11 @@ from typing import Any
 from fastapi import Response
 from starlette.concurrency import run_in_threadpool
 
+from api.http.app_context import AppContext
 from api.http.auth import CallerDep
-from api.http.deps import ServicesDep
+from api.http.deps import AppContextDep
 from api.http.problems import problems
 from api.http.routing import resource
-from api.http.services import Services
 from api.live import source, streams
 from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of
 from api.live.recent_events import Channel
@@ -36,7 +36,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 @router.get("", response_model=OwnerEventPage, responses=_RESPONSES)
 async def list_all_events(
     caller: CallerDep,
-    services: ServicesDep,
+    app: AppContextDep,
     response: Response,
     after: After = "0",
     limit: Limit = 20,
@@ -46,13 +46,13 @@ async def list_all_events(
     """What happened to all jobs and datasets of this owner: a list, or a stream of server-sent events."""
     cursor = cursor_of(after, last_event_id, MAX_NUMBER)
     if streams.wants_stream(accept):
-        return await run_in_threadpool(_stream, services, caller, cursor)
+        return await run_in_threadpool(_stream, app, caller, cursor)
     response.headers["Vary"] = "Accept"
-    return await run_in_threadpool(_page, services, caller, cursor, limit)
+    return await run_in_threadpool(_page, app, caller, cursor, limit)
 
 
-def _page(services: Services, caller: Caller, after: int, limit: int) -> OwnerEventPage:
-    rows, more = source.read_owner_page(services.database, caller.owner, after=after, limit=limit)
+def _page(app: AppContext, caller: Caller, after: int, limit: int) -> OwnerEventPage:
+    rows, more = source.read_owner_page(app.database, caller.owner, after=after, limit=limit)
     return OwnerEventPage(
         object="list",
         data=[owner_event_view(row) for row in rows],
@@ -61,11 +61,11 @@ def _page(services: Services, caller: Caller, after: int, limit: int) -> OwnerEv
     )
 
 
-def _stream(services: Services, caller: Caller, after: int) -> Response:
-    rows, _ = source.read_owner_page(services.database, caller.owner, after=after, limit=source.PAGE)
+def _stream(app: AppContext, caller: Caller, after: int) -> Response:
+    rows, _ = source.read_owner_page(app.database, caller.owner, after=after, limit=source.PAGE)
     first = [source.encode_owner_event(row) for row in rows]
     return streams.EventStream(
-        services.hub,
+        app.hub,
         Channel("owner", caller.owner),
         cursor=after,
         first=first,

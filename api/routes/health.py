@@ -14,7 +14,7 @@ from prometheus_fastapi_instrumentator.metrics import Info
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from api.http.deps import ServicesDep
+from api.http.deps import AppContextDep
 from api.http.problems import METHODS, problems
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, HeldoutError, StorageUnavailable
 from heldout.views.health import HealthView
@@ -40,12 +40,12 @@ async def livez() -> HealthView:
 @router.get(
     "/readyz", responses=problems(DatabaseUnavailable, DatabaseMismatched, StorageUnavailable, open_to_all=True)
 )
-def readyz(services: ServicesDep) -> HealthView:
+def readyz(app: AppContextDep) -> HealthView:
     """Database and blob store answer, and the database has this release's tables."""
-    with services.database.read() as session:
+    with app.database.read() as session:
         health.check(session)
         migrations.require_revision(session)
-    services.blobs.check()
+    app.blobs.check()
     return HealthView(status="ok")
 
 

@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.http.app_context import AppContext
 from api.http.auth import CallerDep
-from api.http.deps import ReadSessionDep, ServicesDep, SessionDep, cursor
+from api.http.deps import AppContextDep, ReadSessionDep, SessionDep, cursor
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
-from api.http.services import Services
 from heldout.errors import (
     DeliveryNotFound,
     InvalidCursor,
@@ -75,10 +75,10 @@ class WebhookChanges(_Body):
     response_description="Made.",
 )
 def make_webhook(
-    webhook: NewWebhook, caller: CallerDep, services: ServicesDep, session: SessionDep, response: Response
+    webhook: NewWebhook, caller: CallerDep, app: AppContextDep, session: SessionDep, response: Response
 ) -> WebhookWithSecret:
     """Have events of the caller's jobs sent to an address. The secret is in this answer and nowhere else."""
-    _check(webhook.url, services)
+    _check(webhook.url, app)
     row = webhooks.add(session, caller.owner, url=webhook.url, events=_once(webhook.events), enabled=webhook.enabled)
     response.headers["Location"] = f"/v1/webhooks/{row.id}"
     return webhook_with_secret(row)
@@ -99,12 +99,12 @@ def get_webhook(webhook_id: WebhookId, caller: CallerDep, session: ReadSessionDe
 
 @router.patch("/{webhook_id}", responses=problems(WebhookNotFound, WebhookUrlRefused, *JSON_BODY))
 def change_webhook(
-    webhook_id: WebhookId, changes: WebhookChanges, caller: CallerDep, services: ServicesDep, session: SessionDep
+    webhook_id: WebhookId, changes: WebhookChanges, caller: CallerDep, app: AppContextDep, session: SessionDep
 ) -> WebhookView:
     """Change address, events, or whether it is enabled; what waits for one that is disabled is given up."""
     changed = changes.model_dump(exclude_unset=True)
     if "url" in changed:
-        _check(changes.url, services)
+        _check(changes.url, app)
     if "events" in changed:
         changed["events"] = _once(changes.events)
     return webhook_view(webhooks.change(session, caller.owner, webhook_id, changed))
@@ -157,8 +157,8 @@ def redeliver(webhook_id: WebhookId, delivery_id: str, caller: CallerDep, sessio
     return delivery_view(outbox.send_again(session, webhook, delivery_id))
 
 
-def _check(url: str, services: Services) -> None:
-    reason = refused_url(url, Allowed.of(services.settings.webhook_allow))
+def _check(url: str, app: AppContext) -> None:
+    reason = refused_url(url, Allowed.of(app.settings.webhook_allow))
     if reason is not None:
         raise WebhookUrlRefused(reason)
 

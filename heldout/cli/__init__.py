@@ -6,10 +6,10 @@ import sys
 def main() -> None:
     """Run the command line; ends the process with the exit code of the outcome."""
     try:
-        from heldout.cli import server
+        from heldout.cli import host_commands
 
-        if sys.argv[1:2] and sys.argv[1] in server.COMMANDS:
-            sys.exit(server.start(sys.argv[1:]))
+        if sys.argv[1:2] and sys.argv[1] in host_commands.COMMANDS:
+            sys.exit(host_commands.start(sys.argv[1:]))
         from heldout.cli.app import app
         from heldout.cli.screen import prepare
 

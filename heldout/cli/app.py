@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from heldout import __version__
-from heldout.cli import datasets, jobs, results, server, training
+from heldout.cli import datasets, host_commands, jobs, results, training
 from heldout.cli.command import ends_with_code
 from heldout.cli.screen import say
 
@@ -49,10 +49,10 @@ app.add_typer(datasets.app, name="datasets")
 def _add_server_command(name: str, about: str) -> None:
     @app.command(name, help=about, add_help_option=False)
     def become() -> None:
-        raise typer.Exit(server.start(sys.argv[1:]))
+        raise typer.Exit(host_commands.start(sys.argv[1:]))
 
 
-for _name, _about in server.COMMANDS.items():
+for _name, _about in host_commands.COMMANDS.items():
     _add_server_command(_name, _about)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from heldout.locate import Service, read_key_file, read_service_file
+from heldout.locate import ServiceAddress, read_key_file, read_service_file
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STARTS_WITHIN_S = 180.0
@@ -66,7 +66,7 @@ class TemporaryService:
                 preexec_fn=_end_with_parent(os.getpid()),
             )
 
-    def wait_until_ready(self) -> Service:
+    def wait_until_ready(self) -> ServiceAddress:
         """Where it is and its key, as soon as it listens.
 
         Raises:
@@ -76,7 +76,7 @@ class TemporaryService:
         while time.monotonic() < deadline:
             found, key = read_service_file(self.folder / "home"), read_key_file(self.folder / "home")
             if found is not None and key is not None:
-                return Service(found[0], key)
+                return ServiceAddress(found[0], key)
             self.require_alive()
             time.sleep(0.05)
         raise self.failed(f"The service was not ready within {STARTS_WITHIN_S:.0f} s.")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
-from api.server import Server
+from api.http_server import Server
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -172,7 +172,7 @@ class Hand:
 @contextmanager
 def out_of_reach(app: FastAPI, file: Path) -> Iterator[None]:
     """While the block runs, a directory lies where the app's SQLite file was."""
-    database = app.state.services.database
+    database = app.state.context.database
     # Another thread may hold a connection right now; it goes back to this pool, which is closed at the end.
     pool = database.engine.pool
     database.dispose()

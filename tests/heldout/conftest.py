@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from api.app import create_app
-from api.server import Server
+from api.http_server import Server
 from heldout.cli import main
 from heldout.client import Client
 from heldout.settings import Settings

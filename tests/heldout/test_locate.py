@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from heldout.client import NoService
-from heldout.locate import Service, locate
+from heldout.locate import ServiceAddress, locate
 
 KEY = "ho_1_secret"
 
@@ -28,12 +28,12 @@ def dead_pid():
 
 def test_the_environment_names_the_service(tmp_path):
     environment = {"HELDOUT_URL": "https://heldout.test", "HELDOUT_API_KEY": KEY, "HELDOUT_HOME": str(tmp_path)}
-    assert locate(environment=environment) == Service("https://heldout.test", KEY)
+    assert locate(environment=environment) == ServiceAddress("https://heldout.test", KEY)
 
 
 def test_the_files_of_the_home_do_where_the_environment_says_nothing(tmp_path):
     put_home(tmp_path)
-    assert locate(environment={"HELDOUT_HOME": str(tmp_path)}) == Service("http://127.0.0.1:8000", KEY)
+    assert locate(environment={"HELDOUT_HOME": str(tmp_path)}) == ServiceAddress("http://127.0.0.1:8000", KEY)
 
 
 def test_without_any_setting_the_home_is_in_the_user_s_folder(tmp_path, monkeypatch):
@@ -45,18 +45,18 @@ def test_without_any_setting_the_home_is_in_the_user_s_folder(tmp_path, monkeypa
 
 def test_a_home_on_the_command_line_is_meant_whatever_the_environment_says(tmp_path):
     environment = {"HELDOUT_URL": "https://elsewhere.test", "HELDOUT_API_KEY": "ho_2_other"}
-    assert locate(put_home(tmp_path), environment) == Service("http://127.0.0.1:8000", KEY)
+    assert locate(put_home(tmp_path), environment) == ServiceAddress("http://127.0.0.1:8000", KEY)
 
 
 def test_a_key_from_the_environment_opens_the_home_s_service(tmp_path):
     environment = {"HELDOUT_API_KEY": "ho_2_other", "HELDOUT_HOME": str(put_home(tmp_path))}
-    assert locate(environment=environment) == Service("http://127.0.0.1:8000", "ho_2_other")
+    assert locate(environment=environment) == ServiceAddress("http://127.0.0.1:8000", "ho_2_other")
 
 
 def test_the_home_s_key_is_sent_to_this_machine_only(tmp_path):
     home = str(put_home(tmp_path))
     for url in ("http://127.0.0.1:9", "http://localhost:9", "http://[::1]:9"):
-        assert locate(environment={"HELDOUT_URL": url, "HELDOUT_HOME": home}) == Service(url, KEY)
+        assert locate(environment={"HELDOUT_URL": url, "HELDOUT_HOME": home}) == ServiceAddress(url, KEY)
     for url in ("https://heldout.test", "http://127.0.0.1.heldout.test", "http://localhost@heldout.test"):
         with pytest.raises(NoService, match="set HELDOUT_API_KEY"):
             locate(environment={"HELDOUT_URL": url, "HELDOUT_HOME": home})

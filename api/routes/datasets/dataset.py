@@ -7,7 +7,7 @@ import numpy as np
 from fastapi import Path, Query, Response
 
 from api.http.auth import CallerDep
-from api.http.deps import ReadSessionDep, ServicesDep, cursor
+from api.http.deps import AppContextDep, ReadSessionDep, cursor
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.dataset_lifecycle import DatasetStatus
@@ -64,22 +64,22 @@ def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) 
 
 
 @router.get("/{dataset}/splits", responses=problems(DatasetNotFound, DatasetNotReady, StorageUnavailable))
-def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> IndicesView:
+def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> IndicesView:
     """Which image is in which split."""
     row = _find(session, caller.owner, dataset)
     if row.status is not DatasetStatus.READY or row.sha256 is None:
         raise DatasetNotReady(row.name, row.status)
-    return IndicesView.model_validate({"object": "splits", **_indices(services.blobs, row.sha256)})
+    return IndicesView.model_validate({"object": "splits", **_indices(app.blobs, row.sha256)})
 
 
 @router.get(
     "/{dataset}/audit",
     responses=problems(DatasetNotFound, DatasetNotReady, NoAudit, StorageUnavailable, FileOfLaterRelease),
 )
-def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> AuditView:
+def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> AuditView:
     """Leaks, label conflicts, imbalance, shift: what the audit found."""
     row = _checked(session, caller.owner, dataset, "an audit")
-    stored = StoredAudit.from_bytes(_stored(services.blobs, audit_key(row.id))).model_dump(exclude={"format"})
+    stored = StoredAudit.from_bytes(_stored(app.blobs, audit_key(row.id))).model_dump(exclude={"format"})
 
     def example(one: dict[str, Any]) -> dict[str, Any]:
         return {**one, "thumbnail": f"/v1/datasets/{row.id}/preview/{one['index']}"}
@@ -104,7 +104,7 @@ def get_preview(
     dataset: Reference,
     caller: CallerDep,
     session: ReadSessionDep,
-    services: ServicesDep,
+    app: AppContextDep,
     class_: Annotated[
         str | None, Query(alias="class", max_length=256, description="A name in `classes`; by default its first.")
     ] = None,
@@ -115,7 +115,7 @@ def get_preview(
     if class_ is not None and class_ not in classes:
         raise ImageNotFound(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     number = 0 if class_ is None else classes.index(class_)
-    return _png(_stored(services.blobs, f"datasets/{row.id}/preview/{number}.png"))
+    return _png(_stored(app.blobs, f"datasets/{row.id}/preview/{number}.png"))
 
 
 @router.get("/{dataset}/preview/{index}", response_class=Response, responses={**PNG, **PREVIEW})
@@ -124,12 +124,12 @@ def get_thumbnail(
     index: Annotated[int, Path(ge=0, le=2**31 - 1, description="The `index` of a finding's example.")],
     caller: CallerDep,
     session: ReadSessionDep,
-    services: ServicesDep,
+    app: AppContextDep,
 ) -> Response:
     """One image that a finding of the audit has as an example."""
     row = _checked(session, caller.owner, dataset, "a preview")
     try:
-        return _png(services.blobs.read(f"datasets/{row.id}/preview/examples/{index}.png"))
+        return _png(app.blobs.read(f"datasets/{row.id}/preview/examples/{index}.png"))
     except BlobMissing:
         raise ImageNotFound(f"No finding of dataset {row.name!r} has image {index} as an example.") from None
 

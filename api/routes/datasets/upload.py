@@ -7,12 +7,12 @@ from fastapi import Header, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
+from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.body import parse_json, receive_json
-from api.http.deps import AfterCommitDep, ServicesDep, SessionDep
+from api.http.deps import AfterCommitDep, AppContextDep, SessionDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
-from api.http.services import Services
 from api.http.upload_body import (
     DIGEST,
     JSON_FIELDS,
@@ -86,13 +86,13 @@ CONTENT: dict[str, Any] = {
     openapi_extra=NEW_DATASET,
     responses=problems(InvalidForm, StorageUnavailable, *JSON_BODY),
 )
-async def create_dataset(request: Request, response: Response, caller: CallerDep, services: ServicesDep) -> DatasetView:
+async def create_dataset(request: Request, response: Response, caller: CallerDep, app: AppContextDep) -> DatasetView:
     """Announce the next version under a name; the content follows with PUT, or comes along in a form."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
-        view = await _create_whole(request, caller.owner, services)
+        view = await _create_whole(request, caller.owner, app)
     else:
-        raw = await receive_json(request, services.settings.max_body_bytes)
-        view = await run_in_threadpool(lambda: _announce(services, caller.owner, dataset_spec(parse_json(raw))))
+        raw = await receive_json(request, app.settings.max_body_bytes)
+        view = await run_in_threadpool(lambda: _announce(app, caller.owner, dataset_spec(parse_json(raw))))
     response.headers["Location"] = f"/v1/datasets/{view.id}"
     return view
 
@@ -112,80 +112,80 @@ async def put_content(
     dataset: Reference,
     request: Request,
     caller: CallerDep,
-    services: ServicesDep,
+    app: AppContextDep,
     content_digest: Annotated[
         str | SkipJsonSchema[None],  # absent, but never a text that says so
         Header(alias="Content-Digest", pattern=DIGEST, description="RFC 9530; compared with what is received."),
     ] = None,
 ) -> DatasetView:
     """Send a dataset's content, of any length. After a failure send it again from its beginning."""
-    dataset_id = await run_in_threadpool(_expecting, services, caller.owner, dataset)
-    received = await services.uploads.receive_body(request, dataset_id, content_digest)
-    return await _accept(services, caller.owner, dataset_id, received)
+    dataset_id = await run_in_threadpool(_expecting, app, caller.owner, dataset)
+    received = await app.uploads.receive_body(request, dataset_id, content_digest)
+    return await _accept(app, caller.owner, dataset_id, received)
 
 
 @router.delete("/{dataset}", status_code=204, responses=problems(DatasetNotFound, DatasetIsBundled, DatasetInUse))
 def delete_dataset(
-    dataset: Reference, caller: CallerDep, session: SessionDep, after_commit: AfterCommitDep, services: ServicesDep
+    dataset: Reference, caller: CallerDep, session: SessionDep, after_commit: AfterCommitDep, app: AppContextDep
 ) -> None:
     """Delete a dataset that no job needs; jobs that have ended still name it."""
     discards.remove(session, caller.owner, dataset)
-    after_commit(lambda: discard_files(services.database, services.blobs))
+    after_commit(lambda: discard_files(app.database, app.blobs))
 
 
-async def _create_whole(request: Request, owner: str, services: Services) -> DatasetView:
-    form = await read_form(request, services.settings.max_upload_bytes)
+async def _create_whole(request: Request, owner: str, app: AppContext) -> DatasetView:
+    form = await read_form(request, app.settings.max_upload_bytes)
     try:
         spec, file = spec_in_form(form), file_in_form(form)
-        view = await run_in_threadpool(_announce, services, owner, spec)
+        view = await run_in_threadpool(_announce, app, owner, spec)
         try:
-            received = await services.uploads.receive_file(file, view.id)
+            received = await app.uploads.receive_file(file, view.id)
         except HeldoutError:
-            await run_in_threadpool(_withdraw, services, owner, view.id)
+            await run_in_threadpool(_withdraw, app, owner, view.id)
             raise
     finally:
         await form.close()
-    return await _accept(services, owner, view.id, received)
+    return await _accept(app, owner, view.id, received)
 
 
-def _announce(services: Services, owner: str, spec: DatasetSpec) -> DatasetView:
-    with services.database.write() as session:
+def _announce(app: AppContext, owner: str, spec: DatasetSpec) -> DatasetView:
+    with app.database.write() as session:
         return dataset_view(uploads.announce(session, owner, spec))
 
 
-def _withdraw(services: Services, owner: str, dataset_id: str) -> None:
-    with services.database.write() as session:
+def _withdraw(app: AppContext, owner: str, dataset_id: str) -> None:
+    with app.database.write() as session:
         discards.remove(session, owner, dataset_id)
 
 
-def _expecting(services: Services, owner: str, reference: str) -> str:
-    with services.database.read() as session:
+def _expecting(app: AppContext, owner: str, reference: str) -> str:
+    with app.database.read() as session:
         return uploads.owned_dataset(session, owner, reference).id
 
 
-async def _accept(services: Services, owner: str, dataset_id: str, received: ReceivedContent) -> DatasetView:
+async def _accept(app: AppContext, owner: str, dataset_id: str, received: ReceivedContent) -> DatasetView:
     """Queue the ingest of an upload; delete the upload where none is needed."""
     try:
-        view, is_kept = await run_in_threadpool(_queue, services, owner, dataset_id, received)
+        view, is_kept = await run_in_threadpool(_queue, app, owner, dataset_id, received)
     except (DatasetNotFound, UploadFinished):
-        await services.uploads.delete(received)
+        await app.uploads.delete(received)
         raise
     if not is_kept:
-        await services.uploads.delete(received)
+        await app.uploads.delete(received)
     return view
 
 
-def _queue(services: Services, owner: str, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
-    with services.database.write() as session:
+def _queue(app: AppContext, owner: str, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
+    with app.database.write() as session:
         row, ingest = uploads.receive(
             session,
             owner,
             dataset_id,
             key=received.key,
             sha256=received.sha256,
-            max_runtime_s=services.settings.max_ingest_s,
+            max_runtime_s=app.settings.max_ingest_s,
         )
         view = dataset_view(row)
     if ingest is not None:
-        services.publisher.publish(WakeUp.for_job(ingest.id, ingest.gpus))
+        app.publisher.publish(WakeUp.for_job(ingest.id, ingest.gpus))
     return view, ingest is not None

@@ -1,7 +1,7 @@
 """Why a job's test results are poor, while it runs too, and how its kept weights answer class by class."""
 
 from api.http.auth import CallerDep
-from api.http.deps import JobId, ReadSessionDep, ServicesDep
+from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import FileOfLaterRelease, JobNotFound, NotReady, StorageUnavailable
@@ -17,17 +17,17 @@ router = resource("/v1/jobs/{job_id}", "jobs")
 
 
 @router.get("/diagnosis", responses=problems(JobNotFound, StorageUnavailable, FileOfLaterRelease))
-def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> DiagnosisView:
+def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> DiagnosisView:
     """Judge a job by its epochs so far, and once it has succeeded by its counts and its dataset's audit too."""
     job = jobs.find(session, caller.owner, job_id)
-    return DiagnosisView.of(diagnosis_of(session, services.blobs, job))
+    return DiagnosisView.of(diagnosis_of(session, app.blobs, job))
 
 
 @router.get("/confusion", responses=problems(JobNotFound, NotReady, StorageUnavailable, FileOfLaterRelease))
-def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> ConfusionView:
+def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> ConfusionView:
     """Which classes are mistaken for which: confusion matrices, precision, recall, F1, calibration, worst mistakes."""
     job = jobs.find(session, caller.owner, job_id)
-    stored = read_evaluation(services.blobs, evaluation_of(session, job_id))
+    stored = read_evaluation(app.blobs, evaluation_of(session, job_id))
     if stored is None:
         raise NotReady(job_id, "confusion matrix", shown_status(job.status, job.request))
     return confusion_view(stored)

@@ -5,11 +5,11 @@ from typing import Any
 from fastapi import Response
 from starlette.concurrency import run_in_threadpool
 
+from api.http.app_context import AppContext
 from api.http.auth import CallerDep
-from api.http.deps import JobId, ServicesDep
+from api.http.deps import AppContextDep, JobId
 from api.http.problems import problems
 from api.http.routing import resource
-from api.http.services import Services
 from api.live import source, streams
 from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of
 from api.live.recent_events import Channel
@@ -39,7 +39,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 async def list_events(
     job_id: JobId,
     caller: CallerDep,
-    services: ServicesDep,
+    app: AppContextDep,
     response: Response,
     after: After = "0",
     limit: Limit = 20,
@@ -49,13 +49,13 @@ async def list_events(
     """What happened to the job, oldest first: a list, or a stream of server-sent events."""
     cursor = cursor_of(after, last_event_id, MAX_NUMBER)
     if streams.wants_stream(accept):
-        return await run_in_threadpool(_stream, services, caller, job_id, cursor)
+        return await run_in_threadpool(_stream, app, caller, job_id, cursor)
     response.headers["Vary"] = "Accept"
-    return await run_in_threadpool(_page, services, caller, job_id, cursor, limit)
+    return await run_in_threadpool(_page, app, caller, job_id, cursor, limit)
 
 
-def _page(services: Services, caller: Caller, job_id: str, after: int, limit: int) -> EventPage:
-    with services.database.read() as session:
+def _page(app: AppContext, caller: Caller, job_id: str, after: int, limit: int) -> EventPage:
+    with app.database.read() as session:
         jobs.find(session, caller.owner, job_id)
         rows, more = events.page(session, job_id, after=after, limit=limit)
     return EventPage(
@@ -66,15 +66,15 @@ def _page(services: Services, caller: Caller, job_id: str, after: int, limit: in
     )
 
 
-def _stream(services: Services, caller: Caller, job_id: str, after: int) -> Response:
+def _stream(app: AppContext, caller: Caller, job_id: str, after: int) -> Response:
     """The stream, or 204 where nothing will come any more: a browser connects again after every other end."""
-    with services.database.read() as session:
+    with app.database.read() as session:
         job = jobs.find(session, caller.owner, job_id)
         rows, _ = events.page(session, job_id, after=after, limit=source.PAGE)
     if not rows and job.finished_at is not None:
         return Response(status_code=204)
     return streams.EventStream(
-        services.hub,
+        app.hub,
         Channel("job", job_id),
         cursor=after,
         first=[source.encode_job_event(row) for row in rows],

@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 
 from api.http import etag
+from api.http.app_context import AppContext
 from api.http.auth import CallerDep, KeyDep
-from api.http.deps import AfterCommitDep, JobId, ReadSessionDep, ServicesDep, SessionDep, cursor
+from api.http.deps import AfterCommitDep, AppContextDep, JobId, ReadSessionDep, SessionDep, cursor
 from api.http.filters import METADATA_PARAMETER, FiltersDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
-from api.http.services import Services
 from api.live.hub import ChannelState
 from heldout.errors import (
     HeldoutError,
@@ -71,7 +71,7 @@ def list_jobs(
 async def get_job(
     job_id: JobId,
     key: KeyDep,
-    services: ServicesDep,
+    app: AppContextDep,
     response: Response,
     wait: Annotated[
         float,
@@ -89,10 +89,10 @@ async def get_job(
     def is_news(state: ChannelState) -> bool:
         return state.has_ended if if_none_match is None else not etag.matches(if_none_match, state.version)
 
-    view = await run_in_threadpool(_find, services, key, job_id)
+    view = await run_in_threadpool(_find, app, key, job_id)
     if wait and not is_news(ChannelState(view.version, has_ended=view.has_ended, last_event=0)):
-        await services.hub.wait(job_id, is_news, wait)
-        view = await run_in_threadpool(_find, services, key, job_id)
+        await app.hub.wait(job_id, is_news, wait)
+        view = await run_in_threadpool(_find, app, key, job_id)
     headers = {"ETag": etag.etag_of(view.version)}
     if if_none_match is not None and etag.matches(if_none_match, view.version):
         return Response(status_code=304, headers=headers)
@@ -121,11 +121,11 @@ def change_job(
 
 @router.delete("/{job_id}", status_code=204, responses=problems(JobNotFound, JobNotFinished))
 def delete_job(
-    job_id: JobId, caller: CallerDep, session: SessionDep, after_commit: AfterCommitDep, services: ServicesDep
+    job_id: JobId, caller: CallerDep, session: SessionDep, after_commit: AfterCommitDep, app: AppContextDep
 ) -> None:
     """Delete a job that has ended, with its metrics, events and files."""
     jobs.remove(session, caller.owner, job_id)
-    after_commit(lambda: _delete_files(services, job_id))
+    after_commit(lambda: _delete_files(app, job_id))
 
 
 def job_answer(session: Session, job: JobRow, response: Response) -> JobView:
@@ -134,9 +134,9 @@ def job_answer(session: Session, job: JobRow, response: Response) -> JobView:
     return job_view(job, jobs.dataset_of(session, job))
 
 
-def _find(services: Services, key: str, job_id: str) -> JobView:
+def _find(app: AppContext, key: str, job_id: str) -> JobView:
     """The job of the key's owner. Raises Unauthenticated, JobNotFound."""
-    with services.database.read() as session:
+    with app.database.read() as session:
         caller, found = job_lookup.find_with_key(session, key, job_id)
         if caller is None:
             raise Unauthenticated
@@ -145,8 +145,8 @@ def _find(services: Services, key: str, job_id: str) -> JobView:
         return job_view(*found)
 
 
-def _delete_files(services: Services, job_id: str) -> None:
+def _delete_files(app: AppContext, job_id: str) -> None:
     try:
-        services.blobs.delete_all(f"jobs/{job_id}")
+        app.blobs.delete_all(f"jobs/{job_id}")
     except HeldoutError as error:
         log.warning("job_files_not_deleted", job_id=job_id, reason=error.detail)

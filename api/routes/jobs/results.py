@@ -6,7 +6,7 @@ from typing import Any
 from starlette.responses import StreamingResponse
 
 from api.http.auth import CallerDep
-from api.http.deps import JobId, ReadSessionDep, ServicesDep
+from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import JobNotFound, NotReady, StorageUnavailable
@@ -46,19 +46,17 @@ _FILE: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/model", response_class=StreamingResponse, responses=_FILE)
-def get_model(job_id: JobId, caller: CallerDep, session: ReadSessionDep, services: ServicesDep) -> StreamingResponse:
+def get_model(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> StreamingResponse:
     """The kept weights as a `.keras` file: takes raw pixels of the dataset's own range, gives probabilities."""
     model = _artifact_of(session, caller.owner, job_id, ArtifactName.MODEL, ArtifactFormat.KERAS)
-    return _download(services.blobs, model, f"{job_id}.keras")
+    return _download(app.blobs, model, f"{job_id}.keras")
 
 
 @router.get("/predictions", response_class=StreamingResponse, responses=_FILE)
-def get_predictions(
-    job_id: JobId, caller: CallerDep, session: ReadSessionDep, services: ServicesDep
-) -> StreamingResponse:
+def get_predictions(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> StreamingResponse:
     """An `.npz` file: for each split the indices, labels and probabilities of the kept weights."""
     predictions = _artifact_of(session, caller.owner, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
-    return _download(services.blobs, predictions, f"{job_id}-predictions.npz")
+    return _download(app.blobs, predictions, f"{job_id}-predictions.npz")
 
 
 def _artifact_of(session: Session, owner: str, job_id: str, name: ArtifactName, format_: ArtifactFormat) -> Artifact:

@@ -6,7 +6,7 @@ from fastapi import Query, Response
 from starlette.responses import JSONResponse
 
 from api.http.auth import CallerDep
-from api.http.deps import AnnounceDep, JobId, ServicesDep, SessionDep
+from api.http.deps import AnnounceDep, AppContextDep, JobId, SessionDep
 from api.http.idempotency import IdempotencyKey, once
 from api.http.problems import JSON_BODY, REFUSED_SPEC, problems
 from api.http.routing import resource
@@ -34,14 +34,14 @@ def submit_job(
     spec: JobSpec,
     response: Response,
     caller: CallerDep,
-    services: ServicesDep,
+    app: AppContextDep,
     session: SessionDep,
     announce: AnnounceDep,
     idempotency_key: IdempotencyKey = None,
     dry_run: Annotated[bool, Query(description="Check the spec and say what it would cost, without a job.")] = False,
 ) -> Response | JobView:
     """Queue a training job; workers hear of it once it is committed."""
-    max_parameters = services.settings.max_parameters
+    max_parameters = app.settings.max_parameters
     if dry_run:
         estimate = submit.estimate(session, caller.owner, spec, max_parameters=max_parameters)
         return JSONResponse(estimate.model_dump(mode="json"))
@@ -66,7 +66,7 @@ def retry_job(
     job_id: JobId,
     response: Response,
     caller: CallerDep,
-    services: ServicesDep,
+    app: AppContextDep,
     session: SessionDep,
     announce: AnnounceDep,
     idempotency_key: IdempotencyKey = None,
@@ -74,7 +74,7 @@ def retry_job(
     """Queue a job that has ended once more, on the same version of its dataset."""
 
     def queued() -> JobView:
-        submitted = submit.retry(session, caller.owner, job_id, max_parameters=services.settings.max_parameters)
+        submitted = submit.retry(session, caller.owner, job_id, max_parameters=app.settings.max_parameters)
         announce(submitted.wake_up)
         return job_view(submitted.job, submitted.dataset)
 

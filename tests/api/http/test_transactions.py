@@ -38,7 +38,7 @@ class Listening(NothingToPublish):
 @pytest.fixture
 def publisher(app, database) -> Listening:
     publisher = Listening(database)
-    app.state.services = replace(app.state.services, publisher=publisher)
+    app.state.context = replace(app.state.context, publisher=publisher)
     return publisher
 
 
@@ -61,7 +61,7 @@ def test_workers_hear_nothing_of_what_was_refused_replayed_or_not_committed(publ
     for _ in range(2):
         submitted(client, spec, **{"Idempotency-Key": "k"})
     assert len(publisher.heard) == 1
-    engine = app.state.services.database.engine
+    engine = app.state.context.database.engine
 
     def fails(connection):
         raise sqlite3.OperationalError("disk full")
@@ -113,7 +113,7 @@ def test_an_endpoint_that_looks_the_key_up_itself_cannot_ask_for_the_caller():
 def test_a_locked_database_is_a_503_and_the_next_request_goes_through(client, settings, spec, monkeypatch, app):
     # Five seconds are the service's patience; the test has less.
     monkeypatch.setattr("models.database.SQLITE_BUSY_MS", 100)
-    app.state.services.database.dispose()
+    app.state.context.database.dispose()
     holder = sqlite3.connect(settings.home / "heldout.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     answer = client.post("/v1/jobs", json=spec)

@@ -40,7 +40,7 @@ def announced(client, name: str = "pets") -> str:
 
 @pytest.fixture
 def hub(app):
-    return app.state.services.hub
+    return app.state.context.hub
 
 
 def test_a_stream_brings_events_of_jobs_and_datasets_as_the_list_has_them(service, hand, spec):

@@ -27,7 +27,7 @@ def until(holds, what: str) -> None:
 
 @pytest.fixture
 def hub(app):
-    return app.state.services.hub
+    return app.state.context.hub
 
 
 def test_a_stream_brings_every_event_as_the_list_has_it_and_ends_with_the_job(service, hand, spec):
@@ -244,7 +244,7 @@ def measure_streams(app, key, database, hub, spec, count: int) -> None:
         assert grown / count < 250_000, "bytes that a stream takes, with its client"
 
     with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key), timeout=30) as service:
-        pool = app.state.services.database.engine.pool
+        pool = app.state.context.database.engine.pool
         ids = [submitted(service, spec)["id"] for _ in range(jobs)]
         before = resident_bytes()
         asyncio.run(follow_all(url, ids))

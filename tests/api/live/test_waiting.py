@@ -61,7 +61,7 @@ class Looks:
 
 @pytest.fixture
 def looks(app) -> Looks:
-    return Looks(app.state.services.hub)
+    return Looks(app.state.context.hub)
 
 
 def test_without_a_tag_the_answer_comes_when_the_job_has_ended(service, hand, spec, apart, looks):
@@ -134,10 +134,10 @@ def test_sixty_who_wait_take_no_connection_and_no_thread_from_others(app, key, h
             apart(httpx2.get, f"{url}/v1/jobs/{job}?wait=30", headers=bearer(key), timeout=60) for _ in range(60)
         ]
         deadline = time.monotonic() + 20
-        while len(app.state.services.hub._waiters) < 60:
+        while len(app.state.context.hub._waiters) < 60:
             assert time.monotonic() < deadline, "not all of them wait"
             time.sleep(0.05)
-        pool = app.state.services.database.engine.pool
+        pool = app.state.context.database.engine.pool
         assert pool.checkedout() <= 1, "at most the hub's own look"
         assert service.get("/v1/jobs").elapsed.total_seconds() < SOON_S
         hand.succeed(hand.claim())
@@ -176,6 +176,6 @@ def test_a_database_that_goes_away_ends_the_wait_with_a_503_and_serves_again(
 
 @sqlite_only
 def test_an_app_that_does_not_run_yet_does_not_wait(settings, database):
-    hub = create_app(settings).state.services.hub
+    hub = create_app(settings).state.context.hub
     hub.stop()
     asyncio.run(asyncio.wait_for(hub.wait("job_x", lambda state: False, 60), SOON_S))

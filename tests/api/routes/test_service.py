@@ -41,7 +41,7 @@ def test_a_blob_store_that_is_gone_is_not_ready(client, app, monkeypatch, tmp_pa
     lost = Blobs((tmp_path / "blobs").as_uri())
     (tmp_path / "blobs").rmdir()
     (tmp_path / "blobs").write_text("no folder")
-    monkeypatch.setattr(app.state.services.blobs, "_store", lost._store)
+    monkeypatch.setattr(app.state.context.blobs, "_store", lost._store)
     assert_problem(client.get("/readyz"), 503, "storage_unavailable")
     assert client.get("/livez").status_code == 200
 
@@ -103,7 +103,7 @@ def test_a_stream_that_breaks_off_is_no_whole_answer(service, hand, spec, app, m
         yield b"x" * 100_000
         raise RuntimeError("the disk is gone")
 
-    monkeypatch.setattr(app.state.services.blobs, "chunks", broken)
+    monkeypatch.setattr(app.state.context.blobs, "chunks", broken)
     with pytest.raises(httpx2.RemoteProtocolError):
         service.get(f"/v1/jobs/{job}/model")
     assert service.get("/livez").status_code == 200

@@ -447,8 +447,8 @@ def test_neither_address_nor_secret_nor_body_is_logged(client, receiver, sender,
 
 def test_a_service_sends_what_its_workers_did(app, key, receiver, hand, spec):
     """The whole way: a real service, whose sender looks by itself."""
-    services = app.state.services
-    app.state.services = replace(services, settings=services.settings.model_copy(update={"poll_s": 0.05}))
+    app_context = app.state.context
+    app.state.context = replace(app_context, settings=app_context.settings.model_copy(update={"poll_s": 0.05}))
     with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key)) as client:
         secret = made(client, receiver, "job.started")["secret"]
         submitted(client, spec)

@@ -11,8 +11,8 @@ from models.database import Database
 
 
 @dataclass(frozen=True)
-class Services:
-    """Made once by `create_app` and kept as `app.state.services`."""
+class AppContext:
+    """Made once by `create_app` and kept as `app.state.context`."""
 
     settings: Settings
     database: Database

@@ -17,7 +17,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: FastAPI, **config: Any) -> None:
         super().__init__(uvicorn.Config(app, log_config=None, access_log=False, server_header=False, **config))
-        self._hub = app.state.services.hub
+        self._hub = app.state.context.hub
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._hub.stop()
