@@ -9,6 +9,7 @@ class ArtifactName(StrEnum):
     MODEL = "model"  # the kept weights
     PREDICTIONS = "predictions"  # what they say of each image
     EVALUATION = "evaluation"  # their scores, class by class
+    GAP = "gap"  # what the terms of its gap are made of
 
 
 class ArtifactFormat(StrEnum):

@@ -1,0 +1,125 @@
+"""`gap.json`: what the terms of a gap are made of, measured once by the worker with the kept weights of a job.
+
+All figures are of float32 inference. Everything is counts and sums, so that readers need only add up.
+"""
+
+from typing import ClassVar
+
+from heldout.stored.file import StoredFile, StoredPart
+
+
+class Tally(StoredPart):
+    """Answers to some images.
+
+    loss: mean cross-entropy in nats; loss_variance: of the single images' losses (divisor count - 1; 0 for one image).
+    """
+
+    count: int
+    correct: int
+    loss: float
+    loss_variance: float
+
+
+class PairedTally(StoredPart):
+    """The same images, answered twice: before and after something was changed.
+
+    gained: images answered wrongly before and rightly after; lost: the other way round.
+    loss: mean of (loss after - loss before), in nats; loss_variance: of these differences of single images.
+    """
+
+    count: int
+    gained: int
+    lost: int
+    loss: float
+    loss_variance: float
+
+
+class BestEpoch(StoredPart):
+    """The weights of the best epoch by one metric, on the validation images.
+
+    change: from the kept weights to these.
+    """
+
+    epoch: int
+    validation: Tally
+    change: PairedTally
+
+
+class HeldOutCopies(StoredPart):
+    """A held-out split, parted by whether an image has a copy, or a member of its group, among the images trained on.
+
+    clean, copied: null where no image of the split is of this part.
+    """
+
+    clean: Tally | None
+    copied: Tally | None
+
+
+class PixelsUndone(StoredPart):
+    """Test images (without copies) after their pixel values were brought back to those of training.
+
+    Each half of the images is answered under the change that was chosen on the other half.
+    choices: what each half chose (`none`, `scale`, `inversion`, `channel_order`, `brightness`), the first half first.
+    parameters: of each choice, for the evidence.
+    change: from the pixels as they are to the undone ones.
+    """
+
+    choices: tuple[str, str]
+    parameters: tuple[dict[str, float], dict[str, float]]
+    tally: Tally
+    change: PairedTally
+
+
+class LabelsRenamed(StoredPart):
+    """Test images (without copies, pixels undone) under renamed classes.
+
+    renamings: for each half the class that each label means, as chosen on the other half; null where none was chosen.
+    change: from the labels as they are to the renamed ones.
+    """
+
+    renamings: tuple[tuple[int, ...] | None, tuple[int, ...] | None]
+    tally: Tally
+    change: PairedTally
+
+
+class Calibration(StoredPart):
+    """How far probabilities are from being true, before and after one temperature.
+
+    Each half of the validation images is measured under the temperature that was fitted on the other half.
+    error: expected calibration error over 15 equal bins, as a fraction; loss in nats.
+    temperature: fitted on all validation images; above 1 where the network is too sure.
+    """
+
+    temperature: float
+    error_before: float
+    error_after: float
+    loss_before: float
+    loss_after: float
+
+
+class StoredGap(StoredFile):
+    """What the worker measured at the end of a training.
+
+    kept_epoch: the epoch of the kept weights. epochs: how many were trained.
+    train, validation, test: all images of each split, with the kept weights; test is null where it is never measured.
+    best_by_loss, best_by_accuracy: null where the kept weights are of that epoch.
+    validation_copies, test_copies: null where the dataset's copies are not known yet.
+    pixels, labels: null where nothing was worth trying.
+    last: from the kept weights to those of the last epoch, on validation; null where these were kept.
+    """
+
+    file_name: ClassVar[str] = "gap.json"
+
+    kept_epoch: int
+    epochs: int
+    train: Tally
+    validation: Tally
+    test: Tally | None
+    best_by_loss: BestEpoch | None = None
+    best_by_accuracy: BestEpoch | None = None
+    last: PairedTally | None = None
+    validation_copies: HeldOutCopies | None = None
+    test_copies: HeldOutCopies | None = None
+    pixels: PixelsUndone | None = None
+    labels: LabelsRenamed | None = None
+    calibration: Calibration | None = None

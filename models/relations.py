@@ -1,0 +1,49 @@
+"""Which images of a dataset belong together: copies of each other, and members of one group. Beside its other files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+FILE_NAME = "relations.npz"
+
+
+@dataclass(frozen=True)
+class Relations:
+    """What belongs together, image by image.
+
+    copy_of: (images,) int32, the position of the first image of its cluster of copies; an image without copies has its
+        own position.
+    group: (images,) int32, its group by the upload's rule (patient, source photograph, ...); null where the upload has
+        none.
+    """
+
+    copy_of: NDArray[np.int32]
+    group: NDArray[np.int32] | None = None
+
+    def related_to(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(images,) whether an image has a copy or a member of its group among the images at `rows`."""
+        related = np.isin(self.copy_of, self.copy_of[rows])
+        if self.group is not None:
+            related |= np.isin(self.group, self.group[rows])
+        return related
+
+
+def relations_key(dataset_id: str) -> str:
+    """Where the relations of a dataset are stored. They belong to the dataset, not to its content: groups do."""
+    return f"datasets/{dataset_id}/{FILE_NAME}"
+
+
+def save_relations(relations: Relations, file: Path) -> None:
+    """Write the relations into `file`."""
+    arrays = {"copy_of": relations.copy_of.astype(np.int32)}
+    if relations.group is not None:
+        arrays["group"] = relations.group.astype(np.int32)
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def load_relations(file: Path) -> Relations:
+    """Read what `save_relations` wrote."""
+    with np.load(file) as arrays:
+        return Relations(arrays["copy_of"], arrays["group"] if "group" in arrays else None)
