@@ -46,4 +46,4 @@ def save_relations(relations: Relations, file: Path) -> None:
 def load_relations(file: Path) -> Relations:
     """Read what `save_relations` wrote."""
     with np.load(file) as arrays:
-        return Relations(arrays["copy_of"], arrays["group"] if "group" in arrays else None)
+        return Relations(arrays["copy_of"], arrays.get("group"))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heldout.stored.evaluation import SPLIT_NAMES, LastEpochScores, StoredEvaluation
+from heldout.stored.gap import StoredGap
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,15 @@ class LastEpoch:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`train`, `validation`, and `test` where it was measured. last: where other weights than the last were kept."""
+    """`train`, `validation`, and `test` where it was measured.
+
+    last: where other weights than the last were kept. gap: what the terms of the gap are made of, where it was measured.
+    """
 
     splits: Mapping[str, SplitFigures]
     classes: tuple[str, ...] = ()
     last: LastEpoch | None = None
+    gap: StoredGap | None = None
 
     def get(self, split: str) -> SplitFigures | None:
         found = self.splits.get(split)
@@ -62,8 +67,9 @@ def from_final(
     final: Mapping[str, Any],
     classes: Sequence[str],
     stored: StoredEvaluation | None = None,
+    gap: StoredGap | None = None,
 ) -> Evaluation:
-    """Of the API's `metrics.final`, with what the worker has stored beside it; results of old releases have no file."""
+    """Of the API's `metrics.final`, with what the worker has stored beside it; results of old releases have no files."""
     confusion = {} if stored is None else {name: split.confusion for name, split in stored.splits.items()}
     last = None if stored is None else stored.last_epoch
     splits: dict[str, SplitFigures] = {}
@@ -76,7 +82,7 @@ def from_final(
                 loss=figures["loss"],
                 confusion=confusion.get(name, ()),
             )
-    return Evaluation(splits, tuple(classes), None if last is None else _last_epoch(last))
+    return Evaluation(splits, tuple(classes), None if last is None else _last_epoch(last), gap)
 
 
 def _last_epoch(stored: LastEpochScores) -> LastEpoch:

@@ -12,6 +12,7 @@ from heldout.diagnosis.remedies import Spec
 from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_KNOWN_SKILL
 from heldout.intervals import newcombe_interval
 from heldout.stored.audit import AuditFinding
+from heldout.stored.gap import StoredGap
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Facts:
 
     classes: their names; empty where they are not known.
     last: the last epoch's weights beside the kept ones, if others were kept.
+    gap: what the terms of the gap are made of; None where it was not measured.
     audited: the audit's findings by the code of a diagnosis.
     knows_training, knows_validation: whether most images of the split are answered rightly, beyond guessing; None where
         that is not known.
@@ -32,6 +34,7 @@ class Facts:
     validation: SplitFigures | None
     test: SplitFigures | None
     last: LastEpoch | None
+    gap: StoredGap | None
     audited: Mapping[str, Sequence[Finding]]
     knows_training: bool | None
     knows_validation: bool | None
@@ -50,6 +53,7 @@ def facts_of(
         validation=validation,
         test=test,
         last=measured.last,
+        gap=measured.gap,
         audited={} if audit is None else findings_by_code(audit, spec),
         knows_training=_knows_training(train, validation, len(measured.classes)),
         knows_validation=_knows(validation, len(measured.classes)),

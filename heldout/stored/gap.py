@@ -123,3 +123,7 @@ class StoredGap(StoredFile):
     pixels: PixelsUndone | None = None
     labels: LabelsRenamed | None = None
     calibration: Calibration | None = None
+
+    def without_test(self) -> "StoredGap":
+        """The same without anything that was measured on test images."""
+        return self.model_copy(update={"test": None, "test_copies": None, "pixels": None, "labels": None})
