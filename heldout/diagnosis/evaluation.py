@@ -50,7 +50,7 @@ class LastEpoch:
 class Evaluation:
     """`train`, `validation`, and `test` where it was measured.
 
-    last: where other weights than the last were kept. gap: what the terms of the gap are made of, where it was measured.
+    last: where other weights than the last were kept. gap: what its terms are made of, where that was measured.
     """
 
     splits: Mapping[str, SplitFigures]
@@ -69,7 +69,7 @@ def from_final(
     stored: StoredEvaluation | None = None,
     gap: StoredGap | None = None,
 ) -> Evaluation:
-    """Of the API's `metrics.final`, with what the worker has stored beside it; results of old releases have no files."""
+    """Of the API's `metrics.final`, with what the worker has stored beside it; old results have no files."""
     confusion = {} if stored is None else {name: split.confusion for name, split in stored.splits.items()}
     last = None if stored is None else stored.last_epoch
     splits: dict[str, SplitFigures] = {}
