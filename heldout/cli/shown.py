@@ -11,7 +11,7 @@ from heldout.cli.screen import print_fields, print_table, say
 if TYPE_CHECKING:
     from heldout.views.audit import AuditFindingView
     from heldout.views.dataset import DatasetView
-    from heldout.views.diagnosis import DiagnosisView
+    from heldout.views.diagnosis import DiagnosisView, GapBudgetView
     from heldout.views.estimate import EstimateView
     from heldout.views.event import EventView
     from heldout.views.job import JobView
@@ -27,8 +27,8 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
     print_table(headings, [_row_of(job) for job in jobs], right=(3, 5))
 
 
-def show_job(job: JobView, final: FinalView | None) -> None:
-    """The job without its spec, then its final figures if it has them."""
+def show_job(job: JobView, final: FinalView | None, gap: GapBudgetView | None = None) -> None:
+    """The job without its spec, then its final figures and their gap if it has them."""
     error = job.error
     engine = job.engine or {}
     fields = [
@@ -51,6 +51,9 @@ def show_job(job: JobView, final: FinalView | None) -> None:
     if final is not None:
         say("")
         show_final(final)
+    if gap is not None:
+        say("")
+        show_gap(gap)
 
 
 def show_outcome(job: JobView, final: FinalView | None) -> None:
@@ -136,18 +139,44 @@ def show_datasets(datasets: Sequence[DatasetView]) -> None:
 
 
 def show_diagnosis(diagnosis: DiagnosisView) -> None:
-    """The verdict with its explanation, then each finding with its remedies."""
+    """The verdict with its explanation, the gap term by term, then each finding with its remedies."""
     epochs = [("best epoch", diagnosis.best_epoch), ("overfits from epoch", diagnosis.onset_epoch)]
     known = ", ".join(f"{name} {epoch}" for name, epoch in epochs if epoch is not None)
     say(f"{diagnosis.verdict}" + (f" ({known})" if known else ""))
     say(diagnosis.explanation)
+    if diagnosis.caveats:
+        say(f"Beside this, some figures are not what they seem: {', '.join(diagnosis.caveats)} (below).")
+    if diagnosis.gap is not None:
+        say("")
+        show_gap(diagnosis.gap)
     for finding in diagnosis.findings:
         say("")
         say(f"{finding.severity}: {finding.code}")
-        if finding.explanation != diagnosis.explanation:
+        if not diagnosis.explanation.endswith(finding.explanation):
             say(f"  {finding.explanation}")
         for remedy in finding.remedies:
             say(f"  {remedy.name}: {remedy.reason}")
+
+
+def show_gap(gap: GapBudgetView) -> None:
+    """From training to test, term by term."""
+    rows = [
+        (
+            term.code.replace("_", " "),
+            points(term.accuracy),
+            _bounds_in_points(term.accuracy_interval),
+            f"{term.loss:+.3f}",
+            term.finding or NONE,
+        )
+        for term in gap.terms
+    ]
+    accuracy_gap, loss_gap = gap.train.accuracy - gap.test.accuracy, sum(term.loss for term in gap.terms)
+    rows.append(("training to test", points(accuracy_gap), "", f"{loss_gap:+.3f}", ""))
+    print_table(("GAP", "POINTS", "95 % INTERVAL", "LOSS", "FINDING"), rows, right=(1, 3))
+
+
+def _bounds_in_points(bounds: tuple[float, float] | None) -> str:
+    return NONE if bounds is None else f"[{points(bounds[0])}, {points(bounds[1])}]"
 
 
 def show_dataset(dataset: DatasetView) -> None:
