@@ -66,6 +66,7 @@ def from_environment() -> FastAPI:
     """For `uvicorn --factory api.app:from_environment`."""
     settings = Settings()
     logs.configure(settings.log_level)
+    logs.warn_of_unknown_settings()
     return create_app(settings)
 
 

@@ -25,6 +25,7 @@ class Assignment:
     precision: Literal["float32", "mixed"] = "float32"
     gpus: tuple[str, ...] = ()  # NVIDIA's ids of those that the job has
     resident_bytes: int | None = None  # larger images are read from their file
+    relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
 
 
 # --- from the training process -------------------------------------------------------------------

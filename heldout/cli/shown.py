@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from heldout.views.dataset import DatasetView
     from heldout.views.diagnosis import DiagnosisView, GapBudgetView
     from heldout.views.estimate import EstimateView
-    from heldout.views.event import EventView
+    from heldout.views.event import EventView, OwnerEventView
     from heldout.views.job import JobView
     from heldout.views.metrics import EpochView, FinalView, MetricsView, SplitResult
     from heldout.views.queue import QueueView
@@ -100,10 +100,12 @@ def show_metrics(metrics: MetricsView) -> None:
         show_final(metrics.final)
 
 
-def show_events(events: Iterable[EventView]) -> None:
+def show_events(events: Iterable[EventView] | Iterable[OwnerEventView]) -> None:
+    """A line for each event as it comes; events of all jobs and datasets name theirs."""
     for event in events:
-        when = moment(event.created_at)
-        say(f"{event.id:>4}  {when}  {event.level:<7}  {event.type:<15}  {event.message}")
+        subject = getattr(event, "subject", None)
+        about = f"{subject.id}  " if subject else ""
+        say(f"{event.id:>4}  {moment(event.created_at)}  {event.level:<7}  {event.type:<17}  {about}{event.message}")
 
 
 def show_queue(queue: QueueView) -> None:

@@ -13,7 +13,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from models import bundled
-from models.arrays import SPLITS, ImageSet, content_address, load
+from models.arrays import SPLITS, ImageSet, content_address, load, split_digests
 from models.blobs import Blobs
 from models.database import Database
 from models.store import datasets
@@ -334,7 +334,7 @@ def test_what_is_here_is_stored_and_what_is_not_is_left_out(database, blobs, tmp
     files = list(blobs.local_folder(f"datasets/{row.sha256}").iterdir())
     assert {file.name for file in files} == {"images.npy", "labels.npy", "splits.npz", "about.json"}
     assert row.size_bytes == sum(file.stat().st_size for file in files)
-    assert row.splits["test"] == {"count": 20, "per_class": [2] * 10}
+    assert row.splits["test"] == {"count": 20, "per_class": [2] * 10, "sha256": split_digests(stored)["test"]}
 
 
 def test_starting_again_adds_nothing_and_finds_files_that_came_later(database, blobs, tmp_path, monkeypatch, small):

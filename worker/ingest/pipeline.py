@@ -11,7 +11,7 @@ import numpy as np
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from heldout.stored.audit import StoredAudit
-from models.arrays import FILES, address_of, save_beside
+from models.arrays import FILES, address_of, load, save_beside, split_digests
 from worker.ingest.audit import Audit, IngestedDataset, audit
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
@@ -109,12 +109,13 @@ def _report(
     found: Audit,
 ) -> Report:
     pixels = stored.pixels
+    digests = split_digests(load(target))
     return Report(
         shape=pixels.shape[1:],
         dtype=pixels.dtype.name,
         range=dataset.value_range,
         classes=dataset.classes,
-        splits=found.counts,
+        splits={split: {**counts, "sha256": digests[split]} for split, counts in found.counts.items()},
         sha256=address_of(
             pixels.dtype,
             pixels.shape,
