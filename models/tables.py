@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from heldout.dataset_lifecycle import DatasetStatus
+from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobRequest, JobStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -58,6 +58,7 @@ class Base(DeclarativeBase):
         JobStatus: _named(JobStatus),
         JobRequest: _named(JobRequest),
         DatasetStatus: _named(DatasetStatus),
+        RelationsStatus: _named(RelationsStatus),
         ArtifactName: _named(ArtifactName),
         ArtifactFormat: _named(ArtifactFormat),
     }
@@ -112,7 +113,8 @@ class DatasetRow(Base):
     dtype: Mapped[str | None] = mapped_column(String(16))
     value_range: Mapped[list[Any] | None]
     classes: Mapped[list[Any] | None]
-    splits: Mapped[dict[str, Any] | None]
+    splits: Mapped[dict[str, Any] | None]  # of each: count, per_class, and sha256 of its images and labels
+    relations_status: Mapped[RelationsStatus | None]  # null: nobody has asked for its copies and groups
     error: Mapped[dict[str, Any] | None]
     same_as: Mapped[str | None] = mapped_column(String(40))  # the version that had this content before
     last_event: Mapped[int] = mapped_column(server_default="0")
