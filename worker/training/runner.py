@@ -204,7 +204,8 @@ def _finished(
         TrainedFile(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, predictions),
         TrainedFile(ArtifactName.EVALUATION, ArtifactFormat.JSON, evaluation),
     )
-    return Finished(final_figures(kept, measured), reason, files)
+    other_reads = () if predicted_last is None or last is None else ((split, last),)
+    return Finished(final_figures(kept, measured), reason, files, other_reads)
 
 
 def _stopped(trainer: Trainer, send: Callable[[FromTraining], None]) -> Stopped:
