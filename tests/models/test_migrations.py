@@ -28,6 +28,8 @@ from tests.models.work import ALICE, Work, result, spec
 
 # The revision before a job's files had rows of their own.
 BEFORE_ARTIFACTS = "0007"
+# The revision before reads of held-out labels were counted.
+BEFORE_LEDGER = "0009"
 
 # A later release that changes a column of `jobs`, which SQLite does by making the table anew.
 LATER = """
@@ -247,6 +249,43 @@ def test_jobs_that_had_succeeded_get_a_summary_from_their_epochs_and_result(work
     best = {"epoch": 2, "validation_loss": 0.5, "validation_accuracy": 0.5}
     assert work.row(held.job_id).summary == {"best": best, "gap": gap, "verdict": None}
     assert work.row(failed.job_id).summary is None
+
+
+def test_the_ledger_begins_with_the_reads_of_the_jobs_that_were_there(work: Work):
+    """As a worker of this release would have noted them, but under no digest of a split."""
+    early = {"seed": 1, "early_stopping": {"monitor": "validation_loss", "patience": 3}}
+    asked = {"training": early, "evaluation": {"test": "every_epoch"}}
+    held = work.running(**asked)
+    other = work.running()
+    for epoch in (1, 2):
+        work.epoch(held, epoch, validation_loss=0.5, test_loss=0.5)
+    held = work.claimed_again(held)
+    with work.database.write() as session:
+        claims.record_start(session, held, engine={}, spec=spec(**asked), start_epoch=1)
+    for epoch in (2, 3):
+        work.epoch(held, epoch, validation_loss=0.5, test_loss=0.5)
+    work.epoch(other, 1, validation_loss=0.5)
+    for one, epoch in ((held, 2), (other, 1)):
+        final = {"epoch": epoch, "validation": {"count": 2}, "test": {"count": 2}}
+        with work.database.write() as session:
+            done = Result(final, result(one).artifacts)
+            claims.succeed(session, one, result=done, stop_reason=StopReason.COMPLETED)
+    query = (
+        "SELECT owner, digest, subject_object, subject_id, epoch, split, what, dataset_id FROM label_reads"
+        " ORDER BY subject_id, split, epoch"
+    )
+    before = contents(work.database, query)
+    assert [row[4:7] for row in before] == [
+        *((epoch, "test", "measured") for epoch in (1, 2, 3)),
+        *((epoch, "validation", "selected") for epoch in (1, 2, 3)),
+        *((1, split, "measured") for split in ("test", "validation")),
+    ]
+    run(work.database, command.downgrade, BEFORE_LEDGER)
+    migrations.upgrade(work.database)
+    assert contents(work.database, query) == before
+    ended = contents(work.database, "SELECT finished_at FROM jobs ORDER BY id")
+    read = contents(work.database, "SELECT DISTINCT created_at, subject_id FROM label_reads ORDER BY subject_id")
+    assert [row[:1] for row in read] == ended
 
 
 def test_more_results_than_are_read_at_once_are_migrated(work: Work):

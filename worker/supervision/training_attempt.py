@@ -268,7 +268,7 @@ class TrainingAttempt:
                     )
                     return
                 self._lease.wait_before_retry()
-        result = Result(final=done.final, artifacts=stored)
+        result = Result(final=done.final, artifacts=stored, other_reads=done.other_reads)
         reason = done.stop_reason
         keys = [one.key for one in stored]
         try:

@@ -320,6 +320,7 @@ def test_what_the_last_epoch_costs_is_measured_on_the_images_that_chose_nothing(
     assert json.loads(last.path_of(ArtifactName.EVALUATION).read_text())["last_epoch"] is None
     assert (said["split"], said["count"]) == ("test", kept.final["test"]["count"])
     assert (said["kept_epoch"], said["epoch"]) == (epochs - 1, epochs)
+    assert (kept.other_reads, last.other_reads) == ((("test", epochs),), ())
     for figure, sign in (("accuracy", -1), ("loss", 1)):
         difference = sign * (last.final["test"][figure] - kept.final["test"][figure])
         assert said[figure]["difference"] == pytest.approx(difference, abs=1e-6)
