@@ -28,7 +28,18 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
 from worker.machine.devices import processor
 from worker.machine.precision import policy_of
-from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, TrainedFile, Warned
+from worker.messages import (
+    Assignment,
+    Failed,
+    Finished,
+    FromTraining,
+    Started,
+    Stop,
+    StopCause,
+    Stopped,
+    TrainedFile,
+    Warned,
+)
 from worker.training.checkpoint import CheckpointDamaged
 from worker.training.data import TrainingData, load_training_data
 from worker.training.engine import Engine, chosen_towers
@@ -40,7 +51,7 @@ from worker.training.replicas import Replicas
 from worker.training.resident import BatchSource, ResidentData
 from worker.training.scores import evaluation_of
 from worker.training.streamed import StreamedData
-from worker.training.trainer import Diverged, StopCause, StopRequested, Trainer
+from worker.training.trainer import Diverged, StopRequested, Trainer
 
 _PR_SET_PDEATHSIG = 1
 
@@ -154,7 +165,7 @@ def _train(
         if trainer.ended_early:
             reason = StopReason.OVERFIT_GUARD if trainer.position.guard.stopped else StopReason.EARLY_STOPPED
     except StopRequested as stop:
-        if stop.why != "deadline":
+        if stop.why is not StopCause.DEADLINE:
             return _stopped(trainer, send)
         reason = StopReason.DEADLINE
     except Diverged as error:
