@@ -31,8 +31,10 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
 
 def show_job(job: JobView, final: FinalView | None, gap: GapBudgetView | None = None) -> None:
     """The job without its spec, then its final figures and their gap if it has them."""
+    from heldout.views.base import as_json  # whoever has a view has loaded this already
+
     error = job.error
-    engine = job.engine or {}
+    engine = {} if job.engine is None else as_json(job.engine)
     fields = [
         ("id", job.id),
         ("name", job.name),

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from heldout.dataset_lifecycle import RelationsStatus
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
+from heldout.views.job import SummaryView
 from models.store import metrics
 from models.store.dataset_transitions import reject_ingested
 from models.tables import DatasetRow, JobRow
@@ -23,7 +24,7 @@ def _keep_best_epoch(session: Session, job: JobRow, status: JobStatus, error: Er
         session.execute(
             update(JobRow)
             .where(JobRow.id == job.id, JobRow.summary.is_(None))
-            .values(summary={"best": best, "gap": None, "verdict": None})
+            .values(summary=SummaryView(best=best).model_dump(mode="json"))
             .execution_options(synchronize_session=False)
         )
 

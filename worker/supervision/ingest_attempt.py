@@ -24,6 +24,7 @@ from worker.ingest.process.parent import IngestProcess
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
 from worker.machine.scratch import Scratch
+from worker.messages import StopCause
 from worker.supervision.lease import AttemptLease
 
 log = structlog.get_logger()
@@ -93,11 +94,11 @@ class IngestAttempt:
         while True:
             self._lease.require()
             wanted = self._lease.requested_stop(out_of_time=False)  # the process has a limit of its own
-            if wanted == "cancel":
+            if wanted is StopCause.CANCEL:
                 process.kill()
                 self._lease.stop_as_requested()
                 return None
-            if wanted == "release":
+            if wanted is StopCause.RELEASE:
                 process.kill()
                 self._lease.release()
                 return None

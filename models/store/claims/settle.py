@@ -10,6 +10,7 @@ from heldout.dataset_lifecycle import RejectionCode
 from heldout.errors import LeaseLost
 from heldout.ledger import HELD_OUT
 from heldout.lifecycle import FailureCode, JobEvent, JobRequest, JobStatus, StopReason, after_failure
+from heldout.views.job import SummaryView
 from models.store import artifacts, label_reads
 from models.store.artifacts import Artifact
 from models.store.claims.lease import HeldAttempt, is_held_by, require_held
@@ -29,12 +30,12 @@ class Result:
     other_reads: tuple[tuple[str, int], ...] = ()
 
 
-def note_summary(session: Session, held: HeldAttempt, summary: dict[str, Any] | None) -> None:
+def note_summary(session: Session, held: HeldAttempt, summary: SummaryView | None) -> None:
     """Write how the training went, in the transaction that ends it: a job that does not end then keeps none."""
     session.execute(
         update(JobRow)
         .where(*is_held_by(held))
-        .values(summary=null() if summary is None else summary)
+        .values(summary=null() if summary is None else summary.model_dump(mode="json"))
         .execution_options(synchronize_session=False)
     )
 
