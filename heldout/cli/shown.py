@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from heldout.views.estimate import EstimateView
     from heldout.views.event import EventView, OwnerEventView
     from heldout.views.job import JobView
+    from heldout.views.ledger import LabelReadView, LedgerView
     from heldout.views.metrics import EpochView, FinalView, MetricsView, SplitResult
     from heldout.views.queue import QueueView
 
@@ -29,8 +31,10 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
 
 def show_job(job: JobView, final: FinalView | None, gap: GapBudgetView | None = None) -> None:
     """The job without its spec, then its final figures and their gap if it has them."""
+    from heldout.views.base import as_json  # whoever has a view has loaded this already
+
     error = job.error
-    engine = job.engine or {}
+    engine = {} if job.engine is None else as_json(job.engine)
     fields = [
         ("id", job.id),
         ("name", job.name),
@@ -218,6 +222,30 @@ def show_findings(findings: Sequence[AuditFindingView]) -> None:
         if not finding.pairs:
             for example in finding.examples[:SHOWN_EXAMPLES]:
                 say(f"  {example.split} {example.member}")
+
+
+def show_ledger(ledger: LedgerView) -> None:
+    """What was counted in words and as a table, then the newest looks."""
+    say(ledger.explanation)
+    say("")
+    splits = (("validation", ledger.splits.validation), ("test", ledger.splits.test))
+    headings = ("SPLIT", "IMAGES", "LOOKS", "COULD CHOOSE", "LABELS SHOWN", "JOBS")
+    rows = [
+        (name, *(f"{count:,}" for count in (one.images, one.reads, one.selections, one.handed_out, one.jobs)))
+        for name, one in splits
+    ]
+    print_table(headings, rows, right=range(1, 6))
+    if ledger.entries.data:
+        say("")
+        looks = [_row_of_read(one) for one in ledger.entries.data]
+        print_table(("WHEN", "SPLIT", "BY", "EPOCH", "WHAT"), looks, right=(3,))
+    if ledger.entries.has_more:
+        say("There are more looks; --limit shows up to 200.", file=sys.stderr)
+
+
+def _row_of_read(read: LabelReadView) -> tuple[str, ...]:
+    epoch = NONE if read.epoch is None else str(read.epoch)
+    return (moment(read.created_at), read.split, read.subject.id, epoch, read.what.replace("_", " "))
 
 
 def _size_of(dataset: DatasetView) -> str:

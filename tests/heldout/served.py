@@ -79,8 +79,9 @@ class Service:
     def measure(self, held, epoch, **figures):
         """Write an epoch with its event."""
         values = FIGURES | figures
+        measured = {name: value for name, value in values.items() if value is not None}
         with self.database.write() as session:
-            claims.record_epoch(session, held, epoch, values)
+            claims.record_epoch(session, held, epoch, measured)
             claims.record_progress(session, held, epoch=epoch, eta_s=1.0)
             events.add(session, held.job_id, "job.epoch", f"Epoch {epoch}.", data={"epoch": epoch, **values})
 

@@ -373,6 +373,20 @@ def test_datasets_are_listed(heldout, client, answered):
     assert json.loads(heldout("datasets", "--json").stdout)["data"] == answered("datasets")["data"]
 
 
+def test_a_ledger_says_how_often_labels_were_looked_at(heldout, ended, answered, client):
+    splits = client.dataset("digits").splits
+    assert json.loads(heldout("datasets", "ledger", "digits", "--json").stdout) == answered("datasets/digits/ledger")
+    shown = heldout("datasets", "ledger", "digits").stdout
+    assert f"Your job has looked at the {splits.test.count} test labels once." in shown
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["validation", str(splits.validation.count), "2", "0", "0", "1"] in rows
+    assert ["test", str(splits.test.count), "1", "0", "0", "1"] in rows
+    assert sum(ended in row for row in rows) == 3
+    cut = heldout("datasets", "ledger", "digits", "--limit", "2")
+    assert cut.stdout.count(ended) == 2
+    assert "There are more" in cut.stderr
+
+
 def test_a_folder_is_pushed_and_what_the_check_saw_is_shown(start, service, client, tmp_path):
     (tmp_path / "Pets!" / "cat").mkdir(parents=True)
     (tmp_path / "Pets!" / "cat" / "1.png").write_bytes(b"a picture")

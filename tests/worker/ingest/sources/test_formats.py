@@ -67,7 +67,9 @@ def test_the_report_says_what_the_files_hold(tmp_path):
         assert counts == {**expected, "sha256": split_digests(images)[split]}
     assert report.source["encodings"] == {"PNG L": 20}
     assert json.loads((target / "audit.json").read_text())["sha256"] == report.sha256
-    assert sorted(path.name for path in target.iterdir()) == sorted([*FILES, "audit.json", "members.txt", "preview"])
+    assert sorted(path.name for path in target.iterdir()) == sorted(
+        [*FILES, "audit.json", "members.txt", "preview", "relations.npz"]
+    )
     assert sorted(path.name for path in (target / "preview").iterdir()) == ["0.png", "1.png", "examples"]
 
 
