@@ -42,6 +42,22 @@ def read_owner_page(database: Database, owner: str, *, after: int, limit: int) -
             may_wait = owner_events.number(session, owner)
 
 
+def read_latest_number(database: Database, owner: str) -> int:
+    """The number of the owner's last event, 0 if there is none; everything committed before the call is numbered."""
+    with database.read() as session:
+        may_wait = bool(owner_events.unnumbered_owners(session, [owner]))
+    while may_wait:
+        with database.write() as session:
+            may_wait = owner_events.number(session, owner)
+    with database.read() as session:
+        return owner_events.last_numbers(session, [owner]).get(owner, 0)
+
+
+def encode_start(number: int) -> EncodedEvent:
+    """The number alone, with which a stream begins from now: a client that comes back before any event sends it."""
+    return EncodedEvent(number, format_sse_event(id=str(number)))
+
+
 class DatabaseSource:
     """Answers the hub."""
 

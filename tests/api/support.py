@@ -14,6 +14,7 @@ from api.http_server import Server
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.views.job import SummaryView
 from models.blobs import Blobs
 from models.database import Database
 from models.job_summary import summary_of
@@ -109,7 +110,16 @@ EPOCH = {
     "evaluation_seconds": 0.25,
     "images_per_second": 2400.0,
 }
-ENGINE = {"device": "cpu", "threads": 1, "towers": 1, "python": "3.11", "tensorflow": "2", "keras": "3", "host": "box"}
+ENGINE = {
+    "device": "cpu",
+    "threads": 1,
+    "towers": 1,
+    "precision": "float32",
+    "python": "3.11",
+    "tensorflow": "2",
+    "keras": "3",
+    "host": "box",
+}
 
 
 def artifact(name: str, format_: str, key: str, content: bytes) -> Artifact:
@@ -156,7 +166,7 @@ class Hand:
             claims.note_summary(session, held, summary)
             return claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
 
-    def summary(self, held: claims.HeldAttempt, result: claims.Result) -> dict | None:
+    def summary(self, held: claims.HeldAttempt, result: claims.Result) -> SummaryView | None:
         with self.database.read() as session:
             return summary_of(session, self.blobs, held.job_id, result)
 

@@ -71,11 +71,17 @@ class Service:
         with self.database.write() as session:
             ingests.reject(session, claimed.held, {"member": None, **error})
 
+    def warn(self, job_id, message):
+        """Write a warning among the job's events."""
+        with self.database.write() as session:
+            events.add(session, job_id, "job.warning", message, level="warning")
+
     def measure(self, held, epoch, **figures):
         """Write an epoch with its event."""
         values = FIGURES | figures
+        measured = {name: value for name, value in values.items() if value is not None}
         with self.database.write() as session:
-            claims.record_epoch(session, held, epoch, values)
+            claims.record_epoch(session, held, epoch, measured)
             claims.record_progress(session, held, epoch=epoch, eta_s=1.0)
             events.add(session, held.job_id, "job.epoch", f"Epoch {epoch}.", data={"epoch": epoch, **values})
 
@@ -99,6 +105,14 @@ class Service:
     def stop_as_requested(self, held):
         with self.database.write() as session:
             claims.stop_as_requested(session, held)
+
+
+def until(holds, what, within_s=20.0):
+    """Wait for something real, in small steps."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
 
 
 def bare_environment(folder):

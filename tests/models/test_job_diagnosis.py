@@ -14,6 +14,8 @@ from heldout.errors import FileOfLaterRelease
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import audit_key
+from heldout.views.base import as_json
+from heldout.views.job import SummaryView
 from models.blobs import Blobs
 from models.job_diagnosis import diagnosis_of
 from models.job_summary import summary_of
@@ -134,9 +136,11 @@ class Stored:
         with self.work.database.read() as session:
             return diagnosis_of(session, self.blobs, session.get_one(JobRow, held.job_id), **options)
 
-    def summary(self, held: HeldAttempt, result: Result | None = None) -> dict[str, Any] | None:
+    def summary(self, held: HeldAttempt, result: Result | None = None) -> SummaryView:
         with self.work.database.read() as session:
-            return summary_of(session, self.blobs, held.job_id, result)
+            summary = summary_of(session, self.blobs, held.job_id, result)
+        assert summary is not None
+        return summary
 
 
 @pytest.fixture
@@ -268,7 +272,7 @@ def test_a_summary_says_best_epoch_gap_and_verdict_as_the_routes_do(stored: Stor
     summary = stored.summary(held, result)
     stored.succeed(held, result)
     diagnosis = stored.diagnosis(held)
-    assert summary == {
+    assert as_json(summary) == {
         "best": {"epoch": 5, "validation_loss": 0.45, "validation_accuracy": pytest.approx(0.855)},
         "gap": FINAL["gap"],
         "verdict": diagnosis.verdict,
@@ -279,7 +283,7 @@ def test_a_summary_says_best_epoch_gap_and_verdict_as_the_routes_do(stored: Stor
 @sqlite_only
 def test_a_job_that_fails_has_a_summary_of_its_epochs(stored: Stored):
     held = stored.trained()
-    assert stored.summary(held) == {
+    assert as_json(stored.summary(held)) == {
         "best": {"epoch": 5, "validation_loss": 0.45, "validation_accuracy": pytest.approx(0.855)},
         "gap": None,
         "verdict": stored.diagnosis(held).verdict,
@@ -293,8 +297,9 @@ def test_a_diagnosis_that_breaks_leaves_the_verdict_unknown(stored: Stored):
     for damage in (b"{", b"[]", b'{"format": 2}'):
         stored.blobs.put(audit_key(stored.dataset_id), damage)
         summary = stored.summary(held, result)
-        assert summary is not None
-        assert (summary["verdict"], summary["best"]["epoch"], summary["gap"]) == (None, 5, FINAL["gap"])
+        assert summary.best is not None
+        assert summary.gap is not None
+        assert (summary.verdict, summary.best.epoch, as_json(summary.gap)) == (None, 5, FINAL["gap"])
 
 
 @sqlite_only
@@ -302,7 +307,7 @@ def test_a_job_without_an_epoch_has_nothing_to_sum_up(work: Work, tmp_path):
     held = work.running()
     with work.database.read() as session:
         summary = summary_of(session, Blobs((tmp_path / "blobs").as_uri()), held.job_id)
-    assert summary == {"best": None, "gap": None, "verdict": "cannot_tell"}
+    assert summary == SummaryView(best=None, gap=None, verdict="cannot_tell")
 
 
 def test_a_summary_stays_only_where_the_job_has_ended(work: Work):
@@ -310,14 +315,14 @@ def test_a_summary_stays_only_where_the_job_has_ended(work: Work):
     held = work.running()
     for end, status in ((claims.release, JobStatus.QUEUED), (fail, JobStatus.FAILED)):
         with work.database.write() as session:
-            claims.note_summary(session, held, {"verdict": "healthy"})
+            claims.note_summary(session, held, SummaryView(verdict="healthy"))
             assert end(session, held) is status
         if status is JobStatus.QUEUED:
             assert work.row(held.job_id).summary is None
             held = work.claim().held
-    assert work.row(held.job_id).summary == {"verdict": "healthy"}
+    assert work.row(held.job_id).summary == {"best": None, "gap": None, "verdict": "healthy"}
     with work.unchanged(held.job_id), work.database.write() as session:
-        claims.note_summary(session, held, {"verdict": "overfitting"})  # it is no longer this attempt's
+        claims.note_summary(session, held, SummaryView(verdict="overfitting"))  # it is no longer this attempt's
 
 
 def fail(session, held: HeldAttempt) -> JobStatus:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import insert, select, update
 
+from heldout.dataset_lifecycle import RelationsStatus
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
@@ -33,6 +34,8 @@ class Work:
         with database.write() as session:
             datasets.add_bundled(session, new_id("ds"), "dots", dots(), "0" * 64, 1000)
             self.dataset = datasets.find(session, ALICE, "dots")
+            # Its copies are known, so that no reconciler queues a job that finds them.
+            self.dataset.relations_status = RelationsStatus.STORED
 
     def submit(self, owner: str = ALICE, *, dataset: DatasetRow | None = None, **changes: Any) -> str:
         """Queue a job whose spec differs from the smallest one by `changes`."""

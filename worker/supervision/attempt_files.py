@@ -11,7 +11,8 @@ from heldout.errors import StorageUnavailable
 from heldout.settings import Settings
 from models.blobs import BlobMissing
 from worker.machine.cache import dataset_on_disk
-from worker.supervision.lease import AttemptLease, StopRequest
+from worker.messages import StopCause
+from worker.supervision.lease import AttemptLease
 
 log = structlog.get_logger()
 
@@ -23,7 +24,7 @@ STORAGE_TRIES = 10
 class Interrupted(Exception):
     """A client or the worker wants the attempt to end while it waits for files."""
 
-    def __init__(self, requested: StopRequest) -> None:
+    def __init__(self, requested: StopCause) -> None:
         self.requested = requested
 
 

@@ -80,7 +80,8 @@ def finish(
         split: from_predictions(said.losses, said.probabilities, data.labels[data.rows[split]])
         for split, said in kept.items()
     }
-    return Finished(final_figures(weights.kept, measured), reason, tuple(files))
+    other_reads = () if cost is None else ((cost.split, cost.epoch),)
+    return Finished(final_figures(weights.kept, measured), reason, tuple(files), other_reads)
 
 
 def _relations(file: Path | None) -> Relations | None:

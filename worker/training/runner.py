@@ -25,7 +25,7 @@ from heldout.errors import HeldoutError
 from heldout.lifecycle import FailureCode, StopReason
 from worker.machine.devices import processor
 from worker.machine.precision import policy_of
-from worker.messages import Assignment, Failed, FromTraining, Started, Stop, Stopped, Warned
+from worker.messages import Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
 from worker.training.checkpoint import CheckpointDamaged
 from worker.training.data import load_training_data
 from worker.training.engine import Engine, chosen_towers
@@ -35,7 +35,7 @@ from worker.training.network import build_network
 from worker.training.replicas import Replicas
 from worker.training.resident import BatchSource, ResidentData
 from worker.training.streamed import StreamedData
-from worker.training.trainer import Diverged, StopCause, StopRequested, Trainer
+from worker.training.trainer import Diverged, StopRequested, Trainer
 
 _PR_SET_PDEATHSIG = 1
 
@@ -149,7 +149,7 @@ def _train(
         if trainer.ended_early:
             reason = StopReason.OVERFIT_GUARD if trainer.position.guard.stopped else StopReason.EARLY_STOPPED
     except StopRequested as stop:
-        if stop.why != "deadline":
+        if stop.why is not StopCause.DEADLINE:
             return _stopped(trainer, send)
         reason = StopReason.DEADLINE
     except Diverged as error:

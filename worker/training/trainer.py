@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 from heldout.spec import JobSpec
-from worker.messages import CheckpointWritten, EpochDone, FirstStep, FromTraining, Overfits, Progress, Warned
+from worker.messages import CheckpointWritten, EpochDone, FirstStep, FromTraining, Overfits, Progress, StopCause, Warned
 from worker.training.best_weights import (
     BestEpochs,
     TrainedWeights,
@@ -28,8 +28,6 @@ from worker.training.stopping import StoppingState, judge_epoch, kept_epoch
 
 # How much of a long epoch can be lost with its worker.
 CHECKPOINT_EVERY_S = 300.0
-
-StopCause = Literal["deadline", "pause", "release"]
 
 
 class StopRequested(Exception):

@@ -96,11 +96,53 @@ def test_pages_join_and_cursors_are_those_of_the_stream(service, database, spec)
             assert [int(next(messages).id) for _ in range(first, count + 1)] == list(range(first, count + 1))
 
 
+def test_from_now_on_brings_what_happens_next_and_nothing_before(service, database, spec):
+    job = submitted(service, spec)["id"]
+    say(database, job, 3)
+    with following(service, "?after=latest") as messages:
+        start = next(messages)
+        assert (start.id, start.event, start.data) == ("4", None, None)
+        say(database, job)
+        assert next(messages).id == "5"
+    empty = listed(service, after="latest")
+    assert (empty["data"], empty["has_more"], empty["next"]) == ([], False, 5)
+    say(database, job)
+    assert [one["id"] for one in listed(service, after=empty["next"])["data"]] == [6]
+
+
+def test_who_hung_up_before_the_first_event_continues_where_it_began(service, database, spec):
+    job = submitted(service, spec)["id"]
+    with following(service, "?after=latest") as messages:
+        began_at = next(messages).id
+    say(database, job)
+    with following(service, "?after=latest", **{"Last-Event-ID": began_at}) as messages:
+        missed = next(messages)
+        assert (missed.id, missed.event) == ("2", "job.warning")
+
+
+def test_the_latest_event_is_the_last_of_more_than_are_numbered_at_once(service, database, spec, monkeypatch):
+    monkeypatch.setattr(source.owner_events, "NUMBERED_AT_ONCE", 4)
+    job = submitted(service, spec)["id"]
+    say(database, job, 10)
+    assert listed(service, after="latest")["next"] == 11
+
+
 @sqlite_only
-@pytest.mark.parametrize("number", ["x", "-1", "9007199254740992", "99999999999999999", "٣"])
+def test_before_any_event_the_latest_is_0(client, stranger, spec):
+    submitted(stranger, spec)
+    assert listed(client, after="latest")["next"] == 0
+
+
+@sqlite_only
+@pytest.mark.parametrize("number", ["x", "-1", "Latest", "9007199254740992", "99999999999999999", "٣"])
 def test_what_is_no_number_of_an_event_is_refused(client, number):
     assert_problem(client.get("/v1/events", params={"after": number}), 400, "invalid_cursor")
     assert_problem(client.get("/v1/events", headers={"Last-Event-ID": number.encode()}), 400, "invalid_cursor")
+
+
+@sqlite_only
+def test_only_after_can_be_latest(client):
+    assert_problem(client.get("/v1/events", headers={"Last-Event-ID": "latest"}), 400, "invalid_cursor")
 
 
 def test_a_deleted_job_leaves_a_gap_and_a_stream_goes_on(service, database, spec):

@@ -67,6 +67,21 @@ def test_a_stream_continues_after_the_event_that_the_client_knows(service, datab
     assert [one["id"] for one in listed] == [count]
 
 
+def test_a_job_is_followed_from_now_on(service, database, hand, spec):
+    job = submitted(service, spec)["id"]
+    held = hand.claim()
+    with following(service, job, "?after=latest") as messages:
+        start = next(messages)
+        assert (start.id, start.event, start.data) == ("2", None, None)
+        say(database, job)
+        assert next(messages).id == "3"
+        hand.fail(held)
+        assert [one.event for one in messages] == ["job.failed", None]
+    empty = service.get(f"/v1/jobs/{job}/events?after=latest").json()
+    assert (empty["data"], empty["has_more"], empty["next"]) == ([], False, 4)
+    assert service.get(f"/v1/jobs/{job}/events?after=latest", headers=STREAM).status_code == 204
+
+
 def test_who_has_heard_the_end_is_told_not_to_come_back(service, hand, spec):
     job = submitted(service, spec)["id"]
     service.post(f"/v1/jobs/{job}/cancel")

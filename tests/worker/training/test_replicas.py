@@ -11,7 +11,7 @@ from heldout.stored.artifacts import ArtifactName
 from models.arrays import ImageSet
 from tests.worker.training.processes import Process, folder_of
 from tests.worker.training.trainings import fewer, small_spec
-from worker.messages import Assignment, Progress, Stop, Stopped
+from worker.messages import Assignment, Progress, Stop, StopCause, Stopped
 from worker.training import child
 from worker.training.replicas import part_of
 
@@ -79,7 +79,7 @@ def test_a_training_on_two_devices_is_continued_exactly(start):
     spec = small_spec({"filters": 4, "dropout": 0.3}, training={"epochs": 2})
     whole, first = start(spec, target=on_two), start(spec, target=on_two)
     first.until(lambda message: isinstance(message, Progress) and message.epoch == 2)
-    first.pipe.send(Stop("pause"))
+    first.pipe.send(Stop(StopCause.PAUSE))
     stopped, expected = first.end(), whole.end()
     assert isinstance(stopped, Stopped)
     second = start(spec, target=on_two, checkpoint=stopped.checkpoint)

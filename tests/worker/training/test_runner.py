@@ -28,6 +28,7 @@ from worker.messages import (
     Progress,
     Started,
     Stop,
+    StopCause,
     Stopped,
 )
 
@@ -135,7 +136,7 @@ def test_a_training_paused_and_resumed_in_a_new_process_equals_an_uninterrupted_
     whole = start(spec)
     first = start(spec)
     first.until(lambda message: isinstance(message, Progress) and message.epoch == 2)
-    first.pipe.send(Stop("pause"))
+    first.pipe.send(Stop(StopCause.PAUSE))
     stopped = first.end()
     expected = whole.end()
     assert isinstance(stopped, Stopped)
@@ -172,7 +173,7 @@ def test_a_lost_process_is_continued_from_its_last_epochs_checkpoint(start):
 def test_a_deadline_keeps_the_whole_epochs(start):
     process = start(small_spec(training={"epochs": 1000}))
     process.until(lambda message: isinstance(message, EpochDone) and message.epoch == 2)
-    process.pipe.send(Stop("deadline"))
+    process.pipe.send(Stop(StopCause.DEADLINE))
     finished = process.end()
     assert finished.stop_reason == "deadline"
     kept = finished.final["epoch"]
@@ -182,13 +183,13 @@ def test_a_deadline_keeps_the_whole_epochs(start):
 
 def test_a_deadline_before_the_first_epoch_is_a_failure(start):
     process = start(small_spec({"filters": 64}, {"filters": 64}, training={"epochs": 1000}))
-    process.pipe.send(Stop("deadline"))
+    process.pipe.send(Stop(StopCause.DEADLINE))
     assert process.end() == Failed("deadline", "limits.max_runtime_s has passed before one epoch was whole.")
 
 
 def test_a_stop_keeps_what_was_trained_whenever_it_comes(start):
     process = start(small_spec(training={"epochs": 1000}))
-    process.pipe.send(Stop("release"))
+    process.pipe.send(Stop(StopCause.RELEASE))
     stopped = process.end()
     assert isinstance(stopped, Stopped)
     assert (stopped.epoch, stopped.step) == (0, 1)
@@ -217,6 +218,7 @@ def test_what_the_last_epoch_costs_is_measured_on_the_images_that_chose_nothing(
     assert json.loads(last.path_of(ArtifactName.EVALUATION).read_text())["last_epoch"] is None
     assert (said["split"], said["count"]) == ("test", kept.final["test"]["count"])
     assert (said["kept_epoch"], said["epoch"]) == (epochs - 1, epochs)
+    assert (kept.other_reads, last.other_reads) == ((("test", epochs),), ())
     for figure, sign in (("accuracy", -1), ("loss", 1)):
         difference = sign * (last.final["test"][figure] - kept.final["test"][figure])
         assert said[figure]["difference"] == pytest.approx(difference, abs=1e-6)

@@ -5,6 +5,7 @@ import pytest
 from heldout.lifecycle import JobStatus
 from models.blobs import BlobMissing
 from models.store import jobs as stored_jobs
+from models.tables import JobRow
 from tests.api.support import ENGINE, assert_problem, sqlite_only, submitted, with_field
 
 
@@ -216,3 +217,13 @@ def test_no_change_is_no_new_version(client, spec):
 
 def test_the_engine_of_a_running_job_is_shown(client, at):
     assert client.get(f"/v1/jobs/{at('running')}").json()["engine"] == ENGINE
+
+
+@sqlite_only
+def test_what_another_release_noted_of_the_engine_is_shown_too(client, hand, database, spec):
+    job = submitted(client, spec)["id"]
+    hand.begin(hand.claim(), spec)
+    with database.write() as session:
+        session.get_one(JobRow, job).engine = {"device": "gpu", "driver": {"cuda": "13"}}
+    engine = client.get(f"/v1/jobs/{job}").json()["engine"]
+    assert (engine["device"], engine["driver"], engine["precision"]) == ("gpu", {"cuda": "13"}, None)
