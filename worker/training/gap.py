@@ -59,8 +59,10 @@ def measure_gap(
     )
     pixels = labels = None
     if "test" in answers and answers["test"].tally() is not None:
-        compared = ~related["test"] if "test" in related else np.ones(len(answers["test"]), bool)
-        test = _ComparedTest(predictor, data, answers["test"], np.flatnonzero(compared))
+        # Where all images have copies there is nothing else to compare.
+        clean = np.flatnonzero(~related["test"]) if "test" in related else np.empty(0, np.int64)
+        compared = clean if len(clean) else np.arange(len(answers["test"]))
+        test = _ComparedTest(predictor, data, answers["test"], compared)
         pixels, labels = test.undone(confusion_of(answers["validation"], len(data.classes)), try_pixels=try_pixels)
     return StoredGap(
         kept_epoch=weights.kept,
