@@ -59,7 +59,7 @@ def diagnose(
     findings = [replace(one, confidence=confidence_of(one, facts)) for one in findings_of(facts)]
     gap = None if facts.budget is None else attributed(facts.budget, facts, findings)
     if gap is not None:
-        findings = [weighed(one, gap) for one in findings]
+        findings = weighed(findings, gap)
     chosen, step = verdict_of(facts, findings)
     if chosen is not None:
         verdict, explanation = chosen.code, chosen.explanation

@@ -23,7 +23,6 @@ FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
         "overfitting",
         "too_little_data",
         "overconfidence",
-        "not_converged",
     ),
     "copies_in_validation": ("leakage",),
     "split_difference": ("split_shift",),

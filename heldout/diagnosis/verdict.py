@@ -41,15 +41,10 @@ def most_accuracy(facts: Facts, findings: Sequence[Finding]) -> Finding | None:
 
 def most_loss(facts: Facts, findings: Sequence[Finding]) -> Finding | None:
     """What surely explains most of the loss between training and test."""
-    assert facts.budget is not None
-    least = MIN_EXPLAINED_OF_LOSS * facts.budget.test.loss
+    gap = facts.budget
+    assert gap is not None
     explaining = [
-        (one.explains.loss, one)
-        for one in findings
-        if one.explains is not None
-        and one.explains.loss > least
-        and one.explains.loss_interval is not None
-        and one.explains.loss_interval[0] > 0
+        (one.explains.loss, one) for one in findings if one.explains is not None and _matters_by_loss(one, gap)
     ]
     return max(explaining, key=lambda pair: pair[0])[1] if explaining else None
 
@@ -93,13 +88,19 @@ def caveats_of(findings: Sequence[Finding], verdict: Finding | None) -> tuple[st
     return tuple(code for code in CAVEATS if code in serious and (verdict is None or verdict.code != code))
 
 
-def weighed(finding: Finding, gap: Gap) -> Finding:
-    """The finding with what it explains; an info if that surely is too little to matter."""
-    explains = explained_by(finding.code, gap)
-    if explains is None:
-        return finding
-    small = _is_small(finding.code, gap)
-    return replace(finding, explains=explains, severity="info" if small else finding.severity)
+def weighed(findings: Sequence[Finding], gap: Gap) -> list[Finding]:
+    """The findings with what they explain; infos where that surely is too little to matter.
+
+    Of several findings of one code the first has the terms.
+    """
+    found, seen = list[Finding](), set[str]()
+    for one in findings:
+        with_terms = replace(one, explains=explained_by(one.code, gap))
+        if _is_small(with_terms, gap):
+            with_terms = replace(with_terms, severity="info")
+        found.append(replace(with_terms, explains=None) if one.code in seen else with_terms)
+        seen.add(one.code)
+    return found
 
 
 def _surely_explained(finding: Finding) -> float:
@@ -108,19 +109,25 @@ def _surely_explained(finding: Finding) -> float:
     return 0.0 if explains is None or explains.interval is None else explains.interval[0]
 
 
-def _is_small(code: str, gap: Gap) -> bool:
-    """Whether all that the terms of a finding can be is less than half a point, and next to nothing of the loss.
+def _is_small(finding: Finding, gap: Gap) -> bool:
+    """Whether a finding surely explains less than half a point, and no loss that matters.
 
     Images that were trained on can only be answered better for it: of copies in test the lift counts, which is the
     other side of their term.
     """
-    accuracy, loss = 0.0, 0.0
+    if finding.explains is None or _matters_by_loss(finding, gap):
+        return False
+    most = 0.0
     for term in gap.terms:
-        if term.finding != code:
-            continue
-        side = -1 if term.code == "copies_in_test" else 1
-        if term.accuracy_interval is not None:
-            accuracy += max(side * bound for bound in term.accuracy_interval)
-        if term.loss_interval is not None:
-            loss += max(side * bound for bound in term.loss_interval)
-    return accuracy < MIN_EXPLAINED and loss < MIN_EXPLAINED_OF_LOSS * gap.test.loss
+        if term.finding == finding.code and term.accuracy_interval is not None:
+            low, high = term.accuracy_interval
+            most += -low if term.code == "copies_in_test" else high
+    return most < MIN_EXPLAINED
+
+
+def _matters_by_loss(finding: Finding, gap: Gap) -> bool:
+    """Whether a finding surely explains some of the loss, and more of it than does not matter."""
+    explains = finding.explains
+    if explains is None or explains.loss_interval is None:
+        return False
+    return explains.loss_interval[0] > 0 and explains.loss > MIN_EXPLAINED_OF_LOSS * gap.test.loss

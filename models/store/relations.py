@@ -10,7 +10,7 @@ from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus
 from heldout.kinds import JobKind, RelateSpec
 from heldout.lifecycle import TERMINAL, JobEvent, JobStatus, StopReason
 from models.ids import new_id
-from models.store import new_jobs
+from models.store import label_reads, new_jobs
 from models.store.claims import HeldAttempt, require_held
 from models.store.transitions import move
 from models.tables import DatasetRow, JobRow
@@ -107,4 +107,5 @@ def mark_stored(session: Session, held: HeldAttempt, dataset_id: str, digests: M
             )
             .execution_options(synchronize_session=False)
         )
+        label_reads.give_digests(session, session.get_one(DatasetRow, dataset_id, populate_existing=True))
     return status

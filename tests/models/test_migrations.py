@@ -29,7 +29,7 @@ from tests.models.work import ALICE, Work, result, spec
 # The revision before a job's files had rows of their own.
 BEFORE_ARTIFACTS = "0007"
 # The revision before reads of held-out labels were counted.
-BEFORE_LEDGER = "0009"
+BEFORE_LEDGER = "0010"
 
 # A later release that changes a column of `jobs`, which SQLite does by making the table anew.
 LATER = """
@@ -253,6 +253,7 @@ def test_jobs_that_had_succeeded_get_a_summary_from_their_epochs_and_result(work
 
 def test_the_ledger_begins_with_the_reads_of_the_jobs_that_were_there(work: Work):
     """As a worker of this release would have noted them, but under no digest of a split."""
+    work.forget_digests()
     early = {"seed": 1, "early_stopping": {"monitor": "validation_loss", "patience": 3}}
     asked = {"training": early, "evaluation": {"test": "every_epoch"}}
     held = work.running(**asked)
@@ -423,7 +424,16 @@ PAYLOAD_BEFORE = {
         "failures": 0,
         "retry_of": None,
         "study_id": None,
-        "engine": {"device": "cpu"},
+        "engine": {
+            "device": "cpu",
+            "threads": 1,
+            "towers": 1,
+            "precision": "float32",
+            "python": "3.11.2",
+            "tensorflow": "2.20.0",
+            "keras": "3.15.0",
+            "host": "here",
+        },
         "epoch": 2,
         "epochs": 10,
         "eta_s": 1.5,

@@ -37,6 +37,19 @@ class Work:
             # Its copies are known, so that no reconciler queues a job that finds them.
             self.dataset.relations_status = RelationsStatus.STORED
 
+    def forget_digests(self) -> None:
+        """Let the dataset be one of an earlier release, whose splits have no digests."""
+        with self.database.write() as session:
+            row = session.get_one(DatasetRow, self.dataset.id)
+            row.splits = {
+                split: {name: value for name, value in about.items() if name != "sha256"}
+                for split, about in (row.splits or {}).items()
+            }
+            session.flush()
+            session.refresh(row)
+            session.expunge(row)
+        self.dataset = row
+
     def submit(self, owner: str = ALICE, *, dataset: DatasetRow | None = None, **changes: Any) -> str:
         """Queue a job whose spec differs from the smallest one by `changes`."""
         with self.database.write() as session:

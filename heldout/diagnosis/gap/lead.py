@@ -8,7 +8,7 @@ from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode, accuracy_o
 from heldout.diagnosis.thresholds import MIN_WHOLE_POINTS
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
-from heldout.stored.gap import StoredGap
+from heldout.stored.gap import PixelsUndone, StoredGap
 
 # What a term is, by the finding that it belongs to; under None if it belongs to none.
 _WIDENING: Mapping[TermCode, Mapping[str | None, str]] = {
@@ -21,7 +21,6 @@ _WIDENING: Mapping[TermCode, Mapping[str | None, str]] = {
         "overfitting": "memorised training images",
         "too_little_data": "too few training images",
         "overconfidence": "too much confidence in wrong answers",
-        "not_converged": "a training that ended early",
         None: "the step from training images to unseen ones",
     },
     "copies_in_validation": {None: "copies that flatter validation"},
@@ -35,15 +34,15 @@ _HIDING: Mapping[TermCode, str] = {
     "generalisation": "validation images that are easier than training images",
     "copies_in_validation": "copies in validation that are answered worse",
     "split_difference": "an easier test set",
-    "label_order": "the order of the test labels",
-    "pixel_values": "the pixel values of test",
+    "label_order": "test labels that happen to help",
+    "pixel_values": "test pixels that happen to help",
     "copies_in_test": "test images that were trained on",
 }
 _PIXELS = {
     "scale": "test pixels on another scale",
     "inversion": "inverted test images",
     "channel_order": "swapped colour channels in test",
-    "brightness": "a brighter or darker test set",
+    "brightness": "a test set of another brightness or contrast",
     "none": "the pixel values of test",
 }
 
@@ -122,9 +121,21 @@ def _phrase_of(term: Term, value: float, stored: StoredGap) -> str:
     if value < 0:
         return _HIDING[term.code]
     if term.code == "pixel_values" and stored.pixels is not None:
-        return _PIXELS[chosen_pixels(stored.pixels)]
+        light = _kind_of_light(stored.pixels)
+        return _PIXELS[chosen_pixels(stored.pixels)] if light is None else f"a {light} test set"
     phrases = _WIDENING[term.code]
     return phrases.get(term.finding, phrases[None])
+
+
+def _kind_of_light(pixels: PixelsUndone) -> str | None:
+    """`brighter` or `darker`, if both halves say so: undoing divides by 1 or more and takes something away, or not."""
+    signs = set[str | None]()
+    for choice, numbers in zip(pixels.choices, pixels.parameters, strict=True):
+        if choice == "brightness":
+            factor, offset = numbers.get("factor", 1.0), numbers.get("offset", 0.0)
+            sign = "brighter" if factor <= 1 and offset <= 0 else "darker" if factor >= 1 and offset >= 0 else None
+            signs.add(sign)
+    return signs.pop() if len(signs) == 1 else None
 
 
 def _scaled(bounds: Bounds | None) -> Bounds | None:

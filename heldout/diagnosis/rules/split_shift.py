@@ -43,14 +43,14 @@ def in_accuracy(facts: Facts) -> list[Finding]:
 def in_pixels(facts: Facts) -> list[Finding]:
     """Test is answered clearly better once its brightness or the order of its channels is that of training."""
     undone = undone_pixels(facts, SHIFTS_OF_PIXELS)
-    if undone is None or "split_shift" in facts.audited:
+    if undone is None or _is_known_of_test(facts):
         return []
     return _finding(undone.at_least, undone.explanation, undone.evidence)
 
 
 def in_measured_gap(facts: Facts) -> list[Finding]:
     """Test is answered clearly worse than validation, both without copies, with its pixels and labels undone."""
-    if facts.gap is None or "split_shift" in facts.audited or in_pixels(facts):
+    if facts.gap is None or _is_known_of_test(facts) or in_pixels(facts):
         return []
     levels = levels_of(facts.gap)
     if levels is None:
@@ -71,6 +71,12 @@ def in_measured_gap(facts: Facts) -> list[Finding]:
             "difference_interval": [low, high],
         },
     )
+
+
+def _is_known_of_test(facts: Facts) -> bool:
+    """Whether the audit found that test images are of another kind, and not just validation's."""
+    audited = facts.audited.get("split_shift", ())
+    return any(one.severity != "info" and one.evidence.get("split") != "validation" for one in audited)
 
 
 def _finding(low: float, explanation: str, evidence: dict[str, Any]) -> list[Finding]:

@@ -217,6 +217,7 @@ def test_two_versions_with_the_same_test_images_share_its_count_and_not_that_of_
 
 
 def test_other_content_without_digests_is_counted_apart(work):
+    work.forget_digests()
     other = copy_of_dataset(work)
     held = work.running()
     work.epoch(held, 1, **FIGURES)
@@ -225,6 +226,7 @@ def test_other_content_without_digests_is_counted_apart(work):
 
 
 def test_reads_from_before_a_split_had_its_digest_are_found_under_it_and_not_counted_twice(work):
+    work.forget_digests()
     held = work.running()
     work.epoch(held, 1, **FIGURES)
     give_digests(work, work.dataset.id, validation="a" * 64, test="c" * 64)
@@ -238,6 +240,7 @@ def test_reads_from_before_a_split_had_its_digest_are_found_under_it_and_not_cou
 
 
 def test_a_read_under_both_names_of_a_split_becomes_one(work):
+    work.forget_digests()
     held = work.running()
     work.epoch(held, 1, **FIGURES)
     work.epoch(held, 2, **FIGURES)
