@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, log10
+from math import floor, log10
 
 from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode, accuracy_of, chosen_pixels, counts_of, includes_0
 from heldout.diagnosis.thresholds import MIN_WHOLE_POINTS
@@ -128,13 +128,13 @@ def _phrase_of(term: Term, value: float, stored: StoredGap) -> str:
 
 
 def _kind_of_light(pixels: PixelsUndone) -> str | None:
-    """`brighter` or `darker`, if both halves say so: undoing divides by 1 or more and takes something away, or not."""
+    """`brighter` if undoing it makes all pixels darker, or `darker`; None where some get darker, and others lighter."""
     signs = set[str | None]()
     for choice, numbers in zip(pixels.choices, pixels.parameters, strict=True):
         if choice == "brightness":
             factor, offset = numbers.get("factor", 1.0), numbers.get("offset", 0.0)
-            sign = "brighter" if factor <= 1 and offset <= 0 else "darker" if factor >= 1 and offset >= 0 else None
-            signs.add(sign)
+            darkens, lightens = factor < 1 or offset < 0, factor > 1 or offset > 0
+            signs.add(None if darkens == lightens else "brighter" if darkens else "darker")
     return signs.pop() if len(signs) == 1 else None
 
 
@@ -183,7 +183,8 @@ class _Shown:
                 halves += [] if part.half is None else [part.half]
             elif part.half is None:
                 back = f", and chance may take {self.number(count)} back"
-        chance = f"; ±{self.number(ceil(max(halves) / self.unit))} may be chance" if halves and not back else ""
+        steps = max(1, round(max(halves, default=0.0) / self.unit))
+        chance = f"; ±{self.number(steps)} may be chance" if halves and not back else ""
         return f"{_listed(said)}{back}{chance}"
 
     def number(self, count: int) -> str:

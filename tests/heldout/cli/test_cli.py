@@ -293,6 +293,21 @@ def test_an_empty_list_is_its_heading_alone(heldout):
     assert json.loads(heldout("jobs", "--json").stdout) == {"object": "list", "data": [], "has_more": False}
 
 
+def test_a_job_is_shown_and_diagnosed_with_its_gap_term_by_term(heldout, ended, answered):
+    for command in ("show", "diagnose"):
+        lines = [line.split() for line in heldout(command, ended).stdout.splitlines()]
+        table = lines[lines.index(["GAP", "POINTS", "95", "%", "INTERVAL", "LOSS", "FINDING"]) + 1 :][:3]
+        assert table == [
+            ["generalisation", "+3.5", "[+1.3,", "+7.3]", "+0.100", "–"],
+            ["split", "difference", "+0.5", "[-3.6,", "+4.2]", "+0.010", "–"],
+            ["training", "to", "test", "+4.0", "+0.110"],
+        ]
+    found = answered(f"jobs/{ended}/diagnosis")
+    assert json.loads(heldout("diagnose", ended, "--json").stdout) == found
+    assert [term["code"] for term in found["gap"]["terms"]] == ["generalisation", "split_difference"]
+    assert heldout("diagnose", ended).stdout.count(found["explanation"]) == 1
+
+
 def test_a_job_is_shown_with_its_figures(heldout, client, ended, answered):
     shown = heldout("show", ended)
     assert shown.returncode == 0
