@@ -9,7 +9,7 @@ import pytest
 
 from api.live import hub as hubs
 from api.live import source, streams
-from api.live.recent_events import KEPT_BYTES, Channel
+from api.live.recent_events import KEPT_BYTES, Channel, ChannelKind
 from models.store import keys
 from tests.api.live.streaming import STREAM, messages_of, say
 from tests.api.support import assert_problem, bearer, key_for, out_of_reach, serving, sqlite_only, submitted
@@ -241,7 +241,7 @@ def test_a_slow_reader_is_caught_up_from_the_database(app, key, database, hub, s
             for _ in range(10):
                 say(database, job, 40, "x" * 8_000)
                 assert {next(brisk).event for _ in range(40)} == {"job.warning"}
-                assert hub._followed[Channel("owner", "ada")]._bytes <= KEPT_BYTES
+                assert hub._followed[Channel(ChannelKind.OWNER, "ada")]._bytes <= KEPT_BYTES
             assert [int(next(slow).id) for _ in range(400)] == list(range(2, 402))
 
 

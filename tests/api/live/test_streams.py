@@ -9,7 +9,7 @@ import pytest
 
 from api.live import hub as hubs
 from api.live import source, streams
-from api.live.recent_events import KEPT_BYTES, KEPT_EVENTS, Channel, EncodedEvent, RecentEvents
+from api.live.recent_events import KEPT_BYTES, KEPT_EVENTS, Channel, ChannelKind, EncodedEvent, RecentEvents
 from api.live.streams import wants_stream
 from models.store import keys
 from tests.api.live.streaming import STREAM, deaf_reader, follow, following, say, unsent_bytes
@@ -219,7 +219,7 @@ def test_a_slow_reader_misses_nothing_and_costs_no_memory(app, key, database, ha
                 say(database, job, 40, "x" * 8_000)
                 assert {next(brisk).event for _ in range(40)} == {"job.warning"}
                 assert unsent_bytes(server) < 64 * 1024 + (source.PAGE + 1) * 8_500
-                assert hub._followed[Channel("job", job)]._bytes <= KEPT_BYTES
+                assert hub._followed[Channel(ChannelKind.JOB, job)]._bytes <= KEPT_BYTES
         hand.succeed(held)
         slow.settimeout(20)
         received = bytearray()
@@ -285,7 +285,7 @@ def encoded(*numbers: int, size: int = 10) -> list[EncodedEvent]:
 
 def recent_after(last: int):
     async def make() -> RecentEvents:
-        return RecentEvents(Channel("job", "job_x"), last)
+        return RecentEvents(Channel(ChannelKind.JOB, "job_x"), last)
 
     return asyncio.run(make())
 
