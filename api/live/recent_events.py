@@ -1,4 +1,4 @@
-"""The latest events of a channel, encoded once and shared by all its streams, each of which keeps only its place."""
+"""The latest events of a channel, encoded once and shared by all its streams."""
 
 import asyncio
 from collections import deque
