@@ -1,4 +1,4 @@
-"""What becomes of jobs that nobody looks after: of workers that were lost, waiting too long, or never announced."""
+"""Recovers jobs of workers that were lost, jobs that wait too long, and jobs whose wake-up was never sent."""
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
