@@ -25,8 +25,8 @@ def trained(worker, spec) -> object:
     held = worker.claim()
     worker.begin(held, spec)
     for epoch, (training, validation) in enumerate(zip(LOSSES, TURNED, strict=True), 1):
-        worse = 0.9 - 0.01 * epoch
-        worker.epoch(held, epoch, train_loss=training, validation_loss=validation, validation_accuracy=worse)
+        accuracies = {"train_accuracy": 0.9 + 0.005 * epoch, "validation_accuracy": 0.9 - 0.01 * epoch}
+        worker.epoch(held, epoch, train_loss=training, validation_loss=validation, **accuracies)
     return held
 
 
