@@ -79,7 +79,7 @@ def test_the_gap_of_an_ended_job_is_told_term_by_term(client, job, worker):
     assert (copies["code"], copies["accuracy"], copies["finding"]) == ("copies_in_test", 0, "leakage")
     assert (found["verdict"], found["caveats"]) == ("split_shift", ["leakage", "metric_artefact"])
     assert found["explanation"].startswith(
-        "Of 19 points between training and test, 10 are a test set of another kind and 9 memorised training images; ±3"
+        "Of 19 points between training and test, 10 are a test set of another kind and 9 memorised training images; ±4"
     )
     explains = {one["code"]: one["explains"] for one in found["findings"]}
     assert explains["overfitting"]["accuracy"] == pytest.approx(0.09)
