@@ -1,4 +1,4 @@
-"""The bundled datasets: where their files are found on this machine, and how they are cut into splits."""
+"""The bundled datasets: where their files are on this machine, and how they are divided into splits."""
 
 import gzip
 import tempfile

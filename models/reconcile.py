@@ -75,8 +75,6 @@ class Reconciler:
         if relate is not None:
             log.info("copies_not_known", job_id=relate)
         if self._announce is not None:
-            if relate is not None:
-                self._announce([WakeUp.for_job(relate, gpus=0)])
             with self._database.write() as session:
                 wake_ups = claims.wake_ups_to_repeat(session, older_than_s=2 * self._settings.reconcile_s)
             if wake_ups:

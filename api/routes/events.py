@@ -12,7 +12,7 @@ from api.http.problems import problems
 from api.http.routing import resource
 from api.live import source, streams
 from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of
-from api.live.recent_events import Channel
+from api.live.recent_events import Channel, ChannelKind
 from heldout.errors import InvalidCursor
 from heldout.views.event import OwnerEventPage
 from models.store.keys import Caller
@@ -73,7 +73,7 @@ def _stream(app: AppContext, caller: Caller, after: int | None) -> Response:
         first = [source.encode_owner_event(row) for row in rows]
     return streams.EventStream(
         app.hub,
-        Channel("owner", caller.owner),
+        Channel(ChannelKind.OWNER, caller.owner),
         cursor=after,
         first=first,
         last=first[-1].number if first else after,

@@ -22,9 +22,11 @@ from heldout.diagnosis.rules import (
     memorised_noise,
     metric_artefact,
     not_converged,
+    overconfidence,
     overfitting,
     scale_mismatch,
     split_shift,
+    too_little_data,
     underfitting,
 )
 
@@ -50,17 +52,18 @@ RULES = (
     Rule("label_noise", label_noise.find, silent_beside=("diverged",)),
     Rule("memorised_noise", memorised_noise.find),
     Rule("class_imbalance", class_imbalance.find),
-    # While a network still learns, a class that it does not know yet says nothing.
-    Rule("collapsed_class", collapsed_class.in_validation, silent_beside=("not_converged",)),
-    Rule("collapsed_class", collapsed_class.in_test, silent_beside=("not_converged", "split_shift")),
+    Rule("collapsed_class", collapsed_class.in_validation),
+    Rule("collapsed_class", collapsed_class.in_test, silent_beside=("split_shift",)),
     Rule("diverged", diverged.find),
     # Learning noise by heart is overfitting too, and the cure is another one.
     Rule("overfitting", overfitting.find, silent_beside=("diverged", "memorised_noise")),
-    Rule("overfitting", kept_weights.earlier_ones_serve, silent_beside=("diverged",)),
+    Rule("overfitting", kept_weights.stopped_in_time, silent_beside=("diverged",)),
+    Rule("overconfidence", overconfidence.find, silent_beside=("diverged", "memorised_noise")),
     Rule("underfitting", underfitting.find, silent_beside=("diverged", "label_noise", "not_converged")),
     Rule("not_converged", not_converged.both_losses_fall, silent_beside=("diverged",)),
     Rule("not_converged", not_converged.training_images_unknown_yet, silent_beside=("diverged", "label_noise")),
-    Rule("not_converged", kept_weights.later_ones_are_better, silent_beside=("diverged",)),
+    Rule("not_converged", kept_weights.kept_too_early, silent_beside=("diverged",)),
+    Rule("too_little_data", too_little_data.find, silent_beside=too_little_data.EXPLAINED_BY),
     Rule("test_too_small", few_test_images.find),
     Rule("metric_artefact", metric_artefact.find),
 )

@@ -1,5 +1,6 @@
 """Events: what happened to a job, or to all jobs and datasets of an owner."""
 
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import Field
@@ -22,6 +23,13 @@ class EventView(View):
 
 class EventPage(NumberedPage[EventView]):
     """Events of a job, oldest first."""
+
+
+class SubjectObject(StrEnum):
+    """What an event can be about."""
+
+    JOB = "job"
+    DATASET = "dataset"
 
 
 class SubjectView(View):

@@ -1,4 +1,4 @@
-"""Ingests that hold an upload: the content address is reserved, then the dataset is ready or rejected."""
+"""How an ingest ends: it reserves the content's address, then marks its dataset ready or rejects it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

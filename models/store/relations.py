@@ -15,8 +15,8 @@ from models.store.claims import HeldAttempt, require_held
 from models.store.transitions import move
 from models.tables import DatasetRow, JobRow
 
-# Above any training's: it takes seconds, and what a training's gap is made of is told from it. Below an ingest's.
-PRIORITY = 900
+# Below any training's, so that no training counts it among those before it: it takes no slot.
+PRIORITY = -1000
 MAX_RUNTIME_S = 1800
 # Nobody has ordered the job, and a bundled dataset has no owner. No key has this one.
 NOBODY = ""
@@ -59,7 +59,7 @@ def queue(session: Session, dataset_id: str) -> str | None:
 def queue_missing(session: Session) -> str | None:
     """Queue the job of one dataset that an earlier release has stored, and give its id; bundled and new ones first.
 
-    Only while there is no other such job, so that trainings wait for one of them at most.
+    Only while there is no other such job: a new release does not fill the queue with them.
     """
     is_busy = select(JobRow.id).where(JobRow.kind == JobKind.RELATE, JobRow.status.not_in(TERMINAL)).exists()
     dataset_id = session.scalar(

@@ -127,8 +127,8 @@ def artifact(name: str, format_: str, key: str, content: bytes) -> Artifact:
     return Artifact(ArtifactName(name), ArtifactFormat(format_), key, len(content), hashlib.sha256(content).hexdigest())
 
 
-class Hand:
-    """Does to jobs what a worker does, one transaction a step."""
+class PlayedWorker:
+    """A worker that a test plays: it does to jobs what a worker does, one transaction a step."""
 
     def __init__(self, database: Database, blobs: Blobs) -> None:
         self.database = database
@@ -136,7 +136,7 @@ class Hand:
 
     def claim(self) -> claims.HeldAttempt:
         with self.database.write() as session:
-            claimed = claims.claim(session, "hand", ["auto", "cpu", "gpu"], 60)
+            claimed = claims.claim(session, "worker", ["auto", "cpu", "gpu"], 60)
         assert claimed is not None, "no job waits"
         return claimed.held
 
@@ -182,7 +182,7 @@ class Hand:
 
 
 @contextmanager
-def out_of_reach(app: FastAPI, file: Path) -> Iterator[None]:
+def database_away(app: FastAPI, file: Path) -> Iterator[None]:
     """While the block runs, a directory lies where the app's SQLite file was."""
     database = app.state.context.database
     # Another thread may hold a connection right now; it goes back to this pool, which is closed at the end.

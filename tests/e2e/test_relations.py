@@ -52,7 +52,7 @@ def test_bundled_datasets_and_those_of_an_earlier_release_get_their_relations(ma
 
 
 def test_what_a_killed_worker_has_not_finished_another_one_does(make_service) -> None:
-    service = make_service(**RECOVERS_SOON, HELDOUT_SLOTS="1").start()
+    service = make_service(**RECOVERS_SOON).start()
     [searching] = until(service.relating_pids, "a search for copies")
     os.kill(searching, signal.SIGSTOP)  # so that it has not ended when its worker is killed
     [(job_id,)] = rows(service, "SELECT id FROM jobs WHERE kind = 'relate' AND status = 'running'")

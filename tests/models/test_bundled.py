@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from heldout.kinds import KINDS_BESIDE_SLOTS
 from models import bundled
 from models.arrays import SPLITS, ImageSet, content_address, load, split_digests
 from models.blobs import Blobs
@@ -351,8 +352,8 @@ def test_a_dataset_that_is_stored_waits_for_a_worker_to_find_its_copies(database
     for _ in range(2):  # starting again queues nothing more
         bundled.register(database, blobs, tmp_path)
     with database.write() as session:
-        claimed = claims.claim(session, "worker", ("auto", "cpu"), 60)
-        assert claims.claim(session, "worker", ("auto", "cpu"), 60) is None
+        claimed = claims.claim(session, "worker", ("cpu",), 60, 0, KINDS_BESIDE_SLOTS)
+        assert claims.claim(session, "worker", ("cpu",), 60, 0, KINDS_BESIDE_SLOTS) is None
         row = datasets.find(session, ALICE, "digits")
     assert (claimed.name, claimed.dataset_id, claimed.dataset_sha256) == ("digits@1", row.id, row.sha256)
     assert row.relations_status == "queued"

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from heldout.datasets import DatasetSpec
 from heldout.errors import DatabaseUnavailable, OperatorError
-from heldout.kinds import IngestSpec, JobKind
+from heldout.kinds import KINDS_BESIDE_SLOTS, IngestSpec, JobKind
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.views.job import JobView
 from models import migrations
@@ -573,7 +573,7 @@ def test_the_release_before_finds_no_jobs_of_a_kind_that_it_does_not_know(at_000
     migrations.upgrade(at_0009)
     with at_0009.write() as session:
         relations.queue_missing(session)
-        assert claims.claim(session, "worker", ("auto", "cpu"), 60) is not None
+        assert claims.claim(session, "worker", ("cpu",), 60, 0, KINDS_BESIDE_SLOTS) is not None
     run(at_0009, command.downgrade, "0009")
     for query, rows in OF_BEFORE.items():
         assert contents(at_0009, query) == rows

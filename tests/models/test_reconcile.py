@@ -15,7 +15,6 @@ from models.database import db_now
 from models.reconcile import Reconciler
 from models.store.relations import MAX_RUNTIME_S
 from models.tables import DatasetRow
-from models.wake import WakeUp
 from tests.models.work import ALICE, add_dataset
 
 # A worker that has just been started waits for others' next two heartbeats before it takes a lease back.
@@ -97,13 +96,10 @@ def test_checkpoints_of_a_job_that_is_cancelled_while_it_waits_are_removed(work,
         blobs.read(keys[cancelled])
 
 
-def test_copies_that_an_earlier_release_has_not_looked_for_are_asked_for_and_workers_hear_of_it(work):
+def test_copies_that_an_earlier_release_has_not_looked_for_are_asked_for_once(work, reconciler):
     dataset_id = add_dataset(work.database, "old", ALICE)
-    announced = []
-    reconciler = Reconciler(work.database, SETTINGS, announced.extend)
     reconciler.run_once()
     reconciler.run_once()
-    claimed = work.claim()
+    claimed = work.claim_beside_slots()
     assert (claimed.spec, claimed.dataset_id) == (RelateSpec(max_runtime_s=MAX_RUNTIME_S), dataset_id)
-    assert work.claim() is None
-    assert announced == [WakeUp(claimed.held.job_id, "train")]
+    assert work.claim_beside_slots() is None

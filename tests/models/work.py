@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import insert, select, update
 
 from heldout.dataset_lifecycle import RelationsStatus
-from heldout.kinds import JobKind
+from heldout.kinds import KINDS_BESIDE_SLOTS, JobKind
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -78,6 +78,10 @@ class Work:
     ) -> Claimed | None:
         with self.database.write() as session:
             return claims.claim(session, worker, devices, lease_s, gpus)
+
+    def claim_beside_slots(self, worker: str = "worker") -> Claimed | None:
+        with self.database.write() as session:
+            return claims.claim(session, worker, ("cpu",), 60, 0, KINDS_BESIDE_SLOTS)
 
     def running(self, *, lease_s: float = 60, **changes: Any) -> HeldAttempt:
         """A job that a worker has just claimed; no other job waits."""

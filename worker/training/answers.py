@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from heldout.stored.gap import PairedTally, Tally
 from worker.training.export import Predictions
 
+# Probability that chance loses as many right answers. Below, a lower loss does not make up for them.
+SEEMING_LOSS_P = 0.1
 # The smallest normal float32. Smaller probabilities may have been rounded to zero.
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
@@ -91,7 +93,7 @@ def paired(before: Answers, after: Answers) -> PairedTally | None:
 def surely_better(before: Answers, after: Answers, *, max_p: float) -> bool:
     """Whether the same images are surely answered better after than before.
 
-    By more right answers (exact McNemar test, one side), or by a lower loss with no fewer right answers.
+    By more right answers (exact McNemar test of one side), or by a lower loss where no right answers seem to be lost.
     """
     # Imported here: SciPy takes half a second to import, and few jobs need it.
     from scipy.stats import binomtest, norm
@@ -99,8 +101,10 @@ def surely_better(before: Answers, after: Answers, *, max_p: float) -> bool:
     gained, lost = int((after.right & ~before.right).sum()), int((before.right & ~after.right).sum())
     if gained > lost and binomtest(gained, gained + lost, alternative="greater").pvalue < max_p:
         return True
+    if lost > gained and binomtest(lost, gained + lost, alternative="greater").pvalue < SEEMING_LOSS_P:
+        return False
     falls = before.losses - after.losses
-    if gained < lost or len(falls) < 2 or not np.isfinite(falls).all():
+    if len(falls) < 2 or not np.isfinite(falls).all():
         return False
     return bool(falls.mean() > norm.isf(max_p) * falls.std(ddof=1) / len(falls) ** 0.5)
 

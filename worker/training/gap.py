@@ -16,7 +16,7 @@ from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData
 from worker.training.export import Predictions, Predictor
 from worker.training.pixel_change import PixelChange
-from worker.training.renamed_labels import chosen_renaming
+from worker.training.renamed_labels import chosen_renaming, confusion_of
 from worker.training.temperature import calibration_of
 from worker.training.undone_pixels import changes_worth_trying, find_change, sample_of
 
@@ -59,9 +59,11 @@ def measure_gap(
     )
     pixels = labels = None
     if "test" in answers and answers["test"].tally() is not None:
-        compared = ~related["test"] if "test" in related else np.ones(len(answers["test"]), bool)
-        test = _ComparedTest(predictor, data, answers["test"], np.flatnonzero(compared))
-        pixels, labels = test.undone(_recalls(answers["validation"], len(data.classes)), try_pixels=try_pixels)
+        # Where all images have copies there is nothing else to compare.
+        clean = np.flatnonzero(~related["test"]) if "test" in related else np.empty(0, np.int64)
+        compared = clean if len(clean) else np.arange(len(answers["test"]))
+        test = _ComparedTest(predictor, data, answers["test"], compared)
+        pixels, labels = test.undone(confusion_of(answers["validation"], len(data.classes)), try_pixels=try_pixels)
     return StoredGap(
         kept_epoch=weights.kept,
         epochs=weights.epochs,
@@ -95,13 +97,6 @@ def _copies(answers: Answers, related: NDArray[np.bool_] | None) -> HeldOutCopie
     if related is None:
         return None
     return HeldOutCopies(clean=answers.of(~related).tally(), copied=answers.of(related).tally())
-
-
-def _recalls(answers: Answers, classes: int) -> NDArray[np.float64]:
-    """(classes,) share of each class' images that are answered rightly; the usual share for a class without images."""
-    counts = np.bincount(answers.labels, minlength=classes)
-    right = np.bincount(answers.labels[answers.right], minlength=classes)
-    return np.where(counts > 0, right / np.maximum(counts, 1), answers.right.mean())
 
 
 class _OtherWeights:
@@ -152,13 +147,13 @@ class _ComparedTest:
         self._changed: dict[tuple[int, PixelChange], Answers] = {}
 
     def undone(
-        self, recalls: NDArray[np.float64], *, try_pixels: bool
+        self, validation: NDArray[np.int64], *, try_pixels: bool
     ) -> tuple[PixelsUndone | None, LabelsRenamed | None]:
         """The images with their pixels brought back, and then under renamed labels; null where nothing was chosen."""
         if not all(map(len, self._as_they_are)):
             return None, None
         candidates = self._candidates() if try_pixels else ([], [])
-        choices = [self._choice(half, candidates[half], recalls) for half in (0, 1)]
+        choices = [self._choice(half, candidates[half], validation) for half in (0, 1)]
         chosen = choices[::-1]  # for each half by the other
         undone = [self._under(half, chosen[half].change) for half in (0, 1)]
         pixels = labels = None
@@ -180,16 +175,16 @@ class _ComparedTest:
         one, two = ([find_change(kind, train, half, value_range) for kind in kinds] for half in halves)
         return [change for change in one if change], [change for change in two if change]
 
-    def _choice(self, half: int, candidates: list[PixelChange], recalls: NDArray[np.float64]) -> _Choice:
+    def _choice(self, half: int, candidates: list[PixelChange], validation: NDArray[np.int64]) -> _Choice:
         """The simplest change that no other one is surely better than, on this half.
 
         Each is judged under the names of classes that fit it best: right pixels make wrong answers of wrong labels.
         """
-        chosen = _Choice(PixelChange(), chosen_renaming(self._as_they_are[half], recalls))
+        chosen = _Choice(PixelChange(), chosen_renaming(self._as_they_are[half], validation))
         best = self._as_they_are[half].under(chosen.renaming)
         for change in candidates:
             answers = self._under(half, change)
-            renaming = chosen_renaming(answers, recalls)
+            renaming = chosen_renaming(answers, validation)
             if surely_better(best, answers.under(renaming), max_p=MAX_CHANCE):
                 chosen, best = _Choice(change, renaming), answers.under(renaming)
         return chosen

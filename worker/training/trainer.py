@@ -21,7 +21,7 @@ from worker.training.checkpoint import CheckpointDamaged, read_checkpoint, write
 from worker.training.data import TrainingData
 from worker.training.engine import Engine, FitSums
 from worker.training.evaluate import Evaluator, finite
-from worker.training.guard import GuardState, explanation_of, watch_epoch
+from worker.training.guard import CURVES, GuardState, explanation_of, watch_epoch
 from worker.training.pace import Pace
 from worker.training.schedule import PlateauState, epoch_rates, lower_on_plateau, reported_rate
 from worker.training.stopping import StoppingState, judge_epoch, kept_epoch
@@ -275,7 +275,7 @@ class Trainer:
     def _watch(self, values: dict[str, float]) -> GuardState:
         """The guard's judgement of an epoch. It is reported before a checkpoint holds it: rather twice than never."""
         mode, before = self._spec.training.on_overfit, self.position.guard
-        guard = watch_epoch(mode, before, values["train_loss"], values["validation_loss"])
+        guard = watch_epoch(mode, before, values)
         if guard.seen and not before.seen:
             self._send(Overfits(guard.seen, guard.best_epoch, explanation_of(mode, guard) or ""))
         return guard
@@ -324,5 +324,4 @@ class Trainer:
 
 def _guard_from_json(stored: dict[str, Any]) -> GuardState:
     """The state as it was: JSON turned its tuples into lists."""
-    losses = {name: tuple(stored.get(name, ())) for name in ("train_loss", "validation_loss")}
-    return GuardState(**{**stored, **losses})
+    return GuardState(**{**stored, **{name: tuple(stored.get(name, ())) for name in CURVES}})

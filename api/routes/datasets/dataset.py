@@ -1,4 +1,4 @@
-"""Datasets: what there is to train on, and how it is cut."""
+"""Datasets: list them, and show one with its splits, its audit and pictures of it."""
 
 import io
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""Why a job's test results are poor, while it runs too, and how its kept weights answer class by class."""
+"""A job's diagnosis, also while it runs, and how its kept weights answer class by class."""
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep

@@ -12,7 +12,7 @@ from api.http.problems import problems
 from api.http.routing import resource
 from api.live import source, streams
 from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of
-from api.live.recent_events import Channel
+from api.live.recent_events import Channel, ChannelKind
 from heldout.errors import InvalidCursor, JobNotFound
 from heldout.views.event import EventPage
 from models.store import events, jobs
@@ -78,7 +78,7 @@ def _stream(app: AppContext, caller: Caller, job_id: str, after: int | None) -> 
     first = [source.encode_start(job.last_event)] if after is None else [source.encode_job_event(row) for row in rows]
     return streams.EventStream(
         app.hub,
-        Channel("job", job_id),
+        Channel(ChannelKind.JOB, job_id),
         cursor=job.last_event if after is None else after,
         first=first,
         last=job.last_event,

@@ -159,7 +159,8 @@ def test_copies_that_flatter_test_are_a_caveat_and_the_verdict_only_where_nothin
     audit = audit_of("leakage", test_in_train={"images": 300, "share": 0.3})
     assert judged(made, OVERFIT, audit).verdict == "overfitting"
     assert judged(made, OVERFIT, audit).caveats == ("leakage",)
-    alone = judged(made, FINE, audit)
+    known = Made(answers(0.82, 3000), answers(0.8, 1000, 1), test, test_copied=copied)
+    alone = judged(known, FINE, audit)
     assert (alone.verdict, alone.caveats) == ("leakage", ())
 
 

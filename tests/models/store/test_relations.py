@@ -10,8 +10,9 @@ from heldout.errors import DatasetInUse, LeaseLost
 from heldout.kinds import JobKind, RelateSpec
 from heldout.lifecycle import JobRequest
 from models.arrays import ImageSet, content_address, split_digests
+from models.database import db_now
 from models.ids import new_id
-from models.store import datasets, discards, relations
+from models.store import claims, datasets, discards, jobs, relations
 from models.store.claims import HeldAttempt
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, Work, dots
@@ -61,7 +62,7 @@ def mark_stored(work: Work, held: HeldAttempt, dataset_id: str) -> str:
 def searching(work: Work, dataset_id: str) -> HeldAttempt:
     """An attempt of a worker at the dataset's job."""
     job_id = queue(work, dataset_id)
-    held = work.claim().held
+    held = work.claim_beside_slots().held
     assert held.job_id == job_id
     return held
 
@@ -88,9 +89,9 @@ def test_processes_that_queue_at_once_queue_one_job(work):
 
 def test_the_job_knows_the_group_rule_of_the_upload(work):
     ruled = stored_before(work, ALICE, spec={"name": "pets", "group_by": "(p1)"})
-    assert work.claim() is None
+    assert work.claim_beside_slots() is None
     queue(work, ruled)
-    assert work.claim().spec == RelateSpec(group_by="(p1)", max_runtime_s=relations.MAX_RUNTIME_S)
+    assert work.claim_beside_slots().spec == RelateSpec(group_by="(p1)", max_runtime_s=relations.MAX_RUNTIME_S)
 
 
 def test_nobody_owns_the_job_and_no_stream_tells_of_it(work):
@@ -102,10 +103,23 @@ def test_nobody_owns_the_job_and_no_stream_tells_of_it(work):
     assert work.event_types(held.job_id) == ["job.queued", "job.started", "job.succeeded"]
 
 
-def test_it_comes_before_trainings_that_wait(work):
-    training = work.submit(priority=100)
+def test_it_takes_no_slot_and_no_training_counts_it_before_itself(work):
     job_id = queue(work, stored_before(work))
-    assert [work.claim().held.job_id for _ in range(2)] == [job_id, training]
+    assert work.claim() is None
+    training = work.submit(priority=-100)
+    with work.database.read() as session:
+        assert jobs.count_ahead_of(session, work.row(training)) == 0
+    assert work.claim().held.job_id == training
+    assert work.claim_beside_slots().held.job_id == job_id
+    assert work.claim_beside_slots() is None
+
+
+def test_workers_are_not_woken_for_it(work):
+    work.set(queue(work, stored_before(work)), announced_at=None)
+    training = work.submit()
+    work.set(training, announced_at=None)
+    with work.database.write() as session:
+        assert [one.job_id for one in claims.wake_ups_to_repeat(session, older_than_s=0)] == [training]
 
 
 NOT_ASKED_FOR = [
@@ -135,7 +149,7 @@ def test_missing_ones_are_queued_one_at_a_time_bundled_ones_first_and_then_the_n
     found = []
     while (job_id := queue_missing(work)) is not None:
         assert queue_missing(work) is None  # it waits
-        held = work.claim().held
+        held = work.claim_beside_slots().held
         assert held.job_id == job_id
         assert queue_missing(work) is None  # it runs
         found.append(work.row(job_id).dataset_id)
@@ -169,7 +183,10 @@ def test_a_commit_that_was_not_acknowledged_may_be_repeated(work):
 def test_a_job_whose_worker_is_lost_is_done_by_another_one(work):
     dataset_id = stored_before(work)
     lost = searching(work, dataset_id)
-    held = work.claimed_again(lost)
+    work.set(lost.job_id, lease_expires_at=db_now(-1))
+    with work.database.write() as session:
+        assert claims.recover_expired_leases(session) == [(lost.job_id, "queued")]
+    held = work.claim_beside_slots("another worker").held
     assert dataset(work, dataset_id).relations_status == "queued"
     with pytest.raises(LeaseLost):
         mark_stored(work, lost, dataset_id)
@@ -182,7 +199,7 @@ def test_a_job_that_fails_three_times_leaves_the_dataset_as_it_was_and_is_not_qu
     job_id = queue(work, dataset_id)
     for failures in range(1, 4):
         work.set(job_id, available_at=None)
-        work.fail(work.claim().held, "internal")
+        work.fail(work.claim_beside_slots().held, "internal")
         assert work.row(job_id).failures == failures
         assert dataset(work, dataset_id).relations_status == ("failed" if failures == 3 else "queued")
         assert queue_missing(work) is None
@@ -204,7 +221,7 @@ def test_a_dataset_is_deleted_while_its_job_waits(work):
     job_id = queue(work, dataset_id)
     deleted(work, dataset_id)
     assert work.row(job_id).status == "cancelled"
-    assert work.claim() is None
+    assert work.claim_beside_slots() is None
 
 
 def test_a_dataset_is_deleted_while_its_job_runs_and_its_files_stay_until_that_has_ended(work):

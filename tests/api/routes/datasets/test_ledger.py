@@ -27,18 +27,18 @@ def rows(database) -> int:
         return connection.execute(text("SELECT count(*) FROM label_reads")).scalar_one()
 
 
-def trained(client, hand, spec: dict, epochs: int = 2) -> str:
+def trained(client, worker, spec: dict, epochs: int = 2) -> str:
     """A job that has succeeded."""
     job = submitted(client, spec)
-    held = hand.claim()
+    held = worker.claim()
     for epoch in range(1, epochs + 1):
-        hand.epoch(held, epoch)
-    hand.succeed(held)
+        worker.epoch(held, epoch)
+    worker.succeed(held)
     return job["id"]
 
 
 @pytest.fixture
-def pets(client, database, hand, tmp_path) -> str:
+def pets(client, database, worker, tmp_path) -> str:
     """A dataset of `ada` with contact sheets of its two classes."""
     with database.write() as session:
         row = DatasetRow(
@@ -60,8 +60,8 @@ def pets(client, database, hand, tmp_path) -> str:
         session.flush()
         dataset_id = row.id
     for name in ("0", "1"):
-        hand.blobs.put(f"datasets/{dataset_id}/preview/{name}.png", b"a picture")
-    hand.blobs.put(f"datasets/{dataset_id}/preview/examples/3.png", b"a picture")
+        worker.blobs.put(f"datasets/{dataset_id}/preview/{name}.png", b"a picture")
+    worker.blobs.put(f"datasets/{dataset_id}/preview/examples/3.png", b"a picture")
     return dataset_id
 
 
@@ -78,8 +78,8 @@ def test_a_dataset_that_nobody_has_looked_at_says_so(client):
     assert ledger["entries"] == {"object": "list", "data": [], "has_more": False, "next": None}
 
 
-def test_a_job_is_counted_with_its_epochs_and_its_one_look_at_test(client, hand, spec):
-    job_id = trained(client, hand, spec)
+def test_a_job_is_counted_with_its_epochs_and_its_one_look_at_test(client, worker, spec):
+    job_id = trained(client, worker, spec)
     ledger = ledger_of(client)
     assert counts(ledger, "validation") == (2, 0, 0, 1)
     assert counts(ledger, "test") == (1, 0, 0, 1)
@@ -99,8 +99,8 @@ def test_a_job_is_counted_with_its_epochs_and_its_one_look_at_test(client, hand,
     )
 
 
-def test_reading_a_jobs_results_again_and_again_adds_nothing(client, hand, spec, database):
-    job_id = trained(client, hand, spec)
+def test_reading_a_jobs_results_again_and_again_adds_nothing(client, worker, spec, database):
+    job_id = trained(client, worker, spec)
     before = ledger_of(client)
     for _ in range(2):
         for route in ("predictions", "confusion", "metrics", "diagnosis", "model", "events"):
@@ -111,38 +111,38 @@ def test_reading_a_jobs_results_again_and_again_adds_nothing(client, hand, spec,
     assert rows(database) == 3
 
 
-def test_a_retried_job_is_another_training_that_counts(client, hand, spec):
-    job_id = trained(client, hand, spec)
+def test_a_retried_job_is_another_training_that_counts(client, worker, spec):
+    job_id = trained(client, worker, spec)
     assert client.post(f"/v1/jobs/{job_id}/retry").status_code == 201
     assert counts(ledger_of(client), "test") == (1, 0, 0, 1)
-    held = hand.claim()
-    hand.epoch(held, 1)
-    hand.succeed(held, {**FINAL, "epoch": 1})
+    held = worker.claim()
+    worker.epoch(held, 1)
+    worker.succeed(held, {**FINAL, "epoch": 1})
     assert counts(ledger_of(client), "test") == (2, 0, 0, 2)
 
 
-def test_test_at_every_epoch_counts_each_and_early_stopping_selects(client, hand, spec):
+def test_test_at_every_epoch_counts_each_and_early_stopping_selects(client, worker, spec):
     early = with_field(spec, "training.early_stopping", {"monitor": "validation_loss", "patience": 2})
     submitted(client, with_field(early, "evaluation", {"test": "every_epoch"}))
-    held = hand.claim()
+    held = worker.claim()
     for epoch in (1, 2, 3):
-        hand.epoch(held, epoch, test_loss=EPOCH["validation_loss"], test_accuracy=0.7)
-    hand.succeed(held)
+        worker.epoch(held, epoch, test_loss=EPOCH["validation_loss"], test_accuracy=0.7)
+    worker.succeed(held)
     ledger = ledger_of(client)
     assert counts(ledger, "validation") == (3, 3, 0, 1)
     assert counts(ledger, "test") == (3, 0, 0, 1)
     assert "3 times; each of these looks could decide" in ledger["explanation"]
 
 
-def test_a_deleted_job_stays_in_the_ledger(client, hand, spec):
-    job_id = trained(client, hand, spec)
+def test_a_deleted_job_stays_in_the_ledger(client, worker, spec):
+    job_id = trained(client, worker, spec)
     before = ledger_of(client)
     assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
     assert ledger_of(client) == before
 
 
-def test_another_owner_sees_none_of_it(client, stranger, hand, spec):
-    trained(client, hand, spec)
+def test_another_owner_sees_none_of_it(client, stranger, worker, spec):
+    trained(client, worker, spec)
     theirs = ledger_of(stranger)
     assert [counts(theirs, split) for split in ("validation", "test")] == [(0, 0, 0, 0)] * 2
     assert theirs["entries"]["data"] == []
@@ -180,8 +180,8 @@ def test_what_shows_no_label_of_its_own_is_not_counted(client, pets, database):
     assert rows(database) == 0
 
 
-def test_looks_come_in_pages(client, hand, spec):
-    trained(client, hand, spec, epochs=4)
+def test_looks_come_in_pages(client, worker, spec):
+    trained(client, worker, spec, epochs=4)
     whole = ledger_of(client)["entries"]["data"]
     first = ledger_of(client, limit=3)["entries"]
     assert (first["data"], first["has_more"], first["next"]) == (whole[:3], True, whole[2]["id"])

@@ -58,7 +58,7 @@ def stored(blobs: Blobs) -> set[str]:
 
 def claimed(database) -> claims.Claimed:
     with database.write() as session:
-        found = claims.claim(session, "hand", ["auto", "cpu"], 60)
+        found = claims.claim(session, "worker", ["auto", "cpu"], 60)
     assert found is not None
     return found
 
