@@ -28,6 +28,7 @@ from heldout.views.diagnosis import DiagnosisView
 from heldout.views.estimate import EstimateView
 from heldout.views.event import EventPage, EventView, OwnerEventPage, OwnerEventView
 from heldout.views.job import JobPage, JobView
+from heldout.views.ledger import LedgerView
 from heldout.views.metrics import MetricsView
 from heldout.views.page import NumberedPage, Page
 from heldout.views.queue import QueueView
@@ -234,6 +235,15 @@ class Client:
 
     def dataset_audit(self, dataset_id: str) -> AuditView:
         return self._read(AuditView, "GET", _dataset(dataset_id) + "/audit")
+
+    def dataset_ledger(self, dataset_id: str, *, limit: int = PAGE, after: str | None = None) -> LedgerView:
+        """How often the owner has looked at its validation and test labels, with `limit` of these looks.
+
+        Args:
+            after: `entries.next` of the page before.
+        """
+        page = [("limit", str(limit)), *([] if after is None else [("after", after)])]
+        return self._read(LedgerView, "GET", _dataset(dataset_id) + "/ledger", params=page)
 
     def picture(self, route: str) -> bytes:
         """A PNG: the contact sheet of a class, or the thumbnail that an example of an audit names."""

@@ -18,6 +18,7 @@ class JobKind(StrEnum):
 
     TRAIN = "train"
     INGEST = "ingest"  # makes a dataset of an upload
+    RELATE = "relate"  # finds the copies and groups of a dataset that is ready
 
 
 class IngestSpec(SpecPart):
@@ -28,8 +29,15 @@ class IngestSpec(SpecPart):
     max_runtime_s: float = Field(gt=0)
 
 
+class RelateSpec(SpecPart):
+    """What a worker is told about a dataset whose copies and groups it is to find. Clients never see it."""
+
+    group_by: str | None = Field(default=None, description="The group rule of the dataset's upload.")
+    max_runtime_s: float = Field(gt=0)
+
+
 # What jobs of all kinds are asked to do: one type for each kind.
-WorkSpec = JobSpec | IngestSpec
+WorkSpec = JobSpec | IngestSpec | RelateSpec
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,12 @@ KINDS: Mapping[JobKind, Kind] = {
         devices=frozenset({"cpu"}),
         is_listed=False,
         success_message="Ingested.",
+    ),
+    JobKind.RELATE: Kind(
+        spec=RelateSpec,
+        devices=frozenset({"cpu"}),
+        is_listed=False,
+        success_message="Copies and groups found.",
     ),
 }
 

@@ -26,6 +26,7 @@ class Assignment:
     precision: Literal["float32", "mixed"] = "float32"
     gpus: tuple[str, ...] = ()  # NVIDIA's ids of those that the job has
     resident_bytes: int | None = None  # larger images are read from their file
+    relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
 
 
 # --- from the training process -------------------------------------------------------------------
@@ -103,11 +104,16 @@ class TrainedFile:
 
 @dataclass(frozen=True)
 class Finished:
-    """The training ended well. `final` is the contract's `metrics.final`."""
+    """The training ended well. `final` is the contract's `metrics.final`.
+
+    other_reads: held-out splits on which other weights than the kept ones were measured at the end, each with the epoch
+    of those weights.
+    """
 
     final: dict[str, Any]
     stop_reason: StopReason
     files: tuple[TrainedFile, ...]
+    other_reads: tuple[tuple[str, int], ...] = ()
 
     def path_of(self, name: ArtifactName) -> Path:
         """Where the file of that name lies."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from benchmarks.diagnosis.measures import bounds, draws_of
 from benchmarks.diagnosis.record import Record
 from heldout.spec import EarlyStoppingSpec
-from worker.training.guard import GuardState, watch_epoch
+from worker.training.guard import CURVES, GuardState, watch_epoch
 from worker.training.stopping import StoppingState, judge_epoch
 
 PATIENCES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20)
@@ -93,9 +93,10 @@ def early_stopping(patience: int) -> Replay:
 def guard(record: Record) -> tuple[int, int]:
     """`on_overfit: stop_and_restore`, fed epoch by epoch as the worker feeds it."""
     state = GuardState()
-    pairs = zip(record.history["train_loss"], record.history["validation_loss"], strict=True)
-    for epoch, (training, heldout) in enumerate(pairs, 1):
-        state = watch_epoch("stop_and_restore", state, training or 0.0, heldout or 0.0)
+    epochs = zip(*(record.history[name] for name in CURVES), strict=True)
+    for epoch, figures in enumerate(epochs, 1):
+        values = {name: figure or 0.0 for name, figure in zip(CURVES, figures, strict=True)}
+        state = watch_epoch("stop_and_restore", state, values)
         if state.stopped:
             return epoch, state.best_epoch
     return _epochs(record), state.best_epoch

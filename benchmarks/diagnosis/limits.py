@@ -74,7 +74,7 @@ def _told_by(known: Judged) -> Iterator[str]:
 
 
 def _said(known: Judged, said: Callable[[Record], set[str]]) -> Pairs:
-    return [("overfitting" in said(record), truth) for record, truth in known]
+    return [("loss_rises" in said(record), truth) for record, truth in known]
 
 
 def _predicted_from_referee(record: Record) -> set[str]:
@@ -160,4 +160,4 @@ def _alarms(length: int, noise: float, halving: int, memory: float) -> float:
         draw[:, epoch] = memory * draw[:, epoch - 1] + sqrt(1 - memory**2) * draw[:, epoch]
     curves = (1 + noise * draw).tolist()
     found = [diagnose(History(train_loss=training, validation_loss=tuple(curve))) for curve in curves]
-    return float(np.mean(["overfitting" in codes_of(one) for one in found]))
+    return float(np.mean(["loss_rises" in codes_of(one) for one in found]))

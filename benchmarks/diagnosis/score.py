@@ -11,6 +11,7 @@ from benchmarks.diagnosis.truth import Truth, truths
 from heldout.diagnosis import Diagnosis, History, diagnose
 
 LARGE_RISE = 0.2
+OF_RISING_LOSS = {"overfitting", "overconfidence"}
 FEWEST = 3  # true cases of a code for it to count in the mean
 
 
@@ -43,7 +44,7 @@ def predicted_codes(record: Record, with_audit: bool = True) -> set[str]:
 
 def codes_of(diagnosis: Diagnosis) -> set[str]:
     codes = {finding.code for finding in diagnosis.findings if finding.severity != "info"}
-    return codes or {diagnosis.verdict}
+    return (codes | ({"loss_rises"} if codes & OF_RISING_LOSS else set())) or {diagnosis.verdict}
 
 
 def pairs_of(said: Mapping[str, set[str]], known: Mapping[str, Truth], code: str) -> Pairs:
@@ -53,8 +54,8 @@ def pairs_of(said: Mapping[str, set[str]], known: Mapping[str, Truth], code: str
 
 
 def judged(records: Sequence[Record], known: Mapping[str, Truth]) -> list[tuple[Record, bool]]:
-    """The trainings of which it is known whether they are overfit, and whether they are."""
-    found = [(record, known[record.drawn.key]["overfitting"]) for record in records]
+    """The trainings of which it is known whether their loss rises, and whether it does."""
+    found = [(record, known[record.drawn.key]["loss_rises"]) for record in records]
     return [(record, truth) for record, truth in found if truth is not None]
 
 
@@ -94,9 +95,9 @@ def _rules(
     known: Mapping[str, Truth],
 ) -> Iterator[str]:
     of_part = judged(records, known)
-    yield "| rule for overfitting | threshold | precision | recall | F1 (95 % interval) | the diagnosis leads by |"
+    yield "| rule for a rising loss | threshold | precision | recall | F1 (95 % interval) | the diagnosis leads by |"
     yield "|---|---|---|---|---|---|"
-    ours = [("overfitting" in said(record), truth) for record, truth in of_part]
+    ours = [("loss_rises" in said(record), truth) for record, truth in of_part]
     yield f"| **the diagnosis** | | {cells(ours)} | |"
     for rule in rules:
         threshold = rule.fitted(judged(design, known))
@@ -121,7 +122,7 @@ def _onsets(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]
     for record in records:
         diagnosis = record.diagnosis()
         error = record.referee.get("lowest_error")
-        if not known[record.drawn.key]["overfitting"] or diagnosis.onset_epoch is None or error is None:
+        if not known[record.drawn.key]["loss_rises"] or diagnosis.onset_epoch is None or error is None:
             continue
         losses = record.referee["loss"][: len(record.history["fit_loss"])]
         excess = [(loss - min(losses)) / error for loss in losses]
@@ -143,9 +144,9 @@ def _by_rise(records: Sequence[Record], known: dict[str, Truth]) -> str:
     """How many overfit trainings are found, by how far the referee's loss ends above its lowest."""
     found: dict[bool, list[bool]] = {True: [], False: []}
     for record in records:
-        if known[record.drawn.key]["overfitting"]:
+        if known[record.drawn.key]["loss_rises"]:
             losses = record.referee["loss"][: len(record.history["fit_loss"])]
-            found[losses[-1] >= (1 + LARGE_RISE) * min(losses)].append("overfitting" in predicted_codes(record))
+            found[losses[-1] >= (1 + LARGE_RISE) * min(losses)].append("loss_rises" in predicted_codes(record))
     large, small = found[True], found[False]
     return (
         f"Of the overfit trainings whose referee's loss ends {100 * LARGE_RISE:.0f} % or more above its lowest, "

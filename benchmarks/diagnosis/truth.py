@@ -7,15 +7,22 @@ The definitions were fixed on the first draw.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf, sqrt
-from statistics import median
+from statistics import fmean, median
 
 from benchmarks.diagnosis.conditions import Condition
 from benchmarks.diagnosis.record import Record
 from heldout.intervals import newcombe_interval, wilson_interval
 
 Z = 1.96
-# The referee's loss in the end is above its lowest by at least this share of it; what is less is a trifle.
-TRIFLE = 0.02
+# The referee's loss ends above its lowest by this share of it: below the first it does not rise, from the second on it
+# does, and between them that is a trifle, and apart.
+TRIFLE, RISE = 0.02, 0.04
+# Points of accuracy that the referee's answers lose from the lowest loss to the end: by the first it has held, from the
+# second on it has fallen.
+HELD, FELL = 0.005, 0.01
+# Points by which training images are answered better than the referee's: from the first on there are too few of them,
+# if the interval is above the second.
+FAR, NEAR = 0.10, 0.05
 # Half as many epochs again lower the referee's loss by so much of it, or of the way so far, for it to be worth while.
 MORE, LITTLE = 0.10, 0.05
 NOTHING = 0.01  # a way that is less than this share of the loss is none
@@ -28,6 +35,9 @@ LOST, KNOWN = 0.25, 0.6  # recall of a class; median recall of all
 WIDE, NARROW = 0.045, 0.035  # half of the interval of the test accuracy
 NOISY = 0.15
 LEARNED = 0.5  # accuracy on the referee's images below which nothing can be seen of wrong labels
+
+# What the course of the referee's figures tells. `loss_rises` is no code: it is overfitting or overconfidence.
+OF_CURVES = ("loss_rises", "overfitting", "overconfidence", "not_converged")
 
 Truth = Mapping[str, bool | None]
 
@@ -57,9 +67,10 @@ def truth_of(record: Record, known: Iterable[Best]) -> Truth:
     condition = record.drawn
     found: dict[str, bool | None] = {"diverged": _diverged(record), **_planted(condition)}
     if record.kept is None:
-        others = ("overfitting", "not_converged", "underfitting", "metric_artefact", "collapsed_class", "healthy")
-        return found | dict.fromkeys((*others, "memorised_noise", "label_noise", "test_too_small"))
-    found["overfitting"] = _overfitting(record)
+        others = ("underfitting", "metric_artefact", "collapsed_class", "memorised_noise", "label_noise")
+        return found | dict.fromkeys((*OF_CURVES, *others, "test_too_small", "too_little_data", "healthy"))
+    found["loss_rises"] = _loss_rises(record)
+    found |= _by_accuracy(record, found["loss_rises"])
     found["not_converged"] = _not_converged(record)
     found["underfitting"] = _underfitting(record, found, known)
     found["label_noise"] = _label_noise(record)
@@ -67,11 +78,12 @@ def truth_of(record: Record, known: Iterable[Best]) -> Truth:
     found["metric_artefact"] = _artefact(record)
     found["collapsed_class"] = None if found["not_converged"] in {True, None} else _collapsed(record)
     found["test_too_small"] = _too_small(record)
+    found["too_little_data"] = _too_little(record, found)
     if condition.wrong == 1:
         # Learning noise by heart has a verdict of its own; what else may be said of it is of no account.
-        found |= dict.fromkeys(("overfitting", "underfitting", "not_converged", "collapsed_class", "label_noise"))
+        found |= dict.fromkeys((*OF_CURVES, "underfitting", "collapsed_class", "label_noise", "too_little_data"))
     if found["diverged"] is not False:
-        found |= dict.fromkeys(("overfitting", "underfitting", "not_converged", "collapsed_class", "metric_artefact"))
+        found |= dict.fromkeys((*OF_CURVES, "underfitting", "collapsed_class", "metric_artefact", "too_little_data"))
     faults = [value for code, value in found.items()]
     found["healthy"] = False if any(faults) else None if None in faults else True
     return found
@@ -102,7 +114,7 @@ def _diverged(record: Record) -> bool | None:
     return True if min(ends) > RAN_AWAY else False if max(ends) <= STAYED else None
 
 
-def _overfitting(record: Record) -> bool | None:
+def _loss_rises(record: Record) -> bool | None:
     """The referee's loss ends above its lowest, in the last epoch and in the last three, while training's fell."""
     losses, error = _within(record)
     best = losses.index(min(losses))
@@ -111,16 +123,28 @@ def _overfitting(record: Record) -> bool | None:
     excess, excess_error = losses[-1] - lowest, error[-1]
     level, level_error = record.referee["level_excess"]
     is_above = excess - Z * excess_error > 0 and level - Z * level_error > 0
-    if is_above and min(excess, level) > TRIFLE * lowest:
+    if is_above and min(excess, level) > RISE * lowest:
         return training[-1] < training[best]
     if level + Z * level_error < TRIFLE * lowest and excess - Z * excess_error < TRIFLE * lowest:
         return False
     return None
 
 
+def _by_accuracy(record: Record, loss_rises: bool | None) -> dict[str, bool | None]:
+    """Overfitting where the referee's accuracy fell since the lowest loss, overconfidence where it held or rose."""
+    if not loss_rises:
+        return dict.fromkeys(("overfitting", "overconfidence"), loss_rises)
+    losses, accuracy = record.referee["loss"], record.referee["accuracy"][: len(record.history["train_loss"])]
+    best = losses.index(min(losses[: len(accuracy)]))
+    begin = max(0, min(best - 1, len(accuracy) - 3))
+    change = fmean(accuracy[-3:]) - fmean(accuracy[begin : begin + 3])
+    fell = True if change <= -FELL else False if change >= -HELD else None
+    return {"overfitting": fell, "overconfidence": None if fell is None else not fell}
+
+
 def _not_converged(record: Record) -> bool | None:
     """Half as many epochs again make the referee's loss clearly smaller."""
-    if _overfitting(record):
+    if _loss_rises(record):
         return False
     low, high = _gain(record)
     if low > MORE:
@@ -142,7 +166,7 @@ def _gain(record: Record) -> tuple[float, float]:
 def _underfitting(record: Record, found: Truth, known: Iterable[Best]) -> bool | None:
     """It has settled, and answers its own training images worse than another network answers unseen ones."""
     condition = record.drawn
-    if found["overfitting"] or found["not_converged"]:
+    if found["loss_rises"] or found["not_converged"]:
         return False
     same = [
         one.accuracy
@@ -213,6 +237,26 @@ def _too_small(record: Record) -> bool | None:
     accuracy = record.referee["accuracy"][len(record.history["fit_loss"]) - 1]
     half = Z * sqrt(accuracy * (1 - accuracy) / record.kept["final"]["test"]["count"])
     return True if half > WIDE else False if half < NARROW else None
+
+
+def _too_little(record: Record, found: Truth) -> bool | None:
+    """Training images are answered far better than the referee's, and nothing that was planted or is true explains it.
+
+    Beside a loss that rises the difference stays unexplained where accuracy did not fall.
+    """
+    assert record.kept is not None
+    train, count = record.kept["final"]["train"], record.referee["count"]
+    accuracy = record.referee["accuracy"][len(record.history["fit_loss"]) - 1]
+    unseen = round(accuracy * count), count
+    low, high = newcombe_interval((round(train["accuracy"] * train["count"]), train["count"]), unseen)
+    if high < FAR:
+        return False
+    others = [found[code] for code in ("overfitting", "not_converged", "underfitting", "collapsed_class")]
+    if any(others):
+        return False
+    is_clean = record.drawn.wrong == 0 and not record.drawn.rare and not record.drawn.conflicts
+    is_far = low > NEAR and train["accuracy"] - accuracy >= FAR
+    return True if is_far and is_clean and found["overfitting"] is False else None
 
 
 def _within(record: Record) -> tuple[list[float], list[float]]:

@@ -47,7 +47,8 @@ def show(
         elif as_json:
             print_json(job)
         else:
-            shown.show_job(job, client.metrics(job_id).final)
+            final = client.metrics(job_id).final
+            shown.show_job(job, final, None if final is None else client.diagnosis(job_id).gap)
 
 
 def metrics(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:

@@ -74,4 +74,9 @@ def smoothed(values: list[float]) -> list[float]:
 
 def level_at_end(values: list[float]) -> float:
     """The median of the last three values, of fewer if there are fewer than six; one late uptick does not move it."""
-    return median(values[-min(3, max(1, len(values) // 2)) :])
+    return median(last_values(values))
+
+
+def last_values(values: list[float]) -> list[float]:
+    """The last three, or fewer if there are fewer than six."""
+    return values[-min(3, max(1, len(values) // 2)) :]

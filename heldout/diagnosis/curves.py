@@ -3,12 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from heldout.diagnosis.accuracy import AccuracyChange, accuracy_change_of
 from heldout.diagnosis.course import Course, course_of
-from heldout.diagnosis.evaluation import Evaluation
-from heldout.diagnosis.history import History
+from heldout.diagnosis.evaluation import Evaluation, skill_of
+from heldout.diagnosis.history import History, finite
 from heldout.diagnosis.noise import noise_of
-from heldout.diagnosis.rise import foreign_loss_left, has_turned_up, measured_loss_left, onset_of
-from heldout.diagnosis.thresholds import MIN_RISE, MIN_TRAINING_FALL
+from heldout.diagnosis.rise import (
+    foreign_loss_left,
+    has_turned_up,
+    max_mild_rise,
+    measured_loss_left,
+    onset_of,
+)
+from heldout.diagnosis.thresholds import MAX_CHANCE_SKILL, MIN_RISE, MIN_TRAINING_FALL
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,10 @@ class Curves:
     own_noise: validation's noise that training does not share.
     training_at_best: the training loss in validation's best epoch.
     has_learned: whether training has fallen since that epoch.
-    onset_epoch: from which on validation stays up; None if that is no overfitting.
+    onset_epoch: from which on validation stays up; None if it does not, or if training learned nothing meanwhile.
+    accuracy: of validation, since the epoch with the lowest loss; None where it is not known beside the loss.
+    max_mild_rise: by how much validation may end above its best without that being a fault.
+    is_overconfident: whether the loss stays up and accuracy, which is more than guessing, does not fall.
     """
 
     history: History
@@ -41,6 +51,15 @@ class Curves:
     has_learned: bool
     best_epoch: int | None
     onset_epoch: int | None
+    accuracy: AccuracyChange | None
+    max_mild_rise: float
+    is_overconfident: bool
+
+    @property
+    def rises_mildly(self) -> bool:
+        """Whether the loss ends so little above its best that it is no fault, and accuracy did not surely fall."""
+        fell = self.accuracy is not None and self.accuracy.fell
+        return self.heldout is not None and self.heldout.rise < self.max_mild_rise and not fell
 
 
 def curves_of(history: History, evaluation: Evaluation | None = None) -> Curves:
@@ -53,7 +72,14 @@ def curves_of(history: History, evaluation: Evaluation | None = None) -> Curves:
         course_of(values, has_zero=has_zero) if values else None
         for values, has_zero in zip(history.losses(), (is_measured, is_measured, False), strict=True)
     )
-    own_noise, at_best, has_learned, onset = 0.0, 0.0, False, None
+    own_noise, at_best, has_learned, onset, accuracy, mild_rise = 0.0, 0.0, False, None, None, 0.0
+    if heldout is not None and of_loss:
+        accuracy = accuracy_change_of(
+            finite(history.validation_accuracy),
+            finite(history.train_accuracy or history.fit_accuracy),
+            heldout.best,
+            len(heldout.values),
+        )
     if heldout is not None and training is not None:
         at_best = training.values[min(heldout.best, len(training.values) - 1)]
         fell = at_best - training.last
@@ -64,6 +90,7 @@ def curves_of(history: History, evaluation: Evaluation | None = None) -> Curves:
         is_overfit = has_learned and has_turned_up(heldout, training, fell, own_noise, loss_left)
         if is_overfit or _last_weights_are_worse(evaluation, training):
             onset = onset_of(heldout)
+        mild_rise = max_mild_rise(heldout, training, has_zero=is_measured or not of_loss)
     return Curves(
         history=history,
         epoch_numbers=numbers,
@@ -80,7 +107,16 @@ def curves_of(history: History, evaluation: Evaluation | None = None) -> Curves:
         has_learned=has_learned,
         best_epoch=None if heldout is None else numbers[heldout.best],
         onset_epoch=None if onset is None else numbers[onset],
+        accuracy=accuracy,
+        max_mild_rise=mild_rise,
+        is_overconfident=onset is not None and accuracy is not None and _holds(accuracy, evaluation),
     )
+
+
+def _holds(accuracy: AccuracyChange, evaluation: Evaluation | None) -> bool:
+    """Whether accuracy did not fall, and is more than guessing where the number of classes is known."""
+    classes = len(evaluation.classes) if evaluation else 0
+    return accuracy.held and (classes < 2 or skill_of(accuracy.level, 1 / classes) > MAX_CHANCE_SKILL)
 
 
 def _last_weights_are_worse(evaluation: Evaluation | None, training: Course) -> bool:

@@ -1,8 +1,15 @@
-"""Whether a training that still runs should end: a lower validation loss is not to be expected any more."""
+"""What the live guard says of a training that still runs: a warning, or why it should end."""
 
 from heldout.diagnosis.curves import Curves
+from heldout.diagnosis.rules import overconfidence, overfitting
+from heldout.diagnosis.sentences import best_and_end, stopping_at_best, training_went
 from heldout.diagnosis.thresholds import GUARD_MIN_RISE, GUARD_PATIENCE_EPOCHS, MIN_EPOCHS, MIN_TRAINING_FALL
-from heldout.diagnosis.words import figure_of
+from heldout.diagnosis.words import counted
+
+
+def reason_to_warn(curves: Curves) -> str | None:
+    """What the diagnosis says of a loss that rises, in the same words; None if it does not, or by too little."""
+    return None if curves.rises_mildly else overfitting.explain(curves) or overconfidence.explain(curves)
 
 
 def reason_to_stop(curves: Curves) -> str | None:
@@ -10,9 +17,12 @@ def reason_to_stop(curves: Curves) -> str | None:
 
     This is a different question from overfitting. For some epochs validation's level has been above its
     lowest, by more than its noise and by so much that few trainings come back, while the training loss went on falling.
+    Where accuracy has surely risen since, the later weights are the better ones in one way, and training goes on.
     """
     heldout, training = curves.heldout, curves.training
     if heldout is None or training is None or len(training.values) < MIN_EPOCHS:
+        return None
+    if curves.accuracy is not None and curves.accuracy.rose:
         return None
     epochs_since = curves.epochs - 1 - heldout.best
     if epochs_since < GUARD_PATIENCE_EPOCHS:
@@ -22,12 +32,8 @@ def reason_to_stop(curves: Curves) -> str | None:
     at_best = curves.training_at_best
     if heldout.rise <= least or at_best - training.last <= MIN_TRAINING_FALL * at_best:
         return None
-    best, now, trained, trains = (
-        figure_of(value, is_loss=curves.of_loss)
-        for value in (heldout.values[heldout.best], heldout.values[-1], at_best, training.last)
-    )
     return (
-        f"The {curves.name} was lowest in epoch {curves.best_epoch} ({best}), {epochs_since} epochs ago. It is {now} "
-        f"now, while the {curves.training_name} fell from {trained} to {trains}: the {curves.name} is unlikely to get "
-        "lower again."
+        f"{best_and_end(curves, heldout)}, {counted(epochs_since, 'epoch')} later, while "
+        f"{training_went(curves, training)}. The {curves.name} is unlikely to get lower again. "
+        f"{stopping_at_best(curves, heldout)}"
     )

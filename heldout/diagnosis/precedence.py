@@ -1,7 +1,7 @@
-"""The rules in the order of their precedence: of findings that are equally serious, the first one gives the verdict.
+"""The rules in the order of their precedence. `verdict.py` decides which finding gives the verdict.
 
-The order goes from what is nearest the data to what is nearest the figures: a leak spoils every figure, so that
-overfitting is no news beside it.
+Without a measured gap it is the most serious one, and of equally serious ones the first in this order, which goes from
+what is nearest the data to what is nearest the figures.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,11 @@ from heldout.diagnosis.rules import (
     memorised_noise,
     metric_artefact,
     not_converged,
+    overconfidence,
     overfitting,
     scale_mismatch,
     split_shift,
+    too_little_data,
     underfitting,
 )
 
@@ -42,34 +44,37 @@ RULES = (
     Rule("leakage", leakage.find),
     Rule("split_shift", split_shift.in_images),
     Rule("split_shift", split_shift.in_accuracy, silent_beside=("scale_mismatch", "label_order_mismatch")),
+    Rule("split_shift", split_shift.in_pixels),
+    Rule("split_shift", split_shift.in_measured_gap),
     Rule("scale_mismatch", scale_mismatch.find),
     Rule("label_order_mismatch", label_order_mismatch.find),
     Rule("label_conflicts", label_conflicts.find),
     Rule("label_noise", label_noise.find, silent_beside=("diverged",)),
     Rule("memorised_noise", memorised_noise.find),
     Rule("class_imbalance", class_imbalance.find),
-    # While a network still learns, a class that it does not know yet says nothing.
-    Rule("collapsed_class", collapsed_class.in_validation, silent_beside=("not_converged",)),
-    Rule("collapsed_class", collapsed_class.in_test, silent_beside=("not_converged", "split_shift")),
+    Rule("collapsed_class", collapsed_class.in_validation),
+    Rule("collapsed_class", collapsed_class.in_test, silent_beside=("split_shift",)),
     Rule("diverged", diverged.find),
     # Learning noise by heart is overfitting too, and the cure is another one.
     Rule("overfitting", overfitting.find, silent_beside=("diverged", "memorised_noise")),
-    Rule("overfitting", kept_weights.earlier_ones_serve, silent_beside=("diverged",)),
+    Rule("overfitting", kept_weights.stopped_in_time, silent_beside=("diverged",)),
+    Rule("overconfidence", overconfidence.find, silent_beside=("diverged", "memorised_noise")),
     Rule("underfitting", underfitting.find, silent_beside=("diverged", "label_noise", "not_converged")),
     Rule("not_converged", not_converged.both_losses_fall, silent_beside=("diverged",)),
     Rule("not_converged", not_converged.training_images_unknown_yet, silent_beside=("diverged", "label_noise")),
-    Rule("not_converged", kept_weights.later_ones_are_better, silent_beside=("diverged",)),
+    Rule("not_converged", kept_weights.kept_too_early, silent_beside=("diverged",)),
+    Rule("too_little_data", too_little_data.find, silent_beside=too_little_data.EXPLAINED_BY),
     Rule("test_too_small", few_test_images.find),
     Rule("metric_artefact", metric_artefact.find),
 )
-_GRAVITY = ("critical", "warning", "info")
+GRAVITY = ("critical", "warning", "info")
 
 
 def findings_of(facts: Facts) -> tuple[Finding, ...]:
     """The most serious first; of equally serious ones in the order of the rules."""
     found = [(rule, rule.find(facts)) for rule in RULES]
     heard = [one for rule, findings in found if not _is_silent(rule, found) for one in findings]
-    return tuple(sorted(heard, key=lambda one: _GRAVITY.index(one.severity)))
+    return tuple(sorted(heard, key=lambda one: GRAVITY.index(one.severity)))
 
 
 def _is_silent(rule: Rule, found: list[tuple[Rule, list[Finding]]]) -> bool:

@@ -7,6 +7,7 @@ from heldout.diagnosis.findings import Remedy
 from heldout.diagnosis.thresholds import (
     ADVISED_DROPOUT,
     ADVISED_L2,
+    ADVISED_LABEL_SMOOTHING,
     ADVISED_LEARNING_RATE_DIVISOR,
     ADVISED_PATIENCE_EPOCHS,
     ADVISED_ROTATION_DEGREES,
@@ -14,6 +15,7 @@ from heldout.diagnosis.thresholds import (
     ADVISED_ZOOM,
     MAX_EPOCHS,
     MAX_FILTERS,
+    MAX_PATIENCE_EPOCHS,
     MIN_FILTERS_TO_HALVE,
 )
 from heldout.diagnosis.words import counted
@@ -34,24 +36,73 @@ _AUGMENTATION_REASON = (
 )
 
 
-def against_overfitting(spec: Spec | None, best_epoch: int) -> tuple[Remedy, ...]:
-    """Keeping the best epoch first, which costs nothing; then what the spec does not have yet."""
+def against_overfitting(spec: Spec | None, best_epoch: int, stopping: str) -> tuple[Remedy, ...]:
+    """Keeping the best epoch first, which costs nothing; then what the spec does not have yet.
+
+    Args:
+        stopping: what keeping the best epoch would have changed in this training.
+    """
+    return (*_keep_best(spec, "validation_loss", f"{_stop_reason(best_epoch)} {stopping}"), *_regularisation(spec))
+
+
+def against_overconfidence(
+    spec: Spec | None, best_epoch_by_accuracy: int | None, temperature: float | None
+) -> tuple[Remedy, ...]:
+    """What makes a network less sure, then keeping the weights that answer most images rightly."""
+    found = []
+    if spec is None or not spec["training"].get("label_smoothing"):
+        reason = "Label smoothing rewards answers that are a little less than certain, which keeps the network modest."
+        patch = {"training": {"label_smoothing": ADVISED_LABEL_SMOOTHING}}
+        found.append(Remedy("label_smoothing", reason, _patch(spec, patch)))
+    by = "one number, fitted on the validation images" if temperature is None else f"{temperature:.2f}"
+    reason = (
+        f"After training, divide the network's outputs (before the softmax) by {by}: its answers stay the same, and "
+        "its probabilities become more honest. Nothing has to be trained again."
+    )
+    found.append(Remedy("temperature", reason))
+    which = "" if best_epoch_by_accuracy is None else f" (here epoch {best_epoch_by_accuracy})"
+    reason = f"Keep the weights of the epoch with the best validation accuracy{which}, not those with the lowest loss."
+    return (*found, *_keep_best(spec, "validation_accuracy", reason))
+
+
+def against_too_little_data(spec: Spec | None, images: int | None) -> tuple[Remedy, ...]:
+    """In the order in which they helped on the collection of trainings (docs/explanation/diagnosis.md)."""
+    now = "" if images is None else f" (there are {images:,} now)"
+    more = f"Collect more training images{now}: nothing else closes such a gap as far."
+    return (mend_data(more), *_regularisation(spec))
+
+
+def more_patience(spec: Spec | None) -> tuple[Remedy, ...]:
+    """Twice the patience of early stopping; nothing where the guard stopped, which has none."""
+    stops = None if spec is None else spec["training"].get("early_stopping")
+    if not stops or stops["patience"] >= MAX_PATIENCE_EPOCHS:
+        return ()
+    patience = min(MAX_PATIENCE_EPOCHS, 2 * stops["patience"])
+    reason = f"Wait {counted(patience, 'epoch')} for a better one before the training stops, not {stops['patience']}."
+    return (Remedy("more_patience", reason, {"training": {"early_stopping": {"patience": patience}}}),)
+
+
+def _regularisation(spec: Spec | None) -> list[Remedy]:
+    """What the spec does not have yet, in the order in which it helped on the collection of trainings."""
     if spec is None:
-        return (Remedy("early_stopping", _stop_reason(best_epoch)), *_named_only())
-    blocks = spec["network"]["blocks"]
-    found = _keep_best(spec, best_epoch)
-    if not any(layer.get("dropout") for layer in _layers(spec)):
-        found.append(Remedy("dropout", _DROPOUT_REASON, _blocks(spec, dropout=ADVISED_DROPOUT)))
+        return [
+            Remedy("augmentation", _AUGMENTATION_REASON),
+            Remedy("dropout", _DROPOUT_REASON),
+            Remedy("smaller_network", "A smaller network has less room for memorising the training images."),
+        ]
+    found, blocks = [], spec["network"]["blocks"]
     if spec.get("augmentation") is None:
         found.append(Remedy("augmentation", _AUGMENTATION_REASON, {"augmentation": AUGMENTATION}))
+    if not any(layer.get("dropout") for layer in _layers(spec)):
+        found.append(Remedy("dropout", _DROPOUT_REASON, _blocks(spec, dropout=ADVISED_DROPOUT)))
     if not spec["network"].get("l2") and not any(layer.get("l2") for layer in _layers(spec)):
         reason = "A penalty on large weights stops the network from fitting single training images too closely."
         found.append(Remedy("l2", reason, {"network": {"l2": ADVISED_L2}}))
-    if max(block["filters"] for block in blocks) >= MIN_FILTERS_TO_HALVE:
+    if max((block["filters"] for block in blocks), default=0) >= MIN_FILTERS_TO_HALVE:
         smaller = [{**block, "filters": max(1, block["filters"] // 2)} for block in blocks]
         reason = "Half the filters leave less room for memorising the training images."
         found.append(Remedy("smaller_network", reason, {"network": {"blocks": smaller}}))
-    return tuple(found)
+    return found
 
 
 def more_epochs(spec: Spec | None, done: int, still_falls: bool) -> tuple[Remedy, ...]:
@@ -67,8 +118,9 @@ def more_epochs(spec: Spec | None, done: int, still_falls: bool) -> tuple[Remedy
     if wanted <= planned:
         return ()
     seen = "The losses were still falling" if still_falls else "It is too early to judge the network"
-    reason = f"{seen} after {counted(done, 'epoch')}: train for {wanted:,} epochs."
-    return (Remedy("more_epochs", reason, _patch(spec, {"training": {"epochs": wanted}})),)
+    reason = f"{seen} after {counted(done, 'epoch')}: train for {wanted:,} epochs, and keep the best of them."
+    patch = {"epochs": wanted, **_keep_best_of(spec, patience=planned)}
+    return (Remedy("more_epochs", reason, _patch(spec, {"training": patch})),)
 
 
 def against_underfitting(spec: Spec | None) -> tuple[Remedy, ...]:
@@ -113,18 +165,33 @@ def mend_data(what: str) -> Remedy:
     return Remedy("mend_data", what)
 
 
-def _keep_best(spec: Spec, best_epoch: int) -> list[Remedy]:
+def _keep_best(spec: Spec | None, monitor: str, reason: str) -> list[Remedy]:
+    """Early stopping that keeps the best epoch by `monitor`; nothing where the spec has that already."""
+    if spec is None:
+        return [Remedy("early_stopping", reason)]
     training = spec["training"]
-    stops = training.get("early_stopping")
-    if training.get("on_overfit") == "stop_and_restore":
+    stops, by_loss = training.get("early_stopping"), monitor == "validation_loss"
+    if stops is None and by_loss and training.get("on_overfit") == "stop_and_restore":
         return []
     if stops is None:
-        stop = {"monitor": "validation_loss", "patience": ADVISED_PATIENCE_EPOCHS}
-    elif not stops.get("restore_best") or stops.get("monitor") != "validation_loss":
-        stop = {"monitor": "validation_loss", "restore_best": True}
+        stop = {"monitor": monitor, "patience": ADVISED_PATIENCE_EPOCHS}
+    elif not stops.get("restore_best") or stops.get("monitor") != monitor:
+        stop = {"monitor": monitor, "restore_best": True}
     else:
         return []
-    return [Remedy("early_stopping", _stop_reason(best_epoch), {"training": {"early_stopping": stop}})]
+    return [Remedy("early_stopping", reason, {"training": {"early_stopping": stop}})]
+
+
+def _keep_best_of(spec: Spec | None, patience: int) -> dict[str, Any]:
+    """What of `training` keeps the best epoch of a longer training; nothing where the spec keeps it already."""
+    training = {} if spec is None else spec["training"]
+    stops = training.get("early_stopping")
+    if stops is None and training.get("on_overfit") == "stop_and_restore":
+        return {}
+    if stops is None:
+        patience = max(ADVISED_PATIENCE_EPOCHS, min(MAX_PATIENCE_EPOCHS, patience))
+        return {"early_stopping": {"monitor": "validation_loss", "patience": patience}}
+    return {} if stops.get("restore_best") else {"early_stopping": {"restore_best": True}}
 
 
 def _stop_reason(best_epoch: int) -> str:
@@ -146,14 +213,6 @@ def _without_regularisation(spec: Spec) -> dict[str, Any]:
     if spec["training"]["optimizer"].get("weight_decay"):
         found["training"] = {"optimizer": {"weight_decay": 0}}
     return found
-
-
-def _named_only() -> tuple[Remedy, ...]:
-    return (
-        Remedy("dropout", _DROPOUT_REASON),
-        Remedy("augmentation", _AUGMENTATION_REASON),
-        Remedy("smaller_network", "A smaller network has less room for memorising the training images."),
-    )
 
 
 def _layers(spec: Spec) -> list[Mapping[str, Any]]:

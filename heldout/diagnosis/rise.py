@@ -6,6 +6,8 @@ from math import log, sqrt
 
 from heldout.diagnosis.course import Course
 from heldout.diagnosis.thresholds import (
+    MAX_CROSS_ENTROPY,
+    MAX_MILD_RISE,
     MIN_EPOCHS,
     MIN_LOSS_LEFT,
     MIN_MEAN_RISE_SIGMAS,
@@ -46,6 +48,20 @@ def foreign_loss_left(heldout: Course, training: Course, wrong_answers: Course |
     descent = heldout.descent if heldout.best else training.descent
     least = log(2) * wrong_answers.lowest if wrong_answers is not None else 0.0
     return max(descent / 2, min(heldout.lowest, least))
+
+
+def max_mild_rise(heldout: Course, training: Course, *, has_zero: bool) -> float:
+    """The rise of a loss up to which it ends so little above its best that it is no fault.
+
+    Args:
+        has_zero: whether 0 is the lowest that the loss can be, so that its height says how much is left. Else that is
+            taken for granted of a loss that is no higher than a cross-entropy.
+    """
+    if has_zero:
+        return MAX_MILD_RISE * measured_loss_left(heldout)
+    if 0 < heldout.lowest <= MAX_CROSS_ENTROPY:
+        return MAX_MILD_RISE * heldout.lowest
+    return MAX_MILD_RISE * foreign_loss_left(heldout, training, None)
 
 
 def onset_of(course: Course) -> int | None:

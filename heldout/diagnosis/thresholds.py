@@ -44,6 +44,31 @@ MAX_RISE_OF_WARNING = 0.1
 # Share of the validation loss' descent. A larger rise is critical, too. (first)
 MAX_LOST_DESCENT_OF_WARNING = 0.25
 
+# Share of a loss. A loss that ends less than this above its best is told, and is no fault. (draws 1-7)
+MAX_MILD_RISE = 0.04
+# Nats, a little more than guessing among a thousand classes costs. A higher loss holds an offset, such as penalties, or
+# has another unit. (mathematics)
+MAX_CROSS_ENTROPY = 7.0
+
+# --- curves: accuracy beside the loss ----------------------------------------------------------------
+
+# Standard errors of a change of accuracy, beyond which it is no chance. (mathematics)
+MIN_ACCURACY_SIGMAS = 2.0
+# Accuracy. A fall by less does not matter: accuracy has held. (draws 1-7)
+MAX_ACCURACY_FALL = 0.01
+# Accuracy. Where a fall by more than this cannot be excluded, accuracy is not said to have held. (draws 1-7)
+MAX_POSSIBLE_ACCURACY_FALL = 0.03
+# Accuracy. Weights that answer more than this share of images better are better by what matters. (half a point)
+MIN_ACCURACY_COST = 0.005
+
+# --- curves: what is said of their end ---------------------------------------------------------------
+
+# Share of how far a curve rose or fell. A last epoch that lies beside its neighbours by more does not stand for them.
+MAX_SPREAD_OF_ONE_LEVEL = 0.25
+# Share of the scale of a loss. If the noise of single epochs is larger, the loss is said to go up and down.
+# (draws 1-7)
+MIN_BOUNCE = 0.05
+
 # --- diverged ----------------------------------------------------------------------------------------
 
 # Times the loss of guessing. A training loss that ends above has run away. (draw 1)
@@ -61,6 +86,9 @@ MIN_KNOWN_SKILL = 0.7
 # Accuracy by which training images are surely known better than validation's: then the network is large enough.
 # (draws 1-4)
 MIN_BETTER_ON_TRAINING = 0.05
+
+# Accuracy by which training images are answered better than validation's, from which that is a fault. (draws 1-7)
+MIN_LARGE_GAP = 0.1
 
 # --- labels ------------------------------------------------------------------------------------------
 
@@ -102,6 +130,21 @@ MAX_TEST_UNCERTAINTY_OF_INFO = 0.04
 # Share of validation images from which copies of training images are critical. (the audit's own bound)
 MIN_CRITICAL_LEAK = 0.01
 
+# --- the gap, term by term ---------------------------------------------------------------------------
+
+# Probability of a false alarm, which all epochs share that are compared with the best one. (the contract)
+MAX_FALSE_ALARMS_OF_EPOCHS = 0.05
+# Accuracy. A finding that surely explains less is an info. (the contract)
+MIN_EXPLAINED = 0.005
+# Share of the test loss. A finding that surely explains less of the loss, too, is an info. (as a mild rise of a curve)
+MIN_EXPLAINED_OF_LOSS = 0.04
+# Accuracy that a finding must explain for a verdict by accuracy. Where none does, the loss decides. (first)
+MIN_EXPLAINED_OF_VERDICT = 0.01
+# Share of what validation lacks beside training that must be lacking in some classes, before these explain it. (first)
+MIN_PART_OF_CLASSES = 0.5
+# Points. A smaller gap is told with one decimal.
+MIN_WHOLE_POINTS = 10
+
 # --- figures that contradict each other --------------------------------------------------------------
 
 # Accuracy by which `fit` shows training worse than it is, measured with the same weights. (first)
@@ -122,6 +165,7 @@ GUARD_MIN_RISE = 0.05
 
 ADVISED_PATIENCE_EPOCHS = 5
 ADVISED_DROPOUT = 0.25
+ADVISED_LABEL_SMOOTHING = 0.1
 ADVISED_L2 = 0.001
 ADVISED_ROTATION_DEGREES = 10
 # Share of an image's side.
@@ -133,6 +177,7 @@ ADVISED_LEARNING_RATE_DIVISOR = 10
 MIN_FILTERS_TO_HALVE = 9
 # The largest that a spec may ask for.
 MAX_EPOCHS = 1000
+MAX_PATIENCE_EPOCHS = 100
 MAX_FILTERS = 1024
 
 # --- histories ---------------------------------------------------------------------------------------

@@ -4,8 +4,11 @@ from heldout.diagnosis.course import Course
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY
-from heldout.diagnosis.thresholds import MIN_CONTRADICTION, MIN_EPOCHS, MIN_RISE_SIGMAS
-from heldout.diagnosis.words import change_of, counted, figure_of, percent
+from heldout.diagnosis.knowledge import known_of_history, knows
+from heldout.diagnosis.rules import kept_weights
+from heldout.diagnosis.sentences import best_and_end, bouncing, end_of, too_little_to_matter
+from heldout.diagnosis.thresholds import MIN_CONTRADICTION, MIN_EPOCHS, MIN_LARGE_GAP, MIN_RISE_SIGMAS
+from heldout.diagnosis.words import counted, figure_of, percent
 
 
 def verdict_without_findings(facts: Facts) -> tuple[str, str]:
@@ -18,7 +21,8 @@ def verdict_without_findings(facts: Facts) -> tuple[str, str]:
     reason = _rose_without_learning(curves, heldout, training) or _contradiction(curves)
     # The counts tell what a network knows at the end. Without them, or where it knows little, only its course does.
     if reason is None and not facts.knows_validation:
-        reason = _learned_nothing(curves)
+        reason = _learned_nothing(curves) or _knows_little(facts)
+    reason = reason or _uncertain_gap(facts)
     return (HEALTHY, _healthy(facts, heldout)) if reason is None else (CANNOT_TELL, reason)
 
 
@@ -27,21 +31,21 @@ def _too_few_epochs(kind: str, course: Course | None) -> str | None:
     if epochs >= MIN_EPOCHS:
         return None
     known = f"only {counted(epochs, 'epoch')}" if epochs else "no epoch"
-    return f"{kind} results are known for {known}: at least {MIN_EPOCHS} epochs are needed to see a trend."
+    return (
+        f"{kind} results are known for {known}: at least {MIN_EPOCHS} epochs are needed to see a trend. Train longer, "
+        "or send a longer history."
+    )
 
 
 def _rose_without_learning(curves: Curves, heldout: Course, training: Course) -> str | None:
     """Validation turned up while training got no better: no overfitting, and not healthy either."""
     if curves.has_learned or not heldout.is_up:
         return None
-    best, last, at_best, at_end = (
-        figure_of(value, is_loss=curves.of_loss)
-        for value in (heldout.values[heldout.best], heldout.values[-1], curves.training_at_best, training.last)
-    )
     return (
-        f"The {curves.name} was lowest in epoch {curves.best_epoch} ({best}) and ends at {last}, but meanwhile the "
-        f"{curves.training_name} went from {at_best} to {at_end}: nothing was learned, so this is not overfitting. A "
-        "lower learning rate may help."
+        f"{best_and_end(curves, heldout)}. Meanwhile the {curves.training_name} "
+        f"{end_of(training, is_loss=curves.of_loss)}, and was "
+        f"{figure_of(curves.training_at_best, is_loss=curves.of_loss)} in epoch {curves.best_epoch}: nothing was "
+        "learned since, so this is not overfitting. A lower learning rate may help."
     )
 
 
@@ -54,7 +58,7 @@ def _contradiction(curves: Curves) -> str | None:
         return None
     return (
         f"Validation accuracy fell from {percent(1 - wrong.lowest)} to {percent(1 - wrong.last)}, but the validation "
-        "loss did not rise. Check that both belong to the same training."
+        "loss did not rise. Check that both belong to the same training and the same images."
     )
 
 
@@ -72,27 +76,68 @@ def _learned_nothing(curves: Curves) -> str | None:
             return (
                 f"The {name} was {figure_of(first, is_loss=is_loss)} after the first epoch and is "
                 f"{figure_of(last, is_loss=is_loss)} after {counted(curves.epochs, 'epoch')}, and no epoch in between "
-                "was clearly better: what the network learned does not help with validation images."
+                "was clearly better: what the network learned does not help with validation images. Check that images "
+                "and labels belong together, then try another learning rate or a larger network."
             )
     return None
 
 
-def _healthy(facts: Facts, heldout: Course) -> str:
-    curves = facts.curves
-    best, last = (
-        figure_of(value, is_loss=curves.of_loss) for value in (heldout.values[heldout.best], heldout.values[-1])
-    )
-    explanation = (
-        f"The {curves.name} was lowest in epoch {curves.best_epoch} of {curves.epoch_numbers[curves.epochs - 1]} "
-        f"({best}) and ends at {last}. "
-    )
-    if heldout.rise > MIN_RISE_SIGMAS * heldout.noise:
-        explanation += f"It rose by {change_of(heldout.rise, is_loss=curves.of_loss)}, too little to matter."
+def _knows_little(facts: Facts) -> str | None:
+    """The network answers neither training nor validation images well, by the counts or by its curves."""
+    train, validation = facts.train, facts.validation
+    if train is not None and validation is not None and len(facts.classes) > 1:
+        trained, heldout, chance = train.accuracy, validation.accuracy, 1 / len(facts.classes)
     else:
-        explanation += "It did not clearly rise again."
+        known = known_of_history(facts.curves)
+        if known is None:
+            return None
+        trained, heldout, chance = known
+    if knows(trained, chance) or knows(heldout, chance):
+        return None
+    return (
+        f"The network answers {percent(trained)} of its training images and {percent(heldout)} of the validation "
+        f"images correctly, and guessing can give {percent(chance)}: it knows neither well, so it is too early to look "
+        "for a difference between them. Try more epochs, another learning rate or a larger network, and check the "
+        "labels."
+    )
+
+
+def _uncertain_gap(facts: Facts) -> str | None:
+    """A difference that would be a fault, of too few images to be sure of it."""
+    train, validation = facts.train, facts.validation
+    if train is None or validation is None or train.accuracy - validation.accuracy < MIN_LARGE_GAP:
+        return None
+    return (
+        f"The network answers {percent(train.accuracy)} of its {counted(train.count, 'training image')} correctly, but "
+        f"only {percent(validation.accuracy)} of the {counted(validation.count, 'validation image')}. That is much, "
+        "but with so few images it may be chance. Use more validation images, then look again."
+    )
+
+
+def _healthy(facts: Facts, heldout: Course) -> str:
+    in_time = kept_weights.stopped_in_time(facts)
+    explanation = in_time[0].explanation if in_time else _course(facts.curves, heldout)
     if facts.train is None or facts.test is None:
         return explanation
     gap = f"{100 * (facts.train.accuracy - facts.test.accuracy):.1f}"
     if float(gap) > 0:
-        return f"{explanation} Training accuracy is {gap} points higher than test accuracy; a gap alone is not a fault."
+        return (
+            f"{explanation} Training accuracy is {gap} points higher than test accuracy, and nothing was found that "
+            "needs mending."
+        )
     return f"{explanation} Test accuracy is at least as good as training accuracy."
+
+
+def _course(curves: Curves, heldout: Course) -> str:
+    """How validation went, and that its end is as good as its best, or why a worse end is no rise."""
+    seen = f"{best_and_end(curves, heldout)}."
+    excess = heldout.values[-1] - heldout.values[heldout.best]
+    if heldout.best == curves.epochs - 1:
+        best = figure_of(heldout.values[-1], is_loss=curves.of_loss)
+        return f"The {curves.name} was lowest in the last epoch, {curves.best_epoch} ({best}): it did not rise again."
+    if excess <= curves.max_mild_rise:
+        return f"{seen} {too_little_to_matter(curves)}"
+    return (
+        f"{seen} Single epochs of this training differ by as much, so that is no lasting rise. Keep the weights of the "
+        f"best epoch.{bouncing(curves, heldout)}"
+    )

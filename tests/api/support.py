@@ -14,6 +14,7 @@ from api.http_server import Server
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.gap import StoredGap
 from heldout.views.job import SummaryView
 from models.blobs import Blobs
 from models.database import Database
@@ -148,19 +149,20 @@ class PlayedWorker:
             claims.record_epoch(session, held, epoch, {**EPOCH, **values})
             claims.record_progress(session, held, epoch=epoch, eta_s=3.0)
 
-    def succeed(self, held: claims.HeldAttempt, final: dict = FINAL) -> JobStatus:
+    def succeed(self, held: claims.HeldAttempt, final: dict = FINAL, gap: StoredGap | None = None) -> JobStatus:
         prefix = f"jobs/{held.job_id}/{held.attempt}"
         model, predictions = b"keras" * 1_000_000, b"numpy"
         self.blobs.put(f"{prefix}/model.keras", model)
         self.blobs.put(f"{prefix}/predictions.npz", predictions)
-        result = claims.Result(
-            final,
-            (
-                artifact("model", "keras", f"{prefix}/model.keras", model),
-                artifact("predictions", "npz", f"{prefix}/predictions.npz", predictions),
-                artifact("evaluation", "json", f"{prefix}/evaluation.json", b""),
-            ),
-        )
+        files = [
+            artifact("model", "keras", f"{prefix}/model.keras", model),
+            artifact("predictions", "npz", f"{prefix}/predictions.npz", predictions),
+            artifact("evaluation", "json", f"{prefix}/evaluation.json", b""),
+        ]
+        if gap is not None:
+            self.blobs.put(f"{prefix}/gap.json", gap.to_bytes())
+            files.append(artifact("gap", "json", f"{prefix}/gap.json", gap.to_bytes()))
+        result = claims.Result(final, tuple(files))
         summary = self.summary(held, result)
         with self.database.write() as session:
             claims.note_summary(session, held, summary)

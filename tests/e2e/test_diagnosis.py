@@ -110,7 +110,7 @@ SIX = {"epochs": 6}
 TWELVE = {"epochs": 12, "optimizer": FIRM_STEP}
 
 CASES = {
-    "few images, many epochs": Case("overfitting", training={"epochs": 60, "train_limit": 500}),
+    "few images, many epochs": Case("overconfidence", training={"epochs": 60, "train_limit": 500}),
     "enough images, enough epochs": Case("healthy", network=PENALISED, training=TWELVE),
     "a small step": Case("not_converged", training={"epochs": 8, "optimizer": SMALL_STEP}),
     "one filter": Case(
@@ -201,7 +201,7 @@ def test_the_cause_is_named(diagnoses, case: str) -> None:
 # What a verdict must say besides its name: of which finding, which evidence.
 EVIDENCE: dict[str, tuple[str, Callable[[dict[str, Any]], bool]]] = {
     "few images, many epochs": (
-        "overfitting",
+        "overconfidence",
         lambda said: said["best_epoch"] < said["onset_epoch"] <= 60 and said["last"] > said["best"] > 0,
     ),
     "labels of test moved by one": (
@@ -244,4 +244,4 @@ def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(cl
     assert (cost["split"], cost["kept_epoch"], cost["epoch"]) == ("test", best, len(losses))
     assert cost["loss_interval"][0] <= cost["loss"] <= cost["loss_interval"][1]
     assert f"weights of epoch {len(losses)} are" in finding.explanation
-    assert f"the kept ones of epoch {best}: " in finding.explanation
+    assert f"those of epoch {best}: " in finding.explanation

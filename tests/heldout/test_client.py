@@ -199,6 +199,19 @@ def test_datasets_are_listed_and_shown_with_their_splits(client):
     }
 
 
+def test_a_ledger_comes_page_by_page(service, client):
+    held = service.begin(client.submit(SPEC).id)
+    for epoch in (1, 2):
+        service.measure(held, epoch)
+    service.succeed(held)
+    ledger = client.dataset_ledger("digits", limit=2)
+    assert (ledger.splits.validation.reads, ledger.splits.test.reads, ledger.splits.test.jobs) == (2, 1, 1)
+    assert ledger.entries.has_more
+    rest = client.dataset_ledger("digits", limit=2, after=ledger.entries.next).entries
+    assert (len(rest.data), rest.next) == (1, None)
+    assert {one.subject.id for one in [*ledger.entries.data, *rest.data]} == {held.job_id}
+
+
 # --- waiting ---------------------------------------------------------------------------------------
 
 

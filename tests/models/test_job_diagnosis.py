@@ -78,6 +78,20 @@ def figures(accuracy: float, count: int) -> dict[str, Any]:
     return {"loss": 1 - accuracy, "accuracy": accuracy, "count": count, "interval": [0.0, 1.0]}
 
 
+def tally(right: int, count: int) -> dict[str, Any]:
+    return {"count": count, "correct": right, "loss": 2 - right / count, "loss_variance": 1.0}
+
+
+GAP = {
+    "kept_epoch": 5,
+    "epochs": 12,
+    "train": tally(990, 1000),
+    "validation": tally(360, 400),
+    "test": tally(180, 400),
+    "validation_copies": {"clean": tally(350, 390), "copied": tally(10, 10)},
+    "test_copies": {"clean": tally(60, 280), "copied": tally(120, 120)},
+}
+
 FINAL = {
     "epoch": 5,
     "train": figures(0.99, 1000),
@@ -118,11 +132,20 @@ class Stored:
             )
         return claimed.held
 
-    def result(self, held: HeldAttempt, final: dict[str, Any] = FINAL, evaluation: Any = EVALUATION) -> Result:
-        key = f"jobs/{held.job_id}/{held.attempt}/evaluation.json"
-        if evaluation is not None:
-            self.blobs.put(key, json.dumps(evaluation).encode())
-        return Result(final, (Artifact(ArtifactName.EVALUATION, ArtifactFormat.JSON, key),))
+    def result(
+        self, held: HeldAttempt, final: dict[str, Any] = FINAL, evaluation: Any = EVALUATION, gap: Any = None
+    ) -> Result:
+        files = [Artifact(ArtifactName.EVALUATION, ArtifactFormat.JSON, self.put(held, "evaluation.json", evaluation))]
+        if gap is not None:
+            files.append(Artifact(ArtifactName.GAP, ArtifactFormat.JSON, self.put(held, "gap.json", gap)))
+        return Result(final, tuple(files))
+
+    def put(self, held: HeldAttempt, name: str, content: Any) -> str:
+        """Where a file of the job is; without content it is not there."""
+        key = f"jobs/{held.job_id}/{held.attempt}/{name}"
+        if content is not None:
+            self.blobs.put(key, json.dumps(content).encode())
+        return key
 
     def audit(self, audit: dict[str, Any]) -> None:
         self.blobs.put(audit_key(self.dataset_id), json.dumps(audit).encode())
@@ -191,12 +214,42 @@ def test_a_result_of_an_early_release_is_judged_without_counts_by_class(stored: 
     assert all("last_epoch" not in one.evidence for one in found.findings)
 
 
+def test_the_gap_is_said_once_a_training_is_about_to_succeed_and_ever_after(stored: Stored):
+    held = stored.trained()
+    assert stored.diagnosis(held).gap is None
+    result = stored.result(held, gap=GAP)
+    before = stored.diagnosis(held, result=result)
+    stored.succeed(held, result)
+    found = stored.diagnosis(held)
+    assert found == before
+    assert found.gap is not None
+    assert sum(one.accuracy for one in found.gap.terms) == pytest.approx(0.99 - 0.45)
+    assert found.explanation.startswith("Test accuracy (45.0 %) is 54 points below training accuracy (99.0 %)")
+
+
 @sqlite_only
-@pytest.mark.parametrize("which", ["audit", "evaluation"])
+@pytest.mark.parametrize("is_lost", [False, True], ids=["never stored", "lost"])
+def test_a_result_of_an_older_release_has_no_gap(stored: Stored, is_lost: bool):
+    held = stored.trained()
+    result = stored.result(held)
+    if is_lost:
+        key = f"jobs/{held.job_id}/{held.attempt}/gap.json"
+        gone = Artifact(ArtifactName.GAP, ArtifactFormat.JSON, key)
+        result = Result(result.final, (*result.artifacts, gone))
+    stored.succeed(held, result)
+    found = stored.diagnosis(held)
+    assert found.gap is None
+    assert all(one.explains is None for one in found.findings)
+
+
+@sqlite_only
+@pytest.mark.parametrize("which", ["audit", "evaluation", "gap"])
 def test_a_file_of_a_later_release_is_refused_and_not_misread(stored: Stored, which: str):
     held = stored.trained()
     later = {"format": 2}
-    result = stored.result(held, evaluation=later if which == "evaluation" else EVALUATION)
+    result = stored.result(
+        held, evaluation=later if which == "evaluation" else EVALUATION, gap=later if which == "gap" else GAP
+    )
     if which == "audit":
         stored.audit(later)
     stored.succeed(held, result)
@@ -207,9 +260,15 @@ def test_a_file_of_a_later_release_is_refused_and_not_misread(stored: Stored, wh
 # --- without the test split --------------------------------------------------------------------------
 
 
+def pixels_undone(gained: int) -> dict[str, Any]:
+    change = {"count": 280, "gained": gained, "lost": 0, "loss": -0.1, "loss_variance": 1.0}
+    choices, parameters = ["brightness", "brightness"], [{"factor": 0.5}, {}]
+    return {"choices": choices, "parameters": parameters, "tally": tally(gained, 280), "change": change}
+
+
 def without_test(stored: Stored, draw: random.Random | None) -> bytes:
     """The diagnosis for automatic choices, in bytes; with `draw` everything about test is anything."""
-    audit, evaluation, final = (copy.deepcopy(one) for one in (AUDIT, EVALUATION, FINAL))
+    audit, evaluation, final, gap = (copy.deepcopy(one) for one in (AUDIT, EVALUATION, FINAL, GAP))
     if draw is not None:
         leakage, scale, conflicts = audit["findings"]
         leakage["numbers"]["test_in_train"] = {**COPIES, "images": draw.randrange(500), "share": draw.random()}
@@ -230,12 +289,17 @@ def without_test(stored: Stored, draw: random.Random | None) -> bytes:
         evaluation["last_epoch"]["loss"] = {"difference": low + 0.1, "interval": [low, low + 0.2]}
         if draw.random() < 0.3:
             del evaluation["last_epoch"]
+        gap |= {
+            "test": draw.choice([None, tally(draw.randrange(400), 400)]),
+            "test_copies": draw.choice([None, {"clean": tally(draw.randrange(280), 280), "copied": tally(100, 120)}]),
+            "pixels": draw.choice([None, pixels_undone(draw.randrange(280))]),
+        }
     stored.audit(audit)
     held = stored.trained()
     if draw is not None:
         for epoch in range(1, len(LOSSES) + 1):
             stored.work.set_epoch(held, epoch, test_loss=draw.random(), test_accuracy=draw.random())
-    stored.succeed(held, stored.result(held, final, evaluation))
+    stored.succeed(held, stored.result(held, final, evaluation, gap))
     return repr(stored.diagnosis(held, splits=WITHOUT_TEST)).encode()
 
 
@@ -244,6 +308,7 @@ def test_without_the_test_split_nothing_of_it_changes_a_byte_of_the_diagnosis(st
     expected = without_test(stored, None)
     assert b"leakage" in expected
     assert b"overfitting" in expected
+    assert b"gap=None" in expected
     for seed in range(25):
         assert without_test(stored, random.Random(seed)) == expected
 

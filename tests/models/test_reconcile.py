@@ -7,12 +7,15 @@ import pytest
 from sqlalchemy import select, update
 
 from heldout.errors import DatabaseUnavailable
+from heldout.kinds import RelateSpec
 from heldout.lifecycle import JobStatus
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import db_now
 from models.reconcile import Reconciler
+from models.store.relations import MAX_RUNTIME_S
 from models.tables import DatasetRow
+from models.wake import WakeUp
 from tests.models.work import ALICE, add_dataset
 
 # A worker that has just been started waits for others' next two heartbeats before it takes a lease back.
@@ -92,3 +95,15 @@ def test_checkpoints_of_a_job_that_is_cancelled_while_it_waits_are_removed(work,
     assert blobs.read(keys[waiting]) == b"state"
     with pytest.raises(KeyError):
         blobs.read(keys[cancelled])
+
+
+def test_copies_that_an_earlier_release_has_not_looked_for_are_asked_for_and_workers_hear_of_it(work):
+    dataset_id = add_dataset(work.database, "old", ALICE)
+    announced = []
+    reconciler = Reconciler(work.database, SETTINGS, announced.extend)
+    reconciler.run_once()
+    reconciler.run_once()
+    claimed = work.claim()
+    assert (claimed.spec, claimed.dataset_id) == (RelateSpec(max_runtime_s=MAX_RUNTIME_S), dataset_id)
+    assert work.claim() is None
+    assert announced == [WakeUp(claimed.held.job_id, "train")]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import insert, select, update
 
+from heldout.dataset_lifecycle import RelationsStatus
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
@@ -33,6 +34,21 @@ class Work:
         with database.write() as session:
             datasets.add_bundled(session, new_id("ds"), "dots", dots(), "0" * 64, 1000)
             self.dataset = datasets.find(session, ALICE, "dots")
+            # Its copies are known, so that no reconciler queues a job that finds them.
+            self.dataset.relations_status = RelationsStatus.STORED
+
+    def forget_digests(self) -> None:
+        """Let the dataset be one of an earlier release, whose splits have no digests."""
+        with self.database.write() as session:
+            row = session.get_one(DatasetRow, self.dataset.id)
+            row.splits = {
+                split: {name: value for name, value in about.items() if name != "sha256"}
+                for split, about in (row.splits or {}).items()
+            }
+            session.flush()
+            session.refresh(row)
+            session.expunge(row)
+        self.dataset = row
 
     def submit(self, owner: str = ALICE, *, dataset: DatasetRow | None = None, **changes: Any) -> str:
         """Queue a job whose spec differs from the smallest one by `changes`."""

@@ -14,6 +14,7 @@ from heldout.lifecycle import FailureCode, JobStatus
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.blobs import BlobMissing
+from models.relations import FILE_NAME, relations_key
 from models.store import calibrations, claims
 from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint, Claimed, Result
@@ -147,6 +148,9 @@ class TrainingAttempt:
                 self._files.fetch(checkpoint.key, file)
             except BlobMissing as error:
                 raise CheckpointUnusable(f"{checkpoint.key} is not in the blob store.") from error
+        # Without them the job trains as well; its copies are then not known.
+        relations = self._folder / FILE_NAME
+        has_relations = self._files.fetch_if_there(relations_key(self._claimed.dataset_id), relations)
         device: Device = "gpu" if self._gpus else "cpu"
         capability = min((gpu.capability for gpu in self._gpus), default=None)
         gpu_memory = [gpu.memory_bytes for gpu in self._gpus]
@@ -163,6 +167,7 @@ class TrainingAttempt:
             threads=1,
             towers=allowed_towers(cast(Literal["auto", 1, 2], self._spec.resources.towers), device, self._core_count),
             resident_bytes=resident_bytes(memory_bytes(), self._slots, gpu_memory),
+            relations=str(relations) if has_relations else None,
         )
 
     # --- follow --------------------------------------------------------------------------------------
@@ -255,12 +260,7 @@ class TrainingAttempt:
     def _finish(self, done: Finished) -> None:
         for attempt in range(1, STORAGE_TRIES + 1):
             try:
-                stored = tuple(
-                    store_artifact(
-                        self._lease.blobs, self._lease.key(file.path.name), file.path, file.name, file.format
-                    )
-                    for file in done.files
-                )
+                stored = tuple(self._store(file) for file in done.files)
                 break
             except StorageUnavailable:
                 if attempt == STORAGE_TRIES:
@@ -269,7 +269,7 @@ class TrainingAttempt:
                     )
                     return
                 self._lease.wait_before_retry()
-        result = Result(final=done.final, artifacts=stored)
+        result = Result(final=done.final, artifacts=stored, other_reads=done.other_reads)
         reason = done.stop_reason
         keys = [one.key for one in stored]
         try:

@@ -1,22 +1,27 @@
 """The live guard: the diagnosis' own judgement after each epoch, and what follows from it. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from heldout.diagnosis.curves import curves_of
-from heldout.diagnosis.early_stop import reason_to_stop
+from heldout.diagnosis.early_stop import reason_to_stop, reason_to_warn
 from heldout.diagnosis.history import History
-from heldout.diagnosis.rules.overfitting import explain as explain_overfitting
 
 Mode = Literal["none", "warn", "stop", "stop_and_restore"]
+
+# The figures of an epoch that the guard looks at.
+CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
 @dataclass(frozen=True)
 class GuardState:
-    """The losses of each epoch so far, the epoch after which overfitting was first seen (0: not yet), and the end."""
+    """The figures of each epoch so far, the epoch after which a rise was first seen (0: not yet), and the end."""
 
     train_loss: tuple[float, ...] = ()
+    train_accuracy: tuple[float, ...] = ()
     validation_loss: tuple[float, ...] = ()
+    validation_accuracy: tuple[float, ...] = ()
     seen: int = 0
     stopped: bool = False
 
@@ -28,21 +33,22 @@ class GuardState:
         return min(range(len(self.validation_loss)), key=self.validation_loss.__getitem__) + 1
 
 
-def watch_epoch(mode: Mode, state: GuardState, train_loss: float, validation_loss: float) -> GuardState:
-    """The state after one more measured epoch; overfitting is noted once."""
+def watch_epoch(mode: Mode, state: GuardState, values: Mapping[str, float]) -> GuardState:
+    """The state after one more measured epoch; a loss that rises is noted once.
+
+    Args:
+        values: the epoch's figures by name, as `CURVES` has them.
+    """
     if mode == "none":
         return state
-    state = replace(
-        state,
-        train_loss=(*state.train_loss, train_loss),
-        validation_loss=(*state.validation_loss, validation_loss),
-    )
+    grown: dict[str, tuple[float, ...]] = {name: (*getattr(state, name), values[name]) for name in CURVES}
+    state = GuardState(**grown, seen=state.seen, stopped=state.stopped)
     if state.seen or explanation_of(mode, state) is None:
         return state
     return replace(state, seen=len(state.validation_loss), stopped=mode != "warn")
 
 
 def explanation_of(mode: Mode, state: GuardState) -> str | None:
-    """Why to warn or to stop because of these losses; None if there is no reason. Each mode has its own rule."""
-    curves = curves_of(History(train_loss=state.train_loss, validation_loss=state.validation_loss))
-    return explain_overfitting(curves) if mode == "warn" else reason_to_stop(curves)
+    """Why to warn or to stop because of these figures; None if there is no reason. Each mode has its own rule."""
+    curves = curves_of(History(**{name: getattr(state, name) for name in CURVES}))
+    return reason_to_warn(curves) if mode == "warn" else reason_to_stop(curves)

@@ -5,6 +5,7 @@ from math import log
 from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.sentences import end_of
 from heldout.diagnosis.thresholds import (
     MAX_LOSS_OVER_GUESSING,
     MIN_DESCENT_TO_LOSE,
@@ -41,7 +42,7 @@ def find(facts: Facts) -> list[Finding]:
         Finding(
             "diverged",
             "critical",
-            f"The training loss ends at {training.last:.4g}, {what_happened}.",
+            f"The training loss {end_of(training, is_loss=True)}, {what_happened}. The training steps were too large.",
             {
                 "curve": "training",
                 "first": training.values[0],

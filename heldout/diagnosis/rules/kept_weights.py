@@ -1,30 +1,83 @@
-"""Whether the kept weights or the last ones are better, if the curves do not prove overfitting."""
+"""Whether weights that were kept of an earlier epoch were the right ones: stopped in time, or worse than the last."""
 
 from dataclasses import asdict
+from typing import Any
 
+from heldout.diagnosis import remedies
 from heldout.diagnosis.evaluation import LastEpoch
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.findings import Finding, Severity
+from heldout.diagnosis.sentences import best_and_end
+from heldout.diagnosis.thresholds import MIN_ACCURACY_COST
 from heldout.diagnosis.words import counted
 
 
-def earlier_ones_serve(facts: Facts) -> list[Finding]:
-    """The last weights are not shown to be better than the kept ones."""
-    last = facts.last
-    return [] if last is None or _are_better(last) else _info(facts, "overfitting", last, "")
+def stopped_in_time(facts: Facts) -> list[Finding]:
+    """Earlier weights were kept, and later ones are not shown to be better."""
+    curves, last, heldout = facts.curves, facts.last, facts.curves.heldout
+    if heldout is None or not were_kept_in_time(facts):
+        return []
+    kept = kept_epoch_of(facts)
+    later_are_worse = curves.onset_epoch is not None or (last is not None and _are_worse(last))
+    in_time = "The training was stopped in time: the" if later_are_worse else "The"
+    explanation = f"{in_time} weights of epoch {kept} were kept. {best_and_end(curves, heldout)}."
+    return [_finding(facts, "overfitting", "info", explanation + (f" {cost_of(last)}" if last else ""))]
 
 
-def later_ones_are_better(facts: Facts) -> list[Finding]:
-    """The training was stopped too early: its last weights are surely better than the kept ones."""
+def kept_too_early(facts: Facts) -> list[Finding]:
+    """The last weights are surely better than the kept ones."""
     last = facts.last
     if last is None or not _are_better(last):
         return []
-    return _info(facts, "not_converged", last, " Training was stopped too early: more patience would have been better.")
+    explanation = f"{kept_is_worse(last)} Train again, and keep the last weights or give early stopping more patience."
+    return [_finding(facts, "not_converged", "warning", explanation)]
+
+
+def kept_is_worse(last: LastEpoch) -> str:
+    return f"The kept epoch ({last.kept_epoch}) is worse than the last ({last.epoch}). {cost_of(last)}"
+
+
+def were_kept_in_time(facts: Facts) -> bool:
+    """Whether weights were kept from when the loss was about at its best, and later ones are not better."""
+    curves, heldout, kept, last = facts.curves, facts.curves.heldout, kept_epoch_of(facts), facts.last
+    if kept is None or heldout is None or kept not in curves.epoch_numbers[: curves.epochs]:
+        return False
+    if last is not None and (_are_better(last) or only_loss_is_better(last)):
+        return False
+    place = curves.epoch_numbers.index(kept)
+    return min(heldout.values[place], heldout.levels[place]) - heldout.lowest < curves.max_mild_rise
+
+
+def kept_epoch_of(facts: Facts) -> int | None:
+    """Which epoch's weights were kept; None if the last one's, or if that is not known."""
+    if facts.last is not None:
+        return facts.last.kept_epoch
+    gap = facts.gap
+    return gap.kept_epoch if gap is not None and gap.kept_epoch < gap.epochs else None
+
+
+def only_loss_is_better(last: LastEpoch) -> bool:
+    """Whether the kept weights have surely the lower loss, and answer surely fewer images rightly than the last."""
+    return last.loss_interval[0] > 0 and _answer_more(last)
+
+
+def _answer_more(last: LastEpoch) -> bool:
+    return last.accuracy_interval[1] < 0 and -last.accuracy >= MIN_ACCURACY_COST
+
+
+def _are_better(last: LastEpoch) -> bool:
+    """In one way surely, and in the other not surely worse."""
+    lower_loss = last.loss_interval[1] < 0 and last.accuracy_interval[0] <= 0
+    return lower_loss or (_answer_more(last) and last.loss_interval[0] <= 0)
+
+
+def _are_worse(last: LastEpoch) -> bool:
+    return last.loss_interval[0] > 0 or last.accuracy_interval[0] > 0
 
 
 def cost_of(last: LastEpoch) -> str:
     """Whether the last weights are better or worse than the kept ones, and by how much."""
-    is_worse = last.loss_interval[0] > 0 or last.accuracy_interval[0] > 0
+    is_worse = _are_worse(last)
     is_better = last.loss_interval[1] < 0 or last.accuracy_interval[1] < 0
     if is_worse and is_better:
         compared = "are better in one way and worse in another than"
@@ -33,8 +86,8 @@ def cost_of(last: LastEpoch) -> str:
     else:
         compared = "are neither clearly better nor clearly worse than"
     return (
-        f"On the same {counted(last.count, f'{last.split} image')}, the weights of epoch {last.epoch} {compared} the "
-        f"kept ones of epoch {last.kept_epoch}: {_change('accuracy', -100 * last.accuracy, '.1f', ' points')}, "
+        f"On the same {counted(last.count, f'{last.split} image')}, the weights of epoch {last.epoch} {compared} those "
+        f"of epoch {last.kept_epoch}: {_change('accuracy', -100 * last.accuracy, '.1f', ' points')}, "
         f"{_change('loss', last.loss, '.3g')}."
     )
 
@@ -47,17 +100,17 @@ def _change(name: str, change: float, form: str, unit: str = "") -> str:
     return f"{name} is {size}{unit} {'higher' if change > 0 else 'lower'}"
 
 
-def _are_better(last: LastEpoch) -> bool:
-    """A lower loss by worse answers is not better."""
-    return last.loss_interval[1] < 0 and last.accuracy_interval[0] <= 0
-
-
-def _info(facts: Facts, code: str, last: LastEpoch, conclusion: str) -> list[Finding]:
-    curves, heldout = facts.curves, facts.curves.heldout
-    if heldout is None or curves.onset_epoch is not None:
-        return []
-    explanation = (
-        f"The weights of epoch {last.kept_epoch} were kept, though the {curves.name} does not show overfitting. "
-        f"{cost_of(last)}{conclusion}"
+def _finding(facts: Facts, code: str, severity: Severity, explanation: str) -> Finding:
+    heldout = facts.curves.heldout
+    evidence: dict[str, Any] = {"kept_epoch": kept_epoch_of(facts)}
+    if heldout is not None:
+        evidence["noise"] = heldout.noise
+    if facts.last is not None:
+        evidence["last_epoch"] = asdict(facts.last)
+    return Finding(
+        code,
+        severity,
+        explanation,
+        evidence,
+        remedies.more_patience(facts.spec) if code == "not_converged" else (),
     )
-    return [Finding(code, "info", explanation, {"noise": heldout.noise, "last_epoch": asdict(last)})]

@@ -30,13 +30,14 @@ def find(facts: Facts) -> list[Finding]:
     )
     if low <= 0:
         return []
-    when = "" if epoch is None else f" in epoch {epoch}"
+    when = "" if epoch is None else f" around epoch {epoch}"
     return [
         Finding(
             "label_noise",
             "warning",
             f"The same weights answer {percent(heldout)} of the validation images correctly{when}, but only "
-            f"{percent(trained)} of the training images. That happens when some training labels are wrong.",
+            f"{percent(trained)} of the training images. Normally it is the other way round. That happens when some "
+            "training labels are wrong: the network learns what most labels say, and disagrees with the wrong ones.",
             {
                 "epoch": epoch,
                 "train_accuracy": trained,

@@ -3,10 +3,13 @@
 from typing import Any
 
 from heldout.diagnosis import remedies
+from heldout.diagnosis.course import Course
+from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.sentences import bouncing
 from heldout.diagnosis.thresholds import MIN_EPOCHS_TO_SETTLE
-from heldout.diagnosis.words import change_of, counted, percent
+from heldout.diagnosis.words import counted, figure_of, percent
 
 
 def both_losses_fall(facts: Facts) -> list[Finding]:
@@ -14,10 +17,7 @@ def both_losses_fall(facts: Facts) -> list[Finding]:
     curves, heldout, training = facts.curves, facts.curves.heldout, facts.curves.training
     if heldout is None or training is None or not (heldout.still_falls and training.still_falls):
         return []
-    seen = (
-        f"The {curves.name} still fell by {change_of(heldout.fall, is_loss=curves.of_loss)} over the last third of "
-        f"{counted(curves.epochs, 'epoch')}, and the {curves.training_name} fell too"
-    )
+    seen = f"{_still_falls(curves, heldout, curves.name)}, and the {curves.training_name} fell too"
     return _finding(facts, seen, {"fell": heldout.fall, "noise": heldout.noise}, still_falls=True)
 
 
@@ -32,13 +32,24 @@ def training_images_unknown_yet(facts: Facts) -> list[Finding]:
     if not still_falls and curves.epochs >= MIN_EPOCHS_TO_SETTLE:
         return []
     fall = 0.0 if training is None else training.fall
-    seen = f"Training accuracy is only {percent(train.accuracy)}" + (
-        f", and the {curves.training_name} still fell by {change_of(fall, is_loss=curves.of_loss)} over the last third "
-        f"of {counted(curves.epochs, 'epoch')}"
-        if still_falls
-        else f" after {counted(curves.epochs, 'epoch')}"
-    )
+    known = f"raining accuracy is only {percent(train.accuracy)}"
+    seen = f"T{known} after {counted(curves.epochs, 'epoch')}"
+    if still_falls and training is not None:
+        seen = f"{_still_falls(curves, training, curves.training_name)}, and t{known}"
     return _finding(facts, seen, {"training_fell": fall, "train_accuracy": train.accuracy}, still_falls=still_falls)
+
+
+def _still_falls(curves: Curves, course: Course, name: str) -> str:
+    """`The validation loss still fell over the last third of the training, from 0.52 (epoch 8) to 0.41 (epoch 12)`."""
+    before = len(course.values) - len(course.values) // 3 - 1
+    then, now = course.values[before], course.values[-1]
+    if now >= then:
+        return f"The {name} still falls, with ups and downs"
+    then_and_now = " to ".join(
+        f"{figure_of(value, is_loss=curves.of_loss)} (epoch {curves.epoch_numbers[place]})"
+        for place, value in ((before, then), (len(course.values) - 1, now))
+    )
+    return f"The {name} still fell over the last third of the training, from {then_and_now}"
 
 
 def _finding(facts: Facts, seen: str, numbers: dict[str, Any], *, still_falls: bool) -> list[Finding]:
@@ -48,7 +59,7 @@ def _finding(facts: Facts, seen: str, numbers: dict[str, Any], *, still_falls: b
         Finding(
             "not_converged",
             "warning",
-            f"{seen}: it is too early to judge the network.",
+            f"{seen}. It is too early to judge the network: train longer.{bouncing(facts.curves, heldout)}",
             numbers | {"epochs": epochs, "last": heldout.values[-1]},
             remedies.more_epochs(facts.spec, epochs, still_falls),
         )

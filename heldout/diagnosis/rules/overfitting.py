@@ -7,15 +7,24 @@ from heldout.diagnosis import remedies
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.rules.kept_weights import cost_of
+from heldout.diagnosis.rules.kept_weights import cost_of, only_loss_is_better, were_kept_in_time
+from heldout.diagnosis.sentences import (
+    accuracy_went,
+    best_and_end,
+    stopping_at_best,
+    too_little_to_matter,
+    training_went,
+)
 from heldout.diagnosis.thresholds import MAX_LOST_DESCENT_OF_WARNING, MAX_RISE_OF_WARNING
-from heldout.diagnosis.words import figure_of
 
 
 def find(facts: Facts) -> list[Finding]:
+    """Unless accuracy did not fall, which is overconfidence, or weights from before the rise were kept."""
     curves, heldout, training, last = facts.curves, facts.curves.heldout, facts.curves.training, facts.last
     explanation = explain(curves)
     if heldout is None or training is None or curves.best_epoch is None or explanation is None:
+        return []
+    if were_kept_in_time(facts) or (last is not None and only_loss_is_better(last)):
         return []
     evidence: dict[str, Any] = {
         "best_epoch": curves.best_epoch,
@@ -28,32 +37,38 @@ def find(facts: Facts) -> list[Finding]:
         "training_at_best": curves.training_at_best,
         "training_at_end": training.last,
     }
+    if curves.accuracy is not None:
+        evidence["accuracy_change"] = curves.accuracy.change
+        evidence["accuracy_change_error"] = curves.accuracy.error
     if last is not None:
         evidence["last_epoch"] = asdict(last)
         explanation += f" {cost_of(last)}"
+    advised = remedies.against_overfitting(facts.spec, curves.best_epoch, stopping_at_best(curves, heldout))
+    return [Finding("overfitting", _severity(curves), explanation, evidence, advised)]
+
+
+def _severity(curves: Curves) -> Severity:
+    heldout = curves.heldout
+    if heldout is None or curves.rises_mildly:
+        return "info"
     # Of a loss that may hold an offset its height says nothing.
     rise = heldout.rise / heldout.lowest if curves.is_measured and heldout.lowest > 0 else 0.0
     is_critical = rise > MAX_RISE_OF_WARNING or heldout.rise > MAX_LOST_DESCENT_OF_WARNING * heldout.descent
-    severity: Severity = "critical" if is_critical else "warning"
-    return [
-        Finding(
-            "overfitting", severity, explanation, evidence, remedies.against_overfitting(facts.spec, curves.best_epoch)
-        )
-    ]
+    return "critical" if is_critical else "warning"
 
 
 def explain(curves: Curves) -> str | None:
     """What the curves show; None if that is no overfitting. The live guard says the same."""
     heldout, training = curves.heldout, curves.training
-    if heldout is None or training is None or curves.onset_epoch is None:
+    if heldout is None or training is None or curves.onset_epoch is None or curves.is_overconfident:
         return None
-    best, last, at_best, at_end = (
-        figure_of(value, is_loss=curves.of_loss)
-        for value in (heldout.values[heldout.best], heldout.values[-1], curves.training_at_best, training.last)
-    )
-    went = "fell further" if training.last < curves.training_at_best else "went"
+    seen = f"{best_and_end(curves, heldout)}. From epoch {curves.onset_epoch} on it stays higher"
+    if curves.rises_mildly:
+        return f"{seen}. {too_little_to_matter(curves)}"
+    meanwhile = training_went(curves, training)
+    if curves.accuracy is not None:
+        meanwhile += f", and {accuracy_went(curves.accuracy)}"
     return (
-        f"The {curves.name} was lowest in epoch {curves.best_epoch} ({best}). From epoch {curves.onset_epoch} on it "
-        f"stays higher, and it ends at {last}, while the {curves.training_name} {went} from {at_best} to {at_end}. "
-        f"After epoch {curves.best_epoch} the network learned only what holds for its training images."
+        f"{seen}, while {meanwhile}. After epoch {curves.best_epoch} the network learned only what holds for its "
+        "training images."
     )

@@ -23,7 +23,9 @@ def find(facts: Facts) -> list[Finding]:
             "underfitting",
             "warning",
             f"Training accuracy is only {percent(train.accuracy)}, and validation accuracy "
-            f"{percent(validation.accuracy)}: the network has not even learned its training images.",
+            f"{percent(validation.accuracy)}; guessing gives {percent(1 / len(facts.classes))}. The network has not "
+            "even learned its training images, and more epochs of the same will hardly change that: it needs to be "
+            "larger, or less held back.",
             {
                 "train_accuracy": train.accuracy,
                 "validation_accuracy": validation.accuracy,

@@ -293,6 +293,21 @@ def test_an_empty_list_is_its_heading_alone(heldout):
     assert json.loads(heldout("jobs", "--json").stdout) == {"object": "list", "data": [], "has_more": False}
 
 
+def test_a_job_is_shown_and_diagnosed_with_its_gap_term_by_term(heldout, ended, answered):
+    for command in ("show", "diagnose"):
+        lines = [line.split() for line in heldout(command, ended).stdout.splitlines()]
+        table = lines[lines.index(["GAP", "POINTS", "95", "%", "INTERVAL", "LOSS", "FINDING"]) + 1 :][:3]
+        assert table == [
+            ["generalisation", "+3.5", "[+1.3,", "+7.3]", "+0.100", "–"],
+            ["split", "difference", "+0.5", "[-3.6,", "+4.2]", "+0.010", "–"],
+            ["training", "to", "test", "+4.0", "+0.110"],
+        ]
+    found = answered(f"jobs/{ended}/diagnosis")
+    assert json.loads(heldout("diagnose", ended, "--json").stdout) == found
+    assert [term["code"] for term in found["gap"]["terms"]] == ["generalisation", "split_difference"]
+    assert heldout("diagnose", ended).stdout.count(found["explanation"]) == 1
+
+
 def test_a_job_is_shown_with_its_figures(heldout, client, ended, answered):
     shown = heldout("show", ended)
     assert shown.returncode == 0
@@ -371,6 +386,20 @@ def test_datasets_are_listed(heldout, client, answered):
     [_, row] = heldout("datasets").stdout.splitlines()
     assert row.split()[1:6] == ["digits", "1", "ready", "8×8×1", "10"]
     assert json.loads(heldout("datasets", "--json").stdout)["data"] == answered("datasets")["data"]
+
+
+def test_a_ledger_says_how_often_labels_were_looked_at(heldout, ended, answered, client):
+    splits = client.dataset("digits").splits
+    assert json.loads(heldout("datasets", "ledger", "digits", "--json").stdout) == answered("datasets/digits/ledger")
+    shown = heldout("datasets", "ledger", "digits").stdout
+    assert f"Your job has looked at the {splits.test.count} test labels once." in shown
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["validation", str(splits.validation.count), "2", "0", "0", "1"] in rows
+    assert ["test", str(splits.test.count), "1", "0", "0", "1"] in rows
+    assert sum(ended in row for row in rows) == 3
+    cut = heldout("datasets", "ledger", "digits", "--limit", "2")
+    assert cut.stdout.count(ended) == 2
+    assert "There are more" in cut.stderr
 
 
 def test_a_folder_is_pushed_and_what_the_check_saw_is_shown(start, service, client, tmp_path):

@@ -196,13 +196,13 @@ def test_a_class_with_few_images_must_be_far_below_the_others_to_have_collapsed(
 
 
 def test_a_class_is_lost_too_where_more_patience_would_have_served_better():
-    """That remark is no finding of an unfinished training, beside which a class that is not known yet says nothing."""
+    """That is no finding of an unfinished training, beside which a class that is not known yet says nothing."""
     lost = ((100, 0, 0), (0, 100, 0), (90, 8, 2))
     later = LastEpoch(40, 20, "test", 300, -0.03, (-0.05, -0.01), 0.01, -0.1, (-0.12, -0.08))
     evaluation = Evaluation({"test": figures(202 / 300, 300, lost)}, ("a", "b", "c"), later)
     codes = {one.code: one.severity for one in diagnose(FINE, None, evaluation).findings}
     assert codes["collapsed_class"] == "critical"
-    assert codes["not_converged"] == "info"
+    assert codes["not_converged"] == "warning"
 
 
 def test_a_rare_class_is_named_unless_the_classes_are_weighed():

@@ -15,6 +15,7 @@ from heldout.diagnosis.evaluation import LastEpoch, SplitFigures, from_final
 from heldout.diagnosis.history import from_epochs
 from heldout.diagnosis.noise import noise_of
 from heldout.diagnosis.rise import onset_of
+from heldout.stored.gap import Calibration, StoredGap, Tally
 from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, history, noisy, turning
 
 
@@ -45,29 +46,56 @@ def overfitting_of(training: History, evaluation: Evaluation) -> Finding:
 
 def test_what_the_last_epoch_costs_is_told_where_other_weights_were_kept():
     finding = overfitting_of(OVERFIT, against(11, 0.03, 0.5))
+    assert finding.severity == "info"
     assert finding.evidence["last_epoch"]["accuracy_interval"] == pytest.approx((0.01, 0.05))
     assert finding.evidence["last_epoch"]["p"] == 0.004
-    assert "the weights of epoch 40 are worse than the kept ones of epoch 11" in finding.explanation
+    assert "the weights of epoch 40 are worse than those of epoch 11" in finding.explanation
     assert "accuracy is 3.0 points lower, loss is 0.5 higher" in finding.explanation
 
 
-def test_the_same_images_prove_overfitting_that_the_noise_of_the_curve_hides():
+def test_the_same_images_prove_a_rise_that_the_noise_of_the_curve_hides():
     hidden = history(falling(40, 0.001), noisy(turning(40, 10, 0.0005), 0.04, 4))
     best = hidden.validation_loss.index(min(hidden.validation_loss)) + 1
     assert diagnose(hidden).verdict == "healthy"
-    assert diagnose(hidden, None, against(best, 0.01, 0.05)).verdict == "overfitting"
+    assert diagnose(hidden, None, against(best, 0.01, 0.05)).onset_epoch is not None
     for unproven in (against(best, 0.01, 0.05, spread=0.06), against(best, 0.0, 0.005, spread=0.001)):
-        assert overfitting_of(hidden, unproven).severity == "info"
-        assert diagnose(hidden, None, unproven).verdict == "healthy"
+        assert diagnose(hidden, None, unproven).onset_epoch is None
+
+
+def test_a_training_whose_weights_are_from_before_the_rise_was_stopped_in_time_and_is_healthy():
+    stopped = diagnose(OVERFIT, None, against(11, 0.03, 0.5))
+    assert (stopped.verdict, stopped.findings[0].severity) == ("healthy", "info")
+    assert stopped.explanation.startswith("The training was stopped in time: the weights of epoch 11 were kept.")
+    # From well after the rise, or where only the gap's own measurement tells which epoch was kept.
+    assert diagnose(OVERFIT, None, against(35, 0.03, 0.5)).verdict == "overfitting"
+    kept = Evaluation({}, (), None, gap_of(kept=11, epochs=40))
+    assert diagnose(OVERFIT, None, kept).verdict == "healthy"
+    last = Evaluation({}, (), None, gap_of(kept=40, epochs=40))
+    assert diagnose(OVERFIT, None, last).verdict == "overfitting"
+
+
+def gap_of(kept: int, epochs: int, calibration: Calibration | None = None) -> StoredGap:
+    known = Tally(count=1000, correct=900, loss=0.3, loss_variance=0.1)
+    return StoredGap(kept_epoch=kept, epochs=epochs, train=known, validation=known, test=None, calibration=calibration)
 
 
 def test_weights_that_were_kept_too_early_are_said_to_be():
-    [finding] = diagnose(FINE, None, against(20, -0.03, -0.1)).findings
-    assert (finding.code, finding.severity) == ("not_converged", "info")
-    assert "more patience would have been better" in finding.explanation
+    diagnosis = diagnose(FINE, None, against(20, -0.03, -0.1))
+    assert diagnosis.verdict == "not_converged"
+    assert diagnosis.explanation.startswith("The kept epoch (20) is worse than the last (40).")
+    # As good a loss with more right answers is better, from half a point on.
+    assert diagnose(FINE, None, against(20, -0.03, 0.01)).verdict == "not_converged"
+    assert diagnose(FINE, None, against(20, -0.004, 0.01, spread=0.001)).verdict == "healthy"
     # Less of a loss by worse answers is no merit of more patience.
     for points, loss in ((0.0, 0.0), (0.03, -0.1)):
-        assert "more patience" not in overfitting_of(FINE, against(20, points, loss)).explanation
+        assert overfitting_of(FINE, against(20, points, loss)).severity == "info"
+
+
+def test_weights_that_were_kept_for_their_loss_and_answer_worse_are_those_of_an_overconfident_network():
+    [finding] = diagnose(FINE, None, against(20, -0.3, 0.5)).findings
+    assert (finding.code, finding.severity) == ("overconfidence", "warning")
+    assert finding.explanation.startswith("The kept epoch (20) is worse than the last (40).")
+    assert "accuracy is 30.0 points higher, loss is 0.5 higher" in finding.explanation
 
 
 @pytest.mark.parametrize(
@@ -83,7 +111,7 @@ def test_weights_that_were_kept_too_early_are_said_to_be():
 )
 def test_the_last_weights_are_said_to_be_better_or_worse_where_the_intervals_show_it(points, loss, spread, said):
     explanation = overfitting_or_not(FINE, against(20, points, loss, spread)).explanation
-    assert f"the weights of epoch 40 {said} the kept ones of epoch 20" in explanation
+    assert f"the weights of epoch 40 {said} those of epoch 20" in explanation
     assert ("points lower" in explanation) == (points > 0)
     assert ("higher" in explanation.rpartition("loss is")[2]) == (loss > 0)
 
@@ -95,6 +123,7 @@ def overfitting_or_not(training: History, evaluation: Evaluation) -> Finding:
 
 def test_nothing_lost_is_not_less_than_nothing():
     said = overfitting_of(FINE, against(20, 0.0, 0.0, spread=0.0)).explanation
+    assert said.startswith("The weights of epoch 20 were kept.")
     assert "neither clearly better nor clearly worse" in said
     assert "accuracy is the same, loss is the same" in said
 
@@ -163,7 +192,7 @@ def test_two_signs_that_are_weak_alone_are_enough_together():
 
 
 def test_where_training_learned_nothing_a_creeping_validation_loss_is_no_overfitting():
-    creeping, barely = ([2.28 + step * epoch for epoch in range(12)] for step in (0.008, 0.004))
+    creeping, barely = ([2.28 + step * epoch for epoch in range(12)] for step in (0.01, 0.004))
     assert diagnose(history([2.31 - 0.0004 * epoch for epoch in range(12)], creeping)).verdict != "overfitting"
     assert diagnose(history([2.31 - 0.05 * epoch for epoch in range(12)], creeping)).verdict == "overfitting"
     found = diagnose(history([2.31 - 0.05 * epoch for epoch in range(12)], barely))
@@ -175,7 +204,7 @@ def test_a_rise_that_is_too_small_to_matter_is_told_and_healthy():
     turned = [max(1.9, 2.3 - 0.04 * epoch) + 0.001 * max(0, epoch - 20) for epoch in range(30)]
     found = diagnose(history([2.3 - 0.05 * epoch for epoch in range(30)], turned))
     assert found.verdict == "healthy"
-    assert "It rose by 0.008, too little to matter" in found.explanation
+    assert "(1.9) and ends at 1.909. That is too little to matter" in found.explanation
 
 
 def test_a_rise_from_next_to_nothing_to_next_to_nothing_is_no_overfitting():
@@ -308,7 +337,7 @@ UNHEALTHY = {
     "training stands still": (
         [0.2] * 11,
         [0.3 + 0.034 * epoch for epoch in range(11)],
-        "the training loss went from 0.2 to 0.2: nothing was learned",
+        "the training loss ends at 0.2, and was 0.2 in epoch 1: nothing was learned",
     ),
     "nothing learned": (
         [2.303] * 10,
@@ -351,9 +380,11 @@ def foreign(training: list[float], validation: list[float]) -> History:
 def test_a_foreign_rise_is_measured_by_half_of_the_way(offset):
     """A rise of 0.035 is a sixtieth of the way, one of 0.015 less than an eightieth."""
     training = [offset + loss for loss in falling(30, 0.01)]
-    for rise, verdict in ((0.003, "overfitting"), (0.0015, "healthy")):
+    for rise, is_one in ((0.003, True), (0.0015, False)):
         turned = [offset + loss for loss in turning(30, rise=rise)]
-        assert diagnose(foreign(training, turned)).verdict == verdict
+        assert (diagnose(foreign(training, turned)).onset_epoch is not None) == is_one
+    # Of a loss that is higher than any cross-entropy nobody knows how much is left: of half of the way 4 % count, too.
+    assert diagnose(foreign(training, [offset + loss for loss in turning(30, rise=0.004)])).verdict == "overfitting"
 
 
 @pytest.mark.parametrize("offset", [0.0, 13.0])
@@ -372,7 +403,7 @@ def test_a_squared_error_is_smaller_than_what_wrong_answers_cost_of_cross_entrop
     training = [0.09 * 0.8**epoch for epoch in range(30)]
     turned = [max(0.02, 0.09 * 0.8**epoch) + 0.0004 * max(0, epoch - 20) for epoch in range(30)]
     curves = replace(foreign(training, turned), validation_accuracy=(0.7,) * 30)
-    assert diagnose(curves).verdict == "overfitting"
+    assert diagnose(curves).onset_epoch is not None
 
 
 def test_a_foreign_rise_from_the_first_epoch_on_is_measured_by_how_far_training_came():
@@ -406,7 +437,9 @@ def test_the_figures_that_are_quoted_are_those_that_were_judged():
     training[-1] = 0.5
     finding = overfitting_of(history(training, turning(40)), Evaluation({}))
     assert finding.evidence["training_at_end"] < finding.evidence["training_at_best"]
-    assert f"to {finding.evidence['training_at_end']:.4g}" in finding.explanation
+    assert (
+        f"fell below {finding.evidence['training_at_best']:.4g} (and was 0.5 in the last epoch)" in finding.explanation
+    )
 
 
 def test_how_grave_overfitting_is_depends_on_no_offset():

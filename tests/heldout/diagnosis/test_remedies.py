@@ -31,7 +31,7 @@ def test_each_cure_of_overfitting_makes_the_spec_that_it_names():
         name: applied(before, remedy)
         for name, remedy in remedies_of("overfitting", OVERFIT, None, None, before).items()
     }
-    assert list(after) == ["early_stopping", "dropout", "augmentation", "l2", "smaller_network"]
+    assert list(after) == ["early_stopping", "augmentation", "dropout", "l2", "smaller_network"]
     assert after["early_stopping"]["training"]["early_stopping"]["restore_best"] is True
     assert after["dropout"]["network"]["blocks"][0]["dropout"] == 0.25
     assert after["augmentation"]["augmentation"]["rotation_degrees"] == 10

@@ -2,15 +2,18 @@
 
 import pytest
 
+from heldout.diagnosis import History, diagnose
 from tests.heldout.diagnosis.made import falling, turning
-from worker.training.guard import GuardState, watch_epoch
+from worker.training.guard import CURVES, GuardState, explanation_of, watch_epoch
 
 
-def watched(mode: str, training: list[float], validation: list[float]) -> GuardState:
-    """The state after the last epoch, or after that in which it stopped."""
+def watched(mode: str, training: list[float], validation: list[float], accuracy: list[float] = ()) -> GuardState:
+    """The state after the last epoch, or after that in which it stopped; accuracy falls unless it is given."""
+    falling_accuracy = [0.9 - 0.01 * epoch for epoch in range(len(training))]
     state = GuardState()
-    for losses in zip(training, validation, strict=True):
-        state = watch_epoch(mode, state, *losses)
+    curves = (training, [0.9] * len(training), validation, accuracy or falling_accuracy)
+    for figures in zip(*curves, strict=True):
+        state = watch_epoch(mode, state, dict(zip(CURVES, figures, strict=True)))
         if state.stopped:
             break
     return state
@@ -62,3 +65,33 @@ def test_a_stop_waits_for_a_rise_from_which_few_come_back_and_a_warning_for_proo
     warned, stopped = (watched(mode, training, rising) for mode in ("warn", "stop"))
     assert warned.seen < stopped.seen
     assert rising[stopped.seen - 1] > 1.05 * min(rising) > rising[warned.seen - 1]
+
+
+RISING = [0.3 + 0.7 * 0.5**epoch + 0.02 * max(0, epoch - 8) for epoch in range(40)]
+LEARNING = [2.0 * 0.7**epoch for epoch in range(40)]
+
+
+def test_a_training_whose_accuracy_still_rises_is_warned_of_and_goes_on():
+    """Its later weights answer better, though their loss is higher."""
+    improving = [0.4 + 0.01 * epoch for epoch in range(40)]
+    assert not watched("stop", LEARNING, RISING, improving).seen
+    assert watched("stop", LEARNING, RISING, [0.8] * 40).stopped
+    warned = watched("warn", LEARNING, RISING, improving)
+    assert warned.seen
+
+
+def test_a_warning_says_what_the_diagnosis_would_say_and_a_stop_what_it_changes():
+    for accuracy, code in (([0.4 + 0.01 * epoch for epoch in range(40)], "overconfidence"), ([], "overfitting")):
+        state = watched("warn", LEARNING, RISING, accuracy)
+        finding = diagnose(History(**{name: getattr(state, name) for name in CURVES})).findings[0]
+        assert (finding.code, finding.explanation) == (code, explanation_of("warn", state))
+    stopped = watched("stop", LEARNING, RISING)
+    said = explanation_of("stop", stopped)
+    assert f"Stopping at epoch {stopped.best_epoch} would have lowered the validation loss" in said
+    assert "and raised accuracy" in said
+
+
+def test_a_rise_that_is_too_small_to_matter_is_not_warned_of():
+    small = [0.3 + 0.7 * 0.5**epoch + 0.011 * min(1, max(0, epoch - 8) / 10) for epoch in range(40)]
+    assert diagnose(History(train_loss=tuple(LEARNING), validation_loss=tuple(small))).onset_epoch is not None
+    assert not watched("warn", LEARNING, small, [0.8] * 40).seen

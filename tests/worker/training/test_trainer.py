@@ -13,7 +13,7 @@ from models.arrays import ImageSet
 from tests.worker.training.trainings import Training, example, fewer, small_spec
 from worker.messages import CheckpointWritten, EpochDone, FirstStep, Overfits, Progress, StopCause, Warned
 from worker.training.checkpoint import CheckpointDamaged
-from worker.training.guard import GuardState, watch_epoch
+from worker.training.guard import CURVES, GuardState, watch_epoch
 from worker.training.trainer import Diverged, StopRequested
 
 TIMINGS = {"seconds", "evaluation_seconds", "images_per_second"}
@@ -179,13 +179,16 @@ def test_a_guard_that_has_nothing_to_end_keeps_the_best_epoch_too(digits, tmp_pa
 def test_the_guard_ends_what_it_was_asked_to_end(mode, ends):
     state = GuardState()
     for epoch in range(40):
-        state = watch_epoch(mode, state, 2.0 * 0.7**epoch, 0.2 + 1.8 * 0.6**epoch + 0.02 * max(0, epoch - 8))
+        validation = 0.2 + 1.8 * 0.6**epoch + 0.02 * max(0, epoch - 8)
+        state = watch_epoch(mode, state, dict(zip(CURVES, (2.0 * 0.7**epoch, 0.9, validation, 0.9), strict=True)))
         if state.seen:
             break
     assert state.best_epoch < state.seen < 40
     assert state.stopped is ends
-    assert watch_epoch(mode, state, 0.0, 9.9).seen == state.seen  # told once
-    assert watch_epoch("none", GuardState(), 1.0, 1.0) == GuardState()
+    assert (
+        watch_epoch(mode, state, dict(zip(CURVES, (0.0, 1.0, 9.9, 0.1), strict=True))).seen == state.seen
+    )  # told once
+    assert watch_epoch("none", GuardState(), dict.fromkeys(CURVES, 1.0)) == GuardState()
 
 
 def test_a_long_epoch_is_kept_in_its_middle_and_continued_exactly(mnist5k, tmp_path):

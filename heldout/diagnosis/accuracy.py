@@ -1,0 +1,67 @@
+"""Whether held-out accuracy fell, held or rose since the epoch with the lowest loss."""
+
+from dataclasses import dataclass
+from math import sqrt
+from statistics import fmean
+
+from heldout.diagnosis.noise import noise_of
+from heldout.diagnosis.thresholds import (
+    MAX_ACCURACY_FALL,
+    MAX_POSSIBLE_ACCURACY_FALL,
+    MIN_ACCURACY_COST,
+    MIN_ACCURACY_SIGMAS,
+)
+
+
+@dataclass(frozen=True)
+class AccuracyChange:
+    """From the epochs around the best one to the last quarter of the epochs.
+
+    values: the accuracy of each epoch. best: position of the epoch with the lowest loss.
+    change: of the mean; positive where accuracy rose. error: the standard error of `change`.
+    level: the mean of the last quarter.
+    """
+
+    values: list[float]
+    best: int
+    change: float
+    error: float
+    level: float
+
+    @property
+    def rose(self) -> bool:
+        return self.change > max(MIN_ACCURACY_COST, MIN_ACCURACY_SIGMAS * self.error)
+
+    @property
+    def fell(self) -> bool:
+        return self.change < -max(MAX_ACCURACY_FALL, MIN_ACCURACY_SIGMAS * self.error)
+
+    @property
+    def held(self) -> bool:
+        """Whether it rose, or at least did not fall by what matters."""
+        possible_fall = MIN_ACCURACY_SIGMAS * self.error - self.change
+        return self.change >= -MAX_ACCURACY_FALL and (self.rose or possible_fall <= MAX_POSSIBLE_ACCURACY_FALL)
+
+    @property
+    def best_by_accuracy(self) -> int:
+        """Position of the first epoch with the highest accuracy."""
+        return max(range(len(self.values)), key=self.values.__getitem__)
+
+
+def accuracy_change_of(accuracy: list[float], beside: list[float], best: int, epochs: int) -> AccuracyChange | None:
+    """None where the accuracy of some epoch is not known, or the best epoch is the last.
+
+    Args:
+        accuracy: of validation, one value an epoch.
+        beside: training accuracy; what moves both is no noise of validation.
+        best: position of the epoch with the lowest loss.
+        epochs: how many have a loss.
+    """
+    if len(accuracy) < epochs or best >= epochs - 1:
+        return None
+    values = accuracy[:epochs]
+    around = values[max(0, min(best - 1, epochs - 3)) :][:3]
+    late = values[best + 1 :][-max(1, epochs // 4) :]
+    noise = noise_of(values, beside)
+    error = noise * sqrt(1 / len(around) + 1 / len(late))
+    return AccuracyChange(values, best, fmean(late) - fmean(around), error, fmean(late))

@@ -1,0 +1,61 @@
+"""Too little data: training images are known, held-out images far less, and nothing else explains the difference."""
+
+from typing import Any
+
+from heldout.diagnosis import remedies
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.knowledge import known_of_history, knows
+from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_LARGE_GAP
+from heldout.diagnosis.words import counted, percent
+from heldout.intervals import newcombe_interval
+
+# What explains why held-out images are answered worse than training images.
+EXPLAINED_BY = (
+    "label_conflicts",
+    "label_noise",
+    "memorised_noise",
+    "collapsed_class",
+    "diverged",
+    "overfitting",
+    "underfitting",
+    "not_converged",
+)
+
+
+def find(facts: Facts) -> list[Finding]:
+    """By the kept weights' counts, else by the accuracies at the end of the curves."""
+    train, validation = facts.train, facts.validation
+    evidence: dict[str, Any] = {}
+    if train is None or validation is None:
+        known = known_of_history(facts.curves)
+        if known is None:
+            return []
+        trained, heldout, chance = known
+        least = trained - heldout
+    else:
+        trained, heldout = train.accuracy, validation.accuracy
+        chance = 1 / max(2, len(facts.classes))
+        least, most = newcombe_interval(train.counts, validation.counts)
+        evidence["difference_interval"] = [least, most]
+    if trained - heldout < MIN_LARGE_GAP or least <= MIN_BETTER_ON_TRAINING or not knows(trained, chance):
+        return []
+    images = None if train is None else train.count
+    few = "Too few training images" if images is None else f"{counted(images, 'training image')} are too few"
+    return [
+        Finding(
+            "too_little_data",
+            "warning",
+            f"The network answers {percent(trained)} of its training images correctly, but only {percent(heldout)} of "
+            f"the validation images. {few} for this network: it remembers them, and nothing else was found that "
+            "explains the difference. More images help most, then more varied ones.",
+            {
+                "train_accuracy": trained,
+                "validation_accuracy": heldout,
+                "difference": trained - heldout,
+                "images": images,
+                **evidence,
+            },
+            remedies.against_too_little_data(facts.spec, images),
+        )
+    ]

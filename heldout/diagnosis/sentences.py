@@ -1,0 +1,79 @@
+"""Sentences about the curves that several findings share. They quote figures of single epochs, never levels."""
+
+from heldout.diagnosis.accuracy import AccuracyChange
+from heldout.diagnosis.course import Course, last_values
+from heldout.diagnosis.curves import Curves
+from heldout.diagnosis.thresholds import MAX_SPREAD_OF_ONE_LEVEL, MIN_BOUNCE
+from heldout.diagnosis.words import counted, figure_of, percent
+
+
+def best_and_end(curves: Curves, heldout: Course) -> str:
+    """`The validation loss was lowest in epoch 6 (0.94) and ends at 1.31`."""
+    best = figure_of(heldout.values[heldout.best], is_loss=curves.of_loss)
+    end = end_of(heldout, is_loss=curves.of_loss)
+    return f"The {curves.name} was lowest in epoch {curves.best_epoch} ({best}) and {end}"
+
+
+def end_of(course: Course, *, is_loss: bool) -> str:
+    """`ends at 1.31`; where the last epoch is not like those before it, between which values the last ones lie."""
+    late = last_values(course.values)
+    is_steady = late in (sorted(late), sorted(late, reverse=True))
+    if is_steady or abs(late[-1] - course.last) <= MAX_SPREAD_OF_ONE_LEVEL * max(course.rise, abs(course.fall)):
+        return f"ends at {figure_of(late[-1], is_loss=is_loss)}"
+    low, high = (figure_of(value, is_loss=is_loss) for value in (min(late), max(late)))
+    return (
+        f"ends between {low} and {high} (the last {counted(len(late), 'epoch')})" if low != high else f"ends at {low}"
+    )
+
+
+def training_went(curves: Curves, training: Course) -> str:
+    """`the training loss fell from 0.9 to 0.2`, since the best epoch of validation."""
+    before, last = (
+        figure_of(value, is_loss=curves.of_loss) for value in (curves.training_at_best, training.values[-1])
+    )
+    if training.values[-1] < curves.training_at_best:
+        return f"the {curves.training_name} fell from {before} to {last}"
+    return f"the {curves.training_name} fell below {before} (and was {last} in the last epoch)"
+
+
+def accuracy_went(accuracy: AccuracyChange) -> str:
+    """`validation accuracy rose from 44.0 % to 76.0 %`, from the epoch with the lowest loss to the last one."""
+    before, last = accuracy.values[accuracy.best], accuracy.values[-1]
+    if accuracy.rose and last > before:
+        return f"validation accuracy rose from {percent(before)} to {percent(last)}"
+    if accuracy.fell and last < before:
+        return f"validation accuracy fell from {percent(before)} to {percent(last)}"
+    return f"validation accuracy hardly changed ({percent(before)} then, {percent(last)} in the last epoch)"
+
+
+def stopping_at_best(curves: Curves, heldout: Course) -> str:
+    """What keeping the epoch with the lowest loss would have changed, and whether that is better or worse."""
+    best, last = (figure_of(heldout.values[place], is_loss=curves.of_loss) for place in (heldout.best, -1))
+    said = f"Stopping at epoch {curves.best_epoch} would have lowered the {curves.name} from {last} to {best} (better)"
+    accuracy = curves.accuracy
+    if accuracy is None:
+        return f"{said}."
+    then, now = percent(accuracy.values[accuracy.best]), percent(accuracy.values[-1])
+    change = accuracy.values[accuracy.best] - accuracy.values[-1]
+    if then == now:
+        return f"{said} and left accuracy at {now}."
+    is_sure = accuracy.rose if change < 0 else accuracy.fell
+    judged = ("better" if change > 0 else "worse") if is_sure else "which may be chance"
+    return f"{said} and {'raised' if change > 0 else 'lowered'} accuracy from {now} to {then} ({judged})."
+
+
+def too_little_to_matter(curves: Curves) -> str:
+    """Of a loss that ends a little above its best."""
+    return f"That is too little to matter; the weights of epoch {curves.best_epoch} are about as good."
+
+
+def bouncing(curves: Curves, heldout: Course) -> str:
+    """That single epochs differ much, where they do; else nothing. Begins with a space."""
+    if heldout.noise <= MIN_BOUNCE * heldout.scale or len(heldout.values) < len(last_values(heldout.values)) + 1:
+        return ""
+    late = heldout.values[-max(len(last_values(heldout.values)), len(heldout.values) // 4) :]
+    low, high = (figure_of(value, is_loss=curves.of_loss) for value in (min(late), max(late)))
+    return (
+        f" It goes up and down from epoch to epoch (between {low} and {high} in the last {len(late)}), so it matters "
+        "which epoch is kept. A lower learning rate or larger batches calm it."
+    )
