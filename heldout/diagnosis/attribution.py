@@ -82,6 +82,8 @@ def _finding_of(term: Term, facts: Facts, findings: Sequence[Finding]) -> str | 
     bounds = term.accuracy_interval
     if term.code in _ONLY_WIDENING and bounds is not None and bounds[1] < 0:
         return None
+    if term.code == "late_epochs" and term.accuracy == term.loss == 0:  # not surely anything
+        return None
     for code in _in_order(term, facts):
         made = [one for one in findings if one.code == code and one.severity != "info"]
         if any(_can_have(one, term, facts) for one in made):

@@ -245,6 +245,14 @@ def test_what_surely_narrows_the_gap_belongs_to_no_finding_that_is_about_widenin
     assert owners(undone, ["split_shift"])["pixel_values"] is None
 
 
+def test_late_epochs_that_are_not_surely_worse_belong_to_none():
+    kept = answers(0.8, 400, 1)
+    made = replace(MADE, validation=kept, best_by_accuracy=(3, kept), best_by_loss=(3, kept))
+    assert owners(made, ["overfitting"])["late_epochs"] is None
+    worse = replace(made, best_by_loss=(3, answers(0.95, 400, 2)))
+    assert owners(worse, ["overfitting"])["late_epochs"] == "overfitting"
+
+
 def test_a_class_has_the_gap_only_where_at_least_half_of_it_is_lost_there():
     def with_lost(in_class_b: int, elsewhere: int) -> str | None:
         """Ten classes with 40 validation images each, of which so many are wrong."""
