@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score
@@ -180,6 +181,23 @@ def test_pixels_are_undone_although_the_labels_are_wrong_as_well(trained):
 def test_pixels_are_left_alone_where_there_is_no_time(trained):
     gap, _, _ = trained.measure(with_test(trained.images, inverted), try_pixels=False)
     assert gap.pixels is None
+
+
+@pytest.mark.parametrize(
+    "worsened",
+    [
+        lambda pixels: gaussian_filter(pixels, (0, 2, 2, 0)),
+        lambda pixels: np.clip(pixels + np.random.default_rng(0).normal(0, 60, pixels.shape), 0, 255),
+    ],
+    ids=["blurred", "noisy"],
+)
+def test_blurred_and_noisy_images_are_not_taken_for_darker_or_brighter_ones(trained, worsened):
+    """Another contrast makes blurred digits better, and does not undo what happened to them."""
+    clean, _, _ = trained.measure()
+    gap, _, _ = trained.measure(with_test(trained.images, worsened))
+    assert gap.test.loss > clean.test.loss + 0.02
+    assert gap.pixels is None
+    assert gap.labels is None
 
 
 def test_images_that_only_look_otherwise_are_not_changed(trained):
