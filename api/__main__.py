@@ -1,11 +1,12 @@
 """`python -m api`: the server's own commands, which `heldout` starts: up and serve here, the others from `host`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from heldout.settings import DEFAULT_HOME, Settings, embedded_settings
+from heldout.settings import DEFAULT_HOME, Settings, embedded_settings, unknown_settings
 from host.commands import commands, main, opened_database
 
 
@@ -21,6 +22,8 @@ def up(
     from api.http_server import EmbeddedServer
     from host.up import run
 
+    for sentence in unknown_settings(os.environ):
+        typer.echo(f"heldout: {sentence}", err=True)
     raise typer.Exit(run(embedded_settings(home, port), EmbeddedServer, stack=stack))
 
 

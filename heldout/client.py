@@ -1,4 +1,4 @@
-"""The Python client: a method for each route of jobs and datasets, which gives typed views.
+"""The Python client: a method for each route of jobs, events and datasets, which gives typed views.
 
 with Client("http://127.0.0.1:8000", "ho_…") as client:
     job = client.submit(spec)
@@ -26,10 +26,11 @@ from heldout.views.confusion import ConfusionView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.estimate import EstimateView
-from heldout.views.event import EventPage, EventView
+from heldout.views.event import EventPage, EventView, OwnerEventPage, OwnerEventView
 from heldout.views.job import JobPage, JobView
+from heldout.views.ledger import LedgerView
 from heldout.views.metrics import MetricsView
-from heldout.views.page import Page
+from heldout.views.page import NumberedPage, Page
 from heldout.views.queue import QueueView
 
 __all__ = ["ApiProblem", "Client", "NoService"]
@@ -108,7 +109,7 @@ class Client:
         response = self._connection.send(
             "GET", _job(job_id), params={"wait": wait_s}, headers=headers, timeout_s=wait_s + TIMEOUT_S
         )
-        return None if response.status_code == 304 else self._parsed(JobView, response)
+        return None if response.status_code == 304 else self._parsed(JobView, response.content)
 
     def watch(self, job_id: str, *, wait_s: int = LONG_POLL_S) -> Iterator[JobView]:
         """The job now and after each change, until it has ended."""
@@ -133,7 +134,7 @@ class Client:
         if dataset is not None:
             params.append(("dataset", dataset))
         params += [(f"metadata[{key}]", value) for key, value in (metadata or {}).items()]
-        return self._pages(JobPage, "/v1/jobs", params, page_size)
+        return self._pages(JobPage, "/v1/jobs", params, page_size=page_size)
 
     def cancel(self, job_id: str) -> JobView:
         return self._read(JobView, "POST", _job(job_id, "cancel"))
@@ -169,13 +170,12 @@ class Client:
         return self._read(MetricsView, "GET", _job(job_id, "metrics"))
 
     def events(self, job_id: str, *, after: int = 0) -> Iterator[EventView]:
-        """Events with a number above `after`, oldest first."""
-        while True:
-            page = self._read(EventPage, "GET", _job(job_id, "events"), params={"after": after, "limit": PAGE})
-            yield from page.data
-            if page.next is None:
-                return
-            after = page.next
+        """What has happened to a job, oldest first, after the event with the number `after`."""
+        return self._pages(EventPage, _job(job_id, "events"), after=after)
+
+    def follow_events(self, job_id: str, *, after: int | None = None) -> Iterator[EventView]:
+        """What happens to a job, as it happens, until the job has ended; without `after` from now on."""
+        return self._follow(EventView, _job(job_id, "events"), after)
 
     def queue(self, job_id: str) -> QueueView:
         return self._read(QueueView, "GET", _job(job_id, "queue"))
@@ -208,11 +208,24 @@ class Client:
         """Judge a history from anywhere, by Keras' names."""
         return self._read(DiagnosisView, "POST", "/v1/diagnoses", body={"history": history}, repeatable=True)
 
+    # --- events of all jobs and datasets -----------------------------------------------------------
+
+    def all_events(self, *, after: int = 0) -> Iterator[OwnerEventView]:
+        """What has happened to all jobs and datasets of the owner, in one order with numbers of its own."""
+        return self._pages(OwnerEventPage, "/v1/events", after=after)
+
+    def follow_all_events(self, *, after: int | None = None) -> Iterator[OwnerEventView]:
+        """What happens to all of them, as it happens, without an end; without `after` from now on.
+
+        After a failure of the connection it continues where it was: no event is left out, and none comes twice.
+        """
+        return self._follow(OwnerEventView, "/v1/events", after)
+
     # --- datasets ----------------------------------------------------------------------------------
 
     def datasets(self, *, page_size: int = PAGE) -> Iterator[DatasetView]:
         """The datasets that the owner sees, bundled ones included, newest first."""
-        return self._pages(DatasetPage, "/v1/datasets", [], page_size)
+        return self._pages(DatasetPage, "/v1/datasets", page_size=page_size)
 
     def dataset(self, dataset_id: str) -> DatasetView:
         return self._read(DatasetView, "GET", _dataset(dataset_id))
@@ -222,6 +235,15 @@ class Client:
 
     def dataset_audit(self, dataset_id: str) -> AuditView:
         return self._read(AuditView, "GET", _dataset(dataset_id) + "/audit")
+
+    def dataset_ledger(self, dataset_id: str, *, limit: int = PAGE, after: str | None = None) -> LedgerView:
+        """How often the owner has looked at its validation and test labels, with `limit` of these looks.
+
+        Args:
+            after: `entries.next` of the page before.
+        """
+        page = [("limit", str(limit)), *([] if after is None else [("after", after)])]
+        return self._read(LedgerView, "GET", _dataset(dataset_id) + "/ledger", params=page)
 
     def picture(self, route: str) -> bytes:
         """A PNG: the contact sheet of a class, or the thumbnail that an example of an audit names."""
@@ -249,8 +271,8 @@ class Client:
         """
         route = _dataset(dataset_id) + "/content"
         if isinstance(content, Path):
-            return self._parsed(DatasetView, self._connection.upload_file(route, content, wrap_chunks))
-        return self._parsed(DatasetView, self._connection.upload(route, content))
+            return self._parsed(DatasetView, self._connection.upload_file(route, content, wrap_chunks).content)
+        return self._parsed(DatasetView, self._connection.upload(route, content).content)
 
     def delete_dataset(self, dataset_id: str) -> None:
         self._connection.send("DELETE", _dataset(dataset_id))
@@ -259,24 +281,35 @@ class Client:
 
     def _read(self, view: type[Answer], method: str, path: str, **options: Any) -> Answer:
         """The answer to a request, as this view; the options are those of `Connection.send`."""
-        return self._parsed(view, self._connection.send(method, path, **options))
+        return self._parsed(view, self._connection.send(method, path, **options).content)
 
     def _pages(
-        self, view: type[Page[Answer]], path: str, params: Sequence[tuple[str, str]], page_size: int
+        self,
+        view: type[Page[Answer]] | type[NumberedPage[Answer]],
+        path: str,
+        params: Sequence[tuple[str, str]] = (),
+        *,
+        after: str | int | None = None,
+        page_size: int | None = None,
     ) -> Iterator[Answer]:
         """The items of a list, page after page as they are needed."""
-        after: list[tuple[str, str]] = []
+        limit = ("limit", str(page_size or PAGE))
         while True:
-            page = self._read(view, "GET", path, params=[*params, ("limit", str(page_size)), *after])
+            start = [] if after is None else [("after", str(after))]
+            page = self._read(view, "GET", path, params=[*params, limit, *start])
             yield from page.data
             if page.next is None:
                 return
-            after = [("after", page.next)]
+            after = page.next
 
-    def _parsed(self, view: type[Answer], response: httpx2.Response) -> Answer:
+    def _follow(self, view: type[Answer], path: str, after: int | None) -> Iterator[Answer]:
+        for data in self._connection.follow(path, after=after):
+            yield self._parsed(view, data)
+
+    def _parsed(self, view: type[Answer], content: bytes) -> Answer:
         """What was answered. Fields that this version does not know are kept: the service may be newer."""
         try:
-            return view.model_validate_json(response.content, extra="allow")
+            return view.model_validate_json(content, extra="allow")
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             if not first["loc"]:

@@ -17,6 +17,7 @@ import httpx2
 
 from heldout import __version__
 from heldout.errors import FieldError
+from heldout.server_sent_events import read_events
 
 TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
@@ -25,6 +26,9 @@ FIRST_RETRY_FOR_S = 1.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 UPLOAD_TIMEOUT_S = 600.0
+# A stream of events in which nothing happens sends a comment every 15 seconds.
+STREAM_TIMEOUT_S = 45.0
+EVENT_STREAM = "text/event-stream"
 CHUNK_BYTES = 1024 * 1024
 # Notes on a request: whether its body can be sent only once, and whether the request may be repeated.
 ONE_TIME_BODY = "heldout.one_time_body"
@@ -113,6 +117,33 @@ class Connection:
         nothing was received by the service or nothing was changed by it.
         """
         return self._answer(self._request(method, path, **options), whole=True)
+
+    def follow(self, path: str, *, after: int | None) -> Iterator[bytes]:
+        """The data of each server-sent event at a path, after the event `after`, or else from now on.
+
+        Where the stream ends, the client connects again and continues after the last event, until the service says
+        that nothing will come any more.
+        """
+        params = {"after": "latest" if after is None else after}
+        headers = {"Accept": EVENT_STREAM}
+        while True:
+            request = self._request("GET", path, params=params, headers=headers, timeout_s=STREAM_TIMEOUT_S)
+            response = self._answer(request, whole=False)
+            try:
+                if response.status_code == 204:
+                    return
+                if not response.headers.get("Content-Type", "").startswith(EVENT_STREAM):
+                    raise NoService(f"What answers at {self.url} sends no events. Is it a Heldout service?")
+                for event in read_events(response.iter_bytes()):
+                    if event.id is not None:
+                        headers["Last-Event-ID"] = event.id
+                    if event.data:
+                        yield event.data
+            except (httpx2.TransportError, httpx2.DecodingError):
+                pass  # the next request shows whether the service still answers
+            finally:
+                response.close()
+            time.sleep(FIRST_PAUSE_S)
 
     def download(self, path: str, to: Path) -> int:
         """Write what is at the path to a file, whole or not at all; gives back its size in bytes."""

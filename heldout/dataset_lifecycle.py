@@ -52,6 +52,14 @@ def next_dataset_status(status: DatasetStatus, event: DatasetEvent) -> DatasetSt
         raise ImpossibleDatasetTransition(status, event) from None
 
 
+class RelationsStatus(StrEnum):
+    """Whether the copies and groups of a ready dataset are known. A dataset is used alike in all of these."""
+
+    QUEUED = "queued"  # a job that finds them waits or runs
+    STORED = "stored"  # they lie in the blob store
+    FAILED = "failed"  # the job ended without them; nobody tries again
+
+
 class RejectionCode(StrEnum):
     """Why a dataset was rejected, for clients that branch on it; `meaning` is what the reference page says."""
 

@@ -1,7 +1,12 @@
-"""Confidence intervals of proportions and of their differences."""
+"""Confidence intervals of proportions and means, and of their differences."""
 
 from math import sqrt
 from statistics import NormalDist
+
+from heldout.student_t import t_quantile
+
+# Halvings of [-1, 1] until a bound is known as well as a float can tell it.
+_HALVINGS = 55
 
 
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -69,3 +74,77 @@ def newcombe_interval(first: tuple[int, int], second: tuple[int, int], confidenc
     below = sqrt((share - low) ** 2 + (other_high - other) ** 2)
     above = sqrt((high - share) ** 2 + (other - other_low) ** 2)
     return difference - below, difference + above
+
+
+def paired_interval(gained: int, lost: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds of the difference of two accuracies that were measured on the same images, in [-1, 1].
+
+    Args:
+        gained: images that only the first answers rightly.
+        lost: images that only the other answers rightly.
+        count: all images, at least gained + lost, and at least 1.
+        confidence: coverage, in (0, 1).
+    Raises:
+        ValueError: if the counts are impossible.
+    Source: Tango 1998, Statistics in Medicine 17(8) (score interval).
+    """
+    if min(gained, lost) < 0 or gained + lost > count or count < 1:
+        raise ValueError(f"Received {gained} gained and {lost} lost of {count}; expected at most all of 1 or more.")
+    return -_paired_bound(lost, gained, count, confidence), _paired_bound(gained, lost, count, confidence)
+
+
+def _paired_bound(gained: int, lost: int, count: int, confidence: float) -> float:
+    """The largest difference that the counts do not contradict."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    low, high = (gained - lost) / count, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        # The likeliest share of lost images, if the difference were `middle`.
+        b = (2 * count - gained + lost) * middle - gained - lost
+        c = -lost * middle * (1 - middle)
+        share = (sqrt(max(0.0, b * b - 8 * count * c)) - b) / (4 * count)
+        deviation = sqrt(max(0.0, count * (2 * share + middle * (1 - middle))))
+        low, high = (middle, high) if count * middle - gained + lost <= z * deviation else (low, middle)
+    # Rounding must not push the exact bound 1 off.
+    return 1.0 if gained == count else low
+
+
+def mean_interval(mean: float, variance: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds of a mean, such as that of the differences of two losses on the same images.
+
+    Args:
+        mean, variance: of the single values; the variance with divisor count - 1.
+        count: how many values, at least 2.
+        confidence: coverage, in (0, 1).
+    Raises:
+        ValueError: if there are fewer than two values.
+    Source: Student 1908, Biometrika 6(1).
+    """
+    if count < 2:
+        raise ValueError(f"Received {count} values; expected at least 2.")
+    half = t_quantile(0.5 + confidence / 2, count - 1) * sqrt(variance / count)
+    return mean - half, mean + half
+
+
+def welch_interval(
+    first: tuple[float, float, int], second: tuple[float, float, int], confidence: float = 0.95
+) -> tuple[float, float]:
+    """Bounds of the difference of two means of different images, such as of two losses.
+
+    Args:
+        first: mean, variance (divisor count - 1) and count of the values from whose mean the other is taken away.
+        second: the same of the other.
+        confidence: coverage, in (0, 1).
+    Raises:
+        ValueError: if either has fewer than two values.
+    Source: Welch 1947, Biometrika 34(1-2).
+    """
+    if min(first[2], second[2]) < 2:
+        raise ValueError(f"Received {first[2]} and {second[2]} values; expected at least 2 of each.")
+    difference = first[0] - second[0]
+    one, other = (variance / count for _, variance, count in (first, second))
+    if one + other == 0:
+        return difference, difference
+    degrees = (one + other) ** 2 / (one**2 / (first[2] - 1) + other**2 / (second[2] - 1))
+    half = t_quantile(0.5 + confidence / 2, degrees) * sqrt(one + other)
+    return difference - half, difference + half

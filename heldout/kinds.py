@@ -18,6 +18,7 @@ class JobKind(StrEnum):
 
     TRAIN = "train"
     INGEST = "ingest"  # makes a dataset of an upload
+    RELATE = "relate"  # finds the copies and groups of a dataset that is ready
 
 
 class IngestSpec(SpecPart):
@@ -28,8 +29,15 @@ class IngestSpec(SpecPart):
     max_runtime_s: float = Field(gt=0)
 
 
+class RelateSpec(SpecPart):
+    """What a worker is told about a dataset whose copies and groups it is to find. Clients never see it."""
+
+    group_by: str | None = Field(default=None, description="The group rule of the dataset's upload.")
+    max_runtime_s: float = Field(gt=0)
+
+
 # What jobs of all kinds are asked to do: one type for each kind.
-WorkSpec = JobSpec | IngestSpec
+WorkSpec = JobSpec | IngestSpec | RelateSpec
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class Kind:
     spec: type[WorkSpec]  # what the job is asked to do
     devices: frozenset[Device]  # that its jobs may have
     is_listed: bool  # whether clients see its jobs: under /v1/jobs, in events and through webhooks
+    takes_slot: bool  # whether its jobs take one of a worker's slots; others run beside them, one at a time
     success_message: str  # of the event `job.succeeded`
 
 
@@ -47,14 +56,25 @@ KINDS: Mapping[JobKind, Kind] = {
         spec=JobSpec,
         devices=frozenset({"auto", "cpu", "gpu"}),
         is_listed=True,
+        takes_slot=True,
         success_message="Trained and measured.",
     ),
     JobKind.INGEST: Kind(
         spec=IngestSpec,
         devices=frozenset({"cpu"}),
         is_listed=False,
+        takes_slot=True,
         success_message="Ingested.",
+    ),
+    JobKind.RELATE: Kind(
+        spec=RelateSpec,
+        devices=frozenset({"cpu"}),
+        is_listed=False,
+        takes_slot=False,
+        success_message="Copies and groups found.",
     ),
 }
 
 LISTED_KINDS = tuple(kind for kind, about in KINDS.items() if about.is_listed)
+KINDS_IN_SLOTS = tuple(kind for kind, about in KINDS.items() if about.takes_slot)
+KINDS_BESIDE_SLOTS = tuple(kind for kind, about in KINDS.items() if not about.takes_slot)

@@ -91,15 +91,21 @@ def next_status(status: JobStatus, event: JobEvent) -> JobStatus:
         raise ImpossibleTransition(status, event) from None
 
 
+# How a running job is shown of which a client has asked something.
+SHOWN_REQUESTS: Mapping[JobRequest, str] = MappingProxyType(
+    {JobRequest.CANCEL: "cancelling", JobRequest.PAUSE: "pausing"}
+)
+
+
 def shown_status(status: JobStatus, request: JobRequest | None) -> str:
     """The status that clients see: a request on a running job shows as `cancelling` or `pausing`."""
     if status is not JobStatus.RUNNING or request is None:
         return status.value
-    return {JobRequest.CANCEL: "cancelling", JobRequest.PAUSE: "pausing"}[request]
+    return SHOWN_REQUESTS[request]
 
 
 # All statuses that clients can see.
-SHOWN_STATUSES = tuple(status.value for status in JobStatus) + ("cancelling", "pausing")
+SHOWN_STATUSES = (*(status.value for status in JobStatus), *SHOWN_REQUESTS.values())
 
 
 def event_after_request(event: JobEvent, request: JobRequest | None) -> JobEvent:

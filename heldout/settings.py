@@ -1,6 +1,8 @@
 """All settings of the service, read from the environment: `HELDOUT_*` and a few customary names."""
 
 import os
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
@@ -11,6 +13,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from heldout.webhooks import Allowed
 
 GIB = 1024**3
+PREFIX = "HELDOUT_"
+# Variables that are no settings of the service: the clients' (heldout/locate.py) and docker-compose.yml's.
+OTHER_VARIABLES = frozenset(
+    {
+        "HELDOUT_URL",
+        "HELDOUT_API_KEY",
+        "HELDOUT_IMAGE",
+        "HELDOUT_GPU_IMAGE",
+        "HELDOUT_API_MEMORY",
+        "HELDOUT_WORKER_MEMORY",
+        "HELDOUT_GPU_WORKER_MEMORY",
+        "HELDOUT_WORKER_CPUS",
+    }
+)
 DEFAULT_HOME = Path("~/.heldout")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -18,14 +34,14 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 def _also(name: str) -> AliasChoices:
     """`HELDOUT_X`, or `X` where that is absent."""
-    return AliasChoices(f"HELDOUT_{name}", name)
+    return AliasChoices(f"{PREFIX}{name}", name)
 
 
 class Settings(BaseSettings):
     """One instance a process, made at its edge and passed on; nothing else reads the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="HELDOUT_", frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+        env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
     )
 
     home: Path = Field(DEFAULT_HOME, description="Folder of the embedded service and of local caches.")
@@ -125,6 +141,19 @@ class Settings(BaseSettings):
     @property
     def worker_slots(self) -> int:
         return self.slots or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else self.slots or 1
+
+
+def unknown_settings(environment: Mapping[str, str]) -> list[str]:
+    """A sentence for each `HELDOUT_*` variable that is ignored, with the nearest name of a setting."""
+    settings = sorted(field.upper() for field in Settings.model_fields)
+    known = OTHER_VARIABLES | {PREFIX + setting for setting in settings}
+    sentences = []
+    for name in sorted(environment):
+        if environment[name] and name.upper().startswith(PREFIX) and name.upper() not in known:
+            nearest = get_close_matches(name.upper().removeprefix(PREFIX), settings, n=1)
+            meant = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else "."
+            sentences.append(f"{name} is not a setting and is ignored{meant}")
+    return sentences
 
 
 def driver_url(url: str) -> str:

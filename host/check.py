@@ -1,6 +1,7 @@
 """`heldout check`: what works and what is wrong, a line each."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -10,7 +11,7 @@ import redis
 
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import HeldoutError
-from heldout.settings import Settings
+from heldout.settings import Settings, unknown_settings
 from models.blobs import Blobs
 from models.bundled import BUNDLED
 from models.database import Database
@@ -32,6 +33,8 @@ def report(settings: Settings, echo: Callable[[str], None], *, as_json: bool = F
 
 
 def _findings(settings: Settings) -> Iterator[tuple[str, bool, str]]:
+    ignored = unknown_settings(os.environ)
+    yield "settings", not ignored, " ".join(ignored) or "every HELDOUT_* variable is known"
     yield _database(settings)
     if settings.redis_url is not None:
         yield _broker(settings.redis_url.get_secret_value())

@@ -110,7 +110,7 @@ def revoke_key(
 
 @commands.command()
 def check(as_json: AsJson = False, home: HomeOption = None) -> None:
-    """Say what works and what is wrong with database, broker, blobs, datasets, TensorFlow and GPU."""
+    """Say what works and what is wrong with settings, database, broker, blobs, datasets, TensorFlow and GPU."""
     from host.check import report
 
     raise typer.Exit(0 if report(_configure(home), typer.echo, as_json=as_json) else 1)

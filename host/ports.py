@@ -1,4 +1,4 @@
-"""TCP ports for child servers."""
+"""Finds free TCP ports for child servers."""
 
 import random
 import socket

@@ -65,6 +65,7 @@ def run(settings: Settings, make_server: MakeServer, *, stack: bool = False) -> 
     lock = _lock_home(home)
     try:
         logs.configure(settings.log_level, _log_file(home / "logs" / "api.log"))
+        logs.warn_of_unknown_settings()
         with ExitStack() as servers:
             listener = servers.enter_context(_listen(settings))
             if stack:

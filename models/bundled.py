@@ -1,4 +1,4 @@
-"""The bundled datasets: where their files are found on this machine, and how they are cut into splits."""
+"""The bundled datasets: where their files are on this machine, and how they are divided into splits."""
 
 import gzip
 import tempfile
@@ -18,7 +18,7 @@ from models.arrays import ImageSet, content_address, save
 from models.blobs import Blobs
 from models.database import Database
 from models.ids import new_id
-from models.store import datasets
+from models.store import datasets, relations
 
 log = structlog.get_logger()
 
@@ -70,7 +70,7 @@ def register(database: Database, blobs: Blobs, operator_files: Path) -> list[str
 
 
 def store(database: Database, blobs: Blobs, name: str, images: ImageSet) -> None:
-    """Put a bundled dataset into the blob store, then add its row."""
+    """Put a bundled dataset into the blob store, then add its row and the job that finds its copies."""
     sha256 = content_address(images)
     size = 0
     with tempfile.TemporaryDirectory(prefix="heldout-") as folder:
@@ -78,8 +78,10 @@ def store(database: Database, blobs: Blobs, name: str, images: ImageSet) -> None
         for file in sorted(Path(folder).iterdir()):
             size += file.stat().st_size
             blobs.put(f"datasets/{sha256}/{file.name}", file)
+    dataset_id = new_id("ds")
     with database.write() as session:
-        datasets.add_bundled(session, new_id("ds"), name, images, sha256, size)
+        datasets.add_bundled(session, dataset_id, name, images, sha256, size)
+        relations.queue(session, dataset_id)  # does nothing where the same content was there before
 
 
 def with_cut_validation(

@@ -10,9 +10,8 @@ from heldout.stored.artifacts import ArtifactName
 from models.blobs import Blobs
 from models.database import Session
 from models.store import metrics
-from models.store.artifacts import Artifact
 from models.store.claims import Result
-from models.stored_files import evaluation_of, read_audit, read_evaluation
+from models.stored_files import json_artifact_of, read_audit, read_evaluation, read_gap
 from models.tables import DatasetRow, EpochRow, JobRow
 
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy")
@@ -52,12 +51,13 @@ def _history(epochs: Sequence[EpochRow]) -> History:
 def _evaluation(
     session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow, result: Result | None
 ) -> Evaluation | None:
-    scores: Artifact | None
     if result is not None:
         final = result.final
-        scores = next((one for one in result.artifacts if one.name is ArtifactName.EVALUATION), None)
+        files = {one.name: one for one in result.artifacts}
+        scores, gap = files.get(ArtifactName.EVALUATION), files.get(ArtifactName.GAP)
     elif (stored := metrics.result_of(session, job.id)) is not None:
-        final, scores = stored.final, evaluation_of(session, job.id)
+        final = stored.final
+        scores, gap = (json_artifact_of(session, job.id, name) for name in (ArtifactName.EVALUATION, ArtifactName.GAP))
     else:
         return None
-    return from_final(final, dataset.classes or (), read_evaluation(blobs, scores))
+    return from_final(final, dataset.classes or (), read_evaluation(blobs, scores), read_gap(blobs, gap))

@@ -1,11 +1,11 @@
 """How a training went, in a few figures that are kept in the job's row."""
 
-from typing import Any
-
 import structlog
 
 from heldout.errors import DatabaseUnavailable
 from heldout.kinds import JobKind
+from heldout.views.job import SummaryView
+from heldout.views.metrics import GapsView
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnosis_of
@@ -16,7 +16,7 @@ from models.tables import JobRow
 log = structlog.get_logger()
 
 
-def summary_of(session: Session, blobs: Blobs, job_id: str, result: Result | None = None) -> dict[str, Any] | None:
+def summary_of(session: Session, blobs: Blobs, job_id: str, result: Result | None = None) -> SummaryView | None:
     """The summary of a training that is about to end: the best epoch, the gaps, the verdict. None of other jobs.
 
     Whatever goes wrong with the diagnosis, the job ends as it would: its verdict is null then.
@@ -29,11 +29,12 @@ def summary_of(session: Session, blobs: Blobs, job_id: str, result: Result | Non
     job = session.get(JobRow, job_id)
     if job is None or job.kind is not JobKind.TRAIN:
         return None
-    return {
-        "best": metrics.best_epoch_of(session, job_id),
-        "gap": None if result is None else result.final.get("gap"),
-        "verdict": _verdict(session, blobs, job, result),
-    }
+    gap = None if result is None else result.final.get("gap")
+    return SummaryView(
+        best=metrics.best_epoch_of(session, job_id),
+        gap=None if gap is None else GapsView.model_validate(gap),
+        verdict=_verdict(session, blobs, job, result),
+    )
 
 
 def _verdict(session: Session, blobs: Blobs, job: JobRow, result: Result | None) -> str | None:

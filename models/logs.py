@@ -1,11 +1,16 @@
 """Structured logs: one JSON object a line on standard error, with keys and passwords struck out."""
 
 import logging
+import os
 import re
 import sys
 from typing import Any, TextIO
 
 import structlog
+
+from heldout.settings import unknown_settings
+
+log = structlog.get_logger()
 
 # What a careless message or an exception's text could carry: API keys, bearer headers, passwords in URLs.
 _SECRETS = (
@@ -54,6 +59,12 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = name != "uvicorn.access"
+
+
+def warn_of_unknown_settings() -> None:
+    """Log which `HELDOUT_*` variables of this process are ignored."""
+    for sentence in unknown_settings(os.environ):
+        log.warning("unknown_setting", detail=sentence)
 
 
 def without_secrets(text: str) -> str:

@@ -13,7 +13,7 @@ from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
 from models.discard import discard_files
-from models.store import claims, idempotency, transitions, uploads
+from models.store import claims, idempotency, relations, transitions, uploads
 from models.wake import WakeUp
 
 log = structlog.get_logger()
@@ -29,7 +29,8 @@ PAUSE_SHARES = (0.8, 1.2)
 class Reconciler:
     """Recovers jobs of lost workers, fails jobs that waited too long, and repeats wake-ups that may be lost.
 
-    It also rejects datasets whose content never came. Where it is given the blob store, it deletes blobs that nobody
+    It also rejects datasets whose content never came, and queues the jobs that find the copies of datasets which an
+    earlier release has stored. Where it is given the blob store, it deletes blobs that nobody
     needs: checkpoints of jobs that ended without a worker, and files of datasets that were deleted or rejected.
 
     Any number may run at once: each row is settled by one compare-and-set.
@@ -64,12 +65,15 @@ class Reconciler:
             expired = claims.expire_pending(session)
             unsent = uploads.reject_unsent(session)
             idempotency.forget_old(session)
+            relate = relations.queue_missing(session)
         for job_id, status in lost:
             log.warning("job_recovered", job_id=job_id, status=status.value)
         for job_id in expired:
             log.warning("job_expired", job_id=job_id)
         for dataset_id in unsent:
             log.info("upload_never_sent", dataset_id=dataset_id)
+        if relate is not None:
+            log.info("copies_not_known", job_id=relate)
         if self._announce is not None:
             with self._database.write() as session:
                 wake_ups = claims.wake_ups_to_repeat(session, older_than_s=2 * self._settings.reconcile_s)

@@ -6,6 +6,7 @@ from pathlib import Path
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import StoredAudit, audit_key
 from heldout.stored.evaluation import StoredEvaluation
+from heldout.stored.gap import StoredGap
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
 from models.store import artifacts
@@ -45,14 +46,29 @@ def read_evaluation(blobs: Blobs, artifact: Artifact | None) -> StoredEvaluation
     Raises:
         StorageUnavailable, FileOfLaterRelease.
     """
+    content = _content_of(blobs, artifact)
+    return None if content is None else StoredEvaluation.from_bytes(content)
+
+
+def read_gap(blobs: Blobs, artifact: Artifact | None) -> StoredGap | None:
+    """What the terms of a job's gap are made of; None where there is no file, as for results of older releases.
+
+    Raises:
+        StorageUnavailable, FileOfLaterRelease.
+    """
+    content = _content_of(blobs, artifact)
+    return None if content is None else StoredGap.from_bytes(content)
+
+
+def json_artifact_of(session: Session, job_id: str, name: ArtifactName) -> Artifact | None:
+    """A job's JSON file, such as that of its scores."""
+    return artifacts.find(session, job_id, name, ArtifactFormat.JSON)
+
+
+def _content_of(blobs: Blobs, artifact: Artifact | None) -> bytes | None:
     if artifact is None:
         return None
     try:
-        return StoredEvaluation.from_bytes(blobs.read(artifact.key))
+        return blobs.read(artifact.key)
     except BlobMissing:
         return None
-
-
-def evaluation_of(session: Session, job_id: str) -> Artifact | None:
-    """The job's file of scores."""
-    return artifacts.find(session, job_id, ArtifactName.EVALUATION, ArtifactFormat.JSON)

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from heldout.errors import DatasetUnavailable, InvalidSpec, SpecDatasetNotFound
 from heldout.examination import examine
 from heldout.kinds import JobKind
+from heldout.layers import NetworkPlan
 from heldout.spec import MAX_SEED, JobSpec
 from heldout.views.estimate import EstimateView, LayerView
 from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import new_id
 from models.store import calibrations, datasets, jobs, new_jobs
+from models.store.datasets import ReadyDataset
 from models.store.specs import SpecUnreadable, spec_of
 from models.tables import DatasetRow, JobRow
 from models.wake import WakeUp
@@ -45,8 +47,7 @@ def submit(
     Raises:
         SpecDatasetNotFound, DatasetUnavailable, NetworkTooDeep, TooManyParameters, InvalidSpec.
     """
-    ready = datasets.require_ready(dataset or _dataset_named(session, owner, spec.dataset))
-    plan = examine(spec, ready.image, ready.classes, max_parameters=max_parameters)
+    ready, plan = _examined(session, owner, spec, dataset, max_parameters)
     job_id = new_id("job")
     complete = spec.completed(name=spec.generated_name(ready.row.name, job_id), seed=secrets.randbelow(MAX_SEED + 1))
     job = new_jobs.add(
@@ -87,8 +88,7 @@ def retry(session: Session, owner: str, job_id: str, *, max_parameters: int) -> 
 
 def estimate(session: Session, owner: str, spec: JobSpec, *, max_parameters: int) -> EstimateView:
     """What the spec would take, without queueing it. Raises what `submit` raises."""
-    ready = datasets.require_ready(_dataset_named(session, owner, spec.dataset))
-    plan = examine(spec, ready.image, ready.classes, max_parameters=max_parameters)
+    ready, plan = _examined(session, owner, spec, None, max_parameters)
     return EstimateView(
         object="estimate",
         spec=spec,
@@ -98,6 +98,14 @@ def estimate(session: Session, owner: str, spec: JobSpec, *, max_parameters: int
         memory_bytes=plan.memory_bytes(spec.training.batch_size, mixed=spec.training.precision == "mixed"),
         seconds_per_epoch=calibrations.expected_epoch_s(calibrations.speeds(session), spec, plan, ready.row),
     )
+
+
+def _examined(
+    session: Session, owner: str, spec: JobSpec, dataset: DatasetRow | None, max_parameters: int
+) -> tuple[ReadyDataset, NetworkPlan]:
+    """The dataset that the spec is to be trained on, and the plan of its network for images of that dataset."""
+    ready = datasets.require_ready(dataset or _dataset_named(session, owner, spec.dataset))
+    return ready, examine(spec, ready.image, ready.classes, max_parameters=max_parameters)
 
 
 def _dataset_named(session: Session, owner: str, reference: str) -> DatasetRow:

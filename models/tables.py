@@ -20,8 +20,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from heldout.dataset_lifecycle import DatasetStatus
+from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus
 from heldout.kinds import JobKind
+from heldout.ledger import ReadKind
 from heldout.lifecycle import JobRequest, JobStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.database import UtcTime
@@ -57,7 +58,9 @@ class Base(DeclarativeBase):
         JobKind: _named(JobKind),
         JobStatus: _named(JobStatus),
         JobRequest: _named(JobRequest),
+        ReadKind: _named(ReadKind),
         DatasetStatus: _named(DatasetStatus),
+        RelationsStatus: _named(RelationsStatus),
         ArtifactName: _named(ArtifactName),
         ArtifactFormat: _named(ArtifactFormat),
     }
@@ -112,7 +115,8 @@ class DatasetRow(Base):
     dtype: Mapped[str | None] = mapped_column(String(16))
     value_range: Mapped[list[Any] | None]
     classes: Mapped[list[Any] | None]
-    splits: Mapped[dict[str, Any] | None]
+    splits: Mapped[dict[str, Any] | None]  # of each: count, per_class, and sha256 of its images and labels
+    relations_status: Mapped[RelationsStatus | None]  # null: nobody has asked for its copies and groups
     error: Mapped[dict[str, Any] | None]
     same_as: Mapped[str | None] = mapped_column(String(40))  # the version that had this content before
     last_event: Mapped[int] = mapped_column(server_default="0")
@@ -253,6 +257,29 @@ class ResultRow(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     attempt: Mapped[int]
     final: Mapped[dict[str, Any]]
+
+
+class LabelReadRow(Base):
+    """One look of an owner at the labels of a held-out split. Rows stay when jobs and datasets are deleted."""
+
+    __tablename__ = "label_reads"
+    __table_args__ = (
+        # What counts once: a retry or a repeated request finds its row here.
+        Index("uq_label_reads_once", "owner", "digest", "subject_id", "epoch", unique=True),
+        Index("ix_label_reads_list", "owner", "digest", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128))
+    # SHA-256 of the split's images and labels; see store/label_reads.py where that is not known.
+    digest: Mapped[str] = mapped_column(String(80))
+    subject_object: Mapped[str] = mapped_column(String(16))  # job, or dataset where labels were handed out
+    subject_id: Mapped[str] = mapped_column(String(40))  # its row may be gone
+    epoch: Mapped[int]  # of the weights that met the labels; 0 where none did
+    split: Mapped[str] = mapped_column(String(16))  # validation, test
+    what: Mapped[ReadKind]
+    dataset_id: Mapped[str] = mapped_column(String(40))  # its row may be deleted
+    created_at: Mapped[datetime]
 
 
 class ArtifactRow(Base):

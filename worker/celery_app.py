@@ -85,6 +85,7 @@ def _configure_no_logs(**_: Any) -> None:
 def _configure_logs(**_: Any) -> None:
     """Before Celery logs anything; where it runs as root, it begins with a warning."""
     logs.configure(settings.log_level)
+    logs.warn_of_unknown_settings()
 
 
 @signals.worker_init.connect

@@ -18,6 +18,7 @@ def main() -> None:
     """Run jobs until SIGTERM, or until the process that started us ends."""
     settings = Settings()
     logs.configure(settings.log_level)
+    logs.warn_of_unknown_settings()
     worker = Worker(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stopping.set())

@@ -1,6 +1,7 @@
 """The messages between the supervisor and the process that trains one job."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ class Assignment:
     precision: Literal["float32", "mixed"] = "float32"
     gpus: tuple[str, ...] = ()  # NVIDIA's ids of those that the job has
     resident_bytes: int | None = None  # larger images are read from their file
+    relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
 
 
 # --- from the training process -------------------------------------------------------------------
@@ -102,11 +104,16 @@ class TrainedFile:
 
 @dataclass(frozen=True)
 class Finished:
-    """The training ended well. `final` is the contract's `metrics.final`."""
+    """The training ended well. `final` is the contract's `metrics.final`.
+
+    other_reads: held-out splits on which other weights than the kept ones were measured at the end, each with the epoch
+    of those weights.
+    """
 
     final: dict[str, Any]
     stop_reason: StopReason
     files: tuple[TrainedFile, ...]
+    other_reads: tuple[tuple[str, int], ...] = ()
 
     def path_of(self, name: ArtifactName) -> Path:
         """Where the file of that name lies."""
@@ -133,11 +140,20 @@ class Failed:
 # --- from the supervisor ---------------------------------------------------------------------------
 
 
+class StopCause(StrEnum):
+    """Why an attempt is to stop before its work is done."""
+
+    CANCEL = "cancel"  # a client cancels the job: its process is killed
+    PAUSE = "pause"  # a client pauses the job
+    DEADLINE = "deadline"  # `limits.max_runtime_s` has passed
+    RELEASE = "release"  # the worker stops
+
+
 @dataclass(frozen=True)
 class Stop:
-    """Stop within half a second: `deadline` finishes with the complete epochs, the others write a checkpoint."""
+    """Stop within half a second: a deadline finishes with the complete epochs, other causes write a checkpoint."""
 
-    why: Literal["deadline", "pause", "release"]
+    why: StopCause
 
 
 FromTraining = (

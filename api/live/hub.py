@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Protocol, get_args
+from typing import Protocol
 
 import structlog
 
@@ -69,7 +69,7 @@ class Hub:
         self._followed: dict[Channel, RecentEvents] = {}
         self._keys: Counter[str] = Counter()
         self._keys_checked_at = 0.0
-        self._needed: dict[ChannelKind, asyncio.Event] = {kind: asyncio.Event() for kind in get_args(ChannelKind)}
+        self._needed: dict[ChannelKind, asyncio.Event] = {kind: asyncio.Event() for kind in ChannelKind}
         self._catching_up = asyncio.Semaphore(CATCH_UPS_AT_ONCE)
 
     @property
@@ -79,11 +79,11 @@ class Hub:
 
     async def wait(self, job_id: str, is_enough: Callable[[ChannelState], bool], timeout_s: float) -> None:
         """Return when `is_enough` holds for the job, it is deleted, the time is over, or the service stops."""
-        waiter = _Waiter(Channel("job", job_id), is_enough)
+        waiter = _Waiter(Channel(ChannelKind.JOB, job_id), is_enough)
         if self.stopped:
             return
         self._waiters.add(waiter)
-        self._needed["job"].set()
+        self._needed[ChannelKind.JOB].set()
         try:
             with suppress(TimeoutError):
                 await asyncio.wait_for(waiter.woken.wait(), timeout_s)

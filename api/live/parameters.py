@@ -7,9 +7,17 @@ from fastapi import Header, Query
 from heldout.errors import InvalidCursor
 
 MAX_DIGITS = 16
+# Instead of a number: the last event that there is now.
+LATEST = "latest"
 
 After = Annotated[
-    str, Query(description="Number of the last event that is known.", json_schema_extra={"pattern": "^[0-9]{1,9}$"})
+    str,
+    Query(
+        description="Number of the last event that is known: only later ones are answered. `latest` is the number of "
+        "the last event that there is now: a stream begins with what happens next, and a list is empty, with that "
+        "number as its `next`.",
+        json_schema_extra={"pattern": f"^([0-9]{{1,9}}|{LATEST})$"},
+    ),
 ]
 Limit = Annotated[int, Query(ge=1, le=200, description="Most events in one list; a stream ignores it.")]
 LastEventId = Annotated[
@@ -23,9 +31,9 @@ LastEventId = Annotated[
 Accept = Annotated[str, Header(include_in_schema=False)]
 
 
-def cursor_of(after: str, last_event_id: str, max_number: int) -> int:
-    """The number of the last event that the client knows. Raises InvalidCursor."""
-    cursor = _number(after, max_number)
+def cursor_of(after: str, last_event_id: str, max_number: int) -> int | None:
+    """The number of the last event that the client knows; None for the last one there is. Raises InvalidCursor."""
+    cursor = None if after == LATEST else _number(after, max_number)
     return _number(last_event_id, max_number) if last_event_id else cursor
 
 

@@ -1,16 +1,19 @@
-"""The latest events of a channel, encoded once and shared by all its streams, each of which keeps only its place."""
+"""The latest events of a channel, encoded once and shared by all its streams."""
 
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 # What is kept for the streams; one that is further behind is caught up from the database.
 KEPT_EVENTS = 64
 KEPT_BYTES = 64 * 1024
 
-ChannelKind = Literal["job", "owner"]
+
+class ChannelKind(StrEnum):
+    JOB = "job"
+    OWNER = "owner"
 
 
 @dataclass(frozen=True, slots=True)

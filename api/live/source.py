@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from fastapi.sse import format_sse_event
 
 from api.live.hub import ChannelState
-from api.live.recent_events import Channel, EncodedEvent
+from api.live.recent_events import Channel, ChannelKind, EncodedEvent
 from heldout.views.base import View
 from models.database import Database
 from models.store import events, jobs, keys, owner_events
@@ -42,6 +42,22 @@ def read_owner_page(database: Database, owner: str, *, after: int, limit: int) -
             may_wait = owner_events.number(session, owner)
 
 
+def read_latest_number(database: Database, owner: str) -> int:
+    """The number of the owner's last event, 0 if there is none; everything committed before the call is numbered."""
+    with database.read() as session:
+        may_wait = bool(owner_events.unnumbered_owners(session, [owner]))
+    while may_wait:
+        with database.write() as session:
+            may_wait = owner_events.number(session, owner)
+    with database.read() as session:
+        return owner_events.last_numbers(session, [owner]).get(owner, 0)
+
+
+def encode_start(number: int) -> EncodedEvent:
+    """The number alone, with which a stream begins from now: a client that comes back before any event sends it."""
+    return EncodedEvent(number, format_sse_event(id=str(number)))
+
+
 class DatabaseSource:
     """Answers the hub."""
 
@@ -51,34 +67,35 @@ class DatabaseSource:
     def states(self, channels: Collection[Channel]) -> Mapping[Channel, ChannelState]:
         """States of jobs and owners, after new events of the owners were numbered."""
         found: dict[Channel, ChannelState] = {}
-        if job_ids := _ids(channels, "job"):
+        if job_ids := _ids(channels, ChannelKind.JOB):
             with self._database.read() as session:
                 for job_id, state in jobs.versions(session, job_ids).items():
-                    found[Channel("job", job_id)] = ChannelState(*state)
-        if owners := _ids(channels, "owner"):
+                    found[Channel(ChannelKind.JOB, job_id)] = ChannelState(*state)
+        if owners := _ids(channels, ChannelKind.OWNER):
             self._number_events(owners)
             with self._database.read() as session:
                 last_numbers = owner_events.last_numbers(session, owners)
             for owner in owners:
-                found[Channel("owner", owner)] = ChannelState(0, has_ended=False, last_event=last_numbers.get(owner, 0))
+                last = last_numbers.get(owner, 0)
+                found[Channel(ChannelKind.OWNER, owner)] = ChannelState(0, has_ended=False, last_event=last)
         return found
 
     def events_after(self, after: Mapping[Channel, int]) -> Mapping[Channel, Sequence[EncodedEvent]]:
         found: dict[Channel, list[EncodedEvent]] = {}
-        after_in_jobs = {channel.id: number for channel, number in after.items() if channel.kind == "job"}
-        after_in_owners = {channel.id: number for channel, number in after.items() if channel.kind == "owner"}
+        after_in_jobs = {channel.id: number for channel, number in after.items() if channel.kind is ChannelKind.JOB}
+        after_in_owners = {channel.id: number for channel, number in after.items() if channel.kind is ChannelKind.OWNER}
         with self._database.read() as session:
             if after_in_jobs:
                 for row in events.newer(session, after_in_jobs):
-                    found.setdefault(Channel("job", row.subject_id), []).append(encode_job_event(row))
+                    found.setdefault(Channel(ChannelKind.JOB, row.subject_id), []).append(encode_job_event(row))
             if after_in_owners:
                 for row in owner_events.newer(session, after_in_owners):
-                    found.setdefault(Channel("owner", row.owner or ""), []).append(encode_owner_event(row))
+                    found.setdefault(Channel(ChannelKind.OWNER, row.owner or ""), []).append(encode_owner_event(row))
         return found
 
     def page(self, channel: Channel, after: int) -> Sequence[EncodedEvent]:
         with self._database.read() as session:
-            if channel.kind == "job":
+            if channel.kind is ChannelKind.JOB:
                 return [encode_job_event(row) for row in events.page(session, channel.id, after=after, limit=PAGE)[0]]
             rows, _ = owner_events.page(session, channel.id, after=after, limit=PAGE)
             return [encode_owner_event(row) for row in rows]
@@ -96,8 +113,8 @@ class DatabaseSource:
                 owner_events.number(session, owner, wait=False)
 
 
-def _ids(channels: Collection[Channel], kind: str) -> list[str]:
-    return [channel.id for channel in channels if channel.kind == kind]
+def _ids(channels: Collection[Channel], kind: ChannelKind) -> list[str]:
+    return [channel.id for channel in channels if channel.kind is kind]
 
 
 def _encode(number: int, type_: str, view: View) -> EncodedEvent:

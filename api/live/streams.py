@@ -1,4 +1,4 @@
-"""Server-sent events: each stream is a place in the recent events of its channel, and holds nothing else."""
+"""Server-sent events. A stream keeps only its position among the recent events of its channel."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence

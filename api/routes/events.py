@@ -12,7 +12,7 @@ from api.http.problems import problems
 from api.http.routing import resource
 from api.live import source, streams
 from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of
-from api.live.recent_events import Channel
+from api.live.recent_events import Channel, ChannelKind
 from heldout.errors import InvalidCursor
 from heldout.views.event import OwnerEventPage
 from models.store.keys import Caller
@@ -51,7 +51,10 @@ async def list_all_events(
     return await run_in_threadpool(_page, app, caller, cursor, limit)
 
 
-def _page(app: AppContext, caller: Caller, after: int, limit: int) -> OwnerEventPage:
+def _page(app: AppContext, caller: Caller, after: int | None, limit: int) -> OwnerEventPage:
+    if after is None:
+        latest = source.read_latest_number(app.database, caller.owner)
+        return OwnerEventPage(object="list", data=[], has_more=False, next=latest)
     rows, more = source.read_owner_page(app.database, caller.owner, after=after, limit=limit)
     return OwnerEventPage(
         object="list",
@@ -61,12 +64,16 @@ def _page(app: AppContext, caller: Caller, after: int, limit: int) -> OwnerEvent
     )
 
 
-def _stream(app: AppContext, caller: Caller, after: int) -> Response:
-    rows, _ = source.read_owner_page(app.database, caller.owner, after=after, limit=source.PAGE)
-    first = [source.encode_owner_event(row) for row in rows]
+def _stream(app: AppContext, caller: Caller, after: int | None) -> Response:
+    if after is None:
+        after = source.read_latest_number(app.database, caller.owner)
+        first = [source.encode_start(after)]
+    else:
+        rows, _ = source.read_owner_page(app.database, caller.owner, after=after, limit=source.PAGE)
+        first = [source.encode_owner_event(row) for row in rows]
     return streams.EventStream(
         app.hub,
-        Channel("owner", caller.owner),
+        Channel(ChannelKind.OWNER, caller.owner),
         cursor=after,
         first=first,
         last=first[-1].number if first else after,

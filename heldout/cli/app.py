@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from heldout import __version__
-from heldout.cli import datasets, host_commands, jobs, results, training
+from heldout.cli import datasets, events, host_commands, jobs, results, training
 from heldout.cli.command import ends_with_code
 from heldout.cli.screen import say
 
@@ -17,7 +17,7 @@ COMMANDS = (
     jobs.jobs,
     jobs.show,
     jobs.metrics,
-    jobs.events,
+    events.events,
     jobs.queue,
     results.diagnose,
     results.confusion,

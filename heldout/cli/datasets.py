@@ -104,6 +104,20 @@ def audit(dataset: Reference, as_json: AsJson = False, home: Home = None) -> Non
 
 @app.command()
 @ends_with_code
+def ledger(
+    dataset: Reference,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many looks to list, newest first.")] = 20,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show how often your jobs have looked at a dataset's validation and test labels."""
+    with service(home) as client:
+        found = client.dataset_ledger(dataset, limit=limit)
+    print_json(found) if as_json else shown.show_ledger(found)
+
+
+@app.command()
+@ends_with_code
 def delete(dataset: Reference, as_json: AsJson = False, home: Home = None) -> None:
     """Delete a dataset that no job needs."""
     with service(home) as client:

@@ -1,4 +1,4 @@
-"""Commands about jobs: list them, show one and its course, cancel, pause, resume, retry, change and delete it."""
+"""Commands about jobs: list them, show one, cancel, pause, resume, retry, change and delete it."""
 
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
@@ -47,7 +47,8 @@ def show(
         elif as_json:
             print_json(job)
         else:
-            shown.show_job(job, client.metrics(job_id).final)
+            final = client.metrics(job_id).final
+            shown.show_job(job, final, None if final is None else client.diagnosis(job_id).gap)
 
 
 def metrics(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
@@ -55,17 +56,6 @@ def metrics(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     with service(home) as client:
         found = client.metrics(job_id)
     print_json(found) if as_json else shown.show_metrics(found)
-
-
-def events(
-    job_id: JobId,
-    after: Annotated[int, typer.Option(min=0, help="Only events with a number above this.")] = 0,
-    as_json: AsJson = False,
-    home: Home = None,
-) -> None:
-    """List what happened to a job, oldest first."""
-    with service(home) as client:
-        print_list(list(client.events(job_id, after=after)), as_json, shown.show_events)
 
 
 def queue(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from heldout.cli.screen import print_json, say
 from heldout.connection import ApiProblem, NoService
+from heldout.lifecycle import JobStatus
 
 
 class Exit(IntEnum):
@@ -22,12 +23,16 @@ class Refused(Exception):
     """The command line, or a file that it names, is wrong; the message says what and why."""
 
 
-_EXIT_BY_STATUS = {"succeeded": Exit.SUCCEEDED, "failed": Exit.FAILED, "cancelled": Exit.CANCELLED}
+_EXIT_BY_STATUS = {
+    JobStatus.SUCCEEDED: Exit.SUCCEEDED,
+    JobStatus.FAILED: Exit.FAILED,
+    JobStatus.CANCELLED: Exit.CANCELLED,
+}
 
 
 def exit_of_job(status: str) -> Exit:
     """The exit code for the status of a job that has ended."""
-    return _EXIT_BY_STATUS[status]
+    return _EXIT_BY_STATUS[JobStatus(status)]
 
 
 def exit_of_problem(problem: ApiProblem) -> Exit:

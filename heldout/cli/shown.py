@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ from heldout.cli.screen import print_fields, print_table, say
 if TYPE_CHECKING:
     from heldout.views.audit import AuditFindingView
     from heldout.views.dataset import DatasetView
-    from heldout.views.diagnosis import DiagnosisView
+    from heldout.views.diagnosis import DiagnosisView, GapBudgetView
     from heldout.views.estimate import EstimateView
-    from heldout.views.event import EventView
+    from heldout.views.event import EventView, OwnerEventView
     from heldout.views.job import JobView
+    from heldout.views.ledger import LabelReadView, LedgerView
     from heldout.views.metrics import EpochView, FinalView, MetricsView, SplitResult
     from heldout.views.queue import QueueView
 
@@ -27,10 +29,12 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
     print_table(headings, [_row_of(job) for job in jobs], right=(3, 5))
 
 
-def show_job(job: JobView, final: FinalView | None) -> None:
-    """The job without its spec, then its final figures if it has them."""
+def show_job(job: JobView, final: FinalView | None, gap: GapBudgetView | None = None) -> None:
+    """The job without its spec, then its final figures and their gap if it has them."""
+    from heldout.views.base import as_json  # whoever has a view has loaded this already
+
     error = job.error
-    engine = job.engine or {}
+    engine = {} if job.engine is None else as_json(job.engine)
     fields = [
         ("id", job.id),
         ("name", job.name),
@@ -51,6 +55,9 @@ def show_job(job: JobView, final: FinalView | None) -> None:
     if final is not None:
         say("")
         show_final(final)
+    if gap is not None:
+        say("")
+        show_gap(gap)
 
 
 def show_outcome(job: JobView, final: FinalView | None) -> None:
@@ -97,10 +104,12 @@ def show_metrics(metrics: MetricsView) -> None:
         show_final(metrics.final)
 
 
-def show_events(events: Iterable[EventView]) -> None:
+def show_events(events: Iterable[EventView] | Iterable[OwnerEventView]) -> None:
+    """A line for each event as it comes; events of all jobs and datasets name theirs."""
     for event in events:
-        when = moment(event.created_at)
-        say(f"{event.id:>4}  {when}  {event.level:<7}  {event.type:<15}  {event.message}")
+        subject = getattr(event, "subject", None)
+        about = f"{subject.id}  " if subject else ""
+        say(f"{event.id:>4}  {moment(event.created_at)}  {event.level:<7}  {event.type:<17}  {about}{event.message}")
 
 
 def show_queue(queue: QueueView) -> None:
@@ -136,18 +145,44 @@ def show_datasets(datasets: Sequence[DatasetView]) -> None:
 
 
 def show_diagnosis(diagnosis: DiagnosisView) -> None:
-    """The verdict with its explanation, then each finding with its remedies."""
+    """The verdict with its explanation, the gap term by term, then each finding with its remedies."""
     epochs = [("best epoch", diagnosis.best_epoch), ("rises from epoch", diagnosis.onset_epoch)]
     known = ", ".join(f"{name} {epoch}" for name, epoch in epochs if epoch is not None)
     say(f"{diagnosis.verdict}" + (f" ({known})" if known else ""))
     say(diagnosis.explanation)
+    if diagnosis.caveats:
+        say(f"Beside this, some figures are not what they seem: {', '.join(diagnosis.caveats)} (below).")
+    if diagnosis.gap is not None:
+        say("")
+        show_gap(diagnosis.gap)
     for finding in diagnosis.findings:
         say("")
         say(f"{finding.severity}: {finding.code}")
-        if finding.explanation != diagnosis.explanation:
+        if not diagnosis.explanation.endswith(finding.explanation):
             say(f"  {finding.explanation}")
         for remedy in finding.remedies:
             say(f"  {remedy.name}: {remedy.reason}")
+
+
+def show_gap(gap: GapBudgetView) -> None:
+    """From training to test, term by term."""
+    rows = [
+        (
+            term.code.replace("_", " "),
+            points(term.accuracy),
+            _bounds_in_points(term.accuracy_interval),
+            f"{term.loss:+.3f}",
+            term.finding or NONE,
+        )
+        for term in gap.terms
+    ]
+    accuracy_gap, loss_gap = gap.train.accuracy - gap.test.accuracy, sum(term.loss for term in gap.terms)
+    rows.append(("training to test", points(accuracy_gap), "", f"{loss_gap:+.3f}", ""))
+    print_table(("GAP", "POINTS", "95 % INTERVAL", "LOSS", "FINDING"), rows, right=(1, 3))
+
+
+def _bounds_in_points(bounds: tuple[float, float] | None) -> str:
+    return NONE if bounds is None else f"[{points(bounds[0])}, {points(bounds[1])}]"
 
 
 def show_dataset(dataset: DatasetView) -> None:
@@ -187,6 +222,30 @@ def show_findings(findings: Sequence[AuditFindingView]) -> None:
         if not finding.pairs:
             for example in finding.examples[:SHOWN_EXAMPLES]:
                 say(f"  {example.split} {example.member}")
+
+
+def show_ledger(ledger: LedgerView) -> None:
+    """What was counted in words and as a table, then the newest looks."""
+    say(ledger.explanation)
+    say("")
+    splits = (("validation", ledger.splits.validation), ("test", ledger.splits.test))
+    headings = ("SPLIT", "IMAGES", "LOOKS", "COULD CHOOSE", "LABELS SHOWN", "JOBS")
+    rows = [
+        (name, *(f"{count:,}" for count in (one.images, one.reads, one.selections, one.handed_out, one.jobs)))
+        for name, one in splits
+    ]
+    print_table(headings, rows, right=range(1, 6))
+    if ledger.entries.data:
+        say("")
+        looks = [_row_of_read(one) for one in ledger.entries.data]
+        print_table(("WHEN", "SPLIT", "BY", "EPOCH", "WHAT"), looks, right=(3,))
+    if ledger.entries.has_more:
+        say("There are more looks; --limit shows up to 200.", file=sys.stderr)
+
+
+def _row_of_read(read: LabelReadView) -> tuple[str, ...]:
+    epoch = NONE if read.epoch is None else str(read.epoch)
+    return (moment(read.created_at), read.split, read.subject.id, epoch, read.what.replace("_", " "))
 
 
 def _size_of(dataset: DatasetView) -> str:

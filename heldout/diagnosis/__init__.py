@@ -5,13 +5,18 @@ Nothing here reads or writes anything; the same input gives the same answer ever
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any
 
+from heldout.diagnosis.attribution import attributed
+from heldout.diagnosis.confidence import confidence_of
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.facts import facts_of
 from heldout.diagnosis.findings import Diagnosis, Finding, Remedy
+from heldout.diagnosis.gap.lead import lead_of
+from heldout.diagnosis.gap.words import explained
 from heldout.diagnosis.history import History
-from heldout.diagnosis.precedence import findings_of
+from heldout.diagnosis.precedence import GRAVITY, findings_of
 from heldout.diagnosis.restrict import (
     ALL_SPLITS,
     WITHOUT_TEST,
@@ -20,6 +25,7 @@ from heldout.diagnosis.restrict import (
     evaluation_without_test,
 )
 from heldout.diagnosis.unexplained import verdict_without_findings
+from heldout.diagnosis.verdict import caveats_of, verdict_of, weighed
 from heldout.stored.audit import AuditFinding
 
 __all__ = ["ALL_SPLITS", "WITHOUT_TEST", "Diagnosis", "Evaluation", "Finding", "History", "Remedy", "diagnose"]
@@ -50,9 +56,24 @@ def diagnose(
         audit = None if audit is None else audit_without_test(audit)
         evaluation = None if evaluation is None else evaluation_without_test(evaluation)
     facts = facts_of(history, audit, evaluation, spec)
-    findings = findings_of(facts)
-    if findings and findings[0].severity != "info":
-        verdict, explanation = findings[0].code, findings[0].explanation
+    findings = [replace(one, confidence=confidence_of(one, facts)) for one in findings_of(facts)]
+    gap = None if facts.budget is None else attributed(facts.budget, facts, findings)
+    if gap is not None:
+        findings = weighed(findings, gap)
+    chosen, step = verdict_of(facts, findings)
+    if chosen is not None:
+        verdict, explanation = chosen.code, chosen.explanation
     else:
         verdict, explanation = verdict_without_findings(facts)
-    return Diagnosis(verdict, facts.curves.best_epoch, facts.curves.onset_epoch, explanation, findings)
+    if gap is not None and facts.gap is not None:
+        gap = explained(gap, facts.gap)
+        explanation = f"{lead_of(gap, facts.gap, by_loss=step == 'most_loss')} {explanation}"
+    return Diagnosis(
+        verdict,
+        facts.curves.best_epoch,
+        facts.curves.onset_epoch,
+        explanation,
+        tuple(sorted(findings, key=lambda one: (one is not chosen, GRAVITY.index(one.severity)))),
+        caveats_of(findings, chosen),
+        gap,
+    )

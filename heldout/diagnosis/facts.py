@@ -7,6 +7,7 @@ from heldout.diagnosis.audited import findings_by_code
 from heldout.diagnosis.curves import Curves, curves_of
 from heldout.diagnosis.evaluation import Evaluation, LastEpoch, SplitFigures, skill_of
 from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.gap.budget import Gap, gap_of
 from heldout.diagnosis.history import History
 from heldout.diagnosis.remedies import Spec
 from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_KNOWN_SKILL
@@ -22,6 +23,7 @@ class Facts:
     classes: their names; empty where they are not known.
     last: the last epoch's weights beside the kept ones, if others were kept.
     gap: what the terms of the gap are made of; None where it was not measured.
+    budget: the terms, not yet attributed to findings; None where test was not measured.
     audited: the audit's findings by the code of a diagnosis.
     knows_training, knows_validation: whether most images of the split are answered rightly, beyond guessing; None where
         that is not known.
@@ -35,6 +37,7 @@ class Facts:
     test: SplitFigures | None
     last: LastEpoch | None
     gap: StoredGap | None
+    budget: Gap | None
     audited: Mapping[str, Sequence[Finding]]
     knows_training: bool | None
     knows_validation: bool | None
@@ -54,6 +57,7 @@ def facts_of(
         test=test,
         last=measured.last,
         gap=measured.gap,
+        budget=None if measured.gap is None else gap_of(measured.gap),
         audited={} if audit is None else findings_by_code(audit, spec),
         knows_training=_knows_training(train, validation, len(measured.classes)),
         knows_validation=_knows(validation, len(measured.classes)),

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from heldout.diagnosis.gap.budget import Bounds, Gap
+
 Severity = Literal["info", "warning", "critical"]
 
 HEALTHY = "healthy"
@@ -19,22 +21,48 @@ class Remedy:
 
 
 @dataclass(frozen=True)
+class Explained:
+    """How much of the gap a finding explains: accuracy as a fraction, loss in nats, positive where it widens the gap.
+
+    An interval (95 %) is None where there are too few images for one.
+    """
+
+    accuracy: float
+    interval: Bounds | None
+    loss: float
+    loss_interval: Bounds | None
+
+
+@dataclass(frozen=True)
 class Finding:
-    """Something that explains the figures, or spoils them."""
+    """Something that explains the figures, or spoils them.
+
+    explains: None where that was not measured. confidence: the probability that the finding is true; None where it is
+    not calibrated.
+    """
 
     code: str
     severity: Severity
     explanation: str
     evidence: dict[str, Any] = field(default_factory=dict)
     remedies: tuple[Remedy, ...] = ()
+    explains: Explained | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Epochs count from 1. `findings` are in the order of their gravity."""
+    """Epochs count from 1.
+
+    findings: the verdict's first, then in the order of their gravity.
+    caveats: codes of other findings that make figures untrue, whatever the verdict is.
+    gap: None where it was not measured, or test is left out.
+    """
 
     verdict: str
     best_epoch: int | None
     onset_epoch: int | None
     explanation: str
     findings: tuple[Finding, ...]
+    caveats: tuple[str, ...] = ()
+    gap: Gap | None = None

@@ -1,7 +1,7 @@
-"""The rules in the order of their precedence: of findings that are equally serious, the first one gives the verdict.
+"""The rules in the order of their precedence. `verdict.py` decides which finding gives the verdict.
 
-The order goes from what is nearest the data to what is nearest the figures: a leak spoils every figure, so that
-overfitting is no news beside it.
+Without a measured gap it is the most serious one, and of equally serious ones the first in this order, which goes from
+what is nearest the data to what is nearest the figures.
 """
 
 from collections.abc import Callable
@@ -44,6 +44,8 @@ RULES = (
     Rule("leakage", leakage.find),
     Rule("split_shift", split_shift.in_images),
     Rule("split_shift", split_shift.in_accuracy, silent_beside=("scale_mismatch", "label_order_mismatch")),
+    Rule("split_shift", split_shift.in_pixels),
+    Rule("split_shift", split_shift.in_measured_gap),
     Rule("scale_mismatch", scale_mismatch.find),
     Rule("label_order_mismatch", label_order_mismatch.find),
     Rule("label_conflicts", label_conflicts.find),
@@ -65,14 +67,14 @@ RULES = (
     Rule("test_too_small", few_test_images.find),
     Rule("metric_artefact", metric_artefact.find),
 )
-_GRAVITY = ("critical", "warning", "info")
+GRAVITY = ("critical", "warning", "info")
 
 
 def findings_of(facts: Facts) -> tuple[Finding, ...]:
     """The most serious first; of equally serious ones in the order of the rules."""
     found = [(rule, rule.find(facts)) for rule in RULES]
     heard = [one for rule, findings in found if not _is_silent(rule, found) for one in findings]
-    return tuple(sorted(heard, key=lambda one: _GRAVITY.index(one.severity)))
+    return tuple(sorted(heard, key=lambda one: GRAVITY.index(one.severity)))
 
 
 def _is_silent(rule: Rule, found: list[tuple[Rule, list[Finding]]]) -> bool:

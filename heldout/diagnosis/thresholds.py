@@ -130,6 +130,21 @@ MAX_TEST_UNCERTAINTY_OF_INFO = 0.04
 # Share of validation images from which copies of training images are critical. (the audit's own bound)
 MIN_CRITICAL_LEAK = 0.01
 
+# --- the gap, term by term ---------------------------------------------------------------------------
+
+# Probability of a false alarm, which all epochs share that are compared with the best one. (the contract)
+MAX_FALSE_ALARMS_OF_EPOCHS = 0.05
+# Accuracy. A finding that surely explains less is an info. (the contract)
+MIN_EXPLAINED = 0.005
+# Share of the test loss. A finding that surely explains less of the loss, too, is an info. (as a mild rise of a curve)
+MIN_EXPLAINED_OF_LOSS = 0.04
+# Accuracy that a finding must explain for a verdict by accuracy. Where none does, the loss decides. (first)
+MIN_EXPLAINED_OF_VERDICT = 0.01
+# Share of what validation lacks beside training that must be lacking in some classes, before these explain it. (first)
+MIN_PART_OF_CLASSES = 0.5
+# Points. A smaller gap is told with one decimal.
+MIN_WHOLE_POINTS = 10
+
 # --- figures that contradict each other --------------------------------------------------------------
 
 # Accuracy by which `fit` shows training worse than it is, measured with the same weights. (first)

@@ -1,10 +1,12 @@
 """Events: what happened to a job, or to all jobs and datasets of an owner."""
 
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import Field
 
 from heldout.views.base import Time, View
+from heldout.views.page import NumberedPage
 
 
 class EventView(View):
@@ -19,13 +21,15 @@ class EventView(View):
     created_at: Time
 
 
-class EventPage(View):
-    """Part of the events, oldest first. `next` is the `after` of the following part, null at the end."""
+class EventPage(NumberedPage[EventView]):
+    """Events of a job, oldest first."""
 
-    object: Literal["list"]
-    data: list[EventView]
-    has_more: bool
-    next: int | None
+
+class SubjectObject(StrEnum):
+    """What an event can be about."""
+
+    JOB = "job"
+    DATASET = "dataset"
 
 
 class SubjectView(View):
@@ -48,10 +52,5 @@ class OwnerEventView(View):
     created_at: Time
 
 
-class OwnerEventPage(View):
-    """Part of the owner's events, in their order. `next` is the `after` of the following part, null at the end."""
-
-    object: Literal["list"]
-    data: list[OwnerEventView]
-    has_more: bool
-    next: int | None
+class OwnerEventPage(NumberedPage[OwnerEventView]):
+    """Events of the owner, in their order."""

@@ -1,8 +1,8 @@
 """A training job."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from heldout.lifecycle import TERMINAL, StopReason
 from heldout.spec import JobSpec
@@ -38,7 +38,10 @@ class BestEpochView(View):
 
 
 class SummaryView(View):
-    """How the training went, written when it ends. What is not known is null."""
+    """How the training went, written when it ends. What is not known is null.
+
+    The job's row holds this model as JSON: who writes it and who answers it mean the same.
+    """
 
     best: BestEpochView | None = None
     gap: GapsView | None = Field(None, description="Of the kept weights: null unless the job has succeeded.")
@@ -50,6 +53,21 @@ class JobErrorView(View):
 
     code: str
     detail: str
+
+
+class EngineView(View):
+    """What a job runs on. Fields that this release does not know are kept; null is what was not noted."""
+
+    model_config = ConfigDict(extra="allow")
+
+    device: str | None = Field(None, description="`cpu` or `gpu`.")
+    threads: int | None = Field(None, description="Threads of one operation.")
+    towers: int | None = Field(None, description="Cores or GPUs that share each batch.")
+    precision: str | None = Field(None, description="`float32` or `mixed`.")
+    python: str | None = None
+    tensorflow: str | None = None
+    keras: str | None = None
+    host: str | None = None
 
 
 class JobView(View):
@@ -70,9 +88,7 @@ class JobView(View):
     error: JobErrorView | None
     retry_of: str | None
     study_id: str | None
-    engine: dict[str, Any] | None = Field(
-        description="What it runs on (device, threads, towers, versions, host); null before its start."
-    )
+    engine: EngineView | None = Field(description="What it runs on; null before its start.")
     version: int
     created_at: Time
     queued_at: Time

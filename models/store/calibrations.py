@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from heldout.cost import ASSUMED_RUNTIME_S, Speed, automatic_towers, seconds_per_epoch, seconds_until_start
+from heldout.kinds import KINDS_IN_SLOTS
 from heldout.layers import NetworkPlan, plan_network
 from heldout.lifecycle import JobStatus
 from heldout.spec import JobSpec
@@ -72,7 +73,9 @@ def estimated_start_s(session: Session, row: JobRow) -> float | None:
     known = speeds(session)
     if row.status is not JobStatus.QUEUED or not known or row.gpus > 0:
         return None
-    running = session.scalars(select(JobRow).where(JobRow.status == JobStatus.RUNNING)).all()
+    running = session.scalars(
+        select(JobRow).where(JobRow.status == JobStatus.RUNNING, JobRow.kind.in_(KINDS_IN_SLOTS))
+    ).all()
     before = session.scalars(jobs.jobs_ahead_of(row).limit(MAX_JOBS_ESTIMATED)).all()
     sources = jobs.datasets_of(session, [*running, *before])
     ahead_s = [_duration_s(known, one, sources) for one in before]

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import DatasetUnavailable
-from models.arrays import SPLITS, ImageSet
+from models.arrays import SPLITS, ImageSet, split_digests
 from models.database import db_now
 from models.ids import is_id
 from models.store import locks
@@ -131,13 +131,17 @@ def add_bundled(session: Session, id_: str, name: str, images: ImageSet, sha256:
             dtype=images.images.dtype.name,
             value_range=list(images.value_range),
             classes=list(images.classes),
-            splits=split_sizes(images),
+            splits=described_splits(images),
             error=None,
             created_at=db_now(),
         )
     )
 
 
-def split_sizes(images: ImageSet) -> dict[str, Any]:
-    """For each split its count and the count of each class, in the order of the classes."""
-    return {split: {"count": len(images.splits[split]), "per_class": images.per_class(split)} for split in SPLITS}
+def described_splits(images: ImageSet) -> dict[str, Any]:
+    """For each split its count, the count of each class in the order of the classes, and its digest."""
+    digests = split_digests(images)
+    return {
+        split: {"count": len(images.splits[split]), "per_class": images.per_class(split), "sha256": digests[split]}
+        for split in SPLITS
+    }

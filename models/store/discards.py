@@ -1,5 +1,6 @@
 """Deletes datasets, and lists the files in the blob store that are no longer needed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import or_, select, update
@@ -7,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import DatasetInUse, DatasetNotFound
-from heldout.kinds import JobKind
+from heldout.kinds import LISTED_KINDS
 from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus
 from models.database import db_now
 from models.store import events, locks
@@ -19,21 +20,23 @@ SHOWN_JOBS = 5
 
 
 def remove(session: Session, owner: str, reference: str) -> DatasetRow:
-    """Delete a dataset that no job needs, and cancel its ingest. `discarded` lists the files that are left.
+    """Delete a dataset that no job of a client needs, and cancel its own jobs, such as its ingest.
+
+    `discarded` lists the files that are left.
 
     Raises:
         DatasetNotFound, DatasetIsBundled.
         DatasetInUse: jobs that have not ended train on it.
     """
     found = owned_dataset(session, owner, reference)
-    _ingest_of(session, found.id)  # locked before the dataset, as by the attempt that ends it
+    _own_jobs_of(session, found.id)  # locked before the dataset, as by the attempts that end them
     row = session.scalars(select(DatasetRow).where(DatasetRow.id == found.id).with_for_update()).one()
     session.refresh(row)
     if row.deleted_at is not None:
         raise DatasetNotFound(reference)
     needed_by = session.scalars(
         select(JobRow.id)
-        .where(JobRow.dataset_id == row.id, JobRow.kind != JobKind.INGEST, JobRow.status.not_in(TERMINAL))
+        .where(JobRow.dataset_id == row.id, JobRow.kind.in_(LISTED_KINDS), JobRow.status.not_in(TERMINAL))
         .order_by(JobRow.id)
         .limit(SHOWN_JOBS + 1)
     ).all()
@@ -46,7 +49,8 @@ def remove(session: Session, owner: str, reference: str) -> DatasetRow:
         .returning(DatasetRow.id)
         .execution_options(synchronize_session=False)
     ).all()
-    _cancel_ingest(session, row.id)
+    for job in _own_jobs_of(session, row.id):
+        _cancel(session, job)
     for dataset_id in sorted(deleted):
         events.add(session, dataset_id, "dataset.deleted", "Deleted.")
     return row
@@ -113,11 +117,8 @@ def is_still_needed(session: Session, dataset_id: str) -> bool:
     return session.scalar(open_jobs.limit(1)) is not None
 
 
-def _cancel_ingest(session: Session, dataset_id: str) -> None:
-    """Cancel the ingest of a dataset, or ask its worker to."""
-    job = _ingest_of(session, dataset_id)
-    if job is None:
-        return
+def _cancel(session: Session, job: JobRow) -> None:
+    """Cancel a job, or ask its worker to."""
     if job.status is not JobStatus.RUNNING:
         move(session, job, JobEvent.CANCEL)
         return
@@ -129,10 +130,11 @@ def _cancel_ingest(session: Session, dataset_id: str) -> None:
     )
 
 
-def _ingest_of(session: Session, dataset_id: str) -> JobRow | None:
-    """The job of a dataset's ingest, locked; None if there is none that has not ended."""
+def _own_jobs_of(session: Session, dataset_id: str) -> Sequence[JobRow]:
+    """The jobs that have not ended and that make the dataset or find its copies, locked: clients do not see them."""
     return session.scalars(
         select(JobRow)
-        .where(JobRow.dataset_id == dataset_id, JobRow.kind == JobKind.INGEST, JobRow.status.not_in(TERMINAL))
+        .where(JobRow.dataset_id == dataset_id, JobRow.kind.not_in(LISTED_KINDS), JobRow.status.not_in(TERMINAL))
+        .order_by(JobRow.id)
         .with_for_update()
-    ).one_or_none()
+    ).all()

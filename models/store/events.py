@@ -10,6 +10,7 @@ from sqlalchemy import Integer, String, Table, column, delete, insert, select, u
 from sqlalchemy.orm import Session
 
 from heldout.kinds import KINDS
+from heldout.views.event import SubjectObject
 from models.database import db_now
 from models.store import outbox, owner_events
 from models.tables import DatasetRow, EventRow, JobRow
@@ -36,7 +37,7 @@ def add(
 
     The caller's transaction holds the subject's row from here on.
     """
-    draw_number = _next_of_dataset if object_of(type_) == "dataset" else _next_of_job
+    draw_number = _next_of_dataset if object_of(type_) is SubjectObject.DATASET else _next_of_job
     number, owner = draw_number(session, subject_id)
     _write(session, subject_id, number, type_, message, level=level, data=data, owner=owner)
     if owner is not None:
@@ -61,9 +62,9 @@ def add_first(
     _write(session, job_id, 1, type_, message, level="info", data=data, owner=owner)
 
 
-def object_of(type_: str) -> str:
-    """What an event of this type is about: `job` or `dataset`."""
-    return type_.partition(".")[0]
+def object_of(type_: str) -> SubjectObject:
+    """What an event of this type is about."""
+    return SubjectObject(type_.partition(".")[0])
 
 
 def has_event(session: Session, subject_id: str, type_: str) -> bool:

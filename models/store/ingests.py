@@ -1,4 +1,4 @@
-"""Ingests that hold an upload: the content address is reserved, then the dataset is ready or rejected."""
+"""How an ingest ends: it reserves the content's address, then marks its dataset ready or rejects it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import DatasetEvent, DatasetStatus
+from heldout.dataset_lifecycle import DatasetEvent, DatasetStatus, RelationsStatus
 from heldout.lifecycle import JobEvent, JobStatus, StopReason
 from models.store import locks
 from models.store.claims import HeldAttempt, require_held
@@ -49,6 +49,8 @@ def reserve_content(session: Session, held: HeldAttempt, dataset_id: str, sha256
 
 def mark_ready(session: Session, held: HeldAttempt, dataset_id: str, content: IngestedContent) -> JobStatus:
     """End an ingest well, unless it was cancelled: the dataset is ready, perhaps as the same one as an earlier version.
+
+    Its own files, relations too, are in the blob store by then.
 
     A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
 
@@ -94,6 +96,7 @@ def mark_ready(session: Session, held: HeldAttempt, dataset_id: str, content: In
         value_range=list(content.value_range),
         classes=list(content.classes),
         splits=content.splits,
+        relations_status=RelationsStatus.STORED,
     )
     return status
 

@@ -6,11 +6,13 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from heldout.dataset_lifecycle import RelationsStatus
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
+from heldout.views.job import SummaryView
 from models.store import metrics
 from models.store.dataset_transitions import reject_ingested
-from models.tables import JobRow
+from models.tables import DatasetRow, JobRow
 
 Error = dict[str, Any]
 
@@ -22,7 +24,7 @@ def _keep_best_epoch(session: Session, job: JobRow, status: JobStatus, error: Er
         session.execute(
             update(JobRow)
             .where(JobRow.id == job.id, JobRow.summary.is_(None))
-            .values(summary={"best": best, "gap": None, "verdict": None})
+            .values(summary=SummaryView(best=best).model_dump(mode="json"))
             .execution_options(synchronize_session=False)
         )
 
@@ -33,7 +35,19 @@ def _reject_dataset(session: Session, job: JobRow, status: JobStatus, error: Err
         reject_ingested(session, job.dataset_id, error)
 
 
+def _give_up_relations(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    """A dataset whose copies could not be found is used without them: nobody queues the job again."""
+    if status is not JobStatus.SUCCEEDED:
+        session.execute(
+            update(DatasetRow)
+            .where(DatasetRow.id == job.dataset_id, DatasetRow.relations_status == RelationsStatus.QUEUED)
+            .values(relations_status=RelationsStatus.FAILED)
+            .execution_options(synchronize_session=False)
+        )
+
+
 AFTER_END: Mapping[JobKind, Callable[[Session, JobRow, JobStatus, Error | None], None]] = {
     JobKind.TRAIN: _keep_best_epoch,
     JobKind.INGEST: _reject_dataset,
+    JobKind.RELATE: _give_up_relations,
 }

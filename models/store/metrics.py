@@ -1,11 +1,11 @@
 """Reads epochs and results of jobs. An attempt writes rows of its own; a later attempt hides those past its start."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import and_, exists, select
 from sqlalchemy.orm import Session, aliased
 
+from heldout.views.job import BestEpochView
 from models.tables import AttemptRow, EpochRow, ResultRow
 
 
@@ -29,10 +29,12 @@ def result_of(session: Session, job_id: str) -> ResultRow | None:
     return session.get(ResultRow, job_id)
 
 
-def best_epoch_of(session: Session, job_id: str) -> dict[str, Any] | None:
+def best_epoch_of(session: Session, job_id: str) -> BestEpochView | None:
     """Number, loss and accuracy of the epoch with the lowest validation loss, the first of equal ones."""
     measured = [row for row in epochs_of(session, job_id) if row.validation_loss is not None]
     best = min(measured, key=lambda row: row.validation_loss or 0.0, default=None)
     if best is None:
         return None
-    return {name: getattr(best, name) for name in ("epoch", "validation_loss", "validation_accuracy")}
+    return BestEpochView(
+        epoch=best.epoch, validation_loss=best.validation_loss, validation_accuracy=best.validation_accuracy
+    )

@@ -8,7 +8,7 @@ from sqlalchemy import Select, and_, false, or_, select, union_all
 from sqlalchemy.orm import Session, aliased
 
 from heldout.kinds import LISTED_KINDS
-from heldout.lifecycle import JobRequest, JobStatus
+from heldout.lifecycle import SHOWN_REQUESTS, JobStatus
 from models.store.datasets import version_in
 from models.store.job_metadata import pair_sha256
 from models.tables import DatasetRow, JobMetadataRow, JobRow
@@ -128,10 +128,9 @@ def _ids_of_versions(session: Session, owner: str, reference: str) -> Sequence[s
 
 def _is_shown_as(status: str) -> Any:
     """The condition under which clients see this status."""
-    if status == "cancelling":
-        return and_(JobRow.status == JobStatus.RUNNING, JobRow.request == JobRequest.CANCEL)
-    if status == "pausing":
-        return and_(JobRow.status == JobStatus.RUNNING, JobRow.request == JobRequest.PAUSE)
-    if status == "running":
+    for request, shown in SHOWN_REQUESTS.items():
+        if status == shown:
+            return and_(JobRow.status == JobStatus.RUNNING, JobRow.request == request)
+    if status == JobStatus.RUNNING:
         return and_(JobRow.status == JobStatus.RUNNING, JobRow.request.is_(None))
     return JobRow.status == JobStatus(status)

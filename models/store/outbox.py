@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from heldout.errors import DeliveryNotFound, WebhookDisabled
 from heldout.views.base import View
+from heldout.views.event import SubjectObject
 from heldout.webhooks import WEBHOOK_EVENTS, next_attempt_after
 from models.database import db_now
 from models.ids import new_id
@@ -44,7 +45,7 @@ class ClaimedDelivery:
     payload: Mapping[str, Any]
 
 
-def add(session: Session, owner: str, subject_object: str, subject_id: str, type_: str) -> None:
+def add(session: Session, owner: str, subject_object: SubjectObject, subject_id: str, type_: str) -> None:
     """Write a delivery of an event for each of the owner's webhooks that wants it, with the subject as it is now."""
     if type_ not in WEBHOOK_EVENTS:
         return
@@ -241,9 +242,9 @@ def _signing(webhook: WebhookRow, now: datetime) -> tuple[str, ...]:
     return (webhook.secret,)
 
 
-def _view_of(session: Session, subject_object: str, subject_id: str) -> View:
+def _view_of(session: Session, subject_object: SubjectObject, subject_id: str) -> View:
     """The subject as this transaction has left it."""
-    if subject_object == "dataset":
+    if subject_object is SubjectObject.DATASET:
         return dataset_view(_read(session, DatasetRow, subject_id))
     job = _read(session, JobRow, subject_id)
     return job_view(job, _read(session, DatasetRow, job.dataset_id))

@@ -1,6 +1,6 @@
 """An owner's stream: the events of all jobs and datasets of the owner, in one order.
 
-An event gets its number in this order after its transaction has committed, from whoever reads the stream next. Readers
+An event gets its number in this order after its transaction has committed, from the next reader of the stream. Readers
 therefore never pass a number that appears later, and writers never wait for each other: see
 docs/decisions/0009-owner-numbers-after-commit.md.
 """

@@ -4,7 +4,7 @@ from sqlalchemy.orm import load_only
 
 from heldout.lifecycle import StopReason, shown_status
 from heldout.spec import JobSpec
-from heldout.views.job import DatasetReference, JobErrorView, JobView, Progress, SummaryView
+from heldout.views.job import DatasetReference, EngineView, JobErrorView, JobView, Progress, SummaryView
 from models.tables import DatasetRow, JobRow
 
 # Columns with the name of a field of the view, and those that its other fields are made of.
@@ -37,7 +37,7 @@ def job_view(job: JobRow, dataset: DatasetRow) -> JobView:
         error=JobErrorView.model_validate(job.error) if job.error else None,
         retry_of=job.retry_of,
         study_id=job.study_id,
-        engine=job.engine,
+        engine=EngineView.model_validate(job.engine) if job.engine else None,
         version=job.version,
         created_at=job.created_at,
         queued_at=job.queued_at,

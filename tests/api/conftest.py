@@ -1,4 +1,4 @@
-"""An app on a fresh database with the bundled digits, clients of two owners, and a hand that does a worker's part."""
+"""An app on a fresh database with the bundled digits, clients of two owners, and a worker that the tests play."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from models.blobs import Blobs
 from models.database import Database
 from models.ids import new_id
 from models.store import datasets
-from tests.api.support import EXAMPLES, Hand, bearer, key_for, serving
+from tests.api.support import EXAMPLES, PlayedWorker, bearer, key_for, serving
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -94,5 +94,5 @@ def spec() -> dict:
 
 
 @pytest.fixture
-def hand(database: Database, settings: Settings) -> Hand:
-    return Hand(database, Blobs(settings.blobs_url))
+def worker(database: Database, settings: Settings) -> PlayedWorker:
+    return PlayedWorker(database, Blobs(settings.blobs_url))

@@ -14,6 +14,8 @@ from api.http_server import Server
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.gap import StoredGap
+from heldout.views.job import SummaryView
 from models.blobs import Blobs
 from models.database import Database
 from models.job_summary import summary_of
@@ -109,15 +111,24 @@ EPOCH = {
     "evaluation_seconds": 0.25,
     "images_per_second": 2400.0,
 }
-ENGINE = {"device": "cpu", "threads": 1, "towers": 1, "python": "3.11", "tensorflow": "2", "keras": "3", "host": "box"}
+ENGINE = {
+    "device": "cpu",
+    "threads": 1,
+    "towers": 1,
+    "precision": "float32",
+    "python": "3.11",
+    "tensorflow": "2",
+    "keras": "3",
+    "host": "box",
+}
 
 
 def artifact(name: str, format_: str, key: str, content: bytes) -> Artifact:
     return Artifact(ArtifactName(name), ArtifactFormat(format_), key, len(content), hashlib.sha256(content).hexdigest())
 
 
-class Hand:
-    """Does to jobs what a worker does, one transaction a step."""
+class PlayedWorker:
+    """A worker that a test plays: it does to jobs what a worker does, one transaction a step."""
 
     def __init__(self, database: Database, blobs: Blobs) -> None:
         self.database = database
@@ -125,7 +136,7 @@ class Hand:
 
     def claim(self) -> claims.HeldAttempt:
         with self.database.write() as session:
-            claimed = claims.claim(session, "hand", ["auto", "cpu", "gpu"], 60)
+            claimed = claims.claim(session, "worker", ["auto", "cpu", "gpu"], 60)
         assert claimed is not None, "no job waits"
         return claimed.held
 
@@ -138,25 +149,26 @@ class Hand:
             claims.record_epoch(session, held, epoch, {**EPOCH, **values})
             claims.record_progress(session, held, epoch=epoch, eta_s=3.0)
 
-    def succeed(self, held: claims.HeldAttempt, final: dict = FINAL) -> JobStatus:
+    def succeed(self, held: claims.HeldAttempt, final: dict = FINAL, gap: StoredGap | None = None) -> JobStatus:
         prefix = f"jobs/{held.job_id}/{held.attempt}"
         model, predictions = b"keras" * 1_000_000, b"numpy"
         self.blobs.put(f"{prefix}/model.keras", model)
         self.blobs.put(f"{prefix}/predictions.npz", predictions)
-        result = claims.Result(
-            final,
-            (
-                artifact("model", "keras", f"{prefix}/model.keras", model),
-                artifact("predictions", "npz", f"{prefix}/predictions.npz", predictions),
-                artifact("evaluation", "json", f"{prefix}/evaluation.json", b""),
-            ),
-        )
+        files = [
+            artifact("model", "keras", f"{prefix}/model.keras", model),
+            artifact("predictions", "npz", f"{prefix}/predictions.npz", predictions),
+            artifact("evaluation", "json", f"{prefix}/evaluation.json", b""),
+        ]
+        if gap is not None:
+            self.blobs.put(f"{prefix}/gap.json", gap.to_bytes())
+            files.append(artifact("gap", "json", f"{prefix}/gap.json", gap.to_bytes()))
+        result = claims.Result(final, tuple(files))
         summary = self.summary(held, result)
         with self.database.write() as session:
             claims.note_summary(session, held, summary)
             return claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
 
-    def summary(self, held: claims.HeldAttempt, result: claims.Result) -> dict | None:
+    def summary(self, held: claims.HeldAttempt, result: claims.Result) -> SummaryView | None:
         with self.database.read() as session:
             return summary_of(session, self.blobs, held.job_id, result)
 
@@ -170,7 +182,7 @@ class Hand:
 
 
 @contextmanager
-def out_of_reach(app: FastAPI, file: Path) -> Iterator[None]:
+def database_away(app: FastAPI, file: Path) -> Iterator[None]:
     """While the block runs, a directory lies where the app's SQLite file was."""
     database = app.state.context.database
     # Another thread may hold a connection right now; it goes back to this pool, which is closed at the end.

@@ -106,7 +106,15 @@ class Service:
 
     def ingesting_pids(self) -> list[int]:
         """Processes that ingest uploads: children of the worker."""
-        return [one for one in children_of(self.worker_pid()) if b"worker.ingest.process.child" in command_of(one)]
+        return self._pids_of(b"ingest")
+
+    def relating_pids(self) -> list[int]:
+        """Processes that find the copies of stored datasets: children of the worker."""
+        return self._pids_of(b"relate")
+
+    def _pids_of(self, work: bytes) -> list[int]:
+        started_by = b"worker.ingest.process.child\0" + work
+        return [one for one in children_of(self.worker_pid()) if started_by in command_of(one)]
 
     def kill(self) -> None:
         """As a machine that loses its power does it: nobody is asked."""

@@ -26,11 +26,11 @@ def test_no_core_is_fought_for_when_a_second_job_comes_and_all_are_used_when_it_
 ) -> None:
     first = client.submit(spec("overfit", **LONG)).id
     after_epoch(client, first, 1)
-    assert client.get(first).engine["towers"] == client.get(first).spec.resources.towers == 2
+    assert client.get(first).engine.towers == client.get(first).spec.resources.towers == 2
     assert shares(service) == [{0, 1}]
     second = client.submit(spec("overfit", **LONG)).id
     after_epoch(client, second, 1)
-    assert client.get(second).engine["towers"] == 2
+    assert client.get(second).engine.towers == 2
     assert sorted(map(sorted, shares(service))) == [[0], [1]]
     client.cancel(second)
     ended(client, second)
@@ -57,7 +57,7 @@ def test_a_job_gives_the_same_bits_alone_as_beside_a_busy_job(service: Service, 
 @pytest.mark.proof
 def test_a_resumed_job_keeps_its_towers_and_its_bits(service: Service, client: Client) -> None:
     whole = client.submit(spec("overfit", epochs=6)).id
-    assert ended(client, whole).engine["towers"] == 2
+    assert ended(client, whole).engine.towers == 2
     job = client.submit(spec("overfit", epochs=6)).id
     after_epoch(client, job, 2)
     client.pause(job)
@@ -65,7 +65,7 @@ def test_a_resumed_job_keeps_its_towers_and_its_bits(service: Service, client: C
     other = client.submit(spec("augmented", **LONG)).id
     after_epoch(client, other, 1)
     client.resume(job)
-    assert ended(client, job).engine["towers"] == 2
+    assert ended(client, job).engine.towers == 2
     assert history(client, job) == history(client, whole)
     client.cancel(other)
     ended(client, other)

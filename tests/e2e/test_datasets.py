@@ -70,11 +70,14 @@ def test_planted_leaks_are_found_with_the_pictures_that_show_them(client: Client
     audit = client.dataset_audit(dataset.id)
     [leak] = [finding for finding in audit.findings if finding.code == "leakage"]
     assert leak.severity == "critical"
+    assert client.dataset_ledger(dataset.id).splits.test.reads == 0
     one, other = leak.pairs[0]
     assert {one.split, other.split} & {"test"}
     for route in (one.thumbnail, f"/v1/datasets/{dataset.id}/preview?class=7"):
         picture = client.picture(route)
         assert Image.open(io.BytesIO(picture)).format == "PNG"
+    splits = client.dataset_ledger(dataset.id).splits
+    assert [(one.reads, one.handed_out) for one in (splits.validation, splits.test)] == [(1, 1), (1, 1)]
 
 
 def test_a_broken_member_is_named_and_nothing_is_kept(client: Client, service: Service, tmp_path: Path) -> None:

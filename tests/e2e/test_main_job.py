@@ -42,8 +42,8 @@ def test_a_reference_job_succeeds_with_its_known_size(jobs: Jobs, name: str, par
     assert (job.status, job.stop_reason, job.error) == ("succeeded", "completed", None)
     assert job.parameters == parameters
     assert job.progress == Progress(epoch=10, epochs=10, eta_s=None)
-    assert job.engine["device"] == job.spec.resources.device == "cpu"
-    assert job.spec.resources.towers == job.engine["towers"]
+    assert job.engine.device == job.spec.resources.device == "cpu"
+    assert job.spec.resources.towers == job.engine.towers
 
 
 def test_the_served_figures_fit_together(client: Client, jobs: Jobs) -> None:

@@ -12,7 +12,7 @@ from host.broker import RedisServer
 from host.postgres import PostgresServer
 from tests.e2e.running import until
 from tests.e2e.stack import SHORT, Stack, stack_on
-from tests.faults.history import read, wrongs
+from tests.faults.history import read, violations
 
 Away = Callable[[], AbstractContextManager[None]]
 
@@ -99,5 +99,5 @@ def proven(stack: Stack) -> None:
         stack.history(job_id)
     # A job that ended while it waited is tidied up by the next round of a worker's reconciler.
     until(lambda: not read(stack.database_url)["checkpoints"], "the removal of all checkpoints", 20)
-    found = wrongs(stack.recorder.answers, stack.database_url)
+    found = violations(stack.recorder.answers, stack.database_url)
     assert not found, "\n".join(found)

@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Story:
+class JobRecord:
     """All rows about one job."""
 
     job: Row
@@ -43,14 +43,16 @@ class Story:
         return sorted(shown, key=lambda row: (row["epoch"], row["attempt"]))
 
 
-def wrongs(answers: Sequence[Answer], database_url: str) -> list[str]:
+def violations(answers: Sequence[Answer], database_url: str) -> list[str]:
     """Everything that must not have happened and did; empty for a history that is in order.
 
     Call it once nothing runs any more: a job that was accepted and has not ended by then is stuck.
     """
     tables = read(database_url)
-    stories = {
-        job["id"]: Story(job, *([row for row in tables[table] if _job_of(row) == job["id"]] for table in TABLES[1:]))
+    records = {
+        job["id"]: JobRecord(
+            job, *([row for row in tables[table] if _job_of(row) == job["id"]] for table in TABLES[1:])
+        )
         for job in tables["jobs"]
     }
     found = []
@@ -60,12 +62,12 @@ def wrongs(answers: Sequence[Answer], database_url: str) -> list[str]:
     for job_id in _accepted(answers):
         if job_id in removed:
             continue
-        if job_id not in stories:
+        if job_id not in records:
             found.append(f"{job_id}: it was accepted and is lost")
             continue
-        found += [f"{job_id}: {what}" for what in _wrong_in_rows(stories[job_id])]
+        found += [f"{job_id}: {what}" for what in _wrong_in_rows(records[job_id])]
         of_job = [one for one in answers if _id_in(one.path) == job_id or _id_of(one) == job_id]
-        found += [f"{job_id}: {what}" for what in _wrong_in_answers(of_job, stories[job_id])]
+        found += [f"{job_id}: {what}" for what in _wrong_in_answers(of_job, records[job_id])]
     return found
 
 
@@ -94,31 +96,31 @@ def read(database_url: str) -> dict[str, list[Row]]:
 # --- what the rows say ---------------------------------------------------------------------------------
 
 
-def _wrong_in_rows(story: Story) -> Iterator[str]:
-    job = story.job
+def _wrong_in_rows(record: JobRecord) -> Iterator[str]:
+    job = record.job
     status = job["status"]
     if status not in TERMINAL:
         yield f"it is stuck as {status}"
-    yield from _wrong_in_events(story)
-    yield from _wrong_in_attempts(story)
-    yield from _wrong_in_epochs(story)
-    if (len(story.results) == 1) != (status == "succeeded"):
-        yield f"it has {status} with {len(story.results)} results"
-    for result in story.results:
+    yield from _wrong_in_events(record)
+    yield from _wrong_in_attempts(record)
+    yield from _wrong_in_epochs(record)
+    if (len(record.results) == 1) != (status == "succeeded"):
+        yield f"it has {status} with {len(record.results)} results"
+    for result in record.results:
         if result["attempt"] != job["attempt"]:
             yield f"its result is of attempt {result['attempt']}, and {job['attempt']} was the last"
-        names = sorted(row["name"] for row in story.artifacts)
+        names = sorted(row["name"] for row in record.artifacts)
         if names != ["evaluation", "model", "predictions"]:
             yield f"it has succeeded with the files {names}"
-    for file in story.artifacts:
+    for file in record.artifacts:
         if file["attempt"] != job["attempt"] or not file["key"].startswith(f"jobs/{job['id']}/{job['attempt']}/"):
             yield f"it has a file of another attempt: {file['key']}"
-    if story.artifacts and status != "succeeded":
+    if record.artifacts and status != "succeeded":
         yield f"it has {status} with files"
     if (job["error"] is not None) != (status == "failed"):
         yield f"it has {status} with the error {job['error']}"
     if status in TERMINAL:
-        if story.checkpoints:
+        if record.checkpoints:
             yield "checkpoints are left of it"
         if job["request"] is not None or job["lease_expires_at"] is not None or job["worker"] is not None:
             yield "it has ended and somebody still holds it"
@@ -127,13 +129,13 @@ def _wrong_in_rows(story: Story) -> Iterator[str]:
         yield f"its times are out of order: {times}"
 
 
-def _wrong_in_events(story: Story) -> Iterator[str]:
-    events = sorted(story.events, key=lambda row: row["id"])
+def _wrong_in_events(record: JobRecord) -> Iterator[str]:
+    events = sorted(record.events, key=lambda row: row["id"])
     numbers = [event["id"] for event in events]
     if numbers != list(range(1, len(numbers) + 1)):
         yield f"its events are numbered {numbers}"
-    if story.job["last_event"] != len(numbers):
-        yield f"its last event is said to be {story.job['last_event']} of {len(numbers)}"
+    if record.job["last_event"] != len(numbers):
+        yield f"its last event is said to be {record.job['last_event']} of {len(numbers)}"
     times = [event["created_at"] for event in events]
     if times != sorted(times):
         yield "its events' times are out of order"
@@ -141,14 +143,14 @@ def _wrong_in_events(story: Story) -> Iterator[str]:
     ends = [type_ for type_ in types if type_.removeprefix("job.") in TERMINAL]
     if len(ends) > 1:
         yield f"it has ended {len(ends)} times: {ends}"
-    elif ends and (ends[0] != types[-1] or ends[0] != f"job.{story.job['status']}"):
-        yield f"its last event is {types[-1]}, it has {story.job['status']}, and {ends[0]} was told"
-    elif not ends and story.job["status"] in TERMINAL:
-        yield f"it has {story.job['status']} and no event says so"
+    elif ends and (ends[0] != types[-1] or ends[0] != f"job.{record.job['status']}"):
+        yield f"its last event is {types[-1]}, it has {record.job['status']}, and {ends[0]} was told"
+    elif not ends and record.job["status"] in TERMINAL:
+        yield f"it has {record.job['status']} and no event says so"
     started = [event["data"]["attempt"] for event in events if event["type"] == "job.started"]
-    if started != list(range(1, story.job["attempt"] + 1)):
-        yield f"attempts {started} were started, and the job says {story.job['attempt']}"
-    yield from _told_twice(events)
+    if started != list(range(1, record.job["attempt"] + 1)):
+        yield f"attempts {started} were started, and the job says {record.job['attempt']}"
+    yield from _repeated_events(events)
     given_back = True
     for type_ in types:
         if type_ == "job.started" and not given_back:
@@ -157,7 +159,7 @@ def _wrong_in_events(story: Story) -> Iterator[str]:
             given_back = type_ != "job.started"
 
 
-def _told_twice(events: list[Row]) -> Iterator[str]:
+def _repeated_events(events: list[Row]) -> Iterator[str]:
     """An attempt tells of each epoch and of each checkpoint once, and a job of its overfitting."""
     told = set()
     attempt = 0
@@ -175,23 +177,23 @@ def _told_twice(events: list[Row]) -> Iterator[str]:
         told.add(what)
 
 
-def _wrong_in_attempts(story: Story) -> Iterator[str]:
-    numbers = sorted(row["attempt"] for row in story.attempts)
-    if numbers != list(range(1, story.job["attempt"] + 1)):
-        yield f"it has the attempts {numbers}, and says {story.job['attempt']}"
+def _wrong_in_attempts(record: JobRecord) -> Iterator[str]:
+    numbers = sorted(row["attempt"] for row in record.attempts)
+    if numbers != list(range(1, record.job["attempt"] + 1)):
+        yield f"it has the attempts {numbers}, and says {record.job['attempt']}"
 
 
-def _wrong_in_epochs(story: Story) -> Iterator[str]:
-    visible = [row["epoch"] for row in story.visible()]
+def _wrong_in_epochs(record: JobRecord) -> Iterator[str]:
+    visible = [row["epoch"] for row in record.visible()]
     if visible != list(range(1, len(visible) + 1)):
         yield f"the epochs {visible} are visible"
-    if len(visible) > story.job["epochs"]:
-        yield f"{len(visible)} epochs are visible, and {story.job['epochs']} were ordered"
-    if story.job["status"] != "succeeded":
+    if len(visible) > record.job["epochs"]:
+        yield f"{len(visible)} epochs are visible, and {record.job['epochs']} were ordered"
+    if record.job["status"] != "succeeded":
         return
-    if story.job["stop_reason"] == "completed" and len(visible) != story.job["epochs"]:
-        yield f"it has succeeded with {len(visible)} of {story.job['epochs']} epochs"
-    for result in story.results:
+    if record.job["stop_reason"] == "completed" and len(visible) != record.job["epochs"]:
+        yield f"it has succeeded with {len(visible)} of {record.job['epochs']} epochs"
+    for result in record.results:
         if result["final"].get("epoch") not in visible:
             yield f"its final figures are of epoch {result['final'].get('epoch')}, which is not visible"
 
@@ -199,8 +201,8 @@ def _wrong_in_epochs(story: Story) -> Iterator[str]:
 # --- what clients were told ----------------------------------------------------------------------------
 
 
-def _wrong_in_answers(answers: Sequence[Answer], story: Story) -> Iterator[str]:
-    status = story.job["status"]
+def _wrong_in_answers(answers: Sequence[Answer], record: JobRecord) -> Iterator[str]:
+    status = record.job["status"]
     for one in answers:
         if one.path.endswith("/cancel") and one.status in {200, 202} and status != "cancelled":
             yield f"it has {status} although a cancel was accepted with {one.status}"
@@ -230,7 +232,7 @@ def _wrong_in_answers(answers: Sequence[Answer], story: Story) -> Iterator[str]:
     last = [one for one in answers if one.path.endswith("/metrics") and one.status == 200][-1:]
     for one in last:
         served = [(epoch["epoch"], epoch["train_loss"]) for epoch in one.body["epochs"]]
-        stored = [(row["epoch"], row["train_loss"]) for row in story.visible()]
+        stored = [(row["epoch"], row["train_loss"]) for row in record.visible()]
         if served != stored:
             yield "the served epochs are not those of the attempts that count"
 

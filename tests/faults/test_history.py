@@ -11,7 +11,7 @@ from models.database import Database
 from models.store import claims, events
 from models.store.claims import HeldAttempt
 from tests.e2e.stack import Answer
-from tests.faults.history import wrongs
+from tests.faults.history import violations
 from tests.models.work import Work, artifacts_of
 
 
@@ -65,8 +65,8 @@ class Past:
         with closing(sqlite3.connect(self.file)) as connection, connection:
             connection.execute(statement.replace(":job", f"'{self.job_id}'"))
 
-    def wrongs(self) -> list[str]:
-        return wrongs(self.answers, self.url)
+    def violations(self) -> list[str]:
+        return violations(self.answers, self.url)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def past(sqlite_url: str) -> Past:
 
 
 def test_a_history_in_order_passes(past: Past) -> None:
-    assert past.wrongs() == []
+    assert past.violations() == []
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_history_in_order_passes(past: Past) -> None:
 )
 def test_a_bug_in_the_rows_is_seen(past: Past, bug: str, seen_as: str) -> None:
     past.doctor(bug)
-    assert any(seen_as in wrong for wrong in past.wrongs()), past.wrongs()
+    assert any(seen_as in wrong for wrong in past.violations()), past.violations()
 
 
 def test_a_success_after_an_accepted_cancel_is_seen(past: Past) -> None:
@@ -118,9 +118,9 @@ def test_a_success_after_an_accepted_cancel_is_seen(past: Past) -> None:
         told = past.answer(
             "POST", f"/v1/jobs/{past.job_id}/cancel", status, 2, status="cancelling", attempt=2, version=8
         )
-        assert any("although a cancel was accepted" in wrong for wrong in wrongs([*past.answers, told], past.url))
+        assert any("although a cancel was accepted" in wrong for wrong in violations([*past.answers, told], past.url))
     refused = past.answer("POST", f"/v1/jobs/{past.job_id}/cancel", 409, 2, object="problem")
-    assert wrongs([*past.answers, refused], past.url) == []
+    assert violations([*past.answers, refused], past.url) == []
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,9 @@ def test_a_success_after_an_accepted_cancel_is_seen(past: Past) -> None:
 )
 def test_an_answer_that_contradicts_an_earlier_one_is_seen(past: Past, later: dict[str, Any], seen_as: str) -> None:
     past.answers.append(past.answer("GET", f"/v1/jobs/{past.job_id}", 200, 5, **later))
-    assert any(seen_as in wrong for wrong in past.wrongs())
+    assert any(seen_as in wrong for wrong in past.violations())
 
 
 def test_served_epochs_of_an_attempt_that_does_not_count_are_seen(past: Past) -> None:
     past.answers[-1] = past.metrics([1.0, 0.5, 2.0 / 3])
-    assert any("not those of the attempts that count" in wrong for wrong in past.wrongs())
+    assert any("not those of the attempts that count" in wrong for wrong in past.violations())

@@ -127,7 +127,7 @@ def test_a_job_whose_machine_is_cut_off_is_finished_by_another_and_the_first_is_
     assert of_both[0][0].content == of_both[1][0].content
     assert of_both[0][1].json()["final"] == of_both[1][1].json()["final"]
     proven(stack)
-    of_second = ["2/evaluation.json", "2/model.keras", "2/predictions.npz"]
+    of_second = ["2/evaluation.json", "2/gap.json", "2/model.keras", "2/predictions.npz"]
     until(lambda: _files(machines, job_id) == of_second, "no file of the first attempt", 30)
 
     # It is a worker like any other again.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from heldout.lifecycle import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.gap import StoredGap, Tally
 from models.blobs import Blobs
 from models.database import Database
 from models.store import claims, events, ingests
@@ -37,6 +38,14 @@ FINAL = {
     "test": {"loss": 0.16, "accuracy": 0.95, "count": 300, "interval": [0.9191, 0.9695]},
     "gap": {"validation": {"accuracy": 0.035, "loss": 0.1}, "test": {"accuracy": 0.04, "loss": 0.11}},
 }
+
+GAP = StoredGap(
+    kept_epoch=2,
+    epochs=2,
+    train=Tally(count=1000, correct=990, loss=0.05, loss_variance=0.1),
+    validation=Tally(count=200, correct=191, loss=0.15, loss_variance=0.1),
+    test=Tally(count=300, correct=285, loss=0.16, loss_variance=0.1),
+)
 
 
 @dataclass
@@ -71,16 +80,22 @@ class Service:
         with self.database.write() as session:
             ingests.reject(session, claimed.held, {"member": None, **error})
 
+    def warn(self, job_id, message):
+        """Write a warning among the job's events."""
+        with self.database.write() as session:
+            events.add(session, job_id, "job.warning", message, level="warning")
+
     def measure(self, held, epoch, **figures):
         """Write an epoch with its event."""
         values = FIGURES | figures
+        measured = {name: value for name, value in values.items() if value is not None}
         with self.database.write() as session:
-            claims.record_epoch(session, held, epoch, values)
+            claims.record_epoch(session, held, epoch, measured)
             claims.record_progress(session, held, epoch=epoch, eta_s=1.0)
             events.add(session, held.job_id, "job.epoch", f"Epoch {epoch}.", data={"epoch": epoch, **values})
 
     def succeed(self, held):
-        """End the job well, with two small blobs."""
+        """End the job well, with three small blobs."""
         folder = f"jobs/{held.job_id}/{held.attempt}"
         for name in ("model.keras", "predictions.npz"):
             self.blobs.put(f"{folder}/{name}", Path(__file__))
@@ -88,7 +103,9 @@ class Service:
             Artifact(ArtifactName.MODEL, ArtifactFormat.KERAS, f"{folder}/model.keras"),
             Artifact(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, f"{folder}/predictions.npz"),
             Artifact(ArtifactName.EVALUATION, ArtifactFormat.JSON, f"{folder}/evaluation.json"),
+            Artifact(ArtifactName.GAP, ArtifactFormat.JSON, f"{folder}/gap.json"),
         )
+        self.blobs.put(f"{folder}/gap.json", GAP.to_bytes())
         with self.database.write() as session:
             claims.succeed(session, held, result=claims.Result(FINAL, files), stop_reason=StopReason.COMPLETED)
 
@@ -99,6 +116,14 @@ class Service:
     def stop_as_requested(self, held):
         with self.database.write() as session:
             claims.stop_as_requested(session, held)
+
+
+def until(holds, what, within_s=20.0):
+    """Wait for something real, in small steps."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
 
 
 def bare_environment(folder):

@@ -6,6 +6,7 @@ import socket
 import stat
 import threading
 import time
+from itertools import islice
 
 import httpx2
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from heldout.client import ApiProblem, Client, NoService
 from heldout.views.base import as_json
 from tests.heldout import made_views
-from tests.heldout.served import FIGURES, FINAL, SPEC
+from tests.heldout.relay import Relay
+from tests.heldout.served import FIGURES, FINAL, SPEC, until
 
 KEY = "ho_1_secret"
 
@@ -123,6 +125,64 @@ def test_events_go_on_over_pages(client, monkeypatch):
     assert [event.id for event in client.events(job_id)] == list(range(1, 8))
 
 
+def test_all_events_are_those_of_every_job_and_dataset_over_pages(client, monkeypatch):
+    monkeypatch.setattr("heldout.client.PAGE", 2)
+    job_id = client.submit(SPEC).id
+    dataset_id = client.create_dataset({"name": "pets"}).id
+    client.cancel(job_id)
+    events = list(client.all_events())
+    assert [(event.id, event.subject.object, event.subject.id) for event in events] == [
+        (1, "job", job_id),
+        (2, "dataset", dataset_id),
+        (3, "job", job_id),
+    ]
+    assert list(client.all_events(after=1)) == events[1:]
+
+
+def test_a_followed_job_brings_each_event_once_and_ends_with_the_job(service, client):
+    job_id = client.submit(SPEC).id
+    events = client.follow_events(job_id, after=0)
+    assert next(events).type == "job.queued"
+    held = service.begin(job_id)
+    # Python splits text at these characters, but a stream of events does not.
+    service.warn(job_id, "one\u2028two\x85three")
+    service.fail(held)
+    assert [event.type for event in events] == ["job.started", "job.warning", "job.failed"]
+    assert list(client.follow_events(job_id, after=1)) == list(client.events(job_id, after=1))
+    assert list(client.follow_events(job_id)) == []
+
+
+def test_following_everything_begins_now_and_goes_on_after_the_connection_broke(service, client):
+    job_id = client.submit(SPEC).id
+    relay = Relay(service.url)
+    with Client(relay.url, service.key) as afar:
+        events = afar.follow_all_events()
+        heard = []
+        reader = threading.Thread(target=lambda: heard.extend(islice(events, 3)))
+        reader.start()
+        until(lambda: b"id: 1\n" in relay.received, "the stream has begun")
+        relay.cut()
+        service.warn(job_id, "one")
+        until(lambda: heard, "the first event")
+        relay.cut()
+        service.warn(job_id, "two")
+        service.warn(job_id, "three")
+        reader.join(20)
+        assert not reader.is_alive()
+        events.close()
+    relay.close()
+    assert [event.message for event in heard] == ["one", "two", "three"]
+    assert [event.id for event in heard] == [2, 3, 4]
+
+
+def test_what_answers_a_request_for_events_with_a_page_is_no_service():
+    def page(request):
+        return httpx2.Response(200, html="<p>Welcome</p>")
+
+    with Client("http://127.0.0.1:9", KEY, transport=httpx2.MockTransport(page)) as client, pytest.raises(NoService):
+        next(client.follow_all_events())
+
+
 def test_the_queue_counts_from_1(client):
     first, second = (client.submit(SPEC).id for _ in range(2))
     assert client.queue(first).position == 1
@@ -137,6 +197,19 @@ def test_datasets_are_listed_and_shown_with_their_splits(client):
     assert {name: len(getattr(splits, name)) for name in ("train", "validation", "test")} == {
         name: split.count for name, split in listed.splits
     }
+
+
+def test_a_ledger_comes_page_by_page(service, client):
+    held = service.begin(client.submit(SPEC).id)
+    for epoch in (1, 2):
+        service.measure(held, epoch)
+    service.succeed(held)
+    ledger = client.dataset_ledger("digits", limit=2)
+    assert (ledger.splits.validation.reads, ledger.splits.test.reads, ledger.splits.test.jobs) == (2, 1, 1)
+    assert ledger.entries.has_more
+    rest = client.dataset_ledger("digits", limit=2, after=ledger.entries.next).entries
+    assert (len(rest.data), rest.next) == (1, None)
+    assert {one.subject.id for one in [*ledger.entries.data, *rest.data]} == {held.job_id}
 
 
 # --- waiting ---------------------------------------------------------------------------------------

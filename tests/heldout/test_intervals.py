@@ -1,11 +1,22 @@
-"""Intervals against statsmodels."""
+"""Intervals against statsmodels and SciPy, and by how often they hold the truth."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import optimize, stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from heldout.intervals import images_needed, newcombe_interval, wilson_interval
+from heldout.intervals import (
+    images_needed,
+    mean_interval,
+    newcombe_interval,
+    paired_interval,
+    welch_interval,
+    wilson_interval,
+)
+from heldout.student_t import t_quantile
 
 COUNTS = st.integers(1, 100_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
 CONFIDENCES = st.sampled_from([0.8, 0.9, 0.95, 0.99])
@@ -52,3 +63,122 @@ def test_so_many_images_are_enough_by_statsmodels_and_one_fewer_is_not(right, ha
     needed = images_needed(right / 200, half)
     assert width(needed) <= half + 1e-12
     assert width(needed - 1) > half - 1e-12
+
+
+# --- the same images twice ----------------------------------------------------------------------------
+
+PAIRS = st.integers(1, 3000).flatmap(
+    lambda count: st.integers(0, count).flatmap(
+        lambda changed: st.tuples(st.integers(0, changed), st.just(changed), st.just(count))
+    )
+)
+
+
+def score_of(difference: float, gained: int, lost: int, count: int) -> float:
+    """The score statistic of a difference; the share of lost images is SciPy's likeliest, not a formula's."""
+    same = count - gained - lost
+    low, high = max(0.0, -difference), (1 - difference) / 2
+
+    def unlikely(share: float) -> float:
+        parts = ((gained, share + difference), (lost, share), (same, 1 - 2 * share - difference))
+        return -sum(images * np.log(max(part, 1e-300)) for images, part in parts if images)
+
+    share = optimize.minimize_scalar(unlikely, bounds=(low, high), method="bounded", options={"xatol": 1e-13}).x
+    variance = count * (2 * share + difference - difference * difference)
+    return (gained - lost - count * difference) / np.sqrt(variance)
+
+
+@given(PAIRS, CONFIDENCES)
+def test_a_paired_interval_ends_where_the_score_test_starts_to_reject(pairs, confidence):
+    gained, changed, count = pairs
+    lost = changed - gained
+    low, high = paired_interval(gained, lost, count, confidence)
+    z = stats.norm.ppf(0.5 + confidence / 2)
+    assert -1 <= low <= (gained - lost) / count <= high <= 1
+    if low > -1 + 1e-6:
+        assert score_of(low, gained, lost, count) == pytest.approx(z, abs=2e-4)
+    if high < 1 - 1e-6:
+        assert score_of(high, gained, lost, count) == pytest.approx(-z, abs=2e-4)
+
+
+def test_a_paired_interval_is_what_was_published():
+    """Of 21 children 1 had the symptom only before and 7 only after: Fagerland, Lydersen and Laake 2014."""
+    assert paired_interval(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=5e-4)
+
+
+@given(PAIRS)
+def test_a_paired_interval_excludes_0_where_mcnemars_statistic_does(pairs):
+    gained, changed, count = pairs
+    lost = changed - gained
+    low, high = paired_interval(gained, lost, count)
+    is_significant = (gained - lost) ** 2 > stats.chi2.ppf(0.95, 1) * changed
+    assert (low > 0 or high < 0) == is_significant
+
+
+@pytest.mark.parametrize("counts", [(-1, 2, 10), (6, 5, 10), (0, 0, 0)])
+def test_impossible_pairs_are_refused(counts):
+    with pytest.raises(ValueError, match="expected at most all"):
+        paired_interval(*counts)
+
+
+# --- means --------------------------------------------------------------------------------------------
+
+VALUES = st.lists(st.floats(-100, 100), min_size=2, max_size=40)
+
+
+def moments(values: list[float]) -> tuple[float, float, int]:
+    return float(np.mean(values)), float(np.var(values, ddof=1)), len(values)
+
+
+@given(st.floats(0.5, 1 - 1e-6), st.floats(0.5, 1e7))
+def test_quantiles_of_t_are_scipys(probability, degrees):
+    assert t_quantile(probability, degrees) == pytest.approx(stats.t.ppf(probability, degrees), rel=1e-7, abs=1e-9)
+
+
+@given(VALUES, VALUES, CONFIDENCES)
+def test_welch_is_what_statsmodels_gives(first, second, confidence):
+    found = welch_interval(moments(first), moments(second), confidence)
+    if np.var(first) + np.var(second) < 1e-12:
+        assert found == pytest.approx((np.mean(first) - np.mean(second),) * 2, abs=1e-4)
+        return
+    compared = CompareMeans(DescrStatsW(first), DescrStatsW(second))
+    assert found == pytest.approx(compared.tconfint_diff(1 - confidence, usevar="unequal"), rel=1e-6, abs=1e-6)
+
+
+@given(VALUES, CONFIDENCES)
+def test_the_interval_of_a_mean_is_what_statsmodels_gives(values, confidence):
+    expected = DescrStatsW(values).tconfint_mean(1 - confidence)
+    assert mean_interval(*moments(values), confidence) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_one_value_has_no_interval():
+    with pytest.raises(ValueError, match="expected at least 2"):
+        mean_interval(1.0, 0.0, 1)
+    with pytest.raises(ValueError, match="expected at least 2 of each"):
+        welch_interval((1.0, 0.1, 5), (1.0, 0.0, 1))
+
+
+# --- how often they hold the truth --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gain", "loss", "count"), [(0.1, 0.02, 300), (0.02, 0.02, 1000), (0.6, 0.05, 60)])
+def test_paired_intervals_hold_the_truth_as_often_as_they_say(gain, loss, count):
+    draws = np.random.default_rng(3).multinomial(count, [gain, loss, 1 - gain - loss], 4000)
+    bounds = np.array([paired_interval(int(gained), int(lost), count) for gained, lost, _ in draws])
+    covered = ((bounds[:, 0] <= gain - loss) & (gain - loss <= bounds[:, 1])).mean()
+    assert 0.935 <= covered <= 0.97
+
+
+def test_welch_intervals_hold_the_truth_as_often_as_they_say():
+    """Of losses as they are: most are near 0, and a wrong answer costs about 2 nats."""
+    draw = np.random.default_rng(4)
+
+    def losses(share_wrong: float, count: int):
+        wrong = draw.random((3000, count)) < share_wrong
+        return np.where(wrong, 1 + draw.exponential(1, wrong.shape), draw.exponential(0.05, wrong.shape))
+
+    one, other = losses(0.1, 400), losses(0.03, 2000)
+    truth = 0.1 * 2 + 0.9 * 0.05 - 0.03 * 2 - 0.97 * 0.05
+    bounds = np.array([welch_interval(moments(a), moments(b)) for a, b in zip(one, other, strict=True)])
+    covered = ((bounds[:, 0] <= truth) & (truth <= bounds[:, 1])).mean()
+    assert 0.93 <= covered <= 0.965

@@ -1,4 +1,7 @@
-"""Settings that come in parts: a password beside its URL."""
+"""Settings that come in parts (a password beside its URL), and variables that are no settings."""
+
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -6,7 +9,7 @@ from hypothesis import strategies as st
 from kombu.utils.url import parse_url
 from sqlalchemy import make_url
 
-from heldout.settings import Settings, with_password
+from heldout.settings import Settings, unknown_settings, with_password
 
 PASSWORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
 
@@ -43,3 +46,37 @@ def test_passwords_are_taken_from_the_environment_and_never_shown(monkeypatch):
     assert settings.database == "postgresql+psycopg://heldout:p%40ss%2F1@postgres/heldout"
     assert settings.redis_url.get_secret_value() == "redis://:r%23d%3As@redis:6379/0"
     assert not any(secret in repr(settings) for secret in ("p@ss", "p%40ss", "r#d", "r%23d"))
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "HELDOUT_MAX_CHECK_S",
+            "HELDOUT_MAX_CHECK_S is not a setting and is ignored; did you mean HELDOUT_MAX_INGEST_S?",
+        ),
+        ("HELDOUT_SLOT", "HELDOUT_SLOT is not a setting and is ignored; did you mean HELDOUT_SLOTS?"),
+        ("heldout_slot", "heldout_slot is not a setting and is ignored; did you mean HELDOUT_SLOTS?"),
+        ("HELDOUT_QQQ", "HELDOUT_QQQ is not a setting and is ignored."),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_named_with_the_nearest_setting(name, sentence):
+    assert unknown_settings({name: "5", "HELDOUT_SLOTS": "2"}) == [sentence]
+
+
+def test_settings_and_variables_of_clients_and_of_compose_are_known():
+    root = Path(__file__).resolve().parents[2]
+    documented = "".join((root / name).read_text() for name in (".env.example", "docker-compose.yml", "Dockerfile"))
+    names = {
+        *re.findall("HELDOUT_[A-Z_]+", documented),
+        "HELDOUT_URL",
+        "HELDOUT_API_KEY",
+        "HELDOUT_HOME",
+        "heldout_port",
+    }
+    assert len(names) > 25
+    assert unknown_settings(dict.fromkeys(names, "1")) == []
+
+
+def test_an_empty_variable_and_those_of_others_are_no_matter():
+    assert unknown_settings({"HELDOUT_MAX_CHECK_S": "", "PORT": "1", "HELDOUTX_SLOT": "1"}) == []

@@ -1,5 +1,6 @@
 """What `heldout check` says of a stack's parts, and who refuses to start on another release's tables."""
 
+import json
 import os
 import subprocess
 import sys
@@ -44,6 +45,19 @@ def lines(settings: Settings) -> dict[str, str]:
     return {line[7:].partition(":")[0]: line for line in said}
 
 
+def run_program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def test_a_stack_in_order_is_said_to_be(settings: Settings) -> None:
     said = lines(settings)
     assert said["database"].startswith("ok")
@@ -68,22 +82,33 @@ def test_a_wrong_password_is_wrong_and_is_not_repeated(settings: Settings, monke
     assert "not-the-password" not in said
 
 
+def test_a_variable_that_is_ignored_is_wrong(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lines(settings)["settings"].startswith("ok")
+    monkeypatch.setenv("HELDOUT_MAX_CHECK_S", "5")
+    said = lines(settings)["settings"]
+    assert said.startswith("WRONG")
+    assert "did you mean HELDOUT_MAX_INGEST_S?" in said
+
+
+@pytest.mark.parametrize("program", [("-m", "worker.local"), ("-m", "celery", "-A", "worker.celery_app", "worker")])
+def test_a_program_that_starts_logs_which_variables_it_ignores(settings: Settings, program: tuple[str, ...]) -> None:
+    database = Database(settings.database)
+    with database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0000'"))  # so that the program ends at once
+    database.dispose()
+    run = run_program(*program, HELDOUT_MAX_CHECK_S="5")
+    [logged] = [json.loads(line) for line in run.stderr.splitlines() if '"unknown_setting"' in line]
+    assert logged["level"] == "warning"
+    assert "HELDOUT_MAX_CHECK_S" in logged["detail"]
+
+
 @pytest.mark.parametrize("program", [("-m", "api", "serve"), ("-m", "worker.local")])
 def test_nothing_starts_on_the_tables_of_another_release(settings: Settings, program: tuple[str, ...]) -> None:
     database = Database(settings.database)
     with database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0000'"))
     database.dispose()
-    run = subprocess.run(
-        [sys.executable, *program],
-        cwd=ROOT,
-        env=os.environ | {"HELDOUT_PORT": "0"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    run = run_program(*program, HELDOUT_PORT="0")
     assert run.returncode == 1
     told = [line for line in run.stderr.splitlines() if line.startswith("heldout: ")]
     assert len(told) == 1

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.arrays import FILES, SPLITS, ImageSet, content_address, load, save
+from models import arrays
+from models.arrays import FILES, SPLITS, ImageSet, content_address, load, save, split_digests
 from tests.models.work import dots
 
 
@@ -58,6 +59,58 @@ def test_how_the_arrays_lie_in_memory_does_not_matter():
         splits={name: indices.astype(np.int32) for name, indices in plain.splits.items()},
     )
     assert content_address(spread) == content_address(plain)
+
+
+# --- the digest of a split -----------------------------------------------------------------------
+
+
+def moved(d: ImageSet) -> ImageSet:
+    """The same test images at other positions of other images' dataset, whose classes have other names."""
+    unlike = 255 - d.images[:1]
+    return ImageSet(
+        np.concatenate([unlike, d.images[d.splits["test"]], unlike]),
+        np.concatenate([[1], d.labels[d.splits["test"]], [0]]).astype(np.int32),
+        {"train": np.array([0]), "validation": np.array([len(d.splits["test"]) + 1]), "test": np.array([1, 2])},
+        ("straight", "odd"),
+        (0, 254),
+    )
+
+
+def test_the_same_images_and_labels_have_the_same_digest_in_another_version():
+    before, after = split_digests(dots()), split_digests(moved(dots()))
+    assert list(before) == list(SPLITS)
+    assert after["test"] == before["test"]
+    assert after["train"] != before["train"]
+    assert after["validation"] != before["validation"]
+
+
+TEST_CHANGES = {
+    "a pixel": lambda d: replace(d, images=changed(d.images, (5, 3, 3, 0), 7)),
+    "the shape": lambda d: replace(d, images=d.images.reshape(6, 2, 8, 1)),
+    "the pixels' type": lambda d: replace(d, images=d.images.view(np.int8)),
+    "a label": lambda d: replace(d, labels=changed(d.labels, 5, 0)),
+    "the order": lambda d: replace(d, splits={**d.splits, "test": d.splits["test"][::-1]}),
+    "one image fewer": lambda d: replace(d, splits={**d.splits, "test": d.splits["test"][:-1]}),
+}
+
+
+@pytest.mark.parametrize("change", TEST_CHANGES)
+def test_a_change_of_the_split_changes_its_digest(change):
+    assert split_digests(TEST_CHANGES[change](dots()))["test"] != split_digests(dots())["test"]
+
+
+def test_what_other_splits_hold_does_not_change_the_digest():
+    first = dots().splits["train"][0]
+    other = replace(dots(), images=changed(dots().images, (first, 0, 0, 0), 99))
+    before, after = split_digests(dots()), split_digests(other)
+    assert [split for split in SPLITS if before[split] != after[split]] == ["train"]
+
+
+def test_the_digest_does_not_depend_on_how_many_images_are_read_at_once(monkeypatch, tmp_path):
+    save(many(), tmp_path)
+    whole = split_digests(many())
+    monkeypatch.setattr(arrays, "BLOCK_BYTES", 100)
+    assert split_digests(load(tmp_path)) == whole
 
 
 def many(count: int = 2500) -> ImageSet:

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from heldout.kinds import KINDS_BESIDE_SLOTS
 from models import bundled
-from models.arrays import SPLITS, ImageSet, content_address, load
+from models.arrays import SPLITS, ImageSet, content_address, load, split_digests
 from models.blobs import Blobs
 from models.database import Database
-from models.store import datasets
+from models.store import claims, datasets
 from tests.models.work import ALICE
 
 NOWHERE = Path("/nowhere/at/all")
@@ -334,7 +335,7 @@ def test_what_is_here_is_stored_and_what_is_not_is_left_out(database, blobs, tmp
     files = list(blobs.local_folder(f"datasets/{row.sha256}").iterdir())
     assert {file.name for file in files} == {"images.npy", "labels.npy", "splits.npz", "about.json"}
     assert row.size_bytes == sum(file.stat().st_size for file in files)
-    assert row.splits["test"] == {"count": 20, "per_class": [2] * 10}
+    assert row.splits["test"] == {"count": 20, "per_class": [2] * 10, "sha256": split_digests(stored)["test"]}
 
 
 def test_starting_again_adds_nothing_and_finds_files_that_came_later(database, blobs, tmp_path, monkeypatch, small):
@@ -344,6 +345,18 @@ def test_starting_again_adds_nothing_and_finds_files_that_came_later(database, b
     np.savez(tmp_path / "cifar10.npz", **arrays(shape=(4, 4, 3)))
     assert bundled.register(database, blobs, tmp_path) == ["cifar10"]
     assert names(database) == {"digits": 1, "cifar10": 1}
+
+
+def test_a_dataset_that_is_stored_waits_for_a_worker_to_find_its_copies(database, blobs, tmp_path, monkeypatch, small):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for _ in range(2):  # starting again queues nothing more
+        bundled.register(database, blobs, tmp_path)
+    with database.write() as session:
+        claimed = claims.claim(session, "worker", ("cpu",), 60, 0, KINDS_BESIDE_SLOTS)
+        assert claims.claim(session, "worker", ("cpu",), 60, 0, KINDS_BESIDE_SLOTS) is None
+        row = datasets.find(session, ALICE, "digits")
+    assert (claimed.name, claimed.dataset_id, claimed.dataset_sha256) == ("digits@1", row.id, row.sha256)
+    assert row.relations_status == "queued"
 
 
 def test_a_broken_file_keeps_no_other_set_from_being_stored(database, blobs, tmp_path, monkeypatch, small):

@@ -14,6 +14,8 @@ from heldout.errors import FileOfLaterRelease
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import audit_key
+from heldout.views.base import as_json
+from heldout.views.job import SummaryView
 from models.blobs import Blobs
 from models.job_diagnosis import diagnosis_of
 from models.job_summary import summary_of
@@ -76,6 +78,20 @@ def figures(accuracy: float, count: int) -> dict[str, Any]:
     return {"loss": 1 - accuracy, "accuracy": accuracy, "count": count, "interval": [0.0, 1.0]}
 
 
+def tally(right: int, count: int) -> dict[str, Any]:
+    return {"count": count, "correct": right, "loss": 2 - right / count, "loss_variance": 1.0}
+
+
+GAP = {
+    "kept_epoch": 5,
+    "epochs": 12,
+    "train": tally(990, 1000),
+    "validation": tally(360, 400),
+    "test": tally(180, 400),
+    "validation_copies": {"clean": tally(350, 390), "copied": tally(10, 10)},
+    "test_copies": {"clean": tally(60, 280), "copied": tally(120, 120)},
+}
+
 FINAL = {
     "epoch": 5,
     "train": figures(0.99, 1000),
@@ -116,11 +132,20 @@ class Stored:
             )
         return claimed.held
 
-    def result(self, held: HeldAttempt, final: dict[str, Any] = FINAL, evaluation: Any = EVALUATION) -> Result:
-        key = f"jobs/{held.job_id}/{held.attempt}/evaluation.json"
-        if evaluation is not None:
-            self.blobs.put(key, json.dumps(evaluation).encode())
-        return Result(final, (Artifact(ArtifactName.EVALUATION, ArtifactFormat.JSON, key),))
+    def result(
+        self, held: HeldAttempt, final: dict[str, Any] = FINAL, evaluation: Any = EVALUATION, gap: Any = None
+    ) -> Result:
+        files = [Artifact(ArtifactName.EVALUATION, ArtifactFormat.JSON, self.put(held, "evaluation.json", evaluation))]
+        if gap is not None:
+            files.append(Artifact(ArtifactName.GAP, ArtifactFormat.JSON, self.put(held, "gap.json", gap)))
+        return Result(final, tuple(files))
+
+    def put(self, held: HeldAttempt, name: str, content: Any) -> str:
+        """Where a file of the job is; without content it is not there."""
+        key = f"jobs/{held.job_id}/{held.attempt}/{name}"
+        if content is not None:
+            self.blobs.put(key, json.dumps(content).encode())
+        return key
 
     def audit(self, audit: dict[str, Any]) -> None:
         self.blobs.put(audit_key(self.dataset_id), json.dumps(audit).encode())
@@ -134,9 +159,11 @@ class Stored:
         with self.work.database.read() as session:
             return diagnosis_of(session, self.blobs, session.get_one(JobRow, held.job_id), **options)
 
-    def summary(self, held: HeldAttempt, result: Result | None = None) -> dict[str, Any] | None:
+    def summary(self, held: HeldAttempt, result: Result | None = None) -> SummaryView:
         with self.work.database.read() as session:
-            return summary_of(session, self.blobs, held.job_id, result)
+            summary = summary_of(session, self.blobs, held.job_id, result)
+        assert summary is not None
+        return summary
 
 
 @pytest.fixture
@@ -187,12 +214,42 @@ def test_a_result_of_an_early_release_is_judged_without_counts_by_class(stored: 
     assert all("last_epoch" not in one.evidence for one in found.findings)
 
 
+def test_the_gap_is_said_once_a_training_is_about_to_succeed_and_ever_after(stored: Stored):
+    held = stored.trained()
+    assert stored.diagnosis(held).gap is None
+    result = stored.result(held, gap=GAP)
+    before = stored.diagnosis(held, result=result)
+    stored.succeed(held, result)
+    found = stored.diagnosis(held)
+    assert found == before
+    assert found.gap is not None
+    assert sum(one.accuracy for one in found.gap.terms) == pytest.approx(0.99 - 0.45)
+    assert found.explanation.startswith("Test accuracy (45.0 %) is 54 points below training accuracy (99.0 %)")
+
+
 @sqlite_only
-@pytest.mark.parametrize("which", ["audit", "evaluation"])
+@pytest.mark.parametrize("is_lost", [False, True], ids=["never stored", "lost"])
+def test_a_result_of_an_older_release_has_no_gap(stored: Stored, is_lost: bool):
+    held = stored.trained()
+    result = stored.result(held)
+    if is_lost:
+        key = f"jobs/{held.job_id}/{held.attempt}/gap.json"
+        gone = Artifact(ArtifactName.GAP, ArtifactFormat.JSON, key)
+        result = Result(result.final, (*result.artifacts, gone))
+    stored.succeed(held, result)
+    found = stored.diagnosis(held)
+    assert found.gap is None
+    assert all(one.explains is None for one in found.findings)
+
+
+@sqlite_only
+@pytest.mark.parametrize("which", ["audit", "evaluation", "gap"])
 def test_a_file_of_a_later_release_is_refused_and_not_misread(stored: Stored, which: str):
     held = stored.trained()
     later = {"format": 2}
-    result = stored.result(held, evaluation=later if which == "evaluation" else EVALUATION)
+    result = stored.result(
+        held, evaluation=later if which == "evaluation" else EVALUATION, gap=later if which == "gap" else GAP
+    )
     if which == "audit":
         stored.audit(later)
     stored.succeed(held, result)
@@ -203,9 +260,15 @@ def test_a_file_of_a_later_release_is_refused_and_not_misread(stored: Stored, wh
 # --- without the test split --------------------------------------------------------------------------
 
 
+def pixels_undone(gained: int) -> dict[str, Any]:
+    change = {"count": 280, "gained": gained, "lost": 0, "loss": -0.1, "loss_variance": 1.0}
+    choices, parameters = ["brightness", "brightness"], [{"factor": 0.5}, {}]
+    return {"choices": choices, "parameters": parameters, "tally": tally(gained, 280), "change": change}
+
+
 def without_test(stored: Stored, draw: random.Random | None) -> bytes:
     """The diagnosis for automatic choices, in bytes; with `draw` everything about test is anything."""
-    audit, evaluation, final = (copy.deepcopy(one) for one in (AUDIT, EVALUATION, FINAL))
+    audit, evaluation, final, gap = (copy.deepcopy(one) for one in (AUDIT, EVALUATION, FINAL, GAP))
     if draw is not None:
         leakage, scale, conflicts = audit["findings"]
         leakage["numbers"]["test_in_train"] = {**COPIES, "images": draw.randrange(500), "share": draw.random()}
@@ -226,12 +289,17 @@ def without_test(stored: Stored, draw: random.Random | None) -> bytes:
         evaluation["last_epoch"]["loss"] = {"difference": low + 0.1, "interval": [low, low + 0.2]}
         if draw.random() < 0.3:
             del evaluation["last_epoch"]
+        gap |= {
+            "test": draw.choice([None, tally(draw.randrange(400), 400)]),
+            "test_copies": draw.choice([None, {"clean": tally(draw.randrange(280), 280), "copied": tally(100, 120)}]),
+            "pixels": draw.choice([None, pixels_undone(draw.randrange(280))]),
+        }
     stored.audit(audit)
     held = stored.trained()
     if draw is not None:
         for epoch in range(1, len(LOSSES) + 1):
             stored.work.set_epoch(held, epoch, test_loss=draw.random(), test_accuracy=draw.random())
-    stored.succeed(held, stored.result(held, final, evaluation))
+    stored.succeed(held, stored.result(held, final, evaluation, gap))
     return repr(stored.diagnosis(held, splits=WITHOUT_TEST)).encode()
 
 
@@ -240,6 +308,7 @@ def test_without_the_test_split_nothing_of_it_changes_a_byte_of_the_diagnosis(st
     expected = without_test(stored, None)
     assert b"leakage" in expected
     assert b"overfitting" in expected
+    assert b"gap=None" in expected
     for seed in range(25):
         assert without_test(stored, random.Random(seed)) == expected
 
@@ -268,7 +337,7 @@ def test_a_summary_says_best_epoch_gap_and_verdict_as_the_routes_do(stored: Stor
     summary = stored.summary(held, result)
     stored.succeed(held, result)
     diagnosis = stored.diagnosis(held)
-    assert summary == {
+    assert as_json(summary) == {
         "best": {"epoch": 5, "validation_loss": 0.45, "validation_accuracy": pytest.approx(0.855)},
         "gap": FINAL["gap"],
         "verdict": diagnosis.verdict,
@@ -279,7 +348,7 @@ def test_a_summary_says_best_epoch_gap_and_verdict_as_the_routes_do(stored: Stor
 @sqlite_only
 def test_a_job_that_fails_has_a_summary_of_its_epochs(stored: Stored):
     held = stored.trained()
-    assert stored.summary(held) == {
+    assert as_json(stored.summary(held)) == {
         "best": {"epoch": 5, "validation_loss": 0.45, "validation_accuracy": pytest.approx(0.855)},
         "gap": None,
         "verdict": stored.diagnosis(held).verdict,
@@ -293,8 +362,9 @@ def test_a_diagnosis_that_breaks_leaves_the_verdict_unknown(stored: Stored):
     for damage in (b"{", b"[]", b'{"format": 2}'):
         stored.blobs.put(audit_key(stored.dataset_id), damage)
         summary = stored.summary(held, result)
-        assert summary is not None
-        assert (summary["verdict"], summary["best"]["epoch"], summary["gap"]) == (None, 5, FINAL["gap"])
+        assert summary.best is not None
+        assert summary.gap is not None
+        assert (summary.verdict, summary.best.epoch, as_json(summary.gap)) == (None, 5, FINAL["gap"])
 
 
 @sqlite_only
@@ -302,7 +372,7 @@ def test_a_job_without_an_epoch_has_nothing_to_sum_up(work: Work, tmp_path):
     held = work.running()
     with work.database.read() as session:
         summary = summary_of(session, Blobs((tmp_path / "blobs").as_uri()), held.job_id)
-    assert summary == {"best": None, "gap": None, "verdict": "cannot_tell"}
+    assert summary == SummaryView(best=None, gap=None, verdict="cannot_tell")
 
 
 def test_a_summary_stays_only_where_the_job_has_ended(work: Work):
@@ -310,14 +380,14 @@ def test_a_summary_stays_only_where_the_job_has_ended(work: Work):
     held = work.running()
     for end, status in ((claims.release, JobStatus.QUEUED), (fail, JobStatus.FAILED)):
         with work.database.write() as session:
-            claims.note_summary(session, held, {"verdict": "healthy"})
+            claims.note_summary(session, held, SummaryView(verdict="healthy"))
             assert end(session, held) is status
         if status is JobStatus.QUEUED:
             assert work.row(held.job_id).summary is None
             held = work.claim().held
-    assert work.row(held.job_id).summary == {"verdict": "healthy"}
+    assert work.row(held.job_id).summary == {"best": None, "gap": None, "verdict": "healthy"}
     with work.unchanged(held.job_id), work.database.write() as session:
-        claims.note_summary(session, held, {"verdict": "overfitting"})  # it is no longer this attempt's
+        claims.note_summary(session, held, SummaryView(verdict="overfitting"))  # it is no longer this attempt's
 
 
 def fail(session, held: HeldAttempt) -> JobStatus:

@@ -14,13 +14,13 @@ from sqlalchemy.exc import IntegrityError
 
 from heldout.datasets import DatasetSpec
 from heldout.errors import DatabaseUnavailable, OperatorError
-from heldout.kinds import IngestSpec, JobKind
+from heldout.kinds import KINDS_BESIDE_SLOTS, IngestSpec, JobKind
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.views.job import JobView
 from models import migrations
 from models.database import Database
 from models.ids import new_id
-from models.store import claims, events, jobs, new_jobs, owner_events
+from models.store import claims, events, jobs, new_jobs, owner_events, relations
 from models.store.claims import Result
 from models.store.narrowing import Filters
 from models.tables import Base, DeliveryRow, WebhookRow
@@ -28,6 +28,8 @@ from tests.models.work import ALICE, Work, result, spec
 
 # The revision before a job's files had rows of their own.
 BEFORE_ARTIFACTS = "0007"
+# The revision before reads of held-out labels were counted.
+BEFORE_LEDGER = "0010"
 
 # A later release that changes a column of `jobs`, which SQLite does by making the table anew.
 LATER = """
@@ -249,6 +251,44 @@ def test_jobs_that_had_succeeded_get_a_summary_from_their_epochs_and_result(work
     assert work.row(failed.job_id).summary is None
 
 
+def test_the_ledger_begins_with_the_reads_of_the_jobs_that_were_there(work: Work):
+    """As a worker of this release would have noted them, but under no digest of a split."""
+    work.forget_digests()
+    early = {"seed": 1, "early_stopping": {"monitor": "validation_loss", "patience": 3}}
+    asked = {"training": early, "evaluation": {"test": "every_epoch"}}
+    held = work.running(**asked)
+    other = work.running()
+    for epoch in (1, 2):
+        work.epoch(held, epoch, validation_loss=0.5, test_loss=0.5)
+    held = work.claimed_again(held)
+    with work.database.write() as session:
+        claims.record_start(session, held, engine={}, spec=spec(**asked), start_epoch=1)
+    for epoch in (2, 3):
+        work.epoch(held, epoch, validation_loss=0.5, test_loss=0.5)
+    work.epoch(other, 1, validation_loss=0.5)
+    for one, epoch in ((held, 2), (other, 1)):
+        final = {"epoch": epoch, "validation": {"count": 2}, "test": {"count": 2}}
+        with work.database.write() as session:
+            done = Result(final, result(one).artifacts)
+            claims.succeed(session, one, result=done, stop_reason=StopReason.COMPLETED)
+    query = (
+        "SELECT owner, digest, subject_object, subject_id, epoch, split, what, dataset_id FROM label_reads"
+        " ORDER BY subject_id, split, epoch"
+    )
+    before = contents(work.database, query)
+    assert [row[4:7] for row in before] == [
+        *((epoch, "test", "measured") for epoch in (1, 2, 3)),
+        *((epoch, "validation", "selected") for epoch in (1, 2, 3)),
+        *((1, split, "measured") for split in ("test", "validation")),
+    ]
+    run(work.database, command.downgrade, BEFORE_LEDGER)
+    migrations.upgrade(work.database)
+    assert contents(work.database, query) == before
+    ended = contents(work.database, "SELECT finished_at FROM jobs ORDER BY id")
+    read = contents(work.database, "SELECT DISTINCT created_at, subject_id FROM label_reads ORDER BY subject_id")
+    assert [row[:1] for row in read] == ended
+
+
 def test_more_results_than_are_read_at_once_are_migrated(work: Work):
     held = work.running()
     work.succeed(held)
@@ -384,7 +424,16 @@ PAYLOAD_BEFORE = {
         "failures": 0,
         "retry_of": None,
         "study_id": None,
-        "engine": {"device": "cpu"},
+        "engine": {
+            "device": "cpu",
+            "threads": 1,
+            "towers": 1,
+            "precision": "float32",
+            "python": "3.11.2",
+            "tensorflow": "2.20.0",
+            "keras": "3.15.0",
+            "host": "here",
+        },
         "epoch": 2,
         "epochs": 10,
         "eta_s": 1.5,
@@ -462,3 +511,72 @@ def test_events_and_deliveries_go_back_to_the_release_before(at_0006):
     }
     migrations.upgrade(at_0006)
     run(at_0006, command.check)
+
+
+# --- the copies of datasets ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def at_0009(empty):
+    """A database of the release before, with a dataset that is ready, and an ingest and a training on it."""
+    migrations.upgrade(empty)
+    run(empty, command.downgrade, "0009")
+    with empty.write() as session:
+        session.execute(
+            text(
+                "INSERT INTO datasets (id, name, version, status, sha256, splits, created_at)"
+                " VALUES ('ds_1', 'dots', 1, 'ready', 'abc', '{\"test\": {\"count\": 2}}', '2026-01-01T00:00:00.000Z')"
+            )
+        )
+        for kind in ("train", "ingest"):
+            session.execute(
+                text(
+                    "INSERT INTO jobs (id, kind, owner, name, status, version, spec, dataset_id, metadata, priority,"
+                    " device, attempt, failures, runtime_s, epoch, epochs, last_event, created_at, queued_at) VALUES"
+                    " (:id, :kind, 'alice', 'x', 'succeeded', 1, '{}', 'ds_1', '{}', 0, 'cpu', 1, 0, 0, 0, 1, 1,"
+                    " :at, :at)"
+                ),
+                {"id": f"job_{kind}", "kind": kind, "at": "2026-01-01T00:00:00.000Z"},
+            )
+            session.execute(
+                text("INSERT INTO attempts (job_id, attempt, worker, started_at) VALUES (:id, 1, 'w', :at)"),
+                {"id": f"job_{kind}", "at": "2026-01-01T00:00:00.000Z"},
+            )
+            session.execute(
+                text(
+                    "INSERT INTO events (subject_object, subject_id, id, type, level, message, data, created_at)"
+                    " VALUES ('job', :id, 1, 'job.queued', 'info', 'm', '{}', :at)"
+                ),
+                {"id": f"job_{kind}", "at": "2026-01-01T00:00:00.000Z"},
+            )
+    return empty
+
+
+OF_BEFORE = {
+    "SELECT id, name, status, sha256 FROM datasets": [("ds_1", "dots", "ready", "abc")],
+    "SELECT id FROM jobs ORDER BY id": [("job_ingest",), ("job_train",)],
+    "SELECT job_id FROM attempts ORDER BY job_id": [("job_ingest",), ("job_train",)],
+    "SELECT subject_id FROM events ORDER BY subject_id": [("job_ingest",), ("job_train",)],
+}
+
+
+def test_datasets_that_were_there_get_a_job_that_finds_their_copies(at_0009):
+    migrations.upgrade(at_0009)
+    assert contents(at_0009, "SELECT relations_status FROM datasets") == [(None,)]
+    with at_0009.write() as session:
+        job_id = relations.queue_missing(session)
+    assert contents(at_0009, f"SELECT dataset_id FROM jobs WHERE id = '{job_id}'") == [("ds_1",)]
+    assert contents(at_0009, "SELECT relations_status FROM datasets") == [("queued",)]
+
+
+def test_the_release_before_finds_no_jobs_of_a_kind_that_it_does_not_know(at_0009):
+    migrations.upgrade(at_0009)
+    with at_0009.write() as session:
+        relations.queue_missing(session)
+        assert claims.claim(session, "worker", ("cpu",), 60, 0, KINDS_BESIDE_SLOTS) is not None
+    run(at_0009, command.downgrade, "0009")
+    for query, rows in OF_BEFORE.items():
+        assert contents(at_0009, query) == rows
+    migrations.upgrade(at_0009)
+    assert contents(at_0009, "SELECT relations_status FROM datasets") == [(None,)]
+    run(at_0009, command.check)

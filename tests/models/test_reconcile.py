@@ -7,11 +7,13 @@ import pytest
 from sqlalchemy import select, update
 
 from heldout.errors import DatabaseUnavailable
+from heldout.kinds import RelateSpec
 from heldout.lifecycle import JobStatus
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import db_now
 from models.reconcile import Reconciler
+from models.store.relations import MAX_RUNTIME_S
 from models.tables import DatasetRow
 from tests.models.work import ALICE, add_dataset
 
@@ -92,3 +94,12 @@ def test_checkpoints_of_a_job_that_is_cancelled_while_it_waits_are_removed(work,
     assert blobs.read(keys[waiting]) == b"state"
     with pytest.raises(KeyError):
         blobs.read(keys[cancelled])
+
+
+def test_copies_that_an_earlier_release_has_not_looked_for_are_asked_for_once(work, reconciler):
+    dataset_id = add_dataset(work.database, "old", ALICE)
+    reconciler.run_once()
+    reconciler.run_once()
+    claimed = work.claim_beside_slots()
+    assert (claimed.spec, claimed.dataset_id) == (RelateSpec(max_runtime_s=MAX_RUNTIME_S), dataset_id)
+    assert work.claim_beside_slots() is None

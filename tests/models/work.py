@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import insert, select, update
 
-from heldout.kinds import JobKind
+from heldout.dataset_lifecycle import RelationsStatus
+from heldout.kinds import KINDS_BESIDE_SLOTS, JobKind
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -33,6 +34,21 @@ class Work:
         with database.write() as session:
             datasets.add_bundled(session, new_id("ds"), "dots", dots(), "0" * 64, 1000)
             self.dataset = datasets.find(session, ALICE, "dots")
+            # Its copies are known, so that no reconciler queues a job that finds them.
+            self.dataset.relations_status = RelationsStatus.STORED
+
+    def forget_digests(self) -> None:
+        """Let the dataset be one of an earlier release, whose splits have no digests."""
+        with self.database.write() as session:
+            row = session.get_one(DatasetRow, self.dataset.id)
+            row.splits = {
+                split: {name: value for name, value in about.items() if name != "sha256"}
+                for split, about in (row.splits or {}).items()
+            }
+            session.flush()
+            session.refresh(row)
+            session.expunge(row)
+        self.dataset = row
 
     def submit(self, owner: str = ALICE, *, dataset: DatasetRow | None = None, **changes: Any) -> str:
         """Queue a job whose spec differs from the smallest one by `changes`."""
@@ -62,6 +78,10 @@ class Work:
     ) -> Claimed | None:
         with self.database.write() as session:
             return claims.claim(session, worker, devices, lease_s, gpus)
+
+    def claim_beside_slots(self, worker: str = "worker") -> Claimed | None:
+        with self.database.write() as session:
+            return claims.claim(session, worker, ("cpu",), 60, 0, KINDS_BESIDE_SLOTS)
 
     def running(self, *, lease_s: float = 60, **changes: Any) -> HeldAttempt:
         """A job that a worker has just claimed; no other job waits."""

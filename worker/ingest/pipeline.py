@@ -11,12 +11,14 @@ import numpy as np
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from heldout.stored.audit import StoredAudit
-from models.arrays import FILES, address_of, save_beside
+from models.arrays import FILES, address_of, load, save_beside, split_digests
+from models.relations import FILE_NAME, save_relations
 from worker.ingest.audit import Audit, IngestedDataset, audit
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
 from worker.ingest.preview import write_examples, write_previews
 from worker.ingest.rejection import Rejection, amount, printable
+from worker.ingest.relations import relations_of
 from worker.ingest.report import Report
 from worker.ingest.sources.base import Source, StoredImages
 from worker.ingest.sources.opening import open_source
@@ -24,6 +26,7 @@ from worker.ingest.splits import Splits, groups_of, make_splits
 
 Progress = Callable[[str, int, int], None]  # the stage, how many images are done, of how many
 MAX_NAMES = 20
+MEMBERS_FILE = "members.txt"
 
 
 def run(
@@ -35,9 +38,10 @@ def run(
 ) -> Report:
     """Ingest the upload in the file `source` into the folder `target`, which is empty or not there.
 
-    Then `target` has the four files of the internal format, `audit.json`, `members.txt` with the name of each image on
-    a line, a contact sheet `preview/<class>.png` of each class by its number, and `preview/examples/<index>.png` of
-    each image that a finding has as an example. The images are never in memory all at once.
+    Then `target` has the four files of the internal format, `audit.json`, `relations.npz`, `members.txt` with the name
+    of each image on a line, a contact sheet `preview/<class>.png` of each class by its number, and
+    `preview/examples/<index>.png` of each image that a finding has as an example. The images are never in memory all at
+    once.
 
     Raises:
         Rejection: if the upload is rejected; `target` then is empty.
@@ -90,9 +94,10 @@ def _run(
     save_beside(target, dataset.labels, dataset.splits, dataset.classes, dataset.value_range)
     found = audit(dataset, pool, lambda done: progress("auditing", done, count))
     progress("finishing", 0, 0)
+    save_relations(relations_of(found.copies, dataset.groups), target / FILE_NAME)
     write_previews(target / "preview", dataset)
     write_examples(target / "preview" / "examples", dataset, found.findings)
-    with (target / "members.txt").open("w", encoding="utf-8") as file:
+    with (target / MEMBERS_FILE).open("w", encoding="utf-8") as file:
         file.writelines(f"{name}\n" for name in opened.names)
     report = _report(source, target, opened, stored, dataset, splits, found)
     _write_audit(target, report, found)
@@ -109,12 +114,13 @@ def _report(
     found: Audit,
 ) -> Report:
     pixels = stored.pixels
+    digests = split_digests(load(target))
     return Report(
         shape=pixels.shape[1:],
         dtype=pixels.dtype.name,
         range=dataset.value_range,
         classes=dataset.classes,
-        splits=found.counts,
+        splits={split: {**counts, "sha256": digests[split]} for split, counts in found.counts.items()},
         sha256=address_of(
             pixels.dtype,
             pixels.shape,

@@ -58,8 +58,8 @@ class Report:
     """A dataset that was made of an upload.
 
     shape is (height, width, channels); range the pixel values that the source can hold; splits has for train,
-    validation and test `count` and `per_class`, in the order of `classes`; source says format, members and how the
-    splits came about; size_bytes is that of the four files of the internal format.
+    validation and test `count`, `per_class` in the order of `classes`, and `sha256` of its images and labels; source
+    says format, members and how the splits came about; size_bytes is that of the four files of the internal format.
     """
 
     shape: tuple[int, int, int]

@@ -45,9 +45,9 @@ def divide_cores(cores: Sequence[int], demands: Sequence[int]) -> list[tuple[int
 class JobCores:
     """The share of one job: how many cores it can keep busy, and its process once that has started."""
 
-    def __init__(self, cores: "Cores") -> None:
+    def __init__(self, cores: "Cores", demand: int) -> None:
         self.pid: int | None = None
-        self.demand = 1
+        self.demand = demand
         self._cores = cores
 
     def pin_process(self, pid: int, demand: int) -> None:
@@ -69,9 +69,14 @@ class Cores:
         self.count = len(self._cores)
 
     @contextmanager
-    def for_job(self) -> Iterator[JobCores]:
-        """The share of one job while the block runs."""
-        job = JobCores(self)
+    def for_job(self, demand: int = 1) -> Iterator[JobCores]:
+        """The share of one job while the block runs.
+
+        Args:
+            demand: how many cores it can keep busy, until its process says otherwise. One that demands none gets no
+                share: it runs where the others leave time.
+        """
+        job = JobCores(self, demand)
         with self._lock:
             self._jobs.append(job)
         self.divide()
@@ -91,8 +96,9 @@ class Cores:
     def divide(self) -> None:
         """Pin the process of every job to its present share."""
         with self._lock:
-            shares = divide_cores(self._cores, [job.demand for job in self._jobs])
-            for job, cores in zip(self._jobs, shares, strict=True):
+            jobs = [job for job in self._jobs if job.demand > 0]
+            shares = divide_cores(self._cores, [job.demand for job in jobs])
+            for job, cores in zip(jobs, shares, strict=True):
                 if job.pid is not None:
                     pin_process(job.pid, cores)
 

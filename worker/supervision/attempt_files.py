@@ -9,8 +9,10 @@ import structlog
 
 from heldout.errors import StorageUnavailable
 from heldout.settings import Settings
+from models.blobs import BlobMissing
 from worker.machine.cache import dataset_on_disk
-from worker.supervision.lease import AttemptLease, StopRequest
+from worker.messages import StopCause
+from worker.supervision.lease import AttemptLease
 
 log = structlog.get_logger()
 
@@ -22,15 +24,15 @@ STORAGE_TRIES = 10
 class Interrupted(Exception):
     """A client or the worker wants the attempt to end while it waits for files."""
 
-    def __init__(self, requested: StopRequest) -> None:
+    def __init__(self, requested: StopCause) -> None:
         self.requested = requested
 
 
 class AttemptFiles:
     """Fetches files for one attempt.
 
-    Every method raises BlobMissing where waiting does not help, StorageUnavailable after `STORAGE_TRIES`, Interrupted
-    where the attempt is to end, and LeaseLost where the job is no longer this attempt's.
+    Unless it says otherwise, a method raises BlobMissing where waiting does not help, StorageUnavailable after
+    `STORAGE_TRIES`, Interrupted where the attempt is to end, and LeaseLost where the job is no longer this attempt's.
     """
 
     def __init__(self, lease: AttemptLease, settings: Settings) -> None:
@@ -49,6 +51,14 @@ class AttemptFiles:
     def fetch(self, key: str, target: Path) -> None:
         """Copy a blob to a file."""
         self._retried(lambda: self._lease.blobs.fetch(key, target, watch=self._check_stop))
+
+    def fetch_if_there(self, key: str, target: Path) -> bool:
+        """Copy a blob to a file, in one try; False where there is none, or where it cannot be had now."""
+        try:
+            self._lease.blobs.fetch(key, target, watch=self._check_stop)
+        except (BlobMissing, StorageUnavailable, OSError):
+            return False
+        return True
 
     def _retried(self, fetch: Callable[[], T]) -> T:
         for attempt in range(1, STORAGE_TRIES + 1):

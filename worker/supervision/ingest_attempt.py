@@ -14,20 +14,23 @@ from heldout.settings import Settings
 from heldout.stored.audit import StoredAudit
 from models.arrays import FILES
 from models.blobs import BlobMissing
+from models.relations import FILE_NAME as RELATIONS_FILE
 from models.store import ingests
 from models.store.claims import Claimed
 from models.store.ingests import IngestedContent
 from worker.ingest.limits import Limits
+from worker.ingest.pipeline import MEMBERS_FILE
 from worker.ingest.process.parent import IngestProcess
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
 from worker.machine.scratch import Scratch
+from worker.messages import StopCause
 from worker.supervision.lease import AttemptLease
 
 log = structlog.get_logger()
 
-# Kept for this dataset alone, not by content: they tell the names of the owner's files.
-OWN_FILES = (StoredAudit.file_name, "members.txt", "preview")
+# Kept for this dataset alone, not by content: they tell the names of the owner's files, or come from its group rule.
+OWN_FILES = (StoredAudit.file_name, MEMBERS_FILE, RELATIONS_FILE, "preview")
 
 
 class IngestAttempt:
@@ -91,11 +94,11 @@ class IngestAttempt:
         while True:
             self._lease.require()
             wanted = self._lease.requested_stop(out_of_time=False)  # the process has a limit of its own
-            if wanted == "cancel":
+            if wanted is StopCause.CANCEL:
                 process.kill()
                 self._lease.stop_as_requested()
                 return None
-            if wanted == "release":
+            if wanted is StopCause.RELEASE:
                 process.kill()
                 self._lease.release()
                 return None

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Self, TypeVar
 
 import structlog
 
@@ -16,6 +16,7 @@ from models.database import Database, Session
 from models.job_summary import summary_of
 from models.store import claims, events
 from models.store.claims import HeldAttempt, Result
+from worker.messages import StopCause
 from worker.supervision import metrics as worker_metrics
 from worker.supervision.lease_keeper import LeaseKeeper
 
@@ -25,22 +26,20 @@ T = TypeVar("T")
 
 RETRY_INTERVAL_S = 1.0
 
-StopRequest = Literal["cancel", "pause", "deadline", "release"]
-
 
 class Abandoned(Exception):
     """The worker stops while the database does not answer: the lease will run out by itself."""
 
 
-def stop_request_of(request: JobRequest | None, *, stopping: bool, out_of_time: bool) -> StopRequest | None:
+def stop_request_of(request: JobRequest | None, *, stopping: bool, out_of_time: bool) -> StopCause | None:
     """How a running attempt is to stop now, if at all; a client's request comes first."""
     if request is JobRequest.CANCEL:
-        return "cancel"
+        return StopCause.CANCEL
     if request is JobRequest.PAUSE:
-        return "pause"
+        return StopCause.PAUSE
     if out_of_time:
-        return "deadline"
-    return "release" if stopping else None
+        return StopCause.DEADLINE
+    return StopCause.RELEASE if stopping else None
 
 
 class AttemptLease(AbstractContextManager["AttemptLease"]):
@@ -93,7 +92,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
         if self.is_lost:
             raise LeaseLost(self.held.job_id, self.held.attempt)
 
-    def requested_stop(self, *, out_of_time: bool) -> StopRequest | None:
+    def requested_stop(self, *, out_of_time: bool) -> StopCause | None:
         """How a client, the worker or the clock wants the attempt to stop; None where nobody does."""
         request = self._keeper.request_for(self.held)
         return stop_request_of(request, stopping=self.stopping.is_set(), out_of_time=out_of_time)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from heldout.kinds import IngestSpec
+from heldout.kinds import IngestSpec, RelateSpec
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.store.claims import Claimed
@@ -12,6 +12,7 @@ from worker.machine.devices import Gpu
 from worker.machine.scratch import Scratch
 from worker.supervision.ingest_attempt import IngestAttempt
 from worker.supervision.lease import AttemptLease
+from worker.supervision.relate_attempt import RelateAttempt
 from worker.supervision.training_attempt import TrainingAttempt
 
 
@@ -43,5 +44,7 @@ def run_claimed(
             attempt.run()
         case IngestSpec() as spec:
             IngestAttempt(claimed, spec, lease, settings=settings, scratch=scratch).run()
+        case RelateSpec() as spec:
+            RelateAttempt(claimed, spec, lease, settings=settings, scratch=scratch).run()
         case unknown:  # mypy says so where a kind has nothing that runs it
             assert_never(unknown)

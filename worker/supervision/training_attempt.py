@@ -14,6 +14,7 @@ from heldout.lifecycle import FailureCode, JobStatus
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.blobs import BlobMissing
+from models.relations import FILE_NAME, relations_key
 from models.store import calibrations, claims
 from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint, Claimed, Result
@@ -34,20 +35,21 @@ from worker.messages import (
     Overfits,
     Started,
     Stop,
+    StopCause,
     Stopped,
     TrainedFile,
     Warned,
 )
 from worker.supervision import metrics as worker_metrics
 from worker.supervision.attempt_files import STORAGE_TRIES, AttemptFiles, Interrupted
-from worker.supervision.lease import AttemptLease, StopRequest
+from worker.supervision.lease import AttemptLease
 from worker.supervision.processes import ProcessDied, TrainingProcess
 from worker.supervision.training_records import record_epoch, record_overfitting, store_checkpoint
 
 log = structlog.get_logger()
 
 # How long the process may take to stop before it is killed. Past a deadline it still measures and exports.
-STOP_TIMEOUT_S = {"release": 8.0, "pause": 60.0, "deadline": 300.0}
+STOP_TIMEOUT_S = {StopCause.RELEASE: 8.0, StopCause.PAUSE: 60.0, StopCause.DEADLINE: 300.0}
 
 
 class CheckpointUnusable(Exception):
@@ -146,6 +148,9 @@ class TrainingAttempt:
                 self._files.fetch(checkpoint.key, file)
             except BlobMissing as error:
                 raise CheckpointUnusable(f"{checkpoint.key} is not in the blob store.") from error
+        # Without them the job trains as well; its copies are then not known.
+        relations = self._folder / FILE_NAME
+        has_relations = self._files.fetch_if_there(relations_key(self._claimed.dataset_id), relations)
         device: Device = "gpu" if self._gpus else "cpu"
         capability = min((gpu.capability for gpu in self._gpus), default=None)
         gpu_memory = [gpu.memory_bytes for gpu in self._gpus]
@@ -162,17 +167,18 @@ class TrainingAttempt:
             threads=1,
             towers=allowed_towers(cast(Literal["auto", 1, 2], self._spec.resources.towers), device, self._core_count),
             resident_bytes=resident_bytes(memory_bytes(), self._slots, gpu_memory),
+            relations=str(relations) if has_relations else None,
         )
 
     # --- follow --------------------------------------------------------------------------------------
 
     def _follow_messages(self, process: TrainingProcess, checkpoint: Checkpoint | None) -> None:
-        requested: Literal["pause", "deadline", "release"] | None = None
+        requested: StopCause | None = None
         requested_at = 0.0
         while True:
             self._lease.require()
             new_request = self._lease.requested_stop(out_of_time=self._runtime_s() >= self._spec.limits.max_runtime_s)
-            if new_request == "cancel":
+            if new_request is StopCause.CANCEL:
                 process.kill()
                 self._lease.stop_as_requested()
                 return
@@ -207,7 +213,7 @@ class TrainingAttempt:
                     lambda session: claims.record_start(
                         session,
                         self._lease.held,
-                        engine=engine,
+                        engine={**engine, "precision": self._precision},
                         spec=spec,
                         start_epoch=start_epoch,
                         eta_s=calibrations.expected_rest_s(session, self._claimed.dataset_id, spec, left),
@@ -254,12 +260,7 @@ class TrainingAttempt:
     def _finish(self, done: Finished) -> None:
         for attempt in range(1, STORAGE_TRIES + 1):
             try:
-                stored = tuple(
-                    store_artifact(
-                        self._lease.blobs, self._lease.key(file.path.name), file.path, file.name, file.format
-                    )
-                    for file in done.files
-                )
+                stored = tuple(self._store(file) for file in done.files)
                 break
             except StorageUnavailable:
                 if attempt == STORAGE_TRIES:
@@ -268,7 +269,7 @@ class TrainingAttempt:
                     )
                     return
                 self._lease.wait_before_retry()
-        result = Result(final=done.final, artifacts=stored)
+        result = Result(final=done.final, artifacts=stored, other_reads=done.other_reads)
         reason = done.stop_reason
         keys = [one.key for one in stored]
         try:
@@ -284,12 +285,12 @@ class TrainingAttempt:
     def _store(self, file: TrainedFile) -> Artifact:
         return store_artifact(self._lease.blobs, self._lease.key(file.path.name), file.path, file.name, file.format)
 
-    def _settle_stopped(self, requested: StopRequest | None) -> None:
-        if requested == "deadline":
+    def _settle_stopped(self, requested: StopCause | None) -> None:
+        if requested is StopCause.DEADLINE:
             self._lease.fail(
                 FailureCode.DEADLINE, "limits.max_runtime_s has passed and the process did not end in time."
             )
-        elif requested in {"cancel", "pause"}:
+        elif requested in {StopCause.CANCEL, StopCause.PAUSE}:
             self._lease.stop_as_requested()
         else:
             self._lease.release()

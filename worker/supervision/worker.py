@@ -7,6 +7,7 @@ import threading
 import structlog
 
 from heldout.errors import DatabaseUnavailable
+from heldout.kinds import KINDS_BESIDE_SLOTS
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
@@ -14,12 +15,13 @@ from models.migrations import require_newest
 from models.reconcile import Announce, Reconciler
 from models.store import claims
 from models.store.claims import Claimed
-from worker.machine.cores import Cores
+from worker.machine.cores import Cores, JobCores
 from worker.machine.devices import chosen_gpus, claimable_devices, find_gpus, host_name, slots
 from worker.machine.fetch import fetch_missing
 from worker.machine.gpus import Gpus
 from worker.machine.scratch import Scratch
 from worker.supervision import metrics, processes
+from worker.supervision.beside import JobsBesideSlots
 from worker.supervision.calibration import Calibrator
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
@@ -45,6 +47,7 @@ class Worker:
         self.stopping = threading.Event()
         self._reconciler = Reconciler(self.database, settings, announce, self.blobs)
         self._calibrator = Calibrator(self.database, self.cores, self.stopping)
+        self._beside = JobsBesideSlots(self._claim_beside, self._run_beside, self.stopping)
 
     def start(self) -> None:
         """Import TensorFlow in the server that forks, then begin to keep leases and to reconcile.
@@ -57,6 +60,7 @@ class Worker:
         processes.warm_up(self.scratch.socket_folder)
         self.keeper.start()
         self._reconciler.start()
+        self._beside.start()
         if self.settings.calibrate:
             self._calibrator.start()
         if self.settings.fetch:
@@ -64,7 +68,7 @@ class Worker:
         log.info("worker_ready", worker=self.name, slots=self.slots, gpus=len(self.gpus.all))
 
     def claim(self) -> Claimed | None:
-        """Take the best job that waits; None if there is none that fits, or the database does not answer."""
+        """Take the best job that waits for a slot; None if none fits, or the database does not answer."""
         try:
             with self.gpus.claiming() as free:
                 devices = claimable_devices(len(free))
@@ -83,29 +87,49 @@ class Worker:
     def run(self, claimed: Claimed) -> None:
         """Run a claimed job to the end of its attempt, in this thread; never raises."""
         metrics.WAIT.observe(claimed.waited_s)
+        with metrics.RUNNING.track_inprogress(), self.cores.for_job() as cores:
+            try:
+                self._run_attempt(claimed, cores)
+            finally:
+                self.gpus.give_back(claimed.held)
+
+    def _claim_beside(self) -> Claimed | None:
+        """Take the best job that needs no slot."""
+        try:
+            with self.database.read() as session:
+                if not claims.claimable(session, ("cpu",), 0, KINDS_BESIDE_SLOTS):
+                    return None
+            with self.database.write() as session:
+                return claims.claim(session, self.name, ("cpu",), self.settings.lease_s, 0, KINDS_BESIDE_SLOTS)
+        except DatabaseUnavailable:
+            log.warning("database_unavailable", worker=self.name)
+            return None
+
+    def _run_beside(self, claimed: Claimed) -> None:
+        with self.cores.for_job(demand=0) as cores:
+            self._run_attempt(claimed, cores)
+
+    def _run_attempt(self, claimed: Claimed, cores: JobCores) -> None:
         lease = AttemptLease(
             claimed.held, database=self.database, blobs=self.blobs, keeper=self.keeper, stopping=self.stopping
         )
-        bound = structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt)
-        with bound, metrics.RUNNING.track_inprogress(), self.cores.for_job() as cores:
-            try:
-                run_claimed(
-                    claimed,
-                    lease,
-                    settings=self.settings,
-                    scratch=self.scratch,
-                    slots=self.slots,
-                    gpus=self.gpus.of(claimed.held),
-                    cores=cores,
-                    core_count=self.cores.count,
-                )
-            finally:
-                self.gpus.give_back(claimed.held)
+        with structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt):
+            run_claimed(
+                claimed,
+                lease,
+                settings=self.settings,
+                scratch=self.scratch,
+                slots=self.slots,
+                gpus=self.gpus.of(claimed.held),
+                cores=cores,
+                core_count=self.cores.count,
+            )
 
     def close(self) -> None:
         """Stop the threads and remove the scratch folder; the jobs have been released by then."""
         self.stopping.set()
         self._calibrator.stop()
+        self._beside.stop()
         self._reconciler.stop()
         self.keeper.stop()
         self.scratch.close()

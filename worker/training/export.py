@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from heldout.spec import NetworkSpec
 from worker.training.data import TrainingData
 from worker.training.network import apply_layers, without_penalties
+from worker.training.pixel_change import PixelChange, changed_pixels
 from worker.training.resident import BatchSource
 
 _BATCH_SIZE = 64
@@ -43,27 +45,52 @@ class Predictions:
     losses: NDArray[np.float32]
 
 
-def predict(model: keras.Model, source: BatchSource, rows: Mapping[str, NDArray[np.int32]]) -> dict[str, Predictions]:
-    """For each split what an exported model says of its raw images."""
-    both = keras.Model(model.input, [model.get_layer("output").output, model.output])
+class Predictor:
+    """Asks an exported model about raw images of a job, in float32.
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False)
-    def of_batch(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, labels = source.pixels(batch), source.labels(batch)
-        logits, probabilities = both(tf.cast(pixels, tf.float32), training=False)
-        # From logits, as Keras does it for a model that ends in a softmax: a probability can round to zero.
-        return probabilities, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    Args:
+        source: the job's images; `rows` are rows of it.
+        value_range: the dataset's lowest and highest pixel value.
+    """
 
-    def of_split(split: NDArray[np.int32]) -> Predictions:
-        probabilities = np.empty((len(split), model.output_shape[-1]), np.float32)
-        losses = np.empty(len(split), np.float32)
-        source.expect(split, _BATCH_SIZE)
-        for begin in range(0, len(split), _BATCH_SIZE):
+    def __init__(self, model: keras.Model, source: BatchSource, value_range: tuple[float, float]) -> None:
+        self.source = source
+        self._model = model
+        self._channels = model.input_shape[-1]
+        self._range = value_range
+        self._both = keras.Model(model.input, [model.get_layer("output").output, model.output])
+        rows = tf.TensorSpec([None], tf.int32)
+        change = [tf.TensorSpec([self._channels], tf.int32), tf.TensorSpec([8], tf.float32)]
+        self._call = tf.function(self._of_batch, input_signature=[rows], autograph=False)
+        self._call_changed = tf.function(self._of_changed_batch, input_signature=[rows, *change], autograph=False)
+
+    def use(self, weights: list[NDArray[Any]]) -> None:
+        """Answer with other weights of the same network from now on."""
+        self._model.set_weights(weights)
+
+    def predict(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Predictions:
+        """What the model says of the images in `rows`, of their pixels under `change`."""
+        given = () if change is None else change.as_tensors(self._channels, self._range)
+        call = self._call if change is None else self._call_changed
+        probabilities = np.empty((len(rows), self._model.output_shape[-1]), np.float32)
+        losses = np.empty(len(rows), np.float32)
+        self.source.expect(rows, _BATCH_SIZE)
+        for begin in range(0, len(rows), _BATCH_SIZE):
             part = slice(begin, begin + _BATCH_SIZE)
-            probabilities[part], losses[part] = of_batch(tf.constant(split[part]))
+            probabilities[part], losses[part] = call(tf.constant(rows[part]), *given)
         return Predictions(probabilities, losses)
 
-    return {name: of_split(split) for name, split in rows.items()}
+    def _of_batch(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._answer(tf.cast(self.source.pixels(rows), tf.float32), self.source.labels(rows))
+
+    def _of_changed_batch(self, rows: tf.Tensor, order: tf.Tensor, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = changed_pixels(tf.cast(self.source.pixels(rows), tf.float32), order, numbers)
+        return self._answer(pixels, self.source.labels(rows))
+
+    def _answer(self, pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        logits, probabilities = self._both(pixels, training=False)
+        # From logits, as Keras does it for a model that ends in a softmax: a probability can round to zero.
+        return probabilities, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
 def save_predictions(path: Path, data: TrainingData, predictions: Mapping[str, Predictions]) -> None:

@@ -23,24 +23,19 @@ import tensorflow as tf
 
 from heldout.errors import HeldoutError
 from heldout.lifecycle import FailureCode, StopReason
-from heldout.spec import JobSpec
-from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
 from worker.machine.devices import processor
 from worker.machine.precision import policy_of
-from worker.messages import Assignment, Failed, Finished, FromTraining, Started, Stop, Stopped, TrainedFile, Warned
+from worker.messages import Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
 from worker.training.checkpoint import CheckpointDamaged
-from worker.training.data import TrainingData, load_training_data
+from worker.training.data import load_training_data
 from worker.training.engine import Engine, chosen_towers
-from worker.training.evaluate import Evaluator, final_figures, from_predictions
-from worker.training.export import build_exported, predict, save_predictions
+from worker.training.evaluate import Evaluator
+from worker.training.finish import finish
 from worker.training.network import build_network
-from worker.training.paired import compared
 from worker.training.replicas import Replicas
 from worker.training.resident import BatchSource, ResidentData
-from worker.training.scores import evaluation_of
 from worker.training.streamed import StreamedData
-from worker.training.trainer import Diverged, StopCause, StopRequested, Trainer
+from worker.training.trainer import Diverged, StopRequested, Trainer
 
 _PR_SET_PDEATHSIG = 1
 
@@ -154,57 +149,22 @@ def _train(
         if trainer.ended_early:
             reason = StopReason.OVERFIT_GUARD if trainer.position.guard.stopped else StopReason.EARLY_STOPPED
     except StopRequested as stop:
-        if stop.why != "deadline":
+        if stop.why is not StopCause.DEADLINE:
             return _stopped(trainer, send)
         reason = StopReason.DEADLINE
     except Diverged as error:
         return Failed(FailureCode.DIVERGED, str(error))
-    return _finished(trainer, reason, spec, network, data, images, scratch)
-
-
-def _finished(
-    trainer: Trainer,
-    reason: StopReason,
-    spec: JobSpec,
-    network: keras.Model,
-    data: TrainingData,
-    images: BatchSource,
-    scratch: Path,
-) -> FromTraining:
-    """Write the model of the kept weights, its predictions and scores, and how much worse the last weights are."""
-    last = trainer.last_epoch
-    if not trainer.position.kept:
-        return Failed(FailureCode.DEADLINE, "limits.max_runtime_s has passed before one epoch was whole.")
-    split = "test" if "test" in data.rows else "validation"
-    predicted_last = None
-    if last not in {trainer.position.kept, None}:
-        predicted_last = predict(build_exported(spec.network, data, network), images, {split: data.rows[split]})[split]
-    kept = trainer.restore_kept()
-    exported = build_exported(spec.network, data, network)
-    model, predictions, evaluation = (
-        scratch / name for name in ("model.keras", "predictions.npz", StoredEvaluation.file_name)
+    return finish(
+        trainer,
+        reason,
+        spec,
+        network,
+        data,
+        images,
+        scratch=scratch,
+        relations_file=Path(assignment.relations) if assignment.relations else None,
+        send=send,
     )
-    exported.save(model)
-    predicted = predict(exported, images, data.rows)
-    save_predictions(predictions, data, predicted)
-    labels = {name: data.labels[rows] for name, rows in data.rows.items()}
-    cost = None
-    if (
-        predicted_last is not None
-        and len(labels[split]) > 1
-        and np.isfinite(predicted_last.losses - predicted[split].losses).all()
-    ):
-        figures = compared(predicted_last, predicted[split], labels[split])
-        cost = LastEpochScores(epoch=last, kept_epoch=kept, split=split, **figures)
-    scores = evaluation_of(data, {name: one.probabilities for name, one in predicted.items()}, cost)
-    evaluation.write_bytes(scores.to_bytes())
-    measured = {name: from_predictions(one.losses, one.probabilities, labels[name]) for name, one in predicted.items()}
-    files = (
-        TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, model),
-        TrainedFile(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, predictions),
-        TrainedFile(ArtifactName.EVALUATION, ArtifactFormat.JSON, evaluation),
-    )
-    return Finished(final_figures(kept, measured), reason, files)
 
 
 def _stopped(trainer: Trainer, send: Callable[[FromTraining], None]) -> Stopped:

@@ -59,7 +59,7 @@ def scores_of(probabilities: NDArray[np.float32], labels: NDArray[np.int32], ind
     return SplitScores(
         confusion=confusion.tolist(),
         per_class=_per_class(confusion),
-        calibration_error=_calibration_error(confidence, answers == labels),
+        calibration_error=calibration_error(confidence, answers == labels),
         mistakes=tuple(
             Mistake(
                 index=int(indices[row]),
@@ -89,8 +89,10 @@ def _share(part: int, whole: int) -> float | None:
     return float(part / whole) if whole else None
 
 
-def _calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float | None:
-    """Source: Guo et al. 2017, On Calibration of Modern Neural Networks."""
+def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float | None:
+    """Expected calibration error of answers by their (count,) probabilities; None without answers.
+
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks."""
     if not len(confidence):
         return None
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)

@@ -5,12 +5,18 @@ from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
-
-from numpy.typing import NDArray
+from typing import Any
 
 from heldout.spec import JobSpec
-from worker.messages import CheckpointWritten, EpochDone, FirstStep, FromTraining, Overfits, Progress, Warned
+from worker.messages import CheckpointWritten, EpochDone, FirstStep, FromTraining, Overfits, Progress, StopCause, Warned
+from worker.training.best_weights import (
+    BestEpochs,
+    TrainedWeights,
+    Weights,
+    from_older_release,
+    weights_as_arrays,
+    weights_from_arrays,
+)
 from worker.training.checkpoint import CheckpointDamaged, read_checkpoint, write_checkpoint
 from worker.training.data import TrainingData
 from worker.training.engine import Engine, FitSums
@@ -22,8 +28,6 @@ from worker.training.stopping import StoppingState, judge_epoch, kept_epoch
 
 # How much of a long epoch can be lost with its worker.
 CHECKPOINT_EVERY_S = 300.0
-
-StopCause = Literal["deadline", "pause", "release"]
 
 
 class StopRequested(Exception):
@@ -56,12 +60,19 @@ class Position:
     stopping: StoppingState = field(default_factory=StoppingState)
     guard: GuardState = field(default_factory=GuardState)
     kept: int = 0  # epoch of the weights that would be exported now; 0 before the first is whole
+    best: BestEpochs = field(default_factory=BestEpochs)
+
+    @property
+    def needed_epochs(self) -> set[int]:
+        """Epochs whose weights the end of the training needs."""
+        return {self.kept, self.best.by_loss, self.best.by_accuracy} - {0}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "Position":
         return cls(
             **{
                 **stored,
+                "best": BestEpochs(**stored.get("best", {})),
                 "sums": FitSums(**stored["sums"]),
                 "plateau": PlateauState(**stored["plateau"]),
                 "stopping": StoppingState(**stored["stopping"]),
@@ -105,8 +116,7 @@ class Trainer:
         self._facts = facts or {}
         self._checkpoint_every_s = checkpoint_every_s
         self._written_at = perf_counter()
-        self._kept_weights: list[NDArray[Any]] | None = None
-        self._best_weights: list[NDArray[Any]] | None = None  # for a guard that restores them
+        self._weights: dict[int, Weights] = {}  # of the needed epochs
         self._pace = Pace()
         self._first_step_sent = False
         self._written: list[Path] = []
@@ -139,9 +149,21 @@ class Trainer:
 
     def restore_kept(self) -> int:
         """Put the kept weights into the network; returns their epoch, 0 if no epoch was complete."""
-        if self._kept_weights is not None:
-            self._engine.network.set_weights(self._kept_weights)
+        if self.position.kept:
+            self._engine.network.set_weights(self._weights[self.position.kept])
         return self.position.kept
+
+    def trained_weights(self) -> TrainedWeights:
+        """The weights of this training; asked for at its end, before `restore_kept` changes the network."""
+        last = {} if not self.last_epoch else {self.last_epoch: self._engine.network.get_weights()}
+        best = self.position.best
+        return TrainedWeights(
+            epochs=self.position.epoch - 1,
+            kept=self.position.kept,
+            best_by_loss=best.by_loss,
+            best_by_accuracy=best.by_accuracy,
+            of_epoch=last | self._weights,
+        )
 
     def write(self) -> Path:
         """Write all state into a checkpoint file in `scratch`; returns its path.
@@ -151,10 +173,8 @@ class Trainer:
         """
         position = self.position
         arrays = {f"variable_{index}": variable.numpy() for index, variable in enumerate(self._engine.variables)}
-        if not self._kept_are_current():
-            arrays |= {f"kept_{index}": weight for index, weight in enumerate(self._kept_weights or [])}
-        if self._best_weights is not self._kept_weights:
-            arrays |= {f"best_{index}": weight for index, weight in enumerate(self._best_weights or [])}
+        # The network's own weights are among its variables.
+        arrays |= weights_as_arrays({e: weights for e, weights in self._weights.items() if e != self.last_epoch})
         path = self._scratch / f"checkpoint-{position.epoch:05d}-{position.step:08d}.ckpt"
         write_checkpoint(path, arrays, {"position": asdict(position), "facts": self._facts})
         self._written_at = perf_counter()
@@ -177,15 +197,20 @@ class Trainer:
                 raise CheckpointDamaged(path, "belongs to another network")
         for variable, value in zip(variables, stored, strict=True):
             variable.assign(value)
-        self.position = Position.from_json(about["position"])
-        if self._kept_are_current():
-            self._kept_weights = self._engine.network.get_weights()
-        elif self.position.kept:
-            self._kept_weights = [arrays[f"kept_{index}"] for index in range(len(self._engine.network.weights))]
-        if "best_0" in arrays:
-            self._best_weights = [arrays[f"best_{index}"] for index in range(len(self._engine.network.weights))]
-        elif self._spec.training.on_overfit == "stop_and_restore":
-            self._best_weights = self._kept_weights
+        position = Position.from_json(about["position"])
+        if "best" not in about["position"]:
+            best, arrays = from_older_release(
+                self._spec.training, position.stopping, position.guard, position.kept, arrays
+            )
+            position = replace(position, best=best)
+        self.position = position
+        network = self._engine.network
+        self._weights = {
+            epoch: network.get_weights()
+            if epoch == self.last_epoch
+            else weights_from_arrays(arrays, epoch, len(network.weights))
+            for epoch in position.needed_epochs
+        }
         changed = sorted(name for name in self._facts if about["facts"].get(name) != self._facts[name])
         if changed:
             self._send(
@@ -195,10 +220,6 @@ class Trainer:
                     {name: {"before": about["facts"].get(name), "now": self._facts[name]} for name in changed},
                 )
             )
-
-    def _kept_are_current(self) -> bool:
-        """Whether the kept weights are those of the network as it stands, so that a file need not hold both."""
-        return self.position.step == 0 and self.position.kept == self.position.epoch - 1
 
     def _train_epoch(self) -> None:
         training, steps, epoch = self._spec.training, self._engine.steps_per_epoch, self.position.epoch
@@ -233,26 +254,28 @@ class Trainer:
         monitored = values[early.monitor] if early else 0.0
         stopped = judge_epoch(early, self.position.stopping, epoch, monitored)
         kept = kept_epoch(early, stopped, epoch)
-        if kept == epoch:
-            self._kept_weights = self._engine.network.get_weights()
         guard = self._watch(values)
+        best = self.position.best.after(epoch, values["validation_loss"], values["validation_accuracy"])
         if training.on_overfit == "stop_and_restore" and (guard.stopped or early is None):
-            kept, self._kept_weights = guard.best_epoch, self._best_weights
+            kept = best.by_loss
         self.position = Position(
             epoch=epoch + 1,
             plateau=lower_on_plateau(training, self.position.plateau, values["validation_loss"]),
             stopping=stopped,
             guard=guard,
             kept=kept,
+            best=best,
         )
+        needed = self.position.needed_epochs
+        self._weights = {e: weights for e, weights in self._weights.items() if e in needed}
+        if epoch in needed:
+            self._weights[epoch] = self._engine.network.get_weights()
         self._send(EpochDone(epoch, dict(values), self._write_or_warn(f"after epoch {epoch}", epoch)))
 
     def _watch(self, values: dict[str, float]) -> GuardState:
         """The guard's judgement of an epoch. It is reported before a checkpoint holds it: rather twice than never."""
         mode, before = self._spec.training.on_overfit, self.position.guard
         guard = watch_epoch(mode, before, values)
-        if mode == "stop_and_restore" and guard.best_epoch == self.position.epoch:
-            self._best_weights = self._engine.network.get_weights()
         if guard.seen and not before.seen:
             self._send(Overfits(guard.seen, guard.best_epoch, explanation_of(mode, guard) or ""))
         return guard

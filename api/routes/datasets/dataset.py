@@ -1,4 +1,4 @@
-"""Datasets: what there is to train on, and how it is cut."""
+"""Datasets: list them, and show one with its splits, its audit and pictures of it."""
 
 import io
 from typing import Annotated, Any
@@ -27,7 +27,7 @@ from models.arrays import SPLITS
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
 from models.ids import is_id
-from models.store import datasets
+from models.store import datasets, label_reads
 from models.tables import DatasetRow
 from models.views.dataset import dataset_view
 from models.views.job import dataset_reference
@@ -60,13 +60,13 @@ def list_datasets(
 @router.get("/{dataset}", responses=problems(DatasetNotFound))
 def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) -> DatasetView:
     """One version of a dataset."""
-    return dataset_view(_find(session, caller.owner, dataset))
+    return dataset_view(find_dataset(session, caller.owner, dataset))
 
 
 @router.get("/{dataset}/splits", responses=problems(DatasetNotFound, DatasetNotReady, StorageUnavailable))
 def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> IndicesView:
     """Which image is in which split."""
-    row = _find(session, caller.owner, dataset)
+    row = find_dataset(session, caller.owner, dataset)
     if row.status is not DatasetStatus.READY or row.sha256 is None:
         raise DatasetNotReady(row.name, row.status)
     return IndicesView.model_validate({"object": "splits", **_indices(app.blobs, row.sha256)})
@@ -109,13 +109,18 @@ def get_preview(
         str | None, Query(alias="class", max_length=256, description="A name in `classes`; by default its first.")
     ] = None,
 ) -> Response:
-    """A contact sheet of one class: some of its images, train first."""
+    """A contact sheet of one class: some of its images, train first. It shows labels, which the ledger counts once."""
     row = _checked(session, caller.owner, dataset, "a preview")
     classes = row.classes or []
     if class_ is not None and class_ not in classes:
         raise ImageNotFound(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     number = 0 if class_ is None else classes.index(class_)
-    return _png(_stored(app.blobs, f"datasets/{row.id}/preview/{number}.png"))
+    sheet = _stored(app.blobs, f"datasets/{row.id}/preview/{number}.png")
+    if not label_reads.is_handed_out(session, caller.owner, row):
+        # Noted before anything is shown. Only the first request writes.
+        with app.database.write() as writing:
+            label_reads.add_handed_out(writing, caller.owner, row)
+    return _png(sheet)
 
 
 @router.get("/{dataset}/preview/{index}", response_class=Response, responses={**PNG, **PREVIEW})
@@ -136,7 +141,7 @@ def get_thumbnail(
 
 def _checked(session: Session, owner: str, reference: str, what: str) -> DatasetRow:
     """An uploaded dataset that is ready."""
-    row = _find(session, owner, reference)
+    row = find_dataset(session, owner, reference)
     if row.owner is None:
         raise NoAudit(row.name)
     if row.status is not DatasetStatus.READY:
@@ -156,7 +161,8 @@ def _stored(blobs: Blobs, key: str) -> bytes:
         raise StorageUnavailable from error
 
 
-def _find(session: Session, owner: str, reference: str) -> DatasetRow:
+def find_dataset(session: Session, owner: str, reference: str) -> DatasetRow:
+    """The dataset that the owner sees under this reference. Raises DatasetNotFound."""
     row = None if "\0" in reference else datasets.find(session, owner, reference)
     if row is None:
         raise DatasetNotFound(reference)

@@ -1,4 +1,4 @@
-"""New datasets: announced, then their content sent; or both in one form. And their end."""
+"""New datasets: announce one, then send its content, or do both in one form. Deleting a dataset."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""Why a job's test results are poor, while it runs too, and how its kept weights answer class by class."""
+"""A job's diagnosis, also while it runs, and how its kept weights answer class by class."""
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
@@ -6,11 +6,12 @@ from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import FileOfLaterRelease, JobNotFound, NotReady, StorageUnavailable
 from heldout.lifecycle import shown_status
+from heldout.stored.artifacts import ArtifactName
 from heldout.views.confusion import ConfusionView
 from heldout.views.diagnosis import DiagnosisView
 from models.job_diagnosis import diagnosis_of
 from models.store import jobs
-from models.stored_files import evaluation_of, read_evaluation
+from models.stored_files import json_artifact_of, read_evaluation
 from models.views.confusion import confusion_view
 
 router = resource("/v1/jobs/{job_id}", "jobs")
@@ -27,7 +28,7 @@ def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app
 def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> ConfusionView:
     """Which classes are mistaken for which: confusion matrices, precision, recall, F1, calibration, worst mistakes."""
     job = jobs.find(session, caller.owner, job_id)
-    stored = read_evaluation(app.blobs, evaluation_of(session, job_id))
+    stored = read_evaluation(app.blobs, json_artifact_of(session, job_id, ArtifactName.EVALUATION))
     if stored is None:
         raise NotReady(job_id, "confusion matrix", shown_status(job.status, job.request))
     return confusion_view(stored)

@@ -12,7 +12,7 @@ from api.http.problems import problems
 from api.http.routing import resource
 from api.live import source, streams
 from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of
-from api.live.recent_events import Channel
+from api.live.recent_events import Channel, ChannelKind
 from heldout.errors import InvalidCursor, JobNotFound
 from heldout.views.event import EventPage
 from models.store import events, jobs
@@ -54,9 +54,11 @@ async def list_events(
     return await run_in_threadpool(_page, app, caller, job_id, cursor, limit)
 
 
-def _page(app: AppContext, caller: Caller, job_id: str, after: int, limit: int) -> EventPage:
+def _page(app: AppContext, caller: Caller, job_id: str, after: int | None, limit: int) -> EventPage:
     with app.database.read() as session:
-        jobs.find(session, caller.owner, job_id)
+        job = jobs.find(session, caller.owner, job_id)
+        if after is None:
+            return EventPage(object="list", data=[], has_more=False, next=job.last_event)
         rows, more = events.page(session, job_id, after=after, limit=limit)
     return EventPage(
         object="list",
@@ -66,18 +68,19 @@ def _page(app: AppContext, caller: Caller, job_id: str, after: int, limit: int) 
     )
 
 
-def _stream(app: AppContext, caller: Caller, job_id: str, after: int) -> Response:
+def _stream(app: AppContext, caller: Caller, job_id: str, after: int | None) -> Response:
     """The stream, or 204 where nothing will come any more: a browser connects again after every other end."""
     with app.database.read() as session:
         job = jobs.find(session, caller.owner, job_id)
-        rows, _ = events.page(session, job_id, after=after, limit=source.PAGE)
+        rows = [] if after is None else events.page(session, job_id, after=after, limit=source.PAGE)[0]
     if not rows and job.finished_at is not None:
         return Response(status_code=204)
+    first = [source.encode_start(job.last_event)] if after is None else [source.encode_job_event(row) for row in rows]
     return streams.EventStream(
         app.hub,
-        Channel("job", job_id),
-        cursor=after,
-        first=[source.encode_job_event(row) for row in rows],
+        Channel(ChannelKind.JOB, job_id),
+        cursor=job.last_event if after is None else after,
+        first=first,
         last=job.last_event,
         key_id=caller.key_id,
     )

@@ -1,4 +1,4 @@
-"""Where a job waits."""
+"""A job's place in the queue, and when it should start."""
 
 from typing import Literal
 

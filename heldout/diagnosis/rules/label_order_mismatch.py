@@ -1,19 +1,49 @@
 """Label order mismatch: the test split numbers its classes in another order than training and validation do."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.findings import Finding, Severity
+from heldout.diagnosis.gap.budget import accuracy_of, levels_of
 from heldout.diagnosis.renaming import best_renaming
-from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MIN_CRITICAL_SHIFT, MIN_EXPLAINED_BY_RENAMING
+from heldout.diagnosis.thresholds import (
+    COMPARISON_CONFIDENCE,
+    MAX_SELECTION_EFFECT,
+    MIN_CRITICAL_SHIFT,
+    MIN_EXPLAINED_BY_RENAMING,
+)
 from heldout.diagnosis.words import percent
-from heldout.intervals import newcombe_interval
+from heldout.intervals import newcombe_interval, paired_interval
 
 
 def find(facts: Facts) -> list[Finding]:
-    """What the audit found, else a renaming of test's classes that makes it as good as validation."""
-    validation, test = facts.validation, facts.test
+    """What the audit found, else a renaming of test's classes that surely makes answers right."""
     if "label_order_mismatch" in facts.audited:
         return list(facts.audited["label_order_mismatch"])
+    return _by_confusion(facts) if facts.budget is None else _measured(facts)
+
+
+def _measured(facts: Facts) -> list[Finding]:
+    """Renamed by one half of test, and counted on the other."""
+    assert facts.gap is not None
+    levels, labels = levels_of(facts.gap), facts.gap.labels
+    if levels is None or labels is None:
+        return []
+    renaming = next((one for one in labels.renamings if one is not None), None)
+    change = labels.change
+    low, high = paired_interval(change.gained, change.lost, change.count, COMPARISON_CONFIDENCE)
+    if renaming is None or low <= MAX_SELECTION_EFFECT:
+        return []
+    before, after = accuracy_of(levels.pixels_undone), accuracy_of(levels.labels_renamed)
+    evidence = {"difference_interval": [low, high]}
+    return [_finding(facts, before, after, renaming, "critical" if low > MIN_CRITICAL_SHIFT else "warning", evidence)]
+
+
+def _by_confusion(facts: Facts) -> list[Finding]:
+    """A renaming that makes test as good as validation."""
+    validation, test = facts.validation, facts.test
     if validation is None or test is None or len(test.confusion) < 2:
         return []
     if test.accuracy > validation.accuracy - MIN_CRITICAL_SHIFT:
@@ -27,22 +57,21 @@ def find(facts: Facts) -> list[Finding]:
     low, _ = newcombe_interval((round(accuracy * test.count), test.count), test.counts, COMPARISON_CONFIDENCE)
     if low <= MIN_CRITICAL_SHIFT:
         return []
-    names = facts.classes or tuple(map(str, range(len(renamed))))
-    mapping = {names[given]: names[meant] for given, meant in enumerate(renamed) if given != meant}
+    return [_finding(facts, test.accuracy, accuracy, renamed, "critical", {"validation_accuracy": validation.accuracy})]
+
+
+def _finding(
+    facts: Facts, before: float, after: float, renaming: Sequence[int], severity: Severity, evidence: dict[str, Any]
+) -> Finding:
+    names = facts.classes or tuple(map(str, range(len(renaming))))
+    mapping = {names[given]: names[meant] for given, meant in enumerate(renaming) if given != meant}
     shown = ", ".join(f"{given} → {meant}" for given, meant in list(mapping.items())[:10])
     shown += ", …" if len(mapping) > 10 else ""
-    return [
-        Finding(
-            "label_order_mismatch",
-            "critical",
-            f"Test accuracy is {percent(test.accuracy)}, but {percent(accuracy)} if the classes are renamed ({shown}). "
-            "The test split numbers its classes in another order than training and validation do.",
-            {
-                "test_accuracy": test.accuracy,
-                "test_accuracy_renamed": accuracy,
-                "validation_accuracy": validation.accuracy,
-                "renamed": mapping,
-            },
-            (remedies.mend_data("Number the classes of the test split as the training split does, and upload again."),),
-        )
-    ]
+    return Finding(
+        "label_order_mismatch",
+        severity,
+        f"Test accuracy is {percent(before)}, but {percent(after)} if the classes are renamed ({shown}). "
+        "The test split numbers its classes in another order than training and validation do.",
+        {"test_accuracy": before, "test_accuracy_renamed": after, "renamed": mapping, **evidence},
+        (remedies.mend_data("Number the classes of the test split as the training split does, and upload again."),),
+    )

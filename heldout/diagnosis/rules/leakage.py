@@ -4,16 +4,22 @@ from heldout.diagnosis import remedies
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT
-from heldout.diagnosis.words import percent, points_between
+from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_LEAK
+from heldout.diagnosis.words import counted, percent, points_between
 from heldout.intervals import newcombe_interval
+from heldout.stored.gap import StoredGap
 
 
 def find(facts: Facts) -> list[Finding]:
-    """What the audit found, else a test that is answered clearly better than validation."""
+    """What the audit found, else the copies that the worker counted.
+
+    Where copies are not known, a test that is answered clearly better than validation.
+    """
     train, validation, test = facts.train, facts.validation, facts.test
     if "leakage" in facts.audited:
         return list(facts.audited["leakage"])
+    if facts.gap is not None and (facts.gap.validation_copies is not None or facts.gap.test_copies is not None):
+        return _counted(facts.gap)
     if validation is None or test is None:
         return []
     low, high = newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
@@ -37,6 +43,34 @@ def find(facts: Facts) -> list[Finding]:
                     "Look for test images in the training set. The audit of an uploaded dataset does that."
                 ),
             ),
+        )
+    ]
+
+
+def _counted(gap: StoredGap) -> list[Finding]:
+    copied = {
+        name: (copies.copied.count, split.count)
+        for name, split, copies in (
+            ("validation", gap.validation, gap.validation_copies),
+            ("test", gap.test, gap.test_copies),
+        )
+        if split is not None and copies is not None and copies.copied is not None
+    }
+    if not copied:
+        return []
+    seen = " and ".join(
+        f"{images:,} of {counted(count, f'{name} image')} ({percent(images / count)})"
+        for name, (images, count) in copied.items()
+    )
+    is_critical = any(images >= MIN_CRITICAL_LEAK * count for images, count in copied.values())
+    return [
+        Finding(
+            "leakage",
+            "critical" if is_critical else "warning",
+            f"{seen} have a copy, or an image of the same group, among the training images. The network has seen "
+            "these, so they say little about new ones.",
+            {name: {"images": images, "share": images / count} for name, (images, count) in copied.items()},
+            (remedies.mend_data("Keep copies and groups in one split only, and upload again."),),
         )
     ]
 

@@ -1,9 +1,14 @@
 """Split shift: test images are of another kind than the others."""
 
+from typing import Any
+
 from heldout.diagnosis import remedies
+from heldout.diagnosis.attribution import SHIFTS_OF_PIXELS
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.findings import Finding, Remedy, Severity
+from heldout.diagnosis.gap.budget import accuracy_of, counts_of, levels_of
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_SHIFT
+from heldout.diagnosis.undone_pixels import undone_pixels
 from heldout.diagnosis.words import percent, points_between
 from heldout.intervals import newcombe_interval
 
@@ -14,33 +19,73 @@ def in_images(facts: Facts) -> list[Finding]:
 
 
 def in_accuracy(facts: Facts) -> list[Finding]:
-    """Test is answered clearly worse than validation, and the audit did not say why."""
+    """Test is answered clearly worse than validation, neither the audit nor the measured gap says why."""
     validation, test = facts.validation, facts.test
-    if validation is None or test is None or "split_shift" in facts.audited:
+    if validation is None or test is None or facts.budget is not None or "split_shift" in facts.audited:
         return []
     low, high = newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
     if low <= MAX_SELECTION_EFFECT:
         return []
-    return [
-        Finding(
-            "split_shift",
-            "critical" if low > MIN_CRITICAL_SHIFT else "warning",
-            f"Test accuracy ({percent(test.accuracy)}) is lower than validation accuracy "
-            f"({percent(validation.accuracy)}), by {points_between(low, high)}. The network was trained on neither, so "
-            "this is not overfitting: the test images are of another kind.",
-            {
-                "validation_accuracy": validation.accuracy,
-                "test_accuracy": test.accuracy,
-                "difference": validation.accuracy - test.accuracy,
-                "difference_interval": [low, high],
-            },
-            (
-                remedies.mend_data(
-                    "Compare how the test images were taken, scaled, cropped and labelled with the others."
-                ),
-                remedies.mend_data(
-                    "Cut all splits from one pool (`splits.existing: merge`). See whether test stays worse."
-                ),
-            ),
-        )
-    ]
+    return _finding(
+        low,
+        f"Test accuracy ({percent(test.accuracy)}) is lower than validation accuracy "
+        f"({percent(validation.accuracy)}), by {points_between(low, high)}. The network was trained on neither, so "
+        "this is not overfitting: the test images are of another kind.",
+        {
+            "validation_accuracy": validation.accuracy,
+            "test_accuracy": test.accuracy,
+            "difference": validation.accuracy - test.accuracy,
+            "difference_interval": [low, high],
+        },
+    )
+
+
+def in_pixels(facts: Facts) -> list[Finding]:
+    """Test is answered clearly better once its brightness or the order of its channels is that of training."""
+    undone = undone_pixels(facts, SHIFTS_OF_PIXELS)
+    if undone is None or _is_known_of_test(facts):
+        return []
+    return _finding(undone.at_least, undone.explanation, undone.evidence)
+
+
+def in_measured_gap(facts: Facts) -> list[Finding]:
+    """Test is answered clearly worse than validation, both without copies, with its pixels and labels undone."""
+    if facts.gap is None or _is_known_of_test(facts) or in_pixels(facts):
+        return []
+    levels = levels_of(facts.gap)
+    if levels is None:
+        return []
+    validation, test = levels.clean_validation, levels.labels_renamed
+    low, high = newcombe_interval(counts_of(validation), counts_of(test), COMPARISON_CONFIDENCE)
+    if low <= MAX_SELECTION_EFFECT:
+        return []
+    return _finding(
+        low,
+        f"The network answers {percent(accuracy_of(test))} of the test images correctly, and "
+        f"{percent(accuracy_of(validation))} of the validation images. It was trained on neither, and neither copies, "
+        "pixel values nor the order of labels explain the difference: the test images are of another kind.",
+        {
+            "validation_accuracy": accuracy_of(validation),
+            "test_accuracy": accuracy_of(test),
+            "difference": accuracy_of(validation) - accuracy_of(test),
+            "difference_interval": [low, high],
+        },
+    )
+
+
+def _is_known_of_test(facts: Facts) -> bool:
+    """Whether the audit found that test images are of another kind, and not just validation's."""
+    audited = facts.audited.get("split_shift", ())
+    return any(one.severity != "info" and one.evidence.get("split") != "validation" for one in audited)
+
+
+def _finding(low: float, explanation: str, evidence: dict[str, Any]) -> list[Finding]:
+    severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
+    return [Finding("split_shift", severity, explanation, evidence, _remedies())]
+
+
+def _remedies() -> tuple[Remedy, ...]:
+    return (
+        remedies.mend_data("Compare how the test images were taken, scaled, cropped and labelled with the others."),
+        remedies.mend_data("Cut all splits from one pool (`splits.existing: merge`). See whether test stays worse."),
+    )

@@ -1,4 +1,4 @@
-"""What workers and the reconciler do to jobs: claim, renew, checkpoint, settle, recover. The names for others."""
+"""What workers and the reconciler do to jobs: claim, renew, checkpoint, settle, recover. Others import from here."""
 
 from models.store.claims.checkpoint import (
     Checkpoint,

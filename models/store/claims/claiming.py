@@ -7,7 +7,7 @@ from typing import cast
 from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.kinds import JobKind, WorkSpec
+from heldout.kinds import KINDS_IN_SLOTS, JobKind, WorkSpec
 from heldout.lifecycle import FailureCode, JobEvent, JobStatus, next_status
 from heldout.spec import Device
 from models.database import db_now
@@ -41,12 +41,21 @@ class Claimed:
 IS_READY = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
 
 
-def claimable(session: Session, devices: Collection[str], gpus: int = 1) -> bool:
+def claimable(
+    session: Session, devices: Collection[str], gpus: int = 1, kinds: Collection[JobKind] = KINDS_IN_SLOTS
+) -> bool:
     """Whether `claim` would find a job: cheap, takes no lock."""
-    return session.scalar(select(select(JobRow.id).where(*IS_READY, *_can_run_on(devices, gpus)).exists())) or False
+    return session.scalar(select(select(JobRow.id).where(*IS_READY, *_can_run(kinds, devices, gpus)).exists())) or False
 
 
-def claim(session: Session, worker: str, devices: Collection[str], lease_s: float, gpus: int = 1) -> Claimed | None:
+def claim(
+    session: Session,
+    worker: str,
+    devices: Collection[str],
+    lease_s: float,
+    gpus: int = 1,
+    kinds: Collection[JobKind] = KINDS_IN_SLOTS,
+) -> Claimed | None:
     """Take the best job that waits: the highest priority, then the oldest. None if there is none.
 
     A job for more GPUs than are free now is left for later, or for another worker; those behind it come first then.
@@ -55,10 +64,11 @@ def claim(session: Session, worker: str, devices: Collection[str], lease_s: floa
     Args:
         devices: values of a job's `device` that the worker can serve now.
         gpus: how many GPUs the worker has free.
+        kinds: those that it takes now. What only a newer release knows is left to that release's workers.
     """
     best = (
         select(JobRow)
-        .where(*IS_READY, *_can_run_on(devices, gpus))
+        .where(*IS_READY, *_can_run(kinds, devices, gpus))
         .order_by(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -129,6 +139,5 @@ def _claimed(session: Session, job: JobRow, held: HeldAttempt, spec: WorkSpec) -
     )
 
 
-def _can_run_on(devices: Collection[str], gpus: int) -> tuple[ColumnElement[bool], ...]:
-    # A kind that only a newer release knows is left to that release's workers.
-    return JobRow.kind.in_(list(JobKind)), JobRow.device.in_(devices), JobRow.gpus <= gpus
+def _can_run(kinds: Collection[JobKind], devices: Collection[str], gpus: int) -> tuple[ColumnElement[bool], ...]:
+    return JobRow.kind.in_(kinds), JobRow.device.in_(devices), JobRow.gpus <= gpus

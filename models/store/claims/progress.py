@@ -6,7 +6,9 @@ from typing import Any
 from sqlalchemy import insert, update
 from sqlalchemy.orm import Session
 
+from heldout.ledger import validation_read_of
 from heldout.spec import JobSpec
+from models.store import label_reads
 from models.store.claims.checkpoint import checkpoints_of, forget_checkpoints
 from models.store.claims.lease import HeldAttempt, require_held, write_held
 from models.tables import AttemptRow, EpochRow, JobRow
@@ -62,15 +64,20 @@ def record_progress(session: Session, held: HeldAttempt, *, epoch: int, eta_s: f
 
 
 def record_epoch(session: Session, held: HeldAttempt, epoch: int, values: Mapping[str, float | None]) -> bool:
-    """Write one measured epoch of the attempt that holds the job. Returns whether it is new.
+    """Write one measured epoch of the attempt that holds the job, and note its reads. Returns whether it is new.
 
     An attempt measures an epoch once: a row that is there comes from a commit of its own that was not acknowledged.
 
     Raises:
         LeaseLost: if the attempt no longer holds it; nothing is written.
     """
-    require_held(session, held)
+    row = require_held(session, held)
     if session.get(EpochRow, (held.job_id, held.attempt, epoch)) is not None:
         return False
     session.execute(insert(EpochRow).values(job_id=held.job_id, attempt=held.attempt, epoch=epoch, **values))
+    if "validation_loss" in values:
+        what = validation_read_of(JobSpec.model_validate(row.spec).training)
+        label_reads.add_for_job(session, held.job_id, "validation", epoch, what)
+    if "test_loss" in values:
+        label_reads.add_for_job(session, held.job_id, "test", epoch)
     return True

@@ -1,8 +1,9 @@
-"""What becomes of jobs that nobody looks after: of workers that were lost, waiting too long, or never announced."""
+"""Recovers jobs of workers that were lost, jobs that wait too long, and jobs whose wake-up was never sent."""
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
+from heldout.kinds import KINDS_IN_SLOTS
 from heldout.lifecycle import FailureCode, JobEvent, JobStatus, after_failure
 from models.database import db_now
 from models.store.claims.claiming import IS_READY
@@ -64,13 +65,17 @@ def expire_pending(session: Session, limit: int = 100) -> list[str]:
 
 
 def wake_ups_to_repeat(session: Session, older_than_s: float, limit: int = 1000) -> list[WakeUp]:
-    """Wake-ups for jobs that are ready and were last announced more than `older_than_s` ago, or never.
+    """Wake-ups for jobs that are ready, take a slot, and were last announced more than `older_than_s` ago, or never.
 
     They count as announced from now on: the caller publishes them after the commit.
     """
     rows = session.execute(
         select(JobRow.id, JobRow.gpus)
-        .where(*IS_READY, or_(JobRow.announced_at.is_(None), JobRow.announced_at < db_now(-older_than_s)))
+        .where(
+            *IS_READY,
+            JobRow.kind.in_(KINDS_IN_SLOTS),
+            or_(JobRow.announced_at.is_(None), JobRow.announced_at < db_now(-older_than_s)),
+        )
         .order_by(JobRow.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

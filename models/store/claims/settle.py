@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.errors import LeaseLost
+from heldout.ledger import HELD_OUT
 from heldout.lifecycle import FailureCode, JobEvent, JobRequest, JobStatus, StopReason, after_failure
-from models.store import artifacts
+from heldout.views.job import SummaryView
+from models.store import artifacts, label_reads
 from models.store.artifacts import Artifact
 from models.store.claims.lease import HeldAttempt, is_held_by, require_held
 from models.store.transitions import move
@@ -18,18 +20,22 @@ from models.tables import JobRow, ResultRow
 
 @dataclass(frozen=True)
 class Result:
-    """What a job that succeeded has to show: `metrics.final`, and its stored files."""
+    """What a job that succeeded has to show: `metrics.final`, and its stored files.
+
+    other_reads: splits that other weights than the kept ones met at the end, each with the epoch of those weights.
+    """
 
     final: dict[str, Any]
     artifacts: tuple[Artifact, ...]
+    other_reads: tuple[tuple[str, int], ...] = ()
 
 
-def note_summary(session: Session, held: HeldAttempt, summary: dict[str, Any] | None) -> None:
+def note_summary(session: Session, held: HeldAttempt, summary: SummaryView | None) -> None:
     """Write how the training went, in the transaction that ends it: a job that does not end then keeps none."""
     session.execute(
         update(JobRow)
         .where(*is_held_by(held))
-        .values(summary=null() if summary is None else summary)
+        .values(summary=null() if summary is None else summary.model_dump(mode="json"))
         .execution_options(synchronize_session=False)
     )
 
@@ -45,7 +51,15 @@ def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason:
     if status is JobStatus.SUCCEEDED:
         session.execute(insert(ResultRow).values(job_id=held.job_id, attempt=held.attempt, final=result.final))
         artifacts.add(session, held.job_id, held.attempt, result.artifacts)
+        _note_reads(session, held.job_id, result)
     return status
+
+
+def _note_reads(session: Session, job_id: str, result: Result) -> None:
+    """Note which held-out labels were read at the end. What was read after its epoch is noted already."""
+    measured = [(split, result.final["epoch"]) for split in HELD_OUT if result.final.get(split)]
+    for split, epoch in (*measured, *result.other_reads):
+        label_reads.add_for_job(session, job_id, split, epoch)
 
 
 def fail(session: Session, held: HeldAttempt, *, code: FailureCode | RejectionCode, detail: str) -> JobStatus:

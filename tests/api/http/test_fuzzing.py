@@ -30,11 +30,11 @@ negative_data_rejection.enabled = false
 
 
 @pytest.fixture
-def jobs(service, hand, spec) -> list[str]:
+def jobs(service, worker, spec) -> list[str]:
     """Jobs of many states."""
     made = [submitted(service, with_field(spec, "priority", 100 - place))["id"] for place in range(12)]
-    for place, then in enumerate((hand.succeed, hand.fail, None, "cancel", "pause")):
-        held = hand.claim()
+    for place, then in enumerate((worker.succeed, worker.fail, None, "cancel", "pause")):
+        held = worker.claim()
         if isinstance(then, str):
             service.post(f"/v1/jobs/{made[place]}/{then}")
         elif then is not None:

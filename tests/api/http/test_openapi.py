@@ -92,7 +92,7 @@ def test_the_generated_client_has_every_operation_with_the_type_of_its_answer(do
 
 
 @sqlite_only
-def test_the_generated_client_submits_polls_and_lists(call, hand):
+def test_the_generated_client_submits_polls_and_lists(call, worker):
     from made.models import EstimateView, JobSpec, JobViewStatus
 
     spec = JobSpec.from_dict(json.loads((EXAMPLES / "overfit.json").read_text()))
@@ -103,12 +103,12 @@ def test_the_generated_client_submits_polls_and_lists(call, hand):
     assert (job.status, job.parameters, job.spec.training.epochs) == (JobViewStatus.QUEUED, estimate.parameters, 10)
     assert job.spec.network.blocks[0].kernel_size == 3
 
-    held = hand.claim()
-    hand.begin(held, job.spec.to_dict())
-    hand.epoch(held, 1)
+    held = worker.claim()
+    worker.begin(held, job.spec.to_dict())
+    worker.epoch(held, 1)
     polled = call("jobs", "get_job", job.id, wait=10, if_none_match=f'"{job.version}"')
     assert (polled.status, polled.progress.epoch) == (JobViewStatus.RUNNING, 1)
-    hand.succeed(held)
+    worker.succeed(held)
     ended = call("jobs", "get_job", job.id, wait=10)
     assert ended.status == JobViewStatus.SUCCEEDED
     assert ended.finished_at > ended.started_at

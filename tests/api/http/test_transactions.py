@@ -42,7 +42,7 @@ def publisher(app, database) -> Listening:
     return publisher
 
 
-def test_workers_hear_of_a_job_once_it_is_committed(publisher, client, hand, spec):
+def test_workers_hear_of_a_job_once_it_is_committed(publisher, client, worker, spec):
     job = submitted(client, with_field(spec, "resources.device", "gpu"))["id"]
     assert publisher.heard == [(WakeUp(job, "train.gpu"), True)]
     client.post(f"/v1/jobs/{job}/pause")

@@ -56,13 +56,13 @@ def messages_of(answer: httpx2.Response) -> Iterator[Message]:
     assert rest == "", "the stream ends in the middle of a block"
 
 
-def say(database: Database, job_id: str, count: int = 1, message: str = "news") -> None:
+def add_warnings(database: Database, job_id: str, count: int = 1, message: str = "news") -> None:
     with database.write() as session:
         for _ in range(count):
             events.add(session, job_id, "job.warning", message, level="warning", data={"said": monotonic()})
 
 
-def deaf_reader(url: str, job_id: str, key: str) -> socket.socket:
+def client_that_never_reads(url: str, job_id: str, key: str) -> socket.socket:
     """A client that has asked for a stream and does not read it."""
     address = urlsplit(url)
     reader = socket.socket()

@@ -9,10 +9,10 @@ import pytest
 
 from api.live import hub as hubs
 from api.live import source, streams
-from api.live.recent_events import KEPT_BYTES, Channel
+from api.live.recent_events import KEPT_BYTES, Channel, ChannelKind
 from models.store import keys
-from tests.api.live.streaming import STREAM, messages_of, say
-from tests.api.support import assert_problem, bearer, key_for, out_of_reach, serving, sqlite_only, submitted
+from tests.api.live.streaming import STREAM, add_warnings, messages_of
+from tests.api.support import assert_problem, bearer, database_away, key_for, serving, sqlite_only, submitted
 
 SOON_S = 10.0  # a shared machine can stall for seconds; a ping comes after 15
 
@@ -43,12 +43,12 @@ def hub(app):
     return app.state.context.hub
 
 
-def test_a_stream_brings_events_of_jobs_and_datasets_as_the_list_has_them(service, hand, spec):
+def test_a_stream_brings_events_of_jobs_and_datasets_as_the_list_has_them(service, worker, spec):
     first = submitted(service, spec)["id"]
     with following(service) as messages:
         heard = [next(messages)]
         began = time.monotonic()
-        hand.fail(hand.claim())
+        worker.fail(worker.claim())
         dataset = announced(service)
         second = submitted(service, spec)["id"]
         heard += [next(messages) for _ in range(4)]
@@ -79,7 +79,7 @@ def test_what_another_owner_does_is_in_no_list_and_no_stream(client, stranger, s
 
 def test_pages_join_and_cursors_are_those_of_the_stream(service, database, spec):
     job = submitted(service, spec)["id"]
-    say(database, job, 3 * source.PAGE)
+    add_warnings(database, job, 3 * source.PAGE)
     count = 3 * source.PAGE + 1
     numbers, after = [], 0
     while after is not None:
@@ -96,11 +96,53 @@ def test_pages_join_and_cursors_are_those_of_the_stream(service, database, spec)
             assert [int(next(messages).id) for _ in range(first, count + 1)] == list(range(first, count + 1))
 
 
+def test_from_now_on_brings_what_happens_next_and_nothing_before(service, database, spec):
+    job = submitted(service, spec)["id"]
+    add_warnings(database, job, 3)
+    with following(service, "?after=latest") as messages:
+        start = next(messages)
+        assert (start.id, start.event, start.data) == ("4", None, None)
+        add_warnings(database, job)
+        assert next(messages).id == "5"
+    empty = listed(service, after="latest")
+    assert (empty["data"], empty["has_more"], empty["next"]) == ([], False, 5)
+    add_warnings(database, job)
+    assert [one["id"] for one in listed(service, after=empty["next"])["data"]] == [6]
+
+
+def test_who_hung_up_before_the_first_event_continues_where_it_began(service, database, spec):
+    job = submitted(service, spec)["id"]
+    with following(service, "?after=latest") as messages:
+        began_at = next(messages).id
+    add_warnings(database, job)
+    with following(service, "?after=latest", **{"Last-Event-ID": began_at}) as messages:
+        missed = next(messages)
+        assert (missed.id, missed.event) == ("2", "job.warning")
+
+
+def test_the_latest_event_is_the_last_of_more_than_are_numbered_at_once(service, database, spec, monkeypatch):
+    monkeypatch.setattr(source.owner_events, "NUMBERED_AT_ONCE", 4)
+    job = submitted(service, spec)["id"]
+    add_warnings(database, job, 10)
+    assert listed(service, after="latest")["next"] == 11
+
+
 @sqlite_only
-@pytest.mark.parametrize("number", ["x", "-1", "9007199254740992", "99999999999999999", "٣"])
+def test_before_any_event_the_latest_is_0(client, stranger, spec):
+    submitted(stranger, spec)
+    assert listed(client, after="latest")["next"] == 0
+
+
+@sqlite_only
+@pytest.mark.parametrize("number", ["x", "-1", "Latest", "9007199254740992", "99999999999999999", "٣"])
 def test_what_is_no_number_of_an_event_is_refused(client, number):
     assert_problem(client.get("/v1/events", params={"after": number}), 400, "invalid_cursor")
     assert_problem(client.get("/v1/events", headers={"Last-Event-ID": number.encode()}), 400, "invalid_cursor")
+
+
+@sqlite_only
+def test_only_after_can_be_latest(client):
+    assert_problem(client.get("/v1/events", headers={"Last-Event-ID": "latest"}), 400, "invalid_cursor")
 
 
 def test_a_deleted_job_leaves_a_gap_and_a_stream_goes_on(service, database, spec):
@@ -125,7 +167,7 @@ def test_eight_writers_and_a_reader_who_comes_back_again_and_again_lose_nothing(
 
     def write(job: str) -> None:
         for _ in range(each):
-            say(database, job)
+            add_warnings(database, job)
 
     with ThreadPoolExecutor(writers) as pool:
         writing = [pool.submit(write, job) for job in ids]
@@ -154,7 +196,7 @@ def test_a_revoked_key_ends_the_owners_stream(service, database, spec, monkeypat
             keys.revoke(session, other.split("_")[1])
         assert next(its).comment == "the key was revoked"
         assert list(its) == []
-        say(database, job)
+        add_warnings(database, job)
         assert next(mine).event == "job.warning"
 
 
@@ -171,16 +213,16 @@ def test_a_service_that_stops_says_so(app, key, hub, spec):
 
 
 @sqlite_only
-def test_a_stream_outlives_an_outage_of_the_database(app, settings, key, hand, spec, monkeypatch):
+def test_a_stream_outlives_an_outage_of_the_database(app, settings, key, worker, spec, monkeypatch):
     monkeypatch.setattr(streams, "PING_S", 0.5)
     file = settings.home / "heldout.db"
     with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key)) as service:
         submitted(service, spec)
         with following(service) as messages:
             assert next(messages).event == "job.queued"
-            with out_of_reach(app, file):
+            with database_away(app, file):
                 assert [next(messages).comment for _ in range(3)] == ["ping"] * 3
-            hand.fail(hand.claim())
+            worker.fail(worker.claim())
             heard = []
             while len(heard) < 2:
                 heard += [one.event for one in [next(messages)] if one.event]
@@ -197,13 +239,13 @@ def test_a_slow_reader_is_caught_up_from_the_database(app, key, database, hub, s
             brisk = stack.enter_context(following(other))
             assert next(brisk).id == "1"
             for _ in range(10):
-                say(database, job, 40, "x" * 8_000)
+                add_warnings(database, job, 40, "x" * 8_000)
                 assert {next(brisk).event for _ in range(40)} == {"job.warning"}
-                assert hub._followed[Channel("owner", "ada")]._bytes <= KEPT_BYTES
+                assert hub._followed[Channel(ChannelKind.OWNER, "ada")]._bytes <= KEPT_BYTES
             assert [int(next(slow).id) for _ in range(400)] == list(range(2, 402))
 
 
-def test_jobs_are_awaited_while_an_owners_events_cannot_be_numbered(service, database, hand, spec, monkeypatch):
+def test_jobs_are_awaited_while_an_owners_events_cannot_be_numbered(service, database, worker, spec, monkeypatch):
     """Each kind of channel is polled by itself: what holds up one kind does not hold up the other."""
     release = []
 
@@ -218,7 +260,7 @@ def test_jobs_are_awaited_while_an_owners_events_cannot_be_numbered(service, dat
         try:
             with ThreadPoolExecutor(1) as pool:
                 waiting = pool.submit(service.get, f"/v1/jobs/{job}?wait=20")
-                hand.fail(hand.claim())
+                worker.fail(worker.claim())
                 assert waiting.result(SOON_S).json()["status"] == "failed"
         finally:
             release.append(True)

@@ -9,11 +9,11 @@ import pytest
 
 from api.live import hub as hubs
 from api.live import source, streams
-from api.live.recent_events import KEPT_BYTES, KEPT_EVENTS, Channel, EncodedEvent, RecentEvents
+from api.live.recent_events import KEPT_BYTES, KEPT_EVENTS, Channel, ChannelKind, EncodedEvent, RecentEvents
 from api.live.streams import wants_stream
 from models.store import keys
-from tests.api.live.streaming import STREAM, deaf_reader, follow, following, say, unsent_bytes
-from tests.api.support import assert_problem, bearer, key_for, out_of_reach, serving, sqlite_only, submitted
+from tests.api.live.streaming import STREAM, add_warnings, client_that_never_reads, follow, following, unsent_bytes
+from tests.api.support import assert_problem, bearer, database_away, key_for, serving, sqlite_only, submitted
 
 SOON_S = 10.0  # a shared machine can stall for seconds; a ping comes after 15
 
@@ -30,15 +30,15 @@ def hub(app):
     return app.state.context.hub
 
 
-def test_a_stream_brings_every_event_as_the_list_has_it_and_ends_with_the_job(service, hand, spec):
+def test_a_stream_brings_every_event_as_the_list_has_it_and_ends_with_the_job(service, worker, spec):
     job = submitted(service, spec)["id"]
     with following(service, job) as messages:
         assert next(messages).event == "job.queued"
-        held = hand.claim()
+        held = worker.claim()
         began = time.monotonic()
         assert next(messages).event == "job.started"
         assert time.monotonic() - began < SOON_S
-        hand.succeed(held)
+        worker.succeed(held)
         heard = [next(messages)]
         assert next(messages).comment == "the job has ended"
         assert list(messages) == []
@@ -47,10 +47,10 @@ def test_a_stream_brings_every_event_as_the_list_has_it_and_ends_with_the_job(se
     assert (heard[0].id, heard[0].event, heard[0].data) == ("3", "job.succeeded", listed[2])
 
 
-def test_a_stream_continues_after_the_event_that_the_client_knows(service, database, hand, spec):
+def test_a_stream_continues_after_the_event_that_the_client_knows(service, database, worker, spec):
     job = submitted(service, spec)["id"]
-    say(database, job, 3 * source.PAGE)
-    hand.fail(hand.claim())
+    add_warnings(database, job, 3 * source.PAGE)
+    worker.fail(worker.claim())
     count = 3 * source.PAGE + 3
     for query, headers, first in (
         ("", {}, 1),
@@ -67,7 +67,22 @@ def test_a_stream_continues_after_the_event_that_the_client_knows(service, datab
     assert [one["id"] for one in listed] == [count]
 
 
-def test_who_has_heard_the_end_is_told_not_to_come_back(service, hand, spec):
+def test_a_job_is_followed_from_now_on(service, database, worker, spec):
+    job = submitted(service, spec)["id"]
+    held = worker.claim()
+    with following(service, job, "?after=latest") as messages:
+        start = next(messages)
+        assert (start.id, start.event, start.data) == ("2", None, None)
+        add_warnings(database, job)
+        assert next(messages).id == "3"
+        worker.fail(held)
+        assert [one.event for one in messages] == ["job.failed", None]
+    empty = service.get(f"/v1/jobs/{job}/events?after=latest").json()
+    assert (empty["data"], empty["has_more"], empty["next"]) == ([], False, 4)
+    assert service.get(f"/v1/jobs/{job}/events?after=latest", headers=STREAM).status_code == 204
+
+
+def test_who_has_heard_the_end_is_told_not_to_come_back(service, worker, spec):
     job = submitted(service, spec)["id"]
     service.post(f"/v1/jobs/{job}/cancel")
     for number in ("2", "7"):
@@ -148,7 +163,7 @@ def test_a_revoked_key_ends_its_streams_and_no_others(service, database, spec, m
         with database.write() as session:
             keys.revoke(session, other.split("_")[1])
         assert next(its).comment == "the key was revoked"
-        say(database, job)
+        add_warnings(database, job)
         assert next(mine).event == "job.warning"
 
 
@@ -156,7 +171,7 @@ def test_a_revoked_key_ends_its_streams_and_no_others(service, database, spec, m
 def test_who_hangs_up_leaves_nothing_behind(app, key, database, hub, spec):
     with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key)) as service:
         job = submitted(service, spec)["id"]
-        readers = [deaf_reader(url, job, key) for _ in range(20)]
+        readers = [client_that_never_reads(url, job, key) for _ in range(20)]
         until(lambda: hub.streams == 20, "not all are open")
         for reader in readers:
             reader.close()
@@ -178,34 +193,34 @@ def test_a_service_that_stops_ends_its_streams_and_says_so(app, key, spec):
 
 
 @sqlite_only
-def test_a_stream_outlives_an_outage_of_the_database(app, settings, key, database, hand, spec, monkeypatch):
+def test_a_stream_outlives_an_outage_of_the_database(app, settings, key, database, worker, spec, monkeypatch):
     monkeypatch.setattr(streams, "PING_S", 0.5)
     file = settings.home / "heldout.db"
     with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key)) as service:
         job = submitted(service, spec)["id"]
         with following(service, job) as messages:
             assert next(messages).event == "job.queued"
-            with out_of_reach(app, file):
+            with database_away(app, file):
                 assert [next(messages).comment for _ in range(3)] == ["ping"] * 3
-            hand.fail(hand.claim())
+            worker.fail(worker.claim())
             heard = [one.event for one in messages if one.event]
         assert heard == ["job.started", "job.failed"]
 
 
-def test_a_slow_reader_misses_nothing_and_costs_no_memory(app, key, database, hand, hub, spec):
+def test_a_slow_reader_misses_nothing_and_costs_no_memory(app, key, database, worker, hub, spec):
     """3 MB of events for a client that does not read: the server holds some hundred kilobytes of them."""
     with serving(app) as (url, server), httpx2.Client(base_url=url, headers=bearer(key)) as service:
         job = submitted(service, spec)["id"]
-        held = hand.claim()
-        slow = deaf_reader(url, job, key)
+        held = worker.claim()
+        slow = client_that_never_reads(url, job, key)
         with following(service, job) as brisk:
             assert [next(brisk).event for _ in range(2)] == ["job.queued", "job.started"]
             for _ in range(10):
-                say(database, job, 40, "x" * 8_000)
+                add_warnings(database, job, 40, "x" * 8_000)
                 assert {next(brisk).event for _ in range(40)} == {"job.warning"}
                 assert unsent_bytes(server) < 64 * 1024 + (source.PAGE + 1) * 8_500
-                assert hub._followed[Channel("job", job)]._bytes <= KEPT_BYTES
-        hand.succeed(held)
+                assert hub._followed[Channel(ChannelKind.JOB, job)]._bytes <= KEPT_BYTES
+        worker.succeed(held)
         slow.settimeout(20)
         received = bytearray()
         while chunk := slow.recv(1 << 20):
@@ -239,7 +254,7 @@ def measure_streams(app, key, database, hub, spec, count: int) -> None:
         for _ in range(rounds):
             await asyncio.sleep(0.5)
             assert pool.checkedout() <= 2, "at most the hub's look, and ours"
-            await asyncio.to_thread(lambda: [say(database, one) for one in ids])
+            await asyncio.to_thread(lambda: [add_warnings(database, one) for one in ids])
         await asyncio.gather(*followers)
         assert grown / count < 250_000, "bytes that a stream takes, with its client"
 
@@ -270,7 +285,7 @@ def encoded(*numbers: int, size: int = 10) -> list[EncodedEvent]:
 
 def recent_after(last: int):
     async def make() -> RecentEvents:
-        return RecentEvents(Channel("job", "job_x"), last)
+        return RecentEvents(Channel(ChannelKind.JOB, "job_x"), last)
 
     return asyncio.run(make())
 

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from api.app import create_app
-from tests.api.support import assert_problem, bearer, out_of_reach, serving, sqlite_only, submitted
+from tests.api.support import assert_problem, bearer, database_away, serving, sqlite_only, submitted
 
 SOON_S = 10.0  # half of the wait: a shared machine can stall for seconds; the hub looks five times a second
 
@@ -64,13 +64,13 @@ def looks(app) -> Looks:
     return Looks(app.state.context.hub)
 
 
-def test_without_a_tag_the_answer_comes_when_the_job_has_ended(service, hand, spec, apart, looks):
+def test_without_a_tag_the_answer_comes_when_the_job_has_ended(service, worker, spec, apart, looks):
     job = submitted(service, spec)["id"]
     waiting = apart(service.get, f"/v1/jobs/{job}?wait=20")
-    held = hand.claim()
-    hand.epoch(held, 1)
+    held = worker.claim()
+    worker.epoch(held, 1)
     assert looks.still_waits(waiting, job)
-    hand.succeed(held)
+    worker.succeed(held)
     answer, _ = waiting.result(SOON_S)
     assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
     answer, took = _timed(service.get, f"/v1/jobs/{job}?wait=20")
@@ -84,11 +84,11 @@ def test_without_a_tag_the_end_of_the_wait_brings_the_job_as_it_is(service, spec
     assert 1 <= took < 1 + SOON_S
 
 
-def test_with_a_tag_the_answer_comes_with_the_next_version(service, hand, spec, apart, looks):
+def test_with_a_tag_the_answer_comes_with_the_next_version(service, worker, spec, apart, looks):
     job = submitted(service, spec)["id"]
     waiting = apart(service.get, f"/v1/jobs/{job}?wait=20", headers={"If-None-Match": '"1"'})
     assert looks.still_waits(waiting, job)
-    hand.claim()
+    worker.claim()
     answer, _ = waiting.result(SOON_S)
     assert (answer.status_code, answer.headers["etag"], answer.json()["status"]) == (200, '"2"', "running")
     answer, took = _timed(service.get, f"/v1/jobs/{job}?wait=20", headers={"If-None-Match": '"1"'})
@@ -126,7 +126,7 @@ def test_what_is_not_there_is_not_waited_for(service):
     assert took < SOON_S
 
 
-def test_sixty_who_wait_take_no_connection_and_no_thread_from_others(app, key, hand, spec, apart):
+def test_sixty_who_wait_take_no_connection_and_no_thread_from_others(app, key, worker, spec, apart):
     # The pool has 20 connections and the server 40 threads.
     with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key), timeout=30) as service:
         job = submitted(service, spec)["id"]
@@ -140,7 +140,7 @@ def test_sixty_who_wait_take_no_connection_and_no_thread_from_others(app, key, h
         pool = app.state.context.database.engine.pool
         assert pool.checkedout() <= 1, "at most the hub's own look"
         assert service.get("/v1/jobs").elapsed.total_seconds() < SOON_S
-        hand.succeed(hand.claim())
+        worker.succeed(worker.claim())
         assert {request.result(SOON_S + 5)[0].json()["status"] for request in waiting} == {"succeeded"}
 
 
@@ -157,20 +157,20 @@ def test_a_service_that_stops_answers_who_waits(app, key, spec, apart, looks):
 
 @sqlite_only
 def test_a_database_that_goes_away_ends_the_wait_with_a_503_and_serves_again(
-    app, settings, key, hand, spec, apart, looks
+    app, settings, key, worker, spec, apart, looks
 ):
     file = settings.home / "heldout.db"
     with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key), timeout=60) as service:
         job = submitted(service, spec)["id"]
         waiting = apart(service.get, f"/v1/jobs/{job}?wait=2")
         assert looks.still_waits(waiting, job)
-        with out_of_reach(app, file):
+        with database_away(app, file):
             answer, _ = waiting.result(2 + SOON_S)
             problem = assert_problem(answer, 503, "database_unavailable")
             assert answer.headers["retry-after"] == "2"
             assert str(file) not in problem["detail"]
         waiting = apart(service.get, f"/v1/jobs/{job}?wait=20")
-        hand.succeed(hand.claim())
+        worker.succeed(worker.claim())
         assert waiting.result(SOON_S)[0].json()["status"] == "succeeded"
 
 

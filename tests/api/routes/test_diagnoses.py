@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from heldout.intervals import newcombe_interval
+from heldout.stored.gap import HeldOutCopies, StoredGap, Tally
 from tests.api.support import FINAL, assert_problem, sqlite_only, submitted, with_field
 
 pytestmark = sqlite_only
@@ -11,7 +13,7 @@ pytestmark = sqlite_only
 LOSSES = [2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002]
 TURNED = [2.0, 1.1, 0.7, 0.5, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8]
 PAIRS = list(zip(LOSSES, TURNED, strict=True))
-FIELDS = ["object", "verdict", "best_epoch", "onset_epoch", "explanation", "findings"]
+FIELDS = ["object", "verdict", "best_epoch", "onset_epoch", "explanation", "findings", "caveats", "gap"]
 
 
 @pytest.fixture
@@ -19,28 +21,75 @@ def job(client, spec) -> str:
     return submitted(client, with_field(spec, "training.epochs", len(LOSSES)))["id"]
 
 
-def trained(hand, spec) -> object:
-    held = hand.claim()
-    hand.begin(held, spec)
+def trained(worker, spec) -> object:
+    held = worker.claim()
+    worker.begin(held, spec)
     for epoch, (training, validation) in enumerate(zip(LOSSES, TURNED, strict=True), 1):
-        worse = 0.9 - 0.01 * epoch
-        hand.epoch(held, epoch, train_loss=training, validation_loss=validation, validation_accuracy=worse)
+        accuracies = {"train_accuracy": 0.9 + 0.005 * epoch, "validation_accuracy": 0.9 - 0.01 * epoch}
+        worker.epoch(held, epoch, train_loss=training, validation_loss=validation, **accuracies)
     return held
 
 
-def test_a_diagnosis_always_answers(client, job, hand, spec):
+def test_a_diagnosis_always_answers(client, job, worker, spec):
     early = client.get(f"/v1/jobs/{job}/diagnosis").json()
     assert list(early) == FIELDS
     assert (early["object"], early["verdict"], early["findings"]) == ("diagnosis", "cannot_tell", [])
-    held = trained(hand, client.get(f"/v1/jobs/{job}").json()["spec"])
+    held = trained(worker, client.get(f"/v1/jobs/{job}").json()["spec"])
     running = client.get(f"/v1/jobs/{job}/diagnosis").json()
     assert (running["verdict"], running["best_epoch"]) == ("overfitting", 5)
-    hand.succeed(held)
+    worker.succeed(held)
     assert client.get(f"/v1/jobs/{job}/diagnosis").json()["verdict"] == "overfitting"
 
 
-def test_a_remedy_is_a_patch_that_makes_a_spec(client, job, hand):
-    trained(hand, client.get(f"/v1/jobs/{job}").json()["spec"])
+def tally(right: int, count: int) -> Tally:
+    return Tally(count=count, correct=right, loss=2 - right / count, loss_variance=1.0)
+
+
+GAP = StoredGap(
+    kept_epoch=12,
+    epochs=12,
+    train=tally(990, 1000),
+    validation=tally(360, 400),
+    test=tally(800, 1000),
+    test_copies=HeldOutCopies(clean=tally(720, 900), copied=tally(80, 100)),
+)
+
+
+def test_the_gap_of_an_ended_job_is_told_term_by_term(client, job, worker):
+    held = trained(worker, client.get(f"/v1/jobs/{job}").json()["spec"])
+    assert client.get(f"/v1/jobs/{job}/diagnosis").json()["gap"] is None
+    worker.succeed(held, gap=GAP)
+    found = client.get(f"/v1/jobs/{job}/diagnosis").json()
+    gap = found["gap"]
+    assert list(gap) == ["train", "validation", "test", "terms"]
+    assert (gap["test"]["accuracy"], gap["test"]["count"], gap["test"]["loss"]) == (0.8, 1000, pytest.approx(1.2))
+    generalisation, difference, copies = gap["terms"]
+    assert generalisation == {
+        "code": "generalisation",
+        "accuracy": pytest.approx(0.09),
+        "accuracy_interval": pytest.approx(newcombe_interval((990, 1000), (360, 400))),
+        "loss": pytest.approx(0.09),
+        "loss_interval": generalisation["loss_interval"],
+        "how": "measured",
+        "finding": "overfitting",
+        "explanation": "The network answers 99.0 % of the training images correctly, and 90.0 % of the validation "
+        "images, which it was not trained on.",
+    }
+    assert (difference["code"], difference["finding"]) == ("split_difference", "split_shift")
+    assert (copies["code"], copies["accuracy"], copies["finding"]) == ("copies_in_test", 0, "leakage")
+    assert (found["verdict"], found["caveats"]) == ("split_shift", ["leakage", "metric_artefact"])
+    assert found["explanation"].startswith(
+        "Of 19 points between training and test, 10 are a test set of another kind and 9 memorised training images; ±4"
+    )
+    explains = {one["code"]: one["explains"] for one in found["findings"]}
+    assert explains["overfitting"]["accuracy"] == pytest.approx(0.09)
+    assert explains["overfitting"]["interval"] == generalisation["accuracy_interval"]
+    assert explains["test_too_small"] is None
+    assert all(one["confidence"] is None for one in found["findings"])
+
+
+def test_a_remedy_is_a_patch_that_makes_a_spec(client, job, worker):
+    trained(worker, client.get(f"/v1/jobs/{job}").json()["spec"])
     [finding] = [
         one for one in client.get(f"/v1/jobs/{job}/diagnosis").json()["findings"] if one["code"] == "overfitting"
     ]
@@ -180,25 +229,25 @@ def test_what_is_no_history_is_refused_with_its_field(client, body, pointer):
     assert_problem(client.post("/v1/diagnoses", json=body), 422, "invalid_spec", pointer)
 
 
-def test_files_of_a_later_release_are_refused_and_not_misread(client, job, hand):
-    held = hand.claim()
-    hand.blobs.put(f"jobs/{job}/{held.attempt}/evaluation.json", b'{"format": 2, "matrices": []}')
-    hand.succeed(held, FINAL)
+def test_files_of_a_later_release_are_refused_and_not_misread(client, job, worker):
+    held = worker.claim()
+    worker.blobs.put(f"jobs/{job}/{held.attempt}/evaluation.json", b'{"format": 2, "matrices": []}')
+    worker.succeed(held, FINAL)
     for route in ("diagnosis", "confusion"):
         problem = assert_problem(client.get(f"/v1/jobs/{job}/{route}"), 503, "file_of_later_release")
         assert "evaluation.json is stored in version 2" in problem["detail"]
     assert client.get(f"/v1/jobs/{job}").json()["summary"]["verdict"] is None
 
 
-def test_a_result_of_an_early_release_has_a_diagnosis_and_no_confusion_matrix(client, job, hand):
-    hand.succeed(hand.claim(), FINAL)  # which stores no evaluation
+def test_a_result_of_an_early_release_has_a_diagnosis_and_no_confusion_matrix(client, job, worker):
+    worker.succeed(worker.claim(), FINAL)  # which stores no evaluation
     assert client.get(f"/v1/jobs/{job}/diagnosis").status_code == 200
     assert_problem(client.get(f"/v1/jobs/{job}/confusion"), 409, "not_ready")
 
 
-def test_a_confusion_matrix_is_there_after_the_success(client, job, hand):
+def test_a_confusion_matrix_is_there_after_the_success(client, job, worker):
     assert_problem(client.get(f"/v1/jobs/{job}/confusion"), 409, "not_ready")
-    held = hand.claim()
+    held = worker.claim()
     classes = [str(digit) for digit in range(10)]
     matrix = [[90 if row == column else 1 for column in range(10)] for row in range(10)]
     per_class = [{"count": 99, "precision": 0.9, "recall": 0.9, "f1": None}] * 10
@@ -210,8 +259,8 @@ def test_a_confusion_matrix_is_there_after_the_success(client, job, hand):
     }
     weaker = split | {"per_class": [one | {"recall": 0.7} for one in per_class]}
     stored = {"classes": classes, "splits": {"train": split, "validation": weaker, "test": weaker}}
-    hand.blobs.put(f"jobs/{job}/{held.attempt}/evaluation.json", json.dumps(stored).encode())
-    hand.succeed(held, FINAL)
+    worker.blobs.put(f"jobs/{job}/{held.attempt}/evaluation.json", json.dumps(stored).encode())
+    worker.succeed(held, FINAL)
     found = client.get(f"/v1/jobs/{job}/confusion").json()
     assert (found["object"], found["classes"], set(found["splits"])) == (
         "confusion",

@@ -95,9 +95,9 @@ def test_a_failure_that_nobody_expected_shows_its_request_id_alone(service, monk
     assert service.get("/v1/jobs").status_code == 200
 
 
-def test_a_stream_that_breaks_off_is_no_whole_answer(service, hand, spec, app, monkeypatch):
+def test_a_stream_that_breaks_off_is_no_whole_answer(service, worker, spec, app, monkeypatch):
     job = submitted(service, spec)["id"]
-    hand.succeed(hand.claim())
+    worker.succeed(worker.claim())
 
     def broken(key):
         yield b"x" * 100_000
@@ -163,10 +163,10 @@ def test_a_method_that_does_not_fit_is_told_those_that_do(service, method, path,
 # --- metrics --------------------------------------------------------------------------------------
 
 
-def test_metrics_count_requests_by_route_and_jobs_by_status(client, hand, spec):
+def test_metrics_count_requests_by_route_and_jobs_by_status(client, worker, spec):
     for _ in range(2):
         submitted(client, spec)
-    hand.claim()
+    worker.claim()
     client.get("/v1/jobs/x")
     answer = client.get("/metrics", headers={"Authorization": ""})
     assert answer.headers["content-type"].startswith("text/plain")

@@ -32,7 +32,7 @@ def receiver():
 
 
 class Clock:
-    """The database's time, moved on by hand."""
+    """The database's time, moved on by worker."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
@@ -160,16 +160,18 @@ def test_an_owner_has_twenty_webhooks_at_most(client, stranger, receiver):
 # --- the outbox ----------------------------------------------------------------------------------
 
 
-def test_each_event_that_is_wanted_is_in_the_outbox_with_the_job_as_it_was_then(client, receiver, database, hand, spec):
+def test_each_event_that_is_wanted_is_in_the_outbox_with_the_job_as_it_was_then(
+    client, receiver, database, worker, spec
+):
     webhook = made(client, receiver)
     made(client, receiver, "job.overfitting")
     off = made(client, receiver)
     client.patch(f"/v1/webhooks/{off['id']}", json={"enabled": False})
     job = submitted(client, spec)["id"]
-    held = hand.claim()
-    hand.begin(held, client.get(f"/v1/jobs/{job}").json()["spec"])
+    held = worker.claim()
+    worker.begin(held, client.get(f"/v1/jobs/{job}").json()["spec"])
     started = client.get(f"/v1/jobs/{job}").json()
-    hand.succeed(held)
+    worker.succeed(held)
     waiting = sorted(pending(database), key=lambda row: row.id)
     assert [(row.webhook_id, row.type) for row in waiting] == [
         (webhook["id"], "job.started"),
@@ -200,12 +202,12 @@ def test_a_delivery_outlives_its_job(client, receiver, sender, spec):
     assert receiver.received[0].verified(secret)["data"] == job
 
 
-def test_a_job_that_is_paused_or_requeued_is_told_with_its_state_then(client, receiver, database, hand, spec):
+def test_a_job_that_is_paused_or_requeued_is_told_with_its_state_then(client, receiver, database, worker, spec):
     made(client, receiver, "job.paused", "job.requeued")
     job = submitted(client, spec)["id"]
     client.post(f"/v1/jobs/{job}/pause")
     client.post(f"/v1/jobs/{job}/resume")
-    hand.fail(hand.claim(), code="process_died")
+    worker.fail(worker.claim(), code="process_died")
     waiting = sorted(pending(database), key=lambda row: row.id)
     assert [(row.type, row.payload["status"], row.payload["failures"]) for row in waiting] == [
         ("job.paused", "paused", 0),
@@ -214,7 +216,7 @@ def test_a_job_that_is_paused_or_requeued_is_told_with_its_state_then(client, re
 
 
 def test_a_dataset_is_sent_as_the_service_showed_it_and_its_check_is_not(
-    client, stranger, receiver, database, hand, sender
+    client, stranger, receiver, database, worker, sender
 ):
     webhook = made(client, receiver, "dataset.uploading", "dataset.checking", "dataset.rejected", "job.started")
     others = made(stranger, receiver, "dataset.rejected", "job.started")
@@ -223,7 +225,7 @@ def test_a_dataset_is_sent_as_the_service_showed_it_and_its_check_is_not(
         uploads.receive(session, "ada", dataset["id"], key="uploads/x", sha256="1" * 64, max_runtime_s=60)
     with database.write() as session:
         error = {"code": "no_images", "detail": "It holds no images.", "member": None}
-        ingests.reject(session, hand.claim(), error)
+        ingests.reject(session, worker.claim(), error)
     while pending(database):
         sent(sender)
     messages = {event["type"]: event for event in (one.verified(webhook["secret"]) for one in receiver.received)}
@@ -239,10 +241,10 @@ def test_a_dataset_is_sent_as_the_service_showed_it_and_its_check_is_not(
 # --- sending -------------------------------------------------------------------------------------
 
 
-def test_a_message_is_signed_and_shows_the_job_as_the_service_does(client, receiver, sender, hand, spec):
+def test_a_message_is_signed_and_shows_the_job_as_the_service_does(client, receiver, sender, worker, spec):
     webhook = made(client, receiver, "job.failed")
     submitted(client, with_field(spec, "metadata", {"naïve": "ключ"}))
-    hand.fail(hand.claim())
+    worker.fail(worker.claim())
     assert sent(sender) == 1
     [message] = receiver.received
     event = message.verified(webhook["secret"])
@@ -445,14 +447,14 @@ def test_neither_address_nor_secret_nor_body_is_logged(client, receiver, sender,
         assert secret not in logged
 
 
-def test_a_service_sends_what_its_workers_did(app, key, receiver, hand, spec):
+def test_a_service_sends_what_its_workers_did(app, key, receiver, worker, spec):
     """The whole way: a real service, whose sender looks by itself."""
     app_context = app.state.context
     app.state.context = replace(app_context, settings=app_context.settings.model_copy(update={"poll_s": 0.05}))
     with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key)) as client:
         secret = made(client, receiver, "job.started")["secret"]
         submitted(client, spec)
-        hand.claim()
+        worker.claim()
         assert receiver.came.wait(10)
     assert receiver.received[0].verified(secret)["data"]["status"] == "running"
     assert "webhooks" not in {thread.name for thread in threading.enumerate()}

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 from functools import partial
 
@@ -22,7 +21,8 @@ from heldout.cli.progress import Lines
 from heldout.client import ApiProblem, Client
 from heldout.datasets import ResizeSpec
 from heldout.views.base import as_json
-from tests.heldout.served import ROOT, SPEC, bare_environment, run_apart
+from tests.heldout.relay import Relay
+from tests.heldout.served import ROOT, SPEC, bare_environment, run_apart, until
 
 
 @pytest.fixture
@@ -169,46 +169,6 @@ def test_a_service_that_stops_while_a_job_is_watched_ends_the_watch_with_4(heldo
     assert f"heldout watch {job_id}" in line
 
 
-class Relay:
-    """Passes connections on to a service until it is closed."""
-
-    def __init__(self, url):
-        self._to = url.rpartition(":")[2]
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._sockets = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def _accept(self):
-        while True:
-            try:
-                inner, _ = self._listener.accept()
-            except OSError:
-                return
-            outer = socket.create_connection(("127.0.0.1", int(self._to)))
-            self._sockets += [inner, outer]
-            for one, other in ((inner, outer), (outer, inner)):
-                threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
-
-    @staticmethod
-    def _pass_on(one, other):
-        try:
-            while data := one.recv(65536):
-                other.sendall(data)
-        except OSError:
-            pass
-
-    def close(self):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for each in self._sockets:
-            each.shutdown(socket.SHUT_RDWR)
-            each.close()
-
-
 @pytest.mark.parametrize("option", ["--detach", "--no-wait"])
 def test_detached_only_the_id_is_printed(heldout, client, spec_file, option):
     result = heldout("train", spec_file, option)
@@ -333,6 +293,21 @@ def test_an_empty_list_is_its_heading_alone(heldout):
     assert json.loads(heldout("jobs", "--json").stdout) == {"object": "list", "data": [], "has_more": False}
 
 
+def test_a_job_is_shown_and_diagnosed_with_its_gap_term_by_term(heldout, ended, answered):
+    for command in ("show", "diagnose"):
+        lines = [line.split() for line in heldout(command, ended).stdout.splitlines()]
+        table = lines[lines.index(["GAP", "POINTS", "95", "%", "INTERVAL", "LOSS", "FINDING"]) + 1 :][:3]
+        assert table == [
+            ["generalisation", "+3.5", "[+1.3,", "+7.3]", "+0.100", "–"],
+            ["split", "difference", "+0.5", "[-3.6,", "+4.2]", "+0.010", "–"],
+            ["training", "to", "test", "+4.0", "+0.110"],
+        ]
+    found = answered(f"jobs/{ended}/diagnosis")
+    assert json.loads(heldout("diagnose", ended, "--json").stdout) == found
+    assert [term["code"] for term in found["gap"]["terms"]] == ["generalisation", "split_difference"]
+    assert heldout("diagnose", ended).stdout.count(found["explanation"]) == 1
+
+
 def test_a_job_is_shown_with_its_figures(heldout, client, ended, answered):
     shown = heldout("show", ended)
     assert shown.returncode == 0
@@ -371,6 +346,35 @@ def test_events_are_a_line_each(heldout, client, ended, answered):
     assert later["data"] == answered(f"jobs/{ended}/events")["data"][2:]
 
 
+def test_without_an_id_events_are_those_of_all_jobs_and_datasets(heldout, client, ended, answered):
+    client.create_dataset({"name": "pets"})
+    lines = heldout("events").stdout.splitlines()
+    events = list(client.all_events())
+    assert [int(line.split()[0]) for line in lines] == [event.id for event in events]
+    assert all(event.subject.id in line for event, line in zip(events, lines, strict=True))
+    later = json.loads(heldout("events", "--after", "2", "--json").stdout)
+    assert later["data"] == answered("events")["data"][2:]
+
+
+def test_events_are_followed_from_now_on_until_ctrl_c(service, client, ended, environment, start):
+    relay = Relay(service.url)
+    environment["HELDOUT_URL"] = relay.url
+    process = start("events", "--follow", "--json")
+    until(lambda: b"\nid: " in relay.received, "the stream has begun")
+    service.warn(client.submit(SPEC).id, "news")
+    followed = [json.loads(line) for line in lines_until(process, "news")]
+    assert followed == [as_json(event) for event in client.all_events()][-2:]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    relay.close()
+
+
+def test_following_a_job_from_a_known_event_ends_with_the_job(heldout, ended):
+    assert heldout("events", ended, "--follow", "--after", "0").stdout == heldout("events", ended).stdout
+    assert heldout("events", ended, "-f").stdout == ""
+
+
 def test_the_queue_is_shown(heldout, client, ended, answered):
     job_id = client.submit(SPEC).id
     assert heldout("queue", job_id).stdout.split()[:2] == ["position", "1"]
@@ -382,6 +386,20 @@ def test_datasets_are_listed(heldout, client, answered):
     [_, row] = heldout("datasets").stdout.splitlines()
     assert row.split()[1:6] == ["digits", "1", "ready", "8×8×1", "10"]
     assert json.loads(heldout("datasets", "--json").stdout)["data"] == answered("datasets")["data"]
+
+
+def test_a_ledger_says_how_often_labels_were_looked_at(heldout, ended, answered, client):
+    splits = client.dataset("digits").splits
+    assert json.loads(heldout("datasets", "ledger", "digits", "--json").stdout) == answered("datasets/digits/ledger")
+    shown = heldout("datasets", "ledger", "digits").stdout
+    assert f"Your job has looked at the {splits.test.count} test labels once." in shown
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["validation", str(splits.validation.count), "2", "0", "0", "1"] in rows
+    assert ["test", str(splits.test.count), "1", "0", "0", "1"] in rows
+    assert sum(ended in row for row in rows) == 3
+    cut = heldout("datasets", "ledger", "digits", "--limit", "2")
+    assert cut.stdout.count(ended) == 2
+    assert "There are more" in cut.stderr
 
 
 def test_a_folder_is_pushed_and_what_the_check_saw_is_shown(start, service, client, tmp_path):

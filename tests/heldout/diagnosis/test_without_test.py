@@ -1,8 +1,9 @@
 """A diagnosis for automatic choices: nothing of the test split enters it, and all of the other splits still does."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from heldout.diagnosis import WITHOUT_TEST, Evaluation, History, diagnose
 from heldout.diagnosis.evaluation import LastEpoch, SplitFigures
 from heldout.stored.audit import AuditFinding
 from tests.heldout.diagnosis.made import FINE, OVERFIT, figures, history, spec
+from tests.heldout.diagnosis.made_gap import Made, answers
 
 CLASSES = ("a", "b", "c")
 SHARES = st.floats(0, 1)
@@ -143,3 +145,28 @@ def test_a_comparison_of_the_last_epoch_counts_only_if_it_was_made_on_validation
 def test_no_other_split_can_be_left_out_and_none_can_be_made_up(splits):
     with pytest.raises(ValueError, match="expected train, validation and test, or train and validation"):
         diagnose(FINE, splits=splits)
+
+
+def test_without_test_there_is_no_gap_and_no_figure_of_test():
+    """Test's counts are numbers that appear nowhere else."""
+    made = Made(
+        answers(0.99, 3000),
+        answers(0.8, 400, 1),
+        answers(0.4321, 7777, 2),
+        test_copied=np.arange(7777) < 1234,
+        validation_copied=np.arange(400) < 45,
+        pixels=answers(0.5, 6543, 3),
+        labels=answers(0.6, 6543, 4),
+    )
+    whole = diagnose(OVERFIT, None, made.evaluation(), spec())
+    assert whole.gap is not None
+    assert {"split_shift", "label_order_mismatch", "leakage"} <= {one.code for one in whole.findings}
+    found = diagnose(OVERFIT, None, made.evaluation(), spec(), splits=WITHOUT_TEST)
+    assert found.gap is None
+    assert all(one.explains is None for one in found.findings)
+    assert {"overfitting", "leakage"} <= {one.code for one in found.findings}
+    for figure in ("7777", "7,777", "1,234"):
+        assert figure in repr(whole)
+        assert figure not in repr(found)
+    other = replace(made, test=answers(0.9, 500, 5), test_copied=None, pixels=None, labels=None)
+    assert diagnose(OVERFIT, None, other.evaluation(), spec(), splits=WITHOUT_TEST) == found

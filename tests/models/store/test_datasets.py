@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from models.arrays import ImageSet, content_address
+from models.arrays import ImageSet, content_address, split_digests
 from models.database import Database
 from models.ids import new_id
 from models.store import datasets
@@ -107,7 +107,10 @@ def test_a_bundled_dataset_is_described_by_its_images(database):
         row = datasets.find(session, ALICE, "dots")
     assert (row.owner, row.version, row.status, row.sha256) == (None, 1, "ready", content_address(dots()))
     assert (row.shape, row.dtype, row.value_range, row.classes) == ([4, 4, 1], "uint8", [0, 255], ["even", "odd"])
-    assert row.splits == {name: {"count": 2, "per_class": [1, 1]} for name in ("train", "validation", "test")}
+    digests = split_digests(dots())
+    assert row.splits == {
+        name: {"count": 2, "per_class": [1, 1], "sha256": digests[name]} for name in ("train", "validation", "test")
+    }
 
 
 def test_the_same_content_again_changes_nothing_and_other_content_is_a_new_version(database):
@@ -137,7 +140,7 @@ def test_processes_that_start_at_once_add_a_bundled_dataset_once(database):
         assert [row.version for row in datasets.page(session, ALICE, after=None, limit=50)[0]] == [1]
 
 
-def test_split_sizes_count_each_class_even_an_absent_one():
+def test_described_splits_count_each_class_even_an_absent_one():
     images = dots()
     uneven = ImageSet(
         images.images,
@@ -146,8 +149,9 @@ def test_split_sizes_count_each_class_even_an_absent_one():
         ("even", "odd", "neither"),
         (0, 255),
     )
-    assert datasets.split_sizes(uneven) == {
-        "train": {"count": 3, "per_class": [3, 0, 0]},
-        "validation": {"count": 1, "per_class": [0, 1, 0]},
-        "test": {"count": 0, "per_class": [0, 0, 0]},
+    digests = split_digests(uneven)
+    assert datasets.described_splits(uneven) == {
+        "train": {"count": 3, "per_class": [3, 0, 0], "sha256": digests["train"]},
+        "validation": {"count": 1, "per_class": [0, 1, 0], "sha256": digests["validation"]},
+        "test": {"count": 0, "per_class": [0, 0, 0], "sha256": digests["test"]},
     }

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from itertools import product
 
 import pytest
@@ -72,6 +73,21 @@ def test_a_running_process_moves_over_and_back_with_all_of_its_threads():
                 other.__exit__(None, None, None)
             assert spread_of(process.pid) == [len(usable_cores())] * 4
         process.kill()
+
+
+@linux
+def test_a_job_that_demands_no_core_takes_none_from_the_others_and_still_keeps_the_worker_busy():
+    cores = Cores()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process, ExitStack() as jobs:
+        first, *_ = [jobs.enter_context(cores.for_job()) for _ in usable_cores()]  # one for each core
+        first.pin_process(process.pid, 1)
+        assert spread_of(process.pid) == [len(usable_cores())]
+        jobs.enter_context(cores.for_job(demand=0))
+        assert spread_of(process.pid) == [len(usable_cores())]
+        process.kill()
+    with cores.for_job(demand=0):
+        assert not cores.are_idle
+    assert cores.are_idle
 
 
 def spread_of(pid: int) -> list[int]:

@@ -7,15 +7,18 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from heldout.errors import DatabaseUnavailable
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.settings import Settings
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.gap import StoredGap, Tally
 from models.blobs import Blobs
 from models.database import Database, Session
 from models.job_diagnosis import diagnosis_of
+from models.relations import Relations, load_relations, relations_key, save_relations
 from models.store.claims import Claimed, HeldAttempt
 from tests.models.work import ENGINE, Work
 from worker.machine.cores import Cores
@@ -142,6 +145,61 @@ def test_a_job_is_assigned_the_same_towers_alone_as_beside_jobs_that_run_and_wai
     run(work.claim(), first)
     run(work.claim(), beside)
     assert assigned == ["auto", "auto", "auto"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_training_gets_the_relations_of_its_dataset_and_leaves_what_its_gap_is_made_of(
+    work: Work, blobs: Blobs, run, tmp_path: Path
+) -> None:
+    job_id = work.submit()
+    claimed = work.claim()
+    relations = Relations(np.asarray([0, 1, 0], np.int32))
+    some = Tally(count=2, correct=1, loss=0.5, loss_variance=0.0)
+    gap = StoredGap(kept_epoch=1, epochs=1, train=some, validation=some, test=some).to_bytes()
+    save_relations(relations, tmp_path / "relations.npz")
+    blobs.put(relations_key(claimed.dataset_id), tmp_path / "relations.npz")
+
+    def script(assignment: Assignment) -> list[FromTraining]:
+        given = load_relations(Path(assignment.relations))
+        np.testing.assert_array_equal(given.copy_of, relations.copy_of)
+        *before, finished = whole(assignment, 1)
+        Path(assignment.scratch, "gap.json").write_bytes(gap)
+        file = TrainedFile(ArtifactName.GAP, ArtifactFormat.JSON, Path(assignment.scratch, "gap.json"))
+        return [*before, replace(finished, files=(*finished.files, file))]
+
+    run(claimed, script)
+    [stored] = [row for row in work.stored(job_id)["artifacts"] if row["name"] == "gap"]
+    assert blobs.read(stored["key"]) == gap
+    assert work.row(job_id).status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_training_whose_datasets_relations_are_not_known_runs_without_them(work: Work, run) -> None:
+    job_id = work.submit()
+    assigned = []
+
+    def script(assignment: Assignment) -> list[FromTraining]:
+        assigned.append(assignment.relations)
+        return whole(assignment, 1)
+
+    run(work.claim(), script)
+    assert assigned == [None]
+    assert work.row(job_id).status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_relations_that_cannot_be_fetched_are_done_without(work: Work, blobs: Blobs, run, tmp_path: Path) -> None:
+    claimed = work.submit() and work.claim()
+    assigned = []
+
+    def script(assignment: Assignment) -> list[FromTraining]:
+        assigned.append(assignment.relations)
+        return whole(assignment, 1)
+
+    # A folder where the file should be is no blob, and reading it is refused.
+    (tmp_path / "blobs" / relations_key(claimed.dataset_id)).mkdir(parents=True)
+    run(claimed, script)
+    assert assigned == [None]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

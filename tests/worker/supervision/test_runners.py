@@ -5,13 +5,14 @@ from typing import get_args
 import pytest
 
 from heldout.datasets import DatasetSpec
-from heldout.kinds import IngestSpec, WorkSpec
+from heldout.kinds import IngestSpec, RelateSpec, WorkSpec
 from models.store.claims import Claimed, HeldAttempt
 from tests.models.work import spec
 from worker.supervision import runners
 
 CHECK = IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/ds_1/pets.zip", max_runtime_s=60)
-RUN_BY = [(spec(), "TrainingAttempt"), (CHECK, "IngestAttempt")]
+RELATE = RelateSpec(max_runtime_s=60)
+RUN_BY = [(spec(), "TrainingAttempt"), (CHECK, "IngestAttempt"), (RELATE, "RelateAttempt")]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.training.data import to_unit
 from worker.training.evaluate import Evaluator, Measured, final_figures, finite, from_predictions
-from worker.training.export import build_exported, predict, save_predictions
+from worker.training.export import Predictions, Predictor, build_exported, save_predictions
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +62,22 @@ def test_a_stop_is_heard_between_the_calls_of_a_measurement(trained):
     assert heard
 
 
+def predicted(training: Training, exported: keras.Model) -> dict[str, Predictions]:
+    predictor = Predictor(exported, training.resident, training.data.value_range)
+    return {split: predictor.predict(rows) for split, rows in training.data.rows.items()}
+
+
 def from_export(training: Training, split: str) -> Measured:
     data = training.data
     exported = build_exported(training.spec.network, data, training.network)
-    said = predict(exported, training.resident, {split: data.rows[split]})[split]
+    said = predicted(training, exported)[split]
     return from_predictions(said.losses, said.probabilities, data.labels[data.rows[split]])
 
 
 def test_predictions_give_what_scikit_learn_computes_from_them(trained):
     data = trained.data
     exported = build_exported(trained.spec.network, data, trained.network)
-    said = predict(exported, trained.resident, data.rows)["test"]
+    said = predicted(trained, exported)["test"]
     labels = data.labels[data.rows["test"]]
     measured = from_predictions(said.losses, said.probabilities, labels)
     assert measured.loss == pytest.approx(log_loss(labels, said.probabilities, labels=range(10)), abs=1e-6)
@@ -146,7 +151,7 @@ def test_the_exported_model_takes_raw_pixels_of_any_range_and_has_the_networks_p
 def test_predictions_name_the_positions_in_the_dataset(trained, digits, tmp_path):
     data = trained.data
     exported = build_exported(trained.spec.network, data, trained.network)
-    save_predictions(tmp_path / "predictions.npz", data, predict(exported, trained.resident, data.rows))
+    save_predictions(tmp_path / "predictions.npz", data, predicted(trained, exported))
     with np.load(tmp_path / "predictions.npz") as stored:
         assert set(stored) == {
             f"{split}_{what}"

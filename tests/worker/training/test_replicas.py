@@ -1,20 +1,17 @@
 """A job on several devices trains as on one, up to rounding. Virtual devices of one processor stand in for GPUs."""
 
-import multiprocessing
-from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from heldout.stored.artifacts import ArtifactName
-from models.arrays import ImageSet, save
-from tests.worker.training.test_runner import Process
+from models.arrays import ImageSet
+from tests.worker.training.processes import Process, folder_of
 from tests.worker.training.trainings import fewer, small_spec
-from worker.messages import Assignment, Progress, Stop, Stopped
+from worker.messages import Assignment, Progress, Stop, StopCause, Stopped
 from worker.training import child
 from worker.training.replicas import part_of
 
@@ -46,33 +43,9 @@ def _on_virtual_devices(count: int, assignment: Assignment, pipe: Connection, lo
     child.main(assignment, pipe, log)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def forking() -> Iterator[None]:
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["worker.training.preload"])
-    yield
-    multiprocessing.forkserver._forkserver._stop()
-
-
 @pytest.fixture(scope="module")
 def dataset(mnist5k: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("job") / "dataset"
-    folder.mkdir()
-    save(fewer(mnist5k, 193), folder)
-    return folder
-
-
-@pytest.fixture
-def start(dataset: Path) -> Iterator[Callable[..., Process]]:
-    started: list[Process] = []
-
-    def start(spec: Any = SPEC, **options: Any) -> Process:
-        started.append(Process(spec, dataset, **options))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.process.kill()
-        process.process.join()
+    return folder_of(fewer(mnist5k, 193), tmp_path_factory)
 
 
 def assert_alike(one: Process, two: Process) -> None:
@@ -91,7 +64,7 @@ def assert_alike(one: Process, two: Process) -> None:
 
 def test_two_devices_give_the_history_of_one_up_to_rounding(start):
     # 193 = 6 × 32 + 1: one of the two has nothing to do in the last step
-    assert_alike(start(), start(target=on_two))
+    assert_alike(start(SPEC), start(SPEC, target=on_two))
 
 
 @pytest.mark.proof
@@ -106,7 +79,7 @@ def test_a_training_on_two_devices_is_continued_exactly(start):
     spec = small_spec({"filters": 4, "dropout": 0.3}, training={"epochs": 2})
     whole, first = start(spec, target=on_two), start(spec, target=on_two)
     first.until(lambda message: isinstance(message, Progress) and message.epoch == 2)
-    first.pipe.send(Stop("pause"))
+    first.pipe.send(Stop(StopCause.PAUSE))
     stopped, expected = first.end(), whole.end()
     assert isinstance(stopped, Stopped)
     second = start(spec, target=on_two, checkpoint=stopped.checkpoint)

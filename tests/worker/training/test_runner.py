@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,130 +15,29 @@ import keras
 import numpy as np
 import pytest
 
-from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactName
-from models.arrays import ImageSet, load, save
+from models.arrays import ImageSet, load
+from tests.worker.training.processes import Process, folder_of
 from tests.worker.training.trainings import example, fewer, small_spec
 from worker.messages import (
     Alive,
-    Assignment,
     EpochDone,
     Failed,
     Finished,
     FirstStep,
-    FromTraining,
     Progress,
     Started,
     Stop,
+    StopCause,
     Stopped,
 )
-from worker.training import child
 
-TIMINGS = {"seconds", "evaluation_seconds", "images_per_second"}
-# Every test fails rather than waits for a process that says nothing.
-SILENCE_S = 60
-
-
-class Process:
-    """A training process and all that it says."""
-
-    def __init__(
-        self,
-        spec: JobSpec,
-        dataset: Path,
-        *,
-        checkpoint: str | None = None,
-        towers: int = 1,
-        precision: str = "float32",
-        resident_bytes: int | None = None,
-        target: Callable[..., None] = child.main,
-    ) -> None:
-        self.scratch = Path(tempfile.mkdtemp(dir=dataset.parent))
-        self.assignment = Assignment(
-            job_id="job_1",
-            attempt=1,
-            spec=spec,
-            dataset=str(dataset),
-            scratch=str(self.scratch),
-            checkpoint=checkpoint,
-            device="cpu",
-            threads=1,
-            towers=towers,
-            precision=precision,
-            resident_bytes=resident_bytes,
-        )
-        forking = multiprocessing.get_context("forkserver")
-        self.pipe, theirs = forking.Pipe()
-        self.log = self.scratch / "log.txt"
-        self.process = forking.Process(target=target, args=(self.assignment, theirs, str(self.log)), daemon=True)
-        self.process.start()
-        theirs.close()
-        self.said: list[FromTraining] = []
-
-    def next(self) -> FromTraining | None:
-        """The next message, None after the last."""
-        assert self.pipe.poll(SILENCE_S), self.log.read_text()
-        try:
-            self.said.append(self.pipe.recv())
-        except EOFError:
-            self.process.join(SILENCE_S)
-            return None
-        return self.said[-1]
-
-    def until(self, wanted: Callable[[FromTraining], bool]) -> FromTraining:
-        while (message := self.next()) is not None:
-            if wanted(message):
-                return message
-        raise AssertionError(f"The process ended with {self.said[-1]}: {self.log.read_text()}")
-
-    def end(self) -> FromTraining:
-        """The last message of the process, which has ended then."""
-        while self.next() is not None:
-            pass
-        assert self.process.exitcode == 0
-        return self.said[-1]
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        return [
-            {"epoch": done.epoch} | {name: value for name, value in done.values.items() if name not in TIMINGS}
-            for done in self.said
-            if isinstance(done, EpochDone)
-        ]
-
-
-Start = Callable[..., Process]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def forking() -> Iterator[None]:
-    """The server that forks, as the supervisor makes it."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["worker.training.preload"])
-    yield
-    multiprocessing.forkserver._forkserver._stop()
+pytestmark = pytest.mark.usefixtures("forking")
 
 
 @pytest.fixture(scope="module")
-def some_mnist(mnist5k: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("job") / "dataset"
-    folder.mkdir()
-    save(fewer(mnist5k, 372), folder)
-    return folder
-
-
-@pytest.fixture
-def start(some_mnist: Path) -> Iterator[Start]:
-    """Starts training processes and ends those that a test left."""
-    started: list[Process] = []
-
-    def start(spec: JobSpec, **options: Any) -> Process:
-        started.append(Process(spec, some_mnist, **options))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.process.kill()
-        process.process.join()
+def dataset(mnist5k: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of(fewer(mnist5k, 372), tmp_path_factory)
 
 
 FRESH_KERAS = """
@@ -195,12 +93,12 @@ def test_a_downloaded_model_gives_the_served_figures_in_plain_keras(start):
         assert final[split]["accuracy"] == last[f"{split}_accuracy"]
 
 
-def test_a_model_that_was_trained_in_mixed_precision_is_a_plain_one_with_the_served_figures(start, some_mnist):
+def test_a_model_that_was_trained_in_mixed_precision_is_a_plain_one_with_the_served_figures(start, dataset):
     process = start(small_spec({"filters": 8, "dropout": 0.1}, training={"epochs": 2}), precision="mixed")
     finished = process.end()
     model = keras.saving.load_model(finished.path_of(ArtifactName.MODEL), safe_mode=True)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
-    images = load(some_mnist)
+    images = load(dataset)
     for split in ("train", "validation", "test"):
         rows = images.splits[split]
         loss, accuracy = model.evaluate(np.asarray(images.images[rows]), images.labels[rows], verbose=0)
@@ -238,7 +136,7 @@ def test_a_training_paused_and_resumed_in_a_new_process_equals_an_uninterrupted_
     whole = start(spec)
     first = start(spec)
     first.until(lambda message: isinstance(message, Progress) and message.epoch == 2)
-    first.pipe.send(Stop("pause"))
+    first.pipe.send(Stop(StopCause.PAUSE))
     stopped = first.end()
     expected = whole.end()
     assert isinstance(stopped, Stopped)
@@ -275,7 +173,7 @@ def test_a_lost_process_is_continued_from_its_last_epochs_checkpoint(start):
 def test_a_deadline_keeps_the_whole_epochs(start):
     process = start(small_spec(training={"epochs": 1000}))
     process.until(lambda message: isinstance(message, EpochDone) and message.epoch == 2)
-    process.pipe.send(Stop("deadline"))
+    process.pipe.send(Stop(StopCause.DEADLINE))
     finished = process.end()
     assert finished.stop_reason == "deadline"
     kept = finished.final["epoch"]
@@ -285,13 +183,13 @@ def test_a_deadline_keeps_the_whole_epochs(start):
 
 def test_a_deadline_before_the_first_epoch_is_a_failure(start):
     process = start(small_spec({"filters": 64}, {"filters": 64}, training={"epochs": 1000}))
-    process.pipe.send(Stop("deadline"))
+    process.pipe.send(Stop(StopCause.DEADLINE))
     assert process.end() == Failed("deadline", "limits.max_runtime_s has passed before one epoch was whole.")
 
 
 def test_a_stop_keeps_what_was_trained_whenever_it_comes(start):
     process = start(small_spec(training={"epochs": 1000}))
-    process.pipe.send(Stop("release"))
+    process.pipe.send(Stop(StopCause.RELEASE))
     stopped = process.end()
     assert isinstance(stopped, Stopped)
     assert (stopped.epoch, stopped.step) == (0, 1)
@@ -320,6 +218,7 @@ def test_what_the_last_epoch_costs_is_measured_on_the_images_that_chose_nothing(
     assert json.loads(last.path_of(ArtifactName.EVALUATION).read_text())["last_epoch"] is None
     assert (said["split"], said["count"]) == ("test", kept.final["test"]["count"])
     assert (said["kept_epoch"], said["epoch"]) == (epochs - 1, epochs)
+    assert (kept.other_reads, last.other_reads) == ((("test", epochs),), ())
     for figure, sign in (("accuracy", -1), ("loss", 1)):
         difference = sign * (last.final["test"][figure] - kept.final["test"][figure])
         assert said[figure]["difference"] == pytest.approx(difference, abs=1e-6)
@@ -382,7 +281,7 @@ def test_weights_that_do_not_fit_into_memory_are_reported_as_such(start):
 SUPERVISOR = """
 import multiprocessing, sys
 from pathlib import Path
-from tests.worker.training.test_runner import Process
+from tests.worker.training.processes import Process
 from tests.worker.training.trainings import small_spec
 from worker.messages import Started
 
@@ -396,14 +295,14 @@ if __name__ == "__main__":
 """
 
 
-def test_a_process_dies_with_its_supervisor_even_in_the_middle_of_a_step(some_mnist, tmp_path):
+def test_a_process_dies_with_its_supervisor_even_in_the_middle_of_a_step(dataset, tmp_path):
     script = tmp_path / "supervisor.py"
     script.write_text(SUPERVISOR)
     root = Path(__file__).parents[3]
     with (
         tempfile.TemporaryDirectory() as left_behind,  # by a process that is killed
         subprocess.Popen(
-            [sys.executable, str(script), str(some_mnist)],
+            [sys.executable, str(script), str(dataset)],
             cwd=root,
             env=os.environ | {"PYTHONPATH": str(root), "TMPDIR": left_behind},
             stdin=subprocess.PIPE,

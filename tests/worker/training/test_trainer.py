@@ -11,7 +11,7 @@ import pytest
 from heldout.spec import JobSpec
 from models.arrays import ImageSet
 from tests.worker.training.trainings import Training, example, fewer, small_spec
-from worker.messages import CheckpointWritten, EpochDone, FirstStep, Overfits, Progress, Warned
+from worker.messages import CheckpointWritten, EpochDone, FirstStep, Overfits, Progress, StopCause, Warned
 from worker.training.checkpoint import CheckpointDamaged
 from worker.training.guard import CURVES, GuardState, watch_epoch
 from worker.training.trainer import Diverged, StopRequested
@@ -40,7 +40,7 @@ def same(one: list[np.ndarray], two: list[np.ndarray]) -> bool:
     return all(a.tobytes() == b.tobytes() for a, b in zip(one, two, strict=True))
 
 
-def stop_after(polls: int, why: str = "pause") -> Any:
+def stop_after(polls: int, why: StopCause = StopCause.PAUSE) -> Any:
     """A supervisor that asks for a stop when it is asked for the `polls`-th time."""
     left = iter(range(polls - 1))
     return lambda: None if next(left, None) is not None else why
@@ -141,7 +141,7 @@ def test_the_guard_stops_at_overfitting_and_restores_the_best_epoch_also_after_a
     assert f"epoch {best}" in seen.explanation
     assert whole.trainer.ended_early
     first, second = (Training(spec, images, tmp_path) for _ in range(2))
-    first.requested_stop = lambda: "pause" if first.trainer.position.epoch > best + 2 else None
+    first.requested_stop = lambda: StopCause.PAUSE if first.trainer.position.epoch > best + 2 else None
     with pytest.raises(StopRequested):
         first.trainer.train()
     second.trainer.resume(first.trainer.write())
@@ -164,7 +164,7 @@ def test_a_guard_that_has_nothing_to_end_keeps_the_best_epoch_too(digits, tmp_pa
     best = losses.index(min(losses)) + 1
     assert (len(losses), whole.trainer.ended_early) == (4, False)
     assert best < 4  # such a rate jumps about
-    first.requested_stop = lambda: "pause" if first.trainer.position.epoch > best + 1 else None
+    first.requested_stop = lambda: StopCause.PAUSE if first.trainer.position.epoch > best + 1 else None
     with pytest.raises(StopRequested):
         first.trainer.train()
     second.trainer.resume(first.trainer.write())
@@ -352,10 +352,12 @@ def test_a_deadline_throws_the_unfinished_epoch_away(digits, tmp_path):
     one = Training(spec.model_copy(update={"training": small_spec(training={"epochs": 1}).training}), images, tmp_path)
     one.trainer.train()
     cut = Training(spec, images, tmp_path)
-    cut.requested_stop = lambda: "deadline" if cut.trainer.position.epoch == 2 and cut.trainer.position.step else None
+    cut.requested_stop = lambda: (
+        StopCause.DEADLINE if cut.trainer.position.epoch == 2 and cut.trainer.position.step else None
+    )
     with pytest.raises(StopRequested) as stop:
         cut.trainer.train()
-    assert stop.value.why == "deadline"
+    assert stop.value.why is StopCause.DEADLINE
     assert not same(cut.network.get_weights(), one.network.get_weights())
     assert cut.trainer.restore_kept() == 1
     assert same(cut.network.get_weights(), one.network.get_weights())
@@ -363,7 +365,7 @@ def test_a_deadline_throws_the_unfinished_epoch_away(digits, tmp_path):
 
 def test_a_deadline_in_the_first_epoch_leaves_nothing_to_keep(digits, tmp_path):
     training = Training(small_spec(), fewer(digits, 150), tmp_path)
-    training.requested_stop = stop_after(1, "deadline")
+    training.requested_stop = stop_after(1, StopCause.DEADLINE)
     with pytest.raises(StopRequested):
         training.trainer.train()
     assert training.trainer.started

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.arrays import SPLITS
-from worker.ingest.audit.copies import find_copies
+from worker.ingest.audit.copies import Copies, find_copies
 from worker.ingest.audit.counts import count_findings, per_class
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.duplicates import copy_findings
@@ -22,11 +22,12 @@ SEVERITIES = ("critical", "warning", "info")
 
 @dataclass(frozen=True)
 class Audit:
-    """Findings, worst first; statistics of each split; checks says what was compared, and how much of it."""
+    """Findings, worst first; statistics of each split; all copies; checks says what was compared, how much of it."""
 
     findings: list[Finding]
     counts: dict[str, Any]
     statistics: dict[str, Any]
+    copies: Copies
     checks: dict[str, Any]
 
 
@@ -57,6 +58,7 @@ def audit(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int],
             for split, of_split in zip(SPLITS, counts, strict=True)
         },
         statistics=statistics(dataset, seen),
+        copies=copies,
         checks=checks,
     )
 

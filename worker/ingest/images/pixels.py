@@ -40,6 +40,12 @@ class Pixels:
             file.truncate(offset + int(np.prod(shape)) * dtype.itemsize)
         return cls(path, shape, dtype, offset)
 
+    @classmethod
+    def of(cls, path: Path) -> "Pixels":
+        """The images of a file that is there, as `numpy.save` has written it."""
+        mapped = np.load(path, mmap_mode="r")
+        return cls(path, mapped.shape, mapped.dtype, mapped.offset)
+
     @property
     def count(self) -> int:
         return self.shape[0]

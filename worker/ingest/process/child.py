@@ -1,4 +1,7 @@
-"""Entry of the process that ingests one upload: bounded before it reads anything, and without credentials."""
+"""Entry of the process that ingests one upload, or finds the copies in one dataset.
+
+It is bounded before it reads anything, and has no credentials.
+"""
 
 import json
 import os
@@ -14,15 +17,20 @@ from heldout.datasets import DatasetSpec
 from worker.ingest.limits import GIB, Limits
 from worker.ingest.pipeline import empty, run
 from worker.ingest.pool import die_with
-from worker.ingest.process.messages import Progress, encoded
+from worker.ingest.process.messages import Message, Progress, Related, encoded
 from worker.ingest.rejection import Rejection
-from worker.ingest.report import Report
+from worker.ingest.relations import relate
 
 PROGRESS_EVERY_S = 0.5
+# Nobody waits for copies that are searched for in the background: a process that trains comes first.
+BACKGROUND_NICENESS = 10
 
 
 def main() -> None:
-    """Read the assignment, a JSON object, from standard input; answer in lines on standard output."""
+    """Do what the argument says: `ingest` or `relate`.
+
+    The assignment, a JSON object, comes from standard input; the answer goes in lines to standard output.
+    """
     assignment = json.loads(sys.stdin.buffer.read())
     die_with(assignment["parent"])
     limits = Limits(**assignment["limits"])
@@ -40,10 +48,16 @@ def main() -> None:
             said = time.monotonic()
             pipe.write(encoded(Progress(stage, done, of)))
 
-    answer: Report | Rejection
+    answer: Message
     try:
-        spec = DatasetSpec.model_validate(assignment["spec"])
-        answer = run(Path(assignment["source"]), spec, target, limits, progress)
+        if sys.argv[1] == "relate":
+            os.nice(BACKGROUND_NICENESS)
+            names = None if assignment["names"] is None else Path(assignment["names"])
+            content, group_by = Path(assignment["content"]), assignment["group_by"]
+            answer = Related(relate(content, target, limits, names=names, group_by=group_by))
+        else:
+            spec = DatasetSpec.model_validate(assignment["spec"])
+            answer = run(Path(assignment["source"]), spec, target, limits, progress)
     except Rejection as rejection:
         answer = rejection
     except BrokenPipeError:

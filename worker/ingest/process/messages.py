@@ -1,4 +1,7 @@
-"""What an ingest's process says, each a line of JSON: it reads hostile files, so nothing that it says is unpickled."""
+"""What a process of an ingest or of a search for copies says, each a line of JSON.
+
+It reads hostile files, so nothing that it says is unpickled.
+"""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +21,14 @@ class Progress:
     of: int
 
 
-Message = Progress | Report | Rejection
+@dataclass(frozen=True)
+class Related:
+    """The relations of a stored dataset are written. digests: of each split's images and labels."""
+
+    digests: dict[str, str]
+
+
+Message = Progress | Report | Related | Rejection
 
 
 def encoded(message: Message) -> bytes:
@@ -28,6 +38,8 @@ def encoded(message: Message) -> bytes:
         content = {"progress": [message.stage, message.done, message.of]}
     elif isinstance(message, Report):
         content = {"report": message.as_json()}
+    elif isinstance(message, Related):
+        content = {"related": message.digests}
     else:
         content = {"rejection": message.as_json()}
     return json.dumps(content, allow_nan=False).encode() + b"\n"
@@ -46,6 +58,8 @@ def decoded(line: bytes) -> Message:
             return Progress(str(stage), int(done), int(of))
         if kind == "report":
             return Report.from_json(content)
+        if kind == "related":
+            return Related({str(split): str(digest) for split, digest in content.items()})
         if kind == "rejection":
             return Rejection(RejectionCode(content["code"]), content["detail"], content["member"])
     except (TypeError, KeyError, AttributeError, RecursionError) as error:

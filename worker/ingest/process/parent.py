@@ -1,4 +1,7 @@
-"""The process that ingests one upload, as its parent sees it: started afresh, listened to, ended by force."""
+"""The process that ingests one upload, or finds the copies in one dataset, as its parent sees it.
+
+It is started afresh, listened to, and ended by force.
+"""
 
 import os
 import selectors
@@ -7,18 +10,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Any, Literal, NoReturn, Self
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from worker.ingest.limits import MIB, Limits
 from worker.ingest.pipeline import empty
-from worker.ingest.process.messages import Progress, decoded
+from worker.ingest.process.messages import Progress, Related, decoded
 from worker.ingest.rejection import Rejection, amount
 from worker.ingest.report import Report
 
@@ -50,17 +53,19 @@ LOG_BYTES = 16_384
 LOG_LINES = 20
 
 
-class IngestProcess:
-    """One upload's process. The thread that starts it must outlive it: on Linux the process ends with that thread."""
+class BoundedProcess:
+    """A process with an assignment. The thread that starts it must outlive it: on Linux it ends with that thread."""
 
-    def __init__(self, source: Path, spec: DatasetSpec, target: Path, limits: Limits = Limits()) -> None:  # noqa: B008
+    def __init__(
+        self, work: Literal["ingest", "relate"], assignment: Mapping[str, Any], target: Path, limits: Limits
+    ) -> None:
         self._target, self._limits = target, limits
         target.mkdir(parents=True, exist_ok=True)
         if any(target.iterdir()):
             raise ValueError(f"{target} is not empty")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.ingest.process.child"],
+            [sys.executable, "-m", "worker.ingest.process.child", work],
             cwd=ROOT,
             env={name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ} | SET_VARIABLES,
             stdin=subprocess.PIPE,
@@ -78,26 +83,20 @@ class IngestProcess:
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdout.fileno(), False)
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
-        assignment = {
-            "source": str(source.resolve()),
-            "target": str(target.resolve()),
-            "spec": spec.model_dump(mode="json"),
-            "limits": asdict(limits),
-            "parent": os.getpid(),
-        }
+        whole = {**assignment, "target": str(target.resolve()), "limits": asdict(limits), "parent": os.getpid()}
         with suppress(BrokenPipeError), self._process.stdin as pipe:  # one that died at once, `receive` tells
-            pipe.write(dumps(assignment).encode())
+            pipe.write(dumps(whole).encode())
 
     @property
     def pid(self) -> int:
         """Of the process, and of the group and session that it and its helpers are in."""
         return self._process.pid
 
-    def receive(self, timeout_s: float) -> Progress | Report | None:
-        """The next message, or None after `timeout_s` without one. A Report is the last one.
+    def receive(self, timeout_s: float) -> Progress | Report | Related | None:
+        """The next message, or None after `timeout_s` without one. A Report or Related is the last one.
 
         Raises:
-            Rejection: the upload is rejected, or the process ended without a message; `target` then is empty.
+            Rejection: the upload is rejected, or the process ended without its last message; `target` then is empty.
         """
         until = time.monotonic() + timeout_s
         while not self._lines:
@@ -113,7 +112,7 @@ class IngestProcess:
     def kill(self) -> None:
         """End the process and all that it started; does nothing to one that has ended.
 
-        Unless a Report has been received, `target` is emptied.
+        Unless its last message has been received, `target` is emptied.
         """
         if self._is_over:
             return
@@ -149,14 +148,14 @@ class IngestProcess:
         if len(self._buffer) > MAX_MESSAGE_BYTES:
             self._fail(_crashed("sent too long a message"))
 
-    def _answer(self, line: bytes) -> Progress | Report:
+    def _answer(self, line: bytes) -> Progress | Report | Related:
         try:
             message = decoded(line)
         except ValueError:
             self._fail(_crashed("sent a message that is not understood"))
         if isinstance(message, Rejection):
             self._fail(message)
-        if isinstance(message, Report):
+        if not isinstance(message, Progress):
             self._is_done = True
             self.kill()
         return message
@@ -190,6 +189,26 @@ class IngestProcess:
         return [line[:500] for line in self._log.read().decode("utf-8", "replace").splitlines()[-LOG_LINES:]]
 
 
+class IngestProcess(BoundedProcess):
+    """One upload's process: what `run` does. Its last message is a Report."""
+
+    def __init__(self, source: Path, spec: DatasetSpec, target: Path, limits: Limits = Limits()) -> None:  # noqa: B008
+        super().__init__(
+            "ingest", {"source": str(source.resolve()), "spec": spec.model_dump(mode="json")}, target, limits
+        )
+
+
+class RelateProcess(BoundedProcess):
+    """A stored dataset's process: what `relate` does. Its last message is a Related."""
+
+    def __init__(
+        self, content: Path, target: Path, limits: Limits, *, names: Path | None = None, group_by: str | None = None
+    ) -> None:
+        named = None if names is None else str(names.resolve())
+        assignment = {"content": str(content.resolve()), "names": named, "group_by": group_by}
+        super().__init__("relate", assignment, target, limits)
+
+
 def ingest(
     source: Path,
     spec: DatasetSpec,
@@ -203,7 +222,7 @@ def ingest(
             message = process.receive(60)
             if isinstance(message, Report):
                 return message
-            if message is not None:
+            if isinstance(message, Progress):
                 progress(message)
 
 

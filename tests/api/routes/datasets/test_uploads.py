@@ -11,6 +11,7 @@ from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import db_now
 from models.discard import discard_files
+from models.relations import relations_key
 from models.store import claims, ingests, uploads
 from models.store.claims import HeldAttempt
 from models.store.ingests import IngestedContent
@@ -57,7 +58,7 @@ def stored(blobs: Blobs) -> set[str]:
 
 def claimed(database) -> claims.Claimed:
     with database.write() as session:
-        found = claims.claim(session, "hand", ["auto", "cpu"], 60)
+        found = claims.claim(session, "worker", ["auto", "cpu"], 60)
     assert found is not None
     return found
 
@@ -69,6 +70,7 @@ def made_ready(database, blobs: Blobs, sha256: str = "a" * 64) -> HeldAttempt:
         ingests.reserve_content(session, check.held, check.dataset_id, sha256)
     blobs.put(f"datasets/{sha256}/images.npy", b"pixels")
     blobs.put(f"datasets/{check.dataset_id}/audit.json", b"{}")
+    blobs.put(relations_key(check.dataset_id), b"copies and groups")
     splits = {name: {"count": 2, "per_class": [1, 1]} for name in ("train", "validation", "test")}
     taken = IngestedContent(sha256, 6, (8, 8, 1), "uint8", (0, 255), ("cat", "dog"), splits)
     with database.write() as session:

@@ -5,25 +5,26 @@ import pytest
 from heldout.lifecycle import JobStatus
 from models.blobs import BlobMissing
 from models.store import jobs as stored_jobs
+from models.tables import JobRow
 from tests.api.support import ENGINE, assert_problem, sqlite_only, submitted, with_field
 
 
 class At:
     """Brings a fresh job to a state."""
 
-    def __init__(self, client, hand, spec) -> None:
-        self.client, self.hand, self.spec = client, hand, spec
+    def __init__(self, client, worker, spec) -> None:
+        self.client, self.worker, self.spec = client, worker, spec
 
     def __call__(self, state: str) -> str:
         job = submitted(self.client, self.spec)["id"]
         if state in {"running", "cancelling", "pausing", "succeeded", "failed"}:
-            held = self.hand.claim()
-            self.hand.begin(held, self.client.get(f"/v1/jobs/{job}").json()["spec"])
+            held = self.worker.claim()
+            self.worker.begin(held, self.client.get(f"/v1/jobs/{job}").json()["spec"])
             if state == "succeeded":
-                self.hand.epoch(held, 1)
-                self.hand.succeed(held)
+                self.worker.epoch(held, 1)
+                self.worker.succeed(held)
             elif state == "failed":
-                self.hand.fail(held)
+                self.worker.fail(held)
         asked = {"cancelling": "cancel", "pausing": "pause", "paused": "pause", "cancelled": "cancel"}.get(state)
         if asked:
             self.client.post(f"/v1/jobs/{job}/{asked}")
@@ -32,8 +33,8 @@ class At:
 
 
 @pytest.fixture
-def at(client, hand, spec) -> At:
-    return At(client, hand, spec)
+def at(client, worker, spec) -> At:
+    return At(client, worker, spec)
 
 
 CHANGES_NOTHING = object()
@@ -79,14 +80,14 @@ def test_a_cancelled_job_says_why_it_stopped(client, at):
     assert client.get(f"/v1/jobs/{job}").json()["finished_at"] is not None
 
 
-def test_a_worker_carries_out_what_was_asked(client, hand, spec):
+def test_a_worker_carries_out_what_was_asked(client, worker, spec):
     job = submitted(client, spec)["id"]
-    held = hand.claim()
+    held = worker.claim()
     client.post(f"/v1/jobs/{job}/pause")
-    assert hand.stop_as_requested(held) is JobStatus.PAUSED
+    assert worker.stop_as_requested(held) is JobStatus.PAUSED
     assert client.get(f"/v1/jobs/{job}").json()["status"] == "paused"
     assert client.post(f"/v1/jobs/{job}/resume").json()["status"] == "queued"
-    assert hand.claim().attempt == 2
+    assert worker.claim().attempt == 2
 
 
 # --- retry ----------------------------------------------------------------------------------------
@@ -127,16 +128,16 @@ def test_a_repeated_retry_with_a_key_makes_one_job(client, at):
 # --- delete ---------------------------------------------------------------------------------------
 
 
-def test_a_deleted_job_is_gone_with_its_files_and_leaves_the_others(client, hand, at):
+def test_a_deleted_job_is_gone_with_its_files_and_leaves_the_others(client, worker, at):
     stays, goes = at("succeeded"), at("succeeded")
-    assert hand.blobs.size(f"jobs/{goes}/1/model.keras")
+    assert worker.blobs.size(f"jobs/{goes}/1/model.keras")
     answer = client.delete(f"/v1/jobs/{goes}")
     assert (answer.status_code, answer.content) == (204, b"")
     for route in ("", "/metrics", "/events", "/queue", "/model"):
         assert_problem(client.get(f"/v1/jobs/{goes}{route}"), 404, "job_not_found")
     assert_problem(client.delete(f"/v1/jobs/{goes}"), 404, "job_not_found")
     with pytest.raises(BlobMissing):
-        hand.blobs.size(f"jobs/{goes}/1/model.keras")
+        worker.blobs.size(f"jobs/{goes}/1/model.keras")
     assert client.get(f"/v1/jobs/{stays}/model").status_code == 200
 
 
@@ -147,7 +148,7 @@ def test_what_has_not_ended_is_not_deleted(client, at, state):
     assert client.get(f"/v1/jobs/{job}").json()["status"] == state
 
 
-def test_files_stay_when_the_deletion_is_not_committed(client, app, hand, at, monkeypatch):
+def test_files_stay_when_the_deletion_is_not_committed(client, app, worker, at, monkeypatch):
     job = at("succeeded")
 
     def breaks(*_):
@@ -155,13 +156,13 @@ def test_files_stay_when_the_deletion_is_not_committed(client, app, hand, at, mo
 
     monkeypatch.setattr(stored_jobs, "remove", breaks)
     assert client.delete(f"/v1/jobs/{job}").status_code == 500
-    assert hand.blobs.size(f"jobs/{job}/1/model.keras")
+    assert worker.blobs.size(f"jobs/{job}/1/model.keras")
 
 
 # --- change ---------------------------------------------------------------------------------------
 
 
-def test_a_queued_job_changes_in_its_row_and_in_its_spec(client, hand, spec):
+def test_a_queued_job_changes_in_its_row_and_in_its_spec(client, worker, spec):
     first = submitted(client, spec)
     second = submitted(client, with_field(spec, "metadata", {"a": "1"}))
     answer = client.patch(f"/v1/jobs/{second['id']}", json={"priority": 5, "metadata": {"b": "2"}, "name": "urgent"})
@@ -174,7 +175,7 @@ def test_a_queued_job_changes_in_its_row_and_in_its_spec(client, hand, spec):
     assert job["spec"]["training"] == second["spec"]["training"]
     assert client.get("/v1/jobs?metadata[b]=2").json()["data"] == [job]
     assert client.get("/v1/jobs?metadata[a]=1").json()["data"] == []
-    assert hand.claim().job_id == second["id"], "the priority decides who comes first"
+    assert worker.claim().job_id == second["id"], "the priority decides who comes first"
     assert client.get(f"/v1/jobs/{first['id']}").json() == first
 
 
@@ -216,3 +217,13 @@ def test_no_change_is_no_new_version(client, spec):
 
 def test_the_engine_of_a_running_job_is_shown(client, at):
     assert client.get(f"/v1/jobs/{at('running')}").json()["engine"] == ENGINE
+
+
+@sqlite_only
+def test_what_another_release_noted_of_the_engine_is_shown_too(client, worker, database, spec):
+    job = submitted(client, spec)["id"]
+    worker.begin(worker.claim(), spec)
+    with database.write() as session:
+        session.get_one(JobRow, job).engine = {"device": "gpu", "driver": {"cuda": "13"}}
+    engine = client.get(f"/v1/jobs/{job}").json()["engine"]
+    assert (engine["device"], engine["driver"], engine["precision"]) == ("gpu", {"cuda": "13"}, None)

@@ -10,14 +10,14 @@ def status_of(client, job: dict) -> str:
     return client.get(f"/v1/jobs/{job['id']}").json()["status"]
 
 
-def test_waiting_jobs_are_cancelled_running_ones_asked_and_the_others_left(client, stranger, hand, spec):
+def test_waiting_jobs_are_cancelled_running_ones_asked_and_the_others_left(client, stranger, worker, spec):
     tagged = with_field(spec, "metadata", {"sweep": "7"})
     ended, running, asked, queued, paused = (
         submitted(client, with_field(tagged, "priority", 9 - place)) for place in range(5)
     )
     other, foreign = submitted(client, spec), submitted(stranger, tagged)
-    hand.succeed(hand.claim())
-    hand.claim(), hand.claim()
+    worker.succeed(worker.claim())
+    worker.claim(), worker.claim()
     client.post(f"/v1/jobs/{asked['id']}/cancel")
     client.post(f"/v1/jobs/{paused['id']}/pause")
     answer = client.post("/v1/jobs/cancel?metadata[sweep]=7")

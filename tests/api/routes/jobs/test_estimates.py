@@ -14,8 +14,8 @@ EPOCH_S = 3600 / 32 * 0.5
 
 
 @pytest.fixture
-def calibrated(hand):
-    with hand.database.write() as session:
+def calibrated(worker):
+    with worker.database.write() as session:
         calibrations.keep(session, host="box", device="cpu", facts={}, speed=asdict(SPEED))
 
 
@@ -35,24 +35,24 @@ def test_a_dry_run_tells_the_seconds_of_an_epoch_of_a_job_alone(client, spec):
 
 
 @pytest.mark.usefixtures("calibrated")
-def test_the_queue_tells_when_a_job_should_start(client, hand, spec):
+def test_the_queue_tells_when_a_job_should_start(client, worker, spec):
     spec = with_field(spec, "training.epochs", 2)
     first, second, third = (submitted(client, spec)["id"] for _ in range(3))
     start = lambda job: client.get(f"/v1/jobs/{job}/queue").json()["estimated_start_s"]  # noqa: E731
     assert start(first) is None  # nobody knows when a worker comes
-    held = hand.claim()
+    held = worker.claim()
     assert held.job_id == first
     assert start(first) is None
     assert start(second) == pytest.approx(2 * EPOCH_S, abs=2)
     assert start(third) == pytest.approx(4 * EPOCH_S, abs=2)
-    hand.epoch(held, 1)  # with 3 s left
+    worker.epoch(held, 1)  # with 3 s left
     assert start(second) == pytest.approx(3, abs=0.1)
     assert start(third) == pytest.approx(3 + 2 * EPOCH_S, abs=0.1)
 
 
-def test_nothing_is_told_where_nothing_was_measured(client, hand, spec):
+def test_nothing_is_told_where_nothing_was_measured(client, worker, spec):
     submitted(client, spec)
     second = submitted(client, spec)["id"]
-    hand.claim()
+    worker.claim()
     assert client.post("/v1/jobs?dry_run=true", json=spec).json()["seconds_per_epoch"] is None
     assert client.get(f"/v1/jobs/{second}/queue").json()["estimated_start_s"] is None

@@ -30,10 +30,10 @@ def test_pages_show_every_job_once_newest_first(client, spec):
     assert seen == sorted(made, reverse=True)
 
 
-def test_lists_are_narrowed_by_shown_status(client, hand, spec):
+def test_lists_are_narrowed_by_shown_status(client, worker, spec):
     cancelled, running, asked, queued = (submitted(client, with_field(spec, "priority", p))["id"] for p in (9, 5, 4, 1))
     client.post(f"/v1/jobs/{cancelled}/cancel")
-    hand.claim(), hand.claim()
+    worker.claim(), worker.claim()
     client.post(f"/v1/jobs/{asked}/cancel")
     assert ids(client.get("/v1/jobs?status=queued")) == [queued]
     assert ids(client.get("/v1/jobs?status=running")) == [running]
@@ -96,10 +96,10 @@ def test_ids_that_are_none_are_not_found(client, path):
     assert answer.json()["code"] in {"job_not_found", "route_not_found"}
 
 
-def test_what_another_owner_has_is_not_found_on_any_route(client, stranger, hand, spec):
+def test_what_another_owner_has_is_not_found_on_any_route(client, stranger, worker, spec):
     running = submitted(client, spec)["id"]
-    held = hand.claim()
-    hand.begin(held, client.get(f"/v1/jobs/{running}").json()["spec"])
+    held = worker.claim()
+    worker.begin(held, client.get(f"/v1/jobs/{running}").json()["spec"])
     before = client.get(f"/v1/jobs/{running}").json()
     for method, route, body in [
         *(("GET", f"/{room}", None) for room in ("metrics", "events", "queue", "model", "predictions")),
@@ -115,7 +115,7 @@ def test_what_another_owner_has_is_not_found_on_any_route(client, stranger, hand
     assert client.get(f"/v1/jobs/{running}").json() == before
 
 
-def test_a_job_is_answered_with_its_version_as_tag(client, hand, spec):
+def test_a_job_is_answered_with_its_version_as_tag(client, worker, spec):
     job = submitted(client, spec)["id"]
     first = client.get(f"/v1/jobs/{job}")
     assert first.headers["etag"] == '"1"'
@@ -123,10 +123,10 @@ def test_a_job_is_answered_with_its_version_as_tag(client, hand, spec):
     assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", '"1"')
     for matching in ("*", 'W/"1"', '"7", "1"'):
         assert client.get(f"/v1/jobs/{job}", headers={"If-None-Match": matching}).status_code == 304
-    held = hand.claim()
+    held = worker.claim()
     changed = client.get(f"/v1/jobs/{job}", headers={"If-None-Match": '"1"'})
     assert (changed.status_code, changed.headers["etag"]) == (200, '"2"')
     assert changed.json()["status"] == "running"
-    hand.epoch(held, 1)
+    worker.epoch(held, 1)
     assert client.get(f"/v1/jobs/{job}", headers={"If-None-Match": '"2"'}).json()["progress"]["epoch"] == 1
     assert client.get(f"/v1/jobs/{job}", headers={"If-None-Match": "garbage"}).status_code == 200

@@ -16,16 +16,16 @@ NAMES = [
 ]
 
 
-def test_metrics_grow_with_the_epochs_and_end_with_the_final_figures(client, hand, spec):
+def test_metrics_grow_with_the_epochs_and_end_with_the_final_figures(client, worker, spec):
     job = submitted(client, spec)["id"]
     metrics = lambda: client.get(f"/v1/jobs/{job}/metrics").json()  # noqa: E731
     assert metrics() == {"object": "metrics", "epochs": [], "final": None}
-    held = hand.claim()
-    hand.begin(held, client.get(f"/v1/jobs/{job}").json()["spec"])
-    hand.epoch(held, 1)
+    held = worker.claim()
+    worker.begin(held, client.get(f"/v1/jobs/{job}").json()["spec"])
+    worker.epoch(held, 1)
     assert metrics() == {"object": "metrics", "epochs": [{"epoch": 1, **EPOCH}], "final": None}
-    hand.epoch(held, 2, train_loss=0.25)
-    hand.succeed(held)
+    worker.epoch(held, 2, train_loss=0.25)
+    worker.succeed(held)
     ended = metrics()
     assert [list(epoch) for epoch in ended["epochs"]] == [NAMES, NAMES]
     assert [epoch["train_loss"] for epoch in ended["epochs"]] == [0.5, 0.25]
@@ -34,55 +34,55 @@ def test_metrics_grow_with_the_epochs_and_end_with_the_final_figures(client, han
     assert (shown["status"], shown["stop_reason"], shown["progress"]["epoch"]) == ("succeeded", "completed", 2)
 
 
-def test_test_figures_are_there_when_they_were_asked_for_each_epoch(client, hand, spec):
+def test_test_figures_are_there_when_they_were_asked_for_each_epoch(client, worker, spec):
     job = submitted(client, with_field(spec, "evaluation.test", "every_epoch"))["id"]
-    hand.epoch(hand.claim(), 1, test_loss=0.75, test_accuracy=None)
+    worker.epoch(worker.claim(), 1, test_loss=0.75, test_accuracy=None)
     [epoch] = client.get(f"/v1/jobs/{job}/metrics").json()["epochs"]
     assert list(epoch) == [*NAMES, "test_loss", "test_accuracy"]
     assert (epoch["test_loss"], epoch["test_accuracy"]) == (0.75, None)
 
 
-def test_the_final_figures_of_a_job_without_test_say_null(client, hand, spec):
+def test_the_final_figures_of_a_job_without_test_say_null(client, worker, spec):
     job = submitted(client, with_field(spec, "evaluation.test", "never"))["id"]
     gaps = {"validation": {"accuracy": 0.0, "loss": 0.0}, "test": None}
-    hand.succeed(hand.claim(), {**FINAL, "test": None, "gap": gaps})
+    worker.succeed(worker.claim(), {**FINAL, "test": None, "gap": gaps})
     assert client.get(f"/v1/jobs/{job}/metrics").json()["final"] == {**FINAL, "test": None, "gap": gaps}
 
 
-def test_a_figure_that_is_not_finite_is_null(client, hand, spec):
+def test_a_figure_that_is_not_finite_is_null(client, worker, spec):
     job = submitted(client, spec)["id"]
-    held = hand.claim()
-    hand.epoch(held, 1, train_loss=float("nan"), fit_loss=float("inf"))
+    held = worker.claim()
+    worker.epoch(held, 1, train_loss=float("nan"), fit_loss=float("inf"))
     answer = client.get(f"/v1/jobs/{job}/metrics")
     [epoch] = answer.json()["epochs"]
     assert (epoch["train_loss"], epoch["fit_loss"]) == (None, None)
     assert "NaN" not in answer.text
-    assert hand.fail(held) is JobStatus.FAILED
+    assert worker.fail(held) is JobStatus.FAILED
     shown = client.get(f"/v1/jobs/{job}").json()
     assert shown["error"] == {"code": "diverged", "detail": "The loss is not finite."}
     assert shown["failures"] == 1
 
 
-def test_epochs_that_a_later_attempt_repeated_are_shown_once(client, hand, spec):
+def test_epochs_that_a_later_attempt_repeated_are_shown_once(client, worker, spec):
     job = submitted(client, spec)["id"]
-    first = hand.claim()
+    first = worker.claim()
     for epoch in (1, 2):
-        hand.epoch(first, epoch, train_loss=9.0)
+        worker.epoch(first, epoch, train_loss=9.0)
     client.post(f"/v1/jobs/{job}/pause")
-    hand.stop_as_requested(first)
+    worker.stop_as_requested(first)
     client.post(f"/v1/jobs/{job}/resume")
-    second = hand.claim()
-    hand.begin(second, client.get(f"/v1/jobs/{job}").json()["spec"])
-    hand.epoch(second, 1, train_loss=1.0)
+    second = worker.claim()
+    worker.begin(second, client.get(f"/v1/jobs/{job}").json()["spec"])
+    worker.epoch(second, 1, train_loss=1.0)
     epochs = client.get(f"/v1/jobs/{job}/metrics").json()["epochs"]
     assert [(epoch["epoch"], epoch["train_loss"]) for epoch in epochs] == [(1, 1.0)]
 
 
-def test_events_are_told_oldest_first_and_in_pages(client, hand, spec):
+def test_events_are_told_oldest_first_and_in_pages(client, worker, spec):
     job = submitted(client, spec)["id"]
     client.post(f"/v1/jobs/{job}/pause")
     client.post(f"/v1/jobs/{job}/resume")
-    hand.claim()
+    worker.claim()
     client.post(f"/v1/jobs/{job}/cancel")
     every = client.get(f"/v1/jobs/{job}/events").json()
     assert (every["object"], every["has_more"], every["next"]) == ("list", False, None)
@@ -107,7 +107,7 @@ def test_what_is_no_number_of_an_event_is_refused(client, spec, after):
     assert_problem(answer, 400, "invalid_parameter" if after == "%00" else "invalid_cursor")
 
 
-def test_the_queue_tells_place_and_reason(client, hand, spec):
+def test_the_queue_tells_place_and_reason(client, worker, spec):
     first, gpu, urgent = (
         submitted(client, one)["id"]
         for one in (spec, with_field(spec, "resources.device", "gpu"), with_field(spec, "priority", 10))
@@ -117,21 +117,21 @@ def test_the_queue_tells_place_and_reason(client, hand, spec):
     assert queue(urgent) == told
     assert queue(first) == {**told, "position": 2, "ahead": 1}
     assert queue(gpu) == {**told, "position": 3, "ahead": 2, "waiting_for": "gpu"}
-    held = hand.claim()
+    held = worker.claim()
     assert held.job_id == urgent
     assert queue(urgent) == {**told, "position": None, "ahead": None, "waiting_for": None}
     assert queue(first)["position"] == 1
-    hand.fail(held, "worker_died")
+    worker.fail(held, "worker_died")
     assert queue(urgent)["waiting_for"] == "backoff"
 
 
 @pytest.mark.parametrize("file", ["model", "predictions"])
-def test_files_are_not_ready_before_the_success_and_whole_after_it(client, hand, spec, file):
+def test_files_are_not_ready_before_the_success_and_whole_after_it(client, worker, spec, file):
     job = submitted(client, spec)["id"]
     assert_problem(client.get(f"/v1/jobs/{job}/{file}"), 409, "not_ready")
-    held = hand.claim()
+    held = worker.claim()
     assert_problem(client.get(f"/v1/jobs/{job}/{file}"), 409, "not_ready")
-    hand.succeed(held)
+    worker.succeed(held)
     answer = client.get(f"/v1/jobs/{job}/{file}")
     name, whole = {
         "model": (f"{job}.keras", b"keras" * 1_000_000),
@@ -147,11 +147,11 @@ def test_files_are_not_ready_before_the_success_and_whole_after_it(client, hand,
     assert answer.headers["repr-digest"] == f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
 
 
-def test_a_file_of_an_earlier_release_is_served_without_a_digest(client, hand, spec):
+def test_a_file_of_an_earlier_release_is_served_without_a_digest(client, worker, spec):
     """Its row came by a migration, which knows neither size nor digest."""
     job = submitted(client, spec)["id"]
-    hand.succeed(hand.claim())
-    with hand.database.write() as session:
+    worker.succeed(worker.claim())
+    with worker.database.write() as session:
         session.execute(update(ArtifactRow).values(size_bytes=None, sha256=None))
     answer = client.get(f"/v1/jobs/{job}/model")
     assert (answer.status_code, answer.content) == (200, b"keras" * 1_000_000)
@@ -162,15 +162,15 @@ def test_a_file_of_an_earlier_release_is_served_without_a_digest(client, hand, s
 UNKNOWN = {"best": None, "gap": None, "verdict": None}
 
 
-def test_a_summary_comes_with_the_success_and_lists_show_it_too(client, hand, spec):
+def test_a_summary_comes_with_the_success_and_lists_show_it_too(client, worker, spec):
     job = submitted(client, spec)
     assert job["summary"] == UNKNOWN
-    held = hand.claim()
-    hand.begin(held, job["spec"])
+    held = worker.claim()
+    worker.begin(held, job["spec"])
     for epoch, loss in ((1, 0.9), (2, 0.4), (3, 0.6)):
-        hand.epoch(held, epoch, validation_loss=loss, validation_accuracy=1 - loss)
+        worker.epoch(held, epoch, validation_loss=loss, validation_accuracy=1 - loss)
     assert client.get(f"/v1/jobs/{job['id']}").json()["summary"] == UNKNOWN
-    hand.succeed(held)
+    worker.succeed(held)
     shown = client.get(f"/v1/jobs/{job['id']}").json()
     assert shown["summary"] == {
         "best": {"epoch": 2, "validation_loss": 0.4, "validation_accuracy": 0.6},
@@ -181,20 +181,20 @@ def test_a_summary_comes_with_the_success_and_lists_show_it_too(client, hand, sp
     assert client.get("/v1/jobs").json()["data"] == [other, shown]
 
 
-def test_a_job_that_ended_before_there_were_summaries_shows_none(client, hand, spec):
+def test_a_job_that_ended_before_there_were_summaries_shows_none(client, worker, spec):
     job = submitted(client, spec)["id"]
-    hand.fail(hand.claim())
+    worker.fail(worker.claim())
     assert client.get(f"/v1/jobs/{job}").json()["summary"] == UNKNOWN
 
 
-def test_a_job_that_ended_without_success_has_no_model(client, hand, spec):
+def test_a_job_that_ended_without_success_has_no_model(client, worker, spec):
     failed = submitted(client, spec)["id"]
-    hand.fail(hand.claim())
+    worker.fail(worker.claim())
     assert_problem(client.get(f"/v1/jobs/{failed}/model"), 409, "not_ready")
 
 
-def test_a_file_that_the_blob_store_lost_is_said_to_be_unavailable(client, hand, spec):
+def test_a_file_that_the_blob_store_lost_is_said_to_be_unavailable(client, worker, spec):
     job = submitted(client, spec)["id"]
-    hand.succeed(hand.claim())
-    hand.blobs.delete_all(f"jobs/{job}")
+    worker.succeed(worker.claim())
+    worker.blobs.delete_all(f"jobs/{job}")
     assert_problem(client.get(f"/v1/jobs/{job}/model"), 503, "storage_unavailable")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from heldout.datasets import DatasetSpec, SplitSpec
-from models.arrays import FILES, content_address, load
+from models.arrays import FILES, content_address, load, split_digests
 from tests.worker.ingest.uploads import (
     ALONE,
     arrays_of,
@@ -63,10 +63,13 @@ def test_the_report_says_what_the_files_hold(tmp_path):
     assert report.sha256 == content_address(images)
     assert report.size_bytes == sum((target / name).stat().st_size for name in FILES)
     for split, counts in report.splits.items():
-        assert counts == {"count": len(images.splits[split]), "per_class": images.per_class(split)}
+        expected = {"count": len(images.splits[split]), "per_class": images.per_class(split)}
+        assert counts == {**expected, "sha256": split_digests(images)[split]}
     assert report.source["encodings"] == {"PNG L": 20}
     assert json.loads((target / "audit.json").read_text())["sha256"] == report.sha256
-    assert sorted(path.name for path in target.iterdir()) == sorted([*FILES, "audit.json", "members.txt", "preview"])
+    assert sorted(path.name for path in target.iterdir()) == sorted(
+        [*FILES, "audit.json", "members.txt", "preview", "relations.npz"]
+    )
     assert sorted(path.name for path in (target / "preview").iterdir()) == ["0.png", "1.png", "examples"]
 
 

@@ -1,0 +1,38 @@
+"""How often the labels of a dataset's validation and test images were looked at."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from api.http.auth import CallerDep
+from api.http.deps import ReadSessionDep, cursor
+from api.http.problems import problems
+from api.http.routing import resource
+from api.routes.datasets.dataset import Reference, find_dataset
+from heldout.dataset_lifecycle import DatasetStatus
+from heldout.errors import DatasetNotFound, DatasetNotReady, InvalidCursor
+from heldout.views.ledger import LedgerView
+from models.ids import is_id
+from models.store import label_reads
+from models.views.ledger import ledger_view
+
+router = resource("/v1/datasets", "datasets")
+
+
+@router.get("/{dataset}/ledger", responses=problems(InvalidCursor, DatasetNotFound, DatasetNotReady))
+def get_ledger(
+    dataset: Reference,
+    caller: CallerDep,
+    session: ReadSessionDep,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    after: Annotated[str | None, cursor("read")] = None,
+) -> LedgerView:
+    """How often you have looked at a dataset's validation and test labels, and each of these looks, newest first."""
+    if after is not None and not is_id("read", after):
+        raise InvalidCursor
+    row = find_dataset(session, caller.owner, dataset)
+    if row.status is not DatasetStatus.READY:
+        raise DatasetNotReady(row.name, row.status, "a ledger")
+    totals = label_reads.totals(session, caller.owner, row)
+    entries, more = label_reads.page(session, caller.owner, row, after=after, limit=limit)
+    return ledger_view(row, totals, entries, has_more=more)

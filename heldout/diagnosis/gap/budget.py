@@ -1,0 +1,280 @@
+"""The terms of a gap, which add up from training to test.
+
+Terms of accuracy add up to training minus test, those of the loss to test minus training; each is positive where it
+widens the gap. docs/explanation/gap.md says what each means.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from heldout.diagnosis.thresholds import MAX_FALSE_ALARMS_OF_EPOCHS
+from heldout.intervals import mean_interval, newcombe_interval, paired_interval, welch_interval
+from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTally, PixelsUndone, StoredGap, Tally
+
+TermCode = Literal[
+    "late_epochs",
+    "generalisation",
+    "copies_in_validation",
+    "split_difference",
+    "label_order",
+    "pixel_values",
+    "copies_in_test",
+]
+# Whether a figure was counted, or concluded from others. All terms of a job are counted.
+How = Literal["measured", "estimated"]
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of a gap: accuracy as a fraction, loss in nats, with 95 % intervals.
+
+    An interval is None where there are too few images for one. finding: the code of the one finding that it belongs to.
+    """
+
+    code: TermCode
+    accuracy: float
+    accuracy_interval: Bounds | None
+    loss: float
+    loss_interval: Bounds | None
+    how: How = "measured"
+    finding: str | None = None
+    explanation: str = ""
+
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether neither the accuracy nor the loss is surely another than 0."""
+        return includes_0(self.accuracy_interval) and includes_0(self.loss_interval)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The answers between which the terms lie, from training to test.
+
+    best_by_accuracy, best_by_loss: validation by the weights of the best epoch, where later epochs surely cost
+        something; else by the kept ones.
+    clean_validation, clean_test: without images that have relatives among those trained on; the whole split where
+        copies are not known, or nothing else is left.
+    pixels_undone: the clean test after its pixel values were brought back to training's.
+    labels_renamed: the same, with its classes renamed.
+    """
+
+    train: Tally
+    best_by_accuracy: Tally
+    best_by_loss: Tally
+    validation: Tally
+    clean_validation: Tally
+    labels_renamed: Tally
+    pixels_undone: Tally
+    clean_test: Tally
+    test: Tally
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The gap of a job's kept weights between training and test. Terms that do not apply are absent."""
+
+    train: Tally
+    validation: Tally
+    test: Tally
+    terms: tuple[Term, ...]
+
+    @property
+    def accuracy(self) -> float:
+        return accuracy_of(self.train) - accuracy_of(self.test)
+
+    @property
+    def loss(self) -> float:
+        return self.test.loss - self.train.loss
+
+    def term(self, code: TermCode) -> Term | None:
+        return next((one for one in self.terms if one.code == code), None)
+
+
+def gap_of(stored: StoredGap) -> Gap | None:
+    """The terms as they were measured, not yet attributed; None where test is not known."""
+    levels = levels_of(stored)
+    if levels is None:
+        return None
+    terms = (
+        _late_epochs(stored, levels),
+        _generalisation(levels),
+        _copies("copies_in_validation", levels.validation, levels.clean_validation, stored.validation_copies),
+        _split_difference(levels),
+        _undone("label_order", levels.labels_renamed, levels.pixels_undone, stored.labels),
+        _undone("pixel_values", levels.pixels_undone, levels.clean_test, stored.pixels),
+        _copies("copies_in_test", levels.clean_test, levels.test, stored.test_copies),
+    )
+    return Gap(levels.train, levels.validation, levels.test, tuple(one for one in terms if one is not None))
+
+
+def levels_of(stored: StoredGap) -> Levels | None:
+    """None where test is not known."""
+    if stored.test is None:
+        return None
+    late_by_accuracy, late_by_loss = late_epoch_by_accuracy(stored), late_epoch_by_loss(stored)
+    clean_test = _clean(stored.test, stored.test_copies)
+    pixels_undone = clean_test if stored.pixels is None else stored.pixels.tally
+    return Levels(
+        train=stored.train,
+        best_by_accuracy=stored.validation if late_by_accuracy is None else late_by_accuracy.validation,
+        best_by_loss=stored.validation if late_by_loss is None else late_by_loss.validation,
+        validation=stored.validation,
+        clean_validation=_clean(stored.validation, stored.validation_copies),
+        labels_renamed=pixels_undone if stored.labels is None else stored.labels.tally,
+        pixels_undone=pixels_undone,
+        clean_test=clean_test,
+        test=stored.test,
+    )
+
+
+def accuracy_of(tally: Tally) -> float:
+    return tally.correct / tally.count
+
+
+def counts_of(tally: Tally) -> tuple[int, int]:
+    """Right answers, and all."""
+    return tally.correct, tally.count
+
+
+def includes_0(bounds: Bounds | None) -> bool:
+    """Whether a figure may be 0: where it has no interval, too."""
+    return bounds is None or bounds[0] <= 0 <= bounds[1]
+
+
+def chosen_pixels(pixels: PixelsUndone) -> str:
+    """What was undone: the first half's choice, or the other's if that is nothing."""
+    return next((one for one in pixels.choices if one != "none"), "none")
+
+
+def late_epoch_by_accuracy(stored: StoredGap) -> BestEpoch | None:
+    """The best epoch by validation accuracy, if the later ones surely cost accuracy, however many were compared."""
+    best = _earlier(stored.best_by_accuracy, stored)
+    if best is None:
+        return None
+    low, _ = paired_interval(best.change.gained, best.change.lost, best.change.count, _confidence_of_epochs(stored))
+    return best if low > 0 else None
+
+
+def late_epoch_by_loss(stored: StoredGap) -> BestEpoch | None:
+    """The best epoch by validation loss, if the later ones surely cost loss, however many were compared."""
+    best = _earlier(stored.best_by_loss, stored)
+    if best is None or best.change.count < 2:
+        return None
+    _, high = mean_interval(
+        best.change.loss, best.change.loss_variance, best.change.count, _confidence_of_epochs(stored)
+    )
+    return best if high < 0 else None
+
+
+def _earlier(best: BestEpoch | None, stored: StoredGap) -> BestEpoch | None:
+    """The best epoch, if the kept one is later."""
+    return best if best is not None and best.epoch < stored.kept_epoch else None
+
+
+def _confidence_of_epochs(stored: StoredGap) -> float:
+    """The best of many epochs looks better than it is: they share the false alarms."""
+    return 1 - MAX_FALSE_ALARMS_OF_EPOCHS / stored.epochs
+
+
+def _late_epochs(stored: StoredGap, levels: Levels) -> Term | None:
+    """What later epochs than the best one cost on validation: exactly nothing by a metric whose best epoch was kept."""
+    by_accuracy, by_loss = _earlier(stored.best_by_accuracy, stored), _earlier(stored.best_by_loss, stored)
+    if by_accuracy is None and by_loss is None:
+        return None
+    return Term(
+        "late_epochs",
+        accuracy_of(levels.best_by_accuracy) - accuracy_of(levels.validation),
+        (0.0, 0.0) if by_accuracy is None else _paired(by_accuracy.change),
+        levels.validation.loss - levels.best_by_loss.loss,
+        (0.0, 0.0) if by_loss is None else _paired_loss(by_loss.change),
+    )
+
+
+def _generalisation(levels: Levels) -> Term:
+    """Training against validation, without what later epochs cost."""
+    best, best_loss = levels.best_by_accuracy, levels.best_by_loss
+    return Term(
+        "generalisation",
+        accuracy_of(levels.train) - accuracy_of(best),
+        newcombe_interval(counts_of(levels.train), counts_of(best)),
+        best_loss.loss - levels.train.loss,
+        _welch(best_loss, levels.train),
+    )
+
+
+def _copies(code: TermCode, before: Tally, after: Tally, copies: HeldOutCopies | None) -> Term | None:
+    """What relatives of training images lift a split by: their share, times how much better they are answered.
+
+    It widens the gap where they lift validation, and narrows it where they lift test.
+    """
+    if copies is None or copies.clean is None or copies.copied is None:
+        return None
+    clean, copied = copies.clean, copies.copied
+    share = copied.count / (copied.count + clean.count)
+    lift, loss = newcombe_interval(counts_of(copied), counts_of(clean)), _welch(clean, copied)
+    if code == "copies_in_test":
+        lift, loss = _mirrored(lift), None if loss is None else _mirrored(loss)
+    return Term(
+        code,
+        accuracy_of(before) - accuracy_of(after),
+        _scaled(lift, share),
+        after.loss - before.loss,
+        None if loss is None else _scaled(loss, share),
+    )
+
+
+def _split_difference(levels: Levels) -> Term:
+    """Validation against test, both without copies, and test with pixels and labels undone."""
+    validation, test = levels.clean_validation, levels.labels_renamed
+    return Term(
+        "split_difference",
+        accuracy_of(validation) - accuracy_of(test),
+        newcombe_interval(counts_of(validation), counts_of(test)),
+        test.loss - validation.loss,
+        _welch(test, validation),
+    )
+
+
+def _undone(code: TermCode, undone: Tally, as_is: Tally, what: LabelsRenamed | PixelsUndone | None) -> Term | None:
+    """What undoing something brings back on the same images."""
+    if what is None:
+        return None
+    return Term(
+        code,
+        accuracy_of(undone) - accuracy_of(as_is),
+        _paired(what.change),
+        as_is.loss - undone.loss,
+        _paired_loss(what.change),
+    )
+
+
+def _clean(split: Tally, copies: HeldOutCopies | None) -> Tally:
+    return split if copies is None or copies.clean is None else copies.clean
+
+
+def _paired(change: PairedTally) -> Bounds:
+    return paired_interval(change.gained, change.lost, change.count)
+
+
+def _paired_loss(change: PairedTally) -> Bounds | None:
+    """By how much the loss falls with the change."""
+    if change.count < 2:
+        return None
+    return _mirrored(mean_interval(change.loss, change.loss_variance, change.count))
+
+
+def _welch(first: Tally, second: Tally) -> Bounds | None:
+    if min(first.count, second.count) < 2:
+        return None
+    return welch_interval(
+        (first.loss, first.loss_variance, first.count), (second.loss, second.loss_variance, second.count)
+    )
+
+
+def _mirrored(bounds: Bounds) -> Bounds:
+    return -bounds[1], -bounds[0]
+
+
+def _scaled(bounds: Bounds, share: float) -> Bounds:
+    return share * bounds[0], share * bounds[1]

@@ -1,0 +1,55 @@
+"""What bringing the pixel values of test back to training's has shown."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels, levels_of
+from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT
+from heldout.diagnosis.words import percent
+from heldout.intervals import paired_interval
+
+# What was changed in the test images, in words.
+_CHANGES = {
+    "scale": "with their pixel values on the scale of the training images",
+    "inversion": "once light and dark are swapped",
+    "channel_order": "once their colour channels are in the order of the training images",
+    "brightness": "with the brightness and contrast of the training images",
+}
+
+
+@dataclass(frozen=True)
+class UndonePixels:
+    """A change of pixel values that surely helps. at_least: accuracy that it brings back."""
+
+    at_least: float
+    explanation: str
+    evidence: dict[str, Any]
+
+
+def undone_pixels(facts: Facts, choices: Collection[str]) -> UndonePixels | None:
+    """The change, if it is one of these and surely helps."""
+    if facts.gap is None or facts.gap.pixels is None:
+        return None
+    levels, pixels = levels_of(facts.gap), facts.gap.pixels
+    chosen = chosen_pixels(pixels)
+    if levels is None or chosen not in choices:
+        return None
+    change = pixels.change
+    low, high = paired_interval(change.gained, change.lost, change.count, COMPARISON_CONFIDENCE)
+    if low <= MAX_SELECTION_EFFECT:
+        return None
+    before, after = accuracy_of(levels.clean_test), accuracy_of(levels.pixels_undone)
+    return UndonePixels(
+        low,
+        f"The network answers {percent(before)} of the test images correctly as they are, and {percent(after)} "
+        f"{_CHANGES[chosen]}: the pixel values of test mean something else than those of training.",
+        {
+            "test_accuracy": before,
+            "test_accuracy_undone": after,
+            "undone": chosen,
+            "parameters": list(pixels.parameters),
+            "difference_interval": [low, high],
+        },
+    )

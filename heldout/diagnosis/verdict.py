@@ -1,0 +1,133 @@
+"""Which finding gives the verdict. docs/explanation/diagnosis.md has the same steps in the same order."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from heldout.diagnosis.attribution import explained_by
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.gap.budget import Gap, accuracy_of
+from heldout.diagnosis.thresholds import MIN_EXPLAINED, MIN_EXPLAINED_OF_LOSS, MIN_EXPLAINED_OF_VERDICT
+
+
+@dataclass(frozen=True)
+class Step:
+    """Chooses a finding, or leaves it to the next step. needs_gap: whether it is skipped without a measured gap."""
+
+    name: str
+    choose: Callable[[Facts, Sequence[Finding]], Finding | None]
+    needs_gap: bool = True
+
+
+def poor_training(facts: Facts, findings: Sequence[Finding]) -> Finding | None:
+    """A fault of training, where training images are answered badly, unless another finding surely costs more."""
+    if facts.knows_training is not False or facts.budget is None:
+        return None
+    lacking = 1 - accuracy_of(facts.budget.train)
+    if any(_surely_explained(one) > lacking for one in findings):
+        return None
+    return next((one for code in TRAINING_FAULTS for one in findings if one.code == code), None)
+
+
+def most_accuracy(facts: Facts, findings: Sequence[Finding]) -> Finding | None:
+    """What surely explains most of the accuracy between training and test."""
+    explaining = [
+        (one.explains.accuracy, one)
+        for one in findings
+        if one.explains is not None and one.explains.accuracy >= MIN_EXPLAINED_OF_VERDICT and _surely_explained(one) > 0
+    ]
+    return max(explaining, key=lambda pair: pair[0])[1] if explaining else None
+
+
+def most_loss(facts: Facts, findings: Sequence[Finding]) -> Finding | None:
+    """What surely explains most of the loss between training and test."""
+    gap = facts.budget
+    assert gap is not None
+    explaining = [
+        (one.explains.loss, one) for one in findings if one.explains is not None and _matters_by_loss(one, gap)
+    ]
+    return max(explaining, key=lambda pair: pair[0])[1] if explaining else None
+
+
+def most_serious(facts: Facts, findings: Sequence[Finding]) -> Finding | None:
+    """The most serious; of equally serious ones the first by the order of the rules, caveats last."""
+    serious = [[one for one in findings if one.severity == severity] for severity in ("critical", "warning")]
+    for found in serious:
+        if found:
+            explaining = [one for one in found if one.code not in CAVEATS]
+            return (explaining if facts.budget is not None and explaining else found)[0]
+    return None
+
+
+STEPS = (
+    Step("poor_training", poor_training),
+    Step("most_accuracy", most_accuracy),
+    Step("most_loss", most_loss),
+    Step("most_serious", most_serious, needs_gap=False),
+)
+# Faults of training itself, the first of them first.
+TRAINING_FAULTS = ("diverged", "underfitting", "not_converged")
+# What makes figures untrue without explaining a gap. It keeps its severity, and is named beside the verdict.
+CAVEATS = ("leakage", "label_conflicts", "test_too_small", "metric_artefact")
+
+
+def verdict_of(facts: Facts, findings: Sequence[Finding]) -> tuple[Finding | None, str]:
+    """The finding that gives the verdict, and the step that chose it; no finding where all are infos."""
+    serious = [one for one in findings if one.severity != "info"]
+    for step in STEPS:
+        if step.needs_gap and facts.budget is None:
+            continue
+        if (chosen := step.choose(facts, serious)) is not None:
+            return chosen, step.name
+    return None, ""
+
+
+def caveats_of(findings: Sequence[Finding], verdict: Finding | None) -> tuple[str, ...]:
+    """The codes of what makes figures untrue, without the verdict's own."""
+    serious = {one.code for one in findings if one.severity != "info"}
+    return tuple(code for code in CAVEATS if code in serious and (verdict is None or verdict.code != code))
+
+
+def weighed(findings: Sequence[Finding], gap: Gap) -> list[Finding]:
+    """The findings with what they explain; infos where that surely is too little to matter.
+
+    Of several findings of one code the first has the terms.
+    """
+    found, seen = list[Finding](), set[str]()
+    for one in findings:
+        with_terms = replace(one, explains=explained_by(one.code, gap))
+        if _is_small(with_terms, gap):
+            with_terms = replace(with_terms, severity="info")
+        found.append(replace(with_terms, explains=None) if one.code in seen else with_terms)
+        seen.add(one.code)
+    return found
+
+
+def _surely_explained(finding: Finding) -> float:
+    """Accuracy that a finding explains at least."""
+    explains = finding.explains
+    return 0.0 if explains is None or explains.interval is None else explains.interval[0]
+
+
+def _is_small(finding: Finding, gap: Gap) -> bool:
+    """Whether a finding surely explains less than half a point, and no loss that matters.
+
+    Images that were trained on can only be answered better for it: of copies in test the lift counts, which is the
+    other side of their term.
+    """
+    if finding.explains is None or _matters_by_loss(finding, gap):
+        return False
+    most = 0.0
+    for term in gap.terms:
+        if term.finding == finding.code and term.accuracy_interval is not None:
+            low, high = term.accuracy_interval
+            most += -low if term.code == "copies_in_test" else high
+    return most < MIN_EXPLAINED
+
+
+def _matters_by_loss(finding: Finding, gap: Gap) -> bool:
+    """Whether a finding surely explains some of the loss, and more of it than does not matter."""
+    explains = finding.explains
+    if explains is None or explains.loss_interval is None:
+        return False
+    return explains.loss_interval[0] > 0 and explains.loss > MIN_EXPLAINED_OF_LOSS * gap.test.loss

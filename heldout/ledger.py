@@ -1,0 +1,88 @@
+"""What counts as a look at held-out labels, and how the count is said in words. Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from heldout.spec import TrainingSpec
+
+HELD_OUT = ("validation", "test")
+# Of a read in which no weights took part: somebody was shown the labels themselves.
+NO_EPOCH = 0
+
+
+class ReadKind(StrEnum):
+    """How labels were looked at."""
+
+    MEASURED = "measured"  # weights were compared with them, and only a person can act on the figure
+    SELECTED = "selected"  # weights were compared with them, and the job itself may have acted on the figure
+    HANDED_OUT = "handed_out"  # they were shown
+
+
+@dataclass(frozen=True)
+class SplitReads:
+    """How often an owner has looked at the labels of one split.
+
+    reads: all looks. Of them, selections are those on which a job itself may have acted, and handed_out those at the
+    labels themselves. jobs: how many jobs looked.
+    """
+
+    reads: int = 0
+    selections: int = 0
+    handed_out: int = 0
+    jobs: int = 0
+
+
+def validation_read_of(training: TrainingSpec) -> ReadKind:
+    """How an epoch of such a training reads validation labels.
+
+    It is a selection where the figure decides how the job goes on or which weights it keeps: with early stopping, with
+    a guard that stops, and with a learning rate that falls on a plateau. A guard that only warns decides nothing.
+    """
+    chooses = (
+        training.early_stopping is not None
+        or training.on_overfit in {"stop", "stop_and_restore"}
+        or training.schedule.name == "reduce_on_plateau"
+    )
+    return ReadKind.SELECTED if chooses else ReadKind.MEASURED
+
+
+def explanation_of(split: str, images: int, counted: SplitReads) -> str:
+    """The count of one split in plain words.
+
+    Args:
+        split: `validation` or `test`.
+        images: how many the split has.
+    """
+    labels = f"{images:,} {split} {'label' if images == 1 else 'labels'}"
+    if not counted.reads:
+        return f"None of your jobs has looked at the {labels} yet, and you were not shown them."
+    return f"{_looks(labels, counted)} {_advice(split, counted)}"
+
+
+def _looks(labels: str, counted: SplitReads) -> str:
+    looks = counted.reads - counted.handed_out
+    shown = f"shown to you {_times(counted.handed_out)}, in a preview of the dataset."
+    if not looks:
+        return f"None of your jobs has looked at the {labels} yet, but they were {shown}"
+    who = "Your job has" if counted.jobs == 1 else f"Your {counted.jobs:,} jobs have"
+    text = f"{who} looked at the {labels} {_times(looks)}{_choices(looks, counted.selections)}."
+    return f"{text} They were also {shown}" if counted.handed_out else text
+
+
+def _choices(looks: int, selections: int) -> str:
+    if not selections:
+        return ""
+    which = "it" if looks == 1 else "each of these looks" if selections == looks else f"{selections:,} of these looks"
+    return f"; {which} could decide how a training went on or which epoch was kept"
+
+
+def _advice(split: str, counted: SplitReads) -> str:
+    if split == "test":
+        return "The more often test results guide your choices, the better they look by luck."
+    if counted.selections:
+        return "Results on validation look a little better than they are, because the best of them were picked."
+    return "The more often validation results guide your choices, the better they look by luck."
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")

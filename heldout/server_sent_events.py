@@ -1,0 +1,37 @@
+"""Server-sent events, as a client reads them from the bytes of a stream."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSentEvent:
+    """One event. A stream may send an id without data: where a client that comes back continues."""
+
+    id: str | None
+    data: bytes
+
+
+def read_events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
+    """The events of a stream, without its comments. An event that the stream breaks off is left out."""
+    id_: str | None = None
+    data: list[bytes] = []
+    for line in _lines(chunks):
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"id":
+            id_ = value.decode()
+        elif name == b"data":
+            data.append(value)
+        elif not line and (id_ is not None or data):
+            yield ServerSentEvent(id_, b"\n".join(data))
+            id_, data = None, []
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Whole lines, split at line feeds alone: data may hold the other characters at which Python splits text."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r")

@@ -1,0 +1,62 @@
+"""The ledger of a dataset: how often its validation and test labels were looked at, and by what."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from heldout.views.base import Time, View
+from heldout.views.event import SubjectView
+from heldout.views.job import DatasetReference
+from heldout.views.page import Page
+
+HeldOutSplit = Literal["validation", "test"]
+
+
+class SplitReadsView(View):
+    """How often the caller has looked at the labels of one split."""
+
+    sha256: str | None = Field(
+        description="Of the split's images and labels: all datasets with this digest share their count. Null while it "
+        "is not known."
+    )
+    images: int
+    reads: int = Field(description="All looks at these labels; `selections` and `handed_out` are among them.")
+    selections: int = Field(description="Looks that could decide how a training went on or which epoch was kept.")
+    handed_out: int = Field(description="How often the labels themselves were shown, without any weights.")
+    jobs: int = Field(description="How many jobs looked, deleted ones included.")
+
+
+class LedgerSplitsView(View):
+    """The splits whose labels training does not see."""
+
+    validation: SplitReadsView
+    test: SplitReadsView
+
+
+class LabelReadView(View):
+    """One look at the labels of a split. The same look again adds none."""
+
+    id: str
+    object: Literal["label_read"]
+    split: HeldOutSplit
+    subject: SubjectView = Field(description="The job whose weights met the labels, or the dataset that was shown.")
+    epoch: int | None = Field(description="Of the weights, from 1; null where the labels alone were shown.")
+    what: Literal["measured", "selected", "handed_out"] = Field(
+        description="`selected`: the figure could decide how the training went on or which epoch was kept."
+    )
+    dataset_id: str = Field(description="The version that was named: another one may hold the same labels.")
+    created_at: Time
+
+
+class LabelReadPage(Page[LabelReadView]):
+    """Part of the looks at a dataset's held-out labels, newest first; `next` is the `after` of the following part."""
+
+
+class LedgerView(View):
+    """How often the caller has looked at the validation and test labels of a dataset: totals, then the looks."""
+
+    object: Literal["ledger"]
+    dataset: DatasetReference
+    explanation: str
+    splits: LedgerSplitsView
+    entries: LabelReadPage

@@ -1,0 +1,182 @@
+"""The ledger: who has looked at which held-out labels. Rows are only added; what is there already adds nothing.
+
+A split is known by the SHA-256 of its images and labels, so that versions of a dataset with the same test images share
+their count. While a dataset has no such digest, its content address and the split's name stand in for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import (
+    ColumnElement,
+    Insert,
+    Integer,
+    Table,
+    bindparam,
+    case,
+    delete,
+    distinct,
+    exists,
+    func,
+    literal,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session, aliased
+
+from heldout.ledger import HELD_OUT, NO_EPOCH, ReadKind, SplitReads
+from models.database import db_now
+from models.ids import new_id
+from models.tables import DatasetRow, JobRow, LabelReadRow
+
+_TABLE = cast(Table, LabelReadRow.__table__)
+_COLUMNS = [column.name for column in _TABLE.columns]
+_INSERT_OF: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+def _insert_for_job(dialect: str, split: str) -> Insert:
+    """Adds a job's read of a split: owner and digest come from the rows of the job and its dataset."""
+    stand_in = func.coalesce(DatasetRow.sha256, DatasetRow.id) + f":{split}"
+    values = {
+        "id": bindparam("read_id"),
+        "owner": JobRow.owner,
+        "digest": func.coalesce(DatasetRow.splits[split]["sha256"].as_string(), stand_in),
+        "subject_object": literal("job"),
+        "subject_id": JobRow.id,
+        "epoch": bindparam("epoch", type_=Integer),
+        "split": literal(split),
+        "what": bindparam("what", type_=_TABLE.c.what.type),
+        "dataset_id": DatasetRow.id,
+        "created_at": db_now(),
+    }
+    of_job = select(*(values[name] for name in _COLUMNS)).join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+    of_job = of_job.where(JobRow.id == bindparam("job_id"))
+    return cast(Insert, _INSERT_OF[dialect](_TABLE).from_select(_COLUMNS, of_job).on_conflict_do_nothing())
+
+
+# Built once: each epoch of each training executes one of them.
+_FOR_JOB = {
+    (dialect, split): _insert_for_job(dialect, split) for dialect in _INSERT_OF for split in HELD_OUT
+}  # fmt: skip
+
+
+def add_for_job(session: Session, job_id: str, split: str, epoch: int, what: ReadKind = ReadKind.MEASURED) -> None:
+    """Note that weights of a job met the labels of a split of its dataset, in the transaction that keeps the figures.
+
+    Args:
+        epoch: of the weights, from 1.
+    """
+    statement = _FOR_JOB[session.get_bind().dialect.name, split]
+    session.execute(statement, {"read_id": new_id("read"), "job_id": job_id, "epoch": epoch, "what": what})
+
+
+def held_out_splits(dataset: DatasetRow) -> list[str]:
+    """The splits of a ready dataset that hold labels which training does not see."""
+    return [split for split in HELD_OUT if (dataset.splits or {}).get(split, {}).get("count")]
+
+
+def is_handed_out(session: Session, owner: str, dataset: DatasetRow) -> bool:
+    """Whether it is noted already that the owner was shown held-out labels of the dataset."""
+    splits = held_out_splits(dataset)
+    digests = {_digest(dataset, split) for split in splits}
+    noted = select(func.count()).where(
+        LabelReadRow.owner == owner,
+        LabelReadRow.digest.in_(digests),
+        LabelReadRow.subject_id == dataset.id,
+        LabelReadRow.epoch == NO_EPOCH,
+    )
+    return session.scalar(noted) == len(digests)
+
+
+def add_handed_out(session: Session, owner: str, dataset: DatasetRow) -> None:
+    """Note that the owner is shown held-out labels of the dataset itself, without any weights."""
+    rows = [
+        {
+            "id": new_id("read"),
+            "owner": owner,
+            "digest": _digest(dataset, split),
+            "subject_object": "dataset",
+            "subject_id": dataset.id,
+            "epoch": NO_EPOCH,
+            "split": split,
+            "what": ReadKind.HANDED_OUT,
+            "dataset_id": dataset.id,
+        }
+        for split in held_out_splits(dataset)
+    ]
+    if rows:
+        insert = _INSERT_OF[session.get_bind().dialect.name](_TABLE)
+        session.execute(insert.values(created_at=db_now()).on_conflict_do_nothing(), rows)
+
+
+def totals(session: Session, owner: str, dataset: DatasetRow) -> dict[str, SplitReads]:
+    """How often the owner has looked at the labels of each held-out split, in one statement."""
+    is_selection = case((LabelReadRow.what == ReadKind.SELECTED, 1))
+    is_hand_out = case((LabelReadRow.what == ReadKind.HANDED_OUT, 1))
+    job = case((LabelReadRow.subject_object == "job", LabelReadRow.subject_id))
+    counts = (func.count(), func.count(is_selection), func.count(is_hand_out), func.count(distinct(job)))
+    parts = [select(literal(split), *counts).where(*_looks_at(owner, dataset, split)) for split in HELD_OUT]
+    return {split: SplitReads(*found) for split, *found in session.execute(union_all(*parts))}
+
+
+def page(
+    session: Session, owner: str, dataset: DatasetRow, *, after: str | None, limit: int
+) -> tuple[Sequence[LabelReadRow], bool]:
+    """The owner's looks at the dataset's held-out labels, newest first, and whether there are more than `limit`."""
+    # One query for each digest: an index answers it in order.
+    digests = {digest for split in HELD_OUT for digest in _digests(dataset, split)}
+    parts = [
+        select(LabelReadRow.id)
+        .where(LabelReadRow.owner == owner, LabelReadRow.digest == digest)
+        .where(*([LabelReadRow.id < after] if after else []))
+        .order_by(LabelReadRow.id.desc())
+        .limit(limit + 1)
+        .subquery()
+        for digest in sorted(digests)
+    ]
+    found = union_all(*(select(part.c.id) for part in parts))
+    newest = select(LabelReadRow).where(LabelReadRow.id.in_(found)).order_by(LabelReadRow.id.desc()).limit(limit + 1)
+    rows = session.scalars(newest).all()
+    return rows[:limit], len(rows) > limit
+
+
+def give_digests(session: Session, dataset: DatasetRow) -> None:
+    """Let the reads of a dataset, whose splits have just got their digests, be known by these from now on."""
+    known = aliased(LabelReadRow)
+    for split in HELD_OUT:
+        digest, stand_in = _digest(dataset, split), _stand_in(dataset, split)
+        if digest == stand_in:
+            continue
+        under_stand_in = [LabelReadRow.digest == stand_in]
+        if dataset.owner is not None:
+            under_stand_in.append(LabelReadRow.owner == dataset.owner)
+        is_known = exists().where(
+            known.owner == LabelReadRow.owner,
+            known.digest == digest,
+            known.subject_id == LabelReadRow.subject_id,
+            known.epoch == LabelReadRow.epoch,
+        )
+        for change in (
+            update(LabelReadRow).where(*under_stand_in, ~is_known).values(digest=digest),
+            delete(LabelReadRow).where(*under_stand_in),
+        ):
+            session.execute(change.execution_options(synchronize_session=False))
+
+
+def _looks_at(owner: str, dataset: DatasetRow, split: str) -> tuple[ColumnElement[bool], ...]:
+    return LabelReadRow.owner == owner, LabelReadRow.digest.in_(_digests(dataset, split))
+
+
+def _digests(dataset: DatasetRow, split: str) -> set[str]:
+    """What the split's labels are known by, and were known by before their digest was."""
+    return {_digest(dataset, split), _stand_in(dataset, split)}
+
+
+def _digest(dataset: DatasetRow, split: str) -> str:
+    return (dataset.splits or {}).get(split, {}).get("sha256") or _stand_in(dataset, split)
+
+
+def _stand_in(dataset: DatasetRow, split: str) -> str:
+    return f"{dataset.sha256 or dataset.id}:{split}"

@@ -1,0 +1,111 @@
+"""The jobs that find the copies and groups of datasets: who is given one, and how one ends well."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus
+from heldout.kinds import JobKind, RelateSpec
+from heldout.lifecycle import TERMINAL, JobEvent, JobStatus, StopReason
+from models.ids import new_id
+from models.store import label_reads, new_jobs
+from models.store.claims import HeldAttempt, require_held
+from models.store.transitions import move
+from models.tables import DatasetRow, JobRow
+
+# Below any training's, so that no training counts it among those before it: it takes no slot.
+PRIORITY = -1000
+MAX_RUNTIME_S = 1800
+# Nobody has ordered the job, and a bundled dataset has no owner. No key has this one.
+NOBODY = ""
+
+
+def queue(session: Session, dataset_id: str) -> str | None:
+    """Queue the job that finds a dataset's copies, and give its id.
+
+    None if the dataset is not ready, or if somebody has queued one before: there is never a second one.
+    """
+    queued = session.execute(
+        update(DatasetRow)
+        .where(
+            DatasetRow.id == dataset_id,
+            DatasetRow.status == DatasetStatus.READY,
+            DatasetRow.deleted_at.is_(None),
+            DatasetRow.relations_status.is_(None),
+        )
+        .values(relations_status=RelationsStatus.QUEUED)
+        .returning(DatasetRow.name, DatasetRow.version, DatasetRow.spec)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if queued is None:
+        return None
+    job_id = new_id("job")
+    new_jobs.add(
+        session,
+        job_id=job_id,
+        kind=JobKind.RELATE,
+        owner=NOBODY,
+        name=f"{queued.name}@{queued.version}",
+        spec=RelateSpec(group_by=(queued.spec or {}).get("group_by"), max_runtime_s=MAX_RUNTIME_S),
+        dataset_id=dataset_id,
+        priority=PRIORITY,
+        device="cpu",
+    )
+    return job_id
+
+
+def queue_missing(session: Session) -> str | None:
+    """Queue the job of one dataset that an earlier release has stored, and give its id; bundled and new ones first.
+
+    Only while there is no other such job: a new release does not fill the queue with them.
+    """
+    is_busy = select(JobRow.id).where(JobRow.kind == JobKind.RELATE, JobRow.status.not_in(TERMINAL)).exists()
+    dataset_id = session.scalar(
+        select(DatasetRow.id)
+        .where(
+            DatasetRow.status == DatasetStatus.READY,
+            DatasetRow.deleted_at.is_(None),
+            DatasetRow.same_as.is_(None),  # jobs use the version that it is the same as
+            DatasetRow.relations_status.is_(None),
+            ~is_busy,
+        )
+        .order_by(DatasetRow.owner.is_not(None), DatasetRow.id.desc())
+        .limit(1)
+    )
+    return None if dataset_id is None else queue(session, dataset_id)
+
+
+def mark_stored(session: Session, held: HeldAttempt, dataset_id: str, digests: Mapping[str, str]) -> JobStatus:
+    """End the job well, unless it was cancelled: the dataset's relations are in the blob store.
+
+    A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
+
+    Args:
+        digests: of each split's images and labels, which datasets of earlier releases lack.
+
+    Raises:
+        LeaseLost: if this attempt no longer holds the job.
+    """
+    ended = session.scalar(
+        select(JobRow.status).where(
+            JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.SUCCEEDED
+        )
+    )
+    if ended is not None:
+        return ended
+    status = move(session, require_held(session, held), JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
+    if status is JobStatus.SUCCEEDED:
+        splits: dict[str, Any] = session.scalars(select(DatasetRow.splits).where(DatasetRow.id == dataset_id)).one()
+        session.execute(
+            update(DatasetRow)
+            .where(DatasetRow.id == dataset_id)
+            .values(
+                relations_status=RelationsStatus.STORED,
+                splits={split: {**about, "sha256": digests[split]} for split, about in splits.items()},
+            )
+            .execution_options(synchronize_session=False)
+        )
+        label_reads.give_digests(session, session.get_one(DatasetRow, dataset_id, populate_existing=True))
+    return status

@@ -1,0 +1,59 @@
+"""Counted reads of held-out labels as their view."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import cast
+
+from heldout.ledger import HELD_OUT, NO_EPOCH, SplitReads, explanation_of
+from heldout.views.event import SubjectView
+from heldout.views.ledger import (
+    HeldOutSplit,
+    LabelReadPage,
+    LabelReadView,
+    LedgerSplitsView,
+    LedgerView,
+    SplitReadsView,
+)
+from models.tables import DatasetRow, LabelReadRow
+from models.views.job import dataset_reference
+
+
+def ledger_view(
+    dataset: DatasetRow, totals: Mapping[str, SplitReads], page: Sequence[LabelReadRow], *, has_more: bool
+) -> LedgerView:
+    """The ledger of a ready dataset, as its caller sees it."""
+    splits = dataset.splits or {}
+    return LedgerView(
+        object="ledger",
+        dataset=dataset_reference(dataset),
+        explanation=" ".join(
+            explanation_of(name, splits[name]["count"], totals[name]) for name in HELD_OUT if splits[name]["count"]
+        ),
+        splits=LedgerSplitsView(
+            **{
+                name: SplitReadsView(
+                    sha256=splits[name].get("sha256"), images=splits[name]["count"], **asdict(totals[name])
+                )
+                for name in HELD_OUT
+            }
+        ),
+        entries=LabelReadPage(
+            object="list",
+            data=[_read_view(row) for row in page],
+            has_more=has_more,
+            next=page[-1].id if has_more else None,
+        ),
+    )
+
+
+def _read_view(row: LabelReadRow) -> LabelReadView:
+    return LabelReadView(
+        id=row.id,
+        object="label_read",
+        split=cast(HeldOutSplit, row.split),
+        subject=SubjectView(object=row.subject_object, id=row.subject_id),
+        epoch=None if row.epoch == NO_EPOCH else row.epoch,
+        what=row.what.value,
+        dataset_id=row.dataset_id,
+        created_at=row.created_at,
+    )

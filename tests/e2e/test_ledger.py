@@ -1,0 +1,104 @@
+"""What real trainings leave in the ledger: each epoch's weights once, whatever happens to their worker. By raw SQL."""
+
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from heldout.client import Client
+from tests.e2e.running import Service, after_epoch, ended, spec, until
+
+# Epochs of a third of a second.
+FEW_IMAGES = {"train_limit": 1200}
+Reads = Callable[[str], list[tuple[str, int, str]]]
+
+
+@pytest.fixture
+def reads(service: Service) -> Reads:
+    """Split, epoch and kind of each look of a job, in order."""
+
+    def of_job(job_id: str) -> list[tuple[str, int, str]]:
+        query = "SELECT split, epoch, what FROM label_reads WHERE subject_id = ? ORDER BY split, epoch"
+        with closing(sqlite3.connect(service.home / "heldout.db")) as database:
+            return [tuple(row) for row in database.execute(query, (job_id,))]
+
+    return of_job
+
+
+def validation(epochs: int, what: str = "measured") -> list[tuple[str, int, str]]:
+    return [("validation", epoch, what) for epoch in range(1, epochs + 1)]
+
+
+def submitted(client: Client, evaluation: dict[str, Any] | None = None, **training: Any) -> str:
+    asked = spec("regularized", **FEW_IMAGES, **training)
+    return client.submit(asked | ({"evaluation": evaluation} if evaluation else {})).id
+
+
+def test_a_training_reads_validation_with_each_epoch_and_test_once(client: Client, reads: Reads) -> None:
+    job = submitted(client, epochs=2)
+    ended(client, job)
+    assert reads(job) == [("test", 2, "measured"), *validation(2)]
+    for _ in range(2):
+        client.metrics(job)
+        client.diagnosis(job)
+        client.confusion(job)
+    assert len(reads(job)) == 3
+
+
+@pytest.mark.parametrize(("test", "epochs"), [("every_epoch", [1, 2]), ("never", [])])
+def test_test_is_read_as_often_as_was_asked(client: Client, reads: Reads, test: str, epochs: list[int]) -> None:
+    job = submitted(client, {"test": test}, epochs=2)
+    ended(client, job)
+    assert reads(job) == [*(("test", epoch, "measured") for epoch in epochs), *validation(2)]
+
+
+def test_early_stopping_selects_and_the_last_weights_are_a_second_look_at_test(client: Client, reads: Reads) -> None:
+    job = submitted(client, epochs=30, early_stopping={"patience": 1, "min_delta": 0.5})
+    ended(client, job)
+    metrics = client.metrics(job)
+    assert metrics.final is not None
+    kept, last = metrics.final.epoch, len(metrics.epochs)
+    assert kept < last
+    assert reads(job) == [("test", kept, "measured"), ("test", last, "measured"), *validation(last, "selected")]
+
+
+def test_a_cancelled_job_has_read_what_it_has_measured(client: Client, reads: Reads) -> None:
+    job = submitted(client, epochs=300)
+    after_epoch(client, job, 2)
+    client.cancel(job)
+    ended(client, job)
+    measured = len(client.metrics(job).epochs)
+    assert measured >= 2
+    assert reads(job) == validation(measured)
+
+
+def test_a_job_that_was_paused_and_one_whose_process_died_read_each_epoch_once(
+    service: Service, client: Client, reads: Reads
+) -> None:
+    job = submitted(client, epochs=8)
+    after_epoch(client, job, 2)
+    client.pause(job)
+    until(lambda: client.get(job).status == "paused", "the pause")
+    client.resume(job)
+    after_epoch(client, job, 4)
+    [training] = service.training_pids()
+    os.kill(training, signal.SIGKILL)
+    assert ended(client, job).attempt == 3
+    assert reads(job) == [("test", 8, "measured"), *validation(8)]
+
+
+def test_the_ledger_says_what_the_rows_say(service: Service, client: Client) -> None:
+    ledger = client.dataset_ledger("mnist5k")
+    with closing(sqlite3.connect(service.home / "heldout.db")) as database:
+        for split in ("validation", "test"):
+            query = (
+                "SELECT count(*), sum(what = 'selected'), count(DISTINCT subject_id) FROM label_reads WHERE split = ?"
+            )
+            counted = getattr(ledger.splits, split)
+            [stored] = database.execute(query, (split,))
+            assert (counted.reads, counted.selections, counted.jobs) == stored
+            assert stored[0] > 0

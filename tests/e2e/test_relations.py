@@ -1,0 +1,84 @@
+"""Copies and groups of datasets, found by a real worker in the background: of bundled sets, old ones, and own ones."""
+
+import os
+import shutil
+import signal
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+import numpy as np
+
+from models.relations import load_relations, relations_key
+from tests.e2e.running import Service, lives, until
+from tests.e2e.test_datasets import digits_zip, pushed
+
+RECOVERS_SOON = {"HELDOUT_LEASE_S": "2", "HELDOUT_HEARTBEAT_S": "0.5", "HELDOUT_RECONCILE_S": "0.5"}
+IS_STORED = "SELECT count(*) FROM datasets WHERE relations_status = 'stored'"
+
+
+def rows(service: Service, query: str) -> list[tuple]:
+    with closing(sqlite3.connect(service.home / "heldout.db", timeout=30)) as database, database:
+        return database.execute(query).fetchall()
+
+
+def relations_file(service: Service, dataset_id: str) -> Path:
+    return service.home / "blobs" / relations_key(dataset_id)
+
+
+def all_stored(service: Service) -> bool:
+    return rows(service, IS_STORED) == rows(service, "SELECT count(*) FROM datasets")
+
+
+def test_bundled_datasets_and_those_of_an_earlier_release_get_their_relations(make_service) -> None:
+    service = make_service(HELDOUT_RECONCILE_S="0.5").start()
+    until(lambda: all_stored(service), "the relations of the bundled datasets")
+    found = dict(rows(service, "SELECT name, id FROM datasets"))
+    assert {"digits", "mnist5k"} <= found.keys()
+    for name, count in (("digits", 1797), ("mnist5k", 5000)):
+        relations = load_relations(relations_file(service, found[name]))
+        assert np.array_equal(relations.copy_of, np.arange(count))  # no image of them is there twice
+        assert relations.group is None
+    with service.client() as client:
+        assert list(client.jobs()) == []
+    assert service.stop() == 0
+    # As they are after an upgrade.
+    for dataset_id in found.values():
+        shutil.rmtree(relations_file(service, dataset_id).parent)
+    rows(service, "UPDATE datasets SET relations_status = NULL")
+    service.start()
+    until(lambda: all_stored(service), "the relations once more")
+    assert all(relations_file(service, dataset_id).is_file() for dataset_id in found.values())
+
+
+def test_what_a_killed_worker_has_not_finished_another_one_does(make_service) -> None:
+    service = make_service(**RECOVERS_SOON).start()
+    [searching] = until(service.relating_pids, "a search for copies")
+    os.kill(searching, signal.SIGSTOP)  # so that it has not ended when its worker is killed
+    [(job_id,)] = rows(service, "SELECT id FROM jobs WHERE kind = 'relate' AND status = 'running'")
+    os.kill(service.worker_pid(), signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(searching, signal.SIGCONT)
+    until(lambda: not lives(searching), "the end of its process")
+    until(lambda: all_stored(service), "the relations of the bundled datasets")
+    [(status, attempt, dataset_id)] = rows(
+        service, f"SELECT status, attempt, dataset_id FROM jobs WHERE id = '{job_id}'"
+    )
+    assert (status, attempt) == ("succeeded", 2)
+    assert relations_file(service, dataset_id).is_file()
+
+
+def test_an_own_dataset_has_its_relations_when_it_is_ready_and_loses_them_when_it_is_deleted(
+    make_service, tmp_path: Path
+) -> None:
+    service = make_service(HELDOUT_RECONCILE_S="0.5").start()
+    with service.client() as client:
+        dataset = pushed(client, digits_zip(tmp_path / "leak.zip", planted=40), group_by=r"(\d+)\.png")
+        relations = load_relations(relations_file(service, dataset.id))
+        members = relations_file(service, dataset.id).with_name("members.txt").read_text().splitlines()
+        names = [member.rpartition("/")[2].removeprefix("copy-") for member in members]
+        assert relations.copy_of.tolist() == [names.index(name) for name in names]
+        assert len(set(names)) < len(names)
+        assert relations.group.tolist() == [list(dict.fromkeys(names)).index(name) for name in names]
+        client.delete_dataset("own")
+        until(lambda: not relations_file(service, dataset.id).parent.exists(), "the end of its files", within_s=30)

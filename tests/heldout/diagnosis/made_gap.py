@@ -1,0 +1,133 @@
+"""Gaps made from the answers to single images, so that every term can be counted again from them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.diagnosis.evaluation import Evaluation, SplitFigures
+from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTally, PixelsUndone, StoredGap, Tally
+
+
+@dataclass
+class Answers:
+    """Whether each image is answered rightly, and its loss."""
+
+    right: NDArray[np.bool_]
+    loss: NDArray[np.float64]
+
+    def __getitem__(self, rows) -> "Answers":
+        return Answers(self.right[rows], self.loss[rows])
+
+    def tally(self) -> Tally:
+        count = len(self.right)
+        return Tally(
+            count=count,
+            correct=int(self.right.sum()),
+            loss=float(self.loss.mean()),
+            loss_variance=float(self.loss.var(ddof=1)) if count > 1 else 0.0,
+        )
+
+
+def answers(accuracy: float, count: int, seed: int = 0, loss: float = 1.0) -> Answers:
+    """So many images, of which this share is answered rightly; wrong ones cost `loss` or more."""
+    draw = np.random.default_rng(seed)
+    right = draw.permutation(np.arange(count) < round(accuracy * count))
+    return Answers(right, np.where(right, draw.exponential(0.05, count), loss + draw.exponential(0.5, count)))
+
+
+def changed(before: Answers, after: Answers) -> PairedTally:
+    difference = after.loss - before.loss
+    return PairedTally(
+        count=len(difference),
+        gained=int((~before.right & after.right).sum()),
+        lost=int((before.right & ~after.right).sum()),
+        loss=float(difference.mean()),
+        loss_variance=float(difference.var(ddof=1)) if len(difference) > 1 else 0.0,
+    )
+
+
+@dataclass
+class Made:
+    """The answers of the kept weights to each image, and what else was measured.
+
+    validation_copied, test_copied: which images have relatives among those trained on; None where that is not known.
+    best_by_accuracy, best_by_loss: the best epoch and its answers to validation.
+    pixels, labels: answers to the clean test, with its pixels undone, and its labels renamed after that.
+    """
+
+    train: Answers
+    validation: Answers
+    test: Answers | None
+    epochs: int = 10
+    kept_epoch: int = 10
+    validation_copied: NDArray[np.bool_] | None = None
+    test_copied: NDArray[np.bool_] | None = None
+    best_by_accuracy: tuple[int, Answers] | None = None
+    best_by_loss: tuple[int, Answers] | None = None
+    pixels: Answers | None = None
+    pixels_choice: str = "brightness"
+    labels: Answers | None = None
+    classes: tuple[str, ...] = tuple("abcdefghij")
+    renaming: tuple[int, ...] = field(default=(1, 2, 3, 4, 5, 6, 7, 8, 9, 0))
+
+    def clean_test(self) -> Answers:
+        assert self.test is not None
+        if self.test_copied is None or self.test_copied.all():
+            return self.test
+        return self.test[~self.test_copied]
+
+    def stored(self) -> StoredGap:
+        undone = self.pixels
+        if self.labels is not None and undone is None:
+            undone = self.clean_test()
+        return StoredGap(
+            kept_epoch=self.kept_epoch,
+            epochs=self.epochs,
+            train=self.train.tally(),
+            validation=self.validation.tally(),
+            test=None if self.test is None else self.test.tally(),
+            best_by_accuracy=self._best(self.best_by_accuracy),
+            best_by_loss=self._best(self.best_by_loss),
+            validation_copies=_parted(self.validation, self.validation_copied),
+            test_copies=None if self.test is None else _parted(self.test, self.test_copied),
+            pixels=None
+            if self.pixels is None
+            else PixelsUndone(
+                choices=(self.pixels_choice, self.pixels_choice),
+                parameters=({}, {}),
+                tally=self.pixels.tally(),
+                change=changed(self.clean_test(), self.pixels),
+            ),
+            labels=None
+            if self.labels is None or undone is None
+            else LabelsRenamed(
+                renamings=(self.renaming, self.renaming),
+                tally=self.labels.tally(),
+                change=changed(undone, self.labels),
+            ),
+        )
+
+    def evaluation(self) -> Evaluation:
+        stored = self.stored()
+        splits = {
+            name: SplitFigures(tally.correct / tally.count, tally.count, tally.loss)
+            for name, tally in (("train", stored.train), ("validation", stored.validation), ("test", stored.test))
+            if tally is not None
+        }
+        return Evaluation(splits, self.classes, gap=stored)
+
+    def _best(self, best: tuple[int, Answers] | None) -> BestEpoch | None:
+        if best is None:
+            return None
+        epoch, answered = best
+        return BestEpoch(epoch=epoch, validation=answered.tally(), change=changed(self.validation, answered))
+
+
+def _parted(split: Answers, copied: NDArray[np.bool_] | None) -> HeldOutCopies | None:
+    if copied is None:
+        return None
+    return HeldOutCopies(
+        clean=split[~copied].tally() if not copied.all() else None,
+        copied=split[copied].tally() if copied.any() else None,
+    )

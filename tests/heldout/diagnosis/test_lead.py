@@ -1,0 +1,187 @@
+"""The sentences that a diagnosis begins with: their figures add up and are those of the terms."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heldout.diagnosis import Diagnosis, diagnose
+from heldout.diagnosis.gap.lead import apportioned
+from heldout.stored.gap import PixelsUndone, StoredGap
+from tests.heldout.diagnosis.made import FINE, OVERFIT, spec
+from tests.heldout.diagnosis.made_gap import Answers, Made, answers
+
+
+def judged(made: Made, training=FINE, stored: StoredGap | None = None) -> Diagnosis:
+    evaluation = made.evaluation()
+    return diagnose(training, None, evaluation if stored is None else replace(evaluation, gap=stored), spec())
+
+
+def lead(made: Made, training=FINE) -> str:
+    """Without what the finding says itself."""
+    found = judged(made, training)
+    own = [one.explanation for one in found.findings if found.explanation.endswith(one.explanation)]
+    return found.explanation.removesuffix(own[0] if own else "").strip()
+
+
+def shade(made: Made, **numbers: float) -> Diagnosis:
+    stored = made.stored()
+    assert stored.pixels is not None
+    pixels = PixelsUndone(**{**vars(stored.pixels), "parameters": (numbers, numbers)})
+    return judged(made, OVERFIT, stored.model_copy(update={"pixels": pixels}))
+
+
+BRIGHTER = Made(answers(0.99, 3340), answers(0.5, 2000, 1), answers(0.42, 2000, 2), pixels=answers(0.5, 2000, 3))
+
+
+def test_the_budget_leads_and_its_parts_add_up():
+    assert lead(BRIGHTER, OVERFIT) == (
+        "Of 57 points between training and test, 49 are memorised training images and 8 a test set of another "
+        "brightness or contrast; ±3 may be chance."
+    )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ({"factor": 0.6}, "a brighter test set"),
+        ({"offset": -40.0}, "a brighter test set"),
+        ({"factor": 1.7}, "a darker test set"),
+        ({"offset": 30.0}, "a darker test set"),
+        ({"factor": 2.0, "offset": -90.0}, "a test set of another brightness or contrast"),
+    ],
+)
+def test_a_test_set_is_called_brighter_if_undoing_that_makes_it_darker(numbers, words):
+    assert f"8 {words};" in shade(BRIGHTER, **numbers).explanation
+    # The same by what happens to the pixels of a test set.
+    factor, offset = numbers.get("factor", 1.0), numbers.get("offset", 0.0)
+    change = factor * np.arange(256) + offset - np.arange(256)
+    assert ("brighter" in words) == bool((change <= 0).all())
+    assert ("darker" in words) == bool((change >= 0).all())
+
+
+def test_a_single_part_is_not_repeated():
+    made = Made(answers(0.99, 9000), answers(0.84, 5000, 1), answers(0.84, 5000, 2))
+    assert lead(made, OVERFIT) == (
+        "Of 15 points between training and test, all are memorised training images; ±1 may be chance."
+    )
+
+
+def test_a_small_gap_is_told_with_one_decimal():
+    made = Made(answers(0.99, 9000), answers(0.95, 9000, 1), answers(0.95, 9000, 2))
+    assert lead(made, OVERFIT).startswith("Of 4.0 points between training and test, all are memorised")
+
+
+def test_what_hides_a_part_of_the_gap_is_named_with_the_gap_without_it():
+    copied = np.arange(1000) < 300
+    test = answers(0.86, 1000, 2)
+    others = answers(0.8, 700, 3)
+    test.right[:300], test.right[300:] = True, others.right
+    made = Made(answers(1.0, 9000), answers(0.8, 9000, 1), test, test_copied=copied)
+    assert lead(made, OVERFIT) == (
+        "Test accuracy (86.0 %) is 14 points below training accuracy (100.0 %); without test images that were trained "
+        "on it would be 20 points below. Of these 20, all are memorised training images; ±1 may be chance."
+    )
+    easier = Made(answers(0.9, 9000), answers(0.85, 9000, 1), answers(0.93, 9000, 2))
+    assert lead(easier).startswith("Test accuracy (93.0 %) is 3.0 points above training accuracy (90.0 %); without an ")
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "start"),
+    [
+        (0.9, 0.9, "Training and test accuracy are the same (90.0 %)."),
+        (0.9, 0.895, "Training accuracy is 90.0 % and test accuracy 89.5 %: the difference is small enough to be"),
+        (0.895, 0.9, "Training accuracy is 89.5 % and test accuracy 90.0 %: the difference is small enough to be"),
+    ],
+)
+def test_a_gap_that_may_be_chance_is_said_to_be(train, test, start):
+    made = Made(answers(train, 1000), answers((train + test) / 2, 1000, 1), answers(test, 1000, 2))
+    assert judged(made).explanation.startswith(start)
+
+
+def test_the_loss_is_told_where_it_gives_the_verdict():
+    late = answers(0.95, 2000, 1, loss=8.0)
+    made = Made(answers(0.95, 3000), late, answers(0.95, 2000, 2, loss=8.0), best_by_loss=(5, answers(0.95, 2000, 1)))
+    found = judged(made, OVERFIT)
+    assert found.verdict == "overfitting"
+    assert found.gap is not None
+    train, test = found.gap.train.loss, found.gap.test.loss
+    assert f"But the loss is {train:.3g} on training images and {test:.3g} on test images. Of this difference of" in (
+        found.explanation
+    )
+    assert "epochs after the best one" in found.explanation
+
+
+# --- figures ------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(-60, 60), min_size=1, max_size=7))
+def test_parts_are_rounded_up_or_down_and_add_up(parts):
+    whole = round(sum(parts))
+    found = apportioned(parts, whole)
+    assert sum(found) == whole
+    assert all(abs(one - part) <= 1 for one, part in zip(found, parts, strict=True))
+
+
+NUMBER = r"(\d+(?:\.\d+)?)"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10_000), *(st.floats(0.02, 0.98) for _ in range(4)))
+def test_the_shown_parts_add_up_to_what_is_shown(seed, heldout, tested, undone, copies):
+    draw = np.random.default_rng(seed)
+    copied = np.arange(400) < 80
+    test = answers(tested, 400, seed)
+    test.right[:80] = draw.random(80) < copies
+    made = Made(
+        answers(0.98, 900, seed), answers(heldout, 400, seed + 1), test, test_copied=copied,
+        pixels=answers(undone, 320, seed + 2),
+    )  # fmt: skip
+    said = judged(made, OVERFIT).explanation
+    budget = re.search(rf"Of (?:these )?{NUMBER}[^,]*, (.*?)(?:; ±|\. )", said)
+    if budget is None or "all are" in budget[2]:
+        return
+    parts = [float(one) for one in re.findall(rf"(?:^|, |and ){NUMBER}(?: is| are)? ", budget[2])]
+    back = re.search(rf"chance may take {NUMBER} back", budget[2])
+    assert sum(parts) - (float(back[1]) if back else 0) == pytest.approx(float(budget[1]))
+
+
+def test_each_term_says_the_figures_that_it_lies_between():
+    copied = np.arange(400) < 45
+    made = Made(
+        answers(0.99, 3000), answers(0.8, 400, 1), answers(0.4, 400, 2), validation_copied=copied, test_copied=copied,
+        best_by_accuracy=(3, answers(0.9, 400, 4)), best_by_loss=(2, answers(0.9, 400, 5)),
+        pixels=answers(0.5, 355, 6), labels=answers(0.7, 355, 7),
+    )  # fmt: skip
+    found = judged(made).gap
+    assert found is not None
+
+    def shown(of: Answers) -> str:
+        return f"{100 * np.mean(of.right):.1f} %"
+
+    clean = made.validation[~copied]
+    assert made.pixels is not None
+    assert made.labels is not None
+    figures = {
+        "late_epochs": ["90.0 %", "80.0 %", "epoch 2", "Epoch 3"],
+        "generalisation": ["99.0 %", "90.0 %", "in epoch 3"],
+        "copies_in_validation": ["45 of 400 validation images have", shown(made.validation[copied]), shown(clean)],
+        "split_difference": [shown(clean), shown(made.labels), "copies, pixel values and the order of labels"],
+        "label_order": [shown(made.pixels), shown(made.labels)],
+        "pixel_values": [shown(made.clean_test()), shown(made.pixels)],
+        "copies_in_test": ["45 of 400 test images have", shown(made.clean_test())],
+    }
+    assert [one.code for one in found.terms] == list(figures)
+    for term in found.terms:
+        for words in figures[term.code]:
+            assert words in term.explanation, term.explanation
+
+
+def test_one_copy_is_told_in_the_singular():
+    made = Made(answers(0.99, 3000), answers(0.8, 400, 1), answers(0.8, 400, 2), validation_copied=np.arange(400) < 1)
+    found = judged(made).gap
+    assert found is not None
+    assert "1 of 400 validation images has a copy" in found.terms[1].explanation

@@ -1,0 +1,297 @@
+"""Which finding gives the verdict: cases as users have had them, and the tables of the documentation."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from heldout.diagnosis import Diagnosis, Finding, History, diagnose
+from heldout.diagnosis.attribution import FINDINGS_OF_TERM, attributed
+from heldout.diagnosis.facts import facts_of
+from heldout.diagnosis.gap.budget import gap_of
+from heldout.diagnosis.verdict import CAVEATS, STEPS, TRAINING_FAULTS, verdict_of, weighed
+from heldout.stored.audit import AuditFinding
+from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, history, spec
+from tests.heldout.diagnosis.made_gap import Answers, Made, answers
+
+DOCS = Path(__file__).parents[3] / "docs" / "explanation"
+# Ten classes, each renamed to the next one.
+SHIFTED = tuple(range(1, 10)) + (0,)
+
+
+def audit_of(code: str, severity: str = "critical", **numbers: Any) -> list[AuditFinding]:
+    return [AuditFinding(code=code, severity=severity, numbers=numbers, explanation=code, what_to_do="mend it")]
+
+
+def marked(count: int, marked: int) -> np.ndarray:
+    return np.arange(count) < marked
+
+
+def judged(made: Made, training: History = FINE, audit: list[AuditFinding] | None = None) -> Diagnosis:
+    return diagnose(training, audit, made.evaluation(), spec())
+
+
+def finding(diagnosis: Diagnosis, code: str) -> Finding:
+    [found] = [one for one in diagnosis.findings if one.code == code]
+    return found
+
+
+def with_copies(accuracy: float, count: int, copies: int, seed: int = 0) -> tuple[Answers, np.ndarray]:
+    """Answers of which so many are copies, which are all right; the others are right at this accuracy."""
+    copied, found = marked(count, copies), answers(accuracy, count, seed)
+    others = answers(accuracy, count - copies, seed)
+    found.right[:copies], found.loss[:copies] = True, answers(1, copies, seed).loss
+    found.right[copies:], found.loss[copies:] = others.right, others.loss
+    return found, copied
+
+
+# --- cases of users -----------------------------------------------------------------------------------
+
+
+def test_45_copies_in_validation_are_no_verdict_on_a_test_whose_labels_are_shifted():
+    validation, copied = with_copies(0.86, 416, 45)
+    made = Made(
+        answers(0.99, 3340), validation, answers(0.09, 420, 1), validation_copied=copied, labels=answers(0.86, 420, 2)
+    )
+    found = judged(made, audit=audit_of("leakage", validation_in_train={"images": 45, "share": 0.108}))
+    assert found.verdict == "label_order_mismatch"
+    assert found.caveats == ("leakage",)
+    assert found.findings[0].code == "label_order_mismatch"
+    assert found.findings[0].evidence["renamed"]["a"] == "b"
+    assert finding(found, "leakage").severity == "critical"
+    assert found.explanation.startswith("Of 90 points between training and test, 77 are test labels in another order")
+
+
+def test_one_pair_among_651_images_is_no_verdict_beside_15_points():
+    for split in ("validation", "test"):
+        validation, in_validation = with_copies(0.84, 65, int(split == "validation"), 1)
+        test, in_test = with_copies(0.84, 130, int(split == "test"), 2)
+        made = Made(answers(0.99, 456), validation, test, validation_copied=in_validation, test_copied=in_test)
+        found = judged(made, OVERFIT, audit_of("leakage"))
+        assert found.verdict == "overfitting"
+        assert finding(found, "leakage").severity == "info"
+        assert "leakage" not in found.caveats
+
+
+def test_a_few_dozen_copies_among_70000_are_an_info():
+    copied = marked(10_000, 36)
+    made = Made(
+        answers(0.95, 50_000), answers(0.91, 10_000, 1), answers(0.91, 10_000, 2), validation_copied=copied,
+        test_copied=copied,
+    )  # fmt: skip
+    found = judged(made, OVERFIT, audit_of("leakage"))
+    assert (found.verdict, found.caveats) == ("overfitting", ())
+    assert finding(found, "leakage").severity == "info"
+
+
+RARE = {"smallest": {"class": "b", "count": 20}, "largest": {"class": "a", "count": 1000}}
+
+
+def test_a_rare_class_is_no_verdict_on_a_loss_that_quadrupled():
+    """Accuracy is the same everywhere, so that the loss decides."""
+    kept = answers(0.95, 2000, 1, loss=8.0)
+    made = Made(
+        answers(0.96, 3000), kept, answers(0.95, 2000, 2, loss=8.0), best_by_loss=(5, answers(0.95, 2000, 1, loss=1.0))
+    )
+    found = judged(made, OVERFIT, audit_of("class_imbalance", "critical", **RARE))
+    assert found.verdict == "overfitting"
+    assert finding(found, "class_imbalance").severity == "critical"
+    assert "But the loss is" in found.explanation
+    # Without late epochs nothing was lost, and the rare class is the most serious thing to say.
+    fine = Made(answers(0.95, 3000), answers(0.95, 2000, 1), answers(0.95, 2000, 2))
+    assert judged(fine, FINE, audit_of("class_imbalance", "critical", **RARE)).verdict == "class_imbalance"
+
+
+def test_the_larger_of_two_faults_gives_the_verdict():
+    def of(labels: float, brightness: float) -> Diagnosis:
+        undone = answers(0.9 - labels, 1000, 2)
+        test = answers(0.9 - labels - brightness, 1000, 3)
+        return judged(
+            Made(answers(0.92, 3000), answers(0.9, 1000, 1), test, pixels=undone, labels=answers(0.9, 1000, 4))
+        )
+
+    assert of(labels=0.4, brightness=0.2).verdict == "label_order_mismatch"
+    both = of(labels=0.2, brightness=0.4)
+    assert both.verdict == "split_shift"
+    explains = finding(both, "split_shift").explains
+    assert explains is not None
+    assert explains.accuracy == pytest.approx(0.4)
+
+
+def test_what_training_lacks_goes_first_unless_something_else_surely_costs_more():
+    settled = history([2.2] * 12, [2.2] * 12)
+    poor = Made(answers(0.3, 3000), answers(0.3, 1000, 1), answers(0.1, 1000, 2), labels=answers(0.3, 1000, 3))
+    found = judged(poor, settled)
+    assert found.verdict == "underfitting"
+    assert finding(found, "label_order_mismatch").severity == "critical"
+    better = Made(answers(0.65, 3000), answers(0.64, 1000, 1), answers(0.05, 1000, 2), labels=answers(0.64, 1000, 3))
+    assert judged(better, settled).verdict == "label_order_mismatch"
+
+
+def test_copies_that_flatter_test_are_a_caveat_and_the_verdict_only_where_nothing_else_is():
+    test, copied = with_copies(0.8, 1000, 300)
+    made = Made(answers(1.0, 3000), answers(0.8, 1000, 1), test, test_copied=copied)
+    audit = audit_of("leakage", test_in_train={"images": 300, "share": 0.3})
+    assert judged(made, OVERFIT, audit).verdict == "overfitting"
+    assert judged(made, OVERFIT, audit).caveats == ("leakage",)
+    known = Made(answers(0.82, 3000), answers(0.8, 1000, 1), test, test_copied=copied)
+    alone = judged(known, FINE, audit)
+    assert (alone.verdict, alone.caveats) == ("leakage", ())
+
+
+def test_copies_that_the_worker_has_counted_are_reported_where_there_was_no_audit():
+    test, copied = with_copies(0.8, 1000, 300)
+    found = judged(Made(answers(1.0, 3000), answers(0.8, 1000, 1), test, test_copied=copied), OVERFIT)
+    leak = finding(found, "leakage")
+    assert "300 of 1,000 test images (30.0 %)" in leak.explanation
+    assert leak.evidence == {"test": {"images": 300, "share": 0.3}}
+    # Where copies are known and there are none, a better test is no sign of them.
+    better = Made(answers(0.95, 3000), answers(0.85, 1000, 1), answers(0.92, 1000, 2), test_copied=marked(1000, 0))
+    assert "leakage" not in {one.code for one in judged(better).findings}
+    unknown = replace(better, test_copied=None)
+    assert "leakage" in {one.code for one in judged(unknown).findings}
+
+
+def test_without_a_measured_gap_the_most_serious_finding_gives_the_verdict_as_before():
+    validation, copied = with_copies(0.86, 416, 45)
+    made = Made(answers(0.99, 3340), validation, answers(0.5, 420, 1), validation_copied=copied)
+    evaluation = replace(made.evaluation(), gap=None)
+    found = diagnose(OVERFIT, audit_of("leakage"), evaluation, spec())
+    assert (found.verdict, found.gap) == ("leakage", None)
+    assert all(one.explains is None for one in found.findings)
+
+
+# --- whose a term is ----------------------------------------------------------------------------------
+
+
+def owners(made: Made, findings: list[str], confusions: Any = None, severity: str = "warning") -> dict[str, str | None]:
+    evaluation = made.evaluation()
+    if confusions is not None:
+        splits = {name: replace(evaluation.splits[name], confusion=rows) for name, rows in confusions.items()}
+        evaluation = replace(evaluation, splits=evaluation.splits | splits)
+    facts = facts_of(FINE, None, evaluation, spec())
+    found = gap_of(made.stored())
+    assert found is not None
+    made_findings = [Finding(code, severity, "", {"class": "b"}) for code in findings]  # type: ignore[arg-type]
+    return {term.code: term.finding for term in attributed(found, facts, made_findings).terms}
+
+
+MADE = Made(answers(0.99, 3000), answers(0.8, 400, 1), answers(0.7, 1000, 2))
+
+
+def test_a_term_belongs_to_the_first_finding_of_its_list_that_was_made():
+    assert owners(MADE, ["too_little_data", "overfitting"])["generalisation"] == "overfitting"
+    assert owners(MADE, ["overconfidence", "too_little_data"])["generalisation"] == "too_little_data"
+    assert owners(MADE, ["split_shift"]) == {"generalisation": None, "split_difference": "split_shift"}
+    assert owners(MADE, ["overfitting"], severity="info")["generalisation"] is None
+
+
+def test_a_class_has_the_gap_only_where_at_least_half_of_it_is_lost_there():
+    def with_lost(in_class_b: int, elsewhere: int) -> str | None:
+        """Ten classes with 40 validation images each, of which so many are wrong."""
+        rows = [[0] * 10 for _ in range(10)]
+        for label in range(10):
+            wrong = in_class_b if label == 1 else elsewhere
+            rows[label][label], rows[label][(label + 1) % 10] = 40 - wrong, wrong
+        train = [[300 if one == other else 0 for other in range(10)] for one in range(10)]
+        right = sum(row[label] for label, row in enumerate(rows))
+        made = replace(MADE, train=answers(1.0, 3000), validation=answers(right / 400, 400, 1))
+        return owners(made, ["collapsed_class", "overfitting"], {"train": train, "validation": rows})["generalisation"]
+
+    assert with_lost(36, 1) == "collapsed_class"
+    assert with_lost(36, 8) == "overfitting"
+
+
+def test_undone_pixels_belong_to_the_finding_of_what_was_undone():
+    made = replace(MADE, pixels=answers(0.9, 1000, 3))
+    both = ["scale_mismatch", "split_shift"]
+    for choice, code in (
+        ("scale", "scale_mismatch"),
+        ("inversion", "scale_mismatch"),
+        ("brightness", "split_shift"),
+        ("channel_order", "split_shift"),
+    ):
+        assert owners(replace(made, pixels_choice=choice), both)["pixel_values"] == code
+        [found] = [one.code for one in judged(replace(made, pixels_choice=choice)).findings if one.code in both]
+        assert found == code
+
+
+def test_a_term_that_may_be_chance_belongs_to_none_beside_one_that_is_surely_there():
+    unsure = replace(MADE, validation=answers(0.9, 400, 1), test=answers(0.6, 1000, 2), pixels=answers(0.89, 1000, 3))
+    assert owners(unsure, ["split_shift"]) == {
+        "generalisation": None,
+        "split_difference": None,
+        "pixel_values": "split_shift",
+    }
+    alone = replace(MADE, validation=answers(0.9, 400, 1), test=answers(0.89, 1000, 2))
+    assert owners(alone, ["split_shift"])["split_difference"] == "split_shift"
+
+
+def test_a_finding_explains_the_sum_of_its_terms():
+    made = replace(MADE, best_by_accuracy=(3, answers(0.9, 400, 5)), best_by_loss=(3, answers(0.9, 400, 5)), epochs=10)
+    found = judged(made, OVERFIT)
+    explains = finding(found, "overfitting").explains
+    assert explains is not None
+    assert explains.accuracy == pytest.approx(0.99 - 0.8)
+    assert explains.interval is not None
+    assert explains.interval[0] < 0.19 < explains.interval[1]
+    shift = finding(found, "split_shift").explains
+    assert shift is not None
+    assert shift.accuracy == pytest.approx(0.8 - 0.7)
+
+
+@pytest.mark.parametrize(("lost", "severity"), [(0.0, "info"), (0.2, "critical")])
+def test_a_finding_that_surely_explains_less_than_half_a_point_is_an_info(lost, severity):
+    made = Made(answers(0.97, 9000), answers(0.96, 40_000, 1), answers(0.96 - lost, 40_000, 2))
+    audit = audit_of("split_shift", split="test")
+    assert finding(judged(made, audit=audit), "split_shift").severity == severity
+    few = Made(answers(0.97, 9000), answers(0.96, 100, 1), answers(0.96, 100, 2))
+    assert finding(judged(few, audit=audit), "split_shift").severity == "critical"  # not surely
+
+
+def test_of_two_findings_of_one_code_the_first_has_the_terms():
+    audit = [*audit_of("split_shift", split="test"), *audit_of("class_shift", "warning", test={"distance": 0.2})]
+    found = [one for one in judged(MADE, audit=audit).findings if one.code == "split_shift"]
+    assert [one.explains is not None for one in found] == [True, False]
+
+
+# --- the tables of the documentation ------------------------------------------------------------------
+
+
+def table_of(page: str, heading: str) -> list[list[str]]:
+    """The words in code in the first two cells of each row of the first table below a heading."""
+    section = (DOCS / page).read_text(encoding="utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\|(?!---)(.*)\|$", section, re.MULTILINE)[1:]
+    return [[", ".join(re.findall(r"`([a-z_]+)`", cell)) for cell in row.split("|")[:2]] for row in rows]
+
+
+def test_the_documentation_has_the_steps_to_the_verdict_in_their_order():
+    assert [row[1] for row in table_of("diagnosis.md", "Which finding gives the verdict")] == [
+        one.name for one in STEPS
+    ]
+    page = (DOCS / "diagnosis.md").read_text(encoding="utf-8")
+    assert f"Faults of training: {', '.join(f'`{code}`' for code in TRAINING_FAULTS)}." in page
+    assert f"Caveats: {', '.join(f'`{code}`' for code in CAVEATS)}." in page
+
+
+def test_the_documentation_says_whose_each_term_is():
+    table = {row[0]: tuple(row[1].split(", ")) for row in table_of("gap.md", "Whose a term is")}
+    assert table == dict(FINDINGS_OF_TERM)
+
+
+def test_each_step_chooses_what_it_is_named_for():
+    """The same findings, of which earlier steps are told nothing, reach the later ones."""
+    evaluation = Made(answers(0.5, 3000), answers(0.48, 1000, 1), answers(0.4, 1000, 2)).evaluation()
+    facts = facts_of(history(falling(4), falling(4)), None, evaluation, None)
+    gap = facts.budget
+    assert gap is not None
+    findings = [Finding(code, "warning", "") for code in ("leakage", "split_shift", "not_converged")]
+    assert verdict_of(facts, weighed(findings, gap))[1] == "poor_training"
+    shift = weighed(findings[:2], attributed(gap, facts, findings))
+    assert (verdict_of(facts, shift)[0] or findings[0]).code == "split_shift"
+    assert verdict_of(facts, shift)[1] == "most_accuracy"
+    assert verdict_of(facts, findings[:1])[1] == "most_serious"
+    assert verdict_of(facts, [])[0] is None

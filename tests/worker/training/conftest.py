@@ -1,0 +1,34 @@
+"""Training processes for tests: the server that forks them, and what ends those that a test left."""
+
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heldout.spec import JobSpec
+from tests.worker.training.processes import Process, Start
+
+
+@pytest.fixture(scope="module")
+def forking() -> Iterator[None]:
+    """The server that forks, as the supervisor makes it."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["worker.training.preload"])
+    yield
+    multiprocessing.forkserver._forkserver._stop()
+
+
+@pytest.fixture
+def start(forking: None, dataset: Path) -> Iterator[Start]:
+    """Starts training processes on the module's dataset and ends those that a test left."""
+    started: list[Process] = []
+
+    def start(spec: JobSpec, **options: Any) -> Process:
+        started.append(Process(spec, dataset, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.process.kill()
+        process.process.join()

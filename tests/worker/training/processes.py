@@ -1,0 +1,102 @@
+"""Training processes as the supervisor starts them, for tests that look at what they say and leave behind."""
+
+import multiprocessing
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heldout.spec import JobSpec
+from models.arrays import ImageSet, save
+from models.relations import FILE_NAME, Relations, save_relations
+from worker.messages import Assignment, EpochDone, FromTraining
+from worker.training import child
+
+TIMINGS = {"seconds", "evaluation_seconds", "images_per_second"}
+# Every test fails rather than waits for a process that says nothing.
+SILENCE_S = 60
+
+
+class Process:
+    """A training process and all that it says."""
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        dataset: Path,
+        *,
+        checkpoint: str | None = None,
+        towers: int = 1,
+        precision: str = "float32",
+        resident_bytes: int | None = None,
+        relations: Relations | None = None,
+        target: Callable[..., None] = child.main,
+    ) -> None:
+        self.scratch = Path(tempfile.mkdtemp(dir=dataset.parent))
+        if relations is not None:
+            save_relations(relations, self.scratch / FILE_NAME)
+        self.assignment = Assignment(
+            job_id="job_1",
+            attempt=1,
+            spec=spec,
+            dataset=str(dataset),
+            scratch=str(self.scratch),
+            checkpoint=checkpoint,
+            device="cpu",
+            threads=1,
+            towers=towers,
+            precision=precision,
+            resident_bytes=resident_bytes,
+            relations=None if relations is None else str(self.scratch / FILE_NAME),
+        )
+        forking = multiprocessing.get_context("forkserver")
+        self.pipe, theirs = forking.Pipe()
+        self.log = self.scratch / "log.txt"
+        self.process = forking.Process(target=target, args=(self.assignment, theirs, str(self.log)), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.said: list[FromTraining] = []
+
+    def next(self) -> FromTraining | None:
+        """The next message, None after the last."""
+        assert self.pipe.poll(SILENCE_S), self.log.read_text()
+        try:
+            self.said.append(self.pipe.recv())
+        except EOFError:
+            self.process.join(SILENCE_S)
+            return None
+        return self.said[-1]
+
+    def until(self, wanted: Callable[[FromTraining], bool]) -> FromTraining:
+        while (message := self.next()) is not None:
+            if wanted(message):
+                return message
+        raise AssertionError(f"The process ended with {self.said[-1]}: {self.log.read_text()}")
+
+    def end(self) -> FromTraining:
+        """The last message of the process, which has ended then."""
+        while self.next() is not None:
+            pass
+        assert self.process.exitcode == 0
+        return self.said[-1]
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return [
+            {"epoch": done.epoch} | {name: value for name, value in done.values.items() if name not in TIMINGS}
+            for done in self.said
+            if isinstance(done, EpochDone)
+        ]
+
+
+Start = Callable[..., Process]
+
+
+def folder_of(images: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset's folder in the internal format; the scratch folders of its jobs lie beside it."""
+    folder = tmp_path_factory.mktemp("job") / "dataset"
+    folder.mkdir()
+    save(images, folder)
+    return folder

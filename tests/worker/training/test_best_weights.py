@@ -1,0 +1,142 @@
+"""The best epochs' weights: the right ones, through checkpoints, once in a file, also from older releases' files."""
+
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.arrays import ImageSet
+from tests.worker.training.trainings import Training, fewer, small_spec
+from worker.messages import EpochDone
+from worker.training.best_weights import BestEpochs
+from worker.training.checkpoint import read_checkpoint, write_checkpoint
+from worker.training.trainer import StopRequested
+
+JUMPING = {"optimizer": {"name": "adam", "learning_rate": 0.02}, "epochs": 7}
+
+
+def figures(training: Training, metric: str) -> list[float]:
+    return [done.values[f"validation_{metric}"] for done in training.told if isinstance(done, EpochDone)]
+
+
+def trained(images: ImageSet, scratch: Path, **options: Any) -> Training:
+    scratch.mkdir(exist_ok=True)
+    training = Training(small_spec({"filters": 8}, training=JUMPING | options), images, scratch)
+    training.trainer.train()
+    return training
+
+
+def interrupted(images: ImageSet, scratch: Path, epoch: int, **options: Any) -> Training:
+    """A training that was stopped in the middle of `epoch`."""
+    scratch.mkdir(exist_ok=True)
+    training = Training(small_spec({"filters": 8}, training=JUMPING | options), images, scratch)
+    training.requested_stop = lambda: (
+        "pause" if training.trainer.position.epoch == epoch and training.trainer.position.step else None
+    )
+    with pytest.raises(StopRequested):
+        training.trainer.train()
+    return training
+
+
+@pytest.fixture(scope="module")
+def images(mnist5k: ImageSet) -> ImageSet:
+    return fewer(mnist5k, 372)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1))
+def test_the_best_epochs_are_the_earliest_of_the_lowest_loss_and_of_the_highest_accuracy(epochs):
+    best = BestEpochs()
+    for epoch, (loss, accuracy) in enumerate(epochs, 1):
+        best = best.after(epoch, float(loss), float(accuracy))
+    losses, accuracies = zip(*epochs, strict=True)
+    assert (best.by_loss, best.by_accuracy) == (int(np.argmin(losses)) + 1, int(np.argmax(accuracies)) + 1)
+    assert (best.loss, best.accuracy) == (min(losses), max(accuracies))
+    assert BestEpochs().after(1, inf, -inf).by_loss == 1
+
+
+def test_each_of_the_best_weights_gives_the_figures_of_its_epoch(images, tmp_path):
+    training = trained(images, tmp_path)
+    losses, accuracies = figures(training, "loss"), figures(training, "accuracy")
+    weights = training.trainer.trained_weights()
+    assert len({weights.best_by_loss, weights.best_by_accuracy, weights.kept}) == 3
+    assert losses[weights.best_by_loss - 1] == min(losses)
+    assert accuracies[weights.best_by_accuracy - 1] == max(accuracies)
+    for epoch, of_epoch in weights.of_epoch.items():
+        training.network.set_weights(of_epoch)
+        assert training.evaluator.measure(training.data.rows["validation"]).loss == losses[epoch - 1]
+    assert len(weights.of_epoch) == 3
+
+
+@pytest.mark.parametrize("epoch", [2, 6, 7])
+def test_a_resumed_training_has_the_same_best_weights(images, tmp_path, epoch):
+    expected = trained(images, tmp_path).trainer.trained_weights()
+    first = interrupted(images, tmp_path, epoch)
+    second = Training(small_spec({"filters": 8}, training=JUMPING), images, tmp_path)
+    second.trainer.resume(first.trainer.write())
+    second.trainer.train()
+    found = second.trainer.trained_weights()
+    assert (found.best_by_loss, found.best_by_accuracy) == (expected.best_by_loss, expected.best_by_accuracy)
+    assert found.of_epoch.keys() == expected.of_epoch.keys()
+    for number, weights in expected.of_epoch.items():
+        for one, other in zip(weights, found.of_epoch[number], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_checkpoint_holds_no_weights_twice(images, tmp_path):
+    """After an epoch the network's own weights are in it, and apart from them each other epoch that is needed."""
+    whole = trained(images, tmp_path)
+    arrays, about = read_checkpoint(whole.trainer.write())
+    best = about["position"]["best"]
+    others = {best["by_loss"], best["by_accuracy"]} - {7}
+    stored = {int(name.split("_")[1]) for name in arrays if name.startswith("epoch_")}
+    assert stored == others
+    sizes = sum(weight.nbytes for weight in whole.network.get_weights())
+    variables = sum(variable.numpy().nbytes for variable in whole.engine.variables)
+    assert sum(array.nbytes for array in arrays.values()) == variables + len(others) * sizes
+
+
+def as_an_older_release_wrote_it(path: Path) -> Path:
+    """The same checkpoint in the form that had kept weights, and those that a guard restores, and no best epochs."""
+    arrays, about = read_checkpoint(path)
+    position = about["position"]
+    best, at_its_end = position.pop("best"), position["epoch"] - 1 if position["step"] == 0 else None
+    names = {"kept": position["kept"]}
+    if position["guard"]["validation_loss"]:
+        names["best"] = best["by_loss"]
+    old = {name: array for name, array in arrays.items() if not name.startswith("epoch_")}
+    for name, epoch in names.items():
+        if epoch != at_its_end and (name == "kept" or epoch != position["kept"]):
+            parts = [part for part in arrays if part.startswith(f"epoch_{epoch}_")]
+            old |= {f"{name}_{part.rsplit('_', 1)[1]}": arrays[part] for part in parts}
+    older = path.with_name("older.ckpt")
+    write_checkpoint(older, old, about)
+    return older
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"early_stopping": {"patience": 6}}, {"on_overfit": "stop_and_restore"}],
+    ids=["plain", "early stopping", "guard"],
+)
+def test_a_checkpoint_of_an_older_release_is_continued_with_the_best_weights_that_it_knows(images, tmp_path, options):
+    whole = trained(images, tmp_path / "whole", **options)
+    losses, accuracies = figures(whole, "loss"), figures(whole, "accuracy")
+    first = interrupted(images, tmp_path / "first", 6, **options)
+    assert losses.index(min(losses)) + 1 < 5
+    second = Training(small_spec({"filters": 8}, training=JUMPING | options), images, tmp_path / "first")
+    second.trainer.resume(as_an_older_release_wrote_it(first.trainer.write()))
+    second.trainer.train()
+    expected, found = whole.trainer.trained_weights(), second.trainer.trained_weights()
+    assert figures(second, "loss") == losses[5:]
+    assert found.kept == expected.kept
+    for one, other in zip(expected.of_epoch[expected.kept], found.of_epoch[found.kept], strict=True):
+        np.testing.assert_array_equal(one, other)
+    if options:
+        assert found.best_by_loss == found.kept == expected.best_by_loss
+    else:
+        assert found.best_by_loss == 6 + int(np.argmin(losses[5:]))
+    assert found.best_by_accuracy == 6 + int(np.argmax(accuracies[5:]))

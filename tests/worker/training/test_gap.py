@@ -1,0 +1,294 @@
+"""What a gap is made of, measured with real networks on real digits in which one fault each is planted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from sklearn.metrics import accuracy_score
+
+from heldout.spec import JobSpec
+from heldout.stored.gap import StoredGap, Tally
+from models.arrays import ImageSet
+from models.relations import Relations
+from tests.worker.training.trainings import Training, small_spec
+from worker.training.best_weights import TrainedWeights
+from worker.training.data import TrainingData, select
+from worker.training.export import Predictor, build_exported
+from worker.training.gap import measure_gap
+from worker.training.resident import ResidentData
+
+
+@dataclass
+class Trained:
+    """A network that was trained on clean images, to be measured on others."""
+
+    spec: JobSpec
+    images: ImageSet
+    network: keras.Model
+    weights: TrainedWeights
+
+    def measure(
+        self, images: ImageSet | None = None, relations: Relations | None = None, **options: Any
+    ) -> tuple[StoredGap, TrainingData, keras.Model]:
+        data = select(images or self.images, self.spec)
+        exported = build_exported(self.spec.network, data, self.network)
+        predictor = Predictor(exported, ResidentData(data), data.value_range)
+        kept = {split: predictor.predict(rows) for split, rows in data.rows.items()}
+        gap = measure_gap(predictor, data, self.weights, kept, relations, **options)
+        assert gap is not None
+        assert StoredGap.from_bytes(gap.to_bytes()) == gap
+        return gap, data, exported
+
+
+@pytest.fixture(scope="module")
+def trained(mnist5k: ImageSet) -> Trained:
+    spec = small_spec({"filters": 16}, {"filters": 32}, training={"epochs": 3})
+    training = Training(spec, mnist5k, Path("/nowhere"))
+    training.trainer.train()
+    return Trained(spec, mnist5k, training.network, training.trainer.trained_weights())
+
+
+@pytest.fixture(scope="module")
+def coloured(mnist5k: ImageSet) -> Trained:
+    """Digits in a warm colour: bright in red, dark in blue."""
+    coloured = np.concatenate([mnist5k.images, mnist5k.images // 3, 40 + mnist5k.images // 6], axis=-1)
+    images = replace(mnist5k, images=coloured)
+    spec = small_spec({"filters": 16}, {"filters": 16}, training={"epochs": 2})
+    training = Training(spec, images, Path("/nowhere"))
+    training.trainer.train()
+    return Trained(spec, images, training.network, training.trainer.trained_weights())
+
+
+def with_test(
+    images: ImageSet,
+    pixels: Callable[[np.ndarray], np.ndarray] = lambda pixels: pixels,
+    labels: Callable[[np.ndarray], np.ndarray] = lambda labels: labels,
+    dtype: type = np.uint8,
+) -> ImageSet:
+    """The same dataset with the test split's pixels and labels changed."""
+    test = images.splits["test"]
+    changed, renamed = images.images.astype(dtype), images.labels.copy()
+    changed[test] = pixels(images.images[test].astype(np.float64))
+    renamed[test] = labels(images.labels[test])
+    return replace(images, images=changed, labels=renamed)
+
+
+def brighter(pixels: np.ndarray) -> np.ndarray:
+    return np.clip(pixels + 100, 0, 255)
+
+
+def inverted(pixels: np.ndarray) -> np.ndarray:
+    return 255 - pixels
+
+
+def moved_on(labels: np.ndarray) -> np.ndarray:
+    return (labels + 1) % 10
+
+
+def assert_tally(tally: Tally | None, model: keras.Model, images: np.ndarray, labels: np.ndarray) -> None:
+    """The tally is that of scikit-learn on what plain Keras predicts."""
+    assert tally is not None
+    assert tally.count == len(labels)
+    said = model.predict(images, verbose=0)
+    assert tally.correct == round(accuracy_score(labels, said.argmax(axis=1)) * len(labels))
+    logits = keras.Model(model.input, model.get_layer("output").output).predict(images, verbose=0)
+    losses = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
+    assert tally.loss == pytest.approx(losses.mean(), abs=1e-5)
+    assert tally.loss_variance == pytest.approx(losses.var(ddof=1), rel=1e-3)
+
+
+def test_clean_images_are_counted_and_nothing_is_undone(trained):
+    gap, data, model = trained.measure()
+    for split in ("train", "validation", "test"):
+        rows = data.rows[split]
+        assert_tally(getattr(gap, split), model, data.images[rows], data.labels[rows])
+    assert (gap.kept_epoch, gap.epochs) == (3, 3)
+    assert gap.pixels is None
+    assert gap.labels is None
+    assert gap.last is None
+    assert gap.test_copies is None
+    assert gap.validation_copies is None
+
+
+def test_labels_that_are_one_class_off_are_named_back(trained):
+    clean, _, _ = trained.measure()
+    gap, _, _ = trained.measure(with_test(trained.images, labels=moved_on))
+    assert gap.pixels is None
+    assert gap.labels.renamings == (tuple((np.arange(10) - 1) % 10),) * 2
+    assert gap.labels.tally.correct == clean.test.correct
+    assert gap.labels.tally.loss == pytest.approx(clean.test.loss, abs=1e-5)
+    assert gap.labels.change.gained - gap.labels.change.lost == clean.test.correct - gap.test.correct
+    assert gap.labels.change.loss == pytest.approx(clean.test.loss - gap.test.loss, abs=1e-5)
+
+
+def test_two_classes_whose_names_are_swapped_are_the_only_ones_renamed(trained):
+    clean, _, _ = trained.measure()
+    swapped = np.arange(10)
+    swapped[[3, 5]] = 5, 3
+    gap, _, _ = trained.measure(with_test(trained.images, labels=lambda labels: swapped[labels]))
+    assert gap.labels.renamings == (tuple(swapped),) * 2
+    assert gap.labels.tally.correct == clean.test.correct
+
+
+@pytest.mark.parametrize(
+    ("kind", "pixels", "dtype"),
+    [
+        ("brightness", brighter, np.uint8),
+        ("inversion", inverted, np.uint8),
+        ("scale", lambda pixels: pixels / 255, np.float32),
+    ],
+)
+def test_pixels_of_another_kind_are_brought_back(trained, kind, pixels, dtype):
+    clean, _, _ = trained.measure()
+    gap, _, _ = trained.measure(with_test(trained.images, pixels, dtype=dtype))
+    assert gap.pixels.choices == (kind, kind)
+    assert gap.test.correct < clean.test.correct - 50
+    if kind == "brightness":  # what was cut off is lost
+        assert gap.pixels.tally.correct == pytest.approx(clean.test.correct, abs=10)
+        assert gap.pixels.tally.loss == pytest.approx(clean.test.loss, abs=0.05)
+    else:
+        assert gap.pixels.tally.correct == clean.test.correct
+        assert gap.pixels.tally.loss == pytest.approx(clean.test.loss, abs=1e-5)
+    assert gap.pixels.change.gained - gap.pixels.change.lost == gap.pixels.tally.correct - gap.test.correct
+    assert gap.pixels.change.loss == pytest.approx(gap.pixels.tally.loss - gap.test.loss, abs=1e-9)
+    assert gap.labels is None
+
+
+def test_colours_in_another_order_are_brought_back_and_right_ones_are_left_alone(coloured):
+    clean, _, _ = coloured.measure()
+    assert clean.pixels is None
+    gap, _, _ = coloured.measure(with_test(coloured.images, lambda pixels: pixels[..., ::-1]))
+    assert gap.pixels.choices == ("channel_order", "channel_order")
+    assert gap.pixels.tally.correct == clean.test.correct
+
+
+def test_pixels_are_undone_although_the_labels_are_wrong_as_well(trained):
+    """Right pixels make the answers to wrong labels worse, so that accuracy alone would choose the wrong pixels."""
+    clean, _, _ = trained.measure()
+    gap, _, _ = trained.measure(with_test(trained.images, inverted, moved_on))
+    assert gap.pixels.choices == ("inversion", "inversion")
+    assert gap.labels.renamings == (tuple((np.arange(10) - 1) % 10),) * 2
+    assert gap.labels.tally.correct == clean.test.correct
+
+
+def test_pixels_are_left_alone_where_there_is_no_time(trained):
+    gap, _, _ = trained.measure(with_test(trained.images, inverted), try_pixels=False)
+    assert gap.pixels is None
+
+
+def test_images_that_only_look_otherwise_are_not_changed(trained):
+    """A test split without its four darkest classes differs surely from training, and no change makes it better."""
+    test = trained.images.splits["test"]
+    bright = test[np.isin(trained.images.labels[test], [0, 2, 3, 5, 6, 8])]
+    gap, _, _ = trained.measure(replace(trained.images, splits={**trained.images.splits, "test": bright}))
+    assert gap.pixels is None
+    assert gap.labels is None
+
+
+def with_copies(images: ImageSet, test: int, validation: int) -> tuple[ImageSet, Relations]:
+    """The first held-out images become copies of training images, which the relations know."""
+    copied, labels, copy_of = images.images.copy(), images.labels.copy(), np.arange(len(images.labels), dtype=np.int32)
+    train = images.splits["train"]
+    for split, count in (("test", test), ("validation", validation)):
+        places = images.splits[split][:count]
+        copied[places], labels[places], copy_of[places] = (
+            images.images[train[:count]],
+            images.labels[train[:count]],
+            train[:count],
+        )
+    return replace(images, images=copied, labels=labels), Relations(copy_of)
+
+
+def test_held_out_images_with_copies_are_counted_apart(trained):
+    images, relations = with_copies(trained.images, test=300, validation=40)
+    gap, _, model = trained.measure(images, relations)
+    for copies, split, count in ((gap.test_copies, "test", 300), (gap.validation_copies, "validation", 40)):
+        places = images.splits[split]
+        assert_tally(copies.copied, model, images.images[places[:count]], images.labels[places[:count]])
+        assert_tally(copies.clean, model, images.images[places[count:]], images.labels[places[count:]])
+
+
+def test_pixels_and_labels_are_undone_on_images_without_copies_alone(trained):
+    images, relations = with_copies(trained.images, test=300, validation=0)
+    gap, _, _ = trained.measure(with_test(images, inverted, moved_on), relations)
+    assert gap.pixels.tally.count == gap.labels.tally.count == 700
+    assert gap.pixels.change.count == gap.test_copies.clean.count
+    assert gap.validation_copies.copied is None
+
+
+def test_a_copy_of_an_image_that_was_not_trained_on_does_not_count(trained):
+    images, relations = with_copies(trained.images, test=300, validation=0)
+    limited = trained.spec.model_copy(
+        update={"training": trained.spec.training.model_copy(update={"train_limit": 1000})}
+    )
+    used = select(images, limited).source["train"]
+    expected = int(np.isin(images.splits["train"][:300], used).sum())
+    assert 0 < expected < 300
+    gap, _, _ = replace(trained, spec=limited).measure(images, relations)
+    assert gap.test_copies.copied.count == expected
+
+
+def test_members_of_a_group_count_as_copies_unless_a_whole_split_is_of_such_groups(trained):
+    images, relations = with_copies(trained.images, test=300, validation=40)
+    validation, test, train = (images.splits[split] for split in ("validation", "test", "train"))
+    group = np.arange(len(images.labels), dtype=np.int32)
+    group[validation[:100]] = group[train[5]]
+    group[test] = group[train[6]]
+    gap, _, _ = trained.measure(images, replace(relations, group=group))
+    assert gap.validation_copies.copied.count == 100
+    assert gap.test_copies.copied.count == 300
+
+
+def test_without_relations_copies_are_not_known_and_all_test_images_are_compared(trained):
+    gap, _, _ = trained.measure(with_test(trained.images, inverted))
+    assert gap.test_copies is None
+    assert gap.pixels.tally.count == gap.test.count
+
+
+def test_the_temperature_is_that_of_the_smallest_log_loss(trained):
+    gap, data, model = trained.measure()
+    rows = data.rows["validation"]
+    labels = data.labels[rows]
+    logits = keras.Model(model.input, model.get_layer("output").output).predict(data.images[rows], verbose=0)
+
+    def loss(temperature: float) -> float:
+        return float(
+            -log_softmax(logits.astype(np.float64) / temperature, axis=1)[np.arange(len(labels)), labels].mean()
+        )
+
+    best = minimize_scalar(loss, bounds=(0.05, 20), method="bounded", options={"xatol": 1e-8})
+    assert gap.calibration.temperature == pytest.approx(best.x, abs=1e-4)
+    assert gap.calibration.loss_before == pytest.approx(loss(1.0), abs=1e-5)
+    assert gap.calibration.loss_after >= best.fun  # fitted on one half, measured on the other
+    said = model.predict(data.images[rows], verbose=0)
+    confidence, right = said.max(axis=1), said.argmax(axis=1) == labels
+    bins = np.digitize(confidence, np.linspace(0, 1, 16)[1:-1])
+    error = sum(abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in set(bins))
+    assert gap.calibration.error_before == pytest.approx(error, abs=1e-5)
+
+
+def test_a_network_that_is_too_sure_is_calibrated_by_a_temperature_above_one(trained):
+    """Four times the logits: the fitted temperature is four times as high, and the error after it is the same."""
+    gap, _, _ = trained.measure()
+    surer = keras.models.clone_model(trained.network)
+    surer.set_weights(trained.network.get_weights())
+    output = surer.get_layer("output")
+    output.set_weights([4 * weight for weight in output.get_weights()])
+    weights = replace(trained.weights, of_epoch={3: surer.get_weights()})
+    sure, _, _ = replace(trained, network=surer, weights=weights).measure()
+    assert sure.calibration.temperature == pytest.approx(4 * gap.calibration.temperature, rel=1e-3)
+    assert sure.calibration.error_after == pytest.approx(gap.calibration.error_after, abs=1e-3)
+    assert sure.calibration.error_before > gap.calibration.error_before
+
+
+def test_fewer_than_fifty_validation_images_fit_no_temperature(trained):
+    few = trained.images.splits["validation"][:49]
+    gap, _, _ = trained.measure(replace(trained.images, splits={**trained.images.splits, "validation": few}))
+    assert gap.calibration is None
+    assert gap.validation.count == 49

@@ -1,0 +1,81 @@
+"""Which images of a dataset belong together: clusters of copies, and the groups of its group rule."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.dataset_lifecycle import RejectionCode
+from models.arrays import load, split_digests
+from models.relations import FILE_NAME, Relations, save_relations
+from worker.ingest.audit import IngestedDataset
+from worker.ingest.audit.copies import Copies, find_copies
+from worker.ingest.audit.scan import scan
+from worker.ingest.images.pixels import Pixels
+from worker.ingest.limits import Limits
+from worker.ingest.pool import ProcessPool
+from worker.ingest.rejection import Rejection, amount
+from worker.ingest.splits import groups_of
+
+
+def relations_of(copies: Copies, groups: NDArray[np.int64] | None) -> Relations:
+    """The clusters that copies form, and the groups.
+
+    Two images are in one cluster if a chain of copies joins them, each a copy of the next, though the two ends of a
+    chain may differ by more than copies do: who leaves a cluster out whole has no copy left of what remains.
+    """
+    first_of: dict[int, int] = {}  # towards the first image of the cluster, for those that near copies join
+
+    def first(row: int) -> int:
+        while (before := first_of.get(row, row)) != row:
+            first_of[row] = first_of.get(before, before)  # keeps the next way short
+            row = before
+        return row
+
+    for one, other in copies.near.tolist():
+        earlier, later = sorted((first(one), first(other)))
+        first_of[later] = earlier
+    firsts = np.arange(len(copies.original), dtype=np.int32)
+    for row in first_of:
+        firsts[row] = first(row)
+    return Relations(firsts[copies.original], None if groups is None else groups.astype(np.int32))
+
+
+def relate(
+    content: Path, target: Path, limits: Limits, *, names: Path | None = None, group_by: str | None = None
+) -> dict[str, str]:
+    """Write the relations of a stored dataset into the folder `target`; gives the digest of each of its splits.
+
+    Args:
+        content: the folder of the dataset's files in the internal format.
+        names: a file with the name that each image had in the upload, one a line.
+        group_by: the upload's group rule. The dataset has no groups without both, or where they do not fit together.
+    Raises:
+        Rejection: if a process of the scan dies, or one needs more memory than it may use.
+    """
+    images = load(content)
+    dataset = IngestedDataset(
+        Pixels.of(content / "images.npy"), images.labels, images.splits, images.classes, (), images.value_range
+    )
+    try:
+        with ProcessPool(limits.processes) as pool:
+            seen = scan(dataset, pool, lambda done: None)
+        copies = find_copies(dataset.pixels, seen, dataset.value_range)
+    except MemoryError:
+        raise Rejection(
+            RejectionCode.OUT_OF_MEMORY, f"To find copies takes more than {amount(limits.memory_bytes)} of memory."
+        ) from None
+    save_relations(relations_of(copies, _groups(names, group_by, len(images.labels))), target / FILE_NAME)
+    return split_digests(images)
+
+
+def _groups(names: Path | None, group_by: str | None, count: int) -> NDArray[np.int64] | None:
+    if names is None or group_by is None:
+        return None
+    of_images = names.read_text(encoding="utf-8").split("\n")[:-1]
+    if len(of_images) != count:
+        return None
+    try:
+        return groups_of(of_images, group_by)
+    except Rejection:  # the names fitted when they were ingested; copies are worth storing without groups too
+        return None

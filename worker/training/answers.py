@@ -1,0 +1,120 @@
+"""Answers to images as counts and sums: alone, paired with other answers to the same images, and under other labels."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.stored.gap import PairedTally, Tally
+from worker.training.export import Predictions
+
+# Probability that chance loses as many right answers. Below, a lower loss does not make up for them.
+SEEMING_LOSS_P = 0.1
+# The smallest normal float32. Smaller probabilities may have been rounded to zero.
+_SMALLEST = float(np.finfo(np.float32).tiny)
+
+
+class Answers:
+    """What a model says of labelled images.
+
+    probabilities: (count, classes). classes: (count,) the most probable ones.
+    right: (count,) whether the most probable class is the label.
+    losses: (count,) cross-entropies in nats.
+    """
+
+    def __init__(
+        self, labels: NDArray[np.int32], probabilities: NDArray[np.float32], losses: NDArray[np.floating]
+    ) -> None:
+        self.labels = labels
+        self.probabilities = probabilities
+        self.losses: NDArray[np.float64] = losses.astype(np.float64)
+        self.classes: NDArray[np.int64] = probabilities.argmax(axis=1)
+        self.right: NDArray[np.bool_] = self.classes == labels
+
+    @classmethod
+    def to(cls, labels: NDArray[np.int32], said: Predictions) -> "Answers":
+        """The answers to images with these labels."""
+        return cls(labels, said.probabilities, said.losses)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def of(self, images: NDArray[np.int64] | NDArray[np.bool_]) -> "Answers":
+        """The answers to some of the images."""
+        return Answers(self.labels[images], self.probabilities[images], self.losses[images])
+
+    def under(self, renaming: tuple[int, ...] | None) -> "Answers":
+        """The same answers where each label means another class."""
+        if renaming is None:
+            return self
+        labels = np.asarray(renaming, np.int32)[self.labels]
+        losses = -self.log_probabilities()[np.arange(len(labels)), labels]
+        return Answers(labels, self.probabilities, losses)
+
+    def log_probabilities(self) -> NDArray[np.float64]:
+        """(count, classes) in nats. That of the label is exact; others end where float32 has no smaller probability."""
+        logs = np.log(np.maximum(self.probabilities.astype(np.float64), _SMALLEST))
+        logs[np.arange(len(self.labels)), self.labels] = -self.losses
+        return logs
+
+    def tally(self) -> Tally | None:
+        """None without images, and where a loss is not finite."""
+        if not len(self) or not np.isfinite(self.losses).all():
+            return None
+        return Tally(
+            count=len(self),
+            correct=int(self.right.sum()),
+            loss=float(self.losses.mean()),
+            loss_variance=_variance(self.losses),
+        )
+
+
+def joined(*parts: Answers) -> Answers:
+    """The answers of several sets of images, one after another."""
+    return Answers(
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.probabilities for part in parts]),
+        np.concatenate([part.losses for part in parts]),
+    )
+
+
+def paired(before: Answers, after: Answers) -> PairedTally | None:
+    """What changed between two answers to the same images; None without images, and where a loss is not finite."""
+    changes = after.losses - before.losses
+    if not len(changes) or not np.isfinite(changes).all():
+        return None
+    return PairedTally(
+        count=len(changes),
+        gained=int((after.right & ~before.right).sum()),
+        lost=int((before.right & ~after.right).sum()),
+        loss=float(changes.mean()),
+        loss_variance=_variance(changes),
+    )
+
+
+def surely_better(before: Answers, after: Answers, *, max_p: float) -> bool:
+    """Whether the same images are surely answered better after than before.
+
+    By more right answers (exact McNemar test of one side), or by a lower loss where no right answers seem to be lost.
+    """
+    # Imported here: SciPy takes half a second to import, and few jobs need it.
+    from scipy.stats import binomtest, norm
+
+    gained, lost = int((after.right & ~before.right).sum()), int((before.right & ~after.right).sum())
+    if gained > lost and binomtest(gained, gained + lost, alternative="greater").pvalue < max_p:
+        return True
+    if lost > gained and binomtest(lost, gained + lost, alternative="greater").pvalue < SEEMING_LOSS_P:
+        return False
+    falls = before.losses - after.losses
+    if len(falls) < 2 or not np.isfinite(falls).all():
+        return False
+    return bool(falls.mean() > norm.isf(max_p) * falls.std(ddof=1) / len(falls) ** 0.5)
+
+
+def halves_of(labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the images in two halves, each class alike in both up to one image; the same at every call."""
+    order = np.random.default_rng(0).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    return np.sort(by_class[::2]), np.sort(by_class[1::2])
+
+
+def _variance(values: NDArray[np.float64]) -> float:
+    return float(values.var(ddof=1)) if len(values) > 1 else 0.0

@@ -1,0 +1,105 @@
+"""What a training leaves behind at its end: the model, its predictions and scores, and what its gap is made of."""
+
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter
+
+import keras
+import numpy as np
+
+from heldout.lifecycle import FailureCode, StopReason
+from heldout.spec import JobSpec
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
+from heldout.stored.gap import StoredGap
+from models.relations import Relations, load_relations
+from worker.messages import Failed, Finished, FromTraining, TrainedFile, Warned
+from worker.training.best_weights import TrainedWeights
+from worker.training.data import TrainingData
+from worker.training.evaluate import final_figures, from_predictions
+from worker.training.export import Predictions, Predictor, build_exported, save_predictions
+from worker.training.gap import measure_gap
+from worker.training.paired import compared
+from worker.training.resident import BatchSource
+from worker.training.scores import evaluation_of
+from worker.training.trainer import Trainer
+
+# A job that is out of time is killed some minutes later. Its pixels are tried only if that takes no longer than this.
+MAX_PIXELS_S_AFTER_DEADLINE = 60.0
+# Each half of the test images is predicted under at most so many changes of pixels.
+_MAX_PASSES = 5
+
+
+def finish(
+    trainer: Trainer,
+    reason: StopReason,
+    spec: JobSpec,
+    network: keras.Model,
+    data: TrainingData,
+    images: BatchSource,
+    *,
+    scratch: Path,
+    relations_file: Path | None,
+    send: Callable[[FromTraining], None],
+) -> Finished | Failed:
+    """Write the files of a training that has ended into `scratch`; it is judged by its kept weights."""
+    weights = trainer.trained_weights()
+    if not weights.kept:
+        return Failed(FailureCode.DEADLINE, "limits.max_runtime_s has passed before one epoch was whole.")
+    trainer.restore_kept()
+    exported = build_exported(spec.network, data, network)
+    model, predictions = scratch / "model.keras", scratch / "predictions.npz"
+    exported.save(model)
+    predictor = Predictor(exported, images, data.value_range)
+    started = perf_counter()
+    kept = {split: predictor.predict(rows) for split, rows in data.rows.items()}
+    seconds_per_image = (perf_counter() - started) / sum(map(len, data.rows.values()))
+    save_predictions(predictions, data, kept)
+    cost = _cost_of_last_epoch(predictor, data, weights, kept)
+    evaluation = scratch / StoredEvaluation.file_name
+    scores = evaluation_of(data, {split: said.probabilities for split, said in kept.items()}, cost)
+    evaluation.write_bytes(scores.to_bytes())
+    files = [
+        TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, model),
+        TrainedFile(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, predictions),
+        TrainedFile(ArtifactName.EVALUATION, ArtifactFormat.JSON, evaluation),
+    ]
+    pixels_s = _MAX_PASSES * len(data.rows.get("test", ())) * seconds_per_image
+    in_time = reason is not StopReason.DEADLINE or pixels_s < MAX_PIXELS_S_AFTER_DEADLINE
+    try:
+        gap = measure_gap(predictor, data, weights, kept, _relations(relations_file), try_pixels=in_time)
+        if gap is not None:
+            file = scratch / StoredGap.file_name
+            file.write_bytes(gap.to_bytes())
+            files.append(TrainedFile(ArtifactName.GAP, ArtifactFormat.JSON, file))
+    except Exception as error:  # noqa: BLE001 - the training is done, and worth more than its explanation
+        traceback.print_exc()
+        send(Warned(f"What the gap is made of could not be measured ({type(error).__name__})."))
+    measured = {
+        split: from_predictions(said.losses, said.probabilities, data.labels[data.rows[split]])
+        for split, said in kept.items()
+    }
+    other_reads = () if cost is None else ((cost.split, cost.epoch),)
+    return Finished(final_figures(weights.kept, measured), reason, tuple(files), other_reads)
+
+
+def _relations(file: Path | None) -> Relations | None:
+    return None if file is None else load_relations(file)
+
+
+def _cost_of_last_epoch(
+    predictor: Predictor, data: TrainingData, weights: TrainedWeights, kept: Mapping[str, Predictions]
+) -> LastEpochScores | None:
+    """How much worse the last epoch's weights are than the kept ones; None where these are the same, or are gone."""
+    last = weights.epochs
+    split = "test" if "test" in kept else "validation"
+    labels = data.labels[data.rows[split]]
+    if last == weights.kept or last not in weights.of_epoch or len(labels) < 2:
+        return None
+    predictor.use(weights.of_epoch[last])
+    said = predictor.predict(data.rows[split])
+    predictor.use(weights.of_epoch[weights.kept])
+    if not np.isfinite(said.losses - kept[split].losses).all():
+        return None
+    return LastEpochScores(epoch=last, kept_epoch=weights.kept, split=split, **compared(said, kept[split], labels))

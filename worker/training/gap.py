@@ -1,0 +1,215 @@
+"""Measures, once a training has ended, what the terms of its gap are made of: `gap.json`.
+
+The order in which they are measured is that of docs/explanation/gap.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTally, PixelsUndone, StoredGap
+from models.relations import Relations
+from worker.training.answers import Answers, halves_of, joined, paired, surely_better
+from worker.training.best_weights import TrainedWeights
+from worker.training.data import TrainingData
+from worker.training.export import Predictions, Predictor
+from worker.training.pixel_change import PixelChange
+from worker.training.renamed_labels import chosen_renaming, confusion_of
+from worker.training.temperature import calibration_of
+from worker.training.undone_pixels import changes_worth_trying, find_change, sample_of
+
+# Probability that chance alone makes a change of pixels look better.
+MAX_CHANCE = 0.01
+
+
+def measure_gap(
+    predictor: Predictor,
+    data: TrainingData,
+    weights: TrainedWeights,
+    kept: Mapping[str, Predictions],
+    relations: Relations | None,
+    *,
+    try_pixels: bool = True,
+) -> StoredGap | None:
+    """What the terms of a training's gap are made of.
+
+    Args:
+        predictor: of the exported model; it answers with the kept weights before and after.
+        data: of the training; its images are not read, they are in the predictor's source.
+        weights: `Trainer.trained_weights()`.
+        kept: what the kept weights say of each split, in the order of its rows; without `test` where it is never
+            measured.
+        relations: of the whole dataset; None where its copies are not known.
+        try_pixels: False where there is no time for more predictions of the test split.
+    Returns:
+        None where there are no training or no validation images, or their losses are not finite.
+    """
+    answers = {split: Answers.to(data.labels[data.rows[split]], said) for split, said in kept.items()}
+    train, validation = answers["train"].tally(), answers["validation"].tally()
+    if train is None or validation is None:
+        return None
+    related = {} if relations is None else _related(relations, data.source)
+    others = _OtherWeights(predictor, data, weights, answers["validation"])
+    calibration = calibration_of(
+        answers["validation"].log_probabilities(),
+        answers["validation"].labels,
+        halves_of(answers["validation"].labels),
+    )
+    pixels = labels = None
+    if "test" in answers and answers["test"].tally() is not None:
+        # Where all images have copies there is nothing else to compare.
+        clean = np.flatnonzero(~related["test"]) if "test" in related else np.empty(0, np.int64)
+        compared = clean if len(clean) else np.arange(len(answers["test"]))
+        test = _ComparedTest(predictor, data, answers["test"], compared)
+        pixels, labels = test.undone(confusion_of(answers["validation"], len(data.classes)), try_pixels=try_pixels)
+    return StoredGap(
+        kept_epoch=weights.kept,
+        epochs=weights.epochs,
+        train=train,
+        validation=validation,
+        test=answers["test"].tally() if "test" in answers else None,
+        best_by_loss=others.best_epoch(weights.best_by_loss),
+        best_by_accuracy=others.best_epoch(weights.best_by_accuracy),
+        last=others.change(weights.epochs),
+        validation_copies=_copies(answers["validation"], related.get("validation")),
+        test_copies=_copies(answers["test"], related.get("test")) if "test" in answers else None,
+        pixels=pixels,
+        labels=labels,
+        calibration=calibration,
+    )
+
+
+def _related(relations: Relations, source: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.bool_]]:
+    """For each held-out split which of its images have a relation among the images that were trained on."""
+    everything = relations.related_to(source["train"])
+    copies = Relations(relations.copy_of).related_to(source["train"])
+    found = {}
+    for split in source.keys() - {"train"}:
+        related = everything[source[split]]
+        # Groups that hold a whole split, such as one camera, leave nothing to compare.
+        found[split] = copies[source[split]] if related.all() else related
+    return found
+
+
+def _copies(answers: Answers, related: NDArray[np.bool_] | None) -> HeldOutCopies | None:
+    if related is None:
+        return None
+    return HeldOutCopies(clean=answers.of(~related).tally(), copied=answers.of(related).tally())
+
+
+class _OtherWeights:
+    """What weights of other epochs than the kept one say of the validation images."""
+
+    def __init__(self, predictor: Predictor, data: TrainingData, weights: TrainedWeights, kept: Answers) -> None:
+        self._kept = kept
+        self._answers: dict[int, Answers] = {}
+        for epoch in {weights.best_by_loss, weights.best_by_accuracy, weights.epochs} - {weights.kept}:
+            if epoch in weights.of_epoch:
+                predictor.use(weights.of_epoch[epoch])
+                self._answers[epoch] = Answers.to(kept.labels, predictor.predict(data.rows["validation"]))
+        predictor.use(weights.of_epoch[weights.kept])
+
+    def change(self, epoch: int) -> PairedTally | None:
+        """From the kept weights to those of `epoch`."""
+        return paired(self._kept, self._answers[epoch]) if epoch in self._answers else None
+
+    def best_epoch(self, epoch: int) -> BestEpoch | None:
+        if epoch not in self._answers:
+            return None
+        tally, change = self._answers[epoch].tally(), self.change(epoch)
+        return None if tally is None or change is None else BestEpoch(epoch=epoch, validation=tally, change=change)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What was chosen on one half of the images, to be counted on the other."""
+
+    change: PixelChange
+    renaming: tuple[int, ...] | None
+
+
+class _ComparedTest:
+    """The test images that are compared with validation, in two halves: each chooses for the other.
+
+    Args:
+        compared: positions of these images in the test split.
+    """
+
+    def __init__(self, predictor: Predictor, data: TrainingData, answers: Answers, compared: NDArray[np.int64]) -> None:
+        self._predictor = predictor
+        self._data = data
+        labels = answers.labels[compared]
+        positions = [compared[half] for half in halves_of(labels)]
+        self._rows = [data.rows["test"][half] for half in positions]
+        self._as_they_are = [answers.of(half) for half in positions]
+        self._changed: dict[tuple[int, PixelChange], Answers] = {}
+
+    def undone(
+        self, validation: NDArray[np.int64], *, try_pixels: bool
+    ) -> tuple[PixelsUndone | None, LabelsRenamed | None]:
+        """The images with their pixels brought back, and then under renamed labels; null where nothing was chosen."""
+        if not all(map(len, self._as_they_are)):
+            return None, None
+        candidates = self._candidates() if try_pixels else ([], [])
+        choices = [self._choice(half, candidates[half], validation) for half in (0, 1)]
+        chosen = choices[::-1]  # for each half by the other
+        undone = [self._under(half, chosen[half].change) for half in (0, 1)]
+        pixels = labels = None
+        if any(choice.change.kind != "none" for choice in chosen):
+            pixels = _pixels_undone(chosen, joined(*self._as_they_are), joined(*undone))
+            if pixels is None:
+                return None, None
+        if any(choice.renaming for choice in chosen):
+            renamed = [undone[half].under(chosen[half].renaming) for half in (0, 1)]
+            labels = _labels_renamed(chosen, joined(*undone), joined(*renamed))
+        return pixels, labels
+
+    def _candidates(self) -> tuple[list[PixelChange], list[PixelChange]]:
+        """For each half the changes that are worth trying on it."""
+        value_range = self._data.value_range
+        train = sample_of(self._predictor.source, self._data.rows["train"])
+        halves = [sample_of(self._predictor.source, rows) for rows in self._rows]
+        kinds = changes_worth_trying(train, halves[0].with_images_of(halves[1]), value_range)
+        one, two = ([find_change(kind, train, half, value_range) for kind in kinds] for half in halves)
+        return [change for change in one if change], [change for change in two if change]
+
+    def _choice(self, half: int, candidates: list[PixelChange], validation: NDArray[np.int64]) -> _Choice:
+        """The simplest change that no other one is surely better than, on this half.
+
+        Each is judged under the names of classes that fit it best: right pixels make wrong answers of wrong labels.
+        """
+        chosen = _Choice(PixelChange(), chosen_renaming(self._as_they_are[half], validation))
+        best = self._as_they_are[half].under(chosen.renaming)
+        for change in candidates:
+            answers = self._under(half, change)
+            renaming = chosen_renaming(answers, validation)
+            if surely_better(best, answers.under(renaming), max_p=MAX_CHANCE):
+                chosen, best = _Choice(change, renaming), answers.under(renaming)
+        return chosen
+
+    def _under(self, half: int, change: PixelChange) -> Answers:
+        if change.kind == "none":
+            return self._as_they_are[half]
+        if (half, change) not in self._changed:
+            said = self._predictor.predict(self._rows[half], change)
+            self._changed[half, change] = Answers.to(self._as_they_are[half].labels, said)
+        return self._changed[half, change]
+
+
+def _pixels_undone(chosen: list[_Choice], before: Answers, after: Answers) -> PixelsUndone | None:
+    tally, change = after.tally(), paired(before, after)
+    if tally is None or change is None:
+        return None
+    one, two = (choice.change for choice in chosen)
+    return PixelsUndone(
+        choices=(one.kind, two.kind), parameters=(one.parameters, two.parameters), tally=tally, change=change
+    )
+
+
+def _labels_renamed(chosen: list[_Choice], before: Answers, after: Answers) -> LabelsRenamed | None:
+    tally, change = after.tally(), paired(before, after)
+    if tally is None or change is None:
+        return None
+    return LabelsRenamed(renamings=(chosen[0].renaming, chosen[1].renaming), tally=tally, change=change)

@@ -1,0 +1,113 @@
+"""Whether a split names its classes otherwise than training does: the renaming that surely makes many answers right."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.training.answers import Answers, halves_of
+
+# Share of the images that a renaming must make right. Less does not matter.
+MIN_GAIN = 0.01
+# Right answers. Fewer can be luck even if none is lost by them.
+MIN_GAINED_IMAGES = 7
+# Probability that chance gains as much.
+MAX_CHANCE = 0.01
+# Share of a class' validation recall with which the images that are said to be of the class must be answered so.
+MIN_SHARE_OF_RECALL = 0.5
+
+
+def chosen_renaming(answers: Answers, validation: NDArray[np.int64]) -> tuple[int, ...] | None:
+    """For each label the class that it means, where that is surely not the class of its own name.
+
+    A label means the class whose validation images are answered alike. That is not always the answer that it most often
+    gets: a network that takes shirts for coats does so on validation, too.
+
+    Of any few answers some renaming makes more right than the labels do. So one counts only if renamings that are
+    chosen in the same way on one part of these images make answers right on the other part, surely.
+
+    Args:
+        validation: `confusion_of` the validation images, whose labels mean what they say.
+    Returns:
+        None if the labels mean what they say, as far as these answers can tell.
+    """
+    confusion = confusion_of(answers, len(validation))
+    right, least = int(confusion.trace()), max(MIN_GAINED_IMAGES, MIN_GAIN * len(answers))
+    # No renaming does better than the largest count of each label, or of each answer.
+    if min(confusion.max(axis=0).sum(), confusion.max(axis=1).sum()) < right + least:
+        return None
+    named = _sure_parts(confusion, _likeliest(confusion, validation), validation)
+    gained = int(confusion[np.arange(len(named)), named].sum()) - right
+    if gained < least or not _holds_on_other_images(answers, validation):
+        return None
+    return tuple(int(label) for label in named)
+
+
+def confusion_of(answers: Answers, classes: int) -> NDArray[np.int64]:
+    """(classes, classes) counts, rows the labels and columns the answers."""
+    pairs = np.bincount(answers.labels.astype(np.int64) * classes + answers.classes, minlength=classes * classes)
+    return pairs.reshape(classes, classes)
+
+
+def _likeliest(confusion: NDArray[np.int64], validation: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(classes,) for each label a class of its own, so that the answers are as likely as they can be."""
+    # Imported here: SciPy takes half a second to import, and few jobs need it.
+    from scipy.optimize import linear_sum_assignment
+
+    # One more image of each class, spread over all answers: what never happened is not impossible.
+    chances = (validation + 1 / len(validation)) / (validation.sum(axis=1, keepdims=True) + 1)
+    likelihood = confusion @ np.log(chances).T
+    named: NDArray[np.int64] = linear_sum_assignment(likelihood, maximize=True)[1]
+    return named
+
+
+def _sure_parts(
+    confusion: NDArray[np.int64], named: NDArray[np.int64], validation: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The renaming without those labels, exchanged among themselves, for which it is not sure."""
+    recalls = _recalls(validation)
+    sure = np.arange(len(named))
+    for cycle in _cycles(named):
+        classes = named[cycle]
+        gained, lost = int(confusion[cycle, classes].sum()), int(confusion[cycle, cycle].sum())
+        expected = float(confusion[cycle].sum(axis=1) @ recalls[classes])
+        if gained >= MIN_SHARE_OF_RECALL * expected and _surely_gained(gained, lost):
+            sure[cycle] = classes
+    return sure
+
+
+def _recalls(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(classes,) share of each class' images that are answered rightly; the usual share for a class without images."""
+    counts, right = confusion.sum(axis=1), confusion.diagonal()
+    return np.where(counts > 0, right / np.maximum(counts, 1), right.sum() / np.maximum(counts.sum(), 1))
+
+
+def _cycles(named: NDArray[np.int64]) -> list[list[int]]:
+    """The labels that are exchanged among themselves, without those that keep their class."""
+    found, seen = [], set()
+    for start in range(len(named)):
+        cycle, label = [], start
+        while label not in seen:
+            seen.add(label)
+            cycle.append(label)
+            label = int(named[label])
+        if len(cycle) > 1:
+            found.append(cycle)
+    return found
+
+
+def _holds_on_other_images(answers: Answers, validation: NDArray[np.int64]) -> bool:
+    """Whether the likeliest renaming of one part of the images surely makes more answers right on the other."""
+    parts = [answers.of(part) for part in halves_of(answers.labels)]
+    gained = lost = 0
+    for chosen_on, counted_on in (parts, parts[::-1]):
+        named = _likeliest(confusion_of(chosen_on, len(validation)), validation)
+        right = named[counted_on.labels] == counted_on.classes
+        gained += int((right & ~counted_on.right).sum())
+        lost += int((counted_on.right & ~right).sum())
+    return _surely_gained(gained, lost)
+
+
+def _surely_gained(gained: int, lost: int) -> bool:
+    """Whether more answers are gained than chance would, by an exact binomial test of one side."""
+    from scipy.stats import binomtest
+
+    return gained > lost and bool(binomtest(gained, gained + lost, alternative="greater").pvalue < MAX_CHANCE)
