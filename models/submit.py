@@ -6,7 +6,7 @@ For any transaction: a request's, or one of the reconciler's that submits severa
 import secrets
 from dataclasses import dataclass
 
-from heldout.errors import DatasetUnavailable, InvalidSpec, SpecDatasetNotFound
+from heldout.errors import DatasetUnavailable, InvalidSpec, SpecDatasetNotFound, SpecUnreadable
 from heldout.examination import examine
 from heldout.kinds import JobKind
 from heldout.layers import NetworkPlan
@@ -15,9 +15,9 @@ from heldout.views.estimate import EstimateView, LayerView
 from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import new_id
+from models.specs import spec_of
 from models.store import calibrations, datasets, jobs, new_jobs
 from models.store.datasets import ReadyDataset
-from models.store.specs import SpecUnreadable, spec_of
 from models.tables import DatasetRow, JobRow
 from models.wake import WakeUp
 

@@ -42,6 +42,7 @@ from heldout.errors.service import (
     FileOfLaterRelease,
     Internal,
     OperatorError,
+    SpecUnreadable,
     StorageUnavailable,
 )
 from heldout.errors.unreadable import (
@@ -92,6 +93,7 @@ __all__ = [
     "OperatorError",
     "RouteNotFound",
     "SpecDatasetNotFound",
+    "SpecUnreadable",
     "StorageUnavailable",
     "TooManyParameters",
     "TooManyWebhooks",

@@ -42,6 +42,18 @@ class FileOfLaterRelease(HeldoutError):
         )
 
 
+class SpecUnreadable(HeldoutError):
+    """The stored spec of a job has fields or values that this release does not know."""
+
+    code, status, title = "spec_unreadable", 503, "A stored job was written by another release"
+
+    def __init__(self, job_id: str, found: str) -> None:
+        super().__init__(
+            f"The stored spec of {job_id} is not one that this release understands ({found}). Submit a new job, or "
+            "have the operator update this service."
+        )
+
+
 class Internal(HeldoutError):
     def __init__(self, request_id: str) -> None:
         super().__init__(f"Something broke on our side. The log has it under request {request_id}.")

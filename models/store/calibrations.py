@@ -8,12 +8,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from heldout.cost import ASSUMED_RUNTIME_S, Speed, automatic_towers, seconds_per_epoch, seconds_until_start
+from heldout.errors import SpecUnreadable
 from heldout.kinds import KINDS_IN_SLOTS
 from heldout.layers import NetworkPlan, plan_network
 from heldout.lifecycle import JobStatus
 from heldout.spec import JobSpec
+from models.specs import spec_of
 from models.store import jobs
-from models.store.specs import SpecUnreadable, spec_of
 from models.store.transitions import now, seconds_since
 from models.tables import CalibrationRow, DatasetRow, JobRow
 

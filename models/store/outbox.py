@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import delete, insert, inspect, or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.errors import DeliveryNotFound, WebhookDisabled
+from heldout.errors import DeliveryNotFound, SpecUnreadable, WebhookDisabled
 from heldout.views.base import View
 from heldout.views.event import SubjectObject
 from heldout.webhooks import WEBHOOK_EVENTS, next_attempt_after
@@ -17,6 +18,8 @@ from models.ids import new_id
 from models.tables import DatasetRow, DeliveryRow, JobRow, WebhookRow
 from models.views.dataset import dataset_view
 from models.views.job import job_view
+
+log = structlog.get_logger()
 
 PENDING = "pending"
 DELIVERED = "delivered"
@@ -58,7 +61,12 @@ def add(session: Session, owner: str, subject_object: SubjectObject, subject_id:
     ]
     if not wanting:
         return
-    payload = _view_of(session, subject_object, subject_id).model_dump(mode="json")
+    try:
+        payload = _view_of(session, subject_object, subject_id).model_dump(mode="json")
+    except SpecUnreadable as error:
+        # What happens to the job must not depend on whether its webhooks can be told.
+        log.warning("delivery_not_written", subject=subject_id, type=type_, reason=error.detail)
+        return
     for webhook_id in wanting:
         session.execute(
             insert(DeliveryRow).values(

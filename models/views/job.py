@@ -3,8 +3,8 @@
 from sqlalchemy.orm import load_only
 
 from heldout.lifecycle import StopReason, shown_status
-from heldout.spec import JobSpec
 from heldout.views.job import DatasetReference, EngineView, JobErrorView, JobView, Progress, SummaryView
+from models.specs import training_spec_of
 from models.tables import DatasetRow, JobRow
 
 # Columns with the name of a field of the view, and those that its other fields are made of.
@@ -20,14 +20,14 @@ JOB_VIEW_ONLY = (
 
 
 def job_view(job: JobRow, dataset: DatasetRow) -> JobView:
-    """The job as clients see it."""
+    """The job as clients see it. Raises SpecUnreadable."""
     return JobView(
         id=job.id,
         object="job",
         name=job.name,
         status=shown_status(job.status, job.request),
         stop_reason=StopReason(job.stop_reason) if job.stop_reason else None,
-        spec=JobSpec.model_validate(job.spec),
+        spec=training_spec_of(job),
         dataset=dataset_reference(dataset),
         parameters=job.parameters or 0,
         progress=Progress(epoch=job.epoch, epochs=job.epochs, eta_s=job.eta_s),

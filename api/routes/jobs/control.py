@@ -9,7 +9,7 @@ from api.http.deps import AnnounceDep, JobId, SessionDep
 from api.http.problems import problems
 from api.http.routing import resource
 from api.routes.jobs.job import job_answer
-from heldout.errors import JobFinished, JobNotFound, JobNotPaused
+from heldout.errors import JobFinished, JobNotFound, JobNotPaused, SpecUnreadable
 from heldout.lifecycle import JobStatus
 from heldout.views.job import JobView
 from models.store import jobs
@@ -25,7 +25,7 @@ _ASKED: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/cancel",
     response_description="It was waiting, and is cancelled.",
-    responses={**_ASKED, **problems(JobNotFound, JobFinished)},
+    responses={**_ASKED, **problems(JobNotFound, JobFinished, SpecUnreadable)},
 )
 def cancel_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
     """Cancel a job: one that waits at once, one that runs through its worker. Whole epochs are kept."""
@@ -37,7 +37,7 @@ def cancel_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: 
 @router.post(
     "/pause",
     response_description="It was waiting, and is paused.",
-    responses={**_ASKED, **problems(JobNotFound, JobFinished)},
+    responses={**_ASKED, **problems(JobNotFound, JobFinished, SpecUnreadable)},
 )
 def pause_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
     """Pause a job: one that waits at once, one that runs through its worker, which keeps a checkpoint."""
@@ -46,7 +46,9 @@ def pause_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: R
     return job_answer(session, job, response)
 
 
-@router.post("/resume", response_description="Back in the queue.", responses=problems(JobNotFound, JobNotPaused))
+@router.post(
+    "/resume", response_description="Back in the queue.", responses=problems(JobNotFound, JobNotPaused, SpecUnreadable)
+)
 def resume_job(
     job_id: JobId, caller: CallerDep, session: SessionDep, announce: AnnounceDep, response: Response
 ) -> JobView:

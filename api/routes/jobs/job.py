@@ -21,6 +21,7 @@ from heldout.errors import (
     JobNotFinished,
     JobNotFound,
     JobNotQueued,
+    SpecUnreadable,
     Unauthenticated,
 )
 from heldout.spec import Metadata, Name, Priority
@@ -40,7 +41,7 @@ router = resource("/v1/jobs", "jobs")
 
 @router.get(
     "",
-    responses=problems(InvalidCursor),
+    responses=problems(InvalidCursor, SpecUnreadable),
     openapi_extra=METADATA_PARAMETER,
 )
 def list_jobs(
@@ -66,7 +67,10 @@ def list_jobs(
 @router.get(
     "/{job_id}",
     response_model=JobView,
-    responses={304: {"description": "The job still has the version of `If-None-Match`."}, **problems(JobNotFound)},
+    responses={
+        304: {"description": "The job still has the version of `If-None-Match`."},
+        **problems(JobNotFound, SpecUnreadable),
+    },
 )
 async def get_job(
     job_id: JobId,
@@ -110,7 +114,7 @@ class JobChanges(BaseModel):
     name: Name = ""
 
 
-@router.patch("/{job_id}", responses=problems(JobNotFound, JobNotQueued, *JSON_BODY))
+@router.patch("/{job_id}", responses=problems(JobNotFound, JobNotQueued, SpecUnreadable, *JSON_BODY))
 def change_job(
     job_id: JobId, changes: JobChanges, caller: CallerDep, session: SessionDep, response: Response
 ) -> JobView:

@@ -81,7 +81,7 @@ def _about_accuracy(gap: Gap, stored: StoredGap) -> str:
     if shown.total <= 0:
         return f"{start}, but would not be {without}."
     total = shown.number(shown.total)
-    return f"{start}; {without} it would be {total} points below. Of these {total}, {shown.widening()}."
+    return f"{start}; {without}, it would be {total} points below. Of these {total}, {shown.widening()}."
 
 
 def _about_chance(gap: Gap) -> str:

@@ -7,15 +7,16 @@ from typing import cast
 from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
+from heldout.errors import SpecUnreadable
 from heldout.kinds import KINDS_IN_SLOTS, JobKind, WorkSpec
 from heldout.lifecycle import FailureCode, JobEvent, JobStatus, next_status
 from heldout.spec import Device
 from models.database import db_now
+from models.specs import spec_of
 from models.store import events
 from models.store.claims.checkpoint import Checkpoint, checkpoints_of
 from models.store.claims.lease import HeldAttempt
 from models.store.claims.settle import fail
-from models.store.specs import SpecUnreadable, spec_of
 from models.store.transitions import seconds_since
 from models.tables import AttemptRow, DatasetRow, JobRow
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from heldout.ledger import validation_read_of
 from heldout.spec import JobSpec
+from models.specs import training_spec_of
 from models.store import label_reads
 from models.store.claims.checkpoint import checkpoints_of, forget_checkpoints
 from models.store.claims.lease import HeldAttempt, require_held, write_held
@@ -76,7 +77,7 @@ def record_epoch(session: Session, held: HeldAttempt, epoch: int, values: Mappin
         return False
     session.execute(insert(EpochRow).values(job_id=held.job_id, attempt=held.attempt, epoch=epoch, **values))
     if "validation_loss" in values:
-        what = validation_read_of(JobSpec.model_validate(row.spec).training)
+        what = validation_read_of(training_spec_of(row).training)
         label_reads.add_for_job(session, held.job_id, "validation", epoch, what)
     if "test_loss" in values:
         label_reads.add_for_job(session, held.job_id, "test", epoch)

@@ -84,7 +84,7 @@ def test_the_gap_of_an_ended_job_is_told_term_by_term(client, job, worker):
     explains = {one["code"]: one["explains"] for one in found["findings"]}
     assert explains["overfitting"]["accuracy"] == pytest.approx(0.09)
     assert explains["overfitting"]["interval"] == generalisation["accuracy_interval"]
-    assert explains["test_too_small"] is None
+    assert explains["metric_artefact"] is None
     assert all(one["confidence"] is None for one in found["findings"])
 
 

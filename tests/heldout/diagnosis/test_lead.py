@@ -83,7 +83,7 @@ def test_what_hides_a_part_of_the_gap_is_named_with_the_gap_without_it():
     made = Made(answers(1.0, 9000), answers(0.8, 9000, 1), test, test_copied=copied)
     assert lead(made, OVERFIT) == (
         "Test accuracy (86.0 %) is 14 points below training accuracy (100.0 %); without test images that were trained "
-        "on it would be 20 points below. Of these 20, all are memorised training images; ±1 may be chance."
+        "on, it would be 20 points below. Of these 20, all are memorised training images; ±1 may be chance."
     )
     easier = Made(answers(0.9, 9000), answers(0.85, 9000, 1), answers(0.93, 9000, 2))
     assert lead(easier).startswith("Test accuracy (93.0 %) is 3.0 points above training accuracy (90.0 %); without an ")

@@ -105,6 +105,28 @@ def test_a_rare_class_is_no_verdict_on_a_loss_that_quadrupled():
     assert judged(fine, FINE, audit_of("class_imbalance", "critical", **RARE)).verdict == "class_imbalance"
 
 
+def test_less_than_a_point_of_accuracy_leaves_the_verdict_to_the_loss():
+    def of(lost: float) -> str:
+        """Test is surely answered worse by so much; late epochs cost loss, and no accuracy."""
+        kept, best = answers(0.95, 50_000, 1, loss=8.0), answers(0.95, 50_000, 1, loss=1.0)
+        test = answers(0.95 - lost, 50_000, 2, loss=8.0)
+        made = Made(answers(0.951, 50_000), kept, test, best_by_loss=(5, best))
+        return judged(made, OVERFIT, audit_of("split_shift", split="test")).verdict
+
+    assert of(lost=0.008) == "overfitting"
+    assert of(lost=0.03) == "split_shift"
+
+
+def test_of_equally_serious_findings_a_caveat_gives_the_verdict_last():
+    fine = Made(answers(0.95, 3000), answers(0.95, 2000, 1), answers(0.95, 2000, 2))
+    audit = [*audit_of("label_conflicts", images=9), *audit_of("class_imbalance", "critical", **RARE)]
+    found = judged(fine, FINE, audit)
+    assert (found.verdict, found.caveats) == ("class_imbalance", ("label_conflicts",))
+    assert judged(fine, FINE, audit[:1]).verdict == "label_conflicts"
+    # Without a measured gap the order of the rules is the only one.
+    assert diagnose(FINE, audit, None, spec()).verdict == "label_conflicts"
+
+
 def test_the_larger_of_two_faults_gives_the_verdict():
     def of(labels: float, brightness: float) -> Diagnosis:
         undone = answers(0.9 - labels, 1000, 2)

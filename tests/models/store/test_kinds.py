@@ -11,9 +11,9 @@ from heldout.datasets import DatasetSpec
 from heldout.errors import JobNotFound
 from heldout.kinds import KINDS, LISTED_KINDS, IngestSpec, JobKind, WorkSpec
 from models.ids import new_id
+from models.specs import spec_of
 from models.store import claims, jobs, new_jobs
 from models.store.narrowing import Filters
-from models.store.specs import spec_of
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, Work, add_dataset, spec
 

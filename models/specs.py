@@ -1,0 +1,31 @@
+"""The spec that a row of `jobs` holds, read back by the job's kind."""
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from heldout.errors import SpecUnreadable
+from heldout.json_pointer import pointer_to
+from heldout.kinds import KINDS, WorkSpec
+from heldout.spec import JobSpec
+from models.tables import JobRow
+
+Spec = TypeVar("Spec", bound=BaseModel)
+
+
+def spec_of(job: JobRow) -> WorkSpec:
+    """What the job is asked to do. Raises SpecUnreadable."""
+    return _read(job, KINDS[job.kind].spec)
+
+
+def training_spec_of(job: JobRow) -> JobSpec:
+    """What a training is asked to do. Raises SpecUnreadable."""
+    return _read(job, JobSpec)
+
+
+def _read(job: JobRow, kind: type[Spec]) -> Spec:
+    try:
+        return kind.model_validate(job.spec)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise SpecUnreadable(job.id, f"{pointer_to(first['loc'])}: {first['msg']}") from error

@@ -1,0 +1,46 @@
+"""A job whose stored spec another release has written: it is named, and what happens to it does not break the rest."""
+
+import pytest
+from sqlalchemy import update
+
+from models.tables import JobRow
+from tests.api.support import assert_problem, submitted
+
+
+@pytest.fixture
+def broken(client, spec, database) -> str:
+    """A queued job of `ada` with a field that this release does not know, between two others."""
+    older, job_id, newer = (submitted(client, {**spec, "name": name})["id"] for name in ("older", "broken", "newer"))
+    with database.write() as session:
+        stored = session.get_one(JobRow, job_id).spec
+        session.execute(update(JobRow).where(JobRow.id == job_id).values(spec={**stored, "of_a_later_release": True}))
+    assert older < job_id < newer
+    return job_id
+
+
+def test_a_job_with_such_a_spec_says_what_is_not_understood(client, broken):
+    problem = assert_problem(client.get(f"/v1/jobs/{broken}"), 503, "spec_unreadable")
+    assert broken in problem["detail"]
+    assert "/of_a_later_release" in problem["detail"]
+
+
+def test_a_list_names_the_job_and_goes_on_behind_it(client, broken):
+    problem = assert_problem(client.get("/v1/jobs"), 503, "spec_unreadable")
+    assert broken in problem["detail"]
+    assert [one["name"] for one in client.get("/v1/jobs", params={"after": broken}).json()["data"]] == ["older"]
+    assert [one["name"] for one in client.get("/v1/jobs", params={"limit": 1}).json()["data"]] == ["newer"]
+
+
+def test_another_owner_does_not_notice(stranger, broken):
+    assert stranger.get("/v1/jobs").json()["data"] == []
+    assert_problem(stranger.get(f"/v1/jobs/{broken}"), 404, "job_not_found")
+
+
+def test_a_webhook_for_its_end_keeps_no_worker_from_the_jobs_behind_it(client, broken, hand, database, app):
+    wanted = {"url": "https://example.com/hook", "events": ["job.started", "job.failed"]}
+    assert client.post("/v1/webhooks", json=wanted).status_code == 201
+    claimed = [hand.claim().job_id for _ in range(2)]
+    assert broken not in claimed
+    with database.read() as session:
+        row = session.get_one(JobRow, broken)
+        assert (row.status, row.error["code"]) == ("failed", "spec_unreadable")
