@@ -117,6 +117,8 @@ def _uncertain_gap(facts: Facts) -> str | None:
 def _healthy(facts: Facts, heldout: Course) -> str:
     in_time = kept_weights.stopped_in_time(facts)
     explanation = in_time[0].explanation if in_time else _course(facts.curves, heldout)
+    if facts.budget is not None:
+        return f"{explanation} Nothing was found that needs mending."  # the gap has been told before
     if facts.train is None or facts.test is None:
         return explanation
     gap = f"{100 * (facts.train.accuracy - facts.test.accuracy):.1f}"

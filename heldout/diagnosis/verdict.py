@@ -19,6 +19,17 @@ class Step:
     needs_gap: bool = True
 
 
+def kept_too_early(facts: Facts, findings: Sequence[Finding]) -> Finding | None:
+    """What says that the last weights answer surely more than the kept ones, unless another finding costs more."""
+    last = facts.last
+    if last is None or last.accuracy_interval[1] >= 0:
+        return None
+    if any(_surely_explained(one) > -last.accuracy for one in findings):
+        return None
+    told = [one for one in findings if one.code in ("not_converged", "overconfidence")]
+    return next((one for one in told if "last_epoch" in one.evidence), None)
+
+
 def poor_training(facts: Facts, findings: Sequence[Finding]) -> Finding | None:
     """A fault of training, where training images are answered badly, unless another finding surely costs more."""
     if facts.knows_training is not False or facts.budget is None:
@@ -60,6 +71,7 @@ def most_serious(facts: Facts, findings: Sequence[Finding]) -> Finding | None:
 
 
 STEPS = (
+    Step("kept_too_early", kept_too_early),
     Step("poor_training", poor_training),
     Step("most_accuracy", most_accuracy),
     Step("most_loss", most_loss),

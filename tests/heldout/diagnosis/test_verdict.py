@@ -10,6 +10,7 @@ import pytest
 
 from heldout.diagnosis import Diagnosis, Finding, History, diagnose
 from heldout.diagnosis.attribution import FINDINGS_OF_TERM, attributed
+from heldout.diagnosis.evaluation import LastEpoch
 from heldout.diagnosis.facts import facts_of
 from heldout.diagnosis.gap.budget import gap_of
 from heldout.diagnosis.verdict import CAVEATS, STEPS, TRAINING_FAULTS, verdict_of, weighed
@@ -151,6 +152,23 @@ def test_what_training_lacks_goes_first_unless_something_else_surely_costs_more(
     assert finding(found, "label_order_mismatch").severity == "critical"
     better = Made(answers(0.65, 3000), answers(0.64, 1000, 1), answers(0.05, 1000, 2), labels=answers(0.64, 1000, 3))
     assert judged(better, settled).verdict == "label_order_mismatch"
+
+
+@pytest.mark.parametrize("loss", [-0.3, 0.3], ids=["loss better too", "loss worse"])
+def test_a_kept_epoch_that_is_surely_worse_than_the_last_says_so(loss):
+    """The last epoch answers 20 points more."""
+
+    def of(made: Made) -> Diagnosis:
+        better = LastEpoch(40, 5, "test", 1000, -0.2, (-0.22, -0.18), 0.0, loss, (loss, loss))
+        return diagnose(FINE, None, replace(made.evaluation(), last=better), spec())
+
+    made = Made(answers(0.92, 3000), answers(0.8, 1000, 1), answers(0.79, 1000, 2), kept_epoch=5)
+    found = of(made)
+    assert found.verdict == ("not_converged" if loss < 0 else "overconfidence")
+    assert "The kept epoch (5) is worse than the last (40)." in found.explanation
+    # What costs more goes before it: labels in another order, 40 points.
+    renamed = replace(made, test=answers(0.39, 1000, 2), labels=answers(0.79, 1000, 3))
+    assert of(renamed).verdict == "label_order_mismatch"
 
 
 def test_copies_that_flatter_test_are_a_caveat_and_the_verdict_only_where_nothing_else_is():
