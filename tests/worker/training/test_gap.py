@@ -18,6 +18,7 @@ from heldout.stored.gap import StoredGap, Tally
 from models.arrays import ImageSet
 from models.relations import Relations
 from tests.worker.training.trainings import Training, small_spec
+from worker.training.answers import halves_of
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData, select
 from worker.training.export import Predictor, build_exported
@@ -135,6 +136,22 @@ def test_two_classes_whose_names_are_swapped_are_the_only_ones_renamed(trained):
     gap, _, _ = trained.measure(with_test(trained.images, labels=lambda labels: swapped[labels]))
     assert gap.labels.renamings == (tuple(swapped),) * 2
     assert gap.labels.tally.correct == clean.test.correct
+
+
+def test_what_one_half_chooses_is_counted_on_the_other(trained):
+    """The first half alone shows digits that are one lower than its labels say, so that the second suffers by it."""
+    test = trained.images.splits["test"]
+    labels = trained.images.labels[test]
+    changed = trained.images.images.copy()
+    first, second = halves_of(labels)
+    for label in range(10):
+        ours = first[labels[first] == label]
+        changed[test[ours]] = trained.images.images[test[np.flatnonzero(labels == (label - 1) % 10)[: len(ours)]]]
+    gap, _, _ = trained.measure(replace(trained.images, images=changed))
+    assert sorted(labels[first].tolist()) == sorted(labels[second].tolist())
+    assert gap.labels.renamings == (None, tuple((np.arange(10) - 1) % 10))
+    assert gap.labels.tally.correct < 0.1 * gap.test.count
+    assert gap.labels.change.lost > 0.8 * len(second)
 
 
 @pytest.mark.parametrize(
