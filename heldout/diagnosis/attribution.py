@@ -8,13 +8,14 @@ from typing import Any
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Explained, Finding
-from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode
+from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode, includes_0
 from heldout.diagnosis.thresholds import MIN_PART_OF_CLASSES
 
 # A term belongs to the first of these findings that was made, unless that is an info.
 FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
     "late_epochs": ("overfitting", "overconfidence", "memorised_noise"),
-    # The two about classes only where these classes are at least half of the term.
+    # The two about classes only where these classes are at least half of the term; overconfidence only where it is no
+    # matter of accuracy.
     "generalisation": (
         "memorised_noise",
         "label_noise",
@@ -31,6 +32,8 @@ FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
     "pixel_values": ("scale_mismatch", "split_shift"),
     "copies_in_test": ("leakage",),
 }
+# If one of these surely narrows the gap it belongs to none: no finding is about that.
+_ONLY_WIDENING = ("late_epochs", "generalisation", "label_order", "pixel_values")
 _OF_CLASSES = ("collapsed_class", "class_imbalance")
 # What may be undone in the pixels: the codes are the audit's, which calls the first a shift, and the others a scale.
 SHIFTS_OF_PIXELS = ("brightness", "channel_order")
@@ -76,12 +79,21 @@ def sum_of(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds 
 
 
 def _finding_of(term: Term, facts: Facts, findings: Sequence[Finding]) -> str | None:
-    made = [one for one in findings if one.severity != "info"]
+    bounds = term.accuracy_interval
+    if term.code in _ONLY_WIDENING and bounds is not None and bounds[1] < 0:
+        return None
     for code in _in_order(term, facts):
-        of_code = [one for one in made if one.code == code]
-        if any(code not in _OF_CLASSES or _is_mostly_of_its_classes(term, facts, one) for one in of_code):
+        made = [one for one in findings if one.code == code and one.severity != "info"]
+        if any(_can_have(one, term, facts) for one in made):
             return code
     return None
+
+
+def _can_have(finding: Finding, term: Term, facts: Facts) -> bool:
+    """Whether the finding is about what the term is about."""
+    if term.code == "generalisation" and finding.code == "overconfidence":
+        return includes_0(term.accuracy_interval)
+    return finding.code not in _OF_CLASSES or _is_mostly_of_its_classes(term, facts, finding)
 
 
 def _in_order(term: Term, facts: Facts) -> tuple[str, ...]:

@@ -44,7 +44,9 @@ class Term:
     @property
     def may_be_chance(self) -> bool:
         """Whether neither the accuracy nor the loss is surely another than 0."""
-        return includes_0(self.accuracy_interval) and includes_0(self.loss_interval)
+        is_accuracy_sure = self.accuracy != 0 and not includes_0(self.accuracy_interval)
+        is_loss_sure = self.loss != 0 and not includes_0(self.loss_interval)
+        return not is_accuracy_sure and not is_loss_sure
 
 
 @dataclass(frozen=True)

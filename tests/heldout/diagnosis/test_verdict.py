@@ -229,6 +229,22 @@ def test_a_term_belongs_to_the_first_finding_of_its_list_that_was_made():
     assert owners(MADE, ["overfitting"], severity="info")["generalisation"] is None
 
 
+def test_overconfidence_has_the_gap_only_where_it_is_no_matter_of_accuracy():
+    assert owners(MADE, ["overconfidence"])["generalisation"] is None
+    same = replace(MADE, train=answers(0.8, 3000), validation=answers(0.8, 400, 1, loss=4.0))
+    assert owners(same, ["overconfidence"])["generalisation"] == "overconfidence"
+
+
+def test_what_surely_narrows_the_gap_belongs_to_no_finding_that_is_about_widening_it():
+    """Wrong labels in training, which validation does not have, and pixels undone under wrong labels."""
+    noisy = replace(MADE, train=answers(0.6, 3000))
+    assert owners(noisy, ["label_noise"])["generalisation"] is None
+    found = diagnose(FINE, None, replace(noisy.evaluation()), spec())
+    assert finding(found, "label_noise").severity == "warning"
+    undone = replace(MADE, pixels=answers(0.5, 1000, 3))
+    assert owners(undone, ["split_shift"])["pixel_values"] is None
+
+
 def test_a_class_has_the_gap_only_where_at_least_half_of_it_is_lost_there():
     def with_lost(in_class_b: int, elsewhere: int) -> str | None:
         """Ten classes with 40 validation images each, of which so many are wrong."""
