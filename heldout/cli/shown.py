@@ -146,7 +146,7 @@ def show_datasets(datasets: Sequence[DatasetView]) -> None:
 
 def show_diagnosis(diagnosis: DiagnosisView) -> None:
     """The verdict with its explanation, the gap term by term, then each finding with its remedies."""
-    epochs = [("best epoch", diagnosis.best_epoch), ("overfits from epoch", diagnosis.onset_epoch)]
+    epochs = [("best epoch", diagnosis.best_epoch), ("rises from epoch", diagnosis.onset_epoch)]
     known = ", ".join(f"{name} {epoch}" for name, epoch in epochs if epoch is not None)
     say(f"{diagnosis.verdict}" + (f" ({known})" if known else ""))
     say(diagnosis.explanation)

@@ -67,6 +67,16 @@ def course_of(values: list[float], *, has_zero: bool = False) -> Course:
     )
 
 
+def patience_for(values: list[float], best: int) -> int:
+    """The fewest epochs without a new lowest value after which to stop, so that `best` is still reached."""
+    lowest, waited, longest = values[0], 0, 0
+    for value in values[1 : best + 1]:
+        waited += 1
+        if value < lowest:
+            lowest, longest, waited = value, max(longest, waited), 0
+    return max(longest, waited)
+
+
 def smoothed(values: list[float]) -> list[float]:
     """The median of each value and its neighbours."""
     return [median(values[max(0, position - 1) : position + 2]) for position in range(len(values))]

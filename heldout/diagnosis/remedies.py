@@ -36,19 +36,24 @@ _AUGMENTATION_REASON = (
 )
 
 
-def against_overfitting(spec: Spec | None, best_epoch: int, stopping: str) -> tuple[Remedy, ...]:
-    """Keeping the best epoch first, which costs nothing; then what the spec does not have yet.
+def keep_lowest_loss(spec: Spec | None, best_epoch: int, stopping: str, patience: int) -> tuple[Remedy, ...]:
+    """Early stopping by the loss.
 
     Args:
         stopping: what keeping the best epoch would have changed in this training.
+        patience: epochs without a lower loss that have to be waited for to reach that epoch.
     """
-    return (*_keep_best(spec, "validation_loss", f"{_stop_reason(best_epoch)} {stopping}"), *_regularisation(spec))
+    return _keep_best(spec, "validation_loss", f"{_stop_reason(best_epoch)} {stopping}", patience)
 
 
-def against_overconfidence(
-    spec: Spec | None, best_epoch_by_accuracy: int | None, temperature: float | None
-) -> tuple[Remedy, ...]:
-    """What makes a network less sure, then keeping the weights that answer most images rightly."""
+def keep_best_accuracy(spec: Spec | None, which: str, patience: int) -> tuple[Remedy, ...]:
+    """Early stopping by the accuracy. which: the best epoch in brackets, or nothing."""
+    reason = f"Keep the weights of the epoch with the best validation accuracy{which}, not those with the lowest loss."
+    return _keep_best(spec, "validation_accuracy", reason, patience)
+
+
+def make_less_sure(spec: Spec | None, temperature: float | None) -> tuple[Remedy, ...]:
+    """In the next training, or after this one."""
     found = []
     if spec is None or not spec["training"].get("label_smoothing"):
         reason = "Label smoothing rewards answers that are a little less than certain, which keeps the network modest."
@@ -59,17 +64,14 @@ def against_overconfidence(
         f"After training, divide the network's outputs (before the softmax) by {by}: its answers stay the same, and "
         "its probabilities become more honest. Nothing has to be trained again."
     )
-    found.append(Remedy("temperature", reason))
-    which = "" if best_epoch_by_accuracy is None else f" (here epoch {best_epoch_by_accuracy})"
-    reason = f"Keep the weights of the epoch with the best validation accuracy{which}, not those with the lowest loss."
-    return (*found, *_keep_best(spec, "validation_accuracy", reason))
+    return (*found, Remedy("temperature", reason))
 
 
 def against_too_little_data(spec: Spec | None, images: int | None) -> tuple[Remedy, ...]:
     """In the order in which they helped on the collection of trainings (docs/explanation/diagnosis.md)."""
     now = "" if images is None else f" (there are {images:,} now)"
     more = f"Collect more training images{now}: nothing else closes such a gap as far."
-    return (mend_data(more), *_regularisation(spec))
+    return (mend_data(more), *regularisation(spec))
 
 
 def more_patience(spec: Spec | None) -> tuple[Remedy, ...]:
@@ -82,7 +84,7 @@ def more_patience(spec: Spec | None) -> tuple[Remedy, ...]:
     return (Remedy("more_patience", reason, {"training": {"early_stopping": {"patience": patience}}}),)
 
 
-def _regularisation(spec: Spec | None) -> list[Remedy]:
+def regularisation(spec: Spec | None) -> list[Remedy]:
     """What the spec does not have yet, in the order in which it helped on the collection of trainings."""
     if spec is None:
         return [
@@ -165,21 +167,24 @@ def mend_data(what: str) -> Remedy:
     return Remedy("mend_data", what)
 
 
-def _keep_best(spec: Spec | None, monitor: str, reason: str) -> list[Remedy]:
+def _keep_best(spec: Spec | None, monitor: str, reason: str, patience: int) -> tuple[Remedy, ...]:
     """Early stopping that keeps the best epoch by `monitor`; nothing where the spec has that already."""
     if spec is None:
-        return [Remedy("early_stopping", reason)]
+        return (Remedy("early_stopping", reason),)
     training = spec["training"]
     stops, by_loss = training.get("early_stopping"), monitor == "validation_loss"
     if stops is None and by_loss and training.get("on_overfit") == "stop_and_restore":
-        return []
+        return ()
+    patch: dict[str, Any] = {}
     if stops is None:
-        stop = {"monitor": monitor, "patience": ADVISED_PATIENCE_EPOCHS}
+        patience = min(MAX_PATIENCE_EPOCHS, max(ADVISED_PATIENCE_EPOCHS, patience))
+        patch["early_stopping"] = {"monitor": monitor, "patience": patience}
     elif not stops.get("restore_best") or stops.get("monitor") != monitor:
-        stop = {"monitor": monitor, "restore_best": True}
-    else:
-        return []
-    return [Remedy("early_stopping", reason, {"training": {"early_stopping": stop}})]
+        patch["early_stopping"] = {"monitor": monitor, "restore_best": True}
+    if not by_loss and training.get("on_overfit") in {"stop", "stop_and_restore"}:
+        # That stops by the loss.
+        patch["on_overfit"] = "warn"
+    return (Remedy("early_stopping", reason, {"training": patch}),) if patch else ()
 
 
 def _keep_best_of(spec: Spec | None, patience: int) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def _learned_nothing(curves: Curves) -> str | None:
     for name, course, is_loss in both:
         if course is None or len(course.values) < MIN_EPOCHS:
             continue
-        first, last = course.values[0], course.last
+        first, last = course.values[0], course.values[-1]
         if first - course.lowest <= MIN_RISE_SIGMAS * course.noise:
             return (
                 f"The {name} was {figure_of(first, is_loss=is_loss)} after the first epoch and is "

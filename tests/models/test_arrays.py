@@ -99,6 +99,12 @@ def test_a_change_of_the_split_changes_its_digest(change):
     assert split_digests(TEST_CHANGES[change](dots()))["test"] != split_digests(dots())["test"]
 
 
+def test_the_order_of_images_with_one_label_counts_too():
+    one_label = replace(dots(), labels=np.zeros(6, np.int32))
+    turned = replace(one_label, splits={**dots().splits, "test": dots().splits["test"][::-1]})
+    assert split_digests(turned)["test"] != split_digests(one_label)["test"]
+
+
 def test_what_other_splits_hold_does_not_change_the_digest():
     first = dots().splits["train"][0]
     other = replace(dots(), images=changed(dots().images, (first, 0, 0, 0), 99))

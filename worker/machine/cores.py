@@ -30,8 +30,12 @@ def divide_cores(cores: Sequence[int], demands: Sequence[int]) -> list[tuple[int
     them in turn.
 
     Args:
-        demands: how many cores each job can keep busy, the oldest job first.
+        demands: how many cores each job can keep busy, the oldest job first. One that demands none gets none: it runs
+            wherever the others leave time.
     """
+    if 0 in demands:
+        of_others = iter(divide_cores(cores, [demand for demand in demands if demand]))
+        return [next(of_others) if demand else () for demand in demands]
     if sum(demands) <= len(cores) or not cores:
         return [tuple(cores)] * len(demands)
     shares = [[cores[number % len(cores)]] for number in range(len(demands))]
@@ -73,8 +77,7 @@ class Cores:
         """The share of one job while the block runs.
 
         Args:
-            demand: how many cores it can keep busy, until its process says otherwise. One that demands none gets no
-                share: it runs where the others leave time.
+            demand: how many cores it can keep busy, until its process says otherwise.
         """
         job = JobCores(self, demand)
         with self._lock:
@@ -96,9 +99,8 @@ class Cores:
     def divide(self) -> None:
         """Pin the process of every job to its present share."""
         with self._lock:
-            jobs = [job for job in self._jobs if job.demand > 0]
-            shares = divide_cores(self._cores, [job.demand for job in jobs])
-            for job, cores in zip(jobs, shares, strict=True):
+            shares = divide_cores(self._cores, [job.demand for job in self._jobs])
+            for job, cores in zip(self._jobs, shares, strict=True):
                 if job.pid is not None:
                     pin_process(job.pid, cores)
 

@@ -8,9 +8,11 @@ from worker.training.answers import Answers, halves_of
 # Share of the images that a renaming must make right. Less does not matter.
 MIN_GAIN = 0.01
 # Right answers. Fewer can be luck even if none is lost by them.
-MIN_GAINED_IMAGES = 7
+MIN_GAINED_IMAGES = 10
 # Probability that chance gains as much.
-MAX_CHANCE = 0.01
+MAX_CHANCE = 0.001
+# Natural logarithm of how much likelier the answers must be if the labels mean other classes: a thousand times.
+MIN_LOG_LIKELIHOOD_GAIN = 7.0
 # Share of a class' validation recall with which the images that are said to be of the class must be answered so.
 MIN_SHARE_OF_RECALL = 0.5
 
@@ -34,7 +36,8 @@ def chosen_renaming(answers: Answers, validation: NDArray[np.int64]) -> tuple[in
     # No renaming does better than the largest count of each label, or of each answer.
     if min(confusion.max(axis=0).sum(), confusion.max(axis=1).sum()) < right + least:
         return None
-    named = _sure_parts(confusion, _likeliest(confusion, validation), validation)
+    likelihood = _likelihood(confusion, validation)
+    named = _sure_parts(confusion, _likeliest(likelihood), likelihood, _recalls(validation))
     gained = int(confusion[np.arange(len(named)), named].sum()) - right
     if gained < least or not _holds_on_other_images(answers, validation):
         return None
@@ -47,29 +50,50 @@ def confusion_of(answers: Answers, classes: int) -> NDArray[np.int64]:
     return pairs.reshape(classes, classes)
 
 
-def _likeliest(confusion: NDArray[np.int64], validation: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(classes,) for each label a class of its own, so that the answers are as likely as they can be."""
+def _likelihood(confusion: NDArray[np.int64], validation: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(classes, classes) log likelihood of a label's answers if it means a class: label by row, class by column.
+
+    The class' validation images tell how it is answered, as far as so many images can: Dirichlet-multinomial, with one
+    image more that is spread over all answers.
+    """
     # Imported here: SciPy takes half a second to import, and few jobs need it.
+    from scipy.special import gammaln
+
+    known = validation + 1 / len(validation)
+    images, total = confusion.sum(axis=1), known.sum(axis=1)
+    likelihood = np.asarray(gammaln(total)[None] - gammaln(total[None] + images[:, None]), np.float64)
+    for label, answers in enumerate(confusion):
+        seen = np.flatnonzero(answers)
+        likelihood[label] += (gammaln(known[:, seen] + answers[seen]) - gammaln(known[:, seen])).sum(axis=1)
+    return likelihood
+
+
+def _likeliest(likelihood: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(classes,) for each label a class of its own, so that all answers together are as likely as they can be."""
     from scipy.optimize import linear_sum_assignment
 
-    # One more image of each class, spread over all answers: what never happened is not impossible.
-    chances = (validation + 1 / len(validation)) / (validation.sum(axis=1, keepdims=True) + 1)
-    likelihood = confusion @ np.log(chances).T
     named: NDArray[np.int64] = linear_sum_assignment(likelihood, maximize=True)[1]
     return named
 
 
 def _sure_parts(
-    confusion: NDArray[np.int64], named: NDArray[np.int64], validation: NDArray[np.int64]
+    confusion: NDArray[np.int64],
+    named: NDArray[np.int64],
+    likelihood: NDArray[np.float64],
+    recalls: NDArray[np.float64],
 ) -> NDArray[np.int64]:
     """The renaming without those labels, exchanged among themselves, for which it is not sure."""
-    recalls = _recalls(validation)
     sure = np.arange(len(named))
     for cycle in _cycles(named):
         classes = named[cycle]
         gained, lost = int(confusion[cycle, classes].sum()), int(confusion[cycle, cycle].sum())
         expected = float(confusion[cycle].sum(axis=1) @ recalls[classes])
-        if gained >= MIN_SHARE_OF_RECALL * expected and _surely_gained(gained, lost):
+        likelier = float((likelihood[cycle, classes] - likelihood[cycle, cycle]).sum())
+        if (
+            likelier > MIN_LOG_LIKELIHOOD_GAIN
+            and gained >= MIN_SHARE_OF_RECALL * expected
+            and _surely_gained(gained, lost)
+        ):
             sure[cycle] = classes
     return sure
 
@@ -99,7 +123,7 @@ def _holds_on_other_images(answers: Answers, validation: NDArray[np.int64]) -> b
     parts = [answers.of(part) for part in halves_of(answers.labels)]
     gained = lost = 0
     for chosen_on, counted_on in (parts, parts[::-1]):
-        named = _likeliest(confusion_of(chosen_on, len(validation)), validation)
+        named = _likeliest(_likelihood(confusion_of(chosen_on, len(validation)), validation))
         right = named[counted_on.labels] == counted_on.classes
         gained += int((right & ~counted_on.right).sum())
         lost += int((counted_on.right & ~right).sum())

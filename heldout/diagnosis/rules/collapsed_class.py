@@ -54,13 +54,13 @@ def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Findin
     label, right, count = min(worst, key=lambda one: one[1] / one[2])
     low, high = wilson_interval(right, count)
     known = f"only {right:,}" if right else "none"
-    name = facts.classes[label] if label < len(facts.classes) else str(label)
+    name = _name(facts, label)
     return [
         Finding(
             "collapsed_class",
             "critical",
             f"The network recognises {known} of {counted(count, f'{split} image')} of class {name!r} "
-            f"({percent(right / count)}), though it knows most other classes.",
+            f"({percent(right / count)}), though it knows most other classes.{_taken_for(facts, figures, label)}",
             {
                 "class": name,
                 "split": split,
@@ -68,6 +68,26 @@ def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Findin
                 "recall_interval": [low, high],
                 "count": count,
             },
-            (*remedies.balanced_weights(facts.spec), remedies.mend_data(f"Collect more images of {name!r}.")),
+            (
+                *(remedies.balanced_weights(facts.spec) if _is_rare(facts.train, label) else ()),
+                remedies.mend_data(f"Collect more images of {name!r}, and check how its images are labelled."),
+            ),
         )
     ]
+
+
+def _taken_for(facts: Facts, figures: SplitFigures, label: int) -> str:
+    """Which class its images are most often taken for. Begins with a space."""
+    answers = [0 if answer == label else count for answer, count in enumerate(figures.confusion[label])]
+    most = max(answers)
+    return f" {most:,} of them are taken for {_name(facts, answers.index(most))!r}." if most else ""
+
+
+def _is_rare(train: SplitFigures | None, label: int) -> bool:
+    """Whether weighing the classes would count it more; also where it is not known how many images it has."""
+    counts = [sum(row) for row in train.confusion] if train is not None else []
+    return label >= len(counts) or counts[label] * len(counts) < sum(counts)
+
+
+def _name(facts: Facts, label: int) -> str:
+    return facts.classes[label] if label < len(facts.classes) else str(label)

@@ -37,6 +37,14 @@ def kept_is_worse(last: LastEpoch) -> str:
     return f"The kept epoch ({last.kept_epoch}) is worse than the last ({last.epoch}). {cost_of(last)}"
 
 
+def kept_answers_worse(last: LastEpoch) -> str:
+    return (
+        f"The kept epoch ({last.kept_epoch}) answers worse than the last ({last.epoch}). On the same "
+        f"{counted(last.count, f'{last.split} image')}, the weights of epoch {last.epoch} have a better accuracy "
+        f"({-100 * last.accuracy:.1f} points higher), and a worse loss ({last.loss:.3g} higher)."
+    )
+
+
 def were_kept_in_time(facts: Facts) -> bool:
     """Whether weights were kept from when the loss was about at its best, and later ones are not better."""
     curves, heldout, kept, last = facts.curves, facts.curves.heldout, kept_epoch_of(facts), facts.last

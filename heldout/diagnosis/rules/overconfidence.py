@@ -4,40 +4,35 @@ from dataclasses import asdict
 from typing import Any
 
 from heldout.diagnosis import remedies
+from heldout.diagnosis.course import patience_for
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.findings import Finding, Remedy, Severity
 from heldout.diagnosis.rules import kept_weights
 from heldout.diagnosis.sentences import accuracy_went, best_and_end, stopping_at_best, too_little_to_matter
+from heldout.diagnosis.words import percent
 from heldout.stored.gap import Calibration
 
 
 def find(facts: Facts) -> list[Finding]:
     """By the curves; or because weights that were kept for their loss answer surely worse than the last ones."""
     curves, last = facts.curves, facts.last
-    explanation = explain(curves)
-    is_mild = curves.rises_mildly
+    explanation, is_mild = explain(curves), curves.rises_mildly
     if last is not None and kept_weights.only_loss_is_better(last):
-        explanation = f"{kept_weights.kept_is_worse(last)} {explanation or _WHY}"
-        is_mild = False
+        explanation, is_mild = f"{kept_weights.kept_answers_worse(last)} {_WHY} {_NEXT}", False
     elif explanation is None or kept_weights.were_kept_in_time(facts):
         return []
     calibration = None if facts.gap is None else facts.gap.calibration
-    if is_mild:
-        explanation += f" {too_little_to_matter(curves)}"
-    elif calibration is not None:
+    if calibration is not None and not is_mild:
         explanation += f" {_told(calibration)}"
-    accuracy = curves.accuracy
-    best_by_accuracy = None if accuracy is None else curves.epoch_numbers[accuracy.best_by_accuracy]
+    severity: Severity = "info" if is_mild else "warning"
     return [
         Finding(
             "overconfidence",
-            "info" if is_mild else "warning",
+            severity,
             explanation,
-            _evidence(facts, best_by_accuracy, calibration),
-            remedies.against_overconfidence(
-                facts.spec, best_by_accuracy, None if calibration is None else calibration.temperature
-            ),
+            _evidence(facts, calibration),
+            () if is_mild else _remedies(facts, calibration),
         )
     ]
 
@@ -47,13 +42,15 @@ def explain(curves: Curves) -> str | None:
     heldout, accuracy = curves.heldout, curves.accuracy
     if heldout is None or accuracy is None or not curves.is_overconfident:
         return None
-    return (
-        f"{best_and_end(curves, heldout)}, but {accuracy_went(accuracy)}: the network answers as well as before, or "
-        f"better. {_WHY} {stopping_at_best(curves, heldout)}"
-    )
+    seen = f"{best_and_end(curves, heldout)}, but {accuracy_went(accuracy)}"
+    if curves.rises_mildly:
+        return f"{seen}. {too_little_to_matter(curves)}"
+    answers = "better than" if accuracy.rose else "as well as"
+    return f"{seen}: the network answers {answers} before. {_WHY} {stopping_at_best(curves, heldout)} {_NEXT}"
 
 
-_WHY = "The loss rises because it becomes ever surer of its answers, the wrong ones too."
+_WHY = "The loss rises because the network becomes ever surer of its answers, the wrong ones too."
+_NEXT = "Keep the weights that answer best, and do not rely on its probabilities before they are mended."
 
 
 def _told(calibration: Calibration) -> str:
@@ -64,7 +61,20 @@ def _told(calibration: Calibration) -> str:
     )
 
 
-def _evidence(facts: Facts, best_by_accuracy: int | None, calibration: Calibration | None) -> dict[str, Any]:
+def _remedies(facts: Facts, calibration: Calibration | None) -> tuple[Remedy, ...]:
+    curves, accuracy = facts.curves, facts.curves.accuracy
+    which, patience = "", 0
+    if accuracy is not None:
+        best = accuracy.best_by_accuracy
+        which = f" (here epoch {curves.epoch_numbers[best]}, with {percent(accuracy.values[best])})"
+        patience = patience_for([-value for value in accuracy.values], best)
+    return (
+        *remedies.make_less_sure(facts.spec, None if calibration is None else calibration.temperature),
+        *remedies.keep_best_accuracy(facts.spec, which, patience),
+    )
+
+
+def _evidence(facts: Facts, calibration: Calibration | None) -> dict[str, Any]:
     curves, heldout, accuracy = facts.curves, facts.curves.heldout, facts.curves.accuracy
     evidence: dict[str, Any] = {"epochs": curves.epochs}
     if heldout is not None:
@@ -78,7 +88,7 @@ def _evidence(facts: Facts, best_by_accuracy: int | None, calibration: Calibrati
         }
     if accuracy is not None:
         evidence |= {
-            "best_epoch_by_accuracy": best_by_accuracy,
+            "best_epoch_by_accuracy": curves.epoch_numbers[accuracy.best_by_accuracy],
             "accuracy_at_best": accuracy.values[accuracy.best],
             "accuracy_at_end": accuracy.values[-1],
             "accuracy_change": accuracy.change,

@@ -4,9 +4,10 @@ from dataclasses import asdict
 from typing import Any
 
 from heldout.diagnosis import remedies
+from heldout.diagnosis.course import Course, patience_for
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding, Severity
+from heldout.diagnosis.findings import Finding, Remedy, Severity
 from heldout.diagnosis.rules.kept_weights import cost_of, only_loss_is_better, were_kept_in_time
 from heldout.diagnosis.sentences import (
     accuracy_went,
@@ -43,8 +44,18 @@ def find(facts: Facts) -> list[Finding]:
     if last is not None:
         evidence["last_epoch"] = asdict(last)
         explanation += f" {cost_of(last)}"
-    advised = remedies.against_overfitting(facts.spec, curves.best_epoch, stopping_at_best(curves, heldout))
-    return [Finding("overfitting", _severity(curves), explanation, evidence, advised)]
+    severity = _severity(curves)
+    advised = () if severity == "info" else _remedies(facts, heldout, curves.best_epoch)
+    return [Finding("overfitting", severity, explanation, evidence, advised)]
+
+
+def _remedies(facts: Facts, heldout: Course, best_epoch: int) -> tuple[Remedy, ...]:
+    """What makes memorising harder makes all learning harder: it is no remedy where training images are not known."""
+    curves = facts.curves
+    keep_best = remedies.keep_lowest_loss(
+        facts.spec, best_epoch, stopping_at_best(curves, heldout), patience_for(heldout.values, heldout.best)
+    )
+    return keep_best if facts.knows_training is False else (*keep_best, *remedies.regularisation(facts.spec))
 
 
 def _severity(curves: Curves) -> Severity:
@@ -70,5 +81,5 @@ def explain(curves: Curves) -> str | None:
         meanwhile += f", and {accuracy_went(curves.accuracy)}"
     return (
         f"{seen}, while {meanwhile}. After epoch {curves.best_epoch} the network learned only what holds for its "
-        "training images."
+        f"training images: keep the weights of epoch {curves.best_epoch}, or make memorising harder."
     )

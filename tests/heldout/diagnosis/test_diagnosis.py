@@ -85,7 +85,8 @@ def test_weights_that_were_kept_too_early_are_said_to_be():
     assert diagnosis.explanation.startswith("The kept epoch (20) is worse than the last (40).")
     # As good a loss with more right answers is better, from half a point on.
     assert diagnose(FINE, None, against(20, -0.03, 0.01)).verdict == "not_converged"
-    assert diagnose(FINE, None, against(20, -0.004, 0.01, spread=0.001)).verdict == "healthy"
+    for points, verdict in ((-0.004, "healthy"), (-0.006, "not_converged")):
+        assert diagnose(FINE, None, against(20, points, 0.0005, spread=0.001)).verdict == verdict
     # Less of a loss by worse answers is no merit of more patience.
     for points, loss in ((0.0, 0.0), (0.03, -0.1)):
         assert overfitting_of(FINE, against(20, points, loss)).severity == "info"
@@ -94,8 +95,8 @@ def test_weights_that_were_kept_too_early_are_said_to_be():
 def test_weights_that_were_kept_for_their_loss_and_answer_worse_are_those_of_an_overconfident_network():
     [finding] = diagnose(FINE, None, against(20, -0.3, 0.5)).findings
     assert (finding.code, finding.severity) == ("overconfidence", "warning")
-    assert finding.explanation.startswith("The kept epoch (20) is worse than the last (40).")
-    assert "accuracy is 30.0 points higher, loss is 0.5 higher" in finding.explanation
+    assert finding.explanation.startswith("The kept epoch (20) answers worse than the last (40).")
+    assert "a better accuracy (30.0 points higher), and a worse loss (0.5 higher)" in finding.explanation
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_weights_that_were_kept_for_their_loss_and_answer_worse_are_those_of_an_
     [
         (0.03, 0.5, 0.02, "are worse than"),
         (-0.03, -0.5, 0.02, "are better than"),
-        (-0.03, 0.5, 0.02, "are better in one way and worse in another than"),
+        (-0.004, 0.5, 0.001, "are better in one way and worse in another than"),
         (0.01, 0.01, 0.02, "are neither clearly better nor clearly worse than"),
         (0.03, 0.01, 0.02, "are worse than"),
         (0.01, -0.5, 0.02, "are better than"),

@@ -3,6 +3,7 @@
 import pytest
 
 from heldout.diagnosis import Evaluation, Remedy, diagnose
+from heldout.diagnosis.evaluation import LastEpoch
 from heldout.spec import JobSpec
 from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, figures, history, spec
 from tests.merge_patch import merged
@@ -65,6 +66,30 @@ def test_twice_the_epochs_are_advised_once_the_specs_are_used_up():
     before = spec(training={"epochs": 10})
     after = applied(before, remedies_of("not_converged", FALLS, None, None, before)["more_epochs"])
     assert after["training"]["epochs"] == 20
+    assert after["training"]["early_stopping"]["restore_best"]
+    assert after["training"]["early_stopping"]["patience"] == 10
+
+
+def test_more_epochs_keep_the_best_of_them_unless_the_spec_does_so_already():
+    for given, added in (
+        ({"early_stopping": {"patience": 3, "restore_best": False}}, {"early_stopping": {"restore_best": True}}),
+        ({"early_stopping": {"patience": 3}}, {}),
+        ({"on_overfit": "stop_and_restore"}, {}),
+    ):
+        before = spec(training={"epochs": 10, **given})
+        remedy = remedies_of("not_converged", FALLS, None, None, before)["more_epochs"]
+        assert remedy.patch == {"training": {"epochs": 20, **added}}
+
+
+def test_twice_the_patience_is_advised_where_the_kept_epoch_is_worse_than_the_last():
+    last = LastEpoch(40, 20, "test", 1000, -0.03, (-0.05, -0.01), 0.01, -0.1, (-0.12, -0.08))
+    known = (FINE, None, Evaluation({}, (), last))
+    for patience, wanted in ((5, 10), (60, 100)):
+        before = spec(training={"early_stopping": {"patience": patience}})
+        after = applied(before, remedies_of("not_converged", *known, before)["more_patience"])
+        assert after["training"]["early_stopping"]["patience"] == wanted
+    for before in (spec(), spec(training={"early_stopping": {"patience": 100}})):
+        assert remedies_of("not_converged", *known, before) == {}
 
 
 def test_a_training_that_has_epochs_left_is_to_go_on():

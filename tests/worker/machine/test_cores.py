@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
 from itertools import product
 
 import pytest
@@ -40,6 +39,22 @@ def test_every_job_has_a_core_and_none_is_left_idle_or_overfull(count, jobs):
             assert set(used) == set(range(count))
 
 
+@pytest.mark.parametrize("demands", [[1], [2, 2], [1, 2, 1, 1]])
+def test_a_job_that_demands_no_core_takes_none_from_the_others(demands):
+    for cores in ([0], [0, 1], [0, 1, 2]):
+        shares = divide_cores(cores, demands)
+        for place in range(len(demands) + 1):
+            with_it = divide_cores(cores, [*demands[:place], 0, *demands[place:]])
+            assert with_it == [*shares[:place], (), *shares[place:]]
+
+
+def test_a_job_that_demands_no_core_keeps_the_worker_busy_all_the_same():
+    cores = Cores()
+    with cores.for_job(demand=0):
+        assert not cores.are_idle
+    assert cores.are_idle
+
+
 def test_where_the_system_tells_no_cores_nothing_is_divided():
     assert divide_cores([], [2, 1]) == [(), ()]
 
@@ -73,21 +88,6 @@ def test_a_running_process_moves_over_and_back_with_all_of_its_threads():
                 other.__exit__(None, None, None)
             assert spread_of(process.pid) == [len(usable_cores())] * 4
         process.kill()
-
-
-@linux
-def test_a_job_that_demands_no_core_takes_none_from_the_others_and_still_keeps_the_worker_busy():
-    cores = Cores()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process, ExitStack() as jobs:
-        first, *_ = [jobs.enter_context(cores.for_job()) for _ in usable_cores()]  # one for each core
-        first.pin_process(process.pid, 1)
-        assert spread_of(process.pid) == [len(usable_cores())]
-        jobs.enter_context(cores.for_job(demand=0))
-        assert spread_of(process.pid) == [len(usable_cores())]
-        process.kill()
-    with cores.for_job(demand=0):
-        assert not cores.are_idle
-    assert cores.are_idle
 
 
 def spread_of(pid: int) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score
@@ -17,6 +18,7 @@ from heldout.stored.gap import StoredGap, Tally
 from models.arrays import ImageSet
 from models.relations import Relations
 from tests.worker.training.trainings import Training, small_spec
+from worker.training.answers import halves_of
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData, select
 from worker.training.export import Predictor, build_exported
@@ -136,6 +138,22 @@ def test_two_classes_whose_names_are_swapped_are_the_only_ones_renamed(trained):
     assert gap.labels.tally.correct == clean.test.correct
 
 
+def test_what_one_half_chooses_is_counted_on_the_other(trained):
+    """The first half alone shows digits that are one lower than its labels say, so that the second suffers by it."""
+    test = trained.images.splits["test"]
+    labels = trained.images.labels[test]
+    changed = trained.images.images.copy()
+    first, second = halves_of(labels)
+    for label in range(10):
+        ours = first[labels[first] == label]
+        changed[test[ours]] = trained.images.images[test[np.flatnonzero(labels == (label - 1) % 10)[: len(ours)]]]
+    gap, _, _ = trained.measure(replace(trained.images, images=changed))
+    assert sorted(labels[first].tolist()) == sorted(labels[second].tolist())
+    assert gap.labels.renamings == (None, tuple((np.arange(10) - 1) % 10))
+    assert gap.labels.tally.correct < 0.1 * gap.test.count
+    assert gap.labels.change.lost > 0.8 * len(second)
+
+
 @pytest.mark.parametrize(
     ("kind", "pixels", "dtype"),
     [
@@ -180,6 +198,23 @@ def test_pixels_are_undone_although_the_labels_are_wrong_as_well(trained):
 def test_pixels_are_left_alone_where_there_is_no_time(trained):
     gap, _, _ = trained.measure(with_test(trained.images, inverted), try_pixels=False)
     assert gap.pixels is None
+
+
+@pytest.mark.parametrize(
+    "worsened",
+    [
+        lambda pixels: gaussian_filter(pixels, (0, 2, 2, 0)),
+        lambda pixels: np.clip(pixels + np.random.default_rng(0).normal(0, 60, pixels.shape), 0, 255),
+    ],
+    ids=["blurred", "noisy"],
+)
+def test_blurred_and_noisy_images_are_not_taken_for_darker_or_brighter_ones(trained, worsened):
+    """Another contrast makes blurred digits better, and does not undo what happened to them."""
+    clean, _, _ = trained.measure()
+    gap, _, _ = trained.measure(with_test(trained.images, worsened))
+    assert gap.test.loss > clean.test.loss + 0.02
+    assert gap.pixels is None
+    assert gap.labels is None
 
 
 def test_images_that_only_look_otherwise_are_not_changed(trained):

@@ -1,0 +1,311 @@
+"""What accuracy says beside the loss: overconfidence, what an early stop changes, what is too little to matter."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from heldout.diagnosis import Evaluation, Finding, History, diagnose
+from heldout.diagnosis.accuracy import accuracy_change_of
+from heldout.diagnosis.course import patience_for
+from heldout.spec import JobSpec
+from heldout.stored.gap import Calibration, StoredGap, Tally
+from tests.heldout.diagnosis.made import OVERFIT, falling, figures, history, noisy, spec, turning
+from tests.merge_patch import merged
+
+EPOCHS = 40
+BEST = 11  # of OVERFIT's validation loss
+
+
+def with_accuracy(accuracy: list[float], curves: History = OVERFIT) -> History:
+    return replace(curves, validation_accuracy=tuple(accuracy), train_accuracy=(0.9,) * len(accuracy))
+
+
+def moving(points: float, start: float = 0.6) -> list[float]:
+    """Steady until the best epoch, and within five epochs by so many points higher or lower."""
+    return [start + points / 100 * min(1, max(0, epoch - BEST) / 5) for epoch in range(EPOCHS)]
+
+
+def finding_of(code: str, *known: object) -> Finding:
+    [finding] = [one for one in diagnose(*known).findings if one.code == code]
+    return finding
+
+
+# --- overfitting or overconfidence -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("points", "code"),
+    [
+        (32, "overconfidence"),
+        (0, "overconfidence"),
+        (-0.9, "overconfidence"),
+        (-1.1, "overfitting"),
+        (-20, "overfitting"),
+    ],
+)
+def test_a_loss_that_rises_is_overfitting_only_where_accuracy_falls_by_a_point(points, code):
+    codes = {one.code for one in diagnose(with_accuracy(moving(points))).findings}
+    assert code in codes
+    assert len(codes & {"overfitting", "overconfidence"}) == 1
+
+
+def test_an_accuracy_that_is_too_noisy_to_exclude_a_fall_of_three_points_has_not_held():
+    found = [
+        {one.code for one in diagnose(with_accuracy(noisy(moving(0), sd, seed))).findings}
+        for sd in (0.005, 0.08)
+        for seed in range(10)
+    ]
+    assert all("overconfidence" in codes for codes in found[:10])
+    assert sum("overfitting" in codes for codes in found[10:]) >= 9
+
+
+def test_a_rise_that_is_surer_than_its_noise_needs_no_bound_on_a_fall():
+    assert diagnose(with_accuracy(noisy(moving(30, 0.4), 0.08, 1))).verdict == "overconfidence"
+
+
+def test_without_an_accuracy_or_with_one_that_is_guessing_it_stays_overfitting():
+    assert diagnose(OVERFIT).verdict == "overfitting"
+    guessing = Evaluation({}, tuple("abcdefghij"))
+    assert diagnose(with_accuracy(moving(2, 0.11)), None, guessing).verdict == "overfitting"
+    assert diagnose(with_accuracy(moving(2, 0.51)), None, guessing).verdict == "overconfidence"
+
+
+def test_the_error_of_a_change_is_that_of_two_means():
+    """Of many made curves without a change, as numpy counts it."""
+    found = [accuracy_change_of(noisy([0.7] * 60, 0.02, seed), [], 20, 60) for seed in range(200)]
+    spread = np.std([one.change for one in found])
+    assert np.median([one.error for one in found]) == pytest.approx(spread, rel=0.2)
+
+
+def test_a_rising_accuracy_of_44_to_76_percent_is_not_to_be_stopped_at_44():
+    """As in a training that was really posted: to follow the advice to keep epoch 6 had cost ten points of test."""
+    accuracy = [0.3 + 0.46 * min(1, epoch / 30) for epoch in range(EPOCHS)]
+    accuracy[5] = 0.44
+    loss = [max(0.95, 2.2 - 0.25 * epoch) + 0.011 * max(0, epoch - 5) for epoch in range(EPOCHS)]
+    before = spec(training={"epochs": EPOCHS, "on_overfit": "stop_and_restore"})
+    shown = History(
+        train_loss=tuple(2.3 * 0.9**epoch for epoch in range(EPOCHS)),
+        validation_loss=tuple(loss),
+        validation_accuracy=tuple(accuracy),
+    )
+    diagnosis = diagnose(shown, None, None, before)
+    assert diagnosis.verdict == "overconfidence"
+    assert "validation accuracy rose from 44.0 % to 76.0 %" in diagnosis.explanation
+    assert (
+        "Stopping at epoch 6 would have lowered the validation loss from 1.324 to 0.95 (better) and lowered accuracy "
+        "from 76.0 % to 44.0 % (worse)."
+    ) in diagnosis.explanation
+    assert "learned only what holds" not in diagnosis.explanation
+    names = [remedy.name for remedy in diagnosis.findings[0].remedies]
+    assert names == ["label_smoothing", "temperature", "early_stopping"]
+    after = JobSpec.model_validate(merged(before, diagnosis.findings[0].remedies[-1].patch)).training
+    assert after.early_stopping.monitor == "validation_accuracy"
+    assert after.early_stopping.restore_best
+    assert after.on_overfit == "warn"  # the guard would stop by the loss
+
+
+def test_smoothing_that_a_spec_has_is_not_advised_and_what_is_advised_is_a_tenth():
+    curves = with_accuracy(moving(5))
+    [smoothing] = [one for one in finding_of("overconfidence", curves, None, None, spec()).remedies if one.patch][:1]
+    assert smoothing.patch == {"training": {"label_smoothing": 0.1}}
+    smoothed = spec(training={"label_smoothing": 0.05})
+    names = {one.name for one in finding_of("overconfidence", curves, None, None, smoothed).remedies}
+    assert "label_smoothing" not in names
+
+
+def test_calibration_is_told_before_and_after_one_temperature_where_it_was_measured():
+    tally = Tally(count=500, correct=400, loss=1.0, loss_variance=1.0)
+    measured = Calibration(temperature=2.1, error_before=0.142, error_after=0.031, loss_before=1.3, loss_after=0.9)
+    gap = StoredGap(kept_epoch=EPOCHS, epochs=EPOCHS, train=tally, validation=tally, test=None, calibration=measured)
+    finding = finding_of("overconfidence", with_accuracy(moving(5)), None, Evaluation({}, (), None, gap))
+    assert finding.evidence["calibration"]["error_before"] == 0.142
+    assert "by 14.2 points on average, and by 3.1 points once its outputs are divided by 2.10" in finding.explanation
+    assert any("by 2.10" in remedy.reason for remedy in finding.remedies)
+
+
+# --- what an early stop changes ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        (-20, "raised accuracy from 40.0 % to 60.0 % (better)."),
+        (20, "lowered accuracy from 80.0 % to 60.0 % (worse)."),
+        (0, "left accuracy at 60.0 %."),
+    ],
+)
+def test_what_stopping_at_the_best_epoch_changes_is_told_in_both_as_better_or_worse(points, said):
+    [finding, *_] = diagnose(with_accuracy(moving(points))).findings
+    texts = [finding.explanation, *(remedy.reason for remedy in finding.remedies)]
+    assert any(text.endswith(said) or f"{said} " in text for text in texts), texts
+
+
+def test_a_change_that_may_be_chance_is_said_to_be():
+    accuracy = noisy(moving(0), 0.01, 3)
+    accuracy[BEST - 1], accuracy[-1] = 0.62, 0.61
+    [finding, *_] = diagnose(with_accuracy(accuracy)).findings
+    texts = [finding.explanation, *(remedy.reason for remedy in finding.remedies)]
+    assert any("raised accuracy from 61.0 % to 62.0 % (which may be chance)" in text for text in texts)
+
+
+def test_early_stopping_is_advised_with_the_patience_that_reaches_the_best_epoch():
+    waits = [2.0, 1.5, 1.6, 1.7, 1.6, 1.65, 1.7, 1.66, 1.62, 1.2, 0.9, 0.7]
+    assert patience_for(waits, 11) == 8
+    assert patience_for(waits, 1) == 1
+    curve = waits + [0.7 + 0.05 * epoch for epoch in range(1, 20)]
+    rising = history(falling(len(curve), 0.001, 0.2), curve)
+    assert patience_of(rising) == 8
+    assert patience_of(OVERFIT) == 5
+    endless = [2.0, 1.5, *[1.6] * 150, 1.2, 0.9, 0.7, *[0.7 + 0.05 * epoch for epoch in range(1, 40)]]
+    assert patience_of(history(falling(len(endless), 0.001, 0.05), endless)) == 100
+
+
+def patience_of(curves: History) -> int:
+    [stopping, *_] = finding_of("overfitting", curves, None, None, spec(training={"epochs": 300})).remedies
+    return stopping.patch["training"]["early_stopping"]["patience"]
+
+
+def test_a_network_that_does_not_know_its_training_images_is_not_advised_to_make_memorising_harder():
+    weak = Evaluation({"train": figures(0.3, 500), "validation": figures(0.28, 500)}, tuple("abcdefghij"))
+    curves = replace(with_accuracy(moving(-5, 0.35)), train_accuracy=(0.3,) * EPOCHS)
+    advised = finding_of("overfitting", curves, None, weak).remedies
+    assert [remedy.name for remedy in advised] == ["early_stopping"]
+
+
+# --- mild is mild ------------------------------------------------------------------------------------
+
+
+def ending(share: float, height: float = 0.5) -> History:
+    """A validation loss that ends by this share above its lowest level."""
+    down = [max(height, 2.3 - 0.3 * epoch) for epoch in range(EPOCHS)]
+    rise = share * height
+    return history(
+        falling(EPOCHS, 0.001), [loss + rise * min(1, max(0, epoch - 15) / 10) for epoch, loss in enumerate(down)]
+    )
+
+
+@pytest.mark.parametrize(("share", "severity"), [(0.038, "info"), (0.042, "warning")])
+def test_a_loss_that_ends_less_than_four_percent_above_its_best_is_an_info(share, severity):
+    finding = finding_of("overfitting", ending(share))
+    assert finding.severity == severity
+    assert (finding.remedies == ()) == (severity == "info")
+    for curves in (ending(share), foreign(ending(share, height=1.0))):
+        assert (diagnose(curves).verdict == "healthy") == (severity == "info")
+    assert finding_of("overconfidence", with_accuracy([0.8] * EPOCHS, ending(share))).severity == severity
+
+
+def test_a_small_rise_is_not_mild_where_accuracy_surely_fell():
+    fell = [0.8 - 0.05 * min(1, max(0, epoch - 15) / 5) for epoch in range(EPOCHS)]
+    assert finding_of("overfitting", with_accuracy(fell, ending(0.03))).severity == "warning"
+
+
+def foreign(curves: History) -> History:
+    return History(fit_loss=curves.train_loss, validation_loss=curves.validation_loss)
+
+
+def test_of_a_foreign_loss_that_is_higher_than_any_cross_entropy_half_of_its_way_counts():
+    """Five hundredths of the way are nothing of a height of 13, and of one of 6 as little."""
+    turned = turning(EPOCHS, 10, 0.004)
+    for offset, severity in ((13.0, "warning"), (6.0, "info")):
+        lifted = History(
+            fit_loss=tuple(offset + loss for loss in falling(EPOCHS, 0.01)),
+            validation_loss=tuple(offset + loss for loss in turned),
+        )
+        assert finding_of("overfitting", lifted).severity == severity
+
+
+# --- what is said of the end -------------------------------------------------------------------------
+
+
+def test_a_last_epoch_that_lies_beside_its_neighbours_does_not_stand_for_them():
+    curves = list(OVERFIT.validation_loss)
+    curves[-1] = 0.4
+    said = diagnose(history(list(OVERFIT.train_loss), curves)).explanation
+    assert f"ends between 0.4 and {curves[-2]:.4g} (the last 3 epochs)" in said
+    assert f"ends at {OVERFIT.validation_loss[-1]:.4g}" in diagnose(OVERFIT).explanation
+    curves[-1] = curves[-2] - 0.05  # a tenth of the rise
+    assert f"ends at {curves[-1]:.4g}" in diagnose(history(list(OVERFIT.train_loss), curves)).explanation
+
+
+def test_no_rise_is_said_to_be_none_beside_figures_that_show_one():
+    """0.465 then and 0.512 in the end: what single epochs do, and the text says that they do."""
+    curve = [0.9, 0.75, 0.7, 0.62, 0.6, 0.55, 0.465, 0.52, 0.48, 0.53, 0.475, 0.512]
+    diagnosis = diagnose(history([0.8**epoch for epoch in range(12)], curve))
+    assert diagnosis.verdict == "healthy"
+    assert "lowest in epoch 7 (0.465) and ends at 0.512" in diagnosis.explanation
+    assert "so that is no lasting rise. Keep the weights of the best epoch." in diagnosis.explanation
+    assert "did not" not in diagnosis.explanation
+
+
+@pytest.mark.parametrize(("sd", "bounces"), [(0.04, True), (0.008, False)])
+def test_bouncing_at_the_end_is_said(sd, bounces):
+    draw = random.Random(2)
+    curve = [0.3 + 2 * 0.6**epoch + draw.gauss(0, sd) for epoch in range(EPOCHS)]
+    curve[-1] = max(curve[-1], min(curve) + 0.05)
+    said = diagnose(history(falling(EPOCHS, 0.05), curve)).explanation
+    assert ("goes up and down from epoch to epoch" in said) == bounces
+
+
+# --- healthy means healthy ---------------------------------------------------------------------------
+
+SETTLED = history(falling(EPOCHS, 0.05), falling(EPOCHS, 0.5))
+
+
+def counts(train: float, validation: float, classes: int, images: int = 2000) -> Evaluation:
+    names = tuple(map(str, range(classes)))
+    return Evaluation({"train": figures(train, images), "validation": figures(validation, images)}, names)
+
+
+def test_a_large_gap_that_nothing_else_explains_is_too_little_data():
+    diagnosis = diagnose(SETTLED, None, counts(0.998, 0.7, 10), spec())
+    assert diagnosis.verdict == "too_little_data"
+    names = [remedy.name for remedy in diagnosis.findings[0].remedies]
+    assert names == ["mend_data", "augmentation", "dropout", "l2", "smaller_network"]
+    assert "there are 2,000 now" in diagnosis.findings[0].remedies[0].reason
+    assert diagnose(SETTLED, None, counts(0.99, 0.895, 10)).verdict == "healthy"
+    assert diagnose(SETTLED, None, counts(0.99, 0.885, 10)).verdict == "too_little_data"
+    # Ten points that may be chance.
+    unsure = diagnose(SETTLED, None, counts(0.99, 0.88, 10, images=60))
+    assert unsure.verdict == "cannot_tell"
+    assert "it may be chance" in unsure.explanation
+
+
+def test_a_gap_that_something_else_explains_is_not_too_little_data():
+    codes = {one.code for one in diagnose(with_accuracy(moving(-20)), None, counts(0.998, 0.7, 10)).findings}
+    assert codes == {"overfitting"}
+    # An accuracy that did not fall leaves its difference unexplained.
+    codes = {one.code for one in diagnose(with_accuracy(moving(5)), None, counts(0.998, 0.7, 10)).findings}
+    assert codes == {"overconfidence", "too_little_data"}
+
+
+def accuracies(train: float, validation: float, loss: float) -> History:
+    """A foreign history that has settled; loss: of validation in the first epochs."""
+    return History(
+        fit_loss=tuple(0.4 * loss + 0.6 * loss * 0.6**epoch for epoch in range(20)),
+        fit_accuracy=(train / 2, *(train,) * 19),
+        validation_loss=tuple(0.5 * loss + 0.5 * loss * 0.6**epoch for epoch in range(20)),
+        validation_accuracy=(validation / 2, *(validation,) * 19),
+    )
+
+
+@pytest.mark.parametrize(
+    ("curves", "verdict"),
+    [
+        (accuracies(0.998, 0.7, 2.3), "too_little_data"),
+        (accuracies(0.55, 0.53, 0.69), "cannot_tell"),
+        (accuracies(0.80, 0.79, 0.69), "cannot_tell"),  # of two classes little
+        (accuracies(0.80, 0.79, 2.3), "healthy"),  # of ten much
+        (accuracies(0.95, 0.93, 0.69), "healthy"),
+    ],
+)
+def test_a_history_without_counts_is_judged_by_its_accuracies(curves, verdict):
+    assert diagnose(curves).verdict == verdict
+
+
+def test_a_network_that_knows_neither_kind_of_images_is_not_healthy():
+    weak = diagnose(SETTLED, None, counts(0.55, 0.46, 2))
+    assert weak.verdict == "cannot_tell"
+    assert "55.0 % of its training images and 46.0 % of the validation images" in weak.explanation
+    assert diagnose(SETTLED, None, counts(0.55, 0.54, 2)).verdict == "underfitting"

@@ -1,0 +1,74 @@
+"""Wrong names of classes are told from the confusions of a weak network, by drawn answers whose truth is known."""
+
+import numpy as np
+import pytest
+
+from worker.training.answers import Answers
+from worker.training.renamed_labels import chosen_renaming, confusion_of
+
+
+def drawn(draw: np.random.Generator, chances: np.ndarray, count: int) -> Answers:
+    """Answers to images of known classes; `chances` has for each class how likely each answer is."""
+    classes = len(chances)
+    labels = draw.integers(0, classes, count)
+    said = np.array([draw.choice(classes, p=chances[label]) for label in labels])
+    probabilities = np.full((count, classes), 0.1 / (classes - 1), np.float32)
+    probabilities[np.arange(count), said] = 0.9
+    return Answers(labels.astype(np.int32), probabilities, -np.log(probabilities[np.arange(count), labels]))
+
+
+def named_otherwise(answers: Answers, meant: np.ndarray) -> Answers:
+    """The same answers under labels of which each means another class: label l the class meant[l]."""
+    labels = np.argsort(meant)[answers.labels].astype(np.int32)
+    return Answers(labels, answers.probabilities, np.ones(len(labels)))
+
+
+def weak_network(draw: np.random.Generator, classes: int, known: float) -> np.ndarray:
+    """How a network answers that knows this share of the images and confuses some classes with some others."""
+    return known * np.eye(classes) + (1 - known) * draw.dirichlet(np.full(classes, 0.2), classes)
+
+
+@pytest.mark.parametrize(("classes", "known"), [(3, 0.2), (10, 0.1), (10, 0.3), (10, 0.8), (50, 0.5)])
+def test_confusions_are_not_taken_for_wrong_names(classes, known):
+    draw = np.random.default_rng(classes)
+    for _ in range(20):
+        chances = weak_network(draw, classes, known)
+        validation = confusion_of(drawn(draw, chances, 400), classes)
+        assert chosen_renaming(drawn(draw, chances, 400), validation) is None
+
+
+def test_wrong_names_are_found_although_the_network_confuses_classes():
+    draw = np.random.default_rng(0)
+    meant = (np.arange(10) + 3) % 10
+    for _ in range(20):
+        chances = weak_network(draw, 10, 0.4)
+        validation = confusion_of(drawn(draw, chances, 400), 10)
+        answers = named_otherwise(drawn(draw, chances, 500), meant)
+        assert chosen_renaming(answers, validation) == tuple(meant)
+
+
+def test_classes_that_are_always_taken_for_each_other_keep_their_names():
+    """Two of three classes are mostly answered as the other one, on validation as well."""
+    draw = np.random.default_rng(0)
+    chances = np.array([[0.2, 0.75, 0.05], [0.75, 0.2, 0.05], [0.05, 0.05, 0.9]])
+    validation = confusion_of(drawn(draw, chances, 300), 3)
+    answers = drawn(draw, chances, 300)
+    assert answers.under((1, 0, 2)).right.sum() > answers.right.sum() + 50
+    assert chosen_renaming(answers, validation) is None
+
+
+def test_a_handful_of_images_says_nothing_of_names():
+    draw = np.random.default_rng(0)
+    chances = weak_network(draw, 10, 0.9)
+    validation = confusion_of(drawn(draw, chances, 400), 10)
+    answers = named_otherwise(drawn(draw, chances, 9), (np.arange(10) + 1) % 10)
+    assert chosen_renaming(answers, validation) is None
+
+
+def test_only_the_exchanged_names_are_changed():
+    draw = np.random.default_rng(0)
+    meant = np.array([0, 2, 1, 3, 4])
+    chances = weak_network(draw, 5, 0.7)
+    validation = confusion_of(drawn(draw, chances, 300), 5)
+    answers = named_otherwise(drawn(draw, chances, 300), meant)
+    assert chosen_renaming(answers, validation) == tuple(meant)
