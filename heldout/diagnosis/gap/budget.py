@@ -180,16 +180,19 @@ def _confidence_of_epochs(stored: StoredGap) -> float:
 
 
 def _late_epochs(stored: StoredGap, levels: Levels) -> Term | None:
-    """What later epochs than the best one cost on validation: exactly nothing by a metric whose best epoch was kept."""
+    """What later epochs than the best one cost on validation: exactly nothing by a metric whose best epoch was kept.
+
+    Its intervals are corrected for the number of epochs, as the decision is: one that holds 0 goes with a term of 0.
+    """
     by_accuracy, by_loss = _earlier(stored.best_by_accuracy, stored), _earlier(stored.best_by_loss, stored)
     if by_accuracy is None and by_loss is None:
         return None
     return Term(
         "late_epochs",
         accuracy_of(levels.best_by_accuracy) - accuracy_of(levels.validation),
-        (0.0, 0.0) if by_accuracy is None else _paired(by_accuracy.change),
+        (0.0, 0.0) if by_accuracy is None else _paired(by_accuracy.change, _confidence_of_epochs(stored)),
         levels.validation.loss - levels.best_by_loss.loss,
-        (0.0, 0.0) if by_loss is None else _paired_loss(by_loss.change),
+        (0.0, 0.0) if by_loss is None else _paired_loss(by_loss.change, _confidence_of_epochs(stored)),
     )
 
 
@@ -255,15 +258,15 @@ def _clean(split: Tally, copies: HeldOutCopies | None) -> Tally:
     return split if copies is None or copies.clean is None else copies.clean
 
 
-def _paired(change: PairedTally) -> Bounds:
-    return paired_interval(change.gained, change.lost, change.count)
+def _paired(change: PairedTally, confidence: float = 0.95) -> Bounds:
+    return paired_interval(change.gained, change.lost, change.count, confidence)
 
 
-def _paired_loss(change: PairedTally) -> Bounds | None:
+def _paired_loss(change: PairedTally, confidence: float = 0.95) -> Bounds | None:
     """By how much the loss falls with the change."""
     if change.count < 2:
         return None
-    return _mirrored(mean_interval(change.loss, change.loss_variance, change.count))
+    return _mirrored(mean_interval(change.loss, change.loss_variance, change.count, confidence))
 
 
 def _welch(first: Tally, second: Tally) -> Bounds | None:

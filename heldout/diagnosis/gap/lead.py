@@ -72,16 +72,14 @@ def _about_accuracy(gap: Gap, stored: StoredGap) -> str:
         return _about_chance(gap)
     if not shown.hiding:
         return f"Of {shown.whole} points between training and test, {shown.widening()}."
-    without = f"without {_listed([part.phrase for part, _ in shown.hiding])}"
     side = "below" if shown.steps > 0 else "above"
     compared = (
         f"{shown.whole} points {side} training accuracy ({train})" if shown.steps else f"that of training ({train})"
     )
     start = f"Test accuracy ({test}) is {compared}"
     if shown.total <= 0:
-        return f"{start}, but would not be {without}."
-    total = shown.number(shown.total)
-    return f"{start}; {without}, it would be {total} points below. Of these {total}, {shown.widening()}."
+        return f"{start}, but would not be without {_listed([part.phrase for part, _ in shown.hiding])}."
+    return f"{start}: {shown.widening()}."
 
 
 def _about_chance(gap: Gap) -> str:
@@ -171,21 +169,33 @@ class _Shown:
         return sum(count for _, count in self.parts) - sum(count for _, count in self.hiding)
 
     def widening(self) -> str:
-        """`49 are memorised training images and 6 a brighter test set; ±4 may be chance`."""
+        """`49 are memorised training images and 6 a brighter test set; ±4 may be chance`.
+
+        What surely narrows the gap follows: `6 points are memorised training images, and 2 are hidden by ...`.
+        """
         said, halves, back = list[str](), list[float](), ""
         for part, count in self.parts:
-            if count == self.total:
+            if count == self.total and not self.hiding:
                 said.append(f"all are {part.phrase}")
                 halves += [] if part.half is None else [part.half]
             elif count > 0:
-                verb = "" if said else (" is" if self.number(count) == "1" else " are")
+                unit = f" {'point' if self.number(count) == '1' else 'points'}" if self.hiding else ""
+                verb = "" if said else unit + (" is" if self.number(count) == "1" else " are")
                 said.append(f"{self.number(count)}{verb} {part.phrase}")
                 halves += [] if part.half is None else [part.half]
             elif part.half is None:
                 back = f", and chance may take {self.number(count)} back"
         steps = max(1, round(max(halves, default=0.0) / self.unit))
         chance = f"; ±{self.number(steps)} may be chance" if halves and not back else ""
-        return f"{_listed(said)}{back}{chance}"
+        return f"{_listed(said)}{back}{self._hidden()}{chance}"
+
+    def _hidden(self) -> str:
+        """`, and 2.6 are hidden by an easier test set`."""
+        said = list[str]()
+        for part, count in self.hiding:
+            verb = "" if said else f" {'is' if self.number(count) == '1' else 'are'} hidden by"
+            said.append(f"{self.number(count)}{verb} {part.phrase}")
+        return f", and {_listed(said)}" if said else ""
 
     def number(self, count: int) -> str:
         """So many units, without a sign."""

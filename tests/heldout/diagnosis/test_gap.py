@@ -136,7 +136,8 @@ def test_later_epochs_cost_what_the_best_epoch_answered_better():
     found = term(made, "late_epochs")
     assert found.accuracy == pytest.approx(accuracy(made.best_by_accuracy[1]) - accuracy(made.validation))
     assert found.loss == pytest.approx(made.validation.loss.mean() - made.best_by_loss[1].loss.mean())
-    paired = stats.ttest_rel(made.validation.loss, made.best_by_loss[1].loss).confidence_interval(0.95)
+    confidence = 1 - 0.05 / made.epochs  # the best of these epochs looks better than it is
+    paired = stats.ttest_rel(made.validation.loss, made.best_by_loss[1].loss).confidence_interval(confidence)
     assert found.loss_interval == pytest.approx((paired.low, paired.high))
 
 
@@ -165,7 +166,7 @@ def test_the_best_of_many_epochs_must_be_better_than_the_best_of_two():
     unsure = one_better(6, epochs=50)
     assert unsure.accuracy == 0
     assert unsure.accuracy_interval is not None
-    assert unsure.accuracy_interval[0] > 0  # at 95 % it is said in any case
+    assert unsure.accuracy_interval[0] < 0 < unsure.accuracy_interval[1]
     assert one_better(20, epochs=50).accuracy == pytest.approx(20 / 400)
 
 
