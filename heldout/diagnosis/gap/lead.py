@@ -81,6 +81,8 @@ def _about_accuracy(gap: Gap, stored: StoredGap) -> str:
     if shown.total <= 0:
         return f"{start}, but would not be {without}."
     total = shown.number(shown.total)
+    if not any(count > 0 and part.half is not None for part, count in shown.parts):
+        return f"{start}; {without}, it would be {total} points below, which chance can explain."
     return f"{start}; {without}, it would be {total} points below. Of these {total}, {shown.widening()}."
 
 
