@@ -76,9 +76,12 @@ def _about_accuracy(gap: Gap, stored: StoredGap) -> str:
     compared = (
         f"{shown.whole} points {side} training accuracy ({train})" if shown.steps else f"that of training ({train})"
     )
+    without = f"without {_listed([part.phrase for part, _ in shown.hiding])}"
     start = f"Test accuracy ({test}) is {compared}"
     if shown.total <= 0:
-        return f"{start}, but would not be without {_listed([part.phrase for part, _ in shown.hiding])}."
+        return f"{start}, but would not be {without}."
+    if not any(count > 0 and part.half is not None for part, count in shown.parts):
+        return f"{start}; {without}, it would be {shown.number(shown.total)} points below, which chance can explain."
     return f"{start}: {shown.widening()}."
 
 

@@ -85,6 +85,11 @@ def test_what_hides_a_part_of_the_gap_is_named_with_how_much_it_hides():
         "Test accuracy (86.0 %) is 14 points below training accuracy (100.0 %): 20 points are memorised training "
         "images, and 6 are hidden by test images that were trained on; ±1 may be chance."
     )
+    few = replace(made, train=answers(0.82, 400), validation=answers(0.81, 400, 1))
+    assert lead(few).startswith(
+        "Test accuracy (86.0 %) is 4.0 points above training accuracy (82.0 %); without test images that were trained "
+        "on, it would be 2.0 points below, which chance can explain."
+    )
     easier = Made(answers(0.9, 9000), answers(0.85, 9000, 1), answers(0.93, 9000, 2))
     assert lead(easier).startswith("Test accuracy (93.0 %) is 3.0 points above training accuracy (90.0 %): 5.0 ")
 
