@@ -132,6 +132,8 @@ MIN_CRITICAL_LEAK = 0.01
 
 # --- the gap, term by term ---------------------------------------------------------------------------
 
+# Of the intervals of a gap's terms. (convention)
+TERM_CONFIDENCE = 0.95
 # Probability of a false alarm, which all epochs share that are compared with the best one. (the contract)
 MAX_FALSE_ALARMS_OF_EPOCHS = 0.05
 # Accuracy. A finding that surely explains less is an info. (the contract)

@@ -7,7 +7,7 @@ widens the gap. docs/explanation/gap.md says what each means.
 from dataclasses import dataclass
 from typing import Literal
 
-from heldout.diagnosis.thresholds import MAX_FALSE_ALARMS_OF_EPOCHS
+from heldout.diagnosis.thresholds import MAX_FALSE_ALARMS_OF_EPOCHS, TERM_CONFIDENCE
 from heldout.intervals import mean_interval, newcombe_interval, paired_interval, welch_interval
 from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTally, PixelsUndone, StoredGap, Tally
 
@@ -258,11 +258,11 @@ def _clean(split: Tally, copies: HeldOutCopies | None) -> Tally:
     return split if copies is None or copies.clean is None else copies.clean
 
 
-def _paired(change: PairedTally, confidence: float = 0.95) -> Bounds:
+def _paired(change: PairedTally, confidence: float = TERM_CONFIDENCE) -> Bounds:
     return paired_interval(change.gained, change.lost, change.count, confidence)
 
 
-def _paired_loss(change: PairedTally, confidence: float = 0.95) -> Bounds | None:
+def _paired_loss(change: PairedTally, confidence: float = TERM_CONFIDENCE) -> Bounds | None:
     """By how much the loss falls with the change."""
     if change.count < 2:
         return None
