@@ -58,8 +58,11 @@ class Curves:
     @property
     def rises_mildly(self) -> bool:
         """Whether the loss ends so little above its best that it is no fault, and accuracy did not surely fall."""
-        fell = self.accuracy is not None and self.accuracy.fell
-        return self.heldout is not None and self.heldout.rise < self.max_mild_rise and not fell
+        heldout = self.heldout
+        if heldout is None or (self.accuracy is not None and self.accuracy.fell):
+            return False
+        last_rise = heldout.values[-1] - heldout.values[heldout.best]
+        return max(heldout.rise, last_rise) < self.max_mild_rise
 
 
 def curves_of(history: History, evaluation: Evaluation | None = None) -> Curves:
