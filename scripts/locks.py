@@ -22,7 +22,7 @@ HEADER = "# Made by `make locks` from requirements with the digest "
 LOCKS: dict[str, tuple[list[str], list[str]]] = {
     "cpu": (["cpu"], ["build"]),
     "gpu": (["gpu"], ["build"]),
-    "dev": (["dev"], ["client-generators"]),
+    "dev": (["dev", "bench"], ["client-generators"]),
     "data": ([], ["data"]),
 }
 

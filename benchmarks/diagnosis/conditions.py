@@ -136,6 +136,7 @@ DRAWS: Mapping[int, Draw] = {
     5: Draw("5/", 2),
     6: Draw("6/", 1),
     7: Draw("7/", 1),
+    8: Draw("8/", 1),
 }
 
 

@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from benchmarks.diagnosis.conditions import Condition
 from heldout.diagnosis import Diagnosis, History, diagnose
 from heldout.diagnosis.evaluation import Evaluation, from_final
+from heldout.spec import JobSpec
 from heldout.stored.audit import AuditFinding
+from heldout.stored.gap import StoredGap
 
 FOLDER = Path(__file__).parent / "collection"
 HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy")
@@ -21,7 +23,8 @@ CLASSES = tuple(str(label) for label in range(10))
 class Record:
     """history: one value an epoch, null where it was not finite. kept: `metrics.final` and confusion matrices of the
     last weights, null if the training failed. audit: findings. untrained_loss: of the training images before the first
-    step. referee: what `trained.py` has measured on images that nobody else sees.
+    step. referee: what `trained.py` has measured on images that nobody else sees. gap: what the worker has measured for
+    the terms of the gap, null in draws 1 to 7, which are older.
     """
 
     condition: dict[str, Any]
@@ -30,10 +33,15 @@ class Record:
     audit: list[dict[str, Any]]
     untrained_loss: float
     referee: dict[str, Any]
+    gap: dict[str, Any] | None = None
 
     @property
     def drawn(self) -> Condition:
         return Condition(**self.condition)
+
+    @property
+    def spec(self) -> JobSpec:
+        return self.drawn.spec
 
     @property
     def curves(self) -> History:
@@ -47,32 +55,41 @@ class Record:
         evaluation = from_final(self.kept["final"], CLASSES)
         confusion = {name: tuple(map(tuple, rows)) for name, rows in self.kept["confusion"].items()}
         splits = {name: replace(split, confusion=confusion.get(name, ())) for name, split in evaluation.splits.items()}
-        return replace(evaluation, splits=splits)
+        gap = None if self.gap is None else StoredGap.model_validate(self.gap)
+        return replace(evaluation, splits=splits, gap=gap)
 
     def diagnosis(self, with_audit: bool = True) -> Diagnosis:
         """What the service would say of this job."""
         audit = [AuditFinding.model_validate(found) for found in self.audit] if with_audit else None
-        return diagnose(self.curves, audit, self.evaluation, self.drawn.spec.model_dump(mode="json"))
+        return diagnose(self.curves, audit, self.evaluation, self.spec.model_dump(mode="json"))
 
-    def rounded(self) -> "Record":
-        return Record(**_rounded(asdict(self)))
+    def rounded(self) -> Self:
+        return type(self)(**_rounded(asdict(self)))
+
+
+R = TypeVar("R", bound="Record")
 
 
 def read_all(folder: Path = FOLDER) -> list[Record]:
     """Every record that is kept."""
-    return [record for file in sorted(folder.glob("*.jsonl")) for record in read(file)]
+    return [record for file in sorted(folder.glob("*.jsonl")) for record in read(file, Record)]
 
 
-def read(file: Path) -> Iterator[Record]:
+def read(file: Path, kind: type[R]) -> Iterator[R]:
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
-        yield Record(**json.loads(line))
+        yield kind(**json.loads(line))
 
 
 def append(record: Record, folder: Path = FOLDER) -> None:
-    folder.mkdir(exist_ok=True)
+    append_line(record, folder / f"{record.drawn.dataset}-{record.drawn.draw}.jsonl")
+
+
+def append_line(record: Record, path: Path) -> None:
+    """Write one record at once, so that several processes can train."""
+    path.parent.mkdir(exist_ok=True)
     line = json.dumps(asdict(record), separators=(",", ":"), allow_nan=False) + "\n"
-    with (folder / f"{record.drawn.dataset}-{record.drawn.draw}.jsonl").open("ab", buffering=0) as file:
-        file.write(line.encode())  # at once, so that several processes can train
+    with path.open("ab", buffering=0) as file:
+        file.write(line.encode())
 
 
 def _rounded(value: Any) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 from benchmarks.diagnosis.baselines import BASELINES, LAST_OVER_MINIMUM, Baseline
 from benchmarks.diagnosis.measures import Pairs, bounds, cells, f1, lead, recall, resampled
 from benchmarks.diagnosis.record import Record
+from benchmarks.diagnosis.rivals import RIVALS
 from benchmarks.diagnosis.truth import Truth, truths
 from heldout.diagnosis import Diagnosis, History, diagnose
 
@@ -24,11 +25,13 @@ def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
     yield ""
     yield from _codes(chosen, known)
     yield ""
-    yield from _rules(predicted_codes, BASELINES, earlier or chosen, chosen, known)
+    yield from _rules(predicted_codes, BASELINES, earlier or chosen, chosen, known, "train_loss")
+    yield ""
+    yield from _other_verdicts_of_rivals(chosen, known)
     yield ""
     yield "The same trainings as histories of another program: curves of `fit` and of validation, and nothing else."
     yield ""
-    yield from _rules(_predicted_from_foreign, (LAST_OVER_MINIMUM,), earlier or chosen, chosen, known)
+    yield from _rules(_predicted_from_foreign, (LAST_OVER_MINIMUM,), earlier or chosen, chosen, known, "fit_loss")
     yield ""
     yield from _onsets(chosen, known)
     yield ""
@@ -93,6 +96,7 @@ def _rules(
     design: Sequence[Record],
     records: Sequence[Record],
     known: Mapping[str, Truth],
+    training_curve: str,
 ) -> Iterator[str]:
     of_part = judged(records, known)
     yield "| rule for a rising loss | threshold | precision | recall | F1 (95 % interval) | the diagnosis leads by |"
@@ -103,17 +107,37 @@ def _rules(
         threshold = rule.fitted(judged(design, known))
         pairs = [(rule.score(record) > threshold, truth) for record, truth in of_part]
         yield f"| {rule.name} | {threshold:.3g} | {cells(pairs)} | {lead(ours, pairs)} |"
+    for rival in RIVALS:
+        pairs = [("overfitting" in rival.codes(record, training_curve), truth) for record, truth in of_part]
+        yield f"| {rival.name} | | {cells(pairs)} | {lead(ours, pairs)} |"
+
+
+def _other_verdicts_of_rivals(records: Sequence[Record], known: Mapping[str, Truth]) -> Iterator[str]:
+    """Of the faults besides overfitting for which other programs have a name."""
+    ours = {record.drawn.key: predicted_codes(record) for record in records}
+    yield "| program | verdict | precision | recall | F1 (95 % interval) | the diagnosis leads by |"
+    yield "|---|---|---|---|---|---|"
+    for rival in RIVALS:
+        said = {record.drawn.key: rival.codes(record) for record in records}
+        for code in sorted(rival.names.keys() - {"overfitting"}):
+            pairs = pairs_of(said, known, code)
+            if sum(true for _, true in pairs) >= FEWEST:
+                yield f"| {rival.name} | `{code}` | {cells(pairs)} | {lead(pairs_of(ours, known, code), pairs)} |"
 
 
 def _predicted_from_foreign(record: Record) -> set[str]:
+    return codes_of(diagnose(foreign_history(record)))
+
+
+def foreign_history(record: Record) -> History:
+    """The curves as another program would have recorded them."""
     known = record.curves
-    curves = History(
+    return History(
         fit_loss=known.fit_loss,
         fit_accuracy=known.fit_accuracy,
         validation_loss=known.validation_loss,
         validation_accuracy=known.validation_accuracy,
     )
-    return codes_of(diagnose(curves))
 
 
 def _onsets(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]:

@@ -1,20 +1,19 @@
 """The data of a condition: one cut of each dataset, with a referee split that no training sees, and what is planted."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from benchmarks.diagnosis.conditions import Condition
+from heldout.settings import Settings
 from models.arrays import ImageSet
 from models.bundled import BUNDLED
+from models.relations import Relations
 from worker.training.data import stratified
 
-# Where Debian's package dataset-fashion-mnist puts its files.
-OPERATOR_FILES = Path("/usr/share/datasets")
 # Images of train, validation, test and referee. `digits` has 1,797 in all: its referee is what is left.
 CUTS = {
     "digits": (500, 150, 350, 797),
@@ -27,9 +26,18 @@ FEW = 40
 BLUR = 2.0  # standard deviation, in 28ths of a side
 
 
-def images_of(condition: Condition) -> ImageSet:
-    """Train, validation, test and referee, with all that the condition plants."""
-    plain = _cut(condition.dataset)
+@dataclass(frozen=True)
+class PlantedSet:
+    """Train, validation, test and referee with all that was planted; relations: which images were planted as copies."""
+
+    images: ImageSet
+    relations: Relations
+
+
+def planted_set(condition: Condition) -> PlantedSet:
+    """The data of a training, and what it plants."""
+    plain = cut(condition.dataset, CUTS[condition.dataset])
+    copy_of = np.arange(len(plain.labels), dtype=np.int32)
     draw = np.random.default_rng([condition.seed, 1])
     images, labels = plain.images.copy(), plain.labels.copy()
     splits = dict(plain.splits)
@@ -40,6 +48,7 @@ def images_of(condition: Condition) -> ImageSet:
         count = round(condition.conflicts * len(used) / 2)
         chosen = draw.permutation(used)[: 2 * count]
         images[chosen[:count]] = images[chosen[count:]]
+        copy_of[chosen[:count]] = copy_of[chosen[count:]]
         labels[chosen[:count]] = (labels[chosen[count:]] + draw.integers(1, 10, count)) % 10
     if condition.wrong:
         places = splits["train"] if not condition.wrong_everywhere else np.concatenate(list(splits.values()))
@@ -50,7 +59,7 @@ def images_of(condition: Condition) -> ImageSet:
     test = splits["test"]
     match condition.test:
         case "blurred":
-            images[test] = _blurred(images[test], plain.value_range)
+            images[test] = blurred(images[test], plain.value_range)
         case "inverted":
             images[test] = plain.value_range[1] - images[test]
         case "rescaled":
@@ -61,17 +70,22 @@ def images_of(condition: Condition) -> ImageSet:
             count = min(round(LEAKED_SHARE * len(test)), len(used))
             seen = draw.permutation(used)[:count]
             images[test[:count]], labels[test[:count]] = images[seen], labels[seen]
+            copy_of[test[:count]] = copy_of[seen]
         case "few":
             splits["test"] = np.sort(test[:FEW])
-    return replace(plain, images=images, labels=labels, splits=splits)
+    return PlantedSet(replace(plain, images=images, labels=labels, splits=splits), Relations(copy_of))
 
 
 @cache
-def _cut(dataset: str) -> ImageSet:
-    whole = BUNDLED[dataset].read(OPERATOR_FILES)
+def cut(dataset: str, counts: tuple[int, int, int, int]) -> ImageSet:
+    """A fixed shuffle of the dataset, cut into as many images of train, validation, test and referee.
+
+    `fashion_mnist` is read from where the service reads it: the folder that HELDOUT_DATASETS names.
+    """
+    whole = BUNDLED[dataset].read(Settings().datasets)
     order = np.random.default_rng(11).permutation(len(whole.labels))
     names = ("train", "validation", "test", "referee")
-    ends = np.cumsum(CUTS[dataset])
+    ends = np.cumsum(counts)
     taken = order[: ends[-1]]
     positions = np.split(np.arange(ends[-1]), ends[:-1])
     return ImageSet(
@@ -89,7 +103,7 @@ def _without_most(labels: NDArray[np.int32], rows: NDArray[np.int64], label: int
     return np.setdiff1d(rows, dropped)
 
 
-def _blurred(images: NDArray[np.uint8], value_range: tuple[float, float]) -> NDArray[np.uint8]:
+def blurred(images: NDArray[np.uint8], value_range: tuple[float, float]) -> NDArray[np.uint8]:
     scale = 255 / value_range[1]
     radius = BLUR * images.shape[1] / 28
     blurred = [

@@ -14,15 +14,19 @@ from numpy.typing import NDArray
 
 from benchmarks.diagnosis.conditions import Condition
 from benchmarks.diagnosis.record import HISTORY, Record
-from benchmarks.diagnosis.sets import images_of
+from benchmarks.diagnosis.sets import PlantedSet, planted_set
+from heldout.spec import JobSpec
 from models.arrays import ImageSet
 from worker.ingest.audit import IngestedDataset, audit
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 from worker.messages import EpochDone, FromTraining
+from worker.training.best_weights import BestEpochs, TrainedWeights, Weights
 from worker.training.data import TrainingData, select, to_unit
 from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator, final_figures, from_predictions
+from worker.training.export import Predictor, build_exported
+from worker.training.gap import measure_gap
 from worker.training.network import build_network
 from worker.training.resident import ResidentData
 from worker.training.scores import scores_of
@@ -37,14 +41,31 @@ class Enough(Exception):
 
 
 @dataclass
-class _Watched:
-    """What is seen of a training: the history's epochs, and the referee's losses of each image in all epochs."""
+class Watched:
+    """What is seen of a training.
+
+    history: its epochs. losses, right: the referee's loss of each of its images after each epoch, and whether it was
+        answered rightly, also after the history has ended. final, recalls: figures after the history's last epoch.
+    best: the best epochs of the history on validation. weights: of these epochs and of the last one.
+    """
 
     history: list[dict[str, float | None]] = field(default_factory=list)
     losses: list[NDArray[np.float32]] = field(default_factory=list)
-    accuracy: list[float] = field(default_factory=list)
-    kept: dict[str, Any] | None = None
+    right: list[NDArray[np.bool_]] = field(default_factory=list)
+    final: dict[str, Any] | None = None
     recalls: list[float | None] = field(default_factory=list)
+    best: BestEpochs = field(default_factory=BestEpochs)
+    weights: dict[int, Weights] = field(default_factory=dict)
+
+    def keep_weights(self, epoch: int, network: keras.Model) -> None:
+        """Those of the epoch that has just ended, instead of those that are no longer among the best ones."""
+        loss, accuracy = (self.history[-1][f"validation_{name}"] for name in ("loss", "accuracy"))
+        assert loss is not None
+        assert accuracy is not None
+        self.best = self.best.after(epoch, loss, accuracy)
+        needed = {self.best.by_loss, self.best.by_accuracy}
+        self.weights = {of: weights for of, weights in self.weights.items() if of in needed}
+        self.weights[epoch] = network.get_weights()
 
 
 def train(condition: Condition) -> Record:
@@ -53,12 +74,13 @@ def train(condition: Condition) -> Record:
     With a schedule that ends at a rate of zero the longer training is another one, from the start.
     """
     keras.backend.clear_session()
-    images = images_of(condition)
+    planted = planted_set(condition)
+    images = planted.images
     ends = condition.schedule == "cosine"
     longer = condition.epochs + max(2, condition.epochs // 2)
-    parts = _Parts(condition, images, condition.epochs if ends else longer)
+    parts = Parts(_with_epochs(condition, condition.epochs if ends else longer), condition.seed, images)
     untrained = parts.evaluator.measure(parts.data.rows["train"]).loss
-    seen = _Watched()
+    seen = Watched()
 
     def tell(message: FromTraining) -> None:
         if not isinstance(message, EpochDone):
@@ -70,17 +92,19 @@ def train(condition: Condition) -> Record:
         losses, answers = parts.judge.predictions("referee")
         labels = images.labels[images.splits["referee"]]
         seen.losses.append(losses)
-        seen.accuracy.append(float((answers == labels).mean()))
+        seen.right.append(answers == labels)
+        if message.epoch <= condition.epochs:
+            seen.keep_weights(message.epoch, parts.network)
         if message.epoch == condition.epochs:
-            seen.kept = _kept(parts.judge, parts.data, images, message.epoch)
+            seen.final = kept_figures(parts.judge, parts.data, images, message.epoch)
             right = np.bincount(labels[answers == labels], minlength=len(images.classes))
             seen.recalls = (right / np.bincount(labels, minlength=len(images.classes))).tolist()
             if _has_turned(seen.losses):
                 raise Enough
 
     parts.run(tell)
-    if ends and seen.kept is not None and not _has_turned(seen.losses):
-        again = _Parts(condition, images, longer)
+    if ends and seen.final is not None and not _has_turned(seen.losses):
+        again = Parts(_with_epochs(condition, longer), condition.seed, images)
 
         def tell_end(message: FromTraining) -> None:
             if isinstance(message, EpochDone) and message.epoch > longer - LEVEL:
@@ -90,24 +114,29 @@ def train(condition: Condition) -> Record:
     return Record(
         condition=asdict(condition),
         history={name: [epoch[name] for epoch in seen.history] for name in HISTORY},
-        kept=seen.kept,
+        kept=seen.final,
         audit=audit_of(images),
         untrained_loss=untrained,
         referee=_referee(seen, condition.epochs),
+        gap=None if seen.final is None else measured_gap(parts, planted, seen, condition.epochs),
     ).rounded()
 
 
-class _Parts:
+def _with_epochs(condition: Condition, epochs: int) -> JobSpec:
+    spec = condition.spec
+    return spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": epochs})})
+
+
+class Parts:
     """One training's parts in this process, as the worker puts them together."""
 
-    def __init__(self, condition: Condition, images: ImageSet, epochs: int) -> None:
-        spec = condition.spec
-        self.spec = spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": epochs})})
-        self.data = select(images, self.spec)
-        self.network = build_network(spec.network, images.shape, len(images.classes), condition.seed)
+    def __init__(self, spec: JobSpec, seed: int, images: ImageSet) -> None:
+        self.spec = spec
+        self.data = select(images, spec)
+        self.network = build_network(spec.network, images.shape, len(images.classes), seed)
         self.source = ResidentData(self.data)
         self.evaluator = Evaluator(self.network, self.source)
-        self.judge = _Judge(self.network, images)
+        self.judge = Judge(self.network, images)
 
     def run(self, tell: Callable[[FromTraining], None]) -> None:
         """Train to the end, to a divergence, or until `tell` has heard enough."""
@@ -118,7 +147,7 @@ class _Parts:
                 trainer.train()
 
 
-class _Judge:
+class Judge:
     """Losses and answers of single images under the weights of the moment."""
 
     def __init__(self, network: keras.Model, images: ImageSet) -> None:
@@ -134,11 +163,16 @@ class _Judge:
         return logits_losses, chances.argmax(axis=1)
 
     def outputs(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self.answers(self._images.images[rows], self._images.labels[rows])
+
+    def answers(
+        self, images: NDArray[np.uint8], labels: NDArray[np.int32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(count,) cross-entropies, and (count, classes) probabilities."""
         losses, chances = [], []
-        for begin in range(0, len(rows), BATCH):
-            part = rows[begin : begin + BATCH]
-            pixels = to_unit(self._images.images[part], self._images.value_range)
-            loss, chance = self._call(tf.constant(pixels), tf.constant(self._images.labels[part]))
+        for begin in range(0, len(images), BATCH):
+            pixels = to_unit(images[begin : begin + BATCH], self._images.value_range)
+            loss, chance = self._call(tf.constant(pixels), tf.constant(labels[begin : begin + BATCH]))
             losses.append(loss.numpy())
             chances.append(chance.numpy())
         return np.concatenate(losses), np.concatenate(chances)
@@ -148,7 +182,7 @@ class _Judge:
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), tf.nn.softmax(logits)
 
 
-def _kept(judge: _Judge, data: TrainingData, images: ImageSet, epoch: int) -> dict[str, Any]:
+def kept_figures(judge: Judge, data: TrainingData, images: ImageSet, epoch: int) -> dict[str, Any]:
     """`metrics.final` of the last weights and the confusion matrices, as the service stores them."""
     measured, confusion = {}, {}
     for split in ("train", "validation", "test"):
@@ -160,6 +194,21 @@ def _kept(judge: _Judge, data: TrainingData, images: ImageSet, epoch: int) -> di
     return {"final": final_figures(epoch, measured), "confusion": confusion}
 
 
+def measured_gap(parts: Parts, planted: PlantedSet, seen: Watched, epochs: int) -> dict[str, Any] | None:
+    """What the worker measures of a training of so many epochs, whose last weights are kept. The network has them then.
+
+    Which images are copies is known from what was planted.
+    """
+    parts.network.set_weights(seen.weights[epochs])
+    predictor = Predictor(
+        build_exported(parts.spec.network, parts.data, parts.network), parts.source, parts.data.value_range
+    )
+    kept = {split: predictor.predict(rows) for split, rows in parts.data.rows.items()}
+    weights = TrainedWeights(epochs, epochs, seen.best.by_loss, seen.best.by_accuracy, seen.weights)
+    gap = measure_gap(predictor, parts.data, weights, kept, planted.relations)
+    return None if gap is None else gap.model_dump(mode="json")
+
+
 def _has_turned(losses: list[NDArray[np.float32]]) -> bool:
     """Whether the referee's loss is so far above its lowest that nobody asks whether training was long enough."""
     best = int(np.argmin([loss.mean() for loss in losses]))
@@ -167,13 +216,13 @@ def _has_turned(losses: list[NDArray[np.float32]]) -> bool:
     return excess > 4 * error and excess > 0.1 * float(losses[best].mean())
 
 
-def _compared(one: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[float, float]:
+def _compared(one: NDArray[Any], other: NDArray[Any]) -> tuple[float, float]:
     """Mean of one less other over the same images, and its standard error."""
-    difference = one.astype(np.float64) - other
+    difference = one.astype(np.float64) - other.astype(np.float64)
     return float(difference.mean()), float(difference.std(ddof=1) / len(difference) ** 0.5)
 
 
-def _referee(seen: _Watched, epochs: int) -> dict[str, Any]:
+def _referee(seen: Watched, epochs: int) -> dict[str, Any]:
     """The referee's figures of each epoch, beyond the history's too, and the paired comparisons that truth needs."""
     losses = seen.losses
     if not losses:
@@ -186,7 +235,7 @@ def _referee(seen: _Watched, epochs: int) -> dict[str, Any]:
     found: dict[str, Any] = {
         "count": len(losses[0]),
         "loss": mean,
-        "accuracy": seen.accuracy,
+        "accuracy": [float(right.mean()) for right in seen.right],
         # Of each epoch's loss less the lowest one, over the same images.
         "error": [_compared(loss, losses[best])[1] for loss in losses],
         "level_excess": _compared(last, lowest),
@@ -194,6 +243,9 @@ def _referee(seen: _Watched, epochs: int) -> dict[str, Any]:
         "lowest_error": float(losses[best].std(ddof=1) / len(losses[best]) ** 0.5),
         "recalls": seen.recalls,
     }
+    if len(seen.right) >= epochs:
+        # From the epoch of the lowest loss to the history's last one, over the same images.
+        found["accuracy_change"] = _compared(seen.right[epochs - 1], seen.right[best])
     if len(losses) > epochs:
         found["gained"] = _compared(last, np.mean(losses[epochs:][-LEVEL:], axis=0))
     return found

@@ -144,11 +144,16 @@ def show_datasets(datasets: Sequence[DatasetView]) -> None:
     print_table(headings, rows, right=(2, 5, 6, 7, 8))
 
 
+SUREST = 99  # percent: nothing is said to be certain
+
+
 def show_diagnosis(diagnosis: DiagnosisView) -> None:
     """The verdict with its explanation, the gap term by term, then each finding with its remedies."""
     epochs = [("best epoch", diagnosis.best_epoch), ("rises from epoch", diagnosis.onset_epoch)]
-    known = ", ".join(f"{name} {epoch}" for name, epoch in epochs if epoch is not None)
-    say(f"{diagnosis.verdict}" + (f" ({known})" if known else ""))
+    known = [f"{name} {epoch}" for name, epoch in epochs if epoch is not None]
+    if diagnosis.confidence is not None:
+        known.insert(0, f"{min(SUREST, round(100 * diagnosis.confidence))} % sure")
+    say(f"{diagnosis.verdict}" + (f" ({', '.join(known)})" if known else ""))
     say(diagnosis.explanation)
     if diagnosis.caveats:
         say(f"Beside this, some figures are not what they seem: {', '.join(diagnosis.caveats)} (below).")

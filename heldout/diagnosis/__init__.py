@@ -56,7 +56,10 @@ def diagnose(
         audit = None if audit is None else audit_without_test(audit)
         evaluation = None if evaluation is None else evaluation_without_test(evaluation)
     facts = facts_of(history, audit, evaluation, spec)
-    findings = [replace(one, confidence=confidence_of(one, facts)) for one in findings_of(facts)]
+    findings = [
+        one if one.severity == "info" else replace(one, confidence=confidence_of(one.code, facts))
+        for one in findings_of(facts)
+    ]
     gap = None if facts.budget is None else attributed(facts.budget, facts, findings)
     if gap is not None:
         findings = weighed(findings, gap)
@@ -76,4 +79,5 @@ def diagnose(
         tuple(sorted(findings, key=lambda one: (one is not chosen, GRAVITY.index(one.severity)))),
         caveats_of(findings, chosen),
         gap,
+        confidence_of(verdict, facts),
     )

@@ -1,10 +1,102 @@
-"""The probability that a finding is true. Not calibrated yet: it is None of every finding."""
+"""The probability that a verdict is right: a logistic function of a few figures that the rules use already.
 
+`confidence_fit.py` holds the coefficients, and says what they were fitted on.
+"""
+
+from collections.abc import Callable, Mapping
+from math import log
+
+from heldout.diagnosis.confidence_fit import FITS_OF_HISTORIES, FITS_OF_JOBS
+from heldout.diagnosis.course import Course
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.history import Curve, finite
+from heldout.diagnosis.logistic import probability
+from heldout.diagnosis.thresholds import SMALLEST_RATIO
 
 
-def confidence_of(finding: Finding, facts: Facts) -> float | None:
-    """A probability from the figures that the rules use; None where it is not calibrated."""
-    del finding, facts
-    return None
+def confidence_of(code: str, facts: Facts) -> float | None:
+    """The probability that `code` is true of a training; None where too few trainings show how often it is.
+
+    Args:
+        code: of a finding that is more than an info, or `healthy`.
+    """
+    # What `fit` reports of training is an average under dropout and augmentation, and tells less.
+    fit = (FITS_OF_JOBS if facts.curves.is_measured else FITS_OF_HISTORIES).get(code)
+    return None if fit is None else probability(fit, lambda name: FIGURES[name](facts))
+
+
+def _rise(facts: Facts) -> float | None:
+    """Logarithm of validation's rise as a share of its lowest level."""
+    heldout = facts.curves.heldout
+    return None if heldout is None else _log_ratio(heldout.rise, heldout.lowest)
+
+
+def _rise_sigmas(facts: Facts) -> float | None:
+    """Logarithm of validation's rise in standard deviations of the noise that training does not share."""
+    heldout = facts.curves.heldout
+    return None if heldout is None else _log_ratio(heldout.rise, facts.curves.own_noise)
+
+
+def _validation_fall(facts: Facts) -> float | None:
+    """Logarithm of validation's fall over the last third of the epochs, as a share of what is left."""
+    return _fall_of(facts.curves.heldout)
+
+
+def _training_fall(facts: Facts) -> float | None:
+    """The same of training."""
+    return _fall_of(facts.curves.training)
+
+
+def _fall_of(course: Course | None) -> float | None:
+    return None if course is None else _log_ratio(course.fall, course.scale)
+
+
+def _fall_sigmas(facts: Facts) -> float | None:
+    """Logarithm of validation's fall over the last third of the epochs, in standard deviations of its noise."""
+    heldout = facts.curves.heldout
+    return None if heldout is None else _log_ratio(heldout.fall, heldout.noise)
+
+
+def _noise(facts: Facts) -> float | None:
+    """Logarithm of the noise of a single epoch of validation, as a share of its lowest level."""
+    heldout = facts.curves.heldout
+    return None if heldout is None else _log_ratio(heldout.noise, heldout.lowest)
+
+
+def _epochs(facts: Facts) -> float | None:
+    """Logarithm of the number of epochs."""
+    return log(facts.curves.epochs) if facts.curves.epochs else None
+
+
+def _training_accuracy(facts: Facts) -> float | None:
+    """Of the last epoch."""
+    history = facts.curves.history
+    return _last(history.train_accuracy or history.fit_accuracy)
+
+
+def _validation_accuracy(facts: Facts) -> float | None:
+    """Of the last epoch."""
+    return _last(facts.curves.history.validation_accuracy)
+
+
+def _last(curve: Curve) -> float | None:
+    known = finite(curve)
+    return known[-1] if known else None
+
+
+def _log_ratio(value: float, of: float) -> float:
+    ratio = value / of if of > 0 else 0.0 if value <= 0 else 1 / SMALLEST_RATIO
+    return log(min(max(ratio, SMALLEST_RATIO), 1 / SMALLEST_RATIO))
+
+
+FIGURES: Mapping[str, Callable[[Facts], float | None]] = {
+    "rise": _rise,
+    "rise_sigmas": _rise_sigmas,
+    "validation_fall": _validation_fall,
+    "training_fall": _training_fall,
+    "fall_sigmas": _fall_sigmas,
+    "noise": _noise,
+    "epochs": _epochs,
+    "training_accuracy": _training_accuracy,
+    "validation_accuracy": _validation_accuracy,
+}

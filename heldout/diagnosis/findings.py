@@ -57,6 +57,7 @@ class Diagnosis:
     findings: the verdict's first, then in the order of their gravity.
     caveats: codes of other findings that make figures untrue, whatever the verdict is.
     gap: None where it was not measured, or test is left out.
+    confidence: the probability that the verdict is right; None where it is not calibrated.
     """
 
     verdict: str
@@ -66,3 +67,4 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     caveats: tuple[str, ...] = ()
     gap: Gap | None = None
+    confidence: float | None = None

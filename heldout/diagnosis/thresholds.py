@@ -182,6 +182,11 @@ MAX_EPOCHS = 1000
 MAX_PATIENCE_EPOCHS = 100
 MAX_FILTERS = 1024
 
+# --- confidence --------------------------------------------------------------------------------------
+
+# Of a ratio whose logarithm is a figure: smaller ones say no more, nor do larger ones than its inverse. (draws 1-7)
+SMALLEST_RATIO = 0.001
+
 # --- histories ---------------------------------------------------------------------------------------
 
 # A larger figure counts as not finite, so that sums of squares stay finite. (mathematics)

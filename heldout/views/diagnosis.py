@@ -100,6 +100,7 @@ class DiagnosisView(View):
     findings: list[FindingView]
     caveats: list[str] = Field([], description="Codes of findings that make figures untrue, whatever the verdict is.")
     gap: GapBudgetView | None = Field(None, description="Null without counts of a finished job's kept weights on test.")
+    confidence: float | None = Field(None, description="Probability that the verdict is right; null if not calibrated.")
 
     @classmethod
     def of(cls, diagnosis: Diagnosis) -> "DiagnosisView":
@@ -124,4 +125,5 @@ class DiagnosisView(View):
             ],
             caveats=list(diagnosis.caveats),
             gap=None if diagnosis.gap is None else GapBudgetView.of(diagnosis.gap),
+            confidence=diagnosis.confidence,
         )

@@ -13,7 +13,7 @@ pytestmark = sqlite_only
 LOSSES = [2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002]
 TURNED = [2.0, 1.1, 0.7, 0.5, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8]
 PAIRS = list(zip(LOSSES, TURNED, strict=True))
-FIELDS = ["object", "verdict", "best_epoch", "onset_epoch", "explanation", "findings", "caveats", "gap"]
+FIELDS = ["object", "verdict", "best_epoch", "onset_epoch", "explanation", "findings", "caveats", "gap", "confidence"]
 
 
 @pytest.fixture
@@ -85,7 +85,8 @@ def test_the_gap_of_an_ended_job_is_told_term_by_term(client, job, worker):
     assert explains["overfitting"]["accuracy"] == pytest.approx(0.09)
     assert explains["overfitting"]["interval"] == generalisation["accuracy_interval"]
     assert explains["metric_artefact"] is None
-    assert all(one["confidence"] is None for one in found["findings"])
+    assert found["confidence"] == found["findings"][0]["confidence"]
+    assert 0.5 < found["confidence"] < 1
 
 
 def test_a_remedy_is_a_patch_that_makes_a_spec(client, job, worker):

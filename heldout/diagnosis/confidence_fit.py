@@ -1,0 +1,132 @@
+"""How often each verdict was right. Written by `python -m benchmarks.diagnosis calibrate`.
+
+Logistic regressions on draws 1 to 7 of the labelled collection. A verdict that was wrong
+4 times or more has at most 2 figures: those that told best in cross-validation
+which verdicts are right. Others have one probability, and those with fewer than 20 known cases none.
+docs/explanation/diagnosis.md says how well that holds for trainings that were made later.
+"""
+
+from collections.abc import Mapping
+
+from heldout.diagnosis.logistic import Fit, Weight
+
+# With training measured as validation is.
+FITS_OF_JOBS: Mapping[str, Fit] = {
+    "class_imbalance": Fit(4.828, (), right=62, wrong=0),
+    "collapsed_class": Fit(3.344, (), right=42, wrong=1),
+    "diverged": Fit(
+        -1.155,
+        (
+            Weight("noise", 0.77, -5.492, 1.402),
+            Weight("validation_accuracy", 2.727, 0.069, 0.649),
+        ),
+        right=18,
+        wrong=5,
+    ),
+    "healthy": Fit(
+        -0.757,
+        (
+            Weight("training_fall", -0.417, -4.333, 1.955),
+            Weight("training_accuracy", 12.782, 0.739, 1.0),
+        ),
+        right=22,
+        wrong=15,
+    ),
+    "label_conflicts": Fit(4.111, (), right=30, wrong=0),
+    "label_noise": Fit(5.442, (), right=115, wrong=0),
+    "label_order_mismatch": Fit(5.714, (), right=151, wrong=0),
+    "leakage": Fit(4.403, (), right=122, wrong=1),
+    "loss_does_not_rise": Fit(
+        6.177,
+        (
+            Weight("fall_sigmas", 0.455, -6.908, 6.685),
+            Weight("training_accuracy", -6.515, 0.102, 1.0),
+        ),
+        right=1322,
+        wrong=20,
+    ),
+    "memorised_noise": Fit(4.673, (), right=53, wrong=0),
+    "metric_artefact": Fit(4.727, (), right=169, wrong=1),
+    "not_converged": Fit(
+        1.521,
+        (
+            Weight("validation_fall", 3.968, -1.971, 0.465),
+            Weight("training_fall", -1.715, -2.108, 1.647),
+        ),
+        right=528,
+        wrong=38,
+    ),
+    "overconfidence": Fit(1.286, (Weight("training_accuracy", 15.418, 0.866, 1.0),), right=237, wrong=12),
+    "overfitting": Fit(2.909, (), right=27, wrong=1),
+    "scale_mismatch": Fit(6.192, (), right=244, wrong=0),
+    "split_shift": Fit(3.978, (), right=133, wrong=2),
+    "test_too_small": Fit(6.075, (), right=217, wrong=0),
+    "too_little_data": Fit(
+        1.013,
+        (
+            Weight("training_fall", 0.286, -2.61, 2.618),
+            Weight("validation_accuracy", 13.544, 0.673, 0.885),
+        ),
+        right=231,
+        wrong=11,
+    ),
+    "underfitting": Fit(
+        2.273,
+        (
+            Weight("noise", -0.682, -6.908, -2.691),
+            Weight("epochs", 1.944, 2.303, 3.401),
+        ),
+        right=97,
+        wrong=12,
+    ),
+}
+
+# With training as `fit` reports it, and curves alone.
+FITS_OF_HISTORIES: Mapping[str, Fit] = {
+    "healthy": Fit(
+        2.029,
+        (
+            Weight("rise", -0.556, -6.908, -1.742),
+            Weight("fall_sigmas", -0.251, -6.908, 4.379),
+        ),
+        right=53,
+        wrong=157,
+    ),
+    "loss_does_not_rise": Fit(
+        5.416,
+        (
+            Weight("validation_fall", 1.104, -6.908, -0.257),
+            Weight("training_accuracy", -5.611, 0.094, 1.0),
+        ),
+        right=1320,
+        wrong=26,
+    ),
+    "not_converged": Fit(
+        1.63,
+        (
+            Weight("rise", 0.26, -6.908, -2.331),
+            Weight("validation_fall", 3.339, -1.736, 0.051),
+        ),
+        right=335,
+        wrong=7,
+    ),
+    "overconfidence": Fit(1.421, (Weight("training_accuracy", 14.415, 0.85, 1.0),), right=230, wrong=10),
+    "overfitting": Fit(
+        -2.03,
+        (
+            Weight("noise", 0.87, -6.81, -1.757),
+            Weight("validation_accuracy", 5.159, 0.107, 0.874),
+        ),
+        right=30,
+        wrong=5,
+    ),
+    "too_little_data": Fit(
+        -5.323,
+        (
+            Weight("validation_fall", -0.521, -6.908, -0.646),
+            Weight("validation_accuracy", 14.365, 0.233, 0.888),
+        ),
+        right=221,
+        wrong=79,
+    ),
+}

@@ -1,0 +1,36 @@
+"""A logistic function of a few named figures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import exp
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What a figure adds to the log odds: `slope` for each unit above `low`. Beyond `high` it adds no more."""
+
+    figure: str
+    slope: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Log odds that something is right. right, wrong: how many cases it was fitted on."""
+
+    intercept: float
+    weights: tuple[Weight, ...]
+    right: int
+    wrong: int
+
+
+def probability(fit: Fit, figure: Callable[[str], float | None]) -> float | None:
+    """The probability by the figures that the fit names; None where one of them is not known."""
+    odds = fit.intercept
+    for weight in fit.weights:
+        value = figure(weight.figure)
+        if value is None:
+            return None
+        odds += weight.slope * (min(max(value, weight.low), weight.high) - weight.low)
+    return 1 / (1 + exp(-odds))

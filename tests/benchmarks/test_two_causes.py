@@ -1,0 +1,127 @@
+"""Trainings with two planted causes: what is planted, what is true of each term, and which cause is the larger one."""
+
+import numpy as np
+import pytest
+
+from benchmarks.diagnosis.sets import cut
+from benchmarks.diagnosis.two_causes import conditions, faults
+from benchmarks.diagnosis.two_causes.conditions import CUTS, DRAWS, TwoCauses, all_conditions, bases
+from benchmarks.diagnosis.two_causes.record import TwoCausesRecord, read_two_causes
+from benchmarks.diagnosis.two_causes.truth import Size, bases_of, sizes_of, top_cause, true_terms, verdicts_of
+
+
+def condition(**causes) -> TwoCauses:
+    return TwoCauses("mnist5k", "dense", causes, seed=5, draw=1)
+
+
+def planted(**causes):
+    return faults.planted_set(condition(**causes))
+
+
+@pytest.fixture(scope="module")
+def kept() -> list[TwoCausesRecord]:
+    return read_two_causes()
+
+
+def test_every_training_that_is_kept_is_one_that_was_drawn_with_two_causes(kept):
+    drawn = {one.key: one for one in [*bases(), *all_conditions()]}
+    assert len({record.planted.key for record in kept}) == len(kept)
+    assert all(drawn[record.planted.key] == record.planted for record in kept)
+    assert all(len(one.causes) == 2 for one in all_conditions())
+    assert {one.draw for one in all_conditions()} == {*DRAWS}
+
+
+def test_both_draws_have_every_cause(kept):
+    for number in DRAWS:
+        causes = {cause for one in all_conditions() if one.draw == number for cause in one.causes}
+        assert causes == {*conditions.MEASURING, *conditions.TRAINING}
+
+
+def test_copies_are_training_images_with_their_labels_and_the_others_stay():
+    found = planted(validation_copies=0.4)
+    clean = cut("mnist5k", CUTS["mnist5k"])
+    rows = found.images.splits["validation"]
+    copied = rows[found.relations.copy_of[rows] != rows]
+    assert len(copied) == round(0.4 * len(rows))
+    sources = found.relations.copy_of[copied]
+    assert set(sources) <= set(found.images.splits["train"])
+    assert (found.images.images[copied] == clean.images[sources]).all()
+    assert (found.images.labels[copied] == clean.labels[sources]).all()
+    others = np.setdiff1d(np.arange(len(clean.labels)), copied)
+    assert (found.images.images[others] == clean.images[others]).all()
+
+
+@pytest.mark.parametrize(
+    ("cause", "amount", "changes_pixels", "changes_labels"),
+    [("pixels", "inverted", True, False), ("shift", "blurred 1.0", True, False), ("renamed", 2, False, True)],
+)
+def test_a_fault_of_test_changes_test_alone(cause, amount, changes_pixels, changes_labels):
+    found, clean = planted(**{cause: amount}).images, cut("mnist5k", CUTS["mnist5k"])
+    for split, rows in clean.splits.items():
+        is_test = split == "test"
+        assert (found.images[rows] != clean.images[rows]).any() == (is_test and changes_pixels)
+        assert (found.labels[rows] != clean.labels[rows]).any() == (is_test and changes_labels)
+
+
+def test_as_many_classes_are_renamed_as_the_cause_says():
+    clean = np.arange(10, dtype=np.int32)
+    for count in (2, 5, 10):
+        names = faults.renamed(clean, condition(renamed=count))
+        assert (names != clean).sum() == count
+        assert sorted(names) == [*clean]
+
+
+def test_pixels_that_are_scaled_or_inverted_can_be_undone_exactly():
+    images = cut("mnist5k", CUTS["mnist5k"]).images[:50]
+    assert np.allclose(faults.changed_pixels(images, {"pixels": "unit"}) * 255, images, atol=1e-4)
+    assert (255 - faults.changed_pixels(images, {"pixels": "inverted"}) == images).all()
+
+
+def test_the_true_terms_add_up_to_training_less_a_test_of_any_size(kept):
+    for record in kept:
+        if not record.planted.causes:
+            continue
+        terms = true_terms(record)
+        train, as_test = record.kept["final"]["train"], record.referee["test"]
+        copies = record.planted.causes.get("test_copies", 0.0)
+        for metric, sign in (("accuracy", 1), ("loss", -1)):
+            seen = record.referee["seen"]["test"][metric]
+            expected = sign * (train[metric] - (1 - copies) * as_test[metric] - copies * seen)
+            total = sum(getattr(term, metric) for term in terms.values())
+            assert total == pytest.approx(expected, rel=1e-4, abs=2e-4), record.planted.key
+
+
+def test_a_cause_that_was_not_planted_has_no_term(kept):
+    for record in kept:
+        if record.planted.causes:
+            terms, causes = true_terms(record), record.planted.causes
+            assert terms["label_order"].accuracy == 0 or "renamed" in causes
+            assert terms["pixel_values"].accuracy == 0 or "pixels" in causes
+            assert terms["split_difference"].accuracy == 0 or "shift" in causes
+
+
+def test_the_larger_cause_counts_only_where_it_is_surely_twice_the_other():
+    assert top_cause({"renamed": Size(0.4, 0.38, 0.42), "shift": Size(0.15, 0.12, 0.18)}) == "renamed"
+    assert top_cause({"renamed": Size(0.4, 0.35, 0.45), "shift": Size(0.17, 0.14, 0.2)}) is None
+    assert top_cause({"test_copies": Size(0.0, 0.0, 0.0), "shift": Size(0.0, 0.0, 0.0)}) is None
+
+
+def test_a_fault_of_training_costs_what_the_same_training_without_it_is_better(kept):
+    of_bases = bases_of(kept)
+    few = [one for one in kept if "few_images" in one.planted.causes]
+    assert few
+    for record in few:
+        size = sizes_of(record, of_bases)["few_images"]
+        others = [
+            r.referee["clean"]["accuracy"]
+            for r in kept
+            if r.planted.base == record.planted.base and not r.planted.causes
+        ]
+        assert len(others) == 5
+        assert size.accuracy == pytest.approx(np.mean(others) - record.referee["clean"]["accuracy"])
+        assert size.low < size.accuracy < size.high
+
+
+def test_only_another_brightness_is_also_another_kind_of_images():
+    assert "split_shift" in verdicts_of("pixels", {"pixels": "dimmed 0.6"})
+    assert "split_shift" not in verdicts_of("pixels", {"pixels": "inverted"})
