@@ -115,7 +115,7 @@ def _parts(terms: Sequence[tuple[Term, float, Bounds | None]], stored: StoredGap
         else:
             assert interval is not None
             found.append(Part(_phrase_of(term, value, stored), value, (interval[1] - interval[0]) / 2))
-    return [*found, Part("what chance can explain", chance, None)]
+    return [*found, Part("left to chance", chance, None)]
 
 
 def _phrase_of(term: Term, value: float, stored: StoredGap) -> str:
