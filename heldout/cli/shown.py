@@ -144,7 +144,7 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
     for finding in diagnosis.findings:
         say("")
         say(f"{finding.severity}: {finding.code}")
-        if finding.explanation != diagnosis.explanation:
+        if not diagnosis.explanation.startswith(finding.explanation):
             say(f"  {finding.explanation}")
         for remedy in finding.remedies:
             say(f"  {remedy.name}: {remedy.reason}")

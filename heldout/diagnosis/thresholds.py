@@ -139,5 +139,3 @@ MAX_FILTERS = 1024
 
 # A larger figure counts as not finite, so that sums of squares stay finite. (mathematics)
 MAX_FIGURE = 1e100
-# Characters of a curve's name that a message shows.
-MAX_SHOWN_NAME = 100
