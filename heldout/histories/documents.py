@@ -1,6 +1,7 @@
 """JSON: Keras' dictionary and its like, curves by split, lists of records, Hugging Face's log."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from reprlib import repr as short
 from typing import Any
 
@@ -13,6 +14,8 @@ from heldout.histories.rows import runs_of_rows
 # Names below which programs put a history, or its records.
 _WRAPPERS = ("history", "log_history")
 _MAX_DEPTH = 6
+# Of a split's records; each takes time for each record.
+_MAX_COLUMNS = 100
 
 
 def read_document(content: object, run: int | None = None, max_rows: int | None = None) -> ReadHistory:
@@ -123,7 +126,7 @@ def _curves_in(content: Mapping[str, object], above: str = "", depth: int = 0) -
         elif isinstance(value, dict) and depth < _MAX_DEPTH:
             yield from _curves_in(value, f"{path}/", depth + 1)
         elif isinstance(value, list) and value and all(isinstance(record, dict) for record in value):
-            for column in dict.fromkeys(column for record in value for column in record):
+            for column in islice(value[0], _MAX_COLUMNS):
                 yield f"{path}/{column}", [record.get(column) for record in value]
         elif isinstance(value, list):
             yield path, value

@@ -1,6 +1,7 @@
 """From what was recorded to one history: one run of several, its curves joined by epoch or step."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from heldout.diagnosis.history import Curve, History, figure
 from heldout.diagnosis.words import counted
 from heldout.histories.names import FIELD_NAMES, PAIRS, choose_curves, listing
 from heldout.histories.percentages import with_fractions
-from heldout.histories.recorded import Point, ReadHistory, Run
+from heldout.histories.recorded import MAX_RUNS, Point, ReadHistory, Run
 
 _TRAINING = tuple(one for one, _ in PAIRS)
 _VALIDATION = tuple(other for _, other in PAIRS)
@@ -116,8 +117,10 @@ def _restarted(points: Sequence[Point]) -> list[list[Point]]:
             if position <= part[0][0]:
                 parts.append([])
             else:
-                part[:] = [one for one in part if one[0] < position]
+                del part[bisect_left(part, position, key=lambda one: one[0]) :]
         parts[-1].append((position, value))
+        if len(parts) > MAX_RUNS:
+            raise ValueError(f"positions begin anew more than {MAX_RUNS:,} times; expected a run after another")
     return parts
 
 

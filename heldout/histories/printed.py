@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from heldout.histories.documents import flat
 from heldout.histories.names import WORDS_OF_TRAINING, WORDS_OF_VALIDATION, words_of
@@ -16,7 +17,7 @@ _NEXT_STATES = re.compile(r"[\r\x08]+|\n")
 _EPOCH = re.compile(r"\bepoch\b[\s:#=\[(]*(\d{1,9})(?:\s*(?:/|of)\s*\d+)?", re.IGNORECASE)
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
 _WORD = r"[A-Za-z][\w@./]{0,60}"
-_PAIR = re.compile(rf"(?<![\w.])({_WORD}(?: +{_WORD}){{0,4}})\s*[:=]\s*({_NUMBER})(?!\w|\.\d)", re.IGNORECASE)
+_PAIR = re.compile(rf"(?<![\w./@])({_WORD}(?: +{_WORD}){{0,4}})\s*[:=]\s*({_NUMBER})(?!\w|\.\d)", re.IGNORECASE)
 _BRACKETS = re.compile(r"[\[\](){}]+")
 _SEPARATORS = re.compile(r" - |[,;|]")
 # Python's words for values in JSON's places.
@@ -34,9 +35,9 @@ def runs_of_printed(text: str, max_rows: int | None = None) -> list[Run]:
     Raises:
         ValueError: if there are more lines of figures than `max_rows`.
     """
-    rows = list(_rows_in(text))
+    rows = list(islice(_rows_in(text), None if max_rows is None else max_rows + 1))
     if max_rows is not None and len(rows) > max_rows:
-        raise ValueError(f"there are {len(rows):,} lines of figures; expected at most {max_rows:,}")
+        raise ValueError(f"there are more than {max_rows:,} lines of figures; expected at most that many")
     return runs_of_rows(rows) if rows else []
 
 

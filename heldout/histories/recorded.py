@@ -5,6 +5,11 @@ from dataclasses import dataclass, field
 
 from heldout.diagnosis.history import History
 
+# A file of more is none of a training's; each run costs time.
+MAX_RUNS = 1000
+# Names with values. A logger writes hundreds at most.
+MAX_NAMES = 10_000
+
 # Position (an epoch, a step or a line) and value, which may be NaN or infinite.
 Point = tuple[float, float]
 

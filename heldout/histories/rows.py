@@ -7,7 +7,7 @@ from itertools import pairwise
 from heldout.histories.fastai import with_accuracy
 from heldout.histories.names import WORDS_OF_TRAINING, WORDS_OF_VALIDATION, roles_of, words_of
 from heldout.histories.numbers import number_in
-from heldout.histories.recorded import Point, Run
+from heldout.histories.recorded import MAX_NAMES, MAX_RUNS, Point, Run
 from heldout.histories.ultralytics import with_summed_losses
 
 Row = Mapping[str, object]
@@ -41,6 +41,8 @@ def runs_of_rows(rows: Sequence[Row], places: Sequence[int] = ()) -> list[Run]:
     groups: dict[str, list[tuple[Row, int]]] = {}
     for row, place in kept:
         groups.setdefault("" if run_column is None else str(row.get(run_column, "")), []).append((row, place))
+    if len(groups) > MAX_RUNS:
+        raise ValueError(f"the column {run_column!r} names {len(groups):,} runs; expected at most {MAX_RUNS:,}")
     names_them = len(groups) > 1
     return [run for name, group in groups.items() for run in _runs_of_group(group, name if names_them else "")]
 
@@ -58,6 +60,9 @@ def _runs_of_group(group: Sequence[tuple[Row, int]], name: str) -> list[Run]:
 
 def _run_of(rows: Sequence[Row], places: Sequence[int], name: str) -> Run:
     cells = [_numbers_of(row) for row in rows]
+    names = len({name for row in cells for name in row})
+    if names > MAX_NAMES:
+        raise ValueError(f"there are {names:,} names with figures; expected at most {MAX_NAMES:,}")
     figures, without_values = _without_empty_columns(cells)
     positions, is_epoch = _positions(figures, places)
     curves: dict[str, list[Point]] = {}

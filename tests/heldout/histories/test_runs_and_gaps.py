@@ -124,6 +124,30 @@ def test_runs_in_one_chart_of_wandb_are_told_apart():
     assert read_text(text, 2).history.validation_loss == tuple(TURNED)
 
 
+@pytest.mark.timeout(60)  # by the text's length it takes a second or two, by its square minutes
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("".join(f"{at},1,1\n" for pair in range(20_000) for at in (pair + 2, pair + 1)), None),
+        ("2,1,1\n1,1,1\n" * 20_000, "positions begin anew more than 1,000 times"),
+    ],
+)
+def test_many_restarts_take_no_longer_than_the_text_is_long(rows, said):
+    if said is None:
+        assert len(read_text("epoch,loss,val_loss\n0,1,1\n" + rows).history.fit_loss) == 20_001
+        return
+    with pytest.raises(ValueError, match=said):
+        read_text("epoch,loss,val_loss\n" + rows)
+
+
+def test_more_runs_or_names_than_any_file_has_are_refused():
+    rows = "".join(f"{at},1,1,1\n" for at in range(1001))
+    with pytest.raises(ValueError, match="the column 'run' names 1,001 runs; expected at most 1,000"):
+        read_text("run,epoch,loss,val_loss\n" + rows)
+    with pytest.raises(ValueError, match="there are 10,001 names with figures; expected at most 10,000"):
+        read_document([{str(at): 1 for at in range(10_001)}])
+
+
 # --- NaN ---------------------------------------------------------------------------------------------
 
 
@@ -134,6 +158,16 @@ def test_nan_where_another_row_has_the_value_is_no_divergence():
     # The same without epochs, and as null in records.
     rows = [row for a in HEALTHY for row in ({"train_loss": a, "val_loss": None}, {"train_loss": None, "val_loss": a})]
     assert read_document(rows).history == read.history
+
+
+def test_nan_of_rows_that_are_logged_now_and_then_is_no_divergence():
+    lengths = (2, 3, 1, 2, 3)  # rows of training before each validation
+    rows = []
+    for epoch, length in enumerate(lengths):
+        rows += [f"{3.0 - epoch / 2},NaN\n"] * length + [f"NaN,{3.5 - epoch / 2}\n"]
+    read = read_text("train_loss,val_loss\n" + "".join(rows))
+    assert read.history.fit_loss == (3.0, 2.5, 2.0, 1.5, 1.0)
+    assert read.history.validation_loss == (3.5, 3.0, 2.5, 2.0, 1.5)
 
 
 def test_nan_between_epochs_that_were_validated_is_no_divergence():

@@ -2,13 +2,31 @@
 
 import json
 import math
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from heldout.histories.documents import read_document
 from heldout.histories.reading import read_text
 
 EPOCHS = range(8)
+NAMES = [
+    "loss",
+    "val_loss",
+    "train",
+    "val",
+    "epoch",
+    "step",
+    "accuracy",
+    "val_acc",
+    "run",
+    "phase",
+    "key",
+    "value",
+    "1",
+]
 TRAIN = [2 / (epoch + 1) + 0.1 for epoch in EPOCHS]
 VALIDATION = [2 / (epoch + 1) + 0.3 for epoch in EPOCHS]
 TRAIN_ACCURACY = [0.5 + 0.05 * epoch for epoch in EPOCHS]
@@ -164,10 +182,33 @@ def test_what_is_no_history_is_refused_with_what_was_seen(text, said):
         read_text(text)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=4), inner),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_any_json_is_a_history_or_is_refused(content):
+    for document in (content, [content], {"train": content, "val": content}, {"log_history": [content, content]}):
+        with suppress(ValueError):
+            read_document(document)
+
+
+@given(
+    st.lists(st.sampled_from([*NAMES, "epoch 1", "Epoch 2/3", ":", "=", "0.5", "nan", "-", "\r", "\n", "{", "}", ","]))
+)
+def test_any_print_is_a_history_or_is_refused(parts):
+    for text in (" ".join(parts), ",".join(parts), "epoch loss val_loss\n" + " ".join(parts)):
+        with suppress(ValueError):
+            read_text(text)
+
+
 def test_more_lines_than_are_wanted_are_refused():
     lines = "".join(f"epoch {n} train_loss: 1 val_loss: 1\n" for n in range(11))
     assert len(read_text(lines, max_rows=11).history.fit_loss) == 11
-    with pytest.raises(ValueError, match="there are 11 lines of figures; expected at most 10"):
+    with pytest.raises(ValueError, match="there are more than 10 lines of figures"):
         read_text(lines, max_rows=10)
     with pytest.raises(ValueError, match="there are 8 records; expected at most 7"):
         read_document(records(), max_rows=7)
