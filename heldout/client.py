@@ -204,9 +204,16 @@ class Client:
         """Confusion matrices, scores by class, calibration and the most confident mistakes, by split."""
         return self._read(ConfusionView, "GET", _job(job_id, "confusion"))
 
-    def diagnose(self, history: Mapping[str, Sequence[float | None]]) -> DiagnosisView:
-        """Judge a history from anywhere, by Keras' names."""
-        return self._read(DiagnosisView, "POST", "/v1/diagnoses", body={"history": history}, repeatable=True)
+    def diagnose(
+        self, history: Mapping[str, object] | Sequence[Mapping[str, object]], *, run: int | None = None
+    ) -> DiagnosisView:
+        """Judge a history from anywhere: Keras' dictionary, records, Hugging Face's log, or curves by split.
+
+        Args:
+            run: which one is meant, counted from 1, if several were written one after the other.
+        """
+        body = {"history": history, "run": run}
+        return self._read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
 
     # --- events of all jobs and datasets -----------------------------------------------------------
 

@@ -1,14 +1,30 @@
-"""What `POST /v1/diagnoses` takes: the curves of a training from anywhere, in one of three forms."""
+"""What `POST /v1/diagnoses` takes: the curves of a training from anywhere, in one of four forms."""
 
 from math import inf
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    RootModel,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from heldout.diagnosis.foreign import choose_curves, from_keras, from_scalars, from_table
-from heldout.diagnosis.history import History, figure
+from heldout.diagnosis.history import figure
+from heldout.histories.documents import is_keras, read_curves, read_document
+from heldout.histories.joining import SeveralRunsError
+from heldout.histories.names import choose_curves
+from heldout.histories.reading import read_scalars, read_table, read_text
+from heldout.histories.recorded import ReadHistory
 
 MAX_EPOCHS = 10_000
+_FORMS = ("history", "csv", "scalars", "log")
 
 
 def _curve_value(value: Any) -> Any:
@@ -44,13 +60,21 @@ class KerasHistory(RootModel[Curves]):
 
     model_config = ConfigDict(frozen=True, strict=True, json_schema_extra=_document_curves)
 
-    @model_validator(mode="after")
-    def _check_for_a_pair(self) -> "KerasHistory":
-        self.curves()
-        return self
 
-    def curves(self) -> History:
-        return from_keras(self.root)
+class OtherHistory(RootModel[dict[str, Any] | list[dict[str, Any]]]):
+    """JSON of another shape: a list of records, Hugging Face's `trainer_state.json`, or curves below their splits.
+
+    A record is an epoch or a step: `{"epoch": 1, "train_loss": 0.9, "val_loss": 1.1}`; records of training and of
+    validation are joined by epoch or step. Curves may lie below the names of splits: `{"train": {"loss": […]}}`.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+def _form_of(history: Any) -> str:
+    """Which of the two shapes it has; what is none of both is refused as Keras'."""
+    is_other = isinstance(history, OtherHistory | list) or (isinstance(history, dict) and not is_keras(history))
+    return "other" if is_other else "keras"
 
 
 def _scalar_value(value: Any) -> Any:
@@ -60,58 +84,75 @@ def _scalar_value(value: Any) -> Any:
     return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
 
 
-def _history_of_table(text: str) -> History:
-    return from_table(text, MAX_EPOCHS)
-
-
-def _checked_table(text: str) -> str:
-    _history_of_table(text)
-    return text
-
-
-def _checked_scalars(scalars: "dict[str, list[Point]]") -> "dict[str, list[Point]]":
-    _history_of_scalars(scalars)
-    return scalars
-
-
-def _history_of_scalars(scalars: "dict[str, list[Point]]") -> History:
-    return from_scalars({name: [(step, value) for _, step, value in points] for name, points in scalars.items()})
-
-
 # Of 64 bits, as TensorBoard's are.
 Step = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 # JSON has no tuples.
 Point = Annotated[tuple[float, Step, Annotated[float, BeforeValidator(_scalar_value)]], Field(strict=False)]
 Points = Annotated[list[Point], Field(max_length=MAX_EPOCHS)]
 RunAndTag = CurveName
+History = Annotated[
+    Annotated[KerasHistory, Tag("keras")] | Annotated[OtherHistory, Tag("other")], Discriminator(_form_of)
+]
 
 
 class ForeignTraining(BaseModel):
-    """A training from anywhere, in one of three forms."""
+    """A training from anywhere, in one of four forms."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    history: KerasHistory | None = None
-    csv: Annotated[str, AfterValidator(_checked_table)] | None = Field(
+    history: History | None = None
+    csv: str | None = Field(
         None,
-        description="A line of names and one line an epoch, as Keras' CSVLogger writes it; at most "
-        f"{MAX_EPOCHS:,} lines below the names.",
+        description="A line of names and one line an epoch, as CSVLogger of Keras, Lightning and fastai and as "
+        "Ultralytics write it, or a line for each figure, as MLflow's are exported; lines of the same epoch or step "
+        f"belong together. At most {MAX_EPOCHS:,} lines below the names.",
     )
-    scalars: Annotated[dict[RunAndTag, Points], Field(max_length=1000), AfterValidator(_checked_scalars)] | None = (
-        Field(
-            None,
-            description="TensorBoard's: for each run and tag, such as `validation/epoch_loss`, a list of [wall time, "
-            "step, value], which is what it lets download as JSON.",
-        )
+    scalars: Annotated[dict[RunAndTag, Points], Field(max_length=1000)] | None = Field(
+        None,
+        description="TensorBoard's: for each run and tag, such as `validation/epoch_loss`, a list of [wall time, "
+        "step, value], which is what it lets download as JSON.",
     )
+    log: str | None = Field(
+        None,
+        description="What a training has printed, such as the lines of Keras' `fit`, or JSON Lines; at most "
+        f"{MAX_EPOCHS:,} lines with figures.",
+    )
+    run: int | None = Field(
+        None, ge=1, description="Which run is meant, counted from 1, where several were written one after the other."
+    )
+    _read: ReadHistory = PrivateAttr()
 
     @model_validator(mode="after")
-    def _check_that_it_has_one_form(self) -> "ForeignTraining":
-        if [self.history, self.csv, self.scalars].count(None) != 2:
-            raise ValueError("expected one of `history`, `csv` and `scalars`")
+    def _check_that_it_is_one_history(self) -> "ForeignTraining":
+        given = [name for name in _FORMS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("expected one of `history`, `csv`, `scalars` and `log`")
+        try:
+            self._read = self._reading()
+        except SeveralRunsError as error:
+            raise _refusal(error, given[0] if self.run is None else "run") from None
+        except RecursionError:
+            raise _refusal(ValueError("it is nested too deeply"), given[0]) from None
+        except ValueError as error:
+            raise _refusal(error, given[0]) from None
         return self
 
-    def curves(self) -> History:
+    def read(self) -> ReadHistory:
+        """The history, with how its figures were read."""
+        return self._read
+
+    def _reading(self) -> ReadHistory:
+        if isinstance(self.history, KerasHistory):
+            return read_curves(self.history.root)
         if self.history is not None:
-            return self.history.curves()
-        return _history_of_scalars(self.scalars) if self.scalars is not None else _history_of_table(self.csv or "")
+            return read_document(self.history.root, self.run, MAX_EPOCHS)
+        if self.csv is not None:
+            return read_table(self.csv, self.run, MAX_EPOCHS)
+        if self.log is not None:
+            return read_text(self.log, self.run, MAX_EPOCHS)
+        points = {name: [(step, value) for _, step, value in of_name] for name, of_name in (self.scalars or {}).items()}
+        return read_scalars(points, self.run)
+
+
+def _refusal(error: ValueError, field: str) -> PydanticCustomError:
+    return PydanticCustomError("value_error", "{reason}", {"reason": str(error), "path": (field,)})

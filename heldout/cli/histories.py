@@ -1,24 +1,31 @@
-"""Histories in files: our own metrics, Keras' dictionary as JSON, CSV, and what TensorBoard writes or lets download."""
+"""Histories in files and folders, whatever program has written them."""
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
 from heldout.cli.outcome import Refused
-from heldout.diagnosis.foreign import from_keras, from_scalars, from_table
-from heldout.diagnosis.history import History, from_epochs
-from heldout.tensorboard import scalars
+from heldout.histories.event_files import scalars
+from heldout.histories.joining import SeveralRunsError, history_of
+from heldout.histories.mlflow import run_of_files
+from heldout.histories.reading import read_scalars, read_text
+from heldout.histories.recorded import ReadHistory
+from heldout.histories.wandb import runs_of_offline_file
 
 EXPECTED = (
-    "expected Keras' history as JSON, a CSV such as its logger writes, the output of `heldout metrics ID --json`, or a "
-    "folder of TensorBoard's (with `train` and `validation` in it)"
+    "expected Keras' history as JSON, a CSV such as loggers write, records as JSON or JSON Lines, a printed log, the "
+    "output of `heldout metrics ID --json`, or a folder of TensorBoard's (with `train` and `validation` in it), "
+    "MLflow's or W&B's"
 )
 # How TensorBoard names a run's scalars where they are downloaded.
 _DOWNLOADED = re.compile(r"(?:run-)?(?P<run>.*?)-?tag-(?P<tag>.+)\.(?:csv|json)")
 _EVENTS = "tfevents"
+_WANDB = ".wandb"
+# What Hugging Face's Trainer, Lightning and Ultralytics call the file in the folder of a training.
+_FILES_OF_FOLDERS = ("trainer_state.json", "metrics.csv", "results.csv", "history.csv")
 
 # TensorBoard's steps have 64 bits.
 _STEPS = range(-(2**63), 2**63)
@@ -26,46 +33,74 @@ _STEPS = range(-(2**63), 2**63)
 Scalars = dict[str, list[tuple[int, float]]]
 
 
-def read_history(path: Path) -> History:
-    """The curves in a file, or in a folder of TensorBoard's.
+def read_history(path: Path, run: int | None = None) -> ReadHistory:
+    """The curves in a file, or in a folder of TensorBoard's, MLflow's, W&B's or of a training.
+
+    Args:
+        run: which run, counted from 1, if there are several.
 
     Raises:
         OSError: it cannot be read.
-        Refused: it holds no history.
+        Refused: it holds no history, or several and `run` does not say which.
     """
     try:
-        if path.is_dir():
-            return from_scalars(_of_folder(path))
-        if _EVENTS in path.name:
-            return from_scalars(_of_event_files([path], path.parent))
-        text = path.read_text(encoding="utf-8", errors="replace")
-        if text.lstrip().startswith("{"):
-            return _of_json(json.loads(text))
-        return from_table(text)
+        return _of_folder(path, run) if path.is_dir() else _of_file(path, run)
+    except SeveralRunsError as error:
+        raise Refused(f"{path}: {error}.") from None
     except RecursionError:
         raise Refused(f"{path}: nested too deeply; {EXPECTED}.") from None
     except ValueError as error:
         raise Refused(f"{path}: {error}; {EXPECTED}.") from None
 
 
-def _of_json(content: Mapping[str, Any]) -> History:
-    if isinstance(content.get("epochs"), list) and content.get("object") == "metrics":
-        if any(not isinstance(epoch, dict) for epoch in content["epochs"]):
-            raise ValueError("an epoch of these metrics is no object")
-        return from_epochs(content["epochs"])
-    return from_keras(content["history"] if isinstance(content.get("history"), dict) else content)
+def _of_file(path: Path, run: int | None) -> ReadHistory:
+    if _EVENTS in path.name:
+        return read_scalars(_of_event_files([path], path.parent), run)
+    if path.suffix == _WANDB:
+        with path.open("rb") as file:
+            return history_of(runs_of_offline_file(file), run)
+    return read_text(path.read_text(encoding="utf-8", errors="replace"), run)
 
 
-def _of_folder(folder: Path) -> Scalars:
+def _of_folder(folder: Path, run: int | None) -> ReadHistory:
     events = sorted(file for file in folder.rglob(f"*{_EVENTS}*") if file.is_file())
     if events:
-        return _of_event_files(events, folder)
+        return read_scalars(_of_event_files(events, folder), run)
+    if downloaded := _downloads(folder):
+        return read_scalars(downloaded, run)
+    if metrics := sorted(one for one in folder.rglob("metrics") if one.is_dir()):
+        return history_of([run_of_files(one.parent.name, _texts_in(one)) for one in metrics], run)
+    if folder.name == "metrics" and (texts := _texts_in(folder)):
+        return history_of([run_of_files(folder.parent.name, texts)], run)
+    if offline := sorted({file.resolve() for file in folder.rglob(f"*{_WANDB}") if file.is_file()}):
+        found = []
+        for file in offline:
+            with file.open("rb") as opened:
+                found += runs_of_offline_file(opened)
+        return history_of(found, run)
+    for name in _FILES_OF_FOLDERS:
+        if (folder / name).is_file():
+            return _of_file(folder / name, run)
+    raise ValueError(
+        "the folder has neither event files nor scalars that TensorBoard let download, no metrics of MLflow, no file "
+        f"of W&B, and none of {', '.join(_FILES_OF_FOLDERS)}"
+    )
+
+
+def _texts_in(folder: Path) -> dict[str, str]:
+    """The texts of all files below, by their path: a metric's name may have slashes."""
+    return {
+        file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8", errors="replace")
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def _downloads(folder: Path) -> Scalars:
     found: Scalars = {}
     for file in sorted(folder.iterdir()):
         if (named := _DOWNLOADED.fullmatch(file.name)) and file.is_file():
             found[f"{named['run']}/{named['tag']}"] = list(_downloaded(file))
-    if not found:
-        raise ValueError("the folder has neither event files nor scalars that TensorBoard let download")
     return found
 
 

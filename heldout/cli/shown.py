@@ -163,7 +163,7 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
     for finding in diagnosis.findings:
         say("")
         say(f"{finding.severity}: {finding.code}")
-        if not diagnosis.explanation.endswith(finding.explanation):
+        if finding.explanation not in diagnosis.explanation:
             say(f"  {finding.explanation}")
         for remedy in finding.remedies:
             say(f"  {remedy.name}: {remedy.reason}")

@@ -191,5 +191,3 @@ SMALLEST_RATIO = 0.001
 
 # A larger figure counts as not finite, so that sums of squares stay finite. (mathematics)
 MAX_FIGURE = 1e100
-# Characters of a curve's name that a message shows.
-MAX_SHOWN_NAME = 100

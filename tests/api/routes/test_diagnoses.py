@@ -123,8 +123,59 @@ def test_the_forms_of_a_history_get_the_same_judgement(client):
     }
     expected = client.post("/v1/diagnoses", json={"history": {"loss": LOSSES, "val_loss": TURNED}}).json()
     assert expected["verdict"] == "overfitting"
-    for body in ({"csv": table}, {"scalars": runs}):
-        assert client.post("/v1/diagnoses", json=body).json() == expected
+    records = [{"epoch": n, "train_loss": a, "val_loss": b} for n, (a, b) in enumerate(PAIRS)]
+    log_history = [
+        row for n, (a, b) in enumerate(PAIRS, 1) for row in ({"epoch": n, "loss": a}, {"epoch": n, "eval_loss": b})
+    ]
+    printed = "".join(f"Epoch {n}/12\n5/5 - 1s - loss: {a} - val_loss: {b}\n" for n, (a, b) in enumerate(PAIRS, 1))
+    for body in (
+        {"csv": table},
+        {"scalars": runs},
+        {"history": records},
+        {"history": {"log_history": log_history, "best_metric": None}},
+        {"history": {"train": {"loss": LOSSES}, "val": {"loss": TURNED}}},
+        {"history": {"train_losses": LOSSES, "val_losses": TURNED}},
+        {"log": printed},
+        {"log": "".join(json.dumps(record) + "\n" for record in records)},
+        {"log": table},
+    ):
+        assert client.post("/v1/diagnoses", json=body).json() == expected, body
+
+
+def test_of_two_runs_the_one_that_is_named_is_judged(client):
+    head, *lines = ["epoch,loss,val_loss", *(f"{n},{a},{a}" for n, a in enumerate(LOSSES))]
+    turned = [f"{n},{a},{b}" for n, (a, b) in enumerate(PAIRS)]
+    body = {"csv": "\n".join([head, *lines, *turned])}
+    problem = assert_problem(client.post("/v1/diagnoses", json=body), 422, "invalid_spec", "/csv")
+    assert "there are 2 runs (1: 12 epochs, 2: 12 epochs)" in problem["detail"]
+    verdicts = [client.post("/v1/diagnoses", json=body | {"run": run}).json()["verdict"] for run in (1, 2)]
+    assert verdicts[1] == "overfitting" != verdicts[0]
+    assert_problem(client.post("/v1/diagnoses", json=body | {"run": 3}), 422, "invalid_spec", "/run")
+
+
+def test_how_figures_were_read_is_said_in_the_explanation(client):
+    better = [1 - one / 4 for one in LOSSES]
+    body = {"history": {"accuracy": [100 * one for one in better], "val_accuracy": better}}
+    found = client.post("/v1/diagnoses", json=body).json()
+    assert found["explanation"].endswith(
+        "written in percent and the validation accuracy as fractions; both were read as fractions."
+    )
+
+
+def test_more_records_or_lines_than_a_history_has_epochs_are_refused(client):
+    records = [{"loss": 1, "val_loss": 1}] * 10_001
+    assert_problem(client.post("/v1/diagnoses", json={"history": records}), 422, "invalid_spec", "/history")
+    lines = "loss: 1 val_loss: 1\n" * 10_001
+    assert_problem(client.post("/v1/diagnoses", json={"log": lines}), 422, "invalid_spec", "/log")
+
+
+def test_a_body_that_is_nested_deeply_is_refused(client):
+    deep = "[" * 100_000
+    assert_problem(client.post("/v1/diagnoses", json={"log": '{"a":' + deep}), 422, "invalid_spec", "/log")
+    inner = {"loss": [1.0]}
+    for _ in range(50):
+        inner = {"a": inner}
+    assert_problem(client.post("/v1/diagnoses", json={"history": inner}), 422, "invalid_spec", "/history")
 
 
 def test_curves_go_by_the_words_in_their_names_and_the_rest_is_ignored(client):
@@ -221,7 +272,16 @@ def test_tensorboards_word_for_what_is_no_number_is_a_divergence(client):
         ({"history": {"loss": [1.0], "train_loss": [1.0], "val_loss": [1.0]}}, "/history"),
         ({"history": {"loss": [1.0], "val_loss": [1.0], "x" * 257: []}}, f"/history/{'x' * 257}"),
         ({"history": {"loss": [1.0], "val_loss": [1.0], **{str(n): 0 for n in range(999)}}}, "/history"),
-        ({"history": [1.0]}, "/history"),
+        ({"history": [1.0]}, "/history/0"),
+        ({"history": 1.0}, "/history"),
+        ({"history": [{"epoch": 1, "loss": 1.0}]}, "/history"),
+        ({"history": {"log_history": [{"epoch": 1, "loss": 1.0}]}}, "/history"),
+        ({"history": {"train": {"loss": [1.0]}, "val": {"loss": [1.0, 2.0]}}}, "/history"),
+        ({"log": "nothing to see here"}, "/log"),
+        ({"log": "Epoch 1/2\n5/5 - 1s - loss: 1.0"}, "/log"),
+        ({"csv": "epoch,loss,val_loss\n1,1,1\n2,1,1\n1,2,2\n2,1,1\n"}, "/csv"),
+        ({"csv": "epoch,loss,val_loss\n1,1,1\n", "run": 2}, "/run"),
+        ({"csv": "epoch,loss,val_loss\n1,1,1\n", "run": 0}, "/run"),
         ({"scalars": {"a/loss": [[0.0, 2**63, 1.0]], "val/loss": [[0.0, 1, 1.0]]}}, "/scalars/a~1loss/0/1"),
         ({"history": {"loss": [1.0], "val_loss": [1.0]}, "spec": {}}, "/spec"),
     ],

@@ -1,5 +1,7 @@
 """Histories in the files that Keras' own callbacks write: read by the client, without TensorFlow."""
 
+import contextlib
+import io
 import json
 import re
 import struct
@@ -16,20 +18,25 @@ from heldout.cli.app import app
 from heldout.cli.histories import read_history
 from heldout.cli.outcome import Refused
 from heldout.diagnosis import History
-from heldout.tensorboard import _masked, scalars
+from heldout.histories.event_files import _masked, scalars
 
 EPOCHS = 4
+
+
+def small_training() -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    keras.utils.set_random_seed(3)
+    images = np.random.default_rng(3).normal(size=(64, 4)).astype(np.float32)
+    labels = (images.sum(axis=1) > 0).astype(np.int32)
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    return network, images, labels
 
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory) -> tuple[Path, dict[str, list[float]]]:
     """A folder with what `TensorBoard` and `CSVLogger` wrote of one short `fit`, and the history that it gave back."""
     folder = tmp_path_factory.mktemp("callbacks")
-    keras.utils.set_random_seed(3)
-    images = np.random.default_rng(3).normal(size=(64, 4)).astype(np.float32)
-    labels = (images.sum(axis=1) > 0).astype(np.int32)
-    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    network, images, labels = small_training()
     history = network.fit(
         images[:48],
         labels[:48],
@@ -59,13 +66,35 @@ def assert_is(found: History, history: dict[str, list[float]]) -> None:
 
 def test_the_folder_of_the_tensorboard_callback_holds_the_history_that_fit_gave_back(fitted):
     folder, history = fitted
-    assert_is(read_history(folder / "logs"), history)
+    assert_is(read_history(folder / "logs").history, history)
 
 
 @pytest.mark.parametrize("name", ["log.csv", "semicolons.csv"])
 def test_the_table_of_the_csv_logger_holds_the_same(fitted, name):
     folder, history = fitted
-    assert_is(read_history(folder / name), history)
+    assert_is(read_history(folder / name).history, history)
+
+
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_what_fit_prints_is_the_same_history(tmp_path, verbose):
+    network, images, labels = small_training()
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        network.summary()
+        history = network.fit(
+            images, labels, validation_split=0.25, epochs=EPOCHS, batch_size=4, verbose=verbose,
+            callbacks=[keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True, verbose=1)],
+        ).history  # fmt: skip
+        network.evaluate(images, labels, verbose=verbose)
+    path = tmp_path / "log.txt"
+    path.write_text(printed.getvalue())
+    found = read_history(path).history
+    for name, values in (
+        ("fit_loss", "loss"),
+        ("validation_loss", "val_loss"),
+        ("validation_accuracy", "val_accuracy"),
+    ):
+        assert getattr(found, name) == pytest.approx(tuple(history[values]), abs=6e-5), name
 
 
 def test_half_of_a_training_is_refused_and_what_is_needed_is_said(fitted):
@@ -105,7 +134,7 @@ def test_files_of_the_first_tensorflow_with_all_curves_in_one_are_read_too(tmp_p
         writer.close()
     [file] = tmp_path.glob("*tfevents*")
     for source in (file, tmp_path):
-        found = read_history(source)
+        found = read_history(source).history
         assert found.fit_loss == pytest.approx((1.0, 1 / 2, 1 / 3, 1 / 4))
         assert found.validation_accuracy == (0.0, 0.25, 0.5, 0.75)
 
@@ -118,7 +147,7 @@ def test_a_file_that_is_still_written_gives_its_whole_epochs_and_a_damaged_one_i
         whole = file.read_bytes()
         last = whole.rindex(b"epoch_loss")
         (tmp_path / run / file.name).write_bytes(whole[: last + 12])
-    found = read_history(tmp_path)
+    found = read_history(tmp_path).history
     assert found.validation_loss == pytest.approx(tuple(history["val_loss"][: EPOCHS - 1]))
     broken = bytearray(whole)
     broken[last] ^= 1
@@ -137,7 +166,7 @@ def test_scalars_that_tensorboard_lets_download_are_read_from_their_folder(fitte
             table = "\n".join(["Wall time,Step,Value", *(",".join(map(str, row)) for row in rows)])
             name = f"run-{run}-tag-epoch_{curve.removeprefix('val_')}.{form}"
             (tmp_path / name).write_text(table if form == "csv" else json.dumps(rows))
-    assert_is(read_history(tmp_path), history)
+    assert_is(read_history(tmp_path).history, history)
 
 
 def test_a_folder_without_any_and_bytes_that_are_none_are_refused(tmp_path):
@@ -213,7 +242,7 @@ def test_absurd_numbers_in_files_are_not_finite(tmp_path):
         rows = f'[[1.7e9, 0, 1], [1.7e9, 1, {huge}], [1.7e9, 2, "NaN"]]'
         (tmp_path / f"run-{run}-tag-epoch_loss.json").write_text(rows)
     for path in (tmp_path / "history.json", tmp_path / "metrics.json", tmp_path / "table.csv", tmp_path):
-        found = read_history(path)
+        found = read_history(path).history
         training_loss = found.train_loss or found.fit_loss
         assert training_loss[:2] == found.validation_loss[:2] == (1.0, None)
 
@@ -226,7 +255,28 @@ def test_a_record_that_is_longer_than_what_is_left_ends_the_file(fitted, tmp_pat
         # One that is too long to be looked at, one of scalars, and one that is not whole.
         more = record(b"x" * 200_000) + record(b"") + record(b"x", 2**31 - 1)
         (tmp_path / run / file.name).write_bytes(file.read_bytes() + more)
-    assert_is(read_history(tmp_path), history)
+    assert_is(read_history(tmp_path).history, history)
+
+
+def test_the_command_judges_the_run_that_is_named(tmp_path):
+    path = tmp_path / "log.csv"
+    rows = [f"{at},{value},{value}\n" for value in (2.0, 1.0) for at in range(9)]
+    path.write_text("epoch,loss,val_loss\n" + "".join(rows))
+    ran = CliRunner().invoke(app, ["diagnose", str(path)])
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        f"heldout: {path}: there are 2 runs (1: 9 epochs, 2: 9 epochs); say which one is meant, with `--run 2` or "
+        '`"run": 2` for the second.\n'
+    )
+    for run, figure in (("1", "2"), ("2", "1")):
+        ran = CliRunner().invoke(app, ["diagnose", str(path), "--run", run, "--json"])
+        assert ran.exit_code == 0
+        assert f"was {figure} after the first epoch" in json.loads(ran.stdout)["explanation"]
+    ran = CliRunner().invoke(app, ["diagnose", "job_x", "--run", "2"])
+    assert (ran.exit_code, ran.stderr) == (
+        2,
+        "heldout: --run is for files with several histories, and job_x is none.\n",
+    )
 
 
 def test_metrics_without_figures_are_no_divergence(tmp_path):

@@ -7,8 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heldout.diagnosis.foreign import from_keras, from_scalars, from_table
-from heldout.diagnosis.history import figure, from_epochs
+from heldout.diagnosis.history import History, figure, from_epochs
+from heldout.histories.documents import read_curves
+from heldout.histories.reading import read_scalars, read_table
+
+
+def from_keras(history: object) -> History:
+    return read_curves(history).history
+
+
+def from_table(text: str, max_rows: int | None = None) -> History:
+    return read_table(text, max_rows=max_rows).history
+
+
+def from_scalars(scalars: object) -> History:
+    return read_scalars(scalars).history
 
 
 def test_keras_names_are_understood_and_nonsense_is_refused():
@@ -176,7 +189,7 @@ def test_scalars_are_joined_by_their_steps():
     read = from_scalars({"train/loss": [(0, 3.0), (10, 2.0), (20, 1.0)], "val/loss": [(20, 1.5), (10, 2.5)]})
     assert (read.fit_loss, read.validation_loss) == ((2.0, 1.0), (2.5, 1.5))
     with pytest.raises(ValueError, match="no epoch in common: training loss, validation loss"):
-        from_scalars({"train/loss": [(1, 3.0)], "val/loss": [(2, 3.0)]})
+        from_scalars({"train/loss": [(2, 3.0)], "val/loss": [(1, 3.0)]})
 
 
 @pytest.mark.parametrize("text", ["", "epoch", "epoch,loss\n", "\x00,\x00\n1,2", "loss,val_loss\nx,y\n"])

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from heldout.histories.protobuf import NotThisFormatError, fields_of
+
 # Field numbers of the messages, by message.
 _EVENT_STEP = 2
 _EVENT_SUMMARY = 5
@@ -24,19 +26,10 @@ _TENSOR_DOUBLES = 6
 _SHAPE_DIMENSION = 2
 # `struct` formats of tensors by dtype: DT_FLOAT, DT_DOUBLE.
 _FORMATS = {1: "<f", 2: "<d"}
-# Wire types: how a field is written.
-_VARINT = 0
-_EIGHT_BYTES = 1
-_BYTES = 2
-_FOUR_BYTES = 5
 # Protobuf allows no longer message.
 _MAX_MESSAGE_BYTES = 2**31 - 1
 # Records of scalars are shorter. Longer ones hold graphs and pictures: they are skipped, and not checked.
 _MAX_SCALAR_RECORD_BYTES = 65536
-
-
-class NotAnEventFile(ValueError):
-    """The bytes are not those of an event file, or were damaged."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,7 @@ def scalars(file: BinaryIO) -> Iterator[Scalar]:
     """All scalars in the order in which they were written; a last record that is not whole is left out.
 
     Raises:
-        NotAnEventFile: at the first record whose checksum does not fit, or that says it is longer than any can be.
+        NotThisFormatError: at the first record whose checksum does not fit, or that says it is longer than any can be.
     """
     for record in _records(file):
         yield from _of_event(record)
@@ -62,9 +55,9 @@ def _records(file: BinaryIO) -> Iterator[bytes]:
         number += 1
         length, checksum = struct.unpack("<QI", head)
         if _masked(head[:8]) != checksum:
-            raise NotAnEventFile(f"record {number} has no valid length: this is no event file, or it is damaged")
+            raise NotThisFormatError(f"record {number} has no valid length: this is no event file, or it is damaged")
         if length > _MAX_MESSAGE_BYTES:
-            raise NotAnEventFile(
+            raise NotThisFormatError(
                 f"record {number} says that it has {length:,} bytes; none has more than {_MAX_MESSAGE_BYTES:,}"
             )
         # In pieces: what a file says of its length is no reason to ask for as much memory.
@@ -76,26 +69,26 @@ def _records(file: BinaryIO) -> Iterator[bytes]:
             return  # it is being written, or its writer was stopped
         if length <= _MAX_SCALAR_RECORD_BYTES:
             if _masked(data) != struct.unpack("<I", tail)[0]:
-                raise NotAnEventFile(f"record {number} is damaged")
+                raise NotThisFormatError(f"record {number} is damaged")
             yield data
 
 
 def _of_event(record: bytes) -> Iterator[Scalar]:
     step, summaries = 0, []
-    for number, value in _fields(record):
+    for number, value in fields_of(record):
         if number == _EVENT_STEP and isinstance(value, int):
             step = value
         elif number == _EVENT_SUMMARY and isinstance(value, bytes):
             summaries.append(value)
     for summary in summaries:
-        for number, value in _fields(summary):
+        for number, value in fields_of(summary):
             if number == _SUMMARY_VALUE and isinstance(value, bytes):
                 yield from _of_value(value, step)
 
 
 def _of_value(message: bytes, step: int) -> Iterator[Scalar]:
     tag, found = "", None
-    for number, value in _fields(message):
+    for number, value in fields_of(message):
         if number == _VALUE_TAG and isinstance(value, bytes):
             tag = value.decode("utf-8", "replace")
         elif number == _VALUE_SIMPLE and isinstance(value, bytes) and len(value) == 4:
@@ -109,11 +102,11 @@ def _of_value(message: bytes, step: int) -> Iterator[Scalar]:
 def _of_tensor(message: bytes) -> float | None:
     """Its value, if it is one number."""
     written, dtype = b"", 0
-    for number, value in _fields(message):
+    for number, value in fields_of(message):
         if number == _TENSOR_DTYPE and isinstance(value, int):
             dtype = value
         elif number == _TENSOR_SHAPE and isinstance(value, bytes):
-            if any(number == _SHAPE_DIMENSION for number, _ in _fields(value)):
+            if any(number == _SHAPE_DIMENSION for number, _ in fields_of(value)):
                 return None
         elif number in {_TENSOR_CONTENT, _TENSOR_FLOATS, _TENSOR_DOUBLES} and isinstance(value, bytes):
             written = value
@@ -122,40 +115,6 @@ def _of_tensor(message: bytes) -> float | None:
         return None
     found: float = struct.unpack(form, written)[0]
     return found
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Numbers and values of a message's fields; numbers of fixed width as their bytes."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        number, kind = key >> 3, key & 7
-        if kind == _VARINT:
-            value, at = _varint(message, at)
-            yield number, value
-            continue
-        if kind == _BYTES:
-            length, at = _varint(message, at)
-        elif kind in {_EIGHT_BYTES, _FOUR_BYTES}:
-            length = 8 if kind == _EIGHT_BYTES else 4
-        else:
-            raise NotAnEventFile(f"field {number} is written in an unknown way ({kind})")
-        if at + length > len(message):
-            raise NotAnEventFile(f"field {number} goes beyond its message")
-        yield number, message[at : at + length]
-        at += length
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, the lowest first, and where it ends."""
-    value = shift = 0
-    while at < len(message) and shift < 70:
-        byte = message[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-    raise NotAnEventFile("a number does not end")
 
 
 def _table() -> tuple[int, ...]:

@@ -1,0 +1,143 @@
+"""JSON: Keras' dictionary and its like, curves by split, lists of records, Hugging Face's log."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from reprlib import repr as short
+from typing import Any
+
+from heldout.diagnosis.history import Curve, figure, from_epochs
+from heldout.histories.joining import SeveralRunsError, history_of, history_of_lists
+from heldout.histories.names import EXPECTED, FIELD_NAMES, choose_curves, roles_of
+from heldout.histories.recorded import ReadHistory
+from heldout.histories.rows import runs_of_rows
+
+# Names below which programs put a history, or its records.
+_WRAPPERS = ("history", "log_history")
+_MAX_DEPTH = 6
+# Of a split's records; each takes time for each record.
+_MAX_COLUMNS = 100
+
+
+def read_document(content: object, run: int | None = None, max_rows: int | None = None) -> ReadHistory:
+    """Read what a JSON file holds, whatever program has written it.
+
+    Args:
+        run: which run, counted from 1, if there are several one after the other.
+        max_rows: how many records there may be.
+
+    Raises:
+        ValueError: as `history_of`, or if it holds neither curves nor records.
+    """
+    if isinstance(content, dict) and content.get("object") == "metrics" and isinstance(content.get("epochs"), list):
+        return ReadHistory(_of_our_metrics(content["epochs"]))
+    unwrapped = _unwrapped(content)
+    records = _records_of(unwrapped)
+    if records is not None:
+        if max_rows is not None and len(records) > max_rows:
+            raise ValueError(f"there are {len(records):,} records; expected at most {max_rows:,}")
+        return history_of(runs_of_rows([dict(flat(record)) for record in records]), run)
+    if not isinstance(unwrapped, dict):
+        raise ValueError(f"{EXPECTED}, but this is {short(unwrapped)}")
+    if run is not None and run > 1:
+        raise SeveralRunsError(f"there is 1 run, and no run {run}")
+    return read_curves(dict(_curves_in(unwrapped)))
+
+
+def read_curves(curves: Mapping[str, object]) -> ReadHistory:
+    """Read curves with one value an epoch, such as the dictionary `model.fit(...).history`; other entries are ignored.
+
+    Raises:
+        ValueError: if it has no pair of curves, curves of different lengths or not of numbers, or several that could
+            be meant.
+    """
+    names = choose_curves([name for name in curves if curves[name]])
+    chosen = {name: _curve_of(field, curves[name]) for field, name in names.items()}
+    roles = roles_of(chosen)
+    whole = {role[0] for name, curve in chosen.items() if (role := roles[name]) and None not in curve}
+    # No value at all beside figures of the other split: it was not recorded.
+    without = {name for name, curve in chosen.items() if all(value is None for value in curve)}
+    empty = [name for name in without if (role := roles[name]) and whole - {role[0]}]
+    return history_of_lists({name: curve for name, curve in chosen.items() if name not in empty}, empty)
+
+
+def is_keras(content: object) -> bool:
+    """Whether it is a dictionary of curves alone, as Keras has it, and no other form of a history."""
+    if not isinstance(content, dict) or any(name in content for name in _WRAPPERS):
+        return False
+    return not any(isinstance(value, dict) and _has_curves(name, value) for name, value in content.items()) and (
+        _records_of(content) is None
+    )
+
+
+def _of_our_metrics(epochs: Sequence[Any]) -> Any:
+    if any(not isinstance(epoch, dict) for epoch in epochs):
+        raise ValueError("an epoch of these metrics is no object")
+    return from_epochs(epochs)
+
+
+def _unwrapped(content: object) -> object:
+    for name in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(name), dict | list):
+            return content[name]
+    return content
+
+
+# --- records -----------------------------------------------------------------------------------------
+
+
+def _records_of(content: object) -> list[Mapping[str, object]] | None:
+    """The records, where it is a list of them, or has one below a name, or one below the number of each epoch."""
+    if isinstance(content, list):
+        if content and all(isinstance(record, dict) for record in content):
+            return content
+        return None
+    if not isinstance(content, dict):
+        return None
+    by_number = {name: value for name, value in content.items() if str(name).isdecimal() and isinstance(value, dict)}
+    if by_number and len(by_number) == len(content):
+        return [{"epoch": int(name), **value} for name, value in by_number.items()]
+    found = [value for value in content.values() if _records_of(value) is not None and isinstance(value, list)]
+    has_curves = any(isinstance(value, list) and roles_of([name])[name] for name, value in content.items())
+    if len(found) == 1 and not has_curves:
+        records: list[Mapping[str, object]] = found[0]
+        return records
+    return None
+
+
+def flat(record: Mapping[str, object], above: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
+    """The record's values by their path, such as `val/loss`; deeper ones are left out."""
+    for name, value in record.items():
+        if isinstance(value, dict):
+            if depth < _MAX_DEPTH:
+                yield from flat(value, f"{above}{name}/", depth + 1)
+        else:
+            yield f"{above}{name}", value
+
+
+# --- curves ------------------------------------------------------------------------------------------
+
+
+def _curves_in(content: Mapping[str, object], above: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
+    """Lists by their path: of `{"train": {"loss": […]}}` it is `train/loss`. A table by place is a list, too."""
+    for name, value in content.items():
+        path = f"{above}{name}"
+        if isinstance(value, dict) and value and all(str(key).isdecimal() for key in value):
+            yield path, [value[key] for key in sorted(value, key=int)]
+        elif isinstance(value, dict) and depth < _MAX_DEPTH:
+            yield from _curves_in(value, f"{path}/", depth + 1)
+        elif isinstance(value, list) and value and all(isinstance(record, dict) for record in value):
+            for column in islice(value[0], _MAX_COLUMNS):
+                yield f"{path}/{column}", [record.get(column) for record in value]
+        elif isinstance(value, list):
+            yield path, value
+
+
+def _has_curves(name: str, value: Mapping[str, object]) -> bool:
+    curves = [path for path, _ in _curves_in(value, f"{name}/")]
+    return any(roles_of(curves).values())
+
+
+def _curve_of(field: str, values: object) -> Curve:
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"the {FIELD_NAMES[field]} is {short(values)}; expected a list of numbers")
+    return tuple(map(figure, values))

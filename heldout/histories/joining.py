@@ -1,0 +1,199 @@
+"""From what was recorded to one history: one run of several, its curves joined by epoch or step."""
+
+import math
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from heldout.diagnosis.history import Curve, History, figure
+from heldout.diagnosis.words import counted
+from heldout.histories.names import FIELD_NAMES, PAIRS, choose_curves, listing
+from heldout.histories.percentages import with_fractions
+from heldout.histories.recorded import MAX_RUNS, Point, ReadHistory, Run
+
+_TRAINING = tuple(one for one, _ in PAIRS)
+_VALIDATION = tuple(other for _, other in PAIRS)
+
+
+class SeveralRunsError(ValueError):
+    """The file holds several trainings, and the user has not said which one is meant."""
+
+
+def history_of(runs: Sequence[Run], number: int | None = None) -> ReadHistory:
+    """The history of one run.
+
+    Args:
+        number: which run, counted from 1; None if there is only one.
+
+    Raises:
+        SeveralRunsError: if there are several and no number, or none of that number.
+        ValueError: if it has no pair of curves, none with epochs in common, or several that could be meant.
+    """
+    chosen = _chosen([part for run in runs for part in _parts(run)], number)
+    names = choose_curves([name for name in chosen.curves if chosen.curves[name]], chosen.without_values)
+    values = {field: _by_position(chosen.curves[name]) for field, name in names.items()}
+    curves, positions, notes = _joined(values)
+    by_epoch = all(name in chosen.by_epoch for name in names.values())
+    trained = {position for field in _TRAINING if field in values for position in values[field]}
+    read, units = with_fractions(curves)
+    numbers = _epoch_numbers(positions, trained) if by_epoch else ()
+    fields: dict[str, Any] = read
+    return ReadHistory(History(**fields, numbers=numbers), (*chosen.notes, *notes, *units))
+
+
+def history_of_lists(
+    curves: Mapping[str, Curve], without_values: Sequence[str] = (), notes: Sequence[str] = ()
+) -> ReadHistory:
+    """The history of curves that have one value an epoch each, as Keras' `fit` gives them back.
+
+    Raises:
+        ValueError: if it has no pair of curves, curves of different lengths, or several that could be meant.
+    """
+    names = choose_curves([name for name in curves if curves[name]], without_values)
+    chosen = {field: curves[name] for field, name in names.items()}
+    if len(set(map(len, chosen.values()))) > 1:
+        lengths = ", ".join(f"{FIELD_NAMES[field]} {len(values)}" for field, values in chosen.items())
+        raise ValueError(f"the curves differ in length: {lengths}")
+    read, units = with_fractions(chosen)
+    fields: dict[str, Any] = read
+    return ReadHistory(History(**fields), (*notes, *units))
+
+
+def _chosen(runs: Sequence[Run], number: int | None) -> Run:
+    if number is not None and number > len(runs):
+        raise SeveralRunsError(
+            f"there {'is' if len(runs) == 1 else 'are'} {counted(len(runs), 'run')}, and no run {number}"
+        )
+    if len(runs) > 1 and number is None:
+        described = ", ".join(f"{at}: {_description(run)}" for at, run in enumerate(runs[:12], 1))
+        raise SeveralRunsError(
+            f"there are {counted(len(runs), 'run')} ({described}{', …' if len(runs) > 12 else ''}); say which one is "
+            'meant, with `--run 2` or `"run": 2` for the second'
+        )
+    return runs[(number or 1) - 1] if runs else Run({})
+
+
+def _description(run: Run) -> str:
+    lengths = {len({position for position, _ in points}) for points in run.curves.values()}
+    name = f"{run.name!r}, " if run.name else ""
+    return f"{name}{max(lengths, default=0):,} {'epochs' if run.by_epoch else 'points'}"
+
+
+# --- runs that were written one after the other ----------------------------------------------------
+
+
+def _parts(run: Run) -> list[Run]:
+    """The run as those that it is made of, where its positions begin anew.
+
+    Raises:
+        ValueError: if that is so for some of its curves only.
+    """
+    try:
+        names = choose_curves([name for name in run.curves if run.curves[name]], run.without_values)
+    except ValueError:
+        return [run]  # whoever chooses it hears why it is none
+    parts = {name: _restarted(run.curves[name]) for name in names.values()}
+    lengths = set(map(len, parts.values()))
+    if len(lengths) > 1:
+        counts = listing(f"{name} {len(of_name)}" for name, of_name in parts.items())
+        raise ValueError(f"several runs are written one after the other, but not all have all curves: {counts}")
+    return [replace(run, curves={name: parts[name][at] for name in parts}) for at in range(lengths.pop())]
+
+
+def _restarted(points: Sequence[Point]) -> list[list[Point]]:
+    """The points parted where positions go back to where they began.
+
+    Where they go back a little, a training was resumed: what is written later counts. Where they always go down, the
+    file was written from the end.
+    """
+    positions = [position for position, _ in points]
+    if positions == sorted(positions, reverse=True):
+        return [list(reversed(points))]
+    parts: list[list[Point]] = [[]]
+    for position, value in points:
+        part = parts[-1]
+        if part and position < part[-1][0]:
+            if position <= part[0][0]:
+                parts.append([])
+            else:
+                del part[bisect_left(part, position, key=lambda one: one[0]) :]
+        parts[-1].append((position, value))
+        if len(parts) > MAX_RUNS:
+            raise ValueError(f"positions begin anew more than {MAX_RUNS:,} times; expected a run after another")
+    return parts
+
+
+# --- joined by epoch or step -------------------------------------------------------------------------
+
+
+def _by_position(points: Sequence[Point]) -> dict[float, float | None]:
+    """Of each position the mean of its values: batches of an epoch. NaN beside figures is only a gap in the table."""
+    values: dict[float, list[float]] = {}
+    for position, value in points:
+        values.setdefault(position, []).append(value)
+    return {position: _mean([one for one in of_one if not math.isnan(one)]) for position, of_one in values.items()}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Of figures; None where there is none, or one that is not finite."""
+    figures = [None if value is None else figure(value) for value in values]
+    finite = [value for value in figures if value is not None]
+    return figure(sum(finite) / len(finite)) if finite and len(finite) == len(figures) else None
+
+
+def _joined(
+    values: Mapping[str, Mapping[float, float | None]],
+) -> tuple[dict[str, Curve], list[float], tuple[str, ...]]:
+    """The curves at the positions that they share, those positions, and what to tell the user of it."""
+    validated = set.intersection(*(set(values[field]) for field in _VALIDATION if field in values))
+    common = sorted(set.intersection(*map(set, values.values())))
+    # Training was logged every few steps, and validation now and then: they meet by chance, if at all.
+    is_apart = 2 * len(common) <= len(validated)
+    if not is_apart:
+        return {field: tuple(curve[at] for at in common) for field, curve in values.items()}, common, ()
+    curves: dict[str, dict[float, float | None]] = {
+        field: _means_until(sorted(validated), curve) if field in _TRAINING else dict(curve)
+        for field, curve in values.items()
+    }
+    positions = sorted(set.intersection(*map(set, curves.values())))
+    if not positions:
+        raise ValueError(f"the curves have no epoch in common: {', '.join(FIELD_NAMES[field] for field in values)}")
+    logged = max(len(values[field]) for field in _TRAINING if field in values)
+    note = (
+        f"Training was logged {logged:,} times and validation {len(validated):,} times; each validation result is "
+        "compared with the mean of the training results since the one before."
+    )
+    return (
+        {field: tuple(curve[at] for at in positions) for field, curve in curves.items()},
+        positions,
+        () if logged == len(validated) else (note,),
+    )
+
+
+def _means_until(ends: Sequence[float], curve: Mapping[float, float | None]) -> dict[float, float | None]:
+    """For each end the mean of the values since the end before; none where there is no value."""
+    found: dict[float, float | None] = {}
+    waiting = sorted(curve)
+    at = 0
+    for end in ends:
+        since: list[float | None] = []
+        while at < len(waiting) and waiting[at] <= end:
+            since.append(curve[waiting[at]])
+            at += 1
+        if since:
+            found[end] = _mean(since)
+    return found
+
+
+def _epoch_numbers(positions: Sequence[float], trained: set[float]) -> tuple[int, ...]:
+    """What epochs at these positions are called, counting from 1; nothing where it is not known, or 1, 2, 3 …
+
+    Args:
+        trained: all positions with a training result: a file that has one in epoch 0 counts from 0.
+    """
+    if not all(position.is_integer() for position in positions):
+        return ()
+    from_zero = min(trained) == 0
+    numbers = tuple(int(position) + from_zero for position in positions)
+    return () if numbers == tuple(range(1, len(numbers) + 1)) else numbers

@@ -1,0 +1,32 @@
+"""Numbers as programs write them into cells."""
+
+import re
+
+_DECIMAL_COMMA = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+|\d+),\d+([eE][-+]?\d+)?")
+_GROUPS = re.compile(r"\.(?=\d{3})")
+
+
+def number_in(cell: object) -> float | None:
+    """A cell's number, which may be NaN or infinite; None where there is none.
+
+    A decimal comma (`0,35`, `1.234,5`) and a percent sign are understood. `null` in a record is NaN: programs write
+    NaN like that, since JSON has no other word for it.
+    """
+    if cell is None:
+        return float("nan")
+    if isinstance(cell, bool):
+        return None
+    if isinstance(cell, int | float):
+        try:
+            return float(cell)
+        except OverflowError:
+            return float("inf")
+    if not isinstance(cell, str):
+        return None
+    text = cell.strip().removesuffix("%").strip()
+    if _DECIMAL_COMMA.fullmatch(text):
+        text = _GROUPS.sub("", text.partition(",")[0]) + "." + text.partition(",")[2]
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,134 @@
+"""What a training has printed: lines of Keras' `fit`, records, fastai's table, hand-written `name: value`."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+
+from heldout.histories.documents import flat
+from heldout.histories.names import WORDS_OF_TRAINING, WORDS_OF_VALIDATION, words_of
+from heldout.histories.recorded import Run
+from heldout.histories.rows import runs_of_rows
+from heldout.histories.tables import is_header
+
+# Colours, and what moves the cursor back for the next state of a progress bar.
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_NEXT_STATES = re.compile(r"[\r\x08]+|\n")
+_EPOCH = re.compile(r"\bepoch\b[\s:#=\[(]*(\d{1,9})(?:\s*(?:/|of)\s*\d+)?", re.IGNORECASE)
+_NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
+_WORD = r"[A-Za-z][\w@./]{0,60}"
+_PAIR = re.compile(rf"(?<![\w./@])({_WORD}(?: +{_WORD}){{0,4}})\s*[:=]\s*({_NUMBER})(?!\w|\.\d)", re.IGNORECASE)
+_BRACKETS = re.compile(r"[\[\](){}]+")
+_SEPARATORS = re.compile(r" - |[,;|]")
+# Python's words for values in JSON's places.
+_PYTHON_WORDS = {"None": "null", "nan": "NaN", "inf": "Infinity", "True": "true", "False": "false"}
+_PYTHON_VALUE = re.compile(r"\b(None|nan|inf|True|False)\b")
+_NUMPY_VALUE = re.compile(r"\b(?:np\.|numpy\.)?float(?:16|32|64)\(([^()]*)\)")
+
+
+def runs_of_printed(text: str, max_rows: int | None = None) -> list[Run]:
+    """Read lines that a training has printed, among others that are no figures.
+
+    Returns:
+        Nothing if no line has figures by name.
+
+    Raises:
+        ValueError: if there are more lines of figures than `max_rows`.
+    """
+    rows = list(islice(_rows_in(text), None if max_rows is None else max_rows + 1))
+    if max_rows is not None and len(rows) > max_rows:
+        raise ValueError(f"there are more than {max_rows:,} lines of figures; expected at most that many")
+    return runs_of_rows(rows) if rows else []
+
+
+def python_or_json(text: str) -> object:
+    """The value in a text, which may be written as Python prints it: `{'loss': [0.5, nan]}`.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        written = _PYTHON_VALUE.sub(lambda word: _PYTHON_WORDS[word[0]], _NUMPY_VALUE.sub(r"\1", text))
+        try:
+            return json.loads(written.replace("'", '"'))
+        except ValueError:
+            raise error from None
+
+
+def _rows_in(text: str) -> Iterator[Mapping[str, object]]:
+    """A row for each record, each line of a table, and each epoch whose figures are printed by name."""
+    epoch: int | None = None
+    figures: dict[str, object] = {}
+    header: Sequence[str] = ()
+    for line in map(str.strip, _NEXT_STATES.split(_ESCAPES.sub("", text))):
+        record = _record_in(line)
+        if record is not None:
+            yield dict(flat(record))
+            continue
+        cells = line.split()
+        if len(cells) > 1 and cells[0].lower() in {"epoch", "step"} and is_header(cells):
+            header = cells
+        elif header and len(cells) == len(header) and cells[0].isdecimal():
+            yield dict(zip(header, cells, strict=True))
+        else:
+            marker = _EPOCH.search(line)
+            # Of the states of one epoch the last one counts.
+            is_new = marker is not None and (int(marker[1]) != epoch or _is_heading(line, marker))
+            if is_new and figures:
+                yield _with_epoch(figures, epoch)
+                figures = {}
+            if marker is not None:
+                epoch = int(marker[1])
+            found = _figures_in(line[: marker.start()] + " ; " + line[marker.end() :] if marker else line)
+            if epoch is None and found:
+                yield found
+            elif not _is_of_another_evaluation(found, figures):
+                figures.update(found)
+    if figures:
+        yield _with_epoch(figures, epoch)
+
+
+def _is_heading(line: str, marker: re.Match[str]) -> bool:
+    """Whether the line only says which epoch begins, as Keras' `Epoch 1/10`."""
+    return marker[0] == line
+
+
+def _is_of_another_evaluation(found: Mapping[str, object], figures: Mapping[str, object]) -> bool:
+    """Whether these would overwrite the figures of an epoch that is over, as the line of Keras' `evaluate` would."""
+    is_over = any(_split_of(name) == "val" for name in figures)
+    return is_over and bool(set(found) & set(figures)) and not any(_split_of(name) == "val" for name in found)
+
+
+def _with_epoch(figures: Mapping[str, object], epoch: int | None) -> Mapping[str, object]:
+    return {"epoch": epoch, **figures}
+
+
+def _record_in(line: str) -> dict[str, object] | None:
+    """The record that is the line's whole text, or its end behind what a logger puts before."""
+    start = line.find("{")
+    if start < 0 or not line.endswith("}"):
+        return None
+    try:
+        found = python_or_json(line[start:])
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _figures_in(line: str) -> dict[str, object]:
+    """Names and values of the line. Names without a split after one with a split, and none of another, are of it."""
+    pairs = [(name.strip(), value) for name, value in _PAIR.findall(_BRACKETS.sub(" ", _SEPARATORS.sub(" ; ", line)))]
+    splits = [_split_of(name) for name, _ in pairs]
+    named = {split for split in splits if split}
+    if len(named) == 1 and splits[0]:
+        pairs = [(name if _split_of(name) else f"{splits[0]} {name}", value) for name, value in pairs]
+    return dict(pairs)
+
+
+def _split_of(name: str) -> str | None:
+    words = set(words_of(name))
+    if words & WORDS_OF_VALIDATION:
+        return "val"
+    return "train" if words & WORDS_OF_TRAINING else "test" if "test" in words else None

@@ -1,0 +1,65 @@
+"""One way in for every format: which one a text is, and its history."""
+
+import csv
+from collections.abc import Iterable, Mapping
+
+from heldout.histories.documents import read_document
+from heldout.histories.joining import history_of
+from heldout.histories.printed import python_or_json, runs_of_printed
+from heldout.histories.recorded import ReadHistory
+from heldout.histories.scalars import runs_of_scalars
+from heldout.histories.tables import SEPARATORS, is_header, is_long_header, runs_of_table
+
+
+def read_text(text: str, run: int | None = None, max_rows: int | None = None) -> ReadHistory:
+    """Read JSON, JSON Lines, a table or what a training has printed, whichever it is.
+
+    Args:
+        run: which run, counted from 1, if there are several.
+        max_rows: how many rows, records or lines of figures there may be.
+
+    Raises:
+        ValueError: if it has no pair of curves, or several could be meant; it says what was found.
+    """
+    content = text.removeprefix("\ufeff").lstrip()
+    if content.startswith(("{", "[")):
+        try:
+            document = python_or_json(content)
+        except ValueError:
+            # Records one a line, or lines that begin with `[INFO]`.
+            if not (printed := runs_of_printed(content, max_rows)):
+                raise
+            return history_of(printed, run)
+        return read_document(document, run, max_rows)
+    if not _is_table(content) and (printed := runs_of_printed(content, max_rows)):
+        return history_of(printed, run)
+    return read_table(content, run, max_rows)
+
+
+def read_table(text: str, run: int | None = None, max_rows: int | None = None) -> ReadHistory:
+    """Read a table with a line of names.
+
+    Raises:
+        ValueError: as `read_text`.
+    """
+    return history_of(runs_of_table(text, max_rows), run)
+
+
+def read_scalars(scalars: Mapping[str, Iterable[tuple[int, float]]], run: int | None = None) -> ReadHistory:
+    """Read TensorBoard's scalars: for each run and tag (`validation/epoch_loss`) pairs of step and value.
+
+    Raises:
+        ValueError: as `read_text`.
+    """
+    return history_of(runs_of_scalars(scalars), run)
+
+
+def _is_table(text: str) -> bool:
+    """Whether the first line has names of columns that a separator parts."""
+    first = text.partition("\n")[0].removeprefix("#")
+    separator = max(SEPARATORS, key=first.count)
+    try:
+        cells = [cell.strip() for cell in next(csv.reader([first], delimiter=separator), [])]
+    except csv.Error:
+        return False
+    return len(cells) > 1 and (is_header(cells) or is_long_header(cells))

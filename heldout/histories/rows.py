@@ -1,0 +1,191 @@
+"""Rows of names and values, one an epoch or with gaps: tables, JSON Lines, lists of records, long tables."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from heldout.histories.fastai import with_accuracy
+from heldout.histories.names import WORDS_OF_TRAINING, WORDS_OF_VALIDATION, roles_of, words_of
+from heldout.histories.numbers import number_in
+from heldout.histories.recorded import MAX_NAMES, MAX_RUNS, Point, Run
+from heldout.histories.ultralytics import with_summed_losses
+
+Row = Mapping[str, object]
+# Numbers of a row by name. NaN stays NaN; a cell that is empty, or holds no number, is absent.
+Figures = Mapping[str, float]
+
+# Columns of long tables (one figure a row), and columns that tell of which run or split a row is.
+NAME_COLUMNS = ("key", "metric", "tag", "name", "variable")
+VALUE_COLUMNS = ("value",)
+_RUN_COLUMNS = ("run_id", "run", "run_name", "run_uuid")
+_SPLIT_COLUMNS = ("split", "phase", "mode", "stage", "subset", "set")
+_WORDS_OF_SPLITS = WORDS_OF_TRAINING | WORDS_OF_VALIDATION | {"test"}
+# Hugging Face's last row, whose `train_loss` is a mean over all epochs.
+_WORD_OF_SUMMARIES = "runtime"
+# Epochs and steps beyond are no counts.
+_MAX_POSITION = 1e9
+# Values at equal distances from which on what lies between them is a gap.
+_MIN_REGULAR_VALUES = 3
+
+
+def runs_of_rows(rows: Sequence[Row], places: Sequence[int] = ()) -> list[Run]:
+    """The runs in rows of one table.
+
+    Args:
+        places: the number of each row in its part of the file; a repeated line of names begins a new part.
+    """
+    numbered = list(zip(rows, places or range(len(rows)), strict=True))
+    summaries = {name for row in rows for name in row if {"train", _WORD_OF_SUMMARIES} <= set(words_of(name))}
+    kept = [(row, at) for row, at in numbered if all(row.get(name) in (None, "") for name in summaries)]
+    run_column = _column(rows, _RUN_COLUMNS)
+    groups: dict[str, list[tuple[Row, int]]] = {}
+    for row, place in kept:
+        groups.setdefault("" if run_column is None else str(row.get(run_column, "")), []).append((row, place))
+    if len(groups) > MAX_RUNS:
+        raise ValueError(f"the column {run_column!r} names {len(groups):,} runs; expected at most {MAX_RUNS:,}")
+    names_them = len(groups) > 1
+    return [run for name, group in groups.items() for run in _runs_of_group(group, name if names_them else "")]
+
+
+def _runs_of_group(group: Sequence[tuple[Row, int]], name: str) -> list[Run]:
+    rows = [row for row, _ in group]
+    name_column, value_column = _column(rows, NAME_COLUMNS), _column(rows, VALUE_COLUMNS)
+    if name_column is not None and value_column is not None:
+        return [_run_of_long_rows(rows, name, name_column, value_column)]
+    split_column = _column_of_splits(rows)
+    if split_column is not None:
+        rows = [_with_split(row, split_column) for row in rows]
+    return [_run_of(rows, [place for _, place in group], name)]
+
+
+def _run_of(rows: Sequence[Row], places: Sequence[int], name: str) -> Run:
+    cells = [_numbers_of(row) for row in rows]
+    names = len({name for row in cells for name in row})
+    if names > MAX_NAMES:
+        raise ValueError(f"there are {names:,} names with figures; expected at most {MAX_NAMES:,}")
+    figures, without_values = _without_empty_columns(cells)
+    positions, is_epoch = _positions(figures, places)
+    curves: dict[str, list[Point]] = {}
+    for row, position in zip(_without_gaps(figures), positions, strict=True):
+        for column, value in row.items():
+            curves.setdefault(column, []).append((position, value))
+    run = Run(
+        curves=curves,
+        by_epoch=frozenset(curves) if is_epoch else frozenset(),
+        name=name,
+        without_values=without_values,
+    )
+    return with_summed_losses(with_accuracy(run))
+
+
+def _run_of_long_rows(rows: Sequence[Row], name: str, name_column: str, value_column: str) -> Run:
+    """One row a figure: its name, its value, and its step or epoch."""
+    curves: dict[str, list[Point]] = {}
+    at_column = _column(rows, ("epoch",)) or _column(rows, ("step",))
+    for row in rows:
+        value = number_in(row.get(value_column))
+        if value is not None:
+            points = curves.setdefault(str(row.get(name_column)), [])
+            position = None if at_column is None else number_in(row.get(at_column))
+            points.append((float(len(points)) if position is None else position, value))
+    is_epoch = at_column is not None and words_of(at_column)[-1] == "epoch"
+    run = Run(curves=curves, by_epoch=frozenset(curves) if is_epoch else frozenset(), name=name)
+    return with_summed_losses(with_accuracy(run))
+
+
+def _numbers_of(row: Row) -> dict[str, float]:
+    return {name: value for name, cell in row.items() if (value := number_in(cell)) is not None}
+
+
+# --- where a row belongs -----------------------------------------------------------------------------
+
+
+def _positions(rows: Sequence[Figures], places: Sequence[int]) -> tuple[list[float], bool]:
+    """The epoch of each row, or its step, or its place in the table; and whether it is an epoch."""
+    roles = roles_of({name for row in rows for name in row})
+    of_curves = [row for row in rows if any(roles[name] for name in row)]
+    for word in ("epoch", "step"):
+        columns = {name for name, role in roles.items() if role is None and words_of(name)[-1] == word}
+        for column in sorted(columns, key=lambda name: (len(name), name)):
+            # Every row with a curve's value has it: else rows would be put together that do not belong together.
+            if all(abs(row.get(column, math.inf)) <= _MAX_POSITION for row in of_curves):
+                return [row.get(column, float(place)) for row, place in zip(rows, places, strict=True)], word == "epoch"
+    return list(map(float, places)), False
+
+
+# --- NaN that says only that another row has the value ----------------------------------------------
+
+
+def _without_empty_columns(rows: Sequence[Figures]) -> tuple[list[Figures], tuple[str, ...]]:
+    """The rows without curves that hold nothing but NaN while a curve of the other split has only figures."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            values.setdefault(name, []).append(value)
+    roles = roles_of(values)
+    whole = {role[0] for name, of_name in values.items() if (role := roles[name]) and all(map(math.isfinite, of_name))}
+    empty = tuple(
+        name
+        for name, of_name in values.items()
+        if (role := roles[name]) and all(map(math.isnan, of_name)) and whole - {role[0]}
+    )
+    return [{name: value for name, value in row.items() if name not in empty} for row in rows], empty
+
+
+def _without_gaps(rows: Sequence[Figures]) -> list[Figures]:
+    """The rows without NaN that only fills a gap: the other split's row has the value, or validation is rarer."""
+    roles = roles_of({name for row in rows for name in row})
+    splits = {name: role[0] for name, role in roles.items() if role}
+    with_values = [
+        {splits[name] for name, value in row.items() if name in splits and not math.isnan(value)} for row in rows
+    ]
+    # No row has figures of both splits.
+    are_apart = {"training", "heldout"} <= set().union(*with_values) and max(map(len, with_values), default=0) == 1
+    between = {name: _between_regular([row.get(name, math.nan) for row in rows]) for name in splits}
+
+    def is_gap(name: str, value: float, at: int) -> bool:
+        if name not in splits or not math.isnan(value):
+            return False
+        return between[name](at) or (are_apart and bool(with_values[at] - {splits[name]}))
+
+    return [{name: value for name, value in row.items() if not is_gap(name, value, at)} for at, row in enumerate(rows)]
+
+
+def _between_regular(values: Sequence[float]) -> Callable[[int], bool]:
+    """Whether a place lies between figures that are at equal distances, such as every fifth epoch."""
+    places = [at for at, value in enumerate(values) if not math.isnan(value)]
+    distances = {after - before for before, after in pairwise(places)}
+    if len(distances) == 1 and _is_regular(places[0], distance := distances.pop(), len(places)):
+        return lambda at: (at - places[0]) % distance != 0
+    # Measured at the end alone.
+    return lambda at: places == [len(values) - 1]
+
+
+def _is_regular(first: int, distance: int, count: int) -> bool:
+    """Whether figures at equal distances are so on purpose: three of them, or two from the first or k-th epoch on."""
+    return count >= _MIN_REGULAR_VALUES or (distance > 2 and first in {0, distance - 1})
+
+
+# --- columns by their names --------------------------------------------------------------------------
+
+
+def _column(rows: Iterable[Row], wanted: Sequence[str]) -> str | None:
+    """The first of these columns that the rows have."""
+    names = {name.strip().lower().replace(" ", "_").lstrip("_"): name for row in rows for name in row}
+    return next((names[one] for one in wanted if one in names), None)
+
+
+def _column_of_splits(rows: Sequence[Row]) -> str | None:
+    column = _column(rows, _SPLIT_COLUMNS)
+    return column if column and all(_is_split(row[column]) for row in rows if column in row) else None
+
+
+def _is_split(cell: object) -> bool:
+    return isinstance(cell, str) and bool(set(words_of(cell)) & _WORDS_OF_SPLITS)
+
+
+def _with_split(row: Row, column: str) -> Row:
+    """The row with its split in the names of its curves."""
+    split = row.get(column)
+    roles = roles_of(row)
+    return {f"{split}/{name}" if roles[name] else name: cell for name, cell in row.items() if name != column}

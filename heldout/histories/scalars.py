@@ -1,0 +1,63 @@
+"""TensorBoard's scalars: curves by run and tag, each with values by step."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+from heldout.diagnosis.history import figure
+from heldout.histories.names import SeveralCurvesError, choose_curves, words_of
+from heldout.histories.recorded import Run
+
+
+def runs_of_scalars(scalars: Mapping[str, Iterable[tuple[int, float]]]) -> list[Run]:
+    """The runs in scalars by run and tag (`validation/epoch_loss`): pairs of step and value in the order of writing.
+
+    Several trainings in folders of their own are several runs.
+    """
+    curves = {name: [(float(step), _float(value)) for step, value in pairs] for name, pairs in scalars.items()}
+    whole = _run(curves, "")
+    try:
+        choose_curves([name for name in curves if curves[name]])
+    except SeveralCurvesError:
+        return _by_folder(curves) or [whole]
+    except ValueError:
+        pass
+    return [whole]
+
+
+def _by_folder(curves: Mapping[str, list[tuple[float, float]]]) -> list[Run]:
+    """A run for each folder with a pair of curves; none where folders do not part them."""
+    groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for name, points in curves.items():
+        folder, _, rest = name.partition("/")
+        groups.setdefault(folder, {})[rest] = points
+    if len(groups) == 1:
+        [(folder, inner)] = groups.items()
+        return _by_folder(inner) if any("/" in name for name in inner) else []
+    return [_run(group, folder) for folder, group in groups.items() if _has_a_pair(group)]
+
+
+def _has_a_pair(curves: Mapping[str, object]) -> bool:
+    try:
+        choose_curves([name for name in curves if curves[name]])
+    except ValueError:
+        return False
+    return True
+
+
+def _run(curves: Mapping[str, list[tuple[float, float]]], name: str) -> Run:
+    return Run(curves=curves, by_epoch=frozenset(filter(_is_by_epoch, curves)), name=name)
+
+
+def _is_by_epoch(name: str) -> bool:
+    """Whether a scalar's steps are epochs, as those of Keras' `epoch_loss`. Lightning's `loss_epoch` counts batches."""
+    return words_of(name.rpartition("/")[2])[0] == "epoch"
+
+
+def _float(value: float) -> float:
+    """As a float; what is too large for one is infinite.
+
+    Raises:
+        ValueError: if it is no number.
+    """
+    checked = figure(value)
+    return math.inf if checked is None and isinstance(value, int) else float(value)

@@ -1,0 +1,70 @@
+"""Tables in text: names in the first line, then a line of values for each epoch or step."""
+
+import csv
+from collections.abc import Sequence
+from reprlib import repr as short
+
+from heldout.histories.names import EXPECTED, listing, roles_of
+from heldout.histories.numbers import number_in
+from heldout.histories.recorded import Run
+from heldout.histories.rows import NAME_COLUMNS, VALUE_COLUMNS, runs_of_rows
+from heldout.histories.wandb import runs_of_chart
+
+SEPARATORS = ",;\t|"
+
+
+def runs_of_table(text: str, max_rows: int | None = None) -> list[Run]:
+    """Read a table with a line of names and one line for each epoch, such as Keras' and Lightning's CSVLogger write.
+
+    Commas, semicolons, tabs and bars separate. An empty cell or a word is no value. Where there is a column of epochs
+    or of steps, lines of the same one belong together.
+
+    Raises:
+        ValueError: if there are more rows below the names than `max_rows`, or no table can be read.
+    """
+    lines = [line for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
+    first = lines[0].removeprefix("#") if lines else ""
+    separator = max(SEPARATORS, key=first.count)
+    try:
+        header, *cells = list(csv.reader([first, *lines[1:]], delimiter=separator)) or [[]]
+    except csv.Error as error:
+        raise ValueError(f"the table cannot be read: {error}") from None
+    if max_rows is not None and len(cells) > max_rows:
+        raise ValueError(f"the table has {len(cells):,} rows below its names; expected at most {max_rows:,}")
+    rows, places = _rows_below([name.strip() for name in header], cells)
+    if not any(number_in(cell) is not None for row in rows for cell in row.values()):
+        raise ValueError(f"{EXPECTED}; its curves are: none. Its first line is {listing([lines[0] if lines else ''])}")
+    return runs_of_chart(rows) or runs_of_rows(rows, places)
+
+
+def is_header(cells: Sequence[str]) -> bool:
+    """Whether these are names of columns: no numbers, and at least one of a curve."""
+    return all(number_in(cell) is None for cell in cells) and any(roles_of([cell for cell in cells if cell]).values())
+
+
+def is_long_header(cells: Sequence[str]) -> bool:
+    """Whether these are names of the columns of a long table: one for names of figures, and one for their values."""
+    names = {cell.lower() for cell in cells}
+    return bool(names & set(NAME_COLUMNS)) and bool(names & set(VALUE_COLUMNS))
+
+
+def _rows_below(names: list[str], cells: Sequence[Sequence[str]]) -> tuple[list[dict[str, str]], list[int]]:
+    """The rows, and the place of each below its own line of names: a logger that is started again writes another."""
+    rows: list[dict[str, str]] = []
+    places: list[int] = []
+    place = 0
+    for row in cells:
+        stripped = [cell.strip() for cell in row]
+        if stripped == names or (len(stripped) > 1 and is_header(stripped)):
+            names, place = stripped, 0
+            continue
+        if any(stripped[len(names) :]):
+            raise ValueError(
+                f"a line has {len(stripped)} values, {short(','.join(stripped))}, below {len(names)} names; numbers "
+                "with a decimal comma need quotes, or semicolons between them"
+            )
+        # Short rows stay short: to fill them up would take rows times names, of which a small file can have many.
+        rows.append({name: cell for name, cell in zip(names, stripped, strict=False) if cell})
+        places.append(place)
+        place += 1
+    return rows, places

@@ -1,0 +1,106 @@
+"""What is particular to Weights & Biases: the table of a chart, and the file that an offline run leaves."""
+
+import json
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO
+
+from heldout.histories.names import roles_of
+from heldout.histories.numbers import number_in
+from heldout.histories.protobuf import NotThisFormatError, fields_of
+from heldout.histories.recorded import Point, Run
+from heldout.histories.rows import runs_of_rows
+
+_MAX_RECORD_BYTES = 65536 * 16
+_CHART_SEPARATOR = " - "
+_CHART_BOUNDS = ("__MIN", "__MAX")
+
+# LevelDB's log: blocks in which records are parted, after a header of the file.
+_FILE_HEADER_BYTES = 7
+_BLOCK_BYTES = 32768
+_RECORD_HEADER = struct.Struct("<IHB")  # checksum, length, kind
+_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+# Field numbers of the messages, by message.
+_RECORD_HISTORY = 2
+_HISTORY_ITEM = 1
+_ITEM_KEY = 1
+_ITEM_NESTED_KEY = 2
+_ITEM_VALUE_JSON = 16
+
+
+def runs_of_chart(rows: Sequence[Mapping[str, str]]) -> list[Run]:
+    """The runs in the table of a chart, whose columns are called `run - metric`; none if it is no such table."""
+    names = {name for row in rows for name in row}
+    columns = sorted(name for name in names if _CHART_SEPARATOR in name and not name.endswith(_CHART_BOUNDS))
+    axis = next((name for name in names if name.lower() in {"step", "epoch"}), None)
+    if axis is None or not columns or len(columns) + len(_CHART_BOUNDS) * len(columns) < len(names) - 1:
+        return []
+    curves: dict[str, dict[str, list[Point]]] = {}
+    for row in rows:
+        position = number_in(row.get(axis, ""))
+        for column in columns:
+            run, _, metric = column.rpartition(_CHART_SEPARATOR)
+            value = number_in(row.get(column, ""))
+            if position is not None and value is not None and roles_of([metric])[metric]:
+                curves.setdefault(run, {}).setdefault(metric, []).append((position, value))
+    is_epoch = axis.lower() == "epoch"
+    return [Run(found, frozenset(found) if is_epoch else frozenset(), name) for name, found in curves.items()]
+
+
+def runs_of_offline_file(file: BinaryIO) -> list[Run]:
+    """The run in a `.wandb` file, as an offline run leaves it.
+
+    Raises:
+        NotThisFormatError: if it is no such file, or is damaged.
+    """
+    return runs_of_rows([row for record in _records(file) if (row := _row_of(record))])
+
+
+def _records(file: BinaryIO) -> Iterator[bytes]:
+    """All records; a last one that is not whole is left out."""
+    if file.read(_FILE_HEADER_BYTES)[:4] != b":W&B":
+        raise NotThisFormatError("this is no file of an offline run of W&B")
+    at, parts = _FILE_HEADER_BYTES, b""
+    while True:
+        if _BLOCK_BYTES - at % _BLOCK_BYTES < _RECORD_HEADER.size:  # filled up with zeros
+            at += len(file.read(_BLOCK_BYTES - at % _BLOCK_BYTES))
+        head = file.read(_RECORD_HEADER.size)
+        if len(head) < _RECORD_HEADER.size:
+            return
+        _, length, kind = _RECORD_HEADER.unpack(head)
+        data = file.read(length)
+        if len(data) < length or kind not in {_FULL, _FIRST, _MIDDLE, _LAST}:
+            return
+        at += _RECORD_HEADER.size + length
+        parts = data if kind in {_FULL, _FIRST} else parts + data if len(parts) < _MAX_RECORD_BYTES else parts
+        if kind in {_FULL, _LAST} and len(parts) < _MAX_RECORD_BYTES:
+            yield parts
+
+
+def _row_of(record: bytes) -> dict[str, object]:
+    """What one call of `log` recorded; empty for records of other kinds."""
+    row: dict[str, object] = {}
+    for number, history in fields_of(record):
+        if number != _RECORD_HISTORY or not isinstance(history, bytes):
+            continue
+        for item_number, item in fields_of(history):
+            if item_number == _HISTORY_ITEM and isinstance(item, bytes):
+                name, value = _item(item)
+                row[name] = value
+    return row
+
+
+def _item(message: bytes) -> tuple[str, object]:
+    names: list[str] = []
+    value: object = ""
+    for number, found in fields_of(message):
+        if not isinstance(found, bytes):
+            continue
+        if number in {_ITEM_KEY, _ITEM_NESTED_KEY} and found:
+            names.append(found.decode("utf-8", "replace"))
+        elif number == _ITEM_VALUE_JSON:
+            try:
+                value = json.loads(found)
+            except ValueError:
+                value = found.decode("utf-8", "replace")
+    return "/".join(names), value
