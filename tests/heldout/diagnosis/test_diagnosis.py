@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
@@ -15,6 +15,7 @@ from heldout.diagnosis.evaluation import LastEpoch, SplitFigures, from_final
 from heldout.diagnosis.history import from_epochs
 from heldout.diagnosis.noise import noise_of
 from heldout.diagnosis.rise import onset_of
+from heldout.diagnosis.thresholds import MAX_CROSS_ENTROPY, MAX_MILD_RISE
 from heldout.stored.gap import Calibration, StoredGap, Tally
 from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, history, noisy, turning
 
@@ -267,7 +268,12 @@ def test_losses_without_accuracies_and_the_reverse_are_enough():
 
 @given(factor=st.floats(1e-3, 1e3), offset=st.floats(-50, 50), which=st.sampled_from([OVERFIT, FINE]))
 def test_the_scale_and_the_offset_of_a_loss_do_not_matter(factor, offset, which):
-    """Measured losses are cross-entropies, which have no offset; what `fit` reports may have any."""
+    """Measured losses are cross-entropies, which have no offset; what `fit` reports may have any.
+
+    But a loss that is no higher than a cross-entropy is taken for one: an offset may make a rise of it mild.
+    """
+    lowest, end = (factor * value + offset for value in (min(which.validation_loss), which.validation_loss[-1]))
+    assume(not 0 < lowest <= MAX_CROSS_ENTROPY or not 0 < end - lowest < 2 * MAX_MILD_RISE * lowest)
     for measured, added in ((True, 0.0), (False, offset)):
         training, validation = (
             tuple(factor * value + added for value in curve) for curve in (which.train_loss, which.validation_loss)
