@@ -10,18 +10,17 @@ with Client("http://127.0.0.1:8000", "ho_…") as client:
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx2
-from pydantic import ValidationError
 
-from heldout import __version__
 from heldout.connection import TIMEOUT_S, ApiProblem, Connection, NoService
 from heldout.errors import DatasetNotFound, HeldoutError, JobNotFound
 from heldout.spec import JobSpec
+from heldout.typed_answers import PAGE, TypedAnswers
 from heldout.views.audit import AuditView
-from heldout.views.base import View, as_json
+from heldout.views.base import as_json
 from heldout.views.confusion import ConfusionView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from heldout.views.diagnosis import DiagnosisView
@@ -30,17 +29,14 @@ from heldout.views.event import EventPage, EventView, OwnerEventPage, OwnerEvent
 from heldout.views.job import JobPage, JobView
 from heldout.views.ledger import LedgerView
 from heldout.views.metrics import MetricsView
-from heldout.views.page import NumberedPage, Page
 from heldout.views.queue import QueueView
 
 __all__ = ["ApiProblem", "Client", "NoService"]
 
-PAGE = 200
 LONG_POLL_S = 60
 PATIENCE_S = 30.0
 
 Spec = Mapping[str, Any] | JobSpec
-Answer = TypeVar("Answer", bound=View)
 
 
 class Client:
@@ -66,6 +62,7 @@ class Client:
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self._connection = Connection(url, api_key, patience_s, transport)
+        self._answers = TypedAnswers(self._connection)
 
     @property
     def url(self) -> str:
@@ -89,16 +86,16 @@ class Client:
             ValueError: if the idempotency key is not 1 to 255 printable ASCII characters.
         """
         headers = _idempotent(idempotency_key)
-        return self._read(JobView, "POST", "/v1/jobs", body=_body(spec), headers=headers, repeatable=True)
+        return self._answers.read(JobView, "POST", "/v1/jobs", body=_body(spec), headers=headers, repeatable=True)
 
     def estimate(self, spec: Spec) -> EstimateView:
         """What a spec would cost; nothing is queued."""
-        return self._read(
+        return self._answers.read(
             EstimateView, "POST", "/v1/jobs", body=_body(spec), params={"dry_run": "true"}, repeatable=True
         )
 
     def get(self, job_id: str) -> JobView:
-        return self._read(JobView, "GET", _job(job_id))
+        return self._answers.read(JobView, "GET", _job(job_id))
 
     def wait(self, job_id: str, *, version: int | None = None, wait_s: int = LONG_POLL_S) -> JobView | None:
         """The job as soon as its version differs from `version`, or None if it is the same after `wait_s`.
@@ -109,7 +106,7 @@ class Client:
         response = self._connection.send(
             "GET", _job(job_id), params={"wait": wait_s}, headers=headers, timeout_s=wait_s + TIMEOUT_S
         )
-        return None if response.status_code == 304 else self._parsed(JobView, response.content)
+        return None if response.status_code == 304 else self._answers.parsed(JobView, response.content)
 
     def watch(self, job_id: str, *, wait_s: int = LONG_POLL_S) -> Iterator[JobView]:
         """The job now and after each change, until it has ended."""
@@ -134,21 +131,21 @@ class Client:
         if dataset is not None:
             params.append(("dataset", dataset))
         params += [(f"metadata[{key}]", value) for key, value in (metadata or {}).items()]
-        return self._pages(JobPage, "/v1/jobs", params, page_size=page_size)
+        return self._answers.pages(JobPage, "/v1/jobs", params, page_size=page_size)
 
     def cancel(self, job_id: str) -> JobView:
-        return self._read(JobView, "POST", _job(job_id, "cancel"))
+        return self._answers.read(JobView, "POST", _job(job_id, "cancel"))
 
     def pause(self, job_id: str) -> JobView:
-        return self._read(JobView, "POST", _job(job_id, "pause"))
+        return self._answers.read(JobView, "POST", _job(job_id, "pause"))
 
     def resume(self, job_id: str) -> JobView:
-        return self._read(JobView, "POST", _job(job_id, "resume"))
+        return self._answers.read(JobView, "POST", _job(job_id, "resume"))
 
     def retry(self, job_id: str, *, idempotency_key: str | None = None) -> JobView:
         """A new job with the spec of one that has ended; the key is as for `submit`."""
         headers = _idempotent(idempotency_key)
-        return self._read(JobView, "POST", _job(job_id, "retry"), headers=headers, repeatable=True)
+        return self._answers.read(JobView, "POST", _job(job_id, "retry"), headers=headers, repeatable=True)
 
     def delete(self, job_id: str) -> None:
         self._connection.send("DELETE", _job(job_id))
@@ -164,21 +161,21 @@ class Client:
         """Change a queued job; what is None stays. `metadata` replaces all of it."""
         wanted = {"priority": priority, "name": name, "metadata": metadata}
         body = {field: value for field, value in wanted.items() if value is not None}
-        return self._read(JobView, "PATCH", _job(job_id), body=body, repeatable=True)
+        return self._answers.read(JobView, "PATCH", _job(job_id), body=body, repeatable=True)
 
     def metrics(self, job_id: str) -> MetricsView:
-        return self._read(MetricsView, "GET", _job(job_id, "metrics"))
+        return self._answers.read(MetricsView, "GET", _job(job_id, "metrics"))
 
     def events(self, job_id: str, *, after: int = 0) -> Iterator[EventView]:
         """What has happened to a job, oldest first, after the event with the number `after`."""
-        return self._pages(EventPage, _job(job_id, "events"), after=after)
+        return self._answers.pages(EventPage, _job(job_id, "events"), after=after)
 
     def follow_events(self, job_id: str, *, after: int | None = None) -> Iterator[EventView]:
         """What happens to a job, as it happens, until the job has ended; without `after` from now on."""
-        return self._follow(EventView, _job(job_id, "events"), after)
+        return self._answers.follow(EventView, _job(job_id, "events"), after)
 
     def queue(self, job_id: str) -> QueueView:
-        return self._read(QueueView, "GET", _job(job_id, "queue"))
+        return self._answers.read(QueueView, "GET", _job(job_id, "queue"))
 
     def download_model(self, job_id: str, to: Path) -> int:
         """Write the `.keras` file to a path, whole or not at all; gives back its size in bytes.
@@ -198,11 +195,11 @@ class Client:
 
     def diagnosis(self, job_id: str) -> DiagnosisView:
         """Why a job's test results are worse than its training results, as far as can be told by now."""
-        return self._read(DiagnosisView, "GET", _job(job_id, "diagnosis"))
+        return self._answers.read(DiagnosisView, "GET", _job(job_id, "diagnosis"))
 
     def confusion(self, job_id: str) -> ConfusionView:
         """Confusion matrices, scores by class, calibration and the most confident mistakes, by split."""
-        return self._read(ConfusionView, "GET", _job(job_id, "confusion"))
+        return self._answers.read(ConfusionView, "GET", _job(job_id, "confusion"))
 
     def diagnose(
         self, history: Mapping[str, object] | Sequence[Mapping[str, object]], *, run: int | None = None
@@ -213,35 +210,35 @@ class Client:
             run: which one is meant, counted from 1, if several were written one after the other.
         """
         body = {"history": history, "run": run}
-        return self._read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
+        return self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
 
     # --- events of all jobs and datasets -----------------------------------------------------------
 
     def all_events(self, *, after: int = 0) -> Iterator[OwnerEventView]:
         """What has happened to all jobs and datasets of the owner, in one order with numbers of its own."""
-        return self._pages(OwnerEventPage, "/v1/events", after=after)
+        return self._answers.pages(OwnerEventPage, "/v1/events", after=after)
 
     def follow_all_events(self, *, after: int | None = None) -> Iterator[OwnerEventView]:
         """What happens to all of them, as it happens, without an end; without `after` from now on.
 
         After a failure of the connection it continues where it was: no event is left out, and none comes twice.
         """
-        return self._follow(OwnerEventView, "/v1/events", after)
+        return self._answers.follow(OwnerEventView, "/v1/events", after)
 
     # --- datasets ----------------------------------------------------------------------------------
 
     def datasets(self, *, page_size: int = PAGE) -> Iterator[DatasetView]:
         """The datasets that the owner sees, bundled ones included, newest first."""
-        return self._pages(DatasetPage, "/v1/datasets", page_size=page_size)
+        return self._answers.pages(DatasetPage, "/v1/datasets", page_size=page_size)
 
     def dataset(self, dataset_id: str) -> DatasetView:
-        return self._read(DatasetView, "GET", _dataset(dataset_id))
+        return self._answers.read(DatasetView, "GET", _dataset(dataset_id))
 
     def dataset_splits(self, dataset_id: str) -> IndicesView:
-        return self._read(IndicesView, "GET", _dataset(dataset_id) + "/splits")
+        return self._answers.read(IndicesView, "GET", _dataset(dataset_id) + "/splits")
 
     def dataset_audit(self, dataset_id: str) -> AuditView:
-        return self._read(AuditView, "GET", _dataset(dataset_id) + "/audit")
+        return self._answers.read(AuditView, "GET", _dataset(dataset_id) + "/audit")
 
     def dataset_ledger(self, dataset_id: str, *, limit: int = PAGE, after: str | None = None) -> LedgerView:
         """How often the owner has looked at its validation and test labels, with `limit` of these looks.
@@ -250,7 +247,7 @@ class Client:
             after: `entries.next` of the page before.
         """
         page = [("limit", str(limit)), *([] if after is None else [("after", after)])]
-        return self._read(LedgerView, "GET", _dataset(dataset_id) + "/ledger", params=page)
+        return self._answers.read(LedgerView, "GET", _dataset(dataset_id) + "/ledger", params=page)
 
     def picture(self, route: str) -> bytes:
         """A PNG: the contact sheet of a class, or the thumbnail that an example of an audit names."""
@@ -258,7 +255,7 @@ class Client:
 
     def create_dataset(self, spec: Mapping[str, Any]) -> DatasetView:
         """Announce a dataset: `name`, and how its upload is to be read; `upload` brings the content."""
-        return self._read(DatasetView, "POST", "/v1/datasets", body=spec)
+        return self._answers.read(DatasetView, "POST", "/v1/datasets", body=spec)
 
     def upload(
         self,
@@ -278,54 +275,11 @@ class Client:
         """
         route = _dataset(dataset_id) + "/content"
         if isinstance(content, Path):
-            return self._parsed(DatasetView, self._connection.upload_file(route, content, wrap_chunks).content)
-        return self._parsed(DatasetView, self._connection.upload(route, content).content)
+            return self._answers.parsed(DatasetView, self._connection.upload_file(route, content, wrap_chunks).content)
+        return self._answers.parsed(DatasetView, self._connection.upload(route, content).content)
 
     def delete_dataset(self, dataset_id: str) -> None:
         self._connection.send("DELETE", _dataset(dataset_id))
-
-    # --- answers -----------------------------------------------------------------------------------
-
-    def _read(self, view: type[Answer], method: str, path: str, **options: Any) -> Answer:
-        """The answer to a request, as this view; the options are those of `Connection.send`."""
-        return self._parsed(view, self._connection.send(method, path, **options).content)
-
-    def _pages(
-        self,
-        view: type[Page[Answer]] | type[NumberedPage[Answer]],
-        path: str,
-        params: Sequence[tuple[str, str]] = (),
-        *,
-        after: str | int | None = None,
-        page_size: int | None = None,
-    ) -> Iterator[Answer]:
-        """The items of a list, page after page as they are needed."""
-        limit = ("limit", str(page_size or PAGE))
-        while True:
-            start = [] if after is None else [("after", str(after))]
-            page = self._read(view, "GET", path, params=[*params, limit, *start])
-            yield from page.data
-            if page.next is None:
-                return
-            after = page.next
-
-    def _follow(self, view: type[Answer], path: str, after: int | None) -> Iterator[Answer]:
-        for data in self._connection.follow(path, after=after):
-            yield self._parsed(view, data)
-
-    def _parsed(self, view: type[Answer], content: bytes) -> Answer:
-        """What was answered. Fields that this version does not know are kept: the service may be newer."""
-        try:
-            return view.model_validate_json(content, extra="allow")
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            if not first["loc"]:
-                raise NoService(f"What answers at {self.url} is not a Heldout service.") from None
-            where = ".".join(map(str, first["loc"]))
-            raise NoService(
-                f"What answers at {self.url} is not a service that heldout {__version__} understands "
-                f"({where}: {first['msg']}). Use the client of the service's own release."
-            ) from None
 
 
 def _idempotent(key: str | None) -> dict[str, str]:

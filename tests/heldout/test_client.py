@@ -117,7 +117,7 @@ def test_metrics_and_events_tell_the_course_of_a_job(service, client):
 
 
 def test_events_go_on_over_pages(client, monkeypatch):
-    monkeypatch.setattr("heldout.client.PAGE", 2)
+    monkeypatch.setattr("heldout.typed_answers.PAGE", 2)
     job_id = client.submit(SPEC).id
     for _ in range(3):
         client.pause(job_id)
@@ -126,7 +126,7 @@ def test_events_go_on_over_pages(client, monkeypatch):
 
 
 def test_all_events_are_those_of_every_job_and_dataset_over_pages(client, monkeypatch):
-    monkeypatch.setattr("heldout.client.PAGE", 2)
+    monkeypatch.setattr("heldout.typed_answers.PAGE", 2)
     job_id = client.submit(SPEC).id
     dataset_id = client.create_dataset({"name": "pets"}).id
     client.cancel(job_id)

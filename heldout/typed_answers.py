@@ -1,0 +1,68 @@
+"""Answers of the service as typed views: single ones, lists page after page, and streams."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from heldout import __version__
+from heldout.connection import Connection, NoService
+from heldout.views.base import View
+from heldout.views.page import NumberedPage, Page
+
+PAGE = 200  # items of a list that are asked for at once
+
+Answer = TypeVar("Answer", bound=View)
+
+
+class TypedAnswers:
+    """What a connection answers, as views.
+
+    Raises:
+        NoService: from every method, if nothing answers, or something that this version does not understand.
+        ApiProblem: from every method, if the service answers with a problem.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def read(self, view: type[Answer], method: str, path: str, **options: Any) -> Answer:
+        """The answer to a request, as this view; the options are those of `Connection.send`."""
+        return self.parsed(view, self._connection.send(method, path, **options).content)
+
+    def pages(
+        self,
+        view: type[Page[Answer]] | type[NumberedPage[Answer]],
+        path: str,
+        params: Sequence[tuple[str, str]] = (),
+        *,
+        after: str | int | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[Answer]:
+        """The items of a list, page after page as they are needed."""
+        limit = ("limit", str(page_size or PAGE))
+        while True:
+            start = [] if after is None else [("after", str(after))]
+            page = self.read(view, "GET", path, params=[*params, limit, *start])
+            yield from page.data
+            if page.next is None:
+                return
+            after = page.next
+
+    def follow(self, view: type[Answer], path: str, after: int | None) -> Iterator[Answer]:
+        for data in self._connection.follow(path, after=after):
+            yield self.parsed(view, data)
+
+    def parsed(self, view: type[Answer], content: bytes) -> Answer:
+        """What was answered. Fields that this version does not know are kept: the service may be newer."""
+        try:
+            return view.model_validate_json(content, extra="allow")
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            if not first["loc"]:
+                raise NoService(f"What answers at {self._connection.url} is not a Heldout service.") from None
+            where = ".".join(map(str, first["loc"]))
+            raise NoService(
+                f"What answers at {self._connection.url} is not a service that heldout {__version__} understands "
+                f"({where}: {first['msg']}). Use the client of the service's own release."
+            ) from None
