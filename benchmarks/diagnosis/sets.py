@@ -1,7 +1,7 @@
-"""The data of a condition: one cut of each dataset, with a referee split that no training sees, and what is planted."""
+"""The data of a condition: a cut of its dataset, with a referee split that no training sees, and what is planted."""
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ CUTS = {
     "mnist5k": (2000, 400, 600, 2000),
     "fashion_mnist": (2000, 1000, 1000, 3000),
 }
+SHUFFLE = 11  # number of the shuffle that trainings share
 RARE_SHARE = 50
 LEAKED_SHARE = 0.3
 FEW = 40
@@ -76,14 +77,14 @@ def planted_set(condition: Condition) -> PlantedSet:
     return PlantedSet(replace(plain, images=images, labels=labels, splits=splits), Relations(copy_of))
 
 
-@cache
-def cut(dataset: str, counts: tuple[int, int, int, int]) -> ImageSet:
-    """A fixed shuffle of the dataset, cut into as many images of train, validation, test and referee.
+@lru_cache(maxsize=4)
+def cut(dataset: str, counts: tuple[int, int, int, int], shuffle: int = SHUFFLE) -> ImageSet:
+    """A shuffle of the dataset, the same for the same number, cut into train, validation, test and referee.
 
     `fashion_mnist` is read from where the service reads it: the folder that HELDOUT_DATASETS names.
     """
     whole = BUNDLED[dataset].read(Settings().datasets)
-    order = np.random.default_rng(11).permutation(len(whole.labels))
+    order = np.random.default_rng(shuffle).permutation(len(whole.labels))
     names = ("train", "validation", "test", "referee")
     ends = np.cumsum(counts)
     taken = order[: ends[-1]]

@@ -55,6 +55,13 @@ class HeldOutCopies(StoredPart):
     copied: Tally | None
 
 
+class UndoneHalf(StoredPart):
+    """One half of the test images after something was undone, and what that changed."""
+
+    tally: Tally
+    change: PairedTally
+
+
 class PixelsUndone(StoredPart):
     """Test images (without copies) after their pixel values were brought back to those of training.
 
@@ -62,12 +69,14 @@ class PixelsUndone(StoredPart):
     choices: what each half chose (`none`, `scale`, `inversion`, `channel_order`, `brightness`), the first half first.
     parameters: of each choice, for the evidence.
     change: from the pixels as they are to the undone ones.
+    halves: the same of each half; null in files of earlier releases.
     """
 
     choices: tuple[str, str]
     parameters: tuple[dict[str, float], dict[str, float]]
     tally: Tally
     change: PairedTally
+    halves: tuple[UndoneHalf, UndoneHalf] | None = None
 
 
 class LabelsRenamed(StoredPart):
@@ -75,11 +84,13 @@ class LabelsRenamed(StoredPart):
 
     renamings: for each half the class that each label means, as chosen on the other half; null where none was chosen.
     change: from the labels as they are to the renamed ones.
+    halves: the same of each half; null in files of earlier releases.
     """
 
     renamings: tuple[tuple[int, ...] | None, tuple[int, ...] | None]
     tally: Tally
     change: PairedTally
+    halves: tuple[UndoneHalf, UndoneHalf] | None = None
 
 
 class Calibration(StoredPart):

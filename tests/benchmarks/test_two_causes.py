@@ -12,9 +12,11 @@ from benchmarks.diagnosis.sets import cut
 from benchmarks.diagnosis.two_causes import conditions, faults, score
 from benchmarks.diagnosis.two_causes.conditions import CUTS, DRAWS, TwoCauses, all_conditions, bases
 from benchmarks.diagnosis.two_causes.record import TwoCausesRecord, read_two_causes
+from benchmarks.diagnosis.two_causes.score import Compared
 from benchmarks.diagnosis.two_causes.truth import (
     VERDICTS,
     Size,
+    TrueTerm,
     bases_of,
     sizes_of,
     top_cause,
@@ -159,6 +161,26 @@ def test_a_fault_of_training_costs_what_the_same_training_without_it_is_better(k
 def test_only_another_brightness_is_also_another_kind_of_images():
     assert "split_shift" in verdicts_of("pixels", {"pixels": "dimmed 0.6"})
     assert "split_shift" not in verdicts_of("pixels", {"pixels": "inverted"})
+
+
+def test_trainings_of_the_sealed_draw_have_images_of_their_own():
+    one, other = (TwoCauses("mnist5k", "dense", {"renamed": 2}, seed, max(DRAWS)) for seed in (5, 6))
+    first, second = (faults.planted_set(each).images.images for each in (one, other))
+    assert (first != second).any()
+    earlier = [TwoCauses("mnist5k", "dense", {"renamed": 2}, seed, 1) for seed in (5, 6)]
+    assert (faults.planted_set(earlier[0]).images.images == faults.planted_set(earlier[1]).images.images).all()
+
+
+def test_an_interval_holds_the_truth_also_as_far_as_the_truth_is_known():
+    def compared(true: float, error: float) -> Compared:
+        return Compared("label_order", True, 0.1, (0.06, 0.13), TrueTerm(true, error, 0, 0))
+
+    assert (compared(0.07, 0).holds, compared(0.07, 0).holds_within_error) == (True, True)
+    assert (compared(0.05, 0).holds, compared(0.05, 0).holds_within_error) == (False, False)
+    # 5 points below, of which the interval explains 4 and 1.96 standard errors 3: together the root of their squares.
+    near = compared(0.05, 0.03 / 1.96)
+    assert (near.holds, near.holds_within_error) == (False, True)
+    assert compared(0.0499, 0.03 / 1.96).holds_within_error is False
 
 
 # --- the score ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTally, PixelsUndone, StoredGap
+from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTally, PixelsUndone, StoredGap, UndoneHalf
 from models.relations import Relations
 from worker.training.answers import Answers, halves_of, joined, paired, surely_better
 from worker.training.best_weights import TrainedWeights
@@ -158,12 +158,12 @@ class _ComparedTest:
         undone = [self._under(half, chosen[half].change) for half in (0, 1)]
         pixels = labels = None
         if any(choice.change.kind != "none" for choice in chosen):
-            pixels = _pixels_undone(chosen, joined(*self._as_they_are), joined(*undone))
+            pixels = _pixels_undone(chosen, self._as_they_are, undone)
             if pixels is None:
                 return None, None
         if any(choice.renaming for choice in chosen):
             renamed = [undone[half].under(chosen[half].renaming) for half in (0, 1)]
-            labels = _labels_renamed(chosen, joined(*undone), joined(*renamed))
+            labels = _labels_renamed(chosen, undone, renamed)
         return pixels, labels
 
     def _candidates(self) -> tuple[list[PixelChange], list[PixelChange]]:
@@ -198,18 +198,35 @@ class _ComparedTest:
         return self._changed[half, change]
 
 
-def _pixels_undone(chosen: list[_Choice], before: Answers, after: Answers) -> PixelsUndone | None:
-    tally, change = after.tally(), paired(before, after)
-    if tally is None or change is None:
+def _pixels_undone(chosen: list[_Choice], before: list[Answers], after: list[Answers]) -> PixelsUndone | None:
+    undone, halves = _undone(joined(*before), joined(*after)), _halves(before, after)
+    if undone is None or halves is None:
         return None
     one, two = (choice.change for choice in chosen)
     return PixelsUndone(
-        choices=(one.kind, two.kind), parameters=(one.parameters, two.parameters), tally=tally, change=change
+        choices=(one.kind, two.kind),
+        parameters=(one.parameters, two.parameters),
+        tally=undone.tally,
+        change=undone.change,
+        halves=halves,
     )
 
 
-def _labels_renamed(chosen: list[_Choice], before: Answers, after: Answers) -> LabelsRenamed | None:
-    tally, change = after.tally(), paired(before, after)
-    if tally is None or change is None:
+def _labels_renamed(chosen: list[_Choice], before: list[Answers], after: list[Answers]) -> LabelsRenamed | None:
+    undone, halves = _undone(joined(*before), joined(*after)), _halves(before, after)
+    if undone is None or halves is None:
         return None
-    return LabelsRenamed(renamings=(chosen[0].renaming, chosen[1].renaming), tally=tally, change=change)
+    return LabelsRenamed(
+        renamings=(chosen[0].renaming, chosen[1].renaming), tally=undone.tally, change=undone.change, halves=halves
+    )
+
+
+def _halves(before: list[Answers], after: list[Answers]) -> tuple[UndoneHalf, UndoneHalf] | None:
+    one, two = (_undone(*half) for half in zip(before, after, strict=True))
+    return None if one is None or two is None else (one, two)
+
+
+def _undone(before: Answers, after: Answers) -> UndoneHalf | None:
+    """None without images, and where a loss is not finite."""
+    tally, change = after.tally(), paired(before, after)
+    return None if tally is None or change is None else UndoneHalf(tally=tally, change=change)

@@ -26,6 +26,11 @@ class PixelChange:
     top: float | None = None
 
     @property
+    def is_cut_off(self) -> bool:
+        """Whether pixels at an end of the range have lost what was beyond."""
+        return self.bottom is not None or self.top is not None
+
+    @property
     def parameters(self) -> dict[str, float]:
         """The numbers of the change, without those that change nothing."""
         named = {"factor": self.factor, "offset": self.offset, "bottom": self.bottom, "top": self.top}

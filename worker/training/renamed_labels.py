@@ -13,8 +13,12 @@ MIN_GAINED_IMAGES = 10
 MAX_CHANCE = 0.001
 # Natural logarithm of how much likelier the answers must be if the labels mean other classes: a thousand times.
 MIN_LOG_LIKELIHOOD_GAIN = 7.0
-# Share of a class' validation recall with which the images that are said to be of the class must be answered so.
+# Share of a class' validation recall with which the images that are said to be of the class must be answered so: all
+# labels of a renaming together, and none surely less. Rotated bags may all be taken for shirts, but rotated shirts are
+# then not taken for bags.
 MIN_SHARE_OF_RECALL = 0.5
+# Probability that chance alone makes any label of a renaming fall below.
+MAX_CHANCE_OF_LESS = 0.1
 
 
 def chosen_renaming(answers: Answers, validation: NDArray[np.int64]) -> tuple[int, ...] | None:
@@ -92,10 +96,19 @@ def _sure_parts(
         if (
             likelier > MIN_LOG_LIKELIHOOD_GAIN
             and gained >= MIN_SHARE_OF_RECALL * expected
+            and not _any_surely_less(confusion[cycle, classes], confusion[cycle].sum(axis=1), recalls[classes])
             and _surely_gained(gained, lost)
         ):
             sure[cycle] = classes
     return sure
+
+
+def _any_surely_less(gained: NDArray[np.int64], images: NDArray[np.int64], recalls: NDArray[np.float64]) -> bool:
+    """Whether any label of a renaming is surely answered as its new class too rarely."""
+    from scipy.stats import binom
+
+    chance = binom.cdf(gained, images, MIN_SHARE_OF_RECALL * recalls)
+    return bool(chance.min() < MAX_CHANCE_OF_LESS / len(gained))
 
 
 def _recalls(confusion: NDArray[np.int64]) -> NDArray[np.float64]:

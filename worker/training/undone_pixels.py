@@ -21,16 +21,23 @@ MIN_DIFFERENCE_SIGMAS = 4.0
 MIN_DIFFERENCE = 0.01
 # Share of the distance that a change must leave at most.
 MAX_DISTANCE_LEFT = 0.8
-# The same for brightness, which brings anything nearer, also what is blurred or noisy. Tried on digits, it left 0.01 to
-# 0.28 of the distance of brighter, darker, paler and harder images, and 0.37 to 0.64 of that of blurred and noisy ones.
+# The same for a brightness of noisy images, and of such whose values were cut off at an end: it brings noise nearer,
+# too. Tried on digits, it left 0.01 to 0.28 of the distance of brighter and harder images, and 0.37 to 0.64 of that of
+# noisy ones.
 MAX_DISTANCE_LEFT_BY_BRIGHTNESS = 0.3
+# Times how much neighbouring pixels of training differ. Images that stay rougher are noisy.
+MAX_ROUGHNESS = 1.3
+# Standard errors by which the spread of the single pixels may differ from what the mean values of images say. Beyond,
+# the images are blurred or noisy.
+MAX_SPREAD_SIGMAS = 2.0
 # Times the values of training. Less is a matter of brightness.
 MIN_SCALE = 4.0
 # Factors between usual scales; one of them is meant where the measured factor is near it.
 USUAL_SCALES = (255.0, 1 / 255.0)
 MAX_FACTOR_FROM_USUAL_SCALE = 1.5
-# Share of pixels by which more lie at an end of the range than in training, where values were cut off.
-MIN_CUT_OFF = 0.002
+# Share of pixels by which more lie at an end of the range than in training, where values were cut off. Fewer do not
+# matter, and brighter images that are also blurred have some.
+MIN_CUT_OFF = 0.02
 
 _BATCH = 64
 _LEVELS = np.linspace(0.005, 0.995, 199)  # of quantiles
@@ -86,9 +93,16 @@ def changes_worth_trying(
         change = find_change(kind, train, held_out, value_range)
         if change is None:
             continue
-        after = _statistics(held_out.under(change, value_range))
-        left = MAX_DISTANCE_LEFT_BY_BRIGHTNESS if kind == "brightness" else MAX_DISTANCE_LEFT
-        if _distance(before, after) < left * _distance(before, now):
+        changed = held_out.under(change, value_range)
+        left = _distance(before, _statistics(changed)) / _distance(before, now)
+        if kind != "brightness":
+            is_worth_trying = left < MAX_DISTANCE_LEFT
+        elif change.is_cut_off or _roughness(changed) > MAX_ROUGHNESS * _roughness(train):
+            is_worth_trying = left < MAX_DISTANCE_LEFT_BY_BRIGHTNESS
+        else:
+            # Blurred images stay far from those of training, though their brightness is undone.
+            is_worth_trying = True
+        if is_worth_trying:
             kinds.append(kind)
     return kinds
 
@@ -124,24 +138,50 @@ def _scale(train: PixelSample, held_out: PixelSample, low: float) -> PixelChange
 
 
 def _brightness(train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]) -> PixelChange | None:
-    """Another brightness and contrast for all pixels: by mean and spread, or by what was not cut off at the ends."""
+    """Another brightness and contrast for all pixels; None where images are as bright as those of training.
+
+    By the mean values of images, which another brightness changes, and blur, noise and rotation hardly do. By single
+    pixels where values were cut off at an end, since means do not tell those apart.
+    """
     wanted, found = (np.quantile(sample.values.astype(np.float64), _LEVELS) for sample in (train, held_out))
-    changes = [_by_mean_and_spread(train, held_out), _by_quantiles(train, held_out, wanted, found, value_range)]
-
-    def distance(change: PixelChange) -> float:
-        changed = held_out.under(change, value_range)
-        return float(np.abs(np.quantile(changed.values, _LEVELS) - wanted).mean())
-
-    return min((change for change in changes if change is not None), key=distance, default=None)
+    cut_off = _by_quantiles(train, held_out, wanted, found, value_range)
+    if cut_off is not None and cut_off.is_cut_off:
+        return cut_off
+    return _by_means(train, held_out, value_range)
 
 
-def _by_mean_and_spread(train: PixelSample, held_out: PixelSample) -> PixelChange | None:
-    spread = float(held_out.values.std(dtype=np.float64))
-    if not spread:
+def _by_means(train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]) -> PixelChange | None:
+    """By mean and spread of the images' mean values, where these surely differ.
+
+    The spread of all single pixels is more exact. It counts unless the means surely contradict it.
+    """
+    means, others = (sample.values.mean(axis=(1, 2), dtype=np.float64) for sample in (train, held_out))
+    if min(len(means), len(others)) < 2 or not means.std() or not others.std():
         return None
-    factor = float(train.values.std(dtype=np.float64)) / spread
-    offset = float(train.values.mean(dtype=np.float64)) - factor * float(held_out.values.mean(dtype=np.float64))
-    return PixelChange("brightness", factor=factor, offset=offset)
+    factor, pixel_factor = float(means.std() / others.std()), _spread(train) / _spread(held_out)
+    error = float(np.hypot(_error_of_log_spread(means), _error_of_log_spread(others)))
+    is_contrast_sure = abs(np.log(factor)) > MIN_DIFFERENCE_SIGMAS * error
+    if not is_contrast_sure and not _differ(means[:, None], others[:, None], value_range):
+        return None
+    if abs(np.log(factor / pixel_factor)) <= MAX_SPREAD_SIGMAS * error:
+        factor = pixel_factor
+    return PixelChange("brightness", factor=factor, offset=float(means.mean() - factor * others.mean()))
+
+
+def _spread(sample: PixelSample) -> float:
+    return float(sample.values.std(dtype=np.float64))
+
+
+def _roughness(sample: PixelSample) -> float:
+    """Mean difference of pixels that follow each other in a row."""
+    return float(np.abs(np.diff(sample.values, axis=1)).mean(dtype=np.float64))
+
+
+def _error_of_log_spread(values: NDArray[np.float64]) -> float:
+    """Standard error of the logarithm of a standard deviation, by the fourth moment."""
+    deviations = values - values.mean()
+    kurtosis = float((deviations**4).mean() / (deviations**2).mean() ** 2)
+    return float(np.sqrt(max(kurtosis - 1, 0.0) / (4 * len(values))))
 
 
 def _by_quantiles(
@@ -153,7 +193,8 @@ def _by_quantiles(
 ) -> PixelChange | None:
     """A straight line through the quantiles of both, as far as held-out values lie within the range.
 
-    What was cut off at an end is lost; such pixels get the mean of the training pixels that lie beyond.
+    What was cut off at an end is lost; such pixels get the mean of the training pixels that lie beyond. Values that a
+    darker set rounds to its end are not meant: they hardly differ from it.
     """
     low, high = value_range
     slack = MIN_DIFFERENCE * (high - low) / 10
@@ -168,12 +209,15 @@ def _by_quantiles(
         for end in (lambda values: values >= high, lambda values: values <= low)
     )
     top = bottom = None
+    matters = MIN_DIFFERENCE * (high - low)
     if cut_high > MIN_CUT_OFF:
         lost = np.quantile(train.values, 1 - float((held_out.values >= high).mean()))
-        top = float(train.values[train.values >= lost].mean(dtype=np.float64))
+        if high - lost > matters:
+            top = float(train.values[train.values >= lost].mean(dtype=np.float64))
     if cut_low > MIN_CUT_OFF:
         lost = np.quantile(train.values, float((held_out.values <= low).mean()))
-        bottom = float(train.values[train.values <= lost].mean(dtype=np.float64))
+        if lost - low > matters:
+            bottom = float(train.values[train.values <= lost].mean(dtype=np.float64))
     return PixelChange("brightness", factor=float(factor), offset=float(offset), bottom=bottom, top=top)
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.diagnosis.conditions import NETWORKS
+from benchmarks.diagnosis.sets import SHUFFLE
 from heldout.spec import JobSpec
 
 # Images of train, validation, test and referee.
@@ -99,8 +100,16 @@ class Draw:
     training: int
 
 
-# The first one is for design; the last one is sealed: scored once, after the rules were fixed.
-DRAWS: Mapping[int, Draw] = {1: Draw("two/design/", 12, 10), 2: Draw("two/sealed/", 60, 42)}
+# The last one is sealed: scored once, after the rules were fixed. The others are for design; the second one was sealed
+# until the rules changed by what it showed.
+DRAWS: Mapping[int, Draw] = {
+    1: Draw("two/design/", 12, 10),
+    2: Draw("two/sealed/", 60, 42),
+    3: Draw("two/sealed2/", 60, 42),
+}
+# From this draw on each training has a shuffle of the images of its own. The same validation images in all trainings
+# make the same error in all of them, and tell nothing of how often an interval holds the truth.
+FIRST_DRAW_OF_OWN_SHUFFLES = 3
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,11 @@ class TwoCauses:
     def base(self) -> tuple[str, str]:
         """Dataset and network of the same training without a fault of training."""
         return self.dataset, self.network
+
+    @property
+    def shuffle(self) -> int:
+        """Which shuffle of the dataset its images come from."""
+        return self.seed if self.draw >= FIRST_DRAW_OF_OWN_SHUFFLES else SHUFFLE
 
     @property
     def training_cause(self) -> str | None:

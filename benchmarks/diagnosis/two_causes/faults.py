@@ -19,7 +19,7 @@ Labels = NDArray[np.int32]
 
 def planted_set(condition: TwoCauses) -> PlantedSet:
     """The data of a training; its referee split is clean."""
-    plain = cut(condition.dataset, CUTS[condition.dataset])
+    plain = cut(condition.dataset, CUTS[condition.dataset], condition.shuffle)
     draw = np.random.default_rng([condition.seed, 1])
     images, labels = plain.images.copy(), plain.labels.copy()
     copy_of = np.arange(len(labels), dtype=np.int32)

@@ -4,6 +4,7 @@ Terms of accuracy add up to training minus test, those of the loss to test minus
 widens the gap. docs/explanation/gap.md says what each means.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,7 +103,7 @@ def gap_of(stored: StoredGap) -> Gap | None:
         _late_epochs(stored, levels),
         _generalisation(levels),
         _copies("copies_in_validation", levels.validation, levels.clean_validation, stored.validation_copies),
-        _split_difference(levels),
+        _split_difference(stored, levels),
         _undone("label_order", levels.labels_renamed, levels.pixels_undone, stored.labels),
         _undone("pixel_values", levels.pixels_undone, levels.clean_test, stored.pixels),
         _copies("copies_in_test", levels.clean_test, levels.test, stored.test_copies),
@@ -229,29 +230,46 @@ def _copies(code: TermCode, before: Tally, after: Tally, copies: HeldOutCopies |
     )
 
 
-def _split_difference(levels: Levels) -> Term:
-    """Validation against test, both without copies, and test with pixels and labels undone."""
+def _split_difference(stored: StoredGap, levels: Levels) -> Term:
+    """Validation against test, both without copies, and test with pixels and labels undone.
+
+    Where the halves of test disagree on what is to be undone, the difference may be that of either half.
+    """
     validation, test = levels.clean_validation, levels.labels_renamed
+    undone = [one for one in (stored.labels, stored.pixels) if one is not None]
+    halves = undone[0].halves or () if any(map(_halves_disagree, undone)) else ()
+    tests = [test, *(half.tally for half in halves)]
     return Term(
         "split_difference",
         accuracy_of(validation) - accuracy_of(test),
-        newcombe_interval(counts_of(validation), counts_of(test)),
+        _hull([newcombe_interval(counts_of(validation), counts_of(one)) for one in tests]),
         test.loss - validation.loss,
-        _welch(test, validation),
+        _hull_if_all([_welch(one, validation) for one in tests]),
     )
 
 
 def _undone(code: TermCode, undone: Tally, as_is: Tally, what: LabelsRenamed | PixelsUndone | None) -> Term | None:
-    """What undoing something brings back on the same images."""
+    """What undoing something brings back on the same images.
+
+    Where the halves disagree on what is to be undone, it may be what either choice brings back.
+    """
     if what is None:
         return None
+    halves = what.halves or () if _halves_disagree(what) else ()
+    changes = [what.change, *(half.change for half in halves)]
     return Term(
         code,
         accuracy_of(undone) - accuracy_of(as_is),
-        _paired(what.change),
+        _hull([_paired(change) for change in changes]),
         as_is.loss - undone.loss,
-        _paired_loss(what.change),
+        _hull_if_all([_paired_loss(change) for change in changes]),
     )
+
+
+def _halves_disagree(what: LabelsRenamed | PixelsUndone) -> bool:
+    """Whether the two halves of the test images chose differently."""
+    one, two = what.choices if isinstance(what, PixelsUndone) else what.renamings
+    return one != two
 
 
 def _clean(split: Tally, copies: HeldOutCopies | None) -> Tally:
@@ -283,3 +301,13 @@ def _mirrored(bounds: Bounds) -> Bounds:
 
 def _scaled(bounds: Bounds, share: float) -> Bounds:
     return share * bounds[0], share * bounds[1]
+
+
+def _hull(intervals: Sequence[Bounds]) -> Bounds:
+    """From the lowest to the highest bound."""
+    return min(low for low, _ in intervals), max(high for _, high in intervals)
+
+
+def _hull_if_all(intervals: Sequence[Bounds | None]) -> Bounds | None:
+    known = [one for one in intervals if one is not None]
+    return _hull(known) if len(known) == len(intervals) else None

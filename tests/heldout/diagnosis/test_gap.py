@@ -10,7 +10,8 @@ from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from heldout.diagnosis.gap.budget import Gap, Term, gap_of
-from tests.heldout.diagnosis.made_gap import Answers, Made, answers
+from heldout.stored.gap import UndoneHalf
+from tests.heldout.diagnosis.made_gap import Answers, Made, answers, changed
 
 TRAIN, VALIDATION, TEST = answers(0.99, 3000, 1), answers(0.9, 400, 2), answers(0.8, 900, 3)
 CODES = (
@@ -241,6 +242,59 @@ def test_what_is_undone_is_compared_on_the_same_images():
         assert found.loss_interval == pytest.approx((paired.low, paired.high))
         assert found.accuracy_interval is not None
         assert found.accuracy_interval[0] < found.accuracy < found.accuracy_interval[1]
+
+
+def halved(made: Made, *, choices: tuple[str, str]) -> Gap:
+    """The gap of a test whose halves, the even and the odd images, chose so."""
+    stored, before, after = made.stored(), made.clean_test(), made.pixels
+    assert stored.pixels is not None
+    assert after is not None
+    one, two = (
+        UndoneHalf(tally=after[part].tally(), change=changed(before[part], after[part]))
+        for part in (slice(0, None, 2), slice(1, None, 2))
+    )
+    pixels = stored.pixels.model_copy(update={"choices": choices, "halves": (one, two)})
+    found = gap_of(stored.model_copy(update={"pixels": pixels}))
+    assert found is not None
+    return found
+
+
+def half_undone() -> Made:
+    """The pixels of the even images alone are brought back."""
+    test = answers(0.5, 600, 3)
+    undone = Answers(test.right.copy(), test.loss.copy())
+    better = answers(0.9, 300, 4)
+    undone.right[::2], undone.loss[::2] = better.right, better.loss
+    return Made(TRAIN, VALIDATION, test, pixels=undone)
+
+
+def test_where_the_halves_of_test_disagree_the_intervals_hold_what_either_says():
+    made = half_undone()
+    assert made.pixels is not None
+    assert made.test is not None
+    found = halved(made, choices=("brightness", "none"))
+    pixels, rest = found.term("pixel_values"), found.term("split_difference")
+    assert pixels is not None
+    assert rest is not None
+    for part in (slice(0, None, 2), slice(1, None, 2)):
+        before, after = made.test[part], made.pixels[part]
+        for term, accuracy_of_half, loss_of_half in (
+            (pixels, accuracy(after) - accuracy(before), before.loss.mean() - after.loss.mean()),
+            (rest, accuracy(VALIDATION) - accuracy(after), after.loss.mean() - VALIDATION.loss.mean()),
+        ):
+            assert term.accuracy_interval is not None
+            assert term.loss_interval is not None
+            assert term.accuracy_interval[0] <= accuracy_of_half <= term.accuracy_interval[1]
+            assert term.loss_interval[0] <= loss_of_half <= term.loss_interval[1]
+    assert found.accuracy == pytest.approx(sum(one.accuracy for one in found.terms))
+    assert found.loss == pytest.approx(sum(one.loss for one in found.terms))
+
+
+def test_halves_that_agree_and_files_without_halves_have_the_intervals_of_all_images():
+    made = half_undone()
+    as_whole = gap_of(made.stored())
+    assert halved(made, choices=("brightness", "brightness")) == as_whole
+    assert halved(made, choices=("brightness", "none")) != as_whole
 
 
 def test_a_single_copy_has_an_interval_of_accuracy_and_none_of_loss():

@@ -152,6 +152,11 @@ def test_what_one_half_chooses_is_counted_on_the_other(trained):
     assert gap.labels.renamings == (None, tuple((np.arange(10) - 1) % 10))
     assert gap.labels.tally.correct < 0.1 * gap.test.count
     assert gap.labels.change.lost > 0.8 * len(second)
+    untouched, renamed = (half.change for half in gap.labels.halves)
+    assert (untouched.gained, untouched.lost, untouched.loss) == (0, 0, 0)
+    assert renamed == gap.labels.change.model_copy(
+        update={"count": renamed.count, "loss": renamed.loss, "loss_variance": renamed.loss_variance}
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,6 +180,9 @@ def test_pixels_of_another_kind_are_brought_back(trained, kind, pixels, dtype):
         assert gap.pixels.tally.loss == pytest.approx(clean.test.loss, abs=1e-5)
     assert gap.pixels.change.gained - gap.pixels.change.lost == gap.pixels.tally.correct - gap.test.correct
     assert gap.pixels.change.loss == pytest.approx(gap.pixels.tally.loss - gap.test.loss, abs=1e-9)
+    assert sum(half.tally.correct for half in gap.pixels.halves) == gap.pixels.tally.correct
+    assert sum(half.change.gained for half in gap.pixels.halves) == gap.pixels.change.gained
+    assert sum(half.change.lost for half in gap.pixels.halves) == gap.pixels.change.lost
     assert gap.labels is None
 
 

@@ -1,0 +1,82 @@
+"""Which brightness is undone: that of all pixels, and not what blur, noise and rotation make of it."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter, rotate
+from sklearn.datasets import load_digits
+
+from worker.training.undone_pixels import PixelSample, changes_worth_trying, find_change
+
+RANGE = (0.0, 255.0)
+
+
+def digits() -> np.ndarray:
+    """(count, 24, 24) digits of 8 × 8 pixels, in the middle of an empty border, three times as large."""
+    small = load_digits().images * 15.0
+    large = small.repeat(3, axis=1).repeat(3, axis=2)
+    return np.pad(large, ((0, 0), (6, 6), (6, 6)))
+
+
+def sample(images: np.ndarray) -> PixelSample:
+    return PixelSample(images.round().astype(np.float32).reshape(len(images), -1, 1))
+
+
+IMAGES = digits()
+TRAIN, HELD_OUT = IMAGES[:900], IMAGES[900:]
+
+
+def blurred(images: np.ndarray) -> np.ndarray:
+    return gaussian_filter(images, (0, 3, 3))
+
+
+def rotated(images: np.ndarray) -> np.ndarray:
+    return np.clip(rotate(images, 40, axes=(1, 2), reshape=False, order=1), 0, 255)
+
+
+def noisy(images: np.ndarray) -> np.ndarray:
+    return np.clip(images + np.random.default_rng(0).normal(0, 60, images.shape), 0, 255)
+
+
+@pytest.mark.parametrize("worsened", [blurred, rotated, noisy])
+def test_what_no_brightness_undoes_is_not_taken_for_another_one(worsened):
+    assert changes_worth_trying(sample(TRAIN), sample(worsened(HELD_OUT)), RANGE) == []
+
+
+def test_noise_is_not_taken_for_another_brightness_where_only_its_dark_end_is_cut_off():
+    train, held_out = sample(0.6 * TRAIN), sample(noisy(0.6 * HELD_OUT))
+    assert (held_out.values == 255).mean() < 0.02
+    assert held_out.values.mean() > train.values.mean() + 5
+    assert changes_worth_trying(train, held_out, RANGE) == []
+
+
+@pytest.mark.parametrize("worsened", [lambda images: images, blurred, rotated])
+@pytest.mark.parametrize(("factor", "offset"), [(0.5, 0.0), (0.6, 40.0), (0.9, 30.0)])
+def test_another_brightness_is_found_also_in_blurred_and_rotated_images(worsened, factor, offset):
+    held_out = sample(worsened(HELD_OUT) * factor + offset)
+    assert held_out.values.max() < RANGE[1]
+    assert changes_worth_trying(sample(TRAIN), held_out, RANGE) == ["brightness"]
+    found = find_change("brightness", sample(TRAIN), held_out, RANGE)
+    assert found is not None
+    assert found.factor == pytest.approx(1 / factor, rel=0.08)
+    assert found.offset == pytest.approx(-offset / factor, abs=8)
+    assert not found.is_cut_off
+
+
+def test_values_that_were_cut_off_become_the_mean_of_what_was_lost():
+    found = find_change("brightness", sample(TRAIN), sample(np.clip(HELD_OUT + 60, 0, 255)), RANGE)
+    assert found is not None
+    lost = TRAIN[TRAIN >= 195]
+    assert found.top == pytest.approx(lost.mean(), abs=3)
+    assert found.factor == pytest.approx(1, abs=0.05)
+    assert found.offset == pytest.approx(-60, abs=5)
+
+
+def test_values_that_a_darker_set_rounds_to_zero_are_not_cut_off():
+    """Much of the border is nearly black, and wholly so in the darker set."""
+    faint = IMAGES + gaussian_filter(IMAGES, (0, 4, 4)) / 20
+    train, held_out = sample(faint[:900]), sample(faint[900:] * 0.3)
+    assert (held_out.values == 0).mean() > (train.values == 0).mean() + 0.1
+    found = find_change("brightness", train, held_out, RANGE)
+    assert found is not None
+    assert found.factor == pytest.approx(1 / 0.3, rel=0.05)
+    assert not found.is_cut_off
