@@ -55,8 +55,8 @@ def _evaluation(
         final = result.final
         files = {one.name: one for one in result.artifacts}
         scores, gap = files.get(ArtifactName.EVALUATION), files.get(ArtifactName.GAP)
-    elif (stored := metrics.result_of(session, job.id)) is not None:
-        final = stored.final
+    elif (stored := metrics.final_of(session, job.id)) is not None:
+        final = stored
         scores, gap = (json_artifact_of(session, job.id, name) for name in (ArtifactName.EVALUATION, ArtifactName.GAP))
     else:
         return None
