@@ -35,13 +35,9 @@ def diagnosis_of(
     """
     dataset = session.get_one(DatasetRow, job.dataset_id)
     audit = read_audit(blobs, dataset)
-    return diagnose(
-        _history(metrics.epochs_of(session, job.id)),
-        None if audit is None else audit.findings,
-        _evaluation(session, blobs, job, dataset, result),
-        job.spec,
-        splits=splits,
-    )
+    history = _history(metrics.epochs_of(session, job.id))
+    evaluation = _evaluation(session, blobs, job, dataset, result)
+    return diagnose(history, None if audit is None else audit.findings, evaluation, job.spec, splits=splits)
 
 
 def _history(epochs: Sequence[EpochRow]) -> History:
