@@ -35,13 +35,9 @@ def diagnosis_of(
     """
     dataset = session.get_one(DatasetRow, job.dataset_id)
     audit = read_audit(blobs, dataset)
-    return diagnose(
-        _history(metrics.epochs_of(session, job.id)),
-        None if audit is None else audit.findings,
-        _evaluation(session, blobs, job, dataset, result),
-        job.spec,
-        splits=splits,
-    )
+    history = _history(metrics.epochs_of(session, job.id))
+    evaluation = _evaluation(session, blobs, job, dataset, result)
+    return diagnose(history, None if audit is None else audit.findings, evaluation, job.spec, splits=splits)
 
 
 def _history(epochs: Sequence[EpochRow]) -> History:
@@ -55,8 +51,8 @@ def _evaluation(
         final = result.final
         files = {one.name: one for one in result.artifacts}
         scores, gap = files.get(ArtifactName.EVALUATION), files.get(ArtifactName.GAP)
-    elif (stored := metrics.result_of(session, job.id)) is not None:
-        final = stored.final
+    elif (stored := metrics.final_of(session, job.id)) is not None:
+        final = stored
         scores, gap = (json_artifact_of(session, job.id, name) for name in (ArtifactName.EVALUATION, ArtifactName.GAP))
     else:
         return None

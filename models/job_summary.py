@@ -5,7 +5,6 @@ import structlog
 from heldout.errors import DatabaseUnavailable
 from heldout.kinds import JobKind
 from heldout.views.job import SummaryView
-from heldout.views.metrics import GapsView
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnosis_of
@@ -29,10 +28,9 @@ def summary_of(session: Session, blobs: Blobs, job_id: str, result: Result | Non
     job = session.get(JobRow, job_id)
     if job is None or job.kind is not JobKind.TRAIN:
         return None
-    gap = None if result is None else result.final.get("gap")
     return SummaryView(
         best=metrics.best_epoch_of(session, job_id),
-        gap=None if gap is None else GapsView.model_validate(gap),
+        gap=None if result is None else result.final.gap,
         verdict=_verdict(session, blobs, job, result),
     )
 

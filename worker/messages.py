@@ -8,6 +8,7 @@ from typing import Any, Literal
 from heldout.lifecycle import FailureCode, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.final import FinalView
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,13 @@ class TrainedFile:
 
 @dataclass(frozen=True)
 class Finished:
-    """The training ended well. `final` is the contract's `metrics.final`.
+    """The training ended well. `final` says how the kept weights did.
 
     other_reads: held-out splits on which other weights than the kept ones were measured at the end, each with the epoch
     of those weights.
     """
 
-    final: dict[str, Any]
+    final: FinalView
     stop_reason: StopReason
     files: tuple[TrainedFile, ...]
     other_reads: tuple[tuple[str, int], ...] = ()

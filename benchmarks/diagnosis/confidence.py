@@ -11,7 +11,7 @@ from benchmarks.diagnosis.measures import Pairs, bounds, cells, draws_of
 from benchmarks.diagnosis.record import Record
 from benchmarks.diagnosis.score import codes_of
 from benchmarks.diagnosis.truth import Truth, truths
-from heldout.diagnosis.confidence import confidence_of
+from heldout.diagnosis.confidence import confidences_of
 from heldout.intervals import wilson_interval
 
 BINS = 10  # of equally many verdicts
@@ -80,7 +80,7 @@ def _verdict(seen: Seen, truth: Truth) -> Verdict:
         confidence,
         truth.get(CLAIM_OF.get(diagnosis.verdict, diagnosis.verdict)),
         (is_said, truth["loss_rises"]),
-        confidence_of(named if is_said else NO_RISE, facts),
+        confidences_of(facts).get(named if is_said else NO_RISE),
     )
 
 

@@ -11,6 +11,7 @@ from heldout.diagnosis import Diagnosis, History, diagnose
 from heldout.diagnosis.evaluation import Evaluation, from_final
 from heldout.spec import JobSpec
 from heldout.stored.audit import AuditFinding
+from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap
 
 FOLDER = Path(__file__).parent / "collection"
@@ -52,7 +53,7 @@ class Record:
     def evaluation(self) -> Evaluation | None:
         if self.kept is None:
             return None
-        evaluation = from_final(self.kept["final"], CLASSES)
+        evaluation = from_final(FinalView.model_validate(self.kept["final"]), CLASSES)
         confusion = {name: tuple(map(tuple, rows)) for name, rows in self.kept["confusion"].items()}
         splits = {name: replace(split, confusion=confusion.get(name, ())) for name, split in evaluation.splits.items()}
         gap = None if self.gap is None else StoredGap.model_validate(self.gap)

@@ -191,7 +191,7 @@ def kept_figures(judge: Judge, data: TrainingData, images: ImageSet, epoch: int)
         labels = images.labels[rows]
         measured[split] = from_predictions(losses, chances, labels)
         confusion[split] = scores_of(chances, labels, rows).model_dump(mode="json")["confusion"]
-    return {"final": final_figures(epoch, measured), "confusion": confusion}
+    return {"final": final_figures(epoch, measured).model_dump(mode="json"), "confusion": confusion}
 
 
 def measured_gap(parts: Parts, planted: PlantedSet, seen: Watched, epochs: int) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, mome
 from heldout.cli.screen import print_fields, print_table, say
 
 if TYPE_CHECKING:
+    from heldout.stored.final import FinalView, SplitResult
     from heldout.views.audit import AuditFindingView
     from heldout.views.dataset import DatasetView
     from heldout.views.diagnosis import DiagnosisView, GapBudgetView
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from heldout.views.event import EventView, OwnerEventView
     from heldout.views.job import JobView
     from heldout.views.ledger import LabelReadView, LedgerView
-    from heldout.views.metrics import EpochView, FinalView, MetricsView, SplitResult
+    from heldout.views.metrics import EpochView, MetricsView
     from heldout.views.queue import QueueView
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, points
 from heldout.intervals import newcombe_interval
+from heldout.stored.final import FinalView, SplitResult
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
-from heldout.views.metrics import EpochView, FinalView, SplitResult
+from heldout.views.metrics import EpochView
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
-from heldout.diagnosis.attribution import attributed
-from heldout.diagnosis.confidence import confidence_of
+from heldout.diagnosis.attribution import attributed, weighed
+from heldout.diagnosis.confidence import confidences_of
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.facts import facts_of
 from heldout.diagnosis.findings import Diagnosis, Finding, Remedy
@@ -25,7 +25,7 @@ from heldout.diagnosis.restrict import (
     evaluation_without_test,
 )
 from heldout.diagnosis.unexplained import verdict_without_findings
-from heldout.diagnosis.verdict import caveats_of, verdict_of, weighed
+from heldout.diagnosis.verdict import caveats_of, verdict_of
 from heldout.stored.audit import AuditFinding
 
 __all__ = ["ALL_SPLITS", "WITHOUT_TEST", "Diagnosis", "Evaluation", "Finding", "History", "Remedy", "diagnose"]
@@ -56,8 +56,9 @@ def diagnose(
         audit = None if audit is None else audit_without_test(audit)
         evaluation = None if evaluation is None else evaluation_without_test(evaluation)
     facts = facts_of(history, audit, evaluation, spec)
+    confidences = confidences_of(facts)
     findings = [
-        one if one.severity == "info" else replace(one, confidence=confidence_of(one.code, facts))
+        one if one.severity == "info" else replace(one, confidence=confidences.get(one.code))
         for one in findings_of(facts)
     ]
     gap = None if facts.budget is None else attributed(facts.budget, facts, findings)
@@ -79,5 +80,5 @@ def diagnose(
         tuple(sorted(findings, key=lambda one: (one is not chosen, GRAVITY.index(one.severity)))),
         caveats_of(findings, chosen),
         gap,
-        confidence_of(verdict, facts),
+        confidences.get(verdict),
     )

@@ -1,4 +1,4 @@
-"""Which finding each term of a gap belongs to, and what a finding explains in all."""
+"""Which finding each term of a gap belongs to, what a finding explains in all, and whether that matters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +9,7 @@ from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Explained, Finding
 from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode, includes_0
-from heldout.diagnosis.thresholds import MIN_PART_OF_CLASSES
+from heldout.diagnosis.thresholds import MIN_EXPLAINED, MIN_EXPLAINED_OF_LOSS, MIN_PART_OF_CLASSES
 
 # A term belongs to the first of these findings that was made, unless that is an info.
 FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
@@ -50,14 +50,19 @@ def attributed(gap: Gap, facts: Facts, findings: Sequence[Finding]) -> Gap:
     )
 
 
-def explained_by(code: str, gap: Gap) -> Explained | None:
-    """What a finding explains: the sum of its terms; None where it has none."""
-    terms = [term for term in gap.terms if term.finding == code]
-    if not terms:
-        return None
-    accuracy, accuracy_interval = sum_of([(term.accuracy, term.accuracy_interval) for term in terms])
-    loss, loss_interval = sum_of([(term.loss, term.loss_interval) for term in terms])
-    return Explained(accuracy, accuracy_interval, loss, loss_interval)
+def weighed(findings: Sequence[Finding], gap: Gap) -> list[Finding]:
+    """The findings with what they explain; infos where that surely is too little to matter.
+
+    Of several findings of one code the first has the terms.
+    """
+    found, seen = list[Finding](), set[str]()
+    for one in findings:
+        with_terms = replace(one, explains=_explained_by(one.code, gap))
+        if _is_small(with_terms, gap):
+            with_terms = replace(with_terms, severity="info")
+        found.append(replace(with_terms, explains=None) if one.code in seen else with_terms)
+        seen.add(one.code)
+    return found
 
 
 def sum_of(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds | None]:
@@ -76,6 +81,35 @@ def sum_of(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds 
     below = sqrt(sum((value - low) * (value - low) for value, (low, _) in known))
     above = sqrt(sum((high - value) * (high - value) for value, (_, high) in known))
     return total, (total - below, total + above)
+
+
+def _explained_by(code: str, gap: Gap) -> Explained | None:
+    """What a finding explains: the sum of its terms; None where it has none."""
+    terms = [term for term in gap.terms if term.finding == code]
+    if not terms:
+        return None
+    accuracy, accuracy_interval = sum_of([(term.accuracy, term.accuracy_interval) for term in terms])
+    loss, loss_interval = sum_of([(term.loss, term.loss_interval) for term in terms])
+    matters_by_loss = (
+        loss_interval is not None and loss_interval[0] > 0 and loss > MIN_EXPLAINED_OF_LOSS * gap.test.loss
+    )
+    return Explained(accuracy, accuracy_interval, loss, loss_interval, matters_by_loss)
+
+
+def _is_small(finding: Finding, gap: Gap) -> bool:
+    """Whether a finding surely explains less than half a point, and no loss that matters.
+
+    Images that were trained on can only be answered better for it: of copies in test the lift counts, which is the
+    other side of their term.
+    """
+    if finding.explains is None or finding.explains.matters_by_loss:
+        return False
+    most = 0.0
+    for term in gap.terms:
+        if term.finding == finding.code and term.accuracy_interval is not None:
+            low, high = term.accuracy_interval
+            most += -low if term.code == "copies_in_test" else high
+    return most < MIN_EXPLAINED
 
 
 def _finding_of(term: Term, facts: Facts, findings: Sequence[Finding]) -> str | None:

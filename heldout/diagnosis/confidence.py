@@ -14,15 +14,14 @@ from heldout.diagnosis.logistic import probability
 from heldout.diagnosis.thresholds import SMALLEST_RATIO
 
 
-def confidence_of(code: str, facts: Facts) -> float | None:
-    """The probability that `code` is true of a training; None where too few trainings show how often it is.
+def confidences_of(facts: Facts) -> Mapping[str, float | None]:
+    """The probability that each verdict is true of a training: of findings that are more than infos, and `healthy`.
 
-    Args:
-        code: of a finding that is more than an info, or `healthy`.
+    A code is missing where too few trainings show how often it is true; None where a figure is not known.
     """
     # What `fit` reports of training is an average under dropout and augmentation, and tells less.
-    fit = (FITS_OF_JOBS if facts.curves.is_measured else FITS_OF_HISTORIES).get(code)
-    return None if fit is None else probability(fit, lambda name: FIGURES[name](facts))
+    fits = FITS_OF_JOBS if facts.curves.is_measured else FITS_OF_HISTORIES
+    return {code: probability(fit, lambda name: FIGURES[name](facts)) for code, fit in fits.items()}
 
 
 def _rise(facts: Facts) -> float | None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from heldout.stored.evaluation import SPLIT_NAMES, LastEpochScores, StoredEvaluation
+from heldout.stored.final import FinalView, SplitResult
 from heldout.stored.gap import StoredGap
 
 
@@ -64,7 +64,7 @@ class Evaluation:
 
 
 def from_final(
-    final: Mapping[str, Any],
+    final: FinalView,
     classes: Sequence[str],
     stored: StoredEvaluation | None = None,
     gap: StoredGap | None = None,
@@ -74,12 +74,12 @@ def from_final(
     last = None if stored is None else stored.last_epoch
     splits: dict[str, SplitFigures] = {}
     for name in SPLIT_NAMES:
-        figures = final.get(name)
-        if figures is not None and figures["accuracy"] is not None:
+        figures: SplitResult | None = getattr(final, name)
+        if figures is not None:
             splits[name] = SplitFigures(
-                accuracy=figures["accuracy"],
-                count=figures["count"],
-                loss=figures["loss"],
+                accuracy=figures.accuracy,
+                count=figures.count,
+                loss=figures.loss,
                 confusion=confusion.get(name, ()),
             )
     return Evaluation(splits, tuple(classes), None if last is None else _last_epoch(last), gap)

@@ -24,13 +24,15 @@ class Remedy:
 class Explained:
     """How much of the gap a finding explains: accuracy as a fraction, loss in nats, positive where it widens the gap.
 
-    An interval (95 %) is None where there are too few images for one.
+    An interval (95 %) is None where there are too few images for one. matters_by_loss: whether the finding surely
+    explains some of the loss, and more of it than does not matter.
     """
 
     accuracy: float
     interval: Bounds | None
     loss: float
     loss_interval: Bounds | None
+    matters_by_loss: bool
 
 
 @dataclass(frozen=True)

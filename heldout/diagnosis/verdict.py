@@ -1,13 +1,12 @@
 """Which finding gives the verdict. docs/explanation/diagnosis.md has the same steps in the same order."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from heldout.diagnosis.attribution import explained_by
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.gap.budget import Gap, accuracy_of
-from heldout.diagnosis.thresholds import MIN_EXPLAINED, MIN_EXPLAINED_OF_LOSS, MIN_EXPLAINED_OF_VERDICT
+from heldout.diagnosis.gap.budget import accuracy_of
+from heldout.diagnosis.thresholds import MIN_EXPLAINED_OF_VERDICT
 
 
 @dataclass(frozen=True)
@@ -52,10 +51,8 @@ def most_accuracy(facts: Facts, findings: Sequence[Finding]) -> Finding | None:
 
 def most_loss(facts: Facts, findings: Sequence[Finding]) -> Finding | None:
     """What surely explains most of the loss between training and test."""
-    gap = facts.budget
-    assert gap is not None
     explaining = [
-        (one.explains.loss, one) for one in findings if one.explains is not None and _matters_by_loss(one, gap)
+        (one.explains.loss, one) for one in findings if one.explains is not None and one.explains.matters_by_loss
     ]
     return max(explaining, key=lambda pair: pair[0])[1] if explaining else None
 
@@ -100,46 +97,7 @@ def caveats_of(findings: Sequence[Finding], verdict: Finding | None) -> tuple[st
     return tuple(code for code in CAVEATS if code in serious and (verdict is None or verdict.code != code))
 
 
-def weighed(findings: Sequence[Finding], gap: Gap) -> list[Finding]:
-    """The findings with what they explain; infos where that surely is too little to matter.
-
-    Of several findings of one code the first has the terms.
-    """
-    found, seen = list[Finding](), set[str]()
-    for one in findings:
-        with_terms = replace(one, explains=explained_by(one.code, gap))
-        if _is_small(with_terms, gap):
-            with_terms = replace(with_terms, severity="info")
-        found.append(replace(with_terms, explains=None) if one.code in seen else with_terms)
-        seen.add(one.code)
-    return found
-
-
 def _surely_explained(finding: Finding) -> float:
     """Accuracy that a finding explains at least."""
     explains = finding.explains
     return 0.0 if explains is None or explains.interval is None else explains.interval[0]
-
-
-def _is_small(finding: Finding, gap: Gap) -> bool:
-    """Whether a finding surely explains less than half a point, and no loss that matters.
-
-    Images that were trained on can only be answered better for it: of copies in test the lift counts, which is the
-    other side of their term.
-    """
-    if finding.explains is None or _matters_by_loss(finding, gap):
-        return False
-    most = 0.0
-    for term in gap.terms:
-        if term.finding == finding.code and term.accuracy_interval is not None:
-            low, high = term.accuracy_interval
-            most += -low if term.code == "copies_in_test" else high
-    return most < MIN_EXPLAINED
-
-
-def _matters_by_loss(finding: Finding, gap: Gap) -> bool:
-    """Whether a finding surely explains some of the loss, and more of it than does not matter."""
-    explains = finding.explains
-    if explains is None or explains.loss_interval is None:
-        return False
-    return explains.loss_interval[0] > 0 and explains.loss > MIN_EXPLAINED_OF_LOSS * gap.test.loss

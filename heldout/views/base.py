@@ -1,10 +1,9 @@
-"""What all views are made of: their base, times, and figures that may be unknown."""
+"""What all views are made of: their base, and times."""
 
-import math
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 
 class View(BaseModel):
@@ -37,10 +36,4 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _finite_or_none(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json-unless-none")]
-# A figure that is not finite is null: JSON has no NaN.
-Figure = Annotated[float | None, BeforeValidator(_finite_or_none)]

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from heldout.views.base import Figure, View
+from heldout.stored.final import Figure
+from heldout.views.base import View
 
 
 class ClassScores(View):

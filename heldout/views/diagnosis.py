@@ -7,9 +7,9 @@ from pydantic import Field
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.gap.budget import Gap, How, TermCode, accuracy_of
 from heldout.intervals import wilson_interval
+from heldout.stored.final import SplitResult
 from heldout.stored.gap import Tally
 from heldout.views.base import View
-from heldout.views.metrics import SplitResult
 
 
 class RemedyView(View):

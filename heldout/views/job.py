@@ -6,8 +6,8 @@ from pydantic import ConfigDict, Field
 
 from heldout.lifecycle import TERMINAL, StopReason
 from heldout.spec import JobSpec
-from heldout.views.base import Figure, Time, View
-from heldout.views.metrics import GapsView
+from heldout.stored.final import Figure, GapsView
+from heldout.views.base import Time, View
 from heldout.views.page import Page
 
 Status = Literal["queued", "running", "cancelling", "pausing", "paused", "succeeded", "failed", "cancelled"]

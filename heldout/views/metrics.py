@@ -1,10 +1,11 @@
-"""The figures of a job: epoch by epoch, and of the weights that are kept."""
+"""The figures of a job: epoch by epoch, and of the weights that are kept (heldout/stored/final.py)."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from heldout.views.base import Figure, View
+from heldout.stored.final import Figure, FinalView
+from heldout.views.base import View
 
 
 class EpochView(View):
@@ -23,39 +24,6 @@ class EpochView(View):
     images_per_second: Figure
     test_loss: Figure = Field(None, description="Absent unless `evaluation.test` is `every_epoch`.")
     test_accuracy: Figure = Field(None, description="Absent unless `evaluation.test` is `every_epoch`.")
-
-
-class SplitResult(View):
-    """The kept weights on one split."""
-
-    loss: Figure
-    accuracy: float
-    count: int
-    interval: tuple[float, float] = Field(description="95 % Wilson interval of the accuracy, as fractions.")
-
-
-class GapView(View):
-    """Training against held-out figures; positive where held-out is worse."""
-
-    accuracy: Figure
-    loss: Figure
-
-
-class GapsView(View):
-    """The gap to each held-out split; `test` is null where the test split was not measured."""
-
-    validation: GapView
-    test: GapView | None
-
-
-class FinalView(View):
-    """The kept weights: of the best epoch with `restore_best`, else of the last one."""
-
-    epoch: int
-    train: SplitResult
-    validation: SplitResult
-    test: SplitResult | None
-    gap: GapsView
 
 
 class MetricsView(View):

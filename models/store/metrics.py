@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import and_, exists, select
 from sqlalchemy.orm import Session, aliased
 
+from heldout.stored.final import FinalView
 from heldout.views.job import BestEpochView
 from models.tables import AttemptRow, EpochRow, ResultRow
 
@@ -24,9 +25,10 @@ def epochs_of(session: Session, job_id: str) -> Sequence[EpochRow]:
     ).all()
 
 
-def result_of(session: Session, job_id: str) -> ResultRow | None:
+def final_of(session: Session, job_id: str) -> FinalView | None:
     """The figures of the kept weights, once the job has succeeded."""
-    return session.get(ResultRow, job_id)
+    row = session.get(ResultRow, job_id)
+    return None if row is None else FinalView.model_validate(row.final)
 
 
 def best_epoch_of(session: Session, job_id: str) -> BestEpochView | None:

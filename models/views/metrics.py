@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 
-from heldout.views.metrics import EpochView, FinalView, MetricsView
-from models.tables import EpochRow, ResultRow
+from heldout.stored.final import FinalView
+from heldout.views.metrics import EpochView, MetricsView
+from models.tables import EpochRow
 
 
-def metrics_view(epochs: Sequence[EpochRow], result: ResultRow | None, *, with_test: bool) -> MetricsView:
+def metrics_view(epochs: Sequence[EpochRow], final: FinalView | None, *, with_test: bool) -> MetricsView:
     """The figures as clients see them; those of the test split only where they were asked for after each epoch."""
     return MetricsView(
         object="metrics",
         epochs=[_epoch_view(row, with_test) for row in epochs],
-        final=None if result is None else FinalView.model_validate(result.final),
+        final=final,
     )
 
 

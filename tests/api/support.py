@@ -14,6 +14,7 @@ from api.http_server import Server
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap
 from heldout.views.job import SummaryView
 from models.blobs import Blobs
@@ -162,7 +163,7 @@ class PlayedWorker:
         if gap is not None:
             self.blobs.put(f"{prefix}/gap.json", gap.to_bytes())
             files.append(artifact("gap", "json", f"{prefix}/gap.json", gap.to_bytes()))
-        result = claims.Result(final, tuple(files))
+        result = claims.Result(FinalView.model_validate(final), tuple(files))
         summary = self.summary(held, result)
         with self.database.write() as session:
             claims.note_summary(session, held, summary)

@@ -12,7 +12,7 @@ from benchmarks.diagnosis import calibration, confidence
 from benchmarks.diagnosis.calibration import NO_RISE, Sample, as_job, fits_of
 from benchmarks.diagnosis.record import Record, read_all
 from heldout.diagnosis import History, diagnose
-from heldout.diagnosis.confidence import FIGURES, confidence_of
+from heldout.diagnosis.confidence import FIGURES, confidences_of
 from heldout.diagnosis.confidence_fit import FITS_OF_HISTORIES, FITS_OF_JOBS
 from heldout.diagnosis.facts import facts_of
 from heldout.diagnosis.logistic import Fit, Weight, probability
@@ -92,7 +92,7 @@ def test_findings_and_verdict_carry_it_and_infos_do_not(records):
     seen = 0
     for record in records[:200]:
         diagnosis, facts = as_job(record)
-        assert diagnosis.confidence == confidence_of(diagnosis.verdict, facts)
+        assert diagnosis.confidence == confidences_of(facts).get(diagnosis.verdict)
         for finding in diagnosis.findings:
             if finding.code == diagnosis.verdict and finding.severity != "info":
                 assert finding.confidence == diagnosis.confidence

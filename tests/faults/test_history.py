@@ -12,7 +12,7 @@ from models.store import claims, events
 from models.store.claims import HeldAttempt
 from tests.e2e.stack import Answer
 from tests.faults.history import violations
-from tests.models.work import Work, artifacts_of
+from tests.models.work import Work, artifacts_of, final_of
 
 
 class Past:
@@ -46,7 +46,7 @@ class Past:
         database.dispose()
 
     def _succeed(self, database: Database, held: HeldAttempt) -> None:
-        result = claims.Result({"epoch": 3}, artifacts_of(held))
+        result = claims.Result(final_of(3), artifacts_of(held))
         with database.write() as session:
             status = claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
             claims.forget_checkpoints_of_ended(session, held.job_id)

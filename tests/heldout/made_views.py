@@ -1,10 +1,11 @@
 """Views as a service would answer them, with made figures."""
 
 from heldout.intervals import wilson_interval
+from heldout.stored.final import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.event import EventView
 from heldout.views.job import JobView
-from heldout.views.metrics import EpochView, FinalView
+from heldout.views.metrics import EpochView
 from tests.heldout.served import FIGURES, SPEC
 
 CREATED = "2025-11-24T15:41:00.000Z"
@@ -55,7 +56,7 @@ def final(train, validation, test):
     """The figures of the kept weights on three splits, each as `split` gives them."""
     gap = {"accuracy": 0.0, "loss": 0.0}
     splits = {"train": train, "validation": validation, "test": test}
-    return FinalView.model_validate({"epoch": 2, **splits, "gap": {"validation": gap, "test": gap}})
+    return FinalView.model_validate({"epoch": 2, **splits, "gap": {"validation": gap, "test": test and gap}})
 
 
 def diagnosis(verdict, best_epoch=1, explanation="", remedies=()):

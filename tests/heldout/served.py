@@ -9,6 +9,7 @@ from pathlib import Path
 
 from heldout.lifecycle import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap, Tally
 from models.blobs import Blobs
 from models.database import Database
@@ -107,7 +108,12 @@ class Service:
         )
         self.blobs.put(f"{folder}/gap.json", GAP.to_bytes())
         with self.database.write() as session:
-            claims.succeed(session, held, result=claims.Result(FINAL, files), stop_reason=StopReason.COMPLETED)
+            claims.succeed(
+                session,
+                held,
+                result=claims.Result(FinalView.model_validate(FINAL), files),
+                stop_reason=StopReason.COMPLETED,
+            )
 
     def fail(self, held, code="diverged", detail="The loss is not finite."):
         with self.database.write() as session:

@@ -14,6 +14,7 @@ from heldout.errors import FileOfLaterRelease
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import audit_key
+from heldout.stored.final import FinalView
 from heldout.views.base import as_json
 from heldout.views.job import SummaryView
 from models.blobs import Blobs
@@ -138,7 +139,7 @@ class Stored:
         files = [Artifact(ArtifactName.EVALUATION, ArtifactFormat.JSON, self.put(held, "evaluation.json", evaluation))]
         if gap is not None:
             files.append(Artifact(ArtifactName.GAP, ArtifactFormat.JSON, self.put(held, "gap.json", gap)))
-        return Result(final, tuple(files))
+        return Result(FinalView.model_validate(final), tuple(files))
 
     def put(self, held: HeldAttempt, name: str, content: Any) -> str:
         """Where a file of the job is; without content it is not there."""

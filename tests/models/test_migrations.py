@@ -24,7 +24,7 @@ from models.store import claims, events, jobs, new_jobs, owner_events, relations
 from models.store.claims import Result
 from models.store.narrowing import Filters
 from models.tables import Base, DeliveryRow, WebhookRow
-from tests.models.work import ALICE, Work, result, spec
+from tests.models.work import ALICE, Work, final_of, result, spec
 
 # The revision before a job's files had rows of their own.
 BEFORE_ARTIFACTS = "0007"
@@ -239,9 +239,9 @@ def test_jobs_that_had_succeeded_get_a_summary_from_their_epochs_and_result(work
     work.begin(held, start_epoch=1)
     for epoch, loss in ((2, 0.5), (3, 0.5), (4, None), (5, 0.9)):  # the epochs 2 and 3 of before are hidden
         work.epoch(held, epoch, validation_loss=loss, validation_accuracy=0.5)
-    gap = {"validation": {"accuracy": 0.1, "loss": 0.2}, "test": None}
+    gap = {"validation": {"accuracy": 0.25, "loss": 0.2}, "test": None}
     with work.database.write() as session:
-        done = Result({"gap": gap}, result(held).artifacts)
+        done = Result(final_of(2, with_test=False), result(held).artifacts)
         claims.succeed(session, held, result=done, stop_reason=StopReason.COMPLETED)
     work.fail(failed, "diverged")
     run(work.database, command.downgrade, BEFORE_ARTIFACTS)
@@ -267,9 +267,8 @@ def test_the_ledger_begins_with_the_reads_of_the_jobs_that_were_there(work: Work
         work.epoch(held, epoch, validation_loss=0.5, test_loss=0.5)
     work.epoch(other, 1, validation_loss=0.5)
     for one, epoch in ((held, 2), (other, 1)):
-        final = {"epoch": epoch, "validation": {"count": 2}, "test": {"count": 2}}
         with work.database.write() as session:
-            done = Result(final, result(one).artifacts)
+            done = Result(final_of(epoch), result(one).artifacts)
             claims.succeed(session, one, result=done, stop_reason=StopReason.COMPLETED)
     query = (
         "SELECT owner, digest, subject_object, subject_id, epoch, split, what, dataset_id FROM label_reads"

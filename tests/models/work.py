@@ -12,6 +12,7 @@ from heldout.kinds import KINDS_BESIDE_SLOTS, JobKind
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
 from models.arrays import ImageSet
 from models.database import Database, db_now
 from models.ids import new_id
@@ -196,9 +197,20 @@ def spec(**changes: Any) -> JobSpec:
     return JobSpec.model_validate({**small, **changes})
 
 
+def final_of(epoch: int, *, with_test: bool = True) -> FinalView:
+    """Made figures of the weights of `epoch`."""
+    train = SplitResult(loss=0.3, accuracy=0.75, count=8, interval=(0.41, 0.93))
+    held_out = SplitResult(loss=0.5, accuracy=0.5, count=4, interval=(0.15, 0.85))
+    gap = GapView(accuracy=0.25, loss=0.2)
+    test, test_gap = (held_out, gap) if with_test else (None, None)
+    return FinalView(
+        epoch=epoch, train=train, validation=held_out, test=test, gap=GapsView(validation=gap, test=test_gap)
+    )
+
+
 def result(held: HeldAttempt) -> Result:
     """What a training leaves behind; the files themselves are nowhere."""
-    return Result(final={"epoch": 1}, artifacts=artifacts_of(held))
+    return Result(final=final_of(1), artifacts=artifacts_of(held))
 
 
 def artifacts_of(held: HeldAttempt) -> tuple[Artifact, ...]:

@@ -3,6 +3,6 @@
 from worker.ingest.limits import Limits
 from worker.ingest.pipeline import run
 from worker.ingest.rejection import Rejection
-from worker.ingest.report import Example, Finding, Report
+from worker.ingest.report import Report
 
-__all__ = ["Example", "Finding", "Limits", "Rejection", "Report", "run"]
+__all__ = ["Limits", "Rejection", "Report", "run"]

@@ -3,7 +3,6 @@
 import errno
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +142,7 @@ def _report(
             "splits": dict(splits.origin),
             "groups": None if dataset.groups is None else int(np.max(dataset.groups)) + 1,
         },
-        findings=found.findings,
+        findings=tuple(found.findings),
     )
 
 
@@ -153,7 +152,7 @@ def _write_audit(target: Path, report: Report, found: Audit) -> None:
             "sha256": report.sha256,
             "splits": found.counts,
             "statistics": found.statistics,
-            "findings": [asdict(finding) for finding in found.findings],
+            "findings": found.findings,
             "checks": found.checks,
             "source": report.source,
         }

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from heldout.stored.audit import AuditFinding
 from worker.ingest.audit.dataset import IngestedDataset
-from worker.ingest.report import Finding
 
 COLUMNS, ROWS = 10, 4
 TILE = 64  # pixels of the longer side, about; small images are enlarged by whole factors
@@ -34,7 +34,7 @@ def write_previews(folder: Path, dataset: IngestedDataset) -> None:
         contact_sheet(dataset.pixels.take(chosen), dataset.value_range).save(folder / f"{label}.png")
 
 
-def write_examples(folder: Path, dataset: IngestedDataset, findings: Iterable[Finding]) -> None:
+def write_examples(folder: Path, dataset: IngestedDataset, findings: Iterable[AuditFinding]) -> None:
     """Write `<index>.png` for each image that a finding has as an example, as large as on a contact sheet."""
     folder.mkdir(parents=True)
     rows = sorted({example.index for finding in findings for example in finding.examples})

@@ -1,56 +1,9 @@
 """What an ingest answers: the dataset as it is stored, where it came from, and the findings of its audit."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
-Severity = Literal["info", "warning", "critical"]
-
-# Every code of a finding, for those who branch on it and for the reference page.
-FINDINGS = {
-    "leakage": "Images of one split also appear in another.",
-    "label_conflicts": "Copies of one image have different labels.",
-    "duplicates": "Images occur more than once in a split.",
-    "group_across_splits": "A group of the group rule has images in several splits of the upload.",
-    "class_missing": "A class has no images in a split.",
-    "class_imbalance": "Some classes have many more training images than others.",
-    "class_shift": "Classes are not equally frequent in all splits.",
-    "test_too_small": "The test split is too small to show small differences.",
-    "scale_mismatch": "The pixel values of two splits are on different scales.",
-    "inverted_values": "Dark and bright are exchanged between two splits.",
-    "channel_order_mismatch": "The colour channels of two splits are in different orders.",
-    "orientation_mismatch": "The images of two splits are turned or mirrored against each other.",
-    "label_order_mismatch": "A split names the classes in another order than train does.",
-    "split_shift": "The images of two splits are not of the same kind.",
-    "blank_images": "Images have one colour throughout.",
-    "narrow_range": "The images use a small part of their value range.",
-    "grey_as_rgb": "All images have three channels that are equal.",
-}
-
-
-@dataclass(frozen=True)
-class Example:
-    """One image: its split, its row in `images.npy` and its name in the upload."""
-
-    split: str
-    index: int
-    member: str
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that the audit found; `numbers` are finite, `pairs` are images that belong together."""
-
-    code: str
-    severity: Severity
-    numbers: dict[str, Any]
-    explanation: str
-    what_to_do: str
-    examples: list[Example] = field(default_factory=list)
-    pairs: list[tuple[Example, Example]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if self.code not in FINDINGS:
-            raise ValueError(f"{self.code!r} is no code of a finding")
+from heldout.stored.audit import AuditFinding
 
 
 @dataclass(frozen=True)
@@ -70,10 +23,10 @@ class Report:
     sha256: str
     size_bytes: int
     source: dict[str, Any]
-    findings: list[Finding]
+    findings: tuple[AuditFinding, ...]
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**vars(self), "findings": [finding.model_dump(mode="json") for finding in self.findings]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Report":
@@ -83,11 +36,6 @@ class Report:
                 "shape": tuple(data["shape"]),
                 "range": tuple(data["range"]),
                 "classes": tuple(data["classes"]),
-                "findings": [_finding(found) for found in data["findings"]],
+                "findings": tuple(AuditFinding.model_validate(found) for found in data["findings"]),
             }
         )
-
-
-def _finding(data: dict[str, Any]) -> Finding:
-    pairs = [(Example(**one), Example(**other)) for one, other in data["pairs"]]
-    return Finding(**{**data, "examples": [Example(**example) for example in data["examples"]], "pairs": pairs})

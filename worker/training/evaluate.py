@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from heldout.cost import INFERENCE_BATCH_SIZE
 from heldout.intervals import wilson_interval
+from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
 from worker.training.pace import Pace
 from worker.training.resident import BatchSource
 
@@ -103,28 +103,27 @@ def finite(value: float) -> float | None:
     return value if isfinite(value) else None
 
 
-def final_figures(epoch: int, measured: Mapping[str, Measured]) -> dict[str, Any]:
-    """The contract's `metrics.final` for the weights of `epoch`; `measured` lacks `test` where it is not measured."""
+def final_figures(epoch: int, measured: Mapping[str, Measured]) -> FinalView:
+    """How the kept weights, of `epoch`, did; `measured` lacks `test` where it is not measured."""
     train, validation, test = measured["train"], measured["validation"], measured.get("test")
-    return {
-        "epoch": epoch,
-        "train": _split(train),
-        "validation": _split(validation),
-        "test": test and _split(test),
-        "gap": {"validation": _gap(train, validation), "test": test and _gap(train, test)},
-    }
+    return FinalView(
+        epoch=epoch,
+        train=_split(train),
+        validation=_split(validation),
+        test=test and _split(test),
+        gap=GapsView(validation=_gap(train, validation), test=test and _gap(train, test)),
+    )
 
 
-def _split(measured: Measured) -> dict[str, Any]:
-    interval = list(wilson_interval(measured.correct, measured.count)) if measured.count else None
-    return {
-        "loss": finite(measured.loss),
-        "accuracy": finite(measured.accuracy),
-        "count": measured.count,
-        "interval": interval,
-    }
+def _split(measured: Measured) -> SplitResult:
+    return SplitResult(
+        loss=measured.loss,
+        accuracy=measured.accuracy,
+        count=measured.count,
+        interval=wilson_interval(measured.correct, measured.count),
+    )
 
 
-def _gap(train: Measured, heldout: Measured) -> dict[str, float | None]:
+def _gap(train: Measured, heldout: Measured) -> GapView:
     """Positive where the held-out split is worse."""
-    return {"accuracy": finite(train.accuracy - heldout.accuracy), "loss": finite(heldout.loss - train.loss)}
+    return GapView(accuracy=train.accuracy - heldout.accuracy, loss=heldout.loss - train.loss)

@@ -27,8 +27,8 @@ def get_metrics(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> Me
     """The job's history, epoch by epoch, and its final figures."""
     job = jobs.find(session, caller.owner, job_id)
     with_test = job.spec["evaluation"]["test"] == "every_epoch"
-    result = metrics.result_of(session, job_id)
-    return metrics_view(metrics.epochs_of(session, job_id), result, with_test=with_test)
+    final = metrics.final_of(session, job_id)
+    return metrics_view(metrics.epochs_of(session, job_id), final, with_test=with_test)
 
 
 _FILE: dict[int | str, dict[str, Any]] = {

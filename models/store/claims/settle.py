@@ -10,6 +10,7 @@ from heldout.dataset_lifecycle import RejectionCode
 from heldout.errors import LeaseLost
 from heldout.ledger import HELD_OUT
 from heldout.lifecycle import FailureCode, JobEvent, JobRequest, JobStatus, StopReason, after_failure
+from heldout.stored.final import FinalView
 from heldout.views.job import SummaryView
 from models.store import artifacts, label_reads
 from models.store.artifacts import Artifact
@@ -25,7 +26,7 @@ class Result:
     other_reads: splits that other weights than the kept ones met at the end, each with the epoch of those weights.
     """
 
-    final: dict[str, Any]
+    final: FinalView
     artifacts: tuple[Artifact, ...]
     other_reads: tuple[tuple[str, int], ...] = ()
 
@@ -49,7 +50,11 @@ def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason:
         return JobStatus.SUCCEEDED
     status = _settle(session, held, JobEvent.SUCCEED, stop_reason=stop_reason)
     if status is JobStatus.SUCCEEDED:
-        session.execute(insert(ResultRow).values(job_id=held.job_id, attempt=held.attempt, final=result.final))
+        session.execute(
+            insert(ResultRow).values(
+                job_id=held.job_id, attempt=held.attempt, final=result.final.model_dump(mode="json")
+            )
+        )
         artifacts.add(session, held.job_id, held.attempt, result.artifacts)
         _note_reads(session, held.job_id, result)
     return status
@@ -57,7 +62,7 @@ def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason:
 
 def _note_reads(session: Session, job_id: str, result: Result) -> None:
     """Note which held-out labels were read at the end. What was read after its epoch is noted already."""
-    measured = [(split, result.final["epoch"]) for split in HELD_OUT if result.final.get(split)]
+    measured = [(split, result.final.epoch) for split in HELD_OUT if getattr(result.final, split) is not None]
     for split, epoch in (*measured, *result.other_reads):
         label_reads.add_for_job(session, job_id, split, epoch)
 

@@ -18,6 +18,7 @@ from heldout.diagnosis.rise import onset_of
 from heldout.diagnosis.thresholds import MAX_CROSS_ENTROPY, MAX_MILD_RISE
 from heldout.stored.gap import Calibration, StoredGap, Tally
 from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, history, noisy, turning
+from tests.heldout.made_views import final, split
 
 
 def test_a_validation_loss_that_turns_up_while_training_falls_is_overfitting():
@@ -499,9 +500,6 @@ def test_served_metrics_are_understood():
         {"epoch": 2, "train_loss": 0.5, "validation_loss": 0.7},
     ]
     assert from_epochs(epochs).validation_loss == (None, 0.7)
-    final = {
-        "train": {"accuracy": 0.9, "count": 10, "loss": 0.1},
-        "validation": {"accuracy": None, "count": 0, "loss": None},
-        "test": None,
-    }
-    assert set(from_final(final, ["a"]).splits) == {"train"}
+    train, validation = split(9, 10), split(4, 10)
+    found = from_final(final(train, validation, test=None), ["a"])
+    assert {name: figures.counts for name, figures in found.splits.items()} == {"train": (9, 10), "validation": (4, 10)}

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from heldout.diagnosis import Diagnosis, Finding, History, diagnose
-from heldout.diagnosis.attribution import FINDINGS_OF_TERM, attributed
+from heldout.diagnosis.attribution import FINDINGS_OF_TERM, attributed, weighed
 from heldout.diagnosis.evaluation import LastEpoch
 from heldout.diagnosis.facts import facts_of
 from heldout.diagnosis.gap.budget import gap_of
-from heldout.diagnosis.verdict import CAVEATS, STEPS, TRAINING_FAULTS, verdict_of, weighed
+from heldout.diagnosis.verdict import CAVEATS, STEPS, TRAINING_FAULTS, verdict_of
 from heldout.stored.audit import AuditFinding
 from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, history, spec
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers

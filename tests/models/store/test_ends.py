@@ -25,17 +25,18 @@ def test_a_success_is_final_and_leaves_its_result(work, reason):
     event = work.events(held.job_id)[-1]
     assert (event.type, event.data) == ("job.succeeded", {"stop_reason": reason.value})
     with work.database.read() as session:
-        kept = metrics.result_of(session, held.job_id)
+        final = metrics.final_of(session, held.job_id)
         found = tuple(artifacts.find(session, held.job_id, one.name, one.format) for one in artifacts_of(held))
-    assert Result(kept.final, found) == result(held)
-    assert kept.attempt == held.attempt
+    assert Result(final, found) == result(held)
+    [kept] = work.stored(held.job_id)["results"]
+    assert (kept["attempt"], kept["final"]) == (held.attempt, result(held).final.model_dump(mode="json"))
     assert {row["attempt"] for row in work.stored(held.job_id)["artifacts"]} == {held.attempt}
 
 
 def test_there_is_no_result_before_the_success(work):
     held = work.running()
     with work.database.read() as session:
-        assert metrics.result_of(session, held.job_id) is None
+        assert metrics.final_of(session, held.job_id) is None
 
 
 def test_a_success_that_was_not_acknowledged_may_be_said_again(work):

@@ -10,7 +10,7 @@ from models.database import Database
 from models.store import claims, jobs, label_reads
 from models.store.claims import HeldAttempt, Result
 from models.tables import DatasetRow
-from tests.models.work import ALICE, BOB, Work, artifacts_of
+from tests.models.work import ALICE, BOB, Work, artifacts_of, final_of
 
 FIGURES = {"validation_loss": 0.5, "validation_accuracy": 0.75}
 WITH_TEST = FIGURES | {"test_loss": 0.6, "test_accuracy": 0.7}
@@ -31,10 +31,8 @@ def measured(work: Work) -> list[tuple[str, int]]:
 
 def finish(work: Work, held: HeldAttempt, epoch: int, *, test: bool = True, **other) -> None:
     """The job succeeds with the weights of that epoch."""
-    split = {"loss": 0.5, "accuracy": 0.75, "count": 2, "interval": [0.1, 0.9]}
-    final = {"epoch": epoch, "train": split, "validation": split, "test": split if test else None}
     with work.database.write() as session:
-        done = Result(final=final, artifacts=artifacts_of(held), **other)
+        done = Result(final=final_of(epoch, with_test=test), artifacts=artifacts_of(held), **other)
         claims.succeed(session, held, result=done, stop_reason=StopReason.COMPLETED)
 
 

@@ -1,5 +1,6 @@
 """Metrics are those that Keras, scikit-learn and statsmodels give for the same weights."""
 
+import json
 from math import isnan
 
 import keras
@@ -110,28 +111,36 @@ def test_weights_that_are_not_finite_give_a_loss_that_is_not_finite(trained):
 def test_final_figures_have_wilsons_intervals_and_gaps_that_are_positive_where_heldout_is_worse():
     train, validation, test = Measured(0.1, 98, 100), Measured(0.4, 45, 50), Measured(0.3, 160, 200)
     final = final_figures(4, {"train": train, "validation": validation, "test": test})
-    assert final["epoch"] == 4
-    assert final["gap"]["validation"] == pytest.approx({"accuracy": 0.08, "loss": 0.3})
-    assert final["gap"]["test"] == pytest.approx({"accuracy": 0.18, "loss": 0.2})
-    for split, measured in (("train", train), ("validation", validation), ("test", test)):
+    assert final.epoch == 4
+    assert final.gap.validation.model_dump() == pytest.approx({"accuracy": 0.08, "loss": 0.3})
+    assert final.gap.test.model_dump() == pytest.approx({"accuracy": 0.18, "loss": 0.2})
+    for found, measured in ((final.train, train), (final.validation, validation), (final.test, test)):
         expected = proportion_confint(measured.correct, measured.count, method="wilson")
-        assert final[split]["interval"] == pytest.approx(list(expected))
-        assert final[split]["accuracy"] == measured.correct / measured.count
-        assert (final[split]["loss"], final[split]["count"]) == (measured.loss, measured.count)
+        assert found.interval == pytest.approx(expected)
+        assert found.accuracy == measured.correct / measured.count
+        assert (found.loss, found.count) == (measured.loss, measured.count)
 
 
 def test_a_test_split_that_was_not_measured_is_null_in_the_figures_and_in_the_gap():
     final = final_figures(1, {"train": Measured(0.1, 98, 100), "validation": Measured(0.4, 45, 50)})
-    assert final["test"] is None
-    assert final["gap"]["test"] is None
-    assert final["gap"]["validation"]["accuracy"] == pytest.approx(0.08)
+    assert final.test is None
+    assert final.gap.test is None
+    assert final.gap.validation.accuracy == pytest.approx(0.08)
 
 
-def test_an_empty_split_has_a_count_and_no_figures(trained):
+def test_figures_that_are_not_finite_are_null_and_the_counts_stay():
+    diverged = Measured(float("inf"), 45, 50)
+    stored = final_figures(1, {"train": Measured(float("nan"), 98, 100), "validation": diverged})
+    final = json.loads(json.dumps(stored.model_dump(mode="json"), allow_nan=False))
+    assert [final[split]["loss"] for split in ("train", "validation")] == [None, None]
+    assert [final[split]["accuracy"] for split in ("train", "validation")] == [0.98, 0.9]
+    assert final["gap"]["validation"] == {"accuracy": pytest.approx(0.08), "loss": None}
+
+
+def test_no_images_have_no_figures(trained):
     empty = np.array([], np.int32)
     measured = trained.evaluator.measure(empty)
-    final = final_figures(1, {"train": Measured(0.1, 1, 1), "validation": measured})
-    assert final["validation"] == {"loss": None, "accuracy": None, "count": 0, "interval": None}
+    assert (isnan(measured.loss), isnan(measured.accuracy), measured.count) == (True, True, 0)
     assert from_predictions(np.empty(0, np.float32), np.empty((0, 3), np.float32), empty).count == 0
 
 

@@ -129,9 +129,9 @@ def test_mixed_precision_is_measured_in_float32(start):
     finished = process.end()
     gap = gap_of(finished)
     for split in ("train", "validation", "test"):
-        tally, final = getattr(gap, split), finished.final[split]
-        assert (tally.count, tally.correct / tally.count) == (final["count"], final["accuracy"])
-        assert tally.loss == final["loss"]
+        tally, final = getattr(gap, split), getattr(finished.final, split)
+        assert (tally.count, tally.correct / tally.count) == (final.count, final.accuracy)
+        assert tally.loss == final.loss
 
 
 def test_a_test_split_that_is_never_measured_is_in_no_part(start, dataset):
@@ -147,7 +147,7 @@ def test_a_deadline_within_an_epoch_leaves_the_figures_of_the_whole_ones(start):
     process.pipe.send(Stop(StopCause.DEADLINE))
     finished = process.end()
     gap = gap_of(finished)
-    assert gap.kept_epoch == gap.epochs == finished.final["epoch"]
+    assert gap.kept_epoch == gap.epochs == finished.final.epoch
     assert gap.last is None
 
 
@@ -159,4 +159,4 @@ def test_relations_that_cannot_be_read_cost_the_file_and_not_the_job(start, tmp_
     assert ArtifactName.GAP not in {file.name for file in finished.files}
     [warned] = [message for message in process.said if isinstance(message, Warned)]
     assert "What the gap is made of could not be measured" in warned.message
-    json.dumps(finished.final, allow_nan=False)
+    json.dumps(finished.final.model_dump(mode="json"), allow_nan=False)

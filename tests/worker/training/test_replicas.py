@@ -55,7 +55,7 @@ def assert_alike(one: Process, two: Process) -> None:
     for epoch, other in zip(one.history, two.history, strict=True):
         assert epoch == pytest.approx(other, rel=1e-4)
     for split in ("train", "validation", "test"):
-        assert first.final[split]["loss"] == pytest.approx(second.final[split]["loss"], rel=1e-4)
+        assert getattr(first.final, split).loss == pytest.approx(getattr(second.final, split).loss, rel=1e-4)
     predictions = ArtifactName.PREDICTIONS
     with np.load(first.path_of(predictions)) as a, np.load(second.path_of(predictions)) as b:
         difference = np.abs(a["test_probabilities"] - b["test_probabilities"]).max()

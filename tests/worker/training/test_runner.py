@@ -80,17 +80,17 @@ def test_a_downloaded_model_gives_the_served_figures_in_plain_keras(start):
     final = process.end().final
     report = in_fresh_keras(process)
     for split in ("train", "validation", "test"):
-        assert report[split]["accuracy"] == final[split]["accuracy"]
-        assert report[split]["loss"] == pytest.approx(final[split]["loss"], abs=1e-5)
+        assert report[split]["accuracy"] == getattr(final, split).accuracy
+        assert report[split]["loss"] == pytest.approx(getattr(final, split).loss, abs=1e-5)
         assert report[split]["apart"] < 1e-5
     assert report["parameters"] == 34_826
     assert report["layers"][:2] == ["InputLayer", "Rescaling"]
     assert report["layers"][-1] == "Softmax"
     last = process.history[-1]
-    assert final["epoch"] == 2
+    assert final.epoch == 2
     for split in ("train", "validation"):
-        assert final[split]["loss"] == pytest.approx(last[f"{split}_loss"], abs=1e-5)
-        assert final[split]["accuracy"] == last[f"{split}_accuracy"]
+        assert getattr(final, split).loss == pytest.approx(last[f"{split}_loss"], abs=1e-5)
+        assert getattr(final, split).accuracy == last[f"{split}_accuracy"]
 
 
 def test_a_model_that_was_trained_in_mixed_precision_is_a_plain_one_with_the_served_figures(start, dataset):
@@ -102,10 +102,10 @@ def test_a_model_that_was_trained_in_mixed_precision_is_a_plain_one_with_the_ser
     for split in ("train", "validation", "test"):
         rows = images.splits[split]
         loss, accuracy = model.evaluate(np.asarray(images.images[rows]), images.labels[rows], verbose=0)
-        assert finished.final[split]["loss"] == pytest.approx(loss, abs=1e-5)
-        assert finished.final[split]["accuracy"] == pytest.approx(accuracy, abs=1e-6)
+        assert getattr(finished.final, split).loss == pytest.approx(loss, abs=1e-5)
+        assert getattr(finished.final, split).accuracy == pytest.approx(accuracy, abs=1e-6)
     for split in ("train", "validation"):
-        assert process.history[-1][f"{split}_loss"] == pytest.approx(finished.final[split]["loss"], abs=1e-5)
+        assert process.history[-1][f"{split}_loss"] == pytest.approx(getattr(finished.final, split).loss, abs=1e-5)
 
 
 def test_a_process_says_what_it_does_in_the_agreed_order(start):
@@ -122,7 +122,7 @@ def test_a_process_says_what_it_does_in_the_agreed_order(start):
         == Path(finished.path_of(ArtifactName.PREDICTIONS)).parent
         == process.scratch
     )
-    json.dumps([finished.final, process.history, engine], allow_nan=False)
+    json.dumps([finished.final.model_dump(mode="json"), process.history, engine], allow_nan=False)
 
 
 def test_a_network_with_batch_normalisation_is_said_to_have_one_tower(start):
@@ -176,9 +176,9 @@ def test_a_deadline_keeps_the_whole_epochs(start):
     process.pipe.send(Stop(StopCause.DEADLINE))
     finished = process.end()
     assert finished.stop_reason == "deadline"
-    kept = finished.final["epoch"]
+    kept = finished.final.epoch
     assert kept == len(process.history)
-    assert finished.final["validation"]["accuracy"] == process.history[kept - 1]["validation_accuracy"]
+    assert finished.final.validation.accuracy == process.history[kept - 1]["validation_accuracy"]
 
 
 def test_a_deadline_before_the_first_epoch_is_a_failure(start):
@@ -201,9 +201,9 @@ def test_early_stopping_is_said_and_the_best_epoch_kept(start):
     process = start(spec.model_copy(update={"augmentation": None}))
     finished = process.end()
     assert finished.stop_reason == "early_stopped"
-    assert finished.final["epoch"] == len(process.history) - 1
+    assert finished.final.epoch == len(process.history) - 1
     best = process.history[-2]
-    assert finished.final["validation"]["loss"] == pytest.approx(best["validation_loss"], abs=1e-5)
+    assert finished.final.validation.loss == pytest.approx(best["validation_loss"], abs=1e-5)
 
 
 def test_what_the_last_epoch_costs_is_measured_on_the_images_that_chose_nothing(start):
@@ -216,11 +216,11 @@ def test_what_the_last_epoch_costs_is_measured_on_the_images_that_chose_nothing(
     last = going_on.end()
     said = json.loads(kept.path_of(ArtifactName.EVALUATION).read_text())["last_epoch"]
     assert json.loads(last.path_of(ArtifactName.EVALUATION).read_text())["last_epoch"] is None
-    assert (said["split"], said["count"]) == ("test", kept.final["test"]["count"])
+    assert (said["split"], said["count"]) == ("test", kept.final.test.count)
     assert (said["kept_epoch"], said["epoch"]) == (epochs - 1, epochs)
     assert (kept.other_reads, last.other_reads) == ((("test", epochs),), ())
     for figure, sign in (("accuracy", -1), ("loss", 1)):
-        difference = sign * (last.final["test"][figure] - kept.final["test"][figure])
+        difference = sign * (getattr(last.final.test, figure) - getattr(kept.final.test, figure))
         assert said[figure]["difference"] == pytest.approx(difference, abs=1e-6)
         low, high = said[figure]["interval"]
         assert low <= difference <= high
@@ -230,8 +230,8 @@ def test_what_the_last_epoch_costs_is_measured_on_the_images_that_chose_nothing(
 def test_a_test_split_that_is_never_measured_appears_nowhere(start):
     process = start(small_spec(training={"epochs": 1}, evaluation={"test": "never"}))
     finished = process.end()
-    assert finished.final["test"] is None
-    assert finished.final["gap"]["test"] is None
+    assert finished.final.test is None
+    assert finished.final.gap.test is None
     with np.load(finished.path_of(ArtifactName.PREDICTIONS)) as stored:
         assert not [entry for entry in stored if entry.startswith("test")]
 

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.intervals import wilson_interval
+from heldout.stored.audit import AuditFinding
 from models.arrays import SPLITS
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.wording import ADJECTIVES, listed, percent
-from worker.ingest.report import Finding
 
 # Images of the largest class for each one of the smallest.
 MIN_WARNING_IMBALANCE_RATIO = 3.0
@@ -20,7 +20,7 @@ MAX_P_VALUE = 0.001
 MAX_TEST_HALF_INTERVAL = 0.05  # of an accuracy of 90 %
 
 
-def count_findings(dataset: IngestedDataset) -> list[Finding]:
+def count_findings(dataset: IngestedDataset) -> list[AuditFinding]:
     counts = per_class(dataset)
     found = [_missing(dataset, counts), _imbalance(dataset, counts[0]), _proportions(dataset, counts), _small(dataset)]
     return [finding for finding in found if finding is not None]
@@ -33,7 +33,7 @@ def per_class(dataset: IngestedDataset) -> NDArray[np.int64]:
     )
 
 
-def _missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Finding | None:
+def _missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFinding | None:
     missing = {
         split: [dataset.classes[label] for label in np.flatnonzero(of_split == 0)]
         for split, of_split in zip(SPLITS, counts, strict=True)
@@ -45,7 +45,7 @@ def _missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Finding | N
         f"{len(classes):,} of {len(dataset.classes):,} classes ({listed(classes)}) have no {ADJECTIVES[split]} images."
         for split, classes in missing.items()
     )
-    return Finding(
+    return AuditFinding(
         code="class_missing",
         severity="critical" if "train" in missing else "warning",
         numbers={
@@ -57,7 +57,7 @@ def _missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Finding | N
     )
 
 
-def _imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> Finding | None:
+def _imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> AuditFinding | None:
     present = train[train > 0]
     ratio = float(np.max(present)) / float(np.min(present))
     if ratio < MIN_WARNING_IMBALANCE_RATIO:
@@ -65,7 +65,7 @@ def _imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> Finding | 
     largest, smallest = int(np.argmax(train)), int(np.argmin(np.where(train > 0, train, np.max(train))))
     most, least = dataset.classes[largest], dataset.classes[smallest]
     majority = float(np.max(train)) / float(np.sum(train))
-    return Finding(
+    return AuditFinding(
         code="class_imbalance",
         severity="critical" if ratio >= MIN_CRITICAL_IMBALANCE_RATIO else "warning",
         numbers={
@@ -83,7 +83,7 @@ def _imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> Finding | 
     )
 
 
-def _proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Finding | None:
+def _proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFinding | None:
     """Whether the classes' shares in a held-out split differ from train's by much, and by more than by chance."""
     train = counts[0] / counts[0].sum()
     worst: dict[str, Any] = {}
@@ -111,7 +111,7 @@ def _proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Finding
         f"{percent(differs['train_share'])} of the training images."
         for split, differs in worst.items()
     )
-    return Finding(
+    return AuditFinding(
         code="class_shift",
         severity="warning",
         numbers=worst,
@@ -125,12 +125,12 @@ def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return float(np.abs(one - other).sum() / 2)
 
 
-def _small(dataset: IngestedDataset) -> Finding | None:
+def _small(dataset: IngestedDataset) -> AuditFinding | None:
     count = len(dataset.splits["test"])
     low, high = wilson_interval(round(0.9 * count), count)
     if (high - low) / 2 <= MAX_TEST_HALF_INTERVAL:
         return None
-    return Finding(
+    return AuditFinding(
         code="test_too_small",
         severity="warning",
         numbers={"count": count, "interval_at_90_percent": [round(low, 4), round(high, 4)]},

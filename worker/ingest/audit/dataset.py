@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.stored.audit import AuditExample, AuditFinding
 from models.arrays import SPLITS
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.report import Example, Finding
 
 MAX_EXAMPLES = 12  # examples of a finding
 
@@ -37,19 +37,20 @@ class IngestedDataset:
             found[self.splits[split]] = code
         return found
 
-    def example(self, row: int) -> Example:
-        return Example(SPLITS[self.split_of[row]], int(row), self.names[int(row)])
+    def example(self, row: int) -> AuditExample:
+        return AuditExample(split=SPLITS[self.split_of[row]], index=int(row), member=self.names[int(row)])
 
-    def examples(self, rows: NDArray[np.int64]) -> list[Example]:
+    def examples(self, rows: NDArray[np.int64]) -> tuple[AuditExample, ...]:
         """The first few of `rows`."""
-        return [self.example(row) for row in rows[:MAX_EXAMPLES].tolist()]
+        return tuple(self.example(row) for row in rows[:MAX_EXAMPLES].tolist())
 
     def without_names(self) -> "IngestedDataset":
         """The same, light enough to be sent to another process; what is found there gets its names by `named`."""
         return replace(self, names=_NoNames(len(self.names)))
 
-    def named(self, finding: Finding) -> Finding:
-        return replace(finding, examples=[self.example(example.index) for example in finding.examples])
+    def named(self, finding: AuditFinding) -> AuditFinding:
+        named = tuple(self.example(example.index) for example in finding.examples)
+        return finding.model_copy(update={"examples": named})
 
 
 class _NoNames(Sequence[str]):

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.stored.audit import AuditFinding
 from models.arrays import SPLITS
 from worker.ingest.audit.copies import Copies
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.wording import ADJECTIVES, part_of_images
-from worker.ingest.report import Finding
 
 MAX_PAIRS = 200  # of a finding
 CRITICAL_SHARE = 0.01  # of the images of a split
@@ -28,7 +28,7 @@ class _Pairs:
         return {"images": len(self.rows), "exact": int(self.exact.sum()), "near": int((~self.exact).sum())}
 
 
-def copy_findings(dataset: IngestedDataset, copies: Copies) -> list[Finding]:
+def copy_findings(dataset: IngestedDataset, copies: Copies) -> list[AuditFinding]:
     """Leakage, label conflicts and duplicates, as far as there are any."""
     firsts = [_first(copies, np.flatnonzero(dataset.split_of == code)) for code in range(len(SPLITS))]
     found = [_leakage(dataset, copies, firsts), _conflicts(dataset, copies), _duplicates(dataset, copies, firsts)]
@@ -55,7 +55,7 @@ def _partners(rows: NDArray[np.int64], exact: NDArray[np.int64], near: NDArray[n
 
 def _leakage(
     dataset: IngestedDataset, copies: Copies, firsts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
-) -> Finding | None:
+) -> AuditFinding | None:
     numbers: dict[str, Any] = {}
     shown, sentences, worst = [], [], 0.0
     for held, seen in (("test", "train"), ("validation", "train"), ("test", "validation")):
@@ -73,7 +73,7 @@ def _leakage(
     rows = np.concatenate(shown)
     if not len(rows):
         return None
-    return Finding(
+    return AuditFinding(
         code="leakage",
         severity="critical" if worst >= CRITICAL_SHARE else "warning",
         numbers=numbers,
@@ -84,7 +84,7 @@ def _leakage(
     )
 
 
-def _conflicts(dataset: IngestedDataset, copies: Copies) -> Finding | None:
+def _conflicts(dataset: IngestedDataset, copies: Copies) -> AuditFinding | None:
     labels, original = dataset.labels, copies.original
     everything = np.arange(len(labels))
     other = np.flatnonzero(labels != labels[original])
@@ -97,7 +97,7 @@ def _conflicts(dataset: IngestedDataset, copies: Copies) -> Finding | None:
     if not len(pairs.rows):
         return None
     share = len(pairs.rows) / len(labels)
-    return Finding(
+    return AuditFinding(
         code="label_conflicts",
         severity="critical" if share >= CRITICAL_SHARE else "warning",
         numbers={**pairs.numbers, "share": round(share, 6)},
@@ -110,7 +110,7 @@ def _conflicts(dataset: IngestedDataset, copies: Copies) -> Finding | None:
 
 def _duplicates(
     dataset: IngestedDataset, copies: Copies, firsts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
-) -> Finding | None:
+) -> AuditFinding | None:
     numbers: dict[str, Any] = {}
     shown, repeated, count = [], [], 0
     for (exact, near), split in zip(firsts, SPLITS, strict=True):
@@ -126,7 +126,7 @@ def _duplicates(
         count += len(pairs.rows)
     if not count:
         return None
-    return Finding(
+    return AuditFinding(
         code="duplicates",
         severity="warning" if count >= CRITICAL_SHARE * len(dataset.labels) else "info",
         numbers=numbers,

@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from heldout.stored.audit import AuditFinding
 from models.arrays import SPLITS
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.wording import percent
-from worker.ingest.report import Finding
 
 
-def group_findings(dataset: IngestedDataset) -> list[Finding]:
+def group_findings(dataset: IngestedDataset) -> list[AuditFinding]:
     """A finding if a group has images in several splits."""
     if dataset.groups is None:
         return []
@@ -19,7 +19,7 @@ def group_findings(dataset: IngestedDataset) -> list[Finding]:
         return []
     images = np.flatnonzero(np.isin(dataset.groups, crossing))
     return [
-        Finding(
+        AuditFinding(
             code="group_across_splits",
             severity="critical",
             numbers={

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.stored.audit import AuditFinding
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.samples import Sample, features, standardised, take_sample
 from worker.ingest.audit.wording import ADJECTIVES, percent
-from worker.ingest.report import Finding
 
 SAMPLE_IMAGES = 2000
 MIN_IMAGES_PER_CLASS = 8
@@ -19,7 +19,7 @@ MIN_LOSS_AS_LABELLED = 0.2
 MAX_LOSS_ONCE_RENAMED = 0.1
 
 
-def label_order_findings(dataset: IngestedDataset) -> list[Finding]:
+def label_order_findings(dataset: IngestedDataset) -> list[AuditFinding]:
     """A finding for the first held-out split whose labels make sense only after they are exchanged."""
     if len(dataset.classes) > MAX_CLASSES:
         return []
@@ -32,7 +32,7 @@ def label_order_findings(dataset: IngestedDataset) -> list[Finding]:
     return []
 
 
-def _compared(dataset: IngestedDataset, split: str, train: Sample, held: Sample) -> Finding | None:
+def _compared(dataset: IngestedDataset, split: str, train: Sample, held: Sample) -> AuditFinding | None:
     count = len(dataset.classes)
     fewest = min(np.min(np.bincount(sample.labels, minlength=count)) for sample in (train, held))
     if fewest < MIN_IMAGES_PER_CLASS:
@@ -71,7 +71,7 @@ def _compared(dataset: IngestedDataset, split: str, train: Sample, held: Sample)
         },
     }
     moved = held.rows[np.isin(held.labels, labels[labels != renamed])]
-    return Finding(
+    return AuditFinding(
         code="label_order_mismatch",
         severity="critical",
         numbers=numbers,

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from heldout.stored.audit import AuditFinding
 from models.arrays import SPLITS
+from worker.ingest.audit.codes import require_known
 from worker.ingest.audit.copies import Copies, find_copies
 from worker.ingest.audit.counts import count_findings, per_class
 from worker.ingest.audit.dataset import IngestedDataset
@@ -15,7 +17,6 @@ from worker.ingest.audit.scan import SAMPLED_SIDE, scan
 from worker.ingest.audit.shift import shift_findings
 from worker.ingest.audit.values import statistics, value_findings
 from worker.ingest.pool import ProcessPool
-from worker.ingest.report import Finding
 
 SEVERITIES = ("critical", "warning", "info")
 
@@ -24,7 +25,7 @@ SEVERITIES = ("critical", "warning", "info")
 class Audit:
     """Findings, worst first; statistics of each split; all copies; checks says what was compared, how much of it."""
 
-    findings: list[Finding]
+    findings: list[AuditFinding]
     counts: dict[str, Any]
     statistics: dict[str, Any]
     copies: Copies
@@ -50,6 +51,7 @@ def audit(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int],
     for found, of_part in compared:
         findings += [dataset.named(finding) for finding in found]
         checks |= of_part
+    require_known(findings)
     counts = per_class(dataset)
     return Audit(
         findings=sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)),
@@ -63,7 +65,7 @@ def audit(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int],
     )
 
 
-def _compare(task: tuple[str, IngestedDataset]) -> tuple[list[Finding], dict[str, Any]]:
+def _compare(task: tuple[str, IngestedDataset]) -> tuple[list[AuditFinding], dict[str, Any]]:
     name, dataset = task
     if name == "shift":
         return shift_findings(dataset)

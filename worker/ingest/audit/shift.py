@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.stored.audit import AuditFinding, Severity
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.samples import Sample, features, standardised, take_sample
 from worker.ingest.audit.wording import percent
-from worker.ingest.report import Finding, Severity
 
 SAMPLE_IMAGES = 600  # of each split
 MIN_IMAGES = 20
@@ -78,10 +78,10 @@ class Comparison:
         return self.p_value <= MAX_P_VALUE or self.score >= CERTAIN_SIGMAS
 
 
-def shift_findings(dataset: IngestedDataset) -> tuple[list[Finding], dict[str, Any]]:
+def shift_findings(dataset: IngestedDataset) -> tuple[list[AuditFinding], dict[str, Any]]:
     """Findings about test and validation against train, and the figures of each comparison for the record."""
     train = take_sample(dataset, "train", SAMPLE_IMAGES)
-    found: dict[str, Finding] = {}
+    found: dict[str, AuditFinding] = {}
     checks: dict[str, Any] = {}
     for split in ("test", "validation"):
         held = take_sample(dataset, split, SAMPLE_IMAGES)
@@ -129,7 +129,7 @@ def compare(train: Sample, held: Sample, undo: Callable[[Any], Any] | None = Non
     )
 
 
-def _finding(dataset: IngestedDataset, split: str, train: Sample, held: Sample, compared: Comparison) -> Finding:
+def _finding(dataset: IngestedDataset, split: str, train: Sample, held: Sample, compared: Comparison) -> AuditFinding:
     severity: Severity = (
         "info" if compared.effect < WARNING_EFFECT else "warning" if compared.effect < CRITICAL_EFFECT else "critical"
     )
@@ -154,7 +154,7 @@ def _finding(dataset: IngestedDataset, split: str, train: Sample, held: Sample, 
             how = f"{times:.0f} times smaller" if times > 1 else f"{1 / times:.0f} times larger"
             numbers["slip"] = f"In {split} its values are about {how}."
     order = np.argsort(-compared.apart, kind="stable")[:MAX_EXAMPLES]
-    return Finding(
+    return AuditFinding(
         code=code,
         severity=severity,
         numbers=numbers,

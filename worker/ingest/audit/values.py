@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.stored.audit import AuditFinding
 from models.arrays import SPLITS
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import BINS, Scan
 from worker.ingest.audit.wording import part_of_images, percent
-from worker.ingest.report import Finding
 
 QUANTILES = {"p01": 0.01, "median": 0.5, "p99": 0.99}
 CRITICAL_BLANK_SHARE = 0.01
@@ -30,12 +30,12 @@ def statistics(dataset: IngestedDataset, scan: Scan) -> dict[str, dict[str, Any]
     return found
 
 
-def value_findings(dataset: IngestedDataset, scan: Scan) -> list[Finding]:
+def value_findings(dataset: IngestedDataset, scan: Scan) -> list[AuditFinding]:
     found = [_blank(dataset, scan), _narrow(dataset, scan), _grey(dataset, scan)]
     return [finding for finding in found if finding is not None]
 
 
-def _blank(dataset: IngestedDataset, scan: Scan) -> Finding | None:
+def _blank(dataset: IngestedDataset, scan: Scan) -> AuditFinding | None:
     blank = np.flatnonzero(scan.low == scan.high)
     if not len(blank):
         return None
@@ -43,7 +43,7 @@ def _blank(dataset: IngestedDataset, scan: Scan) -> Finding | None:
     numbers: dict[str, Any] = {"images": len(blank), "share": round(share, 6)}
     for code, split in enumerate(SPLITS):
         numbers[split] = int((dataset.split_of[blank] == code).sum())
-    return Finding(
+    return AuditFinding(
         code="blank_images",
         severity="critical" if share >= CRITICAL_BLANK_SHARE else "warning",
         numbers=numbers,
@@ -54,13 +54,13 @@ def _blank(dataset: IngestedDataset, scan: Scan) -> Finding | None:
     )
 
 
-def _narrow(dataset: IngestedDataset, scan: Scan) -> Finding | None:
+def _narrow(dataset: IngestedDataset, scan: Scan) -> AuditFinding | None:
     counts = scan.histograms.sum(axis=(0, 1))
     low, high = (float(_quantile(counts, _centres(dataset), share)) for share in (0.001, 0.999))
     width = dataset.value_range[1] - dataset.value_range[0]
     if high - low >= MIN_USED_RANGE * width:
         return None
-    return Finding(
+    return AuditFinding(
         code="narrow_range",
         severity="warning",
         numbers={"p001": _six_digits(low), "p999": _six_digits(high), "range": list(dataset.value_range)},
@@ -71,10 +71,10 @@ def _narrow(dataset: IngestedDataset, scan: Scan) -> Finding | None:
     )
 
 
-def _grey(dataset: IngestedDataset, scan: Scan) -> Finding | None:
+def _grey(dataset: IngestedDataset, scan: Scan) -> AuditFinding | None:
     if dataset.pixels.shape[3] != 3 or scan.is_coloured:
         return None
-    return Finding(
+    return AuditFinding(
         code="grey_as_rgb",
         severity="info",
         numbers={"channels": 3},

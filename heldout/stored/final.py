@@ -1,0 +1,49 @@
+"""`metrics.final`: how the kept weights did. The worker builds it, a job's result keeps it, the API answers it."""
+
+import math
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from heldout.stored.file import StoredPart
+
+
+def _finite_or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# A figure that is not finite is null: JSON has no NaN.
+Figure = Annotated[float | None, BeforeValidator(_finite_or_none)]
+
+
+class SplitResult(StoredPart):
+    """The kept weights on one split."""
+
+    loss: Figure
+    accuracy: float
+    count: int
+    interval: tuple[float, float] = Field(description="95 % Wilson interval of the accuracy, as fractions.")
+
+
+class GapView(StoredPart):
+    """Training against held-out figures; positive where held-out is worse."""
+
+    accuracy: Figure
+    loss: Figure
+
+
+class GapsView(StoredPart):
+    """The gap to each held-out split; `test` is null where the test split was not measured."""
+
+    validation: GapView
+    test: GapView | None
+
+
+class FinalView(StoredPart):
+    """The kept weights: of the best epoch with `restore_best`, else of the last one."""
+
+    epoch: int
+    train: SplitResult
+    validation: SplitResult
+    test: SplitResult | None
+    gap: GapsView
