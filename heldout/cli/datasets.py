@@ -54,6 +54,10 @@ def push(
     validation: Annotated[float | None, typer.Option(help="Fraction for the validation split, if it has none.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the random splits.")] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Ignore the upload's own splits and split anew.")] = False,
+    folder: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=USE", help="What a folder is: train, validation, test, class, ignore; repeatable."),
+    ] = None,
     group_by: Annotated[
         str | None, typer.Option(metavar="REGEX", help="Images whose names match the same group stay together.")
     ] = None,
@@ -65,7 +69,13 @@ def push(
     home: Home = None,
 ) -> Exit | None:
     """Upload images, wait until they are ingested, and show what the audit found."""
-    splits = {"test": test, "validation": validation, "seed": seed, "existing": "merge" if merge else None}
+    splits = {
+        "test": test,
+        "validation": validation,
+        "seed": seed,
+        "existing": "merge" if merge else None,
+        "folders": _folders(folder or []),
+    }
     spec = _spec(
         {
             "name": name or _name_of(path),
@@ -99,7 +109,11 @@ def audit(dataset: Reference, as_json: AsJson = False, home: Home = None) -> Non
     """Show what the audit of a dataset found: leaks, conflicts, imbalance, shift."""
     with service(home) as client:
         found = client.dataset_audit(dataset)
-    print_json(found) if as_json else shown.show_findings(found.findings)
+    if as_json:
+        print_json(found)
+    else:
+        shown.show_left_out(found.source)
+        shown.show_findings(found.findings)
 
 
 @app.command()
@@ -194,7 +208,9 @@ def _show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit |
         print_json(dataset)
     elif ready:
         shown.show_dataset_line(dataset)
-        shown.show_findings(client.dataset_audit(dataset.id).findings)
+        audit = client.dataset_audit(dataset.id)
+        shown.show_left_out(audit.source)
+        shown.show_findings(audit.findings)
     elif dataset.error:
         error = dataset.error
         say(f"{dataset.name}@{dataset.version} rejected: {error.code}: {error.detail}", file=sys.stderr)
@@ -226,3 +242,13 @@ def _size(text: str, rule: str) -> dict[str, int | str | Literal["pad"]]:
     if not (height.isdigit() and width.isdigit()):
         raise Refused(f"--resize {text}: expected HEIGHTxWIDTH, such as 64x64")
     return {"height": int(height), "width": int(width), "rule": rule}
+
+
+def _folders(texts: list[str]) -> dict[str, str]:
+    uses = {}
+    for text in texts:
+        name, equals, use = text.rpartition("=")
+        if not (name and equals):
+            raise Refused(f"--folder {text}: expected NAME=USE, such as samples=ignore")
+        uses[name.strip("/")] = use
+    return uses

@@ -34,16 +34,31 @@ def test_an_archive_holds_each_file_under_its_path(folder):
     }
 
 
-def test_hidden_files_and_links_to_folders_are_passed_over_and_links_to_files_followed(folder, tmp_path):
+def test_hidden_files_are_passed_over_and_links_followed_but_not_in_circles(folder, tmp_path):
     (folder / ".DS_Store").write_bytes(b"x")
     (folder / ".git").mkdir()
     (folder / ".git" / "config").write_bytes(b"x")
     (folder / "a" / "linked.png").symlink_to(folder / "b" / "2.png")
-    (folder / "loop").symlink_to(folder)
-    (folder / "a" / "broken.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "4.png").write_bytes(b"four")
+    (folder / "c").symlink_to(tmp_path / "elsewhere")
+    (folder / "a" / "loop").symlink_to(folder)
     files = files_of(folder)
-    assert [name for name, _ in files] == ["a/1.png", "a/deep/3.png", "a/linked.png", "b/2.png", "é/ü.png"]
-    assert unpacked(packed(folder, files))["a/linked.png"] == b"two"
+    assert [name for name, _ in files] == ["a/1.png", "a/deep/3.png", "a/linked.png", "b/2.png", "c/4.png", "é/ü.png"]
+    found = unpacked(packed(folder, files))
+    assert (found["a/linked.png"], found["c/4.png"]) == (b"two", b"four")
+
+
+def test_a_link_to_nowhere_is_an_error_and_no_image_less(folder, tmp_path):
+    (folder / "a" / "broken.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"broken\.png"):
+        files_of(folder)
+
+
+def test_a_folder_without_files_goes_along(folder):
+    (folder / "empty").mkdir()
+    with tarfile.open(fileobj=io.BytesIO(b"".join(packed(folder, files_of(folder))))) as archive:
+        assert [member.name for member in archive if member.isdir()] == ["empty"]
 
 
 def test_large_folders_come_in_pieces(tmp_path):

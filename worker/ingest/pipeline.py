@@ -82,7 +82,7 @@ def _run(
     scratch = target / ".scratch"
     scratch.mkdir()
     progress("opening", 0, 0)
-    opened = open_source(source, scratch, limits)
+    opened = open_source(source, spec, scratch, limits)
     count = len(opened.names)
     groups = groups_of(opened.names, spec.group_by)
     splits = make_splits(opened.labels, opened.given_splits, spec.splits, groups)
@@ -140,6 +140,14 @@ def _report(
                 "count": len(opened.passed_over),
                 "names": [printable(name) for name in opened.passed_over[:MAX_NAMES]],
             },
+            "left_out": [
+                {
+                    "what": left_out.what,
+                    "count": len(left_out.names),
+                    "names": [printable(name) for name in left_out.names[:MAX_NAMES]],
+                }
+                for left_out in opened.left_out
+            ],
             "splits": dict(splits.origin),
             "groups": None if dataset.groups is None else int(np.max(dataset.groups)) + 1,
         },

@@ -11,7 +11,7 @@ from heldout.datasets import ResizeSpec, SplitSpec
 from heldout.lifecycle import FailureCode
 from worker.ingest.limits import GIB, MIB, Limits
 from worker.ingest.report import FINDINGS, Finding
-from worker.ingest.sources.layout import SPLIT_NAMES
+from worker.ingest.sources.split_folders import SPLIT_NAMES
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "images.md").read_text(encoding="utf-8")
 

@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from heldout.dataset_lifecycle import RejectionCode
+from worker.ingest.images.formats import other_format, read_format
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection, amount, printable
 
@@ -28,14 +29,6 @@ PLUGINS: dict[str, type[ImageFile]] = {
     "JPEG": JpegImageFile,
     "WebP": WebPImageFile,
     "BMP": BmpImageFile,
-}
-OTHER_FORMATS = {
-    b"GIF8": "GIF",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"%PDF": "PDF",
-    b"<svg": "SVG",
-    b"8BPS": "Photoshop",
 }
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L", "I"})
 # What Pillow raises on broken files.
@@ -153,19 +146,14 @@ def _loaded(data: bytes, name: str, limits: Limits) -> ImageFile:
 
 
 def _format_of(data: bytes, name: str) -> str:
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return "PNG"
-    if data[:3] == b"\xff\xd8\xff":
-        return "JPEG"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    if data[:2] == b"BM":
-        return "BMP"
+    found = read_format(data)
+    if found is not None:
+        return found
     if not data:
         raise Rejection(
             RejectionCode.UNREADABLE_MEMBER, f"{printable(name)!r} is empty. Remove it or upload it again.", name
         )
-    other = OTHER_FORMATS.get(data[:4]) or ("HEIC or AVIF" if data[4:8] == b"ftyp" else None)
+    other = other_format(data)
     if other:
         raise Rejection(
             RejectionCode.UNSUPPORTED_IMAGE,

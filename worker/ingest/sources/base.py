@@ -17,6 +17,7 @@ from worker.ingest.images.pixels import Pixels
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection, amount, printable
+from worker.ingest.sources.layout import LeftOut
 
 Progress = Callable[[int], None]
 
@@ -34,7 +35,8 @@ class Source(Protocol):
     """An upload, its format known and its labels read.
 
     names: (images,) what each image is called in the upload. labels: (images,) positions in `classes`.
-    given_splits: (images,) positions in SPLITS, or -1. passed_over: names of what is no image.
+    given_splits: (images,) positions in SPLITS, or -1. passed_over: names of what is no image. left_out: what is not in
+    the dataset though it may be missed.
     """
 
     kind: str
@@ -47,6 +49,9 @@ class Source(Protocol):
 
     @property
     def passed_over(self) -> Sequence[str]: ...
+
+    @property
+    def left_out(self) -> Sequence[LeftOut]: ...
 
     def store(
         self, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
