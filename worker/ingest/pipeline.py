@@ -3,7 +3,7 @@
 import errno
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,13 @@ from heldout.stored.audit import StoredAudit
 from models.arrays import FILES, address_of, load, save_beside, split_digests
 from models.relations import FILE_NAME, save_relations
 from worker.ingest.audit import Audit, IngestedDataset, audit
+from worker.ingest.audit.copies import find_copies
+from worker.ingest.audit.scan import scan
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
 from worker.ingest.preview import write_examples, write_previews
 from worker.ingest.rejection import Rejection, amount, printable
-from worker.ingest.relations import relations_of
+from worker.ingest.relations import relations_of, units_of
 from worker.ingest.report import Report
 from worker.ingest.sources.base import Source, StoredImages
 from worker.ingest.sources.opening import open_source
@@ -91,10 +93,18 @@ def _run(
     dataset = IngestedDataset(
         stored.pixels, opened.labels, splits.indices, opened.classes, opened.names, stored.value_range, groups
     )
+    seen = scan(dataset, pool, lambda done: progress("auditing", done, count))
+    copies = find_copies(dataset.pixels, seen, dataset.value_range)
+    relations = relations_of(copies, groups)
+    if splits.cut and (units := units_of(relations)) is not None:
+        # Only now is it known what belongs together. What was seen of each split is seen again.
+        splits = make_splits(opened.labels, opened.given_splits, spec.splits, units)
+        dataset = replace(dataset, splits=splits.indices)
+        seen = scan(dataset, pool, lambda done: None)
     save_beside(target, dataset.labels, dataset.splits, dataset.classes, dataset.value_range)
-    found = audit(dataset, pool, lambda done: progress("auditing", done, count))
+    found = audit(dataset, seen, copies, pool)
     progress("finishing", 0, 0)
-    save_relations(relations_of(found.copies, dataset.groups), target / FILE_NAME)
+    save_relations(relations, target / FILE_NAME)
     write_previews(target / "preview", dataset)
     write_examples(target / "preview" / "examples", dataset, found.findings)
     with (target / MEMBERS_FILE).open("w", encoding="utf-8") as file:
