@@ -62,6 +62,9 @@ class DatasetSpec(SpecPart):
     colour: Literal["auto", "grey", "rgb"] = Field(
         "auto", description="`auto`: one channel where every image is grey, else three."
     )
+    skip_broken: bool = Field(
+        False, description="Go on without image files that cannot be read; the audit's `source` names them."
+    )
 
     @field_validator("group_by")
     @classmethod

@@ -64,6 +64,9 @@ def push(
     resize: Annotated[str | None, typer.Option(metavar="HxW", help="One size for all, such as 64x64.")] = None,
     rule: Annotated[str, typer.Option(help="How an image gets that size: pad, crop or stretch.")] = "pad",
     colour: Annotated[str, typer.Option(help="auto, grey or rgb.")] = "auto",
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Go on without files that cannot be read.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", "--no-wait", help="Send it, print its id, end.")] = False,
     as_json: AsJson = False,
     home: Home = None,
@@ -84,6 +87,7 @@ def push(
             "group_by": group_by,
             "resize": None if resize is None else _size(resize, rule),
             "colour": colour,
+            "skip_broken": skip_broken,
         }
     )
     with service(home) as client:

@@ -89,17 +89,18 @@ def decode(
         ColourFound: if it has colour, one channel is wanted and not `any_grey` (colour may be given up).
     """
     opened = _loaded(data, name, limits)
-    encodings[f"{opened.format} {opened.mode}"] += 1
     if not any_grey and wanted.channels == 1 and not is_grey(opened):
         raise ColourFound
     try:
         image = _upright(opened) if opened.info else opened
         image = _in_mode(image, "L" if wanted.channels == 1 else "RGB")
-        return _fitted(image, wanted, name).tobytes()
+        pixels = _fitted(image, wanted, name).tobytes()
     except MemoryError:
         raise _out_of_memory(name, limits) from None
     except DECODE_ERRORS as error:
         raise _unreadable(name, error) from None
+    encodings[f"{opened.format} {opened.mode}"] += 1
+    return pixels
 
 
 def is_grey(image: Image.Image) -> bool:

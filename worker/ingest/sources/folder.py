@@ -28,6 +28,7 @@ class FolderSource:
             spec.splits.folders,
             lambda row: archive.head(row, HEAD_BYTES),
             archive.folders,
+            skip_broken=spec.skip_broken,
         )
         self._archive = archive.only(layout.rows)
         self.kind = f"image folder in {archive.kind}"
@@ -44,10 +45,11 @@ class FolderSource:
                 name,
             )
 
-    def first(self) -> bytes:
+    def files(self) -> Iterator[bytes]:
         file = os.open(self._archive.path, os.O_RDONLY)
         try:
-            return read_member(file, self._archive.table[0].item(), self.names[0])
+            for name, entry in zip(self.names, self._archive.table, strict=True):
+                yield read_member(file, entry.item(), name)
         finally:
             os.close(file)
 

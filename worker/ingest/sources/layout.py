@@ -12,7 +12,7 @@ from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import FolderUse
 from worker.ingest.images.formats import is_image, is_refused_image
 from worker.ingest.limits import Limits
-from worker.ingest.rejection import Rejection, printable
+from worker.ingest.rejection import Rejection, broken_files, printable
 from worker.ingest.sources.split_folders import place
 
 READ_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib"})
@@ -55,15 +55,29 @@ def folder_layout(
     uses: Mapping[str, FolderUse] = MappingProxyType({}),
     head_of: Callable[[int], bytes] = lambda row: b"",
     folders: Sequence[str] = (),
+    *,
+    skip_broken: bool = False,
 ) -> Layout:
     """Read classes and splits from the members' names.
 
     Args: uses is what the dataset spec says of folders; head_of gives the first bytes of a member, for names that do
-        not say whether it is an image; folders are those that the archive lists.
+        not say whether it is an image; folders are those that the archive lists; with skip_broken images of formats
+        that are not read are left out.
     Raises:
         Rejection: with a member that does not fit.
     """
-    images, ignored = _images_among(names, head_of)
+    images, refused, ignored = _images_among(names, head_of)
+    if refused and (not skip_broken or not images):
+        raise broken_files(
+            [
+                Rejection(
+                    RejectionCode.UNSUPPORTED_IMAGE,
+                    f"{printable(name)!r} has a format that is not read. Convert it to PNG, JPEG, WebP or BMP.",
+                    name,
+                )
+                for name in refused
+            ]
+        )
     if not images:
         raise Rejection(
             RejectionCode.NO_IMAGES,
@@ -108,14 +122,18 @@ def folder_layout(
         left_out=[
             *_left_out("images without labels in", placed.unlabelled, images, names),
             *_left_out("images that `splits.folders` ignores in", placed.ignored, images, names),
+            *([LeftOut("images of formats that are not read", sorted(refused))] if refused else []),
             *_without_images(folders, names, images),
         ],
     )
 
 
-def _images_among(names: Sequence[str], head_of: Callable[[int], bytes]) -> tuple[list[int], list[str]]:
-    """Positions of the images, and names of what is none. Content decides where the name does not say. Raises."""
-    images, ignored = [], []
+def _images_among(names: Sequence[str], head_of: Callable[[int], bytes]) -> tuple[list[int], list[str], list[str]]:
+    """Positions of the images, names of those of formats that are not read, and of what is none.
+
+    Content decides where the name does not say.
+    """
+    images, refused, ignored = [], [], []
     for row, name in enumerate(names):
         extension = name.rpartition("/")[2].rpartition(".")[2].lower()
         if extension in READ_EXTENSIONS:
@@ -125,14 +143,10 @@ def _images_among(names: Sequence[str], head_of: Callable[[int], bytes]) -> tupl
         if is_image(head):
             images.append(row)
         elif extension in REFUSED_EXTENSIONS or is_refused_image(head):
-            raise Rejection(
-                RejectionCode.UNSUPPORTED_IMAGE,
-                f"{printable(name)!r} has a format that is not read. Convert it to PNG, JPEG, WebP or BMP.",
-                name,
-            )
+            refused.append(name)
         else:
             ignored.append(name)
-    return images, ignored
+    return images, refused, ignored
 
 
 def _left_out(

@@ -83,8 +83,10 @@ class TableSource:
         self.labels, self.classes = _labels(self._tables, limits)
         self.names = _names(self._tables)
 
-    def first(self) -> bytes:
-        return next(_files(self._tables[0], 1))[0]
+    def files(self) -> Iterator[bytes]:
+        for table in self._tables:
+            for [file] in _files(table, 1):
+                yield file
 
     def batches(self, target: Target) -> Iterator[Batch]:
         first = 0
