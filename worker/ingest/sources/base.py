@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import MAX_SIDE, MIN_SIDE, DatasetSpec
 from worker.ingest.images.batches import Batch, Target, decode_all
-from worker.ingest.images.decode import ColourFound, ImageProperties, TargetShape, properties_of
+from worker.ingest.images.decode import ColourFound, DepthFound, ImageProperties, TargetShape, properties_of
+from worker.ingest.images.deep import range_of
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
@@ -84,31 +85,40 @@ def store_files(
 ) -> StoredImages:
     """Decode all files into `images.npy` at `path`.
 
-    With `colour: auto` three channels are used as soon as one image has colour: decoding then begins again.
+    With `colour: auto` three channels are used as soon as one image has colour: decoding then begins again. So it does
+    with 16 bits as soon as one image has them: all images are stored as float32 then.
 
     Raises:
         Rejection: with the image that cannot be taken.
     """
     sized_by, first = _first_readable(source, limits)
     channels: Literal[1, 3] = 1 if spec.colour == "grey" or (spec.colour == "auto" and first.is_grey) else 3
+    bits: Literal[8, 16] = 16 if first.is_deep else 8
     while True:
+        dtype = np.dtype(np.uint8 if bits == 8 else np.float32)
         if spec.resize is not None:
-            wanted = TargetShape(spec.resize.height, spec.resize.width, channels, spec.resize.rule)
+            wanted = TargetShape(spec.resize.height, spec.resize.width, channels, spec.resize.rule, bits=bits)
         else:
-            wanted = TargetShape(first.height, first.width, channels, None, sized_by)
-        shape = checked_shape((len(source.names), wanted.height, wanted.width, channels), 1, limits, sized_by)
-        pixels = Pixels.create(path, shape, np.dtype(np.uint8))
+            wanted = TargetShape(first.height, first.width, channels, None, sized_by, bits)
+        shape = checked_shape(
+            (len(source.names), wanted.height, wanted.width, channels), dtype.itemsize, limits, sized_by
+        )
+        pixels = Pixels.create(path, shape, dtype)
         target = Target(pixels, wanted, limits, any_grey=spec.colour == "grey")
         try:
             decoded = decode_all(pool, source.batches(target), progress)
         except ColourFound:
             channels = 3
             continue
+        except DepthFound:
+            bits = 16
+            continue
         if decoded.broken and (not spec.skip_broken or len(decoded.broken) == len(source.names)):
             raise broken_files(list(decoded.broken.values()))
         if decoded.broken:
             pixels = pixels.without(np.array(list(decoded.broken), np.int64))
-        return StoredImages(pixels, (0, 255), decoded.encodings, tuple(decoded.broken))
+        highest = 255.0 if bits == 8 else max(float(np.max(block)) for block in pixels.blocks())
+        return StoredImages(pixels, range_of(highest), decoded.encodings, tuple(decoded.broken))
 
 
 def _first_readable(source: ImageFiles, limits: Limits) -> tuple[str, ImageProperties]:
