@@ -15,7 +15,7 @@ from heldout.cli.command import AsJson, Home, ends_with_code, print_list, servic
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import console, is_terminal, print_json, say
 from heldout.dataset_lifecycle import DatasetStatus
-from heldout.packing import NothingToPack, files_of, packed
+from heldout.packing import NothingToPack, files_of, packed, packed_together
 
 if TYPE_CHECKING:
     from heldout.client import Client
@@ -45,8 +45,17 @@ def _list(*, as_json: bool, home: Path | None) -> None:
 @app.command()
 @ends_with_code
 def push(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of class/image, an archive, .npz or Parquet.")],
-    name: Annotated[str | None, typer.Option(help="What jobs call it; by default the path's own name.")] = None,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...",
+            help="A folder of class/image, an archive, .npz or Parquet. Several, such as train.zip test.zip, go up "
+            "together, each as a folder of its name.",
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="What jobs call it; by default the path's own name, needed with several paths.")
+    ] = None,
     description: Annotated[str, typer.Option(help="Free text, shown beside its name.")] = "",
     test: Annotated[
         float | None, typer.Option(help="Fraction of the images for the test split, if the upload has none.")
@@ -79,9 +88,11 @@ def push(
         "existing": "merge" if merge else None,
         "folders": _folders(folder or []),
     }
+    if len(paths) > 1 and name is None:
+        raise Refused("--name is needed with several paths")
     spec = _spec(
         {
-            "name": name or _name_of(path),
+            "name": name or _name_of(paths[0]),
             "description": description,
             "splits": {field: value for field, value in splits.items() if value is not None},
             "group_by": group_by,
@@ -91,7 +102,7 @@ def push(
         }
     )
     with service(home) as client:
-        dataset = _send(client, path, spec, quiet=as_json)
+        dataset = _send(client, paths, spec, quiet=as_json)
         if detach:
             print_json(dataset) if as_json else say(dataset.id)
             return None
@@ -145,7 +156,16 @@ def delete(dataset: Reference, as_json: AsJson = False, home: Home = None) -> No
     print_json(deleted) if as_json else say(f"{found.name}@{found.version} deleted")
 
 
-def _send(client: Client, path: Path, spec: dict[str, Any], *, quiet: bool) -> DatasetView:
+def _send(client: Client, paths: list[Path], spec: dict[str, Any], *, quiet: bool) -> DatasetView:
+    if len(paths) > 1:
+        try:
+            chunks = packed_together(paths)
+            dataset = client.create_dataset(spec)
+            with _UploadBar(None, quiet) as bar:
+                return client.upload(dataset.id, bar(chunks))
+        except NothingToPack as error:
+            raise Refused(str(error)) from None
+    [path] = paths
     if path.is_dir():
         try:
             files = files_of(path)
@@ -163,7 +183,7 @@ def _send(client: Client, path: Path, spec: dict[str, Any], *, quiet: bool) -> D
 class _UploadBar:
     """Shows how much of an upload has been sent, where standard output is a terminal."""
 
-    def __init__(self, total: int, quiet: bool) -> None:
+    def __init__(self, total: int | None, quiet: bool) -> None:
         self._total = total
         self._shown = is_terminal() and not quiet
 

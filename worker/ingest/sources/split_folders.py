@@ -92,8 +92,14 @@ def place(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> Placed:
                 f"{_what_to_say(twin, splits[name])}",
                 twin,
             )
+    # Archives of one split each often have one folder around their classes.
+    are_wrapped = all(
+        min(paths[row].count("/") for row in top[name]) > 2
+        and len({paths[row].split("/")[1] for row in top[name]}) == 1
+        for name in splits
+    )
     for name in splits:
-        _add_split(placed, paths, top[name], name, SPLITS.index(splits[name]))
+        _add_split(placed, paths, top[name], name, SPLITS.index(splits[name]), is_wrapped=are_wrapped)
     return placed
 
 
@@ -169,8 +175,10 @@ def _add_classes(placed: Placed, paths: Sequence[str], top: Mapping[str, list[in
         placed.paths.append(paths[row])
 
 
-def _add_split(placed: Placed, paths: Sequence[str], rows: Sequence[int], folder: str, split: int) -> None:
-    below = [paths[row].partition("/")[2] for row in rows]
+def _add_split(
+    placed: Placed, paths: Sequence[str], rows: Sequence[int], folder: str, split: int, *, is_wrapped: bool
+) -> None:
+    below = [paths[row].split("/", 2 if is_wrapped else 1)[-1] for row in rows]
     # Some archives say it twice, `train/train/class`, or put `images` between.
     while (
         len(wrappers := {path.partition("/")[0] for path in below}) == 1

@@ -50,6 +50,8 @@ def names_by_split(target) -> dict[str, set[str]]:
         ("train/images", "test/images"),
         ("data/set1/train", "data/set1/test"),
         ("train/train", "test"),
+        ("train/my pets", "test/my pets"),
+        ("pets-train/pets", "pets-test/other pets"),
     ],
 )
 def test_well_known_names_of_splits_are_understood(tmp_path, train, test):
