@@ -9,6 +9,8 @@ from heldout.spec import MAX_SEED, SpecPart
 
 MIN_SIDE, MAX_SIDE = 8, 512
 Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE, description="Pixels.")]
+FolderUse = Literal["train", "validation", "test", "class", "ignore"]
+MAX_FOLDERS = 100
 Share = Annotated[float, Field(gt=0, le=0.5)]
 
 
@@ -35,6 +37,12 @@ class SplitSpec(SpecPart):
     test: Share = Field(0.2, description="Share of each class; at least one image.")
     validation: Share = Field(0.1, description="Share of what is left of each class; at least one image.")
     seed: int = Field(0, ge=0, le=MAX_SEED)
+    folders: dict[Annotated[str, Field(min_length=1, max_length=255)], FolderUse] = Field(
+        default={},
+        max_length=MAX_FOLDERS,
+        description="What a top folder of the upload is where its name does not say: `train`, `validation`, `test`, "
+        "`class`, or `ignore` to leave its images out.",
+    )
 
 
 class DatasetSpec(SpecPart):
@@ -53,6 +61,9 @@ class DatasetSpec(SpecPart):
     resize: ResizeSpec | None = Field(None, description="Needed where the images differ in size.")
     colour: Literal["auto", "grey", "rgb"] = Field(
         "auto", description="`auto`: one channel where every image is grey, else three."
+    )
+    skip_broken: bool = Field(
+        False, description="Go on without image files that cannot be read; the audit's `source` names them."
     )
 
     @field_validator("group_by")

@@ -1,37 +1,59 @@
-"""A folder as a tar archive, made while it is read: nothing is written to disk, and nothing is whole in memory."""
+"""Folders and archives as one tar, made while they are read: nothing is written to disk or whole in memory."""
 
 import io
-import os
+import stat
 import tarfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import IO, NamedTuple
 
 CHUNK_BYTES = 1024 * 1024
 
 
 class NothingToPack(ValueError):
-    """The folder has no files."""
+    """The folder has no files, or the paths cannot go up together."""
+
+
+class _Member(NamedTuple):
+    """A file of the archive that is made, or a folder, which has nothing to open."""
+
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]] | None
 
 
 def files_of(folder: Path) -> list[tuple[str, int]]:
     """Every file below the folder, as its path relative to it with `/`, and its size; in the order of their names.
 
-    What begins with a dot is passed over. Links are followed to files, not to folders.
+    A folder without files is an entry too, with a `/` at its end and the size 0. What begins with a dot is passed over.
+    Links are followed to files and folders, except to a folder that the link lies in.
 
     Raises:
         NothingToPack: if there is none.
-        OSError: if the folder cannot be read.
+        OSError: if the folder cannot be read, or a link leads nowhere.
     """
-    found = []
-    for parent, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            path = Path(parent, name)
-            if not name.startswith(".") and path.is_file():
-                found.append((path.relative_to(folder).as_posix(), path.stat().st_size))
-    if not found:
+    found = sorted(_files_below(folder, "", (folder.resolve(),)))
+    if all(name.endswith("/") for name, _ in found):
         raise NothingToPack(f"{folder} has no files.")
-    return sorted(found)
+    return found
+
+
+def _files_below(folder: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, int]]:
+    is_empty = True
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        is_empty = False
+        name = prefix + path.name
+        if path.is_dir():
+            if not path.is_symlink() or path.resolve() not in above:
+                yield from _files_below(path, f"{name}/", (*above, path.resolve()))
+        elif path.is_file() or path.is_symlink():
+            yield name, path.stat().st_size  # raises where a link leads nowhere
+    if is_empty and prefix:
+        yield prefix, 0
 
 
 def packed(folder: Path, files: list[tuple[str, int]]) -> Iterator[bytes]:
@@ -40,19 +62,97 @@ def packed(folder: Path, files: list[tuple[str, int]]) -> Iterator[bytes]:
     Raises:
         OSError: if a file cannot be read, or has become shorter since it was listed.
     """
+    return _as_tar(_members_of_folder(folder, "", files))
+
+
+def packed_together(paths: Sequence[Path]) -> Iterator[bytes]:
+    """One tar archive of several folders and archives, each in a folder with its name, or of several Parquet files.
+
+    Nothing of it has to fit on the disk or in memory.
+
+    Raises, before anything is yielded, unless a file changes meanwhile:
+        NothingToPack: if two paths have one name, or one is neither a folder, zip, tar nor, like all, a Parquet file.
+        OSError: if one cannot be read.
+    """
+    stems = [_stem(path) for path in paths]
+    twin = next((path for number, path in enumerate(paths) if stems[number] in stems[:number]), None)
+    if twin is not None:
+        raise NothingToPack(f"Two paths are called {_stem(twin)}. Rename one: each becomes a folder of that name.")
+    are_tables = [path.suffix.lower() == ".parquet" for path in paths]
+    if any(are_tables) and not all(are_tables):
+        raise NothingToPack("Parquet files go up together with Parquet files only.")
+    openers = [_opener(path) for path in paths]
+    return _as_tar(member for opener, path in zip(openers, paths, strict=True) for member in opener(path, _stem(path)))
+
+
+def _stem(path: Path) -> str:
+    return path.resolve().name.partition(".")[0] if not path.is_dir() else path.resolve().name
+
+
+def _opener(path: Path) -> Callable[[Path, str], Iterator[_Member]]:
+    if path.is_dir():
+        files_of(path)  # raises here what it would raise later
+        return lambda path, stem: _members_of_folder(path, f"{stem}/", files_of(path))
+    path.open("rb").close()
+    if path.suffix.lower() == ".parquet":
+        return lambda path, stem: iter([_Member(path.name, path.stat().st_size, partial(_opened, path))])
+    if path.suffix.lower() != ".npz" and zipfile.is_zipfile(path):
+        return _members_of_zip
+    if tarfile.is_tarfile(path):
+        return _members_of_tar
+    raise NothingToPack(f"{path} is no folder, zip or tar. Several paths go up together only if each is one.")
+
+
+def _members_of_folder(folder: Path, prefix: str, files: list[tuple[str, int]]) -> Iterator[_Member]:
+    for name, size in files:
+        yield _Member(prefix + name, size, None if name.endswith("/") else partial(_opened, folder / name))
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def _members_of_zip(path: Path, stem: str) -> Iterator[_Member]:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if stat.S_ISLNK(entry.external_attr >> 16):
+                raise NothingToPack(f"{path}: {entry.filename} is a link. Pack the files themselves.")
+            is_folder = entry.is_dir()
+            yield _Member(
+                f"{stem}/{entry.filename}", entry.file_size, None if is_folder else partial(archive.open, entry)
+            )
+
+
+def _members_of_tar(path: Path, stem: str) -> Iterator[_Member]:
+    with tarfile.open(path) as archive:
+        for entry in archive:
+            if entry.isdir():
+                yield _Member(f"{stem}/{entry.name}/", 0, None)
+                continue
+            file = archive.extractfile(entry) if entry.isfile() else None
+            if file is None:
+                raise NothingToPack(f"{path}: {entry.name} is a link or a special file. Pack the files themselves.")
+            yield _Member(f"{stem}/{entry.name}", entry.size, partial(_itself, file))
+
+
+def _itself(file: IO[bytes]) -> IO[bytes]:
+    return file
+
+
+def _as_tar(members: Iterable[_Member]) -> Iterator[bytes]:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w|", format=tarfile.PAX_FORMAT, bufsize=64 * 1024) as archive:
-        for name, size in files:
-            member = tarfile.TarInfo(name)
-            member.size = size
-            with (folder / name).open("rb") as file:
-                archive.addfile(member, file)
+        for member in members:
+            header = tarfile.TarInfo(member.name.rstrip("/"))
+            if member.open is None:
+                header.type = tarfile.DIRTYPE
+                archive.addfile(header)
+                continue
+            header.size = member.size
+            with member.open() as file:
+                archive.addfile(header, file)
             if buffer.tell() >= CHUNK_BYTES:
                 yield buffer.getvalue()
                 buffer.seek(0)
                 buffer.truncate()
     yield buffer.getvalue()
-
-
-def _raise(error: OSError) -> None:
-    raise error

@@ -15,7 +15,7 @@ from heldout.cli.command import AsJson, Home, ends_with_code, print_list, servic
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import console, is_terminal, print_json, say
 from heldout.dataset_lifecycle import DatasetStatus
-from heldout.packing import NothingToPack, files_of, packed
+from heldout.packing import NothingToPack, files_of, packed, packed_together
 
 if TYPE_CHECKING:
     from heldout.client import Client
@@ -45,8 +45,17 @@ def _list(*, as_json: bool, home: Path | None) -> None:
 @app.command()
 @ends_with_code
 def push(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of class/image, an archive, .npz or Parquet.")],
-    name: Annotated[str | None, typer.Option(help="What jobs call it; by default the path's own name.")] = None,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...",
+            help="A folder of class/image, an archive, .npz or Parquet. Several, such as train.zip test.zip, go up "
+            "together, each as a folder of its name.",
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="What jobs call it; by default the path's own name, needed with several paths.")
+    ] = None,
     description: Annotated[str, typer.Option(help="Free text, shown beside its name.")] = "",
     test: Annotated[
         float | None, typer.Option(help="Fraction of the images for the test split, if the upload has none.")
@@ -54,30 +63,46 @@ def push(
     validation: Annotated[float | None, typer.Option(help="Fraction for the validation split, if it has none.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the random splits.")] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Ignore the upload's own splits and split anew.")] = False,
+    folder: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=USE", help="What a folder is: train, validation, test, class, ignore; repeatable."),
+    ] = None,
     group_by: Annotated[
         str | None, typer.Option(metavar="REGEX", help="Images whose names match the same group stay together.")
     ] = None,
     resize: Annotated[str | None, typer.Option(metavar="HxW", help="One size for all, such as 64x64.")] = None,
     rule: Annotated[str, typer.Option(help="How an image gets that size: pad, crop or stretch.")] = "pad",
     colour: Annotated[str, typer.Option(help="auto, grey or rgb.")] = "auto",
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Go on without files that cannot be read.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", "--no-wait", help="Send it, print its id, end.")] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:
     """Upload images, wait until they are ingested, and show what the audit found."""
-    splits = {"test": test, "validation": validation, "seed": seed, "existing": "merge" if merge else None}
+    splits = {
+        "test": test,
+        "validation": validation,
+        "seed": seed,
+        "existing": "merge" if merge else None,
+        "folders": _folders(folder or []),
+    }
+    if len(paths) > 1 and name is None:
+        raise Refused("--name is needed with several paths")
     spec = _spec(
         {
-            "name": name or _name_of(path),
+            "name": name or _name_of(paths[0]),
             "description": description,
             "splits": {field: value for field, value in splits.items() if value is not None},
             "group_by": group_by,
             "resize": None if resize is None else _size(resize, rule),
             "colour": colour,
+            "skip_broken": skip_broken,
         }
     )
     with service(home) as client:
-        dataset = _send(client, path, spec, quiet=as_json)
+        dataset = _send(client, paths, spec, quiet=as_json)
         if detach:
             print_json(dataset) if as_json else say(dataset.id)
             return None
@@ -99,7 +124,11 @@ def audit(dataset: Reference, as_json: AsJson = False, home: Home = None) -> Non
     """Show what the audit of a dataset found: leaks, conflicts, imbalance, shift."""
     with service(home) as client:
         found = client.dataset_audit(dataset)
-    print_json(found) if as_json else shown.show_findings(found.findings)
+    if as_json:
+        print_json(found)
+    else:
+        shown.show_left_out(found.source)
+        shown.show_findings(found.findings)
 
 
 @app.command()
@@ -127,7 +156,16 @@ def delete(dataset: Reference, as_json: AsJson = False, home: Home = None) -> No
     print_json(deleted) if as_json else say(f"{found.name}@{found.version} deleted")
 
 
-def _send(client: Client, path: Path, spec: dict[str, Any], *, quiet: bool) -> DatasetView:
+def _send(client: Client, paths: list[Path], spec: dict[str, Any], *, quiet: bool) -> DatasetView:
+    if len(paths) > 1:
+        try:
+            chunks = packed_together(paths)
+            dataset = client.create_dataset(spec)
+            with _UploadBar(None, quiet) as bar:
+                return client.upload(dataset.id, bar(chunks))
+        except NothingToPack as error:
+            raise Refused(str(error)) from None
+    [path] = paths
     if path.is_dir():
         try:
             files = files_of(path)
@@ -145,7 +183,7 @@ def _send(client: Client, path: Path, spec: dict[str, Any], *, quiet: bool) -> D
 class _UploadBar:
     """Shows how much of an upload has been sent, where standard output is a terminal."""
 
-    def __init__(self, total: int, quiet: bool) -> None:
+    def __init__(self, total: int | None, quiet: bool) -> None:
         self._total = total
         self._shown = is_terminal() and not quiet
 
@@ -194,7 +232,9 @@ def _show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit |
         print_json(dataset)
     elif ready:
         shown.show_dataset_line(dataset)
-        shown.show_findings(client.dataset_audit(dataset.id).findings)
+        audit = client.dataset_audit(dataset.id)
+        shown.show_left_out(audit.source)
+        shown.show_findings(audit.findings)
     elif dataset.error:
         error = dataset.error
         say(f"{dataset.name}@{dataset.version} rejected: {error.code}: {error.detail}", file=sys.stderr)
@@ -226,3 +266,13 @@ def _size(text: str, rule: str) -> dict[str, int | str | Literal["pad"]]:
     if not (height.isdigit() and width.isdigit()):
         raise Refused(f"--resize {text}: expected HEIGHTxWIDTH, such as 64x64")
     return {"height": int(height), "width": int(width), "rule": rule}
+
+
+def _folders(texts: list[str]) -> dict[str, str]:
+    uses = {}
+    for text in texts:
+        name, equals, use = text.rpartition("=")
+        if not (name and equals):
+            raise Refused(f"--folder {text}: expected NAME=USE, such as samples=ignore")
+        uses[name.strip("/")] = use
+    return uses

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, points, seconds
 from heldout.cli.screen import print_fields, print_table, say
@@ -228,6 +228,16 @@ def show_findings(findings: Sequence[AuditFindingView]) -> None:
         if not finding.pairs:
             for example in finding.examples[:SHOWN_EXAMPLES]:
                 say(f"  {example.split} {example.member}")
+
+
+def show_left_out(source: Mapping[str, Any]) -> None:
+    """What the upload has and the dataset does not, counted and named; nothing where all was taken."""
+    passed_over = source.get("passed_over") or {"count": 0, "names": []}
+    for part in [*source.get("left_out", []), {"what": "files that are no images", **passed_over}]:
+        if part["count"]:
+            names = ", ".join(part["names"][:SHOWN_EXAMPLES])
+            more = f" and {part['count'] - SHOWN_EXAMPLES:,} more" if part["count"] > SHOWN_EXAMPLES else ""
+            say(f"left out: {part['count']:,} {part['what']}: {names}{more}")
 
 
 def show_ledger(ledger: LedgerView) -> None:

@@ -66,7 +66,7 @@ SMALL = {
 
 
 def test_planted_leaks_are_found_with_the_pictures_that_show_them(client: Client, tmp_path: Path) -> None:
-    dataset = pushed(client, digits_zip(tmp_path / "leak.zip", planted=40), name="leaky")
+    dataset = pushed(client, digits_zip(tmp_path / "leak.zip", planted=40, size=10), name="leaky")
     audit = client.dataset_audit(dataset.id)
     [leak] = [finding for finding in audit.findings if finding.code == "leakage"]
     assert leak.severity == "critical"

@@ -3,10 +3,11 @@
 import io
 import os
 import tarfile
+import zipfile
 
 import pytest
 
-from heldout.packing import NothingToPack, files_of, packed
+from heldout.packing import NothingToPack, files_of, packed, packed_together
 
 
 @pytest.fixture
@@ -34,16 +35,31 @@ def test_an_archive_holds_each_file_under_its_path(folder):
     }
 
 
-def test_hidden_files_and_links_to_folders_are_passed_over_and_links_to_files_followed(folder, tmp_path):
+def test_hidden_files_are_passed_over_and_links_followed_but_not_in_circles(folder, tmp_path):
     (folder / ".DS_Store").write_bytes(b"x")
     (folder / ".git").mkdir()
     (folder / ".git" / "config").write_bytes(b"x")
     (folder / "a" / "linked.png").symlink_to(folder / "b" / "2.png")
-    (folder / "loop").symlink_to(folder)
-    (folder / "a" / "broken.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "4.png").write_bytes(b"four")
+    (folder / "c").symlink_to(tmp_path / "elsewhere")
+    (folder / "a" / "loop").symlink_to(folder)
     files = files_of(folder)
-    assert [name for name, _ in files] == ["a/1.png", "a/deep/3.png", "a/linked.png", "b/2.png", "é/ü.png"]
-    assert unpacked(packed(folder, files))["a/linked.png"] == b"two"
+    assert [name for name, _ in files] == ["a/1.png", "a/deep/3.png", "a/linked.png", "b/2.png", "c/4.png", "é/ü.png"]
+    found = unpacked(packed(folder, files))
+    assert (found["a/linked.png"], found["c/4.png"]) == (b"two", b"four")
+
+
+def test_a_link_to_nowhere_is_an_error_and_no_image_less(folder, tmp_path):
+    (folder / "a" / "broken.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"broken\.png"):
+        files_of(folder)
+
+
+def test_a_folder_without_files_goes_along(folder):
+    (folder / "empty").mkdir()
+    with tarfile.open(fileobj=io.BytesIO(b"".join(packed(folder, files_of(folder))))) as archive:
+        assert [member.name for member in archive if member.isdir()] == ["empty"]
 
 
 def test_large_folders_come_in_pieces(tmp_path):
@@ -65,3 +81,50 @@ def test_a_file_that_shrinks_meanwhile_is_an_error_and_no_shorter_archive(folder
     (folder / "b" / "2.png").write_bytes(b"")
     with pytest.raises(OSError, match="unexpected end"):
         list(packed(folder, files))
+
+
+# --- several paths -------------------------------------------------------------------------------
+
+
+def test_folders_and_archives_go_into_one_archive_each_under_its_name(folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "train.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/1.png", b"one" * 100_000)
+        archive.writestr("a/empty/", b"")
+    with tarfile.open(tmp_path / "test.tar.gz", "w:gz") as archive:
+        for path in sorted(folder.rglob("*.png")):
+            archive.add(path, path.relative_to(folder).as_posix())
+    pieces = list(packed_together([tmp_path / "train.zip", tmp_path / "test.tar.gz", folder]))
+    with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+        found = {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}
+    of_folder = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")}
+    assert found == {
+        "train/a/1.png": b"one" * 100_000,
+        **{f"test/{name}": data for name, data in of_folder.items()},
+        **{f"pets/{name}": data for name, data in of_folder.items()},
+    }
+
+
+def test_parquet_files_go_up_as_they_are(tmp_path):
+    for name in ("train.parquet", "test.parquet"):
+        (tmp_path / name).write_bytes(name.encode())
+    pieces = packed_together([tmp_path / "train.parquet", tmp_path / "test.parquet"])
+    assert unpacked(pieces) == {"train.parquet": b"train.parquet", "test.parquet": b"test.parquet"}
+
+
+@pytest.mark.parametrize("other", ["pets.zip", "x.npz", "x.txt", "x.parquet"])
+def test_what_cannot_go_up_together_is_refused_before_anything_is_sent(folder, tmp_path, other):
+    with zipfile.ZipFile(tmp_path / other, "w") as archive:
+        archive.writestr("1.png", b"one")
+    if other == "x.txt":
+        (tmp_path / other).write_bytes(b"text")
+    with pytest.raises(NothingToPack):
+        packed_together([folder, tmp_path / other])
+
+
+def test_a_link_in_an_archive_is_refused(folder, tmp_path):
+    with tarfile.open(tmp_path / "train.tar", "w") as archive:
+        member = tarfile.TarInfo("a/1.png")
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(member)
+    with pytest.raises(NothingToPack, match="link"):
+        list(packed_together([folder, tmp_path / "train.tar"]))

@@ -3,6 +3,7 @@
 import errno
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,16 @@ from heldout.stored.audit import StoredAudit
 from models.arrays import FILES, address_of, load, save_beside, split_digests
 from models.relations import FILE_NAME, save_relations
 from worker.ingest.audit import Audit, IngestedDataset, audit
+from worker.ingest.audit.copies import find_copies
+from worker.ingest.audit.scan import scan
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
 from worker.ingest.preview import write_examples, write_previews
 from worker.ingest.rejection import Rejection, amount, printable
-from worker.ingest.relations import relations_of
+from worker.ingest.relations import relations_of, units_of
 from worker.ingest.report import Report
 from worker.ingest.sources.base import Source, StoredImages
+from worker.ingest.sources.layout import LeftOut
 from worker.ingest.sources.opening import open_source
 from worker.ingest.splits import Splits, groups_of, make_splits
 
@@ -81,23 +85,36 @@ def _run(
     scratch = target / ".scratch"
     scratch.mkdir()
     progress("opening", 0, 0)
-    opened = open_source(source, scratch, limits)
-    count = len(opened.names)
-    groups = groups_of(opened.names, spec.group_by)
-    splits = make_splits(opened.labels, opened.given_splits, spec.splits, groups)
+    opened = open_source(source, spec, scratch, limits)
+    names, labels, given_splits = opened.names, opened.labels, opened.given_splits
+    count = len(names)
+    groups = groups_of(names, spec.group_by)
+    splits = make_splits(labels, given_splits, spec.splits, groups)
     stored = opened.store(target / "images.npy", spec, limits, pool, lambda done: progress("decoding", done, count))
     shutil.rmtree(scratch)
-    dataset = IngestedDataset(
-        stored.pixels, opened.labels, splits.indices, opened.classes, opened.names, stored.value_range, groups
-    )
+    if stored.skipped:
+        kept = np.setdiff1d(np.arange(count), stored.skipped)
+        names, labels, given_splits = [names[row] for row in kept.tolist()], labels[kept], given_splits[kept]
+        count = len(names)
+        groups = groups_of(names, spec.group_by)
+        splits = make_splits(labels, given_splits, spec.splits, groups)
+    dataset = IngestedDataset(stored.pixels, labels, splits.indices, opened.classes, names, stored.value_range, groups)
+    seen = scan(dataset, pool, lambda done: progress("auditing", done, count))
+    copies = find_copies(dataset.pixels, seen, dataset.value_range)
+    relations = relations_of(copies, groups)
+    if splits.cut and (units := units_of(relations)) is not None:
+        # Only now is it known what belongs together. What was seen of each split is seen again.
+        splits = make_splits(labels, given_splits, spec.splits, units)
+        dataset = replace(dataset, splits=splits.indices)
+        seen = scan(dataset, pool, lambda done: None)
     save_beside(target, dataset.labels, dataset.splits, dataset.classes, dataset.value_range)
-    found = audit(dataset, pool, lambda done: progress("auditing", done, count))
+    found = audit(dataset, seen, copies, pool)
     progress("finishing", 0, 0)
-    save_relations(relations_of(found.copies, dataset.groups), target / FILE_NAME)
+    save_relations(relations, target / FILE_NAME)
     write_previews(target / "preview", dataset)
     write_examples(target / "preview" / "examples", dataset, found.findings)
     with (target / MEMBERS_FILE).open("w", encoding="utf-8") as file:
-        file.writelines(f"{name}\n" for name in opened.names)
+        file.writelines(f"{name}\n" for name in names)
     report = _report(source, target, opened, stored, dataset, splits, found)
     _write_audit(target, report, found)
     return report
@@ -139,11 +156,24 @@ def _report(
                 "count": len(opened.passed_over),
                 "names": [printable(name) for name in opened.passed_over[:MAX_NAMES]],
             },
+            "left_out": [
+                {
+                    "what": left_out.what,
+                    "count": len(left_out.names),
+                    "names": [printable(name) for name in left_out.names[:MAX_NAMES]],
+                }
+                for left_out in _all_left_out(opened, stored)
+            ],
             "splits": dict(splits.origin),
             "groups": None if dataset.groups is None else int(np.max(dataset.groups)) + 1,
         },
         findings=tuple(found.findings),
     )
+
+
+def _all_left_out(opened: Source, stored: StoredImages) -> list[LeftOut]:
+    broken = [opened.names[row] for row in stored.skipped]
+    return [*opened.left_out, *([LeftOut("files that cannot be read", broken)] if broken else [])]
 
 
 def _write_audit(target: Path, report: Report, found: Audit) -> None:

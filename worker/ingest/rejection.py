@@ -1,8 +1,20 @@
 """Why an upload was rejected: a stable code, the member at fault, and what to do."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from heldout.dataset_lifecycle import RETRIED_REJECTIONS, RejectionCode
+
+# Faults of one image file, which the others may do without, and how a list of such files says them.
+BROKEN_FILES = {
+    RejectionCode.UNREADABLE_MEMBER: "no image, or broken",
+    RejectionCode.UNSUPPORTED_IMAGE: "of a format that is not read",
+    RejectionCode.ANIMATED_IMAGE: "of several frames",
+    RejectionCode.IMAGE_TRUNCATED: "cut off",
+    RejectionCode.IMAGE_TOO_LARGE: "of too many pixels",
+    RejectionCode.IMAGE_BOMB: "of more data than its pixels need",
+}
+MAX_LISTED_FILES = 100
 
 
 class Rejection(Exception):
@@ -27,6 +39,18 @@ class Rejection(Exception):
 
     def as_json(self) -> dict[str, Any]:
         return {"code": self.code.value, "detail": self.detail, "member": self.member}
+
+
+def broken_files(faults: Sequence[Rejection]) -> Rejection:
+    """One rejection for all files that cannot be read: with one its own text, with several a list of them."""
+    skip = "Or go on without: `skip_broken` (`--skip-broken`)."
+    first = faults[0]
+    if len(faults) == 1:
+        return Rejection(first.code, f"{first.detail} {skip}", first.member)
+    listed = ", ".join(f"{fault.member!r} ({BROKEN_FILES[fault.code]})" for fault in faults[:MAX_LISTED_FILES])
+    more = f" and {len(faults) - MAX_LISTED_FILES:,} more" if len(faults) > MAX_LISTED_FILES else ""
+    detail = f"{len(faults):,} files cannot be read: {listed}{more}. Save them again, or remove them. {skip}"
+    return Rejection(first.code, detail, first.member)
 
 
 def printable(name: str, longest: int = 200) -> str:

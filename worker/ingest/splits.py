@@ -1,4 +1,7 @@
-"""The splits of a dataset: those of the upload, and others cut from train by a fixed rule, whole groups at a time."""
+"""The splits of a dataset: those of the upload, and others cut from train by a fixed rule.
+
+What belongs together, copies of one image and members of a group, is cut together.
+"""
 
 import re
 import signal
@@ -22,10 +25,11 @@ GROUPING_S = 30.0
 
 @dataclass(frozen=True)
 class Splits:
-    """Positions of each split's images, ascending, and in words where each split came from."""
+    """Positions of each split's images, ascending, and in words where each split came from. cut: those of our own."""
 
     indices: Mapping[str, NDArray[np.int64]]
     origin: Mapping[str, str]
+    cut: tuple[str, ...]
 
 
 def groups_of(names: Sequence[str], pattern: str | None, limit_s: float = GROUPING_S) -> NDArray[np.int64] | None:
@@ -79,11 +83,12 @@ def make_splits(
     labels: NDArray[np.int32],
     given_splits: NDArray[np.int8],
     rule: SplitSpec,
-    groups: NDArray[np.int64] | None = None,
+    units: NDArray[np.int64] | None = None,
 ) -> Splits:
     """The upload's own splits, and cut ones in the place of those that it does not have.
 
-    Args: labels (images,); given_splits (images,) positions in SPLITS or NO_SPLIT, all of which counts as train.
+    Args: labels (images,); given_splits (images,) positions in SPLITS or NO_SPLIT, all of which counts as train; units
+        (images,) numbers, equal for images that are cut together.
     Raises:
         Rejection: `too_few_images` if a split is empty.
     """
@@ -94,38 +99,42 @@ def make_splits(
         raise Rejection(RejectionCode.TOO_FEW_IMAGES, "The upload has splits, but no train split. Add one.")
     indices = {"train": train}
     origin = {"train": "upload" if np.any(given_splits >= 0) else "what was not cut off"}
+    own = []
     for split, share in (("test", rule.test), ("validation", rule.validation)):
         indices[split] = np.flatnonzero(given_splits == SPLITS.index(split))
         origin[split] = "upload"
         if not len(indices[split]):
-            indices["train"], indices[split] = cut(labels, indices["train"], share, rule.seed, groups)
-            origin[split] = _rule_in_words(share, rule.seed, groups is not None)
+            indices["train"], indices[split] = cut(labels, indices["train"], share, rule.seed, units)
+            origin[split] = _rule_in_words(share, rule.seed, units is not None)
+            own.append(split)
     for split in SPLITS:
         if not len(indices[split]):
             raise Rejection(
                 RejectionCode.TOO_FEW_IMAGES,
-                f"With {len(labels)} images the {split} split is empty. Upload more, or choose a coarser group rule.",
+                f"With {len(labels)} images the {split} split is empty. Upload more"
+                + (" that are no copies of each other, or choose a finer group rule." if units is not None else "."),
             )
-    return Splits({split: indices[split] for split in SPLITS}, {split: origin[split] for split in SPLITS})
+    return Splits({split: indices[split] for split in SPLITS}, {split: origin[split] for split in SPLITS}, tuple(own))
 
 
 def cut(
-    labels: NDArray[np.int32], train: NDArray[np.int64], share: float, seed: int, groups: NDArray[np.int64] | None
+    labels: NDArray[np.int32], train: NDArray[np.int64], share: float, seed: int, units: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """What is left of `train`, and the last share of each class of it after shuffling; at least one image a class.
 
-    With groups, whole groups are cut: from the end of the shuffled order, those that bring the class closest to its
-    share, a group counting for the class that most of its images have. A class's only group stays in train.
+    With units, whole units are cut: from the end of the shuffled order, in which a unit stands where its first image
+    does, those that bring the class closer to its share. A unit counts for the class that most of its images have. A
+    class's only unit stays in train.
     """
     shuffled = np.random.default_rng(seed).permutation(train)
     exact = Fraction(str(share))
     held = []
     for label in np.unique(labels[train]):
-        if groups is None:
+        if units is None:
             of_class = shuffled[labels[shuffled] == label]
             held.append(of_class[len(of_class) - _count_to_cut(len(of_class), exact) :])
-    if groups is not None:
-        held = _whole_groups(labels, shuffled, exact, groups)
+    if units is not None:
+        held = _whole_units(labels, shuffled, exact, units)
     cut_off = np.sort(np.concatenate(held)) if held else np.empty(0, np.int64)
     return np.setdiff1d(train, cut_off), cut_off
 
@@ -134,34 +143,38 @@ def _count_to_cut(count: int, share: Fraction) -> int:
     return max(1, int(count * share))
 
 
-def _whole_groups(
-    labels: NDArray[np.int32], shuffled: NDArray[np.int64], share: Fraction, groups: NDArray[np.int64]
+def _whole_units(
+    labels: NDArray[np.int32], shuffled: NDArray[np.int64], share: Fraction, units: NDArray[np.int64]
 ) -> list[NDArray[np.int64]]:
-    order = np.argsort(groups[shuffled], kind="stable")
-    numbers, starts = np.unique(groups[shuffled][order], return_index=True)
+    order = np.argsort(units[shuffled], kind="stable")
+    numbers, starts = np.unique(units[shuffled][order], return_index=True)
     members = dict(zip(numbers.tolist(), np.split(shuffled[order], starts[1:]), strict=True))
-    seen = dict.fromkeys(groups[shuffled].tolist())  # in shuffled order, by each group's first image
-    of_label: dict[int, list[int]] = {}
+    seen = dict.fromkeys(units[shuffled].tolist())  # in shuffled order, by each unit's first image
+    of_label: dict[int, list[NDArray[np.int64]]] = {}
     for number in seen:
         majority = int(np.argmax(np.bincount(labels[members[number]])))
-        of_label.setdefault(majority, []).append(number)
+        of_label.setdefault(majority, []).append(members[number])
     held = []
-    for numbers_of_class in of_label.values():
-        wanted = _count_to_cut(sum(len(members[number]) for number in numbers_of_class), share)
-        taken = 0
-        for number in reversed(numbers_of_class[1:]):
-            size = len(members[number])
-            if taken and abs(taken + size - wanted) >= abs(taken - wanted):
-                continue
-            held.append(members[number])
-            taken += size
-            if taken >= wanted:
+    for of_class in of_label.values():
+        if len(of_class) == 1:
+            continue
+        wanted = _count_to_cut(sum(map(len, of_class)), share)
+        most_units = max(1, len(of_class) // 2)  # so that train, and the next split to be cut, have some too
+        taken = units_taken = 0
+        for unit in reversed(of_class):
+            if abs(taken + len(unit) - wanted) < abs(taken - wanted):
+                held.append(unit)
+                taken += len(unit)
+                units_taken += 1
+            if taken >= wanted or units_taken == most_units:
                 break
+        if not taken:  # each unit is more than twice the share
+            held.append(min(reversed(of_class), key=len))
     return held
 
 
-def _rule_in_words(share: float, seed: int, grouped: bool) -> str:
+def _rule_in_words(share: float, seed: int, has_units: bool) -> str:
     return (
         f"cut from train: of each class the last {share:g} (rounded down, at least one image) of a permutation from "
-        f"numpy.random.default_rng({seed})" + (", whole groups at a time" if grouped else "")
+        f"numpy.random.default_rng({seed})" + (", copies and groups kept together" if has_units else "")
     )

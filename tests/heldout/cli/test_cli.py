@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import zipfile
 from functools import partial
 
 import httpx2
@@ -419,6 +420,20 @@ def test_a_folder_is_pushed_and_what_the_check_saw_is_shown(start, service, clie
     assert err == "pets@1 rejected: too_few_classes: There is one class.\n"
 
 
+def test_archives_of_one_split_each_go_up_together(heldout, service, client, tmp_path):
+    for name in ("train", "test"):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("cat/1.png", b"a picture")
+    arguments = ("--folder", "samples/=ignore", "--folder", "a=b=test", "--skip-broken")
+    heldout("datasets", "push", "train.zip", "test.zip", "--name", "pets", *arguments, "--detach")
+    held = service.claim_when_there_is_one()
+    with tarfile.open(fileobj=io.BytesIO(service.blobs.read(held.spec.upload))) as archive:
+        assert archive.getnames() == ["train/cat/1.png", "test/cat/1.png"]
+    spec = held.spec.dataset
+    assert (spec.splits.folders, spec.skip_broken) == ({"samples": "ignore", "a=b": "test"}, True)
+    service.reject(held, code="too_few_classes", detail="There is one class.")
+
+
 def test_what_cannot_be_pushed_is_refused_before_anything_is_announced(heldout, client, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.npz").write_bytes(b"x")
@@ -429,6 +444,10 @@ def test_what_cannot_be_pushed_is_refused_before_anything_is_announced(heldout, 
         (("x.npz", "--resize", "large"), "expected HEIGHTxWIDTH"),
         (("x.npz", "--name", "Ünï"), "name"),
         (("x.npz", "--group-by", "(a)(b)"), "exactly one group"),
+        (("x.npz", "--folder", "a"), "expected NAME=USE"),
+        (("x.npz", "--folder", "a=maybe"), "'ignore'"),
+        (("x.npz", "empty"), "--name is needed"),
+        (("x.npz", "empty", "--name", "x"), "no folder, zip or tar"),
     ):
         refused = heldout("datasets", "push", *arguments)
         assert (refused.returncode, refused.stdout) == (Exit.REFUSED, "")

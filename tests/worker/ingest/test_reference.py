@@ -12,7 +12,7 @@ from heldout.lifecycle import FailureCode
 from tests.worker.ingest.uploads import arrays_of, npz, taken
 from worker.ingest.audit.codes import FINDINGS
 from worker.ingest.limits import GIB, MIB, Limits
-from worker.ingest.sources.layout import SPLIT_NAMES
+from worker.ingest.sources.split_folders import SPLIT_NAMES
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "images.md").read_text(encoding="utf-8")
 

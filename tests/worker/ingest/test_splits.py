@@ -137,17 +137,115 @@ def burst(patients: int = 12, each: int = 5) -> dict[str, bytes]:
     return files
 
 
-def test_a_group_rule_keeps_pictures_of_one_object_together_and_prevents_the_leak(tmp_path):
-    path = zipped(tmp_path / "a.zip", burst())
-    leaking, _ = taken(path)
-    path = path.rename(tmp_path / "b.zip")
-    report, target = taken(path, DatasetSpec(name="scans", group_by=r"/(p\d+)_"))
+def people(patients: int = 12, each: int = 5) -> dict[str, bytes]:
+    """Several pictures of each patient, all different."""
+    return {
+        f"{'ill' if patient % 2 else 'well'}/p{patient:02d}_{number}.png": encoded(
+            noise((12, 10), 100 * patient + number)
+        )
+        for patient in range(patients)
+        for number in range(each)
+    }
+
+
+def patients_by_split(target) -> dict[str, set[str]]:
     names = (target / "members.txt").read_text().splitlines()
-    patients = {split: {names[row].split("/")[1][:3] for row in rows} for split, rows in load(target).splits.items()}
-    assert not patients["train"] & patients["test"]
+    return {split: {names[row].split("/")[-1][:3] for row in rows} for split, rows in load(target).splits.items()}
+
+
+def are_apart(parts: dict[str, set[str]]) -> bool:
+    return sum(map(len, parts.values())) == len(set().union(*parts.values()))
+
+
+def test_a_group_rule_keeps_pictures_of_one_object_together(tmp_path):
+    path = zipped(tmp_path / "a.zip", people())
+    _, scattered = taken(path)
+    report, together = taken(path.rename(tmp_path / "b.zip"), DatasetSpec(name="scans", group_by=r"/(p\d+)_"))
+    assert not are_apart(patients_by_split(scattered))
+    assert are_apart(patients_by_split(together))
     assert report.source["groups"] == 12
-    assert "leakage" in {finding.code for finding in leaking.findings}
-    assert "leakage" not in {finding.code for finding in report.findings}
+
+
+# --- copies --------------------------------------------------------------------------------------
+
+
+def codes(report) -> set[str]:
+    return {finding.code for finding in report.findings}
+
+
+@pytest.mark.parametrize("test", [False, True], ids=["all in one", "with a test split"])
+def test_our_own_cut_keeps_copies_together_and_calls_nothing_leaking(tmp_path, test):
+    files = burst(20)
+    if test:
+        files = {f"train/{name}": data for name, data in files.items()}
+        files |= {f"test/{name}": encoded(noise((12, 10), 10_000 + n)) for n, name in enumerate(people(20, 2))}
+    report, target = taken(zipped(tmp_path / "a.zip", files))
+    names = (target / "members.txt").read_text().splitlines()
+    for name in {name.rpartition("_")[0] for name in burst(20)}:
+        holding = [
+            split
+            for split, rows in load(target).splits.items()
+            if split != "test" or not test
+            if any(name in names[row] for row in rows)
+        ]
+        assert len(holding) == 1
+    assert "leakage" not in codes(report)
+    assert "copies" in report.source["splits"]["validation"]
+    assert {split: counts["count"] for split, counts in report.splits.items()} == (
+        {"train": 90, "validation": 10, "test": 40} if test else {"train": 70, "validation": 10, "test": 20}
+    )
+
+
+def test_copies_that_the_upload_itself_parts_are_still_told_until_it_is_merged(tmp_path):
+    files = {f"{'test' if name[-5] == '4' else 'train'}/{name}": data for name, data in burst(20).items()}
+    path = zipped(tmp_path / "a.zip", files)
+    kept, _ = taken(path)
+    merged, target = taken(path.rename(tmp_path / "b.zip"), DatasetSpec(name="a", splits=SplitSpec(existing="merge")))
+    assert "leakage" in codes(kept)
+    assert "leakage" not in codes(merged)
+    assert are_apart(patients_by_split(target))
+
+
+def test_copies_and_groups_join_into_one_unit(tmp_path):
+    """Patients 00 and 02 are one person: their first pictures are copies."""
+    files = people(20)
+    files["well/p02_0.png"] = encoded(np.asarray(noise((12, 10), 0)) // 2)
+    files["well/p00_0.png"] = encoded(np.asarray(noise((12, 10), 0)) // 2 + 1)
+    for seed in range(5):
+        rule = DatasetSpec(name="scans", group_by=r"/(p\d+)_", splits=SplitSpec(seed=seed))
+        _, target = taken(zipped(tmp_path / f"{seed}.zip", files), rule)
+        parts = patients_by_split(target)
+        assert are_apart(parts)
+        assert {"p00", "p02"} in [part & {"p00", "p02"} for part in parts.values()]
+
+
+@pytest.mark.parametrize("source", ["digits", "mnist5k"])
+def test_an_upload_without_copies_is_cut_as_before(tmp_path, request, source):
+    images = request.getfixturevalue(source)
+    arrays = {"x": images.images[:1500], "y": images.labels[:1500]}
+    _, target = taken(npz(tmp_path / "a.npz", **arrays))
+    expected = make_splits(images.labels[:1500], given_splits((NONE, 1500)), SplitSpec())
+    for split, rows in load(target).splits.items():
+        np.testing.assert_array_equal(rows, expected.indices[split])
+
+
+def test_one_unit_that_is_most_of_a_class_stays_in_train():
+    labels = np.arange(200, dtype=np.int32) % 2
+    units = np.where((labels == 0) & (np.arange(200) < 160), 0, np.arange(200))
+    for seed in range(20):
+        found = make_splits(labels, given_splits((NONE, 200)), SplitSpec(seed=seed), units)
+        assert 0 not in units[found.indices["test"]]
+        assert all(set(labels[rows]) == {0, 1} for rows in found.indices.values())
+        assert [int(labels[found.indices[split]].sum()) for split in ("test", "validation")] == [20, 8]
+
+
+def test_images_that_are_all_copies_of_each_other_are_too_few(tmp_path):
+    rejection = rejection_of(zipped(tmp_path / "a.zip", burst(2, 20)))
+    assert rejection.code == "too_few_images"
+    assert "copies" in rejection.detail
+
+
+# --- what cannot be kept -------------------------------------------------------------------------
 
 
 def test_own_splits_that_part_a_group_are_kept_and_told(tmp_path):

@@ -33,7 +33,7 @@ class Archive:
     """A file whose members can be read in any order.
 
     names: of its files, without folders and junk. table: (files,) of TABLE, `offset` being that of the local header in
-    a zip and of the data elsewhere. junk: how many files were passed over.
+    a zip and of the data elsewhere. junk: how many files were passed over. folders: those that it lists.
     """
 
     path: Path
@@ -41,10 +41,29 @@ class Archive:
     names: list[str]
     table: NDArray[Any]
     junk: int
+    folders: tuple[str, ...] = ()
 
     def only(self, rows: NDArray[np.int64]) -> "Archive":
         """The same file with some of its members, in the order of `rows`."""
         return Archive(self.path, self.kind, [self.names[row] for row in rows], self.table[rows], self.junk)
+
+    def head(self, row: int, count: int) -> bytes:
+        """The first `count` bytes of one member, or all that it has; nothing of it is checked. Raises Rejection."""
+        if self.table["method"][row] != UNCOMPRESSED and self.table["size"][row] == 0:
+            return b""
+        offset, packed, size, _, method = self.table[row].item()
+        with self.path.open("rb") as file:
+            if method == UNCOMPRESSED:
+                return os.pread(file.fileno(), min(size, count), offset)
+            head = os.pread(file.fileno(), LOCAL_HEADER_BYTES, offset)
+            start = offset + local_header_bytes(head, self.names[row])
+            data = os.pread(file.fileno(), min(packed, count + EXTRA_FIELD_BYTES), start)
+        if method == ZIP_STORED:
+            return data[:count]
+        try:
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, count)
+        except zlib.error:
+            return b""  # it is checked where it is read
 
     def stream(self, row: int) -> Iterator[bytes]:
         """One member in pieces of at most a megabyte, checked at its end. Raises Rejection."""
@@ -81,6 +100,7 @@ class MemberList:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._names: dict[str, None] = {}
+        self._folders: dict[str, None] = {}
         self._columns = (array("Q"), array("Q"), array("Q"), array("Q"), array("B"))
         self._seen = self._junk = self._size = self._packed = 0
 
@@ -106,6 +126,8 @@ class MemberList:
             )
         name = safe(name)
         if name.endswith("/") or not name:
+            if name and not is_junk(name):
+                self._folders[name.rstrip("/")] = None
             return
         if is_junk(name):
             self._junk += 1
@@ -131,7 +153,7 @@ class MemberList:
         table = np.zeros(len(self._names), TABLE)
         for field, column in zip(TABLE.names or (), self._columns, strict=True):
             table[field] = np.frombuffer(column, f"u{column.itemsize}")
-        return Archive(path, kind, list(self._names), table, self._junk)
+        return Archive(path, kind, list(self._names), table, self._junk, tuple(self._folders))
 
 
 def read_member(file: int, entry: tuple[int, int, int, int, int], name: str) -> bytes:

@@ -1,19 +1,18 @@
 """The whole audit: which parts run, in which order, and how their findings are put together."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from heldout.stored.audit import AuditFinding
 from models.arrays import SPLITS
 from worker.ingest.audit.codes import require_known
-from worker.ingest.audit.copies import Copies, find_copies
+from worker.ingest.audit.copies import Copies
 from worker.ingest.audit.counts import count_findings, per_class
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.duplicates import copy_findings
 from worker.ingest.audit.groups import group_findings
 from worker.ingest.audit.label_order import label_order_findings
-from worker.ingest.audit.scan import SAMPLED_SIDE, scan
+from worker.ingest.audit.scan import SAMPLED_SIDE, Scan
 from worker.ingest.audit.shift import shift_findings
 from worker.ingest.audit.values import statistics, value_findings
 from worker.ingest.pool import ProcessPool
@@ -32,12 +31,10 @@ class Audit:
     checks: dict[str, Any]
 
 
-def audit(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int], None]) -> Audit:
-    """Audit a dataset in bounded time and memory. Gives the same answer for the same dataset."""
-    seen = scan(dataset, pool, progress)
+def audit(dataset: IngestedDataset, seen: Scan, copies: Copies, pool: ProcessPool) -> Audit:
+    """Audit a dataset, whose scan and copies are there. Gives the same answer for the same dataset."""
     light = dataset.without_names()
     compared = pool.map(_compare, [("shift", light), ("label_order", light)], names=lambda task: [task[0]])
-    copies = find_copies(dataset.pixels, seen, dataset.value_range)
     findings = [
         *count_findings(dataset),
         *group_findings(dataset),

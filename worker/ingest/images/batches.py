@@ -14,6 +14,7 @@ from worker.ingest.images.decode import TargetShape, decode
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.limits import MIB, Limits
 from worker.ingest.pool import ProcessPool, mark
+from worker.ingest.rejection import BROKEN_FILES, Rejection
 
 BATCH_IMAGES = 256
 BATCH_BYTES = 4 * MIB  # as packed, and as pixels
@@ -50,24 +51,39 @@ class Target:
         return Batch(first, names, self.pixels, self.wanted, self.limits, self.any_grey, **source)
 
 
-def decode_batch(batch: Batch) -> Counter[str]:
-    """Write one batch; gives back how many images there were of each format and mode. Raises Rejection, ColourFound."""
-    encodings: Counter[str] = Counter()
+@dataclass(frozen=True)
+class Decoded:
+    """How many images there were of each format and mode; `broken` has the row of each file that is none, and why."""
+
+    encodings: Counter[str]
+    broken: dict[int, Rejection]
+
+
+def decode_batch(batch: Batch) -> Decoded:
+    """Write one batch; where a file is broken its row is black. Raises Rejection, ColourFound."""
+    found = Decoded(Counter(), {})
     rows = []
     for part, (name, data) in enumerate(zip(batch.names, _read(batch), strict=True)):
         mark(part)
-        rows.append(decode(data, name, batch.wanted, batch.limits, encodings, any_grey=batch.any_grey))
+        try:
+            rows.append(decode(data, name, batch.wanted, batch.limits, found.encodings, any_grey=batch.any_grey))
+        except Rejection as rejection:
+            if rejection.code not in BROKEN_FILES:
+                raise
+            found.broken[batch.first + part] = rejection
+            rows.append(bytes(batch.pixels.row_bytes))
     batch.pixels.write(batch.first, b"".join(rows))
-    return encodings
+    return found
 
 
-def decode_all(pool: ProcessPool, batches: Iterable[Batch], progress: Callable[[int], None]) -> Counter[str]:
+def decode_all(pool: ProcessPool, batches: Iterable[Batch], progress: Callable[[int], None]) -> Decoded:
     """Decode all batches; `progress` hears how many images are done. Raises Rejection, ColourFound."""
-    encodings: Counter[str] = Counter()
+    found = Decoded(Counter(), {})
     for of_batch in pool.map(decode_batch, batches, names=lambda batch: batch.names):
-        encodings.update(of_batch)
-        progress(encodings.total())
-    return encodings
+        found.encodings.update(of_batch.encodings)
+        found.broken.update(of_batch.broken)
+        progress(found.encodings.total() + len(found.broken))
+    return found
 
 
 def batches_of(archive: Archive, target: Target) -> Iterator[Batch]:

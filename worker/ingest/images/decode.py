@@ -18,6 +18,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from heldout.dataset_lifecycle import RejectionCode
+from worker.ingest.images.deep import deep_planes, is_deep, planes_of_8_bits, with_channels
+from worker.ingest.images.formats import other_format, read_format
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection, amount, printable
 
@@ -28,14 +30,6 @@ PLUGINS: dict[str, type[ImageFile]] = {
     "JPEG": JpegImageFile,
     "WebP": WebPImageFile,
     "BMP": BmpImageFile,
-}
-OTHER_FORMATS = {
-    b"GIF8": "GIF",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"%PDF": "PDF",
-    b"<svg": "SVG",
-    b"8BPS": "Photoshop",
 }
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L", "I"})
 # What Pillow raises on broken files.
@@ -58,55 +52,81 @@ DECODE_ERRORS = (
 
 @dataclass(frozen=True)
 class TargetShape:
-    """What every image becomes. Without a rule each must have this size already, as the image named `sized_by` has."""
+    """What every image becomes. Without a rule each must have this size already, as the image named `sized_by` has.
+
+    bits: of each value; 8 are stored as uint8, 16 as float32.
+    """
 
     height: int
     width: int
     channels: Literal[1, 3]
     rule: Rule | None
     sized_by: str = ""
+    bits: Literal[8, 16] = 8
 
 
 @dataclass(frozen=True)
 class ImageProperties:
-    """Size and colour of an image, its orientation applied."""
+    """Size, colour and depth of an image, its orientation applied."""
 
     height: int
     width: int
     is_grey: bool
+    is_deep: bool
 
 
 class ColourFound(Exception):
     """An image has colour, and the images before it had none."""
 
 
+class DepthFound(Exception):
+    """An image has 16 bits a channel, and the images before it had 8."""
+
+
 def properties_of(data: bytes, name: str, limits: Limits) -> ImageProperties:
     """Size and colour of an image. Raises Rejection."""
     image = _upright(_loaded(data, name, limits))
-    return ImageProperties(image.height, image.width, is_grey(image))
+    return ImageProperties(image.height, image.width, is_grey(image), is_deep(data))
 
 
 def decode(
     data: bytes, name: str, wanted: TargetShape, limits: Limits, encodings: Counter[str], *, any_grey: bool
 ) -> bytes:
-    """The pixels of an image, (height, width, channels) uint8 as bytes; `encodings` counts formats and modes.
+    """The pixels of an image, (height, width, channels) as bytes; `encodings` counts formats and modes.
 
     Raises:
         Rejection: with the image's name.
+        DepthFound: if it has 16 bits a channel and 8 are wanted.
         ColourFound: if it has colour, one channel is wanted and not `any_grey` (colour may be given up).
     """
     opened = _loaded(data, name, limits)
-    encodings[f"{opened.format} {opened.mode}"] += 1
     if not any_grey and wanted.channels == 1 and not is_grey(opened):
         raise ColourFound
+    if wanted.bits == 8 and is_deep(data):
+        raise DepthFound
     try:
-        image = _upright(opened) if opened.info else opened
-        image = _in_mode(image, "L" if wanted.channels == 1 else "RGB")
-        return _fitted(image, wanted, name).tobytes()
+        if wanted.bits == 16:
+            pixels = _deep(data, opened, wanted, name)
+        else:
+            image = _upright(opened) if opened.info else opened
+            image = _in_mode(image, "L" if wanted.channels == 1 else "RGB")
+            pixels = _fitted(image, wanted, name).tobytes()
     except MemoryError:
         raise _out_of_memory(name, limits) from None
     except DECODE_ERRORS as error:
         raise _unreadable(name, error) from None
+    encodings[f"{opened.format} {opened.mode}{' 16 bits' if is_deep(data) else ''}"] += 1
+    return pixels
+
+
+def _deep(data: bytes, image: ImageFile, wanted: TargetShape, name: str) -> bytes:
+    """The pixels as float32, 0 to 65535."""
+    if is_deep(data):
+        planes = deep_planes(data, image)
+    else:
+        planes = planes_of_8_bits(_in_mode(image, "L" if is_grey(image) else "RGB"))
+    fitted = [_fitted(_upright(plane), wanted, name) for plane in with_channels(planes, wanted.channels)]
+    return np.stack([np.asarray(plane, np.float32) for plane in fitted], axis=-1).tobytes()
 
 
 def is_grey(image: Image.Image) -> bool:
@@ -153,19 +173,14 @@ def _loaded(data: bytes, name: str, limits: Limits) -> ImageFile:
 
 
 def _format_of(data: bytes, name: str) -> str:
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return "PNG"
-    if data[:3] == b"\xff\xd8\xff":
-        return "JPEG"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    if data[:2] == b"BM":
-        return "BMP"
+    found = read_format(data)
+    if found is not None:
+        return found
     if not data:
         raise Rejection(
             RejectionCode.UNREADABLE_MEMBER, f"{printable(name)!r} is empty. Remove it or upload it again.", name
         )
-    other = OTHER_FORMATS.get(data[:4]) or ("HEIC or AVIF" if data[4:8] == b"ftyp" else None)
+    other = other_format(data)
     if other:
         raise Rejection(
             RejectionCode.UNSUPPORTED_IMAGE,
@@ -218,9 +233,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
     if image.mode == mode and "transparency" not in image.info:
         return image
-    if image.mode[0] == "I":  # the more significant byte, as Pillow's reader keeps it of 16-bit colour
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    elif image.has_transparency_data:
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image).convert("RGB")

@@ -40,6 +40,17 @@ class Pixels:
             file.truncate(offset + int(np.prod(shape)) * dtype.itemsize)
         return cls(path, shape, dtype, offset)
 
+    def without(self, rows: NDArray[np.int64]) -> "Pixels":
+        """The same file with some rows taken out."""
+        shape = (self.count - len(rows), *self.shape[1:])
+        kept = np.setdiff1d(np.arange(self.count), rows)
+        beside = Pixels.create(self.path.with_suffix(".kept"), shape, self.dtype)
+        for first in range(0, len(kept), self.rows_in_block):
+            block = np.ascontiguousarray(self.take(kept[first : first + self.rows_in_block]))
+            beside.write(first, block.reshape(-1).view(np.uint8).data)
+        beside.path.replace(self.path)
+        return Pixels(self.path, shape, self.dtype, beside.offset)
+
     @classmethod
     def of(cls, path: Path) -> "Pixels":
         """The images of a file that is there, as `numpy.save` has written it."""

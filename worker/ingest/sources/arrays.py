@@ -21,6 +21,7 @@ from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection, printable
 from worker.ingest.sources.base import Progress, StoredImages, checked_shape
 from worker.ingest.sources.labels import CLASS_NAME_KEYS, class_labels
+from worker.ingest.sources.layout import LeftOut
 from worker.ingest.splits import NO_SPLIT
 
 # For each family of keys: the split, and the keys of its images and labels. The first that is there is used.
@@ -102,6 +103,7 @@ class ArraySource:
         self.given_splits: NDArray[np.int8] = np.concatenate(given_splits).astype(np.int8)
         self.names = RowNames([(images.key, images.shape[0]) for images in self._images])
         used = {images.key for images in self._images} | {labels.key for _, _, labels in pairs}
+        self.left_out: list[LeftOut] = []
         self.passed_over = sorted(set(by_key) - used - ({names.key} if names else set()))
 
     def store(

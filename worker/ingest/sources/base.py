@@ -12,29 +12,36 @@ from numpy.typing import NDArray
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import MAX_SIDE, MIN_SIDE, DatasetSpec
 from worker.ingest.images.batches import Batch, Target, decode_all
-from worker.ingest.images.decode import ColourFound, TargetShape, properties_of
+from worker.ingest.images.decode import ColourFound, DepthFound, ImageProperties, TargetShape, properties_of
+from worker.ingest.images.deep import range_of
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import Rejection, amount, printable
+from worker.ingest.rejection import BROKEN_FILES, Rejection, amount, broken_files, printable
+from worker.ingest.sources.layout import LeftOut
 
 Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class StoredImages:
-    """Pixels on disk. `encodings` counts what the files were, e.g. {"PNG L": 60000}."""
+    """Pixels on disk. `encodings` counts what the files were, e.g. {"PNG L": 60000}.
+
+    skipped: rows of the source whose files are broken, ascending; `pixels` has none for them.
+    """
 
     pixels: Pixels
     value_range: tuple[float, float]
     encodings: Counter[str]
+    skipped: Sequence[int] = ()
 
 
 class Source(Protocol):
     """An upload, its format known and its labels read.
 
     names: (images,) what each image is called in the upload. labels: (images,) positions in `classes`.
-    given_splits: (images,) positions in SPLITS, or -1. passed_over: names of what is no image.
+    given_splits: (images,) positions in SPLITS, or -1. passed_over: names of what is no image. left_out: what is not in
+    the dataset though it may be missed.
     """
 
     kind: str
@@ -47,6 +54,9 @@ class Source(Protocol):
 
     @property
     def passed_over(self) -> Sequence[str]: ...
+
+    @property
+    def left_out(self) -> Sequence[LeftOut]: ...
 
     def store(
         self, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
@@ -61,12 +71,12 @@ class ImageFiles(Protocol):
     @property
     def names(self) -> Sequence[str]: ...
 
-    def first(self) -> bytes:
-        """The first image's file."""
+    def files(self) -> Iterator[bytes]:
+        """All images' files in order, one at a time."""
         ...
 
     def batches(self, target: Target) -> Iterator[Batch]:
-        """All images' files in order."""
+        """All images' files in order, as tasks."""
         ...
 
 
@@ -75,27 +85,53 @@ def store_files(
 ) -> StoredImages:
     """Decode all files into `images.npy` at `path`.
 
-    With `colour: auto` three channels are used as soon as one image has colour: decoding then begins again.
+    With `colour: auto` three channels are used as soon as one image has colour: decoding then begins again. So it does
+    with 16 bits as soon as one image has them: all images are stored as float32 then.
 
     Raises:
         Rejection: with the image that cannot be taken.
     """
-    first = properties_of(source.first(), source.names[0], limits)
+    sized_by, first = _first_readable(source, limits)
     channels: Literal[1, 3] = 1 if spec.colour == "grey" or (spec.colour == "auto" and first.is_grey) else 3
+    bits: Literal[8, 16] = 16 if first.is_deep else 8
     while True:
+        dtype = np.dtype(np.uint8 if bits == 8 else np.float32)
         if spec.resize is not None:
-            wanted = TargetShape(spec.resize.height, spec.resize.width, channels, spec.resize.rule)
+            wanted = TargetShape(spec.resize.height, spec.resize.width, channels, spec.resize.rule, bits=bits)
         else:
-            wanted = TargetShape(first.height, first.width, channels, None, source.names[0])
-        shape = checked_shape((len(source.names), wanted.height, wanted.width, channels), 1, limits, source.names[0])
-        pixels = Pixels.create(path, shape, np.dtype(np.uint8))
+            wanted = TargetShape(first.height, first.width, channels, None, sized_by, bits)
+        shape = checked_shape(
+            (len(source.names), wanted.height, wanted.width, channels), dtype.itemsize, limits, sized_by
+        )
+        pixels = Pixels.create(path, shape, dtype)
         target = Target(pixels, wanted, limits, any_grey=spec.colour == "grey")
         try:
-            encodings = decode_all(pool, source.batches(target), progress)
+            decoded = decode_all(pool, source.batches(target), progress)
         except ColourFound:
             channels = 3
             continue
-        return StoredImages(pixels, (0, 255), encodings)
+        except DepthFound:
+            bits = 16
+            continue
+        if decoded.broken and (not spec.skip_broken or len(decoded.broken) == len(source.names)):
+            raise broken_files(list(decoded.broken.values()))
+        if decoded.broken:
+            pixels = pixels.without(np.array(list(decoded.broken), np.int64))
+        highest = 255.0 if bits == 8 else max(float(np.max(block)) for block in pixels.blocks())
+        return StoredImages(pixels, range_of(highest), decoded.encodings, tuple(decoded.broken))
+
+
+def _first_readable(source: ImageFiles, limits: Limits) -> tuple[str, ImageProperties]:
+    """Name and properties of the first image that is not broken. Raises Rejection."""
+    faults = []
+    for name, data in zip(source.names, source.files(), strict=True):
+        try:
+            return name, properties_of(data, name, limits)
+        except Rejection as rejection:
+            if rejection.code not in BROKEN_FILES:
+                raise
+            faults.append(rejection)
+    raise broken_files(faults)
 
 
 def checked_shape(

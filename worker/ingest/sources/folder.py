@@ -10,6 +10,7 @@ from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from worker.ingest.archives.members import Archive, read_member
 from worker.ingest.images.batches import Batch, Target, batches_of
+from worker.ingest.images.formats import HEAD_BYTES
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection, amount, printable
@@ -20,13 +21,20 @@ from worker.ingest.sources.layout import folder_layout
 class FolderSource:
     """An archive of `class/file` or `split/class/file`."""
 
-    def __init__(self, archive: Archive, limits: Limits) -> None:
-        layout = folder_layout(archive.names, limits)
+    def __init__(self, archive: Archive, spec: DatasetSpec, limits: Limits) -> None:
+        layout = folder_layout(
+            archive.names,
+            limits,
+            spec.splits.folders,
+            lambda row: archive.head(row, HEAD_BYTES),
+            archive.folders,
+            skip_broken=spec.skip_broken,
+        )
         self._archive = archive.only(layout.rows)
         self.kind = f"image folder in {archive.kind}"
         self.names = self._archive.names
         self.labels, self.given_splits, self.classes = layout.labels, layout.given_splits, layout.classes
-        self.passed_over = layout.ignored
+        self.passed_over, self.left_out = layout.ignored, layout.left_out
         largest = int(np.argmax(self._archive.table["size"]))
         if self._archive.table["size"][largest] > limits.member_bytes:
             name = self.names[largest]
@@ -37,10 +45,11 @@ class FolderSource:
                 name,
             )
 
-    def first(self) -> bytes:
+    def files(self) -> Iterator[bytes]:
         file = os.open(self._archive.path, os.O_RDONLY)
         try:
-            return read_member(file, self._archive.table[0].item(), self.names[0])
+            for name, entry in zip(self.names, self._archive.table, strict=True):
+                yield read_member(file, entry.item(), name)
         finally:
             os.close(file)
 

@@ -1,28 +1,20 @@
-"""How files lie in an archive: `class/file` or `split/class/file`, with one folder around it all or without."""
+"""How files lie in an archive: `class/file` or `split/class/file`, with folders around it all or without."""
 
 import unicodedata
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heldout.dataset_lifecycle import RejectionCode
-from models.arrays import SPLITS
+from heldout.datasets import FolderUse
+from worker.ingest.images.formats import is_image, is_refused_image
 from worker.ingest.limits import Limits
-from worker.ingest.rejection import Rejection, printable
-from worker.ingest.splits import NO_SPLIT
+from worker.ingest.rejection import Rejection, broken_files, printable
+from worker.ingest.sources.split_folders import place
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 READ_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib"})
 # Passing these over would lose images silently.
 REFUSED_EXTENSIONS = frozenset(
@@ -32,12 +24,21 @@ MAX_CLASS_CHARACTERS = 128
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Members that are not in the dataset though the owner may miss them; `what` says in words what they are."""
+
+    what: str
+    names: list[str]
+
+
+@dataclass(frozen=True)
 class Layout:
     """Which members are images, and what their paths say.
 
     rows: (images,) positions among the archive's members, in the order of split, class and name, so that the same
     folder gives the same dataset however it was packed. labels: (images,) positions in `classes`. given_splits:
-    (images,) positions in SPLITS, or NO_SPLIT throughout. ignored: names that are no images.
+    (images,) positions in SPLITS, or NO_SPLIT throughout. ignored: names that are no images. left_out: images and
+    folders that are not in the dataset.
     """
 
     rows: NDArray[np.int64]
@@ -45,27 +46,38 @@ class Layout:
     given_splits: NDArray[np.int8]
     classes: tuple[str, ...]
     ignored: list[str]
+    left_out: list[LeftOut]
 
 
-def folder_layout(names: Sequence[str], limits: Limits) -> Layout:
+def folder_layout(
+    names: Sequence[str],
+    limits: Limits,
+    uses: Mapping[str, FolderUse] = MappingProxyType({}),
+    head_of: Callable[[int], bytes] = lambda row: b"",
+    folders: Sequence[str] = (),
+    *,
+    skip_broken: bool = False,
+) -> Layout:
     """Read classes and splits from the members' names.
 
+    Args: uses is what the dataset spec says of folders; head_of gives the first bytes of a member, for names that do
+        not say whether it is an image; folders are those that the archive lists; with skip_broken images of formats
+        that are not read are left out.
     Raises:
         Rejection: with a member that does not fit.
     """
-    images, ignored = [], []
-    for row, name in enumerate(names):
-        extension = name.rpartition(".")[2].lower()
-        if extension in READ_EXTENSIONS:
-            images.append(row)
-        elif extension in REFUSED_EXTENSIONS:
-            raise Rejection(
-                RejectionCode.UNSUPPORTED_IMAGE,
-                f"{printable(name)!r} has a format that is not read. Convert it to PNG, JPEG, WebP or BMP.",
-                name,
-            )
-        else:
-            ignored.append(name)
+    images, refused, ignored = _images_among(names, head_of)
+    if refused and (not skip_broken or not images):
+        raise broken_files(
+            [
+                Rejection(
+                    RejectionCode.UNSUPPORTED_IMAGE,
+                    f"{printable(name)!r} has a format that is not read. Convert it to PNG, JPEG, WebP or BMP.",
+                    name,
+                )
+                for name in refused
+            ]
+        )
     if not images:
         raise Rejection(
             RejectionCode.NO_IMAGES,
@@ -73,43 +85,88 @@ def folder_layout(names: Sequence[str], limits: Limits) -> Layout:
             + (f" It has, for example, {printable(ignored[0])!r}." if ignored else ""),
         )
     paths = [names[row] for row in images]
-    depth = min(path.count("/") for path in paths)  # of folders around a file
-    top = Counter(path.partition("/")[0] for path in paths)
-    # One folder around everything is left out, unless it is the only class.
-    if len(top) == 1 and depth > 1:
+    wrapper = ""
+    # Folders around everything are left out, unless what is left would be no class.
+    while (
+        len({path.partition("/")[0] for path in paths}) == 1
+        and min(path.count("/") for path in paths) > 1
+        and not (uses.keys() & {paths[0].partition("/")[0]})
+    ):
+        wrapper += f"{paths[0].partition('/')[0]}/"
         paths = [path.partition("/")[2] for path in paths]
-        top = Counter(path.partition("/")[0] for path in paths)
-        depth -= 1
-    flat = next((names[row] for row, path in zip(images, paths, strict=True) if path.count("/") == depth), "")
-    if depth < 1:
-        raise _unexpected(f"{printable(flat)!r} is in no class folder", flat)
-    splits = {name: SPLITS.index(SPLIT_NAMES[name.lower()]) for name in top if name.lower() in SPLIT_NAMES}
-    if splits and depth > 1 and len(splits) < len(top):
-        stray = min(name for name in top if name not in splits)
-        raise _unexpected(
-            f"the folder {printable(stray)!r} lies beside folders that are splits (understood are "
-            f"{', '.join(sorted(SPLIT_NAMES))})",
-            stray,
+    flat = next((path for path in paths if "/" not in path), None)
+    if flat is not None:
+        raise Rejection(
+            RejectionCode.UNEXPECTED_LAYOUT,
+            f"Files must lie as `class/file` or `split/class/file`, but {printable(wrapper + flat)!r} is in no class "
+            "folder. Move it, or remove it.",
+            wrapper + flat,
         )
-    if depth == 1 and len(top) > 1 and len(splits) == len(top):
-        raise _unexpected(f"{printable(flat)!r} is in a split, and in no class folder in it", flat)
-    given_splits = [NO_SPLIT] * len(paths)
-    if splits and depth > 1:
-        given_splits = [splits[path.partition("/")[0]] for path in paths]
-        paths = [path.partition("/")[2] for path in paths]
-    of_class = [path.partition("/")[0] for path in paths]
+    placed = place(paths, uses)
+    of_class = [path.partition("/")[0] for path in placed.paths]
     classes = checked_classes(sorted(set(of_class)), limits)
     label_of = {name: label for label, name in enumerate(classes)}
+    members = [images[row] for row in placed.rows]
     # Zeros in the place of slashes sort folder by folder.
-    keys = [(split, path.replace("/", "\0")) for split, path in zip(given_splits, paths, strict=True)]
+    keys = [
+        (split, path.replace("/", "\0"), names[member])
+        for split, path, member in zip(placed.splits, placed.paths, members, strict=True)
+    ]
     order = sorted(range(len(keys)), key=keys.__getitem__)
     return Layout(
-        rows=np.array(images, np.int64)[order],
+        rows=np.array(members, np.int64)[order],
         labels=np.array([label_of[name] for name in of_class], np.int32)[order],
-        given_splits=np.array(given_splits, np.int8)[order],
+        given_splits=np.array(placed.splits, np.int8)[order],
         classes=classes,
         ignored=ignored,
+        left_out=[
+            *_left_out("images without labels in", placed.unlabelled, images, names),
+            *_left_out("images that `splits.folders` ignores in", placed.ignored, images, names),
+            *([LeftOut("images of formats that are not read", sorted(refused))] if refused else []),
+            *_without_images(folders, names, images),
+        ],
     )
+
+
+def _images_among(names: Sequence[str], head_of: Callable[[int], bytes]) -> tuple[list[int], list[str], list[str]]:
+    """Positions of the images, names of those of formats that are not read, and of what is none.
+
+    Content decides where the name does not say.
+    """
+    images, refused, ignored = [], [], []
+    for row, name in enumerate(names):
+        extension = name.rpartition("/")[2].rpartition(".")[2].lower()
+        if extension in READ_EXTENSIONS:
+            images.append(row)
+            continue
+        head = b"" if extension in REFUSED_EXTENSIONS else head_of(row)
+        if is_image(head):
+            images.append(row)
+        elif extension in REFUSED_EXTENSIONS or is_refused_image(head):
+            refused.append(name)
+        else:
+            ignored.append(name)
+    return images, refused, ignored
+
+
+def _left_out(
+    what: str, by_folder: Mapping[str, list[int]], images: Sequence[int], names: Sequence[str]
+) -> Iterator[LeftOut]:
+    for folder, rows in by_folder.items():
+        yield LeftOut(f"{what} the folder {printable(folder)!r}", sorted(names[images[row]] for row in rows))
+
+
+def _without_images(folders: Sequence[str], names: Sequence[str], images: Sequence[int]) -> Iterator[LeftOut]:
+    """The highest folders that have no image in them, beside or below folders that have some."""
+    full = {""}
+    for row in images:
+        parent = names[row]
+        while (parent := parent.rpartition("/")[0]) not in full:
+            full.add(parent)
+    seen = {folder.rstrip("/") for folder in folders} | {name.rpartition("/")[0] for name in names}
+    empty = sorted(folder for folder in seen if folder not in full and folder.rpartition("/")[0] in full)
+    if empty:
+        yield LeftOut("folders without images", empty)
 
 
 def checked_classes(classes: Sequence[str], limits: Limits) -> tuple[str, ...]:
@@ -138,11 +195,3 @@ def checked_classes(classes: Sequence[str], limits: Limits) -> tuple[str, ...]:
                 name,
             )
     return tuple(classes)
-
-
-def _unexpected(why: str, member: str) -> Rejection:
-    return Rejection(
-        RejectionCode.UNEXPECTED_LAYOUT,
-        f"Files must lie as `class/file` or `split/class/file`, but {why}. Move it, or remove it.",
-        member,
-    )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from heldout.dataset_lifecycle import RejectionCode
+from heldout.datasets import DatasetSpec
 from worker.ingest.archives.members import Archive
 from worker.ingest.archives.tars import BLOCK, gunzip, is_tar, open_tar
 from worker.ingest.archives.zips import open_zip
@@ -31,7 +32,7 @@ OTHER_FORMATS = {
 }
 
 
-def open_source(source: Path, scratch: Path, limits: Limits) -> Source:
+def open_source(source: Path, spec: DatasetSpec, scratch: Path, limits: Limits) -> Source:
     """Read names, labels and splits of an upload; what has to be unpacked goes into the folder `scratch`.
 
     Raises:
@@ -53,16 +54,16 @@ def open_source(source: Path, scratch: Path, limits: Limits) -> Source:
 
         return TableSource([(source, "table")], (), limits)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        return _of_archive(open_zip(source, limits), scratch, limits)
+        return _of_archive(open_zip(source, limits), spec, scratch, limits)
     if is_tar(head):
-        return _of_archive(open_tar(source, limits), scratch, limits)
+        return _of_archive(open_tar(source, limits), spec, scratch, limits)
     if head[:2] == b"\x1f\x8b":
         unpacked = scratch / "unpacked.tar"
         gunzip(source, unpacked, limits)
         with unpacked.open("rb") as file:
             if not is_tar(file.read(BLOCK)):
                 raise Rejection(RejectionCode.NOT_AN_ARCHIVE, f"The gzip holds no tar. {EXPECTED}")
-        return _of_archive(open_tar(unpacked, limits, "tar.gz"), scratch, limits)
+        return _of_archive(open_tar(unpacked, limits, "tar.gz"), spec, scratch, limits)
     other = next((what for start, what in OTHER_FORMATS.items() if head.startswith(start)), None)
     begins = f"begins with {head[:8].hex(' ')}" if head else "is empty"
     raise Rejection(
@@ -70,7 +71,7 @@ def open_source(source: Path, scratch: Path, limits: Limits) -> Source:
     )
 
 
-def _of_archive(archive: Archive, scratch: Path, limits: Limits) -> Source:
+def _of_archive(archive: Archive, spec: DatasetSpec, scratch: Path, limits: Limits) -> Source:
     extensions = {name.rpartition(".")[2].lower() for name in archive.names}
     if extensions.isdisjoint(READ_EXTENSIONS):
         if "parquet" in extensions:
@@ -80,4 +81,4 @@ def _of_archive(archive: Archive, scratch: Path, limits: Limits) -> Source:
             return TableSource(tables_in(archive, scratch), others, limits)
         if "npy" in extensions:
             return ArraySource(archive, limits)
-    return FolderSource(archive, limits)
+    return FolderSource(archive, spec, limits)

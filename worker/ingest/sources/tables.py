@@ -23,7 +23,8 @@ from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection, printable
 from worker.ingest.sources.base import Progress, StoredImages, store_files
 from worker.ingest.sources.labels import named
-from worker.ingest.sources.layout import SPLIT_NAMES, checked_classes
+from worker.ingest.sources.layout import LeftOut, checked_classes
+from worker.ingest.sources.split_folders import SPLIT_NAMES
 from worker.ingest.splits import NO_SPLIT
 
 IMAGE_NAMES, LABEL_NAMES = ("image", "img", "images"), ("label", "labels", "class", "fine_label")
@@ -56,6 +57,7 @@ class TableSource:
 
     def __init__(self, files: Sequence[tuple[Path, str]], passed_over: Sequence[str], limits: Limits) -> None:
         self.kind = "parquet" if len(files) == 1 else f"parquet, {len(files)} files"
+        self.left_out: list[LeftOut] = []
         self.passed_over = passed_over
         self._tables = [_table(path, name) for path, name in files]
         count = sum(table.rows for table in self._tables)
@@ -81,8 +83,10 @@ class TableSource:
         self.labels, self.classes = _labels(self._tables, limits)
         self.names = _names(self._tables)
 
-    def first(self) -> bytes:
-        return next(_files(self._tables[0], 1))[0]
+    def files(self) -> Iterator[bytes]:
+        for table in self._tables:
+            for [file] in _files(table, 1):
+                yield file
 
     def batches(self, target: Target) -> Iterator[Batch]:
         first = 0

@@ -68,24 +68,73 @@ def test_a_palette_is_looked_up():
     np.testing.assert_array_equal(pixels(encoded(image)), np.asarray(image.convert("RGB")))
 
 
-def test_16_bit_grey_keeps_the_more_significant_byte():
-    deep = np.random.default_rng(0).integers(0, 65536, (12, 10), dtype=np.uint16)
-    np.testing.assert_array_equal(pixels(encoded(Image.fromarray(deep)), 1), deep >> 8)
+DEEP = np.random.default_rng(0).integers(0, 65536, (12, 10, 4), dtype=np.uint16)
 
 
-def test_16_bit_colour_keeps_the_more_significant_byte():
-    deep = np.random.default_rng(0).integers(0, 65536, (12, 10, 3), dtype=np.uint16)
-    np.testing.assert_array_equal(pixels(png16(deep)), deep >> 8)
+def deep_pixels(data: bytes, channels: int = 3) -> np.ndarray:
+    """What an image file of 12×10 pixels becomes where 16 bits are wanted."""
+    wanted = TargetShape(12, 10, channels, None, "first.png", bits=16)  # type: ignore[arg-type]
+    raw = decode(data, "a.png", wanted, LIMITS, Counter(), any_grey=True)
+    return np.frombuffer(raw, np.float32).reshape(12, 10, channels)
 
 
-def png16(deep: np.ndarray) -> bytes:
-    """A PNG with 16 bits a channel, which Pillow does not write."""
+def test_16_bits_keep_all_values():
+    np.testing.assert_array_equal(deep_pixels(png16(DEEP[..., :1], 0), 1), DEEP[..., :1])
+    np.testing.assert_array_equal(deep_pixels(png16(DEEP[..., :3], 2), 3), DEEP[..., :3])
+
+
+def test_16_bits_lie_on_white_where_they_are_transparent():
+    for kind, channels in ((4, 2), (6, 4)):
+        deep = DEEP[..., :channels]
+        share = deep[..., -1:] / 65535
+        expected = deep[..., :-1] * share + 65535 * (1 - share)
+        np.testing.assert_allclose(deep_pixels(png16(deep, kind), channels - 1), expected, rtol=1e-5)
+
+
+def test_16_bits_change_their_channels_as_8_bits_do():
+    grey, colour = DEEP[..., :1], DEEP[..., :3]
+    np.testing.assert_array_equal(deep_pixels(png16(grey, 0), 3), np.repeat(grey, 3, axis=2))
+    np.testing.assert_allclose(deep_pixels(png16(colour, 2), 1)[..., 0], colour @ [0.299, 0.587, 0.114], rtol=1e-5)
+
+
+def test_8_bits_beside_16_bits_are_on_their_scale():
+    np.testing.assert_array_equal(deep_pixels(encoded(GREY), 1)[..., 0], GREY.astype(np.float32) * 257)
+    np.testing.assert_array_equal(deep_pixels(encoded(COLOUR), 3), COLOUR.astype(np.float32) * 257)
+
+
+@pytest.mark.parametrize(("bits", "high"), [(16, 65535), (12, 4095), (8, 255)])
+@pytest.mark.parametrize("first", ["deep", "shallow"])
+def test_a_folder_of_16_bit_images_keeps_values_and_knows_their_range(tmp_path, bits, high, first):
+    deep = [np.random.default_rng(seed).integers(0, 2**bits, (12, 10, 1), dtype=np.uint16) for seed in range(20)]
+    deep[0][0, 0] = high
+    files = {f"{'cat' if n < 10 else 'dog'}/{n:02d}.png": png16(image, 0) for n, image in enumerate(deep)}
+    if first == "shallow":
+        files["cat/00.png"] = encoded(GREY)
+        high = 65535
+    report, target = taken(zipped(tmp_path / "a.zip", files))
+    images = load(target).images
+    assert (report.dtype, report.range) == ("float32", (0, high))
+    np.testing.assert_array_equal(images[1:], np.stack(deep)[1:])
+    assert report.source["encodings"]["PNG I;16 16 bits"] == (19 if first == "shallow" else 20)
+
+
+def test_16_bit_images_are_resized_without_losing_their_range(tmp_path):
+    files = {
+        f"{'cat' if n % 2 else 'dog'}/{n}.png": png16(np.full((12, 10, 1), 40_000 + n, np.uint16), 0) for n in range(20)
+    }
+    spec = DatasetSpec(name="pets", resize=ResizeSpec(height=20, width=20, rule="stretch"))
+    _, target = taken(zipped(tmp_path / "a.zip", files), spec)
+    assert sorted({float(image.mean()) for image in load(target).images}) == [40_000 + n for n in range(20)]
+
+
+def png16(deep: np.ndarray, colour_type: int) -> bytes:
+    """A PNG with 16 bits a channel; colour types are grey 0, RGB 2, grey with alpha 4, RGB with alpha 6."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
 
     height, width, _ = deep.shape
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([16, colour_type, 0, 0, 0])
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
@@ -238,12 +287,12 @@ def test_a_rule_brings_all_images_to_one_size(tmp_path, rule, as_array):
 
 
 def test_padding_is_black_and_keeps_the_picture_in_the_middle(tmp_path):
-    white = np.full((20, 10), 255, np.uint8)
-    files = {name: encoded(white) for name in pictures(3)}
+    shades = [noise((20, 10), seed) | 1 for seed in range(6)]
+    files = {name: encoded(shade) for name, shade in zip(pictures(3), shades, strict=True)}
     spec = DatasetSpec(name="pets", resize=ResizeSpec(height=20, width=20, rule="pad"))
     _, target = taken(zipped(tmp_path / "a.zip", files), spec)
     image = load(target).images[0, ..., 0]
-    assert np.all(image[:, 5:15] == 255)
+    np.testing.assert_array_equal(image[:, 5:15], shades[0])
     assert not image[:, :5].any()
     assert not image[:, 15:].any()
 

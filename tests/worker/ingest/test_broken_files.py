@@ -1,0 +1,92 @@
+"""Broken files are named all at once; an upload goes on without them where its spec says so."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from heldout.datasets import DatasetSpec
+from models.arrays import load
+from tests.worker.ingest.sources.test_formats import table
+from tests.worker.ingest.uploads import encoded, noise, pictures, rejection_of, taken, zipped
+from worker.ingest import Limits
+
+SKIPPING = DatasetSpec(name="pets", skip_broken=True)
+PNG = encoded(noise((40, 40)))
+FRAMES = encoded(
+    Image.fromarray(noise()),
+    "WEBP",
+    save_all=True,
+    append_images=[Image.fromarray(noise(seed=1))],
+)
+BROKEN = {
+    "cat/000.png": b"",  # the very first image
+    "cat/broken.png": b"\x89PNG\r\n\x1a\n and then nothing",
+    "dog/cut.png": PNG[: len(PNG) // 2],
+    "dog/frames.webp": FRAMES,
+    "dog/text.jpg": b"not a picture",
+}
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_all_broken_files_are_named_at_once_with_what_is_wrong(tmp_path, processes):
+    files = pictures(600) | BROKEN
+    rejection = rejection_of(zipped(tmp_path / "a.zip", files), limits=Limits(processes=processes))
+    assert (rejection.code, rejection.member) == ("unreadable_member", "cat/000.png")
+    assert rejection.detail.startswith("5 files cannot be read: ")
+    for name in BROKEN:
+        assert repr(name) in rejection.detail
+    assert "'dog/cut.png' (cut off)" in rejection.detail
+    assert "`--skip-broken`" in rejection.detail
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_an_upload_goes_on_without_broken_files_as_if_they_had_not_been_there(tmp_path, processes):
+    whole = pictures(600)
+    del whole["cat/000.png"]
+    expected, clean = taken(zipped(tmp_path / "clean.zip", whole))
+    report, target = taken(zipped(tmp_path / "a.zip", whole | BROKEN), SKIPPING, Limits(processes=processes))
+    assert report.sha256 == expected.sha256
+    assert report.source["encodings"] == expected.source["encodings"]
+    assert report.source["left_out"] == [
+        {"what": "files that cannot be read", "count": len(BROKEN), "names": sorted(BROKEN)}
+    ]
+    np.testing.assert_array_equal(np.load(target / "images.npy"), np.load(clean / "images.npy"))
+    assert (target / "members.txt").read_text() == (clean / "members.txt").read_text()
+    assert (target / "images.npy").read_bytes() == (clean / "images.npy").read_bytes()
+
+
+def test_groups_are_counted_without_broken_files(tmp_path):
+    spec = DatasetSpec(name="pets", skip_broken=True, group_by=r"/(\d+|[a-z]+)\.")
+    report, _ = taken(zipped(tmp_path / "a.zip", pictures(10, shape=(12, 10)) | {"cat/lone.png": b""}), spec)
+    assert report.source["groups"] == 10
+
+
+def test_images_of_other_formats_are_named_at_once_too_and_left_out(tmp_path):
+    files = pictures(10) | {f"cat/x{number}.gif": encoded(noise(), "GIF") for number in range(3)}
+    rejection = rejection_of(zipped(tmp_path / "a.zip", files))
+    assert rejection.code == "unsupported_image"
+    assert rejection.detail.startswith("3 files cannot be read: 'cat/x0.gif' (of a format that is not read)")
+    report, _ = taken(zipped(tmp_path / "b.zip", files), SKIPPING)
+    assert report.source["left_out"][0]["count"] == 3
+
+
+def test_an_upload_of_broken_files_alone_is_refused_whatever_its_spec_says(tmp_path):
+    files = dict.fromkeys(pictures(10), b"x")
+    rejection = rejection_of(zipped(tmp_path / "a.zip", files), SKIPPING)
+    assert rejection.code == "unreadable_member"
+    assert rejection.detail.startswith("20 files cannot be read")
+
+
+def test_broken_rows_of_a_table_are_skipped(tmp_path):
+    files = pictures(10)
+    files["cat/000.png"] = b"x"
+    pq.write_table(table(files), tmp_path / "a.parquet")
+    report, target = taken(tmp_path / "a.parquet", SKIPPING)
+    assert report.source["left_out"][0]["names"] == ["cat-000.png"]
+    assert len(load(target).labels) == 19
+
+
+def test_another_size_is_no_broken_file(tmp_path):
+    files = pictures(10) | {"cat/small.png": encoded(noise((9, 9)))}
+    assert rejection_of(zipped(tmp_path / "a.zip", files), SKIPPING).code == "mixed_sizes"

@@ -1,0 +1,232 @@
+"""Which folders of an archive are splits. A folder that may be a split and is not understood is refused, never guessed.
+
+Two layouts are understood: `split/class/file` and `class/split/file`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from heldout.dataset_lifecycle import RejectionCode
+from heldout.datasets import FolderUse
+from models.arrays import SPLITS
+from worker.ingest.rejection import Rejection, printable
+from worker.ingest.splits import NO_SPLIT
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+# Words that say nothing beside the name of a split: `training_set`, `test-images`.
+FILLER_WORDS = frozenset({"set", "data", "dataset", "split", "image", "images", "img", "imgs", "pictures", "folder"})
+# Folders of images whose labels nobody knows, such as the `seg_pred` of a competition.
+UNLABELLED_WORDS = frozenset({"pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled", "nolabel"})
+FOLD_NAME = re.compile(r"(?:fold|cv|split|part)[_\-. ]?\d+", re.IGNORECASE)
+SHOWN_FOLDERS = 5
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where images belong. Rows are positions among the paths that were given.
+
+    splits, paths: of each kept row, its position in SPLITS or NO_SPLIT, and its path from the class on. unlabelled,
+    ignored: rows left out, by folder: those without labels, and those that the dataset spec ignores.
+    """
+
+    rows: list[int] = field(default_factory=list)
+    splits: list[int] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    unlabelled: dict[str, list[int]] = field(default_factory=dict)
+    ignored: dict[str, list[int]] = field(default_factory=dict)
+
+
+def place(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> Placed:
+    """Tell splits from classes. Each path lies in one folder at least; `uses` is what the dataset spec says of folders.
+
+    Raises:
+        Rejection: `unexpected_layout` with the folder or file that is not understood.
+    """
+    top: dict[str, list[int]] = {}
+    for row, path in enumerate(paths):
+        top.setdefault(path.partition("/")[0], []).append(row)
+    unknown = sorted(set(uses) - set(top))
+    if unknown:
+        raise _unexpected(
+            f"There is no folder {printable(unknown[0])!r}, which `splits.folders` names. The folders are {_all(top)}.",
+            unknown[0],
+        )
+    placed = Placed(ignored={name: top.pop(name) for name, use in uses.items() if use == "ignore"})
+    splits = {name: str(use) for name, use in uses.items() if use in SPLITS}
+    classes = {name for name, use in uses.items() if use == "class"}
+    others = [name for name in top if name not in splits and name not in classes]
+    if not classes:
+        splits |= _known(others, {name: _is_flat(paths, top[name]) for name in others}, bool(splits))
+    elif splits:
+        raise _unexpected("`splits.folders` calls some folders splits and others classes.", sorted(classes)[0])
+    if not splits:
+        _add_classes(placed, paths, top, check_folders=not classes)
+        return placed
+    for name in [name for name in others if name not in splits]:
+        below = {paths[row].split("/")[1] for row in top[name] if paths[row].count("/") > 1}
+        if _words(name) & UNLABELLED_WORDS and len(below) <= 1:
+            placed.unlabelled[name] = top.pop(name)
+    strays = sorted(set(top) - set(splits))
+    if strays:
+        raise _unexpected(
+            f"Beside {_splits_in_words(splits)} there {'is' if len(strays) == 1 else 'are'} {_all(strays)}, which "
+            f"{'is' if len(strays) == 1 else 'are'} no known split. {_what_to_say(strays[0])}",
+            strays[0],
+        )
+    named_alike = [name for name in splits if name not in uses]
+    for name in named_alike:
+        twin = next((other for other in named_alike if other > name and splits[other] == splits[name]), None)
+        if twin is not None:
+            raise _unexpected(
+                f"{printable(name)!r} and {printable(twin)!r} are both names of the {splits[name]} split. "
+                f"{_what_to_say(twin, splits[name])}",
+                twin,
+            )
+    # Archives of one split each often have one folder around their classes.
+    are_wrapped = all(
+        min(paths[row].count("/") for row in top[name]) > 2
+        and len({paths[row].split("/")[1] for row in top[name]}) == 1
+        for name in splits
+    )
+    for name in splits:
+        _add_split(placed, paths, top[name], name, SPLITS.index(splits[name]), is_wrapped=are_wrapped)
+    return placed
+
+
+def split_named(name: str) -> tuple[str, frozenset[str]] | None:
+    """The split that a folder's name says, and the other words in it; None where it names none, or several."""
+    words = _words(name)
+    hits = words & SPLIT_NAMES.keys()
+    if len(hits) != 1:
+        return None
+    return SPLIT_NAMES[next(iter(hits))], frozenset(words - hits - FILLER_WORDS)
+
+
+def _words(name: str) -> set[str]:
+    words = [word for word in re.split(r"[_\-. ]+", name.lower()) if word]
+    # `trainset` is one word
+    return {word.removesuffix("set") if word.removesuffix("set") in SPLIT_NAMES else word for word in words}
+
+
+def _known(names: Sequence[str], is_flat: Mapping[str, bool], has_splits: bool) -> dict[str, str]:
+    """The folders that are splits by their names, and which."""
+    found = {name: split for name in names if (split := split_named(name))}
+    plain = {name: split for name, (split, rest) in found.items() if not rest}
+    if not plain:
+        # `seg_train` and `seg_test` share the word that is no split's.
+        rests = {rest for split, rest in found.values() if split == "train"}
+        for rest in sorted(rests, key=sorted):
+            alike = {name: split for name, (split, other) in found.items() if other == rest}
+            unlabelled = any(_words(name) - UNLABELLED_WORDS == rest != _words(name) for name in names)
+            if len(set(alike.values())) + unlabelled > 1:
+                plain |= alike
+    # Beside several other classes a flat folder `train` is the vehicle.
+    if not has_splits and [name.lower() for name in plain] == ["train"] and is_flat[next(iter(plain))]:
+        others = [name for name in names if name not in plain and not _words(name) & UNLABELLED_WORDS]
+        if len(others) > 1 and all(not FOLD_NAME.fullmatch(name) for name in others):
+            return {}
+    return plain
+
+
+def _is_flat(paths: Sequence[str], rows: Iterable[int]) -> bool:
+    return all(paths[row].count("/") == 1 for row in rows)
+
+
+def _add_classes(placed: Placed, paths: Sequence[str], top: Mapping[str, list[int]], *, check_folders: bool) -> None:
+    """Folders that are classes, perhaps with splits in them."""
+    folds = sorted(name for name in top if FOLD_NAME.fullmatch(name))
+    if check_folders and len(folds) > 1:
+        raise _unexpected(
+            f"The folders {_all(folds)} look like parts of one dataset, not like classes. {_what_to_say(folds[0])}",
+            folds[0],
+        )
+    rows = [row for of_folder in top.values() for row in of_folder]
+    second = {row: parts[1] for row in rows if len(parts := paths[row].split("/")) > 2}
+    splits = {row: said[0] for row, name in second.items() if (said := split_named(name)) and not said[1]}
+    inside = len(rows) == len(splits)
+    if inside and all(paths[row].count("/") == 2 for row in rows):
+        for row in rows:
+            folder, _, file = paths[row].split("/")
+            placed.rows.append(row)
+            placed.splits.append(SPLITS.index(splits[row]))
+            placed.paths.append(f"{folder}/{file}")
+        return
+    if inside or len(set(splits.values())) > 1:
+        row = next(row for row in rows if inside or row not in splits)
+        raise _unexpected(
+            f"Splits such as {printable(second[next(iter(splits))])!r} lie inside of {_all(top)}"
+            + (", with more folders in them" if inside else f", and {printable(paths[row])!r} lies in none of them")
+            + ". Put the splits on top: `train/class/file`, `test/class/file`.",
+            paths[row],
+        )
+    for row in rows:
+        placed.rows.append(row)
+        placed.splits.append(NO_SPLIT)
+        placed.paths.append(paths[row])
+
+
+def _add_split(
+    placed: Placed, paths: Sequence[str], rows: Sequence[int], folder: str, split: int, *, is_wrapped: bool
+) -> None:
+    below = [paths[row].split("/", 2 if is_wrapped else 1)[-1] for row in rows]
+    # Some archives say it twice, `train/train/class`, or put `images` between.
+    while (
+        len(wrappers := {path.partition("/")[0] for path in below}) == 1
+        and ((wrapper := next(iter(wrappers))) == folder or wrapper.lower() in FILLER_WORDS)
+        and all(path.count("/") > 1 for path in below)
+    ):
+        below = [path.partition("/")[2] for path in below]
+    flat = next((row for row, path in zip(rows, below, strict=True) if "/" not in path), None)
+    if flat is not None:
+        raise _unexpected(
+            f"{printable(paths[flat])!r} is in the split {printable(folder)!r}, and in no class folder in it. "
+            "Files must lie as `split/class/file`; if these images have no labels, leave them out: "
+            f"{_how(folder, 'ignore')}.",
+            paths[flat],
+        )
+    if all(path.partition("/")[0].lower() in FILLER_WORDS for path in below):
+        raise _unexpected(
+            f"The split {printable(folder)!r} has no class folders: its images lie in {printable(below[0])!r} and the "
+            "like. Files must lie as `split/class/file`.",
+            paths[rows[0]],
+        )
+    placed.rows.extend(rows)
+    placed.splits.extend([split] * len(rows))
+    placed.paths.extend(below)
+
+
+def _splits_in_words(splits: Mapping[str, str]) -> str:
+    return ("the split " if len(splits) == 1 else "the splits ") + _all(splits)
+
+
+def _all(names: Iterable[str]) -> str:
+    shown = [repr(printable(name, 60)) for name in sorted(names)]
+    if len(shown) > SHOWN_FOLDERS:
+        return f"{', '.join(shown[:SHOWN_FOLDERS])} and {len(shown) - SHOWN_FOLDERS:,} more"
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+
+
+def _what_to_say(folder: str, use: str = "ignore") -> str:
+    return (
+        f"Say what each folder is, such as {_how(folder, use)} (or train, validation, test, class, ignore), rename it, "
+        f"or remove it. Known names of splits are {', '.join(SPLIT_NAMES)}."
+    )
+
+
+def _how(folder: str, use: str) -> str:
+    name = printable(folder, 60)
+    return f'`"splits": {{"folders": {{"{name}": "{use}"}}}}`, or `--folder {name}={use}`'
+
+
+def _unexpected(why: str, member: str) -> Rejection:
+    return Rejection(RejectionCode.UNEXPECTED_LAYOUT, why, member)
