@@ -4,20 +4,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
 
-from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode, accuracy_of, chosen_pixels, counts_of, includes_0
+from heldout.diagnosis.gap.budget import (
+    Bounds,
+    Gap,
+    Term,
+    TermCode,
+    accuracy_of,
+    chosen_pixels,
+    counts_of,
+    includes_0,
+    late_epoch_by_accuracy,
+    late_epoch_by_loss,
+)
 from heldout.diagnosis.thresholds import MIN_WHOLE_POINTS
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
 from heldout.stored.gap import PixelsUndone, StoredGap
 
-# What a term is, by the finding that it belongs to; under None if it belongs to none.
+# What a term is, by the finding that it belongs to; under None if it belongs to none. Late epochs: `_phrase_of`.
 _WIDENING: Mapping[TermCode, Mapping[str | None, str]] = {
-    "late_epochs": {None: "epochs after the best one"},
     "generalisation": {
         "memorised_noise": "labels learned by heart",
         "label_noise": "wrong training labels",
         "collapsed_class": "a class that the network does not know",
-        "class_imbalance": "a class with few training images",
+        "class_imbalance": "classes with few or no training images",
         "overfitting": "memorised training images",
         "too_little_data": "too few training images",
         "overconfidence": "too much confidence in wrong answers",
@@ -34,8 +44,8 @@ _HIDING: Mapping[TermCode, str] = {
     "generalisation": "training images that are harder or wrongly labelled",
     "copies_in_validation": "copies in validation that are answered worse",
     "split_difference": "an easier test set",
-    "label_order": "test labels that happen to help",
-    "pixel_values": "test pixels that happen to help",
+    "label_order": "test labels as they are",
+    "pixel_values": "test pixels as they are",
     "copies_in_test": "test images that were trained on",
 }
 _HIDE = ("copies_in_validation", "label_order", "pixel_values", "copies_in_test")
@@ -85,7 +95,7 @@ def training_comes_first(gap: Gap) -> str:
 def _about_accuracy(gap: Gap, stored: StoredGap) -> str:
     points = 100 * gap.accuracy
     unit = 1.0 if abs(points) >= MIN_WHOLE_POINTS else 1 / 10
-    parts = _parts([(one, 100 * one.accuracy, _scaled(one.accuracy_interval)) for one in gap.terms], stored)
+    parts = _parts([(one, 100 * one.accuracy, _scaled(one.accuracy_interval)) for one in gap.terms], stored, False)
     train, test = percent(accuracy_of(gap.train)), percent(accuracy_of(gap.test))
     shown = _Shown.of(points, parts, unit)
     if not any(part.half is not None for part, _ in shown.parts):
@@ -109,7 +119,7 @@ def _about_chance(gap: Gap) -> str:
 
 
 def _about_loss(gap: Gap, stored: StoredGap) -> str:
-    parts = _parts([(one, one.loss, one.loss_interval) for one in gap.terms], stored)
+    parts = _parts([(one, one.loss, one.loss_interval) for one in gap.terms], stored, True)
     size = abs(gap.loss) or max(abs(one.loss) for one in gap.terms)
     shown = _Shown.of(gap.loss, parts, 10 ** (floor(log10(size)) - 1))
     trained, tested = (f"{loss:.{shown.decimals + 1}f}" for loss in (gap.train.loss, gap.test.loss))
@@ -119,7 +129,7 @@ def _about_loss(gap: Gap, stored: StoredGap) -> str:
     return f"{start}. Of this difference of {shown.whole}, {shown.widening()}."
 
 
-def _parts(terms: Sequence[tuple[Term, float, Bounds | None]], stored: StoredGap) -> list[Part]:
+def _parts(terms: Sequence[tuple[Term, float, Bounds | None]], stored: StoredGap, of_loss: bool) -> list[Part]:
     """A part for each term that is surely there; all that may be chance is one."""
     found, chance = [], 0.0
     for term, value, interval in terms:
@@ -128,13 +138,17 @@ def _parts(terms: Sequence[tuple[Term, float, Bounds | None]], stored: StoredGap
         else:
             assert interval is not None
             half = (interval[1] - interval[0]) / 2
-            found.append(Part(_phrase_of(term, value, stored), value, half, term.code in _HIDE))
+            found.append(Part(_phrase_of(term, value, stored, of_loss), value, half, term.code in _HIDE))
     return [*found, Part("unexplained", chance, None)]
 
 
-def _phrase_of(term: Term, value: float, stored: StoredGap) -> str:
+def _phrase_of(term: Term, value: float, stored: StoredGap, of_loss: bool) -> str:
     if value < 0:
         return _HIDING[term.code]
+    if term.code == "late_epochs":
+        best = late_epoch_by_loss(stored) if of_loss else late_epoch_by_accuracy(stored)
+        number = "" if best is None else f" ({best.epoch})"
+        return f"epochs after the best by {'loss' if of_loss else 'accuracy'}{number}"
     if term.code == "pixel_values" and stored.pixels is not None:
         light = _kind_of_light(stored.pixels)
         return _PIXELS[chosen_pixels(stored.pixels)] if light is None else f"a {light} test set"

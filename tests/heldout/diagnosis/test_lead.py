@@ -135,7 +135,7 @@ def test_the_loss_is_told_where_it_gives_the_verdict():
     assert [float(one) for one in shown.groups()] == pytest.approx([train, test, test - train], rel=0.05)
     # The three figures agree as they are printed, too.
     assert float(shown[2]) - float(shown[1]) == pytest.approx(float(shown[3]), rel=0.06)
-    assert "epochs after the best one" in found.explanation
+    assert "epochs after the best by loss (5)" in found.explanation
 
 
 # --- figures ------------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def _proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Finding
         code="class_shift",
         severity="warning",
         numbers=worst,
-        explanation=f"The classes are not equally frequent in all splits: {where} So accuracies of these splits can "
+        explanation=f"The classes are not equally frequent in all splits. {where} So accuracies of these splits can "
         "differ even where each class is recognised equally well.",
         what_to_do="Compare each class's own accuracy, or have the splits cut anew with `splits: {existing: merge}`.",
     )
