@@ -89,8 +89,14 @@ def show_final(final: FinalView) -> None:
     print_table(("SPLIT", "ACCURACY", "95 % INTERVAL", "LOSS", "IMAGES"), rows, right=(1, 3, 4))
     for held_out in ("validation", "test"):
         gap = final.gap.validation if held_out == "validation" else final.gap.test
-        if gap is not None:
-            say(f"gap to {held_out}: {points(gap.accuracy)} points of accuracy, {loss(gap.loss)} of loss")
+        if gap is not None and gap.accuracy is not None and gap.loss is not None:
+            accuracy_is, loss_is = _worse(100 * gap.accuracy, ".1f", " points"), _worse(gap.loss, ".3f")
+            say(f"gap to {held_out}: accuracy {accuracy_is}, loss {loss_is} than on training images")
+
+
+def _worse(gap: float, form: str, unit: str = "") -> str:
+    """`4.0 points worse`. gap: positive where held-out images are answered worse."""
+    return f"{abs(gap):{form}}{unit} {'worse' if gap >= 0 else 'better'}"
 
 
 def show_metrics(metrics: MetricsView) -> None:
@@ -149,15 +155,21 @@ SUREST = 99  # percent: nothing is said to be certain
 
 
 def show_diagnosis(diagnosis: DiagnosisView) -> None:
-    """The verdict with its explanation, the gap term by term, then each finding with its remedies."""
-    epochs = [("best epoch", diagnosis.best_epoch), ("rises from epoch", diagnosis.onset_epoch)]
-    known = [f"{name} {epoch}" for name, epoch in epochs if epoch is not None]
+    """The verdict with its explanation and caveats, the gap term by term, then each finding with its remedies."""
+    from heldout.diagnosis.verdict import CAVEATS
+
+    known = []
     if diagnosis.confidence is not None:
-        known.insert(0, f"{min(SUREST, round(100 * diagnosis.confidence))} % sure")
+        known.append(f"{min(SUREST, round(100 * diagnosis.confidence))} % sure")
+    if diagnosis.best_epoch is not None:
+        known.append(f"best epoch {diagnosis.best_epoch}")
+    if diagnosis.onset_epoch is not None:
+        known.append(f"worse from epoch {diagnosis.onset_epoch} on")
     say(f"{diagnosis.verdict}" + (f" ({', '.join(known)})" if known else ""))
     say(diagnosis.explanation)
-    if diagnosis.caveats:
-        say(f"Beside this, some figures are not what they seem: {', '.join(diagnosis.caveats)} (below).")
+    for caveat in diagnosis.caveats:
+        # A newer service may know others.
+        say(f"Caveat, {caveat}: {CAVEATS.get(caveat, 'some figures are not what they seem, see below.')}")
     if diagnosis.gap is not None:
         say("")
         show_gap(diagnosis.gap)
@@ -184,7 +196,7 @@ def show_gap(gap: GapBudgetView) -> None:
     ]
     accuracy_gap, loss_gap = gap.train.accuracy - gap.test.accuracy, sum(term.loss for term in gap.terms)
     rows.append(("training to test", points(accuracy_gap), "", f"{loss_gap:+.3f}", ""))
-    print_table(("GAP", "POINTS", "95 % INTERVAL", "LOSS", "FINDING"), rows, right=(1, 3))
+    print_table(("GAP", "POINTS LOST", "95 % INTERVAL", "LOSS ADDED", "FINDING"), rows, right=(1, 3))
 
 
 def _bounds_in_points(bounds: tuple[float, float] | None) -> str:

@@ -13,7 +13,7 @@ from heldout.diagnosis.confidence import confidences_of
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.facts import facts_of
 from heldout.diagnosis.findings import Diagnosis, Finding, Remedy
-from heldout.diagnosis.gap.lead import lead_of
+from heldout.diagnosis.gap.lead import lead_of, training_comes_first
 from heldout.diagnosis.gap.words import explained
 from heldout.diagnosis.history import History
 from heldout.diagnosis.precedence import GRAVITY, findings_of
@@ -71,7 +71,11 @@ def diagnose(
         verdict, explanation = verdict_without_findings(facts)
     if gap is not None and facts.gap is not None:
         gap = explained(gap, facts.gap)
-        explanation = f"{lead_of(gap, facts.gap, by_loss=step == 'most_loss')} {explanation}"
+        lead = lead_of(gap, facts.gap, by_loss=step == "most_loss")
+        # A fault of training that does not say itself how little is known, beside larger parts of the gap.
+        is_bare = step == "poor_training" and chosen is not None and "train_accuracy" not in chosen.evidence
+        first = f"{training_comes_first(gap)} " if is_bare else ""
+        explanation = f"{lead} {first}{explanation}"
     return Diagnosis(
         verdict,
         facts.curves.best_epoch,

@@ -19,6 +19,7 @@ from heldout.diagnosis.thresholds import (
     MIN_FILTERS_TO_HALVE,
 )
 from heldout.diagnosis.words import counted
+from heldout.stored.gap import Calibration
 
 Spec = Mapping[str, Any]
 
@@ -52,14 +53,16 @@ def keep_best_accuracy(spec: Spec | None, which: str, patience: int) -> tuple[Re
     return _keep_best(spec, "validation_accuracy", reason, patience)
 
 
-def make_less_sure(spec: Spec | None, temperature: float | None) -> tuple[Remedy, ...]:
-    """In the next training, or after this one."""
+def make_less_sure(spec: Spec | None, calibration: Calibration | None) -> tuple[Remedy, ...]:
+    """In the next training, or after this one; a temperature only where it was not measured to make things worse."""
     found = []
     if spec is None or not spec["training"].get("label_smoothing"):
         reason = "Label smoothing rewards answers that are a little less than certain, which keeps the network modest."
         patch = {"training": {"label_smoothing": ADVISED_LABEL_SMOOTHING}}
         found.append(Remedy("label_smoothing", reason, _patch(spec, patch)))
-    by = "one number, fitted on the validation images" if temperature is None else f"{temperature:.2f}"
+    if calibration is not None and calibration.error_after >= calibration.error_before:
+        return tuple(found)
+    by = "one number, fitted on the validation images" if calibration is None else f"{calibration.temperature:.2f}"
     reason = (
         f"After training, divide the network's outputs (before the softmax) by {by}: its answers stay the same, and "
         "its probabilities become more honest. Nothing has to be trained again."

@@ -82,7 +82,7 @@ def _leakage(found: AuditFinding, copied: Mapping[str, Any] | None) -> AuditFind
         "critical" if share >= MIN_CRITICAL_LEAK else "warning",
         {"validation_in_train": copied},
         f"The training set also holds {counted(copied['images'], 'validation image')} ({percent(share)} of them), so "
-        "validation results are better than they should be.",
+        "validation results look better than they are.",
         "Keep each copy in one split only, by hand or with `group_by`, and upload again.",
     )
 

@@ -72,8 +72,11 @@ def bouncing(curves: Curves, heldout: Course) -> str:
     if heldout.noise <= MIN_BOUNCE * heldout.scale or len(heldout.values) < len(last_values(heldout.values)) + 1:
         return ""
     late = heldout.values[-max(len(last_values(heldout.values)), len(heldout.values) // 4) :]
+    if late in (sorted(late), sorted(late, reverse=True)):
+        return ""
     low, high = (figure_of(value, is_loss=curves.of_loss) for value in (min(late), max(late)))
     return (
-        f" It goes up and down from epoch to epoch (between {low} and {high} in the last {len(late)}), so it matters "
-        "which epoch is kept. A lower learning rate or larger batches calm it."
+        f" The {curves.name} goes up and down from epoch to epoch (between {low} and {high} in the last "
+        f"{counted(len(late), 'epoch')}), so it matters which epoch is kept. A lower learning rate or larger batches "
+        "make it steadier."
     )

@@ -9,6 +9,7 @@ from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels, levels_of
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT
 from heldout.diagnosis.words import percent
 from heldout.intervals import paired_interval
+from heldout.stored.gap import StoredGap
 
 # What was changed in the test images, in words.
 _CHANGES = {
@@ -17,6 +18,12 @@ _CHANGES = {
     "channel_order": "once their colour channels are in the order of the training images",
     "brightness": "with the brightness and contrast of the training images",
 }
+
+
+def without_copies(gap: StoredGap) -> str:
+    """That copies of training images are left out of the test, where they are. Begins with a space."""
+    copies = gap.test_copies
+    return "" if copies is None or copies.clean is None else " without copies of training images"
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,9 @@ def undone_pixels(facts: Facts, choices: Collection[str]) -> UndonePixels | None
     before, after = accuracy_of(levels.clean_test), accuracy_of(levels.pixels_undone)
     return UndonePixels(
         low,
-        f"The network answers {percent(before)} of the test images correctly as they are, and {percent(after)} "
-        f"{_CHANGES[chosen]}: the pixel values of test mean something else than those of training.",
+        "The pixel values of test mean something else than those of training: the network answers "
+        f"{percent(before)} of the test images{without_copies(facts.gap)} correctly as they are, and {percent(after)} "
+        f"{_CHANGES[chosen]}.",
         {
             "test_accuracy": before,
             "test_accuracy_undone": after,

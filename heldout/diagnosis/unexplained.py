@@ -118,15 +118,12 @@ def _healthy(facts: Facts, heldout: Course) -> str:
     in_time = kept_weights.stopped_in_time(facts)
     explanation = in_time[0].explanation if in_time else _course(facts.curves, heldout)
     if facts.budget is not None:
-        return f"{explanation} Nothing was found that needs mending."  # the gap has been told before
+        return f"{explanation} No fault was found."  # the gap has been told before
     if facts.train is None or facts.test is None:
         return explanation
     gap = f"{100 * (facts.train.accuracy - facts.test.accuracy):.1f}"
     if float(gap) > 0:
-        return (
-            f"{explanation} Training accuracy is {gap} points higher than test accuracy, and nothing was found that "
-            "needs mending."
-        )
+        return f"{explanation} Training accuracy is {gap} points higher than test accuracy, and no fault was found."
     return f"{explanation} Test accuracy is at least as good as training accuracy."
 
 

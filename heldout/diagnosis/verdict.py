@@ -1,6 +1,6 @@
 """Which finding gives the verdict. docs/explanation/diagnosis.md has the same steps in the same order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from heldout.diagnosis.facts import Facts
@@ -76,8 +76,13 @@ STEPS = (
 )
 # Faults of training itself, the first of them first.
 TRAINING_FAULTS = ("diverged", "underfitting", "not_converged")
-# What makes figures untrue without explaining a gap. It keeps its severity, and is named beside the verdict.
-CAVEATS = ("leakage", "label_conflicts", "test_too_small", "metric_artefact")
+# What makes figures untrue without explaining a gap, and how. It keeps its severity, and is named beside the verdict.
+CAVEATS: Mapping[str, str] = {
+    "leakage": "Some images are in two splits, so that results on held-out images can look better than they are.",
+    "label_conflicts": "Copies of one image have different labels, so that even a perfect network gets some wrong.",
+    "test_too_small": "There are too few test images, in all or of a class: test accuracy is only roughly known.",
+    "metric_artefact": "The training accuracy that `fit` prints is lower than the real one: do not compare with it.",
+}
 
 
 def verdict_of(facts: Facts, findings: Sequence[Finding]) -> tuple[Finding | None, str]:

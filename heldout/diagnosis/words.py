@@ -18,11 +18,6 @@ def percent_range(low: float, high: float) -> str:
     return f"{100 * low:.1f}–{100 * high:.1f} %"
 
 
-def points_between(low: float, high: float) -> str:
-    """A difference of two shares: `2.1 to 4.3 points`."""
-    return f"{100 * low:.1f} to {100 * high:.1f} points"
-
-
 def change_of(value: float, *, is_loss: bool) -> str:
     """A change of a loss, or of a share of wrong answers in points."""
     return _digits(value, 3) if is_loss else f"{100 * value:.1f} points"

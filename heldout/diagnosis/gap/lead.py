@@ -4,40 +4,51 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
 
-from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode, accuracy_of, chosen_pixels, counts_of, includes_0
+from heldout.diagnosis.gap.budget import (
+    Bounds,
+    Gap,
+    Term,
+    TermCode,
+    accuracy_of,
+    chosen_pixels,
+    counts_of,
+    includes_0,
+    late_epoch_by_accuracy,
+    late_epoch_by_loss,
+)
 from heldout.diagnosis.thresholds import MIN_WHOLE_POINTS
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
 from heldout.stored.gap import PixelsUndone, StoredGap
 
-# What a term is, by the finding that it belongs to; under None if it belongs to none.
+# What a term is, by the finding that it belongs to; under None if it belongs to none. Late epochs: `_phrase_of`.
 _WIDENING: Mapping[TermCode, Mapping[str | None, str]] = {
-    "late_epochs": {None: "epochs after the best one"},
     "generalisation": {
         "memorised_noise": "labels learned by heart",
         "label_noise": "wrong training labels",
         "collapsed_class": "a class that the network does not know",
-        "class_imbalance": "a class with few training images",
+        "class_imbalance": "classes with few or no training images",
         "overfitting": "memorised training images",
         "too_little_data": "too few training images",
         "overconfidence": "too much confidence in wrong answers",
-        None: "the step from training images to unseen ones",
+        None: "the drop on unseen images",
     },
-    "copies_in_validation": {None: "copies that flatter validation"},
+    "copies_in_validation": {None: "validation images that were trained on"},
     "split_difference": {"split_shift": "a test set of another kind", None: "a harder test set"},
     "label_order": {None: "test labels in another order"},
     "copies_in_test": {None: "copies in test that are answered worse"},
 }
-# What a term is that narrows the gap.
+# What a term is that narrows the gap. Faults of measuring hide a part of it, the others make up for it.
 _HIDING: Mapping[TermCode, str] = {
     "late_epochs": "earlier epochs that were worse",
-    "generalisation": "validation images that are easier than training images",
+    "generalisation": "training images that are harder or wrongly labelled",
     "copies_in_validation": "copies in validation that are answered worse",
     "split_difference": "an easier test set",
-    "label_order": "test labels that happen to help",
-    "pixel_values": "test pixels that happen to help",
+    "label_order": "test labels as they are",
+    "pixel_values": "test pixels as they are",
     "copies_in_test": "test images that were trained on",
 }
+_HIDE = ("copies_in_validation", "label_order", "pixel_values", "copies_in_test")
 _PIXELS = {
     "scale": "test pixels on another scale",
     "inversion": "inverted test images",
@@ -49,11 +60,22 @@ _PIXELS = {
 
 @dataclass(frozen=True)
 class Part:
-    """What is said of some terms. value: in points, or nats. half: of its interval's width; None where it is chance."""
+    """What is said of some terms.
+
+    value: in points, or nats. half: of its interval's width; None where it may be chance. hides: whether it makes test
+    look better than it is, where it narrows the gap.
+    """
 
     phrase: str
     value: float
     half: float | None
+    hides: bool = False
+
+    def with_verb(self, verb: str) -> str:
+        """`a harder test set costs`, `too few training images cost`."""
+        is_one = self.phrase.startswith(("a ", "an ", "the ", "too much "))
+        first, *others = verb.split(" ")
+        return " ".join([self.phrase, f"{first}s" if is_one else first, *others])
 
 
 def lead_of(gap: Gap, stored: StoredGap, *, by_loss: bool) -> str:
@@ -62,27 +84,27 @@ def lead_of(gap: Gap, stored: StoredGap, *, by_loss: bool) -> str:
     return f"{accuracy} {_about_loss(gap, stored)}" if by_loss else accuracy
 
 
+def training_comes_first(gap: Gap) -> str:
+    """Why a fault of training is the verdict, whatever the parts of the gap are."""
+    return (
+        f"The network answers only {percent(accuracy_of(gap.train))} of its training images correctly, so training has "
+        "to be mended first."
+    )
+
+
 def _about_accuracy(gap: Gap, stored: StoredGap) -> str:
     points = 100 * gap.accuracy
     unit = 1.0 if abs(points) >= MIN_WHOLE_POINTS else 1 / 10
-    parts = _parts([(one, 100 * one.accuracy, _scaled(one.accuracy_interval)) for one in gap.terms], stored)
+    parts = _parts([(one, 100 * one.accuracy, _scaled(one.accuracy_interval)) for one in gap.terms], stored, False)
     train, test = percent(accuracy_of(gap.train)), percent(accuracy_of(gap.test))
     shown = _Shown.of(points, parts, unit)
     if not any(part.half is not None for part, _ in shown.parts):
         return _about_chance(gap)
-    if not shown.hiding:
+    if not shown.hiding and shown.steps > 0:
         return f"Of {shown.whole} points between training and test, {shown.widening()}."
-    side = "below" if shown.steps > 0 else "above"
-    compared = (
-        f"{shown.whole} points {side} training accuracy ({train})" if shown.steps else f"that of training ({train})"
-    )
-    without = f"without {_listed([part.phrase for part, _ in shown.hiding])}"
-    start = f"Test accuracy ({test}) is {compared}"
-    if shown.total <= 0:
-        return f"{start}, but would not be {without}."
-    if not any(count > 0 and part.half is not None for part, count in shown.parts):
-        return f"{start}; {without}, it would be {shown.number(shown.total)} points below, which chance can explain."
-    return f"{start}: {shown.widening()}."
+    side = f"{shown.whole} points {'below' if shown.steps > 0 else 'above'}" if shown.steps else "the same as"
+    start = f"Test accuracy ({test}) is {side} training accuracy ({train})"
+    return f"{start}: {shown.balance() if shown.costs or shown.total > 0 else shown.surplus()}."
 
 
 def _about_chance(gap: Gap) -> str:
@@ -93,20 +115,21 @@ def _about_chance(gap: Gap) -> str:
     start = f"Training accuracy is {train} and test accuracy {test}"
     if includes_0(newcombe_interval(counts_of(gap.train), counts_of(gap.test))):
         return f"{start}: the difference is small enough to be chance."
-    return f"{start}, and no single cause of the difference can be told from chance."
+    return f"{start}: the difference is more than chance, but there are too few images to say what causes it."
 
 
 def _about_loss(gap: Gap, stored: StoredGap) -> str:
-    parts = _parts([(one, one.loss, one.loss_interval) for one in gap.terms], stored)
+    parts = _parts([(one, one.loss, one.loss_interval) for one in gap.terms], stored, True)
     size = abs(gap.loss) or max(abs(one.loss) for one in gap.terms)
     shown = _Shown.of(gap.loss, parts, 10 ** (floor(log10(size)) - 1))
-    start = f"But the loss is {gap.train.loss:.3g} on training images and {gap.test.loss:.3g} on test images"
+    trained, tested = (f"{loss:.{shown.decimals + 1}f}" for loss in (gap.train.loss, gap.test.loss))
+    start = f"But the loss is {trained} on training images and {tested} on test images"
     if shown.hiding or shown.total <= 0:
         return f"{start}."
     return f"{start}. Of this difference of {shown.whole}, {shown.widening()}."
 
 
-def _parts(terms: Sequence[tuple[Term, float, Bounds | None]], stored: StoredGap) -> list[Part]:
+def _parts(terms: Sequence[tuple[Term, float, Bounds | None]], stored: StoredGap, of_loss: bool) -> list[Part]:
     """A part for each term that is surely there; all that may be chance is one."""
     found, chance = [], 0.0
     for term, value, interval in terms:
@@ -114,13 +137,18 @@ def _parts(terms: Sequence[tuple[Term, float, Bounds | None]], stored: StoredGap
             chance += value
         else:
             assert interval is not None
-            found.append(Part(_phrase_of(term, value, stored), value, (interval[1] - interval[0]) / 2))
-    return [*found, Part("left to chance", chance, None)]
+            half = (interval[1] - interval[0]) / 2
+            found.append(Part(_phrase_of(term, value, stored, of_loss), value, half, term.code in _HIDE))
+    return [*found, Part("unexplained", chance, None)]
 
 
-def _phrase_of(term: Term, value: float, stored: StoredGap) -> str:
+def _phrase_of(term: Term, value: float, stored: StoredGap, of_loss: bool) -> str:
     if value < 0:
         return _HIDING[term.code]
+    if term.code == "late_epochs":
+        best = late_epoch_by_loss(stored) if of_loss else late_epoch_by_accuracy(stored)
+        number = "" if best is None else f" ({best.epoch})"
+        return f"epochs after the best by {'loss' if of_loss else 'accuracy'}{number}"
     if term.code == "pixel_values" and stored.pixels is not None:
         light = _kind_of_light(stored.pixels)
         return _PIXELS[chosen_pixels(stored.pixels)] if light is None else f"a {light} test set"
@@ -155,11 +183,16 @@ class _Shown:
     def of(cls, whole: float, parts: Sequence[Part], unit: float) -> "_Shown":
         steps = apportioned([part.value / unit for part in parts], round(whole / unit))
         shown = [(part, count) for part, count in zip(parts, steps, strict=True) if count]
-        return cls(round(whole / unit), sorted(shown, key=lambda pair: -abs(pair[1])), unit)
+        return cls(round(whole / unit), sorted(shown, key=lambda pair: (pair[0].half is None, -abs(pair[1]))), unit)
 
     @property
     def whole(self) -> str:
         return self.number(self.steps)
+
+    @property
+    def costs(self) -> list[tuple[Part, int]]:
+        """What surely widens the gap."""
+        return [(part, count) for part, count in self.parts if count > 0 and part.half is not None]
 
     @property
     def hiding(self) -> list[tuple[Part, int]]:
@@ -171,38 +204,66 @@ class _Shown:
         """The whole without what narrows it, in units."""
         return sum(count for _, count in self.parts) - sum(count for _, count in self.hiding)
 
+    @property
+    def chance(self) -> int:
+        """What may be chance, in units."""
+        return next((count for part, count in self.parts if part.half is None), 0)
+
     def widening(self) -> str:
-        """`49 are memorised training images and 6 a brighter test set; ±4 may be chance`.
-
-        What surely narrows the gap follows: `6 points are memorised training images, and 2 are hidden by ...`.
-        """
-        said, halves, back = list[str](), list[float](), ""
+        """`49 are memorised training images and 6 a brighter test set; ±4 may be chance`. Nothing narrows the gap."""
+        said = list[str]()
         for part, count in self.parts:
-            if count == self.total and not self.hiding:
-                said.append(f"all are {part.phrase}")
-                halves += [] if part.half is None else [part.half]
-            elif count > 0:
-                unit = f" {'point' if self.number(count) == '1' else 'points'}" if self.hiding else ""
-                verb = "" if said else unit + (" is" if self.number(count) == "1" else " are")
+            if count > 0:
+                verb = "" if said else " is" if self.number(count) == "1" else " are"
                 said.append(f"{self.number(count)}{verb} {part.phrase}")
-                halves += [] if part.half is None else [part.half]
-            elif part.half is None:
-                back = f", and chance may take {self.number(count)} back"
-        steps = max(1, round(max(halves, default=0.0) / self.unit))
-        chance = f"; ±{self.number(steps)} may be chance" if halves and not back else ""
-        return f"{_listed(said)}{back}{self._hidden()}{chance}"
+        if len(self.parts) == 1:
+            said = [f"all are {self.parts[0][0].phrase}"]
+        if self.chance < 0:
+            return f"{_listed(said)}, of which chance may hide {self.number(self.chance)}"
+        return f"{_listed(said)}{self._uncertainty(self.costs)}"
 
-    def _hidden(self) -> str:
-        """`, and 2.6 are hidden by an easier test set`."""
+    def balance(self) -> str:
+        """`too few training images cost 22 points, but test images that were trained on hide 4; ±3 may be chance`."""
+        lost = [] if self.costs else [f"chance may cost {self._points(self.chance)}"]
+        for part, count in self.costs:
+            lost.append(f"{part.with_verb('cost')} {self.number(count) if lost else self._points(count)}")
+        if self.costs and self.chance > 0:
+            lost.append(f"{self.number(self.chance)} {'is' if self.number(self.chance) == '1' else 'are'} unexplained")
+        back = [
+            f"{part.with_verb('hide' if part.hides else 'make up for')} {self.number(count)}"
+            for part, count in self.hiding
+        ]
+        if self.chance < 0:
+            back.append(f"chance may hide {self.number(self.chance)}")
+        but = f", but {_listed(back)}" if back else ""
+        is_told = self.chance < 0 or not self.costs
+        return f"{_listed(lost)}{but}{'' if is_told else self._uncertainty([*self.costs, *self.hiding])}"
+
+    def surplus(self) -> str:
+        """`an easier test set accounts for 7 of them, and 2 may be chance`. Nothing widens the gap."""
         said = list[str]()
         for part, count in self.hiding:
-            verb = "" if said else f" {'is' if self.number(count) == '1' else 'are'} hidden by"
-            said.append(f"{self.number(count)}{verb} {part.phrase}")
-        return f", and {_listed(said)}" if said else ""
+            of_them = "" if said else " of them"
+            shown = "all" if count == self.steps else self.number(count)
+            said.append(f"{part.with_verb('account for')} {shown}{of_them}")
+        return _listed(said) + (f", and {self.number(self.chance)} may be chance" if self.chance else "")
+
+    def _uncertainty(self, parts: Sequence[tuple[Part, int]]) -> str:
+        """By how much the figure of the least certain part may be chance."""
+        steps = max(1, round(max(part.half or 0.0 for part, _ in parts) / self.unit))
+        return f"; ±{self.number(steps)} may be chance"
 
     def number(self, count: int) -> str:
         """So many units, without a sign."""
-        return f"{abs(count) * self.unit:.{max(0, -floor(log10(self.unit)))}f}"
+        return f"{abs(count) * self.unit:.{self.decimals}f}"
+
+    def _points(self, count: int) -> str:
+        """`1 point`, `2 points`, `1.0 points`."""
+        return f"{self.number(count)} {'point' if self.number(count) == '1' else 'points'}"
+
+    @property
+    def decimals(self) -> int:
+        return max(0, -floor(log10(self.unit)))
 
 
 def apportioned(parts: Sequence[float], whole: int) -> list[int]:

@@ -27,14 +27,26 @@ def _measured(test: SplitFigures) -> list[Finding]:
         Finding(
             "test_too_small",
             "warning" if half > MAX_TEST_UNCERTAINTY_OF_INFO else "info",
-            f"With {counted(test.count, 'test image')}, accuracy is only known to ±{100 * half:.1f} points "
-            f"({percent_range(low, high)}). About {needed:,} test images are needed for "
+            f"With {counted(test.count, 'test image')}, accuracy is only known to ±{_points(half)} points "
+            f"({percent_range(low, high)}). About {_round(needed):,} test images are needed for "
             f"±{100 * MAX_TEST_UNCERTAINTY:.0f} points.",
             {"test_accuracy": test.accuracy, "test_interval": [low, high], "count": test.count, "needed": needed},
             (
                 remedies.mend_data(
-                    f"Use about {needed:,} test images before you trust small differences between networks."
+                    f"Use about {_round(needed):,} test images before you trust small differences between networks."
                 ),
             ),
         )
     ]
+
+
+def _points(half: float) -> str:
+    """`2.6`; `2.03` where one decimal looks like what is asked for."""
+    short = f"{100 * half:.1f}"
+    return f"{100 * half:.2f}" if float(short) == 100 * MAX_TEST_UNCERTAINTY else short
+
+
+def _round(count: int) -> int:
+    """Up to two significant digits."""
+    step = int(10 ** max(0, len(str(count)) - 2))
+    return -(-count // step) * step

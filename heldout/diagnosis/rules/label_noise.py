@@ -37,8 +37,7 @@ def find(facts: Facts) -> list[Finding]:
             "warning",
             f"The same weights answer {percent(heldout)} of the validation images correctly{when}, but only "
             f"{percent(trained)} of the training images. Normally it is the other way round. That happens when some "
-            "training labels are wrong: the network learns what most labels say, and disagrees with the wrong ones. "
-            "Look through the training images on which it disagrees with the label.",
+            "training labels are wrong: the network learns what most labels say, and disagrees with the wrong ones.",
             {
                 "epoch": epoch,
                 "train_accuracy": trained,

@@ -14,8 +14,10 @@ from heldout.diagnosis.thresholds import (
     MIN_CRITICAL_SHIFT,
     MIN_EXPLAINED_BY_RENAMING,
 )
+from heldout.diagnosis.undone_pixels import without_copies
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval, paired_interval
+from heldout.stored.gap import StoredGap
 
 
 def find(facts: Facts) -> list[Finding]:
@@ -38,7 +40,13 @@ def _measured(facts: Facts) -> list[Finding]:
         return []
     before, after = accuracy_of(levels.pixels_undone), accuracy_of(levels.labels_renamed)
     evidence = {"difference_interval": [low, high]}
-    return [_finding(facts, before, after, renaming, "critical" if low > MIN_CRITICAL_SHIFT else "warning", evidence)]
+    severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
+    return [_finding(facts, before, after, renaming, severity, evidence, _aside(facts.gap))]
+
+
+def _aside(gap: StoredGap) -> str:
+    """What differs from the test accuracy as it is. Begins with a space."""
+    return f"{without_copies(gap)}{'' if gap.pixels is None else ' and with its pixel values mended'}"
 
 
 def _by_confusion(facts: Facts) -> list[Finding]:
@@ -61,8 +69,15 @@ def _by_confusion(facts: Facts) -> list[Finding]:
 
 
 def _finding(
-    facts: Facts, before: float, after: float, renaming: Sequence[int], severity: Severity, evidence: dict[str, Any]
+    facts: Facts,
+    before: float,
+    after: float,
+    renaming: Sequence[int],
+    severity: Severity,
+    evidence: dict[str, Any],
+    aside: str = "",
 ) -> Finding:
+    """aside: what the test accuracy is without, such as ` without copies`."""
     names = facts.classes or tuple(map(str, range(len(renaming))))
     mapping = {names[given]: names[meant] for given, meant in enumerate(renaming) if given != meant}
     shown = ", ".join(f"{given} → {meant}" for given, meant in list(mapping.items())[:10])
@@ -70,8 +85,8 @@ def _finding(
     return Finding(
         "label_order_mismatch",
         severity,
-        f"Test accuracy is {percent(before)}, but {percent(after)} if the classes are renamed ({shown}). "
-        "The test split numbers its classes in another order than training and validation do.",
+        "The test split numbers its classes in another order than training and validation do: test accuracy is "
+        f"{percent(before)}{aside}, and {percent(after)} if the classes are renamed ({shown}).",
         {"test_accuracy": before, "test_accuracy_renamed": after, "renamed": mapping, **evidence},
         (remedies.mend_data("Number the classes of the test split as the training split does, and upload again."),),
     )

@@ -5,7 +5,7 @@ from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_LEAK
-from heldout.diagnosis.words import counted, percent, points_between
+from heldout.diagnosis.words import counted, percent
 from heldout.intervals import newcombe_interval
 from heldout.stored.gap import StoredGap
 
@@ -30,8 +30,8 @@ def find(facts: Facts) -> list[Finding]:
             "leakage",
             "warning",
             f"Test accuracy ({percent(test.accuracy)}) is higher than validation accuracy "
-            f"({percent(validation.accuracy)}), by {points_between(-high, -low)}. Often the reason is that test images "
-            "were also trained on.",
+            f"({percent(validation.accuracy)}), by more than chance. Often the reason is that test images were also "
+            "trained on.",
             {
                 "validation_accuracy": validation.accuracy,
                 "test_accuracy": test.accuracy,
@@ -68,7 +68,7 @@ def _counted(gap: StoredGap) -> list[Finding]:
             "leakage",
             "critical" if is_critical else "warning",
             f"{seen} have a copy, or an image of the same group, among the training images. The network has seen "
-            "these, so they say little about new ones.",
+            "these, so results on them look better than they are.",
             {name: {"images": images, "share": images / count} for name, (images, count) in copied.items()},
             (remedies.mend_data("Keep copies and groups in one split only, and upload again."),),
         )

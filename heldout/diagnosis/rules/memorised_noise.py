@@ -24,8 +24,8 @@ def find(facts: Facts) -> list[Finding]:
             "memorised_noise",
             "critical",
             f"Training accuracy reaches {percent(known)}, but validation accuracy is only "
-            f"{percent(validation.accuracy)}, and guessing gives {percent(chance)}. The labels have nothing to do with "
-            "the images, and the network has memorised them: check how labels were joined to images.",
+            f"{percent(validation.accuracy)}, and guessing gives {percent(chance)}. The labels seem to have nothing to "
+            "do with the images, and the network has memorised them: check how labels were joined to images.",
             {
                 "train_accuracy": known,
                 "validation_accuracy": validation.accuracy,

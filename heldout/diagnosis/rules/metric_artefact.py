@@ -21,9 +21,9 @@ def find(facts: Facts) -> list[Finding]:
             "metric_artefact",
             "warning",
             f"`fit` reports a training accuracy of {percent(fit)}, below validation accuracy ({percent(heldout)}). "
-            f"Measured without dropout and augmentation, training accuracy is {percent(measured)}: that is no fault of "
-            "the training. `fit` averages over an epoch, with dropout and augmentation, while the weights still "
-            "change. Compare the accuracies that were measured (`train_accuracy`), not those of `fit`.",
+            "That is no fault of the training: without dropout and augmentation, training accuracy is "
+            f"{percent(measured)}. `fit` averages over an epoch, with dropout and augmentation, while the weights "
+            "still change. Compare the accuracies that were measured (`train_accuracy`), not those of `fit`.",
             {"fit_accuracy": fit, "train_accuracy": measured, "validation_accuracy": heldout},
         )
     ]

@@ -45,19 +45,19 @@ def explain(curves: Curves) -> str | None:
     seen = f"{best_and_end(curves, heldout)}, but {accuracy_went(accuracy)}"
     if curves.rises_mildly:
         return f"{seen}. {too_little_to_matter(curves)}"
-    answers = "better than" if accuracy.rose else "as well as"
+    answers = "better than" if accuracy.rose and accuracy.values[-1] > accuracy.values[accuracy.best] else "as well as"
     return f"{seen}: the network answers {answers} before. {_WHY} {stopping_at_best(curves, heldout)} {_NEXT}"
 
 
 _WHY = "The loss rises because the network becomes ever surer of its answers, the wrong ones too."
-_NEXT = "Keep the weights that answer best, and do not rely on its probabilities before they are mended."
+_NEXT = "Keep the weights that answer best, and do not rely on the network's probabilities before they are mended."
 
 
 def _told(calibration: Calibration) -> str:
     before, after = (f"{100 * error:.1f} points" for error in (calibration.error_before, calibration.error_after))
     return (
-        f"How sure it says it is differs from how often it is right by {before} on average, and by {after} once its "
-        f"outputs are divided by {calibration.temperature:.2f}."
+        f"Its probabilities are {before} away from how often it is right, on average, and {after} once its outputs are "
+        f"divided by {calibration.temperature:.2f} (before the softmax)."
     )
 
 
@@ -69,7 +69,7 @@ def _remedies(facts: Facts, calibration: Calibration | None) -> tuple[Remedy, ..
         which = f" (here epoch {curves.epoch_numbers[best]}, with {percent(accuracy.values[best])})"
         patience = patience_for([-value for value in accuracy.values], best)
     return (
-        *remedies.make_less_sure(facts.spec, None if calibration is None else calibration.temperature),
+        *remedies.make_less_sure(facts.spec, calibration),
         *remedies.keep_best_accuracy(facts.spec, which, patience),
     )
 

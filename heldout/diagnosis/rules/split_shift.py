@@ -9,7 +9,7 @@ from heldout.diagnosis.findings import Finding, Remedy, Severity
 from heldout.diagnosis.gap.budget import accuracy_of, counts_of, levels_of
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_SHIFT
 from heldout.diagnosis.undone_pixels import undone_pixels
-from heldout.diagnosis.words import percent, points_between
+from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
 
 
@@ -29,8 +29,8 @@ def in_accuracy(facts: Facts) -> list[Finding]:
     return _finding(
         low,
         f"Test accuracy ({percent(test.accuracy)}) is lower than validation accuracy "
-        f"({percent(validation.accuracy)}), by {points_between(low, high)}. The network was trained on neither, so "
-        "this is not overfitting: the test images are of another kind.",
+        f"({percent(validation.accuracy)}), by more than chance. The network was trained on neither, so this is not "
+        "overfitting: the test images are of another kind.",
         {
             "validation_accuracy": validation.accuracy,
             "test_accuracy": test.accuracy,
@@ -61,9 +61,9 @@ def in_measured_gap(facts: Facts) -> list[Finding]:
         return []
     return _finding(
         low,
-        f"The network answers {percent(accuracy_of(test))} of the test images correctly, and "
-        f"{percent(accuracy_of(validation))} of the validation images. It was trained on neither, and neither copies, "
-        "pixel values nor the order of labels explain the difference: the test images are of another kind.",
+        "The test images are of another kind. Apart from copies, pixel values and the order of labels, the network "
+        f"answers {percent(accuracy_of(test))} of them correctly, and {percent(accuracy_of(validation))} of the "
+        "validation images. It was trained on neither, so this is not overfitting.",
         {
             "validation_accuracy": accuracy_of(validation),
             "test_accuracy": accuracy_of(test),

@@ -48,8 +48,8 @@ def find(facts: Facts) -> list[Finding]:
             "too_little_data",
             "warning",
             f"The network answers {percent(trained)} of its training images correctly, but only {percent(heldout)} of "
-            f"the validation images. {few} for this network to learn what holds for others, and nothing else was "
-            "found that explains the difference. More images help most, then more varied ones.",
+            f"the validation images. Neither the course of the training nor wrong labels explain that. {few} for this "
+            "network to learn what holds for others. More images help most, then more varied ones.",
             {
                 "train_accuracy": trained,
                 "validation_accuracy": heldout,

@@ -19,9 +19,13 @@ import pytest
 from heldout import __version__
 from heldout.cli.outcome import Exit, exit_of_problem
 from heldout.cli.progress import Lines
+from heldout.cli.shown import show_diagnosis
 from heldout.client import ApiProblem, Client
 from heldout.datasets import ResizeSpec
+from heldout.diagnosis import Diagnosis
+from heldout.diagnosis.verdict import CAVEATS
 from heldout.views.base import as_json
+from heldout.views.diagnosis import DiagnosisView
 from tests.heldout.relay import Relay
 from tests.heldout.served import ROOT, SPEC, bare_environment, run_apart, until
 
@@ -115,7 +119,7 @@ def test_a_training_is_shown_by_a_line_an_epoch_and_ends_with_0(service, client,
     assert "epoch 1/2" not in out
     assert "0.9500" in out
     assert "[0.9191, 0.9695]" in out
-    assert "gap to test: +4.0 points" in out
+    assert "gap to test: accuracy 4.0 points worse, loss 0.110 worse than on training images" in out
 
 
 def test_a_failed_training_ends_with_1_and_its_reason(service, client, start, spec_file):
@@ -297,7 +301,9 @@ def test_an_empty_list_is_its_heading_alone(heldout):
 def test_a_job_is_shown_and_diagnosed_with_its_gap_term_by_term(heldout, ended, answered):
     for command in ("show", "diagnose"):
         lines = [line.split() for line in heldout(command, ended).stdout.splitlines()]
-        table = lines[lines.index(["GAP", "POINTS", "95", "%", "INTERVAL", "LOSS", "FINDING"]) + 1 :][:3]
+        table = lines[lines.index(["GAP", "POINTS", "LOST", "95", "%", "INTERVAL", "LOSS", "ADDED", "FINDING"]) + 1 :][
+            :3
+        ]
         assert table == [
             ["generalisation", "+3.5", "[+1.2,", "+7.4]", "+0.100", "–"],
             ["split", "difference", "+0.5", "[-3.8,", "+4.2]", "+0.010", "–"],
@@ -307,6 +313,16 @@ def test_a_job_is_shown_and_diagnosed_with_its_gap_term_by_term(heldout, ended, 
     assert json.loads(heldout("diagnose", ended, "--json").stdout) == found
     assert [term["code"] for term in found["gap"]["terms"]] == ["generalisation", "split_difference"]
     assert heldout("diagnose", ended).stdout.count(found["explanation"]) == 1
+
+
+def test_each_caveat_is_shown_with_what_it_makes_untrue(capsys):
+    known = Diagnosis("healthy", 7, 9, "Nothing.", (), tuple(CAVEATS), None, 0.97)
+    view = DiagnosisView.of(known)
+    show_diagnosis(view.model_copy(update={"caveats": [*view.caveats, "unheard_of"]}))
+    head, _, *lines = capsys.readouterr().out.splitlines()
+    assert head == "healthy (97 % sure, best epoch 7, worse from epoch 9 on)"
+    assert lines[:-1] == [f"Caveat, {code}: {sentence}" for code, sentence in CAVEATS.items()]
+    assert "unheard_of" in lines[-1]
 
 
 def test_a_job_is_shown_with_its_figures(heldout, client, ended, answered):

@@ -122,8 +122,14 @@ def test_calibration_is_told_before_and_after_one_temperature_where_it_was_measu
     gap = StoredGap(kept_epoch=EPOCHS, epochs=EPOCHS, train=tally, validation=tally, test=None, calibration=measured)
     finding = finding_of("overconfidence", with_accuracy(moving(5)), None, Evaluation({}, (), None, gap))
     assert finding.evidence["calibration"]["error_before"] == 0.142
-    assert "by 14.2 points on average, and by 3.1 points once its outputs are divided by 2.10" in finding.explanation
+    assert (
+        "14.2 points away from how often it is right, on average, and 3.1 points once its outputs are divided by 2.10"
+    ) in finding.explanation
     assert any("by 2.10" in remedy.reason for remedy in finding.remedies)
+    useless = gap.model_copy(update={"calibration": measured.model_copy(update={"error_after": 0.15})})
+    finding = finding_of("overconfidence", with_accuracy(moving(5)), None, Evaluation({}, (), None, useless))
+    assert "and 15.0 points once its outputs are divided" in finding.explanation
+    assert "temperature" not in {remedy.name for remedy in finding.remedies}
 
 
 # --- what an early stop changes ----------------------------------------------------------------------
@@ -238,6 +244,15 @@ def test_no_rise_is_said_to_be_none_beside_figures_that_show_one():
     assert "lowest in epoch 7 (0.465) and ends at 0.512" in diagnosis.explanation
     assert "so that is no lasting rise. Keep the weights of the best epoch." in diagnosis.explanation
     assert "did not" not in diagnosis.explanation
+
+
+def test_an_accuracy_that_hardly_changed_is_not_called_better():
+    """It rose on average, and fell from its best epoch to the last one."""
+    accuracy = moving(5)
+    accuracy[-1] = accuracy[10] - 0.001
+    said = diagnose(with_accuracy(accuracy)).explanation
+    assert "validation accuracy hardly changed" in said
+    assert "answers as well as before" in said
 
 
 @pytest.mark.parametrize(("sd", "bounces"), [(0.04, True), (0.008, False)])

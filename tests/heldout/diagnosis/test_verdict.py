@@ -150,6 +150,15 @@ def test_what_training_lacks_goes_first_unless_something_else_surely_costs_more(
     found = judged(poor, settled)
     assert found.verdict == "underfitting"
     assert finding(found, "label_order_mismatch").severity == "critical"
+    # Its own words say how little is known; those of a loss that falls do not, so that the budget is followed by it.
+    assert "training has to be mended first" not in found.explanation
+    falling = history([2.3 - 0.02 * epoch for epoch in range(12)], [2.3 - 0.02 * epoch for epoch in range(12)])
+    unfinished = judged(poor, falling)
+    assert unfinished.verdict == "not_converged"
+    assert (
+        "answers only 30.0 % of its training images correctly, so training has to be mended first. The validation"
+        in (unfinished.explanation)
+    )
     better = Made(answers(0.65, 3000), answers(0.64, 1000, 1), answers(0.05, 1000, 2), labels=answers(0.64, 1000, 3))
     assert judged(better, settled).verdict == "label_order_mismatch"
 

@@ -14,7 +14,7 @@ FINDINGS = {
     "class_shift": "Classes are not equally frequent in all splits.",
     "test_too_small": "The test split is too small to show small differences.",
     "scale_mismatch": "The pixel values of two splits are on different scales.",
-    "inverted_values": "Dark and bright are exchanged between two splits.",
+    "inverted_values": "Light and dark are swapped between two splits.",
     "channel_order_mismatch": "The colour channels of two splits are in different orders.",
     "orientation_mismatch": "The images of two splits are turned or mirrored against each other.",
     "label_order_mismatch": "A split names the classes in another order than train does.",

@@ -41,9 +41,15 @@ def _missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFindin
     missing = {split: classes for split, classes in missing.items() if classes}
     if not missing:
         return None
+    total = len(dataset.classes)
     where = " ".join(
-        f"{len(classes):,} of {len(dataset.classes):,} classes ({listed(classes)}) have no {ADJECTIVES[split]} images."
+        f"{len(classes):,} of {total:,} classes ({listed(classes)}) {'has' if len(classes) == 1 else 'have'} "
+        f"no {ADJECTIVES[split]} images."
         for split, classes in missing.items()
+    )
+    unlearned = " The network cannot learn a class without training images." if "train" in missing else ""
+    unmeasured = (
+        " How well a class without held-out images is known is not measured." if set(missing) - {"train"} else ""
     )
     return AuditFinding(
         code="class_missing",
@@ -51,8 +57,7 @@ def _missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFindin
         numbers={
             split: {"count": len(classes), "classes": classes[:MAX_EXAMPLES]} for split, classes in missing.items()
         },
-        explanation=f"{where} A class without training images is never learned; one without validation or test images "
-        "is never measured.",
+        explanation=f"{where}{unlearned}{unmeasured}",
         what_to_do="Add images of these classes, or have the splits cut anew with `splits: {existing: merge}`.",
     )
 
@@ -65,6 +70,8 @@ def _imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> AuditFindi
     largest, smallest = int(np.argmax(train)), int(np.argmin(np.where(train > 0, train, np.max(train))))
     most, least = dataset.classes[largest], dataset.classes[smallest]
     majority = float(np.max(train)) / float(np.sum(train))
+    fewest = int(train[smallest])
+    rarest = f"{fewest:,} training {'image' if fewest == 1 else 'images'}"
     return AuditFinding(
         code="class_imbalance",
         severity="critical" if ratio >= MIN_CRITICAL_IMBALANCE_RATIO else "warning",
@@ -75,9 +82,8 @@ def _imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> AuditFindi
             # What always naming the largest class achieves.
             "majority_accuracy": round(majority, 6),
         },
-        explanation=f"Class {most!r} has {int(train[largest]):,} training images, class {least!r} has "
-        f"{int(train[smallest]):,}: {ratio:.3g} times fewer. A network that always answers {most!r} is right for "
-        f"{percent(majority)} of the training images.",
+        explanation=f"Class {least!r} has {rarest}, but class {most!r} has "
+        f"{int(train[largest]):,}. A network can ignore {least!r} and still have a good accuracy.",
         what_to_do="Train with `class_weights: balanced`, look at the confusion matrix rather than at the accuracy, or "
         "add images of the rare classes.",
     )
@@ -106,8 +112,7 @@ def _proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFi
     if not worst:
         return None
     where = " ".join(
-        f"{percent(differs['distance'])} of the {ADJECTIVES[split]} images would have to change class to have train's "
-        f"proportions: {differs['class']!r} is {percent(differs['share'])} of them and "
+        f"Class {differs['class']!r} is {percent(differs['share'])} of the {ADJECTIVES[split]} images, and "
         f"{percent(differs['train_share'])} of the training images."
         for split, differs in worst.items()
     )
@@ -115,7 +120,8 @@ def _proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFi
         code="class_shift",
         severity="warning",
         numbers=worst,
-        explanation=f"{where} Accuracies of these splits differ even where each class is recognised equally well.",
+        explanation=f"The classes are not equally frequent in all splits. {where} So accuracies of these splits can "
+        "differ even where each class is recognised equally well.",
         what_to_do="Compare each class's own accuracy, or have the splits cut anew with `splits: {existing: merge}`.",
     )
 

@@ -77,8 +77,8 @@ def _leakage(
         code="leakage",
         severity="critical" if worst >= CRITICAL_SHARE else "warning",
         numbers=numbers,
-        explanation=" ".join(sentences) + " A network recognises images that it has seen: results on held-out images "
-        "are better than they should be.",
+        explanation=" ".join(sentences) + " A network recognises images that it has seen, so results on them look "
+        "better than they are.",
         what_to_do="Keep each copy in one split only, by hand or with `group_by`, and upload again.",
         **_examples(dataset, rows),
     )

@@ -75,9 +75,9 @@ def _compared(dataset: IngestedDataset, split: str, train: Sample, held: Sample)
         code="label_order_mismatch",
         severity="critical",
         numbers=numbers,
-        explanation=f"{percent(as_labelled)} of the {ADJECTIVES[split]} images look like the mean training image of "
-        f"their label, and {percent(as_renamed)} once classes are renamed. The {ADJECTIVES[split]} labels number the "
-        "classes in another order than the training labels.",
+        explanation=f"The {ADJECTIVES[split]} labels number the classes in another order than the training labels: "
+        f"{percent(as_labelled)} of the {ADJECTIVES[split]} images look most like the average training image of their "
+        f"class, and {percent(as_renamed)} once the classes are renamed.",
         what_to_do="Give all splits the same list of classes, in the same order, and upload again.",
         examples=dataset.examples(moved),
     )

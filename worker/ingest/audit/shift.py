@@ -43,18 +43,18 @@ class Mistake:
 
 
 MISTAKES = (
-    Mistake("scale_mismatch", "its values are 255 times smaller", lambda x: x * 255),
-    Mistake("scale_mismatch", "its values are 255 times larger", lambda x: x / 255),
-    Mistake("scale_mismatch", "its values are from 0 to 1 where train's are from -1 to 1", lambda x: 2 * x - 1),
-    Mistake("scale_mismatch", "its values are from -1 to 1 where train's are from 0 to 1", lambda x: (x + 1) / 2),
-    Mistake("inverted_values", "dark and bright are exchanged", lambda x: 1 - x),
-    Mistake("channel_order_mismatch", "red and blue are exchanged", lambda x: x[..., ::-1]),
-    Mistake("orientation_mismatch", "rows and columns are exchanged", lambda x: x.transpose(0, 2, 1, 3)),
-    Mistake("orientation_mismatch", "its images are turned by 90° to the left", lambda x: np.rot90(x, 3, (1, 2))),
-    Mistake("orientation_mismatch", "its images are turned by 90° to the right", lambda x: np.rot90(x, 1, (1, 2))),
-    Mistake("orientation_mismatch", "its images are upside down", lambda x: x[:, ::-1, ::-1]),
-    Mistake("orientation_mismatch", "top and bottom are exchanged", lambda x: x[:, ::-1]),
-    Mistake("orientation_mismatch", "left and right are exchanged", lambda x: x[:, :, ::-1]),
+    Mistake("scale_mismatch", "pixel values are 255 times smaller than in training", lambda x: x * 255),
+    Mistake("scale_mismatch", "pixel values are 255 times larger than in training", lambda x: x / 255),
+    Mistake("scale_mismatch", "pixel values are from 0 to 1, in training from -1 to 1", lambda x: 2 * x - 1),
+    Mistake("scale_mismatch", "pixel values are from -1 to 1, in training from 0 to 1", lambda x: (x + 1) / 2),
+    Mistake("inverted_values", "light and dark are swapped", lambda x: 1 - x),
+    Mistake("channel_order_mismatch", "red and blue are swapped", lambda x: x[..., ::-1]),
+    Mistake("orientation_mismatch", "rows and columns are swapped", lambda x: x.transpose(0, 2, 1, 3)),
+    Mistake("orientation_mismatch", "images are turned by 90° to the left", lambda x: np.rot90(x, 3, (1, 2))),
+    Mistake("orientation_mismatch", "images are turned by 90° to the right", lambda x: np.rot90(x, 1, (1, 2))),
+    Mistake("orientation_mismatch", "images are upside down", lambda x: x[:, ::-1, ::-1]),
+    Mistake("orientation_mismatch", "top and bottom are swapped", lambda x: x[:, ::-1]),
+    Mistake("orientation_mismatch", "left and right are swapped", lambda x: x[:, :, ::-1]),
 )
 WHAT_TO_DO = {
     "split_shift": "Look at the examples: another camera, source, time, or step of preparation? Mix the sources, or "
@@ -147,12 +147,12 @@ def _finding(dataset: IngestedDataset, split: str, train: Sample, held: Sample, 
         mistake, left = _best_mistake(train, held, compared)
         if mistake is not None:
             code, severity = mistake.code, "critical"
-            numbers |= {"slip": f"In {split} {mistake.kind}.", "effect_once_undone": round(left, 6)}
+            numbers |= {"slip": f"In the {split} split, {mistake.kind}.", "effect_once_undone": round(left, 6)}
         elif times >= MIN_SCALE_FACTOR or times <= 1 / MIN_SCALE_FACTOR:
             # Whole numbers that were scaled down are lost: nothing undoes that.
             code, severity = "scale_mismatch", "critical"
             how = f"{times:.0f} times smaller" if times > 1 else f"{1 / times:.0f} times larger"
-            numbers["slip"] = f"In {split} its values are about {how}."
+            numbers["slip"] = f"In the {split} split, pixel values are about {how} than in training."
     order = np.argsort(-compared.apart, kind="stable")[:MAX_EXAMPLES]
     return AuditFinding(
         code=code,
@@ -165,14 +165,14 @@ def _finding(dataset: IngestedDataset, split: str, train: Sample, held: Sample, 
 
 
 def _explanation(split: str, effect: float, mistake: str | None, left: float | None) -> str:
-    lies = f"{percent(effect)} of all differences between images are differences between train and {split}"
+    share = f"{percent(effect)} of what differs between images"
     if mistake is None:
         return (
-            f"{lies}; with a random split it would be about 0 %. The two splits do not show the same kind of "
-            "images, so results on one say less about the other."
+            f"The {split} images do not look like the training images: being of another split explains {share}, where "
+            "a random split would explain about 0 %. Results on one of them say less about the other."
         )
-    undone = "" if left is None else f"; with this mistake corrected, it is {percent(left)}"
-    return f"{mistake} {lies}{undone}."
+    undone = "" if left is None else f", and {percent(left)} once this is corrected"
+    return f"{mistake} Being of another split explains {share}{undone}."
 
 
 def _times_darker(train: Sample, held: Sample) -> float:

@@ -42,7 +42,7 @@ def test_a_class_that_a_split_does_not_have_is_named(tmp_path):
         "test": {"count": 1, "classes": ["1"]},
     }
     assert found["class_missing"].explanation.startswith(
-        "1 of 3 classes (2) have no training images. 1 of 3 classes (1) have no test images."
+        "1 of 3 classes (2) has no training images. 1 of 3 classes (1) has no test images."
     )
     assert counted(tmp_path, [300, 300], [50, 0], [100, 100])["class_missing"].severity == "warning"
 
@@ -56,7 +56,7 @@ def test_imbalance_is_told_by_its_ratio(tmp_path, train, severity):
     assert (found.severity if found else None) == severity
     if found:
         assert found.numbers["ratio"] == train[0] / train[1]
-        assert f"has {train[0]:,} training images, class '1' has {train[1]:,}" in found.explanation
+        assert f"'1' has {train[1]:,} training images, but class '0' has {train[0]:,}." in found.explanation
         assert found.numbers["majority_accuracy"] == round(train[0] / sum(train), 6)
 
 
@@ -175,8 +175,8 @@ def test_class_proportions_alone_are_no_shift(tmp_path, mnist5k):
 
 
 SLIPS = {
-    "inverted": (lambda images: 255 - images, "inverted_values", "dark and bright"),
-    "1 instead of 255": (lambda images: images // 255, "scale_mismatch", "255 times smaller"),
+    "inverted": (lambda images: 255 - images, "inverted_values", "light and dark are swapped"),
+    "1 instead of 255": (lambda images: images // 255, "scale_mismatch", "255 times smaller than in training"),
     "transposed": (lambda images: images.transpose(0, 2, 1, 3), "orientation_mismatch", "rows and columns"),
     "turned": (lambda images: np.rot90(images, 1, (1, 2)), "orientation_mismatch", "to the left"),
     "upside down": (lambda images: images[:, ::-1], "orientation_mismatch", "top and bottom"),
