@@ -6,7 +6,7 @@ from heldout.diagnosis import remedies
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.rules import diverged, label_noise, not_converged
+from heldout.diagnosis.rules import not_converged
 from heldout.diagnosis.thresholds import MAX_FALSE_ALARMS, MIN_CLASS_IMAGES, MIN_RECALL, MIN_USUAL_RECALL
 from heldout.diagnosis.words import counted, percent
 from heldout.intervals import wilson_interval
@@ -16,22 +16,15 @@ _TEST_IS_ANOTHER_KIND = {"split_shift", "scale_mismatch", "label_order_mismatch"
 
 
 def in_validation(facts: Facts) -> list[Finding]:
-    return [] if _still_learns(facts) else _find(facts, "validation", facts.validation)
+    """While a network still learns, a class that it does not know yet says nothing."""
+    return [] if not_converged.still_learns(facts) else _find(facts, "validation", facts.validation)
 
 
 def in_test(facts: Facts) -> list[Finding]:
     """If validation shows none. That a test of another kind is answered badly says nothing of the network."""
-    if _TEST_IS_ANOTHER_KIND & facts.audited.keys() or _still_learns(facts) or in_validation(facts):
+    if _TEST_IS_ANOTHER_KIND & facts.audited.keys() or not_converged.still_learns(facts) or in_validation(facts):
         return []
     return _find(facts, "test", facts.test)
-
-
-def _still_learns(facts: Facts) -> bool:
-    """While a network still learns, a class that it does not know yet says nothing."""
-    if diverged.find(facts):
-        return False
-    unknown_yet = not_converged.training_images_unknown_yet(facts) and not label_noise.find(facts)
-    return bool(not_converged.both_losses_fall(facts) or unknown_yet)
 
 
 def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Finding]:

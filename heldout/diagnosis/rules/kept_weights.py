@@ -46,11 +46,16 @@ def kept_answers_worse(last: LastEpoch) -> str:
 
 
 def were_kept_in_time(facts: Facts) -> bool:
-    """Whether weights were kept from when the loss was about at its best, and later ones are not better."""
-    curves, heldout, kept, last = facts.curves, facts.curves.heldout, kept_epoch_of(facts), facts.last
+    """Whether weights from before a rise were kept, and later ones are not better."""
+    last = facts.last
+    later_are_better = last is not None and (_are_better(last) or only_loss_is_better(last))
+    return are_from_before_the_rise(facts) and not later_are_better
+
+
+def are_from_before_the_rise(facts: Facts) -> bool:
+    """Whether weights were kept from when the loss was about at its best: what it did later is not theirs."""
+    curves, heldout, kept = facts.curves, facts.curves.heldout, kept_epoch_of(facts)
     if kept is None or heldout is None or kept not in curves.epoch_numbers[: curves.epochs]:
-        return False
-    if last is not None and (_are_better(last) or only_loss_is_better(last)):
         return False
     place = curves.epoch_numbers.index(kept)
     return min(heldout.values[place], heldout.levels[place]) - heldout.lowest < curves.max_mild_rise

@@ -7,6 +7,7 @@ from heldout.diagnosis.course import Course
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.rules import diverged, label_noise
 from heldout.diagnosis.sentences import bouncing
 from heldout.diagnosis.thresholds import MIN_EPOCHS_TO_SETTLE
 from heldout.diagnosis.words import counted, figure_of, percent
@@ -37,6 +38,13 @@ def training_images_unknown_yet(facts: Facts) -> list[Finding]:
     if still_falls and training is not None:
         seen = f"{_still_falls(curves, training, curves.training_name)}, and t{known}"
     return _finding(facts, seen, {"training_fell": fall, "train_accuracy": train.accuracy}, still_falls=still_falls)
+
+
+def still_learns(facts: Facts) -> bool:
+    """Whether it is too early to judge the network; that an earlier epoch was kept is another matter."""
+    if diverged.find(facts):
+        return False
+    return bool(both_losses_fall(facts) or (training_images_unknown_yet(facts) and not label_noise.find(facts)))
 
 
 def _still_falls(curves: Curves, course: Course, name: str) -> str:

@@ -20,7 +20,7 @@ def find(facts: Facts) -> list[Finding]:
     explanation, is_mild = explain(curves), curves.rises_mildly
     if last is not None and kept_weights.only_loss_is_better(last):
         explanation, is_mild = f"{kept_weights.kept_answers_worse(last)} {_WHY} {_NEXT}", False
-    elif explanation is None or kept_weights.were_kept_in_time(facts):
+    elif explanation is None or kept_weights.are_from_before_the_rise(facts):
         return []
     calibration = None if facts.gap is None else facts.gap.calibration
     if calibration is not None and not is_mild:

@@ -8,7 +8,7 @@ from heldout.diagnosis.course import Course, patience_for
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Remedy, Severity
-from heldout.diagnosis.rules.kept_weights import cost_of, only_loss_is_better, were_kept_in_time
+from heldout.diagnosis.rules.kept_weights import are_from_before_the_rise, cost_of, only_loss_is_better
 from heldout.diagnosis.sentences import (
     accuracy_went,
     best_and_end,
@@ -25,7 +25,7 @@ def find(facts: Facts) -> list[Finding]:
     explanation = explain(curves)
     if heldout is None or training is None or curves.best_epoch is None or explanation is None:
         return []
-    if were_kept_in_time(facts) or (last is not None and only_loss_is_better(last)):
+    if are_from_before_the_rise(facts) or (last is not None and only_loss_is_better(last)):
         return []
     evidence: dict[str, Any] = {
         "best_epoch": curves.best_epoch,

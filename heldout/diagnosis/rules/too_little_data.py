@@ -6,6 +6,7 @@ from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.knowledge import known_of_history, knows
+from heldout.diagnosis.rules import not_converged
 from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_LARGE_GAP
 from heldout.diagnosis.words import counted, percent
 from heldout.intervals import newcombe_interval
@@ -19,7 +20,6 @@ EXPLAINED_BY = (
     "diverged",
     "overfitting",
     "underfitting",
-    "not_converged",
 )
 
 
@@ -38,7 +38,8 @@ def find(facts: Facts) -> list[Finding]:
         chance = 1 / max(2, len(facts.classes))
         least, most = newcombe_interval(train.counts, validation.counts)
         evidence["difference_interval"] = [least, most]
-    if trained - heldout < MIN_LARGE_GAP or least <= MIN_BETTER_ON_TRAINING or not knows(trained, chance):
+    is_large = trained - heldout >= MIN_LARGE_GAP and least > MIN_BETTER_ON_TRAINING
+    if not is_large or not knows(trained, chance) or not_converged.still_learns(facts):
         return []
     images = None if train is None else train.count
     few = "Too few training images" if images is None else f"{counted(images, 'training image')} are too few"

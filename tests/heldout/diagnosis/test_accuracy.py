@@ -9,6 +9,7 @@ import pytest
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
 from heldout.diagnosis.accuracy import accuracy_change_of
 from heldout.diagnosis.course import patience_for
+from heldout.diagnosis.evaluation import LastEpoch
 from heldout.spec import JobSpec
 from heldout.stored.gap import Calibration, StoredGap, Tally
 from tests.heldout.diagnosis.made import OVERFIT, falling, figures, history, noisy, spec, turning
@@ -278,6 +279,20 @@ def test_a_gap_that_something_else_explains_is_not_too_little_data():
     # An accuracy that did not fall leaves its difference unexplained.
     codes = {one.code for one in diagnose(with_accuracy(moving(5)), None, counts(0.998, 0.7, 10)).findings}
     assert codes == {"overconfidence", "too_little_data"}
+
+
+def test_what_a_loss_did_after_the_kept_epoch_is_not_said_of_the_kept_weights():
+    """They are worse than the last ones, and know too little; the rise is not theirs."""
+    last = LastEpoch(EPOCHS, BEST, "test", 1000, -0.03, (-0.05, -0.01), 0.01, 0.0, (-0.02, 0.02))
+    kept = replace(counts(0.998, 0.7, 10), last=last)
+    found = {one.code: one.severity for one in diagnose(with_accuracy(moving(5)), None, kept).findings}
+    assert found == {"not_converged": "warning", "too_little_data": "warning"}
+
+
+def test_while_a_network_learns_a_large_gap_says_nothing_of_the_data():
+    learning = history(falling(10, 0.0, 0.05), falling(10, 0.1, 0.05))
+    codes = {one.code for one in diagnose(learning, None, counts(0.998, 0.7, 10)).findings}
+    assert codes == {"not_converged"}
 
 
 def accuracies(train: float, validation: float, loss: float) -> History:
