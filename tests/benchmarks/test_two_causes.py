@@ -12,7 +12,6 @@ from benchmarks.diagnosis.sets import cut
 from benchmarks.diagnosis.two_causes import conditions, faults, score
 from benchmarks.diagnosis.two_causes.conditions import CUTS, DRAWS, TwoCauses, all_conditions, bases
 from benchmarks.diagnosis.two_causes.record import TwoCausesRecord, read_two_causes
-from benchmarks.diagnosis.two_causes.score import Compared
 from benchmarks.diagnosis.two_causes.truth import (
     VERDICTS,
     Size,
@@ -27,11 +26,11 @@ from heldout.diagnosis import Diagnosis
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "diagnosis-measured.md"
 
-# What the sealed draw had to reach.
+# What the sealed draws had to reach.
 LEAST_TOP_CAUSES = 0.95
 LARGEST_MEAN_ERROR = 0.02  # of accuracy
 # A little less than what all draws give. The aim of 0.93 is not reached yet.
-LEAST_COVERAGE = 0.86
+LEAST_COVERAGE = 0.88
 # Programs that read curves alone name few of the causes that lie in the test split.
 MOST_TOP_CAUSES_BY_CURVES = 0.2
 
@@ -172,8 +171,8 @@ def test_trainings_of_the_sealed_draw_have_images_of_their_own():
 
 
 def test_an_interval_holds_the_truth_also_as_far_as_the_truth_is_known():
-    def compared(true: float, error: float) -> Compared:
-        return Compared("label_order", True, 0.1, (0.06, 0.13), TrueTerm(true, error, 0, 0))
+    def compared(true: float, error: float) -> score.Compared:
+        return score.Compared("label_order", True, 0.1, (0.06, 0.13), TrueTerm(true, error, 0, 0))
 
     assert (compared(0.07, 0).holds, compared(0.07, 0).holds_within_error) == (True, True)
     assert (compared(0.05, 0).holds, compared(0.05, 0).holds_within_error) == (False, False)

@@ -89,10 +89,13 @@ def changes_worth_trying(
     if not _differ(before, now, value_range):
         return []
     kinds: list[ChangeKind] = []
+    undone: list[PixelSample] = []
     for kind in ("scale", "inversion", "channel_order", "brightness"):
         change = find_change(kind, train, held_out, value_range)
         if change is None:
             continue
+        if kind == "brightness" and any(_brightness(train, one, value_range) is None for one in undone):
+            continue  # a simpler change has left nothing to it
         changed = held_out.under(change, value_range)
         left = _distance(before, _statistics(changed)) / _distance(before, now)
         if kind != "brightness":
@@ -104,6 +107,7 @@ def changes_worth_trying(
             is_worth_trying = True
         if is_worth_trying:
             kinds.append(kind)
+            undone.append(changed)
     return kinds
 
 

@@ -62,6 +62,14 @@ def test_another_brightness_is_found_also_in_blurred_and_rotated_images(worsened
     assert not found.is_cut_off
 
 
+@pytest.mark.parametrize(
+    ("kind", "pixels"), [("scale", lambda images: images / 255), ("inversion", lambda images: 255 - images)]
+)
+def test_no_brightness_is_tried_where_a_simpler_change_leaves_images_as_bright_as_those_of_training(kind, pixels):
+    held_out = PixelSample(pixels(HELD_OUT).astype(np.float32).reshape(len(HELD_OUT), -1, 1))
+    assert changes_worth_trying(sample(TRAIN), held_out, RANGE) == [kind]
+
+
 def test_values_that_were_cut_off_become_the_mean_of_what_was_lost():
     found = find_change("brightness", sample(TRAIN), sample(np.clip(HELD_OUT + 60, 0, 255)), RANGE)
     assert found is not None
