@@ -224,6 +224,8 @@ def show_findings(findings: Sequence[AuditFindingView]) -> None:
         say(f"  {finding.what_to_do}")
         for one, other in finding.pairs[:SHOWN_EXAMPLES]:
             say(f"  {one.split} {one.member} = {other.split} {other.member}")
+        if len(finding.pairs) > SHOWN_EXAMPLES:
+            say(f"  and {len(finding.pairs) - SHOWN_EXAMPLES:,} more (--json lists them)")
         if not finding.pairs:
             for example in finding.examples[:SHOWN_EXAMPLES]:
                 say(f"  {example.split} {example.member}")

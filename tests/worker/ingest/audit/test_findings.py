@@ -203,6 +203,15 @@ def test_a_slip_in_one_split_is_called_by_its_name(tmp_path, mnist5k, slip):
         assert says in finding.explanation
 
 
+def test_a_shift_that_hardly_matters_does_not_read_like_an_alarm(tmp_path, mnist5k):
+    images = mnist5k.images.copy()
+    images[mnist5k.splits["test"]] = (images[mnist5k.splits["test"]] * 0.97).astype(np.uint8)
+    [finding], _ = shift_findings(dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits))
+    assert (finding.code, finding.severity) == ("split_shift", "info")
+    assert finding.explanation.startswith("The test images differ a little from the training images: 0.2 %")
+    assert finding.what_to_do.startswith("Nothing has to be done")
+
+
 def test_floats_on_another_scale_are_called_by_their_name(tmp_path, mnist5k):
     images = mnist5k.images.astype(np.float32)
     images[mnist5k.splits["test"]] /= 255
