@@ -1,6 +1,7 @@
 """What an audit says about good and spoilt datasets; every check stays silent where nothing is wrong."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tests.worker.ingest.audit.test_copies import dataset_of, scanned, three
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, pictures, taken, zipped
 from worker.ingest.audit.counts import count_findings
 from worker.ingest.audit.label_order import label_order_findings
+from worker.ingest.audit.scan import with_splits_of
 from worker.ingest.audit.shift import shift_findings
 from worker.ingest.audit.values import statistics, value_findings
 
@@ -105,6 +107,14 @@ def test_statistics_of_floats_are_close_to_those_of_numpy(tmp_path):
     assert numbers["train"]["channels"][2]["mean"] == pytest.approx(images[:-20, ..., 2].mean(), abs=0.005)
     assert numbers["train"]["channels"][2]["std"] == pytest.approx(images[:-20, ..., 2].std(), abs=0.005)
     assert found == {}
+
+
+def test_histograms_follow_images_that_move_between_splits(tmp_path, mnist5k):
+    before = dataset_of(tmp_path, mnist5k.images, mnist5k.labels, mnist5k.splits)
+    after = replace(before, splits={**before.splits, "train": before.splits["test"], "test": before.splits["train"]})
+    moved = with_splits_of(scanned(before), after)
+    np.testing.assert_array_equal(moved.histograms, scanned(after).histograms)
+    assert not np.array_equal(moved.histograms, scanned(before).histograms)
 
 
 def test_blank_images_are_found_whatever_their_shade(tmp_path):
