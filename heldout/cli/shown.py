@@ -238,7 +238,7 @@ def show_left_out(source: Mapping[str, Any]) -> None:
         if part["count"]:
             names = ", ".join(part["names"][:SHOWN_EXAMPLES])
             more = f" and {part['count'] - SHOWN_EXAMPLES:,} more" if part["count"] > SHOWN_EXAMPLES else ""
-            say(f"left out: {part['count']:,} {part['what']}: {names}{more}")
+            say(f"left out: {part['what']}: {part['count']:,} ({names}{more})")
 
 
 def show_ledger(ledger: LedgerView) -> None:
