@@ -18,6 +18,8 @@ from benchmarks.diagnosis.sets import PlantedSet, planted_set
 from heldout.spec import JobSpec
 from models.arrays import ImageSet
 from worker.ingest.audit import IngestedDataset, audit
+from worker.ingest.audit.copies import find_copies
+from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 from worker.messages import EpochDone, FromTraining
@@ -269,7 +271,8 @@ def audit_of(images: ImageSet) -> list[dict[str, Any]]:
         dataset = IngestedDataset(
             pixels, images.labels[rows], splits, images.classes, [""] * len(rows), images.value_range
         )
-        found = audit(dataset, workers, lambda count: None).findings
+        seen = scan(dataset, workers, lambda count: None)
+        found = audit(dataset, seen, find_copies(pixels, seen, images.value_range), workers).findings
     return [
         {name: getattr(one, name) for name in ("code", "severity", "numbers", "explanation", "what_to_do")}
         for one in found

@@ -237,6 +237,8 @@ def show_findings(findings: Sequence[AuditFindingView]) -> None:
         say(f"  {finding.what_to_do}")
         for one, other in finding.pairs[:SHOWN_EXAMPLES]:
             say(f"  {one.split} {one.member} = {other.split} {other.member}")
+        if len(finding.pairs) > SHOWN_EXAMPLES:
+            say(f"  and {len(finding.pairs) - SHOWN_EXAMPLES:,} more (--json lists them)")
         if not finding.pairs:
             for example in finding.examples[:SHOWN_EXAMPLES]:
                 say(f"  {example.split} {example.member}")
@@ -249,7 +251,7 @@ def show_left_out(source: Mapping[str, Any]) -> None:
         if part["count"]:
             names = ", ".join(part["names"][:SHOWN_EXAMPLES])
             more = f" and {part['count'] - SHOWN_EXAMPLES:,} more" if part["count"] > SHOWN_EXAMPLES else ""
-            say(f"left out: {part['count']:,} {part['what']}: {names}{more}")
+            say(f"left out: {part['what']}: {part['count']:,} ({names}{more})")
 
 
 def show_ledger(ledger: LedgerView) -> None:

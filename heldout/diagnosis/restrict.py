@@ -83,7 +83,8 @@ def _leakage(found: AuditFinding, copied: Mapping[str, Any] | None) -> AuditFind
         {"validation_in_train": copied},
         f"The training set also holds {counted(copied['images'], 'validation image')} ({percent(share)} of them), so "
         "validation results look better than they are.",
-        "Keep each copy in one split only, by hand or with `group_by`, and upload again.",
+        "Upload again with `splits: {existing: merge}` (`--merge`): the splits are then cut anew, and copies stay "
+        "together. Or remove the copies from all splits but one.",
     )
 
 

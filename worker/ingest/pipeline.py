@@ -15,7 +15,7 @@ from models.arrays import FILES, address_of, load, save_beside, split_digests
 from models.relations import FILE_NAME, save_relations
 from worker.ingest.audit import Audit, IngestedDataset, audit
 from worker.ingest.audit.copies import find_copies
-from worker.ingest.audit.scan import scan
+from worker.ingest.audit.scan import scan, with_splits_of
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
 from worker.ingest.preview import write_examples, write_previews
@@ -103,10 +103,10 @@ def _run(
     copies = find_copies(dataset.pixels, seen, dataset.value_range)
     relations = relations_of(copies, groups)
     if splits.cut and (units := units_of(relations)) is not None:
-        # Only now is it known what belongs together. What was seen of each split is seen again.
+        # Only now is it known what belongs together.
         splits = make_splits(labels, given_splits, spec.splits, units)
         dataset = replace(dataset, splits=splits.indices)
-        seen = scan(dataset, pool, lambda done: None)
+        seen = with_splits_of(seen, dataset)
     save_beside(target, dataset.labels, dataset.splits, dataset.classes, dataset.value_range)
     found = audit(dataset, seen, copies, pool)
     progress("finishing", 0, 0)

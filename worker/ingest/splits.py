@@ -152,8 +152,9 @@ def _whole_units(
     seen = dict.fromkeys(units[shuffled].tolist())  # in shuffled order, by each unit's first image
     of_label: dict[int, list[NDArray[np.int64]]] = {}
     for number in seen:
-        majority = int(np.argmax(np.bincount(labels[members[number]])))
-        of_label.setdefault(majority, []).append(members[number])
+        unit = members[number]
+        majority = int(labels[unit[0]] if len(unit) == 1 else np.argmax(np.bincount(labels[unit])))
+        of_label.setdefault(majority, []).append(unit)
     held = []
     for of_class in of_label.values():
         if len(of_class) == 1:

@@ -67,7 +67,8 @@ def _leakage(
         shown.append(pairs.rows)
         if len(pairs.rows):
             leaked = part_of_images(len(pairs.rows), len(rows), held)
-            sentences.append(f"{leaked} also appear in the {ADJECTIVES[seen]} set.")
+            appear = "appears" if len(pairs.rows) == 1 else "appear"
+            sentences.append(f"{leaked} also {appear} in the {ADJECTIVES[seen]} set.")
         if seen == "train":
             worst = max(worst, share)
     rows = np.concatenate(shown)
@@ -79,7 +80,8 @@ def _leakage(
         numbers=numbers,
         explanation=" ".join(sentences) + " A network recognises images that it has seen, so results on them look "
         "better than they are.",
-        what_to_do="Keep each copy in one split only, by hand or with `group_by`, and upload again.",
+        what_to_do="Upload again with `splits: {existing: merge}` (`--merge`): the splits are then cut anew, and "
+        "copies stay together. Or remove the copies from all splits but one.",
         **_examples(dataset, rows),
     )
 
@@ -126,18 +128,25 @@ def _duplicates(
         count += len(pairs.rows)
     if not count:
         return None
+    is_many = count >= CRITICAL_SHARE * len(dataset.labels)
+    effect = "They count more than others, and make the split look larger than it is."
     return AuditFinding(
         code="duplicates",
-        severity="warning" if count >= CRITICAL_SHARE * len(dataset.labels) else "info",
+        severity="warning" if is_many else "info",
         numbers=numbers,
-        explanation=f"{' and '.join(repeated)} are copies of another image of the same split. They count more than "
-        "others, and make the split look larger than it is.",
-        what_to_do="Keep one of each, unless the repetition is meant as a weight.",
+        explanation=f"{' and '.join(repeated)} {'is a copy' if count == 1 else 'are copies'} of another image of the "
+        f"same split. {effect if is_many else 'So few hardly change a result.'}",
+        what_to_do="Keep one of each, unless the repetition is meant as a weight."
+        if is_many
+        else "Nothing has to be done; keep one of each if the repetition is a mistake.",
         **_examples(dataset, np.concatenate(shown)),
     )
 
 
 def _examples(dataset: IngestedDataset, pairs: NDArray[np.int64]) -> dict[str, Any]:
+    """Examples and pairs of a finding; two images that are each other's partners are one pair."""
+    _, first = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
+    pairs = pairs[np.sort(first)]
     return {
         "examples": dataset.examples(np.unique(pairs[: MAX_EXAMPLES // 2])),
         "pairs": [(dataset.example(one), dataset.example(other)) for one, other in pairs[:MAX_PAIRS].tolist()],

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -78,14 +78,19 @@ def scan(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int], 
     return Scan(**{**found.__dict__, "is_coloured": is_coloured})
 
 
-def scan_part(part: _Part) -> Scan:
-    """Scan the images of one part."""
-    block = part.pixels.read(part.first, len(part.split_of))
-    count, height, width, channels = block.shape
-    flat = block.reshape(count, -1)
-    coefficients = low_frequencies(grey(block))
-    ac = coefficients.reshape(count, -1)[:, 1:]
-    length = np.linalg.norm(ac, axis=1, keepdims=True)
+def with_splits_of(seen: Scan, dataset: IngestedDataset) -> Scan:
+    """What was seen of a dataset whose images have moved between splits since."""
+    pixels, step = dataset.pixels, dataset.pixels.rows_in_block
+    histograms = np.zeros_like(seen.histograms)
+    for first in range(0, pixels.count, step):
+        part = _Part(pixels, first, dataset.split_of[first : first + step], dataset.value_range)
+        histograms += _histograms(pixels.read(first, len(part.split_of)), part)
+    return replace(seen, histograms=histograms)
+
+
+def _histograms(block: NDArray[Any], part: _Part) -> NDArray[np.int64]:
+    """(splits, channels, BINS) of the images of one part."""
+    _, height, width, channels = block.shape
     rows, columns = (-(-side // SAMPLED_SIDE) for side in (height, width))
     sampled = _binned(block[:, ::rows, ::columns], part.value_range)
     histograms = np.zeros((len(SPLITS), channels, BINS), np.int64)
@@ -93,13 +98,24 @@ def scan_part(part: _Part) -> Scan:
         of_split = sampled[part.split_of == code]
         for channel in range(channels):
             histograms[code, channel] = np.bincount(of_split[..., channel].reshape(-1), minlength=BINS)
+    return histograms
+
+
+def scan_part(part: _Part) -> Scan:
+    """Scan the images of one part."""
+    block = part.pixels.read(part.first, len(part.split_of))
+    count, channels = block.shape[0], block.shape[3]
+    flat = block.reshape(count, -1)
+    coefficients = low_frequencies(grey(block))
+    ac = coefficients.reshape(count, -1)[:, 1:]
+    length = np.linalg.norm(ac, axis=1, keepdims=True)
     return Scan(
         digests=np.array([_digest(row.data) for row in flat], np.uint64),
         hashes=hashes_of(coefficients),
         signatures=(ac / np.maximum(length, 1e-12)).astype(np.float16),
         low=flat.min(axis=1).astype(np.float32),
         high=flat.max(axis=1).astype(np.float32),
-        histograms=histograms,
+        histograms=_histograms(block, part),
         is_coloured=channels == 3 and bool(np.any(block[..., :2] != block[..., 1:])),
     )
 

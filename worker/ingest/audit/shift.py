@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from heldout.stored.audit import AuditFinding, Severity
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.samples import Sample, features, standardised, take_sample
-from worker.ingest.audit.wording import percent
+from worker.ingest.audit.wording import ADJECTIVES, percent
 
 SAMPLE_IMAGES = 600  # of each split
 MIN_IMAGES = 20
@@ -60,6 +60,7 @@ WHAT_TO_DO = {
     "split_shift": "Look at the examples: another camera, source, time, or step of preparation? Mix the sources, or "
     "have the splits cut anew with `splits: {existing: merge}` if that is how the network will be used.",
 }
+NOTHING_TO_DO = "Nothing has to be done; look at the examples if results on this split surprise you."
 PREPARE_ALIKE = "Prepare all splits by the same code, and upload again."
 
 
@@ -159,13 +160,18 @@ def _finding(dataset: IngestedDataset, split: str, train: Sample, held: Sample, 
         severity=severity,
         numbers=numbers,
         explanation=_explanation(split, compared.effect, numbers.get("slip"), numbers.get("effect_once_undone")),
-        what_to_do=WHAT_TO_DO.get(code, PREPARE_ALIKE),
+        what_to_do=NOTHING_TO_DO if severity == "info" else WHAT_TO_DO.get(code, PREPARE_ALIKE),
         examples=dataset.examples(held.rows[order]),
     )
 
 
 def _explanation(split: str, effect: float, mistake: str | None, left: float | None) -> str:
     share = f"{percent(effect)} of what differs between images"
+    if effect < WARNING_EFFECT:
+        return (
+            f"The {ADJECTIVES[split]} images differ a little from the training images: being of another split explains "
+            f"{share}, where a random split would explain about 0 %. So small a difference hardly changes a result."
+        )
     if mistake is None:
         return (
             f"The {split} images do not look like the training images: being of another split explains {share}, where "

@@ -1,6 +1,7 @@
 """What an audit says about good and spoilt datasets; every check stays silent where nothing is wrong."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tests.worker.ingest.audit.test_copies import dataset_of, scanned, three
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, pictures, taken, zipped
 from worker.ingest.audit.counts import count_findings
 from worker.ingest.audit.label_order import label_order_findings
+from worker.ingest.audit.scan import with_splits_of
 from worker.ingest.audit.shift import shift_findings
 from worker.ingest.audit.values import statistics, value_findings
 
@@ -107,6 +109,14 @@ def test_statistics_of_floats_are_close_to_those_of_numpy(tmp_path):
     assert found == {}
 
 
+def test_histograms_follow_images_that_move_between_splits(tmp_path, mnist5k):
+    before = dataset_of(tmp_path, mnist5k.images, mnist5k.labels, mnist5k.splits)
+    after = replace(before, splits={**before.splits, "train": before.splits["test"], "test": before.splits["train"]})
+    moved = with_splits_of(scanned(before), after)
+    np.testing.assert_array_equal(moved.histograms, scanned(after).histograms)
+    assert not np.array_equal(moved.histograms, scanned(before).histograms)
+
+
 def test_blank_images_are_found_whatever_their_shade(tmp_path):
     images = noise((60, 12, 12, 1))
     images[3], images[55] = 0, 200
@@ -201,6 +211,15 @@ def test_a_slip_in_one_split_is_called_by_its_name(tmp_path, mnist5k, slip):
     else:
         assert finding.severity == "critical"
         assert says in finding.explanation
+
+
+def test_a_shift_that_hardly_matters_does_not_read_like_an_alarm(tmp_path, mnist5k):
+    images = mnist5k.images.copy()
+    images[mnist5k.splits["test"]] = (images[mnist5k.splits["test"]] * 0.97).astype(np.uint8)
+    [finding], _ = shift_findings(dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits))
+    assert (finding.code, finding.severity) == ("split_shift", "info")
+    assert finding.explanation.startswith("The test images differ a little from the training images: 0.2 %")
+    assert finding.what_to_do.startswith("Nothing has to be done")
 
 
 def test_floats_on_another_scale_are_called_by_their_name(tmp_path, mnist5k):
