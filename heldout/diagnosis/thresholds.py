@@ -1,7 +1,7 @@
 """Every number that the diagnosis decides by: what it bounds, in which unit, why, and what set it.
 
 `first` means before there was a collection of trainings; `draw 1`, `draws 1-3` name the draws of the collection
-(docs/explanation/diagnosis.md) that were known when a value was chosen, before the next draw was scored.
+(docs/explanation/diagnosis-measured.md) that were known when a value was chosen, before the next draw was scored.
 """
 
 # --- curves: how many epochs -------------------------------------------------------------------------

@@ -24,27 +24,28 @@ from heldout.spec import JobSpec
 from heldout.stored.audit import AuditFinding
 from tests.merge_patch import merged
 
-# F1 over all draws below which a rule is broken: a little less than what `benchmarks.diagnosis score` says of them all.
+# F1 over all draws below which a rule is broken: what `benchmarks.diagnosis score` says of them all, less 0.02. Of
+# verdicts that are true in few trainings (20 to 40) less 0.05, since each of these trainings moves F1 by about 0.02.
 FLOORS = {
     "class_imbalance": 0.98,
     "collapsed_class": 0.87,
-    "diverged": 0.86,
-    "healthy": 0.65,
-    "label_conflicts": 0.98,
+    "diverged": 0.84,
+    "healthy": 0.63,
+    "label_conflicts": 0.95,
     "label_noise": 0.91,
     "label_order_mismatch": 0.98,
     "leakage": 0.97,
-    "memorised_noise": 0.96,
-    "metric_artefact": 0.98,
-    "loss_rises": 0.95,
+    "memorised_noise": 0.95,
+    "metric_artefact": 0.97,
+    "loss_rises": 0.94,
     "not_converged": 0.90,
     "overconfidence": 0.92,
-    "overfitting": 0.67,
+    "overfitting": 0.60,
     "scale_mismatch": 0.98,
     "split_shift": 0.97,
     "test_too_small": 0.98,
-    "too_little_data": 0.91,
-    "underfitting": 0.87,
+    "too_little_data": 0.90,
+    "underfitting": 0.85,
 }
 # The same by the counts of the splits alone, of what an audit knows better.
 FLOORS_OF_COUNTS = {"class_imbalance": 0.98, "label_order_mismatch": 0.85, "split_shift": 0.58}
@@ -107,7 +108,7 @@ def test_no_two_draws_train_the_same_whatever_the_seed_and_the_test(kept):
     assert all(not drawn[one] & drawn[other] for one, other in combinations(DRAWS, 2))
     counts = Counter(record.drawn.draw for record in kept.values())
     assert all(counts[number] > 150 for number in counts)
-    assert counts.keys() >= {*range(1, 8)}
+    assert counts.keys() == {*DRAWS}
 
 
 def test_the_figures_can_be_told_of_every_draw(kept):

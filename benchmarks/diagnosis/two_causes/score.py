@@ -61,19 +61,19 @@ class Compared:
 def tables(records: Sequence[TwoCausesRecord], draw: int) -> Iterator[str]:
     chosen = [record for record in records if record.planted.draw == draw]
     diagnoses = [record.diagnosis() for record in chosen]
-    judged = _judged(records, chosen, diagnoses)
+    judged = judged_of(records, chosen, diagnoses)
     yield f"{len(chosen)} trainings with two causes; in {len(judged)} one is surely at least twice any other."
     yield ""
     yield from _top_causes(judged)
     yield ""
     yield from _by_cause(judged)
     yield ""
-    yield from _terms([one for pair in zip(chosen, diagnoses, strict=True) for one in _compared(*pair)])
+    yield from _terms([one for pair in zip(chosen, diagnoses, strict=True) for one in compared_of(*pair)])
     yield ""
     yield _caveats(chosen, diagnoses)
 
 
-def _judged(
+def judged_of(
     records: Sequence[TwoCausesRecord], chosen: Sequence[TwoCausesRecord], diagnoses: Sequence[Diagnosis]
 ) -> list[Judged]:
     bases = bases_of(records)
@@ -117,7 +117,7 @@ def _by_cause(judged: Sequence[Judged]) -> Iterator[str]:
         yield f"| {cause} | {len(of_cause)} | {sum(one.is_right for one in of_cause)} | {told} |"
 
 
-def _compared(record: TwoCausesRecord, diagnosis: Diagnosis) -> list[Compared]:
+def compared_of(record: TwoCausesRecord, diagnosis: Diagnosis) -> list[Compared]:
     """Every term that the diagnosis has, and those of planted faults that it lacks."""
     assert diagnosis.gap is not None, "each training was measured"
     given = {term.code: term for term in diagnosis.gap.terms}
