@@ -92,7 +92,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def proven(stack: Stack) -> None:
+def require_ended_in_order(stack: Stack) -> None:
     """All accepted jobs end, and the history of them all is in order."""
     for job_id in stack.accepted():
         stack.ended(job_id)

@@ -12,7 +12,7 @@ from host.postgres import PostgresServer
 from models.database import Database
 from tests.e2e.running import until
 from tests.e2e.stack import SHORT, Program, Stack, digits, long_digits, stack_on
-from tests.faults.conftest import proven
+from tests.faults.conftest import require_ended_in_order
 from tests.faults.history import read
 from tests.faults.network import Host, NotAllowed, network_of
 from tests.object_store import S3Server
@@ -126,7 +126,7 @@ def test_a_job_whose_machine_is_cut_off_is_finished_by_another_and_the_first_is_
     ]
     assert of_both[0][0].content == of_both[1][0].content
     assert of_both[0][1].json()["final"] == of_both[1][1].json()["final"]
-    proven(stack)
+    require_ended_in_order(stack)
     of_second = ["2/evaluation.json", "2/gap.json", "2/model.keras", "2/predictions.npz"]
     until(lambda: _files(machines, job_id) == of_second, "no file of the first attempt", 30)
 
@@ -134,7 +134,7 @@ def test_a_job_whose_machine_is_cut_off_is_finished_by_another_and_the_first_is_
     other.stop()
     assert stack.ended(stack.submit(digits()))["attempt"] == 1
     assert stack.holder(stack.accepted()[-1]) is cut_off
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 def _files(machines: Machines, job_id: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.e2e.running import until
 from tests.e2e.stack import Stack, digits, long_digits
-from tests.faults.conftest import proven
+from tests.faults.conftest import require_ended_in_order
 from tests.faults.marks import on
 
 ROUNDS = 25
@@ -38,7 +38,7 @@ def test_a_cancel_that_races_with_a_claim_holds_if_it_was_accepted(stack: Stack)
         claim.wait()
         told.append(stack.ask("POST", f"/v1/jobs/{job_id}/cancel").status_code)
         claim.correct(was_early=told[-1] == 200)
-    proven(stack)
+    require_ended_in_order(stack)
     assert {200, 202} <= set(told) <= {200, 202, 409}, "Some cancels were to come before the claim, and some after it."
 
 
@@ -53,7 +53,7 @@ def test_a_cancel_that_races_with_the_end_holds_if_it_was_accepted(stack: Stack)
         end.wait()
         told.append(stack.ask("POST", f"/v1/jobs/{job_id}/cancel").status_code)
         end.correct(was_early=told[-1] == 202)
-    proven(stack)
+    require_ended_in_order(stack)
     assert set(told) == {202, 409}, "Some cancels were to come before the end, and some after it."
 
 
@@ -73,7 +73,7 @@ def test_a_pause_that_races_with_the_end_pauses_or_comes_too_late(stack: Stack) 
         if job["status"] == "paused":
             assert stack.ask("POST", f"/v1/jobs/{job_id}/resume").status_code == 200
             assert stack.ended(job_id)["status"] == "succeeded"
-    proven(stack)
+    require_ended_in_order(stack)
     assert set(ends) <= {(202, "paused"), (202, "succeeded"), (409, "succeeded")}
     assert {status for _, status in ends} == {"paused", "succeeded"}, "Some pauses were to come in time, some too late."
 
@@ -97,7 +97,7 @@ def test_requests_in_any_order_leave_every_job_in_one_end(stack: Stack) -> None:
             return job["status"] in {"succeeded", "cancelled"}
 
         until(resumed, f"the end of {job_id}")
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 def _trained(stack: Stack, job_id: str, epoch: int) -> None:

@@ -13,7 +13,7 @@ from heldout.lifecycle import MAX_FAILURES
 from models.bundled import BUNDLED
 from tests.e2e.running import spec
 from tests.e2e.stack import Stack, long_digits
-from tests.faults.conftest import proven
+from tests.faults.conftest import require_ended_in_order
 from tests.faults.history import Row, read
 from tests.faults.marks import on
 
@@ -69,7 +69,7 @@ def interrupted_equals_whole(stack: Stack, wanted: dict[str, Any]) -> None:
     assert files[0] == files[1]
     assert job["stop_reason"] == stack.job(whole)["stop_reason"]
     print(f"{job['attempt']} attempts, {job['failures']} failures, stop reason {job['stop_reason']}")
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @on()
@@ -84,7 +84,7 @@ def test_a_training_that_is_killed_shows_no_trace_of_it(stack: Stack) -> None:
             os.kill(pid, signal.SIGKILL)
     assert stack.ended(job_id)["failures"] == 1
     assert stack.history(job_id) == stack.history(whole)
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @on()
@@ -107,7 +107,7 @@ def test_a_training_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before
     [second] = [row for row in read(stack.database_url)["attempts"] if (row["job_id"], row["attempt"]) == (job_id, 2)]
     assert second["start_epoch"] == older[0]
     assert stack.history(job_id) == stack.history(whole)
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @on()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.running import until
 from tests.e2e.stack import SHORT, Program, Stack, long_digits
-from tests.faults.conftest import proven
+from tests.faults.conftest import require_ended_in_order
 from tests.faults.history import read
 from tests.faults.marks import on
 from tests.object_store import S3Server
@@ -48,7 +48,7 @@ def test_a_store_that_is_away_at_a_resume_costs_no_checkpoint(
     assert starts == {1: 0, 2: max(stored)}
     assert max(stored) >= 4
     assert stack.history(job_id) == stack.history(whole)
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @on()
@@ -75,7 +75,7 @@ def test_a_job_that_waits_for_a_store_that_is_away_can_be_taken_back(
         stack.start_worker()
     elif how == "pause":
         stack.ask("POST", f"/v1/jobs/{job_id}/resume")
-    proven(stack)
+    require_ended_in_order(stack)
     if how != "cancel":
         assert stack.job(job_id)["status"] == "succeeded"
 

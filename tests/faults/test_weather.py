@@ -16,7 +16,7 @@ from host.postgres import PostgresServer
 from models import wake
 from tests.e2e.running import Service, children_of, tree_of, until
 from tests.e2e.stack import LEASE_S, Stack, all_gone, digits, long_digits, submit_promptly
-from tests.faults.conftest import Away, proven
+from tests.faults.conftest import Away, require_ended_in_order
 from tests.faults.marks import CELERY, on
 
 
@@ -40,7 +40,7 @@ def test_a_job_whose_api_is_killed_after_the_commit_and_before_the_message_still
     stack.start_api()
     job = stack.ended(job_id)
     assert (job["status"], job["attempt"]) == ("succeeded", 1)
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @on()
@@ -63,7 +63,7 @@ def test_a_client_that_repeats_a_request_to_an_api_that_was_killed_meanwhile_has
         stack.start_api()
         assert stack.ask("POST", "/v1/jobs", json=digits(), headers=key).status_code == 201
     assert len(stack.ask("GET", "/v1/jobs?limit=200").json()["data"]) == 6
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @on(always=CELERY)
@@ -81,7 +81,7 @@ def test_a_database_that_is_away_for_longer_than_a_lease_costs_no_attempt(stack:
         job = stack.ended(job_id)
         assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 1, 0), stack.events(job_id)
     assert stack.history(jobs[0]) == stack.history(jobs[1])
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @on(CELERY)
@@ -98,7 +98,7 @@ def test_a_database_that_answers_nobody_for_longer_than_a_lease_costs_no_attempt
     for job_id in jobs:
         job = stack.ended(job_id)
         assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 1, 0), stack.events(job_id)
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @on()
@@ -109,7 +109,7 @@ def test_a_database_that_comes_and_goes_loses_nothing(stack: Stack, database_awa
         with database_away():
             time.sleep(0.7)  # the fault itself
         until(lambda: stack.ask("POST", "/v1/jobs", json=digits()).status_code == 201, "an answer")
-    proven(stack)
+    require_ended_in_order(stack)
     for job_id in stack.accepted():
         assert stack.job(job_id)["status"] == "succeeded"
 
@@ -132,7 +132,7 @@ def test_a_lost_job_is_taken_back_while_the_broker_is_silent_and_goes_on_when_it
     broker.resume()
     stack.start_api()
     assert stack.ended(job_id)["attempt"] == 2
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @on(CELERY)
@@ -152,7 +152,7 @@ def test_a_broker_that_is_away_loses_no_job_and_starts_none_twice(stack: Stack, 
     else:
         with redis.Redis.from_url(broker.url) as client:
             client.flushall()
-    proven(stack)
+    require_ended_in_order(stack)
     for job_id in stack.accepted():
         job = stack.job(job_id)
         assert (job["status"], job["attempt"]) == ("succeeded", 1)
@@ -167,7 +167,7 @@ def test_wake_ups_that_are_delivered_five_times_start_each_job_once(stack: Stack
         for _ in range(4):
             wake.send(app, wake.WakeUp(job_id, wake.QUEUE))
     app.close()
-    proven(stack)
+    require_ended_in_order(stack)
     for job_id in stack.accepted():
         job = stack.job(job_id)
         assert (job["status"], job["attempt"]) == ("succeeded", 1)
@@ -191,7 +191,7 @@ def test_api_and_workers_that_start_before_their_database_and_broker_wait_for_th
     postgres_server.start()
     until(lambda: stack.ask("GET", "/readyz").status_code == 200, "readiness", 30)
     stack.submit(digits())
-    proven(stack)
+    require_ended_in_order(stack)
     assert stack.job(stack.accepted()[0])["status"] == "succeeded"
 
 
@@ -211,7 +211,7 @@ def test_everything_is_restarted_at_once(stack: Stack, kind: str, request: pytes
             server.kill()
             server.start()
     stack.start(workers=2)
-    proven(stack)
+    require_ended_in_order(stack)
     assert [stack.job(job_id)["status"] for job_id in jobs] == ["succeeded"] * 4
     assert [stack.job(job_id)["attempt"] for job_id in jobs] == [2, 2, 1, 1]
     assert stack.history(jobs[0]) == stack.history(jobs[2])
@@ -232,7 +232,7 @@ def test_a_disk_that_is_full_at_a_checkpoint_is_a_warning(stack: Stack, small_di
     assert (job["status"], job["attempt"], job["failures"]) == ("succeeded", 1, 0)
     assert all("checkpoint could" in message.lower() for message in _warnings(stack, job_id))
     assert len(stack.history(job_id)) == 150
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @on()
@@ -253,7 +253,7 @@ def test_a_disk_that_is_full_at_the_end_costs_an_attempt_and_no_epoch(
     assert stack.ask("GET", f"/v1/jobs/{job_id}/model").status_code == 200
     partial = [path.name for path in stack.blobs.rglob("*") if path.is_file() and "#" in path.name]
     assert partial == []
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @on()
@@ -266,7 +266,7 @@ def test_a_disk_that_stays_full_fails_the_job_with_the_reason(stack: Stack, smal
     job = stack.ended(job_id, within_s=240)
     assert (job["status"], job["error"]["code"], job["failures"]) == ("failed", "storage_unavailable", 3)
     filler.unlink()
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @pytest.mark.proof

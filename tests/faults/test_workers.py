@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.running import lives, tree_of, until
 from tests.e2e.stack import LEASE_S, Program, Stack, all_gone, digits, long_digits
-from tests.faults.conftest import proven
+from tests.faults.conftest import require_ended_in_order
 from tests.faults.marks import CELERY, SQLITE, on
 
 EPOCHS = 30
@@ -43,7 +43,7 @@ def test_a_job_whose_worker_is_killed_goes_on_elsewhere_as_if_nothing_had_happen
     assert (job["status"], job["attempt"], job["failures"], job["error"]) == ("succeeded", 2, 1, None)
     assert stack.ended(whole)["attempt"] == 1
     assert stack.history(killed) == stack.history(whole)
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @on(always=CELERY)
@@ -66,7 +66,7 @@ def test_a_worker_that_was_frozen_past_its_lease_is_not_heard_any_more(stack: St
             worker.stop()
     # It is a worker like the other one again: alone, it runs the jobs that come.
     later = [stack.submit(digits()) for _ in range(4)]
-    proven(stack)
+    require_ended_in_order(stack)
     assert [(stack.job(job)["status"], stack.job(job)["attempt"]) for job in later] == [("succeeded", 1)] * 4
     assert stack.history(frozen) == stack.history(whole)
     result = _one(stack, "SELECT attempt FROM results WHERE job_id = %s", frozen)
@@ -89,7 +89,7 @@ def test_a_worker_that_wakes_up_while_another_one_has_its_job_writes_nothing(sta
     job = stack.job(job_id)
     assert (job["status"], job["attempt"]) == ("running", 2)
     stack.ask("POST", f"/v1/jobs/{job_id}/cancel")
-    proven(stack)
+    require_ended_in_order(stack)
     left = [path for path in (stack.blobs / "jobs").rglob("*") if path.is_file()]
     assert left == [], "the zombie's checkpoint was not taken away"
 
@@ -109,7 +109,7 @@ def test_a_job_that_kills_its_process_each_time_fails_for_good_with_the_reason(s
     assert (job["status"], job["attempt"], job["error"]["code"]) == ("failed", 3, "process_died")
     assert "SIGKILL" in job["error"]["detail"]
     stack.submit(digits())
-    proven(stack)
+    require_ended_in_order(stack)
     assert stack.job(stack.accepted()[-1])["status"] == "succeeded"
 
 
@@ -125,7 +125,7 @@ def test_a_job_that_kills_its_worker_each_time_fails_for_good_with_the_reason(st
     assert (job["status"], job["attempt"], job["error"]["code"]) == ("failed", 3, "worker_lost")
     stack.start_worker()
     stack.submit(digits())
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @on(CELERY)
@@ -145,7 +145,7 @@ def test_workers_whose_clocks_are_wrong_by_an_hour_change_no_time_and_no_lease(s
     killed = jobs[0]
     stack.holder(killed).kill_all()
     stack.running(killed, attempt=2)
-    proven(stack)
+    require_ended_in_order(stack)
     assert stack.job(jobs[1])["attempt"] == 1
     assert stack.history(jobs[0]) == stack.history(jobs[1])
     moments = {
@@ -174,7 +174,7 @@ def test_many_reconcilers_take_a_lost_job_back_once(stack: Stack) -> None:
         assert events == ["lose"]
         assert stack.job(job_id)["failures"] == 1
         stack.ask("POST", f"/v1/jobs/{job_id}/cancel")
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 @on()
@@ -188,7 +188,7 @@ def test_a_worker_that_is_stopped_while_it_warms_up_ends_at_once(stack: Stack) -
     job_id = stack.submit(digits())
     stack.start_worker()
     assert stack.ended(job_id)["attempt"] == 1
-    proven(stack)
+    require_ended_in_order(stack)
 
 
 # --- helpers -------------------------------------------------------------------------------------------

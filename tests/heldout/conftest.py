@@ -25,7 +25,7 @@ from tests.heldout.served import Service, bare_environment, run_apart
 
 
 @pytest.fixture(scope="session")
-def filled_home(tmp_path_factory):
+def home_with_digits(tmp_path_factory):
     """A home whose database has its tables and the bundled `digits`."""
     home = tmp_path_factory.mktemp("home")
     database = Database(f"sqlite:///{home / 'heldout.db'}")
@@ -50,9 +50,9 @@ def silent_logs():
 
 
 @pytest.fixture
-def service(filled_home, tmp_path, silent_logs):
+def service(home_with_digits, tmp_path, silent_logs):
     home = tmp_path / "home"
-    shutil.copytree(filled_home, home)
+    shutil.copytree(home_with_digits, home)
     settings = Settings(home=home, database_url=f"sqlite:///{home / 'heldout.db'}", blobs=(home / "blobs").as_uri())
     database = Database(settings.database)
     with database.write() as session:

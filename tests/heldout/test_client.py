@@ -368,18 +368,18 @@ class Wire(httpx2.BaseTransport):
 
 
 @pytest.fixture
-def naps(monkeypatch):
+def pauses(monkeypatch):
     """The pauses that the client makes, which take no time here."""
-    naps = []
+    pauses = []
     clock = [0.0]
 
     def sleep(seconds):
-        naps.append(seconds)
+        pauses.append(seconds)
         clock[0] += seconds
 
     monkeypatch.setattr("heldout.connection.time.sleep", sleep)
     monkeypatch.setattr("heldout.connection.time.monotonic", lambda: clock[0])
-    return naps
+    return pauses
 
 
 def client_on(wire, **options):
@@ -393,7 +393,7 @@ OK = (200, {})
 
 
 @pytest.mark.parametrize("call", ["get", "submit", "retry", "change"])
-def test_what_can_safely_be_repeated_is_sent_again_after_a_broken_connection(naps, call):
+def test_what_can_safely_be_repeated_is_sent_again_after_a_broken_connection(pauses, call):
     wire = Wire(OK, BROKEN, BROKEN)
     with client_on(wire) as client:
         client.get("a")
@@ -404,10 +404,10 @@ def test_what_can_safely_be_repeated_is_sent_again_after_a_broken_connection(nap
             "change": lambda: client.change("a", priority=1),
         }[call]()
     assert len(wire.requests) == 4
-    assert naps == [0.2, 0.4]
+    assert pauses == [0.2, 0.4]
 
 
-def test_a_repeated_submission_bears_the_same_idempotency_key(naps):
+def test_a_repeated_submission_bears_the_same_idempotency_key(pauses):
     wire = Wire(BROKEN)
     with client_on(wire) as client:
         client.submit(SPEC)
@@ -416,7 +416,7 @@ def test_a_repeated_submission_bears_the_same_idempotency_key(naps):
     assert first.content == second.content
 
 
-def test_an_answer_that_breaks_off_is_asked_for_again(naps):
+def test_an_answer_that_breaks_off_is_asked_for_again(pauses):
     class HalfBody(httpx2.SyncByteStream):
         def __iter__(self):
             yield b"{"
@@ -430,7 +430,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(naps):
 
 
 @pytest.mark.parametrize("call", ["cancel", "pause", "resume", "delete"])
-def test_what_may_have_happened_is_not_sent_twice(naps, call):
+def test_what_may_have_happened_is_not_sent_twice(pauses, call):
     wire = Wire(BROKEN)
     with client_on(wire) as client, pytest.raises(NoService, match="broken off"):
         getattr(client, call)("a")
@@ -438,7 +438,7 @@ def test_what_may_have_happened_is_not_sent_twice(naps, call):
 
 
 @pytest.mark.parametrize("call", ["cancel", "delete"])
-def test_what_never_reached_the_service_is_sent_again(naps, call):
+def test_what_never_reached_the_service_is_sent_again(pauses, call):
     wire = Wire(REFUSED)
     with client_on(wire) as client:
         getattr(client, call)("a")
@@ -447,41 +447,41 @@ def test_what_never_reached_the_service_is_sent_again(naps, call):
 
 @pytest.mark.parametrize("status", [503, 429])
 @pytest.mark.parametrize("call", ["cancel", "get"])
-def test_a_busy_service_is_asked_again_when_it_says(naps, call, status):
+def test_a_busy_service_is_asked_again_when_it_says(pauses, call, status):
     wire = Wire((status, {"Retry-After": "2"}), (status, {"Retry-After": "3"}))
     with client_on(wire) as client:
         getattr(client, call)("a")
-    assert naps == [2.0, 3.0]
+    assert pauses == [2.0, 3.0]
 
 
-def test_a_busy_service_is_not_asked_for_ever(naps):
+def test_a_busy_service_is_not_asked_for_ever(pauses):
     wire = Wire(*[(503, {"Retry-After": "2"})] * 100)
     with client_on(wire, patience_s=9) as client, pytest.raises(ApiProblem, match=r"Detail\."):
         client.get("a")
-    assert naps == [2.0] * 4
+    assert pauses == [2.0] * 4
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 409, 422, 500])
-def test_a_refusal_is_final(naps, status):
+def test_a_refusal_is_final(pauses, status):
     wire = Wire((status, {}))
     with client_on(wire) as client, pytest.raises(ApiProblem) as refused:
         client.get("a")
-    assert (refused.value.code, refused.value.status, naps) == ("some_code", status, [])
+    assert (refused.value.code, refused.value.status, pauses) == ("some_code", status, [])
 
 
-def test_a_service_that_never_answered_is_given_up_soon(naps):
+def test_a_service_that_never_answered_is_given_up_soon(pauses):
     wire = Wire(*[REFUSED] * 100)
     with client_on(wire) as client, pytest.raises(NoService, match=r"No Heldout service answers at http://127.0.0.1:9"):
         client.get("a")
-    assert sum(naps) <= 1
+    assert sum(pauses) <= 1
 
 
-def test_a_service_that_answered_before_is_waited_for(naps):
+def test_a_service_that_answered_before_is_waited_for(pauses):
     wire = Wire(OK, *[REFUSED] * 8)
     with client_on(wire) as client:
         client.get("a")
         client.get("a")
-    assert 10 < sum(naps) <= 30
+    assert 10 < sum(pauses) <= 30
 
 
 @pytest.mark.parametrize("answer", [b"<html>hello</html>", b"[]", b"\xff"])
@@ -509,7 +509,7 @@ def test_what_a_newer_service_adds_is_kept_at_every_depth():
     assert as_json(found) == newer
 
 
-def test_a_spec_that_was_read_can_be_sent_again_with_what_a_newer_service_added(naps):
+def test_a_spec_that_was_read_can_be_sent_again_with_what_a_newer_service_added(pauses):
     newer = JOB | {"spec": JOB["spec"] | {"mood": "new"}}
     sent = []
 

@@ -13,7 +13,7 @@ from heldout.locate import ServiceAddress, locate
 KEY = "ho_1_secret"
 
 
-def put_home(folder, url="http://127.0.0.1:8000", pid=None, key=KEY):
+def write_home(folder, url="http://127.0.0.1:8000", pid=None, key=KEY):
     folder.mkdir(exist_ok=True)
     (folder / "service.json").write_text(json.dumps({"url": url, "pid": pid or os.getpid()}))
     (folder / "api-key").write_text(key + "\n")
@@ -32,12 +32,12 @@ def test_the_environment_names_the_service(tmp_path):
 
 
 def test_the_files_of_the_home_do_where_the_environment_says_nothing(tmp_path):
-    put_home(tmp_path)
+    write_home(tmp_path)
     assert locate(environment={"HELDOUT_HOME": str(tmp_path)}) == ServiceAddress("http://127.0.0.1:8000", KEY)
 
 
 def test_without_any_setting_the_home_is_in_the_user_s_folder(tmp_path, monkeypatch):
-    put_home(tmp_path / ".heldout")
+    write_home(tmp_path / ".heldout")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert locate(environment={}).api_key == KEY
     assert locate(Path("~/.heldout"), {}).api_key == KEY
@@ -45,16 +45,16 @@ def test_without_any_setting_the_home_is_in_the_user_s_folder(tmp_path, monkeypa
 
 def test_a_home_on_the_command_line_is_meant_whatever_the_environment_says(tmp_path):
     environment = {"HELDOUT_URL": "https://elsewhere.test", "HELDOUT_API_KEY": "ho_2_other"}
-    assert locate(put_home(tmp_path), environment) == ServiceAddress("http://127.0.0.1:8000", KEY)
+    assert locate(write_home(tmp_path), environment) == ServiceAddress("http://127.0.0.1:8000", KEY)
 
 
 def test_a_key_from_the_environment_opens_the_home_s_service(tmp_path):
-    environment = {"HELDOUT_API_KEY": "ho_2_other", "HELDOUT_HOME": str(put_home(tmp_path))}
+    environment = {"HELDOUT_API_KEY": "ho_2_other", "HELDOUT_HOME": str(write_home(tmp_path))}
     assert locate(environment=environment) == ServiceAddress("http://127.0.0.1:8000", "ho_2_other")
 
 
 def test_the_home_s_key_is_sent_to_this_machine_only(tmp_path):
-    home = str(put_home(tmp_path))
+    home = str(write_home(tmp_path))
     for url in ("http://127.0.0.1:9", "http://localhost:9", "http://[::1]:9"):
         assert locate(environment={"HELDOUT_URL": url, "HELDOUT_HOME": home}) == ServiceAddress(url, KEY)
     for url in ("https://heldout.test", "http://127.0.0.1.heldout.test", "http://localhost@heldout.test"):
@@ -64,7 +64,7 @@ def test_the_home_s_key_is_sent_to_this_machine_only(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"url": "http://x"}', '{"url": "http://x", "pid": "a"}'])
 def test_a_service_file_that_is_not_whole_is_no_service(tmp_path, text):
-    put_home(tmp_path)
+    write_home(tmp_path)
     (tmp_path / "service.json").write_text(text)
     with pytest.raises(NoService, match="heldout up"):
         locate(tmp_path)
@@ -79,17 +79,17 @@ def test_an_empty_home_says_how_to_start_a_service(tmp_path):
 def test_a_service_whose_process_is_gone_has_ended(tmp_path):
     pid = dead_pid()
     with pytest.raises(NoService, match=f"has ended \\(process {pid}\\)"):
-        locate(put_home(tmp_path, pid=pid))
+        locate(write_home(tmp_path, pid=pid))
 
 
 @pytest.mark.parametrize("pid", [-1, 2**70])
 def test_a_number_that_is_no_process_is_none(tmp_path, pid):
     with pytest.raises(NoService, match="has ended"):
-        locate(put_home(tmp_path, pid=pid))
+        locate(write_home(tmp_path, pid=pid))
 
 
 def test_a_missing_key_is_said(tmp_path):
-    put_home(tmp_path)
+    write_home(tmp_path)
     (tmp_path / "api-key").unlink()
     with pytest.raises(NoService, match="api-key holds no key"):
         locate(tmp_path)

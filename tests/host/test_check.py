@@ -31,7 +31,7 @@ def settings(tmp_path: Path, database_url: str, redis_server: RedisServer, monke
 
 
 @pytest.fixture
-def forgetful(redis_server: RedisServer) -> Iterator[None]:
+def evicting_broker(redis_server: RedisServer) -> Iterator[None]:
     """The broker as one that evicts keys when it is full."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
@@ -66,7 +66,7 @@ def test_a_stack_in_order_is_said_to_be(settings: Settings) -> None:
     assert said["tensorflow"].startswith("ok")
 
 
-@pytest.mark.usefixtures("forgetful")
+@pytest.mark.usefixtures("evicting_broker")
 def test_a_broker_that_may_forget_is_wrong(settings: Settings) -> None:
     said = lines(settings)["broker"]
     assert said.startswith("WRONG")

@@ -58,7 +58,7 @@ def gone(pid: int) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def outside(monkeypatch) -> Iterator[Path]:
+def temporary_folder(monkeypatch) -> Iterator[Path]:
     """Where servers put what lies outside their folders, for this test alone; empty in the end."""
     with tempfile.TemporaryDirectory(prefix="heldout-test-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -166,15 +166,15 @@ def test_starting_and_ending_twice_changes_nothing(server):
     server.pause()
 
 
-def test_nothing_of_a_stopped_server_is_left_outside_its_folder(kind, tmp_path, outside):
+def test_nothing_of_a_stopped_server_is_left_outside_its_folder(kind, tmp_path, temporary_folder):
     with kind(tmp_path / "server") as server:
         family = [server.pid, *children_of(server.pid)]
-        assert list(outside.iterdir()) == [server.runtime_folder]
-    assert list(outside.iterdir()) == []
+        assert list(temporary_folder.iterdir()) == [server.runtime_folder]
+    assert list(temporary_folder.iterdir()) == []
     assert not any(map(is_alive, family))
     with kind(tmp_path / "server") as server:
         server.kill()
-    assert list(outside.iterdir()) == []
+    assert list(temporary_folder.iterdir()) == []
 
 
 # --- who may enter -------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_a_folder_has_one_server_at_a_time(monkeypatch, server):
     remember(server)
 
 
-def test_a_server_that_does_not_start_shows_its_log_and_leaves_nothing_running(tmp_path, outside):
+def test_a_server_that_does_not_start_shows_its_log_and_leaves_nothing_running(tmp_path, temporary_folder):
     with PostgresServer(tmp_path / "server") as server:
         pass
     (tmp_path / "server/data/postgresql.conf").write_text("no_such_setting = 1\n")
@@ -314,7 +314,7 @@ def test_a_server_that_does_not_start_shows_its_log_and_leaves_nothing_running(t
         server.start()
     assert caught.value.detail.startswith("PostgreSQL did not start: it ended with status ")
     assert server.pid is None
-    assert list(outside.iterdir()) == []
+    assert list(temporary_folder.iterdir()) == []
 
 
 def test_an_interrupted_first_start_is_made_up_for(tmp_path):
@@ -401,31 +401,33 @@ def test_a_terminals_interrupt_is_for_the_supervisor_first(supervised):
     assert os.getpgid(pid) != os.getpgid(process.pid)
 
 
-def test_after_a_killed_supervisor_the_next_one_takes_over_at_once_and_cleans_up(kind, supervised, tmp_path, outside):
+def test_after_a_killed_supervisor_the_next_one_takes_over_at_once_and_cleans_up(
+    kind, supervised, tmp_path, temporary_folder
+):
     process, pid = supervised()
     process.kill()
     process.wait()
-    [left] = outside.iterdir()
+    [left] = temporary_folder.iterdir()
     with kind(tmp_path / "server") as server:
         remember(server)
         assert not is_alive(pid)
-        assert list(outside.iterdir()) == [server.runtime_folder]
+        assert list(temporary_folder.iterdir()) == [server.runtime_folder]
         assert server.runtime_folder != left
-    assert list(outside.iterdir()) == []
+    assert list(temporary_folder.iterdir()) == []
 
 
-def test_a_server_that_has_ended_leaves_the_folder_of_the_next_one_alone(tmp_path, outside):
+def test_a_server_that_has_ended_leaves_the_folder_of_the_next_one_alone(tmp_path, temporary_folder):
     """Between the end of a server and the removal of its folder the next one may have begun."""
     link = tmp_path / "runtime"
     first = runtime_folder.make_runtime_folder(link)
     second = runtime_folder.make_runtime_folder(link)
-    assert list(outside.iterdir()) == [second]
+    assert list(temporary_folder.iterdir()) == [second]
     runtime_folder.remove_runtime_folder(first, link)
     assert link.readlink() == second
     assert second.is_dir()
     runtime_folder.remove_runtime_folder(second, link)
     assert not link.is_symlink()
-    assert list(outside.iterdir()) == []
+    assert list(temporary_folder.iterdir()) == []
 
 
 # --- folders that the unprivileged user cannot reach ---------------------------------------------
@@ -478,9 +480,9 @@ def python_for_everybody() -> str | None:
 
 
 @pytest.fixture
-def installation(outside) -> Path:
+def installation(temporary_folder) -> Path:
     """A copy of the code and of the wheels that every user can read: the checkout may lie in a folder of root alone."""
-    folder = outside / "installation"
+    folder = temporary_folder / "installation"
     folder.mkdir()
     for package in ("heldout", "host"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -494,9 +496,9 @@ def installation(outside) -> Path:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.skipif(python_for_everybody() is None, reason="no Python lies where another user can run it")
-def test_an_ordinary_user_needs_nothing_that_root_gives(installation, outside):
+def test_an_ordinary_user_needs_nothing_that_root_gives(installation, temporary_folder):
     """The same supervisor, run by somebody who may touch nothing but its own files."""
-    outside.chmod(0o777)
+    temporary_folder.chmod(0o777)
     code = (
         "import os, sys\n"
         "from pathlib import Path\n"
@@ -510,5 +512,5 @@ def test_an_ordinary_user_needs_nothing_that_root_gives(installation, outside):
         "        server.kill()\n"
         "        server.start()\n"
     )
-    command = [python_for_everybody(), "-B", "-c", code, str(installation), str(outside)]
+    command = [python_for_everybody(), "-B", "-c", code, str(installation), str(temporary_folder)]
     subprocess.run(command, cwd="/", check=True)

@@ -358,28 +358,30 @@ def test_a_stream_that_breaks_leaves_no_part_in_the_bucket(s3_url, s3_server):
 
 
 @pytest.fixture
-def impatient(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Blobs:
+def blobs_with_short_timeouts(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Blobs:
     """Waits half a second for each request rather than half a minute."""
     monkeypatch.setenv("AWS_TIMEOUT", "500ms")
     monkeypatch.setattr(models.blobs, "RETRY_S", 0.3)
     return Blobs(s3_url)
 
 
-def test_a_remote_store_that_stops_answering_is_unavailable_in_time(impatient, s3_server: S3Server, tmp_path):
-    impatient.put(KEY, b"x")
+def test_a_remote_store_that_stops_answering_is_unavailable_in_time(
+    blobs_with_short_timeouts, s3_server: S3Server, tmp_path
+):
+    blobs_with_short_timeouts.put(KEY, b"x")
     s3_server.pause()
     large = tmp_path / "large"
     large.write_bytes(os.urandom(20 * MIB))
     for ask in (
-        lambda: impatient.put(KEY, b"y"),
-        lambda: impatient.put(KEY, large),
-        lambda: impatient.put_stream(KEY, iter([os.urandom(MIB)] * 20)),
-        lambda: impatient.read(KEY),
-        lambda: impatient.size(KEY),
-        lambda: impatient.fetch(KEY, tmp_path / "target"),
-        lambda: impatient.delete(KEY),
-        lambda: impatient.delete_all("jobs"),
-        impatient.check,
+        lambda: blobs_with_short_timeouts.put(KEY, b"y"),
+        lambda: blobs_with_short_timeouts.put(KEY, large),
+        lambda: blobs_with_short_timeouts.put_stream(KEY, iter([os.urandom(MIB)] * 20)),
+        lambda: blobs_with_short_timeouts.read(KEY),
+        lambda: blobs_with_short_timeouts.size(KEY),
+        lambda: blobs_with_short_timeouts.fetch(KEY, tmp_path / "target"),
+        lambda: blobs_with_short_timeouts.delete(KEY),
+        lambda: blobs_with_short_timeouts.delete_all("jobs"),
+        blobs_with_short_timeouts.check,
     ):
         began = time.monotonic()
         with pytest.raises(StorageUnavailable):
@@ -387,32 +389,34 @@ def test_a_remote_store_that_stops_answering_is_unavailable_in_time(impatient, s
         assert time.monotonic() - began < 10
     assert not (tmp_path / "target").exists()
     s3_server.resume()
-    impatient.check()
+    blobs_with_short_timeouts.check()
 
 
-def test_a_reader_may_take_longer_than_a_request_may(impatient):
+def test_a_reader_may_take_longer_than_a_request_may(blobs_with_short_timeouts):
     content = os.urandom(5 * models.blobs.RANGE_BYTES)
-    impatient.put(KEY, content)
+    blobs_with_short_timeouts.put(KEY, content)
     taken = []
-    for piece in impatient.chunks(KEY):
+    for piece in blobs_with_short_timeouts.chunks(KEY):
         taken.append(piece)
         time.sleep(0.08)  # a slow client; 20 of them take three times as long as a request may
     assert b"".join(taken) == content
 
 
-def test_a_sender_may_take_longer_than_a_request_may(impatient):
+def test_a_sender_may_take_longer_than_a_request_may(blobs_with_short_timeouts):
     def slow() -> Iterator[bytes]:
         for _ in range(20):
             time.sleep(0.08)
             yield bytes(MIB)
 
-    assert impatient.put_stream(KEY, slow()) == 20 * MIB
+    assert blobs_with_short_timeouts.put_stream(KEY, slow()) == 20 * MIB
 
 
-def test_a_remote_store_that_breaks_off_within_a_blob_is_unavailable(impatient, s3_server: S3Server, tmp_path):
+def test_a_remote_store_that_breaks_off_within_a_blob_is_unavailable(
+    blobs_with_short_timeouts, s3_server: S3Server, tmp_path
+):
     """What has come is not the blob: the file is not left looking like it."""
-    impatient.put(KEY, os.urandom(3 * models.blobs.RANGE_BYTES))
-    chunks = impatient.chunks(KEY)
+    blobs_with_short_timeouts.put(KEY, os.urandom(3 * models.blobs.RANGE_BYTES))
+    chunks = blobs_with_short_timeouts.chunks(KEY)
     next(chunks)
     s3_server.pause()
     with pytest.raises(StorageUnavailable):
@@ -420,13 +424,13 @@ def test_a_remote_store_that_breaks_off_within_a_blob_is_unavailable(impatient, 
     s3_server.resume()
 
     def freezing(key: str) -> Iterator[bytes]:
-        for piece in Blobs.chunks(impatient, key):
+        for piece in Blobs.chunks(blobs_with_short_timeouts, key):
             yield piece
             s3_server.pause()
 
-    impatient.chunks = freezing
+    blobs_with_short_timeouts.chunks = freezing
     with pytest.raises(StorageUnavailable):
-        impatient.fetch(KEY, tmp_path / "target")
+        blobs_with_short_timeouts.fetch(KEY, tmp_path / "target")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -160,14 +160,14 @@ def test_an_error_in_a_statement_is_not_taken_for_an_absent_database(database):
 
 
 @pytest.fixture
-def impatient(monkeypatch) -> None:
+def short_waits(monkeypatch) -> None:
     """Waits are short where the test only asks whether they end."""
     monkeypatch.setattr(models.database, "SQLITE_BUSY_MS", 50)
     monkeypatch.setattr(models.database, "POOL_TIMEOUT_S", 0.05)
 
 
 @pytest.fixture
-def reopened(impatient, database_url) -> Iterator[Database]:
+def reopened(short_waits, database_url) -> Iterator[Database]:
     opened = Database(database_url)
     yield opened
     opened.dispose()
@@ -185,7 +185,7 @@ def test_a_migrated_database_serves(database):
         health.check(session)
 
 
-def test_a_sqlite_file_that_another_writer_locks_is_unavailable_for_writers_until_it_is_free(impatient, sqlite_url):
+def test_a_sqlite_file_that_another_writer_locks_is_unavailable_for_writers_until_it_is_free(short_waits, sqlite_url):
     database = Database(sqlite_url)
     other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -257,7 +257,7 @@ def test_sqlite_is_set_up_to_keep_what_it_acknowledged(sqlite_url):
     database.dispose()
 
 
-def test_more_sessions_than_connections_are_told_so(monkeypatch, impatient, database_url):
+def test_more_sessions_than_connections_are_told_so(monkeypatch, short_waits, database_url):
     monkeypatch.setattr(models.database, "POOL_SIZE", 1)
     monkeypatch.setattr(models.database, "POOL_OVERFLOW", 0)
     database = Database(database_url)

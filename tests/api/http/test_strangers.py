@@ -53,7 +53,15 @@ def test_what_a_stranger_sends_is_logged_cut_to_a_bearable_length(service, log_l
     anonymous = {"Authorization": "", "X-Request-ID": "r" * 10_000, "User-Agent": "u" * 10_000}
     service.request("M" * 10_000, "/p" * 10_000, headers=anonymous)
     service.get("/v1/jobs", headers=anonymous | {"X-Request-ID": "after"})
-    lines = [line for line in log_lines.getvalue()[began:].splitlines() if '"event": "request"' in line]
+
+    def logged() -> list[str]:
+        return [line for line in log_lines.getvalue()[began:].splitlines() if '"event": "request"' in line]
+
+    # A request is logged once it has been answered.
+    ends = time.monotonic() + 20
+    while len(logged()) < 2 and time.monotonic() < ends:
+        time.sleep(0.02)
+    lines = logged()
     assert max(map(len, lines)) < 1000
     [cut] = [one for one in map(json.loads, lines) if one["method"] != "GET"]
     assert cut["method"] == "M" * 15 + "…"

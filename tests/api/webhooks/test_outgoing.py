@@ -110,11 +110,11 @@ def test_the_next_address_is_tried_when_one_does_not_answer(receiver):
 
 
 @contextmanager
-def saying(*parts: bytes, pause_s: float = 0.0):
+def server_saying(*parts: bytes, pause_s: float = 0.0):
     """A server that says these bytes to whoever connects, whatever they ask, and then holds the line."""
     over = threading.Event()
 
-    def talk() -> None:
+    def answer_all() -> None:
         while not over.is_set():
             try:
                 connection, _ = server.accept()
@@ -131,7 +131,7 @@ def saying(*parts: bytes, pause_s: float = 0.0):
                     continue
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=talk)
+        thread = threading.Thread(target=answer_all)
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -142,7 +142,7 @@ def saying(*parts: bytes, pause_s: float = 0.0):
 
 
 def test_a_host_that_never_answers_is_left_after_the_time_limit():
-    with saying(pause_s=1) as url:
+    with server_saying(pause_s=1) as url:
         began = time.monotonic()
         answer = call(url, timeout_s=0.5)
     assert (answer.status, answer.error) == (None, "No answer within 0.5 seconds.")
@@ -150,7 +150,7 @@ def test_a_host_that_never_answers_is_left_after_the_time_limit():
 
 
 def test_a_host_that_drips_its_answer_is_left_after_the_time_limit_too():
-    with saying(b"HTTP/1.1 200 OK\r\n", *[b"X-A: b\r\n"] * 200, pause_s=0.1) as url:
+    with server_saying(b"HTTP/1.1 200 OK\r\n", *[b"X-A: b\r\n"] * 200, pause_s=0.1) as url:
         began = time.monotonic()
         answer = call(url, timeout_s=1)
     assert (answer.status, answer.error) == (None, "No answer within 1 seconds.")
@@ -158,13 +158,13 @@ def test_a_host_that_drips_its_answer_is_left_after_the_time_limit_too():
 
 
 def test_an_answer_whose_body_drips_is_an_answer():
-    with saying(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", *[b"x"] * 50, pause_s=0.1) as url:
+    with server_saying(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", *[b"x"] * 50, pause_s=0.1) as url:
         assert call(url, timeout_s=1).status == 200
 
 
 @pytest.mark.parametrize("said", [b"nonsense\r\n\r\n", b"", b"HTTP/1.1 99999 X\r\n\r\n", b"\0" * 200_000], ids=len)
 def test_what_is_no_http_is_an_error_in_words(said):
-    with saying(said) as url:
+    with server_saying(said) as url:
         answer = call(url)
     assert answer.status is None
     assert answer.error.endswith(".")

@@ -251,7 +251,7 @@ def test_workers_that_use_and_evict_at_random_never_lose_what_they_use(blobs, ca
 
 
 @pytest.fixture
-def once_opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Callable[[], object]], None]:
+def before_lock_is_taken(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Callable[[], object]], None]:
     """Do something between the moments in which a process opens a lock for the first time and takes it."""
 
     def arrange(lock: Path, do: Callable[[], object]) -> None:
@@ -268,10 +268,12 @@ def once_opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Callable[[],
     return arrange
 
 
-def test_a_copy_that_is_removed_while_a_worker_reaches_for_it_is_made_anew(blobs, cache, tmp_path, once_opened):
+def test_a_copy_that_is_removed_while_a_worker_reaches_for_it_is_made_anew(
+    blobs, cache, tmp_path, before_lock_is_taken
+):
     sha256 = stored(blobs, tmp_path, 7)
     use(blobs, sha256, cache)
-    once_opened(cache / sha256 / "lock", lambda: shutil.rmtree(cache / sha256))
+    before_lock_is_taken(cache / sha256 / "lock", lambda: shutil.rmtree(cache / sha256))
     with dataset_on_disk(blobs, sha256, cache, ROOMY) as folder:
         evict(cache, 0)
         assert arrays.content_address(arrays.load(folder)) == sha256
@@ -279,7 +281,9 @@ def test_a_copy_that_is_removed_while_a_worker_reaches_for_it_is_made_anew(blobs
     assert there(cache) == set()
 
 
-def test_a_copy_that_was_made_anew_meanwhile_is_not_removed_for_the_old_one(blobs, cache, tmp_path, once_opened):
+def test_a_copy_that_was_made_anew_meanwhile_is_not_removed_for_the_old_one(
+    blobs, cache, tmp_path, before_lock_is_taken
+):
     sha256 = stored(blobs, tmp_path, 7)
     use(blobs, sha256, cache)
     locks: list[int] = []
@@ -289,7 +293,7 @@ def test_a_copy_that_was_made_anew_meanwhile_is_not_removed_for_the_old_one(blob
         locks.append(worker.machine.cache._lock_shared(cache / sha256))
         (cache / sha256 / "images.npy.part").write_bytes(b"begun")
 
-    once_opened(cache / sha256 / "lock", replace)
+    before_lock_is_taken(cache / sha256 / "lock", replace)
     evict(cache, 0)
     assert there(cache) == {sha256}
     os.close(locks.pop())

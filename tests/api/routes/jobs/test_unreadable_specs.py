@@ -36,10 +36,10 @@ def test_another_owner_does_not_notice(stranger, broken):
     assert_problem(stranger.get(f"/v1/jobs/{broken}"), 404, "job_not_found")
 
 
-def test_a_webhook_for_its_end_keeps_no_worker_from_the_jobs_behind_it(client, broken, hand, database, app):
+def test_a_webhook_for_its_end_keeps_no_worker_from_the_jobs_behind_it(client, broken, worker, database, app):
     wanted = {"url": "https://example.com/hook", "events": ["job.started", "job.failed"]}
     assert client.post("/v1/webhooks", json=wanted).status_code == 201
-    claimed = [hand.claim().job_id for _ in range(2)]
+    claimed = [worker.claim().job_id for _ in range(2)]
     assert broken not in claimed
     with database.read() as session:
         row = session.get_one(JobRow, broken)
