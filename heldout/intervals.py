@@ -145,6 +145,7 @@ def welch_interval(
     one, other = (variance / count for _, variance, count in (first, second))
     if one + other == 0:
         return difference, difference
-    degrees = (one + other) ** 2 / (one**2 / (first[2] - 1) + other**2 / (second[2] - 1))
+    share = one / (one + other)  # squares of the smallest variances would be 0
+    degrees = 1 / (share**2 / (first[2] - 1) + (1 - share) ** 2 / (second[2] - 1))
     half = t_quantile(0.5 + confidence / 2, degrees) * sqrt(one + other)
     return difference - half, difference + half

@@ -146,6 +146,11 @@ def test_welch_is_what_statsmodels_gives(first, second, confidence):
     assert found == pytest.approx(compared.tconfint_diff(1 - confidence, usevar="unequal"), rel=1e-6, abs=1e-6)
 
 
+def test_welch_has_an_interval_for_the_smallest_variances():
+    low, high = welch_interval((0.0, 0.0, 2), (1e-157, 3.8e-314, 2), 0.8)
+    assert low <= -1e-157 <= high
+
+
 @given(VALUES, CONFIDENCES)
 def test_the_interval_of_a_mean_is_what_statsmodels_gives(values, confidence):
     expected = DescrStatsW(values).tconfint_mean(1 - confidence)
