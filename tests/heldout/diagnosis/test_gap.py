@@ -323,3 +323,13 @@ def test_intervals_of_measuring_faults_hold_the_truth_as_often_as_they_say(code)
         assert bounds is not None
         held += bounds[0] <= truth <= bounds[1]
     assert 0.925 <= held / 600 <= 0.98
+
+
+def test_a_term_may_be_chance_only_if_neither_accuracy_nor_loss_is_surely_there():
+    def may_be_chance(accuracy: tuple[float, float] | None, loss: tuple[float, float] | None) -> bool:
+        return Term("generalisation", 0.01, accuracy, 0.1, loss).may_be_chance
+
+    assert may_be_chance((-0.01, 0.03), (-0.1, 0.3))
+    assert may_be_chance(None, None)
+    assert not may_be_chance((-0.01, 0.03), (0.05, 0.15))
+    assert not may_be_chance((0.005, 0.015), (-0.1, 0.3))

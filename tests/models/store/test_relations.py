@@ -14,7 +14,7 @@ from models.database import db_now
 from models.ids import new_id
 from models.store import claims, datasets, discards, jobs, relations
 from models.store.claims import HeldAttempt
-from models.tables import DatasetRow, JobRow
+from models.tables import DatasetRow, JobRow, LabelReadRow
 from tests.models.work import ALICE, Work, dots
 
 DIGESTS = split_digests(dots())
@@ -170,6 +170,15 @@ def test_a_job_that_succeeds_marks_its_dataset_and_adds_what_its_splits_lack(wor
     assert (work.row(held.job_id).status, work.row(held.job_id).stop_reason) == ("succeeded", "completed")
     assert dataset(work, other).relations_status is None
     assert "sha256" not in dataset(work, other).splits["test"]
+
+
+def test_reads_of_labels_are_known_by_the_digests_that_were_found(work):
+    dataset_id = stored_before(work)
+    training = work.running(dataset=dataset(work, dataset_id))
+    work.epoch(training, 1, validation_loss=0.5, validation_accuracy=0.5)
+    mark_stored(work, searching(work, dataset_id), dataset_id)
+    with work.database.read() as session:
+        assert list(session.scalars(select(LabelReadRow.digest))) == [DIGESTS["validation"]]
 
 
 def test_a_commit_that_was_not_acknowledged_may_be_repeated(work):
