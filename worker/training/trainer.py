@@ -205,12 +205,15 @@ class Trainer:
             position = replace(position, best=best)
         self.position = position
         network = self._engine.network
-        self._weights = {
-            epoch: network.get_weights()
-            if epoch == self.last_epoch
-            else weights_from_arrays(arrays, epoch, len(network.weights))
-            for epoch in position.needed_epochs
-        }
+        try:
+            self._weights = {
+                epoch: network.get_weights()
+                if epoch == self.last_epoch
+                else weights_from_arrays(arrays, epoch, len(network.weights))
+                for epoch in position.needed_epochs
+            }
+        except KeyError as missing:
+            raise CheckpointDamaged(path, "lacks the weights of an epoch that it needs") from missing
         changed = sorted(name for name in self._facts if about["facts"].get(name) != self._facts[name])
         if changed:
             self._send(

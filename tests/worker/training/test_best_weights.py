@@ -13,7 +13,7 @@ from models.arrays import ImageSet
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.messages import EpochDone
 from worker.training.best_weights import BestEpochs
-from worker.training.checkpoint import read_checkpoint, write_checkpoint
+from worker.training.checkpoint import CheckpointDamaged, read_checkpoint, write_checkpoint
 from worker.training.trainer import StopRequested
 
 JUMPING = {"optimizer": {"name": "adam", "learning_rate": 0.02}, "epochs": 7}
@@ -140,3 +140,13 @@ def test_a_checkpoint_of_an_older_release_is_continued_with_the_best_weights_tha
     else:
         assert found.best_by_loss == 6 + int(np.argmin(losses[5:]))
     assert found.best_by_accuracy == 6 + int(np.argmax(accuracies[5:]))
+
+
+def test_a_checkpoint_without_the_weights_of_its_best_epoch_is_damaged(images, tmp_path):
+    first = interrupted(images, tmp_path, 6)
+    path = first.trainer.write()
+    arrays, about = read_checkpoint(path)
+    write_checkpoint(path, {name: array for name, array in arrays.items() if not name.startswith("epoch_")}, about)
+    second = Training(small_spec({"filters": 8}, training=JUMPING), images, tmp_path)
+    with pytest.raises(CheckpointDamaged, match="lacks the weights of an epoch"):
+        second.trainer.resume(path)
