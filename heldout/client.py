@@ -8,26 +8,23 @@ with Client("http://127.0.0.1:8000", "ho_…") as client:
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
 
 import httpx2
 
 from heldout.connection import TIMEOUT_S, ApiProblem, Connection, NoService
-from heldout.errors import DatasetNotFound, HeldoutError, JobNotFound
+from heldout.dataset_client import DatasetMethods
+from heldout.errors import JobNotFound
 from heldout.spec import JobSpec
-from heldout.typed_answers import PAGE, TypedAnswers
-from heldout.views.audit import AuditView
+from heldout.typed_answers import PAGE, TypedAnswers, segment_of
 from heldout.views.base import as_json
 from heldout.views.confusion import ConfusionView
-from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.estimate import EstimateView
 from heldout.views.event import EventPage, EventView, OwnerEventPage, OwnerEventView
 from heldout.views.job import JobPage, JobView
-from heldout.views.ledger import LedgerView
 from heldout.views.metrics import MetricsView
 from heldout.views.queue import QueueView
 
@@ -39,7 +36,7 @@ PATIENCE_S = 30.0
 Spec = Mapping[str, Any] | JobSpec
 
 
-class Client:
+class Client(DatasetMethods):
     """One service and one key. Use it as a context manager; it may be shared by threads.
 
     Args:
@@ -225,62 +222,6 @@ class Client:
         """
         return self._answers.follow(OwnerEventView, "/v1/events", after)
 
-    # --- datasets ----------------------------------------------------------------------------------
-
-    def datasets(self, *, page_size: int = PAGE) -> Iterator[DatasetView]:
-        """The datasets that the owner sees, bundled ones included, newest first."""
-        return self._answers.pages(DatasetPage, "/v1/datasets", page_size=page_size)
-
-    def dataset(self, dataset_id: str) -> DatasetView:
-        return self._answers.read(DatasetView, "GET", _dataset(dataset_id))
-
-    def dataset_splits(self, dataset_id: str) -> IndicesView:
-        return self._answers.read(IndicesView, "GET", _dataset(dataset_id) + "/splits")
-
-    def dataset_audit(self, dataset_id: str) -> AuditView:
-        return self._answers.read(AuditView, "GET", _dataset(dataset_id) + "/audit")
-
-    def dataset_ledger(self, dataset_id: str, *, limit: int = PAGE, after: str | None = None) -> LedgerView:
-        """How often the owner has looked at its validation and test labels, with `limit` of these looks.
-
-        Args:
-            after: `entries.next` of the page before.
-        """
-        page = [("limit", str(limit)), *([] if after is None else [("after", after)])]
-        return self._answers.read(LedgerView, "GET", _dataset(dataset_id) + "/ledger", params=page)
-
-    def picture(self, route: str) -> bytes:
-        """A PNG: the contact sheet of a class, or the thumbnail that an example of an audit names."""
-        return self._connection.send("GET", route).content
-
-    def create_dataset(self, spec: Mapping[str, Any]) -> DatasetView:
-        """Announce a dataset: `name`, and how its upload is to be read; `upload` brings the content."""
-        return self._answers.read(DatasetView, "POST", "/v1/datasets", body=spec)
-
-    def upload(
-        self,
-        dataset_id: str,
-        content: Path | Iterable[bytes],
-        *,
-        wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
-    ) -> DatasetView:
-        """Send a dataset's content: an archive, an `.npz` or a Parquet file, or its bytes in pieces.
-
-        A file is sent with its SHA-256, and again from its beginning after a failure of the connection.
-
-        Args:
-            wrap_chunks: is given the chunks of a file and yields them again; a progress bar counts them.
-        Raises:
-            OSError: if the file cannot be read.
-        """
-        route = _dataset(dataset_id) + "/content"
-        if isinstance(content, Path):
-            return self._answers.parsed(DatasetView, self._connection.upload_file(route, content, wrap_chunks).content)
-        return self._answers.parsed(DatasetView, self._connection.upload(route, content).content)
-
-    def delete_dataset(self, dataset_id: str) -> None:
-        self._connection.send("DELETE", _dataset(dataset_id))
-
 
 def _idempotent(key: str | None) -> dict[str, str]:
     key = uuid.uuid4().hex if key is None else key
@@ -294,15 +235,4 @@ def _body(spec: Spec) -> Mapping[str, Any]:
 
 
 def _job(job_id: str, part: str = "") -> str:
-    return f"/v1/jobs/{_segment(job_id, JobNotFound(job_id))}" + (f"/{part}" if part else "")
-
-
-def _dataset(dataset_id: str) -> str:
-    return f"/v1/datasets/{_segment(dataset_id, DatasetNotFound(dataset_id))}"
-
-
-def _segment(text: str, missing: HeldoutError) -> str:
-    """One segment of a path. What a user types as an id may name another route: then it is no id of anything."""
-    if "/" in text or not text.strip("."):
-        raise ApiProblem(missing.code, missing.status, missing.title, missing.detail)
-    return quote(text, safe="")
+    return f"/v1/jobs/{segment_of(job_id, JobNotFound(job_id))}" + (f"/{part}" if part else "")

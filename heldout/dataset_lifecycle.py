@@ -60,6 +60,14 @@ class RelationsStatus(StrEnum):
     FAILED = "failed"  # the job ended without them; nobody tries again
 
 
+class SuspectsStatus(StrEnum):
+    """Whether the images of a ready dataset whose labels are probably wrong are known."""
+
+    QUEUED = "queued"  # a job that finds them waits or runs
+    STORED = "stored"  # they lie in the blob store
+    FAILED = "failed"  # the job ended without them; the next request for them queues another
+
+
 class RejectionCode(StrEnum):
     """Why a dataset was rejected, for clients that branch on it; `meaning` is what the reference page says."""
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from heldout import __version__
-from heldout.connection import Connection, NoService
+from heldout.connection import ApiProblem, Connection, NoService
+from heldout.errors import HeldoutError
 from heldout.views.base import View
 from heldout.views.page import NumberedPage, Page
 
@@ -66,3 +68,10 @@ class TypedAnswers:
                 f"What answers at {self._connection.url} is not a service that heldout {__version__} understands "
                 f"({where}: {first['msg']}). Use the client of the service's own release."
             ) from None
+
+
+def segment_of(text: str, missing: HeldoutError) -> str:
+    """One segment of a path. What a user types as an id may name another route: then it is no id of anything."""
+    if "/" in text or not text.strip("."):
+        raise ApiProblem(missing.code, missing.status, missing.title, missing.detail)
+    return quote(text, safe="")

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus
+from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus, SuspectsStatus
 from heldout.kinds import JobKind
 from heldout.ledger import ReadKind
 from heldout.lifecycle import JobRequest, JobStatus
@@ -61,6 +61,7 @@ class Base(DeclarativeBase):
         ReadKind: _named(ReadKind),
         DatasetStatus: _named(DatasetStatus),
         RelationsStatus: _named(RelationsStatus),
+        SuspectsStatus: _named(SuspectsStatus),
         ArtifactName: _named(ArtifactName),
         ArtifactFormat: _named(ArtifactFormat),
     }
@@ -117,6 +118,8 @@ class DatasetRow(Base):
     classes: Mapped[list[Any] | None]
     splits: Mapped[dict[str, Any] | None]  # of each: count, per_class, and sha256 of its images and labels
     relations_status: Mapped[RelationsStatus | None]  # null: nobody has asked for its copies and groups
+    suspects_status: Mapped[SuspectsStatus | None]  # null: nobody has asked for its suspected labels
+    derived_from: Mapped[dict[str, Any] | None]  # the version that it was made from, and the changes; null: an upload
     error: Mapped[dict[str, Any] | None]
     same_as: Mapped[str | None] = mapped_column(String(40))  # the version that had this content before
     last_event: Mapped[int] = mapped_column(server_default="0")

@@ -1,0 +1,77 @@
+"""The client's methods for datasets."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from heldout.connection import Connection
+from heldout.errors import DatasetNotFound
+from heldout.typed_answers import PAGE, TypedAnswers, segment_of
+from heldout.views.audit import AuditView
+from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
+from heldout.views.ledger import LedgerView
+
+
+class DatasetMethods:
+    """A part of `heldout.Client`, which makes the connection."""
+
+    _connection: Connection
+    _answers: TypedAnswers
+
+    def datasets(self, *, page_size: int = PAGE) -> Iterator[DatasetView]:
+        """The datasets that the owner sees, bundled ones included, newest first."""
+        return self._answers.pages(DatasetPage, "/v1/datasets", page_size=page_size)
+
+    def dataset(self, dataset_id: str) -> DatasetView:
+        return self._answers.read(DatasetView, "GET", _dataset(dataset_id))
+
+    def dataset_splits(self, dataset_id: str) -> IndicesView:
+        return self._answers.read(IndicesView, "GET", _dataset(dataset_id) + "/splits")
+
+    def dataset_audit(self, dataset_id: str) -> AuditView:
+        return self._answers.read(AuditView, "GET", _dataset(dataset_id) + "/audit")
+
+    def dataset_ledger(self, dataset_id: str, *, limit: int = PAGE, after: str | None = None) -> LedgerView:
+        """How often the owner has looked at its validation and test labels, with `limit` of these looks.
+
+        Args:
+            after: `entries.next` of the page before.
+        """
+        page = [("limit", str(limit)), *([] if after is None else [("after", after)])]
+        return self._answers.read(LedgerView, "GET", _dataset(dataset_id) + "/ledger", params=page)
+
+    def picture(self, route: str) -> bytes:
+        """A PNG: the contact sheet of a class, or the thumbnail that an example of an audit names."""
+        return self._connection.send("GET", route).content
+
+    def create_dataset(self, spec: Mapping[str, Any]) -> DatasetView:
+        """Announce a dataset: `name`, and how its upload is to be read; `upload` brings the content."""
+        return self._answers.read(DatasetView, "POST", "/v1/datasets", body=spec)
+
+    def upload(
+        self,
+        dataset_id: str,
+        content: Path | Iterable[bytes],
+        *,
+        wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
+    ) -> DatasetView:
+        """Send a dataset's content: an archive, an `.npz` or a Parquet file, or its bytes in pieces.
+
+        A file is sent with its SHA-256, and again from its beginning after a failure of the connection.
+
+        Args:
+            wrap_chunks: is given the chunks of a file and yields them again; a progress bar counts them.
+        Raises:
+            OSError: if the file cannot be read.
+        """
+        route = _dataset(dataset_id) + "/content"
+        if isinstance(content, Path):
+            return self._answers.parsed(DatasetView, self._connection.upload_file(route, content, wrap_chunks).content)
+        return self._answers.parsed(DatasetView, self._connection.upload(route, content).content)
+
+    def delete_dataset(self, dataset_id: str) -> None:
+        self._connection.send("DELETE", _dataset(dataset_id))
+
+
+def _dataset(dataset_id: str) -> str:
+    return f"/v1/datasets/{segment_of(dataset_id, DatasetNotFound(dataset_id))}"
