@@ -19,7 +19,7 @@ from worker.ingest.audit.scan import scan, with_splits_of
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
 from worker.ingest.preview import write_examples, write_previews
-from worker.ingest.rejection import Rejection, amount, printable
+from worker.ingest.rejection import Rejection, amount, by_fault, printable
 from worker.ingest.relations import relations_of, units_of
 from worker.ingest.report import Report
 from worker.ingest.sources.base import Source, StoredImages
@@ -162,8 +162,9 @@ def _report(
                     "count": len(left_out.names),
                     "names": [printable(name) for name in left_out.names[:MAX_NAMES]],
                 }
-                for left_out in _all_left_out(opened, stored)
+                for left_out in (*opened.left_out, *_broken(stored))
             ],
+            "notes": list(stored.notes),
             "splits": dict(splits.origin),
             "groups": None if dataset.groups is None else int(np.max(dataset.groups)) + 1,
         },
@@ -171,9 +172,8 @@ def _report(
     )
 
 
-def _all_left_out(opened: Source, stored: StoredImages) -> list[LeftOut]:
-    broken = [opened.names[row] for row in stored.skipped]
-    return [*opened.left_out, *([LeftOut("files that cannot be read", broken)] if broken else [])]
+def _broken(stored: StoredImages) -> list[LeftOut]:
+    return [LeftOut(f"files that cannot be read, {what}", names) for what, names in by_fault(stored.faults).items()]
 
 
 def _write_audit(target: Path, report: Report, found: Audit) -> None:

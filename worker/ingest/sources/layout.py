@@ -38,7 +38,7 @@ class Layout:
     rows: (images,) positions among the archive's members, in the order of split, class and name, so that the same
     folder gives the same dataset however it was packed. labels: (images,) positions in `classes`. given_splits:
     (images,) positions in SPLITS, or NO_SPLIT throughout. ignored: names that are no images. left_out: images and
-    folders that are not in the dataset.
+    folders that are not in the dataset. faults: of images that cannot be read, known before they are decoded.
     """
 
     rows: NDArray[np.int64]
@@ -47,6 +47,7 @@ class Layout:
     classes: tuple[str, ...]
     ignored: list[str]
     left_out: list[LeftOut]
+    faults: list[Rejection]
 
 
 def folder_layout(
@@ -55,35 +56,45 @@ def folder_layout(
     uses: Mapping[str, FolderUse] = MappingProxyType({}),
     head_of: Callable[[int], bytes] = lambda row: b"",
     folders: Sequence[str] = (),
+    faults: Sequence[Rejection] = (),
     *,
     skip_broken: bool = False,
 ) -> Layout:
     """Read classes and splits from the members' names.
 
     Args: uses is what the dataset spec says of folders; head_of gives the first bytes of a member, for names that do
-        not say whether it is an image; folders are those that the archive lists; with skip_broken images of formats
-        that are not read are left out.
+        not say whether it is an image; folders are those that the archive lists; faults are of members that cannot be
+        read, among `names` or not; with skip_broken they do not keep the others from being taken.
     Raises:
         Rejection: with a member that does not fit.
     """
-    images, refused, ignored = _images_among(names, head_of)
-    if refused and (not skip_broken or not images):
-        raise broken_files(
-            [
-                Rejection(
-                    RejectionCode.UNSUPPORTED_IMAGE,
-                    f"{printable(name)!r} has a format that is not read. Convert it to PNG, JPEG, WebP or BMP.",
-                    name,
-                )
-                for name in refused
-            ]
-        )
+    images, refused, ignored = _images_among(names, head_of, faults)
     if not images:
+        if refused:
+            raise broken_files(refused, can_skip=False)
         raise Rejection(
             RejectionCode.NO_IMAGES,
             "The archive has no PNG, JPEG, WebP or BMP file. Pack folders named after the classes, with images in them."
             + (f" It has, for example, {printable(ignored[0])!r}." if ignored else ""),
         )
+    try:
+        return _layout_of(names, limits, uses, folders, images, refused, ignored)
+    except Rejection as rejection:
+        if refused and not skip_broken:
+            # It may be a class or a split that is all of files that cannot be read.
+            raise broken_files(refused) from rejection
+        raise
+
+
+def _layout_of(
+    names: Sequence[str],
+    limits: Limits,
+    uses: Mapping[str, FolderUse],
+    folders: Sequence[str],
+    images: Sequence[int],
+    refused: list[Rejection],
+    ignored: list[str],
+) -> Layout:
     paths = [names[row] for row in images]
     wrapper = ""
     # Folders around everything are left out, unless what is left would be no class.
@@ -122,31 +133,45 @@ def folder_layout(
         left_out=[
             *_left_out("images without labels in", placed.unlabelled, images, names),
             *_left_out("images that `splits.folders` ignores in", placed.ignored, images, names),
-            *([LeftOut("images of formats that are not read", sorted(refused))] if refused else []),
             *_without_images(folders, names, images),
         ],
+        faults=refused,
     )
 
 
-def _images_among(names: Sequence[str], head_of: Callable[[int], bytes]) -> tuple[list[int], list[str], list[str]]:
-    """Positions of the images, names of those of formats that are not read, and of what is none.
+def _images_among(
+    names: Sequence[str], head_of: Callable[[int], bytes], faults: Sequence[Rejection]
+) -> tuple[list[int], list[Rejection], list[str]]:
+    """Positions of the images, what is wrong with those that cannot be read, and names of what is none.
 
     Content decides where the name does not say.
     """
-    images, refused, ignored = [], [], []
+    images: list[int] = []
+    ignored: list[str] = []
+    fault_of = {fault.member: fault for fault in faults}
+    known = set(map(printable, names)) if faults else set()
+    refused = [fault for fault in faults if fault.member not in known]
     for row, name in enumerate(names):
         extension = name.rpartition("/")[2].rpartition(".")[2].lower()
-        if extension in READ_EXTENSIONS:
-            images.append(row)
-            continue
-        head = b"" if extension in REFUSED_EXTENSIONS else head_of(row)
-        if is_image(head):
-            images.append(row)
+        head = b"" if extension in READ_EXTENSIONS | REFUSED_EXTENSIONS else head_of(row)
+        if extension in READ_EXTENSIONS or is_image(head):
+            if fault := fault_of.get(printable(name)):
+                refused.append(fault)
+            else:
+                images.append(row)
         elif extension in REFUSED_EXTENSIONS or is_refused_image(head):
-            refused.append(name)
+            refused.append(_not_read(name))
         else:
             ignored.append(name)
     return images, refused, ignored
+
+
+def _not_read(name: str) -> Rejection:
+    return Rejection(
+        RejectionCode.UNSUPPORTED_IMAGE,
+        f"{printable(name)!r} has a format that is not read. Convert it to PNG, JPEG, WebP or BMP.",
+        name,
+    )
 
 
 def _left_out(
