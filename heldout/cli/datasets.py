@@ -15,7 +15,7 @@ from heldout.cli.command import AsJson, Home, ends_with_code, print_list, servic
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import console, is_terminal, print_json, say
 from heldout.dataset_lifecycle import DatasetStatus
-from heldout.packing import NothingToPack, files_of, packed, packed_together
+from heldout.packing import NothingToPack, files_of, hidden_in, packed, packed_together
 
 if TYPE_CHECKING:
     from heldout.client import Client
@@ -157,27 +157,41 @@ def delete(dataset: Reference, as_json: AsJson = False, home: Home = None) -> No
 
 
 def _send(client: Client, paths: list[Path], spec: dict[str, Any], *, quiet: bool) -> DatasetView:
-    if len(paths) > 1:
-        try:
-            chunks = packed_together(paths)
-            dataset = client.create_dataset(spec)
-            with _UploadBar(None, quiet) as bar:
-                return client.upload(dataset.id, bar(chunks))
-        except NothingToPack as error:
-            raise Refused(str(error)) from None
-    [path] = paths
-    if path.is_dir():
-        try:
-            files = files_of(path)
-        except NothingToPack as error:
-            raise Refused(str(error)) from None
-        dataset = client.create_dataset(spec)
-        with _UploadBar(sum(size for _, size in files), quiet) as bar:
-            return client.upload(dataset.id, bar(packed(path, files)))
-    path.open("rb").close()  # fails here, before a dataset is announced, if it cannot be read
+    """Announce the dataset and send it; what cannot be sent is not announced, or is withdrawn."""
+    total = None
+    try:
+        if len(paths) > 1:
+            content: Iterable[bytes] | Path = packed_together(paths)
+        elif paths[0].is_dir():
+            files = files_of(paths[0])
+            content, total = packed(paths[0], files), sum(size for _, size in files)
+        else:
+            content, total = paths[0], paths[0].stat().st_size
+            paths[0].open("rb").close()
+    except NothingToPack as error:
+        raise Refused(str(error)) from None
+    _say_what_is_hidden([path for path in paths if path.is_dir()])
     dataset = client.create_dataset(spec)
-    with _UploadBar(path.stat().st_size, quiet) as bar:
-        return client.upload(dataset.id, path, wrap_chunks=bar)
+    try:
+        with _UploadBar(total, quiet) as bar:
+            if isinstance(content, Path):
+                return client.upload(dataset.id, content, wrap_chunks=bar)
+            return client.upload(dataset.id, bar(content))
+    except (NothingToPack, OSError) as error:
+        client.delete_dataset(dataset.id)
+        if isinstance(error, NothingToPack):
+            raise Refused(str(error)) from None
+        raise
+
+
+def _say_what_is_hidden(folders: Iterable[Path]) -> None:
+    if hidden := [name for folder in folders for name in hidden_in(folder)]:
+        more = f" and {len(hidden) - shown.SHOWN_EXAMPLES:,} more" if len(hidden) > shown.SHOWN_EXAMPLES else ""
+        names = ", ".join(hidden[: shown.SHOWN_EXAMPLES])
+        say(
+            f"Not sent, as {'its name begins' if len(hidden) == 1 else 'their names begin'} with a dot: {names}{more}",
+            file=sys.stderr,
+        )
 
 
 class _UploadBar:

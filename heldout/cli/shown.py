@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 SHOWN_EXAMPLES = 5
+SHOWN_CLASSES = 20
 
 
 def show_jobs(jobs: Sequence[JobView]) -> None:
@@ -224,8 +225,11 @@ def show_dataset(dataset: DatasetView) -> None:
 
 
 def show_dataset_line(dataset: DatasetView) -> None:
-    """A dataset that is ready, in one line."""
+    """A dataset that is ready, in one line, and the names of its classes in another."""
     say(f"{dataset.name}@{dataset.version}  {dataset.id}  {_size_of(dataset)}")
+    classes = dataset.classes or []
+    more = f" and {len(classes) - SHOWN_CLASSES:,} more" if len(classes) > SHOWN_CLASSES else ""
+    say(f"classes: {', '.join(classes[:SHOWN_CLASSES])}{more}")
 
 
 def show_findings(findings: Sequence[AuditFindingView]) -> None:
@@ -245,13 +249,20 @@ def show_findings(findings: Sequence[AuditFindingView]) -> None:
 
 
 def show_left_out(source: Mapping[str, Any]) -> None:
-    """What the upload has and the dataset does not, counted and named; nothing where all was taken."""
+    """What the upload has and the dataset does not, counted and named, and how it was understood where that may be
+    wrong; nothing where all was taken as it is.
+    """
+    cut = [split for split, origin in source.get("splits", {}).items() if origin.startswith("cut from")]
+    if cut:
+        say(f"{' and '.join(cut)} split{'s' if len(cut) > 1 else ''} cut from the training images at random")
     passed_over = source.get("passed_over") or {"count": 0, "names": []}
     for part in [*source.get("left_out", []), {"what": "files that are no images", **passed_over}]:
         if part["count"]:
             names = ", ".join(part["names"][:SHOWN_EXAMPLES])
             more = f" and {part['count'] - SHOWN_EXAMPLES:,} more" if part["count"] > SHOWN_EXAMPLES else ""
             say(f"left out: {part['what']}: {part['count']:,} ({names}{more})")
+    for note in source.get("notes", ()):
+        say(f"note: {note}")
 
 
 def show_ledger(ledger: LedgerView) -> None:

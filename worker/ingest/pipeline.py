@@ -164,7 +164,7 @@ def _report(
                 }
                 for left_out in (*opened.left_out, *_broken(stored))
             ],
-            "notes": list(stored.notes),
+            "notes": [*opened.notes, *stored.notes],
             "splits": dict(splits.origin),
             "groups": None if dataset.groups is None else int(np.max(dataset.groups)) + 1,
         },

@@ -50,7 +50,7 @@ class Source(Protocol):
 
     names: (images,) what each image is called in the upload. labels: (images,) positions in `classes`.
     given_splits: (images,) positions in SPLITS, or -1. passed_over: names of what is no image. left_out: what is not in
-    the dataset though it may be missed.
+    the dataset though it may be missed. notes: sentences that tell the owner how the upload was understood.
     """
 
     kind: str
@@ -66,6 +66,9 @@ class Source(Protocol):
 
     @property
     def left_out(self) -> Sequence[LeftOut]: ...
+
+    @property
+    def notes(self) -> Sequence[str]: ...
 
     def store(
         self, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
@@ -152,9 +155,9 @@ def _range_of(pixels: Pixels, decoded: Decoded, bits: Literal[8, 16]) -> tuple[t
         whiten(pixels, decoded.shallow, white)
     deep_count = pixels.count - len(decoded.shallow) - len(decoded.broken)
     note = (
-        f"{len(decoded.shallow):,} of the images have 8 bits and {deep_count:,} have 16. White is 255 in those of 8 bits "
-        f"and was taken to be {white:,.0f} in those of 16, whose largest value is {highest:,.0f}. If that is wrong, save "
-        "all images with the same depth."
+        f"{len(decoded.shallow):,} of the images have 8 bits and {deep_count:,} have 16. White is 255 in those of 8 "
+        f"bits, and was taken to be {white:,.0f} in those of 16, whose largest value is {highest:,.0f}. If that is "
+        "wrong, save all images with the same depth."
     )
     return (low, white), (note,)
 

@@ -36,6 +36,7 @@ class FolderSource:
         self.names = self._archive.names
         self.labels, self.given_splits, self.classes = layout.labels, layout.given_splits, layout.classes
         self.passed_over, self.left_out, self.faults = layout.ignored, layout.left_out, layout.faults
+        self.notes = layout.notes
 
     def files(self) -> Iterator[bytes | Rejection]:
         file = os.open(self._archive.path, os.O_RDONLY)
