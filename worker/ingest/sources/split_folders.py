@@ -104,14 +104,14 @@ def place(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> Placed:
         and len({paths[row].split("/")[1] for row in top[name]}) == 1
         for name in splits
     )
-    below = {name: _below(paths, top[name], name, is_wrapped=are_wrapped) for name in splits}
-    if flat := [name for name in splits if any("/" not in path for path in below[name])]:
+    inside = {name: _below(paths, top[name], name, is_wrapped=are_wrapped) for name in splits}
+    if flat := [name for name in splits if any("/" not in path for path in inside[name])]:
         flat.sort(key=lambda name: SPLITS.index(splits[name]))
-        raise _without_classes(flat, splits, paths, top, below)
+        raise _without_classes(flat, splits, paths, top, inside)
     for name in splits:
         placed.rows.extend(top[name])
         placed.splits.extend([SPLITS.index(splits[name])] * len(top[name]))
-        placed.paths.extend(below[name])
+        placed.paths.extend(inside[name])
     return placed
 
 
