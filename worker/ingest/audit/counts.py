@@ -58,7 +58,8 @@ def _missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFindin
             split: {"count": len(classes), "classes": classes[:MAX_EXAMPLES]} for split, classes in missing.items()
         },
         explanation=f"{where}{unlearned}{unmeasured}",
-        what_to_do="Add images of these classes, or have the splits cut anew with `splits: {existing: merge}` (`--merge`).",
+        what_to_do="Add images of these classes, or have the splits cut anew with `splits: {existing: merge}` "
+        "(`--merge`).",
     )
 
 
