@@ -153,12 +153,21 @@ class Client(DatasetMethods):
         *,
         priority: int | None = None,
         name: str | None = None,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str | None] | None = None,
+        version: int | None = None,
     ) -> JobView:
-        """Change a queued job; what is None stays. `metadata` replaces all of it."""
+        """Change a job: its name and metadata at any time, its priority while it is queued. What is None stays.
+
+        Args:
+            metadata: merged with the job's own; a key whose value is None is removed.
+            version: change the job only if this is still its `version`; otherwise ApiProblem `changed_meanwhile`.
+        """
         wanted = {"priority": priority, "name": name, "metadata": metadata}
         body = {field: value for field, value in wanted.items() if value is not None}
-        return self._answers.read(JobView, "PATCH", _job(job_id), body=body, repeatable=True)
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        # With a version, the second of two equal requests would be refused because the first one has succeeded.
+        is_repeatable = version is None
+        return self._answers.read(JobView, "PATCH", _job(job_id), body=body, headers=headers, repeatable=is_repeatable)
 
     def metrics(self, job_id: str) -> MetricsView:
         return self._answers.read(MetricsView, "GET", _job(job_id, "metrics"))

@@ -67,9 +67,8 @@ def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) 
 def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> IndicesView:
     """Which image is in which split."""
     row = find_dataset(session, caller.owner, dataset)
-    if row.status is not DatasetStatus.READY or row.sha256 is None:
-        raise DatasetNotReady(row.name, row.status)
-    return IndicesView.model_validate({"object": "splits", **_indices(app.blobs, row.sha256)})
+    sha256 = datasets.require_content(row, "splits")
+    return IndicesView.model_validate({"object": "splits", **_indices(app.blobs, sha256)})
 
 
 @router.get(
@@ -144,8 +143,7 @@ def _checked(session: Session, owner: str, reference: str, what: str) -> Dataset
     row = find_dataset(session, owner, reference)
     if row.owner is None:
         raise NoAudit(row.name)
-    if row.status is not DatasetStatus.READY:
-        raise DatasetNotReady(row.name, row.status, what)
+    datasets.require_content(row, what)
     return row
 
 
