@@ -18,6 +18,7 @@ from heldout.connection import TIMEOUT_S, ApiProblem, Connection, NoService
 from heldout.dataset_client import DatasetMethods
 from heldout.errors import JobNotFound
 from heldout.spec import JobSpec
+from heldout.stored.artifacts import PredictionsFormat
 from heldout.typed_answers import PAGE, TypedAnswers, segment_of
 from heldout.views.base import as_json
 from heldout.views.confusion import ConfusionView
@@ -191,13 +192,13 @@ class Client(DatasetMethods):
         """
         return self._connection.download(_job(job_id, "model"), to)
 
-    def download_predictions(self, job_id: str, to: Path) -> int:
-        """Write `predictions.npz` to a path, whole or not at all; gives back its size in bytes.
+    def download_predictions(self, job_id: str, to: Path, format: PredictionsFormat = "npz") -> int:
+        """Write the predictions to a path, as arrays or as a table, whole or not at all; gives back the size in bytes.
 
         Raises:
             OSError: if the file cannot be written.
         """
-        return self._connection.download(_job(job_id, "predictions"), to)
+        return self._connection.download(f"{_job(job_id, 'predictions')}?format={format}", to)
 
     def diagnosis(self, job_id: str) -> DiagnosisView:
         """Why a job's test results are worse than its training results, as far as can be told by now."""

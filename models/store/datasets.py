@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, insert, literal, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, literal, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import DatasetNotReady, DatasetUnavailable
@@ -102,10 +102,22 @@ def version_in(reference: str) -> int:
 def page(
     session: Session, owner: str, *, after: str | None, limit: int, status: DatasetStatus | None = None
 ) -> tuple[list[DatasetRow], bool]:
-    """Datasets that the owner sees, newest first, and whether there are more."""
+    """Datasets that the owner sees, newest first, and whether there are more.
+
+    A rejected version is among them only while it is the newest of its name; with `status` all that have it are.
+    """
     query = select(DatasetRow).where(_visible_to(literal(owner)), DatasetRow.same_as.is_(None))
     if status is not None:
         query = query.where(DatasetRow.status == status)
+    else:
+        newer = aliased(DatasetRow)
+        has_newer = exists().where(
+            func.coalesce(newer.owner, "") == owner,  # as the index of names has it
+            newer.name == DatasetRow.name,
+            newer.version > DatasetRow.version,
+            newer.deleted_at.is_(None),
+        )
+        query = query.where(or_(DatasetRow.status != DatasetStatus.REJECTED, ~has_newer))
     if after is not None:
         query = query.where(DatasetRow.id < after)
     rows = session.scalars(query.order_by(DatasetRow.id.desc()).limit(limit + 1)).all()
