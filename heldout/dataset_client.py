@@ -18,9 +18,14 @@ class DatasetMethods:
     _connection: Connection
     _answers: TypedAnswers
 
-    def datasets(self, *, page_size: int = PAGE) -> Iterator[DatasetView]:
-        """The datasets that the owner sees, bundled ones included, newest first."""
-        return self._answers.pages(DatasetPage, "/v1/datasets", page_size=page_size)
+    def datasets(self, *, status: str | None = None, page_size: int = PAGE) -> Iterator[DatasetView]:
+        """The datasets that the owner sees, bundled ones included, newest first.
+
+        Args:
+            status: only those that have it. Without it, rejected versions that have a newer one are left out.
+        """
+        params = [] if status is None else [("status", status)]
+        return self._answers.pages(DatasetPage, "/v1/datasets", params, page_size=page_size)
 
     def dataset(self, dataset_id: str) -> DatasetView:
         return self._answers.read(DatasetView, "GET", _dataset(dataset_id))

@@ -30,16 +30,23 @@ app = typer.Typer(help="List the datasets that jobs can name, and bring your own
 
 
 @app.callback()
-def datasets(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
+def datasets(
+    context: typer.Context,
+    status: Annotated[
+        DatasetStatus | None, typer.Option(help="Only of this status; rejected versions before newer ones too.")
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
     """List the datasets that jobs can name, and bring your own."""
     if context.invoked_subcommand is None:
-        _list(as_json=as_json, home=home)
+        _list(status, as_json=as_json, home=home)
 
 
 @ends_with_code
-def _list(*, as_json: bool, home: Path | None) -> None:
+def _list(status: DatasetStatus | None, *, as_json: bool, home: Path | None) -> None:
     with service(home) as client:
-        print_list(list(client.datasets()), as_json, shown.show_datasets)
+        print_list(list(client.datasets(status=status)), as_json, shown.show_datasets)
 
 
 @app.command()

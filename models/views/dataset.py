@@ -27,3 +27,8 @@ def dataset_view(row: DatasetRow) -> DatasetView:
             "description": row.description,
         }
     )
+
+
+def thumbnail_of(dataset_id: str, index: int) -> str:
+    """The route of an image's picture."""
+    return f"/v1/datasets/{dataset_id}/preview/{index}"
