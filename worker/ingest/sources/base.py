@@ -1,10 +1,10 @@
 """What every format gives: names, labels and splits when it is opened, and pixels when they are stored."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +27,16 @@ Progress = Callable[[int], None]
 class StoredImages:
     """Pixels on disk. `encodings` counts what the files were, e.g. {"PNG L": 60000}.
 
-    skipped: rows of the source whose files are broken, ascending; `pixels` has none for them.
+    skipped: rows of the source that `pixels` does not have, ascending; why_skipped: what they are. derived: what was
+    changed, of a derived version.
     """
 
     pixels: Pixels
     value_range: tuple[float, float]
     encodings: Counter[str]
     skipped: Sequence[int] = ()
+    why_skipped: str = "files that cannot be read"
+    derived: Mapping[str, Any] | None = None
 
 
 class Source(Protocol):
