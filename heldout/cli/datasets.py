@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,18 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from heldout.cli import shown
+from heldout.cli.audits import show_audit
 from heldout.cli.command import AsJson, Home, ends_with_code, print_list, service
+from heldout.cli.ingests import checked_spec, show_outcome, wait_for_ingest
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import console, is_terminal, print_json, say
-from heldout.dataset_lifecycle import DatasetStatus
 from heldout.packing import NothingToPack, files_of, packed, packed_together
 
 if TYPE_CHECKING:
     from heldout.client import Client
     from heldout.views.dataset import DatasetView
 
-
-INGEST_POLL_S = 0.3
 
 Reference = Annotated[str, typer.Argument(metavar="DATASET", help="A name, name@version, or an id, ds_….")]
 
@@ -81,6 +78,8 @@ def push(
     home: Home = None,
 ) -> Exit | None:
     """Upload images, wait until they are ingested, and show what the audit found."""
+    from heldout.datasets import DatasetSpec  # takes longer to load than `--help` takes
+
     splits = {
         "test": test,
         "validation": validation,
@@ -90,7 +89,8 @@ def push(
     }
     if len(paths) > 1 and name is None:
         raise Refused("--name is needed with several paths")
-    spec = _spec(
+    spec = checked_spec(
+        DatasetSpec,
         {
             "name": name or _name_of(paths[0]),
             "description": description,
@@ -99,14 +99,14 @@ def push(
             "resize": None if resize is None else _size(resize, rule),
             "colour": colour,
             "skip_broken": skip_broken,
-        }
-    )
+        },
+    ).model_dump(mode="json")
     with service(home) as client:
         dataset = _send(client, paths, spec, quiet=as_json)
         if detach:
             print_json(dataset) if as_json else say(dataset.id)
             return None
-        return _show_outcome(client, _wait_for_ingest(client, dataset.id), as_json)
+        return show_outcome(client, wait_for_ingest(client, dataset.id), as_json)
 
 
 @app.command()
@@ -127,8 +127,7 @@ def audit(dataset: Reference, as_json: AsJson = False, home: Home = None) -> Non
     if as_json:
         print_json(found)
     else:
-        shown.show_left_out(found.source)
-        shown.show_findings(found.findings)
+        show_audit(found)
 
 
 @app.command()
@@ -213,46 +212,6 @@ class _UploadBar:
             yield chunk
             if self._shown:
                 self._bars.advance(self._task, len(chunk))
-
-
-def _wait_for_ingest(client: Client, dataset_id: str) -> DatasetView:
-    """The dataset once its ingest has ended."""
-    try:
-        while (dataset := client.dataset(dataset_id)).status in {DatasetStatus.UPLOADING, DatasetStatus.CHECKING}:
-            time.sleep(INGEST_POLL_S)
-    except KeyboardInterrupt:
-        say(f"The ingest goes on. `heldout datasets show {dataset_id}` shows it again.", file=sys.stderr)
-        raise
-    return dataset
-
-
-def _show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | None:
-    ready = dataset.status is DatasetStatus.READY
-    if as_json:
-        print_json(dataset)
-    elif ready:
-        shown.show_dataset_line(dataset)
-        audit = client.dataset_audit(dataset.id)
-        shown.show_left_out(audit.source)
-        shown.show_findings(audit.findings)
-    elif dataset.error:
-        error = dataset.error
-        say(f"{dataset.name}@{dataset.version} rejected: {error.code}: {error.detail}", file=sys.stderr)
-    return None if ready else Exit.FAILED
-
-
-def _spec(fields: dict[str, Any]) -> dict[str, Any]:
-    """The body of the request; refused here as the service would refuse it, before a byte is sent."""
-    from pydantic import ValidationError  # takes longer to load than `--help` takes
-
-    from heldout.datasets import DatasetSpec
-
-    try:
-        return DatasetSpec.model_validate(fields).model_dump(mode="json")
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Refused(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _name_of(path: Path) -> str:

@@ -1,10 +1,9 @@
 """Which change of a dataset cures a finding: the very body that `POST /v1/datasets/{id}/versions` takes."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from heldout.stored.audit import AuditFinding
-from heldout.stored.evaluation import SPLIT_NAMES
 from heldout.stored.gap import LabelsRenamed, PixelsUndone
 
 Body = dict[str, Any]
@@ -68,49 +67,3 @@ def undone_test_pixels(pixels: PixelsUndone) -> Body | None:
     ends = {name: (first[name] + second[name]) / 2 for name in ("bottom", "top") if name in first and name in second}
     changes = {name: value for name, value in means.items() if value != {"factor": 1.0, "offset": 0.0}[name]} | ends
     return {"pixel_values": {"test": changes}} if changes else None
-
-
-def combined(bodies: Iterable[Mapping[str, Any]]) -> Body:
-    """One body that makes the changes of all; of two for the pixels of one split the first."""
-    found: Body = {}
-    for body in bodies:
-        for name, change in body.items():
-            if isinstance(change, Mapping) and isinstance(found.get(name), dict):
-                found[name] = {**change, **found[name]}
-            else:
-                found.setdefault(name, change)
-    return found
-
-
-def options_of(body: Mapping[str, Any]) -> list[str] | None:
-    """The options of `heldout datasets mend` that order the same; None where they need a file."""
-    if body.keys() & {"exclude", "relabel", "name"}:
-        return None
-    options = ["--drop-copies"] if body.get("drop_copies") else []
-    for label, meant in _renamed_labels(body.get("rename_classes", {})):
-        if "=" in label:
-            return None
-        options += ["--rename-classes", f"{label}={meant}"]
-    for split in SPLIT_NAMES:
-        change = body.get("pixel_values", {}).get(split)
-        if change is not None:
-            options += ["--pixel-values", f"{split}={_said(change)}"]
-    if resplit := body.get("resplit"):
-        options.append("--resplit")
-        for name, value in resplit.items() if isinstance(resplit, Mapping) else ():
-            options += [f"--{name}", str(value)]
-    return options
-
-
-def _renamed_labels(renamed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for old, new in renamed.items():
-        if isinstance(new, Mapping):
-            yield from ((f"{old}:{label}", meant) for label, meant in new.items())
-        else:
-            yield old, new
-
-
-def _said(change: str | Mapping[str, float]) -> str:
-    if isinstance(change, str):
-        return change
-    return ",".join(f"{name}:{value!r}" for name, value in change.items())

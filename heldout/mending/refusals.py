@@ -29,7 +29,7 @@ def refusals_of(
 
 
 def _images(changes: VersionChanges, images: int) -> Iterator[FieldError]:
-    named = [
+    named: list[tuple[tuple[str | int, ...], str | int]] = [
         *((("exclude", place), image) for place, image in enumerate(changes.exclude)),
         *((("relabel", image), image) for image in changes.relabel),
     ]
