@@ -31,7 +31,8 @@ def checked_spec(kind: type[Spec], fields: dict[str, Any]) -> Spec:
         return kind.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
+        # Members of a union, such as `literal['invert',…]`, are no fields.
+        where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
         message = first["msg"].removeprefix("Value error, ")
         raise Refused(f"{where}: {message}" if where else message) from None
 

@@ -17,6 +17,7 @@ from heldout.mending.bodies import SPLITS, combined
 
 if TYPE_CHECKING:
     from heldout.client import Client
+    from heldout.mending.changes import VersionSpec
     from heldout.views.dataset import DatasetView
 
 
@@ -83,15 +84,45 @@ def mend(
         base = client.dataset(dataset)
         body = combined([body, *_offered(client, base, from_finding or [], cure)])
         spec = checked_spec(VersionSpec, {**body, "name": name})
-        made = client.mend_dataset(base.id, spec.model_dump(mode="json", exclude_defaults=True))
         if detach:
+            made = client.mend_dataset(base.id, _as_json(spec))
             print_json(made) if as_json else say(made.id)
             return None
-        return show_outcome(client, wait_for_ingest(client, made.id), as_json)
+        mended = _mended(client, base, spec, quiet=as_json)
+        tried = [body]
+        # One fault can hide another: the copies among inverted images are found once they are inverted back.
+        while cure and mended.status == "ready" and (body := combined(_cures(client, mended))) and body not in tried:
+            tried.append(body)
+            mended = _mended(client, mended, checked_spec(VersionSpec, body), quiet=as_json)
+        if as_json:
+            print_json(mended)
+        return None if mended.status == "ready" else Exit.FAILED
+
+
+def _mended(client: Client, base: DatasetView, spec: VersionSpec, *, quiet: bool) -> DatasetView:
+    """The new version once it is made, shown with what its audit found."""
+    made = client.mend_dataset(base.id, _as_json(spec))
+    settled = wait_for_ingest(client, made.id)
+    if not quiet:
+        if settled.id != made.id:
+            known = f"{settled.name}@{settled.version}"
+            say(f"{made.name}@{made.version} has the same content as {known}, which is used in its place.")
+        show_outcome(client, settled, as_json=False)
+    return settled
+
+
+def _as_json(spec: VersionSpec) -> dict[str, Any]:
+    return spec.model_dump(mode="json", exclude_defaults=True)
+
+
+def _cures(client: Client, dataset: DatasetView) -> list[dict[str, Any]]:
+    """What the audit offers for its warnings and critical findings."""
+    findings = client.dataset_audit(dataset.id).findings
+    return [one.mend for one in findings if one.mend is not None and one.severity != "info"]
 
 
 def _offered(client: Client, base: DatasetView, codes: Sequence[str], cure: bool) -> list[dict[str, Any]]:
-    """The changes that the audit offers for findings of these codes, or for all that are no infos."""
+    """The changes that the audit offers for findings of these codes, or for all that are no infos. Raises Refused."""
     if not (codes or cure):
         return []
     findings = [one for one in client.dataset_audit(base.id).findings if one.mend is not None]
@@ -103,10 +134,10 @@ def _offered(client: Client, base: DatasetView, codes: Sequence[str], cure: bool
                 f"--from-finding {code}: the audit of {base.name}@{base.version} has no such finding that a change "
                 f"cures. It has: {listed}"
             )
-    chosen = [one for one in findings if one.code in codes or (cure and one.severity != "info")]
-    if not chosen:
+    cures = _cures(client, base) if cure else []
+    if cure and not cures:
         raise Refused(f"--cure: the audit of {base.name}@{base.version} has no finding that a change cures")
-    return [one.mend for one in chosen if one.mend is not None]
+    return [*(one.mend for one in findings if one.code in codes and one.mend is not None), *cures]
 
 
 def _lines(file: Path) -> list[str]:

@@ -54,7 +54,7 @@ def derive(
         spec=DeriveSpec(
             dataset=dataset,
             base=base.id,
-            base_name=f"{base.name}@{base.version}",
+            base_name=f"{base.name}@{base.version}" + (" (bundled)" if base.owner is None else ""),
             base_sha256=base.sha256 or "",
             changes=changes,
             max_runtime_s=max_runtime_s,
