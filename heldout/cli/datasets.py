@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from heldout.cli import shown
+from heldout.cli.audits import SHOWN_EXAMPLES, show_audit
 from heldout.cli.command import AsJson, Home, ends_with_code, print_list, service
+from heldout.cli.ingests import checked_spec, show_outcome, wait_for_ingest
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import console, is_terminal, print_json, say
 from heldout.dataset_lifecycle import DatasetStatus
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from heldout.client import Client
     from heldout.views.dataset import DatasetView
 
-
-INGEST_POLL_S = 0.3
 
 Reference = Annotated[str, typer.Argument(metavar="DATASET", help="A name, name@version, or an id, ds_….")]
 
@@ -88,6 +87,8 @@ def push(
     home: Home = None,
 ) -> Exit | None:
     """Upload images, wait until they are ingested, and show what the audit found."""
+    from heldout.datasets import DatasetSpec  # takes longer to load than `--help` takes
+
     splits = {
         "test": test,
         "validation": validation,
@@ -97,7 +98,8 @@ def push(
     }
     if len(paths) > 1 and name is None:
         raise Refused("--name is needed with several paths")
-    spec = _spec(
+    spec = checked_spec(
+        DatasetSpec,
         {
             "name": name or _name_of(paths[0]),
             "description": description,
@@ -106,14 +108,14 @@ def push(
             "resize": None if resize is None else _size(resize, rule),
             "colour": colour,
             "skip_broken": skip_broken,
-        }
-    )
+        },
+    ).model_dump(mode="json")
     with service(home) as client:
         dataset = _send(client, paths, spec, quiet=as_json)
         if detach:
             print_json(dataset) if as_json else say(dataset.id)
             return None
-        return _show_outcome(client, _wait_for_ingest(client, dataset.id), as_json)
+        return show_outcome(client, wait_for_ingest(client, dataset.id), as_json)
 
 
 @app.command()
@@ -134,8 +136,7 @@ def audit(dataset: Reference, as_json: AsJson = False, home: Home = None) -> Non
     if as_json:
         print_json(found)
     else:
-        shown.show_left_out(found.source)
-        shown.show_findings(found.findings)
+        show_audit(found)
 
 
 @app.command()
@@ -193,8 +194,8 @@ def _send(client: Client, paths: list[Path], spec: dict[str, Any], *, quiet: boo
 
 def _say_what_is_hidden(folders: Iterable[Path]) -> None:
     if hidden := [name for folder in folders for name in hidden_in(folder)]:
-        more = f" and {len(hidden) - shown.SHOWN_EXAMPLES:,} more" if len(hidden) > shown.SHOWN_EXAMPLES else ""
-        names = ", ".join(hidden[: shown.SHOWN_EXAMPLES])
+        more = f" and {len(hidden) - SHOWN_EXAMPLES:,} more" if len(hidden) > SHOWN_EXAMPLES else ""
+        names = ", ".join(hidden[:SHOWN_EXAMPLES])
         say(
             f"Not sent, as {'its name begins' if len(hidden) == 1 else 'their names begin'} with a dot: {names}{more}",
             file=sys.stderr,
@@ -234,46 +235,6 @@ class _UploadBar:
             yield chunk
             if self._shown:
                 self._bars.advance(self._task, len(chunk))
-
-
-def _wait_for_ingest(client: Client, dataset_id: str) -> DatasetView:
-    """The dataset once its ingest has ended."""
-    try:
-        while (dataset := client.dataset(dataset_id)).status in {DatasetStatus.UPLOADING, DatasetStatus.CHECKING}:
-            time.sleep(INGEST_POLL_S)
-    except KeyboardInterrupt:
-        say(f"The ingest goes on. `heldout datasets show {dataset_id}` shows it again.", file=sys.stderr)
-        raise
-    return dataset
-
-
-def _show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | None:
-    ready = dataset.status is DatasetStatus.READY
-    if as_json:
-        print_json(dataset)
-    elif ready:
-        shown.show_dataset_line(dataset)
-        audit = client.dataset_audit(dataset.id)
-        shown.show_left_out(audit.source)
-        shown.show_findings(audit.findings)
-    elif dataset.error:
-        error = dataset.error
-        say(f"{dataset.name}@{dataset.version} rejected: {error.code}: {error.detail}", file=sys.stderr)
-    return None if ready else Exit.FAILED
-
-
-def _spec(fields: dict[str, Any]) -> dict[str, Any]:
-    """The body of the request; refused here as the service would refuse it, before a byte is sent."""
-    from pydantic import ValidationError  # takes longer to load than `--help` takes
-
-    from heldout.datasets import DatasetSpec
-
-    try:
-        return DatasetSpec.model_validate(fields).model_dump(mode="json")
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Refused(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _name_of(path: Path) -> str:
