@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from heldout.cli import shown
+from heldout.cli import shown, suspects
 from heldout.cli.command import AsJson, Home, ends_with_code, print_list, service
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import console, is_terminal, print_json, say
@@ -143,6 +143,9 @@ def ledger(
     with service(home) as client:
         found = client.dataset_ledger(dataset, limit=limit)
     print_json(found) if as_json else shown.show_ledger(found)
+
+
+app.command()(suspects.suspects)
 
 
 @app.command()
