@@ -66,9 +66,9 @@ def stored(found: Found, images: ImageSet, names: list[str] | None) -> StoredSus
     """What is kept of a search: the suspects, the surest first."""
     labels, judged = images.labels, found.judged
     can_tell = learned_enough(found.said, labels)
-    order = np.argsort(-judged.log_odds, kind="stable") if can_tell else np.empty(0, np.int64)
-    shown = order[judged.wrong[order] > LIKELY_WRONG][:MAX_SUSPECTS]
-    split_of = _split_of(images)
+    split_of = {row: split for split, rows in images.splits.items() for row in rows.tolist()}
+    surest_first = np.argsort(-judged.log_odds, kind="stable")
+    shown = surest_first[judged.wrong[surest_first] > LIKELY_WRONG][:MAX_SUSPECTS] if can_tell else surest_first[:0]
     return StoredSuspects(
         images=len(labels),
         agreement=float((found.said.argmax(axis=1) == labels).mean()),
@@ -88,11 +88,3 @@ def stored(found: Found, images: ImageSet, names: list[str] | None) -> StoredSus
         trained_on=found.trained_on,
         seen_as=seen_as(*images.shape[:2]),
     )
-
-
-def _split_of(images: ImageSet) -> list[str]:
-    split_of = [""] * len(images.labels)
-    for split, rows in images.splits.items():
-        for row in rows.tolist():
-            split_of[row] = split
-    return split_of

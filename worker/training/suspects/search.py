@@ -16,7 +16,9 @@ from worker.training.suspects.pixels import small_images
 FOLDS = 5
 # The second round leaves out of training what the first one suspects.
 ROUNDS = 2
-STEPS = 800
+# How often a network sees each of its images, within bounds of how many it sees in all.
+VISITS = 15
+MIN_SEEN, MAX_SEEN = 6_400, 64_000
 # What networks say is the mean of what they say after each of these parts of their training.
 PARTS = 4
 COUNTED_PARTS = 3
@@ -68,8 +70,9 @@ def _said_of_unseen(
     draws: np.random.Generator,
 ) -> NDArray[np.float32]:
     """(images, classes) what the network that is trained without a fold says of it."""
-    steps = STEPS // PARTS
-    rates = PEAK_RATE * np.minimum(1, np.linspace(2, 0, STEPS)).astype(np.float32)
+    seen = np.clip(VISITS * max(map(len, chosen)), MIN_SEEN, MAX_SEEN)
+    steps = int(seen) // (PARTS * BATCH)
+    rates = (PEAK_RATE * np.minimum(1, np.linspace(2, 0, PARTS * steps))).astype(np.float32)
     orders = [_order(rows, draws) for rows in chosen]
     unseen = [np.flatnonzero(folds == fold).astype(np.int32) for fold in range(len(chosen))]
     said = np.zeros((len(folds), classes), np.float32)
