@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heldout.cli import local_audit, shown
+from heldout.cli import local_audit, shown, suspects
 from heldout.cli.audits import SHOWN_EXAMPLES
 from heldout.cli.command import AsJson, Home, ends_with_code, print_list, service
 from heldout.cli.ingests import show_outcome, wait_for_ingest
@@ -145,6 +145,9 @@ def ledger(
     with service(home) as client:
         found = client.dataset_ledger(dataset, limit=limit)
     print_json(found) if as_json else shown.show_ledger(found)
+
+
+app.command()(suspects.suspects)
 
 
 @app.command()
