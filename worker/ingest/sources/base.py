@@ -1,10 +1,10 @@
 """What every format gives: names, labels and splits when it is opened, and pixels when they are stored."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,9 @@ NAME_A_SIZE = (
 class StoredImages:
     """Pixels on disk. `encodings` counts what the files were, e.g. {"PNG L": 60000}.
 
-    skipped: rows of the source whose files are broken, ascending; `pixels` has none for them. faults: of all files that
-    were left out, these and those that the source has no rows for. notes: sentences that tell the owner how values were
-    read.
+    skipped: rows of the source that `pixels` does not have, ascending: broken files, or copies of a derived version.
+    faults: of all files that were left out, skipped ones and those that the source has no rows for. notes: sentences
+    that tell the owner how values were read. derived: what was changed, of a derived version.
     """
 
     pixels: Pixels
@@ -43,6 +43,7 @@ class StoredImages:
     skipped: Sequence[int] = ()
     faults: Sequence[Rejection] = ()
     notes: Sequence[str] = ()
+    derived: Mapping[str, Any] | None = None
 
 
 class Source(Protocol):
