@@ -102,7 +102,7 @@ def _show(found: SuspectsView, csv_file: Path | None) -> None:
 
 def _write_csv(file: Path, rows: list[SuspectView]) -> None:
     with file.open("w", encoding="utf-8", newline="") as opened:
-        lines = csv.writer(opened)
+        lines = csv.writer(opened, lineterminator="\n")
         lines.writerow(("image", "label"))
         lines.writerows((image_of(one), one.suggested) for one in rows)
 

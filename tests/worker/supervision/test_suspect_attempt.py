@@ -13,7 +13,7 @@ from heldout.lifecycle import FailureCode
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
-from models.store import jobs, suspects
+from models.store import suspects
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, Work
 from worker.machine.cores import Cores
