@@ -52,11 +52,18 @@ def test_a_network_is_trained_on_a_share_of_each_class_of_what_it_may_use():
 def test_large_images_are_seen_small_and_small_ones_as_they_are():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 70, 64, 3), np.uint8)
     images = ImageSet(pixels, np.zeros(5, np.int32), {}, ("a",), (0, 255))
-    assert seen_as(70, 64) == (23, 21)
-    assert np.array_equal(small_images(images)[4, 22, 20], np.rint(pixels[4, 66:69, 60:63].mean(axis=(0, 1))))
-    assert small_images(images).shape == (5, 23, 21, 3)
-    assert np.array_equal(small_images(replace(images, images=pixels[:, :32, :32])), pixels[:, :32, :32])
-    assert seen_as(8, 400) == (1, 30)
+    assert seen_as(images) == (23, 21)
+    small, value_range = small_images(images)
+    assert (small.shape, small.dtype, value_range) == ((5, 23, 21, 3), np.uint8, (0, 255))
+    assert np.array_equal(small[4, 22, 20], np.rint(pixels[4, 66:69, 60:63].mean(axis=(0, 1))))
+    kept = replace(images, images=pixels[:, :32, :32], value_range=(0, 16))
+    assert np.array_equal(small_images(kept)[0], kept.images)
+    assert small_images(kept)[1] == (0, 16)
+    of_floats = replace(images, images=(pixels / 255 * 2 - 1).astype(np.float32), value_range=(-1, 1))
+    assert np.abs(small_images(of_floats)[0].astype(int) - small).max() <= 1
+    assert seen_as(replace(images, images=np.zeros((2, 8, 400, 1), np.uint8))) == (1, 30)
+    many = replace(images, images=np.broadcast_to(np.uint8(0), (10**6, 32, 32, 3)))
+    assert seen_as(many) == (10, 10)
 
 
 # --- judging -------------------------------------------------------------------------------------

@@ -47,11 +47,14 @@ def judge(said: NDArray[np.floating], labels: NDArray[np.int32]) -> Judged:
         said: (images, classes) probabilities by networks that were trained without the image.
         labels: (images,) the given classes.
     """
-    said = np.maximum(said.astype(np.float64), SMALLEST)
+    floored: NDArray[np.float64] = np.maximum(said.astype(np.float64), SMALLEST)
     prior = _prior(labels, said.shape[1])
-    first = _confusions(_counts_of_sure(said, labels), prior)
-    fits = [_fitted(said, labels, first, prior, temperature) for temperature in TEMPERATURES]
-    _, belief = max(fits, key=lambda fit: fit[0])
+    first = _confusions(_counts_of_sure(floored, labels), prior)
+    likeliest, belief = -np.inf, floored
+    for temperature in TEMPERATURES:
+        likelihood, fitted = _fitted(floored, labels, first, prior, temperature)
+        if likelihood > likeliest:
+            likeliest, belief = likelihood, fitted
     rows = np.arange(len(labels))
     right = belief[rows, labels]
     belief[rows, labels] = 0
@@ -96,11 +99,11 @@ def _fitted(
     temperature: float,
 ) -> tuple[float, NDArray[np.float64]]:
     """The likelihood of the labels, and (images, classes) what is then believed of the true classes."""
-    given = np.eye(said.shape[1])[labels]
+    of_class = [np.flatnonzero(labels == given) for given in range(said.shape[1])]
     for _ in range(FITTING_STEPS):
         belief = _joint(said, labels, confusions, temperature)
         belief /= belief.sum(axis=1, keepdims=True)
-        confusions = _confusions(belief.T @ given, prior)
+        confusions = _confusions(np.stack([belief[rows].sum(axis=0) for rows in of_class], axis=1), prior)
     joint = _joint(said, labels, confusions, temperature)
     total = joint.sum(axis=1, keepdims=True)
     return float(np.log(total).sum()), joint / total

@@ -86,5 +86,5 @@ def stored(found: Found, images: ImageSet, names: list[str] | None) -> StoredSus
         ),
         networks=found.networks,
         trained_on=found.trained_on,
-        seen_as=seen_as(*images.shape[:2]),
+        seen_as=seen_as(images),
     )

@@ -49,9 +49,13 @@ def find_suspects(images: ImageSet, units: NDArray[np.int32], seed: int) -> Foun
             judges another.
     """
     labels = np.asarray(images.labels, np.int32)
-    data = TrainingData(small_images(images), labels, {}, {}, images.classes, images.value_range, None)
     folds_count = min(FOLDS, len(np.unique(units)))
-    members = Members(data, folds_count)
+    if folds_count < 2:  # nothing can be trained without what it is to judge
+        guess = np.full((len(labels), len(images.classes)), 1 / len(images.classes), np.float32)
+        return Found(judge(guess, labels), guess, 0, 0)
+    pixels, value_range = small_images(images)
+    members = Members(TrainingData(pixels, labels, {}, {}, images.classes, value_range, None), folds_count)
+    del pixels  # TensorFlow has a copy
     draws = np.random.default_rng([seed, 1])
     is_trusted = np.ones(len(labels), np.bool_)
     said = np.zeros((len(labels), len(images.classes)), np.float32)
