@@ -6,7 +6,8 @@ from typing import Any
 
 from heldout.connection import TIMEOUT_S, Connection
 from heldout.errors import DatasetNotFound
-from heldout.typed_answers import PAGE, TypedAnswers, segment_of
+from heldout.mending.changes import VersionChanges
+from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from heldout.views.ledger import LedgerView
@@ -19,9 +20,14 @@ class DatasetMethods:
     _connection: Connection
     _answers: TypedAnswers
 
-    def datasets(self, *, page_size: int = PAGE) -> Iterator[DatasetView]:
-        """The datasets that the owner sees, bundled ones included, newest first."""
-        return self._answers.pages(DatasetPage, "/v1/datasets", page_size=page_size)
+    def datasets(self, *, status: str | None = None, page_size: int = PAGE) -> Iterator[DatasetView]:
+        """The datasets that the owner sees, bundled ones included, newest first.
+
+        Args:
+            status: only those that have it. Without it, rejected versions that have a newer one are left out.
+        """
+        params = [] if status is None else [("status", status)]
+        return self._answers.pages(DatasetPage, "/v1/datasets", params, page_size=page_size)
 
     def dataset(self, dataset_id: str) -> DatasetView:
         return self._answers.read(DatasetView, "GET", _dataset(dataset_id))
@@ -85,6 +91,20 @@ class DatasetMethods:
         if isinstance(content, Path):
             return self._answers.parsed(DatasetView, self._connection.upload_file(route, content, wrap_chunks).content)
         return self._answers.parsed(DatasetView, self._connection.upload(route, content).content)
+
+    def mend_dataset(
+        self, dataset_id: str, changes: VersionChanges | Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> DatasetView:
+        """Order a new version with changes, such as the `mend` of a finding; it is `checking` at first.
+
+        Args:
+            dataset_id: the version that is mended: an id, a name, or name@version.
+            changes: as in `POST /v1/datasets/{id}/versions`.
+        """
+        body = changes.body() if isinstance(changes, VersionChanges) else changes
+        route = _dataset(dataset_id) + "/versions"
+        headers = idempotent(idempotency_key)
+        return self._answers.read(DatasetView, "POST", route, body=body, headers=headers, repeatable=True)
 
     def delete_dataset(self, dataset_id: str) -> None:
         self._connection.send("DELETE", _dataset(dataset_id))

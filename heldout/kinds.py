@@ -10,6 +10,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from heldout.datasets import DatasetSpec
+from heldout.mending.changes import VersionChanges
 from heldout.spec import MAX_SEED, Device, JobSpec, SpecPart
 
 
@@ -18,6 +19,7 @@ class JobKind(StrEnum):
 
     TRAIN = "train"
     INGEST = "ingest"  # makes a dataset of an upload
+    DERIVE = "derive"  # makes a version of a dataset from one that is ready
     RELATE = "relate"  # finds the copies and groups of a dataset that is ready
     SUSPECT = "suspect"  # finds the images of a dataset that is ready whose label is probably wrong
 
@@ -27,6 +29,17 @@ class IngestSpec(SpecPart):
 
     dataset: DatasetSpec
     upload: str = Field(description="Key of the uploaded file in the blob store.")
+    max_runtime_s: float = Field(gt=0)
+
+
+class DeriveSpec(SpecPart):
+    """What a worker is told about a version that it is to derive from another one. Clients never see it."""
+
+    dataset: DatasetSpec = Field(description="As for an upload; its splits are cut so if they are cut anew.")
+    base: str = Field(description="Id of the version that it is derived from.")
+    base_name: str = Field(description="`name@version` of that.")
+    base_sha256: str = Field(description="Address of its content.")
+    changes: VersionChanges
     max_runtime_s: float = Field(gt=0)
 
 
@@ -45,7 +58,7 @@ class SuspectSpec(SpecPart):
 
 
 # What jobs of all kinds are asked to do: one type for each kind.
-WorkSpec = JobSpec | IngestSpec | RelateSpec | SuspectSpec
+WorkSpec = JobSpec | IngestSpec | DeriveSpec | RelateSpec | SuspectSpec
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,13 @@ KINDS: Mapping[JobKind, Kind] = {
         is_listed=False,
         takes_slot=True,
         success_message="Ingested.",
+    ),
+    JobKind.DERIVE: Kind(
+        spec=DeriveSpec,
+        devices=frozenset({"cpu"}),
+        is_listed=False,
+        takes_slot=True,
+        success_message="Derived.",
     ),
     JobKind.RELATE: Kind(
         spec=RelateSpec,

@@ -28,6 +28,7 @@ class Assignment:
     gpus: tuple[str, ...] = ()  # NVIDIA's ids of those that the job has
     resident_bytes: int | None = None  # larger images are read from their file
     relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
+    names: str | None = None  # file of the images' names (models/file_names.py) in `scratch`; None: they have none
 
 
 @dataclass(frozen=True)

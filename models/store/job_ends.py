@@ -30,7 +30,7 @@ def _keep_best_epoch(session: Session, job: JobRow, status: JobStatus, error: Er
 
 
 def _reject_dataset(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
-    """Reject the dataset of an ingest that did not succeed; otherwise it would stay in `checking` for ever."""
+    """Reject the dataset that a job was to make and did not; otherwise it would stay in `checking` for ever."""
     if status is not JobStatus.SUCCEEDED:
         reject_ingested(session, job.dataset_id, error)
 
@@ -60,6 +60,7 @@ def _give_up_suspects(session: Session, job: JobRow, status: JobStatus, error: E
 AFTER_END: Mapping[JobKind, Callable[[Session, JobRow, JobStatus, Error | None], None]] = {
     JobKind.TRAIN: _keep_best_epoch,
     JobKind.INGEST: _reject_dataset,
+    JobKind.DERIVE: _reject_dataset,
     JobKind.RELATE: _give_up_relations,
     JobKind.SUSPECT: _give_up_suspects,
 }

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from heldout.kinds import IngestSpec, RelateSpec, SuspectSpec
+from heldout.kinds import DeriveSpec, IngestSpec, RelateSpec, SuspectSpec
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.store.claims import Claimed
@@ -43,7 +43,7 @@ def run_claimed(
                 core_count=core_count,
             )
             attempt.run()
-        case IngestSpec() as spec:
+        case IngestSpec() | DeriveSpec() as spec:
             IngestAttempt(claimed, spec, lease, settings=settings, scratch=scratch).run()
         case RelateSpec() as spec:
             RelateAttempt(claimed, spec, lease, settings=settings, scratch=scratch).run()

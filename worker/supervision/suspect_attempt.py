@@ -13,10 +13,10 @@ from heldout.lifecycle import FailureCode
 from heldout.settings import Settings
 from heldout.stored.suspects import suspects_key
 from models.blobs import BlobMissing
+from models.file_names import MEMBERS_FILE
 from models.relations import FILE_NAME, relations_key
 from models.store import suspects
 from models.store.claims import Claimed
-from worker.ingest.pipeline import MEMBERS_FILE
 from worker.machine.cores import JobCores
 from worker.machine.scratch import Scratch
 from worker.messages import Failed, StopCause, SuspectAssignment, SuspectsFound

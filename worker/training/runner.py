@@ -163,6 +163,7 @@ def _train(
         images,
         scratch=scratch,
         relations_file=Path(assignment.relations) if assignment.relations else None,
+        names_file=Path(assignment.names) if assignment.names else None,
         send=send,
     )
 
