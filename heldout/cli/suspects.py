@@ -86,7 +86,7 @@ def _show(found: SuspectsView, csv_file: Path | None) -> None:
     rows = [
         (image_of(one), one.split, one.label, one.suggested, f"{100 * one.probability:.0f} %") for one in found.data
     ]
-    print_table(("IMAGE", "SPLIT", "LABEL", "MORE LIKELY", "WRONG"), rows, right=(4,))
+    print_table(("IMAGE", "SPLIT", "LABEL", "MORE LIKELY", "PROBABILITY"), rows, right=(4,))
     say("")
     name = f"{found.dataset.name}@{found.dataset.version}"
     if found.has_more:
