@@ -14,7 +14,8 @@ def waiting_view(dataset: DatasetRow, job: JobRow | None) -> SuspectsView:
     is_running = job is not None and job.attempt_started_at is not None and job.worker is not None
     status: Literal["queued", "running"] = "running" if is_running else "queued"
     name = f"{dataset.name}@{dataset.version}"
-    said = f"The labels of {name} are being judged." if is_running else f"{name} waits for its turn: trainings come first."
+    waits = f"{name} waits for its turn: trainings come first."
+    said = f"The labels of {name} are being judged." if is_running else waits
     return _without_suspects(dataset, status, f"{said} Ask again in a while.")
 
 
