@@ -13,8 +13,10 @@ def waiting_view(dataset: DatasetRow, job: JobRow | None) -> SuspectsView:
     """While the search waits or runs."""
     is_running = job is not None and job.attempt_started_at is not None and job.worker is not None
     status: Literal["queued", "running"] = "running" if is_running else "queued"
-    what = "is being searched" if is_running else "will be searched once no training waits"
-    return _without_suspects(dataset, status, f"{dataset.name}@{dataset.version} {what} for wrong labels. Ask again.")
+    name = f"{dataset.name}@{dataset.version}"
+    waits = f"{name} waits for its turn: trainings come first."
+    said = f"The labels of {name} are being judged." if is_running else waits
+    return _without_suspects(dataset, status, f"{said} Ask again in a while.")
 
 
 def failed_view(dataset: DatasetRow, job: JobRow | None) -> SuspectsView:

@@ -11,9 +11,10 @@ from heldout.lifecycle import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap, Tally
+from heldout.stored.suspects import suspects_key
 from models.blobs import Blobs
 from models.database import Database
-from models.store import claims, events, ingests
+from models.store import claims, events, ingests, suspects
 from models.store.artifacts import Artifact
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -80,6 +81,12 @@ class Service:
         """End the check of an upload, as a worker would."""
         with self.database.write() as session:
             ingests.reject(session, claimed.held, {"member": None, **error})
+
+    def suspect(self, held, stored, dataset_id):
+        """End a search for wrong labels well."""
+        self.blobs.put(suspects_key(dataset_id), stored.to_bytes())
+        with self.database.write() as session:
+            suspects.mark_stored(session, held, dataset_id)
 
     def warn(self, job_id, message):
         """Write a warning among the job's events."""
