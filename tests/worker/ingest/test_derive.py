@@ -45,7 +45,9 @@ def with_copies() -> Arrays:
 def derived(tmp_path: Path):
     """Uploads arrays, and derives a version with changes; the spec is what the store makes of that of the upload."""
 
-    def derived(content: Arrays, changes: dict[str, Any], group_by: str | None = None, **splits: Any) -> tuple[Report, Path]:
+    def derived(
+        content: Arrays, changes: dict[str, Any], group_by: str | None = None, **splits: Any
+    ) -> tuple[Report, Path]:
         report, base = taken(npz(tmp_path / "base.npz", **content), DatasetSpec(name="pets", group_by=group_by))
         spec = DatasetSpec(name="pets", group_by=group_by, splits=splits)
         target = tmp_path / "derived"
