@@ -17,6 +17,7 @@ from heldout.connection import TIMEOUT_S, ApiProblem, Connection, NoService
 from heldout.dataset_client import DatasetMethods
 from heldout.errors import JobNotFound
 from heldout.spec import JobSpec
+from heldout.stored.artifacts import PredictionsFormat
 from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.base import as_json
 from heldout.views.confusion import ConfusionView
@@ -152,12 +153,21 @@ class Client(DatasetMethods):
         *,
         priority: int | None = None,
         name: str | None = None,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str | None] | None = None,
+        version: int | None = None,
     ) -> JobView:
-        """Change a queued job; what is None stays. `metadata` replaces all of it."""
+        """Change a job: its name and metadata at any time, its priority while it is queued. What is None stays.
+
+        Args:
+            metadata: merged with the job's own; a key whose value is None is removed.
+            version: change the job only if this is still its `version`; otherwise ApiProblem `changed_meanwhile`.
+        """
         wanted = {"priority": priority, "name": name, "metadata": metadata}
         body = {field: value for field, value in wanted.items() if value is not None}
-        return self._answers.read(JobView, "PATCH", _job(job_id), body=body, repeatable=True)
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        # With a version, the second of two equal requests would be refused because the first one has succeeded.
+        is_repeatable = version is None
+        return self._answers.read(JobView, "PATCH", _job(job_id), body=body, headers=headers, repeatable=is_repeatable)
 
     def metrics(self, job_id: str) -> MetricsView:
         return self._answers.read(MetricsView, "GET", _job(job_id, "metrics"))
@@ -181,13 +191,13 @@ class Client(DatasetMethods):
         """
         return self._connection.download(_job(job_id, "model"), to)
 
-    def download_predictions(self, job_id: str, to: Path) -> int:
-        """Write `predictions.npz` to a path, whole or not at all; gives back its size in bytes.
+    def download_predictions(self, job_id: str, to: Path, format: PredictionsFormat = "npz") -> int:
+        """Write the predictions to a path, as arrays or as a table, whole or not at all; gives back the size in bytes.
 
         Raises:
             OSError: if the file cannot be written.
         """
-        return self._connection.download(_job(job_id, "predictions"), to)
+        return self._connection.download(f"{_job(job_id, 'predictions')}?format={format}", to)
 
     def diagnosis(self, job_id: str) -> DiagnosisView:
         """Why a job's test results are worse than its training results, as far as can be told by now."""

@@ -65,7 +65,7 @@ class SuspectsStatus(StrEnum):
 
     QUEUED = "queued"  # a job that finds them waits or runs
     STORED = "stored"  # they lie in the blob store
-    FAILED = "failed"  # the job ended without them; the next request for them queues another
+    FAILED = "failed"  # the job ended without them; `?again=true` queues another
 
 
 class RejectionCode(StrEnum):

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from heldout.datasets import DatasetSpec
 from heldout.mending.changes import VersionChanges
-from heldout.spec import Device, JobSpec, SpecPart
+from heldout.spec import MAX_SEED, Device, JobSpec, SpecPart
 
 
 class JobKind(StrEnum):
@@ -21,6 +21,7 @@ class JobKind(StrEnum):
     INGEST = "ingest"  # makes a dataset of an upload
     DERIVE = "derive"  # makes a version of a dataset from one that is ready
     RELATE = "relate"  # finds the copies and groups of a dataset that is ready
+    SUSPECT = "suspect"  # finds the images of a dataset that is ready whose label is probably wrong
 
 
 class IngestSpec(SpecPart):
@@ -49,8 +50,15 @@ class RelateSpec(SpecPart):
     max_runtime_s: float = Field(gt=0)
 
 
+class SuspectSpec(SpecPart):
+    """What a worker is told about a dataset whose wrong labels it is to find. Clients never see it."""
+
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    max_runtime_s: float = Field(gt=0)
+
+
 # What jobs of all kinds are asked to do: one type for each kind.
-WorkSpec = JobSpec | IngestSpec | DeriveSpec | RelateSpec
+WorkSpec = JobSpec | IngestSpec | DeriveSpec | RelateSpec | SuspectSpec
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,13 @@ KINDS: Mapping[JobKind, Kind] = {
         is_listed=False,
         takes_slot=False,
         success_message="Copies and groups found.",
+    ),
+    JobKind.SUSPECT: Kind(
+        spec=SuspectSpec,
+        devices=frozenset({"cpu"}),
+        is_listed=False,
+        takes_slot=True,
+        success_message="Suspected labels found.",
     ),
 }
 

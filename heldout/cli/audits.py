@@ -53,10 +53,17 @@ def mend_command(dataset: str, body: Mapping[str, Any], finding: str | None = No
 
 
 def show_left_out(source: Mapping[str, Any]) -> None:
-    """What the upload has and the dataset does not, counted and named; nothing where all was taken."""
+    """What the upload has and the dataset does not, counted and named, and how it was understood where that may be
+    wrong; nothing where all was taken as it is.
+    """
+    cut = [split for split, origin in source.get("splits", {}).items() if origin.startswith("cut from")]
+    if cut:
+        say(f"{' and '.join(cut)} split{'s' if len(cut) > 1 else ''} cut from the training images at random")
     passed_over = source.get("passed_over") or {"count": 0, "names": []}
     for part in [*source.get("left_out", []), {"what": "files that are no images", **passed_over}]:
         if part["count"]:
             names = ", ".join(part["names"][:SHOWN_EXAMPLES])
             more = f" and {part['count'] - SHOWN_EXAMPLES:,} more" if part["count"] > SHOWN_EXAMPLES else ""
             say(f"left out: {part['what']}: {part['count']:,} ({names}{more})")
+    for note in source.get("notes", ()):
+        say(f"note: {note}")

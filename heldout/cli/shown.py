@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from heldout.cli.audits import mend_command
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from heldout.views.ledger import LabelReadView, LedgerView
     from heldout.views.metrics import EpochView, MetricsView
     from heldout.views.queue import QueueView
+
+
+SHOWN_CLASSES = 20
 
 
 def show_jobs(jobs: Sequence[JobView]) -> None:
@@ -224,8 +227,11 @@ def show_dataset(dataset: DatasetView) -> None:
 
 
 def show_dataset_line(dataset: DatasetView) -> None:
-    """A dataset that is ready, in one line."""
+    """A dataset that is ready, in one line, and the names of its classes in another."""
     say(f"{dataset.name}@{dataset.version}  {dataset.id}  {_size_of(dataset)}")
+    classes = dataset.classes or []
+    more = f" and {len(classes) - SHOWN_CLASSES:,} more" if len(classes) > SHOWN_CLASSES else ""
+    say(f"classes: {', '.join(classes[:SHOWN_CLASSES])}{more}")
 
 
 def show_ledger(ledger: LedgerView) -> None:
@@ -253,9 +259,14 @@ def _row_of_read(read: LabelReadView) -> tuple[str, ...]:
 
 
 def _size_of(dataset: DatasetView) -> str:
-    shape = "×".join(map(str, dataset.shape or []))
-    counts = " / ".join(f"{_count(dataset, split)} {split}" for split in ("train", "validation", "test"))
-    return f"{shape}, {len(dataset.classes or [])} classes, {counts}"
+    counts = {split: _count(dataset, split) for split in ("train", "validation", "test")}
+    return size_text(dataset.shape or [], dataset.classes or [], counts)
+
+
+def size_text(shape: Sequence[int], classes: Sequence[str], counts: Mapping[str, str]) -> str:
+    """`28×28×1, 10 classes, 3,600 train / 400 validation / 1,000 test`; counts: of images, as they are shown."""
+    splits = " / ".join(f"{count} {split}" for split, count in counts.items())
+    return f"{'×'.join(map(str, shape))}, {len(classes)} classes, {splits}"
 
 
 def show_estimate(estimate: EstimateView) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import RelationsStatus
+from heldout.dataset_lifecycle import RelationsStatus, SuspectsStatus
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
 from heldout.views.job import SummaryView
@@ -46,9 +46,21 @@ def _give_up_relations(session: Session, job: JobRow, status: JobStatus, error: 
         )
 
 
+def _give_up_suspects(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    """Whoever asked for the suspected labels hears that there are none, and may ask again."""
+    if status is not JobStatus.SUCCEEDED:
+        session.execute(
+            update(DatasetRow)
+            .where(DatasetRow.id == job.dataset_id, DatasetRow.suspects_status == SuspectsStatus.QUEUED)
+            .values(suspects_status=SuspectsStatus.FAILED)
+            .execution_options(synchronize_session=False)
+        )
+
+
 AFTER_END: Mapping[JobKind, Callable[[Session, JobRow, JobStatus, Error | None], None]] = {
     JobKind.TRAIN: _keep_best_epoch,
     JobKind.INGEST: _reject_dataset,
     JobKind.DERIVE: _reject_dataset,
     JobKind.RELATE: _give_up_relations,
+    JobKind.SUSPECT: _give_up_suspects,
 }

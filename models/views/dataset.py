@@ -34,3 +34,8 @@ def dataset_view(row: DatasetRow, *, with_changes: bool = True) -> DatasetView:
             "derived_from": derived_from,
         }
     )
+
+
+def thumbnail_of(dataset_id: str, index: int) -> str:
+    """The route of an image's picture."""
+    return f"/v1/datasets/{dataset_id}/preview/{index}"

@@ -12,14 +12,15 @@ from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from heldout.stored.audit import StoredAudit
 from models.arrays import FILES, address_of, load, save_beside, split_digests
+from models.file_names import MEMBERS_FILE
 from models.relations import FILE_NAME, save_relations
 from worker.ingest.audit import Audit, IngestedDataset, audit
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan, with_splits_of
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
-from worker.ingest.preview import write_examples, write_previews
-from worker.ingest.rejection import Rejection, amount, printable
+from worker.ingest.preview import write_previews
+from worker.ingest.rejection import Rejection, amount, by_fault, printable
 from worker.ingest.relations import relations_of, units_of
 from worker.ingest.report import Report
 from worker.ingest.sources.base import Source, StoredImages
@@ -29,7 +30,6 @@ from worker.ingest.splits import Splits, groups_of, make_splits
 
 Progress = Callable[[str, int, int], None]  # the stage, how many images are done, of how many
 MAX_NAMES = 20
-MEMBERS_FILE = "members.txt"
 
 
 def run(
@@ -42,9 +42,8 @@ def run(
     """Ingest the upload in the file `source` into the folder `target`, which is empty or not there.
 
     Then `target` has the four files of the internal format, `audit.json`, `relations.npz`, `members.txt` with the name
-    of each image on a line, a contact sheet `preview/<class>.png` of each class by its number, and
-    `preview/examples/<index>.png` of each image that a finding has as an example. The images are never in memory all at
-    once.
+    of each image on a line, and a contact sheet `preview/<class>.png` of each class by its number. The images are never
+    in memory all at once.
 
     Raises:
         Rejection: if the upload is rejected; `target` then is empty.
@@ -136,7 +135,6 @@ def _run(
     progress("finishing", 0, 0)
     save_relations(relations, target / FILE_NAME)
     write_previews(target / "preview", dataset)
-    write_examples(target / "preview" / "examples", dataset, found.findings)
     with (target / MEMBERS_FILE).open("w", encoding="utf-8") as file:
         file.writelines(f"{name}\n" for name in names)
     report = _report(size_bytes, target, opened, stored, dataset, splits, found)
@@ -186,8 +184,9 @@ def _report(
                     "count": len(left_out.names),
                     "names": [printable(name) for name in left_out.names[:MAX_NAMES]],
                 }
-                for left_out in _all_left_out(opened, stored)
+                for left_out in _left_out(opened, stored)
             ],
+            "notes": [*opened.notes, *stored.notes],
             "splits": _origins(splits, stored),
             "groups": None if dataset.groups is None else int(np.max(dataset.groups)) + 1,
             **({} if stored.derived is None else {"changes": dict(stored.derived)}),
@@ -196,9 +195,11 @@ def _report(
     )
 
 
-def _all_left_out(opened: Source, stored: StoredImages) -> list[LeftOut]:
-    skipped = [opened.names[row] for row in stored.skipped]
-    return [*opened.left_out, *([LeftOut(stored.why_skipped, skipped)] if skipped else [])]
+def _left_out(opened: Source, stored: StoredImages) -> list[LeftOut]:
+    broken = [LeftOut(f"files that cannot be read, {what}", names) for what, names in by_fault(stored.faults).items()]
+    if stored.derived is not None and stored.skipped:
+        broken.append(LeftOut("copies", [opened.names[row] for row in stored.skipped]))
+    return [*opened.left_out, *broken]
 
 
 def _origins(splits: Splits, stored: StoredImages) -> dict[str, str]:

@@ -16,12 +16,12 @@ from heldout.settings import Settings
 from heldout.stored.audit import StoredAudit
 from models.arrays import FILES
 from models.blobs import BlobMissing
+from models.file_names import MEMBERS_FILE
 from models.relations import FILE_NAME as RELATIONS_FILE
 from models.store import ingests
 from models.store.claims import Claimed
 from models.store.ingests import IngestedContent
 from worker.ingest.limits import Limits
-from worker.ingest.pipeline import MEMBERS_FILE
 from worker.ingest.process.parent import DeriveProcess, IngestProcess
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report

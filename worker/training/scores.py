@@ -14,6 +14,7 @@ from heldout.stored.evaluation import (
     SplitScores,
     StoredEvaluation,
 )
+from models.file_names import FileNames
 from worker.training.data import TrainingData
 
 CALIBRATION_BINS = 15
@@ -24,30 +25,38 @@ def evaluation_of(
     data: TrainingData,
     probabilities: Mapping[str, NDArray[np.float32]],
     last_epoch: LastEpochScores | None = None,
+    names: FileNames | None = None,
 ) -> StoredEvaluation:
     """Scores of each split of the dataset.
 
     Args:
         probabilities: for each split (images, classes), in the order of its rows.
         last_epoch: what the last epoch's weights cost beside the kept ones.
+        names: what the images were called, if they had names.
     """
     return StoredEvaluation(
         classes=tuple(data.classes),
         splits={
-            cast(SplitName, split): scores_of(said, data.labels[data.rows[split]], data.source[split])
+            cast(SplitName, split): scores_of(said, data.labels[data.rows[split]], data.source[split], names)
             for split, said in probabilities.items()
         },
         last_epoch=last_epoch,
     )
 
 
-def scores_of(probabilities: NDArray[np.float32], labels: NDArray[np.int32], indices: NDArray[np.int64]) -> SplitScores:
+def scores_of(
+    probabilities: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    indices: NDArray[np.int64],
+    names: FileNames | None = None,
+) -> SplitScores:
     """Scores of one split.
 
     Args:
         probabilities: (images, classes).
         labels: (images,) positions of classes.
         indices: (images,) positions in the dataset, by which mistakes are named.
+        names: what all images of the dataset were called.
     """
     classes = probabilities.shape[1]
     answers = probabilities.argmax(axis=1)
@@ -63,6 +72,7 @@ def scores_of(probabilities: NDArray[np.float32], labels: NDArray[np.int32], ind
         mistakes=tuple(
             Mistake(
                 index=int(indices[row]),
+                member=None if names is None else names[int(indices[row])],
                 label=int(labels[row]),
                 answer=int(answers[row]),
                 probability=float(confidence[row]),

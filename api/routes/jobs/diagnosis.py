@@ -31,4 +31,4 @@ def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app
     stored = read_evaluation(app.blobs, json_artifact_of(session, job_id, ArtifactName.EVALUATION))
     if stored is None:
         raise NotReady(job_id, "confusion matrix", shown_status(job.status, job.request))
-    return confusion_view(stored)
+    return confusion_view(stored, job.dataset_id or "")

@@ -12,12 +12,16 @@ def test_what_is_left_out_is_counted_and_the_first_of_it_named(capsys):
                 {"what": "folders without images", "count": 1, "names": ["train/bird"]},
             ],
             "passed_over": {"count": 1, "names": ["README.txt"]},
+            "splits": {"train": "upload", "validation": "cut from train: a tenth", "test": "upload"},
+            "notes": ["White is 255."],
         }
     )
     assert capsys.readouterr().out.splitlines() == [
+        "validation split cut from the training images at random",
         f"left out: images without labels in the folder 'seg_pred': 1,234 ({', '.join(names[:5])} and 1,229 more)",
         "left out: folders without images: 1 (train/bird)",
         "left out: files that are no images: 1 (README.txt)",
+        "note: White is 255.",
     ]
 
 

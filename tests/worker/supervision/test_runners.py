@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from heldout.datasets import DatasetSpec
-from heldout.kinds import DeriveSpec, IngestSpec, RelateSpec, WorkSpec
+from heldout.kinds import DeriveSpec, IngestSpec, RelateSpec, SuspectSpec, WorkSpec
 from heldout.mending.changes import VersionChanges
 from models.store.claims import Claimed, HeldAttempt
 from tests.models.work import spec
@@ -21,7 +21,14 @@ DERIVE = DeriveSpec(
     max_runtime_s=60,
 )
 RELATE = RelateSpec(max_runtime_s=60)
-RUN_BY = [(spec(), "TrainingAttempt"), (CHECK, "IngestAttempt"), (DERIVE, "IngestAttempt"), (RELATE, "RelateAttempt")]
+SUSPECT = SuspectSpec(max_runtime_s=60)
+RUN_BY = [
+    (spec(), "TrainingAttempt"),
+    (CHECK, "IngestAttempt"),
+    (DERIVE, "IngestAttempt"),
+    (RELATE, "RelateAttempt"),
+    (SUSPECT, "SuspectAttempt"),
+]
 
 
 @pytest.fixture

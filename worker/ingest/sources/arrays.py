@@ -104,6 +104,7 @@ class ArraySource:
         self.names = RowNames([(images.key, images.shape[0]) for images in self._images])
         used = {images.key for images in self._images} | {labels.key for _, _, labels in pairs}
         self.left_out: list[LeftOut] = []
+        self.notes: Sequence[str] = ()
         self.passed_over = sorted(set(by_key) - used - ({names.key} if names else set()))
 
     def store(

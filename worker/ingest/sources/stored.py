@@ -72,6 +72,7 @@ class DerivedSource:
         self.given_splits: NDArray[np.int8] = splits[self._rows]
         self.names = [base.names[row] for row in self._rows.tolist()]
         self.passed_over: list[str] = []
+        self.notes: list[str] = []
         named = [base.names[row] for row in excluded.tolist()]
         self.left_out = [LeftOut("images that were named", named)] if named else []
         self._require_splits(self.given_splits)
@@ -126,7 +127,6 @@ class DerivedSource:
             value_range,
             Counter({f"stored {pixels.dtype}": len(self._rows) - len(dropped)}),
             skipped=dropped.tolist(),
-            why_skipped="copies",
             derived=self._done(len(copies), len(conflicting), changes),
         )
 
