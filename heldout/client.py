@@ -7,7 +7,6 @@ with Client("http://127.0.0.1:8000", "ho_…") as client:
     print(client.metrics(job.id).final)
 """
 
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +18,7 @@ from heldout.dataset_client import DatasetMethods
 from heldout.errors import JobNotFound
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import PredictionsFormat
-from heldout.typed_answers import PAGE, TypedAnswers, segment_of
+from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.base import as_json
 from heldout.views.confusion import ConfusionView
 from heldout.views.diagnosis import DiagnosisView
@@ -83,7 +82,7 @@ class Client(DatasetMethods):
         Raises:
             ValueError: if the idempotency key is not 1 to 255 printable ASCII characters.
         """
-        headers = _idempotent(idempotency_key)
+        headers = idempotent(idempotency_key)
         return self._answers.read(JobView, "POST", "/v1/jobs", body=_body(spec), headers=headers, repeatable=True)
 
     def estimate(self, spec: Spec) -> EstimateView:
@@ -142,7 +141,7 @@ class Client(DatasetMethods):
 
     def retry(self, job_id: str, *, idempotency_key: str | None = None) -> JobView:
         """A new job with the spec of one that has ended; the key is as for `submit`."""
-        headers = _idempotent(idempotency_key)
+        headers = idempotent(idempotency_key)
         return self._answers.read(JobView, "POST", _job(job_id, "retry"), headers=headers, repeatable=True)
 
     def delete(self, job_id: str) -> None:
@@ -231,13 +230,6 @@ class Client(DatasetMethods):
         After a failure of the connection it continues where it was: no event is left out, and none comes twice.
         """
         return self._answers.follow(OwnerEventView, "/v1/events", after)
-
-
-def _idempotent(key: str | None) -> dict[str, str]:
-    key = uuid.uuid4().hex if key is None else key
-    if not (key.isascii() and key.isprintable() and 1 <= len(key) <= 255):
-        raise ValueError(f"Received the idempotency key {key[:40]!r}; expected 1 to 255 printable ASCII characters.")
-    return {"Idempotency-Key": key}
 
 
 def _body(spec: Spec) -> Mapping[str, Any]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heldout.cli import local_audit, shown
+from heldout.cli import local_audit, shown, suspects
+from heldout.cli.audits import SHOWN_EXAMPLES
 from heldout.cli.command import AsJson, Home, ends_with_code, print_list, service
+from heldout.cli.ingests import show_outcome, wait_for_ingest
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import console, is_terminal, print_json, say
 from heldout.cli.upload_options import (
@@ -30,14 +31,12 @@ from heldout.cli.upload_options import (
     upload_fields,
 )
 from heldout.dataset_lifecycle import DatasetStatus
-from heldout.packing import NothingToPack, files_of, packed, packed_together
+from heldout.packing import NothingToPack, files_of, hidden_in, packed, packed_together
 
 if TYPE_CHECKING:
     from heldout.client import Client
     from heldout.views.dataset import DatasetView
 
-
-INGEST_POLL_S = 0.3
 
 Reference = Annotated[str, typer.Argument(metavar="DATASET", help="A name, name@version, or an id, ds_….")]
 
@@ -119,7 +118,7 @@ def push(
         if detach:
             print_json(dataset) if as_json else say(dataset.id)
             return None
-        return _show_outcome(client, _wait_for_ingest(client, dataset.id), as_json)
+        return show_outcome(client, wait_for_ingest(client, dataset.id), as_json)
 
 
 @app.command()
@@ -148,6 +147,9 @@ def ledger(
     print_json(found) if as_json else shown.show_ledger(found)
 
 
+app.command()(suspects.suspects)
+
+
 @app.command()
 @ends_with_code
 def delete(dataset: Reference, as_json: AsJson = False, home: Home = None) -> None:
@@ -160,27 +162,41 @@ def delete(dataset: Reference, as_json: AsJson = False, home: Home = None) -> No
 
 
 def _send(client: Client, paths: list[Path], spec: dict[str, Any], *, quiet: bool) -> DatasetView:
-    if len(paths) > 1:
-        try:
-            chunks = packed_together(paths)
-            dataset = client.create_dataset(spec)
-            with _UploadBar(None, quiet) as bar:
-                return client.upload(dataset.id, bar(chunks))
-        except NothingToPack as error:
-            raise Refused(str(error)) from None
-    [path] = paths
-    if path.is_dir():
-        try:
-            files = files_of(path)
-        except NothingToPack as error:
-            raise Refused(str(error)) from None
-        dataset = client.create_dataset(spec)
-        with _UploadBar(sum(size for _, size in files), quiet) as bar:
-            return client.upload(dataset.id, bar(packed(path, files)))
-    path.open("rb").close()  # fails here, before a dataset is announced, if it cannot be read
+    """Announce the dataset and send it; what cannot be sent is not announced, or is withdrawn."""
+    total = None
+    try:
+        if len(paths) > 1:
+            content: Iterable[bytes] | Path = packed_together(paths)
+        elif paths[0].is_dir():
+            files = files_of(paths[0])
+            content, total = packed(paths[0], files), sum(size for _, size in files)
+        else:
+            content, total = paths[0], paths[0].stat().st_size
+            paths[0].open("rb").close()
+    except NothingToPack as error:
+        raise Refused(str(error)) from None
+    _say_what_is_hidden([path for path in paths if path.is_dir()])
     dataset = client.create_dataset(spec)
-    with _UploadBar(path.stat().st_size, quiet) as bar:
-        return client.upload(dataset.id, path, wrap_chunks=bar)
+    try:
+        with _UploadBar(total, quiet) as bar:
+            if isinstance(content, Path):
+                return client.upload(dataset.id, content, wrap_chunks=bar)
+            return client.upload(dataset.id, bar(content))
+    except (NothingToPack, OSError) as error:
+        client.delete_dataset(dataset.id)
+        if isinstance(error, NothingToPack):
+            raise Refused(str(error)) from None
+        raise
+
+
+def _say_what_is_hidden(folders: Iterable[Path]) -> None:
+    if hidden := [name for folder in folders for name in hidden_in(folder)]:
+        more = f" and {len(hidden) - SHOWN_EXAMPLES:,} more" if len(hidden) > SHOWN_EXAMPLES else ""
+        names = ", ".join(hidden[:SHOWN_EXAMPLES])
+        say(
+            f"Not sent, as {'its name begins' if len(hidden) == 1 else 'their names begin'} with a dot: {names}{more}",
+            file=sys.stderr,
+        )
 
 
 class _UploadBar:
@@ -216,29 +232,3 @@ class _UploadBar:
             yield chunk
             if self._shown:
                 self._bars.advance(self._task, len(chunk))
-
-
-def _wait_for_ingest(client: Client, dataset_id: str) -> DatasetView:
-    """The dataset once its ingest has ended."""
-    try:
-        while (dataset := client.dataset(dataset_id)).status in {DatasetStatus.UPLOADING, DatasetStatus.CHECKING}:
-            time.sleep(INGEST_POLL_S)
-    except KeyboardInterrupt:
-        say(f"The ingest goes on. `heldout datasets show {dataset_id}` shows it again.", file=sys.stderr)
-        raise
-    return dataset
-
-
-def _show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | None:
-    ready = dataset.status is DatasetStatus.READY
-    if as_json:
-        print_json(dataset)
-    elif ready:
-        shown.show_dataset_line(dataset)
-        audit = client.dataset_audit(dataset.id)
-        shown.show_left_out(audit.source)
-        shown.show_findings(audit.findings)
-    elif dataset.error:
-        error = dataset.error
-        say(f"{dataset.name}@{dataset.version} rejected: {error.code}: {error.detail}", file=sys.stderr)
-    return None if ready else Exit.FAILED

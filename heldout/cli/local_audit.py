@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli import host_commands, shown
+from heldout.cli import host_commands
+from heldout.cli.audits import show_audit
 from heldout.cli.command import AsJson, Home, service
 from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json, say
@@ -85,12 +86,6 @@ def audit(
     spec = dataset_spec({"name": "local", **fields})
     options = ["--spec", spec.model_dump_json(), *(["--json"] if as_json else []), "--", *map(str, paths)]
     raise typer.Exit(host_commands.become("worker.ingest", options, NEEDED, "heldout datasets audit PATH"))
-
-
-def show_audit(audit: AuditView) -> None:
-    """What is not in the dataset, and what was found in it."""
-    shown.show_left_out(audit.source)
-    shown.show_findings(audit.findings)
 
 
 def _paths_among(references: list[str]) -> list[Path]:

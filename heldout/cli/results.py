@@ -24,7 +24,7 @@ def diagnose(
         typer.Argument(
             metavar="ID|FILE",
             help="A job's id, or a history that any program has recorded: a file, or a folder of TensorBoard's, "
-            "MLflow's or W&B's.",
+            "MLflow's (or its mlflow.db) or W&B's.",
         ),
     ],
     run: Annotated[

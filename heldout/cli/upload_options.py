@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from heldout.cli.ingests import checked_spec
 from heldout.cli.outcome import Refused
 
 if TYPE_CHECKING:
@@ -71,16 +72,9 @@ def upload_fields(
 
 def dataset_spec(fields: dict[str, Any]) -> DatasetSpec:
     """Refused here as the service would refuse it, before a byte is sent or read. Raises Refused."""
-    from pydantic import ValidationError  # takes longer to load than `--help` takes
+    from heldout.datasets import DatasetSpec  # takes longer to load than `--help` takes
 
-    from heldout.datasets import DatasetSpec
-
-    try:
-        return DatasetSpec.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Refused(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+    return checked_spec(DatasetSpec, fields)
 
 
 def name_of(path: Path) -> str:

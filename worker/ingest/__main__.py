@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from heldout.cli.local_audit import show_audit
+from heldout.cli.audits import show_audit
 from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.screen import prepare, print_json, say
 from heldout.cli.shown import size_text

@@ -20,6 +20,7 @@ from heldout.errors import (
     NoAudit,
     StorageUnavailable,
 )
+from heldout.mending.offers import offer_of
 from heldout.stored.audit import StoredAudit, audit_key
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
@@ -60,7 +61,7 @@ def list_datasets(
     rows, more = datasets.page(session, caller.owner, after=after, limit=limit, status=status)
     return DatasetPage(
         object="list",
-        data=[dataset_view(row) for row in rows],
+        data=[dataset_view(row, with_changes=False) for row in rows],
         has_more=more,
         next=rows[-1].id if more else None,
     )
@@ -87,7 +88,8 @@ def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, a
 def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> AuditView:
     """Leaks, label conflicts, imbalance, shift: what the audit found."""
     row = _checked(session, caller.owner, dataset, "an audit")
-    stored = StoredAudit.from_bytes(_stored(app.blobs, audit_key(row.id))).model_dump(exclude={"format"})
+    audit = StoredAudit.from_bytes(_stored(app.blobs, audit_key(row.id)))
+    stored = audit.model_dump(exclude={"format"})
 
     def example(one: dict[str, Any]) -> dict[str, Any]:
         return {**one, "thumbnail": thumbnail_of(row.id, one["index"])}
@@ -97,8 +99,9 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
             **one,
             "examples": [example(image) for image in one["examples"]],
             "pairs": [[example(image) for image in pair] for pair in one["pairs"]],
+            "mend": offer_of(finding),
         }
-        for one in stored["findings"]
+        for finding, one in zip(audit.findings, stored["findings"], strict=True)
     ]
     return AuditView.model_validate({**stored, "dataset": dataset_reference(row), "findings": findings})
 

@@ -454,6 +454,15 @@ def test_archives_of_one_split_each_go_up_together(heldout, service, client, tmp
 def test_what_cannot_be_pushed_is_refused_before_anything_is_announced(heldout, client, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.npz").write_bytes(b"x")
+    with tarfile.open(tmp_path / "links.tar", "w") as archive:
+        link = tarfile.TarInfo("cat/1.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "2.png"
+        archive.addfile(link)
+    with zipfile.ZipFile(tmp_path / "damaged.zip", "w") as archive:
+        archive.writestr("cat/1.png", b"a picture")
+    damaged = (tmp_path / "damaged.zip").read_bytes().replace(b"a picture", b"no longer")
+    for name in ("damaged.zip", "damaged2.zip"):
+        (tmp_path / name).write_bytes(damaged)
     for arguments, why in (
         (("nowhere.zip",), "No such file"),
         (("empty",), "has no files"),
@@ -465,6 +474,9 @@ def test_what_cannot_be_pushed_is_refused_before_anything_is_announced(heldout, 
         (("x.npz", "--folder", "a=maybe"), "'ignore'"),
         (("x.npz", "empty"), "--name is needed"),
         (("x.npz", "empty", "--name", "x"), "no folder, zip or tar"),
+        (("links.tar", "empty", "--name", "x"), "is a link"),
+        # Found on the way, and withdrawn.
+        (("damaged.zip", "damaged2.zip", "--name", "x"), "cat/1.png cannot be unpacked"),
     ):
         refused = heldout("datasets", "push", *arguments)
         assert (refused.returncode, refused.stdout) == (Exit.REFUSED, "")
