@@ -189,14 +189,19 @@ def show_gap(gap: GapBudgetView) -> None:
             term.code.replace("_", " "),
             points(term.accuracy),
             _bounds_in_points(term.accuracy_interval),
-            f"{term.loss:+.3f}",
+            _added(term.loss),
             term.finding or NONE,
         )
         for term in gap.terms
     ]
-    accuracy_gap, loss_gap = gap.train.accuracy - gap.test.accuracy, sum(term.loss for term in gap.terms)
-    rows.append(("training to test", points(accuracy_gap), "", f"{loss_gap:+.3f}", ""))
+    losses = [term.loss for term in gap.terms if term.loss is not None]
+    loss_gap = sum(losses) if len(losses) == len(gap.terms) else None
+    rows.append(("training to test", points(gap.train.accuracy - gap.test.accuracy), "", _added(loss_gap), ""))
     print_table(("GAP", "POINTS LOST", "95 % INTERVAL", "LOSS ADDED", "FINDING"), rows, right=(1, 3))
+
+
+def _added(loss: float | None) -> str:
+    return NONE if loss is None else f"{loss:+.3f}"
 
 
 def _bounds_in_points(bounds: tuple[float, float] | None) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from heldout.diagnosis.gap.budget import Bounds, Gap
+from heldout.stored.gap import Calibration
 
 Severity = Literal["info", "warning", "critical"]
 
@@ -59,6 +60,7 @@ class Diagnosis:
     findings: the verdict's first, then in the order of their gravity.
     caveats: codes of other findings that make figures untrue, whatever the verdict is.
     gap: None where it was not measured, or test is left out.
+    calibration: None where it was not measured.
     confidence: the probability that the verdict is right; None where it is not calibrated.
     """
 
@@ -69,4 +71,5 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     caveats: tuple[str, ...] = ()
     gap: Gap | None = None
+    calibration: Calibration | None = None
     confidence: float | None = None

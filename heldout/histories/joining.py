@@ -39,7 +39,9 @@ def history_of(runs: Sequence[Run], number: int | None = None) -> ReadHistory:
     read, units = with_fractions(curves)
     numbers = _epoch_numbers(positions, trained) if by_epoch else ()
     fields: dict[str, Any] = read
-    return ReadHistory(History(**fields, numbers=numbers), (*chosen.notes, *notes, *units))
+    return ReadHistory(
+        History(**fields, numbers=numbers), (*chosen.notes, *notes, *units), tuple(chosen.without_values)
+    )
 
 
 def history_of_lists(
@@ -57,7 +59,7 @@ def history_of_lists(
         raise ValueError(f"the curves differ in length: {lengths}")
     read, units = with_fractions(chosen)
     fields: dict[str, Any] = read
-    return ReadHistory(History(**fields), (*notes, *units))
+    return ReadHistory(History(**fields), (*notes, *units), tuple(without_values))
 
 
 def _chosen(runs: Sequence[Run], number: int | None) -> Run:

@@ -88,5 +88,9 @@ def _finding(
         "The test split numbers its classes in another order than training and validation do: test accuracy is "
         f"{percent(before)}{aside}, and {percent(after)} if the classes are renamed ({shown}).",
         {"test_accuracy": before, "test_accuracy_renamed": after, "renamed": mapping, **evidence},
-        (remedies.mend_data("Number the classes of the test split as the training split does, and upload again."),),
+        (
+            remedies.mend_data(
+                f"Number the classes of the test split as the training split does{remedies.and_again(facts.spec)}."
+            ),
+        ),
     )

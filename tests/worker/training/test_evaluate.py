@@ -9,10 +9,11 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 from statsmodels.stats.proportion import proportion_confint
 
+from models.answers.answers import Predictions
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.training.data import to_unit
 from worker.training.evaluate import Evaluator, Measured, final_figures, finite, from_predictions
-from worker.training.export import Predictions, Predictor, build_exported, save_predictions
+from worker.training.export import Predictor, build_exported, save_predictions
 
 
 @pytest.fixture(scope="module")

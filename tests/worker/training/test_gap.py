@@ -15,10 +15,10 @@ from sklearn.metrics import accuracy_score
 
 from heldout.spec import JobSpec
 from heldout.stored.gap import StoredGap, Tally
+from models.answers.answers import halves_of
 from models.arrays import ImageSet
 from models.relations import Relations
 from tests.worker.training.trainings import Training, small_spec
-from worker.training.answers import halves_of
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData, select
 from worker.training.export import Predictor, build_exported
