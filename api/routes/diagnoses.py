@@ -13,7 +13,7 @@ from api.http.deps import AppContextDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from api.http.upload_body import file_in_form, read_form
-from api.routes.foreign_training import ForeignCurves, ForeignTraining
+from api.routes.foreign_training import ForeignCurves, ForeignTraining, as_sentence
 from heldout.errors import BodyTooLarge, FieldError, InvalidForm, InvalidJson, InvalidSpec, StorageUnavailable
 from heldout.json_pointer import pointer_to
 from heldout.views.diagnosis import DiagnosisView
@@ -98,8 +98,7 @@ def _diagnosis(file: UploadFile, training: str | None, limit_bytes: int) -> Diag
         answers = read_predictions(file.file, limit_bytes, None if told is None else told.classes)
     except PredictionsRefused as error:
         where = "".join(f"{part}, " if isinstance(part, str) else f"image {part + 1:,}, " for part in error.path)
-        said = f"{where.removesuffix(', ')}: {error}." if where else f"{error}."
-        detail = said[:1].upper() + said[1:]
+        detail = f"{where.removesuffix(', ').capitalize()}: {error}." if where else f"{as_sentence(error)}."
         raise InvalidSpec(detail, errors=[FieldError(pointer_to(("file", *error.path)), detail)]) from None
     return DiagnosisView.of(diagnosis_of(answers, None if told is None else told.curves()))
 

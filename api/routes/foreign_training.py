@@ -137,6 +137,8 @@ class ForeignCurves(BaseModel):
             raise ValueError(f"expected one of `history`, `csv`, `scalars` and `log`{self._or_else}")
         if given:
             self._read = self._checked(given[0])
+        elif self.run is not None:
+            raise refusal(ValueError("there is no history of which it could be a run"), ("run",))
         return self
 
     @property
@@ -192,7 +194,8 @@ class ForeignTraining(ForeignCurves):
                 self._answers = self.predictions.answers(self.classes)
             except PredictionsRefused as error:
                 beside = error.path[:1] == ("classes",) and self.classes is not None
-                raise refusal(error, error.path if beside else ("predictions", *_within(error))) from None
+                path = error.path if beside else ("predictions", *_within(error))
+                raise refusal(PredictionsRefused(as_sentence(error)), path) from None
         return self
 
     @property
@@ -206,6 +209,12 @@ class ForeignTraining(ForeignCurves):
     def answers(self) -> ForeignAnswers | None:
         """What the network says of labelled images; None where that was not sent."""
         return self._answers
+
+
+def as_sentence(error: PredictionsRefused) -> str:
+    """Its message with a capital letter, and without the full stop that every refusal gets."""
+    text = str(error)
+    return text[:1].upper() + text[1:]
 
 
 def _within(error: PredictionsRefused) -> tuple[str | int, ...]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from heldout.stored.final import FinalView, SplitResult
     from heldout.views.audit import AuditFindingView
     from heldout.views.dataset import DatasetView
-    from heldout.views.diagnosis import DiagnosisView, GapBudgetView
+    from heldout.views.diagnosis import CalibrationView, DiagnosisView, GapBudgetView
     from heldout.views.estimate import EstimateView
     from heldout.views.event import EventView, OwnerEventView
     from heldout.views.job import JobView
@@ -173,6 +173,9 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
     if diagnosis.gap is not None:
         say("")
         show_gap(diagnosis.gap)
+    if diagnosis.calibration is not None:
+        say("")
+        say(_calibration(diagnosis.calibration))
     for finding in diagnosis.findings:
         say("")
         say(f"{finding.severity}: {finding.code}")
@@ -180,6 +183,14 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
             say(f"  {finding.explanation}")
         for remedy in finding.remedies:
             say(f"  {remedy.name}: {remedy.reason}")
+
+
+def _calibration(found: CalibrationView) -> str:
+    before, after = (f"{100 * error:.1f} points" for error in (found.error_before, found.error_after))
+    said = f"On {found.split} images, probabilities are {before} away from how often the network is right, on average"
+    if found.error_after >= found.error_before:
+        return f"{said}; one temperature does not mend that."
+    return f"{said}; {after} once its outputs are divided by {found.temperature:.2f} (before the softmax)."
 
 
 def show_gap(gap: GapBudgetView) -> None:

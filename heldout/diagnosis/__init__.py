@@ -84,6 +84,6 @@ def diagnose(
         tuple(sorted(findings, key=lambda one: (one is not chosen, GRAVITY.index(one.severity)))),
         caveats_of(findings, chosen),
         gap,
-        facts.calibration,
         confidences.get(verdict),
+        facts.calibration,
     )

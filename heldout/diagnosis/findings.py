@@ -60,8 +60,8 @@ class Diagnosis:
     findings: the verdict's first, then in the order of their gravity.
     caveats: codes of other findings that make figures untrue, whatever the verdict is.
     gap: None where it was not measured, or test is left out.
-    calibration: None where it was not measured.
     confidence: the probability that the verdict is right; None where it is not calibrated.
+    calibration: how true the network's probabilities are; None where that was not measured.
     """
 
     verdict: str
@@ -71,5 +71,5 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     caveats: tuple[str, ...] = ()
     gap: Gap | None = None
-    calibration: Calibration | None = None
     confidence: float | None = None
+    calibration: Calibration | None = None

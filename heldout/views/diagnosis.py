@@ -117,8 +117,8 @@ class DiagnosisView(View):
     findings: list[FindingView]
     caveats: list[str] = Field([], description="Codes of findings that make figures untrue, whatever the verdict is.")
     gap: GapBudgetView | None = Field(None, description="Null without answers to training and to test images.")
-    calibration: CalibrationView | None = Field(None, description="Null where probabilities are not known.")
     confidence: float | None = Field(None, description="Probability that the verdict is right; null if not calibrated.")
+    calibration: CalibrationView | None = Field(None, description="Null where probabilities are not known.")
 
     @classmethod
     def of(cls, diagnosis: Diagnosis) -> "DiagnosisView":
@@ -143,8 +143,8 @@ class DiagnosisView(View):
             ],
             caveats=list(diagnosis.caveats),
             gap=None if diagnosis.gap is None else GapBudgetView.of(diagnosis.gap),
+            confidence=diagnosis.confidence,
             calibration=None
             if diagnosis.calibration is None
             else CalibrationView(**diagnosis.calibration.model_dump()),
-            confidence=diagnosis.confidence,
         )
