@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli import shown
 from heldout.cli.command import AsJson, Home, service
 from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json
+from heldout.cli.shown_diagnosis import show_diagnosis
 
 if TYPE_CHECKING:
     from heldout.histories.recorded import ReadHistory
@@ -63,7 +63,7 @@ def diagnose(
         found = _of_predictions(file, None, _classes_in(classes), home)
     else:
         found = _of_history(file, run, predictions, _classes_in(classes), home)
-    print_json(found) if as_json else shown.show_diagnosis(found)
+    print_json(found) if as_json else show_diagnosis(found)
 
 
 def _of_history(

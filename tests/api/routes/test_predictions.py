@@ -4,6 +4,7 @@ import io
 import json
 
 import numpy as np
+
 from tests.api.support import assert_problem, sqlite_only
 from tests.models.answers.made import arrays, predicted
 

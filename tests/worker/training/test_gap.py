@@ -341,7 +341,7 @@ def test_fewer_than_fifty_validation_images_fit_no_temperature(trained):
 
 @pytest.mark.parametrize("labels", [lambda labels: labels, moved_on], ids=["right", "renamed"])
 def test_the_predictions_of_a_job_give_its_own_figures_wherever_they_are_diagnosed(trained, labels, tmp_path):
-    """Its `predictions.npz` goes through the reader of foreign ones; copies go by hashes of the clusters they are of."""
+    """Its `predictions.npz` goes through the reader of foreign ones; copies are told by hashes."""
     images = with_test(trained.images, labels=labels)
     copy_of = np.arange(len(images.images), dtype=np.int32)
     for split in ("validation", "test"):
@@ -365,8 +365,9 @@ def test_the_predictions_of_a_job_give_its_own_figures_wherever_they_are_diagnos
     assert (found.labels is None) == (own.labels is None) == (labels(0) == 0)
     if own.labels is not None:
         assert found.labels.renamings == own.labels.renamings
-        assert (found.labels.change.gained, found.labels.change.lost) == (own.labels.change.gained, own.labels.change.lost)
-        assert found.labels.change.loss == pytest.approx(own.labels.change.loss, rel=1e-3)
+        change, expected = found.labels.change, own.labels.change
+        assert (change.gained, change.lost) == (expected.gained, expected.lost)
+        assert change.loss == pytest.approx(expected.loss, rel=1e-3)
 
 
 def assert_same_answers(tally: Tally, expected: Tally) -> None:
