@@ -152,8 +152,6 @@ def show_datasets(datasets: Sequence[DatasetView]) -> None:
     print_table(headings, rows, right=(2, 5, 6, 7, 8))
 
 
-
-
 def show_dataset(dataset: DatasetView) -> None:
     """The dataset without the counts of its classes."""
     error = dataset.error

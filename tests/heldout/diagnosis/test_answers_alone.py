@@ -19,9 +19,7 @@ def answers(train: float | None, validation: float | None, test: float | None, c
     gap = None
     if train is not None and test is not None:
         held = None if validation is None else tally(validation, count)
-        gap = StoredGap(
-            kept_epoch=0, epochs=0, train=tally(train, count), validation=held, test=tally(test, count)
-        )
+        gap = StoredGap(kept_epoch=0, epochs=0, train=tally(train, count), validation=held, test=tally(test, count))
     return Evaluation({name: figures(accuracy, count) for name, accuracy in known.items()}, CLASSES, gap=gap)
 
 

@@ -23,8 +23,8 @@ def up_to(level: float) -> list[float]:
 
 
 def judged(evaluation: Evaluation | None = None, **curves: list[float]):
-    names, rows = list(curves), zip(*curves.values(), strict=True)
-    return diagnose_read(read_text("\n".join([",".join(names), *(",".join(map(str, row)) for row in rows)])), evaluation)
+    lines = [",".join(curves), *(",".join(map(str, row)) for row in zip(*curves.values(), strict=True))]
+    return diagnose_read(read_text("\n".join(lines)), evaluation)
 
 
 @pytest.mark.parametrize("name", ["accuracy", "val_accuracy"])

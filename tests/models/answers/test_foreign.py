@@ -40,7 +40,9 @@ def test_counts_confusions_and_losses_are_those_of_scikit_learn():
 
 def test_the_terms_of_the_gap_have_the_intervals_of_statsmodels():
     gap = diagnosis_of(received_answers(given()), None).gap
-    counts = {name: (int((said.argmax(axis=1) == labels).sum()), len(labels)) for name, (labels, said) in SPLITS.items()}
+    counts = {
+        name: (int((said.argmax(axis=1) == labels).sum()), len(labels)) for name, (labels, said) in SPLITS.items()
+    }
     assert [term.code for term in gap.terms] == ["generalisation", "split_difference"]
     for term, (better, worse) in zip(gap.terms, (("train", "validation"), ("validation", "test")), strict=True):
         expected = confint_proportions_2indep(*counts[better], *counts[worse], method="newcomb", compare="diff")
@@ -71,7 +73,8 @@ def test_answers_alone_give_the_terms_of_accuracy_and_none_of_the_loss():
     answers = {name: GivenSplit(labels, answers=said.argmax(axis=1)) for name, (labels, said) in SPLITS.items()}
     alone = diagnosis_of(received_answers(answers), None)
     for term, other in zip(alone.gap.terms, whole.gap.terms, strict=True):
-        assert (term.code, term.accuracy, term.accuracy_interval) == (other.code, other.accuracy, other.accuracy_interval)
+        assert (term.code, term.accuracy) == (other.code, other.accuracy)
+        assert term.accuracy_interval == other.accuracy_interval
         assert np.isnan(term.loss)
         assert term.loss_interval is None
     assert alone.calibration is None
@@ -89,7 +92,7 @@ def test_copies_by_hash_are_left_out_of_the_test_and_named():
     }
     found = diagnosis_of(received_answers(given(SPLITS | {"test": test}, **hashes)), None)
     copies = found.gap.term("copies_in_test")
-    right = lambda pair: (pair[1].argmax(axis=1) == pair[0])  # noqa: E731
+    right = lambda pair: pair[1].argmax(axis=1) == pair[0]  # noqa: E731
     assert copies.accuracy == pytest.approx(right(test)[:800].mean() - right(test).mean())
     assert found.gap.term("split_difference").accuracy == pytest.approx(
         right(SPLITS["validation"]).mean() - right(test)[:800].mean()

