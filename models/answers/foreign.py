@@ -13,6 +13,9 @@ from models.answers.renamed_labels import chosen_renaming, confusion_of
 from models.answers.temperature import calibration_of
 from models.answers.undone import copies_of, labels_renamed
 
+# Probabilities from which a temperature is fitted, some forty times over: of more images a random part is taken.
+MAX_CALIBRATED_VALUES = 2_000_000
+
 
 def evaluation_of(answers: ForeignAnswers) -> Evaluation:
     """The answers as a diagnosis takes them; of which epoch they are is not known."""
@@ -78,4 +81,7 @@ def _calibration(answers: ForeignAnswers) -> Calibration | None:
     said = answers.splits.get(name)
     if said is None or said.probabilities is None:
         return None
+    most = MAX_CALIBRATED_VALUES // len(answers.classes)
+    if len(said) > most:
+        said = said.of(np.random.default_rng(0).permutation(len(said))[:most])
     return calibration_of(said.log_probabilities(), said.labels, halves_of(said.labels), name)

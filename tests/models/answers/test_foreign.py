@@ -7,6 +7,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from statsmodels.stats.proportion import confint_proportions_2indep
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
+from models.answers import foreign
 from models.answers.diagnosis import diagnosis_of
 from models.answers.foreign import evaluation_of
 from models.answers.received import GivenSplit, received_answers
@@ -123,3 +124,13 @@ def test_a_probability_that_was_rounded_to_0_costs_a_finite_loss_and_is_told():
         "1 of 3 labels has a probability of 0, which would make the loss infinite; it was read as 0.001, half of the "
         "smallest one that there is.",
     )
+
+
+def test_each_half_of_test_is_counted_under_the_names_that_the_other_half_chose(monkeypatch):
+    swapped = (1, 0, *range(2, CLASSES))
+    chosen = iter([swapped, None])
+    monkeypatch.setattr(foreign, "chosen_renaming", lambda half, known: next(chosen))
+    labels = evaluation_of(received_answers(given())).gap.labels
+    assert labels.renamings == (None, swapped)
+    assert labels.halves[0].change.lost == 0
+    assert labels.halves[1].change.lost > 0
