@@ -25,7 +25,7 @@ def diagnose(
         typer.Argument(
             metavar="ID|FILE",
             help="A job's id; a history that any program has recorded, in a file or a folder of TensorBoard's, "
-            "MLflow's or W&B's; or predictions, an .npz or a CSV.",
+            "MLflow's (or its mlflow.db) or W&B's; or predictions, an .npz or a CSV.",
         ),
     ],
     predictions: Annotated[

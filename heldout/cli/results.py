@@ -9,6 +9,7 @@ from heldout.cli.command import AsJson, Home, JobId, service
 from heldout.cli.outcome import Refused
 from heldout.cli.scores import Split, show_scores
 from heldout.cli.screen import print_json, say
+from heldout.stored.artifacts import PredictionsFormat
 
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - is standard output.")]
 
@@ -40,10 +41,20 @@ def model(job_id: JobId, output: Output, as_json: AsJson = False, home: Home = N
     _print_download(output, size, as_json)
 
 
-def predictions(job_id: JobId, output: Output, as_json: AsJson = False, home: Home = None) -> None:
-    """Download a job's predictions on every split, an .npz file."""
+def predictions(
+    job_id: JobId,
+    output: Output,
+    format_: Annotated[
+        PredictionsFormat | None,
+        typer.Option("--format", help="By default csv where FILE ends in .csv, else npz."),
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Download a job's predictions on every split: arrays, or a table with one line for each image."""
+    wanted = format_ or ("csv" if output.lower().endswith(".csv") else "npz")
     with service(home) as client:
-        size = client.download_predictions(job_id, _target(output, as_json))
+        size = client.download_predictions(job_id, _target(output, as_json), wanted)
     _print_download(output, size, as_json)
 
 

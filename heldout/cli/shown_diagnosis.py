@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from heldout.cli.audits import mend_command
 from heldout.cli.figures import NONE, points
 from heldout.cli.screen import print_table, say
 
@@ -42,6 +43,8 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
             say(f"  {finding.explanation}")
         for remedy in finding.remedies:
             say(f"  {remedy.name}: {remedy.reason}")
+            if remedy.request is not None:
+                say(f"    {mend_command(remedy.request.path.split('/')[3], remedy.request.body)}")
 
 
 def _calibration(found: CalibrationView) -> str:

@@ -14,11 +14,15 @@ CANNOT_TELL = "cannot_tell"
 
 @dataclass(frozen=True)
 class Remedy:
-    """A change that should help. `patch` is a merge patch of the job's spec (RFC 7396); null where no spec is known."""
+    """A change that should help. `patch` is a merge patch of the job's spec (RFC 7396); null where no spec is known.
+
+    mend: changes of the dataset (`heldout.mending.changes.VersionChanges`), where a new version of it would help.
+    """
 
     name: str
     reason: str
     patch: dict[str, Any] | None = None
+    mend: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

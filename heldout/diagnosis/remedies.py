@@ -170,9 +170,9 @@ def weighs_classes(spec: Spec | None) -> bool:
     return spec is not None and bool(spec["training"].get("class_weights"))
 
 
-def mend_data(what: str) -> Remedy:
-    """Something that no change of a spec cures."""
-    return Remedy("mend_data", what)
+def mend_data(what: str, mend: dict[str, Any] | None = None) -> Remedy:
+    """Something that no change of a spec cures. mend: the change of the dataset that does, where there is one."""
+    return Remedy("mend_data", what, mend=mend)
 
 
 def _keep_best(spec: Spec | None, monitor: str, reason: str, patience: int) -> tuple[Remedy, ...]:

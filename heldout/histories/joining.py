@@ -30,7 +30,7 @@ def history_of(runs: Sequence[Run], number: int | None = None) -> ReadHistory:
         SeveralRunsError: if there are several and no number, or none of that number.
         ValueError: if it has no pair of curves, none with epochs in common, or several that could be meant.
     """
-    chosen = _chosen([part for run in runs for part in _parts(run)], number)
+    chosen = _chosen([part for run in runs for part in _parts(_numbered(run))], number)
     names = choose_curves([name for name in chosen.curves if chosen.curves[name]], chosen.without_values)
     values = {field: _by_position(chosen.curves[name]) for field, name in names.items()}
     curves, positions, notes = _joined(values)
@@ -80,6 +80,19 @@ def _description(run: Run) -> str:
     lengths = {len({position for position, _ in points}) for points in run.curves.values()}
     name = f"{run.name!r}, " if run.name else ""
     return f"{name}{max(lengths, default=0):,} {'epochs' if run.by_epoch else 'points'}"
+
+
+def _numbered(run: Run) -> Run:
+    """The run with positions 1, 2, 3 … where all values were written at one: a step that nobody has named."""
+    counts = {len(points) for points in run.curves.values() if len(points) > 1}
+    if len(counts) != 1 or any(len({position for position, _ in points}) > 1 for points in run.curves.values()):
+        return run
+    return replace(
+        run,
+        curves={
+            name: [(float(at), value) for at, (_, value) in enumerate(points, 1)] for name, points in run.curves.items()
+        },
+    )
 
 
 # --- runs that were written one after the other ----------------------------------------------------

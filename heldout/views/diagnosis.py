@@ -5,11 +5,20 @@ from typing import Any, Literal
 from pydantic import Field
 
 from heldout.diagnosis import Diagnosis
+from heldout.diagnosis.findings import Remedy
 from heldout.diagnosis.gap.budget import Gap, How, TermCode, accuracy_of
 from heldout.intervals import wilson_interval
 from heldout.stored.final import Figure, SplitResult
 from heldout.stored.gap import HeldOutName, Tally
 from heldout.views.base import View
+
+
+class RequestView(View):
+    """A request that carries a remedy out; `body` is JSON."""
+
+    method: str
+    path: str
+    body: dict[str, Any]
 
 
 class RemedyView(View):
@@ -18,6 +27,9 @@ class RemedyView(View):
     name: str
     reason: str
     patch: dict[str, Any] | None
+    request: RequestView | None = Field(
+        None, description="Mends the job's dataset in a new version; null where the service cannot do it."
+    )
 
 
 class ExplainedView(View):
@@ -121,8 +133,12 @@ class DiagnosisView(View):
     calibration: CalibrationView | None = Field(None, description="Null where probabilities are not known.")
 
     @classmethod
-    def of(cls, diagnosis: Diagnosis) -> "DiagnosisView":
-        """The view of a diagnosis, whether the API or the command line has made it."""
+    def of(cls, diagnosis: Diagnosis, *, dataset_id: str | None = None) -> "DiagnosisView":
+        """The view of a diagnosis, whether the API or the command line has made it.
+
+        Args:
+            dataset_id: of the job's dataset; None where the service does not have it.
+        """
         return cls(
             object="diagnosis",
             verdict=diagnosis.verdict,
@@ -135,7 +151,7 @@ class DiagnosisView(View):
                     severity=one.severity,
                     evidence=one.evidence,
                     explanation=one.explanation,
-                    remedies=[RemedyView(name=r.name, reason=r.reason, patch=r.patch) for r in one.remedies],
+                    remedies=[_remedy_of(remedy, dataset_id) for remedy in one.remedies],
                     explains=None if one.explains is None else ExplainedView(**vars(one.explains)),
                     confidence=one.confidence,
                 )
@@ -148,3 +164,10 @@ class DiagnosisView(View):
             if diagnosis.calibration is None
             else CalibrationView(**diagnosis.calibration.model_dump()),
         )
+
+
+def _remedy_of(remedy: Remedy, dataset_id: str | None) -> RemedyView:
+    request = None
+    if remedy.mend is not None and dataset_id is not None:
+        request = RequestView(method="POST", path=f"/v1/datasets/{dataset_id}/versions", body=remedy.mend)
+    return RemedyView(name=remedy.name, reason=remedy.reason, patch=remedy.patch, request=request)

@@ -28,14 +28,14 @@ def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = N
     """Read `<split>_labels` with `<split>_probabilities` or `<split>_answers`, and `<split>_hashes` and `classes`.
 
     A job's own `predictions.npz` is such a file. Other names that say the same are understood (`y_true_test`), and so
-    are arrays for all images with one that names the `split` of each.
+    are arrays for all images with one that names the `split` of each. What other names hold is not read.
 
     Args:
         max_bytes: of all arrays together, decompressed.
     Raises:
         PredictionsRefused: if it is none, or holds what `received_answers` refuses.
     """
-    arrays = _arrays_in(file, max_bytes)
+    arrays, names = _arrays_in(file, max_bytes)
     meant = {name: split_and_what(name) for name in arrays}
     of_all: dict[str, NDArray[Any]] = {
         what: arrays[name] for name, (split, what) in meant.items() if split is None and what is not None
@@ -44,7 +44,7 @@ def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = N
         classes = _names_in(of_all["classes"])
     parts = _parted(of_all) if "split" in of_all else _by_name(arrays)
     if not parts:
-        raise PredictionsRefused(f"the arrays are {listed(list(arrays)) or 'none'}; {_EXPECTED}")
+        raise PredictionsRefused(f"the arrays are {listed(names) or 'none'}; {_EXPECTED}")
     splits: dict[SplitName, GivenSplit] = {}
     for split, found in parts.items():
         if "logits" in found and not {"probabilities", "answers"} & found.keys():
@@ -55,18 +55,21 @@ def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = N
             )
         if "labels" not in found:
             raise PredictionsRefused(f"there is no array `{split}_labels`", (split,))
-        # A file may hold both: the answers follow from the probabilities.
-        answers = None if "probabilities" in found else found.get("answers")
+        # A file may hold both: the answers follow from the probabilities, unless these are of the answers alone.
+        probabilities, answers = found.get("probabilities"), found.get("answers")
+        if probabilities is not None and answers is not None:
+            probabilities, answers = (probabilities, None) if probabilities.ndim > 1 else (None, answers)
         splits[split] = GivenSplit(
             labels=_column(found["labels"]),
-            probabilities=found.get("probabilities"),
+            probabilities=probabilities,
             answers=None if answers is None else _column(answers),
             hashes=found.get("hashes"),
         )
     return received_answers(splits, classes)
 
 
-def _arrays_in(file: BinaryIO, max_bytes: int) -> dict[str, NDArray[Any]]:
+def _arrays_in(file: BinaryIO, max_bytes: int) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """The arrays whose names say what they hold, and the names of all."""
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
@@ -74,10 +77,12 @@ def _arrays_in(file: BinaryIO, max_bytes: int) -> dict[str, NDArray[Any]]:
                 raise PredictionsRefused(f"there are {len(members):,} arrays; expected at most {_MAX_ARRAYS}")
             found: dict[str, NDArray[Any]] = {}
             for member in members:
-                array = _array_in(archive, member, max_bytes)
-                max_bytes -= array.nbytes
-                found[member.filename.removesuffix(".npy")] = array
-            return found
+                name = member.filename.removesuffix(".npy")
+                if split_and_what(name)[1] is None:
+                    continue
+                found[name] = _array_in(archive, member, max_bytes)
+                max_bytes -= found[name].nbytes
+            return found, [member.filename.removesuffix(".npy") for member in members]
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
         if isinstance(error, PredictionsRefused):
             raise
@@ -118,7 +123,7 @@ def _array_in(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int)
 
 
 def _by_name(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict[str, NDArray[Any]]]:
-    """What there is of each split; names that say nothing are passed over."""
+    """What there is of each split."""
     found: dict[SplitName, dict[str, NDArray[Any]]] = {}
     seen: dict[tuple[str, str], str] = {}
     for name, array in arrays.items():

@@ -4,18 +4,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.stored.evaluation import ClassScores, Mistake, SplitScores
+from models.file_names import FileNames
 
 CALIBRATION_BINS = 15
 MAX_MISTAKES = 20
 
 
-def scores_of(probabilities: NDArray[np.float32], labels: NDArray[np.int32], indices: NDArray[np.int64]) -> SplitScores:
+def scores_of(
+    probabilities: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    indices: NDArray[np.int64],
+    names: FileNames | None = None,
+) -> SplitScores:
     """Scores of one split.
 
     Args:
         probabilities: (images, classes).
         labels: (images,) positions of classes.
         indices: (images,) positions in the dataset, by which mistakes are named.
+        names: what all images of the dataset were called.
     """
     classes = probabilities.shape[1]
     answers = probabilities.argmax(axis=1)
@@ -31,6 +38,7 @@ def scores_of(probabilities: NDArray[np.float32], labels: NDArray[np.int32], ind
         mistakes=tuple(
             Mistake(
                 index=int(indices[row]),
+                member=None if names is None else names[int(indices[row])],
                 label=int(labels[row]),
                 answer=int(answers[row]),
                 probability=float(confidence[row]),

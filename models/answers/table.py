@@ -21,7 +21,7 @@ _MAX_COLUMNS = MAX_CLASSES + 20
 def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> ForeignAnswers:
     """Read lines below `split,label,answer` or `split,label,p_cat,p_dog`; a column `hash` tells copies.
 
-    One column `probability` is that of the second of two classes. Other columns are passed over.
+    One column `probability` without `answer` is that of the second of two classes. Other columns are passed over.
 
     Raises:
         PredictionsRefused: if it is no such table, or holds what `received_answers` refuses.
@@ -59,7 +59,7 @@ class _Columns:
         self._split, self._label = whats["split"], whats["labels"]
         self._hash = whats.get("hashes")
         self._probabilities = [place for place, _ in of_class]
-        if not of_class and "probabilities" in whats:
+        if not of_class and "probabilities" in whats and "answers" not in whats:
             self._probabilities = [whats["probabilities"]]  # of the second of two classes
         self._answer = None if self._probabilities else whats["answers"]
         self._values = 0
@@ -80,9 +80,9 @@ class _Columns:
                 f"line {line:,} has the split {short(cells[self._split])}; expected train, validation or test"
             )
         labels, answers, probabilities, hashes = self._cells.setdefault(split, ([], [], [], []))
-        labels.append(cells[self._label].strip())
+        labels.append(_plain(cells[self._label]))
         if self._answer is not None:
-            answers.append(cells[self._answer].strip())
+            answers.append(_plain(cells[self._answer]))
         else:
             probabilities.append([self._number(cells[place], line) for place in self._probabilities])
         if self._hash is not None:
@@ -105,3 +105,9 @@ class _Columns:
         if number is None:
             raise PredictionsRefused(f"line {line:,} has the probability {short(cell)}; expected a number")
         return number
+
+
+def _plain(cell: str) -> str:
+    """Without the apostrophe that keeps a spreadsheet from computing it, as in a job's own table."""
+    text = cell.strip()
+    return text[1:] if text[:1] == "'" and text[1:2] in {"=", "+", "-", "@"} else text

@@ -1,7 +1,5 @@
-"""What a finished training leaves behind: a model for raw pixels, and its predictions."""
+"""The model for raw pixels that a finished training leaves behind, and what it says of images."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -83,13 +81,3 @@ class Predictor:
         logits, probabilities = self._both(pixels, training=False)
         # From logits, as Keras does it for a model that ends in a softmax: a probability can round to zero.
         return probabilities, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-
-
-def save_predictions(path: Path, data: TrainingData, predictions: Mapping[str, Predictions]) -> None:
-    """Write `<split>_indices` (in the dataset), `<split>_labels` and `<split>_probabilities` of each split."""
-    arrays: dict[str, NDArray[np.generic]] = {}
-    for name, split in predictions.items():
-        arrays[f"{name}_indices"] = data.source[name]
-        arrays[f"{name}_labels"] = data.labels[data.rows[name]]
-        arrays[f"{name}_probabilities"] = split.probabilities
-    np.savez(path, **arrays)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EF
 from heldout.diagnosis.undone_pixels import undone_pixels
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
+from heldout.mending.offers import RESPLIT
 
 
 def in_images(facts: Facts) -> list[Finding]:
@@ -46,7 +47,7 @@ def in_pixels(facts: Facts) -> list[Finding]:
     undone = undone_pixels(facts, SHIFTS_OF_PIXELS)
     if undone is None or _is_known_of_test(facts):
         return []
-    return _finding(facts, undone.at_least, undone.explanation, undone.evidence)
+    return _finding(facts, undone.at_least, undone.explanation, undone.evidence, undone.mend)
 
 
 def in_measured_gap(facts: Facts) -> list[Finding]:
@@ -81,14 +82,15 @@ def _is_known_of_test(facts: Facts) -> bool:
     return any(one.severity != "info" and one.evidence.get("split") != "validation" for one in audited)
 
 
-def _finding(facts: Facts, low: float, explanation: str, evidence: dict[str, Any]) -> list[Finding]:
+def _finding(
+    facts: Facts, low: float, explanation: str, evidence: dict[str, Any], mend: dict[str, Any] | None = None
+) -> list[Finding]:
     severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
-    return [Finding("split_shift", severity, explanation, evidence, _remedies(facts.spec))]
+    return [Finding("split_shift", severity, explanation, evidence, _remedies(facts.spec, mend))]
 
 
-def _remedies(spec: remedies.Spec | None) -> tuple[Remedy, ...]:
+def _remedies(spec: remedies.Spec | None, mend: dict[str, Any] | None) -> tuple[Remedy, ...]:
+    compare = "Compare how the test images were taken, scaled, cropped and labelled with the others."
     how = "" if spec is None else " (`splits.existing: merge`)"
-    return (
-        remedies.mend_data("Compare how the test images were taken, scaled, cropped and labelled with the others."),
-        remedies.mend_data(f"Cut all splits from one pool{how}. See whether test stays worse."),
-    )
+    pool = f"Cut all splits from one pool{how}. See whether test stays worse."
+    return (remedies.mend_data(compare, mend), remedies.mend_data(pool, dict(RESPLIT)))

@@ -317,7 +317,10 @@ def test_a_confusion_matrix_is_there_after_the_success(client, job, worker):
         "confusion": matrix,
         "per_class": per_class,
         "calibration_error": 0.02,
-        "mistakes": [{"index": 17, "label": 3, "answer": 8, "probability": 0.99}],
+        "mistakes": [
+            {"index": 17, "label": 3, "answer": 8, "probability": 0.99},
+            {"index": 18, "member": "3/é.png", "label": 3, "answer": 8, "probability": 0.98},
+        ],
     }
     weaker = split | {"per_class": [one | {"recall": 0.7} for one in per_class]}
     stored = {"classes": classes, "splits": {"train": split, "validation": weaker, "test": weaker}}
@@ -332,4 +335,10 @@ def test_a_confusion_matrix_is_there_after_the_success(client, job, worker):
     assert found["splits"]["test"]["confusion"] == matrix
     assert found["splits"]["test"]["per_class"][0]["gap"] == pytest.approx(0.2)
     assert found["splits"]["train"]["per_class"][0]["gap"] is None
-    assert found["splits"]["test"]["mistakes"] == [{"index": 17, "label": "3", "answer": "8", "probability": 0.99}]
+    dataset = client.get(f"/v1/jobs/{job}").json()["dataset"]["id"]
+    of, pictures = {"label": "3", "answer": "8"}, f"/v1/datasets/{dataset}/preview"
+    assert found["splits"]["test"]["mistakes"] == [
+        {"index": 17, "member": None, "thumbnail": f"{pictures}/17", **of, "probability": 0.99},
+        {"index": 18, "member": "3/é.png", "thumbnail": f"{pictures}/18", **of, "probability": 0.98},
+    ]
+    assert client.get(found["splits"]["test"]["mistakes"][0]["thumbnail"]).headers["content-type"] == "image/png"

@@ -81,12 +81,14 @@ def test_a_table_may_hold_decimal_commas_answers_and_hashes():
     rows = [["test", label, *row] for label, row in zip(LABELS, rounded, strict=True)]
     assert_same(read(table(";", ["subset", "y_true", "prob_0", "prob_1", "prob_2"], rows)), is_rounded=True)
     answers = PROBABILITIES.argmax(axis=1)
-    rows = [["val", label, answer, f"h{label}"] for label, answer in zip(LABELS, answers, strict=True)]
-    found = read(table(",", ["split", "target", "y_pred", "hash"], rows))
+    # Beside an answer `probability` is that of the answer, and not of the second class.
+    rows = [["val", label, answer, f"h{label}", 0.9] for label, answer in zip(LABELS, answers, strict=True)]
+    found = read(table(",", ["split", "target", "y_pred", "hash", "probability"], rows))
     assert np.array_equal(found.splits["validation"].classes, answers)
     assert found.hashes["validation"] == [f"h{label}" for label in LABELS]
 
 
+HASHES = "test_hash.npy"
 HEADER = b"\x93NUMPY\x01\x00"
 
 
@@ -109,10 +111,10 @@ def header(description: str) -> bytes:
         (npz(compressed=True, test_labels=np.zeros(2 * MIB, np.uint8)), "2,097,152 bytes, which is too much"),
         (zipped("test_labels.npy", b"nothing"), "has a header that cannot be read"),
         (zipped("test_labels.npy", header("{'descr': '<f8', 'fortran_order': False, 'shape': (9,)}")), "does not hold"),
-        (zipped("a.npy", header("{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999, 9)}")), "too much"),
-        (zipped("a.npy", header("{'descr': '|V0', 'fortran_order': False, 'shape': (9,)}")), "expected numbers"),
-        (zipped("a.npy", header("(" * 5000)), "has a header that cannot be read"),
-        (zipped("a.npy", b"x" * 999, zipfile.ZIP_LZMA), "packed in a way that numpy never uses"),
+        (zipped(HASHES, header("{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999, 9)}")), "too much"),
+        (zipped(HASHES, header("{'descr': '|V0', 'fortran_order': False, 'shape': (9,)}")), "expected numbers"),
+        (zipped(HASHES, header("(" * 5000)), "has a header that cannot be read"),
+        (zipped(HASHES, b"x" * 999, zipfile.ZIP_LZMA), "packed in a way that numpy never uses"),
         (npz(test_labels=LABELS)[:-40], "no .npz that can be read"),
         (b"PK\x03\x04", "no .npz that can be read"),
         (HEADER + b"1234", "received one array (.npy)"),

@@ -112,6 +112,7 @@ def test_test_labels_in_another_order_are_found_with_and_without_validation(spli
         accuracy_score(labels, SPLITS["test"][1].argmax(axis=1)) for labels in (moved[0], SPLITS["test"][0])
     )
     assert found.gap.term("label_order").accuracy == pytest.approx(after - before)
+    assert sum(term.accuracy for term in found.gap.terms) == pytest.approx(found.gap.accuracy)
     assert "upload" not in found.findings[0].remedies[0].reason
 
 

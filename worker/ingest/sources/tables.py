@@ -58,6 +58,8 @@ class TableSource:
     def __init__(self, files: Sequence[tuple[Path, str]], passed_over: Sequence[str], limits: Limits) -> None:
         self.kind = "parquet" if len(files) == 1 else f"parquet, {len(files)} files"
         self.left_out: list[LeftOut] = []
+        self.faults: Sequence[Rejection] = ()
+        self.notes: Sequence[str] = ()
         self.passed_over = passed_over
         self._tables = [_table(path, name) for path, name in files]
         count = sum(table.rows for table in self._tables)

@@ -225,6 +225,45 @@ def test_a_bad_form_is_refused_and_leaves_nothing(client, blobs, fields, files, 
     assert len(client.get("/v1/datasets").json()["data"]) == 2
 
 
+# As curl 8 sends `-F group_by='(cat)' -F name=pets`, and `-F name=pets -F group_by='(cat)'`: a group of fields.
+SWALLOWED = b"""--B\r
+Content-Disposition: form-data; name="group_by"\r
+Content-Type: multipart/mixed; boundary=I\r
+\r
+--I\r
+Content-Disposition: attachment; name="name"\r
+\r
+pets\r
+--I--\r
+\r
+--B--\r
+"""
+EMPTY = b"""--B\r
+Content-Disposition: form-data; name="name"\r
+\r
+pets\r
+--B\r
+Content-Disposition: form-data; name="group_by"\r
+Content-Type: multipart/mixed; boundary=I\r
+\r
+--I--\r
+\r
+--B--\r
+"""
+CUT = {"data": {"name": "pets", "group_by": "^(c["}, "files": {"file": b"x"}}  # -F group_by='^(c[;a]t)'
+AS_FILE = {"data": {"name": "pets"}, "files": {"group_by": b"(cat)"}}  # -F group_by=@rule.txt
+
+
+@pytest.mark.parametrize("sent", [SWALLOWED, EMPTY, CUT, AS_FILE])
+def test_what_curl_makes_of_a_group_rule_is_explained(client, blobs, sent):
+    if isinstance(sent, bytes):
+        sent = {"content": sent, "headers": {"content-type": "multipart/form-data; boundary=B"}}
+    answer = client.post("/v1/datasets", **sent)
+    assert answer.json()["code"] in {"invalid_form", "invalid_spec"}
+    assert "--form-string 'group_by=" in answer.json()["detail"]
+    assert stored(blobs) == set()
+
+
 def test_a_form_that_is_none_is_refused(client):
     for content_type in ("multipart/form-data", "multipart/form-data; boundary=x"):
         answer = client.post("/v1/datasets", content=b"--y\r\nnothing", headers={"content-type": content_type})

@@ -297,22 +297,6 @@ def test_an_audit_is_json_with_the_worst_first(tmp_path):
     assert set(audit["checks"]) == {"statistics", "copies", "shift_test", "shift_validation"}
 
 
-def test_every_example_has_its_picture(tmp_path):
-    files = {
-        **pictures(30),
-        "cat/copy.png": pictures(1)["dog/000.png"],
-        "dog/blank.png": encoded(np.zeros((12, 10), np.uint8)),
-    }
-    report, target = taken(zipped(tmp_path / "a.zip", files))
-    rows = {example.index for finding in report.findings for example in finding.examples}
-    assert {int(path.stem) for path in (target / "preview" / "examples").iterdir()} == rows
-    images = np.load(target / "images.npy")
-    assert sorted(files).index("cat/copy.png") in rows
-    for row in rows:
-        with Image.open(target / "preview" / "examples" / f"{row}.png") as picture:
-            np.testing.assert_array_equal(np.asarray(picture)[::5, ::5], images[row, ..., 0])
-
-
 def test_a_contact_sheet_shows_images_of_its_class_alone(tmp_path):
     files = {
         name: encoded(np.full((16, 16), 60 if name.startswith("cat") else 200, np.uint8) + noise((16, 16), row) % 20)
