@@ -1,11 +1,12 @@
 """JSON: Keras' dictionary and its like, curves by split, lists of records, Hugging Face's log."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from reprlib import repr as short
 from typing import Any
 
-from heldout.diagnosis.history import Curve, figure, from_epochs
+from heldout.diagnosis.history import Curve, History, figure, from_epochs
 from heldout.histories.joining import SeveralRunsError, history_of, history_of_lists
 from heldout.histories.names import EXPECTED, FIELD_NAMES, choose_curves, roles_of
 from heldout.histories.recorded import ReadHistory
@@ -67,10 +68,12 @@ def is_keras(content: object) -> bool:
     return not any(_has_curves(name, value) for name, value in content.items()) and (_records_of(content) is None)
 
 
-def _of_our_metrics(epochs: Sequence[Any]) -> Any:
+def _of_our_metrics(epochs: Sequence[Any]) -> History:
     if any(not isinstance(epoch, dict) for epoch in epochs):
         raise ValueError("an epoch of these metrics is no object")
-    return from_epochs(epochs)
+    numbers = [epoch.get("epoch") for epoch in epochs]
+    are_known = all(isinstance(number, int) and number > 0 for number in numbers) and sorted(set(numbers)) == numbers
+    return replace(from_epochs(epochs), numbers=tuple(numbers) if are_known else ())
 
 
 def _unwrapped(content: object) -> object:

@@ -44,7 +44,11 @@ def history_of(runs: Sequence[Run], number: int | None = None) -> ReadHistory:
     read, units = with_fractions(curves)
     numbers = _epoch_numbers(positions, trained) if by_epoch else ()
     fields: dict[str, Any] = read
-    return ReadHistory(History(**fields, numbers=numbers), (*chosen.notes, *notes, *units, *test_note(names.values())))
+    return ReadHistory(
+        History(**fields, numbers=numbers),
+        (*chosen.notes, *notes, *units, *test_note(names.values())),
+        tuple(chosen.without_values),
+    )
 
 
 def history_of_lists(
@@ -62,7 +66,7 @@ def history_of_lists(
         raise ValueError(f"the curves differ in length: {lengths}")
     read, units = with_fractions(chosen)
     fields: dict[str, Any] = read
-    return ReadHistory(History(**fields), (*notes, *units, *test_note(names.values())))
+    return ReadHistory(History(**fields), (*notes, *units, *test_note(names.values())), tuple(without_values))
 
 
 def _chosen(runs: Sequence[Run], number: int | None) -> Run:
