@@ -14,9 +14,10 @@ from heldout.stored.audit import SplitCounts, StoredAudit, audit_key
 from heldout.stored.evaluation import SPLIT_NAMES
 from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap, Tally
+from heldout.stored.suspects import suspects_key
 from models.blobs import Blobs
 from models.database import Database
-from models.store import claims, events, ingests
+from models.store import claims, events, ingests, suspects
 from models.store.artifacts import Artifact
 from models.store.ingests import IngestedContent
 
@@ -95,6 +96,12 @@ class Service:
         """End the check of an upload, as a worker would."""
         with self.database.write() as session:
             ingests.reject(session, claimed.held, {"member": None, **error})
+
+    def suspect(self, held, stored, dataset_id):
+        """End a search for wrong labels well."""
+        self.blobs.put(suspects_key(dataset_id), stored.to_bytes())
+        with self.database.write() as session:
+            suspects.mark_stored(session, held, dataset_id)
 
     def warn(self, job_id, message):
         """Write a warning among the job's events."""
