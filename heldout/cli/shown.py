@@ -175,7 +175,11 @@ def show_dataset(dataset: DatasetView) -> None:
 def show_dataset_line(dataset: DatasetView) -> None:
     """A dataset that is ready, in one line, and the names of its classes in another."""
     say(f"{dataset.name}@{dataset.version}  {dataset.id}  {_size_of(dataset)}")
-    classes = dataset.classes or []
+    show_classes(dataset.classes or [])
+
+
+def show_classes(classes: Sequence[str]) -> None:
+    """Their names, the first ones of many: so it is seen where a folder was taken for a class that is none."""
     more = f" and {len(classes) - SHOWN_CLASSES:,} more" if len(classes) > SHOWN_CLASSES else ""
     say(f"classes: {', '.join(classes[:SHOWN_CLASSES])}{more}")
 

@@ -86,7 +86,7 @@ def _show(found: SuspectsView, csv_file: Path | None) -> None:
     rows = [
         (image_of(one), one.split, one.label, one.suggested, f"{100 * one.probability:.0f} %") for one in found.data
     ]
-    print_table(("IMAGE", "SPLIT", "LABEL", "MORE LIKELY", "WRONG"), rows, right=(4,))
+    print_table(("IMAGE", "SPLIT", "LABEL", "MORE LIKELY", "PROBABILITY"), rows, right=(4,))
     say("")
     name = f"{found.dataset.name}@{found.dataset.version}"
     if found.has_more:
@@ -102,7 +102,7 @@ def _show(found: SuspectsView, csv_file: Path | None) -> None:
 
 def _write_csv(file: Path, rows: list[SuspectView]) -> None:
     with file.open("w", encoding="utf-8", newline="") as opened:
-        lines = csv.writer(opened)
+        lines = csv.writer(opened, lineterminator="\n")
         lines.writerow(("image", "label"))
         lines.writerows((image_of(one), one.suggested) for one in rows)
 

@@ -65,9 +65,7 @@ def is_keras(content: object) -> bool:
     """Whether it is a dictionary of curves alone, as Keras has it, and no other form of a history."""
     if not isinstance(content, dict) or any(name in content for name in _WRAPPERS):
         return False
-    return not any(isinstance(value, dict) and _has_curves(name, value) for name, value in content.items()) and (
-        _records_of(content) is None
-    )
+    return not any(_has_curves(name, value) for name, value in content.items()) and (_records_of(content) is None)
 
 
 def _of_our_metrics(epochs: Sequence[Any]) -> History:
@@ -135,9 +133,12 @@ def _curves_in(content: Mapping[str, object], above: str = "", depth: int = 0) -
             yield path, value
 
 
-def _has_curves(name: str, value: Mapping[str, object]) -> bool:
-    curves = [path for path, _ in _curves_in(value, f"{name}/")]
-    return any(roles_of(curves).values())
+def _has_curves(name: str, value: object) -> bool:
+    """Whether curves lie below a name, in an object or in records."""
+    is_below = isinstance(value, dict) or (
+        isinstance(value, list) and bool(value) and all(isinstance(record, dict) for record in value)
+    )
+    return is_below and any(roles_of([path for path, _ in _curves_in({name: value})]).values())
 
 
 def _curve_of(field: str, values: object) -> Curve:

@@ -6,6 +6,7 @@ from heldout.stored.suspects import StoredSuspects, Suspect
 from heldout.views.job import JobErrorView
 from heldout.views.suspects import SearchView, SuspectsView, SuspectView, WrongLabelsView
 from models.tables import DatasetRow, JobRow
+from models.views.dataset import thumbnail_of
 from models.views.job import dataset_reference
 
 
@@ -13,8 +14,10 @@ def waiting_view(dataset: DatasetRow, job: JobRow | None) -> SuspectsView:
     """While the search waits or runs."""
     is_running = job is not None and job.attempt_started_at is not None and job.worker is not None
     status: Literal["queued", "running"] = "running" if is_running else "queued"
-    what = "is being searched" if is_running else "will be searched once no training waits"
-    return _without_suspects(dataset, status, f"{dataset.name}@{dataset.version} {what} for wrong labels. Ask again.")
+    name = f"{dataset.name}@{dataset.version}"
+    waits = f"{name} waits for its turn: trainings come first."
+    said = f"The labels of {name} are being judged." if is_running else waits
+    return _without_suspects(dataset, status, f"{said} Ask again in a while.")
 
 
 def failed_view(dataset: DatasetRow, job: JobRow | None) -> SuspectsView:
@@ -89,7 +92,7 @@ def _suspect_view(dataset: DatasetRow, rank: int, one: Suspect) -> SuspectView:
             "rank": rank,
             "label": classes[one.label],
             "suggested": classes[one.suggested],
-            "thumbnail": f"/v1/datasets/{dataset.id}/preview/{one.index}",
+            "thumbnail": thumbnail_of(dataset.id, one.index),
         }
     )
 

@@ -133,6 +133,7 @@ def test_the_forms_of_a_history_get_the_same_judgement(client):
         {"csv": table},
         {"scalars": runs},
         {"history": records},
+        {"history": {"train": [{"loss": a} for a, _ in PAIRS], "val": [{"loss": b} for _, b in PAIRS]}},
         {"history": {"log_history": log_history, "best_metric": None}},
         {"history": {"train": {"loss": LOSSES}, "val": {"loss": TURNED}}},
         {"history": {"train_losses": LOSSES, "val_losses": TURNED}},

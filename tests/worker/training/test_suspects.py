@@ -1,4 +1,4 @@
-"""Wrong labels: folds keep related images together; the model finds what is planted and believes what is hard."""
+"""Wrong labels: folds part nothing that belongs together, and the model finds what is planted, not what is hard."""
 
 import multiprocessing
 import os
@@ -52,11 +52,18 @@ def test_a_network_is_trained_on_a_share_of_each_class_of_what_it_may_use():
 def test_large_images_are_seen_small_and_small_ones_as_they_are():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 70, 64, 3), np.uint8)
     images = ImageSet(pixels, np.zeros(5, np.int32), {}, ("a",), (0, 255))
-    assert seen_as(70, 64) == (23, 21)
-    assert np.array_equal(small_images(images)[4, 22, 20], np.rint(pixels[4, 66:69, 60:63].mean(axis=(0, 1))))
-    assert small_images(images).shape == (5, 23, 21, 3)
-    assert np.array_equal(small_images(replace(images, images=pixels[:, :32, :32])), pixels[:, :32, :32])
-    assert seen_as(8, 400) == (1, 30)
+    assert seen_as(images) == (23, 21)
+    small, value_range = small_images(images)
+    assert (small.shape, small.dtype, value_range) == ((5, 23, 21, 3), np.uint8, (0, 255))
+    assert np.array_equal(small[4, 22, 20], np.rint(pixels[4, 66:69, 60:63].mean(axis=(0, 1))))
+    kept = replace(images, images=pixels[:, :32, :32], value_range=(0, 16))
+    assert np.array_equal(small_images(kept)[0], kept.images)
+    assert small_images(kept)[1] == (0, 16)
+    of_floats = replace(images, images=(pixels / 255 * 2 - 1).astype(np.float32), value_range=(-1, 1))
+    assert np.abs(small_images(of_floats)[0].astype(int) - small).max() <= 1
+    assert seen_as(replace(images, images=np.zeros((2, 8, 400, 1), np.uint8))) == (1, 30)
+    many = replace(images, images=np.broadcast_to(np.uint8(0), (10**6, 32, 32, 3)))
+    assert seen_as(many) == (10, 10)
 
 
 # --- judging -------------------------------------------------------------------------------------
@@ -84,9 +91,19 @@ def test_planted_labels_are_found_and_counted(share):
     first = np.argsort(-judged.log_odds)[: wrong.sum() // 2]
     assert wrong[first].mean() > 0.98
     assert np.mean(judged.suggested[wrong & (judged.wrong > 0.5)] == true[wrong & (judged.wrong > 0.5)]) > 0.9
-    for low in (0.0, 0.2, 0.8):  # what it says is about as often true
-        these = (judged.wrong >= low) & (judged.wrong < low + 0.2)
-        assert wrong[these].mean() == pytest.approx(judged.wrong[these].mean(), abs=0.1)
+    for these in (judged.wrong < 0.5, judged.wrong > 0.5):  # what it says is about as often true
+        assert wrong[these].mean() == pytest.approx(judged.wrong[these].mean(), abs=0.05)
+
+
+def test_a_confusion_that_networks_have_learned_is_found():
+    draws = np.random.default_rng(6)
+    true = draws.integers(0, 5, 2000).astype(np.int32)
+    wrong = draws.random(2000) < 0.35
+    labels = np.where(wrong, (true + 1) % 5, true).astype(np.int32)
+    said = answers(true, draws.beta(13, 7, 2000), 5)  # as often the next class as it is the label
+    judged = judge(said, labels)
+    assert judged.wrong.sum() == pytest.approx(wrong.sum(), rel=0.1)
+    assert wrong[np.argsort(-judged.log_odds)[:500]].mean() > 0.95
 
 
 def test_hard_images_with_right_labels_are_not_suspected():
@@ -96,7 +113,7 @@ def test_hard_images_with_right_labels_are_not_suspected():
     seen = np.where(draws.random(2000) < sure, true, (true - 1) % 4)
     judged = judge(answers(seen, sure, 4), true)
     assert np.mean(answers(seen, sure, 4).argmax(axis=1) != true) > 0.2
-    assert judged.wrong.sum() < 10
+    assert judged.wrong.sum() < 20
 
 
 def test_nothing_is_told_by_networks_that_did_not_learn():
@@ -108,8 +125,9 @@ def test_nothing_is_told_by_networks_that_did_not_learn():
 
 def test_the_estimate_of_a_clean_set_begins_at_none():
     labels = np.arange(2000, dtype=np.int32) % 10
-    judged = judge(answers(labels, np.full(2000, 0.99), 10), labels)
-    assert estimated(judged) == WrongLabels(count=0, low=0, high=10)
+    said = answers(labels, np.full(2000, 0.99), 10)
+    judged = judge(said, labels)
+    assert estimated(judged, said, labels) == WrongLabels(count=0, low=0, high=0)
 
 
 # --- the process ---------------------------------------------------------------------------------

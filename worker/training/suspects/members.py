@@ -34,9 +34,9 @@ class Members:
     """
 
     def __init__(self, data: TrainingData, count: int) -> None:
-        self._data = data
+        self._image, self._classes = data.image, len(data.classes)
         self._source = ResidentData(data)
-        self._networks = [build_network(NETWORK, data.image, len(data.classes), seed) for seed in range(count)]
+        self._networks = [build_network(NETWORK, self._image, self._classes, seed) for seed in range(count)]
         self._optimizers = [keras.optimizers.Adam(PEAK_RATE) for _ in range(count)]
         self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         for network, optimizer in zip(self._networks, self._optimizers, strict=True):
@@ -47,7 +47,7 @@ class Members:
     def reset(self, seed: int) -> None:
         """Begin anew, with other initial weights for each seed."""
         for number, (network, optimizer) in enumerate(zip(self._networks, self._optimizers, strict=True)):
-            fresh = build_network(NETWORK, self._data.image, len(self._data.classes), 1000 * seed + number)
+            fresh = build_network(NETWORK, self._image, self._classes, 1000 * seed + number)
             for old, new in zip(network.variables, fresh.variables, strict=True):
                 old.assign(new)
             for variable in optimizer.variables:
@@ -91,5 +91,5 @@ class Members:
                 fn_output_signature=tf.float32,
                 parallel_iterations=1,
             )
-            said.append(tf.reshape(answers, [-1, len(self._data.classes)]))
+            said.append(tf.reshape(answers, [-1, self._classes]))
         return said

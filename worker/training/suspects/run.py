@@ -72,7 +72,7 @@ def stored(found: Found, images: ImageSet, names: list[str] | None) -> StoredSus
     return StoredSuspects(
         images=len(labels),
         agreement=float((found.said.argmax(axis=1) == labels).mean()),
-        wrong=estimated(judged) if can_tell else None,
+        wrong=estimated(judged, found.said, labels) if can_tell else None,
         suspects=tuple(
             Suspect(
                 index=row,
@@ -86,5 +86,5 @@ def stored(found: Found, images: ImageSet, names: list[str] | None) -> StoredSus
         ),
         networks=found.networks,
         trained_on=found.trained_on,
-        seen_as=seen_as(*images.shape[:2]),
+        seen_as=seen_as(images),
     )
