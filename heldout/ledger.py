@@ -1,7 +1,9 @@
 """What counts as a look at held-out labels, and how the count is said in words. Pure."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from heldout.spec import TrainingSpec
 
@@ -44,6 +46,15 @@ def validation_read_of(training: TrainingSpec) -> ReadKind:
         or training.schedule.name == "reduce_on_plateau"
     )
     return ReadKind.SELECTED if chooses else ReadKind.MEASURED
+
+
+def who_trained(job: str, continues: Sequence[Mapping[str, Any]], epoch: int) -> str:
+    """The job whose weights are those after `epoch` of `job`.
+
+    Args:
+        continues: the jobs that it goes on from, oldest first, each with the last epoch that is its own.
+    """
+    return next((one["job"] for one in continues if epoch <= one["epoch"]), job)
 
 
 def explanation_of(split: str, images: int, counted: SplitReads) -> str:

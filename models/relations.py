@@ -1,7 +1,9 @@
 """Which images of a dataset belong together: copies of each other, and members of one group. Beside its other files."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,38 @@ class Relations:
         return related
 
 
+def units_of(relations: Relations) -> NDArray[np.int64] | None:
+    """(images,) a number for each unit of images that belong together, by copies, groups or a chain of both.
+
+    None where each image is alone.
+    """
+    units = relations.copy_of
+    if relations.group is not None:
+        _, first, which = np.unique(relations.group, return_index=True, return_inverse=True)
+        pairs = np.unique(np.stack([units, units[first[which]]], axis=1), axis=0)
+        units = first_of_joined(len(units), pairs.tolist())[units]
+    return None if np.array_equal(units, np.arange(len(units))) else units.astype(np.int64)
+
+
+def first_of_joined(count: int, pairs: Iterable[Sequence[int]]) -> NDArray[np.int32]:
+    """(count,) the first of the images that a chain of pairs joins an image with."""
+    first_of: dict[int, int] = {}  # towards the first image, for those that pairs join
+
+    def first(row: int) -> int:
+        while (before := first_of.get(row, row)) != row:
+            first_of[row] = first_of.get(before, before)  # keeps the next way short
+            row = before
+        return row
+
+    for one, other in pairs:
+        earlier, later = sorted((first(one), first(other)))
+        first_of[later] = earlier
+    firsts = np.arange(count, dtype=np.int32)
+    for row in first_of:
+        firsts[row] = first(row)
+    return firsts
+
+
 def relations_key(dataset_id: str) -> str:
     """Where the relations of a dataset are stored. They belong to the dataset, not to its content: groups do."""
     return f"datasets/{dataset_id}/{FILE_NAME}"
@@ -43,7 +77,7 @@ def save_relations(relations: Relations, file: Path) -> None:
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
-def load_relations(file: Path) -> Relations:
+def load_relations(file: Path | BinaryIO) -> Relations:
     """Read what `save_relations` wrote."""
     with np.load(file) as arrays:
         return Relations(arrays["copy_of"], arrays.get("group"))

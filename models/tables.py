@@ -195,6 +195,12 @@ class JobRow(Base):
     last_event: Mapped[int]
     # Best epoch, gap and verdict; written with the end of a training, so that lists need no second look.
     summary: Mapped[dict[str, Any] | None]
+    # SHA-256 of the held-out splits of its own, where it has folds and has begun.
+    split_digests: Mapped[dict[str, Any] | None]
+    # Where it goes on from, oldest first: who trained which epochs. `[{job, epoch}, …]`, up to and with that epoch.
+    continues: Mapped[list[Any] | None]
+    # Whose weights it starts from, and which layers take them.
+    initial: Mapped[dict[str, Any] | None]
 
     created_at: Mapped[datetime]
     queued_at: Mapped[datetime]

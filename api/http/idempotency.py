@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Header, Response
 
-from heldout.spec import JobSpec
+from heldout.spec import SpecPart
 from heldout.views.job import JobView
 from models.database import Session
 from models.store import idempotency
@@ -29,7 +29,7 @@ def once(
     owner: str,
     key: str | None,
     route: str,
-    spec: JobSpec | None,
+    spec: SpecPart | None,
     response: Response,
     act: Callable[[], JobView],
 ) -> JobView:
@@ -60,7 +60,7 @@ def _made(response: Response, act: Callable[[], JobView]) -> JobView:
     return job
 
 
-def _fingerprint(route: str, spec: JobSpec | None) -> str:
+def _fingerprint(route: str, spec: SpecPart | None) -> str:
     """SHA-256 of the route and of the body as canonical JSON."""
     body = None if spec is None else spec.model_dump(mode="json", exclude_unset=True)
     canonical = json.dumps([route, body], sort_keys=True, separators=(",", ":"))

@@ -2,6 +2,7 @@
 
 from heldout.errors.base import FieldError, HeldoutError
 from heldout.errors.conflicts import (
+    CopiesNotKnown,
     DatasetInUse,
     DatasetIsBundled,
     DatasetNotReady,
@@ -12,7 +13,9 @@ from heldout.errors.conflicts import (
     JobNotQueued,
     LeaseLost,
     NoAudit,
+    NoModel,
     NotReady,
+    StateGone,
     TooManyWebhooks,
     UploadFinished,
     WebhookDisabled,
@@ -32,6 +35,7 @@ from heldout.errors.refused import (
     IdempotencyKeyReused,
     InvalidSpec,
     NetworkTooDeep,
+    NotSupported,
     SpecDatasetNotFound,
     TooManyParameters,
     WebhookUrlRefused,
@@ -58,6 +62,7 @@ from heldout.errors.unreadable import (
 
 __all__ = [
     "BodyTooLarge",
+    "CopiesNotKnown",
     "DatabaseMismatched",
     "DatabaseUnavailable",
     "DatasetInUse",
@@ -89,11 +94,14 @@ __all__ = [
     "MethodNotAllowed",
     "NetworkTooDeep",
     "NoAudit",
+    "NoModel",
     "NotReady",
+    "NotSupported",
     "OperatorError",
     "RouteNotFound",
     "SpecDatasetNotFound",
     "SpecUnreadable",
+    "StateGone",
     "StorageUnavailable",
     "TooManyParameters",
     "TooManyWebhooks",

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
-from heldout.ledger import HELD_OUT, NO_EPOCH, ReadKind, SplitReads
+from heldout.ledger import HELD_OUT, NO_EPOCH, ReadKind, SplitReads, who_trained
 from models.database import db_now
 from models.ids import new_id
 from models.tables import DatasetRow, JobRow, LabelReadRow
@@ -42,9 +42,11 @@ def _insert_for_job(dialect: str, split: str) -> Insert:
     values = {
         "id": bindparam("read_id"),
         "owner": JobRow.owner,
-        "digest": func.coalesce(DatasetRow.splits[split]["sha256"].as_string(), stand_in),
+        "digest": func.coalesce(
+            JobRow.split_digests[split].as_string(), DatasetRow.splits[split]["sha256"].as_string(), stand_in
+        ),
         "subject_object": literal("job"),
-        "subject_id": JobRow.id,
+        "subject_id": bindparam("subject_id", type_=_TABLE.c.subject_id.type),
         "epoch": bindparam("epoch", type_=Integer),
         "split": literal(split),
         "what": bindparam("what", type_=_TABLE.c.what.type),
@@ -65,11 +67,15 @@ _FOR_JOB = {
 def add_for_job(session: Session, job_id: str, split: str, epoch: int, what: ReadKind = ReadKind.MEASURED) -> None:
     """Note that weights of a job met the labels of a split of its dataset, in the transaction that keeps the figures.
 
+    Weights that another job has trained, from which this one goes on, met them as that job's: they count once.
+
     Args:
         epoch: of the weights, from 1.
     """
     statement = _FOR_JOB[session.get_bind().dialect.name, split]
-    session.execute(statement, {"read_id": new_id("read"), "job_id": job_id, "epoch": epoch, "what": what})
+    trained_by = who_trained(job_id, session.scalar(select(JobRow.continues).where(JobRow.id == job_id)) or (), epoch)
+    values = {"read_id": new_id("read"), "job_id": job_id, "subject_id": trained_by, "epoch": epoch, "what": what}
+    session.execute(statement, values)
 
 
 def held_out_splits(dataset: DatasetRow) -> list[str]:

@@ -1,6 +1,5 @@
 """Which images of a dataset belong together: clusters of copies, and the groups of its group rule."""
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ from numpy.typing import NDArray
 
 from heldout.dataset_lifecycle import RejectionCode
 from models.arrays import load, split_digests
-from models.relations import FILE_NAME, Relations, save_relations
+from models.relations import FILE_NAME, Relations, first_of_joined, save_relations
 from worker.ingest.audit import IngestedDataset
 from worker.ingest.audit.copies import Copies, find_copies
 from worker.ingest.audit.scan import scan
@@ -25,40 +24,8 @@ def relations_of(copies: Copies, groups: NDArray[np.int64] | None) -> Relations:
     Two images are in one cluster if a chain of copies joins them, each a copy of the next, though the two ends of a
     chain may differ by more than copies do: who leaves a cluster out whole has no copy left of what remains.
     """
-    firsts = _first_of_joined(len(copies.original), copies.near.tolist())
+    firsts = first_of_joined(len(copies.original), copies.near.tolist())
     return Relations(firsts[copies.original], None if groups is None else groups.astype(np.int32))
-
-
-def units_of(relations: Relations) -> NDArray[np.int64] | None:
-    """(images,) a number for each unit of images that belong together, by copies, groups or a chain of both.
-
-    None where each image is alone.
-    """
-    units = relations.copy_of
-    if relations.group is not None:
-        _, first, which = np.unique(relations.group, return_index=True, return_inverse=True)
-        pairs = np.unique(np.stack([units, units[first[which]]], axis=1), axis=0)
-        units = _first_of_joined(len(units), pairs.tolist())[units]
-    return None if np.array_equal(units, np.arange(len(units))) else units.astype(np.int64)
-
-
-def _first_of_joined(count: int, pairs: Iterable[Sequence[int]]) -> NDArray[np.int32]:
-    """(count,) the first of the images that a chain of pairs joins an image with."""
-    first_of: dict[int, int] = {}  # towards the first image, for those that pairs join
-
-    def first(row: int) -> int:
-        while (before := first_of.get(row, row)) != row:
-            first_of[row] = first_of.get(before, before)  # keeps the next way short
-            row = before
-        return row
-
-    for one, other in pairs:
-        earlier, later = sorted((first(one), first(other)))
-        first_of[later] = earlier
-    firsts = np.arange(count, dtype=np.int32)
-    for row in first_of:
-        firsts[row] = first(row)
-    return firsts
 
 
 def relate(

@@ -326,12 +326,15 @@ def test_what_was_committed_and_not_acknowledged_is_told_once(
     assert work.history(job_id) == [(1, 1), (1, 2), (1, 3)]
     row = work.row(job_id)
     assert (row.status, row.failures, row.epoch) == (JobStatus.SUCCEEDED, 0, 3)
-    assert left(tmp_path, claimed.held) == {"model.keras", "predictions.npz", "evaluation.json"}
+    [last] = work.stored(job_id)["checkpoints"]
+    state = last["key"].rpartition("/")[2]
+    assert (last["epoch"], last["step"]) == (3, 5), "the last state is kept, and nothing before it"
+    assert left(tmp_path, claimed.held) == {"model.keras", "predictions.npz", "evaluation.json", state}
     assert len(work.stored(job_id)["artifacts"]) == 3
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_failure_that_was_not_acknowledged_counts_once_and_leaves_no_file(
+def test_a_failure_that_was_not_acknowledged_counts_once_and_leaves_its_last_state(
     work: Work, run, database_url: str, tmp_path: Path
 ) -> None:
     work.submit()
@@ -343,7 +346,7 @@ def test_a_failure_that_was_not_acknowledged_counts_once_and_leaves_no_file(
     row = work.row(claimed.held.job_id)
     assert (row.status, row.failures) == (JobStatus.FAILED, 1)
     assert work.event_types(row.id)[2:] == ["job.epoch", "job.checkpoint", "job.failed"]
-    assert left(tmp_path, claimed.held) == set()
+    assert left(tmp_path, claimed.held) == {"checkpoint-00001-00000000.ckpt"}
 
 
 def test_a_checkpoint_whose_commit_was_not_acknowledged_survives_the_loss_of_the_job(
