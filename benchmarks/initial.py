@@ -66,7 +66,8 @@ def show(found: dict[str, list[float]]) -> None:
     for arm, values in found.items():
         more = [one - other for one, other in zip(values, base, strict=True)]
         half = t_quantile(0.975, len(more) - 1) * stdev(more) / len(more) ** 0.5
-        difference = "" if values is base else f"{mean(more):+.3f} ({mean(more) - half:+.3f} to {mean(more) + half:+.3f})"
+        low, high = mean(more) - half, mean(more) + half
+        difference = "" if values is base else f"{mean(more):+.3f} ({low:+.3f} to {high:+.3f})"
         print(f"| {arm} | {mean(values):.3f} ± {stdev(values):.3f} | {difference} |")
 
 
@@ -103,7 +104,7 @@ def _of(whole: ImageSet, labels: NDArray[np.int64], count: int, draw: np.random.
     """The images of some classes: `count` of each train, some validate, and all of test are measured."""
     rows: dict[str, list[NDArray[np.int64]]] = {"train": [], "validation": [], "test": []}
     for label in labels:
-        of_class = draw.permutation(np.flatnonzero(whole.labels[: 60_000] == label))
+        of_class = draw.permutation(np.flatnonzero(whole.labels[:60_000] == label))
         rows["train"].append(of_class[:count])
         rows["validation"].append(of_class[count : count + VALIDATION])
         rows["test"].append(whole.splits["test"][whole.labels[whole.splits["test"]] == label])

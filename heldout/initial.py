@@ -84,9 +84,8 @@ def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Wei
         )
     frozen = spec.initial.freeze_blocks
     if frozen > len(spec.network.blocks):
-        raise _refused(
-            "/initial/freeze_blocks", f"The network has {counted(len(spec.network.blocks), 'block')}; {frozen} cannot be frozen."
-        )
+        has = counted(len(spec.network.blocks), "block")
+        raise _refused("/initial/freeze_blocks", f"The network has {has}; {frozen} cannot be frozen.")
     unfit = [layer.name for layer in own if layer.is_in_first(frozen) and layer.name not in fits]
     if unfit:
         raise _refused(

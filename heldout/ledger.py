@@ -70,6 +70,14 @@ def explanation_of(split: str, images: int, counted: SplitReads) -> str:
     return f"{_looks(labels, counted)} {_advice(split, counted)}"
 
 
+def explanation_of_folds(reads: int) -> str:
+    """The looks of jobs with folds in plain words."""
+    return (
+        f"Beside these, jobs with folds looked {_times(reads)} at validation images of their own, which are cut from "
+        "training and validation images together."
+    )
+
+
 def _looks(labels: str, counted: SplitReads) -> str:
     looks = counted.reads - counted.handed_out
     shown = f"shown to you {_times(counted.handed_out)}, in a preview of the dataset."

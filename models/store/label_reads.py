@@ -19,6 +19,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    null,
     select,
     union_all,
     update,
@@ -49,6 +50,7 @@ def _insert_for_job(dialect: str, split: str) -> Insert:
         "subject_id": bindparam("subject_id", type_=_TABLE.c.subject_id.type),
         "epoch": bindparam("epoch", type_=Integer),
         "split": literal(split),
+        "fold": JobRow.spec[("validation", "fold")].as_integer() if split == "validation" else null(),
         "what": bindparam("what", type_=_TABLE.c.what.type),
         "dataset_id": DatasetRow.id,
         "created_at": db_now(),
@@ -127,6 +129,11 @@ def totals(session: Session, owner: str, dataset: DatasetRow) -> dict[str, Split
     return {split: SplitReads(*found) for split, *found in session.execute(union_all(*parts))}
 
 
+def fold_reads(session: Session, owner: str, dataset: DatasetRow) -> int:
+    """How often jobs of the owner with folds have looked at validation images of their own."""
+    return session.scalar(select(func.count()).where(*_of_folds(owner, dataset))) or 0
+
+
 def page(
     session: Session, owner: str, dataset: DatasetRow, *, after: str | None, limit: int
 ) -> tuple[Sequence[LabelReadRow], bool]:
@@ -142,7 +149,14 @@ def page(
         .subquery()
         for digest in sorted(digests)
     ]
-    found = union_all(*(select(part.c.id) for part in parts))
+    of_folds = (
+        select(LabelReadRow.id)
+        .where(*_of_folds(owner, dataset), *([LabelReadRow.id < after] if after else []))
+        .order_by(LabelReadRow.id.desc())
+        .limit(limit + 1)
+        .subquery()
+    )
+    found = union_all(*(select(part.c.id) for part in (*parts, of_folds)))
     newest = select(LabelReadRow).where(LabelReadRow.id.in_(found)).order_by(LabelReadRow.id.desc()).limit(limit + 1)
     rows = session.scalars(newest).all()
     return rows[:limit], len(rows) > limit
@@ -169,6 +183,10 @@ def give_digests(session: Session, dataset: DatasetRow) -> None:
             delete(LabelReadRow).where(*under_stand_in),
         ):
             session.execute(change.execution_options(synchronize_session=False))
+
+
+def _of_folds(owner: str, dataset: DatasetRow) -> tuple[ColumnElement[bool], ...]:
+    return LabelReadRow.owner == owner, LabelReadRow.dataset_id == dataset.id, LabelReadRow.fold.is_not(None)
 
 
 def _looks_at(owner: str, dataset: DatasetRow, split: str) -> tuple[ColumnElement[bool], ...]:

@@ -83,9 +83,7 @@ def test_a_worker_that_stops_does_not_wait_for_a_model(start) -> None:
 def test_frozen_blocks_stay_as_they_were_taken_and_the_rest_is_trained(start) -> None:
     source = start(small_spec(*BLOCKS, training={"epochs": 1})).end().path_of(ArtifactName.MODEL)
     taken = ("block1_conv1", "block1_norm1", "block2_conv1")
-    spec = small_spec(
-        *BLOCKS, training={"epochs": 1, "seed": 8}, initial={"job": "job_1", "freeze_blocks": 1}
-    )
+    spec = small_spec(*BLOCKS, training={"epochs": 1, "seed": 8}, initial={"job": "job_1", "freeze_blocks": 1})
     found = start(spec, initial=source, initial_layers=taken).end().path_of(ArtifactName.MODEL)
     before, after = keras.saving.load_model(source), keras.saving.load_model(found)
 
