@@ -32,9 +32,9 @@ from worker.training.resident import ResidentData
 from worker.training.trainer import Trainer
 
 SEEDS = range(5)
-SOURCE_IMAGES, SOURCE_EPOCHS = 2_000, 8  # images of each class
-FEW, FEW_EPOCHS = 20, 60
-VALIDATION = 200
+SOURCE_IMAGES, SOURCE_EPOCHS = 2_000, 5  # images of each class
+FEW, FEW_EPOCHS = 20, 40
+VALIDATION = 20
 NETWORK = {"blocks": [{"filters": 32}, {"filters": 64}, {"filters": 64, "pool": 1}], "dense": [{"units": 64}]}
 ARMS: dict[str, int | None] = {"from scratch": None, "from there": 0, "2 blocks frozen": 2, "3 blocks frozen": 3}
 

@@ -36,7 +36,7 @@ def get_metrics(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> Me
 
 
 @router.get("/splits", responses=problems(JobNotFound, SpecUnreadable, DatasetNotFound, StorageUnavailable))
-def get_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> IndicesView:
+def get_job_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> IndicesView:
     """Which images of its dataset the job trains on and is measured on: folds and `train_limit` are applied."""
     job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
     if dataset.sha256 is None:
