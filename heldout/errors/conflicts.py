@@ -47,7 +47,7 @@ class NotReady(HeldoutError):
     code, status, title = "not_ready", 409, "Not there yet"
 
     def __init__(self, job_id: str, what: str, status: str) -> None:
-        super().__init__(f"Job {job_id} is {status} and has no {what}. It is written when the job has succeeded.")
+        super().__init__(f"Job {job_id} is {status} and has no {what} yet. It is written when the job ends.")
 
 
 class NoModel(HeldoutError):

@@ -193,7 +193,8 @@ BOUNDS = {
     ),
 }
 
-REQUIRED = {"validation.folds", "initial.job", "dataset", "network.blocks", "network.blocks.0.filters", "network.dense.0.units"}
+REQUIRED = {"dataset", "initial.job", "network.blocks", "network.blocks.0.filters", "network.dense.0.units"}
+REQUIRED |= {"validation.folds"}
 ACCEPTED = [(path, value) for path, (values, _) in BOUNDS.items() for value in values]
 REFUSED = [(path, value) for path, (_, values) in BOUNDS.items() for value in values]
 
