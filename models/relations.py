@@ -1,6 +1,5 @@
 """Which images of a dataset belong together: copies of each other, and members of one group. Beside its other files."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +23,21 @@ class Relations:
     copy_of: NDArray[np.int32]
     group: NDArray[np.int32] | None = None
 
+    def units(self) -> NDArray[np.int32]:
+        """(images,) a number for each unit of images that belong together, by copies, groups or a chain of both."""
+        units = self.copy_of.astype(np.int32)
+        if self.group is None:
+            return units
+        while True:  # a unit takes the smallest number in its group, and so a chain's smallest after some rounds
+            before = units
+            for joined in (self.group, self.copy_of):
+                _, which = np.unique(joined, return_inverse=True)
+                smallest = np.full(len(units), len(units), np.int32)
+                np.minimum.at(smallest, which, units)
+                units = smallest[which]
+            if np.array_equal(units, before):
+                return units
+
     def related_to(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(images,) whether an image has a copy or a member of its group among the images at `rows`."""
         related = np.isin(self.copy_of, self.copy_of[rows])
@@ -37,31 +51,8 @@ def units_of(relations: Relations) -> NDArray[np.int64] | None:
 
     None where each image is alone.
     """
-    units = relations.copy_of
-    if relations.group is not None:
-        _, first, which = np.unique(relations.group, return_index=True, return_inverse=True)
-        pairs = np.unique(np.stack([units, units[first[which]]], axis=1), axis=0)
-        units = first_of_joined(len(units), pairs.tolist())[units]
+    units = relations.units()
     return None if np.array_equal(units, np.arange(len(units))) else units.astype(np.int64)
-
-
-def first_of_joined(count: int, pairs: Iterable[Sequence[int]]) -> NDArray[np.int32]:
-    """(count,) the first of the images that a chain of pairs joins an image with."""
-    first_of: dict[int, int] = {}  # towards the first image, for those that pairs join
-
-    def first(row: int) -> int:
-        while (before := first_of.get(row, row)) != row:
-            first_of[row] = first_of.get(before, before)  # keeps the next way short
-            row = before
-        return row
-
-    for one, other in pairs:
-        earlier, later = sorted((first(one), first(other)))
-        first_of[later] = earlier
-    firsts = np.arange(count, dtype=np.int32)
-    for row in first_of:
-        firsts[row] = first(row)
-    return firsts
 
 
 def relations_key(dataset_id: str) -> str:

@@ -2,6 +2,7 @@
 
 from heldout.errors.base import FieldError, HeldoutError
 from heldout.errors.conflicts import (
+    ChangedMeanwhile,
     CopiesNotKnown,
     DatasetInUse,
     DatasetIsBundled,
@@ -62,6 +63,7 @@ from heldout.errors.unreadable import (
 
 __all__ = [
     "BodyTooLarge",
+    "ChangedMeanwhile",
     "CopiesNotKnown",
     "DatabaseMismatched",
     "DatabaseUnavailable",

@@ -1,5 +1,6 @@
 """Which images of a dataset belong together: clusters of copies, and the groups of its group rule."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from heldout.dataset_lifecycle import RejectionCode
 from models.arrays import load, split_digests
-from models.relations import FILE_NAME, Relations, first_of_joined, save_relations
+from models.relations import FILE_NAME, Relations, save_relations
 from worker.ingest.audit import IngestedDataset
 from worker.ingest.audit.copies import Copies, find_copies
 from worker.ingest.audit.scan import scan
@@ -24,8 +25,27 @@ def relations_of(copies: Copies, groups: NDArray[np.int64] | None) -> Relations:
     Two images are in one cluster if a chain of copies joins them, each a copy of the next, though the two ends of a
     chain may differ by more than copies do: who leaves a cluster out whole has no copy left of what remains.
     """
-    firsts = first_of_joined(len(copies.original), copies.near.tolist())
+    firsts = _first_of_joined(len(copies.original), copies.near.tolist())
     return Relations(firsts[copies.original], None if groups is None else groups.astype(np.int32))
+
+
+def _first_of_joined(count: int, pairs: Iterable[Sequence[int]]) -> NDArray[np.int32]:
+    """(count,) the first of the images that a chain of pairs joins an image with."""
+    first_of: dict[int, int] = {}  # towards the first image, for those that pairs join
+
+    def first(row: int) -> int:
+        while (before := first_of.get(row, row)) != row:
+            first_of[row] = first_of.get(before, before)  # keeps the next way short
+            row = before
+        return row
+
+    for one, other in pairs:
+        earlier, later = sorted((first(one), first(other)))
+        first_of[later] = earlier
+    firsts = np.arange(count, dtype=np.int32)
+    for row in first_of:
+        firsts[row] = first(row)
+    return firsts
 
 
 def relate(

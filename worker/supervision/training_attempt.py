@@ -14,6 +14,7 @@ from heldout.lifecycle import FailureCode, JobStatus
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.blobs import BlobMissing
+from models.file_names import MEMBERS_FILE, members_key
 from models.store import calibrations, claims
 from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint, Claimed, Result
@@ -160,6 +161,8 @@ class TrainingAttempt:
         claimed, folder = self._claimed, self._folder
         relations = self._files.fetch_relations(claimed, folder, needed=self._spec.validation is not None)
         initial = self._files.fetch_initial(claimed, folder)
+        names = self._folder / MEMBERS_FILE
+        has_names = self._files.fetch_if_there(members_key(self._claimed.dataset_id), names)
         device: Device = "gpu" if self._gpus else "cpu"
         capability = min((gpu.capability for gpu in self._gpus), default=None)
         gpu_memory = [gpu.memory_bytes for gpu in self._gpus]
@@ -179,6 +182,7 @@ class TrainingAttempt:
             relations=str(relations) if relations else None,
             initial=str(initial) if initial else None,
             initial_layers=claimed.initial.layers if claimed.initial else (),
+            names=str(names) if has_names else None,
         )
 
     # --- follow --------------------------------------------------------------------------------------

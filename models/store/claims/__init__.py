@@ -20,6 +20,7 @@ from models.store.claims.recover import (
 )
 from models.store.claims.settle import (
     Result,
+    complete,
     fail,
     kept_when_cancelled,
     note_summary,
@@ -37,6 +38,7 @@ __all__ = [
     "checkpoints_of",
     "claim",
     "claimable",
+    "complete",
     "expire_pending",
     "fail",
     "forget_checkpoints",
