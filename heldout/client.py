@@ -22,6 +22,7 @@ from heldout.stored.artifacts import PredictionsFormat
 from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.base import as_json
 from heldout.views.confusion import ConfusionView
+from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.estimate import EstimateView
 from heldout.views.event import EventPage, EventView, OwnerEventPage, OwnerEventView
@@ -142,10 +143,32 @@ class Client(DatasetMethods):
     def resume(self, job_id: str) -> JobView:
         return self._answers.read(JobView, "POST", _job(job_id, "resume"))
 
-    def retry(self, job_id: str, *, idempotency_key: str | None = None) -> JobView:
-        """A new job with the spec of one that has ended; the key is as for `submit`."""
+    def retry(
+        self,
+        job_id: str,
+        *,
+        epochs: int | None = None,
+        remedy: str | None = None,
+        patch: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> JobView:
+        """A new job with the spec of one that has ended, as it was or with one change; the key is as for `submit`.
+
+        Args:
+            epochs: go on from its last state, up to so many epochs in all.
+            remedy: the name of a remedy of its diagnosis.
+            patch: a merge patch (RFC 7396) of its spec.
+        """
+        changes = {"epochs": epochs, "remedy": remedy, "patch": patch}
+        body = {name: value for name, value in changes.items() if value is not None}
         headers = idempotent(idempotency_key)
-        return self._answers.read(JobView, "POST", _job(job_id, "retry"), headers=headers, repeatable=True)
+        return self._answers.read(
+            JobView, "POST", _job(job_id, "retry"), body=body or None, headers=headers, repeatable=True
+        )
+
+    def job_splits(self, job_id: str) -> IndicesView:
+        """Which images of its dataset a job trains on and is measured on."""
+        return self._answers.read(IndicesView, "GET", _job(job_id, "splits"))
 
     def delete(self, job_id: str) -> None:
         self._connection.send("DELETE", _job(job_id))

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     heartbeat_s: Seconds = Field(10, description="How often a worker renews its leases and writes progress.")
     poll_s: Seconds = Field(0.5, description="How often requests (cancel, pause) and waiting clients are looked up.")
     reconcile_s: Seconds = Field(15, description="How often lost and forgotten jobs are looked for.")
+    keep_state_s: float = Field(
+        7 * 86_400, ge=0, le=366 * 86_400, description="How long a job that has ended can go on for more epochs."
+    )
     slots: int | None = Field(
         None, ge=1, le=64, description="Jobs that a worker runs at once; default: its GPUs, or else its cores."
     )

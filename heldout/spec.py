@@ -194,6 +194,36 @@ class TrainingSpec(SpecPart):
         return schedule
 
 
+class ValidationSpec(SpecPart):
+    """Train and validation pooled and cut anew into `folds` parts, of which `fold` validates and the rest trains."""
+
+    folds: int = Field(ge=2, le=20)
+    fold: int = Field(0, ge=0, le=19, description="Counts from 0.")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="Another seed cuts other folds.")
+
+    @field_validator("fold")
+    @classmethod
+    def _is_one_of_them(cls, fold: int, info: ValidationInfo) -> int:
+        folds = info.data.get("folds")
+        if folds is not None and fold >= folds:
+            raise ValueError(f"`fold` is {fold}; with {folds} folds it is 0 to {folds - 1}")
+        return fold
+
+
+class InitialSpec(SpecPart):
+    """The kept weights of another job: layers start from them whose shapes agree, by their position."""
+
+    job: str | None = Field(None, max_length=40, description="`job_…`, of the same owner.")
+    model: str | None = Field(None, max_length=40, description="`mod_…`; not supported yet.")
+    freeze_blocks: int = Field(0, ge=0, le=8, description="So many blocks, from the first, are not trained.")
+
+    @model_validator(mode="after")
+    def _names_one(self) -> "InitialSpec":
+        if (self.job is None) == (self.model is None):
+            raise ValueError("name one of `job` and `model`")
+        return self
+
+
 class EvaluationSpec(SpecPart):
     """When the test split is measured; it never chooses anything."""
 
@@ -238,6 +268,8 @@ class JobSpec(SpecPart):
     network: NetworkSpec
     augmentation: AugmentationSpec | None = None
     training: TrainingSpec = TrainingSpec()
+    initial: InitialSpec | None = None
+    validation: ValidationSpec | None = Field(None, description="null: the dataset's own splits.")
     evaluation: EvaluationSpec = EvaluationSpec()
     limits: LimitsSpec = LimitsSpec()
     priority: Priority = 0

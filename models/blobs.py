@@ -148,6 +148,11 @@ class Blobs:
         finally:
             part.unlink(missing_ok=True)
 
+    def copy(self, key: str, to: str) -> None:
+        """Store a blob under another key too, without reading it. Raises BlobMissing."""
+        with self._answering(key):
+            obstore.copy(self._store, key, to)
+
     def delete_all(self, prefix: str) -> None:
         """Delete every blob whose key is under the folder `prefix`."""
         with self._answering():

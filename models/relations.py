@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,15 @@ class Relations:
         return related
 
 
+def units_of(relations: Relations) -> NDArray[np.int64] | None:
+    """(images,) a number for each unit of images that belong together, by copies, groups or a chain of both.
+
+    None where each image is alone.
+    """
+    units = relations.units()
+    return None if np.array_equal(units, np.arange(len(units))) else units.astype(np.int64)
+
+
 def relations_key(dataset_id: str) -> str:
     """Where the relations of a dataset are stored. They belong to the dataset, not to its content: groups do."""
     return f"datasets/{dataset_id}/{FILE_NAME}"
@@ -58,7 +68,7 @@ def save_relations(relations: Relations, file: Path) -> None:
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
-def load_relations(file: Path) -> Relations:
+def load_relations(file: Path | BinaryIO) -> Relations:
     """Read what `save_relations` wrote."""
     with np.load(file) as arrays:
         return Relations(arrays["copy_of"], arrays.get("group"))

@@ -83,10 +83,18 @@ def resume(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
         _print_status(client.resume(job_id), as_json)
 
 
-def retry(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+def retry(
+    job_id: JobId,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Go on from its last state, up to so many epochs in all.")
+    ] = None,
+    remedy: Annotated[str | None, typer.Option(help="With this remedy of its diagnosis.")] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
     """Queue a new job with the spec of one that has ended, and print its id."""
     with service(home) as client:
-        job = client.retry(job_id)
+        job = client.retry(job_id, epochs=epochs, remedy=remedy)
     print_json(job) if as_json else say(job.id)
 
 

@@ -205,7 +205,8 @@ def show_ledger(ledger: LedgerView) -> None:
 
 def _row_of_read(read: LabelReadView) -> tuple[str, ...]:
     epoch = NONE if read.epoch is None else str(read.epoch)
-    return (moment(read.created_at), read.split, read.subject.id, epoch, read.what.replace("_", " "))
+    split = read.split if read.fold is None else f"fold {read.fold}"
+    return (moment(read.created_at), split, read.subject.id, epoch, read.what.replace("_", " "))
 
 
 def _size_of(dataset: DatasetView) -> str:

@@ -58,6 +58,23 @@ def audit_without_test(audit: Sequence[AuditFinding]) -> list[AuditFinding]:
     return [found for found in kept if found is not None]
 
 
+def audit_of_folds(audit: Sequence[AuditFinding]) -> list[AuditFinding]:
+    """The findings that hold for a job with folds: those that compare the dataset's own train and validation do not."""
+    kept = [_finding_of_folds(found) for found in audit]
+    return [found for found in kept if found is not None]
+
+
+def _finding_of_folds(found: AuditFinding) -> AuditFinding | None:
+    code, numbers = found.code, found.numbers
+    if code in _OF_ONE_SPLIT:
+        return found if numbers.get("split") != "validation" else None
+    if code in {"leakage", "group_across_splits", "class_shift", "class_imbalance"}:
+        return None  # the job's own copies and classes are counted at its end
+    if code == "class_missing" and not numbers.get("test"):
+        return None
+    return found
+
+
 def _finding_without_test(found: AuditFinding) -> AuditFinding | None:
     code, numbers = found.code, found.numbers
     if code in _OF_ONE_SPLIT:

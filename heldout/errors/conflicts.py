@@ -61,7 +61,35 @@ class NotReady(HeldoutError):
     code, status, title = "not_ready", 409, "Not there yet"
 
     def __init__(self, job_id: str, what: str, status: str) -> None:
-        super().__init__(f"Job {job_id} is {status} and has no {what}. It is written when the job has succeeded.")
+        super().__init__(f"Job {job_id} is {status} and has no {what} yet. It is written when the job ends.")
+
+
+class NoModel(HeldoutError):
+    """A job has ended without what was asked for: it will never come."""
+
+    code, status, title = "no_model", 409, "The job has left no model"
+
+    def __init__(self, job_id: str, what: str, status: str) -> None:
+        why = "It was not kept"
+        if status == "failed":
+            why = "A job that fails leaves none"
+        elif status == "cancelled" and what == "model":
+            why = "It was cancelled before one epoch was whole, or while it waited for a worker"
+        elif status == "cancelled":
+            why = "It was cancelled before its weights were measured"
+        anew = f"POST /v1/jobs/{job_id}/retry trains anew"
+        super().__init__(f"Job {job_id} is {status} and has no {what}. {why}; {anew}.")
+
+
+class StateGone(HeldoutError):
+    code, status, title = "state_gone", 409, "The job's last state is not there"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"Job {job_id} cannot go on. No epoch of it was ever stored, or its last state was deleted: they are kept "
+            "for HELDOUT_KEEP_STATE_S seconds after a job's end. To train anew for more epochs, retry with "
+            '{"patch": {"training": {"epochs": …}}}.'
+        )
 
 
 class DatasetNotReady(HeldoutError):
@@ -69,6 +97,16 @@ class DatasetNotReady(HeldoutError):
 
     def __init__(self, name: str, status: str, what: str = "splits", why: str = "") -> None:
         super().__init__(f"Dataset {name!r} is {status}: only a dataset that is ready has {what}. {why}".rstrip())
+
+
+class CopiesNotKnown(HeldoutError):
+    code, status, title = "not_ready", 409, "Not there yet"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Copies in dataset {name!r} are still being looked for; folds keep them together. Try again in a moment.",
+            headers={"Retry-After": "5"},
+        )
 
 
 class NoAudit(HeldoutError):

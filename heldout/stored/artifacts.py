@@ -11,6 +11,7 @@ class ArtifactName(StrEnum):
     PREDICTIONS = "predictions"  # what they say of each image
     EVALUATION = "evaluation"  # their scores, class by class
     GAP = "gap"  # what the terms of its gap are made of
+    INITIAL = "initial"  # the weights that it starts from: a copy of another job's model
 
 
 class ArtifactFormat(StrEnum):

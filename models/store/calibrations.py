@@ -46,6 +46,10 @@ def expected_epoch_s(
     if not known or is_unmeasured or dataset.splits is None:
         return None
     counts = {name: split["count"] for name, split in dataset.splits.items()}
+    if spec.validation is not None:
+        pool = counts["train"] + counts["validation"]
+        counts["validation"] = pool // spec.validation.folds
+        counts["train"] = pool - counts["validation"]
     towers = spec.resources.towers
     if towers == "auto":
         towers = automatic_towers(spec, plan) if alone else 1

@@ -13,7 +13,7 @@ from heldout.datasets import DatasetSpec
 from heldout.stored.audit import StoredAudit
 from models.arrays import FILES, address_of, load, save_beside, split_digests
 from models.file_names import MEMBERS_FILE
-from models.relations import FILE_NAME, save_relations
+from models.relations import FILE_NAME, save_relations, units_of
 from worker.ingest.audit import Audit, IngestedDataset, audit
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan, with_splits_of
@@ -21,7 +21,7 @@ from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
 from worker.ingest.preview import write_previews
 from worker.ingest.rejection import Rejection, amount, by_fault, printable
-from worker.ingest.relations import relations_of, units_of
+from worker.ingest.relations import relations_of
 from worker.ingest.report import Report
 from worker.ingest.sources.base import Source, StoredImages
 from worker.ingest.sources.layout import LeftOut

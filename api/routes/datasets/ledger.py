@@ -33,4 +33,5 @@ def get_ledger(
     datasets.require_content(row, "a ledger")
     totals = label_reads.totals(session, caller.owner, row)
     entries, more = label_reads.page(session, caller.owner, row, after=after, limit=limit)
-    return ledger_view(row, totals, entries, has_more=more)
+    folds = label_reads.fold_reads(session, caller.owner, row)
+    return ledger_view(row, totals, entries, fold_reads=folds, has_more=more)

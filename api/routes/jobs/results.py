@@ -12,15 +12,19 @@ from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
-from heldout.errors import JobNotFound, NotReady, StorageUnavailable
-from heldout.lifecycle import shown_status
+from heldout.errors import DatasetNotFound, JobNotFound, NoModel, NotReady, SpecUnreadable, StorageUnavailable
+from heldout.lifecycle import TERMINAL, shown_status
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
+from heldout.views.dataset import IndicesView
 from heldout.views.metrics import MetricsView
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
 from models.predictions_csv import csv_chunks
+from models.specs import training_spec_of
 from models.store import artifacts, jobs, metrics
 from models.store.artifacts import Artifact
+from models.stored_splits import stored_splits_of
+from models.tables import JobRow
 from models.views.metrics import metrics_view
 
 router = resource("/v1/jobs/{job_id}", "jobs")
@@ -35,6 +39,16 @@ def get_metrics(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> Me
     return metrics_view(metrics.epochs_of(session, job_id), final, with_test=with_test)
 
 
+@router.get("/splits", responses=problems(JobNotFound, SpecUnreadable, DatasetNotFound, StorageUnavailable))
+def get_job_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> IndicesView:
+    """Which images of its dataset the job trains on and is measured on: folds and `train_limit` are applied."""
+    job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
+    if dataset.sha256 is None:
+        raise DatasetNotFound(dataset.name)  # it was deleted, and its files with it
+    splits = stored_splits_of(app.blobs, dataset, training_spec_of(job))
+    return IndicesView.model_validate({"object": "splits", **{name: rows.tolist() for name, rows in splits.items()}})
+
+
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
@@ -45,7 +59,7 @@ _FILE: dict[int | str, dict[str, Any]] = {
             }
         },
     },
-    **problems(JobNotFound, NotReady, StorageUnavailable),
+    **problems(JobNotFound, NotReady, NoModel, StorageUnavailable),
 }
 
 
@@ -90,12 +104,21 @@ def _table(chunks: Iterator[bytes], filename: str) -> StreamingResponse:
 
 
 def _artifact_of(session: Session, owner: str, job_id: str, name: ArtifactName, format_: ArtifactFormat) -> Artifact:
-    """A file of the owner's job. Raises JobNotFound, NotReady."""
+    """A file of the owner's job. Raises JobNotFound, NotReady, NoModel."""
     job = jobs.find(session, owner, job_id)
-    artifact = artifacts.find(session, job_id, name, format_)
+    if name is ArtifactName.MODEL:
+        artifact = artifacts.model_of(session, job)
+    else:
+        artifact = artifacts.find(session, job_id, name, format_)
     if artifact is None:
-        raise NotReady(job_id, name.value, shown_status(job.status, job.request))
+        raise not_there(job, name.value)
     return artifact
+
+
+def not_there(job: JobRow, what: str) -> NotReady | NoModel:
+    """Why a job does not have what it leaves behind: it has not ended, or it has ended without."""
+    status = shown_status(job.status, job.request)
+    return NoModel(job.id, what, status) if job.status in TERMINAL else NotReady(job.id, what, status)
 
 
 def _download(blobs: Blobs, artifact: Artifact, filename: str) -> StreamingResponse:

@@ -235,6 +235,9 @@ def test_a_refused_spec_is_a_problem_in_json(heldout, spec_file):
         ("train", "spec.json", "--idempotency-key", "ü"),
         ("train",),
         ("train", "spec.json", "--sett", "a=b"),
+        ("train", "spec.json", "--from", "job_none"),
+        ("train", "--from", "job_none", "--set", "a=b"),
+        ("train", "spec.json", "--remedy", "dropout"),
         ("trian", "spec.json"),
         ("jobs", "--limit", "0"),
         ("jobs", "--limit", "many"),
@@ -530,9 +533,15 @@ def test_a_job_goes_through_its_states_by_command(heldout, client, spec_file):
         assert client.get(job_id).status == status
     again = heldout("retry", job_id).stdout.strip()
     assert client.get(again).retry_of == job_id
+    for change in (("--epochs", "20"), ("--remedy", "prayer")):
+        assert heldout("retry", job_id, *change).returncode == Exit.REFUSED
+    assert heldout("train", "--from", job_id, "--remedy", "prayer").returncode == Exit.REFUSED
     assert heldout("delete", job_id).returncode == 0
     assert heldout("show", job_id).returncode == 2
     assert [job.id for job in client.jobs()] == [again]
+    assert heldout("cancel", again).returncode == 0
+    third = heldout("train", "--from", again, "--detach").stdout.strip()
+    assert client.get(third).retry_of == again
 
 
 def test_a_job_that_cannot_go_there_is_refused_with_2(heldout, client, ended):

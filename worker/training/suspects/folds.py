@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.training.data import stratified
+from models.job_splits import stratified
 
 
 def make_folds(

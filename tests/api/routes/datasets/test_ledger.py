@@ -70,7 +70,7 @@ def pets(client, database, worker, tmp_path) -> str:
 def test_a_dataset_that_nobody_has_looked_at_says_so(client):
     ledger = ledger_of(client)
     dataset = client.get("/v1/datasets/mnist5k").json()
-    assert list(ledger) == ["object", "dataset", "explanation", "splits", "entries"]
+    assert list(ledger) == ["object", "dataset", "explanation", "splits", "fold_reads", "entries"]
     assert ledger["object"] == "ledger"
     assert ledger["dataset"] == {name: dataset[name] for name in ("id", "name", "version")}
     for split, images in (("validation", 400), ("test", 1000)):

@@ -211,7 +211,7 @@ def test_a_job_that_ended_before_there_were_summaries_shows_none(client, worker,
 def test_a_job_that_ended_without_success_has_no_model(client, worker, spec):
     failed = submitted(client, spec)["id"]
     worker.fail(worker.claim())
-    assert_problem(client.get(f"/v1/jobs/{failed}/model"), 409, "not_ready")
+    assert_problem(client.get(f"/v1/jobs/{failed}/model"), 409, "no_model")
 
 
 def test_a_file_that_the_blob_store_lost_is_said_to_be_unavailable(client, worker, spec):
