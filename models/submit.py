@@ -95,7 +95,11 @@ def estimate(session: Session, owner: str, spec: JobSpec, *, max_parameters: int
         parameters=plan.parameters,
         layers=[LayerView(name=one.name, shape=list(one.shape), parameters=one.parameters) for one in plan.layers],
         flops_per_image=plan.flops_per_image,
-        memory_bytes=plan.memory_bytes(spec.training.batch_size, mixed=spec.training.precision == "mixed"),
+        memory_bytes=plan.memory_bytes(
+            spec.training.batch_size,
+            mixed=spec.training.precision == "mixed",
+            averaged=spec.training.ema_decay is not None,
+        ),
         seconds_per_epoch=calibrations.expected_epoch_s(calibrations.speeds(session), spec, plan, ready.row),
     )
 
