@@ -12,7 +12,8 @@ DropoutRate = Annotated[float, Field(ge=0, lt=1, description="Share of units dro
 Penalty = Annotated[float, Field(ge=0, le=1, description="Factor of the L2 penalty.")]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
-Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)]
+MAX_PAIRS = 16
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_PAIRS)]
 MAX_NAME_CHARACTERS = 128
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Priority = Annotated[int, Field(ge=-100, le=100)]

@@ -22,6 +22,21 @@ class Relations:
     copy_of: NDArray[np.int32]
     group: NDArray[np.int32] | None = None
 
+    def units(self) -> NDArray[np.int32]:
+        """(images,) a number for each unit of images that belong together, by copies, groups or a chain of both."""
+        units = self.copy_of.astype(np.int32)
+        if self.group is None:
+            return units
+        while True:  # a unit takes the smallest number in its group, and so a chain's smallest after some rounds
+            before = units
+            for joined in (self.group, self.copy_of):
+                _, which = np.unique(joined, return_inverse=True)
+                smallest = np.full(len(units), len(units), np.int32)
+                np.minimum.at(smallest, which, units)
+                units = smallest[which]
+            if np.array_equal(units, before):
+                return units
+
     def related_to(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(images,) whether an image has a copy or a member of its group among the images at `rows`."""
         related = np.isin(self.copy_of, self.copy_of[rows])

@@ -1,4 +1,4 @@
-"""The messages between the supervisor and the process that trains one job."""
+"""The messages between the supervisor and the process that trains for one job."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -28,6 +28,20 @@ class Assignment:
     gpus: tuple[str, ...] = ()  # NVIDIA's ids of those that the job has
     resident_bytes: int | None = None  # larger images are read from their file
     relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
+    names: str | None = None  # file of the images' names (models/file_names.py) in `scratch`; None: they have none
+
+
+@dataclass(frozen=True)
+class SuspectAssignment:
+    """All that the process needs which finds wrong labels of a dataset. It writes to `scratch`."""
+
+    dataset: str  # folder in the internal format (models/arrays.py)
+    scratch: str  # folder of this attempt, made and removed by the supervisor
+    relations: str | None  # file of the dataset's relations (models/relations.py); None: not known
+    names: str | None  # file with the name of each image in the upload, one a line; None: it has none
+    seed: int
+    threads: int  # networks that are trained at the same time
+    device: Literal["cpu"] = "cpu"
 
 
 # --- from the training process -------------------------------------------------------------------
@@ -122,6 +136,13 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class SuspectsFound:
+    """The search for wrong labels ended well; what it found is in a file in `scratch`."""
+
+    file: str
+
+
+@dataclass(frozen=True)
 class Stopped:
     """The answer to Stop: a checkpoint is written (None where nothing was trained) and the process ends."""
 
@@ -167,6 +188,7 @@ FromTraining = (
     | Overfits
     | Warned
     | Finished
+    | SuspectsFound
     | Stopped
     | Failed
 )

@@ -6,6 +6,7 @@ from heldout.diagnosis import remedies
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.remedies import Spec
 from heldout.diagnosis.thresholds import MIN_CLASS_BALANCE
+from heldout.mending.offers import offer_of
 from heldout.stored.audit import AuditFinding
 
 # The audit's code and the diagnosis' code. What else an audit finds does not spoil the comparison of splits.
@@ -49,7 +50,7 @@ def _finding(code: str, found: AuditFinding, spec: Spec | None) -> Finding:
         _severity(found, spec),
         found.explanation,
         {"audit": found.code, **found.numbers},
-        (*weights, remedies.mend_data(found.what_to_do)),
+        (*weights, remedies.mend_data(found.what_to_do, offer_of(found))),
     )
 
 

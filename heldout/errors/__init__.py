@@ -2,6 +2,7 @@
 
 from heldout.errors.base import FieldError, HeldoutError
 from heldout.errors.conflicts import (
+    ChangedMeanwhile,
     DatasetInUse,
     DatasetIsBundled,
     DatasetNotReady,
@@ -58,6 +59,7 @@ from heldout.errors.unreadable import (
 
 __all__ = [
     "BodyTooLarge",
+    "ChangedMeanwhile",
     "DatabaseMismatched",
     "DatabaseUnavailable",
     "DatasetInUse",

@@ -33,7 +33,21 @@ class JobNotQueued(HeldoutError):
     code, status, title = "job_not_queued", 409, "The job is not queued"
 
     def __init__(self, job_id: str, status: str) -> None:
-        super().__init__(f"Job {job_id} is {status}; priority, metadata and name change only while it is queued.")
+        super().__init__(
+            f"Job {job_id} is {status}; its priority changes only while it is queued. Its name and metadata change at "
+            "any time."
+        )
+
+
+class ChangedMeanwhile(HeldoutError):
+    code, status, title = "changed_meanwhile", 412, "The job has changed since it was read"
+
+    def __init__(self, job_id: str, if_match: str, etag: str) -> None:
+        super().__init__(
+            f"Job {job_id} has the ETag {etag} now, and `If-Match` is {if_match[:100]}. Nothing was changed. GET the "
+            "job again; if the change still fits, send it with the new ETag.",
+            headers={"ETag": etag},
+        )
 
 
 class JobNotPaused(HeldoutError):
@@ -53,8 +67,8 @@ class NotReady(HeldoutError):
 class DatasetNotReady(HeldoutError):
     code, status, title = "not_ready", 409, "Not there yet"
 
-    def __init__(self, name: str, status: str, what: str = "splits") -> None:
-        super().__init__(f"Dataset {name!r} is {status}: only a dataset that is ready has {what}.")
+    def __init__(self, name: str, status: str, what: str = "splits", why: str = "") -> None:
+        super().__init__(f"Dataset {name!r} is {status}: only a dataset that is ready has {what}. {why}".rstrip())
 
 
 class NoAudit(HeldoutError):

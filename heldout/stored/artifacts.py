@@ -1,6 +1,7 @@
 """The files that a job leaves in the blob store: their names and formats."""
 
 from enum import StrEnum
+from typing import Literal
 
 
 class ArtifactName(StrEnum):
@@ -18,3 +19,7 @@ class ArtifactFormat(StrEnum):
     KERAS = "keras"
     NPZ = "npz"
     JSON = "json"
+
+
+# How predictions are handed out; a table is made from the file.
+PredictionsFormat = Literal["npz", "csv"]

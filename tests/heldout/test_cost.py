@@ -2,7 +2,7 @@
 
 import pytest
 
-from heldout.cost import Speed, automatic_towers, measuring_work, seconds_per_epoch, seconds_until_start, training_work
+from heldout.cost import Speed, automatic_towers, measuring_work, seconds_per_epoch, training_work
 from heldout.layers import plan_network
 from heldout.spec import JobSpec
 
@@ -80,11 +80,3 @@ def test_two_towers_are_chosen_for_much_work_and_never_for_whole_batches():
     assert towers() == 2
     assert towers(training={"batch_size": 2}) == 1
     assert towers(network={"blocks": [{"filters": 64, "batch_norm": True}]}) == 1
-
-
-def test_a_job_starts_when_a_slot_is_free_of_those_before_it():
-    assert seconds_until_start([], []) is None
-    assert seconds_until_start([5.0], []) == 5
-    assert seconds_until_start([5.0, 9.0], [1.0]) == 6
-    assert seconds_until_start([5.0, 9.0], [10.0]) == 9
-    assert seconds_until_start([5.0, 9.0], [10.0, 10.0]) == 15

@@ -34,11 +34,7 @@ def units_of(relations: Relations) -> NDArray[np.int64] | None:
 
     None where each image is alone.
     """
-    units = relations.copy_of
-    if relations.group is not None:
-        _, first, which = np.unique(relations.group, return_index=True, return_inverse=True)
-        pairs = np.unique(np.stack([units, units[first[which]]], axis=1), axis=0)
-        units = _first_of_joined(len(units), pairs.tolist())[units]
+    units = relations.units()
     return None if np.array_equal(units, np.arange(len(units))) else units.astype(np.int64)
 
 

@@ -14,6 +14,7 @@ from heldout.lifecycle import FailureCode, JobStatus
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.blobs import BlobMissing
+from models.file_names import MEMBERS_FILE, members_key
 from models.relations import FILE_NAME, relations_key
 from models.store import calibrations, claims
 from models.store.artifacts import Artifact
@@ -151,6 +152,8 @@ class TrainingAttempt:
         # Without them the job trains as well; its copies are then not known.
         relations = self._folder / FILE_NAME
         has_relations = self._files.fetch_if_there(relations_key(self._claimed.dataset_id), relations)
+        names = self._folder / MEMBERS_FILE
+        has_names = self._files.fetch_if_there(members_key(self._claimed.dataset_id), names)
         device: Device = "gpu" if self._gpus else "cpu"
         capability = min((gpu.capability for gpu in self._gpus), default=None)
         gpu_memory = [gpu.memory_bytes for gpu in self._gpus]
@@ -168,6 +171,7 @@ class TrainingAttempt:
             towers=allowed_towers(cast(Literal["auto", 1, 2], self._spec.resources.towers), device, self._core_count),
             resident_bytes=resident_bytes(memory_bytes(), self._slots, gpu_memory),
             relations=str(relations) if has_relations else None,
+            names=str(names) if has_names else None,
         )
 
     # --- follow --------------------------------------------------------------------------------------

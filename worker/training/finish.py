@@ -13,14 +13,17 @@ from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
 from heldout.stored.gap import StoredGap
+from models.answers.answers import Predictions
+from models.file_names import FileNames
 from models.relations import Relations, load_relations
 from worker.messages import Failed, Finished, FromTraining, TrainedFile, Warned
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData
 from worker.training.evaluate import final_figures, from_predictions
-from worker.training.export import Predictions, Predictor, build_exported, save_predictions
+from worker.training.export import Predictor, build_exported
 from worker.training.gap import measure_gap
 from worker.training.paired import compared
+from worker.training.predictions_file import save_predictions
 from worker.training.resident import BatchSource
 from worker.training.scores import evaluation_of
 from worker.training.trainer import Trainer
@@ -41,6 +44,7 @@ def finish(
     *,
     scratch: Path,
     relations_file: Path | None,
+    names_file: Path | None,
     send: Callable[[FromTraining], None],
 ) -> Finished | Failed:
     """Write the files of a training that has ended into `scratch`; it is judged by its kept weights."""
@@ -55,10 +59,11 @@ def finish(
     started = perf_counter()
     kept = {split: predictor.predict(rows) for split, rows in data.rows.items()}
     seconds_per_image = (perf_counter() - started) / sum(map(len, data.rows.values()))
-    save_predictions(predictions, data, kept)
+    names = _names(names_file, data)
+    save_predictions(predictions, data, kept, names)
     cost = _cost_of_last_epoch(predictor, data, weights, kept)
     evaluation = scratch / StoredEvaluation.file_name
-    scores = evaluation_of(data, {split: said.probabilities for split, said in kept.items()}, cost)
+    scores = evaluation_of(data, {split: said.probabilities for split, said in kept.items()}, cost, names)
     evaluation.write_bytes(scores.to_bytes())
     files = [
         TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, model),
@@ -86,6 +91,13 @@ def finish(
 
 def _relations(file: Path | None) -> Relations | None:
     return None if file is None else load_relations(file)
+
+
+def _names(file: Path | None, data: TrainingData) -> FileNames | None:
+    """The names of the images; None where they have none, and where there are too few."""
+    names = None if file is None else FileNames(file)
+    needed = max((int(np.max(rows)) + 1 for rows in data.source.values() if len(rows)), default=0)
+    return None if names is None or len(names) < needed else names
 
 
 def _cost_of_last_epoch(

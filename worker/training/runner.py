@@ -100,12 +100,12 @@ def _final_message(assignment: Assignment, supervisor: SupervisorPipe) -> FromTr
         where = "the GPU's" if assignment.device == "gpu" else "this machine's"
         return Failed(
             FailureCode.OUT_OF_MEMORY,
-            f"The training does not fit into {where} memory ({_one_line(error)}). "
+            f"The training does not fit into {where} memory ({one_line(error)}). "
             "Use a smaller batch_size or fewer filters.",
         )
     except Exception as error:  # noqa: BLE001 - the supervisor must hear of it, whatever it is
         traceback.print_exc()
-        return Failed(FailureCode.INTERNAL, _one_line(error))
+        return Failed(FailureCode.INTERNAL, one_line(error))
 
 
 def _train(
@@ -163,6 +163,7 @@ def _train(
         images,
         scratch=scratch,
         relations_file=Path(assignment.relations) if assignment.relations else None,
+        names_file=Path(assignment.names) if assignment.names else None,
         send=send,
     )
 
@@ -238,6 +239,7 @@ def _die_with(supervisor: BaseProcess) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Its type and the beginning of what it says."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

@@ -21,7 +21,7 @@ router = resource("/v1/jobs/{job_id}", "jobs")
 def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> DiagnosisView:
     """Judge a job by its epochs so far, and once it has succeeded by its counts and its dataset's audit too."""
     job = jobs.find(session, caller.owner, job_id)
-    return DiagnosisView.of(diagnosis_of(session, app.blobs, job))
+    return DiagnosisView.of(diagnosis_of(session, app.blobs, job), dataset_id=job.dataset_id)
 
 
 @router.get("/confusion", responses=problems(JobNotFound, NotReady, StorageUnavailable, FileOfLaterRelease))
@@ -31,4 +31,4 @@ def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app
     stored = read_evaluation(app.blobs, json_artifact_of(session, job_id, ArtifactName.EVALUATION))
     if stored is None:
         raise NotReady(job_id, "confusion matrix", shown_status(job.status, job.request))
-    return confusion_view(stored)
+    return confusion_view(stored, job.dataset_id or "")

@@ -1,8 +1,11 @@
 """Results of a job: metrics, model and predictions."""
 
 from base64 import b64encode
-from typing import Any
+from collections.abc import Iterator
+from itertools import chain
+from typing import Annotated, Any
 
+from fastapi import Query
 from starlette.responses import StreamingResponse
 
 from api.http.auth import CallerDep
@@ -11,10 +14,11 @@ from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import JobNotFound, NotReady, StorageUnavailable
 from heldout.lifecycle import shown_status
-from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
 from heldout.views.metrics import MetricsView
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
+from models.predictions_csv import csv_chunks
 from models.store import artifacts, jobs, metrics
 from models.store.artifacts import Artifact
 from models.views.metrics import metrics_view
@@ -45,6 +49,12 @@ _FILE: dict[int | str, dict[str, Any]] = {
 }
 
 
+_PREDICTIONS = {
+    **_FILE,
+    200: {**_FILE[200], "content": {**_FILE[200]["content"], "text/csv": {"schema": {"type": "string"}}}},
+}
+
+
 @router.get("/model", response_class=StreamingResponse, responses=_FILE)
 def get_model(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> StreamingResponse:
     """The kept weights as a `.keras` file: takes raw pixels of the dataset's own range, gives probabilities."""
@@ -52,11 +62,31 @@ def get_model(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: Ap
     return _download(app.blobs, model, f"{job_id}.keras")
 
 
-@router.get("/predictions", response_class=StreamingResponse, responses=_FILE)
-def get_predictions(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> StreamingResponse:
-    """An `.npz` file: for each split the indices, labels and probabilities of the kept weights."""
+@router.get("/predictions", response_class=StreamingResponse, responses=_PREDICTIONS)
+def get_predictions(
+    job_id: JobId,
+    caller: CallerDep,
+    session: ReadSessionDep,
+    app: AppContextDep,
+    format_: Annotated[
+        PredictionsFormat, Query(alias="format", description="`csv`: a table with one line for each image.")
+    ] = "npz",
+) -> StreamingResponse:
+    """What the kept weights say of each image, by split, with the names of classes and files."""
     predictions = _artifact_of(session, caller.owner, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
-    return _download(app.blobs, predictions, f"{job_id}-predictions.npz")
+    if format_ == "npz":
+        return _download(app.blobs, predictions, f"{job_id}-predictions.npz")
+    classes = jobs.dataset_of(session, jobs.find(session, caller.owner, job_id)).classes or []
+    return _table(csv_chunks(app.blobs, predictions.key, classes), f"{job_id}-predictions.csv")
+
+
+def _table(chunks: Iterator[bytes], filename: str) -> StreamingResponse:
+    try:
+        first = next(chunks)  # what is wrong with the file is told before the answer begins
+    except BlobMissing as error:
+        raise StorageUnavailable from error
+    headers = {"Content-Disposition": f'attachment; filename="{filename}"'}
+    return StreamingResponse(chain([first], chunks), headers=headers, media_type="text/csv; charset=utf-8")
 
 
 def _artifact_of(session: Session, owner: str, job_id: str, name: ArtifactName, format_: ArtifactFormat) -> Artifact:

@@ -17,7 +17,7 @@ from models.store.claims.recover import (
     recover_from_dead_workers,
     wake_ups_to_repeat,
 )
-from models.store.claims.settle import Result, fail, note_summary, release, stop_as_requested, succeed
+from models.store.claims.settle import Result, complete, fail, note_summary, release, stop_as_requested, succeed
 
 __all__ = [
     "Checkpoint",
@@ -27,6 +27,7 @@ __all__ = [
     "add_checkpoint",
     "claim",
     "claimable",
+    "complete",
     "expire_pending",
     "fail",
     "forget_checkpoints",

@@ -37,11 +37,14 @@ def record_start(
     Returns:
         The keys of the removed checkpoints, whose blobs the caller deletes after the commit.
     """
+    row = require_held(session, held)
+    # Clients may have changed these since the attempt read its spec.
+    changed = {"name": row.name, "metadata": row.user_metadata}
     write_held(
         session,
         held,
         engine=dict(engine),
-        spec=spec.model_dump(mode="json"),
+        spec={**spec.model_dump(mode="json"), **changed},
         device=spec.resources.required_device,
         gpus=spec.resources.required_gpus,
         epoch=start_epoch,

@@ -60,6 +60,20 @@ def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason:
     return status
 
 
+def complete(session: Session, held: HeldAttempt) -> JobStatus:
+    """End well a job whose result is no training's, unless a cancel was accepted before.
+
+    A second call is no error: a worker whose commit was not acknowledged cannot know that it took effect.
+
+    Raises:
+        LeaseLost: if this attempt no longer holds the job.
+    """
+    has_succeeded = (JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.SUCCEEDED)
+    if session.scalar(select(JobRow.id).where(*has_succeeded)) is not None:
+        return JobStatus.SUCCEEDED
+    return _settle(session, held, JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
+
+
 def _note_reads(session: Session, job_id: str, result: Result) -> None:
     """Note which held-out labels were read at the end. What was read after its epoch is noted already."""
     measured = [(split, result.final.epoch) for split in HELD_OUT if getattr(result.final, split) is not None]

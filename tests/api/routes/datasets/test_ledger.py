@@ -1,5 +1,6 @@
 """The ledger as clients see it: what jobs and previews have looked at, once each, for its owner alone."""
 
+import numpy as np
 import pytest
 from sqlalchemy import event, text
 
@@ -61,7 +62,8 @@ def pets(client, database, worker, tmp_path) -> str:
         dataset_id = row.id
     for name in ("0", "1"):
         worker.blobs.put(f"datasets/{dataset_id}/preview/{name}.png", b"a picture")
-    worker.blobs.put(f"datasets/{dataset_id}/preview/examples/3.png", b"a picture")
+    np.save(tmp_path / "images.npy", np.zeros((4, 8, 8, 1), np.uint8))
+    worker.blobs.put(f"datasets/{'e' * 64}/images.npy", tmp_path / "images.npy")
     return dataset_id
 
 
