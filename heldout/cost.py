@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from heldout.layers import NetworkPlan
-from heldout.spec import JobSpec
+from heldout.spec import AugmentationSpec, JobSpec
 
 Work = dict[str, float]
 
@@ -54,8 +54,22 @@ def training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
     work["flops"] = 3 * work["flops"] - batch * layers[0].flops
     work["parameters"] = plan.parameters
     work["dropped"] = batch * sum(prod(layer.shape) for layer in layers if layer.name.endswith("_dropout"))
-    work["changed"] = batch * prod(plan.image) if spec.augmentation is not None else 0
+    work["changed"] = batch * prod(plan.image) if _resamples_or_shades(spec.augmentation) else 0
+    work["masked"] = batch * prod(plan.image) * _masks(spec)
+    work["averaged"] = plan.parameters if spec.training.ema_decay is not None else 0
     return work
+
+
+def _resamples_or_shades(augmentation: AugmentationSpec | None) -> bool:
+    other = {"fill_mode", "erasing", "erasing_area"}
+    return augmentation is not None and any(augmentation.model_dump(exclude=other).values())
+
+
+def _masks(spec: JobSpec) -> int:
+    """How often each pixel is chosen or blended; a mixed image also has to be gathered."""
+    erases = spec.augmentation is not None and spec.augmentation.erasing > 0
+    mixes = bool(spec.training.mixup or spec.training.cutmix)
+    return erases + 2 * mixes
 
 
 def measuring_work(spec: JobSpec, plan: NetworkPlan) -> Work:

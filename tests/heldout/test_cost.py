@@ -47,11 +47,25 @@ def test_the_test_split_counts_where_it_is_measured_and_the_limit_where_it_cuts(
         ("later_maps", {"network": {"blocks": [{"filters": 16, "repeat": 2}]}}),
         ("parameters", {"network": {"blocks": [{"filters": 16}], "dense": [{"units": 99}]}}),
         ("changed", {"augmentation": {"zoom": 0.1}}),
+        ("masked", {"augmentation": {"erasing": 0.5}}),
+        ("masked", {"training": {"mixup": 0.2}}),
+        ("masked", {"training": {"cutmix": 1.0}}),
+        ("averaged", {"training": {"ema_decay": 0.99}}),
     ],
 )
 def test_every_kind_of_work_is_counted_where_it_is_done(kind, more):
     changed = spec(**more)
     assert training_work(changed, plan(changed))[kind] > training_work(spec(), plan(spec()))[kind]
+
+
+def test_erasing_alone_resamples_nothing():
+    erased = spec(augmentation={"erasing": 0.5, "fill_mode": "wrap"})
+    assert training_work(erased, plan(erased))["changed"] == 0
+
+
+def test_averaged_weights_and_the_network_that_measures_with_them_take_memory():
+    network = plan(spec())
+    assert network.memory_bytes(32, averaged=True) - network.memory_bytes(32) == 8 * network.parameters
 
 
 def test_measuring_is_the_same_work_for_every_size_of_a_batch():

@@ -16,7 +16,8 @@ Times = tuple[float, float]
 
 CLASSES = 10
 _AUGMENTED = {"rotation_degrees": 20, "width_shift": 0.2, "horizontal_flip": True}
-_NETWORKS: tuple[tuple[Image, int, dict[str, Any], dict[str, Any] | None], ...] = (
+_Network = tuple[Image, int, dict[str, Any], dict[str, Any] | None]
+_NETWORKS: tuple[_Network, ...] = (
     ((8, 8, 1), 8, {"blocks": [{"filters": 4}]}, None),
     ((8, 8, 1), 32, {"blocks": [{"filters": 8, "padding": "same", "repeat": 4, "pool": 1}]}, None),
     ((28, 28, 1), 32, {"blocks": [{"filters": 16}]}, None),
@@ -30,17 +31,28 @@ _NETWORKS: tuple[tuple[Image, int, dict[str, Any], dict[str, Any] | None], ...] 
     ((28, 28, 1), 32, {"blocks": [{"filters": 8}], "dense": [{"units": 512}]}, None),
     ((32, 32, 3), 64, {"blocks": [{"filters": 16, "padding": "same"}, {"filters": 32, "padding": "same"}]}, None),
 )
+# Two of them again, with images that are mixed and with averaged weights.
+_TRAINED_OTHERWISE: tuple[tuple[_Network, dict[str, Any]], ...] = (
+    (_NETWORKS[2], {"mixup": 0.2}),
+    (_NETWORKS[10], {"ema_decay": 0.99}),
+)
 
 
-def _spec(batch_size: int, network: dict[str, Any], augmentation: dict[str, Any] | None) -> JobSpec:
-    training = {"batch_size": batch_size, "seed": 1}
+def _spec(
+    batch_size: int, network: dict[str, Any], augmentation: dict[str, Any] | None, training: dict[str, Any]
+) -> JobSpec:
+    training = {"batch_size": batch_size, "seed": 1} | training
     return JobSpec.model_validate(
         {"dataset": "digits", "network": network, "augmentation": augmentation, "training": training}
     )
 
 
 SPECS: list[tuple[JobSpec, Image]] = [
-    (_spec(batch_size, network, augmentation), image) for image, batch_size, network, augmentation in _NETWORKS
+    (_spec(batch_size, network, augmentation, training), image)
+    for (image, batch_size, network, augmentation), training in (
+        *((network, dict[str, Any]()) for network in _NETWORKS),
+        *_TRAINED_OTHERWISE,
+    )
 ]
 # Positions in `SPECS` of those that are measured with two towers too; the others are too small or need whole batches.
 TWO_TOWER_SPECS = (2, 4, 5, 6)

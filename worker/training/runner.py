@@ -127,9 +127,9 @@ def _train(
         freeze_blocks(network, spec.initial.freeze_blocks if spec.initial else 0)
     if assignment.initial is not None:
         start_from(network, Path(assignment.initial), assignment.initial_layers)
-    # Measured in float32, because the exported model computes in float32.
+    # Measured in float32, because the exported model computes in float32; and by the weights that are kept.
     measured_by = None
-    if policy != "float32":
+    if policy != "float32" or spec.training.ema_decay is not None:
         measured_by = build_network(spec.network, data.image, len(data.classes), spec.training.seed)
     images: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data, devices)
     data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has a copy, or reads the file
@@ -140,7 +140,7 @@ def _train(
         spec,
         data,
         engine,
-        Evaluator(network, images, measured_by=measured_by),
+        Evaluator(network, images, measured_by=measured_by, weights=engine.weights),
         scratch=scratch,
         send=send,
         requested_stop=requested_stop,

@@ -75,7 +75,8 @@ def in_fresh_keras(process: Process) -> dict[str, Any]:
 
 
 def test_a_downloaded_model_gives_the_served_figures_in_plain_keras(start):
-    spec = example("regularized", epochs=2, label_smoothing=0.1, class_weights="balanced")
+    changes = {"label_smoothing": 0.1, "class_weights": "balanced", "mixup": 0.2, "ema_decay": 0.9}
+    spec = example("regularized", epochs=2, **changes)
     process = start(spec.model_copy(update={"augmentation": example("augmented").augmentation}))
     final = process.end().final
     report = in_fresh_keras(process)
