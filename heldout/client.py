@@ -7,6 +7,7 @@ with Client("http://127.0.0.1:8000", "ho_…") as client:
     print(client.metrics(job.id).final)
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +33,8 @@ __all__ = ["ApiProblem", "Client", "NoService"]
 
 LONG_POLL_S = 60
 PATIENCE_S = 30.0
+# Large files of predictions take some seconds, one after another.
+DIAGNOSIS_TIMEOUT_S = 300.0
 
 Spec = Mapping[str, Any] | JobSpec
 
@@ -208,15 +211,52 @@ class Client(DatasetMethods):
         return self._answers.read(ConfusionView, "GET", _job(job_id, "confusion"))
 
     def diagnose(
-        self, history: Mapping[str, object] | Sequence[Mapping[str, object]], *, run: int | None = None
+        self,
+        history: Mapping[str, object] | Sequence[Mapping[str, object]],
+        *,
+        run: int | None = None,
+        classes: int | Sequence[str] | None = None,
     ) -> DiagnosisView:
         """Judge a history from anywhere: Keras' dictionary, records, Hugging Face's log, or curves by split.
 
         Args:
             run: which one is meant, counted from 1, if several were written one after the other.
+            classes: how many there are, or their names.
         """
-        body = {"history": history, "run": run}
+        body = {"history": history, "run": run, "classes": _classes(classes)}
         return self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
+
+    def diagnose_predictions(
+        self,
+        predictions: Path | Mapping[str, object],
+        *,
+        history: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
+        run: int | None = None,
+        classes: int | Sequence[str] | None = None,
+    ) -> DiagnosisView:
+        """Judge what a network that was trained anywhere says of labelled images.
+
+        Args:
+            predictions: an `.npz` or a CSV, of up to 64 MiB; or for each of train, validation and test `labels` with
+                `probabilities` or `answers`, and `hashes`, as lists of at most 1 MiB of JSON in all.
+            history: of the same training, if there is one.
+            run, classes: as for `diagnose`; names of classes in the order of the columns of probabilities.
+        Raises:
+            OSError: if the file cannot be read.
+        """
+        training = {"history": history, "run": run, "classes": _classes(classes)}
+        if not isinstance(predictions, Path):
+            body = {"predictions": predictions, **training}
+            return self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
+        form = {"file": (predictions.name, predictions.read_bytes()), "training": json.dumps(training)}
+        return self._answers.read(
+            DiagnosisView,
+            "POST",
+            "/v1/diagnoses/predictions",
+            form=form,
+            timeout_s=DIAGNOSIS_TIMEOUT_S,
+            repeatable=True,
+        )
 
     # --- events of all jobs and datasets -----------------------------------------------------------
 
@@ -230,6 +270,10 @@ class Client(DatasetMethods):
         After a failure of the connection it continues where it was: no event is left out, and none comes twice.
         """
         return self._answers.follow(OwnerEventView, "/v1/events", after)
+
+
+def _classes(classes: int | Sequence[str] | None) -> int | list[str] | None:
+    return classes if classes is None or isinstance(classes, int) else list(classes)
 
 
 def _body(spec: Spec) -> Mapping[str, Any]:

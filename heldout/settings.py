@@ -80,6 +80,9 @@ class Settings(BaseSettings):
 
     max_parameters: int = Field(50_000_000, ge=1, description="Largest network that is accepted, in parameters.")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest JSON body.")
+    max_predictions_bytes: int = Field(
+        64 * 1024 * 1024, ge=1024, description="Largest file of predictions, and its arrays decompressed."
+    )
     max_upload_bytes: int = Field(2 * GIB, ge=1024, description="Largest upload of a dataset.")
     max_normalised_bytes: int = Field(8 * GIB, ge=1024, description="Largest dataset once its images are decoded.")
     max_ingest_s: int = Field(3600, ge=1, le=86_400, description="Seconds that the ingest of an upload may take.")

@@ -40,6 +40,8 @@ FORM_BYTES = 64 * 1024 * 1024
 DIGEST = r"^(.*, *)?sha-256=:([A-Za-z0-9+/]{43}=):( *,.*)?$"
 # Fields of a form whose texts are JSON; those of the others are the values themselves.
 JSON_FIELDS = ("splits", "resize")
+# Likewise, but a text without quotes is the usual form of such a value.
+BOOLEAN_FIELDS = ("skip_broken",)
 _CUT_BY_CURL = "If curl sent it: `-F` ends a text at `;`, which `--form-string 'group_by=…'` does not."
 FIELDS = tuple(DatasetSpec.model_fields)
 
@@ -195,7 +197,7 @@ def spec_in_form(form: FormData) -> DatasetSpec:
                 f"The field {name!r} holds other fields in place of a text. `curl -F` takes a text that begins with "
                 f"`(` for a group of fields: send it with `--form-string '{name}=(…)'`."
             )
-        fields[name] = parse_json(value.encode()) if name in JSON_FIELDS else _storable(value)
+        fields[name] = parse_json(value.encode()) if name in JSON_FIELDS + BOOLEAN_FIELDS else _storable(value)
     try:
         return dataset_spec(fields)
     except InvalidSpec as refused:

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from heldout.cli.audits import mend_command
-from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, points, seconds
+from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, seconds
 from heldout.cli.screen import print_fields, print_table, say
+from heldout.cli.shown_diagnosis import show_gap
 
 if TYPE_CHECKING:
     from heldout.stored.final import FinalView, SplitResult
     from heldout.views.dataset import DatasetView
-    from heldout.views.diagnosis import DiagnosisView, GapBudgetView
+    from heldout.views.diagnosis import GapBudgetView
     from heldout.views.estimate import EstimateView
     from heldout.views.event import EventView, OwnerEventView
     from heldout.views.job import DatasetReference, JobView
@@ -151,60 +151,6 @@ def show_datasets(datasets: Sequence[DatasetView]) -> None:
     print_table(headings, rows, right=(2, 5, 6, 7, 8))
 
 
-SUREST = 99  # percent: nothing is said to be certain
-
-
-def show_diagnosis(diagnosis: DiagnosisView) -> None:
-    """The verdict with its explanation and caveats, the gap term by term, then each finding with its remedies."""
-    from heldout.diagnosis.verdict import CAVEATS
-
-    known = []
-    if diagnosis.confidence is not None:
-        known.append(f"{min(SUREST, round(100 * diagnosis.confidence))} % sure")
-    if diagnosis.best_epoch is not None:
-        known.append(f"best epoch {diagnosis.best_epoch}")
-    if diagnosis.onset_epoch is not None:
-        known.append(f"worse from epoch {diagnosis.onset_epoch} on")
-    say(f"{diagnosis.verdict}" + (f" ({', '.join(known)})" if known else ""))
-    say(diagnosis.explanation)
-    for caveat in diagnosis.caveats:
-        # A newer service may know others.
-        say(f"Caveat, {caveat}: {CAVEATS.get(caveat, 'some figures are not what they seem, see below.')}")
-    if diagnosis.gap is not None:
-        say("")
-        show_gap(diagnosis.gap)
-    for finding in diagnosis.findings:
-        say("")
-        say(f"{finding.severity}: {finding.code}")
-        if finding.explanation not in diagnosis.explanation:
-            say(f"  {finding.explanation}")
-        for remedy in finding.remedies:
-            say(f"  {remedy.name}: {remedy.reason}")
-            if remedy.request is not None:
-                say(f"    {mend_command(remedy.request.path.split('/')[3], remedy.request.body)}")
-
-
-def show_gap(gap: GapBudgetView) -> None:
-    """From training to test, term by term."""
-    rows = [
-        (
-            term.code.replace("_", " "),
-            points(term.accuracy),
-            _bounds_in_points(term.accuracy_interval),
-            f"{term.loss:+.3f}",
-            term.finding or NONE,
-        )
-        for term in gap.terms
-    ]
-    accuracy_gap, loss_gap = gap.train.accuracy - gap.test.accuracy, sum(term.loss for term in gap.terms)
-    rows.append(("training to test", points(accuracy_gap), "", f"{loss_gap:+.3f}", ""))
-    print_table(("GAP", "POINTS LOST", "95 % INTERVAL", "LOSS ADDED", "FINDING"), rows, right=(1, 3))
-
-
-def _bounds_in_points(bounds: tuple[float, float] | None) -> str:
-    return NONE if bounds is None else f"[{points(bounds[0])}, {points(bounds[1])}]"
-
-
 def show_dataset(dataset: DatasetView) -> None:
     """The dataset without the counts of its classes."""
     error = dataset.error
@@ -229,7 +175,11 @@ def show_dataset(dataset: DatasetView) -> None:
 def show_dataset_line(dataset: DatasetView) -> None:
     """A dataset that is ready, in one line, and the names of its classes in another."""
     say(f"{dataset.name}@{dataset.version}  {dataset.id}  {_size_of(dataset)}")
-    classes = dataset.classes or []
+    show_classes(dataset.classes or [])
+
+
+def show_classes(classes: Sequence[str]) -> None:
+    """Their names, the first ones of many: so it is seen where a folder was taken for a class that is none."""
     more = f" and {len(classes) - SHOWN_CLASSES:,} more" if len(classes) > SHOWN_CLASSES else ""
     say(f"classes: {', '.join(classes[:SHOWN_CLASSES])}{more}")
 

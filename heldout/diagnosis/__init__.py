@@ -85,4 +85,5 @@ def diagnose(
         caveats_of(findings, chosen),
         gap,
         confidences.get(verdict),
+        facts.calibration,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from heldout.diagnosis.gap.budget import Bounds, Gap
+from heldout.stored.gap import Calibration
 
 Severity = Literal["info", "warning", "critical"]
 
@@ -64,6 +65,7 @@ class Diagnosis:
     caveats: codes of other findings that make figures untrue, whatever the verdict is.
     gap: None where it was not measured, or test is left out.
     confidence: the probability that the verdict is right; None where it is not calibrated.
+    calibration: how true the network's probabilities are; None where that was not measured.
     """
 
     verdict: str
@@ -74,3 +76,4 @@ class Diagnosis:
     caveats: tuple[str, ...] = ()
     gap: Gap | None = None
     confidence: float | None = None
+    calibration: Calibration | None = None

@@ -38,12 +38,13 @@ def check_splits(splits: AbstractSet[str]) -> None:
 
 def evaluation_without_test(evaluation: Evaluation) -> Evaluation:
     """Without test's figures, and without the comparison of the last epoch if it was made on test images."""
-    last, gap = evaluation.last, evaluation.gap
+    last, gap, calibration = evaluation.last, evaluation.gap, evaluation.calibration
     return replace(
         evaluation,
         splits={name: figures for name, figures in evaluation.splits.items() if name != "test"},
         last=None if last is not None and last.split == "test" else last,
         gap=None if gap is None else gap.without_test(),
+        calibration=None if calibration is not None and calibration.split == "test" else calibration,
     )
 
 

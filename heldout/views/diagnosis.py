@@ -8,8 +8,8 @@ from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.findings import Remedy
 from heldout.diagnosis.gap.budget import Gap, How, TermCode, accuracy_of
 from heldout.intervals import wilson_interval
-from heldout.stored.final import SplitResult
-from heldout.stored.gap import Tally
+from heldout.stored.final import Figure, SplitResult
+from heldout.stored.gap import HeldOutName, Tally
 from heldout.views.base import View
 
 
@@ -40,7 +40,7 @@ class ExplainedView(View):
 
     accuracy: float
     interval: tuple[float, float] | None
-    loss: float
+    loss: Figure
     loss_interval: tuple[float, float] | None
 
 
@@ -50,7 +50,9 @@ class TermView(View):
     code: TermCode
     accuracy: float = Field(description="As a fraction. The terms add up to training minus test accuracy.")
     accuracy_interval: tuple[float, float] | None
-    loss: float = Field(description="In nats. The terms add up to test minus training loss.")
+    loss: Figure = Field(
+        description="In nats. The terms add up to test minus training loss. Null where probabilities are not known."
+    )
     loss_interval: tuple[float, float] | None
     how: How
     finding: str | None = Field(description="The code of the one finding that it belongs to; null if there is none.")
@@ -58,10 +60,10 @@ class TermView(View):
 
 
 class GapBudgetView(View):
-    """The gap of a job's kept weights, term by term from training to test. Terms that do not apply are absent."""
+    """The gap of a network's weights, term by term from training to test. Terms that do not apply are absent."""
 
     train: SplitResult
-    validation: SplitResult
+    validation: SplitResult | None = Field(description="Null where predictions from anywhere have none.")
     test: SplitResult
     terms: list[TermView]
 
@@ -69,7 +71,7 @@ class GapBudgetView(View):
     def of(cls, gap: Gap) -> "GapBudgetView":
         return cls(
             train=_split_of(gap.train),
-            validation=_split_of(gap.validation),
+            validation=None if gap.validation is None else _split_of(gap.validation),
             test=_split_of(gap.test),
             terms=[TermView(**vars(term)) for term in gap.terms],
         )
@@ -82,6 +84,21 @@ def _split_of(tally: Tally) -> SplitResult:
         count=tally.count,
         interval=wilson_interval(tally.correct, tally.count),
     )
+
+
+class CalibrationView(View):
+    """How far probabilities are from being true, before and after the network's outputs are divided by one number.
+
+    error: the mean distance between how sure the network is and how often it is right, as a fraction (expected
+    calibration error over 15 equal bins). Each half of the images is measured under the number fitted on the other.
+    """
+
+    split: HeldOutName
+    temperature: float = Field(description="Divides the outputs before the softmax; above 1 for a network too sure.")
+    error_before: float
+    error_after: float
+    loss_before: float
+    loss_after: float
 
 
 class FindingView(View):
@@ -111,8 +128,9 @@ class DiagnosisView(View):
     explanation: str
     findings: list[FindingView]
     caveats: list[str] = Field([], description="Codes of findings that make figures untrue, whatever the verdict is.")
-    gap: GapBudgetView | None = Field(None, description="Null without counts of a finished job's kept weights on test.")
+    gap: GapBudgetView | None = Field(None, description="Null without answers to training and to test images.")
     confidence: float | None = Field(None, description="Probability that the verdict is right; null if not calibrated.")
+    calibration: CalibrationView | None = Field(None, description="Null where probabilities are not known.")
 
     @classmethod
     def of(cls, diagnosis: Diagnosis, *, dataset_id: str | None = None) -> "DiagnosisView":
@@ -142,6 +160,9 @@ class DiagnosisView(View):
             caveats=list(diagnosis.caveats),
             gap=None if diagnosis.gap is None else GapBudgetView.of(diagnosis.gap),
             confidence=diagnosis.confidence,
+            calibration=None
+            if diagnosis.calibration is None
+            else CalibrationView(**diagnosis.calibration.model_dump()),
         )
 
 

@@ -75,10 +75,10 @@ def why_not_ready(row: DatasetRow) -> str:
         return f"{row.name}@{row.version} waits for its content: send it with PUT /v1/datasets/{row.id}/content."
     if row.status is DatasetStatus.REJECTED:
         error = row.error or {}
-        why = f"{error.get('code', 'internal')}: {error.get('detail', 'nobody knows why')}"
+        why = f"{error.get('code', 'internal')}: {error.get('detail', 'Nobody knows why.')}"
         return (
-            f"{row.name}@{row.version} was rejected, which is final ({why}) "
-            "Upload it again, which makes the next version, or name another dataset."
+            f"{row.name}@{row.version} was rejected, and stays so. {why} When that is mended, upload it again, which "
+            "makes the next version; or name another dataset."
         )
     return f"{row.name}@{row.version} is being ingested; wait until it is ready, or name another dataset."
 

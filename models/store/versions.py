@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.datasets import DatasetSpec, SplitSpec
-from heldout.errors import DatasetNotFound, DatasetNotReady, InvalidSpec
+from heldout.errors import DatasetNotFound, InvalidSpec
 from heldout.kinds import DeriveSpec, JobKind
 from heldout.mending.changes import ResplitSpec, VersionChanges, VersionSpec
 from heldout.mending.refusals import refusals_of
@@ -76,8 +76,7 @@ def _locked(session: Session, owner: str, reference: str) -> DatasetRow:
     session.refresh(row)
     if row.deleted_at is not None:
         raise DatasetNotFound(reference)
-    if row.status is not DatasetStatus.READY or row.sha256 is None:
-        raise DatasetNotReady(row.name, row.status, "images that can be mended")
+    datasets.require_content(row, "images that can be mended")
     return row
 
 

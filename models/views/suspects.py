@@ -6,6 +6,7 @@ from heldout.stored.suspects import StoredSuspects, Suspect
 from heldout.views.job import JobErrorView
 from heldout.views.suspects import SearchView, SuspectsView, SuspectView, WrongLabelsView
 from models.tables import DatasetRow, JobRow
+from models.views.dataset import thumbnail_of
 from models.views.job import dataset_reference
 
 
@@ -92,7 +93,7 @@ def _suspect_view(dataset: DatasetRow, rank: int, one: Suspect) -> SuspectView:
             "rank": rank,
             "label": classes[one.label],
             "suggested": classes[one.suggested],
-            "thumbnail": f"/v1/datasets/{dataset.id}/preview/{one.index}",
+            "thumbnail": thumbnail_of(dataset.id, one.index),
         }
     )
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from heldout.cli.audits import show_audit
 from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.screen import prepare, print_json, say
-from heldout.cli.shown import size_text
+from heldout.cli.shown import show_classes, size_text
 from heldout.datasets import DatasetSpec
 from heldout.packing import NothingToPack, files_of, packed, packed_together
 from heldout.stored.audit import StoredAudit
@@ -72,6 +72,7 @@ def _show(paths: Sequence[Path], made: Report, stored: StoredAudit, as_json: boo
         return
     counts = {split: f"{counts['count']:,}" for split, counts in made.splits.items()}
     say(f"{_called(paths)}  {size_text(made.shape, made.classes, counts)}")
+    show_classes(made.classes)
     show_audit(_view(content))
 
 

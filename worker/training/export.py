@@ -1,6 +1,5 @@
 """The model for raw pixels that a finished training leaves behind, and what it says of images."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -9,6 +8,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from heldout.spec import NetworkSpec
+from models.answers.answers import Predictions
 from worker.training.data import TrainingData
 from worker.training.network import apply_layers, without_penalties
 from worker.training.pixel_change import PixelChange, changed_pixels
@@ -33,14 +33,6 @@ def build_exported(network: NetworkSpec, data: TrainingData, trained: keras.Mode
     # So that `evaluate` works as it is; plain SGD has no state that the file would have to carry.
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a model says of one split's images: (count, classes) probabilities and (count,) cross-entropies in nats."""
-
-    probabilities: NDArray[np.float32]
-    losses: NDArray[np.float32]
 
 
 class Predictor:

@@ -13,13 +13,14 @@ from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
 from heldout.stored.gap import StoredGap
+from models.answers.answers import Predictions
 from models.file_names import FileNames
 from models.relations import Relations, load_relations
 from worker.messages import Failed, Finished, FromTraining, TrainedFile, Warned
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData
 from worker.training.evaluate import final_figures, from_predictions
-from worker.training.export import Predictions, Predictor, build_exported
+from worker.training.export import Predictor, build_exported
 from worker.training.gap import measure_gap
 from worker.training.paired import compared
 from worker.training.predictions_file import save_predictions

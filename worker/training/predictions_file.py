@@ -8,9 +8,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from models.answers.answers import Predictions
 from models.file_names import FileNames
 from worker.training.data import TrainingData
-from worker.training.export import Predictions
 
 # Every entry of an array of texts takes as much room as the longest one.
 MAX_NAME_CHARACTERS = 200

@@ -12,13 +12,13 @@ from api.http.problems import problems
 from api.http.routing import resource
 from api.live.hub import ChannelState
 from api.routes.datasets.dataset import Reference, find_dataset
-from heldout.dataset_lifecycle import DatasetStatus, SuspectsStatus
+from heldout.dataset_lifecycle import SuspectsStatus
 from heldout.errors import DatasetNotFound, DatasetNotReady, FileOfLaterRelease, StorageUnavailable
 from heldout.lifecycle import TERMINAL
 from heldout.stored.suspects import StoredSuspects, suspects_key
 from heldout.views.suspects import SuspectsView
 from models.blobs import BlobMissing
-from models.store import label_reads, suspects
+from models.store import datasets, label_reads, suspects
 from models.tables import DatasetRow, JobRow
 from models.views.suspects import failed_view, ready_view, waiting_view
 from models.wake import WakeUp
@@ -77,8 +77,7 @@ def _asked_for(app: AppContext, owner: str, reference: str, *, again: bool) -> t
     """The dataset and its last search, which begins here if nobody has asked before."""
     with app.database.read() as session:
         row = find_dataset(session, owner, reference)
-        if row.status is not DatasetStatus.READY:
-            raise DatasetNotReady(row.name, row.status, "suspected labels")
+        datasets.require_content(row, "suspected labels")
         job = suspects.newest_job(session, row.id)
     if row.suspects_status is None or (again and row.suspects_status is SuspectsStatus.FAILED):
         with app.database.write() as session:

@@ -95,7 +95,8 @@ def _finding(
         {"test_accuracy": before, "test_accuracy_renamed": after, "renamed": mapping, **evidence},
         (
             remedies.mend_data(
-                "Number the classes of the test split as the training split does, and upload again.", mend
+                f"Number the classes of the test split as the training split does{remedies.and_again(facts.spec)}.",
+                mend,
             ),
         ),
     )

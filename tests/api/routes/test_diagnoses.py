@@ -14,6 +14,7 @@ LOSSES = [2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002]
 TURNED = [2.0, 1.1, 0.7, 0.5, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8]
 PAIRS = list(zip(LOSSES, TURNED, strict=True))
 FIELDS = ["object", "verdict", "best_epoch", "onset_epoch", "explanation", "findings", "caveats", "gap", "confidence"]
+FIELDS += ["calibration"]
 
 
 @pytest.fixture
@@ -132,6 +133,7 @@ def test_the_forms_of_a_history_get_the_same_judgement(client):
         {"csv": table},
         {"scalars": runs},
         {"history": records},
+        {"history": {"train": [{"loss": a} for a, _ in PAIRS], "val": [{"loss": b} for _, b in PAIRS]}},
         {"history": {"log_history": log_history, "best_metric": None}},
         {"history": {"train": {"loss": LOSSES}, "val": {"loss": TURNED}}},
         {"history": {"train_losses": LOSSES, "val_losses": TURNED}},

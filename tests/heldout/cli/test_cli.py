@@ -20,7 +20,7 @@ import pytest
 from heldout import __version__
 from heldout.cli.outcome import Exit, exit_of_problem
 from heldout.cli.progress import Lines
-from heldout.cli.shown import show_diagnosis
+from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.client import ApiProblem, Client
 from heldout.datasets import ResizeSpec
 from heldout.diagnosis import Diagnosis

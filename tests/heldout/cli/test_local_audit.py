@@ -48,9 +48,10 @@ def test_a_folder_is_audited_without_a_service_and_nothing_is_left(tmp_path, tem
     environment = bare_environment(tmp_path) | {"TMPDIR": str(temporary)}
     result = run_apart(tmp_path, environment, "datasets", "audit", "pets")
     assert (result.returncode, result.stderr) == (0, "")
-    size, *rest = result.stdout.splitlines()
+    size, classes, cut, *rest = result.stdout.splitlines()
     assert size == "pets  12×12×1, 2 classes, 54 train / 6 validation / 17 test"
-    assert rest[0].startswith(LEAK)
+    assert (classes, cut) == ("classes: cat, dog", "validation split cut from the training images at random")
+    assert any(line.startswith(LEAK) for line in rest)
     assert "  train train/dog/5.png = test test/dog/copy.png" in rest
     assert list(temporary.iterdir()) == []
     assert {path.name for path in tmp_path.iterdir()} == {"pets", "temporary"}

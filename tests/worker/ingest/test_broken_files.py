@@ -91,6 +91,20 @@ def test_broken_rows_of_a_table_are_skipped(tmp_path):
     assert len(load(target).labels) == 19
 
 
+def test_rows_of_a_table_without_an_image_are_broken_files_unless_all_are(tmp_path):
+    def pushed(*without):
+        files = pictures(10)
+        path = tmp_path / f"{len(without)}.parquet"
+        pq.write_table(table(files | dict.fromkeys(without or files)), path)
+        return path
+
+    rejection = rejection_of(pushed("cat/001.png", "dog/000.png"))
+    assert rejection.detail.startswith("2 files cannot be read: no image, or broken (2): 'cat-001.png', 'dog-000.png'")
+    report, _ = taken(pushed("cat/001.png"), SKIPPING)
+    assert report.source["images"] == 19
+    assert "Embed the files" in rejection_of(pushed()).detail
+
+
 def test_faults_of_members_are_listed_with_those_of_images_and_skipped_with_them(tmp_path):
     """A checksum that is wrong, a file that is too large, a link, and what cannot be decoded."""
     files = pictures(10) | {"cat/big.bmp": encoded(noise((40, 40)), "BMP"), "dog/x.gif": encoded(noise(), "GIF")}

@@ -9,11 +9,12 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 from statsmodels.stats.proportion import proportion_confint
 
+from models.answers.answers import Predictions
 from models.file_names import FileNames
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.training.data import to_unit
 from worker.training.evaluate import Evaluator, Measured, final_figures, finite, from_predictions
-from worker.training.export import Predictions, Predictor, build_exported
+from worker.training.export import Predictor, build_exported
 from worker.training.predictions_file import save_predictions
 
 

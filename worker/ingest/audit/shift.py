@@ -88,7 +88,7 @@ MISTAKES = (
 )
 WHAT_TO_DO = {
     "split_shift": "Look at the examples: another camera, source, time, or step of preparation? Mix the sources, or "
-    "have the splits cut anew with `splits: {existing: merge}` if that is how the network will be used.",
+    "have the splits cut anew with `splits: {existing: merge}` (`--merge`) if that is how the network will be used.",
 }
 NOTHING_TO_DO = "Nothing has to be done; look at the examples if results on this split surprise you."
 PREPARE_ALIKE = "Prepare all splits by the same code, and upload again."

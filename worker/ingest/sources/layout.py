@@ -21,6 +21,7 @@ READ_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp",
 REFUSED_EXTENSIONS = frozenset(
     {"gif", "tif", "tiff", "heic", "heif", "avif", "svg", "jp2", "psd", "raw", "dcm", "ppm", "pgm"}
 )
+NAMED_EXTENSIONS = READ_EXTENSIONS | REFUSED_EXTENSIONS
 MAX_CLASS_CHARACTERS = 128
 MAX_SHOWN_FOLDERS = 3
 
@@ -196,7 +197,7 @@ def _images_among(
     refused = [fault for fault in faults if fault.member not in known]
     for row, name in enumerate(names):
         extension = name.rpartition("/")[2].rpartition(".")[2].lower()
-        head = b"" if extension in READ_EXTENSIONS | REFUSED_EXTENSIONS else head_of(row)
+        head = b"" if extension in NAMED_EXTENSIONS else head_of(row)
         if extension in READ_EXTENSIONS or is_image(head):
             if fault := fault_of.get(printable(name)):
                 refused.append(fault)

@@ -66,7 +66,7 @@ def place(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> Placed:
         )
     placed = Placed(ignored={name: top.pop(name) for name, use in uses.items() if use == "ignore"})
     for name in [name for name in top if name not in uses and _words(name) & NEVER_A_CLASS and len(top) > 2]:
-        if _is_flat(paths, top[name]):
+        if len(_folders_in(paths, top[name])) <= 1:
             placed.unlabelled[name] = top.pop(name)
     splits = {name: str(use) for name, use in uses.items() if use in SPLITS}
     classes = {name for name, use in uses.items() if use == "class"}
@@ -79,8 +79,7 @@ def place(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> Placed:
         _add_classes(placed, paths, top, check_folders=not classes)
         return placed
     for name in [name for name in others if name not in splits]:
-        below = {paths[row].split("/")[1] for row in top[name] if paths[row].count("/") > 1}
-        if _words(name) & UNLABELLED_WORDS and len(below) <= 1:
+        if _words(name) & UNLABELLED_WORDS and len(_folders_in(paths, top[name])) <= 1:
             placed.unlabelled[name] = top.pop(name)
     strays = sorted(set(top) - set(splits))
     if strays:
@@ -150,6 +149,10 @@ def _known(names: Sequence[str], is_flat: Mapping[str, bool], has_splits: bool) 
         if len(others) > 1 and all(not FOLD_NAME.fullmatch(name) for name in others):
             return {}
     return plain
+
+
+def _folders_in(paths: Sequence[str], rows: Iterable[int]) -> set[str]:
+    return {paths[row].split("/")[1] for row in rows if paths[row].count("/") > 1}
 
 
 def _is_flat(paths: Sequence[str], rows: Iterable[int]) -> bool:
