@@ -54,10 +54,14 @@ def expected_epoch_s(
     if not known or is_unmeasured or dataset.splits is None:
         return None
     counts = {name: split["count"] for name, split in dataset.splits.items()}
-    towers = spec.resources.towers
-    if towers == "auto":
-        towers = automatic_towers(spec, plan) if alone else 1
-    return median(seconds_per_epoch(spec, plan, counts, speed, towers) for speed in known)
+    wanted = spec.resources.towers
+
+    def towers_on(speed: Speed) -> int:
+        if wanted != "auto":
+            return wanted
+        return automatic_towers(spec, plan, speed.cores) if alone else 1
+
+    return median(seconds_per_epoch(spec, plan, counts, speed, towers_on(speed)) for speed in known)
 
 
 def expected_rest_s(session: Session, dataset_id: str, spec: JobSpec, epochs: int) -> float | None:
