@@ -1,6 +1,6 @@
 """How long a training takes: the work in its steps, and the seconds that a worker measured for such work. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -18,8 +18,6 @@ MIN_IMAGES_A_TOWER = 4
 MAX_TOWERS = 16
 # Images in a batch of inference mode, in which splits are measured.
 INFERENCE_BATCH_SIZE = 64
-# The assumed duration of a job that cannot be estimated.
-ASSUMED_RUNTIME_S = 10.0
 
 # The one activation whose time does not count.
 _CHEAP_ACTIVATION = "relu"
@@ -133,21 +131,3 @@ def seconds_per_epoch(spec: JobSpec, plan: NetworkPlan, counts: Mapping[str, int
         step *= share_of_towers(speed.training_share, towers)
         batch *= share_of_towers(speed.measuring_share, towers)
     return train / spec.training.batch_size * step + measured / INFERENCE_BATCH_SIZE * batch
-
-
-def seconds_until_start(remaining_s: Sequence[float], ahead_s: Sequence[float]) -> float | None:
-    """Seconds until a queued job starts in one of the slots that are busy now.
-
-    Args:
-        remaining_s: seconds that each running job has left. While a job waits, every slot has one.
-        ahead_s: seconds that each job takes that is claimed before this one, in the order of their claims.
-    Returns:
-        None if no job runs: it is unknown when a worker will start.
-    """
-    busy_s = sorted(remaining_s)
-    for duration_s in ahead_s:
-        if not busy_s:
-            break
-        busy_s[0] += duration_s
-        busy_s.sort()
-    return busy_s[0] if busy_s else None

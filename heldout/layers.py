@@ -20,12 +20,25 @@ AVERAGED_PARAMETER_BYTES = 8
 
 @dataclass(frozen=True)
 class Layer:
-    """One Keras layer: its name, output shape without the batch axis, parameters, and FLOPs of one image forward."""
+    """One Keras layer: its name, output shape without the batch axis, parameters, and FLOPs of one image forward.
+
+    weights: the shape of each of its weights, in Keras' order.
+    """
 
     name: str
     shape: Shape
     parameters: int
     flops: int
+    weights: tuple[Shape, ...] = ()
+
+    @property
+    def trainable(self) -> int:
+        """Its parameters that gradients change: not the averages of batch normalisation."""
+        return self.parameters // 2 if "_norm" in self.name else self.parameters
+
+    def is_in_first(self, blocks: int) -> bool:
+        """Whether it belongs to one of the first `blocks` blocks."""
+        return self.name.startswith(tuple(f"block{index + 1}_" for index in range(blocks)))
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,10 @@ class NetworkPlan:
     def parameters(self) -> int:
         """What `keras.Model.count_params()` gives for it (the averages of batch normalisation included)."""
         return sum(layer.parameters for layer in self.layers)
+
+    def trainable_parameters(self, frozen_blocks: int = 0) -> int:
+        """Those that are trained where the first blocks are frozen, as Keras counts them."""
+        return sum(layer.trainable for layer in self.layers if not layer.is_in_first(frozen_blocks))
 
     @property
     def flops_per_image(self) -> int:
@@ -93,10 +110,17 @@ def _block_layers(index: int, block: BlockSpec, image: Image) -> list[Layer]:
         shape = (height, width, block.filters)
         weights = size * size * channels * block.filters
         layers.append(
-            Layer(f"{prefix}_conv{repeat}", shape, weights + block.filters, 2 * weights * height * width + prod(shape))
+            Layer(
+                f"{prefix}_conv{repeat}",
+                shape,
+                weights + block.filters,
+                2 * weights * height * width + prod(shape),
+                ((size, size, channels, block.filters), (block.filters,)),
+            )
         )
         if block.batch_norm:
-            layers.append(Layer(f"{prefix}_norm{repeat}", shape, 4 * block.filters, 2 * prod(shape)))
+            averaged = ((block.filters,),) * 4
+            layers.append(Layer(f"{prefix}_norm{repeat}", shape, 4 * block.filters, 2 * prod(shape), averaged))
         layers.append(Layer(f"{prefix}_activation{repeat}", shape, 0, prod(shape)))
         channels = block.filters
     if block.pool > 1:
@@ -118,4 +142,5 @@ def _head_layer(network: NetworkSpec, shape: Shape) -> Layer:
 
 
 def _dense_layer(name: str, inputs: int, units: int) -> Layer:
-    return Layer(name, (units,), (inputs + 1) * units, 2 * inputs * units + units)
+    weights = ((inputs, units), (units,))
+    return Layer(name, (units,), (inputs + 1) * units, 2 * inputs * units + units, weights)

@@ -12,7 +12,8 @@ DropoutRate = Annotated[float, Field(ge=0, lt=1, description="Share of units dro
 Penalty = Annotated[float, Field(ge=0, le=1, description="Factor of the L2 penalty.")]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
-Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)]
+MAX_PAIRS = 16
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_PAIRS)]
 MAX_NAME_CHARACTERS = 128
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Priority = Annotated[int, Field(ge=-100, le=100)]
@@ -224,6 +225,36 @@ class TrainingSpec(SpecPart):
         return schedule
 
 
+class ValidationSpec(SpecPart):
+    """Train and validation pooled and cut anew into `folds` parts, of which `fold` validates and the rest trains."""
+
+    folds: int = Field(ge=2, le=20)
+    fold: int = Field(0, ge=0, le=19, description="Counts from 0.")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="Another seed cuts other folds.")
+
+    @field_validator("fold")
+    @classmethod
+    def _is_one_of_them(cls, fold: int, info: ValidationInfo) -> int:
+        folds = info.data.get("folds")
+        if folds is not None and fold >= folds:
+            raise ValueError(f"`fold` is {fold}; with {folds} folds it is 0 to {folds - 1}")
+        return fold
+
+
+class InitialSpec(SpecPart):
+    """The kept weights of another job: layers start from them whose shapes agree, by their position."""
+
+    job: str | None = Field(None, max_length=40, description="`job_…`, of the same owner.")
+    model: str | None = Field(None, max_length=40, description="`mod_…`; not supported yet.")
+    freeze_blocks: int = Field(0, ge=0, le=8, description="So many blocks, from the first, are not trained.")
+
+    @model_validator(mode="after")
+    def _names_one(self) -> "InitialSpec":
+        if (self.job is None) == (self.model is None):
+            raise ValueError("name one of `job` and `model`")
+        return self
+
+
 class EvaluationSpec(SpecPart):
     """When the test split is measured; it never chooses anything."""
 
@@ -268,6 +299,8 @@ class JobSpec(SpecPart):
     network: NetworkSpec
     augmentation: AugmentationSpec | None = None
     training: TrainingSpec = TrainingSpec()
+    initial: InitialSpec | None = None
+    validation: ValidationSpec | None = Field(None, description="null: the dataset's own splits.")
     evaluation: EvaluationSpec = EvaluationSpec()
     limits: LimitsSpec = LimitsSpec()
     priority: Priority = 0

@@ -37,6 +37,11 @@ _AUGMENTATION_REASON = (
 )
 
 
+def and_again(spec: Spec | None) -> str:
+    """That mended data have to be uploaded again, where Heldout has them; begins with a comma."""
+    return "" if spec is None else ", and upload again"
+
+
 def keep_lowest_loss(spec: Spec | None, best_epoch: int, stopping: str, patience: int) -> tuple[Remedy, ...]:
     """Early stopping by the loss.
 
@@ -166,9 +171,9 @@ def weighs_classes(spec: Spec | None) -> bool:
     return spec is not None and bool(spec["training"].get("class_weights"))
 
 
-def mend_data(what: str) -> Remedy:
-    """Something that no change of a spec cures."""
-    return Remedy("mend_data", what)
+def mend_data(what: str, mend: dict[str, Any] | None = None) -> Remedy:
+    """Something that no change of a spec cures. mend: the change of the dataset that does, where there is one."""
+    return Remedy("mend_data", what, mend=mend)
 
 
 def _keep_best(spec: Spec | None, monitor: str, reason: str, patience: int) -> tuple[Remedy, ...]:

@@ -8,7 +8,6 @@ from heldout.cost import (
     automatic_towers,
     measuring_work,
     seconds_per_epoch,
-    seconds_until_start,
     share_of_towers,
     training_work,
 )
@@ -98,11 +97,3 @@ def test_what_two_towers_do_not_gain_more_towers_do_not_gain_either():
     assert share_of_towers(0.6, 2) == pytest.approx(0.6)
     assert share_of_towers(0.6, 8) == pytest.approx(0.2 + 0.8 / 8)
     assert share_of_towers(1.0, 8) == 1
-
-
-def test_a_job_starts_when_a_slot_is_free_of_those_before_it():
-    assert seconds_until_start([], []) is None
-    assert seconds_until_start([5.0], []) == 5
-    assert seconds_until_start([5.0, 9.0], [1.0]) == 6
-    assert seconds_until_start([5.0, 9.0], [10.0]) == 9
-    assert seconds_until_start([5.0, 9.0], [10.0, 10.0]) == 15

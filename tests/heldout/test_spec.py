@@ -49,6 +49,8 @@ COMPLETE = {
         "precision": "auto",
         "seed": None,
     },
+    "initial": None,
+    "validation": None,
     "evaluation": {"test": "final"},
     "limits": {"max_runtime_s": 86400, "max_pending_s": None},
     "priority": 0,
@@ -89,6 +91,8 @@ FULL = {
         "class_weights": {"3": 2.0},
         "seed": 7,
     },
+    "initial": {"job": "job_1", "model": None, "freeze_blocks": 1},
+    "validation": {"folds": 5, "fold": 2, "seed": 3},
     "metadata": {"team": "vision"},
 }
 
@@ -97,6 +101,12 @@ FRACTION = ([0, 0.5], [-0.01, 0.51])
 
 # path: values at the edge that are accepted, values just beyond that are not.
 BOUNDS = {
+    "initial.job": (["job_1", "j" * 40], [7, "j" * 41]),
+    "initial.model": ([None], [7]),
+    "initial.freeze_blocks": ([0, 8], [-1, 9]),
+    "validation.folds": ([3, 20], [1, 21, None]),
+    "validation.fold": ([0, 4], [-1, 5, 20]),
+    "validation.seed": ([0, 2**31 - 1], [-1, 2**31]),
     "name": (["a", "a" * 128, None], ["", "a" * 129]),
     "dataset": (["d", "pets@3"], [""]),
     "network.blocks": ([[{"filters": 1}], [{"filters": 1}] * 8], [[], [{"filters": 1}] * 9]),
@@ -196,7 +206,8 @@ BOUNDS = {
     ),
 }
 
-REQUIRED = {"dataset", "network.blocks", "network.blocks.0.filters", "network.dense.0.units"}
+REQUIRED = {"dataset", "initial.job", "network.blocks", "network.blocks.0.filters", "network.dense.0.units"}
+REQUIRED |= {"validation.folds"}
 ACCEPTED = [(path, value) for path, (values, _) in BOUNDS.items() for value in values]
 REFUSED = [(path, value) for path, (_, values) in BOUNDS.items() for value in values]
 

@@ -56,6 +56,14 @@ def apply_layers(
     return output(features)
 
 
+def freeze_blocks(network: keras.Model, count: int) -> None:
+    """Keep training from changing the first `count` blocks; their batch normalisation uses its averages as they are."""
+    frozen = tuple(f"block{index + 1}_" for index in range(count))
+    for layer in network.layers:
+        if layer.name.startswith(frozen):
+            layer.trainable = False
+
+
 def without_penalties(network: NetworkSpec) -> NetworkSpec:
     """The same layers and weights with no L2, so that `Model.evaluate` gives the cross-entropy alone."""
     return network.model_copy(

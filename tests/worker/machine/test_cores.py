@@ -95,13 +95,15 @@ def spread_of(pid: int) -> list[int]:
 
 
 def test_towers_are_chosen_where_they_pay_and_never_with_batch_normalisation():
-    assert chosen_towers("auto", example("overfit"), *MNIST) == 2
-    assert chosen_towers("auto", example("augmented"), *MNIST) == 2
-    assert chosen_towers("auto", small_spec({"filters": 4}), (8, 8, 1), 10) == 1
-    assert chosen_towers("auto", small_spec({"filters": 64, "batch_norm": True}), *MNIST) == 1
+    assert chosen_towers("auto", 2, example("overfit"), *MNIST) == 2
+    assert chosen_towers("auto", 2, example("augmented"), *MNIST) == 2
+    assert chosen_towers("auto", 2, small_spec({"filters": 4}), (8, 8, 1), 10) == 1
+    assert chosen_towers("auto", 2, small_spec({"filters": 64, "batch_norm": True}), *MNIST) == 2
+    assert chosen_towers("auto", 1, example("overfit"), *MNIST) == 1
+    assert chosen_towers("auto", 8, example("overfit"), *MNIST) == 8
 
 
 def test_towers_that_were_asked_for_or_decided_before_stay():
     tiny = small_spec({"filters": 4})
-    assert chosen_towers(2, tiny, (8, 8, 1), 10) == 2
-    assert chosen_towers(1, example("overfit"), *MNIST) == 1
+    assert chosen_towers(2, 2, tiny, (8, 8, 1), 10) == 2
+    assert chosen_towers(1, 2, example("overfit"), *MNIST) == 1

@@ -156,7 +156,8 @@ def test_the_towers_of_a_batch_draw_dropout_apart(digits):
 def test_towers_normalise_a_batch_as_a_whole(towers, digits):
     # The last batch has three images: of eight towers five count nothing.
     training = {"optimizer": {"name": "sgd", "learning_rate": 0.1}}
-    spec = small_spec({"filters": 4, "batch_norm": True}, {"filters": 6, "batch_norm": True, "pool": 1}, training=training)
+    blocks = ({"filters": 4, "batch_norm": True}, {"filters": 6, "batch_norm": True, "pool": 1})
+    spec = small_spec(*blocks, training=training)
     images = fewer(digits, 195)
     one, history = with_engine(spec, images)
     several, other_history = with_engine(spec, images, towers=towers)

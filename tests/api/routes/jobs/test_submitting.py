@@ -78,7 +78,8 @@ def test_a_dry_run_says_what_it_costs_and_stores_nothing(client, spec):
     estimate = answer.json()
     assert answer.status_code == 200
     assert list(estimate) == [
-        *("object", "spec", "parameters", "layers", "flops_per_image", "memory_bytes", "seconds_per_epoch")
+        *("object", "spec", "parameters", "trainable_parameters", "layers", "initial"),
+        *("flops_per_image", "memory_bytes", "seconds_per_epoch"),
     ]
     assert estimate["object"] == "estimate"
     assert estimate["parameters"] == sum(layer["parameters"] for layer in estimate["layers"]) == 93_962
