@@ -94,7 +94,7 @@ def spread_of(pid: int) -> list[int]:
     return [len(os.sched_getaffinity(int(task))) for task in os.listdir(f"/proc/{pid}/task")]
 
 
-def test_towers_are_chosen_where_they_pay_and_never_with_batch_normalisation():
+def test_towers_are_chosen_where_they_pay():
     assert chosen_towers("auto", 2, example("overfit"), *MNIST) == 2
     assert chosen_towers("auto", 2, example("augmented"), *MNIST) == 2
     assert chosen_towers("auto", 2, small_spec({"filters": 4}), (8, 8, 1), 10) == 1
