@@ -11,8 +11,11 @@ from heldout.spec import AugmentationSpec, JobSpec
 
 Work = dict[str, float]
 
-# FLOPs of a batch's forward pass. With fewer, a second tower costs more time than it saves.
-MIN_FLOPS_FOR_TWO_TOWERS = 4_000_000
+# FLOPs of a tower's part of a batch's forward pass. With fewer, another tower costs more time than it saves.
+MIN_FLOPS_A_TOWER = 2_000_000
+# Images of a batch that a tower takes. With fewer, the gradients of weights take longer than the images.
+MIN_IMAGES_A_TOWER = 4
+MAX_TOWERS = 16
 # Images in a batch of inference mode, in which splits are measured.
 INFERENCE_BATCH_SIZE = 64
 
@@ -22,28 +25,38 @@ _CHEAP_ACTIVATION = "relu"
 
 @dataclass(frozen=True)
 class Speed:
-    """What a worker's machine needs for each kind of work, in one tower; with two it takes a share of that.
+    """What a worker's machine needs for each kind of work, in one tower; with more it takes a share of that.
 
     training, measuring: seconds a unit, in gradient steps and in inference mode.
     training_share, measuring_share: of two towers; 1 where the machine has one core.
+    cores: of the worker; files of earlier releases do not say.
     """
 
     training: Mapping[str, float]
     measuring: Mapping[str, float]
     training_share: float = 1.0
     measuring_share: float = 1.0
+    cores: int = 2
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Speed":
         return cls(**stored)
 
 
-def automatic_towers(spec: JobSpec, plan: NetworkPlan) -> int:
-    """How many towers a job has that may choose: two where they make its steps faster."""
-    if any(block.batch_norm for block in spec.network.blocks):
-        return 1  # it looks at a batch as a whole
-    forward_flops = spec.training.batch_size * plan.flops_per_image
-    return 2 if forward_flops >= MIN_FLOPS_FOR_TWO_TOWERS else 1
+def automatic_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
+    """How many towers a job has that may choose: one for each core, as long as more of them make its steps faster."""
+    batch = spec.training.batch_size
+    by_work = batch * plan.flops_per_image // MIN_FLOPS_A_TOWER
+    return max(1, min(cores, MAX_TOWERS, by_work, batch // MIN_IMAGES_A_TOWER))
+
+
+def share_of_towers(of_two: float, towers: int) -> float:
+    """The share of one tower's time that several take, each on a core of its own, where two take `of_two`.
+
+    What two towers do not gain is taken as work that no core can share (Amdahl's law).
+    """
+    alone = max(0.0, 2 * of_two - 1)
+    return alone + (1 - alone) / towers
 
 
 def training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
@@ -114,6 +127,7 @@ def seconds_per_epoch(spec: JobSpec, plan: NetworkPlan, counts: Mapping[str, int
     measured = train + counts["validation"] + (counts["test"] if spec.evaluation.test == "every_epoch" else 0)
     step = seconds_of(training_work(spec, plan), speed.training)
     batch = seconds_of(measuring_work(spec, plan), speed.measuring)
-    if towers == 2:
-        step, batch = step * speed.training_share, batch * speed.measuring_share
+    if towers > 1:
+        step *= share_of_towers(speed.training_share, towers)
+        batch *= share_of_towers(speed.measuring_share, towers)
     return train / spec.training.batch_size * step + measured / INFERENCE_BATCH_SIZE * batch

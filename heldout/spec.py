@@ -274,7 +274,7 @@ class ResourcesSpec(SpecPart):
     device: Device = "auto"
     gpus: int = Field(1, ge=1, le=8, description="How many, where the job runs on GPUs; each takes a part of a batch.")
     # Not Literal[1, 2], which takes true for 1.
-    towers: Literal["auto"] | Annotated[int, Field(ge=1, le=2)] = "auto"
+    towers: Literal["auto"] | Annotated[int, Field(ge=1, le=16)] = "auto"
 
     @property
     def required_device(self) -> Device:

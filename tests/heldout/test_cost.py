@@ -2,7 +2,15 @@
 
 import pytest
 
-from heldout.cost import Speed, automatic_towers, measuring_work, seconds_per_epoch, training_work
+from heldout.cost import (
+    MIN_FLOPS_A_TOWER,
+    Speed,
+    automatic_towers,
+    measuring_work,
+    seconds_per_epoch,
+    share_of_towers,
+    training_work,
+)
 from heldout.layers import plan_network
 from heldout.spec import JobSpec
 
@@ -73,10 +81,19 @@ def test_measuring_is_the_same_work_for_every_size_of_a_batch():
     assert measuring_work(small, plan(small)) == measuring_work(spec(), plan(spec()))
 
 
-def test_two_towers_are_chosen_for_much_work_and_never_for_whole_batches():
-    def towers(**more):
-        return automatic_towers(spec(**more), plan(spec(**more)))
+def test_there_is_a_tower_for_each_core_as_long_as_it_has_enough_to_do():
+    def towers(cores, **more):
+        return automatic_towers(spec(**more), plan(spec(**more)), cores)
 
-    assert towers() == 2
-    assert towers(training={"batch_size": 2}) == 1
-    assert towers(network={"blocks": [{"filters": 64, "batch_norm": True}]}) == 1
+    large = {"blocks": [{"filters": 64, "batch_norm": True}, {"filters": 128}]}
+    assert [towers(cores, network=large) for cores in (1, 2, 4, 8, 16)] == [1, 2, 4, 8, 8]  # four images each
+    assert towers(32, network=large, training={"batch_size": 256}) == 16
+    assert towers(8) == plan(spec()).flops_per_image * spec().training.batch_size // MIN_FLOPS_A_TOWER
+    assert towers(8, training={"batch_size": 2}) == 1
+
+
+def test_what_two_towers_do_not_gain_more_towers_do_not_gain_either():
+    assert share_of_towers(0.5, 8) == 0.125
+    assert share_of_towers(0.6, 2) == pytest.approx(0.6)
+    assert share_of_towers(0.6, 8) == pytest.approx(0.2 + 0.8 / 8)
+    assert share_of_towers(1.0, 8) == 1

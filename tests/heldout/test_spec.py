@@ -199,7 +199,7 @@ BOUNDS = {
     "priority": ([-100, 100], [-101, 101]),
     "resources.device": (["auto", "cpu", "gpu"], ["tpu"]),
     "resources.gpus": ([1, 8], [0, 9]),
-    "resources.towers": (["auto", 1, 2], [0, 3, "two"]),
+    "resources.towers": (["auto", 1, 2, 16], [0, 17, "two"]),
     "metadata": (
         [{}, {"k" * 64: "v" * 512}, {str(i): "" for i in range(16)}],
         [{"k" * 65: ""}, {"": ""}, {"k": "v" * 513}, {"k": 1}, {str(i): "" for i in range(17)}],

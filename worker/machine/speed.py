@@ -54,28 +54,29 @@ SPECS: list[tuple[JobSpec, Image]] = [
         *_TRAINED_OTHERWISE,
     )
 ]
-# Positions in `SPECS` of those that are measured with two towers too; the others are too small or need whole batches.
+# Positions in `SPECS` of those that are measured with two towers too; the others are too small, or normalise batches.
 TWO_TOWER_SPECS = (2, 4, 5, 6)
 
 
-def speed_of(times: Sequence[Times], split: Sequence[Times] | None) -> Speed:
+def speed_of(times: Sequence[Times], split: Sequence[Times] | None, cores: int = 1) -> Speed:
     """The speed that explains the measured times of `SPECS`.
 
     Args:
         times: with one tower, in the order of `SPECS`.
         split: with two towers, in the order of `TWO_TOWER_SPECS`; None where there is one core.
+        cores: of the worker.
     """
     plans = [plan_network(spec.network, image, CLASSES) for spec, image in SPECS]
     trained = [(training_work(spec, plans[n]), times[n][0]) for n, (spec, _) in enumerate(SPECS)]
     measured = [(measuring_work(spec, plans[n]), times[n][1]) for n, (spec, _) in enumerate(SPECS)]
     if split is None:
-        return Speed(fitted(trained), fitted(measured))
+        return Speed(fitted(trained), fitted(measured), cores=cores)
     # A disturbance by another process must not make two towers look slower than one.
     shares = [
         min(1.0, median(two[kind] / times[number][kind] for number, two in zip(TWO_TOWER_SPECS, split, strict=True)))
         for kind in (0, 1)
     ]
-    return Speed(fitted(trained), fitted(measured), *shares)
+    return Speed(fitted(trained), fitted(measured), training_share=shares[0], measuring_share=shares[1], cores=cores)
 
 
 def fitted(samples: Sequence[tuple[Work, float]]) -> dict[str, float]:

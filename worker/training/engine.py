@@ -18,9 +18,10 @@ from worker.training.best_weights import Weights
 from worker.training.data import TrainingData
 from worker.training.erasing import mean_pixel
 from worker.training.mixing import draw_mixing, mixed
-from worker.training.network import computes_in_float16, normalises_batches
+from worker.training.network import computes_in_float16
 from worker.training.replicas import Part, Replicas
 from worker.training.resident import BatchSource
+from worker.training.towers import Towers
 
 _ORDER_STREAM = 1  # keeps the order's draws apart from initial weights and augmentation
 
@@ -75,18 +76,11 @@ def build_loss(label_smoothing: float, *, shares: bool = False) -> keras.losses.
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def usable_towers(wanted: int, spec: JobSpec) -> int:
-    """Batch normalisation looks at the whole batch, so such a network has one tower."""
-    return 1 if normalises_batches(spec.network) else wanted
-
-
 def chosen_towers(
-    wanted: Literal["auto", 1, 2], spec: JobSpec, image: tuple[int, int, int], classes: int
-) -> Literal[1, 2]:
-    """How many towers a job gets that may have two: with `auto` as many as make its steps faster."""
-    if wanted == "auto":
-        wanted = 2 if automatic_towers(spec, plan_network(spec.network, image, classes)) == 2 else 1
-    return 2 if usable_towers(wanted, spec) == 2 else 1
+    wanted: int | Literal["auto"], cores: int, spec: JobSpec, image: tuple[int, int, int], classes: int
+) -> int:
+    """How many towers a job gets on a machine with so many cores: with `auto` as many as make its steps faster."""
+    return automatic_towers(spec, plan_network(spec.network, image, classes), cores) if wanted == "auto" else wanted
 
 
 class _EpochPlan(NamedTuple):
@@ -103,7 +97,7 @@ class Engine:
 
     Args:
         network: from `build_network`; its variables are changed in place.
-        towers: 2 splits every batch in halves that the graph can compute side by side.
+        towers: into how many parts every batch is split, which the graph can compute side by side.
         replicas: the devices that each take a part of every batch; `network` was built in their scope.
     """
 
@@ -122,7 +116,7 @@ class Engine:
         with self._replicas.scope():
             self.optimizer = build_optimizer(spec.training.optimizer, scaled=computes_in_float16(network))
             self.optimizer.build(network.trainable_variables)
-        self.towers = usable_towers(towers, spec)
+        self.towers = Towers(network, towers) if towers > 1 else None
         self.batch_size = spec.training.batch_size
         self.steps_per_epoch = -(-len(data.rows["train"]) // self.batch_size)
         self._training = spec.training
@@ -223,7 +217,7 @@ class Engine:
         `share` is what these images are of the batch where replicas split it; gradients are summed over replicas.
         """
         with tf.GradientTape() as tape:
-            loss, correct = self._forward(batch) if self.towers == 1 else self._forward_in_halves(batch)
+            loss, correct = self._forward(batch) if self.towers is None else self._forward_in_parts(batch, self.towers)
             penalties = self.network.losses
             if share is not None:
                 loss = loss * (share * self._replicas.count)  # Keras has divided it by their number
@@ -235,22 +229,22 @@ class Engine:
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
         return objective, correct
 
-    def _forward_in_halves(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """What `_forward` gives, computed in two parts that do not wait for each other."""
-        count = batch.count
-        # A batch of one image goes through both halves: convolutions crash on an empty one.
-        end, begin = tf.maximum(count // 2, 1), tf.minimum(count // 2, count - 1)
-        one, correct_one = self._forward(batch.part(slice(None, end)))
-        two, correct_two = self._forward(batch.part(slice(begin, None)))
-        size_one, size_two = tf.cast(end, tf.float32), tf.cast(count - begin, tf.float32)
-        total = size_one + size_two
-        loss = one * (size_one / total) + two * (size_two / total)
-        return loss, (correct_one + correct_two) * (tf.cast(count, tf.float32) / total)
+    def _forward_in_parts(self, batch: Batch, towers: Towers) -> tuple[tf.Tensor, tf.Tensor]:
+        """What `_forward` gives, computed in parts that wait for each other as little as the layers allow."""
+        parts = towers.parts_of(batch.count)
+        examples = [batch.part(slice(part.begin, part.end)).examples() for part in parts]
+        logits = towers.logits([one.images for one in examples], parts)
+        judged = [self._judge(one, of_part) for one, of_part in zip(examples, logits, strict=True)]
+        loss = tf.add_n([loss * part.share for (loss, _), part in zip(judged, parts, strict=True)])
+        correct = [tf.where(part.share > 0, right, 0.0) for (_, right), part in zip(judged, parts, strict=True)]
+        return loss, tf.add_n(correct)
 
     def _forward(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """The mean loss of some images and how many of them the network gets right."""
         examples = batch.examples()
-        logits = self.network(examples.images, training=True)
+        return self._judge(examples, self.network(examples.images, training=True))
+
+    def _judge(self, examples: Examples, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         answers = tf.argmax(logits, axis=-1, output_type=examples.labels.dtype)
         correct = tf.reduce_sum(tf.cast(answers == examples.labels, tf.float32))
         return self._loss(examples.targets, logits, examples.weights), correct

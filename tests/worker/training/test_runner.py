@@ -126,11 +126,6 @@ def test_a_process_says_what_it_does_in_the_agreed_order(start):
     json.dumps([finished.final.model_dump(mode="json"), process.history, engine], allow_nan=False)
 
 
-def test_a_network_with_batch_normalisation_is_said_to_have_one_tower(start):
-    process = start(small_spec({"filters": 2, "batch_norm": True}, training={"epochs": 1}), towers=2)
-    assert process.until(lambda message: isinstance(message, Started)).engine["towers"] == 1
-
-
 @pytest.mark.parametrize("name", ["overfit", "regularized", "augmented"])
 def test_a_training_paused_and_resumed_in_a_new_process_equals_an_uninterrupted_one(name, start):
     spec = example(name, epochs=3)
