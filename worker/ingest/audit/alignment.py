@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
-from worker.ingest.audit.signatures import Floats, grey, reduced, shrunk
+from worker.ingest.audit.signatures import Floats, grey, reduced, reduction
 
 MIN_COARSE_SIDE = 20  # smaller images are not halved
 MARGIN = 1  # pixels at the border that are not compared, since what was beside them is not known
@@ -49,7 +50,7 @@ def align(one: NDArray[np.generic], other: NDArray[np.generic], frames: tuple[Fl
     Returns:
         The alignments. Where a pair is clearly none of copies, its `difference` is infinite.
     """
-    first, second = shrunk(one), shrunk(other)
+    first, second = _compared(one), _compared(other)
     a, b = grey(first), grey(second)
     factor = 2 if min(a.shape[1:]) >= MIN_COARSE_SIDE else 1
     coarse = _smoothed(reduced(b, factor))
@@ -68,6 +69,16 @@ def align(one: NDArray[np.generic], other: NDArray[np.generic], frames: tuple[Fl
         is_near = difference <= least + more * touching[alive]
         alive, terms, b = alive[is_near], terms[is_near], b[is_near]
     return _measured(first, second, terms, place, alive)
+
+
+def _compared(images: NDArray[np.generic]) -> Floats:
+    """As `shrunk`, after a running mean, so that a move by a part of the smaller pixels changes no detail."""
+    floats: Floats = images.astype(np.float32)
+    factor = reduction(images.shape[1], images.shape[2])
+    if factor > 1:
+        for axis in (1, 2):
+            floats = uniform_filter1d(floats, factor, axis=axis, mode="nearest")
+    return reduced(floats, factor)
 
 
 def _begin(terms: Floats, b: Floats, frames: tuple[Floats, Floats], touching: Floats) -> Floats:
@@ -135,7 +146,7 @@ def _colour_difference(first: Floats, second: Floats, place: Floats, found: Floa
     rest = np.zeros(len(first), np.float32)
     for channel in (0, 2):
         target, weights = _warped(_smoothed(second[..., channel] - grey(second)), place)
-        own = _smoothed(first[..., channel] - grey(first)).reshape(len(first), -1) * found[:, :1]
+        own = _smoothed(first[..., channel] - grey(first)).reshape(target.shape) * found[:, :1]
         rest = rest + ((target - own) ** 2 * weights).sum(axis=1)
     target, weights = _warped(_smoothed(grey(second)), place)
     total = _variance(target, weights)

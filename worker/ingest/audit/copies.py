@@ -183,7 +183,8 @@ def _chunks(values: NDArray[T], size: int) -> Iterator[NDArray[T]]:
 
 def _unit(images: NDArray[np.generic]) -> Floats:
     """(count, pixels): brightness without their mean and at unit length, no larger than images are compared at."""
-    flat = grey(shrunk(images)).reshape(len(images), -1)
+    small = grey(shrunk(images))
+    flat = small.reshape(len(images), small.shape[1] * small.shape[2])
     flat = flat - flat.mean(axis=1, keepdims=True)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
     return flat

@@ -36,17 +36,19 @@ def value_counts(channels: int) -> int:
 
 def shrunk(images: NDArray[np.generic]) -> Floats:
     """Images (count, height, width, channels) no larger than they are compared at."""
-    factor = -(-max(images.shape[1:3]) // COMPARED_SIDE)
-    return reduced(images.astype(np.float32), factor)
+    return reduced(images.astype(np.float32), reduction(images.shape[1], images.shape[2]))
+
+
+def reduction(height: int, width: int) -> int:
+    """How many pixels of such images are compared as one, in each direction."""
+    return -(-max(height, width) // COMPARED_SIDE)
 
 
 def reduced(images: Floats, factor: int) -> Floats:
     """Images (count, height, width, …) as means of squares of `factor` pixels; what is over is left out."""
-    if factor == 1:
-        return images
     count, height, width, *rest = images.shape
     height, width = height // factor, width // factor
-    if not height or not width:  # a strip
+    if factor == 1 or not height or not width:  # or a strip
         return images
     whole = images[:, : height * factor, : width * factor]
     found: Floats = whole.reshape(count, height, factor, width, factor, *rest).mean(axis=(2, 4))
