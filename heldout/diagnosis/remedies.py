@@ -37,11 +37,6 @@ _AUGMENTATION_REASON = (
 )
 
 
-def and_again(spec: Spec | None) -> str:
-    """That mended data have to be uploaded again, where Heldout has them; begins with a comma."""
-    return "" if spec is None else ", and upload again"
-
-
 def keep_lowest_loss(spec: Spec | None, best_epoch: int, stopping: str, patience: int) -> tuple[Remedy, ...]:
     """Early stopping by the loss.
 

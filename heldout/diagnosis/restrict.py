@@ -101,8 +101,8 @@ def _leakage(found: AuditFinding, copied: Mapping[str, Any] | None) -> AuditFind
         {"validation_in_train": copied},
         f"The training set also holds {counted(copied['images'], 'validation image')} ({percent(share)} of them), so "
         "validation results look better than they are.",
-        "Upload again with `splits: {existing: merge}` (`--merge`): the splits are then cut anew, and copies stay "
-        "together. Or remove the copies from all splits but one.",
+        "Leave the copies out of all splits but one. Or have the splits cut anew from all images "
+        "(`splits: {existing: merge}`, `--merge`): copies then stay together.",
     )
 
 

@@ -95,7 +95,7 @@ def _finding(
         {"test_accuracy": before, "test_accuracy_renamed": after, "renamed": mapping, **evidence},
         (
             remedies.mend_data(
-                f"Number the classes of the test split as the training split does{remedies.and_again(facts.spec)}.",
+                "Number the classes of the test split as the training split does.",
                 mend,
             ),
         ),

@@ -20,7 +20,7 @@ def find(facts: Facts) -> list[Finding]:
     if "leakage" in facts.audited:
         return list(facts.audited["leakage"])
     if facts.gap is not None and (facts.gap.validation_copies is not None or facts.gap.test_copies is not None):
-        return _counted(facts.gap, facts.spec)
+        return _counted(facts.gap)
     if validation is None or test is None:
         return []
     low, high = newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
@@ -48,7 +48,7 @@ def find(facts: Facts) -> list[Finding]:
     ]
 
 
-def _counted(gap: StoredGap, spec: remedies.Spec | None) -> list[Finding]:
+def _counted(gap: StoredGap) -> list[Finding]:
     copied = {
         name: (copies.copied.count, split.count)
         for name, split, copies in (
@@ -71,11 +71,7 @@ def _counted(gap: StoredGap, spec: remedies.Spec | None) -> list[Finding]:
             f"{seen} have a copy, or an image of the same group, among the training images. The network has seen "
             "these, so results on them look better than they are.",
             {name: {"images": images, "share": images / count} for name, (images, count) in copied.items()},
-            (
-                remedies.mend_data(
-                    f"Keep copies and groups in one split only{remedies.and_again(spec)}.", dict(DROP_COPIES)
-                ),
-            ),
+            (remedies.mend_data("Keep copies and groups in one split only.", dict(DROP_COPIES)),),
         )
     ]
 

@@ -16,6 +16,6 @@ def find(facts: Facts) -> list[Finding]:
     if undone is None:
         return []
     severity: Severity = "critical" if undone.at_least > MIN_CRITICAL_SHIFT else "warning"
-    advice = "Store the pixel values of all splits in the same way, and upload again."
+    advice = "Store the pixel values of all splits in the same way."
     remedy = remedies.mend_data(advice, undone.mend)
     return [Finding("scale_mismatch", severity, undone.explanation, undone.evidence, (remedy,))]

@@ -102,8 +102,8 @@ def _leakage(
         numbers=numbers,
         explanation=" ".join(sentences) + " A network recognises images that it has seen, so results on them look "
         "better than they are.",
-        what_to_do="Upload again with `splits: {existing: merge}` (`--merge`): the splits are then cut anew, and "
-        "copies stay together. Or remove the copies from all splits but one.",
+        what_to_do="Leave the copies out of all splits but one. Or have the splits cut anew from all images "
+        "(`splits: {existing: merge}`, `--merge`): copies then stay together.",
         **_examples(dataset, rows),
     )
 

@@ -78,7 +78,7 @@ def _compared(dataset: IngestedDataset, split: str, train: Sample, held: Sample)
         explanation=f"The {ADJECTIVES[split]} labels number the classes in another order than the training labels: "
         f"{percent(as_labelled)} of the {ADJECTIVES[split]} images look most like the average training image of their "
         f"class, and {percent(as_renamed)} once the classes are renamed.",
-        what_to_do="Give all splits the same list of classes, in the same order, and upload again.",
+        what_to_do="Give all splits the same list of classes, in the same order.",
         examples=dataset.examples(moved),
     )
 

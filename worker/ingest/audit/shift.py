@@ -91,7 +91,7 @@ WHAT_TO_DO = {
     "have the splits cut anew with `splits: {existing: merge}` (`--merge`) if that is how the network will be used.",
 }
 NOTHING_TO_DO = "Nothing has to be done; look at the examples if results on this split surprise you."
-PREPARE_ALIKE = "Prepare all splits by the same code, and upload again."
+PREPARE_ALIKE = "Prepare all splits by the same code."
 
 
 @dataclass(frozen=True)
@@ -213,8 +213,10 @@ def _explanation(split: str, effect: float, mistake: str | None, left: float | N
             f"The {split} images do not look like the training images: being of another split explains {share}, where "
             "a random split would explain about 0 %. Results on one of them say less about the other."
         )
-    undone = "" if left is None else f", and {percent(left)} once this is corrected"
-    return f"{mistake} Being of another split explains {share}{undone}."
+    if left is None:
+        return f"{mistake} Being of another split explains {share}."
+    alike = "they look like" if left < WARNING_EFFECT else "they look more like"
+    return f"{mistake} With that undone, {alike} the training images."
 
 
 def _times_darker(train: Sample, held: Sample) -> float:
