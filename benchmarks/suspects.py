@@ -1,6 +1,6 @@
 """Plants wrong labels in real sets and counts how many of the first suspects they are: `python -m benchmarks.suspects`.
 
-Each condition is a line of JSON in `--lines FILE`, which a second run goes on with; the table is printed at the end.
+Each condition is a line of JSON in `benchmarks/suspects.jsonl`; a run adds those that it lacks, and prints the table.
 `fashion_mnist` is read from the folder that HELDOUT_DATASETS names; without it, it is left out.
 """
 
@@ -22,6 +22,7 @@ from models.bundled import BUNDLED, SourceMissing
 from worker.training.suspects.estimate import estimated
 from worker.training.suspects.search import find_suspects
 
+LINES = Path(__file__).with_suffix(".jsonl")
 SHARES = (0.05, 0.15, 0.35)
 KINDS = ("uniform", "pairs")
 SHUFFLE = 11
@@ -132,6 +133,10 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
     return "\n".join([*head, *map(_row, lines)])
 
 
+def _place(line: dict[str, Any]) -> tuple[str, float, str]:
+    return line["set"], line["share"], line["kind"]
+
+
 def _row(line: dict[str, Any]) -> str:
     low, count, high = line["estimate"]
     counts = f"{count:,} ({low:,} to {high:,}) · {line['confident_learning_count']:,}"
@@ -151,13 +156,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--on", choices=("fixed", "scored"), default="scored", help="which images and seed")
     parser.add_argument("--sets", nargs="*", default=list(SCORED_ON))
-    parser.add_argument("--lines", type=Path, help="file of the figures, to which those that it lacks are added")
+    parser.add_argument("--lines", type=Path, default=LINES, help="file of the figures")
     chosen = parser.parse_args(arguments)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(2)
     rows_of, seed = (FIXED_ON if chosen.on == "fixed" else SCORED_ON), SEEDS[chosen.on]
     lines = []
-    if chosen.lines and chosen.lines.is_file():
+    if chosen.lines.is_file():
         lines = [json.loads(line) for line in chosen.lines.read_text(encoding="utf-8").splitlines()]
     for share, kind in [(share, kind) for share in SHARES for kind in KINDS] + [(0.0, "uniform")]:
         for name in chosen.sets:
@@ -169,10 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(f"{name} is left out: {missing}")
                 continue
             print(json.dumps(lines[-1]), flush=True)
-            if chosen.lines:
-                with chosen.lines.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(lines[-1]) + "\n")
-    print(table(sorted((one for one in lines if one["seed"] == seed), key=lambda one: one["set"])))
+            with chosen.lines.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(lines[-1]) + "\n")
+    print(table(sorted((one for one in lines if one["seed"] == seed), key=_place)))
 
 
 if __name__ == "__main__":

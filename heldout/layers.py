@@ -14,6 +14,8 @@ Image = tuple[int, int, int]
 FLOAT32_PARAMETER_BYTES = 16
 # In mixed precision there is a float16 copy of the weight too.
 MIXED_PARAMETER_BYTES = FLOAT32_PARAMETER_BYTES + 2
+# Averaged weights, and the network that measures with them.
+AVERAGED_PARAMETER_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class NetworkPlan:
         """Floating-point operations of one image's forward pass; a multiply-add counts as two."""
         return sum(layer.flops for layer in self.layers)
 
-    def memory_bytes(self, batch_size: int, *, mixed: bool = False) -> int:
+    def memory_bytes(self, batch_size: int, *, mixed: bool = False, averaged: bool = False) -> int:
         """Memory of one training step: what each parameter takes, and activations with their gradients.
 
         In mixed precision an activation takes two bytes instead of four.
@@ -68,6 +70,7 @@ class NetworkPlan:
         activations = 2 * batch_size * sum(prod(layer.shape) for layer in self.layers)
         images = 2 * batch_size * prod(self.image)
         parameter_bytes = MIXED_PARAMETER_BYTES if mixed else FLOAT32_PARAMETER_BYTES
+        parameter_bytes += AVERAGED_PARAMETER_BYTES if averaged else 0
         return parameter_bytes * self.parameters + (2 if mixed else 4) * activations + 4 * images
 
 

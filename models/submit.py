@@ -98,7 +98,11 @@ def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_p
         layers=[LayerView(name=one.name, shape=list(one.shape), parameters=one.parameters) for one in plan.layers],
         initial=None if initial is None else InitialView.model_validate(initial.told),
         flops_per_image=plan.flops_per_image,
-        memory_bytes=plan.memory_bytes(spec.training.batch_size, mixed=spec.training.precision == "mixed"),
+        memory_bytes=plan.memory_bytes(
+            spec.training.batch_size,
+            mixed=spec.training.precision == "mixed",
+            averaged=spec.training.ema_decay is not None,
+        ),
         seconds_per_epoch=calibrations.expected_epoch_s(calibrations.speeds(session), spec, plan, examined.ready.row),
     )
 

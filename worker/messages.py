@@ -23,7 +23,8 @@ class Assignment:
     checkpoint: str | None  # a checkpoint file to continue from, in `scratch`
     device: Literal["cpu", "gpu"]
     threads: int  # intra-op threads
-    towers: Literal["auto", 1, 2]  # auto: two where the network is large enough
+    towers: int | Literal["auto"]  # auto: as many as make its steps faster
+    cores: int  # that the worker may use
     precision: Literal["float32", "mixed"] = "float32"
     gpus: tuple[str, ...] = ()  # NVIDIA's ids of those that the job has
     resident_bytes: int | None = None  # larger images are read from their file

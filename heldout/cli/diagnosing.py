@@ -50,8 +50,10 @@ def diagnose(
     """Say why test results are worse than training results, and what to try."""
     # A file that is there is meant, even where its name begins as a job's id does.
     if target.startswith("job_") and not Path(target).exists():
-        if run is not None or predictions is not None or classes is not None:
-            raise Refused(f"--run, --predictions and --classes are for files, and {target} is none.")
+        if run is not None:
+            raise Refused(f"--run is for files with several histories, and {target} is none.")
+        if predictions is not None or classes is not None:
+            raise Refused(f"--predictions and --classes are for files, and {target} is none.")
         with service(home) as client:
             found = client.diagnosis(target)
     elif _holds_predictions(file := Path(target)):

@@ -144,7 +144,8 @@ def against_underfitting(spec: Spec | None) -> tuple[Remedy, ...]:
         found.append(Remedy("larger_network", reason, {"network": {"blocks": larger}}))
     if freed := _without_regularisation(spec):
         reason = (
-            "Dropout, penalties and augmentation make training harder, and this network has not learned enough yet."
+            "Dropout, penalties, augmentation and mixed images make training harder, and this network has not learned "
+            "enough yet."
         )
         found.append(Remedy("less_regularisation", reason, freed))
     return tuple(found)
@@ -212,7 +213,7 @@ def _stop_reason(best_epoch: int) -> str:
 
 
 def _without_regularisation(spec: Spec) -> dict[str, Any]:
-    """The patch that takes dropout, penalties, weight decay and augmentation away; empty where there are none."""
+    """The patch that takes dropout, penalties, weight decay, augmentation and mixing away; empty without any."""
     network, found = spec["network"], dict[str, Any]()
     if spec.get("augmentation") is not None:
         found["augmentation"] = None
@@ -223,8 +224,11 @@ def _without_regularisation(spec: Spec) -> dict[str, Any]:
             changes[name] = [{**layer, "dropout": 0, "l2": None} for layer in layers]
     if changes:
         found["network"] = changes
+    training: dict[str, Any] = {way: 0 for way in ("mixup", "cutmix") if spec["training"].get(way)}
     if spec["training"]["optimizer"].get("weight_decay"):
-        found["training"] = {"optimizer": {"weight_decay": 0}}
+        training["optimizer"] = {"weight_decay": 0}
+    if training:
+        found["training"] = training
     return found
 
 

@@ -1,12 +1,11 @@
 """Which change of a dataset cures a finding: the very body that `POST /v1/datasets/{id}/versions` takes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from heldout.mending.bodies import Body, combined
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import LabelsRenamed, PixelsUndone
-
-Body = dict[str, Any]
 
 DROP_COPIES: Mapping[str, Any] = {"drop_copies": True}
 RESPLIT: Mapping[str, Any] = {"resplit": True}
@@ -25,8 +24,19 @@ _CHANGE_OF_CODE = {"inverted_values": "invert", "channel_order_mismatch": "swap_
 _CHANGE_OF_KIND = {"inversion": "invert", "channel_order": "swap_channels"}
 
 
+def offers_of(findings: Sequence[AuditFinding]) -> list[Body | None]:
+    """For each finding of an audit what cures it; None where no change of the stored images does.
+
+    Copies are not dropped before the labels of a split are in order: until then they seem to contradict each other,
+    and none of them would stay.
+    """
+    offers = [offer_of(one) for one in findings]
+    in_order = [offer for offer in offers if offer is not None and "rename_classes" in offer]
+    return [combined([offer, *in_order]) if offer is not None and "drop_copies" in offer else offer for offer in offers]
+
+
 def offer_of(finding: AuditFinding) -> Body | None:
-    """What cures a finding of an audit; None where no change of the stored images does."""
+    """What cures a finding by itself."""
     numbers = finding.numbers
     if finding.code in _ALWAYS:
         return dict(_ALWAYS[finding.code])

@@ -50,10 +50,14 @@ def expected_epoch_s(
         pool = counts["train"] + counts["validation"]
         counts["validation"] = pool // spec.validation.folds
         counts["train"] = pool - counts["validation"]
-    towers = spec.resources.towers
-    if towers == "auto":
-        towers = automatic_towers(spec, plan) if alone else 1
-    return median(seconds_per_epoch(spec, plan, counts, speed, towers) for speed in known)
+    wanted = spec.resources.towers
+
+    def towers_on(speed: Speed) -> int:
+        if wanted != "auto":
+            return wanted
+        return automatic_towers(spec, plan, speed.cores) if alone else 1
+
+    return median(seconds_per_epoch(spec, plan, counts, speed, towers_on(speed)) for speed in known)
 
 
 def expected_rest_s(session: Session, dataset_id: str, spec: JobSpec, epochs: int) -> float | None:

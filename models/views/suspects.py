@@ -62,8 +62,9 @@ def explanation_of(stored: StoredSuspects) -> str:
     images, wrong = stored.images, stored.wrong
     if wrong is None:
         return (
-            f"Nothing can be told: networks trained on the other images give only {_percent(stored.agreement)} of the "
-            "images the label that they have. There may be too few images of each class, or labels without any order."
+            f"Nothing can be told from these {images:,} images: networks that were trained on the others give "
+            f"{_percent(stored.agreement)} of them the label that they have, which may be chance. More images of each "
+            "class would help; if there are many, the labels may follow nothing that can be seen."
         )
     if not stored.suspects:
         return f"None of {images:,} images stands out: no label is more likely wrong than right."

@@ -41,6 +41,9 @@ COMPLETE = {
         "early_stopping": None,
         "class_weights": None,
         "label_smoothing": 0.0,
+        "mixup": 0.0,
+        "cutmix": 0.0,
+        "ema_decay": None,
         "train_limit": None,
         "on_overfit": "none",
         "precision": "auto",
@@ -73,6 +76,8 @@ FULL = {
         "brightness": 0.1,
         "contrast": 0.1,
         "fill_mode": "reflect",
+        "erasing": 0.5,
+        "erasing_area": [0.1, 0.3],
     },
     "training": {
         **COMPLETE["training"],
@@ -129,6 +134,11 @@ BOUNDS = {
     "augmentation.vertical_flip": ([True, False], [1, "true"]),
     "augmentation.brightness": FRACTION,
     "augmentation.contrast": FRACTION,
+    "augmentation.erasing": ([0, 1], [-0.01, 1.01]),
+    "augmentation.erasing_area": (
+        [[0.02, 0.33], [0.5, 0.5], [0.001, 1]],
+        [[0.33, 0.02], [0, 0.5], [0.5, 1.01], [0.5], [0.1, 0.2, 0.3], 0.5],
+    ),
     "augmentation.fill_mode": (["nearest", "constant", "reflect", "wrap"], ["mirror"]),
     "training.epochs": ([2, 1000], [0, 1001]),
     "training.batch_size": ([1, 1024], [0, 1025]),
@@ -176,6 +186,9 @@ BOUNDS = {
     "training.early_stopping.restore_best": ([True, False], ["no"]),
     "training.class_weights": (["balanced", {"0": 0.5}, None], ["equal", {"0": 0}, {"0": -1}, [1, 2]]),
     "training.label_smoothing": FRACTION,
+    "training.mixup": ([0, 1], [-0.01, 1.01]),
+    "training.cutmix": ([0, 1], [-0.01, 1.01]),
+    "training.ema_decay": ([0.001, 0.9999, None], [0, 1]),
     "training.train_limit": ([1, 100_000, None], [0, 1.5]),
     "training.on_overfit": (["none", "warn", "stop", "stop_and_restore"], ["restore"]),
     "training.precision": (["auto", "float32", "mixed"], ["float16"]),
@@ -186,7 +199,7 @@ BOUNDS = {
     "priority": ([-100, 100], [-101, 101]),
     "resources.device": (["auto", "cpu", "gpu"], ["tpu"]),
     "resources.gpus": ([1, 8], [0, 9]),
-    "resources.towers": (["auto", 1, 2], [0, 3, "two"]),
+    "resources.towers": (["auto", 1, 2, 16], [0, 17, "two"]),
     "metadata": (
         [{}, {"k" * 64: "v" * 512}, {str(i): "" for i in range(16)}],
         [{"k" * 65: ""}, {"": ""}, {"k": "v" * 513}, {"k": 1}, {str(i): "" for i in range(17)}],
@@ -257,6 +270,14 @@ def test_a_value_beyond_its_bound_is_refused_at_its_place(path, value):
         found = [str(key) for key in error["loc"]]
         # A rule about several fields is reported where they meet.
         assert found[: len(wanted)] == wanted[: len(found)]
+
+
+def test_images_are_mixed_in_one_way():
+    for training in ({"mixup": 0.2, "cutmix": 0}, {"mixup": 0, "cutmix": 1.0}):
+        JobSpec.model_validate({**LEAST, "training": training})
+    with pytest.raises(ValidationError, match=r"`mixup` is 0\.2 and `cutmix` 1\.0; set one of them to 0") as refused:
+        JobSpec.model_validate({**LEAST, "training": {"mixup": 0.2, "cutmix": 1.0}})
+    assert refused.value.errors()[0]["loc"] == ("training", "cutmix")
 
 
 def test_one_epoch_is_enough():

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal, cast
 
 import structlog
 
@@ -177,7 +176,8 @@ class TrainingAttempt:
             gpus=tuple(gpu.id for gpu in self._gpus),
             precision=chosen_precision(self._spec.training.precision, device, capability),
             threads=1,
-            towers=allowed_towers(cast(Literal["auto", 1, 2], self._spec.resources.towers), device, self._core_count),
+            towers=allowed_towers(self._spec.resources.towers, device),
+            cores=self._core_count,
             resident_bytes=resident_bytes(memory_bytes(), self._slots, gpu_memory),
             relations=str(relations) if relations else None,
             initial=str(initial) if initial else None,

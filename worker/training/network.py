@@ -75,11 +75,6 @@ def without_penalties(network: NetworkSpec) -> NetworkSpec:
     )
 
 
-def normalises_batches(network: NetworkSpec) -> bool:
-    """Whether any layer looks at its batch as a whole, so that a batch must not be split."""
-    return any(block.batch_norm for block in network.blocks)
-
-
 def computes_in_float16(network: keras.Model) -> bool:
     """Whether any layer computes in floats whose range is too small for gradients."""
     return any(layer.compute_dtype == "float16" for layer in network.layers)

@@ -118,7 +118,7 @@ def _train(
     scratch = Path(assignment.scratch)
     relations = load_relations(Path(assignment.relations)) if assignment.relations else None
     data = load_training_data(Path(assignment.dataset), spec, assignment.resident_bytes, relations)
-    towers = chosen_towers(assignment.towers, spec, data.image, len(data.classes))
+    towers = chosen_towers(assignment.towers, assignment.cores, spec, data.image, len(data.classes))
     devices = _configure(assignment, towers)
     policy = policy_of(assignment.precision, assignment.device)
     replicas = Replicas(devices)
@@ -127,9 +127,9 @@ def _train(
         freeze_blocks(network, spec.initial.freeze_blocks if spec.initial else 0)
     if assignment.initial is not None:
         start_from(network, Path(assignment.initial), assignment.initial_layers)
-    # Measured in float32, because the exported model computes in float32.
+    # Measured in float32, because the exported model computes in float32; and by the weights that are kept.
     measured_by = None
-    if policy != "float32":
+    if policy != "float32" or spec.training.ema_decay is not None:
         measured_by = build_network(spec.network, data.image, len(data.classes), spec.training.seed)
     images: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data, devices)
     data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has a copy, or reads the file
@@ -140,7 +140,7 @@ def _train(
         spec,
         data,
         engine,
-        Evaluator(network, images, measured_by=measured_by),
+        Evaluator(network, images, measured_by=measured_by, weights=engine.weights),
         scratch=scratch,
         send=send,
         requested_stop=requested_stop,
@@ -197,9 +197,9 @@ def _configure(assignment: Assignment, towers: int) -> tuple[str, ...]:
         GpuUnavailable: if TensorFlow does not find the GPUs that the job was given.
     """
     tf.config.threading.set_intra_op_parallelism_threads(assignment.threads)
-    # Two towers run side by side; with several threads, the two gradients of a convolution do. Replicas wait for each
+    # Towers run side by side; with several threads, the two gradients of a convolution do. Replicas wait for each
     # other's gradients, so that none may wait for another's thread.
-    side_by_side = 2 if towers == 2 or assignment.threads > 1 or assignment.gpus else 1
+    side_by_side = max(towers, 2 if assignment.threads > 1 or assignment.gpus else 1)
     tf.config.threading.set_inter_op_parallelism_threads(side_by_side * max(1, len(assignment.gpus)))
     if assignment.device == "cpu":
         tf.config.set_visible_devices([], "GPU")

@@ -20,7 +20,7 @@ from heldout.errors import (
     NoAudit,
     StorageUnavailable,
 )
-from heldout.mending.offers import offer_of
+from heldout.mending.offers import offers_of
 from heldout.stored.audit import StoredAudit, audit_key
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
@@ -99,9 +99,9 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
             **one,
             "examples": [example(image) for image in one["examples"]],
             "pairs": [[example(image) for image in pair] for pair in one["pairs"]],
-            "mend": offer_of(finding),
+            "mend": mend,
         }
-        for finding, one in zip(audit.findings, stored["findings"], strict=True)
+        for one, mend in zip(stored["findings"], offers_of(audit.findings), strict=True)
     ]
     return AuditView.model_validate({**stored, "dataset": dataset_reference(row), "findings": findings})
 

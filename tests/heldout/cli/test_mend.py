@@ -7,7 +7,7 @@ import pytest
 
 from heldout.cli.audits import show_findings
 from heldout.cli.outcome import Exit
-from heldout.cli.shown import show_diagnosis
+from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.remedies import mend_data

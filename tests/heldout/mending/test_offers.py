@@ -4,7 +4,7 @@ import pytest
 
 from heldout.mending.bodies import combined, options_of
 from heldout.mending.changes import LinearChange, VersionChanges, VersionSpec, index_in
-from heldout.mending.offers import offer_of, renamed_test, undone_test_pixels
+from heldout.mending.offers import offer_of, offers_of, renamed_test, undone_test_pixels
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import LabelsRenamed, PairedTally, PixelsUndone, Tally
 
@@ -50,6 +50,20 @@ def test_a_finding_of_an_audit_offers_the_body_that_cures_it(finding, body):
     assert offer_of(finding) == body
     if body is not None:
         assert VersionChanges.model_validate(body).body() == body
+
+
+def test_copies_are_not_dropped_before_the_labels_of_a_split_are_in_order():
+    """Until then copies contradict each other, and none of them would stay."""
+    renaming = {"rename_classes": {"test": {"a": "b", "b": "a"}}}
+    order = found("label_order_mismatch", split="test", renamed={"a": "b", "b": "a"})
+    findings = [found("leakage"), order, found("inverted_values", split="test"), found("test_too_small")]
+    assert offers_of(findings) == [
+        {"drop_copies": True, **renaming},
+        renaming,
+        {"pixel_values": {"test": "invert"}},
+        None,
+    ]
+    assert offers_of([found("leakage"), found("class_shift")]) == [{"drop_copies": True}, {"resplit": True}]
 
 
 def pixels(choices: tuple[str, str], *parameters: dict[str, float]) -> PixelsUndone:

@@ -54,7 +54,11 @@ def test_every_training_that_waits_comes_first_and_none_counts_it_before_itself(
     assert [work.claim().held.job_id for _ in range(2)] == [training, job_id]
 
 
-@pytest.mark.parametrize("columns", [{"status": "checking"}, {"status": "rejected"}, {"deleted_at": db_now()}], ids=str)
+@pytest.mark.parametrize(
+    "columns",
+    [{"status": "checking"}, {"status": "rejected"}, {"deleted_at": db_now()}],
+    ids=["checking", "rejected", "deleted"],
+)
 def test_a_dataset_that_is_not_ready_is_not_searched(work, columns):
     with work.database.write() as session:
         row = session.get_one(DatasetRow, work.dataset.id)

@@ -17,7 +17,7 @@ from models.relations import FILE_NAME, Relations, load_relations
 from tests.worker.ingest.process.test_process import until
 from tests.worker.ingest.uploads import ALONE, MIB, encoded, pictures, taken, zipped
 from worker.ingest import Limits, Rejection
-from worker.ingest.audit.copies import Copies, are_copies
+from worker.ingest.audit.copies import Copies, are_copies_in_place
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.process.messages import Related
 from worker.ingest.process.parent import RelateProcess
@@ -43,7 +43,7 @@ def test_clusters_are_the_connected_components_of_all_copies(seed):
     unique = np.unique(original)
     near = np.sort(random.choice(unique, (int(random.integers(0, len(unique) + 1)), 2)), axis=1)
     near = np.unique(near[near[:, 0] < near[:, 1]], axis=0)
-    found = relations_of(Copies(original, near, is_bounded=False), None)
+    found = relations_of(Copies(original, near, False, np.zeros(len(near), np.int8)), None)
     pairs = np.concatenate([np.stack([np.arange(count), original], axis=1), near])
     assert found.copy_of.tolist() == clusters_by_scipy(pairs, count)
     assert found.copy_of.dtype == np.int32
@@ -51,7 +51,7 @@ def test_clusters_are_the_connected_components_of_all_copies(seed):
 
 def test_the_ends_of_a_chain_are_in_one_cluster():
     """0 and 1 are copies, 1 and 2 too; whether 0 and 2 are, nobody asks."""
-    found = relations_of(Copies(np.arange(4), np.array([[0, 1], [1, 2]]), is_bounded=False), None)
+    found = relations_of(Copies(np.arange(4), np.array([[0, 1], [1, 2]]), False, np.zeros(2, np.int8)), None)
     assert found.copy_of.tolist() == [0, 0, 0, 3]
 
 
@@ -98,7 +98,7 @@ def test_planted_copies_are_found_in_a_stored_dataset_and_nothing_else_is(plante
     one, other = np.triu_indices(len(images.labels), 1)
     is_copy = np.concatenate(
         [
-            are_copies(images.images[one[part]], images.images[other[part]])
+            are_copies_in_place(images.images[one[part]], images.images[other[part]])
             for part in np.array_split(range(len(one)), 50)
         ]
     )

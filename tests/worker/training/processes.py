@@ -49,6 +49,7 @@ class Process:
             device="cpu",
             threads=1,
             towers=towers,
+            cores=2,
             precision=precision,
             resident_bytes=resident_bytes,
             relations=None if relations is None else str(self.scratch / FILE_NAME),

@@ -1,32 +1,55 @@
-"""Images that are copies of each other: exact ones by digest; near ones proposed by hash and confirmed by pixels."""
+"""Images that are copies of each other: exact ones by digest; near ones proposed by signature, confirmed by pixels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.ingest.audit.alignment import Alignment, align
+from worker.ingest.audit.neighbours import near_pairs
 from worker.ingest.audit.scan import Scan
+from worker.ingest.audit.signatures import Floats, Signatures, grey, shrunk
 from worker.ingest.images.pixels import Pixels
+from worker.ingest.pool import ProcessPool
 
-# A copy that was encoded again, brightened or resized keeps its hash but for a few of the 64 bits.
-MAX_HASH_DISTANCE_BITS = 4
-HASH_BANDS = 4  # pairs that agree in one quarter of the bits are compared
-# The low frequencies of a copy point the same way; checked before any pixel is read.
-MIN_LOW_FREQUENCY_CORRELATION = 0.98
-# And its pixels, at unit contrast, correlate and differ nowhere by much of the contrast. Measured on mnist5k's 12.5
-# million pairs: distinct digits correlate by 0.981 at most and differ by at least 0.31; at quality 75, JPEG keeps 99 %
-# of its copies above 0.995 and below 0.18.
+T = TypeVar("T", bound=np.generic)
+
+MIN_CONTRAST = 0.02  # of the value range: less contrast is not compared
+# Half the squared distance of two signatures, up to which pixels are compared: of content that does not touch the
+# border, and how much more where it does, since there a move changes what is seen.
+MAX_SIGNATURE_DISTANCE, MORE_SIGNATURE_DISTANCE = 0.012, 0.1
+PAIRS_AT_ONCE = 1000
+
+# Pixels of a copy in place, at unit contrast, correlate and differ nowhere by much of the contrast. Measured on
+# mnist5k's 12.5 million pairs: distinct digits correlate by 0.981 at most and differ by at least 0.31; at quality 75,
+# JPEG keeps 99 % of its copies above 0.995 and below 0.18.
 MIN_PIXEL_CORRELATION = 0.99
 MAX_PIXEL_DIFFERENCE = 0.25
-COMPARED_SIDE = 32  # larger images are compared at this size
-MIN_CONTRAST = 0.02  # of the value range: less contrast is not compared
-# Bounds for sets in which everything looks alike: pairs whose hashes, whose low frequencies, whose pixels are compared.
-MAX_HASH_PAIRS = 20_000_000
-MAX_LOW_FREQUENCY_PAIRS = 2_000_000
-MAX_PIXEL_PAIRS = 200_000
-MAX_NEIGHBOURS = 256  # that an image is compared with where more share a band
+# Once aligned, a copy differs by a share of its structure, and nowhere by much of its contrast. Distinct digits of
+# mnist5k, aligned in the same way, differ by at least 0.0086 and 0.1; 95 % of moved, scaled and cropped digits by less
+# than 0.002 and 0.05. Images whose content touches the border, photos above all, are less alike; interpolating their
+# detail costs more.
+MAX_DIFFERENCE, MORE_DIFFERENCE = 0.004, 0.012
+MAX_LARGEST_DIFFERENCE = 0.07
+MAX_COLOUR_DIFFERENCE = 0.25
+# Images in place that show hardly more than a gradient of light correlate whatever they show.
+MAX_DIFFERENCE_IN_PLACE = 0.1
+MIN_OVERLAP = 0.7
+GAINS = (0.4, 2.5)
+
+# What a copy is besides encoded again; the first that holds.
+MIN_SCALING = 0.015
+MIN_SHIFT = 0.3  # compared pixels
+HOWS = ("encoded again", "shifted", "scaled or cropped", "mirrored")
+
+
+class Confirmed(NamedTuple):
+    """(pairs,) whether two images are copies, and how, as a position in HOWS."""
+
+    are_copies: NDArray[np.bool_]
+    how: NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -35,31 +58,71 @@ class Copies:
 
     original: (images,) the first image with the same pixels, which is the image itself where there is none before it.
     near: (pairs, 2) originals that are near copies of each other, the earlier first. is_bounded: whether so many
-    images look alike that not all of them were compared.
+    images look alike that not all of them were compared. how: (pairs,) what happened to each near copy, as a position
+    in HOWS.
     """
 
     original: NDArray[np.int64]
     near: NDArray[np.int64]
     is_bounded: bool
+    how: NDArray[np.int8]
 
 
-def find_copies(pixels: Pixels, scan: Scan, value_range: tuple[float, float]) -> Copies:
+@dataclass(frozen=True)
+class _Part:
+    pixels: Pixels
+    pairs: NDArray[np.int64]
+    frames: tuple[Floats, Floats]
+    is_mirrored: NDArray[np.bool_]
+
+
+def find_copies(pixels: Pixels, scan: Scan, value_range: tuple[float, float], pool: ProcessPool) -> Copies:
     """Exact and near copies among all images; images without contrast are left out."""
     contrast = scan.high - scan.low
     is_picture = contrast > MIN_CONTRAST * (value_range[1] - value_range[0])
     original = _originals(pixels, scan.digests, is_picture)
     unique = np.flatnonzero((original == np.arange(len(original))) & is_picture)
-    proposals, is_bounded = _proposals(scan, unique)
-    is_bounded |= len(proposals) > MAX_PIXEL_PAIRS
-    at_once = pixels.rows_in_block
-    proposals = proposals[:MAX_PIXEL_PAIRS]
-    confirmed = [
-        are_copies(pixels.take(chunk[:, 0]), pixels.take(chunk[:, 1])) for chunk in _chunks(proposals, at_once)
-    ]
-    return Copies(original, proposals[np.concatenate([*confirmed, np.empty(0, bool)])], is_bounded)
+    pairs, is_mirrored, is_bounded = _proposals(scan.signatures, unique)
+    step, frames = min(PAIRS_AT_ONCE, pixels.rows_in_block), scan.signatures.frames
+    parts = (
+        _Part(pixels, chunk, (frames[chunk[:, 0]], frames[chunk[:, 1]]), turned)
+        for chunk, turned in zip(_chunks(pairs, step), _chunks(is_mirrored, step), strict=True)
+    )
+    found = list(pool.map(_confirm_part, parts, names=lambda part: ["the comparison of images that look alike"]))
+    are_copies = np.concatenate([part.are_copies for part in found] or [np.empty(0, bool)])
+    how = np.concatenate([part.how for part in found] or [np.empty(0, np.int8)])
+    return Copies(original, pairs[are_copies], is_bounded, how[are_copies])
 
 
-def are_copies(one: NDArray[np.generic], other: NDArray[np.generic]) -> NDArray[np.bool_]:
+def confirm(
+    one: NDArray[np.generic],
+    other: NDArray[np.generic],
+    frames: tuple[Floats, Floats],
+    is_mirrored: NDArray[np.bool_],
+) -> Confirmed:
+    """Whether images (pairs, height, width, channels) are one picture, encoded again, brightened, moved or scaled.
+
+    Args:
+        frames: of both, (pairs, 4), as their signatures have them.
+        is_mirrored: (pairs,) which of the others are looked at in the mirror.
+    """
+    turned = is_mirrored[:, np.newaxis, np.newaxis, np.newaxis]
+    other = np.where(turned, other[:, :, ::-1], other)
+    second = np.where(is_mirrored[:, np.newaxis], frames[1] * np.array([1, -1, 1, 1], np.float32), frames[1])
+    aligned = align(one, other, (frames[0], second))
+    in_place = (aligned.difference <= MAX_DIFFERENCE_IN_PLACE) & (aligned.colour <= MAX_COLOUR_DIFFERENCE)
+    in_place[in_place] = are_copies_in_place(one[in_place], other[in_place])
+    touching = np.minimum(np.maximum(frames[0][:, 3], frames[1][:, 3]), 1)
+    moved = ~in_place & _are_copies(aligned, touching)
+    how = np.zeros(len(one), np.int8)
+    is_shifted = np.maximum(np.abs(aligned.down), np.abs(aligned.right)) >= MIN_SHIFT
+    how[moved & is_shifted] = HOWS.index("shifted")
+    how[moved & (np.abs(aligned.scale - 1) >= MIN_SCALING)] = HOWS.index("scaled or cropped")
+    how[is_mirrored] = HOWS.index("mirrored")
+    return Confirmed(in_place | moved, how)
+
+
+def are_copies_in_place(one: NDArray[np.generic], other: NDArray[np.generic]) -> NDArray[np.bool_]:
     """(pairs,) whether two images (pairs, height, width, channels) are one picture but for encoding or brightness."""
     a, b = _unit(one), _unit(other)
     alike = np.einsum("pi,pi->p", a, b)
@@ -67,6 +130,40 @@ def are_copies(one: NDArray[np.generic], other: NDArray[np.generic]) -> NDArray[
     difference = np.abs(a - b).max(axis=1)
     found: NDArray[np.bool_] = (alike >= MIN_PIXEL_CORRELATION) & (difference <= MAX_PIXEL_DIFFERENCE * span)
     return found
+
+
+def _are_copies(aligned: Alignment, touching: Floats) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = (
+        (aligned.difference <= MAX_DIFFERENCE + MORE_DIFFERENCE * touching)
+        & (aligned.largest <= MAX_LARGEST_DIFFERENCE)
+        & (aligned.colour <= MAX_COLOUR_DIFFERENCE)
+        & (aligned.overlap >= MIN_OVERLAP)
+        & (aligned.gain >= GAINS[0])
+        & (aligned.gain <= GAINS[1])
+    )
+    return found
+
+
+def _confirm_part(part: _Part) -> Confirmed:
+    one, other = (part.pixels.take(part.pairs[:, side]) for side in (0, 1))
+    return confirm(one, other, part.frames, part.is_mirrored)
+
+
+def _proposals(signatures: Signatures, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_], bool]:
+    """(pairs, 2) of `rows` with near signatures; which of them in a mirror; whether a bound left some out."""
+    even, odd = (half[rows].astype(np.float32) for half in (signatures.even, signatures.odd))
+    vectors = np.concatenate([even, np.abs(odd)], axis=1)
+    touching = np.minimum(signatures.frames[rows, 3], 1)
+    found, is_bounded = near_pairs(vectors, 1 - MAX_SIGNATURE_DISTANCE - MORE_SIGNATURE_DISTANCE * touching)
+    is_near = np.empty(len(found), bool)
+    is_mirrored = np.empty(len(found), bool)
+    for first in range(0, len(found), 50_000):
+        one, other = found[first : first + 50_000].T
+        alike, odds = (np.einsum("pi,pi->p", half[one], half[other]) for half in (even, odd))
+        furthest = MAX_SIGNATURE_DISTANCE + MORE_SIGNATURE_DISTANCE * np.maximum(touching[one], touching[other])
+        is_near[first : first + len(one)] = alike + np.abs(odds) >= 1 - furthest
+        is_mirrored[first : first + len(one)] = odds < 0
+    return rows[found[is_near]], is_mirrored[is_near], is_bounded
 
 
 def _originals(pixels: Pixels, digests: NDArray[np.uint64], is_picture: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -79,56 +176,15 @@ def _originals(pixels: Pixels, digests: NDArray[np.uint64], is_picture: NDArray[
     return np.where(is_picture, original, np.arange(len(original)))
 
 
-def _proposals(scan: Scan, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
-    """(pairs, 2) of `rows` whose hashes and low frequencies are alike, in order; and whether a bound left some out."""
-    keys, is_bounded, compared, near = [np.empty(0, np.int64)], False, 0, 0
-    count = len(scan.hashes)
-    for band in range(HASH_BANDS):
-        shared = (scan.hashes[rows] >> np.uint64(16 * band)).astype(np.uint16)
-        order = np.lexsort((scan.hashes[rows], shared))
-        ordered, sorted_rows = shared[order], rows[order]
-        for step in range(1, MAX_NEIGHBOURS + 2):
-            left = np.flatnonzero(ordered[step:] == ordered[:-step])
-            compared += len(left)
-            if step > MAX_NEIGHBOURS or compared > MAX_HASH_PAIRS or near > MAX_LOW_FREQUENCY_PAIRS:
-                is_bounded |= len(left) > 0
-                break
-            one, other = sorted_rows[left], sorted_rows[left + step]
-            is_near = np.bitwise_count(scan.hashes[one] ^ scan.hashes[other]) <= MAX_HASH_DISTANCE_BITS
-            pairs = np.sort(np.stack([one[is_near], other[is_near]], axis=1), axis=1)
-            near += len(pairs)
-            for chunk in _chunks(pairs, 50_000):
-                alike = chunk[_alike(scan.signatures, chunk) >= MIN_LOW_FREQUENCY_CORRELATION]
-                keys.append(alike[:, 0] * count + alike[:, 1])
-            if not len(left):
-                break
-    found = np.unique(np.concatenate(keys))
-    return np.stack(np.divmod(found, count), axis=1), is_bounded
-
-
-def _chunks(values: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+def _chunks(values: NDArray[T], size: int) -> Iterator[NDArray[T]]:
     for first in range(0, len(values), size):
         yield values[first : first + size]
 
 
-def _alike(signatures: NDArray[np.float16], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
-    one, other = (signatures[pairs[:, side]].astype(np.float32) for side in (0, 1))
-    found: NDArray[np.float32] = np.einsum("pi,pi->p", one, other)
-    return found
-
-
-def _unit(images: NDArray[np.generic]) -> NDArray[np.float32]:
-    """(count, values): images without their mean and at unit length, no larger than they are compared at."""
-    floats: Any = images.astype(np.float32)
-    for axis in (1, 2):
-        side = floats.shape[axis]
-        if side > COMPARED_SIDE:
-            starts = np.arange(COMPARED_SIDE) * side // COMPARED_SIDE
-            sizes = np.diff(np.append(starts, side)).astype(np.float32)
-            shape = [1, 1, 1, 1]
-            shape[axis] = COMPARED_SIDE
-            floats = np.add.reduceat(floats, starts, axis=axis) / sizes.reshape(shape)
-    flat: NDArray[np.float32] = floats.reshape(len(floats), -1)
-    flat -= flat.mean(axis=1, keepdims=True)
+def _unit(images: NDArray[np.generic]) -> Floats:
+    """(count, pixels): brightness without their mean and at unit length, no larger than images are compared at."""
+    small = grey(shrunk(images))
+    flat = small.reshape(len(images), small.shape[1] * small.shape[2])
+    flat = flat - flat.mean(axis=1, keepdims=True)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
     return flat

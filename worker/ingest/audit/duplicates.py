@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from heldout.stored.audit import AuditFinding
 from models.arrays import SPLITS
-from worker.ingest.audit.copies import Copies
+from worker.ingest.audit.copies import HOWS, Copies
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.wording import ADJECTIVES, part_of_images
 
@@ -18,14 +18,25 @@ CRITICAL_SHARE = 0.01  # of the images of a split
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Images, each with another one that is a copy of it: rows (pairs, 2), the other one first; exact (pairs,)."""
+    """Images, each with another one that is a copy of it.
+
+    rows: (pairs, 2), the other one first. exact: (pairs,). how: how many of them were shifted, mirrored and so on.
+    """
 
     rows: NDArray[np.int64]
     exact: NDArray[np.bool_]
+    how: dict[str, int]
 
     @property
     def numbers(self) -> dict[str, Any]:
-        return {"images": len(self.rows), "exact": int(self.exact.sum()), "near": int((~self.exact).sum())}
+        near = int((~self.exact).sum())
+        changed = {"how": self.how} if self.how else {}
+        return {"images": len(self.rows), "exact": len(self.rows) - near, "near": near, **changed}
+
+    @property
+    def changes(self) -> str:
+        """` (3 shifted, 1 mirrored)`, or nothing; begins with a space."""
+        return f" ({', '.join(f'{count:,} {how}' for how, count in self.how.items())})" if self.how else ""
 
 
 def copy_findings(dataset: IngestedDataset, copies: Copies) -> list[AuditFinding]:
@@ -46,11 +57,22 @@ def _first(copies: Copies, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], 
     return np.where(exact < none, exact, -1), np.where(near < none, near, -1)
 
 
-def _partners(rows: NDArray[np.int64], exact: NDArray[np.int64], near: NDArray[np.int64]) -> _Pairs:
+def _partners(copies: Copies, rows: NDArray[np.int64], exact: NDArray[np.int64], near: NDArray[np.int64]) -> _Pairs:
     """Each of `rows` with its exact partner, or else its near one; those without either are left out."""
     partner = np.where(exact >= 0, exact, near)
     has = partner >= 0
-    return _Pairs(np.stack([partner[has], rows[has]], axis=1), exact[has] >= 0)
+    pairs, is_exact = np.stack([partner[has], rows[has]], axis=1), exact[has] >= 0
+    of_near = np.bincount(_how(copies, pairs[~is_exact]), minlength=len(HOWS)).tolist()
+    how = {name: count for name, count in zip(HOWS, of_near, strict=True) if count and name != HOWS[0]}
+    return _Pairs(pairs, is_exact, how)
+
+
+def _how(copies: Copies, pairs: NDArray[np.int64]) -> NDArray[np.int8]:
+    """(pairs,) what happened to near copies, as positions in HOWS."""
+    count = len(copies.original)
+    known, wanted = copies.near, np.sort(copies.original[pairs], axis=1)
+    keys, order = known[:, 0] * count + known[:, 1], np.argsort(known[:, 0] * count + known[:, 1])
+    return copies.how[order[np.searchsorted(keys[order], wanted[:, 0] * count + wanted[:, 1])]]
 
 
 def _leakage(
@@ -61,14 +83,14 @@ def _leakage(
     for held, seen in (("test", "train"), ("validation", "train"), ("test", "validation")):
         rows = dataset.splits[held]
         exact, near = firsts[SPLITS.index(seen)]
-        pairs = _partners(rows, exact[copies.original[rows]], near[copies.original[rows]])
+        pairs = _partners(copies, rows, exact[copies.original[rows]], near[copies.original[rows]])
         share = len(pairs.rows) / len(rows)
         numbers[f"{held}_in_{seen}"] = {**pairs.numbers, "share": round(share, 6)}
         shown.append(pairs.rows)
         if len(pairs.rows):
             leaked = part_of_images(len(pairs.rows), len(rows), held)
             appear = "appears" if len(pairs.rows) == 1 else "appear"
-            sentences.append(f"{leaked} also {appear} in the {ADJECTIVES[seen]} set.")
+            sentences.append(f"{leaked} also {appear} in the {ADJECTIVES[seen]} set{pairs.changes}.")
         if seen == "train":
             worst = max(worst, share)
     rows = np.concatenate(shown)
@@ -94,8 +116,8 @@ def _conflicts(dataset: IngestedDataset, copies: Copies) -> AuditFinding | None:
     # An image that differs from its original has that as partner; the others the first that differs.
     exact = np.where(labels != labels[original], original, exact[original])
     contradicting = copies.near[labels[copies.near[:, 0]] != labels[copies.near[:, 1]]]
-    _, near = _first(Copies(original, contradicting, copies.is_bounded), everything)
-    pairs = _partners(everything, exact, near[original])
+    _, near = _first(Copies(original, contradicting, copies.is_bounded, copies.how), everything)
+    pairs = _partners(copies, everything, exact, near[original])
     if not len(pairs.rows):
         return None
     share = len(pairs.rows) / len(labels)
@@ -103,8 +125,8 @@ def _conflicts(dataset: IngestedDataset, copies: Copies) -> AuditFinding | None:
         code="label_conflicts",
         severity="critical" if share >= CRITICAL_SHARE else "warning",
         numbers={**pairs.numbers, "share": round(share, 6)},
-        explanation=f"{part_of_images(len(pairs.rows), len(labels))} have a copy with another label. At most one of "
-        "the labels is right; the others count as mistakes, in training and in every test.",
+        explanation=f"{part_of_images(len(pairs.rows), len(labels))} have a copy with another label{pairs.changes}. At "
+        "most one of the labels is right; the others count as mistakes, in training and in every test.",
         what_to_do="Decide on one label for each of these images, or remove them.",
         **_examples(dataset, pairs.rows),
     )
@@ -120,11 +142,11 @@ def _duplicates(
         before = [
             np.where(first[copies.original[rows]] < rows, first[copies.original[rows]], -1) for first in (exact, near)
         ]
-        pairs = _partners(rows, *before)
+        pairs = _partners(copies, rows, *before)
         numbers[split] = {**pairs.numbers, "share": round(len(pairs.rows) / len(rows), 6)}
         shown.append(pairs.rows)
         if len(pairs.rows):
-            repeated.append(part_of_images(len(pairs.rows), len(rows), split))
+            repeated.append(part_of_images(len(pairs.rows), len(rows), split) + pairs.changes)
         count += len(pairs.rows)
     if not count:
         return None

@@ -1,5 +1,6 @@
 """The file `images.npy`: rows on disk that are written and read in blocks, so that memory stays flat."""
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class Pixels:
 
     @property
     def row_bytes(self) -> int:
-        return int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
     def rows_in_block(self) -> int:

@@ -93,7 +93,7 @@ def test_a_search_that_failed_says_why_and_is_not_repeated_unasked(client, worke
     [
         (found(0, wrong=WrongLabels(count=0, low=0, high=25)), "None of 5,000 images stands out"),
         (found(3, wrong=WrongLabels(count=4, low=0, high=31)), "these may only be hard to recognise"),
-        (found(0, wrong=None, agreement=0.12), "only 12 % of the images the label that they have"),
+        (found(0, wrong=None, agreement=0.12), "give 12 % of them the label that they have, which may be chance"),
     ],
     ids=["clean", "hard", "unlearned"],
 )

@@ -1,0 +1,117 @@
+"""Signatures: a few numbers of an image that hardly change when it is moved, scaled, mirrored or brightened."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+COMPARED_SIDE = 40  # larger images are reduced until their sides are no longer
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+CELLS = 8  # a signature samples 8×8 cells
+COLOUR_CELLS = 4
+REACH = 1.8  # of the spread, to each side of the centre
+CELL_WIDTH = 0.75  # of the distance between cells: the deviation of the bell that each one averages under
+MIN_WEIGHT = 1e-3
+
+
+class Signatures(NamedTuple):
+    """What is known of images before any two of them are compared.
+
+    even, odd: (images, values) float16, together of unit length; a mirrored image has the same `even`, and `odd` with
+    the other sign. frames: (images, 4) float32, where the content lies, in compared pixels from the image's centre:
+    down, right, its spread; and how much of it touches the border (0: none, 1: as much as anywhere).
+    """
+
+    even: NDArray[np.float16]
+    odd: NDArray[np.float16]
+    frames: Floats
+
+
+def value_counts(channels: int) -> int:
+    """How many values `even` has for images of so many channels, and `odd` too."""
+    return CELLS**2 // 2 + (COLOUR_CELLS**2 if channels == 3 else 0)
+
+
+def shrunk(images: NDArray[np.generic]) -> Floats:
+    """Images (count, height, width, channels) no larger than they are compared at."""
+    return reduced(images.astype(np.float32), reduction(images.shape[1], images.shape[2]))
+
+
+def reduction(height: int, width: int) -> int:
+    """How many pixels of such images are compared as one, in each direction."""
+    return -(-max(height, width) // COMPARED_SIDE)
+
+
+def reduced(images: Floats, factor: int) -> Floats:
+    """Images (count, height, width, …) as means of squares of `factor` pixels; what is over is left out."""
+    count, height, width, *rest = images.shape
+    height, width = height // factor, width // factor
+    if factor == 1 or not height or not width:  # or a strip
+        return images
+    whole = images[:, : height * factor, : width * factor]
+    found: Floats = whole.reshape(count, height, factor, width, factor, *rest).mean(axis=(2, 4))
+    return found
+
+
+def grey(block: NDArray[np.generic]) -> Floats:
+    """(count, height, width) brightness of images (count, height, width, channels)."""
+    floats: Any = block.astype(np.float32)
+    found: Floats = floats[..., 0] if floats.shape[3] == 1 else floats @ LUMA
+    return found
+
+
+def signatures_of(images: NDArray[np.generic]) -> Signatures:
+    """The signatures of images (count, height, width, channels)."""
+    small = shrunk(images)
+    brightness = grey(small)
+    border = np.concatenate([brightness[:, 0], brightness[:, -1], brightness[:, :, 0], brightness[:, :, -1]], axis=1)
+    background = np.median(border, axis=1)[:, np.newaxis, np.newaxis]
+    content = brightness - background
+    frames = _frames(np.abs(content), np.abs(border - background[:, 0]).mean(axis=1))
+    height, width = content.shape[1:]
+    down = _cells(frames[:, 0], frames[:, 2], height)
+    across = _cells(frames[:, 1], frames[:, 2], width).transpose(0, 2, 1)
+    even, odd = _halves(down @ content @ across)
+    even -= even.mean(axis=1, keepdims=True)
+    parts = [(even, odd)]
+    if small.shape[3] == 3:
+        for channel in (0, 2):
+            cells = down @ (small[..., channel] - brightness) @ across
+            shape = (len(cells), COLOUR_CELLS, CELLS // COLOUR_CELLS, COLOUR_CELLS, CELLS // COLOUR_CELLS)
+            parts.append(_halves(cells.reshape(shape).mean(axis=(2, 4))))
+    even, odd = (np.concatenate(halves, axis=1) for halves in zip(*parts, strict=True))
+    length = np.sqrt((even**2).sum(axis=1) + (odd**2).sum(axis=1))[:, np.newaxis]
+    length = np.maximum(length, 1e-12)
+    return Signatures((even / length).astype(np.float16), (odd / length).astype(np.float16), frames)
+
+
+def _frames(content: Floats, at_border: Floats) -> Floats:
+    height, width = content.shape[1:]
+    rows, columns = content.sum(axis=2), content.sum(axis=1)
+    total = np.maximum(rows.sum(axis=1), 1e-6)
+    y, x = (np.arange(side, dtype=np.float32) - (side - 1) / 2 for side in (height, width))
+    down, right = rows @ y / total, columns @ x / total
+    variance = (rows @ y**2 + columns @ x**2) / total - down**2 - right**2
+    spread = np.sqrt(np.maximum(variance / 2, 0.25))
+    return np.stack([down, right, spread, at_border * (height * width) / total], axis=1).astype(np.float32)
+
+
+def _cells(centre: Floats, spread: Floats, side: int) -> Floats:
+    """(images, CELLS, side): how much each pixel of a side counts in each cell."""
+    places = ((np.arange(CELLS, dtype=np.float32) + 0.5) / CELLS * 2 - 1) * REACH
+    at = centre[:, np.newaxis] + spread[:, np.newaxis] * places + (side - 1) / 2
+    width = spread * (2 * REACH / CELLS * CELL_WIDTH)
+    distance = (np.arange(side, dtype=np.float32) - at[..., np.newaxis]) / width[:, np.newaxis, np.newaxis]
+    weights: Floats = np.exp(np.float32(-0.5) * distance**2).astype(np.float32, copy=False)
+    found: Floats = weights / (weights.sum(axis=2, keepdims=True) + np.float32(MIN_WEIGHT))
+    return found
+
+
+def _halves(cells: Floats) -> tuple[Floats, Floats]:
+    """What stays and what changes its sign when the cells are mirrored; (images, values) each."""
+    half = cells.shape[2] // 2
+    left, right = (side.reshape(len(cells), -1) for side in (cells[:, :, :half], cells[:, :, ::-1][:, :, :half]))
+    two = np.float32(2)
+    return (left + right) / two, (left - right) / two
