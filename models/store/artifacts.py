@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from heldout.lifecycle import JobStatus
@@ -40,6 +40,16 @@ def find(
         .limit(1)
     ).one_or_none()
     return None if row is None else Artifact(row.name, row.format, row.key, row.size_bytes, row.sha256)
+
+
+def forget_of_earlier_attempts(session: Session, job_id: str, attempt: int) -> list[str]:
+    """Remove the rows of files that attempts before this one have left, such as a pause. Gives their keys."""
+    earlier = (ArtifactRow.job_id == job_id, ArtifactRow.attempt > 0, ArtifactRow.attempt < attempt)
+    return list(
+        session.scalars(
+            delete(ArtifactRow).where(*earlier).returning(ArtifactRow.key).execution_options(synchronize_session=False)
+        )
+    )
 
 
 def model_of(session: Session, job: JobRow) -> Artifact | None:

@@ -113,10 +113,12 @@ def _wrong_in_rows(record: JobRecord) -> Iterator[str]:
         # What its gap is made of may be missing: then the job has warned of it.
         if [name for name in names if name != "gap"] != ["evaluation", "model", "predictions"]:
             yield f"it has succeeded with the files {names}"
-    for file in record.artifacts:
+    for file in record.artifacts if status in TERMINAL else ():
         if file["attempt"] != job["attempt"] or not file["key"].startswith(f"jobs/{job['id']}/{job['attempt']}/"):
             yield f"it has a file of another attempt: {file['key']}"
-    if record.artifacts and status != "succeeded":
+    # A pause leaves the model too, in case that the job is cancelled.
+    allowed = {"model"} if record.visible() and status != "failed" else set()
+    if status != "succeeded" and not {row["name"] for row in record.artifacts} <= allowed:
         yield f"it has {status} with files"
     if (job["error"] is not None) != (status == "failed"):
         yield f"it has {status} with the error {job['error']}"

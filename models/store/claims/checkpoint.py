@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from heldout.lifecycle import TERMINAL
 from models.database import db_now
+from models.store import artifacts
 from models.store.claims.lease import HeldAttempt, require_held
 from models.store.transitions import now
 from models.tables import CheckpointRow, JobRow
@@ -70,16 +71,16 @@ def forget_checkpoints(session: Session, keys: Collection[str]) -> None:
 
 
 def forget_checkpoints_of_ended(session: Session, job_id: str) -> list[str]:
-    """Remove the rows of a job's checkpoints but the last if it has ended. Gives their keys.
+    """Remove the rows of a job's checkpoints but the last, and of files of earlier attempts, if it has ended.
 
-    From the last one another job can go on, until `forget_old_states`.
+    From the last checkpoint another job can go on, until `forget_old_states`. Gives the keys of the others.
     """
-    ended = session.scalar(select(JobRow.id).where(JobRow.id == job_id, JobRow.status.in_(TERMINAL)))
-    if ended is None:
+    attempt = session.scalar(select(JobRow.attempt).where(JobRow.id == job_id, JobRow.status.in_(TERMINAL)))
+    if attempt is None:
         return []
     keys = [one.key for one in checkpoints_of(session, job_id)[1:]]
     forget_checkpoints(session, keys)
-    return keys
+    return keys + artifacts.forget_of_earlier_attempts(session, job_id, attempt)
 
 
 def forget_old_states(session: Session, older_than_s: float, limit: int = 100) -> list[str]:

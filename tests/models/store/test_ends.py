@@ -341,6 +341,20 @@ def test_deleting_an_ended_job_leaves_no_row_of_it_and_all_of_others(work):
     assert not any(work.stored(held.job_id).values())
 
 
+def test_files_that_a_pause_has_left_are_given_back_once_a_later_attempt_has_ended_the_job(work):
+    held = work.running()
+    work.pause(held.job_id)
+    with work.database.write() as session:
+        claims.stop_as_requested(session, held, artifacts_of(held)[:1])
+        assert claims.forget_checkpoints_of_ended(session, held.job_id) == []
+    work.resume(held.job_id)
+    again = work.claim().held
+    work.succeed(again)
+    with work.database.write() as session:
+        assert claims.forget_checkpoints_of_ended(session, held.job_id) == [artifacts_of(held)[0].key]
+    assert {row["attempt"] for row in work.stored(held.job_id)["artifacts"]} == {2}
+
+
 def test_a_job_that_has_not_ended_is_not_deleted(work):
     held = work.running()
     with work.unchanged(held.job_id), pytest.raises(JobNotFinished), work.database.write() as session:
