@@ -56,7 +56,8 @@ def reduced(images: Floats, factor: int) -> Floats:
     for down in range(factor):
         for right in range(factor):
             found += whole[:, down::factor, right::factor]
-    return found / np.float32(factor**2)
+    found /= factor**2
+    return found
 
 
 def grey(block: NDArray[np.generic]) -> Floats:
