@@ -37,7 +37,8 @@ MAX_PIXEL_DIFFERENCE = 0.25
 # detail costs more.
 MAX_DIFFERENCE, MORE_DIFFERENCE = 0.004, 0.012
 MAX_LARGEST_DIFFERENCE = 0.07
-MAX_COLOUR_DIFFERENCE = 0.25
+MAX_COLOUR_DIFFERENCE = 0.05
+MIN_CORNERED = 0.01  # digits have 0.05 and more, one straight edge 0.001
 # Images in place that show hardly more than a gradient of light correlate whatever they show.
 MAX_DIFFERENCE_IN_PLACE = 0.1
 MIN_OVERLAP = 0.7
@@ -139,6 +140,7 @@ def _are_copies(aligned: Alignment, touching: Floats) -> NDArray[np.bool_]:
         (aligned.difference <= MAX_DIFFERENCE + MORE_DIFFERENCE * touching)
         & (aligned.largest <= MAX_LARGEST_DIFFERENCE)
         & (aligned.colour <= MAX_COLOUR_DIFFERENCE)
+        & (aligned.cornered >= MIN_CORNERED)
         & (aligned.overlap >= MIN_OVERLAP)
         & (aligned.gain >= GAINS[0])
         & (aligned.gain <= GAINS[1])
