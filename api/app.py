@@ -14,7 +14,7 @@ from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.live.source import DatabaseSource
 from api.routes import diagnoses, events, health, keys, webhooks
-from api.routes.datasets import dataset, ledger, upload
+from api.routes.datasets import dataset, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
 from api.webhooks.sender import Sender
@@ -52,7 +52,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = app_context
     of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
-    for part in (*of_jobs, events, diagnoses, dataset, ledger, upload, keys, webhooks, health):
+    of_datasets = (dataset, ledger, suspects, upload, versions)
+    for part in (*of_jobs, *of_datasets, events, diagnoses, keys, webhooks, health):
         app.include_router(part.router)
     health.install_metrics(app, database)
     health.install_docs(app)

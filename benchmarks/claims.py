@@ -46,7 +46,7 @@ def _fill(database: Database) -> None:
     with database.write() as session:
         session.execute(text("DELETE FROM jobs"))
         for _ in range(QUEUED):
-            submit(session, "bench", spec, max_parameters=MAX_PARAMETERS)
+            submit(session, Blobs("memory:///"), "bench", spec, max_parameters=MAX_PARAMETERS)
 
 
 def _claim_all(database: Database, worker: str) -> None:

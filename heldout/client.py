@@ -7,7 +7,7 @@ with Client("http://127.0.0.1:8000", "ho_…") as client:
     print(client.metrics(job.id).final)
 """
 
-import uuid
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -18,9 +18,11 @@ from heldout.connection import TIMEOUT_S, ApiProblem, Connection, NoService
 from heldout.dataset_client import DatasetMethods
 from heldout.errors import JobNotFound
 from heldout.spec import JobSpec
-from heldout.typed_answers import PAGE, TypedAnswers, segment_of
+from heldout.stored.artifacts import PredictionsFormat
+from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.base import as_json
 from heldout.views.confusion import ConfusionView
+from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.estimate import EstimateView
 from heldout.views.event import EventPage, EventView, OwnerEventPage, OwnerEventView
@@ -32,6 +34,8 @@ __all__ = ["ApiProblem", "Client", "NoService"]
 
 LONG_POLL_S = 60
 PATIENCE_S = 30.0
+# Large files of predictions take some seconds, one after another.
+DIAGNOSIS_TIMEOUT_S = 300.0
 
 Spec = Mapping[str, Any] | JobSpec
 
@@ -82,7 +86,7 @@ class Client(DatasetMethods):
         Raises:
             ValueError: if the idempotency key is not 1 to 255 printable ASCII characters.
         """
-        headers = _idempotent(idempotency_key)
+        headers = idempotent(idempotency_key)
         return self._answers.read(JobView, "POST", "/v1/jobs", body=_body(spec), headers=headers, repeatable=True)
 
     def estimate(self, spec: Spec) -> EstimateView:
@@ -139,10 +143,32 @@ class Client(DatasetMethods):
     def resume(self, job_id: str) -> JobView:
         return self._answers.read(JobView, "POST", _job(job_id, "resume"))
 
-    def retry(self, job_id: str, *, idempotency_key: str | None = None) -> JobView:
-        """A new job with the spec of one that has ended; the key is as for `submit`."""
-        headers = _idempotent(idempotency_key)
-        return self._answers.read(JobView, "POST", _job(job_id, "retry"), headers=headers, repeatable=True)
+    def retry(
+        self,
+        job_id: str,
+        *,
+        epochs: int | None = None,
+        remedy: str | None = None,
+        patch: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> JobView:
+        """A new job with the spec of one that has ended, as it was or with one change; the key is as for `submit`.
+
+        Args:
+            epochs: go on from its last state, up to so many epochs in all.
+            remedy: the name of a remedy of its diagnosis.
+            patch: a merge patch (RFC 7396) of its spec.
+        """
+        changes = {"epochs": epochs, "remedy": remedy, "patch": patch}
+        body = {name: value for name, value in changes.items() if value is not None}
+        headers = idempotent(idempotency_key)
+        return self._answers.read(
+            JobView, "POST", _job(job_id, "retry"), body=body or None, headers=headers, repeatable=True
+        )
+
+    def job_splits(self, job_id: str) -> IndicesView:
+        """Which images of its dataset a job trains on and is measured on."""
+        return self._answers.read(IndicesView, "GET", _job(job_id, "splits"))
 
     def delete(self, job_id: str) -> None:
         self._connection.send("DELETE", _job(job_id))
@@ -153,12 +179,21 @@ class Client(DatasetMethods):
         *,
         priority: int | None = None,
         name: str | None = None,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str | None] | None = None,
+        version: int | None = None,
     ) -> JobView:
-        """Change a queued job; what is None stays. `metadata` replaces all of it."""
+        """Change a job: its name and metadata at any time, its priority while it is queued. What is None stays.
+
+        Args:
+            metadata: merged with the job's own; a key whose value is None is removed.
+            version: change the job only if this is still its `version`; otherwise ApiProblem `changed_meanwhile`.
+        """
         wanted = {"priority": priority, "name": name, "metadata": metadata}
         body = {field: value for field, value in wanted.items() if value is not None}
-        return self._answers.read(JobView, "PATCH", _job(job_id), body=body, repeatable=True)
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        # With a version, the second of two equal requests would be refused because the first one has succeeded.
+        is_repeatable = version is None
+        return self._answers.read(JobView, "PATCH", _job(job_id), body=body, headers=headers, repeatable=is_repeatable)
 
     def metrics(self, job_id: str) -> MetricsView:
         return self._answers.read(MetricsView, "GET", _job(job_id, "metrics"))
@@ -182,13 +217,13 @@ class Client(DatasetMethods):
         """
         return self._connection.download(_job(job_id, "model"), to)
 
-    def download_predictions(self, job_id: str, to: Path) -> int:
-        """Write `predictions.npz` to a path, whole or not at all; gives back its size in bytes.
+    def download_predictions(self, job_id: str, to: Path, format: PredictionsFormat = "npz") -> int:
+        """Write the predictions to a path, as arrays or as a table, whole or not at all; gives back the size in bytes.
 
         Raises:
             OSError: if the file cannot be written.
         """
-        return self._connection.download(_job(job_id, "predictions"), to)
+        return self._connection.download(f"{_job(job_id, 'predictions')}?format={format}", to)
 
     def diagnosis(self, job_id: str) -> DiagnosisView:
         """Why a job's test results are worse than its training results, as far as can be told by now."""
@@ -199,15 +234,52 @@ class Client(DatasetMethods):
         return self._answers.read(ConfusionView, "GET", _job(job_id, "confusion"))
 
     def diagnose(
-        self, history: Mapping[str, object] | Sequence[Mapping[str, object]], *, run: int | None = None
+        self,
+        history: Mapping[str, object] | Sequence[Mapping[str, object]],
+        *,
+        run: int | None = None,
+        classes: int | Sequence[str] | None = None,
     ) -> DiagnosisView:
         """Judge a history from anywhere: Keras' dictionary, records, Hugging Face's log, or curves by split.
 
         Args:
             run: which one is meant, counted from 1, if several were written one after the other.
+            classes: how many there are, or their names.
         """
-        body = {"history": history, "run": run}
+        body = {"history": history, "run": run, "classes": _classes(classes)}
         return self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
+
+    def diagnose_predictions(
+        self,
+        predictions: Path | Mapping[str, object],
+        *,
+        history: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
+        run: int | None = None,
+        classes: int | Sequence[str] | None = None,
+    ) -> DiagnosisView:
+        """Judge what a network that was trained anywhere says of labelled images.
+
+        Args:
+            predictions: an `.npz` or a CSV, of up to 64 MiB; or for each of train, validation and test `labels` with
+                `probabilities` or `answers`, and `hashes`, as lists of at most 1 MiB of JSON in all.
+            history: of the same training, if there is one.
+            run, classes: as for `diagnose`; names of classes in the order of the columns of probabilities.
+        Raises:
+            OSError: if the file cannot be read.
+        """
+        training = {"history": history, "run": run, "classes": _classes(classes)}
+        if not isinstance(predictions, Path):
+            body = {"predictions": predictions, **training}
+            return self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
+        form = {"file": (predictions.name, predictions.read_bytes()), "training": json.dumps(training)}
+        return self._answers.read(
+            DiagnosisView,
+            "POST",
+            "/v1/diagnoses/predictions",
+            form=form,
+            timeout_s=DIAGNOSIS_TIMEOUT_S,
+            repeatable=True,
+        )
 
     # --- events of all jobs and datasets -----------------------------------------------------------
 
@@ -223,11 +295,8 @@ class Client(DatasetMethods):
         return self._answers.follow(OwnerEventView, "/v1/events", after)
 
 
-def _idempotent(key: str | None) -> dict[str, str]:
-    key = uuid.uuid4().hex if key is None else key
-    if not (key.isascii() and key.isprintable() and 1 <= len(key) <= 255):
-        raise ValueError(f"Received the idempotency key {key[:40]!r}; expected 1 to 255 printable ASCII characters.")
-    return {"Idempotency-Key": key}
+def _classes(classes: int | Sequence[str] | None) -> int | list[str] | None:
+    return classes if classes is None or isinstance(classes, int) else list(classes)
 
 
 def _body(spec: Spec) -> Mapping[str, Any]:

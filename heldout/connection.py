@@ -111,7 +111,7 @@ class Connection:
         self._http.close()
 
     def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        """The whole answer of a request that succeeded. Options: params, body, headers, timeout_s, repeatable.
+        """The whole answer of a request that succeeded. Options: params, body, form, headers, timeout_s, repeatable.
 
         GET, and what is `repeatable`, is sent again after any failure of the connection; other requests only where
         nothing was received by the service or nothing was changed by it.
@@ -197,10 +197,12 @@ class Connection:
         *,
         params: Any = None,
         body: Mapping[str, Any] | None = None,
+        form: Mapping[str, str | tuple[str, bytes]] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
         repeatable: bool = False,
     ) -> httpx2.Request:
+        """form: texts, and files as their name and content."""
         everything = dict(headers or {})
         if body is not None:
             everything["Content-Type"] = "application/json"
@@ -210,6 +212,8 @@ class Connection:
             params=params,
             headers=everything,
             content=None if body is None else json.dumps(body).encode(),
+            data={name: part for name, part in (form or {}).items() if isinstance(part, str)},
+            files={name: part for name, part in (form or {}).items() if isinstance(part, tuple)},
             timeout=httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
             extensions={REPEATABLE: repeatable or method == "GET"},
         )

@@ -1,22 +1,23 @@
 """How long a training takes: the work in its steps, and the seconds that a worker measured for such work. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from typing import Any
 
 from heldout.layers import NetworkPlan
-from heldout.spec import JobSpec
+from heldout.spec import AugmentationSpec, JobSpec
 
 Work = dict[str, float]
 
-# FLOPs of a batch's forward pass. With fewer, a second tower costs more time than it saves.
-MIN_FLOPS_FOR_TWO_TOWERS = 4_000_000
+# FLOPs of a tower's part of a batch's forward pass. With fewer, another tower costs more time than it saves.
+MIN_FLOPS_A_TOWER = 2_000_000
+# Images of a batch that a tower takes. With fewer, the gradients of weights take longer than the images.
+MIN_IMAGES_A_TOWER = 4
+MAX_TOWERS = 16
 # Images in a batch of inference mode, in which splits are measured.
 INFERENCE_BATCH_SIZE = 64
-# The assumed duration of a job that cannot be estimated.
-ASSUMED_RUNTIME_S = 10.0
 
 # The one activation whose time does not count.
 _CHEAP_ACTIVATION = "relu"
@@ -24,28 +25,38 @@ _CHEAP_ACTIVATION = "relu"
 
 @dataclass(frozen=True)
 class Speed:
-    """What a worker's machine needs for each kind of work, in one tower; with two it takes a share of that.
+    """What a worker's machine needs for each kind of work, in one tower; with more it takes a share of that.
 
     training, measuring: seconds a unit, in gradient steps and in inference mode.
     training_share, measuring_share: of two towers; 1 where the machine has one core.
+    cores: of the worker; files of earlier releases do not say.
     """
 
     training: Mapping[str, float]
     measuring: Mapping[str, float]
     training_share: float = 1.0
     measuring_share: float = 1.0
+    cores: int = 2
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Speed":
         return cls(**stored)
 
 
-def automatic_towers(spec: JobSpec, plan: NetworkPlan) -> int:
-    """How many towers a job has that may choose: two where they make its steps faster."""
-    if any(block.batch_norm for block in spec.network.blocks):
-        return 1  # it looks at a batch as a whole
-    forward_flops = spec.training.batch_size * plan.flops_per_image
-    return 2 if forward_flops >= MIN_FLOPS_FOR_TWO_TOWERS else 1
+def automatic_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
+    """How many towers a job has that may choose: one for each core, as long as more of them make its steps faster."""
+    batch = spec.training.batch_size
+    by_work = batch * plan.flops_per_image // MIN_FLOPS_A_TOWER
+    return max(1, min(cores, MAX_TOWERS, by_work, batch // MIN_IMAGES_A_TOWER))
+
+
+def share_of_towers(of_two: float, towers: int) -> float:
+    """The share of one tower's time that several take, each on a core of its own, where two take `of_two`.
+
+    What two towers do not gain is taken as work that no core can share (Amdahl's law).
+    """
+    alone = max(0.0, 2 * of_two - 1)
+    return alone + (1 - alone) / towers
 
 
 def training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
@@ -56,8 +67,22 @@ def training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
     work["flops"] = 3 * work["flops"] - batch * layers[0].flops
     work["parameters"] = plan.parameters
     work["dropped"] = batch * sum(prod(layer.shape) for layer in layers if layer.name.endswith("_dropout"))
-    work["changed"] = batch * prod(plan.image) if spec.augmentation is not None else 0
+    work["changed"] = batch * prod(plan.image) if _resamples_or_shades(spec.augmentation) else 0
+    work["masked"] = batch * prod(plan.image) * _masks(spec)
+    work["averaged"] = plan.parameters if spec.training.ema_decay is not None else 0
     return work
+
+
+def _resamples_or_shades(augmentation: AugmentationSpec | None) -> bool:
+    other = {"fill_mode", "erasing", "erasing_area"}
+    return augmentation is not None and any(augmentation.model_dump(exclude=other).values())
+
+
+def _masks(spec: JobSpec) -> int:
+    """How often each pixel is chosen or blended; a mixed image also has to be gathered."""
+    erases = spec.augmentation is not None and spec.augmentation.erasing > 0
+    mixes = bool(spec.training.mixup or spec.training.cutmix)
+    return erases + 2 * mixes
 
 
 def measuring_work(spec: JobSpec, plan: NetworkPlan) -> Work:
@@ -102,24 +127,7 @@ def seconds_per_epoch(spec: JobSpec, plan: NetworkPlan, counts: Mapping[str, int
     measured = train + counts["validation"] + (counts["test"] if spec.evaluation.test == "every_epoch" else 0)
     step = seconds_of(training_work(spec, plan), speed.training)
     batch = seconds_of(measuring_work(spec, plan), speed.measuring)
-    if towers == 2:
-        step, batch = step * speed.training_share, batch * speed.measuring_share
+    if towers > 1:
+        step *= share_of_towers(speed.training_share, towers)
+        batch *= share_of_towers(speed.measuring_share, towers)
     return train / spec.training.batch_size * step + measured / INFERENCE_BATCH_SIZE * batch
-
-
-def seconds_until_start(remaining_s: Sequence[float], ahead_s: Sequence[float]) -> float | None:
-    """Seconds until a queued job starts in one of the slots that are busy now.
-
-    Args:
-        remaining_s: seconds that each running job has left. While a job waits, every slot has one.
-        ahead_s: seconds that each job takes that is claimed before this one, in the order of their claims.
-    Returns:
-        None if no job runs: it is unknown when a worker will start.
-    """
-    busy_s = sorted(remaining_s)
-    for duration_s in ahead_s:
-        if not busy_s:
-            break
-        busy_s[0] += duration_s
-        busy_s.sort()
-    return busy_s[0] if busy_s else None

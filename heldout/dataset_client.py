@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from heldout.connection import Connection
+from heldout.connection import TIMEOUT_S, Connection
 from heldout.errors import DatasetNotFound
-from heldout.typed_answers import PAGE, TypedAnswers, segment_of
+from heldout.mending.changes import VersionChanges
+from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from heldout.views.ledger import LedgerView
+from heldout.views.suspects import SuspectsView
 
 
 class DatasetMethods:
@@ -18,9 +20,14 @@ class DatasetMethods:
     _connection: Connection
     _answers: TypedAnswers
 
-    def datasets(self, *, page_size: int = PAGE) -> Iterator[DatasetView]:
-        """The datasets that the owner sees, bundled ones included, newest first."""
-        return self._answers.pages(DatasetPage, "/v1/datasets", page_size=page_size)
+    def datasets(self, *, status: str | None = None, page_size: int = PAGE) -> Iterator[DatasetView]:
+        """The datasets that the owner sees, bundled ones included, newest first.
+
+        Args:
+            status: only those that have it. Without it, rejected versions that have a newer one are left out.
+        """
+        params = [] if status is None else [("status", status)]
+        return self._answers.pages(DatasetPage, "/v1/datasets", params, page_size=page_size)
 
     def dataset(self, dataset_id: str) -> DatasetView:
         return self._answers.read(DatasetView, "GET", _dataset(dataset_id))
@@ -39,6 +46,22 @@ class DatasetMethods:
         """
         page = [("limit", str(limit)), *([] if after is None else [("after", after)])]
         return self._answers.read(LedgerView, "GET", _dataset(dataset_id) + "/ledger", params=page)
+
+    def dataset_suspects(
+        self, dataset_id: str, *, limit: int = PAGE, after: int = 0, wait_s: int = 0, again: bool = False
+    ) -> SuspectsView:
+        """Images whose label is probably wrong, the surest first. The first request starts a search for them.
+
+        Args:
+            after: `next` of the page before.
+            wait_s: how long the service may wait for the end of the search (0–60).
+            again: search once more after a search that failed.
+        """
+        params = [("limit", str(limit)), ("after", str(after)), ("wait", str(wait_s))]
+        if again:
+            params.append(("again", "true"))
+        route = _dataset(dataset_id) + "/suspects"
+        return self._answers.read(SuspectsView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
 
     def picture(self, route: str) -> bytes:
         """A PNG: the contact sheet of a class, or the thumbnail that an example of an audit names."""
@@ -68,6 +91,20 @@ class DatasetMethods:
         if isinstance(content, Path):
             return self._answers.parsed(DatasetView, self._connection.upload_file(route, content, wrap_chunks).content)
         return self._answers.parsed(DatasetView, self._connection.upload(route, content).content)
+
+    def mend_dataset(
+        self, dataset_id: str, changes: VersionChanges | Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> DatasetView:
+        """Order a new version with changes, such as the `mend` of a finding; it is `checking` at first.
+
+        Args:
+            dataset_id: the version that is mended: an id, a name, or name@version.
+            changes: as in `POST /v1/datasets/{id}/versions`.
+        """
+        body = changes.body() if isinstance(changes, VersionChanges) else changes
+        route = _dataset(dataset_id) + "/versions"
+        headers = idempotent(idempotency_key)
+        return self._answers.read(DatasetView, "POST", route, body=body, headers=headers, repeatable=True)
 
     def delete_dataset(self, dataset_id: str) -> None:
         self._connection.send("DELETE", _dataset(dataset_id))

@@ -65,7 +65,7 @@ class SuspectsStatus(StrEnum):
 
     QUEUED = "queued"  # a job that finds them waits or runs
     STORED = "stored"  # they lie in the blob store
-    FAILED = "failed"  # the job ended without them; the next request for them queues another
+    FAILED = "failed"  # the job ended without them; `?again=true` queues another
 
 
 class RejectionCode(StrEnum):
@@ -117,6 +117,10 @@ class RejectionCode(StrEnum):
     IMAGE_BOMB = "image_bomb", "An image hides far more data than its pixels need."
     SIZE_OUT_OF_BOUNDS = "size_out_of_bounds", "Images are smaller or larger than what can be trained on."
     MIXED_SIZES = "mixed_sizes", "Images differ in size, and no target size is given."
+    # A derived version.
+    UNKNOWN_IMAGE = "unknown_image", "The changes name an image that the version which is mended does not have."
+    NOTHING_CHANGED = "nothing_changed", "The changes would leave the version as it is."
+    BASE_MISSING = "base_missing", "The version that is mended is not in the blob store any more."
     # The ingest.
     TIMED_OUT = "timed_out", "The ingest took longer than the limit."
     OUT_OF_MEMORY = "out_of_memory", "The ingest needed more memory than the limit."

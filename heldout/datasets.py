@@ -12,6 +12,14 @@ Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE, description="Pixels.")]
 FolderUse = Literal["train", "validation", "test", "class", "ignore"]
 MAX_FOLDERS = 100
 Share = Annotated[float, Field(gt=0, le=0.5)]
+DATASET_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+
+def no_id(name: str) -> str:
+    """The same name. Raises ValueError if it could be taken for an id."""
+    if name.startswith("ds_"):
+        raise ValueError("must not begin with `ds_`, as ids do")
+    return name
 
 
 class ResizeSpec(SpecPart):
@@ -48,7 +56,7 @@ class SplitSpec(SpecPart):
 class DatasetSpec(SpecPart):
     """A dataset to be made from one upload."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Versions are counted under it: `pets@3`.")
+    name: str = Field(pattern=DATASET_NAME, description="Versions are counted under it: `pets@3`.")
     description: str = Field("", max_length=2000)
     splits: SplitSpec = SplitSpec()
     group_by: str | None = Field(
@@ -81,9 +89,4 @@ class DatasetSpec(SpecPart):
             )
         return pattern
 
-    @field_validator("name")
-    @classmethod
-    def _is_no_id(cls, name: str) -> str:
-        if name.startswith("ds_"):
-            raise ValueError("must not begin with `ds_`, as ids do")
-        return name
+    _is_no_id = field_validator("name")(no_id)

@@ -40,14 +40,9 @@ def _require_known_classes(spec: JobSpec, classes: Sequence[str]) -> None:
 
 
 def _require_batches_that_can_be_split(spec: JobSpec) -> None:
-    """Refuse to split a batch that must stay whole, and to split it over GPUs that the job does not have."""
+    """Refuse to split a batch over GPUs where it must stay whole, or where the job has none."""
     resources = spec.resources
     normalises = any(block.batch_norm for block in spec.network.blocks)
-    if resources.towers == 2 and normalises:
-        raise _refused(
-            "/resources/towers",
-            "Batch normalisation needs whole batches, but each of two towers gets half of one; use 1 or `auto`.",
-        )
     if resources.gpus > 1 and normalises:
         raise _refused(
             "/resources/gpus", "Batch normalisation needs whole batches, but each GPU gets a part of one; use 1."

@@ -10,7 +10,8 @@ from enum import StrEnum
 from pydantic import Field
 
 from heldout.datasets import DatasetSpec
-from heldout.spec import Device, JobSpec, SpecPart
+from heldout.mending.changes import VersionChanges
+from heldout.spec import MAX_SEED, Device, JobSpec, SpecPart
 
 
 class JobKind(StrEnum):
@@ -18,7 +19,9 @@ class JobKind(StrEnum):
 
     TRAIN = "train"
     INGEST = "ingest"  # makes a dataset of an upload
+    DERIVE = "derive"  # makes a version of a dataset from one that is ready
     RELATE = "relate"  # finds the copies and groups of a dataset that is ready
+    SUSPECT = "suspect"  # finds the images of a dataset that is ready whose label is probably wrong
 
 
 class IngestSpec(SpecPart):
@@ -29,6 +32,17 @@ class IngestSpec(SpecPart):
     max_runtime_s: float = Field(gt=0)
 
 
+class DeriveSpec(SpecPart):
+    """What a worker is told about a version that it is to derive from another one. Clients never see it."""
+
+    dataset: DatasetSpec = Field(description="As for an upload; its splits are cut so if they are cut anew.")
+    base: str = Field(description="Id of the version that it is derived from.")
+    base_name: str = Field(description="`name@version` of that.")
+    base_sha256: str = Field(description="Address of its content.")
+    changes: VersionChanges
+    max_runtime_s: float = Field(gt=0)
+
+
 class RelateSpec(SpecPart):
     """What a worker is told about a dataset whose copies and groups it is to find. Clients never see it."""
 
@@ -36,8 +50,15 @@ class RelateSpec(SpecPart):
     max_runtime_s: float = Field(gt=0)
 
 
+class SuspectSpec(SpecPart):
+    """What a worker is told about a dataset whose wrong labels it is to find. Clients never see it."""
+
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    max_runtime_s: float = Field(gt=0)
+
+
 # What jobs of all kinds are asked to do: one type for each kind.
-WorkSpec = JobSpec | IngestSpec | RelateSpec
+WorkSpec = JobSpec | IngestSpec | DeriveSpec | RelateSpec | SuspectSpec
 
 
 @dataclass(frozen=True)
@@ -66,12 +87,26 @@ KINDS: Mapping[JobKind, Kind] = {
         takes_slot=True,
         success_message="Ingested.",
     ),
+    JobKind.DERIVE: Kind(
+        spec=DeriveSpec,
+        devices=frozenset({"cpu"}),
+        is_listed=False,
+        takes_slot=True,
+        success_message="Derived.",
+    ),
     JobKind.RELATE: Kind(
         spec=RelateSpec,
         devices=frozenset({"cpu"}),
         is_listed=False,
         takes_slot=False,
         success_message="Copies and groups found.",
+    ),
+    JobKind.SUSPECT: Kind(
+        spec=SuspectSpec,
+        devices=frozenset({"cpu"}),
+        is_listed=False,
+        takes_slot=True,
+        success_message="Suspected labels found.",
     ),
 }
 

@@ -14,16 +14,31 @@ Image = tuple[int, int, int]
 FLOAT32_PARAMETER_BYTES = 16
 # In mixed precision there is a float16 copy of the weight too.
 MIXED_PARAMETER_BYTES = FLOAT32_PARAMETER_BYTES + 2
+# Averaged weights, and the network that measures with them.
+AVERAGED_PARAMETER_BYTES = 8
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One Keras layer: its name, output shape without the batch axis, parameters, and FLOPs of one image forward."""
+    """One Keras layer: its name, output shape without the batch axis, parameters, and FLOPs of one image forward.
+
+    weights: the shape of each of its weights, in Keras' order.
+    """
 
     name: str
     shape: Shape
     parameters: int
     flops: int
+    weights: tuple[Shape, ...] = ()
+
+    @property
+    def trainable(self) -> int:
+        """Its parameters that gradients change: not the averages of batch normalisation."""
+        return self.parameters // 2 if "_norm" in self.name else self.parameters
+
+    def is_in_first(self, blocks: int) -> bool:
+        """Whether it belongs to one of the first `blocks` blocks."""
+        return self.name.startswith(tuple(f"block{index + 1}_" for index in range(blocks)))
 
 
 @dataclass(frozen=True)
@@ -38,12 +53,16 @@ class NetworkPlan:
         """What `keras.Model.count_params()` gives for it (the averages of batch normalisation included)."""
         return sum(layer.parameters for layer in self.layers)
 
+    def trainable_parameters(self, frozen_blocks: int = 0) -> int:
+        """Those that are trained where the first blocks are frozen, as Keras counts them."""
+        return sum(layer.trainable for layer in self.layers if not layer.is_in_first(frozen_blocks))
+
     @property
     def flops_per_image(self) -> int:
         """Floating-point operations of one image's forward pass; a multiply-add counts as two."""
         return sum(layer.flops for layer in self.layers)
 
-    def memory_bytes(self, batch_size: int, *, mixed: bool = False) -> int:
+    def memory_bytes(self, batch_size: int, *, mixed: bool = False, averaged: bool = False) -> int:
         """Memory of one training step: what each parameter takes, and activations with their gradients.
 
         In mixed precision an activation takes two bytes instead of four.
@@ -51,6 +70,7 @@ class NetworkPlan:
         activations = 2 * batch_size * sum(prod(layer.shape) for layer in self.layers)
         images = 2 * batch_size * prod(self.image)
         parameter_bytes = MIXED_PARAMETER_BYTES if mixed else FLOAT32_PARAMETER_BYTES
+        parameter_bytes += AVERAGED_PARAMETER_BYTES if averaged else 0
         return parameter_bytes * self.parameters + (2 if mixed else 4) * activations + 4 * images
 
 
@@ -90,10 +110,17 @@ def _block_layers(index: int, block: BlockSpec, image: Image) -> list[Layer]:
         shape = (height, width, block.filters)
         weights = size * size * channels * block.filters
         layers.append(
-            Layer(f"{prefix}_conv{repeat}", shape, weights + block.filters, 2 * weights * height * width + prod(shape))
+            Layer(
+                f"{prefix}_conv{repeat}",
+                shape,
+                weights + block.filters,
+                2 * weights * height * width + prod(shape),
+                ((size, size, channels, block.filters), (block.filters,)),
+            )
         )
         if block.batch_norm:
-            layers.append(Layer(f"{prefix}_norm{repeat}", shape, 4 * block.filters, 2 * prod(shape)))
+            averaged = ((block.filters,),) * 4
+            layers.append(Layer(f"{prefix}_norm{repeat}", shape, 4 * block.filters, 2 * prod(shape), averaged))
         layers.append(Layer(f"{prefix}_activation{repeat}", shape, 0, prod(shape)))
         channels = block.filters
     if block.pool > 1:
@@ -115,4 +142,5 @@ def _head_layer(network: NetworkSpec, shape: Shape) -> Layer:
 
 
 def _dense_layer(name: str, inputs: int, units: int) -> Layer:
-    return Layer(name, (units,), (inputs + 1) * units, 2 * inputs * units + units)
+    weights = ((inputs, units), (units,))
+    return Layer(name, (units,), (inputs + 1) * units, 2 * inputs * units + units, weights)

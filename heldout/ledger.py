@@ -1,7 +1,9 @@
 """What counts as a look at held-out labels, and how the count is said in words. Pure."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from heldout.spec import TrainingSpec
 
@@ -46,6 +48,15 @@ def validation_read_of(training: TrainingSpec) -> ReadKind:
     return ReadKind.SELECTED if chooses else ReadKind.MEASURED
 
 
+def who_trained(job: str, continues: Sequence[Mapping[str, Any]], epoch: int) -> str:
+    """The job whose weights are those after `epoch` of `job`.
+
+    Args:
+        continues: the jobs that it goes on from, oldest first, each with the last epoch that is its own.
+    """
+    return next((one["job"] for one in continues if epoch <= one["epoch"]), job)
+
+
 def explanation_of(split: str, images: int, counted: SplitReads) -> str:
     """The count of one split in plain words.
 
@@ -57,6 +68,14 @@ def explanation_of(split: str, images: int, counted: SplitReads) -> str:
     if not counted.reads:
         return f"None of your jobs has looked at the {labels} yet, and you were not shown them."
     return f"{_looks(labels, counted)} {_advice(split, counted)}"
+
+
+def explanation_of_folds(reads: int) -> str:
+    """The looks of jobs with folds in plain words."""
+    return (
+        f"Beside these, jobs with folds looked {_times(reads)} at validation images of their own, which are cut from "
+        "training and validation images together."
+    )
 
 
 def _looks(labels: str, counted: SplitReads) -> str:

@@ -133,6 +133,7 @@ class FailureCode(StrEnum):
     DIVERGED = "diverged"  # a loss was not finite
     DEADLINE = "deadline"  # `limits.max_runtime_s` passed before one epoch was whole
     DATASET_UNAVAILABLE = "dataset_unavailable"  # its images are not in the blob store
+    INITIAL_UNAVAILABLE = "initial_unavailable"  # the weights that it starts from are not in the blob store
     OUT_OF_MEMORY = "out_of_memory"
     SPEC_UNREADABLE = "spec_unreadable"  # the stored spec is not one that this release understands
     PENDING_TOO_LONG = "pending_too_long"  # no worker took the job within `limits.max_pending_s`
@@ -150,6 +151,7 @@ DETERMINISTIC_FAILURES = frozenset(
         FailureCode.DIVERGED,
         FailureCode.DEADLINE,
         FailureCode.DATASET_UNAVAILABLE,
+        FailureCode.INITIAL_UNAVAILABLE,
         FailureCode.OUT_OF_MEMORY,
         FailureCode.SPEC_UNREADABLE,
     }

@@ -1,15 +1,24 @@
 """Folders and archives as one tar, made while they are read: nothing is written to disk or whole in memory."""
 
 import io
+import os
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
 CHUNK_BYTES = 1024 * 1024
+# What begins with a dot and nobody misses.
+LEFT_BEHIND = ("._", ".DS_Store", ".git", ".ipynb_checkpoints")
+# What `zipfile` and `tarfile` raise on members that are encrypted or damaged.
+READ_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError)
+
+
+_ENCRYPTED = 0x1  # a flag of a zip's member
 
 
 class NothingToPack(ValueError):
@@ -56,6 +65,16 @@ def _files_below(folder: Path, prefix: str, above: tuple[Path, ...]) -> Iterator
         yield prefix, 0
 
 
+def hidden_in(folder: Path) -> list[str]:
+    """What `files_of` passes over below the folder as its name begins with a dot, but for what systems leave behind."""
+    found = []
+    for above, folders, files in os.walk(folder):
+        hidden = [name for name in (*folders, *files) if name.startswith(".") and not name.startswith(LEFT_BEHIND)]
+        found += [(Path(above) / name).relative_to(folder).as_posix() for name in hidden]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return sorted(found)
+
+
 def packed(folder: Path, files: list[tuple[str, int]]) -> Iterator[bytes]:
     """The tar archive of these files, in pieces of about a megabyte.
 
@@ -70,8 +89,9 @@ def packed_together(paths: Sequence[Path]) -> Iterator[bytes]:
 
     Nothing of it has to fit on the disk or in memory.
 
-    Raises, before anything is yielded, unless a file changes meanwhile:
-        NothingToPack: if two paths have one name, or one is neither a folder, zip, tar nor, like all, a Parquet file.
+    Raises, before anything is yielded, unless a file changes meanwhile or a member is damaged:
+        NothingToPack: if two paths have one name, one is neither a folder, zip, tar nor, like all, a Parquet file, or
+            an archive is damaged, encrypted, or holds links.
         OSError: if one cannot be read.
     """
     stems = [_stem(path) for path in paths]
@@ -96,11 +116,21 @@ def _opener(path: Path) -> Callable[[Path, str], Iterator[_Member]]:
     path.open("rb").close()
     if path.suffix.lower() == ".parquet":
         return lambda path, stem: iter([_Member(path.name, path.stat().st_size, partial(_opened, path))])
+    reader = _reader_of(path)
+    if reader is not None:
+        try:
+            for _ in reader(path, ""):  # raises here what it would raise later
+                pass
+        except READ_ERRORS as error:
+            raise NothingToPack(f"{path} is damaged: {error}") from None
+        return reader
+    raise NothingToPack(f"{path} is no folder, zip or tar. Several paths go up together only if each is one.")
+
+
+def _reader_of(path: Path) -> Callable[[Path, str], Iterator[_Member]] | None:
     if path.suffix.lower() != ".npz" and zipfile.is_zipfile(path):
         return _members_of_zip
-    if tarfile.is_tarfile(path):
-        return _members_of_tar
-    raise NothingToPack(f"{path} is no folder, zip or tar. Several paths go up together only if each is one.")
+    return _members_of_tar if tarfile.is_tarfile(path) else None
 
 
 def _members_of_folder(folder: Path, prefix: str, files: list[tuple[str, int]]) -> Iterator[_Member]:
@@ -117,6 +147,8 @@ def _members_of_zip(path: Path, stem: str) -> Iterator[_Member]:
         for entry in archive.infolist():
             if stat.S_ISLNK(entry.external_attr >> 16):
                 raise NothingToPack(f"{path}: {entry.filename} is a link. Pack the files themselves.")
+            if entry.flag_bits & _ENCRYPTED:
+                raise NothingToPack(f"{path} is encrypted. Pack it without a password.")
             is_folder = entry.is_dir()
             yield _Member(
                 f"{stem}/{entry.filename}", entry.file_size, None if is_folder else partial(archive.open, entry)
@@ -149,8 +181,11 @@ def _as_tar(members: Iterable[_Member]) -> Iterator[bytes]:
                 archive.addfile(header)
                 continue
             header.size = member.size
-            with member.open() as file:
-                archive.addfile(header, file)
+            try:
+                with member.open() as file:
+                    archive.addfile(header, file)
+            except READ_ERRORS as error:
+                raise NothingToPack(f"{member.name} cannot be unpacked: {error}") from None
             if buffer.tell() >= CHUNK_BYTES:
                 yield buffer.getvalue()
                 buffer.seek(0)

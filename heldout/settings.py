@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     heartbeat_s: Seconds = Field(10, description="How often a worker renews its leases and writes progress.")
     poll_s: Seconds = Field(0.5, description="How often requests (cancel, pause) and waiting clients are looked up.")
     reconcile_s: Seconds = Field(15, description="How often lost and forgotten jobs are looked for.")
+    keep_state_s: float = Field(
+        7 * 86_400, ge=0, le=366 * 86_400, description="How long a job that has ended can go on for more epochs."
+    )
     slots: int | None = Field(
         None, ge=1, le=64, description="Jobs that a worker runs at once; default: its GPUs, or else its cores."
     )
@@ -80,6 +83,9 @@ class Settings(BaseSettings):
 
     max_parameters: int = Field(50_000_000, ge=1, description="Largest network that is accepted, in parameters.")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest JSON body.")
+    max_predictions_bytes: int = Field(
+        64 * 1024 * 1024, ge=1024, description="Largest file of predictions, and its arrays decompressed."
+    )
     max_upload_bytes: int = Field(2 * GIB, ge=1024, description="Largest upload of a dataset.")
     max_normalised_bytes: int = Field(8 * GIB, ge=1024, description="Largest dataset once its images are decoded.")
     max_ingest_s: int = Field(3600, ge=1, le=86_400, description="Seconds that the ingest of an upload may take.")

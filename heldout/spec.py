@@ -7,11 +7,13 @@ from pydantic_core import PydanticCustomError
 
 Activation = Literal["relu", "elu", "gelu", "silu", "tanh"]
 Fraction = Annotated[float, Field(ge=0, le=0.5)]
+AreaShare = Annotated[float, Field(gt=0, le=1)]
 DropoutRate = Annotated[float, Field(ge=0, lt=1, description="Share of units dropped in training.")]
 Penalty = Annotated[float, Field(ge=0, le=1, description="Factor of the L2 penalty.")]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
-Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)]
+MAX_PAIRS = 16
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_PAIRS)]
 MAX_NAME_CHARACTERS = 128
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Priority = Annotated[int, Field(ge=-100, le=100)]
@@ -75,7 +77,7 @@ class NetworkSpec(SpecPart):
 
 
 class AugmentationSpec(SpecPart):
-    """Random changes of the training images; each amount is drawn uniformly in ±x, an image at a time."""
+    """Random changes of the training images, drawn an image at a time; each amount uniformly in ±x."""
 
     rotation_degrees: float = Field(0.0, ge=0, le=180)
     width_shift: Fraction = 0.0
@@ -86,6 +88,19 @@ class AugmentationSpec(SpecPart):
     brightness: Fraction = 0.0
     contrast: Fraction = 0.0
     fill_mode: Literal["nearest", "constant", "reflect", "wrap"] = "nearest"
+    erasing: float = Field(
+        0.0, ge=0, le=1, description="Probability that a rectangle is filled with the mean of the training images."
+    )
+    erasing_area: tuple[AreaShare, AreaShare] = Field(
+        (0.02, 0.33), strict=False, description="The least and the greatest share of an image that a rectangle takes."
+    )
+
+    @field_validator("erasing_area")
+    @classmethod
+    def _begins_with_the_least(cls, area: tuple[float, float]) -> tuple[float, float]:
+        if area[0] > area[1]:
+            raise ValueError(f"the least share ({area[0]}) comes before the greatest ({area[1]})")
+        return area
 
 
 class OptimizerSpec(SpecPart):
@@ -165,6 +180,15 @@ class TrainingSpec(SpecPart):
         None, description="`balanced`: images / (classes × images of the class); or a weight for each label."
     )
     label_smoothing: Fraction = 0.0
+    mixup: float = Field(
+        0.0, ge=0, le=1, description="Alpha of the Beta distribution by which two images are blended; 0 = off."
+    )
+    cutmix: float = Field(
+        0.0, ge=0, le=1, description="The same, for a rectangle that comes from another image; not with `mixup`."
+    )
+    ema_decay: float | None = Field(
+        None, gt=0, lt=1, description="Keeps and measures the moving average of the weights over all steps."
+    )
     train_limit: int | None = Field(
         None, ge=1, le=10**9, description="Train on this many images at most, stratified, after the validation cut."
     )
@@ -173,6 +197,14 @@ class TrainingSpec(SpecPart):
         "auto", description="`mixed` computes in 16 bits and keeps float32 weights; what `auto` became is written back."
     )
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Drawn and echoed when absent.")
+
+    @field_validator("cutmix")
+    @classmethod
+    def _mixes_in_one_way(cls, cutmix: float, info: ValidationInfo) -> float:
+        mixup = info.data.get("mixup")
+        if cutmix and mixup:
+            raise ValueError(f"`mixup` is {mixup} and `cutmix` {cutmix}; set one of them to 0, or leave it out")
+        return cutmix
 
     @field_validator("schedule", mode="before")
     @classmethod
@@ -191,6 +223,36 @@ class TrainingSpec(SpecPart):
                 {"warmup_epochs": schedule.warmup_epochs, "epochs": epochs, "path": ("warmup_epochs",)},
             )
         return schedule
+
+
+class ValidationSpec(SpecPart):
+    """Train and validation pooled and cut anew into `folds` parts, of which `fold` validates and the rest trains."""
+
+    folds: int = Field(ge=2, le=20)
+    fold: int = Field(0, ge=0, le=19, description="Counts from 0.")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="Another seed cuts other folds.")
+
+    @field_validator("fold")
+    @classmethod
+    def _is_one_of_them(cls, fold: int, info: ValidationInfo) -> int:
+        folds = info.data.get("folds")
+        if folds is not None and fold >= folds:
+            raise ValueError(f"`fold` is {fold}; with {folds} folds it is 0 to {folds - 1}")
+        return fold
+
+
+class InitialSpec(SpecPart):
+    """The kept weights of another job: layers start from them whose shapes agree, by their position."""
+
+    job: str | None = Field(None, max_length=40, description="`job_…`, of the same owner.")
+    model: str | None = Field(None, max_length=40, description="`mod_…`; not supported yet.")
+    freeze_blocks: int = Field(0, ge=0, le=8, description="So many blocks, from the first, are not trained.")
+
+    @model_validator(mode="after")
+    def _names_one(self) -> "InitialSpec":
+        if (self.job is None) == (self.model is None):
+            raise ValueError("name one of `job` and `model`")
+        return self
 
 
 class EvaluationSpec(SpecPart):
@@ -212,7 +274,7 @@ class ResourcesSpec(SpecPart):
     device: Device = "auto"
     gpus: int = Field(1, ge=1, le=8, description="How many, where the job runs on GPUs; each takes a part of a batch.")
     # Not Literal[1, 2], which takes true for 1.
-    towers: Literal["auto"] | Annotated[int, Field(ge=1, le=2)] = "auto"
+    towers: Literal["auto"] | Annotated[int, Field(ge=1, le=16)] = "auto"
 
     @property
     def required_device(self) -> Device:
@@ -237,6 +299,8 @@ class JobSpec(SpecPart):
     network: NetworkSpec
     augmentation: AugmentationSpec | None = None
     training: TrainingSpec = TrainingSpec()
+    initial: InitialSpec | None = None
+    validation: ValidationSpec | None = Field(None, description="null: the dataset's own splits.")
     evaluation: EvaluationSpec = EvaluationSpec()
     limits: LimitsSpec = LimitsSpec()
     priority: Priority = 0

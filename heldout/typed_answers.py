@@ -1,5 +1,6 @@
 """Answers of the service as typed views: single ones, lists page after page, and streams."""
 
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -68,6 +69,18 @@ class TypedAnswers:
                 f"What answers at {self._connection.url} is not a service that heldout {__version__} understands "
                 f"({where}: {first['msg']}). Use the client of the service's own release."
             ) from None
+
+
+def idempotent(key: str | None) -> dict[str, str]:
+    """The header of a request that makes something at most once. A key is drawn where none is given.
+
+    Raises:
+        ValueError: if the key is not 1 to 255 printable ASCII characters.
+    """
+    key = uuid.uuid4().hex if key is None else key
+    if not (key.isascii() and key.isprintable() and 1 <= len(key) <= 255):
+        raise ValueError(f"Received the idempotency key {key[:40]!r}; expected 1 to 255 printable ASCII characters.")
+    return {"Idempotency-Key": key}
 
 
 def segment_of(text: str, missing: HeldoutError) -> str:

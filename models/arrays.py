@@ -83,10 +83,11 @@ def split_digests(images: ImageSet) -> dict[str, str]:
     Two versions of a dataset whose test images and labels are the same have the same digest for test, whatever else
     they hold and whatever their classes are called.
     """
-    return {split: _digest_of(images, images.splits[split]) for split in SPLITS}
+    return {split: digest_of(images, images.splits[split]) for split in SPLITS}
 
 
-def _digest_of(images: ImageSet, rows: NDArray[np.int64]) -> str:
+def digest_of(images: ImageSet, rows: NDArray[np.int64]) -> str:
+    """The SHA-256 of the images and labels in `rows`, in order."""
     pixels = images.images
     digest = hashlib.sha256(json.dumps([pixels.dtype.str, images.shape]).encode())
     image_bytes = max(1, pixels.dtype.itemsize * math.prod(images.shape))

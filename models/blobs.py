@@ -88,6 +88,11 @@ class Blobs:
         with self._answering(key):
             return bytes(obstore.get(self._store, key).bytes())
 
+    def read_range(self, key: str, first: int, end: int) -> bytes:
+        """The bytes of a blob from `first` up to `end`, which is not beyond its end. Raises BlobMissing."""
+        with self._answering(key):
+            return bytes(obstore.get_range(self._store, key, start=first, end=end))
+
     def chunks(self, key: str) -> Iterator[bytes]:
         """The blob in pieces of about a megabyte, however slowly they are taken.
 
@@ -142,6 +147,11 @@ class Blobs:
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
+
+    def copy(self, key: str, to: str) -> None:
+        """Store a blob under another key too, without reading it. Raises BlobMissing."""
+        with self._answering(key):
+            obstore.copy(self._store, key, to)
 
     def delete_all(self, prefix: str) -> None:
         """Delete every blob whose key is under the folder `prefix`."""

@@ -30,8 +30,8 @@ class Reconciler:
     """Recovers jobs of lost workers, fails jobs that waited too long, and repeats wake-ups that may be lost.
 
     It also rejects datasets whose content never came, and queues the jobs that find the copies of datasets which an
-    earlier release has stored. Where it is given the blob store, it deletes blobs that nobody
-    needs: checkpoints of jobs that ended without a worker, and files of datasets that were deleted or rejected.
+    earlier release has stored. Where it is given the blob store, it deletes blobs that nobody needs any more: last
+    states of jobs that ended long ago, and files of datasets that were deleted or rejected.
 
     Any number may run at once: each row is settled by one compare-and-set.
     """
@@ -84,7 +84,7 @@ class Reconciler:
 
     def _delete_unneeded(self, blobs: Blobs) -> None:
         with self._database.write() as session:
-            keys = claims.forget_checkpoints_of_all_ended(session)
+            keys = claims.forget_old_states(session, self._settings.keep_state_s)
         for key in keys:
             try:
                 blobs.delete(key)

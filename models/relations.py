@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,36 @@ class Relations:
     copy_of: NDArray[np.int32]
     group: NDArray[np.int32] | None = None
 
+    def units(self) -> NDArray[np.int32]:
+        """(images,) a number for each unit of images that belong together, by copies, groups or a chain of both."""
+        units = self.copy_of.astype(np.int32)
+        if self.group is None:
+            return units
+        while True:  # a unit takes the smallest number in its group, and so a chain's smallest after some rounds
+            before = units
+            for joined in (self.group, self.copy_of):
+                _, which = np.unique(joined, return_inverse=True)
+                smallest = np.full(len(units), len(units), np.int32)
+                np.minimum.at(smallest, which, units)
+                units = smallest[which]
+            if np.array_equal(units, before):
+                return units
+
     def related_to(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(images,) whether an image has a copy or a member of its group among the images at `rows`."""
         related = np.isin(self.copy_of, self.copy_of[rows])
         if self.group is not None:
             related |= np.isin(self.group, self.group[rows])
         return related
+
+
+def units_of(relations: Relations) -> NDArray[np.int64] | None:
+    """(images,) a number for each unit of images that belong together, by copies, groups or a chain of both.
+
+    None where each image is alone.
+    """
+    units = relations.units()
+    return None if np.array_equal(units, np.arange(len(units))) else units.astype(np.int64)
 
 
 def relations_key(dataset_id: str) -> str:
@@ -43,7 +68,7 @@ def save_relations(relations: Relations, file: Path) -> None:
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
-def load_relations(file: Path) -> Relations:
+def load_relations(file: Path | BinaryIO) -> Relations:
     """Read what `save_relations` wrote."""
     with np.load(file) as arrays:
         return Relations(arrays["copy_of"], arrays.get("group"))

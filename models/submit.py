@@ -4,20 +4,25 @@ For any transaction: a request's, or one of the reconciler's that submits severa
 """
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from heldout.errors import DatasetUnavailable, InvalidSpec, SpecDatasetNotFound, SpecUnreadable
+from heldout.errors import DatasetUnavailable, SpecDatasetNotFound
 from heldout.examination import examine
+from heldout.initial import match
 from heldout.kinds import JobKind
 from heldout.layers import NetworkPlan
 from heldout.spec import MAX_SEED, JobSpec
-from heldout.views.estimate import EstimateView, LayerView
+from heldout.views.estimate import EstimateView, InitialView, LayerView
+from models import starts
+from models.blobs import Blobs
 from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import new_id
-from models.specs import spec_of
-from models.store import calibrations, datasets, jobs, new_jobs
+from models.initial import find_source
+from models.starts import GoesOn, Start, copied_files
+from models.store import calibrations, datasets, events, new_jobs
 from models.store.datasets import ReadyDataset
+from models.stored_splits import require_folds, uses_relations
 from models.tables import DatasetRow, JobRow
 from models.wake import WakeUp
 
@@ -33,79 +38,100 @@ class Submitted:
 
 def submit(
     session: Session,
+    blobs: Blobs,
     owner: str,
     spec: JobSpec,
     *,
     max_parameters: int,
     dataset: DatasetRow | None = None,
-    retry_of: str | None = None,
+    retry_of: JobRow | None = None,
+    goes_on: GoesOn | None = None,
 ) -> Submitted:
     """Queue a job.
 
     Args:
         dataset: the version to train on, where it is not the one that the spec names now.
+        retry_of: the job that is done again.
+        goes_on: the state from which the job goes on.
     Raises:
-        SpecDatasetNotFound, DatasetUnavailable, NetworkTooDeep, TooManyParameters, InvalidSpec.
+        SpecDatasetNotFound, DatasetUnavailable, CopiesNotKnown, NetworkTooDeep, TooManyParameters, InvalidSpec,
+        NotSupported, StateGone, StorageUnavailable.
     """
-    ready, plan = _examined(session, owner, spec, dataset, max_parameters)
-    job_id = new_id("job")
-    complete = spec.completed(name=spec.generated_name(ready.row.name, job_id), seed=secrets.randbelow(MAX_SEED + 1))
-    job = new_jobs.add(
-        session,
-        job_id=job_id,
-        kind=JobKind.TRAIN,
-        owner=owner,
-        name=complete.name or "",
-        spec=complete,
-        dataset_id=ready.row.id,
-        priority=complete.priority,
-        device=complete.resources.required_device,
-        gpus=complete.resources.required_gpus,
-        epochs=complete.training.epochs,
-        parameters=plan.parameters,
-        metadata=complete.metadata,
-        max_pending_s=complete.limits.max_pending_s,
-        retry_of=retry_of,
-    )
-    return Submitted(job, ready.row, WakeUp.for_job(job.id, job.gpus))
+    examined = _examined(session, blobs, owner, spec, dataset, max_parameters, retry_of)
+    row, job_id = examined.ready.row, new_id("job")
+    complete = spec.completed(name=spec.generated_name(row.name, job_id), seed=secrets.randbelow(MAX_SEED + 1))
+    with copied_files(blobs, job_id, replace(examined.start, goes_on=goes_on)) as start:
+        job = new_jobs.add(
+            session,
+            job_id=job_id,
+            kind=JobKind.TRAIN,
+            owner=owner,
+            name=complete.name or "",
+            spec=complete,
+            dataset_id=row.id,
+            priority=complete.priority,
+            device=complete.resources.required_device,
+            gpus=complete.resources.required_gpus,
+            epochs=complete.training.epochs,
+            parameters=examined.plan.parameters,
+            metadata=complete.metadata,
+            max_pending_s=complete.limits.max_pending_s,
+            retry_of=None if retry_of is None else retry_of.id,
+            begins=start.begins,
+        )
+        starts.add(session, job_id, start)
+    if spec.validation is not None and not uses_relations(row.relations_status):
+        text = f"The copies in {row.name} could not be found, so images that belong together may lie in several folds."
+        events.add(session, job_id, "job.warning", text, level="warning")
+    return Submitted(job, row, WakeUp.for_job(job.id, job.gpus))
 
 
-def retry(session: Session, owner: str, job_id: str, *, max_parameters: int) -> Submitted:
-    """Queue a job that has ended once more, on the same version of its dataset.
-
-    Raises:
-        JobNotFound, JobNotFinished, and what `submit` raises.
-    """
-    ended, dataset = jobs.find_with_dataset(session, owner, job_id)
-    jobs.require_finished(ended)
-    try:
-        spec = spec_of(ended)
-    except SpecUnreadable as error:
-        raise InvalidSpec(error.detail) from error
-    assert isinstance(spec, JobSpec)  # clients see no jobs of another kind
-    return submit(session, owner, spec, max_parameters=max_parameters, dataset=dataset, retry_of=ended.id)
-
-
-def estimate(session: Session, owner: str, spec: JobSpec, *, max_parameters: int) -> EstimateView:
+def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_parameters: int) -> EstimateView:
     """What the spec would take, without queueing it. Raises what `submit` raises."""
-    ready, plan = _examined(session, owner, spec, None, max_parameters)
+    examined = _examined(session, blobs, owner, spec, None, max_parameters, None)
+    plan, initial = examined.plan, examined.start.initial
     return EstimateView(
         object="estimate",
         spec=spec,
         parameters=plan.parameters,
+        trainable_parameters=plan.trainable_parameters(spec.initial.freeze_blocks if spec.initial else 0),
         layers=[LayerView(name=one.name, shape=list(one.shape), parameters=one.parameters) for one in plan.layers],
+        initial=None if initial is None else InitialView.model_validate(initial.told),
         flops_per_image=plan.flops_per_image,
-        memory_bytes=plan.memory_bytes(spec.training.batch_size, mixed=spec.training.precision == "mixed"),
-        seconds_per_epoch=calibrations.expected_epoch_s(calibrations.speeds(session), spec, plan, ready.row),
+        memory_bytes=plan.memory_bytes(
+            spec.training.batch_size,
+            mixed=spec.training.precision == "mixed",
+            averaged=spec.training.ema_decay is not None,
+        ),
+        seconds_per_epoch=calibrations.expected_epoch_s(calibrations.speeds(session), spec, plan, examined.ready.row),
     )
 
 
+@dataclass(frozen=True)
+class _Examined:
+    """The dataset that a spec is to be trained on, the plan of its network for images of it, and its first weights."""
+
+    ready: ReadyDataset
+    plan: NetworkPlan
+    start: Start
+
+
 def _examined(
-    session: Session, owner: str, spec: JobSpec, dataset: DatasetRow | None, max_parameters: int
-) -> tuple[ReadyDataset, NetworkPlan]:
-    """The dataset that the spec is to be trained on, and the plan of its network for images of that dataset."""
+    session: Session,
+    blobs: Blobs,
+    owner: str,
+    spec: JobSpec,
+    dataset: DatasetRow | None,
+    max_parameters: int,
+    ended: JobRow | None,
+) -> _Examined:
     ready = datasets.require_ready(dataset or _dataset_named(session, owner, spec.dataset))
-    return ready, examine(spec, ready.image, ready.classes, max_parameters=max_parameters)
+    plan = examine(spec, ready.image, ready.classes, max_parameters=max_parameters)
+    require_folds(blobs, ready.row, spec)
+    if spec.initial is None:
+        return _Examined(ready, plan, Start())
+    source = find_source(session, owner, spec.initial, ended)
+    return _Examined(ready, plan, Start(source, match(spec, plan, ready.classes, source.weights)))
 
 
 def _dataset_named(session: Session, owner: str, reference: str) -> DatasetRow:

@@ -195,6 +195,12 @@ class JobRow(Base):
     last_event: Mapped[int]
     # Best epoch, gap and verdict; written with the end of a training, so that lists need no second look.
     summary: Mapped[dict[str, Any] | None]
+    # SHA-256 of the held-out splits of its own, where it has folds and has begun.
+    split_digests: Mapped[dict[str, Any] | None]
+    # Where it goes on from, oldest first: who trained which epochs. `[{job, epoch}, …]`, up to and with that epoch.
+    continues: Mapped[list[Any] | None]
+    # Whose weights it starts from, and which layers take them.
+    initial: Mapped[dict[str, Any] | None]
 
     created_at: Mapped[datetime]
     queued_at: Mapped[datetime]
@@ -262,6 +268,9 @@ class ResultRow(Base):
     final: Mapped[dict[str, Any]]
 
 
+OF_A_FOLD = "fold IS NOT NULL"
+
+
 class LabelReadRow(Base):
     """One look of an owner at the labels of a held-out split. Rows stay when jobs and datasets are deleted."""
 
@@ -270,6 +279,14 @@ class LabelReadRow(Base):
         # What counts once: a retry or a repeated request finds its row here.
         Index("uq_label_reads_once", "owner", "digest", "subject_id", "epoch", unique=True),
         Index("ix_label_reads_list", "owner", "digest", "id"),
+        Index(
+            "ix_label_reads_folds",
+            "owner",
+            "dataset_id",
+            "id",
+            sqlite_where=text(OF_A_FOLD),
+            postgresql_where=text(OF_A_FOLD),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -280,6 +297,7 @@ class LabelReadRow(Base):
     subject_id: Mapped[str] = mapped_column(String(40))  # its row may be gone
     epoch: Mapped[int]  # of the weights that met the labels; 0 where none did
     split: Mapped[str] = mapped_column(String(16))  # validation, test
+    fold: Mapped[int | None]  # from 0, where the images are not the dataset's split but a job's own
     what: Mapped[ReadKind]
     dataset_id: Mapped[str] = mapped_column(String(40))  # its row may be deleted
     created_at: Mapped[datetime]

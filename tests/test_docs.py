@@ -137,3 +137,19 @@ def test_every_link_between_pages_leads_somewhere() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_the_lines_that_make_folders_of_a_table_of_labels_do_so(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "how-to" / "datasets.md").read_text()
+    [lines] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "images").mkdir()
+    for number in range(3):
+        (tmp_path / "images" / f"{number}.png").write_bytes(b"x")
+    (tmp_path / "labels.csv").write_text("\ufefffile,label\n0.png,cat\n1.png,dog\n2.png,cat\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(lines, "datasets.md", "exec"), {})
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in (tmp_path / "pets").rglob("*.png")) == [
+        "pets/cat/0.png",
+        "pets/cat/2.png",
+        "pets/dog/1.png",
+    ]

@@ -1,4 +1,4 @@
-"""The messages between the supervisor and the process that trains one job."""
+"""The messages between the supervisor and the process that trains for one job."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,11 +23,28 @@ class Assignment:
     checkpoint: str | None  # a checkpoint file to continue from, in `scratch`
     device: Literal["cpu", "gpu"]
     threads: int  # intra-op threads
-    towers: Literal["auto", 1, 2]  # auto: two where the network is large enough
+    towers: int | Literal["auto"]  # auto: as many as make its steps faster
+    cores: int  # that the worker may use
     precision: Literal["float32", "mixed"] = "float32"
     gpus: tuple[str, ...] = ()  # NVIDIA's ids of those that the job has
     resident_bytes: int | None = None  # larger images are read from their file
+    initial: str | None = None  # a model file in `scratch`, whose weights the training starts from
+    initial_layers: tuple[str, ...] = ()  # the layers that take them, by name
     relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
+    names: str | None = None  # file of the images' names (models/file_names.py) in `scratch`; None: they have none
+
+
+@dataclass(frozen=True)
+class SuspectAssignment:
+    """All that the process needs which finds wrong labels of a dataset. It writes to `scratch`."""
+
+    dataset: str  # folder in the internal format (models/arrays.py)
+    scratch: str  # folder of this attempt, made and removed by the supervisor
+    relations: str | None  # file of the dataset's relations (models/relations.py); None: not known
+    names: str | None  # file with the name of each image in the upload, one a line; None: it has none
+    seed: int
+    threads: int  # networks that are trained at the same time
+    device: Literal["cpu"] = "cpu"
 
 
 # --- from the training process -------------------------------------------------------------------
@@ -40,9 +57,13 @@ class Alive:
 
 @dataclass(frozen=True)
 class Started:
-    """The network is built; `engine` is the job's `engine` object (device, threads, towers, versions, host)."""
+    """The network is built; `engine` is the job's `engine` object (device, threads, towers, versions, host).
+
+    split_digests: SHA-256 of each held-out split that is not the dataset's but the job's own.
+    """
 
     engine: dict[str, Any]
+    split_digests: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,12 +143,23 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class SuspectsFound:
+    """The search for wrong labels ended well; what it found is in a file in `scratch`."""
+
+    file: str
+
+
+@dataclass(frozen=True)
 class Stopped:
-    """The answer to Stop: a checkpoint is written (None where nothing was trained) and the process ends."""
+    """The answer to Stop: a checkpoint is written (None where nothing was trained) and the process ends.
+
+    model: the kept weights, where the job is cancelled or paused after a whole epoch.
+    """
 
     checkpoint: str | None
     epoch: int = 0  # whole epochs in it
     step: int = 0  # steps of the next epoch in it
+    model: TrainedFile | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +176,7 @@ class Failed:
 class StopCause(StrEnum):
     """Why an attempt is to stop before its work is done."""
 
-    CANCEL = "cancel"  # a client cancels the job: its process is killed
+    CANCEL = "cancel"  # a client cancels the job; without a whole epoch its process is killed
     PAUSE = "pause"  # a client pauses the job
     DEADLINE = "deadline"  # `limits.max_runtime_s` has passed
     RELEASE = "release"  # the worker stops
@@ -167,6 +199,7 @@ FromTraining = (
     | Overfits
     | Warned
     | Finished
+    | SuspectsFound
     | Stopped
     | Failed
 )

@@ -39,12 +39,15 @@ class JsonRequest(Request):
     the size answers in plain text, in place of any other answer, even of a 401.
     """
 
-    def __init__(self, request: Request, validate: Validate) -> None:
+    def __init__(self, request: Request, validate: Validate, *, may_be_absent: bool) -> None:
         super().__init__(request.scope, request.receive)
+        self._may_be_absent = may_be_absent
         self._validate = validate
         self._validated: Any = REFUSED
 
     async def body(self) -> bytes:
+        if self._may_be_absent and not _has_body(self):
+            return b""  # FastAPI then takes the parameter's default
         try:
             raw = await receive_json(self, self.app.state.context.settings.max_body_bytes)
             self._validated = await run_in_threadpool(_parse_and_validate, raw, self._validate)
@@ -54,6 +57,10 @@ class JsonRequest(Request):
 
     async def json(self) -> Any:
         return self._validated
+
+
+def _has_body(request: Request) -> bool:
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
 
 
 def body_refusal(request: Request) -> HeldoutError | None:
@@ -148,6 +155,13 @@ def refused_values(found: Sequence[Mapping[str, Any]], content: Any) -> InvalidS
     return InvalidSpec(
         first if len(errors) == 1 else f"{len(errors)} values are refused. The first is {first}", errors=errors
     )
+
+
+def refused_patch(pointer: str, found: Sequence[Mapping[str, Any]], content: Any) -> InvalidSpec:
+    """The validator's findings on what a merge patch at `pointer` of the body has made, as one refusal."""
+    located = [{**one, "loc": ("body", *one["loc"])} for one in found]
+    errors = [FieldError(f"{pointer}{one.pointer}", one.detail) for one in field_errors(located, content)]
+    return InvalidSpec(f"The changed spec is refused. {errors[0].pointer}: {errors[0].detail}", errors=errors)
 
 
 def _parse_and_validate(raw: bytes, validate: Validate) -> Any:

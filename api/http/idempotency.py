@@ -2,15 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, TypeVar
 
 from fastapi import Header, Response
+from pydantic import BaseModel
 
-from heldout.spec import JobSpec
+from heldout.views.dataset import DatasetView
 from heldout.views.job import JobView
 from models.database import Session
 from models.store import idempotency
+
+Made = TypeVar("Made", JobView, DatasetView)
+_VIEWS: Mapping[str, type[JobView] | type[DatasetView]] = {"job": JobView, "dataset": DatasetView}
 
 IdempotencyKey = Annotated[
     str | None,
@@ -29,11 +33,11 @@ def once(
     owner: str,
     key: str | None,
     route: str,
-    spec: JobSpec | None,
+    spec: BaseModel | None,
     response: Response,
-    act: Callable[[], JobView],
-) -> JobView:
-    """Make a job by `act`, or give back the one that the same request made; sets the headers of a 201.
+    act: Callable[[], Made],
+) -> Made:
+    """Make a job or a dataset by `act`, or give back the one that the same request made; sets the headers of a 201.
 
     Args:
         route, spec: what tells requests apart; the spec as it was sent, None where there is none.
@@ -47,20 +51,20 @@ def once(
     if kept is not None:
         response.status_code = kept.status
         response.headers.update({**kept.headers, "Idempotent-Replayed": "true"})
-        return JobView.model_validate(kept.body)
-    job = _made(response, act)
+        return _VIEWS[kept.body["object"]].model_validate(kept.body)  # type: ignore[return-value]  # as `act` gave it
+    made = _made(response, act)
     headers = {"Location": response.headers["Location"]}
-    idempotency.keep(session, owner, key, request, status=201, body=job.model_dump(mode="json"), headers=headers)
-    return job
+    idempotency.keep(session, owner, key, request, status=201, body=made.model_dump(mode="json"), headers=headers)
+    return made
 
 
-def _made(response: Response, act: Callable[[], JobView]) -> JobView:
-    job = act()
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return job
+def _made(response: Response, act: Callable[[], Made]) -> Made:
+    made = act()
+    response.headers["Location"] = f"/v1/{made.object}s/{made.id}"
+    return made
 
 
-def _fingerprint(route: str, spec: JobSpec | None) -> str:
+def _fingerprint(route: str, spec: BaseModel | None) -> str:
     """SHA-256 of the route and of the body as canonical JSON."""
     body = None if spec is None else spec.model_dump(mode="json", exclude_unset=True)
     canonical = json.dumps([route, body], sort_keys=True, separators=(",", ":"))

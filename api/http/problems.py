@@ -12,6 +12,7 @@ from api.http.body import body_refusal, refused_values
 from api.http.pointers import parameter_detail
 from heldout.errors import (
     BodyTooLarge,
+    CopiesNotKnown,
     DatabaseUnavailable,
     DatasetUnavailable,
     HeldoutError,
@@ -21,8 +22,10 @@ from heldout.errors import (
     InvalidSpec,
     MethodNotAllowed,
     NetworkTooDeep,
+    NotSupported,
     RouteNotFound,
     SpecDatasetNotFound,
+    StorageUnavailable,
     TooManyParameters,
     Unauthenticated,
     UnsupportedMediaType,
@@ -32,7 +35,15 @@ from heldout.views.problem import FieldErrorView, Problem
 MEDIA_TYPE = "application/problem+json"
 # What any route that takes JSON can answer, and what any that takes a spec can.
 JSON_BODY = (InvalidJson, BodyTooLarge, UnsupportedMediaType, InvalidSpec)
-REFUSED_SPEC = (SpecDatasetNotFound, DatasetUnavailable, NetworkTooDeep, TooManyParameters)
+REFUSED_SPEC = (
+    SpecDatasetNotFound,
+    DatasetUnavailable,
+    CopiesNotKnown,
+    NetworkTooDeep,
+    NotSupported,
+    StorageUnavailable,
+    TooManyParameters,
+)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 

@@ -48,13 +48,14 @@ class ResourceRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        optional = self.body_field is not None and not self.body_field.field_info.is_required()
 
         async def handle_key_first(request: Request) -> Response:
             with request_context(request.app.state.context, await key_of(request)) as context:
                 if not self._looks_key_up_itself:
                     await require_valid_key(request, context)
                 try:
-                    return await handle(JsonRequest(request, self._validate_body))
+                    return await handle(JsonRequest(request, self._validate_body, may_be_absent=optional))
                 except Exception:
                     # A stranger hears of the key, and not of what else is wrong.
                     if self._looks_key_up_itself and not context.endpoint_called:

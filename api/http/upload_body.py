@@ -23,8 +23,10 @@ from heldout.datasets import DatasetSpec
 from heldout.errors import (
     BodyTooLarge,
     DigestMismatch,
+    FieldError,
     InvalidForm,
     InvalidParameter,
+    InvalidSpec,
     StorageUnavailable,
 )
 from models.blobs import Blobs
@@ -38,6 +40,9 @@ FORM_BYTES = 64 * 1024 * 1024
 DIGEST = r"^(.*, *)?sha-256=:([A-Za-z0-9+/]{43}=):( *,.*)?$"
 # Fields of a form whose texts are JSON; those of the others are the values themselves.
 JSON_FIELDS = ("splits", "resize")
+# Likewise, but a text without quotes is the usual form of such a value.
+BOOLEAN_FIELDS = ("skip_broken",)
+_CUT_BY_CURL = "If curl sent it: `-F` ends a text at `;`, which `--form-string 'group_by=…'` does not."
 FIELDS = tuple(DatasetSpec.model_fields)
 
 
@@ -178,12 +183,37 @@ def spec_in_form(form: FormData) -> DatasetSpec:
     for name, value in form.multi_items():
         if name == "file":
             continue
-        if name not in FIELDS or not isinstance(value, str):
+        if name not in FIELDS:
             raise InvalidForm(f"There is no field {name[:64]!r}; a form has `file` and {', '.join(FIELDS)}.")
+        if not isinstance(value, str):
+            raise InvalidForm(
+                f"The field {name!r} came as a file; only `file` is one. `curl -F` reads a file where a text begins "
+                f"with `@` or `<`: send it with `--form-string '{name}=…'`."
+            )
         if name in fields:
             raise InvalidForm(f"The field {name!r} comes twice.")
-        fields[name] = parse_json(value.encode()) if name in JSON_FIELDS else _storable(value)
-    return dataset_spec(fields)
+        if _holds_fields(value):
+            raise InvalidForm(
+                f"The field {name!r} holds other fields in place of a text. `curl -F` takes a text that begins with "
+                f"`(` for a group of fields: send it with `--form-string '{name}=(…)'`."
+            )
+        fields[name] = parse_json(value.encode()) if name in JSON_FIELDS + BOOLEAN_FIELDS else _storable(value)
+    try:
+        return dataset_spec(fields)
+    except InvalidSpec as refused:
+        if not any(one.pointer == "/group_by" for one in refused.errors):
+            raise
+        errors = [
+            FieldError(one.pointer, f"{one.detail} {_CUT_BY_CURL}" if one.pointer == "/group_by" else one.detail)
+            for one in refused.errors
+        ]
+        raise InvalidSpec(f"{refused.detail} {_CUT_BY_CURL}", errors=errors) from None
+
+
+def _holds_fields(text: str) -> bool:
+    """Whether a text is itself a multipart body, as curl sends it where a value begins with `(`."""
+    lines = text.strip().splitlines()
+    return bool(lines) and lines[0].startswith("--") and lines[-1] == f"{lines[0].removesuffix('--')}--"
 
 
 def file_in_form(form: FormData) -> UploadFile:

@@ -7,6 +7,7 @@ from fastapi import Header, Query
 from heldout.errors import InvalidCursor
 
 MAX_DIGITS = 16
+MAX_SHOWN = 40
 # Instead of a number: the last event that there is now.
 LATEST = "latest"
 
@@ -34,10 +35,21 @@ Accept = Annotated[str, Header(include_in_schema=False)]
 def cursor_of(after: str, last_event_id: str, max_number: int) -> int | None:
     """The number of the last event that the client knows; None for the last one there is. Raises InvalidCursor."""
     cursor = None if after == LATEST else _number(after, max_number)
-    return _number(last_event_id, max_number) if last_event_id else cursor
+    if not last_event_id:
+        return cursor
+    if not _is_number(last_event_id, max_number):
+        raise InvalidCursor(
+            f"The header `Last-Event-ID` is {last_event_id[:MAX_SHOWN]!r}, which is no number of an event here. Send "
+            "the `id` of the last event that you have received, or leave the header out."
+        )
+    return int(last_event_id)
 
 
 def _number(text: str, max_number: int) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) <= max_number):
+    if not _is_number(text, max_number):
         raise InvalidCursor
     return int(text)
+
+
+def _is_number(text: str, max_number: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) <= max_number

@@ -1,16 +1,120 @@
-"""Why test results are poor, of a history that another program has recorded."""
+"""Why test results are poor, of a training that another program has recorded: its curves, its answers, or both."""
+
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import Request
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
 
 from api.http.auth import CallerDep
+from api.http.body import parse_json, refused_values
+from api.http.deps import AppContextDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
-from api.routes.foreign_training import ForeignTraining
-from heldout.histories.verdict import diagnose_read
+from api.http.upload_body import file_in_form, read_form
+from api.routes.foreign_training import ForeignCurves, ForeignTraining, as_sentence
+from heldout.errors import BodyTooLarge, FieldError, InvalidForm, InvalidJson, InvalidSpec, StorageUnavailable
+from heldout.json_pointer import pointer_to
 from heldout.views.diagnosis import DiagnosisView
+from models.answers.diagnosis import diagnosis_of
+from models.answers.file import read_predictions
+from models.answers.refusal import PredictionsRefused
 
 router = resource("/v1/diagnoses", "diagnoses")
+
+# A large file takes seconds and some hundred megabytes.
+_ONE_AT_A_TIME = CapacityLimiter(1)
+_PREDICTIONS: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "An `.npz` with arrays such as `test_labels` and `test_probabilities` (or "
+                            "`test_answers`, `test_hashes`; a job's `predictions.npz` is one), or a CSV with the "
+                            "columns `split`, `label`, and `answer` or a `p_<class>` for each class.",
+                        },
+                        "training": {
+                            "type": "string",
+                            "description": "The curves of the same training, as JSON text: what `POST /v1/diagnoses` "
+                            'takes, without `predictions`; or `{"classes": […]}` alone.',
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
 
 
 @router.post("", responses=problems(*JSON_BODY))
 def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisView:
-    """Judge a history that another program has recorded. Nothing is stored."""
-    return DiagnosisView.of(diagnose_read(training.read()))
+    """Judge what another program has recorded: curves, or answers to labelled images, or both. Nothing is stored."""
+    return DiagnosisView.of(diagnosis_of(training.answers(), training.curves(), training.class_count))
+
+
+@router.post(
+    "/predictions",
+    response_model=DiagnosisView,
+    openapi_extra=_PREDICTIONS,
+    responses=problems(InvalidForm, InvalidJson, BodyTooLarge, InvalidSpec, StorageUnavailable),
+)
+async def diagnose_predictions(request: Request, caller: CallerDep, app: AppContextDep) -> DiagnosisView:
+    """Judge answers to labelled images in a file, which may be larger than a JSON body. Nothing is stored."""
+    limit_bytes = app.settings.max_predictions_bytes
+    form = await read_form(request, limit_bytes)
+    try:
+        file, training = file_in_form(form), _text_in(form)
+        return await to_thread.run_sync(_diagnosis, file, training, limit_bytes, limiter=_ONE_AT_A_TIME)
+    finally:
+        await form.close()
+
+
+def _text_in(form: FormData) -> str | None:
+    """The field `training`. Raises InvalidForm for other fields, and for one that comes twice."""
+    names = [name for name, _ in form.multi_items()]
+    for name in names:
+        if name not in ("file", "training"):
+            raise InvalidForm(f"There is no field {name[:64]!r}; a form has `file` and `training`.")
+        if names.count(name) > 1:
+            raise InvalidForm(f"The field {name!r} comes twice.")
+    training = form.get("training")
+    if isinstance(training, UploadFile):
+        raise InvalidForm("The field `training` is a file; send it as a text (`curl -F 'training=<history.json'`).")
+    return training
+
+
+def _diagnosis(file: UploadFile, training: str | None, limit_bytes: int) -> DiagnosisView:
+    told = None if training is None else _training(training)
+    try:
+        answers = read_predictions(file.file, limit_bytes, None if told is None else told.classes)
+    except PredictionsRefused as error:
+        where = "".join(f"{part}, " if isinstance(part, str) else f"image {part + 1:,}, " for part in error.path)
+        detail = f"{where.removesuffix(', ').capitalize()}: {error}." if where else f"{as_sentence(error)}."
+        raise InvalidSpec(detail, errors=[FieldError(pointer_to(("file", *error.path)), detail)]) from None
+    return DiagnosisView.of(diagnosis_of(answers, None if told is None else told.curves()))
+
+
+def _training(text: str) -> "TrainingOfFile":
+    content = parse_json(text.encode("utf-8", "surrogatepass"))
+    try:
+        return TrainingOfFile.model_validate(content)
+    except ValidationError as error:
+        found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+        raise refused_values(found, content) from None
+
+
+class TrainingOfFile(ForeignCurves):
+    """Curves beside a file of predictions; they may be absent."""
+
+    @property
+    def _may_have_no_curves(self) -> bool:
+        return True

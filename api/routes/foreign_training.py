@@ -1,4 +1,4 @@
-"""What `POST /v1/diagnoses` takes: the curves of a training from anywhere, in one of four forms."""
+"""What `POST /v1/diagnoses` takes: the curves of a training from anywhere, in one of four forms, and predictions."""
 
 from math import inf
 from typing import Annotated, Any
@@ -16,12 +16,15 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from api.routes.foreign_predictions import Classes, ForeignPredictions
 from heldout.diagnosis.history import figure
 from heldout.histories.documents import is_keras, read_curves, read_document
 from heldout.histories.joining import SeveralRunsError
 from heldout.histories.names import choose_curves
 from heldout.histories.reading import read_scalars, read_table, read_text
 from heldout.histories.recorded import ReadHistory
+from models.answers.received import ForeignAnswers
+from models.answers.refusal import PredictionsRefused
 
 MAX_EPOCHS = 10_000
 _FORMS = ("history", "csv", "scalars", "log")
@@ -95,8 +98,8 @@ History = Annotated[
 ]
 
 
-class ForeignTraining(BaseModel):
-    """A training from anywhere, in one of four forms."""
+class ForeignCurves(BaseModel):
+    """The curves of a training from anywhere, in one of four forms."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -120,26 +123,50 @@ class ForeignTraining(BaseModel):
     run: int | None = Field(
         None, ge=1, description="Which run is meant, counted from 1, where several were written one after the other."
     )
-    _read: ReadHistory = PrivateAttr()
+    classes: Classes | None = Field(
+        None,
+        description="How many classes there are, or their names in the order of the columns of probabilities. Without "
+        "it, a history may show less than it could.",
+    )
+    _read: ReadHistory | None = PrivateAttr(None)
 
     @model_validator(mode="after")
-    def _check_that_it_is_one_history(self) -> "ForeignTraining":
+    def _check_that_it_can_be_judged(self) -> "ForeignCurves":
         given = [name for name in _FORMS if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError("expected one of `history`, `csv`, `scalars` and `log`")
-        try:
-            self._read = self._reading()
-        except SeveralRunsError as error:
-            raise _refusal(error, given[0] if self.run is None else "run") from None
-        except RecursionError:
-            raise _refusal(ValueError("it is nested too deeply"), given[0]) from None
-        except ValueError as error:
-            raise _refusal(error, given[0]) from None
+        if len(given) != 1 and (given or not self._may_have_no_curves):
+            raise ValueError(f"expected one of `history`, `csv`, `scalars` and `log`{self._or_else}")
+        if given:
+            self._read = self._checked(given[0])
+        elif self.run is not None:
+            raise refusal(ValueError("there is no history of which it could be a run"), ("run",))
         return self
 
-    def read(self) -> ReadHistory:
-        """The history, with how its figures were read."""
+    @property
+    def _may_have_no_curves(self) -> bool:
+        return False
+
+    @property
+    def _or_else(self) -> str:
+        return ""
+
+    def curves(self) -> ReadHistory | None:
+        """The history, with how its figures were read; None where there is none."""
         return self._read
+
+    @property
+    def class_count(self) -> int:
+        """How many classes there are; 0 where that is not said."""
+        return 0 if self.classes is None else self.classes if isinstance(self.classes, int) else len(self.classes)
+
+    def _checked(self, form: str) -> ReadHistory:
+        try:
+            return self._reading()
+        except SeveralRunsError as error:
+            raise refusal(error, (form if self.run is None else "run",)) from None
+        except RecursionError:
+            raise refusal(ValueError("it is nested too deeply"), (form,)) from None
+        except ValueError as error:
+            raise refusal(error, (form,)) from None
 
     def _reading(self) -> ReadHistory:
         if isinstance(self.history, KerasHistory):
@@ -154,5 +181,46 @@ class ForeignTraining(BaseModel):
         return read_scalars(points, self.run)
 
 
-def _refusal(error: ValueError, field: str) -> PydanticCustomError:
-    return PydanticCustomError("value_error", "{reason}", {"reason": str(error), "path": (field,)})
+class ForeignTraining(ForeignCurves):
+    """A training from anywhere: its curves in one of four forms, what its network says of labelled images, or both."""
+
+    predictions: ForeignPredictions | None = None
+    _answers: ForeignAnswers | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _check_predictions(self) -> "ForeignTraining":
+        if self.predictions is not None:
+            try:
+                self._answers = self.predictions.answers(self.classes)
+            except PredictionsRefused as error:
+                beside = error.path[:1] == ("classes",) and self.classes is not None
+                path = error.path if beside else ("predictions", *_within(error))
+                raise refusal(PredictionsRefused(as_sentence(error)), path) from None
+        return self
+
+    @property
+    def _may_have_no_curves(self) -> bool:
+        return self.predictions is not None
+
+    @property
+    def _or_else(self) -> str:
+        return ", or `predictions`"
+
+    def answers(self) -> ForeignAnswers | None:
+        """What the network says of labelled images; None where that was not sent."""
+        return self._answers
+
+
+def as_sentence(error: PredictionsRefused) -> str:
+    """Its message with a capital letter, and without the full stop that every refusal gets."""
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
+def _within(error: PredictionsRefused) -> tuple[str | int, ...]:
+    return () if error.path[:1] == ("classes",) else error.path
+
+
+def refusal(error: ValueError, path: tuple[str | int, ...]) -> PydanticCustomError:
+    """The error of a field, or of what is below it."""
+    return PydanticCustomError("value_error", "{reason}", {"reason": str(error), "path": path})

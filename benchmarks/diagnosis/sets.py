@@ -11,8 +11,8 @@ from benchmarks.diagnosis.conditions import Condition
 from heldout.settings import Settings
 from models.arrays import ImageSet
 from models.bundled import BUNDLED
+from models.job_splits import stratified
 from models.relations import Relations
-from worker.training.data import stratified
 
 # Images of train, validation, test and referee. `digits` has 1,797 in all: its referee is what is left.
 CUTS = {

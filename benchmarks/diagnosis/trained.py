@@ -16,6 +16,7 @@ from benchmarks.diagnosis.conditions import Condition
 from benchmarks.diagnosis.record import HISTORY, Record
 from benchmarks.diagnosis.sets import PlantedSet, planted_set
 from heldout.spec import JobSpec
+from models.answers.scores import scores_of
 from models.arrays import ImageSet
 from worker.ingest.audit import IngestedDataset, audit
 from worker.ingest.audit.copies import find_copies
@@ -31,7 +32,6 @@ from worker.training.export import Predictor, build_exported
 from worker.training.gap import measure_gap
 from worker.training.network import build_network
 from worker.training.resident import ResidentData
-from worker.training.scores import scores_of
 from worker.training.trainer import Diverged, Trainer
 
 LEVEL = 3  # epochs whose mean is a level

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from heldout import __version__
-from heldout.cli import datasets, events, host_commands, jobs, results, training
+from heldout.cli import datasets, diagnosing, events, host_commands, jobs, mend, results, training
 from heldout.cli.command import ends_with_code
 from heldout.cli.screen import say
 
@@ -19,7 +19,7 @@ COMMANDS = (
     jobs.metrics,
     events.events,
     jobs.queue,
-    results.diagnose,
+    diagnosing.diagnose,
     results.confusion,
     results.model,
     results.predictions,
@@ -43,6 +43,7 @@ app = typer.Typer(
 )
 for _command in COMMANDS:
     app.command()(ends_with_code(_command))
+datasets.app.command()(ends_with_code(mend.mend))
 app.add_typer(datasets.app, name="datasets")
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
+from heldout.cli.mlflow_database import FILE_NAME, is_database, metrics_in
 from heldout.cli.outcome import Refused
 from heldout.histories.event_files import scalars
 from heldout.histories.joining import SeveralRunsError, history_of
-from heldout.histories.mlflow import run_of_files
+from heldout.histories.mlflow import run_of_files, runs_of_metrics
 from heldout.histories.reading import read_scalars, read_text
 from heldout.histories.recorded import ReadHistory
 from heldout.histories.wandb import runs_of_offline_file
@@ -18,14 +19,14 @@ from heldout.histories.wandb import runs_of_offline_file
 EXPECTED = (
     "expected Keras' history as JSON, a CSV such as loggers write, records as JSON or JSON Lines, a printed log, the "
     "output of `heldout metrics ID --json`, or a folder of TensorBoard's (with `train` and `validation` in it), "
-    "MLflow's or W&B's"
+    "MLflow's or W&B's, or MLflow's database"
 )
 # How TensorBoard names a run's scalars where they are downloaded.
 _DOWNLOADED = re.compile(r"(?:run-)?(?P<run>.*?)-?tag-(?P<tag>.+)\.(?:csv|json)")
 _EVENTS = "tfevents"
 _WANDB = ".wandb"
-# What Hugging Face's Trainer, Lightning and Ultralytics call the file in the folder of a training.
-_FILES_OF_FOLDERS = ("trainer_state.json", "metrics.csv", "results.csv", "history.csv")
+# What Hugging Face's Trainer, Lightning, Ultralytics and MLflow call the file in the folder of a training.
+_FILES_OF_FOLDERS = ("trainer_state.json", "metrics.csv", "results.csv", "history.csv", FILE_NAME)
 
 # TensorBoard's steps have 64 bits.
 _STEPS = range(-(2**63), 2**63)
@@ -59,6 +60,8 @@ def _of_file(path: Path, run: int | None) -> ReadHistory:
     if path.suffix == _WANDB:
         with path.open("rb") as file:
             return history_of(runs_of_offline_file(file), run)
+    if is_database(path):
+        return history_of(runs_of_metrics(metrics_in(path)), run)
     return read_text(path.read_text(encoding="utf-8", errors="replace"), run)
 
 
@@ -78,9 +81,11 @@ def _of_folder(folder: Path, run: int | None) -> ReadHistory:
             with file.open("rb") as opened:
                 found += runs_of_offline_file(opened)
         return history_of(found, run)
-    for name in _FILES_OF_FOLDERS:
-        if (folder / name).is_file():
-            return _of_file(folder / name, run)
+    # MLflow's database lies beside its folder of artifacts, `mlruns`.
+    beside = [folder.resolve().parent / FILE_NAME] if folder.resolve().name == "mlruns" else []
+    for file in (*(folder / name for name in _FILES_OF_FOLDERS), *beside):
+        if file.is_file():
+            return _of_file(file, run)
     raise ValueError(
         "the folder has neither event files nor scalars that TensorBoard let download, no metrics of MLflow, no file "
         f"of W&B, and none of {', '.join(_FILES_OF_FOLDERS)}"

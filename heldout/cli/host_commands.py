@@ -20,12 +20,23 @@ _NEEDED_TO_TRAIN = ("numpy", "tensorflow", "keras")
 
 def start(arguments: Sequence[str]) -> int:
     """Become `python -m api` with the same arguments; gives back 2 where the server is not installed."""
+    needed = _NEEDED + (_NEEDED_TO_TRAIN if arguments[0] == "up" else ())
+    return become("api", arguments, needed, f"heldout {arguments[0]}")
+
+
+def become(module: str, arguments: Sequence[str], needed: Sequence[str], command: str) -> int:
+    """Become `python -m <module>`, a program of the server; gives back 2 where the server is not installed.
+
+    Args:
+        needed: packages without which it does not start.
+        command: what the user has typed, to be named in the message.
+    """
     room = _room()
-    lacking = _lacking(arguments[0])
+    lacking = [name for name in needed if find_spec(name) is None]
     if room is None or lacking:
         what = "the server" if room is None else ", ".join(lacking)
         print(
-            f"heldout: `heldout {arguments[0]}` needs {what}, which is not installed here. In a checkout of the "
+            f"heldout: `{command}` needs {what}, which is not installed here. In a checkout of the "
             "repository run `make setup`, or `pip install -e '.[cpu]'` (`.[gpu]` with an NVIDIA GPU).",
             file=sys.stderr,
         )
@@ -34,15 +45,10 @@ def start(arguments: Sequence[str]) -> int:
     search = [str(room), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(search)
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "api", *arguments])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])
 
 
 def _room() -> Path | None:
     """The folder that holds `heldout` and, beside it, `api`; None if `api` is not there."""
     room = Path(heldout.__file__).resolve().parent.parent
     return room if (room / "api" / "__main__.py").is_file() else None
-
-
-def _lacking(command: str) -> list[str]:
-    names = _NEEDED + (_NEEDED_TO_TRAIN if command == "up" else ())
-    return [name for name in names if find_spec(name) is None]

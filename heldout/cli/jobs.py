@@ -83,10 +83,18 @@ def resume(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
         _print_status(client.resume(job_id), as_json)
 
 
-def retry(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+def retry(
+    job_id: JobId,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Go on from its last state, up to so many epochs in all.")
+    ] = None,
+    remedy: Annotated[str | None, typer.Option(help="With this remedy of its diagnosis.")] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
     """Queue a new job with the spec of one that has ended, and print its id."""
     with service(home) as client:
-        job = client.retry(job_id)
+        job = client.retry(job_id, epochs=epochs, remedy=remedy)
     print_json(job) if as_json else say(job.id)
 
 
@@ -95,16 +103,19 @@ def change(
     priority: Annotated[int | None, typer.Option(help="-100 to 100; higher starts first.")] = None,
     name: Annotated[str | None, typer.Option(help="A new name.")] = None,
     metadata: Annotated[
-        list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="All its pairs from now on. Repeatable.")
+        list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Set one of its pairs. Repeatable.")
+    ] = None,
+    remove_metadata: Annotated[
+        list[str] | None, typer.Option("--remove-metadata", metavar="KEY", help="Remove a pair. Repeatable.")
     ] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Change a job that is still queued."""
-    if priority is None and name is None and metadata is None:
-        raise Refused("Nothing to change: give --priority, --name or --metadata.")
+    """Change a job: its name and metadata at any time, its priority while it is queued."""
+    pairs = {**_pairs(metadata), **dict.fromkeys(remove_metadata or ())} or None
+    if priority is None and name is None and pairs is None:
+        raise Refused("Nothing to change: give --priority, --name, --metadata or --remove-metadata.")
     with service(home) as client:
-        pairs = None if metadata is None else _pairs(metadata)
         _print_status(client.change(job_id, priority=priority, name=name, metadata=pairs), as_json)
 
 

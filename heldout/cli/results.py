@@ -1,47 +1,17 @@
-"""Commands about the results of a job: its diagnosis, confusion matrix, model and predictions."""
+"""Commands about the results of a job: its confusion matrix, model and predictions."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from heldout.cli import shown
 from heldout.cli.command import AsJson, Home, JobId, service
 from heldout.cli.outcome import Refused
 from heldout.cli.scores import Split, show_scores
 from heldout.cli.screen import print_json, say
-
-if TYPE_CHECKING:
-    from heldout.views.diagnosis import DiagnosisView
+from heldout.stored.artifacts import PredictionsFormat
 
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - is standard output.")]
-
-
-def diagnose(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID|FILE",
-            help="A job's id, or a history that any program has recorded: a file, or a folder of TensorBoard's, "
-            "MLflow's or W&B's.",
-        ),
-    ],
-    run: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Which run of a file that holds several, counted from 1.")
-    ] = None,
-    as_json: AsJson = False,
-    home: Home = None,
-) -> None:
-    """Say why test results are worse than training results, and what to try."""
-    # A file that is there is meant, even where its name begins as a job's id does.
-    if target.startswith("job_") and not Path(target).exists():
-        if run is not None:
-            raise Refused(f"--run is for files with several histories, and {target} is none.")
-        with service(home) as client:
-            found = client.diagnosis(target)
-    else:
-        found = _diagnosis_of(Path(target), run)
-    print_json(found) if as_json else shown.show_diagnosis(found)
 
 
 def confusion(
@@ -71,19 +41,21 @@ def model(job_id: JobId, output: Output, as_json: AsJson = False, home: Home = N
     _print_download(output, size, as_json)
 
 
-def predictions(job_id: JobId, output: Output, as_json: AsJson = False, home: Home = None) -> None:
-    """Download a job's predictions on every split, an .npz file."""
+def predictions(
+    job_id: JobId,
+    output: Output,
+    format_: Annotated[
+        PredictionsFormat | None,
+        typer.Option("--format", help="By default csv where FILE ends in .csv, else npz."),
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Download a job's predictions on every split: arrays, or a table with one line for each image."""
+    wanted = format_ or ("csv" if output.lower().endswith(".csv") else "npz")
     with service(home) as client:
-        size = client.download_predictions(job_id, _target(output, as_json))
+        size = client.download_predictions(job_id, _target(output, as_json), wanted)
     _print_download(output, size, as_json)
-
-
-def _diagnosis_of(file: Path, run: int | None) -> "DiagnosisView":
-    from heldout.cli.histories import read_history  # they take long to load, and only this command needs them
-    from heldout.histories.verdict import diagnose_read
-    from heldout.views.diagnosis import DiagnosisView
-
-    return DiagnosisView.of(diagnose_read(read_history(file, run)))
 
 
 def _target(output: str, as_json: bool) -> Path:

@@ -29,7 +29,8 @@ def show_scores(confusion: ConfusionView, split: Split) -> None:
     if found.mistakes:
         say("most confident mistakes:")
     for one in found.mistakes[:SHOWN_MISTAKES]:
-        say(f"  image {one.index}: {one.label} classified as {one.answer}, with {one.probability:.4f}")
+        named = f" ({one.member})" if one.member else ""
+        say(f"  image {one.index}{named}: {one.label} classified as {one.answer}, with {one.probability:.4f}")
 
 
 def _row(found: SplitScores, label: int, classes: list[str]) -> tuple[str, ...]:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, points, seconds
+from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, seconds
 from heldout.cli.screen import print_fields, print_table, say
+from heldout.cli.shown_diagnosis import show_gap
 
 if TYPE_CHECKING:
     from heldout.stored.final import FinalView, SplitResult
-    from heldout.views.audit import AuditFindingView
     from heldout.views.dataset import DatasetView
-    from heldout.views.diagnosis import DiagnosisView, GapBudgetView
+    from heldout.views.diagnosis import GapBudgetView
     from heldout.views.estimate import EstimateView
     from heldout.views.event import EventView, OwnerEventView
-    from heldout.views.job import JobView
+    from heldout.views.job import DatasetReference, JobView
     from heldout.views.ledger import LabelReadView, LedgerView
     from heldout.views.metrics import EpochView, MetricsView
     from heldout.views.queue import QueueView
 
 
-SHOWN_EXAMPLES = 5
+SHOWN_CLASSES = 20
 
 
 def show_jobs(jobs: Sequence[JobView]) -> None:
@@ -151,58 +151,6 @@ def show_datasets(datasets: Sequence[DatasetView]) -> None:
     print_table(headings, rows, right=(2, 5, 6, 7, 8))
 
 
-SUREST = 99  # percent: nothing is said to be certain
-
-
-def show_diagnosis(diagnosis: DiagnosisView) -> None:
-    """The verdict with its explanation and caveats, the gap term by term, then each finding with its remedies."""
-    from heldout.diagnosis.verdict import CAVEATS
-
-    known = []
-    if diagnosis.confidence is not None:
-        known.append(f"{min(SUREST, round(100 * diagnosis.confidence))} % sure")
-    if diagnosis.best_epoch is not None:
-        known.append(f"best epoch {diagnosis.best_epoch}")
-    if diagnosis.onset_epoch is not None:
-        known.append(f"worse from epoch {diagnosis.onset_epoch} on")
-    say(f"{diagnosis.verdict}" + (f" ({', '.join(known)})" if known else ""))
-    say(diagnosis.explanation)
-    for caveat in diagnosis.caveats:
-        # A newer service may know others.
-        say(f"Caveat, {caveat}: {CAVEATS.get(caveat, 'some figures are not what they seem, see below.')}")
-    if diagnosis.gap is not None:
-        say("")
-        show_gap(diagnosis.gap)
-    for finding in diagnosis.findings:
-        say("")
-        say(f"{finding.severity}: {finding.code}")
-        if finding.explanation not in diagnosis.explanation:
-            say(f"  {finding.explanation}")
-        for remedy in finding.remedies:
-            say(f"  {remedy.name}: {remedy.reason}")
-
-
-def show_gap(gap: GapBudgetView) -> None:
-    """From training to test, term by term."""
-    rows = [
-        (
-            term.code.replace("_", " "),
-            points(term.accuracy),
-            _bounds_in_points(term.accuracy_interval),
-            f"{term.loss:+.3f}",
-            term.finding or NONE,
-        )
-        for term in gap.terms
-    ]
-    accuracy_gap, loss_gap = gap.train.accuracy - gap.test.accuracy, sum(term.loss for term in gap.terms)
-    rows.append(("training to test", points(accuracy_gap), "", f"{loss_gap:+.3f}", ""))
-    print_table(("GAP", "POINTS LOST", "95 % INTERVAL", "LOSS ADDED", "FINDING"), rows, right=(1, 3))
-
-
-def _bounds_in_points(bounds: tuple[float, float] | None) -> str:
-    return NONE if bounds is None else f"[{points(bounds[0])}, {points(bounds[1])}]"
-
-
 def show_dataset(dataset: DatasetView) -> None:
     """The dataset without the counts of its classes."""
     error = dataset.error
@@ -218,40 +166,22 @@ def show_dataset(dataset: DatasetView) -> None:
         ("classes", ", ".join(dataset.classes or [])[:500]),
         ("size", f"{size:,} bytes" if size is not None else ""),
         ("sha256", dataset.sha256 or ""),
+        ("mended from", _named(dataset.derived_from.dataset) if dataset.derived_from else ""),
         ("created", moment(dataset.created_at)),
     ]
     print_fields([(name, value) for name, value in fields if value])
 
 
 def show_dataset_line(dataset: DatasetView) -> None:
-    """A dataset that is ready, in one line."""
+    """A dataset that is ready, in one line, and the names of its classes in another."""
     say(f"{dataset.name}@{dataset.version}  {dataset.id}  {_size_of(dataset)}")
+    show_classes(dataset.classes or [])
 
 
-def show_findings(findings: Sequence[AuditFindingView]) -> None:
-    """What an audit found, the most serious first; a line that says so where it found nothing."""
-    if not findings:
-        say("The audit found nothing.")
-    for finding in findings:
-        say(f"{finding.severity}: {finding.code}: {finding.explanation}")
-        say(f"  {finding.what_to_do}")
-        for one, other in finding.pairs[:SHOWN_EXAMPLES]:
-            say(f"  {one.split} {one.member} = {other.split} {other.member}")
-        if len(finding.pairs) > SHOWN_EXAMPLES:
-            say(f"  and {len(finding.pairs) - SHOWN_EXAMPLES:,} more (--json lists them)")
-        if not finding.pairs:
-            for example in finding.examples[:SHOWN_EXAMPLES]:
-                say(f"  {example.split} {example.member}")
-
-
-def show_left_out(source: Mapping[str, Any]) -> None:
-    """What the upload has and the dataset does not, counted and named; nothing where all was taken."""
-    passed_over = source.get("passed_over") or {"count": 0, "names": []}
-    for part in [*source.get("left_out", []), {"what": "files that are no images", **passed_over}]:
-        if part["count"]:
-            names = ", ".join(part["names"][:SHOWN_EXAMPLES])
-            more = f" and {part['count'] - SHOWN_EXAMPLES:,} more" if part["count"] > SHOWN_EXAMPLES else ""
-            say(f"left out: {part['what']}: {part['count']:,} ({names}{more})")
+def show_classes(classes: Sequence[str]) -> None:
+    """Their names, the first ones of many: so it is seen where a folder was taken for a class that is none."""
+    more = f" and {len(classes) - SHOWN_CLASSES:,} more" if len(classes) > SHOWN_CLASSES else ""
+    say(f"classes: {', '.join(classes[:SHOWN_CLASSES])}{more}")
 
 
 def show_ledger(ledger: LedgerView) -> None:
@@ -275,13 +205,19 @@ def show_ledger(ledger: LedgerView) -> None:
 
 def _row_of_read(read: LabelReadView) -> tuple[str, ...]:
     epoch = NONE if read.epoch is None else str(read.epoch)
-    return (moment(read.created_at), read.split, read.subject.id, epoch, read.what.replace("_", " "))
+    split = read.split if read.fold is None else f"fold {read.fold}"
+    return (moment(read.created_at), split, read.subject.id, epoch, read.what.replace("_", " "))
 
 
 def _size_of(dataset: DatasetView) -> str:
-    shape = "×".join(map(str, dataset.shape or []))
-    counts = " / ".join(f"{_count(dataset, split)} {split}" for split in ("train", "validation", "test"))
-    return f"{shape}, {len(dataset.classes or [])} classes, {counts}"
+    counts = {split: _count(dataset, split) for split in ("train", "validation", "test")}
+    return size_text(dataset.shape or [], dataset.classes or [], counts)
+
+
+def size_text(shape: Sequence[int], classes: Sequence[str], counts: Mapping[str, str]) -> str:
+    """`28×28×1, 10 classes, 3,600 train / 400 validation / 1,000 test`; counts: of images, as they are shown."""
+    splits = " / ".join(f"{count} {split}" for split, count in counts.items())
+    return f"{'×'.join(map(str, shape))}, {len(classes)} classes, {splits}"
 
 
 def show_estimate(estimate: EstimateView) -> None:
@@ -328,7 +264,11 @@ def _row_of_epoch(epoch: EpochView, with_test: bool) -> tuple[str, ...]:
 
 
 def _dataset_of(job: JobView) -> str:
-    return f"{job.dataset.name}@{job.dataset.version}"
+    return _named(job.dataset)
+
+
+def _named(dataset: DatasetReference) -> str:
+    return f"{dataset.name}@{dataset.version}"
 
 
 def _count(dataset: DatasetView, split: str) -> str:

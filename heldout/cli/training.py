@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from heldout.client import Client
     from heldout.views.job import JobView
 
-SpecFile = Annotated[str, typer.Argument(metavar="SPEC.json", help="The job spec; - reads standard input.")]
+SpecFile = Annotated[
+    str | None, typer.Argument(metavar="SPEC.json", help="The job spec; - reads standard input.", show_default=False)
+]
 
 
 def train(
-    spec: SpecFile,
+    spec: SpecFile = None,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="JOB", help="Take the spec of this job that has ended.")
+    ] = None,
+    remedy: Annotated[str | None, typer.Option(help="With --from: with this remedy of its diagnosis.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change the spec, such as training.epochs=3. Repeatable."),
@@ -37,19 +43,33 @@ def train(
     home: Home = None,
 ) -> Exit | None:
     """Queue a training job and watch it until it ends."""
-    body = read_spec(spec, settings or ())
-    if name is not None:
-        body["name"] = name
+    if (spec is None) == (source is None):
+        raise Refused("Give a spec's file, or a job to take it from: --from JOB.")
+    if remedy is not None and source is None:
+        raise Refused("--remedy is one of a job's diagnosis: name the job by --from.")
     with service(home) as client:
+        if source is not None:
+            changes = {"set": settings, "name": name, "dry-run": dry_run or None}
+            given = [f"--{option}" for option, value in changes.items() if value]
+            if given:
+                raise Refused(f"{given[0]} changes a spec's file. Write one by `heldout show --spec {source}`.")
+            job = client.retry(source, remedy=remedy, idempotency_key=idempotency_key)
+            return _queued(client, job, detach, as_json)
+        body = read_spec(spec or "", settings or ())
+        if name is not None:
+            body["name"] = name
         if dry_run:
             estimate = client.estimate(body)
             print_json(estimate) if as_json else shown.show_estimate(estimate)
             return None
-        job = _submit(client, body, idempotency_key)
-        if detach:
-            print_json(job) if as_json else say(job.id)
-            return None
+        return _queued(client, _submit(client, body, idempotency_key), detach, as_json)
+
+
+def _queued(client: "Client", job: "JobView", detach: bool, as_json: bool) -> Exit | None:
+    if not detach:
         return _watch(client, job.id, as_json)
+    print_json(job) if as_json else say(job.id)
+    return None
 
 
 def watch(job_id: JobId, as_json: AsJson = False, home: Home = None) -> Exit:

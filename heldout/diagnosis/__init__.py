@@ -20,6 +20,7 @@ from heldout.diagnosis.precedence import GRAVITY, findings_of
 from heldout.diagnosis.restrict import (
     ALL_SPLITS,
     WITHOUT_TEST,
+    audit_of_folds,
     audit_without_test,
     check_splits,
     evaluation_without_test,
@@ -43,7 +44,8 @@ def diagnose(
 
     Args:
         history: the curves so far; a training may still run.
-        audit: the findings of the dataset's audit.
+        audit: the findings of the dataset's audit. What they say of its own validation split is left out of a job with
+            folds.
         evaluation: the kept weights on each split, as counts.
         spec: the job's complete spec, from which remedies become patches.
         splits: which splits may be used. Automatic choices pass `WITHOUT_TEST`: then nothing of test enters the answer.
@@ -52,6 +54,8 @@ def diagnose(
         ValueError: if `splits` is neither `ALL_SPLITS` nor `WITHOUT_TEST`.
     """
     check_splits(splits)
+    if audit is not None and spec is not None and spec.get("validation"):
+        audit = audit_of_folds(audit)
     if "test" not in splits:
         audit = None if audit is None else audit_without_test(audit)
         evaluation = None if evaluation is None else evaluation_without_test(evaluation)
@@ -85,4 +89,5 @@ def diagnose(
         caveats_of(findings, chosen),
         gap,
         confidences.get(verdict),
+        facts.calibration,
     )

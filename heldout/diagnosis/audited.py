@@ -6,6 +6,8 @@ from heldout.diagnosis import remedies
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.remedies import Spec
 from heldout.diagnosis.thresholds import MIN_CLASS_BALANCE
+from heldout.mending.bodies import Body
+from heldout.mending.offers import offers_of
 from heldout.stored.audit import AuditFinding
 
 # The audit's code and the diagnosis' code. What else an audit finds does not spoil the comparison of splits.
@@ -28,10 +30,10 @@ CODE_OF_AUDIT: Mapping[str, str] = {
 def findings_by_code(audit: Sequence[AuditFinding], spec: Spec | None = None) -> dict[str, list[Finding]]:
     """What explains a training's figures among the findings of its dataset's audit."""
     found: dict[str, list[Finding]] = {}
-    for one in audit:
+    for one, mend in zip(audit, offers_of(audit), strict=True):
         code = _code_of(one)
         if code is not None:
-            found.setdefault(code, []).append(_finding(code, one, spec))
+            found.setdefault(code, []).append(_finding(code, one, spec, mend))
     return found
 
 
@@ -42,14 +44,14 @@ def _code_of(found: AuditFinding) -> str | None:
     return CODE_OF_AUDIT.get(found.code)
 
 
-def _finding(code: str, found: AuditFinding, spec: Spec | None) -> Finding:
+def _finding(code: str, found: AuditFinding, spec: Spec | None, mend: Body | None) -> Finding:
     weights = remedies.balanced_weights(spec) if found.code == "class_imbalance" else ()
     return Finding(
         code,
         _severity(found, spec),
         found.explanation,
         {"audit": found.code, **found.numbers},
-        (*weights, remedies.mend_data(found.what_to_do)),
+        (*weights, remedies.mend_data(found.what_to_do, mend)),
     )
 
 

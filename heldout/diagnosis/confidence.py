@@ -17,8 +17,11 @@ from heldout.diagnosis.thresholds import SMALLEST_RATIO
 def confidences_of(facts: Facts) -> Mapping[str, float | None]:
     """The probability that each verdict is true of a training: of findings that are more than infos, and `healthy`.
 
-    A code is missing where too few trainings show how often it is true; None where a figure is not known.
+    A code is missing where too few trainings show how often it is true, and all are where answers came from elsewhere.
+    None where a figure is not known.
     """
+    if facts.has_answers and not facts.curves.is_measured:
+        return {}  # neither fit knew counts beside curves of another program
     # What `fit` reports of training is an average under dropout and augmentation, and tells less.
     fits = FITS_OF_JOBS if facts.curves.is_measured else FITS_OF_HISTORIES
     return {code: probability(fit, lambda name: FIGURES[name](facts)) for code, fit in fits.items()}

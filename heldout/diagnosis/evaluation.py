@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from heldout.stored.evaluation import SPLIT_NAMES, LastEpochScores, StoredEvaluation
 from heldout.stored.final import FinalView, SplitResult
-from heldout.stored.gap import StoredGap
+from heldout.stored.gap import Calibration, StoredGap
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,14 @@ class Evaluation:
     """`train`, `validation`, and `test` where it was measured.
 
     last: where other weights than the last were kept. gap: what its terms are made of, where that was measured.
+    calibration: how true the probabilities are, where that was measured.
     """
 
     splits: Mapping[str, SplitFigures]
     classes: tuple[str, ...] = ()
     last: LastEpoch | None = None
     gap: StoredGap | None = None
+    calibration: Calibration | None = None
 
     def get(self, split: str) -> SplitFigures | None:
         found = self.splits.get(split)

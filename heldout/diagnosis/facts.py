@@ -13,7 +13,7 @@ from heldout.diagnosis.remedies import Spec
 from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_KNOWN_SKILL
 from heldout.intervals import newcombe_interval
 from heldout.stored.audit import AuditFinding
-from heldout.stored.gap import StoredGap
+from heldout.stored.gap import Calibration, StoredGap
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Facts:
     classes: their names; empty where they are not known.
     last: the last epoch's weights beside the kept ones, if others were kept.
     gap: what the terms of the gap are made of; None where it was not measured.
+    calibration: how true probabilities are; None where that was not measured.
     budget: the terms, not yet attributed to findings; None where test was not measured.
     audited: the audit's findings by the code of a diagnosis.
     knows_training, knows_validation: whether most images of the split are answered rightly, beyond guessing; None where
@@ -37,10 +38,21 @@ class Facts:
     test: SplitFigures | None
     last: LastEpoch | None
     gap: StoredGap | None
+    calibration: Calibration | None
     budget: Gap | None
     audited: Mapping[str, Sequence[Finding]]
     knows_training: bool | None
     knows_validation: bool | None
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether it is known how many images of some split are answered rightly."""
+        return any(figures is not None for figures in (self.train, self.validation, self.test))
+
+    @property
+    def has_answers_alone(self) -> bool:
+        """Whether that is known, and no course of a training."""
+        return self.has_answers and not self.curves.history.epoch_numbers
 
 
 def facts_of(
@@ -57,6 +69,7 @@ def facts_of(
         test=test,
         last=measured.last,
         gap=measured.gap,
+        calibration=measured.calibration or (None if measured.gap is None else measured.gap.calibration),
         budget=None if measured.gap is None else gap_of(measured.gap),
         audited={} if audit is None else findings_by_code(audit, spec),
         knows_training=_knows_training(train, validation, len(measured.classes)),

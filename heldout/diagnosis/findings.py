@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from heldout.diagnosis.gap.budget import Bounds, Gap
+from heldout.stored.gap import Calibration
 
 Severity = Literal["info", "warning", "critical"]
 
@@ -13,11 +14,15 @@ CANNOT_TELL = "cannot_tell"
 
 @dataclass(frozen=True)
 class Remedy:
-    """A change that should help. `patch` is a merge patch of the job's spec (RFC 7396); null where no spec is known."""
+    """A change that should help. `patch` is a merge patch of the job's spec (RFC 7396); null where no spec is known.
+
+    mend: changes of the dataset (`heldout.mending.changes.VersionChanges`), where a new version of it would help.
+    """
 
     name: str
     reason: str
     patch: dict[str, Any] | None = None
+    mend: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Diagnosis:
     caveats: codes of other findings that make figures untrue, whatever the verdict is.
     gap: None where it was not measured, or test is left out.
     confidence: the probability that the verdict is right; None where it is not calibrated.
+    calibration: how true the network's probabilities are; None where that was not measured.
     """
 
     verdict: str
@@ -70,3 +76,4 @@ class Diagnosis:
     caveats: tuple[str, ...] = ()
     gap: Gap | None = None
     confidence: float | None = None
+    calibration: Calibration | None = None

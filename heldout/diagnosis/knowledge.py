@@ -5,8 +5,9 @@ from math import exp
 from heldout.diagnosis.course import level_at_end
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.evaluation import skill_of
-from heldout.diagnosis.history import finite
-from heldout.diagnosis.thresholds import MIN_EPOCHS, MIN_KNOWN_SKILL
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.history import Curve, finite
+from heldout.diagnosis.thresholds import MAX_CROSS_ENTROPY, MIN_EPOCHS, MIN_KNOWN_SKILL
 
 
 def knows(accuracy: float, chance: float) -> bool:
@@ -14,18 +15,43 @@ def knows(accuracy: float, chance: float) -> bool:
     return skill_of(accuracy, chance) >= MIN_KNOWN_SKILL
 
 
-def known_of_history(curves: Curves) -> tuple[float, float, float] | None:
+def known_of_history(facts: Facts) -> tuple[float, float, float] | None:
     """Training's and validation's accuracy at the end, and what guessing gives at most; None where not recorded."""
+    trained, heldout = accuracies_of(facts.curves)
+    return None if trained is None or heldout is None else (trained, heldout, chance_at_most(facts))
+
+
+def accuracies_of(curves: Curves) -> tuple[float | None, float | None]:
+    """Training's and validation's accuracy at the end of the curves; None where there are too few figures."""
     history = curves.history
-    training, heldout = finite(history.train_accuracy or history.fit_accuracy), finite(history.validation_accuracy)
-    if min(len(training), len(heldout)) < MIN_EPOCHS:
+    return _level_of(history.train_accuracy or history.fit_accuracy), _level_of(history.validation_accuracy)
+
+
+def probability_of_label(curves: Curves) -> float | None:
+    """How probable the network holds the label of a validation image at the end, by the loss: its geometric mean.
+
+    None where the loss is not known, or can be no cross-entropy alone.
+    """
+    heldout = curves.heldout
+    if not curves.of_loss or heldout is None or not 0 <= heldout.last <= max(heldout.levels) <= MAX_CROSS_ENTROPY:
         return None
-    return level_at_end(training), level_at_end(heldout), _chance_at_most(curves)
+    return exp(-heldout.last)
 
 
-def _chance_at_most(curves: Curves) -> float:
-    """Of two classes one half. A loss that was once higher than theirs shows that there are more."""
+def chance_at_most(facts: Facts) -> float:
+    """Of so many classes as there are; else of two one half.
+
+    A loss that was once higher than theirs shows that there are more.
+    """
+    if len(facts.classes) > 1:
+        return 1 / len(facts.classes)
+    curves = facts.curves
     if not curves.of_loss or curves.heldout is None:
         return 1 / 2
     # Guessing among n classes costs log(n), and a network that has learned something costs less.
     return min(1 / 2, exp(-max(0.0, max(curves.heldout.levels))))
+
+
+def _level_of(accuracy: Curve) -> float | None:
+    known = finite(accuracy)
+    return level_at_end(known) if len(known) >= MIN_EPOCHS else None

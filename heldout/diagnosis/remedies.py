@@ -37,6 +37,11 @@ _AUGMENTATION_REASON = (
 )
 
 
+def and_again(spec: Spec | None) -> str:
+    """That mended data have to be uploaded again, where Heldout has them; begins with a comma."""
+    return "" if spec is None else ", and upload again"
+
+
 def keep_lowest_loss(spec: Spec | None, best_epoch: int, stopping: str, patience: int) -> tuple[Remedy, ...]:
     """Early stopping by the loss.
 
@@ -139,7 +144,8 @@ def against_underfitting(spec: Spec | None) -> tuple[Remedy, ...]:
         found.append(Remedy("larger_network", reason, {"network": {"blocks": larger}}))
     if freed := _without_regularisation(spec):
         reason = (
-            "Dropout, penalties and augmentation make training harder, and this network has not learned enough yet."
+            "Dropout, penalties, augmentation and mixed images make training harder, and this network has not learned "
+            "enough yet."
         )
         found.append(Remedy("less_regularisation", reason, freed))
     return tuple(found)
@@ -165,9 +171,9 @@ def weighs_classes(spec: Spec | None) -> bool:
     return spec is not None and bool(spec["training"].get("class_weights"))
 
 
-def mend_data(what: str) -> Remedy:
-    """Something that no change of a spec cures."""
-    return Remedy("mend_data", what)
+def mend_data(what: str, mend: dict[str, Any] | None = None) -> Remedy:
+    """Something that no change of a spec cures. mend: the change of the dataset that does, where there is one."""
+    return Remedy("mend_data", what, mend=mend)
 
 
 def _keep_best(spec: Spec | None, monitor: str, reason: str, patience: int) -> tuple[Remedy, ...]:
@@ -207,7 +213,7 @@ def _stop_reason(best_epoch: int) -> str:
 
 
 def _without_regularisation(spec: Spec) -> dict[str, Any]:
-    """The patch that takes dropout, penalties, weight decay and augmentation away; empty where there are none."""
+    """The patch that takes dropout, penalties, weight decay, augmentation and mixing away; empty without any."""
     network, found = spec["network"], dict[str, Any]()
     if spec.get("augmentation") is not None:
         found["augmentation"] = None
@@ -218,8 +224,11 @@ def _without_regularisation(spec: Spec) -> dict[str, Any]:
             changes[name] = [{**layer, "dropout": 0, "l2": None} for layer in layers]
     if changes:
         found["network"] = changes
+    training: dict[str, Any] = {way: 0 for way in ("mixup", "cutmix") if spec["training"].get(way)}
     if spec["training"]["optimizer"].get("weight_decay"):
-        found["training"] = {"optimizer": {"weight_decay": 0}}
+        training["optimizer"] = {"weight_decay": 0}
+    if training:
+        found["training"] = training
     return found
 
 

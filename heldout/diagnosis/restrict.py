@@ -38,12 +38,13 @@ def check_splits(splits: AbstractSet[str]) -> None:
 
 def evaluation_without_test(evaluation: Evaluation) -> Evaluation:
     """Without test's figures, and without the comparison of the last epoch if it was made on test images."""
-    last, gap = evaluation.last, evaluation.gap
+    last, gap, calibration = evaluation.last, evaluation.gap, evaluation.calibration
     return replace(
         evaluation,
         splits={name: figures for name, figures in evaluation.splits.items() if name != "test"},
         last=None if last is not None and last.split == "test" else last,
         gap=None if gap is None else gap.without_test(),
+        calibration=None if calibration is not None and calibration.split == "test" else calibration,
     )
 
 
@@ -55,6 +56,23 @@ def audit_without_test(audit: Sequence[AuditFinding]) -> list[AuditFinding]:
     """
     kept = [_finding_without_test(found) for found in audit]
     return [found for found in kept if found is not None]
+
+
+def audit_of_folds(audit: Sequence[AuditFinding]) -> list[AuditFinding]:
+    """The findings that hold for a job with folds: those that compare the dataset's own train and validation do not."""
+    kept = [_finding_of_folds(found) for found in audit]
+    return [found for found in kept if found is not None]
+
+
+def _finding_of_folds(found: AuditFinding) -> AuditFinding | None:
+    code, numbers = found.code, found.numbers
+    if code in _OF_ONE_SPLIT:
+        return found if numbers.get("split") != "validation" else None
+    if code in {"leakage", "group_across_splits", "class_shift", "class_imbalance"}:
+        return None  # the job's own copies and classes are counted at its end
+    if code == "class_missing" and not numbers.get("test"):
+        return None
+    return found
 
 
 def _finding_without_test(found: AuditFinding) -> AuditFinding | None:

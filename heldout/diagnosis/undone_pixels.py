@@ -9,6 +9,7 @@ from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels, levels_of
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT
 from heldout.diagnosis.words import percent
 from heldout.intervals import paired_interval
+from heldout.mending.offers import undone_test_pixels
 from heldout.stored.gap import StoredGap
 
 # What was changed in the test images, in words.
@@ -28,11 +29,16 @@ def without_copies(gap: StoredGap) -> str:
 
 @dataclass(frozen=True)
 class UndonePixels:
-    """A change of pixel values that surely helps. at_least: accuracy that it brings back."""
+    """A change of pixel values that surely helps.
+
+    at_least: accuracy that it brings back. mend: the same change for a new version of the dataset; None where the two
+    halves of the test images do not agree on it.
+    """
 
     at_least: float
     explanation: str
     evidence: dict[str, Any]
+    mend: dict[str, Any] | None
 
 
 def undone_pixels(facts: Facts, choices: Collection[str]) -> UndonePixels | None:
@@ -60,4 +66,5 @@ def undone_pixels(facts: Facts, choices: Collection[str]) -> UndonePixels | None
             "parameters": list(pixels.parameters),
             "difference_interval": [low, high],
         },
+        undone_test_pixels(pixels),
     )

@@ -1,18 +1,38 @@
 """The verdict where no finding explains anything: healthy, or why that cannot be told."""
 
+from math import log
+
 from heldout.diagnosis.course import Course
 from heldout.diagnosis.curves import Curves
+from heldout.diagnosis.evaluation import skill_of
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY
-from heldout.diagnosis.knowledge import known_of_history, knows
+from heldout.diagnosis.knowledge import (
+    accuracies_of,
+    chance_at_most,
+    known_of_history,
+    knows,
+    probability_of_label,
+)
 from heldout.diagnosis.rules import kept_weights
 from heldout.diagnosis.sentences import best_and_end, bouncing, end_of, too_little_to_matter
-from heldout.diagnosis.thresholds import MIN_CONTRADICTION, MIN_EPOCHS, MIN_LARGE_GAP, MIN_RISE_SIGMAS
+from heldout.diagnosis.thresholds import (
+    MIN_BETTER_ON_TRAINING,
+    MIN_CONTRADICTION,
+    MIN_EPOCHS,
+    MIN_LARGE_GAP,
+    MIN_RISE_SIGMAS,
+    MIN_SKILL_BY_LOSS,
+)
 from heldout.diagnosis.words import counted, figure_of, percent
+from heldout.intervals import newcombe_interval
 
 
 def verdict_without_findings(facts: Facts) -> tuple[str, str]:
     """The verdict and its explanation."""
+    if facts.has_answers_alone:
+        reason = _missing_answers(facts) or _knows_little(facts) or _unparted_gap(facts) or _uncertain_gap(facts)
+        return (HEALTHY, _healthy_answers(facts)) if reason is None else (CANNOT_TELL, reason)
     curves = facts.curves
     heldout, training = curves.heldout, curves.training
     too_few = _too_few_epochs("Training", training) or _too_few_epochs("Validation", heldout)
@@ -88,9 +108,9 @@ def _knows_little(facts: Facts) -> str | None:
     if train is not None and validation is not None and len(facts.classes) > 1:
         trained, heldout, chance = train.accuracy, validation.accuracy, 1 / len(facts.classes)
     else:
-        known = known_of_history(facts.curves)
+        known = known_of_history(facts)
         if known is None:
-            return None
+            return None if facts.has_answers else _may_know_nothing(facts)
         trained, heldout, chance = known
     if knows(trained, chance) or knows(heldout, chance):
         return None
@@ -100,6 +120,70 @@ def _knows_little(facts: Facts) -> str | None:
         "for a difference between them. Try more epochs, another learning rate or a larger network, and check the "
         "labels."
     )
+
+
+def _may_know_nothing(facts: Facts) -> str | None:
+    """What is recorded can be that of guessing, and what is not recorded would tell."""
+    trained, heldout = accuracies_of(facts.curves)
+    chance, count = chance_at_most(facts), len(facts.classes)
+    what = f"guessing among {count:,} classes" if count > 1 else "guessing"
+    classes = "" if count > 1 else ", and say how many classes there are"
+    known, name, other = (
+        (heldout, "validation", "training") if heldout is not None else (trained, "training", "validation")
+    )
+    if known is not None:
+        if knows(known, chance):
+            return None
+        return (
+            f"The network answers {percent(known)} of the {name} images correctly, and {what} can give "
+            f"{percent(chance)}. The {other} accuracy is not recorded, so it cannot be told whether the network knows "
+            f"either. Record both{classes}."
+        )
+    probability, last = probability_of_label(facts.curves), facts.curves.heldout
+    # A loss may be on any scale: only beside a known number of classes it tells something.
+    if count < 2 or probability is None or last is None or skill_of(probability, chance) >= MIN_SKILL_BY_LOSS:
+        return None
+    return (
+        f"The validation loss does not rise, but it ends at {figure_of(last.values[-1], is_loss=True)}, and {what} "
+        f"costs {figure_of(-log(chance), is_loss=True)}. No accuracy is recorded, so it cannot be told whether the "
+        "network knows the images. Record the accuracy of training and validation."
+    )
+
+
+def _missing_answers(facts: Facts) -> str | None:
+    """Without answers to training images, or to others, there is nothing to compare."""
+    if facts.train is None:
+        return (
+            "Answers to training images are missing, so there is no gap to look at. Send those of the same weights to "
+            "the training images, too."
+        )
+    if facts.validation is None and facts.test is None:
+        return (
+            "Answers to validation and test images are missing, so there is no gap to look at. Send those of the same "
+            "weights to these images, too."
+        )
+    return None
+
+
+def _unparted_gap(facts: Facts) -> str | None:
+    """A difference to test that may be of training or of the test images: only validation tells."""
+    train, test = facts.train, facts.test
+    if train is None or test is None or facts.validation is not None:
+        return None
+    if newcombe_interval(train.counts, test.counts)[0] <= MIN_BETTER_ON_TRAINING:
+        return None
+    return (
+        "Answers to validation images are missing: they would tell whether the network has memorised its training "
+        "images, or the test images are of another kind. Send those of the same weights to images that were neither "
+        "trained on nor are in test."
+    )
+
+
+def _healthy_answers(facts: Facts) -> str:
+    splits = ("training", facts.train), ("validation", facts.validation), ("test", facts.test)
+    known = [name for name, figures in splits if figures is not None]
+    seen = f"No fault was found in the answers to {', '.join(known[:-1])} and {known[-1]} images."
+    return f"{seen} Whether another epoch had been better, only the curves of the training tell."
 
 
 def _uncertain_gap(facts: Facts) -> str | None:

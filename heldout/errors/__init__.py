@@ -2,6 +2,8 @@
 
 from heldout.errors.base import FieldError, HeldoutError
 from heldout.errors.conflicts import (
+    ChangedMeanwhile,
+    CopiesNotKnown,
     DatasetInUse,
     DatasetIsBundled,
     DatasetNotReady,
@@ -12,7 +14,9 @@ from heldout.errors.conflicts import (
     JobNotQueued,
     LeaseLost,
     NoAudit,
+    NoModel,
     NotReady,
+    StateGone,
     TooManyWebhooks,
     UploadFinished,
     WebhookDisabled,
@@ -32,6 +36,7 @@ from heldout.errors.refused import (
     IdempotencyKeyReused,
     InvalidSpec,
     NetworkTooDeep,
+    NotSupported,
     SpecDatasetNotFound,
     TooManyParameters,
     WebhookUrlRefused,
@@ -58,6 +63,8 @@ from heldout.errors.unreadable import (
 
 __all__ = [
     "BodyTooLarge",
+    "ChangedMeanwhile",
+    "CopiesNotKnown",
     "DatabaseMismatched",
     "DatabaseUnavailable",
     "DatasetInUse",
@@ -89,11 +96,14 @@ __all__ = [
     "MethodNotAllowed",
     "NetworkTooDeep",
     "NoAudit",
+    "NoModel",
     "NotReady",
+    "NotSupported",
     "OperatorError",
     "RouteNotFound",
     "SpecDatasetNotFound",
     "SpecUnreadable",
+    "StateGone",
     "StorageUnavailable",
     "TooManyParameters",
     "TooManyWebhooks",

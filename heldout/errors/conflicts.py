@@ -33,7 +33,21 @@ class JobNotQueued(HeldoutError):
     code, status, title = "job_not_queued", 409, "The job is not queued"
 
     def __init__(self, job_id: str, status: str) -> None:
-        super().__init__(f"Job {job_id} is {status}; priority, metadata and name change only while it is queued.")
+        super().__init__(
+            f"Job {job_id} is {status}; its priority changes only while it is queued. Its name and metadata change at "
+            "any time."
+        )
+
+
+class ChangedMeanwhile(HeldoutError):
+    code, status, title = "changed_meanwhile", 412, "The job has changed since it was read"
+
+    def __init__(self, job_id: str, if_match: str, etag: str) -> None:
+        super().__init__(
+            f"Job {job_id} has the ETag {etag} now, and `If-Match` is {if_match[:100]}. Nothing was changed. GET the "
+            "job again; if the change still fits, send it with the new ETag.",
+            headers={"ETag": etag},
+        )
 
 
 class JobNotPaused(HeldoutError):
@@ -47,14 +61,52 @@ class NotReady(HeldoutError):
     code, status, title = "not_ready", 409, "Not there yet"
 
     def __init__(self, job_id: str, what: str, status: str) -> None:
-        super().__init__(f"Job {job_id} is {status} and has no {what}. It is written when the job has succeeded.")
+        super().__init__(f"Job {job_id} is {status} and has no {what} yet. It is written when the job ends.")
+
+
+class NoModel(HeldoutError):
+    """A job has ended without what was asked for: it will never come."""
+
+    code, status, title = "no_model", 409, "The job has left no model"
+
+    def __init__(self, job_id: str, what: str, status: str) -> None:
+        why = "It was not kept"
+        if status == "failed":
+            why = "A job that fails leaves none"
+        elif status == "cancelled" and what == "model":
+            why = "It was cancelled before one epoch was whole, or while it waited for a worker"
+        elif status == "cancelled":
+            why = "It was cancelled before its weights were measured"
+        anew = f"POST /v1/jobs/{job_id}/retry trains anew"
+        super().__init__(f"Job {job_id} is {status} and has no {what}. {why}; {anew}.")
+
+
+class StateGone(HeldoutError):
+    code, status, title = "state_gone", 409, "The job's last state is not there"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"Job {job_id} cannot go on. No epoch of it was ever stored, or its last state was deleted: they are kept "
+            "for HELDOUT_KEEP_STATE_S seconds after a job's end. To train anew for more epochs, retry with "
+            '{"patch": {"training": {"epochs": …}}}.'
+        )
 
 
 class DatasetNotReady(HeldoutError):
     code, status, title = "not_ready", 409, "Not there yet"
 
-    def __init__(self, name: str, status: str, what: str = "splits") -> None:
-        super().__init__(f"Dataset {name!r} is {status}: only a dataset that is ready has {what}.")
+    def __init__(self, name: str, status: str, what: str = "splits", why: str = "") -> None:
+        super().__init__(f"Dataset {name!r} is {status}: only a dataset that is ready has {what}. {why}".rstrip())
+
+
+class CopiesNotKnown(HeldoutError):
+    code, status, title = "not_ready", 409, "Not there yet"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Copies in dataset {name!r} are still being looked for; folds keep them together. Try again in a moment.",
+            headers={"Retry-After": "5"},
+        )
 
 
 class NoAudit(HeldoutError):

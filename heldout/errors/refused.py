@@ -7,6 +7,15 @@ class InvalidSpec(HeldoutError):
     code, status, title = "invalid_spec", 422, "The body is not valid"
 
 
+class NotSupported(InvalidSpec):
+    """A part of the contract that this release cannot honour yet."""
+
+    code, title = "not_supported", "This release cannot do that yet"
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
+
+
 class SpecDatasetNotFound(InvalidSpec):
     """A spec names a dataset that this owner does not have."""
 

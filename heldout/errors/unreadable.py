@@ -14,8 +14,8 @@ class InvalidForm(HeldoutError):
 class InvalidCursor(HeldoutError):
     code, status, title = "invalid_cursor", 400, "The cursor is not valid for this list"
 
-    def __init__(self) -> None:
-        super().__init__("`after` is not a cursor of this list. Take it from `next` of the page before.")
+    def __init__(self, detail: str = "`after` is not a cursor of this list. Take it from `next` of the page before."):
+        super().__init__(detail)
 
 
 class InvalidParameter(HeldoutError):

@@ -1,11 +1,12 @@
 """JSON: Keras' dictionary and its like, curves by split, lists of records, Hugging Face's log."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from reprlib import repr as short
 from typing import Any
 
-from heldout.diagnosis.history import Curve, figure, from_epochs
+from heldout.diagnosis.history import Curve, History, figure, from_epochs
 from heldout.histories.joining import SeveralRunsError, history_of, history_of_lists
 from heldout.histories.names import EXPECTED, FIELD_NAMES, choose_curves, roles_of
 from heldout.histories.recorded import ReadHistory
@@ -64,15 +65,15 @@ def is_keras(content: object) -> bool:
     """Whether it is a dictionary of curves alone, as Keras has it, and no other form of a history."""
     if not isinstance(content, dict) or any(name in content for name in _WRAPPERS):
         return False
-    return not any(isinstance(value, dict) and _has_curves(name, value) for name, value in content.items()) and (
-        _records_of(content) is None
-    )
+    return not any(_has_curves(name, value) for name, value in content.items()) and (_records_of(content) is None)
 
 
-def _of_our_metrics(epochs: Sequence[Any]) -> Any:
+def _of_our_metrics(epochs: Sequence[Any]) -> History:
     if any(not isinstance(epoch, dict) for epoch in epochs):
         raise ValueError("an epoch of these metrics is no object")
-    return from_epochs(epochs)
+    numbers = [epoch.get("epoch") for epoch in epochs]
+    are_known = all(isinstance(number, int) and number > 0 for number in numbers) and sorted(set(numbers)) == numbers
+    return replace(from_epochs(epochs), numbers=tuple(numbers) if are_known else ())
 
 
 def _unwrapped(content: object) -> object:
@@ -132,9 +133,12 @@ def _curves_in(content: Mapping[str, object], above: str = "", depth: int = 0) -
             yield path, value
 
 
-def _has_curves(name: str, value: Mapping[str, object]) -> bool:
-    curves = [path for path, _ in _curves_in(value, f"{name}/")]
-    return any(roles_of(curves).values())
+def _has_curves(name: str, value: object) -> bool:
+    """Whether curves lie below a name, in an object or in records."""
+    is_below = isinstance(value, dict) or (
+        isinstance(value, list) and bool(value) and all(isinstance(record, dict) for record in value)
+    )
+    return is_below and any(roles_of([path for path, _ in _curves_in({name: value})]).values())
 
 
 def _curve_of(field: str, values: object) -> Curve:

@@ -4,13 +4,18 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from heldout.diagnosis.history import Curve, History, figure
 from heldout.diagnosis.words import counted
-from heldout.histories.names import FIELD_NAMES, PAIRS, choose_curves, listing
+from heldout.histories.names import FIELD_NAMES, PAIRS, choose_curves, listing, test_note
 from heldout.histories.percentages import with_fractions
 from heldout.histories.recorded import MAX_RUNS, Point, ReadHistory, Run
+
+# A loss that has fallen to this share of its first value, and is then between these shares of it, has begun anew.
+_MAX_FALLEN = 0.5
+_BACK = (0.9, 1.2)
 
 _TRAINING = tuple(one for one, _ in PAIRS)
 _VALIDATION = tuple(other for _, other in PAIRS)
@@ -30,7 +35,7 @@ def history_of(runs: Sequence[Run], number: int | None = None) -> ReadHistory:
         SeveralRunsError: if there are several and no number, or none of that number.
         ValueError: if it has no pair of curves, none with epochs in common, or several that could be meant.
     """
-    chosen = _chosen([part for run in runs for part in _parts(run)], number)
+    chosen = _chosen([part for run in runs for part in _parts(_numbered(run))], number)
     names = choose_curves([name for name in chosen.curves if chosen.curves[name]], chosen.without_values)
     values = {field: _by_position(chosen.curves[name]) for field, name in names.items()}
     curves, positions, notes = _joined(values)
@@ -39,7 +44,11 @@ def history_of(runs: Sequence[Run], number: int | None = None) -> ReadHistory:
     read, units = with_fractions(curves)
     numbers = _epoch_numbers(positions, trained) if by_epoch else ()
     fields: dict[str, Any] = read
-    return ReadHistory(History(**fields, numbers=numbers), (*chosen.notes, *notes, *units))
+    return ReadHistory(
+        History(**fields, numbers=numbers),
+        (*chosen.notes, *notes, *units, *test_note(names.values())),
+        tuple(chosen.without_values),
+    )
 
 
 def history_of_lists(
@@ -57,7 +66,7 @@ def history_of_lists(
         raise ValueError(f"the curves differ in length: {lengths}")
     read, units = with_fractions(chosen)
     fields: dict[str, Any] = read
-    return ReadHistory(History(**fields), (*notes, *units))
+    return ReadHistory(History(**fields), (*notes, *units, *test_note(names.values())), tuple(without_values))
 
 
 def _chosen(runs: Sequence[Run], number: int | None) -> Run:
@@ -80,6 +89,19 @@ def _description(run: Run) -> str:
     return f"{name}{max(lengths, default=0):,} {'epochs' if run.by_epoch else 'points'}"
 
 
+def _numbered(run: Run) -> Run:
+    """The run with positions 1, 2, 3 … where all values were written at one: a step that nobody has named."""
+    counts = {len(points) for points in run.curves.values() if len(points) > 1}
+    if len(counts) != 1 or any(len({position for position, _ in points}) > 1 for points in run.curves.values()):
+        return run
+    return replace(
+        run,
+        curves={
+            name: [(float(at), value) for at, (_, value) in enumerate(points, 1)] for name, points in run.curves.items()
+        },
+    )
+
+
 # --- runs that were written one after the other ----------------------------------------------------
 
 
@@ -94,10 +116,16 @@ def _parts(run: Run) -> list[Run]:
     except ValueError:
         return [run]  # whoever chooses it hears why it is none
     parts = {name: _restarted(run.curves[name]) for name in names.values()}
+    if all(len(of_name) == 1 for of_name in parts.values()) and "fit_loss" in names:
+        starts = _new_starts(parts[names["fit_loss"]][0])
+        parts = {name: _cut_at(starts, points) for name, [points] in parts.items()} if starts else parts
     lengths = set(map(len, parts.values()))
     if len(lengths) > 1:
         counts = listing(f"{name} {len(of_name)}" for name, of_name in parts.items())
-        raise ValueError(f"several runs are written one after the other, but not all have all curves: {counts}")
+        raise ValueError(
+            f"several runs are written one after the other, but not all have all curves: {counts}; put each run into a "
+            "file of its own"
+        )
     return [replace(run, curves={name: parts[name][at] for name in parts}) for at in range(lengths.pop())]
 
 
@@ -122,6 +150,27 @@ def _restarted(points: Sequence[Point]) -> list[list[Point]]:
         if len(parts) > MAX_RUNS:
             raise ValueError(f"positions begin anew more than {MAX_RUNS:,} times; expected a run after another")
     return parts
+
+
+def _new_starts(loss: Sequence[Point]) -> list[int]:
+    """Rows of a table without epochs where a training loss is back where it began, and falls once more."""
+    values = [value for _, value in loss]
+    if [position for position, _ in loss] != list(range(len(loss))) or not all(
+        0 <= value < math.inf for value in values
+    ):
+        return []
+    low = _MAX_FALLEN * values[0]
+    back_low, back_high = (share * values[0] for share in _BACK)
+    return [
+        at
+        for at in range(1, len(values))
+        if values[at - 1] <= low and back_low <= values[at] <= back_high and min(values[at:]) <= low
+    ]
+
+
+def _cut_at(starts: Sequence[int], points: Sequence[Point]) -> list[list[Point]]:
+    bounds = [-math.inf, *starts, math.inf]
+    return [[point for point in points if low <= point[0] < high] for low, high in pairwise(bounds)]
 
 
 # --- joined by epoch or step -------------------------------------------------------------------------

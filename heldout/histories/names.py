@@ -13,12 +13,14 @@ _FIELDS = {
 }
 FIELD_NAMES = {field: field.replace("fit", "training").replace("_", " ") for field in _FIELDS.values()}
 PAIRS = (("fit_loss", "validation_loss"), ("fit_accuracy", "validation_accuracy"))
-WORDS_OF_VALIDATION = frozenset({"val", "valid", "validation", "dev", "eval", "evaluation"})
-WORDS_OF_TRAINING = frozenset({"train", "training", "fit"})
+WORDS_OF_VALIDATION = frozenset({"val", "valid", "validation", "dev", "eval", "evaluation", "va"})
+WORDS_OF_TRAINING = frozenset({"train", "training", "fit", "tr", "trn"})
 _WORDS_OF_TEST = frozenset({"test", "testing"})
 _WORDS_OF_SPLITS = WORDS_OF_VALIDATION | WORDS_OF_TRAINING | _WORDS_OF_TEST
 # The right class is the most probable one: plain accuracy, as timm and Ultralytics name it.
 _WORDS_OF_ACCURACY = frozenset({"acc", "accuracy", "top1", "acc1"})
+# Losses that are called by their formula alone.
+_WORDS_OF_LOSSES = frozenset({"loss", "crossentropy", "logloss", "nll", "xent"})
 _SINGULAR = {"losses": "loss", "accuracies": "accuracy", "accs": "acc", "epochs": "epoch", "steps": "step"}
 # Words that say nothing of which curve it is, or that every curve of a file has.
 _WORDS_WITHOUT_MEANING = (
@@ -30,8 +32,6 @@ _WORDS_WITHOUT_MEANING = (
 _WORDS_OF_OTHER_CURVES = {
     # Figures of single batches, and accuracies of another kind.
     *("batch", "step", "iteration", "iterations", "vs", "top", "top3", "top5", "top10", "acc3", "acc5", "acc10"),
-    # A split that is neither of the two.
-    *_WORDS_OF_TEST,
     # Parts of a loss.
     *("l1", "l2", "reg", "regularization", "regularisation", "regularizer", "regulariser", "penalty", "decay", "kl"),
     *("aux", "auxiliary"),
@@ -76,20 +76,25 @@ def roles_of(names: Iterable[str]) -> Mapping[str, tuple[str, str] | None]:
     """Of which split each curve is (`training`, `heldout`), and of which figure; None where it is neither's."""
     words = {name: set(words_of(name)) for name in names}
     figures = {
-        name: "loss" if "loss" in of_name else "accuracy" if of_name & _WORDS_OF_ACCURACY else None
+        name: "loss" if _is_loss(of_name) else "accuracy" if of_name & _WORDS_OF_ACCURACY else None
         for name, of_name in words.items()
     }
     folders = {name: set(words_of(name.rpartition("/")[0])) for name in words if figures[name]}
     # A folder that all of them lie in, such as `l2_0.01/`, tells none from another.
     shared = set.intersection(*folders.values()) if folders else set()
     unnamed = _split_of_unnamed_accuracies(words, figures)
+    own = {name: folders[name] - shared | set(words_of(name.rpartition("/")[2])) for name in folders}
+    # The test split is that of validation where there is no other.
+    has_validation = any(words[name] & WORDS_OF_VALIDATION for name in own)
+    heldout = WORDS_OF_VALIDATION if has_validation else _WORDS_OF_TEST
+    other = _WORDS_OF_OTHER_CURVES | (_WORDS_OF_TEST if has_validation else set())
     roles: dict[str, tuple[str, str] | None] = {}
     for name, of_name in words.items():
         kind = figures[name]
-        is_other = (
-            kind is None or (folders[name] - shared | set(words_of(name.rpartition("/")[2]))) & _WORDS_OF_OTHER_CURVES
+        is_other = kind is None or own[name] & other
+        split: str | None = (
+            "heldout" if name in own and (own[name] | of_name & WORDS_OF_VALIDATION) & heldout else "training"
         )
-        split: str | None = "heldout" if of_name & WORDS_OF_VALIDATION else "training"
         if kind == "accuracy" and not of_name & _WORDS_OF_SPLITS:
             split = unnamed
         roles[name] = None if kind is None or split is None or is_other else (split, kind)
@@ -109,9 +114,26 @@ def _split_of_unnamed_accuracies(words: Mapping[str, set[str]], figures: Mapping
         return "training"
     validation = [of_name & WORDS_OF_VALIDATION for of_name in losses if of_name & WORDS_OF_VALIDATION]
     if not validation:
-        return "training"
+        return None if any(of_name & _WORDS_OF_TEST for of_name in losses) else "training"
     is_of_ultralytics = any("metrics" in of_name for of_name in words.values())
     return "heldout" if is_of_ultralytics or any(of_name & {"valid", "validation"} for of_name in validation) else None
+
+
+def test_note(names: Iterable[str]) -> tuple[str, ...]:
+    """What to tell the user where chosen curves are of a test split, for lack of another."""
+    of_test = [
+        name for name in names if set(words_of(name)) & _WORDS_OF_TEST and not set(words_of(name)) & WORDS_OF_VALIDATION
+    ]
+    if not of_test:
+        return ()
+    return (
+        f"No curve is of validation, so that of the test split was taken for it ({listing(of_test)}). If you choose "
+        "epochs or settings by it, only other images can say how well the network does.",
+    )
+
+
+def _is_loss(words: set[str]) -> bool:
+    return bool(words & _WORDS_OF_LOSSES) or {"cross", "entropy"} <= words
 
 
 def words_of(name: str) -> list[str]:

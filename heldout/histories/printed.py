@@ -17,7 +17,16 @@ _NEXT_STATES = re.compile(r"[\r\x08]+|\n")
 _EPOCH = re.compile(r"\bepoch\b[\s:#=\[(]*(\d{1,9})(?:\s*(?:/|of)\s*\d+)?", re.IGNORECASE)
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
 _WORD = r"[A-Za-z][\w@./]{0,60}"
-_PAIR = re.compile(rf"(?<![\w./@])({_WORD}(?: +{_WORD}){{0,4}})\s*[:=]\s*({_NUMBER})(?!\w|\.\d)", re.IGNORECASE)
+# A colon or the like, or directly behind the name of a figure a number with a point.
+_BEFORE_NUMBER = r"(?:\s*[:=]\s*|(?<=loss|.acc|racy|cc@1|top1|acc1)\s+(?=[-+]?\d*\.\d))"
+_PAIR = re.compile(rf"(?<![\w./@])({_WORD}(?: +{_WORD}){{0,4}}){_BEFORE_NUMBER}({_NUMBER})(?!\w|\.\d)", re.IGNORECASE)
+# `Test set: Average loss: 0.5`; `Accuracy: 9500/10000`; `0,35` in a line without points between digits.
+_SPLIT_HEADING = re.compile(
+    r"^(train|training|val|valid|validation|test|eval)( set)?\s*:\s*(?=[A-Za-z])", re.IGNORECASE
+)
+_RATIO = re.compile(r"(acc(?:uracy)?\s*[:=]\s*)(\d{1,12})\s*/\s*(\d{1,12})(?![\d./])", re.IGNORECASE)
+_DECIMAL_POINT = re.compile(r"\d\.\d")
+_DECIMAL_COMMA = re.compile(r"(?<![\d.,])(\d+),(\d+)(?!\d|[.,]\d)")
 _BRACKETS = re.compile(r"[\[\](){}]+")
 _SEPARATORS = re.compile(r" - |[,;|]")
 # Python's words for values in JSON's places.
@@ -68,7 +77,8 @@ def _rows_in(text: str) -> Iterator[Mapping[str, object]]:
             yield dict(flat(record))
             continue
         cells = line.split()
-        if len(cells) > 1 and cells[0].lower() in {"epoch", "step"} and is_header(cells):
+        is_named = any("=" in cell or ":" in cell for cell in cells)
+        if len(cells) > 1 and cells[0].lower() in {"epoch", "step"} and not is_named and is_header(cells):
             header = cells
         elif header and len(cells) == len(header) and cells[0].isdecimal():
             yield dict(zip(header, cells, strict=True))
@@ -119,12 +129,23 @@ def _record_in(line: str) -> dict[str, object] | None:
 
 def _figures_in(line: str) -> dict[str, object]:
     """Names and values of the line. Names without a split after one with a split, and none of another, are of it."""
-    pairs = [(name.strip(), value) for name, value in _PAIR.findall(_BRACKETS.sub(" ", _SEPARATORS.sub(" ; ", line)))]
+    if not _DECIMAL_POINT.search(line):
+        line = _DECIMAL_COMMA.sub(r"\1.\2", line)
+    line = _RATIO.sub(_as_fraction, line)
+    heading = _SPLIT_HEADING.search(line.lstrip(" ;"))
+    line = _BRACKETS.sub(" ", _SEPARATORS.sub(" ; ", line))
+    pairs = [(name.strip(), value) for name, value in _PAIR.findall(line)]
+    if heading and not any(_split_of(name) for name, _ in pairs):
+        pairs = [(f"{heading[1]} {name}", value) for name, value in pairs]
     splits = [_split_of(name) for name, _ in pairs]
     named = {split for split in splits if split}
     if len(named) == 1 and splits[0]:
         pairs = [(name if _split_of(name) else f"{splits[0]} {name}", value) for name, value in pairs]
     return dict(pairs)
+
+
+def _as_fraction(ratio: re.Match[str]) -> str:
+    return f"{ratio[1]}{int(ratio[2]) / max(int(ratio[3]), 1)}"
 
 
 def _split_of(name: str) -> str | None:

@@ -1,14 +1,18 @@
 """One way in for every format: which one a text is, and its history."""
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 
 from heldout.histories.documents import read_document
 from heldout.histories.joining import history_of
+from heldout.histories.names import EXPECTED
 from heldout.histories.printed import python_or_json, runs_of_printed
 from heldout.histories.recorded import ReadHistory
 from heldout.histories.scalars import runs_of_scalars
 from heldout.histories.tables import SEPARATORS, is_header, is_long_header, runs_of_table
+
+_FIGURE = re.compile(r"[:=]\s*[-+]?\.?\d")
 
 
 def read_text(text: str, run: int | None = None, max_rows: int | None = None) -> ReadHistory:
@@ -28,7 +32,9 @@ def read_text(text: str, run: int | None = None, max_rows: int | None = None) ->
         except ValueError:
             # Records one a line, or lines that begin with `[INFO]`.
             if not (printed := runs_of_printed(content, max_rows)):
-                raise
+                if content.startswith("{"):
+                    raise
+                raise ValueError(f"{EXPECTED}; no line has figures by such names") from None
             return history_of(printed, run)
         return read_document(document, run, max_rows)
     if not _is_table(content) and (printed := runs_of_printed(content, max_rows)):
@@ -55,8 +61,10 @@ def read_scalars(scalars: Mapping[str, Iterable[tuple[int, float]]], run: int | 
 
 
 def _is_table(text: str) -> bool:
-    """Whether the first line has names of columns that a separator parts."""
+    """Whether the first line has names of columns that a separator parts, and not figures by name."""
     first = text.partition("\n")[0].removeprefix("#")
+    if _FIGURE.search(first):
+        return False
     separator = max(SEPARATORS, key=first.count)
     try:
         cells = [cell.strip() for cell in next(csv.reader([first], delimiter=separator), [])]

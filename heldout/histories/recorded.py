@@ -34,7 +34,11 @@ class Run:
 
 @dataclass(frozen=True)
 class ReadHistory:
-    """A history as the diagnosis takes it, and sentences that tell the user how its figures were read."""
+    """A history as the diagnosis takes it, and sentences that tell the user how its figures were read.
+
+    without_values: names of curves that hold nothing but NaN.
+    """
 
     history: History
     notes: tuple[str, ...] = field(default=())
+    without_values: tuple[str, ...] = ()

@@ -51,6 +51,9 @@ def _runs_of_group(group: Sequence[tuple[Row, int]], name: str) -> list[Run]:
     rows = [row for row, _ in group]
     name_column, value_column = _column(rows, NAME_COLUMNS), _column(rows, VALUE_COLUMNS)
     if name_column is not None and value_column is not None:
+        split_column = _column_of_splits(rows)
+        if split_column is not None:
+            rows = [{**row, name_column: f"{row.get(split_column)}/{row.get(name_column)}"} for row in rows]
         return [_run_of_long_rows(rows, name, name_column, value_column)]
     split_column = _column_of_splits(rows)
     if split_column is not None:

@@ -1,12 +1,37 @@
-"""The diagnosis of a history that another program has recorded, with how its figures were read."""
+"""The diagnosis of what another program has recorded, with how its figures were read."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from heldout.diagnosis import Diagnosis, diagnose
+from heldout.diagnosis import Diagnosis, Evaluation, diagnose
+from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY
+from heldout.histories.names import listing, roles_of
 from heldout.histories.recorded import ReadHistory
 
 
-def diagnose_read(read: ReadHistory) -> Diagnosis:
-    """The diagnosis; its explanation ends with what was decided when the figures were read."""
-    diagnosis = diagnose(read.history)
-    return replace(diagnosis, explanation=" ".join((diagnosis.explanation, *read.notes)))
+def diagnose_read(read: ReadHistory, evaluation: Evaluation | None = None, notes: Sequence[str] = ()) -> Diagnosis:
+    """The diagnosis; its explanation ends with what was decided when the figures were read.
+
+    Args:
+        evaluation: answers of the same training's weights, or the names of its classes alone.
+        notes: how the answers were read.
+    """
+    diagnosis = diagnose(read.history, None, evaluation)
+    verdict, explanation = as_read(read, diagnosis.verdict, " ".join((diagnosis.explanation, *notes)))
+    confidence = diagnosis.confidence if verdict == diagnosis.verdict else None
+    return replace(diagnosis, verdict=verdict, explanation=explanation, confidence=confidence)
+
+
+def as_read(read: ReadHistory, verdict: str, explanation: str) -> tuple[str, str]:
+    """The verdict and its explanation with what was decided when the figures were read."""
+    said = [explanation, *read.notes]
+    if read.without_values:
+        said.append(f"There is nothing but NaN in {listing(read.without_values)}, as a mean over no images is.")
+    of_loss = [name for name, role in roles_of(read.without_values).items() if role is not None and role[1] == "loss"]
+    if of_loss and verdict == HEALTHY:
+        verdict = CANNOT_TELL
+        said.append(
+            "So whether the training is healthy cannot be told: check how the loss is computed, and record a finite "
+            "one of training and validation."
+        )
+    return verdict, " ".join(said)

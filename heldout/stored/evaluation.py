@@ -18,9 +18,14 @@ class ClassScores(StoredPart):
 
 
 class Mistake(StoredPart):
-    """A wrong answer. index: the image's position in the dataset; label, answer: positions of classes."""
+    """A wrong answer.
+
+    index: the image's position in the dataset. member: its name in the upload; null in bundled datasets and in files of
+    earlier releases. label, answer: positions of classes.
+    """
 
     index: int
+    member: str | None = None
     label: int
     answer: int
     probability: float

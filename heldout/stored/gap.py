@@ -3,15 +3,18 @@
 All figures are of float32 inference. Everything is counts and sums, so that readers need only add up.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from heldout.stored.file import StoredFile, StoredPart
+
+HeldOutName = Literal["validation", "test"]
 
 
 class Tally(StoredPart):
     """Answers to some images.
 
-    loss: mean cross-entropy in nats; loss_variance: of the single images' losses (divisor count - 1; 0 for one image).
+    loss: mean cross-entropy in nats; NaN where probabilities are not known, which a stored file never has.
+    loss_variance: of the single images' losses (divisor count - 1; 0 for one image).
     """
 
     count: int
@@ -96,11 +99,13 @@ class LabelsRenamed(StoredPart):
 class Calibration(StoredPart):
     """How far probabilities are from being true, before and after one temperature.
 
-    Each half of the validation images is measured under the temperature that was fitted on the other half.
+    split: whose images; of a job those of validation. Each half of them is measured under the temperature that was
+        fitted on the other half.
     error: expected calibration error over 15 equal bins, as a fraction; loss in nats.
-    temperature: fitted on all validation images; above 1 where the network is too sure.
+    temperature: fitted on all of them; above 1 where the network is too sure.
     """
 
+    split: HeldOutName = "validation"
     temperature: float
     error_before: float
     error_after: float
@@ -109,10 +114,12 @@ class Calibration(StoredPart):
 
 
 class StoredGap(StoredFile):
-    """What the worker measured at the end of a training.
+    """What the worker measured at the end of a training, or the API of predictions from anywhere.
 
-    kept_epoch: the epoch of the kept weights. epochs: how many were trained.
-    train, validation, test: all images of each split, with the kept weights; test is null where it is never measured.
+    kept_epoch: the epoch of the kept weights. epochs: how many were trained. Of a job they are at least 1; 0 where they
+        are not known.
+    train, validation, test: all images of each split, with the kept weights. test is null where it is never measured,
+        and validation where predictions from anywhere have none.
     best_by_loss, best_by_accuracy: null where the kept weights are of that epoch.
     validation_copies, test_copies: null where the dataset's copies are not known yet.
     pixels, labels: null where nothing was worth trying.
@@ -124,7 +131,7 @@ class StoredGap(StoredFile):
     kept_epoch: int
     epochs: int
     train: Tally
-    validation: Tally
+    validation: Tally | None
     test: Tally | None
     best_by_loss: BestEpoch | None = None
     best_by_accuracy: BestEpoch | None = None

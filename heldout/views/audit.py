@@ -28,6 +28,9 @@ class AuditFindingView(View):
     what_to_do: str
     examples: list[ExampleView]
     pairs: list[tuple[ExampleView, ExampleView]]
+    mend: dict[str, Any] | None = Field(
+        None, description="Body for `POST /v1/datasets/{id}/versions` that cures it; null where no such change does."
+    )
 
 
 class AuditView(View):

@@ -20,9 +20,13 @@ class ClassScores(View):
 
 
 class Mistake(View):
-    """A wrong answer: the image's position in the dataset, its label, what was answered, and how surely."""
+    """A wrong answer: the image, its label, what was answered, and how surely."""
 
-    index: int
+    index: int = Field(description="The image's position in the dataset.")
+    member: str | None = Field(
+        description="Its name in the upload; null in bundled datasets, and in results of earlier releases."
+    )
+    thumbnail: str = Field(description="The route of its picture.")
     label: str
     answer: str
     probability: float

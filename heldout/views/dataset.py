@@ -1,11 +1,12 @@
 """A dataset and how it is split."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.views.base import Time, View
+from heldout.views.job import DatasetReference
 from heldout.views.page import Page
 
 
@@ -32,6 +33,13 @@ class RejectionView(View):
     member: str | None
 
 
+class DerivedFromView(View):
+    """The version that a version was made from, without a second upload, and what was changed."""
+
+    dataset: DatasetReference
+    changes: dict[str, Any] | None = Field(description="As they were posted; null in lists and webhooks.")
+
+
 class DatasetView(View):
     """A version of a dataset; immutable once it is ready. What is not known before that is null."""
 
@@ -51,6 +59,7 @@ class DatasetView(View):
     error: RejectionView | None
     created_at: Time
     description: str
+    derived_from: DerivedFromView | None = Field(None, description="Null where it was uploaded.")
 
 
 class IndicesView(View):

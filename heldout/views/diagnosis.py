@@ -5,11 +5,20 @@ from typing import Any, Literal
 from pydantic import Field
 
 from heldout.diagnosis import Diagnosis
+from heldout.diagnosis.findings import Remedy
 from heldout.diagnosis.gap.budget import Gap, How, TermCode, accuracy_of
 from heldout.intervals import wilson_interval
-from heldout.stored.final import SplitResult
-from heldout.stored.gap import Tally
+from heldout.stored.final import Figure, SplitResult
+from heldout.stored.gap import HeldOutName, Tally
 from heldout.views.base import View
+
+
+class RequestView(View):
+    """A request that carries a remedy out; `body` is JSON."""
+
+    method: str
+    path: str
+    body: dict[str, Any]
 
 
 class RemedyView(View):
@@ -18,6 +27,9 @@ class RemedyView(View):
     name: str
     reason: str
     patch: dict[str, Any] | None
+    request: RequestView | None = Field(
+        None, description="Mends the job's dataset in a new version; null where the service cannot do it."
+    )
 
 
 class ExplainedView(View):
@@ -28,7 +40,7 @@ class ExplainedView(View):
 
     accuracy: float
     interval: tuple[float, float] | None
-    loss: float
+    loss: Figure
     loss_interval: tuple[float, float] | None
 
 
@@ -38,7 +50,9 @@ class TermView(View):
     code: TermCode
     accuracy: float = Field(description="As a fraction. The terms add up to training minus test accuracy.")
     accuracy_interval: tuple[float, float] | None
-    loss: float = Field(description="In nats. The terms add up to test minus training loss.")
+    loss: Figure = Field(
+        description="In nats. The terms add up to test minus training loss. Null where probabilities are not known."
+    )
     loss_interval: tuple[float, float] | None
     how: How
     finding: str | None = Field(description="The code of the one finding that it belongs to; null if there is none.")
@@ -46,10 +60,10 @@ class TermView(View):
 
 
 class GapBudgetView(View):
-    """The gap of a job's kept weights, term by term from training to test. Terms that do not apply are absent."""
+    """The gap of a network's weights, term by term from training to test. Terms that do not apply are absent."""
 
     train: SplitResult
-    validation: SplitResult
+    validation: SplitResult | None = Field(description="Null where predictions from anywhere have none.")
     test: SplitResult
     terms: list[TermView]
 
@@ -57,7 +71,7 @@ class GapBudgetView(View):
     def of(cls, gap: Gap) -> "GapBudgetView":
         return cls(
             train=_split_of(gap.train),
-            validation=_split_of(gap.validation),
+            validation=None if gap.validation is None else _split_of(gap.validation),
             test=_split_of(gap.test),
             terms=[TermView(**vars(term)) for term in gap.terms],
         )
@@ -70,6 +84,21 @@ def _split_of(tally: Tally) -> SplitResult:
         count=tally.count,
         interval=wilson_interval(tally.correct, tally.count),
     )
+
+
+class CalibrationView(View):
+    """How far probabilities are from being true, before and after the network's outputs are divided by one number.
+
+    error: the mean distance between how sure the network is and how often it is right, as a fraction (expected
+    calibration error over 15 equal bins). Each half of the images is measured under the number fitted on the other.
+    """
+
+    split: HeldOutName
+    temperature: float = Field(description="Divides the outputs before the softmax; above 1 for a network too sure.")
+    error_before: float
+    error_after: float
+    loss_before: float
+    loss_after: float
 
 
 class FindingView(View):
@@ -99,12 +128,17 @@ class DiagnosisView(View):
     explanation: str
     findings: list[FindingView]
     caveats: list[str] = Field([], description="Codes of findings that make figures untrue, whatever the verdict is.")
-    gap: GapBudgetView | None = Field(None, description="Null without counts of a finished job's kept weights on test.")
+    gap: GapBudgetView | None = Field(None, description="Null without answers to training and to test images.")
     confidence: float | None = Field(None, description="Probability that the verdict is right; null if not calibrated.")
+    calibration: CalibrationView | None = Field(None, description="Null where probabilities are not known.")
 
     @classmethod
-    def of(cls, diagnosis: Diagnosis) -> "DiagnosisView":
-        """The view of a diagnosis, whether the API or the command line has made it."""
+    def of(cls, diagnosis: Diagnosis, *, dataset_id: str | None = None) -> "DiagnosisView":
+        """The view of a diagnosis, whether the API or the command line has made it.
+
+        Args:
+            dataset_id: of the job's dataset; None where the service does not have it.
+        """
         return cls(
             object="diagnosis",
             verdict=diagnosis.verdict,
@@ -117,7 +151,7 @@ class DiagnosisView(View):
                     severity=one.severity,
                     evidence=one.evidence,
                     explanation=one.explanation,
-                    remedies=[RemedyView(name=r.name, reason=r.reason, patch=r.patch) for r in one.remedies],
+                    remedies=[_remedy_of(remedy, dataset_id) for remedy in one.remedies],
                     explains=None if one.explains is None else ExplainedView(**vars(one.explains)),
                     confidence=one.confidence,
                 )
@@ -126,4 +160,14 @@ class DiagnosisView(View):
             caveats=list(diagnosis.caveats),
             gap=None if diagnosis.gap is None else GapBudgetView.of(diagnosis.gap),
             confidence=diagnosis.confidence,
+            calibration=None
+            if diagnosis.calibration is None
+            else CalibrationView(**diagnosis.calibration.model_dump()),
         )
+
+
+def _remedy_of(remedy: Remedy, dataset_id: str | None) -> RemedyView:
+    request = None
+    if remedy.mend is not None and dataset_id is not None:
+        request = RequestView(method="POST", path=f"/v1/datasets/{dataset_id}/versions", body=remedy.mend)
+    return RemedyView(name=remedy.name, reason=remedy.reason, patch=remedy.patch, request=request)

@@ -16,13 +16,25 @@ class LayerView(View):
     parameters: int
 
 
+class InitialView(View):
+    """The layers that would start from the weights of `job`, and those that would start anew."""
+
+    job: str
+    taken: list[str]
+    new: list[str]
+
+
 class EstimateView(View):
     """What a spec would cost. `name` and `training.seed` are null where a job would draw them."""
 
     object: Literal["estimate"]
     spec: JobSpec
     parameters: int
+    trainable_parameters: int | None = Field(
+        None, description="Without those of frozen blocks and the averages of batch normalisation, as Keras counts."
+    )
     layers: list[LayerView]
+    initial: InitialView | None = Field(None, description="null unless the spec has `initial`.")
     flops_per_image: int = Field(description="Of one forward pass; a multiply-add counts as two.")
     memory_bytes: int = Field(description="Of one training step, data excluded.")
     seconds_per_epoch: float | None = Field(

@@ -40,6 +40,9 @@ class LabelReadView(View):
     object: Literal["label_read"]
     split: HeldOutSplit
     subject: SubjectView = Field(description="The job whose weights met the labels, or the dataset that was shown.")
+    fold: int | None = Field(
+        None, description="Of a job with folds, from 0: these validation images are its own, not the dataset's split."
+    )
     epoch: int | None = Field(description="Of the weights, from 1; null where the labels alone were shown.")
     what: Literal["measured", "selected", "handed_out"] = Field(
         description="`selected`: the figure could decide how the training went on or which epoch was kept."
@@ -59,4 +62,5 @@ class LedgerView(View):
     dataset: DatasetReference
     explanation: str
     splits: LedgerSplitsView
+    fold_reads: int = Field(0, description="Looks of jobs with folds at validation images of their own.")
     entries: LabelReadPage

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from heldout.lifecycle import JobStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from models.tables import ArtifactRow
+from models.tables import ArtifactRow, JobRow
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,27 @@ def add(session: Session, job_id: str, attempt: int, artifacts: Sequence[Artifac
         session.execute(insert(ArtifactRow).values(job_id=job_id, attempt=attempt, **asdict(one)))
 
 
-def find(session: Session, job_id: str, name: ArtifactName, format_: ArtifactFormat) -> Artifact | None:
-    """The job's file of this name and format: of the newest attempt that has stored one."""
+def find(
+    session: Session, job_id: str, name: ArtifactName, format_: ArtifactFormat, *, attempt: int | None = None
+) -> Artifact | None:
+    """The job's file of this name and format: of one attempt, or of the newest that has stored one."""
     row = session.scalars(
         select(ArtifactRow)
         .where(ArtifactRow.job_id == job_id, ArtifactRow.name == name, ArtifactRow.format == format_)
+        .where(*([] if attempt is None else [ArtifactRow.attempt == attempt]))
         .order_by(ArtifactRow.attempt.desc())
         .limit(1)
     ).one_or_none()
     return None if row is None else Artifact(row.name, row.format, row.key, row.size_bytes, row.sha256)
+
+
+def model_of(session: Session, job: JobRow) -> Artifact | None:
+    """The kept weights of a job that has ended; None where it has left none.
+
+    A paused job leaves some for the case that it is cancelled. Those of an older attempt than its last are not what its
+    metrics tell of.
+    """
+    attempt = {JobStatus.SUCCEEDED: None, JobStatus.CANCELLED: job.attempt}
+    if job.status not in attempt:
+        return None
+    return find(session, job.id, ArtifactName.MODEL, ArtifactFormat.KERAS, attempt=attempt[job.status])

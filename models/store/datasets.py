@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, insert, literal, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, literal, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from heldout.dataset_lifecycle import DatasetStatus
-from heldout.errors import DatasetUnavailable
+from heldout.errors import DatasetNotReady, DatasetUnavailable
 from models.arrays import SPLITS, ImageSet, split_digests
 from models.database import db_now
 from models.ids import is_id
@@ -57,9 +57,30 @@ def require_ready(row: DatasetRow) -> ReadyDataset:
     if row.deleted_at is not None:
         raise DatasetUnavailable(row.name, "It was deleted; name another dataset.")
     if row.status != DatasetStatus.READY or row.shape is None or row.classes is None:
-        raise DatasetUnavailable(row.name, f"It is {row.status}; wait until it is ready or name another one.")
+        raise DatasetUnavailable(row.name, why_not_ready(row))
     height, width, channels = row.shape
     return ReadyDataset(row, (height, width, channels), row.classes)
+
+
+def require_content(row: DatasetRow, what: str) -> str:
+    """The content address of a dataset that is ready. Raises DatasetNotReady, which says that it has no `what`."""
+    if row.status is not DatasetStatus.READY or row.sha256 is None:
+        raise DatasetNotReady(row.name, row.status, what, why_not_ready(row))
+    return row.sha256
+
+
+def why_not_ready(row: DatasetRow) -> str:
+    """Why a dataset that is not ready cannot be used, and what to do."""
+    if row.status is DatasetStatus.UPLOADING:
+        return f"{row.name}@{row.version} waits for its content: send it with PUT /v1/datasets/{row.id}/content."
+    if row.status is DatasetStatus.REJECTED:
+        error = row.error or {}
+        why = f"{error.get('code', 'internal')}: {error.get('detail', 'Nobody knows why.')}"
+        return (
+            f"{row.name}@{row.version} was rejected, and stays so. {why} When that is mended, upload it again, which "
+            "makes the next version; or name another dataset."
+        )
+    return f"{row.name}@{row.version} is being ingested; wait until it is ready, or name another dataset."
 
 
 def _named(session: Session, owner: str, reference: str) -> DatasetRow | None:
@@ -81,10 +102,22 @@ def version_in(reference: str) -> int:
 def page(
     session: Session, owner: str, *, after: str | None, limit: int, status: DatasetStatus | None = None
 ) -> tuple[list[DatasetRow], bool]:
-    """Datasets that the owner sees, newest first, and whether there are more."""
+    """Datasets that the owner sees, newest first, and whether there are more.
+
+    A rejected version is among them only while it is the newest of its name; with `status` all that have it are.
+    """
     query = select(DatasetRow).where(_visible_to(literal(owner)), DatasetRow.same_as.is_(None))
     if status is not None:
         query = query.where(DatasetRow.status == status)
+    else:
+        newer = aliased(DatasetRow)
+        has_newer = exists().where(
+            func.coalesce(newer.owner, "") == owner,  # as the index of names has it
+            newer.name == DatasetRow.name,
+            newer.version > DatasetRow.version,
+            newer.deleted_at.is_(None),
+        )
+        query = query.where(or_(DatasetRow.status != DatasetStatus.REJECTED, ~has_newer))
     if after is not None:
         query = query.where(DatasetRow.id < after)
     rows = session.scalars(query.order_by(DatasetRow.id.desc()).limit(limit + 1)).all()

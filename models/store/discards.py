@@ -112,9 +112,13 @@ def release_files(session: Session, one: DiscardedDataset) -> str | None:
 
 
 def is_still_needed(session: Session, dataset_id: str) -> bool:
-    """Whether a job was queued on the dataset while it was deleted, and has not ended."""
+    """Whether a job that has not ended was queued on the dataset while it was deleted, or derives a version from it."""
     open_jobs = select(JobRow.id).where(JobRow.dataset_id == dataset_id, JobRow.status.not_in(TERMINAL))
-    return session.scalar(open_jobs.limit(1)) is not None
+    derived = select(DatasetRow.id).where(
+        DatasetRow.status == DatasetStatus.CHECKING,
+        DatasetRow.derived_from["dataset"]["id"].as_string() == dataset_id,
+    )
+    return session.scalar(open_jobs.limit(1)) is not None or session.scalar(derived.limit(1)) is not None
 
 
 def _cancel(session: Session, job: JobRow) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import RelationsStatus
+from heldout.dataset_lifecycle import RelationsStatus, SuspectsStatus
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
 from heldout.views.job import SummaryView
@@ -30,7 +30,7 @@ def _keep_best_epoch(session: Session, job: JobRow, status: JobStatus, error: Er
 
 
 def _reject_dataset(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
-    """Reject the dataset of an ingest that did not succeed; otherwise it would stay in `checking` for ever."""
+    """Reject the dataset that a job was to make and did not; otherwise it would stay in `checking` for ever."""
     if status is not JobStatus.SUCCEEDED:
         reject_ingested(session, job.dataset_id, error)
 
@@ -46,8 +46,21 @@ def _give_up_relations(session: Session, job: JobRow, status: JobStatus, error: 
         )
 
 
+def _give_up_suspects(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    """Whoever asked for the suspected labels hears that there are none, and may ask again."""
+    if status is not JobStatus.SUCCEEDED:
+        session.execute(
+            update(DatasetRow)
+            .where(DatasetRow.id == job.dataset_id, DatasetRow.suspects_status == SuspectsStatus.QUEUED)
+            .values(suspects_status=SuspectsStatus.FAILED)
+            .execution_options(synchronize_session=False)
+        )
+
+
 AFTER_END: Mapping[JobKind, Callable[[Session, JobRow, JobStatus, Error | None], None]] = {
     JobKind.TRAIN: _keep_best_epoch,
     JobKind.INGEST: _reject_dataset,
+    JobKind.DERIVE: _reject_dataset,
     JobKind.RELATE: _give_up_relations,
+    JobKind.SUSPECT: _give_up_suspects,
 }

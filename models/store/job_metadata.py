@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
+from heldout.errors import FieldError, InvalidSpec
+from heldout.spec import MAX_PAIRS
 from models.tables import JobMetadataRow
 
 
@@ -22,6 +24,15 @@ def replace(session: Session, job_id: str, owner: str, metadata: Mapping[str, st
         delete(JobMetadataRow).where(JobMetadataRow.job_id == job_id).execution_options(synchronize_session=False)
     )
     add(session, job_id, owner, metadata)
+
+
+def merged(metadata: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """The metadata after a merge; what is null in `changes` is removed. Raises InvalidSpec if too many are left."""
+    both = {key: value for key, value in {**metadata, **changes}.items() if value is not None}
+    if len(both) > MAX_PAIRS:
+        detail = f'The job would have {len(both)} pairs; it can have {MAX_PAIRS}. Remove some with `{{"key": null}}`.'
+        raise InvalidSpec(detail, errors=[FieldError("/metadata", detail)])
+    return both
 
 
 def pair_sha256(key: str, value: str) -> str:

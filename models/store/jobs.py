@@ -1,6 +1,6 @@
 """What clients do to jobs: look up, ask to cancel or pause, resume, change, delete."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPaused, JobNotQueued
 from heldout.kinds import LISTED_KINDS
-from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus
+from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus, shown_status
 from models.database import db_now
 from models.store import events, job_metadata
 from models.store.narrowing import Filters, matching_ids
@@ -133,26 +133,45 @@ def resume(session: Session, owner: str, job_id: str) -> JobRow:
     return _reloaded(session, row)
 
 
-def change(session: Session, owner: str, job_id: str, changes: Mapping[str, Any]) -> JobRow:
-    """Change `priority`, `metadata` and `name` of a queued job, in its row and in its spec.
+def change(
+    session: Session,
+    owner: str,
+    job_id: str,
+    changes: Mapping[str, Any],
+    *,
+    require_version: Callable[[int], None] = lambda version: None,
+) -> JobRow:
+    """Change `name` and `metadata` of a job, and `priority` of one that is queued, in its row and in its spec.
 
+    Args:
+        changes: `metadata` is merged into what the job has; null removes a key.
+        require_version: called with the job's version, which no one else changes meanwhile; what it raises is raised.
     Raises:
         JobNotFound, JobNotQueued.
+        InvalidSpec: the job would have too many pairs of metadata.
     """
     row = _locked(session, owner, job_id)
-    if row.status is not JobStatus.QUEUED:
-        raise JobNotQueued(job_id, row.status)
+    require_version(row.version)
+    if "priority" in changes and row.status is not JobStatus.QUEUED:
+        raise JobNotQueued(job_id, shown_status(row.status, row.request))
     if not changes:
         return row
-    columns = {"user_metadata" if field == "metadata" else field: value for field, value in changes.items()}
+    columns = dict(changes)
+    if "metadata" in changes:
+        columns["metadata"] = job_metadata.merged(row.user_metadata, changes["metadata"])
+    spec = {**row.spec, **columns}
     session.execute(
         update(JobRow)
-        .where(JobRow.id == job_id, JobRow.status == JobStatus.QUEUED)
-        .values(**columns, spec={**row.spec, **changes}, version=JobRow.version + 1)
+        .where(JobRow.id == job_id)
+        .values(
+            **{"user_metadata" if field == "metadata" else field: value for field, value in columns.items()},
+            spec=spec,
+            version=JobRow.version + 1,
+        )
         .execution_options(synchronize_session=False)
     )
     if "metadata" in changes:
-        job_metadata.replace(session, job_id, owner, changes["metadata"])
+        job_metadata.replace(session, job_id, owner, columns["metadata"])
     return _reloaded(session, row)
 
 

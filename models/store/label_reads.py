@@ -19,6 +19,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    null,
     select,
     union_all,
     update,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
-from heldout.ledger import HELD_OUT, NO_EPOCH, ReadKind, SplitReads
+from heldout.ledger import HELD_OUT, NO_EPOCH, ReadKind, SplitReads, who_trained
 from models.database import db_now
 from models.ids import new_id
 from models.tables import DatasetRow, JobRow, LabelReadRow
@@ -42,11 +43,14 @@ def _insert_for_job(dialect: str, split: str) -> Insert:
     values = {
         "id": bindparam("read_id"),
         "owner": JobRow.owner,
-        "digest": func.coalesce(DatasetRow.splits[split]["sha256"].as_string(), stand_in),
+        "digest": func.coalesce(
+            JobRow.split_digests[split].as_string(), DatasetRow.splits[split]["sha256"].as_string(), stand_in
+        ),
         "subject_object": literal("job"),
-        "subject_id": JobRow.id,
+        "subject_id": bindparam("subject_id", type_=_TABLE.c.subject_id.type),
         "epoch": bindparam("epoch", type_=Integer),
         "split": literal(split),
+        "fold": JobRow.spec[("validation", "fold")].as_integer() if split == "validation" else null(),
         "what": bindparam("what", type_=_TABLE.c.what.type),
         "dataset_id": DatasetRow.id,
         "created_at": db_now(),
@@ -65,11 +69,15 @@ _FOR_JOB = {
 def add_for_job(session: Session, job_id: str, split: str, epoch: int, what: ReadKind = ReadKind.MEASURED) -> None:
     """Note that weights of a job met the labels of a split of its dataset, in the transaction that keeps the figures.
 
+    Weights that another job has trained, from which this one goes on, met them as that job's: they count once.
+
     Args:
         epoch: of the weights, from 1.
     """
     statement = _FOR_JOB[session.get_bind().dialect.name, split]
-    session.execute(statement, {"read_id": new_id("read"), "job_id": job_id, "epoch": epoch, "what": what})
+    trained_by = who_trained(job_id, session.scalar(select(JobRow.continues).where(JobRow.id == job_id)) or (), epoch)
+    values = {"read_id": new_id("read"), "job_id": job_id, "subject_id": trained_by, "epoch": epoch, "what": what}
+    session.execute(statement, values)
 
 
 def held_out_splits(dataset: DatasetRow) -> list[str]:
@@ -121,6 +129,11 @@ def totals(session: Session, owner: str, dataset: DatasetRow) -> dict[str, Split
     return {split: SplitReads(*found) for split, *found in session.execute(union_all(*parts))}
 
 
+def fold_reads(session: Session, owner: str, dataset: DatasetRow) -> int:
+    """How often jobs of the owner with folds have looked at validation images of their own."""
+    return session.scalar(select(func.count()).where(*_of_folds(owner, dataset))) or 0
+
+
 def page(
     session: Session, owner: str, dataset: DatasetRow, *, after: str | None, limit: int
 ) -> tuple[Sequence[LabelReadRow], bool]:
@@ -136,7 +149,14 @@ def page(
         .subquery()
         for digest in sorted(digests)
     ]
-    found = union_all(*(select(part.c.id) for part in parts))
+    of_folds = (
+        select(LabelReadRow.id)
+        .where(*_of_folds(owner, dataset), *([LabelReadRow.id < after] if after else []))
+        .order_by(LabelReadRow.id.desc())
+        .limit(limit + 1)
+        .subquery()
+    )
+    found = union_all(*(select(part.c.id) for part in (*parts, of_folds)))
     newest = select(LabelReadRow).where(LabelReadRow.id.in_(found)).order_by(LabelReadRow.id.desc()).limit(limit + 1)
     rows = session.scalars(newest).all()
     return rows[:limit], len(rows) > limit
@@ -163,6 +183,10 @@ def give_digests(session: Session, dataset: DatasetRow) -> None:
             delete(LabelReadRow).where(*under_stand_in),
         ):
             session.execute(change.execution_options(synchronize_session=False))
+
+
+def _of_folds(owner: str, dataset: DatasetRow) -> tuple[ColumnElement[bool], ...]:
+    return LabelReadRow.owner == owner, LabelReadRow.dataset_id == dataset.id, LabelReadRow.fold.is_not(None)
 
 
 def _looks_at(owner: str, dataset: DatasetRow, split: str) -> tuple[ColumnElement[bool], ...]:

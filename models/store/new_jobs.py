@@ -1,6 +1,7 @@
 """The one place in which a row of `jobs` is made, for all kinds of work."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from sqlalchemy import Float, Table, bindparam, insert
@@ -27,6 +28,20 @@ _INSERT = (
 )
 
 
+@dataclass(frozen=True)
+class Begins:
+    """What a training starts from, where that is not nothing.
+
+    epoch: whole epochs that are done. continues, initial: as in the job's row. told: as its first event tells it.
+    """
+
+    epoch: int = 0
+    continues: Sequence[Mapping[str, Any]] = ()
+    initial: Mapping[str, Any] | None = None
+    message: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
 def add(
     session: Session,
     *,
@@ -44,10 +59,12 @@ def add(
     metadata: Mapping[str, str] | None = None,
     max_pending_s: float | None = None,
     retry_of: str | None = None,
+    begins: Begins | None = None,
 ) -> JobRow:
     """Queue a job and write its first event; gives its row as stored, which the session does not follow.
 
     Args:
+        begins: what it starts from; None means from nothing.
         gpus: how many a worker must have free to begin the job; 0 where a processor does.
         max_pending_s: seconds after which the job fails if no worker has taken it; None means never.
     """
@@ -72,13 +89,17 @@ def add(
         "attempt": 0,
         "failures": 0,
         "runtime_s": 0.0,
-        "epoch": 0,
         "epochs": epochs,
         "last_event": 1,
     }
+    begins = begins or Begins()
+    values["epoch"] = begins.epoch
+    # JSON's null is another value than the column's, so what is absent stays out.
+    values |= {"continues": list(begins.continues)} if begins.continues else {}
+    values |= {"initial": dict(begins.initial)} if begins.initial else {}
     times = session.execute(_INSERT, {**values, "metadata": pairs, "max_pending_s": max_pending_s}).one()
     job_metadata.add(session, job_id, owner, pairs)
     stream_of = owner if about.is_listed else None
-    data = {"priority": priority}
-    events.add_first(session, job_id, "job.queued", "Waiting for a worker.", owner=stream_of, data=data)
+    data, message = {"priority": priority, **begins.told}, f"Waiting for a worker. {begins.message}".rstrip()
+    events.add_first(session, job_id, "job.queued", message, owner=stream_of, data=data)
     return JobRow(**values, user_metadata=pairs, **times._mapping)

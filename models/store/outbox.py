@@ -253,7 +253,7 @@ def _signing(webhook: WebhookRow, now: datetime) -> tuple[str, ...]:
 def _view_of(session: Session, subject_object: SubjectObject, subject_id: str) -> View:
     """The subject as this transaction has left it."""
     if subject_object is SubjectObject.DATASET:
-        return dataset_view(_read(session, DatasetRow, subject_id))
+        return dataset_view(_read(session, DatasetRow, subject_id), with_changes=False)
     job = _read(session, JobRow, subject_id)
     return job_view(job, _read(session, DatasetRow, job.dataset_id))
 

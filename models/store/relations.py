@@ -8,11 +8,10 @@ from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus
 from heldout.kinds import JobKind, RelateSpec
-from heldout.lifecycle import TERMINAL, JobEvent, JobStatus, StopReason
+from heldout.lifecycle import TERMINAL, JobStatus
 from models.ids import new_id
 from models.store import label_reads, new_jobs
-from models.store.claims import HeldAttempt, require_held
-from models.store.transitions import move
+from models.store.claims import HeldAttempt, complete
 from models.tables import DatasetRow, JobRow
 
 # Below any training's, so that no training counts it among those before it: it takes no slot.
@@ -88,14 +87,7 @@ def mark_stored(session: Session, held: HeldAttempt, dataset_id: str, digests: M
     Raises:
         LeaseLost: if this attempt no longer holds the job.
     """
-    ended = session.scalar(
-        select(JobRow.status).where(
-            JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.SUCCEEDED
-        )
-    )
-    if ended is not None:
-        return ended
-    status = move(session, require_held(session, held), JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
+    status = complete(session, held)
     if status is JobStatus.SUCCEEDED:
         splits: dict[str, Any] = session.scalars(select(DatasetRow.splits).where(DatasetRow.id == dataset_id)).one()
         session.execute(

@@ -1,5 +1,7 @@
 """Uploads of datasets: announced, and received whole, which queues the ingest."""
 
+from typing import Any
+
 from sqlalchemy import func, insert, literal, select
 from sqlalchemy.orm import Session
 
@@ -21,6 +23,18 @@ ANNOUNCED_FOR_S = 24 * 3600
 
 def announce(session: Session, owner: str, spec: DatasetSpec) -> DatasetRow:
     """A new version under the spec's name, waiting for its upload."""
+    return add_version(session, owner, spec, DatasetStatus.UPLOADING, "Waiting for its upload.")
+
+
+def add_version(
+    session: Session,
+    owner: str,
+    spec: DatasetSpec,
+    status: DatasetStatus,
+    message: str,
+    derived_from: dict[str, Any] | None = None,
+) -> DatasetRow:
+    """The row of a new version under the spec's name, and its first event, which says `message`."""
     locks.lock(session, "dataset", owner, spec.name)  # two versions at once must not get one number
     newest = select(func.max(DatasetRow.version)).where(DatasetRow.owner == owner, DatasetRow.name == spec.name)
     row = session.scalars(
@@ -32,12 +46,13 @@ def announce(session: Session, owner: str, spec: DatasetSpec) -> DatasetRow:
             name=spec.name,
             version=(session.scalar(newest) or 0) + 1,
             description=spec.description,
-            status=DatasetStatus.UPLOADING,
+            status=status,
             spec=spec.model_dump(mode="json"),
+            derived_from=derived_from,
             created_at=db_now(),
         )
     ).one()
-    events.add(session, row.id, "dataset.uploading", "Waiting for its upload.")
+    events.add(session, row.id, f"dataset.{status.value}", message)
     return row
 
 

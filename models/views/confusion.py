@@ -3,22 +3,29 @@
 from heldout.stored.evaluation import SplitScores as StoredSplit
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.views.confusion import ClassScores, ConfusionView, Mistake, SplitScores
+from models.views.dataset import thumbnail_of
 
 
-def confusion_view(stored: StoredEvaluation) -> ConfusionView:
-    """The scores as clients see them: classes by name, and each recall beside that of training."""
+def confusion_view(stored: StoredEvaluation, dataset_id: str) -> ConfusionView:
+    """The scores as clients see them: classes by name, and each recall beside that of training.
+
+    Args:
+        dataset_id: of the dataset whose images the job has answered.
+    """
     train = stored.splits["train"]
     return ConfusionView(
         object="confusion",
         classes=list(stored.classes),
         splits={
-            name: _split_view(split, stored.classes, None if name == "train" else train)
+            name: _split_view(split, stored.classes, None if name == "train" else train, dataset_id)
             for name, split in stored.splits.items()
         },
     )
 
 
-def _split_view(split: StoredSplit, classes: tuple[str, ...], train: StoredSplit | None) -> SplitScores:
+def _split_view(
+    split: StoredSplit, classes: tuple[str, ...], train: StoredSplit | None, dataset_id: str
+) -> SplitScores:
     def gap(place: int) -> float | None:
         """Recall in training less recall here."""
         trained, here = None if train is None else train.per_class[place].recall, split.per_class[place].recall
@@ -32,7 +39,14 @@ def _split_view(split: StoredSplit, classes: tuple[str, ...], train: StoredSplit
         ],
         calibration_error=split.calibration_error,
         mistakes=[
-            Mistake(index=one.index, label=classes[one.label], answer=classes[one.answer], probability=one.probability)
+            Mistake(
+                index=one.index,
+                member=one.member,
+                thumbnail=thumbnail_of(dataset_id, one.index),
+                label=classes[one.label],
+                answer=classes[one.answer],
+                probability=one.probability,
+            )
             for one in split.mistakes
         ],
     )

@@ -5,8 +5,14 @@ from heldout.views.dataset import DatasetView
 from models.tables import DatasetRow
 
 
-def dataset_view(row: DatasetRow) -> DatasetView:
-    """The dataset as clients see it; the digest is of its checked content, so only a ready one has it."""
+def dataset_view(row: DatasetRow, *, with_changes: bool = True) -> DatasetView:
+    """The dataset as clients see it; the digest is of its checked content, so only a ready one has it.
+
+    with_changes: what a derived version changed; it may name thousands of images, so lists and webhooks have null.
+    """
+    derived_from = row.derived_from
+    if derived_from is not None and not with_changes:
+        derived_from = {**derived_from, "changes": None}
     return DatasetView.model_validate(
         {
             "id": row.id,
@@ -25,5 +31,11 @@ def dataset_view(row: DatasetRow) -> DatasetView:
             "error": row.error,
             "created_at": row.created_at,
             "description": row.description,
+            "derived_from": derived_from,
         }
     )
+
+
+def thumbnail_of(dataset_id: str, index: int) -> str:
+    """The route of an image's picture."""
+    return f"/v1/datasets/{dataset_id}/preview/{index}"

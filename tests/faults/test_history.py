@@ -49,7 +49,7 @@ class Past:
         result = claims.Result(final_of(3), artifacts_of(held))
         with database.write() as session:
             status = claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
-            claims.forget_checkpoints_of_ended(session, held.job_id)
+            claims.forget_old_states(session, older_than_s=0)
         assert status is JobStatus.SUCCEEDED
 
     def answer(self, method: str, path: str, code: int, at: float, **body: Any) -> Answer:

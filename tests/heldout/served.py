@@ -1,5 +1,6 @@
 """Work for the real service of these tests: a small spec, figures, and the part of a worker played by hand."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -9,12 +10,16 @@ from pathlib import Path
 
 from heldout.lifecycle import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.audit import SplitCounts, StoredAudit, audit_key
+from heldout.stored.evaluation import SPLIT_NAMES
 from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap, Tally
+from heldout.stored.suspects import suspects_key
 from models.blobs import Blobs
 from models.database import Database
-from models.store import claims, events, ingests
+from models.store import claims, events, ingests, suspects
 from models.store.artifacts import Artifact
+from models.store.ingests import IngestedContent
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPEC = {"name": "small", "dataset": "digits", "network": {"blocks": [{"filters": 2}]}, "training": {"epochs": 2}}
@@ -76,10 +81,27 @@ class Service:
             time.sleep(0.05)  # a poll of something real
         raise AssertionError("nothing was queued")
 
+    def accept(self, claimed, *findings, **source):
+        """End a check or a derived version well, with an audit of these findings, as a worker would."""
+        splits = {name: {"count": 4, "per_class": [2, 2], "sha256": "1" * 64} for name in SPLIT_NAMES}
+        sha256 = hashlib.sha256(claimed.dataset_id.encode()).hexdigest()
+        content = IngestedContent(sha256, 6, (8, 8, 1), "uint8", (0, 255), ("cat", "dog"), splits)
+        counts = {name: SplitCounts(count=4, per_class=(2, 2)) for name in SPLIT_NAMES}
+        audit = StoredAudit(sha256=sha256, splits=counts, statistics={}, findings=findings, checks={}, source=source)
+        self.blobs.put(audit_key(claimed.dataset_id), audit.to_bytes())
+        with self.database.write() as session:
+            ingests.mark_ready(session, claimed.held, claimed.dataset_id, content)
+
     def reject(self, claimed, **error):
         """End the check of an upload, as a worker would."""
         with self.database.write() as session:
             ingests.reject(session, claimed.held, {"member": None, **error})
+
+    def suspect(self, held, stored, dataset_id):
+        """End a search for wrong labels well."""
+        self.blobs.put(suspects_key(dataset_id), stored.to_bytes())
+        with self.database.write() as session:
+            suspects.mark_stored(session, held, dataset_id)
 
     def warn(self, job_id, message):
         """Write a warning among the job's events."""

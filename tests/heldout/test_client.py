@@ -85,7 +85,11 @@ def test_a_job_is_paused_resumed_changed_cancelled_retried_and_deleted(client):
     assert client.resume(job_id).status == "queued"
     changed = client.change(job_id, priority=5, name="other", metadata={"a": "b"})
     assert (changed.name, changed.spec.priority, changed.spec.metadata) == ("other", 5, {"a": "b"})
+    with pytest.raises(ApiProblem) as stale:
+        client.change(job_id, name="late", version=changed.version - 1)
+    assert stale.value.code == "changed_meanwhile"
     assert client.cancel(job_id).status == "cancelled"
+    assert client.change(job_id, metadata={"a": None, "c": "d"}).spec.metadata == {"c": "d"}
     again = client.retry(job_id)
     assert (again.retry_of, again.status) == (job_id, "queued")
     client.delete(job_id)

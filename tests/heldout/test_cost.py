@@ -2,7 +2,15 @@
 
 import pytest
 
-from heldout.cost import Speed, automatic_towers, measuring_work, seconds_per_epoch, seconds_until_start, training_work
+from heldout.cost import (
+    MIN_FLOPS_A_TOWER,
+    Speed,
+    automatic_towers,
+    measuring_work,
+    seconds_per_epoch,
+    share_of_towers,
+    training_work,
+)
 from heldout.layers import plan_network
 from heldout.spec import JobSpec
 
@@ -47,6 +55,10 @@ def test_the_test_split_counts_where_it_is_measured_and_the_limit_where_it_cuts(
         ("later_maps", {"network": {"blocks": [{"filters": 16, "repeat": 2}]}}),
         ("parameters", {"network": {"blocks": [{"filters": 16}], "dense": [{"units": 99}]}}),
         ("changed", {"augmentation": {"zoom": 0.1}}),
+        ("masked", {"augmentation": {"erasing": 0.5}}),
+        ("masked", {"training": {"mixup": 0.2}}),
+        ("masked", {"training": {"cutmix": 1.0}}),
+        ("averaged", {"training": {"ema_decay": 0.99}}),
     ],
 )
 def test_every_kind_of_work_is_counted_where_it_is_done(kind, more):
@@ -54,23 +66,34 @@ def test_every_kind_of_work_is_counted_where_it_is_done(kind, more):
     assert training_work(changed, plan(changed))[kind] > training_work(spec(), plan(spec()))[kind]
 
 
+def test_erasing_alone_resamples_nothing():
+    erased = spec(augmentation={"erasing": 0.5, "fill_mode": "wrap"})
+    assert training_work(erased, plan(erased))["changed"] == 0
+
+
+def test_averaged_weights_and_the_network_that_measures_with_them_take_memory():
+    network = plan(spec())
+    assert network.memory_bytes(32, averaged=True) - network.memory_bytes(32) == 8 * network.parameters
+
+
 def test_measuring_is_the_same_work_for_every_size_of_a_batch():
     small = spec(training={"batch_size": 8})
     assert measuring_work(small, plan(small)) == measuring_work(spec(), plan(spec()))
 
 
-def test_two_towers_are_chosen_for_much_work_and_never_for_whole_batches():
-    def towers(**more):
-        return automatic_towers(spec(**more), plan(spec(**more)))
+def test_there_is_a_tower_for_each_core_as_long_as_it_has_enough_to_do():
+    def towers(cores, **more):
+        return automatic_towers(spec(**more), plan(spec(**more)), cores)
 
-    assert towers() == 2
-    assert towers(training={"batch_size": 2}) == 1
-    assert towers(network={"blocks": [{"filters": 64, "batch_norm": True}]}) == 1
+    large = {"blocks": [{"filters": 64, "batch_norm": True}, {"filters": 128}]}
+    assert [towers(cores, network=large) for cores in (1, 2, 4, 8, 16)] == [1, 2, 4, 8, 8]  # four images each
+    assert towers(32, network=large, training={"batch_size": 256}) == 16
+    assert towers(8) == plan(spec()).flops_per_image * spec().training.batch_size // MIN_FLOPS_A_TOWER
+    assert towers(8, training={"batch_size": 2}) == 1
 
 
-def test_a_job_starts_when_a_slot_is_free_of_those_before_it():
-    assert seconds_until_start([], []) is None
-    assert seconds_until_start([5.0], []) == 5
-    assert seconds_until_start([5.0, 9.0], [1.0]) == 6
-    assert seconds_until_start([5.0, 9.0], [10.0]) == 9
-    assert seconds_until_start([5.0, 9.0], [10.0, 10.0]) == 15
+def test_what_two_towers_do_not_gain_more_towers_do_not_gain_either():
+    assert share_of_towers(0.5, 8) == 0.125
+    assert share_of_towers(0.6, 2) == pytest.approx(0.6)
+    assert share_of_towers(0.6, 8) == pytest.approx(0.2 + 0.8 / 8)
+    assert share_of_towers(1.0, 8) == 1

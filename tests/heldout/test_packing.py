@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from heldout.packing import NothingToPack, files_of, packed, packed_together
+from heldout.packing import NothingToPack, files_of, hidden_in, packed, packed_together
 
 
 @pytest.fixture
@@ -127,4 +127,24 @@ def test_a_link_in_an_archive_is_refused(folder, tmp_path):
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(member)
     with pytest.raises(NothingToPack, match="link"):
-        list(packed_together([folder, tmp_path / "train.tar"]))
+        packed_together([folder, tmp_path / "train.tar"])
+
+
+def test_an_archive_with_a_password_is_refused_and_a_damaged_member_named(folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        archive.writestr("a/1.png", b"one" * 100)
+    whole = (tmp_path / "train.zip").read_bytes()
+    (tmp_path / "train.zip").write_bytes(whole.replace(b"one" * 100, b"two" * 100))
+    with pytest.raises(NothingToPack, match=r"train/a/1\.png cannot be unpacked: Bad CRC"):
+        list(packed_together([folder, tmp_path / "train.zip"]))
+    directory = whole.index(b"PK\x01\x02")
+    (tmp_path / "train.zip").write_bytes(whole[: directory + 8] + b"\1" + whole[directory + 9 :])
+    with pytest.raises(NothingToPack, match="password"):
+        packed_together([folder, tmp_path / "train.zip"])
+
+
+def test_hidden_files_that_somebody_may_miss_are_named(folder):
+    for name in (".DS_Store", "a/._1.png", ".git/config", "a/.hidden.png", ".cache/1.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    assert hidden_in(folder) == [".cache", "a/.hidden.png"]

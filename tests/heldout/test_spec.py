@@ -41,11 +41,16 @@ COMPLETE = {
         "early_stopping": None,
         "class_weights": None,
         "label_smoothing": 0.0,
+        "mixup": 0.0,
+        "cutmix": 0.0,
+        "ema_decay": None,
         "train_limit": None,
         "on_overfit": "none",
         "precision": "auto",
         "seed": None,
     },
+    "initial": None,
+    "validation": None,
     "evaluation": {"test": "final"},
     "limits": {"max_runtime_s": 86400, "max_pending_s": None},
     "priority": 0,
@@ -71,6 +76,8 @@ FULL = {
         "brightness": 0.1,
         "contrast": 0.1,
         "fill_mode": "reflect",
+        "erasing": 0.5,
+        "erasing_area": [0.1, 0.3],
     },
     "training": {
         **COMPLETE["training"],
@@ -84,6 +91,8 @@ FULL = {
         "class_weights": {"3": 2.0},
         "seed": 7,
     },
+    "initial": {"job": "job_1", "model": None, "freeze_blocks": 1},
+    "validation": {"folds": 5, "fold": 2, "seed": 3},
     "metadata": {"team": "vision"},
 }
 
@@ -92,6 +101,12 @@ FRACTION = ([0, 0.5], [-0.01, 0.51])
 
 # path: values at the edge that are accepted, values just beyond that are not.
 BOUNDS = {
+    "initial.job": (["job_1", "j" * 40], [7, "j" * 41]),
+    "initial.model": ([None], [7]),
+    "initial.freeze_blocks": ([0, 8], [-1, 9]),
+    "validation.folds": ([3, 20], [1, 21, None]),
+    "validation.fold": ([0, 4], [-1, 5, 20]),
+    "validation.seed": ([0, 2**31 - 1], [-1, 2**31]),
     "name": (["a", "a" * 128, None], ["", "a" * 129]),
     "dataset": (["d", "pets@3"], [""]),
     "network.blocks": ([[{"filters": 1}], [{"filters": 1}] * 8], [[], [{"filters": 1}] * 9]),
@@ -119,6 +134,11 @@ BOUNDS = {
     "augmentation.vertical_flip": ([True, False], [1, "true"]),
     "augmentation.brightness": FRACTION,
     "augmentation.contrast": FRACTION,
+    "augmentation.erasing": ([0, 1], [-0.01, 1.01]),
+    "augmentation.erasing_area": (
+        [[0.02, 0.33], [0.5, 0.5], [0.001, 1]],
+        [[0.33, 0.02], [0, 0.5], [0.5, 1.01], [0.5], [0.1, 0.2, 0.3], 0.5],
+    ),
     "augmentation.fill_mode": (["nearest", "constant", "reflect", "wrap"], ["mirror"]),
     "training.epochs": ([2, 1000], [0, 1001]),
     "training.batch_size": ([1, 1024], [0, 1025]),
@@ -166,6 +186,9 @@ BOUNDS = {
     "training.early_stopping.restore_best": ([True, False], ["no"]),
     "training.class_weights": (["balanced", {"0": 0.5}, None], ["equal", {"0": 0}, {"0": -1}, [1, 2]]),
     "training.label_smoothing": FRACTION,
+    "training.mixup": ([0, 1], [-0.01, 1.01]),
+    "training.cutmix": ([0, 1], [-0.01, 1.01]),
+    "training.ema_decay": ([0.001, 0.9999, None], [0, 1]),
     "training.train_limit": ([1, 100_000, None], [0, 1.5]),
     "training.on_overfit": (["none", "warn", "stop", "stop_and_restore"], ["restore"]),
     "training.precision": (["auto", "float32", "mixed"], ["float16"]),
@@ -176,14 +199,15 @@ BOUNDS = {
     "priority": ([-100, 100], [-101, 101]),
     "resources.device": (["auto", "cpu", "gpu"], ["tpu"]),
     "resources.gpus": ([1, 8], [0, 9]),
-    "resources.towers": (["auto", 1, 2], [0, 3, "two"]),
+    "resources.towers": (["auto", 1, 2, 16], [0, 17, "two"]),
     "metadata": (
         [{}, {"k" * 64: "v" * 512}, {str(i): "" for i in range(16)}],
         [{"k" * 65: ""}, {"": ""}, {"k": "v" * 513}, {"k": 1}, {str(i): "" for i in range(17)}],
     ),
 }
 
-REQUIRED = {"dataset", "network.blocks", "network.blocks.0.filters", "network.dense.0.units"}
+REQUIRED = {"dataset", "initial.job", "network.blocks", "network.blocks.0.filters", "network.dense.0.units"}
+REQUIRED |= {"validation.folds"}
 ACCEPTED = [(path, value) for path, (values, _) in BOUNDS.items() for value in values]
 REFUSED = [(path, value) for path, (_, values) in BOUNDS.items() for value in values]
 
@@ -246,6 +270,14 @@ def test_a_value_beyond_its_bound_is_refused_at_its_place(path, value):
         found = [str(key) for key in error["loc"]]
         # A rule about several fields is reported where they meet.
         assert found[: len(wanted)] == wanted[: len(found)]
+
+
+def test_images_are_mixed_in_one_way():
+    for training in ({"mixup": 0.2, "cutmix": 0}, {"mixup": 0, "cutmix": 1.0}):
+        JobSpec.model_validate({**LEAST, "training": training})
+    with pytest.raises(ValidationError, match=r"`mixup` is 0\.2 and `cutmix` 1\.0; set one of them to 0") as refused:
+        JobSpec.model_validate({**LEAST, "training": {"mixup": 0.2, "cutmix": 1.0}})
+    assert refused.value.errors()[0]["loc"] == ("training", "cutmix")
 
 
 def test_one_epoch_is_enough():

@@ -19,6 +19,7 @@ from tests.models.work import ALICE, add_dataset
 
 # A worker that has just been started waits for others' next two heartbeats before it takes a lease back.
 SETTINGS = Settings(lease_s=4, heartbeat_s=0.01, reconcile_s=1)
+KEPT_S = SETTINGS.keep_state_s
 GAP = timedelta(seconds=1.2 * SETTINGS.reconcile_s + SETTINGS.lease_s)
 
 
@@ -79,7 +80,7 @@ def test_a_dataset_that_was_announced_and_not_sent_within_a_day_is_rejected(work
         blobs.read(f"uploads/{unsent}/broken off")
 
 
-def test_checkpoints_of_a_job_that_is_cancelled_while_it_waits_are_removed(work, reconciler, blobs):
+def test_the_last_state_of_a_job_that_has_ended_is_removed_once_its_time_is_over(work, reconciler, blobs):
     cancelled, waiting = (work.running() for _ in range(2))
     keys = {}
     for held in (cancelled, waiting):
@@ -88,8 +89,10 @@ def test_checkpoints_of_a_job_that_is_cancelled_while_it_waits_are_removed(work,
         blobs.put(keys[held], b"state")
         work.release(held)
     work.cancel(cancelled.job_id)
-    reconciler.run_once()
-    assert work.stored(cancelled.job_id)["checkpoints"] == []
+    for ended_s_ago, left in ((KEPT_S - 60, 1), (KEPT_S + 60, 0)):
+        work.set(cancelled.job_id, finished_at=db_now(-ended_s_ago))
+        reconciler.run_once()
+        assert len(work.stored(cancelled.job_id)["checkpoints"]) == left
     assert len(work.stored(waiting.job_id)["checkpoints"]) == 1
     assert blobs.read(keys[waiting]) == b"state"
     with pytest.raises(KeyError):

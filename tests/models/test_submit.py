@@ -6,14 +6,17 @@ from sqlalchemy import event, select
 from heldout import layers
 from heldout.errors import DatasetUnavailable, InvalidSpec, JobNotFinished, SpecDatasetNotFound, TooManyParameters
 from heldout.lifecycle import JobStatus
+from heldout.retrying import RetrySpec
 from heldout.spec import JobSpec
-from models import submit
+from models import retry, submit
+from models.blobs import Blobs
 from models.database import Database
 from models.tables import EventRow, JobRow
 from models.wake import WakeUp
 from tests.models.work import ALICE, BOB, Work, add_dataset
 
 MAX_PARAMETERS = 1_000_000
+NO_FILES = Blobs("memory:///")
 # On the four pixels square of `dots`.
 LEAST = {"dataset": "dots", "network": {"blocks": [{"filters": 3}]}}
 UNKNOWN_CLASS = {**LEAST, "training": {"class_weights": {"neither": 2.0}}}
@@ -25,7 +28,7 @@ def spec(**changes: object) -> JobSpec:
 
 def submitted(work: Work, asked: JobSpec, owner: str = ALICE) -> submit.Submitted:
     with work.database.write() as session:
-        return submit.submit(session, owner, asked, max_parameters=MAX_PARAMETERS)
+        return submit.submit(session, NO_FILES, owner, asked, max_parameters=MAX_PARAMETERS)
 
 
 def stored_ids(database: Database) -> set[str]:
@@ -42,7 +45,7 @@ class Reconciling:
 
     def submit_all(self, specs: list[JobSpec]) -> list[str]:
         with self.database.write() as session:
-            made = [submit.submit(session, ALICE, one, max_parameters=MAX_PARAMETERS) for one in specs]
+            made = [submit.submit(session, NO_FILES, ALICE, one, max_parameters=MAX_PARAMETERS) for one in specs]
         stored = stored_ids(self.database)
         self.published += [(one.wake_up, one.job.id in stored) for one in made]
         return [one.job.id for one in made]
@@ -124,10 +127,10 @@ def test_what_cannot_be_trained_is_refused_and_not_stored(work, changes, refusal
 def test_a_job_that_has_ended_is_submitted_again_on_its_version_of_the_dataset(work):
     held = work.running(priority=3)
     with work.database.write() as session, pytest.raises(JobNotFinished):
-        submit.retry(session, ALICE, held.job_id, max_parameters=MAX_PARAMETERS)
+        retry.retry(session, NO_FILES, ALICE, held.job_id, RetrySpec(), max_parameters=MAX_PARAMETERS)
     work.fail(held, "diverged")
     with work.database.write() as session:
-        again = submit.retry(session, ALICE, held.job_id, max_parameters=MAX_PARAMETERS)
+        again = retry.retry(session, NO_FILES, ALICE, held.job_id, RetrySpec(), max_parameters=MAX_PARAMETERS)
     row, ended = work.row(again.job.id), work.row(held.job_id)
     assert (row.retry_of, row.spec, row.dataset_id) == (ended.id, ended.spec, ended.dataset_id)
     assert (row.status, row.attempt, row.failures) == (JobStatus.QUEUED, 0, 0)
@@ -140,13 +143,13 @@ def test_a_job_whose_stored_spec_cannot_be_read_is_not_submitted_again(work):
     work.fail(held, "diverged")
     work.set(held.job_id, spec={**work.row(held.job_id).spec, "from_a_newer_release": True})
     with work.database.write() as session, pytest.raises(InvalidSpec, match="/from_a_newer_release"):
-        submit.retry(session, ALICE, held.job_id, max_parameters=MAX_PARAMETERS)
+        retry.retry(session, NO_FILES, ALICE, held.job_id, RetrySpec(), max_parameters=MAX_PARAMETERS)
     assert stored_ids(work.database) == {held.job_id}
 
 
 def test_an_estimate_stores_nothing_and_counts_as_a_submission_does(work):
     with work.database.write() as session:
-        found = submit.estimate(session, ALICE, spec(), max_parameters=MAX_PARAMETERS)
+        found = submit.estimate(session, NO_FILES, ALICE, spec(), max_parameters=MAX_PARAMETERS)
     assert stored_ids(work.database) == set()
     assert found.seconds_per_epoch is None, "no machine was measured"
     assert found.parameters == work.row(submitted(work, spec()).job.id).parameters
@@ -159,7 +162,7 @@ def test_a_submission_takes_three_statements_and_one_more_with_metadata(work):
     for metadata, expected in (({}, 3), ({"team": "a"}, 4)):
         with work.database.write() as session:
             counted.clear()
-            submit.submit(session, ALICE, spec(metadata=metadata), max_parameters=MAX_PARAMETERS)
+            submit.submit(session, NO_FILES, ALICE, spec(metadata=metadata), max_parameters=MAX_PARAMETERS)
             tables = [statement.split("INTO ")[-1].split()[0] for statement in counted if "INSERT" in statement]
             assert len([statement for statement in counted if not statement.startswith("BEGIN")]) == expected
             assert tables == ["jobs", *(["job_metadata"] if metadata else []), "events"]
@@ -172,5 +175,5 @@ def test_the_plan_of_a_network_is_made_once(work, monkeypatch):
     submitted(work, spec())
     assert len(made) == 1
     with work.database.read() as session:
-        submit.estimate(session, BOB, spec(), max_parameters=MAX_PARAMETERS)
+        submit.estimate(session, NO_FILES, BOB, spec(), max_parameters=MAX_PARAMETERS)
     assert len(made) == 2

@@ -12,15 +12,16 @@ from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from heldout.stored.audit import StoredAudit
 from models.arrays import FILES, address_of, load, save_beside, split_digests
-from models.relations import FILE_NAME, save_relations
+from models.file_names import MEMBERS_FILE
+from models.relations import FILE_NAME, save_relations, units_of
 from worker.ingest.audit import Audit, IngestedDataset, audit
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan, with_splits_of
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
-from worker.ingest.preview import write_examples, write_previews
-from worker.ingest.rejection import Rejection, amount, printable
-from worker.ingest.relations import relations_of, units_of
+from worker.ingest.preview import write_previews
+from worker.ingest.rejection import Rejection, amount, by_fault, printable
+from worker.ingest.relations import relations_of
 from worker.ingest.report import Report
 from worker.ingest.sources.base import Source, StoredImages
 from worker.ingest.sources.layout import LeftOut
@@ -29,7 +30,6 @@ from worker.ingest.splits import Splits, groups_of, make_splits
 
 Progress = Callable[[str, int, int], None]  # the stage, how many images are done, of how many
 MAX_NAMES = 20
-MEMBERS_FILE = "members.txt"
 
 
 def run(
@@ -42,19 +42,36 @@ def run(
     """Ingest the upload in the file `source` into the folder `target`, which is empty or not there.
 
     Then `target` has the four files of the internal format, `audit.json`, `relations.npz`, `members.txt` with the name
-    of each image on a line, a contact sheet `preview/<class>.png` of each class by its number, and
-    `preview/examples/<index>.png` of each image that a finding has as an example. The images are never in memory all at
-    once.
+    of each image on a line, and a contact sheet `preview/<class>.png` of each class by its number. The images are never
+    in memory all at once.
 
     Raises:
         Rejection: if the upload is rejected; `target` then is empty.
+    """
+    size_bytes = source.stat().st_size
+    return ingest(
+        lambda scratch: open_source(source, spec, scratch, limits), size_bytes, spec, target, limits, progress
+    )
+
+
+def ingest(
+    opening: Callable[[Path], Source],
+    size_bytes: int,
+    spec: DatasetSpec,
+    target: Path,
+    limits: Limits,
+    progress: Progress,
+) -> Report:
+    """The same for any source. Raises Rejection; `target` then is empty.
+
+    Args: opening is given a folder for what has to be unpacked; size_bytes is that of what is opened.
     """
     target.mkdir(parents=True, exist_ok=True)
     if any(target.iterdir()):
         raise ValueError(f"{target} is not empty")
     try:
         with ProcessPool(limits.processes) as pool:
-            return _run(source, spec, target, limits, pool, progress)
+            return _run(opening, size_bytes, spec, target, limits, pool, progress)
     except BaseException as error:
         empty(target)
         if isinstance(error, MemoryError):
@@ -80,12 +97,18 @@ def empty(folder: Path) -> None:
 
 
 def _run(
-    source: Path, spec: DatasetSpec, target: Path, limits: Limits, pool: ProcessPool, progress: Progress
+    opening: Callable[[Path], Source],
+    size_bytes: int,
+    spec: DatasetSpec,
+    target: Path,
+    limits: Limits,
+    pool: ProcessPool,
+    progress: Progress,
 ) -> Report:
     scratch = target / ".scratch"
     scratch.mkdir()
     progress("opening", 0, 0)
-    opened = open_source(source, spec, scratch, limits)
+    opened = opening(scratch)
     names, labels, given_splits = opened.names, opened.labels, opened.given_splits
     count = len(names)
     groups = groups_of(names, spec.group_by)
@@ -112,16 +135,15 @@ def _run(
     progress("finishing", 0, 0)
     save_relations(relations, target / FILE_NAME)
     write_previews(target / "preview", dataset)
-    write_examples(target / "preview" / "examples", dataset, found.findings)
     with (target / MEMBERS_FILE).open("w", encoding="utf-8") as file:
         file.writelines(f"{name}\n" for name in names)
-    report = _report(source, target, opened, stored, dataset, splits, found)
+    report = _report(size_bytes, target, opened, stored, dataset, splits, found)
     _write_audit(target, report, found)
     return report
 
 
 def _report(
-    source: Path,
+    size_bytes: int,
     target: Path,
     opened: Source,
     stored: StoredImages,
@@ -149,7 +171,7 @@ def _report(
         size_bytes=sum((target / name).stat().st_size for name in FILES),
         source={
             "format": opened.kind,
-            "size_bytes": source.stat().st_size,
+            "size_bytes": size_bytes,
             "images": len(dataset.labels),
             "encodings": dict(sorted(stored.encodings.items())),
             "passed_over": {
@@ -162,18 +184,29 @@ def _report(
                     "count": len(left_out.names),
                     "names": [printable(name) for name in left_out.names[:MAX_NAMES]],
                 }
-                for left_out in _all_left_out(opened, stored)
+                for left_out in _left_out(opened, stored)
             ],
-            "splits": dict(splits.origin),
+            "notes": [*opened.notes, *stored.notes],
+            "splits": _origins(splits, stored),
             "groups": None if dataset.groups is None else int(np.max(dataset.groups)) + 1,
+            **({} if stored.derived is None else {"changes": dict(stored.derived)}),
         },
         findings=tuple(found.findings),
     )
 
 
-def _all_left_out(opened: Source, stored: StoredImages) -> list[LeftOut]:
-    broken = [opened.names[row] for row in stored.skipped]
-    return [*opened.left_out, *([LeftOut("files that cannot be read", broken)] if broken else [])]
+def _left_out(opened: Source, stored: StoredImages) -> list[LeftOut]:
+    broken = [LeftOut(f"files that cannot be read, {what}", names) for what, names in by_fault(stored.faults).items()]
+    if stored.derived is not None and stored.skipped:
+        broken.append(LeftOut("copies", [opened.names[row] for row in stored.skipped]))
+    return [*opened.left_out, *broken]
+
+
+def _origins(splits: Splits, stored: StoredImages) -> dict[str, str]:
+    """In words where each split came from; those that a derived version kept come from the one before."""
+    if stored.derived is None:
+        return dict(splits.origin)
+    return {split: stored.derived["from"] if origin == "upload" else origin for split, origin in splits.origin.items()}
 
 
 def _write_audit(target: Path, report: Report, found: Audit) -> None:

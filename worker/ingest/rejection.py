@@ -1,12 +1,16 @@
 """Why an upload was rejected: a stable code, the member at fault, and what to do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heldout.dataset_lifecycle import RETRIED_REJECTIONS, RejectionCode
 
-# Faults of one image file, which the others may do without, and how a list of such files says them.
+# Faults of one file, which the others may do without, and how a list of such files says them.
 BROKEN_FILES = {
+    RejectionCode.ARCHIVE_DAMAGED: "damaged in the archive",
+    RejectionCode.UNSAFE_MEMBER: "links or special files",
+    RejectionCode.NAME_NOT_UTF8: "of names that are not UTF-8",
+    RejectionCode.MEMBER_TOO_LARGE: "too large as files",
     RejectionCode.UNREADABLE_MEMBER: "no image, or broken",
     RejectionCode.UNSUPPORTED_IMAGE: "of a format that is not read",
     RejectionCode.ANIMATED_IMAGE: "of several frames",
@@ -14,7 +18,15 @@ BROKEN_FILES = {
     RejectionCode.IMAGE_TOO_LARGE: "of too many pixels",
     RejectionCode.IMAGE_BOMB: "of more data than its pixels need",
 }
-MAX_LISTED_FILES = 100
+# What to do about some of them; the others are to be saved again.
+REMEDIES = {
+    RejectionCode.ARCHIVE_DAMAGED: "Pack the archive again.",
+    RejectionCode.UNSAFE_MEMBER: "Pack the files that links lead to (`tar --dereference --hard-dereference`, `zip` "
+    "without `-y`).",
+    RejectionCode.NAME_NOT_UTF8: "Rename files, or pack with a tool that writes UTF-8 names.",
+}
+SAVE_AGAIN = "Save images again as PNG or JPEG, or remove them."
+MAX_LISTED_FILES = 50  # of each fault
 
 
 class Rejection(Exception):
@@ -41,16 +53,32 @@ class Rejection(Exception):
         return {"code": self.code.value, "detail": self.detail, "member": self.member}
 
 
-def broken_files(faults: Sequence[Rejection]) -> Rejection:
-    """One rejection for all files that cannot be read: with one its own text, with several a list of them."""
-    skip = "Or go on without: `skip_broken` (`--skip-broken`)."
+def broken_files(faults: Sequence[Rejection], *, can_skip: bool = True) -> Rejection:
+    """One rejection for all files that cannot be read: with one its own text, with several a list by what is wrong.
+
+    Args: can_skip is whether `skip_broken` would help.
+    """
+    skip = " Or go on without: `skip_broken` (`--skip-broken`)." if can_skip else ""
     first = faults[0]
     if len(faults) == 1:
-        return Rejection(first.code, f"{first.detail} {skip}", first.member)
-    listed = ", ".join(f"{fault.member!r} ({BROKEN_FILES[fault.code]})" for fault in faults[:MAX_LISTED_FILES])
-    more = f" and {len(faults) - MAX_LISTED_FILES:,} more" if len(faults) > MAX_LISTED_FILES else ""
-    detail = f"{len(faults):,} files cannot be read: {listed}{more}. Save them again, or remove them. {skip}"
+        return Rejection(first.code, f"{first.detail}{skip}", first.member)
+    listed = "; ".join(f"{what} ({len(names):,}): {_names(names)}" for what, names in by_fault(faults).items())
+    remedies = " ".join(dict.fromkeys(REMEDIES.get(fault.code, SAVE_AGAIN) for fault in faults))
+    detail = f"{len(faults):,} files cannot be read: {listed}. {remedies}{skip}"
     return Rejection(first.code, detail, first.member)
+
+
+def by_fault(faults: Sequence[Rejection]) -> Mapping[str, list[str]]:
+    """The names of the files, by what is wrong with them in words."""
+    found: dict[str, list[str]] = {}
+    for fault in faults:
+        found.setdefault(BROKEN_FILES[fault.code], []).append(fault.member or "")
+    return found
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:MAX_LISTED_FILES]))
+    return f"{shown} and {len(names) - MAX_LISTED_FILES:,} more" if len(names) > MAX_LISTED_FILES else shown
 
 
 def printable(name: str, longest: int = 200) -> str:

@@ -29,19 +29,6 @@ def relations_of(copies: Copies, groups: NDArray[np.int64] | None) -> Relations:
     return Relations(firsts[copies.original], None if groups is None else groups.astype(np.int32))
 
 
-def units_of(relations: Relations) -> NDArray[np.int64] | None:
-    """(images,) a number for each unit of images that belong together, by copies, groups or a chain of both.
-
-    None where each image is alone.
-    """
-    units = relations.copy_of
-    if relations.group is not None:
-        _, first, which = np.unique(relations.group, return_index=True, return_inverse=True)
-        pairs = np.unique(np.stack([units, units[first[which]]], axis=1), axis=0)
-        units = _first_of_joined(len(units), pairs.tolist())[units]
-    return None if np.array_equal(units, np.arange(len(units))) else units.astype(np.int64)
-
-
 def _first_of_joined(count: int, pairs: Iterable[Sequence[int]]) -> NDArray[np.int32]:
     """(count,) the first of the images that a chain of pairs joins an image with."""
     first_of: dict[int, int] = {}  # towards the first image, for those that pairs join

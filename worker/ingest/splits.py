@@ -45,17 +45,22 @@ def groups_of(names: Sequence[str], pattern: str | None, limit_s: float = GROUPI
     search = re.compile(pattern).search
     numbers: dict[str, int] = {}
     groups = np.empty(len(names), np.int64)
+    unmatched = []
     with _stopped_after(limit_s, pattern):
         for row, name in enumerate(names):
             found = search(name)
             if found is None or found[1] is None:
-                raise Rejection(
-                    RejectionCode.GROUP_UNMATCHED,
-                    f"The group rule {pattern!r} does not match {printable(name)!r}. It must match every name: widen "
-                    "it, or leave it out.",
-                    name,
-                )
-            groups[row] = numbers.setdefault(found[1], len(numbers))
+                unmatched.append(name)
+            else:
+                groups[row] = numbers.setdefault(found[1], len(numbers))
+    if unmatched:
+        count = f" and {len(unmatched) - 1:,} more of {len(names):,} names" if len(unmatched) > 1 else ""
+        raise Rejection(
+            RejectionCode.GROUP_UNMATCHED,
+            f"The group rule {pattern!r} does not match {printable(unmatched[0])!r}{count}. It must match every name: "
+            "widen it, or leave it out.",
+            unmatched[0],
+        )
     return groups
 
 

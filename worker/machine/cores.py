@@ -9,17 +9,12 @@ from typing import Literal
 
 from worker.machine.devices import Device
 
-AllowedTowers = Literal["auto", 1, 2]
+Towers = int | Literal["auto"]
 
 
-def allowed_towers(requested: AllowedTowers, device: Device, cores: int) -> AllowedTowers:
-    """How many towers a job may have on this machine, whatever else runs there.
-
-    `auto` remains where two cores could compute side by side: the size of the network then decides.
-    """
-    if requested == "auto" and (device == "gpu" or cores < 2):
-        return 1
-    return requested
+def allowed_towers(requested: Towers, device: Device) -> Towers:
+    """How many towers a job may have on this kind of device: `auto` remains where cores compute side by side."""
+    return 1 if requested == "auto" and device == "gpu" else requested
 
 
 def divide_cores(cores: Sequence[int], demands: Sequence[int]) -> list[tuple[int, ...]]:
@@ -63,7 +58,7 @@ class JobCores:
 class Cores:
     """The cores that this worker may use, divided again whenever one of its jobs starts or ends.
 
-    Two towers share one core while other jobs need the rest: the job is then slower, and its results are the same.
+    Towers share a core while other jobs need the rest: the job is then slower, and its results are the same.
     """
 
     def __init__(self) -> None:

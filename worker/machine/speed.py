@@ -16,7 +16,8 @@ Times = tuple[float, float]
 
 CLASSES = 10
 _AUGMENTED = {"rotation_degrees": 20, "width_shift": 0.2, "horizontal_flip": True}
-_NETWORKS: tuple[tuple[Image, int, dict[str, Any], dict[str, Any] | None], ...] = (
+_Network = tuple[Image, int, dict[str, Any], dict[str, Any] | None]
+_NETWORKS: tuple[_Network, ...] = (
     ((8, 8, 1), 8, {"blocks": [{"filters": 4}]}, None),
     ((8, 8, 1), 32, {"blocks": [{"filters": 8, "padding": "same", "repeat": 4, "pool": 1}]}, None),
     ((28, 28, 1), 32, {"blocks": [{"filters": 16}]}, None),
@@ -30,40 +31,52 @@ _NETWORKS: tuple[tuple[Image, int, dict[str, Any], dict[str, Any] | None], ...] 
     ((28, 28, 1), 32, {"blocks": [{"filters": 8}], "dense": [{"units": 512}]}, None),
     ((32, 32, 3), 64, {"blocks": [{"filters": 16, "padding": "same"}, {"filters": 32, "padding": "same"}]}, None),
 )
+# Two of them again, with images that are mixed and with averaged weights.
+_TRAINED_OTHERWISE: tuple[tuple[_Network, dict[str, Any]], ...] = (
+    (_NETWORKS[2], {"mixup": 0.2}),
+    (_NETWORKS[10], {"ema_decay": 0.99}),
+)
 
 
-def _spec(batch_size: int, network: dict[str, Any], augmentation: dict[str, Any] | None) -> JobSpec:
-    training = {"batch_size": batch_size, "seed": 1}
+def _spec(
+    batch_size: int, network: dict[str, Any], augmentation: dict[str, Any] | None, training: dict[str, Any]
+) -> JobSpec:
+    training = {"batch_size": batch_size, "seed": 1} | training
     return JobSpec.model_validate(
         {"dataset": "digits", "network": network, "augmentation": augmentation, "training": training}
     )
 
 
 SPECS: list[tuple[JobSpec, Image]] = [
-    (_spec(batch_size, network, augmentation), image) for image, batch_size, network, augmentation in _NETWORKS
+    (_spec(batch_size, network, augmentation, training), image)
+    for (image, batch_size, network, augmentation), training in (
+        *((network, dict[str, Any]()) for network in _NETWORKS),
+        *_TRAINED_OTHERWISE,
+    )
 ]
-# Positions in `SPECS` of those that are measured with two towers too; the others are too small or need whole batches.
+# Positions in `SPECS` of those that are measured with two towers too; the others are too small, or normalise batches.
 TWO_TOWER_SPECS = (2, 4, 5, 6)
 
 
-def speed_of(times: Sequence[Times], split: Sequence[Times] | None) -> Speed:
+def speed_of(times: Sequence[Times], split: Sequence[Times] | None, cores: int = 1) -> Speed:
     """The speed that explains the measured times of `SPECS`.
 
     Args:
         times: with one tower, in the order of `SPECS`.
         split: with two towers, in the order of `TWO_TOWER_SPECS`; None where there is one core.
+        cores: of the worker.
     """
     plans = [plan_network(spec.network, image, CLASSES) for spec, image in SPECS]
     trained = [(training_work(spec, plans[n]), times[n][0]) for n, (spec, _) in enumerate(SPECS)]
     measured = [(measuring_work(spec, plans[n]), times[n][1]) for n, (spec, _) in enumerate(SPECS)]
     if split is None:
-        return Speed(fitted(trained), fitted(measured))
+        return Speed(fitted(trained), fitted(measured), cores=cores)
     # A disturbance by another process must not make two towers look slower than one.
     shares = [
         min(1.0, median(two[kind] / times[number][kind] for number, two in zip(TWO_TOWER_SPECS, split, strict=True)))
         for kind in (0, 1)
     ]
-    return Speed(fitted(trained), fitted(measured), *shares)
+    return Speed(fitted(trained), fitted(measured), training_share=shares[0], measuring_share=shares[1], cores=cores)
 
 
 def fitted(samples: Sequence[tuple[Work, float]]) -> dict[str, float]:

@@ -10,6 +10,9 @@ import structlog
 from heldout.errors import StorageUnavailable
 from heldout.settings import Settings
 from models.blobs import BlobMissing
+from models.relations import FILE_NAME, relations_key
+from models.store.claims import Claimed
+from models.stored_splits import uses_relations
 from worker.machine.cache import dataset_on_disk
 from worker.messages import StopCause
 from worker.supervision.lease import AttemptLease
@@ -26,6 +29,10 @@ class Interrupted(Exception):
 
     def __init__(self, requested: StopCause) -> None:
         self.requested = requested
+
+
+class InitialGone(Exception):
+    """The weights that a job starts from are not in the blob store."""
 
 
 class AttemptFiles:
@@ -59,6 +66,31 @@ class AttemptFiles:
         except (BlobMissing, StorageUnavailable, OSError):
             return False
         return True
+
+    def fetch_relations(self, claimed: Claimed, folder: Path, *, needed: bool) -> Path | None:
+        """The copies and groups of the dataset, where they are known.
+
+        Args:
+            needed: whether the job's folds are cut by them. Another job trains as well without.
+        """
+        file, key = folder / FILE_NAME, relations_key(claimed.dataset_id)
+        if not needed:
+            return file if self.fetch_if_there(key, file) else None
+        if not uses_relations(claimed.relations_status):
+            return None
+        self.fetch(key, file)
+        return file
+
+    def fetch_initial(self, claimed: Claimed, folder: Path) -> Path | None:
+        """The model whose weights the job starts from, if it does. Raises InitialGone where it is not there."""
+        if claimed.initial is None:
+            return None
+        file = folder / "initial.keras"
+        try:
+            self.fetch(claimed.initial.key, file)
+        except BlobMissing as error:
+            raise InitialGone from error
+        return file
 
     def _retried(self, fetch: Callable[[], T]) -> T:
         for attempt in range(1, STORAGE_TRIES + 1):

@@ -64,7 +64,7 @@ class Calibrator:
 
     def _measure(self, facts: dict[str, Any]) -> None:
         whole = self._times(1)
-        speed = speed_of(whole, self._times(2) if self._cores.count > 1 else None)
+        speed = speed_of(whole, self._times(2) if self._cores.count > 1 else None, self._cores.count)
         with self._database.write() as session:
             calibrations.keep(session, host=host_name(), device="cpu", facts=facts, speed=asdict(speed))
         log.info("calibrated", training_share=round(speed.training_share, 3))
@@ -83,7 +83,7 @@ class Calibrator:
 def calibration_facts(cores: int) -> dict[str, Any]:
     """The conditions of a calibration: where one of these differs, the machine is measured again."""
     return {
-        "measured": 1,  # increase when other networks or other kinds of work are measured
+        "measured": 3,  # increase when other networks or other kinds of work are measured
         "processor": processor(),
         "cores": cores,
         "tensorflow": _version("tensorflow-cpu") or _version("tensorflow"),

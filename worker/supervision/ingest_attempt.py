@@ -1,30 +1,33 @@
-"""One attempt at an ingest: starts its process, follows it, stores what it made, settles the dataset."""
+"""One attempt at an ingest or at a derived version: starts its process, stores what it made, settles the dataset."""
 
 import shutil
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from typing import assert_never
 
 import structlog
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.errors import StorageUnavailable
-from heldout.kinds import IngestSpec
+from heldout.kinds import DeriveSpec, IngestSpec
 from heldout.lifecycle import JobStatus
 from heldout.settings import Settings
 from heldout.stored.audit import StoredAudit
 from models.arrays import FILES
 from models.blobs import BlobMissing
+from models.file_names import MEMBERS_FILE
 from models.relations import FILE_NAME as RELATIONS_FILE
 from models.store import ingests
 from models.store.claims import Claimed
 from models.store.ingests import IngestedContent
 from worker.ingest.limits import Limits
-from worker.ingest.pipeline import MEMBERS_FILE
-from worker.ingest.process.parent import IngestProcess
+from worker.ingest.process.parent import DeriveProcess, IngestProcess
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
 from worker.machine.scratch import Scratch
 from worker.messages import StopCause
+from worker.supervision.attempt_files import AttemptFiles, Interrupted
 from worker.supervision.lease import AttemptLease
 
 log = structlog.get_logger()
@@ -37,25 +40,33 @@ class IngestAttempt:
     """Runs in one thread of the worker, as a training's attempt does."""
 
     def __init__(
-        self, claimed: Claimed, spec: IngestSpec, lease: AttemptLease, *, settings: Settings, scratch: Scratch
+        self,
+        claimed: Claimed,
+        spec: IngestSpec | DeriveSpec,
+        lease: AttemptLease,
+        *,
+        settings: Settings,
+        scratch: Scratch,
     ) -> None:
         self._claimed = claimed
         self._spec = spec
         self._lease = lease
         self._settings = settings
         self._scratch = scratch
+        self._files = AttemptFiles(lease, settings)
         self._folder = Path()
 
     def run(self) -> None:
-        """Ingest the upload. When this returns the job is settled, or another worker has it; it never raises."""
-        with self._lease as lease:
+        """Make the dataset. When this returns the job is settled, or another worker has it; it never raises."""
+        with self._lease as lease, ExitStack() as in_use:
             self._folder = self._scratch.attempt(lease.held.job_id, lease.held.attempt)
+            in_use.callback(shutil.rmtree, self._folder, ignore_errors=True)
             try:
-                self._ingest()
+                self._make(in_use)
+            except Interrupted as interrupted:
+                self._stop(interrupted.requested)
             except BlobMissing:
-                self._reject(
-                    Rejection(RejectionCode.UPLOAD_MISSING, "The upload is not in the blob store. Upload it again.")
-                )
+                self._reject(_missing(self._spec))
             except Rejection as rejection:
                 if rejection.is_retryable:
                     lease.fail(rejection.code, rejection.detail)
@@ -63,24 +74,40 @@ class IngestAttempt:
                     self._reject(rejection)
             except StorageUnavailable:
                 lease.fail(RejectionCode.STORAGE_UNAVAILABLE, "The blob store does not answer or is full.")
-            finally:
-                shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _ingest(self) -> None:
-        source, target = self._source(), self._folder / "dataset"
+    def _make(self, in_use: ExitStack) -> None:
+        target = self._folder / "dataset"
         limits = Limits(
             upload_bytes=self._settings.max_upload_bytes,
             normalised_bytes=self._settings.max_normalised_bytes,
             wall_s=int(self._spec.max_runtime_s),
         )
-        with IngestProcess(source, self._spec.dataset, target, limits) as process:
+        with self._process(target, limits, in_use) as process:
             report = self._followed(process)
-        if report is not None:
-            self._store(report, target)
+        self._store(report, target)
 
-    def _source(self) -> Path:
+    def _process(self, target: Path, limits: Limits, in_use: ExitStack) -> IngestProcess | DeriveProcess:
+        """The process that makes the dataset. What it reads stays in use as long as `in_use` does."""
+        match self._spec:
+            case IngestSpec() as spec:
+                return IngestProcess(self._upload(spec.upload), spec.dataset, target, limits)
+            case DeriveSpec() as spec:
+                content = self._files.open_dataset(spec.base_sha256, in_use.enter_context)
+                return DeriveProcess(content, self._names(spec.base), spec, target, limits)
+            case unknown:
+                assert_never(unknown)
+
+    def _names(self, base: str) -> Path | None:
+        """What the images of a version are called; None for the bundled ones, which nobody has uploaded."""
+        names = self._folder / MEMBERS_FILE
+        try:
+            self._files.fetch(f"datasets/{base}/{MEMBERS_FILE}", names)
+        except BlobMissing:
+            return None
+        return names
+
+    def _upload(self, key: str) -> Path:
         """The upload as a file: the blob itself where blobs are local, else a copy."""
-        key = self._spec.upload
         self._lease.blobs.size(key)
         in_place = self._lease.blobs.local_folder(key)
         if in_place is not None:
@@ -89,22 +116,22 @@ class IngestAttempt:
         self._lease.blobs.fetch(key, copy, watch=self._lease.require)
         return copy
 
-    def _followed(self, process: IngestProcess) -> Report | None:
-        """The report of the process; None if the job was cancelled or given back meanwhile. Raises Rejection."""
+    def _followed(self, process: IngestProcess | DeriveProcess) -> Report:
+        """The report of the process. Raises Interrupted if the job was cancelled or is given back, Rejection."""
         while True:
             self._lease.require()
             wanted = self._lease.requested_stop(out_of_time=False)  # the process has a limit of its own
-            if wanted is StopCause.CANCEL:
-                process.kill()
-                self._lease.stop_as_requested()
-                return None
-            if wanted is StopCause.RELEASE:
-                process.kill()
-                self._lease.release()
-                return None
+            if wanted is not None:
+                raise Interrupted(wanted)
             message = process.receive(0.1)
             if isinstance(message, Report):
                 return message
+
+    def _stop(self, requested: StopCause) -> None:
+        if requested is StopCause.RELEASE:
+            self._lease.release()
+        else:
+            self._lease.stop_as_requested()
 
     def _store(self, report: Report, target: Path) -> None:
         began = time.monotonic()
@@ -129,14 +156,27 @@ class IngestAttempt:
         )
         status = self._lease.settle(lambda session: ingests.mark_ready(session, self._lease.held, dataset_id, ingested))
         if status is JobStatus.SUCCEEDED:
-            self._lease.forget([self._spec.upload])
+            self._forget_upload()
             log.info("dataset_ready", dataset_id=dataset_id, stored_s=round(time.monotonic() - began, 3))
 
     def _reject(self, rejection: Rejection) -> None:
         log.info("dataset_rejected", dataset_id=self._dataset_id, code=rejection.code.value)
         self._lease.settle(lambda session: ingests.reject(session, self._lease.held, rejection.as_json()))
-        self._lease.forget([self._spec.upload])
+        self._forget_upload()
+
+    def _forget_upload(self) -> None:
+        if isinstance(self._spec, IngestSpec):
+            self._lease.forget([self._spec.upload])
 
     @property
     def _dataset_id(self) -> str:
         return self._claimed.dataset_id
+
+
+def _missing(spec: IngestSpec | DeriveSpec) -> Rejection:
+    if isinstance(spec, IngestSpec):
+        return Rejection(RejectionCode.UPLOAD_MISSING, "The upload is not in the blob store. Upload it again.")
+    return Rejection(
+        RejectionCode.BASE_MISSING,
+        f"The images of {spec.base_name} are not in the blob store any more. Upload them again.",
+    )

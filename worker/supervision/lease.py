@@ -1,7 +1,7 @@
 """The right of one attempt to write to its job, until it settles the job or loses the lease."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self, TypeVar
@@ -15,6 +15,7 @@ from models.blobs import Blobs
 from models.database import Database, Session
 from models.job_summary import summary_of
 from models.store import claims, events
+from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result
 from worker.messages import StopCause
 from worker.supervision import metrics as worker_metrics
@@ -125,7 +126,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
                 self.wait_before_retry()
 
     def settle(self, work: Callable[[Session], JobStatus], result: Result | None = None) -> JobStatus:
-        """Change the job's state. A job that has ended gets its summary, and its checkpoints are deleted.
+        """Change the job's state. A job that has ended gets its summary, and keeps its last checkpoint alone.
 
         Args:
             result: of a training that ends well.
@@ -163,9 +164,9 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
         """Give the job back because the worker stops."""
         self.settle(lambda session: claims.release(session, self.held))
 
-    def stop_as_requested(self) -> None:
-        """Cancel or pause the job, as was asked."""
-        self.settle(lambda session: claims.stop_as_requested(session, self.held))
+    def stop_as_requested(self, files: Sequence[Artifact] = ()) -> None:
+        """Cancel or pause the job, as was asked; `files` are those that it has left."""
+        self.settle(lambda session: claims.stop_as_requested(session, self.held, files))
 
     def warn(self, message: str, **data: object) -> None:
         """Note a warning among the job's events."""

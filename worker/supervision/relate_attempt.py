@@ -12,11 +12,11 @@ from heldout.kinds import RelateSpec
 from heldout.lifecycle import FailureCode, JobStatus
 from heldout.settings import Settings
 from models.blobs import BlobMissing
+from models.file_names import MEMBERS_FILE, members_key
 from models.relations import FILE_NAME, relations_key
 from models.store import relations
 from models.store.claims import Claimed
 from worker.ingest.limits import Limits
-from worker.ingest.pipeline import MEMBERS_FILE
 from worker.ingest.process.messages import Related
 from worker.ingest.process.parent import RelateProcess
 from worker.ingest.rejection import Rejection
@@ -81,7 +81,7 @@ class RelateAttempt:
             return None
         names = self._folder / MEMBERS_FILE
         try:
-            self._files.fetch(f"datasets/{self._claimed.dataset_id}/{MEMBERS_FILE}", names)
+            self._files.fetch(members_key(self._claimed.dataset_id), names)
         except BlobMissing:
             return None
         return names

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from heldout.kinds import IngestSpec, RelateSpec
+from heldout.kinds import DeriveSpec, IngestSpec, RelateSpec, SuspectSpec
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.store.claims import Claimed
@@ -13,6 +13,7 @@ from worker.machine.scratch import Scratch
 from worker.supervision.ingest_attempt import IngestAttempt
 from worker.supervision.lease import AttemptLease
 from worker.supervision.relate_attempt import RelateAttempt
+from worker.supervision.suspect_attempt import SuspectAttempt
 from worker.supervision.training_attempt import TrainingAttempt
 
 
@@ -42,9 +43,11 @@ def run_claimed(
                 core_count=core_count,
             )
             attempt.run()
-        case IngestSpec() as spec:
+        case IngestSpec() | DeriveSpec() as spec:
             IngestAttempt(claimed, spec, lease, settings=settings, scratch=scratch).run()
         case RelateSpec() as spec:
             RelateAttempt(claimed, spec, lease, settings=settings, scratch=scratch).run()
+        case SuspectSpec() as spec:
+            SuspectAttempt(claimed, spec, lease, settings=settings, scratch=scratch, cores=cores).run()
         case unknown:  # mypy says so where a kind has nothing that runs it
             assert_never(unknown)

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal, cast
 
 import structlog
 
@@ -14,7 +13,7 @@ from heldout.lifecycle import FailureCode, JobStatus
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.blobs import BlobMissing
-from models.relations import FILE_NAME, relations_key
+from models.file_names import MEMBERS_FILE, members_key
 from models.store import calibrations, claims
 from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint, Claimed, Result
@@ -41,7 +40,7 @@ from worker.messages import (
     Warned,
 )
 from worker.supervision import metrics as worker_metrics
-from worker.supervision.attempt_files import STORAGE_TRIES, AttemptFiles, Interrupted
+from worker.supervision.attempt_files import STORAGE_TRIES, AttemptFiles, InitialGone, Interrupted
 from worker.supervision.lease import AttemptLease
 from worker.supervision.processes import ProcessDied, TrainingProcess
 from worker.supervision.training_records import record_epoch, record_overfitting, store_checkpoint
@@ -49,7 +48,12 @@ from worker.supervision.training_records import record_epoch, record_overfitting
 log = structlog.get_logger()
 
 # How long the process may take to stop before it is killed. Past a deadline it still measures and exports.
-STOP_TIMEOUT_S = {StopCause.RELEASE: 8.0, StopCause.PAUSE: 60.0, StopCause.DEADLINE: 300.0}
+STOP_TIMEOUT_S = {
+    StopCause.RELEASE: 8.0,
+    StopCause.CANCEL: 20.0,
+    StopCause.PAUSE: 60.0,
+    StopCause.DEADLINE: 300.0,
+}
 
 
 class CheckpointUnusable(Exception):
@@ -83,6 +87,7 @@ class TrainingAttempt:
         self._core_count = core_count
         self._began = time.monotonic()
         self._epoch_seconds: list[float] = []
+        self._whole_epochs = 0
         self._process: TrainingProcess | None = None
         self._folder = Path()
         self._precision: Precision = "float32"
@@ -105,6 +110,10 @@ class TrainingAttempt:
             try:
                 dataset = self._files.open_dataset(self._claimed.dataset_sha256, stack.enter_context)
                 self._train_on(dataset)
+            except InitialGone:
+                self._lease.fail(
+                    FailureCode.INITIAL_UNAVAILABLE, "The weights that it starts from are not in the blob store."
+                )
             except BlobMissing:
                 self._lease.fail(FailureCode.DATASET_UNAVAILABLE, "The dataset's images are not in the blob store.")
             except Interrupted as interrupted:
@@ -148,9 +157,11 @@ class TrainingAttempt:
                 self._files.fetch(checkpoint.key, file)
             except BlobMissing as error:
                 raise CheckpointUnusable(f"{checkpoint.key} is not in the blob store.") from error
-        # Without them the job trains as well; its copies are then not known.
-        relations = self._folder / FILE_NAME
-        has_relations = self._files.fetch_if_there(relations_key(self._claimed.dataset_id), relations)
+        claimed, folder = self._claimed, self._folder
+        relations = self._files.fetch_relations(claimed, folder, needed=self._spec.validation is not None)
+        initial = self._files.fetch_initial(claimed, folder)
+        names = self._folder / MEMBERS_FILE
+        has_names = self._files.fetch_if_there(members_key(self._claimed.dataset_id), names)
         device: Device = "gpu" if self._gpus else "cpu"
         capability = min((gpu.capability for gpu in self._gpus), default=None)
         gpu_memory = [gpu.memory_bytes for gpu in self._gpus]
@@ -165,9 +176,13 @@ class TrainingAttempt:
             gpus=tuple(gpu.id for gpu in self._gpus),
             precision=chosen_precision(self._spec.training.precision, device, capability),
             threads=1,
-            towers=allowed_towers(cast(Literal["auto", 1, 2], self._spec.resources.towers), device, self._core_count),
+            towers=allowed_towers(self._spec.resources.towers, device),
+            cores=self._core_count,
             resident_bytes=resident_bytes(memory_bytes(), self._slots, gpu_memory),
-            relations=str(relations) if has_relations else None,
+            relations=str(relations) if relations else None,
+            initial=str(initial) if initial else None,
+            initial_layers=claimed.initial.layers if claimed.initial else (),
+            names=str(names) if has_names else None,
         )
 
     # --- follow --------------------------------------------------------------------------------------
@@ -178,11 +193,11 @@ class TrainingAttempt:
         while True:
             self._lease.require()
             new_request = self._lease.requested_stop(out_of_time=self._runtime_s() >= self._spec.limits.max_runtime_s)
-            if new_request is StopCause.CANCEL:
+            if new_request is StopCause.CANCEL and not self._whole_epochs:
                 process.kill()
                 self._lease.stop_as_requested()
                 return
-            if new_request is not None and requested is None:
+            if new_request is not None and requested is not new_request and requested is not StopCause.CANCEL:
                 process.stop(Stop(new_request))
                 requested, requested_at = new_request, time.monotonic()
             if requested is not None and time.monotonic() - requested_at > STOP_TIMEOUT_S[requested]:
@@ -193,7 +208,7 @@ class TrainingAttempt:
             if isinstance(message, Stopped):
                 if message.checkpoint is not None:
                     store_checkpoint(self._lease, Path(message.checkpoint), message.epoch, message.step)
-                self._settle_stopped(requested)
+                self._settle_stopped(requested, message.model)
                 return
             if message is not None and self._handle(message, checkpoint):
                 return
@@ -201,13 +216,13 @@ class TrainingAttempt:
     def _handle(self, message: FromTraining, checkpoint: Checkpoint | None) -> bool:
         """Act on one message; True if the job is settled by it."""
         match message:
-            case Started(engine=engine):
+            case Started(engine=engine, split_digests=split_digests):
                 if self._process is not None:
                     self._cores.pin_process(self._process.pid, engine["towers"])
                 spec = self._spec.with_choices(
                     device=engine["device"], towers=engine["towers"], precision=self._precision
                 )
-                start_epoch = checkpoint.epoch if checkpoint else 0
+                start_epoch = self._whole_epochs = checkpoint.epoch if checkpoint else 0
                 left = self._claimed.epochs - start_epoch
                 unusable = self._lease.persist(
                     lambda session: claims.record_start(
@@ -216,6 +231,7 @@ class TrainingAttempt:
                         engine={**engine, "precision": self._precision},
                         spec=spec,
                         start_epoch=start_epoch,
+                        split_digests=split_digests,
                         eta_s=calibrations.expected_rest_s(session, self._claimed.dataset_id, spec, left),
                     )
                 )
@@ -247,6 +263,7 @@ class TrainingAttempt:
         return False
 
     def _write_epoch(self, done: EpochDone) -> None:
+        self._whole_epochs = done.epoch
         self._epoch_seconds.append((done.values.get("seconds") or 0.0) + (done.values.get("evaluation_seconds") or 0.0))
         left = self._claimed.epochs - done.epoch
         recent = sorted(self._epoch_seconds[-5:])
@@ -271,7 +288,7 @@ class TrainingAttempt:
                 self._lease.wait_before_retry()
         result = Result(final=done.final, artifacts=stored, other_reads=done.other_reads)
         reason = done.stop_reason
-        keys = [one.key for one in stored]
+        keys = {one.key for one in stored}
         try:
             status = self._lease.settle(
                 lambda s: claims.succeed(s, self._lease.held, result=result, stop_reason=reason), result
@@ -280,20 +297,27 @@ class TrainingAttempt:
             self._lease.forget(keys)
             raise
         if status is not JobStatus.SUCCEEDED:
-            self._lease.forget(keys)
+            self._lease.forget(keys - {one.key for one in claims.kept_when_cancelled(stored)})
 
     def _store(self, file: TrainedFile) -> Artifact:
         return store_artifact(self._lease.blobs, self._lease.key(file.path.name), file.path, file.name, file.format)
 
-    def _settle_stopped(self, requested: StopCause | None) -> None:
+    def _settle_stopped(self, requested: StopCause | None, model: TrainedFile | None = None) -> None:
         if requested is StopCause.DEADLINE:
             self._lease.fail(
                 FailureCode.DEADLINE, "limits.max_runtime_s has passed and the process did not end in time."
             )
         elif requested in {StopCause.CANCEL, StopCause.PAUSE}:
-            self._lease.stop_as_requested()
+            self._lease.stop_as_requested(self._stored_if_possible(model))
         else:
             self._lease.release()
+
+    def _stored_if_possible(self, model: TrainedFile | None) -> list[Artifact]:
+        try:
+            return [] if model is None else [self._store(model)]
+        except StorageUnavailable:
+            self._lease.warn("The kept weights could not be stored as a model.")
+            return []
 
     def _runtime_s(self) -> float:
         return self._claimed.runtime_s + time.monotonic() - self._began

@@ -1,4 +1,4 @@
-"""Random changes of training images: one affine resampling for each batch, then contrast and brightness."""
+"""Random changes of training images: one affine resampling for each batch, contrast, brightness, and erasing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from heldout.spec import AugmentationSpec
+from worker.training.erasing import draw_rectangles, within
 
-Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+Augment = Callable[..., tf.Tensor]
 _AUGMENTATION_STREAM = 2  # keeps these draws apart from the epoch's order and the initial weights
 
 
@@ -81,18 +82,35 @@ def shades(amounts: Amounts) -> NDArray[np.float32]:
     return np.stack([amounts.contrast, amounts.brightness], axis=1).astype(np.float32)
 
 
-def build_augmentation(spec: AugmentationSpec, image: tuple[int, int, int]) -> Augment:
-    """A function for use inside a graph: images, rows of `affine_matrices` and rows of `shades` to changed images.
+def draw_changes(
+    spec: AugmentationSpec, image: tuple[int, int, int], *, seed: int, epoch: int, count: int
+) -> tuple[NDArray[np.generic], ...]:
+    """What an augmentation takes beside its images, with a row for each of the `count` images of one epoch."""
+    amounts = draw_amounts(spec, image, seed=seed, epoch=epoch, count=count)
+    changes = affine_matrices(amounts, image), shades(amounts)
+    if not spec.erasing:
+        return changes
+    return *changes, draw_rectangles(spec, image, seed=seed, epoch=epoch, count=count)
 
-    Images are (batch, height, width, channels) float32 in [0, 1], before and after.
+
+def build_augmentation(
+    spec: AugmentationSpec, image: tuple[int, int, int], fill: NDArray[np.float32] | None = None
+) -> Augment:
+    """A function for use inside a graph: images and the rows of `draw_changes` to changed images.
+
+    Images are (batch, height, width, channels) float32 in [0, 1], before and after. fill: (channels,), what stands in
+    erased rectangles; needed where the spec erases.
     """
     moves = spec.rotation_degrees or spec.width_shift or spec.height_shift or spec.zoom
     flips = spec.horizontal_flip or spec.vertical_flip
 
-    def augment(images: tf.Tensor, matrices: tf.Tensor, shades: tf.Tensor) -> tf.Tensor:
+    def augment(
+        images: tf.Tensor, matrices: tf.Tensor, shades: tf.Tensor, rectangles: tf.Tensor | None = None
+    ) -> tf.Tensor:
         if moves or flips:
             images = resample(images, matrices, spec, image)
-        return shade(images, shades, spec)
+        images = shade(images, shades, spec)
+        return images if rectangles is None else tf.where(within(rectangles, image), fill, images)
 
     return augment
 

@@ -5,11 +5,11 @@ import sys
 from multiprocessing.connection import Connection
 from typing import Literal
 
-from worker.messages import Alive, Assignment
+from worker.messages import Alive, Assignment, SuspectAssignment
 
 
-def main(assignment: Assignment, pipe: Connection, log: str) -> None:
-    """Send what is printed to the file `log`, say that the process lives, then train."""
+def main(assignment: Assignment | SuspectAssignment, pipe: Connection, log: str) -> None:
+    """Send what is printed to the file `log`, say that the process lives, then do what is assigned."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -18,6 +18,12 @@ def main(assignment: Assignment, pipe: Connection, log: str) -> None:
     sys.stdout = open(1, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
     pipe.send(Alive())
+    if isinstance(assignment, SuspectAssignment):
+        import worker.training.preload
+        from worker.training.suspects.run import run as find_suspects
+
+        find_suspects(assignment, pipe)
+        return
     if assignment.gpus:
         # Read by CUDA when TensorFlow first looks for devices: no other job's GPU is touched.
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(assignment.gpus)

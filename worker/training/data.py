@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from heldout.errors import FieldError, InvalidSpec
 from heldout.spec import JobSpec
-from models.arrays import ImageSet, load
+from models.arrays import ImageSet, digest_of, load
+from models.job_splits import splits_of
+from models.relations import Relations
 
 ClassWeights = Mapping[str, float] | str | None
 
@@ -46,24 +48,29 @@ class TrainingData:
         return height, width, channels
 
 
-def load_training_data(folder: Path, spec: JobSpec, resident_bytes: int | None = None) -> TrainingData:
+def load_training_data(
+    folder: Path, spec: JobSpec, resident_bytes: int | None = None, relations: Relations | None = None
+) -> TrainingData:
     """What `spec` trains and measures on; the test split stays on disk where it is never measured.
 
     Images that would take more than `resident_bytes` stay in their file, all of them.
     """
-    return select(load(folder), spec, resident_bytes)
+    return select(load(folder), spec, resident_bytes, relations)
 
 
-def select(images: ImageSet, spec: JobSpec, resident_bytes: int | None = None) -> TrainingData:
-    """The splits of `images` that `spec` uses, the training split cut to its `train_limit`.
+def select(
+    images: ImageSet, spec: JobSpec, resident_bytes: int | None = None, relations: Relations | None = None
+) -> TrainingData:
+    """The job's own splits of `images`, as far as `spec` uses them.
 
+    Args:
+        relations: what folds keep together; None where it is not known.
     Raises:
         InvalidSpec: if `class_weights` names a label that the dataset does not have.
     """
     names = ("train", "validation") if spec.evaluation.test == "never" else ("train", "validation", "test")
-    source = {name: np.asarray(images.splits[name], np.int64) for name in names}
-    kept = stratified(images.labels[source["train"]], spec.training.train_limit)
-    source["train"] = source["train"][kept]
+    own = splits_of(images.labels, images.splits, spec, relations)
+    source = {name: own[name] for name in names}
     positions = np.concatenate([source[name] for name in names])
     taken, labels = images.images, np.asarray(images.labels, np.int32)
     size = len(positions) * taken[:1].nbytes
@@ -86,23 +93,9 @@ def select(images: ImageSet, spec: JobSpec, resident_bytes: int | None = None) -
     )
 
 
-def stratified(labels: NDArray[np.int32], limit: int | None) -> NDArray[np.int64]:
-    """Which of the images to keep so that at most `limit` remain, each class with its share; ascending.
-
-    Shares are rounded by largest remainder. The choice depends on the labels alone, not on a job's seed,
-    so that jobs of one study train on the same images; a smaller limit keeps a part of what a larger one keeps,
-    class by class.
-    """
-    if limit is None or limit >= len(labels):
-        return np.arange(len(labels))
-    counts = np.bincount(labels)
-    exact = counts * (limit / len(labels))
-    quota = np.floor(exact).astype(np.int64)
-    by_remainder = np.argsort(-(exact - quota), kind="stable")
-    quota[by_remainder[: limit - quota.sum()]] += 1
-    draws = np.random.default_rng(0)
-    kept = [draws.permutation(np.flatnonzero(labels == label))[: quota[label]] for label in range(len(counts))]
-    return np.sort(np.concatenate(kept))
+def own_digests(folder: Path, spec: JobSpec, data: TrainingData) -> dict[str, str]:
+    """The digest of each held-out split of a job that is not its dataset's: a fold's validation images."""
+    return {} if spec.validation is None else {"validation": digest_of(load(folder), data.source["validation"])}
 
 
 def class_weights(

@@ -1,7 +1,7 @@
 """The training engine: many gradient steps in one graph call, on data that stays on the device."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -11,11 +11,17 @@ from numpy.typing import NDArray
 from heldout.cost import automatic_towers
 from heldout.layers import plan_network
 from heldout.spec import JobSpec, OptimizerSpec
-from worker.training.augment import affine_matrices, build_augmentation, draw_amounts, shades
+from worker.training.augment import Augment, build_augmentation, draw_changes
+from worker.training.averaging import WeightAverage
+from worker.training.batches import Batch, Examples
+from worker.training.best_weights import Weights
 from worker.training.data import TrainingData
-from worker.training.network import computes_in_float16, normalises_batches
+from worker.training.erasing import mean_pixel
+from worker.training.mixing import draw_mixing, mixed
+from worker.training.network import computes_in_float16
 from worker.training.replicas import Part, Replicas
 from worker.training.resident import BatchSource
+from worker.training.towers import Towers
 
 _ORDER_STREAM = 1  # keeps the order's draws apart from initial weights and augmentation
 
@@ -63,25 +69,27 @@ def build_optimizer(spec: OptimizerSpec, *, scaled: bool = False) -> keras.optim
             return keras.optimizers.RMSprop(spec.learning_rate)
 
 
-def build_loss(label_smoothing: float) -> keras.losses.Loss:
-    """Mean cross-entropy of logits; with smoothing the labels must be one-hot."""
-    if label_smoothing:
+def build_loss(label_smoothing: float, *, shares: bool = False) -> keras.losses.Loss:
+    """Mean cross-entropy of logits; with smoothing, or `shares`, of targets that are shares of classes."""
+    if label_smoothing or shares:
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def usable_towers(wanted: int, spec: JobSpec) -> int:
-    """Batch normalisation looks at the whole batch, so such a network has one tower."""
-    return 1 if normalises_batches(spec.network) else wanted
-
-
 def chosen_towers(
-    wanted: Literal["auto", 1, 2], spec: JobSpec, image: tuple[int, int, int], classes: int
-) -> Literal[1, 2]:
-    """How many towers a job gets that may have two: with `auto` as many as make its steps faster."""
-    if wanted == "auto":
-        wanted = 2 if automatic_towers(spec, plan_network(spec.network, image, classes)) == 2 else 1
-    return 2 if usable_towers(wanted, spec) == 2 else 1
+    wanted: int | Literal["auto"], cores: int, spec: JobSpec, image: tuple[int, int, int], classes: int
+) -> int:
+    """How many towers a job gets on a machine with so many cores: with `auto` as many as make its steps faster."""
+    return automatic_towers(spec, plan_network(spec.network, image, classes), cores) if wanted == "auto" else wanted
+
+
+class _EpochPlan(NamedTuple):
+    """Everything that an epoch draws: rows of images in order, rates of steps, and what is done to each image."""
+
+    order: tf.Tensor
+    rates: tf.Tensor
+    changes: tuple[tf.Tensor, ...]
+    mixing: tuple[tf.Tensor, ...]
 
 
 class Engine:
@@ -89,7 +97,7 @@ class Engine:
 
     Args:
         network: from `build_network`; its variables are changed in place.
-        towers: 2 splits every batch in halves that the graph can compute side by side.
+        towers: into how many parts every batch is split, which the graph can compute side by side.
         replicas: the devices that each take a part of every batch; `network` was built in their scope.
     """
 
@@ -108,36 +116,44 @@ class Engine:
         with self._replicas.scope():
             self.optimizer = build_optimizer(spec.training.optimizer, scaled=computes_in_float16(network))
             self.optimizer.build(network.trainable_variables)
-        self.towers = usable_towers(towers, spec)
+        self.towers = Towers(network, towers) if towers > 1 else None
         self.batch_size = spec.training.batch_size
         self.steps_per_epoch = -(-len(data.rows["train"]) // self.batch_size)
+        self._training = spec.training
         self._seed = spec.training.seed
         self._data = data
         self._source = source
         self._augmentation = spec.augmentation
-        self._augment = spec.augmentation and build_augmentation(spec.augmentation, data.image)
-        self._loss = build_loss(spec.training.label_smoothing)
-        self._smoothed = bool(spec.training.label_smoothing)
+        self._augment = self._build_augment(spec)
+        mixes = bool(spec.training.mixup or spec.training.cutmix)
+        self._loss = build_loss(spec.training.label_smoothing, shares=mixes)
+        self._by_shares = bool(spec.training.label_smoothing) or mixes
         self._class_weights = None if data.class_weights is None else tf.constant(data.class_weights)
-        self._plan: tuple[tf.Tensor, ...] = ()
+        decay = spec.training.ema_decay
+        self._average = None if decay is None else WeightAverage(network, decay)
+        self._plan: _EpochPlan | None = None
         self._call = tf.function(self._steps, autograph=False)
 
     @property
-    def variables(self) -> list[keras.Variable]:
+    def variables(self) -> list[keras.Variable | tf.Variable]:
         """All that a resumed training needs: weights, averages, dropout's seeds, the optimizer's state."""
-        return [*self.network.variables, *self.optimizer.variables]
+        averages = [] if self._average is None else self._average.variables
+        return [*self.network.variables, *self.optimizer.variables, *averages]
+
+    def weights(self) -> Weights:
+        """The weights that are measured and kept: the network's, or their moving average."""
+        return self.network.get_weights() if self._average is None else self._average.values()
 
     def begin_epoch(self, epoch: int, rates: NDArray[np.float32]) -> None:
         """Lay out `epoch` (from 1): its order, its changes of images, and the learning rate of each step."""
-        rows = self._data.rows["train"]
+        rows, image = self._data.rows["train"], self._data.image
         order = rows[epoch_order(self._seed, epoch, len(rows))]
         self._source.expect(order, self.batch_size)
-        plan: list[NDArray[Any]] = [order, rates]
+        changes: tuple[NDArray[Any], ...] = ()
         if self._augmentation is not None:
-            image = self._data.image
-            amounts = draw_amounts(self._augmentation, image, seed=self._seed, epoch=epoch, count=len(rows))
-            plan += [affine_matrices(amounts, image), shades(amounts)]
-        self._plan = tuple(tf.constant(part) for part in plan)
+            changes = draw_changes(self._augmentation, image, seed=self._seed, epoch=epoch, count=len(rows))
+        mixing = draw_mixing(self._training, image, epoch=epoch, count=len(rows))
+        self._plan = tf.nest.map_structure(tf.constant, _EpochPlan(order, rates, changes, mixing))
 
     def run(self, first: int, last: int, sums: FitSums) -> FitSums:
         """Take the steps first, …, last - 1 of the epoch that was begun and add to its sums."""
@@ -154,15 +170,16 @@ class Engine:
         objective: tf.Tensor,
         correct: tf.Tensor,
         images: tf.Tensor,
-        plan: tuple[tf.Tensor, ...],
+        plan: _EpochPlan,
     ) -> tuple[tf.Tensor, ...]:
-        order, rates, *changes = (tf.ensure_shape(part, [None, *part.shape[1:]]) for part in plan)
+        plan = tf.nest.map_structure(lambda drawn: tf.ensure_shape(drawn, [None, *drawn.shape[1:]]), plan)
 
         def body(step: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
             begin = step * self.batch_size
             part = slice(begin, begin + self.batch_size)
-            self.optimizer.learning_rate.assign(rates[step])
-            batch_objective, batch_correct, count = self._step(order[part], [change[part] for change in changes])
+            self.optimizer.learning_rate.assign(plan.rates[step])
+            changes, mixing = ([drawn[part] for drawn in each] for each in (plan.changes, plan.mixing))
+            batch_objective, batch_correct, count = self._step(plan.order[part], changes, mixing)
             return step + 1, sums[0] + batch_objective * count, sums[1] + batch_correct, sums[2] + count
 
         _, *sums = tf.while_loop(
@@ -173,33 +190,34 @@ class Engine:
         )
         return tuple(sums)
 
-    def _step(self, rows: tf.Tensor, changes: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _step(
+        self, rows: tf.Tensor, changes: list[tf.Tensor], mixing: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """One gradient step: the batch's objective, how many images it got right, and how many there are."""
         count = tf.shape(rows)[0]
         if self._replicas.count == 1:
-            objective, correct = self._descend(rows, changes, None)
+            objective, correct = self._descend(self._batch(rows, changes, mixing), None)
         else:
-            objective, correct = self._replicas.run(self._descend_in_part, rows, changes)
+            objective, correct = self._replicas.run(self._descend_in_part, rows, changes, mixing)
+        if self._average is not None:
+            self._average.take_in(self.optimizer.iterations.value)
         return objective, correct, tf.cast(count, tf.float32)
 
-    def _descend_in_part(self, part: Part, rows: tf.Tensor, changes: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def _descend_in_part(
+        self, part: Part, rows: tf.Tensor, changes: list[tf.Tensor], mixing: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """What one of several replicas adds to the batch's objective and right answers."""
-        taken = slice(part.begin, part.end)
-        objective, correct = self._descend(rows[taken], [change[taken] for change in changes], part.share)
+        batch = self._batch(rows, changes, mixing).part(slice(part.begin, part.end))
+        objective, correct = self._descend(batch, part.share)
         return objective, tf.where(part.share > 0, correct, 0.0)
 
-    def _descend(
-        self, rows: tf.Tensor, changes: list[tf.Tensor], share: tf.Tensor | None
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _descend(self, batch: Batch, share: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """Step down the gradient: the objective of these images and how many of them were right.
 
         `share` is what these images are of the batch where replicas split it; gradients are summed over replicas.
         """
         with tf.GradientTape() as tape:
-            if self.towers == 1:
-                loss, correct = self._forward(rows, changes)
-            else:
-                loss, correct = self._forward_in_halves(rows, changes, tf.shape(rows)[0])
+            loss, correct = self._forward(batch) if self.towers is None else self._forward_in_parts(batch, self.towers)
             penalties = self.network.losses
             if share is not None:
                 loss = loss * (share * self._replicas.count)  # Keras has divided it by their number
@@ -211,27 +229,48 @@ class Engine:
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
         return objective, correct
 
-    def _forward_in_halves(
-        self, rows: tf.Tensor, changes: list[tf.Tensor], count: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What `_forward` gives, computed in two parts that do not wait for each other."""
-        # A batch of one image goes through both halves: convolutions crash on an empty one.
-        end, begin = tf.maximum(count // 2, 1), tf.minimum(count // 2, count - 1)
-        one, correct_one = self._forward(rows[:end], [change[:end] for change in changes])
-        two, correct_two = self._forward(rows[begin:], [change[begin:] for change in changes])
-        size_one, size_two = tf.cast(end, tf.float32), tf.cast(count - begin, tf.float32)
-        total = size_one + size_two
-        loss = one * (size_one / total) + two * (size_two / total)
-        return loss, (correct_one + correct_two) * (tf.cast(count, tf.float32) / total)
+    def _forward_in_parts(self, batch: Batch, towers: Towers) -> tuple[tf.Tensor, tf.Tensor]:
+        """What `_forward` gives, computed in parts that wait for each other as little as the layers allow."""
+        parts = towers.parts_of(batch.count)
+        examples = [batch.part(slice(part.begin, part.end)).examples() for part in parts]
+        logits = towers.logits([one.images for one in examples], parts)
+        judged = [self._judge(one, of_part) for one, of_part in zip(examples, logits, strict=True)]
+        loss = tf.add_n([loss * part.share for (loss, _), part in zip(judged, parts, strict=True)])
+        correct = [tf.where(part.share > 0, right, 0.0) for (_, right), part in zip(judged, parts, strict=True)]
+        return loss, tf.add_n(correct)
 
-    def _forward(self, rows: tf.Tensor, changes: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def _forward(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """The mean loss of some images and how many of them the network gets right."""
+        examples = batch.examples()
+        return self._judge(examples, self.network(examples.images, training=True))
+
+    def _judge(self, examples: Examples, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        answers = tf.argmax(logits, axis=-1, output_type=examples.labels.dtype)
+        correct = tf.reduce_sum(tf.cast(answers == examples.labels, tf.float32))
+        return self._loss(examples.targets, logits, examples.weights), correct
+
+    def _batch(self, rows: tf.Tensor, changes: list[tf.Tensor], mixing: list[tf.Tensor]) -> Batch:
+        """What a step takes. Images that are mixed are made before the batch is split: any may be another's partner."""
+        if mixing:
+            return mixed(self._examples(rows, *changes), *mixing).as_batch()
+        return Batch((rows, *changes), self._examples)
+
+    def _examples(self, rows: tf.Tensor, *changes: tf.Tensor) -> Examples:
         images, labels = self._source.batch(rows)
-        if self._augment:
+        if self._augment is not None:
             images = self._augment(images, *changes)
-        logits = self.network(images, training=True)
-        weights = None if self._class_weights is None else tf.gather(self._class_weights, labels)
-        targets = tf.one_hot(labels, logits.shape[-1]) if self._smoothed else labels
-        answers = tf.argmax(logits, axis=-1, output_type=labels.dtype)
-        correct = tf.reduce_sum(tf.cast(answers == labels, tf.float32))
-        return self._loss(targets, logits, weights), correct
+        targets = tf.one_hot(labels, len(self._data.classes)) if self._by_shares else labels
+        return Examples(
+            images,
+            labels,
+            targets,
+            None if self._class_weights is None else tf.gather(self._class_weights, labels),
+        )
+
+    def _build_augment(self, spec: JobSpec) -> Augment | None:
+        if spec.augmentation is None:
+            return None
+        fill = None
+        if spec.augmentation.erasing:
+            fill = mean_pixel(self._source, self._data.rows["train"], self._data.value_range)
+        return build_augmentation(spec.augmentation, self._data.image, fill)

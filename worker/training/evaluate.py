@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from heldout.cost import INFERENCE_BATCH_SIZE
 from heldout.intervals import wilson_interval
 from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
+from worker.training.best_weights import Weights
 from worker.training.pace import Pace
 from worker.training.resident import BatchSource
 
@@ -35,7 +36,8 @@ class Evaluator:
     """Measures a network on rows of a job's images, in calls of about half a second.
 
     Args:
-        measured_by: a network of the same layers that computes in its place, with its weights of the moment.
+        measured_by: a network of the same layers that computes in its place.
+        weights: gives the weights of the moment for `measured_by`; those of `network` where absent.
     """
 
     def __init__(
@@ -44,9 +46,10 @@ class Evaluator:
         source: BatchSource,
         batch_size: int = INFERENCE_BATCH_SIZE,
         measured_by: keras.Model | None = None,
+        weights: Callable[[], Weights] | None = None,
     ) -> None:
-        self._trained = network
         self._network = measured_by or network
+        self._weights = None if measured_by is None else weights or network.get_weights
         self._source = source
         # Small batches keep a layer's maps in the cache of a core.
         self._batch_size = batch_size
@@ -57,8 +60,8 @@ class Evaluator:
 
     def measure(self, rows: NDArray[np.int32], between_calls: Callable[[], None] = lambda: None) -> Measured:
         """The figures of the images in `rows`; no dropout, penalties, smoothing, weights or augmentation."""
-        if self._network is not self._trained:
-            self._network.set_weights(self._trained.get_weights())
+        if self._weights is not None:
+            self._network.set_weights(self._weights())
         batches = -(-len(rows) // self._batch_size)
         self._source.expect(rows, self._batch_size)
         rows_tensor = tf.constant(rows)

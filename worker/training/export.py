@@ -1,8 +1,5 @@
-"""What a finished training leaves behind: a model for raw pixels, and its predictions."""
+"""The model for raw pixels that a finished training leaves behind, and what it says of images."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,6 +8,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from heldout.spec import NetworkSpec
+from models.answers.answers import Predictions
 from worker.training.data import TrainingData
 from worker.training.network import apply_layers, without_penalties
 from worker.training.pixel_change import PixelChange, changed_pixels
@@ -35,14 +33,6 @@ def build_exported(network: NetworkSpec, data: TrainingData, trained: keras.Mode
     # So that `evaluate` works as it is; plain SGD has no state that the file would have to carry.
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a model says of one split's images: (count, classes) probabilities and (count,) cross-entropies in nats."""
-
-    probabilities: NDArray[np.float32]
-    losses: NDArray[np.float32]
 
 
 class Predictor:
@@ -91,13 +81,3 @@ class Predictor:
         logits, probabilities = self._both(pixels, training=False)
         # From logits, as Keras does it for a model that ends in a softmax: a probability can round to zero.
         return probabilities, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-
-
-def save_predictions(path: Path, data: TrainingData, predictions: Mapping[str, Predictions]) -> None:
-    """Write `<split>_indices` (in the dataset), `<split>_labels` and `<split>_probabilities` of each split."""
-    arrays: dict[str, NDArray[np.generic]] = {}
-    for name, split in predictions.items():
-        arrays[f"{name}_indices"] = data.source[name]
-        arrays[f"{name}_labels"] = data.labels[data.rows[name]]
-        arrays[f"{name}_probabilities"] = split.probabilities
-    np.savez(path, **arrays)  # type: ignore[arg-type]

@@ -13,14 +13,17 @@ from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
 from heldout.stored.gap import StoredGap
-from models.relations import Relations, load_relations
-from worker.messages import Failed, Finished, FromTraining, TrainedFile, Warned
+from models.answers.answers import Predictions
+from models.file_names import FileNames
+from models.relations import Relations
+from worker.messages import Failed, Finished, FromTraining, Stopped, TrainedFile, Warned
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData
 from worker.training.evaluate import final_figures, from_predictions
-from worker.training.export import Predictions, Predictor, build_exported, save_predictions
+from worker.training.export import Predictor, build_exported
 from worker.training.gap import measure_gap
 from worker.training.paired import compared
+from worker.training.predictions_file import save_predictions
 from worker.training.resident import BatchSource
 from worker.training.scores import evaluation_of
 from worker.training.trainer import Trainer
@@ -40,35 +43,42 @@ def finish(
     images: BatchSource,
     *,
     scratch: Path,
-    relations_file: Path | None,
+    relations: Relations | None,
+    names_file: Path | None,
     send: Callable[[FromTraining], None],
-) -> Finished | Failed:
-    """Write the files of a training that has ended into `scratch`; it is judged by its kept weights."""
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> Finished | Failed | Stopped:
+    """Write the files of a training that has ended into `scratch`; it is judged by its kept weights.
+
+    Args:
+        is_cancelled: whether nobody wants to know any more how it did; then the model alone is left.
+    """
     weights = trainer.trained_weights()
     if not weights.kept:
         return Failed(FailureCode.DEADLINE, "limits.max_runtime_s has passed before one epoch was whole.")
-    trainer.restore_kept()
-    exported = build_exported(spec.network, data, network)
-    model, predictions = scratch / "model.keras", scratch / "predictions.npz"
-    exported.save(model)
+    exported, model = export_kept(trainer, spec, network, data, scratch)
+    predictions = scratch / "predictions.npz"
     predictor = Predictor(exported, images, data.value_range)
     started = perf_counter()
     kept = {split: predictor.predict(rows) for split, rows in data.rows.items()}
     seconds_per_image = (perf_counter() - started) / sum(map(len, data.rows.values()))
-    save_predictions(predictions, data, kept)
+    names = _names(names_file, data)
+    save_predictions(predictions, data, kept, names)
     cost = _cost_of_last_epoch(predictor, data, weights, kept)
     evaluation = scratch / StoredEvaluation.file_name
-    scores = evaluation_of(data, {split: said.probabilities for split, said in kept.items()}, cost)
+    scores = evaluation_of(data, {split: said.probabilities for split, said in kept.items()}, cost, names)
     evaluation.write_bytes(scores.to_bytes())
+    if is_cancelled():
+        return Stopped(None, model=model)
     files = [
-        TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, model),
+        model,
         TrainedFile(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, predictions),
         TrainedFile(ArtifactName.EVALUATION, ArtifactFormat.JSON, evaluation),
     ]
     pixels_s = _MAX_PASSES * len(data.rows.get("test", ())) * seconds_per_image
     in_time = reason is not StopReason.DEADLINE or pixels_s < MAX_PIXELS_S_AFTER_DEADLINE
     try:
-        gap = measure_gap(predictor, data, weights, kept, _relations(relations_file), try_pixels=in_time)
+        gap = measure_gap(predictor, data, weights, kept, relations, try_pixels=in_time)
         if gap is not None:
             file = scratch / StoredGap.file_name
             file.write_bytes(gap.to_bytes())
@@ -84,8 +94,22 @@ def finish(
     return Finished(final_figures(weights.kept, measured), reason, tuple(files), other_reads)
 
 
-def _relations(file: Path | None) -> Relations | None:
-    return None if file is None else load_relations(file)
+def export_kept(
+    trainer: Trainer, spec: JobSpec, network: keras.Model, data: TrainingData, scratch: Path
+) -> tuple[keras.Model, TrainedFile]:
+    """The kept weights as the model that users download, and its file in `scratch`. `network` has them afterwards."""
+    trainer.restore_kept()
+    exported = build_exported(spec.network, data, network)
+    file = scratch / "model.keras"
+    exported.save(file)
+    return exported, TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, file)
+
+
+def _names(file: Path | None, data: TrainingData) -> FileNames | None:
+    """The names of the images; None where they have none, and where there are too few."""
+    names = None if file is None else FileNames(file)
+    needed = max((int(np.max(rows)) + 1 for rows in data.source.values() if len(rows)), default=0)
+    return None if names is None or len(names) < needed else names
 
 
 def _cost_of_last_epoch(

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTally, PixelsUndone, StoredGap, UndoneHalf
+from heldout.stored.gap import BestEpoch, LabelsRenamed, PairedTally, PixelsUndone, StoredGap
+from models.answers.answers import Answers, Predictions, halves_of, joined, paired, surely_better
+from models.answers.renamed_labels import chosen_renaming, confusion_of
+from models.answers.temperature import calibration_of
+from models.answers.undone import copies_of, labels_renamed, undone_half, undone_halves
 from models.relations import Relations
-from worker.training.answers import Answers, halves_of, joined, paired, surely_better
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData
-from worker.training.export import Predictions, Predictor
+from worker.training.export import Predictor
 from worker.training.pixel_change import PixelChange
-from worker.training.renamed_labels import chosen_renaming, confusion_of
-from worker.training.temperature import calibration_of
 from worker.training.undone_pixels import changes_worth_trying, find_change, sample_of
 
 # Probability that chance alone makes a change of pixels look better.
@@ -73,8 +74,8 @@ def measure_gap(
         best_by_loss=others.best_epoch(weights.best_by_loss),
         best_by_accuracy=others.best_epoch(weights.best_by_accuracy),
         last=others.change(weights.epochs),
-        validation_copies=_copies(answers["validation"], related.get("validation")),
-        test_copies=_copies(answers["test"], related.get("test")) if "test" in answers else None,
+        validation_copies=copies_of(answers["validation"], related.get("validation")),
+        test_copies=copies_of(answers["test"], related.get("test")) if "test" in answers else None,
         pixels=pixels,
         labels=labels,
         calibration=calibration,
@@ -91,12 +92,6 @@ def _related(relations: Relations, source: Mapping[str, NDArray[np.int64]]) -> d
         # Groups that hold a whole split, such as one camera, leave nothing to compare.
         found[split] = copies[source[split]] if related.all() else related
     return found
-
-
-def _copies(answers: Answers, related: NDArray[np.bool_] | None) -> HeldOutCopies | None:
-    if related is None:
-        return None
-    return HeldOutCopies(clean=answers.of(~related).tally(), copied=answers.of(related).tally())
 
 
 class _OtherWeights:
@@ -163,7 +158,7 @@ class _ComparedTest:
                 return None, None
         if any(choice.renaming for choice in chosen):
             renamed = [undone[half].under(chosen[half].renaming) for half in (0, 1)]
-            labels = _labels_renamed(chosen, undone, renamed)
+            labels = labels_renamed((chosen[0].renaming, chosen[1].renaming), undone, renamed)
         return pixels, labels
 
     def _candidates(self) -> tuple[list[PixelChange], list[PixelChange]]:
@@ -199,7 +194,7 @@ class _ComparedTest:
 
 
 def _pixels_undone(chosen: list[_Choice], before: list[Answers], after: list[Answers]) -> PixelsUndone | None:
-    undone, halves = _undone(joined(*before), joined(*after)), _halves(before, after)
+    undone, halves = undone_half(joined(*before), joined(*after)), undone_halves(before, after)
     if undone is None or halves is None:
         return None
     one, two = (choice.change for choice in chosen)
@@ -210,23 +205,3 @@ def _pixels_undone(chosen: list[_Choice], before: list[Answers], after: list[Ans
         change=undone.change,
         halves=halves,
     )
-
-
-def _labels_renamed(chosen: list[_Choice], before: list[Answers], after: list[Answers]) -> LabelsRenamed | None:
-    undone, halves = _undone(joined(*before), joined(*after)), _halves(before, after)
-    if undone is None or halves is None:
-        return None
-    return LabelsRenamed(
-        renamings=(chosen[0].renaming, chosen[1].renaming), tally=undone.tally, change=undone.change, halves=halves
-    )
-
-
-def _halves(before: list[Answers], after: list[Answers]) -> tuple[UndoneHalf, UndoneHalf] | None:
-    one, two = (_undone(*half) for half in zip(before, after, strict=True))
-    return None if one is None or two is None else (one, two)
-
-
-def _undone(before: Answers, after: Answers) -> UndoneHalf | None:
-    """None without images, and where a loss is not finite."""
-    tally, change = after.tally(), paired(before, after)
-    return None if tally is None or change is None else UndoneHalf(tally=tally, change=change)

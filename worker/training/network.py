@@ -56,6 +56,14 @@ def apply_layers(
     return output(features)
 
 
+def freeze_blocks(network: keras.Model, count: int) -> None:
+    """Keep training from changing the first `count` blocks; their batch normalisation uses its averages as they are."""
+    frozen = tuple(f"block{index + 1}_" for index in range(count))
+    for layer in network.layers:
+        if layer.name.startswith(frozen):
+            layer.trainable = False
+
+
 def without_penalties(network: NetworkSpec) -> NetworkSpec:
     """The same layers and weights with no L2, so that `Model.evaluate` gives the cross-entropy alone."""
     return network.model_copy(
@@ -65,11 +73,6 @@ def without_penalties(network: NetworkSpec) -> NetworkSpec:
             "dense": tuple(dense.model_copy(update={"l2": None}) for dense in network.dense),
         }
     )
-
-
-def normalises_batches(network: NetworkSpec) -> bool:
-    """Whether any layer looks at its batch as a whole, so that a batch must not be split."""
-    return any(block.batch_norm for block in network.blocks)
 
 
 def computes_in_float16(network: keras.Model) -> bool:

@@ -23,15 +23,17 @@ import tensorflow as tf
 
 from heldout.errors import HeldoutError
 from heldout.lifecycle import FailureCode, StopReason
+from models.relations import load_relations
 from worker.machine.devices import processor
 from worker.machine.precision import policy_of
 from worker.messages import Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
 from worker.training.checkpoint import CheckpointDamaged
-from worker.training.data import load_training_data
+from worker.training.data import load_training_data, own_digests
 from worker.training.engine import Engine, chosen_towers
 from worker.training.evaluate import Evaluator
-from worker.training.finish import finish
-from worker.training.network import build_network
+from worker.training.finish import export_kept, finish
+from worker.training.initial import start_from
+from worker.training.network import build_network, freeze_blocks
 from worker.training.replicas import Replicas
 from worker.training.resident import BatchSource, ResidentData
 from worker.training.streamed import StreamedData
@@ -100,12 +102,12 @@ def _final_message(assignment: Assignment, supervisor: SupervisorPipe) -> FromTr
         where = "the GPU's" if assignment.device == "gpu" else "this machine's"
         return Failed(
             FailureCode.OUT_OF_MEMORY,
-            f"The training does not fit into {where} memory ({_one_line(error)}). "
+            f"The training does not fit into {where} memory ({one_line(error)}). "
             "Use a smaller batch_size or fewer filters.",
         )
     except Exception as error:  # noqa: BLE001 - the supervisor must hear of it, whatever it is
         traceback.print_exc()
-        return Failed(FailureCode.INTERNAL, _one_line(error))
+        return Failed(FailureCode.INTERNAL, one_line(error))
 
 
 def _train(
@@ -114,27 +116,31 @@ def _train(
     spec = assignment.spec
     assert spec.training.seed is not None, "the API completes every spec"
     scratch = Path(assignment.scratch)
-    data = load_training_data(Path(assignment.dataset), spec, assignment.resident_bytes)
-    towers = chosen_towers(assignment.towers, spec, data.image, len(data.classes))
+    relations = load_relations(Path(assignment.relations)) if assignment.relations else None
+    data = load_training_data(Path(assignment.dataset), spec, assignment.resident_bytes, relations)
+    towers = chosen_towers(assignment.towers, assignment.cores, spec, data.image, len(data.classes))
     devices = _configure(assignment, towers)
     policy = policy_of(assignment.precision, assignment.device)
     replicas = Replicas(devices)
     with replicas.scope():
         network = build_network(spec.network, data.image, len(data.classes), spec.training.seed, policy)
-    # Measured in float32, because the exported model computes in float32.
+        freeze_blocks(network, spec.initial.freeze_blocks if spec.initial else 0)
+    if assignment.initial is not None:
+        start_from(network, Path(assignment.initial), assignment.initial_layers)
+    # Measured in float32, because the exported model computes in float32; and by the weights that are kept.
     measured_by = None
-    if policy != "float32":
+    if policy != "float32" or spec.training.ema_decay is not None:
         measured_by = build_network(spec.network, data.image, len(data.classes), spec.training.seed)
     images: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data, devices)
     data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has a copy, or reads the file
     engine = Engine(network, data, images, spec, towers, replicas)
     facts = _engine_facts(assignment, towers)
-    send(Started(facts))
+    send(Started(facts, own_digests(Path(assignment.dataset), spec, data)))
     trainer = Trainer(
         spec,
         data,
         engine,
-        Evaluator(network, images, measured_by=measured_by),
+        Evaluator(network, images, measured_by=measured_by, weights=engine.weights),
         scratch=scratch,
         send=send,
         requested_stop=requested_stop,
@@ -150,7 +156,10 @@ def _train(
             reason = StopReason.OVERFIT_GUARD if trainer.position.guard.stopped else StopReason.EARLY_STOPPED
     except StopRequested as stop:
         if stop.why is not StopCause.DEADLINE:
-            return _stopped(trainer, send)
+            stopped = _stopped(trainer, send)
+            if stop.why is StopCause.RELEASE or not trainer.position.kept:
+                return stopped
+            return replace(stopped, model=export_kept(trainer, spec, network, data, scratch)[1])
         reason = StopReason.DEADLINE
     except Diverged as error:
         return Failed(FailureCode.DIVERGED, str(error))
@@ -162,8 +171,10 @@ def _train(
         data,
         images,
         scratch=scratch,
-        relations_file=Path(assignment.relations) if assignment.relations else None,
+        relations=relations,
+        names_file=Path(assignment.names) if assignment.names else None,
         send=send,
+        is_cancelled=lambda: requested_stop() is StopCause.CANCEL,
     )
 
 
@@ -186,9 +197,9 @@ def _configure(assignment: Assignment, towers: int) -> tuple[str, ...]:
         GpuUnavailable: if TensorFlow does not find the GPUs that the job was given.
     """
     tf.config.threading.set_intra_op_parallelism_threads(assignment.threads)
-    # Two towers run side by side; with several threads, the two gradients of a convolution do. Replicas wait for each
+    # Towers run side by side; with several threads, the two gradients of a convolution do. Replicas wait for each
     # other's gradients, so that none may wait for another's thread.
-    side_by_side = 2 if towers == 2 or assignment.threads > 1 or assignment.gpus else 1
+    side_by_side = max(towers, 2 if assignment.threads > 1 or assignment.gpus else 1)
     tf.config.threading.set_inter_op_parallelism_threads(side_by_side * max(1, len(assignment.gpus)))
     if assignment.device == "cpu":
         tf.config.set_visible_devices([], "GPU")
@@ -238,6 +249,7 @@ def _die_with(supervisor: BaseProcess) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Its type and the beginning of what it says."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

@@ -155,7 +155,7 @@ class Trainer:
 
     def trained_weights(self) -> TrainedWeights:
         """The weights of this training; asked for at its end, before `restore_kept` changes the network."""
-        last = {} if not self.last_epoch else {self.last_epoch: self._engine.network.get_weights()}
+        last = {} if not self.last_epoch else {self.last_epoch: self._engine.weights()}
         best = self.position.best
         return TrainedWeights(
             epochs=self.position.epoch - 1,
@@ -173,7 +173,7 @@ class Trainer:
         """
         position = self.position
         arrays = {f"variable_{index}": variable.numpy() for index, variable in enumerate(self._engine.variables)}
-        # The network's own weights are among its variables.
+        # Those of the last epoch are among the engine's variables.
         arrays |= weights_as_arrays({e: weights for e, weights in self._weights.items() if e != self.last_epoch})
         path = self._scratch / f"checkpoint-{position.epoch:05d}-{position.step:08d}.ckpt"
         write_checkpoint(path, arrays, {"position": asdict(position), "facts": self._facts})
@@ -207,7 +207,7 @@ class Trainer:
         network = self._engine.network
         try:
             self._weights = {
-                epoch: network.get_weights()
+                epoch: self._engine.weights()
                 if epoch == self.last_epoch
                 else weights_from_arrays(arrays, epoch, len(network.weights))
                 for epoch in position.needed_epochs
@@ -272,7 +272,7 @@ class Trainer:
         needed = self.position.needed_epochs
         self._weights = {e: weights for e, weights in self._weights.items() if e in needed}
         if epoch in needed:
-            self._weights[epoch] = self._engine.network.get_weights()
+            self._weights[epoch] = self._engine.weights()
         self._send(EpochDone(epoch, dict(values), self._write_or_warn(f"after epoch {epoch}", epoch)))
 
     def _watch(self, values: dict[str, float]) -> GuardState:

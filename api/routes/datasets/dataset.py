@@ -20,19 +20,26 @@ from heldout.errors import (
     NoAudit,
     StorageUnavailable,
 )
+from heldout.mending.offers import offers_of
 from heldout.stored.audit import StoredAudit, audit_key
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from models.arrays import SPLITS
+from models.blob_files import open_blob
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
 from models.ids import is_id
+from models.npy_rows import NpyRows
+from models.pictures import png_of
 from models.store import datasets, label_reads
 from models.tables import DatasetRow
-from models.views.dataset import dataset_view
+from models.views.dataset import dataset_view, thumbnail_of
 from models.views.job import dataset_reference
 
 router = resource("/v1/datasets", "datasets")
+
+# Of a file of which only the header and one row are read.
+HEADER_BYTES = 1024
 
 Reference = Annotated[str, Path(description="An id `ds_…`, a name (its newest ready version), or `name@version`.")]
 
@@ -41,7 +48,10 @@ Reference = Annotated[str, Path(description="An id `ds_…`, a name (its newest 
 def list_datasets(
     caller: CallerDep,
     session: ReadSessionDep,
-    status: DatasetStatus | None = None,
+    status: Annotated[
+        DatasetStatus | None,
+        Query(description="Only of this status; without it a rejected version is left out once there is a newer one."),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     after: Annotated[str | None, cursor("ds")] = None,
 ) -> DatasetPage:
@@ -51,7 +61,7 @@ def list_datasets(
     rows, more = datasets.page(session, caller.owner, after=after, limit=limit, status=status)
     return DatasetPage(
         object="list",
-        data=[dataset_view(row) for row in rows],
+        data=[dataset_view(row, with_changes=False) for row in rows],
         has_more=more,
         next=rows[-1].id if more else None,
     )
@@ -67,9 +77,8 @@ def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) 
 def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> IndicesView:
     """Which image is in which split."""
     row = find_dataset(session, caller.owner, dataset)
-    if row.status is not DatasetStatus.READY or row.sha256 is None:
-        raise DatasetNotReady(row.name, row.status)
-    return IndicesView.model_validate({"object": "splits", **_indices(app.blobs, row.sha256)})
+    sha256 = datasets.require_content(row, "splits")
+    return IndicesView.model_validate({"object": "splits", **_indices(app.blobs, sha256)})
 
 
 @router.get(
@@ -79,18 +88,20 @@ def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, a
 def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> AuditView:
     """Leaks, label conflicts, imbalance, shift: what the audit found."""
     row = _checked(session, caller.owner, dataset, "an audit")
-    stored = StoredAudit.from_bytes(_stored(app.blobs, audit_key(row.id))).model_dump(exclude={"format"})
+    audit = StoredAudit.from_bytes(_stored(app.blobs, audit_key(row.id)))
+    stored = audit.model_dump(exclude={"format"})
 
     def example(one: dict[str, Any]) -> dict[str, Any]:
-        return {**one, "thumbnail": f"/v1/datasets/{row.id}/preview/{one['index']}"}
+        return {**one, "thumbnail": thumbnail_of(row.id, one["index"])}
 
     findings = [
         {
             **one,
             "examples": [example(image) for image in one["examples"]],
             "pairs": [[example(image) for image in pair] for pair in one["pairs"]],
+            "mend": mend,
         }
-        for one in stored["findings"]
+        for one, mend in zip(stored["findings"], offers_of(audit.findings), strict=True)
     ]
     return AuditView.model_validate({**stored, "dataset": dataset_reference(row), "findings": findings})
 
@@ -123,20 +134,32 @@ def get_preview(
     return _png(sheet)
 
 
-@router.get("/{dataset}/preview/{index}", response_class=Response, responses={**PNG, **PREVIEW})
+@router.get(
+    "/{dataset}/preview/{index}",
+    response_class=Response,
+    responses={**PNG, **problems(DatasetNotFound, DatasetNotReady, ImageNotFound, StorageUnavailable)},
+)
 def get_thumbnail(
     dataset: Reference,
-    index: Annotated[int, Path(ge=0, le=2**31 - 1, description="The `index` of a finding's example.")],
+    index: Annotated[int, Path(description="The image's position in the dataset, as in `splits` and `index`.")],
     caller: CallerDep,
     session: ReadSessionDep,
     app: AppContextDep,
 ) -> Response:
-    """One image that a finding of the audit has as an example."""
-    row = _checked(session, caller.owner, dataset, "a preview")
+    """One image, large enough to be seen. It shows no label, so the ledger does not count it."""
+    row = find_dataset(session, caller.owner, dataset)
+    sha256, (low, high) = datasets.require_content(row, "pictures"), row.value_range or (0, 255)
     try:
-        return _png(app.blobs.read(f"datasets/{row.id}/preview/examples/{index}.png"))
-    except BlobMissing:
-        raise ImageNotFound(f"No finding of dataset {row.name!r} has image {index} as an example.") from None
+        with open_blob(app.blobs, f"datasets/{sha256}/images.npy", buffer_bytes=HEADER_BYTES) as file:
+            rows = NpyRows(file)
+            if not 0 <= index < len(rows):
+                raise ImageNotFound(
+                    f"Dataset {row.name!r} has no image {str(index)[:20]}: its images are 0 to {len(rows) - 1:,}."
+                )
+            image = rows.one(index)
+    except BlobMissing as error:
+        raise StorageUnavailable from error
+    return _png(png_of(image, (low, high)))
 
 
 def _checked(session: Session, owner: str, reference: str, what: str) -> DatasetRow:
@@ -144,8 +167,7 @@ def _checked(session: Session, owner: str, reference: str, what: str) -> Dataset
     row = find_dataset(session, owner, reference)
     if row.owner is None:
         raise NoAudit(row.name)
-    if row.status is not DatasetStatus.READY:
-        raise DatasetNotReady(row.name, row.status, what)
+    datasets.require_content(row, what)
     return row
 
 

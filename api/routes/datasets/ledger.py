@@ -9,11 +9,10 @@ from api.http.deps import ReadSessionDep, cursor
 from api.http.problems import problems
 from api.http.routing import resource
 from api.routes.datasets.dataset import Reference, find_dataset
-from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import DatasetNotFound, DatasetNotReady, InvalidCursor
 from heldout.views.ledger import LedgerView
 from models.ids import is_id
-from models.store import label_reads
+from models.store import datasets, label_reads
 from models.views.ledger import ledger_view
 
 router = resource("/v1/datasets", "datasets")
@@ -31,8 +30,8 @@ def get_ledger(
     if after is not None and not is_id("read", after):
         raise InvalidCursor
     row = find_dataset(session, caller.owner, dataset)
-    if row.status is not DatasetStatus.READY:
-        raise DatasetNotReady(row.name, row.status, "a ledger")
+    datasets.require_content(row, "a ledger")
     totals = label_reads.totals(session, caller.owner, row)
     entries, more = label_reads.page(session, caller.owner, row, after=after, limit=limit)
-    return ledger_view(row, totals, entries, has_more=more)
+    folds = label_reads.fold_reads(session, caller.owner, row)
+    return ledger_view(row, totals, entries, fold_reads=folds, has_more=more)

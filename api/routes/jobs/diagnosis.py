@@ -4,8 +4,8 @@ from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
-from heldout.errors import FileOfLaterRelease, JobNotFound, NotReady, StorageUnavailable
-from heldout.lifecycle import shown_status
+from api.routes.jobs.results import not_there
+from heldout.errors import FileOfLaterRelease, JobNotFound, NoModel, NotReady, StorageUnavailable
 from heldout.stored.artifacts import ArtifactName
 from heldout.views.confusion import ConfusionView
 from heldout.views.diagnosis import DiagnosisView
@@ -21,14 +21,14 @@ router = resource("/v1/jobs/{job_id}", "jobs")
 def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> DiagnosisView:
     """Judge a job by its epochs so far, and once it has succeeded by its counts and its dataset's audit too."""
     job = jobs.find(session, caller.owner, job_id)
-    return DiagnosisView.of(diagnosis_of(session, app.blobs, job))
+    return DiagnosisView.of(diagnosis_of(session, app.blobs, job), dataset_id=job.dataset_id)
 
 
-@router.get("/confusion", responses=problems(JobNotFound, NotReady, StorageUnavailable, FileOfLaterRelease))
+@router.get("/confusion", responses=problems(JobNotFound, NotReady, NoModel, StorageUnavailable, FileOfLaterRelease))
 def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> ConfusionView:
     """Which classes are mistaken for which: confusion matrices, precision, recall, F1, calibration, worst mistakes."""
     job = jobs.find(session, caller.owner, job_id)
     stored = read_evaluation(app.blobs, json_artifact_of(session, job_id, ArtifactName.EVALUATION))
     if stored is None:
-        raise NotReady(job_id, "confusion matrix", shown_status(job.status, job.request))
-    return confusion_view(stored)
+        raise not_there(job, "confusion matrix")
+    return confusion_view(stored, job.dataset_id or "")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import structlog
 from fastapi import Header, Query, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from api.http import etag
@@ -16,6 +16,7 @@ from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from api.live.hub import ChannelState
 from heldout.errors import (
+    ChangedMeanwhile,
     HeldoutError,
     InvalidCursor,
     JobNotFinished,
@@ -24,7 +25,7 @@ from heldout.errors import (
     SpecUnreadable,
     Unauthenticated,
 )
-from heldout.spec import Metadata, Name, Priority
+from heldout.spec import MAX_PAIRS, MetadataKey, MetadataValue, Name, Priority
 from heldout.views.job import JobPage, JobView
 from models.database import Session
 from models.ids import is_id
@@ -105,22 +106,39 @@ async def get_job(
 
 
 class JobChanges(BaseModel):
-    """What can change while a job is queued; an absent field stays as it is, `metadata` is replaced as a whole."""
+    """What can change of a job. An absent field stays as it is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    priority: Priority = 0
-    metadata: Metadata = {}
+    priority: Priority = Field(0, description="Of a queued job alone.")
+    metadata: dict[MetadataKey, MetadataValue | None] = Field(
+        default={}, max_length=2 * MAX_PAIRS, description="Merged with the job's pairs; null removes a key."
+    )
     name: Name = ""
 
 
-@router.patch("/{job_id}", responses=problems(JobNotFound, JobNotQueued, SpecUnreadable, *JSON_BODY))
+@router.patch("/{job_id}", responses=problems(JobNotFound, JobNotQueued, ChangedMeanwhile, SpecUnreadable, *JSON_BODY))
 def change_job(
-    job_id: JobId, changes: JobChanges, caller: CallerDep, session: SessionDep, response: Response
+    job_id: JobId,
+    changes: JobChanges,
+    caller: CallerDep,
+    session: SessionDep,
+    response: Response,
+    if_match: Annotated[
+        str | None,
+        Header(alias="If-Match", description="Change the job only while its `ETag` is this one, or one of these."),
+    ] = None,
 ) -> JobView:
-    """Change a queued job's priority, metadata or name."""
-    job = jobs.change(session, caller.owner, job_id, changes.model_dump(exclude_unset=True))
-    return job_answer(session, job, response)
+    """Change a job's name and metadata at any time, its priority while it is queued."""
+
+    def require_version(version: int) -> None:
+        if if_match is not None and not etag.allows_change(if_match, version):
+            raise ChangedMeanwhile(job_id, if_match, etag.etag_of(version))
+
+    wanted = changes.model_dump(exclude_unset=True)
+    return job_answer(
+        session, jobs.change(session, caller.owner, job_id, wanted, require_version=require_version), response
+    )
 
 
 @router.delete("/{job_id}", status_code=204, responses=problems(JobNotFound, JobNotFinished))

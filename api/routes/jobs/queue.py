@@ -10,7 +10,7 @@ from heldout.errors import JobNotFound
 from heldout.lifecycle import JobStatus
 from heldout.views.queue import QueueView
 from models.database import Session
-from models.store import calibrations, jobs
+from models.store import jobs, start_estimates
 from models.tables import JobRow
 
 router = resource("/v1/jobs/{job_id}", "jobs")
@@ -26,7 +26,7 @@ def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> Queu
         position=None if ahead is None else ahead + 1,
         ahead=ahead,
         waiting_for=_waiting_for(session, job),
-        estimated_start_s=calibrations.estimated_start_s(session, job),
+        estimated_start_s=start_estimates.estimated_start_s(session, job),
     )
 
 

@@ -1,22 +1,30 @@
 """Results of a job: metrics, model and predictions."""
 
 from base64 import b64encode
-from typing import Any
+from collections.abc import Iterator
+from itertools import chain
+from typing import Annotated, Any
 
+from fastapi import Query
 from starlette.responses import StreamingResponse
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
-from heldout.errors import JobNotFound, NotReady, StorageUnavailable
-from heldout.lifecycle import shown_status
-from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.errors import DatasetNotFound, JobNotFound, NoModel, NotReady, SpecUnreadable, StorageUnavailable
+from heldout.lifecycle import TERMINAL, shown_status
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
+from heldout.views.dataset import IndicesView
 from heldout.views.metrics import MetricsView
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
+from models.predictions_csv import csv_chunks
+from models.specs import training_spec_of
 from models.store import artifacts, jobs, metrics
 from models.store.artifacts import Artifact
+from models.stored_splits import stored_splits_of
+from models.tables import JobRow
 from models.views.metrics import metrics_view
 
 router = resource("/v1/jobs/{job_id}", "jobs")
@@ -31,6 +39,16 @@ def get_metrics(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> Me
     return metrics_view(metrics.epochs_of(session, job_id), final, with_test=with_test)
 
 
+@router.get("/splits", responses=problems(JobNotFound, SpecUnreadable, DatasetNotFound, StorageUnavailable))
+def get_job_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> IndicesView:
+    """Which images of its dataset the job trains on and is measured on: folds and `train_limit` are applied."""
+    job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
+    if dataset.sha256 is None:
+        raise DatasetNotFound(dataset.name)  # it was deleted, and its files with it
+    splits = stored_splits_of(app.blobs, dataset, training_spec_of(job))
+    return IndicesView.model_validate({"object": "splits", **{name: rows.tolist() for name, rows in splits.items()}})
+
+
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
@@ -41,7 +59,13 @@ _FILE: dict[int | str, dict[str, Any]] = {
             }
         },
     },
-    **problems(JobNotFound, NotReady, StorageUnavailable),
+    **problems(JobNotFound, NotReady, NoModel, StorageUnavailable),
+}
+
+
+_PREDICTIONS = {
+    **_FILE,
+    200: {**_FILE[200], "content": {**_FILE[200]["content"], "text/csv": {"schema": {"type": "string"}}}},
 }
 
 
@@ -52,20 +76,49 @@ def get_model(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: Ap
     return _download(app.blobs, model, f"{job_id}.keras")
 
 
-@router.get("/predictions", response_class=StreamingResponse, responses=_FILE)
-def get_predictions(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> StreamingResponse:
-    """An `.npz` file: for each split the indices, labels and probabilities of the kept weights."""
+@router.get("/predictions", response_class=StreamingResponse, responses=_PREDICTIONS)
+def get_predictions(
+    job_id: JobId,
+    caller: CallerDep,
+    session: ReadSessionDep,
+    app: AppContextDep,
+    format_: Annotated[
+        PredictionsFormat, Query(alias="format", description="`csv`: a table with one line for each image.")
+    ] = "npz",
+) -> StreamingResponse:
+    """What the kept weights say of each image, by split, with the names of classes and files."""
     predictions = _artifact_of(session, caller.owner, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
-    return _download(app.blobs, predictions, f"{job_id}-predictions.npz")
+    if format_ == "npz":
+        return _download(app.blobs, predictions, f"{job_id}-predictions.npz")
+    classes = jobs.dataset_of(session, jobs.find(session, caller.owner, job_id)).classes or []
+    return _table(csv_chunks(app.blobs, predictions.key, classes), f"{job_id}-predictions.csv")
+
+
+def _table(chunks: Iterator[bytes], filename: str) -> StreamingResponse:
+    try:
+        first = next(chunks)  # what is wrong with the file is told before the answer begins
+    except BlobMissing as error:
+        raise StorageUnavailable from error
+    headers = {"Content-Disposition": f'attachment; filename="{filename}"'}
+    return StreamingResponse(chain([first], chunks), headers=headers, media_type="text/csv; charset=utf-8")
 
 
 def _artifact_of(session: Session, owner: str, job_id: str, name: ArtifactName, format_: ArtifactFormat) -> Artifact:
-    """A file of the owner's job. Raises JobNotFound, NotReady."""
+    """A file of the owner's job. Raises JobNotFound, NotReady, NoModel."""
     job = jobs.find(session, owner, job_id)
-    artifact = artifacts.find(session, job_id, name, format_)
+    if name is ArtifactName.MODEL:
+        artifact = artifacts.model_of(session, job)
+    else:
+        artifact = artifacts.find(session, job_id, name, format_)
     if artifact is None:
-        raise NotReady(job_id, name.value, shown_status(job.status, job.request))
+        raise not_there(job, name.value)
     return artifact
+
+
+def not_there(job: JobRow, what: str) -> NotReady | NoModel:
+    """Why a job does not have what it leaves behind: it has not ended, or it has ended without."""
+    status = shown_status(job.status, job.request)
+    return NoModel(job.id, what, status) if job.status in TERMINAL else NotReady(job.id, what, status)
 
 
 def _download(blobs: Blobs, artifact: Artifact, filename: str) -> StreamingResponse:

@@ -6,15 +6,24 @@ from fastapi import Query, Response
 from starlette.responses import JSONResponse
 
 from api.http.auth import CallerDep
+from api.http.body import refused_patch
 from api.http.deps import AnnounceDep, AppContextDep, JobId, SessionDep
 from api.http.idempotency import IdempotencyKey, once
 from api.http.problems import JSON_BODY, REFUSED_SPEC, problems
 from api.http.routing import resource
-from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, InvalidSpec, JobNotFinished, JobNotFound
+from heldout.errors import (
+    FileOfLaterRelease,
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
+    JobNotFinished,
+    JobNotFound,
+    StateGone,
+)
+from heldout.retrying import RetrySpec
 from heldout.spec import JobSpec
 from heldout.views.estimate import EstimateView
 from heldout.views.job import JobView
-from models import submit
+from models import retry, submit
 from models.views.job import job_view
 
 router = resource("/v1/jobs", "jobs")
@@ -43,11 +52,11 @@ def submit_job(
     """Queue a training job; workers hear of it once it is committed."""
     max_parameters = app.settings.max_parameters
     if dry_run:
-        estimate = submit.estimate(session, caller.owner, spec, max_parameters=max_parameters)
+        estimate = submit.estimate(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def queued() -> JobView:
-        submitted = submit.submit(session, caller.owner, spec, max_parameters=max_parameters)
+        submitted = submit.submit(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)
         announce(submitted.wake_up)
         return job_view(submitted.job, submitted.dataset)
 
@@ -57,9 +66,16 @@ def submit_job(
 @router.post(
     "/{job_id}/retry",
     status_code=201,
-    response_description="A new job with the same spec, seed included, and `retry_of`.",
+    response_description="A new job with `retry_of` and the same spec, seed included, or the changed one.",
     responses=problems(
-        JobNotFound, JobNotFinished, IdempotencyKeyInFlight, IdempotencyKeyReused, InvalidSpec, *REFUSED_SPEC
+        JobNotFound,
+        JobNotFinished,
+        StateGone,
+        IdempotencyKeyInFlight,
+        IdempotencyKeyReused,
+        FileOfLaterRelease,
+        *JSON_BODY,
+        *REFUSED_SPEC,
     ),
 )
 def retry_job(
@@ -69,13 +85,20 @@ def retry_job(
     app: AppContextDep,
     session: SessionDep,
     announce: AnnounceDep,
+    asked: RetrySpec = RetrySpec(),  # noqa: B008 - frozen
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:
-    """Queue a job that has ended once more, on the same version of its dataset."""
+    """Queue a job that has ended once more: as it was, for more epochs from its last state, or with a change."""
 
     def queued() -> JobView:
-        submitted = submit.retry(session, caller.owner, job_id, max_parameters=app.settings.max_parameters)
+        try:
+            submitted = retry.retry(
+                session, app.blobs, caller.owner, job_id, asked, max_parameters=app.settings.max_parameters
+            )
+        except retry.PatchRefused as refused:
+            raise refused_patch(refused.pointer, refused.found, refused.content) from None
         announce(submitted.wake_up)
         return job_view(submitted.job, submitted.dataset)
 
-    return once(session, caller.owner, idempotency_key, f"POST /v1/jobs/{job_id}/retry", None, response, queued)
+    body = asked if asked.model_fields_set else None
+    return once(session, caller.owner, idempotency_key, f"POST /v1/jobs/{job_id}/retry", body, response, queued)

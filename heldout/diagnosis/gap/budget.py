@@ -6,6 +6,7 @@ widens the gap. docs/explanation/gap.md says what each means.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Literal
 
 from heldout.diagnosis.thresholds import MAX_FALSE_ALARMS_OF_EPOCHS, TERM_CONFIDENCE
@@ -30,7 +31,8 @@ Bounds = tuple[float, float]
 class Term:
     """One part of a gap: accuracy as a fraction, loss in nats, with 95 % intervals.
 
-    An interval is None where there are too few images for one. finding: the code of the one finding that it belongs to.
+    The loss is NaN where probabilities are not known. An interval is None where there are too few images for one.
+    finding: the code of the one finding that it belongs to.
     """
 
     code: TermCode
@@ -56,6 +58,8 @@ class Levels:
 
     best_by_accuracy, best_by_loss: validation by the weights of the best epoch, where later epochs surely cost
         something; else by the kept ones.
+    validation: None where it is not known; then the best epochs stand for test, without copies and with its classes
+        renamed.
     clean_validation, clean_test: without images that have relatives among those trained on; the whole split where
         copies are not known, or nothing else is left.
     pixels_undone: the clean test after its pixel values were brought back to training's.
@@ -65,8 +69,8 @@ class Levels:
     train: Tally
     best_by_accuracy: Tally
     best_by_loss: Tally
-    validation: Tally
-    clean_validation: Tally
+    validation: Tally | None
+    clean_validation: Tally | None
     labels_renamed: Tally
     pixels_undone: Tally
     clean_test: Tally
@@ -75,10 +79,10 @@ class Levels:
 
 @dataclass(frozen=True)
 class Gap:
-    """The gap of a job's kept weights between training and test. Terms that do not apply are absent."""
+    """The gap of a network's weights between training and test. Terms that do not apply are absent."""
 
     train: Tally
-    validation: Tally
+    validation: Tally | None
     test: Tally
     terms: tuple[Term, ...]
 
@@ -102,7 +106,7 @@ def gap_of(stored: StoredGap) -> Gap | None:
     terms = (
         _late_epochs(stored, levels),
         _generalisation(levels),
-        _copies("copies_in_validation", levels.validation, levels.clean_validation, stored.validation_copies),
+        _copies_in_validation(stored, levels),
         _split_difference(stored, levels),
         _undone("label_order", levels.labels_renamed, levels.pixels_undone, stored.labels),
         _undone("pixel_values", levels.pixels_undone, levels.clean_test, stored.pixels),
@@ -118,13 +122,16 @@ def levels_of(stored: StoredGap) -> Levels | None:
     late_by_accuracy, late_by_loss = late_epoch_by_accuracy(stored), late_epoch_by_loss(stored)
     clean_test = _clean(stored.test, stored.test_copies)
     pixels_undone = clean_test if stored.pixels is None else stored.pixels.tally
+    labels_renamed = pixels_undone if stored.labels is None else stored.labels.tally
+    validation = stored.validation
+    kept = labels_renamed if validation is None else validation
     return Levels(
         train=stored.train,
-        best_by_accuracy=stored.validation if late_by_accuracy is None else late_by_accuracy.validation,
-        best_by_loss=stored.validation if late_by_loss is None else late_by_loss.validation,
-        validation=stored.validation,
-        clean_validation=_clean(stored.validation, stored.validation_copies),
-        labels_renamed=pixels_undone if stored.labels is None else stored.labels.tally,
+        best_by_accuracy=kept if late_by_accuracy is None else late_by_accuracy.validation,
+        best_by_loss=kept if late_by_loss is None else late_by_loss.validation,
+        validation=validation,
+        clean_validation=None if validation is None else _clean(validation, stored.validation_copies),
+        labels_renamed=labels_renamed,
         pixels_undone=pixels_undone,
         clean_test=clean_test,
         test=stored.test,
@@ -186,7 +193,7 @@ def _late_epochs(stored: StoredGap, levels: Levels) -> Term | None:
     Its intervals are corrected for the number of epochs, as the decision is: one that holds 0 goes with a term of 0.
     """
     by_accuracy, by_loss = _earlier(stored.best_by_accuracy, stored), _earlier(stored.best_by_loss, stored)
-    if by_accuracy is None and by_loss is None:
+    if levels.validation is None or (by_accuracy is None and by_loss is None):
         return None
     return Term(
         "late_epochs",
@@ -198,7 +205,7 @@ def _late_epochs(stored: StoredGap, levels: Levels) -> Term | None:
 
 
 def _generalisation(levels: Levels) -> Term:
-    """Training against validation, without what later epochs cost."""
+    """Training against validation, without what later epochs cost; against test where validation is not known."""
     best, best_loss = levels.best_by_accuracy, levels.best_by_loss
     return Term(
         "generalisation",
@@ -207,6 +214,12 @@ def _generalisation(levels: Levels) -> Term:
         best_loss.loss - levels.train.loss,
         _welch(best_loss, levels.train),
     )
+
+
+def _copies_in_validation(stored: StoredGap, levels: Levels) -> Term | None:
+    if levels.validation is None or levels.clean_validation is None:
+        return None
+    return _copies("copies_in_validation", levels.validation, levels.clean_validation, stored.validation_copies)
 
 
 def _copies(code: TermCode, before: Tally, after: Tally, copies: HeldOutCopies | None) -> Term | None:
@@ -230,12 +243,14 @@ def _copies(code: TermCode, before: Tally, after: Tally, copies: HeldOutCopies |
     )
 
 
-def _split_difference(stored: StoredGap, levels: Levels) -> Term:
+def _split_difference(stored: StoredGap, levels: Levels) -> Term | None:
     """Validation against test, both without copies, and test with pixels and labels undone.
 
     Where the halves of test disagree on what is to be undone, the difference may be that of either half.
     """
     validation, test = levels.clean_validation, levels.labels_renamed
+    if validation is None:
+        return None
     undone = [one for one in (stored.labels, stored.pixels) if one is not None]
     halves = undone[0].halves or () if any(map(_halves_disagree, undone)) else ()
     tests = [test, *(half.tally for half in halves)]
@@ -282,13 +297,13 @@ def _paired(change: PairedTally, confidence: float = TERM_CONFIDENCE) -> Bounds:
 
 def _paired_loss(change: PairedTally, confidence: float = TERM_CONFIDENCE) -> Bounds | None:
     """By how much the loss falls with the change."""
-    if change.count < 2:
+    if change.count < 2 or isnan(change.loss):
         return None
     return _mirrored(mean_interval(change.loss, change.loss_variance, change.count, confidence))
 
 
 def _welch(first: Tally, second: Tally) -> Bounds | None:
-    if min(first.count, second.count) < 2:
+    if min(first.count, second.count) < 2 or isnan(first.loss) or isnan(second.loss):
         return None
     return welch_interval(
         (first.loss, first.loss_variance, first.count), (second.loss, second.loss_variance, second.count)

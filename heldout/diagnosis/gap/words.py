@@ -31,6 +31,7 @@ def explained(gap: Gap, stored: StoredGap) -> Gap:
 
 def _late_epochs(term: Term, levels: Levels, stored: StoredGap) -> str:
     by_accuracy, by_loss = late_epoch_by_accuracy(stored), late_epoch_by_loss(stored)
+    assert stored.validation is not None
     said = []
     if by_accuracy is not None:
         said.append(
@@ -48,6 +49,14 @@ def _late_epochs(term: Term, levels: Levels, stored: StoredGap) -> str:
 def _generalisation(term: Term, levels: Levels, stored: StoredGap) -> str:
     """By the figures that the term lies between: of the best epoch where later ones cost something."""
     trained, heldout = accuracy_of(levels.train), accuracy_of(levels.best_by_accuracy)
+    if levels.validation is None:
+        copies = stored.test_copies
+        aside = " without copies of training images" if copies is not None and copies.clean is not None else ""
+        return (
+            f"The network answers {percent(trained)} of the training images correctly, and {percent(heldout)} of the "
+            f"test images{aside}. How much of that is because test images are harder, only answers to validation "
+            "images can tell."
+        )
     late = late_epoch_by_accuracy(stored)
     when = "" if late is None else f" in epoch {late.epoch}"
     return f"The network answers {percent(trained)} of the training images correctly, and " + (
@@ -80,6 +89,7 @@ def _copies(lift: Bounds | None, split: str, copies: HeldOutCopies | None) -> st
 
 def _split_difference(term: Term, levels: Levels, stored: StoredGap) -> str:
     validation, test = levels.clean_validation, levels.labels_renamed
+    assert validation is not None
     aside = ["copies"] if stored.validation_copies is not None or stored.test_copies is not None else []
     aside += ["pixel values"] if stored.pixels is not None else []
     aside += ["the order of labels"] if stored.labels is not None else []

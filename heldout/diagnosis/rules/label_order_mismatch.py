@@ -17,6 +17,7 @@ from heldout.diagnosis.thresholds import (
 from heldout.diagnosis.undone_pixels import without_copies
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval, paired_interval
+from heldout.mending.offers import renamed_test
 from heldout.stored.gap import StoredGap
 
 
@@ -41,7 +42,8 @@ def _measured(facts: Facts) -> list[Finding]:
     before, after = accuracy_of(levels.pixels_undone), accuracy_of(levels.labels_renamed)
     evidence = {"difference_interval": [low, high]}
     severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
-    return [_finding(facts, before, after, renaming, severity, evidence, _aside(facts.gap))]
+    mend = renamed_test(labels, tuple(facts.classes))
+    return [_finding(facts, before, after, renaming, severity, evidence, mend, _aside(facts.gap))]
 
 
 def _aside(gap: StoredGap) -> str:
@@ -65,7 +67,9 @@ def _by_confusion(facts: Facts) -> list[Finding]:
     low, _ = newcombe_interval((round(accuracy * test.count), test.count), test.counts, COMPARISON_CONFIDENCE)
     if low <= MIN_CRITICAL_SHIFT:
         return []
-    return [_finding(facts, test.accuracy, accuracy, renamed, "critical", {"validation_accuracy": validation.accuracy})]
+    evidence = {"validation_accuracy": validation.accuracy}
+    # On this few figures nobody should rename classes unseen.
+    return [_finding(facts, test.accuracy, accuracy, renamed, "critical", evidence, None)]
 
 
 def _finding(
@@ -75,6 +79,7 @@ def _finding(
     renaming: Sequence[int],
     severity: Severity,
     evidence: dict[str, Any],
+    mend: dict[str, Any] | None,
     aside: str = "",
 ) -> Finding:
     """aside: what the test accuracy is without, such as ` without copies`."""
@@ -88,5 +93,10 @@ def _finding(
         "The test split numbers its classes in another order than training and validation do: test accuracy is "
         f"{percent(before)}{aside}, and {percent(after)} if the classes are renamed ({shown}).",
         {"test_accuracy": before, "test_accuracy_renamed": after, "renamed": mapping, **evidence},
-        (remedies.mend_data("Number the classes of the test split as the training split does, and upload again."),),
+        (
+            remedies.mend_data(
+                f"Number the classes of the test split as the training split does{remedies.and_again(facts.spec)}.",
+                mend,
+            ),
+        ),
     )

@@ -7,6 +7,7 @@ from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_LEAK
 from heldout.diagnosis.words import counted, percent
 from heldout.intervals import newcombe_interval
+from heldout.mending.offers import DROP_COPIES
 from heldout.stored.gap import StoredGap
 
 
@@ -19,7 +20,7 @@ def find(facts: Facts) -> list[Finding]:
     if "leakage" in facts.audited:
         return list(facts.audited["leakage"])
     if facts.gap is not None and (facts.gap.validation_copies is not None or facts.gap.test_copies is not None):
-        return _counted(facts.gap)
+        return _counted(facts.gap, facts.spec)
     if validation is None or test is None:
         return []
     low, high = newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
@@ -47,7 +48,7 @@ def find(facts: Facts) -> list[Finding]:
     ]
 
 
-def _counted(gap: StoredGap) -> list[Finding]:
+def _counted(gap: StoredGap, spec: remedies.Spec | None) -> list[Finding]:
     copied = {
         name: (copies.copied.count, split.count)
         for name, split, copies in (
@@ -70,7 +71,11 @@ def _counted(gap: StoredGap) -> list[Finding]:
             f"{seen} have a copy, or an image of the same group, among the training images. The network has seen "
             "these, so results on them look better than they are.",
             {name: {"images": images, "share": images / count} for name, (images, count) in copied.items()},
-            (remedies.mend_data("Keep copies and groups in one split only, and upload again."),),
+            (
+                remedies.mend_data(
+                    f"Keep copies and groups in one split only{remedies.and_again(spec)}.", dict(DROP_COPIES)
+                ),
+            ),
         )
     ]
 

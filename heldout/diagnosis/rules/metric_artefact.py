@@ -16,13 +16,15 @@ def find(facts: Facts) -> list[Finding]:
     shown, real = fit - heldout, measured - heldout
     if real - shown < MIN_FIT_ARTEFACT or shown > -MIN_FIT_BELOW_VALIDATION:
         return []
+    mixes = facts.spec is not None and any(facts.spec["training"].get(way) for way in ("mixup", "cutmix"))
+    harder = "dropout, augmentation and mixed images" if mixes else "dropout and augmentation"
     return [
         Finding(
             "metric_artefact",
             "warning",
             f"`fit` reports a training accuracy of {percent(fit)}, below validation accuracy ({percent(heldout)}). "
-            "That is no fault of the training: without dropout and augmentation, training accuracy is "
-            f"{percent(measured)}. `fit` averages over an epoch, with dropout and augmentation, while the weights "
+            f"That is no fault of the training: without {harder}, training accuracy is "
+            f"{percent(measured)}. `fit` averages over an epoch, with {harder}, while the weights "
             "still change. Compare the accuracies that were measured (`train_accuracy`), not those of `fit`.",
             {"fit_accuracy": fit, "train_accuracy": measured, "validation_accuracy": heldout},
         )

@@ -22,7 +22,7 @@ def find(facts: Facts) -> list[Finding]:
         explanation, is_mild = f"{kept_weights.kept_answers_worse(last)} {_WHY} {_NEXT}", False
     elif explanation is None or kept_weights.are_from_before_the_rise(facts):
         return []
-    calibration = None if facts.gap is None else facts.gap.calibration
+    calibration = facts.calibration
     if calibration is not None and not is_mild:
         explanation += f" {_told(calibration)}"
     severity: Severity = "info" if is_mild else "warning"

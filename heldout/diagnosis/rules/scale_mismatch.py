@@ -17,4 +17,5 @@ def find(facts: Facts) -> list[Finding]:
         return []
     severity: Severity = "critical" if undone.at_least > MIN_CRITICAL_SHIFT else "warning"
     advice = "Store the pixel values of all splits in the same way, and upload again."
-    return [Finding("scale_mismatch", severity, undone.explanation, undone.evidence, (remedies.mend_data(advice),))]
+    remedy = remedies.mend_data(advice, undone.mend)
+    return [Finding("scale_mismatch", severity, undone.explanation, undone.evidence, (remedy,))]

@@ -11,6 +11,7 @@ from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EF
 from heldout.diagnosis.undone_pixels import undone_pixels
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
+from heldout.mending.offers import RESPLIT
 
 
 def in_images(facts: Facts) -> list[Finding]:
@@ -27,6 +28,7 @@ def in_accuracy(facts: Facts) -> list[Finding]:
     if low <= MAX_SELECTION_EFFECT:
         return []
     return _finding(
+        facts,
         low,
         f"Test accuracy ({percent(test.accuracy)}) is lower than validation accuracy "
         f"({percent(validation.accuracy)}), by more than chance. The network was trained on neither, so this is not "
@@ -45,7 +47,7 @@ def in_pixels(facts: Facts) -> list[Finding]:
     undone = undone_pixels(facts, SHIFTS_OF_PIXELS)
     if undone is None or _is_known_of_test(facts):
         return []
-    return _finding(undone.at_least, undone.explanation, undone.evidence)
+    return _finding(facts, undone.at_least, undone.explanation, undone.evidence, undone.mend)
 
 
 def in_measured_gap(facts: Facts) -> list[Finding]:
@@ -53,13 +55,14 @@ def in_measured_gap(facts: Facts) -> list[Finding]:
     if facts.gap is None or _is_known_of_test(facts) or in_pixels(facts):
         return []
     levels = levels_of(facts.gap)
-    if levels is None:
+    if levels is None or levels.clean_validation is None:
         return []
     validation, test = levels.clean_validation, levels.labels_renamed
     low, high = newcombe_interval(counts_of(validation), counts_of(test), COMPARISON_CONFIDENCE)
     if low <= MAX_SELECTION_EFFECT:
         return []
     return _finding(
+        facts,
         low,
         "The test images are of another kind. Apart from copies, pixel values and the order of labels, the network "
         f"answers {percent(accuracy_of(test))} of them correctly, and {percent(accuracy_of(validation))} of the "
@@ -79,13 +82,15 @@ def _is_known_of_test(facts: Facts) -> bool:
     return any(one.severity != "info" and one.evidence.get("split") != "validation" for one in audited)
 
 
-def _finding(low: float, explanation: str, evidence: dict[str, Any]) -> list[Finding]:
+def _finding(
+    facts: Facts, low: float, explanation: str, evidence: dict[str, Any], mend: dict[str, Any] | None = None
+) -> list[Finding]:
     severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
-    return [Finding("split_shift", severity, explanation, evidence, _remedies())]
+    return [Finding("split_shift", severity, explanation, evidence, _remedies(facts.spec, mend))]
 
 
-def _remedies() -> tuple[Remedy, ...]:
-    return (
-        remedies.mend_data("Compare how the test images were taken, scaled, cropped and labelled with the others."),
-        remedies.mend_data("Cut all splits from one pool (`splits.existing: merge`). See whether test stays worse."),
-    )
+def _remedies(spec: remedies.Spec | None, mend: dict[str, Any] | None) -> tuple[Remedy, ...]:
+    compare = "Compare how the test images were taken, scaled, cropped and labelled with the others."
+    how = "" if spec is None else " (`splits.existing: merge`)"
+    pool = f"Cut all splits from one pool{how}. See whether test stays worse."
+    return (remedies.mend_data(compare, mend), remedies.mend_data(pool, dict(RESPLIT)))

@@ -28,7 +28,7 @@ def find(facts: Facts) -> list[Finding]:
     train, validation = facts.train, facts.validation
     evidence: dict[str, Any] = {}
     if train is None or validation is None:
-        known = known_of_history(facts.curves)
+        known = known_of_history(facts)
         if known is None:
             return []
         trained, heldout, chance = known
@@ -42,14 +42,19 @@ def find(facts: Facts) -> list[Finding]:
     if not is_large or not knows(trained, chance) or not_converged.still_learns(facts):
         return []
     images = None if train is None else train.count
+    told = (
+        "Wrong labels do not explain that; whether training went on for too long, its curves would tell."
+        if facts.has_answers_alone
+        else "Neither the course of the training nor wrong labels explain that."
+    )
     few = "Too few training images" if images is None else f"{counted(images, 'training image')} are too few"
     return [
         Finding(
             "too_little_data",
             "warning",
             f"The network answers {percent(trained)} of its training images correctly, but only {percent(heldout)} of "
-            f"the validation images. Neither the course of the training nor wrong labels explain that. {few} for this "
-            "network to learn what holds for others. More images help most, then more varied ones.",
+            f"the validation images. {told} {few} for this network to learn what holds for others. More images help "
+            "most, then more varied ones.",
             {
                 "train_accuracy": trained,
                 "validation_accuracy": heldout,

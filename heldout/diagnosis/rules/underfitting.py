@@ -15,8 +15,13 @@ def find(facts: Facts) -> list[Finding]:
     still_falls = training is not None and training.still_falls
     if train is None or validation is None or facts.knows_training is not False:
         return []
-    if still_falls or facts.curves.epochs < MIN_EPOCHS_TO_SETTLE:
+    if still_falls or (facts.curves.epochs < MIN_EPOCHS_TO_SETTLE and not facts.has_answers_alone):
         return []
+    more = (
+        "its curves would tell whether more epochs can change that. If training has settled, it"
+        if facts.has_answers_alone
+        else "and more epochs of the same will hardly change that: it"
+    )
     low, high = newcombe_interval(train.counts, validation.counts)
     return [
         Finding(
@@ -24,8 +29,8 @@ def find(facts: Facts) -> list[Finding]:
             "warning",
             f"Training accuracy is only {percent(train.accuracy)}, and validation accuracy "
             f"{percent(validation.accuracy)}; guessing gives {percent(1 / len(facts.classes))}. The network has not "
-            "even learned its training images, and more epochs of the same will hardly change that: it needs to be "
-            "larger, or less held back.",
+            f"even learned its training images{';' if facts.has_answers_alone else ','} {more} needs to be larger, or "
+            "less held back.",
             {
                 "train_accuracy": train.accuracy,
                 "validation_accuracy": validation.accuracy,

@@ -3,9 +3,10 @@
 from models.store.claims.checkpoint import (
     Checkpoint,
     add_checkpoint,
+    checkpoints_of,
     forget_checkpoints,
-    forget_checkpoints_of_all_ended,
     forget_checkpoints_of_ended,
+    forget_old_states,
     keys_without_checkpoint,
 )
 from models.store.claims.claiming import Claimed, claim, claimable
@@ -17,7 +18,16 @@ from models.store.claims.recover import (
     recover_from_dead_workers,
     wake_ups_to_repeat,
 )
-from models.store.claims.settle import Result, fail, note_summary, release, stop_as_requested, succeed
+from models.store.claims.settle import (
+    Result,
+    complete,
+    fail,
+    kept_when_cancelled,
+    note_summary,
+    release,
+    stop_as_requested,
+    succeed,
+)
 
 __all__ = [
     "Checkpoint",
@@ -25,13 +35,16 @@ __all__ = [
     "HeldAttempt",
     "Result",
     "add_checkpoint",
+    "checkpoints_of",
     "claim",
     "claimable",
+    "complete",
     "expire_pending",
     "fail",
     "forget_checkpoints",
-    "forget_checkpoints_of_all_ended",
     "forget_checkpoints_of_ended",
+    "forget_old_states",
+    "kept_when_cancelled",
     "keys_without_checkpoint",
     "note_summary",
     "record_epoch",

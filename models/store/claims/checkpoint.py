@@ -7,6 +7,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from heldout.lifecycle import TERMINAL
+from models.database import db_now
 from models.store.claims.lease import HeldAttempt, require_held
 from models.store.transitions import now
 from models.tables import CheckpointRow, JobRow
@@ -69,18 +70,22 @@ def forget_checkpoints(session: Session, keys: Collection[str]) -> None:
 
 
 def forget_checkpoints_of_ended(session: Session, job_id: str) -> list[str]:
-    """Remove the rows of a job's checkpoints if it has ended: nothing will continue from them. Gives their keys."""
+    """Remove the rows of a job's checkpoints but the last if it has ended. Gives their keys.
+
+    From the last one another job can go on, until `forget_old_states`.
+    """
     ended = session.scalar(select(JobRow.id).where(JobRow.id == job_id, JobRow.status.in_(TERMINAL)))
     if ended is None:
         return []
-    keys = [one.key for one in checkpoints_of(session, job_id)]
+    keys = [one.key for one in checkpoints_of(session, job_id)[1:]]
     forget_checkpoints(session, keys)
     return keys
 
 
-def forget_checkpoints_of_all_ended(session: Session, limit: int = 100) -> list[str]:
-    """Remove the rows of checkpoints whose jobs have ended without a worker: cancelled while they waited, or lost."""
-    left = select(CheckpointRow.key).join(JobRow).where(JobRow.status.in_(TERMINAL)).limit(limit)
+def forget_old_states(session: Session, older_than_s: float, limit: int = 100) -> list[str]:
+    """Remove the rows of checkpoints whose jobs have ended longer ago, with or without a worker. Gives their keys."""
+    is_old = (JobRow.status.in_(TERMINAL), JobRow.finished_at <= db_now(-older_than_s))
+    left = select(CheckpointRow.key).join(JobRow).where(*is_old).limit(limit)
     keys = list(session.scalars(left))
     forget_checkpoints(session, keys)
     return keys

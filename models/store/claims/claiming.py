@@ -2,23 +2,33 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
+from heldout.dataset_lifecycle import RelationsStatus
 from heldout.errors import SpecUnreadable
 from heldout.kinds import KINDS_IN_SLOTS, JobKind, WorkSpec
 from heldout.lifecycle import FailureCode, JobEvent, JobStatus, next_status
 from heldout.spec import Device
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.database import db_now
 from models.specs import spec_of
-from models.store import events
+from models.store import artifacts, events
 from models.store.claims.checkpoint import Checkpoint, checkpoints_of
 from models.store.claims.lease import HeldAttempt
 from models.store.claims.settle import fail
 from models.store.transitions import seconds_since
 from models.tables import AttemptRow, DatasetRow, JobRow
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """Where the model file lies whose weights a job starts from, and which layers take them."""
+
+    key: str
+    layers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,8 @@ class Claimed:
     runtime_s: float  # seconds that earlier attempts ran
     waited_s: float  # since it was queued
     checkpoints: tuple[Checkpoint, ...]  # to continue from, newest first
+    relations_status: RelationsStatus | None = None  # of the dataset
+    initial: InitialWeights | None = None
 
 
 IS_READY = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
@@ -117,13 +129,18 @@ def _take(session: Session, job: JobRow, worker: str, lease_s: float) -> HeldAtt
         job.id,
         "job.started",
         f"Attempt {held.attempt} started on {worker}.",
-        data={"attempt": held.attempt, "worker": worker},
+        data={"attempt": held.attempt, "worker": worker} | _told_of_initial(job),
     )
     return held
 
 
+def _told_of_initial(job: JobRow) -> dict[str, Any]:
+    return {} if job.initial is None else {"initial": {name: job.initial[name] for name in ("job", "taken", "new")}}
+
+
 def _claimed(session: Session, job: JobRow, held: HeldAttempt, spec: WorkSpec) -> Claimed:
-    sha256 = session.scalar(select(DatasetRow.sha256).where(DatasetRow.id == job.dataset_id))
+    about = select(DatasetRow.sha256, DatasetRow.relations_status).where(DatasetRow.id == job.dataset_id)
+    sha256, relations_status = session.execute(about).one_or_none() or (None, None)
     return Claimed(
         held=held,
         name=job.name,
@@ -132,12 +149,21 @@ def _claimed(session: Session, job: JobRow, held: HeldAttempt, spec: WorkSpec) -
         gpus=job.gpus,
         dataset_id=job.dataset_id or "",
         dataset_sha256=sha256 or "",
+        relations_status=relations_status,
         epochs=job.epochs,
         failures=job.failures,
         runtime_s=job.runtime_s,
         waited_s=seconds_since(session, job.queued_at),
         checkpoints=checkpoints_of(session, job.id),
+        initial=_initial_of(session, job),
     )
+
+
+def _initial_of(session: Session, job: JobRow) -> InitialWeights | None:
+    if job.initial is None:
+        return None
+    file = artifacts.find(session, job.id, ArtifactName.INITIAL, ArtifactFormat.KERAS)
+    return InitialWeights("" if file is None else file.key, tuple(job.initial["taken"]))
 
 
 def _can_run(kinds: Collection[JobKind], devices: Collection[str], gpus: int) -> tuple[ColumnElement[bool], ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, null, update
 from sqlalchemy.orm import Session
 
 from heldout.ledger import validation_read_of
@@ -23,6 +23,7 @@ def record_start(
     spec: JobSpec,
     start_epoch: int,
     eta_s: float | None = None,
+    split_digests: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Write back what an attempt chose at its start.
 
@@ -34,18 +35,23 @@ def record_start(
     Args:
         spec: with choices in place of every `auto`.
         start_epoch: whole epochs that the attempt continues from.
+        split_digests: of held-out splits that are the job's own.
     Returns:
         The keys of the removed checkpoints, whose blobs the caller deletes after the commit.
     """
+    row = require_held(session, held)
+    # Clients may have changed these since the attempt read its spec.
+    changed = {"name": row.name, "metadata": row.user_metadata}
     write_held(
         session,
         held,
         engine=dict(engine),
-        spec=spec.model_dump(mode="json"),
+        spec={**spec.model_dump(mode="json"), **changed},
         device=spec.resources.required_device,
         gpus=spec.resources.required_gpus,
         epoch=start_epoch,
         eta_s=eta_s,
+        split_digests=dict(split_digests) if split_digests else null(),
         version=JobRow.version + 1,
     )
     session.execute(

@@ -1,5 +1,6 @@
 """How an attempt ends: well, badly, given back, or as a client asked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from heldout.dataset_lifecycle import RejectionCode
 from heldout.errors import LeaseLost
 from heldout.ledger import HELD_OUT
 from heldout.lifecycle import FailureCode, JobEvent, JobRequest, JobStatus, StopReason, after_failure
+from heldout.stored.artifacts import ArtifactName
 from heldout.stored.final import FinalView
 from heldout.views.job import SummaryView
 from models.store import artifacts, label_reads
@@ -57,7 +59,28 @@ def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason:
         )
         artifacts.add(session, held.job_id, held.attempt, result.artifacts)
         _note_reads(session, held.job_id, result)
+    elif status is JobStatus.CANCELLED:
+        artifacts.add(session, held.job_id, held.attempt, kept_when_cancelled(result.artifacts))
     return status
+
+
+def kept_when_cancelled(files: Sequence[Artifact]) -> list[Artifact]:
+    """Of a training's files those that stay where it was cancelled while they were made: nobody asked how it did."""
+    return [one for one in files if one.name is ArtifactName.MODEL]
+
+
+def complete(session: Session, held: HeldAttempt) -> JobStatus:
+    """End well a job whose result is no training's, unless a cancel was accepted before.
+
+    A second call is no error: a worker whose commit was not acknowledged cannot know that it took effect.
+
+    Raises:
+        LeaseLost: if this attempt no longer holds the job.
+    """
+    has_succeeded = (JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.SUCCEEDED)
+    if session.scalar(select(JobRow.id).where(*has_succeeded)) is not None:
+        return JobStatus.SUCCEEDED
+    return _settle(session, held, JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
 
 
 def _note_reads(session: Session, job_id: str, result: Result) -> None:
@@ -80,11 +103,18 @@ def release(session: Session, held: HeldAttempt) -> JobStatus:
     return _settle(session, held, JobEvent.RELEASE)
 
 
-def stop_as_requested(session: Session, held: HeldAttempt) -> JobStatus:
-    """Cancel or pause the running job, whichever a client asked for. Raises LeaseLost if nobody asked for either."""
+def stop_as_requested(session: Session, held: HeldAttempt, files: Sequence[Artifact] = ()) -> JobStatus:
+    """Cancel or pause the running job, whichever a client asked for.
+
+    Args:
+        files: that the attempt has stored: a cancelled job's model, also if it is paused now and cancelled later.
+    Raises:
+        LeaseLost: nobody asked for either.
+    """
     request = require_held(session, held).request
     if request is None:
         raise LeaseLost(held.job_id, held.attempt)
+    artifacts.add(session, held.job_id, held.attempt, files)
     return _settle(session, held, JobEvent.CANCEL if request is JobRequest.CANCEL else JobEvent.PAUSE)
 
 

@@ -95,7 +95,9 @@ def test_who_has_heard_the_end_is_told_not_to_come_back(service, worker, spec):
 def test_what_is_no_number_of_an_event_is_refused(service, spec, number):
     job = submitted(service, spec)["id"]
     headers = {**STREAM, "Last-Event-ID": number.encode()}
-    assert_problem(service.get(f"/v1/jobs/{job}/events", headers=headers), 400, "invalid_cursor")
+    problem = assert_problem(service.get(f"/v1/jobs/{job}/events", headers=headers), 400, "invalid_cursor")
+    assert "Last-Event-ID" in problem["detail"]
+    assert "after" not in problem["detail"]
     after = {"after": number}
     assert_problem(service.get(f"/v1/jobs/{job}/events", params=after, headers=STREAM), 400, "invalid_cursor")
 

@@ -14,6 +14,7 @@ LOSSES = [2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002]
 TURNED = [2.0, 1.1, 0.7, 0.5, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8]
 PAIRS = list(zip(LOSSES, TURNED, strict=True))
 FIELDS = ["object", "verdict", "best_epoch", "onset_epoch", "explanation", "findings", "caveats", "gap", "confidence"]
+FIELDS += ["calibration"]
 
 
 @pytest.fixture
@@ -132,6 +133,7 @@ def test_the_forms_of_a_history_get_the_same_judgement(client):
         {"csv": table},
         {"scalars": runs},
         {"history": records},
+        {"history": {"train": [{"loss": a} for a, _ in PAIRS], "val": [{"loss": b} for _, b in PAIRS]}},
         {"history": {"log_history": log_history, "best_metric": None}},
         {"history": {"train": {"loss": LOSSES}, "val": {"loss": TURNED}}},
         {"history": {"train_losses": LOSSES, "val_losses": TURNED}},
@@ -316,7 +318,10 @@ def test_a_confusion_matrix_is_there_after_the_success(client, job, worker):
         "confusion": matrix,
         "per_class": per_class,
         "calibration_error": 0.02,
-        "mistakes": [{"index": 17, "label": 3, "answer": 8, "probability": 0.99}],
+        "mistakes": [
+            {"index": 17, "label": 3, "answer": 8, "probability": 0.99},
+            {"index": 18, "member": "3/é.png", "label": 3, "answer": 8, "probability": 0.98},
+        ],
     }
     weaker = split | {"per_class": [one | {"recall": 0.7} for one in per_class]}
     stored = {"classes": classes, "splits": {"train": split, "validation": weaker, "test": weaker}}
@@ -331,4 +336,10 @@ def test_a_confusion_matrix_is_there_after_the_success(client, job, worker):
     assert found["splits"]["test"]["confusion"] == matrix
     assert found["splits"]["test"]["per_class"][0]["gap"] == pytest.approx(0.2)
     assert found["splits"]["train"]["per_class"][0]["gap"] is None
-    assert found["splits"]["test"]["mistakes"] == [{"index": 17, "label": "3", "answer": "8", "probability": 0.99}]
+    dataset = client.get(f"/v1/jobs/{job}").json()["dataset"]["id"]
+    of, pictures = {"label": "3", "answer": "8"}, f"/v1/datasets/{dataset}/preview"
+    assert found["splits"]["test"]["mistakes"] == [
+        {"index": 17, "member": None, "thumbnail": f"{pictures}/17", **of, "probability": 0.99},
+        {"index": 18, "member": "3/é.png", "thumbnail": f"{pictures}/18", **of, "probability": 0.98},
+    ]
+    assert client.get(found["splits"]["test"]["mistakes"][0]["thumbnail"]).headers["content-type"] == "image/png"

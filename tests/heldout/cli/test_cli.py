@@ -14,16 +14,18 @@ import zipfile
 from functools import partial
 
 import httpx2
+import numpy as np
 import pytest
 
 from heldout import __version__
 from heldout.cli.outcome import Exit, exit_of_problem
 from heldout.cli.progress import Lines
-from heldout.cli.shown import show_diagnosis
+from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.client import ApiProblem, Client
 from heldout.datasets import ResizeSpec
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.verdict import CAVEATS
+from heldout.stored.suspects import StoredSuspects, Suspect, WrongLabels
 from heldout.views.base import as_json
 from heldout.views.diagnosis import DiagnosisView
 from tests.heldout.relay import Relay
@@ -233,6 +235,9 @@ def test_a_refused_spec_is_a_problem_in_json(heldout, spec_file):
         ("train", "spec.json", "--idempotency-key", "ü"),
         ("train",),
         ("train", "spec.json", "--sett", "a=b"),
+        ("train", "spec.json", "--from", "job_none"),
+        ("train", "--from", "job_none", "--set", "a=b"),
+        ("train", "spec.json", "--remedy", "dropout"),
         ("trian", "spec.json"),
         ("jobs", "--limit", "0"),
         ("jobs", "--limit", "many"),
@@ -419,6 +424,28 @@ def test_a_ledger_says_how_often_labels_were_looked_at(heldout, ended, answered,
     assert "There are more" in cut.stderr
 
 
+def test_suspected_labels_are_waited_for_listed_and_written_down(start, heldout, service, client, tmp_path):
+    searching = start("datasets", "suspects", "digits", "--limit", "2", "--csv", "fixes.csv")
+    held = service.claim_when_there_is_one().held
+    suspects = [
+        Suspect(index=7 + row, split="test", member=f"7/{row}.png", label=7, suggested=1, probability=0.91)
+        for row in range(3)
+    ]
+    wrong = WrongLabels(count=90, low=60, high=120)
+    how = {"images": 1797, "agreement": 0.9, "networks": 10, "trained_on": 1438, "seen_as": (8, 8)}
+    service.suspect(held, StoredSuspects(wrong=wrong, suspects=suspects, **how), client.dataset("digits").id)
+    out, err = searching.communicate(timeout=20)
+    assert searching.returncode == Exit.SUCCEEDED
+    assert "a worker" in err or "labels" in err
+    assert out.startswith("About 90 of 1,797 images (5.0 %) probably have a wrong label; 60 to 120 are possible.")
+    assert ["7/0.png", "test", "7", "1", "91", "%"] in [line.split() for line in out.splitlines()]
+    assert out.splitlines()[-1].endswith("`heldout datasets mend digits@1 --relabel fixes.csv`")
+    assert (tmp_path / "fixes.csv").read_text() == "image,label\n7/0.png,1\n7/1.png,1\n"
+    whole = json.loads(heldout("datasets", "suspects", "digits", "--limit", "300", "--json").stdout)
+    assert [one["rank"] for one in whole["data"]] == [1, 2, 3]
+    assert client.dataset_suspects("digits", limit=1, after=1).data[0].member == "7/1.png"
+
+
 def test_a_folder_is_pushed_and_what_the_check_saw_is_shown(start, service, client, tmp_path):
     (tmp_path / "Pets!" / "cat").mkdir(parents=True)
     (tmp_path / "Pets!" / "cat" / "1.png").write_bytes(b"a picture")
@@ -453,6 +480,15 @@ def test_archives_of_one_split_each_go_up_together(heldout, service, client, tmp
 def test_what_cannot_be_pushed_is_refused_before_anything_is_announced(heldout, client, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.npz").write_bytes(b"x")
+    with tarfile.open(tmp_path / "links.tar", "w") as archive:
+        link = tarfile.TarInfo("cat/1.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "2.png"
+        archive.addfile(link)
+    with zipfile.ZipFile(tmp_path / "damaged.zip", "w") as archive:
+        archive.writestr("cat/1.png", b"a picture")
+    damaged = (tmp_path / "damaged.zip").read_bytes().replace(b"a picture", b"no longer")
+    for name in ("damaged.zip", "damaged2.zip"):
+        (tmp_path / name).write_bytes(damaged)
     for arguments, why in (
         (("nowhere.zip",), "No such file"),
         (("empty",), "has no files"),
@@ -464,6 +500,9 @@ def test_what_cannot_be_pushed_is_refused_before_anything_is_announced(heldout, 
         (("x.npz", "--folder", "a=maybe"), "'ignore'"),
         (("x.npz", "empty"), "--name is needed"),
         (("x.npz", "empty", "--name", "x"), "no folder, zip or tar"),
+        (("links.tar", "empty", "--name", "x"), "is a link"),
+        # Found on the way, and withdrawn.
+        (("damaged.zip", "damaged2.zip", "--name", "x"), "cat/1.png cannot be unpacked"),
     ):
         refused = heldout("datasets", "push", *arguments)
         assert (refused.returncode, refused.stdout) == (Exit.REFUSED, "")
@@ -494,9 +533,15 @@ def test_a_job_goes_through_its_states_by_command(heldout, client, spec_file):
         assert client.get(job_id).status == status
     again = heldout("retry", job_id).stdout.strip()
     assert client.get(again).retry_of == job_id
+    for change in (("--epochs", "20"), ("--remedy", "prayer")):
+        assert heldout("retry", job_id, *change).returncode == Exit.REFUSED
+    assert heldout("train", "--from", job_id, "--remedy", "prayer").returncode == Exit.REFUSED
     assert heldout("delete", job_id).returncode == 0
     assert heldout("show", job_id).returncode == 2
     assert [job.id for job in client.jobs()] == [again]
+    assert heldout("cancel", again).returncode == 0
+    third = heldout("train", "--from", again, "--detach").stdout.strip()
+    assert client.get(third).retry_of == again
 
 
 def test_a_job_that_cannot_go_there_is_refused_with_2(heldout, client, ended):
@@ -513,6 +558,8 @@ def test_a_queued_job_is_changed(heldout, client):
     assert heldout("change", job_id, *changes).returncode == 0
     job = client.get(job_id)
     assert (job.name, job.spec.priority, job.spec.metadata) == ("new", 7, {"a": "b", "c": "d=e"})
+    assert heldout("change", job_id, "--remove-metadata", "a", "--metadata", "c=f").returncode == 0
+    assert client.get(job_id).spec.metadata == {"c": "f"}
 
 
 def scored(right, wrong):
@@ -525,7 +572,7 @@ def scored(right, wrong):
             {"count": 50, "recall": None, **counts},
         ],
         "calibration_error": 0.0625,
-        "mistakes": [{"index": 41, "label": 0, "answer": 1, "probability": 0.875}] * wrong,
+        "mistakes": [{"index": 41, "member": "cat/é.png", "label": 0, "answer": 1, "probability": 0.875}] * wrong,
     }
 
 
@@ -540,7 +587,7 @@ def test_classes_are_shown_with_what_they_are_taken_for_and_the_surest_mistakes(
     assert lines[1].split() == ["cat", "50", "1.0000", "0.8000", "0.9000", "+20.0", "dog", "(10)"]
     assert lines[2].split() == ["dog", "50", "1.0000", "–", "0.9000", "–"]
     assert "calibration error: 0.0625" in lines
-    assert lines.count("  image 41: cat classified as dog, with 0.8750") == 5
+    assert lines.count("  image 41 (cat/é.png): cat classified as dog, with 0.8750") == 5
     assert "mistakes" not in heldout("confusion", ended, "--split", "train").stdout
     assert heldout("confusion", ended, "--split", "test").returncode == 2
     assert json.loads(heldout("confusion", ended, "--json").stdout) == answered(f"jobs/{ended}/confusion")
@@ -553,6 +600,24 @@ def test_a_file_is_fetched(heldout, heldout_apart, ended, tmp_path, command):
     assert (result.returncode, result.stdout) == (0, f"fetched: {size:,} bytes\n")
     assert json.loads(heldout(command, ended, "-o", "fetched", "--json").stdout)["size_bytes"] == size
     assert len(heldout_apart(command, ended, "-o", "-").stdout.encode()) == size
+
+
+def test_a_table_of_predictions_is_fetched_by_name_or_by_option(heldout, service, client, ended, tmp_path):
+    arrays = {
+        f"train_{what}": np.array(values)
+        for what, values in (("indices", [3]), ("labels", [0]), ("probabilities", [[0.25, 0.75]]))
+    }
+    np.savez(tmp_path / "p.npz", **arrays, classes=np.array(["cat", "dog"]))
+    service.blobs.put(f"jobs/{ended}/1/predictions.npz", tmp_path / "p.npz")
+    assert heldout("predictions", ended, "-o", "named.csv").returncode == 0
+    assert heldout("predictions", ended, "-o", "asked", "--format", "csv").returncode == 0
+    for name in ("named.csv", "asked"):
+        assert (tmp_path / name).read_text().splitlines() == [
+            "split,index,file,label,answer,correct,probability,p_cat,p_dog",
+            "train,3,,cat,dog,false,0.75,0.25,0.75",
+        ]
+    assert heldout("predictions", ended, "-o", "raw.csv", "--format", "npz").returncode == 0
+    assert (tmp_path / "raw.csv").read_bytes() == (tmp_path / "p.npz").read_bytes()
 
 
 def test_a_file_that_cannot_be_written_is_said(heldout, ended):

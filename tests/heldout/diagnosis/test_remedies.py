@@ -118,7 +118,7 @@ def test_too_few_epochs_without_a_fall_are_not_said_to_fall():
 def test_a_network_that_cannot_is_made_larger_and_freed_of_all_that_holds_it_back():
     network = {"blocks": [{"filters": 16, **FULL}], "dense": [{"units": 16, **FULL}], "l2": 0.01}
     decaying = {"optimizer": {"name": "adamw", "learning_rate": 0.01, "weight_decay": 1.0}}
-    before = spec(network, training=decaying, augmentation={"zoom": 0.1})
+    before = spec(network, training=decaying | {"mixup": 0.2}, augmentation={"zoom": 0.1})
     found = remedies_of("underfitting", FLAT, None, GUESSING, before)
     assert applied(before, found["larger_network"])["network"]["blocks"][0]["filters"] == 32
     freed = applied(before, found["less_regularisation"])

@@ -43,6 +43,8 @@ def test_keras_names_are_understood_and_nonsense_is_refused():
         ("accuracy", "val_accuracy"),
         ("sparse_categorical_accuracy", "val_sparse_categorical_accuracy"),
         ("training acc", "validation acc"),
+        ("tr_loss", "va_loss"),
+        ("train/acc1", "val/acc1"),
     ],
 )
 def test_curves_are_known_by_the_words_in_their_names(training, heldout):
@@ -59,6 +61,23 @@ def test_of_several_losses_the_plain_one_is_meant_and_of_equals_none():
     assert from_keras(values).fit_accuracy == ()
     with pytest.raises(ValueError, match="several curves could be the training loss: 'a_loss', 'b_loss'"):
         from_keras({"a_loss": [1.0], "b_loss": [1.0], "val_loss": [1.0]})
+
+
+def test_a_loss_may_be_called_by_its_formula_unless_there_is_one_by_name():
+    values = {"train_cross_entropy": [0.5], "val_cross_entropy": [0.75]}
+    assert (from_keras(values).fit_loss, from_keras(values).validation_loss) == ((0.5,), (0.75,))
+    assert from_keras({**values, "loss": [1.0], "val_loss": [2.0]}).fit_loss == (1.0,)
+
+
+def test_the_test_curve_is_taken_where_no_curve_is_of_validation_and_that_is_said():
+    curves = {"train_loss": [0.5, 0.25], "test_loss": [0.75, 0.5], "train_acc": [0.5, 0.6], "test_acc": [0.4, 0.5]}
+    found = read_curves(curves)
+    assert (found.history.validation_loss, found.history.validation_accuracy) == ((0.75, 0.5), (0.4, 0.5))
+    assert "that of the test split was taken for it ('test_loss', 'test_acc')" in found.notes[0]
+    beside = read_curves(curves | {"val_loss": [0.8, 0.7]})
+    assert (beside.history.validation_loss, beside.history.validation_accuracy, beside.notes) == ((0.8, 0.7), (), ())
+    # Beside it an accuracy without a split is nobody's.
+    assert read_curves({"train_loss": [0.5], "test_loss": [0.6], "accuracy": [0.5]}).history.fit_accuracy == ()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Histories in files that the libraries themselves have written: see files/README.md."""
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,45 @@ def test_the_runs_in_a_folder_of_mlflow_are_told_apart(number):
             assert getattr(found.history, field) == pytest.approx(tuple(expected), rel=1e-6), field
     with pytest.raises(Refused, match=r"there are 2 runs \(1: '1\w+', 6 points, 2: '2\w+', 6 points\); say which one"):
         read_history(folder)
+
+
+@pytest.fixture
+def database(tmp_path):
+    """A database of MLflow beside its folder of artifacts."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
+        connection.executescript((FILES / "mlflow_database.sql").read_text())
+    (tmp_path / "mlruns" / "1").mkdir(parents=True)
+    return tmp_path / "mlflow.db"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_runs_in_a_database_of_mlflow_are_told_apart_and_it_is_only_read(database, number):
+    content = database.read_bytes()
+    for target in (database, database.parent, database.parent / "mlruns"):
+        found = read_history(target, number).history
+        for field, name in below(f"run {number}", PLAIN).items():
+            assert getattr(found, field) == pytest.approx(tuple(EXPECTED["mlflow"][name]), rel=1e-6), field
+    with pytest.raises(Refused, match=r"there are 2 runs \(1: 'run 1', 6 points, 2: 'run 2', 6 points\)"):
+        read_history(database)
+    assert database.read_bytes() == content
+    assert sorted(path.name for path in database.parent.iterdir()) == ["mlflow.db", "mlruns"]
+
+
+def test_values_that_were_all_logged_at_one_step_are_taken_in_their_order(database):
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("UPDATE metrics SET step = 0")
+        connection.commit()
+    found = read_history(database, 1).history
+    assert found.validation_loss == pytest.approx(tuple(EXPECTED["mlflow"]["run 1/val_loss"]), rel=1e-6)
+
+
+def test_another_database_and_a_damaged_one_are_refused(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as connection:
+        connection.executescript("CREATE TABLE metrics (x INTEGER)")
+    (tmp_path / "cut.db").write_bytes((tmp_path / "other.db").read_bytes()[:500])
+    for name in ("other.db", "cut.db"):
+        with pytest.raises(Refused, match="cannot be read as a database of MLflow"):
+            read_history(tmp_path / name)
 
 
 def test_the_runs_in_a_table_of_mlflow_are_told_apart():

@@ -75,6 +75,19 @@ def test_lines_of_names_part_runs_of_which_no_epoch_is_known():
         read_text(f"loss,val_loss\n{lines}loss,val_loss\n{lines}")
 
 
+def test_runs_without_epochs_are_told_apart_where_the_loss_is_back_where_it_began():
+    def rows(*runs):
+        return "loss,val_loss\n" + "".join(f"{a},{b}\n" for run in runs for a, b in zip(*run, strict=True))
+
+    two = rows((FALLING, TURNED), (FALLING, HEALTHY))
+    with pytest.raises(SeveralRunsError, match=r"1: 8 points, 2: 8 points"):
+        read_text(two)
+    assert read_text(two, 2).history.validation_loss == tuple(HEALTHY)
+    # A spike, and a training that breaks down, are one.
+    for curve in ([*FALLING, 1.0, 1.0, 1.1], [*FALLING, 5.0, *FALLING[3:]]):
+        assert len(read_text(rows((curve, curve))).history.fit_loss) == len(curve)
+
+
 def test_a_resumed_training_is_one_run_and_what_was_written_later_counts():
     resumed = table(HEALTHY, HEALTHY) + table([9.0] * 4, [8.0] * 4, first=6, header=False)
     found = read_text(resumed).history

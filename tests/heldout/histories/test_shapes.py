@@ -113,6 +113,17 @@ PRINTED = {
         "Val Loss: {b:.6f}, Val Acc: {pd:.4f}%\n"
     ),
     "brackets": "Epoch {n1} [Train] loss: {a:.6f} acc: {c:.6f}\nEpoch {n1} [Val] loss: {b:.6f} acc: {d:.6f}\n",
+    "commas between": "Epoch: {n1:03d}, Train Loss: {a:.6f}, Val Loss: {b:.6f}, Train Acc: {c:.6f}, Val Acc: {d:.6f}\n",
+    "commas before": "2024-01-01 10:00:00,123 - INFO - epoch={n1} loss={a:.6f} val_loss={b:.6f} acc={c} val_acc={d}\n",
+    "a progress bar": (
+        "Epoch {n0}: 100%|##| 5/5 [00:01<00:00, 20.0it/s, v_num=0, loss={a:.6f}, acc={c:.6f}]\n"
+        "val_loss: {b:.6f}, val_acc: {d:.6f}\n"
+    ),
+    "no colons": "[  {n1}] train loss {a:.6f} | train acc {c:.6f} | val loss {b:.6f} | val acc {d:.6f}\n",
+    "counts": (
+        "Train Epoch: {n1} [0/600 (0%)]\tLoss: 9.0\nTrain Epoch: {n1} [64/600 (11%)]\tLoss: {a:.6f}\tAcc: {c:.6f}\n\n"
+        "Test set: Average loss: {b:.6f}, Accuracy: {td:.0f}/1000 (50%)\n"
+    ),
     "a table with bars": "| {n1} | {a} | {b} | {c} | {d} |\n",
 }  # fmt: skip
 
@@ -121,11 +132,24 @@ PRINTED = {
 def test_lines_that_people_print_are_the_same_history(way):
     head = "| Epoch | Train loss | Val loss | Train acc | Val acc |\n|---|---|---|---|---|\n" if "bars" in way else ""
     lines = [
-        PRINTED[way].format(n0=n, n1=n + 1, a=TRAIN[n], b=VALIDATION[n], c=c, d=d, pc=100 * c, pd=100 * d)
+        PRINTED[way].format(n0=n, n1=n + 1, a=TRAIN[n], b=VALIDATION[n], c=c, d=d, pc=100 * c, pd=100 * d, td=1000 * d)
         for n, (c, d) in enumerate(zip(TRAIN_ACCURACY, VALIDATION_ACCURACY, strict=True))
     ]
-    tail = "" if head else "Training complete in 1m 3s\nBest val Acc: 0.94\nTest loss: 0.5\n"
+    tail = "" if head or way == "counts" else "Training complete in 1m 3s\nBest val Acc: 0.94\nTest loss: 0.5\n"
     assert_is_it(read_text(head + "".join(lines) + tail).history, 1e-5, with_accuracies=True)
+
+
+def test_printed_decimal_commas_are_read_as_such():
+    lines = [
+        f"Epoche {n + 1}: Train Loss: {TRAIN[n]:.6f}, Val Loss: {VALIDATION[n]:.6f}".replace(".", ",") for n in EPOCHS
+    ]
+    assert_is_it(read_text("\n".join(lines)).history, 1e-5)
+
+
+def test_a_long_table_with_a_column_of_splits_is_the_same_history():
+    curves = (("train", "loss", TRAIN), ("val", "loss", VALIDATION))
+    rows = [f"{n + 1},{split},{name},{values[n]}" for n in EPOCHS for split, name, values in curves]
+    assert_is_it(read_text("\n".join(["epoch,split,metric,value", *rows])).history)
 
 
 def test_what_is_printed_after_the_training_changes_no_epoch():
@@ -175,6 +199,7 @@ def test_of_accuracies_that_count_several_answers_the_one_of_the_first_is_read()
         ("[1, 2]", r"but this is \[1, 2\]"),
         ('{"train": {"loss": [1]}, "val": {"loss": [1, 2]}}', "differ in length: training loss 1, validation loss 2"),
         ('{"loss": [1.0', "delimiter"),
+        ("[ 1] it begins\n[ 2] it goes on\n", "no line has figures by such names"),
     ],
 )  # fmt: skip
 def test_what_is_no_history_is_refused_with_what_was_seen(text, said):

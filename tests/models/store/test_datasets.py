@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from models.arrays import ImageSet, content_address, split_digests
-from models.database import Database
+from models.database import Database, db_now
 from models.ids import new_id
 from models.store import datasets
+from models.tables import DatasetRow
 from tests.models.work import ALICE, BOB, add_dataset, dots
 
 
@@ -99,6 +100,30 @@ def test_pages_hold_what_the_owner_sees_newest_first(database):
             checking
         ]
         assert len(datasets.page(session, ALICE, after=None, limit=50)[0]) == 6
+
+
+def test_a_rejected_version_is_listed_while_it_is_the_newest_of_its_name(database):
+    alone = add_dataset(database, "alone", ALICE, status="rejected")
+    first, second = (add_dataset(database, "pets", ALICE, version, "rejected") for version in (1, 2))
+    ready, last = add_dataset(database, "pets", ALICE, 3), add_dataset(database, "pets", ALICE, 4, "rejected")
+    add_dataset(database, "alone", BOB, 2)
+
+    def listed(**status: str) -> list[str]:
+        """All pages, of two each."""
+        found: list[str] = []
+        more = True
+        while more:
+            with database.read() as session:
+                rows, more = datasets.page(session, ALICE, after=found[-1] if found else None, limit=2, **status)
+            found += [row.id for row in rows]
+        return sorted(found)
+
+    assert listed() == sorted([alone, ready, last])
+    assert listed(status="rejected") == sorted([alone, first, second, last])
+    with database.write() as session:
+        for version in (ready, last):
+            session.get(DatasetRow, version).deleted_at = db_now()
+    assert listed() == sorted([alone, second])
 
 
 def test_a_bundled_dataset_is_described_by_its_images(database):

@@ -318,6 +318,16 @@ def test_a_queued_job_is_changed_in_its_row_and_in_its_spec(work):
         jobs.change(session, ALICE, second, {"priority": 1})
 
 
+def test_a_worker_that_begins_keeps_the_name_and_the_metadata_that_were_changed_meanwhile(work):
+    held = work.running(metadata={"team": "a"})
+    with work.database.write() as session:
+        jobs.change(session, ALICE, held.job_id, {"name": "renamed", "metadata": {"run": "1"}})
+    work.begin(held)
+    row = work.row(held.job_id)
+    assert (row.name, row.spec["name"]) == ("renamed", "renamed")
+    assert row.user_metadata == row.spec["metadata"] == {"team": "a", "run": "1"}
+
+
 def test_deleting_an_ended_job_leaves_no_row_of_it_and_all_of_others(work):
     held, other = work.running(), work.running()
     for one in (held, other):

@@ -6,6 +6,7 @@ from sqlalchemy import text, update
 from heldout.errors import LeaseLost
 from heldout.ledger import SplitReads
 from heldout.lifecycle import StopReason
+from heldout.spec import JobSpec
 from models.database import Database
 from models.store import claims, jobs, label_reads
 from models.store.claims import HeldAttempt, Result
@@ -284,3 +285,33 @@ def test_looks_come_newest_first_over_as_many_pages_as_there_are(work):
             after, pages = rows[-1].id, pages + 1
     assert (found, pages) == (newest_first, 3)
     assert len(found) == 6
+
+
+def test_a_folds_validation_images_are_counted_apart_from_the_datasets_own_split(work):
+    folds = {"validation": {"folds": 5, "fold": 3}}
+    for digest in ("a", "a", "b"):  # of two jobs with one cut, and one with another
+        held = work.running(**folds)
+        with work.database.write() as session:
+            spec = work.row(held.job_id).spec
+            digests = {"validation": digest * 64}
+            claims.record_start(
+                session, held, engine={}, spec=JobSpec.model_validate(spec), start_epoch=0, split_digests=digests
+            )
+        work.epoch(held, 1, **FIGURES)
+        finish(work, held, 1)
+    plain = work.running()
+    work.epoch(plain, 1, **FIGURES)
+    counted = totals(work)
+    assert (counted["validation"].reads, counted["test"].reads) == (1, 3), "test is the same for all"
+    with work.database.read() as session:
+        dataset = session.merge(work.dataset, load=False)
+        assert label_reads.fold_reads(session, ALICE, dataset) == 3
+        assert label_reads.fold_reads(session, BOB, dataset) == 0
+        rows, more = label_reads.page(session, ALICE, dataset, after=None, limit=5)
+        rest, _ = label_reads.page(session, ALICE, dataset, after=rows[-1].id, limit=5)
+    assert more
+    seen = [(row.split, row.fold, row.digest[:2]) for row in (*rows, *rest) if row.split == "validation"]
+    own = work.dataset.splits["validation"]["sha256"][:2]
+    assert sorted(seen, key=str) == sorted(
+        [("validation", None, own), ("validation", 3, "aa"), ("validation", 3, "aa"), ("validation", 3, "bb")], key=str
+    )

@@ -1,5 +1,8 @@
 """Broken files are named all at once; an upload goes on without them where its spec says so."""
 
+import stat
+import zipfile
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -8,7 +11,7 @@ from PIL import Image
 from heldout.datasets import DatasetSpec
 from models.arrays import load
 from tests.worker.ingest.sources.test_formats import table
-from tests.worker.ingest.uploads import encoded, noise, pictures, rejection_of, taken, zipped
+from tests.worker.ingest.uploads import encoded, noise, pictures, rejection_of, taken, tarred, zipped
 from worker.ingest import Limits
 
 SKIPPING = DatasetSpec(name="pets", skip_broken=True)
@@ -36,7 +39,7 @@ def test_all_broken_files_are_named_at_once_with_what_is_wrong(tmp_path, process
     assert rejection.detail.startswith("5 files cannot be read: ")
     for name in BROKEN:
         assert repr(name) in rejection.detail
-    assert "'dog/cut.png' (cut off)" in rejection.detail
+    assert "cut off (1): 'dog/cut.png'" in rejection.detail
     assert "`--skip-broken`" in rejection.detail
 
 
@@ -48,9 +51,9 @@ def test_an_upload_goes_on_without_broken_files_as_if_they_had_not_been_there(tm
     report, target = taken(zipped(tmp_path / "a.zip", whole | BROKEN), SKIPPING, Limits(processes=processes))
     assert report.sha256 == expected.sha256
     assert report.source["encodings"] == expected.source["encodings"]
-    assert report.source["left_out"] == [
-        {"what": "files that cannot be read", "count": len(BROKEN), "names": sorted(BROKEN)}
-    ]
+    left_out = {part["what"].partition(", ")[2]: part["names"] for part in report.source["left_out"]}
+    assert sorted(name for names in left_out.values() for name in names) == sorted(BROKEN)
+    assert left_out["of several frames"] == ["dog/frames.webp"]
     np.testing.assert_array_equal(np.load(target / "images.npy"), np.load(clean / "images.npy"))
     assert (target / "members.txt").read_text() == (clean / "members.txt").read_text()
     assert (target / "images.npy").read_bytes() == (clean / "images.npy").read_bytes()
@@ -66,7 +69,7 @@ def test_images_of_other_formats_are_named_at_once_too_and_left_out(tmp_path):
     files = pictures(10) | {f"cat/x{number}.gif": encoded(noise(), "GIF") for number in range(3)}
     rejection = rejection_of(zipped(tmp_path / "a.zip", files))
     assert rejection.code == "unsupported_image"
-    assert rejection.detail.startswith("3 files cannot be read: 'cat/x0.gif' (of a format that is not read)")
+    assert rejection.detail.startswith("3 files cannot be read: of a format that is not read (3): 'cat/x0.gif', ")
     report, _ = taken(zipped(tmp_path / "b.zip", files), SKIPPING)
     assert report.source["left_out"][0]["count"] == 3
 
@@ -76,6 +79,7 @@ def test_an_upload_of_broken_files_alone_is_refused_whatever_its_spec_says(tmp_p
     rejection = rejection_of(zipped(tmp_path / "a.zip", files), SKIPPING)
     assert rejection.code == "unreadable_member"
     assert rejection.detail.startswith("20 files cannot be read")
+    assert "skip" not in rejection.detail
 
 
 def test_broken_rows_of_a_table_are_skipped(tmp_path):
@@ -87,6 +91,60 @@ def test_broken_rows_of_a_table_are_skipped(tmp_path):
     assert len(load(target).labels) == 19
 
 
+def test_rows_of_a_table_without_an_image_are_broken_files_unless_all_are(tmp_path):
+    def pushed(*without):
+        files = pictures(10)
+        path = tmp_path / f"{len(without)}.parquet"
+        pq.write_table(table(files | dict.fromkeys(without or files)), path)
+        return path
+
+    rejection = rejection_of(pushed("cat/001.png", "dog/000.png"))
+    assert rejection.detail.startswith("2 files cannot be read: no image, or broken (2): 'cat-001.png', 'dog-000.png'")
+    report, _ = taken(pushed("cat/001.png"), SKIPPING)
+    assert report.source["images"] == 19
+    assert "Embed the files" in rejection_of(pushed()).detail
+
+
+def test_faults_of_members_are_listed_with_those_of_images_and_skipped_with_them(tmp_path):
+    """A checksum that is wrong, a file that is too large, a link, and what cannot be decoded."""
+    files = pictures(10) | {"cat/big.bmp": encoded(noise((40, 40)), "BMP"), "dog/x.gif": encoded(noise(), "GIF")}
+    path = zipped(tmp_path / "a.zip", files | {"dog/empty.png": b""}, zipfile.ZIP_STORED)
+    with zipfile.ZipFile(path, "a") as archive:
+        link = zipfile.ZipInfo("dog/link.png")
+        link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "000.png")
+    path.write_bytes(path.read_bytes().replace(files["cat/003.png"], files["cat/003.png"][:-1] + b"\0"))
+    limits = Limits(processes=1, member_bytes=1000)
+    rejection = rejection_of(path, limits=limits)
+    assert rejection.detail.startswith("5 files cannot be read: ")
+    names = ["cat/003.png", "cat/big.bmp", "dog/empty.png", "dog/link.png", "dog/x.gif"]
+    assert all(repr(name) in rejection.detail for name in names)
+    report, _ = taken(path, SKIPPING, limits)
+    assert sorted(name for part in report.source["left_out"] for name in part["names"]) == names
+    assert sum(counts["count"] for counts in report.splits.values()) == 19
+
+
+@pytest.mark.parametrize("pack", [tarred, zipped])
+def test_a_class_of_files_alone_that_cannot_be_read_is_refused_for_these_files(tmp_path, pack):
+    files = pictures(10, ["cat"]) | {f"dog/{number}.gif": encoded(noise(), "GIF") for number in range(3)}
+    assert rejection_of(pack(tmp_path / "a", files)).code == "unsupported_image"
+    assert rejection_of(tmp_path / "a", SKIPPING).code == "too_few_classes"
+
+
 def test_another_size_is_no_broken_file(tmp_path):
     files = pictures(10) | {"cat/small.png": encoded(noise((9, 9)))}
     assert rejection_of(zipped(tmp_path / "a.zip", files), SKIPPING).code == "mixed_sizes"
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_all_sizes_are_listed_with_their_counts_beside_broken_files(tmp_path, processes):
+    files = pictures(400) | {f"dog/z{number}.png": encoded(noise((9, 9), number)) for number in range(3)}
+    files |= {"cat/wide.png": encoded(noise((12, 30))), "cat/broken.png": b""}
+    rejection = rejection_of(zipped(tmp_path / "a.zip", files), limits=Limits(processes=processes))
+    assert (rejection.code, rejection.member) == ("mixed_sizes", "cat/wide.png")
+    assert (
+        "3 sizes (height×width): 800 of 12×10 (such as 'cat/000.png'), 3 of 9×9 (such as 'dog/z0.png'), 1 of 12×30"
+        in rejection.detail
+    )
+    assert "`--resize 64x64`" in rejection.detail
+    assert "'cat/broken.png' is empty" in rejection.detail

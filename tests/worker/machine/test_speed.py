@@ -16,7 +16,15 @@ from worker.supervision import calibration, processes
 from worker.supervision.calibration import Calibrator, calibration_facts
 
 TRUE = Speed(
-    training={"step": 1e-4, "flops": 2e-12, "later_maps": 1e-9, "changed": 1e-8, "parameters": 3e-9},
+    training={
+        "step": 1e-4,
+        "flops": 2e-12,
+        "later_maps": 1e-9,
+        "changed": 1e-8,
+        "masked": 2e-9,
+        "parameters": 3e-9,
+        "averaged": 4e-9,
+    },
     measuring={"layers": 2e-5, "flops": 5e-12, "pooled": 3e-10},
 )
 

@@ -4,12 +4,14 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import insert, update
 
+from heldout.dataset_lifecycle import RelationsStatus
 from heldout.errors import DatabaseUnavailable
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.settings import Settings
@@ -19,7 +21,9 @@ from models.blobs import Blobs
 from models.database import Database, Session
 from models.job_diagnosis import diagnosis_of
 from models.relations import Relations, load_relations, relations_key, save_relations
+from models.store.artifacts import Artifact
 from models.store.claims import Claimed, HeldAttempt
+from models.tables import ArtifactRow, DatasetRow, JobRow
 from tests.models.work import ENGINE, Work, final_of
 from worker.machine.cores import Cores
 from worker.machine.scratch import Scratch
@@ -203,6 +207,75 @@ def test_relations_that_cannot_be_fetched_are_done_without(work: Work, blobs: Bl
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("status", [RelationsStatus.STORED, RelationsStatus.FAILED])
+def test_folds_are_cut_by_what_was_known_when_they_were_accepted_whatever_lies_in_the_store(
+    work: Work, blobs: Blobs, run, tmp_path: Path, status: RelationsStatus
+) -> None:
+    """All attempts cut alike: with the relations, or all without. A file that is missing is no reason to do without."""
+    dataset_id = work.dataset.id
+    with work.database.write() as session:
+        session.execute(update(DatasetRow).values(relations_status=status))
+    save_relations(Relations(np.arange(6, dtype=np.int32)), tmp_path / "relations.npz")
+    assigned = []
+
+    def script(assignment: Assignment) -> list[FromTraining]:
+        assigned.append(assignment.relations is not None)
+        return whole(assignment, 1)
+
+    ends = []
+    for is_there in (True, False):
+        blobs.put(relations_key(dataset_id), tmp_path / "relations.npz")
+        if not is_there:
+            blobs.delete(relations_key(dataset_id))
+        job_id = work.submit(validation={"folds": 2})
+        run(work.claim(), script)
+        ends.append(work.row(job_id).status)
+    known = status is RelationsStatus.STORED
+    assert assigned == ([True] if known else [False, False])
+    assert ends == [JobStatus.SUCCEEDED, JobStatus.FAILED if known else JobStatus.SUCCEEDED]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_job_whose_initial_weights_are_gone_says_so_and_does_not_train_without(work: Work, blobs: Blobs, run) -> None:
+    job_id = work.submit()
+    key = f"jobs/{job_id}/0/initial.keras"
+    with work.database.write() as session:
+        session.execute(update(JobRow).values(initial={"job": "job_1", "taken": ["block1_conv1"], "new": ["output"]}))
+        file = Artifact(ArtifactName.INITIAL, ArtifactFormat.KERAS, key, 1)
+        session.execute(insert(ArtifactRow).values(job_id=job_id, attempt=0, **asdict(file)))
+    assigned = []
+
+    def script(assignment: Assignment) -> list[FromTraining]:
+        assigned.append((Path(assignment.initial).read_bytes(), assignment.initial_layers))
+        return [Failed("process_died", "It broke.")]
+
+    blobs.put(key, b"weights")
+    run(work.claim(), script)
+    assert assigned == [(b"weights", ("block1_conv1",))]
+    blobs.delete(key)
+    work.set(job_id, available_at=None)
+    run(work.claim(), script)
+    assert (len(assigned), work.row(job_id).error["code"]) == (1, "initial_unavailable")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_cancel_after_a_whole_epoch_keeps_the_model_that_the_process_leaves(work: Work, blobs: Blobs, run) -> None:
+    job_id = work.submit()
+    claimed = work.claim()
+
+    def script(assignment: Assignment) -> list[FromTraining]:
+        started, first, finished = whole(assignment, 1)
+        work.cancel(job_id)
+        return [started, first, finished]
+
+    run(claimed, script)
+    assert work.row(job_id).status is JobStatus.CANCELLED
+    [file] = work.stored(job_id)["artifacts"]
+    assert (file["name"], blobs.read(file["key"])) == ("model", b"model.keras")
+    assert work.stored(job_id)["results"] == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("damage", ["altered", "gone"])
 def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_continued_from(
     work: Work, blobs: Blobs, run, damage: str
@@ -326,12 +399,15 @@ def test_what_was_committed_and_not_acknowledged_is_told_once(
     assert work.history(job_id) == [(1, 1), (1, 2), (1, 3)]
     row = work.row(job_id)
     assert (row.status, row.failures, row.epoch) == (JobStatus.SUCCEEDED, 0, 3)
-    assert left(tmp_path, claimed.held) == {"model.keras", "predictions.npz", "evaluation.json"}
+    [last] = work.stored(job_id)["checkpoints"]
+    state = last["key"].rpartition("/")[2]
+    assert (last["epoch"], last["step"]) == (3, 5), "the last state is kept, and nothing before it"
+    assert left(tmp_path, claimed.held) == {"model.keras", "predictions.npz", "evaluation.json", state}
     assert len(work.stored(job_id)["artifacts"]) == 3
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_failure_that_was_not_acknowledged_counts_once_and_leaves_no_file(
+def test_a_failure_that_was_not_acknowledged_counts_once_and_leaves_its_last_state(
     work: Work, run, database_url: str, tmp_path: Path
 ) -> None:
     work.submit()
@@ -343,7 +419,7 @@ def test_a_failure_that_was_not_acknowledged_counts_once_and_leaves_no_file(
     row = work.row(claimed.held.job_id)
     assert (row.status, row.failures) == (JobStatus.FAILED, 1)
     assert work.event_types(row.id)[2:] == ["job.epoch", "job.checkpoint", "job.failed"]
-    assert left(tmp_path, claimed.held) == set()
+    assert left(tmp_path, claimed.held) == {"checkpoint-00001-00000000.ckpt"}
 
 
 def test_a_checkpoint_whose_commit_was_not_acknowledged_survives_the_loss_of_the_job(

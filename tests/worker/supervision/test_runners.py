@@ -5,14 +5,30 @@ from typing import get_args
 import pytest
 
 from heldout.datasets import DatasetSpec
-from heldout.kinds import IngestSpec, RelateSpec, WorkSpec
+from heldout.kinds import DeriveSpec, IngestSpec, RelateSpec, SuspectSpec, WorkSpec
+from heldout.mending.changes import VersionChanges
 from models.store.claims import Claimed, HeldAttempt
 from tests.models.work import spec
 from worker.supervision import runners
 
 CHECK = IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/ds_1/pets.zip", max_runtime_s=60)
+DERIVE = DeriveSpec(
+    dataset=DatasetSpec(name="pets"),
+    base="ds_1",
+    base_name="pets@1",
+    base_sha256="0" * 64,
+    changes=VersionChanges(drop_copies=True),
+    max_runtime_s=60,
+)
 RELATE = RelateSpec(max_runtime_s=60)
-RUN_BY = [(spec(), "TrainingAttempt"), (CHECK, "IngestAttempt"), (RELATE, "RelateAttempt")]
+SUSPECT = SuspectSpec(max_runtime_s=60)
+RUN_BY = [
+    (spec(), "TrainingAttempt"),
+    (CHECK, "IngestAttempt"),
+    (DERIVE, "IngestAttempt"),
+    (RELATE, "RelateAttempt"),
+    (SUSPECT, "SuspectAttempt"),
+]
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ class Process:
         precision: str = "float32",
         resident_bytes: int | None = None,
         relations: Relations | None = None,
+        initial: Path | None = None,
+        initial_layers: tuple[str, ...] = (),
         target: Callable[..., None] = child.main,
     ) -> None:
         self.scratch = Path(tempfile.mkdtemp(dir=dataset.parent))
@@ -47,9 +49,12 @@ class Process:
             device="cpu",
             threads=1,
             towers=towers,
+            cores=2,
             precision=precision,
             resident_bytes=resident_bytes,
             relations=None if relations is None else str(self.scratch / FILE_NAME),
+            initial=None if initial is None else str(initial),
+            initial_layers=initial_layers,
         )
         forking = multiprocessing.get_context("forkserver")
         self.pipe, theirs = forking.Pipe()

@@ -12,8 +12,9 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from heldout.errors import InvalidSpec
 from models.arrays import save
+from models.job_splits import stratified
 from tests.worker.training.trainings import small_spec
-from worker.training.data import class_weights, load_training_data, select, stratified, to_unit
+from worker.training.data import class_weights, load_training_data, select, to_unit
 from worker.training.resident import ResidentData
 
 LABELS = arrays(np.int32, st.integers(1, 200), elements=st.integers(0, 6))

@@ -9,10 +9,13 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 from statsmodels.stats.proportion import proportion_confint
 
+from models.answers.answers import Predictions
+from models.file_names import FileNames
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.training.data import to_unit
 from worker.training.evaluate import Evaluator, Measured, final_figures, finite, from_predictions
-from worker.training.export import Predictions, Predictor, build_exported, save_predictions
+from worker.training.export import Predictor, build_exported
+from worker.training.predictions_file import save_predictions
 
 
 @pytest.fixture(scope="module")
@@ -160,13 +163,24 @@ def test_the_exported_model_takes_raw_pixels_of_any_range_and_has_the_networks_p
 def test_predictions_name_the_positions_in_the_dataset(trained, digits, tmp_path):
     data = trained.data
     exported = build_exported(trained.spec.network, data, trained.network)
-    save_predictions(tmp_path / "predictions.npz", data, predicted(trained, exported))
-    with np.load(tmp_path / "predictions.npz") as stored:
-        assert set(stored) == {
+    names = [f"{'é' if row % 2 else '=x'}/{row}.png" for row in range(len(digits.labels))]
+    names[int(data.source["test"][0])] = "long/" + 300 * "x" + ".png"
+    (tmp_path / "members.txt").write_text("".join(f"{name}\n" for name in names))
+    said, files = predicted(trained, exported), FileNames(tmp_path / "members.txt")
+    save_predictions(tmp_path / "unnamed.npz", data, said)
+    save_predictions(tmp_path / "predictions.npz", data, said, files)
+    with np.load(tmp_path / "predictions.npz") as stored, np.load(tmp_path / "unnamed.npz") as unnamed:
+        kept = {"classes"} | {
             f"{split}_{what}"
             for split in ("train", "validation", "test")
             for what in ("indices", "labels", "probabilities")
         }
+        assert set(unnamed) == kept
+        assert set(stored) == kept | {f"{split}_files" for split in ("train", "validation", "test")}
+        assert stored["classes"].tolist() == list(digits.classes)
+        assert stored["train_files"].tolist() == [names[row] for row in stored["train_indices"]]
+        assert stored["test_files"][0] == "…" + 195 * "x" + ".png"
+        assert stored["test_files"][1:].tolist() == [names[row] for row in stored["test_indices"][1:]]
         for split in ("train", "validation", "test"):
             indices = stored[f"{split}_indices"]
             np.testing.assert_array_equal(stored[f"{split}_labels"], digits.labels[indices])

@@ -15,14 +15,17 @@ from sklearn.metrics import accuracy_score
 
 from heldout.spec import JobSpec
 from heldout.stored.gap import StoredGap, Tally
+from models.answers.answers import halves_of
+from models.answers.file import read_predictions
+from models.answers.foreign import evaluation_of
 from models.arrays import ImageSet
 from models.relations import Relations
 from tests.worker.training.trainings import Training, small_spec
-from worker.training.answers import halves_of
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData, select
 from worker.training.export import Predictor, build_exported
 from worker.training.gap import measure_gap
+from worker.training.predictions_file import save_predictions
 from worker.training.resident import ResidentData
 
 
@@ -335,3 +338,41 @@ def test_fewer_than_fifty_validation_images_fit_no_temperature(trained):
     gap, _, _ = trained.measure(replace(trained.images, splits={**trained.images.splits, "validation": few}))
     assert gap.calibration is None
     assert gap.validation.count == 49
+
+
+@pytest.mark.parametrize("labels", [lambda labels: labels, moved_on], ids=["right", "renamed"])
+def test_the_predictions_of_a_job_give_its_own_figures_wherever_they_are_diagnosed(trained, labels, tmp_path):
+    """Its `predictions.npz` goes through the reader of foreign ones; copies are told by hashes."""
+    images = with_test(trained.images, labels=labels)
+    copy_of = np.arange(len(images.images), dtype=np.int32)
+    for split in ("validation", "test"):
+        copy_of[images.splits[split][:40]] = images.splits["train"][:40]
+    data = select(images, trained.spec)
+    predictor = Predictor(build_exported(trained.spec.network, data, trained.network), ResidentData(data), (0, 255))
+    kept = {split: predictor.predict(rows) for split, rows in data.rows.items()}
+    own = measure_gap(predictor, data, trained.weights, kept, Relations(copy_of), try_pixels=False)
+    save_predictions(tmp_path / "predictions.npz", data, kept)
+    with np.load(tmp_path / "predictions.npz") as arrays:
+        hashes = {f"{split}_hashes": copy_of[arrays[f"{split}_indices"]].astype(str) for split in kept}
+        np.savez(tmp_path / "with_hashes.npz", **arrays, **hashes)
+    with (tmp_path / "with_hashes.npz").open("rb") as file:
+        found = evaluation_of(read_predictions(file, 2**24)).gap
+    for split in ("train", "validation", "test"):
+        assert_same_answers(getattr(found, split), getattr(own, split))
+    for split in ("validation_copies", "test_copies"):
+        assert_same_answers(getattr(found, split).clean, getattr(own, split).clean)
+        assert_same_answers(getattr(found, split).copied, getattr(own, split).copied)
+        assert getattr(found, split).copied.count == 40
+    assert (found.labels is None) == (own.labels is None) == (labels(0) == 0)
+    if own.labels is not None:
+        assert found.labels.renamings == own.labels.renamings
+        change, expected = found.labels.change, own.labels.change
+        assert (change.gained, change.lost) == (expected.gained, expected.lost)
+        assert change.loss == pytest.approx(expected.loss, rel=1e-3)
+
+
+def assert_same_answers(tally: Tally, expected: Tally) -> None:
+    """Of probabilities alone a loss is known to the digits of float32."""
+    assert (tally.count, tally.correct) == (expected.count, expected.correct)
+    assert tally.loss == pytest.approx(expected.loss, rel=1e-4)
+    assert tally.loss_variance == pytest.approx(expected.loss_variance, rel=1e-3)

@@ -43,6 +43,15 @@ def _on_virtual_devices(count: int, assignment: Assignment, pipe: Connection, lo
     child.main(assignment, pipe, log)
 
 
+REMEDIED = SPEC.model_validate(
+    {
+        **SPEC.model_dump(),
+        "augmentation": {"width_shift": 0.2, "erasing": 0.4},
+        "training": {**SPEC.training.model_dump(), "mixup": 0.4, "ema_decay": 0.8},
+    }
+)
+
+
 @pytest.fixture(scope="module")
 def dataset(mnist5k: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder_of(fewer(mnist5k, 193), tmp_path_factory)
@@ -62,9 +71,10 @@ def assert_alike(one: Process, two: Process) -> None:
     assert 0 < difference < 1e-4
 
 
-def test_two_devices_give_the_history_of_one_up_to_rounding(start):
+@pytest.mark.parametrize("spec", [SPEC, REMEDIED], ids=["plain", "erased, mixed, averaged"])
+def test_two_devices_give_the_history_of_one_up_to_rounding(spec, start):
     # 193 = 6 × 32 + 1: one of the two has nothing to do in the last step
-    assert_alike(start(SPEC), start(SPEC, target=on_two))
+    assert_alike(start(spec), start(spec, target=on_two))
 
 
 @pytest.mark.proof

@@ -39,8 +39,8 @@ def trained(spec: Any, images: ImageSet, scratch: Path, resident: int | None, to
 def test_streamed_images_train_to_the_same_bits_as_resident_ones(stored, tmp_path, towers):
     spec = small_spec(
         {"filters": 4, "dropout": 0.3},
-        augmentation={"rotation_degrees": 20.0, "horizontal_flip": True},
-        training={"train_limit": 150, "class_weights": "balanced"},
+        augmentation={"rotation_degrees": 20.0, "horizontal_flip": True, "erasing": 0.3},
+        training={"train_limit": 150, "class_weights": "balanced", "cutmix": 1.0},
         evaluation={"test": "every_epoch"},
     )
     resident = trained(spec, stored, tmp_path, None, towers)

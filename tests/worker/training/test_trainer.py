@@ -88,10 +88,16 @@ SPECS = {
             "schedule": {"name": "reduce_on_plateau", "factor": 0.5, "patience": 1},
         }
     ),
-    "cosine, batch normalisation": small_spec(
+    "cosine, batch normalisation, erased, mixed, averaged": small_spec(
         {"filters": 4, "batch_norm": True},
         network={"dense": [{"units": 9, "dropout": 0.5}]},
-        training={"epochs": 4, "schedule": {"name": "cosine", "warmup_epochs": 1}},
+        augmentation={"erasing": 0.5},
+        training={
+            "epochs": 3,
+            "schedule": {"name": "cosine", "warmup_epochs": 1},
+            "mixup": 0.4,
+            "ema_decay": 0.9,
+        },
     ),
 } | {
     # Of the reference specs one augments, by rotation, shifts and one flip with the nearest pixels; all use Adam.

@@ -79,8 +79,9 @@ class Training:
         streamed = self.data.is_streamed
         self.resident: BatchSource = StreamedData(self.data) if streamed else ResidentData(self.data, devices)
         self.engine = Engine(self.network, self.data, self.resident, spec, towers, replicas)
-        measured_by = None if policy == "float32" else new_network(spec, images)
-        self.evaluator = Evaluator(self.network, self.resident, measured_by=measured_by)
+        measured_apart = policy != "float32" or spec.training.ema_decay is not None
+        measured_by = new_network(spec, images) if measured_apart else None
+        self.evaluator = Evaluator(self.network, self.resident, measured_by=measured_by, weights=self.engine.weights)
         self.told: list[FromTraining] = []
         self.requested_stop: Any = lambda: None
         self.trainer = Trainer(

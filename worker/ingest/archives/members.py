@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.archives.names import is_junk, safe
 from worker.ingest.limits import MIB, Limits
-from worker.ingest.rejection import Rejection, amount, printable
+from worker.ingest.rejection import BROKEN_FILES, Rejection, amount, printable
 
 UNCOMPRESSED, ZIP_STORED, ZIP_DEFLATED = 0, 1, 2
 TABLE = np.dtype([("offset", "<u8"), ("packed", "<u8"), ("size", "<u8"), ("crc", "<u4"), ("method", "u1")])
 LOCAL_HEADER_BYTES = 30
 EXTRA_FIELD_BYTES = 256  # what is read beyond a member, for the extra fields of its local header
 CHUNK_BYTES = MIB
+MAX_SHOWN_NAMES = 20
+MAX_FAULTS = 10_000  # of members that are not followed; each takes memory
 
 # Images are compressed already: what unpacks to so many times its size, beyond a size that costs nothing, is a bomb.
 BOMB_RATIO = 200
@@ -33,7 +35,8 @@ class Archive:
     """A file whose members can be read in any order.
 
     names: of its files, without folders and junk. table: (files,) of TABLE, `offset` being that of the local header in
-    a zip and of the data elsewhere. junk: how many files were passed over. folders: those that it lists.
+    a zip and of the data elsewhere. junk: how many files were passed over. folders: those that it lists. faults: of
+    members that are not followed.
     """
 
     path: Path
@@ -42,6 +45,7 @@ class Archive:
     table: NDArray[Any]
     junk: int
     folders: tuple[str, ...] = ()
+    faults: tuple[Rejection, ...] = ()
 
     def only(self, rows: NDArray[np.int64]) -> "Archive":
         """The same file with some of its members, in the order of `rows`."""
@@ -102,7 +106,15 @@ class MemberList:
         self._names: dict[str, None] = {}
         self._folders: dict[str, None] = {}
         self._columns = (array("Q"), array("Q"), array("Q"), array("Q"), array("B"))
+        self._faults: list[Rejection] = []
+        self._twice: dict[str, None] = {}
         self._seen = self._junk = self._size = self._packed = 0
+
+    def leave_out(self, fault: Rejection) -> None:
+        """Take note of a member that is not followed. Raises Rejection if it spoils more than itself."""
+        if fault.code not in BROKEN_FILES or len(self._faults) == MAX_FAULTS:
+            raise fault
+        self._faults.append(fault)
 
     def add(self, name: str, offset: int, packed: int, size: int, crc: int, method: int) -> None:
         """Take one entry; folders and junk count, and are passed over.
@@ -133,11 +145,8 @@ class MemberList:
             self._junk += 1
             return
         if name in self._names:
-            raise Rejection(
-                RejectionCode.DUPLICATE_MEMBER,
-                f"Two files are named {printable(name)!r}. Pack each file once.",
-                name,
-            )
+            self._twice[name] = None
+            return
         self._names[name] = None
         offsets, packed_sizes, sizes, checksums, methods = self._columns
         offsets.append(offset)
@@ -147,13 +156,15 @@ class MemberList:
         methods.append(method)
 
     def archive(self, path: Path, kind: str) -> Archive:
-        """All that was taken. Raises Rejection if it is a bomb as a whole."""
+        """All that was taken. Raises Rejection if it is a bomb as a whole, or files have the same name."""
         if self._size > 10 * MIN_BOMB_BYTES and self._size > BOMB_RATIO * self._packed:
             raise _bomb(f"The archive unpacks from {amount(self._packed)} to {amount(self._size)}", None)
+        if self._twice:
+            raise _named_twice(list(self._twice))
         table = np.zeros(len(self._names), TABLE)
         for field, column in zip(TABLE.names or (), self._columns, strict=True):
             table[field] = np.frombuffer(column, f"u{column.itemsize}")
-        return Archive(path, kind, list(self._names), table, self._junk, tuple(self._folders))
+        return Archive(path, kind, list(self._names), table, self._junk, tuple(self._folders), tuple(self._faults))
 
 
 def read_member(file: int, entry: tuple[int, int, int, int, int], name: str) -> bytes:
@@ -243,6 +254,16 @@ def _pieces(inflater: Any, data: bytes, name: str, *, is_last: bool) -> Iterator
             yield inflater.flush()  # a few bytes may wait though all input is taken
     except zlib.error as error:
         raise damaged(f"{printable(name)!r} cannot be unpacked ({error})", name) from None
+
+
+def _named_twice(names: list[str]) -> Rejection:
+    if len(names) == 1:
+        said = f"Two files are named {printable(names[0])!r}."
+    else:
+        more = f" and {len(names) - MAX_SHOWN_NAMES:,} more" if len(names) > MAX_SHOWN_NAMES else ""
+        shown = ", ".join(repr(printable(name)) for name in names[:MAX_SHOWN_NAMES])
+        said = f"{len(names):,} names are those of two files or more: {shown}{more}."
+    return Rejection(RejectionCode.DUPLICATE_MEMBER, f"{said} Pack each file once.", names[0])
 
 
 def _bomb(what: str, member: str | None) -> Rejection:

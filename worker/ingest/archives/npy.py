@@ -1,39 +1,20 @@
 """Arrays inside an .npz, read in blocks and never unpickled."""
 
-import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from heldout.dataset_lifecycle import RejectionCode
+from models.npy_header import read_npy_header
 from worker.ingest.archives.members import Archive
 from worker.ingest.limits import MIB
 from worker.ingest.rejection import Rejection, printable
 
 BLOCK_BYTES = 4 * MIB
-MAX_HEADER_CHARACTERS = 10_000  # characters; numpy's own bound for headers from strangers
-# What numpy's parser of headers, which is Python's own, makes of broken ones.
-HEADER_FAULTS = (
-    ValueError,
-    KeyError,
-    TypeError,
-    SyntaxError,
-    AttributeError,
-    RecursionError,
-    MemoryError,
-    EOFError,
-    tokenize.TokenError,
-)
-HEADER_READERS = {
-    (1, 0): npy.read_array_header_1_0,
-    (2, 0): npy.read_array_header_2_0,
-    (3, 0): npy.read_array_header_2_0,
-}
 
 
 @dataclass(frozen=True)
@@ -84,10 +65,8 @@ def stored_array(archive: Archive, row: int) -> StoredArray:
     head = next(archive.stream(row), b"")
     file = BytesIO(head)
     try:
-        version = npy.read_magic(file)
-        shape, is_fortran, dtype = HEADER_READERS[version](file, max_header_size=MAX_HEADER_CHARACTERS)
-    except HEADER_FAULTS:
-        # Not with the parser's own words, which name Python's objects.
+        shape, is_fortran, dtype = read_npy_header(file)
+    except ValueError:
         raise _bad(key, "has a header that cannot be read", "Save it with numpy.savez.") from None
     if dtype.hasobject:
         raise Rejection(

@@ -59,7 +59,11 @@ def open_tar(path: Path, limits: Limits, kind: str = "tar") -> Archive:
     length = path.stat().st_size
     try:
         for member in _members(path):
-            _check(member, length)
+            if member.size < 0 or member.offset_data + member.size > length:
+                raise damaged(f"{printable(member.name)!r} ends beyond the archive, which was probably cut off")
+            if fault := _fault_of(member):
+                found.leave_out(fault)
+                continue
             name = member.name + "/" * member.isdir()
             size = 0 if member.isdir() else member.size
             found.add(name, member.offset_data, size, size, 0, UNCOMPRESSED)
@@ -111,26 +115,25 @@ def _members(path: Path) -> Iterator[tarfile.TarInfo]:
             raise damaged(f"the header at byte {archive.offset} is broken")
 
 
-def _check(member: tarfile.TarInfo, length: int) -> None:
-    """Refuse a member that cannot be followed safely. Raises Rejection."""
+def _fault_of(member: tarfile.TarInfo) -> Rejection | None:
+    """Why a member cannot be followed safely."""
     name = member.name
     if not name.isascii() and any("\udc80" <= char <= "\udcff" for char in name):
         shown = name.encode("utf-8", "surrogateescape").decode("ascii", "backslashreplace")
-        raise Rejection(
+        return Rejection(
             RejectionCode.NAME_NOT_UTF8,
             f"The name {printable(shown)!r} is not UTF-8. Rename the file, or pack the archive with a tool that writes "
             "UTF-8 names.",
             shown,
         )
     if not member.isdir() and (member.type not in REGULAR or member.issparse()):
-        raise Rejection(
+        return Rejection(
             RejectionCode.UNSAFE_MEMBER,
             f"{printable(name)!r} is {SPECIAL.get(member.type, 'not an ordinary file')}. Pack files and folders only "
             "(`tar --dereference --hard-dereference`).",
             name,
         )
-    if member.size < 0 or member.offset_data + member.size > length:
-        raise damaged(f"{printable(name)!r} ends beyond the archive, which was probably cut off", name)
+    return None
 
 
 def _endless(packed: int, most: int, limits: Limits) -> Rejection:

@@ -47,6 +47,9 @@ def open_zip(path: Path, limits: Limits) -> Archive:
         _check(entry, name)
         start = entry.header_offset
         spans[number] = start, start + LOCAL_HEADER_BYTES + len(name.encode()) + entry.compress_size
+        if _is_special(entry):
+            found.leave_out(_special(name))
+            continue
         found.add(name, start, entry.compress_size, entry.file_size, entry.CRC, METHODS[entry.compress_type])
     spans = spans[np.argsort(spans[:, 0], kind="stable")]
     if len(spans) and (spans[0, 0] < 0 or spans[-1, 1] > directory_start):
@@ -91,13 +94,6 @@ def _check(entry: zipfile.ZipInfo, name: str) -> None:
         )
     if entry.volume:
         raise Rejection(RejectionCode.UNSUPPORTED_ARCHIVE, "The zip is one of several volumes. Pack it as one file.")
-    mode = entry.external_attr >> 16 if entry.create_system == CREATED_ON_UNIX else 0
-    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise Rejection(
-            RejectionCode.UNSAFE_MEMBER,
-            f"{printable(name)!r} is a link or a special file. Pack the files themselves (`zip` without `-y`).",
-            name,
-        )
     if entry.compress_type not in METHODS:
         raise Rejection(
             RejectionCode.UNSUPPORTED_ARCHIVE,
@@ -107,3 +103,16 @@ def _check(entry: zipfile.ZipInfo, name: str) -> None:
         )
     if entry.compress_type == zipfile.ZIP_STORED and entry.compress_size != entry.file_size:
         raise damaged(f"{printable(name)!r} has two sizes", name)
+
+
+def _is_special(entry: zipfile.ZipInfo) -> bool:
+    mode = entry.external_attr >> 16 if entry.create_system == CREATED_ON_UNIX else 0
+    return stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
+
+
+def _special(name: str) -> Rejection:
+    return Rejection(
+        RejectionCode.UNSAFE_MEMBER,
+        f"{printable(name)!r} is a link or a special file. Pack the files themselves (`zip` without `-y`).",
+        name,
+    )

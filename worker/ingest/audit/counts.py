@@ -58,7 +58,8 @@ def _missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFindin
             split: {"count": len(classes), "classes": classes[:MAX_EXAMPLES]} for split, classes in missing.items()
         },
         explanation=f"{where}{unlearned}{unmeasured}",
-        what_to_do="Add images of these classes, or have the splits cut anew with `splits: {existing: merge}`.",
+        what_to_do="Add images of these classes, or have the splits cut anew with `splits: {existing: merge}` "
+        "(`--merge`).",
     )
 
 
@@ -122,7 +123,8 @@ def _proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFi
         numbers=worst,
         explanation=f"The classes are not equally frequent in all splits. {where} So accuracies of these splits can "
         "differ even where each class is recognised equally well.",
-        what_to_do="Compare each class's own accuracy, or have the splits cut anew with `splits: {existing: merge}`.",
+        what_to_do="Compare each class's own accuracy, or have the splits cut anew with `splits: {existing: merge}` "
+        "(`--merge`).",
     )
 
 
@@ -142,5 +144,5 @@ def _small(dataset: IngestedDataset) -> AuditFinding | None:
         numbers={"count": count, "interval_at_90_percent": [round(low, 4), round(high, 4)]},
         explanation=f"With {count:,} test images, an accuracy of 90 % is only known to ±{50 * (high - low):.1f} points "
         f"({100 * low:.1f}–{100 * high:.1f} %). Smaller differences between networks cannot be seen.",
-        what_to_do="Add test images, or cut a larger share with `splits: {test: …}`.",
+        what_to_do="Add test images, or cut a larger share with `splits: {test: 0.3}` (`--test 0.3`).",
     )

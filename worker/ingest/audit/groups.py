@@ -33,7 +33,7 @@ def group_findings(dataset: IngestedDataset) -> list[AuditFinding]:
             explanation=f"{len(crossing):,} of {count:,} groups ({percent(len(crossing) / count)}) have images in "
             "several splits of the upload. A network that has seen a part of a group in training recognises the rest "
             "of it: results on held-out images look better than they are.",
-            what_to_do="Have the splits cut anew, whole groups at a time: `splits: {existing: merge}`.",
+            what_to_do="Have the splits cut anew, whole groups at a time: `splits: {existing: merge}` (`--merge`).",
             examples=dataset.examples(images),
         )
     ]

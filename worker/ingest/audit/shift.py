@@ -35,30 +35,60 @@ MAX_EFFECT_LEFT = 0.25  # share of the effect that is left once a mistake is und
 
 @dataclass(frozen=True)
 class Mistake:
-    """A known mistake of preparing a split, and how it is undone on images in [0, 1]."""
+    """A known mistake of preparing a split, and how it is undone on images in [0, 1].
+
+    change: the same for the stored images: the name of a change of pixels; or factor and offset, on images in [0, 1].
+    """
 
     code: str
     kind: str
     undo: Callable[[Any], Any]
+    change: str | tuple[float, float]
+
+    def undone_by(self, value_range: tuple[float, float]) -> str | dict[str, float]:
+        """What undoes it in a new version of the dataset, in pixel values."""
+        if isinstance(self.change, str):
+            return self.change
+        (factor, offset), (low, high) = self.change, value_range
+        shift = low * (1 - factor) + offset * (high - low)
+        return {"factor": factor, **({"offset": shift} if shift else {})}
 
 
 MISTAKES = (
-    Mistake("scale_mismatch", "pixel values are 255 times smaller than in training", lambda x: x * 255),
-    Mistake("scale_mismatch", "pixel values are 255 times larger than in training", lambda x: x / 255),
-    Mistake("scale_mismatch", "pixel values are from 0 to 1, in training from -1 to 1", lambda x: 2 * x - 1),
-    Mistake("scale_mismatch", "pixel values are from -1 to 1, in training from 0 to 1", lambda x: (x + 1) / 2),
-    Mistake("inverted_values", "light and dark are swapped", lambda x: 1 - x),
-    Mistake("channel_order_mismatch", "red and blue are swapped", lambda x: x[..., ::-1]),
-    Mistake("orientation_mismatch", "rows and columns are swapped", lambda x: x.transpose(0, 2, 1, 3)),
-    Mistake("orientation_mismatch", "images are turned by 90° to the left", lambda x: np.rot90(x, 3, (1, 2))),
-    Mistake("orientation_mismatch", "images are turned by 90° to the right", lambda x: np.rot90(x, 1, (1, 2))),
-    Mistake("orientation_mismatch", "images are upside down", lambda x: x[:, ::-1, ::-1]),
-    Mistake("orientation_mismatch", "top and bottom are swapped", lambda x: x[:, ::-1]),
-    Mistake("orientation_mismatch", "left and right are swapped", lambda x: x[:, :, ::-1]),
+    Mistake(
+        "scale_mismatch", "pixel values are 255 times smaller than in training", lambda x: x * 255, change=(255.0, 0.0)
+    ),
+    Mistake(
+        "scale_mismatch", "pixel values are 255 times larger than in training", lambda x: x / 255, change=(1 / 255, 0.0)
+    ),
+    Mistake(
+        "scale_mismatch",
+        "pixel values are from 0 to 1, in training from -1 to 1",
+        lambda x: 2 * x - 1,
+        change=(2.0, -1.0),
+    ),
+    Mistake(
+        "scale_mismatch",
+        "pixel values are from -1 to 1, in training from 0 to 1",
+        lambda x: (x + 1) / 2,
+        change=(0.5, 0.5),
+    ),
+    Mistake("inverted_values", "light and dark are swapped", lambda x: 1 - x, "invert"),
+    Mistake("channel_order_mismatch", "red and blue are swapped", lambda x: x[..., ::-1], "swap_channels"),
+    Mistake("orientation_mismatch", "rows and columns are swapped", lambda x: x.transpose(0, 2, 1, 3), "transpose"),
+    Mistake(
+        "orientation_mismatch", "images are turned by 90° to the left", lambda x: np.rot90(x, 3, (1, 2)), "turn_right"
+    ),
+    Mistake(
+        "orientation_mismatch", "images are turned by 90° to the right", lambda x: np.rot90(x, 1, (1, 2)), "turn_left"
+    ),
+    Mistake("orientation_mismatch", "images are upside down", lambda x: x[:, ::-1, ::-1], "upside_down"),
+    Mistake("orientation_mismatch", "top and bottom are swapped", lambda x: x[:, ::-1], "flip_vertical"),
+    Mistake("orientation_mismatch", "left and right are swapped", lambda x: x[:, :, ::-1], "flip_horizontal"),
 )
 WHAT_TO_DO = {
     "split_shift": "Look at the examples: another camera, source, time, or step of preparation? Mix the sources, or "
-    "have the splits cut anew with `splits: {existing: merge}` if that is how the network will be used.",
+    "have the splits cut anew with `splits: {existing: merge}` (`--merge`) if that is how the network will be used.",
 }
 NOTHING_TO_DO = "Nothing has to be done; look at the examples if results on this split surprise you."
 PREPARE_ALIKE = "Prepare all splits by the same code, and upload again."
@@ -96,8 +126,10 @@ def shift_findings(dataset: IngestedDataset) -> tuple[list[AuditFinding], dict[s
         if not compared.is_shift:
             continue
         finding = _finding(dataset, split, train, held, compared)
-        # One mistake shows in both held-out splits where both differ from train; it is told once.
-        found.setdefault(finding.code, finding)
+        # One mistake shows in both held-out splits where both differ from train; it is told once, and cured in both.
+        first = found.setdefault(finding.code, finding)
+        if {"undone_by"} <= first.numbers.keys() & finding.numbers.keys():
+            first.numbers["undone_by"] |= finding.numbers["undone_by"]
     return list(found.values()), checks
 
 
@@ -148,7 +180,11 @@ def _finding(dataset: IngestedDataset, split: str, train: Sample, held: Sample, 
         mistake, left = _best_mistake(train, held, compared)
         if mistake is not None:
             code, severity = mistake.code, "critical"
-            numbers |= {"slip": f"In the {split} split, {mistake.kind}.", "effect_once_undone": round(left, 6)}
+            numbers |= {
+                "slip": f"In the {split} split, {mistake.kind}.",
+                "effect_once_undone": round(left, 6),
+                "undone_by": {split: mistake.undone_by(dataset.value_range)},
+            }
         elif times >= MIN_SCALE_FACTOR or times <= 1 / MIN_SCALE_FACTOR:
             # Whole numbers that were scaled down are lost: nothing undoes that.
             code, severity = "scale_mismatch", "critical"

@@ -3,14 +3,16 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.ingest.archives.members import Archive, read_member
-from worker.ingest.images.decode import TargetShape, decode
+from worker.ingest.images.decode import OtherSize, TargetShape, decode
+from worker.ingest.images.deep import is_deep
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.limits import MIB, Limits
 from worker.ingest.pool import ProcessPool, mark
@@ -53,36 +55,61 @@ class Target:
 
 @dataclass(frozen=True)
 class Decoded:
-    """How many images there were of each format and mode; `broken` has the row of each file that is none, and why."""
+    """What became of image files, by their rows.
 
-    encodings: Counter[str]
-    broken: dict[int, Rejection]
+    encodings: how many images there were of each format and mode. broken: files that are none, and why. other_sizes: by
+    (height, width), images that have not the size that all must have. shallow: images of 8 bits where 16 are wanted.
+    """
+
+    encodings: Counter[str] = field(default_factory=Counter)
+    broken: dict[int, Rejection] = field(default_factory=dict)
+    other_sizes: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    shallow: list[int] = field(default_factory=list)
+
+    def add(self, other: "Decoded") -> None:
+        self.encodings.update(other.encodings)
+        self.broken.update(other.broken)
+        for size, rows in other.other_sizes.items():
+            self.other_sizes.setdefault(size, []).extend(rows)
+        self.shallow.extend(other.shallow)
+
+    @property
+    def count(self) -> int:
+        return self.encodings.total() + len(self.broken) + sum(map(len, self.other_sizes.values()))
 
 
 def decode_batch(batch: Batch) -> Decoded:
-    """Write one batch; where a file is broken its row is black. Raises Rejection, ColourFound."""
-    found = Decoded(Counter(), {})
+    """Write one batch; where a file is broken, or of another size, its row is black. Raises Rejection, ColourFound."""
+    found = Decoded()
     rows = []
-    for part, (name, data) in enumerate(zip(batch.names, _read(batch), strict=True)):
-        mark(part)
-        try:
-            rows.append(decode(data, name, batch.wanted, batch.limits, found.encodings, any_grey=batch.any_grey))
-        except Rejection as rejection:
-            if rejection.code not in BROKEN_FILES:
-                raise
-            found.broken[batch.first + part] = rejection
-            rows.append(bytes(batch.pixels.row_bytes))
+    black = bytes(batch.pixels.row_bytes)
+    with _opened(batch) as file_of:
+        for part, name in enumerate(batch.names):
+            mark(part)
+            row = batch.first + part
+            try:
+                data = file_of(part)
+                rows.append(decode(data, name, batch.wanted, batch.limits, found.encodings, any_grey=batch.any_grey))
+                if batch.wanted.bits == 16 and not is_deep(data):
+                    found.shallow.append(row)
+            except OtherSize as other:
+                found.other_sizes.setdefault(other.size, []).append(row)
+                rows.append(black)
+            except Rejection as rejection:
+                if rejection.code not in BROKEN_FILES:
+                    raise
+                found.broken[row] = rejection
+                rows.append(black)
     batch.pixels.write(batch.first, b"".join(rows))
     return found
 
 
 def decode_all(pool: ProcessPool, batches: Iterable[Batch], progress: Callable[[int], None]) -> Decoded:
     """Decode all batches; `progress` hears how many images are done. Raises Rejection, ColourFound."""
-    found = Decoded(Counter(), {})
+    found = Decoded()
     for of_batch in pool.map(decode_batch, batches, names=lambda batch: batch.names):
-        found.encodings.update(of_batch.encodings)
-        found.broken.update(of_batch.broken)
-        progress(found.encodings.total() + len(found.broken))
+        found.add(of_batch)
+        progress(found.count)
     return found
 
 
@@ -105,13 +132,15 @@ def _cuts(packed: NDArray[Any], pixels: Pixels) -> Iterator[tuple[int, int]]:
         first = end
 
 
-def _read(batch: Batch) -> Iterator[bytes]:
+@contextmanager
+def _opened(batch: Batch) -> Iterator[Callable[[int], bytes]]:
+    """Gives the bytes of a part of the batch; what it gives raises Rejection."""
     if batch.table is None:
-        yield from batch.files
+        yield batch.files.__getitem__
         return
+    entries = batch.table.tolist()
     file = os.open(batch.archive, os.O_RDONLY)
     try:
-        for name, entry in zip(batch.names, batch.table.tolist(), strict=True):
-            yield read_member(file, entry, name)
+        yield lambda part: read_member(file, entries[part], batch.names[part])
     finally:
         os.close(file)

@@ -52,7 +52,7 @@ DECODE_ERRORS = (
 
 @dataclass(frozen=True)
 class TargetShape:
-    """What every image becomes. Without a rule each must have this size already, as the image named `sized_by` has.
+    """What every image becomes. Without a rule each must have this size already.
 
     bits: of each value; 8 are stored as uint8, 16 as float32.
     """
@@ -61,7 +61,6 @@ class TargetShape:
     width: int
     channels: Literal[1, 3]
     rule: Rule | None
-    sized_by: str = ""
     bits: Literal[8, 16] = 8
 
 
@@ -77,6 +76,14 @@ class ImageProperties:
 
 class ColourFound(Exception):
     """An image has colour, and the images before it had none."""
+
+
+class OtherSize(Exception):
+    """An image has another size than the one that all must have; its (height, width)."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__(height, width)
+        self.size = height, width
 
 
 class DepthFound(Exception):
@@ -96,6 +103,7 @@ def decode(
 
     Raises:
         Rejection: with the image's name.
+        OtherSize: if it has another size, and no rule says how to change it.
         DepthFound: if it has 16 bits a channel and 8 are wanted.
         ColourFound: if it has colour, one channel is wanted and not `any_grey` (colour may be given up).
     """
@@ -106,11 +114,11 @@ def decode(
         raise DepthFound
     try:
         if wanted.bits == 16:
-            pixels = _deep(data, opened, wanted, name)
+            pixels = _deep(data, opened, wanted)
         else:
             image = _upright(opened) if opened.info else opened
             image = _in_mode(image, "L" if wanted.channels == 1 else "RGB")
-            pixels = _fitted(image, wanted, name).tobytes()
+            pixels = _fitted(image, wanted).tobytes()
     except MemoryError:
         raise _out_of_memory(name, limits) from None
     except DECODE_ERRORS as error:
@@ -119,13 +127,13 @@ def decode(
     return pixels
 
 
-def _deep(data: bytes, image: ImageFile, wanted: TargetShape, name: str) -> bytes:
+def _deep(data: bytes, image: ImageFile, wanted: TargetShape) -> bytes:
     """The pixels as float32, 0 to 65535."""
     if is_deep(data):
         planes = deep_planes(data, image)
     else:
         planes = planes_of_8_bits(_in_mode(image, "L" if is_grey(image) else "RGB"))
-    fitted = [_fitted(_upright(plane), wanted, name) for plane in with_channels(planes, wanted.channels)]
+    fitted = [_fitted(_upright(plane), wanted) for plane in with_channels(planes, wanted.channels)]
     return np.stack([np.asarray(plane, np.float32) for plane in fitted], axis=-1).tobytes()
 
 
@@ -242,17 +250,11 @@ def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _fitted(image: Image.Image, wanted: TargetShape, name: str) -> Image.Image:
+def _fitted(image: Image.Image, wanted: TargetShape) -> Image.Image:
     if image.height == wanted.height and image.width == wanted.width:
         return image
     if wanted.rule is None:
-        raise Rejection(
-            RejectionCode.MIXED_SIZES,
-            f"{printable(wanted.sized_by)!r} has {wanted.height}×{wanted.width} pixels (height×width), and "
-            f"{printable(name)!r} has {image.height}×{image.width}. Name one size for all: "
-            f'"resize": {{"height": {wanted.height}, "width": {wanted.width}, "rule": "pad" | "crop" | "stretch"}}.',
-            name,
-        )
+        raise OtherSize(image.height, image.width)
     return resized(image, wanted.height, wanted.width, wanted.rule)
 
 

@@ -1,5 +1,6 @@
 """PNG images of 16 bits a channel, whose values are kept whole."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
+
+from worker.ingest.images.pixels import Pixels
 
 WHITE = 65535  # the largest value of 16 bits
 OF_8_BITS = 257  # what one step of 8 bits is in 16
@@ -48,7 +51,7 @@ def deep_planes(data: bytes, image: Image.Image) -> list[Image.Image]:
 
 
 def planes_of_8_bits(image: Image.Image) -> list[Image.Image]:
-    """The channels of a grey or RGB image, each of its values as 16 bits have it."""
+    """The channels of a grey or RGB image, each of its values as 16 bits have it; `whiten` may change that later."""
     values = np.asarray(image).astype(np.float32) * OF_8_BITS
     return _planes(values.reshape(image.height, image.width, -1), image)
 
@@ -71,6 +74,12 @@ def range_of(highest: float) -> tuple[float, float]:
     """
     bits = max(8, int(highest).bit_length())
     return 0.0, float(2**bits - 1)
+
+
+def whiten(pixels: Pixels, rows: Sequence[int], white: float) -> None:
+    """Scale images of 8 bits in these rows, whose white is that of 16 bits, so that it is `white`."""
+    for row in rows:
+        pixels.write(row, (pixels.read(row, 1) * np.float32(white / WHITE)).tobytes())
 
 
 def _planes(values: NDArray[Any], image: Image.Image) -> list[Image.Image]:

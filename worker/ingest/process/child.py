@@ -1,4 +1,4 @@
-"""Entry of the process that ingests one upload, or finds the copies in one dataset.
+"""Entry of the process that ingests one upload, derives a version, or finds the copies in one dataset.
 
 It is bounded before it reads anything, and has no credentials.
 """
@@ -14,6 +14,8 @@ from pathlib import Path
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
+from heldout.mending.changes import VersionChanges
+from worker.ingest.derive import derive
 from worker.ingest.limits import GIB, Limits
 from worker.ingest.pipeline import empty, run
 from worker.ingest.pool import die_with
@@ -27,7 +29,7 @@ BACKGROUND_NICENESS = 10
 
 
 def main() -> None:
-    """Do what the argument says: `ingest` or `relate`.
+    """Do what the argument says: `ingest`, `derive` or `relate`.
 
     The assignment, a JSON object, comes from standard input; the answer goes in lines to standard output.
     """
@@ -55,6 +57,18 @@ def main() -> None:
             names = None if assignment["names"] is None else Path(assignment["names"])
             content, group_by = Path(assignment["content"]), assignment["group_by"]
             answer = Related(relate(content, target, limits, names=names, group_by=group_by))
+        elif sys.argv[1] == "derive":
+            answer = derive(
+                Path(assignment["content"]),
+                None if assignment["names"] is None else Path(assignment["names"]),
+                assignment["called"],
+                assignment["sha256"],
+                DatasetSpec.model_validate(assignment["spec"]),
+                VersionChanges.model_validate(assignment["changes"]),
+                target,
+                limits,
+                progress,
+            )
         else:
             spec = DatasetSpec.model_validate(assignment["spec"])
             answer = run(Path(assignment["source"]), spec, target, limits, progress)

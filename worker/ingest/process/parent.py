@@ -1,4 +1,4 @@
-"""The process that ingests one upload, or finds the copies in one dataset, as its parent sees it.
+"""The process that ingests one upload, derives a version, or finds the copies in one dataset, as its parent sees it.
 
 It is started afresh, listened to, and ended by force.
 """
@@ -19,6 +19,7 @@ from typing import Any, Literal, NoReturn, Self
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
+from heldout.kinds import DeriveSpec
 from worker.ingest.limits import MIB, Limits
 from worker.ingest.pipeline import empty
 from worker.ingest.process.messages import Progress, Related, decoded
@@ -57,7 +58,7 @@ class BoundedProcess:
     """A process with an assignment. The thread that starts it must outlive it: on Linux it ends with that thread."""
 
     def __init__(
-        self, work: Literal["ingest", "relate"], assignment: Mapping[str, Any], target: Path, limits: Limits
+        self, work: Literal["ingest", "derive", "relate"], assignment: Mapping[str, Any], target: Path, limits: Limits
     ) -> None:
         self._target, self._limits = target, limits
         target.mkdir(parents=True, exist_ok=True)
@@ -196,6 +197,21 @@ class IngestProcess(BoundedProcess):
         super().__init__(
             "ingest", {"source": str(source.resolve()), "spec": spec.model_dump(mode="json")}, target, limits
         )
+
+
+class DeriveProcess(BoundedProcess):
+    """A derived version's process: what `derive` does. Its last message is a Report."""
+
+    def __init__(self, content: Path, names: Path | None, spec: DeriveSpec, target: Path, limits: Limits) -> None:
+        assignment = {
+            "content": str(content.resolve()),
+            "names": None if names is None else str(names.resolve()),
+            "called": spec.base_name,
+            "sha256": spec.base_sha256,
+            "spec": spec.dataset.model_dump(mode="json"),
+            "changes": spec.changes.body(),
+        }
+        super().__init__("derive", assignment, target, limits)
 
 
 class RelateProcess(BoundedProcess):

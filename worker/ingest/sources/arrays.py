@@ -104,6 +104,7 @@ class ArraySource:
         self.names = RowNames([(images.key, images.shape[0]) for images in self._images])
         used = {images.key for images in self._images} | {labels.key for _, _, labels in pairs}
         self.left_out: list[LeftOut] = []
+        self.notes: Sequence[str] = ()
         self.passed_over = sorted(set(by_key) - used - ({names.key} if names else set()))
 
     def store(
@@ -245,11 +246,16 @@ def _range(values: Values | None, key: str) -> tuple[float, float]:
         raise Rejection(
             RejectionCode.BAD_ARRAY, f"Every pixel is {values.low:g}. Save the images, not a placeholder.", key
         )
+    return usual_range(values.low, values.high) or (values.low, values.high)
+
+
+def usual_range(lowest: float, highest: float) -> tuple[float, float] | None:
+    """The first usual range that holds all values; None where none does."""
     for low, high in USUAL_RANGES:
         # Values that leave most of 0–255 empty are of another scale.
-        if values.low >= low and values.high <= high and (high <= 1 or values.high > high / 2):
+        if lowest >= low and highest <= high and (high <= 1 or highest > high / 2):
             return low, high
-    return values.low, values.high
+    return None
 
 
 def _coloured(block: NDArray[Any], channels: int) -> NDArray[Any]:

@@ -1,19 +1,19 @@
 """What every format gives: names, labels and splits when it is opened, and pixels when they are stored."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import MAX_SIDE, MIN_SIDE, DatasetSpec
-from worker.ingest.images.batches import Batch, Target, decode_all
+from worker.ingest.images.batches import Batch, Decoded, Target, decode_all
 from worker.ingest.images.decode import ColourFound, DepthFound, ImageProperties, TargetShape, properties_of
-from worker.ingest.images.deep import range_of
+from worker.ingest.images.deep import WHITE, range_of, whiten
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
@@ -21,19 +21,29 @@ from worker.ingest.rejection import BROKEN_FILES, Rejection, amount, broken_file
 from worker.ingest.sources.layout import LeftOut
 
 Progress = Callable[[int], None]
+MAX_SHOWN_SIZES = 10
+NAME_A_SIZE = (
+    'Name one size for all, such as `--resize 64x64` or `"resize": {"height": 64, "width": 64, "rule": "pad"}`; the '
+    "rule may also be `crop` or `stretch`."
+)
 
 
 @dataclass(frozen=True)
 class StoredImages:
     """Pixels on disk. `encodings` counts what the files were, e.g. {"PNG L": 60000}.
 
-    skipped: rows of the source whose files are broken, ascending; `pixels` has none for them.
+    skipped: rows of the source that `pixels` does not have, ascending: broken files, or copies of a derived version.
+    faults: of all files that were left out, skipped ones and those that the source has no rows for. notes: sentences
+    that tell the owner how values were read. derived: what was changed, of a derived version.
     """
 
     pixels: Pixels
     value_range: tuple[float, float]
     encodings: Counter[str]
     skipped: Sequence[int] = ()
+    faults: Sequence[Rejection] = ()
+    notes: Sequence[str] = ()
+    derived: Mapping[str, Any] | None = None
 
 
 class Source(Protocol):
@@ -41,7 +51,7 @@ class Source(Protocol):
 
     names: (images,) what each image is called in the upload. labels: (images,) positions in `classes`.
     given_splits: (images,) positions in SPLITS, or -1. passed_over: names of what is no image. left_out: what is not in
-    the dataset though it may be missed.
+    the dataset though it may be missed. notes: sentences that tell the owner how the upload was understood.
     """
 
     kind: str
@@ -58,6 +68,9 @@ class Source(Protocol):
     @property
     def left_out(self) -> Sequence[LeftOut]: ...
 
+    @property
+    def notes(self) -> Sequence[str]: ...
+
     def store(
         self, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
     ) -> StoredImages:
@@ -66,13 +79,16 @@ class Source(Protocol):
 
 
 class ImageFiles(Protocol):
-    """Sources whose images are encoded files."""
+    """Sources whose images are encoded files. faults: of files that it has no rows for."""
+
+    @property
+    def faults(self) -> Sequence[Rejection]: ...
 
     @property
     def names(self) -> Sequence[str]: ...
 
-    def files(self) -> Iterator[bytes]:
-        """All images' files in order, one at a time."""
+    def files(self) -> Iterator[bytes | Rejection]:
+        """All images' files in order, one at a time; or why one cannot be read."""
         ...
 
     def batches(self, target: Target) -> Iterator[Batch]:
@@ -99,7 +115,7 @@ def store_files(
         if spec.resize is not None:
             wanted = TargetShape(spec.resize.height, spec.resize.width, channels, spec.resize.rule, bits=bits)
         else:
-            wanted = TargetShape(first.height, first.width, channels, None, sized_by, bits)
+            wanted = TargetShape(first.height, first.width, channels, None, bits)
         shape = checked_shape(
             (len(source.names), wanted.height, wanted.width, channels), dtype.itemsize, limits, sized_by
         )
@@ -113,25 +129,77 @@ def store_files(
         except DepthFound:
             bits = 16
             continue
-        if decoded.broken and (not spec.skip_broken or len(decoded.broken) == len(source.names)):
-            raise broken_files(list(decoded.broken.values()))
+        faults = (*source.faults, *decoded.broken.values())
+        has_none = len(decoded.broken) == len(source.names)
+        unreadable = broken_files(faults, can_skip=not has_none) if faults else None
+        if decoded.other_sizes:
+            raise _mixed_sizes(source.names, wanted, decoded, None if spec.skip_broken else unreadable)
+        if unreadable is not None and (has_none or not spec.skip_broken):
+            raise unreadable
+        value_range, notes = _range_of(pixels, decoded, bits)
         if decoded.broken:
             pixels = pixels.without(np.array(list(decoded.broken), np.int64))
-        highest = 255.0 if bits == 8 else max(float(np.max(block)) for block in pixels.blocks())
-        return StoredImages(pixels, range_of(highest), decoded.encodings, tuple(decoded.broken))
+        return StoredImages(pixels, value_range, decoded.encodings, tuple(decoded.broken), faults, notes)
+
+
+def _range_of(pixels: Pixels, decoded: Decoded, bits: Literal[8, 16]) -> tuple[tuple[float, float], Sequence[str]]:
+    """The range of the images, and what to tell of it. White of 8 bits becomes that of the images of 16."""
+    if bits == 8:
+        return range_of(255.0), ()
+    highest_of = np.concatenate([np.max(block, axis=(1, 2, 3)) for block in pixels.blocks()])
+    highest_of[decoded.shallow] = 0
+    highest = float(np.max(highest_of))
+    low, white = range_of(highest)
+    if not decoded.shallow:
+        return (low, white), ()
+    if white < WHITE:
+        whiten(pixels, decoded.shallow, white)
+    deep_count = pixels.count - len(decoded.shallow) - len(decoded.broken)
+    note = (
+        f"{len(decoded.shallow):,} of the images have 8 bits and {deep_count:,} have 16. White is 255 in those of 8 "
+        f"bits, and was taken to be {white:,.0f} in those of 16, whose largest value is {highest:,.0f}. If that is "
+        "wrong, save all images with the same depth."
+    )
+    return (low, white), (note,)
+
+
+def _mixed_sizes(
+    names: Sequence[str], wanted: TargetShape, decoded: Decoded, unreadable: Rejection | None
+) -> Rejection:
+    """All sizes with their counts and an image each, and what else is wrong with files."""
+    first_other = min(rows[0] for rows in decoded.other_sizes.values())
+    faulty = {*decoded.broken, *(row for rows in decoded.other_sizes.values() for row in rows)}
+    sized = next(row for row in range(len(names)) if row not in faulty)
+    sizes = [(decoded.encodings.total(), (wanted.height, wanted.width), sized)]
+    sizes += [(len(rows), size, rows[0]) for size, rows in decoded.other_sizes.items()]
+    sizes.sort(key=lambda size: (-size[0], size[1]))
+    listed = ", ".join(
+        f"{count:,} of {height}×{width} (such as {printable(names[row])!r})"
+        for count, (height, width), row in sizes[:MAX_SHOWN_SIZES]
+    )
+    more = f", and {len(sizes) - MAX_SHOWN_SIZES:,} more sizes" if len(sizes) > MAX_SHOWN_SIZES else ""
+    also = f" Besides, {unreadable.detail[0].lower()}{unreadable.detail[1:]}" if unreadable else ""
+    return Rejection(
+        RejectionCode.MIXED_SIZES,
+        f"The images have {len(sizes):,} sizes (height×width): {listed}{more}. {NAME_A_SIZE}{also}",
+        names[first_other],
+    )
 
 
 def _first_readable(source: ImageFiles, limits: Limits) -> tuple[str, ImageProperties]:
     """Name and properties of the first image that is not broken. Raises Rejection."""
-    faults = []
+    faults = list(source.faults)
     for name, data in zip(source.names, source.files(), strict=True):
+        if isinstance(data, Rejection):
+            faults.append(data)
+            continue
         try:
             return name, properties_of(data, name, limits)
         except Rejection as rejection:
             if rejection.code not in BROKEN_FILES:
                 raise
             faults.append(rejection)
-    raise broken_files(faults)
+    raise broken_files(faults, can_skip=False)
 
 
 def checked_shape(
@@ -147,7 +215,7 @@ def checked_shape(
         raise Rejection(
             RejectionCode.SIZE_OUT_OF_BOUNDS,
             f"{printable(member)!r} has {height}×{width} pixels (height×width); sides of {MIN_SIDE} to {MAX_SIDE} are "
-            'accepted. Name a size: "resize": {"height": …, "width": …, "rule": "pad" | "crop" | "stretch"}.',
+            f"accepted. {NAME_A_SIZE}",
             member,
         )
     size = count * height * width * channels * itemsize

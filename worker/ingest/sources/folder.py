@@ -28,28 +28,25 @@ class FolderSource:
             spec.splits.folders,
             lambda row: archive.head(row, HEAD_BYTES),
             archive.folders,
+            [*archive.faults, *_too_large(archive, limits)],
             skip_broken=spec.skip_broken,
         )
         self._archive = archive.only(layout.rows)
         self.kind = f"image folder in {archive.kind}"
         self.names = self._archive.names
         self.labels, self.given_splits, self.classes = layout.labels, layout.given_splits, layout.classes
-        self.passed_over, self.left_out = layout.ignored, layout.left_out
-        largest = int(np.argmax(self._archive.table["size"]))
-        if self._archive.table["size"][largest] > limits.member_bytes:
-            name = self.names[largest]
-            raise Rejection(
-                RejectionCode.MEMBER_TOO_LARGE,
-                f"{printable(name)!r} has {amount(int(self._archive.table['size'][largest]))}; an image file may have "
-                f"{amount(limits.member_bytes)}. Save it smaller.",
-                name,
-            )
+        self.passed_over, self.left_out, self.faults = layout.ignored, layout.left_out, layout.faults
+        self.notes = layout.notes
 
-    def files(self) -> Iterator[bytes]:
+    def files(self) -> Iterator[bytes | Rejection]:
         file = os.open(self._archive.path, os.O_RDONLY)
         try:
             for name, entry in zip(self.names, self._archive.table, strict=True):
-                yield read_member(file, entry.item(), name)
+                try:
+                    data: bytes | Rejection = read_member(file, entry.item(), name)
+                except Rejection as damage:
+                    data = damage
+                yield data
         finally:
             os.close(file)
 
@@ -60,3 +57,14 @@ class FolderSource:
         self, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
     ) -> StoredImages:
         return store_files(self, path, spec, limits, pool, progress)
+
+
+def _too_large(archive: Archive, limits: Limits) -> Iterator[Rejection]:
+    for row in np.flatnonzero(archive.table["size"] > limits.member_bytes).tolist():
+        name = archive.names[row]
+        yield Rejection(
+            RejectionCode.MEMBER_TOO_LARGE,
+            f"{printable(name)!r} has {amount(int(archive.table['size'][row]))}; an image file may have "
+            f"{amount(limits.member_bytes)}. Save it smaller.",
+            name,
+        )

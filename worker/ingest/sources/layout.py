@@ -13,6 +13,7 @@ from heldout.datasets import FolderUse
 from worker.ingest.images.formats import is_image, is_refused_image
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection, broken_files, printable
+from worker.ingest.sources.elsewhere import labels_elsewhere
 from worker.ingest.sources.split_folders import place
 
 READ_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib"})
@@ -20,7 +21,9 @@ READ_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp",
 REFUSED_EXTENSIONS = frozenset(
     {"gif", "tif", "tiff", "heic", "heif", "avif", "svg", "jp2", "psd", "raw", "dcm", "ppm", "pgm"}
 )
+NAMED_EXTENSIONS = READ_EXTENSIONS | REFUSED_EXTENSIONS
 MAX_CLASS_CHARACTERS = 128
+MAX_SHOWN_FOLDERS = 3
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Layout:
     rows: (images,) positions among the archive's members, in the order of split, class and name, so that the same
     folder gives the same dataset however it was packed. labels: (images,) positions in `classes`. given_splits:
     (images,) positions in SPLITS, or NO_SPLIT throughout. ignored: names that are no images. left_out: images and
-    folders that are not in the dataset.
+    folders that are not in the dataset. faults: of images that cannot be read, known before they are decoded. notes:
+    sentences that tell the owner how folders were understood.
     """
 
     rows: NDArray[np.int64]
@@ -47,6 +51,8 @@ class Layout:
     classes: tuple[str, ...]
     ignored: list[str]
     left_out: list[LeftOut]
+    faults: list[Rejection]
+    notes: list[str]
 
 
 def folder_layout(
@@ -55,35 +61,48 @@ def folder_layout(
     uses: Mapping[str, FolderUse] = MappingProxyType({}),
     head_of: Callable[[int], bytes] = lambda row: b"",
     folders: Sequence[str] = (),
+    faults: Sequence[Rejection] = (),
     *,
     skip_broken: bool = False,
 ) -> Layout:
     """Read classes and splits from the members' names.
 
     Args: uses is what the dataset spec says of folders; head_of gives the first bytes of a member, for names that do
-        not say whether it is an image; folders are those that the archive lists; with skip_broken images of formats
-        that are not read are left out.
+        not say whether it is an image; folders are those that the archive lists; faults are of members that cannot be
+        read, among `names` or not; with skip_broken they do not keep the others from being taken.
     Raises:
         Rejection: with a member that does not fit.
     """
-    images, refused, ignored = _images_among(names, head_of)
-    if refused and (not skip_broken or not images):
-        raise broken_files(
-            [
-                Rejection(
-                    RejectionCode.UNSUPPORTED_IMAGE,
-                    f"{printable(name)!r} has a format that is not read. Convert it to PNG, JPEG, WebP or BMP.",
-                    name,
-                )
-                for name in refused
-            ]
-        )
+    images, refused, ignored = _images_among(names, head_of, faults)
     if not images:
+        if refused:
+            raise broken_files(refused, can_skip=False)
         raise Rejection(
             RejectionCode.NO_IMAGES,
             "The archive has no PNG, JPEG, WebP or BMP file. Pack folders named after the classes, with images in them."
             + (f" It has, for example, {printable(ignored[0])!r}." if ignored else ""),
         )
+    try:
+        return _layout_of(names, limits, uses, folders, images, refused, ignored)
+    except Rejection as rejection:
+        if refused and not skip_broken:
+            # It may be a class or a split that is all of files that cannot be read.
+            raise broken_files(refused) from rejection
+        if rejection.code in (RejectionCode.UNEXPECTED_LAYOUT, RejectionCode.TOO_FEW_CLASSES):
+            hint = labels_elsewhere(names, ignored)
+            raise Rejection(rejection.code, f"{rejection.detail} {hint}".rstrip(), rejection.member) from rejection
+        raise
+
+
+def _layout_of(
+    names: Sequence[str],
+    limits: Limits,
+    uses: Mapping[str, FolderUse],
+    folders: Sequence[str],
+    images: Sequence[int],
+    refused: list[Rejection],
+    ignored: list[str],
+) -> Layout:
     paths = [names[row] for row in images]
     wrapper = ""
     # Folders around everything are left out, unless what is left would be no class.
@@ -94,14 +113,8 @@ def folder_layout(
     ):
         wrapper += f"{paths[0].partition('/')[0]}/"
         paths = [path.partition("/")[2] for path in paths]
-    flat = next((path for path in paths if "/" not in path), None)
-    if flat is not None:
-        raise Rejection(
-            RejectionCode.UNEXPECTED_LAYOUT,
-            f"Files must lie as `class/file` or `split/class/file`, but {printable(wrapper + flat)!r} is in no class "
-            "folder. Move it, or remove it.",
-            wrapper + flat,
-        )
+    if strays := _strays(paths):
+        raise _stray(wrapper, strays, len(paths))
     placed = place(paths, uses)
     of_class = [path.partition("/")[0] for path in placed.paths]
     classes = checked_classes(sorted(set(of_class)), limits)
@@ -122,31 +135,87 @@ def folder_layout(
         left_out=[
             *_left_out("images without labels in", placed.unlabelled, images, names),
             *_left_out("images that `splits.folders` ignores in", placed.ignored, images, names),
-            *([LeftOut("images of formats that are not read", sorted(refused))] if refused else []),
             *_without_images(folders, names, images),
         ],
+        faults=refused,
+        notes=_inner_folders(placed.paths),
     )
 
 
-def _images_among(names: Sequence[str], head_of: Callable[[int], bytes]) -> tuple[list[int], list[str], list[str]]:
-    """Positions of the images, names of those of formats that are not read, and of what is none.
+def _strays(paths: Sequence[str]) -> list[str]:
+    """Images that lie in no folder, or beside the folders of the one folder that all lie in."""
+    flat = [path for path in paths if "/" not in path]
+    tops = {path.partition("/")[0] for path in paths}
+    if flat or len(tops) > 1:
+        return flat
+    beside = [path for path in paths if path.count("/") == 1]
+    return [] if len(beside) == len(paths) else beside
+
+
+def _stray(wrapper: str, strays: Sequence[str], count: int) -> Rejection:
+    example = wrapper + strays[0]
+    if len(strays) == count:
+        said = f"All {count:,} images lie in one folder, such as {printable(example)!r}, so nothing says their classes."
+    elif len(strays) == 1:
+        said = f"{printable(example)!r} is in no class folder. Move it, or remove it."
+    else:
+        said = f"{len(strays):,} images, such as {printable(example)!r}, are in no class folder. Move or remove them."
+    return Rejection(
+        RejectionCode.UNEXPECTED_LAYOUT, f"{said} Files must lie as `class/file` or `split/class/file`.", example
+    )
+
+
+def _inner_folders(paths: Sequence[str]) -> list[str]:
+    """What to tell of folders inside of classes, which may have been meant as classes."""
+    inner: dict[str, set[str]] = {}
+    for path in paths:
+        parts = path.split("/", 2)
+        if len(parts) > 2:
+            inner.setdefault(parts[0], set()).add(parts[1])
+    several = sorted(name for name, folders in inner.items() if len(folders) > 1)
+    if not several:
+        return []
+    folders = ", ".join(repr(printable(name, 60)) for name in sorted(inner[several[0]])[:MAX_SHOWN_FOLDERS])
+    return [
+        f"{len(several):,} {'class has' if len(several) == 1 else 'classes have'} several folders inside: "
+        f"{printable(several[0])!r} has {len(inner[several[0]]):,}, such as {folders}. All images in them are of that "
+        "class. If they are the classes, pack them without the folder around them."
+    ]
+
+
+def _images_among(
+    names: Sequence[str], head_of: Callable[[int], bytes], faults: Sequence[Rejection]
+) -> tuple[list[int], list[Rejection], list[str]]:
+    """Positions of the images, what is wrong with those that cannot be read, and names of what is none.
 
     Content decides where the name does not say.
     """
-    images, refused, ignored = [], [], []
+    images: list[int] = []
+    ignored: list[str] = []
+    fault_of = {fault.member: fault for fault in faults}
+    known = set(map(printable, names)) if faults else set()
+    refused = [fault for fault in faults if fault.member not in known]
     for row, name in enumerate(names):
         extension = name.rpartition("/")[2].rpartition(".")[2].lower()
-        if extension in READ_EXTENSIONS:
-            images.append(row)
-            continue
-        head = b"" if extension in REFUSED_EXTENSIONS else head_of(row)
-        if is_image(head):
-            images.append(row)
+        head = b"" if extension in NAMED_EXTENSIONS else head_of(row)
+        if extension in READ_EXTENSIONS or is_image(head):
+            if fault := fault_of.get(printable(name)):
+                refused.append(fault)
+            else:
+                images.append(row)
         elif extension in REFUSED_EXTENSIONS or is_refused_image(head):
-            refused.append(name)
+            refused.append(_not_read(name))
         else:
             ignored.append(name)
     return images, refused, ignored
+
+
+def _not_read(name: str) -> Rejection:
+    return Rejection(
+        RejectionCode.UNSUPPORTED_IMAGE,
+        f"{printable(name)!r} has a format that is not read. Convert it to PNG, JPEG, WebP or BMP.",
+        name,
+    )
 
 
 def _left_out(
@@ -163,7 +232,10 @@ def _without_images(folders: Sequence[str], names: Sequence[str], images: Sequen
         parent = names[row]
         while (parent := parent.rpartition("/")[0]) not in full:
             full.add(parent)
-    seen = {folder.rstrip("/") for folder in folders} | {name.rpartition("/")[0] for name in names}
+    seen: set[str] = set()
+    for path in (*(f"{folder}/" for folder in folders), *names):
+        while (path := path.rpartition("/")[0]) and path not in seen:
+            seen.add(path)
     empty = sorted(folder for folder in seen if folder not in full and folder.rpartition("/")[0] in full)
     if empty:
         yield LeftOut("folders without images", empty)
@@ -176,10 +248,8 @@ def checked_classes(classes: Sequence[str], limits: Limits) -> tuple[str, ...]:
         Rejection: `too_few_classes`, `too_many_classes`, `bad_labels`.
     """
     if len(classes) < 2:
-        only = f" ({printable(classes[0])!r})" if classes else ""
-        raise Rejection(
-            RejectionCode.TOO_FEW_CLASSES, f"There are {len(classes)} classes{only}; at least two are needed."
-        )
+        only = f"is only one class, {printable(classes[0])!r}" if classes else "are no classes"
+        raise Rejection(RejectionCode.TOO_FEW_CLASSES, f"There {only}; at least two are needed.")
     if len(classes) > limits.classes:
         raise Rejection(
             RejectionCode.TOO_MANY_CLASSES,

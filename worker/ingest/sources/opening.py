@@ -8,7 +8,7 @@ from worker.ingest.archives.members import Archive
 from worker.ingest.archives.tars import BLOCK, gunzip, is_tar, open_tar
 from worker.ingest.archives.zips import open_zip
 from worker.ingest.limits import Limits
-from worker.ingest.rejection import Rejection, amount
+from worker.ingest.rejection import Rejection, amount, broken_files
 from worker.ingest.sources.arrays import ArraySource
 from worker.ingest.sources.base import Source
 from worker.ingest.sources.folder import FolderSource
@@ -73,12 +73,13 @@ def open_source(source: Path, spec: DatasetSpec, scratch: Path, limits: Limits) 
 
 def _of_archive(archive: Archive, spec: DatasetSpec, scratch: Path, limits: Limits) -> Source:
     extensions = {name.rpartition(".")[2].lower() for name in archive.names}
-    if extensions.isdisjoint(READ_EXTENSIONS):
+    if extensions.isdisjoint(READ_EXTENSIONS) and extensions & {"parquet", "npy"}:
+        if archive.faults:
+            raise broken_files(archive.faults, can_skip=False)
         if "parquet" in extensions:
             from worker.ingest.sources.tables import TableSource, tables_in
 
             others = [name for name in archive.names if not name.lower().endswith(".parquet")]
             return TableSource(tables_in(archive, scratch), others, limits)
-        if "npy" in extensions:
-            return ArraySource(archive, limits)
+        return ArraySource(archive, limits)
     return FolderSource(archive, spec, limits)

@@ -4,7 +4,7 @@ Two layouts are understood: `split/class/file` and `class/split/file`.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from heldout.dataset_lifecycle import RejectionCode
@@ -27,7 +27,10 @@ SPLIT_NAMES = {
 FILLER_WORDS = frozenset({"set", "data", "dataset", "split", "image", "images", "img", "imgs", "pictures", "folder"})
 # Folders of images whose labels nobody knows, such as the `seg_pred` of a competition.
 UNLABELLED_WORDS = frozenset({"pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled", "nolabel"})
-FOLD_NAME = re.compile(r"(?:fold|cv|split|part)[_\-. ]?\d+", re.IGNORECASE)
+# Of these the images are never a class, whatever lies beside them.
+NEVER_A_CLASS = frozenset({"unlabeled", "unlabelled", "nolabel"})
+FOLD_NAME = re.compile(r"(?:k?fold|cv|split|part|set|dataset|batch|subset)[_\-. ]?\d+", re.IGNORECASE)
+_FUSED = re.compile(rf"({'|'.join(SPLIT_NAMES)})(?:{'|'.join(sorted(FILLER_WORDS, key=len, reverse=True))})")
 SHOWN_FOLDERS = 5
 
 
@@ -62,6 +65,9 @@ def place(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> Placed:
             unknown[0],
         )
     placed = Placed(ignored={name: top.pop(name) for name, use in uses.items() if use == "ignore"})
+    for name in [name for name in top if name not in uses and _words(name) & NEVER_A_CLASS and len(top) > 2]:
+        if len(_folders_in(paths, top[name])) <= 1:
+            placed.unlabelled[name] = top.pop(name)
     splits = {name: str(use) for name, use in uses.items() if use in SPLITS}
     classes = {name for name, use in uses.items() if use == "class"}
     others = [name for name in top if name not in splits and name not in classes]
@@ -73,8 +79,7 @@ def place(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> Placed:
         _add_classes(placed, paths, top, check_folders=not classes)
         return placed
     for name in [name for name in others if name not in splits]:
-        below = {paths[row].split("/")[1] for row in top[name] if paths[row].count("/") > 1}
-        if _words(name) & UNLABELLED_WORDS and len(below) <= 1:
+        if _words(name) & UNLABELLED_WORDS and len(_folders_in(paths, top[name])) <= 1:
             placed.unlabelled[name] = top.pop(name)
     strays = sorted(set(top) - set(splits))
     if strays:
@@ -98,8 +103,14 @@ def place(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> Placed:
         and len({paths[row].split("/")[1] for row in top[name]}) == 1
         for name in splits
     )
+    inside = {name: _below(paths, top[name], name, is_wrapped=are_wrapped) for name in splits}
+    if flat := [name for name in splits if any("/" not in path for path in inside[name])]:
+        flat.sort(key=lambda name: SPLITS.index(splits[name]))
+        raise _without_classes(flat, splits, paths, top, inside)
     for name in splits:
-        _add_split(placed, paths, top[name], name, SPLITS.index(splits[name]), is_wrapped=are_wrapped)
+        placed.rows.extend(top[name])
+        placed.splits.extend([SPLITS.index(splits[name])] * len(top[name]))
+        placed.paths.extend(inside[name])
     return placed
 
 
@@ -113,9 +124,11 @@ def split_named(name: str) -> tuple[str, frozenset[str]] | None:
 
 
 def _words(name: str) -> set[str]:
-    words = [word for word in re.split(r"[_\-. ]+", name.lower()) if word]
-    # `trainset` is one word
-    return {word.removesuffix("set") if word.removesuffix("set") in SPLIT_NAMES else word for word in words}
+    # `trainA` and `train2017` are two words each.
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[a-zA-Z])(?=\d)", " ", name).lower()
+    words = [word for word in re.split(r"[_\-. ]+", parted) if word]
+    # `trainset` is one word.
+    return {fused[1] if (fused := _FUSED.fullmatch(word)) else word for word in words}
 
 
 def _known(names: Sequence[str], is_flat: Mapping[str, bool], has_splits: bool) -> dict[str, str]:
@@ -138,18 +151,16 @@ def _known(names: Sequence[str], is_flat: Mapping[str, bool], has_splits: bool) 
     return plain
 
 
+def _folders_in(paths: Sequence[str], rows: Iterable[int]) -> set[str]:
+    return {paths[row].split("/")[1] for row in rows if paths[row].count("/") > 1}
+
+
 def _is_flat(paths: Sequence[str], rows: Iterable[int]) -> bool:
     return all(paths[row].count("/") == 1 for row in rows)
 
 
 def _add_classes(placed: Placed, paths: Sequence[str], top: Mapping[str, list[int]], *, check_folders: bool) -> None:
     """Folders that are classes, perhaps with splits in them."""
-    folds = sorted(name for name in top if FOLD_NAME.fullmatch(name))
-    if check_folders and len(folds) > 1:
-        raise _unexpected(
-            f"The folders {_all(folds)} look like parts of one dataset, not like classes. {_what_to_say(folds[0])}",
-            folds[0],
-        )
     rows = [row for of_folder in top.values() for row in of_folder]
     second = {row: parts[1] for row in rows if len(parts := paths[row].split("/")) > 2}
     splits = {row: said[0] for row, name in second.items() if (said := split_named(name)) and not said[1]}
@@ -169,43 +180,52 @@ def _add_classes(placed: Placed, paths: Sequence[str], top: Mapping[str, list[in
             + ". Put the splits on top: `train/class/file`, `test/class/file`.",
             paths[row],
         )
+    folds = sorted(name for name in top if FOLD_NAME.fullmatch(name))
+    if check_folders and len(folds) > 1:
+        raise _unexpected(
+            f"The folders {_all(folds)} look like parts of one dataset, not like classes. {_what_to_say(folds[0])}",
+            folds[0],
+        )
     for row in rows:
         placed.rows.append(row)
         placed.splits.append(NO_SPLIT)
         placed.paths.append(paths[row])
 
 
-def _add_split(
-    placed: Placed, paths: Sequence[str], rows: Sequence[int], folder: str, split: int, *, is_wrapped: bool
-) -> None:
+def _below(paths: Sequence[str], rows: Sequence[int], folder: str, *, is_wrapped: bool) -> list[str]:
+    """The paths inside of a split's folder, without folders that name no class: `train/train/…`, `train/images/…`."""
     below = [paths[row].split("/", 2 if is_wrapped else 1)[-1] for row in rows]
-    # Some archives say it twice, `train/train/class`, or put `images` between.
-    while (
-        len(wrappers := {path.partition("/")[0] for path in below}) == 1
-        and ((wrapper := next(iter(wrappers))) == folder or wrapper.lower() in FILLER_WORDS)
-        and all(path.count("/") > 1 for path in below)
-    ):
+    while len(wrappers := {path.partition("/")[0] for path in below}) == 1 and all("/" in path for path in below):
+        wrapper = next(iter(wrappers))
+        if wrapper.lower() not in FILLER_WORDS | {folder.lower()}:
+            break
         below = [path.partition("/")[2] for path in below]
-    flat = next((row for row, path in zip(rows, below, strict=True) if "/" not in path), None)
-    if flat is not None:
-        raise _unexpected(
-            f"{printable(paths[flat])!r} is in the split {printable(folder)!r}, and in no class folder in it. "
-            "Files must lie as `split/class/file`; if these images have no labels, leave them out: "
-            f"{_how(folder, 'ignore')}.",
-            paths[flat],
-        )
-    if all(path.partition("/")[0].lower() in FILLER_WORDS for path in below):
-        raise _unexpected(
-            f"The split {printable(folder)!r} has no class folders: its images lie in {printable(below[0])!r} and the "
-            "like. Files must lie as `split/class/file`.",
-            paths[rows[0]],
-        )
-    placed.rows.extend(rows)
-    placed.splits.extend([split] * len(rows))
-    placed.paths.extend(below)
+    return below
 
 
-def _splits_in_words(splits: Mapping[str, str]) -> str:
+def _without_classes(
+    flat: Sequence[str],
+    splits: Mapping[str, str],
+    paths: Sequence[str],
+    top: Mapping[str, list[int]],
+    below: Mapping[str, list[str]],
+) -> Rejection:
+    """Splits with images that lie in no class folder."""
+    found = {name: [row for row, path in zip(top[name], below[name], strict=True) if "/" not in path] for name in flat}
+    row = found[flat[0]][0]
+    count = sum(map(len, found.values()))
+    are = "image lies" if count == 1 else "images lie"
+    said = (
+        f"{count:,} {are} in {_splits_in_words(flat)} and in no class folder there, such as {printable(paths[row])!r}."
+    )
+    if len(flat) < len(splits) and all(len(found[name]) == len(top[name]) for name in flat):
+        ignoring = ", ".join(f'"{printable(name, 60)}": "ignore"' for name in flat)
+        options = " ".join(f"--folder {printable(name, 60)}=ignore" for name in flat)
+        said += f' If they have no labels, leave them out: `"splits": {{"folders": {{{ignoring}}}}}`, or `{options}`.'
+    return _unexpected(f"{said} Files must lie as `split/class/file`.", paths[row])
+
+
+def _splits_in_words(splits: Collection[str]) -> str:
     return ("the split " if len(splits) == 1 else "the splits ") + _all(splits)
 
 

@@ -58,6 +58,8 @@ class TableSource:
     def __init__(self, files: Sequence[tuple[Path, str]], passed_over: Sequence[str], limits: Limits) -> None:
         self.kind = "parquet" if len(files) == 1 else f"parquet, {len(files)} files"
         self.left_out: list[LeftOut] = []
+        self.faults: Sequence[Rejection] = ()
+        self.notes: Sequence[str] = ()
         self.passed_over = passed_over
         self._tables = [_table(path, name) for path, name in files]
         count = sum(table.rows for table in self._tables)
@@ -227,18 +229,19 @@ def _names(tables: Sequence[_Table]) -> list[str]:
 
 
 def _files(table: _Table, most: int) -> Iterator[list[bytes]]:
-    """The images of a table as files, at most `most` at a time."""
+    """The images of a table as files, at most `most` at a time; rows without an image are empty files."""
+    empty = 0
     for column in _column(table, table.columns.bytes, most):
-        if column.null_count:
-            raise Rejection(
-                RejectionCode.UNREADABLE_MEMBER,
-                f"{printable(table.name)!r} has rows without an image's bytes. Embed the files "
-                "(`embed_external_files`), or leave the rows out.",
-                table.name,
-            )
+        empty += column.null_count
         with _reading(table.name):
             files = column.to_pylist()
-        yield files
+        yield [file or b"" for file in files]
+    if empty == table.rows:
+        raise Rejection(
+            RejectionCode.UNREADABLE_MEMBER,
+            f"{printable(table.name)!r} has no image's bytes. Embed the files (`embed_external_files`).",
+            table.name,
+        )
 
 
 def _column(table: _Table, column: str, batch_rows: int) -> Iterator[Any]:

@@ -1,8 +1,15 @@
 """Datasets as clients see them: what there is, its shape, and which image is in which split."""
 
+import hashlib
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
+from models import bundled
+from models.blobs import Blobs
 from models.database import db_now
 from models.ids import new_id
 from models.tables import DatasetRow
@@ -23,7 +30,7 @@ def test_a_dataset_says_all_that_a_spec_needs_to_know(client):
     dataset = client.get("/v1/datasets/mnist5k").json()
     assert list(dataset) == [
         *("id", "object", "name", "version", "status", "shape", "dtype", "range", "classes", "splits"),
-        *("sha256", "size_bytes", "bundled", "error", "created_at", "description"),
+        *("sha256", "size_bytes", "bundled", "error", "created_at", "description", "derived_from"),
     ]
     assert (dataset["object"], dataset["status"], dataset["version"]) == ("dataset", "ready", 1)
     assert (dataset["shape"], dataset["dtype"], dataset["range"]) == ([28, 28, 1], "uint8", [0, 255])
@@ -100,3 +107,86 @@ def test_a_job_names_the_version_that_it_was_accepted_for(client, spec):
         job = submitted(client, {**spec, "dataset": reference})
         assert job["spec"]["dataset"] == reference
         assert job["dataset"] == {"id": dataset["id"], "name": "mnist5k", "version": 1}
+
+
+def shown(client, dataset: str, index: int) -> np.ndarray:
+    answer = client.get(f"/v1/datasets/{dataset}/preview/{index}")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "image/png"
+    return np.asarray(Image.open(io.BytesIO(answer.content)))
+
+
+def stored_images(database, worker, tmp_path, images: np.ndarray, value_range: tuple[float, float]) -> None:
+    """A ready dataset `own` of `ada` with these images."""
+    sha256 = hashlib.sha256(images.tobytes()).hexdigest()
+    with database.write() as session:
+        row = DatasetRow(id=new_id("ds"), owner="ada", name="own", version=1, status="ready", created_at=db_now())
+        row.sha256, row.value_range = sha256, list(value_range)
+        row.shape, row.dtype, row.classes = list(images.shape[1:]), images.dtype.name, ["a", "b"]
+        session.add(row)
+    np.save(tmp_path / "images.npy", images)
+    worker.blobs.put(f"datasets/{sha256}/images.npy", tmp_path / "images.npy")
+
+
+def test_any_image_of_a_bundled_set_can_be_seen(client):
+    images = bundled.BUNDLED["mnist5k"].read(Path("/nonexistent")).images
+    for index in (0, 1234, 4999):
+        # Each pixel is a square of six: what is small is enlarged as it is.
+        np.testing.assert_array_equal(shown(client, "mnist5k", index)[3::6, 3::6], images[index, ..., 0])
+
+
+@pytest.mark.parametrize("value_range", [(0, 255), (-1.0, 1.0)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_of_every_kind_are_shown_in_their_range(client, database, worker, tmp_path, value_range, channels):
+    drawn = np.random.default_rng(0).integers(0, 256, (3, 8, 12, channels)).astype(np.uint8)
+    low, high = value_range
+    images = drawn if value_range == (0, 255) else (drawn / 255 * (high - low) + low).astype(np.float32)
+    stored_images(database, worker, tmp_path, images, value_range)
+    for index in range(3):
+        picture = shown(client, "own", index).reshape(8 * 16, 12 * 16, channels)
+        np.testing.assert_array_equal(picture[8::16, 8::16], drawn[index])
+
+
+def test_a_large_image_is_made_smaller(client, database, worker, tmp_path):
+    stored_images(database, worker, tmp_path, np.full((2, 512, 256, 3), 7, np.uint8), (0, 255))
+    picture = shown(client, "own", 1)
+    assert picture.shape == (192, 96, 3)
+    assert (picture == 7).all()
+
+
+def test_an_image_that_is_not_there_is_refused_with_those_that_are(client, uploading):
+    for index in ("5000", "-1", "9" * 30):
+        problem = assert_problem(client.get(f"/v1/datasets/mnist5k/preview/{index}"), 404, "image_not_found")
+        assert "0 to 4,999" in problem["detail"]
+    assert_problem(client.get("/v1/datasets/mnist5k/preview/first"), 400, "invalid_parameter")
+    assert "PUT /v1/datasets/" in assert_problem(client.get("/v1/datasets/pets/preview/0"), 409, "not_ready")["detail"]
+
+
+def test_one_image_is_read_without_the_others(client, database, worker, tmp_path, monkeypatch):
+    stored_images(database, worker, tmp_path, np.zeros((2000, 64, 64, 1), np.uint8), (0, 255))
+    read: list[int] = []
+    read_range = Blobs.read_range
+
+    def counted(self: Blobs, key: str, first: int, end: int) -> bytes:
+        read.append(end - first)
+        return read_range(self, key, first, end)
+
+    monkeypatch.setattr(Blobs, "read_range", counted)
+    shown(client, "own", 1500)
+    assert sum(read) < 3 * 64 * 64
+
+
+def test_a_dataset_that_was_rejected_says_why_and_what_to_do(client, spec, database, uploading):
+    error = {"code": "no_images", "detail": "The upload has no images.", "member": None}
+    with database.write() as session:
+        row = session.get(DatasetRow, uploading)
+        row.status, row.error = "rejected", error
+    refusals = [
+        assert_problem(client.post("/v1/jobs", json={**spec, "dataset": "pets"}), 422, "dataset_unavailable"),
+        *(assert_problem(client.get(f"/v1/datasets/pets/{part}"), 409, "not_ready") for part in ("splits", "audit")),
+        assert_problem(client.get("/v1/datasets/pets/ledger"), 409, "not_ready"),
+    ]
+    for problem in refusals:
+        assert "no_images: The upload has no images." in problem["detail"]
+        assert "upload it again" in problem["detail"]
+        assert "wait" not in problem["detail"]

@@ -1,5 +1,6 @@
 """The ledger as clients see it: what jobs and previews have looked at, once each, for its owner alone."""
 
+import numpy as np
 import pytest
 from sqlalchemy import event, text
 
@@ -61,14 +62,15 @@ def pets(client, database, worker, tmp_path) -> str:
         dataset_id = row.id
     for name in ("0", "1"):
         worker.blobs.put(f"datasets/{dataset_id}/preview/{name}.png", b"a picture")
-    worker.blobs.put(f"datasets/{dataset_id}/preview/examples/3.png", b"a picture")
+    np.save(tmp_path / "images.npy", np.zeros((4, 8, 8, 1), np.uint8))
+    worker.blobs.put(f"datasets/{'e' * 64}/images.npy", tmp_path / "images.npy")
     return dataset_id
 
 
 def test_a_dataset_that_nobody_has_looked_at_says_so(client):
     ledger = ledger_of(client)
     dataset = client.get("/v1/datasets/mnist5k").json()
-    assert list(ledger) == ["object", "dataset", "explanation", "splits", "entries"]
+    assert list(ledger) == ["object", "dataset", "explanation", "splits", "fold_reads", "entries"]
     assert ledger["object"] == "ledger"
     assert ledger["dataset"] == {name: dataset[name] for name in ("id", "name", "version")}
     for split, images in (("validation", 400), ("test", 1000)):

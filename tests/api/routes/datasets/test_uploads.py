@@ -196,7 +196,7 @@ def test_nobody_sends_content_for_what_is_not_theirs(client, stranger, blobs):
 
 
 def test_one_form_brings_spec_and_content(client, blobs):
-    fields = {"name": "pets", "description": "é", "splits": '{"test": 0.5}', "group_by": "(cat)"}
+    fields = {"name": "pets", "description": "é", "splits": '{"test": 0.5}', "group_by": "(cat)", "skip_broken": "true"}
     answer = client.post("/v1/datasets", data=fields, files={"file": ("pets.zip", io.BytesIO(CONTENT))})
     assert answer.status_code == 201, answer.text
     dataset = answer.json()
@@ -223,6 +223,45 @@ def test_a_bad_form_is_refused_and_leaves_nothing(client, blobs, fields, files, 
     assert_problem(client.post("/v1/datasets", data=fields, files=files), status, code)
     assert stored(blobs) == set()
     assert len(client.get("/v1/datasets").json()["data"]) == 2
+
+
+# As curl 8 sends `-F group_by='(cat)' -F name=pets`, and `-F name=pets -F group_by='(cat)'`: a group of fields.
+SWALLOWED = b"""--B\r
+Content-Disposition: form-data; name="group_by"\r
+Content-Type: multipart/mixed; boundary=I\r
+\r
+--I\r
+Content-Disposition: attachment; name="name"\r
+\r
+pets\r
+--I--\r
+\r
+--B--\r
+"""
+EMPTY = b"""--B\r
+Content-Disposition: form-data; name="name"\r
+\r
+pets\r
+--B\r
+Content-Disposition: form-data; name="group_by"\r
+Content-Type: multipart/mixed; boundary=I\r
+\r
+--I--\r
+\r
+--B--\r
+"""
+CUT = {"data": {"name": "pets", "group_by": "^(c["}, "files": {"file": b"x"}}  # -F group_by='^(c[;a]t)'
+AS_FILE = {"data": {"name": "pets"}, "files": {"group_by": b"(cat)"}}  # -F group_by=@rule.txt
+
+
+@pytest.mark.parametrize("sent", [SWALLOWED, EMPTY, CUT, AS_FILE])
+def test_what_curl_makes_of_a_group_rule_is_explained(client, blobs, sent):
+    if isinstance(sent, bytes):
+        sent = {"content": sent, "headers": {"content-type": "multipart/form-data; boundary=B"}}
+    answer = client.post("/v1/datasets", **sent)
+    assert answer.json()["code"] in {"invalid_form", "invalid_spec"}
+    assert "--form-string 'group_by=" in answer.json()["detail"]
+    assert stored(blobs) == set()
 
 
 def test_a_form_that_is_none_is_refused(client):
@@ -355,5 +394,5 @@ def test_what_a_check_finds_is_not_there_before_it(client, stranger, route):
     dataset = announced(client)
     assert_problem(client.get(f"/v1/datasets/{dataset['id']}/{route}"), 409, "not_ready")
     assert_problem(stranger.get(f"/v1/datasets/{dataset['id']}/{route}"), 404, "dataset_not_found")
-    if route != "splits":
+    if route in {"audit", "preview"}:
         assert_problem(client.get(f"/v1/datasets/digits/{route}"), 409, "not_ready")

@@ -164,14 +164,15 @@ def test_files_stay_when_the_deletion_is_not_committed(client, app, worker, at, 
 
 def test_a_queued_job_changes_in_its_row_and_in_its_spec(client, worker, spec):
     first = submitted(client, spec)
-    second = submitted(client, with_field(spec, "metadata", {"a": "1"}))
-    answer = client.patch(f"/v1/jobs/{second['id']}", json={"priority": 5, "metadata": {"b": "2"}, "name": "urgent"})
+    second = submitted(client, with_field(spec, "metadata", {"a": "1", "c": "3"}))
+    changes = {"priority": 5, "metadata": {"a": None, "b": "2", "d": None}, "name": "urgent"}
+    answer = client.patch(f"/v1/jobs/{second['id']}", json=changes)
     job = answer.json()
     assert answer.status_code == 200
     assert answer.headers["etag"] == '"2"'
     assert job["name"] == job["spec"]["name"] == "urgent"
     assert job["spec"]["priority"] == 5
-    assert job["spec"]["metadata"] == {"b": "2"}
+    assert job["spec"]["metadata"] == {"b": "2", "c": "3"}
     assert job["spec"]["training"] == second["spec"]["training"]
     assert client.get("/v1/jobs?metadata[b]=2").json()["data"] == [job]
     assert client.get("/v1/jobs?metadata[a]=1").json()["data"] == []
@@ -180,11 +181,49 @@ def test_a_queued_job_changes_in_its_row_and_in_its_spec(client, worker, spec):
 
 
 @pytest.mark.parametrize("state", ["running", "paused", "succeeded", "cancelled"])
-def test_what_is_not_queued_does_not_change(client, at, state):
+def test_name_and_metadata_change_at_any_time_and_priority_does_not(client, at, state):
     job = at(state)
     before = client.get(f"/v1/jobs/{job}").json()
-    assert_problem(client.patch(f"/v1/jobs/{job}", json={"priority": 1}), 409, "job_not_queued")
+    refused = client.patch(f"/v1/jobs/{job}", json={"priority": 1, "name": "new"})
+    assert_problem(refused, 409, "job_not_queued")
     assert client.get(f"/v1/jobs/{job}").json() == before
+    changed = client.patch(f"/v1/jobs/{job}", json={"name": "new", "metadata": {"note": "kept"}}).json()
+    assert (changed["name"], changed["status"]) == ("new", before["status"])
+    assert changed["spec"] == before["spec"] | {"name": "new", "metadata": {"note": "kept"}}
+    assert changed["version"] == before["version"] + 1
+    assert client.get(f"/v1/jobs/{job}").json() == changed
+
+
+@sqlite_only
+def test_a_job_never_has_more_pairs_than_are_allowed(client, spec):
+    job = submitted(client, with_field(spec, "metadata", {str(number): "x" for number in range(16)}))
+    path = f"/v1/jobs/{job['id']}"
+    assert_problem(client.patch(path, json={"metadata": {"new": "x"}}), 422, "invalid_spec", "/metadata")
+    assert client.get(path).json() == job
+    changed = client.patch(path, json={"metadata": {"new": "x", "0": None}}).json()
+    assert len(changed["spec"]["metadata"]) == 16
+
+
+@sqlite_only
+def test_a_job_that_has_changed_meanwhile_is_not_changed(client, spec):
+    job = submitted(client, spec)
+    path, old = f"/v1/jobs/{job['id']}", '"1"'
+    newer = client.patch(path, json={"name": "a"}, headers={"If-Match": old})
+    assert newer.headers["etag"] == '"2"'
+    for stale in (old, 'W/"2"', '"1", "3"', '"22"', '""'):
+        refused = client.patch(path, json={"name": "b"}, headers={"If-Match": stale})
+        problem = assert_problem(refused, 412, "changed_meanwhile")
+        assert refused.headers["etag"] == '"2"'
+        assert stale in problem["detail"]
+    for unreadable in ("2", "", '"2', '"1" "2"', "*, *"):
+        refused = client.patch(path, json={"name": "b"}, headers={"If-Match": unreadable})
+        assert "If-Match" in assert_problem(refused, 400, "invalid_parameter")["detail"]
+    assert client.get(path).json() == newer.json()
+    for number, current in enumerate(('"2"', "*", '"1" , "4",', 'W/"1","5"'), start=3):
+        answer = client.patch(path, json={"name": str(number)}, headers={"If-Match": current})
+        assert (answer.status_code, answer.json()["version"]) == (200, number)
+    gone = client.patch("/v1/jobs/job_" + "0" * 26, json={}, headers={"If-Match": old})
+    assert_problem(gone, 404, "job_not_found")
 
 
 @sqlite_only

@@ -5,6 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from heldout.cost import Speed
+from heldout.queueing import ASSUMED_AROUND_EPOCHS_S as AROUND_S
 from models.store import calibrations
 from tests.api.support import submitted, with_field
 
@@ -43,11 +44,11 @@ def test_the_queue_tells_when_a_job_should_start(client, worker, spec):
     held = worker.claim()
     assert held.job_id == first
     assert start(first) is None
-    assert start(second) == pytest.approx(2 * EPOCH_S, abs=2)
-    assert start(third) == pytest.approx(4 * EPOCH_S, abs=2)
+    assert start(second) == pytest.approx(2 * EPOCH_S + AROUND_S, abs=2)
+    assert start(third) == pytest.approx(4 * EPOCH_S + 2 * AROUND_S, abs=2)
     worker.epoch(held, 1)  # with 3 s left
-    assert start(second) == pytest.approx(3, abs=0.1)
-    assert start(third) == pytest.approx(3 + 2 * EPOCH_S, abs=0.1)
+    assert start(second) == pytest.approx(3 + AROUND_S / 2, abs=0.1)
+    assert start(third) == pytest.approx(3 + 1.5 * AROUND_S + 2 * EPOCH_S, abs=0.1)
 
 
 def test_nothing_is_told_where_nothing_was_measured(client, worker, spec):

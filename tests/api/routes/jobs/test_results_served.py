@@ -3,6 +3,7 @@
 import base64
 import hashlib
 
+import numpy as np
 import pytest
 from sqlalchemy import update
 
@@ -147,6 +148,26 @@ def test_files_are_not_ready_before_the_success_and_whole_after_it(client, worke
     assert answer.headers["repr-digest"] == f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
 
 
+def test_predictions_come_as_a_table_too(client, worker, spec, tmp_path):
+    job = submitted(client, spec)["id"]
+    path = f"/v1/jobs/{job}/predictions?format=csv"
+    assert_problem(client.get(path), 409, "not_ready")
+    held = worker.claim()
+    worker.succeed(held)
+    assert_problem(client.get(path), 503, "storage_unavailable")  # what the worker has stored is no npz
+    said = np.full((1, 10), 0.1, np.float32)
+    np.savez(
+        tmp_path / "p.npz", test_indices=np.array([4]), test_labels=np.array([7], np.int32), test_probabilities=said
+    )
+    worker.blobs.put(f"jobs/{job}/{held.attempt}/predictions.npz", tmp_path / "p.npz")
+    answer = client.get(path)
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{job}-predictions.csv"'
+    heads = "split,index,file,label,answer,correct,probability," + ",".join(f"p_{digit}" for digit in range(10))
+    assert answer.text == f"{heads}\ntest,4,,7,0,false,0.1,{','.join(['0.1'] * 10)}\n"
+    assert_problem(client.get(f"/v1/jobs/{job}/predictions?format=xlsx"), 400, "invalid_parameter")
+
+
 def test_a_file_of_an_earlier_release_is_served_without_a_digest(client, worker, spec):
     """Its row came by a migration, which knows neither size nor digest."""
     job = submitted(client, spec)["id"]
@@ -190,7 +211,7 @@ def test_a_job_that_ended_before_there_were_summaries_shows_none(client, worker,
 def test_a_job_that_ended_without_success_has_no_model(client, worker, spec):
     failed = submitted(client, spec)["id"]
     worker.fail(worker.claim())
-    assert_problem(client.get(f"/v1/jobs/{failed}/model"), 409, "not_ready")
+    assert_problem(client.get(f"/v1/jobs/{failed}/model"), 409, "no_model")
 
 
 def test_a_file_that_the_blob_store_lost_is_said_to_be_unavailable(client, worker, spec):

@@ -20,7 +20,7 @@ SMOOTH = np.add.outer(np.arange(12) * 9, np.arange(10) * 11).astype(np.uint8)
 
 def pixels(data: bytes, channels: int = 3, *, any_grey: bool = True) -> np.ndarray:
     """What an image file of 12×10 pixels becomes."""
-    wanted = TargetShape(12, 10, channels, None, "first.png")  # type: ignore[arg-type]
+    wanted = TargetShape(12, 10, channels, None)  # type: ignore[arg-type]
     raw = decode(data, "a.png", wanted, LIMITS, Counter(), any_grey=any_grey)
     found = np.frombuffer(raw, np.uint8).reshape(12, 10, channels)
     return found[..., 0] if channels == 1 else found
@@ -73,7 +73,7 @@ DEEP = np.random.default_rng(0).integers(0, 65536, (12, 10, 4), dtype=np.uint16)
 
 def deep_pixels(data: bytes, channels: int = 3) -> np.ndarray:
     """What an image file of 12×10 pixels becomes where 16 bits are wanted."""
-    wanted = TargetShape(12, 10, channels, None, "first.png", bits=16)  # type: ignore[arg-type]
+    wanted = TargetShape(12, 10, channels, None, bits=16)  # type: ignore[arg-type]
     raw = decode(data, "a.png", wanted, LIMITS, Counter(), any_grey=True)
     return np.frombuffer(raw, np.float32).reshape(12, 10, channels)
 
@@ -110,11 +110,17 @@ def test_a_folder_of_16_bit_images_keeps_values_and_knows_their_range(tmp_path, 
     files = {f"{'cat' if n < 10 else 'dog'}/{n:02d}.png": png16(image, 0) for n, image in enumerate(deep)}
     if first == "shallow":
         files["cat/00.png"] = encoded(GREY)
-        high = 65535
+        high = 2**bits - 1
     report, target = taken(zipped(tmp_path / "a.zip", files))
     images = load(target).images
     assert (report.dtype, report.range) == ("float32", (0, high))
     np.testing.assert_array_equal(images[1:], np.stack(deep)[1:])
+    if first == "shallow":
+        # White of 8 bits is that of the others.
+        np.testing.assert_allclose(images[0, ..., 0], GREY.astype(np.float64) / 255 * high, rtol=1e-6)
+        assert "1 of the images have 8 bits and 19 have 16" in report.source["notes"][0]
+    else:
+        assert report.source["notes"] == []
     assert report.source["encodings"]["PNG I;16 16 bits"] == (19 if first == "shallow" else 20)
 
 
@@ -247,8 +253,7 @@ def test_arrays_change_their_colour_as_files_do(tmp_path):
 def test_mixed_sizes_are_refused_with_both_images_named(tmp_path):
     rejection = rejection_of(zipped(tmp_path / "a.zip", {**pictures(5), "dog/x.png": encoded(noise((10, 12)))}))
     assert (rejection.code, rejection.member) == ("mixed_sizes", "dog/x.png")
-    assert "'cat/000.png' has 12×10" in rejection.detail
-    assert "10×12" in rejection.detail
+    assert "10 of 12×10 (such as 'cat/000.png'), 1 of 10×12 (such as 'dog/x.png')" in rejection.detail
 
 
 @pytest.mark.parametrize("side", [7, 513])

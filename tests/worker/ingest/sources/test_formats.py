@@ -70,7 +70,7 @@ def test_the_report_says_what_the_files_hold(tmp_path):
     assert sorted(path.name for path in target.iterdir()) == sorted(
         [*FILES, "audit.json", "members.txt", "preview", "relations.npz"]
     )
-    assert sorted(path.name for path in (target / "preview").iterdir()) == ["0.png", "1.png", "examples"]
+    assert sorted(path.name for path in (target / "preview").iterdir()) == ["0.png", "1.png"]
 
 
 def test_the_file_of_pixels_is_the_one_that_numpy_writes(tmp_path):

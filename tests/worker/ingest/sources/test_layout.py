@@ -47,6 +47,10 @@ def names_by_split(target) -> dict[str, set[str]]:
         ("asl_alphabet_train", "asl_alphabet_test"),
         ("Train Images", "Test-Images"),
         ("trainset", "testset"),
+        ("trainimages", "testimages"),
+        ("TrainImages", "TestImages"),
+        ("train2017", "test2017"),
+        ("train1", "test1"),
         ("train/images", "test/images"),
         ("data/set1/train", "data/set1/test"),
         ("train/train", "test"),
@@ -133,6 +137,44 @@ def test_a_split_without_class_folders_is_refused_and_can_be_left_out(tmp_path):
     assert report.classes == ("cat", "dog")
 
 
+@pytest.mark.parametrize("inside", ["test/test", "test/images", "test/test/test"])
+def test_a_folder_that_says_the_split_again_is_no_class(tmp_path, inside):
+    rejection = rejection_of(zipped(tmp_path / "a.zip", {**folder("train"), **flat(inside)}))
+    assert (rejection.code, rejection.member) == ("unexpected_layout", f"{inside}/0.png")
+
+
+def test_images_without_labels_are_left_out_beside_classes_too(tmp_path):
+    report, _ = taken(zipped(tmp_path / "a.zip", flat("cat", "dog", "unlabeled", each=10)))
+    assert (report.classes, report.source["left_out"][0]["count"]) == (("cat", "dog"), 10)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (flat("train", "test"), "8 images lie in the splits 'test' and 'train' and in no class folder"),
+        (flat("trainA", "trainB", "testA", "testB"), "both names of the train split"),
+        (folder("set1", "set2"), "look like parts of one dataset"),
+        ({**folder("my"), "my/preview.png": picture("x")}, "'my/preview.png' is in no class folder"),
+        ({"1.png": picture("1"), "2.png": picture("2"), "labels.csv": b"file,label"}, "The table 'labels.csv' may say"),
+        ({**flat("images"), "labels.xlsx": b"x"}, "The table 'labels.xlsx' may say"),
+        ({**flat("train/images"), "train/labels/0.txt": b"0 1 1 1 1"}, "'train/labels/0.txt' looks like boxes"),
+        ({**flat("images"), "annotations/all.json": b"{}"}, "'annotations/all.json' looks like boxes"),
+    ],
+)
+def test_a_refusal_says_the_real_cause(tmp_path, files, said):
+    rejection = rejection_of(zipped(tmp_path / "a.zip", files))
+    assert rejection.code in ("unexpected_layout", "too_few_classes")
+    assert said in rejection.detail
+
+
+def test_folders_inside_of_classes_are_spoken_of(tmp_path):
+    files = {**folder("pets"), **flat("overview")}
+    report, _ = taken(zipped(tmp_path / "a.zip", files))
+    assert report.classes == ("overview", "pets")
+    [note] = report.source["notes"]
+    assert "'pets' has 2, such as 'cat', 'dog'" in note
+
+
 def test_two_names_of_one_split_are_refused(tmp_path):
     rejection = rejection_of(zipped(tmp_path / "a.zip", folder("train", "val", "dev", "test")))
     assert rejection.code == "unexpected_layout"
@@ -206,11 +248,12 @@ def test_an_image_of_a_format_that_is_not_read_is_refused_without_an_extension_t
 
 
 def test_folders_without_images_are_named(tmp_path):
-    files = {**folder("train", "test"), "train/bird/": b"", "train/cow/": b"", "train/cow/list.txt": b"x"}
+    empty = {"train/bird/": b"", "train/cow/": b"", "train/cow/list.txt": b"x", "val/cat/": b""}
+    files = {**folder("train", "test"), **empty}
     report, _ = taken(zipped(tmp_path / "a.zip", files))
     assert report.classes == ("cat", "dog")
     assert report.source["left_out"] == [
-        {"what": "folders without images", "count": 2, "names": ["train/bird", "train/cow"]}
+        {"what": "folders without images", "count": 3, "names": ["train/bird", "train/cow", "val"]}
     ]
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from heldout.stored.evaluation import ClassScores
-from worker.training.scores import scores_of
+from models.answers.scores import scores_of
 
 CLASSES = 5
 

@@ -1,10 +1,11 @@
 """Answers to images as counts and sums: alone, paired with other answers to the same images, and under other labels."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from heldout.stored.gap import PairedTally, Tally
-from worker.training.export import Predictions
 
 # Probability that chance loses as many right answers. Below, a lower loss does not make up for them.
 SEEMING_LOSS_P = 0.1
@@ -12,52 +13,77 @@ SEEMING_LOSS_P = 0.1
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of one split's images: (count, classes) probabilities and (count,) cross-entropies in nats."""
+
+    probabilities: NDArray[np.float32]
+    losses: NDArray[np.float32]
+
+
 class Answers:
     """What a model says of labelled images.
 
-    probabilities: (count, classes). classes: (count,) the most probable ones.
+    probabilities: (count, classes); None where only the answers are known.
+    classes: (count,) the most probable ones.
     right: (count,) whether the most probable class is the label.
-    losses: (count,) cross-entropies in nats.
+    losses: (count,) cross-entropies in nats; NaN where only the answers are known.
     """
 
     def __init__(
-        self, labels: NDArray[np.int32], probabilities: NDArray[np.float32], losses: NDArray[np.floating]
+        self,
+        labels: NDArray[np.int32],
+        probabilities: NDArray[np.float32] | None,
+        losses: NDArray[np.floating],
+        classes: NDArray[np.int64],
     ) -> None:
         self.labels = labels
         self.probabilities = probabilities
         self.losses: NDArray[np.float64] = losses.astype(np.float64)
-        self.classes: NDArray[np.int64] = probabilities.argmax(axis=1)
-        self.right: NDArray[np.bool_] = self.classes == labels
+        self.classes = classes
+        self.right: NDArray[np.bool_] = classes == labels
 
     @classmethod
     def to(cls, labels: NDArray[np.int32], said: Predictions) -> "Answers":
         """The answers to images with these labels."""
-        return cls(labels, said.probabilities, said.losses)
+        return cls(labels, said.probabilities, said.losses, said.probabilities.argmax(axis=1))
+
+    @classmethod
+    def without_probabilities(cls, labels: NDArray[np.int32], classes: NDArray[np.int64]) -> "Answers":
+        """Answers of which only the class is known."""
+        return cls(labels, None, np.full(len(labels), np.nan), classes)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def of(self, images: NDArray[np.int64] | NDArray[np.bool_]) -> "Answers":
         """The answers to some of the images."""
-        return Answers(self.labels[images], self.probabilities[images], self.losses[images])
+        probabilities = None if self.probabilities is None else self.probabilities[images]
+        return Answers(self.labels[images], probabilities, self.losses[images], self.classes[images])
 
     def under(self, renaming: tuple[int, ...] | None) -> "Answers":
         """The same answers where each label means another class."""
         if renaming is None:
             return self
         labels = np.asarray(renaming, np.int32)[self.labels]
+        if self.probabilities is None:
+            return Answers(labels, None, self.losses, self.classes)
         losses = -self.log_probabilities()[np.arange(len(labels)), labels]
-        return Answers(labels, self.probabilities, losses)
+        return Answers(labels, self.probabilities, losses, self.classes)
 
     def log_probabilities(self) -> NDArray[np.float64]:
-        """(count, classes) in nats. That of the label is exact; others end where float32 has no smaller probability."""
+        """(count, classes) in nats, where probabilities are known.
+
+        That of the label is exact; others end where float32 has no smaller probability.
+        """
+        assert self.probabilities is not None
         logs = np.log(np.maximum(self.probabilities.astype(np.float64), _SMALLEST))
         logs[np.arange(len(self.labels)), self.labels] = -self.losses
         return logs
 
     def tally(self) -> Tally | None:
-        """None without images, and where a loss is not finite."""
-        if not len(self) or not np.isfinite(self.losses).all():
+        """None without images, and where a loss is not finite though probabilities are known."""
+        if not len(self) or (self.probabilities is not None and not np.isfinite(self.losses).all()):
             return None
         return Tally(
             count=len(self),
@@ -69,17 +95,22 @@ class Answers:
 
 def joined(*parts: Answers) -> Answers:
     """The answers of several sets of images, one after another."""
+    probabilities = [part.probabilities for part in parts if part.probabilities is not None]
     return Answers(
         np.concatenate([part.labels for part in parts]),
-        np.concatenate([part.probabilities for part in parts]),
+        np.concatenate(probabilities) if probabilities else None,
         np.concatenate([part.losses for part in parts]),
+        np.concatenate([part.classes for part in parts]),
     )
 
 
 def paired(before: Answers, after: Answers) -> PairedTally | None:
-    """What changed between two answers to the same images; None without images, and where a loss is not finite."""
+    """What changed between two answers to the same images.
+
+    None without images, and where a loss is not finite though probabilities are known.
+    """
     changes = after.losses - before.losses
-    if not len(changes) or not np.isfinite(changes).all():
+    if not len(changes) or (before.probabilities is not None and not np.isfinite(changes).all()):
         return None
     return PairedTally(
         count=len(changes),

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from worker.training.answers import Answers
-from worker.training.renamed_labels import chosen_renaming, confusion_of
+from models.answers.answers import Answers, Predictions
+from models.answers.renamed_labels import chosen_renaming, confusion_of
 
 
 def drawn(draw: np.random.Generator, chances: np.ndarray, count: int) -> Answers:
@@ -14,13 +14,14 @@ def drawn(draw: np.random.Generator, chances: np.ndarray, count: int) -> Answers
     said = np.array([draw.choice(classes, p=chances[label]) for label in labels])
     probabilities = np.full((count, classes), 0.1 / (classes - 1), np.float32)
     probabilities[np.arange(count), said] = 0.9
-    return Answers(labels.astype(np.int32), probabilities, -np.log(probabilities[np.arange(count), labels]))
+    losses = -np.log(probabilities[np.arange(count), labels])
+    return Answers.to(labels.astype(np.int32), Predictions(probabilities, losses))
 
 
 def named_otherwise(answers: Answers, meant: np.ndarray) -> Answers:
     """The same answers under labels of which each means another class: label l the class meant[l]."""
     labels = np.argsort(meant)[answers.labels].astype(np.int32)
-    return Answers(labels, answers.probabilities, np.ones(len(labels)))
+    return Answers(labels, answers.probabilities, np.ones(len(labels)), answers.classes)
 
 
 def weak_network(draw: np.random.Generator, classes: int, known: float) -> np.ndarray:

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.stored.gap import Calibration
-from worker.training.scores import calibration_error
+from heldout.stored.gap import Calibration, HeldOutName
+from models.answers.scores import calibration_error
 
 # Validation images. Fewer fit a temperature to their own noise.
 MIN_IMAGES = 50
@@ -14,7 +14,10 @@ _BISECTIONS = 40  # the temperature is then known to 1e-11 of itself
 
 
 def calibration_of(
-    log_probabilities: NDArray[np.float64], labels: NDArray[np.int32], halves: tuple[NDArray[np.int64], ...]
+    log_probabilities: NDArray[np.float64],
+    labels: NDArray[np.int32],
+    halves: tuple[NDArray[np.int64], ...],
+    split: HeldOutName = "validation",
 ) -> Calibration | None:
     """How far (count, classes) probabilities are from being true, before and after one temperature.
 
@@ -30,6 +33,7 @@ def calibration_of(
         temperature = fitted_temperature(log_probabilities[fitted_on], labels[fitted_on])
         after[measured] = at_temperature(log_probabilities[measured], temperature)
     return Calibration(
+        split=split,
         temperature=fitted_temperature(log_probabilities, labels),
         error_before=_error(log_probabilities, labels),
         error_after=_error(after, labels),

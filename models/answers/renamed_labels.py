@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.training.answers import Answers, halves_of
+from models.answers.answers import Answers, halves_of
 
 # Share of the images that a renaming must make right. Less does not matter.
 MIN_GAIN = 0.01

@@ -1,27 +1,31 @@
 """What an upload has and its dataset does not is counted and named."""
 
-from heldout.cli import shown
+from heldout.cli import audits
 
 
 def test_what_is_left_out_is_counted_and_the_first_of_it_named(capsys):
     names = [f"seg_pred/{number}.jpg" for number in range(7)]
-    shown.show_left_out(
+    audits.show_left_out(
         {
             "left_out": [
                 {"what": "images without labels in the folder 'seg_pred'", "count": 1234, "names": names},
                 {"what": "folders without images", "count": 1, "names": ["train/bird"]},
             ],
             "passed_over": {"count": 1, "names": ["README.txt"]},
+            "splits": {"train": "upload", "validation": "cut from train: a tenth", "test": "upload"},
+            "notes": ["White is 255."],
         }
     )
     assert capsys.readouterr().out.splitlines() == [
+        "validation split cut from the training images at random",
         f"left out: images without labels in the folder 'seg_pred': 1,234 ({', '.join(names[:5])} and 1,229 more)",
         "left out: folders without images: 1 (train/bird)",
         "left out: files that are no images: 1 (README.txt)",
+        "note: White is 255.",
     ]
 
 
 def test_nothing_is_said_where_all_was_taken_or_nothing_is_known(capsys):
-    shown.show_left_out({"left_out": [], "passed_over": {"count": 0, "names": []}})
-    shown.show_left_out({})
+    audits.show_left_out({"left_out": [], "passed_over": {"count": 0, "names": []}})
+    audits.show_left_out({})
     assert capsys.readouterr().out == ""

@@ -1,0 +1,103 @@
+"""Images of a dataset whose label is probably wrong: the first request starts a search, later ones read its result."""
+
+from typing import Annotated, Any
+
+from fastapi import Query, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.http.app_context import AppContext
+from api.http.auth import CallerDep
+from api.http.deps import AppContextDep
+from api.http.problems import problems
+from api.http.routing import resource
+from api.live.hub import ChannelState
+from api.routes.datasets.dataset import Reference, find_dataset
+from heldout.dataset_lifecycle import SuspectsStatus
+from heldout.errors import DatasetNotFound, DatasetNotReady, FileOfLaterRelease, StorageUnavailable
+from heldout.lifecycle import TERMINAL
+from heldout.stored.suspects import StoredSuspects, suspects_key
+from heldout.views.suspects import SuspectsView
+from models.blobs import BlobMissing
+from models.store import datasets, label_reads, suspects
+from models.tables import DatasetRow, JobRow
+from models.views.suspects import failed_view, ready_view, waiting_view
+from models.wake import WakeUp
+
+MAX_WAIT_S = 60
+RETRY_AFTER_S = 5
+
+router = resource("/v1/datasets", "datasets")
+
+NOT_YET: dict[int | str, dict[str, Any]] = {
+    202: {"model": SuspectsView, "description": "The search waits or runs; ask again after `Retry-After` seconds."}
+}
+
+
+@router.get(
+    "/{dataset}/suspects",
+    response_model=SuspectsView,
+    response_description="The search has ended: `ready`, or `failed`.",
+    responses={**NOT_YET, **problems(DatasetNotFound, DatasetNotReady, StorageUnavailable, FileOfLaterRelease)},
+)
+async def get_suspects(
+    dataset: Reference,
+    caller: CallerDep,
+    app: AppContextDep,
+    response: Response,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the page before.")] = 0,
+    wait: Annotated[
+        float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for the end of the search.")
+    ] = 0,
+    again: Annotated[bool, Query(description="Search once more after a search that failed.")] = False,
+) -> SuspectsView:
+    """Images whose label is probably wrong, the surest first. It shows labels, which the ledger counts once.
+
+    The first request for a dataset starts the search, in the background.
+    """
+    row, job = await run_in_threadpool(_asked_for, app, caller.owner, dataset, again=again)
+    if wait and job is not None and job.status not in TERMINAL:
+        await app.hub.wait(job.id, _has_ended, wait)
+        row, job = await run_in_threadpool(_asked_for, app, caller.owner, row.id, again=False)
+    if row.suspects_status is SuspectsStatus.FAILED:
+        return failed_view(row, job)
+    if row.suspects_status is not SuspectsStatus.STORED:
+        response.status_code = 202
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+        return waiting_view(row, job)
+    stored = await run_in_threadpool(_read, app, caller.owner, row)
+    return ready_view(row, stored, after=after, limit=limit)
+
+
+def _has_ended(state: ChannelState) -> bool:
+    return state.has_ended
+
+
+def _asked_for(app: AppContext, owner: str, reference: str, *, again: bool) -> tuple[DatasetRow, JobRow | None]:
+    """The dataset and its last search, which begins here if nobody has asked before."""
+    with app.database.read() as session:
+        row = find_dataset(session, owner, reference)
+        datasets.require_content(row, "suspected labels")
+        job = suspects.newest_job(session, row.id)
+    if row.suspects_status is None or (again and row.suspects_status is SuspectsStatus.FAILED):
+        with app.database.write() as session:
+            queued = suspects.queue(session, owner, row.id, again=again)
+        if queued is not None:
+            app.publisher.publish(WakeUp.for_job(queued.id, queued.gpus))
+        with app.database.read() as session:
+            return find_dataset(session, owner, row.id), suspects.newest_job(session, row.id)
+    return row, job
+
+
+def _read(app: AppContext, owner: str, row: DatasetRow) -> StoredSuspects:
+    try:
+        stored = StoredSuspects.from_bytes(app.blobs.read(suspects_key(row.id)))
+    except BlobMissing as error:
+        raise StorageUnavailable from error
+    with app.database.read() as session:
+        is_noted = label_reads.is_handed_out(session, owner, row)
+    if not is_noted:
+        # Noted before anything is shown: the networks were trained on labels of validation and test images too.
+        with app.database.write() as session:
+            label_reads.add_handed_out(session, owner, row)
+    return stored

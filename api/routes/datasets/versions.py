@@ -1,0 +1,50 @@
+"""New versions of datasets, mended without a second upload."""
+
+from fastapi import Response
+
+from api.http.auth import CallerDep
+from api.http.deps import AnnounceDep, AppContextDep, SessionDep
+from api.http.idempotency import IdempotencyKey, once
+from api.http.problems import JSON_BODY, problems
+from api.http.routing import resource
+from api.routes.datasets.dataset import Reference
+from heldout.errors import (
+    DatasetNotFound,
+    DatasetNotReady,
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
+)
+from heldout.mending.changes import VersionSpec
+from heldout.views.dataset import DatasetView
+from models.store import versions
+from models.views.dataset import dataset_view
+from models.wake import WakeUp
+
+router = resource("/v1/datasets", "datasets")
+
+
+@router.post(
+    "/{dataset}/versions",
+    status_code=201,
+    response_description="`checking`: a worker makes it and audits it, as it does an upload.",
+    responses=problems(DatasetNotFound, DatasetNotReady, IdempotencyKeyInFlight, IdempotencyKeyReused, *JSON_BODY),
+)
+def create_version(
+    dataset: Reference,
+    spec: VersionSpec,
+    response: Response,
+    caller: CallerDep,
+    app: AppContextDep,
+    session: SessionDep,
+    announce: AnnounceDep,
+    idempotency_key: IdempotencyKey = None,
+) -> DatasetView:
+    """Derive a new version from one that is ready, with changes: images left out, labels, classes, pixels, splits."""
+
+    def queued() -> DatasetView:
+        row, job = versions.derive(session, caller.owner, dataset, spec, max_runtime_s=app.settings.max_ingest_s)
+        announce(WakeUp.for_job(job.id, job.gpus))
+        return dataset_view(row)
+
+    route = f"POST /v1/datasets/{dataset}/versions"
+    return once(session, caller.owner, idempotency_key, route, spec, response, queued)

@@ -1,0 +1,69 @@
+"""Prints audits of datasets, and the commands that mend what they found."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from heldout.cli.screen import say
+from heldout.mending.bodies import options_of
+
+if TYPE_CHECKING:
+    from heldout.views.audit import AuditFindingView, AuditView
+
+SHOWN_EXAMPLES = 5
+MAX_COMMAND_CHARACTERS = 150
+
+
+def show_audit(audit: AuditView) -> None:
+    """What a derived version changed, what is not in the dataset, and what was found."""
+    if changes := audit.source.get("changes"):
+        say(f"mended from {changes['from']}: {changes['summary']}")
+    show_left_out(audit.source)
+    show_findings(audit.findings, f"{audit.dataset.name}@{audit.dataset.version}")
+
+
+def show_findings(findings: Sequence[AuditFindingView], dataset: str) -> None:
+    """What an audit found, the most serious first; a line that says so where it found nothing."""
+    if not findings:
+        say("The audit found nothing.")
+    for finding in findings:
+        say(f"{finding.severity}: {finding.code}: {finding.explanation}")
+        say(f"  {finding.what_to_do}")
+        if finding.mend is not None:
+            say(f"  {mend_command(dataset, finding.mend, finding.code)}")
+        for one, other in finding.pairs[:SHOWN_EXAMPLES]:
+            say(f"  {one.split} {one.member} = {other.split} {other.member}")
+        if len(finding.pairs) > SHOWN_EXAMPLES:
+            say(f"  and {len(finding.pairs) - SHOWN_EXAMPLES:,} more (--json lists them)")
+        if not finding.pairs:
+            for example in finding.examples[:SHOWN_EXAMPLES]:
+                say(f"  {example.split} {example.member}")
+
+
+def mend_command(dataset: str, body: Mapping[str, Any], finding: str | None = None) -> str:
+    """The command that orders this change; of a long one for a finding of the audit, by the finding's code."""
+    options = options_of(body)
+    command = None if options is None else shlex.join(["heldout", "datasets", "mend", dataset, *options])
+    if finding is not None and (command is None or len(command) > MAX_COMMAND_CHARACTERS):
+        return shlex.join(["heldout", "datasets", "mend", dataset, "--from-finding", finding])
+    return command or f"POST /v1/datasets/{dataset}/versions {json.dumps(body)}"
+
+
+def show_left_out(source: Mapping[str, Any]) -> None:
+    """What the upload has and the dataset does not, counted and named, and how it was understood where that may be
+    wrong; nothing where all was taken as it is.
+    """
+    cut = [split for split, origin in source.get("splits", {}).items() if origin.startswith("cut from")]
+    if cut:
+        say(f"{' and '.join(cut)} split{'s' if len(cut) > 1 else ''} cut from the training images at random")
+    passed_over = source.get("passed_over") or {"count": 0, "names": []}
+    for part in [*source.get("left_out", []), {"what": "files that are no images", **passed_over}]:
+        if part["count"]:
+            names = ", ".join(part["names"][:SHOWN_EXAMPLES])
+            more = f" and {part['count'] - SHOWN_EXAMPLES:,} more" if part["count"] > SHOWN_EXAMPLES else ""
+            say(f"left out: {part['what']}: {part['count']:,} ({names}{more})")
+    for note in source.get("notes", ()):
+        say(f"note: {note}")

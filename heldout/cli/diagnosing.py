@@ -1,0 +1,132 @@
+"""The command `diagnose`: of a job, of curves from anywhere, and of predictions from anywhere."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from heldout.cli.command import AsJson, Home, service
+from heldout.cli.outcome import Refused
+from heldout.cli.screen import print_json
+from heldout.cli.shown_diagnosis import show_diagnosis
+
+if TYPE_CHECKING:
+    from heldout.histories.recorded import ReadHistory
+    from heldout.views.diagnosis import DiagnosisView
+
+# An .npz, and the array that numpy.save writes.
+_ARRAYS = (b"PK", b"\x93NUMPY")
+_LONGEST_FIRST_LINE = 100_000
+
+
+def diagnose(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID|FILE",
+            help="A job's id; a history that any program has recorded, in a file or a folder of TensorBoard's, "
+            "MLflow's (or its mlflow.db) or W&B's; or predictions, an .npz or a CSV.",
+        ),
+    ],
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions",
+            metavar="FILE",
+            help="What the same network says of labelled images: an .npz with arrays such as test_labels and "
+            "test_probabilities, or a CSV with split, label and answer. The service is asked.",
+        ),
+    ] = None,
+    run: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Which run of a file that holds several, counted from 1.")
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="N|NAMES", help="How many classes there are, or their names with commas between them."),
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Say why test results are worse than training results, and what to try."""
+    # A file that is there is meant, even where its name begins as a job's id does.
+    if target.startswith("job_") and not Path(target).exists():
+        if run is not None:
+            raise Refused(f"--run is for files with several histories, and {target} is none.")
+        if predictions is not None or classes is not None:
+            raise Refused(f"--predictions and --classes are for files, and {target} is none.")
+        with service(home) as client:
+            found = client.diagnosis(target)
+    elif _holds_predictions(file := Path(target)):
+        if run is not None or predictions is not None:
+            raise Refused(
+                f"{target} holds predictions, so --run and --predictions mean nothing. Name a history first, and the "
+                "predictions with --predictions."
+            )
+        found = _of_predictions(file, None, _classes_in(classes), home)
+    else:
+        found = _of_history(file, run, predictions, _classes_in(classes), home)
+    print_json(found) if as_json else show_diagnosis(found)
+
+
+def _of_history(
+    file: Path, run: int | None, predictions: Path | None, classes: int | list[str] | None, home: Path | None
+) -> "DiagnosisView":
+    from heldout.cli.histories import read_history  # they take long to load, and only this command needs them
+    from heldout.diagnosis import Evaluation
+    from heldout.histories.verdict import diagnose_read
+    from heldout.views.diagnosis import DiagnosisView
+
+    read = read_history(file, run)
+    if predictions is not None:
+        return _of_predictions(predictions, read, classes, home)
+    names = list(map(str, range(classes))) if isinstance(classes, int) else classes
+    return DiagnosisView.of(diagnose_read(read, None if names is None else Evaluation({}, tuple(names))))
+
+
+def _of_predictions(
+    file: Path, read: "ReadHistory | None", classes: int | list[str] | None, home: Path | None
+) -> "DiagnosisView":
+    from heldout.histories.verdict import as_read
+
+    with service(home) as client:
+        history = None if read is None else _as_metrics(read)
+        found = client.diagnose_predictions(file, history=history, classes=classes)
+    if read is None:
+        return found
+    verdict, explanation = as_read(read, found.verdict, found.explanation)
+    return found.model_copy(update={"verdict": verdict, "explanation": explanation})
+
+
+def _as_metrics(read: "ReadHistory") -> dict[str, object]:
+    """The curves as the API answers those of a job, which every curve has a name in."""
+    curves = {name: curve for name, curve in vars(read.history).items() if name != "numbers" and curve}
+    epochs = [
+        {"epoch": number} | {name: curve[place] for name, curve in curves.items() if place < len(curve)}
+        for place, number in enumerate(read.history.epoch_numbers)
+    ]
+    return {"object": "metrics", "epochs": epochs}
+
+
+def _holds_predictions(file: Path) -> bool:
+    from heldout.histories.prediction_names import is_table_of_predictions
+    from heldout.histories.tables import SEPARATORS
+
+    if not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        start = opened.readline(_LONGEST_FIRST_LINE)
+    if start.startswith(_ARRAYS):
+        return True
+    first = start.decode("utf-8-sig", "replace")
+    return is_table_of_predictions([name.strip(' "\r\n') for name in first.split(max(SEPARATORS, key=first.count))])
+
+
+def _classes_in(text: str | None) -> int | list[str] | None:
+    if text is None:
+        return None
+    if text.isdecimal():
+        return int(text)
+    names = [name.strip() for name in text.split(",")]
+    if len(names) < 2 or not all(names):
+        raise Refused(f"--classes {text}: expected a number, or names with commas between them.")
+    return names

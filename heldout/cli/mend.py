@@ -1,0 +1,200 @@
+"""`heldout datasets mend`: a new version of a dataset with changes, without a second upload."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from heldout.cli.command import AsJson, Home, service
+from heldout.cli.ingests import checked_spec, show_outcome, wait_for_ingest
+from heldout.cli.outcome import Exit, Refused
+from heldout.cli.screen import print_json, say
+from heldout.mending.bodies import SPLITS, combined
+
+if TYPE_CHECKING:
+    from heldout.client import Client
+    from heldout.mending.changes import VersionSpec
+    from heldout.views.dataset import DatasetView
+
+
+def mend(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A name, name@version, or an id, ds_….")],
+    drop_copies: Annotated[
+        bool, typer.Option("--drop-copies", help="Keep one image of each cluster of copies, in test if one is there.")
+    ] = False,
+    relabel: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Images and the classes that they really are: `image,label`.")
+    ] = None,
+    exclude: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Images to leave out: a file name or position a line.")
+    ] = None,
+    rename_classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OLD=NEW",
+            help="Another name, or that of a class to merge with; test:OLD=NEW says what a label of one split means. "
+            "Repeatable.",
+        ),
+    ] = None,
+    pixel_values: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SPLIT=CHANGE",
+            help="invert, swap_channels, transpose, turn_left, turn_right, upside_down, flip_vertical, "
+            "flip_horizontal, or numbers: test=factor:255,offset:0. Repeatable.",
+        ),
+    ] = None,
+    resplit: Annotated[bool, typer.Option("--resplit", help="Cut all splits anew from all images.")] = False,
+    test: Annotated[float | None, typer.Option(help="With --resplit: fraction of the images for test.")] = None,
+    validation: Annotated[float | None, typer.Option(help="With --resplit: fraction for validation.")] = None,
+    seed: Annotated[int | None, typer.Option(help="With --resplit: seed of the random splits.")] = None,
+    from_finding: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODE", help="The change that the audit offers for this finding. Repeatable."),
+    ] = None,
+    cure: Annotated[
+        bool, typer.Option("--cure", help="All changes that the audit offers for its warnings and critical findings.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="Of the new version; by default that of the mended one.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", "--no-wait", help="Order it, print its id, end.")] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> Exit | None:
+    """Make a new version of a dataset with changes, without a second upload, and show what its audit finds."""
+    from heldout.mending.changes import VersionSpec
+
+    resplit_to = {"test": test, "validation": validation, "seed": seed}
+    cut = {option: value for option, value in resplit_to.items() if value is not None}
+    if cut and not resplit:
+        raise Refused(f"--{next(iter(cut))} belongs to --resplit, which cuts all splits anew")
+    ordered = {
+        "exclude": _lines(exclude) if exclude else None,
+        "relabel": _labels(relabel) if relabel else None,
+        "rename_classes": _renamed(rename_classes or []),
+        "pixel_values": _pixel_changes(pixel_values or []),
+        "resplit": (cut or True) if resplit else None,
+        "drop_copies": drop_copies or None,
+    }
+    body = {part: change for part, change in ordered.items() if change}
+    with service(home) as client:
+        base = client.dataset(dataset)
+        body = combined([body, *_offered(client, base, from_finding or [], cure)])
+        spec = checked_spec(VersionSpec, {**body, "name": name})
+        if detach:
+            made = client.mend_dataset(base.id, _as_json(spec))
+            print_json(made) if as_json else say(made.id)
+            return None
+        mended = _mended(client, base, spec, quiet=as_json)
+        tried = [body]
+        # One fault can hide another: the copies among inverted images are found once they are inverted back.
+        while cure and mended.status == "ready" and (body := combined(_cures(client, mended))) and body not in tried:
+            tried.append(body)
+            mended = _mended(client, mended, checked_spec(VersionSpec, body), quiet=as_json)
+        if as_json:
+            print_json(mended)
+        return None if mended.status == "ready" else Exit.FAILED
+
+
+def _mended(client: Client, base: DatasetView, spec: VersionSpec, *, quiet: bool) -> DatasetView:
+    """The new version once it is made, shown with what its audit found."""
+    made = client.mend_dataset(base.id, _as_json(spec))
+    settled = wait_for_ingest(client, made.id)
+    if not quiet:
+        if settled.id != made.id:
+            known = f"{settled.name}@{settled.version}"
+            say(f"{made.name}@{made.version} has the same content as {known}, which is used in its place.")
+        show_outcome(client, settled, as_json=False)
+    return settled
+
+
+def _as_json(spec: VersionSpec) -> dict[str, Any]:
+    return spec.model_dump(mode="json", exclude_defaults=True)
+
+
+def _cures(client: Client, dataset: DatasetView) -> list[dict[str, Any]]:
+    """What the audit offers for its warnings and critical findings."""
+    findings = client.dataset_audit(dataset.id).findings
+    return [one.mend for one in findings if one.mend is not None and one.severity != "info"]
+
+
+def _offered(client: Client, base: DatasetView, codes: Sequence[str], cure: bool) -> list[dict[str, Any]]:
+    """The changes that the audit offers for findings of these codes, or for all that are no infos. Raises Refused."""
+    if not (codes or cure):
+        return []
+    findings = [one for one in client.dataset_audit(base.id).findings if one.mend is not None]
+    known = {one.code for one in findings}
+    listed = ", ".join(sorted(known)) or "none"
+    for code in codes:
+        if code not in known:
+            raise Refused(
+                f"--from-finding {code}: the audit of {base.name}@{base.version} has no such finding that a change "
+                f"cures. It has: {listed}"
+            )
+    cures = _cures(client, base) if cure else []
+    if cure and not cures:
+        raise Refused(f"--cure: the audit of {base.name}@{base.version} has no finding that a change cures")
+    return [*(one.mend for one in findings if one.code in codes and one.mend is not None), *cures]
+
+
+def _lines(file: Path) -> list[str]:
+    lines = [line for line in _read(file, lambda text: text.read().splitlines()) if line.strip()]
+    if not lines:
+        raise Refused(f"--exclude {file}: the file names no image")
+    return lines
+
+
+def _labels(file: Path) -> dict[str, str]:
+    rows = _read(file, lambda text: list(csv.DictReader(text)))
+    found: dict[str, str] = {}
+    for number, row in enumerate(rows, 2):
+        image, label = row.get("image"), row.get("label")
+        if not image or not label:
+            raise Refused(f"--relabel {file}: line {number}: expected the columns image,label, each with a value")
+        if found.setdefault(image, label) != label:
+            raise Refused(f"--relabel {file}: line {number}: {image} is {found[image]} in a line before")
+    if not found:
+        raise Refused(f"--relabel {file}: expected a line `image,label`, then a line for each image")
+    return found
+
+
+def _read(file: Path, parse: Callable[[Any], Any]) -> Any:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            return parse(text)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Refused(f"{file}: not text that can be read: {error}") from None
+
+
+def _renamed(texts: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for text in texts:
+        old, equals, new = text.partition("=")
+        if not (old and equals and new):
+            raise Refused(f"--rename-classes {text}: expected OLD=NEW, or test:OLD=NEW for one split")
+        split, colon, label = old.partition(":")
+        if colon and label and split in SPLITS:
+            found.setdefault(split, {})[label] = new
+        else:
+            found[old] = new
+    return found
+
+
+def _pixel_changes(texts: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for text in texts:
+        split, equals, change = text.partition("=")
+        if not (equals and change) or split not in SPLITS:
+            raise Refused(f"--pixel-values {text}: expected SPLIT=CHANGE, such as test=invert")
+        found[split] = _numbers(text, change) if ":" in change else change
+    return found
+
+
+def _numbers(text: str, change: str) -> dict[str, float]:
+    try:
+        return {name: float(value) for name, _, value in (part.partition(":") for part in change.split(","))}
+    except ValueError:
+        raise Refused(f"--pixel-values {text}: expected numbers, such as test=factor:255,offset:0") from None

@@ -1,0 +1,81 @@
+"""Prints a diagnosis and the gap that it is about as text for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from heldout.cli.audits import mend_command
+from heldout.cli.figures import NONE, points
+from heldout.cli.screen import print_table, say
+
+if TYPE_CHECKING:
+    from heldout.views.diagnosis import CalibrationView, DiagnosisView, GapBudgetView
+
+SUREST = 99  # percent: nothing is said to be certain
+
+
+def show_diagnosis(diagnosis: DiagnosisView) -> None:
+    """The verdict with its explanation and caveats, the gap term by term, then each finding with its remedies."""
+    from heldout.diagnosis.verdict import CAVEATS
+
+    known = []
+    if diagnosis.confidence is not None:
+        known.append(f"{min(SUREST, round(100 * diagnosis.confidence))} % sure")
+    if diagnosis.best_epoch is not None:
+        known.append(f"best epoch {diagnosis.best_epoch}")
+    if diagnosis.onset_epoch is not None:
+        known.append(f"worse from epoch {diagnosis.onset_epoch} on")
+    say(f"{diagnosis.verdict}" + (f" ({', '.join(known)})" if known else ""))
+    say(diagnosis.explanation)
+    for caveat in diagnosis.caveats:
+        # A newer service may know others.
+        say(f"Caveat, {caveat}: {CAVEATS.get(caveat, 'some figures are not what they seem, see below.')}")
+    if diagnosis.gap is not None:
+        say("")
+        show_gap(diagnosis.gap)
+    if diagnosis.calibration is not None:
+        say("")
+        say(_calibration(diagnosis.calibration))
+    for finding in diagnosis.findings:
+        say("")
+        say(f"{finding.severity}: {finding.code}")
+        if finding.explanation not in diagnosis.explanation:
+            say(f"  {finding.explanation}")
+        for remedy in finding.remedies:
+            say(f"  {remedy.name}: {remedy.reason}")
+            if remedy.request is not None:
+                say(f"    {mend_command(remedy.request.path.split('/')[3], remedy.request.body)}")
+
+
+def _calibration(found: CalibrationView) -> str:
+    before, after = (f"{100 * error:.1f} points" for error in (found.error_before, found.error_after))
+    said = f"On {found.split} images, probabilities are {before} away from how often the network is right, on average"
+    if found.error_after >= found.error_before:
+        return f"{said}; one temperature does not mend that."
+    return f"{said}; {after} once its outputs are divided by {found.temperature:.2f} (before the softmax)."
+
+
+def show_gap(gap: GapBudgetView) -> None:
+    """From training to test, term by term."""
+    rows = [
+        (
+            term.code.replace("_", " "),
+            points(term.accuracy),
+            _bounds_in_points(term.accuracy_interval),
+            _added(term.loss),
+            term.finding or NONE,
+        )
+        for term in gap.terms
+    ]
+    losses = [term.loss for term in gap.terms if term.loss is not None]
+    loss_gap = sum(losses) if len(losses) == len(gap.terms) else None
+    rows.append(("training to test", points(gap.train.accuracy - gap.test.accuracy), "", _added(loss_gap), ""))
+    print_table(("GAP", "POINTS LOST", "95 % INTERVAL", "LOSS ADDED", "FINDING"), rows, right=(1, 3))
+
+
+def _added(loss: float | None) -> str:
+    return NONE if loss is None else f"{loss:+.3f}"
+
+
+def _bounds_in_points(bounds: tuple[float, float] | None) -> str:
+    return NONE if bounds is None else f"[{points(bounds[0])}, {points(bounds[1])}]"

@@ -1,0 +1,112 @@
+"""`heldout datasets suspects`: images whose label is probably wrong."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from heldout.cli.command import AsJson, Home, ends_with_code, service
+from heldout.cli.outcome import Exit
+from heldout.cli.screen import is_terminal, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from heldout.client import Client
+    from heldout.views.suspects import SuspectsView, SuspectView
+
+WAIT_S = 10
+PAGE = 200
+
+
+@ends_with_code
+def suspects(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A name, name@version, or an id, ds_….")],
+    limit: Annotated[int, typer.Option(min=1, help="How many images to list, the surest first.")] = 20,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write image,label with the suggested labels.")
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> Exit | None:
+    """Find images whose label is probably wrong: the first call starts a search of some minutes."""
+    with service(home) as client:
+        found = _waited_for(client, dataset, min(limit, PAGE), quiet=as_json)
+        rows = list(found.data)
+        page = found
+        while page.next is not None and len(rows) < limit:
+            page = client.dataset_suspects(found.dataset.id, limit=min(PAGE, limit - len(rows)), after=page.next)
+            rows += page.data
+    found = found.model_copy(update={"data": rows, "has_more": page.has_more, "next": page.next})
+    if csv_file is not None and found.status == "ready":
+        _write_csv(csv_file, rows)
+    if as_json:
+        print_json(found)
+    else:
+        _show(found, csv_file)
+    return Exit.FAILED if found.status == "failed" else None
+
+
+def _waited_for(client: Client, dataset: str, limit: int, *, quiet: bool) -> SuspectsView:
+    """The first page, once the search has ended. A search that failed before is tried once more."""
+    began = time.monotonic()
+    found = client.dataset_suspects(dataset, limit=limit, again=True)
+    try:
+        while found.status in {"queued", "running"}:
+            if not quiet:
+                _show_progress(found, time.monotonic() - began)
+            found = client.dataset_suspects(found.dataset.id, limit=limit, wait_s=WAIT_S)
+    except KeyboardInterrupt:
+        say("The search goes on. The same command shows what it finds.", file=sys.stderr)
+        raise
+    finally:
+        if is_terminal(sys.stderr) and not quiet:
+            sys.stderr.write("\r\033[K")
+    return found
+
+
+def _show_progress(found: SuspectsView, seconds: float) -> None:
+    what = "training networks that judge the labels" if found.status == "running" else "waiting for a worker"
+    line = f"{what}: {seconds:.0f} s"
+    if is_terminal(sys.stderr):
+        sys.stderr.write(f"\r\033[K{line}")
+        sys.stderr.flush()
+    else:
+        say(line, file=sys.stderr)
+
+
+def _show(found: SuspectsView, csv_file: Path | None) -> None:
+    say(found.explanation)
+    if found.status == "failed" or not found.data:
+        return
+    say("")
+    rows = [
+        (image_of(one), one.split, one.label, one.suggested, f"{100 * one.probability:.0f} %") for one in found.data
+    ]
+    print_table(("IMAGE", "SPLIT", "LABEL", "MORE LIKELY", "PROBABILITY"), rows, right=(4,))
+    say("")
+    name = f"{found.dataset.name}@{found.dataset.version}"
+    if found.has_more:
+        say("There are more; --limit shows them.")
+    if csv_file is None:
+        say(f"`heldout datasets suspects {name} --csv fixes.csv` writes these labels down for you to correct.")
+    else:
+        say(
+            f"{len(found.data):,} labels are in {csv_file}. Delete the lines that are wrong, then: "
+            f"`heldout datasets mend {name} --relabel {csv_file}`"
+        )
+
+
+def _write_csv(file: Path, rows: list[SuspectView]) -> None:
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        lines = csv.writer(opened, lineterminator="\n")
+        lines.writerow(("image", "label"))
+        lines.writerows((image_of(one), one.suggested) for one in rows)
+
+
+def image_of(one: SuspectView) -> str:
+    """How a person names the image: by its file, or by its position."""
+    return str(one.index) if one.member is None else one.member

@@ -1,0 +1,54 @@
+"""Bodies of changes put together, and said as options of the command line. Loads quickly: `--help` needs it too."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+Body = dict[str, Any]
+
+SPLITS = ("train", "validation", "test")
+
+
+def combined(bodies: Iterable[Mapping[str, Any]]) -> Body:
+    """One body that makes the changes of all; of two for the pixels of one split the first."""
+    found: Body = {}
+    for body in bodies:
+        for name, change in body.items():
+            if isinstance(change, Mapping) and isinstance(found.get(name), dict):
+                found[name] = {**change, **found[name]}
+            else:
+                found.setdefault(name, change)
+    return found
+
+
+def options_of(body: Mapping[str, Any]) -> list[str] | None:
+    """The options of `heldout datasets mend` that order the same; None where they need a file."""
+    if body.keys() & {"exclude", "relabel", "name"}:
+        return None
+    options = ["--drop-copies"] if body.get("drop_copies") else []
+    for label, meant in _renamed_labels(body.get("rename_classes", {})):
+        if "=" in label:
+            return None
+        options += ["--rename-classes", f"{label}={meant}"]
+    for split in SPLITS:
+        change = body.get("pixel_values", {}).get(split)
+        if change is not None:
+            options += ["--pixel-values", f"{split}={_said(change)}"]
+    if resplit := body.get("resplit"):
+        options.append("--resplit")
+        for name, value in resplit.items() if isinstance(resplit, Mapping) else ():
+            options += [f"--{name}", str(value)]
+    return options
+
+
+def _renamed_labels(renamed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for old, new in renamed.items():
+        if isinstance(new, Mapping):
+            yield from ((f"{old}:{label}", meant) for label, meant in new.items())
+        else:
+            yield old, new
+
+
+def _said(change: str | Mapping[str, float]) -> str:
+    if isinstance(change, str):
+        return change
+    return ",".join(f"{name}:{value!r}" for name, value in change.items())

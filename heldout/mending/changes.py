@@ -1,0 +1,168 @@
+"""The changes that make a new version of a dataset from a version that is ready, frozen and bounded.
+
+They are applied in this order, whatever the order of the body: `exclude`, `rename_classes` of single splits, `relabel`,
+`rename_classes` of all splits, `pixel_values`, `drop_copies`, `resplit`.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from heldout.datasets import DATASET_NAME, Share, no_id
+from heldout.spec import MAX_SEED, SpecPart
+from heldout.stored.evaluation import SPLIT_NAMES, SplitName
+
+MAX_NAMED_IMAGES = 100_000
+MAX_RENAMED_CLASSES = 2000
+MAX_FACTOR, MAX_OFFSET = 1e6, 1e9
+Index = Annotated[int, Field(ge=0, le=2**31 - 1)]
+MemberName = Annotated[str, Field(min_length=1, max_length=1024)]
+ClassName = Annotated[str, Field(min_length=1, max_length=128)]
+NamedPixelChange = Literal[
+    "invert",
+    "swap_channels",
+    "transpose",
+    "turn_left",
+    "turn_right",
+    "upside_down",
+    "flip_vertical",
+    "flip_horizontal",
+]
+
+
+class LinearChange(SpecPart):
+    """Each pixel value becomes `factor * value + offset`, cut to the dataset's range."""
+
+    factor: float = Field(1.0, ge=-MAX_FACTOR, le=MAX_FACTOR)
+    offset: float = Field(0.0, ge=-MAX_OFFSET, le=MAX_OFFSET, description="In units of the pixel values.")
+    bottom: float | None = Field(
+        None, ge=-MAX_OFFSET, le=MAX_OFFSET, description="What pixels at the range's lower end become instead."
+    )
+    top: float | None = Field(
+        None, ge=-MAX_OFFSET, le=MAX_OFFSET, description="What pixels at the range's upper end become instead."
+    )
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if self == LinearChange.model_construct():
+            raise ValueError("changes nothing: give a `factor` other than 1, an `offset` other than 0, or both")
+        return self
+
+
+PixelChange = NamedPixelChange | LinearChange
+
+
+class PixelValues(SpecPart):
+    """What is done with the pixels of each split; a split that is not named stays as it is.
+
+    `invert` swaps light and dark, `swap_channels` the first and the last colour; the others turn or mirror the images.
+    """
+
+    train: PixelChange | None = None
+    validation: PixelChange | None = None
+    test: PixelChange | None = None
+
+    def of_splits(self) -> dict[SplitName, PixelChange]:
+        """The changes by split."""
+        named: dict[SplitName, PixelChange | None] = {
+            "train": self.train,
+            "validation": self.validation,
+            "test": self.test,
+        }
+        return {split: change for split, change in named.items() if change is not None}
+
+
+class ResplitSpec(SpecPart):
+    """How all splits are cut anew; what is absent is as it was when the dataset was uploaded."""
+
+    test: Share | None = None
+    validation: Share | None = None
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
+
+
+class VersionChanges(SpecPart):
+    """What a new version has that the one that it is derived from has not; at least one change."""
+
+    exclude: tuple[Index | MemberName, ...] = Field(
+        (),
+        max_length=MAX_NAMED_IMAGES,
+        strict=False,
+        description="Images that are left out, by position or by file name; text of digits alone is a position.",
+    )
+    relabel: dict[MemberName, ClassName] = Field(
+        default={},
+        max_length=MAX_NAMED_IMAGES,
+        description="The class of single images, by position or file name. Classes are named as they were before "
+        "`rename_classes`.",
+    )
+    rename_classes: dict[ClassName, ClassName | dict[ClassName, ClassName]] = Field(
+        default={},
+        max_length=MAX_RENAMED_CLASSES,
+        description="`{old: new}` for all splits: a name that is there merges two classes. Or "
+        "`{split: {label: class}}` where one split's labels mean other classes.",
+    )
+    pixel_values: PixelValues | None = None
+    resplit: bool | ResplitSpec = Field(
+        False, description="Cut all splits anew from all images; copies and groups stay together."
+    )
+    drop_copies: bool = Field(
+        False,
+        description="Keep one image of each cluster of copies: in test if one is there, else in validation, else in "
+        "train. Of copies with different labels none stays.",
+    )
+
+    @field_validator("rename_classes")
+    @classmethod
+    def _names_splits(cls, renamed: dict[str, Any]) -> dict[str, Any]:
+        for name, meant in renamed.items():
+            if not isinstance(meant, dict):
+                continue
+            if name not in SPLIT_NAMES:
+                raise ValueError(f"{name!r} is no split: labels of one split are renamed as {{'test': {{old: new}}}}")
+            if not 0 < len(meant) <= MAX_RENAMED_CLASSES:
+                raise ValueError(f"{name!r} renames {len(meant)} classes; 1 to {MAX_RENAMED_CLASSES:,} are accepted")
+        return renamed
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.body():
+            raise ValueError(
+                "names no change: give at least one of exclude, relabel, rename_classes, pixel_values, resplit, "
+                "drop_copies"
+            )
+        return self
+
+    def body(self) -> dict[str, Any]:
+        """The changes as JSON, without those that are absent."""
+        whole = self.model_dump(mode="json", exclude_defaults=True, include=set(VersionChanges.model_fields))
+        return {name: value for name, value in whole.items() if value not in (None, {}, [], False)}
+
+    def of_split(self, split: str) -> dict[str, str]:
+        """What the labels of one split mean, where that is not their own name."""
+        meant = self.rename_classes.get(split)
+        return meant if isinstance(meant, dict) else {}
+
+    def of_all_splits(self) -> dict[str, str]:
+        """The new names of classes."""
+        return {old: new for old, new in self.rename_classes.items() if isinstance(new, str)}
+
+
+class VersionSpec(VersionChanges):
+    """A new version of a dataset, derived from one that is ready."""
+
+    name: str | None = Field(
+        None, pattern=DATASET_NAME, description="Under which name; by default that of the version it is derived from."
+    )
+
+    _is_no_id = field_validator("name")(no_id)
+
+    def changes(self) -> VersionChanges:
+        """The changes alone."""
+        return VersionChanges.model_validate_json(self.model_dump_json(exclude={"name"}, exclude_defaults=True))
+
+
+def index_in(image: int | str) -> int | None:
+    """The position that a reference to an image gives; None where it is a file name."""
+    if isinstance(image, int):
+        return image
+    return int(image) if image.isascii() and image.isdigit() and len(image) < 11 else None

@@ -1,0 +1,79 @@
+"""Which change of a dataset cures a finding: the very body that `POST /v1/datasets/{id}/versions` takes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from heldout.mending.bodies import Body, combined
+from heldout.stored.audit import AuditFinding
+from heldout.stored.gap import LabelsRenamed, PixelsUndone
+
+DROP_COPIES: Mapping[str, Any] = {"drop_copies": True}
+RESPLIT: Mapping[str, Any] = {"resplit": True}
+# Findings of an audit that the same change always cures.
+_ALWAYS: Mapping[str, Mapping[str, Any]] = {
+    "leakage": DROP_COPIES,
+    "label_conflicts": DROP_COPIES,
+    "duplicates": DROP_COPIES,
+    "group_across_splits": RESPLIT,
+    "class_missing": RESPLIT,
+    "class_shift": RESPLIT,
+}
+# Codes that say the change, also in audits of earlier releases, which do not name it.
+_CHANGE_OF_CODE = {"inverted_values": "invert", "channel_order_mismatch": "swap_channels"}
+# Of what a training has undone, the kinds that have no numbers.
+_CHANGE_OF_KIND = {"inversion": "invert", "channel_order": "swap_channels"}
+
+
+def offers_of(findings: Sequence[AuditFinding]) -> list[Body | None]:
+    """For each finding of an audit what cures it; None where no change of the stored images does.
+
+    Copies are not dropped before the labels of a split are in order: until then they seem to contradict each other,
+    and none of them would stay.
+    """
+    offers = [offer_of(one) for one in findings]
+    in_order = [offer for offer in offers if offer is not None and "rename_classes" in offer]
+    return [combined([offer, *in_order]) if offer is not None and "drop_copies" in offer else offer for offer in offers]
+
+
+def offer_of(finding: AuditFinding) -> Body | None:
+    """What cures a finding by itself."""
+    numbers = finding.numbers
+    if finding.code in _ALWAYS:
+        return dict(_ALWAYS[finding.code])
+    if finding.code == "label_order_mismatch":
+        return renaming(numbers.get("split", "test"), numbers.get("renamed", {}))
+    undone_by = numbers.get("undone_by")
+    if undone_by is None and finding.code in _CHANGE_OF_CODE:
+        undone_by = {numbers.get("split", "test"): _CHANGE_OF_CODE[finding.code]}
+    return None if undone_by is None else {"pixel_values": dict(undone_by)}
+
+
+def renaming(split: str, meant: Mapping[str, str]) -> Body | None:
+    """One split's labels as the classes that they mean."""
+    return {"rename_classes": {split: dict(meant)}} if meant else None
+
+
+def renamed_test(labels: LabelsRenamed, classes: tuple[str, ...]) -> Body | None:
+    """What both halves of the test images have chosen; None where they differ, or the classes' names are not known."""
+    first, second = labels.renamings
+    if first is None or first != second or len(classes) != len(first):
+        return None
+    return renaming("test", {classes[given]: classes[means] for given, means in enumerate(first) if given != means})
+
+
+def undone_test_pixels(pixels: PixelsUndone) -> Body | None:
+    """What both halves of the test images have chosen, with the mean of their numbers; None where they differ."""
+    kind, other = pixels.choices
+    if kind == "none" or kind != other:
+        return None
+    if kind in _CHANGE_OF_KIND:
+        return {"pixel_values": {"test": _CHANGE_OF_KIND[kind]}}
+    first, second = pixels.parameters
+    # Where only one half was cut off at an end, the other says nothing of it.
+    means = {
+        name: (first.get(name, usual) + second.get(name, usual)) / 2
+        for name, usual in (("factor", 1.0), ("offset", 0.0))
+    }
+    ends = {name: (first[name] + second[name]) / 2 for name in ("bottom", "top") if name in first and name in second}
+    changes = {name: value for name, value in means.items() if value != {"factor": 1.0, "offset": 0.0}[name]} | ends
+    return {"pixel_values": {"test": changes}} if changes else None

@@ -1,0 +1,87 @@
+"""What a diagnosis needs of answers from anywhere: counts, the terms of the gap, and how true probabilities are."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.diagnosis import Evaluation
+from heldout.diagnosis.evaluation import SplitFigures
+from heldout.stored.evaluation import SplitName
+from heldout.stored.gap import Calibration, HeldOutName, LabelsRenamed, StoredGap
+from models.answers.answers import Answers, halves_of
+from models.answers.received import ForeignAnswers
+from models.answers.renamed_labels import chosen_renaming, confusion_of
+from models.answers.temperature import calibration_of
+from models.answers.undone import copies_of, labels_renamed
+
+# Probabilities from which a temperature is fitted, some forty times over: of more images a random part is taken.
+MAX_CALIBRATED_VALUES = 2_000_000
+
+
+def evaluation_of(answers: ForeignAnswers) -> Evaluation:
+    """The answers as a diagnosis takes them; of which epoch they are is not known."""
+    confusions = {name: confusion_of(said, len(answers.classes)) for name, said in answers.splits.items()}
+    figures: dict[str, SplitFigures] = {
+        name: SplitFigures(
+            accuracy=float(said.right.mean()),
+            count=len(said),
+            loss=None if said.probabilities is None else float(said.losses.mean()),
+            confusion=tuple(map(tuple, confusions[name].tolist())),
+        )
+        for name, said in answers.splits.items()
+    }
+    return Evaluation(figures, answers.classes, gap=_gap(answers, confusions), calibration=_calibration(answers))
+
+
+def _gap(answers: ForeignAnswers, confusions: dict[SplitName, NDArray[np.int64]]) -> StoredGap | None:
+    """None without answers to training and to test images."""
+    splits = answers.splits
+    train, test, validation = (splits.get(name) for name in ("train", "test", "validation"))
+    if train is None or test is None:
+        return None
+    of_train, of_test = train.tally(), test.tally()
+    assert of_train is not None
+    assert of_test is not None
+    copied = _copied(answers, "test")
+    clean = test if copied is None or copied.all() else test.of(~copied)
+    return StoredGap(
+        kept_epoch=0,
+        epochs=0,
+        train=of_train,
+        validation=None if validation is None else validation.tally(),
+        test=of_test,
+        validation_copies=None if validation is None else copies_of(validation, _copied(answers, "validation")),
+        test_copies=copies_of(test, copied),
+        # Where there are no validation images, training's labels mean what they say, too.
+        labels=_renamed(clean, confusions["train" if validation is None else "validation"]),
+    )
+
+
+def _copied(answers: ForeignAnswers, split: SplitName) -> NDArray[np.bool_] | None:
+    """(images,) whether an image of the split was trained on; None where the hashes of one of them are not known."""
+    if "train" not in answers.hashes or split not in answers.hashes:
+        return None
+    trained = set(answers.hashes["train"])
+    return np.array([one in trained for one in answers.hashes[split]], np.bool_)
+
+
+def _renamed(test: Answers, known: NDArray[np.int64]) -> LabelsRenamed | None:
+    """Each half of the test images under the renaming that was chosen on the other; None where none was chosen."""
+    halves = [test.of(half) for half in halves_of(test.labels)]
+    if not all(map(len, halves)):
+        return None
+    two, one = (chosen_renaming(half, known) for half in halves)
+    if one is None and two is None:
+        return None
+    return labels_renamed((one, two), halves, [halves[0].under(one), halves[1].under(two)])
+
+
+def _calibration(answers: ForeignAnswers) -> Calibration | None:
+    """Of the validation images, or of the test images where there are none."""
+    name: HeldOutName = "validation" if "validation" in answers.splits else "test"
+    said = answers.splits.get(name)
+    if said is None or said.probabilities is None:
+        return None
+    most = MAX_CALIBRATED_VALUES // len(answers.classes)
+    if len(said) > most:
+        said = said.of(np.random.default_rng(0).permutation(len(said))[:most])
+    return calibration_of(said.log_probabilities(), said.labels, halves_of(said.labels), name)

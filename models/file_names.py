@@ -1,0 +1,28 @@
+"""What the images of an uploaded dataset were called: `members.txt` beside its other files, a name on each line."""
+
+from pathlib import Path
+
+import numpy as np
+
+MEMBERS_FILE = "members.txt"
+_NEWLINE = ord("\n")
+
+
+def members_key(dataset_id: str) -> str:
+    """Where the names are stored. They belong to the dataset, not to its content: owners share that."""
+    return f"datasets/{dataset_id}/{MEMBERS_FILE}"
+
+
+class FileNames:
+    """The names by the images' positions. Of a million, little more than the file itself is in memory."""
+
+    def __init__(self, file: Path) -> None:
+        self._content = np.fromfile(file, np.uint8)
+        self._ends = np.flatnonzero(self._content == _NEWLINE)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> str:
+        first = 0 if index == 0 else int(self._ends[index - 1]) + 1
+        return self._content[first : self._ends[index]].tobytes().decode("utf-8", "replace")

@@ -1,0 +1,77 @@
+"""Cuts a pool of images into folds: classes spread evenly, and what belongs together in one fold. Pure."""
+
+import heapq
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def folds_of(
+    labels: NDArray[np.int32], pool: NDArray[np.int64], units: NDArray[np.int64] | None, *, folds: int, seed: int
+) -> NDArray[np.int64]:
+    """(pool,) the fold of each image, from 0. It depends on these arguments alone, and not on the order of `pool`.
+
+    Units of several images come first, those with most of a class before the others: each goes whole to the fold that
+    has the smallest shares of its classes so far. Then single images are dealt, class by class: where there are no
+    larger units, each fold has as many of a class as any other, or one less.
+
+    Args:
+        labels: (images,) of the whole dataset.
+        pool: positions of the images that are cut, each once.
+        units: (images,) numbers, equal for images that belong together; None where each image is alone.
+        seed: decides the order in which units of one size, and images of one class, are dealt.
+    """
+    shuffled = np.random.default_rng(seed).permutation(np.sort(pool)).tolist()
+    members: dict[int, list[int]] = {}
+    for image in shuffled:
+        members.setdefault(image if units is None else int(units[image]), []).append(image)
+    in_pool = np.bincount(labels[pool]).tolist()
+    held = [[0] * len(in_pool) for _ in range(folds)]  # images of each class in each fold
+    fold_of: dict[int, int] = {}
+    several = [(Counter(labels[unit].tolist()), unit) for unit in members.values() if len(unit) > 1]
+    # A stable sort: equal units stay in shuffled order.
+    for counts, images in sorted(several, key=lambda one: _weight(one[0], in_pool), reverse=True):
+        fold = _emptiest(counts, held, in_pool)
+        fold_of |= dict.fromkeys(images, fold)
+        for label, count in counts.items():
+            held[fold][label] += count
+    singles: dict[int, list[int]] = {}
+    for unit in members.values():
+        if len(unit) == 1:
+            singles.setdefault(int(labels[unit[0]]), []).append(unit[0])
+    sizes = [sum(counts) for counts in held]
+    for label in sorted(singles):
+        waiting = [(held[fold][label], sizes[fold], fold) for fold in range(folds)]
+        heapq.heapify(waiting)
+        for image in singles[label]:
+            count, size, fold = waiting[0]
+            heapq.heapreplace(waiting, (count + 1, size + 1, fold))
+            fold_of[image] = fold
+        sizes = [size for _, size, _ in sorted(waiting, key=lambda one: one[2])]
+    return np.asarray([fold_of[image] for image in pool.tolist()], np.int64)
+
+
+def _weight(unit: Counter[int], in_pool: list[int]) -> float:
+    """How much of its classes a unit has: those that have much of one are the hardest to place."""
+    return sum((count / in_pool[label]) ** 2 for label, count in sorted(unit.items()))
+
+
+def _emptiest(unit: Counter[int], held: list[list[int]], in_pool: list[int]) -> int:
+    """The fold to which a unit adds least to the sum of squared shares of classes; of equal ones the smaller one."""
+
+    def growth(fold: int) -> tuple[float, int, int]:
+        shares = sum(held[fold][label] * count / in_pool[label] ** 2 for label, count in sorted(unit.items()))
+        return shares, sum(held[fold]), fold
+
+    return min(range(len(held)), key=growth)
+
+
+def class_that_lacks_a_fold(
+    labels: NDArray[np.int32], pool: NDArray[np.int64], fold_of: NDArray[np.int64], folds: int
+) -> int | None:
+    """A class of the pool of which some fold has no image; None where every fold has all of them."""
+    held = np.zeros((folds, len(np.bincount(labels[pool]))), np.int64)
+    np.add.at(held, (fold_of, labels[pool]), 1)
+    lacking = np.flatnonzero((held == 0).any(axis=0) & (held.sum(axis=0) > 0))
+    return int(lacking[0]) if len(lacking) else None

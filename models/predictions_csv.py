@@ -1,0 +1,86 @@
+"""A job's `predictions.npz` as a table of one line an image, made while it is sent."""
+
+import csv
+import io
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from numpy.typing import NDArray
+
+from heldout.errors import StorageUnavailable
+from models.arrays import SPLITS
+from models.blob_files import open_zipped
+from models.blobs import Blobs
+from models.npy_rows import NpyRows
+
+ROWS_AT_ONCE = 500
+# What a spreadsheet would take for the beginning of a formula.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def csv_chunks(blobs: Blobs, key: str, classes: Sequence[str]) -> Iterator[bytes]:
+    """The table in pieces, UTF-8: `split,index,file,label,answer,correct,probability,p_<class>…`.
+
+    `file` is empty where the images have no names. The first piece comes before anything is sent.
+
+    Args:
+        classes: names of the dataset's classes, for files of earlier releases, which hold none.
+    Raises:
+        BlobMissing, StorageUnavailable: before the first piece; later StorageUnavailable alone.
+    """
+    try:
+        with open_zipped(blobs, key) as archive:
+            members = set(archive.namelist())
+            if "classes.npy" in members:
+                with archive.open("classes.npy") as member:
+                    classes = [name for block in NpyRows(member).blocks(ROWS_AT_ONCE) for name in block.tolist()]
+        heads = ("split", "index", "file", "label", "answer", "correct", "probability")
+        yield _lines([[*heads, *(f"p_{name}" for name in classes)]])
+        shown = [_harmless(name) for name in classes]
+        for split in SPLITS:
+            if f"{split}_indices.npy" in members:
+                yield from _split_chunks(blobs, key, split, shown, has_files=f"{split}_files.npy" in members)
+    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+        raise StorageUnavailable from error
+
+
+def _split_chunks(blobs: Blobs, key: str, split: str, classes: Sequence[str], *, has_files: bool) -> Iterator[bytes]:
+    with ExitStack() as stack:
+
+        def blocks(what: str) -> Iterator[NDArray[Any]]:
+            # Each has the archive open for itself: what is read ahead of one array is no use to another.
+            archive = stack.enter_context(open_zipped(blobs, key))
+            return NpyRows(stack.enter_context(archive.open(f"{split}_{what}.npy"))).blocks(ROWS_AT_ONCE)
+
+        files = blocks("files") if has_files else None
+        for indices, labels, said in zip(blocks("indices"), blocks("labels"), blocks("probabilities"), strict=True):
+            names = [""] * len(indices) if files is None else [_harmless(name) for name in next(files).tolist()]
+            answers = said.argmax(axis=1)
+            texts = said.astype(str)  # the shortest that gives the same float32 again
+            rows = zip(indices.tolist(), names, labels.tolist(), answers.tolist(), texts.tolist(), strict=True)
+            yield _lines(
+                [split, index, name, classes[label], classes[answer], _WORDS[label == answer], row[answer], *row]
+                for index, name, label, answer, row in rows
+            )
+
+
+_WORDS = {True: "true", False: "false"}
+
+
+def _lines(rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def _harmless(text: str) -> str:
+    """The text, behind an apostrophe where a spreadsheet would compute it. A number is none."""
+    if not text.startswith(FORMULA_STARTS):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text

@@ -1,0 +1,102 @@
+"""Queues a job that has ended once more: as it was, for more epochs, or with a change. The caller commits."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from heldout.errors import FieldError, InvalidSpec, SpecUnreadable, StateGone
+from heldout.retrying import RetrySpec, merged, spec_for_more_epochs
+from heldout.spec import JobSpec
+from models.blobs import Blobs
+from models.database import Session
+from models.job_diagnosis import diagnosis_of
+from models.specs import training_spec_of
+from models.starts import GoesOn
+from models.store import claims, jobs
+from models.submit import Submitted, submit
+from models.tables import JobRow
+
+
+class PatchRefused(Exception):
+    """A spec under a change is not valid.
+
+    pointer: to the change, in the request. found: the validator's findings on the changed spec, which is `content`.
+    """
+
+    def __init__(self, pointer: str, found: Sequence[Mapping[str, Any]], content: Any) -> None:
+        super().__init__(pointer)
+        self.pointer = pointer
+        self.found = found
+        self.content = content
+
+
+def retry(
+    session: Session, blobs: Blobs, owner: str, job_id: str, asked: RetrySpec, *, max_parameters: int
+) -> Submitted:
+    """Queue a job that has ended once more, on the same version of its dataset unless a patch names another one.
+
+    Raises:
+        JobNotFound, JobNotFinished, StateGone, PatchRefused, FileOfLaterRelease, and what `submit` raises.
+    """
+    ended, dataset = jobs.find_with_dataset(session, owner, job_id)
+    jobs.require_finished(ended)
+    try:
+        spec = training_spec_of(ended)
+    except SpecUnreadable as error:
+        raise InvalidSpec(error.detail) from error
+    goes_on = None
+    same_dataset = True
+    if asked.epochs is not None:
+        goes_on = GoesOn(ended, _last_state(session, ended))
+        spec = spec_for_more_epochs(spec, ended.stop_reason, goes_on.state.epoch, asked.epochs)
+    elif asked.remedy is not None:
+        spec = _patched(spec, _patch_of(session, blobs, ended, asked.remedy), "/remedy")
+    elif asked.patch is not None:
+        before = spec.dataset
+        spec = _patched(spec, asked.patch, "/patch")
+        same_dataset = spec.dataset == before
+    return submit(
+        session,
+        blobs,
+        owner,
+        spec,
+        max_parameters=max_parameters,
+        dataset=dataset if same_dataset else None,
+        retry_of=ended,
+        goes_on=goes_on,
+    )
+
+
+def _last_state(session: Session, ended: JobRow) -> claims.Checkpoint:
+    state = next(iter(claims.checkpoints_of(session, ended.id)), None)
+    if state is None:
+        raise StateGone(ended.id)
+    return state
+
+
+def _patch_of(session: Session, blobs: Blobs, ended: JobRow, name: str) -> dict[str, Any]:
+    """The change of the spec that is a remedy of the job's diagnosis; of several findings the first one's."""
+    found = [remedy for finding in diagnosis_of(session, blobs, ended).findings for remedy in finding.remedies]
+    patches = {remedy.name: remedy.patch for remedy in reversed(found) if remedy.patch is not None}
+    if name in patches:
+        return patches[name]
+    names = ", ".join(dict.fromkeys(remedy.name for remedy in found if remedy.name in patches))
+    if name in {remedy.name for remedy in found}:
+        why = f"{name!r} is advice that no change of a spec can follow."
+    else:
+        why = f"The diagnosis of {ended.id} has no remedy {name!r}."
+    has = f"It offers {names}." if names else "It offers none that changes a spec."
+    raise _refused("/remedy", f"{why} {has}")
+
+
+def _patched(spec: JobSpec, patch: dict[str, Any], pointer: str) -> JobSpec:
+    content = merged(spec.model_dump(mode="json"), patch)
+    try:
+        return JobSpec.model_validate(content)
+    except ValidationError as error:
+        raise PatchRefused(pointer, error.errors(include_url=False), content) from error
+
+
+def _refused(pointer: str, detail: str) -> InvalidSpec:
+    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

@@ -1,0 +1,123 @@
+"""Gives a new job, in the transaction that queues it, what it starts from: files of its own, and what is known of them.
+
+The files are copies in the store: nothing that happens to the job that they come from can take them away.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from sqlalchemy import insert
+
+from heldout.errors import StateGone
+from heldout.initial import Initial
+from heldout.stored.artifacts import ArtifactName
+from models.blobs import BlobMissing, Blobs
+from models.database import Session, db_now
+from models.initial import BEFORE_ATTEMPTS, Source, refused
+from models.store import artifacts, events, metrics
+from models.store.claims import Checkpoint
+from models.store.new_jobs import Begins
+from models.tables import AttemptRow, CheckpointRow, EpochRow, JobRow
+
+
+@dataclass(frozen=True)
+class GoesOn:
+    """A job that has ended, and its last state, from which the new job goes on."""
+
+    ended: JobRow
+    state: Checkpoint
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a job starts from: weights of another job, the state of one, or nothing."""
+
+    source: Source | None = None
+    initial: Initial | None = None
+    goes_on: GoesOn | None = None
+
+    @property
+    def begins(self) -> Begins:
+        """As the job's row and its first event have it."""
+        begins = Begins()
+        if self.initial is not None:
+            begins = Begins(
+                initial=self.initial.to_json(), message=self.initial.in_words, told={"initial": self.initial.told}
+            )
+        if self.goes_on is None:
+            return begins
+        ended, state = self.goes_on.ended, self.goes_on.state
+        return replace(
+            begins,
+            epoch=state.epoch,
+            continues=(*(ended.continues or ()), {"job": ended.id, "epoch": state.epoch}),
+            message=f"Goes on from the state of {ended.id} after epoch {state.epoch}.",
+            told={**begins.told, "continues": {"job": ended.id, "epoch": state.epoch, "step": state.step}},
+        )
+
+
+@contextmanager
+def copied_files(blobs: Blobs, job_id: str, start: Start) -> Iterator[Start]:
+    """Copies of the files for a new job, which are deleted again if the block fails.
+
+    Raises:
+        StateGone, InvalidSpec: what it was to start from was deleted meanwhile.
+        StorageUnavailable.
+    """
+    folder, made = f"jobs/{job_id}/{BEFORE_ATTEMPTS}", list[str]()
+    try:
+        if start.source is not None:
+            key = f"{folder}/initial.keras"
+            made.append(key)
+            try:
+                blobs.copy(start.source.file.key, key)
+            except BlobMissing as error:
+                raise refused(f"The weights of {start.source.weights.job} are not there any more.") from error
+            file = replace(start.source.file, name=ArtifactName.INITIAL, key=key)
+            start = replace(start, source=replace(start.source, file=file))
+        if start.goes_on is not None:
+            state = start.goes_on.state
+            key = f"{folder}/checkpoint-{state.epoch:05d}-{state.step:08d}.ckpt"
+            made.append(key)
+            try:
+                blobs.copy(state.key, key)
+            except BlobMissing as error:
+                raise StateGone(start.goes_on.ended.id) from error
+            start = replace(start, goes_on=replace(start.goes_on, state=replace(state, key=key)))
+        yield start
+    except BaseException:
+        for key in made:
+            blobs.delete(key)
+        raise
+
+
+def add(session: Session, job_id: str, start: Start) -> None:
+    """Write what a new job, whose row is written, starts from."""
+    if start.source is not None and start.initial is not None:
+        artifacts.add(session, job_id, BEFORE_ATTEMPTS, [start.source.file])
+        if start.initial.is_little:
+            count = len(start.initial.taken) + len(start.initial.new)
+            text = (
+                f"Only {len(start.initial.taken)} of {count} layers start from {start.initial.weights.job}; the others "
+                f"start anew: {', '.join(start.initial.new)}."
+            )
+            events.add(session, job_id, "job.warning", text, level="warning", data=start.initial.told)
+    if start.goes_on is not None:
+        _add_state(session, job_id, start.goes_on)
+
+
+def _add_state(session: Session, job_id: str, goes_on: GoesOn) -> None:
+    """The state as a checkpoint of an attempt before the first, with the epochs that are done in it."""
+    state, attempt = goes_on.state, {"job_id": job_id, "attempt": BEFORE_ATTEMPTS}
+    session.execute(insert(AttemptRow).values(**attempt, worker="", start_epoch=0, started_at=db_now()))
+    place = {"epoch": state.epoch, "step": state.step, "key": state.key}
+    session.execute(insert(CheckpointRow).values(**attempt, **place, created_at=db_now()))
+    figures = [column.key for column in EpochRow.__mapper__.column_attrs if column.key not in attempt]
+    done = [
+        {**attempt, **{name: getattr(row, name) for name in figures}}
+        for row in metrics.epochs_of(session, goes_on.ended.id)
+        if row.epoch <= state.epoch
+    ]
+    if done:
+        session.execute(insert(EpochRow), done)

@@ -1,0 +1,77 @@
+"""The jobs that find wrong labels of datasets: who is given one, which one is a dataset's, and how one ends well."""
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from heldout.dataset_lifecycle import DatasetStatus, SuspectsStatus
+from heldout.kinds import JobKind, SuspectSpec
+from heldout.lifecycle import JobStatus
+from models.ids import new_id
+from models.store import new_jobs
+from models.store.claims import HeldAttempt, complete
+from models.tables import DatasetRow, JobRow
+
+# Below any training's, so that every training that waits comes first.
+PRIORITY = -200
+MAX_RUNTIME_S = 1800
+
+
+def queue(session: Session, owner: str, dataset_id: str, *, again: bool = False) -> JobRow | None:
+    """Queue the job that finds a dataset's wrong labels, for the owner who asks.
+
+    None if the dataset is not ready, or has had such a job before.
+
+    Args:
+        again: queue one also after one that failed.
+    """
+    never_asked, failed = DatasetRow.suspects_status.is_(None), DatasetRow.suspects_status == SuspectsStatus.FAILED
+    queued = session.execute(
+        update(DatasetRow)
+        .where(DatasetRow.id == dataset_id, DatasetRow.status == DatasetStatus.READY)
+        .where(DatasetRow.deleted_at.is_(None), or_(never_asked, failed) if again else never_asked)
+        .values(suspects_status=SuspectsStatus.QUEUED)
+        .returning(DatasetRow.name, DatasetRow.version)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if queued is None:
+        return None
+    return new_jobs.add(
+        session,
+        job_id=new_id("job"),
+        kind=JobKind.SUSPECT,
+        owner=owner,
+        name=f"{queued.name}@{queued.version}",
+        spec=SuspectSpec(max_runtime_s=MAX_RUNTIME_S),
+        dataset_id=dataset_id,
+        priority=PRIORITY,
+        device="cpu",
+    )
+
+
+def newest_job(session: Session, dataset_id: str) -> JobRow | None:
+    """The last job that was to find the dataset's wrong labels."""
+    return session.scalars(
+        select(JobRow)
+        .where(JobRow.dataset_id == dataset_id, JobRow.kind == JobKind.SUSPECT)
+        .order_by(JobRow.id.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def mark_stored(session: Session, held: HeldAttempt, dataset_id: str) -> JobStatus:
+    """End the job well, unless it was cancelled: the dataset's suspected labels are in the blob store.
+
+    A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
+
+    Raises:
+        LeaseLost: if this attempt no longer holds the job.
+    """
+    status = complete(session, held)
+    if status is JobStatus.SUCCEEDED:
+        session.execute(
+            update(DatasetRow)
+            .where(DatasetRow.id == dataset_id)
+            .values(suspects_status=SuspectsStatus.STORED)
+            .execution_options(synchronize_session=False)
+        )
+    return status

@@ -1,0 +1,91 @@
+"""Versions of datasets that are derived from others: announced, and queued for a worker at once."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from heldout.dataset_lifecycle import DatasetStatus
+from heldout.datasets import DatasetSpec, SplitSpec
+from heldout.errors import DatasetNotFound, InvalidSpec
+from heldout.kinds import DeriveSpec, JobKind
+from heldout.mending.changes import ResplitSpec, VersionChanges, VersionSpec
+from heldout.mending.refusals import refusals_of
+from models.ids import new_id
+from models.store import datasets, new_jobs
+from models.store.uploads import PRIORITY, add_version
+from models.tables import DatasetRow, JobRow
+
+
+def derive(
+    session: Session, owner: str, reference: str, spec: VersionSpec, *, max_runtime_s: float
+) -> tuple[DatasetRow, JobRow]:
+    """Queue a new version of a dataset that the owner sees, with changes; gives the version and its job.
+
+    Of a bundled dataset it is a version of the owner's own dataset of that name. The content that it is made from
+    stays until the job has ended, also where the dataset is deleted meanwhile.
+
+    Raises:
+        DatasetNotFound, DatasetNotReady.
+        InvalidSpec: if the changes do not fit the dataset.
+    """
+    base = _locked(session, owner, reference)
+    height, width, channels = base.shape or (0, 0, 0)
+    changes = spec.changes()
+    refused = refusals_of(
+        changes,
+        classes=base.classes or (),
+        images=sum(split["count"] for split in (base.splits or {}).values()),
+        shape=(height, width, channels),
+    )
+    if refused:
+        raise InvalidSpec(f"The changes do not fit {base.name}@{base.version}: {refused[0].detail}", errors=refused)
+    dataset = _spec_of(base, spec.name or base.name, changes)
+    derived_from = {
+        "dataset": {"id": base.id, "name": base.name, "version": base.version},
+        "changes": changes.body(),
+    }
+    message = f"A worker will derive it from {base.name}@{base.version}."
+    row = add_version(session, owner, dataset, DatasetStatus.CHECKING, message, derived_from)
+    job = new_jobs.add(
+        session,
+        job_id=new_id("job"),
+        kind=JobKind.DERIVE,
+        owner=owner,
+        name=f"{row.name}@{row.version}",
+        spec=DeriveSpec(
+            dataset=dataset,
+            base=base.id,
+            base_name=f"{base.name}@{base.version}" + (" (bundled)" if base.owner is None else ""),
+            base_sha256=base.sha256 or "",
+            changes=changes,
+            max_runtime_s=max_runtime_s,
+        ),
+        dataset_id=row.id,
+        priority=PRIORITY,
+        device="cpu",
+    )
+    session.refresh(row)
+    return row, job
+
+
+def _locked(session: Session, owner: str, reference: str) -> DatasetRow:
+    """The version that is mended, locked so that nobody deletes it before the job is queued."""
+    found = datasets.find(session, owner, reference)
+    if found is None:
+        raise DatasetNotFound(reference)
+    row = session.scalars(select(DatasetRow).where(DatasetRow.id == found.id).with_for_update()).one()
+    session.refresh(row)
+    if row.deleted_at is not None:
+        raise DatasetNotFound(reference)
+    datasets.require_content(row, "images that can be mended")
+    return row
+
+
+def _spec_of(base: DatasetRow, name: str, changes: VersionChanges) -> DatasetSpec:
+    """What was said of the base's upload, under the new name, and with the new cut where there is one."""
+    said = DatasetSpec(name=base.name) if base.spec is None else DatasetSpec.model_validate(base.spec)
+    splits = SplitSpec(test=said.splits.test, validation=said.splits.validation, seed=said.splits.seed)
+    if changes.resplit:
+        anew = changes.resplit if isinstance(changes.resplit, ResplitSpec) else ResplitSpec()
+        given = anew.model_dump(exclude_none=True)
+        splits = splits.model_copy(update={"existing": "merge", **given})
+    return said.model_copy(update={"name": name, "description": base.description, "splits": splits})

@@ -1,0 +1,73 @@
+"""The splits of jobs as the API tells them, and whether folds can be cut: from a dataset's small files in the store."""
+
+import io
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.dataset_lifecycle import RelationsStatus
+from heldout.errors import CopiesNotKnown, FieldError, InvalidSpec, StorageUnavailable
+from heldout.spec import JobSpec
+from models.arrays import SPLITS
+from models.blobs import BlobMissing, Blobs
+from models.folds import class_that_lacks_a_fold
+from models.job_splits import Positions, fold_of_each, splits_of
+from models.relations import Relations, load_relations, relations_key, units_of
+from models.tables import DatasetRow
+
+
+def stored_splits_of(blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> dict[str, Positions]:
+    """What `splits_of` gives for a ready dataset, from its small files in the blob store. Raises StorageUnavailable."""
+    labels, splits, relations = _stored(blobs, dataset, spec)
+    return splits_of(labels, splits, spec, relations)
+
+
+def require_folds(blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> None:
+    """See to it that the spec's folds, if it asks for some, can be cut now and will be cut the same at all times.
+
+    Raises:
+        CopiesNotKnown: the dataset's copies are still being looked for.
+        InvalidSpec: a fold would have no image of some class.
+        StorageUnavailable.
+    """
+    if spec.validation is None:
+        return
+    if dataset.relations_status not in {RelationsStatus.STORED, RelationsStatus.FAILED}:
+        raise CopiesNotKnown(dataset.name)
+    labels, splits, relations = _stored(blobs, dataset, spec)
+    pool, folds = np.concatenate([splits["train"], splits["validation"]]), spec.validation.folds
+    lacking = class_that_lacks_a_fold(labels, pool, fold_of_each(labels, pool, spec.validation, relations), folds)
+    if lacking is None:
+        return
+    name = (dataset.classes or ())[lacking]
+    of_class = pool[labels[pool] == lacking]
+    units = None if relations is None else units_of(relations)
+    alone = len(of_class) if units is None else len(np.unique(units[of_class]))
+    together = "" if alone == len(of_class) else f" in {alone:,} sets that belong together (copies and groups)"
+    detail = (
+        f"Class {name!r} has {len(of_class):,} images{together} outside of test, too few for each of {folds} folds to "
+        f"have some. Use {'fewer folds' if alone > 2 else 'the splits of the dataset'}, or add images of that class."
+    )
+    raise InvalidSpec(f"/validation/folds: {detail}", errors=[FieldError("/validation/folds", detail)])
+
+
+def uses_relations(dataset_status: RelationsStatus | None) -> bool:
+    """Whether folds of a dataset keep its copies and groups together. It never changes once a job was accepted."""
+    return dataset_status is RelationsStatus.STORED
+
+
+def _stored(
+    blobs: Blobs, dataset: DatasetRow, spec: JobSpec
+) -> tuple[NDArray[np.int32], dict[str, Positions], Relations | None]:
+    folder = f"datasets/{dataset.sha256}"
+    try:
+        labels = np.load(io.BytesIO(blobs.read(f"{folder}/labels.npy")))
+        with np.load(io.BytesIO(blobs.read(f"{folder}/splits.npz"))) as arrays:
+            splits = {split: arrays[split] for split in SPLITS}
+        relations = None
+        if spec.validation is not None and uses_relations(dataset.relations_status):
+            relations = load_relations(io.BytesIO(blobs.read(relations_key(dataset.id))))
+    except BlobMissing as error:
+        raise StorageUnavailable from error
+    return cast(NDArray[np.int32], labels), splits, relations

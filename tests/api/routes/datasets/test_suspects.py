@@ -1,0 +1,109 @@
+"""Suspected labels as clients see them: the first request starts the search, later ones read what it found."""
+
+import pytest
+
+from heldout.stored.suspects import StoredSuspects, Suspect, WrongLabels, suspects_key
+from models.store import claims, suspects
+from tests.api.routes.datasets.test_ledger import counts, ledger_of
+from tests.api.support import assert_problem, sqlite_only
+
+pytestmark = sqlite_only
+
+ROUTE = "/v1/datasets/mnist5k/suspects"
+
+
+def found(count: int = 5, **changes) -> StoredSuspects:
+    suspected = [
+        Suspect(index=10 * row, split="test", member=f"{row}.png", label=row, suggested=row + 1, probability=0.9)
+        for row in range(count)
+    ]
+    fields = {"images": 5000, "agreement": 0.9, "wrong": WrongLabels(count=250, low=200, high=300)}
+    how = {"networks": 10, "trained_on": 4000, "seen_as": (28, 28)}
+    return StoredSuspects(**{**fields, **how, "suspects": tuple(suspected), **changes})
+
+
+def end(worker, client, stored: StoredSuspects) -> None:
+    """Do what a worker does that has found them."""
+    dataset_id = client.get("/v1/datasets/mnist5k").json()["id"]
+    held = worker.claim()
+    worker.blobs.put(suspects_key(dataset_id), stored.to_bytes())
+    with worker.database.write() as session:
+        suspects.mark_stored(session, held, dataset_id)
+
+
+def test_the_first_request_starts_a_search_and_later_ones_wait_for_it(client, worker):
+    first = client.get(ROUTE)
+    assert (first.status_code, first.headers["retry-after"]) == (202, "5")
+    answer = first.json()
+    assert (answer["object"], answer["status"], answer["data"], answer["has_more"]) == ("suspects", "queued", [], False)
+    assert client.get(ROUTE).json() == answer
+    held = worker.claim()
+    running = client.get(ROUTE, params={"wait": 0.1})
+    assert (running.status_code, running.json()["status"]) == (202, "running")
+    assert client.get("/v1/jobs").json()["data"] == []
+    assert client.get(f"/v1/jobs/{held.job_id}").status_code == 404
+    with worker.database.write() as session:
+        assert not claims.claimable(session, ("cpu",))  # nobody has queued a second one
+
+
+def test_what_was_found_is_read_page_by_page_and_counted_as_a_look_at_labels(client, worker):
+    client.get(ROUTE)
+    assert counts(ledger_of(client), "test") == (0, 0, 0, 0)
+    end(worker, client, found())
+    answer = client.get(ROUTE, params={"limit": 2})
+    assert answer.status_code == 200
+    page = answer.json()
+    assert (page["status"], page["error"], page["has_more"], page["next"]) == ("ready", None, True, 2)
+    assert page["wrong"] == {"count": 250, "share": 0.05, "low": 200, "high": 300}
+    assert page["explanation"].startswith("About 250 of 5,000 images (5.0 %) probably have a wrong label; 200 to 300")
+    dataset_id = page["dataset"]["id"]
+    assert page["data"][1] == {
+        "rank": 2,
+        "index": 10,
+        "split": "test",
+        "member": "1.png",
+        "label": "1",
+        "suggested": "2",
+        "probability": 0.9,
+        "thumbnail": f"/v1/datasets/{dataset_id}/preview/10",
+    }
+    rest = client.get(ROUTE, params={"limit": 200, "after": page["next"]}).json()
+    assert [one["rank"] for one in rest["data"]] == [3, 4, 5]
+    assert (rest["has_more"], rest["next"]) == (False, None)
+    assert client.get(ROUTE, params={"after": 77}).json()["data"] == []
+    for split in ("validation", "test"):
+        assert counts(ledger_of(client), split) == (1, 0, 1, 0)
+
+
+def test_a_search_that_failed_says_why_and_is_not_repeated_unasked(client, worker):
+    client.get(ROUTE)
+    worker.fail(worker.claim(), "out_of_memory")
+    for _ in range(2):
+        answer = client.get(ROUTE)
+        assert (answer.status_code, answer.json()["status"]) == (200, "failed")
+        assert answer.json()["error"] == {"code": "out_of_memory", "detail": "The loss is not finite."}
+        assert "again=true" in answer.json()["explanation"]
+    assert client.get(ROUTE, params={"again": True}).status_code == 202
+    end(worker, client, found())
+    assert client.get(ROUTE, params={"again": True}).json()["status"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        (found(0, wrong=WrongLabels(count=0, low=0, high=25)), "None of 5,000 images stands out"),
+        (found(3, wrong=WrongLabels(count=4, low=0, high=31)), "these may only be hard to recognise"),
+        (found(0, wrong=None, agreement=0.12), "give 12 % of them the label that they have, which may be chance"),
+    ],
+    ids=["clean", "hard", "unlearned"],
+)
+def test_a_set_without_wrong_labels_is_not_accused(client, worker, stored, said):
+    client.get(ROUTE)
+    end(worker, client, stored)
+    assert said in client.get(ROUTE).json()["explanation"]
+
+
+def test_only_a_dataset_that_is_ready_is_searched(client, stranger):
+    client.post("/v1/datasets", json={"name": "pets"})
+    assert_problem(client.get("/v1/datasets/pets/suspects"), 409, "not_ready")
+    assert_problem(stranger.get("/v1/datasets/pets/suspects"), 404, "dataset_not_found")

@@ -1,0 +1,115 @@
+"""POST …/versions, and the bodies for it that audits and diagnoses carry."""
+
+import pytest
+
+from heldout.stored.audit import AuditFinding, SplitCounts, StoredAudit, audit_key
+from models.blobs import Blobs
+from models.store import claims, ingests
+from models.store.ingests import IngestedContent
+from tests.api.support import assert_problem, sqlite_only
+
+pytestmark = sqlite_only
+
+
+@pytest.fixture
+def settings(settings):
+    return settings.model_copy(update={"blobs": (settings.home / "blobs").as_uri()})
+
+
+@pytest.fixture
+def pets(client, database, settings) -> dict:
+    """A ready dataset whose audit has found a leak, an order of labels and classes that are rare."""
+    dataset = client.post("/v1/datasets", json={"name": "pets"}).json()
+    client.put(f"/v1/datasets/{dataset['id']}/content", content=b"not looked at")
+    splits = {name: {"count": 4, "per_class": [2, 2], "sha256": "1" * 64} for name in ("train", "validation", "test")}
+    with database.write() as session:
+        claimed = claims.claim(session, "worker", ["cpu"], 60)
+        ingests.reserve_content(session, claimed.held, dataset["id"], "a" * 64)
+        content = IngestedContent("a" * 64, 6, (8, 8, 1), "uint8", (0, 255), ("cat", "dog"), splits)
+        ingests.mark_ready(session, claimed.held, dataset["id"], content)
+    findings = [
+        ("leakage", {}),
+        ("label_order_mismatch", {"split": "test", "renamed": {"cat": "dog", "dog": "cat"}}),
+        ("class_imbalance", {"ratio": 3.0}),
+    ]
+    audit = StoredAudit(
+        sha256="a" * 64,
+        splits={name: SplitCounts(count=4, per_class=(2, 2)) for name in splits},
+        statistics={},
+        findings=tuple(
+            AuditFinding(code=code, severity="critical", numbers=numbers, explanation="So.", what_to_do="Mend.")
+            for code, numbers in findings
+        ),
+        checks={},
+        source={},
+    )
+    Blobs(settings.blobs_url).put(audit_key(dataset["id"]), audit.to_bytes())
+    return client.get("/v1/datasets/pets").json()
+
+
+def mended(client, reference: str, body: dict, **headers: str):
+    return client.post(f"/v1/datasets/{reference}/versions", json=body, headers=headers)
+
+
+def test_a_version_is_ordered_with_the_bodies_that_the_audit_carries(client, pets):
+    found = client.get("/v1/datasets/pets/audit").json()["findings"]
+    renaming = {"rename_classes": {"test": {"cat": "dog", "dog": "cat"}}}
+    assert [one["mend"] for one in found] == [{"drop_copies": True, **renaming}, renaming, None]
+    for version, finding in enumerate(found[:2], 2):
+        answer = mended(client, "pets", finding["mend"])
+        assert answer.status_code == 201, answer.text
+        made = answer.json()
+        assert answer.headers["location"] == f"/v1/datasets/{made['id']}"
+        assert (made["name"], made["version"], made["status"]) == ("pets", version, "checking")
+        of_base = {"id": pets["id"], "name": "pets", "version": 1}
+        assert made["derived_from"] == {"dataset": of_base, "changes": finding["mend"]}
+        assert client.get(f"/v1/datasets/{made['id']}").json() == made
+    assert client.get("/v1/datasets/pets").json() == {**pets, "derived_from": None}
+    newest, *_ = client.get("/v1/datasets").json()["data"]
+    assert newest["derived_from"] == {"dataset": of_base, "changes": None}
+    assert client.get("/v1/jobs").json()["data"] == []
+
+
+def test_a_repeated_order_makes_one_version(client, pets):
+    key = {"Idempotency-Key": "once"}
+    first = mended(client, "pets", {"drop_copies": True}, **key)
+    again = mended(client, "pets", {"drop_copies": True}, **key)
+    assert again.json() == first.json()
+    assert again.headers["location"] == first.headers["location"]
+    assert again.headers["idempotent-replayed"] == "true"
+    assert_problem(mended(client, "pets", {"resplit": True}, **key), 422, "idempotency_key_reused")
+
+
+REFUSED = [
+    ({}, ""),
+    ({"drop_copies": False}, ""),
+    ({"drop": True}, "/drop"),
+    ({"exclude": [12]}, "/exclude/0"),
+    ({"exclude": [True]}, "/exclude/0"),
+    ({"relabel": {"0": "cow"}}, "/relabel/0"),
+    ({"relabel": {"99": "cat"}}, "/relabel/99"),
+    ({"rename_classes": {"cow": "bull"}}, "/rename_classes/cow"),
+    ({"rename_classes": {"cat": "cat"}}, "/rename_classes/cat"),
+    ({"rename_classes": {"cat": "dog"}}, "/rename_classes"),
+    ({"rename_classes": {"test": {"cat": "cow"}}}, "/rename_classes/test/cat"),
+    ({"rename_classes": {"holdout": {"cat": "dog"}}}, "/rename_classes"),
+    ({"pixel_values": {"test": "swap_channels"}}, "/pixel_values/test"),
+    ({"pixel_values": {"test": {"factor": 1.0}}}, "/pixel_values/test"),
+    ({"resplit": {"test": 0.9}}, "/resplit/test"),
+    ({"drop_copies": True, "name": "ds_1"}, "/name"),
+]
+
+
+def test_what_cannot_be_done_is_refused_before_a_worker_tries(client, pets):
+    for body, pointer in REFUSED:
+        problem = assert_problem(mended(client, "pets", body), 422, "invalid_spec")
+        assert pointer in [one["pointer"] for one in problem["errors"]], body
+    assert len(client.get("/v1/datasets?limit=200").json()["data"]) == 3
+
+
+def test_only_what_one_has_and_what_is_ready_can_be_mended(client, stranger, pets):
+    assert_problem(mended(stranger, pets["id"], {"drop_copies": True}), 404, "dataset_not_found")
+    client.post("/v1/datasets", json={"name": "waits"})
+    assert_problem(mended(client, "waits", {"drop_copies": True}), 409, "not_ready")
+    made = mended(stranger, "digits", {"pixel_values": {"test": "invert"}}).json()
+    assert (made["name"], made["version"], made["bundled"]) == ("digits", 1, False)

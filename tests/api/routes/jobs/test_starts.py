@@ -1,0 +1,215 @@
+"""Folds, more epochs, known weights and what a cancelled job leaves, as clients see them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from heldout.dataset_lifecycle import RelationsStatus
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from models.relations import Relations, relations_key, save_relations
+from models.store import artifacts, claims
+from models.tables import DatasetRow
+from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+
+pytestmark = sqlite_only
+IMAGES = 5000  # of mnist5k
+
+
+@pytest.fixture
+def know_copies(database, worker, tmp_path):
+    """Lets the relations of mnist5k be known, with some images as copies of each other."""
+
+    def know(status: RelationsStatus | None = RelationsStatus.STORED, **pairs: int) -> str:
+        copy_of = np.arange(IMAGES, dtype=np.int32)
+        for later, first in pairs.items():
+            copy_of[int(later.removeprefix("of_"))] = first
+        with database.write() as session:
+            row = session.query(DatasetRow).filter_by(name="mnist5k").one()
+            row.relations_status = status
+            key = relations_key(row.id)
+        save_relations(Relations(copy_of), tmp_path / "relations.npz")
+        worker.blobs.put(key, tmp_path / "relations.npz")
+        return row.id
+
+    return know
+
+
+def folded(spec: dict[str, Any], fold: int = 0, folds: int = 5, **more: Any) -> dict[str, Any]:
+    return {**spec, "validation": {"folds": folds, "fold": fold}, **more}
+
+
+def test_a_job_tells_its_own_splits(client, spec, know_copies):
+    know_copies(of_4=0)
+    own = client.get("/v1/datasets/mnist5k/splits").json()
+    plain = submitted(client, spec)["id"]
+    assert client.get(f"/v1/jobs/{plain}/splits").json() == own
+    limited = submitted(client, with_field(spec, "training.train_limit", 100))["id"]
+    assert len(client.get(f"/v1/jobs/{limited}/splits").json()["train"]) == 100
+    cuts = [client.get(f"/v1/jobs/{submitted(client, folded(spec, fold))['id']}/splits").json() for fold in range(5)]
+    assert sorted(image for cut in cuts for image in cut["validation"]) == sorted(own["train"] + own["validation"])
+    assert all(cut["test"] == own["test"] and len(cut["train"]) == 3200 for cut in cuts)
+    assert sum({0, 4} <= set(cut["validation"]) for cut in cuts) == 1, "copies lie in different folds"
+
+
+def test_folds_wait_for_copies_and_are_cut_without_where_these_are_never_known(client, spec, know_copies):
+    for status in (None, RelationsStatus.QUEUED):
+        know_copies(status)
+        answer = client.post("/v1/jobs", json=folded(spec))
+        assert "still being looked for" in assert_problem(answer, 409, "not_ready")["detail"]
+        assert answer.headers["retry-after"]
+    know_copies(RelationsStatus.FAILED)
+    job = submitted(client, folded(spec))["id"]
+    events = client.get(f"/v1/jobs/{job}/events").json()["data"]
+    assert [event["type"] for event in events] == ["job.queued", "job.warning"]
+
+
+@pytest.mark.parametrize(
+    ("validation", "pointer"),
+    [
+        ({"folds": 1, "fold": 0}, "/validation/folds"),
+        ({"folds": 21, "fold": 0}, "/validation/folds"),
+        ({"folds": 3, "fold": 3}, "/validation/fold"),
+        ({"fold": 0}, "/validation/folds"),
+    ],
+)
+def test_folds_out_of_bounds_are_refused(client, spec, know_copies, validation, pointer):
+    know_copies()
+    assert_problem(client.post("/v1/jobs", json={**spec, "validation": validation}), 422, "invalid_spec", pointer)
+
+
+def test_a_class_of_which_a_fold_would_have_no_image_is_named(client, spec, know_copies, database, worker):
+    dataset = know_copies()
+    zeros = np.arange(500)
+    copy_of = np.arange(IMAGES, dtype=np.int32)
+    copy_of[zeros] = zeros[0]
+    copy_of[zeros[:2]] = zeros[:2]
+    file = worker.blobs.local_folder(relations_key(dataset))
+    save_relations(Relations(copy_of), file)
+    for folds in (2, 3):
+        answer = client.post("/v1/jobs?dry_run=true", json=folded(spec, folds=folds))
+        if folds == 2:
+            assert answer.status_code == 200, answer.text
+        else:
+            problem = assert_problem(answer, 422, "invalid_spec", "/validation/folds")
+            assert "Class '0' has 400 images in 2 sets that belong together" in problem["detail"]
+
+
+def test_a_job_that_was_cancelled_serves_the_model_that_it_has_left(client, spec, worker):
+    job = submitted(client, spec)["id"]
+    held = worker.claim()
+    worker.begin(held, client.get(f"/v1/jobs/{job}").json()["spec"])
+    worker.epoch(held, 1)
+    client.post(f"/v1/jobs/{job}/cancel")
+    assert_problem(client.get(f"/v1/jobs/{job}/model"), 409, "not_ready")
+    leave_model(worker, held)
+    answer = client.get(f"/v1/jobs/{job}/model")
+    assert (answer.status_code, answer.content) == (200, b"keras")
+    for file in ("predictions", "confusion"):
+        assert_problem(client.get(f"/v1/jobs/{job}/{file}"), 409, "no_model")
+
+
+def test_a_paused_job_has_no_model_until_it_is_cancelled(client, spec, worker):
+    job = submitted(client, spec)["id"]
+    held = worker.claim()
+    client.post(f"/v1/jobs/{job}/pause")
+    leave_model(worker, held)
+    assert_problem(client.get(f"/v1/jobs/{job}/model"), 409, "not_ready")
+    client.post(f"/v1/jobs/{job}/cancel")
+    assert client.get(f"/v1/jobs/{job}/model").content == b"keras"
+
+
+def test_weights_of_an_earlier_attempt_are_not_served_for_those_of_a_later_one(client, spec, worker):
+    job = submitted(client, spec)["id"]
+    held = worker.claim()
+    client.post(f"/v1/jobs/{job}/pause")
+    leave_model(worker, held)
+    client.post(f"/v1/jobs/{job}/resume")
+    worker.claim()
+    client.post(f"/v1/jobs/{job}/cancel")
+    worker.stop_as_requested(claims.HeldAttempt(job, 2))
+    assert_problem(client.get(f"/v1/jobs/{job}/model"), 409, "no_model")
+
+
+def leave_model(worker, held) -> None:
+    key = f"jobs/{held.job_id}/{held.attempt}/model.keras"
+    worker.blobs.put(key, b"keras")
+    with worker.database.write() as session:
+        file = artifacts.Artifact(ArtifactName.MODEL, ArtifactFormat.KERAS, key, 5)
+        claims.stop_as_requested(session, held, [file])
+
+
+def test_a_retry_takes_one_change_and_refuses_what_it_cannot_do(client, spec, worker):
+    job = submitted(client, spec)["id"]
+    worker.fail(worker.claim())
+    url = f"/v1/jobs/{job}/retry"
+    assert_problem(client.post(url, json={"epochs": 5}), 409, "state_gone")
+    assert_problem(client.post(url, json={"epochs": 5, "patch": {}}), 422, "invalid_spec", "")
+    assert_problem(client.post(url, json={"epochs": 0}), 422, "invalid_spec", "/epochs")
+    assert_problem(client.post(url, json={"again": True}), 422, "invalid_spec", "/again")
+    assert_problem(client.post(url, json={"remedy": "prayer"}), 422, "invalid_spec", "/remedy")
+    refused = client.post(url, json={"patch": {"training": {"schedule": {"name": "cosine", "warmup_epochs": 10}}}})
+    assert_problem(refused, 422, "invalid_spec", "/patch/training/schedule/warmup_epochs")
+    assert_problem(client.post(url, json={"patch": {"dataset": "nobody"}}), 422, "dataset_not_found")
+    changed = client.post(url, json={"patch": {"training": {"batch_size": 64}, "augmentation": None}}).json()
+    assert (changed["spec"]["training"]["batch_size"], changed["retry_of"]) == (64, job)
+    assert client.post(url, json={}).json()["spec"] == client.post(url).json()["spec"]
+
+
+def trained(client, worker, spec: dict[str, Any]) -> str:
+    job = submitted(client, spec)["id"]
+    worker.succeed(worker.claim())
+    return job
+
+
+def test_a_job_starts_from_a_copy_of_the_weights_and_says_which_layers_it_takes(client, spec, worker):
+    source = trained(client, worker, spec)
+    body = {**spec, "initial": {"job": source, "freeze_blocks": 1}}
+    estimate = client.post("/v1/jobs?dry_run=true", json=body).json()
+    assert estimate["initial"] == {"job": source, "taken": [*layers(estimate)], "new": []}
+    assert estimate["parameters"] - estimate["trainable_parameters"] == 320
+    job = submitted(client, body)["id"]
+    assert client.delete(f"/v1/jobs/{source}").status_code == 204
+    with worker.database.write() as session:
+        claimed = claims.claim(session, "worker", ["cpu", "auto"], 60)
+    assert claimed.initial.layers == tuple(layers(estimate))
+    assert worker.blobs.read(claimed.initial.key).startswith(b"keras")
+    started = client.get(f"/v1/jobs/{job}/events").json()["data"][-1]
+    assert started["data"]["initial"] == estimate["initial"]
+    worker.fail(claimed.held)
+    # The job that the weights came from is gone; those of the job that is done again are there.
+    again = client.post(f"/v1/jobs/{job}/retry")
+    assert again.status_code == 201, again.text
+    assert_problem(client.post("/v1/jobs", json=body), 422, "invalid_spec", "/initial/job")
+
+
+def layers(estimate: dict[str, Any]) -> list[str]:
+    return [layer["name"] for layer in estimate["layers"] if layer["parameters"]]
+
+
+def test_where_little_fits_a_warning_says_so(client, spec, worker):
+    source = trained(client, worker, spec)
+    narrow = with_field(spec, "network.blocks.1.filters", 7)
+    job = submitted(client, {**narrow, "initial": {"job": source}})["id"]
+    _, warning = client.get(f"/v1/jobs/{job}/events").json()["data"]
+    assert (warning["type"], warning["data"]["taken"]) == ("job.warning", ["block1_conv1", "output"])
+
+
+def test_initial_weights_that_cannot_be_had_are_refused(client, stranger, spec, worker):
+    source = trained(client, worker, spec)
+    waiting = submitted(client, spec)["id"]
+    failed = submitted(client, spec)["id"]
+    worker.fail(worker.claim())
+    worker.fail(worker.claim())
+    waiting = submitted(client, spec)["id"]
+    for job, code, pointer in (
+        ({"job": waiting}, "invalid_spec", "/initial/job"),
+        ({"job": failed}, "invalid_spec", "/initial/job"),
+        ({"job": "job_nowhere"}, "invalid_spec", "/initial/job"),
+        ({"model": "mod_1"}, "not_supported", "/initial/model"),
+        ({}, "invalid_spec", "/initial"),
+        ({"job": source, "model": "mod_1"}, "invalid_spec", "/initial"),
+        ({"job": source, "freeze_blocks": 9}, "invalid_spec", "/initial/freeze_blocks"),
+    ):
+        assert_problem(client.post("/v1/jobs", json={**spec, "initial": job}), 422, code, pointer)
+    assert_problem(stranger.post("/v1/jobs", json={**spec, "initial": {"job": source}}), 422, "invalid_spec")

@@ -1,0 +1,84 @@
+"""`heldout diagnose` of predictions from anywhere: alone, and with a history."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.models.answers.made import arrays, predicted
+
+SPLITS = {"train": predicted(0.99, 600, 0), "validation": predicted(0.85, 300, 1), "test": predicted(0.84, 300, 2)}
+
+
+@pytest.fixture
+def npz(tmp_path):
+    path = tmp_path / "predictions.npz"
+    np.savez(path, **arrays(**SPLITS))
+    return path
+
+
+@pytest.fixture
+def history(tmp_path):
+    path = tmp_path / "history.csv"
+    rows = [f"{epoch},{1 / epoch:.4f},{0.5 + 0.4 / epoch:.4f}" for epoch in range(1, 13)]
+    path.write_text("\n".join(["epoch,loss,val_loss", *rows]))
+    return path
+
+
+def test_predictions_are_judged_by_the_service_as_the_client_has_it(heldout, client, npz):
+    shown = heldout("diagnose", str(npz))
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith("too_little_data\nOf 14 points between training and test")
+    assert "On validation images, probabilities are " in shown.stdout
+    found = json.loads(heldout("diagnose", str(npz), "--json").stdout)
+    assert found == client.diagnose_predictions(npz).model_dump(mode="json")
+    listed = {
+        split: {"labels": labels.tolist(), "probabilities": said.astype(float).tolist()}
+        for split, (labels, said) in SPLITS.items()
+    }
+    assert client.diagnose_predictions(listed).gap.test.accuracy == found["gap"]["test"]["accuracy"]
+
+
+def test_a_table_of_predictions_is_told_from_a_history_by_its_columns(heldout, client, tmp_path):
+    table = tmp_path / "answers.csv"
+    rows = [
+        f"{split};{label};{answer}"
+        for split, (labels, said) in SPLITS.items()
+        for label, answer in zip(labels, said.argmax(axis=1), strict=True)
+    ]
+    table.write_text("\n".join(['"split";"y_true";"y_pred"', *rows]))
+    shown = heldout("diagnose", str(table))
+    assert shown.stdout.startswith("too_little_data\n")
+    assert ["generalisation", "–"] in [[line.split()[0], line.split()[-2]] for line in shown.stdout.splitlines()[4:6]]
+    assert "probabilities are" not in shown.stdout
+
+
+def test_a_history_and_predictions_are_judged_together(heldout, client, npz, history):
+    found = json.loads(heldout("diagnose", str(history), "--predictions", str(npz), "--json").stdout)
+    assert found["best_epoch"] == 12
+    assert found["gap"]["train"]["count"] == 600
+    alone = json.loads(heldout("diagnose", str(history), "--json").stdout)
+    assert (alone["best_epoch"], alone["gap"]) == (12, None)
+
+
+def test_the_number_of_classes_or_their_names_can_be_said(heldout, client, npz, history):
+    assert heldout("diagnose", str(history)).stdout.startswith("healthy")
+    for classes in ("2", "cat,dog"):
+        assert "guessing among 2 classes costs 0.6931" in heldout("diagnose", str(history), "--classes", classes).stdout
+    refused = heldout("diagnose", str(npz), "--classes", "2")
+    assert refused.returncode == 2
+    assert "received 2 of them, and probabilities of 10 classes" in refused.stderr
+
+
+def test_what_makes_no_sense_is_refused_with_2(heldout, npz, history):
+    for arguments, words in (
+        (["job_none", "--classes", "2"], "--classes are for files"),
+        (["predictions.npz", "--predictions", "predictions.npz"], "Name a history first"),
+        (["predictions.npz", "--run", "2"], "mean nothing"),
+        (["history.csv", "--classes", "cat"], "expected a number, or names"),
+        (["history.csv", "--predictions", "none.npz"], "No such file"),
+        (["history.csv", "--predictions", "history.csv"], "xpected the columns `split`, `label`"),
+    ):
+        refused = heldout("diagnose", *arguments)
+        assert refused.returncode == 2, arguments
+        assert words in refused.stderr

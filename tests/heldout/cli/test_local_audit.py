@@ -1,0 +1,127 @@
+"""`heldout datasets audit` of files here: audited by a bounded process, shown as after a push, and not stored."""
+
+import json
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from heldout.cli import host_commands
+from heldout.stored.audit import StoredAudit, audit_key
+from models.database import db_now
+from models.ids import new_id
+from models.tables import DatasetRow
+from tests.heldout.served import bare_environment, run_apart, until
+from worker.ingest.__main__ import main
+
+LEAK = "critical: leakage: 1 of 17 test images (6 %) also appears in the training set."
+
+
+@pytest.fixture
+def pets(tmp_path):
+    """A folder with splits; one of its test images is one of its training images."""
+    folder, draws = tmp_path / "pets", np.random.default_rng(0)
+    for split, count in (("train", 30), ("test", 8)):
+        for label in ("cat", "dog"):
+            (folder / split / label).mkdir(parents=True)
+            for number in range(count):
+                pixels = draws.integers(0, 255, (12, 12), np.uint8)
+                Image.fromarray(pixels).save(folder / split / label / f"{number}.png")
+    (folder / "test" / "dog" / "copy.png").write_bytes((folder / "train" / "dog" / "5.png").read_bytes())
+    return folder
+
+
+@pytest.fixture
+def temporary(tmp_path):
+    """The folder for temporary files of a process of its own."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.usefixtures("pets")
+def test_a_folder_is_audited_without_a_service_and_nothing_is_left(tmp_path, temporary):
+    environment = bare_environment(tmp_path) | {"TMPDIR": str(temporary)}
+    result = run_apart(tmp_path, environment, "datasets", "audit", "pets")
+    assert (result.returncode, result.stderr) == (0, "")
+    size, classes, cut, *rest = result.stdout.splitlines()
+    assert size == "pets  12×12×1, 2 classes, 54 train / 6 validation / 17 test"
+    assert (classes, cut) == ("classes: cat, dog", "validation split cut from the training images at random")
+    assert any(line.startswith(LEAK) for line in rest)
+    assert "  train train/dog/5.png = test test/dog/copy.png" in rest
+    assert list(temporary.iterdir()) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"pets", "temporary"}
+
+
+@pytest.mark.usefixtures("pets")
+def test_one_that_is_ended_leaves_nothing(tmp_path, temporary):
+    for ended_by in (signal.SIGTERM, signal.SIGINT):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "heldout", "datasets", "audit", "./pets"],
+            cwd=tmp_path,
+            env=bare_environment(tmp_path) | {"TMPDIR": str(temporary)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until(lambda: list(temporary.glob("heldout-audit-*/dataset")), "an audit")
+        process.send_signal(ended_by)
+        assert process.wait(20) in {128 + signal.SIGTERM, 130}
+        assert list(temporary.iterdir()) == []
+
+
+def test_json_holds_the_audit_and_what_was_made(pets, capsys):
+    assert main(["--spec", '{"name": "local", "splits": {"existing": "merge"}}', "--json", str(pets)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["object"], found["dataset"], found["classes"]) == ("audit", None, ["cat", "dog"])
+    assert sum(split["count"] for split in found["splits"].values()) == 77
+    assert "leakage" not in {finding["code"] for finding in found["findings"]}
+
+
+def test_what_would_be_rejected_is_said_as_after_a_push(tmp_path, capsys):
+    (tmp_path / "pets.zip").write_bytes(b"no archive")
+    (tmp_path / "empty").mkdir()
+    assert main(["--spec", '{"name": "local"}', "--json", str(tmp_path / "pets.zip")]) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out)["error"]["code"] == "not_an_archive"
+    assert "rejected: not_an_archive: " in said.err
+    assert main(["--spec", '{"name": "local"}', str(tmp_path / "empty")]) == 2
+    assert "has no files" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("pets")
+def test_a_name_of_both_means_the_dataset_and_says_how_to_choose(heldout, service, heldout_apart):
+    split = {"count": 1, "per_class": [1, 0]}
+    with service.database.write() as session:
+        row = DatasetRow(id=new_id("ds"), owner="me", name="pets", version=1, status="ready", created_at=db_now())
+        row.sha256, row.classes = "a" * 64, ["cat", "dog"]
+        session.add(row)
+        key = audit_key(row.id)
+    splits = dict.fromkeys(("train", "validation", "test"), split)
+    stored = StoredAudit(sha256="a" * 64, splits=splits, statistics={}, findings=(), checks={}, source={})
+    service.blobs.put(key, stored.to_bytes())
+    result = heldout("datasets", "audit", "pets")
+    assert (result.returncode, result.stdout) == (0, "The audit found nothing.\n")
+    assert "./pets" in result.stderr
+    refused = heldout("datasets", "audit", "pets", "--merge")
+    assert refused.returncode == 2
+    assert "options are for files" in refused.stderr
+    assert LEAK in heldout_apart("datasets", "audit", "./pets").stdout
+
+
+def test_what_is_not_here_is_said(heldout):
+    result = heldout("datasets", "audit", "./pets")
+    assert (result.returncode, result.stderr) == (2, "heldout: ./pets: there is no such file or folder.\n")
+    assert heldout("datasets", "audit", "nowhere").returncode == 2  # no such dataset either
+
+
+@pytest.mark.usefixtures("pets")
+def test_a_client_without_the_server_says_what_to_install(heldout, monkeypatch):
+    monkeypatch.setattr(host_commands, "find_spec", lambda name: None if name == "PIL" else find_spec(name))
+    result = heldout("datasets", "audit", "./pets")
+    assert result.returncode == 2
+    assert "PIL, which is not installed" in result.stderr
+    assert "pip install" in result.stderr

@@ -1,0 +1,162 @@
+"""`heldout datasets mend`: what it orders, what it shows, and what it refuses before anything is sent."""
+
+import json
+import threading
+
+import pytest
+
+from heldout.cli.audits import show_findings
+from heldout.cli.outcome import Exit
+from heldout.cli.shown_diagnosis import show_diagnosis
+from heldout.diagnosis import Diagnosis
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.remedies import mend_data
+from heldout.stored.audit import AuditFinding
+from heldout.views.audit import AuditFindingView
+from heldout.views.diagnosis import DiagnosisView
+
+
+def finding(code: str, severity: str = "critical", **numbers: object) -> AuditFinding:
+    return AuditFinding(
+        code=code, severity=severity, numbers=numbers, explanation=f"About {code}.", what_to_do="Mend it."
+    )
+
+
+INVERTED = finding("inverted_values", split="test")
+LEAKAGE, DUPLICATES = finding("leakage"), finding("duplicates", "info")
+
+
+@pytest.fixture
+def pets(service, client):
+    """Alice's `pets@1`, whose audit has found two things that can be cured and one that need not be."""
+    made = client.create_dataset({"name": "pets"})
+    client.upload(made.id, [b"not looked at"])
+    service.accept(service.claim_when_there_is_one(), INVERTED, LEAKAGE, DUPLICATES)
+    return client.dataset(made.id)
+
+
+def ordered(heldout, client, *arguments: str) -> dict:
+    """The changes of the version that is ordered."""
+    ended = heldout("datasets", "mend", "digits", *arguments, "--detach")
+    assert ended.returncode == 0, ended.stderr
+    made = client.dataset(ended.stdout.strip())
+    assert made.derived_from.dataset.name == "digits"
+    return made.derived_from.changes
+
+
+def test_every_change_can_be_ordered_by_options(heldout, client, tmp_path):
+    (tmp_path / "fixes.csv").write_text("\ufeffprobability,image,label\n0.9,3,7\n0.8,12,1\n", encoding="utf-8")
+    (tmp_path / "list.txt").write_text("4\n\n5\n")
+    assert ordered(heldout, client, "--drop-copies") == {"drop_copies": True}
+    assert ordered(heldout, client, "--relabel", "fixes.csv", "--exclude", "list.txt", "--resplit", "--seed", "3") == {
+        "relabel": {"3": "7", "12": "1"},
+        "exclude": ["4", "5"],
+        "resplit": {"seed": 3},
+    }
+    renamed = ("--rename-classes", "0=zero", "--rename-classes", "test:1=2", "--rename-classes", "test:2=1")
+    assert ordered(heldout, client, *renamed)["rename_classes"] == {"0": "zero", "test": {"1": "2", "2": "1"}}
+    values = ("--pixel-values", "test=invert", "--pixel-values", "train=factor:0.5,offset:-3")
+    assert ordered(heldout, client, *values, "--name", "light")["pixel_values"] == {
+        "train": {"factor": 0.5, "offset": -3.0},
+        "test": "invert",
+    }
+    assert client.dataset("light").version == 1
+
+
+def test_what_cannot_be_ordered_is_refused_before_anything_is_sent(heldout, client, pets, tmp_path):
+    for name, content in {"none.csv": "", "bare.csv": "3,7\n", "twice.csv": "image,label\n3,7\n3,8\n"}.items():
+        (tmp_path / name).write_text(content)
+    for arguments, why in (
+        ((), "names no change"),
+        (("--seed", "3"), "--seed belongs to --resplit"),
+        (("--relabel", "nowhere.csv"), "No such file"),
+        (("--relabel", "none.csv"), "expected a line `image,label`"),
+        (("--relabel", "bare.csv"), "expected a line `image,label`"),
+        (("--relabel", "twice.csv"), "line 3: 3 is 7 in a line before"),
+        (("--exclude", "none.csv"), "names no image"),
+        (("--rename-classes", "cat"), "expected OLD=NEW"),
+        (("--pixel-values", "invert"), "expected SPLIT=CHANGE"),
+        (("--pixel-values", "test=backwards"), "pixel_values.test: Input should be 'invert'"),
+        (("--pixel-values", "test=factor:x"), "expected numbers"),
+        (("--from-finding", "split_shift"), "It has: duplicates, inverted_values, leakage"),
+        (("--rename-classes", "cow=bull"), "There is no class 'cow'"),
+    ):
+        refused = heldout("datasets", "mend", "pets", *arguments)
+        assert (refused.returncode, refused.stdout) == (Exit.REFUSED, ""), arguments
+        assert why in refused.stderr, refused.stderr
+    assert [one.name for one in client.datasets()] == ["pets", "digits"]
+
+
+def test_what_the_audit_offers_is_ordered_until_it_offers_no_more(heldout, service, pets):
+    """The copies among inverted images are found once these are inverted back."""
+
+    def work():
+        first = service.claim_when_there_is_one()
+        orders.append(first.spec.changes.body())
+        service.accept(first, LEAKAGE, changes={"from": "pets@1", "summary": "4 test images changed"})
+        second = service.claim_when_there_is_one()
+        orders.append(second.spec.changes.body())
+        service.accept(second, DUPLICATES, changes={"from": "pets@2", "summary": "2 copies left out"})
+
+    orders: list[dict] = []
+    worker = threading.Thread(target=work)
+    worker.start()
+    mended = heldout("datasets", "mend", "pets", "--cure")
+    worker.join()
+    assert mended.returncode == 0, mended.stderr
+    assert orders == [{"pixel_values": {"test": "invert"}, "drop_copies": True}, {"drop_copies": True}]
+    lines = mended.stdout.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("pets@")] == ["pets@2", "pets@3"]
+    assert "mended from pets@1: 4 test images changed" in lines
+    assert "  heldout datasets mend pets@2 --drop-copies" in lines
+
+
+def test_a_version_that_is_rejected_ends_the_command_with_the_reason(heldout, service, pets):
+    def work():
+        service.reject(service.claim_when_there_is_one(), code="nothing_changed", detail="Nothing to change.")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    mended = heldout("datasets", "mend", "pets", "--from-finding", "leakage")
+    worker.join()
+    assert (mended.returncode, mended.stdout) == (Exit.FAILED, "")
+    assert mended.stderr == "pets@2 rejected: nothing_changed: Nothing to change.\n"
+
+
+def test_one_finding_of_the_audit_is_ordered_by_its_code(heldout, pets):
+    made = json.loads(heldout("datasets", "mend", "pets", "--from-finding", "leakage", "--detach", "--json").stdout)
+    assert made["derived_from"]["changes"] == {"drop_copies": True}
+
+
+def test_the_advice_is_the_command(capsys):
+    long = {"rename_classes": {"test": {str(digit): str((digit + 1) % 10) for digit in range(10)}}}
+    views = [
+        AuditFindingView(
+            code=code, severity="critical", numbers={}, explanation="", what_to_do="", examples=[], pairs=[], mend=mend
+        )
+        for code, mend in (("leakage", {"drop_copies": True}), ("label_order_mismatch", long), ("narrow_range", None))
+    ]
+    show_findings(views, "my pets@1")
+    commands = [line.strip() for line in capsys.readouterr().out.splitlines() if "datasets mend" in line]
+    assert commands == [
+        "heldout datasets mend 'my pets@1' --drop-copies",
+        "heldout datasets mend 'my pets@1' --from-finding label_order_mismatch",
+    ]
+
+
+def test_a_diagnosis_has_the_request_and_the_command_where_the_dataset_is_known(capsys):
+    remedy = mend_data("Mend it.", {"pixel_values": {"test": "invert"}})
+    one = Finding("scale_mismatch", "critical", "Inverted.", {}, (remedy, mend_data("Or look at it.")))
+    diagnosis = Diagnosis("scale_mismatch", 1, None, "Inverted.", (one,))
+    known, foreign = DiagnosisView.of(diagnosis, dataset_id="ds_1"), DiagnosisView.of(diagnosis)
+    [first, second] = known.findings[0].remedies
+    assert first.request is not None
+    assert first.request.model_dump() == {
+        "method": "POST",
+        "path": "/v1/datasets/ds_1/versions",
+        "body": {"pixel_values": {"test": "invert"}},
+    }
+    assert second.request is None
+    assert foreign.findings[0].remedies[0].request is None
+    show_diagnosis(known)
+    assert "    heldout datasets mend ds_1 --pixel-values test=invert\n" in capsys.readouterr().out

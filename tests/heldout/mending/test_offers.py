@@ -1,0 +1,159 @@
+"""Which body cures a finding, and how bodies are put together and said as commands."""
+
+import pytest
+
+from heldout.mending.bodies import combined, options_of
+from heldout.mending.changes import LinearChange, VersionChanges, VersionSpec, index_in
+from heldout.mending.offers import offer_of, offers_of, renamed_test, undone_test_pixels
+from heldout.stored.audit import AuditFinding
+from heldout.stored.gap import LabelsRenamed, PairedTally, PixelsUndone, Tally
+
+TALLY = Tally(count=4, correct=2, loss=0.5, loss_variance=0.1)
+CHANGE = PairedTally(count=4, gained=1, lost=0, loss=0.1, loss_variance=0.1)
+
+
+def found(code: str, **numbers: object) -> AuditFinding:
+    return AuditFinding(code=code, severity="critical", numbers=numbers, explanation="", what_to_do="")
+
+
+OFFERS = [
+    (found("leakage"), {"drop_copies": True}),
+    (found("label_conflicts"), {"drop_copies": True}),
+    (found("duplicates"), {"drop_copies": True}),
+    (found("group_across_splits"), {"resplit": True}),
+    (found("class_missing", test={"count": 1}), {"resplit": True}),
+    (found("class_shift"), {"resplit": True}),
+    (
+        found("label_order_mismatch", split="validation", renamed={"a": "b", "b": "a"}),
+        {"rename_classes": {"validation": {"a": "b", "b": "a"}}},
+    ),
+    (found("inverted_values", split="test"), {"pixel_values": {"test": "invert"}}),  # of an earlier release
+    (found("channel_order_mismatch", split="validation"), {"pixel_values": {"validation": "swap_channels"}}),
+    (
+        found("scale_mismatch", split="test", undone_by={"test": {"factor": 255.0}}),
+        {"pixel_values": {"test": {"factor": 255.0}}},
+    ),
+    (
+        found("orientation_mismatch", split="test", undone_by={"test": "transpose"}),
+        {"pixel_values": {"test": "transpose"}},
+    ),
+    (found("scale_mismatch", split="test"), None),
+    (found("split_shift", split="test"), None),
+    (found("class_imbalance"), None),
+    (found("test_too_small"), None),
+    (found("blank_images"), None),
+]
+
+
+@pytest.mark.parametrize(("finding", "body"), OFFERS, ids=lambda one: getattr(one, "code", ""))
+def test_a_finding_of_an_audit_offers_the_body_that_cures_it(finding, body):
+    assert offer_of(finding) == body
+    if body is not None:
+        assert VersionChanges.model_validate(body).body() == body
+
+
+def test_copies_are_not_dropped_before_the_labels_of_a_split_are_in_order():
+    """Until then copies contradict each other, and none of them would stay."""
+    renaming = {"rename_classes": {"test": {"a": "b", "b": "a"}}}
+    order = found("label_order_mismatch", split="test", renamed={"a": "b", "b": "a"})
+    findings = [found("leakage"), order, found("inverted_values", split="test"), found("test_too_small")]
+    assert offers_of(findings) == [
+        {"drop_copies": True, **renaming},
+        renaming,
+        {"pixel_values": {"test": "invert"}},
+        None,
+    ]
+    assert offers_of([found("leakage"), found("class_shift")]) == [{"drop_copies": True}, {"resplit": True}]
+
+
+def pixels(choices: tuple[str, str], *parameters: dict[str, float]) -> PixelsUndone:
+    return PixelsUndone(choices=choices, parameters=parameters or ({}, {}), tally=TALLY, change=CHANGE)
+
+
+@pytest.mark.parametrize(
+    ("measured", "change"),
+    [
+        (pixels(("inversion", "inversion"), {"factor": -1.0, "offset": 255.0}, {}), "invert"),
+        (pixels(("channel_order", "channel_order")), "swap_channels"),
+        (pixels(("scale", "scale"), {"factor": 255.0}, {"factor": 255.0}), {"factor": 255.0}),
+        (
+            pixels(("brightness", "brightness"), {"factor": 2.0, "offset": 4.0, "top": 9.0}, {"factor": 1.0}),
+            {"factor": 1.5, "offset": 2.0},
+        ),
+        (
+            pixels(("brightness", "brightness"), {"offset": 4.0, "top": 9.0}, {"offset": 6.0, "top": 7.0}),
+            {"offset": 5.0, "top": 8.0},
+        ),
+        (pixels(("inversion", "brightness")), None),
+        (pixels(("none", "none")), None),
+    ],
+)
+def test_pixels_are_mended_as_both_halves_of_the_test_images_have_chosen(measured, change):
+    body = undone_test_pixels(measured)
+    assert body == (None if change is None else {"pixel_values": {"test": change}})
+    assert body is None or VersionChanges.model_validate(body).body() == body
+
+
+def labels(first: tuple[int, ...] | None, second: tuple[int, ...] | None) -> LabelsRenamed:
+    return LabelsRenamed(renamings=(first, second), tally=TALLY, change=CHANGE)
+
+
+def test_labels_are_renamed_as_both_halves_of_the_test_images_have_chosen():
+    classes = ("a", "b", "c")
+    assert renamed_test(labels((1, 0, 2), (1, 0, 2)), classes) == {
+        "rename_classes": {"test": {"a": "b", "b": "a"}},
+    }
+    assert renamed_test(labels((1, 0, 2), (1, 2, 0)), classes) is None
+    assert renamed_test(labels((1, 0, 2), None), classes) is None
+    assert renamed_test(labels((1, 0, 2), (1, 0, 2)), ()) is None  # a history from elsewhere
+
+
+def test_bodies_are_put_together_the_first_first():
+    one = {"pixel_values": {"test": "invert"}, "drop_copies": True}
+    other = {"pixel_values": {"test": "transpose", "validation": "invert"}, "rename_classes": {"test": {"a": "b"}}}
+    assert combined([one, other, {}]) == {
+        "pixel_values": {"test": "invert", "validation": "invert"},
+        "drop_copies": True,
+        "rename_classes": {"test": {"a": "b"}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "options"),
+    [
+        ({"drop_copies": True}, "--drop-copies"),
+        ({"resplit": True}, "--resplit"),
+        ({"resplit": {"seed": 3, "test": 0.3}}, "--resplit --seed 3 --test 0.3"),
+        (
+            {"rename_classes": {"old": "new", "test": {"a": "b"}}},
+            "--rename-classes old=new --rename-classes test:a=b",
+        ),
+        (
+            {"pixel_values": {"train": "invert", "test": {"factor": 0.5, "offset": -3.0}}},
+            "--pixel-values train=invert --pixel-values test=factor:0.5,offset:-3.0",
+        ),
+    ],
+)
+def test_a_body_is_said_as_the_options_that_order_the_same(body, options):
+    assert options_of(body) == options.split()
+
+
+def test_what_needs_a_file_is_no_command():
+    assert options_of({"exclude": [1]}) is None
+    assert options_of({"rename_classes": {"a=b": "c"}}) is None
+
+
+def test_a_body_is_what_was_given_without_the_name():
+    body = {"exclude": [1, "2"], "relabel": {"a.png": "cat"}, "pixel_values": {"test": {"factor": 2.0}}}
+    changes = VersionSpec.model_validate({**body, "name": "pets", "drop_copies": None}).changes()
+    assert type(changes) is VersionChanges
+    assert changes.body() == body
+    assert changes.pixel_values is not None
+    assert changes.pixel_values.of_splits() == {"test": LinearChange(factor=2.0)}
+
+
+def test_text_of_digits_alone_is_a_position():
+    assert [index_in(image) for image in (3, "12", "012", "a.png", "x[3]", "٣", "99999999999")] == [
+        *(3, 12, 12),
+        *(None, None, None, None),
+    ]

@@ -1,0 +1,61 @@
+"""When a queued job starts: slots, jobs ahead, and the pace of the trainings before."""
+
+import pytest
+
+from heldout.queueing import (
+    ASSUMED_AROUND_EPOCHS_S,
+    ASSUMED_RUNTIME_S,
+    EndedJob,
+    Pace,
+    most_at_once,
+    pace_of,
+    remaining_s,
+    seconds_until_start,
+)
+
+
+def test_a_job_starts_when_a_slot_is_free_of_those_before_it():
+    assert seconds_until_start([], []) is None
+    assert seconds_until_start([5.0], []) == 5
+    assert seconds_until_start([5.0, 9.0], [1.0]) == 6
+    assert seconds_until_start([5.0, 9.0], [10.0]) == 9
+    assert seconds_until_start([5.0, 9.0], [10.0, 10.0]) == 15
+
+
+def test_a_slot_that_is_empty_between_two_jobs_counts():
+    assert seconds_until_start([], [4.0, 4.0], slots=2) == 4
+    assert seconds_until_start([5.0], [4.0, 4.0, 4.0], slots=2) == 8
+    assert seconds_until_start([5.0, 5.0], [], slots=1) == 5
+
+
+def test_forty_short_jobs_on_two_slots_take_what_forty_short_jobs_have_taken():
+    # An epoch should take 20 ms and takes 60; the rest of the second is the start and the end of a training.
+    pace = pace_of([EndedJob(taken_s=1.2, epochs_s=0.06, expected_s=0.02)] * 3)
+    assert pace.duration_s(0.02) == pytest.approx(1.2)
+    assert seconds_until_start([0.6, 1.2], [pace.duration_s(0.02)] * 40) == pytest.approx(24.6)
+
+
+def test_a_long_job_after_short_ones_takes_its_epochs_at_their_slowness():
+    pace = pace_of([EndedJob(2.0, 1.0, 0.5), EndedJob(3.0, 2.0, 1.0), EndedJob(50.0, 1.0, None)])
+    assert pace == Pace(around_epochs_s=1.0, slowness=2.0, runtime_s=3.0)
+    assert pace.duration_s(100.0) == 201
+    assert pace.duration_s(None) == 3
+
+
+def test_without_any_training_the_usual_is_assumed():
+    assert pace_of([]).duration_s(10.0) == 10 + ASSUMED_AROUND_EPOCHS_S
+    assert pace_of([]).duration_s(None) == ASSUMED_RUNTIME_S
+
+
+def test_a_running_job_has_left_what_it_says_itself_and_its_end():
+    pace = Pace(around_epochs_s=2.0, slowness=1.0, runtime_s=7.0)
+    assert remaining_s(pace, 100.0, elapsed_s=5.0, eta_s=30.0) == 31
+    assert remaining_s(pace, 100.0, elapsed_s=5.0, eta_s=None) == 97
+    assert remaining_s(pace, None, elapsed_s=5.0, eta_s=None) == 2
+    assert remaining_s(pace, 1.0, elapsed_s=5.0, eta_s=None) == 0
+
+
+def test_jobs_that_follow_each_other_are_one_at_a_time():
+    assert most_at_once([]) == 0
+    assert most_at_once([(0, 1), (1, 2), (2, 3)]) == 1
+    assert most_at_once([(0, 5), (1, 2), (3, 4), (3.5, 6)]) == 3

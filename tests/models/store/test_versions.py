@@ -1,0 +1,117 @@
+"""Derived versions in the store: what is queued, under which name and number, and what of the base has to stay."""
+
+import pytest
+from sqlalchemy import select
+
+from heldout.dataset_lifecycle import DatasetStatus, RejectionCode
+from heldout.errors import DatasetNotFound, DatasetNotReady, InvalidSpec
+from heldout.kinds import DeriveSpec, JobKind
+from heldout.mending.changes import VersionChanges, VersionSpec
+from models.database import db_now
+from models.store import discards, ingests, versions
+from models.store.dataset_transitions import rejection
+from models.tables import DatasetRow, JobRow
+from tests.models.work import ALICE, BOB, Work, add_dataset
+
+DROP = VersionSpec(drop_copies=True)
+
+
+@pytest.fixture
+def work(database) -> Work:
+    return Work(database)
+
+
+def derive(work: Work, reference: str, spec: VersionSpec = DROP, owner: str = ALICE) -> tuple[DatasetRow, JobRow]:
+    with work.database.write() as session:
+        return versions.derive(session, owner, reference, spec, max_runtime_s=60)
+
+
+def own(work: Work, name: str = "pets", **columns: object) -> DatasetRow:
+    """A ready dataset of alice's."""
+    splits = {split: {"count": 2, "per_class": [1, 1]} for split in ("train", "validation", "test")}
+    content = {"shape": [8, 8, 1], "classes": ["cat", "dog"], "splits": splits, "sha256": "1" * 64}
+    with work.database.write() as session:
+        row = session.get_one(DatasetRow, add_dataset(work.database, name, owner=ALICE))
+        for column, value in (content | columns).items():
+            setattr(row, column, value)
+    return row
+
+
+def test_a_derived_version_is_the_next_of_its_name_and_waits_for_a_worker_at_once(work):
+    base = own(work, description="Cats.", spec={"name": "pets", "group_by": "(p1)", "splits": {"test": 0.3}})
+    row, job = derive(work, "pets")
+    assert (row.owner, row.name, row.version, row.status) == (ALICE, "pets", 2, "checking")
+    assert row.description == "Cats."
+    of_base = {"id": base.id, "name": "pets", "version": 1}
+    assert row.derived_from == {"dataset": of_base, "changes": {"drop_copies": True}}
+    claimed = work.claim()
+    assert (claimed.held.job_id, claimed.dataset_id) == (job.id, row.id)
+    assert isinstance(claimed.spec, DeriveSpec)
+    assert (claimed.spec.base, claimed.spec.base_name) == (base.id, "pets@1")
+    assert claimed.spec.changes == VersionChanges(drop_copies=True)
+    assert (claimed.spec.dataset.group_by, claimed.spec.dataset.splits.existing) == ("(p1)", "keep")
+    assert work.event_types(row.id) == ["dataset.checking"]
+
+
+@pytest.mark.parametrize(
+    ("resplit", "expected"),
+    [(True, ("merge", 0.3, 0.1, 0)), ({"seed": 5, "validation": 0.2}, ("merge", 0.3, 0.2, 5))],
+    ids=["as before", "otherwise"],
+)
+def test_a_new_cut_is_as_the_upload_asked_for_unless_it_is_said_otherwise(work, resplit, expected):
+    own(work, spec={"name": "pets", "splits": {"test": 0.3, "folders": {"fold1": "test"}}})
+    row, _ = derive(work, "pets", VersionSpec.model_validate({"resplit": resplit}))
+    splits = row.spec["splits"]
+    assert tuple(splits[name] for name in ("existing", "test", "validation", "seed")) == expected
+
+
+def test_of_a_bundled_dataset_it_is_the_owners_first_version_of_that_name(work):
+    row, _ = derive(work, "dots")
+    assert (row.owner, row.name, row.version) == (ALICE, "dots", 1)
+    other, _ = derive(work, "dots", VersionSpec(drop_copies=True, name="spots"))
+    assert (other.name, other.version) == ("spots", 1)
+
+
+def test_only_what_is_ready_and_ones_own_can_be_mended(work):
+    base = own(work)
+    with pytest.raises(DatasetNotFound):
+        derive(work, base.id, owner=BOB)
+    row, _ = derive(work, "pets")
+    with pytest.raises(DatasetNotReady):
+        derive(work, row.id)
+    own(work, "gone", deleted_at=base.created_at)
+    with pytest.raises(DatasetNotFound):
+        derive(work, "gone")
+
+
+def test_changes_that_do_not_fit_queue_nothing(work):
+    with pytest.raises(InvalidSpec) as caught:
+        derive(work, "dots", VersionSpec(exclude=(99,), relabel={"1": "neither"}))
+    assert [one.pointer for one in caught.value.errors] == ["/exclude/0", "/relabel/1"]
+    with work.database.read() as session:
+        assert session.scalars(select(JobRow.id).where(JobRow.kind == JobKind.DERIVE)).all() == []
+
+
+def test_a_deleted_version_is_needed_while_another_is_derived_from_it(work):
+    base = own(work)
+    row, _ = derive(work, "pets")
+    with work.database.write() as session:
+        discards.remove(session, ALICE, "pets@1")
+        assert discards.is_still_needed(session, base.id)
+        assert not discards.is_still_needed(session, work.dataset.id)
+    held = work.claim().held
+    with work.database.write() as session:
+        ingests.reject(session, held, rejection(RejectionCode.UNKNOWN_IMAGE, "There is none."))
+    with work.database.write() as session:
+        assert session.get_one(DatasetRow, row.id).status is DatasetStatus.REJECTED
+        assert not discards.is_still_needed(session, base.id)
+
+
+def test_a_version_whose_worker_is_lost_is_made_by_another(work):
+    own(work)
+    row, _ = derive(work, "pets")
+    held = work.claim().held
+    work.set(held.job_id, lease_expires_at=db_now(-1))
+    assert work.claimed_again(held).attempt == 2
+    with work.database.read() as session:
+        assert session.get_one(DatasetRow, row.id).status is DatasetStatus.CHECKING

@@ -1,0 +1,164 @@
+"""Jobs that are done again: what goes on, what is changed, and that an old epoch is never counted twice."""
+
+import pytest
+from sqlalchemy import select
+
+from heldout.errors import InvalidSpec, StateGone
+from heldout.lifecycle import JobStatus, StopReason
+from heldout.retrying import RetrySpec
+from models import retry
+from models.blobs import Blobs
+from models.store import claims, jobs
+from models.tables import JobRow, LabelReadRow
+from tests.models.work import ALICE, Work, final_of
+
+TRAINED = {"train_loss": 0.5, "validation_loss": 0.5, "validation_accuracy": 0.5}
+sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def blobs(tmp_path) -> Blobs:
+    return Blobs((tmp_path / "blobs").as_uri())
+
+
+def retried(work: Work, blobs: Blobs, job_id: str, **asked: object) -> JobRow:
+    with work.database.write() as session:
+        again = retry.retry(session, blobs, ALICE, job_id, RetrySpec(**asked), max_parameters=10**6)
+    return work.row(again.job.id)
+
+
+def trained(work: Work, blobs: Blobs, epochs: int = 2, reason: StopReason | None = StopReason.COMPLETED, **spec) -> str:
+    """A job that has ended, with its last state."""
+    held = work.running(**spec)
+    work.begin(held)
+    go_on(work, blobs, held, 1, epochs)
+    if reason is None:
+        work.fail(held, "diverged")
+    else:
+        work.succeed(held, reason)
+    with work.database.write() as session:
+        claims.forget_checkpoints_of_ended(session, held.job_id)
+    return held.job_id
+
+
+def go_on(work: Work, blobs: Blobs, held: claims.HeldAttempt, first: int, last: int) -> None:
+    for epoch in range(first, last + 1):
+        work.epoch(held, epoch, **TRAINED)
+        work.checkpoint(held, epoch)
+        blobs.put(f"jobs/{held.job_id}/{held.attempt}/{epoch}-0", f"state {epoch}".encode())
+
+
+def reads(work: Work) -> set[tuple[str, str, int]]:
+    with work.database.read() as session:
+        return {(row.subject_id, row.split, row.epoch) for row in session.scalars(select(LabelReadRow))}
+
+
+def test_a_job_goes_on_from_the_last_state_of_another_with_all_its_epochs(work, blobs):
+    ended = trained(work, blobs)
+    again = retried(work, blobs, ended, epochs=4)
+    assert (again.retry_of, again.epochs, again.epoch, again.spec["training"]["epochs"]) == (ended, 4, 2, 4)
+    assert again.spec == {**work.row(ended).spec, "training": {**work.row(ended).spec["training"], "epochs": 4}}
+    claimed = work.claim()
+    [state] = claimed.checkpoints
+    assert (state.epoch, state.step, blobs.read(state.key)) == (2, 0, b"state 2")
+    assert state.key.startswith(f"jobs/{again.id}/")
+    assert work.events(again.id)[0].data["continues"] == {"job": ended, "epoch": 2, "step": 0}
+    work.begin(claimed.held, start_epoch=2)
+    go_on(work, blobs, claimed.held, 3, 4)
+    assert work.history(again.id) == [(0, 1), (0, 2), (1, 3), (1, 4)]
+
+
+@sqlite_only
+def test_what_happens_to_the_job_before_does_not_touch_the_one_that_goes_on(work, blobs):
+    ended = trained(work, blobs)
+    again = retried(work, blobs, ended, epochs=4)
+    with work.database.write() as session:
+        jobs.remove(session, ALICE, ended)
+    blobs.delete_all(f"jobs/{ended}")
+    [state] = work.claim().checkpoints
+    assert blobs.read(state.key) == b"state 2"
+    assert [epoch for _, epoch in work.history(again.id)] == [1, 2]
+
+
+@sqlite_only
+def test_epochs_are_hidden_where_the_state_cannot_be_used_and_training_begins_anew(work, blobs):
+    again = retried(work, blobs, trained(work, blobs), epochs=4)
+    work.begin(claimed := work.claim().held, start_epoch=0)
+    work.epoch(claimed, 1, **TRAINED)
+    assert work.history(again.id) == [(1, 1)]
+
+
+def test_the_ledger_counts_weights_once_whichever_job_keeps_them(work, blobs):
+    """The best epoch of the longer training may be one of the shorter one: the same weights, the same labels."""
+    first = trained(work, blobs)
+    before = reads(work)
+    assert before == {(first, "validation", 1), (first, "validation", 2), (first, "test", 1)}
+    second = retried(work, blobs, first, epochs=3).id
+    held = work.claim().held
+    work.begin(held, start_epoch=2)
+    go_on(work, blobs, held, 3, 3)
+    work.succeed(held)  # it keeps epoch 1, as the first one does
+    assert reads(work) - before == {(second, "validation", 3)}
+    third = retried(work, blobs, second, epochs=5).id
+    held = work.claim().held
+    work.begin(held, start_epoch=3)
+    go_on(work, blobs, held, 4, 5)
+    with work.database.write() as session:
+        result = claims.Result(final_of(3), ())
+        claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
+    added = reads(work) - before - {(second, "validation", 3)}
+    assert added == {(third, "validation", 4), (third, "validation", 5), (second, "test", 3)}
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    ("reason", "spec", "epochs", "said"),
+    [
+        (StopReason.COMPLETED, {}, 2, "2 epochs are done already"),
+        (StopReason.EARLY_STOPPED, {}, 4, "ended by early stopping after epoch 2"),
+        (StopReason.OVERFIT_GUARD, {}, 4, "guard against overfitting"),
+        (StopReason.COMPLETED, {"schedule": {"name": "cosine"}, "epochs": 2}, 4, "Under the cosine schedule"),
+    ],
+)
+def test_what_would_not_be_the_longer_training_is_refused(work, blobs, reason, spec, epochs, said):
+    ended = trained(work, blobs, reason=reason, training={"seed": 1, **spec})
+    work.set(ended, spec=work.row(ended).spec | {"training": work.row(ended).spec["training"] | spec})
+    with pytest.raises(InvalidSpec, match=said) as refused:
+        retried(work, blobs, ended, epochs=epochs)
+    assert [one.pointer for one in refused.value.errors] == ["/epochs"]
+
+
+@sqlite_only
+@pytest.mark.parametrize("lost", ["row", "file"])
+def test_a_state_that_is_gone_is_told_and_nothing_is_left_of_the_request(work, blobs, tmp_path, lost):
+    ended = trained(work, blobs, reason=None)
+    if lost == "row":
+        with work.database.write() as session:
+            claims.forget_old_states(session, older_than_s=0)
+    else:
+        blobs.delete_all(f"jobs/{ended}")
+    with pytest.raises(StateGone):
+        retried(work, blobs, ended, epochs=4)
+    assert {path.name for path in (tmp_path / "blobs" / "jobs").glob("*") if any(path.rglob("*.ckpt"))} == set()
+    assert work.claim() is None
+
+
+@sqlite_only
+def test_a_patch_changes_the_spec_and_the_rest_stays(work, blobs):
+    ended = trained(work, blobs, metadata={"team": "a"})
+    patch = {"training": {"label_smoothing": 0.1}, "metadata": None, "network": {"blocks": [{"filters": 2}]}}
+    spec = retried(work, blobs, ended, patch=patch).spec
+    assert (spec["training"]["label_smoothing"], spec["training"]["seed"], spec["metadata"]) == (0.1, 1, {})
+    assert [block["filters"] for block in spec["network"]["blocks"]] == [2]
+    with pytest.raises(retry.PatchRefused):
+        retried(work, blobs, ended, patch={"training": {"epochs": 0}})
+
+
+@sqlite_only
+def test_a_remedy_is_one_of_the_jobs_own_diagnosis(work, blobs):
+    ended = trained(work, blobs)
+    found = retried(work, blobs, ended, remedy="lower_learning_rate")
+    assert found.spec["training"]["optimizer"]["learning_rate"] == pytest.approx(0.0001)
+    with pytest.raises(InvalidSpec, match=r"no remedy 'prayer'.*offers lower_learning_rate"):
+        retried(work, blobs, ended, remedy="prayer")
+    assert work.row(found.id).status is JobStatus.QUEUED

@@ -1,0 +1,317 @@
+"""A derived version is what an upload of the mended arrays would be, to the last byte; the reference is plain numpy."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from heldout.datasets import DatasetSpec
+from heldout.mending.changes import VersionChanges
+from models.arrays import SPLITS, load
+from tests.worker.ingest.uploads import ALONE, noise, npz, taken
+from worker.ingest import Rejection, Report
+from worker.ingest.derive import derive
+from worker.ingest.mending import superfluous_copies
+
+CLASSES = ("cat", "dog", "owl")
+KEYS = {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val"), "test": ("x_test", "y_test")}
+Arrays = dict[str, Any]
+
+
+def arrays(shape: tuple[int, ...] = (10, 10, 3), dtype: type = np.uint8) -> Arrays:
+    """36, 12 and 12 images of three classes in turn."""
+    counts = {"train": 36, "validation": 12, "test": 12}
+    found: Arrays = {"class_names": np.array(CLASSES)}
+    for seed, (split, count) in enumerate(counts.items()):
+        images, labels = KEYS[split]
+        found[images] = noise((count, *shape), seed).astype(dtype)
+        found[labels] = np.arange(count) % 3
+    return found
+
+
+def with_copies() -> Arrays:
+    """Test images 0 to 3 are in train, where the copy of 3 has another label; train 5 is in validation and in train."""
+    found = arrays()
+    found["x_train"][10:14], found["y_train"][10:14] = found["x_test"][:4], found["y_test"][:4]
+    found["y_train"][13] = (found["y_test"][3] + 1) % 3
+    found["x_train"][20], found["y_train"][20] = found["x_train"][5], found["y_train"][5]
+    found["x_val"][7], found["y_val"][7] = found["x_train"][5], found["y_train"][5]
+    return found
+
+
+@pytest.fixture
+def derived(tmp_path: Path):
+    """Uploads arrays, and derives a version with changes; the spec is what the store makes of that of the upload."""
+
+    def derived(
+        content: Arrays, changes: dict[str, Any], group_by: str | None = None, **splits: Any
+    ) -> tuple[Report, Path]:
+        report, base = taken(npz(tmp_path / "base.npz", **content), DatasetSpec(name="pets", group_by=group_by))
+        spec = DatasetSpec(name="pets", group_by=group_by, splits=splits)
+        target = tmp_path / "derived"
+        found = derive(
+            base,
+            base / "members.txt",
+            "pets@1",
+            report.sha256,
+            spec,
+            VersionChanges.model_validate(changes),
+            target,
+            ALONE,
+        )
+        return found, target
+
+    return derived
+
+
+@pytest.fixture
+def refused(derived, tmp_path: Path):
+    def refused(content: Arrays, changes: dict[str, Any]) -> Rejection:
+        with pytest.raises(Rejection) as caught:
+            derived(content, changes)
+        assert list((tmp_path / "derived").iterdir()) == []
+        return caught.value
+
+    return refused
+
+
+def uploaded(tmp_path: Path, content: Arrays, **spec: Any) -> Report:
+    return taken(npz(tmp_path / "mended.npz", **content), DatasetSpec(name="pets", **spec))[0]
+
+
+def without(content: Arrays, split: str, rows: list[int]) -> None:
+    for key in KEYS[split]:
+        content[key] = np.delete(content[key], rows, axis=0)
+
+
+def excluded(content: Arrays) -> dict[str, Any]:
+    without(content, "train", [0, 7])
+    without(content, "test", [2])
+    return {"exclude": [0, "7", "x_test[2]"]}
+
+
+def relabelled(content: Arrays) -> dict[str, Any]:
+    content["y_train"][4] = 2
+    content["y_test"][1] = 0
+    return {"relabel": {"4": "owl", "x_test[1]": "cat"}}
+
+
+def renamed(content: Arrays) -> dict[str, Any]:
+    content["class_names"] = np.array(["kitten", "dog", "owl"])
+    return {"rename_classes": {"cat": "kitten"}}
+
+
+def merged(content: Arrays) -> dict[str, Any]:
+    content["class_names"] = np.array(["cat", "dog"])
+    for _, labels in KEYS.values():
+        content[labels] = np.array([0, 1, 0])[content[labels]]
+    return {"rename_classes": {"owl": "cat"}}
+
+
+def in_another_order(content: Arrays) -> dict[str, Any]:
+    content["y_test"] = np.array([1, 2, 0])[content["y_test"]]
+    return {"rename_classes": {"test": {"cat": "dog", "dog": "owl", "owl": "cat"}}}
+
+
+def everything_named(content: Arrays) -> dict[str, Any]:
+    """Labels are those that a person sees: the split's order is put right first, then images, then names."""
+    content["y_test"] = np.array([1, 0, 2])[content["y_test"]]
+    content["y_test"][5] = 2
+    content["class_names"] = np.array(["cat", "dog", "bird"])
+    content["x_test"] = content["x_test"][..., ::-1]
+    without(content, "test", [4])
+    return {
+        "pixel_values": {"test": "swap_channels"},
+        "rename_classes": {"owl": "bird", "test": {"cat": "dog", "dog": "cat"}},
+        "relabel": {"x_test[5]": "owl"},
+        "exclude": ["x_test[4]"],
+    }
+
+
+def changed_pixels(name: Any, change: Any) -> Any:
+    def mend(content: Arrays) -> dict[str, Any]:
+        content["x_validation"] = content.pop("x_val")  # the same split under its other key
+        content["y_validation"] = content.pop("y_val")
+        content["x_test"] = np.ascontiguousarray(change(content["x_test"]))
+        return {"pixel_values": {"test": name}}
+
+    return mend
+
+
+def darker(images: np.ndarray) -> np.ndarray:
+    return np.rint(np.clip(0.5 * images.astype(np.float64) + 3, 0, 255)).astype(np.uint8)
+
+
+def with_new_ends(images: np.ndarray) -> np.ndarray:
+    values = np.where(images == 0, 9.0, np.where(images == 255, 201.4, 2 * images.astype(np.float64)))
+    return np.rint(values.clip(0, 255)).astype(np.uint8)
+
+
+CHANGES = {
+    "exclude": excluded,
+    "relabel": relabelled,
+    "rename": renamed,
+    "merge": merged,
+    "label_order": in_another_order,
+    "together": everything_named,
+    "invert": changed_pixels("invert", lambda x: 255 - x),
+    "swap_channels": changed_pixels("swap_channels", lambda x: x[..., [2, 1, 0]]),
+    "transpose": changed_pixels("transpose", lambda x: np.swapaxes(x, 1, 2)),
+    "turn_left": changed_pixels("turn_left", lambda x: np.stack([np.rot90(one) for one in x])),
+    "turn_right": changed_pixels("turn_right", lambda x: np.stack([np.rot90(one, -1) for one in x])),
+    "upside_down": changed_pixels("upside_down", lambda x: np.stack([np.rot90(one, 2) for one in x])),
+    "flip_vertical": changed_pixels("flip_vertical", lambda x: np.stack([np.flipud(one) for one in x])),
+    "flip_horizontal": changed_pixels("flip_horizontal", lambda x: np.stack([np.fliplr(one) for one in x])),
+    "linear": changed_pixels({"factor": 0.5, "offset": 3.0}, darker),
+    "ends": changed_pixels({"factor": 2.0, "bottom": 9.0, "top": 201.4}, with_new_ends),
+}
+
+
+@pytest.mark.parametrize("mend", CHANGES.values(), ids=CHANGES)
+def test_a_derived_version_is_what_an_upload_of_the_mended_arrays_would_be(derived, tmp_path, mend):
+    content = arrays()
+    mended = {key: value.copy() for key, value in content.items()}
+    found, target = derived(content, mend(mended))
+    reference = uploaded(tmp_path, mended)
+    assert (found.sha256, found.splits, found.classes) == (reference.sha256, reference.splits, reference.classes)
+    whole = tmp_path / "mended.npz-target"
+    assert {path.name for path in target.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+def test_of_copies_one_stays_in_test_first_then_in_validation_and_none_where_labels_differ(derived, tmp_path):
+    content = with_copies()
+    found, target = derived(content, {"drop_copies": True})
+    without(content, "train", [5, 10, 11, 12, 13, 20])
+    without(content, "test", [3])
+    assert found.sha256 == uploaded(tmp_path, content).sha256
+    assert {finding.code for finding in found.findings} == {"test_too_small"}
+    said = found.source["changes"]
+    assert (said["copies_left_out"], said["contradicting_left_out"], said["from"]) == (5, 2, "pets@1")
+    assert said["summary"] == "5 copies left out; 2 copies with contradicting labels left out"
+    assert [(one["what"], one["count"]) for one in found.source["left_out"]] == [("copies", 7)]
+    names = (target / "members.txt").read_text().splitlines()
+    assert names[5:7] == ["x_train[6]", "x_train[7]"]
+    assert len(names) == len(load(target).labels) == 60 - 7
+
+
+def test_a_label_that_is_put_right_makes_a_cluster_of_copies_agree(derived):
+    found, _ = derived(with_copies(), {"drop_copies": True, "relabel": {"x_train[13]": "cat"}})
+    said = found.source["changes"]
+    assert (said["relabelled"], said["copies_left_out"], said["contradicting_left_out"]) == (1, 6, 0)
+
+
+def test_copies_are_those_of_the_pixels_as_they_become(derived):
+    content = with_copies()
+    content["x_test"] = 255 - content["x_test"]
+    found, _ = derived(content, {"drop_copies": True, "pixel_values": {"test": "invert"}})
+    assert found.source["changes"]["summary"].startswith("12 test images changed; 5 copies left out; 2 copies with ")
+    assert "leakage" not in {finding.code for finding in found.findings}
+
+
+def test_splits_are_cut_anew_as_those_of_an_upload_that_is_merged(derived, tmp_path):
+    content, splits = arrays(), {"existing": "merge", "test": 0.3, "seed": 5}
+    found, _ = derived(content, {"resplit": True}, **splits)
+    reference = uploaded(tmp_path, content, splits=splits)
+    assert found.sha256 == reference.sha256
+    assert found.source["splits"]["test"] == reference.source["splits"]["test"]
+    assert found.source["changes"]["summary"] == "all splits cut anew"
+
+
+def test_splits_that_are_kept_say_which_version_they_come_from(derived):
+    found, target = derived(arrays(), {"exclude": [0]})
+    assert found.source["splits"] == dict.fromkeys(SPLITS, "pets@1")
+    assert json.loads((target / "audit.json").read_text())["source"] == found.source
+
+
+def test_groups_stay_together_in_a_new_cut(derived):
+    rule = r"\[(\d)"  # images whose numbers begin alike are one group, in whatever split they were
+    found, target = derived(arrays(), {"resplit": True}, rule, existing="merge")
+    names = (target / "members.txt").read_text().splitlines()
+    groups = {split: {names[row].partition("[")[2][0] for row in rows} for split, rows in load(target).splits.items()}
+    assert sum(map(len, groups.values())) == len(set().union(*groups.values())) == 10
+    assert found.source["groups"] == 10
+
+
+def test_floats_on_another_scale_become_what_an_upload_on_one_scale_is(derived, tmp_path):
+    content = arrays(dtype=np.float32)
+    mended = {key: value.copy() for key, value in content.items()}
+    content["x_train"], content["x_val"] = content["x_train"] / 256, content["x_val"] / 256
+    mended["x_train"], mended["x_val"] = content["x_train"], content["x_val"]
+    mended["x_test"] = mended["x_test"] / 256
+    found, _ = derived(content, {"pixel_values": {"test": {"factor": 1 / 256}}})
+    assert found.range == (0, 1)
+    assert found.sha256 == uploaded(tmp_path, mended).sha256
+
+
+def test_a_class_without_images_is_gone_as_from_an_upload(derived, tmp_path):
+    content = arrays()
+    owls = {split: np.flatnonzero(content[KEYS[split][1]] == 2).tolist() for split in SPLITS}
+    named = [f"{KEYS[split][0]}[{row}]" for split, rows in owls.items() for row in rows]
+    found, _ = derived(content, {"exclude": named})
+    assert found.classes == ("cat", "dog")
+    assert found.source["changes"]["gone_classes"] == ["owl"]
+    for split, rows in owls.items():
+        without(content, split, rows)
+    del content["class_names"]
+    content |= {"class_names": np.array(["cat", "dog"])}
+    assert found.sha256 == uploaded(tmp_path, content).sha256
+
+
+def test_a_version_without_names_is_mended_by_position(tmp_path):
+    report, base = taken(npz(tmp_path / "base.npz", **arrays()))
+    spec = DatasetSpec(name="digits", group_by="(nothing that matches)")
+    changes = VersionChanges.model_validate({"exclude": ["3"]})
+    derive(base, None, "digits@1 (bundled)", report.sha256, spec, changes, tmp_path / "derived", ALONE)
+    assert (tmp_path / "derived" / "members.txt").read_text().splitlines()[2:4] == ["digits[2]", "digits[4]"]
+
+
+# --- refused ---------------------------------------------------------------------------------------
+
+
+def test_images_that_are_not_there_are_all_named(refused):
+    rejection = refused(arrays(), {"exclude": ["a.png", 0], "relabel": {"b.png": "cat"}})
+    assert (rejection.code, rejection.member) == ("unknown_image", "a.png")
+    assert "'x_train[0]'" in rejection.detail
+
+
+def test_an_image_cannot_be_given_two_classes(refused):
+    rejection = refused(arrays(), {"relabel": {"0": "cat", "x_train[0]": "dog"}})
+    assert rejection.code == "bad_labels"
+    assert "given two classes, 'cat' and 'dog'" in rejection.detail
+
+
+def test_a_split_that_would_be_empty_is_not_filled_from_train(refused):
+    rejection = refused(arrays(), {"exclude": [f"x_test[{row}]" for row in range(12)]})
+    assert rejection.code == "too_few_images"
+    assert rejection.detail.startswith("No test image would be left.")
+
+
+@pytest.mark.parametrize("changes", [{"drop_copies": True}, {"relabel": {"0": "cat"}}])
+def test_changes_that_change_nothing_are_refused(refused, changes):
+    assert refused(arrays(), changes).code == "nothing_changed"
+
+
+# --- which copies ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_superfluous_copies_are_those_that_a_loop_finds(seed):
+    random = np.random.default_rng(seed)
+    copy_of = random.integers(0, 20, 40).astype(np.int32)
+    copy_of = np.array([np.flatnonzero(copy_of == one)[0] for one in copy_of], np.int32)
+    split_of = random.integers(0, 3, 40).astype(np.int8)
+    labels = (copy_of % 3 + (random.random(40) < 0.1)).astype(np.int32)
+    dropped, conflicting = set[int](), set[int]()
+    for first in set(copy_of.tolist()):
+        rows = np.flatnonzero(copy_of == first).tolist()
+        if len({int(labels[row]) for row in rows}) > 1:
+            conflicting |= set(rows)
+            continue
+        stays = min(rows, key=lambda row: (("test", "validation", "train").index(SPLITS[split_of[row]]), row))
+        dropped |= set(rows) - {stays}
+    found = superfluous_copies(copy_of, labels, split_of)
+    assert [part.tolist() for part in found] == [sorted(dropped), sorted(conflicting)]
+    assert dropped
+    assert conflicting

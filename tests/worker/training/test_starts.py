@@ -1,0 +1,136 @@
+"""Trainings that do not begin from nothing, or end before their time: folds, more epochs, known weights, a cancel."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from heldout.layers import plan_network
+from heldout.stored.artifacts import ArtifactName
+from models.arrays import ImageSet, digest_of, load
+from models.job_splits import splits_of
+from models.relations import Relations
+from tests.worker.training.processes import folder_of
+from tests.worker.training.trainings import fewer, small_spec
+from worker.messages import EpochDone, Finished, Progress, Started, Stop, StopCause, Stopped
+from worker.training.network import build_network, freeze_blocks
+
+pytestmark = pytest.mark.usefixtures("forking")
+
+BLOCKS = ({"filters": 4, "batch_norm": True, "dropout": 0.1}, {"filters": 6})
+# All that a state must hold: a rate that falls, weights of the best epoch, what the guard has seen.
+STATEFUL = {
+    "early_stopping": {"patience": 9},
+    "schedule": {"name": "reduce_on_plateau", "patience": 1},
+    "on_overfit": "warn",
+}
+SHIFT = {"width_shift": 0.1}
+
+
+@pytest.fixture(scope="module")
+def dataset(mnist5k: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of(fewer(mnist5k, 372), tmp_path_factory)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed"])
+def test_a_training_for_more_epochs_equals_one_that_had_them_from_the_start(start, precision) -> None:
+    def spec(epochs: int):
+        return small_spec(*BLOCKS, training={"epochs": epochs, **STATEFUL}, augmentation=SHIFT)
+
+    whole = start(spec(5), precision=precision)
+    short = start(spec(2), precision=precision)
+    assert isinstance(short.end(), Finished)
+    expected = whole.end()
+    last = next(said.checkpoint for said in reversed(short.said) if isinstance(said, EpochDone))
+    lost = start(spec(5), checkpoint=last, precision=precision)
+    done = lost.until(lambda message: isinstance(message, EpochDone) and message.epoch == 3)
+    lost.until(lambda message: isinstance(message, Progress))
+    lost.process.kill()
+    second = start(spec(5), checkpoint=done.checkpoint, precision=precision)
+    assert second.end().final == expected.final
+    assert short.history + lost.history[:1] + second.history == whole.history
+    with (
+        np.load(expected.path_of(ArtifactName.PREDICTIONS)) as one,
+        np.load(second.said[-1].path_of(ArtifactName.PREDICTIONS)) as two,
+    ):
+        for entry in one:
+            np.testing.assert_array_equal(one[entry], two[entry])
+
+
+@pytest.mark.parametrize("why", [StopCause.CANCEL, StopCause.PAUSE])
+def test_a_training_that_is_cancelled_leaves_its_kept_weights_as_a_model_and_a_state(start, dataset, why) -> None:
+    process = start(small_spec(training={"epochs": 1000}))
+    process.until(lambda message: isinstance(message, EpochDone) and message.epoch == 2)
+    process.pipe.send(Stop(why))
+    stopped = process.end()
+    assert isinstance(stopped, Stopped)
+    assert Path(stopped.checkpoint).is_file()
+    assert stopped.model.name is ArtifactName.MODEL
+    model, images = keras.saving.load_model(stopped.model.path, safe_mode=True), load(dataset)
+    rows = images.splits["validation"]
+    _, accuracy = model.evaluate(np.asarray(images.images[rows]), images.labels[rows], verbose=0)
+    assert process.history[-1]["validation_accuracy"] == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_a_worker_that_stops_does_not_wait_for_a_model(start) -> None:
+    process = start(small_spec(training={"epochs": 1000}))
+    process.until(lambda message: isinstance(message, EpochDone))
+    process.pipe.send(Stop(StopCause.RELEASE))
+    assert process.end().model is None
+
+
+def test_frozen_blocks_stay_as_they_were_taken_and_the_rest_is_trained(start) -> None:
+    source = start(small_spec(*BLOCKS, training={"epochs": 1})).end().path_of(ArtifactName.MODEL)
+    taken = ("block1_conv1", "block1_norm1", "block2_conv1")
+    spec = small_spec(*BLOCKS, training={"epochs": 1, "seed": 8}, initial={"job": "job_1", "freeze_blocks": 1})
+    found = start(spec, initial=source, initial_layers=taken).end().path_of(ArtifactName.MODEL)
+    before, after = keras.saving.load_model(source), keras.saving.load_model(found)
+
+    def same(layer: str) -> bool:
+        pairs = zip(before.get_layer(layer).get_weights(), after.get_layer(layer).get_weights(), strict=True)
+        return all(np.array_equal(one, other) for one, other in pairs)
+
+    assert [layer for layer in (*taken, "output") if same(layer)] == ["block1_conv1", "block1_norm1"]
+
+
+def test_a_first_step_is_taken_from_the_weights_that_were_given(start) -> None:
+    """With a rate that changes next to nothing, the figures are those of the source."""
+    first = start(small_spec(training={"epochs": 2}))
+    source = first.end().path_of(ArtifactName.MODEL)
+    slow = {"epochs": 1, "seed": 8, "optimizer": {"name": "sgd", "learning_rate": 1e-9}}
+    spec = small_spec(training=slow, initial={"job": "job_1"})
+    again = start(spec, initial=source, initial_layers=("block1_conv1", "output"))
+    again.end()
+    for name in ("train_loss", "validation_loss"):
+        assert again.history[0][name] == pytest.approx(first.history[-1][name], abs=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_trainable_parameters_are_counted_as_keras_counts_them(frozen: int) -> None:
+    spec = small_spec(*BLOCKS, network={"dense": [{"units": 5}]})
+    network = build_network(spec.network, (28, 28, 1), 10, 1)
+    freeze_blocks(network, frozen)
+    plan = plan_network(spec.network, (28, 28, 1), 10)
+    assert plan.trainable_parameters(frozen) == sum(weight.value.numpy().size for weight in network.trainable_weights)
+    shapes = [tuple(tuple(weight.shape) for weight in layer.weights) for layer in network.layers]
+    assert [layer.weights for layer in plan.layers if layer.weights] == [one for one in shapes if one]
+
+
+def test_a_fold_is_trained_and_measured_and_predicted_on_its_own_images(start, dataset) -> None:
+    images = load(dataset)
+    copy_of = np.arange(len(images.labels), dtype=np.int32)
+    pool = np.concatenate([images.splits["train"], images.splits["validation"]])
+    copy_of[pool[::2]] = copy_of[pool[1::2]] = np.minimum(pool[::2], pool[1::2])
+    relations = Relations(copy_of)
+    spec = small_spec(training={"epochs": 1, "train_limit": 200}, validation={"folds": 3, "fold": 1})
+    process = start(spec, relations=relations)
+    finished = process.end()
+    own = splits_of(images.labels, images.splits, spec, relations)
+    assert len(own["train"]) == 200
+    with np.load(finished.path_of(ArtifactName.PREDICTIONS)) as predictions:
+        for split, rows in own.items():
+            np.testing.assert_array_equal(predictions[f"{split}_indices"], rows)
+            assert getattr(finished.final, split).count == len(rows)
+    [started] = [said for said in process.said if isinstance(said, Started)]
+    assert started.split_digests == {"validation": digest_of(images, own["validation"])}

@@ -1,0 +1,182 @@
+"""Wrong labels: folds part nothing that belongs together, and the model finds what is planted, not what is hard."""
+
+import multiprocessing
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heldout.stored.suspects import StoredSuspects, WrongLabels
+from models.arrays import ImageSet, save
+from models.relations import FILE_NAME, Relations, save_relations
+from worker.messages import Alive, Failed, SuspectAssignment, SuspectsFound
+from worker.training import child
+from worker.training.suspects.estimate import estimated, learned_enough
+from worker.training.suspects.folds import make_folds, training_rows
+from worker.training.suspects.noise import judge
+from worker.training.suspects.pixels import seen_as, small_images
+
+# --- folds ---------------------------------------------------------------------------------------
+
+
+def test_a_unit_is_never_parted_and_folds_are_alike():
+    draws = np.random.default_rng(0)
+    labels = draws.integers(0, 3, 600).astype(np.int32)
+    units = draws.integers(0, 250, 600).astype(np.int32)
+    folds = make_folds(labels, units, 5, draws)
+    assert all(len(set(folds[units == unit])) == 1 for unit in set(units.tolist()))
+    assert np.ptp(np.bincount(folds, minlength=5)) <= 12
+    alone = make_folds(labels, np.arange(600, dtype=np.int32), 5, draws)
+    of_class = np.array([np.bincount(alone[labels == label], minlength=5) for label in range(3)])
+    assert np.ptp(of_class, axis=1).max() <= 1
+
+
+def test_units_are_joined_by_chains_of_copies_and_groups():
+    relations = Relations(np.array([0, 0, 2, 3, 4, 4], np.int32), np.array([7, 8, 8, 9, 9, 1], np.int32))
+    assert relations.units().tolist() == [0, 0, 0, 3, 3, 3]
+    assert Relations(np.array([0, 0, 2], np.int32)).units().tolist() == [0, 0, 2]
+
+
+def test_a_network_is_trained_on_a_share_of_each_class_of_what_it_may_use():
+    labels = np.repeat([0, 1], [300, 100]).astype(np.int32)
+    rows = training_rows(labels, np.arange(400) % 2 == 0, 40)
+    assert np.bincount(labels[rows]).tolist() == [30, 10]
+    assert (rows % 2 == 0).all()
+
+
+# --- pixels --------------------------------------------------------------------------------------
+
+
+def test_large_images_are_seen_small_and_small_ones_as_they_are():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 70, 64, 3), np.uint8)
+    images = ImageSet(pixels, np.zeros(5, np.int32), {}, ("a",), (0, 255))
+    assert seen_as(images) == (23, 21)
+    small, value_range = small_images(images)
+    assert (small.shape, small.dtype, value_range) == ((5, 23, 21, 3), np.uint8, (0, 255))
+    assert np.array_equal(small[4, 22, 20], np.rint(pixels[4, 66:69, 60:63].mean(axis=(0, 1))))
+    kept = replace(images, images=pixels[:, :32, :32], value_range=(0, 16))
+    assert np.array_equal(small_images(kept)[0], kept.images)
+    assert small_images(kept)[1] == (0, 16)
+    of_floats = replace(images, images=(pixels / 255 * 2 - 1).astype(np.float32), value_range=(-1, 1))
+    assert np.abs(small_images(of_floats)[0].astype(int) - small).max() <= 1
+    assert seen_as(replace(images, images=np.zeros((2, 8, 400, 1), np.uint8))) == (1, 30)
+    many = replace(images, images=np.broadcast_to(np.uint8(0), (10**6, 32, 32, 3)))
+    assert seen_as(many) == (10, 10)
+
+
+# --- judging -------------------------------------------------------------------------------------
+
+
+def answers(true: np.ndarray, sure: np.ndarray, classes: int) -> np.ndarray:
+    """Networks that give the true class the probability `sure`, and the next one the rest."""
+    said = np.full((len(true), classes), 1e-4)
+    said[np.arange(len(true)), (true + 1) % classes] = 1 - sure
+    said[np.arange(len(true)), true] = sure
+    return said / said.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.15, 0.35])
+def test_planted_labels_are_found_and_counted(share):
+    draws = np.random.default_rng(1)
+    true = draws.integers(0, 10, 3000).astype(np.int32)
+    # As often right as they are sure.
+    sure = draws.beta(8, 0.5, 3000)
+    seen = np.where(draws.random(3000) < sure, true, (true - 1) % 10)
+    wrong = draws.random(3000) < share
+    labels = np.where(wrong, (true + draws.integers(1, 10, 3000)) % 10, true).astype(np.int32)
+    judged = judge(answers(seen, sure, 10), labels)
+    assert judged.wrong.sum() == pytest.approx(wrong.sum(), rel=0.1)
+    first = np.argsort(-judged.log_odds)[: wrong.sum() // 2]
+    assert wrong[first].mean() > 0.98
+    assert np.mean(judged.suggested[wrong & (judged.wrong > 0.5)] == true[wrong & (judged.wrong > 0.5)]) > 0.9
+    for these in (judged.wrong < 0.5, judged.wrong > 0.5):  # what it says is about as often true
+        assert wrong[these].mean() == pytest.approx(judged.wrong[these].mean(), abs=0.05)
+
+
+def test_a_confusion_that_networks_have_learned_is_found():
+    draws = np.random.default_rng(6)
+    true = draws.integers(0, 5, 2000).astype(np.int32)
+    wrong = draws.random(2000) < 0.35
+    labels = np.where(wrong, (true + 1) % 5, true).astype(np.int32)
+    said = answers(true, draws.beta(13, 7, 2000), 5)  # as often the next class as it is the label
+    judged = judge(said, labels)
+    assert judged.wrong.sum() == pytest.approx(wrong.sum(), rel=0.1)
+    assert wrong[np.argsort(-judged.log_odds)[:500]].mean() > 0.95
+
+
+def test_hard_images_with_right_labels_are_not_suspected():
+    draws = np.random.default_rng(2)
+    true = draws.integers(0, 4, 2000).astype(np.int32)
+    sure = np.where(np.arange(2000) < 1000, 0.99, 0.55)  # half of them could be of two classes
+    seen = np.where(draws.random(2000) < sure, true, (true - 1) % 4)
+    judged = judge(answers(seen, sure, 4), true)
+    assert np.mean(answers(seen, sure, 4).argmax(axis=1) != true) > 0.2
+    assert judged.wrong.sum() < 20
+
+
+def test_nothing_is_told_by_networks_that_did_not_learn():
+    labels = np.random.default_rng(3).integers(0, 2, 400).astype(np.int32)
+    guesses = np.random.default_rng(4).dirichlet([1, 1], 400)
+    assert not learned_enough(guesses, labels)
+    assert learned_enough(np.eye(2)[labels], labels)
+
+
+def test_the_estimate_of_a_clean_set_begins_at_none():
+    labels = np.arange(2000, dtype=np.int32) % 10
+    said = answers(labels, np.full(2000, 0.99), 10)
+    judged = judge(said, labels)
+    assert estimated(judged, said, labels) == WrongLabels(count=0, low=0, high=0)
+
+
+# --- the process ---------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("forking")
+def test_a_real_search_finds_planted_labels_and_names_their_files(digits, tmp_path: Path):
+    draws = np.random.default_rng(5)
+    planted = draws.permutation(400)[:40]
+    true, labels = digits.labels[:400], digits.labels[:400].copy()
+    labels[planted] = (labels[planted] + draws.integers(1, 10, 40)) % 10
+    splits = {"train": np.arange(300), "validation": np.arange(300, 340), "test": np.arange(340, 400)}
+    few = replace(digits, images=digits.images[:400], labels=labels, splits=splits)
+    (tmp_path / "dataset").mkdir()
+    save(few, tmp_path / "dataset")
+    save_relations(Relations(np.arange(400, dtype=np.int32)), tmp_path / FILE_NAME)
+    (tmp_path / "members.txt").write_text("".join(f"{label}/{row}.png\n" for row, label in enumerate(labels)))
+    stored = searched(tmp_path)
+    assert stored.images == 400
+    first = stored.suspects[:8]
+    assert sum(one.index in planted for one in first) >= 7
+    assert all(one.member == f"{one.label}/{one.index}.png" for one in first)
+    assert [one.label for one in first] == labels[[one.index for one in first]].tolist()
+    assert sum(one.suggested == true[one.index] for one in first) >= 7
+    assert all(one.index in few.splits[one.split] for one in first)
+    assert stored.wrong is not None
+    assert stored.wrong.low <= 40 <= stored.wrong.high
+
+
+def searched(folder: Path) -> StoredSuspects:
+    """What a process, forked as the supervisor does it, leaves behind."""
+    assignment = SuspectAssignment(
+        str(folder / "dataset"), str(folder), str(folder / FILE_NAME), str(folder / "members.txt"), seed=0, threads=2
+    )
+    forking = multiprocessing.get_context("forkserver")
+    pipe, theirs = forking.Pipe()
+    process = forking.Process(target=child.main, args=(assignment, theirs, str(folder / "log.txt")), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        assert pipe.poll(60)
+        assert isinstance(pipe.recv(), Alive)
+        assert pipe.poll(300)
+        found = pipe.recv()
+        assert isinstance(found, SuspectsFound), found.detail if isinstance(found, Failed) else found
+        process.join(30)
+        assert os.path.dirname(found.file) == str(folder)
+        return StoredSuspects.from_bytes(Path(found.file).read_bytes())
+    finally:
+        process.kill()
+        process.join()
+        pipe.close()

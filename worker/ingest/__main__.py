@@ -1,0 +1,118 @@
+"""`python -m worker.ingest`: audits a folder, archive, `.npz` or Parquet file, and stores nothing.
+
+`heldout datasets audit PATH` becomes this program.
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from heldout.cli.audits import show_audit
+from heldout.cli.outcome import Exit, Refused, report
+from heldout.cli.screen import prepare, print_json, say
+from heldout.cli.shown import show_classes, size_text
+from heldout.datasets import DatasetSpec
+from heldout.packing import NothingToPack, files_of, packed, packed_together
+from heldout.stored.audit import StoredAudit
+from heldout.views.audit import AuditView
+from worker.ingest.process.parent import ingest
+from worker.ingest.rejection import Rejection
+from worker.ingest.report import Report
+
+
+def main(arguments: Sequence[str] | None = None) -> Exit:
+    """Audit the paths, print what was found, and give back the exit code."""
+    parser = argparse.ArgumentParser("python -m worker.ingest", description=__doc__)
+    parser.add_argument("--spec", required=True, help="How the upload is to be read: a dataset's spec, as JSON.")
+    parser.add_argument("--json", action="store_true", dest="as_json", help="Print JSON on standard output.")
+    parser.add_argument("paths", nargs="+", type=Path)
+    asked = parser.parse_args(arguments)
+    try:
+        # In a folder of its own, which goes whatever happens.
+        with tempfile.TemporaryDirectory(prefix="heldout-audit-") as folder:
+            source = _source(asked.paths, Path(folder))
+            target = Path(folder) / "dataset"
+            made = ingest(source, DatasetSpec.model_validate_json(asked.spec), target)
+            stored = StoredAudit.from_bytes((target / StoredAudit.file_name).read_bytes())
+    except Rejection as rejection:
+        _show_rejection(asked.paths, rejection, asked.as_json)
+        return Exit.FAILED
+    except NothingToPack as error:
+        return report(Refused(str(error)), as_json=asked.as_json)
+    except OSError as error:
+        return report(error, as_json=asked.as_json)
+    _show(asked.paths, made, stored, asked.as_json)
+    return Exit.SUCCEEDED
+
+
+def _source(paths: Sequence[Path], folder: Path) -> Path:
+    """One file with all of it. A file is read where it is. Raises NothingToPack, OSError."""
+    if len(paths) == 1 and not paths[0].is_dir():
+        paths[0].open("rb").close()
+        return paths[0]
+    source = folder / "upload"
+    _write(source, packed(paths[0], files_of(paths[0])) if len(paths) == 1 else packed_together(paths))
+    return source
+
+
+def _write(file: Path, chunks: Iterable[bytes]) -> None:
+    with file.open("wb") as opened:
+        opened.writelines(chunks)
+
+
+def _show(paths: Sequence[Path], made: Report, stored: StoredAudit, as_json: bool) -> None:
+    content = stored.model_dump(mode="json", exclude={"format"})
+    if as_json:
+        about = {"shape": made.shape, "dtype": made.dtype, "range": made.range, "classes": made.classes}
+        print_json({"object": "audit", "dataset": None, **about, **content})
+        return
+    counts = {split: f"{counts['count']:,}" for split, counts in made.splits.items()}
+    say(f"{_called(paths)}  {size_text(made.shape, made.classes, counts)}")
+    show_classes(made.classes)
+    show_audit(_view(content))
+
+
+def _view(content: dict[str, Any]) -> AuditView:
+    """As a service would answer it; what is not stored has no id, and its images no routes."""
+
+    def example(one: dict[str, Any]) -> dict[str, Any]:
+        return {**one, "thumbnail": ""}
+
+    findings = [
+        {
+            **one,
+            "examples": [example(image) for image in one["examples"]],
+            "pairs": [[example(image) for image in pair] for pair in one["pairs"]],
+        }
+        for one in content["findings"]
+    ]
+    nowhere = {"id": "", "name": "local", "version": 1}
+    return AuditView.model_validate({**content, "dataset": nowhere, "findings": findings})
+
+
+def _show_rejection(paths: Sequence[Path], rejection: Rejection, as_json: bool) -> None:
+    if as_json:
+        print_json({"object": "audit", "dataset": None, "error": rejection.as_json()})
+    say(f"{_called(paths)} rejected: {rejection.code}: {rejection.detail}", file=sys.stderr)
+
+
+def _called(paths: Sequence[Path]) -> str:
+    return " ".join(map(str, paths))
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    prepare()
+    for ended_by in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ended_by, _end)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)

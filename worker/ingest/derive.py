@@ -1,0 +1,59 @@
+"""Derives a version from one that is stored: the same steps as of an upload, from another source."""
+
+from pathlib import Path
+
+from heldout.dataset_lifecycle import RejectionCode
+from heldout.datasets import DatasetSpec
+from heldout.mending.changes import VersionChanges
+from models.arrays import FILES, load
+from worker.ingest.limits import Limits
+from worker.ingest.pipeline import Progress, empty, ingest
+from worker.ingest.rejection import Rejection
+from worker.ingest.report import Report
+from worker.ingest.sources.arrays import RowNames
+from worker.ingest.sources.base import Source
+from worker.ingest.sources.stored import Base, DerivedSource
+
+
+def derive(
+    content: Path,
+    names: Path | None,
+    called: str,
+    sha256: str,
+    spec: DatasetSpec,
+    changes: VersionChanges,
+    target: Path,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    progress: Progress = lambda stage, done, of: None,
+) -> Report:
+    """Write a version with changes into the folder `target`, as `run` writes an upload.
+
+    Args:
+        content: the folder of the files of the version that is mended, in the internal format.
+        names: a file with the name of each of its images, one a line. Where it has none, they are called
+            `digits[0]` and so on, and the group rule does not count.
+        called, sha256: `name@version` and content address of that version.
+    Raises:
+        Rejection: also where the changes would change nothing.
+    """
+    images = load(content)
+    count = len(images.labels)
+    listed = [] if names is None else names.read_text(encoding="utf-8").split("\n")[:-1]
+    is_named = len(listed) == count
+    base = Base(called, sha256, images, listed if is_named else RowNames([(called.partition("@")[0], count)]))
+    if not is_named:
+        spec = spec.model_copy(update={"group_by": None})
+
+    def opening(scratch: Path) -> Source:
+        return DerivedSource(base, changes, limits)
+
+    size_bytes = sum((content / name).stat().st_size for name in FILES)
+    report = ingest(opening, size_bytes, spec, target, limits, progress)
+    if report.sha256 == sha256:
+        empty(target)
+        other = " Cut with another `seed`." if changes.resplit else ""
+        raise Rejection(
+            RejectionCode.NOTHING_CHANGED,
+            f"With these changes {called} stays as it is: there is nothing for them to change.{other}",
+        )
+    return report

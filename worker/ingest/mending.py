@@ -1,0 +1,125 @@
+"""The changes of a derived version, on arrays: which labels, which pixels, which images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.dataset_lifecycle import RejectionCode
+from heldout.mending.changes import LinearChange, PixelChange, index_in
+from models.arrays import SPLITS
+from worker.ingest.rejection import MAX_LISTED_FILES, Rejection, printable
+
+# Where an image of a cluster of copies stays: held-out images are few.
+_FIRST_TO_STAY = ("test", "validation", "train")
+
+
+def rows_named(images: Sequence[int | str], names: Sequence[str]) -> list[int]:
+    """The positions of images, each named by its position or its file name.
+
+    Raises:
+        Rejection: `unknown_image`, with all that are not there.
+    """
+    by_name = {name: row for row, name in enumerate(names)} if any(index_in(one) is None for one in images) else {}
+    rows, unknown = [], []
+    for image in images:
+        index = index_in(image)
+        row = by_name.get(str(image)) if index is None else index
+        if row is None or row >= len(names):
+            unknown.append(str(image))
+        else:
+            rows.append(row)
+    if unknown:
+        listed = ", ".join(repr(printable(name)) for name in unknown[:MAX_LISTED_FILES])
+        more = f" and {len(unknown) - MAX_LISTED_FILES:,} more" if len(unknown) > MAX_LISTED_FILES else ""
+        known = repr(printable(names[0]))
+        raise Rejection(
+            RejectionCode.UNKNOWN_IMAGE,
+            f"The version that is mended has no image called {listed}{more}. Images are called as in the upload, such "
+            f"as {known}, or by their position.",
+            unknown[0],
+        )
+    return rows
+
+
+def labels_by_row(relabel: Mapping[str, str], names: Sequence[str]) -> dict[int, str]:
+    """The new class of images by position.
+
+    Raises:
+        Rejection: `unknown_image`; `bad_labels` if an image is given two classes.
+    """
+    found: dict[int, str] = {}
+    for row, label in zip(rows_named(list(relabel), names), relabel.values(), strict=True):
+        if found.setdefault(row, label) != label:
+            raise Rejection(
+                RejectionCode.BAD_LABELS,
+                f"Image {row} ({printable(names[row])!r}) is given two classes, {found[row]!r} and {label!r}. Name it "
+                "once.",
+                names[row],
+            )
+    return found
+
+
+def renamed_classes(classes: Sequence[str], renamed: Mapping[str, str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """The classes under their new names, each once, in the order of their first; and of each old class its position."""
+    left = tuple(dict.fromkeys(renamed.get(name, name) for name in classes))
+    return left, np.array([left.index(renamed.get(name, name)) for name in classes], np.int32)
+
+
+def changed_pixels(images: NDArray[Any], change: PixelChange, value_range: tuple[float, float]) -> NDArray[Any]:
+    """(images, height, width, channels) under a change, of the same type; values stay within the range."""
+    low, high = value_range
+    match change:
+        case "invert":
+            return _within(low + high - images.astype(np.float32), images.dtype, value_range)
+        case "swap_channels":
+            return images[..., ::-1]
+        case "transpose":
+            return images.transpose(0, 2, 1, 3)
+        case "turn_left":
+            return np.rot90(images, 1, (1, 2))
+        case "turn_right":
+            return np.rot90(images, 3, (1, 2))
+        case "upside_down":
+            return images[:, ::-1, ::-1]
+        case "flip_vertical":
+            return images[:, ::-1]
+        case "flip_horizontal":
+            return images[:, :, ::-1]
+        case LinearChange():
+            values = images.astype(np.float64)
+            changed = change.factor * values + change.offset
+            if change.bottom is not None:
+                changed = np.where(values <= low, change.bottom, changed)
+            if change.top is not None:
+                changed = np.where(values >= high, change.top, changed)
+            return _within(changed, images.dtype, value_range)
+
+
+def _within(values: NDArray[Any], dtype: np.dtype[Any], value_range: tuple[float, float]) -> NDArray[Any]:
+    cut = values.clip(*value_range)
+    return (np.rint(cut) if dtype.kind in "iu" else cut).astype(dtype)
+
+
+def superfluous_copies(
+    copy_of: NDArray[np.int32], labels: NDArray[np.int32], split_of: NDArray[np.int8]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of copies that do not stay where one of each cluster does, and rows of clusters with different labels.
+
+    Args: all (images,); copy_of is the same for the images of one cluster; split_of positions in SPLITS.
+    """
+    sizes = np.bincount(copy_of, minlength=len(copy_of))
+    in_cluster = np.flatnonzero(sizes[copy_of] > 1)
+    if not len(in_cluster):
+        return in_cluster, in_cluster
+    clusters = copy_of[in_cluster]
+    _, first, which = np.unique(clusters, return_index=True, return_inverse=True)
+    differs = labels[in_cluster] != labels[in_cluster][first][which]
+    is_conflict = np.isin(clusters, clusters[differs])
+    conflicting, agreeing = in_cluster[is_conflict], in_cluster[~is_conflict]
+    preference = np.array([_FIRST_TO_STAY.index(split) for split in SPLITS])
+    order = np.lexsort((agreeing, preference[split_of[agreeing]], copy_of[agreeing]))
+    ordered = agreeing[order]
+    is_first = np.append(True, copy_of[ordered][1:] != copy_of[ordered][:-1])[: len(ordered)]
+    return np.sort(ordered[~is_first]), conflicting

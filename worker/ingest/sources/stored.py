@@ -1,0 +1,180 @@
+"""A version that is stored already, with changes: the source of a derived version."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.dataset_lifecycle import RejectionCode
+from heldout.datasets import DatasetSpec
+from heldout.mending.changes import PixelChange, VersionChanges
+from models.arrays import SPLITS, ImageSet
+from worker.ingest.audit import IngestedDataset
+from worker.ingest.audit.copies import find_copies
+from worker.ingest.audit.scan import scan
+from worker.ingest.images.pixels import Pixels
+from worker.ingest.limits import Limits
+from worker.ingest.mending import changed_pixels, labels_by_row, renamed_classes, rows_named, superfluous_copies
+from worker.ingest.pool import ProcessPool
+from worker.ingest.rejection import Rejection
+from worker.ingest.relations import relations_of
+from worker.ingest.sources.arrays import usual_range
+from worker.ingest.sources.base import Progress, StoredImages
+from worker.ingest.sources.layout import LeftOut, checked_classes
+from worker.ingest.splits import NO_SPLIT
+
+
+@dataclass(frozen=True)
+class Base:
+    """The version that is mended. names: (images,) what its images are called."""
+
+    called: str
+    sha256: str
+    images: ImageSet
+    names: Sequence[str]
+
+
+class DerivedSource:
+    """The images of a version that stay, with the labels and the pixels that they are to have.
+
+    Raises:
+        Rejection: if the changes name an image that is not there, or leave a split or all classes but one empty.
+    """
+
+    kind = "a version that was stored"
+
+    def __init__(self, base: Base, changes: VersionChanges, limits: Limits) -> None:
+        self._base, self._changes = base, changes
+        images, count = base.images, len(base.names)
+        splits = np.full(count, NO_SPLIT, np.int8)
+        for code, split in enumerate(SPLITS):
+            splits[images.splits[split]] = code
+        excluded = np.unique(np.array(rows_named(changes.exclude, base.names), np.int64))
+        labels, self._relabelled = self._labels(splits)
+        classes, position = renamed_classes(images.classes, changes.of_all_splits())
+        labels = position[labels]
+        self._rows = np.setdiff1d(np.arange(count), excluded)
+        had, has = (
+            np.bincount(each, minlength=len(classes)) > 0 for each in (position[images.labels], labels[self._rows])
+        )
+        # A class that has lost its last image is gone, as it would be from an upload.
+        gone = np.flatnonzero(had & ~has)
+        self._gone = [classes[label] for label in gone.tolist()]
+        left = [label for label in range(len(classes)) if label not in set(gone.tolist())]
+        self.classes = checked_classes([classes[label] for label in left], limits)
+        renumbered = np.full(len(classes), -1, np.int32)
+        renumbered[left] = np.arange(len(left), dtype=np.int32)
+        self.labels: NDArray[np.int32] = renumbered[labels[self._rows]]
+        self.given_splits: NDArray[np.int8] = splits[self._rows]
+        self.names = [base.names[row] for row in self._rows.tolist()]
+        self.passed_over: list[str] = []
+        self.notes: list[str] = []
+        named = [base.names[row] for row in excluded.tolist()]
+        self.left_out = [LeftOut("images that were named", named)] if named else []
+        self._require_splits(self.given_splits)
+
+    def _labels(self, splits: NDArray[np.int8]) -> tuple[NDArray[np.int32], int]:
+        """(images,) labels in the base's classes, and how many images were given another one."""
+        classes = self._base.images.classes
+        label_of = {name: label for label, name in enumerate(classes)}
+        labels = self._base.images.labels.copy()
+        for code, split in enumerate(SPLITS):
+            meant = self._changes.of_split(split)
+            to = np.array([label_of[meant.get(name, name)] for name in classes], np.int32)
+            labels[splits == code] = to[labels[splits == code]]
+        for row, label in labels_by_row(self._changes.relabel, self._base.names).items():
+            labels[row] = label_of[label]
+        return labels, int((labels != self._base.images.labels).sum())
+
+    def _require_splits(self, given_splits: NDArray[np.int8]) -> None:
+        """Raises Rejection if a split has lost all its images and is not cut anew."""
+        for code, split in enumerate(SPLITS):
+            if not self._changes.resplit and not (given_splits == code).any():
+                raise Rejection(
+                    RejectionCode.TOO_FEW_IMAGES,
+                    f"No {split} image would be left. Leave out fewer, or have the splits cut anew (`resplit`).",
+                )
+
+    def store(
+        self, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
+    ) -> StoredImages:
+        """Write the pixels, changed; then find copies among them, where these are to be left out."""
+        images = self._base.images
+        pixels = Pixels.create(path, (len(self._rows), *images.shape), images.images.dtype)
+        changes = self._changes.pixel_values.of_splits() if self._changes.pixel_values else {}
+        for first in range(0, len(self._rows), pixels.rows_in_block):
+            rows = self._rows[first : first + pixels.rows_in_block]
+            block = np.array(images.images[rows])
+            for split, change in changes.items():
+                chosen = self.given_splits[first : first + len(rows)] == SPLITS.index(split)
+                block[chosen] = changed_pixels(block[chosen], change, images.value_range)
+            pixels.write(first, np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+            progress(first + len(rows))
+        value_range = _range(pixels, images.value_range) if changes else images.value_range
+        copies = conflicting = np.empty(0, np.int64)
+        if self._changes.drop_copies:
+            copies, conflicting = self._copies(pixels, value_range, pool)
+        dropped = np.sort(np.concatenate([copies, conflicting]))
+        if len(dropped) == len(self._rows):
+            raise Rejection(RejectionCode.NO_IMAGES, "No image would be left. Leave out fewer.")
+        self._require_splits(np.delete(self.given_splits, dropped))
+        return StoredImages(
+            pixels.without(dropped) if len(dropped) else pixels,
+            value_range,
+            Counter({f"stored {pixels.dtype}": len(self._rows) - len(dropped)}),
+            skipped=dropped.tolist(),
+            derived=self._done(len(copies), len(conflicting), changes),
+        )
+
+    def _copies(
+        self, pixels: Pixels, value_range: tuple[float, float], pool: ProcessPool
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Searched among the pixels as they are now: those that were inverted were no copies before."""
+        splits = {split: np.flatnonzero(self.given_splits == code) for code, split in enumerate(SPLITS)}
+        dataset = IngestedDataset(pixels, self.labels, splits, self.classes, self.names, value_range)
+        copies = find_copies(pixels, scan(dataset, pool, lambda done: None), value_range, pool)
+        return superfluous_copies(relations_of(copies, None).copy_of, self.labels, dataset.split_of)
+
+    def _done(self, copies: int, conflicting: int, changes: dict[Any, PixelChange]) -> dict[str, Any]:
+        """What was changed, counted and in words."""
+        excluded = len(self._base.names) - len(self._rows)
+        changed = {split: int((self.given_splits == SPLITS.index(split)).sum()) for split in changes}
+        merged = len(self._base.images.classes) - len(self._gone) - len(self.classes)
+        renamed = sum(old != new for old, new in self._changes.of_all_splits().items())
+        said = [
+            (excluded, "image that was named left out", "images that were named left out"),
+            (self._relabelled, "label changed", "labels changed"),
+            (renamed, "class renamed", "classes renamed"),
+            (merged, "class merged into another", "classes merged into others"),
+            (len(self._gone), "class gone with its last image", "classes gone with their last images"),
+            *((count, f"{split} image changed", f"{split} images changed") for split, count in changed.items()),
+            (copies, "copy left out", "copies left out"),
+            (conflicting, "copy with contradicting labels left out", "copies with contradicting labels left out"),
+        ]
+        words = [f"{count:,} {one if count == 1 else many}" for count, one, many in said if count]
+        return {
+            "from": self._base.called,
+            "summary": "; ".join([*words, *(["all splits cut anew"] if self._changes.resplit else [])]),
+            "excluded": excluded,
+            "relabelled": self._relabelled,
+            "renamed_classes": renamed,
+            "merged_classes": merged,
+            "gone_classes": self._gone,
+            "changed_pixels": changed,
+            "copies_left_out": copies,
+            "contradicting_left_out": conflicting,
+            "resplit": bool(self._changes.resplit),
+        }
+
+
+def _range(pixels: Pixels, before: tuple[float, float]) -> tuple[float, float]:
+    """The range of changed pixels: that of whole numbers stays, floats have the usual one that an upload would get."""
+    if pixels.dtype == np.uint8:
+        return before
+    extremes = [(float(block.min()), float(block.max())) for block in pixels.blocks()]
+    lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
+    return usual_range(lowest, highest) or before

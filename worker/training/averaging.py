@@ -1,0 +1,39 @@
+"""The moving average of a network's weights over the steps of its training."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from numpy.typing import NDArray
+
+
+class WeightAverage:
+    """The weights after the first step, and from then on `decay * average + (1 - decay) * weights` after each.
+
+    That is what `use_ema` of a Keras optimizer computes, bit for bit; but batch normalisation's statistics, which
+    belong to the weights, are averaged too. Weights of frozen layers stay as they are.
+    """
+
+    def __init__(self, network: keras.Model, decay: float) -> None:
+        self._decay = decay
+        self._weights: list[keras.Variable] = network.weights
+        frozen = {id(weight) for layer in network.layers if not layer.trainable for weight in layer.weights}
+        self._averages = {
+            number: tf.Variable(weight.numpy(), trainable=False)
+            for number, weight in enumerate(self._weights)
+            if id(weight) not in frozen
+        }
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        return list(self._averages.values())
+
+    def values(self) -> list[NDArray[Any]]:
+        """The average, in the order of `network.get_weights()`."""
+        return [self._averages.get(number, weight).numpy() for number, weight in enumerate(self._weights)]
+
+    def take_in(self, steps: tf.Tensor) -> None:
+        """In a graph: take in the weights of the moment, which are those after so many steps."""
+        decay = tf.where(steps > 1, tf.constant(self._decay, tf.float32), 0.0)
+        for number, average in self._averages.items():
+            average.assign(decay * average + (1.0 - decay) * self._weights[number].value)

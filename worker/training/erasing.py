@@ -1,0 +1,69 @@
+"""Random erasing: a rectangle of some training images is filled with the mean of them all.
+
+Source: Zhong et al. 2017, arXiv:1708.04896.
+"""
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from heldout.spec import AugmentationSpec
+from worker.training.resident import BatchSource
+
+_ERASING_STREAM = 3  # keeps these draws apart from the other changes of images
+# Height divided by width of a rectangle; drawn so that an upright one is as likely as the same one lying.
+LEAST_ASPECT, GREATEST_ASPECT = 0.3, 3.3
+_IMAGES_AT_ONCE = 64  # the training images need not fit into memory
+
+
+def draw_rectangles(
+    spec: AugmentationSpec, image: tuple[int, int, int], *, seed: int, epoch: int, count: int
+) -> NDArray[np.int32]:
+    """(count, 4) rows [top, left, bottom, right] in pixels, all 0 where an image is left as it is.
+
+    They are for the images of one epoch, in the order in which the epoch takes them, and a function of the arguments
+    alone. A rectangle lies within its image; where a side would be longer than the image's, the other one makes up
+    for it.
+    """
+    height, width, _ = image
+    draws = np.random.default_rng([seed, _ERASING_STREAM, epoch]).random((5, count))
+    least, greatest = spec.erasing_area
+    area = (least + draws[1] * (greatest - least)) * height * width
+    aspect = LEAST_ASPECT * (GREATEST_ASPECT / LEAST_ASPECT) ** draws[2]
+    rows = np.clip(np.rint(np.sqrt(area * aspect)), np.ceil(area / width), height)
+    columns = np.clip(np.rint(area / rows), 1, width)
+    rectangles = placed(rows, columns, draws[3:], image)
+    return np.where(draws[0, :, None] < spec.erasing, rectangles, 0).astype(np.int32)
+
+
+def placed(
+    rows: NDArray[np.float64], columns: NDArray[np.float64], draws: NDArray[np.float64], image: tuple[int, int, int]
+) -> NDArray[np.int32]:
+    """(images, 4) rows [top, left, bottom, right] of rectangles of these sizes, at any place alike.
+
+    Args:
+        rows, columns: (images,) whole numbers of pixels, at most the image's.
+        draws: (2, images), uniform in [0, 1).
+    """
+    height, width, _ = image
+    top, left = np.floor(draws[0] * (height - rows + 1)), np.floor(draws[1] * (width - columns + 1))
+    return np.stack([top, left, top + rows, left + columns], axis=1).astype(np.int32)
+
+
+def within(rectangles: tf.Tensor, image: tuple[int, int, int]) -> tf.Tensor:
+    """(batch, height, width, 1) booleans: which pixels lie in the rectangle of their image."""
+    height, width, _ = image
+    top, left, bottom, right = (rectangles[:, None, None, side] for side in range(4))
+    y, x = tf.range(height)[:, None], tf.range(width)[None, :]
+    return (((y >= top) & (y < bottom)) & ((x >= left) & (x < right)))[..., None]
+
+
+def mean_pixel(source: BatchSource, rows: NDArray[np.int32], value_range: tuple[float, float]) -> NDArray[np.float32]:
+    """(channels,) the mean of the images of `rows`, scaled to [0, 1] as a network sees them."""
+    sums, count = np.float64(0), 0
+    for first in range(0, len(rows), _IMAGES_AT_ONCE):
+        pixels = source.pixels(tf.constant(rows[first : first + _IMAGES_AT_ONCE])).numpy()
+        sums = sums + pixels.sum(axis=(0, 1, 2), dtype=np.float64)
+        count += pixels[..., 0].size
+    low, high = value_range
+    return np.asarray((sums / count - low) / (high - low), np.float32)

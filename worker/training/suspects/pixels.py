@@ -1,0 +1,49 @@
+"""Images made small for the networks of a search: their time and memory do not depend on the dataset's sizes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.arrays import BLOCK_BYTES, ImageSet
+
+# Sides of at most this many pixels are kept, or fewer where all images would take more memory than this. Others are
+# divided by the smallest whole number that is enough.
+MAX_SIDE = 32
+MAX_BYTES = 512 * 1024**2
+BYTE_RANGE = (0.0, 255.0)
+
+
+def seen_as(images: ImageSet) -> tuple[int, int]:
+    """Height and width of the images that the networks are given."""
+    height, width, _ = images.shape
+    factor = _factor(images)
+    return max(1, height // factor), max(1, width // factor)
+
+
+def small_images(images: ImageSet) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+    """(images, height, width, channels) of the dataset in bytes, each pixel the mean of a square, and their range.
+
+    What is left over at the right and the bottom, less than one square, is cut off.
+    """
+    pixels, factor = images.images, _factor(images)
+    is_bytes = pixels.dtype == np.uint8
+    if is_bytes and factor == 1:
+        return np.asarray(pixels), images.value_range
+    height, width = seen_as(images)
+    rows, columns = min(factor, images.shape[0]), min(factor, images.shape[1])
+    low, high = images.value_range
+    small = np.empty((len(pixels), height, width, images.shape[2]), np.uint8)
+    at_once = max(1, BLOCK_BYTES // pixels[:1].nbytes)
+    for first in range(0, len(pixels), at_once):
+        block = pixels[first : first + at_once, : height * rows, : width * columns].astype(np.float32)
+        means = block.reshape(len(block), height, rows, width, columns, -1).mean(axis=(2, 4))
+        if not is_bytes:
+            means = (means - low) / (high - low) * 255
+        small[first : first + at_once] = np.rint(means).clip(0, 255)
+    return small, images.value_range if is_bytes else BYTE_RANGE
+
+
+def _factor(images: ImageSet) -> int:
+    height, width, channels = images.shape
+    by_side = -(-max(height, width) // MAX_SIDE)
+    by_memory = int(np.ceil(np.sqrt(len(images.images) * height * width * channels / MAX_BYTES)))
+    return max(by_side, by_memory)

@@ -1,0 +1,90 @@
+"""The process that finds wrong labels of a dataset: from its assignment to its last message."""
+
+import signal
+import traceback
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from heldout.lifecycle import FailureCode
+from heldout.stored.suspects import StoredSuspects, Suspect
+from models.arrays import ImageSet, load
+from models.relations import load_relations
+from worker.messages import Failed, FromTraining, SuspectAssignment, SuspectsFound
+from worker.training.runner import SupervisorGone, SupervisorPipe, die_with_parent, one_line
+from worker.training.suspects.estimate import estimated, learned_enough
+from worker.training.suspects.pixels import seen_as
+from worker.training.suspects.search import Found, find_suspects
+
+# More are of no use to somebody who looks at each of them.
+MAX_SUSPECTS = 10_000
+LIKELY_WRONG = 0.5
+
+
+def run(assignment: SuspectAssignment, pipe: Connection) -> None:
+    """Find the wrong labels in this process, which does nothing else and ends afterwards. To stop it, kill it."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's interrupt is the supervisor's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Each operation has one thread, so that its bits are the same on every number of cores.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(assignment.threads)
+    tf.config.set_visible_devices([], "GPU")
+    with suppress(SupervisorGone):
+        SupervisorPipe(pipe).send(_final_message(assignment))
+
+
+def _final_message(assignment: SuspectAssignment) -> FromTraining:
+    try:
+        return _found(assignment)
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        traceback.print_exc()
+        return Failed(FailureCode.OUT_OF_MEMORY, f"The images do not fit into memory ({one_line(error)}).")
+    except Exception as error:  # noqa: BLE001 - the supervisor must hear of it, whatever it is
+        traceback.print_exc()
+        return Failed(FailureCode.INTERNAL, one_line(error))
+
+
+def _found(assignment: SuspectAssignment) -> SuspectsFound:
+    images = load(Path(assignment.dataset))
+    count = len(images.labels)
+    if assignment.relations is None:
+        units = np.arange(count, dtype=np.int32)
+    else:
+        units = load_relations(Path(assignment.relations)).units()
+    found = find_suspects(images, units, assignment.seed)
+    names = None if assignment.names is None else Path(assignment.names).read_text(encoding="utf-8").split("\n")[:-1]
+    file = Path(assignment.scratch) / StoredSuspects.file_name
+    file.write_bytes(stored(found, images, names if names is not None and len(names) == count else None).to_bytes())
+    return SuspectsFound(str(file))
+
+
+def stored(found: Found, images: ImageSet, names: list[str] | None) -> StoredSuspects:
+    """What is kept of a search: the suspects, the surest first."""
+    labels, judged = images.labels, found.judged
+    can_tell = learned_enough(found.said, labels)
+    split_of = {row: split for split, rows in images.splits.items() for row in rows.tolist()}
+    surest_first = np.argsort(-judged.log_odds, kind="stable")
+    shown = surest_first[judged.wrong[surest_first] > LIKELY_WRONG][:MAX_SUSPECTS] if can_tell else surest_first[:0]
+    return StoredSuspects(
+        images=len(labels),
+        agreement=float((found.said.argmax(axis=1) == labels).mean()),
+        wrong=estimated(judged, found.said, labels) if can_tell else None,
+        suspects=tuple(
+            Suspect(
+                index=row,
+                split=split_of[row],
+                member=None if names is None else names[row],
+                label=int(labels[row]),
+                suggested=int(judged.suggested[row]),
+                probability=round(float(judged.wrong[row]), 4),
+            )
+            for row in shown.tolist()
+        ),
+        networks=found.networks,
+        trained_on=found.trained_on,
+        seen_as=seen_as(images),
+    )

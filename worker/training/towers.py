@@ -1,0 +1,145 @@
+"""A network that is run on the parts of a batch side by side, with batch normalisation over the batch as a whole."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from worker.training.replicas import Part, part_of
+
+_ops = tf.raw_ops
+
+
+class Towers:
+    """The parts of a batch that a graph can compute at the same time, one core for each.
+
+    Each layer takes all parts before the next one does: batch normalisation needs the statistics of all of them. The
+    number of parts decides the last digits of all results, the number of cores that compute them does not.
+
+    Args:
+        network: a chain of layers, from `build_network`.
+        count: how many parts each batch is split into.
+    """
+
+    def __init__(self, network: keras.Model, count: int) -> None:
+        self.count = count
+        self._layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
+
+    def parts_of(self, images: tf.Tensor) -> list[Part]:
+        """The parts of a batch of so many images; some count nothing where there are fewer images than parts."""
+        return [part_of(number, self.count, images) for number in range(self.count)]
+
+    def logits(self, images: Sequence[tf.Tensor], parts: Sequence[Part]) -> list[tf.Tensor]:
+        """The logits of each part, in training mode."""
+        maps = list(images)
+        for layer in self._layers:
+            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+                maps = _normalised(layer, maps, parts)
+            else:
+                maps = [layer(of_part, training=True) for of_part in maps]
+        return maps
+
+
+def _normalised(
+    layer: keras.layers.BatchNormalization, maps: Sequence[tf.Tensor], parts: Sequence[Part]
+) -> list[tf.Tensor]:
+    """What the layer gives for the whole batch, in its parts; moves the layer's averages as Keras does."""
+    counted = [tf.cast(part.share > 0, tf.float32) for part in parts]
+    scale, offset = tf.convert_to_tensor(layer.gamma), tf.convert_to_tensor(layer.beta)
+    # Where the mean is expected. A sum of squares about it loses no digits to the distance from zero.
+    near = tf.convert_to_tensor(layer.moving_mean)
+    maps = [tf.cast(of_part, layer.compute_dtype) for of_part in maps]
+    *normalised, mean, variance = normalise_together(maps, counted, scale, offset, near, layer.epsilon)
+    for average, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        average.assign(average * layer.momentum + tf.stop_gradient(value) * (1.0 - layer.momentum))
+    return normalised
+
+
+def normalise_together(
+    maps: Sequence[tf.Tensor],
+    counted: Sequence[tf.Tensor],
+    scale: tf.Tensor,
+    offset: tf.Tensor,
+    near: tf.Tensor,
+    epsilon: float,
+) -> list[tf.Tensor]:
+    """Batch normalisation of all parts of a batch by their common mean and variance.
+
+    It is computed by TensorFlow's fused operations for one part each, which pass over the maps less often than Keras'
+    own layer does. In them sums over a part are gradients of a normalisation by given statistics.
+
+    Args:
+        maps: (images, height, width, channels) of each part.
+        counted: of each part 1.0, or 0.0 where it counts nothing.
+        scale, offset, near: (channels,) float32; `near` is any value close to the mean, which has no gradient.
+    Returns:
+        The maps of each part, then (channels,) the mean and the variance of the batch.
+    """
+
+    @tf.custom_gradient
+    def normalised(scale: tf.Tensor, offset: tf.Tensor, *maps: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], object]:
+        sizes = [tf.cast(tf.size(of_part), tf.float32) * weight for of_part, weight in zip(maps, counted, strict=True)]
+        count = tf.add_n(sizes) / tf.cast(tf.size(scale), tf.float32)
+        sums = [_sums(of_part, of_part, near) for of_part in maps]
+        mean = _total([plain for _, plain in sums], counted) / count
+        squares = _total([squared for squared, _ in sums], counted) / count
+        variance = tf.maximum(squares - mean * (mean - near), 0.0)
+        slope = scale * tf.math.rsqrt(variance + epsilon)
+
+        def gradients(*upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            given = [
+                _ops.FusedBatchNormGradV3(
+                    y_backprop=of_part,
+                    x=one,
+                    scale=scale,
+                    reserve_space_1=mean,
+                    reserve_space_2=variance,
+                    reserve_space_3=variance,
+                    epsilon=epsilon,
+                    is_training=False,
+                )[:3]
+                for of_part, one in zip(upstream, maps, strict=False)
+            ]
+            of_scale = _total([one for _, one, _ in given], counted)
+            of_offset = _total([one for _, _, one in given], counted)
+            # What each value gains through the mean and the variance, a line in the value itself.
+            rise = slope * tf.math.rsqrt(variance + epsilon) * of_scale / count
+            level = slope * of_offset / count - rise * mean
+            of_maps = [
+                direct - _line(one, rise * weight, level * weight)
+                for (direct, _, _), one, weight in zip(given, maps, counted, strict=True)
+            ]
+            return of_scale, of_offset, *of_maps
+
+        return (*(_line(of_part, slope, offset - mean * slope) for of_part in maps), mean, variance), gradients
+
+    found: list[tf.Tensor] = list(normalised(scale, offset, *maps))
+    return found
+
+
+def _line(maps: tf.Tensor, slope: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
+    """`maps * slope + level` by channel, in one pass."""
+    nothing, one = tf.zeros_like(slope), tf.ones_like(slope)
+    return _ops.FusedBatchNormV3(
+        x=maps, scale=slope, offset=level, mean=nothing, variance=one, epsilon=0.0, is_training=False
+    )[0]
+
+
+def _sums(maps: tf.Tensor, factors: tf.Tensor, near: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """(channels,) the sums of `factors * (maps - near)` and of `factors` over images and places, in one pass."""
+    one = tf.ones_like(near)
+    _, products, plain, *_ = _ops.FusedBatchNormGradV3(
+        y_backprop=factors,
+        x=maps,
+        scale=one,
+        reserve_space_1=near,
+        reserve_space_2=one,
+        reserve_space_3=one,
+        epsilon=0.0,
+        is_training=False,
+    )
+    return products, plain
+
+
+def _total(values: Sequence[tf.Tensor], counted: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.add_n([value * weight for value, weight in zip(values, counted, strict=True)])
