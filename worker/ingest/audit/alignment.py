@@ -163,7 +163,8 @@ def _colour_difference(first: Floats, second: Floats, place: Floats, gain: Float
 def _cornered(terms: Floats, weights: Floats) -> Floats:
     """(pairs,) the slopes of an image across its main direction, by those along it; 0 where all edges are parallel."""
     down, right = terms[:, 2], terms[:, 3]
-    rows, columns, both = ((one * other * weights).sum(axis=1) for one, other in ((down, down), (right, right), (down, right)))
+    products = ((down, down), (right, right), (down, right))
+    rows, columns, both = ((one * other * weights).sum(axis=1) for one, other in products)
     half = np.sqrt((rows - columns) ** 2 / 4 + both**2)
     mean = (rows + columns) / 2
     found: Floats = (mean - half) / np.maximum(mean + half, 1e-12)

@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
 from worker.ingest.audit.alignment import Alignment, align
+from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.neighbours import near_pairs
 from worker.ingest.audit.scan import Scan
 from worker.ingest.audit.signatures import Floats, Signatures, grey, shrunk
@@ -37,7 +38,7 @@ MAX_PIXEL_DIFFERENCE = 0.25
 # detail costs more.
 MAX_DIFFERENCE, MORE_DIFFERENCE = 0.004, 0.012
 MAX_LARGEST_DIFFERENCE = 0.07
-MAX_COLOUR_DIFFERENCE = 0.05
+MAX_COLOUR_DIFFERENCE = 0.1
 MIN_CORNERED = 0.01  # digits have 0.05 and more, one straight edge 0.001
 # Images in place that show hardly more than a gradient of light correlate whatever they show.
 MAX_DIFFERENCE_IN_PLACE = 0.1
@@ -81,10 +82,13 @@ class _Part:
     is_mirrored: NDArray[np.bool_]
 
 
-def find_copies(pixels: Pixels, scan: Scan, value_range: tuple[float, float], pool: ProcessPool) -> Copies:
-    """Exact and near copies among all images; images without contrast are left out."""
-    contrast = scan.high - scan.low
-    is_picture = contrast > MIN_CONTRAST * (value_range[1] - value_range[0])
+def find_copies(dataset: IngestedDataset, scan: Scan, pool: ProcessPool) -> Copies:
+    """Exact and near copies among all images; images without contrast are left out.
+
+    Mirror images are copies only under one label: an arrow to the left is no copy of one to the right.
+    """
+    pixels, (low, high) = dataset.pixels, dataset.value_range
+    is_picture = scan.high - scan.low > MIN_CONTRAST * (high - low)
     original = _originals(pixels, scan.digests, is_picture)
     unique = np.flatnonzero((original == np.arange(len(original))) & is_picture)
     pairs, is_bounded = _proposals(scan.signatures, unique)
@@ -94,6 +98,8 @@ def find_copies(pixels: Pixels, scan: Scan, value_range: tuple[float, float], po
     more, how_more = _confirmed(pixels, scan.signatures, pairs, pool)
     near, how = np.concatenate([near, more]), np.concatenate([how, how_more])
     order = np.lexsort((near[:, 1], near[:, 0]))
+    is_other = (how == HOWS.index("mirrored")) & (dataset.labels[near[:, 0]] != dataset.labels[near[:, 1]])
+    order = order[~is_other[order]]
     return Copies(original, near[order], is_bounded or are_too_many, how[order])
 
 
