@@ -165,9 +165,9 @@ def _cornered(terms: Floats, weights: Floats) -> Floats:
     down, right = terms[:, 2], terms[:, 3]
     products = ((down, down), (right, right), (down, right))
     rows, columns, both = ((one * other * weights).sum(axis=1) for one, other in products)
-    half = np.sqrt((rows - columns) ** 2 / 4 + both**2)
+    half = np.hypot((rows - columns) / 2, both)
     mean = (rows + columns) / 2
-    found: Floats = (mean - half) / np.maximum(mean + half, 1e-12)
+    found: Floats = ((mean - half) / np.maximum(mean + half, 1e-12)).astype(np.float32)
     return found
 
 

@@ -23,7 +23,7 @@ T = TypeVar("T", bound=np.generic)
 MIN_CONTRAST = 0.02  # of the value range: less contrast is not compared
 # Half the squared distance of two signatures, up to which pixels are compared: of content that does not touch the
 # border, and how much more where it does, since there a move changes what is seen.
-MAX_SIGNATURE_DISTANCE, MORE_SIGNATURE_DISTANCE = 0.012, 0.1
+MAX_SIGNATURE_DISTANCE, MORE_SIGNATURE_DISTANCE = 0.009, 0.1
 PAIRS_AT_ONCE = 256
 MIN_MOVED_SIDE = 16  # smaller images show too little to be told from others once they are moved
 
@@ -39,7 +39,7 @@ MAX_PIXEL_DIFFERENCE = 0.25
 MAX_DIFFERENCE, MORE_DIFFERENCE = 0.004, 0.012
 MAX_LARGEST_DIFFERENCE = 0.07
 MAX_COLOUR_DIFFERENCE = 0.1
-MIN_CORNERED = 0.01  # digits have 0.05 and more, one straight edge 0.001
+MIN_CORNERED = 0.005  # digits have 0.05 and more, one straight edge 0.001
 # Images in place that show hardly more than a gradient of light correlate whatever they show.
 MAX_DIFFERENCE_IN_PLACE = 0.1
 MIN_OVERLAP = 0.7
