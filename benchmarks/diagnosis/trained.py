@@ -272,7 +272,7 @@ def audit_of(images: ImageSet) -> list[dict[str, Any]]:
             pixels, images.labels[rows], splits, images.classes, [""] * len(rows), images.value_range
         )
         seen = scan(dataset, workers, lambda count: None)
-        found = audit(dataset, seen, find_copies(pixels, seen, images.value_range, workers), workers).findings
+        found = audit(dataset, seen, find_copies(dataset, seen, workers), workers).findings
     return [
         {name: getattr(one, name) for name in ("code", "severity", "numbers", "explanation", "what_to_do")}
         for one in found

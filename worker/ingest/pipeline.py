@@ -123,7 +123,7 @@ def _run(
         splits = make_splits(labels, given_splits, spec.splits, groups)
     dataset = IngestedDataset(stored.pixels, labels, splits.indices, opened.classes, names, stored.value_range, groups)
     seen = scan(dataset, pool, lambda done: progress("auditing", done, count))
-    copies = find_copies(dataset.pixels, seen, dataset.value_range, pool)
+    copies = find_copies(dataset, seen, pool)
     relations = relations_of(copies, groups)
     if splits.cut and (units := units_of(relations)) is not None:
         # Only now is it known what belongs together.

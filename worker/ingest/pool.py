@@ -13,6 +13,8 @@ from multiprocessing.sharedctypes import RawArray
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from heldout.dataset_lifecycle import RejectionCode
 from worker.ingest.rejection import Rejection, printable
 
@@ -135,6 +137,7 @@ def mark(part: int) -> None:
 def _begin(marks: Any, parent: int) -> None:
     global _marks
     _marks = marks
+    threadpool_limits(1, "blas")  # the processes have the cores: threads of their own would only wait for each other
     die_with(parent)
 
 

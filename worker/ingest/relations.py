@@ -67,7 +67,7 @@ def relate(
     try:
         with ProcessPool(limits.processes) as pool:
             seen = scan(dataset, pool, lambda done: None)
-            copies = find_copies(dataset.pixels, seen, dataset.value_range, pool)
+            copies = find_copies(dataset, seen, pool)
     except MemoryError:
         raise Rejection(
             RejectionCode.OUT_OF_MEMORY, f"To find copies takes more than {amount(limits.memory_bytes)} of memory."

@@ -15,6 +15,7 @@ MAX_SCALING_STEP = 0.06
 MAX_SCALE = 1.25
 MAX_SHIFT_SHARE = 0.2  # of the side
 RIDGE = 1e-7
+COLOUR_AREA = 4  # compared pixels
 # A pair whose difference is larger, as a share of its variance, is none of copies: after the first and after the second
 # step, of content that does not touch the border, and how much more where it does.
 MAX_COARSE_DIFFERENCES = ((0.02, 0.5), (0.015, 0.2))
@@ -29,6 +30,7 @@ class Alignment:
     pixels it has moved from the second to the first. gain: the second's contrast in terms of the first's. difference:
     the share of the second's structure that is left unexplained, in brightness. largest: the largest difference of a
     pixel, as a share of the contrast. colour: how far colours differ, as a share of the variance of brightness.
+    cornered: 0 for images whose edges are all parallel, which say nothing about moves along them; 1 at most.
     overlap: the share of the first image that the second shows.
     """
 
@@ -39,6 +41,7 @@ class Alignment:
     difference: Floats
     largest: Floats
     colour: Floats
+    cornered: Floats
     overlap: Floats
 
 
@@ -124,7 +127,7 @@ def _measured(first: Floats, second: Floats, terms: Floats, place: Floats, alive
     span = np.minimum(np.ptp(terms[:, 0], axis=1) * np.abs(found[:, 0]), np.ptp(target * weights, axis=1))
     colour = np.zeros(len(alive), np.float32)
     if channels == 3:
-        colour = _colour_difference(first[alive], second[alive], place[alive], found)
+        colour = _colour_difference(first[alive], second[alive], place[alive], found[:, 0])
     filled = {
         "scale": 1 / place[alive, 0],
         "down": -place[alive, 1] / place[alive, 0],
@@ -133,6 +136,7 @@ def _measured(first: Floats, second: Floats, terms: Floats, place: Floats, alive
         "difference": rest / np.maximum(_structure(target, weights, (height, width)), 1e-12),
         "largest": np.abs(unexplained).max(axis=1) / np.maximum(span, 1e-12),
         "colour": colour,
+        "cornered": _cornered(terms, weights),
         "overlap": weights.sum(axis=1) / ((height - 2 * MARGIN) * (width - 2 * MARGIN)),
     }
     result = {name: np.full(count, np.inf, np.float32) for name in filled}
@@ -141,17 +145,30 @@ def _measured(first: Floats, second: Floats, terms: Floats, place: Floats, alive
     return Alignment(**result)
 
 
-def _colour_difference(first: Floats, second: Floats, place: Floats, found: Floats) -> Floats:
-    """(pairs,) how far colours differ, as a share of the variance of all channels; brightness is `found`'s."""
+def _colour_difference(first: Floats, second: Floats, place: Floats, gain: Floats) -> Floats:
+    """(pairs,) how far the colours of areas differ, as a share of the variance of brightness: JPEG blurs colours."""
+    factor = min(COLOUR_AREA, min(first.shape[1:3]))
     rest = np.zeros(len(first), np.float32)
+    shape = first.shape[:3]
+    brightness, weights = _warped(grey(second), place)
+    areas = reduced(weights.reshape(shape), factor) >= 1
     for channel in (0, 2):
-        target, weights = _warped(_smoothed(second[..., channel] - grey(second)), place)
-        own = _smoothed(first[..., channel] - grey(first)).reshape(target.shape) * found[:, :1]
-        rest = rest + ((target - own) ** 2 * weights).sum(axis=1)
-    target, weights = _warped(_smoothed(grey(second)), place)
-    total = _variance(target, weights)
-    difference: Floats = rest / total
+        target, _ = _warped(second[..., channel] - grey(second), place)
+        own = (first[..., channel] - grey(first)) * gain[:, np.newaxis, np.newaxis]
+        rest += ((reduced(target.reshape(shape) - own, factor) ** 2) * areas).sum(axis=(1, 2)) * np.float32(factor**2)
+    difference: Floats = rest / _variance(brightness, weights)
     return difference
+
+
+def _cornered(terms: Floats, weights: Floats) -> Floats:
+    """(pairs,) the slopes of an image across its main direction, by those along it; 0 where all edges are parallel."""
+    down, right = terms[:, 2], terms[:, 3]
+    products = ((down, down), (right, right), (down, right))
+    rows, columns, both = ((one * other * weights).sum(axis=1) for one, other in products)
+    half = np.hypot((rows - columns) / 2, both)
+    mean = (rows + columns) / 2
+    found: Floats = ((mean - half) / np.maximum(mean + half, 1e-12)).astype(np.float32)
+    return found
 
 
 def _fit(terms: Floats, target: Floats, weights: Floats) -> tuple[Floats, Floats]:

@@ -6,8 +6,12 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from threadpoolctl import threadpool_limits
 
 from worker.ingest.audit.alignment import Alignment, align
+from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.neighbours import near_pairs
 from worker.ingest.audit.scan import Scan
 from worker.ingest.audit.signatures import Floats, Signatures, grey, shrunk
@@ -19,8 +23,9 @@ T = TypeVar("T", bound=np.generic)
 MIN_CONTRAST = 0.02  # of the value range: less contrast is not compared
 # Half the squared distance of two signatures, up to which pixels are compared: of content that does not touch the
 # border, and how much more where it does, since there a move changes what is seen.
-MAX_SIGNATURE_DISTANCE, MORE_SIGNATURE_DISTANCE = 0.012, 0.1
-PAIRS_AT_ONCE = 1000
+MAX_SIGNATURE_DISTANCE, MORE_SIGNATURE_DISTANCE = 0.009, 0.1
+PAIRS_AT_ONCE = 256
+MIN_MOVED_SIDE = 16  # smaller images show too little to be told from others once they are moved
 
 # Pixels of a copy in place, at unit contrast, correlate and differ nowhere by much of the contrast. Measured on
 # mnist5k's 12.5 million pairs: distinct digits correlate by 0.981 at most and differ by at least 0.31; at quality 75,
@@ -33,7 +38,8 @@ MAX_PIXEL_DIFFERENCE = 0.25
 # detail costs more.
 MAX_DIFFERENCE, MORE_DIFFERENCE = 0.004, 0.012
 MAX_LARGEST_DIFFERENCE = 0.07
-MAX_COLOUR_DIFFERENCE = 0.25
+MAX_COLOUR_DIFFERENCE = 0.1
+MIN_CORNERED = 0.005  # digits have 0.05 and more, one straight edge 0.001
 # Images in place that show hardly more than a gradient of light correlate whatever they show.
 MAX_DIFFERENCE_IN_PLACE = 0.1
 MIN_OVERLAP = 0.7
@@ -76,22 +82,25 @@ class _Part:
     is_mirrored: NDArray[np.bool_]
 
 
-def find_copies(pixels: Pixels, scan: Scan, value_range: tuple[float, float], pool: ProcessPool) -> Copies:
-    """Exact and near copies among all images; images without contrast are left out."""
-    contrast = scan.high - scan.low
-    is_picture = contrast > MIN_CONTRAST * (value_range[1] - value_range[0])
+def find_copies(dataset: IngestedDataset, scan: Scan, pool: ProcessPool) -> Copies:
+    """Exact and near copies among all images; images without contrast are left out.
+
+    Mirror images are copies only under one label: an arrow to the left is no copy of one to the right.
+    """
+    pixels, (low, high) = dataset.pixels, dataset.value_range
+    is_picture = scan.high - scan.low > MIN_CONTRAST * (high - low)
     original = _originals(pixels, scan.digests, is_picture)
     unique = np.flatnonzero((original == np.arange(len(original))) & is_picture)
-    pairs, is_mirrored, is_bounded = _proposals(scan.signatures, unique)
-    step, frames = min(PAIRS_AT_ONCE, pixels.rows_in_block), scan.signatures.frames
-    parts = (
-        _Part(pixels, chunk, (frames[chunk[:, 0]], frames[chunk[:, 1]]), turned)
-        for chunk, turned in zip(_chunks(pairs, step), _chunks(is_mirrored, step), strict=True)
-    )
-    found = list(pool.map(_confirm_part, parts, names=lambda part: ["the comparison of images that look alike"]))
-    are_copies = np.concatenate([part.are_copies for part in found] or [np.empty(0, bool)])
-    how = np.concatenate([part.how for part in found] or [np.empty(0, np.int8)])
-    return Copies(original, pairs[are_copies], is_bounded, how[are_copies])
+    pairs, is_bounded = _proposals(scan.signatures, unique)
+    near, how = _confirmed(pixels, scan.signatures, pairs, pool)
+    # Of several copies each has only its nearest ones so far.
+    pairs, are_too_many = _others_of_clusters(near, pairs, len(original))
+    more, how_more = _confirmed(pixels, scan.signatures, pairs, pool)
+    near, how = np.concatenate([near, more]), np.concatenate([how, how_more])
+    order = np.lexsort((near[:, 1], near[:, 0]))
+    is_other = (how == HOWS.index("mirrored")) & (dataset.labels[near[:, 0]] != dataset.labels[near[:, 1]])
+    order = order[~is_other[order]]
+    return Copies(original, near[order], is_bounded or are_too_many, how[order])
 
 
 def confirm(
@@ -113,7 +122,7 @@ def confirm(
     in_place = (aligned.difference <= MAX_DIFFERENCE_IN_PLACE) & (aligned.colour <= MAX_COLOUR_DIFFERENCE)
     in_place[in_place] = are_copies_in_place(one[in_place], other[in_place])
     touching = np.minimum(np.maximum(frames[0][:, 3], frames[1][:, 3]), 1)
-    moved = ~in_place & _are_copies(aligned, touching)
+    moved = ~in_place & _are_copies(aligned, touching) & (min(one.shape[1:3]) >= MIN_MOVED_SIDE)
     how = np.zeros(len(one), np.int8)
     is_shifted = np.maximum(np.abs(aligned.down), np.abs(aligned.right)) >= MIN_SHIFT
     how[moved & is_shifted] = HOWS.index("shifted")
@@ -137,6 +146,7 @@ def _are_copies(aligned: Alignment, touching: Floats) -> NDArray[np.bool_]:
         (aligned.difference <= MAX_DIFFERENCE + MORE_DIFFERENCE * touching)
         & (aligned.largest <= MAX_LARGEST_DIFFERENCE)
         & (aligned.colour <= MAX_COLOUR_DIFFERENCE)
+        & (aligned.cornered >= MIN_CORNERED)
         & (aligned.overlap >= MIN_OVERLAP)
         & (aligned.gain >= GAINS[0])
         & (aligned.gain <= GAINS[1])
@@ -144,26 +154,66 @@ def _are_copies(aligned: Alignment, touching: Floats) -> NDArray[np.bool_]:
     return found
 
 
+def _confirmed(
+    pixels: Pixels, signatures: Signatures, pairs: NDArray[np.int64], pool: ProcessPool
+) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Those of `pairs` that are copies, and how."""
+    step, frames = min(PAIRS_AT_ONCE, pixels.rows_in_block), signatures.frames
+    parts = (
+        _Part(pixels, chunk, (frames[chunk[:, 0]], frames[chunk[:, 1]]), _are_mirrored(signatures, chunk))
+        for chunk in _chunks(pairs, step)
+    )
+    found = list(pool.map(_confirm_part, parts, names=lambda part: ["the comparison of images that look alike"]))
+    are_copies = np.concatenate([part.are_copies for part in found] or [np.empty(0, bool)])
+    how = np.concatenate([part.how for part in found] or [np.empty(0, np.int8)])
+    return pairs[are_copies], how[are_copies]
+
+
 def _confirm_part(part: _Part) -> Confirmed:
     one, other = (part.pixels.take(part.pairs[:, side]) for side in (0, 1))
     return confirm(one, other, part.frames, part.is_mirrored)
 
 
-def _proposals(signatures: Signatures, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_], bool]:
-    """(pairs, 2) of `rows` with near signatures; which of them in a mirror; whether a bound left some out."""
+def _are_mirrored(signatures: Signatures, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    one, other = (signatures.odd[pairs[:, side]].astype(np.float32) for side in (0, 1))
+    found: NDArray[np.bool_] = np.einsum("pi,pi->p", one, other) < 0
+    return found
+
+
+def _others_of_clusters(
+    near: NDArray[np.int64], compared: NDArray[np.int64], count: int
+) -> tuple[NDArray[np.int64], bool]:
+    """(pairs, 2) of clusters of copies that were not compared, small clusters first; and whether some are left out."""
+    graph = coo_array((np.ones(len(near), bool), (near[:, 0], near[:, 1])), shape=(count, count))
+    _, cluster = connected_components(graph, directed=False)
+    sizes = np.bincount(cluster)
+    members = np.split(np.argsort(cluster, kind="stable"), np.cumsum(sizes)[:-1])
+    found, left = [np.empty((0, 2), np.int64)], max(count // 2, 1000)
+    for number in np.argsort(sizes, kind="stable")[np.count_nonzero(sizes <= 2) :].tolist():
+        one, other = np.triu_indices(sizes[number], 1)
+        left -= len(one)
+        if left < 0:
+            break
+        found.append(np.stack([members[number][one], members[number][other]], axis=1))
+    pairs = np.concatenate(found)
+    is_new = ~np.isin(pairs[:, 0] * count + pairs[:, 1], compared[:, 0] * count + compared[:, 1])
+    return pairs[is_new], left < 0
+
+
+def _proposals(signatures: Signatures, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
+    """(pairs, 2) of `rows` with near signatures, as they are or in a mirror; and whether a bound left some out."""
     even, odd = (half[rows].astype(np.float32) for half in (signatures.even, signatures.odd))
     vectors = np.concatenate([even, np.abs(odd)], axis=1)
     touching = np.minimum(signatures.frames[rows, 3], 1)
-    found, is_bounded = near_pairs(vectors, 1 - MAX_SIGNATURE_DISTANCE - MORE_SIGNATURE_DISTANCE * touching)
+    with threadpool_limits(1, "blas"):  # threads only wait for each other where matrices are so small
+        found, is_bounded = near_pairs(vectors, 1 - MAX_SIGNATURE_DISTANCE - MORE_SIGNATURE_DISTANCE * touching)
     is_near = np.empty(len(found), bool)
-    is_mirrored = np.empty(len(found), bool)
     for first in range(0, len(found), 50_000):
         one, other = found[first : first + 50_000].T
         alike, odds = (np.einsum("pi,pi->p", half[one], half[other]) for half in (even, odd))
         furthest = MAX_SIGNATURE_DISTANCE + MORE_SIGNATURE_DISTANCE * np.maximum(touching[one], touching[other])
         is_near[first : first + len(one)] = alike + np.abs(odds) >= 1 - furthest
-        is_mirrored[first : first + len(one)] = odds < 0
-    return rows[found[is_near]], is_mirrored[is_near], is_bounded
+    return rows[found[is_near]], is_bounded
 
 
 def _originals(pixels: Pixels, digests: NDArray[np.uint64], is_picture: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ COLOUR_CELLS = 4
 REACH = 1.8  # of the spread, to each side of the centre
 CELL_WIDTH = 0.75  # of the distance between cells: the deviation of the bell that each one averages under
 MIN_WEIGHT = 1e-3
+AT_ONCE = 256  # images, so that what is computed of them stays in a core's cache
 
 
 class Signatures(NamedTuple):
@@ -51,7 +52,11 @@ def reduced(images: Floats, factor: int) -> Floats:
     if factor == 1 or not height or not width:  # or a strip
         return images
     whole = images[:, : height * factor, : width * factor]
-    found: Floats = whole.reshape(count, height, factor, width, factor, *rest).mean(axis=(2, 4))
+    found = np.zeros((count, height, width, *rest), np.float32)
+    for down in range(factor):
+        for right in range(factor):
+            found += whole[:, down::factor, right::factor]
+    found /= factor**2
     return found
 
 
@@ -64,6 +69,11 @@ def grey(block: NDArray[np.generic]) -> Floats:
 
 def signatures_of(images: NDArray[np.generic]) -> Signatures:
     """The signatures of images (count, height, width, channels)."""
+    parts = [_signatures_of(images[first : first + AT_ONCE]) for first in range(0, len(images), AT_ONCE)]
+    return Signatures(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def _signatures_of(images: NDArray[np.generic]) -> Signatures:
     small = shrunk(images)
     brightness = grey(small)
     border = np.concatenate([brightness[:, 0], brightness[:, -1], brightness[:, :, 0], brightness[:, :, -1]], axis=1)
@@ -89,7 +99,7 @@ def signatures_of(images: NDArray[np.generic]) -> Signatures:
 
 def _frames(content: Floats, at_border: Floats) -> Floats:
     height, width = content.shape[1:]
-    rows, columns = content.sum(axis=2), content.sum(axis=1)
+    rows, columns = content @ np.ones(width, np.float32), np.ones(height, np.float32) @ content
     total = np.maximum(rows.sum(axis=1), 1e-6)
     y, x = (np.arange(side, dtype=np.float32) - (side - 1) / 2 for side in (height, width))
     down, right = rows @ y / total, columns @ x / total

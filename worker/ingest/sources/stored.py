@@ -136,7 +136,7 @@ class DerivedSource:
         """Searched among the pixels as they are now: those that were inverted were no copies before."""
         splits = {split: np.flatnonzero(self.given_splits == code) for code, split in enumerate(SPLITS)}
         dataset = IngestedDataset(pixels, self.labels, splits, self.classes, self.names, value_range)
-        copies = find_copies(pixels, scan(dataset, pool, lambda done: None), value_range, pool)
+        copies = find_copies(dataset, scan(dataset, pool, lambda done: None), pool)
         return superfluous_copies(relations_of(copies, None).copy_of, self.labels, dataset.split_of)
 
     def _done(self, copies: int, conflicting: int, changes: dict[Any, PixelChange]) -> dict[str, Any]:

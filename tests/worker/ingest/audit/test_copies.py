@@ -38,7 +38,7 @@ def scanned(dataset: IngestedDataset) -> Scan:
 
 def copies_of(folder: Path, images: np.ndarray):
     dataset = dataset_of(folder, images)
-    return find_copies(dataset.pixels, scanned(dataset), dataset.value_range, ProcessPool(1))
+    return find_copies(dataset, scanned(dataset), ProcessPool(1))
 
 
 def pairs_of(copies) -> set[tuple[int, int]]:
@@ -241,6 +241,25 @@ def test_pictures_that_differ_in_colour_alone_are_no_copies(tmp_path, mnist5k):
     assert len(copies_of(tmp_path, images).near) == 0
 
 
+def test_a_mirror_image_under_another_label_is_another_thing(tmp_path, mnist5k):
+    images = mnist5k.images[::50].copy()
+    images[80:90] = images[:10, :, ::-1]
+    labels = np.zeros(100, np.int32)
+    labels[80:85] = 1
+    found = findings(tmp_path, images, labels, three(60, 15, 25))
+    assert found["leakage"].numbers["test_in_train"]["how"] == {"mirrored": 5}
+    assert "label_conflicts" not in found
+
+
+def test_pictures_of_one_straight_edge_are_no_copies(tmp_path):
+    """Each cuts a square in two at another height and angle."""
+    y, x = np.mgrid[-1:1:48j, -1:1:48j]
+    random = np.random.default_rng(0)
+    edges = [y - random.uniform(-0.2, 0.2) * x > random.uniform(-0.3, 0.3) for _ in range(40)]
+    images = (60 + 130 * np.stack(edges)[..., np.newaxis]).astype(np.uint8)
+    assert len(copies_of(tmp_path, images).near) == 0
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (8, 8), (1, 64), (41, 37), (200, 20)])
 def test_images_of_any_shape_are_compared(tmp_path, shape):
     images = np.random.default_rng(0).integers(0, 256, (30, *shape, 3), dtype=np.uint8)
@@ -254,8 +273,8 @@ def test_two_processes_and_a_second_run_find_the_same(tmp_path, mnist5k):
     dataset = dataset_of(tmp_path, images)
     seen = scanned(dataset)
     with ProcessPool(2) as pool:
-        both = find_copies(dataset.pixels, seen, (0, 255), pool)
-    alone = find_copies(dataset.pixels, seen, (0, 255), ProcessPool(1))
+        both = find_copies(dataset, seen, pool)
+    alone = find_copies(dataset, seen, ProcessPool(1))
     assert np.array_equal(both.near, alone.near)
     assert np.array_equal(both.how, alone.how)
     assert len(alone.near) >= 1245
@@ -286,7 +305,7 @@ def test_images_without_contrast_are_no_copies(tmp_path):
 def test_a_thousand_equal_images_take_no_thousand_squared_pairs(tmp_path, mnist5k):
     images = np.concatenate([np.repeat(mnist5k.images[:1], 1000, axis=0), mnist5k.images[1:20]])
     dataset = dataset_of(tmp_path, images)
-    found = find_copies(dataset.pixels, scanned(dataset), dataset.value_range, ProcessPool(1))
+    found = find_copies(dataset, scanned(dataset), ProcessPool(1))
     [duplicates] = copy_findings(dataset, found)
     assert duplicates.numbers["train"]["exact"] == 999
     assert len(duplicates.pairs) <= 200
@@ -299,7 +318,7 @@ def findings(folder: Path, images, labels, splits):
     dataset = dataset_of(folder, images, labels, splits)
     return {
         finding.code: finding
-        for finding in copy_findings(dataset, find_copies(dataset.pixels, scanned(dataset), (0, 255), ProcessPool(1)))
+        for finding in copy_findings(dataset, find_copies(dataset, scanned(dataset), ProcessPool(1)))
     }
 
 
