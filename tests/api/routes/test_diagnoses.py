@@ -305,7 +305,7 @@ def test_files_of_a_later_release_are_refused_and_not_misread(client, job, worke
 def test_a_result_of_an_early_release_has_a_diagnosis_and_no_confusion_matrix(client, job, worker):
     worker.succeed(worker.claim(), FINAL)  # which stores no evaluation
     assert client.get(f"/v1/jobs/{job}/diagnosis").status_code == 200
-    assert_problem(client.get(f"/v1/jobs/{job}/confusion"), 409, "not_ready")
+    assert_problem(client.get(f"/v1/jobs/{job}/confusion"), 409, "no_model")
 
 
 def test_a_confusion_matrix_is_there_after_the_success(client, job, worker):

@@ -218,17 +218,17 @@ def test_the_document_lists_every_error_of_every_route(client):
     assert codes("post", "/v1/jobs") == {
         "400": {"invalid_json", "invalid_parameter"},
         "401": {"unauthenticated"},
-        "409": {"idempotency_key_in_flight"},
+        "409": {"idempotency_key_in_flight", "not_ready"},
         "413": {"body_too_large"},
         "415": {"unsupported_media_type"},
         "422": {
             *("invalid_spec", "dataset_not_found", "dataset_unavailable", "network_too_deep", "too_many_parameters"),
-            "idempotency_key_reused",
+            *("idempotency_key_reused", "not_supported"),
         },
         "500": {"internal"},
-        "503": {"database_unavailable"},
+        "503": {"database_unavailable", "storage_unavailable"},
     }
-    assert codes("get", "/v1/jobs/{job_id}/model")["409"] == {"not_ready"}
+    assert codes("get", "/v1/jobs/{job_id}/model")["409"] == {"no_model", "not_ready"}
     assert codes("get", "/v1/jobs/{job_id}/model")["503"] == {"storage_unavailable", "database_unavailable"}
     for path, operations in document["paths"].items():
         for method in operations:

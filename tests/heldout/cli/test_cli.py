@@ -579,7 +579,7 @@ def scored(right, wrong):
 def test_classes_are_shown_with_what_they_are_taken_for_and_the_surest_mistakes(
     heldout, service, client, ended, tmp_path, answered
 ):
-    assert "Not there yet" in heldout("confusion", ended).stderr
+    assert "has left no model" in heldout("confusion", ended).stderr
     stored = {"classes": ["cat", "dog"], "splits": {"train": scored(50, 0), "validation": scored(40, 10)}}
     (tmp_path / "evaluation.json").write_text(json.dumps(stored))
     service.blobs.put(f"jobs/{ended}/1/evaluation.json", tmp_path / "evaluation.json")

@@ -407,15 +407,16 @@ def test_checkpoints_up_to_the_start_of_an_attempt_are_kept(work):
     assert [one.epoch for one in work.claim().checkpoints] == [4]
 
 
-def test_an_ended_jobs_checkpoints_are_forgotten_and_a_running_ones_kept(work):
+def test_an_ended_jobs_checkpoints_are_forgotten_but_the_last_and_a_running_ones_kept(work):
     held = work.running()
     work.checkpoint(held, 1)
+    work.checkpoint(held, 2)
     with work.unchanged(held.job_id), work.database.write() as session:
         assert claims.forget_checkpoints_of_ended(session, held.job_id) == []
     work.succeed(held)
     with work.database.write() as session:
         assert claims.forget_checkpoints_of_ended(session, held.job_id) == [f"jobs/{held.job_id}/1/1-0"]
-    assert work.stored(held.job_id)["checkpoints"] == []
+    assert [one["epoch"] for one in work.stored(held.job_id)["checkpoints"]] == [2]
 
 
 def test_requests_are_told_for_held_jobs_only(work):
