@@ -33,7 +33,7 @@ from heldout.connection import ApiProblem, NoService
 if TYPE_CHECKING:
     from heldout.views.audit import AuditView
 
-NEEDED = ("numpy", "PIL", "scipy", "sklearn", "imagehash", "pyarrow")
+NEEDED = ("numpy", "PIL", "scipy", "sklearn", "pyarrow")
 # Who names one of these means the file, although a dataset might be called so.
 FILES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".npz", ".parquet")
 

@@ -275,7 +275,7 @@ def test_the_command_judges_the_run_that_is_named(tmp_path):
     ran = CliRunner().invoke(app, ["diagnose", "job_x", "--run", "2"])
     assert (ran.exit_code, ran.stderr) == (
         2,
-        "heldout: --run, --predictions and --classes are for files, and job_x is none.\n",
+        "heldout: --run is for files with several histories, and job_x is none.\n",
     )
 
 
