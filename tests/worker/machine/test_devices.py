@@ -212,7 +212,8 @@ def test_a_gpu_has_one_job_and_the_others_run_on_the_processor_or_wait(worker):
 def of_a_gpu_job(tmp_path) -> Assignment:
     spec = small_spec()
     gpus = ("GPU-1a", "GPU-2b")
-    return Assignment("job_1", 1, spec, str(tmp_path), str(tmp_path), None, "gpu", threads=1, towers=1, cores=1, gpus=gpus)
+    here = str(tmp_path)
+    return Assignment("job_1", 1, spec, here, here, None, "gpu", threads=1, towers=1, cores=1, gpus=gpus)
 
 
 def test_a_job_on_a_gpu_starts_from_a_fresh_interpreter_and_others_are_forked(of_a_gpu_job, tmp_path, monkeypatch):
