@@ -2,11 +2,13 @@
 
 import copy
 import hashlib
+import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi import FastAPI
 
@@ -124,6 +126,17 @@ ENGINE = {
 }
 
 
+def _predictions() -> bytes:
+    """A `predictions.npz` of one test image."""
+    content = io.BytesIO()
+    said = np.full((1, 10), 0.1, np.float32)
+    np.savez(content, test_indices=np.array([4]), test_labels=np.array([7], np.int32), test_probabilities=said)
+    return content.getvalue()
+
+
+PREDICTIONS = _predictions()
+
+
 def artifact(name: str, format_: str, key: str, content: bytes) -> Artifact:
     return Artifact(ArtifactName(name), ArtifactFormat(format_), key, len(content), hashlib.sha256(content).hexdigest())
 
@@ -152,7 +165,7 @@ class PlayedWorker:
 
     def succeed(self, held: claims.HeldAttempt, final: dict = FINAL, gap: StoredGap | None = None) -> JobStatus:
         prefix = f"jobs/{held.job_id}/{held.attempt}"
-        model, predictions = b"keras" * 1_000_000, b"numpy"
+        model, predictions = b"keras" * 1_000_000, PREDICTIONS
         self.blobs.put(f"{prefix}/model.keras", model)
         self.blobs.put(f"{prefix}/predictions.npz", predictions)
         files = [

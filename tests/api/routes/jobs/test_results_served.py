@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from heldout.lifecycle import JobStatus
 from models.tables import ArtifactRow
-from tests.api.support import EPOCH, FINAL, assert_problem, sqlite_only, submitted, with_field
+from tests.api.support import EPOCH, FINAL, PREDICTIONS, assert_problem, sqlite_only, submitted, with_field
 
 NAMES = [
     *("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy"),
@@ -136,7 +136,7 @@ def test_files_are_not_ready_before_the_success_and_whole_after_it(client, worke
     answer = client.get(f"/v1/jobs/{job}/{file}")
     name, whole = {
         "model": (f"{job}.keras", b"keras" * 1_000_000),
-        "predictions": (f"{job}-predictions.npz", b"numpy"),
+        "predictions": (f"{job}-predictions.npz", PREDICTIONS),
     }[file]
     assert answer.status_code == 200
     assert hashlib.sha256(answer.content).digest() == hashlib.sha256(whole).digest()
@@ -154,7 +154,8 @@ def test_predictions_come_as_a_table_too(client, worker, spec, tmp_path):
     assert_problem(client.get(path), 409, "not_ready")
     held = worker.claim()
     worker.succeed(held)
-    assert_problem(client.get(path), 503, "storage_unavailable")  # what the worker has stored is no npz
+    worker.blobs.put(f"jobs/{job}/{held.attempt}/predictions.npz", b"no npz")
+    assert_problem(client.get(path), 503, "storage_unavailable")
     said = np.full((1, 10), 0.1, np.float32)
     np.savez(
         tmp_path / "p.npz", test_indices=np.array([4]), test_labels=np.array([7], np.int32), test_probabilities=said
