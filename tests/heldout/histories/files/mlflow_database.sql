@@ -78,6 +78,6 @@ CREATE TABLE "runs" (
 	FOREIGN KEY(experiment_id) REFERENCES experiments (experiment_id), 
 	CHECK (status IN ('SCHEDULED', 'FAILED', 'FINISHED', 'RUNNING', 'KILLED'))
 );
-INSERT INTO "runs" VALUES('639dc78538ee46b291b170a39f281f22','run 1','UNKNOWN','','','root','FINISHED',1795658949671,1795658950928,'','active','/tmp/F/mlruns/1/639dc78538ee46b291b170a39f281f22/artifacts',1,NULL);
-INSERT INTO "runs" VALUES('a02cb8f670824615939af1e47dc99d1f','run 2','UNKNOWN','','','root','FINISHED',1795658950995,1795658952206,'','active','/tmp/F/mlruns/1/a02cb8f670824615939af1e47dc99d1f/artifacts',1,NULL);
-INSERT INTO "runs" VALUES('20e682f992144e9289e03e58efb99c72','deleted','UNKNOWN','','','root','FINISHED',1795658952259,1795658952358,'','deleted','/tmp/F/mlruns/1/20e682f992144e9289e03e58efb99c72/artifacts',1,1795658952409);
+INSERT INTO "runs" VALUES('639dc78538ee46b291b170a39f281f22','run 1','UNKNOWN','','','root','FINISHED',1795658949671,1795658950928,'','active','/home/me/mlruns/1/639dc78538ee46b291b170a39f281f22/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('a02cb8f670824615939af1e47dc99d1f','run 2','UNKNOWN','','','root','FINISHED',1795658950995,1795658952206,'','active','/home/me/mlruns/1/a02cb8f670824615939af1e47dc99d1f/artifacts',1,NULL);
+INSERT INTO "runs" VALUES('20e682f992144e9289e03e58efb99c72','deleted','UNKNOWN','','','root','FINISHED',1795658952259,1795658952358,'','deleted','/home/me/mlruns/1/20e682f992144e9289e03e58efb99c72/artifacts',1,1795658952409);
