@@ -39,8 +39,8 @@ def expected_epoch_s(
 ) -> float | None:
     """Seconds of an epoch on the middle one of the measured machines; None where none was measured.
 
-    GPUs and mixed precision are not measured. `alone` is whether the job has two cores to itself: on
-    a shared core two towers take about as long as one.
+    GPUs and mixed precision are not measured. `alone` is whether the job has all cores of its worker:
+    on a shared core several towers take about as long as one.
     """
     is_unmeasured = spec.resources.required_gpus > 0 or spec.training.precision == "mixed"
     if not known or is_unmeasured or dataset.splits is None:

@@ -26,7 +26,7 @@ from worker.supervision.processes import ProcessDied, TrainingProcess
 
 log = structlog.get_logger()
 
-# The networks of a search are trained two at a time at most: a training has as many towers.
+# At most so many of its networks are trained at a time, however many cores there are.
 THREADS = 2
 
 
