@@ -1,11 +1,12 @@
 """Diagnoses a job: collects what is stored about it, and asks `heldout.diagnosis`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from heldout.diagnosis import ALL_SPLITS, Diagnosis, Evaluation, diagnose
 from heldout.diagnosis.evaluation import from_final
-from heldout.diagnosis.history import History, from_epochs
+from heldout.diagnosis.history import History, from_epochs, measures_training_at_end
 from heldout.stored.artifacts import ArtifactName
 from models.blobs import Blobs
 from models.database import Session
@@ -35,13 +36,15 @@ def diagnosis_of(
     """
     dataset = session.get_one(DatasetRow, job.dataset_id)
     audit = read_audit(blobs, dataset)
-    history = _history(metrics.epochs_of(session, job.id))
+    history = _history(metrics.epochs_of(session, job.id), job.spec)
     evaluation = _evaluation(session, blobs, job, dataset, result)
     return diagnose(history, None if audit is None else audit.findings, evaluation, job.spec, splits=splits)
 
 
-def _history(epochs: Sequence[EpochRow]) -> History:
-    return from_epochs([{name: getattr(row, name) for name in CURVES} for row in epochs])
+def _history(epochs: Sequence[EpochRow], spec: Mapping[str, Any]) -> History:
+    """The curves that the job's epochs have; those of `fit` stand for training's where it is measured at the end."""
+    names = [name for name in CURVES if not (measures_training_at_end(spec) and name.startswith("train_"))]
+    return from_epochs([{name: getattr(row, name) for name in names} for row in epochs])
 
 
 def _evaluation(

@@ -1,27 +1,42 @@
-"""In which floats a network computes: decided by what was requested and by the device, without TensorFlow. Pure."""
+"""In which floats a network computes: decided by what was requested and by the machine, without TensorFlow. Pure."""
 
+from collections.abc import Collection
 from typing import Literal
 
+from heldout.cost import Precision
 from worker.machine.devices import Device
 
-Precision = Literal["float32", "mixed"]
 Policy = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
 # NVIDIA's GPUs of this compute capability and later have units for products of float16 (tensor cores).
 MIN_FLOAT16_CAPABILITY = (7, 0)
+# Flags of processors that have units for products of bfloat16, as Linux names them: Intel's, AMD's, ARM's.
+BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 
 
-def chosen_precision(
-    requested: Literal["auto", "float32", "mixed"], device: Device, capability: tuple[int, int] | None
-) -> Precision:
-    """What `auto` becomes: mixed where the device multiplies float16 faster, which processors do not.
+def has_bfloat16_units(flags: Collection[str]) -> bool:
+    """Whether a processor with these flags multiplies bfloat16 faster than float32."""
+    return not BFLOAT16_FLAGS.isdisjoint(flags)
+
+
+def allowed_precision(
+    requested: Literal["auto", "float32", "mixed"],
+    device: Device,
+    capability: tuple[int, int] | None,
+    *,
+    has_bfloat16: bool,
+) -> Precision | Literal["auto"]:
+    """What the device leaves of `auto`, which remains on processors alone whose units pay for large networks.
 
     Args:
         capability: CUDA's compute capability (major, minor) of the least of the job's GPUs; None on a processor.
+        has_bfloat16: whether the processor has units for bfloat16.
     """
     if requested != "auto":
         return requested
-    return "mixed" if device == "gpu" and capability is not None and capability >= MIN_FLOAT16_CAPABILITY else "float32"
+    if device == "cpu":
+        return "auto" if has_bfloat16 else "float32"
+    return "mixed" if capability is not None and capability >= MIN_FLOAT16_CAPABILITY else "float32"
 
 
 def policy_of(precision: Precision, device: Device) -> Policy:
