@@ -17,8 +17,12 @@ MIN_FLOPS_A_TOWER = 2_000_000
 # Images of a batch that a tower takes. With fewer, the gradients of weights take longer than the images.
 MIN_IMAGES_A_TOWER = 4
 MAX_TOWERS = 16
-# FLOPs of a batch's forward pass. With fewer, 16 bits gain too little on processors that have units for them.
-MIN_FLOPS_IN_16_BITS = 50_000_000
+# FLOPs of the convolutions of a batch's forward pass, less those below: with fewer, 16 bits gain hardly anything on
+# processors that have units for them. These numbers were measured, and are fixed in a release: bits follow from them.
+MIN_FLOPS_IN_16_BITS = 15_000_000
+# What 16 bits lose, in FLOPs for each output: of activations, and of Keras' batch normalisation, which one tower has.
+FLOPS_LOST_BY_ACTIVATION: Mapping[str, int] = {"relu": 0, "elu": 50, "silu": 110, "tanh": 130, "gelu": 400}
+FLOPS_LOST_BY_NORM = 200
 # Images in a batch of inference mode, in which splits are measured.
 INFERENCE_BATCH_SIZE = 64
 
@@ -56,9 +60,18 @@ def automatic_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
     return max(1, min(cores, MAX_TOWERS, by_work, batch // MIN_IMAGES_A_TOWER))
 
 
-def automatic_precision(spec: JobSpec, plan: NetworkPlan) -> Precision:
+def automatic_precision(spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
     """In which floats a job computes that may choose, on a processor with units for bfloat16."""
-    return "mixed" if spec.training.batch_size * plan.flops_per_image >= MIN_FLOPS_IN_16_BITS else "float32"
+    activations = {f"block{index + 1}": block.activation for index, block in enumerate(spec.network.blocks)}
+    gained = 0
+    for layer in plan.layers:
+        if "_conv" in layer.name:
+            gained += layer.flops
+        elif "_activation" in layer.name:
+            gained -= prod(layer.shape) * FLOPS_LOST_BY_ACTIVATION[activations[layer.name.partition("_")[0]]]
+        elif "_norm" in layer.name and towers == 1:
+            gained -= prod(layer.shape) * FLOPS_LOST_BY_NORM
+    return "mixed" if spec.training.batch_size * gained >= MIN_FLOPS_IN_16_BITS else "float32"
 
 
 def share_of_towers(of_two: float, towers: int) -> float:
@@ -139,7 +152,7 @@ def seconds_per_epoch(
     """
     training: Mapping[str, float] | None = speed.training
     measuring: Mapping[str, float] | None = speed.measuring
-    if _precision_on(speed, spec, plan) == "mixed":
+    if _precision_on(speed, spec, plan, towers) == "mixed":
         training, measuring = speed.mixed_training, speed.mixed_measuring
     if training is None or measuring is None:
         return None
@@ -156,7 +169,7 @@ def seconds_per_epoch(
     return train / spec.training.batch_size * step + measured / INFERENCE_BATCH_SIZE * batch
 
 
-def _precision_on(speed: Speed, spec: JobSpec, plan: NetworkPlan) -> Precision:
+def _precision_on(speed: Speed, spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
     if spec.training.precision != "auto":
         return spec.training.precision
-    return "float32" if speed.mixed_training is None else automatic_precision(spec, plan)
+    return "float32" if speed.mixed_training is None else automatic_precision(spec, plan, towers)

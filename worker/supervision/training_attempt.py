@@ -271,8 +271,8 @@ class TrainingAttempt:
         """Say so where a job goes on in 16 bits on a processor that has no units for them."""
         if engine["precision"] == "mixed" and engine["device"] == "cpu" and not self._has_bfloat16:
             self._lease.warn(
-                "The job goes on in mixed precision, in which it began, but this worker's processor has no units for "
-                "bfloat16: an epoch may take longer than before.",
+                "The job goes on in mixed precision, in which it began, but this worker's processor has no units (AMX) "
+                "for bfloat16: an epoch may take longer than before.",
                 precision="mixed",
             )
 

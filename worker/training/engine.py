@@ -84,10 +84,10 @@ def chosen_towers(
 
 
 def chosen_precision(
-    wanted: Precision | Literal["auto"], spec: JobSpec, image: tuple[int, int, int], classes: int
+    wanted: Precision | Literal["auto"], spec: JobSpec, image: tuple[int, int, int], classes: int, towers: int
 ) -> Precision:
     """In which floats a job computes. `auto` comes where the processor has units for bfloat16: its size decides."""
-    return automatic_precision(spec, plan_network(spec.network, image, classes)) if wanted == "auto" else wanted
+    return automatic_precision(spec, plan_network(spec.network, image, classes), towers) if wanted == "auto" else wanted
 
 
 class _EpochPlan(NamedTuple):

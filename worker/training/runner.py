@@ -121,7 +121,7 @@ def _train(
     data = load_training_data(Path(assignment.dataset), spec, assignment.resident_bytes, relations)
     towers = chosen_towers(assignment.towers, assignment.cores, spec, data.image, len(data.classes))
     devices = _configure(assignment, towers)
-    precision = chosen_precision(assignment.precision, spec, data.image, len(data.classes))
+    precision = chosen_precision(assignment.precision, spec, data.image, len(data.classes), towers)
     policy = policy_of(precision, assignment.device)
     replicas = Replicas(devices)
     with replicas.scope():

@@ -298,7 +298,7 @@ def test_a_job_that_resumes_without_units_for_its_precision_says_so_and_keeps_it
     assert assigned == ["auto", "mixed"]
     assert work.row(job_id).engine["precision"] == "mixed"
     warnings = [event.message for event in work.events(job_id) if event.type == "job.warning"]
-    assert ["no units for bfloat16" in one for one in warnings] == [True] * (not has_bfloat16)
+    assert ["no units (AMX) for bfloat16" in one for one in warnings] == [True] * (not has_bfloat16)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
