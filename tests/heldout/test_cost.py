@@ -100,8 +100,8 @@ def test_there_is_a_tower_for_each_core_as_long_as_it_has_enough_to_do():
     assert towers(8, training={"batch_size": 2}) == 1
 
 
-# Of networks whose batches of 32 images of 28×28×1 were measured: the processor time of a step in bfloat16 as a share of
-# that in float32, with one tower (docs/explanation/performance.md).
+# Networks with batches of 32 images of 28×28×1, and the processor time of a step in bfloat16 as a share of that in
+# float32, measured with one tower (docs/explanation/performance.md).
 SAME = {"padding": "same"}
 MEASURED = [
     (({"filters": 16},), 0.95),
