@@ -10,8 +10,8 @@ Policy = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
 # NVIDIA's GPUs of this compute capability and later have units for products of float16 (tensor cores).
 MIN_FLOAT16_CAPABILITY = (7, 0)
-# Linux's name for the units (Intel's AMX) with which bfloat16 pays. AVX512-BF16 alone was measured and is slower than
-# float32 for most networks, and TensorFlow's fast operations in bfloat16 are for x86 only: docs/explanation/performance.md.
+# Linux's name for the units (Intel's AMX) with which bfloat16 pays. AVX512-BF16 alone was measured to be slower than
+# float32, and TensorFlow's fast operations in bfloat16 are for x86 only: docs/explanation/performance.md.
 BFLOAT16_FLAG = "amx_bf16"
 
 
