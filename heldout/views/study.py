@@ -32,7 +32,7 @@ class ArmFiguresView(View):
 
 
 class DifferenceView(View):
-    """An arm's mean minus the base's, on the same images, seeds and folds: better is a lower loss, a higher accuracy."""
+    """An arm's mean minus the base's, on the same images, seeds and folds. Better: a lower loss, a higher accuracy."""
 
     loss: Figure
     accuracy: Figure
