@@ -1,6 +1,5 @@
 """How a job that has ended is done again: as it was, for more epochs, or with a change of its spec. Pure."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -27,19 +26,6 @@ class RetrySpec(SpecPart):
         if len(given) > 1:
             raise ValueError(f"give one of `epochs`, `remedy` and `patch`, not {' and '.join(given)}")
         return self
-
-
-def merged(document: Any, patch: Any) -> Any:
-    """A JSON document under a merge patch. Source: RFC 7396."""
-    if not isinstance(patch, Mapping):
-        return patch
-    result = dict(document) if isinstance(document, Mapping) else {}
-    for name, change in patch.items():
-        if change is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name), change)
-    return result
 
 
 def spec_for_more_epochs(spec: JobSpec, stop_reason: str | None, done: int, epochs: int) -> JobSpec:

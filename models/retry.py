@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from heldout.errors import FieldError, InvalidSpec, SpecUnreadable, StateGone
-from heldout.retrying import RetrySpec, merged, spec_for_more_epochs
+from heldout.merge_patch import merged
+from heldout.retrying import RetrySpec, spec_for_more_epochs
 from heldout.spec import JobSpec
 from models.blobs import Blobs
 from models.database import Session
