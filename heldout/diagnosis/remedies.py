@@ -175,6 +175,8 @@ def _keep_best(spec: Spec | None, monitor: str, reason: str, patience: int) -> t
     """Early stopping that keeps the best epoch by `monitor`; nothing where the spec has that already."""
     if spec is None:
         return (Remedy("early_stopping", reason),)
+    if _trains_on_all(spec):
+        return ()
     training = spec["training"]
     stops, by_loss = training.get("early_stopping"), monitor == "validation_loss"
     if stops is None and by_loss and training.get("on_overfit") == "stop_and_restore":
@@ -193,6 +195,8 @@ def _keep_best(spec: Spec | None, monitor: str, reason: str, patience: int) -> t
 
 def _keep_best_of(spec: Spec | None, patience: int) -> dict[str, Any]:
     """What of `training` keeps the best epoch of a longer training; nothing where the spec keeps it already."""
+    if spec is not None and _trains_on_all(spec):
+        return {}
     training = {} if spec is None else spec["training"]
     stops = training.get("early_stopping")
     if stops is None and training.get("on_overfit") == "stop_and_restore":
@@ -201,6 +205,11 @@ def _keep_best_of(spec: Spec | None, patience: int) -> dict[str, Any]:
         patience = max(ADVISED_PATIENCE_EPOCHS, min(MAX_PATIENCE_EPOCHS, patience))
         return {"early_stopping": {"monitor": "validation_loss", "patience": patience}}
     return {} if stops.get("restore_best") else {"early_stopping": {"restore_best": True}}
+
+
+def _trains_on_all(spec: Spec) -> bool:
+    """Whether no images are left that could tell the best epoch."""
+    return (spec.get("validation") or {}).get("use") is not None
 
 
 def _stop_reason(best_epoch: int) -> str:

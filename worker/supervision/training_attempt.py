@@ -158,7 +158,7 @@ class TrainingAttempt:
             except BlobMissing as error:
                 raise CheckpointUnusable(f"{checkpoint.key} is not in the blob store.") from error
         claimed, folder = self._claimed, self._folder
-        relations = self._files.fetch_relations(claimed, folder, needed=self._spec.validation is not None)
+        relations = self._files.fetch_relations(claimed, folder, needed=self._spec.folds is not None)
         initial = self._files.fetch_initial(claimed, folder)
         names = self._folder / MEMBERS_FILE
         has_names = self._files.fetch_if_there(members_key(self._claimed.dataset_id), names)

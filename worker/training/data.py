@@ -53,6 +53,8 @@ def load_training_data(
 ) -> TrainingData:
     """What `spec` trains and measures on; the test split stays on disk where it is never measured.
 
+    There is no validation split where the spec trains on all of train and validation.
+
     Images that would take more than `resident_bytes` stay in their file, all of them.
     """
     return select(load(folder), spec, resident_bytes, relations)
@@ -68,7 +70,7 @@ def select(
     Raises:
         InvalidSpec: if `class_weights` names a label that the dataset does not have.
     """
-    names = ("train", "validation") if spec.evaluation.test == "never" else ("train", "validation", "test")
+    names = ["train"] + ["validation"] * spec.has_validation + ["test"] * (spec.evaluation.test != "never")
     own = splits_of(images.labels, images.splits, spec, relations)
     source = {name: own[name] for name in names}
     positions = np.concatenate([source[name] for name in names])
@@ -95,7 +97,7 @@ def select(
 
 def own_digests(folder: Path, spec: JobSpec, data: TrainingData) -> dict[str, str]:
     """The digest of each held-out split of a job that is not its dataset's: a fold's validation images."""
-    return {} if spec.validation is None else {"validation": digest_of(load(folder), data.source["validation"])}
+    return {} if spec.folds is None else {"validation": digest_of(load(folder), data.source["validation"])}
 
 
 def class_weights(

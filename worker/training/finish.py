@@ -117,9 +117,11 @@ def _cost_of_last_epoch(
 ) -> LastEpochScores | None:
     """How much worse the last epoch's weights are than the kept ones; None where these are the same, or are gone."""
     last = weights.epochs
+    if last == weights.kept or last not in weights.of_epoch:
+        return None
     split = "test" if "test" in kept else "validation"
     labels = data.labels[data.rows[split]]
-    if last == weights.kept or last not in weights.of_epoch or len(labels) < 2:
+    if len(labels) < 2:
         return None
     predictor.use(weights.of_epoch[last])
     said = predictor.predict(data.rows[split])
