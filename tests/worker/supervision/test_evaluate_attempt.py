@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.settings import Settings
@@ -16,7 +16,7 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.views.study import EnsembleFiguresView, EnsembleView
 from models.arrays import ImageSet, content_address, save
 from models.blobs import Blobs
-from models.database import Database, db_now
+from models.database import Database
 from models.store import claims, datasets, evaluations
 from models.store.artifacts import Artifact
 from models.store.claims import Result
@@ -38,7 +38,6 @@ from worker.training.network import build_network
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
-STUDY = "std_1"
 NETWORKS = {"base": {"blocks": [{"filters": 4}]}, "winner": {"blocks": [{"filters": 6, "kernel_size": 5}]}}
 KEPT_EPOCH = 3
 
@@ -61,7 +60,7 @@ class Bench:
         with database.write() as session:
             datasets.add_bundled(session, "ds_digits", "digits", images, sha256, 1)
             self.work.dataset = datasets.find(session, ALICE, "digits")
-            session.execute(insert(StudyRow).values(**_study(self.work.dataset.id)))
+        self.study_id = self.work.ended_study()
         self.jobs = {arm: [self.trained(arm, seed) for seed in (1, 2)] for arm in NETWORKS}
 
     def trained(self, arm: str, seed: int, **changes) -> str:
@@ -91,7 +90,7 @@ class Bench:
             return evaluations.queue(
                 session,
                 owner=ALICE,
-                study_id=STUDY,
+                study_id=self.study_id,
                 dataset_id=self.work.dataset.id,
                 name="test",
                 priority=0,
@@ -114,7 +113,7 @@ class Bench:
     @property
     def study(self) -> StudyRow:
         with self.work.database.read() as session:
-            return session.get_one(StudyRow, STUDY)
+            return session.get_one(StudyRow, self.study_id)
 
     def looks_at_test(self) -> list[tuple[str, int]]:
         with self.work.database.read() as session:
@@ -124,25 +123,6 @@ class Bench:
 
 def model_key(job_id: str) -> str:
     return f"jobs/{job_id}/1/model.keras"
-
-
-def _study(dataset_id: str) -> dict:
-    """The row of a study of which only its evaluation matters."""
-    parts: dict = {name: {} for name in ("spec", "plan", "found", "user_metadata")}
-    numbers = {"version": 1, "priority": 0, "last_event": 0}
-    return {
-        "id": STUDY,
-        "owner": ALICE,
-        "name": "study",
-        "kind": "remedies",
-        "status": "running",
-        "cancel_requested": False,
-        "dataset_id": dataset_id,
-        "remedies": [],
-        "created_at": db_now(),
-        **parts,
-        **numbers,
-    }
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_a_fold_is_trained_and_measured_and_predicted_on_its_own_images(start, d
     copy_of[pool[::2]] = copy_of[pool[1::2]] = np.minimum(pool[::2], pool[1::2])
     relations = Relations(copy_of)
     spec = small_spec(training={"epochs": 1, "train_limit": 200}, validation={"folds": 3, "fold": 1})
-    process = start(spec, relations=relations)
+    process = start(spec, relations=relations, for_study=True)
     finished = process.end()
     own = splits_of(images.labels, images.splits, spec, relations)
     assert len(own["train"]) == 200
@@ -136,6 +136,18 @@ def test_a_fold_is_trained_and_measured_and_predicted_on_its_own_images(start, d
             assert getattr(finished.final, split).count == len(rows)
     [started] = [said for said in process.said if isinstance(said, Started)]
     assert started.split_digests == {"validation": digest_of(images, own["validation"])}
+    scores, final = finished.scores, finished.final
+    np.testing.assert_array_equal(scores.images, own["validation"])
+    assert scores.losses.mean(dtype=np.float64) == final.validation.loss
+    assert scores.right.mean() == final.validation.accuracy
+    assert (scores.train_loss, scores.train_accuracy) == (final.train.loss, final.train.accuracy)
+    assert (scores.train_images, scores.kept_epoch) == (200, final.epoch)
+    model = keras.saving.load_model(finished.path_of(ArtifactName.MODEL), safe_mode=True)
+    said = model(np.asarray(images.images[own["validation"]])).numpy()
+    labels = images.labels[own["validation"]]
+    expected = keras.losses.sparse_categorical_crossentropy(labels, said).numpy()
+    np.testing.assert_allclose(scores.losses, expected, atol=1e-5)
+    np.testing.assert_array_equal(scores.right, said.argmax(axis=1) == labels)
 
 
 def test_a_training_on_all_images_is_that_of_a_dataset_whose_validation_images_are_train(
