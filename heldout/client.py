@@ -156,7 +156,7 @@ class Client(DatasetMethods):
 
         Args:
             epochs: go on from its last state, up to so many epochs in all.
-            remedy: the name of a remedy of its diagnosis.
+            remedy: the name of a remedy; as the job's diagnosis offers it, where it does.
             patch: a merge patch (RFC 7396) of its spec.
         """
         changes = {"epochs": epochs, "remedy": remedy, "patch": patch}

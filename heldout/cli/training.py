@@ -28,7 +28,7 @@ def train(
     source: Annotated[
         str | None, typer.Option("--from", metavar="JOB", help="Take the spec of this job that has ended.")
     ] = None,
-    remedy: Annotated[str | None, typer.Option(help="With --from: with this remedy of its diagnosis.")] = None,
+    remedy: Annotated[str | None, typer.Option(help="With --from: with this remedy, such as dropout.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change the spec, such as training.epochs=3. Repeatable."),
@@ -46,7 +46,7 @@ def train(
     if (spec is None) == (source is None):
         raise Refused("Give a spec's file, or a job to take it from: --from JOB.")
     if remedy is not None and source is None:
-        raise Refused("--remedy is one of a job's diagnosis: name the job by --from.")
+        raise Refused("--remedy changes the spec of a job that has ended: name the job by --from.")
     with service(home) as client:
         if source is not None:
             changes = {"set": settings, "name": name, "dry-run": dry_run or None}

@@ -65,13 +65,12 @@ def resolve(
     return tuple(found.values())
 
 
-def outcome_of(name: str, base: Base) -> Outcome:
+def outcome_of(name: str, base: Base, pointer: str = "/remedy") -> Outcome:
     """What a remedy of the catalogue, or a combination of some, does to a spec.
 
     Raises:
-        InvalidSpec: there is none of that name, or one of its parts undoes another one; with `/remedy`.
+        InvalidSpec: there is none of that name, or one of its parts undoes another one.
     """
-    pointer = "/remedy"
     if JOINT not in name:
         return _outcome(name, {}, base, pointer)
     parts = name.split(JOINT)
@@ -83,11 +82,6 @@ def outcome_of(name: str, base: Base) -> Outcome:
         alone[part] = ResolvedArm(part, outcome.patch, outcome.did, (), outcome.candidates)
     whole = _combination(parts, alone, {}, base, pointer)
     return Change(whole.patch, whole.did, whole.candidates)
-
-
-def known_names() -> str:
-    """For texts."""
-    return ", ".join(sorted(REMEDIES))
 
 
 def _single(name: str, own: Mapping[str, NamedPatch], base: Base, pointer: str) -> ResolvedArm:
@@ -145,10 +139,11 @@ def _outcome(name: str, own: Mapping[str, NamedPatch], base: Base, pointer: str)
     if name in AFTER_TRAINING:
         raise _refused(pointer, f"{name!r} is no remedy that can be trained. {AFTER_TRAINING[name]}")
     if name not in REMEDIES:
+        known = ", ".join(sorted(REMEDIES))
         raise _refused(
             pointer,
-            f"There is no remedy {name!r}. There are {known_names()}, combinations such as dropout+augmentation, and "
-            'your own as {"name": …, "patch": …}.',
+            f"There is no remedy {name!r}. There are {known}, and combinations such as dropout+augmentation. A change "
+            "of your own goes as a patch.",
         )
     return REMEDIES[name].change(base)
 
