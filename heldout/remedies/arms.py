@@ -105,19 +105,18 @@ def _combination(
             raise _refused(pointer, f"{part!r} has nothing left to change beside the rest of {name!r}. {outcome.why}")
         specs = [_completed(merged(one, patch)) for one in specs for patch in outcome.candidates or (outcome.patch,)]
         under = Base(_completed(merged(under.spec, outcome.patch)), base.train_images)
-    for part in parts:
-        if not all(_keeps(base.spec, found[part], one) for one in specs):
+    alone = {part: _completed(merged(base.spec, found[part].patch)) for part in parts if not found[part].candidates}
+    for part, changed in alone.items():
+        if changed in specs:
+            raise _refused(pointer, f"{name!r} is not both: it is {part!r} alone.")
+    for part, changed in alone.items():
+        if not all(_differs_everywhere(base.spec, changed, one) for one in specs):
             raise _refused(pointer, f"{name!r} is not both: its other part undoes what {part!r} changes.")
     did = " ".join(found[part].did for part in parts)
     patches = [difference(base.spec, one) for one in specs]
     if any(found[part].candidates for part in parts):
         return ResolvedArm(name, {}, did, tuple(parts), tuple(patches))
     return ResolvedArm(name, patches[0], did, tuple(parts))
-
-
-def _keeps(before: Spec, part: ResolvedArm, together: Spec) -> bool:
-    """Whether a combination differs from the base wherever its part does."""
-    return bool(part.candidates) or _differs_everywhere(before, _completed(merged(before, part.patch)), together)
 
 
 def _differs_everywhere(before: Any, alone: Any, together: Any) -> bool:
