@@ -29,17 +29,17 @@ def require_mended(session: Session, blobs: Blobs, job: JobRow) -> None:
 
 
 def automatic_remedies(
-    session: Session, blobs: Blobs, dataset: DatasetRow, spec: JobSpec, job: JobRow | None
+    session: Session, blobs: Blobs, spec: JobSpec, job: JobRow | None, *, train_images: int
 ) -> tuple[str, ...]:
     """The names of the remedies that `auto` stands for, from training and validation alone.
 
     Args:
-        dataset: ready; what the spec trains on.
         job: whose spec it is; None where there is none.
+        train_images: on how many the spec trains.
     Raises:
         StorageUnavailable, FileOfLaterRelease.
     """
-    base = base_of(dataset, spec)
+    base = Base(spec.model_dump(mode="json"), train_images)
     if job is None:
         return automatic(base)
     diagnosis = diagnosis_of(session, blobs, job, splits=WITHOUT_TEST)
@@ -47,6 +47,6 @@ def automatic_remedies(
 
 
 def base_of(dataset: DatasetRow, spec: JobSpec) -> Base:
-    """What remedies read. The dataset is ready."""
+    """What remedies read of a spec that trains on this dataset."""
     counts = counts_of(dataset, spec)
     return Base(spec.model_dump(mode="json"), None if counts is None else counts["train"])

@@ -29,6 +29,7 @@ from heldout.errors.not_found import (
     JobNotFound,
     KeyNotFound,
     RouteNotFound,
+    StudyNotFound,
     WebhookNotFound,
 )
 from heldout.errors.refused import (
@@ -107,6 +108,7 @@ __all__ = [
     "SpecUnreadable",
     "StateGone",
     "StorageUnavailable",
+    "StudyNotFound",
     "TooManyParameters",
     "TooManyWebhooks",
     "Unauthenticated",

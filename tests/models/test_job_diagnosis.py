@@ -305,8 +305,8 @@ def without_test(stored: Stored, draw: random.Random | None) -> bytes:
             stored.work.set_epoch(held, epoch, test_loss=draw.random(), test_accuracy=draw.random())
     stored.succeed(held, stored.result(held, final, evaluation, gap))
     with stored.work.database.read() as session:
-        job, dataset = session.get_one(JobRow, held.job_id), session.get_one(DatasetRow, stored.dataset_id)
-        remedies = automatic_remedies(session, stored.blobs, dataset, training_spec_of(job), job)
+        job = session.get_one(JobRow, held.job_id)
+        remedies = automatic_remedies(session, stored.blobs, training_spec_of(job), job, train_images=100)
     return repr((remedies, stored.diagnosis(held, splits=WITHOUT_TEST))).encode()
 
 
