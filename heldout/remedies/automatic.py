@@ -45,6 +45,10 @@ BY_VERDICT: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# What a study can cure. Where a training diverges there is no base to compare with; shuffled labels teach nothing.
+CURABLE = frozenset(BY_VERDICT) - {"diverged", "memorised_noise"}
+
+
 def automatic(base: Base, verdict: str | None = None, findings: Sequence[str] = ()) -> tuple[str, ...]:
     """The names of four to eight remedies, each of which changes the spec.
 
