@@ -1,0 +1,212 @@
+"""How sure a mean over images and trainings is, and a difference between two arms. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, inf, log, sqrt
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import digamma, polygamma
+
+from heldout.student_t import t_quantile
+
+# Differences to one base share its noise: two of them correlate by a half where all arms are equally noisy, and their
+# variances by the square of that.
+SHARED_BY_BASE = 0.25
+# One image of two answers that differ, half of it each way, so that no difference of accuracies is known exactly.
+PSEUDO_IMAGES = 1.0
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean over images and trainings, and what its uncertainty is made of. Variances are squares of its unit.
+
+    run_variance: of the means of single trainings, with trainings − 1 degrees of freedom; 0 for one training.
+    image_noise: the part of it that comes from the images of one training.
+    lasting_image_noise: variance of the mean that comes from the images, and that more trainings do not lessen.
+    overlap: validation images for each training image of a fold, by which the trainings of folds depend on each other;
+        0 where all trainings are measured on the same images.
+    """
+
+    mean: float
+    trainings: int
+    images: int
+    run_variance: float
+    image_noise: float
+    lasting_image_noise: float
+    overlap: float
+
+    @property
+    def degrees(self) -> int:
+        """Degrees of freedom of the variance between trainings."""
+        return self.trainings - 1
+
+
+@dataclass(frozen=True)
+class RunNoise:
+    """A variance between trainings, and with how many degrees of freedom it is known."""
+
+    variance: float
+    degrees: float
+
+
+def crossed(values: NDArray[np.float64], *, binary: bool = False) -> Spread:
+    """The spread of a mean over images that every training is measured on.
+
+    Args:
+        values: (trainings, images), at least 1 × 2.
+        binary: whether they are answers, right or wrong, or differences of such.
+    Source: the two-way layout without replication, e.g. Scheffé 1959, The Analysis of Variance, chapter 4.
+    """
+    trainings, images = values.shape
+    by_training, by_image, mean = values.mean(axis=1), values.mean(axis=0), float(values.mean())
+    mean_square_images = trainings * float(np.sum((by_image - mean) ** 2)) / (images - 1)
+    if trainings > 1:
+        rest = values - by_training[:, None] - by_image[None, :] + mean
+        mean_square_rest = float(np.sum(rest**2)) / ((trainings - 1) * (images - 1))
+    else:
+        mean_square_rest = mean_square_images
+    return Spread(
+        mean,
+        trainings,
+        images,
+        run_variance=float(by_training.var(ddof=1)) if trainings > 1 else 0.0,
+        image_noise=mean_square_rest / images,
+        lasting_image_noise=(mean_square_images - mean_square_rest) / (trainings * images) + _pseudo(binary, images),
+        overlap=0.0,
+    )
+
+
+def folded(values: Sequence[NDArray[np.float64]], folds: int, *, binary: bool = False) -> Spread:
+    """The spread of a mean over trainings that are each measured on a fold of their own.
+
+    Args:
+        values: for each training (images of its fold,), at least 2 each.
+        folds: into how many parts train and validation are cut.
+        binary: whether they are answers, right or wrong, or differences of such.
+    Source: Nadeau and Bengio 2003, Machine Learning 52(3), the corrected resampled t-test.
+    """
+    by_training = np.asarray([float(part.mean()) for part in values])
+    images = sum(len(part) for part in values)
+    noise = float(np.mean([part.var(ddof=1) / len(part) for part in values]))
+    overlap = 1 / (folds - 1)
+    return Spread(
+        float(by_training.mean()),
+        len(values),
+        images,
+        run_variance=float(by_training.var(ddof=1)) if len(values) > 1 else 0.0,
+        image_noise=noise,
+        lasting_image_noise=noise * overlap + _pseudo(binary, images),
+        overlap=overlap,
+    )
+
+
+def _pseudo(binary: bool, images: int) -> float:
+    """Agresti and Min 2005, Statistics in Medicine 24(5): half an image of each kind keeps few differences honest."""
+    return PSEUDO_IMAGES / images**2 if binary else 0.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean, and all that its interval follows from."""
+
+    spread: Spread
+    noise: RunNoise
+
+    @property
+    def mean(self) -> float:
+        """The middle of every interval."""
+        return self.spread.mean
+
+    def interval(self, error: float = 0.05) -> tuple[float, float]:
+        """Bounds that miss the true mean with probability `error`."""
+        half = self.half_width(error)
+        return self.mean - half, self.mean + half
+
+    def half_width(self, error: float) -> float:
+        """Half of that interval: t for what differs between trainings, z for what differs between images."""
+        return self._half(error, self.noise.degrees, 1 / self.spread.trainings, self.spread.lasting_image_noise)
+
+    def expected_half_width(self, error: float, trainings: int, image_factor: float = 1.0) -> float:
+        """The same after so many trainings, at least 2, on so many times the images."""
+        degrees = self.noise.degrees * (trainings - 1) / max(self.spread.degrees, 1)
+        # A negative part is luck of these images and trainings, and would not stay.
+        lasting = max(self.spread.lasting_image_noise, 0.0)
+        return self._half(error, degrees, 1 / trainings, lasting, image_factor)
+
+    def expected_change(self, trainings: int, error: float = 0.05) -> float:
+        """How far the mean may still move until there are so many trainings, if the images stay."""
+        variance = max(self.noise.variance, 0.0) * max(1 / self.spread.trainings - 1 / trainings, 0.0)
+        return t_quantile(1 - error / 2, self.noise.degrees) * sqrt(variance)
+
+    def _half(self, error: float, degrees: float, share: float, lasting: float, image_factor: float = 1.0) -> float:
+        spread = self.spread
+        between = max(self.noise.variance - spread.image_noise, 0.0) * (share + spread.overlap)
+        images = (lasting + spread.image_noise * share) / image_factor
+        t, z = t_quantile(1 - error / 2, degrees), NormalDist().inv_cdf(1 - error / 2)
+        return sqrt(max(t * t * between + z * z * images, 0.0))
+
+
+def own_noise(spread: Spread) -> RunNoise:
+    """The noise between an arm's trainings, from them alone. Of a single training nothing is known: 0."""
+    return RunNoise(spread.run_variance, max(spread.degrees, 1))
+
+
+def shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
+    """For each of several arms that are compared with one base: its noise between trainings, drawn towards the others'.
+
+    Args:
+        spreads: of differences to the same base, in one measure.
+    Source: Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3(1), section 6.2: the variances of
+        all arms are scattered as s0² d0 / χ²(d0), and each becomes (d0 s0² + d s²) / (d0 + d).
+    """
+    known = [spread for spread in spreads if spread.degrees > 0 and spread.run_variance > 0]
+    if len(known) < 2:
+        return [own_noise(spread) for spread in spreads]
+    prior = _prior_noise(known)
+    pooled = _pooled_degrees([spread.degrees for spread in known])
+    result = []
+    for spread in spreads:
+        own = spread.degrees
+        if prior.degrees == inf:
+            result.append(RunNoise(prior.variance, pooled))
+            continue
+        variance = (prior.degrees * prior.variance + own * spread.run_variance) / (prior.degrees + own)
+        result.append(RunNoise(variance, max(min(prior.degrees + own, pooled), own)))
+    return result
+
+
+def _pooled_degrees(degrees: Sequence[int]) -> float:
+    """Degrees of freedom of the mean of variances that share a base, weighed by their own degrees of freedom."""
+    shared = sum(min(one, other) for i, one in enumerate(degrees) for j, other in enumerate(degrees) if i != j)
+    return sum(degrees) ** 2 / (sum(degrees) + SHARED_BY_BASE * shared)
+
+
+def _prior_noise(spreads: Sequence[Spread]) -> RunNoise:
+    """What variance the arms have in common, and how alike they are: infinitely many degrees where quite alike."""
+    halves = np.asarray([spread.degrees / 2 for spread in spreads])
+    logs = np.log([spread.run_variance for spread in spreads]) - digamma(halves) + np.log(halves)
+    centre = float(logs.mean())
+    scatter = float(logs.var(ddof=1)) - (1 - SHARED_BY_BASE) * float(polygamma(1, halves).mean())
+    if scatter <= 0:
+        weights = halves / halves.sum()
+        return RunNoise(float(np.sum(weights * [spread.run_variance for spread in spreads])), inf)
+    half = _inverse_trigamma(scatter)
+    return RunNoise(exp(centre + float(digamma(half)) - log(half)), 2 * half)
+
+
+def _inverse_trigamma(value: float) -> float:
+    """The argument at which the trigamma function has this value, by Newton's steps on its reciprocal."""
+    if value > 1e7:
+        return 1 / sqrt(value)
+    if value < 1e-6:
+        return 1 / value
+    argument = 0.5 + 1 / value
+    for _ in range(50):
+        trigamma = float(polygamma(1, argument))
+        step = trigamma * (1 - trigamma / value) / float(polygamma(2, argument))
+        argument += step
+        if -step / argument < 1e-8:
+            break
+    return argument
