@@ -84,7 +84,8 @@ def conclusion_without_cure(state: StudyState, race: Race) -> ConclusionView:
     looks_best = "" if len(remedies) == 1 else f"`{best}` looks best: "
     average = f"{looks_best}on average {wording.changes(comparison, look.unit)}"
     if judgement.standing is Standing.CURE:
-        text.append(f"{average}, but the {look.seeds - look.seeds_before} fresh seeds do not confirm it.")
+        doubt = "fresh seeds do not confirm it" if look.seeds_before else "no fresh seeds have confirmed it"
+        text.append(f"{average[0].upper()}{average[1:]}, but {doubt}.")
     else:
         images = f"{state.validation_images:,} validation images{' each' if state.folds else ''}"
         seen = f"{average[0].upper()}{average[1:]}"
@@ -136,23 +137,23 @@ def _about_parts(arms: Sequence[Arm], look: Look, winner: str) -> list[str]:
     parts = next(arm.parts for arm in arms if arm.name == winner)
     if not parts:
         return []
-    racing = [part for part in parts if part in look.scores]
-    beaten = surely_better(look, winner, racing)
-    if len(beaten) == len(parts):
-        return [f"It is surely better than each of its parts, {wording.named(parts)}."]
-    unsure = [part for part in parts if part in racing and part not in beaten]
-    if not unsure:
-        return []
-    return [f"It is not surely better than its part {wording.named(unsure)}, which is not a sure cure by itself."]
+    beaten = surely_better(look, winner, parts)
+    others = [part for part in parts if part not in beaten]
+    return [
+        *(f"It is surely better than its part `{part}` alone." for part in beaten),
+        *(f"It may not be better than its part `{part}` alone, but that is no sure cure." for part in others),
+    ]
 
 
-def _about_harm(worse: Mapping[str, tuple[Look, object]]) -> list[str]:
+def _about_harm(harmful: Mapping[str, tuple[Look, object]]) -> list[str]:
     """The greatest harm first."""
     texts = []
-    for name in sorted(worse, key=lambda name: worse[name][0].comparisons[name].gain.mean):
-        look = worse[name][0]
-        changed = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].worse]
-        texts.append(f"`{name}` makes it worse: {' and '.join(changed)}.")
+    for name in sorted(harmful, key=lambda name: harmful[name][0].comparisons[name].gain.mean):
+        look = harmful[name][0]
+        worse = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].worse]
+        better = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].better]
+        although = f", although {' and '.join(better)}" if better else ""
+        texts.append(f"`{name}` makes it worse: {' and '.join(worse)}{although}.")
     return texts
 
 

@@ -24,7 +24,7 @@ from models.studies.planning import (
     seeds_of_looks,
     tune_keys,
 )
-from models.studies.racing import DropReason, Look, cures, drops, look_at, winner_of
+from models.studies.racing import DropReason, Look, cures, drops, leader, look_at, winner_of
 from models.studies.state import Arm, NextSteps, Purpose, Refit, Run, RunKey, Scores, StudyState
 
 
@@ -240,8 +240,7 @@ def _drop(progress: _Progress, look: Look) -> None:
 
 def _is_decided(look: Look, racing: Sequence[str]) -> bool:
     """Whether the arm that leads is a cure that fresh seeds have confirmed, or this was the last look."""
-    first = next(name for name in look.ranked if name in racing)
-    return look.seeds == look.last_seeds or first in cures(look, unconfirmed=False)
+    return look.seeds == look.last_seeds or leader(look, racing) in cures(look, unconfirmed=False)
 
 
 def _end(state: StudyState, progress: _Progress, look: Look, by_key: Mapping[RunKey, Run]) -> NextSteps:

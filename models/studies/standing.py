@@ -54,6 +54,11 @@ def judge(comparison: Comparison, unit: GainUnit, error: float) -> Judgement:
     return Judgement(Standing.NO_HELP if helpless else Standing.OPEN, better, worse)
 
 
+def is_surely_worse(comparison: Comparison, error: float) -> bool:
+    """Whether an arm is proven to make a measure worse, with the care that a cure asks for."""
+    return any(benefit(comparison, measure)(error)[1] < 0 for measure in MEASURES)
+
+
 def estimate(comparison: Comparison, measure: Measure) -> Estimate:
     """The difference in one measure: the arm's minus the base's."""
     return comparison.loss if measure == "loss" else comparison.accuracy
