@@ -8,7 +8,7 @@ import numpy as np
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ConclusionView, StudyTestView
 from models.studies import wording
-from models.studies.arm_views import difference_view, test_figures
+from models.studies.arm_views import difference_view, test_figures, validation_figures
 from models.studies.comparing import Comparison, compare, gain_unit
 from models.studies.needs import needs_of
 from models.studies.racing import Look, cures, is_confirmed, surely_better
@@ -37,11 +37,13 @@ def conclusion_of_cure(state: StudyState, race: Race, winner: str, test: StudyTe
     """The answer when one arm has won."""
     look = race.final
     comparison, judgement = look.comparisons[winner], look.judgements[winner]
-    average = wording.changes(comparison, look.unit)
+    change = [wording.change(comparison, m, look.unit) for m in MEASURES]
+    base, own = (validation_figures(look.scores[name], look.folds) for name in (BASE_ARM, winner))
+    average = f"{change[1]} ({_from_to(base.accuracy, own.accuracy)}) and {change[0]}"
     sure = [wording.at_least(comparison, m, look.unit, look.error) for m in judgement.better]
     text = [
         f"`{winner}` helps: on validation images {average}, on average over {look.seeds} seeds.",
-        f"Even if chance is allowed for, with all remedies that were tried, {' and '.join(sure)}.",
+        f"Allowing for chance in all comparisons of this study, {' and '.join(sure)}.",
     ]
     unsure = [m for m in MEASURES if m not in judgement.better]
     if unsure:
@@ -127,6 +129,10 @@ def _test_scores(jobs: Sequence[str], state: StudyState) -> list[Scores]:
         )
         for job in jobs
     ]
+
+
+def _from_to(before: float | None, after: float | None) -> str:
+    return f"from {wording.percent(before or 0.0)} to {wording.percent(after or 0.0)}"
 
 
 def _fresh(count: int) -> str:

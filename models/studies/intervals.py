@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from statistics import NormalDist
 
@@ -140,14 +141,18 @@ class Estimate:
     def expected_change(self, trainings: int, error: float = 0.05) -> float:
         """How far the mean may still move until there are so many trainings, if the images stay."""
         variance = max(self.noise.variance, 0.0) * max(1 / self.spread.trainings - 1 / trainings, 0.0)
-        return t_quantile(1 - error / 2, self.noise.degrees) * sqrt(variance)
+        return _t(1 - error / 2, self.noise.degrees) * sqrt(variance)
 
     def _half(self, error: float, degrees: float, share: float, lasting: float, image_factor: float = 1.0) -> float:
         spread = self.spread
         between = max(self.noise.variance - spread.image_noise, 0.0) * (share + spread.overlap)
         images = (lasting + spread.image_noise * share) / image_factor
-        t, z = t_quantile(1 - error / 2, degrees), NormalDist().inv_cdf(1 - error / 2)
+        t, z = _t(1 - error / 2, degrees), NormalDist().inv_cdf(1 - error / 2)
         return sqrt(max(t * t * between + z * z * images, 0.0))
+
+
+# A study asks for the same few quantiles again and again, also in a transaction.
+_t = lru_cache(maxsize=4096)(t_quantile)
 
 
 def own_noise(spread: Spread) -> RunNoise:
