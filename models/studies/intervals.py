@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from heldout.student_t import t_quantile
 
-# Differences to one base share its noise: two of them correlate by a half where all arms are equally noisy, and their
-# variances by the square of that.
-SHARED_BY_BASE = 0.25
 # For how many degrees of freedom the noise of all arms counts beside an arm's own (`shared_noise`, d0). Found by
 # simulation (docs/explanation/studies.md): with 2 or more, or estimated, intervals of the noisiest arm miss too often.
 OTHERS_DEGREES = 1.0
@@ -177,17 +174,9 @@ def shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
         return [own_noise(spread) for spread in spreads]
     weights = [spread.degrees for spread in known]
     mean = sum(spread.degrees * spread.run_variance for spread in known) / sum(weights)
-    most = _pooled_degrees(weights)
     result = []
     for spread in spreads:
         total = OTHERS_DEGREES + spread.degrees
         shared = (OTHERS_DEGREES * mean + spread.degrees * spread.run_variance) / total
-        degrees = max(min(total, most), spread.degrees, 1.0)
-        result.append(RunNoise(max(shared, spread.run_variance), degrees))
+        result.append(RunNoise(max(shared, spread.run_variance), total))
     return result
-
-
-def _pooled_degrees(degrees: Sequence[int]) -> float:
-    """Degrees of freedom of the mean of variances that share a base, weighed by their own degrees of freedom."""
-    shared = sum(min(one, other) for i, one in enumerate(degrees) for j, other in enumerate(degrees) if i != j)
-    return sum(degrees) ** 2 / (sum(degrees) + SHARED_BY_BASE * shared)
