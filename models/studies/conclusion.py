@@ -37,9 +37,9 @@ def conclusion_of_cure(state: StudyState, race: Race, winner: str, test: StudyTe
     """The answer when one arm has won."""
     look = race.final
     comparison, judgement = look.comparisons[winner], look.judgements[winner]
-    change = [wording.change(comparison, m, look.unit) for m in MEASURES]
+    by_accuracy, by_loss = (wording.change(comparison, m, look.unit) for m in MEASURES)
     base, own = (validation_figures(look.scores[name], look.folds) for name in (BASE_ARM, winner))
-    average = f"{change[1]} ({_from_to(base.accuracy, own.accuracy)}) and {change[0]}"
+    average = f"{by_accuracy} ({_from_to(base.accuracy, own.accuracy)}) and {by_loss}"
     sure = [wording.at_least(comparison, m, look.unit, look.error) for m in judgement.better]
     text = [
         f"`{winner}` helps: on validation images {average}, on average over {look.seeds} seeds.",

@@ -26,7 +26,7 @@ def needs_of(comparison: Comparison, unit: GainUnit, error: float, validation_im
     have = comparison.loss.spread.trainings
 
     def tells(seeds: int, images: int) -> bool:
-        return _would_tell(comparison, unit, error, max(have + seeds, 2), 1 + images / validation_images)
+        return would_tell(comparison, unit, error, max(have + seeds, 2), 1 + images / validation_images)
 
     seeds = _fewest(lambda more: tells(more, 0), MOST_SEEDS)
     if seeds is not None:
@@ -38,8 +38,13 @@ def needs_of(comparison: Comparison, unit: GainUnit, error: float, validation_im
     return NeedsView() if images is None else NeedsView(seeds=MOST_SEEDS // 2, images=_rounded(images))
 
 
-def _would_tell(comparison: Comparison, unit: GainUnit, error: float, trainings: int, image_factor: float) -> bool:
-    """Whether intervals would be narrow enough to prove a benefit in one measure, or too little of it in both."""
+def would_tell(comparison: Comparison, unit: GainUnit, error: float, trainings: int, image_factor: float = 1.0) -> bool:
+    """Whether intervals would be narrow enough to prove a benefit in one measure, or too little of it in both.
+
+    Args:
+        error: how often an interval may miss that proves a cure.
+        trainings, image_factor: so many trainings, on so many times the images.
+    """
     too_little = []
     for measure in MEASURES:
         difference, mean = estimate(comparison, measure), mean_benefit(comparison, measure)

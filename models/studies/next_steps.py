@@ -24,7 +24,8 @@ from models.studies.planning import (
     seeds_of_looks,
     tune_keys,
 )
-from models.studies.racing import DropReason, Look, cures, drops, leader, look_at, winner_of
+from models.studies.racing import DropReason, Look, can_be_settled, cures, drops, leader, look_at, winner_of
+from models.studies.standing import Standing
 from models.studies.state import Arm, NextSteps, Purpose, Refit, Run, RunKey, Scores, StudyState
 
 
@@ -224,7 +225,14 @@ def _look(
 
 def _drop(progress: _Progress, look: Look) -> None:
     base = look.scores[BASE_ARM]
-    for name, (reason, by) in drops(look).items():
+    found = drops(look)
+    if len(found) == len(progress.racing):
+        hopeless = [name for name, (reason, _) in found.items() if reason is DropReason.HOPELESS]
+        unsure = [name for name, one in progress.looks.items() if one.judgements[name].standing is Standing.OPEN]
+        # Nothing will be a cure; but more seeds may still tell that nothing helps.
+        if set(unsure) == set(hopeless) and all(can_be_settled(look, name) for name in hopeless):
+            found = {name: one for name, one in found.items() if name not in hopeless}
+    for name, (reason, by) in found.items():
         comparison = look.comparisons[name]
         if reason is DropReason.WORSE:
             smaller = gap_is_smaller(base, look.scores[name])

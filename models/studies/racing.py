@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from heldout.studies.spec import BASE_ARM
 from models.studies.comparing import Comparison, GainUnit, compare, gain_unit
+from models.studies.needs import would_tell
 from models.studies.standing import MEASURES, Judgement, Standing, estimate, is_surely_worse, judge, mean_benefit
 from models.studies.state import Arm, Scores
 
@@ -100,6 +101,13 @@ def can_become_a_cure(look: Look, name: str) -> bool:
         if best > difference.expected_half_width(look.last_error, look.last_seeds):
             return True
     return False
+
+
+def can_be_settled(look: Look, name: str) -> bool:
+    """Whether the last look would tell that an arm helps, or that it does not, if it stays as it is."""
+    if look.seeds == look.last_seeds:
+        return False
+    return would_tell(look.comparisons[name], look.unit, look.last_error, look.last_seeds)
 
 
 def is_confirmed(look: Look, name: str) -> bool:

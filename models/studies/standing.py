@@ -9,7 +9,7 @@ from models.studies.comparing import Comparison, GainUnit
 from models.studies.intervals import Estimate
 
 Measure = Literal["loss", "accuracy"]
-MEASURES: tuple[Measure, ...] = ("loss", "accuracy")
+MEASURES: tuple[Measure, ...] = ("accuracy", "loss")
 # The smallest benefits that a study looks for: a remedy that surely gives less does not help.
 RELEVANT_ACCURACY = 0.01
 RELEVANT_SHARE_OF_LOSS = 0.05
