@@ -20,6 +20,7 @@ from heldout.diagnosis.thresholds import (
 )
 from heldout.diagnosis.words import counted
 from heldout.stored.gap import Calibration
+from heldout.validation_spec import trains_on_all
 
 Spec = Mapping[str, Any]
 
@@ -175,6 +176,8 @@ def _keep_best(spec: Spec | None, monitor: str, reason: str, patience: int) -> t
     """Early stopping that keeps the best epoch by `monitor`; nothing where the spec has that already."""
     if spec is None:
         return (Remedy("early_stopping", reason),)
+    if trains_on_all(spec):
+        return ()
     training = spec["training"]
     stops, by_loss = training.get("early_stopping"), monitor == "validation_loss"
     if stops is None and by_loss and training.get("on_overfit") == "stop_and_restore":
@@ -193,6 +196,8 @@ def _keep_best(spec: Spec | None, monitor: str, reason: str, patience: int) -> t
 
 def _keep_best_of(spec: Spec | None, patience: int) -> dict[str, Any]:
     """What of `training` keeps the best epoch of a longer training; nothing where the spec keeps it already."""
+    if spec is not None and trains_on_all(spec):
+        return {}
     training = {} if spec is None else spec["training"]
     stops = training.get("early_stopping")
     if stops is None and training.get("on_overfit") == "stop_and_restore":

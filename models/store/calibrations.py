@@ -48,7 +48,7 @@ def expected_epoch_s(
     counts = {name: split["count"] for name, split in dataset.splits.items()}
     if spec.validation is not None:
         pool = counts["train"] + counts["validation"]
-        counts["validation"] = pool // spec.validation.folds
+        counts["validation"] = 0 if spec.folds is None else pool // spec.folds.folds
         counts["train"] = pool - counts["validation"]
     wanted = spec.resources.towers
 
