@@ -8,8 +8,8 @@ import numpy as np
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ConclusionView, StudyTestView
 from models.studies import wording
-from models.studies.arm_views import difference_view, test_figures, validation_figures
 from models.studies.comparing import Comparison, compare, gain_unit
+from models.studies.figures import difference_view, test_figures, validation_figures
 from models.studies.needs import needs_of
 from models.studies.racing import Look, cures, is_confirmed, surely_better
 from models.studies.standing import MEASURES, Standing
