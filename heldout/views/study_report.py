@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from heldout.spec import JobSpec
-from heldout.stored.final import GapsView
+from heldout.stored.final import GapsView, GapView
 from heldout.views.base import View
 from heldout.views.diagnosis import GapBudgetView
 from heldout.views.study import StudyView
@@ -58,7 +58,15 @@ class ReportBudgetView(View):
 
     arm: str
     job: str
+    whole: GapView = Field(description="From training to test: the sum of the terms.")
     gap: GapBudgetView
+
+    @classmethod
+    def of(cls, arm: str, job: str, gap: GapBudgetView) -> "ReportBudgetView":
+        losses = [term.loss for term in gap.terms if term.loss is not None]
+        loss = sum(losses) if len(losses) == len(gap.terms) else None
+        whole = GapView(accuracy=gap.train.accuracy - gap.test.accuracy, loss=loss)
+        return cls(arm=arm, job=job, whole=whole, gap=gap)
 
 
 class CommandView(View):

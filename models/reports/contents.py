@@ -212,10 +212,8 @@ def _budget_blocks(gaps: Sequence[ReportBudgetView]) -> list[Block]:
             )
             for term in one.gap.terms
         ]
-        whole = one.gap.train.accuracy - one.gap.test.accuracy
-        losses = [term.loss for term in one.gap.terms]
-        loss_whole = None if any(value is None for value in losses) else sum(value or 0.0 for value in losses)
-        rows.append(("training to test", signed(OF_100_IMAGES, whole), "", signed(LOSS, loss_whole), ""))
+        whole = (signed(OF_100_IMAGES, one.whole.accuracy), "", signed(LOSS, one.whole.loss), "")
+        rows.append(("training to test", *whole))
         headings = ("part", "points", "very likely between", "loss", "why")
         blocks.append(Table(f"{one.arm} ({one.job})", headings, rows, (len(rows) - 1,), (1, 2, 3)))
     return blocks

@@ -3,7 +3,10 @@
 from math import exp
 
 from heldout.spec import JobSpec
+from heldout.views.diagnosis import GapBudgetView
+from heldout.views.job import JobErrorView
 from heldout.views.study import StudyView
+from heldout.views.study_report import ReportBudgetView
 from models.reports.curves import EpochFigures
 
 CREATED, FINISHED = "2026-11-24T09:12:00.000Z", "2026-11-24T09:26:40.000Z"
@@ -205,3 +208,27 @@ def epochs_of(shown, epochs=20):
                 for epoch in range(1, epochs + 1)
             ]
     return found
+
+
+def error(detail):
+    return JobErrorView(code="base_failed", detail=detail)
+
+
+def gaps():
+    """What the gap of the base's own job is made of."""
+    split = {"loss": 0.01, "accuracy": 0.999, "count": 3600, "interval": (0.997, 1.0)}
+    term = {
+        "code": "generalisation",
+        "accuracy": 0.0295,
+        "accuracy_interval": (0.0142, 0.0501),
+        "loss": 0.1331,
+        "loss_interval": (0.0871, 0.1790),
+        "how": "measured",
+        "finding": "overfitting",
+        "explanation": "The network answers 99.9 % of the training images correctly, and 97.0 % of the others.",
+    }
+    rest = {**term, "code": "split_difference", "accuracy": 0.0033, "loss": 0.0101, "explanation": "Test is like it."}
+    rest |= {"accuracy_interval": (-0.02, 0.0266), "loss_interval": (-0.04, 0.0602)}
+    test = split | {"accuracy": 0.9662, "count": 1000, "loss": 0.1532}
+    gap = GapBudgetView.model_validate({"train": split, "validation": split, "test": test, "terms": [term, rest]})
+    return [ReportBudgetView.of("base", "job_01k8", gap)]
