@@ -70,11 +70,11 @@ class ReportBudgetView(View):
 
 
 class CommandView(View):
-    """The same request twice: for a shell with `heldout`, and for one with curl alone. Both read `file`."""
+    """The same request twice: for a shell with `heldout`, and for one with curl alone."""
 
     what: str
-    file: str
-    body: dict[str, Any] = Field(description="The JSON in the file.")
+    file: str | None = Field(description="Both read it; null where the request has no body.")
+    body: dict[str, Any] | None = Field(description="The JSON in the file.")
     cli: str | None = Field(description="null where no command does it.")
     curl: str
 

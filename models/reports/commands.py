@@ -17,10 +17,21 @@ MAX_SEEDS = 20  # of a study's first look
 def commands_of(study: StudyView, winning_spec: JobSpec | None) -> list[CommandView]:
     """What follows from the answer, then the study itself. Bodies are whole, so that a later release means the same."""
     return [
+        *([] if study.conclusion is None or study.conclusion.refit is None else [_download(study.conclusion.refit)]),
         *([] if winning_spec is None else [_train(winning_spec)]),
         *_next_studies(study),
         _order("Do the whole study again", STUDY_FILE, _body_of(study)),
     ]
+
+
+def _download(job: str) -> CommandView:
+    return CommandView(
+        what="Download the model to use",
+        file=None,
+        body=None,
+        cli=f"heldout model {job} --output model.keras",
+        curl=f'curl -s "$HELDOUT_URL/v1/jobs/{job}/model" -H "Authorization: Bearer $HELDOUT_API_KEY" -o model.keras',
+    )
 
 
 def _train(spec: JobSpec) -> CommandView:
@@ -54,7 +65,7 @@ def _order(what: str, file: str, body: dict[str, Any]) -> CommandView:
 
 def script_of(command: CommandView) -> str:
     """Lines for a shell: the file, then both commands. The shell reads nothing in it, and no JSON can end it."""
-    lines = [f"cat > {command.file} <<'END'", json_text(command.body), "END"]
+    lines = [] if command.file is None else [f"cat > {command.file} <<'END'", json_text(command.body), "END"]
     if command.cli is None:
         return "\n".join([*lines, command.curl])
     return "\n".join([*lines, command.cli, "# or, without heldout's command line:", command.curl])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from heldout.stored.final import GapView
 from heldout.views.study import StudyView, TestFiguresView
 from heldout.views.study_report import ReportBudgetView, StudyReportView
-from models.reports.commands import script_of
+from models.reports.commands import WINNER_FILE, script_of
 from models.reports.comparisons import arms_in_order, comparison_blocks, gap_blocks, shown_name
 from models.reports.courses import course_blocks, size_blocks
 from models.reports.document import Block, Document, Facts, Heading, Listing, Paragraph, Table
@@ -280,5 +280,5 @@ def _cost_blocks(study: StudyView) -> list[Block]:
 def _again_blocks(report: StudyReportView) -> list[Block]:
     blocks: list[Block] = [Heading("How do I do it again?")]
     if report.winning_spec is not None:
-        blocks.append(Paragraph("The first file is the chosen spec, whole, with all its defaults."))
+        blocks.append(Paragraph(f"{WINNER_FILE} is the chosen spec, whole, with all its defaults."))
     return blocks + [Listing(command.what, script_of(command), "sh") for command in report.commands]

@@ -2,6 +2,7 @@
 
 from heldout.views.study import StudyTestView, StudyView
 from heldout.views.study_report import QuestionView
+from models.reports.commands import IMAGES_FILE, MORE_FILE, WINNER_FILE
 from models.reports.effects import effect_of, explanation_of, side_of, very_likely
 from models.reports.figures import (
     LOSS,
@@ -13,6 +14,8 @@ from models.reports.figures import (
     percent,
 )
 from models.reports.sentences import done_of_planned, helped, what_would_tell, winner_of
+
+LOSS_TOLD = " (Loss: how far answers are from being right and certain; lower is better.)"
 
 
 def in_short_of(study: StudyView) -> list[QuestionView]:
@@ -71,7 +74,7 @@ def _what_helped(study: StudyView) -> str:
     if winner is not None:
         others = [arm.name for arm in better if arm.name != winner.name]
         also = f" Also surely better than the unchanged network: {named(others)}." if others else ""
-        return f"`{winner.name}`: {explanation_of(winner)}{also}{_worse(study)}"
+        return f"`{winner.name}`: {explanation_of(winner)}{LOSS_TOLD}{also}{_worse(study)}"
     compared = {arm.name: arm.difference.accuracy for arm in study.arms if arm.difference is not None}
     if not compared:
         return "Nothing has been compared yet."
@@ -79,7 +82,7 @@ def _what_helped(study: StudyView) -> str:
         names = named([arm.name for arm in better])
         return f"So far surely better than the unchanged network: {names}.{_worse(study)}"
     best = max(study.arms, key=lambda arm: compared.get(arm.name) or -1.0)
-    return f"Nothing surely. Measured best is `{best.name}`: {explanation_of(best)}{_worse(study)}"
+    return f"Nothing surely. Measured best is `{best.name}`: {explanation_of(best)}{LOSS_TOLD}{_worse(study)}"
 
 
 def _worse(study: StudyView) -> str:
@@ -101,7 +104,8 @@ def _is_sure(study: StudyView) -> str:
         )
     test = None if study.conclusion is None else study.conclusion.test
     told = "" if test is None else f" {test_told(test, winner.name)}"
-    return f"Yes, very likely: the whole range of `{winner.name}` lies on the better side of 0. {rule}{told}"
+    where = f"the whole range of `{winner.name}` lies on the better side of 0 (no difference)"
+    return f"Yes, very likely: {where}. {rule}{told}"
 
 
 def _test_used(study: StudyView) -> str:
@@ -123,21 +127,24 @@ def _what_now(study: StudyView) -> str:
         return "Order the study again once its cause is mended." if study.status == "failed" else "Order it again."
     conclusion, winner = study.conclusion, winner_of(study)
     if winner is not None:
-        spec = f"For trainings of your own, take winner.json below: the spec with `{winner.name}`."
+        spec = f"For trainings of your own, take {WINNER_FILE} below: the spec with `{winner.name}`."
         if conclusion.refit is None:
             return spec
         return (
-            f"Use the model of `{conclusion.refit}`. It was trained with `{winner.name}` on training and validation "
-            f"images together, so there are no validation figures of it. {spec}"
+            f"Use the model of `{conclusion.refit}` once that job has ended; the command is below. It is trained with "
+            f"`{winner.name}` on training and validation images together, so there are no validation figures of it. "
+            f"{spec}"
         )
     if conclusion.kind == "nothing_helped":
         return (
             "Keep the network as it is: what these remedies may bring is too little to matter. Measure instead whether "
-            "more training images would help; the request is below."
+            f"more training images would help; the request is below: {IMAGES_FILE}."
         )
+    has_request = conclusion.needs is not None and conclusion.needs.seeds is not None
+    more = f" The request is below: {MORE_FILE}." if has_request else ""
     return (
         "Keep the network as it is for now, and take none of the remedies for an improvement. To know more, measure "
-        f"more: {what_would_tell(conclusion.needs)}."
+        f"more: {what_would_tell(conclusion.needs)}.{more}"
     )
 
 

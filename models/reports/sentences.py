@@ -16,7 +16,7 @@ def question_of(study: StudyView) -> str:
     if study.kind == "learning_curve":
         return "Would more training images make the network better on images that it has not seen?"
     remedies = remedies_of(study)
-    which = f"one of {len(remedies)} remedies" if len(remedies) != 1 else named(remedies)
+    which = named(remedies) if len(remedies) == 1 else f"one of {len(remedies)} changes (remedies)"
     return f"Does {which} make the network better on images that it has not seen?"
 
 

@@ -64,7 +64,7 @@ code { font-family: ui-monospace, monospace; font-size: .92em; }
 pre code { font-size: 1em; }
 pre { background: var(--card); padding: .8rem; overflow-x: auto; font-size: .82rem; line-height: 1.4;
   max-height: 24rem; }
-@media (max-width: 44rem) {
+@media screen and (max-width: 44rem) {
   dl div { grid-template-columns: 1fr; }
   table, tbody, thead, tr, th, td, caption { display: block; }
   thead th { display: none; }
@@ -72,7 +72,8 @@ pre { background: var(--card); padding: .8rem; overflow-x: auto; font-size: .82r
   tbody tr { border-top: 1px solid var(--line); padding: .4rem 0; }
   tbody th, tbody td { border: 0; padding: .1rem .5rem; display: flex; gap: 1rem; justify-content: space-between; }
   tbody th { font-weight: 700; }
-  tbody td:not(.picture)::before { content: attr(data-name); color: var(--quiet); font-weight: 400; text-align: left; }
+  tbody td:not(.picture)::before { content: attr(data-name); color: var(--quiet); font-weight: 400; text-align: left;
+    flex: 0 0 auto; max-width: 45%; }
   tbody td, .number { text-align: right; }
   .picture { width: 100%; }
   td.picture:empty { display: none; }
@@ -81,7 +82,11 @@ pre { background: var(--card); padding: .8rem; overflow-x: auto; font-size: .82r
   :root { --paper: #ffffff; --ink: #000000; --quiet: #444444; --line: #bbbbbb; --grid: #dddddd; --card: #f2f2f2;
     --better: #00695c; --worse: #b23c00; --chance: #6b7580; --held: #1f5fbf; --warn: #f2f2f2; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  body { font-size: 10.5pt; }
+  body { font-size: 10pt; }
+  table { font-size: 9pt; }
+  .picture { min-width: 9rem; height: 2rem; }
+  .panels { grid-template-columns: repeat(3, 1fr); }
+  pre { font-size: 7.5pt; }
   main { max-width: none; padding: 0; }
   h2, h3, caption, .hint { break-after: avoid; }
   tr, .lead, dl div { break-inside: avoid; }

@@ -86,6 +86,9 @@ def test_the_commands_write_the_bodies_that_the_service_takes(study, tmp_path):
         stubs = 'curl() { echo "curl $*"; }; heldout() { echo "heldout $*"; };'
         script = f"HELDOUT_URL=http://x HELDOUT_API_KEY=k; {stubs}\n{script_of(command)}"
         ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+        if command.file is None:
+            assert ran.stdout.splitlines()[0] == "heldout model job_01k9refit --output model.keras"
+            continue
         body = json.loads((tmp_path / command.file).read_text(encoding="ascii"))
         assert body == command.body
         assert (JobSpec if command.file == "winner.json" else StudySpec).model_validate(body)

@@ -14,24 +14,25 @@ def answers_of(study):
 
 def test_a_cure_is_named_with_its_size_its_range_and_what_test_says_of_it():
     found = report(made.cure())
-    assert found.question == "Does one of 4 remedies make the network better on images that it has not seen?"
+    assert found.question == "Does one of 4 changes (remedies) make the network better on images that it has not seen?"
     assert (
         found.answer
         == "Yes, `dropout` does: 1.1 more of 100 unseen images are answered correctly (very likely 0.5 to 1.7 more)."
     )
     assert {one.question: one.answer for one in found.in_short} == {
         "What helped, and by how much?": "`dropout`: 1.1 more of 100 unseen images are answered correctly (very likely "
-        "0.5 to 1.7 more); the loss is 0.073 lower (very likely 0.042 to 0.104 lower). Also surely better than the "
+        "0.5 to 1.7 more); the loss is 0.073 lower (very likely 0.042 to 0.104 lower). (Loss: how far answers are from "
+        "being right and certain; lower is better.) Also surely better than the "
         "unchanged network: `shift`. Surely worse: `horizontal_flip`.",
-        "Is that sure?": "Yes, very likely: the whole range of `dropout` lies on the better side of 0. The ranges are "
-        "so wide that in 95 of 100 such studies all of them hold the true differences. On 1,000 test images the "
-        "unchanged network answers 96.7 % correctly, and the one with `dropout` 97.8 %: 1.1 more of 100 (very likely "
-        "0.5 to 1.7 more): it holds there too.",
+        "Is that sure?": "Yes, very likely: the whole range of `dropout` lies on the better side of 0 (no difference). "
+        "The ranges are so wide that in 95 of 100 such studies all of them hold the true differences. On 1,000 test "
+        "images the unchanged network answers 96.7 % correctly, and the one with `dropout` 97.8 %: 1.1 more of 100 "
+        "(very likely 0.5 to 1.7 more): it holds there too.",
         "Were test images used to choose?": "No. Everything was chosen by validation images. Only then, after the "
         "choice, were the unchanged network and the chosen one measured on test images, once.",
-        "What should I do now?": "Use the model of `job_01k9refit`. It was trained with `dropout` on training and "
-        "validation images together, so there are no validation figures of it. For trainings of your own, take "
-        "winner.json below: the spec with `dropout`.",
+        "What should I do now?": "Use the model of `job_01k9refit` once that job has ended; the command is below. It "
+        "is trained with `dropout` on training and validation images together, so there are no validation figures of "
+        "it. For trainings of your own, take winner.json below: the spec with `dropout`.",
         "What would make it surer?": "More trainings of each network (seeds) even out the luck of single trainings; "
         "more validation images even out the luck of which images were asked. Both make the ranges narrower.",
         "What did it cost?": "24 trainings, which took 17 minutes of computing in all. Labels of validation images "
