@@ -20,6 +20,7 @@ from heldout.diagnosis.thresholds import (
 )
 from heldout.diagnosis.words import counted
 from heldout.stored.gap import Calibration
+from heldout.validation_spec import trains_on_all
 
 Spec = Mapping[str, Any]
 
@@ -175,7 +176,7 @@ def _keep_best(spec: Spec | None, monitor: str, reason: str, patience: int) -> t
     """Early stopping that keeps the best epoch by `monitor`; nothing where the spec has that already."""
     if spec is None:
         return (Remedy("early_stopping", reason),)
-    if _trains_on_all(spec):
+    if trains_on_all(spec):
         return ()
     training = spec["training"]
     stops, by_loss = training.get("early_stopping"), monitor == "validation_loss"
@@ -195,7 +196,7 @@ def _keep_best(spec: Spec | None, monitor: str, reason: str, patience: int) -> t
 
 def _keep_best_of(spec: Spec | None, patience: int) -> dict[str, Any]:
     """What of `training` keeps the best epoch of a longer training; nothing where the spec keeps it already."""
-    if spec is not None and _trains_on_all(spec):
+    if spec is not None and trains_on_all(spec):
         return {}
     training = {} if spec is None else spec["training"]
     stops = training.get("early_stopping")
@@ -205,11 +206,6 @@ def _keep_best_of(spec: Spec | None, patience: int) -> dict[str, Any]:
         patience = max(ADVISED_PATIENCE_EPOCHS, min(MAX_PATIENCE_EPOCHS, patience))
         return {"early_stopping": {"monitor": "validation_loss", "patience": patience}}
     return {} if stops.get("restore_best") else {"early_stopping": {"restore_best": True}}
-
-
-def _trains_on_all(spec: Spec) -> bool:
-    """Whether no images are left that could tell the best epoch."""
-    return (spec.get("validation") or {}).get("use") is not None
 
 
 def _stop_reason(best_epoch: int) -> str:
