@@ -29,7 +29,7 @@ class Training:
     referee_correct: (referee,) whether each image that no study sees was answered rightly.
     epoch: whose weights are kept, of so many `epochs`. train_loss, train_accuracy: of the kept epoch.
     validation_curve: (epochs, 2) loss and accuracy after each.
-    seconds: of a processor that training took.
+    seconds: of a processor that training took, with no measuring of training images.
     """
 
     arm: str

@@ -2,6 +2,7 @@
 
 import gc
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import process_time
@@ -10,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from benchmarks.cures.record import Training
 from benchmarks.cures.sets import StudySet
@@ -19,7 +21,7 @@ from models.job_splits import splits_of
 from worker.messages import EpochDone, FromTraining
 from worker.training.data import TrainingData
 from worker.training.engine import Engine
-from worker.training.evaluate import Evaluator
+from worker.training.evaluate import Evaluator, Measured
 from worker.training.network import build_network
 from worker.training.resident import ResidentData
 from worker.training.trainer import Trainer
@@ -30,6 +32,24 @@ def one_thread() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     gc.freeze()  # what is imported by now is not searched for garbage before each training
+
+
+class _Trainer(Trainer):
+    """Trains, and writes no checkpoints: no training here is worth one."""
+
+    def _write_or_warn(self, when: str, epoch: int) -> str | None:
+        return None
+
+
+class _Evaluator(Evaluator):
+    """Leaves the training images to the end: nothing that is trained here decides by them."""
+
+    def measure(self, rows: NDArray[np.int32], between_calls: Callable[[], None] = lambda: None) -> Measured:
+        if rows is self.left_out:
+            return Measured(0.0, 0, len(rows))
+        return super().measure(rows, between_calls)
+
+    left_out: NDArray[np.int32] | None = None
 
 
 class Arm:
@@ -62,7 +82,7 @@ class Arm:
         self._source = ResidentData(self._data)
         self._engine = Engine(self._network, self._data, self._source, spec, 1)
         judged = None if spec.training.ema_decay is None else self._built(spec)
-        self._evaluator = Evaluator(self._network, self._source, measured_by=judged, weights=self._engine.weights)
+        self._evaluator = _Evaluator(self._network, self._source, measured_by=judged, weights=self._engine.weights)
         self._judge = Judge(self._network, images)
         self._first_state = [variable.numpy() for variable in self._engine.optimizer.variables]
 
@@ -89,17 +109,19 @@ class Arm:
         for variable, value in zip(engine.optimizer.variables, self._first_state, strict=True):
             variable.assign(value)
         epochs: list[dict[str, Any]] = []
+        ends: list[float] = []
 
         def tell(message: FromTraining) -> None:
             if isinstance(message, EpochDone):
                 epochs.append(dict(message.values))
+                ends.append(process_time())
 
         with tempfile.TemporaryDirectory(prefix="heldout-bench-", dir=_memory()) as scratch:
-            trainer = Trainer(spec, data, engine, self._evaluator, scratch=Path(scratch), send=tell)
-            began = process_time()
+            self._evaluator.left_out = data.rows["train"]
+            trainer = _Trainer(spec, data, engine, self._evaluator, scratch=Path(scratch), send=tell)
             trainer.train()
-            seconds = process_time() - began
         kept = trainer.restore_kept()
+        train_losses, train_chances = self._judge.outputs(data.source["train"])
         rows = data.source["validation"]
         losses, chances = self._judge.outputs(rows)
         referee_losses, referee_chances = self._judge.outputs(studied.referee)
@@ -115,10 +137,11 @@ class Arm:
             referee_correct=referee_chances.argmax(axis=1) == studied.images.labels[studied.referee],
             epoch=kept,
             epochs=len(epochs),
-            train_loss=epochs[kept - 1]["train_loss"],
-            train_accuracy=epochs[kept - 1]["train_accuracy"],
+            train_loss=float(train_losses.mean(dtype=np.float64)),
+            train_accuracy=float((train_chances.argmax(axis=1) == studied.images.labels[data.source["train"]]).mean()),
             validation_curve=np.array([[one["validation_loss"], one["validation_accuracy"]] for one in epochs]),
-            seconds=seconds,
+            # The first epoch of an arm also builds its graph, so it counts as the others do on average.
+            seconds=(ends[-1] - ends[0]) * len(ends) / (len(ends) - 1),
         )
 
     def _built(self, spec: JobSpec) -> keras.Model:
