@@ -1,6 +1,6 @@
 """The recorded trainings of studies: `python -m benchmarks.cures COMMAND`.
 
-record FOLDER    train what has no line in FOLDER yet: grids, then null arms, learning curves, and the last remedies
+record FOLDER    train what has no line in FOLDER yet: grids, null arms, learning curves, and the rest
 progress FOLDER  how much of it is there
 pack FOLDER      keep what is whole: every arm that has all its seeds, where there are ten remedies, and whole curves
 table            what is kept
@@ -16,6 +16,7 @@ from benchmarks.cures.conditions import SEEDS, Condition, all_conditions
 from benchmarks.cures.record import append_line, read_lines
 
 LAST = {"weight_decay", "erasing", "ema", "zoom"}  # remedies that are recorded after everything else
+DEAR = 4_000_000  # cost of a training
 CURVES = "curves.jsonl"
 MIN_REMEDIES = 10  # with all their seeds, for a condition to be kept
 
@@ -35,24 +36,32 @@ def main(arguments: list[str]) -> None:
 
 
 def record(folder: Path) -> None:
-    """Train all that is missing, cheapest conditions first."""
+    """Train all that is missing. What takes longest comes after the learning curves."""
     # Here, since nothing else of this program needs TensorFlow.
     from benchmarks.cures.trained import one_thread
 
     one_thread()
-    record_arms(folder, lambda arm: not is_null(arm) and arm not in LAST)
-    record_arms(folder, is_null)
+    conditions = all_conditions()
+    dear = [condition for condition in conditions if condition.cost > DEAR]
+    cheap = [condition for condition in conditions if condition.cost <= DEAR]
+    record_arms(folder, cheap, is_first)
+    record_arms(folder, cheap, is_null)
     record_curves(folder / CURVES)
-    record_arms(folder, lambda arm: arm in LAST)
+    record_arms(folder, dear, is_first)
+    record_arms(folder, conditions, lambda arm: True)
 
 
 def is_null(arm: str) -> bool:
     return arm.startswith("null_")
 
 
-def record_arms(folder: Path, is_wanted: Callable[[str], bool]) -> None:
-    """Train all seeds of the arms that are wanted, of every condition."""
-    for condition in all_conditions():
+def is_first(arm: str) -> bool:
+    return not is_null(arm) and arm not in LAST
+
+
+def record_arms(folder: Path, conditions: Iterable[Condition], is_wanted: Callable[[str], bool]) -> None:
+    """Train all seeds of the arms that are wanted."""
+    for condition in conditions:
         began = time.monotonic()
         count = record_condition(_file(folder, condition), condition, filter(is_wanted, condition.arms))
         print(f"{condition.key}: {count} trainings in {time.monotonic() - began:.0f} s", flush=True)

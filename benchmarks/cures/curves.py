@@ -133,7 +133,5 @@ def _curves() -> Iterator[Curve]:
         yield of("wide", "wide", 12)
         yield of("norm", "norm", 15)
         yield of("dropped", "dropped", 20, augmentation=mild)
-        if dataset != "digits":
-            yield of("average", "average", 10)
         if dataset in {"fashion_mnist", "animals"}:
             yield of("small-long", "small", 12, times=2)
