@@ -16,7 +16,10 @@ class RetrySpec(SpecPart):
         None, ge=1, le=1000, description="Go on from the last state, up to this many epochs in all."
     )
     remedy: str | None = Field(
-        None, min_length=1, max_length=64, description="A remedy of the job's own diagnosis, by its name."
+        None,
+        min_length=1,
+        max_length=64,
+        description="The name of a remedy, such as `dropout`; as the job's diagnosis offers it, where it does.",
     )
     patch: dict[str, Any] | None = Field(None, description="A merge patch (RFC 7396) of the job's spec.")
 

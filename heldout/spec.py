@@ -7,7 +7,9 @@ from pydantic_core import PydanticCustomError
 
 from heldout.spec_part import MAX_SEED as MAX_SEED
 from heldout.spec_part import SpecPart as SpecPart
-from heldout.validation_spec import TrainOnAllSpec, Validation, ValidationSpec
+from heldout.validation_spec import TrainOnAllSpec as TrainOnAllSpec
+from heldout.validation_spec import Validation
+from heldout.validation_spec import ValidationSpec as ValidationSpec
 
 Activation = Literal["relu", "elu", "gelu", "silu", "tanh"]
 Fraction = Annotated[float, Field(ge=0, le=0.5)]

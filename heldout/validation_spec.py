@@ -1,5 +1,6 @@
 """Which images validate a job: a part of the spec."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
@@ -38,3 +39,8 @@ Validation = Annotated[
     Annotated[ValidationSpec, Tag("cut_anew")] | Annotated[TrainOnAllSpec, Tag("train_on_all")],
     Discriminator(_tag_of_validation),
 ]
+
+
+def trains_on_all(spec: Mapping[str, Any]) -> bool:
+    """Whether a job, whose complete spec is given as JSON, has no validation images."""
+    return (spec.get("validation") or {}).get("use") is not None

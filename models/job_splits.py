@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.spec import JobSpec
-from heldout.validation_spec import ValidationSpec
+from heldout.spec import JobSpec, ValidationSpec
 from models.arrays import SPLITS
 from models.folds import folds_of
 from models.relations import Relations, units_of

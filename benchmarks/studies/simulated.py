@@ -17,9 +17,10 @@ class World:
     """What is true of a simulated study's arms.
 
     accuracy, loss: what each arm truly adds to the base's, as fractions and in nats.
-    seed_noise: standard deviation of one training's true accuracy, of each arm; its loss is as noisy, times ten.
+    seed_noise: standard deviation of one training's true accuracy, of each arm; of its loss three times that, in nats.
     agreement: the share of an image's score that all trainings have in common, in [0, 1].
-    heavy: exponent of the images' losses; 1 is log-normal, larger is heavier.
+    tails: how widely the logarithms of an arm's losses scatter; 1 where not named. They are log-normal: the worst
+        tenth of the images has half of the loss.
     """
 
     arms: Sequence[str]
@@ -30,7 +31,7 @@ class World:
     base_accuracy: float = 0.75
     agreement: float = 0.6
     own_agreement: float = 0.15
-    heavy: float = 1.0
+    tails: Mapping[str, float] = field(default_factory=dict)
     folds: int | None = None
 
 
@@ -66,7 +67,7 @@ class Trainings:
         noise = world.seed_noise.get(key.arm, 0.0) * random.standard_normal()
         accuracy = float(np.clip(world.base_accuracy + world.accuracy.get(key.arm, 0.0) + noise, 0.01, 0.99))
         right = latent < normal_quantile(accuracy)
-        losses = np.exp(world.heavy * latent) * 0.5 + 2.0 + world.loss.get(key.arm, 0.0) - 10 * noise * 0.2
+        losses = 0.5 * np.exp(world.tails.get(key.arm, 1.0) * latent) + world.loss.get(key.arm, 0.0) - 3 * noise
         return Scores(images, losses.astype(np.float32), right, 0.1, 0.97, 9 * len(images), 1 + int(random.integers(9)))
 
 

@@ -4,6 +4,7 @@ from heldout.errors.base import FieldError, HeldoutError
 from heldout.errors.conflicts import (
     ChangedMeanwhile,
     CopiesNotKnown,
+    DataFirst,
     DatasetInUse,
     DatasetIsBundled,
     DatasetNotReady,
@@ -69,6 +70,7 @@ __all__ = [
     "BodyTooLarge",
     "ChangedMeanwhile",
     "CopiesNotKnown",
+    "DataFirst",
     "DatabaseMismatched",
     "DatabaseUnavailable",
     "DatasetInUse",

@@ -65,13 +65,12 @@ def resolve(
     return tuple(found.values())
 
 
-def outcome_of(name: str, base: Base) -> Outcome:
+def outcome_of(name: str, base: Base, pointer: str = "/remedy") -> Outcome:
     """What a remedy of the catalogue, or a combination of some, does to a spec.
 
     Raises:
-        InvalidSpec: there is none of that name, or one of its parts undoes another one; with `/remedy`.
+        InvalidSpec: there is none of that name, or one of its parts undoes another one.
     """
-    pointer = "/remedy"
     if JOINT not in name:
         return _outcome(name, {}, base, pointer)
     parts = name.split(JOINT)
@@ -83,11 +82,6 @@ def outcome_of(name: str, base: Base) -> Outcome:
         alone[part] = ResolvedArm(part, outcome.patch, outcome.did, (), outcome.candidates)
     whole = _combination(parts, alone, {}, base, pointer)
     return Change(whole.patch, whole.did, whole.candidates)
-
-
-def known_names() -> str:
-    """For texts."""
-    return ", ".join(sorted(REMEDIES))
 
 
 def _single(name: str, own: Mapping[str, NamedPatch], base: Base, pointer: str) -> ResolvedArm:
@@ -111,19 +105,18 @@ def _combination(
             raise _refused(pointer, f"{part!r} has nothing left to change beside the rest of {name!r}. {outcome.why}")
         specs = [_completed(merged(one, patch)) for one in specs for patch in outcome.candidates or (outcome.patch,)]
         under = Base(_completed(merged(under.spec, outcome.patch)), base.train_images)
-    for part in parts:
-        if not all(_keeps(base.spec, found[part], one) for one in specs):
+    alone = {part: _completed(merged(base.spec, found[part].patch)) for part in parts if not found[part].candidates}
+    for part, changed in alone.items():
+        if changed in specs:
+            raise _refused(pointer, f"{name!r} is not both: it is {part!r} alone.")
+    for part, changed in alone.items():
+        if not all(_differs_everywhere(base.spec, changed, one) for one in specs):
             raise _refused(pointer, f"{name!r} is not both: its other part undoes what {part!r} changes.")
     did = " ".join(found[part].did for part in parts)
     patches = [difference(base.spec, one) for one in specs]
     if any(found[part].candidates for part in parts):
         return ResolvedArm(name, {}, did, tuple(parts), tuple(patches))
     return ResolvedArm(name, patches[0], did, tuple(parts))
-
-
-def _keeps(before: Spec, part: ResolvedArm, together: Spec) -> bool:
-    """Whether a combination differs from the base wherever its part does."""
-    return bool(part.candidates) or _differs_everywhere(before, _completed(merged(before, part.patch)), together)
 
 
 def _differs_everywhere(before: Any, alone: Any, together: Any) -> bool:
@@ -145,10 +138,11 @@ def _outcome(name: str, own: Mapping[str, NamedPatch], base: Base, pointer: str)
     if name in AFTER_TRAINING:
         raise _refused(pointer, f"{name!r} is no remedy that can be trained. {AFTER_TRAINING[name]}")
     if name not in REMEDIES:
+        known = ", ".join(sorted(REMEDIES))
         raise _refused(
             pointer,
-            f"There is no remedy {name!r}. There are {known_names()}, combinations such as dropout+augmentation, and "
-            'your own as {"name": …, "patch": …}.',
+            f"There is no remedy {name!r}. There are {known}, and combinations such as dropout+augmentation. A change "
+            "of your own goes as a patch.",
         )
     return REMEDIES[name].change(base)
 

@@ -75,7 +75,10 @@ class StudyTestView(View):
 
 
 class NeedsView(View):
-    """What would make an answer possible; null where more of it would not help."""
+    """What would probably make an answer possible: more seeds alone, else more images alone, else both together.
+
+    null where no more of it is needed, or where no sensible number would do.
+    """
 
     seeds: int | None = None
     images: int | None = None

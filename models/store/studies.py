@@ -157,7 +157,7 @@ def runs_of(session: Session, study_id: str) -> list[Run]:
         .join(JobRow, JobRow.id == StudyRunRow.job_id)
         .where(StudyRunRow.study_id == study_id)
     )
-    runs = [_run(*found) for found in session.execute(query).tuples()]
+    runs = [_run(*found) for found in session.execute(query)]
     return sorted(runs, key=lambda run: (run.key.arm, run.key.purpose, run.key.seed, run.key.variant))
 
 

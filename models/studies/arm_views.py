@@ -1,52 +1,43 @@
 """A study's arms as they are answered. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from heldout.views.study import ArmFiguresView, DifferenceView, IntervalsView, TestFiguresView
-from models.studies.comparing import Comparison, answers, losses, mean_of
-from models.studies.state import Scores
-
-
-def validation_figures(runs: Sequence[Scores], folds: int | None) -> ArmFiguresView:
-    """Means on validation, over the trainings of an arm."""
-    loss, accuracy = mean_of(runs, losses, folds), mean_of(runs, answers, folds, binary=True)
-    low, high = accuracy.interval()
-    intervals = None
-    if len(runs) > 1:
-        intervals = IntervalsView(loss=loss.interval(), accuracy=(max(low, 0.0), min(high, 1.0)))
-    return ArmFiguresView(loss=loss.mean, accuracy=accuracy.mean, intervals=intervals or IntervalsView())
+from heldout.studies.spec import BASE_ARM
+from heldout.views.study import ArmStatus, ArmView
+from models.studies.figures import difference_view, train_figures, validation_figures
+from models.studies.progress import Progress
+from models.studies.state import Purpose, Run, RunKey, StudyState
 
 
-def train_figures(runs: Sequence[Scores]) -> ArmFiguresView:
-    """Means on the training images. How sure they are is not known: single images are not kept."""
-    count = len(runs)
-    return ArmFiguresView(
-        loss=sum(one.train_loss for one in runs) / count,
-        accuracy=sum(one.train_accuracy for one in runs) / count,
-        intervals=IntervalsView(),
-    )
+def arm_views(
+    state: StudyState, progress: Progress, by_key: Mapping[RunKey, Run], *, ended: bool
+) -> tuple[ArmView, ...]:
+    """All arms as far as they have come. `ended`: whether the race is decided."""
+    views = []
+    for arm in state.arms:
+        is_base = arm.name == BASE_ARM
+        look = progress.final if is_base else progress.looks.get(arm.name)
+        runs = look.scores[arm.name] if look is not None else ()
+        goes_on = is_base or arm.name in progress.racing
+        status: ArmStatus = "dropped" if not goes_on else "finished" if ended else "racing"
+        keys = (key for key in by_key if key.arm == arm.name and key.purpose is Purpose.RACE)
+        views.append(
+            ArmView(
+                name=arm.name,
+                patch=dict(patch_of(state, progress, arm.name)),
+                status=status,
+                jobs=[by_key[key].job for key in sorted(keys, key=lambda key: key.seed)],
+                seeds=len(runs),
+                train=train_figures(runs) if runs else None,
+                validation=validation_figures(runs, state.folds) if runs else None,
+                difference=None if is_base or look is None else difference_view(look.comparisons[arm.name], look.error),
+                why=progress.why.get(arm.name),
+            )
+        )
+    return tuple(views)
 
 
-def difference_view(comparison: Comparison, error: float) -> DifferenceView:
-    """An arm's mean minus the base's. `error`: how often each of the intervals that decide may miss."""
-    return DifferenceView(
-        loss=comparison.loss.mean,
-        accuracy=comparison.accuracy.mean,
-        intervals=IntervalsView(loss=comparison.loss.interval(), accuracy=_within_one(comparison.accuracy.interval())),
-        adjusted_intervals=IntervalsView(
-            loss=comparison.loss.interval(error), accuracy=_within_one(comparison.accuracy.interval(error))
-        ),
-    )
-
-
-def test_figures(runs: Sequence[Scores]) -> TestFiguresView:
-    """Means on the test split, over the trainings of an arm."""
-    figures = validation_figures(runs, None)
-    return TestFiguresView(
-        loss=figures.loss, accuracy=figures.accuracy, count=len(runs[0].images), intervals=figures.intervals
-    )
-
-
-def _within_one(interval: tuple[float, float]) -> tuple[float, float]:
-    low, high = interval
-    return max(low, -1.0), min(high, 1.0)
+def patch_of(state: StudyState, progress: Progress, name: str) -> Mapping[str, object]:
+    """An arm's patch: of a search, the one that it has chosen, if it has."""
+    chosen = progress.patches.get(name)
+    return next(arm.patch for arm in state.arms if arm.name == name) if chosen is None else chosen

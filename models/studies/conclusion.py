@@ -8,8 +8,8 @@ import numpy as np
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ConclusionView, StudyTestView
 from models.studies import wording
-from models.studies.arm_views import difference_view, test_figures
 from models.studies.comparing import Comparison, compare, gain_unit
+from models.studies.figures import difference_view, test_figures, validation_figures
 from models.studies.needs import needs_of
 from models.studies.racing import Look, cures, is_confirmed, surely_better
 from models.studies.standing import MEASURES, Standing
@@ -37,11 +37,13 @@ def conclusion_of_cure(state: StudyState, race: Race, winner: str, test: StudyTe
     """The answer when one arm has won."""
     look = race.final
     comparison, judgement = look.comparisons[winner], look.judgements[winner]
-    average = wording.changes(comparison, look.unit)
+    by_accuracy, by_loss = (wording.change(comparison, m, look.unit) for m in MEASURES)
+    base, own = (validation_figures(look.scores[name], look.folds) for name in (BASE_ARM, winner))
+    average = f"{by_accuracy} ({_from_to(base.accuracy, own.accuracy)}) and {by_loss}"
     sure = [wording.at_least(comparison, m, look.unit, look.error) for m in judgement.better]
     text = [
         f"`{winner}` helps: on validation images {average}, on average over {look.seeds} seeds.",
-        f"Even if chance is allowed for, with all remedies that were tried, {' and '.join(sure)}.",
+        f"Allowing for chance in all comparisons of this study, {' and '.join(sure)}.",
     ]
     unsure = [m for m in MEASURES if m not in judgement.better]
     if unsure:
@@ -84,7 +86,8 @@ def conclusion_without_cure(state: StudyState, race: Race) -> ConclusionView:
     looks_best = "" if len(remedies) == 1 else f"`{best}` looks best: "
     average = f"{looks_best}on average {wording.changes(comparison, look.unit)}"
     if judgement.standing is Standing.CURE:
-        text.append(f"{average}, but the {look.seeds - look.seeds_before} fresh seeds do not confirm it.")
+        doubt = "fresh seeds do not confirm it" if look.seeds_before else "no fresh seeds have confirmed it"
+        text.append(f"{average[0].upper()}{average[1:]}, but {doubt}.")
     else:
         images = f"{state.validation_images:,} validation images{' each' if state.folds else ''}"
         seen = f"{average[0].upper()}{average[1:]}"
@@ -128,6 +131,10 @@ def _test_scores(jobs: Sequence[str], state: StudyState) -> list[Scores]:
     ]
 
 
+def _from_to(before: float | None, after: float | None) -> str:
+    return f"from {wording.percent(before or 0.0)} to {wording.percent(after or 0.0)}"
+
+
 def _fresh(count: int) -> str:
     return f"{wording.counted(count, 'fresh seed', 'fresh seeds')}"
 
@@ -136,23 +143,23 @@ def _about_parts(arms: Sequence[Arm], look: Look, winner: str) -> list[str]:
     parts = next(arm.parts for arm in arms if arm.name == winner)
     if not parts:
         return []
-    racing = [part for part in parts if part in look.scores]
-    beaten = surely_better(look, winner, racing)
-    if len(beaten) == len(parts):
-        return [f"It is surely better than each of its parts, {wording.named(parts)}."]
-    unsure = [part for part in parts if part in racing and part not in beaten]
-    if not unsure:
-        return []
-    return [f"It is not surely better than its part {wording.named(unsure)}, which is not a sure cure by itself."]
+    beaten = surely_better(look, winner, parts)
+    others = [part for part in parts if part not in beaten]
+    return [
+        *(f"It is surely better than its part `{part}` alone." for part in beaten),
+        *(f"It may not be better than its part `{part}` alone, but that is no sure cure." for part in others),
+    ]
 
 
-def _about_harm(worse: Mapping[str, tuple[Look, object]]) -> list[str]:
+def _about_harm(harmful: Mapping[str, tuple[Look, object]]) -> list[str]:
     """The greatest harm first."""
     texts = []
-    for name in sorted(worse, key=lambda name: worse[name][0].comparisons[name].gain.mean):
-        look = worse[name][0]
-        changed = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].worse]
-        texts.append(f"`{name}` makes it worse: {' and '.join(changed)}.")
+    for name in sorted(harmful, key=lambda name: harmful[name][0].comparisons[name].gain.mean):
+        look = harmful[name][0]
+        worse = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].worse]
+        better = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].better]
+        although = f", although {' and '.join(better)}" if better else ""
+        texts.append(f"`{name}` makes it worse: {' and '.join(worse)}{although}.")
     return texts
 
 

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, inf, log, sqrt
+from functools import lru_cache
+from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import digamma, polygamma
 
 from heldout.student_t import t_quantile
 
-# Differences to one base share its noise: two of them correlate by a half where all arms are equally noisy, and their
-# variances by the square of that.
-SHARED_BY_BASE = 0.25
+# For how many degrees of freedom the noise of all arms counts beside an arm's own (`shared_noise`, d0). Found by
+# simulation (docs/explanation/studies.md): with 2 or more, or estimated, intervals of the noisiest arm miss too often.
+OTHERS_DEGREES = 1.0
 # One image of two answers that differ, half of it each way, so that no difference of accuracies is known exactly.
 PSEUDO_IMAGES = 1.0
 
@@ -138,14 +138,18 @@ class Estimate:
     def expected_change(self, trainings: int, error: float = 0.05) -> float:
         """How far the mean may still move until there are so many trainings, if the images stay."""
         variance = max(self.noise.variance, 0.0) * max(1 / self.spread.trainings - 1 / trainings, 0.0)
-        return t_quantile(1 - error / 2, self.noise.degrees) * sqrt(variance)
+        return _t(1 - error / 2, self.noise.degrees) * sqrt(variance)
 
     def _half(self, error: float, degrees: float, share: float, lasting: float, image_factor: float = 1.0) -> float:
         spread = self.spread
         between = max(self.noise.variance - spread.image_noise, 0.0) * (share + spread.overlap)
         images = (lasting + spread.image_noise * share) / image_factor
-        t, z = t_quantile(1 - error / 2, degrees), NormalDist().inv_cdf(1 - error / 2)
+        t, z = _t(1 - error / 2, degrees), NormalDist().inv_cdf(1 - error / 2)
         return sqrt(max(t * t * between + z * z * images, 0.0))
+
+
+# A study asks for the same few quantiles again and again, also in a transaction.
+_t = lru_cache(maxsize=4096)(t_quantile)
 
 
 def own_noise(spread: Spread) -> RunNoise:
@@ -154,59 +158,25 @@ def own_noise(spread: Spread) -> RunNoise:
 
 
 def shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
-    """For each of several arms that are compared with one base: its noise between trainings, drawn towards the others'.
+    """For each of several arms that are compared with one base: its noise between trainings, helped by the others'.
+
+    The variances s² of few trainings scatter widely: each becomes (d0 s0² + d s²) / (d0 + d), where s0² is the mean of
+    all of them, and counts as known with d0 + d degrees of freedom. It never becomes smaller than s², since then the
+    interval of an arm that is noisier than the others would miss too often.
 
     Args:
         spreads: of differences to the same base, in one measure.
-    Source: Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3(1), section 6.2: the variances of
-        all arms are scattered as s0² d0 / χ²(d0), and each becomes (d0 s0² + d s²) / (d0 + d).
+    Source: Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3(1), for the form; d0 is fixed,
+        since few arms cannot tell it.
     """
-    known = [spread for spread in spreads if spread.degrees > 0 and spread.run_variance > 0]
+    known = [spread for spread in spreads if spread.degrees > 0]
     if len(known) < 2:
         return [own_noise(spread) for spread in spreads]
-    prior = _prior_noise(known)
-    pooled = _pooled_degrees([spread.degrees for spread in known])
+    weights = [spread.degrees for spread in known]
+    mean = sum(spread.degrees * spread.run_variance for spread in known) / sum(weights)
     result = []
     for spread in spreads:
-        own = spread.degrees
-        if prior.degrees == inf:
-            result.append(RunNoise(prior.variance, pooled))
-            continue
-        variance = (prior.degrees * prior.variance + own * spread.run_variance) / (prior.degrees + own)
-        result.append(RunNoise(variance, max(min(prior.degrees + own, pooled), own)))
+        total = OTHERS_DEGREES + spread.degrees
+        shared = (OTHERS_DEGREES * mean + spread.degrees * spread.run_variance) / total
+        result.append(RunNoise(max(shared, spread.run_variance), total))
     return result
-
-
-def _pooled_degrees(degrees: Sequence[int]) -> float:
-    """Degrees of freedom of the mean of variances that share a base, weighed by their own degrees of freedom."""
-    shared = sum(min(one, other) for i, one in enumerate(degrees) for j, other in enumerate(degrees) if i != j)
-    return sum(degrees) ** 2 / (sum(degrees) + SHARED_BY_BASE * shared)
-
-
-def _prior_noise(spreads: Sequence[Spread]) -> RunNoise:
-    """What variance the arms have in common, and how alike they are: infinitely many degrees where quite alike."""
-    halves = np.asarray([spread.degrees / 2 for spread in spreads])
-    logs = np.log([spread.run_variance for spread in spreads]) - digamma(halves) + np.log(halves)
-    centre = float(logs.mean())
-    scatter = float(logs.var(ddof=1)) - (1 - SHARED_BY_BASE) * float(polygamma(1, halves).mean())
-    if scatter <= 0:
-        weights = halves / halves.sum()
-        return RunNoise(float(np.sum(weights * [spread.run_variance for spread in spreads])), inf)
-    half = _inverse_trigamma(scatter)
-    return RunNoise(exp(centre + float(digamma(half)) - log(half)), 2 * half)
-
-
-def _inverse_trigamma(value: float) -> float:
-    """The argument at which the trigamma function has this value, by Newton's steps on its reciprocal."""
-    if value > 1e7:
-        return 1 / sqrt(value)
-    if value < 1e-6:
-        return 1 / value
-    argument = 0.5 + 1 / value
-    for _ in range(50):
-        trigamma = float(polygamma(1, argument))
-        step = trigamma * (1 - trigamma / value) / float(polygamma(2, argument))
-        argument += step
-        if -step / argument < 1e-8:
-            break
-    return argument

@@ -5,7 +5,6 @@ from math import ceil
 
 from heldout.views.study import NeedsView
 from models.studies.comparing import Comparison, GainUnit
-from models.studies.intervals import Estimate
 from models.studies.standing import DOUBT_ERROR, MEASURES, estimate, mean_benefit, relevant
 
 # More than these nobody would train or collect: it would not help.
@@ -14,51 +13,46 @@ MOST_IMAGES = 100_000
 
 
 def needs_of(comparison: Comparison, unit: GainUnit, error: float, validation_images: int) -> NeedsView:
-    """How many more seeds alone, or more validation images alone, would tell whether an arm is a cure.
-
-    They would if the arm differs from the base as much as it seems to.
+    """What would tell whether an arm is a cure, if it differs from the base as much as it seems to.
 
     Args:
         comparison: with the base.
         error: how often an interval may miss that proves a cure.
         validation_images: of one training.
+    Returns:
+        more seeds alone where they are enough, else more images alone, else both together; nothing where the
+        difference is too small for that.
     """
-    seeds, images = [], []
+    have = comparison.loss.spread.trainings
+
+    def tells(seeds: int, images: int) -> bool:
+        return would_tell(comparison, unit, error, max(have + seeds, 2), 1 + images / validation_images)
+
+    seeds = _fewest(lambda more: tells(more, 0), MOST_SEEDS)
+    if seeds is not None:
+        return NeedsView(seeds=seeds)
+    images = _fewest(lambda more: tells(0, more), MOST_IMAGES)
+    if images is not None:
+        return NeedsView(images=_rounded(images))
+    images = _fewest(lambda more: tells(MOST_SEEDS // 2, more), MOST_IMAGES)
+    return NeedsView() if images is None else NeedsView(seeds=MOST_SEEDS // 2, images=_rounded(images))
+
+
+def would_tell(comparison: Comparison, unit: GainUnit, error: float, trainings: int, image_factor: float = 1.0) -> bool:
+    """Whether intervals would be narrow enough to prove a benefit in one measure, or too little of it in both.
+
+    Args:
+        error: how often an interval may miss that proves a cure.
+        trainings, image_factor: so many trainings, on so many times the images.
+    """
+    too_little = []
     for measure in MEASURES:
-        difference = estimate(comparison, measure)
-        mean, matters = mean_benefit(comparison, measure), relevant(measure, unit)
-        # What helps enough must be told from nothing; what helps less, from what would be enough.
-        target, risk = (mean, error) if mean >= matters else (matters - mean, DOUBT_ERROR)
-        seeds.append(_more_seeds(difference, target, risk))
-        images.append(_more_images(difference, target, risk, validation_images))
-    helping = [i for i, measure in enumerate(MEASURES) if mean_benefit(comparison, measure) >= relevant(measure, unit)]
-    if helping:  # one measure is enough to prove a cure
-        return NeedsView(
-            seeds=min((seeds[i] for i in helping if seeds[i] is not None), default=None),  # type: ignore[type-var]
-            images=min((images[i] for i in helping if images[i] is not None), default=None),  # type: ignore[type-var]
-        )
-    return NeedsView(seeds=_most(seeds), images=_most(images))
-
-
-def _most(values: list[int | None]) -> int | None:
-    """To exclude a benefit takes both measures."""
-    known = [value for value in values if value is not None]
-    return max(known) if len(known) == len(values) else None
-
-
-def _more_seeds(difference: Estimate, target: float, error: float) -> int | None:
-    have = difference.spread.trainings
-    return _fewest(lambda more: difference.expected_half_width(error, have + more) < target, MOST_SEEDS)
-
-
-def _more_images(difference: Estimate, target: float, error: float, images: int) -> int | None:
-    have = max(difference.spread.trainings, 2)
-
-    def suffices(more: int) -> bool:
-        return difference.expected_half_width(error, have, (images + more) / images) < target
-
-    more = _fewest(suffices, MOST_IMAGES)
-    return None if more is None else _rounded(more)
+        difference, mean = estimate(comparison, measure), mean_benefit(comparison, measure)
+        if difference.expected_half_width(error, trainings, image_factor) < mean:
+            return True
+        doubt = difference.expected_half_width(DOUBT_ERROR, trainings, image_factor)
+        too_little.append(doubt < relevant(measure, unit) - mean)
+    return all(too_little)
 
 
 def _fewest(suffices: Callable[[int], bool], most: int) -> int | None:

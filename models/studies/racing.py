@@ -6,14 +6,8 @@ from enum import StrEnum
 
 from heldout.studies.spec import BASE_ARM
 from models.studies.comparing import Comparison, GainUnit, compare, gain_unit
-from models.studies.standing import (
-    MEASURES,
-    Judgement,
-    Standing,
-    estimate,
-    judge,
-    mean_benefit,
-)
+from models.studies.needs import would_tell
+from models.studies.standing import MEASURES, Judgement, Standing, estimate, is_surely_worse, judge, mean_benefit
 from models.studies.state import Arm, Scores
 
 # How often the interval may miss by which one arm is dropped for another one.
@@ -26,7 +20,7 @@ ArmScores = Mapping[str, Sequence[Scores]]
 class Look:
     """All arms at one look: those that race with all its seeds, dropped ones with those that they had.
 
-    scores: of the arms that race, the base first; by seed.
+    scores: of the base and the arms that race, by seed. dropped: of other arms, with as many seeds as they have.
     seeds_before: of the look before; those that follow are fresh. 0 at the first look.
     error: how often each of the intervals that decide may miss.
     last_seeds: of the last look that there can be.
@@ -40,6 +34,7 @@ class Look:
     last_error: float
     folds: int | None
     scores: ArmScores
+    dropped: ArmScores
     unit: GainUnit
     comparisons: Mapping[str, Comparison]
     judgements: Mapping[str, Judgement]
@@ -73,12 +68,25 @@ def look_at(
     compared = compare(others | {name: runs for name, runs in dropped.items() if len(runs) > 1}, base, unit, folds)
     comparisons = {name: compared[name] for name in others}
     judgements = {name: judge(comparison, unit, errors[0]) for name, comparison in comparisons.items()}
-    return Look(seeds, seeds_before, errors[0], last_seeds, errors[1], folds, scores, unit, comparisons, judgements)
+    return Look(
+        seeds=seeds,
+        seeds_before=seeds_before,
+        error=errors[0],
+        last_seeds=last_seeds,
+        last_error=errors[1],
+        folds=folds,
+        scores=scores,
+        dropped=dropped,
+        unit=unit,
+        comparisons=comparisons,
+        judgements=judgements,
+    )
 
 
 def surely_better(look: Look, name: str, others: Sequence[str]) -> list[str]:
-    """Those of some arms that one arm surely beats: by its gain, paired with each of them."""
-    against = {other: look.scores[other] for other in others if other != name}
+    """Those of some arms that one arm surely beats: by its gain, paired with each of them on the seeds of both."""
+    scores = {**look.dropped, **look.scores}
+    against = {other: scores[other] for other in others if other != name and other in scores}
     if not against:
         return []
     compared = compare(against, look.scores[name], look.unit, look.folds)
@@ -93,6 +101,13 @@ def can_become_a_cure(look: Look, name: str) -> bool:
         if best > difference.expected_half_width(look.last_error, look.last_seeds):
             return True
     return False
+
+
+def can_be_settled(look: Look, name: str) -> bool:
+    """Whether the last look would tell that an arm helps, or that it does not, if it stays as it is."""
+    if look.seeds == look.last_seeds:
+        return False
+    return would_tell(look.comparisons[name], look.unit, look.last_error, look.last_seeds)
 
 
 def is_confirmed(look: Look, name: str) -> bool:
@@ -142,14 +157,20 @@ def drops(look: Look) -> dict[str, tuple[DropReason, str | None]]:
     found: dict[str, tuple[DropReason, str | None]] = {}
     for name in look.ranked:
         standing = look.judgements[name].standing
-        if standing is Standing.WORSE:
-            found[name] = DropReason.WORSE, None
-        elif standing is Standing.NO_HELP:
+        if standing is Standing.NO_HELP:
             found[name] = DropReason.NO_HELP, None
-        elif standing is Standing.OPEN and not can_become_a_cure(look, name):
-            found[name] = DropReason.HOPELESS, None
-    first = next((name for name in look.ranked if name not in found), None)
+        elif is_surely_worse(look.comparisons[name], look.error):
+            found[name] = DropReason.WORSE, None
+        elif standing is not Standing.CURE and not can_become_a_cure(look, name):
+            found[name] = DropReason.WORSE if standing is Standing.WORSE else DropReason.HOPELESS, None
+    racing = [name for name in look.ranked if name not in found]
+    first = leader(look, racing)
     if first is not None and look.comparisons[first].gain.mean > 0:
-        for name in surely_better(look, first, [name for name in look.ranked if name not in found]):
-            found[name] = DropReason.BEATEN, first
+        found |= dict.fromkeys(surely_better(look, first, racing), (DropReason.BEATEN, first))
     return found
+
+
+def leader(look: Look, racing: Sequence[str]) -> str | None:
+    """The arm of the greatest gain among those that race and make nothing worse."""
+    names = (name for name in look.ranked if name in racing)
+    return next((name for name in names if look.judgements[name].standing is not Standing.WORSE), None)

@@ -9,7 +9,7 @@ from models.studies.comparing import Comparison, GainUnit
 from models.studies.intervals import Estimate
 
 Measure = Literal["loss", "accuracy"]
-MEASURES: tuple[Measure, ...] = ("loss", "accuracy")
+MEASURES: tuple[Measure, ...] = ("accuracy", "loss")
 # The smallest benefits that a study looks for: a remedy that surely gives less does not help.
 RELEVANT_ACCURACY = 0.01
 RELEVANT_SHARE_OF_LOSS = 0.05
@@ -52,6 +52,11 @@ def judge(comparison: Comparison, unit: GainUnit, error: float) -> Judgement:
     most = {m: benefit(comparison, m)(DOUBT_ERROR)[1] for m in MEASURES}
     helpless = all(most[m] < relevant(m, unit) for m in MEASURES)
     return Judgement(Standing.NO_HELP if helpless else Standing.OPEN, better, worse)
+
+
+def is_surely_worse(comparison: Comparison, error: float) -> bool:
+    """Whether an arm is proven to make a measure worse, with the care that a cure asks for."""
+    return any(benefit(comparison, measure)(error)[1] < 0 for measure in MEASURES)
 
 
 def estimate(comparison: Comparison, measure: Measure) -> Estimate:

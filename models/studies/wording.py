@@ -107,9 +107,9 @@ def what_would_tell(needs: NeedsView) -> str:
     if needs.images is not None:
         images = f"about {counted(needs.images, 'more validation image', 'more validation images')}"
     if seeds and images:
-        return f"{seeds[0].upper()}{seeds[1:]} would probably tell, and so would {images}."
+        return f"Only {seeds} together with {images} would probably tell."
     if seeds:
         return f"{seeds[0].upper()}{seeds[1:]} would probably tell."
     if images:
         return f"More seeds would not help. {images[0].upper()}{images[1:]} would probably tell."
-    return "Neither more seeds nor more validation images alone would tell: any difference is small beside chance."
+    return "If there is a difference, it is too small to be told with any sensible number of seeds and images."
