@@ -237,4 +237,4 @@ def test_an_evaluation_that_was_cancelled_tells_its_study_nothing(bench: Bench, 
 
     scripted(cancelled)
     assert bench.run().status is JobStatus.CANCELLED
-    assert (bench.study.tested, bench.study.test_failed) == (None, None)
+    assert (bench.study.tested, bench.study.found) == (None, {})
