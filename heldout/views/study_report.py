@@ -43,6 +43,7 @@ class ReportArmView(View):
     """What an arm changed, and what came of it."""
 
     name: str
+    idea: str | None = Field(description="Why the remedy may help; null for the base and for a client's own patch.")
     changes: list[str] = Field(description="Fields of the spec: path, value of the base, value of this arm.")
     effect: Effect | None = Field(
         description="By the adjusted intervals: `better` or `worse` in loss or accuracy and not the other way round in "
