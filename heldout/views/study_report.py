@@ -10,6 +10,9 @@ from heldout.views.base import View
 from heldout.views.diagnosis import GapBudgetView
 from heldout.views.study import StudyView
 
+# Its other forms, by the media types that ask for them.
+MARKDOWN, HTML = "text/markdown", "text/html"
+
 Effect = Literal["better", "worse", "mixed", "may_be_chance"]
 
 
