@@ -1,6 +1,6 @@
 """The report of a study: its figures, with the sentences and curves that Markdown and HTML show."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,8 @@ from heldout.views.diagnosis import GapBudgetView
 from heldout.views.study import StudyView
 
 # Its other forms, by the media types that ask for them.
-MARKDOWN, HTML = "text/markdown", "text/html"
+MARKDOWN: Final = "text/markdown"
+HTML: Final = "text/html"
 
 Effect = Literal["better", "worse", "mixed", "may_be_chance"]
 
