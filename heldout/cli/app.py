@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from heldout import __version__
-from heldout.cli import datasets, diagnosing, events, host_commands, jobs, mend, results, training
+from heldout.cli import curing, datasets, diagnosing, events, host_commands, jobs, mend, results, training
 from heldout.cli.command import ends_with_code
 from heldout.cli.screen import say
 
@@ -20,6 +20,7 @@ COMMANDS = (
     events.events,
     jobs.queue,
     diagnosing.diagnose,
+    curing.cure,
     results.confusion,
     results.model,
     results.predictions,

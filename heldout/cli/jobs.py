@@ -88,7 +88,7 @@ def retry(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Go on from its last state, up to so many epochs in all.")
     ] = None,
-    remedy: Annotated[str | None, typer.Option(help="With this remedy of its diagnosis.")] = None,
+    remedy: Annotated[str | None, typer.Option(help="With this remedy, such as dropout.")] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:

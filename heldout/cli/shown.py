@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, seconds
 from heldout.cli.screen import print_fields, print_table, say
-from heldout.cli.shown_diagnosis import show_gap
+from heldout.cli.shown_diagnosis import say_what_cures, show_gap
 
 if TYPE_CHECKING:
     from heldout.stored.final import FinalView, SplitResult
@@ -59,6 +59,8 @@ def show_job(job: JobView, final: FinalView | None, gap: GapBudgetView | None = 
     if gap is not None:
         say("")
         show_gap(gap)
+    if final is not None and job.study_id is None:
+        say_what_cures(job.id, job.summary.verdict)
 
 
 def show_outcome(job: JobView, final: FinalView | None) -> None:

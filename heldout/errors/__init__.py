@@ -4,6 +4,7 @@ from heldout.errors.base import FieldError, HeldoutError
 from heldout.errors.conflicts import (
     ChangedMeanwhile,
     CopiesNotKnown,
+    DataFirst,
     DatasetInUse,
     DatasetIsBundled,
     DatasetNotReady,
@@ -28,6 +29,7 @@ from heldout.errors.not_found import (
     JobNotFound,
     KeyNotFound,
     RouteNotFound,
+    StudyNotFound,
     WebhookNotFound,
 )
 from heldout.errors.refused import (
@@ -65,6 +67,7 @@ __all__ = [
     "BodyTooLarge",
     "ChangedMeanwhile",
     "CopiesNotKnown",
+    "DataFirst",
     "DatabaseMismatched",
     "DatabaseUnavailable",
     "DatasetInUse",
@@ -105,6 +108,7 @@ __all__ = [
     "SpecUnreadable",
     "StateGone",
     "StorageUnavailable",
+    "StudyNotFound",
     "TooManyParameters",
     "TooManyWebhooks",
     "Unauthenticated",

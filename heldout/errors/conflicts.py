@@ -1,8 +1,10 @@
 """Valid requests that the present state of a job, dataset or webhook does not allow."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from heldout.errors.base import HeldoutError
+from heldout.errors.base import FieldError, HeldoutError
 
 
 class IdempotencyKeyInFlight(HeldoutError):
@@ -157,6 +159,32 @@ class WebhookDisabled(HeldoutError):
     def __init__(self, webhook_id: str) -> None:
         super().__init__(
             f'Webhook {webhook_id} is disabled; nothing is sent to it. PATCH it with {{"enabled": true}} first.'
+        )
+
+
+class DataFirst(HeldoutError):
+    """A study would compare remedies on data that have to be mended first."""
+
+    code, status, title = "data_first", 409, "The data have to be mended first"
+
+    def __init__(
+        self, job_id: str, dataset_id: str, faults: Sequence[tuple[str, str]], body: Mapping[str, Any] | None
+    ) -> None:
+        """faults: code and explanation of each. body: what makes a mended version; None where the service cannot."""
+        path = f"/v1/datasets/{dataset_id}/versions"
+        if body is None:
+            cure = f"GET /v1/jobs/{job_id}/diagnosis says what to mend, and then train on the new version."
+        else:
+            cure = (
+                f"POST {path} with {json.dumps(body)} makes a mended version; train on that, and order the study of "
+                "the new job."
+            )
+        codes = ", ".join(dict.fromkeys(code for code, _ in faults))
+        super().__init__(
+            f"No change of a spec cures what is wrong with the data of {job_id} ({codes}), so no training was started. "
+            f"{cure} To compare remedies on the data as they are, give the job's spec as `spec`.",
+            errors=[FieldError("/job", f"{code}: {explanation}") for code, explanation in faults],
+            request=None if body is None else {"method": "POST", "path": path, "body": dict(body)},
         )
 
 

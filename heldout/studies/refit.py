@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from heldout.retrying import merged
+from heldout.merge_patch import merged
 from heldout.spec import JobSpec
 
 # Nothing is left that these could choose by.
