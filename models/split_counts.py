@@ -14,6 +14,6 @@ def counts_of(dataset: DatasetRow, spec: JobSpec) -> dict[str, int] | None:
     counts: dict[str, int] = {name: split["count"] for name, split in dataset.splits.items()}
     if spec.validation is not None:
         pool = counts["train"] + counts["validation"]
-        counts["validation"] = pool // spec.validation.folds
+        counts["validation"] = 0 if spec.folds is None else pool // spec.folds.folds
         counts["train"] = pool - counts["validation"]
     return counts

@@ -80,7 +80,7 @@ def submit(
             begins=start.begins,
         )
         starts.add(session, job_id, start)
-    if spec.validation is not None and not uses_relations(row.relations_status):
+    if spec.folds is not None and not uses_relations(row.relations_status):
         text = f"The copies in {row.name} could not be found, so images that belong together may lie in several folds."
         events.add(session, job_id, "job.warning", text, level="warning")
     return Submitted(job, row, WakeUp.for_job(job.id, job.gpus))

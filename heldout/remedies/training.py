@@ -20,6 +20,7 @@ from heldout.remedies.values import (
     USUAL_EMA_DECAY,
     USUAL_WEIGHT_DECAY,
 )
+from heldout.validation_spec import trains_on_all
 
 Monitor = Literal["validation_loss", "validation_accuracy"]
 
@@ -91,6 +92,8 @@ def retune(base: Base) -> Outcome:
 
 def early_stopping(base: Base, monitor: Monitor = "validation_loss", patience: int = PATIENCE_EPOCHS) -> Outcome:
     """Keeps the best epoch by `monitor`, and stops after `patience` epochs without a better one."""
+    if trains_on_all(base.spec):
+        return NoChange("No image validates, so there is no best epoch to keep.")
     training, by_loss = base.training, monitor == "validation_loss"
     stops = training.get("early_stopping")
     kept = f"Keeps the epoch with the {'lowest validation loss' if by_loss else 'best validation accuracy'}"
@@ -188,6 +191,8 @@ def transfer(base: Base) -> Outcome:
 
 def _keep_best_of(base: Base, patience: int) -> dict[str, Any]:
     """What of `training` keeps the best epoch of a longer training; nothing where the spec keeps it already."""
+    if trains_on_all(base.spec):
+        return {}
     stops = base.training.get("early_stopping")
     if stops is None and base.training.get("on_overfit") == "stop_and_restore":
         return {}

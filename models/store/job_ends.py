@@ -10,7 +10,7 @@ from heldout.dataset_lifecycle import RelationsStatus, SuspectsStatus
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
 from heldout.views.job import SummaryView
-from models.store import metrics
+from models.store import metrics, studies
 from models.store.dataset_transitions import reject_ingested
 from models.tables import DatasetRow, JobRow
 
@@ -57,10 +57,17 @@ def _give_up_suspects(session: Session, job: JobRow, status: JobStatus, error: E
         )
 
 
+def _after_evaluation(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    """A study whose winner could not be measured on test is answered without."""
+    if job.study_id is not None and status is JobStatus.FAILED:
+        studies.note_test_failed(session, job.study_id, "nobody knows why" if error is None else error["detail"])
+
+
 AFTER_END: Mapping[JobKind, Callable[[Session, JobRow, JobStatus, Error | None], None]] = {
     JobKind.TRAIN: _keep_best_epoch,
     JobKind.INGEST: _reject_dataset,
     JobKind.DERIVE: _reject_dataset,
     JobKind.RELATE: _give_up_relations,
     JobKind.SUSPECT: _give_up_suspects,
+    JobKind.EVALUATE: _after_evaluation,
 }

@@ -210,6 +210,25 @@ def test_a_result_that_is_not_stored_yet_is_judged_as_it_will_be(stored: Stored)
 
 
 @sqlite_only
+def test_a_job_that_trains_on_its_validation_images_has_not_diverged_and_has_no_best_epoch(stored: Stored):
+    stored.audit({**AUDIT, "findings": []})
+    with stored.work.database.read() as session:
+        dataset = session.get_one(DatasetRow, stored.dataset_id)
+    stored.work.submit(dataset=dataset, training={"seed": 1, "epochs": 12}, validation={"use": "train"})
+    held = stored.work.claim().held
+    for epoch, loss in enumerate(LOSSES, 1):
+        stored.work.epoch(held, epoch, train_loss=loss, train_accuracy=1 - loss / 4, fit_loss=loss)
+    nothing = {"validation": None, "test": None}
+    result = stored.result(held, {**FINAL, "epoch": 12, **nothing, "gap": nothing}, evaluation=None)
+    for diagnosis in (stored.diagnosis(held), stored.diagnosis(held, result=result)):
+        assert (diagnosis.verdict, diagnosis.best_epoch) == ("cannot_tell", None)
+        assert "trained on its validation images" in diagnosis.explanation
+        assert not [one for finding in diagnosis.findings for one in finding.remedies if one.name == "early_stopping"]
+    summary = stored.summary(held, result)
+    assert (summary.best, summary.gap.validation, summary.gap.test) == (None, None, None)
+
+
+@sqlite_only
 def test_a_result_of_an_early_release_is_judged_without_counts_by_class(stored: Stored):
     held = stored.trained()
     stored.succeed(held, stored.result(held, evaluation=None))
