@@ -93,7 +93,7 @@ def retune(base: Base) -> Outcome:
 def early_stopping(base: Base, monitor: Monitor = "validation_loss", patience: int = PATIENCE_EPOCHS) -> Outcome:
     """Keeps the best epoch by `monitor`, and stops after `patience` epochs without a better one."""
     if trains_on_all(base.spec):
-        return NoChange("No image validates, so there is no best epoch to keep.")
+        return NoChange("No images are left that tell which epoch is best: the job trains on those of validation too.")
     training, by_loss = base.training, monitor == "validation_loss"
     stops = training.get("early_stopping")
     kept = f"Keeps the epoch with the {'lowest validation loss' if by_loss else 'best validation accuracy'}"
@@ -135,7 +135,8 @@ def more_epochs(base: Base) -> Outcome:
     if wanted <= planned:
         return NoChange(f"The spec asks for {MAX_EPOCHS:,} epochs, the most that it may.")
     patch = {"epochs": wanted, **_keep_best_of(base, patience=planned)}
-    did = f"Trains for {wanted:,} epochs instead of {planned:,}, and keeps the best of them."
+    kept = "." if trains_on_all(base.spec) else ", and keeps the best of them."
+    did = f"Trains for {wanted:,} epochs instead of {planned:,}{kept}"
     return Change({"training": patch}, did)
 
 
@@ -191,10 +192,9 @@ def transfer(base: Base) -> Outcome:
 
 def _keep_best_of(base: Base, patience: int) -> dict[str, Any]:
     """What of `training` keeps the best epoch of a longer training; nothing where the spec keeps it already."""
-    if trains_on_all(base.spec):
-        return {}
     stops = base.training.get("early_stopping")
-    if stops is None and base.training.get("on_overfit") == "stop_and_restore":
+    keeps_it = stops is None and base.training.get("on_overfit") == "stop_and_restore"
+    if keeps_it or trains_on_all(base.spec):
         return {}
     if stops is None:
         patience = max(PATIENCE_EPOCHS, min(MAX_PATIENCE_EPOCHS, patience))
