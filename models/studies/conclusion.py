@@ -83,15 +83,13 @@ def conclusion_without_cure(state: StudyState, race: Race) -> ConclusionView:
     needs = needs_of(comparison, look.unit, look.last_error, state.validation_images)
     subject = f"`{remedies[0]}`" if len(remedies) == 1 else f"any of the {len(remedies)} remedies"
     text = [f"Cannot tell whether {subject} helps."]
-    looks_best = "" if len(remedies) == 1 else f"`{best}` looks best: "
-    average = f"{looks_best}on average {wording.changes(comparison, look.unit)}"
+    average = _on_average(best, look, alone=len(remedies) == 1)
     if judgement.standing is Standing.CURE:
         doubt = "fresh seeds do not confirm it" if look.seeds_before else "no fresh seeds have confirmed it"
-        text.append(f"{average[0].upper()}{average[1:]}, but {doubt}.")
+        text.append(f"{average}, but {doubt}.")
     else:
         images = f"{state.validation_images:,} validation images{' each' if state.folds else ''}"
-        seen = f"{average[0].upper()}{average[1:]}"
-        text.append(f"{seen}, which may be chance with {look.seeds} seeds and {images}.")
+        text.append(f"{average}, which may be chance with {look.seeds} seeds and {images}.")
     text.append(wording.what_would_tell(needs))
     if race.ended_by_budget:
         text.append("The budget had no room for more seeds.")
@@ -129,6 +127,17 @@ def _test_scores(jobs: Sequence[str], state: StudyState) -> list[Scores]:
         )
         for job in jobs
     ]
+
+
+def _on_average(best: str, look: Look, *, alone: bool) -> str:
+    """What the most promising remedy does."""
+    comparison = look.comparisons[best]
+    average = f"on average {wording.changes(comparison, look.unit)}"
+    if alone:
+        return f"O{average[1:]}"
+    if comparison.gain.mean > 0:
+        return f"`{best}` looks best: {average}"
+    return f"None looks better than the base. `{best}` comes closest: {average}"
 
 
 def _from_to(before: float | None, after: float | None) -> str:

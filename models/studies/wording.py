@@ -86,6 +86,8 @@ def no_help(seeds: int) -> str:
 def hopeless(comparison: Comparison, unit: GainUnit, last_seeds: int) -> str:
     """Why an arm does not go on though it may help a little."""
     average = f"On average {changes(comparison, unit)}."
+    if all(mean_benefit(comparison, measure) <= 0 for measure in MEASURES):
+        return f"{average} It would not become a sure cure with {last_seeds} seeds either."
     return f"{average} This may be chance, and {last_seeds} seeds would not be enough to tell."
 
 
