@@ -17,6 +17,8 @@ from models.studies.state import Arm, Scores, StudyState
 
 # The test split is met by one remedy, in two measures.
 TEST_ERROR = 0.05 / 2
+# So many harmful remedies are told of with their figures.
+MOST_HARMFUL = 2
 
 
 @dataclass(frozen=True)
@@ -162,13 +164,16 @@ def _about_parts(arms: Sequence[Arm], look: Look, winner: str) -> list[str]:
 
 def _about_harm(harmful: Mapping[str, tuple[Look, object]]) -> list[str]:
     """The greatest harm first."""
+    names = sorted(harmful, key=lambda name: harmful[name][0].comparisons[name].gain.mean)
     texts = []
-    for name in sorted(harmful, key=lambda name: harmful[name][0].comparisons[name].gain.mean):
+    for name in names[:MOST_HARMFUL]:
         look = harmful[name][0]
         worse = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].worse]
         better = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].better]
         although = f", although {' and '.join(better)}" if better else ""
         texts.append(f"`{name}` makes it worse: {' and '.join(worse)}{although}.")
+    if others := names[MOST_HARMFUL:]:
+        texts.append(f"{wording.named(others)} {'makes' if len(others) == 1 else 'make'} it worse too.")
     return texts
 
 

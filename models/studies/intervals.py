@@ -160,9 +160,9 @@ def shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
     """For each of several arms that are compared with one base: its noise between trainings, helped by the others'.
 
     The variances s² of few trainings scatter widely: each becomes (d0 s0² + d s²) / (d0 + d), where s0² is the usual
-    one among all arms, and counts as known with d0 + d degrees of freedom. It never becomes smaller than s², since then the
-    interval of an arm that is noisier than the others would miss too often. s0² comes from the median, so that a remedy
-    which ruins some of its trainings does not make all others look noisy.
+    one among all arms, and counts as known with d0 + d degrees of freedom. It never becomes smaller than s², since then
+    the interval of an arm that is noisier than the others would miss too often. s0² comes from the median, so that a
+    remedy which ruins some of its trainings does not make all others look noisy.
 
     Args:
         spreads: of differences to the same base, in one measure.

@@ -47,6 +47,8 @@ def change(comparison: Comparison, measure: Measure, unit: GainUnit) -> str:
         return f"accuracy {'rises' if better > 0 else 'falls'} by {points(better)}"
     if f"{abs(100 * better / unit.loss):.1f}" == "0.0":
         return "loss stays the same"
+    if better < -unit.loss:
+        return f"loss becomes {1 - better / unit.loss:.1f} times as large"
     return f"loss {'falls' if better > 0 else 'rises'} by {percent(better / unit.loss)}"
 
 
