@@ -347,6 +347,7 @@ class LabelReadRow(Base):
         # What counts once: a retry or a repeated request finds its row here.
         Index("uq_label_reads_once", "owner", "digest", "subject_id", "epoch", unique=True),
         Index("ix_label_reads_list", "owner", "digest", "id"),
+        Index("ix_label_reads_subject", "subject_id", "split"),
         Index(
             "ix_label_reads_folds",
             "owner",

@@ -78,12 +78,14 @@ def upgrade() -> None:
         ),
     )
     of_a_study = sa.text("study_id IS NOT NULL")
+    op.create_index("ix_label_reads_subject", "label_reads", ["subject_id", "split"])
     op.create_index("ix_jobs_study", "jobs", ["study_id", "id"], sqlite_where=of_a_study, postgresql_where=of_a_study)
 
 
 def downgrade() -> None:
     """The jobs of studies stay as jobs of their own."""
     op.drop_index("ix_jobs_study", "jobs")
+    op.drop_index("ix_label_reads_subject", "label_reads")
     op.execute("UPDATE jobs SET study_id = NULL WHERE study_id IS NOT NULL")
     op.drop_table("study_runs")
     op.drop_table("studies")

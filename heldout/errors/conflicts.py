@@ -31,6 +31,31 @@ class JobNotFinished(HeldoutError):
         super().__init__(f"Job {job_id} is {status}. Cancel it or wait until it ends.")
 
 
+class PartOfStudy(HeldoutError):
+    code, status, title = "part_of_study", 409, "The job belongs to a study"
+
+    def __init__(self, job_id: str, study_id: str) -> None:
+        super().__init__(
+            f"Job {job_id} is one of the trainings that study {study_id} compares, and cannot be deleted alone. "
+            f"DELETE /v1/studies/{study_id} deletes the study with all of its jobs."
+        )
+
+
+class StudyFinished(HeldoutError):
+    code, status, title = "study_finished", 409, "The study has ended"
+
+    def __init__(self, study_id: str, status: str) -> None:
+        super().__init__(f"Study {study_id} is {status}; that is final. POST /v1/studies orders a new one.")
+
+
+class StudyNotFinished(HeldoutError):
+    code, status, title = "study_not_finished", 409, "The study has not ended"
+
+    def __init__(self, study_id: str, status: str) -> None:
+        refit = "" if status == "running" else ", but the training of its winner on all images has not ended"
+        super().__init__(f"Study {study_id} is {status}{refit}. Cancel that, or wait until it ends.")
+
+
 class JobNotQueued(HeldoutError):
     code, status, title = "job_not_queued", 409, "The job is not queued"
 
@@ -137,13 +162,11 @@ class DatasetIsBundled(HeldoutError):
 
 
 class DatasetInUse(HeldoutError):
-    code, status, title = "dataset_in_use", 409, "Jobs need the dataset"
+    code, status, title = "dataset_in_use", 409, "Jobs or studies need the dataset"
 
-    def __init__(self, name: str, version: int, job_ids: Sequence[str], *, more: bool) -> None:
-        listed = ", ".join(job_ids) + (" and more" if more else "")
-        super().__init__(
-            f"Dataset {name}@{version} is needed by jobs that have not ended: {listed}. Cancel them or wait."
-        )
+    def __init__(self, name: str, version: int, ids: Sequence[str], *, more: bool) -> None:
+        listed = ", ".join(ids) + (" and more" if more else "")
+        super().__init__(f"Dataset {name}@{version} is needed by what has not ended: {listed}. Cancel it or wait.")
 
 
 class TooManyWebhooks(HeldoutError):

@@ -165,6 +165,7 @@ class StudyView(View):
     seeds: int
     splits: Literal["fixed", "resampled"]
     budget: BudgetView
+    metadata: dict[str, str] = Field({}, description="Of each of its jobs too.")
     progress: StudyProgress
     arms: list[ArmView] = Field(description="The first is `base`.")
     conclusion: ConclusionView | None
@@ -178,6 +179,11 @@ class StudyView(View):
     created_at: Time
     started_at: Time | None
     finished_at: Time | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status != "running"
 
 
 class StudyPage(Page[StudyView]):

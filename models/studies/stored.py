@@ -2,12 +2,91 @@
 
 import io
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.studies.state import Scores, TestScores
+from models.studies.state import Arm, Scores, StudyState, TestScores
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """An arm, and what each of its jobs has in its row.
+
+    initial: what its networks start from, as a job's row has it, with `message` and `told` for its first event; None
+        where they start from nothing. file: the copy of those weights that belongs to the study, as an artifact's row.
+    """
+
+    arm: Arm
+    parameters: int
+    initial: Mapping[str, Any] | None = None
+    file: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """All that is fixed when a study begins. The fields are those of a `StudyState`, where it has them."""
+
+    kind: Literal["remedies", "learning_curve"]
+    arms: tuple[ArmPlan, ...]
+    seeds: int
+    folds: int | None
+    train_images: int
+    validation_images: int
+    has_test: bool
+    sizes: tuple[int, ...] = ()
+    max_jobs: int | None = None
+    max_seconds: float | None = None
+
+    def state(self, tested: bytes | None = None, test_failed: str | None = None) -> StudyState:
+        """What the decisions read.
+
+        Args:
+            tested: as `pack_tested` gave it.
+        """
+        return StudyState(
+            kind=self.kind,
+            arms=tuple(one.arm for one in self.arms),
+            seeds=self.seeds,
+            folds=self.folds,
+            train_images=self.train_images,
+            validation_images=self.validation_images,
+            has_test=self.has_test,
+            sizes=self.sizes,
+            max_jobs=self.max_jobs,
+            max_seconds=self.max_seconds,
+            tested=None if tested is None else unpack_tested(tested),
+            test_failed=test_failed,
+        )
+
+    def arm(self, name: str) -> ArmPlan:
+        """The arm of this name. Raises StopIteration if there is none."""
+        return next(one for one in self.arms if one.arm.name == name)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the study's row keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "StudyPlan":
+        """What `to_json` gave."""
+        arms = tuple(
+            ArmPlan(
+                Arm(
+                    one["arm"]["name"],
+                    one["arm"]["patch"],
+                    tuple(one["arm"]["parts"]),
+                    tuple(one["arm"]["candidates"]),
+                ),
+                one["parameters"],
+                one["initial"],
+                one["file"],
+            )
+            for one in stored["arms"]
+        )
+        return cls(**{**stored, "arms": arms, "sizes": tuple(stored["sizes"])})
 
 
 def pack_scores(scores: Scores) -> bytes:
