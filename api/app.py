@@ -18,7 +18,7 @@ from api.routes.datasets import dataset, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
 from api.routes.studies import events as study_events
-from api.routes.studies import order, study
+from api.routes.studies import order, report, study
 from api.webhooks.sender import Sender
 from heldout import __version__
 from heldout.settings import Settings
@@ -56,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.context = app_context
     of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
     of_datasets = (dataset, ledger, suspects, upload, versions)
-    of_studies = (order, study, study_events)
+    of_studies = (order, study, report, study_events)
     for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, webhooks, health):
         app.include_router(part.router)
     health.install_metrics(app, database)

@@ -1,7 +1,7 @@
 """The client's methods for studies."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from heldout.connection import TIMEOUT_S, Connection
 from heldout.errors import StudyNotFound
@@ -9,6 +9,7 @@ from heldout.studies.spec import StudySpec
 from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.event import EventPage, EventView
 from heldout.views.study import StudyEstimateView, StudyPage, StudyView
+from heldout.views.study_report import MARKDOWN, StudyReportView
 
 LONG_POLL_S = 60
 
@@ -72,6 +73,14 @@ class StudyMethods:
     def delete_study(self, study_id: str) -> None:
         """Delete a study that has ended, with all of its jobs."""
         self._connection.send("DELETE", _study(study_id))
+
+    def study_report(self, study_id: str) -> StudyReportView:
+        """A study in plain words, as far as it has come, with curves, gaps and the requests that do it again."""
+        return self._answers.read(StudyReportView, "GET", _study(study_id, "report"))
+
+    def study_report_text(self, study_id: str, media_type: Literal["text/markdown", "text/html"] = MARKDOWN) -> str:
+        """The same as Markdown, or as one page of HTML that needs nothing else."""
+        return self._connection.send("GET", _study(study_id, "report"), headers={"Accept": media_type}).text
 
     def study_events(self, study_id: str, *, after: int = 0) -> Iterator[EventView]:
         """What has happened to a study, oldest first, after the event with the number `after`."""

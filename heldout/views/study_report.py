@@ -1,6 +1,6 @@
 """The report of a study: its figures, with the sentences and curves that Markdown and HTML show."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,10 @@ from heldout.stored.final import GapsView, GapView
 from heldout.views.base import View
 from heldout.views.diagnosis import GapBudgetView
 from heldout.views.study import StudyView
+
+# Its other forms, by the media types that ask for them.
+MARKDOWN: Final = "text/markdown"
+HTML: Final = "text/html"
 
 Effect = Literal["better", "worse", "mixed", "may_be_chance"]
 
@@ -43,6 +47,7 @@ class ReportArmView(View):
     """What an arm changed, and what came of it."""
 
     name: str
+    idea: str | None = Field(description="Why the remedy may help; null for the base and for a client's own patch.")
     changes: list[str] = Field(description="Fields of the spec: path, value of the base, value of this arm.")
     effect: Effect | None = Field(
         description="By the adjusted intervals: `better` or `worse` in loss or accuracy and not the other way round in "

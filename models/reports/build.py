@@ -10,6 +10,7 @@ from models.reports.commands import commands_of
 from models.reports.curves import EpochFigures, curve_of
 from models.reports.effects import effect_of, explanation_of
 from models.reports.in_short import in_short_of
+from models.reports.remedies import idea_of
 from models.reports.sentences import answer_of, question_of, tested_of, winner_of
 
 
@@ -43,6 +44,7 @@ def _arm_of(study: StudyView, arm: ArmView, epochs: Mapping[str, Sequence[EpochF
     is_base = arm is study.arms[0]
     return ReportArmView(
         name=arm.name,
+        idea=None if is_base else idea_of(arm, study.spec),
         changes=changes_of(study.spec, arm.patch),
         effect=effect_of(arm.difference),
         explanation="The network as it is; every remedy is compared with it." if is_base else explanation_of(arm),

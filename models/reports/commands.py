@@ -1,13 +1,15 @@
 """The requests that do it again: the winner's training, and the whole study. For `heldout`, and for curl alone."""
 
+import shlex
 from typing import Any
 
 from heldout.spec import JobSpec
 from heldout.studies.spec import BASE_ARM
 from heldout.views.base import as_json
-from heldout.views.study import StudyView
+from heldout.views.study import BudgetView, StudyView
 from heldout.views.study_report import CommandView
 from models.reports.json_text import json_text
+from models.reports.remedies import as_ordered
 
 WINNER_FILE, STUDY_FILE = "winner.json", "study.json"
 MORE_FILE, IMAGES_FILE = "more_seeds.json", "more_images.json"
@@ -20,7 +22,7 @@ def commands_of(study: StudyView, winning_spec: JobSpec | None) -> list[CommandV
         *([] if study.conclusion is None or study.conclusion.refit is None else [_download(study.conclusion.refit)]),
         *([] if winning_spec is None else [_train(winning_spec)]),
         *_next_studies(study),
-        _order("Do the whole study again", STUDY_FILE, _body_of(study)),
+        _order("Do the whole study again", STUDY_FILE, _body_of(study), _cure(study, study.seeds, study.budget)),
     ]
 
 
@@ -56,11 +58,26 @@ def _next_studies(study: StudyView) -> list[CommandView]:
         return []
     seeds = min(max(arm.seeds for arm in study.arms) + conclusion.needs.seeds, MAX_SEEDS)
     body = _base_of(study) | {"remedies": _remedies_of(study), "seeds": seeds, "splits": study.splits}
-    return [_order(f"Measure more: the same study with {seeds} seeds", MORE_FILE, body)]
+    what = f"Measure more: the same study with {seeds} seeds"
+    return [_order(what, MORE_FILE, body, _cure(study, seeds))]
 
 
-def _order(what: str, file: str, body: dict[str, Any]) -> CommandView:
-    return CommandView(what=what, file=file, body=body, cli=None, curl=_post("/v1/studies", file))
+def _order(what: str, file: str, body: dict[str, Any], cli: str | None = None) -> CommandView:
+    return CommandView(what=what, file=file, body=body, cli=cli, curl=_post("/v1/studies", file))
+
+
+def _cure(study: StudyView, seeds: int, budget: BudgetView | None = None) -> str | None:
+    """The command that orders the study of the same job; None where only a body can say what is asked for."""
+    remedies = _remedies_of(study)
+    if study.job is None or study.kind != "remedies" or not all(isinstance(one, str) for one in remedies):
+        return None
+    words = ["heldout", "cure", study.job, "--remedies", ",".join(remedies), "--seeds", f"{seeds}"]
+    words += ["--splits", study.splits]
+    if budget is not None and budget.jobs is not None:
+        words += ["--budget-jobs", f"{budget.jobs}"]
+    if budget is not None and budget.seconds is not None:
+        words += ["--budget-seconds", f"{budget.seconds:g}"]
+    return shlex.join(words)
 
 
 def script_of(command: CommandView) -> str:
@@ -89,9 +106,7 @@ def _base_of(study: StudyView) -> dict[str, Any]:
 
 
 def _remedies_of(study: StudyView) -> list[Any]:
-    """With their patches. A search among candidates is ordered as the patch that it chose."""
-    arms = [{"name": arm.name, "patch": arm.patch} for arm in study.arms if arm.name != BASE_ARM]
-    return arms or list(study.remedies)
+    return [as_ordered(arm, study.spec) for arm in study.arms if arm.name != BASE_ARM] or list(study.remedies)
 
 
 def _post(path: str, file: str) -> str:

@@ -226,7 +226,8 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
     for arm in (report.study.arms[0], *arms_in_order(report)):
         shown = told[arm.name]
         came_of_it = [shown.explanation, *([] if arm.why is None else [arm.why])]
-        rows.append((shown_name(report, arm), "; ".join(shown.changes) or "nothing", " ".join(came_of_it)))
+        changes = "; ".join(shown.changes) or "nothing"
+        rows.append((shown_name(report, arm), shown.idea or NONE, changes, " ".join(came_of_it)))
     dropped = [arm.name for arm in report.study.arms if arm.status == "dropped"]
     said = (
         f"{named(dropped)} {'was' if len(dropped) == 1 else 'were'} dropped before the end, so that the others could "
@@ -237,7 +238,9 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
     return [
         Heading("What did each remedy change, and what came of it?"),
         Paragraph(said),
-        Table("Fields of the spec that each remedy changes, and the result", ("remedy", "changes", "result"), rows),
+        Table(
+            "Fields of the spec that each remedy changes, and the result", ("remedy", "idea", "changes", "result"), rows
+        ),
     ]
 
 

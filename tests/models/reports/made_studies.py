@@ -2,6 +2,7 @@
 
 from math import exp
 
+from heldout.remedies import resolve
 from heldout.spec import JobSpec
 from heldout.views.diagnosis import GapBudgetView
 from heldout.views.job import JobErrorView
@@ -17,11 +18,8 @@ BASE_SPEC = {
     "training": {"epochs": 20, "batch_size": 32, "optimizer": {"name": "adam", "learning_rate": 0.001}, "seed": 7},
     "evaluation": {"test": "never"},
 }
-DROPOUT = {"network": {"blocks": [{"filters": count, "dropout": 0.25} for count in (32, 64, 128)]}}
-SMOOTHING = {"training": {"label_smoothing": 0.1}}
-FLIP = {"augmentation": {"horizontal_flip": True}}
-SHIFT = {"augmentation": {"shift": 0.1}}
-PATCHES = {"dropout": DROPOUT, "label_smoothing": SMOOTHING, "horizontal_flip": FLIP, "shift": SHIFT}
+REMEDIES = ("dropout", "label_smoothing", "horizontal_flip", "shift")
+PATCHES = {one.name: one.patch for one in resolve(REMEDIES, JobSpec.model_validate(BASE_SPEC))}
 
 
 def arm(name, accuracy, loss, *, train=(0.9994, 0.0021), seeds=5, status="finished", why=None, difference=None):

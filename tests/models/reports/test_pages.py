@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from heldout.remedies import resolve
 from heldout.spec import JobSpec
 from heldout.studies.spec import StudySpec
 from models.reports.commands import script_of
@@ -94,6 +95,22 @@ def test_the_commands_write_the_bodies_that_the_service_takes(study, tmp_path):
         assert (JobSpec if command.file == "winner.json" else StudySpec).model_validate(body)
         assert f"--json @{command.file}" in ran.stdout
     assert not (tmp_path / "pwned").exists()
+
+
+def test_the_study_is_ordered_again_with_the_same_arms():
+    study = made.cure()
+    own = study.arms[2].model_copy(update={"patch": {"training": {"label_smoothing": 0.2}}})
+    for arms, by_name in ((study.arms, True), ([*study.arms[:2], own, *study.arms[3:]], False)):
+        *_, again = report(study.model_copy(update={"arms": arms})).commands
+        body = StudySpec.model_validate(again.body)
+        resolved = resolve(body.remedies, body.spec)
+        assert [(one.name, one.patch) for one in resolved] == [(one.name, one.patch) for one in arms[1:]]
+        assert again.cli == (
+            "heldout cure job_01k8 --remedies dropout,label_smoothing,shift,horizontal_flip --seeds 3 --splits "
+            "resampled --budget-jobs 60"
+            if by_name
+            else None
+        )
 
 
 def _percent(place):
