@@ -22,6 +22,7 @@ from models.blobs import Blobs
 from models.database import Session
 from models.ids import new_id
 from models.specs import training_spec_of
+from models.split_counts import counts_of
 from models.starts import copied_files
 from models.store import calibrations, jobs, studies
 from models.store.study_steps import begin
@@ -31,6 +32,7 @@ from models.studies.planning import most_jobs
 from models.studies.runs import automatic_splits, curve_sizes, folds_for, patched, pinned, spec_of_run
 from models.studies.state import Arm
 from models.studies.stored import ArmPlan, StudyPlan
+from models.study_base import automatic_remedies, require_mended
 from models.submit import ExaminedSpec, dataset_named, examined_spec
 from models.tables import DatasetRow, JobRow, StudyRow
 
@@ -55,7 +57,7 @@ def order(
     """Begin a study; gives its row, and its dataset's.
 
     Raises:
-        JobNotFound, DataFirst, and what `submit` raises: for an arm with `/remedies/<place>`.
+        JobNotFound, DataFirst, FileOfLaterRelease, and what `submit` raises: for an arm with `/remedies/<place>`.
     """
     ordered = _ordered(session, blobs, owner, asked, max_parameters)
     study_id, base = new_id("std"), ordered.base
@@ -165,6 +167,7 @@ def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec) -> _Base
             spec = training_spec_of(job)
         except SpecUnreadable as error:
             raise _refused("/job", error.detail) from error
+        require_mended(session, blobs, job)
     else:
         assert asked.spec is not None
         spec = asked.spec
@@ -188,7 +191,7 @@ def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec) -> _Base
 
 def _split(blobs: Blobs, base: _Base, wanted: Literal["auto", "fixed", "resampled"]) -> _Base:
     """The base with its numbers of images, and with folds where each seed gets one of its own."""
-    counts = {split: about["count"] for split, about in (base.dataset.splits or {}).items()}
+    counts = counts_of(base.dataset, base.spec.model_copy(update={"validation": None})) or {}
     train, validation = counts.get("train", 0), counts.get("validation", 0)
     own = base.spec.folds
     if wanted == "fixed" or (wanted == "auto" and automatic_splits(validation, has_folds=own is not None) == "fixed"):
@@ -221,7 +224,11 @@ def _remedies(session: Session, blobs: Blobs, base: _Base, asked: StudySpec) -> 
         if asked.remedies != "auto":
             raise _refused("/remedies", "A learning curve compares numbers of images, not remedies. Leave them out.")
         return ()
-    wanted: Sequence[str | NamedPatch] = asked.remedies if asked.remedies != "auto" else ("dropout", "l2")
+    wanted: Sequence[str | NamedPatch] = (
+        automatic_remedies(session, blobs, base.spec, base.job, train_images=base.train_images)
+        if asked.remedies == "auto"
+        else asked.remedies
+    )
     return resolve(wanted, base.spec, train_images=base.train_images)
 
 

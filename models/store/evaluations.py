@@ -1,21 +1,17 @@
-"""Jobs that measure base and winner of a study on test: how one is queued, what it measures, and how it ends well."""
+"""Jobs that measure base and winner of a study on test: what one measures, and how it ends well."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from heldout.kinds import EvaluateSpec, JobKind
 from heldout.lifecycle import JobRequest, JobStatus
 from heldout.views.study import EnsembleView
-from models.ids import new_id
-from models.store import artifacts, label_reads, metrics, new_jobs, studies
+from models.store import artifacts, label_reads, metrics, studies
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.studies.state import TestScores
 from models.tables import JobRow
-
-MAX_RUNTIME_S = 3600
 
 
 @dataclass(frozen=True)
@@ -29,36 +25,6 @@ class TrainedModel:
     key: str
     epoch: int
     has_own_validation: bool
-
-
-def queue(
-    session: Session,
-    *,
-    owner: str,
-    study_id: str,
-    dataset_id: str,
-    name: str,
-    base: Sequence[str],
-    winner: Sequence[str],
-    priority: int,
-) -> JobRow:
-    """Queue the evaluation of a study. The caller sees to it that a study has one, and wakes a worker.
-
-    Args:
-        base, winner: ids of trainings that have succeeded, each of one arm.
-    """
-    return new_jobs.add(
-        session,
-        job_id=new_id("job"),
-        kind=JobKind.EVALUATE,
-        owner=owner,
-        name=name,
-        spec=EvaluateSpec(base=tuple(base), winner=tuple(winner), max_runtime_s=MAX_RUNTIME_S),
-        dataset_id=dataset_id,
-        priority=priority,
-        device="cpu",
-        study_id=study_id,
-    )
 
 
 def models_of(session: Session, job_ids: Iterable[str]) -> dict[str, TrainedModel]:

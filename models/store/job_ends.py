@@ -66,8 +66,11 @@ def _give_up_suspects(session: Session, job: JobRow, status: JobStatus, error: E
 
 def _after_evaluation(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
     """A study whose winner could not be measured on test is answered without."""
-    if job.study_id is not None and status is JobStatus.FAILED:
-        studies.note_test_failed(session, job.study_id, "nobody knows why" if error is None else error["detail"])
+    if job.study_id is None:
+        return
+    if status is not JobStatus.SUCCEEDED:
+        studies.note_test_failed(session, job.study_id, "It was cancelled." if error is None else error["detail"])
+    advance(session, job.study_id, job, status)
 
 
 AFTER_END: Mapping[JobKind, Callable[[Session, JobRow, JobStatus, Error | None], None]] = {

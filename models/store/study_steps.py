@@ -12,17 +12,18 @@ from sqlalchemy.orm import Session
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
 from heldout.spec import JobSpec
+from heldout.studies.refit import refit_spec
 from heldout.studies.spec import BASE_ARM
 from heldout.study_lifecycle import StudyStatus
 from heldout.views.study import ArmView
 from models import wake
 from models.database import db_now
 from models.ids import new_id
-from models.store import artifacts, events, new_jobs, outbox, studies
+from models.store import artifacts, evaluation_jobs, events, new_jobs, outbox, studies
 from models.store.artifacts import Artifact
 from models.store.new_jobs import Begins
 from models.studies.next_steps import next_steps
-from models.studies.runs import name_of, refit_spec, spec_of_run
+from models.studies.runs import name_of, spec_of_run
 from models.studies.state import NextSteps, Purpose, Run, RunKey
 from models.studies.stored import StudyPlan
 from models.tables import JobRow, StudyRow
@@ -87,6 +88,8 @@ def _take_steps(session: Session, study: StudyRow) -> None:
             break
         runs = studies.runs_of(session, study.id)
         steps = next_steps(state, runs)
+    if steps.evaluate is not None and study.evaluation is None:
+        _queue_evaluation(session, study, *steps.evaluate)
     _keep(session, study, steps)
 
 
@@ -145,6 +148,21 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
     if arm.file is not None:
         artifacts.add(session, job_id, 0, [Artifact(**arm.file)])
     wake.note(session, WakeUp.for_job(job_id, spec.resources.required_gpus))
+
+
+def _queue_evaluation(session: Session, study: StudyRow, base: Sequence[str], winner: Sequence[str]) -> None:
+    job = evaluation_jobs.queue(
+        session,
+        owner=study.owner,
+        study_id=study.id,
+        dataset_id=study.dataset_id,
+        name=study.name,
+        base=base,
+        winner=winner,
+        priority=study.priority,
+    )
+    studies.write(session, study.id, evaluation=job.id)
+    wake.note(session, WakeUp.for_job(job.id, job.gpus))
 
 
 # --- what clients see ------------------------------------------------------------------------------------

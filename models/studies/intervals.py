@@ -25,8 +25,7 @@ class Spread:
     run_variance: of the means of single trainings, with trainings − 1 degrees of freedom; 0 for one training.
     image_noise: the part of it that comes from the images of one training.
     lasting_image_noise: variance of the mean that comes from the images, and that more trainings do not lessen.
-    overlap: validation images for each training image of a fold, by which the trainings of folds depend on each other;
-        0 where all trainings are measured on the same images.
+    folds: into how many parts train and validation are cut; None where all trainings are measured on the same images.
     """
 
     mean: float
@@ -35,7 +34,7 @@ class Spread:
     run_variance: float
     image_noise: float
     lasting_image_noise: float
-    overlap: float
+    folds: int | None = None
 
     @property
     def degrees(self) -> int:
@@ -74,12 +73,11 @@ def crossed(values: NDArray[np.float64], *, binary: bool = False) -> Spread:
         run_variance=float(by_training.var(ddof=1)) if trainings > 1 else 0.0,
         image_noise=mean_square_rest / images,
         lasting_image_noise=(mean_square_images - mean_square_rest) / (trainings * images) + _pseudo(binary, images),
-        overlap=0.0,
     )
 
 
 def folded(values: Sequence[NDArray[np.float64]], folds: int, *, binary: bool = False) -> Spread:
-    """The spread of a mean over trainings that are each measured on a fold of their own.
+    """The spread of a mean over trainings that are each measured on a fold of their own, until all folds were taken.
 
     Args:
         values: for each training (images of its fold,), at least 2 each.
@@ -89,16 +87,14 @@ def folded(values: Sequence[NDArray[np.float64]], folds: int, *, binary: bool = 
     """
     by_training = np.asarray([float(part.mean()) for part in values])
     images = sum(len(part) for part in values)
-    noise = float(np.mean([part.var(ddof=1) / len(part) for part in values]))
-    overlap = 1 / (folds - 1)
     return Spread(
         float(by_training.mean()),
         len(values),
         images,
         run_variance=float(by_training.var(ddof=1)) if len(values) > 1 else 0.0,
-        image_noise=noise,
-        lasting_image_noise=noise * overlap + _pseudo(binary, images),
-        overlap=overlap,
+        image_noise=float(np.mean([part.var(ddof=1) / len(part) for part in values])),
+        lasting_image_noise=_pseudo(binary, images),
+        folds=folds,
     )
 
 
@@ -126,24 +122,27 @@ class Estimate:
 
     def half_width(self, error: float) -> float:
         """Half of that interval: t for what differs between trainings, z for what differs between images."""
-        return self._half(error, self.noise.degrees, 1 / self.spread.trainings, self.spread.lasting_image_noise)
+        return self._half(error, self.noise.degrees, self.spread.trainings, self.spread.lasting_image_noise)
 
     def expected_half_width(self, error: float, trainings: int, image_factor: float = 1.0) -> float:
         """The same after so many trainings, at least 2, on so many times the images."""
         degrees = self.noise.degrees * (trainings - 1) / max(self.spread.degrees, 1)
         # A negative part is luck of these images and trainings, and would not stay.
         lasting = max(self.spread.lasting_image_noise, 0.0)
-        return self._half(error, degrees, 1 / trainings, lasting, image_factor)
+        return self._half(error, degrees, trainings, lasting, image_factor)
 
     def expected_change(self, trainings: int, error: float = 0.05) -> float:
         """How far the mean may still move until there are so many trainings, if the images stay."""
         variance = max(self.noise.variance, 0.0) * max(1 / self.spread.trainings - 1 / trainings, 0.0)
         return _t(1 - error / 2, self.noise.degrees) * sqrt(variance)
 
-    def _half(self, error: float, degrees: float, share: float, lasting: float, image_factor: float = 1.0) -> float:
-        spread = self.spread
-        between = max(self.noise.variance - spread.image_noise, 0.0) * (share + spread.overlap)
-        images = (lasting + spread.image_noise * share) / image_factor
+    def _half(self, error: float, degrees: float, trainings: int, lasting: float, image_factor: float = 1.0) -> float:
+        spread, share, image_share = self.spread, 1 / trainings, 1 / trainings
+        if spread.folds is not None:
+            share += 1 / (spread.folds - 1)  # training sets of folds overlap, so trainings depend on each other
+            image_share = 1 / min(trainings, spread.folds)  # images of folds do not, until they are measured again
+        between = max(self.noise.variance - spread.image_noise, 0.0) * share
+        images = (lasting + spread.image_noise * image_share) / image_factor
         t, z = _t(1 - error / 2, degrees), NormalDist().inv_cdf(1 - error / 2)
         return sqrt(max(t * t * between + z * z * images, 0.0))
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from heldout.merge_patch import merged
 from heldout.spec import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
-from heldout.validation_spec import TrainOnAllSpec, ValidationSpec
+from heldout.validation_spec import ValidationSpec
 from models.studies.state import Purpose, RunKey
 
 # Below so many validation images, each seed gets a fold of its own unless the client says otherwise.
@@ -56,13 +56,6 @@ def spec_of_run(base: JobSpec, patch: Mapping[str, Any], key: RunKey, *, folds: 
     if key.fold is not None and folds is not None:
         changes["validation"] = ValidationSpec(folds=folds, fold=key.fold, seed=key.fold_seed)
     return spec.model_copy(update=changes)
-
-
-def refit_spec(base: JobSpec, patch: Mapping[str, Any], epochs: int) -> JobSpec:
-    """What the last training of a study's winner is asked to do: the best number of epochs on all images but test."""
-    spec = patched(base, patch)
-    training = spec.training.model_copy(update={"epochs": epochs, "early_stopping": None, "on_overfit": "none"})
-    return spec.model_copy(update={"training": training, "validation": TrainOnAllSpec(use="train")})
 
 
 def training_seed(base_seed: int, number: int) -> int:

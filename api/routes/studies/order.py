@@ -11,6 +11,7 @@ from api.http.idempotency import IdempotencyKey, once
 from api.http.problems import JSON_BODY, REFUSED_SPEC, problems
 from api.http.routing import resource
 from heldout.errors import (
+    DataFirst,
     FileOfLaterRelease,
     IdempotencyKeyInFlight,
     IdempotencyKeyReused,
@@ -34,6 +35,7 @@ router = resource("/v1/studies", "studies")
         200: {"model": StudyEstimateView, "description": "With `dry_run`: it is accepted, and nothing is stored."},
         **problems(
             JobNotFound,
+            DataFirst,
             IdempotencyKeyInFlight,
             IdempotencyKeyReused,
             FileOfLaterRelease,

@@ -54,12 +54,12 @@ def test_noise_of_images_within_folds_takes_the_normal_quantile() -> None:
     half = Estimate(spread, own_noise(spread)).half_width(0.05)
 
     noise = np.mean([part.var(ddof=1) / 400 for part in values])
-    assert half == pytest.approx(stats.norm.ppf(0.975) * sqrt(noise * (1 / 3 + 1 / 9)))
+    assert half == pytest.approx(stats.norm.ppf(0.975) * sqrt(noise / 3))
 
 
 def test_arms_lend_each_other_what_they_say_of_noise_but_never_make_a_noisy_one_look_quieter() -> None:
     def spread(variance: float) -> Spread:
-        return Spread(0.0, 3, 100, variance, image_noise=0.0, lasting_image_noise=0.0, overlap=0.0)
+        return Spread(0.0, 3, 100, variance, image_noise=0.0, lasting_image_noise=0.0)
 
     arms = [spread(variance) for variance in (1, 4, 40)]
     quiet, usual, noisy = (Estimate(*pair) for pair in zip(arms, shared_noise(arms), strict=True))

@@ -17,7 +17,7 @@ from heldout.views.study import EnsembleFiguresView, EnsembleView
 from models.arrays import ImageSet, content_address, save
 from models.blobs import Blobs
 from models.database import Database
-from models.store import claims, datasets, evaluations
+from models.store import claims, datasets, evaluation_jobs
 from models.store.artifacts import Artifact
 from models.store.claims import Result
 from models.studies import state
@@ -87,7 +87,7 @@ class Bench:
     def queue(self, **jobs: list[str]) -> str:
         asked = {**self.jobs, **jobs}
         with self.work.database.write() as session:
-            return evaluations.queue(
+            return evaluation_jobs.queue(
                 session,
                 owner=ALICE,
                 study_id=self.study_id,
@@ -237,4 +237,4 @@ def test_an_evaluation_that_was_cancelled_tells_its_study_nothing(bench: Bench, 
 
     scripted(cancelled)
     assert bench.run().status is JobStatus.CANCELLED
-    assert (bench.study.tested, bench.study.test_failed) == (None, None)
+    assert (bench.study.tested, bench.study.found) == (None, {})
