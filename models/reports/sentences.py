@@ -102,7 +102,7 @@ def _nothing(study: StudyView) -> str:
         told = "makes the network worse" if worse else "does not make the network surely better"
         return f"No: {named(remedies)} {told} on unseen images{_at_most(study)}."
     if len(worse) == len(remedies):
-        return f"No: all {len(remedies)} remedies make the network worse on unseen images."
+        return f"No: all {len(remedies)} remedies make the network worse on unseen images, in right answers or in loss."
     which = f"none of the {len(remedies)} remedies"
     return f"No: {which} makes the network surely better on unseen images{_at_most(study)}."
 
