@@ -8,6 +8,7 @@ from heldout.diagnosis import ALL_SPLITS, Diagnosis, Evaluation, diagnose
 from heldout.diagnosis.evaluation import from_final
 from heldout.diagnosis.history import History, from_epochs, measures_training_at_end
 from heldout.stored.artifacts import ArtifactName
+from heldout.validation_spec import trains_on_all
 from models.blobs import Blobs
 from models.database import Session
 from models.store import metrics
@@ -43,7 +44,10 @@ def diagnosis_of(
 
 def _history(epochs: Sequence[EpochRow], spec: Mapping[str, Any]) -> History:
     """The curves that the job's epochs have; those of `fit` stand for training's where it is measured at the end."""
-    names = [name for name in CURVES if not (measures_training_at_end(spec) and name.startswith("train_"))]
+    # A figure that is null was not finite; one that was never measured must not be taken for such.
+    unmeasured = [("train_", measures_training_at_end(spec)), ("validation_", trains_on_all(spec))]
+    left_out = tuple(prefix for prefix, is_left_out in unmeasured if is_left_out)
+    names = [name for name in CURVES if not name.startswith(left_out)]
     return from_epochs([{name: getattr(row, name) for name in names} for row in epochs])
 
 
