@@ -53,7 +53,7 @@ def show(
             print_json(job)
         else:
             final = client.metrics(job_id).final
-            shown.show_job(job, final, None if final is None else client.diagnosis(job_id).gap)
+            shown.show_job(job, final, None if final is None else client.diagnosis(job_id))
 
 
 def metrics(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:

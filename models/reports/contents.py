@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from heldout.stored.final import GapView
+from heldout.studies.spec import BASE_ARM
 from heldout.views.study import StudyView, TestFiguresView
 from heldout.views.study_report import ReportBudgetView, StudyReportView
 from models.reports.commands import WINNER_FILE, script_of
@@ -215,7 +216,8 @@ def _budget_blocks(gaps: Sequence[ReportBudgetView]) -> list[Block]:
         whole = (signed(OF_100_IMAGES, one.whole.accuracy), "", signed(LOSS, one.whole.loss), "")
         rows.append(("training to test", *whole))
         headings = ("part", "points", "very likely between", "loss", "why")
-        blocks.append(Table(f"{one.arm} ({one.job})", headings, rows, (len(rows) - 1,), (1, 2, 3)))
+        name = "unchanged network" if one.arm == BASE_ARM else one.arm
+        blocks.append(Table(f"{name} (`{one.job}`)", headings, rows, (len(rows) - 1,), (1, 2, 3)))
     return blocks
 
 
@@ -230,10 +232,9 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
         rows.append((shown_name(report, arm), shown.idea or NONE, changes, " ".join(came_of_it)))
     dropped = [arm.name for arm in report.study.arms if arm.status == "dropped"]
     said = (
-        f"{named(dropped)} {'was' if len(dropped) == 1 else 'were'} dropped before the end, so that the others could "
-        "be trained more often."
+        f"Not trained any more once it was clear that they would not win: {named(dropped)}."
         if dropped
-        else "No remedy was dropped before the end."
+        else "All remedies were trained to the end."
     )
     return [
         Heading("What did each remedy change, and what came of it?"),

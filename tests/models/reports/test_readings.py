@@ -74,12 +74,15 @@ def test_test_images_that_disagree_are_not_hidden():
 def test_nothing_helped_says_how_much_may_have_been_missed_and_what_to_measure_next():
     found = report(made.nothing_helped())
     assert found.answer == (
-        "No: none of the 3 remedies has made the network surely better on unseen images; `label_smoothing`, the most "
+        "No: none of the 3 remedies makes the network surely better on unseen images; `label_smoothing`, the most "
         "promising, may bring at most 0.5 more right answers of 100."
     )
     answers = answers_of(made.nothing_helped())
-    assert answers["Is that sure?"].startswith(
-        "No remedy stands out from chance. That is no proof that they have no ef"
+    assert answers["Is that sure?"] == (
+        "No range lies on the better side of 0 (no difference). The range of `shift` lies on the worse side, in right "
+        "answers or in loss. The ranges of `dropout` and `label_smoothing` lie around 0: the effect may be as good or "
+        "as bad as the ends say, or none. The ranges are so wide that in 95 of 100 such studies all of them hold the "
+        "true differences."
     )
     assert answers["What helped, and by how much?"].endswith("Surely worse: `shift`.")
     assert answers["Were test images used to choose?"].endswith("Test images were not looked at at all.")
@@ -115,6 +118,28 @@ def test_cannot_tell_says_what_would_tell(needs, told):
     assert told in answers["What should I do now?"]
     more = [one.body["seeds"] for one in found.commands if one.file == "more_seeds.json"]
     assert more == ([] if needs["seeds"] is None else [3 + needs["seeds"]])
+
+
+def test_remedies_that_all_harm_are_not_said_to_bring_anything():
+    study = made.nothing_helped()
+    harmed = study.model_copy(update={"arms": [study.arms[0], study.arms[3]]})
+    assert report(harmed).answer == "No: `shift` makes the network worse on unseen images."
+    answers = answers_of(harmed)
+    assert answers["What helped, and by how much?"] == "Nothing surely. Surely worse: `shift`."
+    assert answers["What should I do now?"].startswith("Keep the network as it is: these remedies make it worse.")
+
+
+def test_what_was_not_confirmed_is_no_answer():
+    study = made.cure()
+    conclusion = study.conclusion.model_copy(update={"kind": "cannot_tell", "remedy": None, "test": None})
+    unconfirmed = study.model_copy(update={"arms": study.arms[:2], "conclusion": conclusion})
+    assert report(unconfirmed).answer.startswith(
+        "It cannot be told, because `dropout` looked better, but the trainings that were to confirm it did not; "
+    )
+    sure = answers_of(unconfirmed)["Is that sure?"]
+    assert sure.startswith(
+        "The range of `dropout` lies on the better side of 0 (no difference), but that was not confirm"
+    )
 
 
 def test_a_study_that_runs_says_so_before_anything_else():
