@@ -24,7 +24,11 @@ LOSS_TOLD = " (Loss: how far answers are from being right and certain; lower is 
 def in_short_of(study: StudyView) -> list[QuestionView]:
     """Questions with answers, in the order in which they come to mind."""
     if study.kind == "learning_curve":
-        asked = [("What should I do now?", _after_learning_curve(study)), ("What did it cost?", cost_of(study))]
+        asked = [
+            ("Is that sure?", _is_forecast_sure(study)),
+            ("What should I do now?", _after_learning_curve(study)),
+            ("What did it cost?", cost_of(study)),
+        ]
     else:
         asked = [
             ("What helped, and by how much?", _what_helped(study)),
@@ -183,6 +187,17 @@ def _surer(study: StudyView) -> str:
         )
     told = what_would_tell(needs)
     return f"{told[0].upper()}{told[1:]}."
+
+
+def _is_forecast_sure(study: StudyView) -> str:
+    if study.status == "running":
+        return "No, the study is not finished, and figures can still change."
+    if study.forecast is None:
+        return "The errors at each number of images are measured. What more images would bring is not known."
+    return (
+        "The errors up to now are measured. The forecast goes on as they went so far; it holds for new images of the "
+        "same kind as those of today."
+    )
 
 
 def _after_learning_curve(study: StudyView) -> str:
