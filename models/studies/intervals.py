@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
-from statistics import NormalDist
+from statistics import NormalDist, median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,9 +159,10 @@ def own_noise(spread: Spread) -> RunNoise:
 def shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
     """For each of several arms that are compared with one base: its noise between trainings, helped by the others'.
 
-    The variances s² of few trainings scatter widely: each becomes (d0 s0² + d s²) / (d0 + d), where s0² is the mean of
-    all of them, and counts as known with d0 + d degrees of freedom. It never becomes smaller than s², since then the
-    interval of an arm that is noisier than the others would miss too often.
+    The variances s² of few trainings scatter widely: each becomes (d0 s0² + d s²) / (d0 + d), where s0² is the usual
+    one among all arms, and counts as known with d0 + d degrees of freedom. It never becomes smaller than s², since then
+    the interval of an arm that is noisier than the others would miss too often. s0² comes from the median, so that a
+    remedy which ruins some of its trainings does not make all others look noisy.
 
     Args:
         spreads: of differences to the same base, in one measure.
@@ -171,11 +172,15 @@ def shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
     known = [spread for spread in spreads if spread.degrees > 0]
     if len(known) < 2:
         return [own_noise(spread) for spread in spreads]
-    weights = [spread.degrees for spread in known]
-    mean = sum(spread.degrees * spread.run_variance for spread in known) / sum(weights)
+    usual = median(spread.run_variance / _median_of_variance(spread.degrees) for spread in known)
     result = []
     for spread in spreads:
         total = OTHERS_DEGREES + spread.degrees
-        shared = (OTHERS_DEGREES * mean + spread.degrees * spread.run_variance) / total
+        shared = (OTHERS_DEGREES * usual + spread.degrees * spread.run_variance) / total
         result.append(RunNoise(max(shared, spread.run_variance), total))
     return result
+
+
+def _median_of_variance(degrees: int) -> float:
+    """The median of a variance whose mean is 1 (Wilson and Hilferty 1931, PNAS 17(12))."""
+    return (1 - 2 / (9 * degrees)) ** 3
