@@ -37,7 +37,11 @@ WORDS = (
         "the number that the luck of a training follows from: its first weights, the order of images. The same remedy "
         "is trained with several seeds, so that luck is not taken for an effect.",
     ),
-    ("Accuracy, points:", "the share of right answers. A point is one more right answer of 100 images."),
+    (
+        "Accuracy, points:",
+        "the share of right answers. A point is one more right answer of 100 images. Figures are rounded, so a "
+        "difference can be 0.1 away from that of the figures beside it.",
+    ),
     (
         "Loss:",
         "how far answers are from being right and certain. It grows most with answers that are wrong and certain.",
