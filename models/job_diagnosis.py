@@ -7,6 +7,7 @@ from heldout.diagnosis import ALL_SPLITS, Diagnosis, Evaluation, diagnose
 from heldout.diagnosis.evaluation import from_final
 from heldout.diagnosis.history import History, from_epochs
 from heldout.stored.artifacts import ArtifactName
+from heldout.validation_spec import trains_on_all
 from models.blobs import Blobs
 from models.database import Session
 from models.store import metrics
@@ -35,13 +36,15 @@ def diagnosis_of(
     """
     dataset = session.get_one(DatasetRow, job.dataset_id)
     audit = read_audit(blobs, dataset)
-    history = _history(metrics.epochs_of(session, job.id))
+    history = _history(metrics.epochs_of(session, job.id), has_validation=not trains_on_all(job.spec))
     evaluation = _evaluation(session, blobs, job, dataset, result)
     return diagnose(history, None if audit is None else audit.findings, evaluation, job.spec, splits=splits)
 
 
-def _history(epochs: Sequence[EpochRow]) -> History:
-    return from_epochs([{name: getattr(row, name) for name in CURVES} for row in epochs])
+def _history(epochs: Sequence[EpochRow], *, has_validation: bool) -> History:
+    # A figure that is null was not finite; one that was never measured must not be taken for such.
+    names = [name for name in CURVES if has_validation or not name.startswith("validation_")]
+    return from_epochs([{name: getattr(row, name) for name in names} for row in epochs])
 
 
 def _evaluation(

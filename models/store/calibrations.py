@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from heldout.cost import Speed, automatic_towers, seconds_per_epoch
 from heldout.layers import NetworkPlan, plan_network
 from heldout.spec import JobSpec
+from models.split_counts import counts_of
 from models.store.transitions import now
 from models.tables import CalibrationRow, DatasetRow
 
@@ -43,13 +44,9 @@ def expected_epoch_s(
     on a shared core several towers take about as long as one.
     """
     is_unmeasured = spec.resources.required_gpus > 0 or spec.training.precision == "mixed"
-    if not known or is_unmeasured or dataset.splits is None:
+    counts = counts_of(dataset, spec)
+    if not known or is_unmeasured or counts is None:
         return None
-    counts = {name: split["count"] for name, split in dataset.splits.items()}
-    if spec.validation is not None:
-        pool = counts["train"] + counts["validation"]
-        counts["validation"] = pool // spec.validation.folds
-        counts["train"] = pool - counts["validation"]
     wanted = spec.resources.towers
 
     def towers_on(speed: Speed) -> int:

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import update
 
 from heldout.diagnosis import WITHOUT_TEST, Diagnosis
-from heldout.errors import FileOfLaterRelease
+from heldout.errors import DataFirst, FileOfLaterRelease
 from heldout.lifecycle import JobStatus, StopReason
+from heldout.mending.changes import VersionSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import audit_key
 from heldout.stored.final import FinalView
@@ -20,9 +21,11 @@ from heldout.views.job import SummaryView
 from models.blobs import Blobs
 from models.job_diagnosis import diagnosis_of
 from models.job_summary import summary_of
+from models.specs import training_spec_of
 from models.store import claims
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result
+from models.study_base import automatic_remedies, require_mended
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, Work, add_dataset
 
@@ -207,6 +210,25 @@ def test_a_result_that_is_not_stored_yet_is_judged_as_it_will_be(stored: Stored)
 
 
 @sqlite_only
+def test_a_job_that_trains_on_its_validation_images_has_not_diverged_and_has_no_best_epoch(stored: Stored):
+    stored.audit({**AUDIT, "findings": []})
+    with stored.work.database.read() as session:
+        dataset = session.get_one(DatasetRow, stored.dataset_id)
+    stored.work.submit(dataset=dataset, training={"seed": 1, "epochs": 12}, validation={"use": "train"})
+    held = stored.work.claim().held
+    for epoch, loss in enumerate(LOSSES, 1):
+        stored.work.epoch(held, epoch, train_loss=loss, train_accuracy=1 - loss / 4, fit_loss=loss)
+    nothing = {"validation": None, "test": None}
+    result = stored.result(held, {**FINAL, "epoch": 12, **nothing, "gap": nothing}, evaluation=None)
+    for diagnosis in (stored.diagnosis(held), stored.diagnosis(held, result=result)):
+        assert (diagnosis.verdict, diagnosis.best_epoch) == ("cannot_tell", None)
+        assert "trained on its validation images" in diagnosis.explanation
+        assert not [one for finding in diagnosis.findings for one in finding.remedies if one.name == "early_stopping"]
+    summary = stored.summary(held, result)
+    assert (summary.best, summary.gap.validation, summary.gap.test) == (None, None, None)
+
+
+@sqlite_only
 def test_a_result_of_an_early_release_is_judged_without_counts_by_class(stored: Stored):
     held = stored.trained()
     stored.succeed(held, stored.result(held, evaluation=None))
@@ -301,7 +323,10 @@ def without_test(stored: Stored, draw: random.Random | None) -> bytes:
         for epoch in range(1, len(LOSSES) + 1):
             stored.work.set_epoch(held, epoch, test_loss=draw.random(), test_accuracy=draw.random())
     stored.succeed(held, stored.result(held, final, evaluation, gap))
-    return repr(stored.diagnosis(held, splits=WITHOUT_TEST)).encode()
+    with stored.work.database.read() as session:
+        job = session.get_one(JobRow, held.job_id)
+        remedies = automatic_remedies(session, stored.blobs, training_spec_of(job), job, train_images=100)
+    return repr((remedies, stored.diagnosis(held, splits=WITHOUT_TEST))).encode()
 
 
 @sqlite_only
@@ -309,6 +334,7 @@ def test_without_the_test_split_nothing_of_it_changes_a_byte_of_the_diagnosis(st
     expected = without_test(stored, None)
     assert b"leakage" in expected
     assert b"overfitting" in expected
+    assert b"horizontal_flip" in expected
     assert b"gap=None" in expected
     for seed in range(25):
         assert without_test(stored, random.Random(seed)) == expected
@@ -328,6 +354,70 @@ def test_without_the_test_split_validation_still_matters(stored: Stored):
     )
     assert asdict(better) != asdict(worse)
 
+
+# --- what comes before remedies ----------------------------------------------------------------------
+
+BRIGHT = {"factor": 1.0, "offset": 40.0}
+
+
+def refusal(stored: Stored, audit: list[dict[str, Any]], gap: dict[str, Any] | None = None) -> DataFirst | None:
+    """Why a study of a job on this dataset is refused."""
+    stored.audit(AUDIT | {"findings": audit})
+    held = stored.trained()
+    stored.succeed(held, stored.result(held, gap=gap))
+    with stored.work.database.read() as session:
+        try:
+            require_mended(session, stored.blobs, session.get_one(JobRow, held.job_id))
+        except DataFirst as error:
+            return error
+    return None
+
+
+@sqlite_only
+def test_a_study_begins_only_on_data_that_are_in_order(stored: Stored):
+    leak = finding("leakage", validation_in_train=COPIES)
+    order = finding("label_order_mismatch", split="test", renamed={"cat": "dog", "dog": "cat"})
+    bright = finding("scale_mismatch", split="test", undone_by={"test": BRIGHT})
+    refused = refusal(stored, [leak, order, bright])
+    assert refused is not None
+    assert refused.request == {
+        "method": "POST",
+        "path": f"/v1/datasets/{stored.dataset_id}/versions",
+        "body": {
+            "drop_copies": True,
+            "rename_classes": {"test": {"cat": "dog", "dog": "cat"}},
+            "pixel_values": {"test": BRIGHT},
+        },
+    }
+    assert json.dumps(refused.request["body"]["pixel_values"]) in refused.detail
+    assert [one.detail.partition(":")[0] for one in refused.errors] == [
+        "leakage",
+        "scale_mismatch",
+        "label_order_mismatch",
+    ]
+    VersionSpec.model_validate(refused.request["body"])
+
+
+@sqlite_only
+def test_what_only_a_training_has_measured_is_mended_first_too(stored: Stored):
+    undone = pixels_undone(200) | {"parameters": [{"factor": 0.5}, {"factor": 0.5}]}
+    refused = refusal(stored, [], GAP | {"pixels": undone, "validation_copies": None, "test_copies": None})
+    assert refused is not None
+    assert refused.request["body"] == {"pixel_values": {"test": {"factor": 0.5}}}
+    unknown = refusal(stored, [finding("scale_mismatch", split="test", factor=255.0)])
+    assert unknown is not None
+    assert unknown.request is None
+    assert "/diagnosis says what to mend" in unknown.detail
+
+
+@sqlite_only
+def test_a_study_begins_where_no_mending_would_change_its_answer(stored: Stored):
+    few = finding("leakage", validation_in_train={**COPIES, "share": 0.001}) | {"severity": "warning"}
+    other_images = finding("split_shift", split="test", distance=0.9)
+    assert refusal(stored, [few, other_images, finding("class_imbalance", **IMBALANCE)]) is None
+
+
+IMBALANCE = {"smallest": {"class": "cat", "count": 1}, "largest": {"class": "dog", "count": 99}}
 
 # --- the summary -------------------------------------------------------------------------------------
 

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from heldout.kinds import DeriveSpec, IngestSpec, RelateSpec, SuspectSpec
+from heldout.kinds import DeriveSpec, EvaluateSpec, IngestSpec, RelateSpec, SuspectSpec
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.store.claims import Claimed
 from worker.machine.cores import JobCores
 from worker.machine.devices import Gpu
 from worker.machine.scratch import Scratch
+from worker.supervision.evaluate_attempt import EvaluateAttempt
 from worker.supervision.ingest_attempt import IngestAttempt
 from worker.supervision.lease import AttemptLease
 from worker.supervision.relate_attempt import RelateAttempt
@@ -49,5 +50,7 @@ def run_claimed(
             RelateAttempt(claimed, spec, lease, settings=settings, scratch=scratch).run()
         case SuspectSpec() as spec:
             SuspectAttempt(claimed, spec, lease, settings=settings, scratch=scratch, cores=cores).run()
+        case EvaluateSpec() as spec:
+            EvaluateAttempt(claimed, spec, lease, settings=settings, scratch=scratch, slots=slots, cores=cores).run()
         case unknown:  # mypy says so where a kind has nothing that runs it
             assert_never(unknown)

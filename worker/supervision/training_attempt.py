@@ -158,7 +158,7 @@ class TrainingAttempt:
             except BlobMissing as error:
                 raise CheckpointUnusable(f"{checkpoint.key} is not in the blob store.") from error
         claimed, folder = self._claimed, self._folder
-        relations = self._files.fetch_relations(claimed, folder, needed=self._spec.validation is not None)
+        relations = self._files.fetch_relations(claimed, folder, needed=self._spec.folds is not None)
         initial = self._files.fetch_initial(claimed, folder)
         names = self._folder / MEMBERS_FILE
         has_names = self._files.fetch_if_there(members_key(self._claimed.dataset_id), names)
@@ -183,6 +183,7 @@ class TrainingAttempt:
             initial=str(initial) if initial else None,
             initial_layers=claimed.initial.layers if claimed.initial else (),
             names=str(names) if has_names else None,
+            for_study=claimed.study_id is not None,
         )
 
     # --- follow --------------------------------------------------------------------------------------
@@ -286,7 +287,7 @@ class TrainingAttempt:
                     )
                     return
                 self._lease.wait_before_retry()
-        result = Result(final=done.final, artifacts=stored, other_reads=done.other_reads)
+        result = Result(done.final, stored, done.other_reads, done.scores)
         reason = done.stop_reason
         keys = {one.key for one in stored}
         try:

@@ -36,7 +36,7 @@ class Worker:
     def __init__(self, settings: Settings, *, announce: Announce | None = None) -> None:
         self.settings = settings
         self.name = f"{settings.worker_name or host_name()}:{os.getpid()}:{secrets.token_hex(3)}"
-        self.database = Database(settings.database)
+        self.database = Database(settings.database, announce)
         self.blobs = Blobs(settings.blobs_url)
         gpus = find_gpus()
         self.gpus = Gpus(gpus)

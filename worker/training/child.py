@@ -5,10 +5,10 @@ import sys
 from multiprocessing.connection import Connection
 from typing import Literal
 
-from worker.messages import Alive, Assignment, SuspectAssignment
+from worker.messages import Alive, AnyAssignment, EvaluateAssignment, SuspectAssignment
 
 
-def main(assignment: Assignment | SuspectAssignment, pipe: Connection, log: str) -> None:
+def main(assignment: AnyAssignment, pipe: Connection, log: str) -> None:
     """Send what is printed to the file `log`, say that the process lives, then do what is assigned."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(file, 1)
@@ -23,6 +23,12 @@ def main(assignment: Assignment | SuspectAssignment, pipe: Connection, log: str)
         from worker.training.suspects.run import run as find_suspects
 
         find_suspects(assignment, pipe)
+        return
+    if isinstance(assignment, EvaluateAssignment):
+        import worker.training.preload
+        from worker.training.stored_models import run as measure_models
+
+        measure_models(assignment, pipe)
         return
     if assignment.gpus:
         # Read by CUDA when TensorFlow first looks for devices: no other job's GPU is touched.

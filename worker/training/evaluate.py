@@ -107,14 +107,14 @@ def finite(value: float) -> float | None:
 
 
 def final_figures(epoch: int, measured: Mapping[str, Measured]) -> FinalView:
-    """How the kept weights, of `epoch`, did; `measured` lacks `test` where it is not measured."""
-    train, validation, test = measured["train"], measured["validation"], measured.get("test")
+    """How the kept weights, of `epoch`, did; `measured` lacks a held-out split where it is not measured."""
+    train, validation, test = measured["train"], measured.get("validation"), measured.get("test")
     return FinalView(
         epoch=epoch,
         train=_split(train),
-        validation=_split(validation),
+        validation=validation and _split(validation),
         test=test and _split(test),
-        gap=GapsView(validation=_gap(train, validation), test=test and _gap(train, test)),
+        gap=GapsView(validation=validation and _gap(train, validation), test=test and _gap(train, test)),
     )
 
 

@@ -81,9 +81,7 @@ class SupervisorPipe:
 
 def run(assignment: Assignment, pipe: Connection) -> None:
     """Train the assigned job in this process, which does nothing else and ends afterwards."""
-    die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's interrupt is the supervisor's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    begin_process()
     supervisor = SupervisorPipe(pipe)
     with suppress(SupervisorGone):
         supervisor.send(_final_message(assignment, supervisor))
@@ -174,6 +172,7 @@ def _train(
         relations=relations,
         names_file=Path(assignment.names) if assignment.names else None,
         send=send,
+        for_study=assignment.for_study,
         is_cancelled=lambda: requested_stop() is StopCause.CANCEL,
     )
 
@@ -230,6 +229,13 @@ def _facts_of_bits(engine: dict[str, Any]) -> dict[str, Any]:
     """What decides the last digits of a training, beside its spec, its seed and its dataset."""
     shared = {name: engine[name] for name in ("device", "threads", "towers", "tensorflow", "keras")}
     return shared | {"numpy": np.__version__, "processor": processor()}
+
+
+def begin_process() -> None:
+    """What every process that works for a supervisor does first: it ends with it, and when it says so."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's interrupt is the supervisor's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def die_with_parent() -> None:

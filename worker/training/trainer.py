@@ -256,12 +256,15 @@ class Trainer:
         stopped = judge_epoch(early, self.position.stopping, epoch, monitored)
         kept = kept_epoch(early, stopped, epoch)
         guard = self._watch(values)
-        best = self.position.best.after(epoch, values["validation_loss"], values["validation_accuracy"])
+        best, plateau = self.position.best, self.position.plateau
+        if self._spec.has_validation:
+            best = best.after(epoch, values["validation_loss"], values["validation_accuracy"])
+            plateau = lower_on_plateau(training, plateau, values["validation_loss"])
         if training.on_overfit == "stop_and_restore" and (guard.stopped or early is None):
             kept = best.by_loss
         self.position = Position(
             epoch=epoch + 1,
-            plateau=lower_on_plateau(training, self.position.plateau, values["validation_loss"]),
+            plateau=plateau,
             stopping=stopped,
             guard=guard,
             kept=kept,
@@ -286,7 +289,8 @@ class Trainer:
         training, position, steps = self._spec.training, self.position, self._engine.steps_per_epoch
         started = perf_counter()
         values: dict[str, float] = {}
-        splits = ["train", "validation"] + ["test"] * (self._spec.evaluation.test == "every_epoch")
+        splits = ["train"] + ["validation"] * self._spec.has_validation
+        splits += ["test"] * (self._spec.evaluation.test == "every_epoch")
         for split in splits:
             measured = self._evaluator.measure(self._data.rows[split], self._check_stop)
             values |= {f"{split}_loss": measured.loss, f"{split}_accuracy": measured.accuracy}

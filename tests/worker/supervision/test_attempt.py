@@ -23,6 +23,8 @@ from models.job_diagnosis import diagnosis_of
 from models.relations import Relations, load_relations, relations_key, save_relations
 from models.store.artifacts import Artifact
 from models.store.claims import Claimed, HeldAttempt
+from models.store.studies import runs_of
+from models.studies.state import Scores
 from models.tables import ArtifactRow, DatasetRow, JobRow
 from tests.models.work import ENGINE, Work, final_of
 from worker.machine.cores import Cores
@@ -175,6 +177,38 @@ def test_a_training_gets_the_relations_of_its_dataset_and_leaves_what_its_gap_is
     [stored] = [row for row in work.stored(job_id)["artifacts"] if row["name"] == "gap"]
     assert blobs.read(stored["key"]) == gap
     assert work.row(job_id).status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_training_of_a_study_leaves_what_it_says_of_each_validation_image_and_another_one_does_not(
+    work: Work, run
+) -> None:
+    of_study, alone = work.submit(), work.submit()
+    study = work.ended_study(of_study)
+    said = Scores(
+        images=np.arange(4, dtype=np.int32),
+        losses=np.asarray([0.1, 2.5, 1e-9, 30.0], np.float32),
+        right=np.asarray([True, False, True, False]),
+        train_loss=0.25,
+        train_accuracy=0.75,
+        train_images=8,
+        kept_epoch=1,
+    )
+    asked = []
+
+    def script(assignment: Assignment) -> list[FromTraining]:
+        asked.append(assignment.for_study)
+        *before, finished = whole(assignment, 1)
+        return [*before, replace(finished, scores=said if assignment.for_study else None)]
+
+    run(work.claim(), script)
+    run(work.claim(), script)
+    assert asked == [True, False]
+    assert work.row(of_study).status is work.row(alone).status is JobStatus.SUCCEEDED
+    with work.database.read() as session:
+        [stored] = runs_of(session, study)
+    for name, value in asdict(said).items():
+        np.testing.assert_array_equal(getattr(stored.scores, name), value)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from heldout.datasets import DatasetSpec
-from heldout.kinds import DeriveSpec, IngestSpec, RelateSpec, SuspectSpec, WorkSpec
+from heldout.kinds import DeriveSpec, EvaluateSpec, IngestSpec, RelateSpec, SuspectSpec, WorkSpec
 from heldout.mending.changes import VersionChanges
 from models.store.claims import Claimed, HeldAttempt
 from tests.models.work import spec
@@ -28,6 +28,7 @@ RUN_BY = [
     (DERIVE, "IngestAttempt"),
     (RELATE, "RelateAttempt"),
     (SUSPECT, "SuspectAttempt"),
+    (EvaluateSpec(base=("job_1",), winner=("job_2",), max_runtime_s=60), "EvaluateAttempt"),
 ]
 
 

@@ -1,0 +1,1 @@
+"""Recorded trainings of bases and remedies, from which studies are replayed and judged."""
