@@ -126,12 +126,15 @@ class Client(DatasetMethods, StudyMethods):
         statuses: Sequence[str] = (),
         dataset: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        study: str | None = None,
         page_size: int = PAGE,
     ) -> Iterator[JobView]:
         """The owner's jobs, newest first; further pages are fetched as they are needed."""
         params: list[tuple[str, str]] = [("status", status) for status in statuses]
         if dataset is not None:
             params.append(("dataset", dataset))
+        if study is not None:
+            params.append(("study", study))
         params += [(f"metadata[{key}]", value) for key, value in (metadata or {}).items()]
         return self._answers.pages(JobPage, "/v1/jobs", params, page_size=page_size)
 

@@ -59,10 +59,11 @@ def cure(
         if detach:
             print_json(study) if as_json else say(study.id)
             return None
-        return _follow(client, study.id, as_json)
+        return follow(client, study.id, as_json)
 
 
-def _follow(client: "Client", study_id: str, as_json: bool) -> Exit:
+def follow(client: "Client", study_id: str, as_json: bool) -> Exit:
+    """Show a study until it has ended; the exit code is that of its end."""
     try:
         study = follow_study(client, study_id, JsonEvents() if as_json else study_display())
     except KeyboardInterrupt:
@@ -78,7 +79,7 @@ def _follow(client: "Client", study_id: str, as_json: bool) -> Exit:
 
 def _later(study_id: str) -> str:
     return (
-        f"`heldout studies {study_id} --watch` shows it again; `heldout studies {study_id} --cancel` ends it with all "
+        f"`heldout studies {study_id} --watch` shows it again; `heldout studies cancel {study_id}` ends it with all "
         "of its trainings."
     )
 

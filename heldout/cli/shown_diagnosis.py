@@ -47,7 +47,7 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
                 say(f"    {mend_command(remedy.request.path.split('/')[3], remedy.request.body)}")
 
 
-def say_what_cures(job_id: str, verdict: str | None) -> None:
+def say_what_cures(job_id: str, verdict: str) -> None:
     """The command that measures it, where the verdict is one that a change of the spec can cure."""
     from heldout.remedies.automatic import CURABLE
 

@@ -12,7 +12,7 @@ from heldout.cli.screen import print_table, say, table_width, terminal_width
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from heldout.views.study import ArmView, StudyEstimateView, StudyView
+    from heldout.views.study import ArmView, StudyEstimateView, StudyTestView, StudyView
 
 PICTURE_WIDTH = 31  # odd, so that 0 has a column of its own
 PICTURE_HEADING = "WORSE".ljust(PICTURE_WIDTH // 2) + "|" + "BETTER".rjust(PICTURE_WIDTH // 2)
@@ -94,11 +94,26 @@ def show_answer(study: StudyView) -> None:
         return
     say("")
     say(study.conclusion.explanation)
+    if study.conclusion.test is not None:
+        show_test(study.conclusion.test)
     if study.conclusion.refit is not None:
         say(f"{study.conclusion.refit} is the model to deploy: it trained on validation images too, so that none of")
         say(f"them says how good it is. `heldout model {study.conclusion.refit} -o FILE` downloads it.")
     if (command := command_of_winner(study)) is not None:
         say(f"To train it once more: {command}")
+
+
+def show_test(test: StudyTestView) -> None:
+    """Base and winner on the images that nothing was chosen by."""
+    base, winner, difference = test.base.accuracy, test.winner.accuracy, test.difference
+    if base is None or winner is None:
+        return
+    sure = difference.intervals.accuracy
+    surely = "" if sure is None else f", surely {_between(sure, points)}"
+    say(
+        f"On {test.base.count:,} test images, which nothing was chosen by: accuracy {100 * base:.1f} % without it, "
+        f"{100 * winner:.1f} % with it ({points(difference.accuracy)} points{surely}; loss {_loss(difference.loss)})."
+    )
 
 
 def command_of_winner(study: StudyView) -> str | None:

@@ -5,7 +5,6 @@ from typing import Any
 
 from heldout.remedies.change import Base, Change, NoChange, Outcome
 from heldout.remedies.values import (
-    DENSE_DROPOUT,
     DROPOUT,
     L2,
     MAX_FILTERS,
@@ -47,24 +46,24 @@ def larger_network(base: Base) -> Outcome:
 
 
 def dropout(base: Base) -> Outcome:
-    """After each pool, and more of it in dense layers."""
+    """After each pool, and in dense layers."""
     if any(layer.get("dropout") for layer in base.layers):
         return NoChange("The network has dropout already.")
     if not base.layers:
         return NoChange("The network has no block and no dense layer to put dropout in.")
     pools = any(block.get("pool", 2) > 1 for block in base.blocks)
     changes: dict[str, Any] = {}
-    did = []
+    places = []
     if base.blocks:
         changes["blocks"] = [
             {**block, "dropout": DROPOUT} if block.get("pool", 2) > 1 or not pools else dict(block)
             for block in base.blocks
         ]
-        did.append(f"dropout of {DROPOUT} after each {'pool' if pools else 'block'}")
+        places.append(f"after each {'pool' if pools else 'block'}")
     if base.dense:
-        changes["dense"] = [{**layer, "dropout": DENSE_DROPOUT} for layer in base.dense]
-        did.append(f"dropout of {DENSE_DROPOUT} in each dense layer")
-    return Change({"network": changes}, f"Adds {' and '.join(did)}.")
+        changes["dense"] = [{**layer, "dropout": DROPOUT} for layer in base.dense]
+        places.append("in each dense layer")
+    return Change({"network": changes}, f"Adds dropout of {DROPOUT} {' and '.join(places)}.")
 
 
 def l2(base: Base) -> Outcome:

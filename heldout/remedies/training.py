@@ -4,21 +4,18 @@ from typing import Any, Literal
 
 from heldout.remedies.change import Base, Change, NoChange, Outcome, two_digits
 from heldout.remedies.values import (
-    DECAY_OVER_TRAINING,
     EMA_SHARE,
     LABEL_SMOOTHING,
     LEARNING_RATE_DIVISOR,
     LEAST_EMA_DECAY,
-    LEAST_WEIGHT_DECAY,
     MAX_EPOCHS,
     MAX_PATIENCE_EPOCHS,
     MOST_EMA_DECAY,
-    MOST_WEIGHT_DECAY,
     PATIENCE_EPOCHS,
     TUNED_LEARNING_RATES,
     TUNED_LEARNING_RATES_ALONE,
     USUAL_EMA_DECAY,
-    USUAL_WEIGHT_DECAY,
+    WEIGHT_DECAY,
 )
 from heldout.validation_spec import trains_on_all
 
@@ -40,25 +37,16 @@ def class_weights(base: Base) -> Outcome:
 
 
 def weight_decay(base: Base) -> Outcome:
-    """AdamW with a decay that fits the number of steps: the same factor hardly acts in a short training."""
+    """AdamW, whose decay is small in a short training and large in a long one."""
     optimizer = base.training["optimizer"]
     if optimizer["name"] not in {"adam", "adamw"}:
         return NoChange(f"Weight decay belongs to adamw; with {optimizer['name']}, `l2` acts alike.")
     if optimizer.get("weight_decay"):
         return NoChange(f"The optimizer has a weight decay of {optimizer['weight_decay']} already.")
-    decay = fitting_weight_decay(base, optimizer["learning_rate"])
     return Change(
-        {"training": {"optimizer": {"name": "adamw", "weight_decay": decay}}},
-        f"Shrinks all weights a little in each step (adamw with a weight decay of {decay}).",
+        _optimizer(name="adamw", weight_decay=WEIGHT_DECAY),
+        f"Shrinks all weights a little in each step (adamw with a weight decay of {WEIGHT_DECAY}).",
     )
-
-
-def fitting_weight_decay(base: Base, learning_rate: float) -> float:
-    """AdamW multiplies weights by 1 - learning rate * decay in each step: over all steps that is e^-1 or less."""
-    if base.steps is None:
-        return USUAL_WEIGHT_DECAY
-    decay = DECAY_OVER_TRAINING / (learning_rate * base.steps)
-    return two_digits(min(MOST_WEIGHT_DECAY, max(LEAST_WEIGHT_DECAY, decay)))
 
 
 def lower_learning_rate(base: Base) -> Outcome:
@@ -76,8 +64,7 @@ def retune(base: Base) -> Outcome:
         has = bool(optimizer.get("weight_decay"))
         decaying = []
         for tried in (rate, *(_rate(rate, factor) for factor in TUNED_LEARNING_RATES)):
-            decay = 0.0 if has else fitting_weight_decay(base, tried)
-            decaying.append(_optimizer(name="adamw", learning_rate=tried, weight_decay=decay))
+            decaying.append(_optimizer(name="adamw", learning_rate=tried, weight_decay=0.0 if has else WEIGHT_DECAY))
         candidates, over = [*plain, *decaying], "learning rate and weight decay"
     else:
         candidates = [_optimizer(learning_rate=_rate(rate, factor)) for factor in TUNED_LEARNING_RATES_ALONE]

@@ -154,7 +154,8 @@ def _train(
         keys = race_keys(state, name, range(seeds))
         progress.spent += seeds - before
         there = [by_key[key] for key in keys if key in by_key]
-        broken = next((run for run in there if _has_failed(run)), None)
+        # The rest of an arm is cancelled once one of its trainings has failed: that one says why.
+        broken = min(filter(_has_failed, there), key=lambda run: run.status is JobStatus.CANCELLED, default=None)
         if broken is None:
             progress.submit += [key for key in keys if key not in by_key]
         elif name != BASE_ARM:
