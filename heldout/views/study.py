@@ -92,14 +92,20 @@ class ConclusionView(View):
     explanation: str
     test: StudyTestView | None = Field(None, description="null without a winner or a test split.")
     needs: NeedsView | None = Field(None, description="null unless `kind` is `cannot_tell`.")
-    refit: str | None = Field(None, description="Job that trains the winner on train and validation together.")
+    refit: str | None = Field(
+        None,
+        description="Job that trains the winner on train and validation together: the model to deploy. It is measured "
+        "on neither validation nor test.",
+    )
 
 
 class EnsembleFiguresView(View):
     """The mean of the probabilities of all seeds of an arm."""
 
     members: int
-    validation: TestFiguresView | None
+    validation: TestFiguresView | None = Field(
+        description="null where each member has validated on a fold of its own: no image is new to all of them."
+    )
     test: TestFiguresView | None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from heldout.views.study import ArmView, DifferenceView, Interval
 from heldout.views.study_report import StudyReportView
 from models.reports.document import Block, Cell, Heading, Paragraph, Picture, Table
-from models.reports.effects import Side, accuracy_side, loss_side
+from models.reports.effects import Side, accuracy_of, accuracy_side, loss_side
 from models.reports.figures import LOSS, NONE, OF_100_IMAGES, Unit, percent, signed, signed_range
 from models.reports.figures import loss as loss_text
 from models.reports.scales import Scale, scale_of
@@ -78,11 +78,13 @@ def comparison_blocks(report: StudyReportView) -> list[Block]:
 def arms_in_order(report: StudyReportView) -> list[ArmView]:
     """The winner, then the others with the most right answers first; not yet compared ones last."""
     winner = winner_of(report.study)
-    return sorted(report.study.arms[1:], key=lambda arm: (arm is not winner, -_accuracy_of(arm)))
+    return sorted(report.study.arms[1:], key=lambda arm: (arm is not winner, -accuracy_of(arm)))
 
 
 def shown_name(report: StudyReportView, arm: ArmView) -> str:
-    """`dropout (chosen)`."""
+    """`unchanged network`, `dropout (chosen)`."""
+    if arm is report.study.arms[0]:
+        return "unchanged network"
     if arm is winner_of(report.study):
         return f"{arm.name} (chosen)"
     if arm.status == "dropped":
@@ -183,9 +185,3 @@ def _scale(arms: Sequence[ArmView], measure: Measure) -> Scale | None:
 def _marked(report: StudyReportView, shown: Sequence[Sequence[object]]) -> list[int]:
     winner = winner_of(report.study)
     return [place for place, (arm, *_) in enumerate(shown) if arm is winner]
-
-
-def _accuracy_of(arm: ArmView) -> float:
-    if arm.difference is None or arm.difference.accuracy is None:
-        return float("-inf")
-    return arm.difference.accuracy

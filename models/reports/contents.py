@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from heldout.stored.final import GapView
+from heldout.studies.spec import BASE_ARM
 from heldout.views.study import StudyView, TestFiguresView
 from heldout.views.study_report import ReportBudgetView, StudyReportView
 from models.reports.commands import WINNER_FILE, script_of
@@ -36,7 +37,11 @@ WORDS = (
         "the number that the luck of a training follows from: its first weights, the order of images. The same remedy "
         "is trained with several seeds, so that luck is not taken for an effect.",
     ),
-    ("Accuracy, points:", "the share of right answers. A point is one more right answer of 100 images."),
+    (
+        "Accuracy, points:",
+        "the share of right answers. A point is one more right answer of 100 images. Figures are rounded, so a "
+        "difference can be 0.1 away from that of the figures beside it.",
+    ),
     (
         "Loss:",
         "how far answers are from being right and certain. It grows most with answers that are wrong and certain.",
@@ -47,6 +52,7 @@ WORDS = (
     ),
     ("Ensemble:", "all networks of one remedy answer together: their probabilities are averaged."),
 )
+WORDS_OF_LEARNING_CURVES = ("Training images:", "Validation images, unseen images:", "Test images:", "Seed:")
 
 
 def document_of(report: StudyReportView) -> Document:
@@ -65,7 +71,7 @@ def document_of(report: StudyReportView) -> Document:
         blocks += _budget_blocks(report.gaps)
         blocks += course_blocks(report)
         blocks += _change_blocks(report)
-    blocks += [*_cost_blocks(study), *_again_blocks(report), Heading("Words"), Facts(WORDS)]
+    blocks += [*_cost_blocks(study), *_again_blocks(report), Heading("Words"), Facts(_words_for(study))]
     return Document(
         title=f"Study {study.name}",
         question=report.question,
@@ -75,6 +81,10 @@ def document_of(report: StudyReportView) -> Document:
         about=_about(study),
         blocks=blocks,
     )
+
+
+def _words_for(study: StudyView) -> Sequence[tuple[str, str]]:
+    return WORDS if study.kind == "remedies" else [one for one in WORDS if one[0] in WORDS_OF_LEARNING_CURVES]
 
 
 def _notice_of(study: StudyView) -> str | None:
@@ -215,7 +225,8 @@ def _budget_blocks(gaps: Sequence[ReportBudgetView]) -> list[Block]:
         whole = (signed(OF_100_IMAGES, one.whole.accuracy), "", signed(LOSS, one.whole.loss), "")
         rows.append(("training to test", *whole))
         headings = ("part", "points", "very likely between", "loss", "why")
-        blocks.append(Table(f"{one.arm} ({one.job})", headings, rows, (len(rows) - 1,), (1, 2, 3)))
+        name = "unchanged network" if one.arm == BASE_ARM else one.arm
+        blocks.append(Table(f"{name} (`{one.job}`)", headings, rows, (len(rows) - 1,), (1, 2, 3)))
     return blocks
 
 
@@ -230,10 +241,9 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
         rows.append((shown_name(report, arm), shown.idea or NONE, changes, " ".join(came_of_it)))
     dropped = [arm.name for arm in report.study.arms if arm.status == "dropped"]
     said = (
-        f"{named(dropped)} {'was' if len(dropped) == 1 else 'were'} dropped before the end, so that the others could "
-        "be trained more often."
+        f"Not trained any more once it was clear that they would not win: {named(dropped)}."
         if dropped
-        else "No remedy was dropped before the end."
+        else "All remedies were trained to the end."
     )
     return [
         Heading("What did each remedy change, and what came of it?"),

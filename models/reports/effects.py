@@ -40,6 +40,13 @@ def effect_of(difference: DifferenceView | None) -> Effect | None:
     return "better" if "better" in sides else "worse" if "worse" in sides else "may_be_chance"
 
 
+def accuracy_of(arm: ArmView) -> float:
+    """By which arms are put in order: their difference in accuracy; not yet compared ones come last."""
+    if arm.difference is None or arm.difference.accuracy is None:
+        return float("-inf")
+    return arm.difference.accuracy
+
+
 def explanation_of(arm: ArmView) -> str:
     """What came of an arm, in a sentence or two that name both measures."""
     if arm.difference is None:

@@ -1,9 +1,11 @@
 """What a reader asks next: what helped, is it sure, was test used, what now, what would make it surer, the cost."""
 
+from collections.abc import Sequence
+
 from heldout.views.study import StudyTestView, StudyView
 from heldout.views.study_report import QuestionView
 from models.reports.commands import IMAGES_FILE, MORE_FILE, WINNER_FILE
-from models.reports.effects import effect_of, explanation_of, side_of, very_likely
+from models.reports.effects import accuracy_of, accuracy_side, explanation_of, loss_side, side_of, very_likely
 from models.reports.figures import (
     LOSS,
     OF_100_IMAGES,
@@ -13,15 +15,20 @@ from models.reports.figures import (
     named,
     percent,
 )
-from models.reports.sentences import done_of_planned, helped, what_would_tell, winner_of
+from models.reports.sentences import done_of_planned, what_would_tell, winner_of, with_effect
 
+RULE = "The ranges are so wide that in 95 of 100 such studies all of them hold the true differences."
 LOSS_TOLD = " (Loss: how far answers are from being right and certain; lower is better.)"
 
 
 def in_short_of(study: StudyView) -> list[QuestionView]:
     """Questions with answers, in the order in which they come to mind."""
     if study.kind == "learning_curve":
-        asked = [("What should I do now?", _after_learning_curve(study)), ("What did it cost?", cost_of(study))]
+        asked = [
+            ("Is that sure?", _is_forecast_sure(study)),
+            ("What should I do now?", _after_learning_curve(study)),
+            ("What did it cost?", cost_of(study)),
+        ]
     else:
         asked = [
             ("What helped, and by how much?", _what_helped(study)),
@@ -37,8 +44,11 @@ def in_short_of(study: StudyView) -> list[QuestionView]:
 def cost_of(study: StudyView) -> str:
     """Trainings, time, and looks at labels."""
     ledger = study.ledger
+    trainings = counted(ledger.jobs, "training")
+    if study.status == "running":
+        trainings = f"{done_of_planned(study)} so far"
     return (
-        f"{counted(ledger.jobs, 'training')}, which took {duration(ledger.seconds)} of computing in all. Labels of "
+        f"{trainings}, which took {duration(ledger.seconds)} of computing in all. Labels of "
         f"validation images were looked at {counted(ledger.validation_reads, 'time')}, labels of test images "
         f"{counted(ledger.test_reads, 'time')}."
     )
@@ -70,24 +80,22 @@ def test_told(test: StudyTestView, name: str) -> str:
 
 
 def _what_helped(study: StudyView) -> str:
-    better, winner = helped(study), winner_of(study)
-    if winner is not None:
-        others = [arm.name for arm in better if arm.name != winner.name]
-        also = f" Also surely better than the unchanged network: {named(others)}." if others else ""
-        return f"`{winner.name}`: {explanation_of(winner)}{LOSS_TOLD}{also}{_worse(study)}"
-    compared = {arm.name: arm.difference.accuracy for arm in study.arms if arm.difference is not None}
-    if not compared:
+    winner, better, worse = winner_of(study), with_effect(study, "better"), with_effect(study, "worse")
+    if not any(arm.difference for arm in study.arms):
         return "Nothing has been compared yet."
-    if better:
-        names = named([arm.name for arm in better])
-        return f"So far surely better than the unchanged network: {names}.{_worse(study)}"
-    best = max(study.arms, key=lambda arm: compared.get(arm.name) or -1.0)
-    return f"Nothing surely. Measured best is `{best.name}`: {explanation_of(best)}{LOSS_TOLD}{_worse(study)}"
-
-
-def _worse(study: StudyView) -> str:
-    names = [arm.name for arm in study.arms if effect_of(arm.difference) == "worse"]
-    return f" Surely worse: {named(names)}." if names else ""
+    if winner is not None:
+        told = f"`{winner.name}`: {explanation_of(winner)}{LOSS_TOLD}"
+        others = [name for name in better if name != winner.name]
+        if others:
+            told += f" Also surely better than the unchanged network: {named(others)}."
+    elif study.status == "running" and better:
+        told = f"So far surely better than the unchanged network: {named(better)}."
+    else:
+        best = max((arm for arm in study.arms if arm.name not in worse), key=accuracy_of)
+        told = "Nothing surely."
+        if best.difference is not None:
+            told += f" Measured best is `{best.name}`: {explanation_of(best)}{LOSS_TOLD}"
+    return f"{told} Surely worse: {named(worse)}." if worse else told
 
 
 def _is_sure(study: StudyView) -> str:
@@ -95,20 +103,42 @@ def _is_sure(study: StudyView) -> str:
         return "Nothing has been compared yet."
     if study.status == "running":
         return "No, the study is not finished, and figures can still change."
-    rule = "The ranges are so wide that in 95 of 100 such studies all of them hold the true differences."
     winner = winner_of(study)
-    if winner is None:
-        return (
-            "No remedy stands out from chance. That is no proof that they have no effect: the true differences can lie "
-            f"anywhere within the ranges below. {rule}"
-        )
+    if winner is None or winner.difference is None:
+        return f"{_where_ranges_lie(study)} {RULE}"
     test = None if study.conclusion is None else study.conclusion.test
     told = "" if test is None else f" {test_told(test, winner.name)}"
-    where = f"the whole range of `{winner.name}` lies on the better side of 0 (no difference)"
-    return f"Yes, very likely: {where}. {rule}{told}"
+    sides = {"in right answers": accuracy_side(winner.difference), "in loss": loss_side(winner.difference)}
+    better = [measure for measure, side in sides.items() if side == "better"]
+    if not better:
+        return f"Not by the ranges alone: those of `{winner.name}` hold 0 (no difference). {RULE}{told}"
+    where = f"the whole range of `{winner.name}` lies on the better side of 0 (no difference) {' and '.join(better)}"
+    return f"Yes, very likely: {where}. {RULE}{told}"
+
+
+def _where_ranges_lie(study: StudyView) -> str:
+    """Of a study without a winner."""
+    better, worse = with_effect(study, "better"), with_effect(study, "worse")
+    open_ones = [*with_effect(study, "may_be_chance"), *with_effect(study, "mixed")]
+    told = []
+    if better:
+        told.append(f"{_ranges_of(better)} on the better side of 0 (no difference), but that was not confirmed.")
+    else:
+        told.append("No range lies on the better side of 0 (no difference).")
+    if worse:
+        told.append(f"{_ranges_of(worse)} on the worse side, in right answers or in loss.")
+    if open_ones:
+        told.append(f"{_ranges_of(open_ones)} around 0: the effect may be as good or as bad as the ends say, or none.")
+    return " ".join(told)
+
+
+def _ranges_of(names: Sequence[str]) -> str:
+    return f"The range of {named(names)} lies" if len(names) == 1 else f"The ranges of {named(names)} lie"
 
 
 def _test_used(study: StudyView) -> str:
+    if study.status == "running":
+        return "No. Remedies are chosen by validation images; test images are looked at once, after the choice."
     start = "No. Everything was chosen by validation images."
     if study.conclusion is not None and study.conclusion.test is not None:
         return (
@@ -136,8 +166,10 @@ def _what_now(study: StudyView) -> str:
             f"{spec}"
         )
     if conclusion.kind == "nothing_helped":
+        worse = len(with_effect(study, "worse")) == len(study.arms) - 1
+        why = "these remedies make it worse" if worse else "what these remedies may bring is too little to matter"
         return (
-            "Keep the network as it is: what these remedies may bring is too little to matter. Measure instead whether "
+            f"Keep the network as it is: {why}. Measure instead whether "
             f"more training images would help; the request is below: {IMAGES_FILE}."
         )
     has_request = conclusion.needs is not None and conclusion.needs.seeds is not None
@@ -159,6 +191,17 @@ def _surer(study: StudyView) -> str:
         )
     told = what_would_tell(needs)
     return f"{told[0].upper()}{told[1:]}."
+
+
+def _is_forecast_sure(study: StudyView) -> str:
+    if study.status == "running":
+        return "No, the study is not finished, and figures can still change."
+    if study.forecast is None:
+        return "The errors at each number of images are measured. What more images would bring is not known."
+    return (
+        "The errors up to now are measured. The forecast goes on as they went so far; it holds for new images of the "
+        "same kind as those of today."
+    )
 
 
 def _after_learning_curve(study: StudyView) -> str:

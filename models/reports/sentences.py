@@ -2,6 +2,7 @@
 
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, ForecastView, NeedsView, StudyView, TestFiguresView
+from heldout.views.study_report import Effect
 from models.reports.effects import accuracy_side, accuracy_told, effect_of, loss_side, loss_told
 from models.reports.figures import (
     OF_100_IMAGES,
@@ -34,9 +35,8 @@ def answer_of(study: StudyView) -> str:
     if study.conclusion.kind == "cure":
         return _cure(study)
     if study.conclusion.kind == "nothing_helped":
-        return f"No: {_none_of(study)} made the network surely better on unseen images{_at_most(study)}."
-    told = what_would_tell(study.conclusion.needs)
-    return f"It cannot be told, because the differences are small beside what may be chance; {told}."
+        return _nothing(study)
+    return _cannot_tell(study, study.conclusion.needs)
 
 
 def remedies_of(study: StudyView) -> list[str]:
@@ -90,26 +90,44 @@ def _cure(study: StudyView) -> str:
         return f"Yes, `{winner.name}` does: {accuracy_told(difference)}."
     if loss_side(difference) == "better":
         return (
-            f"Yes, `{winner.name}` does, by how sure its answers are: {loss_told(difference)}, while it is not certain "
-            "that more images are answered correctly."
+            f"Yes, `{winner.name}` does: {loss_told(difference)}, so the answers are surely less wrong; "
+            f"{accuracy_told(difference)}, which by itself may be chance."
         )
     return f"Yes, `{winner.name}` does: {accuracy_told(difference)}, and {loss_told(difference)}."
 
 
-def _none_of(study: StudyView) -> str:
-    remedies = remedies_of(study)
-    return f"{named(remedies)} has not" if len(remedies) == 1 else f"none of the {len(remedies)} remedies has"
+def _nothing(study: StudyView) -> str:
+    remedies, worse = remedies_of(study), with_effect(study, "worse")
+    if len(remedies) == 1:
+        told = "makes the network worse" if worse else "does not make the network surely better"
+        return f"No: {named(remedies)} {told} on unseen images{_at_most(study)}."
+    if len(worse) == len(remedies):
+        return f"No: all {len(remedies)} remedies make the network worse on unseen images, in right answers or in loss."
+    which = f"none of the {len(remedies)} remedies"
+    return f"No: {which} makes the network surely better on unseen images{_at_most(study)}."
 
 
 def _at_most(study: StudyView) -> str:
-    """How much the most promising arm may bring at best."""
-    bounds = {arm.name: arm.difference.adjusted_intervals.accuracy for arm in study.arms if arm.difference is not None}
+    """How much the most promising arm may bring at best, of those that are not worse."""
+    bounds = {arm.name: arm.difference.adjusted_intervals.accuracy for arm in _undecided(study) if arm.difference}
     highs = {name: one[1] for name, one in bounds.items() if one is not None and one[1] > 0}
     if not highs:
         return ""
     best = max(highs, key=lambda name: highs[name])
     most = change(OF_100_IMAGES, highs[best])
     return f"; `{best}`, the most promising, may bring at most {most} right answers of 100"
+
+
+def _undecided(study: StudyView) -> list[ArmView]:
+    return [arm for arm in study.arms if effect_of(arm.difference) in {"may_be_chance", "mixed"}]
+
+
+def _cannot_tell(study: StudyView, needs: NeedsView | None) -> str:
+    better = with_effect(study, "better")
+    why = "the differences are small beside what may be chance"
+    if better:
+        why = f"{named(better)} looked better, but the trainings that were to confirm it did not"
+    return f"It cannot be told, because {why}; {what_would_tell(needs)}."
 
 
 def _answer_of_learning_curve(study: StudyView) -> str:
@@ -136,6 +154,6 @@ def _forecast(study: StudyView, forecast: ForecastView) -> str:
     )
 
 
-def helped(study: StudyView) -> list[ArmView]:
-    """Arms that were surely better in one measure and not worse in the other."""
-    return [arm for arm in study.arms if effect_of(arm.difference) == "better"]
+def with_effect(study: StudyView, effect: Effect) -> list[str]:
+    """Names of the arms that have it."""
+    return [arm.name for arm in study.arms if effect_of(arm.difference) == effect]

@@ -30,7 +30,8 @@ table { border-collapse: collapse; width: 100%; margin: 1rem 0 1.5rem; font-size
 caption { text-align: left; font-weight: 600; padding-bottom: .4rem; }
 th, td { text-align: left; padding: .35rem .5rem; border-top: 1px solid var(--line); vertical-align: middle; }
 thead th { color: var(--quiet); font-weight: 500; vertical-align: bottom; border-top: 0; }
-tbody th { font-weight: 500; }
+tbody th { font-weight: 500; min-width: 8rem; }
+td { min-width: 4rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 thead .number { white-space: normal; overflow-wrap: normal; }
 .marked th, .marked td { background: var(--card); font-weight: 700; }

@@ -7,8 +7,11 @@ It runs in the transaction that ends the job, and again from the reconciler wher
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from heldout.errors import HeldoutError
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
 from heldout.spec import JobSpec
@@ -28,6 +31,8 @@ from models.studies.state import NextSteps, Purpose, Run, RunKey
 from models.studies.stored import StudyPlan
 from models.tables import JobRow, StudyRow
 from models.wake import WakeUp
+
+log = structlog.get_logger()
 
 # New trainings make new steps possible at most so often at once: searches are followed by comparisons.
 MAX_ROUNDS = 3
@@ -54,7 +59,22 @@ def advance(session: Session, study_id: str, ended: JobRow | None = None, status
     if ended is not None and status is JobStatus.SUCCEEDED and _has_others_like(session, ended.id, waiting):
         _note_progress(session, study, study.found)
         return
-    _take_steps(session, study)
+    try:
+        with session.begin_nested():
+            _take_steps(session, study)
+    except (SQLAlchemyError, HeldoutError):
+        raise
+    except Exception:
+        # The job has ended all the same, and so do those of others that this transaction ends.
+        log.exception("study_failed", study_id=study_id)
+        _keep(session, study, _given_up(study))
+
+
+def _given_up(study: StudyRow) -> NextSteps:
+    """The end of a study that this release cannot go on with, perhaps since another one has begun it."""
+    arms = [ArmView.model_validate(arm) for arm in study.found.get("arms") or ()]
+    detail = "The service could not decide what comes next; its log says why. Order a new study."
+    return NextSteps("failed", arms=tuple(arms), error=("internal", detail))
 
 
 def begin(session: Session, study_id: str) -> None:

@@ -17,6 +17,8 @@ from models.studies.state import Arm, Scores, StudyState
 
 # The test split is met by one remedy, in two measures.
 TEST_ERROR = 0.05 / 2
+# So many harmful remedies are told of with their figures.
+MOST_HARMFUL = 2
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,12 @@ class Race:
 
     looks: the last look that each arm took part in; none where an arm has failed before the first one.
     final: the last look of all.
-    ended_by_budget: whether there would have been another look.
+    ended_early: why there was no further look, where the race was not decided.
     """
 
     looks: Mapping[str, Look]
     final: Look
-    ended_by_budget: bool
+    ended_early: str | None
 
 
 def conclusion_of_cure(state: StudyState, race: Race, winner: str, test: StudyTestView | None) -> ConclusionView:
@@ -52,11 +54,17 @@ def conclusion_of_cure(state: StudyState, race: Race, winner: str, test: StudyTe
         fresh = look.seeds - look.seeds_before
         text.append(f"{_fresh(fresh)} by which it had not been chosen {'shows' if fresh == 1 else 'show'} the same.")
     else:
-        text.append("No fresh seeds confirm it, since the budget had no room for them.")
+        text.append("No fresh seeds have confirmed it.")
+    text += [race.ended_early] if race.ended_early else []
     text += _about_parts(state.arms, look, winner)
     also = [name for name in cures(look, unconfirmed=True) if name != winner]
     if also:
         text.append(f"{wording.named(also)} {'helps' if len(also) == 1 else 'help'} too.")
+    text += [
+        f"`{arm.name}` is not surely better than `{winner}`, which is simpler."
+        for arm in state.arms
+        if winner in arm.parts and arm.name in also
+    ]
     text.append(_about_test(state, test))
     return ConclusionView(kind="cure", remedy=winner, explanation=" ".join(text), test=test)
 
@@ -69,7 +77,7 @@ def conclusion_without_cure(state: StudyState, race: Race) -> ConclusionView:
     remedies = [arm.name for arm in state.arms if arm.name != BASE_ARM]
     harmful = _about_harm({name: one for name, one in judged.items() if one[1].standing is Standing.WORSE})
     failed = [name for name in remedies if name not in judged]
-    untried = [f"{wording.named(failed)} could not be trained."] if failed else []
+    untried = [f"{wording.named(failed)} could not be compared."] if failed else []
     if not open_arms:
         one = len(remedies) == 1
         text = [f"`{remedies[0]}` does not help." if one else f"None of the {len(remedies)} remedies helps."]
@@ -83,18 +91,15 @@ def conclusion_without_cure(state: StudyState, race: Race) -> ConclusionView:
     needs = needs_of(comparison, look.unit, look.last_error, state.validation_images)
     subject = f"`{remedies[0]}`" if len(remedies) == 1 else f"any of the {len(remedies)} remedies"
     text = [f"Cannot tell whether {subject} helps."]
-    looks_best = "" if len(remedies) == 1 else f"`{best}` looks best: "
-    average = f"{looks_best}on average {wording.changes(comparison, look.unit)}"
+    average = _on_average(best, look, alone=len(remedies) == 1)
     if judgement.standing is Standing.CURE:
         doubt = "fresh seeds do not confirm it" if look.seeds_before else "no fresh seeds have confirmed it"
-        text.append(f"{average[0].upper()}{average[1:]}, but {doubt}.")
+        text.append(f"{average}, but {doubt}.")
     else:
         images = f"{state.validation_images:,} validation images{' each' if state.folds else ''}"
-        seen = f"{average[0].upper()}{average[1:]}"
-        text.append(f"{seen}, which may be chance with {look.seeds} seeds and {images}.")
+        text.append(f"{average}, which may be chance with {look.seeds} seeds and {images}.")
     text.append(wording.what_would_tell(needs))
-    if race.ended_by_budget:
-        text.append("The budget had no room for more seeds.")
+    text += [race.ended_early] if race.ended_early else []
     return ConclusionView(
         kind="cannot_tell", remedy=None, explanation=" ".join([*text, *harmful, *untried]), needs=needs
     )
@@ -131,6 +136,17 @@ def _test_scores(jobs: Sequence[str], state: StudyState) -> list[Scores]:
     ]
 
 
+def _on_average(best: str, look: Look, *, alone: bool) -> str:
+    """What the most promising remedy does."""
+    comparison = look.comparisons[best]
+    average = f"on average {wording.changes(comparison, look.unit)}"
+    if alone:
+        return f"O{average[1:]}"
+    if comparison.gain.mean > 0:
+        return f"`{best}` looks best: {average}"
+    return f"None looks better than the base. `{best}` comes closest: {average}"
+
+
 def _from_to(before: float | None, after: float | None) -> str:
     return f"from {wording.percent(before or 0.0)} to {wording.percent(after or 0.0)}"
 
@@ -153,13 +169,16 @@ def _about_parts(arms: Sequence[Arm], look: Look, winner: str) -> list[str]:
 
 def _about_harm(harmful: Mapping[str, tuple[Look, object]]) -> list[str]:
     """The greatest harm first."""
+    names = sorted(harmful, key=lambda name: harmful[name][0].comparisons[name].gain.mean)
     texts = []
-    for name in sorted(harmful, key=lambda name: harmful[name][0].comparisons[name].gain.mean):
+    for name in names[:MOST_HARMFUL]:
         look = harmful[name][0]
         worse = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].worse]
         better = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].better]
         although = f", although {' and '.join(better)}" if better else ""
         texts.append(f"`{name}` makes it worse: {' and '.join(worse)}{although}.")
+    if others := names[MOST_HARMFUL:]:
+        texts.append(f"{wording.named(others)} {'makes' if len(others) == 1 else 'make'} it worse too.")
     return texts
 
 
@@ -168,15 +187,13 @@ def _about_test(state: StudyState, test: StudyTestView | None) -> str:
         if state.test_failed:
             return f"There are no figures of the test images: {state.test_failed}"
         return "There are no test images to see it on."
-    difference = test.difference.accuracy or 0.0
-    loss, base_loss = test.difference.loss or 0.0, test.base.loss or 1.0
-    accuracy_text = f"accuracy {'rises' if difference >= 0 else 'falls'} by {wording.points(difference)}"
-    loss_text = f"loss {'rises' if loss > 0 else 'falls'} by {wording.percent(loss / base_loss)}"
+    accuracy = wording.change_of_accuracy(test.difference.accuracy or 0.0)
+    loss = wording.change_of_loss(test.difference.loss or 0.0, test.base.loss or 1.0)
     bounds = test.difference.intervals
     by_accuracy, by_loss = bounds.accuracy or (0.0, 0.0), bounds.loss or (0.0, 0.0)
     sure = by_accuracy[0] > 0 or by_loss[1] < 0
     harmful = by_accuracy[1] < 0 or by_loss[0] > 0
-    text = f"On the {test.base.count:,} test images, which nothing was chosen by, {accuracy_text} and {loss_text}"
+    text = f"On the {test.base.count:,} test images, which nothing was chosen by, {accuracy} and {loss}"
     if harmful:
         return f"{text}: it does not hold there in full."
     return f"{text}." if sure else f"{text}, which may be chance by itself."

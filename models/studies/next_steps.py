@@ -9,7 +9,7 @@ from statistics import median
 from heldout.studies.spec import BASE_ARM
 from models.studies.arm_views import arm_views, patch_of
 from models.studies.conclusion import Race, conclusion_of_cure, conclusion_without_cure, test_view
-from models.studies.planning import REFITS, race_keys, seeds_of_looks
+from models.studies.planning import REFITS, race_keys
 from models.studies.progress import Progress, follow
 from models.studies.racing import Look, winner_of
 from models.studies.state import NextSteps, Purpose, Refit, Run, RunKey, StudyState
@@ -41,9 +41,9 @@ def next_steps(state: StudyState, runs: Sequence[Run]) -> NextSteps:
 
 def _end(state: StudyState, progress: Progress, look: Look, by_key: Mapping[RunKey, Run]) -> NextSteps:
     """The race is decided: the test split once, then the answer."""
-    only_look = len(seeds_of_looks(state)) == 1 or progress.ended_by_budget
-    winner = winner_of(look, state.arms, progress.racing, unconfirmed=only_look and not look.seeds_before)
-    race = Race(progress.looks, look, progress.ended_by_budget)
+    unconfirmed = progress.ended_early is not None and not look.seeds_before
+    winner = winner_of(look, state.arms, progress.racing, unconfirmed=unconfirmed)
+    race = Race(progress.looks, look, progress.ended_early)
     arms = arm_views(state, progress, by_key, ended=True)
     planned = len(by_key)
     if winner is None:

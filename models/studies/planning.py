@@ -25,6 +25,11 @@ def seeds_of_looks(state: StudyState) -> tuple[int, ...]:
     return sizes[:1] + tuple(size for size in sizes[1:] if 2 * (size - sizes[0]) <= room)
 
 
+def has_fewer_looks(state: StudyState) -> bool:
+    """Whether the budget leaves room for fewer looks than there would be."""
+    return len(seeds_of_looks(state)) < len(LOOK_GROWTH)
+
+
 def errors_of_looks(state: StudyState) -> tuple[float, ...]:
     """How often all the intervals of each look together may miss."""
     return LOOK_ERRORS[len(seeds_of_looks(state))]

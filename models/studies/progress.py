@@ -13,6 +13,7 @@ from models.studies.planning import (
     REFITS,
     comparisons,
     errors_of_looks,
+    has_fewer_looks,
     jobs_of_first_look,
     race_keys,
     seeds_of_looks,
@@ -21,6 +22,8 @@ from models.studies.planning import (
 from models.studies.racing import DropReason, Look, can_be_settled, cures, drops, leader, look_at
 from models.studies.standing import Standing
 from models.studies.state import Arm, Purpose, Run, RunKey, Scores, StudyState
+
+NO_ROOM = "The budget had no room for more seeds."
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Progress:
     looks: the last look that each arm took part in. final: the last one of all.
     patches: of searches, the chosen ones. spent: trainings of all looks so far.
     submit: trainings that are missing. waiting: whether others have not ended. error: why the study has failed.
+    ended_early: why there is no further look, where the race was not decided.
     """
 
     racing: list[str]
@@ -40,7 +44,7 @@ class Progress:
     final: Look | None = None
     submit: list[RunKey] = field(default_factory=list)
     waiting: bool = False
-    ended_by_budget: bool = False
+    ended_early: str | None = None
     error: tuple[str, str] | None = None
     spent: int = 0
 
@@ -71,6 +75,8 @@ def follow(state: StudyState, by_key: Mapping[RunKey, Run]) -> Progress:
         _drop(progress, look)
         if not progress.racing or _is_decided(look, progress.racing):
             break
+        if seeds == look.last_seeds and has_fewer_looks(state):
+            progress.ended_early = NO_ROOM
         before = seeds
     return progress
 
@@ -88,7 +94,7 @@ def _afford(state: StudyState, progress: Progress, by_key: Mapping[RunKey, Run],
         each = sum(run.seconds for run in earlier) / max(len(earlier), 1)
         room = min(room, int(left / max(new * each, 1e-9)) - 1)
     if room < 1:
-        progress.ended_by_budget = True
+        progress.ended_early = NO_ROOM
         return False
     kept = [name for name in look.ranked if name in progress.racing][:room]
     for name in [name for name in progress.racing if name not in kept]:
@@ -159,7 +165,8 @@ def _train(
             progress.error = ("base_failed", detail)
             return False
         else:  # what the look before has found remains
-            progress.why[BASE_ARM] = f"{wording.failed(broken)} Figures are of the seeds before it."
+            progress.why[BASE_ARM] = wording.failed(broken)
+            progress.ended_early = f"More seeds cannot be compared with the base. {wording.failed(broken)}"
             progress.submit = []
             return False
         progress.waiting |= any(run.status not in TERMINAL for run in there)
@@ -213,8 +220,8 @@ def _drop(progress: Progress, look: Look) -> None:
 
 
 def _is_decided(look: Look, racing: Sequence[str]) -> bool:
-    """Whether the arm that leads is a cure that fresh seeds have confirmed, or this was the last look."""
-    return look.seeds == look.last_seeds or leader(look, racing) in cures(look, unconfirmed=False)
+    """Whether the arm that leads is a cure that fresh seeds have confirmed."""
+    return leader(look, racing) in cures(look, unconfirmed=False)
 
 
 def _scores(state: StudyState, by_key: Mapping[RunKey, Run], name: str, seeds: int) -> tuple[Scores, ...]:

@@ -38,16 +38,28 @@ def named(names: Sequence[str]) -> str:
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
-def change(comparison: Comparison, measure: Measure, unit: GainUnit) -> str:
-    """What an arm does to one measure, on average: «accuracy rises by 3.1 points»."""
-    better = mean_benefit(comparison, measure)
-    if measure == "accuracy":
-        if f"{abs(100 * better):.1f}" == "0.0":
-            return "accuracy stays the same"
-        return f"accuracy {'rises' if better > 0 else 'falls'} by {points(better)}"
-    if f"{abs(100 * better / unit.loss):.1f}" == "0.0":
+def change_of_accuracy(difference: float) -> str:
+    """«accuracy rises by 3.1 points»."""
+    if f"{abs(100 * difference):.1f}" == "0.0":
+        return "accuracy stays the same"
+    return f"accuracy {'rises' if difference > 0 else 'falls'} by {points(difference)}"
+
+
+def change_of_loss(difference: float, before: float) -> str:
+    """«loss falls by 12.0 %», of what it was before."""
+    share = difference / before
+    if f"{abs(100 * share):.1f}" == "0.0":
         return "loss stays the same"
-    return f"loss {'falls' if better > 0 else 'rises'} by {percent(better / unit.loss)}"
+    if share > 1:
+        return f"loss becomes {1 + share:.1f} times as large"
+    return f"loss {'rises' if share > 0 else 'falls'} by {percent(share)}"
+
+
+def change(comparison: Comparison, measure: Measure, unit: GainUnit) -> str:
+    """What an arm does to one measure, on average."""
+    if measure == "accuracy":
+        return change_of_accuracy(comparison.accuracy.mean)
+    return change_of_loss(comparison.loss.mean, unit.loss)
 
 
 def changes(comparison: Comparison, unit: GainUnit) -> str:
@@ -86,6 +98,8 @@ def no_help(seeds: int) -> str:
 def hopeless(comparison: Comparison, unit: GainUnit, last_seeds: int) -> str:
     """Why an arm does not go on though it may help a little."""
     average = f"On average {changes(comparison, unit)}."
+    if all(mean_benefit(comparison, measure) <= 0 for measure in MEASURES):
+        return f"{average} It would not become a sure cure with {last_seeds} seeds either."
     return f"{average} This may be chance, and {last_seeds} seeds would not be enough to tell."
 
 
@@ -112,4 +126,4 @@ def what_would_tell(needs: NeedsView) -> str:
         return f"{seeds[0].upper()}{seeds[1:]} would probably tell."
     if images:
         return f"More seeds would not help. {images[0].upper()}{images[1:]} would probably tell."
-    return "If there is a difference, it is too small to be told with any sensible number of seeds and images."
+    return "To tell would take more seeds and validation images than is sensible."

@@ -24,7 +24,8 @@ def test_a_cure_is_named_with_its_size_its_range_and_what_test_says_of_it():
         "0.5 to 1.7 more); the loss is 0.073 lower (very likely 0.042 to 0.104 lower). (Loss: how far answers are from "
         "being right and certain; lower is better.) Also surely better than the "
         "unchanged network: `shift`. Surely worse: `horizontal_flip`.",
-        "Is that sure?": "Yes, very likely: the whole range of `dropout` lies on the better side of 0 (no difference). "
+        "Is that sure?": "Yes, very likely: the whole range of `dropout` lies on the better side of 0 (no difference) "
+        "in right answers and in loss. "
         "The ranges are so wide that in 95 of 100 such studies all of them hold the true differences. On 1,000 test "
         "images the unchanged network answers 96.7 % correctly, and the one with `dropout` 97.8 %: 1.1 more of 100 "
         "(very likely 0.5 to 1.7 more): it holds there too.",
@@ -55,8 +56,9 @@ def test_a_cure_by_loss_alone_does_not_promise_right_answers():
     difference = study.arms[1].difference.model_copy(update={"adjusted_intervals": bounds})
     arms = [study.arms[0], study.arms[1].model_copy(update={"difference": difference})]
     assert report(study.model_copy(update={"arms": arms})).answer == (
-        "Yes, `dropout` does, by how sure its answers are: the loss is 0.073 lower (very likely 0.042 to 0.104 lower), "
-        "while it is not certain that more images are answered correctly."
+        "Yes, `dropout` does: the loss is 0.073 lower (very likely 0.042 to 0.104 lower), so the answers are surely "
+        "less wrong; 1.1 more of 100 unseen images are answered correctly (very likely from 0.2 fewer to 2.4 more), "
+        "which by itself may be chance."
     )
 
 
@@ -74,12 +76,15 @@ def test_test_images_that_disagree_are_not_hidden():
 def test_nothing_helped_says_how_much_may_have_been_missed_and_what_to_measure_next():
     found = report(made.nothing_helped())
     assert found.answer == (
-        "No: none of the 3 remedies has made the network surely better on unseen images; `label_smoothing`, the most "
+        "No: none of the 3 remedies makes the network surely better on unseen images; `label_smoothing`, the most "
         "promising, may bring at most 0.5 more right answers of 100."
     )
     answers = answers_of(made.nothing_helped())
-    assert answers["Is that sure?"].startswith(
-        "No remedy stands out from chance. That is no proof that they have no ef"
+    assert answers["Is that sure?"] == (
+        "No range lies on the better side of 0 (no difference). The range of `shift` lies on the worse side, in right "
+        "answers or in loss. The ranges of `dropout` and `label_smoothing` lie around 0: the effect may be as good or "
+        "as bad as the ends say, or none. The ranges are so wide that in 95 of 100 such studies all of them hold the "
+        "true differences."
     )
     assert answers["What helped, and by how much?"].endswith("Surely worse: `shift`.")
     assert answers["Were test images used to choose?"].endswith("Test images were not looked at at all.")
@@ -117,6 +122,28 @@ def test_cannot_tell_says_what_would_tell(needs, told):
     assert more == ([] if needs["seeds"] is None else [3 + needs["seeds"]])
 
 
+def test_remedies_that_all_harm_are_not_said_to_bring_anything():
+    study = made.nothing_helped()
+    harmed = study.model_copy(update={"arms": [study.arms[0], study.arms[3]]})
+    assert report(harmed).answer == "No: `shift` makes the network worse on unseen images."
+    answers = answers_of(harmed)
+    assert answers["What helped, and by how much?"] == "Nothing surely. Surely worse: `shift`."
+    assert answers["What should I do now?"].startswith("Keep the network as it is: these remedies make it worse.")
+
+
+def test_what_was_not_confirmed_is_no_answer():
+    study = made.cure()
+    conclusion = study.conclusion.model_copy(update={"kind": "cannot_tell", "remedy": None, "test": None})
+    unconfirmed = study.model_copy(update={"arms": study.arms[:2], "conclusion": conclusion})
+    assert report(unconfirmed).answer.startswith(
+        "It cannot be told, because `dropout` looked better, but the trainings that were to confirm it did not; "
+    )
+    sure = answers_of(unconfirmed)["Is that sure?"]
+    assert sure.startswith(
+        "The range of `dropout` lies on the better side of 0 (no difference), but that was not confirm"
+    )
+
+
 def test_a_study_that_runs_says_so_before_anything_else():
     page = html(made.running())
     assert text_of(page.find("body/main/header")).startswith(
@@ -147,8 +174,8 @@ def test_a_learning_curve_forecasts_only_what_it_can():
 
 FIGURE = r"\d+(?:,\d{3})*(?:\.\d+)?"
 KINDS = [made.cure, made.nothing_helped, made.cannot_tell, made.running, made.learning_curve]
-# «95 of 100», «of 100 images», «0 would be perfect», «the line at 0», and the bound of the best epoch's counting.
-SAID_ANYWHERE = {"0", "95", "100"}
+# «95 of 100», «of 100 images», «0 would be perfect», «the line at 0», and how far rounding goes.
+SAID_ANYWHERE = {"0", "0.1", "95", "100"}
 
 
 @pytest.mark.parametrize("study", KINDS)

@@ -234,3 +234,18 @@ def test_what_a_study_says_it_needs_is_enough_when_it_is_given() -> None:
     larger = replace(world, images=200 + needs.images)
     found = [follow(state_of(larger, 3), Trainings(larger, seed).scores)[0].conclusion for seed in range(12)]
     assert sum(one is not None and one.kind == "cure" for one in found) >= 6
+
+
+def test_a_base_that_fails_at_a_later_look_leaves_what_the_look_before_has_found() -> None:
+    state, trainings = state_of(CURABLE, 3), Trainings(CURABLE, 1)
+    runs = done({key: trainings.scores(key) for key in next_steps(state, []).submit})
+    runs += done({key: trainings.scores(key) for key in next_steps(state, runs).submit})
+    runs = [Run(r.key, r.job, JobStatus.FAILED) if (r.key.arm, r.key.seed) == ("base", 3) else r for r in runs]
+
+    steps = next_steps(state, runs)
+
+    assert steps.status == "succeeded"
+    assert steps.conclusion is not None
+    assert (steps.arms[0].seeds, steps.conclusion.remedy) == (3, "dropout")
+    assert "No fresh seeds have confirmed it." in steps.conclusion.explanation
+    assert "Its training with seed number 4 failed." in steps.conclusion.explanation
