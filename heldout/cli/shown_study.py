@@ -111,8 +111,8 @@ def show_test(test: StudyTestView) -> None:
     sure = difference.intervals.accuracy
     surely = "" if sure is None else f", surely {_between(sure, points)}"
     say(
-        f"On {test.base.count:,} test images, which nothing was chosen by: accuracy {100 * base:.1f} % without it, "
-        f"{100 * winner:.1f} % with it ({points(difference.accuracy)} points{surely}; loss {_loss(difference.loss)})."
+        f"Test ({test.base.count:,} images): accuracy {100 * base:.1f} % without it, {100 * winner:.1f} % with it: "
+        f"{points(difference.accuracy)} points{surely}; loss {_loss(difference.loss)}"
     )
 
 
