@@ -17,6 +17,8 @@ from api.routes import diagnoses, events, health, keys, webhooks
 from api.routes.datasets import dataset, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
+from api.routes.studies import events as study_events
+from api.routes.studies import order, report, study
 from api.webhooks.sender import Sender
 from heldout import __version__
 from heldout.settings import Settings
@@ -31,13 +33,14 @@ MAX_POLL_S = 0.2
 
 def create_app(settings: Settings) -> FastAPI:
     """An app on the database and blob store of the settings; both may still be out of reach."""
-    database, blobs = Database(settings.database), Blobs(settings.blobs_url)
+    publisher = publisher_for(settings)
+    database, blobs = Database(settings.database, publisher.publish_all), Blobs(settings.blobs_url)
     app_context = AppContext(
         settings=settings,
         database=database,
         blobs=blobs,
         hub=Hub(DatabaseSource(database), min(settings.poll_s, MAX_POLL_S)),
-        publisher=publisher_for(settings),
+        publisher=publisher,
         uploads=Uploads(blobs, settings.max_upload_bytes),
     )
     app = FastAPI(
@@ -53,7 +56,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.context = app_context
     of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
     of_datasets = (dataset, ledger, suspects, upload, versions)
-    for part in (*of_jobs, *of_datasets, events, diagnoses, keys, webhooks, health):
+    of_studies = (order, study, report, study_events)
+    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, webhooks, health):
         app.include_router(part.router)
     health.install_metrics(app, database)
     health.install_docs(app)

@@ -25,6 +25,9 @@ class Publisher(Protocol):
     def publish(self, wake_up: WakeUp) -> None:
         """Publish a wake-up, perhaps a little later."""
 
+    def publish_all(self, wake_ups: Sequence[WakeUp]) -> None:
+        """Publish several wake-ups, perhaps a little later."""
+
     def publish_again(self, wake_ups: Sequence[WakeUp]) -> None:
         """Publish wake-ups that may have been lost."""
 
@@ -36,6 +39,9 @@ class NothingToPublish:
     """The embedded service: its worker looks at the database by itself, some ten times a second."""
 
     def publish(self, wake_up: WakeUp) -> None:
+        pass
+
+    def publish_all(self, wake_ups: Sequence[WakeUp]) -> None:
         pass
 
     def publish_again(self, wake_ups: Sequence[WakeUp]) -> None:
@@ -65,6 +71,10 @@ class CeleryPublisher:
             self._waiting.put_nowait(wake_up)
         except queue.Full:
             log.warning("broker_unavailable", job_id=wake_up.job_id)
+
+    def publish_all(self, wake_ups: Sequence[WakeUp]) -> None:
+        for wake_up in wake_ups:
+            self.publish(wake_up)
 
     def publish_again(self, wake_ups: Sequence[WakeUp]) -> None:
         try:

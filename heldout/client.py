@@ -19,6 +19,7 @@ from heldout.dataset_client import DatasetMethods
 from heldout.errors import JobNotFound
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import PredictionsFormat
+from heldout.study_client import StudyMethods
 from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.base import as_json
 from heldout.views.confusion import ConfusionView
@@ -40,7 +41,7 @@ DIAGNOSIS_TIMEOUT_S = 300.0
 Spec = Mapping[str, Any] | JobSpec
 
 
-class Client(DatasetMethods):
+class Client(DatasetMethods, StudyMethods):
     """One service and one key. Use it as a context manager; it may be shared by threads.
 
     Args:
@@ -125,12 +126,15 @@ class Client(DatasetMethods):
         statuses: Sequence[str] = (),
         dataset: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        study: str | None = None,
         page_size: int = PAGE,
     ) -> Iterator[JobView]:
         """The owner's jobs, newest first; further pages are fetched as they are needed."""
         params: list[tuple[str, str]] = [("status", status) for status in statuses]
         if dataset is not None:
             params.append(("dataset", dataset))
+        if study is not None:
+            params.append(("study", study))
         params += [(f"metadata[{key}]", value) for key, value in (metadata or {}).items()]
         return self._answers.pages(JobPage, "/v1/jobs", params, page_size=page_size)
 
@@ -156,7 +160,7 @@ class Client(DatasetMethods):
 
         Args:
             epochs: go on from its last state, up to so many epochs in all.
-            remedy: the name of a remedy of its diagnosis.
+            remedy: the name of a remedy; as the job's diagnosis offers it, where it does.
             patch: a merge patch (RFC 7396) of its spec.
         """
         changes = {"epochs": epochs, "remedy": remedy, "patch": patch}

@@ -22,6 +22,7 @@ class JobKind(StrEnum):
     DERIVE = "derive"  # makes a version of a dataset from one that is ready
     RELATE = "relate"  # finds the copies and groups of a dataset that is ready
     SUSPECT = "suspect"  # finds the images of a dataset that is ready whose label is probably wrong
+    EVALUATE = "evaluate"  # measures the base and the winner of a study on test
 
 
 class IngestSpec(SpecPart):
@@ -57,8 +58,19 @@ class SuspectSpec(SpecPart):
     max_runtime_s: float = Field(gt=0)
 
 
+class EvaluateSpec(SpecPart):
+    """What a worker is told about the trainings of a study whose models are to meet the test split, once.
+
+    Clients never see it.
+    """
+
+    base: tuple[str, ...] = Field(min_length=1, strict=False, description="Ids of jobs that have left a model.")
+    winner: tuple[str, ...] = Field(min_length=1, strict=False)
+    max_runtime_s: float = Field(gt=0)
+
+
 # What jobs of all kinds are asked to do: one type for each kind.
-WorkSpec = JobSpec | IngestSpec | DeriveSpec | RelateSpec | SuspectSpec
+WorkSpec = JobSpec | IngestSpec | DeriveSpec | RelateSpec | SuspectSpec | EvaluateSpec
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,13 @@ KINDS: Mapping[JobKind, Kind] = {
         is_listed=False,
         takes_slot=True,
         success_message="Suspected labels found.",
+    ),
+    JobKind.EVALUATE: Kind(
+        spec=EvaluateSpec,
+        devices=frozenset({"cpu"}),
+        is_listed=False,
+        takes_slot=True,
+        success_message="Measured on test.",
     ),
 }
 

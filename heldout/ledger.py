@@ -40,12 +40,7 @@ def validation_read_of(training: TrainingSpec) -> ReadKind:
     It is a selection where the figure decides how the job goes on or which weights it keeps: with early stopping, with
     a guard that stops, and with a learning rate that falls on a plateau. A guard that only warns decides nothing.
     """
-    chooses = (
-        training.early_stopping is not None
-        or training.on_overfit in {"stop", "stop_and_restore"}
-        or training.schedule.name == "reduce_on_plateau"
-    )
-    return ReadKind.SELECTED if chooses else ReadKind.MEASURED
+    return ReadKind.SELECTED if training.chooses_by_validation else ReadKind.MEASURED
 
 
 def who_trained(job: str, continues: Sequence[Mapping[str, Any]], epoch: int) -> str:

@@ -134,6 +134,7 @@ class FailureCode(StrEnum):
     DEADLINE = "deadline"  # `limits.max_runtime_s` passed before one epoch was whole
     DATASET_UNAVAILABLE = "dataset_unavailable"  # its images are not in the blob store
     INITIAL_UNAVAILABLE = "initial_unavailable"  # the weights that it starts from are not in the blob store
+    MODEL_UNAVAILABLE = "model_unavailable"  # a model that is to be measured is not in the blob store
     OUT_OF_MEMORY = "out_of_memory"
     SPEC_UNREADABLE = "spec_unreadable"  # the stored spec is not one that this release understands
     PENDING_TOO_LONG = "pending_too_long"  # no worker took the job within `limits.max_pending_s`
@@ -152,6 +153,7 @@ DETERMINISTIC_FAILURES = frozenset(
         FailureCode.DEADLINE,
         FailureCode.DATASET_UNAVAILABLE,
         FailureCode.INITIAL_UNAVAILABLE,
+        FailureCode.MODEL_UNAVAILABLE,
         FailureCode.OUT_OF_MEMORY,
         FailureCode.SPEC_UNREADABLE,
     }

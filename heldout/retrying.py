@@ -1,6 +1,5 @@
 """How a job that has ended is done again: as it was, for more epochs, or with a change of its spec. Pure."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -17,7 +16,10 @@ class RetrySpec(SpecPart):
         None, ge=1, le=1000, description="Go on from the last state, up to this many epochs in all."
     )
     remedy: str | None = Field(
-        None, min_length=1, max_length=64, description="A remedy of the job's own diagnosis, by its name."
+        None,
+        min_length=1,
+        max_length=64,
+        description="The name of a remedy, such as `dropout`; as the job's diagnosis offers it, where it does.",
     )
     patch: dict[str, Any] | None = Field(None, description="A merge patch (RFC 7396) of the job's spec.")
 
@@ -27,19 +29,6 @@ class RetrySpec(SpecPart):
         if len(given) > 1:
             raise ValueError(f"give one of `epochs`, `remedy` and `patch`, not {' and '.join(given)}")
         return self
-
-
-def merged(document: Any, patch: Any) -> Any:
-    """A JSON document under a merge patch. Source: RFC 7396."""
-    if not isinstance(patch, Mapping):
-        return patch
-    result = dict(document) if isinstance(document, Mapping) else {}
-    for name, change in patch.items():
-        if change is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name), change)
-    return result
 
 
 def spec_for_more_epochs(spec: JobSpec, stop_reason: str | None, done: int, epochs: int) -> JobSpec:

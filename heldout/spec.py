@@ -2,8 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
+
+from heldout.spec_part import MAX_SEED as MAX_SEED
+from heldout.spec_part import SpecPart as SpecPart
+from heldout.validation_spec import TrainOnAllSpec as TrainOnAllSpec
+from heldout.validation_spec import Validation
+from heldout.validation_spec import ValidationSpec as ValidationSpec
 
 Activation = Literal["relu", "elu", "gelu", "silu", "tanh"]
 Fraction = Annotated[float, Field(ge=0, le=0.5)]
@@ -18,26 +24,6 @@ MAX_NAME_CHARACTERS = 128
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Priority = Annotated[int, Field(ge=-100, le=100)]
 Device = Literal["auto", "cpu", "gpu"]
-MAX_SEED = 2**31 - 1
-
-
-class SpecPart(BaseModel):
-    """Base of all parts of a spec: frozen, strict about types, unknown fields refused, numbers finite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_means_default(cls, data: Any) -> Any:
-        """An optional part may be absent or null; both mean its default."""
-        if not isinstance(data, dict):
-            return data
-        fields = cls.model_fields
-        return {
-            key: value
-            for key, value in data.items()
-            if value is not None or key not in fields or fields[key].is_required()
-        }
 
 
 class BlockSpec(SpecPart):
@@ -198,6 +184,15 @@ class TrainingSpec(SpecPart):
     )
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Drawn and echoed when absent.")
 
+    @property
+    def chooses_by_validation(self) -> bool:
+        """Whether validation figures decide how the training goes on, or which weights it keeps."""
+        return (
+            self.early_stopping is not None
+            or self.on_overfit in {"stop", "stop_and_restore"}
+            or isinstance(self.schedule, PlateauSchedule)
+        )
+
     @field_validator("cutmix")
     @classmethod
     def _mixes_in_one_way(cls, cutmix: float, info: ValidationInfo) -> float:
@@ -225,22 +220,6 @@ class TrainingSpec(SpecPart):
         return schedule
 
 
-class ValidationSpec(SpecPart):
-    """Train and validation pooled and cut anew into `folds` parts, of which `fold` validates and the rest trains."""
-
-    folds: int = Field(ge=2, le=20)
-    fold: int = Field(0, ge=0, le=19, description="Counts from 0.")
-    seed: int = Field(0, ge=0, le=MAX_SEED, description="Another seed cuts other folds.")
-
-    @field_validator("fold")
-    @classmethod
-    def _is_one_of_them(cls, fold: int, info: ValidationInfo) -> int:
-        folds = info.data.get("folds")
-        if folds is not None and fold >= folds:
-            raise ValueError(f"`fold` is {fold}; with {folds} folds it is 0 to {folds - 1}")
-        return fold
-
-
 class InitialSpec(SpecPart):
     """The kept weights of another job: layers start from them whose shapes agree, by their position."""
 
@@ -256,9 +235,12 @@ class InitialSpec(SpecPart):
 
 
 class EvaluationSpec(SpecPart):
-    """When the test split is measured; it never chooses anything."""
+    """When the training and the test split are measured; validation is measured after each epoch."""
 
-    test: Literal["final", "every_epoch", "never"] = "final"
+    train: Literal["every_epoch", "final"] = Field(
+        "every_epoch", description="`final`: at the end only, so that the epochs have no training figures but `fit`'s."
+    )
+    test: Literal["final", "every_epoch", "never"] = Field("final", description="It never chooses anything.")
 
 
 class LimitsSpec(SpecPart):
@@ -300,12 +282,35 @@ class JobSpec(SpecPart):
     augmentation: AugmentationSpec | None = None
     training: TrainingSpec = TrainingSpec()
     initial: InitialSpec | None = None
-    validation: ValidationSpec | None = Field(None, description="null: the dataset's own splits.")
+    validation: Validation | None = Field(None, description="null: the dataset's own splits.")
     evaluation: EvaluationSpec = EvaluationSpec()
     limits: LimitsSpec = LimitsSpec()
     priority: Priority = 0
     resources: ResourcesSpec = ResourcesSpec()
-    metadata: Metadata = {}
+    metadata: Metadata = Field({})
+
+    @field_validator("validation")
+    @classmethod
+    def _validates_what_chooses(cls, validation: Validation | None, info: ValidationInfo) -> Validation | None:
+        training = info.data.get("training")
+        if not isinstance(validation, TrainOnAllSpec) or not isinstance(training, TrainingSpec):
+            return validation
+        if training.chooses_by_validation or training.on_overfit != "none":
+            raise ValueError(
+                "with `use: train` no image validates, so there can be no `early_stopping`, no `reduce_on_plateau` and "
+                "no `on_overfit`"
+            )
+        return validation
+
+    @property
+    def folds(self) -> ValidationSpec | None:
+        """How train and validation are cut anew; None where they are not."""
+        return self.validation if isinstance(self.validation, ValidationSpec) else None
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether the job has validation images; False where it trains on them."""
+        return not isinstance(self.validation, TrainOnAllSpec)
 
     def generated_name(self, dataset: str, job_id: str) -> str:
         """For example `mnist5k 32-64-128 · 4tz9qk`: the dataset, the filters of the blocks, the end of the job's id."""

@@ -20,6 +20,7 @@ WebhookEvent = Literal[
     "dataset.ready",
     "dataset.rejected",
     "dataset.deleted",
+    "study.finished",
 ]
 WEBHOOK_EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
 

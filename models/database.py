@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +20,7 @@ from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from heldout.errors import DatabaseUnavailable
+from models.wake import WakeUp, noted
 
 # Session is ours to give: other rooms name the type from here and never make one.
 __all__ = ["Database", "Session", "UtcTime", "db_now", "translated"]
@@ -98,8 +99,10 @@ def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
 class Database:
     """Sessions on one database. `read()` and `write()` are the only places that begin and end transactions."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, announce: Callable[[Sequence[WakeUp]], None] | None = None) -> None:
+        """`announce` is given the wake-ups of jobs that a transaction has queued by itself, once it has committed."""
         self.engine = _make_engine(url)
+        self._announce = announce
         # SQLite deadlocks when a reader becomes a writer; a transaction that may write says so from its start.
         self._writer = self.engine.execution_options(writes=True)
 
@@ -118,6 +121,8 @@ class Database:
         """A session that is committed when the block ends well and rolled back otherwise."""
         with translated(), Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
+        if self._announce is not None and (wake_ups := noted(session)):
+            self._announce(wake_ups)
 
     def dispose(self) -> None:
         self.engine.dispose()

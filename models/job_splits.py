@@ -18,6 +18,8 @@ def splits_of(
 ) -> dict[str, Positions]:
     """The positions of the images of each of a job's own splits, ascending; the same wherever and whenever asked.
 
+    Validation is empty where the job trains on all of train and validation.
+
     Args:
         labels, splits: of its dataset.
         relations: of its dataset; where they are not known, folds are cut without them.
@@ -25,7 +27,9 @@ def splits_of(
     own = {split: np.asarray(splits[split], np.int64) for split in SPLITS}
     if spec.validation is not None:
         pool = np.sort(np.concatenate([own["train"], own["validation"]]))
-        validates = fold_of_each(labels, pool, spec.validation, relations) == spec.validation.fold
+        validates = np.zeros(len(pool), bool)
+        if spec.folds is not None:
+            validates = fold_of_each(labels, pool, spec.folds, relations) == spec.folds.fold
         own |= {"train": pool[~validates], "validation": pool[validates]}
     own["train"] = own["train"][stratified(labels[own["train"]], spec.training.train_limit)]
     return own

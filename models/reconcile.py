@@ -13,7 +13,7 @@ from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
 from models.discard import discard_files
-from models.store import claims, idempotency, relations, transitions, uploads
+from models.store import claims, idempotency, relations, study_jobs, transitions, uploads
 from models.wake import WakeUp
 
 log = structlog.get_logger()
@@ -30,8 +30,8 @@ class Reconciler:
     """Recovers jobs of lost workers, fails jobs that waited too long, and repeats wake-ups that may be lost.
 
     It also rejects datasets whose content never came, and queues the jobs that find the copies of datasets which an
-    earlier release has stored. Where it is given the blob store, it deletes blobs that nobody needs any more: last
-    states of jobs that ended long ago, and files of datasets that were deleted or rejected.
+    earlier release has stored, and goes on with studies. Where it is given the blob store, it deletes blobs that nobody
+    needs any more: last states of jobs that ended long ago, and files of datasets that were deleted or rejected.
 
     Any number may run at once: each row is settled by one compare-and-set.
     """
@@ -66,6 +66,7 @@ class Reconciler:
             unsent = uploads.reject_unsent(session)
             idempotency.forget_old(session)
             relate = relations.queue_missing(session)
+        self._take_care_of_studies()
         for job_id, status in lost:
             log.warning("job_recovered", job_id=job_id, status=status.value)
         for job_id in expired:
@@ -81,6 +82,14 @@ class Reconciler:
                 self._announce(wake_ups)
         if self._blobs is not None:
             self._delete_unneeded(self._blobs)
+
+    def _take_care_of_studies(self) -> None:
+        """Go on with studies for which no end of a job did, and cancel jobs that they do not need any more."""
+        with self._database.read() as session:
+            study_ids = study_jobs.needs_care(session)
+        for study_id in study_ids:
+            with self._database.write() as session:
+                study_jobs.take_care(session, study_id)
 
     def _delete_unneeded(self, blobs: Blobs) -> None:
         with self._database.write() as session:

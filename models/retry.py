@@ -6,7 +6,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from heldout.errors import FieldError, InvalidSpec, SpecUnreadable, StateGone
-from heldout.retrying import RetrySpec, merged, spec_for_more_epochs
+from heldout.merge_patch import merged
+from heldout.remedies.arms import outcome_of
+from heldout.remedies.catalogue import REMEDIES
+from heldout.remedies.change import NoChange
+from heldout.retrying import RetrySpec, spec_for_more_epochs
 from heldout.spec import JobSpec
 from models.blobs import Blobs
 from models.database import Session
@@ -14,8 +18,9 @@ from models.job_diagnosis import diagnosis_of
 from models.specs import training_spec_of
 from models.starts import GoesOn
 from models.store import claims, jobs
+from models.study_base import base_of
 from models.submit import Submitted, submit
-from models.tables import JobRow
+from models.tables import DatasetRow, JobRow
 
 
 class PatchRefused(Exception):
@@ -51,7 +56,7 @@ def retry(
         goes_on = GoesOn(ended, _last_state(session, ended))
         spec = spec_for_more_epochs(spec, ended.stop_reason, goes_on.state.epoch, asked.epochs)
     elif asked.remedy is not None:
-        spec = _patched(spec, _patch_of(session, blobs, ended, asked.remedy), "/remedy")
+        spec = _patched(spec, _patch_of(session, blobs, ended, dataset, spec, asked.remedy), "/remedy")
     elif asked.patch is not None:
         before = spec.dataset
         spec = _patched(spec, asked.patch, "/patch")
@@ -75,19 +80,22 @@ def _last_state(session: Session, ended: JobRow) -> claims.Checkpoint:
     return state
 
 
-def _patch_of(session: Session, blobs: Blobs, ended: JobRow, name: str) -> dict[str, Any]:
-    """The change of the spec that is a remedy of the job's diagnosis; of several findings the first one's."""
+def _patch_of(
+    session: Session, blobs: Blobs, ended: JobRow, dataset: DatasetRow, spec: JobSpec, name: str
+) -> dict[str, Any]:
+    """What a remedy changes: as the job's diagnosis offers it, which knows the epochs of the job, else by its name."""
     found = [remedy for finding in diagnosis_of(session, blobs, ended).findings for remedy in finding.remedies]
     patches = {remedy.name: remedy.patch for remedy in reversed(found) if remedy.patch is not None}
     if name in patches:
         return patches[name]
-    names = ", ".join(dict.fromkeys(remedy.name for remedy in found if remedy.name in patches))
-    if name in {remedy.name for remedy in found}:
-        why = f"{name!r} is advice that no change of a spec can follow."
-    else:
-        why = f"The diagnosis of {ended.id} has no remedy {name!r}."
-    has = f"It offers {names}." if names else "It offers none that changes a spec."
-    raise _refused("/remedy", f"{why} {has}")
+    if name not in REMEDIES and name in {remedy.name for remedy in found}:
+        raise _refused("/remedy", f"{name!r} is advice that no change of a spec can follow.")
+    outcome = outcome_of(name, base_of(dataset, spec))
+    if isinstance(outcome, NoChange):
+        raise _refused("/remedy", f"{name!r} would change nothing. {outcome.why}")
+    if outcome.candidates:
+        raise _refused("/remedy", f"{name!r} is a search among several trainings, which a study makes.")
+    return outcome.patch
 
 
 def _patched(spec: JobSpec, patch: dict[str, Any], pointer: str) -> JobSpec:

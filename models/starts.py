@@ -58,14 +58,16 @@ class Start:
 
 
 @contextmanager
-def copied_files(blobs: Blobs, job_id: str, start: Start) -> Iterator[Start]:
+def copied_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
     """Copies of the files for a new job, which are deleted again if the block fails.
 
+    Args:
+        folder: in the blob store, of the job or the study that the copies belong to.
     Raises:
         StateGone, InvalidSpec: what it was to start from was deleted meanwhile.
         StorageUnavailable.
     """
-    folder, made = f"jobs/{job_id}/{BEFORE_ATTEMPTS}", list[str]()
+    made = list[str]()
     try:
         if start.source is not None:
             key = f"{folder}/initial.keras"
@@ -90,6 +92,11 @@ def copied_files(blobs: Blobs, job_id: str, start: Start) -> Iterator[Start]:
         for key in made:
             blobs.delete(key)
         raise
+
+
+def folder_of(job_id: str) -> str:
+    """Where the files of a job lie that it has before its first attempt."""
+    return f"jobs/{job_id}/{BEFORE_ATTEMPTS}"
 
 
 def add(session: Session, job_id: str, start: Start) -> None:

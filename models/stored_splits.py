@@ -31,13 +31,13 @@ def require_folds(blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> None:
         InvalidSpec: a fold would have no image of some class.
         StorageUnavailable.
     """
-    if spec.validation is None:
+    if spec.folds is None:
         return
     if dataset.relations_status not in {RelationsStatus.STORED, RelationsStatus.FAILED}:
         raise CopiesNotKnown(dataset.name)
     labels, splits, relations = _stored(blobs, dataset, spec)
-    pool, folds = np.concatenate([splits["train"], splits["validation"]]), spec.validation.folds
-    lacking = class_that_lacks_a_fold(labels, pool, fold_of_each(labels, pool, spec.validation, relations), folds)
+    pool, folds = np.concatenate([splits["train"], splits["validation"]]), spec.folds.folds
+    lacking = class_that_lacks_a_fold(labels, pool, fold_of_each(labels, pool, spec.folds, relations), folds)
     if lacking is None:
         return
     name = (dataset.classes or ())[lacking]
@@ -66,7 +66,7 @@ def _stored(
         with np.load(io.BytesIO(blobs.read(f"{folder}/splits.npz"))) as arrays:
             splits = {split: arrays[split] for split in SPLITS}
         relations = None
-        if spec.validation is not None and uses_relations(dataset.relations_status):
+        if spec.folds is not None and uses_relations(dataset.relations_status):
             relations = load_relations(io.BytesIO(blobs.read(relations_key(dataset.id))))
     except BlobMissing as error:
         raise StorageUnavailable from error

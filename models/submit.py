@@ -19,7 +19,7 @@ from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import new_id
 from models.initial import find_source
-from models.starts import GoesOn, Start, copied_files
+from models.starts import GoesOn, Start, copied_files, folder_of
 from models.store import calibrations, datasets, events, new_jobs
 from models.store.datasets import ReadyDataset
 from models.stored_splits import require_folds, uses_relations
@@ -57,10 +57,10 @@ def submit(
         SpecDatasetNotFound, DatasetUnavailable, CopiesNotKnown, NetworkTooDeep, TooManyParameters, InvalidSpec,
         NotSupported, StateGone, StorageUnavailable.
     """
-    examined = _examined(session, blobs, owner, spec, dataset, max_parameters, retry_of)
+    examined = examined_spec(session, blobs, owner, spec, dataset, max_parameters, retry_of)
     row, job_id = examined.ready.row, new_id("job")
     complete = spec.completed(name=spec.generated_name(row.name, job_id), seed=secrets.randbelow(MAX_SEED + 1))
-    with copied_files(blobs, job_id, replace(examined.start, goes_on=goes_on)) as start:
+    with copied_files(blobs, folder_of(job_id), replace(examined.start, goes_on=goes_on)) as start:
         job = new_jobs.add(
             session,
             job_id=job_id,
@@ -80,7 +80,7 @@ def submit(
             begins=start.begins,
         )
         starts.add(session, job_id, start)
-    if spec.validation is not None and not uses_relations(row.relations_status):
+    if spec.folds is not None and not uses_relations(row.relations_status):
         text = f"The copies in {row.name} could not be found, so images that belong together may lie in several folds."
         events.add(session, job_id, "job.warning", text, level="warning")
     return Submitted(job, row, WakeUp.for_job(job.id, job.gpus))
@@ -88,7 +88,7 @@ def submit(
 
 def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_parameters: int) -> EstimateView:
     """What the spec would take, without queueing it. Raises what `submit` raises."""
-    examined = _examined(session, blobs, owner, spec, None, max_parameters, None)
+    examined = examined_spec(session, blobs, owner, spec, None, max_parameters, None)
     plan, initial = examined.plan, examined.start.initial
     return EstimateView(
         object="estimate",
@@ -108,7 +108,7 @@ def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_p
 
 
 @dataclass(frozen=True)
-class _Examined:
+class ExaminedSpec:
     """The dataset that a spec is to be trained on, the plan of its network for images of it, and its first weights."""
 
     ready: ReadyDataset
@@ -116,7 +116,7 @@ class _Examined:
     start: Start
 
 
-def _examined(
+def examined_spec(
     session: Session,
     blobs: Blobs,
     owner: str,
@@ -124,17 +124,25 @@ def _examined(
     dataset: DatasetRow | None,
     max_parameters: int,
     ended: JobRow | None,
-) -> _Examined:
-    ready = datasets.require_ready(dataset or _dataset_named(session, owner, spec.dataset))
+) -> ExaminedSpec:
+    """Examine a spec on a dataset, or on the one that it names.
+
+    Args:
+        ended: the job that is done again, whose copy of first weights may be taken.
+    Raises:
+        What `submit` raises.
+    """
+    ready = datasets.require_ready(dataset or dataset_named(session, owner, spec.dataset))
     plan = examine(spec, ready.image, ready.classes, max_parameters=max_parameters)
     require_folds(blobs, ready.row, spec)
     if spec.initial is None:
-        return _Examined(ready, plan, Start())
+        return ExaminedSpec(ready, plan, Start())
     source = find_source(session, owner, spec.initial, ended)
-    return _Examined(ready, plan, Start(source, match(spec, plan, ready.classes, source.weights)))
+    return ExaminedSpec(ready, plan, Start(source, match(spec, plan, ready.classes, source.weights)))
 
 
-def _dataset_named(session: Session, owner: str, reference: str) -> DatasetRow:
+def dataset_named(session: Session, owner: str, reference: str) -> DatasetRow:
+    """The dataset that a spec names. Raises SpecDatasetNotFound, DatasetUnavailable."""
     row = datasets.find(session, owner, reference)
     if row is not None:
         return row

@@ -12,9 +12,11 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -25,6 +27,7 @@ from heldout.kinds import JobKind
 from heldout.ledger import ReadKind
 from heldout.lifecycle import JobRequest, JobStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.study_lifecycle import StudyStatus
 from models.database import UtcTime
 
 Json = JSON().with_variant(JSONB(), "postgresql")
@@ -64,6 +67,7 @@ class Base(DeclarativeBase):
         SuspectsStatus: _named(SuspectsStatus),
         ArtifactName: _named(ArtifactName),
         ArtifactFormat: _named(ArtifactFormat),
+        StudyStatus: _named(StudyStatus),
     }
 
 
@@ -127,6 +131,9 @@ class DatasetRow(Base):
     deleted_at: Mapped[datetime | None]  # the row stays: jobs that have ended name it
 
 
+OF_A_STUDY = "study_id IS NOT NULL"
+
+
 class JobRow(Base):
     """One piece of background work and who holds it."""
 
@@ -157,6 +164,7 @@ class JobRow(Base):
         Index("ix_jobs_list", "owner", "kind", "id"),
         Index("ix_jobs_list_status", "owner", "kind", "status", "id"),
         Index("ix_jobs_list_dataset", "owner", "kind", "dataset_id", "id"),
+        Index("ix_jobs_study", "study_id", "id", sqlite_where=text(OF_A_STUDY), postgresql_where=text(OF_A_STUDY)),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -207,6 +215,66 @@ class JobRow(Base):
     started_at: Mapped[datetime | None]
     attempt_started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class StudyRow(Base):
+    """A comparison of remedies, or a learning curve. Its row is locked before any of its jobs is added."""
+
+    __tablename__ = "studies"
+    __table_args__ = (
+        Index("ix_studies_list", "owner", "id"),
+        Index(
+            "ix_studies_running",
+            "id",
+            sqlite_where=text("status = 'running'"),
+            postgresql_where=text("status = 'running'"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128))
+    name: Mapped[str] = mapped_column(String(128))
+    kind: Mapped[str] = mapped_column(String(16))  # remedies, learning_curve
+    status: Mapped[StudyStatus]
+    cancel_requested: Mapped[bool]  # a client asked to cancel it, and some of its jobs still run
+    error: Mapped[dict[str, Any] | None]
+    version: Mapped[int]
+    spec: Mapped[dict[str, Any]]  # of the base
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    base_job: Mapped[str | None] = mapped_column(String(40))  # whose spec is the base; its row may be gone
+    remedies: Mapped[list[Any]]  # their names, as asked for or chosen
+    plan: Mapped[dict[str, Any]]  # what is fixed when it begins, see models/studies/stored.py
+    found: Mapped[dict[str, Any]]  # what its trainings have shown so far, as its view has it
+    user_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")  # of each of its jobs
+    priority: Mapped[int]
+    evaluation: Mapped[str | None] = mapped_column(String(40))  # the job that measures base and winner on test
+    tested: Mapped[bytes | None] = mapped_column(LargeBinary)  # what it has found, see models/studies/stored.py
+    test_failed: Mapped[str | None] = mapped_column(Text)  # why there will be none
+    last_event: Mapped[int]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class StudyRunRow(Base):
+    """Which training of a study a job is: there is one job for each, ever."""
+
+    __tablename__ = "study_runs"
+    __table_args__ = (
+        UniqueConstraint(
+            "study_id", "arm", "purpose", "seed", "fold", "fold_seed", "variant", name="uq_study_runs_once"
+        ),
+    )
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    arm: Mapped[str] = mapped_column(String(128))
+    purpose: Mapped[str] = mapped_column(String(16))
+    seed: Mapped[int]
+    fold: Mapped[int]  # -1 where it has the dataset's own split: nulls would not be equal
+    fold_seed: Mapped[int]
+    variant: Mapped[int]
+    scores: Mapped[bytes | None] = mapped_column(LargeBinary)  # of its kept weights, see models/studies/stored.py
 
 
 class JobMetadataRow(Base):
@@ -279,6 +347,7 @@ class LabelReadRow(Base):
         # What counts once: a retry or a repeated request finds its row here.
         Index("uq_label_reads_once", "owner", "digest", "subject_id", "epoch", unique=True),
         Index("ix_label_reads_list", "owner", "digest", "id"),
+        Index("ix_label_reads_subject", "subject_id", "split"),
         Index(
             "ix_label_reads_folds",
             "owner",

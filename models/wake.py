@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from sqlalchemy.orm import Session
+
 TASK = "heldout.wake"
 # The queue that all workers read, and the one that only workers with GPUs read.
 QUEUE, GPU_QUEUE = "train", "train.gpu"
 # A broker that accepts connections and never answers is given up after this: the publisher has other things to do.
 BROKER_TIMEOUT_S = 1.0
+_NOTED = "wake_ups"
 BROKER_TIMEOUTS = {"socket_connect_timeout": BROKER_TIMEOUT_S, "socket_timeout": BROKER_TIMEOUT_S, "max_retries": 0}
 
 
@@ -26,6 +29,17 @@ class WakeUp:
     def for_job(cls, job_id: str, gpus: int) -> Self:
         """The wake-up for a job that needs so many GPUs, as its row says."""
         return cls(job_id, GPU_QUEUE if gpus else QUEUE)
+
+
+def note(session: Session, wake_up: WakeUp) -> None:
+    """Keep a wake-up until the session's transaction has committed: `Database.write` then hands it on."""
+    session.info.setdefault(_NOTED, []).append(wake_up)
+
+
+def noted(session: Session) -> Sequence[WakeUp]:
+    """The wake-ups that were noted."""
+    wake_ups: list[WakeUp] = session.info.get(_NOTED, [])
+    return wake_ups
 
 
 def send(app: Any, wake_up: WakeUp, connection: Any = None) -> None:

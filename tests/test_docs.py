@@ -18,6 +18,8 @@ from heldout import errors, lifecycle
 from heldout.cli import host_commands
 from heldout.cli.app import app as client_commands
 from heldout.layers import plan_network
+from heldout.remedies.automatic import BY_VERDICT, USUAL
+from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
 from heldout.settings import Settings, embedded_settings
 from heldout.spec import JobSpec
 
@@ -100,6 +102,16 @@ def _value(said: str) -> Any:
         return json.loads(said)
     except ValueError:
         return said
+
+
+def test_every_remedy_and_what_auto_takes_is_in_the_reference() -> None:
+    table = _table("remedies.md")
+    assert table.keys() >= {*REMEDIES, *BY_VERDICT}
+    for verdict, names in BY_VERDICT.items():
+        assert re.findall(r"`([^`]+)`", table[verdict][0]) == list(names)
+    page = (REFERENCE / "remedies.md").read_text(encoding="utf-8")
+    assert ", ".join(f"`{name}`" for name in USUAL) in page
+    assert all(f"`{name}`" in page for name in AFTER_TRAINING)
 
 
 def _words(group: Any, *before: str) -> Iterator[str]:

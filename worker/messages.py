@@ -9,6 +9,8 @@ from heldout.lifecycle import FailureCode, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.final import FinalView
+from heldout.views.study import EnsembleView
+from models.studies.state import Scores, TestScores
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,14 @@ class Assignment:
     threads: int  # intra-op threads
     towers: int | Literal["auto"]  # auto: as many as make its steps faster
     cores: int  # that the worker may use
-    precision: Literal["float32", "mixed"] = "float32"
+    precision: Literal["auto", "float32", "mixed"] = "float32"  # auto: mixed where the network is large enough to gain
     gpus: tuple[str, ...] = ()  # NVIDIA's ids of those that the job has
     resident_bytes: int | None = None  # larger images are read from their file
     initial: str | None = None  # a model file in `scratch`, whose weights the training starts from
     initial_layers: tuple[str, ...] = ()  # the layers that take them, by name
     relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
     names: str | None = None  # file of the images' names (models/file_names.py) in `scratch`; None: they have none
+    for_study: bool = False  # whether a study compares the job with others
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,29 @@ class SuspectAssignment:
     device: Literal["cpu"] = "cpu"
 
 
+@dataclass(frozen=True)
+class StoredModel:
+    """The model of one of a study's jobs, as a file."""
+
+    job_id: str
+    file: str  # `.keras`, in `scratch`
+
+
+@dataclass(frozen=True)
+class EvaluateAssignment:
+    """All that the process needs which measures the models of a study. It writes nothing but its log."""
+
+    dataset: str  # folder in the internal format (models/arrays.py)
+    base: tuple[StoredModel, ...]  # all of one network
+    winner: tuple[StoredModel, ...]  # all of one network
+    with_validation: bool  # whether all of them have the dataset's own validation split
+    resident_bytes: int | None  # larger images are read from their file
+    device: Literal["cpu"] = "cpu"
+
+
+AnyAssignment = Assignment | SuspectAssignment | EvaluateAssignment
+
+
 # --- from the training process -------------------------------------------------------------------
 
 
@@ -57,7 +83,7 @@ class Alive:
 
 @dataclass(frozen=True)
 class Started:
-    """The network is built; `engine` is the job's `engine` object (device, threads, towers, versions, host).
+    """The network is built; `engine` is the job's `engine` object (device, threads, towers, precision, versions, host).
 
     split_digests: SHA-256 of each held-out split that is not the dataset's but the job's own.
     """
@@ -130,12 +156,14 @@ class Finished:
 
     other_reads: held-out splits on which other weights than the kept ones were measured at the end, each with the epoch
     of those weights.
+    scores: of a study's job what its kept weights say of each image that validates it.
     """
 
     final: FinalView
     stop_reason: StopReason
     files: tuple[TrainedFile, ...]
     other_reads: tuple[tuple[str, int], ...] = ()
+    scores: Scores | None = None
 
     def path_of(self, name: ArtifactName) -> Path:
         """Where the file of that name lies."""
@@ -147,6 +175,14 @@ class SuspectsFound:
     """The search for wrong labels ended well; what it found is in a file in `scratch`."""
 
     file: str
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Models of a study were measured on test: each of them, and base and winner as ensembles."""
+
+    tested: TestScores
+    ensemble: EnsembleView
 
 
 @dataclass(frozen=True)
@@ -200,6 +236,7 @@ FromTraining = (
     | Warned
     | Finished
     | SuspectsFound
+    | Evaluated
     | Stopped
     | Failed
 )

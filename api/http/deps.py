@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 
 from api.http.app_context import AppContext
 from api.http.context import current_context
-from heldout.errors import JobNotFound
+from heldout.errors import JobNotFound, StudyNotFound
 from models.database import Session
 from models.ids import is_id
 from models.wake import WakeUp
@@ -63,6 +63,16 @@ def _require_form_of_an_id(job_id: str) -> str:
 
 
 JobId = Annotated[str, Path(description="An id of a job, `job_…`."), AfterValidator(_require_form_of_an_id)]
+
+
+def _require_form_of_a_study_id(study_id: str) -> str:
+    """Raises StudyNotFound without asking the database."""
+    if not is_id("std", study_id):
+        raise StudyNotFound(study_id)
+    return study_id
+
+
+StudyId = Annotated[str, Path(description="An id of a study, `std_…`."), AfterValidator(_require_form_of_a_study_id)]
 
 
 def cursor(prefix: str) -> Any:

@@ -10,11 +10,17 @@ from pydantic import BaseModel
 
 from heldout.views.dataset import DatasetView
 from heldout.views.job import JobView
+from heldout.views.study import StudyView
 from models.database import Session
 from models.store import idempotency
 
-Made = TypeVar("Made", JobView, DatasetView)
-_VIEWS: Mapping[str, type[JobView] | type[DatasetView]] = {"job": JobView, "dataset": DatasetView}
+Made = TypeVar("Made", JobView, DatasetView, StudyView)
+_VIEWS: Mapping[str, type[JobView] | type[DatasetView] | type[StudyView]] = {
+    "job": JobView,
+    "dataset": DatasetView,
+    "study": StudyView,
+}
+_ROUTES: Mapping[str, str] = {"job": "/v1/jobs", "dataset": "/v1/datasets", "study": "/v1/studies"}
 
 IdempotencyKey = Annotated[
     str | None,
@@ -37,7 +43,7 @@ def once(
     response: Response,
     act: Callable[[], Made],
 ) -> Made:
-    """Make a job or a dataset by `act`, or give back the one that the same request made; sets the headers of a 201.
+    """Make a job, a dataset or a study by `act`, or give back what the same request made; sets the headers of a 201.
 
     Args:
         route, spec: what tells requests apart; the spec as it was sent, None where there is none.
@@ -60,7 +66,7 @@ def once(
 
 def _made(response: Response, act: Callable[[], Made]) -> Made:
     made = act()
-    response.headers["Location"] = f"/v1/{made.object}s/{made.id}"
+    response.headers["Location"] = f"{_ROUTES[made.object]}/{made.id}"
     return made
 
 

@@ -31,6 +31,7 @@ from heldout.errors import (
     UnsupportedMediaType,
 )
 from heldout.views.problem import FieldErrorView, Problem
+from heldout.views.request import RequestView
 
 MEDIA_TYPE = "application/problem+json"
 # What any route that takes JSON can answer, and what any that takes a spec can.
@@ -57,8 +58,10 @@ def problem_response(error: HeldoutError, path: str) -> JSONResponse:
         code=error.code,
         instance=path,
         errors=[FieldErrorView(pointer=one.pointer, detail=one.detail) for one in error.errors],
+        request=None if error.request is None else RequestView(**error.request),
     )
-    return JSONResponse(problem.model_dump(), error.status, headers=error.headers, media_type=MEDIA_TYPE)
+    content = problem.model_dump(exclude={"request"} if problem.request is None else None)
+    return JSONResponse(content, error.status, headers=error.headers, media_type=MEDIA_TYPE)
 
 
 def problems(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int | str, dict[str, Any]]:

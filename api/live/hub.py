@@ -23,7 +23,7 @@ CATCH_UPS_AT_ONCE = 2
 
 @dataclass(frozen=True, slots=True)
 class ChannelState:
-    """A job's version, whether it has ended, and its last event's number. An owner has only the last."""
+    """A job's or a study's version, whether it has ended, and its last event's number. An owner has only the last."""
 
     version: int
     has_ended: bool
@@ -77,13 +77,13 @@ class Hub:
         """How many are open."""
         return sum(recent.streams for recent in self._followed.values())
 
-    async def wait(self, job_id: str, is_enough: Callable[[ChannelState], bool], timeout_s: float) -> None:
-        """Return when `is_enough` holds for the job, it is deleted, the time is over, or the service stops."""
-        waiter = _Waiter(Channel(ChannelKind.JOB, job_id), is_enough)
+    async def wait(self, channel: Channel, is_enough: Callable[[ChannelState], bool], timeout_s: float) -> None:
+        """Return when `is_enough` holds for a job or a study, it is deleted, the time is over, or the service stops."""
+        waiter = _Waiter(channel, is_enough)
         if self.stopped:
             return
         self._waiters.add(waiter)
-        self._needed[ChannelKind.JOB].set()
+        self._needed[channel.kind].set()
         try:
             with suppress(TimeoutError):
                 await asyncio.wait_for(waiter.woken.wait(), timeout_s)

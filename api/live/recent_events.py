@@ -14,11 +14,12 @@ KEPT_BYTES = 64 * 1024
 class ChannelKind(StrEnum):
     JOB = "job"
     OWNER = "owner"
+    STUDY = "study"
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Whose events are followed: one job's, or all of an owner's."""
+    """Whose events are followed: one job's or study's, or all of an owner's."""
 
     kind: ChannelKind
     id: str
@@ -42,7 +43,7 @@ class RecentEvents:
         self.channel = channel
         self.floor = last
         self.last = last
-        self.is_complete = False  # the job has ended, so `last` is its last event for good
+        self.is_complete = False  # the job or study has ended, so `last` is its last event for good
         self.is_gone = False
         self.streams = 0
         self.changed = asyncio.Event()  # set, and replaced by a new one, whenever something changes

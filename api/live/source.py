@@ -8,7 +8,7 @@ from api.live.hub import ChannelState
 from api.live.recent_events import Channel, ChannelKind, EncodedEvent
 from heldout.views.base import View
 from models.database import Database
-from models.store import events, jobs, keys, owner_events
+from models.store import events, jobs, keys, owner_events, studies
 from models.tables import EventRow
 from models.views.event import event_view, owner_event_view
 
@@ -16,7 +16,7 @@ from models.views.event import event_view, owner_event_view
 PAGE = 50
 
 
-def encode_job_event(row: EventRow) -> EncodedEvent:
+def encode_event(row: EventRow) -> EncodedEvent:
     """The event with its number as `id`, its type as `event`, and its view as `data`."""
     return _encode(row.id, row.type, event_view(row))
 
@@ -65,12 +65,16 @@ class DatabaseSource:
         self._database = database
 
     def states(self, channels: Collection[Channel]) -> Mapping[Channel, ChannelState]:
-        """States of jobs and owners, after new events of the owners were numbered."""
+        """States of jobs, studies and owners, after new events of the owners were numbered."""
         found: dict[Channel, ChannelState] = {}
         if job_ids := _ids(channels, ChannelKind.JOB):
             with self._database.read() as session:
                 for job_id, state in jobs.versions(session, job_ids).items():
                     found[Channel(ChannelKind.JOB, job_id)] = ChannelState(*state)
+        if study_ids := _ids(channels, ChannelKind.STUDY):
+            with self._database.read() as session:
+                for study_id, state in studies.versions(session, study_ids).items():
+                    found[Channel(ChannelKind.STUDY, study_id)] = ChannelState(*state)
         if owners := _ids(channels, ChannelKind.OWNER):
             self._number_events(owners)
             with self._database.read() as session:
@@ -82,12 +86,12 @@ class DatabaseSource:
 
     def events_after(self, after: Mapping[Channel, int]) -> Mapping[Channel, Sequence[EncodedEvent]]:
         found: dict[Channel, list[EncodedEvent]] = {}
-        after_in_jobs = {channel.id: number for channel, number in after.items() if channel.kind is ChannelKind.JOB}
+        of_subjects = {channel.id: channel for channel in after if channel.kind is not ChannelKind.OWNER}
         after_in_owners = {channel.id: number for channel, number in after.items() if channel.kind is ChannelKind.OWNER}
         with self._database.read() as session:
-            if after_in_jobs:
-                for row in events.newer(session, after_in_jobs):
-                    found.setdefault(Channel(ChannelKind.JOB, row.subject_id), []).append(encode_job_event(row))
+            if of_subjects:
+                for row in events.newer(session, {id_: after[channel] for id_, channel in of_subjects.items()}):
+                    found.setdefault(of_subjects[row.subject_id], []).append(encode_event(row))
             if after_in_owners:
                 for row in owner_events.newer(session, after_in_owners):
                     found.setdefault(Channel(ChannelKind.OWNER, row.owner or ""), []).append(encode_owner_event(row))
@@ -95,8 +99,8 @@ class DatabaseSource:
 
     def page(self, channel: Channel, after: int) -> Sequence[EncodedEvent]:
         with self._database.read() as session:
-            if channel.kind is ChannelKind.JOB:
-                return [encode_job_event(row) for row in events.page(session, channel.id, after=after, limit=PAGE)[0]]
+            if channel.kind is not ChannelKind.OWNER:
+                return [encode_event(row) for row in events.page(session, channel.id, after=after, limit=PAGE)[0]]
             rows, _ = owner_events.page(session, channel.id, after=after, limit=PAGE)
             return [encode_owner_event(row) for row in rows]
 

@@ -15,8 +15,6 @@ MEDIA_TYPE = "text/event-stream"
 # A stream in which nothing happens sends a comment this often.
 PING_S = 15.0
 
-JOB_ENDED = format_sse_event(comment="the job has ended")
-JOB_DELETED = format_sse_event(comment="the job was deleted")
 SERVICE_STOPS = format_sse_event(comment="the service stops: connect again with Last-Event-ID")
 KEY_REVOKED = format_sse_event(comment="the key was revoked")
 
@@ -78,7 +76,8 @@ async def stream_chunks(
         if new:
             continue
         if recent.is_gone or (recent.is_complete and cursor >= recent.last):
-            yield JOB_DELETED if recent.is_gone else JOB_ENDED
+            end = "was deleted" if recent.is_gone else "has ended"
+            yield format_sse_event(comment=f"the {recent.channel.kind} {end}")
             return
         # A database that did not answer is asked again soon. Otherwise the stream sleeps until its channel changes.
         sleep_s = hub.poll_s if new is None else max(0.0, last_sent_at + PING_S - monotonic())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cures.remedies import Patch, patches
-from heldout.retrying import merged
+from heldout.merge_patch import merged
 from heldout.spec import JobSpec
 
 SEEDS = range(8)

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.cures.conditions import ADAM, MILD, SLOW, Condition
 from benchmarks.cures.record import Training
-from heldout.retrying import merged
+from heldout.merge_patch import merged
 from heldout.spec import JobSpec
 
 FILE = Path(__file__).parent / "curves.jsonl"

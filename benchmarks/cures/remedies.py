@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from heldout.retrying import merged
+from heldout.merge_patch import merged
 
 Patch = dict[str, Any]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from heldout import __version__
-from heldout.cli import datasets, diagnosing, events, host_commands, jobs, mend, results, training
+from heldout.cli import curing, datasets, diagnosing, events, host_commands, jobs, mend, results, studies, training
 from heldout.cli.command import ends_with_code
 from heldout.cli.screen import say
 
@@ -20,6 +20,7 @@ COMMANDS = (
     events.events,
     jobs.queue,
     diagnosing.diagnose,
+    curing.cure,
     results.confusion,
     results.model,
     results.predictions,
@@ -45,6 +46,7 @@ for _command in COMMANDS:
     app.command()(ends_with_code(_command))
 datasets.app.command()(ends_with_code(mend.mend))
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(studies.app, name="studies")
 
 
 def _add_server_command(name: str, about: str) -> None:

@@ -8,7 +8,7 @@ import typer
 from heldout.cli.command import AsJson, Home, service
 from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json
-from heldout.cli.shown_diagnosis import show_diagnosis
+from heldout.cli.shown_diagnosis import say_what_cures, show_diagnosis
 
 if TYPE_CHECKING:
     from heldout.histories.recorded import ReadHistory
@@ -56,6 +56,10 @@ def diagnose(
             raise Refused(f"--predictions and --classes are for files, and {target} is none.")
         with service(home) as client:
             found = client.diagnosis(target)
+        if not as_json:
+            show_diagnosis(found)
+            say_what_cures(target, found.verdict)
+            return
     elif _holds_predictions(file := Path(target)):
         if run is not None or predictions is not None:
             raise Refused(

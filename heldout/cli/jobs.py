@@ -20,6 +20,7 @@ def jobs(
     metadata: Annotated[
         list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Only jobs with this pair. Repeatable.")
     ] = None,
+    study: Annotated[str | None, typer.Option(metavar="ID", help="Only the trainings of this study.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
     as_json: AsJson = False,
     home: Home = None,
@@ -27,7 +28,11 @@ def jobs(
     """List jobs, newest first."""
     with service(home) as client:
         found = client.jobs(
-            statuses=statuses or (), dataset=dataset, metadata=_pairs(metadata), page_size=min(limit + 1, 200)
+            statuses=statuses or (),
+            dataset=dataset,
+            metadata=_pairs(metadata),
+            study=study,
+            page_size=min(limit + 1, 200),
         )
         listed = list(islice(found, limit + 1))
     print_list(listed[:limit], as_json, shown.show_jobs, has_more=len(listed) > limit)
@@ -48,7 +53,7 @@ def show(
             print_json(job)
         else:
             final = client.metrics(job_id).final
-            shown.show_job(job, final, None if final is None else client.diagnosis(job_id).gap)
+            shown.show_job(job, final, None if final is None else client.diagnosis(job_id))
 
 
 def metrics(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
@@ -88,7 +93,7 @@ def retry(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Go on from its last state, up to so many epochs in all.")
     ] = None,
-    remedy: Annotated[str | None, typer.Option(help="With this remedy of its diagnosis.")] = None,
+    remedy: Annotated[str | None, typer.Option(help="With this remedy, such as dropout.")] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:

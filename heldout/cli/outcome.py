@@ -4,6 +4,7 @@ import sys
 from enum import IntEnum
 from typing import Any
 
+from heldout.cli.audits import mend_command
 from heldout.cli.screen import print_json, say
 from heldout.connection import ApiProblem, NoService
 from heldout.lifecycle import JobStatus
@@ -65,6 +66,18 @@ def _described(failure: ApiProblem | NoService | Refused | OSError) -> tuple[dic
 def _lines_of(problem: ApiProblem) -> list[str]:
     """One line for the problem, and one for each refused field that it does not already name."""
     fields = [f"  {error.pointer or '/'}: {error.detail}" for error in problem.errors]
+    fields += _commands_of(problem.document.get("request"))
     if len(problem.errors) == 1 and problem.errors[0].detail == problem.detail:
         return [f"heldout: {problem.title}", *fields]
     return [f"heldout: {problem.title}: {problem.detail}" if problem.detail else f"heldout: {problem.title}", *fields]
+
+
+def _commands_of(request: Any) -> list[str]:
+    """The command that sends what the service has named to mend the failure."""
+    try:
+        match request["path"].split("/"):
+            case ["", "v1", "datasets", dataset, "versions"]:
+                return [f"  {mend_command(dataset, request['body'])}"]
+    except (KeyError, TypeError, AttributeError):
+        pass  # another release's request, or none
+    return []

@@ -28,9 +28,12 @@ def confusion(
     if as_json:
         print_json(found)
         return
-    wanted = split or ("test" if "test" in found.splits else "validation")
-    if wanted not in found.splits:
+    measured: tuple[Split, ...] = ("test", "validation", "train")
+    wanted = split or next(one for one in measured if one in found.splits)
+    if wanted == "test" and wanted not in found.splits:
         raise Refused("This job did not measure its test split (evaluation.test is never).")
+    if wanted not in found.splits:
+        raise Refused("This job trained on its validation images, so it was not measured on them.")
     show_scores(found, wanted)
 
 

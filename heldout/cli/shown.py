@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, seconds
 from heldout.cli.screen import print_fields, print_table, say
-from heldout.cli.shown_diagnosis import show_gap
+from heldout.cli.shown_diagnosis import say_what_cures, show_gap
 
 if TYPE_CHECKING:
     from heldout.stored.final import FinalView, SplitResult
     from heldout.views.dataset import DatasetView
-    from heldout.views.diagnosis import GapBudgetView
+    from heldout.views.diagnosis import DiagnosisView
     from heldout.views.estimate import EstimateView
     from heldout.views.event import EventView, OwnerEventView
     from heldout.views.job import DatasetReference, JobView
@@ -30,8 +30,8 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
     print_table(headings, [_row_of(job) for job in jobs], right=(3, 5))
 
 
-def show_job(job: JobView, final: FinalView | None, gap: GapBudgetView | None = None) -> None:
-    """The job without its spec, then its final figures and their gap if it has them."""
+def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None = None) -> None:
+    """The job without its spec, then its final figures, their gap, and what measures a cure, if it has them."""
     from heldout.views.base import as_json  # whoever has a view has loaded this already
 
     error = job.error
@@ -56,9 +56,11 @@ def show_job(job: JobView, final: FinalView | None, gap: GapBudgetView | None = 
     if final is not None:
         say("")
         show_final(final)
-    if gap is not None:
+    if diagnosis is not None and diagnosis.gap is not None:
         say("")
-        show_gap(gap)
+        show_gap(diagnosis.gap)
+    if diagnosis is not None and job.study_id is None:
+        say_what_cures(job.id, diagnosis.verdict)
 
 
 def show_outcome(job: JobView, final: FinalView | None) -> None:
@@ -105,6 +107,9 @@ def show_metrics(metrics: MetricsView) -> None:
     if with_test:
         headings += ["TEST", "TEST LOSS"]
     print_table(headings, [_row_of_epoch(epoch, with_test) for epoch in metrics.epochs], right=range(len(headings)))
+    if metrics.epochs and not any(epoch.measures_training for epoch in metrics.epochs):
+        say("")
+        say("The training split is measured at the end only: evaluation.train is final.")
     if metrics.final is not None:
         say("")
         say(f"kept weights: epoch {metrics.final.epoch}")

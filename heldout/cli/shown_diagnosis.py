@@ -47,6 +47,15 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
                 say(f"    {mend_command(remedy.request.path.split('/')[3], remedy.request.body)}")
 
 
+def say_what_cures(job_id: str, verdict: str) -> None:
+    """The command that measures it, where the verdict is one that a change of the spec can cure."""
+    from heldout.remedies.automatic import CURABLE
+
+    if verdict in CURABLE:
+        say("")
+        say(f"`heldout cure {job_id}` measures what cures that: it trains with several remedies, and compares.")
+
+
 def _calibration(found: CalibrationView) -> str:
     before, after = (f"{100 * error:.1f} points" for error in (found.error_before, found.error_after))
     said = f"On {found.split} images, probabilities are {before} away from how often the network is right, on average"

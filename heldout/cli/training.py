@@ -11,7 +11,7 @@ from heldout.cli.follow import follow
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, display
 from heldout.cli.screen import print_json, say
-from heldout.cli.spec_files import read_spec
+from heldout.cli.spec_files import parse, read_spec
 from heldout.connection import NoService
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ def train(
     source: Annotated[
         str | None, typer.Option("--from", metavar="JOB", help="Take the spec of this job that has ended.")
     ] = None,
-    remedy: Annotated[str | None, typer.Option(help="With --from: with this remedy of its diagnosis.")] = None,
+    remedy: Annotated[str | None, typer.Option(help="With --from: with this remedy, such as dropout.")] = None,
+    patch: Annotated[
+        str | None, typer.Option(metavar="JSON", help="With --from: with this merge patch of its spec (RFC 7396).")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change the spec, such as training.epochs=3. Repeatable."),
@@ -46,14 +49,16 @@ def train(
     if (spec is None) == (source is None):
         raise Refused("Give a spec's file, or a job to take it from: --from JOB.")
     if remedy is not None and source is None:
-        raise Refused("--remedy is one of a job's diagnosis: name the job by --from.")
+        raise Refused("--remedy changes the spec of a job that has ended: name the job by --from.")
+    if patch is not None and (source is None or remedy is not None):
+        raise Refused("--patch changes the spec of a job that has ended: name the job by --from, and no --remedy.")
     with service(home) as client:
         if source is not None:
             changes = {"set": settings, "name": name, "dry-run": dry_run or None}
             given = [f"--{option}" for option, value in changes.items() if value]
             if given:
                 raise Refused(f"{given[0]} changes a spec's file. Write one by `heldout show --spec {source}`.")
-            job = client.retry(source, remedy=remedy, idempotency_key=idempotency_key)
+            job = client.retry(source, remedy=remedy, patch=_patch(patch), idempotency_key=idempotency_key)
             return _queued(client, job, detach, as_json)
         body = read_spec(spec or "", settings or ())
         if name is not None:
@@ -63,6 +68,13 @@ def train(
             print_json(estimate) if as_json else shown.show_estimate(estimate)
             return None
         return _queued(client, _submit(client, body, idempotency_key), detach, as_json)
+
+
+def _patch(text: str | None) -> dict[str, Any] | None:
+    patch = None if text is None else parse(text, "--patch")
+    if patch is not None and not isinstance(patch, dict):
+        raise Refused(f"--patch {text}: expected a JSON object.")
+    return patch
 
 
 def _queued(client: "Client", job: "JobView", detach: bool, as_json: bool) -> Exit | None:

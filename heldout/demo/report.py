@@ -45,12 +45,13 @@ def row_of(trained: Trained) -> tuple[str, ...]:
     """One job's row under HEADINGS: accuracies as fractions, 95 % intervals in brackets."""
     final = trained.final
     took = duration_s(trained.job)
-    losses = (final.train.loss, final.validation.loss, trained.test.loss)
+    validation_loss = None if final.validation is None else final.validation.loss
+    losses = (final.train.loss, validation_loss, trained.test.loss)
     return (
         trained.name,
         f"{trained.job.parameters:,}",
         accuracy(final.train.accuracy),
-        _with_interval(final.validation),
+        NONE if final.validation is None else _with_interval(final.validation),
         _with_interval(trained.test),
         "/".join(map(loss, losses)),
         f"{points(trained.gap)} {_points_interval(trained)}",

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.remedies import Spec
 from heldout.diagnosis.thresholds import MIN_CLASS_BALANCE
 from heldout.mending.bodies import Body
 from heldout.mending.offers import offers_of
+from heldout.remedies.change import Spec
 from heldout.stored.audit import AuditFinding
 
 # The audit's code and the diagnosis' code. What else an audit finds does not spoil the comparison of splits.

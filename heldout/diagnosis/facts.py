@@ -9,9 +9,9 @@ from heldout.diagnosis.evaluation import Evaluation, LastEpoch, SplitFigures, sk
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.gap.budget import Gap, gap_of
 from heldout.diagnosis.history import History
-from heldout.diagnosis.remedies import Spec
 from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_KNOWN_SKILL
 from heldout.intervals import newcombe_interval
+from heldout.remedies.change import Spec
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import Calibration, StoredGap
 

@@ -166,25 +166,6 @@ GUARD_PATIENCE_EPOCHS = 6
 # Share of the loss by which its level must be above its lowest: few trainings come back from there. (draws 1-5)
 GUARD_MIN_RISE = 0.05
 
-# --- remedies: what is advised -----------------------------------------------------------------------
-
-ADVISED_PATIENCE_EPOCHS = 5
-ADVISED_DROPOUT = 0.25
-ADVISED_LABEL_SMOOTHING = 0.1
-ADVISED_L2 = 0.001
-ADVISED_ROTATION_DEGREES = 10
-# Share of an image's side.
-ADVISED_SHIFT = 0.1
-ADVISED_ZOOM = 0.1
-# By which the learning rate of a training that diverged is divided.
-ADVISED_LEARNING_RATE_DIVISOR = 10
-# Filters of the widest block. A smaller network is not advised to shrink.
-MIN_FILTERS_TO_HALVE = 9
-# The largest that a spec may ask for.
-MAX_EPOCHS = 1000
-MAX_PATIENCE_EPOCHS = 100
-MAX_FILTERS = 1024
-
 # --- confidence --------------------------------------------------------------------------------------
 
 # Of a ratio whose logarithm is a figure: smaller ones say no more, nor do larger ones than its inverse. (draws 1-7)

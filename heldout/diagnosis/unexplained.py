@@ -26,6 +26,13 @@ from heldout.diagnosis.thresholds import (
 )
 from heldout.diagnosis.words import counted, figure_of, percent
 from heldout.intervals import newcombe_interval
+from heldout.validation_spec import trains_on_all
+
+_NOTHING_VALIDATES = (
+    "The job trained on its validation images too (`validation.use: train`), so no images were left that tell whether "
+    "it learned too much, too little or enough. That is how to train the model that will be used, once other jobs have "
+    "shown how."
+)
 
 
 def verdict_without_findings(facts: Facts) -> tuple[str, str]:
@@ -33,6 +40,8 @@ def verdict_without_findings(facts: Facts) -> tuple[str, str]:
     if facts.has_answers_alone:
         reason = _missing_answers(facts) or _knows_little(facts) or _unparted_gap(facts) or _uncertain_gap(facts)
         return (HEALTHY, _healthy_answers(facts)) if reason is None else (CANNOT_TELL, reason)
+    if facts.spec is not None and trains_on_all(facts.spec):
+        return CANNOT_TELL, _NOTHING_VALIDATES
     curves = facts.curves
     heldout, training = curves.heldout, curves.training
     too_few = _too_few_epochs("Training", training) or _too_few_epochs("Validation", heldout)

@@ -1,8 +1,10 @@
 """Valid requests that the present state of a job, dataset or webhook does not allow."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from heldout.errors.base import HeldoutError
+from heldout.errors.base import FieldError, HeldoutError
 
 
 class IdempotencyKeyInFlight(HeldoutError):
@@ -27,6 +29,31 @@ class JobNotFinished(HeldoutError):
 
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(f"Job {job_id} is {status}. Cancel it or wait until it ends.")
+
+
+class PartOfStudy(HeldoutError):
+    code, status, title = "part_of_study", 409, "The job belongs to a study"
+
+    def __init__(self, job_id: str, study_id: str) -> None:
+        super().__init__(
+            f"Job {job_id} is one of the trainings that study {study_id} compares, and cannot be deleted alone. "
+            f"DELETE /v1/studies/{study_id} deletes the study with all of its jobs."
+        )
+
+
+class StudyFinished(HeldoutError):
+    code, status, title = "study_finished", 409, "The study has ended"
+
+    def __init__(self, study_id: str, status: str) -> None:
+        super().__init__(f"Study {study_id} is {status}; that is final. POST /v1/studies orders a new one.")
+
+
+class StudyNotFinished(HeldoutError):
+    code, status, title = "study_not_finished", 409, "The study has not ended"
+
+    def __init__(self, study_id: str, status: str) -> None:
+        refit = "" if status == "running" else ", but the training of its winner on all images has not ended"
+        super().__init__(f"Study {study_id} is {status}{refit}. Cancel that, or wait until it ends.")
 
 
 class JobNotQueued(HeldoutError):
@@ -135,13 +162,11 @@ class DatasetIsBundled(HeldoutError):
 
 
 class DatasetInUse(HeldoutError):
-    code, status, title = "dataset_in_use", 409, "Jobs need the dataset"
+    code, status, title = "dataset_in_use", 409, "Jobs or studies need the dataset"
 
-    def __init__(self, name: str, version: int, job_ids: Sequence[str], *, more: bool) -> None:
-        listed = ", ".join(job_ids) + (" and more" if more else "")
-        super().__init__(
-            f"Dataset {name}@{version} is needed by jobs that have not ended: {listed}. Cancel them or wait."
-        )
+    def __init__(self, name: str, version: int, ids: Sequence[str], *, more: bool) -> None:
+        listed = ", ".join(ids) + (" and more" if more else "")
+        super().__init__(f"Dataset {name}@{version} is needed by what has not ended: {listed}. Cancel it or wait.")
 
 
 class TooManyWebhooks(HeldoutError):
@@ -157,6 +182,32 @@ class WebhookDisabled(HeldoutError):
     def __init__(self, webhook_id: str) -> None:
         super().__init__(
             f'Webhook {webhook_id} is disabled; nothing is sent to it. PATCH it with {{"enabled": true}} first.'
+        )
+
+
+class DataFirst(HeldoutError):
+    """A study would compare remedies on data that have to be mended first."""
+
+    code, status, title = "data_first", 409, "The data have to be mended first"
+
+    def __init__(
+        self, job_id: str, dataset_id: str, faults: Sequence[tuple[str, str]], body: Mapping[str, Any] | None
+    ) -> None:
+        """faults: code and explanation of each. body: what makes a mended version; None where the service cannot."""
+        path = f"/v1/datasets/{dataset_id}/versions"
+        if body is None:
+            cure = f"GET /v1/jobs/{job_id}/diagnosis says what to mend, and then train on the new version."
+        else:
+            cure = (
+                f"POST {path} with {json.dumps(body)} makes a mended version; train on that, and order the study of "
+                "the new job."
+            )
+        codes = ", ".join(dict.fromkeys(code for code, _ in faults))
+        super().__init__(
+            f"No change of a spec cures what is wrong with the data of {job_id} ({codes}), so no training was started. "
+            f"{cure} To compare remedies on the data as they are, give the job's spec as `spec`.",
+            errors=[FieldError("/job", f"{code}: {explanation}") for code, explanation in faults],
+            request=None if body is None else {"method": "POST", "path": path, "body": dict(body)},
         )
 
 

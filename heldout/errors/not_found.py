@@ -17,6 +17,13 @@ class JobNotFound(HeldoutError):
         super().__init__(f"No job of this key's owner has the id {job_id[:80]!r}. List them with GET /v1/jobs.")
 
 
+class StudyNotFound(HeldoutError):
+    code, status, title = "study_not_found", 404, "There is no such study"
+
+    def __init__(self, study_id: str) -> None:
+        super().__init__(f"No study of this key's owner has the id {study_id[:80]!r}. List them with GET /v1/studies.")
+
+
 class DatasetNotFound(HeldoutError):
     """A path names a dataset that this owner does not have."""
 

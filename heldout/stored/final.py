@@ -33,17 +33,20 @@ class GapView(StoredPart):
 
 
 class GapsView(StoredPart):
-    """The gap to each held-out split; `test` is null where the test split was not measured."""
+    """The gap to each held-out split; null where that was not measured."""
 
-    validation: GapView
+    validation: GapView | None
     test: GapView | None
 
 
 class FinalView(StoredPart):
-    """The kept weights: of the best epoch with `restore_best`, else of the last one."""
+    """The kept weights: of the best epoch with `restore_best`, else of the last one.
+
+    validation: null where the job trained on the validation images; test: where it was not measured.
+    """
 
     epoch: int
     train: SplitResult
-    validation: SplitResult
+    validation: SplitResult | None
     test: SplitResult | None
     gap: GapsView

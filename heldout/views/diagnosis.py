@@ -11,14 +11,7 @@ from heldout.intervals import wilson_interval
 from heldout.stored.final import Figure, SplitResult
 from heldout.stored.gap import HeldOutName, Tally
 from heldout.views.base import View
-
-
-class RequestView(View):
-    """A request that carries a remedy out; `body` is JSON."""
-
-    method: str
-    path: str
-    body: dict[str, Any]
+from heldout.views.request import RequestView
 
 
 class RemedyView(View):

@@ -1,4 +1,4 @@
-"""Events: what happened to a job, or to all jobs and datasets of an owner."""
+"""Events: what happened to a job or a study, or to all jobs, datasets and studies of an owner."""
 
 from enum import StrEnum
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from heldout.views.page import NumberedPage
 
 
 class EventView(View):
-    """Something that happened to the job; numbered from 1."""
+    """Something that happened to the job or the study; numbered from 1."""
 
     id: int
     object: Literal["event"]
@@ -22,7 +22,7 @@ class EventView(View):
 
 
 class EventPage(NumberedPage[EventView]):
-    """Events of a job, oldest first."""
+    """Events of a job or a study, oldest first."""
 
 
 class SubjectObject(StrEnum):
@@ -30,17 +30,18 @@ class SubjectObject(StrEnum):
 
     JOB = "job"
     DATASET = "dataset"
+    STUDY = "study"
 
 
 class SubjectView(View):
-    """What something is about: a job or a dataset."""
+    """What something is about: a job, a dataset or a study."""
 
-    object: str = Field(description="`job` or `dataset`.")
+    object: str = Field(description="`job`, `dataset` or `study`.")
     id: str
 
 
 class OwnerEventView(View):
-    """Something that happened to a job or a dataset of the owner."""
+    """Something that happened to a job, a dataset or a study of the owner."""
 
     id: int = Field(description="The event's number among all of the owner: grows, with gaps where jobs were deleted.")
     object: Literal["event"]

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from heldout.views.base import View
+from heldout.views.request import RequestView
 
 
 class FieldErrorView(View):
@@ -22,3 +23,6 @@ class Problem(View):
     code: str
     instance: str = Field(description="The path that was asked for.")
     errors: list[FieldErrorView]
+    request: RequestView | None = Field(
+        None, description="What to send first, where the service can mend what it refuses; absent elsewhere."
+    )

@@ -9,6 +9,7 @@ from heldout.views.dataset import DatasetView
 from heldout.views.event import SubjectView
 from heldout.views.job import JobView
 from heldout.views.page import Page
+from heldout.views.study import StudyView
 from heldout.webhooks import WebhookEvent
 
 
@@ -59,7 +60,7 @@ class WebhookMessage(View):
 
     type: WebhookEvent
     timestamp: Time
-    data: JobView | DatasetView
+    data: JobView | DatasetView | StudyView
 
 
 class WebhookPage(Page[WebhookView]):

@@ -11,7 +11,7 @@ from heldout.errors import DatasetInUse, DatasetNotFound
 from heldout.kinds import LISTED_KINDS
 from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus
 from models.database import db_now
-from models.store import events, locks
+from models.store import events, locks, studies
 from models.store.transitions import move
 from models.store.uploads import owned_dataset
 from models.tables import DatasetRow, JobRow
@@ -26,7 +26,7 @@ def remove(session: Session, owner: str, reference: str) -> DatasetRow:
 
     Raises:
         DatasetNotFound, DatasetIsBundled.
-        DatasetInUse: jobs that have not ended train on it.
+        DatasetInUse: jobs or studies that have not ended train on it.
     """
     found = owned_dataset(session, owner, reference)
     _own_jobs_of(session, found.id)  # locked before the dataset, as by the attempts that end them
@@ -40,6 +40,7 @@ def remove(session: Session, owner: str, reference: str) -> DatasetRow:
         .order_by(JobRow.id)
         .limit(SHOWN_JOBS + 1)
     ).all()
+    needed_by = [*studies.on_dataset(session, row.id), *needed_by]
     if needed_by:
         raise DatasetInUse(row.name, row.version, needed_by[:SHOWN_JOBS], more=len(needed_by) > SHOWN_JOBS)
     deleted = session.scalars(

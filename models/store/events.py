@@ -1,9 +1,9 @@
-"""Events of jobs and datasets: each subject numbers its own from 1, in the order in which its row was locked.
+"""Events of jobs, datasets and studies: each subject numbers its own from 1, in the order in which its row was locked.
 
 An event's type begins with the object that it is about: `job.started`, `dataset.ready`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from sqlalchemy import Integer, String, Table, column, delete, insert, select, update, values
@@ -13,7 +13,7 @@ from heldout.kinds import KINDS
 from heldout.views.event import SubjectObject
 from models.database import db_now
 from models.store import outbox, owner_events
-from models.tables import DatasetRow, EventRow, JobRow
+from models.tables import DatasetRow, EventRow, JobRow, StudyRow
 
 Level = Literal["info", "warning", "error"]
 
@@ -33,12 +33,11 @@ def add(
     level: Level = "info",
     data: dict[str, Any] | None = None,
 ) -> int:
-    """Append an event of a job or a dataset, with its webhook deliveries, and return its number.
+    """Append an event of a job, a dataset or a study, with its webhook deliveries, and return its number.
 
     The caller's transaction holds the subject's row from here on.
     """
-    draw_number = _next_of_dataset if object_of(type_) is SubjectObject.DATASET else _next_of_job
-    number, owner = draw_number(session, subject_id)
+    number, owner = _DRAW_NUMBER[object_of(type_)](session, subject_id)
     _write(session, subject_id, number, type_, message, level=level, data=data, owner=owner)
     if owner is not None:
         outbox.add(session, owner, object_of(type_), subject_id, type_)
@@ -99,12 +98,12 @@ def newer(session: Session, after: Mapping[str, int]) -> Sequence[EventRow]:
     return found
 
 
-def remove_all(session: Session, owner: str, subject_id: str) -> None:
-    """Delete the events of a subject that is deleted. They leave gaps in the owner's stream."""
+def remove_all(session: Session, owner: str, subject_ids: Sequence[str]) -> None:
+    """Delete the events of subjects that are deleted. They leave gaps in the owner's stream."""
     owner_events.lock_order(session, owner)
-    session.execute(
-        delete(EventRow).where(EventRow.subject_id == subject_id).execution_options(synchronize_session=False)
-    )
+    for start in range(0, len(subject_ids), SUBJECTS_PER_QUERY):
+        of_them = EventRow.subject_id.in_(subject_ids[start : start + SUBJECTS_PER_QUERY])
+        session.execute(delete(EventRow).where(of_them).execution_options(synchronize_session=False))
 
 
 def _next_of_job(session: Session, job_id: str) -> tuple[int, str | None]:
@@ -129,6 +128,25 @@ def _next_of_dataset(session: Session, dataset_id: str) -> tuple[int, str | None
         .execution_options(synchronize_session=False)
     ).one()
     return number, owner
+
+
+def _next_of_study(session: Session, study_id: str) -> tuple[int, str | None]:
+    """The next number of the study, and its owner."""
+    number, owner = session.execute(
+        update(StudyRow)
+        .where(StudyRow.id == study_id)
+        .values(last_event=StudyRow.last_event + 1)
+        .returning(StudyRow.last_event, StudyRow.owner)
+        .execution_options(synchronize_session=False)
+    ).one()
+    return number, owner
+
+
+_DRAW_NUMBER: Mapping[SubjectObject, Callable[[Session, str], tuple[int, str | None]]] = {
+    SubjectObject.JOB: _next_of_job,
+    SubjectObject.DATASET: _next_of_dataset,
+    SubjectObject.STUDY: _next_of_study,
+}
 
 
 def _write(

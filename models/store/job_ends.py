@@ -10,14 +10,21 @@ from heldout.dataset_lifecycle import RelationsStatus, SuspectsStatus
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
 from heldout.views.job import SummaryView
-from models.store import metrics
+from models.store import metrics, studies
 from models.store.dataset_transitions import reject_ingested
+from models.store.study_steps import advance
 from models.tables import DatasetRow, JobRow
 
 Error = dict[str, Any]
 
 
-def _keep_best_epoch(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+def _after_training(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    _keep_best_epoch(session, job)
+    if job.study_id is not None:
+        advance(session, job.study_id, job, status)
+
+
+def _keep_best_epoch(session: Session, job: JobRow) -> None:
     """A training that ends without its worker (lost, or cancelled while paused) has a summary of its epochs too."""
     best = metrics.best_epoch_of(session, job.id)
     if best is not None:
@@ -57,10 +64,20 @@ def _give_up_suspects(session: Session, job: JobRow, status: JobStatus, error: E
         )
 
 
+def _after_evaluation(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    """A study whose winner could not be measured on test is answered without."""
+    if job.study_id is None:
+        return
+    if status is not JobStatus.SUCCEEDED:
+        studies.note_test_failed(session, job.study_id, "It was cancelled." if error is None else error["detail"])
+    advance(session, job.study_id, job, status)
+
+
 AFTER_END: Mapping[JobKind, Callable[[Session, JobRow, JobStatus, Error | None], None]] = {
-    JobKind.TRAIN: _keep_best_epoch,
+    JobKind.TRAIN: _after_training,
     JobKind.INGEST: _reject_dataset,
     JobKind.DERIVE: _reject_dataset,
     JobKind.RELATE: _give_up_relations,
     JobKind.SUSPECT: _give_up_suspects,
+    JobKind.EVALUATE: _after_evaluation,
 }

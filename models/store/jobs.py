@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPaused, JobNotQueued
+from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPaused, JobNotQueued, PartOfStudy
 from heldout.kinds import LISTED_KINDS
 from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus, shown_status
 from models.database import db_now
-from models.store import events, job_metadata
+from models.store import events, job_metadata, studies
 from models.store.narrowing import Filters, matching_ids
 from models.store.transitions import move, seconds_since
 from models.tables import DatasetRow, JobRow
@@ -65,7 +65,7 @@ def cancel(session: Session, owner: str, job_id: str) -> JobRow:
     row = _locked(session, owner, job_id)
     if row.status in TERMINAL:
         raise JobFinished(job_id, row.status)
-    _cancel(session, row)
+    cancel_locked(session, row)
     return _reloaded(session, row)
 
 
@@ -88,8 +88,9 @@ def cancel_matching(session: Session, owner: str, filters: Filters, *, limit: in
     query = select(JobRow).where(JobRow.id.in_(sorted(found)[:limit]), can_be_cancelled).order_by(JobRow.id)
     rows = session.scalars(query.with_for_update(of=JobRow)).all()
     running = sum(row.status is JobStatus.RUNNING for row in rows)
+    studies.lock_of_jobs(session, rows)
     for row in rows:
-        _cancel(session, row)
+        cancel_locked(session, row)
     return len(rows) - running, running, len(found) > limit
 
 
@@ -179,12 +180,14 @@ def remove(session: Session, owner: str, job_id: str) -> None:
     """Delete a job that has ended, with all its rows; its blobs are the caller's to delete after the commit.
 
     Raises:
-        JobNotFound, JobNotFinished.
+        JobNotFound, JobNotFinished, PartOfStudy.
     """
     row = _locked(session, owner, job_id)
     if row.status not in TERMINAL:
         raise JobNotFinished(job_id, row.status)
-    events.remove_all(session, owner, job_id)
+    if row.study_id is not None:
+        raise PartOfStudy(job_id, row.study_id)
+    events.remove_all(session, owner, [job_id])
     session.execute(delete(JobRow).where(JobRow.id == job_id).execution_options(synchronize_session=False))
 
 
@@ -263,8 +266,8 @@ def _reloaded(session: Session, row: JobRow) -> JobRow:
     return row
 
 
-def _cancel(session: Session, row: JobRow) -> None:
-    """Cancel a locked row that has not ended."""
+def cancel_locked(session: Session, row: JobRow) -> None:
+    """Cancel a locked row that has not ended, or ask its worker to."""
     if row.status is not JobStatus.RUNNING:
         move(session, row, JobEvent.CANCEL)
     elif row.request is not JobRequest.CANCEL:

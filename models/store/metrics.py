@@ -1,28 +1,46 @@
 """Reads epochs and results of jobs. An attempt writes rows of its own; a later attempt hides those past its start."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import and_, exists, select
+from sqlalchemy import ColumnElement, and_, exists, select
 from sqlalchemy.orm import Session, aliased
 
 from heldout.stored.final import FinalView
 from heldout.views.job import BestEpochView
+from models.reports.curves import EpochFigures
 from models.tables import AttemptRow, EpochRow, ResultRow
 
 
 def epochs_of(session: Session, job_id: str) -> Sequence[EpochRow]:
     """The job's history in order. Of each epoch it has the row that no later attempt has measured again."""
+    return session.scalars(
+        select(EpochRow).where(EpochRow.job_id == job_id, ~_is_superseded()).order_by(EpochRow.epoch)
+    ).all()
+
+
+def curves_of(session: Session, job_ids: Collection[str]) -> dict[str, list[EpochFigures]]:
+    """The curves of many jobs, each in order, by their ids. Jobs without an epoch are absent."""
+    columns = [getattr(EpochRow, name) for name in EpochFigures._fields]
+    rows = session.execute(
+        select(EpochRow.job_id, *columns)
+        .where(EpochRow.job_id.in_(job_ids), ~_is_superseded())
+        .order_by(EpochRow.job_id, EpochRow.epoch)
+    )
+    curves: dict[str, list[EpochFigures]] = {}
+    for job_id, *figures in rows:
+        curves.setdefault(job_id, []).append(EpochFigures(*figures))
+    return curves
+
+
+def _is_superseded() -> ColumnElement[bool]:
     later = aliased(AttemptRow)
-    superseded = exists().where(
+    return exists().where(
         and_(
             later.job_id == EpochRow.job_id,
             later.attempt > EpochRow.attempt,
             later.start_epoch < EpochRow.epoch,
         )
     )
-    return session.scalars(
-        select(EpochRow).where(EpochRow.job_id == job_id, ~superseded).order_by(EpochRow.epoch)
-    ).all()
 
 
 def final_of(session: Session, job_id: str) -> FinalView | None:

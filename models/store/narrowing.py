@@ -24,9 +24,10 @@ class Filters:
     statuses: Collection[str] = ()  # as shown: `cancelling` and `pausing` too
     dataset: str | None = None  # a name, `name@version` or an id
     metadata: Mapping[str, str] | None = None
+    study: str | None = None  # its id
 
     def __bool__(self) -> bool:
-        return bool(self.statuses or self.dataset is not None or self.metadata)
+        return bool(self.statuses or self.dataset is not None or self.metadata or self.study is not None)
 
 
 def matching_ids(
@@ -45,12 +46,17 @@ def matching_ids(
     """
     statuses = [_is_shown_as(status) for status in dict.fromkeys(filters.statuses)]
     datasets = None if filters.dataset is None else _ids_of_versions(session, owner, filters.dataset)
+    conditions = [JobRow.owner == owner, JobRow.kind.in_(LISTED_KINDS)]
+    if statuses:
+        conditions.append(or_(*statuses))
+    if datasets is not None:
+        conditions.append(JobRow.dataset_id.in_(datasets))
+    if filters.study is not None:
+        conditions.append(JobRow.study_id == filters.study)
+        if not filters.metadata:  # a study has few jobs, and an index finds them
+            of_study = select(JobRow.id).where(*conditions, *([JobRow.id < after] if after else []))
+            return _first(of_study, JobRow.id, limit, newest_first)
     if filters.metadata:
-        conditions = [JobRow.owner == owner, JobRow.kind.in_(LISTED_KINDS)]
-        if statuses:
-            conditions.append(or_(*statuses))
-        if datasets is not None:
-            conditions.append(JobRow.dataset_id.in_(datasets))
         return _with_metadata(owner, filters.metadata, conditions, limit, newest_first, after)
     parts = [
         select(JobRow.id)

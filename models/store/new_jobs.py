@@ -59,6 +59,7 @@ def add(
     metadata: Mapping[str, str] | None = None,
     max_pending_s: float | None = None,
     retry_of: str | None = None,
+    study_id: str | None = None,
     begins: Begins | None = None,
 ) -> JobRow:
     """Queue a job and write its first event; gives its row as stored, which the session does not follow.
@@ -86,6 +87,7 @@ def add(
         "device": device,
         "gpus": gpus,
         "retry_of": retry_of,
+        "study_id": study_id,
         "attempt": 0,
         "failures": 0,
         "runtime_s": 0.0,

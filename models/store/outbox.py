@@ -15,9 +15,10 @@ from heldout.views.event import SubjectObject
 from heldout.webhooks import WEBHOOK_EVENTS, next_attempt_after
 from models.database import db_now
 from models.ids import new_id
-from models.tables import DatasetRow, DeliveryRow, JobRow, WebhookRow
+from models.tables import DatasetRow, DeliveryRow, JobRow, StudyRow, WebhookRow
 from models.views.dataset import dataset_view
 from models.views.job import job_view
+from models.views.study import study_view
 
 log = structlog.get_logger()
 
@@ -31,7 +32,7 @@ LOGGED_ATTEMPTS = 20
 CANDIDATES_PER_CLAIM = 50
 LOG_KEPT_DAYS = 7
 
-Subject = TypeVar("Subject", JobRow, DatasetRow)
+Subject = TypeVar("Subject", JobRow, DatasetRow, StudyRow)
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,9 @@ def _view_of(session: Session, subject_object: SubjectObject, subject_id: str) -
     """The subject as this transaction has left it."""
     if subject_object is SubjectObject.DATASET:
         return dataset_view(_read(session, DatasetRow, subject_id), with_changes=False)
+    if subject_object is SubjectObject.STUDY:
+        study = _read(session, StudyRow, subject_id)
+        return study_view(study, _read(session, DatasetRow, study.dataset_id))
     job = _read(session, JobRow, subject_id)
     return job_view(job, _read(session, DatasetRow, job.dataset_id))
 

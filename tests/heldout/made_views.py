@@ -6,6 +6,7 @@ from heldout.views.diagnosis import DiagnosisView
 from heldout.views.event import EventView
 from heldout.views.job import JobView
 from heldout.views.metrics import EpochView
+from heldout.views.study import StudyView
 from tests.heldout.served import FIGURES, SPEC
 
 CREATED = "2025-11-24T15:41:00.000Z"
@@ -35,6 +36,61 @@ def job(**changes):
             "queued_at": CREATED,
             "started_at": "2025-11-24T15:41:02.000Z",
             "finished_at": None,
+            **changes,
+        }
+    )
+
+
+def arm(name, accuracy=None, loss=None, *, status="finished", half=0.02, **changes):
+    """An arm of a study; accuracy and loss are its difference from the base, known to within half and 5 * half."""
+    none = {"loss": None, "accuracy": None}
+    difference = None
+    if accuracy is not None:
+        bounds = {"accuracy": (accuracy - half, accuracy + half), "loss": (loss - 5 * half, loss + 5 * half)}
+        difference = {"loss": loss, "accuracy": accuracy, "intervals": none, "adjusted_intervals": bounds}
+    return {
+        "name": name,
+        "patch": {} if name == "base" else {"training": {"label_smoothing": 0.1}},
+        "status": status,
+        "jobs": ["job_2", "job_3", "job_4"],
+        "seeds": 3,
+        "train": None,
+        "validation": {"loss": 0.4, "accuracy": 0.82 + (accuracy or 0), "intervals": none},
+        "difference": difference,
+        "why": None,
+        **changes,
+    }
+
+
+def study(**changes):
+    """A study that has found a cure; changes are of its JSON."""
+    return StudyView.model_validate(
+        {
+            "id": "std_1",
+            "object": "study",
+            "name": "Study of small",
+            "kind": "remedies",
+            "status": "succeeded",
+            "spec": SPEC,
+            "dataset": {"id": "ds_1", "name": "digits", "version": 1},
+            "job": "job_1",
+            "remedies": ["dropout", "horizontal_flip"],
+            "seeds": 3,
+            "splits": "fixed",
+            "budget": {"jobs": None, "seconds": None},
+            "progress": {"jobs": 12, "done": 9, "eta_s": 75.0},
+            "arms": [
+                arm("base"),
+                arm("dropout", 0.05, -0.2),
+                arm("horizontal_flip", -0.1, 0.3, status="dropped", why="It surely harms."),
+            ],
+            "conclusion": {"kind": "cure", "remedy": "dropout", "explanation": "Dropout helps.", "refit": "job_9"},
+            "ledger": {"validation_reads": 90, "test_reads": 6, "jobs": 9, "seconds": 60.0},
+            "error": None,
+            "version": 2,
+            "created_at": CREATED,
+            "started_at": CREATED,
+            "finished_at": CREATED,
             **changes,
         }
     )

@@ -117,7 +117,7 @@ class Service:
             claims.record_progress(session, held, epoch=epoch, eta_s=1.0)
             events.add(session, held.job_id, "job.epoch", f"Epoch {epoch}.", data={"epoch": epoch, **values})
 
-    def succeed(self, held):
+    def succeed(self, held, gap=GAP):
         """End the job well, with three small blobs."""
         folder = f"jobs/{held.job_id}/{held.attempt}"
         for name in ("model.keras", "predictions.npz"):
@@ -128,7 +128,7 @@ class Service:
             Artifact(ArtifactName.EVALUATION, ArtifactFormat.JSON, f"{folder}/evaluation.json"),
             Artifact(ArtifactName.GAP, ArtifactFormat.JSON, f"{folder}/gap.json"),
         )
-        self.blobs.put(f"{folder}/gap.json", GAP.to_bytes())
+        self.blobs.put(f"{folder}/gap.json", gap.to_bytes())
         with self.database.write() as session:
             claims.succeed(
                 session,

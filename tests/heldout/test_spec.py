@@ -51,7 +51,7 @@ COMPLETE = {
     },
     "initial": None,
     "validation": None,
-    "evaluation": {"test": "final"},
+    "evaluation": {"train": "every_epoch", "test": "final"},
     "limits": {"max_runtime_s": 86400, "max_pending_s": None},
     "priority": 0,
     "resources": {"device": "auto", "gpus": 1, "towers": "auto"},
@@ -193,6 +193,7 @@ BOUNDS = {
     "training.on_overfit": (["none", "warn", "stop", "stop_and_restore"], ["restore"]),
     "training.precision": (["auto", "float32", "mixed"], ["float16"]),
     "training.seed": ([0, MAX_SEED, None], [-1, MAX_SEED + 1]),
+    "evaluation.train": (["every_epoch", "final"], ["never"]),
     "evaluation.test": (["final", "every_epoch", "never"], ["always"]),
     "limits.max_runtime_s": ([1, 604_800], [0, 604_801]),
     "limits.max_pending_s": ([1, 604_800, None], [0, 604_801]),
@@ -267,7 +268,8 @@ def test_a_value_beyond_its_bound_is_refused_at_its_place(path, value):
         JobSpec.model_validate(with_value(path, value))
     wanted = path.split(".")
     for error in refused.value.errors():
-        found = [str(key) for key in error["loc"]]
+        # Members of a union are no fields.
+        found = [str(key) for key in error["loc"] if key not in {"cut_anew", "train_on_all"}]
         # A rule about several fields is reported where they meet.
         assert found[: len(wanted)] == wanted[: len(found)]
 
@@ -278,6 +280,29 @@ def test_images_are_mixed_in_one_way():
     with pytest.raises(ValidationError, match=r"`mixup` is 0\.2 and `cutmix` 1\.0; set one of them to 0") as refused:
         JobSpec.model_validate({**LEAST, "training": {"mixup": 0.2, "cutmix": 1.0}})
     assert refused.value.errors()[0]["loc"] == ("training", "cutmix")
+
+
+@pytest.mark.parametrize(
+    "training",
+    [{"early_stopping": {}}, {"schedule": {"name": "reduce_on_plateau"}}, {"on_overfit": "warn"}],
+    ids=lambda training: next(iter(training)),
+)
+def test_a_job_that_trains_on_its_validation_images_cannot_choose_by_them(training):
+    on_all = {**LEAST, "validation": {"use": "train"}}
+    spec = JobSpec.model_validate(on_all)
+    assert not spec.has_validation
+    assert spec.folds is None
+    assert JobSpec.model_validate(spec.model_dump(mode="json")) == spec
+    with pytest.raises(ValidationError, match="no image validates") as refused:
+        JobSpec.model_validate({**on_all, "training": training})
+    assert refused.value.errors()[0]["loc"] == ("validation",)
+    JobSpec.model_validate({**LEAST, "training": training})
+
+
+@pytest.mark.parametrize("validation", [{"use": "test"}, {"use": "train", "folds": 5}, {"use": "train", "seed": 1}])
+def test_validation_images_are_for_training_or_are_cut_into_folds(validation):
+    with pytest.raises(ValidationError):
+        JobSpec.model_validate({**LEAST, "validation": validation})
 
 
 def test_one_epoch_is_enough():

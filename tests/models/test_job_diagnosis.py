@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import update
 
 from heldout.diagnosis import WITHOUT_TEST, Diagnosis
-from heldout.errors import FileOfLaterRelease
+from heldout.errors import DataFirst, FileOfLaterRelease
 from heldout.lifecycle import JobStatus, StopReason
+from heldout.mending.changes import VersionSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import audit_key
 from heldout.stored.final import FinalView
@@ -20,9 +21,11 @@ from heldout.views.job import SummaryView
 from models.blobs import Blobs
 from models.job_diagnosis import diagnosis_of
 from models.job_summary import summary_of
+from models.specs import training_spec_of
 from models.store import claims
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result
+from models.study_base import automatic_remedies, require_mended
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, Work, add_dataset
 
@@ -110,11 +113,11 @@ class Stored:
     blobs: Blobs
     dataset_id: str
 
-    def trained(self) -> HeldAttempt:
+    def trained(self, *, measured: bool = True, **parts: Any) -> HeldAttempt:
         """A job on an uploaded dataset that has its epochs and waits for its end."""
         with self.work.database.read() as session:
             dataset = session.get_one(DatasetRow, self.dataset_id)
-        job_id = self.work.submit(dataset=dataset, training={"seed": 1, "epochs": 12})
+        job_id = self.work.submit(dataset=dataset, training={"seed": 1, "epochs": 12}, **parts)
         claimed = self.work.claim()
         assert claimed is not None
         assert claimed.held.job_id == job_id
@@ -122,8 +125,8 @@ class Stored:
             self.work.epoch(
                 claimed.held,
                 epoch,
-                train_loss=training,
-                train_accuracy=1 - training / 4,
+                train_loss=training if measured else None,
+                train_accuracy=1 - training / 4 if measured else None,
                 fit_loss=training,
                 fit_accuracy=1 - training / 4,
                 validation_loss=validation,
@@ -197,6 +200,19 @@ def test_curves_counts_audit_and_spec_all_enter(stored: Stored):
 
 
 @sqlite_only
+def test_training_that_was_measured_at_the_end_alone_is_judged_by_what_fit_reports_and_the_diagnosis_says_so(
+    stored: Stored,
+):
+    measured = stored.diagnosis(stored.trained())
+    held = stored.trained(measured=False, evaluation={"train": "final"})
+    ended = stored.diagnosis(held)
+    assert "`evaluation.train` is `final`" in ended.explanation
+    assert "`evaluation.train`" not in measured.explanation
+    assert (ended.best_epoch, ended.onset_epoch) == (measured.best_epoch, measured.onset_epoch)
+    assert "overfitting" in codes_of(ended)
+
+
+@sqlite_only
 def test_a_result_that_is_not_stored_yet_is_judged_as_it_will_be(stored: Stored):
     held = stored.trained()
     result = stored.result(held)
@@ -204,6 +220,25 @@ def test_a_result_that_is_not_stored_yet_is_judged_as_it_will_be(stored: Stored)
     assert before != stored.diagnosis(held)
     stored.succeed(held, result)
     assert stored.diagnosis(held) == before
+
+
+@sqlite_only
+def test_a_job_that_trains_on_its_validation_images_has_not_diverged_and_has_no_best_epoch(stored: Stored):
+    stored.audit({**AUDIT, "findings": []})
+    with stored.work.database.read() as session:
+        dataset = session.get_one(DatasetRow, stored.dataset_id)
+    stored.work.submit(dataset=dataset, training={"seed": 1, "epochs": 12}, validation={"use": "train"})
+    held = stored.work.claim().held
+    for epoch, loss in enumerate(LOSSES, 1):
+        stored.work.epoch(held, epoch, train_loss=loss, train_accuracy=1 - loss / 4, fit_loss=loss)
+    nothing = {"validation": None, "test": None}
+    result = stored.result(held, {**FINAL, "epoch": 12, **nothing, "gap": nothing}, evaluation=None)
+    for diagnosis in (stored.diagnosis(held), stored.diagnosis(held, result=result)):
+        assert (diagnosis.verdict, diagnosis.best_epoch) == ("cannot_tell", None)
+        assert "trained on its validation images" in diagnosis.explanation
+        assert not [one for finding in diagnosis.findings for one in finding.remedies if one.name == "early_stopping"]
+    summary = stored.summary(held, result)
+    assert (summary.best, summary.gap.validation, summary.gap.test) == (None, None, None)
 
 
 @sqlite_only
@@ -301,7 +336,10 @@ def without_test(stored: Stored, draw: random.Random | None) -> bytes:
         for epoch in range(1, len(LOSSES) + 1):
             stored.work.set_epoch(held, epoch, test_loss=draw.random(), test_accuracy=draw.random())
     stored.succeed(held, stored.result(held, final, evaluation, gap))
-    return repr(stored.diagnosis(held, splits=WITHOUT_TEST)).encode()
+    with stored.work.database.read() as session:
+        job = session.get_one(JobRow, held.job_id)
+        remedies = automatic_remedies(session, stored.blobs, training_spec_of(job), job, train_images=100)
+    return repr((remedies, stored.diagnosis(held, splits=WITHOUT_TEST))).encode()
 
 
 @sqlite_only
@@ -309,6 +347,7 @@ def test_without_the_test_split_nothing_of_it_changes_a_byte_of_the_diagnosis(st
     expected = without_test(stored, None)
     assert b"leakage" in expected
     assert b"overfitting" in expected
+    assert b"horizontal_flip" in expected
     assert b"gap=None" in expected
     for seed in range(25):
         assert without_test(stored, random.Random(seed)) == expected
@@ -328,6 +367,70 @@ def test_without_the_test_split_validation_still_matters(stored: Stored):
     )
     assert asdict(better) != asdict(worse)
 
+
+# --- what comes before remedies ----------------------------------------------------------------------
+
+BRIGHT = {"factor": 1.0, "offset": 40.0}
+
+
+def refusal(stored: Stored, audit: list[dict[str, Any]], gap: dict[str, Any] | None = None) -> DataFirst | None:
+    """Why a study of a job on this dataset is refused."""
+    stored.audit(AUDIT | {"findings": audit})
+    held = stored.trained()
+    stored.succeed(held, stored.result(held, gap=gap))
+    with stored.work.database.read() as session:
+        try:
+            require_mended(session, stored.blobs, session.get_one(JobRow, held.job_id))
+        except DataFirst as error:
+            return error
+    return None
+
+
+@sqlite_only
+def test_a_study_begins_only_on_data_that_are_in_order(stored: Stored):
+    leak = finding("leakage", validation_in_train=COPIES)
+    order = finding("label_order_mismatch", split="test", renamed={"cat": "dog", "dog": "cat"})
+    bright = finding("scale_mismatch", split="test", undone_by={"test": BRIGHT})
+    refused = refusal(stored, [leak, order, bright])
+    assert refused is not None
+    assert refused.request == {
+        "method": "POST",
+        "path": f"/v1/datasets/{stored.dataset_id}/versions",
+        "body": {
+            "drop_copies": True,
+            "rename_classes": {"test": {"cat": "dog", "dog": "cat"}},
+            "pixel_values": {"test": BRIGHT},
+        },
+    }
+    assert json.dumps(refused.request["body"]["pixel_values"]) in refused.detail
+    assert [one.detail.partition(":")[0] for one in refused.errors] == [
+        "leakage",
+        "scale_mismatch",
+        "label_order_mismatch",
+    ]
+    VersionSpec.model_validate(refused.request["body"])
+
+
+@sqlite_only
+def test_what_only_a_training_has_measured_is_mended_first_too(stored: Stored):
+    undone = pixels_undone(200) | {"parameters": [{"factor": 0.5}, {"factor": 0.5}]}
+    refused = refusal(stored, [], GAP | {"pixels": undone, "validation_copies": None, "test_copies": None})
+    assert refused is not None
+    assert refused.request["body"] == {"pixel_values": {"test": {"factor": 0.5}}}
+    unknown = refusal(stored, [finding("scale_mismatch", split="test", factor=255.0)])
+    assert unknown is not None
+    assert unknown.request is None
+    assert "/diagnosis says what to mend" in unknown.detail
+
+
+@sqlite_only
+def test_a_study_begins_where_no_mending_would_change_its_answer(stored: Stored):
+    few = finding("leakage", validation_in_train={**COPIES, "share": 0.001}) | {"severity": "warning"}
+    other_images = finding("split_shift", split="test", distance=0.9)
+    assert refusal(stored, [few, other_images, finding("class_imbalance", **IMBALANCE)]) is None
+
+
+IMBALANCE = {"smallest": {"class": "cat", "count": 1}, "largest": {"class": "dog", "count": 99}}
 
 # --- the summary -------------------------------------------------------------------------------------
 

@@ -155,10 +155,21 @@ def test_a_patch_changes_the_spec_and_the_rest_stays(work, blobs):
 
 
 @sqlite_only
-def test_a_remedy_is_one_of_the_jobs_own_diagnosis(work, blobs):
+def test_a_remedy_is_tried_by_its_name_as_the_jobs_diagnosis_offers_it_where_it_does(work, blobs):
     ended = trained(work, blobs)
     found = retried(work, blobs, ended, remedy="lower_learning_rate")
     assert found.spec["training"]["optimizer"]["learning_rate"] == pytest.approx(0.0001)
-    with pytest.raises(InvalidSpec, match=r"no remedy 'prayer'.*offers lower_learning_rate"):
-        retried(work, blobs, ended, remedy="prayer")
+    # 30 training images in batches of 32 are one step an epoch, so the average looks back as little as it may.
+    assert retried(work, blobs, ended, remedy="ema").spec["training"]["ema_decay"] == 0.9
+    both = retried(work, blobs, ended, remedy="dropout+batch_norm").spec["network"]["blocks"][0]
+    assert (both["dropout"], both["batch_norm"]) == (0.25, True)
+    for name, said in (
+        ("prayer", r"no remedy 'prayer'.*There are augmentation, .*zoom"),
+        ("retune", "search among several trainings"),
+        ("transfer", "would change nothing.*no `initial`"),
+        ("temperature", "accuracy never changes"),
+    ):
+        with pytest.raises(InvalidSpec, match=said) as refused:
+            retried(work, blobs, ended, remedy=name)
+        assert [one.pointer for one in refused.value.errors] == ["/remedy"]
     assert work.row(found.id).status is JobStatus.QUEUED

@@ -13,17 +13,29 @@ from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
+from heldout.study_lifecycle import StudyStatus
 from models.arrays import ImageSet
 from models.database import Database, db_now
 from models.ids import new_id
 from models.store import claims, datasets, events, jobs, metrics, new_jobs
 from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint, Claimed, HeldAttempt, Result
-from models.tables import ArtifactRow, AttemptRow, CheckpointRow, DatasetRow, EpochRow, EventRow, JobRow, ResultRow
+from models.tables import (
+    ArtifactRow,
+    AttemptRow,
+    CheckpointRow,
+    DatasetRow,
+    EpochRow,
+    EventRow,
+    JobRow,
+    ResultRow,
+    StudyRow,
+    StudyRunRow,
+)
 
 ALICE, BOB = "alice", "bob"
 CPU = ("auto", "cpu")
-ENGINE = {"device": "cpu", "threads": 1}
+ENGINE = {"device": "cpu", "threads": 1, "precision": "float32"}
 OF_A_JOB = (JobRow, AttemptRow, EpochRow, CheckpointRow, ResultRow, ArtifactRow, EventRow)
 
 
@@ -73,6 +85,33 @@ class Work:
                 max_pending_s=asked.limits.max_pending_s,
             )
         return job_id
+
+    def ended_study(self, *job_ids: str) -> str:
+        """A study on the dataset that wants nothing more, of which these jobs are the base's trainings."""
+        study_id = new_id("std")
+        with self.database.write() as session:
+            session.execute(
+                insert(StudyRow).values(
+                    id=study_id,
+                    owner=ALICE,
+                    name="study",
+                    kind="remedies",
+                    status=StudyStatus.CANCELLED,
+                    cancel_requested=False,
+                    dataset_id=self.dataset.id,
+                    **{key: {} for key in ("spec", "plan", "found", "user_metadata")},
+                    remedies=[],
+                    version=1,
+                    priority=0,
+                    last_event=0,
+                    created_at=db_now(),
+                )
+            )
+            for seed, job_id in enumerate(job_ids):
+                key = {"arm": "base", "purpose": "race", "seed": seed, "fold": -1, "fold_seed": 0, "variant": 0}
+                session.execute(insert(StudyRunRow).values(study_id=study_id, job_id=job_id, **key))
+                session.execute(update(JobRow).where(JobRow.id == job_id).values(study_id=study_id))
+        return study_id
 
     def claim(
         self, worker: str = "worker", *, devices: tuple[str, ...] = CPU, gpus: int = 1, lease_s: float = 60

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from worker.messages import Alive, Assignment, FromTraining, Stop, SuspectAssignment
+from heldout.cost import Precision
+from worker.messages import Alive, AnyAssignment, FromTraining, Stop
 from worker.training import child
 
 # How long the fork server may take to import TensorFlow on a busy machine.
@@ -66,7 +67,7 @@ def warm_up(socket_folder: Path | None = None) -> None:
 class TrainingProcess:
     """One attempt's process and the pipe to it."""
 
-    def __init__(self, assignment: Assignment | SuspectAssignment, scratch: Path) -> None:
+    def __init__(self, assignment: AnyAssignment, scratch: Path) -> None:
         self._log = scratch / "log.txt"
         # Forking is not proven on a GPU: its jobs start from a fresh interpreter.
         fork = assignment.device != "gpu"
@@ -78,7 +79,7 @@ class TrainingProcess:
                 self.kill()
                 raise ProcessDied(self._process.exitcode)
 
-    def _start(self, assignment: Assignment | SuspectAssignment, *, fork: bool) -> None:
+    def _start(self, assignment: AnyAssignment, *, fork: bool) -> None:
         how = get_context("forkserver") if fork else get_context("spawn")
         self._pipe, theirs = how.Pipe()
         # daemon: a supervisor that ends in good order takes its processes with it.
@@ -136,10 +137,10 @@ class TrainingProcess:
 class MeasuringProcess:
     """The process that measures how fast this machine trains."""
 
-    def __init__(self, towers: Literal[1, 2]) -> None:
+    def __init__(self, towers: Literal[1, 2], precision: Precision) -> None:
         forking = get_context("forkserver")
         self._pipe, theirs = forking.Pipe()
-        self._process = forking.Process(target=child.measure, args=(theirs, towers), daemon=True)
+        self._process = forking.Process(target=child.measure, args=(theirs, towers, precision), daemon=True)
         with _START_LOCK, _without_secrets(), _without_main():
             self._process.start()
         theirs.close()

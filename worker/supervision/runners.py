@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from heldout.kinds import DeriveSpec, IngestSpec, RelateSpec, SuspectSpec
+from heldout.kinds import DeriveSpec, EvaluateSpec, IngestSpec, RelateSpec, SuspectSpec
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.store.claims import Claimed
 from worker.machine.cores import JobCores
 from worker.machine.devices import Gpu
 from worker.machine.scratch import Scratch
+from worker.supervision.evaluate_attempt import EvaluateAttempt
 from worker.supervision.ingest_attempt import IngestAttempt
 from worker.supervision.lease import AttemptLease
 from worker.supervision.relate_attempt import RelateAttempt
@@ -27,6 +28,7 @@ def run_claimed(
     gpus: Sequence[Gpu],
     cores: JobCores,
     core_count: int,
+    has_bfloat16: bool,
 ) -> None:
     """Run one attempt to its end, in this thread. The job is settled, or somebody else's, when this returns."""
     match claimed.spec:
@@ -41,6 +43,7 @@ def run_claimed(
                 gpus=gpus,
                 cores=cores,
                 core_count=core_count,
+                has_bfloat16=has_bfloat16,
             )
             attempt.run()
         case IngestSpec() | DeriveSpec() as spec:
@@ -49,5 +52,7 @@ def run_claimed(
             RelateAttempt(claimed, spec, lease, settings=settings, scratch=scratch).run()
         case SuspectSpec() as spec:
             SuspectAttempt(claimed, spec, lease, settings=settings, scratch=scratch, cores=cores).run()
+        case EvaluateSpec() as spec:
+            EvaluateAttempt(claimed, spec, lease, settings=settings, scratch=scratch, slots=slots, cores=cores).run()
         case unknown:  # mypy says so where a kind has nothing that runs it
             assert_never(unknown)

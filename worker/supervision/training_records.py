@@ -27,19 +27,23 @@ def record_epoch(lease: AttemptLease, done: EpochDone, *, epochs: int, eta_s: fl
         if not claims.record_epoch(session, lease.held, done.epoch, done.values):
             return
         claims.record_progress(session, lease.held, epoch=done.epoch, eta_s=eta_s)
-        accuracy = done.values.get("validation_accuracy")
-        shown = "not finite" if accuracy is None else f"{accuracy:.4f}"
         events.add(
             session,
             lease.held.job_id,
             "job.epoch",
-            f"Epoch {done.epoch} of {epochs}: validation accuracy {shown}.",
+            f"Epoch {done.epoch} of {epochs}: {_accuracy_of(done)}.",
             data={"epoch": done.epoch, **done.values},
         )
 
     lease.persist(write)
     worker_metrics.EPOCHS.inc()
     log.info("epoch_done", epoch=done.epoch)
+
+
+def _accuracy_of(done: EpochDone) -> str:
+    split = "validation" if "validation_accuracy" in done.values else "training"
+    accuracy = done.values.get("validation_accuracy" if split == "validation" else "train_accuracy")
+    return f"{split} accuracy {'not finite' if accuracy is None else f'{accuracy:.4f}'}"
 
 
 def record_overfitting(lease: AttemptLease, seen: Overfits) -> None:

@@ -5,10 +5,11 @@ import sys
 from multiprocessing.connection import Connection
 from typing import Literal
 
-from worker.messages import Alive, Assignment, SuspectAssignment
+from heldout.cost import Precision
+from worker.messages import Alive, AnyAssignment, EvaluateAssignment, SuspectAssignment
 
 
-def main(assignment: Assignment | SuspectAssignment, pipe: Connection, log: str) -> None:
+def main(assignment: AnyAssignment, pipe: Connection, log: str) -> None:
     """Send what is printed to the file `log`, say that the process lives, then do what is assigned."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(file, 1)
@@ -24,6 +25,12 @@ def main(assignment: Assignment | SuspectAssignment, pipe: Connection, log: str)
 
         find_suspects(assignment, pipe)
         return
+    if isinstance(assignment, EvaluateAssignment):
+        import worker.training.preload
+        from worker.training.stored_models import run as measure_models
+
+        measure_models(assignment, pipe)
+        return
     if assignment.gpus:
         # Read by CUDA when TensorFlow first looks for devices: no other job's GPU is touched.
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(assignment.gpus)
@@ -37,11 +44,11 @@ def warm_up() -> None:
     """No-op: the first fork from the fork server only starts once TensorFlow is imported there."""
 
 
-def measure(pipe: Connection, towers: Literal[1, 2]) -> None:
+def measure(pipe: Connection, towers: Literal[1, 2], precision: Precision) -> None:
     """Measure how fast this machine trains, and print nothing."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     from worker.training.measure import measure
 
-    measure(pipe, towers)
+    measure(pipe, towers, precision)

@@ -1,7 +1,7 @@
 """From a dataset's folder to the arrays that one training needs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ def load_training_data(
 ) -> TrainingData:
     """What `spec` trains and measures on; the test split stays on disk where it is never measured.
 
+    There is no validation split where the spec trains on all of train and validation.
+
     Images that would take more than `resident_bytes` stay in their file, all of them.
     """
     return select(load(folder), spec, resident_bytes, relations)
@@ -68,34 +70,42 @@ def select(
     Raises:
         InvalidSpec: if `class_weights` names a label that the dataset does not have.
     """
-    names = ("train", "validation") if spec.evaluation.test == "never" else ("train", "validation", "test")
+    names = ["train"] + ["validation"] * spec.has_validation + ["test"] * (spec.evaluation.test != "never")
     own = splits_of(images.labels, images.splits, spec, relations)
     source = {name: own[name] for name in names}
-    positions = np.concatenate([source[name] for name in names])
-    taken, labels = images.images, np.asarray(images.labels, np.int32)
-    size = len(positions) * taken[:1].nbytes
-    if isinstance(taken, np.memmap) and resident_bytes is not None and size > resident_bytes:
-        rows = {name: source[name].astype(np.int32) for name in names}
+    data = taken(images, source, resident_bytes)
+    trained_on = data.labels[data.rows["train"]]
+    return replace(data, class_weights=class_weights(spec.training.class_weights, trained_on, images.classes))
+
+
+def taken(images: ImageSet, source: Mapping[str, NDArray[np.int64]], resident_bytes: int | None = None) -> TrainingData:
+    """The images of the splits in `source`, without weights of classes."""
+    positions = np.concatenate(list(source.values()))
+    pixels, labels = images.images, np.asarray(images.labels, np.int32)
+    size = len(positions) * pixels[:1].nbytes
+    if isinstance(pixels, np.memmap) and resident_bytes is not None and size > resident_bytes:
+        rows = {name: split.astype(np.int32) for name, split in source.items()}
     else:
-        ends = np.cumsum([len(source[name]) for name in names]).tolist()
+        ends = np.cumsum([len(split) for split in source.values()]).tolist()
         rows = {
-            name: np.arange(end - len(source[name]), end, dtype=np.int32) for name, end in zip(names, ends, strict=True)
+            name: np.arange(end - len(split), end, dtype=np.int32)
+            for (name, split), end in zip(source.items(), ends, strict=True)
         }
-        taken, labels = np.asarray(taken[positions]), labels[positions]
+        pixels, labels = np.asarray(pixels[positions]), labels[positions]
     return TrainingData(
-        images=taken,
+        images=pixels,
         labels=labels,
         rows=rows,
         source=source,
         classes=images.classes,
         value_range=images.value_range,
-        class_weights=class_weights(spec.training.class_weights, labels[rows["train"]], images.classes),
+        class_weights=None,
     )
 
 
 def own_digests(folder: Path, spec: JobSpec, data: TrainingData) -> dict[str, str]:
     """The digest of each held-out split of a job that is not its dataset's: a fold's validation images."""
-    return {} if spec.validation is None else {"validation": digest_of(load(folder), data.source["validation"])}
+    return {} if spec.folds is None else {"validation": digest_of(load(folder), data.source["validation"])}
 
 
 def class_weights(

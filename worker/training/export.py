@@ -1,5 +1,6 @@
 """The model for raw pixels that a finished training leaves behind, and what it says of images."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,7 +15,9 @@ from worker.training.network import apply_layers, without_penalties
 from worker.training.pixel_change import PixelChange, changed_pixels
 from worker.training.resident import BatchSource
 
+# Small batches keep a layer's maps in the cache of a core. Several of them are computed side by side in one call.
 _BATCH_SIZE = 64
+_IMAGES_A_CALL = 32 * _BATCH_SIZE
 
 
 def build_exported(network: NetworkSpec, data: TrainingData, trained: keras.Model) -> keras.Model:
@@ -47,12 +50,13 @@ class Predictor:
         self.source = source
         self._model = model
         self._channels = model.input_shape[-1]
+        self._classes = model.output_shape[-1]
         self._range = value_range
         self._both = keras.Model(model.input, [model.get_layer("output").output, model.output])
         rows = tf.TensorSpec([None], tf.int32)
         change = [tf.TensorSpec([self._channels], tf.int32), tf.TensorSpec([8], tf.float32)]
-        self._call = tf.function(self._of_batch, input_signature=[rows], autograph=False)
-        self._call_changed = tf.function(self._of_changed_batch, input_signature=[rows, *change], autograph=False)
+        self._call = tf.function(self._of_rows, input_signature=[rows], autograph=False)
+        self._call_changed = tf.function(self._of_changed_rows, input_signature=[rows, *change], autograph=False)
 
     def use(self, weights: list[NDArray[Any]]) -> None:
         """Answer with other weights of the same network from now on."""
@@ -62,20 +66,38 @@ class Predictor:
         """What the model says of the images in `rows`, of their pixels under `change`."""
         given = () if change is None else change.as_tensors(self._channels, self._range)
         call = self._call if change is None else self._call_changed
-        probabilities = np.empty((len(rows), self._model.output_shape[-1]), np.float32)
+        probabilities = np.empty((len(rows), self._classes), np.float32)
         losses = np.empty(len(rows), np.float32)
         self.source.expect(rows, _BATCH_SIZE)
-        for begin in range(0, len(rows), _BATCH_SIZE):
-            part = slice(begin, begin + _BATCH_SIZE)
+        for begin in range(0, len(rows), _IMAGES_A_CALL):
+            part = slice(begin, begin + _IMAGES_A_CALL)
             probabilities[part], losses[part] = call(tf.constant(rows[part]), *given)
         return Predictions(probabilities, losses)
 
-    def _of_batch(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._answer(tf.cast(self.source.pixels(rows), tf.float32), self.source.labels(rows))
+    def _of_rows(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._in_batches(rows, lambda pixels: pixels)
 
-    def _of_changed_batch(self, rows: tf.Tensor, order: tf.Tensor, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels = changed_pixels(tf.cast(self.source.pixels(rows), tf.float32), order, numbers)
-        return self._answer(pixels, self.source.labels(rows))
+    def _of_changed_rows(self, rows: tf.Tensor, order: tf.Tensor, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._in_batches(rows, lambda pixels: changed_pixels(pixels, order, numbers))
+
+    def _in_batches(self, rows: tf.Tensor, change: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """In a graph: the answers to `rows`, a batch at a time, with as many batches at once as there are threads."""
+        batches = -(-tf.shape(rows)[0] // _BATCH_SIZE)
+        shapes = [None, self._classes], [None]
+        answers = [tf.TensorArray(tf.float32, batches, element_shape=shape) for shape in shapes]
+
+        def body(batch: tf.Tensor, *answers: tf.TensorArray) -> tuple[Any, ...]:
+            begin = batch * _BATCH_SIZE
+            part = rows[begin : begin + _BATCH_SIZE]
+            found = self._answer(change(tf.cast(self.source.pixels(part), tf.float32)), self.source.labels(part))
+            return batch + 1, *(array.write(batch, value) for array, value in zip(answers, found, strict=True))
+
+        # More at once than threads would only take memory.
+        threads = max(1, tf.config.threading.get_inter_op_parallelism_threads())
+        _, probabilities, losses = tf.while_loop(
+            lambda batch, *_: batch < batches, body, (0, *answers), parallel_iterations=threads
+        )
+        return probabilities.concat(), losses.concat()
 
     def _answer(self, pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logits, probabilities = self._both(pixels, training=False)

@@ -12,10 +12,12 @@ from heldout.lifecycle import FailureCode, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
+from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap
 from models.answers.answers import Predictions
 from models.file_names import FileNames
 from models.relations import Relations
+from models.studies.state import Scores
 from worker.messages import Failed, Finished, FromTraining, Stopped, TrainedFile, Warned
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData
@@ -46,11 +48,13 @@ def finish(
     relations: Relations | None,
     names_file: Path | None,
     send: Callable[[FromTraining], None],
+    for_study: bool = False,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Finished | Failed | Stopped:
     """Write the files of a training that has ended into `scratch`; it is judged by its kept weights.
 
     Args:
+        for_study: whether a study compares it with others, image by image.
         is_cancelled: whether nobody wants to know any more how it did; then the model alone is left.
     """
     weights = trainer.trained_weights()
@@ -91,7 +95,9 @@ def finish(
         for split, said in kept.items()
     }
     other_reads = () if cost is None else ((cost.split, cost.epoch),)
-    return Finished(final_figures(weights.kept, measured), reason, tuple(files), other_reads)
+    final = final_figures(weights.kept, measured)
+    for_comparison = scores_for_study(data, kept, final) if for_study and "validation" in kept else None
+    return Finished(final, reason, tuple(files), other_reads, for_comparison)
 
 
 def export_kept(
@@ -103,6 +109,22 @@ def export_kept(
     file = scratch / "model.keras"
     exported.save(file)
     return exported, TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, file)
+
+
+def scores_for_study(data: TrainingData, kept: Mapping[str, Predictions], final: FinalView) -> Scores:
+    """What the kept weights say of each validation image, from the predictions that `final` sums up."""
+    said, source = kept["validation"], data.source["validation"]
+    in_order = np.argsort(source)
+    right = said.probabilities.argmax(axis=1) == data.labels[data.rows["validation"]]
+    return Scores(
+        images=source[in_order].astype(np.int32),
+        losses=said.losses[in_order],
+        right=right[in_order],
+        train_loss=float("nan") if final.train.loss is None else final.train.loss,
+        train_accuracy=final.train.accuracy,
+        train_images=final.train.count,
+        kept_epoch=final.epoch,
+    )
 
 
 def _names(file: Path | None, data: TrainingData) -> FileNames | None:
@@ -117,9 +139,11 @@ def _cost_of_last_epoch(
 ) -> LastEpochScores | None:
     """How much worse the last epoch's weights are than the kept ones; None where these are the same, or are gone."""
     last = weights.epochs
+    if last == weights.kept or last not in weights.of_epoch:
+        return None
     split = "test" if "test" in kept else "validation"
     labels = data.labels[data.rows[split]]
-    if last == weights.kept or last not in weights.of_epoch or len(labels) < 2:
+    if len(labels) < 2:
         return None
     predictor.use(weights.of_epoch[last])
     said = predictor.predict(data.rows[split])

@@ -5,6 +5,7 @@ The order in which they are measured is that of docs/explanation/gap.md.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,44 +42,46 @@ def measure_gap(
         data: of the training; its images are not read, they are in the predictor's source.
         weights: `Trainer.trained_weights()`.
         kept: what the kept weights say of each split, in the order of its rows; without `test` where it is never
-            measured.
+            measured, and without `validation` where that is trained on.
         relations: of the whole dataset; None where its copies are not known.
         try_pixels: False where there is no time for more predictions of the test split.
     Returns:
-        None where there are no training or no validation images, or their losses are not finite.
+        None where nothing is held out, where there are no training images, where the job's validation split is empty,
+        and where losses are not finite.
     """
     answers = {split: Answers.to(data.labels[data.rows[split]], said) for split, said in kept.items()}
-    train, validation = answers["train"].tally(), answers["validation"].tally()
-    if train is None or validation is None:
+    tallies = {split: said.tally() for split, said in answers.items()}
+    if len(answers) < 2 or None in (tallies["train"], tallies.get("validation", 0)):
         return None
     related = {} if relations is None else _related(relations, data.source)
-    others = _OtherWeights(predictor, data, weights, answers["validation"])
-    calibration = calibration_of(
-        answers["validation"].log_probabilities(),
-        answers["validation"].labels,
-        halves_of(answers["validation"].labels),
-    )
+    reference, of_validation = answers["train"], dict[str, Any]()
+    if "validation" in answers:
+        reference = answers["validation"]
+        others = _OtherWeights(predictor, data, weights, reference)
+        of_validation = {
+            "best_by_loss": others.best_epoch(weights.best_by_loss),
+            "best_by_accuracy": others.best_epoch(weights.best_by_accuracy),
+            "last": others.change(weights.epochs),
+            "validation_copies": copies_of(reference, related.get("validation")),
+            "calibration": calibration_of(reference.log_probabilities(), reference.labels, halves_of(reference.labels)),
+        }
     pixels = labels = None
-    if "test" in answers and answers["test"].tally() is not None:
+    if tallies.get("test") is not None:
         # Where all images have copies there is nothing else to compare.
         clean = np.flatnonzero(~related["test"]) if "test" in related else np.empty(0, np.int64)
         compared = clean if len(clean) else np.arange(len(answers["test"]))
         test = _ComparedTest(predictor, data, answers["test"], compared)
-        pixels, labels = test.undone(confusion_of(answers["validation"], len(data.classes)), try_pixels=try_pixels)
+        pixels, labels = test.undone(confusion_of(reference, len(data.classes)), try_pixels=try_pixels)
     return StoredGap(
         kept_epoch=weights.kept,
         epochs=weights.epochs,
-        train=train,
-        validation=validation,
-        test=answers["test"].tally() if "test" in answers else None,
-        best_by_loss=others.best_epoch(weights.best_by_loss),
-        best_by_accuracy=others.best_epoch(weights.best_by_accuracy),
-        last=others.change(weights.epochs),
-        validation_copies=copies_of(answers["validation"], related.get("validation")),
+        train=tallies["train"],
+        validation=tallies.get("validation"),
+        test=tallies.get("test"),
         test_copies=copies_of(answers["test"], related.get("test")) if "test" in answers else None,
         pixels=pixels,
         labels=labels,
-        calibration=calibration,
+        **of_validation,
     )
 
 

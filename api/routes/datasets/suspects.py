@@ -11,6 +11,7 @@ from api.http.deps import AppContextDep
 from api.http.problems import problems
 from api.http.routing import resource
 from api.live.hub import ChannelState
+from api.live.recent_events import Channel, ChannelKind
 from api.routes.datasets.dataset import Reference, find_dataset
 from heldout.dataset_lifecycle import SuspectsStatus
 from heldout.errors import DatasetNotFound, DatasetNotReady, FileOfLaterRelease, StorageUnavailable
@@ -57,7 +58,7 @@ async def get_suspects(
     """
     row, job = await run_in_threadpool(_asked_for, app, caller.owner, dataset, again=again)
     if wait and job is not None and job.status not in TERMINAL:
-        await app.hub.wait(job.id, _has_ended, wait)
+        await app.hub.wait(Channel(ChannelKind.JOB, job.id), _has_ended, wait)
         row, job = await run_in_threadpool(_asked_for, app, caller.owner, row.id, again=False)
     if row.suspects_status is SuspectsStatus.FAILED:
         return failed_view(row, job)

@@ -15,6 +15,7 @@ from api.http.filters import METADATA_PARAMETER, FiltersDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from api.live.hub import ChannelState
+from api.live.recent_events import Channel, ChannelKind
 from heldout.errors import (
     ChangedMeanwhile,
     HeldoutError,
@@ -22,6 +23,7 @@ from heldout.errors import (
     JobNotFinished,
     JobNotFound,
     JobNotQueued,
+    PartOfStudy,
     SpecUnreadable,
     Unauthenticated,
 )
@@ -96,7 +98,7 @@ async def get_job(
 
     view = await run_in_threadpool(_find, app, key, job_id)
     if wait and not is_news(ChannelState(view.version, has_ended=view.has_ended, last_event=0)):
-        await app.hub.wait(job_id, is_news, wait)
+        await app.hub.wait(Channel(ChannelKind.JOB, job_id), is_news, wait)
         view = await run_in_threadpool(_find, app, key, job_id)
     headers = {"ETag": etag.etag_of(view.version)}
     if if_none_match is not None and etag.matches(if_none_match, view.version):
@@ -141,7 +143,7 @@ def change_job(
     )
 
 
-@router.delete("/{job_id}", status_code=204, responses=problems(JobNotFound, JobNotFinished))
+@router.delete("/{job_id}", status_code=204, responses=problems(JobNotFound, JobNotFinished, PartOfStudy))
 def delete_job(
     job_id: JobId, caller: CallerDep, session: SessionDep, after_commit: AfterCommitDep, app: AppContextDep
 ) -> None:

@@ -31,7 +31,7 @@ def find(facts: Facts) -> list[Finding]:
                     "critical",
                     f"In epoch {epoch} the {_NAMES[name]} is no longer a finite number: training has diverged.",
                     {"curve": name, "epoch": epoch},
-                    (remedies.lower_learning_rate(facts.spec),),
+                    remedies.lower_learning_rate(facts.spec),
                 )
             ]
     training = curves.training
@@ -49,7 +49,7 @@ def find(facts: Facts) -> list[Finding]:
                 "lowest": training.values[training.best],
                 "last": training.last,
             },
-            (remedies.lower_learning_rate(facts.spec),),
+            remedies.lower_learning_rate(facts.spec),
         )
     ]
 

@@ -12,6 +12,7 @@ from heldout.diagnosis.undone_pixels import undone_pixels
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
 from heldout.mending.offers import RESPLIT
+from heldout.remedies.change import Spec
 
 
 def in_images(facts: Facts) -> list[Finding]:
@@ -89,7 +90,7 @@ def _finding(
     return [Finding("split_shift", severity, explanation, evidence, _remedies(facts.spec, mend))]
 
 
-def _remedies(spec: remedies.Spec | None, mend: dict[str, Any] | None) -> tuple[Remedy, ...]:
+def _remedies(spec: Spec | None, mend: dict[str, Any] | None) -> tuple[Remedy, ...]:
     compare = "Compare how the test images were taken, scaled, cropped and labelled with the others."
     how = "" if spec is None else " (`splits.existing: merge`)"
     pool = f"Cut all splits from one pool{how}. See whether test stays worse."

@@ -49,6 +49,7 @@ class Claimed:
     checkpoints: tuple[Checkpoint, ...]  # to continue from, newest first
     relations_status: RelationsStatus | None = None  # of the dataset
     initial: InitialWeights | None = None
+    study_id: str | None = None  # that compares the job with others
 
 
 IS_READY = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
@@ -156,6 +157,7 @@ def _claimed(session: Session, job: JobRow, held: HeldAttempt, spec: WorkSpec) -
         waited_s=seconds_since(session, job.queued_at),
         checkpoints=checkpoints_of(session, job.id),
         initial=_initial_of(session, job),
+        study_id=job.study_id,
     )
 
 

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 from heldout.kinds import KINDS_IN_SLOTS
 from heldout.lifecycle import FailureCode, JobEvent, JobStatus, after_failure
 from models.database import db_now
+from models.store import studies
 from models.store.claims.claiming import IS_READY
 from models.store.transitions import move
 from models.tables import JobRow
@@ -24,6 +25,7 @@ def recover_expired_leases(session: Session, limit: int = 100) -> list[tuple[str
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
+    studies.lock_of_jobs(session, rows)
     return [(row.id, _lose(session, row, "The worker's lease ran out.", counts_as_failure=True)) for row in rows]
 
 
@@ -42,6 +44,7 @@ def recover_from_dead_workers(
         .order_by(JobRow.id)
         .with_for_update(skip_locked=True)
     ).all()
+    studies.lock_of_jobs(session, rows)
     detail = "The worker died." if counts_as_failure else "The service was restarted."
     return [(row.id, _lose(session, row, detail, counts_as_failure=counts_as_failure)) for row in rows]
 
@@ -55,6 +58,7 @@ def expire_pending(session: Session, limit: int = 100) -> list[str]:
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
+    studies.lock_of_jobs(session, expired)
     for row in expired:
         error = {
             "code": FailureCode.PENDING_TOO_LONG,

@@ -14,10 +14,11 @@ from heldout.lifecycle import FailureCode, JobEvent, JobRequest, JobStatus, Stop
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.final import FinalView
 from heldout.views.job import SummaryView
-from models.store import artifacts, label_reads
+from models.store import artifacts, label_reads, studies
 from models.store.artifacts import Artifact
 from models.store.claims.lease import HeldAttempt, is_held_by, require_held
 from models.store.transitions import move
+from models.studies.state import Scores
 from models.tables import JobRow, ResultRow
 
 
@@ -26,11 +27,13 @@ class Result:
     """What a job that succeeded has to show: `metrics.final`, and its stored files.
 
     other_reads: splits that other weights than the kept ones met at the end, each with the epoch of those weights.
+    scores: of a study's job, for the comparison.
     """
 
     final: FinalView
     artifacts: tuple[Artifact, ...]
     other_reads: tuple[tuple[str, int], ...] = ()
+    scores: Scores | None = None
 
 
 def note_summary(session: Session, held: HeldAttempt, summary: SummaryView | None) -> None:
@@ -50,6 +53,9 @@ def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason:
     """
     if session.scalar(select(ResultRow.attempt).where(ResultRow.job_id == held.job_id)) == held.attempt:
         return JobStatus.SUCCEEDED
+    if result.scores is not None:
+        # Before its end, which has its study look at them.
+        studies.add_scores(session, held.job_id, result.scores)
     status = _settle(session, held, JobEvent.SUCCEED, stop_reason=stop_reason)
     if status is JobStatus.SUCCEEDED:
         session.execute(
@@ -77,10 +83,15 @@ def complete(session: Session, held: HeldAttempt) -> JobStatus:
     Raises:
         LeaseLost: if this attempt no longer holds the job.
     """
-    has_succeeded = (JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.SUCCEEDED)
-    if session.scalar(select(JobRow.id).where(*has_succeeded)) is not None:
+    if has_succeeded(session, held):
         return JobStatus.SUCCEEDED
     return _settle(session, held, JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
+
+
+def has_succeeded(session: Session, held: HeldAttempt) -> bool:
+    """Whether this attempt has ended its job well already."""
+    ended = (JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.SUCCEEDED)
+    return session.scalar(select(JobRow.id).where(*ended)) is not None
 
 
 def _note_reads(session: Session, job_id: str, result: Result) -> None:

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from api.app import create_app
+from api.live.recent_events import Channel, ChannelKind
 from tests.api.support import assert_problem, bearer, database_away, serving, sqlite_only, submitted
 
 SOON_S = 10.0  # half of the wait: a shared machine can stall for seconds; the hub looks five times a second
@@ -178,4 +179,4 @@ def test_a_database_that_goes_away_ends_the_wait_with_a_503_and_serves_again(
 def test_an_app_that_does_not_run_yet_does_not_wait(settings, database):
     hub = create_app(settings).state.context.hub
     hub.stop()
-    asyncio.run(asyncio.wait_for(hub.wait("job_x", lambda state: False, 60), SOON_S))
+    asyncio.run(asyncio.wait_for(hub.wait(Channel(ChannelKind.JOB, "job_x"), lambda state: False, 60), SOON_S))

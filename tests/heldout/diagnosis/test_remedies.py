@@ -4,6 +4,7 @@ import pytest
 
 from heldout.diagnosis import Evaluation, Remedy, diagnose
 from heldout.diagnosis.evaluation import LastEpoch
+from heldout.remedies.images import MILD_AUGMENTATION
 from heldout.spec import JobSpec
 from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, figures, history, spec
 from tests.merge_patch import merged
@@ -43,7 +44,7 @@ def test_each_cure_of_overfitting_makes_the_spec_that_it_names():
 def test_what_a_spec_has_already_is_not_advised():
     network = {"blocks": [{"filters": 8, **FULL}], "dense": [{"units": 16, **FULL}], "l2": 0.01}
     stops = {"early_stopping": {"monitor": "validation_loss", "restore_best": True}}
-    full = spec(network, training=stops, augmentation={"zoom": 0.1})
+    full = spec(network, training=stops, augmentation=MILD_AUGMENTATION)
     assert remedies_of("overfitting", OVERFIT, None, None, full) == {}
 
 

@@ -5,6 +5,7 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from heldout.errors import LeaseLost
+from models.reports.curves import EpochFigures
 from models.store import metrics
 from models.tables import EpochRow
 from tests.models.work import Work
@@ -97,6 +98,28 @@ def test_a_zombies_epoch_never_shows(work: Work):
         work.epoch(stale, 2, train_loss=9.0)
     with work.database.read() as session:
         assert [(row.attempt, row.train_loss) for row in metrics.epochs_of(session, stale.job_id)] == [(2, 0.25)]
+
+
+def test_the_curves_of_many_jobs_are_those_of_each_alone(work: Work):
+    resumed, other, without = work.running(), work.running(), work.running()
+    for held in (resumed, other, without):
+        work.begin(held)
+    for epoch in (1, 2):
+        work.epoch(resumed, epoch, train_loss=9.0, validation_accuracy=0.1 * epoch)
+        work.epoch(other, epoch, train_loss=0.5)
+    again = work.claimed_again(resumed)
+    work.begin(again, start_epoch=1)
+    work.epoch(again, 2, train_loss=0.25, validation_loss=0.75)
+    with work.database.read() as session:
+        ids = [held.job_id for held in (resumed, other, without)]
+        curves = metrics.curves_of(session, ids)
+        alone = {job: metrics.epochs_of(session, job) for job in ids[:2]}
+    assert curves.keys() == alone.keys()
+    for job, rows in alone.items():
+        assert [figures._asdict() for figures in curves[job]] == [
+            {name: getattr(row, name) for name in EpochFigures._fields} for row in rows
+        ]
+    assert [figures.train_loss for figures in curves[resumed.job_id]] == [9.0, 0.25]
 
 
 def test_an_unknown_figure_is_refused_and_nothing_written(work: Work):

@@ -23,6 +23,8 @@ from models.job_diagnosis import diagnosis_of
 from models.relations import Relations, load_relations, relations_key, save_relations
 from models.store.artifacts import Artifact
 from models.store.claims import Claimed, HeldAttempt
+from models.store.studies import runs_of
+from models.studies.state import Scores
 from models.tables import ArtifactRow, DatasetRow, JobRow
 from tests.models.work import ENGINE, Work, final_of
 from worker.machine.cores import Cores
@@ -36,6 +38,7 @@ from worker.messages import (
     FromTraining,
     Overfits,
     Started,
+    Stopped,
     TrainedFile,
 )
 from worker.supervision import lease as holds
@@ -66,7 +69,7 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("worker.machine.cores.pin_process", lambda *_: None)
     cores = Cores()
 
-    def run(claimed: Claimed, script: Script, database: Database | None = None) -> None:
+    def run(claimed: Claimed, script: Script, database: Database | None = None, *, has_bfloat16: bool = False) -> None:
         class Scripted:
             """Stands for the process; the rest is real."""
 
@@ -103,6 +106,7 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 gpus=(),
                 cores=job_cores,
                 core_count=cores.count,
+                has_bfloat16=has_bfloat16,
             )
 
     yield run
@@ -175,6 +179,38 @@ def test_a_training_gets_the_relations_of_its_dataset_and_leaves_what_its_gap_is
     [stored] = [row for row in work.stored(job_id)["artifacts"] if row["name"] == "gap"]
     assert blobs.read(stored["key"]) == gap
     assert work.row(job_id).status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_training_of_a_study_leaves_what_it_says_of_each_validation_image_and_another_one_does_not(
+    work: Work, run
+) -> None:
+    of_study, alone = work.submit(), work.submit()
+    study = work.ended_study(of_study)
+    said = Scores(
+        images=np.arange(4, dtype=np.int32),
+        losses=np.asarray([0.1, 2.5, 1e-9, 30.0], np.float32),
+        right=np.asarray([True, False, True, False]),
+        train_loss=0.25,
+        train_accuracy=0.75,
+        train_images=8,
+        kept_epoch=1,
+    )
+    asked = []
+
+    def script(assignment: Assignment) -> list[FromTraining]:
+        asked.append(assignment.for_study)
+        *before, finished = whole(assignment, 1)
+        return [*before, replace(finished, scores=said if assignment.for_study else None)]
+
+    run(work.claim(), script)
+    run(work.claim(), script)
+    assert asked == [True, False]
+    assert work.row(of_study).status is work.row(alone).status is JobStatus.SUCCEEDED
+    with work.database.read() as session:
+        [stored] = runs_of(session, study)
+    for name, value in asdict(said).items():
+        np.testing.assert_array_equal(getattr(stored.scores, name), value)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -273,6 +309,30 @@ def test_a_cancel_after_a_whole_epoch_keeps_the_model_that_the_process_leaves(wo
     [file] = work.stored(job_id)["artifacts"]
     assert (file["name"], blobs.read(file["key"])) == ("model", b"model.keras")
     assert work.stored(job_id)["results"] == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+def test_a_job_that_resumes_without_units_for_its_precision_says_so_and_keeps_it(
+    work: Work, blobs: Blobs, run, has_bfloat16: bool
+) -> None:
+    """It begins on a worker that has them, where `auto` becomes mixed, and goes on on another one."""
+    assigned = []
+
+    def script(assignment: Assignment) -> list[FromTraining]:
+        assigned.append(assignment.precision)
+        _, *rest = whole(assignment, 2, 3)
+        return [Started({**ENGINE, "towers": 1, "precision": "mixed"}), *rest]
+
+    job_id = work.submit()
+    first = work.claim()
+    run(first, lambda assignment: [*script(assignment)[:2], Stopped(None)], has_bfloat16=True)
+    assert work.row(job_id).spec["training"]["precision"] == "mixed"
+    run(work.claim(), script, has_bfloat16=has_bfloat16)
+    assert assigned == ["auto", "mixed"]
+    assert work.row(job_id).engine["precision"] == "mixed"
+    warnings = [event.message for event in work.events(job_id) if event.type == "job.warning"]
+    assert ["no units (AMX) for bfloat16" in one for one in warnings] == [True] * (not has_bfloat16)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from heldout.datasets import DatasetSpec
-from heldout.kinds import DeriveSpec, IngestSpec, RelateSpec, SuspectSpec, WorkSpec
+from heldout.kinds import DeriveSpec, EvaluateSpec, IngestSpec, RelateSpec, SuspectSpec, WorkSpec
 from heldout.mending.changes import VersionChanges
 from models.store.claims import Claimed, HeldAttempt
 from tests.models.work import spec
@@ -28,6 +28,7 @@ RUN_BY = [
     (DERIVE, "IngestAttempt"),
     (RELATE, "RelateAttempt"),
     (SUSPECT, "SuspectAttempt"),
+    (EvaluateSpec(base=("job_1",), winner=("job_2",), max_runtime_s=60), "EvaluateAttempt"),
 ]
 
 
@@ -50,7 +51,8 @@ def ran(monkeypatch) -> list[tuple[str, object, object]]:
 
 def run(asked: object) -> None:
     claimed = Claimed(HeldAttempt("job_1", 1), "a job", asked, "cpu", 0, "ds_1", "0" * 64, 1, 0, 0.0, 0.0, ())
-    runners.run_claimed(claimed, "lease", settings=None, scratch=None, slots=1, gpus=(), cores=None, core_count=2)
+    parts = {"settings": None, "scratch": None, "slots": 1, "gpus": (), "cores": None}
+    runners.run_claimed(claimed, "lease", **parts, core_count=2, has_bfloat16=False)
 
 
 def test_every_kind_is_run():

@@ -19,7 +19,7 @@ from tests.models.work import ALICE, Work
 from worker.machine.cores import Cores
 from worker.machine.scratch import Scratch
 from worker.messages import Failed, FromTraining, SuspectAssignment, SuspectsFound
-from worker.supervision import suspect_attempt
+from worker.supervision import process_attempt, suspect_attempt
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.processes import ProcessDied
@@ -58,7 +58,7 @@ class Search:
                 return []
 
         patch = self._monkeypatch.setattr
-        patch(suspect_attempt, "TrainingProcess", Scripted)
+        patch(process_attempt, "TrainingProcess", Scripted)
         patch("worker.supervision.attempt_files.dataset_on_disk", lambda *_: nullcontext(self._folder))
         patch("worker.machine.cores.pin_process", lambda *_: None)
         settings = Settings(home=self._folder / "home", poll_s=0.05)

@@ -34,6 +34,7 @@ class Process:
         relations: Relations | None = None,
         initial: Path | None = None,
         initial_layers: tuple[str, ...] = (),
+        for_study: bool = False,
         target: Callable[..., None] = child.main,
     ) -> None:
         self.scratch = Path(tempfile.mkdtemp(dir=dataset.parent))
@@ -55,6 +56,7 @@ class Process:
             relations=None if relations is None else str(self.scratch / FILE_NAME),
             initial=None if initial is None else str(initial),
             initial_layers=initial_layers,
+            for_study=for_study,
         )
         forking = multiprocessing.get_context("forkserver")
         self.pipe, theirs = forking.Pipe()

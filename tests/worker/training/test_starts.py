@@ -1,5 +1,6 @@
 """Trainings that do not begin from nothing, or end before their time: folds, more epochs, known weights, a cancel."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -8,10 +9,11 @@ import pytest
 
 from heldout.layers import plan_network
 from heldout.stored.artifacts import ArtifactName
+from heldout.stored.gap import StoredGap
 from models.arrays import ImageSet, digest_of, load
 from models.job_splits import splits_of
 from models.relations import Relations
-from tests.worker.training.processes import folder_of
+from tests.worker.training.processes import Process, folder_of
 from tests.worker.training.trainings import fewer, small_spec
 from worker.messages import EpochDone, Finished, Progress, Started, Stop, StopCause, Stopped
 from worker.training.network import build_network, freeze_blocks
@@ -124,7 +126,7 @@ def test_a_fold_is_trained_and_measured_and_predicted_on_its_own_images(start, d
     copy_of[pool[::2]] = copy_of[pool[1::2]] = np.minimum(pool[::2], pool[1::2])
     relations = Relations(copy_of)
     spec = small_spec(training={"epochs": 1, "train_limit": 200}, validation={"folds": 3, "fold": 1})
-    process = start(spec, relations=relations)
+    process = start(spec, relations=relations, for_study=True)
     finished = process.end()
     own = splits_of(images.labels, images.splits, spec, relations)
     assert len(own["train"]) == 200
@@ -134,3 +136,38 @@ def test_a_fold_is_trained_and_measured_and_predicted_on_its_own_images(start, d
             assert getattr(finished.final, split).count == len(rows)
     [started] = [said for said in process.said if isinstance(said, Started)]
     assert started.split_digests == {"validation": digest_of(images, own["validation"])}
+    scores, final = finished.scores, finished.final
+    np.testing.assert_array_equal(scores.images, own["validation"])
+    assert scores.losses.mean(dtype=np.float64) == final.validation.loss
+    assert scores.right.mean() == final.validation.accuracy
+    assert (scores.train_loss, scores.train_accuracy) == (final.train.loss, final.train.accuracy)
+    assert (scores.train_images, scores.kept_epoch) == (200, final.epoch)
+    model = keras.saving.load_model(finished.path_of(ArtifactName.MODEL), safe_mode=True)
+    said = model(np.asarray(images.images[own["validation"]])).numpy()
+    labels = images.labels[own["validation"]]
+    expected = keras.losses.sparse_categorical_crossentropy(labels, said).numpy()
+    np.testing.assert_allclose(scores.losses, expected, atol=1e-5)
+    np.testing.assert_array_equal(scores.right, said.argmax(axis=1) == labels)
+
+
+def test_a_training_on_all_images_is_that_of_a_dataset_whose_validation_images_are_train(
+    start, dataset, tmp_path_factory
+) -> None:
+    images = load(dataset)
+    everything = np.sort(np.concatenate([images.splits["train"], images.splits["validation"]]))
+    other = folder_of(replace(images, splits={**images.splits, "train": everything}), tmp_path_factory)
+    reference = Process(small_spec(training={"epochs": 2}), other)
+    on_all = start(small_spec(training={"epochs": 2}, validation={"use": "train"}))
+    expected, found = reference.end(), on_all.end()
+    for done, wanted in zip(on_all.history, reference.history, strict=True):
+        assert {"train_loss", "fit_loss"} <= done.keys()
+        assert done == {name: value for name, value in wanted.items() if not name.startswith("validation_")}
+    assert (found.final.epoch, found.final.train, found.final.test) == (2, expected.final.train, expected.final.test)
+    assert found.final.validation is found.final.gap.validation is None
+    assert found.final.gap.test == expected.final.gap.test
+    gap = StoredGap.from_bytes(found.path_of(ArtifactName.GAP).read_bytes())
+    assert (gap.validation, gap.calibration, gap.best_by_loss) == (None, None, None)
+    assert gap.test.correct == round(expected.final.test.accuracy * gap.test.count)
+    with np.load(found.path_of(ArtifactName.PREDICTIONS)) as predictions:
+        assert not [name for name in predictions if name.startswith("validation_")]
+        np.testing.assert_array_equal(predictions["train_indices"], everything)

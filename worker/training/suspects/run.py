@@ -1,6 +1,5 @@
 """The process that finds wrong labels of a dataset: from its assignment to its last message."""
 
-import signal
 import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -14,7 +13,7 @@ from heldout.stored.suspects import StoredSuspects, Suspect
 from models.arrays import ImageSet, load
 from models.relations import load_relations
 from worker.messages import Failed, FromTraining, SuspectAssignment, SuspectsFound
-from worker.training.runner import SupervisorGone, SupervisorPipe, die_with_parent, one_line
+from worker.training.runner import SupervisorGone, SupervisorPipe, begin_process, one_line
 from worker.training.suspects.estimate import estimated, learned_enough
 from worker.training.suspects.pixels import seen_as
 from worker.training.suspects.search import Found, find_suspects
@@ -26,9 +25,7 @@ LIKELY_WRONG = 0.5
 
 def run(assignment: SuspectAssignment, pipe: Connection) -> None:
     """Find the wrong labels in this process, which does nothing else and ends afterwards. To stop it, kill it."""
-    die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's interrupt is the supervisor's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    begin_process()
     # Each operation has one thread, so that its bits are the same on every number of cores.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(assignment.threads)

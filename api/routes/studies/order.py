@@ -1,0 +1,66 @@
+"""New studies."""
+
+from typing import Annotated
+
+from fastapi import Query, Response
+from starlette.responses import JSONResponse
+
+from api.http.auth import CallerDep
+from api.http.deps import AppContextDep, SessionDep
+from api.http.idempotency import IdempotencyKey, once
+from api.http.problems import JSON_BODY, REFUSED_SPEC, problems
+from api.http.routing import resource
+from heldout.errors import (
+    DataFirst,
+    FileOfLaterRelease,
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
+    JobNotFound,
+    SpecUnreadable,
+)
+from heldout.studies.spec import StudySpec
+from heldout.views.study import StudyEstimateView, StudyView
+from models import study_orders
+from models.views.study import study_view
+
+router = resource("/v1/studies", "studies")
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=StudyView,
+    response_description="It runs: its first trainings are queued.",
+    responses={
+        200: {"model": StudyEstimateView, "description": "With `dry_run`: it is accepted, and nothing is stored."},
+        **problems(
+            JobNotFound,
+            DataFirst,
+            IdempotencyKeyInFlight,
+            IdempotencyKeyReused,
+            FileOfLaterRelease,
+            SpecUnreadable,
+            *JSON_BODY,
+            *REFUSED_SPEC,
+        ),
+    },
+)
+def order_study(
+    spec: StudySpec,
+    response: Response,
+    caller: CallerDep,
+    app: AppContextDep,
+    session: SessionDep,
+    idempotency_key: IdempotencyKey = None,
+    dry_run: Annotated[bool, Query(description="Say how many trainings it would be, without beginning it.")] = False,
+) -> Response | StudyView:
+    """Measure what cures a job or a spec: its remedies and the base, over several seeds, side by side."""
+    max_parameters = app.settings.max_parameters
+    if dry_run:
+        estimate = study_orders.estimate(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)
+        return JSONResponse(estimate.model_dump(mode="json"))
+
+    def begun() -> StudyView:
+        return study_view(*study_orders.order(session, app.blobs, caller.owner, spec, max_parameters=max_parameters))
+
+    return once(session, caller.owner, idempotency_key, "POST /v1/studies", spec, response, begun)

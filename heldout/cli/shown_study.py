@@ -1,0 +1,175 @@
+"""Prints a study as text for people: its arms with intervals around 0, and its answer."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+from heldout.cli.figures import NONE, clock, points
+from heldout.cli.screen import print_table, say, table_width, terminal_width
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from heldout.views.study import ArmView, StudyEstimateView, StudyTestView, StudyView
+
+PICTURE_WIDTH = 31  # odd, so that 0 has a column of its own
+PICTURE_HEADING = "WORSE".ljust(PICTURE_WIDTH // 2) + "|" + "BETTER".rjust(PICTURE_WIDTH // 2)
+HEADINGS = ("REMEDY", "STATUS", "SEEDS", "ACCURACY", "POINTS", "SURELY", "LOSS", "SURELY", PICTURE_HEADING)
+RIGHT = (2, 3, 4, 6)
+# The differences that decide are always shown, however narrow the terminal.
+FEWEST_COLUMNS = 5
+
+
+def show_estimate(estimate: StudyEstimateView) -> None:
+    """What a study would do."""
+    say(f"remedies: {', '.join(estimate.remedies)}")
+    took = "" if estimate.seconds is None else f", about {clock(estimate.seconds)}"
+    most = f"; at most {estimate.max_jobs:,} in all" if estimate.max_jobs > estimate.jobs else ""
+    say(f"{estimate.jobs:,} trainings for the first look at {estimate.seeds} seeds each{took}{most}")
+    splits = "each seed has a fold of its own" if estimate.splits == "resampled" else "those of the dataset"
+    say(f"train and validation: {splits}; the test split is measured once, at the end")
+
+
+def show_study(study: StudyView) -> None:
+    """How far it is, its arms, and its answer."""
+    say(f"{study.name} {study.status} ({study.id}): {progress_of(study)}")
+    say("")
+    show_arms(study)
+    say("")
+    say("ACCURACY on validation images: of the base, then with the remedy, by the same seeds. POINTS of accuracy and LOSS")
+    say("are what the remedy changes. They surely lie between the bounds, in 95 of 100 studies all of them at once; a")
+    say("remedy helps where both bounds are on the better side of 0.")
+    show_answer(study)
+
+
+def show_arms(study: StudyView) -> None:
+    """The base first. The last columns are left out where they do not fit."""
+    rows = arm_rows(study)
+    columns = columns_that_fit(rows)
+    print_table(HEADINGS[:columns], [row[:columns] for row in rows], right=RIGHT)
+    for arm in study.arms:
+        if arm.why:
+            say(f"{arm.name}: {arm.why}")
+
+
+def columns_that_fit(rows: Sequence[Sequence[str]]) -> int:
+    """How many of HEADINGS the terminal has room for."""
+    wanted = len(HEADINGS)
+    table = [HEADINGS, *rows]
+    while wanted > FEWEST_COLUMNS and table_width([row[:wanted] for row in table]) > terminal_width():
+        wanted -= 1
+    return wanted
+
+
+def arm_rows(study: StudyView) -> list[tuple[str, ...]]:
+    """The cells of HEADINGS for each arm: means on validation, then what differs from the base."""
+    widest = _widest(study.arms)
+    return [_row_of(arm, widest) for arm in study.arms]
+
+
+def _row_of(arm: ArmView, widest: float) -> tuple[str, ...]:
+    reached = None if arm.validation is None else arm.validation.accuracy
+    accuracy, loss, bounds = None, None, None
+    if arm.difference is not None:
+        accuracy, loss, bounds = arm.difference.accuracy, arm.difference.loss, arm.difference.adjusted_intervals
+    return (
+        arm.name,
+        arm.status,
+        str(arm.seeds),
+        _accuracy(reached, accuracy),
+        points(accuracy),
+        NONE if bounds is None or bounds.accuracy is None else _between(bounds.accuracy, points),
+        _loss(loss),
+        NONE if bounds is None or bounds.loss is None else _between(bounds.loss, _loss),
+        _picture(arm, widest),
+    )
+
+
+def show_answer(study: StudyView) -> None:
+    """The conclusion in words, and what to do next; nothing while there is none."""
+    if study.error is not None:
+        say(f"{study.error.code}: {study.error.detail}")
+    if study.conclusion is None:
+        return
+    say("")
+    say(study.conclusion.explanation)
+    if study.conclusion.test is not None:
+        show_test(study.conclusion.test)
+    if study.conclusion.refit is not None:
+        say(f"{study.conclusion.refit} is the model to deploy: it trained on validation images too, so that none of")
+        say(f"them says how good it is. `heldout model {study.conclusion.refit} -o FILE` downloads it.")
+    if (command := command_of_winner(study)) is not None:
+        say(f"To train it once more: {command}")
+
+
+def show_test(test: StudyTestView) -> None:
+    """Base and winner on the images that nothing was chosen by."""
+    base, winner, difference = test.base.accuracy, test.winner.accuracy, test.difference
+    if base is None or winner is None:
+        return
+    sure = difference.intervals.accuracy
+    surely = "" if sure is None else f", surely {_between(sure, points)}"
+    say(
+        f"Test ({test.base.count:,} images): accuracy {100 * base:.1f} % without it, {100 * winner:.1f} % with it: "
+        f"{points(difference.accuracy)} points{surely}; loss {_loss(difference.loss)}"
+    )
+
+
+def command_of_winner(study: StudyView) -> str | None:
+    """The command that trains with the winner's change of the spec; None without a winner or a job to change."""
+    if study.conclusion is None or study.conclusion.remedy is None or study.job is None:
+        return None
+    patch = next((arm.patch for arm in study.arms if arm.name == study.conclusion.remedy), None)
+    return None if not patch else shlex.join(["heldout", "train", "--from", study.job, "--patch", json.dumps(patch)])
+
+
+def progress_of(study: StudyView) -> str:
+    """`12 of 24 trainings, 2:10 left`."""
+    left = "" if study.progress.eta_s is None or study.status != "running" else f", {clock(study.progress.eta_s)} left"
+    return f"{study.progress.done:,} of {study.progress.jobs:,} trainings{left}"
+
+
+def _between(bounds: tuple[float, float], said: Callable[[float], str]) -> str:
+    return f"{said(bounds[0])} to {said(bounds[1])}"
+
+
+def _accuracy(reached: float | None, difference: float | None) -> str:
+    """`94.5 → 93.1 %`: of the base with the same seeds first, since an arm may have fewer seeds than the base has."""
+    if reached is None:
+        return NONE
+    before = "" if difference is None else f"{100 * (reached - difference):.1f} → "
+    return f"{before}{100 * reached:.1f} %"
+
+
+def _loss(value: float | None) -> str:
+    return NONE if value is None else f"{value:+.3f}"
+
+
+def _widest(arms: Sequence[ArmView]) -> float:
+    """The largest distance from 0 that the picture has to show."""
+    differences = [arm.difference for arm in arms if arm.difference is not None]
+    ends = [end for one in differences for end in one.adjusted_intervals.accuracy or ()]
+    ends += [one.accuracy for one in differences if one.accuracy is not None]
+    return max(map(abs, ends), default=0.0)
+
+
+def _picture(arm: ArmView, widest: float) -> str:
+    """`-----o---|` : the adjusted interval of accuracy, its mean as an o, and 0 as a |; better is on the right."""
+    cells = [" "] * PICTURE_WIDTH
+    middle = PICTURE_WIDTH // 2
+
+    def column(value: float) -> int:
+        return middle + round(value / widest * middle)
+
+    difference = arm.difference
+    if difference is not None and difference.accuracy is not None and widest > 0:
+        low, high = difference.adjusted_intervals.accuracy or (difference.accuracy, difference.accuracy)
+        for place in range(column(low), column(high) + 1):
+            cells[place] = "-"
+        cells[middle] = "|"
+        cells[column(difference.accuracy)] = "o"
+    else:
+        cells[middle] = "|"
+    return "".join(cells).rstrip()

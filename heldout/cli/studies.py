@@ -1,0 +1,105 @@
+"""Commands about studies: list them, show or watch one, report, cancel and delete it."""
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from heldout.cli import study_report
+from heldout.cli.command import AsJson, Home, ends_with_code, print_list, service
+from heldout.cli.curing import follow
+from heldout.cli.figures import NONE, moment
+from heldout.cli.outcome import Exit
+from heldout.cli.screen import print_json, print_table, say
+from heldout.cli.shown_study import progress_of, show_study
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from heldout.views.study import StudyView
+
+StudyId = Annotated[str, typer.Argument(metavar="ID", help="A study's id, std_….", show_default=False)]
+HEADINGS = ("ID", "NAME", "STATUS", "TRAININGS", "ANSWER", "CREATED")
+
+
+class _ShowsAnId(TyperGroup):
+    """`heldout studies std_…` is `heldout studies show std_…`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return super().resolve_command(ctx, ["show", *args] if args[0].startswith("std_") else args)
+
+
+app = typer.Typer(help="List studies; with an id, show that one.", invoke_without_command=True, cls=_ShowsAnId)
+
+
+@app.callback()
+def studies(
+    context: typer.Context,
+    statuses: Annotated[list[str] | None, typer.Option("--status", help="Only of this status. Repeatable.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """List studies, newest first; with an id, show that one."""
+    if context.invoked_subcommand is None:
+        _list(statuses or [], limit, as_json=as_json, home=home)
+
+
+@ends_with_code
+def _list(statuses: list[str], limit: int, *, as_json: bool, home: Path | None) -> None:
+    with service(home) as client:
+        listed = list(islice(client.studies(statuses=statuses, page_size=min(limit + 1, 200)), limit + 1))
+    print_list(listed[:limit], as_json, _show_studies, has_more=len(listed) > limit)
+
+
+@app.command()
+@ends_with_code
+def show(
+    study_id: StudyId,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it until it has ended.")] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> Exit | None:
+    """Show a study: its arms with their intervals, and its answer."""
+    with service(home) as client:
+        if watch:
+            return follow(client, study_id, as_json)
+        study = client.study(study_id)
+    print_json(study) if as_json else show_study(study)
+    return None
+
+
+app.command()(ends_with_code(study_report.report))
+
+
+@app.command()
+@ends_with_code
+def cancel(study_id: StudyId, as_json: AsJson = False, home: Home = None) -> None:
+    """Cancel a study with all of its jobs; what they have measured is kept."""
+    with service(home) as client:
+        study = client.cancel_study(study_id)
+    text = f"{study.id} {'cancelling' if study.status == 'running' else study.status}"
+    print_json(study) if as_json else say(text)
+
+
+@app.command()
+@ends_with_code
+def delete(study_id: StudyId, as_json: AsJson = False, home: Home = None) -> None:
+    """Delete a study that has ended, with all of its jobs and their models."""
+    with service(home) as client:
+        client.delete_study(study_id)
+    print_json({"id": study_id, "object": "study", "deleted": True}) if as_json else say(f"{study_id} deleted")
+
+
+def _show_studies(found: "Sequence[StudyView]") -> None:
+    print_table(HEADINGS, [_row_of(study) for study in found])
+
+
+def _row_of(study: "StudyView") -> tuple[str, ...]:
+    answer = NONE
+    if study.conclusion is not None:
+        answer = study.conclusion.remedy or study.conclusion.kind.replace("_", " ")
+    trainings = progress_of(study).partition(" trainings")[0]
+    return (study.id, study.name, study.status, trainings, answer, moment(study.created_at))

@@ -1,0 +1,191 @@
+"""From the remedies that a study is asked to measure to its arms. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from heldout.errors import FieldError, InvalidSpec
+from heldout.json_pointer import pointer_to
+from heldout.merge_patch import difference, merged
+from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
+from heldout.remedies.change import Base, Change, NoChange, Outcome, Spec
+from heldout.spec import JobSpec
+from heldout.studies.spec import BASE_ARM, NamedPatch
+
+JOINT = "+"
+# Patches of the client's own, by name, each with its place in the request.
+_Own = Mapping[str, tuple[str, NamedPatch]]
+# What every arm of a study has alike, or what says nothing about the training.
+_SET_BY_THE_STUDY = ("dataset", "validation", "evaluation", "resources", "limits", "priority", "name", "metadata")
+_SET_BY_THE_STUDY_IN_TRAINING = ("seed", "precision")
+
+
+@dataclass(frozen=True)
+class ResolvedArm:
+    """One remedy of a study.
+
+    patch: a merge patch (RFC 7396) of the base spec; empty while it is one of `candidates`.
+    did: what the remedy changes, in one sentence.
+    parts: of a combination `a+b` the names of its arms `a` and `b`.
+    candidates: patches of the base spec, of which a search chooses one.
+    """
+
+    name: str
+    patch: dict[str, Any]
+    did: str
+    parts: tuple[str, ...] = ()
+    candidates: tuple[dict[str, Any], ...] = field(default=())
+
+
+def resolve(
+    asked: Sequence[str | NamedPatch], spec: JobSpec, *, train_images: int | None = None
+) -> tuple[ResolvedArm, ...]:
+    """The arms of a study beside its base, in the order in which they were asked for.
+
+    The parts of a combination become arms in front of it where they were not asked for.
+
+    Args:
+        train_images: how many the base trains on; what depends on the number of steps is then fitted to it.
+    Raises:
+        InvalidSpec: a name is unknown or comes twice, or a remedy would change nothing; with `/remedies/<place>`.
+    """
+    base = Base(spec.model_dump(mode="json"), train_images)
+    own = {one.name: (f"/remedies/{place}", one) for place, one in enumerate(asked) if isinstance(one, NamedPatch)}
+    names = [one.name if isinstance(one, NamedPatch) else one for one in asked]
+    found: dict[str, ResolvedArm] = {}
+    for place, (name, one) in enumerate(zip(names, asked, strict=True)):
+        pointer = f"/remedies/{place}"
+        if name in names[:place]:
+            raise _refused(pointer, f"{name!r} comes twice.")
+        if isinstance(one, NamedPatch):
+            _require_own_name(name, pointer)
+        parts = tuple(name.split(JOINT)) if JOINT in name else ()
+        for part in parts:
+            if part not in found:
+                found[part] = _single(part, own, base, pointer)
+        if name not in found:
+            found[name] = _combination(parts, found, own, base, pointer) if parts else _single(name, own, base, pointer)
+    return tuple(found.values())
+
+
+def outcome_of(name: str, base: Base, pointer: str = "/remedy") -> Outcome:
+    """What a remedy of the catalogue, or a combination of some, does to a spec.
+
+    Raises:
+        InvalidSpec: there is none of that name, or one of its parts undoes another one.
+    """
+    if JOINT not in name:
+        return _outcome(name, {}, base, pointer)
+    parts = name.split(JOINT)
+    alone: dict[str, ResolvedArm] = {}
+    for part in parts:
+        outcome = _outcome(part, {}, base, pointer)
+        if isinstance(outcome, NoChange):
+            return outcome
+        alone[part] = ResolvedArm(part, outcome.patch, outcome.did, (), outcome.candidates)
+    whole = _combination(parts, alone, {}, base, pointer)
+    return Change(whole.patch, whole.did, whole.candidates)
+
+
+def _single(name: str, own: _Own, base: Base, pointer: str) -> ResolvedArm:
+    change = _outcome(name, own, base, pointer)
+    if isinstance(change, NoChange):
+        raise _refused(pointer, f"{name!r} would change nothing. {change.why}")
+    return ResolvedArm(name, change.patch, change.did, (), change.candidates)
+
+
+def _combination(
+    parts: Sequence[str], found: Mapping[str, ResolvedArm], own: _Own, base: Base, pointer: str
+) -> ResolvedArm:
+    name = JOINT.join(parts)
+    if len(set(parts)) < len(parts):
+        raise _refused(pointer, f"{name!r} names one remedy twice.")
+    under, specs = base, [base.spec]
+    # Own patches are fixed; names look at the spec that they change, so that nothing of a list gets lost.
+    for part in sorted(parts, key=lambda part: part not in own):
+        outcome = _outcome(part, own, under, pointer)
+        if isinstance(outcome, NoChange):
+            raise _refused(pointer, f"{part!r} has nothing left to change beside the rest of {name!r}. {outcome.why}")
+        specs = [_completed(merged(one, patch)) for one in specs for patch in outcome.candidates or (outcome.patch,)]
+        under = Base(_completed(merged(under.spec, outcome.patch)), base.train_images)
+    alone = {part: _completed(merged(base.spec, found[part].patch)) for part in parts if not found[part].candidates}
+    for part, changed in alone.items():
+        if changed in specs:
+            raise _refused(pointer, f"{name!r} is not both: it is {part!r} alone.")
+    for part, changed in alone.items():
+        if not all(_differs_everywhere(base.spec, changed, one) for one in specs):
+            raise _refused(pointer, f"{name!r} is not both: its other part undoes what {part!r} changes.")
+    did = " ".join(found[part].did for part in parts)
+    patches = [difference(base.spec, one) for one in specs]
+    if any(found[part].candidates for part in parts):
+        return ResolvedArm(name, {}, did, tuple(parts), tuple(patches))
+    return ResolvedArm(name, patches[0], did, tuple(parts))
+
+
+def _differs_everywhere(before: Any, alone: Any, together: Any) -> bool:
+    """Whether each leaf that `alone` changes is also another one than before in `together`."""
+    if before == alone:
+        return True
+    if isinstance(before, Mapping) and isinstance(alone, Mapping) and isinstance(together, Mapping):
+        names = set(before) | set(alone)
+        return all(_differs_everywhere(before.get(name), alone.get(name), together.get(name)) for name in names)
+    lists = isinstance(before, list) and isinstance(alone, list) and isinstance(together, list)
+    if lists and len(before) == len(alone) == len(together):
+        return all(map(_differs_everywhere, before, alone, together))
+    return bool(before != together)
+
+
+def _outcome(name: str, own: _Own, base: Base, pointer: str) -> Outcome:
+    if name in own:
+        where, patch = own[name]
+        return _own_outcome(patch, base, where)
+    if name in AFTER_TRAINING:
+        raise _refused(pointer, f"{name!r} is no remedy that can be trained. {AFTER_TRAINING[name]}")
+    if name not in REMEDIES:
+        known = ", ".join(sorted(REMEDIES))
+        raise _refused(
+            pointer,
+            f"There is no remedy {name!r}. There are {known}, and combinations such as dropout+augmentation. A change "
+            "of your own goes as a patch.",
+        )
+    return REMEDIES[name].change(base)
+
+
+def _own_outcome(own: NamedPatch, base: Base, pointer: str) -> Outcome:
+    training = own.patch.get("training")
+    fixed = [f"/{name}" for name in _SET_BY_THE_STUDY if name in own.patch]
+    if isinstance(training, Mapping):
+        fixed += [f"/training/{name}" for name in _SET_BY_THE_STUDY_IN_TRAINING if name in training]
+    if fixed:
+        raise _refused(
+            f"{pointer}/patch{fixed[0]}", "The study has this alike in every arm, so that only the remedy differs."
+        )
+    try:
+        changed = JobSpec.model_validate(merged(base.spec, own.patch))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        detail = f"the spec would not be valid. {pointer_to(first['loc'])}: {first['msg']}"
+        raise _refused(pointer, detail) from error
+    if changed.model_dump(mode="json") == base.spec:
+        return NoChange("The spec has all of this already.")
+    return Change(own.patch, "Changes the spec as the client has asked.")
+
+
+def _require_own_name(name: str, pointer: str) -> None:
+    if name == BASE_ARM or JOINT in name:
+        why = "is the arm that nothing is changed in" if name == BASE_ARM else f"has a {JOINT}, which joins remedies"
+        raise _refused(f"{pointer}/name", f"{name!r} {why}; name your own another way.")
+
+
+def _completed(content: Spec) -> Spec:
+    """With defaults where a merge took something away; as it is where it is no valid spec, which others refuse."""
+    try:
+        return JobSpec.model_validate(content).model_dump(mode="json")
+    except ValueError:
+        return content
+
+
+def _refused(pointer: str, detail: str) -> InvalidSpec:
+    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

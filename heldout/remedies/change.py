@@ -1,0 +1,82 @@
+"""What a remedy reads, and what it gives: a change of a spec, or why it changes nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+Spec = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Base:
+    """The spec that is to be changed.
+
+    spec: complete, as JSON. train_images: how many the job trains on; None where that is not known.
+    """
+
+    spec: Spec
+    train_images: int | None = None
+
+    @property
+    def blocks(self) -> Sequence[Mapping[str, Any]]:
+        blocks: Sequence[Mapping[str, Any]] = self.spec["network"]["blocks"]
+        return blocks
+
+    @property
+    def dense(self) -> Sequence[Mapping[str, Any]]:
+        return self.spec["network"].get("dense") or ()
+
+    @property
+    def layers(self) -> list[Mapping[str, Any]]:
+        """Blocks and dense layers."""
+        return [*self.blocks, *self.dense]
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        training: Mapping[str, Any] = self.spec["training"]
+        return training
+
+    @property
+    def augmentation(self) -> Mapping[str, Any]:
+        """Empty where there is none."""
+        return self.spec.get("augmentation") or {}
+
+    @property
+    def steps(self) -> int | None:
+        """Of the whole training, if nothing stops it early."""
+        if self.train_images is None:
+            return None
+        limit = self.training.get("train_limit")
+        images = self.train_images if limit is None else min(limit, self.train_images)
+        steps: int = self.training["epochs"] * max(1, ceil(images / self.training["batch_size"]))
+        return steps
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a remedy does to one spec.
+
+    patch: a merge patch (RFC 7396) of the spec; empty while it is one of `candidates`.
+    did: what it does, in one sentence.
+    candidates: patches of which a search chooses one.
+    """
+
+    patch: dict[str, Any]
+    did: str
+    candidates: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class NoChange:
+    """Why a remedy has nothing to change in a spec, in one sentence."""
+
+    why: str
+
+
+Outcome = Change | NoChange
+
+
+def two_digits(value: float) -> float:
+    """Rounded to two significant digits, so that a spec stays readable."""
+    return float(f"{value:.2g}")

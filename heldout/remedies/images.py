@@ -1,0 +1,94 @@
+"""Remedies that change the training images at random: moved, mirrored, erased and mixed ones."""
+
+from typing import Any
+
+from heldout.remedies.change import Base, Change, NoChange, Outcome
+from heldout.remedies.values import (
+    CUTMIX,
+    ERASING,
+    MIXUP,
+    REFERENCE_ROTATION_DEGREES,
+    REFERENCE_SHIFT,
+    ROTATION_DEGREES,
+    SHIFT,
+    ZOOM,
+)
+
+_ROTATION = {"rotation_degrees": ROTATION_DEGREES}
+_SHIFT = {"width_shift": SHIFT, "height_shift": SHIFT}
+_ZOOM = {"zoom": ZOOM}
+MILD_AUGMENTATION: dict[str, Any] = _ROTATION | _SHIFT | _ZOOM
+REFERENCE_AUGMENTATION: dict[str, Any] = {
+    "rotation_degrees": REFERENCE_ROTATION_DEGREES,
+    "width_shift": REFERENCE_SHIFT,
+    "height_shift": REFERENCE_SHIFT,
+    "horizontal_flip": True,
+}
+
+
+def rotation(base: Base) -> Outcome:
+    return _added(base, _ROTATION, f"Turns training images by up to {ROTATION_DEGREES}° either way.", "turned")
+
+
+def shift(base: Base) -> Outcome:
+    said = f"Moves training images by up to {100 * SHIFT:.0f} % of their width and height."
+    return _added(base, _SHIFT, said, "moved")
+
+
+def zoom(base: Base) -> Outcome:
+    return _added(base, _ZOOM, f"Zooms training images in and out by up to {100 * ZOOM:.0f} %.", "zoomed")
+
+
+def horizontal_flip(base: Base) -> Outcome:
+    return _added(base, {"horizontal_flip": True}, "Mirrors half of the training images.", "mirrored")
+
+
+def augmentation(base: Base) -> Outcome:
+    """Rotation, shift and zoom together, as far as the spec has them not."""
+    said = (
+        f"Turns, moves and zooms training images slightly: by up to {ROTATION_DEGREES}°, {100 * SHIFT:.0f} % and "
+        f"{100 * ZOOM:.0f} %."
+    )
+    return _added(base, MILD_AUGMENTATION, said, "turned, moved and zoomed")
+
+
+def reference_augmentation(base: Base) -> Outcome:
+    """The amounts of the reference spec `augmented.json`, whatever the spec has."""
+    changes = {name: value for name, value in REFERENCE_AUGMENTATION.items() if base.augmentation.get(name) != value}
+    if not changes:
+        return NoChange("The spec has exactly this augmentation already.")
+    said = (
+        f"Turns training images by up to {REFERENCE_ROTATION_DEGREES}°, moves them by up to "
+        f"{100 * REFERENCE_SHIFT:.0f} %, and mirrors half of them."
+    )
+    return Change({"augmentation": changes}, said)
+
+
+def erasing(base: Base) -> Outcome:
+    said = f"Fills a random rectangle of {100 * ERASING:.0f} % of the training images with the mean of all images."
+    return _added(base, {"erasing": ERASING}, said, "erased in part")
+
+
+def mixup(base: Base) -> Outcome:
+    return _mixed(base, "mixup", "cutmix", MIXUP, "Blends pairs of training images and their labels")
+
+
+def cutmix(base: Base) -> Outcome:
+    said = "Replaces a rectangle of each training image by another image's, and its label in proportion"
+    return _mixed(base, "cutmix", "mixup", CUTMIX, said)
+
+
+def _added(base: Base, amounts: dict[str, Any], did: str, seen: str) -> Outcome:
+    missing = {name: amount for name, amount in amounts.items() if not base.augmentation.get(name)}
+    return Change({"augmentation": missing}, did) if missing else NoChange(f"Training images are {seen} already.")
+
+
+def _mixed(base: Base, way: str, other: str, alpha: float, did: str) -> Outcome:
+    if base.training.get(way):
+        return NoChange(f"The spec has `{way}` already.")
+    patch: dict[str, Any] = {way: alpha}
+    if base.training.get(other):
+        # A spec may have one of the two.
+        patch[other] = 0
+        did += f", instead of `{other}`"
+    return Change({"training": patch}, f"{did} (alpha {alpha}).")

@@ -1,0 +1,119 @@
+"""Remedies that change the network itself."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from heldout.remedies.change import Base, Change, NoChange, Outcome
+from heldout.remedies.values import (
+    DROPOUT,
+    L2,
+    MAX_FILTERS,
+    MAX_UNITS,
+    MIN_FILTERS_TO_HALVE,
+    MIN_UNITS_TO_HALVE,
+)
+
+_WOULD_NOT_FIT = "Layers of another size cannot start from the weights that `initial` names."
+
+
+def smaller_network(base: Base) -> Outcome:
+    """Half the filters, and half the units of dense layers."""
+    if base.spec.get("initial") is not None:
+        return NoChange(_WOULD_NOT_FIT)
+    if max((block["filters"] for block in base.blocks), default=0) < MIN_FILTERS_TO_HALVE:
+        return NoChange(f"The network is small already: no block has {MIN_FILTERS_TO_HALVE} filters or more.")
+    changes = {"blocks": [{**block, "filters": max(1, block["filters"] // 2)} for block in base.blocks]}
+    if any(layer["units"] >= MIN_UNITS_TO_HALVE for layer in base.dense):
+        changes["dense"] = [
+            {**layer, "units": layer["units"] // 2 if layer["units"] >= MIN_UNITS_TO_HALVE else layer["units"]}
+            for layer in base.dense
+        ]
+    did = f"Halves the network: {_filters(base.blocks)} become {_filters(changes['blocks'])}."
+    return Change({"network": changes}, did)
+
+
+def larger_network(base: Base) -> Outcome:
+    """Twice the filters, and twice the units of dense layers."""
+    if base.spec.get("initial") is not None:
+        return NoChange(_WOULD_NOT_FIT)
+    changes = {"blocks": [{**block, "filters": min(MAX_FILTERS, 2 * block["filters"])} for block in base.blocks]}
+    if base.dense:
+        changes["dense"] = [{**layer, "units": min(MAX_UNITS, 2 * layer["units"])} for layer in base.dense]
+    if all(changes[name] == list(base.spec["network"][name]) for name in changes):
+        return NoChange(f"Every block has {MAX_FILTERS:,} filters, which is the most that a spec may ask for.")
+    did = f"Doubles the network: {_filters(base.blocks)} become {_filters(changes['blocks'])}."
+    return Change({"network": changes}, did)
+
+
+def dropout(base: Base) -> Outcome:
+    """After each pool, and in dense layers."""
+    if any(layer.get("dropout") for layer in base.layers):
+        return NoChange("The network has dropout already.")
+    if not base.layers:
+        return NoChange("The network has no block and no dense layer to put dropout in.")
+    pools = any(block.get("pool", 2) > 1 for block in base.blocks)
+    changes: dict[str, Any] = {}
+    places = []
+    if base.blocks:
+        changes["blocks"] = [
+            {**block, "dropout": DROPOUT} if block.get("pool", 2) > 1 or not pools else dict(block)
+            for block in base.blocks
+        ]
+        places.append(f"after each {'pool' if pools else 'block'}")
+    if base.dense:
+        changes["dense"] = [{**layer, "dropout": DROPOUT} for layer in base.dense]
+        places.append("in each dense layer")
+    return Change({"network": changes}, f"Adds dropout of {DROPOUT} {' and '.join(places)}.")
+
+
+def l2(base: Base) -> Outcome:
+    """A penalty on the kernels of convolutions."""
+    if base.spec["network"].get("l2") or any(layer.get("l2") for layer in base.layers):
+        return NoChange("The network has an L2 penalty already.")
+    if all(block.get("l2") is not None for block in base.blocks):
+        return NoChange("The network has no block, or each of them says by itself that it has no L2 penalty.")
+    return Change({"network": {"l2": L2}}, f"Adds an L2 penalty of {L2} on the kernels of the convolutions.")
+
+
+def batch_norm(base: Base) -> Outcome:
+    """After each convolution."""
+    if all(block.get("batch_norm") for block in base.blocks):
+        return NoChange("The network has no block without batch normalisation.")
+    if (base.spec.get("resources") or {}).get("gpus", 1) > 1:
+        return NoChange("Batch normalisation needs whole batches, and the spec asks for several GPUs.")
+    blocks = [{**block, "batch_norm": True} for block in base.blocks]
+    return Change({"network": {"blocks": blocks}}, "Adds batch normalisation after each convolution.")
+
+
+def less_regularisation(base: Base) -> Outcome:
+    """Without dropout, penalties, weight decay, augmentation and mixed images."""
+    network, patch = base.spec["network"], dict[str, Any]()
+    gone = []
+    if base.augmentation:
+        patch["augmentation"] = None
+        gone.append("augmentation")
+    changes: dict[str, Any] = {"l2": 0} if network.get("l2") else {}
+    for name in ("blocks", "dense"):
+        layers = network.get(name) or ()
+        if any(layer.get("dropout") or layer.get("l2") for layer in layers):
+            changes[name] = [{**layer, "dropout": 0, "l2": None} for layer in layers]
+    if any(layer.get("dropout") for layer in base.layers):
+        gone.append("dropout")
+    if network.get("l2") or any(layer.get("l2") for layer in base.layers):
+        gone.append("L2 penalties")
+    if changes:
+        patch["network"] = changes
+    training: dict[str, Any] = {way: 0 for way in ("mixup", "cutmix") if base.training.get(way)}
+    gone += training
+    if base.training["optimizer"].get("weight_decay"):
+        training["optimizer"] = {"weight_decay": 0}
+        gone.append("weight decay")
+    if training:
+        patch["training"] = training
+    if not patch:
+        return NoChange("The spec has no dropout, penalty, weight decay, augmentation or mixed images to take away.")
+    return Change(patch, f"Takes away: {', '.join(gone)}.")
+
+
+def _filters(blocks: Sequence[Mapping[str, Any]]) -> str:
+    return "-".join(str(block["filters"]) for block in blocks) + " filters"

@@ -1,0 +1,40 @@
+"""The last training of a study: its winner on train and validation together, the model to deploy. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from heldout.merge_patch import merged
+from heldout.spec import JobSpec
+
+# Nothing is left that these could choose by.
+_CHOOSES_BY_VALIDATION = {"early_stopping": None, "on_overfit": "none"}
+
+
+def refit_spec(base: JobSpec, patch: Mapping[str, Any], epochs: int) -> JobSpec:
+    """The spec of the winner's refit.
+
+    It trains for `epochs`, at which the winner was best on validation images, in place of whatever chose an epoch by
+    them. A learning rate that fell on a plateau stays constant; under a cosine it falls over these epochs. The test
+    split, which the study has met once, is not measured again.
+
+    Args:
+        base: the study's base, complete.
+        patch: of the winner, a merge patch (RFC 7396).
+    Raises:
+        pydantic.ValidationError: if the patch does not fit the base.
+    """
+    won = JobSpec.model_validate(merged(base.model_dump(mode="json"), patch))
+    training: dict[str, Any] = {**won.training.model_dump(mode="json"), "epochs": epochs, **_CHOOSES_BY_VALIDATION}
+    schedule = training["schedule"]
+    if schedule["name"] == "reduce_on_plateau":
+        training["schedule"] = {"name": "constant"}
+    elif schedule["name"] == "cosine":
+        training["schedule"] = {**schedule, "warmup_epochs": min(schedule["warmup_epochs"], epochs - 1)}
+    return JobSpec.model_validate(
+        {
+            **won.model_dump(mode="json"),
+            "training": training,
+            "validation": {"use": "train"},
+            "evaluation": {"test": "never"},
+        }
+    )

@@ -1,0 +1,50 @@
+"""The body that orders a study: which job or spec, which remedies, how many seeds, at what cost at most."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from heldout.spec import JobSpec, Metadata, Name, Priority, SpecPart
+
+# The arm that nothing is changed in; every remedy is compared with it.
+BASE_ARM = "base"
+RemedyName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_+ .-]*$")]
+
+
+class NamedPatch(SpecPart):
+    """A remedy of the client's own: a name, and a merge patch (RFC 7396) of the base spec."""
+
+    name: RemedyName
+    patch: dict[str, Any]
+
+
+class StudyBudget(SpecPart):
+    """What a study may cost at most. A look that would cost more is not begun."""
+
+    jobs: int | None = Field(None, ge=2, le=2000, description="Trainings in all.")
+    seconds: float | None = Field(None, gt=0, le=2_592_000, description="Of all its trainings together.")
+
+
+class StudySpec(SpecPart):
+    """A study: remedies × seeds on one dataset, compared on validation, and tested once."""
+
+    name: Name | None = Field(None, description="Generated when absent.")
+    kind: Literal["remedies", "learning_curve"] = "remedies"
+    job: str | None = Field(None, max_length=40, description="`job_…` of the same owner, whose spec is the base.")
+    spec: JobSpec | None = Field(None, description="The base, where no job has it.")
+    remedies: Literal["auto"] | Annotated[list[RemedyName | NamedPatch], Field(min_length=1, max_length=20)] = Field(
+        "auto", description="Names, or own patches; `auto` chooses from what training and validation show."
+    )
+    seeds: int = Field(3, ge=2, le=20, description="Of the first look at every arm.")
+    splits: Literal["auto", "fixed", "resampled"] = Field(
+        "auto", description="`resampled` gives each seed a fold of its own; `auto` does below 1,000 validation images."
+    )
+    budget: StudyBudget = StudyBudget()
+    priority: Priority | None = Field(None, description="Of its jobs; null: one below that of the base spec.")
+    metadata: Metadata = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_one_base(self) -> "StudySpec":
+        if (self.job is None) == (self.spec is None):
+            raise ValueError("name one of `job` and `spec`")
+        return self

@@ -1,0 +1,209 @@
+"""A study: its arms, how they compare, and what follows from it."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from heldout.spec import JobSpec
+from heldout.stored.final import Figure
+from heldout.views.base import Time, View
+from heldout.views.job import DatasetReference, JobErrorView
+from heldout.views.page import Page
+
+Interval = tuple[float, float] | None
+StudyStatus = Literal["running", "succeeded", "failed", "cancelled"]
+ArmStatus = Literal["racing", "dropped", "finished"]
+ConclusionKind = Literal["cure", "nothing_helped", "cannot_tell"]
+
+
+class IntervalsView(View):
+    """95 % intervals of a loss and an accuracy; null where nothing can be said."""
+
+    loss: Interval = None
+    accuracy: Interval = None
+
+
+class ArmFiguresView(View):
+    """Means over the arm's seeds, of the kept weights."""
+
+    loss: Figure
+    accuracy: Figure
+    intervals: IntervalsView
+
+
+class DifferenceView(View):
+    """An arm's mean minus the base's, on the same images, seeds and folds. Better: a lower loss, a higher accuracy."""
+
+    loss: Figure
+    accuracy: Figure
+    intervals: IntervalsView = Field(description="Each for itself: right in 95 of 100 comparisons.")
+    adjusted_intervals: IntervalsView = Field(
+        description="Wider, since several remedies and both measures are looked at: all of a study's at once are "
+        "right in 95 of 100 studies. These decide."
+    )
+
+
+class ArmView(View):
+    """One remedy, or the base, with its trainings."""
+
+    name: str
+    patch: dict[str, Any] = Field(description="Merge patch (RFC 7396) of the study's `spec`; empty for the base.")
+    status: ArmStatus
+    jobs: list[str] = Field(description="Ids of its trainings, by seed.")
+    seeds: int = Field(description="How many of them have been compared.")
+    train: ArmFiguresView | None = Field(description="On the training images.")
+    validation: ArmFiguresView | None
+    difference: DifferenceView | None = Field(description="null for the base, and until both have been compared.")
+    why: str | None = Field(None, description="Why it was dropped, or what is to be known about it.")
+
+
+class TestFiguresView(View):
+    """One arm on the test split: means over its seeds."""
+
+    loss: Figure
+    accuracy: Figure
+    count: int
+    intervals: IntervalsView
+
+
+class StudyTestView(View):
+    """Base and winner on the test split, which nothing was chosen by."""
+
+    base: TestFiguresView
+    winner: TestFiguresView
+    difference: DifferenceView
+
+
+class NeedsView(View):
+    """What would probably make an answer possible: more seeds alone, else more images alone, else both together.
+
+    null where no more of it is needed, or where no sensible number would do.
+    """
+
+    seeds: int | None = None
+    images: int | None = None
+
+
+class ConclusionView(View):
+    """The answer."""
+
+    kind: ConclusionKind
+    remedy: str | None = Field(description="The winner's name; null unless `kind` is `cure`.")
+    explanation: str
+    test: StudyTestView | None = Field(None, description="null without a winner or a test split.")
+    needs: NeedsView | None = Field(None, description="null unless `kind` is `cannot_tell`.")
+    refit: str | None = Field(
+        None,
+        description="Job that trains the winner on train and validation together: the model to deploy. It is measured "
+        "on neither validation nor test.",
+    )
+
+
+class EnsembleFiguresView(View):
+    """The mean of the probabilities of all seeds of an arm."""
+
+    members: int
+    validation: TestFiguresView | None = Field(
+        description="null where each member has validated on a fold of its own: no image is new to all of them."
+    )
+    test: TestFiguresView | None
+
+
+class EnsembleView(View):
+    """Base and winner as ensembles of their seeds."""
+
+    base: EnsembleFiguresView
+    winner: EnsembleFiguresView
+
+
+class StudyLedgerView(View):
+    """What the study has cost, and how often it looked at held-out labels."""
+
+    validation_reads: int
+    test_reads: int
+    jobs: int
+    seconds: float = Field(description="Of its trainings together.")
+
+
+class StudyProgress(View):
+    """Trainings done, of how many are planned now."""
+
+    jobs: int
+    done: int
+    eta_s: Figure
+
+
+class BudgetView(View):
+    """What it may cost at most; null is no limit."""
+
+    jobs: int | None
+    seconds: float | None
+
+
+class CurvePointView(View):
+    """The error of networks that trained on so many images."""
+
+    images: int
+    error: float
+    interval: Interval
+
+
+class ForecastView(View):
+    """The error that twice as many images should give."""
+
+    images: int
+    error: float
+    interval: Interval
+
+
+class StudyView(View):
+    """A study. `version` grows with every change of this body and is its ETag."""
+
+    id: str
+    object: Literal["study"]
+    name: str
+    kind: Literal["remedies", "learning_curve"]
+    status: StudyStatus
+    spec: JobSpec = Field(description="The base, as each of its jobs has it but for seed and fold.")
+    dataset: DatasetReference
+    job: str | None = Field(description="The job whose spec is the base.")
+    remedies: list[str]
+    seeds: int
+    splits: Literal["fixed", "resampled"]
+    budget: BudgetView
+    metadata: dict[str, str] = Field({}, description="Of each of its jobs too.")
+    progress: StudyProgress
+    arms: list[ArmView] = Field(description="The first is `base`.")
+    conclusion: ConclusionView | None
+    ensemble: EnsembleView | None = None
+    sizes: list[CurvePointView] | None = Field(None, description="Of a learning curve, smallest first.")
+    forecast: ForecastView | None = None
+    no_forecast: str | None = Field(None, description="Why there is no forecast.")
+    ledger: StudyLedgerView
+    error: JobErrorView | None
+    version: int
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status != "running"
+
+
+class StudyPage(Page[StudyView]):
+    """Part of the caller's studies, newest first; `next` is the `after` of the following part."""
+
+
+class StudyEstimateView(View):
+    """What a study would do, without queueing it."""
+
+    object: Literal["study_estimate"]
+    spec: JobSpec
+    remedies: list[str]
+    splits: Literal["fixed", "resampled"]
+    seeds: int
+    jobs: int = Field(description="Trainings of the first look at every arm.")
+    max_jobs: int = Field(description="Trainings at most.")
+    seconds: Figure = Field(description="For the first look; null until a worker has measured its speed.")

@@ -1,0 +1,145 @@
+"""The part of a report that shows courses: learning curves epoch by epoch, and errors by the number of images."""
+
+from collections.abc import Sequence
+
+from heldout.views.study import StudyView
+from heldout.views.study_report import BandView, EpochBandView, ReportArmView, StudyReportView
+from models.reports.charts import Axes, curve_chart, epochs_axis, figures_axis, sizes_chart
+from models.reports.comparisons import arms_in_order, shown_name
+from models.reports.document import Block, Heading, Panel, Panels, Paragraph, Table
+from models.reports.figures import NONE, percent
+from models.reports.figures import loss as loss_text
+from models.reports.markup import Markup, joined
+
+
+def course_blocks(report: StudyReportView) -> list[Block]:
+    """A chart of accuracy and one of loss for each arm, on the same scales, and a table."""
+    curves = [arm.curve for arm in report.arms]
+    x = epochs_axis(curves)
+    accuracy = figures_axis(curves, (_train_accuracy, _validation_accuracy))
+    loss = figures_axis(curves, (_train_loss, _validation_loss))
+    if accuracy is None and loss is None:
+        return []
+    told = {arm.name: arm for arm in report.arms}
+    arms = [(shown_name(report, arm), told[arm.name]) for arm in (report.study.arms[0], *arms_in_order(report))]
+    panels = []
+    for name, arm in arms:
+        charts: list[Markup] = []
+        if accuracy is not None and arm.curve:
+            axes, title = Axes(x, accuracy), "right answers, %, by epoch"
+            charts.append(
+                curve_chart(arm.curve, axes, _train_accuracy, _validation_accuracy, title=title, factor=100.0)
+            )
+        if loss is not None and arm.curve:
+            charts.append(curve_chart(arm.curve, Axes(x, loss), _train_loss, _validation_loss, title="loss, by epoch"))
+        if charts:
+            panels.append(Panel(name, joined(*charts)))
+    return [
+        Heading("How did the trainings go?"),
+        Paragraph(
+            "From left to right, epoch by epoch. Dashed: training images. Solid: validation images. The line is the "
+            "mean of all trainings of a remedy, the band around it reaches from the lowest to the highest of them. "
+            "Where a solid line turns back while the dashed one goes on, the network learns its training images by "
+            "heart. The first epochs may lie outside of the picture.",
+            is_hint=True,
+            in_markdown="",
+        ),
+        Panels(panels),
+        Table(
+            "The best epoch by validation loss and the last one; means over the trainings",
+            ("remedy", "epoch", "training", "validation", "training loss", "validation loss", "trainings"),
+            [row for name, arm in arms for row in _rows_of(name, arm)],
+            (),
+            range(1, 7),
+        ),
+    ]
+
+
+def size_blocks(study: StudyView) -> list[Block]:
+    """The error at each number of training images, and the forecast."""
+    heading = Heading("What do more training images bring?")
+    if not study.sizes:
+        return [heading, Paragraph("Nothing has been measured yet.")]
+    rows = [(f"{one.images:,} images", percent(one.error), _range(one.interval), "measured") for one in study.sizes]
+    if study.forecast is not None:
+        one = study.forecast
+        rows.append((f"{one.images:,} images", percent(one.error), _range(one.interval), "forecast"))
+    blocks: list[Block] = [
+        heading,
+        Paragraph(
+            "Each dot is the share of unseen images that are answered wrongly, by networks that were trained on so "
+            "many images; the upright line is where the true share very likely lies. "
+            + (
+                "The hollow dot is a forecast, no measurement."
+                if study.forecast is not None
+                else f"There is no forecast: {_no_forecast(study)}."
+            ),
+            is_hint=True,
+            in_markdown="" if study.forecast is not None else f"There is no forecast: {_no_forecast(study)}.",
+        ),
+        Panels([Panel("", _sizes_picture(study))]),
+        Table(
+            "Wrong answers on unseen images",
+            ("trained on", "wrong answers", "very likely between", "how"),
+            rows,
+            (),
+            (1, 2),
+        ),
+    ]
+    return blocks
+
+
+def _no_forecast(study: StudyView) -> str:
+    return (study.no_forecast or "it is not known yet").rstrip(".")
+
+
+def _sizes_picture(study: StudyView) -> Markup:
+    return sizes_chart(study.sizes or [], study.forecast, title="wrong answers, %, by training images")
+
+
+def _range(bounds: tuple[float, float] | None) -> str:
+    return NONE if bounds is None else f"{percent(bounds[0])} to {percent(bounds[1])}"
+
+
+def _rows_of(name: str, arm: ReportArmView) -> list[tuple[str, ...]]:
+    """Best and last epoch; one row where they are the same."""
+    if not arm.curve:
+        return []
+    measured = [point for point in arm.curve if point.validation_loss is not None]
+    best = min(measured, key=_mean_validation_loss, default=arm.curve[-1])
+    points: Sequence[EpochBandView] = sorted(
+        {point.epoch: point for point in (best, arm.curve[-1])}.values(), key=lambda point: point.epoch
+    )
+    return [
+        (
+            name,
+            f"{point.epoch:,}{' (best)' if point is best else ''}",
+            percent(None if point.train_accuracy is None else point.train_accuracy.mean),
+            percent(None if point.validation_accuracy is None else point.validation_accuracy.mean),
+            loss_text(None if point.train_loss is None else point.train_loss.mean),
+            loss_text(None if point.validation_loss is None else point.validation_loss.mean),
+            f"{point.trainings:,}",
+        )
+        for point in points
+    ]
+
+
+def _mean_validation_loss(point: EpochBandView) -> float:
+    assert point.validation_loss is not None
+    return point.validation_loss.mean
+
+
+def _train_accuracy(point: EpochBandView) -> BandView | None:
+    return point.train_accuracy
+
+
+def _validation_accuracy(point: EpochBandView) -> BandView | None:
+    return point.validation_accuracy
+
+
+def _train_loss(point: EpochBandView) -> BandView | None:
+    return point.train_loss
+
+
+def _validation_loss(point: EpochBandView) -> BandView | None:
+    return point.validation_loss

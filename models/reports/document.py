@@ -1,0 +1,108 @@
+"""The blocks of a report. Markdown and HTML show the same ones; pictures are in HTML alone, beside their tables.
+
+What a text has in backticks is code; nothing else in it is markup.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from models.reports.markup import Markup
+
+_CODE = re.compile(r"`([^`]+)`")
+
+
+def parts_of(text: str) -> Iterator[tuple[str, bool]]:
+    """The parts of a text, and whether each is code."""
+    for place, part in enumerate(_CODE.split(text)):
+        if part:
+            yield part, place % 2 == 1
+
+
+@dataclass(frozen=True)
+class Heading:
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """is_hint: how something is to be read. in_markdown: the text where there are no pictures; "" is none."""
+
+    text: str
+    is_hint: bool = False
+    in_markdown: str | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Questions or words, each with what is said of it."""
+
+    pairs: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in a cell of a table, whose other cells say the same in figures. name: of its column, in a heading."""
+
+    svg: Markup
+    name: str = ""
+
+
+Cell = str | Picture
+
+
+@dataclass(frozen=True)
+class Table:
+    """rows: cells in the order of the headings. marked: places of rows that stand out.
+
+    numbers: places of columns that hold numbers.
+    """
+
+    caption: str
+    headings: Sequence[Cell]
+    rows: Sequence[Sequence[Cell]]
+    marked: Sequence[int] = ()
+    numbers: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture with its title."""
+
+    title: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Pictures side by side; the table after them has their figures."""
+
+    panels: Sequence[Panel]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Commands or JSON, to be copied."""
+
+    caption: str
+    text: str
+    language: str
+
+
+Block = Heading | Paragraph | Facts | Table | Panels | Listing
+
+
+@dataclass(frozen=True)
+class Document:
+    """title: of the page. notice: what the reader has to know before anything else.
+
+    lead: the answer. has_cure: whether it names one.
+    """
+
+    title: str
+    question: str
+    notice: str | None
+    lead: str
+    has_cure: bool
+    about: str
+    blocks: Sequence[Block]

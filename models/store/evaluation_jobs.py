@@ -1,0 +1,42 @@
+"""Queues the job that measures base and winner of a study on test."""
+
+from collections.abc import Sequence
+
+from sqlalchemy.orm import Session
+
+from heldout.kinds import EvaluateSpec, JobKind
+from models.ids import new_id
+from models.store import new_jobs
+from models.tables import JobRow
+
+MAX_RUNTIME_S = 3600
+
+
+def queue(
+    session: Session,
+    *,
+    owner: str,
+    study_id: str,
+    dataset_id: str,
+    name: str,
+    base: Sequence[str],
+    winner: Sequence[str],
+    priority: int,
+) -> JobRow:
+    """Queue the evaluation of a study. The caller sees to it that a study has one, and wakes a worker.
+
+    Args:
+        base, winner: ids of trainings that have succeeded, each of one arm.
+    """
+    return new_jobs.add(
+        session,
+        job_id=new_id("job"),
+        kind=JobKind.EVALUATE,
+        owner=owner,
+        name=name,
+        spec=EvaluateSpec(base=tuple(base), winner=tuple(winner), max_runtime_s=MAX_RUNTIME_S),
+        dataset_id=dataset_id,
+        priority=priority,
+        device="cpu",
+        study_id=study_id,
+    )

@@ -1,0 +1,61 @@
+"""Jobs that measure base and winner of a study on test: what one measures, and how it ends well."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from heldout.lifecycle import JobRequest, JobStatus
+from heldout.views.study import EnsembleView
+from models.store import artifacts, label_reads, metrics, studies
+from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
+from models.studies.state import TestScores
+from models.tables import JobRow
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The model that a training has left.
+
+    key: of the `.keras` file in the blob store. epoch: of the kept weights.
+    has_own_validation: whether other images validated it than the dataset's validation split, or none did.
+    """
+
+    key: str
+    epoch: int
+    has_own_validation: bool
+
+
+def models_of(session: Session, job_ids: Iterable[str]) -> dict[str, TrainedModel]:
+    """The models of those jobs that have succeeded and still have one."""
+    found = {}
+    for job in session.scalars(select(JobRow).where(JobRow.id.in_(list(job_ids)))):
+        file, final = artifacts.model_of(session, job), metrics.final_of(session, job.id)
+        if file is not None and final is not None:
+            found[job.id] = TrainedModel(file.key, final.epoch, job.spec.get("validation") is not None)
+    return found
+
+
+def end(
+    session: Session,
+    held: HeldAttempt,
+    *,
+    tested: TestScores,
+    ensemble: EnsembleView,
+    models: Mapping[str, TrainedModel],
+) -> JobStatus:
+    """End the job well, unless it was cancelled: its study gets what was measured, and the ledger each look at test.
+
+    A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
+
+    Raises:
+        LeaseLost: if this attempt no longer holds the job.
+    """
+    if not has_succeeded(session, held):
+        job = require_held(session, held)  # a job is locked before its study
+        for job_id, model in models.items():
+            label_reads.add_for_job(session, job_id, "test", model.epoch)
+        if job.study_id is not None and job.request is not JobRequest.CANCEL:
+            studies.note_tested(session, job.study_id, tested, ensemble)
+    return complete(session, held)

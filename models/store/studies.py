@@ -1,0 +1,250 @@
+"""Studies: their rows, the trainings that belong to them, and what these have measured."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from heldout.errors import StudyNotFinished, StudyNotFound
+from heldout.lifecycle import TERMINAL, JobStatus
+from heldout.study_lifecycle import StudyStatus
+from heldout.views.study import EnsembleView
+from models.database import db_now
+from models.store import events
+from models.studies.state import Purpose, Run, RunKey, Scores, TestScores
+from models.studies.stored import pack_scores, pack_tested, unpack_scores
+from models.tables import DatasetRow, JobRow, LabelReadRow, StudyRow, StudyRunRow
+
+# `study_runs.fold` where a training has the dataset's own split.
+NO_FOLD = -1
+
+
+# --- rows ----------------------------------------------------------------------------------------------
+
+
+def add(session: Session, **values: Any) -> None:
+    """Write the row of a study that begins now, with version 1 and without events."""
+    session.execute(
+        insert(StudyRow).values(
+            status=StudyStatus.RUNNING,
+            cancel_requested=False,
+            version=1,
+            last_event=0,
+            created_at=db_now(),
+            started_at=db_now(),
+            **values,
+        )
+    )
+
+
+def find(session: Session, owner: str, study_id: str) -> tuple[StudyRow, DatasetRow]:
+    """The owner's study and its dataset. Raises StudyNotFound."""
+    found = session.execute(_with_dataset().where(StudyRow.owner == owner, StudyRow.id == study_id)).one_or_none()
+    if found is None:
+        raise StudyNotFound(study_id)
+    return found[0], found[1]
+
+
+def page(
+    session: Session, owner: str, statuses: Collection[str], *, after: str | None, limit: int
+) -> tuple[list[tuple[StudyRow, DatasetRow]], bool]:
+    """The owner's studies, newest first, and whether there are more than `limit` after the id `after`."""
+    query = _with_dataset().where(StudyRow.owner == owner)
+    if statuses:
+        query = query.where(StudyRow.status.in_([StudyStatus(status) for status in statuses]))
+    if after is not None:
+        query = query.where(StudyRow.id < after)
+    rows = session.execute(query.order_by(StudyRow.id.desc()).limit(limit + 1)).all()
+    return [(row[0], row[1]) for row in rows[:limit]], len(rows) > limit
+
+
+def versions(session: Session, study_ids: Collection[str]) -> dict[str, tuple[int, bool, int]]:
+    """For each study that is still there: its version, whether it has ended, and the number of its last event."""
+    rows = session.execute(
+        select(StudyRow.id, StudyRow.version, StudyRow.status, StudyRow.last_event).where(StudyRow.id.in_(study_ids))
+    )
+    return {id_: (version, status is not StudyStatus.RUNNING, last) for id_, version, status, last in rows}
+
+
+def lock(session: Session, study_id: str) -> StudyRow | None:
+    """The study, held until the transaction ends; None if it was deleted.
+
+    A transaction that holds jobs may wait here. One that holds a study never waits for a job, so that no two wait for
+    each other.
+    """
+    query = select(StudyRow).where(StudyRow.id == study_id).with_for_update()
+    return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+
+
+def lock_of_jobs(session: Session, jobs: Collection[JobRow]) -> None:
+    """Hold the studies of several locked jobs that are about to end: in one order everywhere."""
+    ids = sorted({job.study_id for job in jobs if job.study_id is not None})
+    if ids:
+        session.execute(select(StudyRow.id).where(StudyRow.id.in_(ids)).order_by(StudyRow.id).with_for_update())
+
+
+def write(session: Session, study_id: str, **values: Any) -> None:
+    """Change columns of a study that is held. Each change of what clients see is a new version."""
+    session.execute(
+        update(StudyRow)
+        .where(StudyRow.id == study_id)
+        .values(**values, version=StudyRow.version + 1)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def remove(session: Session, owner: str, study_id: str) -> list[str]:
+    """Delete a study that has ended, with its jobs and all their rows; gives the ids of those jobs.
+
+    Its blobs and theirs are the caller's to delete after the commit.
+
+    Raises:
+        StudyNotFound, StudyNotFinished.
+    """
+    row, _ = find(session, owner, study_id)
+    if row.status is StudyStatus.RUNNING or open_jobs(session, study_id):
+        raise StudyNotFinished(study_id, row.status)
+    of_study = JobRow.study_id == study_id
+    jobs = list(session.scalars(select(JobRow.id).where(of_study).order_by(JobRow.id).with_for_update()))
+    events.remove_all(session, owner, [study_id, *jobs])
+    session.execute(delete(JobRow).where(of_study).execution_options(synchronize_session=False))
+    session.execute(delete(StudyRow).where(StudyRow.id == study_id).execution_options(synchronize_session=False))
+    return jobs
+
+
+def running(session: Session) -> Sequence[StudyRow]:
+    """All studies that have not ended."""
+    return session.scalars(select(StudyRow).where(StudyRow.status == StudyStatus.RUNNING).order_by(StudyRow.id)).all()
+
+
+def on_dataset(session: Session, dataset_id: str) -> Sequence[str]:
+    """Ids of studies on a dataset that have not ended."""
+    is_open = (StudyRow.dataset_id == dataset_id, StudyRow.status == StudyStatus.RUNNING)
+    return session.scalars(select(StudyRow.id).where(*is_open).order_by(StudyRow.id)).all()
+
+
+# --- trainings -----------------------------------------------------------------------------------------
+
+
+def add_run(session: Session, study_id: str, job_id: str, key: RunKey) -> None:
+    """Note which training of a study a new job is."""
+    values = {
+        "arm": key.arm,
+        "purpose": key.purpose.value,
+        "seed": key.seed,
+        "fold": NO_FOLD if key.fold is None else key.fold,
+        "fold_seed": key.fold_seed,
+        "variant": key.variant,
+    }
+    session.execute(insert(StudyRunRow).values(study_id=study_id, job_id=job_id, **values))
+
+
+def add_scores(session: Session, job_id: str, scores: Scores) -> None:
+    """Keep what the kept weights of a study's training say of its validation images, before it ends."""
+    session.execute(
+        update(StudyRunRow)
+        .where(StudyRunRow.job_id == job_id)
+        .values(scores=pack_scores(scores))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def runs_of(session: Session, study_id: str) -> list[Run]:
+    """All trainings of a study in the order of their keys, with the scores of those that have succeeded."""
+    query = (
+        select(StudyRunRow, JobRow.status, JobRow.runtime_s, JobRow.error)
+        .join(JobRow, JobRow.id == StudyRunRow.job_id)
+        .where(StudyRunRow.study_id == study_id)
+    )
+    runs = [_run(*found) for found in session.execute(query)]
+    return sorted(runs, key=lambda run: (run.key.arm, run.key.purpose, run.key.seed, run.key.variant))
+
+
+def purpose_of(session: Session, job_id: str) -> tuple[str, str] | None:
+    """The arm of a study's training and what it is for; None for a job that is no training."""
+    found = session.execute(
+        select(StudyRunRow.arm, StudyRunRow.purpose).where(StudyRunRow.job_id == job_id)
+    ).one_or_none()
+    return None if found is None else (found.arm, found.purpose)
+
+
+def open_jobs(session: Session, study_id: str) -> Sequence[tuple[str, str | None, str | None]]:
+    """(id, arm, purpose) of each of a study's jobs that has not ended; arm and purpose are null for its evaluation."""
+    rows = session.execute(
+        select(JobRow.id, StudyRunRow.arm, StudyRunRow.purpose)
+        .outerjoin(StudyRunRow, StudyRunRow.job_id == JobRow.id)
+        .where(JobRow.study_id == study_id, JobRow.status.not_in(TERMINAL))
+        .order_by(JobRow.id)
+    )
+    return [(job, arm, purpose) for job, arm, purpose in rows]
+
+
+def totals(session: Session, study_id: str) -> dict[str, Any]:
+    """Of a study's trainings: how many there are, have ended and run now; seconds of all, and of those that ended."""
+    has_ended = JobRow.status.in_(TERMINAL)
+    counts = session.execute(
+        select(
+            func.count(),
+            func.count().filter(has_ended),
+            func.count().filter(JobRow.status == JobStatus.RUNNING),
+            func.coalesce(func.sum(JobRow.runtime_s), 0.0),
+            func.coalesce(func.sum(JobRow.runtime_s).filter(has_ended), 0.0),
+        )
+        .join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
+        .where(JobRow.study_id == study_id)
+    ).one()
+    return dict(zip(("jobs", "done", "running", "seconds", "done_seconds"), counts, strict=True))
+
+
+def reads(session: Session, study_id: str) -> dict[str, int]:
+    """How often a study's jobs have looked at held-out labels, by split."""
+    of_study = select(JobRow.id).where(JobRow.study_id == study_id)
+    rows = session.execute(
+        select(LabelReadRow.split, func.count())
+        .where(LabelReadRow.subject_id.in_(of_study))
+        .group_by(LabelReadRow.split)
+    )
+    return {split: count for split, count in rows}  # noqa: C416  (typed so)
+
+
+# --- test ----------------------------------------------------------------------------------------------
+
+
+def note_tested(session: Session, study_id: str, tested: TestScores, ensemble: EnsembleView | None) -> None:
+    """Keep what the evaluation of base and winner has found, in the transaction that ends it well."""
+    row = lock(session, study_id)
+    if row is None:
+        return
+    found: Mapping[str, Any] = row.found
+    if ensemble is not None:
+        found = {**found, "ensemble": ensemble.model_dump(mode="json")}
+    write(session, study_id, tested=pack_tested(tested), found=found)
+
+
+def note_test_failed(session: Session, study_id: str, why: str) -> None:
+    """Note that base and winner will not be measured on test, in the transaction that ends their evaluation."""
+    write(session, study_id, test_failed=why)
+
+
+def _with_dataset() -> Any:
+    return select(StudyRow, DatasetRow).join(DatasetRow, DatasetRow.id == StudyRow.dataset_id)
+
+
+def _run(row: StudyRunRow, status: JobStatus, runtime_s: float, error: dict[str, Any] | None) -> Run:
+    has_scores = status is JobStatus.SUCCEEDED and row.scores is not None
+    return Run(
+        key=RunKey(
+            arm=row.arm,
+            purpose=Purpose(row.purpose),
+            seed=row.seed,
+            fold=None if row.fold == NO_FOLD else row.fold,
+            fold_seed=row.fold_seed,
+            variant=row.variant,
+        ),
+        job=row.job_id,
+        status=status,
+        scores=unpack_scores(row.scores) if has_scores and row.scores is not None else None,
+        seconds=runtime_s,
+        error=None if error is None else error["code"],
+    )

@@ -1,0 +1,68 @@
+"""Ends of studies that somebody asks for, and what the reconciler does for studies.
+
+Jobs are locked before their study here, as by the attempts that end them.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from heldout.errors import StudyFinished, StudyNotFound
+from heldout.lifecycle import TERMINAL
+from heldout.study_lifecycle import StudyStatus
+from models.store import events, jobs, studies
+from models.store.study_steps import advance
+from models.tables import JobRow, StudyRow
+
+
+def request_cancel(session: Session, owner: str, study_id: str) -> None:
+    """Let a study begin nothing new. `cancel_jobs` ends what it has, in a transaction of its own.
+
+    Asking again changes nothing.
+
+    Raises:
+        StudyNotFound, StudyFinished.
+    """
+    study = studies.lock(session, study_id)
+    if study is None or study.owner != owner:
+        raise StudyNotFound(study_id)
+    if study.status is not StudyStatus.RUNNING:
+        raise StudyFinished(study_id, study.status)
+    if not study.cancel_requested:
+        studies.write(session, study_id, cancel_requested=True)
+        events.add(session, study_id, "study.cancelling", "Its jobs are being cancelled.")
+
+
+def cancel_jobs(session: Session, study_id: str) -> None:
+    """Cancel those of a study's jobs that nothing depends on any more: all of them, if it was asked to be cancelled."""
+    study = session.get(StudyRow, study_id)
+    if study is None or study.status is not StudyStatus.RUNNING:
+        return
+    for job in _locked(session, study):
+        jobs.cancel_locked(session, job)
+    if study.cancel_requested:
+        advance(session, study_id)  # where no job was left, no end of one has ended the study
+
+
+def needs_care(session: Session) -> Sequence[str]:
+    """Studies whose next step no end of a job will bring, and those with jobs that are to be cancelled."""
+    return [
+        study.id
+        for study in studies.running(session)
+        if study.cancel_requested or study.found.get("unneeded") or not studies.open_jobs(session, study.id)
+    ]
+
+
+def take_care(session: Session, study_id: str) -> None:
+    """Do what `needs_care` has found."""
+    cancel_jobs(session, study_id)
+    if not studies.open_jobs(session, study_id):
+        advance(session, study_id)
+
+
+def _locked(session: Session, study: StudyRow) -> Sequence[JobRow]:
+    query = select(JobRow).where(JobRow.study_id == study.id, JobRow.status.not_in(TERMINAL))
+    if not study.cancel_requested:
+        query = query.where(JobRow.id.in_(study.found.get("unneeded") or ()))
+    return session.scalars(query.order_by(JobRow.id).with_for_update()).all()

@@ -1,0 +1,274 @@
+"""What follows in a study from the end of one of its jobs: new trainings, dropped arms, the answer.
+
+It runs in the transaction that ends the job, and again from the reconciler where that did not happen. The decisions are
+`models/studies/next_steps.py`'s; asked again, they want nothing twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from heldout.errors import HeldoutError
+from heldout.kinds import JobKind
+from heldout.lifecycle import JobStatus
+from heldout.spec import JobSpec
+from heldout.studies.refit import refit_spec
+from heldout.studies.spec import BASE_ARM
+from heldout.study_lifecycle import StudyStatus
+from heldout.views.study import ArmView
+from models import wake
+from models.database import db_now
+from models.ids import new_id
+from models.store import artifacts, evaluation_jobs, events, new_jobs, outbox, studies
+from models.store.artifacts import Artifact
+from models.store.new_jobs import Begins
+from models.studies.next_steps import next_steps
+from models.studies.runs import name_of, spec_of_run
+from models.studies.state import NextSteps, Purpose, Run, RunKey
+from models.studies.stored import StudyPlan
+from models.tables import JobRow, StudyRow
+from models.wake import WakeUp
+
+log = structlog.get_logger()
+
+# New trainings make new steps possible at most so often at once: searches are followed by comparisons.
+MAX_ROUNDS = 3
+# The refit's name among the trainings of its arm.
+REFIT_SEED = 0
+
+
+def advance(session: Session, study_id: str, ended: JobRow | None = None, status: JobStatus | None = None) -> None:
+    """Do what a study needs next. The wake-ups of new jobs are noted on the session, for after the commit.
+
+    Args:
+        ended: the job that this transaction has ended, and `status` how; None where nobody knows what has changed.
+    """
+    study = studies.lock(session, study_id)
+    if study is None or study.status is not StudyStatus.RUNNING:
+        return
+    waiting = studies.open_jobs(session, study_id)
+    if study.cancel_requested:
+        if waiting:
+            _note_progress(session, study, study.found)
+        else:
+            _end(session, study, StudyStatus.CANCELLED, study.found, "Cancelled.")
+        return
+    if ended is not None and status is JobStatus.SUCCEEDED and _has_others_like(session, ended.id, waiting):
+        _note_progress(session, study, study.found)
+        return
+    try:
+        with session.begin_nested():
+            _take_steps(session, study)
+    except (SQLAlchemyError, HeldoutError):
+        raise
+    except Exception:
+        # The job has ended all the same, and so do those of others that this transaction ends.
+        log.exception("study_failed", study_id=study_id)
+        _keep(session, study, _given_up(study))
+
+
+def _given_up(study: StudyRow) -> NextSteps:
+    """The end of a study that this release cannot go on with, perhaps since another one has begun it."""
+    arms = [ArmView.model_validate(arm) for arm in study.found.get("arms") or ()]
+    detail = "The service could not decide what comes next; its log says why. Order a new study."
+    return NextSteps("failed", arms=tuple(arms), error=("internal", detail))
+
+
+def begin(session: Session, study_id: str) -> None:
+    """Submit the first trainings of a study whose row this transaction has just written."""
+    study = studies.lock(session, study_id)
+    assert study is not None
+    events.add(session, study_id, "study.started", "Started.", data={"remedies": study.remedies})
+    _take_steps(session, study)
+
+
+def _has_others_like(session: Session, job_id: str, waiting: Sequence[tuple[str, str | None, str | None]]) -> bool:
+    """Whether trainings for the same purpose are still to end: before that, one more that succeeded decides nothing."""
+    ended = studies.purpose_of(session, job_id)
+    if ended is None:
+        return False
+    arm, purpose = ended
+    return any(
+        other_purpose == purpose and (other_arm == arm or purpose != Purpose.TUNE)
+        for _, other_arm, other_purpose in waiting
+    )
+
+
+def _take_steps(session: Session, study: StudyRow) -> None:
+    plan = StudyPlan.from_json(study.plan)
+    state = plan.state(study.tested, study.test_failed)
+    base = JobSpec.model_validate(study.spec)
+    runs = studies.runs_of(session, study.id)
+    steps = next_steps(state, runs)
+    for _ in range(MAX_ROUNDS):
+        if not _submit(session, study, plan, base, steps, runs):
+            break
+        runs = studies.runs_of(session, study.id)
+        steps = next_steps(state, runs)
+    if steps.evaluate is not None and study.evaluation is None:
+        _queue_evaluation(session, study, *steps.evaluate)
+    _keep(session, study, steps)
+
+
+def _submit(
+    session: Session, study: StudyRow, plan: StudyPlan, base: JobSpec, steps: NextSteps, runs: Sequence[Run]
+) -> bool:
+    """Queue the trainings that there should be and are not; whether there were any."""
+    there = {run.key for run in runs}
+    new = [key for key in steps.submit if key not in there]
+    for key in new:
+        patch = _patch_of(plan, steps, key)
+        _add_job(session, study, plan, key, spec_of_run(base, patch, key, folds=plan.folds, study_name=study.name))
+    if steps.refit is not None and not studies.open_jobs(session, study.id):
+        key = RunKey(steps.refit.arm, Purpose.REFIT, REFIT_SEED)
+        spec = refit_spec(base, steps.refit.patch, steps.refit.epochs)
+        _add_job(session, study, plan, key, spec.model_copy(update={"name": name_of(study.name, key)}))
+        return True
+    return bool(new)
+
+
+def _patch_of(plan: StudyPlan, steps: NextSteps, key: RunKey) -> Mapping[str, Any]:
+    arm = plan.arm(key.arm).arm
+    if key.purpose is Purpose.TUNE:
+        return arm.candidates[key.variant]
+    return (steps.patches or {}).get(key.arm, arm.patch)
+
+
+def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, spec: JobSpec) -> None:
+    arm, job_id = plan.arm(key.arm), new_id("job")
+    told = {"study": study.id, "arm": key.arm, "seed": key.seed}
+    begins = Begins(told=told)
+    if arm.initial is not None:
+        kept = {name: part for name, part in arm.initial.items() if name not in {"message", "told"}}
+        begins = Begins(
+            initial=kept, message=arm.initial["message"], told={**told, "initial": dict(arm.initial["told"])}
+        )
+    new_jobs.add(
+        session,
+        job_id=job_id,
+        kind=JobKind.TRAIN,
+        owner=study.owner,
+        name=spec.name or "",
+        spec=spec,
+        dataset_id=study.dataset_id,
+        priority=spec.priority,
+        device=spec.resources.required_device,
+        gpus=spec.resources.required_gpus,
+        epochs=spec.training.epochs,
+        parameters=arm.parameters,
+        metadata=spec.metadata,
+        max_pending_s=spec.limits.max_pending_s,
+        study_id=study.id,
+        begins=begins,
+    )
+    studies.add_run(session, study.id, job_id, key)
+    if arm.file is not None:
+        artifacts.add(session, job_id, 0, [Artifact(**arm.file)])
+    wake.note(session, WakeUp.for_job(job_id, spec.resources.required_gpus))
+
+
+def _queue_evaluation(session: Session, study: StudyRow, base: Sequence[str], winner: Sequence[str]) -> None:
+    job = evaluation_jobs.queue(
+        session,
+        owner=study.owner,
+        study_id=study.id,
+        dataset_id=study.dataset_id,
+        name=study.name,
+        base=base,
+        winner=winner,
+        priority=study.priority,
+    )
+    studies.write(session, study.id, evaluation=job.id)
+    wake.note(session, WakeUp.for_job(job.id, job.gpus))
+
+
+# --- what clients see ------------------------------------------------------------------------------------
+
+
+def _keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
+    """Write how the study stands; end it once nothing of it runs any more, but for the refit of its winner."""
+    waiting = [one for one in studies.open_jobs(session, study.id) if one[2] != Purpose.REFIT]
+    dropped = {arm.name for arm in steps.arms if arm.status == "dropped"}
+    is_over = steps.status != "running"
+    found = {
+        **study.found,
+        "arms": [arm.model_dump(mode="json") for arm in steps.arms],
+        "conclusion": None if steps.conclusion is None else steps.conclusion.model_dump(mode="json"),
+        "sizes": [size.model_dump(mode="json") for size in steps.sizes] or None,
+        "forecast": None if steps.forecast is None else steps.forecast.model_dump(mode="json"),
+        "no_forecast": steps.no_forecast,
+        "planned": steps.planned,
+        "reads": studies.reads(session, study.id),
+        # Jobs that would change nothing any more; the reconciler cancels them.
+        "unneeded": [job for job, arm, _ in waiting if is_over or arm in dropped],
+    }
+    _tell_of_dropped(session, study, steps.arms)
+    if not is_over or waiting:
+        _note_progress(session, study, {**found, "conclusion": None})
+    elif steps.status == "failed":
+        code, detail = steps.error or ("internal", "Nobody knows why.")
+        _end(session, study, StudyStatus.FAILED, found, detail, {"code": code, "detail": detail})
+    else:
+        _end(session, study, StudyStatus.SUCCEEDED, found, _answer(steps))
+
+
+def _answer(steps: NextSteps) -> str:
+    if steps.conclusion is not None:
+        return steps.conclusion.explanation
+    return steps.no_forecast or "All sizes were measured."
+
+
+def _tell_of_dropped(session: Session, study: StudyRow, arms: Sequence[ArmView]) -> None:
+    before = {arm["name"] for arm in study.found.get("arms") or () if arm["status"] == "dropped"}
+    for arm in arms:
+        if arm.status == "dropped" and arm.name not in before:
+            text = f"{arm.name}: {arm.why}" if arm.why else f"{arm.name} is out."
+            data = {"arm": arm.name, "why": arm.why}
+            level: events.Level = "warning" if arm.name == BASE_ARM else "info"
+            events.add(session, study.id, "study.arm_dropped", text, level=level, data=data)
+
+
+def _note_progress(session: Session, study: StudyRow, found: Mapping[str, Any]) -> None:
+    studies.write(session, study.id, found=_with_progress(session, study, found))
+
+
+def _with_progress(session: Session, study: StudyRow, found: Mapping[str, Any]) -> dict[str, Any]:
+    """`found` with what is counted anew at the end of each job."""
+    totals, reads = studies.totals(session, study.id), found.get("reads") or {}
+    planned = max(found.get("planned") or 0, totals["jobs"])
+    left, eta_s = planned - totals["done"], None
+    if totals["done"] and totals["done_seconds"]:
+        eta_s = round(left * totals["done_seconds"] / totals["done"] / max(1, totals["running"]), 1)
+    return {
+        **found,
+        "progress": {"jobs": planned, "done": totals["done"], "eta_s": eta_s},
+        "ledger": {
+            "validation_reads": reads.get("validation", 0),
+            "test_reads": reads.get("test", 0),
+            "jobs": totals["jobs"],
+            "seconds": round(totals["seconds"], 3),
+        },
+    }
+
+
+def _end(
+    session: Session,
+    study: StudyRow,
+    status: StudyStatus,
+    found: Mapping[str, Any],
+    message: str,
+    error: dict[str, Any] | None = None,
+) -> None:
+    found = _with_progress(session, study, {**found, "unneeded": []})
+    found["progress"] = {**found["progress"], "jobs": found["progress"]["done"], "eta_s": None}
+    changes: dict[str, Any] = {"status": status, "found": found, "finished_at": db_now(), "cancel_requested": False}
+    studies.write(session, study.id, **changes, **({} if error is None else {"error": error}))
+    level: events.Level = "error" if status is StudyStatus.FAILED else "info"
+    conclusion = found.get("conclusion")
+    data = {"conclusion": None if conclusion is None else conclusion["kind"], "error": error}
+    events.add(session, study.id, f"study.{status.value}", message, level=level, data=data)
+    # Whichever way it has ended: who waits for an answer subscribes to one event.
+    outbox.add(session, study.owner, events.object_of("study.finished"), study.id, "study.finished")

@@ -1,0 +1,305 @@
+"""Ordering a study: base, arms and splits are fixed, every arm is examined, and the first trainings are queued.
+
+All of it happens in one transaction, which the caller commits; the wake-ups follow the commit.
+"""
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from pydantic import ValidationError
+
+from heldout.errors import FieldError, InvalidSpec, NotSupported, SpecUnreadable
+from heldout.json_pointer import pointer_to
+from heldout.remedies import ResolvedArm, resolve
+from heldout.spec import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
+from heldout.studies.spec import BASE_ARM, NamedPatch, StudySpec
+from heldout.validation_spec import TrainOnAllSpec, ValidationSpec
+from heldout.views.study import StudyEstimateView
+from models.blobs import Blobs
+from models.database import Session
+from models.ids import new_id
+from models.specs import training_spec_of
+from models.split_counts import counts_of
+from models.starts import copied_files
+from models.store import calibrations, jobs, studies
+from models.store.study_steps import begin
+from models.stored_splits import require_folds
+from models.studies.next_steps import next_steps
+from models.studies.planning import most_jobs
+from models.studies.runs import automatic_splits, curve_sizes, folds_for, patched, pinned, spec_of_run
+from models.studies.state import Arm
+from models.studies.stored import ArmPlan, StudyPlan
+from models.study_base import automatic_remedies, require_mended
+from models.submit import ExaminedSpec, dataset_named, examined_spec
+from models.tables import DatasetRow, JobRow, StudyRow
+
+MIN_PRIORITY = -100
+
+
+@dataclass(frozen=True)
+class _Base:
+    """The spec that nothing is changed in, where it comes from, and the images that it is trained on."""
+
+    spec: JobSpec
+    dataset: DatasetRow
+    job: JobRow | None
+    train_images: int
+    validation_images: int
+    folds: int | None
+
+
+def order(
+    session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, max_parameters: int
+) -> tuple[StudyRow, DatasetRow]:
+    """Begin a study; gives its row, and its dataset's.
+
+    Raises:
+        JobNotFound, DataFirst, FileOfLaterRelease, and what `submit` raises: for an arm with `/remedies/<place>`.
+    """
+    ordered = _ordered(session, blobs, owner, asked, max_parameters)
+    study_id, base = new_id("std"), ordered.base
+    with ExitStack() as copies:
+        plan = _with_files(blobs, study_id, ordered, copies)
+        studies.add(
+            session,
+            id=study_id,
+            owner=owner,
+            name=asked.name or _generated_name(base, study_id),
+            kind=asked.kind,
+            spec=base.spec.model_dump(mode="json"),
+            dataset_id=base.dataset.id,
+            base_job=None if base.job is None else base.job.id,
+            remedies=[one.arm.name for one in plan.arms[1:]],
+            plan=plan.to_json(),
+            found={},
+            user_metadata=dict(asked.metadata),
+            priority=base.spec.priority,
+        )
+        begin(session, study_id)
+    return studies.find(session, owner, study_id)
+
+
+def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, max_parameters: int) -> StudyEstimateView:
+    """What a study would do, without beginning it. Raises what `order` raises."""
+    ordered = _ordered(session, blobs, owner, asked, max_parameters)
+    plan, base = ordered.plan, ordered.base
+    state = plan.state()
+    first = next_steps(state, ()).submit
+    known = calibrations.speeds(session)
+    seconds: float | None = 0.0
+    for key in first:
+        arm = plan.arm(key.arm).arm
+        patch = arm.candidates[key.variant] if arm.candidates else arm.patch
+        spec = spec_of_run(base.spec, patch, key, folds=plan.folds, study_name="")
+        network = ordered.examined[key.arm].plan
+        epoch_s = calibrations.expected_epoch_s(known, spec, network, base.dataset, alone=False)
+        seconds = None if seconds is None or epoch_s is None else seconds + epoch_s * spec.training.epochs
+    side_by_side = sum(speed.cores for speed in known) or 1
+    return StudyEstimateView(
+        object="study_estimate",
+        spec=base.spec,
+        remedies=[one.arm.name for one in plan.arms[1:]],
+        splits="fixed" if plan.folds is None else "resampled",
+        seeds=plan.seeds,
+        jobs=len(first),
+        max_jobs=most_jobs(state),
+        seconds=None if seconds is None else round(seconds / min(side_by_side, max(1, len(first))), 1),
+    )
+
+
+# --- what is fixed -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Ordered:
+    """A study that can begin. examined: for each arm, its network and its first weights."""
+
+    base: _Base
+    plan: StudyPlan
+    examined: Mapping[str, ExaminedSpec]
+
+
+def _ordered(session: Session, blobs: Blobs, owner: str, asked: StudySpec, max_parameters: int) -> _Ordered:
+    base = _base(session, blobs, owner, asked)
+    arms = [ResolvedArm(BASE_ARM, {}, ""), *_remedies(session, blobs, base, asked)]
+    examined = {}
+    for arm in arms:
+        with _located(_pointer_of(asked, arm.name)):
+            examined[arm.name] = _examined(session, blobs, owner, base, arm, max_parameters)
+    limit = base.spec.training.train_limit
+    train_images = base.train_images if limit is None else min(base.train_images, limit)
+    test = (base.dataset.splits or {}).get("test", {}).get("count", 0)
+    plan = StudyPlan(
+        kind=asked.kind,
+        arms=tuple(_arm_plan(arm, examined[arm.name]) for arm in arms),
+        seeds=asked.seeds,
+        folds=base.folds,
+        train_images=train_images,
+        validation_images=base.validation_images,
+        has_test=test > 0,
+        sizes=curve_sizes(train_images, len(base.dataset.classes or ())) if asked.kind == "learning_curve" else (),
+        max_jobs=asked.budget.jobs,
+        max_seconds=asked.budget.seconds,
+    )
+    _require_a_beginning(plan)
+    return _Ordered(base, plan, examined)
+
+
+def _require_a_beginning(plan: StudyPlan) -> None:
+    """Refuse a study that would fail before its first training."""
+    first = next_steps(plan.state(), ())
+    if first.error is None:
+        return
+    code, detail = first.error
+    if code == "budget_too_small":
+        raise _refused("/budget/jobs", detail)
+    raise NotSupported("/kind", detail)
+
+
+def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec) -> _Base:
+    job = None
+    if asked.job is not None:
+        job, dataset = jobs.find_with_dataset(session, owner, asked.job)
+        try:
+            spec = training_spec_of(job)
+        except SpecUnreadable as error:
+            raise _refused("/job", error.detail) from error
+        require_mended(session, blobs, job)
+    else:
+        assert asked.spec is not None
+        spec = asked.spec
+        with _located("/spec"):
+            dataset = dataset_named(session, owner, spec.dataset)
+    if isinstance(spec.validation, TrainOnAllSpec):
+        where = "/job" if job is not None else "/spec/validation"
+        raise _refused(where, "It trains on the validation images too, so there is nothing to compare its remedies by.")
+    spec = pinned(spec.completed(name="", seed=secrets.randbelow(MAX_SEED + 1)))
+    priority = asked.priority if asked.priority is not None else max(MIN_PRIORITY, spec.priority - 1)
+    spec = spec.model_copy(
+        update={
+            "name": None,
+            "dataset": f"{dataset.name}@{dataset.version}",
+            "priority": priority,
+            "metadata": dict(asked.metadata),
+        }
+    )
+    return _split(blobs, _Base(spec, dataset, job, 0, 0, None), asked.splits)
+
+
+def _split(blobs: Blobs, base: _Base, wanted: Literal["auto", "fixed", "resampled"]) -> _Base:
+    """The base with its numbers of images, and with folds where each seed gets one of its own."""
+    counts = counts_of(base.dataset, base.spec.model_copy(update={"validation": None})) or {}
+    train, validation = counts.get("train", 0), counts.get("validation", 0)
+    own = base.spec.folds
+    if wanted == "fixed" or (wanted == "auto" and automatic_splits(validation, has_folds=own is not None) == "fixed"):
+        if own is not None:
+            return _with_folds(base, train + validation, own.folds, None)
+        return replace(base, train_images=train, validation_images=validation)
+    folds = folds_for(train, validation) if own is None else own.folds
+    spec = base.spec.model_copy(update={"validation": ValidationSpec(folds=folds)})
+    try:
+        require_folds(blobs, base.dataset, spec)
+    except InvalidSpec as error:
+        if wanted == "auto" and own is None:
+            return _split(blobs, base, "fixed")  # some class has too few images for folds
+        raise _refused("/splits", error.errors[0].detail) from error
+    spec = base.spec.model_copy(update={"validation": None})
+    return _with_folds(replace(base, spec=spec), train + validation, folds, folds)
+
+
+def _with_folds(base: _Base, images: int, parts: int, folds: int | None) -> _Base:
+    """parts: into how many the images are cut. folds: the same, where each seed gets one of its own."""
+    validation = images // parts
+    return replace(base, train_images=images - validation, validation_images=validation, folds=folds)
+
+
+# --- arms --------------------------------------------------------------------------------------------------
+
+
+def _remedies(session: Session, blobs: Blobs, base: _Base, asked: StudySpec) -> Sequence[ResolvedArm]:
+    if asked.kind == "learning_curve":
+        if asked.remedies != "auto":
+            raise _refused("/remedies", "A learning curve compares numbers of images, not remedies. Leave them out.")
+        return ()
+    wanted: Sequence[str | NamedPatch] = (
+        automatic_remedies(session, blobs, base.spec, base.job, train_images=base.train_images)
+        if asked.remedies == "auto"
+        else asked.remedies
+    )
+    return resolve(wanted, base.spec, train_images=base.train_images)
+
+
+def _examined(
+    session: Session, blobs: Blobs, owner: str, base: _Base, arm: ResolvedArm, max_parameters: int
+) -> ExaminedSpec:
+    """The arm's network, after all of its specs were found valid."""
+    found = None
+    for patch in arm.candidates or (arm.patch,):
+        try:
+            spec = patched(base.spec, patch)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = pointer_to(first["loc"])
+            raise InvalidSpec(f"{where}: {first['msg']}", errors=[FieldError(where, first["msg"])]) from error
+        found = found or examined_spec(session, blobs, owner, spec, base.dataset, max_parameters, base.job)
+    assert found is not None
+    return found
+
+
+def _arm_plan(arm: ResolvedArm, examined: ExaminedSpec) -> ArmPlan:
+    initial, begins = None, examined.start.begins
+    if begins.initial is not None:
+        initial = {**begins.initial, "message": begins.message, "told": begins.told["initial"]}
+    return ArmPlan(Arm(arm.name, arm.patch, tuple(arm.parts), tuple(arm.candidates)), examined.plan.parameters, initial)
+
+
+def _with_files(blobs: Blobs, study_id: str, ordered: _Ordered, copies: ExitStack) -> StudyPlan:
+    """The plan with copies of the weights that its arms start from: nothing can take them away from the study."""
+    arms = []
+    for place, one in enumerate(ordered.plan.arms):
+        start = ordered.examined[one.arm.name].start
+        start = copies.enter_context(copied_files(blobs, f"studies/{study_id}/{place}", start))
+        file = None if start.source is None else asdict(start.source.file)
+        arms.append(replace(one, file=file))
+    return replace(ordered.plan, arms=tuple(arms))
+
+
+def _generated_name(base: _Base, study_id: str) -> str:
+    """For example `Study of mnist5k 32-64 · 4tz9qk`."""
+    tail = f" · {study_id[-6:]}"
+    of = base.dataset.name if base.job is None else base.job.name
+    return f"Study of {of}"[: MAX_NAME_CHARACTERS - len(tail)] + tail
+
+
+# --- refusals ----------------------------------------------------------------------------------------------
+
+
+def _pointer_of(asked: StudySpec, name: str) -> str:
+    """Where the request has named an arm: the base, a remedy, or the combination that a remedy is a part of."""
+    if name == BASE_ARM:
+        return "/job" if asked.job is not None else "/spec"
+    if asked.remedies == "auto":
+        return "/remedies"
+    names = [one.name if isinstance(one, NamedPatch) else one for one in asked.remedies]
+    places = [place for place, one in enumerate(names) if one == name or name in one.split("+")]
+    return f"/remedies/{places[0]}" if places else "/remedies"
+
+
+@contextmanager
+def _located(pointer: str) -> Iterator[None]:
+    """Say of a refused spec where the request has it."""
+    try:
+        yield
+    except InvalidSpec as error:
+        within = pointer == "/spec"
+        found = [FieldError(pointer + one.pointer if within else pointer, one.detail) for one in error.errors]
+        error.errors = tuple(found)
+        error.detail = error.detail if within else f"{pointer}: the spec would not be valid. {error.detail}"
+        raise
+
+
+def _refused(pointer: str, detail: str) -> InvalidSpec:
+    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

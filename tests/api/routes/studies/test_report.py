@@ -1,0 +1,60 @@
+"""`GET /v1/studies/{id}/report`: three forms of one report, from the study, its trainings' curves and its job's gap."""
+
+import pytest
+
+from heldout.stored.gap import StoredGap, Tally
+from heldout.views.study_report import StudyReportView
+from tests.api.support import assert_problem, sqlite_only, submitted
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+GAP = StoredGap(
+    kept_epoch=2,
+    epochs=2,
+    train=Tally(count=3600, correct=3590, loss=0.05, loss_variance=0.1),
+    validation=Tally(count=400, correct=360, loss=0.4, loss_variance=0.1),
+    test=Tally(count=1000, correct=880, loss=0.5, loss_variance=0.1),
+)
+
+
+@pytest.fixture
+def study(client, worker, spec) -> dict:
+    """A study that runs: base and one remedy, two seeds. The base's first training has done one epoch."""
+    job = submitted(client, {**spec, "name": "<b>bold</b>"})
+    held = worker.claim()
+    worker.begin(held, job["spec"])
+    worker.epoch(held, 1)
+    worker.succeed(held, gap=GAP)
+    body = {"job": job["id"], "remedies": ["dropout"], "seeds": 2, "splits": "fixed"}
+    answer = client.post("/v1/studies", json=body)
+    assert answer.status_code == 201, answer.text
+    held = worker.claim()
+    worker.begin(held, client.get(f"/v1/jobs/{held.job_id}").json()["spec"])
+    worker.epoch(held, 1, validation_accuracy=0.625)
+    return client.get(f"/v1/studies/{answer.json()['id']}").json()
+
+
+@sqlite_only
+def test_a_report_is_one_thing_in_three_forms(client, stranger, study):
+    path = f"/v1/studies/{study['id']}/report"
+    as_json = client.get(path)
+    report = StudyReportView.model_validate_json(as_json.content)
+    assert as_json.headers["vary"] == "Accept"
+    assert as_json.json()["study"] == study
+    curves = [point for arm in report.arms for point in arm.curve]
+    assert [(point.epoch, point.trainings, point.validation_accuracy.mean) for point in curves] == [(1, 1, 0.625)]
+    [gap] = as_json.json()["gaps"]
+    assert gap["job"] == study["job"]
+    assert gap["gap"] == client.get(f"/v1/jobs/{study['job']}/diagnosis").json()["gap"]
+
+    page = client.get(path, headers={"Accept": BROWSER})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    assert page.text.startswith("<!DOCTYPE html>")
+    assert report.answer in page.text
+    assert "<b>" not in page.text
+
+    text = client.get(path, headers={"Accept": "text/markdown"})
+    assert text.headers["content-type"] == "text/markdown; charset=utf-8"
+    assert f"**{report.answer}**" in text.text
+    assert_problem(stranger.get(path), 404, "study_not_found")
+    assert_problem(client.get("/v1/studies/std_none/report"), 404, "study_not_found")

@@ -1,0 +1,131 @@
+"""Studies over HTTP: ordered once, waited for, listed, cancelled, deleted; and nobody else's."""
+
+import pytest
+
+from models.store import webhooks
+from tests.api.support import assert_problem, sqlite_only, with_field
+
+NO_STUDY = "std_01jd0000000000000000000000"
+
+
+@pytest.fixture
+def asked(spec) -> dict:
+    """Two remedies and the base, two seeds each."""
+    return {"spec": spec, "remedies": ["dropout", "l2"], "splits": "fixed", "seeds": 2}
+
+
+def ordered(client, body: dict, **headers: str) -> dict:
+    answer = client.post("/v1/studies", json=body, headers=headers)
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["location"] == f"/v1/studies/{answer.json()['id']}"
+    return answer.json()
+
+
+def test_a_study_is_ordered_once_listed_and_nobody_elses(client, stranger, asked):
+    study = ordered(client, asked, **{"Idempotency-Key": "once"})
+    assert [arm["name"] for arm in study["arms"]] == ["base", "dropout", "l2"]
+    assert study["spec"]["evaluation"]["test"] == "never"
+    assert (study["splits"], study["spec"]["dataset"], study["spec"]["priority"]) == ("fixed", "mnist5k@1", -1)
+    again = client.post("/v1/studies", json=asked, headers={"Idempotency-Key": "once"})
+    assert (again.json()["id"], again.headers["idempotent-replayed"]) == (study["id"], "true")
+    second = ordered(client, asked)
+    page = client.get("/v1/studies?limit=1").json()
+    assert ([one["id"] for one in page["data"]], page["next"]) == ([second["id"]], second["id"])
+    assert [one["id"] for one in client.get(f"/v1/studies?after={page['next']}").json()["data"]] == [study["id"]]
+    assert client.get("/v1/studies?status=failed").json()["data"] == []
+    jobs = client.get(f"/v1/jobs?study={study['id']}").json()["data"]
+    assert {job["study_id"] for job in jobs} == {study["id"]}
+    assert sorted(job["id"] for job in jobs) == sorted(job for arm in study["arms"] for job in arm["jobs"])
+
+    assert stranger.get("/v1/studies").json()["data"] == []
+    assert stranger.get(f"/v1/jobs?study={study['id']}").json()["data"] == []
+    for method, path in (("GET", ""), ("GET", "/events"), ("POST", "/cancel"), ("DELETE", "")):
+        answer = stranger.request(method, f"/v1/studies/{study['id']}{path}")
+        assert_problem(answer, 404, "study_not_found")
+    for unknown in (NO_STUDY, "std_x", study["arms"][0]["jobs"][0]):
+        assert_problem(client.get(f"/v1/studies/{unknown}"), 404, "study_not_found")
+    assert_problem(client.get("/v1/studies?after=job_01jd0000000000000000000000"), 400, "invalid_cursor")
+
+
+@sqlite_only
+def test_a_dry_run_counts_trainings_and_stores_nothing(client, asked):
+    answer = client.post("/v1/studies?dry_run=true", json=asked)
+    assert answer.status_code == 200, answer.text
+    estimate = answer.json()
+    assert (estimate["object"], estimate["jobs"], estimate["seconds"]) == ("study_estimate", 6, None)
+    assert estimate["max_jobs"] > 6
+    assert client.get("/v1/studies").json()["data"] == client.get("/v1/jobs").json()["data"] == []
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    ("changes", "code", "pointer"),
+    [
+        ({"remedies": ["dropout", "l2", {"name": "none", "patch": {"network": {"dense": None, "blocks": []}}}]},
+         "invalid_spec", "/remedies/2"),
+        ({"remedies": ["dropout", {"name": "deep", "patch": {"network": {"blocks": [{"filters": 1}] * 8}}}]},
+         "network_too_deep", "/remedies/1"),
+        ({"remedies": ["dropout", "nothing_of_the_kind"]}, "invalid_spec", "/remedies/1"),
+        ({"remedies": [{"name": "mine", "patch": {"training": {"seed": 3}}}]},
+         "invalid_spec", "/remedies/0/patch/training/seed"),
+        ({"budget": {"jobs": 3}}, "invalid_spec", "/budget/jobs"),
+        ({"spec": None}, "invalid_spec", ""),
+        ({"seeds": 1}, "invalid_spec", "/seeds"),
+        ({"spec.dataset": "nobody"}, "dataset_not_found", "/spec/dataset"),
+        ({"spec.validation": {"use": "train"}}, "invalid_spec", "/spec/validation"),
+    ],
+)  # fmt: skip
+def test_a_study_that_cannot_be_is_refused_with_the_place_and_stores_nothing(client, asked, changes, code, pointer):
+    body = asked
+    for path, value in changes.items():
+        body = with_field(body, path, value)
+    for dry_run in ("", "?dry_run=true"):
+        assert_problem(client.post(f"/v1/studies{dry_run}", json=body), 422, code, pointer)
+    assert client.get("/v1/jobs").json()["data"] == []
+
+
+def test_a_study_of_a_job_has_its_spec_and_outlives_it(client, worker, spec):
+    job = client.post("/v1/jobs", json=spec).json()
+    client.post(f"/v1/jobs/{job['id']}/cancel")
+    body = {"job": job["id"], "remedies": ["dropout"], "splits": "fixed", "seeds": 2}
+    study = ordered(client, body)
+    assert (study["job"], study["spec"]["training"]["seed"]) == (job["id"], 7)
+    assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    assert client.get(f"/v1/studies/{study['id']}").json()["job"] == job["id"]
+    assert_problem(client.post("/v1/studies", json=body), 404, "job_not_found")
+    [first, *_] = study["arms"][0]["jobs"]
+    client.post(f"/v1/jobs/{first}/cancel")
+    assert_problem(client.delete(f"/v1/jobs/{first}"), 409, "part_of_study")
+    alone = client.post(f"/v1/jobs/{first}/retry").json()
+    assert (alone["study_id"], alone["retry_of"]) == (None, first)
+
+
+def test_a_study_is_waited_for_and_cancelled_with_its_jobs(client, database, worker, asked):
+    with database.write() as session:
+        webhooks.add(session, "ada", url="https://hooks.example/x", events=["study.finished"], enabled=True)
+    study = ordered(client, asked)
+    path = f"/v1/studies/{study['id']}"
+    etag = client.get(path).headers["etag"]
+    assert client.get(f"{path}?wait=0.1", headers={"If-None-Match": etag}).status_code == 304
+    assert_problem(client.delete(path), 409, "study_not_finished")
+    held = worker.claim()
+    asked_to = client.post(f"{path}/cancel")
+    assert (asked_to.status_code, asked_to.json()["status"]) == (202, "running")
+    news = client.get(f"{path}?wait=10", headers={"If-None-Match": etag})
+    assert news.status_code == 200
+    worker.stop_as_requested(held)
+    ended = client.get(f"{path}?wait=10").json()
+    assert (ended["status"], ended["conclusion"]) == ("cancelled", None)
+    assert_problem(client.post(f"{path}/cancel"), 409, "study_finished")
+    events = client.get(f"{path}/events").json()["data"]
+    assert [one["type"] for one in events] == ["study.started", "study.cancelling", "study.cancelled"]
+    stream = client.get(f"{path}/events", headers={"Accept": "text/event-stream"}).text
+    assert stream.count("event: study.") == 3
+    assert stream.endswith(": the study has ended\n\n")
+    mine = [one for one in client.get("/v1/events?limit=200").json()["data"] if one["subject"]["object"] == "study"]
+    assert [one["type"] for one in mine] == [one["type"] for one in events]
+    hook = client.get("/v1/webhooks").json()["data"][0]["id"]
+    [sent] = client.get(f"/v1/webhooks/{hook}/deliveries").json()["data"]
+    assert (sent["type"], sent["subject"]) == ("study.finished", {"object": "study", "id": study["id"]})
+    assert client.delete(path).status_code == 204
+    assert client.get("/v1/jobs").json()["data"] == []

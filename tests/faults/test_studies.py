@@ -1,0 +1,107 @@
+"""A study whose workers are killed and whose database goes away has the answer of one that nothing happened to."""
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+import psycopg
+
+from heldout.views.study import StudyView
+from tests.e2e.running import until
+from tests.e2e.stack import Stack, long_digits
+from tests.faults.conftest import Away
+from tests.faults.marks import on
+
+EPOCHS = 12
+# A base that has hardly learned anything, and two remedies of which one helps at once. A look of two seeds, then the
+# evaluation on test, then the refit of the winner.
+ADAM = {"training": {"optimizer": {"name": "adam", "learning_rate": 0.003, "momentum": None}}}
+BASE = long_digits(EPOCHS, optimizer={"name": "sgd", "learning_rate": 0.0005})
+STUDY = {
+    "spec": BASE,
+    "remedies": [{"name": "adam", "patch": ADAM}],
+    "splits": "fixed",
+    "seeds": 2,
+    "budget": {"jobs": 5},
+}
+
+
+@on()
+def test_a_study_survives_killed_workers_and_a_database_that_was_away(stack: Stack, database_away: Away) -> None:
+    stack.start(workers=2)
+    with stack.client() as client:
+        whole = _ended(stack, client.order_study(STUDY).id)
+        harmed = client.order_study(STUDY)
+        [first, *_] = harmed.arms[0].jobs
+        stack.after_epoch(first, 2)
+        stack.holder(first).kill_all()
+        stack.start_worker()
+        [*_, last] = harmed.arms[1].jobs
+        stack.after_epoch(last, 2)
+        stack.holder(last).kill()
+        stack.start_worker()
+        with database_away():
+            # Long enough that the trainings which run now end meanwhile.
+            worker = next(one for one in stack.workers if one.lives())
+            worker.until_said("database_unavailable")
+        harmed = _ended(stack, harmed.id)
+    for job_id in (first, last):
+        assert stack.job(job_id)["attempt"] > 1
+    assert whole.conclusion is not None
+    assert whole.conclusion.kind == "cure"
+    assert _without_ids(harmed) == _without_ids(whole)
+    for one, other in zip(_jobs(whole), _jobs(harmed), strict=True):
+        assert stack.history(one) == stack.history(other)
+    # Four trainings, one refit and one evaluation of each, and what they measured, to the bit.
+    scores = [_rows(stack, study.id) for study in (whole, harmed)]
+    assert scores[0] == scores[1]
+    assert [(arm, purpose, seed) for arm, purpose, seed, _ in scores[0]] == [
+        *((arm, "race", seed) for arm in ("adam", "base") for seed in (0, 1)),
+        ("adam", "refit", 0),
+    ]
+    for study in (whole, harmed):
+        evaluations = "SELECT count(*) FROM jobs WHERE kind = 'evaluate' AND study_id = %s"
+        assert _query(stack, evaluations, study.id) == [(1,)]
+
+
+def _ended(stack: Stack, study_id: str) -> StudyView:
+    """The study with its answer, and its refit done."""
+
+    def served() -> StudyView | None:
+        answer = stack.ask("GET", f"/v1/studies/{study_id}?wait=5")
+        study = StudyView.model_validate(answer.json()) if answer.status_code == 200 else None
+        return study if study is not None and study.has_ended else None
+
+    study = until(served, f"the end of {study_id}", 300)
+    assert study.status == "succeeded", study
+    stack.ended(study.conclusion.refit)
+    return study
+
+
+def _without_ids(study: StudyView) -> Mapping[str, Any]:
+    """What a study has found, without ids, times, and how often it was written."""
+    found = study.model_dump(mode="json", include={"status", "arms", "conclusion", "ensemble"})
+    for arm in found["arms"]:
+        arm["jobs"] = len(arm["jobs"])
+    found["conclusion"]["refit"] = None
+    return found
+
+
+def _jobs(study: StudyView) -> list[str]:
+    return [*(job for arm in study.arms for job in arm.jobs), study.conclusion.refit]
+
+
+def _rows(stack: Stack, study_id: str) -> list[tuple[Any, ...]]:
+    """Arm, purpose, seed and stored scores of each of a study's trainings."""
+    query = "SELECT arm, purpose, seed, scores FROM study_runs WHERE study_id = %s"
+    rows = [(*key, scores and bytes(scores)) for *key, scores in _query(stack, query, study_id)]
+    return sorted(rows, key=lambda row: (row[1], row[0], row[2]))
+
+
+def _query(stack: Stack, query: str, *values: str) -> list[tuple[Any, ...]]:
+    if stack.database_url.startswith("sqlite"):
+        with closing(sqlite3.connect(stack.database_url.partition("///")[2])) as connection:
+            return connection.execute(query.replace("%s", "?"), values).fetchall()
+    with psycopg.connect(stack.database_url.replace("+psycopg", "")) as connection:
+        return connection.execute(query, values).fetchall()

@@ -1,0 +1,127 @@
+"""`heldout cure`: what it orders, what it says, and how it ends; the service is real, its worker is played by hand."""
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from heldout.cli.outcome import Exit
+from heldout.stored.gap import PairedTally, PixelsUndone, Tally
+from tests.heldout.served import GAP, SPEC
+
+# The copies in `digits` are not known here, so that no folds can be cut.
+FIXED = ("--splits", "fixed")
+
+
+@pytest.fixture
+def ended(service, client):
+    """A job that has succeeded."""
+    job_id = client.submit(SPEC).id
+    held = service.begin(job_id)
+    service.measure(held, 1)
+    service.measure(held, 2)
+    service.succeed(held)
+    return job_id
+
+
+def only_study(client):
+    [study] = client.studies()
+    return study
+
+
+def test_a_study_is_ordered_as_the_options_say_and_its_id_printed(heldout, client, ended):
+    asked = ("--remedies", "dropout, l2,dropout+l2", "--seeds", "2", *FIXED, "--budget-jobs", "40")
+    result = heldout("cure", ended, *asked, "--detach")
+    study = only_study(client)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{study.id}\n", "")
+    assert study.remedies == ["dropout", "l2", "dropout+l2"]
+    assert (study.job, study.seeds, study.splits, study.budget.jobs) == (ended, 2, "fixed", 40)
+
+
+def test_a_dry_run_says_what_it_would_be_and_orders_nothing(heldout, client, ended):
+    said = heldout("cure", ended, "--remedies", "dropout,l2", *FIXED, "--dry-run").stdout
+    assert "remedies: dropout, l2" in said
+    assert "9 trainings for the first look at 3 seeds each" in said
+    told = json.loads(heldout("cure", ended, *FIXED, "--dry-run", "--json").stdout)
+    assert told["object"] == "study_estimate"
+    assert "retune" in told["remedies"]  # as auto chooses
+    assert list(client.studies()) == []
+
+
+def test_what_cannot_be_measured_is_refused_with_2(heldout, client, ended):
+    for remedies, said in (("prayer", "There is no remedy 'prayer'"), ("dropout,", "names with commas")):
+        result = heldout("cure", ended, "--remedies", remedies, *FIXED)
+        assert (result.returncode, result.stdout) == (Exit.REFUSED, "")
+        assert said in result.stderr
+    assert heldout("cure", "job_none").returncode == Exit.REFUSED
+    assert list(client.studies()) == []
+
+
+def test_data_that_come_first_are_refused_with_the_command_that_mends_them(heldout, service, client):
+    job_id = client.submit(SPEC).id
+    held = service.begin(job_id)
+    service.measure(held, 1)
+    wrong = Tally(count=300, correct=60, loss=2.0, loss_variance=0.1)
+    undone = PixelsUndone(
+        choices=("inversion", "inversion"),
+        parameters=({}, {}),
+        tally=GAP.test,
+        change=PairedTally(count=300, gained=225, lost=0, loss=-1.84, loss_variance=0.1),
+    )
+    service.succeed(held, gap=GAP.model_copy(update={"test": wrong, "pixels": undone}))
+    refused = heldout("cure", job_id, *FIXED)
+    dataset = client.get(job_id).dataset.id
+    command = ["heldout", "datasets", "mend", dataset, "--pixel-values", "test=invert"]
+    assert refused.returncode == Exit.REFUSED
+    assert shlex.join(command) in refused.stderr
+    told = json.loads(heldout("cure", job_id, *FIXED, "--json").stdout)
+    assert (told["code"], told["status"]) == ("data_first", 409)
+    assert told["request"] == {
+        "method": "POST",
+        "path": f"/v1/datasets/{dataset}/versions",
+        "body": {"pixel_values": {"test": "invert"}},
+    }
+    assert list(client.studies()) == []
+
+
+def test_a_cancelled_study_ends_with_3_and_ctrl_c_leaves_it_running(environment, tmp_path, client, ended):
+    def follow(*options):
+        arguments = [sys.executable, "-m", "heldout", "cure", ended, "--remedies", "dropout", *FIXED, *options]
+        return subprocess.Popen(
+            arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    with follow("--yes") as process:
+        assert process.stdout.readline().startswith("started: ")
+        study = only_study(client)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == Exit.INTERRUPTED
+    assert f"`heldout studies {study.id} --watch` shows it again" in said
+    assert client.study(study.id).status == "running"
+    client.cancel_study(study.id)
+    with follow("--json") as process:
+        assert json.loads(process.stdout.readline())["type"] == "study.started"
+        [study] = client.studies(statuses=["running"])
+        client.cancel_study(study.id)
+        told, _ = process.communicate(timeout=20)
+    assert process.returncode == Exit.CANCELLED
+    lines = [json.loads(line) for line in told.splitlines()]
+    assert (lines[-1]["object"], lines[-1]["status"]) == ("study", "cancelled")
+    assert "study.cancelled" in [line.get("type") for line in lines]
+
+
+def test_a_diagnosis_names_the_command_where_a_study_can_cure_it(heldout, service, client):
+    job_id = client.submit(SPEC | {"training": {"epochs": 40}}).id
+    held = service.begin(job_id)
+    for number in range(1, 41):
+        turned = 0.5 + 0.02 * abs(number - 8)
+        service.measure(held, number, train_loss=2 / number, validation_loss=turned)
+    service.succeed(held)
+    assert client.diagnosis(job_id).verdict in {"overfitting", "overconfidence"}
+    for command in ("diagnose", "show"):
+        assert f"`heldout cure {job_id}` measures what cures that" in heldout(command, job_id).stdout
+    assert "heldout cure" not in heldout("diagnose", job_id, "--json").stdout

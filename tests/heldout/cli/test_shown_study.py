@@ -1,0 +1,135 @@
+"""How a study is shown: its arms as intervals around 0, its answer, and what it says in a pipe and on a terminal."""
+
+import io
+import json
+import shlex
+import sys
+
+import pytest
+
+from heldout.cli import study_progress
+from heldout.cli.shown_study import HEADINGS, PICTURE_WIDTH, arm_rows, show_estimate, show_study
+from heldout.views.study import StudyEstimateView
+from tests.heldout.made_views import arm, event, study
+from tests.heldout.served import SPEC
+
+
+def test_a_picture_shows_where_0_is_and_on_which_side_of_it_an_arm_surely_lies():
+    middle = PICTURE_WIDTH // 2
+    pictures = [row[-1] for row in arm_rows(study())]
+    assert pictures[0] == " " * middle + "|"
+    better, worse = pictures[1].ljust(PICTURE_WIDTH), pictures[2].ljust(PICTURE_WIDTH)
+    assert better[middle] == worse[middle] == "|"
+    assert (better[:middle].strip(), worse[middle + 1 :].strip()) == ("", "")
+    # The widest bound, -12 points, is the left end; the others stand where they are in proportion.
+    assert (worse.index("-"), worse.index("o")) == (0, middle + round(-10 / 12 * middle))
+    assert better.index("o") == middle + round(5 / 12 * middle)
+    assert (better.index("-"), better.rindex("-")) == (middle + round(3 / 12 * middle), middle + round(7 / 12 * middle))
+    assert HEADINGS[-1].index("|") == middle
+
+
+NONE = {"loss": None, "accuracy": None}
+TEST = {
+    "base": {"loss": 0.6, "accuracy": 0.8, "count": 300, "intervals": NONE},
+    "winner": {"loss": 0.5, "accuracy": 0.84, "count": 300, "intervals": NONE},
+    "difference": {
+        "loss": -0.1,
+        "accuracy": 0.04,
+        "intervals": {"loss": None, "accuracy": (0.02, 0.06)},
+        "adjusted_intervals": NONE,
+    },
+}
+CURE = {"kind": "cure", "remedy": "dropout", "explanation": "Dropout helps.", "refit": "job_9", "test": TEST}
+
+
+def test_an_answer_says_what_helped_by_how_much_and_what_to_do(capsys):
+    show_study(study(conclusion=CURE))
+    said = capsys.readouterr().out
+    lines = said.splitlines()
+    assert lines[0] == "Study of small succeeded (std_1): 9 of 12 trainings"
+    [row] = [line.split() for line in lines if line.startswith("dropout ")]
+    assert row[:6] == ["dropout", "finished", "3", "82.0", "→", "87.0"]
+    assert row[6:12] == ["%", "+5.0", "+3.0", "to", "+7.0", "-0.200"]
+    assert "horizontal_flip: It surely harms." in lines
+    assert "Dropout helps." in lines
+    assert (
+        "Test (300 images): accuracy 80.0 % without it, 84.0 % with it: +4.0 points, surely +2.0 to +6.0; loss -0.100"
+        in lines
+    )
+    assert "heldout model job_9" in said
+    command = shlex.split(lines[-1].partition(": ")[2])
+    assert command[:5] == ["heldout", "train", "--from", "job_1", "--patch"]
+    assert json.loads(command[5]) == {"training": {"label_smoothing": 0.1}}
+
+
+@pytest.mark.parametrize(("columns", "headings"), [(200, 9), (110, 8), (60, 5), (20, 5)])
+def test_on_a_narrow_terminal_the_last_columns_are_left_out(monkeypatch, capsys, columns: int, headings: int):
+    monkeypatch.setattr("heldout.cli.shown_study.terminal_width", lambda: columns)
+    show_study(study())
+    heading = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("REMEDY"))
+    assert heading.rstrip().endswith(HEADINGS[headings - 1].strip())
+
+
+def test_nothing_is_made_up_before_anything_was_compared(capsys):
+    """No figure, no answer, and no command."""
+    early = study(
+        status="running", arms=[arm("base", validation=None), arm("dropout", validation=None)], conclusion=None
+    )
+    show_study(early)
+    said = capsys.readouterr().out
+    assert "1:15 left" in said
+    assert "heldout train" not in said
+    assert [set(row[3:8]) for row in arm_rows(early)] == [{"–"}] * 2
+    failed = study(status="failed", error={"code": "base_failed", "detail": "It diverged."}, conclusion=None)
+    show_study(failed)
+    assert "base_failed: It diverged." in capsys.readouterr().out
+    nothing = {"kind": "nothing_helped", "remedy": None, "explanation": "Nothing helped."}
+    show_study(study(conclusion=nothing))
+    assert capsys.readouterr().out.endswith("Nothing helped.\n")
+
+
+def test_lines_tell_events_and_each_tenth_of_the_trainings(capsys):
+    lines = study_progress.StudyLines()
+    for done in range(25):
+        lines.study(study(status="running", progress={"jobs": 24, "done": done, "eta_s": None}))
+    lines.event(event("study.arm_dropped"))
+    lines.event(event("study.succeeded"))
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "3 of 24 trainings"
+    assert len(said) == 11
+    assert said[-1] == "arm_dropped: Something."
+
+
+def test_a_terminal_draws_the_arms_over_and_leaves_nothing_of_the_drawing(monkeypatch):
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    with study_progress.study_display() as display:
+        display.study(study(status="running", name="[red]mine\x1b[2J"))
+        display.event(event("study.arm_dropped"))
+    drawn = screen.getvalue()
+    assert "[red]mine\\x1b[2J: 9 of 12 trainings, 1:15 left" in drawn
+    assert "+3.0 to +7.0" in drawn
+    assert "arm_dropped: Something." in drawn
+    assert drawn.rstrip().endswith(("\x1b[2K", "\x1b[?25h"))
+
+
+def test_an_estimate_says_what_it_would_cost(capsys):
+    asked = {
+        "object": "study_estimate",
+        "spec": SPEC,
+        "remedies": ["dropout", "l2"],
+        "splits": "resampled",
+        "seeds": 3,
+        "jobs": 9,
+        "max_jobs": 28,
+        "seconds": 130.0,
+    }
+    show_estimate(StudyEstimateView.model_validate(asked))
+    assert capsys.readouterr().out.splitlines() == [
+        "remedies: dropout, l2",
+        "9 trainings for the first look at 3 seeds each, about 2:10; at most 28 in all",
+        "train and validation: each seed has a fold of its own; the test split is measured once, at the end",
+    ]

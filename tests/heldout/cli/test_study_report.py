@@ -1,0 +1,27 @@
+"""`heldout studies report` against a real service: on the terminal, as a page, as JSON."""
+
+import json
+
+from tests.heldout.served import SPEC
+
+
+def test_a_report_is_printed_written_as_a_page_and_given_as_json(heldout, client, tmp_path):
+    ordered = {"spec": SPEC, "remedies": ["label_smoothing"], "seeds": 2, "splits": "fixed", "name": "a\x1b[2Jb"}
+    study = client.order_study(ordered)
+    printed = heldout("studies", "report", study.id)
+    report = client.study_report(study.id)
+    assert printed.returncode == 0
+    assert printed.stdout.startswith("# Does `label_smoothing` make the network better")
+    assert f"**{report.answer}**" in printed.stdout
+    assert "\x1b" not in printed.stdout
+
+    written = heldout("studies", "report", study.id, "--html", "report.html")
+    page = (tmp_path / "report.html").read_bytes()
+    assert written.stdout == f"report.html: {len(page):,} bytes\n"
+    assert page.decode() == client.study_report_text(study.id, "text/html")
+
+    assert json.loads(heldout("studies", "report", study.id, "--json").stdout) == report.model_dump(mode="json")
+    assert heldout("studies", "report", "std_none").returncode == 2
+    refused = heldout("studies", "report", study.id, "--json", "--html", "report.html")
+    assert refused.returncode == 2
+    assert "give one of them" in json.loads(refused.stdout)["detail"]

@@ -1,0 +1,247 @@
+"""What each remedy makes of a spec, what a combination of them does, and which ones `auto` takes."""
+
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heldout.errors import InvalidSpec
+from heldout.merge_patch import difference
+from heldout.remedies import ResolvedArm, resolve
+from heldout.remedies.arms import outcome_of
+from heldout.remedies.automatic import BY_VERDICT, MAX_ARMS, MIN_ARMS, automatic
+from heldout.remedies.catalogue import REMEDIES
+from heldout.remedies.change import Base, NoChange
+from heldout.spec import JobSpec
+from heldout.studies.spec import NamedPatch
+from tests.merge_patch import merged
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+BLOCKS = [{"filters": 16, "pool": 1}, {"filters": 32}]
+DENSE = [{"units": 64}]
+# They change by a factor, so that each further time changes more.
+REPEATABLE = {
+    "smaller_network",
+    "larger_network",
+    "lower_learning_rate",
+    "more_epochs",
+    "more_patience",
+    "longer_cosine",
+    "retune",
+}
+STARTED = {"initial": {"job": "job_1"}, "training": {"early_stopping": {"patience": 3}}}
+
+
+def spec(**parts: Any) -> JobSpec:
+    return JobSpec.model_validate({"dataset": "digits", "network": {"blocks": BLOCKS, "dense": DENSE}} | parts)
+
+
+def examples() -> list[JobSpec]:
+    named = [JobSpec.model_validate_json(path.read_text()) for path in sorted(EXAMPLES.glob("*.json"))]
+    decaying = {"optimizer": {"name": "adamw", "weight_decay": 0.1}, "schedule": {"name": "reduce_on_plateau"}}
+    sgd = {"optimizer": {"name": "sgd", "learning_rate": 1.0}, "on_overfit": "stop_and_restore", "mixup": 0.2}
+    return [*named, spec(), spec(**STARTED), spec(training=decaying), spec(training=sgd)]
+
+
+def applied(base: JobSpec, patch: dict[str, Any]) -> JobSpec:
+    return JobSpec.model_validate(merged(base.model_dump(mode="json"), patch))
+
+
+def one(name: str, base: JobSpec, train_images: int | None = 3600) -> ResolvedArm:
+    return resolve([name], base, train_images=train_images)[-1]
+
+
+def after(name: str, base: JobSpec | None = None, train_images: int | None = 3600) -> JobSpec:
+    base = base or spec()
+    return applied(base, one(name, base, train_images).patch)
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+def test_a_remedy_makes_another_valid_spec_once_or_says_why_it_has_nothing_to_change(name: str):
+    changed = 0
+    for base in examples():
+        for train_images in (None, 40, 10**6):
+            outcome = outcome_of(name, Base(base.model_dump(mode="json"), train_images))
+            if isinstance(outcome, NoChange):
+                with pytest.raises(InvalidSpec, match=re.escape(f"{name!r} would change nothing. {outcome.why}")):
+                    one(name, base, train_images)
+                continue
+            changed += 1
+            arm = one(name, base, train_images)
+            assert arm.did.endswith(".")
+            assert len(arm.candidates or (arm.patch,)) == len(
+                {json.dumps(one) for one in arm.candidates or (arm.patch,)}
+            )
+            for patch in arm.candidates or (arm.patch,):
+                cured = applied(base, patch)
+                assert cured != base
+                assert (cured.dataset, cured.validation, cured.training.seed) == (
+                    base.dataset,
+                    base.validation,
+                    base.training.seed,
+                )
+                if name not in REPEATABLE:
+                    with pytest.raises(InvalidSpec, match="would change nothing"):
+                        one(name, cured, train_images)
+    assert changed
+
+
+def test_amounts_fit_the_spec():
+    assert [block.dropout for block in after("dropout").network.blocks] == [0, 0.25]  # after the pool
+    assert after("dropout").network.dense[0].dropout == 0.25
+    unpooled = spec(network={"blocks": [{"filters": 8, "pool": 1}]})
+    assert after("dropout", unpooled).network.blocks[0].dropout == 0.25
+    smaller = after("smaller_network").network
+    assert ([block.filters for block in smaller.blocks], smaller.dense[0].units) == ([8, 16], 32)
+    assert (
+        after("reference_augmentation").augmentation
+        == JobSpec.model_validate_json((EXAMPLES / "augmented.json").read_text()).augmentation
+    )
+    decaying = after("weight_decay").training.optimizer
+    assert (decaying.name, decaying.learning_rate, decaying.weight_decay) == ("adamw", 0.001, 0.01)
+    assert (after("mixup").training.mixup, after("cutmix").training.cutmix) == (0.2, 1.0)
+    mixed = after("cutmix", spec(training={"mixup": 0.3})).training
+    assert (mixed.mixup, mixed.cutmix) == (0, 1.0)
+    assert after("transfer", spec(**STARTED)).initial.freeze_blocks == 1
+    longer = after("longer_cosine", spec(**STARTED)).training
+    assert (longer.epochs, longer.schedule.name, longer.early_stopping.patience) == (20, "cosine", 20)
+
+
+def test_an_average_looks_back_over_a_tenth_of_the_steps():
+    """The same factor would average over a whole short training, and over next to nothing of a long one."""
+    for images, epochs in ((40, 10), (3600, 10), (50_000, 100)):
+        steps = epochs * -(-images // 32)
+        looks_back = 1 / (1 - after("ema", spec(training={"epochs": epochs}), images).training.ema_decay)
+        assert looks_back == pytest.approx(min(10_000, max(10, steps / 10)), rel=0.02)
+    limited = spec(training={"train_limit": 40})
+    assert one("ema", limited, 3600) == one("ema", limited, 40)
+
+
+def test_a_search_has_distinct_candidates_and_never_the_base():
+    for base in examples():
+        candidates = [applied(base, patch) for patch in one("retune", base).candidates]
+        assert 2 <= len(candidates) <= 5
+        assert base not in candidates
+        assert all(not (changed(base, candidate) - {"training.optimizer"}) for candidate in candidates)
+
+
+def test_a_combination_is_both_and_is_compared_with_both():
+    arms = resolve(["smaller_network+dropout", "dropout"], spec(), train_images=3600)
+    assert [arm.name for arm in arms] == ["smaller_network", "dropout", "smaller_network+dropout"]
+    assert arms[2].parts == ("smaller_network", "dropout")
+    both = applied(spec(), arms[2].patch).network
+    assert [(block.filters, block.dropout) for block in both.blocks] == [(8, 0), (16, 0.25)]
+    assert (both.dense[0].units, both.dense[0].dropout) == (32, 0.25)
+    searched = one("retune+dropout", spec())
+    assert searched.patch == {}
+    assert len(searched.candidates) == len(one("retune", spec()).candidates)
+    assert all(applied(spec(), patch).network == after("dropout").network for patch in searched.candidates)
+
+
+def test_a_combination_forgets_what_its_first_part_takes_away():
+    """A merge of both patches would bring the shifts back."""
+    base = spec(augmentation={"width_shift": 0.2, "fill_mode": "wrap"})
+    found = after("less_regularisation+erasing", base).augmentation
+    assert (found.width_shift, found.erasing) == (0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "pointer", "said"),
+    [
+        (["dropout", "prayer"], "/remedies/1", "There is no remedy 'prayer'. There are augmentation, batch_norm"),
+        (["dropout+prayer"], "/remedies/0", "There is no remedy 'prayer'"),
+        (["base"], "/remedies/0", "There is no remedy 'base'"),
+        (["temperature"], "/remedies/0", "accuracy never changes"),
+        (["dropout", "dropout"], "/remedies/1", "comes twice"),
+        (["dropout+dropout"], "/remedies/0", "one remedy twice"),
+        (["transfer"], "/remedies/0", "would change nothing. The spec has no `initial`"),
+        (["mixup+cutmix"], "/remedies/0", "it is 'cutmix' alone"),
+        (["smaller_network+larger_network"], "/remedies/0", "undoes what 'smaller_network' changes"),
+        (["augmentation+zoom"], "/remedies/0", "'zoom' has nothing left to change"),
+        ([{"name": "base", "patch": {}}], "/remedies/0/name", "nothing is changed in"),
+        ([{"name": "a+b", "patch": {}}], "/remedies/0/name", "joins remedies"),
+        ([{"name": "mine", "patch": {"augmentation": None}}], "/remedies/0", "has all of this already"),
+        (
+            [{"name": "mine", "patch": {"training": {"seed": 3}}}],
+            "/remedies/0/patch/training/seed",
+            "alike in every arm",
+        ),
+        (["dropout+mine", {"name": "mine", "patch": {"network": None}}], "/remedies/1", "/network: Field required"),
+        (["mine+l2", {"name": "mine", "patch": {"network": {"l2": "x"}}}], "/remedies/1", "/network/l2: Input"),
+        ([{"name": "mine", "patch": {"dataset": "pets"}}], "/remedies/0/patch/dataset", "alike in every arm"),
+        (
+            [
+                "wide+deep",
+                {"name": "wide", "patch": {"network": {"blocks": [{"filters": 64}]}}},
+                {"name": "deep", "patch": {"network": {"blocks": [{"filters": 16, "pool": 1}] * 4}}},
+            ],
+            "/remedies/0",
+            "it is 'deep' alone",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_with_its_place(asked, pointer: str, said: str):
+    with pytest.raises(InvalidSpec) as refused:
+        resolve([one if isinstance(one, str) else NamedPatch(**one) for one in asked], spec())
+    assert [one.pointer for one in refused.value.errors] == [pointer]
+    assert said in refused.value.detail
+
+
+def test_an_own_patch_goes_with_names():
+    own = NamedPatch(name="wide", patch={"network": {"blocks": [{"filters": 64}, {"filters": 64}]}})
+    wide, dropout, both = resolve(["wide+dropout", own], spec())
+    assert (wide.patch, dropout.name) == (own.patch, "dropout")
+    assert [(block.filters, block.dropout) for block in applied(spec(), both.patch).network.blocks] == [(64, 0.25)] * 2
+
+
+@pytest.mark.parametrize("verdict", [None, "healthy", "leakage", *BY_VERDICT])
+def test_auto_takes_four_to_eight_remedies_that_all_change_something(verdict: str | None):
+    for base in examples():
+        names = automatic(
+            Base(base.model_dump(mode="json"), 3600), verdict, ["class_imbalance", "leakage", "overfitting"]
+        )
+        assert MIN_ARMS <= len(names) <= MAX_ARMS
+        assert names[-1] == "retune"
+        arms = resolve(names, base, train_images=3600)
+        assert {part for arm in arms for part in arm.parts} <= set(names)  # so that no further arms come along
+
+
+def test_auto_follows_the_verdict():
+    plain = Base(spec().model_dump(mode="json"), 3600)
+    assert "larger_network" in automatic(plain, "underfitting")
+    assert not {"larger_network", "less_regularisation"} & set(automatic(plain, "overfitting"))
+    assert "early_stopping" not in automatic(plain, "too_little_data")
+    assert "class_weights" in automatic(plain, "overfitting", ["overfitting", "class_imbalance"])
+    assert automatic(plain) == automatic(plain, "healthy")
+
+
+def changed(before: JobSpec, cured: JobSpec) -> set[str]:
+    """Which parts of a spec differ, two names deep."""
+    old, new = before.model_dump(mode="json"), cured.model_dump(mode="json")
+    return {
+        f"{part}.{name}" for part in ("network", "training") for name in new[part] if new[part][name] != old[part][name]
+    } | {part for part in ("augmentation", "initial") if new[part] != old[part]}
+
+
+def test_the_difference_of_two_documents_makes_one_of_the_other():
+    draw = random.Random(0)
+
+    def document(depth: int = 3) -> dict[str, Any]:
+        values: list[Any] = [None, 0, 1.5, "a", [1, {"b": None}], True]
+        return {
+            name: document(depth - 1) if depth and draw.random() < 0.4 else draw.choice(values)
+            for name in "abcd"
+            if draw.random() < 0.7
+        }
+
+    def without_nulls(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: without_nulls(one) for name, one in value.items() if one is not None}
+
+    for _ in range(500):
+        before, wanted = document(), document()
+        assert without_nulls(merged(before, difference(before, wanted))) == without_nulls(wanted)

@@ -1,0 +1,289 @@
+"""A study as its jobs end: each training once, whoever asks, and whatever happens between them."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from heldout.errors import DatasetInUse, PartOfStudy, StudyFinished, StudyNotFinished, StudyNotFound
+from heldout.lifecycle import JobStatus, StopReason
+from heldout.settings import Settings
+from heldout.studies.spec import StudySpec
+from heldout.views.study import StudyView
+from models import study_orders
+from models.blobs import Blobs
+from models.database import Database
+from models.reconcile import Reconciler
+from models.store import claims, discards, evaluations, jobs, studies, study_jobs
+from models.store.claims import Claimed, Result
+from models.store.narrowing import Filters
+from models.store.study_steps import advance
+from models.studies import state
+from models.studies.state import Purpose, RunKey, Scores
+from models.tables import DatasetRow, JobRow, StudyRunRow
+from models.views.study import study_view
+from models.wake import WakeUp
+from tests.models.work import ALICE, BOB, Work, artifacts_of, final_of, spec
+
+IMAGES = 400
+# How often each arm is right, and its mean loss.
+RIGHT = {"base": (0.7, 0.9), "dropout": (0.95, 0.3), "l2": (0.7, 0.9)}
+
+
+class Bench:
+    """A client, a worker and a reconciler of studies. announced: the wake-ups that were published."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.announced: list[WakeUp] = []
+        self.database = Database(database.engine.url.render_as_string(hide_password=False), self.announced.extend)
+        self.work = Work(self.database)
+        self.blobs = Blobs((folder / "blobs").as_uri())
+
+    def order(self, **asked) -> str:
+        body = {"spec": spec().model_dump(mode="json"), "remedies": ["dropout", "l2"], "splits": "fixed", "seeds": 2}
+        with self.database.write() as session:
+            study_spec = StudySpec.model_validate({**body, **asked})
+            return study_orders.order(session, self.blobs, ALICE, study_spec, max_parameters=10**6)[0].id
+
+    def view(self, study_id: str) -> StudyView:
+        with self.database.read() as session:
+            return study_view(*studies.find(session, ALICE, study_id))
+
+    def end(self, claimed: Claimed) -> None:
+        """Train and settle one job, as a worker does."""
+        with self.database.write() as session:
+            if claimed.name.startswith("a "):
+                raise AssertionError("no other job waits here")
+            found = studies.purpose_of(session, claimed.held.job_id)
+            if found is None:
+                self._evaluate(session, claimed)
+                return
+            arm, purpose = found
+            seed = session.scalar(select(StudyRunRow.seed).where(StudyRunRow.job_id == claimed.held.job_id))
+            made = None if purpose == Purpose.REFIT else scores_of(arm, seed)
+            done = Result(final_of(1, with_test=False), artifacts_of(claimed.held), scores=made)
+            claims.succeed(session, claimed.held, result=done, stop_reason=StopReason.COMPLETED)
+
+    def _evaluate(self, session, claimed: Claimed) -> None:
+        jobs_of = (*claimed.spec.base, *claimed.spec.winner)
+        losses = {job: scores_of("base" if job in claimed.spec.base else "dropout", 50) for job in jobs_of}
+        tested = state.TestScores({j: s.losses for j, s in losses.items()}, {j: s.right for j, s in losses.items()})
+        models = evaluations.models_of(session, jobs_of)
+        evaluations.end(session, claimed.held, tested=tested, ensemble=None, models=models)
+
+    def run(self, study_id: str) -> StudyView:
+        """Work until nothing waits."""
+        while (claimed := self.work.claim()) is not None:
+            self.end(claimed)
+        return self.view(study_id)
+
+    def keys(self, study_id: str) -> list[tuple]:
+        with self.database.read() as session:
+            runs = studies.runs_of(session, study_id)
+        return [(run.key.arm, run.key.purpose.value, run.key.seed) for run in runs]
+
+    def reconcile(self) -> None:
+        Reconciler(self.database, Settings()).run_once()
+
+
+def scores_of(arm: str, seed: int) -> Scores:
+    """Made scores: those of one arm and seed are always the same."""
+    right, loss = RIGHT[arm]
+    draws = np.random.default_rng([len(arm), seed])
+    return Scores(
+        images=np.arange(IMAGES, dtype=np.int32),
+        losses=draws.gamma(1.0, loss, IMAGES).astype(np.float32),
+        right=draws.random(IMAGES) < right,
+        train_loss=0.1,
+        train_accuracy=0.9,
+        train_images=800,
+        kept_epoch=3,
+    )
+
+
+@pytest.fixture
+def bench(database: Database, tmp_path: Path):
+    made = Bench(database, tmp_path)
+    yield made
+    made.database.dispose()
+
+
+def test_a_study_runs_from_its_first_trainings_to_its_answer(bench: Bench) -> None:
+    study_id = bench.order(metadata={"team": "a"}, priority=-7)
+    first = bench.view(study_id)
+    assert (first.status, first.progress.jobs, first.conclusion, first.finished_at) == ("running", 6, None, None)
+    with bench.database.read() as session:
+        found, _ = jobs.page(session, ALICE, Filters(study=study_id), after=None, limit=10)
+        both, _ = jobs.page(session, ALICE, Filters(study=study_id, metadata={"team": "a"}), after=None, limit=10)
+    queued = {job.id for job in found}
+    assert {wake_up.job_id for wake_up in bench.announced} == queued == {job.id for job in both}
+    assert len(queued) == 6
+    with bench.database.write() as session:
+        session.execute(update(DatasetRow).values(owner=ALICE))
+    with pytest.raises(DatasetInUse, match=study_id), bench.database.write() as session:
+        discards.remove(session, ALICE, bench.work.dataset.id)
+    assert all((job.priority, job.study_id) == (-7, study_id) for job in found)
+    assert all(job.spec["evaluation"]["test"] == "never" and job.spec["resources"]["towers"] == 1 for job in found)
+    seeds_of = {name: {job.spec["training"]["seed"] for job in found if f" {name} " in job.name} for name in RIGHT}
+    assert seeds_of["base"] == seeds_of["dropout"] == seeds_of["l2"]
+    assert spec().training.seed not in seeds_of["base"]
+
+    ended = bench.run(study_id)
+    assert (ended.status, ended.conclusion.kind, ended.conclusion.remedy) == ("succeeded", "cure", "dropout")
+    assert ended.conclusion.test.winner.accuracy > ended.conclusion.test.base.accuracy
+    assert ended.ledger.test_reads == 2 * next(arm.seeds for arm in ended.arms if arm.name == "base")
+    keys = bench.keys(study_id)
+    assert len(keys) == len(set(keys)) == ended.ledger.jobs
+    assert [key for key in keys if key[1] == "refit"] == [("dropout", "refit", 0)]
+    refit = bench.work.row(ended.conclusion.refit)
+    assert (refit.status, refit.spec["training"]["epochs"]) == (JobStatus.SUCCEEDED, 3)
+    types = bench.work.event_types(study_id)
+    assert (types[0], types[-1]) == ("study.started", "study.succeeded")
+    assert "study.arm_dropped" in types
+
+
+def test_a_study_that_is_asked_again_wants_nothing_twice(bench: Bench) -> None:
+    study_id = bench.order()
+    while (claimed := bench.work.claim()) is not None:
+        before = bench.keys(study_id)
+        for _ in range(2):
+            with bench.database.write() as session:
+                advance(session, study_id)
+        assert bench.keys(study_id) == before
+        bench.end(claimed)
+    with bench.database.read() as session:
+        of_study = select(func.count()).where(JobRow.study_id == study_id, JobRow.kind == "evaluate")
+        assert session.scalar(of_study) == 1
+
+
+def test_workers_that_end_the_last_trainings_of_a_look_at_once_go_on_with_it_once(bench: Bench) -> None:
+    """Each holds its job, and both want the study."""
+    study_id = bench.order()
+    claimed = [bench.work.claim(f"worker {number}") for number in range(6)]
+    for one in claimed[:3]:
+        bench.end(one)
+    together = threading.Barrier(3)
+
+    def end(one: Claimed) -> None:
+        together.wait()
+        bench.end(one)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(end, claimed[3:]))
+    keys = bench.keys(study_id)
+    assert len(keys) == len(set(keys)) > 6
+    assert bench.view(study_id).progress.done == 6
+
+
+def test_a_training_of_a_study_is_there_once_with_and_without_folds(bench: Bench) -> None:
+    study_id = bench.order()
+    for key in (RunKey("base", Purpose.RACE, 90), RunKey("base", Purpose.RACE, 90, fold=2)):
+        first, second = bench.work.submit(), bench.work.submit()
+        with bench.database.write() as session:
+            studies.add_run(session, study_id, first, key)
+        with pytest.raises(IntegrityError), bench.database.write() as session:
+            studies.add_run(session, study_id, second, key)
+
+
+def test_a_reconciler_goes_on_where_the_end_of_a_job_did_not(bench: Bench) -> None:
+    """As after a release that knew no studies: its worker has ended the jobs alone."""
+    study_id = bench.order()
+    for _ in range(6):
+        claimed = bench.work.claim()
+        with bench.database.write() as session:
+            arm, _ = studies.purpose_of(session, claimed.held.job_id)
+            studies.add_scores(session, claimed.held.job_id, scores_of(arm, int(claimed.name[-1])))
+        bench.work.set(claimed.held.job_id, status=JobStatus.SUCCEEDED)
+    del bench.announced[:]
+    bench.reconcile()
+    assert len(bench.keys(study_id)) > 6
+    assert {wake_up.job_id for wake_up in bench.announced} == {
+        job for arm in bench.view(study_id).arms for job in arm.jobs if bench.work.row(job).status is JobStatus.QUEUED
+    }
+
+
+def test_a_remedy_one_of_whose_trainings_is_cancelled_is_out_with_the_rest_of_its_trainings(bench: Bench) -> None:
+    study_id = bench.order()
+    first, second = next(arm for arm in bench.view(study_id).arms if arm.name == "l2").jobs
+    bench.work.cancel(first)
+    arm = next(arm for arm in bench.view(study_id).arms if arm.name == "l2")
+    assert (arm.status, bool(arm.why)) == ("dropped", True)
+    bench.reconcile()
+    assert bench.work.row(second).status is JobStatus.CANCELLED
+    assert bench.run(study_id).conclusion.remedy == "dropout"
+
+
+def test_a_base_that_fails_fails_its_study_once_none_of_its_jobs_runs(bench: Bench) -> None:
+    study_id = bench.order()
+    by_name = {claimed.name.split(" · ")[-2]: claimed for claimed in [bench.work.claim() for _ in range(6)]}
+    bench.work.fail(by_name["base"].held, "diverged")
+    assert bench.view(study_id).status == "running"
+    bench.reconcile()
+    for row in (bench.work.row(by_name[name].held.job_id) for name in ("dropout", "l2")):
+        assert row.request == "cancel"
+    for one in jobs_of(bench, study_id):
+        if one.status is JobStatus.RUNNING:
+            bench.work.stop_as_requested(claims.HeldAttempt(one.id, one.attempt))
+    ended = bench.view(study_id)
+    assert (ended.status, ended.error.code, ended.conclusion) == ("failed", "base_failed", None)
+    assert "diverged" in ended.error.detail
+
+
+def test_a_study_that_cannot_be_decided_fails_and_does_not_keep_its_jobs_from_ending(bench: Bench) -> None:
+    study_id = bench.order()
+    claimed = [bench.work.claim() for _ in range(6)]
+    with bench.database.write() as session:
+        studies.write(session, study_id, plan={"of": "a later release"})
+    bench.end(claimed[0])  # one of several: nothing is decided yet
+    bench.work.fail(claimed[1].held, "diverged")
+    assert bench.work.row(claimed[1].held.job_id).status is JobStatus.FAILED
+    bench.reconcile()
+    for one in claimed[2:]:
+        bench.work.stop_as_requested(one.held)
+    with bench.database.read() as session:
+        row, _ = studies.find(session, ALICE, study_id)
+        assert (row.status, row.error["code"]) == ("failed", "internal")
+
+
+def jobs_of(bench: Bench, study_id: str) -> list[JobRow]:
+    with bench.database.read() as session:
+        return list(session.scalars(select(JobRow).where(JobRow.study_id == study_id)))
+
+
+def test_a_cancelled_study_ends_with_its_last_job_and_is_deleted_with_all_of_them(bench: Bench) -> None:
+    study_id, other = bench.order(), bench.work.submit(priority=-50)
+    running = bench.work.claim()
+
+    def cancel(owner: str = ALICE) -> None:
+        with bench.database.write() as session:
+            study_jobs.request_cancel(session, owner, study_id)
+        with bench.database.write() as session:
+            study_jobs.cancel_jobs(session, study_id)
+
+    with pytest.raises(StudyNotFound):
+        cancel(BOB)
+    cancel()
+    cancel()
+    assert bench.view(study_id).status == "running"
+    with pytest.raises(StudyNotFinished), bench.database.write() as session:
+        studies.remove(session, ALICE, study_id)
+    bench.work.stop_as_requested(running.held)
+    assert bench.view(study_id).status == "cancelled"
+    assert {job.status for job in jobs_of(bench, study_id)} == {JobStatus.CANCELLED}
+    assert bench.work.event_types(study_id)[1:] == ["study.cancelling", "study.cancelled"]
+    with pytest.raises(StudyFinished):
+        cancel()
+    with pytest.raises(PartOfStudy), bench.database.write() as session:
+        jobs.remove(session, ALICE, running.held.job_id)
+    with pytest.raises(StudyNotFound), bench.database.write() as session:
+        studies.remove(session, BOB, study_id)
+    with bench.database.write() as session:
+        removed = studies.remove(session, ALICE, study_id)
+    assert len(removed) == 6
+    assert jobs_of(bench, study_id) == []
+    assert not any(rows for one in (*removed, study_id) for rows in bench.work.stored(one).values())
+    assert bench.work.row(other).status is JobStatus.QUEUED
