@@ -172,8 +172,8 @@ class Trainer:
             OSError: if it could not be written.
         """
         position = self.position
-        arrays = {f"variable_{index}": variable.numpy() for index, variable in enumerate(self._engine.variables)}
-        # Those of the last epoch are among the engine's variables.
+        arrays = {f"variable_{index}": value for index, value in enumerate(self._engine.state())}
+        # Those of the last epoch are in the engine's state.
         arrays |= weights_as_arrays({e: weights for e, weights in self._weights.items() if e != self.last_epoch})
         path = self._scratch / f"checkpoint-{position.epoch:05d}-{position.step:08d}.ckpt"
         write_checkpoint(path, arrays, {"position": asdict(position), "facts": self._facts})
@@ -190,13 +190,11 @@ class Trainer:
             CheckpointDamaged: if the file is not whole or does not fit this job's network.
         """
         arrays, about = read_checkpoint(path)
-        variables = self._engine.variables
-        stored = [arrays.get(f"variable_{index}") for index in range(len(variables))]
-        for variable, value in zip(variables, stored, strict=True):
-            if value is None or value.shape != tuple(variable.shape):
-                raise CheckpointDamaged(path, "belongs to another network")
-        for variable, value in zip(variables, stored, strict=True):
-            variable.assign(value)
+        count = sum(name.startswith("variable_") for name in arrays)
+        try:
+            self._engine.restore([arrays[f"variable_{index}"] for index in range(count)])
+        except (KeyError, ValueError) as error:
+            raise CheckpointDamaged(path, "belongs to another network") from error
         position = Position.from_json(about["position"])
         if "best" not in about["position"]:
             best, arrays = from_older_release(

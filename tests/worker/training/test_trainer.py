@@ -33,7 +33,7 @@ def history(*trainings: Training) -> list[dict[str, Any]]:
 
 
 def state(training: Training) -> list[np.ndarray]:
-    return [variable.numpy() for variable in training.engine.variables]
+    return training.engine.state()
 
 
 def same(one: list[np.ndarray], two: list[np.ndarray]) -> bool:
