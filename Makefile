@@ -22,7 +22,7 @@ setup: ## make .venv from the hash-pinned locks
 setup-dev:
 	@scripts/setup dev
 
-demo: setup ## train the three reference networks on real digits through the API, and compare them
+demo: setup ## train networks on real digits through the API, say why one is poor on unseen images, and measure what cures it
 	@exec $(BIN)/python -m heldout.demo $(ARGS)
 
 demo-stack: setup-dev ## the same demonstration through PostgreSQL, a broker and two Celery workers
