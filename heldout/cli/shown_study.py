@@ -38,9 +38,9 @@ def show_study(study: StudyView) -> None:
     say("")
     show_arms(study)
     say("")
-    say("ACCURACY on validation images: of the base, then with the remedy, by the same seeds. POINTS of accuracy and LOSS")
-    say("are what the remedy changes. They surely lie between the bounds, in 95 of 100 studies all of them at once; a")
-    say("remedy helps where both bounds are on the better side of 0.")
+    say("ACCURACY on validation images: of the base, then with the remedy, by the same seeds. POINTS of accuracy and")
+    say("LOSS are what the remedy changes. They surely lie between the bounds, in 95 of 100 studies all of them at")
+    say("once; a remedy helps where both bounds are on the better side of 0.")
     show_answer(study)
 
 
