@@ -18,6 +18,8 @@ PICTURE_WIDTH = 31  # odd, so that 0 has a column of its own
 PICTURE_HEADING = "WORSE".ljust(PICTURE_WIDTH // 2) + "|" + "BETTER".rjust(PICTURE_WIDTH // 2)
 HEADINGS = ("REMEDY", "STATUS", "SEEDS", "ACCURACY", "POINTS", "SURELY", "LOSS", "SURELY", PICTURE_HEADING)
 RIGHT = (2, 3, 4, 6)
+# Of how far arms reach from 0: an arm that reaches farther is cut off in the picture.
+MOST_TIMES_THE_MEDIAN = 3
 # The differences that decide are always shown, however narrow the terminal.
 FEWEST_COLUMNS = 5
 
@@ -148,20 +150,24 @@ def _loss(value: float | None) -> str:
 
 
 def _widest(arms: Sequence[ArmView]) -> float:
-    """The largest distance from 0 that the picture has to show."""
+    """The largest distance from 0 that the picture shows. One arm that ran wild leaves room for the others."""
     differences = [arm.difference for arm in arms if arm.difference is not None]
-    ends = [end for one in differences for end in one.adjusted_intervals.accuracy or ()]
-    ends += [one.accuracy for one in differences if one.accuracy is not None]
-    return max(map(abs, ends), default=0.0)
+    reach = sorted(
+        max(map(abs, (one.accuracy or 0.0, *(one.adjusted_intervals.accuracy or ())))) for one in differences
+    )
+    return min(reach[-1], MOST_TIMES_THE_MEDIAN * reach[len(reach) // 2]) if reach else 0.0
 
 
 def _picture(arm: ArmView, widest: float) -> str:
-    """`-----o---|` : the adjusted interval of accuracy, its mean as an o, and 0 as a |; better is on the right."""
+    """`-----o---|` : the adjusted interval of accuracy, its mean as an o, and 0 as a |; better is on the right.
+
+    What lies outside ends in < or >.
+    """
     cells = [" "] * PICTURE_WIDTH
     middle = PICTURE_WIDTH // 2
 
     def column(value: float) -> int:
-        return middle + round(value / widest * middle)
+        return middle + max(-middle, min(middle, round(value / widest * middle)))
 
     difference = arm.difference
     if difference is not None and difference.accuracy is not None and widest > 0:
@@ -170,6 +176,8 @@ def _picture(arm: ArmView, widest: float) -> str:
             cells[place] = "-"
         cells[middle] = "|"
         cells[column(difference.accuracy)] = "o"
+        cells[0] = "<" if low < -widest else cells[0]
+        cells[-1] = ">" if high > widest else cells[-1]
     else:
         cells[middle] = "|"
     return "".join(cells).rstrip()

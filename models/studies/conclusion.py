@@ -12,7 +12,7 @@ from models.studies.comparing import Comparison, compare, gain_unit
 from models.studies.figures import difference_view, test_figures, validation_figures
 from models.studies.needs import needs_of
 from models.studies.racing import Look, cures, is_confirmed, surely_better
-from models.studies.standing import MEASURES, Standing
+from models.studies.standing import MEASURES, Standing, is_surely_worse
 from models.studies.state import Arm, Scores, StudyState
 
 # The test split is met by one remedy, in two measures.
@@ -176,9 +176,10 @@ def _about_harm(harmful: Mapping[str, tuple[Look, object]]) -> list[str]:
         worse = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].worse]
         better = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].better]
         although = f", although {' and '.join(better)}" if better else ""
-        texts.append(f"`{name}` makes it worse: {' and '.join(worse)}{although}.")
+        probably = "" if is_surely_worse(look.comparisons[name], look.error) else "probably "
+        texts.append(f"`{name}` {probably}makes it worse: {' and '.join(worse)}{although}.")
     if others := names[MOST_HARMFUL:]:
-        texts.append(f"{wording.named(others)} {'makes' if len(others) == 1 else 'make'} it worse too.")
+        texts.append(f"{wording.named(others)} probably {'makes' if len(others) == 1 else 'make'} it worse too.")
     return texts
 
 

@@ -75,9 +75,12 @@ def at_least(comparison: Comparison, measure: Measure, unit: GainUnit, error: fl
     return f"loss falls by at least {percent(low / unit.loss)}"
 
 
-def worse_than_base(comparison: Comparison, judgement: Judgement, unit: GainUnit, *, gap_is_smaller: bool) -> str:
-    """Why an arm is no cure that makes a measure worse."""
-    text = f"Worse than the base: {' and '.join(change(comparison, m, unit) for m in judgement.worse)}"
+def worse_than_base(
+    comparison: Comparison, judgement: Judgement, unit: GainUnit, *, is_sure: bool, gap_is_smaller: bool
+) -> str:
+    """Why an arm is no cure that makes a measure worse. is_sure: its adjusted interval says so, not only its own."""
+    worse = " and ".join(change(comparison, m, unit) for m in judgement.worse)
+    text = f"{'Worse' if is_sure else 'Probably worse'} than the base: {worse}"
     others = [m for m in MEASURES if m not in judgement.worse]
     if judgement.better:
         text += f", although {' and '.join(change(comparison, m, unit) for m in judgement.better)}"
