@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.cost import automatic_towers
+from heldout.cost import Precision, automatic_precision, automatic_towers
 from heldout.layers import plan_network
 from heldout.spec import JobSpec, OptimizerSpec
 from worker.training.augment import Augment, build_augmentation, draw_changes
@@ -83,6 +83,13 @@ def chosen_towers(
 ) -> int:
     """How many towers a job gets on a machine with so many cores: with `auto` as many as make its steps faster."""
     return automatic_towers(spec, plan_network(spec.network, image, classes), cores) if wanted == "auto" else wanted
+
+
+def chosen_precision(
+    wanted: Precision | Literal["auto"], spec: JobSpec, image: tuple[int, int, int], classes: int, towers: int
+) -> Precision:
+    """In which floats a job computes. `auto` comes where the processor has units for bfloat16: its size decides."""
+    return automatic_precision(spec, plan_network(spec.network, image, classes), towers) if wanted == "auto" else wanted
 
 
 class _EpochPlan(NamedTuple):

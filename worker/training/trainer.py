@@ -1,6 +1,6 @@
 """Trains the epochs of one job, from the first or from a checkpoint: train, measure, decide, write a checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
@@ -21,7 +21,7 @@ from worker.training.checkpoint import CheckpointDamaged, read_checkpoint, write
 from worker.training.data import TrainingData
 from worker.training.engine import Engine, FitSums
 from worker.training.evaluate import Evaluator, finite
-from worker.training.guard import CURVES, GuardState, explanation_of, watch_epoch
+from worker.training.guard import ALL_CURVES, GuardState, explanation_of, watch_epoch
 from worker.training.pace import Pace
 from worker.training.schedule import PlateauState, epoch_rates, lower_on_plateau, reported_rate
 from worker.training.stopping import StoppingState, judge_epoch, kept_epoch
@@ -253,7 +253,7 @@ class Trainer:
         values = self._measure()
         broken = [name for name, value in values.items() if not isfinite(value)]
         if broken:
-            self._send(EpochDone(epoch, {name: finite(value) for name, value in values.items()}, None))
+            self._send(EpochDone(epoch, _told(values), None))
             raise Diverged(epoch, broken)
         early = training.early_stopping
         monitored = values[early.monitor] if early else 0.0
@@ -278,7 +278,7 @@ class Trainer:
         self._weights = {e: weights for e, weights in self._weights.items() if e in needed}
         if epoch in needed:
             self._weights[epoch] = self._engine.weights()
-        self._send(EpochDone(epoch, dict(values), self._write_or_warn(f"after epoch {epoch}", epoch)))
+        self._send(EpochDone(epoch, _told(values), self._write_or_warn(f"after epoch {epoch}", epoch)))
 
     def _watch(self, values: dict[str, float]) -> GuardState:
         """The guard's judgement of an epoch. It is reported before a checkpoint holds it: rather twice than never."""
@@ -293,9 +293,13 @@ class Trainer:
         training, position, steps = self._spec.training, self.position, self._engine.steps_per_epoch
         started = perf_counter()
         values: dict[str, float] = {}
-        splits = ["train"] + ["validation"] * self._spec.has_validation
-        splits += ["test"] * (self._spec.evaluation.test == "every_epoch")
-        for split in splits:
+        asked = self._spec.evaluation
+        splits = {
+            "train": asked.train == "every_epoch",
+            "validation": self._spec.has_validation,
+            "test": asked.test == "every_epoch",
+        }
+        for split in (split for split, is_measured in splits.items() if is_measured):
             measured = self._evaluator.measure(self._data.rows[split], self._check_stop)
             values |= {f"{split}_loss": measured.loss, f"{split}_accuracy": measured.accuracy}
         return values | {
@@ -331,6 +335,12 @@ class Trainer:
             raise StopRequested(why)
 
 
+def _told(values: Mapping[str, float]) -> dict[str, float | None]:
+    """An epoch's figures as they are reported; those of training are null where they are measured at the end alone."""
+    unmeasured: dict[str, float | None] = {"train_loss": None, "train_accuracy": None}
+    return unmeasured | {name: finite(value) for name, value in values.items()}
+
+
 def _guard_from_json(stored: dict[str, Any]) -> GuardState:
     """The state as it was: JSON turned its tuples into lists."""
-    return GuardState(**{**stored, **{name: tuple(stored.get(name, ())) for name in CURVES}})
+    return GuardState(**{**stored, **{name: tuple(stored.get(name, ())) for name in ALL_CURVES}})
