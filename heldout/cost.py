@@ -4,18 +4,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 from heldout.layers import NetworkPlan
 from heldout.spec import AugmentationSpec, JobSpec
 
 Work = dict[str, float]
+Precision = Literal["float32", "mixed"]
 
 # FLOPs of a tower's part of a batch's forward pass. With fewer, another tower costs more time than it saves.
 MIN_FLOPS_A_TOWER = 2_000_000
 # Images of a batch that a tower takes. With fewer, the gradients of weights take longer than the images.
 MIN_IMAGES_A_TOWER = 4
 MAX_TOWERS = 16
+# FLOPs of the convolutions of a batch's forward pass, less those below: with fewer, 16 bits gain hardly anything on
+# processors that have units for them. These numbers were measured, and are fixed in a release: bits follow from them.
+MIN_FLOPS_IN_16_BITS = 15_000_000
+# What 16 bits lose, in FLOPs for each output: of activations, and of Keras' batch normalisation, which one tower has.
+FLOPS_LOST_BY_ACTIVATION: Mapping[str, int] = {"relu": 0, "elu": 50, "silu": 110, "tanh": 130, "gelu": 400}
+FLOPS_LOST_BY_NORM = 200
 # Images in a batch of inference mode, in which splits are measured.
 INFERENCE_BATCH_SIZE = 64
 
@@ -30,6 +37,7 @@ class Speed:
     training, measuring: seconds a unit, in gradient steps and in inference mode.
     training_share, measuring_share: of two towers; 1 where the machine has one core.
     cores: of the worker; files of earlier releases do not say.
+    mixed_training, mixed_measuring: the same in 16 bits; None where the processor has no units for them.
     """
 
     training: Mapping[str, float]
@@ -37,6 +45,8 @@ class Speed:
     training_share: float = 1.0
     measuring_share: float = 1.0
     cores: int = 2
+    mixed_training: Mapping[str, float] | None = None
+    mixed_measuring: Mapping[str, float] | None = None
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Speed":
@@ -48,6 +58,20 @@ def automatic_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
     batch = spec.training.batch_size
     by_work = batch * plan.flops_per_image // MIN_FLOPS_A_TOWER
     return max(1, min(cores, MAX_TOWERS, by_work, batch // MIN_IMAGES_A_TOWER))
+
+
+def automatic_precision(spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
+    """In which floats a job computes that may choose, on a processor with units for bfloat16."""
+    activations = {f"block{index + 1}": block.activation for index, block in enumerate(spec.network.blocks)}
+    gained = 0
+    for layer in plan.layers:
+        if "_conv" in layer.name:
+            gained += layer.flops
+        elif "_activation" in layer.name:
+            gained -= prod(layer.shape) * FLOPS_LOST_BY_ACTIVATION[activations[layer.name.partition("_")[0]]]
+        elif "_norm" in layer.name and towers == 1:
+            gained -= prod(layer.shape) * FLOPS_LOST_BY_NORM
+    return "mixed" if spec.training.batch_size * gained >= MIN_FLOPS_IN_16_BITS else "float32"
 
 
 def share_of_towers(of_two: float, towers: int) -> float:
@@ -116,18 +140,36 @@ def seconds_of(work: Work, seconds_a_unit: Mapping[str, float]) -> float:
     return sum(amount * seconds_a_unit.get(kind, 0.0) for kind, amount in work.items())
 
 
-def seconds_per_epoch(spec: JobSpec, plan: NetworkPlan, counts: Mapping[str, int], speed: Speed, towers: int) -> float:
+def seconds_per_epoch(
+    spec: JobSpec, plan: NetworkPlan, counts: Mapping[str, int], speed: Speed, towers: int
+) -> float | None:
     """The expected time of one epoch: training, and measuring the splits in inference mode.
 
     Args:
         counts: images in each split; `train_limit` is applied here.
+    Returns:
+        None where the machine was not measured in the precision that the job has.
     """
+    training: Mapping[str, float] | None = speed.training
+    measuring: Mapping[str, float] | None = speed.measuring
+    if _precision_on(speed, spec, plan, towers) == "mixed":
+        training, measuring = speed.mixed_training, speed.mixed_measuring
+    if training is None or measuring is None:
+        return None
     limit = spec.training.train_limit
     train = counts["train"] if limit is None else min(limit, counts["train"])
-    measured = train + counts["validation"] + (counts["test"] if spec.evaluation.test == "every_epoch" else 0)
-    step = seconds_of(training_work(spec, plan), speed.training)
-    batch = seconds_of(measuring_work(spec, plan), speed.measuring)
+    measured = counts["validation"]
+    measured += train if spec.evaluation.train == "every_epoch" else 0
+    measured += counts["test"] if spec.evaluation.test == "every_epoch" else 0
+    step = seconds_of(training_work(spec, plan), training)
+    batch = seconds_of(measuring_work(spec, plan), measuring)
     if towers > 1:
         step *= share_of_towers(speed.training_share, towers)
         batch *= share_of_towers(speed.measuring_share, towers)
     return train / spec.training.batch_size * step + measured / INFERENCE_BATCH_SIZE * batch
+
+
+def _precision_on(speed: Speed, spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
+    if spec.training.precision != "auto":
+        return spec.training.precision
+    return "float32" if speed.mixed_training is None else automatic_precision(spec, plan, towers)

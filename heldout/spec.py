@@ -235,9 +235,12 @@ class InitialSpec(SpecPart):
 
 
 class EvaluationSpec(SpecPart):
-    """When the test split is measured; it never chooses anything."""
+    """When the training and the test split are measured; validation is measured after each epoch."""
 
-    test: Literal["final", "every_epoch", "never"] = "final"
+    train: Literal["every_epoch", "final"] = Field(
+        "every_epoch", description="`final`: at the end only, so that the epochs have no training figures but `fit`'s."
+    )
+    test: Literal["final", "every_epoch", "never"] = Field("final", description="It never chooses anything.")
 
 
 class LimitsSpec(SpecPart):

@@ -1,11 +1,12 @@
 """Diagnoses a job: collects what is stored about it, and asks `heldout.diagnosis`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from heldout.diagnosis import ALL_SPLITS, Diagnosis, Evaluation, diagnose
 from heldout.diagnosis.evaluation import from_final
-from heldout.diagnosis.history import History, from_epochs
+from heldout.diagnosis.history import History, from_epochs, measures_training_at_end
 from heldout.stored.artifacts import ArtifactName
 from heldout.validation_spec import trains_on_all
 from models.blobs import Blobs
@@ -36,14 +37,17 @@ def diagnosis_of(
     """
     dataset = session.get_one(DatasetRow, job.dataset_id)
     audit = read_audit(blobs, dataset)
-    history = _history(metrics.epochs_of(session, job.id), has_validation=not trains_on_all(job.spec))
+    history = _history(metrics.epochs_of(session, job.id), job.spec)
     evaluation = _evaluation(session, blobs, job, dataset, result)
     return diagnose(history, None if audit is None else audit.findings, evaluation, job.spec, splits=splits)
 
 
-def _history(epochs: Sequence[EpochRow], *, has_validation: bool) -> History:
+def _history(epochs: Sequence[EpochRow], spec: Mapping[str, Any]) -> History:
+    """The curves that the job's epochs have; those of `fit` stand for training's where it is measured at the end."""
     # A figure that is null was not finite; one that was never measured must not be taken for such.
-    names = [name for name in CURVES if has_validation or not name.startswith("validation_")]
+    unmeasured = [("train_", measures_training_at_end(spec)), ("validation_", trains_on_all(spec))]
+    left_out = tuple(prefix for prefix, is_left_out in unmeasured if is_left_out)
+    names = [name for name in CURVES if not name.startswith(left_out)]
     return from_epochs([{name: getattr(row, name) for name in names} for row in epochs])
 
 

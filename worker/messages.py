@@ -27,7 +27,7 @@ class Assignment:
     threads: int  # intra-op threads
     towers: int | Literal["auto"]  # auto: as many as make its steps faster
     cores: int  # that the worker may use
-    precision: Literal["float32", "mixed"] = "float32"
+    precision: Literal["auto", "float32", "mixed"] = "float32"  # auto: mixed where the network is large enough to gain
     gpus: tuple[str, ...] = ()  # NVIDIA's ids of those that the job has
     resident_bytes: int | None = None  # larger images are read from their file
     initial: str | None = None  # a model file in `scratch`, whose weights the training starts from
@@ -83,7 +83,7 @@ class Alive:
 
 @dataclass(frozen=True)
 class Started:
-    """The network is built; `engine` is the job's `engine` object (device, threads, towers, versions, host).
+    """The network is built; `engine` is the job's `engine` object (device, threads, towers, precision, versions, host).
 
     split_digests: SHA-256 of each held-out split that is not the dataset's but the job's own.
     """

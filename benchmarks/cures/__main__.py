@@ -10,9 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from statistics import mean
 
 from benchmarks.cures import archive, curves, replay
-from benchmarks.cures.conditions import SEEDS, Condition, all_conditions
+from benchmarks.cures.conditions import SEEDS, Condition, all_conditions, sealed
 from benchmarks.cures.record import append_line, read_lines
 
 LAST = {"weight_decay", "erasing", "ema", "zoom"}  # remedies that are recorded after everything else
@@ -156,21 +157,22 @@ def pack(folder: Path) -> None:
 
 
 def tables() -> Iterator[str]:
-    """Of each condition that is not sealed: its images, and how often its base was right, over all seeds."""
-    yield "| condition | images: train, validation, referee | folds | epochs | base: train, validation, referee |"
-    yield "|---|---|---|---|---|"
-    for condition in replay.conditions(sealed=False):
-        base = [one for one in replay.trainings(condition) if one.arm == "base"]
-        accuracy = " · ".join(
-            f"{100 * sum(figures) / len(figures):.1f} %"
-            for figures in (
-                [one.train_accuracy for one in base],
-                [float(one.correct.mean()) for one in base],
-                [one.referee_accuracy for one in base],
-            )
+    """Each condition that is kept: its images, its trainings, and how often its base was right, unless it is sealed."""
+    yield "| condition | train · validation · referee | folds | epochs | trainings | the base is right: of each |"
+    yield "|---|---|---|---|---|---|"
+    closed = sealed()
+    for condition in replay.conditions():
+        trainings = replay.trainings(condition)
+        counts = f"{condition.train} · {condition.validation} · {len(trainings[0].referee_correct)}"
+        base = [one for one in trainings if one.arm == "base"]
+        figures = (
+            mean(one.train_accuracy for one in base),
+            mean(float(one.correct.mean()) for one in base),
+            mean(one.referee_accuracy for one in base),
         )
-        counts = f"{condition.train} · {condition.validation} · {len(base[0].referee_correct)}"
-        yield f"| {condition.key} | {counts} | {condition.folds or '–'} | {condition.epochs} | {accuracy} |"
+        shares = "sealed" if condition.key in closed else " · ".join(f"{100 * share:.1f} %" for share in figures)
+        folds = condition.folds or "–"
+        yield f"| {condition.key} | {counts} | {folds} | {condition.epochs} | {len(trainings)} | {shares} |"
 
 
 def _file(folder: Path, condition: Condition) -> Path:

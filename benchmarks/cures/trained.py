@@ -81,8 +81,10 @@ class Arm:
         self._network = self._built(spec)
         self._source = ResidentData(self._data)
         self._engine = Engine(self._network, self._data, self._source, spec, 1)
-        judged = None if spec.training.ema_decay is None else self._built(spec)
-        self._evaluator = _Evaluator(self._network, self._source, measured_by=judged, weights=self._engine.weights)
+        if spec.training.ema_decay is None:
+            self._evaluator = _Evaluator(self._network, self._source)
+        else:
+            self._evaluator = _Evaluator(self._built(spec), self._source, weights=self._engine.weights)
         self._judge = Judge(self._network, images)
         self._first_state = [variable.numpy() for variable in self._engine.optimizer.variables]
 

@@ -52,6 +52,9 @@ def epoch_of_epochs(job: JobView, epoch: EpochView) -> str:
 
 def epoch_figures(epoch: EpochView) -> str:
     """The measured figures of an epoch, for training and validation."""
+    if not epoch.measures_training:
+        held_out = f"validation {accuracy(epoch.validation_accuracy)}  loss {loss(epoch.validation_loss)}"
+        return f"{held_out}  (training is measured at the end)"
     return (
         f"train {accuracy(epoch.train_accuracy)}  validation {accuracy(epoch.validation_accuracy)}  "
         f"loss {loss(epoch.train_loss)}/{loss(epoch.validation_loss)}"

@@ -107,6 +107,9 @@ def show_metrics(metrics: MetricsView) -> None:
     if with_test:
         headings += ["TEST", "TEST LOSS"]
     print_table(headings, [_row_of_epoch(epoch, with_test) for epoch in metrics.epochs], right=range(len(headings)))
+    if metrics.epochs and not any(epoch.measures_training for epoch in metrics.epochs):
+        say("")
+        say("The training split is measured at the end only: evaluation.train is final.")
     if metrics.final is not None:
         say("")
         say(f"kept weights: epoch {metrics.final.epoch}")

@@ -38,8 +38,9 @@ def show_study(study: StudyView) -> None:
     say("")
     show_arms(study)
     say("")
-    say("POINTS of accuracy and LOSS on validation images, compared with the base. They surely lie between the bounds,")
-    say("in 95 of 100 studies all of them at once; a remedy helps where both bounds are on the better side of 0.")
+    say("ACCURACY on validation images: of the base, then with the remedy, by the same seeds. POINTS of accuracy and")
+    say("LOSS are what the remedy changes. They surely lie between the bounds, in 95 of 100 studies all of them at")
+    say("once; a remedy helps where both bounds are on the better side of 0.")
     show_answer(study)
 
 
@@ -77,7 +78,7 @@ def _row_of(arm: ArmView, widest: float) -> tuple[str, ...]:
         arm.name,
         arm.status,
         str(arm.seeds),
-        NONE if reached is None else f"{100 * reached:.1f} %",
+        _accuracy(reached, accuracy),
         points(accuracy),
         NONE if bounds is None or bounds.accuracy is None else _between(bounds.accuracy, points),
         _loss(loss),
@@ -111,8 +112,8 @@ def show_test(test: StudyTestView) -> None:
     sure = difference.intervals.accuracy
     surely = "" if sure is None else f", surely {_between(sure, points)}"
     say(
-        f"On {test.base.count:,} test images, which nothing was chosen by: accuracy {100 * base:.1f} % without it, "
-        f"{100 * winner:.1f} % with it ({points(difference.accuracy)} points{surely}; loss {_loss(difference.loss)})."
+        f"Test ({test.base.count:,} images): accuracy {100 * base:.1f} % without it, {100 * winner:.1f} % with it: "
+        f"{points(difference.accuracy)} points{surely}; loss {_loss(difference.loss)}"
     )
 
 
@@ -132,6 +133,14 @@ def progress_of(study: StudyView) -> str:
 
 def _between(bounds: tuple[float, float], said: Callable[[float], str]) -> str:
     return f"{said(bounds[0])} to {said(bounds[1])}"
+
+
+def _accuracy(reached: float | None, difference: float | None) -> str:
+    """`94.5 → 93.1 %`: of the base with the same seeds first, since an arm may have fewer seeds than the base has."""
+    if reached is None:
+        return NONE
+    before = "" if difference is None else f"{100 * (reached - difference):.1f} → "
+    return f"{before}{100 * reached:.1f} %"
 
 
 def _loss(value: float | None) -> str:

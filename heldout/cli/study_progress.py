@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from heldout.views.event import EventView
     from heldout.views.study import StudyView
 
+# Its message is the answer, which is printed at the end.
+ANSWER = "study.succeeded"
+
 
 class StudyDisplay:
     """Shows what happens to a study; each kind of display leaves out what does not suit it."""
@@ -56,8 +59,9 @@ class StudyLines(StudyDisplay):
         self._told = tenths
 
     def event(self, event: EventView) -> None:
-        for line in lines_of(event):
-            say(line)
+        if event.type != ANSWER:
+            for line in lines_of(event):
+                say(line)
 
 
 class LiveTable(StudyDisplay):
@@ -81,8 +85,9 @@ class LiveTable(StudyDisplay):
         self._live.update(table_of(study), refresh=True)
 
     def event(self, event: EventView) -> None:
-        for line in lines_of(event):
-            self._live.console.print(printable(line))
+        if event.type != ANSWER:
+            for line in lines_of(event):
+                self._live.console.print(printable(line))
 
 
 def table_of(study: StudyView) -> Table:

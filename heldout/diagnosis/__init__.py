@@ -15,7 +15,7 @@ from heldout.diagnosis.facts import facts_of
 from heldout.diagnosis.findings import Diagnosis, Finding, Remedy
 from heldout.diagnosis.gap.lead import lead_of, training_comes_first
 from heldout.diagnosis.gap.words import explained
-from heldout.diagnosis.history import History
+from heldout.diagnosis.history import History, measures_training_at_end
 from heldout.diagnosis.precedence import GRAVITY, findings_of
 from heldout.diagnosis.restrict import (
     ALL_SPLITS,
@@ -30,6 +30,11 @@ from heldout.diagnosis.verdict import caveats_of, verdict_of
 from heldout.stored.audit import AuditFinding
 
 __all__ = ["ALL_SPLITS", "WITHOUT_TEST", "Diagnosis", "Evaluation", "Finding", "History", "Remedy", "diagnose"]
+
+_TRAINING_AT_END = (
+    "Training images were measured at the end only (`evaluation.train` is `final`), so the training curve is that of "
+    "`fit`: an average over each epoch, with dropout and augmentation."
+)
 
 
 def diagnose(
@@ -80,6 +85,8 @@ def diagnose(
         is_bare = step == "poor_training" and chosen is not None and "train_accuracy" not in chosen.evidence
         first = f"{training_comes_first(gap)} " if is_bare else ""
         explanation = f"{lead} {first}{explanation}"
+    if measures_training_at_end(spec):
+        explanation = f"{explanation} {_TRAINING_AT_END}"
     return Diagnosis(
         verdict,
         facts.curves.best_epoch,

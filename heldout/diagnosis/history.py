@@ -68,6 +68,11 @@ def from_epochs(epochs: Sequence[Mapping[str, Any]]) -> History:
     return History(**curves)
 
 
+def measures_training_at_end(spec: Mapping[str, Any] | None) -> bool:
+    """Whether a job with this spec has no training figures of its epochs but those of `fit`."""
+    return ((spec or {}).get("evaluation") or {}).get("train") == "final"
+
+
 def figure(value: object) -> float | None:
     """What was recorded, as a curve holds it: None where it is null, not finite, or larger than any figure is.
 

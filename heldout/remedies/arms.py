@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
 from heldout.errors import FieldError, InvalidSpec
+from heldout.json_pointer import pointer_to
 from heldout.merge_patch import difference, merged
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
 from heldout.remedies.change import Base, Change, NoChange, Outcome, Spec
@@ -12,6 +15,8 @@ from heldout.spec import JobSpec
 from heldout.studies.spec import BASE_ARM, NamedPatch
 
 JOINT = "+"
+# Patches of the client's own, by name, each with its place in the request.
+_Own = Mapping[str, tuple[str, NamedPatch]]
 # What every arm of a study has alike, or what says nothing about the training.
 _SET_BY_THE_STUDY = ("dataset", "validation", "evaluation", "resources", "limits", "priority", "name", "metadata")
 _SET_BY_THE_STUDY_IN_TRAINING = ("seed", "precision")
@@ -47,7 +52,7 @@ def resolve(
         InvalidSpec: a name is unknown or comes twice, or a remedy would change nothing; with `/remedies/<place>`.
     """
     base = Base(spec.model_dump(mode="json"), train_images)
-    own = {one.name: one for one in asked if isinstance(one, NamedPatch)}
+    own = {one.name: (f"/remedies/{place}", one) for place, one in enumerate(asked) if isinstance(one, NamedPatch)}
     names = [one.name if isinstance(one, NamedPatch) else one for one in asked]
     found: dict[str, ResolvedArm] = {}
     for place, (name, one) in enumerate(zip(names, asked, strict=True)):
@@ -84,7 +89,7 @@ def outcome_of(name: str, base: Base, pointer: str = "/remedy") -> Outcome:
     return Change(whole.patch, whole.did, whole.candidates)
 
 
-def _single(name: str, own: Mapping[str, NamedPatch], base: Base, pointer: str) -> ResolvedArm:
+def _single(name: str, own: _Own, base: Base, pointer: str) -> ResolvedArm:
     change = _outcome(name, own, base, pointer)
     if isinstance(change, NoChange):
         raise _refused(pointer, f"{name!r} would change nothing. {change.why}")
@@ -92,7 +97,7 @@ def _single(name: str, own: Mapping[str, NamedPatch], base: Base, pointer: str) 
 
 
 def _combination(
-    parts: Sequence[str], found: Mapping[str, ResolvedArm], own: Mapping[str, NamedPatch], base: Base, pointer: str
+    parts: Sequence[str], found: Mapping[str, ResolvedArm], own: _Own, base: Base, pointer: str
 ) -> ResolvedArm:
     name = JOINT.join(parts)
     if len(set(parts)) < len(parts):
@@ -132,9 +137,10 @@ def _differs_everywhere(before: Any, alone: Any, together: Any) -> bool:
     return bool(before != together)
 
 
-def _outcome(name: str, own: Mapping[str, NamedPatch], base: Base, pointer: str) -> Outcome:
+def _outcome(name: str, own: _Own, base: Base, pointer: str) -> Outcome:
     if name in own:
-        return _own_outcome(own[name], base, pointer)
+        where, patch = own[name]
+        return _own_outcome(patch, base, where)
     if name in AFTER_TRAINING:
         raise _refused(pointer, f"{name!r} is no remedy that can be trained. {AFTER_TRAINING[name]}")
     if name not in REMEDIES:
@@ -156,7 +162,13 @@ def _own_outcome(own: NamedPatch, base: Base, pointer: str) -> Outcome:
         raise _refused(
             f"{pointer}/patch{fixed[0]}", "The study has this alike in every arm, so that only the remedy differs."
         )
-    if _completed(merged(base.spec, own.patch)) == base.spec:
+    try:
+        changed = JobSpec.model_validate(merged(base.spec, own.patch))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        detail = f"the spec would not be valid. {pointer_to(first['loc'])}: {first['msg']}"
+        raise _refused(pointer, detail) from error
+    if changed.model_dump(mode="json") == base.spec:
         return NoChange("The spec has all of this already.")
     return Change(own.patch, "Changes the spec as the client has asked.")
 

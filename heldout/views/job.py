@@ -63,7 +63,7 @@ class EngineView(View):
     device: str | None = Field(None, description="`cpu` or `gpu`.")
     threads: int | None = Field(None, description="Threads of one operation.")
     towers: int | None = Field(None, description="Cores or GPUs that share each batch.")
-    precision: str | None = Field(None, description="`float32` or `mixed`.")
+    precision: str | None = Field(None, description="`float32`, or `mixed`: 16 bits.")
     python: str | None = None
     tensorflow: str | None = None
     keras: str | None = None
@@ -81,6 +81,9 @@ class JobView(View):
     spec: JobSpec
     dataset: DatasetReference
     parameters: int
+    trainable_parameters: int | None = Field(
+        None, description="Without those of frozen blocks and the averages of batch normalisation, as Keras counts."
+    )
     progress: Progress
     summary: SummaryView = SummaryView()  # services of earlier releases have none
     attempt: int = Field(description="How often a worker has begun this job, the present attempt included.")

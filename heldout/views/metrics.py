@@ -12,8 +12,8 @@ class EpochView(View):
     """One epoch. Losses are mean cross-entropy in nats, without penalties; `fit_*` is what Keras' fit reports."""
 
     epoch: int = Field(description="Counts from 1.")
-    train_loss: Figure
-    train_accuracy: Figure
+    train_loss: Figure = Field(description="null where `evaluation.train` is `final`.")
+    train_accuracy: Figure = Field(description="null where `evaluation.train` is `final`.")
     validation_loss: Figure
     validation_accuracy: Figure
     fit_loss: Figure
@@ -24,6 +24,11 @@ class EpochView(View):
     images_per_second: Figure
     test_loss: Figure = Field(None, description="Absent unless `evaluation.test` is `every_epoch`.")
     test_accuracy: Figure = Field(None, description="Absent unless `evaluation.test` is `every_epoch`.")
+
+    @property
+    def measures_training(self) -> bool:
+        """False where validation alone was measured after this epoch."""
+        return self.train_accuracy is not None or self.validation_accuracy is None
 
 
 class MetricsView(View):

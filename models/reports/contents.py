@@ -37,7 +37,11 @@ WORDS = (
         "the number that the luck of a training follows from: its first weights, the order of images. The same remedy "
         "is trained with several seeds, so that luck is not taken for an effect.",
     ),
-    ("Accuracy, points:", "the share of right answers. A point is one more right answer of 100 images."),
+    (
+        "Accuracy, points:",
+        "the share of right answers. A point is one more right answer of 100 images. Figures are rounded, so a "
+        "difference can be 0.1 away from that of the figures beside it.",
+    ),
     (
         "Loss:",
         "how far answers are from being right and certain. It grows most with answers that are wrong and certain.",
@@ -48,6 +52,7 @@ WORDS = (
     ),
     ("Ensemble:", "all networks of one remedy answer together: their probabilities are averaged."),
 )
+WORDS_OF_LEARNING_CURVES = ("Training images:", "Validation images, unseen images:", "Test images:", "Seed:")
 
 
 def document_of(report: StudyReportView) -> Document:
@@ -66,7 +71,7 @@ def document_of(report: StudyReportView) -> Document:
         blocks += _budget_blocks(report.gaps)
         blocks += course_blocks(report)
         blocks += _change_blocks(report)
-    blocks += [*_cost_blocks(study), *_again_blocks(report), Heading("Words"), Facts(WORDS)]
+    blocks += [*_cost_blocks(study), *_again_blocks(report), Heading("Words"), Facts(_words_for(study))]
     return Document(
         title=f"Study {study.name}",
         question=report.question,
@@ -76,6 +81,10 @@ def document_of(report: StudyReportView) -> Document:
         about=_about(study),
         blocks=blocks,
     )
+
+
+def _words_for(study: StudyView) -> Sequence[tuple[str, str]]:
+    return WORDS if study.kind == "remedies" else [one for one in WORDS if one[0] in WORDS_OF_LEARNING_CURVES]
 
 
 def _notice_of(study: StudyView) -> str | None:

@@ -60,10 +60,10 @@ def size_blocks(study: StudyView) -> list[Block]:
     heading = Heading("What do more training images bring?")
     if not study.sizes:
         return [heading, Paragraph("Nothing has been measured yet.")]
-    rows = [(f"{one.images:,}", percent(one.error), _range(one.interval), "measured") for one in study.sizes]
+    rows = [(f"{one.images:,} images", percent(one.error), _range(one.interval), "measured") for one in study.sizes]
     if study.forecast is not None:
         one = study.forecast
-        rows.append((f"{one.images:,}", percent(one.error), _range(one.interval), "forecast"))
+        rows.append((f"{one.images:,} images", percent(one.error), _range(one.interval), "forecast"))
     blocks: list[Block] = [
         heading,
         Paragraph(
@@ -80,10 +80,10 @@ def size_blocks(study: StudyView) -> list[Block]:
         Panels([Panel("", _sizes_picture(study))]),
         Table(
             "Wrong answers on unseen images",
-            ("training images", "wrong answers", "very likely between", ""),
+            ("trained on", "wrong answers", "very likely between", "how"),
             rows,
             (),
-            (0, 1, 2),
+            (1, 2),
         ),
     ]
     return blocks

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from heldout.views.study import StudyTestView, StudyView
 from heldout.views.study_report import QuestionView
 from models.reports.commands import IMAGES_FILE, MORE_FILE, WINNER_FILE
-from models.reports.effects import accuracy_of, explanation_of, side_of, very_likely
+from models.reports.effects import accuracy_of, accuracy_side, explanation_of, loss_side, side_of, very_likely
 from models.reports.figures import (
     LOSS,
     OF_100_IMAGES,
@@ -24,7 +24,11 @@ LOSS_TOLD = " (Loss: how far answers are from being right and certain; lower is 
 def in_short_of(study: StudyView) -> list[QuestionView]:
     """Questions with answers, in the order in which they come to mind."""
     if study.kind == "learning_curve":
-        asked = [("What should I do now?", _after_learning_curve(study)), ("What did it cost?", cost_of(study))]
+        asked = [
+            ("Is that sure?", _is_forecast_sure(study)),
+            ("What should I do now?", _after_learning_curve(study)),
+            ("What did it cost?", cost_of(study)),
+        ]
     else:
         asked = [
             ("What helped, and by how much?", _what_helped(study)),
@@ -100,11 +104,15 @@ def _is_sure(study: StudyView) -> str:
     if study.status == "running":
         return "No, the study is not finished, and figures can still change."
     winner = winner_of(study)
-    if winner is None:
+    if winner is None or winner.difference is None:
         return f"{_where_ranges_lie(study)} {RULE}"
     test = None if study.conclusion is None else study.conclusion.test
     told = "" if test is None else f" {test_told(test, winner.name)}"
-    where = f"the whole range of `{winner.name}` lies on the better side of 0 (no difference)"
+    sides = {"in right answers": accuracy_side(winner.difference), "in loss": loss_side(winner.difference)}
+    better = [measure for measure, side in sides.items() if side == "better"]
+    if not better:
+        return f"Not by the ranges alone: those of `{winner.name}` hold 0 (no difference). {RULE}{told}"
+    where = f"the whole range of `{winner.name}` lies on the better side of 0 (no difference) {' and '.join(better)}"
     return f"Yes, very likely: {where}. {RULE}{told}"
 
 
@@ -183,6 +191,17 @@ def _surer(study: StudyView) -> str:
         )
     told = what_would_tell(needs)
     return f"{told[0].upper()}{told[1:]}."
+
+
+def _is_forecast_sure(study: StudyView) -> str:
+    if study.status == "running":
+        return "No, the study is not finished, and figures can still change."
+    if study.forecast is None:
+        return "The errors at each number of images are measured. What more images would bring is not known."
+    return (
+        "The errors up to now are measured. The forecast goes on as they went so far; it holds for new images of the "
+        "same kind as those of today."
+    )
 
 
 def _after_learning_curve(study: StudyView) -> str:

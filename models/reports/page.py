@@ -94,7 +94,7 @@ def _table(table: Table) -> Markup:
         rows.append(element("tr", cells, role="row", class_="marked" if number in table.marked else None))
     return element(
         "table",
-        element("caption", table.caption),
+        element("caption", _text(table.caption)),
         element("thead", element("tr", heads, role="row"), role="rowgroup"),
         element("tbody", rows, role="rowgroup"),
         role="table",

@@ -90,8 +90,8 @@ def _cure(study: StudyView) -> str:
         return f"Yes, `{winner.name}` does: {accuracy_told(difference)}."
     if loss_side(difference) == "better":
         return (
-            f"Yes, `{winner.name}` does, by how sure its answers are: {loss_told(difference)}, while it is not certain "
-            "that more images are answered correctly."
+            f"Yes, `{winner.name}` does: {loss_told(difference)}, so the answers are surely less wrong; "
+            f"{accuracy_told(difference)}, which by itself may be chance."
         )
     return f"Yes, `{winner.name}` does: {accuracy_told(difference)}, and {loss_told(difference)}."
 

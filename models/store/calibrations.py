@@ -40,12 +40,11 @@ def expected_epoch_s(
 ) -> float | None:
     """Seconds of an epoch on the middle one of the measured machines; None where none was measured.
 
-    GPUs and mixed precision are not measured. `alone` is whether the job has all cores of its worker:
-    on a shared core several towers take about as long as one.
+    GPUs are not measured, nor 16 bits where the processor has no units for them. `alone` is whether the job has all
+    cores of its worker: on a shared core several towers take about as long as one.
     """
-    is_unmeasured = spec.resources.required_gpus > 0 or spec.training.precision == "mixed"
     counts = counts_of(dataset, spec)
-    if not known or is_unmeasured or counts is None:
+    if not known or spec.resources.required_gpus > 0 or counts is None:
         return None
     wanted = spec.resources.towers
 
@@ -54,7 +53,9 @@ def expected_epoch_s(
             return wanted
         return automatic_towers(spec, plan, speed.cores) if alone else 1
 
-    return median(seconds_per_epoch(spec, plan, counts, speed, towers_on(speed)) for speed in known)
+    of_machines = [seconds_per_epoch(spec, plan, counts, speed, towers_on(speed)) for speed in known]
+    measured = [seconds for seconds in of_machines if seconds is not None]
+    return median(measured) if measured else None
 
 
 def expected_rest_s(session: Session, dataset_id: str, spec: JobSpec, epochs: int) -> float | None:

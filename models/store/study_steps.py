@@ -7,8 +7,11 @@ It runs in the transaction that ends the job, and again from the reconciler wher
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from heldout.errors import HeldoutError
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
 from heldout.spec import JobSpec
@@ -28,6 +31,8 @@ from models.studies.state import NextSteps, Purpose, Run, RunKey
 from models.studies.stored import StudyPlan
 from models.tables import JobRow, StudyRow
 from models.wake import WakeUp
+
+log = structlog.get_logger()
 
 # New trainings make new steps possible at most so often at once: searches are followed by comparisons.
 MAX_ROUNDS = 3
@@ -54,14 +59,31 @@ def advance(session: Session, study_id: str, ended: JobRow | None = None, status
     if ended is not None and status is JobStatus.SUCCEEDED and _has_others_like(session, ended.id, waiting):
         _note_progress(session, study, study.found)
         return
-    _take_steps(session, study)
+    try:
+        with session.begin_nested():
+            _take_steps(session, study)
+    except (SQLAlchemyError, HeldoutError):
+        raise
+    except Exception:
+        # The job has ended all the same, and so do those of others that this transaction ends.
+        log.exception("study_failed", study_id=study_id)
+        _keep(session, study, _given_up(study))
+
+
+def _given_up(study: StudyRow) -> NextSteps:
+    """The end of a study that this release cannot go on with, perhaps since another one has begun it."""
+    arms = [ArmView.model_validate(arm) for arm in study.found.get("arms") or ()]
+    detail = "The service could not decide what comes next; its log says why. Order a new study."
+    return NextSteps("failed", arms=tuple(arms), error=("internal", detail))
 
 
 def begin(session: Session, study_id: str) -> None:
     """Submit the first trainings of a study whose row this transaction has just written."""
     study = studies.lock(session, study_id)
     assert study is not None
-    events.add(session, study_id, "study.started", "Started.", data={"remedies": study.remedies})
+    names = ", ".join(study.remedies)
+    told = f"Compares {names} with the base." if names else "Its first trainings are queued."
+    events.add(session, study_id, "study.started", told, data={"remedies": study.remedies})
     _take_steps(session, study)
 
 
@@ -243,7 +265,10 @@ def _end(
     error: dict[str, Any] | None = None,
 ) -> None:
     found = _with_progress(session, study, {**found, "unneeded": []})
-    found["progress"] = {**found["progress"], "jobs": found["progress"]["done"], "eta_s": None}
+    progress = found["progress"]
+    if status is not StudyStatus.CANCELLED:  # what was planned and is not needed was never to be done
+        progress = {**progress, "jobs": progress["done"]}
+    found["progress"] = {**progress, "eta_s": None}
     changes: dict[str, Any] = {"status": status, "found": found, "finished_at": db_now(), "cancel_requested": False}
     studies.write(session, study.id, **changes, **({} if error is None else {"error": error}))
     level: events.Level = "error" if status is StudyStatus.FAILED else "info"

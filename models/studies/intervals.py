@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from heldout.student_t import t_quantile
 
-# For how many degrees of freedom the noise of all arms counts beside an arm's own (`shared_noise`, d0). Found by
-# simulation (docs/explanation/studies.md): with 2 or more, or estimated, intervals of the noisiest arm miss too often.
-OTHERS_DEGREES = 1.0
+# How the noise of all arms counts beside an arm's own: with the weight of so many degrees of freedom in its variance,
+# and with so many more degrees of freedom in all. Found by simulation (docs/explanation/studies.md).
+OTHERS_WEIGHT = 2
+OTHERS_DEGREES = 1
 # One image of two answers that differ, half of it each way, so that no difference of accuracies is known exactly.
 PSEUDO_IMAGES = 1.0
 
@@ -160,25 +161,25 @@ def shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
     """For each of several arms that are compared with one base: its noise between trainings, helped by the others'.
 
     The variances s² of few trainings scatter widely: each becomes (d0 s0² + d s²) / (d0 + d), where s0² is the usual
-    one among all arms, and counts as known with d0 + d degrees of freedom. It never becomes smaller than s², since then
-    the interval of an arm that is noisier than the others would miss too often. s0² comes from the median, so that a
-    remedy which ruins some of its trainings does not make all others look noisy.
+    one among all arms. None becomes smaller by that, since then the interval of an arm that is noisier than the others
+    would miss too often. s0² comes from the median, so that a remedy which ruins some of its trainings does not make
+    all others look noisy.
 
     Args:
         spreads: of differences to the same base, in one measure.
-    Source: Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3(1), for the form; d0 is fixed,
-        since few arms cannot tell it.
+    Source: the form is that of Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3(1); d0 is
+        fixed, since few arms cannot tell it.
     """
     known = [spread for spread in spreads if spread.degrees > 0]
     if len(known) < 2:
         return [own_noise(spread) for spread in spreads]
     usual = median(spread.run_variance / _median_of_variance(spread.degrees) for spread in known)
-    result = []
+    noises = []
     for spread in spreads:
-        total = OTHERS_DEGREES + spread.degrees
-        shared = (OTHERS_DEGREES * usual + spread.degrees * spread.run_variance) / total
-        result.append(RunNoise(max(shared, spread.run_variance), total))
-    return result
+        own = spread.run_variance
+        shared = (OTHERS_WEIGHT * usual + spread.degrees * own) / (OTHERS_WEIGHT + spread.degrees)
+        noises.append(RunNoise(max(shared, own), spread.degrees + OTHERS_DEGREES))
+    return noises
 
 
 def _median_of_variance(degrees: int) -> float:

@@ -12,6 +12,8 @@ from models.studies.state import Arm, Scores
 
 # How often the interval may miss by which one arm is dropped for another one.
 BEATEN_ERROR = 0.05
+# An arm goes on while the interval of the last look may be so much narrower than few seeds let expect.
+HOPE = 0.85
 
 ArmScores = Mapping[str, Sequence[Scores]]
 
@@ -98,7 +100,7 @@ def can_become_a_cure(look: Look, name: str) -> bool:
     for measure in MEASURES:
         difference = estimate(look.comparisons[name], measure)
         best = mean_benefit(look.comparisons[name], measure) + difference.expected_change(look.last_seeds)
-        if best > difference.expected_half_width(look.last_error, look.last_seeds):
+        if best > HOPE * difference.expected_half_width(look.last_error, look.last_seeds):
             return True
     return False
 

@@ -126,4 +126,4 @@ def what_would_tell(needs: NeedsView) -> str:
         return f"{seeds[0].upper()}{seeds[1:]} would probably tell."
     if images:
         return f"More seeds would not help. {images[0].upper()}{images[1:]} would probably tell."
-    return "If there is a difference, it is too small to be told with any sensible number of seeds and images."
+    return "To tell would take more seeds and validation images than is sensible."

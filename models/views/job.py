@@ -2,7 +2,9 @@
 
 from sqlalchemy.orm import load_only
 
+from heldout.layers import plan_network
 from heldout.lifecycle import StopReason, shown_status
+from heldout.spec import JobSpec
 from heldout.views.job import DatasetReference, EngineView, JobErrorView, JobView, Progress, SummaryView
 from models.specs import training_spec_of
 from models.tables import DatasetRow, JobRow
@@ -10,7 +12,7 @@ from models.tables import DatasetRow, JobRow
 # Columns with the name of a field of the view, and those that its other fields are made of.
 _NEEDED = {*JobView.model_fields, *Progress.model_fields, "request", "dataset_id"}
 JOB_COLUMNS = tuple(one.key for one in JobRow.__mapper__.column_attrs if one.key in _NEEDED)
-DATASET_COLUMNS = tuple(DatasetReference.model_fields)
+DATASET_COLUMNS = (*DatasetReference.model_fields, "shape", "classes")
 
 # Options of a query for jobs with their datasets: all other columns, which cost more than these, raise when read.
 JOB_VIEW_ONLY = (
@@ -21,15 +23,17 @@ JOB_VIEW_ONLY = (
 
 def job_view(job: JobRow, dataset: DatasetRow) -> JobView:
     """The job as clients see it. Raises SpecUnreadable."""
+    spec = training_spec_of(job)
     return JobView(
         id=job.id,
         object="job",
         name=job.name,
         status=shown_status(job.status, job.request),
         stop_reason=StopReason(job.stop_reason) if job.stop_reason else None,
-        spec=training_spec_of(job),
+        spec=spec,
         dataset=dataset_reference(dataset),
         parameters=job.parameters or 0,
+        trainable_parameters=_trainable_parameters(spec, dataset),
         progress=Progress(epoch=job.epoch, epochs=job.epochs, eta_s=job.eta_s),
         summary=SummaryView.model_validate(job.summary or {}),
         attempt=job.attempt,
@@ -44,6 +48,14 @@ def job_view(job: JobRow, dataset: DatasetRow) -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
     )
+
+
+def _trainable_parameters(spec: JobSpec, dataset: DatasetRow) -> int | None:
+    if dataset.shape is None or dataset.classes is None:
+        return None
+    height, width, channels = dataset.shape
+    plan = plan_network(spec.network, (height, width, channels), len(dataset.classes))
+    return plan.trainable_parameters(spec.initial.freeze_blocks if spec.initial else 0)
 
 
 def dataset_reference(dataset: DatasetRow) -> DatasetReference:

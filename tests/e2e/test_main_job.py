@@ -13,6 +13,8 @@ from statsmodels.stats.proportion import proportion_confint
 from heldout.client import ApiProblem, Client
 from heldout.views.job import JobView, Progress
 from tests.e2e.running import Service, ended, event_types, history, spec
+from worker.machine.devices import processor_flags
+from worker.machine.precision import has_bfloat16_units
 
 Jobs = dict[str, JobView]
 
@@ -44,6 +46,9 @@ def test_a_reference_job_succeeds_with_its_known_size(jobs: Jobs, name: str, par
     assert job.progress == Progress(epoch=10, epochs=10, eta_s=None)
     assert job.engine.device == job.spec.resources.device == "cpu"
     assert job.spec.resources.towers == job.engine.towers
+    is_large = name != "augmented"
+    precision = "mixed" if is_large and has_bfloat16_units(processor_flags()) else "float32"
+    assert job.spec.training.precision == job.engine.precision == precision
 
 
 def test_the_served_figures_fit_together(client: Client, jobs: Jobs) -> None:
@@ -57,8 +62,10 @@ def test_the_served_figures_fit_together(client: Client, jobs: Jobs) -> None:
             "test": 1000,
         }
         last = metrics.epochs[-1]
-        assert final.validation.loss == pytest.approx(last.validation_loss, abs=1e-5), name
-        assert final.train.accuracy == pytest.approx(last.train_accuracy, abs=1e-9), name
+        # Epochs are measured in the job's own precision, the kept weights in float32.
+        is_exact = job.engine.precision == "float32"
+        assert final.validation.loss == pytest.approx(last.validation_loss, abs=1e-5 if is_exact else 2e-3), name
+        assert final.train.accuracy == pytest.approx(last.train_accuracy, abs=1e-9 if is_exact else 2e-3), name
         for split in ("train", "validation", "test"):
             found = getattr(final, split)
             correct = round(found.accuracy * found.count)

@@ -16,7 +16,7 @@ from tests.faults.marks import on
 EPOCHS = 12
 # A base that has hardly learned anything, and two remedies of which one helps at once. A look of two seeds, then the
 # evaluation on test, then the refit of the winner.
-ADAM = {"training": {"optimizer": {"name": "adam", "learning_rate": 0.003}}}
+ADAM = {"training": {"optimizer": {"name": "adam", "learning_rate": 0.003, "momentum": None}}}
 BASE = long_digits(EPOCHS, optimizer={"name": "sgd", "learning_rate": 0.0005})
 STUDY = {
     "spec": BASE,
@@ -95,7 +95,7 @@ def _jobs(study: StudyView) -> list[str]:
 def _rows(stack: Stack, study_id: str) -> list[tuple[Any, ...]]:
     """Arm, purpose, seed and stored scores of each of a study's trainings."""
     query = "SELECT arm, purpose, seed, scores FROM study_runs WHERE study_id = %s"
-    rows = [(arm, purpose, seed, scores and bytes(scores)) for arm, purpose, seed, scores in _query(stack, query, study_id)]
+    rows = [(*key, scores and bytes(scores)) for *key, scores in _query(stack, query, study_id)]
     return sorted(rows, key=lambda row: (row[1], row[0], row[2]))
 
 
@@ -103,5 +103,5 @@ def _query(stack: Stack, query: str, *values: str) -> list[tuple[Any, ...]]:
     if stack.database_url.startswith("sqlite"):
         with closing(sqlite3.connect(stack.database_url.partition("///")[2])) as connection:
             return connection.execute(query.replace("%s", "?"), values).fetchall()
-    with psycopg.connect(stack.database_url.replace("postgresql+psycopg", "postgresql")) as connection:
+    with psycopg.connect(stack.database_url.replace("+psycopg", "")) as connection:
         return connection.execute(query, values).fetchall()

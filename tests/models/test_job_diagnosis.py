@@ -113,11 +113,11 @@ class Stored:
     blobs: Blobs
     dataset_id: str
 
-    def trained(self) -> HeldAttempt:
+    def trained(self, *, measured: bool = True, **parts: Any) -> HeldAttempt:
         """A job on an uploaded dataset that has its epochs and waits for its end."""
         with self.work.database.read() as session:
             dataset = session.get_one(DatasetRow, self.dataset_id)
-        job_id = self.work.submit(dataset=dataset, training={"seed": 1, "epochs": 12})
+        job_id = self.work.submit(dataset=dataset, training={"seed": 1, "epochs": 12}, **parts)
         claimed = self.work.claim()
         assert claimed is not None
         assert claimed.held.job_id == job_id
@@ -125,8 +125,8 @@ class Stored:
             self.work.epoch(
                 claimed.held,
                 epoch,
-                train_loss=training,
-                train_accuracy=1 - training / 4,
+                train_loss=training if measured else None,
+                train_accuracy=1 - training / 4 if measured else None,
                 fit_loss=training,
                 fit_accuracy=1 - training / 4,
                 validation_loss=validation,
@@ -197,6 +197,19 @@ def test_curves_counts_audit_and_spec_all_enter(stored: Stored):
     ended = stored.diagnosis(held)
     [overfitting] = [one for one in ended.findings if one.code == "overfitting"]
     assert "last_epoch" in overfitting.evidence
+
+
+@sqlite_only
+def test_training_that_was_measured_at_the_end_alone_is_judged_by_what_fit_reports_and_the_diagnosis_says_so(
+    stored: Stored,
+):
+    measured = stored.diagnosis(stored.trained())
+    held = stored.trained(measured=False, evaluation={"train": "final"})
+    ended = stored.diagnosis(held)
+    assert "`evaluation.train` is `final`" in ended.explanation
+    assert "`evaluation.train`" not in measured.explanation
+    assert (ended.best_epoch, ended.onset_epoch) == (measured.best_epoch, measured.onset_epoch)
+    assert "overfitting" in codes_of(ended)
 
 
 @sqlite_only

@@ -35,7 +35,7 @@ from models.tables import (
 
 ALICE, BOB = "alice", "bob"
 CPU = ("auto", "cpu")
-ENGINE = {"device": "cpu", "threads": 1}
+ENGINE = {"device": "cpu", "threads": 1, "precision": "float32"}
 OF_A_JOB = (JobRow, AttemptRow, EpochRow, CheckpointRow, ResultRow, ArtifactRow, EventRow)
 
 

@@ -101,6 +101,22 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def processor_flags() -> frozenset[str]:
+    """What the processor can do, by the names that Linux gives it; nothing where the operating system does not say."""
+    with suppress(OSError):
+        return flags_in(Path("/proc/cpuinfo").read_text())
+    return frozenset()
+
+
+def flags_in(cpuinfo: str) -> frozenset[str]:
+    """The flags in the text of Linux's /proc/cpuinfo, where x86 has `flags` and ARM has `Features`."""
+    for line in cpuinfo.splitlines():
+        name, _, values = line.partition(":")
+        if name.strip() in {"flags", "Features"}:
+            return frozenset(values.split())
+    return frozenset()
+
+
 def _gpu(handle: Any) -> Gpu:
     return Gpu(
         id=pynvml.nvmlDeviceGetUUID(handle),

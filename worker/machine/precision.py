@@ -1,27 +1,43 @@
-"""In which floats a network computes: decided by what was requested and by the device, without TensorFlow. Pure."""
+"""In which floats a network computes: decided by what was requested and by the machine, without TensorFlow. Pure."""
 
+from collections.abc import Collection
 from typing import Literal
 
+from heldout.cost import Precision
 from worker.machine.devices import Device
 
-Precision = Literal["float32", "mixed"]
 Policy = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
 # NVIDIA's GPUs of this compute capability and later have units for products of float16 (tensor cores).
 MIN_FLOAT16_CAPABILITY = (7, 0)
+# Linux's name for the units (Intel's AMX) with which bfloat16 pays. AVX512-BF16 alone was measured to be slower than
+# float32, and TensorFlow's fast operations in bfloat16 are for x86 only: docs/explanation/performance.md.
+BFLOAT16_FLAG = "amx_bf16"
 
 
-def chosen_precision(
-    requested: Literal["auto", "float32", "mixed"], device: Device, capability: tuple[int, int] | None
-) -> Precision:
-    """What `auto` becomes: mixed where the device multiplies float16 faster, which processors do not.
+def has_bfloat16_units(flags: Collection[str]) -> bool:
+    """Whether a processor with these flags trains large networks faster in bfloat16 than in float32."""
+    return BFLOAT16_FLAG in flags
+
+
+def allowed_precision(
+    requested: Literal["auto", "float32", "mixed"],
+    device: Device,
+    capability: tuple[int, int] | None,
+    *,
+    has_bfloat16: bool,
+) -> Precision | Literal["auto"]:
+    """What the device leaves of `auto`, which remains on processors alone whose units pay for large networks.
 
     Args:
         capability: CUDA's compute capability (major, minor) of the least of the job's GPUs; None on a processor.
+        has_bfloat16: whether the processor has units for bfloat16.
     """
     if requested != "auto":
         return requested
-    return "mixed" if device == "gpu" and capability is not None and capability >= MIN_FLOAT16_CAPABILITY else "float32"
+    if device == "cpu":
+        return "auto" if has_bfloat16 else "float32"
+    return "mixed" if capability is not None and capability >= MIN_FLOAT16_CAPABILITY else "float32"
 
 
 def policy_of(precision: Precision, device: Device) -> Policy:

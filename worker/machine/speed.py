@@ -1,6 +1,7 @@
 """From the measured times of small networks to the seconds of each kind of work."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -58,25 +59,36 @@ SPECS: list[tuple[JobSpec, Image]] = [
 TWO_TOWER_SPECS = (2, 4, 5, 6)
 
 
-def speed_of(times: Sequence[Times], split: Sequence[Times] | None, cores: int = 1) -> Speed:
+def speed_of(
+    times: Sequence[Times], split: Sequence[Times] | None, cores: int = 1, mixed: Sequence[Times] | None = None
+) -> Speed:
     """The speed that explains the measured times of `SPECS`.
 
     Args:
         times: with one tower, in the order of `SPECS`.
         split: with two towers, in the order of `TWO_TOWER_SPECS`; None where there is one core.
         cores: of the worker.
+        mixed: with one tower in 16 bits, in the order of `SPECS`; None where the processor has no units for them.
     """
     plans = [plan_network(spec.network, image, CLASSES) for spec, image in SPECS]
-    trained = [(training_work(spec, plans[n]), times[n][0]) for n, (spec, _) in enumerate(SPECS)]
-    measured = [(measuring_work(spec, plans[n]), times[n][1]) for n, (spec, _) in enumerate(SPECS)]
+
+    def fitted_to(seconds: Sequence[Times]) -> tuple[dict[str, float], dict[str, float]]:
+        trained = [(training_work(spec, plans[n]), seconds[n][0]) for n, (spec, _) in enumerate(SPECS)]
+        measured = [(measuring_work(spec, plans[n]), seconds[n][1]) for n, (spec, _) in enumerate(SPECS)]
+        return fitted(trained), fitted(measured)
+
+    speed = Speed(*fitted_to(times), cores=cores)
+    if mixed is not None:
+        training, measuring = fitted_to(mixed)
+        speed = replace(speed, mixed_training=training, mixed_measuring=measuring)
     if split is None:
-        return Speed(fitted(trained), fitted(measured), cores=cores)
+        return speed
     # A disturbance by another process must not make two towers look slower than one.
     shares = [
         min(1.0, median(two[kind] / times[number][kind] for number, two in zip(TWO_TOWER_SPECS, split, strict=True)))
         for kind in (0, 1)
     ]
-    return Speed(fitted(trained), fitted(measured), training_share=shares[0], measuring_share=shares[1], cores=cores)
+    return replace(speed, training_share=shares[0], measuring_share=shares[1])
 
 
 def fitted(samples: Sequence[tuple[Work, float]]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import structlog
 
+from heldout.cost import Precision
 from heldout.errors import DatabaseUnavailable
 from models.database import Database
 from models.store import calibrations
@@ -29,10 +30,13 @@ class MeasurementInterrupted(Exception):
 class Calibrator:
     """A thread that measures while no job runs; a job that starts interrupts it, and it starts again afterwards."""
 
-    def __init__(self, database: Database, cores: Cores, stopping: threading.Event) -> None:
+    def __init__(
+        self, database: Database, cores: Cores, stopping: threading.Event, *, has_bfloat16: bool = False
+    ) -> None:
         self._database = database
         self._cores = cores
         self._stopping = stopping
+        self._has_bfloat16 = has_bfloat16
         self._thread = threading.Thread(target=self._run, name="calibrator", daemon=True)
 
     def start(self) -> None:
@@ -44,7 +48,7 @@ class Calibrator:
             self._thread.join(10)
 
     def _run(self) -> None:
-        facts = calibration_facts(self._cores.count)
+        facts = calibration_facts(self._cores.count, has_bfloat16=self._has_bfloat16)
         while not self._stopping.wait(IDLE_BEFORE_START_S):
             if not self._cores.are_idle:
                 continue
@@ -63,14 +67,18 @@ class Calibrator:
             return calibrations.facts_of(session, host_name(), "cpu") == facts
 
     def _measure(self, facts: dict[str, Any]) -> None:
-        whole = self._times(1)
-        speed = speed_of(whole, self._times(2) if self._cores.count > 1 else None, self._cores.count)
+        speed = speed_of(
+            self._times(1),
+            self._times(2) if self._cores.count > 1 else None,
+            self._cores.count,
+            self._times(1, "mixed") if self._has_bfloat16 else None,
+        )
         with self._database.write() as session:
             calibrations.keep(session, host=host_name(), device="cpu", facts=facts, speed=asdict(speed))
         log.info("calibrated", training_share=round(speed.training_share, 3))
 
-    def _times(self, towers: Literal[1, 2]) -> list[Times]:
-        process = MeasuringProcess(towers)
+    def _times(self, towers: Literal[1, 2], precision: Precision = "float32") -> list[Times]:
+        process = MeasuringProcess(towers, precision)
         try:
             while (times := process.receive(POLL_INTERVAL_S)) is None:
                 if self._stopping.is_set() or not self._cores.are_idle:
@@ -80,12 +88,13 @@ class Calibrator:
             process.kill()
 
 
-def calibration_facts(cores: int) -> dict[str, Any]:
+def calibration_facts(cores: int, *, has_bfloat16: bool) -> dict[str, Any]:
     """The conditions of a calibration: where one of these differs, the machine is measured again."""
     return {
-        "measured": 3,  # increase when other networks or other kinds of work are measured
+        "measured": 4,  # increase when other networks or other kinds of work are measured
         "processor": processor(),
         "cores": cores,
+        "has_bfloat16": has_bfloat16,
         "tensorflow": _version("tensorflow-cpu") or _version("tensorflow"),
         "keras": _version("keras"),
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
+from heldout.cost import Precision
 from worker.messages import Alive, AnyAssignment, FromTraining, Stop
 from worker.training import child
 
@@ -136,10 +137,10 @@ class TrainingProcess:
 class MeasuringProcess:
     """The process that measures how fast this machine trains."""
 
-    def __init__(self, towers: Literal[1, 2]) -> None:
+    def __init__(self, towers: Literal[1, 2], precision: Precision) -> None:
         forking = get_context("forkserver")
         self._pipe, theirs = forking.Pipe()
-        self._process = forking.Process(target=child.measure, args=(theirs, towers), daemon=True)
+        self._process = forking.Process(target=child.measure, args=(theirs, towers, precision), daemon=True)
         with _START_LOCK, _without_secrets(), _without_main():
             self._process.start()
         theirs.close()

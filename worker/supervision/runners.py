@@ -28,6 +28,7 @@ def run_claimed(
     gpus: Sequence[Gpu],
     cores: JobCores,
     core_count: int,
+    has_bfloat16: bool,
 ) -> None:
     """Run one attempt to its end, in this thread. The job is settled, or somebody else's, when this returns."""
     match claimed.spec:
@@ -42,6 +43,7 @@ def run_claimed(
                 gpus=gpus,
                 cores=cores,
                 core_count=core_count,
+                has_bfloat16=has_bfloat16,
             )
             attempt.run()
         case IngestSpec() | DeriveSpec() as spec:

@@ -2,9 +2,10 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -21,7 +22,7 @@ from models.stored_files import store_artifact
 from worker.machine.cores import JobCores, allowed_towers
 from worker.machine.devices import Device, Gpu
 from worker.machine.memory import memory_bytes, resident_bytes
-from worker.machine.precision import Precision, chosen_precision
+from worker.machine.precision import allowed_precision
 from worker.machine.scratch import Scratch
 from worker.messages import (
     Assignment,
@@ -75,6 +76,7 @@ class TrainingAttempt:
         gpus: Sequence[Gpu],
         cores: JobCores,
         core_count: int,
+        has_bfloat16: bool,
     ) -> None:
         self._claimed = claimed
         self._spec = spec
@@ -85,12 +87,12 @@ class TrainingAttempt:
         self._gpus = gpus
         self._cores = cores
         self._core_count = core_count
+        self._has_bfloat16 = has_bfloat16
         self._began = time.monotonic()
         self._epoch_seconds: list[float] = []
         self._whole_epochs = 0
         self._process: TrainingProcess | None = None
         self._folder = Path()
-        self._precision: Precision = "float32"
 
     def run(self) -> None:
         """Train, whatever happens; the job is settled, or belongs to somebody else, when this returns."""
@@ -134,7 +136,6 @@ class TrainingAttempt:
     def _follow(self, dataset: Path, checkpoint: Checkpoint | None) -> None:
         try:
             assignment = self._assignment(dataset, checkpoint)
-            self._precision = assignment.precision
             self._process = TrainingProcess(assignment, self._folder)
             self._follow_messages(self._process, checkpoint)
         except ProcessDied as died:
@@ -174,7 +175,9 @@ class TrainingAttempt:
             checkpoint=str(file) if file else None,
             device=device,
             gpus=tuple(gpu.id for gpu in self._gpus),
-            precision=chosen_precision(self._spec.training.precision, device, capability),
+            precision=allowed_precision(
+                self._spec.training.precision, device, capability, has_bfloat16=self._has_bfloat16
+            ),
             threads=1,
             towers=allowed_towers(self._spec.resources.towers, device),
             cores=self._core_count,
@@ -221,7 +224,7 @@ class TrainingAttempt:
                 if self._process is not None:
                     self._cores.pin_process(self._process.pid, engine["towers"])
                 spec = self._spec.with_choices(
-                    device=engine["device"], towers=engine["towers"], precision=self._precision
+                    device=engine["device"], towers=engine["towers"], precision=engine["precision"]
                 )
                 start_epoch = self._whole_epochs = checkpoint.epoch if checkpoint else 0
                 left = self._claimed.epochs - start_epoch
@@ -229,7 +232,7 @@ class TrainingAttempt:
                     lambda session: claims.record_start(
                         session,
                         self._lease.held,
-                        engine={**engine, "precision": self._precision},
+                        engine=engine,
                         spec=spec,
                         start_epoch=start_epoch,
                         split_digests=split_digests,
@@ -237,6 +240,8 @@ class TrainingAttempt:
                     )
                 )
                 self._lease.forget(unusable)
+                if checkpoint is not None:
+                    self._warn_of_slow_precision(engine)
             case FirstStep():
                 worker_metrics.FIRST_STEP.observe(self._runtime_s() - self._claimed.runtime_s)
                 log.info("first_step", after_s=round(self._runtime_s() - self._claimed.runtime_s, 3))
@@ -262,6 +267,15 @@ class TrainingAttempt:
                 self._lease.fail(code, detail)
                 return True
         return False
+
+    def _warn_of_slow_precision(self, engine: Mapping[str, Any]) -> None:
+        """Say so where a job goes on in 16 bits on a processor that has no units for them."""
+        if engine["precision"] == "mixed" and engine["device"] == "cpu" and not self._has_bfloat16:
+            self._lease.warn(
+                "The job goes on in mixed precision, in which it began, but this worker's processor has no units (AMX) "
+                "for bfloat16: an epoch may take longer than before.",
+                precision="mixed",
+            )
 
     def _write_epoch(self, done: EpochDone) -> None:
         self._whole_epochs = done.epoch

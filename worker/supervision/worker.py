@@ -16,9 +16,10 @@ from models.reconcile import Announce, Reconciler
 from models.store import claims
 from models.store.claims import Claimed
 from worker.machine.cores import Cores, JobCores
-from worker.machine.devices import chosen_gpus, claimable_devices, find_gpus, host_name, slots
+from worker.machine.devices import chosen_gpus, claimable_devices, find_gpus, host_name, processor_flags, slots
 from worker.machine.fetch import fetch_missing
 from worker.machine.gpus import Gpus
+from worker.machine.precision import has_bfloat16_units
 from worker.machine.scratch import Scratch
 from worker.supervision import metrics, processes
 from worker.supervision.beside import JobsBesideSlots
@@ -42,11 +43,12 @@ class Worker:
         self.gpus = Gpus(gpus)
         self.slots = slots(settings.slots, len(gpus), settings.worker_slots)
         self.cores = Cores()
+        self.has_bfloat16 = has_bfloat16_units(processor_flags())
         self.scratch = Scratch(settings.home_path / "scratch")
         self.keeper = LeaseKeeper(self.database, settings, self.name, self.scratch.sign_of_life)
         self.stopping = threading.Event()
         self._reconciler = Reconciler(self.database, settings, announce, self.blobs)
-        self._calibrator = Calibrator(self.database, self.cores, self.stopping)
+        self._calibrator = Calibrator(self.database, self.cores, self.stopping, has_bfloat16=self.has_bfloat16)
         self._beside = JobsBesideSlots(self._claim_beside, self._run_beside, self.stopping)
 
     def start(self) -> None:
@@ -123,6 +125,7 @@ class Worker:
                 gpus=self.gpus.of(claimed.held),
                 cores=cores,
                 core_count=self.cores.count,
+                has_bfloat16=self.has_bfloat16,
             )
 
     def close(self) -> None:

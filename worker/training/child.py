@@ -5,6 +5,7 @@ import sys
 from multiprocessing.connection import Connection
 from typing import Literal
 
+from heldout.cost import Precision
 from worker.messages import Alive, AnyAssignment, EvaluateAssignment, SuspectAssignment
 
 
@@ -43,11 +44,11 @@ def warm_up() -> None:
     """No-op: the first fork from the fork server only starts once TensorFlow is imported there."""
 
 
-def measure(pipe: Connection, towers: Literal[1, 2]) -> None:
+def measure(pipe: Connection, towers: Literal[1, 2], precision: Precision) -> None:
     """Measure how fast this machine trains, and print nothing."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     from worker.training.measure import measure
 
-    measure(pipe, towers)
+    measure(pipe, towers, precision)

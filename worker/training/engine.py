@@ -1,5 +1,6 @@
 """The training engine: many gradient steps in one graph call, on data that stays on the device."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.cost import automatic_towers
+from heldout.cost import Precision, automatic_precision, automatic_towers
 from heldout.layers import plan_network
 from heldout.spec import JobSpec, OptimizerSpec
 from worker.training.augment import Augment, build_augmentation, draw_changes
@@ -16,6 +17,7 @@ from worker.training.averaging import WeightAverage
 from worker.training.batches import Batch, Examples
 from worker.training.best_weights import Weights
 from worker.training.data import TrainingData
+from worker.training.descent import Descent
 from worker.training.erasing import mean_pixel
 from worker.training.mixing import draw_mixing, mixed
 from worker.training.network import computes_in_float16
@@ -83,6 +85,13 @@ def chosen_towers(
     return automatic_towers(spec, plan_network(spec.network, image, classes), cores) if wanted == "auto" else wanted
 
 
+def chosen_precision(
+    wanted: Precision | Literal["auto"], spec: JobSpec, image: tuple[int, int, int], classes: int, towers: int
+) -> Precision:
+    """In which floats a job computes. `auto` comes where the processor has units for bfloat16: its size decides."""
+    return automatic_precision(spec, plan_network(spec.network, image, classes), towers) if wanted == "auto" else wanted
+
+
 class _EpochPlan(NamedTuple):
     """Everything that an epoch draws: rows of images in order, rates of steps, and what is done to each image."""
 
@@ -115,7 +124,7 @@ class Engine:
         self._replicas = replicas or Replicas()
         with self._replicas.scope():
             self.optimizer = build_optimizer(spec.training.optimizer, scaled=computes_in_float16(network))
-            self.optimizer.build(network.trainable_variables)
+            self._descent = Descent(self.optimizer, network.trainable_variables, in_vector=self._replicas.count == 1)
         self.towers = Towers(network, towers) if towers > 1 else None
         self.batch_size = spec.training.batch_size
         self.steps_per_epoch = -(-len(data.rows["train"]) // self.batch_size)
@@ -134,11 +143,29 @@ class Engine:
         self._plan: _EpochPlan | None = None
         self._call = tf.function(self._steps, autograph=False)
 
+    def state(self) -> list[NDArray[Any]]:
+        """All that a resumed training needs: weights, dropout's seeds, the optimizer's state, averages."""
+        own = (variable.numpy() for variable in self.network.variables)
+        return [*own, *self._descent.state(), *(variable.numpy() for variable in self._averages)]
+
+    def restore(self, state: Sequence[NDArray[Any]]) -> None:
+        """Take over what `state` gave.
+
+        Raises:
+            ValueError: if it is of another network; nothing has changed then.
+        """
+        if [value.shape for value in state] != [value.shape for value in self.state()]:
+            raise ValueError("This state belongs to another network.")
+        values = iter(state)
+        for variable in self.network.variables:
+            variable.assign(next(values))
+        self._descent.restore(values)
+        for variable in self._averages:
+            variable.assign(next(values))
+
     @property
-    def variables(self) -> list[keras.Variable | tf.Variable]:
-        """All that a resumed training needs: weights, averages, dropout's seeds, the optimizer's state."""
-        averages = [] if self._average is None else self._average.variables
-        return [*self.network.variables, *self.optimizer.variables, *averages]
+    def _averages(self) -> list[tf.Variable]:
+        return [] if self._average is None else self._average.variables
 
     def weights(self) -> Weights:
         """The weights that are measured and kept: the network's, or their moving average."""
@@ -182,6 +209,7 @@ class Engine:
             batch_objective, batch_correct, count = self._step(plan.order[part], changes, mixing)
             return step + 1, sums[0] + batch_objective * count, sums[1] + batch_correct, sums[2] + count
 
+        self._descent.begin()
         _, *sums = tf.while_loop(
             lambda step, *_: step < last,
             body,
@@ -225,8 +253,7 @@ class Engine:
             # Keras adds the objective's terms in this way; the sum's bits depend on it.
             objective = keras.ops.sum([loss, *penalties]) if penalties else loss
             scaled = self.optimizer.scale_loss(objective)
-        variables = self.network.trainable_variables
-        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        self._descent.step(tape.gradient(scaled, self.network.trainable_variables))
         return objective, correct
 
     def _forward_in_parts(self, batch: Batch, towers: Towers) -> tuple[tf.Tensor, tf.Tensor]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,10 +13,17 @@ from numpy.typing import NDArray
 
 from heldout.cost import INFERENCE_BATCH_SIZE
 from heldout.intervals import wilson_interval
+from heldout.spec import JobSpec
 from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
+from worker.machine.precision import Policy
 from worker.training.best_weights import Weights
+from worker.training.network import build_network
 from worker.training.pace import Pace
 from worker.training.resident import BatchSource
+
+# An answer in bfloat16 counts as sure where its logit leads the next one by this share of the logits' range, which is
+# the mean over its batch. No answer of a larger lead was seen to be another one in float32 (benchmarks.measuring).
+MIN_SURE_LEAD = 0.01
 
 
 @dataclass(frozen=True)
@@ -36,8 +44,8 @@ class Evaluator:
     """Measures a network on rows of a job's images, in calls of about half a second.
 
     Args:
-        measured_by: a network of the same layers that computes in its place.
-        weights: gives the weights of the moment for `measured_by`; those of `network` where absent.
+        weights: gives `network` the weights of the moment, where it is not the one that is trained.
+        decided_by: measures the images in its place of which `network` is not sure.
     """
 
     def __init__(
@@ -45,11 +53,12 @@ class Evaluator:
         network: keras.Model,
         source: BatchSource,
         batch_size: int = INFERENCE_BATCH_SIZE,
-        measured_by: keras.Model | None = None,
         weights: Callable[[], Weights] | None = None,
+        decided_by: "Evaluator | None" = None,
     ) -> None:
-        self._network = measured_by or network
-        self._weights = None if measured_by is None else weights or network.get_weights
+        self._network = network
+        self._weights = weights
+        self._decided_by = decided_by
         self._source = source
         # Small batches keep a layer's maps in the cache of a core.
         self._batch_size = batch_size
@@ -66,29 +75,78 @@ class Evaluator:
         self._source.expect(rows, self._batch_size)
         rows_tensor = tf.constant(rows)
         loss, correct, done = 0.0, 0, 0
+        unsure = [np.empty(0, np.bool_)]
         while done < batches:
             last = min(batches, done + self._pace.steps)
             started = perf_counter()
             sums = self._call(rows_tensor, tf.constant(done), tf.constant(last))
             loss, correct = loss + float(sums[0]), correct + int(sums[1])
+            unsure.append(sums[2].numpy())
             self._pace = self._pace.after(last - done, perf_counter() - started)
             done = last
             between_calls()
+        if self._decided_by is not None and (left := rows[np.concatenate(unsure)]).size:
+            decided = self._decided_by.measure(left, between_calls)
+            loss, correct = loss + decided.loss * decided.count, correct + decided.correct
         return Measured(loss / len(rows) if len(rows) else float("nan"), correct, len(rows))
 
-    def _sums(self, rows: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        def body(batch: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _sums(self, rows: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Sums over the images that are sure, and for each image whether it is unsure: nothing where all count."""
+        decides = self._decided_by is None
+
+        def body(batch: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor, unsure: Any) -> tuple[Any, ...]:
             begin = batch * self._batch_size
             images, labels = self._source.batch(rows[begin : begin + self._batch_size])
             logits = self._network(images, training=False)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             answers = tf.argmax(logits, axis=-1, output_type=labels.dtype)
-            right = tf.reduce_sum(tf.cast(answers == labels, tf.int32))
-            return batch + 1, loss + tf.cast(tf.reduce_sum(losses), tf.float64), correct + right
+            right = answers == labels
+            if not decides:
+                is_unsure = _is_unsure(logits)
+                unsure = unsure.write(batch - first, is_unsure)
+                losses, right = tf.where(is_unsure, 0.0, losses), right & ~is_unsure
+            correct += tf.reduce_sum(tf.cast(right, tf.int32))
+            return batch + 1, loss + tf.cast(tf.reduce_sum(losses), tf.float64), correct, unsure
 
-        start = (first, tf.constant(0.0, tf.float64), tf.constant(0))
-        _, loss, correct = tf.while_loop(lambda batch, *_: batch < last, body, start)
-        return loss, correct
+        found = tf.TensorArray(tf.bool, last - first, element_shape=[None], infer_shape=False)
+        start = (first, tf.constant(0.0, tf.float64), tf.constant(0), found)
+        _, loss, correct, found = tf.while_loop(lambda batch, *_: batch < last, body, start)
+        return loss, correct, tf.zeros([0], tf.bool) if decides else found.concat()
+
+
+def evaluator_of(
+    spec: JobSpec, network: keras.Model, source: BatchSource, weights: Callable[[], Weights], policy: Policy
+) -> Evaluator:
+    """What measures a training after each epoch, by the weights that are kept.
+
+    In bfloat16 the job's own precision measures, and float32 those images of which it is not sure: see
+    docs/explanation/performance.md. float16 is too coarse for large values, so that float32 measures all.
+
+    Args:
+        network: the one that is trained.
+        weights: gives the weights that are kept.
+        policy: Keras' name of the floats of `network`.
+    """
+    assert spec.training.seed is not None
+    seed, image, classes = spec.training.seed, network.input_shape[1:], network.output_shape[-1]
+
+    def another(policy: Policy) -> Evaluator:
+        return Evaluator(build_network(spec.network, image, classes, seed, policy), source, weights=weights)
+
+    if policy == "mixed_float16":
+        return another("float32")
+    decided_by = None if policy == "float32" else another("float32")
+    if spec.training.ema_decay is None:
+        return Evaluator(network, source, decided_by=decided_by)
+    averaged = build_network(spec.network, image, classes, seed, policy)
+    return Evaluator(averaged, source, weights=weights, decided_by=decided_by)
+
+
+def _is_unsure(logits: tf.Tensor) -> tf.Tensor:
+    """Of which images the highest logit leads by so little that float32 could give another answer."""
+    first, second = tf.unstack(tf.math.top_k(logits, 2).values, axis=-1)
+    extent = tf.reduce_mean(first - tf.reduce_min(logits, axis=-1))
+    return first - second < MIN_SURE_LEAD * extent
 
 
 def from_predictions(

@@ -10,8 +10,10 @@ from heldout.diagnosis.history import History
 
 Mode = Literal["none", "warn", "stop", "stop_and_restore"]
 
-# The figures of an epoch that the guard looks at.
+# The figures of an epoch that the guard looks at, and the same where the training split is measured at the end alone.
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+CURVES_WITH_FIT = ("fit_loss", "fit_accuracy", "validation_loss", "validation_accuracy")
+ALL_CURVES = tuple(dict.fromkeys((*CURVES, *CURVES_WITH_FIT)))
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class GuardState:
     train_accuracy: tuple[float, ...] = ()
     validation_loss: tuple[float, ...] = ()
     validation_accuracy: tuple[float, ...] = ()
+    fit_loss: tuple[float, ...] = ()
+    fit_accuracy: tuple[float, ...] = ()
     seen: int = 0
     stopped: bool = False
 
@@ -37,11 +41,12 @@ def watch_epoch(mode: Mode, state: GuardState, values: Mapping[str, float]) -> G
     """The state after one more measured epoch; a loss that rises is noted once.
 
     Args:
-        values: the epoch's figures by name, as `CURVES` has them.
+        values: the epoch's figures by name, as `CURVES` or `CURVES_WITH_FIT` has them.
     """
     if mode == "none":
         return state
-    grown: dict[str, tuple[float, ...]] = {name: (*getattr(state, name), values[name]) for name in CURVES}
+    names = CURVES if "train_loss" in values else CURVES_WITH_FIT
+    grown: dict[str, tuple[float, ...]] = {name: (*getattr(state, name), values[name]) for name in names}
     state = GuardState(**grown, seen=state.seen, stopped=state.stopped)
     if state.seen or explanation_of(mode, state) is None:
         return state
@@ -50,5 +55,5 @@ def watch_epoch(mode: Mode, state: GuardState, values: Mapping[str, float]) -> G
 
 def explanation_of(mode: Mode, state: GuardState) -> str | None:
     """Why to warn or to stop because of these figures; None if there is no reason. Each mode has its own rule."""
-    curves = curves_of(History(**{name: getattr(state, name) for name in CURVES}))
+    curves = curves_of(History(**{name: getattr(state, name) for name in ALL_CURVES}))
     return reason_to_warn(curves) if mode == "warn" else reason_to_stop(curves)

@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.cost import INFERENCE_BATCH_SIZE
+from heldout.cost import INFERENCE_BATCH_SIZE, Precision
 from heldout.spec import JobSpec
+from worker.machine.precision import Policy, policy_of
 from worker.machine.speed import CLASSES, SPECS, TWO_TOWER_SPECS
 from worker.training.data import TrainingData
 from worker.training.engine import Engine, FitSums
-from worker.training.evaluate import Evaluator
+from worker.training.evaluate import evaluator_of
 from worker.training.network import build_network
 from worker.training.resident import ResidentData
 from worker.training.runner import die_with_parent
@@ -24,22 +25,23 @@ _TIMED_S = 0.06
 _REPEATS = 3
 
 
-def measure(pipe: Connection, towers: Literal[1, 2]) -> None:
+def measure(pipe: Connection, towers: Literal[1, 2], precision: Precision) -> None:
     """Send (step, batch) seconds of each network over the pipe; with two towers of those alone that pay."""
     die_with_parent()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(towers)
     tf.config.set_visible_devices([], "GPU")
-    specs = SPECS
-    pipe.send([_seconds(*specs[number], towers) for number in (TWO_TOWER_SPECS if towers == 2 else range(len(specs)))])
+    numbers = TWO_TOWER_SPECS if towers == 2 else range(len(SPECS))
+    pipe.send([_seconds(*SPECS[number], towers, policy_of(precision, "cpu")) for number in numbers])
 
 
-def _seconds(spec: JobSpec, image: tuple[int, int, int], towers: int) -> tuple[float, float]:
+def _seconds(spec: JobSpec, image: tuple[int, int, int], towers: int, policy: Policy) -> tuple[float, float]:
     """Of one gradient step, and of one batch in inference mode."""
     data = _noise(image)
-    network = build_network(spec.network, image, CLASSES, seed=1)
+    network = build_network(spec.network, image, CLASSES, 1, policy)
     resident = ResidentData(data)
-    engine, evaluator = Engine(network, data, resident, spec, towers), Evaluator(network, resident)
+    engine = Engine(network, data, resident, spec, towers)
+    evaluator = evaluator_of(spec, network, resident, engine.weights, policy)
     engine.begin_epoch(1, np.full(engine.steps_per_epoch, 1e-3, np.float32))
     rows = data.rows["train"]
 

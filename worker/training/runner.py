@@ -21,6 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from heldout.cost import Precision
 from heldout.errors import HeldoutError
 from heldout.lifecycle import FailureCode, StopReason
 from models.relations import load_relations
@@ -29,8 +30,8 @@ from worker.machine.precision import policy_of
 from worker.messages import Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
 from worker.training.checkpoint import CheckpointDamaged
 from worker.training.data import load_training_data, own_digests
-from worker.training.engine import Engine, chosen_towers
-from worker.training.evaluate import Evaluator
+from worker.training.engine import Engine, chosen_precision, chosen_towers
+from worker.training.evaluate import evaluator_of
 from worker.training.finish import export_kept, finish
 from worker.training.initial import start_from
 from worker.training.network import build_network, freeze_blocks
@@ -118,27 +119,24 @@ def _train(
     data = load_training_data(Path(assignment.dataset), spec, assignment.resident_bytes, relations)
     towers = chosen_towers(assignment.towers, assignment.cores, spec, data.image, len(data.classes))
     devices = _configure(assignment, towers)
-    policy = policy_of(assignment.precision, assignment.device)
+    precision = chosen_precision(assignment.precision, spec, data.image, len(data.classes), towers)
+    policy = policy_of(precision, assignment.device)
     replicas = Replicas(devices)
     with replicas.scope():
         network = build_network(spec.network, data.image, len(data.classes), spec.training.seed, policy)
         freeze_blocks(network, spec.initial.freeze_blocks if spec.initial else 0)
     if assignment.initial is not None:
         start_from(network, Path(assignment.initial), assignment.initial_layers)
-    # Measured in float32, because the exported model computes in float32; and by the weights that are kept.
-    measured_by = None
-    if policy != "float32" or spec.training.ema_decay is not None:
-        measured_by = build_network(spec.network, data.image, len(data.classes), spec.training.seed)
     images: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data, devices)
     data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has a copy, or reads the file
     engine = Engine(network, data, images, spec, towers, replicas)
-    facts = _engine_facts(assignment, towers)
+    facts = _engine_facts(assignment, towers, precision)
     send(Started(facts, own_digests(Path(assignment.dataset), spec, data)))
     trainer = Trainer(
         spec,
         data,
         engine,
-        Evaluator(network, images, measured_by=measured_by, weights=engine.weights),
+        evaluator_of(spec, network, images, engine.weights, policy),
         scratch=scratch,
         send=send,
         requested_stop=requested_stop,
@@ -213,11 +211,12 @@ def _configure(assignment: Assignment, towers: int) -> tuple[str, ...]:
     return tuple(f"GPU:{number}" for number in range(len(found)))
 
 
-def _engine_facts(assignment: Assignment, towers: int) -> dict[str, Any]:
+def _engine_facts(assignment: Assignment, towers: int, precision: Precision) -> dict[str, Any]:
     return {
         "device": assignment.device,
         "threads": assignment.threads,
         "towers": towers,
+        "precision": precision,
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,

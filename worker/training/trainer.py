@@ -1,6 +1,6 @@
 """Trains the epochs of one job, from the first or from a checkpoint: train, measure, decide, write a checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
@@ -21,7 +21,7 @@ from worker.training.checkpoint import CheckpointDamaged, read_checkpoint, write
 from worker.training.data import TrainingData
 from worker.training.engine import Engine, FitSums
 from worker.training.evaluate import Evaluator, finite
-from worker.training.guard import CURVES, GuardState, explanation_of, watch_epoch
+from worker.training.guard import ALL_CURVES, GuardState, explanation_of, watch_epoch
 from worker.training.pace import Pace
 from worker.training.schedule import PlateauState, epoch_rates, lower_on_plateau, reported_rate
 from worker.training.stopping import StoppingState, judge_epoch, kept_epoch
@@ -172,8 +172,8 @@ class Trainer:
             OSError: if it could not be written.
         """
         position = self.position
-        arrays = {f"variable_{index}": variable.numpy() for index, variable in enumerate(self._engine.variables)}
-        # Those of the last epoch are among the engine's variables.
+        arrays = {f"variable_{index}": value for index, value in enumerate(self._engine.state())}
+        # Those of the last epoch are in the engine's state.
         arrays |= weights_as_arrays({e: weights for e, weights in self._weights.items() if e != self.last_epoch})
         path = self._scratch / f"checkpoint-{position.epoch:05d}-{position.step:08d}.ckpt"
         write_checkpoint(path, arrays, {"position": asdict(position), "facts": self._facts})
@@ -190,13 +190,11 @@ class Trainer:
             CheckpointDamaged: if the file is not whole or does not fit this job's network.
         """
         arrays, about = read_checkpoint(path)
-        variables = self._engine.variables
-        stored = [arrays.get(f"variable_{index}") for index in range(len(variables))]
-        for variable, value in zip(variables, stored, strict=True):
-            if value is None or value.shape != tuple(variable.shape):
-                raise CheckpointDamaged(path, "belongs to another network")
-        for variable, value in zip(variables, stored, strict=True):
-            variable.assign(value)
+        count = sum(name.startswith("variable_") for name in arrays)
+        try:
+            self._engine.restore([arrays[f"variable_{index}"] for index in range(count)])
+        except (KeyError, ValueError) as error:
+            raise CheckpointDamaged(path, "belongs to another network") from error
         position = Position.from_json(about["position"])
         if "best" not in about["position"]:
             best, arrays = from_older_release(
@@ -251,7 +249,7 @@ class Trainer:
         values = self._measure()
         broken = [name for name, value in values.items() if not isfinite(value)]
         if broken:
-            self._send(EpochDone(epoch, {name: finite(value) for name, value in values.items()}, None))
+            self._send(EpochDone(epoch, _told(values), None))
             raise Diverged(epoch, broken)
         early = training.early_stopping
         monitored = values[early.monitor] if early else 0.0
@@ -276,7 +274,7 @@ class Trainer:
         self._weights = {e: weights for e, weights in self._weights.items() if e in needed}
         if epoch in needed:
             self._weights[epoch] = self._engine.weights()
-        self._send(EpochDone(epoch, dict(values), self._write_or_warn(f"after epoch {epoch}", epoch)))
+        self._send(EpochDone(epoch, _told(values), self._write_or_warn(f"after epoch {epoch}", epoch)))
 
     def _watch(self, values: dict[str, float]) -> GuardState:
         """The guard's judgement of an epoch. It is reported before a checkpoint holds it: rather twice than never."""
@@ -291,9 +289,13 @@ class Trainer:
         training, position, steps = self._spec.training, self.position, self._engine.steps_per_epoch
         started = perf_counter()
         values: dict[str, float] = {}
-        splits = ["train"] + ["validation"] * self._spec.has_validation
-        splits += ["test"] * (self._spec.evaluation.test == "every_epoch")
-        for split in splits:
+        asked = self._spec.evaluation
+        splits = {
+            "train": asked.train == "every_epoch",
+            "validation": self._spec.has_validation,
+            "test": asked.test == "every_epoch",
+        }
+        for split in (split for split, is_measured in splits.items() if is_measured):
             measured = self._evaluator.measure(self._data.rows[split], self._check_stop)
             values |= {f"{split}_loss": measured.loss, f"{split}_accuracy": measured.accuracy}
         return values | {
@@ -329,6 +331,12 @@ class Trainer:
             raise StopRequested(why)
 
 
+def _told(values: Mapping[str, float]) -> dict[str, float | None]:
+    """An epoch's figures as they are reported; those of training are null where they are measured at the end alone."""
+    unmeasured: dict[str, float | None] = {"train_loss": None, "train_accuracy": None}
+    return unmeasured | {name: finite(value) for name, value in values.items()}
+
+
 def _guard_from_json(stored: dict[str, Any]) -> GuardState:
     """The state as it was: JSON turned its tuples into lists."""
-    return GuardState(**{**stored, **{name: tuple(stored.get(name, ())) for name in CURVES}})
+    return GuardState(**{**stored, **{name: tuple(stored.get(name, ())) for name in ALL_CURVES}})

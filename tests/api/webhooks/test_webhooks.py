@@ -143,7 +143,7 @@ def test_a_change_is_checked_as_a_new_one_is(client, receiver):
 
 @sqlite_only
 def test_what_never_happens_cannot_be_subscribed_to_and_the_refusal_lists_what_can(client):
-    body = {"url": "https://example.org/", "events": ["job.failed", "study.finished"]}
+    body = {"url": "https://example.org/", "events": ["job.failed", "study.forgotten"]}
     problem = assert_problem(client.post("/v1/webhooks", json=body), 422, "invalid_spec", "/events/1")
     for name in WEBHOOK_EVENTS:
         assert f"'{name}'" in problem["errors"][0]["detail"]

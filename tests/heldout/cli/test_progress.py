@@ -177,6 +177,8 @@ def test_a_clock_takes_few_characters(seconds, shown):
 def test_figures_that_are_not_there_are_dashes():
     nothing = epoch(1, **dict.fromkeys(FIGURES))
     assert epoch_figures(nothing) == "train –  validation –  loss –/–"
+    at_end = epoch(1, train_loss=None, train_accuracy=None)
+    assert epoch_figures(at_end).endswith("(training is measured at the end)")
     assert (interval(None), points(None), moment(None)) == ("", "–", "–")
 
 

@@ -48,12 +48,13 @@ def test_an_answer_says_what_helped_by_how_much_and_what_to_do(capsys):
     lines = said.splitlines()
     assert lines[0] == "Study of small succeeded (std_1): 9 of 12 trainings"
     [row] = [line.split() for line in lines if line.startswith("dropout ")]
-    assert row[:10] == ["dropout", "finished", "3", "87.0", "%", "+5.0", "+3.0", "to", "+7.0", "-0.200"]
+    assert row[:6] == ["dropout", "finished", "3", "82.0", "→", "87.0"]
+    assert row[6:12] == ["%", "+5.0", "+3.0", "to", "+7.0", "-0.200"]
     assert "horizontal_flip: It surely harms." in lines
     assert "Dropout helps." in lines
     assert (
-        "On 300 test images, which nothing was chosen by: accuracy 80.0 % without it, 84.0 % with it (+4.0 points, "
-        "surely +2.0 to +6.0; loss -0.100)." in lines
+        "Test (300 images): accuracy 80.0 % without it, 84.0 % with it: +4.0 points, surely +2.0 to +6.0; loss -0.100"
+        in lines
     )
     assert "heldout model job_9" in said
     command = shlex.split(lines[-1].partition(": ")[2])
@@ -92,6 +93,7 @@ def test_lines_tell_events_and_each_tenth_of_the_trainings(capsys):
     for done in range(25):
         lines.study(study(status="running", progress={"jobs": 24, "done": done, "eta_s": None}))
     lines.event(event("study.arm_dropped"))
+    lines.event(event("study.succeeded"))
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "3 of 24 trainings"
     assert len(said) == 11

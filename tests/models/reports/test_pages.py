@@ -10,7 +10,7 @@ from heldout.spec import JobSpec
 from heldout.studies.spec import StudySpec
 from models.reports.commands import script_of
 from tests.models.reports import made_studies as made
-from tests.models.reports.reading import html, html_tables, markdown, markdown_tables, report
+from tests.models.reports.reading import html, html_tables, markdown, markdown_tables, report, text_of
 
 KINDS = [made.cure, made.nothing_helped, made.cannot_tell, made.running, made.learning_curve]
 
@@ -28,6 +28,7 @@ def test_a_page_needs_nothing_from_anywhere(study):
     assert "prefers-color-scheme: dark" in style
     assert "@media print" in style
     assert page.get("lang") == "en"
+    assert "`" not in text_of(page.find("body"))  # code is shown as code
 
 
 @pytest.mark.parametrize("study", KINDS)

@@ -1,15 +1,14 @@
 """A study as its jobs end: each training once, whoever asks, and whatever happens between them."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from heldout.errors import PartOfStudy, StudyFinished, StudyNotFinished, StudyNotFound
+from heldout.errors import DatasetInUse, PartOfStudy, StudyFinished, StudyNotFinished, StudyNotFound
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.settings import Settings
 from heldout.studies.spec import StudySpec
@@ -18,15 +17,16 @@ from models import study_orders
 from models.blobs import Blobs
 from models.database import Database
 from models.reconcile import Reconciler
-from models.store import claims, evaluations, jobs, studies, study_jobs
+from models.store import claims, discards, evaluations, jobs, studies, study_jobs
 from models.store.claims import Claimed, Result
 from models.store.narrowing import Filters
 from models.store.study_steps import advance
 from models.studies import state
 from models.studies.state import Purpose, RunKey, Scores
-from models.tables import JobRow, StudyRunRow
+from models.tables import DatasetRow, JobRow, StudyRunRow
 from models.views.study import study_view
 from models.wake import WakeUp
+from tests.models.racing import Other
 from tests.models.work import ALICE, BOB, Work, artifacts_of, final_of, spec
 
 IMAGES = 400
@@ -54,19 +54,20 @@ class Bench:
             return study_view(*studies.find(session, ALICE, study_id))
 
     def end(self, claimed: Claimed) -> None:
-        """Train and settle one job, as a worker does."""
+        """Train one job, or measure on test, and end it well, as a worker does."""
         with self.database.write() as session:
-            if claimed.name.startswith("a "):
-                raise AssertionError("no other job waits here")
-            found = studies.purpose_of(session, claimed.held.job_id)
-            if found is None:
-                self._evaluate(session, claimed)
-                return
-            arm, purpose = found
-            seed = session.scalar(select(StudyRunRow.seed).where(StudyRunRow.job_id == claimed.held.job_id))
-            made = None if purpose == Purpose.REFIT else scores_of(arm, seed)
-            done = Result(final_of(1, with_test=False), artifacts_of(claimed.held), scores=made)
-            claims.succeed(session, claimed.held, result=done, stop_reason=StopReason.COMPLETED)
+            self.settle(session, claimed)
+
+    def settle(self, session, claimed: Claimed) -> None:
+        found = studies.purpose_of(session, claimed.held.job_id)
+        if found is None:
+            self._evaluate(session, claimed)
+            return
+        arm, purpose = found
+        seed = session.scalar(select(StudyRunRow.seed).where(StudyRunRow.job_id == claimed.held.job_id))
+        made = None if purpose == Purpose.REFIT else scores_of(arm, seed)
+        done = Result(final_of(1, with_test=False), artifacts_of(claimed.held), scores=made)
+        claims.succeed(session, claimed.held, result=done, stop_reason=StopReason.COMPLETED)
 
     def _evaluate(self, session, claimed: Claimed) -> None:
         jobs_of = (*claimed.spec.base, *claimed.spec.winner)
@@ -122,6 +123,10 @@ def test_a_study_runs_from_its_first_trainings_to_its_answer(bench: Bench) -> No
     queued = {job.id for job in found}
     assert {wake_up.job_id for wake_up in bench.announced} == queued == {job.id for job in both}
     assert len(queued) == 6
+    with bench.database.write() as session:
+        session.execute(update(DatasetRow).values(owner=ALICE))
+    with pytest.raises(DatasetInUse, match=study_id), bench.database.write() as session:
+        discards.remove(session, ALICE, bench.work.dataset.id)
     assert all((job.priority, job.study_id) == (-7, study_id) for job in found)
     assert all(job.spec["evaluation"]["test"] == "never" and job.spec["resources"]["towers"] == 1 for job in found)
     seeds_of = {name: {job.spec["training"]["seed"] for job in found if f" {name} " in job.name} for name in RIGHT}
@@ -159,17 +164,16 @@ def test_a_study_that_is_asked_again_wants_nothing_twice(bench: Bench) -> None:
 def test_workers_that_end_the_last_trainings_of_a_look_at_once_go_on_with_it_once(bench: Bench) -> None:
     """Each holds its job, and both want the study."""
     study_id = bench.order()
-    claimed = [bench.work.claim(f"worker {number}") for number in range(6)]
-    for one in claimed[:3]:
+    *others, last_but_one, last = [bench.work.claim(f"worker {number}") for number in range(6)]
+    for one in others:
         bench.end(one)
-    together = threading.Barrier(3)
-
-    def end(one: Claimed) -> None:
-        together.wait()
-        bench.end(one)
-
-    with ThreadPoolExecutor(3) as pool:
-        list(pool.map(end, claimed[3:]))
+    with ThreadPoolExecutor(1) as pool:
+        other = Other(bench.database, pool)
+        with bench.database.write() as session:
+            bench.settle(session, last_but_one)
+            ends = other.submit(bench.end, last)
+        ends.result()
+    other.require_race()
     keys = bench.keys(study_id)
     assert len(keys) == len(set(keys)) > 6
     assert bench.view(study_id).progress.done == 6
@@ -227,6 +231,22 @@ def test_a_base_that_fails_fails_its_study_once_none_of_its_jobs_runs(bench: Ben
     ended = bench.view(study_id)
     assert (ended.status, ended.error.code, ended.conclusion) == ("failed", "base_failed", None)
     assert "diverged" in ended.error.detail
+
+
+def test_a_study_that_cannot_be_decided_fails_and_does_not_keep_its_jobs_from_ending(bench: Bench) -> None:
+    study_id = bench.order()
+    claimed = [bench.work.claim() for _ in range(6)]
+    with bench.database.write() as session:
+        studies.write(session, study_id, plan={"of": "a later release"})
+    bench.end(claimed[0])  # one of several: nothing is decided yet
+    bench.work.fail(claimed[1].held, "diverged")
+    assert bench.work.row(claimed[1].held.job_id).status is JobStatus.FAILED
+    bench.reconcile()
+    for one in claimed[2:]:
+        bench.work.stop_as_requested(one.held)
+    with bench.database.read() as session:
+        row, _ = studies.find(session, ALICE, study_id)
+        assert (row.status, row.error["code"]) == ("failed", "internal")
 
 
 def jobs_of(bench: Bench, study_id: str) -> list[JobRow]:

@@ -65,8 +65,8 @@ def test_arms_say_together_what_noise_is_usual_but_never_make_a_noisy_one_look_q
     quiet, usual, noisy = (Estimate(*pair) for pair in zip(arms, shared_noise(arms), strict=True))
 
     common = 4 / (stats.chi2.median(2) / 2)
-    expected = [(common + 2 * 1) / 3, (common + 2 * 4) / 3, 40]
-    assert [one.noise.variance for one in (quiet, usual, noisy)] == pytest.approx(expected, rel=0.01)
+    expected = [(common + 1) / 2, (common + 4) / 2, 40]
+    assert [one.noise.variance for one in (quiet, usual, noisy)] == pytest.approx(expected, rel=0.02)
     assert quiet.noise.degrees == 3
     assert noisy.half_width(0.05) < Estimate(noisy.spread, own_noise(noisy.spread)).half_width(0.05)
     [alone] = shared_noise([spread(4)])

@@ -20,10 +20,10 @@ from models.store.claims import HeldAttempt
 from tests.models.work import Work
 from tests.worker.training.trainings import small_spec
 from worker.machine import devices
-from worker.machine.devices import Gpu, chosen_gpus, claimable_devices, find_gpus, slots, visible
+from worker.machine.devices import Gpu, chosen_gpus, claimable_devices, find_gpus, flags_in, slots, visible
 from worker.machine.gpus import Gpus
 from worker.machine.memory import resident_bytes
-from worker.machine.precision import chosen_precision, policy_of
+from worker.machine.precision import allowed_precision, has_bfloat16_units, policy_of
 from worker.messages import Assignment, Failed
 from worker.supervision import processes
 from worker.supervision.worker import Worker
@@ -259,21 +259,38 @@ def test_gpus_that_tensorflow_does_not_find_are_a_failure_with_a_way_out(of_a_gp
 
 
 @pytest.mark.parametrize(
-    ("asked", "device", "capability", "chosen", "policy"),
+    ("asked", "device", "capability", "allowed"),
     [
-        ("auto", "cpu", None, "float32", "float32"),
-        ("float32", "cpu", None, "float32", "float32"),
-        ("mixed", "cpu", None, "mixed", "mixed_bfloat16"),
-        ("auto", "gpu", (6, 1), "float32", "float32"),
-        ("auto", "gpu", (7, 0), "mixed", "mixed_float16"),
-        ("auto", "gpu", (10, 0), "mixed", "mixed_float16"),
-        ("float32", "gpu", (9, 0), "float32", "float32"),
-        ("mixed", "gpu", (6, 1), "mixed", "mixed_float16"),
+        ("auto", "gpu", (6, 1), "float32"),
+        ("auto", "gpu", (7, 0), "mixed"),
+        ("auto", "gpu", (10, 0), "mixed"),
+        ("float32", "gpu", (9, 0), "float32"),
+        ("mixed", "gpu", (6, 1), "mixed"),
+        ("float32", "cpu", None, "float32"),
+        ("mixed", "cpu", None, "mixed"),
     ],
 )
-def test_mixed_precision_is_chosen_where_the_device_is_made_for_it(asked, device, capability, chosen, policy):
-    assert chosen_precision(asked, device, capability) == chosen
-    assert policy_of(chosen, device) == policy
+def test_mixed_precision_is_taken_on_gpus_that_are_made_for_it_and_where_it_is_asked_for(
+    asked, device, capability, allowed
+):
+    for has_bfloat16 in (True, False):
+        assert allowed_precision(asked, device, capability, has_bfloat16=has_bfloat16) == allowed
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "allowed"),
+    [
+        ("model name\t: Xeon\nflags\t\t: fpu amx_bf16 amx_tile\n", "auto"),
+        ("flags\t\t: fpu avx512f avx512_bf16\n", "float32"),
+        ("Features\t: fp asimd bf16 i8mm\n", "float32"),
+        ("flags\t\t: fpu avx2\nbugs\t\t: amx_bf16\n", "float32"),
+        ("", "float32"),
+    ],
+)
+def test_on_processors_the_size_of_the_network_decides_where_there_are_units_for_bfloat16(cpuinfo, allowed):
+    has_bfloat16 = has_bfloat16_units(flags_in(cpuinfo))
+    assert allowed_precision("auto", "cpu", None, has_bfloat16=has_bfloat16) == allowed
+    assert (policy_of("mixed", "cpu"), policy_of("mixed", "gpu")) == ("mixed_bfloat16", "mixed_float16")
 
 
 def test_the_choices_start_from_what_a_spec_says():

@@ -50,7 +50,10 @@ def test_a_speed_is_found_again_from_the_times_that_follow_from_it():
         assert seconds_of(training_work(spec, plan(spec, image)), found.training) == pytest.approx(step, rel=1e-6)
         assert seconds_of(measuring_work(spec, plan(spec, image)), found.measuring) == pytest.approx(batch, rel=1e-6)
     assert (found.training_share, found.measuring_share) == (1, 1)
-    assert Speed.from_json(asdict(found)) == found
+    assert (found.mixed_training, found.mixed_measuring) == (None, None)
+    twice = speed_of([(2 * step, 2 * batch) for step, batch in times], None, mixed=times)
+    assert (twice.mixed_training, twice.mixed_measuring) == (found.training, found.measuring)
+    assert Speed.from_json(asdict(twice)) == twice
 
 
 def test_two_towers_take_their_measured_share_and_never_more_than_one():
@@ -73,8 +76,8 @@ class Measuring:
 
     started: list["Measuring"] = []  # noqa: RUF012
 
-    def __init__(self, towers):
-        self.towers, self.killed = towers, False
+    def __init__(self, towers, precision):
+        self.towers, self.precision, self.killed = towers, precision, False
         self.started.append(self)
 
     finished = threading.Event()
@@ -114,6 +117,15 @@ def test_an_idle_worker_measures_once_and_keeps_it(database, measuring):
     assert known(database) == [speed_of(exact_times(), None)]
 
 
+def test_sixteen_bits_are_measured_where_the_processor_has_units_for_them(database, measuring):
+    measuring.finished.set()
+    calibrator = Calibrator(database, Cores(), threading.Event(), has_bfloat16=True)
+    calibrator.start()
+    calibrator._thread.join(10)
+    assert [one.precision for one in measuring.started] == ["float32", "mixed"]
+    assert known(database) == [speed_of(exact_times(), None, mixed=exact_times())]
+
+
 def test_what_was_measured_under_other_facts_is_measured_again(database, measuring):
     with database.write() as session:
         old = asdict(TRUE)
@@ -123,8 +135,9 @@ def test_what_was_measured_under_other_facts_is_measured_again(database, measuri
     calibrator.start()
     calibrator._thread.join(10)
     assert known(database) == [speed_of(exact_times(), None)]
+    facts = calibration_facts(1, has_bfloat16=False)
     with database.read() as session:
-        assert calibrations.facts_of(session, calibration.host_name(), "cpu") == calibration_facts(1)
+        assert calibrations.facts_of(session, calibration.host_name(), "cpu") == facts
 
 
 def test_a_job_that_comes_ends_the_measuring_which_begins_anew_afterwards(database, measuring):
@@ -158,7 +171,7 @@ def test_a_stopping_worker_leaves_no_process_behind(database, measuring):
 
 
 def test_a_real_process_measures_every_network():
-    process = processes.MeasuringProcess(2)
+    process = processes.MeasuringProcess(2, "mixed")
     try:
         times = process.receive(120)
     finally:

@@ -38,6 +38,7 @@ from worker.messages import (
     FromTraining,
     Overfits,
     Started,
+    Stopped,
     TrainedFile,
 )
 from worker.supervision import lease as holds
@@ -68,7 +69,7 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("worker.machine.cores.pin_process", lambda *_: None)
     cores = Cores()
 
-    def run(claimed: Claimed, script: Script, database: Database | None = None) -> None:
+    def run(claimed: Claimed, script: Script, database: Database | None = None, *, has_bfloat16: bool = False) -> None:
         class Scripted:
             """Stands for the process; the rest is real."""
 
@@ -105,6 +106,7 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 gpus=(),
                 cores=job_cores,
                 core_count=cores.count,
+                has_bfloat16=has_bfloat16,
             )
 
     yield run
@@ -307,6 +309,30 @@ def test_a_cancel_after_a_whole_epoch_keeps_the_model_that_the_process_leaves(wo
     [file] = work.stored(job_id)["artifacts"]
     assert (file["name"], blobs.read(file["key"])) == ("model", b"model.keras")
     assert work.stored(job_id)["results"] == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+def test_a_job_that_resumes_without_units_for_its_precision_says_so_and_keeps_it(
+    work: Work, blobs: Blobs, run, has_bfloat16: bool
+) -> None:
+    """It begins on a worker that has them, where `auto` becomes mixed, and goes on on another one."""
+    assigned = []
+
+    def script(assignment: Assignment) -> list[FromTraining]:
+        assigned.append(assignment.precision)
+        _, *rest = whole(assignment, 2, 3)
+        return [Started({**ENGINE, "towers": 1, "precision": "mixed"}), *rest]
+
+    job_id = work.submit()
+    first = work.claim()
+    run(first, lambda assignment: [*script(assignment)[:2], Stopped(None)], has_bfloat16=True)
+    assert work.row(job_id).spec["training"]["precision"] == "mixed"
+    run(work.claim(), script, has_bfloat16=has_bfloat16)
+    assert assigned == ["auto", "mixed"]
+    assert work.row(job_id).engine["precision"] == "mixed"
+    warnings = [event.message for event in work.events(job_id) if event.type == "job.warning"]
+    assert ["no units (AMX) for bfloat16" in one for one in warnings] == [True] * (not has_bfloat16)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -93,6 +93,7 @@ class Bench:
                 gpus=(),
                 cores=cores,
                 core_count=1,
+                has_bfloat16=False,
             )
         self.work.set(claimed.held.job_id, available_at=None)  # the next attempt need not be waited for
         return self.work.row(claimed.held.job_id).status

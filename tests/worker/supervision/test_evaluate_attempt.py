@@ -106,7 +106,7 @@ class Bench:
         )
         given = {"settings": self.settings, "scratch": self.scratch, "slots": 1, "gpus": (), "core_count": 1}
         with Cores().for_job() as cores:
-            run_claimed(claimed, lease, cores=cores, **given)
+            run_claimed(claimed, lease, cores=cores, has_bfloat16=False, **given)
         self.work.set(claimed.held.job_id, available_at=None)  # the next attempt need not be waited for
         return self.work.row(claimed.held.job_id)
 

@@ -51,7 +51,8 @@ def ran(monkeypatch) -> list[tuple[str, object, object]]:
 
 def run(asked: object) -> None:
     claimed = Claimed(HeldAttempt("job_1", 1), "a job", asked, "cpu", 0, "ds_1", "0" * 64, 1, 0, 0.0, 0.0, ())
-    runners.run_claimed(claimed, "lease", settings=None, scratch=None, slots=1, gpus=(), cores=None, core_count=2)
+    parts = {"settings": None, "scratch": None, "slots": 1, "gpus": (), "cores": None}
+    runners.run_claimed(claimed, "lease", **parts, core_count=2, has_bfloat16=False)
 
 
 def test_every_kind_is_run():

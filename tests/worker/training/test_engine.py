@@ -11,6 +11,7 @@ import pytest
 from heldout.spec import JobSpec
 from models.arrays import ImageSet
 from tests.worker.training.trainings import Training, example, fewer, new_network, small_spec
+from worker.machine.precision import Policy
 from worker.training.data import to_unit
 from worker.training.engine import FitSums, build_loss, build_optimizer, epoch_order
 from worker.training.schedule import PlateauState, epoch_rates
@@ -35,9 +36,11 @@ def rates_of(spec: JobSpec, epoch: int, steps: int) -> np.ndarray:
     return epoch_rates(spec.training, PlateauState(spec.training.optimizer.learning_rate), epoch, steps)
 
 
-def with_engine(spec: JobSpec, images: ImageSet, *, towers: int = 1, cuts: tuple[int, ...] = ()) -> Any:
+def with_engine(
+    spec: JobSpec, images: ImageSet, *, towers: int = 1, cuts: tuple[int, ...] = (), policy: Policy = "float32"
+) -> Any:
     """Train EPOCHS epochs; the network and (loss, accuracy) of each epoch. `cuts` are steps where a call ends."""
-    training = Training(spec, images, towers=towers)
+    training = Training(spec, images, towers=towers, policy=policy)
     steps, history = training.engine.steps_per_epoch, []
     for epoch in range(1, EPOCHS + 1):
         training.engine.begin_epoch(epoch, rates_of(spec, epoch, steps))
@@ -48,10 +51,10 @@ def with_engine(spec: JobSpec, images: ImageSet, *, towers: int = 1, cuts: tuple
     return training.network, history
 
 
-def with_fit(spec: JobSpec, images: ImageSet) -> Any:
+def with_fit(spec: JobSpec, images: ImageSet, policy: Policy = "float32") -> Any:
     """The same training by `fit`, which is fed each epoch's images in the engine's order."""
     data = Training(spec, images).data
-    network = new_network(spec, images)
+    network = new_network(spec, images, policy)
     network.compile(
         build_optimizer(spec.training.optimizer), build_loss(spec.training.label_smoothing), metrics=["accuracy"]
     )
@@ -103,11 +106,18 @@ SPECS = {
 }
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_one_tower_gives_the_weights_and_losses_of_fit_bit_for_bit(name, mnist5k):
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [
+        *((name, "float32") for name in SPECS),
+        ("regularized", "mixed_bfloat16"),
+        ("dense, weighted, smoothed, scheduled", "mixed_bfloat16"),
+    ],
+)
+def test_one_tower_gives_the_weights_and_losses_of_fit_bit_for_bit(name, policy, mnist5k):
     images = fewer(mnist5k, IMAGES)
-    ours, history = with_engine(SPECS[name], images, cuts=(1,))
-    reference, expected = with_fit(SPECS[name], images)
+    ours, history = with_engine(SPECS[name], images, cuts=(1,), policy=policy)
+    reference, expected = with_fit(SPECS[name], images, policy)
     assert history == expected
     assert differences(ours, reference) == 0
 

@@ -124,7 +124,7 @@ def test_streamed_images_and_two_towers_are_measured_too(start, dataset, options
     assert two.train.count == one.train.count == 372
 
 
-def test_mixed_precision_is_measured_in_float32(start):
+def test_the_gap_of_mixed_precision_is_measured_in_float32(start):
     process = start(small_spec({"filters": 8}, training={"epochs": 2}), precision="mixed")
     finished = process.end()
     gap = gap_of(finished)

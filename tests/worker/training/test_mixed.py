@@ -54,14 +54,17 @@ def test_an_interrupted_training_equals_an_uninterrupted_one_bit_for_bit(policy,
     assert same(state(halves[1]), state(whole))
 
 
-def test_what_is_measured_is_what_the_weights_give_in_float32(digits, tmp_path):
-    training = Training(SPEC, digits, tmp_path, policy="mixed_bfloat16")
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_is_measured_is_what_the_averaged_weights_give_in_float32(policy, digits, tmp_path):
+    training = Training(SPEC, digits, tmp_path, policy=policy)
     training.trainer.train()
     plain = Training(small_spec({"filters": 8}, network={"dense": [{"units": 16}]}), digits, tmp_path)
     plain.network.set_weights(training.engine.weights())
     rows = training.data.rows["validation"]
-    values = epochs_told(training)[-1].values
-    assert values["validation_loss"] == plain.evaluator.measure(rows).loss
+    measured, values = plain.evaluator.measure(rows), epochs_told(training)[-1].values
+    assert values["validation_accuracy"] == measured.accuracy
+    assert values["validation_loss"] == pytest.approx(measured.loss, rel=1e-3)
+    assert (values["validation_loss"] == measured.loss) == (policy == "mixed_float16")  # which is measured in float32
     coarse = keras.ops.convert_to_numpy(training.network(training.resident.batch(rows)[0]))
     fine = keras.ops.convert_to_numpy(plain.network(plain.resident.batch(rows)[0]))
     assert np.abs(coarse - fine).max() > 1e-3  # the trained network itself computes coarsely

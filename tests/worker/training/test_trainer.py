@@ -33,7 +33,7 @@ def history(*trainings: Training) -> list[dict[str, Any]]:
 
 
 def state(training: Training) -> list[np.ndarray]:
-    return [variable.numpy() for variable in training.engine.variables]
+    return training.engine.state()
 
 
 def same(one: list[np.ndarray], two: list[np.ndarray]) -> bool:
@@ -130,6 +130,25 @@ def test_an_interrupted_training_equals_an_uninterrupted_one_bit_for_bit(name, m
         assert halves[1].trainer.restore_kept() == kept
         assert same(state(halves[1]), state(whole)), polls
     assert len(places) > 2
+
+
+def test_training_images_that_are_measured_at_the_end_alone_change_nothing_else(digits, tmp_path):
+    """The guard then looks at what `fit` reports, and goes on from there after an interruption."""
+    training = {"epochs": 4, "on_overfit": "warn"}
+    images = fewer(digits, 172)
+    spec = small_spec(training=training, evaluation={"train": "final"})
+    every_epoch = Training(small_spec(training=training), images, tmp_path)
+    every_epoch.trainer.train()
+    whole = Training(spec, images, tmp_path)
+    whole.trainer.train()
+    unmeasured = {"train_loss": None, "train_accuracy": None}
+    assert history(whole) == [epoch | unmeasured for epoch in history(every_epoch)]
+    assert same(state(whole), state(every_epoch))
+    halves = interrupted(spec, images, tmp_path, 9)
+    assert history(*halves) == history(whole)
+    guard = whole.trainer.position.guard
+    assert guard.fit_loss == tuple(epoch["fit_loss"] for epoch in history(whole))
+    assert (guard.train_loss, halves[1].trainer.position.guard) == ((), guard)
 
 
 def test_the_guard_stops_at_overfitting_and_restores_the_best_epoch_also_after_an_interruption(mnist5k, tmp_path):

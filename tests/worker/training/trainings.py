@@ -11,10 +11,11 @@ import tensorflow as tf
 
 from heldout.spec import JobSpec
 from models.arrays import ImageSet
+from worker.machine.precision import Policy
 from worker.messages import FromTraining
 from worker.training.data import TrainingData, select
 from worker.training.engine import Engine
-from worker.training.evaluate import Evaluator
+from worker.training.evaluate import evaluator_of
 from worker.training.network import build_network
 from worker.training.replicas import Replicas
 from worker.training.resident import BatchSource, ResidentData
@@ -68,7 +69,7 @@ class Training:
         scratch: Path = Path("nowhere"),
         towers: int = 1,
         resident_bytes: int | None = None,
-        policy: str = "float32",
+        policy: Policy = "float32",
         devices: Sequence[str] = (),
     ) -> None:
         self.spec = spec
@@ -79,9 +80,7 @@ class Training:
         streamed = self.data.is_streamed
         self.resident: BatchSource = StreamedData(self.data) if streamed else ResidentData(self.data, devices)
         self.engine = Engine(self.network, self.data, self.resident, spec, towers, replicas)
-        measured_apart = policy != "float32" or spec.training.ema_decay is not None
-        measured_by = new_network(spec, images) if measured_apart else None
-        self.evaluator = Evaluator(self.network, self.resident, measured_by=measured_by, weights=self.engine.weights)
+        self.evaluator = evaluator_of(spec, self.network, self.resident, self.engine.weights, policy)
         self.told: list[FromTraining] = []
         self.requested_stop: Any = lambda: None
         self.trainer = Trainer(

@@ -32,7 +32,7 @@ def test_a_dry_run_tells_the_seconds_of_an_epoch_of_a_job_alone(client, spec):
     assert told(resources__towers=2) == told() == pytest.approx(EPOCH_S / 2)
     assert told(resources__device="gpu") is None
     assert told(resources__gpus=2) is None
-    assert told(training__precision="mixed") is None
+    assert told(training__precision="mixed") is None  # the processor has no units for it
 
 
 @pytest.mark.usefixtures("calibrated")

@@ -25,14 +25,14 @@ def test_a_spec_becomes_a_queued_job_that_shows_everything_that_will_run(client,
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
     assert client.get(answer.headers["location"]).json() == job
     assert list(job) == [
-        *("id", "object", "name", "status", "stop_reason", "spec", "dataset", "parameters", "progress", "summary"),
-        *("attempt", "failures", "error", "retry_of", "study_id", "engine", "version"),
+        *("id", "object", "name", "status", "stop_reason", "spec", "dataset", "parameters", "trainable_parameters"),
+        *("progress", "summary", "attempt", "failures", "error", "retry_of", "study_id", "engine", "version"),
         *("created_at", "queued_at", "started_at", "finished_at"),
     ]
     assert job["id"].startswith("job_")
     assert (job["object"], job["status"], job["version"]) == ("job", "queued", 1)
     assert job["name"] == "overfit"
-    assert job["parameters"] == 93_962
+    assert job["parameters"] == job["trainable_parameters"] == 93_962
     assert job["progress"] == {"epoch": 0, "epochs": 10, "eta_s": None}
     assert job["dataset"]["name"] == "mnist5k"
     assert job["dataset"]["id"].startswith("ds_")
@@ -68,7 +68,7 @@ def test_a_name_and_a_seed_are_drawn_where_they_are_absent(client, spec):
 def test_optional_parts_may_be_null(client, spec):
     nulls = {"augmentation": None, "evaluation": None, "limits": None, "priority": None, "metadata": None}
     job = submitted(client, {**spec, **nulls, "resources": {"towers": None}})
-    assert job["spec"]["evaluation"] == {"test": "final"}
+    assert job["spec"]["evaluation"] == {"train": "every_epoch", "test": "final"}
     assert job["spec"]["metadata"] == {}
     assert job["spec"]["resources"]["towers"] == "auto"
 

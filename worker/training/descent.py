@@ -1,0 +1,80 @@
+"""A Keras optimizer and the weights that it changes, one by one or as one vector."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+# Copying more weights than this into a vector costs more than the operations that it saves.
+MAX_IN_VECTOR = 250_000
+
+
+class Descent:
+    """Changes the weights of a network by their gradients.
+
+    An optimizer takes about forty operations for each weight, which cost more to trace than to compute. So it changes
+    one vector of all weights where there are few enough. Each number changes by itself, and the bits are the same.
+
+    Args:
+        optimizer: not built yet.
+        weights: the trainable weights of a network.
+        in_vector: whether they may be changed as one vector; they must be on one device.
+    """
+
+    def __init__(
+        self, optimizer: keras.optimizers.Optimizer, weights: Sequence[keras.Variable], *, in_vector: bool
+    ) -> None:
+        self.optimizer = optimizer
+        self._weights = list(weights)
+        self._shapes = [tuple(weight.shape) for weight in weights]
+        self._sizes = [int(np.prod(shape)) for shape in self._shapes]
+        self._vector: keras.Variable | None = None
+        if in_vector and sum(self._sizes) <= MAX_IN_VECTOR:
+            self._vector = keras.Variable(np.zeros(sum(self._sizes), np.float32), name="weights")
+        optimizer.build(self._weights if self._vector is None else [self._vector])
+
+    def begin(self) -> None:
+        """In a graph, before its first step: take over the weights, which others may have changed."""
+        if self._vector is not None:
+            self._vector.assign(_joined([weight.value for weight in self._weights]))
+
+    def step(self, gradients: Sequence[tf.Tensor]) -> None:
+        """In a graph: change the weights by their gradients."""
+        if self._vector is None:
+            self.optimizer.apply(gradients, self._weights)
+            return
+        self.optimizer.apply([_joined(gradients)], [self._vector])
+        parts = tf.split(self._vector.value, self._sizes)
+        for weight, shape, part in zip(self._weights, self._shapes, parts, strict=True):
+            weight.assign(tf.reshape(part, shape))
+
+    def state(self) -> list[NDArray[Any]]:
+        """The optimizer's variables, in the order and shapes that they have without a vector."""
+        values = [np.asarray(variable.numpy()) for variable in self.optimizer.variables]
+        if self._vector is None:
+            return values
+        of_weights = zip(*(self._parts_of(value) for value in values if value.ndim), strict=True)
+        return [*(value for value in values if not value.ndim), *(part for parts in of_weights for part in parts)]
+
+    def restore(self, state: Iterator[NDArray[Any]]) -> None:
+        """Take what `state` gave from the front of `state`."""
+        variables = self.optimizer.variables
+        single = variables if self._vector is None else [one for one in variables if not one.ndim]
+        for variable in single:
+            variable.assign(next(state))
+        if self._vector is not None:
+            vectors = [one for one in variables if one.ndim]
+            parts = [[next(state).ravel() for _ in vectors] for _ in self._weights]
+            for number, vector in enumerate(vectors):
+                vector.assign(np.concatenate([of_weight[number] for of_weight in parts]))
+
+    def _parts_of(self, vector: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        parts = np.split(vector, np.cumsum(self._sizes)[:-1])
+        return (part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True))
+
+
+def _joined(values: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.concat([tf.reshape(value, [-1]) for value in values], axis=0)
