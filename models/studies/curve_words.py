@@ -33,6 +33,12 @@ def no_forecast(found: NoForecast, sizes: Sequence[Size]) -> str:
             f"The error has hardly fallen: it is {_of_100(first)} of 100 images with {sizes[0].images:,} training "
             f"images and {_of_100(last)} with {sizes[-1].images:,}, which may be chance."
         )
+    if found.code == "one_step":
+        last, largest = (errors[size.images] for size in sizes[-2:])
+        return (
+            f"The error has only begun to fall: it is still {_of_100(last)} of 100 images with {sizes[-2].images:,} "
+            f"training images, and {_of_100(largest)} with {sizes[-1].images:,}. One step does not say how it goes on."
+        )
     low, high = found.images
     return (
         f"The error does not fall all the way: it rises from {_of_100(errors[low])} of 100 images with {low:,} "
@@ -60,6 +66,6 @@ def failed(runs: Iterable[Run]) -> str:
 
 
 def _of_100(share: float) -> str:
-    """`12`, `9.4`, `0.25`: two digits, since more would be noise."""
+    """`9.4`, as the tables beside it say it; `0.02` where that would be nothing."""
     value = 100 * share
-    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.95 else f"{value:.2f}"
+    return f"{value:.1f}" if value == 0 or value >= 0.05 else f"{value:.2g}"

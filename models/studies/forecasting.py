@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.student_t import t_quantile
+
 Method = Literal["power_law", "local"]
 
 # A forecast from fewer sizes would follow the luck of one of them.
@@ -63,7 +65,7 @@ class Forecast:
 class NoForecast:
     """Why there is none."""
 
-    code: Literal["too_short", "no_errors", "not_monotone", "too_flat"]
+    code: Literal["too_short", "no_errors", "not_monotone", "too_flat", "one_step"]
     images: tuple[int, ...] = ()  # the two sizes between which the error rises
 
 
@@ -93,14 +95,15 @@ def forecast(sizes: Sequence[Size], images: int) -> Forecast | NoForecast:
     rise = _rise(curve)
     if rise is not None:
         return NoForecast("not_monotone", (sizes[rise[0]].images, sizes[rise[1]].images))
-    if curve.logs[0] - curve.logs[-1] < SURE_FALL * sqrt(curve.noise[0] ** 2 + curve.noise[-1] ** 2):
+    if not _falls(curve):
         return NoForecast("too_flat")
+    if not _falls(curve.until(len(sizes) - 1)):
+        return NoForecast("one_step")
     method = better_method(curve)
     target = log(images) / log(2)
     expected = METHODS[method](curve, target)
     doublings = target - curve.doublings[-1]
-    last = exp(curve.logs[-1])
-    chosen_images = (1 - last) / (last * sizes[-1].different)
+    chosen_images = _counted(exp(curve.logs[-1]), sizes[-1].different)
     half = NormalDist().inv_cdf((1 + COVERED) / 2) * sqrt(
         (DOUBLING_MISFIT * doublings) ** 2 + 2 * float(curve.noise[-1]) ** 2 + chosen_images
     )
@@ -108,19 +111,40 @@ def forecast(sizes: Sequence[Size], images: int) -> Forecast | NoForecast:
     return Forecast(images, exp(expected), (low, high), method)
 
 
+def intervals(sizes: Sequence[Size], error: float = 0.05) -> list[tuple[float, float]]:
+    """For each size the bounds that miss its true error with probability `error`."""
+    curve, trainings = _curve_of(sizes), len(sizes[0].errors)
+    t, z = t_quantile(1 - error / 2, _degrees(trainings)), NormalDist().inv_cdf(1 - error / 2)
+    bounds = []
+    for size, middle, noise in zip(sizes, curve.logs, curve.noise, strict=True):
+        half = sqrt((t * noise) ** 2 + z * z * _counted(exp(middle), size.different))
+        bounds.append((0.0 if not any(size.errors) else exp(middle - half), min(1.0, exp(middle + half))))
+    return bounds
+
+
 def _curve_of(sizes: Sequence[Size]) -> _Curve:
     """Noise is what differs between trainings of a size; the three of one size are helped by those of the others."""
     shares = np.array([[_not_zero(error, size.asked) for error in size.errors] for size in sizes])
     means, (count, trainings) = shares.mean(axis=1), shares.shape
-    counted = np.array([(1 - mean) / (mean * size.asked) for mean, size in zip(means, sizes, strict=True)])
+    counted = np.array([_counted(mean, size.asked) for mean, size in zip(means, sizes, strict=True)])
     logs = np.log(shares)
     # The images of a seed are the same at every size: what its errors have in common is no noise of the curve.
     rest = logs - logs.mean(axis=1, keepdims=True) - logs.mean(axis=0) + logs.mean()
-    own = np.sum(rest**2, axis=1) / (trainings - 1) * count / (count - 1)
+    own = np.sum(rest**2, axis=1) / (trainings - 1) * count / max(count - 1, 1)
     others = max(float(np.median(own - OWN_IMAGES * counted)), 0.0)
     others = (USUAL_NOISE**2 + count * others) / (1 + count) + OWN_IMAGES * counted
-    variance = (OTHERS_DEGREES * others + (trainings - 1) * own) / (OTHERS_DEGREES + trainings - 1)
+    variance = (OTHERS_DEGREES * others + (trainings - 1) * own) / _degrees(trainings)
     return _Curve(np.log2([size.images for size in sizes]), np.log(means), np.sqrt(variance / trainings))
+
+
+def _degrees(trainings: int) -> int:
+    """With how many degrees of freedom the noise of a size is known."""
+    return OTHERS_DEGREES + trainings - 1
+
+
+def _counted(share: float, images: int) -> float:
+    """The variance of the logarithm of a share that is counted on so many images."""
+    return (1 - share) / (share * images)
 
 
 def _not_zero(error: float, asked: int) -> float:
@@ -138,6 +162,11 @@ def _rise(curve: _Curve) -> tuple[int, int] | None:
     }
     most = max(rises, key=lambda pair: rises[pair])
     return most if rises[most] > SURE_RISE else None
+
+
+def _falls(curve: _Curve) -> bool:
+    """Whether the error at the largest size is surely below that at the smallest."""
+    return bool(curve.logs[0] - curve.logs[-1] >= SURE_FALL * sqrt(curve.noise[0] ** 2 + curve.noise[-1] ** 2))
 
 
 # --- both methods ------------------------------------------------------------------------------------------

@@ -8,9 +8,8 @@ from heldout.lifecycle import TERMINAL, JobStatus
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, CurvePointView, ForecastView
 from models.studies import curve_words
-from models.studies.comparing import answers, mean_of
 from models.studies.figures import train_figures, validation_figures
-from models.studies.forecasting import MIN_SIZES, NoForecast, Size, forecast
+from models.studies.forecasting import MIN_SIZES, NoForecast, Size, forecast, intervals
 from models.studies.planning import curve_keys
 from models.studies.state import NextSteps, Run, RunKey, Scores, StudyState
 
@@ -33,7 +32,7 @@ def curve_steps(state: StudyState, runs: Sequence[Run]) -> NextSteps:
     by_key = {run.key: run for run in runs}
     missing = tuple(key for of_size in keys.values() for key in of_size if key not in by_key)
     measured = {images: scores for images in keys if (scores := _scores(keys[images], by_key))}
-    sizes = tuple(_size_view(state, images, measured[images], keys[images], by_key) for images in measured)
+    sizes = _size_views(measured, {images: [by_key[key].job for key in keys[images]] for images in measured})
     is_over = not missing and all(run.status in TERMINAL for run in runs)
     arms = (_base_view(state, measured, keys, by_key, ended=is_over),)
     if not is_over:
@@ -74,22 +73,19 @@ def _size(images: int, scores: Sequence[Scores]) -> Size:
     return Size(images, errors, min(len(one.images) for one in scores), different)
 
 
-def _size_view(
-    state: StudyState,
-    images: int,
-    scores: Sequence[Scores],
-    keys: Sequence[RunKey],
-    by_key: Mapping[RunKey, Run],
-) -> CurvePointView:
-    low, high = mean_of(scores, answers, state.folds, binary=True).interval()
-    figures = validation_figures(scores, state.folds)
-    assert figures.accuracy is not None
-    return CurvePointView(
-        images=images,
-        error=1 - figures.accuracy,
-        interval=(max(1 - high, 0.0), min(1 - low, 1.0)),
-        loss=figures.loss,
-        jobs=[by_key[key].job for key in keys],
+def _size_views(
+    measured: Mapping[int, Sequence[Scores]], jobs: Mapping[int, Sequence[str]]
+) -> tuple[CurvePointView, ...]:
+    sizes = [_size(images, scores) for images, scores in measured.items()]
+    return tuple(
+        CurvePointView(
+            images=size.images,
+            error=float(np.mean(size.errors)),
+            interval=bounds,
+            loss=float(np.mean([one.losses.mean(dtype=np.float64) for one in measured[size.images]])),
+            jobs=list(jobs[size.images]),
+        )
+        for size, bounds in zip(sizes, intervals(sizes) if sizes else (), strict=True)
     )
 
 
