@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from heldout.cli.figures import NONE, clock, points
 from heldout.cli.screen import print_table, say, table_width, terminal_width
+from heldout.cli.shown_curve import show_curve, show_curve_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,9 @@ FEWEST_COLUMNS = 5
 
 def show_estimate(estimate: StudyEstimateView) -> None:
     """What a study would do."""
+    if estimate.sizes is not None:
+        show_curve_estimate(estimate)
+        return
     say(f"remedies: {', '.join(estimate.remedies)}")
     took = "" if estimate.seconds is None else f", about {clock(estimate.seconds)}"
     most = f"; at most {estimate.max_jobs:,} in all" if estimate.max_jobs > estimate.jobs else ""
@@ -38,6 +42,9 @@ def show_study(study: StudyView) -> None:
     """How far it is, its arms, and its answer."""
     say(f"{study.name} {study.status} ({study.id}): {progress_of(study)}")
     say("")
+    if study.kind == "learning_curve":
+        show_curve(study)
+        return
     show_arms(study)
     say("")
     say("ACCURACY on validation images: of the base, then with the remedy, by the same seeds. POINTS of accuracy and")
