@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from heldout.cli.figures import NONE, clock, points
-from heldout.cli.screen import print_table, say, table_width, terminal_width
+from heldout.cli.screen import print_table, say, say_wrapped, table_width, terminal_width
 from heldout.cli.shown_curve import show_curve, show_curve_estimate
 
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ HEADINGS = ("REMEDY", "STATUS", "SEEDS", "ACCURACY", "POINTS", "SURELY", "LOSS",
 RIGHT = (2, 3, 4, 6)
 # Of how far arms reach from 0: an arm that reaches farther is cut off in the picture.
 MOST_TIMES_THE_MEDIAN = 3
+LEGEND = (
+    "ACCURACY on validation images: of the base, then with the remedy, by the same seeds. POINTS of accuracy and LOSS "
+    "are what the remedy changes. They surely lie between the bounds, in 95 of 100 studies all of them at once; a "
+    "remedy helps where both bounds are on the better side of 0."
+)
 # The differences that decide are always shown, however narrow the terminal.
 FEWEST_COLUMNS = 5
 
@@ -46,21 +51,19 @@ def show_study(study: StudyView) -> None:
         show_curve(study)
         return
     show_arms(study)
-    say("")
-    say("ACCURACY on validation images: of the base, then with the remedy, by the same seeds. POINTS of accuracy and")
-    say("LOSS are what the remedy changes. They surely lie between the bounds, in 95 of 100 studies all of them at")
-    say("once; a remedy helps where both bounds are on the better side of 0.")
     show_answer(study)
 
 
 def show_arms(study: StudyView) -> None:
-    """The base first. The last columns are left out where they do not fit."""
+    """The base first, and how to read it. The last columns are left out where they do not fit."""
     rows = arm_rows(study)
     columns = columns_that_fit(rows)
     print_table(HEADINGS[:columns], [row[:columns] for row in rows], right=RIGHT)
     for arm in study.arms:
         if arm.why:
-            say(f"{arm.name}: {arm.why}")
+            say_wrapped(f"{arm.name}: {arm.why}")
+    say("")
+    say_wrapped(LEGEND)
 
 
 def columns_that_fit(rows: Sequence[Sequence[str]]) -> int:
@@ -103,7 +106,7 @@ def show_answer(study: StudyView) -> None:
     if study.conclusion is None:
         return
     say("")
-    say(study.conclusion.explanation)
+    say_wrapped(study.conclusion.explanation)
     if study.conclusion.test is not None:
         show_test(study.conclusion.test)
     if study.conclusion.refit is not None:

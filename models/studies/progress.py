@@ -20,7 +20,7 @@ from models.studies.planning import (
     tune_keys,
 )
 from models.studies.racing import DropReason, Look, can_be_settled, cures, drops, leader, look_at
-from models.studies.standing import Standing, is_surely_worse
+from models.studies.standing import Standing
 from models.studies.state import Arm, Purpose, Run, RunKey, Scores, StudyState
 
 NO_ROOM = "The budget had no room for more seeds."
@@ -209,13 +209,8 @@ def _drop(progress: Progress, look: Look) -> None:
         comparison = look.comparisons[name]
         if reason is DropReason.WORSE:
             smaller = gap_is_smaller(base, look.scores[name])
-            why = wording.worse_than_base(
-                comparison,
-                look.judgements[name],
-                look.unit,
-                is_sure=is_surely_worse(comparison, look.error),
-                gap_is_smaller=smaller,
-            )
+            judgement = look.judgements[name]
+            why = wording.worse_than_base(comparison, judgement, look.unit, look.error, gap_is_smaller=smaller)
         elif reason is DropReason.NO_HELP:
             why = wording.no_help(look.seeds)
         elif reason is DropReason.BEATEN:

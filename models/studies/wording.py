@@ -12,6 +12,7 @@ from models.studies.standing import (
     Measure,
     benefit,
     mean_benefit,
+    surely_worse,
 )
 from models.studies.state import Run
 
@@ -76,12 +77,18 @@ def at_least(comparison: Comparison, measure: Measure, unit: GainUnit, error: fl
 
 
 def worse_than_base(
-    comparison: Comparison, judgement: Judgement, unit: GainUnit, *, is_sure: bool, gap_is_smaller: bool
+    comparison: Comparison, judgement: Judgement, unit: GainUnit, error: float, *, gap_is_smaller: bool
 ) -> str:
-    """Why an arm is no cure that makes a measure worse. is_sure: its adjusted interval says so, not only its own."""
-    worse = " and ".join(change(comparison, m, unit) for m in judgement.worse)
-    text = f"{'Worse' if is_sure else 'Probably worse'} than the base: {worse}"
-    others = [m for m in MEASURES if m not in judgement.worse]
+    """Why an arm is no cure that makes a measure worse; sure only where the interval says so that decides.
+
+    Args:
+        error: how often that interval may miss.
+    """
+    surely = surely_worse(comparison, error)
+    worse = surely or judgement.worse
+    text = f"{'Worse' if surely else 'Probably worse'} than the base: "
+    text += " and ".join(change(comparison, m, unit) for m in worse)
+    others = [m for m in MEASURES if m not in worse]
     if judgement.better:
         text += f", although {' and '.join(change(comparison, m, unit) for m in judgement.better)}"
     elif others and gap_is_smaller:
