@@ -1,163 +1,186 @@
-"""Gradient steps of networks of many kinds: the engine beside Keras' `fit`, in 32 bits and in 16, in turn in one run.
+"""Whole jobs of networks of many kinds through the service, beside what a user would write, in turn in one run.
 
-Only steps are timed, no measuring and no checkpoints, on random images that are in memory. Each way has a process of
-its own and the cores that a lone job has. `python -m benchmarks.networks [NAME …]`; `BENCH_ROUNDS` sets the rounds.
+A job counts from its claim to its success: it measures training and validation after each epoch, writes checkpoints,
+exports the model, predicts every split and measures its gap. The naive side is a script with `fit(validation_data=…)`,
+an `evaluate` of the training and of the test split at its end, and a saved model; its imports and the loading of its
+images are not counted. Both in 32 bits and in 16. The share of two jobs at once is of two such scripts in series.
+
+`python -m benchmarks.networks [--networks NAME …] [--rounds N] [--steps] [--job JSON]`. All networks in three rounds
+take about twenty minutes on a quiet machine with two cores. `--steps` times gradient steps alone.
 """
 
+import argparse
+import json
 import os
 import statistics
 import sys
+import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
+
+from benchmarks.engine import _ended, _until_calibrated
 from benchmarks.naive import in_process
+from benchmarks.network_kinds import NETWORKS, Network, keras_model
+from benchmarks.network_steps import print_steps
+from heldout.client import Client
+from heldout.demo.service import TemporaryService
 
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-EPOCHS = 4  # the first of them traces and is not counted
-CLASSES = 10
-Way = Literal["naive", "naive mixed", "engine", "engine mixed"]
-WAYS: tuple[Way, ...] = ("naive", "naive mixed", "engine", "engine mixed")
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network as the spec names it, on `count` images of `image` (height, width, channels)."""
-
-    network: dict[str, Any]
-    image: tuple[int, int, int]
-    count: int
-    batch_size: int = 32
-
-
-def _blocks(*filters: int, **more: Any) -> list[dict[str, Any]]:
-    return [{"filters": number, **more} for number in filters]
+ROOT = Path(__file__).resolve().parent.parent
+READY_WITHIN_S = 180
+HEADINGS = (
+    "network",
+    "towers",
+    "naive, s",
+    "naive mixed",
+    "job",
+    "job, mixed",
+    "job, mixed, of naive mixed",
+    "`auto` is",
+    "two jobs, `auto`",
+)
 
 
-DIGIT, SMALL, PHOTO, LARGE = (28, 28, 1), (32, 32, 3), (64, 64, 3), (96, 96, 3)
-NETWORKS: dict[str, Network] = {
-    "A 32-64-128": Network({"blocks": _blocks(32, 64, 128)}, DIGIT, 3600),
-    "B 32-64, dropout": Network({"blocks": _blocks(32, 64, dropout=0.25), "l2": 0.01}, DIGIT, 3600),
-    "C 16": Network({"blocks": _blocks(16)}, DIGIT, 3600),
-    "A, batch 128": Network({"blocks": _blocks(32, 64, 128)}, DIGIT, 7200, 128),
-    "64-128-256 same": Network({"blocks": _blocks(64, 128, 256, padding="same")}, DIGIT, 1800),
-    "16-32 on 8×8": Network({"blocks": _blocks(16, 32, padding="same")}, (8, 8, 1), 3600),
-    "32-64-128 same, batch_norm": Network(
-        {"blocks": _blocks(32, 64, 128, padding="same", batch_norm=True)}, PHOTO, 480
-    ),
-    "32-64-128 same": Network({"blocks": _blocks(32, 64, 128, padding="same")}, PHOTO, 960),
-    "32-64 twice, batch_norm": Network(
-        {"blocks": _blocks(32, 64, padding="same", batch_norm=True, repeat=2), "head": "global_average"}, SMALL, 960
-    ),
-    "32-64 twice": Network({"blocks": _blocks(32, 64, padding="same", repeat=2), "head": "global_average"}, SMALL, 960),
-    "16-32-64-128 same, batch_norm, batch 16": Network(
-        {"blocks": _blocks(16, 32, 64, 128, padding="same", batch_norm=True)}, LARGE, 240, 16
-    ),
-    "32-64, batch_norm, batch 256": Network({"blocks": _blocks(32, 64, batch_norm=True)}, SMALL, 2560, 256),
-    "16-32, batch_norm": Network({"blocks": _blocks(16, 32, batch_norm=True)}, DIGIT, 2400),
-}
+@dataclass
+class Times:
+    """Seconds of each way, round by round, and what the service chose."""
+
+    naive: list[float] = field(default_factory=list)
+    naive_mixed: list[float] = field(default_factory=list)
+    job: list[float] = field(default_factory=list)
+    job_mixed: list[float] = field(default_factory=list)
+    two_jobs: list[float] = field(default_factory=list)
+    towers: int = 0
+    automatic: str = ""
 
 
-def main(names: list[str]) -> None:
-    """Print a table: seconds of an epoch of `fit`, and each other way as a share of it, medians over the rounds."""
-    chosen = {name: one for name, one in NETWORKS.items() if not names or any(part in name for part in names)}
-    print("| network | naive, s | naive mixed | engine | engine mixed | towers |\n|---|---|---|---|---|---|")
-    for name, network in chosen.items():
-        rounds = [{way: in_process(_seconds, (way, network)) for way in WAYS} for _ in range(ROUNDS)]
-        naive = statistics.median(one["naive"][0] for one in rounds)
-        shares = [statistics.median(one[way][0] / one["naive"][0] for one in rounds) for way in WAYS[1:]]
-        towers = rounds[0]["engine"][1]
-        print(f"| {name} | {naive:.2f} | {' | '.join(f'{share:.2f}' for share in shares)} | {towers} |", flush=True)
+def main(arguments: list[str]) -> None:
+    """Print the table, a row as soon as its network is done."""
+    given = _parsed(arguments)
+    chosen = {name: one for name, one in NETWORKS.items() if not given.networks or _is_named(name, given.networks)}
+    if given.steps:
+        print_steps(chosen, given.rounds)
+        return
+    service = TemporaryService()
+    try:
+        service.start()
+        found = service.wait_until_ready()
+        with Client(found.url, found.api_key) as client:
+            _ended(client, client.submit(json.loads((ROOT / "examples" / "overfit.json").read_text())).id)
+            _until_calibrated(client)
+            print(f"| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
+            for number, (name, network) in enumerate(chosen.items(), 1):
+                print(f"{number} of {len(chosen)}: {name}", file=sys.stderr, flush=True)
+                print(_row(name, _measure(client, number, network, given.rounds, given.job)), flush=True)
+    finally:
+        service.stop(hurry=lambda: False)
+    print(f"\n{given.rounds} rounds; load average at the end {os.getloadavg()[0]:.1f}.")
 
 
-def _seconds(task: tuple[Way, Network]) -> tuple[float, int]:
-    """The shortest epoch, and the towers of the engine."""
-    way, network = task
-    import numpy as np
-
-    draws = np.random.default_rng(0)
-    pixels = draws.integers(0, 256, (network.count, *network.image), dtype=np.uint8)
-    labels = draws.integers(0, CLASSES, network.count).astype(np.int32)
-    if way.startswith("naive"):
-        return _naive(network, pixels, labels, mixed=way.endswith("mixed")), 0
-    return _engine(network, pixels, labels, mixed=way.endswith("mixed"))
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.networks")
+    parser.add_argument("--networks", nargs="+", metavar="NAME", help="those whose names contain one of these")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", action="store_true", help="time gradient steps alone")
+    parser.add_argument("--job", type=json.loads, default={}, help="further fields of the jobs' specs, as JSON")
+    return parser.parse_args(arguments)
 
 
-def _naive(network: Network, pixels: Any, labels: Any, *, mixed: bool) -> float:
-    import keras
-    from keras import layers
-
-    keras.utils.set_random_seed(0)
-    if mixed:
-        keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    spec = network.network
-    model = keras.Sequential([layers.Input(network.image)])
-    for block in spec["blocks"]:
-        penalty = keras.regularizers.L2(spec["l2"]) if spec.get("l2") else None
-        for _ in range(block.get("repeat", 1)):
-            padding = block.get("padding", "valid")
-            model.add(layers.Conv2D(block["filters"], 3, padding=padding, kernel_regularizer=penalty))
-            if block.get("batch_norm"):
-                model.add(layers.BatchNormalization())
-            model.add(layers.Activation("relu"))
-        model.add(layers.MaxPooling2D(2))
-        if block.get("dropout"):
-            model.add(layers.Dropout(block["dropout"]))
-    model.add(layers.GlobalAveragePooling2D() if spec.get("head") == "global_average" else layers.Flatten())
-    model.add(layers.Dense(CLASSES, dtype="float32"))
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-    scaled = pixels.astype("float32") / 255
-
-    def epoch(_: int) -> None:
-        model.fit(scaled, labels, batch_size=network.batch_size, verbose=0)
-
-    return _shortest(epoch)
+def _is_named(name: str, parts: list[str]) -> bool:
+    return any(part == name or (part in name and part not in NETWORKS) for part in parts)
 
 
-def _engine(network: Network, pixels: Any, labels: Any, *, mixed: bool) -> tuple[float, int]:
-    import numpy as np
-    import tensorflow as tf
-
-    from heldout.spec import JobSpec
-    from models.arrays import ImageSet
-    from worker.machine.cores import usable_cores
-    from worker.machine.precision import policy_of
-    from worker.training.data import select
-    from worker.training.engine import Engine, FitSums, chosen_towers
-    from worker.training.network import build_network
-    from worker.training.resident import ResidentData
-
-    rows = np.arange(network.count)
-    splits = {"train": rows, "validation": rows[:1], "test": rows[:1]}
-    images = ImageSet(pixels, labels, splits, tuple(map(str, range(CLASSES))), (0, 255))
-    training = {"seed": 1, "batch_size": network.batch_size}
-    spec = JobSpec.model_validate({"dataset": "none", "network": network.network, "training": training})
-    towers = chosen_towers("auto", len(usable_cores()) or 1, spec, network.image, CLASSES)
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(towers)
-    policy = policy_of("mixed" if mixed else "float32", "cpu")
-    model = build_network(spec.network, network.image, CLASSES, 1, policy)
-    data = select(images, spec, None)
-    engine = Engine(model, data, ResidentData(data), spec, towers)
-    rates = np.full(engine.steps_per_epoch, 0.001, np.float32)
-
-    def epoch(number: int) -> None:
-        engine.begin_epoch(number + 1, rates)
-        engine.run(0, engine.steps_per_epoch, FitSums())
-
-    return _shortest(epoch), towers
+def _measure(client: Client, number: int, network: Network, rounds: int, more: dict[str, Any]) -> Times:
+    times = Times()
+    dataset = _upload(client, f"bench{number}", network)
+    for _ in range(rounds):
+        times.naive.append(in_process(_naive, (network, False)))
+        seconds, (job,) = _jobs(client, [_spec(dataset, network, "float32", more)])
+        times.job.append(seconds)
+        times.towers = job.engine.towers
+        times.naive_mixed.append(in_process(_naive, (network, True)))
+        times.job_mixed.append(_jobs(client, [_spec(dataset, network, "mixed", more)])[0])
+        seconds, (job, _) = _jobs(client, [_spec(dataset, network, "auto", more)] * 2)
+        times.two_jobs.append(seconds)
+        times.automatic = job.engine.precision or "float32"
+    return times
 
 
-def _shortest(epoch: Any) -> float:
-    seconds = []
-    for number in range(EPOCHS):
+def _row(name: str, times: Times) -> str:
+    cells = [
+        name,
+        str(times.towers),
+        f"{statistics.median(times.naive):.2f}",
+        _share(times.naive_mixed, times.naive),
+        _share(times.job, times.naive),
+        _share(times.job_mixed, times.naive),
+        _share(times.job_mixed, times.naive_mixed),
+        times.automatic,
+        _share(times.two_jobs, [2 * seconds for seconds in times.naive]),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _share(seconds: list[float], of: list[float]) -> str:
+    """The median over rounds, and its extremes."""
+    shares = [one / other for one, other in zip(seconds, of, strict=True)]
+    return f"{statistics.median(shares):.2f} ({min(shares):.2f}–{max(shares):.2f})"
+
+
+def _upload(client: Client, name: str, network: Network) -> str:
+    colour = "rgb" if network.image[2] == 3 else "grey"
+    dataset = client.create_dataset({"name": name, "colour": colour})
+    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:
+        file = Path(folder, "images.npz")
+        arrays: dict[str, Any] = {}
+        for split, (pixels, labels) in network.images().items():
+            arrays |= {f"x_{split}": pixels, f"y_{split}": labels}
+        np.savez(file, **arrays)
+        client.upload(dataset.id, file)
+    deadline = time.monotonic() + READY_WITHIN_S
+    while (seen := client.dataset(dataset.id)).status != "ready":
+        if seen.status == "rejected" or time.monotonic() > deadline:
+            raise SystemExit(f"The dataset of {name} is {seen.status}.")
+        time.sleep(0.2)
+    return dataset.id
+
+
+def _spec(dataset: str, network: Network, precision: str, more: dict[str, Any]) -> dict[str, Any]:
+    training = {"epochs": network.epochs, "batch_size": network.batch_size, "seed": 1, "precision": precision}
+    return {"dataset": dataset, "network": network.network, "training": training} | more
+
+
+def _jobs(client: Client, specs: list[dict[str, Any]]) -> tuple[float, list[Any]]:
+    """Seconds from the first claim to the last success, and the jobs."""
+    ids = [client.submit(spec).id for spec in specs]
+    jobs = [_ended(client, id_) for id_ in ids]
+    seconds = max(job.finished_at for job in jobs) - min(job.started_at for job in jobs)
+    return seconds.total_seconds(), jobs
+
+
+def _naive(task: tuple[Network, bool]) -> float:
+    """Seconds of the script that a user would write."""
+    network, mixed = task
+    splits = {name: (pixels.astype("float32") / 255, labels) for name, (pixels, labels) in network.images().items()}
+    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:
         began = time.perf_counter()
-        epoch(number)
-        seconds.append(time.perf_counter() - began)
-    return min(seconds[1:])
+        model = keras_model(network, mixed=mixed)
+        model.fit(
+            *splits["train"],
+            batch_size=network.batch_size,
+            epochs=network.epochs,
+            validation_data=splits["val"],
+            verbose=0,
+        )
+        for name in ("train", "test"):
+            model.evaluate(*splits[name], batch_size=network.batch_size, verbose=0)
+        model.save(f"{folder}/model.keras")
+        return time.perf_counter() - began
 
 
 if __name__ == "__main__":
-    os.chdir(Path(__file__).resolve().parent.parent)
+    os.chdir(ROOT)
     main(sys.argv[1:])

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import structlog
 from sqlalchemy import DateTime, Dialect, Engine, String, create_engine, event, make_url
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
@@ -21,6 +22,8 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from heldout.errors import DatabaseUnavailable
 from models.wake import WakeUp, noted
+
+log = structlog.get_logger()
 
 # Session is ours to give: other rooms name the type from here and never make one.
 __all__ = ["Database", "Session", "UtcTime", "db_now", "translated"]
@@ -122,7 +125,11 @@ class Database:
         with translated(), Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
         if self._announce is not None and (wake_ups := noted(session)):
-            self._announce(wake_ups)
+            try:
+                self._announce(wake_ups)
+            except Exception:
+                # What was written is committed; a reconciler announces it again.
+                log.exception("wake_ups_not_published", wake_ups=len(wake_ups))
 
     def dispose(self) -> None:
         self.engine.dispose()

@@ -267,10 +267,9 @@ def _with_files(blobs: Blobs, study_id: str, ordered: _Ordered, copies: ExitStac
 
 
 def _generated_name(base: _Base, study_id: str) -> str:
-    """For example `Study of mnist5k 32-64 · 4tz9qk`."""
-    tail = f" · {study_id[-6:]}"
-    of = base.dataset.name if base.job is None else base.job.name
-    return f"Study of {of}"[: MAX_NAME_CHARACTERS - len(tail)] + tail
+    """`Study of ` the job; without one for example `Study of mnist5k · 4tz9qk`, with the end of the study's id."""
+    of = f"{base.dataset.name} · {study_id[-6:]}" if base.job is None else base.job.name
+    return f"Study of {of}"[:MAX_NAME_CHARACTERS]
 
 
 # --- refusals ----------------------------------------------------------------------------------------------

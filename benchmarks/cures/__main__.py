@@ -4,15 +4,18 @@ record FOLDER    train what has no line in FOLDER yet: grids, null arms, learnin
 progress FOLDER  how much of it is there
 pack FOLDER      keep what is whole: every arm that has all its seeds, where there are ten remedies, and whole curves
 table            what is kept
+score            how well studies do on the conditions that are not sealed
+score sealed     the same on those that are: once, after the rules are committed
 """
 
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from statistics import mean
 
-from benchmarks.cures import archive, curves, replay
-from benchmarks.cures.conditions import SEEDS, Condition, all_conditions
+from benchmarks.cures import archive, curves, replay, score
+from benchmarks.cures.conditions import SEEDS, Condition, all_conditions, sealed
 from benchmarks.cures.record import append_line, read_lines
 
 LAST = {"weight_decay", "erasing", "ema", "zoom"}  # remedies that are recorded after everything else
@@ -31,6 +34,10 @@ def main(arguments: list[str]) -> None:
             pack(Path(folder))
         case ["table"]:
             print("\n".join(tables()))
+        case ["score"]:
+            print("\n".join(score.tables(replay.conditions(sealed=False))))
+        case ["score", "sealed"]:
+            print("\n".join(score.tables(replay.conditions(sealed=True))))
         case _:
             raise SystemExit(__doc__)
 
@@ -156,21 +163,22 @@ def pack(folder: Path) -> None:
 
 
 def tables() -> Iterator[str]:
-    """Of each condition that is not sealed: its images, and how often its base was right, over all seeds."""
-    yield "| condition | images: train, validation, referee | folds | epochs | base: train, validation, referee |"
-    yield "|---|---|---|---|---|"
-    for condition in replay.conditions(sealed=False):
-        base = [one for one in replay.trainings(condition) if one.arm == "base"]
-        accuracy = " · ".join(
-            f"{100 * sum(figures) / len(figures):.1f} %"
-            for figures in (
-                [one.train_accuracy for one in base],
-                [float(one.correct.mean()) for one in base],
-                [one.referee_accuracy for one in base],
-            )
+    """Each condition that is kept: its images, its trainings, and how often its base was right, unless it is sealed."""
+    yield "| condition | train · validation · referee | folds | epochs | trainings | the base is right: of each |"
+    yield "|---|---|---|---|---|---|"
+    closed = sealed()
+    for condition in replay.conditions():
+        trainings = replay.trainings(condition)
+        counts = f"{condition.train} · {condition.validation} · {len(trainings[0].referee_correct)}"
+        base = [one for one in trainings if one.arm == "base"]
+        figures = (
+            mean(one.train_accuracy for one in base),
+            mean(float(one.correct.mean()) for one in base),
+            mean(one.referee_accuracy for one in base),
         )
-        counts = f"{condition.train} · {condition.validation} · {len(base[0].referee_correct)}"
-        yield f"| {condition.key} | {counts} | {condition.folds or '–'} | {condition.epochs} | {accuracy} |"
+        shares = "sealed" if condition.key in closed else " · ".join(f"{100 * share:.1f} %" for share in figures)
+        folds = condition.folds or "–"
+        yield f"| {condition.key} | {counts} | {folds} | {condition.epochs} | {len(trainings)} | {shares} |"
 
 
 def _file(folder: Path, condition: Condition) -> Path:

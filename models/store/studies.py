@@ -181,15 +181,18 @@ def open_jobs(session: Session, study_id: str) -> Sequence[tuple[str, str | None
 
 
 def totals(session: Session, study_id: str) -> dict[str, Any]:
-    """Of a study's trainings: how many there are, have ended and run now; seconds of all, and of those that ended."""
-    has_ended = JobRow.status.in_(TERMINAL)
+    """Of a study's trainings: how many there are, are done and run now; seconds of all, and of those that are done.
+
+    One that was cancelled is not done.
+    """
+    is_done = JobRow.status.in_([JobStatus.SUCCEEDED, JobStatus.FAILED])
     counts = session.execute(
         select(
             func.count(),
-            func.count().filter(has_ended),
+            func.count().filter(is_done),
             func.count().filter(JobRow.status == JobStatus.RUNNING),
             func.coalesce(func.sum(JobRow.runtime_s), 0.0),
-            func.coalesce(func.sum(JobRow.runtime_s).filter(has_ended), 0.0),
+            func.coalesce(func.sum(JobRow.runtime_s).filter(is_done), 0.0),
         )
         .join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
         .where(JobRow.study_id == study_id)

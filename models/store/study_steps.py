@@ -81,7 +81,9 @@ def begin(session: Session, study_id: str) -> None:
     """Submit the first trainings of a study whose row this transaction has just written."""
     study = studies.lock(session, study_id)
     assert study is not None
-    events.add(session, study_id, "study.started", "Started.", data={"remedies": study.remedies})
+    names = ", ".join(study.remedies)
+    told = f"Compares {names} with the base." if names else "Its first trainings are queued."
+    events.add(session, study_id, "study.started", told, data={"remedies": study.remedies})
     _take_steps(session, study)
 
 
@@ -265,7 +267,10 @@ def _end(
     error: dict[str, Any] | None = None,
 ) -> None:
     found = _with_progress(session, study, {**found, "unneeded": []})
-    found["progress"] = {**found["progress"], "jobs": found["progress"]["done"], "eta_s": None}
+    progress = found["progress"]
+    if status is not StudyStatus.CANCELLED:  # what was planned and is not needed was never to be done
+        progress = {**progress, "jobs": progress["done"]}
+    found["progress"] = {**progress, "eta_s": None}
     changes: dict[str, Any] = {"status": status, "found": found, "finished_at": db_now(), "cancel_requested": False}
     studies.write(session, study.id, **changes, **({} if error is None else {"error": error}))
     level: events.Level = "error" if status is StudyStatus.FAILED else "info"

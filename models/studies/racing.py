@@ -7,11 +7,13 @@ from enum import StrEnum
 from heldout.studies.spec import BASE_ARM
 from models.studies.comparing import Comparison, GainUnit, compare, gain_unit
 from models.studies.needs import would_tell
-from models.studies.standing import MEASURES, Judgement, Standing, estimate, is_surely_worse, judge, mean_benefit
+from models.studies.standing import MEASURES, Judgement, Standing, estimate, judge, mean_benefit, surely_worse
 from models.studies.state import Arm, Scores
 
 # How often the interval may miss by which one arm is dropped for another one.
 BEATEN_ERROR = 0.05
+# An arm goes on while the interval of the last look may be so much narrower than few seeds let expect.
+HOPE = 0.85
 
 ArmScores = Mapping[str, Sequence[Scores]]
 
@@ -98,7 +100,7 @@ def can_become_a_cure(look: Look, name: str) -> bool:
     for measure in MEASURES:
         difference = estimate(look.comparisons[name], measure)
         best = mean_benefit(look.comparisons[name], measure) + difference.expected_change(look.last_seeds)
-        if best > difference.expected_half_width(look.last_error, look.last_seeds):
+        if best > HOPE * difference.expected_half_width(look.last_error, look.last_seeds):
             return True
     return False
 
@@ -159,7 +161,7 @@ def drops(look: Look) -> dict[str, tuple[DropReason, str | None]]:
         standing = look.judgements[name].standing
         if standing is Standing.NO_HELP:
             found[name] = DropReason.NO_HELP, None
-        elif is_surely_worse(look.comparisons[name], look.error):
+        elif surely_worse(look.comparisons[name], look.error):
             found[name] = DropReason.WORSE, None
         elif standing is not Standing.CURE and not can_become_a_cure(look, name):
             found[name] = DropReason.WORSE if standing is Standing.WORSE else DropReason.HOPELESS, None

@@ -2,82 +2,22 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import Connection, event, text
 
 from heldout.datasets import DatasetSpec
 from heldout.errors import JobFinished, LeaseLost
 from heldout.lifecycle import JobStatus, StopReason
-from models.database import Database, db_now
+from models.database import db_now
 from models.store import claims, discards, events, ingests, jobs, uploads
 from models.store.ingests import IngestedContent
+from tests.models.racing import Other
 from tests.models.work import ALICE, Work, result
 
-PATIENCE_S = 30.0
 _SPLITS = {name: {"count": 2, "per_class": [1, 1]} for name in ("train", "validation", "test")}
 CONTENT = IngestedContent("1" * 64, 6, (8, 8, 1), "uint8", (0, 255), ("cat", "dog"), _SPLITS)
-
-
-class Other:
-    """A second thread with a transaction of its own, and the order in which both threads' transactions go on."""
-
-    def __init__(self, database: Database, pool: ThreadPoolExecutor) -> None:
-        self._database = database
-        self._pool = pool
-        self._beginning = threading.Event()
-        self._steps: list[str] = []
-        event.listen(database.engine, "checkout", self._note_beginning)
-        event.listen(database.engine, "begin", lambda connection: self._note(connection, "begun"))
-        event.listen(database.engine, "commit", lambda connection: self._note(connection, "committing"))
-
-    @property
-    def _is_postgresql(self) -> bool:
-        return self._database.engine.dialect.name == "postgresql"
-
-    def submit(self, act: Callable[..., Any], *arguments: object, skips_locked: bool = False) -> "Future[Any]":
-        """Act in the second thread while the first one's transaction is open.
-
-        On PostgreSQL this returns when the second transaction waits for a lock, or has passed over it where it
-        `skips_locked`; on SQLite when it asks to begin.
-        """
-        outcome = self._pool.submit(act, *arguments)
-        if not self._is_postgresql:
-            assert self._beginning.wait(PATIENCE_S), "The second transaction did not begin."
-            return outcome
-        if skips_locked:
-            outcome.result(PATIENCE_S)
-            return outcome
-        blocked = text(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-        while True:
-            with self._database.read() as session:
-                if session.scalar(blocked):
-                    return outcome
-            assert not outcome.done(), "The second transaction did not wait for the first."
-
-    def require_race(self) -> None:
-        """Fails unless the second transaction came while the first was open, and waited for its end."""
-        if not self._is_postgresql:
-            assert self._beginning.is_set(), "Nothing raced."
-            assert self._steps.index("first committing") < self._steps.index("second begun")
-
-    def _note_beginning(self, *_: object) -> None:
-        """A connection is taken from the pool just before a transaction begins."""
-        if self._thread() == "second":
-            self._beginning.set()
-
-    def _note(self, connection: Connection, step: str) -> None:
-        if connection.get_execution_options().get("writes"):
-            self._steps.append(f"{self._thread()} {step}")
-
-    @staticmethod
-    def _thread() -> str:
-        return "first" if threading.current_thread() is threading.main_thread() else "second"
 
 
 @pytest.fixture

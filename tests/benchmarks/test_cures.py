@@ -1,0 +1,98 @@
+"""The recorded trainings of studies: training gives them again, and what is kept is whole and fair."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.cures import archive, curves, replay
+from benchmarks.cures.__main__ import tables
+from benchmarks.cures.conditions import NETWORKS, SEEDS, all_conditions, sealed
+from benchmarks.cures.record import summed
+from benchmarks.cures.sets import study_set
+from benchmarks.cures.trained import Arm
+from heldout.retrying import merged
+from heldout.spec import JobSpec
+
+GRIDS, CURVES = 8, 0  # that are kept at least
+MAX_BYTES = 6_000_000
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "cures-measured.md"
+# Small images and few steps, whose figures move least when first weights are changed by a millionth, as other
+# processors change them: losses of single images by 0.001 on average at most, no answer of a thousand.
+AGAIN = {"digits-8-small-600": ("base", "dropout"), "digits-8-wide-100": ("base",), "mnist5k-28-small-100": ("base",)}
+LOSS, ANSWERS = 0.005, 0.005
+# Whoever changes a condition draws another third, of which rules may have seen the figures.
+SEALED = {
+    "animals-14-double-1000",
+    "animals-14-wide-300",
+    "fashion_mnist-14-double-500",
+    "mnist5k-14-small-500",
+    "mnist5k-14-wide-150",
+}
+
+
+@pytest.mark.parametrize("key", AGAIN)
+def test_training_gives_again_what_is_kept(key):
+    condition = next(one for one in all_conditions() if one.key == key)
+    studied = study_set(condition.dataset, condition.side, condition.train, condition.validation, condition.draw)
+    kept = replay.grid(condition)
+    for name in AGAIN[key]:
+        arm = Arm(condition.spec(name, 0), studied)
+        for seed in (0, 1):
+            again, before = arm.train(name, seed, condition.spec(name, seed)), kept[name, seed]
+            assert (again.training_seed, again.fold, again.epoch) == (before.training_seed, before.fold, before.epoch)
+            assert np.array_equal(again.rows, before.rows)
+            assert np.abs(again.losses - before.losses).mean() < LOSS, (name, seed)
+            blocks = np.abs(summed(again.referee_losses) - before.referee_losses)
+            assert blocks.sum() / len(before.referee_correct) < LOSS, (name, seed)
+            assert (again.referee_correct != before.referee_correct).mean() <= ANSWERS, (name, seed)
+            assert again.train_loss == pytest.approx(before.train_loss, abs=LOSS)
+
+
+def test_every_grid_is_whole_paired_and_judged_by_images_that_it_never_saw():
+    recorded = replay.conditions()
+    assert len(recorded) >= GRIDS
+    for condition in recorded:
+        trainings, patches = replay.trainings(condition), replay.remedies(condition)
+        assert len(patches) >= 10
+        assert {*replay.grid(condition)} == {(arm, seed) for arm in replay.recorded(condition).arms for seed in SEEDS}
+        base = {one.seed: one for one in trainings if one.arm == "base"}
+        for one in trainings:
+            # The referee's images come first in each set; studies draw from those behind them.
+            assert one.rows.min() >= len(one.referee_correct)
+            assert np.array_equal(one.rows, base[one.seed].rows)
+            is_null = one.arm in replay.null_arms(condition) and one.arm != "base"
+            assert (one.training_seed == one.seed) is not is_null
+            assert len(one.losses) == len(one.correct) == len(one.rows)
+            assert 1 <= one.epoch <= one.epochs == len(one.validation_curve)
+            assert np.isfinite(one.losses).all()
+        folds = {tuple((one.fold or {}).values()) for one in trainings}
+        assert len(folds) == (1 if condition.folds is None else len(SEEDS))
+        spec = JobSpec.model_validate(merged(replay.recorded(condition).base, {"training": {"seed": 0}}))
+        for patch in patches.values():
+            assert JobSpec.model_validate(merged(spec.model_dump(mode="json"), patch)) != spec
+
+
+def test_the_sealed_third_is_the_one_that_was_drawn_and_is_left_out_where_rules_are_chosen():
+    assert sealed() == SEALED
+    assert not {condition.key for condition in replay.conditions(sealed=False)} & SEALED
+    assert {condition.network for condition in all_conditions()} == {*NETWORKS}
+
+
+def test_the_sizes_of_a_learning_curve_double():
+    kept = replay.curves()
+    assert len(kept) >= CURVES
+    for points in kept.values():
+        counts = Counter(point.images for point in points)
+        sizes = sorted(counts)
+        assert {*counts.values()} == {len(curves.SEEDS)}
+        assert [larger // 2 for larger in sizes[1:]] == sizes[:-1]
+
+
+def test_what_is_kept_is_small_and_the_page_says_what_it_is():
+    files = [*archive.FOLDER.glob("*.npz"), *curves.FILE.parent.glob(curves.FILE.name)]
+    assert sum(file.stat().st_size for file in files) < MAX_BYTES
+    page = PAGE.read_text(encoding="utf-8")
+    assert [line for line in tables() if line not in page] == []
+    assert f"{len(replay.curves())} learning curves" in page
