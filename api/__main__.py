@@ -19,12 +19,13 @@ def up(
     ] = False,
 ) -> None:
     """Run the service until it is stopped: API and worker on SQLite, or the whole stack in one home."""
+    from api.dashboard import is_built
     from api.http_server import EmbeddedServer
     from host.up import run
 
     for sentence in unknown_settings(os.environ):
         typer.echo(f"heldout: {sentence}", err=True)
-    raise typer.Exit(run(embedded_settings(home, port), EmbeddedServer, stack=stack))
+    raise typer.Exit(run(embedded_settings(home, port), EmbeddedServer, has_dashboard=is_built(), stack=stack))
 
 
 @commands.command(hidden=True)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
+from api import dashboard
 from api.dispatch import publisher_for
 from api.http import openapi, problems
 from api.http.app_context import AppContext
@@ -13,7 +14,7 @@ from api.http.request_id import RequestIdMiddleware
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.live.source import DatabaseSource
-from api.routes import diagnoses, events, health, keys, webhooks
+from api.routes import diagnoses, events, health, keys, session, webhooks
 from api.routes.datasets import dataset, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
@@ -57,10 +58,12 @@ def create_app(settings: Settings) -> FastAPI:
     of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
     of_datasets = (dataset, ledger, suspects, upload, versions)
     of_studies = (order, study, report, study_events)
-    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, webhooks, health):
+    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, session, webhooks, health):
         app.include_router(part.router)
+    app.include_router(session.log_in_router)
     health.install_metrics(app, database)
     health.install_docs(app)
+    dashboard.install(app)
     problems.install(app)
     openapi.install(app)
     app.add_middleware(RequestIdMiddleware)  # the last one added is the outermost

@@ -25,7 +25,7 @@ from models.blobs import Blobs
 from models.bundled import register
 from models.database import Database
 from models.migrations import upgrade
-from models.store import claims, keys
+from models.store import claims, keys, sessions
 
 log = structlog.get_logger()
 
@@ -48,10 +48,11 @@ class ApiServer(Protocol):
 MakeServer = Callable[[Settings, Callable[[], None]], ApiServer]
 
 
-def run(settings: Settings, make_server: MakeServer, *, stack: bool = False) -> int:
+def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = False, stack: bool = False) -> int:
     """Serve until SIGINT or SIGTERM; gives the exit status.
 
     Args:
+        has_dashboard: print a link by which this machine's owner logs in to it.
         stack: run PostgreSQL, a broker and two Celery workers in the home, instead of SQLite and one local worker.
     """
     home = settings.home_path
@@ -70,7 +71,7 @@ def run(settings: Settings, make_server: MakeServer, *, stack: bool = False) -> 
             listener = servers.enter_context(_listen(settings))
             if stack:
                 settings = _with_own_servers(settings, servers)
-            return _serve(settings, make_server, listener, stop)
+            return _serve(settings, make_server, listener, stop, has_dashboard)
     finally:
         (home / "service.json").unlink(missing_ok=True)
         os.close(lock)
@@ -86,10 +87,12 @@ def _with_own_servers(settings: Settings, servers: ExitStack) -> Settings:
     )
 
 
-def _serve(settings: Settings, make_server: MakeServer, listener: socket.socket, stop: "_StopSignals") -> int:
+def _serve(
+    settings: Settings, make_server: MakeServer, listener: socket.socket, stop: "_StopSignals", has_dashboard: bool
+) -> int:
     database = Database(settings.database)
     workers_name = _workers_name(settings.home_path)
-    _prepare(settings, database, workers_name)
+    key_id = _prepare(settings, database, workers_name)
 
     def died(name: str) -> None:
         """Requeue a dead worker's jobs at once, each with a failure: the job may be the cause."""
@@ -104,7 +107,14 @@ def _serve(settings: Settings, make_server: MakeServer, listener: socket.socket,
     else:
         workers = celery_workers(workers_name, STACK_WORKERS, settings, died)
     url = f"http://{settings.host}:{listener.getsockname()[1]}"
-    server = make_server(settings, lambda: _announce_address(settings.home_path, url))
+
+    def announce() -> None:
+        _announce_address(settings.home_path, url)
+        if has_dashboard:
+            link = _log_in_link(database, key_id)
+            print(f"Dashboard: {url}/login#{link} (logs you in once, within 15 minutes)", flush=True)
+
+    server = make_server(settings, announce)
     stop.call(server.ask_to_exit)
     try:
         if not stop.asked:
@@ -120,13 +130,14 @@ def _serve(settings: Settings, make_server: MakeServer, listener: socket.socket,
     return 130 if stop.number == signal.SIGINT else 0
 
 
-def _prepare(settings: Settings, database: Database, workers_name: str) -> None:
-    """Create tables, bundled datasets and this machine's key; requeue the jobs of our own dead workers."""
+def _prepare(settings: Settings, database: Database, workers_name: str) -> str:
+    """Create tables, bundled datasets and this machine's key, whose id it gives; requeue our own dead workers' jobs."""
     upgrade(database)
     register(database, Blobs(settings.blobs_url), settings.datasets)
-    _write_key(database, settings.home_path / "api-key")
+    key_id = _write_key(database, settings.home_path / "api-key")
     with database.write() as session:
         claims.recover_from_dead_workers(session, f"{workers_name}-")
+    return key_id
 
 
 class _StopSignals:
@@ -149,6 +160,12 @@ class _StopSignals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.number = self.number or number
         self._then()
+
+
+def _log_in_link(database: Database, key_id: str) -> str:
+    """What follows the `#` of an address that logs this machine's owner in, once and soon."""
+    with database.write() as session:
+        return sessions.make_link(session, key_id)
 
 
 def _announce_address(home: Path, url: str) -> None:
@@ -195,18 +212,21 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _write_key(database: Database, file: Path) -> None:
-    """A key for this machine's clients, made once and readable by the owner alone."""
+def _write_key(database: Database, file: Path) -> str:
+    """A key for this machine's clients, made once and readable by the owner alone; gives its id."""
     known = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
     with database.write() as session:
-        if known and keys.caller_of(session, known) is not None:
-            return
+        caller = keys.caller_of(session, known) if known else None
+        if caller is not None:
+            return caller.key_id
         key = keys.make(session, KEY_OWNER)
+        key_id = keys.row_of(session, key).id
     partial = file.with_name("api-key.partial")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:
         opened.write(key + "\n")
     partial.replace(file)
+    return key_id
 
 
 def _workers_name(home: Path) -> str:

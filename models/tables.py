@@ -83,6 +83,19 @@ class KeyRow(Base):
     revoked_at: Mapped[datetime | None]
 
 
+class SessionRow(Base):
+    """A browser that is logged in by a key, or a link by which one can log in: its secret is kept as a hash only."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    is_link: Mapped[bool]  # good for one log-in, which makes a session of its own
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 DISCARDED = (
     "(deleted_at IS NOT NULL OR status = 'rejected') AND (sha256 IS NOT NULL OR upload_key IS NOT NULL)"
     " OR status = 'ready' AND upload_key IS NOT NULL"
@@ -164,6 +177,9 @@ class JobRow(Base):
         Index("ix_jobs_list", "owner", "kind", "id"),
         Index("ix_jobs_list_status", "owner", "kind", "status", "id"),
         Index("ix_jobs_list_dataset", "owner", "kind", "dataset_id", "id"),
+        Index("ix_jobs_list_name", "owner", "kind", "name", "id"),
+        Index("ix_jobs_list_sort_best", "owner", "kind", "sort_best", "id"),
+        Index("ix_jobs_list_sort_gap", "owner", "kind", "sort_gap", "id"),
         Index("ix_jobs_study", "study_id", "id", sqlite_where=text(OF_A_STUDY), postgresql_where=text(OF_A_STUDY)),
     )
 
@@ -203,6 +219,9 @@ class JobRow(Base):
     last_event: Mapped[int]
     # Best epoch, gap and verdict; written with the end of a training, so that lists need no second look.
     summary: Mapped[dict[str, Any] | None]
+    # From the summary, for sorted lists: below any real figure where there is none.
+    sort_best: Mapped[float] = mapped_column(server_default="-1")
+    sort_gap: Mapped[float] = mapped_column(server_default="-2")
     # SHA-256 of the held-out splits of its own, where it has folds and has begun.
     split_digests: Mapped[dict[str, Any] | None]
     # Where it goes on from, oldest first: who trained which epochs. `[{job, epoch}, …]`, up to and with that epoch.

@@ -1,4 +1,4 @@
-"""Who sends a request: the API key of its Authorization header, and the owner of that key."""
+"""Who sends a request: the API key of its Authorization header or the session of its cookie, and whose that is."""
 
 from typing import Annotated
 
@@ -6,10 +6,11 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
+from api.http import browser
 from api.http.body import discard_body
 from api.http.context import RequestContext, current_context
 from heldout.errors import Unauthenticated
-from models.store import keys
+from models.store import callers, keys
 from models.store.keys import Caller
 
 # How much of a stranger's body is received, and dropped, so that a client which sends before it reads gets its 401.
@@ -24,15 +25,22 @@ bearer = HTTPBearer(
 
 
 async def key_of(request: Request) -> str:
-    """The key of the Authorization header; empty if there is none."""
+    """The key of the Authorization header, or without that header the browser's session; empty if there is none.
+
+    Raises:
+        CrossSiteRequest: a page of another site makes use of the session.
+    """
+    if "authorization" not in request.headers:
+        return browser.session_of(request)
     credentials = await bearer(request)
-    return "" if credentials is None else credentials.credentials
+    key = "" if credentials is None else credentials.credentials
+    return key if keys.is_well_formed(key) else ""
 
 
 async def require_valid_key(request: Request, context: RequestContext) -> None:
     """Raises Unauthenticated if the key is not valid; the body of such a request is not kept."""
     try:
-        if not keys.is_well_formed(context.key):
+        if not callers.is_well_formed(context.key):
             raise Unauthenticated
         await run_in_threadpool(lambda: context.caller)
     except Unauthenticated as error:

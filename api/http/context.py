@@ -16,7 +16,7 @@ import structlog
 from api.http.app_context import AppContext
 from heldout.errors import Unauthenticated
 from models.database import Session
-from models.store import keys
+from models.store import callers
 from models.store.keys import Caller
 
 log = structlog.get_logger("heldout.api")
@@ -36,12 +36,13 @@ class RequestContext:
 
     @cached_property
     def caller(self) -> Caller:
-        """The owner of the key, looked up for each request, so that revoking acts at once. Raises Unauthenticated.
+        """The owner of the key or session. Raises Unauthenticated.
 
-        A read transaction of its own: a stranger must not wait for SQLite's write lock.
+        Looked up for each request, so that revoking acts at once, and in a read transaction of its own: a stranger
+        must not wait for SQLite's write lock.
         """
         with self.app.database.read() as session:
-            caller = keys.caller_of(session, self.key)
+            caller = callers.caller_of(session, self.key)
         if caller is None:
             raise Unauthenticated
         return caller

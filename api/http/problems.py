@@ -13,6 +13,7 @@ from api.http.pointers import parameter_detail
 from heldout.errors import (
     BodyTooLarge,
     CopiesNotKnown,
+    CrossSiteRequest,
     DatabaseUnavailable,
     DatasetUnavailable,
     HeldoutError,
@@ -68,7 +69,7 @@ def problems(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int
     """The `responses=` of a route that can answer these errors, and those that any route can."""
     anywhere: tuple[type[HeldoutError], ...] = (Internal,)
     if not open_to_all:
-        anywhere += (InvalidParameter, Unauthenticated, DatabaseUnavailable)
+        anywhere += (InvalidParameter, Unauthenticated, CrossSiteRequest, DatabaseUnavailable)
     by_status: dict[int, dict[str, type[HeldoutError]]] = {}
     for error in (*errors, *anywhere):
         by_status.setdefault(error.status, {})[error.code] = error

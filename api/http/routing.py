@@ -20,13 +20,13 @@ from api.http.deps import NEEDS_A_THREAD
 from heldout.errors import InvalidParameter
 
 
-def resource(prefix: str, tag: str) -> APIRouter:
+def resource(prefix: str, tag: str, *, needs_key: bool = True) -> APIRouter:
     """A router whose routes need a key, take only query parameters that they document, and read JSON strictly."""
     return APIRouter(
         prefix=prefix,
         tags=[tag],
         route_class=ResourceRoute,
-        dependencies=[Depends(bearer), Depends(_require_known_query_parameters)],
+        dependencies=[*([Depends(bearer)] if needs_key else []), Depends(_require_known_query_parameters)],
     )
 
 
@@ -37,6 +37,7 @@ class ResourceRoute(APIRoute):
         super().__init__(path, called_in_context(endpoint), **options)
         dependencies = {one.call for one in _all_dependencies(self.dependant)}
         self._looks_key_up_itself = unchecked_key in dependencies
+        self._needs_key = bearer in dependencies
         if inspect.iscoroutinefunction(endpoint) and dependencies & NEEDS_A_THREAD:
             raise TypeError(
                 f"{endpoint.__name__} is async and asks for a session; use `AppContext.database` in a thread."
@@ -51,8 +52,9 @@ class ResourceRoute(APIRoute):
         optional = self.body_field is not None and not self.body_field.field_info.is_required()
 
         async def handle_key_first(request: Request) -> Response:
-            with request_context(request.app.state.context, await key_of(request)) as context:
-                if not self._looks_key_up_itself:
+            key = await key_of(request) if self._needs_key else ""
+            with request_context(request.app.state.context, key) as context:
+                if self._needs_key and not self._looks_key_up_itself:
                     await require_valid_key(request, context)
                 try:
                     return await handle(JsonRequest(request, self._validate_body, may_be_absent=optional))

@@ -57,6 +57,7 @@ from heldout.errors.service import (
 )
 from heldout.errors.unreadable import (
     BodyTooLarge,
+    CrossSiteRequest,
     InvalidCursor,
     InvalidForm,
     InvalidJson,
@@ -70,6 +71,7 @@ __all__ = [
     "BodyTooLarge",
     "ChangedMeanwhile",
     "CopiesNotKnown",
+    "CrossSiteRequest",
     "DataFirst",
     "DatabaseMismatched",
     "DatabaseUnavailable",

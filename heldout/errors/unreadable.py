@@ -25,11 +25,21 @@ class InvalidParameter(HeldoutError):
 class Unauthenticated(HeldoutError):
     code, status, title = "unauthenticated", 401, "A valid API key is needed"
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        detail: str = "Send `Authorization: Bearer ho_<id>_<secret>` with a key that has not been revoked. "
+        "`heldout keys create --owner NAME` makes one.",
+    ) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class CrossSiteRequest(HeldoutError):
+    code, status, title = "cross_site_request", 403, "A page of another site has sent this"
+
+    def __init__(self, sender: str) -> None:
         super().__init__(
-            "Send `Authorization: Bearer ho_<id>_<secret>` with a key that has not been revoked. "
-            "`heldout keys create --owner NAME` makes one.",
-            headers={"WWW-Authenticate": "Bearer"},
+            f"The request bears the dashboard's cookie and comes from {sender[:200]!r}. A log-in counts for this "
+            "service's own pages only, which send their `Origin`. Programs send a key as `Authorization: Bearer …`."
         )
 
 

@@ -47,3 +47,13 @@ class ConfusionView(View):
     object: Literal["confusion"]
     classes: list[str]
     splits: dict[Literal["train", "validation", "test"], SplitScores]
+
+
+class CellView(View):
+    """Images of one split with one label that got one answer: what is behind a cell of a confusion matrix."""
+
+    object: Literal["cell"]
+    label: str
+    answer: str
+    count: int = Field(description="All of them; `images` holds the surest.")
+    images: list[Mistake] = Field(description="With the probability of the answer, the surest first.")

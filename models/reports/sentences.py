@@ -141,7 +141,7 @@ def _forecast(study: StudyView, forecast: ForecastView) -> str:
     expected = f"about {percent(forecast.error)} of unseen images would be answered wrongly"
     if forecast.interval is not None:
         low, high = forecast.interval
-        expected += f" (very likely {percent(low)} to {percent(high)})"
+        expected += f" (9 of 10 times, {percent(low)} to {percent(high)})"
     is_sure = forecast.interval is not None and forecast.interval[1] < now.error
     start = "Yes, very likely" if is_sure else "That is not certain"
     return (

@@ -12,6 +12,7 @@ from heldout.lifecycle import JobStatus
 from heldout.views.job import SummaryView
 from models.store import metrics, studies
 from models.store.dataset_transitions import reject_ingested
+from models.store.sorting import summary_columns
 from models.store.study_steps import advance
 from models.tables import DatasetRow, JobRow
 
@@ -31,7 +32,7 @@ def _keep_best_epoch(session: Session, job: JobRow) -> None:
         session.execute(
             update(JobRow)
             .where(JobRow.id == job.id, JobRow.summary.is_(None))
-            .values(summary=SummaryView(best=best).model_dump(mode="json"))
+            .values(**summary_columns(SummaryView(best=best)))
             .execution_options(synchronize_session=False)
         )
 

@@ -1,10 +1,10 @@
-"""Looking up a job by its id and the key of its owner, in one statement."""
+"""Looking up a job by its id and the key of its owner, in one statement; by a session in two."""
 
 from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from heldout.kinds import LISTED_KINDS
-from models.store import keys
+from models.store import keys, sessions
 from models.store.keys import Caller
 from models.tables import DatasetRow, JobRow
 from models.views.job import JOB_VIEW_ONLY
@@ -21,13 +21,25 @@ _OF_KEY_AND_ID = (
     .where(keys.KEY_TABLE.c.id == bindparam("key_id"))
     .options(*JOB_VIEW_ONLY)
 )
+_OF_OWNER_AND_ID = (
+    select(JobRow, DatasetRow)
+    .join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+    .where(JobRow.owner == bindparam("owner"), JobRow.kind.in_(LISTED_KINDS), JobRow.id == bindparam("job_id"))
+    .options(*JOB_VIEW_ONLY)
+)
 
 
 def find_with_key(session: Session, key: str, job_id: str) -> tuple[Caller | None, tuple[JobRow, DatasetRow] | None]:
-    """The owner of a key, as `keys.caller_of` gives it, and that owner's training job with its dataset.
+    """The owner of a key or a session, as `callers.caller_of` gives it, and that owner's training job with its dataset.
 
     The rows hold only what `job_view` needs.
     """
+    if sessions.is_well_formed(key):
+        owner = sessions.caller_of(session, key)
+        if owner is None:
+            return None, None
+        row = session.execute(_OF_OWNER_AND_ID, {"owner": owner.owner, "job_id": job_id}).one_or_none()
+        return owner, None if row is None else (row.JobRow, row.DatasetRow)
     key_id, secret = keys.parts_of(key)
     found = session.execute(_OF_KEY_AND_ID, {"key_id": key_id, "job_id": job_id}).one_or_none() if secret else None
     caller = keys.caller_if_valid(key_id, secret, found)

@@ -13,6 +13,7 @@ from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus, shown_s
 from models.database import db_now
 from models.store import events, job_metadata, studies
 from models.store.narrowing import Filters, matching_ids
+from models.store.sorting import Sort, order_of, sorted_ids
 from models.store.transitions import move, seconds_since
 from models.tables import DatasetRow, JobRow
 
@@ -41,10 +42,19 @@ def find_with_dataset(session: Session, owner: str, job_id: str) -> tuple[JobRow
     return found[0], found[1]
 
 
-def page(session: Session, owner: str, filters: Filters, *, after: str | None, limit: int) -> tuple[list[JobRow], bool]:
-    """The owner's jobs, newest first, and whether there are more than `limit` after the id `after`."""
-    ids = matching_ids(session, owner, filters, limit=limit + 1, newest_first=True, after=after)
-    rows = session.scalars(select(JobRow).where(JobRow.id.in_(ids)).order_by(JobRow.id.desc())).all()
+def page(
+    session: Session, owner: str, filters: Filters, *, after: str | None, limit: int, sort: Sort = Sort.CREATED
+) -> tuple[list[JobRow], bool]:
+    """The owner's jobs, newest first or sorted, and whether there are more than `limit` after the id `after`.
+
+    Raises:
+        InvalidCursor: a sorted list cannot go on after a job that is gone.
+    """
+    if sort is Sort.CREATED:
+        ids = matching_ids(session, owner, filters, limit=limit + 1, newest_first=True, after=after)
+    else:
+        ids = sorted_ids(session, owner, filters, sort, limit=limit + 1, after=after)
+    rows = session.scalars(select(JobRow).where(JobRow.id.in_(ids)).order_by(*order_of(sort))).all()
     return list(rows[:limit]), len(rows) > limit
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, false, or_, select, union_all
+from sqlalchemy import Select, and_, exists, false, or_, select, union_all
 from sqlalchemy.orm import Session, aliased
 
 from heldout.kinds import LISTED_KINDS
@@ -25,9 +25,10 @@ class Filters:
     dataset: str | None = None  # a name, `name@version` or an id
     metadata: Mapping[str, str] | None = None
     study: str | None = None  # its id
+    search: str | None = None  # a part of the name, in any case of its letters
 
     def __bool__(self) -> bool:
-        return bool(self.statuses or self.dataset is not None or self.metadata or self.study is not None)
+        return bool(self.statuses or self.dataset is not None or self.metadata or self.study is not None or self.search)
 
 
 def matching_ids(
@@ -46,21 +47,17 @@ def matching_ids(
     """
     statuses = [_is_shown_as(status) for status in dict.fromkeys(filters.statuses)]
     datasets = None if filters.dataset is None else _ids_of_versions(session, owner, filters.dataset)
-    conditions = [JobRow.owner == owner, JobRow.kind.in_(LISTED_KINDS)]
-    if statuses:
-        conditions.append(or_(*statuses))
-    if datasets is not None:
-        conditions.append(JobRow.dataset_id.in_(datasets))
-    if filters.study is not None:
-        conditions.append(JobRow.study_id == filters.study)
-        if not filters.metadata:  # a study has few jobs, and an index finds them
-            of_study = select(JobRow.id).where(*conditions, *([JobRow.id < after] if after else []))
-            return _first(of_study, JobRow.id, limit, newest_first)
+    conditions = _without_metadata(owner, filters, statuses, datasets)
+    if filters.study is not None and not filters.metadata:  # a study has few jobs, and an index finds them
+        of_study = select(JobRow.id).where(*conditions, *([JobRow.id < after] if after else []))
+        return _first(of_study, JobRow.id, limit, newest_first)
     if filters.metadata:
         return _with_metadata(owner, filters.metadata, conditions, limit, newest_first, after)
+    named = _named_like(filters.search)
     parts = [
         select(JobRow.id)
-        .where(JobRow.owner == owner, JobRow.kind == kind, *status, *dataset, *([JobRow.id < after] if after else []))
+        .where(JobRow.owner == owner, JobRow.kind == kind, *status, *dataset, *named)
+        .where(*([JobRow.id < after] if after else []))
         .order_by(JobRow.id.desc() if newest_first else JobRow.id)
         .limit(limit)
         .subquery()
@@ -72,6 +69,37 @@ def matching_ids(
         return select(parts[0].c.id)
     found = union_all(*[select(part.c.id) for part in parts]).subquery()
     return _first(select(found.c.id), found.c.id, limit, newest_first)
+
+
+def conditions_of(session: Session, owner: str, filters: Filters) -> list[Any]:
+    """What holds of the owner's jobs that fit the filters, for a query in an order of its own."""
+    statuses = [_is_shown_as(status) for status in dict.fromkeys(filters.statuses)]
+    datasets = None if filters.dataset is None else _ids_of_versions(session, owner, filters.dataset)
+    pairs = [pair_sha256(*pair) for pair in (filters.metadata or {}).items()]
+    of_pairs = [
+        exists().where(
+            JobMetadataRow.owner == owner, JobMetadataRow.pair_sha256 == pair, JobMetadataRow.job_id == JobRow.id
+        )
+        for pair in pairs
+    ]
+    return [*_without_metadata(owner, filters, statuses, datasets), *of_pairs]
+
+
+def _without_metadata(
+    owner: str, filters: Filters, statuses: Sequence[Any], datasets: Sequence[str] | None
+) -> list[Any]:
+    conditions: list[Any] = [JobRow.owner == owner, JobRow.kind.in_(LISTED_KINDS)]
+    if statuses:
+        conditions.append(or_(*statuses))
+    if datasets is not None:
+        conditions.append(JobRow.dataset_id.in_(datasets))
+    if filters.study is not None:
+        conditions.append(JobRow.study_id == filters.study)
+    return [*conditions, *_named_like(filters.search)]
+
+
+def _named_like(search: str | None) -> list[Any]:
+    return [JobRow.name.icontains(search, autoescape=True)] if search else []
 
 
 def _with_metadata(

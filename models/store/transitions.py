@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import null, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import LeaseLost
@@ -12,6 +12,7 @@ from heldout.lifecycle import TERMINAL, JobEvent, JobStatus, StopReason, event_a
 from models.database import db_now
 from models.store import events
 from models.store.job_ends import AFTER_END
+from models.store.sorting import summary_columns
 from models.tables import JobRow
 
 
@@ -58,7 +59,7 @@ def move(
             available_at=db_now(backoff_s) if status is JobStatus.QUEUED and backoff_s else None,
             announced_at=None,
             finished_at=db_now() if is_final else None,
-            summary=JobRow.summary if is_final else null(),
+            **({} if is_final else summary_columns(None)),
             version=JobRow.version + 1,
         )
         .returning(JobRow.id)

@@ -248,6 +248,9 @@ def test_jobs_that_had_succeeded_get_a_summary_from_their_epochs_and_result(work
     migrations.upgrade(work.database)
     best = {"epoch": 2, "validation_loss": 0.5, "validation_accuracy": 0.5}
     assert work.row(held.job_id).summary == {"best": best, "gap": gap, "verdict": None}
+    # What lists are sorted by; below any figure where there is none.
+    assert (work.row(held.job_id).sort_best, work.row(held.job_id).sort_gap) == (0.5, 0.25)
+    assert (work.row(failed.job_id).sort_best, work.row(failed.job_id).sort_gap) == (-1, -2)
     assert work.row(failed.job_id).summary is None
 
 

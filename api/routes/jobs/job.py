@@ -32,6 +32,7 @@ from heldout.views.job import JobPage, JobView
 from models.database import Session
 from models.ids import is_id
 from models.store import job_lookup, jobs
+from models.store.sorting import Sort
 from models.tables import JobRow
 from models.views.job import job_view
 
@@ -51,13 +52,20 @@ def list_jobs(
     caller: CallerDep,
     session: ReadSessionDep,
     filters: FiltersDep,
+    sort: Annotated[
+        Sort,
+        Query(
+            description="`created`: the newest first. `name`: from A to Z. `best`: the highest validation accuracy, of "
+            "the best epoch, first. `gap`: the widest first, to test or else validation. Jobs without the figure: last."
+        ),
+    ] = Sort.CREATED,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     after: Annotated[str | None, cursor("job")] = None,
 ) -> JobPage:
-    """The caller's jobs, newest first."""
+    """The caller's jobs, newest first or sorted."""
     if after is not None and not is_id("job", after):
         raise InvalidCursor
-    rows, more = jobs.page(session, caller.owner, filters, after=after, limit=limit)
+    rows, more = jobs.page(session, caller.owner, filters, after=after, limit=limit, sort=sort)
     datasets = jobs.datasets_of(session, rows)
     return JobPage(
         object="list",

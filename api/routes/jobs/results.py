@@ -25,18 +25,32 @@ from models.store import artifacts, jobs, metrics
 from models.store.artifacts import Artifact
 from models.stored_splits import stored_splits_of
 from models.tables import JobRow
+from models.thinning import MIN_POINTS, thinned
 from models.views.metrics import metrics_view
 
 router = resource("/v1/jobs/{job_id}", "jobs")
 
 
 @router.get("/metrics", response_model_exclude_unset=True, responses=problems(JobNotFound))
-def get_metrics(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> MetricsView:
+def get_metrics(
+    job_id: JobId,
+    caller: CallerDep,
+    session: ReadSessionDep,
+    points: Annotated[
+        int | None,
+        Query(
+            ge=MIN_POINTS,
+            le=10_000,
+            description="At most so many epochs, with all peaks and dips of the curves; without it all epochs.",
+        ),
+    ] = None,
+) -> MetricsView:
     """The job's history, epoch by epoch, and its final figures."""
     job = jobs.find(session, caller.owner, job_id)
     with_test = job.spec["evaluation"]["test"] == "every_epoch"
     final = metrics.final_of(session, job_id)
-    return metrics_view(metrics.epochs_of(session, job_id), final, with_test=with_test)
+    epochs = metrics.epochs_of(session, job_id)
+    return metrics_view(epochs if points is None else thinned(epochs, points), final, with_test=with_test)
 
 
 @router.get("/splits", responses=problems(JobNotFound, SpecUnreadable, DatasetNotFound, StorageUnavailable))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, null, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import RejectionCode
@@ -17,6 +17,7 @@ from heldout.views.job import SummaryView
 from models.store import artifacts, label_reads, studies
 from models.store.artifacts import Artifact
 from models.store.claims.lease import HeldAttempt, is_held_by, require_held
+from models.store.sorting import summary_columns
 from models.store.transitions import move
 from models.studies.state import Scores
 from models.tables import JobRow, ResultRow
@@ -41,7 +42,7 @@ def note_summary(session: Session, held: HeldAttempt, summary: SummaryView | Non
     session.execute(
         update(JobRow)
         .where(*is_held_by(held))
-        .values(summary=null() if summary is None else summary.model_dump(mode="json"))
+        .values(**summary_columns(summary))
         .execution_options(synchronize_session=False)
     )
 

@@ -1,0 +1,78 @@
+"""Log-in of browsers: a key, or a link that is good for once, becomes a cookie."""
+
+from fastapi import Request, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from api.http import browser
+from api.http.auth import CallerDep
+from api.http.deps import ReadSessionDep, SessionDep
+from api.http.problems import JSON_BODY, problems
+from api.http.routing import resource
+from heldout.errors import Unauthenticated
+from heldout.views.session import SessionView
+from models.database import Session
+from models.store import keys, sessions
+from models.store.keys import Caller
+
+router = resource("/v1/session", "session")
+log_in_router = resource("/v1/session", "session", needs_key=False)
+
+
+class LogIn(BaseModel):
+    """What to log in with: one of both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    key: str | None = Field(None, max_length=200, description="An API key, `ho_<id>_<secret>`.")
+    link: str | None = Field(
+        None, max_length=200, description="What follows `#` in a link that `heldout up` prints; good for one log-in."
+    )
+
+    @model_validator(mode="after")
+    def _has_one(self) -> "LogIn":
+        if (self.key is None) == (self.link is None):
+            raise ValueError("send either `key` or `link`")
+        return self
+
+
+@log_in_router.post(
+    "",
+    status_code=201,
+    response_description="Logged in: the answer sets an HttpOnly, SameSite=Strict cookie.",
+    responses=problems(*JSON_BODY),
+)
+def log_in(wanted: LogIn, request: Request, response: Response, session: SessionDep) -> SessionView:
+    """Log a browser in. Programs send their key with each request instead."""
+    browser.require_own_page(request)
+    caller = _caller(session, wanted)
+    begun = sessions.begin(session, caller.key_id)
+    browser.keep_session(request, response, begun.token, begun.expires_at)
+    return SessionView(object="session", owner=caller.owner, key_id=caller.key_id, expires_at=begun.expires_at)
+
+
+@router.get("", responses=problems())
+def get_session(caller: CallerDep, request: Request, session: ReadSessionDep) -> SessionView:
+    """Who is logged in, or whose key this is."""
+    expires_at = None if "authorization" in request.headers else sessions.end_of(session, browser.session_of(request))
+    return SessionView(object="session", owner=caller.owner, key_id=caller.key_id, expires_at=expires_at)
+
+
+@router.delete("", status_code=204, responses=problems())
+def log_out(caller: CallerDep, request: Request, response: Response, session: SessionDep) -> None:
+    """Log the browser out, for good: its cookie is of no use from then on."""
+    sessions.end(session, browser.session_of(request))
+    browser.forget_session(request, response)
+
+
+def _caller(session: Session, wanted: LogIn) -> Caller:
+    if wanted.link is not None:
+        caller = sessions.use_link(session, wanted.link)
+        if caller is None:
+            raise Unauthenticated("This link has been used, or its time is over. Log in with your API key.")
+        return caller
+    caller = keys.caller_of(session, wanted.key or "")
+    if caller is None:
+        raise Unauthenticated(
+            "This key is malformed, unknown or revoked. `heldout keys create --owner NAME` makes one."
+        )
+    return caller

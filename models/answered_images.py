@@ -1,0 +1,70 @@
+"""The images behind a cell of a confusion matrix, from a job's `predictions.npz`."""
+
+import heapq
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from heldout.errors import StorageUnavailable
+from heldout.stored.evaluation import SplitName
+from models.blob_files import open_zipped
+from models.blobs import BlobMissing, Blobs
+from models.npy_rows import NpyRows
+
+ROWS_AT_ONCE = 2000
+
+
+@dataclass(frozen=True, order=True)
+class AnsweredImage:
+    """An image with the probability of the answer; index: its position in the dataset; member: its file's name."""
+
+    probability: float
+    index: int
+    member: str | None
+
+
+def images_of_cell(
+    blobs: Blobs, key: str, split: SplitName, label: int, answer: int, limit: int
+) -> tuple[list[AnsweredImage], int]:
+    """The `limit` images of a split with this label and this answer that are the surest, and how many there are.
+
+    Args:
+        key: of the predictions in the blob store.
+        label, answer: positions of classes.
+    Raises:
+        StorageUnavailable.
+    """
+    surest: list[AnsweredImage] = []
+    total = 0
+    try:
+        for one in _with(blobs, key, split, label, answer):
+            total += 1
+            if len(surest) < limit:
+                heapq.heappush(surest, one)
+            else:
+                heapq.heappushpop(surest, one)
+    except (BlobMissing, zipfile.BadZipFile, ValueError, EOFError) as error:
+        raise StorageUnavailable from error
+    return sorted(surest, reverse=True), total
+
+
+def _with(blobs: Blobs, key: str, split: str, label: int, answer: int) -> Iterator[AnsweredImage]:
+    with ExitStack() as stack:
+        members = set(stack.enter_context(open_zipped(blobs, key)).namelist())
+        if f"{split}_indices.npy" not in members:
+            return
+
+        def blocks(what: str) -> Iterator[NDArray[Any]]:
+            archive = stack.enter_context(open_zipped(blobs, key))
+            return NpyRows(stack.enter_context(archive.open(f"{split}_{what}.npy"))).blocks(ROWS_AT_ONCE)
+
+        files = blocks("files") if f"{split}_files.npy" in members else None
+        for indices, labels, said in zip(blocks("indices"), blocks("labels"), blocks("probabilities"), strict=True):
+            names = None if files is None else next(files)
+            for row in ((labels == label) & (said.argmax(axis=1) == answer)).nonzero()[0].tolist():
+                member = None if names is None else str(names[row]) or None
+                yield AnsweredImage(float(said[row, answer]), int(indices[row]), member)

@@ -1,0 +1,124 @@
+"""Sessions of browsers: what a key, or a link that is good for once, becomes when somebody logs in.
+
+A session stands for its key: it ends with the key's revocation, at the end of its time, or when its owner logs out.
+Secrets are kept as hashes. Rows whose time is over go when the next one is made.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.orm import Session
+
+from models.database import db_now
+from models.store.keys import Caller
+from models.tables import KeyRow, SessionRow
+
+SESSION_S = 30 * 24 * 3600
+LINK_S = 15 * 60
+Prefix = Literal["hs", "hl"]
+SESSION_PREFIX: Prefix = "hs"
+LINK_PREFIX: Prefix = "hl"
+
+
+@dataclass(frozen=True)
+class NewSession:
+    """A session that was just made. token: `hs_<id>_<secret>`, which is not kept."""
+
+    token: str
+    expires_at: datetime
+
+
+def begin(session: Session, key_id: str) -> NewSession:
+    """Log the owner of a key in."""
+    token, expires_at = _make(session, key_id, SESSION_PREFIX, SESSION_S)
+    return NewSession(token, expires_at)
+
+
+def make_link(session: Session, key_id: str) -> str:
+    """A token `hl_<id>_<secret>` that logs the owner of a key in, once and soon."""
+    return _make(session, key_id, LINK_PREFIX, LINK_S)[0]
+
+
+def use_link(session: Session, token: str) -> Caller | None:
+    """Whom the link logs in. It is used up then: of two who send it at once, one is logged in."""
+    row = _valid(session, token, LINK_PREFIX)
+    if row is None:
+        return None
+    used = session.execute(delete(SessionRow).where(SessionRow.id == row[0]).returning(SessionRow.id))
+    return row[1] if used.scalar_one_or_none() is not None else None
+
+
+def caller_of(session: Session, token: str) -> Caller | None:
+    """Who is logged in by this session; None if it is malformed, unknown or over, or if its key has been revoked."""
+    row = _valid(session, token, SESSION_PREFIX)
+    return None if row is None else row[1]
+
+
+def end_of(session: Session, token: str) -> datetime | None:
+    """When the session is over, revoked or not; None if it is none."""
+    return session.scalar(select(SessionRow.expires_at).where(SessionRow.id == _parts_of(token, SESSION_PREFIX)[0]))
+
+
+def end(session: Session, token: str) -> None:
+    """Log out. What is no session stays none."""
+    row = _valid(session, token, SESSION_PREFIX)
+    if row is not None:
+        session.execute(delete(SessionRow).where(SessionRow.id == row[0]))
+
+
+def is_well_formed(token: str, prefix: Prefix = SESSION_PREFIX) -> bool:
+    """Whether it has the form of a session's token, or with the prefix `hl` of a link's."""
+    return _parts_of(token, prefix)[1] != ""
+
+
+def _valid(session: Session, token: str, prefix: Prefix) -> tuple[str, Caller] | None:
+    """The row's id, and the owner of its key."""
+    id_, secret = _parts_of(token, prefix)
+    if not secret:
+        return None
+    row = session.execute(
+        select(SessionRow.secret_sha256, KeyRow.owner, KeyRow.id)
+        .join(KeyRow, KeyRow.id == SessionRow.key_id)
+        .where(
+            SessionRow.id == id_,
+            SessionRow.is_link == (prefix == LINK_PREFIX),
+            SessionRow.expires_at > db_now(),
+            KeyRow.revoked_at.is_(None),
+        )
+    ).one_or_none()
+    # The comparison takes the same time whether or not the id exists.
+    matches = hmac.compare_digest(row.secret_sha256 if row is not None else _hash(""), _hash(secret))
+    return (id_, Caller(owner=row.owner, key_id=row.id)) if row is not None and matches else None
+
+
+def _make(session: Session, key_id: str, prefix: Prefix, lasts_s: float) -> tuple[str, datetime]:
+    session.execute(delete(SessionRow).where(SessionRow.expires_at <= db_now()))
+    id_, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    expires_at = session.execute(
+        insert(SessionRow)
+        .values(
+            id=id_,
+            key_id=key_id,
+            secret_sha256=_hash(secret),
+            is_link=prefix == LINK_PREFIX,
+            created_at=db_now(),
+            expires_at=db_now(lasts_s),
+        )
+        .returning(SessionRow.expires_at)
+    ).scalar_one()
+    return f"{prefix}_{id_}_{secret}", expires_at
+
+
+def _parts_of(token: str, prefix: Prefix) -> tuple[str, str]:
+    head, _, rest = token.partition("_")
+    id_, _, secret = rest.partition("_")
+    return ("", "") if head != prefix or len(token) > 200 or not token.isascii() else (id_, secret)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
