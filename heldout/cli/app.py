@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 
 from heldout import __version__
-from heldout.cli import curing, datasets, diagnosing, events, host_commands, jobs, mend, results, studies, training
+from heldout.cli import (
+    curing,
+    datasets,
+    diagnosing,
+    events,
+    host_commands,
+    jobs,
+    mend,
+    plot,
+    results,
+    studies,
+    training,
+)
 from heldout.cli.command import ends_with_code
 from heldout.cli.screen import say
 
@@ -20,6 +32,7 @@ COMMANDS = (
     events.events,
     jobs.queue,
     diagnosing.diagnose,
+    plot.plot,
     curing.cure,
     results.confusion,
     results.model,
@@ -37,7 +50,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 succeeded, 1 failed, 2 wrong usage or refused, 3 cancelled, 4 no service, or key refused, "
     "130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
