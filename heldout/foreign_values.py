@@ -50,5 +50,5 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "numpy"):
         return _plain(value.numpy())
     if isinstance(value, float) and not isfinite(value):
-        return str(value)  # JSON has no such numbers; the service reads the words
+        return None  # JSON has no such numbers, and the service takes null for one
     return value

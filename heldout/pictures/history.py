@@ -75,7 +75,9 @@ def _panel(label: str, train: Curve, validation: Curve, left: int, marks: dict[s
     for row, (name, epoch) in enumerate(marks.items()):
         place = x.place(epoch)
         parts.append(element("line", x1=place, x2=place, y1=TOP, y2=BOTTOM, stroke=QUIET, stroke_dasharray="2 3"))
-        parts.append(text(f"{name} ({epoch})", place + 4, TOP + 12 + 14 * row))
+        is_right = place > left + PANEL_WIDTH / 2
+        label_at = place - 4 if is_right else place + 4
+        parts.append(text(f"{name} ({epoch})", label_at, TOP + 12 + 14 * row, anchor="end" if is_right else "start"))
     for curve, colour, dashed in ((train, TRAIN, True), (validation, HELD_OUT, False)):
         if curve:
             places = [(x.place(epoch), min(max(y.place(value), TOP), BOTTOM)) for epoch, value in curve]
