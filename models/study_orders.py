@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from heldout.errors import FieldError, InvalidSpec, NotSupported, SpecUnreadable
+from heldout.errors import FieldError, InvalidSpec, SpecUnreadable
 from heldout.json_pointer import pointer_to
 from heldout.remedies import ResolvedArm, resolve
 from heldout.spec import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
@@ -104,6 +104,7 @@ def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, ma
         remedies=[one.arm.name for one in plan.arms[1:]],
         splits="fixed" if plan.folds is None else "resampled",
         seeds=plan.seeds,
+        sizes=list(plan.sizes) or None,
         jobs=len(first),
         max_jobs=most_jobs(state),
         seconds=None if seconds is None else round(seconds / min(side_by_side, max(1, len(first))), 1),
@@ -154,9 +155,7 @@ def _require_a_beginning(plan: StudyPlan) -> None:
     if first.error is None:
         return
     code, detail = first.error
-    if code == "budget_too_small":
-        raise _refused("/budget/jobs", detail)
-    raise NotSupported("/kind", detail)
+    raise _refused("/budget/jobs" if code == "budget_too_small" else "/kind", detail)
 
 
 def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec) -> _Base:

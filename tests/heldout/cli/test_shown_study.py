@@ -133,3 +133,11 @@ def test_an_estimate_says_what_it_would_cost(capsys):
         "9 trainings for the first look at 3 seeds each, about 2:10; at most 28 in all",
         "train and validation: each seed has a fold of its own; the test split is measured once, at the end",
     ]
+
+
+def test_an_arm_that_ran_wild_leaves_room_for_the_others_in_the_picture():
+    steady = [arm(f"arm_{n}", 0.01, 0.0, half=0.03) for n in range(3)]
+    rows = arm_rows(study(arms=[*steady, arm("wild", -0.65, 1.5, half=0.9)]))
+    pictures = [row[-1] for row in rows]
+    assert (pictures[-1][0], pictures[-1].rstrip()[-1]) == ("<", ">")
+    assert pictures[0].count("-") > 5
