@@ -11,10 +11,11 @@ from heldout.errors import JobNotFound
 from heldout.foreign_values import has_arrays, npz_of, plain_history
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import PredictionsFormat
+from heldout.stored.evaluation import SplitName
 from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.base import as_json
 from heldout.views.cancellation import CancellationView
-from heldout.views.confusion import ConfusionView
+from heldout.views.confusion import CellView, ConfusionView
 from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.estimate import EstimateView
@@ -240,6 +241,14 @@ class JobMethods:
     async def confusion(self, job_id: str) -> ConfusionView:
         """Confusion matrices, scores by class, calibration and the most confident mistakes, by split."""
         return await self._answers.read(ConfusionView, "GET", _job(job_id, "confusion"))
+
+    @dual
+    async def confused_images(
+        self, job_id: str, *, label: str, answer: str, split: SplitName = "test", limit: int = 60
+    ) -> CellView:
+        """The images behind a cell of a confusion matrix, the surest answers first."""
+        params = {"label": label, "answer": answer, "split": split, "limit": limit}
+        return await self._answers.read(CellView, "GET", _job(job_id, "confusion/images"), params=params)
 
     @dual
     async def diagnose(

@@ -8,6 +8,7 @@ import typer
 from heldout import __version__
 from heldout.cli import (
     curing,
+    curve,
     datasets,
     diagnosing,
     events,
@@ -34,6 +35,7 @@ COMMANDS = (
     diagnosing.diagnose,
     plot.plot,
     curing.cure,
+    curve.curve,
     results.confusion,
     results.model,
     results.predictions,
