@@ -7,10 +7,10 @@ ARGS ?=
 export PYTHON ACCELERATOR
 
 BIN := .venv/bin
-CHECKS := check-lint check-format check-types check-imports check-migrations check-locks
+CHECKS := check-lint check-format check-types check-imports check-migrations check-locks check-web
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo demo-stack up test proofs compose-test bench check $(CHECKS) format locks hooks clean
+.PHONY: help setup setup-dev web demo demo-stack up test proofs compose-test bench check $(CHECKS) format locks hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -22,13 +22,18 @@ setup: ## make .venv from the hash-pinned locks
 setup-dev:
 	@scripts/setup dev
 
-demo: setup ## train the three reference networks on real digits through the API, and compare them
+web: setup ## build the dashboard (with Node from PATH, or from a wheel)
+	@scripts/web build
+
+demo: setup ## train networks on real digits through the API, say why one is poor on unseen images, and measure what cures it
+	@scripts/web try
 	@exec $(BIN)/python -m heldout.demo $(ARGS)
 
 demo-stack: setup-dev ## the same demonstration through PostgreSQL, a broker and two Celery workers
 	@exec $(BIN)/python -m heldout.demo --stack $(ARGS)
 
 up: setup ## run the service on this machine
+	@scripts/web try
 	@exec $(BIN)/heldout up $(ARGS)
 
 test: setup-dev ## run all tests but the long proofs
@@ -43,7 +48,7 @@ compose-test: setup-dev ## bring the stack up in containers for real, harm it, t
 bench: setup-dev ## measure the service against direct training
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
-check: $(CHECKS) ## lint, format, types, import rules, migrations, locks
+check: $(CHECKS) ## lint, format, types, import rules, migrations, locks, the dashboard's types
 
 check-lint: setup-dev
 	@$(BIN)/python -m ruff check --quiet
@@ -66,6 +71,9 @@ check-migrations: setup-dev
 check-locks: setup-dev
 	@$(BIN)/python scripts/locks.py check
 
+check-web: setup-dev
+	@scripts/web check
+
 format: setup-dev ## format, and mend what the linter can mend
 	@$(BIN)/python -m ruff check --fix --quiet; $(BIN)/python -m ruff format
 
@@ -76,5 +84,5 @@ hooks: setup-dev ## run `make check` before every commit
 	@$(BIN)/prek install
 
 clean: ## remove .venv, caches and build results
-	@rm -rf .venv build dist ./*.egg-info .*_cache .hypothesis
+	@rm -rf .venv build dist api/static web/node_modules web/tools/*/node_modules ./*.egg-info .*_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,6 +24,7 @@ LOCKS: dict[str, tuple[list[str], list[str]]] = {
     "gpu": (["gpu"], ["build"]),
     "dev": (["dev", "bench"], ["client-generators"]),
     "data": ([], ["data"]),
+    "node": ([], ["node"]),
 }
 
 PIN = re.compile(r"^([\w.-]+)==([^ ;\\]+)(?: ; [^\\]+)? \\\n(?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", re.M)
@@ -91,7 +92,7 @@ def make(project: dict, *options: str) -> int:
         command = ["uv", "pip", "compile", "pyproject.toml", "-o", f"locks/{name}.txt", *options]
         command += ["--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-header"]
         command += [f"--extra={extra}" for extra in extras] + [f"--group={group}" for group in groups]
-        if name == "data":
+        if not extras:
             command[3:4] = ["--no-deps"]  # groups alone: naming the project's file would add its own dependencies
         elif name != "cpu":
             command += ["--constraints", "locks/cpu.txt"]

@@ -1,0 +1,78 @@
+/** Requests to the API. Who is logged in is known by a cookie that no script can read. */
+
+import { signal } from '@preact/signals'
+
+import type { components } from './schema'
+
+export type Schemas = components['schemas']
+export type Job = Schemas['JobView']
+export type Page<Item> = { data: Item[]; has_more: boolean; next?: string | null }
+
+/** An answer that is no success, in the API's own words, or a service that does not answer. */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    readonly detail: string,
+    readonly errors: { pointer: string; detail: string }[] = [],
+  ) {
+    super(detail)
+  }
+}
+
+/** Whether the last request reached the service. */
+export const reachable = signal(true)
+/** Whether somebody is logged in: null until that is known. */
+export const loggedIn = signal<boolean | null>(null)
+
+const UNREACHABLE = 'The service does not answer. It may be restarting, or your connection is lost.'
+
+type Options = { method?: string; body?: unknown; headers?: Record<string, string>; signal?: AbortSignal }
+
+/** The answer's JSON, or undefined where it has no body. Throws a Problem. */
+export async function request<Answer>(path: string, options: Options = {}): Promise<Answer> {
+  const headers: Record<string, string> = { Accept: 'application/json', ...options.headers }
+  if (options.body !== undefined) headers['Content-Type'] = 'application/json'
+  let answer: Response
+  try {
+    answer = await fetch(path, {
+      method: options.method ?? 'GET',
+      headers,
+      body: options.body === undefined ? undefined : JSON.stringify(options.body),
+      signal: options.signal,
+    })
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') throw error
+    reachable.value = false
+    throw new Problem(0, 'unreachable', UNREACHABLE)
+  }
+  reachable.value = true
+  if (answer.ok) return answer.status === 204 ? (undefined as Answer) : await answer.json()
+  const problem = await answer.json().catch(() => ({}))
+  if (answer.status === 401 && path !== '/v1/session') loggedIn.value = false
+  throw new Problem(
+    answer.status,
+    problem.code ?? 'unknown',
+    problem.detail ?? `The service answered ${answer.status}.`,
+    problem.errors ?? [],
+  )
+}
+
+export const get = <Answer>(path: string, options: Options = {}) => request<Answer>(path, options)
+export const post = <Answer>(path: string, body?: unknown, headers?: Record<string, string>) =>
+  request<Answer>(path, { method: 'POST', body, headers })
+
+/** A query string of what is not empty; lists are repeated. */
+export function query(values: Record<string, string | number | null | undefined | string[]>): string {
+  const parts = new URLSearchParams()
+  for (const [name, value] of Object.entries(values)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== null && one !== undefined && one !== '') parts.append(name, String(one))
+    }
+  }
+  const text = parts.toString()
+  return text ? `?${text}` : ''
+}
+
+/** A key for `Idempotency-Key`: an impatient second click orders nothing twice. */
+export const newKey = () => crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`

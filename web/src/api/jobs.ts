@@ -1,0 +1,43 @@
+/** What pages ask of jobs. */
+
+import { type Schemas, get, newKey, post, query, request } from './client'
+
+export type Job = Schemas['JobView']
+export type Metrics = Schemas['MetricsView']
+export type Epoch = Schemas['EpochView']
+export type Diagnosis = Schemas['DiagnosisView']
+export type Finding = Schemas['FindingView']
+export type Remedy = Schemas['RemedyView']
+export type Budget = Schemas['GapBudgetView']
+export type Confusion = Schemas['ConfusionView']
+export type JobEvent = Schemas['EventView']
+export type Queue = Schemas['QueueView']
+export type Estimate = Schemas['EstimateView']
+export type Spec = Record<string, unknown>
+
+/** Points of a curve that a chart shows at most; the service keeps all peaks. */
+export const CHART_POINTS = 600
+
+const of = (id: string, part = '') => `/v1/jobs/${encodeURIComponent(id)}${part && `/${part}`}`
+
+export const getJob = (id: string, signal?: AbortSignal) => get<Job>(of(id), { signal })
+export const getMetrics = (id: string, signal?: AbortSignal) =>
+  get<Metrics>(of(id, `metrics${query({ points: CHART_POINTS })}`), { signal })
+export const getDiagnosis = (id: string, signal?: AbortSignal) => get<Diagnosis>(of(id, 'diagnosis'), { signal })
+export const getConfusion = (id: string, signal?: AbortSignal) => get<Confusion>(of(id, 'confusion'), { signal })
+export const getQueue = (id: string, signal?: AbortSignal) => get<Queue>(of(id, 'queue'), { signal })
+export const getEvents = (id: string, after: number, signal?: AbortSignal) =>
+  get<{ data: JobEvent[]; has_more: boolean; next: number | null }>(of(id, `events${query({ after, limit: 200 })}`), {
+    signal,
+  })
+
+export const act = (id: string, action: 'cancel' | 'pause' | 'resume') => post<Job>(of(id, action))
+export const retry = (id: string, change: Record<string, unknown> = {}) =>
+  post<Job>(of(id, 'retry'), change, { 'Idempotency-Key': newKey() })
+export const remove = (id: string) => request<void>(of(id), { method: 'DELETE' })
+export const rename = (id: string, name: string) => request<Job>(of(id), { method: 'PATCH', body: { name } })
+export const submit = (spec: Spec) => post<Job>('/v1/jobs', spec, { 'Idempotency-Key': newKey() })
+export const estimate = (spec: Spec, signal?: AbortSignal) =>
+  request<Estimate>('/v1/jobs?dry_run=true', { method: 'POST', body: spec, signal })
+export const orderStudy = (job: string) =>
+  post<{ id: string; name: string }>('/v1/studies', { job }, { 'Idempotency-Key': newKey() })

@@ -1,0 +1,185 @@
+/** A chart of lines on uPlot: made once, given new data in place, so that a zoom survives each new epoch. */
+
+import { useEffect, useRef } from 'preact/hooks'
+import uPlot from 'uplot'
+
+export type Line = {
+  label: string
+  /** A custom property such as `--train`. */
+  colour: string
+  values: (number | null)[]
+  width?: number
+  dash?: number[]
+  faint?: boolean
+}
+
+/** A vertical line with a name. */
+export type Mark = { at: number; label: string; colour: string }
+
+export type PlotProps = {
+  x: number[]
+  lines: Line[]
+  /** Pairs of positions in `lines` between which the area is filled. */
+  bands?: { between: [number, number]; colour: string }[]
+  marks?: Mark[]
+  log?: boolean
+  format: (value: number) => string
+  height?: number
+  /** Position in `x` of the cursor; null for none. */
+  cursor: number | null
+  onCursor: (place: number | null) => void
+  /** Changes when colours do. */
+  theme: string
+  /** A new value goes back to the whole chart. */
+  resets: number
+  label: string
+}
+
+const coloured = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
+
+/** A custom property as a colour that a canvas understands: `light-dark()` is resolved by an element that has it. */
+function resolved(probe: HTMLElement, name: string): string {
+  probe.style.color = `var(${name})`
+  return getComputedStyle(probe).color || coloured(name)
+}
+
+export function Plot(props: PlotProps) {
+  const box = useRef<HTMLDivElement>(null)
+  const plot = useRef<uPlot | null>(null)
+  const latest = useRef(props)
+  latest.current = props
+  // What needs a new chart; data, marks and the cursor do not.
+  const shape = JSON.stringify([props.lines.map((one) => [one.label, one.colour, one.dash, one.faint]), props.log, props.theme])
+
+  useEffect(() => {
+    const element = box.current!
+    const made = new uPlot(options(element, latest), dataOf(props), element)
+    plot.current = made
+    const observer = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height: props.height ?? 320 }))
+    observer.observe(element)
+    return () => {
+      observer.disconnect()
+      made.destroy()
+      plot.current = null
+    }
+  }, [shape])
+
+  useEffect(() => {
+    const made = plot.current
+    if (!made) return
+    const { min, max } = made.scales.x!
+    const before = made.data[0]
+    const [first, last] = [before[0], before[before.length - 1]]
+    const zoomed =
+      typeof min === 'number' && typeof max === 'number' && first !== undefined && last !== undefined
+        ? min > first || max < last
+        : false
+    made.setData(dataOf(props), !zoomed)
+    if (zoomed) made.setScale('x', { min: min!, max: max! })
+  }, [props.x, props.lines])
+
+  useEffect(() => plot.current?.redraw(false), [props.marks])
+
+  useEffect(() => {
+    const x = plot.current?.data[0]
+    if (props.resets && x?.length) plot.current?.setScale('x', { min: x[0]!, max: x[x.length - 1]! })
+  }, [props.resets])
+
+  useEffect(() => {
+    const made = plot.current
+    const at = props.cursor === null ? undefined : props.x[props.cursor]
+    if (!made || made.cursor.idx === props.cursor) return
+    made.setCursor({ left: at === undefined ? -10 : made.valToPos(at, 'x'), top: made.cursor.top ?? 10 }, false)
+  }, [props.cursor])
+
+  return <div ref={box} class="plot" aria-hidden="true" data-label={props.label} />
+}
+
+const dataOf = ({ x, lines }: PlotProps): uPlot.AlignedData => [x, ...lines.map((one) => one.values)]
+
+function options(element: HTMLElement, latest: { current: PlotProps }): uPlot.Options {
+  const { lines, bands = [], log = false, format, height = 320 } = latest.current
+  const probe = document.createElement('span')
+  element.append(probe)
+  const ink = resolved(probe, '--ink-soft')
+  const grid = { stroke: resolved(probe, '--line'), width: 1 }
+  const colours = lines.map((one) => resolved(probe, one.colour))
+  const fills = bands.map((one) => resolved(probe, one.colour))
+  probe.remove()
+  const font = '12px system-ui, sans-serif'
+  return {
+    width: element.clientWidth || 600,
+    height,
+    legend: { show: false },
+    cursor: { y: false, drag: { x: true, y: false }, points: { size: 7 } },
+    scales: { x: { time: false }, y: { distr: log ? 3 : 1 } },
+    axes: [
+      {
+        stroke: ink,
+        grid: { show: false },
+        ticks: grid,
+        font,
+        incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000],
+        values: (_, ticks) => ticks.map((one) => (Number.isInteger(one) ? String(one) : '')),
+      },
+      {
+        stroke: ink,
+        grid,
+        ticks: { show: false },
+        font,
+        size: 62,
+        values: (_, ticks) => ticks.map((one) => (one === null ? '' : format(one))),
+      },
+    ],
+    series: [
+      { label: 'Epoch' },
+      ...lines.map((one, place) => ({
+        label: one.label,
+        stroke: colours[place],
+        width: one.width ?? 2,
+        dash: one.dash,
+        alpha: one.faint ? 0.3 : 1,
+        spanGaps: false,
+        points: { show: one.faint ? false : undefined },
+      })),
+    ],
+    // uPlot fills where the first is above the second: hence both ways.
+    bands: bands.flatMap(({ between: [one, other] }, place) => [
+      { series: [one + 1, other + 1] as [number, number], fill: fills[place] },
+      { series: [other + 1, one + 1] as [number, number], fill: fills[place] },
+    ]),
+    hooks: {
+      draw: [(made) => drawMarks(made, latest.current.marks ?? [], element)],
+      setCursor: [(made) => latest.current.onCursor(made.cursor.idx ?? null)],
+    },
+  }
+}
+
+function drawMarks(made: uPlot, marks: Mark[], element: HTMLElement) {
+  const { ctx, bbox } = made
+  const scale = devicePixelRatio || 1
+  const probe = document.createElement('span')
+  element.append(probe)
+  marks.forEach((mark, place) => {
+    const x = Math.round(made.valToPos(mark.at, 'x', true))
+    if (x < bbox.left - 1 || x > bbox.left + bbox.width + 1) return
+    const colour = resolved(probe, mark.colour)
+    ctx.save()
+    ctx.strokeStyle = colour
+    ctx.fillStyle = colour
+    ctx.lineWidth = 1.5 * scale
+    ctx.setLineDash([4 * scale, 3 * scale])
+    ctx.beginPath()
+    ctx.moveTo(x, bbox.top)
+    ctx.lineTo(x, bbox.top + bbox.height)
+    ctx.stroke()
+    ctx.font = `600 ${12 * scale}px system-ui, sans-serif`
+    ctx.textAlign = 'left'
+    ctx.textBaseline = 'top'
+    const width = ctx.measureText(mark.label).width
+    const fits = x + 6 * scale + width < bbox.left + bbox.width
+    ctx.fillText(mark.label, fits ? x + 6 * scale : x - 6 * scale - width, bbox.top + (4 + 16 * place) * scale)
+    ctx.restore()
+  })
+  probe.remove()
+}

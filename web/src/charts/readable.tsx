@@ -1,0 +1,87 @@
+/** A chart for those who do not see it: a cursor that arrow keys move, its figures read out, and all of them as a table. */
+
+import { useState } from 'preact/hooks'
+
+export type Column = { label: string; values: (number | null)[]; format: (value: number) => string }
+
+type Props = {
+  label: string
+  x: number[]
+  xLabel: string
+  columns: Column[]
+  cursor: number | null
+  onCursor: (place: number | null) => void
+  children: preact.ComponentChildren
+}
+
+const STEPS: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10 }
+
+export function Readable({ label, x, xLabel, columns, cursor, onCursor, children }: Props) {
+  const [byKey, setByKey] = useState(false)
+  const last = x.length - 1
+  const move = (event: KeyboardEvent) => {
+    const step = STEPS[event.key]
+    let next: number
+    if (event.key === 'Home') next = 0
+    else if (event.key === 'End') next = last
+    else if (step !== undefined) next = Math.min(last, Math.max(0, (cursor ?? (step > 0 ? -1 : x.length)) + step))
+    else return
+    event.preventDefault()
+    setByKey(true)
+    onCursor(next)
+  }
+  const said = cursor === null || x[cursor] === undefined ? '' : sentence(cursor, x, xLabel, columns)
+  return (
+    <figure class="chart">
+      <div
+        class="chart-area"
+        role="slider"
+        tabIndex={0}
+        aria-label={`${label}. Arrow keys move from one ${xLabel.toLowerCase()} to the next.`}
+        aria-valuemin={x[0] ?? 0}
+        aria-valuemax={x[last] ?? 0}
+        aria-valuenow={cursor === null ? (x[last] ?? 0) : (x[cursor] ?? 0)}
+        aria-valuetext={said || `${x.length} ${xLabel.toLowerCase()}s`}
+        onKeyDown={move}
+        onBlur={() => setByKey(false)}
+      >
+        {children}
+      </div>
+      <p class="sr" aria-live="polite">
+        {byKey ? said : ''}
+      </p>
+      <table class="sr">
+        <caption>{label}</caption>
+        <thead>
+          <tr>
+            <th scope="col">{xLabel}</th>
+            {columns.map((one) => (
+              <th key={one.label} scope="col">
+                {one.label}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {x.map((at, place) => (
+            <tr key={at}>
+              <th scope="row">{at}</th>
+              {columns.map((one) => {
+                const value = one.values[place] ?? null
+                return <td key={one.label}>{value === null ? 'none' : one.format(value)}</td>
+              })}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </figure>
+  )
+}
+
+function sentence(place: number, x: number[], xLabel: string, columns: Column[]): string {
+  const parts = columns.map((one) => {
+    const value = one.values[place] ?? null
+    return `${one.label} ${value === null ? 'none' : one.format(value)}`
+  })
+  return `${xLabel} ${x[place]}: ${parts.join(', ')}.`
+}

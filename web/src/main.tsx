@@ -1,0 +1,80 @@
+/** The dashboard: logs in, then shows the page that the address names. Pages beyond the first are loaded when needed. */
+
+import 'uplot/dist/uPlot.min.css'
+import './styles/tokens.css'
+import './styles/base.css'
+import './styles/parts.css'
+import './styles/pages.css'
+
+import { type ComponentType, render } from 'preact'
+import { useEffect, useState } from 'preact/hooks'
+
+import { Problem, get, loggedIn } from './api/client'
+import { Jobs } from './pages/jobs/page'
+import { LogIn } from './pages/login'
+import { Layout, owner } from './parts/layout'
+import { path, start } from './parts/router'
+import { Empty, Failed, Loading } from './parts/states'
+
+type PageProps = { id: string }
+type Load = () => Promise<ComponentType<PageProps>>
+
+/** Pages by the form of their addresses; `:id` is handed to the page. */
+const LATER: [RegExp, Load][] = [
+  [/^\/jobs\/([^/]+)$/, () => import('./pages/job/page').then((one) => one.OneJob)],
+  [/^\/new$/, () => import('./pages/new/page').then((one) => one.NewJob)],
+]
+
+function Page() {
+  if (path.value === '/' || path.value === '/jobs' || path.value === '/login') return <Jobs />
+  for (const [form, load] of LATER) {
+    const found = form.exec(path.value)
+    if (found) return <Later key={path.value} load={load} id={decodeURIComponent(found[1] ?? '')} />
+  }
+  return (
+    <Empty title="There is no such page">
+      <p>
+        <a href="/jobs">To the jobs</a>
+      </p>
+    </Empty>
+  )
+}
+
+function Later({ load, id }: { load: Load; id: string }) {
+  const [Loaded, setLoaded] = useState<ComponentType<PageProps> | null>(null)
+  const [failed, setFailed] = useState(false)
+  useEffect(() => {
+    load().then(
+      (page) => setLoaded(() => page),
+      () => setFailed(true),
+    )
+  }, [load])
+  if (failed) {
+    const problem = new Problem(0, 'not_loaded', 'This page could not be loaded. The service may have been updated.')
+    return <Failed problem={problem} retry={() => location.reload()} />
+  }
+  return Loaded ? <Loaded id={id} /> : <Loading what="the page" />
+}
+
+function App() {
+  useEffect(() => {
+    get<{ owner: string }>('/v1/session').then(
+      (session) => {
+        owner.value = session.owner
+        loggedIn.value = true
+      },
+      () => (loggedIn.value = false),
+    )
+  }, [])
+  const arrivesByLink = path.value === '/login' && location.hash.length > 1
+  if (loggedIn.value === null && !arrivesByLink) return <Loading what="Heldout" />
+  if (!loggedIn.value) return <LogIn />
+  return (
+    <Layout>
+      <Page />
+    </Layout>
+  )
+}
+
+start()
+render(<App />, document.getElementById('app')!)

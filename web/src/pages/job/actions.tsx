@@ -1,0 +1,71 @@
+/** What one can do with a job, by the state that it is in. */
+
+import { useState } from 'preact/hooks'
+
+import { type Job, act, remove, retry } from '../../api/jobs'
+import { Confirm } from '../../parts/dialog'
+import { attempt, notify } from '../../parts/notices'
+import { go } from '../../parts/router'
+import { ENDED } from '../../words/verdicts'
+
+export function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => void }) {
+  const [asking, setAsking] = useState<'cancel' | 'delete' | null>(null)
+  const change = async (action: 'cancel' | 'pause' | 'resume') => {
+    const changed = await attempt(() => act(job.id, action))
+    if (changed) onChange(changed)
+  }
+  const again = async () => {
+    const made = await attempt(() => retry(job.id))
+    if (made) go(`/jobs/${made.id}`)
+  }
+  const forget = async () => {
+    await attempt(async () => {
+      await remove(job.id)
+      notify(`${job.name} is deleted.`)
+      go('/jobs')
+    })
+  }
+  const hasEnded = ENDED.has(job.status)
+  return (
+    <div class="row">
+      {(job.status === 'running' || job.status === 'queued') && (
+        <button type="button" onClick={() => change('pause')}>
+          Pause
+        </button>
+      )}
+      {job.status === 'paused' && (
+        <button type="button" onClick={() => change('resume')}>
+          Resume
+        </button>
+      )}
+      {!hasEnded && job.status !== 'cancelling' && (
+        <button type="button" class="danger" onClick={() => setAsking('cancel')}>
+          Stop
+        </button>
+      )}
+      <a class="button" href={`/new?from=${job.id}`}>
+        Clone and edit
+      </a>
+      {hasEnded && (
+        <button type="button" onClick={again}>
+          Run again
+        </button>
+      )}
+      {hasEnded && !job.study_id && (
+        <button type="button" class="danger" onClick={() => setAsking('delete')}>
+          Delete
+        </button>
+      )}
+      {asking === 'cancel' && (
+        <Confirm title={`Stop ${job.name}?`} action="Stop it" onYes={() => change('cancel')} onClose={() => setAsking(null)}>
+          <p>Whole epochs are kept, and so is its model if there is one. A stopped job cannot be resumed.</p>
+        </Confirm>
+      )}
+      {asking === 'delete' && (
+        <Confirm title={`Delete ${job.name}?`} action="Delete it" onYes={forget} onClose={() => setAsking(null)}>
+          <p>Its figures, its model and its predictions are deleted too.</p>
+        </Confirm>
+      )}
+    </div>
+  )
+}

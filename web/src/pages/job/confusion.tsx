@@ -1,0 +1,226 @@
+/** How the kept weights answer class by class: a matrix whose cells open their images, and the worst mistakes. */
+
+import { useState } from 'preact/hooks'
+
+import { type Schemas, get, query } from '../../api/client'
+import { type Confusion, type Job, getConfusion } from '../../api/jobs'
+import { Dialog } from '../../parts/dialog'
+import { useLoaded } from '../../parts/load'
+import { Failed, Loading } from '../../parts/states'
+import { count, percent, points } from '../../words/format'
+
+type Split = 'train' | 'validation' | 'test'
+type Mistake = Schemas['Mistake']
+type Scores = NonNullable<Confusion['splits'][Split]>
+type Cell = { label: string; answer: string; count: number }
+
+/** More classes than this do not fit into a matrix: the most frequent confusions are listed instead. */
+const MAX_CLASSES = 20
+const PAIRS = 12
+const MISTAKES = 12
+
+export function ConfusionCard({ job }: { job: Job }) {
+  const loaded = useLoaded(job.id, (signal) => getConfusion(job.id, signal))
+  const [wanted, setSplit] = useState<Split | null>(null)
+  const [cell, setCell] = useState<Cell | null>(null)
+  if (!loaded.data) {
+    if (!loaded.problem) return <Loading what="the confusion matrix" />
+    return loaded.problem.status === 409 ? null : <Failed problem={loaded.problem} retry={loaded.reload} />
+  }
+  const { classes, splits } = loaded.data
+  const there = (['test', 'validation', 'train'] as const).filter((one) => splits[one])
+  const split = wanted && splits[wanted] ? wanted : there[0]
+  if (!split) return null
+  const scores = splits[split]!
+  return (
+    <section class="card" aria-label="Answers">
+      <header>
+        <h2>Which classes are mistaken for which</h2>
+        <div class="segments" role="group" aria-label="Split">
+          {there.map((one) => (
+            <button key={one} type="button" aria-pressed={one === split} onClick={() => setSplit(one)}>
+              {one === 'train' ? 'Training' : one === 'test' ? 'Test' : 'Validation'}
+            </button>
+          ))}
+        </div>
+      </header>
+      <div class="columns even">
+        {classes.length <= MAX_CLASSES ? (
+          <Matrix classes={classes} scores={scores} onOpen={setCell} />
+        ) : (
+          <Pairs classes={classes} scores={scores} onOpen={setCell} />
+        )}
+        <PerClass scores={scores} hasGap={split !== 'train'} />
+      </div>
+      {scores.mistakes.length > 0 && (
+        <>
+          <h3>The surest mistakes</h3>
+          <Images images={scores.mistakes.slice(0, MISTAKES)} />
+        </>
+      )}
+      {cell && <CellDialog job={job} split={split} cell={cell} onClose={() => setCell(null)} />}
+    </section>
+  )
+}
+
+type OpenProps = { classes: string[]; scores: Scores; onOpen: (cell: Cell) => void }
+
+function Matrix({ classes, scores, onOpen }: OpenProps) {
+  return (
+    <div class="scrolls plain">
+      <table class="matrix">
+        <caption class="soft">Rows are labels, columns answers. A cell opens its images.</caption>
+        <thead>
+          <tr>
+            <td />
+            {classes.map((one) => (
+              <th key={one} scope="col" title={one}>
+                {one}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {scores.confusion.map((row, label) => {
+            const all = row.reduce((sum, one) => sum + one, 0)
+            return (
+              <tr key={classes[label]}>
+                <th scope="row" title={classes[label]}>
+                  {classes[label]}
+                </th>
+                {row.map((one, answer) => (
+                  <MatrixCell
+                    key={classes[answer]}
+                    cell={{ label: classes[label]!, answer: classes[answer]!, count: one }}
+                    share={all ? one / all : 0}
+                    isRight={label === answer}
+                    onOpen={onOpen}
+                  />
+                ))}
+              </tr>
+            )
+          })}
+        </tbody>
+      </table>
+    </div>
+  )
+}
+
+type CellProps = { cell: Cell; share: number; isRight: boolean; onOpen: (cell: Cell) => void }
+
+function MatrixCell({ cell, share, isRight, onOpen }: CellProps) {
+  if (!cell.count) return <td class="none">·</td>
+  // A mistake is seen from a small share on; a right answer pales beside it.
+  const strength = isRight ? 8 + 30 * share : 18 + 62 * Math.sqrt(share)
+  return (
+    <td class={isRight ? 'right' : 'wrong'} style={{ '--strength': `${strength}%` }}>
+      <button
+        type="button"
+        onClick={() => onOpen(cell)}
+        aria-label={`${cell.count} images of ${cell.label} were taken for ${cell.answer}`}
+      >
+        {cell.count}
+      </button>
+    </td>
+  )
+}
+
+function Pairs({ classes, scores, onOpen }: OpenProps) {
+  const pairs = scores.confusion
+    .flatMap((row, label) =>
+      row.map((one, answer) => ({ label: classes[label]!, answer: classes[answer]!, count: label === answer ? 0 : one })),
+    )
+    .filter((one) => one.count)
+    .sort((a, b) => b.count - a.count)
+    .slice(0, PAIRS)
+  return (
+    <table class="plain-table">
+      <caption class="soft">The most frequent confusions</caption>
+      <tbody>
+        {pairs.map((one) => (
+          <tr key={`${one.label}/${one.answer}`}>
+            <td>{one.label}</td>
+            <td>taken for {one.answer}</td>
+            <td>
+              <button type="button" class="small" onClick={() => onOpen(one)}>
+                {count(one.count)} images
+              </button>
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  )
+}
+
+function PerClass({ scores, hasGap }: { scores: Scores; hasGap: boolean }) {
+  return (
+    <div class="scrolls plain">
+      <table class="plain-table">
+        <caption class="soft">
+          Recall: how many of a class are found. Precision: how many of its answers are right.
+          {hasGap && ' Gap: recall in training minus recall here, in points.'}
+        </caption>
+        <thead>
+          <tr>
+            <th scope="col">Class</th>
+            <th scope="col">Images</th>
+            <th scope="col">Recall</th>
+            <th scope="col">Precision</th>
+            {hasGap && <th scope="col">Gap</th>}
+          </tr>
+        </thead>
+        <tbody>
+          {scores.per_class.map((one) => (
+            <tr key={one.label}>
+              <th scope="row">{one.label}</th>
+              <td>{count(one.count)}</td>
+              <td>{percent(one.recall)}</td>
+              <td>{percent(one.precision)}</td>
+              {hasGap && <td>{points(one.gap)}</td>}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}
+
+const Images = ({ images }: { images: Mistake[] }) => (
+  <ul class="images">
+    {images.map((one) => (
+      <li key={one.index}>
+        <img src={one.thumbnail} alt={`Image ${one.index}`} loading="lazy" />
+        <span class="file" title={one.member ?? undefined}>
+          {one.member ?? `image ${one.index}`}
+        </span>
+        <span>
+          <strong>{one.label}</strong>
+          {one.label !== one.answer && <> → {one.answer}</>} <span class="soft">{percent(one.probability, 0)}</span>
+        </span>
+      </li>
+    ))}
+  </ul>
+)
+
+type DialogProps = { job: Job; split: Split; cell: Cell; onClose: () => void }
+
+function CellDialog({ job, split, cell, onClose }: DialogProps) {
+  const wanted = query({ split, label: cell.label, answer: cell.answer })
+  const loaded = useLoaded(wanted, (signal) =>
+    get<Schemas['CellView']>(`/v1/jobs/${job.id}/confusion/images${wanted}`, { signal }),
+  )
+  const said = cell.label === cell.answer ? 'answered rightly' : `taken for ${cell.answer}`
+  return (
+    <Dialog title={`${count(cell.count)} ${cell.count === 1 ? 'image' : 'images'} of ${cell.label}, ${said}`} onClose={onClose} wide>
+      {loaded.problem && <Failed problem={loaded.problem} retry={loaded.reload} />}
+      {!loaded.data && !loaded.problem && <Loading what="the images" />}
+      {loaded.data && <Images images={loaded.data.images} />}
+      {loaded.data && loaded.data.count > loaded.data.images.length && (
+        <p class="soft">
+          The {count(loaded.data.images.length)} surest answers of {count(loaded.data.count)}.
+        </p>
+      )}
+    </Dialog>
+  )
+}

@@ -1,0 +1,160 @@
+/** Train and validation in one chart, the gap between them shaded, the best epoch and the onset of overfitting marked. */
+
+import { useMemo, useState } from 'preact/hooks'
+
+import { type Line, type Mark, Plot } from '../../charts/plot'
+import { Readable } from '../../charts/readable'
+import { smoothed } from '../../charts/smoothing'
+import type { Diagnosis, Epoch, Job, Metrics } from '../../api/jobs'
+import { theme } from '../../parts/layout'
+import { inQuery, setQuery } from '../../parts/router'
+import { figure, percent, points } from '../../words/format'
+import { ENDED } from '../../words/verdicts'
+
+type Measure = 'loss' | 'accuracy'
+type Curve = { split: 'train' | 'validation' | 'test'; label: string; values: (number | null)[] }
+
+const LABELS = { train: 'Training', validation: 'Validation', test: 'Test' }
+
+function curvesOf(epochs: Epoch[], measure: Measure): Curve[] {
+  const splits = epochs.some((one) => one.test_loss !== null && one.test_loss !== undefined)
+    ? (['train', 'validation', 'test'] as const)
+    : (['train', 'validation'] as const)
+  return splits.map((split) => ({
+    split,
+    label: LABELS[split],
+    values: epochs.map((one) => one[`${split}_${measure}`] ?? null),
+  }))
+}
+
+export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diagnosis?: Diagnosis; job: Job }) {
+  const measure: Measure = inQuery('curve') === 'accuracy' ? 'accuracy' : 'loss'
+  const log = inQuery('log') === 'yes' && measure === 'loss'
+  const weight = Math.min(0.95, Math.max(0, Number(inQuery('smooth')) || 0))
+  const [cursor, setCursor] = useState<number | null>(null)
+  const [resets, setResets] = useState(0)
+  const { epochs } = metrics
+
+  const x = useMemo(() => epochs.map((one) => one.epoch), [epochs])
+  const curves = useMemo(() => curvesOf(epochs, measure), [epochs, measure])
+  const lines = useMemo(() => linesOf(curves, weight), [curves, weight])
+  const marks = useMemo(() => marksOf(diagnosis), [diagnosis?.best_epoch, diagnosis?.onset_epoch])
+  const format = measure === 'loss' ? (value: number) => figure(value) : (value: number) => percent(value)
+  const place = cursor ?? x.length - 1
+
+  return (
+    <section class="card curves" aria-label="Curves">
+      <header>
+        <h2>Training and validation</h2>
+        <div class="row">
+          <div class="segments" role="group" aria-label="What is shown">
+            {(['loss', 'accuracy'] as const).map((one) => (
+              <button key={one} type="button" aria-pressed={one === measure} onClick={() => setQuery({ curve: one === 'loss' ? '' : one })}>
+                {one === 'loss' ? 'Loss' : 'Accuracy'}
+              </button>
+            ))}
+          </div>
+          {measure === 'loss' && (
+            <label class="row">
+              <input type="checkbox" checked={log} onChange={() => setQuery({ log: log ? '' : 'yes' })} />
+              Log axis
+            </label>
+          )}
+          <label class="row">
+            Smoothing
+            <input
+              type="range"
+              min="0"
+              max="0.95"
+              step="0.05"
+              value={weight}
+              onInput={(event) => setQuery({ smooth: Number(event.currentTarget.value) ? event.currentTarget.value : '' })}
+            />
+          </label>
+          <button type="button" class="small" onClick={() => setResets(resets + 1)} title="Drag across the chart to zoom in">
+            Show all
+          </button>
+        </div>
+      </header>
+      {!x.length ? (
+        <p class="soft plot-empty">
+          {ENDED.has(job.status) ? 'No epoch was finished.' : 'The curves begin with the end of the first epoch.'}
+        </p>
+      ) : (
+        <>
+          <Readable
+            label={`${measure === 'loss' ? 'Loss' : 'Accuracy'} of each epoch`}
+            x={x}
+            xLabel="Epoch"
+            columns={curves.map((one) => ({ label: one.label, values: one.values, format }))}
+            cursor={cursor}
+            onCursor={setCursor}
+          >
+            <Plot
+              label={measure}
+              x={x}
+              lines={lines}
+              bands={[{ between: [0, 1], colour: '--gap' }]}
+              marks={marks}
+              log={log}
+              format={format}
+              cursor={cursor}
+              onCursor={setCursor}
+              theme={`${theme.value}${matchMedia('(prefers-color-scheme: dark)').matches}`}
+              resets={resets}
+            />
+          </Readable>
+          <p class="readout">
+            <strong>Epoch {x[place]}</strong>
+            {curves.map((one) => (
+              <span key={one.split}>
+                <span class={`key ${one.split}`} /> {one.label}{' '}
+                <span class="number">{one.values[place] === null ? '–' : format(one.values[place]!)}</span>
+              </span>
+            ))}
+            <GapAt curves={curves} place={place} measure={measure} />
+          </p>
+        </>
+      )}
+    </section>
+  )
+}
+
+/** The two curves with the gap between them come first; where they are smoothed, what was measured stays visible. */
+function linesOf(curves: Curve[], weight: number): Line[] {
+  const drawn = curves.map((one) => ({
+    label: one.label,
+    colour: `--${one.split}`,
+    values: weight ? smoothed(one.values, weight) : one.values,
+  }))
+  const measured = curves.map((one) => ({
+    label: `${one.label}, as measured`,
+    colour: `--${one.split}`,
+    values: one.values,
+    width: 1,
+    faint: true,
+  }))
+  return weight ? [...drawn, ...measured] : drawn
+}
+
+function marksOf(diagnosis: Diagnosis | undefined): Mark[] {
+  const marks: Mark[] = []
+  if (diagnosis?.best_epoch) marks.push({ at: diagnosis.best_epoch, label: `best: ${diagnosis.best_epoch}`, colour: '--good' })
+  if (diagnosis?.onset_epoch) {
+    marks.push({ at: diagnosis.onset_epoch, label: `worse from ${diagnosis.onset_epoch}`, colour: '--bad' })
+  }
+  return marks
+}
+
+function GapAt({ curves, place, measure }: { curves: Curve[]; place: number; measure: Measure }) {
+  const [train, validation] = [curves[0]?.values[place], curves[1]?.values[place]]
+  if (train === null || train === undefined || validation === null || validation === undefined) return null
+  return (
+    <span>
+      <span class="key gap" /> Gap{' '}
+      <span class="number">
+        {measure === 'loss' ? figure(validation - train) : `${points(train - validation)} points`}
+      </span>
+    </span>
+  )
+}

@@ -1,0 +1,57 @@
+/** The gap from training to test as a waterfall: each term with its interval, and what it means. */
+
+import { useState } from 'preact/hooks'
+
+import type { Budget } from '../../api/jobs'
+import { Waterfall } from '../../charts/waterfall'
+import { figure, percent, points } from '../../words/format'
+import { termWord } from '../../words/verdicts'
+
+export function GapCard({ gap }: { gap: Budget }) {
+  const hasLoss = gap.terms.every((one) => one.loss !== null) && gap.train.loss !== null && gap.test.loss !== null
+  const [measure, setMeasure] = useState<'accuracy' | 'loss'>('accuracy')
+  const byLoss = measure === 'loss' && hasLoss
+  // An accuracy falls from training to test, a loss rises; terms are positive where they widen the gap.
+  const steps = gap.terms.map((one) => ({
+    name: termWord(one.code),
+    change: byLoss ? one.loss! : -one.accuracy,
+    interval: turned(byLoss ? one.loss_interval : one.accuracy_interval, byLoss ? 1 : -1),
+    explanation: one.explanation,
+  }))
+  const total = byLoss ? gap.test.loss! - gap.train.loss! : gap.train.accuracy - gap.test.accuracy
+  return (
+    <section class="card" aria-label="The gap">
+      <header>
+        <h2>
+          Where the gap of {byLoss ? `${figure(total)} nats` : `${points(total).replace('+', '')} points`} comes from
+        </h2>
+        {hasLoss && (
+          <div class="segments" role="group" aria-label="What is shown">
+            {(['accuracy', 'loss'] as const).map((one) => (
+              <button key={one} type="button" aria-pressed={one === measure} onClick={() => setMeasure(one)}>
+                {one === 'loss' ? 'Loss' : 'Accuracy'}
+              </button>
+            ))}
+          </div>
+        )}
+      </header>
+      <Waterfall
+        start={{ name: 'Training', value: byLoss ? gap.train.loss! : gap.train.accuracy, count: gap.train.count }}
+        end={{ name: 'Test', value: byLoss ? gap.test.loss! : gap.test.accuracy, count: gap.test.count }}
+        steps={steps}
+        level={byLoss ? (value) => figure(value) : (value) => percent(value)}
+        change={byLoss ? (value) => `${value > 0 ? '+' : ''}${figure(value, 3)}` : (value) => points(value)}
+        bounds={byLoss ? undefined : [0, 1]}
+      />
+      <p class="soft">
+        Thin lines are 95 % intervals. Changes are in {byLoss ? 'nats' : 'percentage points'}; they add up from training to test.
+      </p>
+    </section>
+  )
+}
+
+function turned(interval: number[] | [number, number] | null | undefined, sign: number): [number, number] | null {
+  if (!interval) return null
+  const [a, b] = [sign * interval[0]!, sign * interval[1]!]
+  return a < b ? [a, b] : [b, a]
+}

@@ -1,0 +1,105 @@
+/** One job: what it does, how far train and validation lie apart, why, and what to do about it. */
+
+import { type Job, getDiagnosis, getJob, getMetrics } from '../../api/jobs'
+import { Title } from '../../parts/layout'
+import { useLive, useLoaded } from '../../parts/load'
+import { Status } from '../../parts/marks'
+import { Failed, Loading } from '../../parts/states'
+import { count, duration, moment } from '../../words/format'
+import { ENDED, reasonWord } from '../../words/verdicts'
+import { Actions } from './actions'
+import { ConfusionCard } from './confusion'
+import { CurvesCard } from './curves'
+import { EventsCard } from './events'
+import { GapCard } from './gap'
+import { ProgressLine } from './progress'
+import { SpecCard } from './spec'
+import { VerdictCard } from './verdict'
+
+/** A diagnosis costs the service more than figures do, and changes less. */
+const DIAGNOSIS_EVERY_MS = 4000
+
+export function OneJob({ id }: { id: string }) {
+  const job = useLoaded(id, (signal) => getJob(id, signal))
+  const metrics = useLoaded(id, (signal) => getMetrics(id, signal))
+  const diagnosis = useLoaded(id, (signal) => getDiagnosis(id, signal))
+  const concerns = (event: { subject: { id: string } }) => event.subject.id === id
+  useLive(concerns, () => {
+    job.reload()
+    metrics.reload()
+  })
+  useLive(concerns, diagnosis.reload, DIAGNOSIS_EVERY_MS)
+
+  if (!job.data) return job.problem ? <Failed problem={job.problem} retry={job.reload} /> : <Loading what="the job" />
+  const hasEnded = ENDED.has(job.data.status)
+  return (
+    <>
+      <div class="heading">
+        <div class="row">
+          <Title text={job.data.name} />
+          <Status status={job.data.status} />
+        </div>
+        <Actions job={job.data} onChange={job.set} />
+      </div>
+      <Facts job={job.data} />
+      {!hasEnded && <ProgressLine job={job.data} />}
+      {job.data.error && (
+        <div class="state failed" role="alert">
+          <h2>{job.data.error.code.replaceAll('_', ' ')}</h2>
+          <p>{job.data.error.detail}</p>
+        </div>
+      )}
+      <div class="columns">
+        <div class="stack">
+          {metrics.data && <CurvesCard metrics={metrics.data} diagnosis={diagnosis.data} job={job.data} />}
+          {metrics.problem && !metrics.data && <Failed problem={metrics.problem} retry={metrics.reload} />}
+          {diagnosis.data?.gap && <GapCard gap={diagnosis.data.gap} />}
+        </div>
+        {diagnosis.data && <VerdictCard job={job.data} diagnosis={diagnosis.data} />}
+        {diagnosis.problem && !diagnosis.data && <Failed problem={diagnosis.problem} retry={diagnosis.reload} />}
+      </div>
+      {job.data.status === 'succeeded' && <ConfusionCard job={job.data} />}
+      <SpecCard job={job.data} />
+      <EventsCard job={job.data} />
+    </>
+  )
+}
+
+function Facts({ job }: { job: Job }) {
+  const ran =
+    job.started_at && job.finished_at ? (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000 : null
+  return (
+    <dl class="facts">
+      <Fact name="Dataset">
+        {job.dataset.name}@{job.dataset.version}
+      </Fact>
+      <Fact name="Parameters">{count(job.parameters)}</Fact>
+      <Fact name="Created">{moment(job.created_at)}</Fact>
+      {ran !== null && <Fact name="Took">{duration(ran)}</Fact>}
+      {job.stop_reason && <Fact name="Ended">{reasonWord(job.stop_reason)}</Fact>}
+      {job.engine?.device && (
+        <Fact name="Ran on">
+          {job.engine.device}
+          {job.engine.host ? `, ${job.engine.host}` : ''}
+        </Fact>
+      )}
+      {job.retry_of && (
+        <Fact name="Again from">
+          <a href={`/jobs/${job.retry_of}`}>the job before</a>
+        </Fact>
+      )}
+      {job.study_id && (
+        <Fact name="Study">
+          <a href={`/jobs?study=${job.study_id}`}>its other trainings</a>
+        </Fact>
+      )}
+    </dl>
+  )
+}
+
+const Fact = ({ name, children }: { name: string; children: preact.ComponentChildren }) => (
+  <div>
+    <dt>{name}</dt>
+    <dd>{children}</dd>
+  </div>
+)

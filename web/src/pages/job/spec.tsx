@@ -1,0 +1,69 @@
+/** The exact spec, what follows from it, and how to do it again from anywhere. */
+
+import { useState } from 'preact/hooks'
+
+import type { Job } from '../../api/jobs'
+import { Code } from '../../parts/code'
+
+const WAYS = { spec: 'Spec', cli: 'Command line', curl: 'curl', python: 'Python' } as const
+type Way = keyof typeof WAYS
+
+export function SpecCard({ job }: { job: Job }) {
+  const [way, setWay] = useState<Way>('spec')
+  return (
+    <details class="card">
+      <summary>
+        <h2>Spec, and how to do it again</h2>
+      </summary>
+      <div class="segments" role="group" aria-label="Form">
+        {(Object.keys(WAYS) as Way[]).map((one) => (
+          <button key={one} type="button" aria-pressed={one === way} onClick={() => setWay(one)}>
+            {WAYS[one]}
+          </button>
+        ))}
+      </div>
+      <Code text={textOf(way, job.spec)} label={WAYS[way]} />
+    </details>
+  )
+}
+
+function textOf(way: Way, spec: Job['spec']): string {
+  const json = JSON.stringify(spec, null, 2)
+  if (way === 'spec') return json
+  const file = `cat > spec.json <<'END'\n${json}\nEND\n`
+  if (way === 'cli') return `${file}heldout train spec.json`
+  if (way === 'curl') {
+    return `${file}curl ${location.origin}/v1/jobs \\
+  -H "Authorization: Bearer $HELDOUT_API_KEY" \\
+  -H "Content-Type: application/json" \\
+  --data @spec.json`
+  }
+  return `import os
+from heldout import Client
+
+spec = ${asPython(spec)}
+with Client(${JSON.stringify(location.origin)}, os.environ["HELDOUT_API_KEY"]) as client:
+    job = client.submit(spec)
+    for job in client.watch(job.id):
+        print(job.status, job.progress)
+    print(client.diagnosis(job.id).explanation)`
+}
+
+/** A value as Python writes it. */
+function asPython(value: unknown, indent = ''): string {
+  if (value === null || value === undefined) return 'None'
+  if (value === true) return 'True'
+  if (value === false) return 'False'
+  const deeper = `${indent}    `
+  if (Array.isArray(value)) {
+    if (!value.length) return '[]'
+    return `[\n${value.map((one) => `${deeper}${asPython(one, deeper)},`).join('\n')}\n${indent}]`
+  }
+  if (typeof value === 'object') {
+    const fields = Object.entries(value)
+    if (!fields.length) return '{}'
+    const lines = fields.map(([name, one]) => `${deeper}${JSON.stringify(name)}: ${asPython(one, deeper)},`)
+    return `{\n${lines.join('\n')}\n${indent}}`
+  }
+  return JSON.stringify(value)
+}

@@ -1,0 +1,118 @@
+/** The verdict in plain words, what it rests on, and what to do: try a remedy, or have a study measure which one helps. */
+
+import { useState } from 'preact/hooks'
+
+import { post } from '../../api/client'
+import { type Diagnosis, type Finding, type Job, type Remedy, orderStudy, retry } from '../../api/jobs'
+import { Verdict } from '../../parts/marks'
+import { attempt, notify } from '../../parts/notices'
+import { go } from '../../parts/router'
+import { percent } from '../../words/format'
+import { ENDED, remedyWord, verdictWord } from '../../words/verdicts'
+
+export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis }) {
+  const hasEnded = ENDED.has(job.status)
+  const order = async () => {
+    const study = await attempt(() => orderStudy(job.id))
+    if (study) {
+      const link = { href: `/jobs?study=${study.id}`, text: 'See its trainings' }
+      notify('The study is ordered: it trains each remedy with several seeds.', { link })
+    }
+  }
+  const first = diagnosis.findings.find((one) => one.code === diagnosis.verdict)
+  const others = diagnosis.findings.filter((one) => one !== first)
+  return (
+    <section class="card verdict" aria-label="Verdict">
+      <header>
+        <h2>Verdict</h2>
+        <Verdict code={diagnosis.verdict} />
+      </header>
+      {!hasEnded && <p class="soft">By the epochs so far; the job still runs.</p>}
+      <p>{diagnosis.explanation}</p>
+      {diagnosis.confidence !== null && diagnosis.confidence !== undefined && (
+        <p class="soft">Verdicts like this one are right in {percent(diagnosis.confidence, 0)} of cases.</p>
+      )}
+      {diagnosis.caveats && diagnosis.caveats.length > 0 && (
+        <p class="caveat">Read the figures with care: {diagnosis.caveats.map((one) => verdictWord(one)[0]).join(', ')}.</p>
+      )}
+      {first && <Remedies job={job} finding={first} />}
+      {hasEnded && diagnosis.verdict !== 'healthy' && (
+        <div class="cure">
+          <button type="button" class="primary" onClick={order}>
+            Cure it: a study
+          </button>
+          <span class="soft">measures over several seeds which remedy really helps.</span>
+        </div>
+      )}
+      {others.length > 0 && (
+        <details>
+          <summary>
+            {others.length} more {others.length === 1 ? 'finding' : 'findings'}
+          </summary>
+          {others.map((one) => (
+            <div key={one.code} class="finding">
+              <h3>{verdictWord(one.code)[0]}</h3>
+              <p>{one.explanation}</p>
+              <Remedies job={job} finding={one} />
+            </div>
+          ))}
+        </details>
+      )}
+    </section>
+  )
+}
+
+function Remedies({ job, finding }: { job: Job; finding: Finding }) {
+  if (!finding.remedies.length) return null
+  return (
+    <ul class="remedies">
+      {finding.remedies.map((one) => (
+        <li key={one.name}>
+          <div>
+            <strong>{remedyWord(one.name)}</strong>
+            <p class="soft">{one.reason}</p>
+          </div>
+          <TryButton job={job} remedy={one} />
+        </li>
+      ))}
+    </ul>
+  )
+}
+
+function TryButton({ job, remedy }: { job: Job; remedy: Remedy }) {
+  const [busy, setBusy] = useState(false)
+  const { patch, request } = remedy
+  if (!request && !patch) return null
+  const hasEnded = ENDED.has(job.status)
+
+  const tryIt = async () => {
+    setBusy(true)
+    const made = await attempt(() => retry(job.id, { remedy: remedy.name }))
+    setBusy(false)
+    if (made) go(`/jobs/${made.id}`)
+  }
+  const mend = async () => {
+    setBusy(true)
+    const made = await attempt(() => post<{ name: string; version: number }>(request!.path, request!.body))
+    setBusy(false)
+    if (made) {
+      const link = { href: `/new?from=${job.id}&dataset=${made.name}@${made.version}`, text: 'Train on it' }
+      notify(`Version ${made.version} of ${made.name} is being made.`, { link })
+    }
+  }
+  return request ? (
+    <button type="button" class="small" disabled={busy} onClick={mend}>
+      Mend the data
+    </button>
+  ) : (
+    <button
+      type="button"
+      class="small"
+      disabled={busy || !hasEnded}
+      title={hasEnded ? 'Queue a new job with this change' : 'When the job has ended'}
+      onClick={tryIt}
+    >
+      Try it
+    </button>
+  )
+}

@@ -1,0 +1,115 @@
+/** The list of jobs: a table, which on a narrow screen becomes a list of cards. */
+
+import type { Job } from '../../api/client'
+import { GapBar, Progress, Status, Verdict } from '../../parts/marks'
+import { ago, duration, moment, percent } from '../../words/format'
+import { ENDED } from '../../words/verdicts'
+
+type Props = { jobs: Job[]; selected: ReadonlySet<string>; onSelect: (ids: ReadonlySet<string>) => void }
+
+export function JobTable({ jobs, selected, onSelect }: Props) {
+  const open = jobs.filter((job) => !ENDED.has(job.status))
+  const toggle = (id: string) => {
+    const next = new Set(selected)
+    if (!next.delete(id)) next.add(id)
+    onSelect(next)
+  }
+  const allOpen = open.length > 0 && open.every((job) => selected.has(job.id))
+  return (
+    <div class="scrolls">
+      <table class="list jobs">
+        <thead>
+          <tr>
+            <th class="tight">
+              <input
+                type="checkbox"
+                aria-label="Select all jobs that can be cancelled"
+                checked={allOpen}
+                disabled={!open.length}
+                onChange={() => onSelect(new Set(allOpen ? [] : open.map((job) => job.id)))}
+              />
+            </th>
+            <th>Name</th>
+            <th>Status</th>
+            <th>Dataset</th>
+            <th>Best validation</th>
+            <th title="Training accuracy minus test accuracy, in percentage points">Gap</th>
+            <th>Verdict</th>
+            <th>Time</th>
+            <th>Created</th>
+          </tr>
+        </thead>
+        <tbody>
+          {jobs.map((job) => (
+            <Row key={job.id} job={job} isSelected={selected.has(job.id)} onToggle={() => toggle(job.id)} />
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}
+
+function Row({ job, isSelected, onToggle }: { job: Job; isSelected: boolean; onToggle: () => void }) {
+  const best = job.summary?.best
+  return (
+    <tr class={isSelected ? 'selected' : undefined}>
+      <td class="tight">
+        <input
+          type="checkbox"
+          aria-label={`Select ${job.name}`}
+          checked={isSelected}
+          disabled={ENDED.has(job.status)}
+          onChange={onToggle}
+        />
+      </td>
+      <td class="name">
+        <a href={`/jobs/${job.id}`}>{job.name}</a>
+      </td>
+      <td>
+        <Status status={job.status} />
+        {!ENDED.has(job.status) && job.progress.epoch > 0 && (
+          <Progress epoch={job.progress.epoch} epochs={job.progress.epochs} />
+        )}
+      </td>
+      <td data-label="Dataset">
+        {job.dataset.name}
+        <span class="soft">@{job.dataset.version}</span>
+      </td>
+      <td data-label="Best validation">
+        {best ? (
+          <>
+            <span class="number">{percent(best.validation_accuracy)}</span>
+            <span class="soft"> epoch {best.epoch}</span>
+          </>
+        ) : (
+          <span class="soft">–</span>
+        )}
+      </td>
+      <td data-label="Gap">
+        <GapBar gap={job.summary?.gap ?? null} />
+      </td>
+      <td data-label="Verdict">
+        {job.error ? <span class="badge bad">{job.error.code.replaceAll('_', ' ')}</span> : <Verdict code={job.summary?.verdict} />}
+      </td>
+      <td data-label="Time">
+        <Took job={job} />
+      </td>
+      <td data-label="Created">
+        <time dateTime={job.created_at} title={moment(job.created_at)}>
+          {ago(job.created_at)}
+        </time>
+      </td>
+    </tr>
+  )
+}
+
+function Took({ job }: { job: Job }) {
+  if (job.started_at && job.finished_at) {
+    return <span>{duration((Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000)}</span>
+  }
+  if (job.status === 'running' && job.progress.eta_s !== null) {
+    return <span class="soft">{duration(job.progress.eta_s)} left</span>
+  }
+  if (job.status === 'queued') return <span class="soft">waits {duration((Date.now() - Date.parse(job.queued_at)) / 1000)}</span>
+  return <span class="soft">–</span>
+}

@@ -1,0 +1,233 @@
+/** Fields of a form, one for each kind that the spec's schema knows. */
+
+import type { ComponentChildren } from 'preact'
+
+import { plain } from '../../words/format'
+import { type Field, type Path, type Schema, type Schemas, type Value, at, changed, fieldOf, pointerOf, tagOf } from './schema'
+
+export type Form = {
+  all: Schemas
+  spec: Value
+  set: (spec: Value) => void
+  /** What is wrong, by JSON pointer. */
+  errors: ReadonlyMap<string, string>
+}
+type Props = { form: Form; path: Path; schema: Schema }
+
+/** Parts that are off where they are absent; other parts have their defaults then. */
+const OFF_WHEN_ABSENT = new Set(['augmentation', 'initial', 'validation', 'early_stopping'])
+
+const LIST_ITEMS: Record<string, string> = { blocks: 'Block', dense: 'Dense layer' }
+
+const nameOf = (path: Path) => {
+  const text = plain(String(path[path.length - 1]))
+  return text.charAt(0).toUpperCase() + text.slice(1)
+}
+
+export function AnyField({ form, path, schema }: Props) {
+  const field = fieldOf(schema, form.all)
+  if (field.kind === 'group') return <Group form={form} path={path} field={field} />
+  if (field.kind === 'list') return <List form={form} path={path} field={field} />
+  if (field.kind === 'variants') return <Variants form={form} path={path} field={field} />
+  return <Plain form={form} path={path} field={field} />
+}
+
+function Group({ form, path, field }: { form: Form; path: Path; field: Field & { kind: 'group' } }) {
+  const name = String(path[path.length - 1])
+  const value = at(form.spec, path)
+  const canBeOff = OFF_WHEN_ABSENT.has(name)
+  const isOn = !canBeOff || (value !== undefined && value !== null)
+  return (
+    <fieldset class="group">
+      <legend>
+        {canBeOff ? (
+          <label class="row">
+            <input
+              type="checkbox"
+              checked={isOn}
+              onChange={() => form.set(changed(form.spec, path, isOn ? undefined : {}))}
+            />
+            {nameOf(path)}
+          </label>
+        ) : (
+          nameOf(path)
+        )}
+      </legend>
+      <Said form={form} path={path} />
+      {isOn && (
+        <div class="fields">
+          {field.fields.map(([one, schema]) => (
+            <AnyField key={one} form={form} path={[...path, one]} schema={schema} />
+          ))}
+        </div>
+      )}
+    </fieldset>
+  )
+}
+
+function List({ form, path, field }: { form: Form; path: Path; field: Field & { kind: 'list' } }) {
+  const items = (at(form.spec, path) as Value[] | undefined) ?? []
+  const set = (next: Value[]) => form.set(changed(form.spec, path, next.length ? next : undefined))
+  const one = LIST_ITEMS[String(path[path.length - 1])] ?? nameOf(path)
+  const inside = fieldOf(field.item, form.all)
+  return (
+    <fieldset class="group">
+      <legend>{nameOf(path)}</legend>
+      <Said form={form} path={path} />
+      {items.map((_, place) => (
+        <fieldset key={place} class="item">
+          <legend>
+            {one} {place + 1}
+            <button type="button" class="small quiet" onClick={() => set(items.filter((_, other) => other !== place))}>
+              Remove<span class="sr"> {one} {place + 1}</span>
+            </button>
+          </legend>
+          <Said form={form} path={[...path, place]} />
+          <div class="fields">
+            {inside.kind === 'group' &&
+              inside.fields.map(([name, schema]) => (
+                <AnyField key={name} form={form} path={[...path, place, name]} schema={schema} />
+              ))}
+          </div>
+        </fieldset>
+      ))}
+      <button
+        type="button"
+        class="small"
+        disabled={items.length >= field.most}
+        onClick={() => set([...items, structuredClone(items[items.length - 1] ?? firstItem(field.item, form.all))])}
+      >
+        Add a {one.toLowerCase()}
+      </button>
+    </fieldset>
+  )
+}
+
+/** A first item of a list has what an item must have. */
+function firstItem(schema: Schema, all: Schemas): Value {
+  const item = fieldOf(schema, all)
+  const names = item.kind === 'group' ? item.fields.map(([name]) => name) : []
+  return names.includes('filters') ? { filters: 32 } : names.includes('units') ? { units: 64 } : {}
+}
+
+function Variants({ form, path, field }: { form: Form; path: Path; field: Field & { kind: 'variants' } }) {
+  const value = at(form.spec, path) as Record<string, Value> | null | undefined
+  const tags = field.variants.map((one) => tagOf(one, form.all))
+  const place = tags.findIndex((tag, index) =>
+    value == null ? false : tag ? value[tag[0]] === tag[1] : !tags.some((other, i) => i !== index && other && value[other[0]] === other[1]),
+  )
+  const choose = (to: number) => {
+    const tag = tags[to]
+    const required = field.variants[to]?.required ?? []
+    const first = tag ? { [tag[0]]: tag[1] } : Object.fromEntries(required.map((name) => [name, 5]))
+    form.set(changed(form.spec, path, to < 0 ? undefined : first))
+  }
+  const names = field.variants.map((one, index) => tags[index]?.[1] ?? (one.required?.[0] || 'other'))
+  const id = pointerOf(path)
+  const fields = Object.entries(field.variants[place]?.properties ?? {}).filter(([name]) => name !== tags[place]?.[0])
+  return (
+    <fieldset class="group">
+      <legend>{nameOf(path)}</legend>
+      <Said form={form} path={path} />
+      <div class="fields">
+        <Labelled id={id} name="Kind" hint={field.variants[place]?.description ?? field.description}>
+          <select id={id} value={place} onChange={(event) => choose(Number(event.currentTarget.value))}>
+            <option value={-1}>default</option>
+            {names.map((name, index) => (
+              <option key={name} value={index}>
+                {plain(name)}
+              </option>
+            ))}
+          </select>
+        </Labelled>
+        {fields.map(([name, schema]) => (
+          <AnyField key={name} form={form} path={[...path, name]} schema={schema} />
+        ))}
+      </div>
+    </fieldset>
+  )
+}
+
+type PlainField = Exclude<Field, { kind: 'group' | 'list' | 'variants' }>
+
+function Plain({ form, path, field }: { form: Form; path: Path; field: PlainField }) {
+  const id = pointerOf(path)
+  const value = at(form.spec, path)
+  const error = form.errors.get(id)
+  const set = (to: Value) => form.set(changed(form.spec, path, to))
+  const common = { id, 'aria-invalid': error ? true : undefined, 'aria-describedby': `${id}-hint` }
+  const usual = field.default === null ? '' : String(field.default)
+  if (field.kind === 'switch') {
+    return (
+      <Labelled id={id} name={nameOf(path)} hint={field.description} error={error} inline>
+        <input {...common} type="checkbox" checked={(value ?? field.default) === true} onChange={(event) => set(event.currentTarget.checked)} />
+      </Labelled>
+    )
+  }
+  if (field.kind === 'choice') {
+    return (
+      <Labelled id={id} name={nameOf(path)} hint={field.description} error={error}>
+        <select {...common} value={String(value ?? usual)} onChange={(event) => set(event.currentTarget.value)}>
+          {field.choices.map((one) => (
+            <option key={one} value={one}>
+              {plain(one)}
+            </option>
+          ))}
+        </select>
+      </Labelled>
+    )
+  }
+  const bounds = field.kind === 'number' && field.least !== undefined ? `${field.least} to ${field.most?.toLocaleString('en')}` : ''
+  return (
+    <Labelled id={id} name={nameOf(path)} hint={[field.description, bounds].filter(Boolean).join(' ')} error={error}>
+      <input
+        {...common}
+        inputMode={field.kind === 'number' ? (field.whole ? 'numeric' : 'decimal') : undefined}
+        placeholder={usual}
+        value={value === undefined || value === null ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value)}
+        onChange={(event) => set(parsed(event.currentTarget.value, field))}
+      />
+    </Labelled>
+  )
+}
+
+/** What was typed, as its kind of value; the service says what is wrong with anything else. */
+function parsed(text: string, field: PlainField): Value {
+  if (!text.trim()) return undefined
+  if (field.kind === 'number') return Number.isFinite(Number(text)) ? Number(text) : text
+  if (field.kind === 'json') {
+    try {
+      return JSON.parse(text)
+    } catch {
+      return text
+    }
+  }
+  return text
+}
+
+type LabelledProps = { id: string; name: string; hint?: string; error?: string; inline?: boolean; children: ComponentChildren }
+
+const Labelled = ({ id, name, hint, error, inline, children }: LabelledProps) => (
+  <div class={inline ? 'field inline' : 'field'}>
+    <label for={id}>{name}</label>
+    {children}
+    <p id={`${id}-hint`} class={error ? 'hint wrong' : 'hint'}>
+      <Marked text={error ?? hint ?? ''} />
+    </p>
+  </div>
+)
+
+/** Text whose names of fields and values are between backticks. */
+const Marked = ({ text }: { text: string }) => (
+  <>{text.split('`').map((part, place) => (place % 2 ? <code key={place}>{part}</code> : part))}</>
+)
+
+/** What is wrong with a part as a whole. */
+const Said = ({ form, path }: { form: Form; path: Path }) => {
+  const error = form.errors.get(pointerOf(path))
+  return error ? (
+    <p class="hint wrong" role="alert">
+      {error}
+    </p>
+  ) : null
+}

@@ -1,0 +1,173 @@
+/** A new job: a form made from the spec's schema, its JSON beside it, and at once what it would cost or what is wrong. */
+
+import { useEffect, useMemo, useState } from 'preact/hooks'
+
+import augmented from '../../../../examples/augmented.json'
+import overfit from '../../../../examples/overfit.json'
+import regularized from '../../../../examples/regularized.json'
+import { type Page, Problem, type Schemas as Views, get } from '../../api/client'
+import { type Estimate, type Spec, estimate, getJob, submit } from '../../api/jobs'
+import { Title } from '../../parts/layout'
+import { type Loaded, useLoaded } from '../../parts/load'
+import { attempt } from '../../parts/notices'
+import { go, inQuery } from '../../parts/router'
+import { Failed, Loading } from '../../parts/states'
+import { EstimatePanel } from './estimate'
+import { AnyField, type Form } from './fields'
+import { JsonPane } from './json'
+import { type Schema, type Schemas, changed } from './schema'
+
+const PRESETS: Record<string, Spec> = { overfit, regularized, augmented }
+const PRESET_HINTS: Record<string, string> = {
+  overfit: 'a large network without any help: it learns its images by heart',
+  regularized: 'dropout and an L2 penalty',
+  augmented: 'a small network on images that are turned, shifted and mirrored',
+}
+const TYPING_MS = 350
+/** In this order; what comes after is folded away. */
+const MAIN = ['network', 'training', 'augmentation']
+const REST = ['validation', 'initial', 'evaluation', 'limits', 'resources', 'priority', 'metadata']
+
+/** The spec to begin with: that of another job without its name and seed, or a preset. */
+async function firstSpec(from: string, dataset: string): Promise<Spec> {
+  if (!from) return { ...structuredClone(PRESETS.regularized!), ...(dataset && { dataset }) }
+  const spec = structuredClone((await getJob(from)).spec) as Spec
+  const name = `${String(spec.name)} (edited)`.slice(-128)
+  return withoutEmpty({ ...spec, name, ...(dataset && { dataset }) }) as Spec
+}
+
+/** Without what is null, which means absent. */
+function withoutEmpty(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutEmpty)
+  if (value === null || typeof value !== 'object') return value
+  const kept = Object.entries(value).filter(([, one]) => one !== null)
+  return Object.fromEntries(kept.map(([name, one]) => [name, withoutEmpty(one)]))
+}
+
+export function NewJob() {
+  const from = inQuery('from')
+  const schema = useLoaded('schema', (signal) =>
+    get<{ components: { schemas: Schemas } }>('/openapi.json', { signal }).then((one) => one.components.schemas),
+  )
+  const first = useLoaded(`spec:${from}`, () => firstSpec(from, inQuery('dataset')))
+  if (schema.problem) return <Failed problem={schema.problem} retry={schema.reload} />
+  if (first.problem) return <Failed problem={first.problem} retry={first.reload} />
+  if (!schema.data || !first.data) return <Loading what="the form" />
+  return <Editor key={from} all={schema.data} first={first.data} />
+}
+
+function Editor({ all, first }: { all: Schemas; first: Spec }) {
+  const [spec, setSpec] = useState<Spec>(first)
+  const checked = useEstimate(spec)
+  const [busy, setBusy] = useState(false)
+  const errors = useMemo(
+    () => new Map((checked.problem?.errors ?? []).map((one) => [one.pointer, one.detail])),
+    [checked.problem],
+  )
+  const form: Form = { all, spec, set: (next) => setSpec(next as Spec), errors }
+  const properties = all.JobSpec!.properties as Record<string, Schema>
+  const part = (name: string) => <AnyField key={name} form={form} path={[name]} schema={properties[name]!} />
+
+  const send = async () => {
+    setBusy(true)
+    const job = await attempt(() => submit(spec))
+    setBusy(false)
+    if (job) go(`/jobs/${job.id}`)
+  }
+
+  return (
+    <>
+      <div class="heading">
+        <Title text="New job" />
+        <div class="row">
+          <span class="soft">Begin with</span>
+          {Object.entries(PRESETS).map(([name, preset]) => (
+            <button
+              key={name}
+              type="button"
+              class="small"
+              title={PRESET_HINTS[name]}
+              onClick={() => setSpec({ ...structuredClone(preset), dataset: spec.dataset || preset.dataset })}
+            >
+              {name}
+            </button>
+          ))}
+        </div>
+      </div>
+      <form
+        class="columns new-job"
+        onSubmit={(event) => {
+          event.preventDefault()
+          void send()
+        }}
+      >
+        <div class="card form">
+          <div class="fields">
+            <DatasetField form={form} value={String(spec.dataset ?? '')} />
+            {part('name')}
+          </div>
+          {MAIN.map(part)}
+          <details>
+            <summary>Validation, first weights, limits, machine</summary>
+            {REST.filter((name) => properties[name]).map(part)}
+          </details>
+        </div>
+        <div class="beside">
+          <EstimatePanel checked={checked} />
+          <button type="submit" class="primary" disabled={busy || Boolean(checked.problem)}>
+            {busy ? 'Sending …' : 'Train'}
+          </button>
+          <JsonPane spec={spec} onChange={setSpec} />
+        </div>
+      </form>
+    </>
+  )
+}
+
+/** What the spec would cost, or what is wrong with it, a moment after the last change. */
+function useEstimate(spec: Spec): Loaded<Estimate> {
+  const [asked, setAsked] = useState(spec)
+  useEffect(() => {
+    const timer = setTimeout(() => setAsked(spec), TYPING_MS)
+    return () => clearTimeout(timer)
+  }, [spec])
+  const [last, setLast] = useState<Estimate>()
+  const checked = useLoaded(JSON.stringify(asked), (signal) => estimate(asked, signal))
+  useEffect(() => {
+    if (checked.data) setLast(checked.data)
+  }, [checked.data])
+  // While a change is being checked, the figures before stay in sight.
+  return { ...checked, data: checked.data ?? (checked.problem ? undefined : last) }
+}
+
+function DatasetField({ form, value }: { form: Form; value: string }) {
+  const datasets = useLoaded('datasets', (signal) =>
+    get<Page<Views['DatasetView']>>('/v1/datasets?status=ready&limit=200', { signal }).catch((error: unknown) => {
+      if (error instanceof Problem) return { data: [], has_more: false }
+      throw error
+    }),
+  )
+  const error = form.errors.get('/dataset')
+  return (
+    <div class="field">
+      <label for="/dataset">Dataset</label>
+      <input
+        id="/dataset"
+        list="datasets"
+        required
+        value={value}
+        aria-invalid={error ? true : undefined}
+        aria-describedby="/dataset-hint"
+        onChange={(event) => form.set(changed(form.spec, ['dataset'], event.currentTarget.value))}
+      />
+      <datalist id="datasets">
+        {datasets.data?.data.map((one) => (
+          <option key={one.id} value={one.bundled ? one.name : `${one.name}@${one.version}`} />
+        ))}
+      </datalist>
+      <p id="/dataset-hint" class={error ? 'hint wrong' : 'hint'}>
+        {error ?? 'A name takes its newest version; name@3 takes that one.'}
+      </p>
+    </div>
+  )
+}

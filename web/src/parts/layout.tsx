@@ -1,0 +1,111 @@
+/** The frame of every page: where one can go, whether the service answers, who is logged in. */
+
+import { effect, signal } from '@preact/signals'
+import type { ComponentChildren } from 'preact'
+import { useEffect, useRef } from 'preact/hooks'
+
+import { loggedIn, reachable, request } from '../api/client'
+import { stream } from '../api/live'
+import { Notices, attempt } from './notices'
+import { path } from './router'
+
+const PLACES: [string, string][] = [
+  ['/jobs', 'Jobs'],
+  ['/new', 'New job'],
+]
+
+type Theme = '' | 'light' | 'dark'
+const NEXT: Record<Theme, Theme> = { '': 'dark', dark: 'light', light: '' }
+const THEME_NAMES: Record<Theme, string> = { '': 'as the system', dark: 'dark', light: 'light' }
+
+const stored = () => {
+  try {
+    return (localStorage.getItem('theme') ?? '') as Theme
+  } catch {
+    return ''
+  }
+}
+/** What colours are taken from; charts listen to it. */
+export const theme = signal<Theme>(stored())
+
+effect(() => {
+  document.documentElement.dataset.theme = theme.value
+  try {
+    localStorage.setItem('theme', theme.value)
+  } catch {
+    // A browser that keeps nothing shows the system's colours next time.
+  }
+})
+
+export const owner = signal('')
+
+async function logOut() {
+  await attempt(() => request('/v1/session', { method: 'DELETE' }))
+  loggedIn.value = false
+}
+
+export const Layout = ({ children }: { children: ComponentChildren }) => (
+  <>
+    <a class="skip" href="#main">
+      To the content
+    </a>
+    <header class="top">
+      <a href="/jobs" class="brand">
+        <img src="/icon.svg" alt="" width="22" height="22" /> Heldout
+      </a>
+      <nav aria-label="Pages">
+        {PLACES.map(([to, name]) => (
+          <a key={to} href={to} aria-current={path.value === to || path.value.startsWith(`${to}/`) ? 'page' : undefined}>
+            {name}
+          </a>
+        ))}
+      </nav>
+      <div class="row end">
+        <a href="/docs" target="_blank" rel="noreferrer" class="wide-only">
+          API
+        </a>
+        <button type="button" class="quiet" onClick={() => (theme.value = NEXT[theme.value])}>
+          <span aria-hidden="true">◐</span>
+          <span class="sr">Colours: {THEME_NAMES[theme.value]}. Change them.</span>
+        </button>
+        <button type="button" class="quiet" onClick={logOut} title={`Logged in as ${owner.value}`}>
+          Log out
+        </button>
+      </div>
+    </header>
+    <Connection />
+    <main id="main" tabIndex={-1}>
+      {children}
+    </main>
+    <Notices />
+  </>
+)
+
+const Connection = () => {
+  const lost = !reachable.value || (stream.value === 'lost' && !document.hidden)
+  return (
+    <div role="status">
+      {lost && (
+        <p class="banner">
+          The connection to the service is lost. What you see may be old; it goes on by itself when the service is back.
+        </p>
+      )}
+    </div>
+  )
+}
+
+/** A page's heading. It names the browser's tab, and gets the focus where a link has led here. */
+export function Title({ children, text }: { children?: ComponentChildren; text: string }) {
+  const heading = useRef<HTMLHeadingElement>(null)
+  useEffect(() => {
+    document.title = `${text} – Heldout`
+  }, [text])
+  useEffect(() => {
+    if (document.activeElement === document.body) heading.current?.focus({ preventScroll: true })
+  }, [])
+  return (
+    <h1 ref={heading} tabIndex={-1}>
+      {children ?? text}
+    </h1>
+  )
+}

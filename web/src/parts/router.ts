@@ -1,0 +1,46 @@
+/** Which page is shown: the address decides, and keeps filters and layout. */
+
+import { computed, signal } from '@preact/signals'
+
+const here = () => ({ path: location.pathname, query: new URLSearchParams(location.search) })
+
+export const address = signal(here())
+export const path = computed(() => address.value.path)
+
+export function go(to: string, { replace = false } = {}) {
+  history[replace ? 'replaceState' : 'pushState'](null, '', to)
+  address.value = here()
+  if (!replace) window.scrollTo(0, 0)
+}
+
+/** One value of the address's query; its first one where it is repeated. */
+export const inQuery = (name: string) => address.value.query.get(name) ?? ''
+export const allInQuery = (name: string) => address.value.query.getAll(name)
+
+/** Change the query and stay on the page. Empty values are left out, so that a plain page has a plain address. */
+export function setQuery(changes: Record<string, string | string[]>) {
+  const next = new URLSearchParams(location.search)
+  for (const [name, value] of Object.entries(changes)) {
+    next.delete(name)
+    for (const one of Array.isArray(value) ? value : [value]) if (one) next.append(name, one)
+  }
+  const text = next.toString()
+  go(location.pathname + (text ? `?${text}` : ''), { replace: true })
+}
+
+/** Follow links of our own pages without loading them anew; all other clicks are the browser's. */
+function follow(event: MouseEvent) {
+  const link = (event.target as Element).closest?.('a')
+  const plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey
+  if (!link || !plain || event.defaultPrevented || link.target || link.hasAttribute('download')) return
+  const to = new URL(link.href, location.href)
+  if (to.origin !== location.origin || /^\/(v1|docs|openapi)/.test(to.pathname)) return
+  if (to.pathname === location.pathname && to.hash) return
+  event.preventDefault()
+  go(to.pathname + to.search)
+}
+
+export function start() {
+  addEventListener('popstate', () => (address.value = here()))
+  document.addEventListener('click', follow)
+}

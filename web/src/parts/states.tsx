@@ -1,0 +1,42 @@
+/** What a page shows in place of data: that it loads, that there is nothing, or what went wrong and what to do. */
+
+import type { ComponentChildren } from 'preact'
+
+import type { Problem } from '../api/client'
+
+/** Shown after a moment only, so that fast answers do not flicker. */
+export const Loading = ({ what }: { what: string }) => (
+  <p class="state loading" role="status">
+    Loading {what} …
+  </p>
+)
+
+export const Empty = ({ title, children }: { title: string; children?: ComponentChildren }) => (
+  <div class="state">
+    <h2>{title}</h2>
+    {children}
+  </div>
+)
+
+export function Failed({ problem, retry }: { problem: Problem; retry?: () => void }) {
+  return (
+    <div class="state failed" role="alert">
+      <h2>{problem.status === 404 ? 'Not found' : 'That did not work'}</h2>
+      <p>{problem.detail}</p>
+      {problem.errors.length > 0 && (
+        <ul>
+          {problem.errors.map((one) => (
+            <li key={one.pointer}>
+              <code>{one.pointer}</code> {one.detail}
+            </li>
+          ))}
+        </ul>
+      )}
+      {retry && (
+        <button type="button" onClick={retry}>
+          Try again
+        </button>
+      )}
+    </div>
+  )
+}

@@ -1,0 +1,59 @@
+/** What a verdict, a term of the gap or a status is called, and how serious it looks. */
+
+import { plain } from './format'
+
+export type Tone = 'good' | 'bad' | 'warn' | 'plain' | 'accent'
+
+const VERDICTS: Record<string, [string, Tone]> = {
+  healthy: ['healthy', 'good'],
+  cannot_tell: ['cannot tell', 'plain'],
+  leakage: ['leaked images', 'bad'],
+  label_order_mismatch: ['labels in another order', 'bad'],
+  scale_mismatch: ['other pixel values', 'bad'],
+  metric_artefact: ['metric artefact', 'warn'],
+  too_little_data: ['too little data', 'warn'],
+  test_too_small: ['test set too small', 'warn'],
+  diverged: ['diverged', 'bad'],
+}
+
+/** A verdict's word: unknown ones, of a later release, as their code says. */
+export function verdictWord(code: string): [string, Tone] {
+  return VERDICTS[code] ?? [plain(code), 'warn']
+}
+
+const TERMS: Record<string, string> = {
+  late_epochs: 'Trained too long',
+  generalisation: 'New images are harder',
+  copies_in_validation: 'Copies in validation',
+  split_difference: 'Test differs from validation',
+  label_order: 'Labels in another order',
+  pixel_values: 'Other pixel values',
+  copies_in_test: 'Copies in test',
+}
+
+export const termWord = (code: string) => TERMS[code] ?? plain(code)
+
+const REMEDIES: Record<string, string> = { l2: 'L2 penalty', ema: 'averaged weights' }
+
+export const remedyWord = (name: string) => REMEDIES[name] ?? plain(name)
+
+export const STATUS_TONES: Record<string, Tone> = {
+  running: 'accent',
+  cancelling: 'warn',
+  pausing: 'warn',
+  succeeded: 'good',
+  failed: 'bad',
+}
+
+export const STATUSES = ['queued', 'running', 'cancelling', 'pausing', 'paused', 'succeeded', 'failed', 'cancelled']
+export const ENDED = new Set(['succeeded', 'failed', 'cancelled'])
+
+const REASONS: Record<string, string> = {
+  completed: 'All epochs are done.',
+  early_stopped: 'Early stopping ended it: validation did not get better.',
+  overfit_guard: 'The overfitting guard stopped it.',
+  deadline: 'It reached its time limit.',
+  cancelled: 'It was cancelled.',
+}
+
+export const reasonWord = (reason: string | null | undefined) => (reason ? (REASONS[reason] ?? plain(reason)) : '')
