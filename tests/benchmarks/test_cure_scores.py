@@ -14,16 +14,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "studies.md"
 CONDITIONS = {condition.key: condition for condition in replay.conditions(sealed=False)}
 
 
-@pytest.mark.parametrize("key", ["digits-8-double-300", "digits-8-wide-100"])
-def test_studies_of_recorded_trainings_name_what_the_page_says(key: str) -> None:
-    row = row_of(scored(CONDITIONS[key]))
+def test_studies_of_recorded_trainings_name_what_the_page_says() -> None:
+    row = row_of(scored(CONDITIONS["digits-8-double-300"]))
     assert row in PAGE.read_text(encoding="utf-8").splitlines(), f"the page is of other rules; now it is {row}"
 
 
 def test_studies_of_a_base_against_itself_hardly_ever_name_a_cure() -> None:
-    outcomes = [*null_studies(CONDITIONS["digits-8-wide-100"], "other seeds", 60)]
-    assert len(outcomes) == 60
-    assert sum(one.winner is not None for one in outcomes) <= 3
+    outcomes = [*null_studies(CONDITIONS["digits-8-wide-100"], "other seeds", 30)]
+    assert len(outcomes) == 30
+    assert sum(one.winner is not None for one in outcomes) <= 2
 
 
 def test_a_remedy_is_judged_by_images_by_which_nobody_chose() -> None:
