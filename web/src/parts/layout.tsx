@@ -50,8 +50,8 @@ export const Layout = ({ children }: { children: ComponentChildren }) => (
       To the content
     </a>
     <header class="top">
-      <a href="/jobs" class="brand">
-        <img src="/icon.svg" alt="" width="22" height="22" /> Heldout
+      <a href="/jobs" class="brand" aria-label="Heldout">
+        <img src="/icon.svg" alt="" width="22" height="22" /> <span class="wide-only">Heldout</span>
       </a>
       <nav aria-label="Pages">
         {PLACES.map(([to, name]) => (
