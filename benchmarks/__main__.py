@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-TRAINING = ("service", "engine", "checkpoints", "ingest", "first_batch")
+TRAINING = ("service", "engine", "checkpoints", "ingest", "first_batch", "cure")
 SERVING = ("requests", "claims", "streams", "events", "lists", "kill")
 ALL = TRAINING + SERVING
 

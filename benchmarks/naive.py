@@ -18,7 +18,7 @@ from typing import Any
 
 SAMPLE_EVERY_S = 0.1
 PEAK_SIDE = 1536
-PEAK_ROUNDS = 8
+PEAK_ROUNDS = 30
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,19 @@ def train(spec: dict[str, Any]) -> Naive:
     return in_process(_train, spec)
 
 
+def train_in_turn(specs: list[dict[str, Any]]) -> list[Naive]:
+    """The same for several specs in one process, as a script with a loop has them."""
+    return list(in_process(_train_in_turn, specs))
+
+
 def train_with_torch(spec: dict[str, Any]) -> Naive | None:
     """The same with a plain PyTorch loop; None where PyTorch is not installed."""
     return in_process(_train_with_torch, spec) if find_spec("torch") else None
 
 
-def peak_flops(cores: int) -> float:
+def peak_flops(cores: int, dtype: str = "float32") -> float:
     """Floating-point operations a second of large matrix products on so many cores: the machine's useful peak."""
-    return in_process(_peak_flops, cores)
+    return in_process(_peak_flops, (cores, dtype))
 
 
 def in_process(work: Any, argument: Any) -> Any:
@@ -95,13 +100,17 @@ def _processor_s() -> float:
 
 def _pixels(spec: dict[str, Any]) -> Any:
     from models.bundled import BUNDLED
+    from models.job_splits import stratified
 
     images = BUNDLED[spec["dataset"]].read(Path())
     high = images.value_range[1]
-    return [
-        (images.images[images.splits[split]].astype("float32") / high, images.labels[images.splits[split]])
-        for split in ("train", "validation")
-    ]
+    train, validation = images.splits["train"], images.splits["validation"]
+    train = train[stratified(images.labels[train], spec["training"].get("train_limit"))]
+    return [(images.images[rows].astype("float32") / high, images.labels[rows]) for rows in (train, validation)]
+
+
+def _train_in_turn(specs: list[dict[str, Any]]) -> list[Naive]:
+    return [_train(spec) for spec in specs]
 
 
 def _train(spec: dict[str, Any]) -> Naive:
@@ -122,8 +131,14 @@ def _train(spec: dict[str, Any]) -> Naive:
                 model.add(layers.Dropout(block["dropout"]))
         model.add(layers.Flatten())
         model.add(layers.Dense(10, activation="softmax"))
-        optimizer = keras.optimizers.Adam(training["optimizer"]["learning_rate"])
-        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        rate, decay = training["optimizer"]["learning_rate"], training["optimizer"].get("weight_decay")
+        optimizer = keras.optimizers.AdamW(rate, decay) if decay else keras.optimizers.Adam(rate)
+        loss = "sparse_categorical_crossentropy"
+        if smoothing := training.get("label_smoothing"):
+            # Keras has it for labels in one-hot form alone.
+            loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+            train_set, validation = ((x, keras.utils.to_categorical(y)) for x, y in (train_set, validation))
+        model.compile(optimizer, loss, metrics=["accuracy"])
         epochs: list[float] = []
 
         class MeasureTrainingSplit(keras.callbacks.Callback):
@@ -142,6 +157,7 @@ def _train(spec: dict[str, Any]) -> Naive:
                 rotation_range=changes["rotation_degrees"],
                 width_shift_range=changes["width_shift"],
                 height_shift_range=changes["height_shift"],
+                zoom_range=changes.get("zoom", 0.0),
                 horizontal_flip=changes["horizontal_flip"],
             )
             model.fit(generator.flow(*train_set, batch_size=size, seed=training["seed"]), **common)
@@ -195,14 +211,15 @@ def _train_with_torch(spec: dict[str, Any]) -> Naive:
     return Naive(watch.wall_s, watch.cpu_s, watch.threads, sorted(epochs)[len(epochs) // 2])
 
 
-def _peak_flops(cores: int) -> float:
+def _peak_flops(task: tuple[int, str]) -> float:
     import tensorflow as tf
 
+    cores, dtype = task
     tf.config.threading.set_intra_op_parallelism_threads(cores)
-    one = tf.random.normal((PEAK_SIDE, PEAK_SIDE), seed=1)
+    one = tf.cast(tf.random.normal((PEAK_SIDE, PEAK_SIDE), seed=1), dtype)
     best = float("inf")
     for _ in range(PEAK_ROUNDS):
         began = time.perf_counter()
-        tf.linalg.matmul(one, one).numpy()
+        tf.linalg.matmul(one, one)[0, 0].numpy()
         best = min(best, time.perf_counter() - began)
     return 2 * PEAK_SIDE**3 / best

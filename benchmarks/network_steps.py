@@ -9,8 +9,11 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from benchmarks.naive import in_process
+from benchmarks.engine_tables import CORES, PASSES
+from benchmarks.naive import in_process, peak_flops
 from benchmarks.network_kinds import CLASSES, Network, keras_model
+from heldout.layers import plan_network
+from heldout.spec import NetworkSpec
 
 EPOCHS = 4  # the first of them traces and is not counted
 Way = Literal["naive", "naive mixed", "engine", "engine mixed"]
@@ -18,14 +21,31 @@ WAYS: tuple[Way, ...] = ("naive", "naive mixed", "engine", "engine mixed")
 
 
 def print_steps(chosen: Mapping[str, Network], rounds: int) -> None:
-    """Print a table: seconds of an epoch of `fit`, and each other way as a share of it, medians over the rounds."""
-    print("| network | naive, s | naive mixed | engine | engine mixed | towers |\n|---|---|---|---|---|---|")
+    """Print a table: seconds of an epoch of `fit`, and each other way as a share of it, medians over the rounds.
+
+    Its last columns say what share of the peak of large matrix products the engine reaches in each precision.
+    """
+    peaks = {dtype: peak_flops(CORES, dtype) for dtype in ("float32", "bfloat16")}
+    print("; ".join(f"{dtype} peak of {CORES} cores: {peak / 1e9:.0f} GFLOP/s" for dtype, peak in peaks.items()))
+    print("\n| network | naive, s | naive mixed | engine | engine mixed | towers | of peak | mixed, of peak |")
+    print("|---|---|---|---|---|---|---|---|")
     for name, network in chosen.items():
         found = [{way: in_process(_seconds, (way, network)) for way in WAYS} for _ in range(rounds)]
         naive = statistics.median(one["naive"][0] for one in found)
         shares = [statistics.median(one[way][0] / one["naive"][0] for one in found) for way in WAYS[1:]]
         towers = found[0]["engine"][1]
-        print(f"| {name} | {naive:.2f} | {' | '.join(f'{share:.2f}' for share in shares)} | {towers} |", flush=True)
+        reached = [
+            _flops(network) / statistics.median(one[way][0] for one in found) / peaks[dtype]
+            for way, dtype in (("engine", "float32"), ("engine mixed", "bfloat16"))
+        ]
+        cells = [f"{naive:.2f}", *(f"{share:.2f}" for share in shares), str(towers), *(f"{x:.0%}" for x in reached)]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def _flops(network: Network) -> int:
+    """Operations of an epoch of gradient steps."""
+    plan = plan_network(NetworkSpec.model_validate(network.network), network.image, CLASSES)
+    return PASSES * plan.flops_per_image * network.count
 
 
 def _seconds(task: tuple[Way, Network]) -> tuple[float, int]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from heldout.errors import FieldError, InvalidSpec, NotSupported, SpecUnreadable
+from heldout.errors import FieldError, InvalidSpec, SpecUnreadable
 from heldout.json_pointer import pointer_to
 from heldout.remedies import ResolvedArm, resolve
 from heldout.spec import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
@@ -37,6 +37,8 @@ from models.submit import ExaminedSpec, dataset_named, examined_spec
 from models.tables import DatasetRow, JobRow, StudyRow
 
 MIN_PRIORITY = -100
+# What a training takes beside its epochs, in seconds.
+BESIDE_EPOCHS_S = 0.7
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, ma
     ordered = _ordered(session, blobs, owner, asked, max_parameters)
     plan, base = ordered.plan, ordered.base
     state = plan.state()
-    first = next_steps(state, ()).submit
+    steps = next_steps(state, ())
+    first = steps.submit
     known = calibrations.speeds(session)
     seconds: float | None = 0.0
     for key in first:
@@ -96,7 +99,11 @@ def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, ma
         spec = spec_of_run(base.spec, patch, key, folds=plan.folds, study_name="")
         network = ordered.examined[key.arm].plan
         epoch_s = calibrations.expected_epoch_s(known, spec, network, base.dataset, alone=False)
-        seconds = None if seconds is None or epoch_s is None else seconds + epoch_s * spec.training.epochs
+        if seconds is not None:
+            seconds = None if epoch_s is None else seconds + epoch_s * spec.training.epochs + BESIDE_EPOCHS_S
+    if seconds is not None:
+        # What a search chooses is trained too, and is not known yet.
+        seconds *= steps.planned / max(1, len(first))
     side_by_side = sum(speed.cores for speed in known) or 1
     return StudyEstimateView(
         object="study_estimate",
@@ -104,7 +111,8 @@ def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, ma
         remedies=[one.arm.name for one in plan.arms[1:]],
         splits="fixed" if plan.folds is None else "resampled",
         seeds=plan.seeds,
-        jobs=len(first),
+        sizes=list(plan.sizes) or None,
+        jobs=steps.planned,
         max_jobs=most_jobs(state),
         seconds=None if seconds is None else round(seconds / min(side_by_side, max(1, len(first))), 1),
     )
@@ -154,9 +162,7 @@ def _require_a_beginning(plan: StudyPlan) -> None:
     if first.error is None:
         return
     code, detail = first.error
-    if code == "budget_too_small":
-        raise _refused("/budget/jobs", detail)
-    raise NotSupported("/kind", detail)
+    raise _refused("/budget/jobs" if code == "budget_too_small" else "/kind", detail)
 
 
 def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec) -> _Base:

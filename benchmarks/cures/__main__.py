@@ -4,6 +4,8 @@ record FOLDER    train what has no line in FOLDER yet: grids, null arms, learnin
 progress FOLDER  how much of it is there
 pack FOLDER      keep what is whole: every arm that has all its seeds, where there are ten remedies, and whole curves
 table            what is kept
+score            how well studies do on the conditions that are not sealed
+score sealed     the same on those that are: once, after the rules are committed
 """
 
 import sys
@@ -12,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import mean
 
-from benchmarks.cures import archive, curves, replay
+from benchmarks.cures import archive, curves, replay, score
 from benchmarks.cures.conditions import SEEDS, Condition, all_conditions, sealed
 from benchmarks.cures.record import append_line, read_lines
 
@@ -32,6 +34,10 @@ def main(arguments: list[str]) -> None:
             pack(Path(folder))
         case ["table"]:
             print("\n".join(tables()))
+        case ["score"]:
+            print("\n".join(score.tables(replay.conditions(sealed=False))))
+        case ["score", "sealed"]:
+            print("\n".join(score.tables(replay.conditions(sealed=True))))
         case _:
             raise SystemExit(__doc__)
 

@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 
 from heldout import __version__
-from heldout.cli import curing, datasets, diagnosing, events, host_commands, jobs, mend, results, studies, training
+from heldout.cli import (
+    curing,
+    curve,
+    datasets,
+    diagnosing,
+    events,
+    host_commands,
+    jobs,
+    mend,
+    results,
+    studies,
+    training,
+)
 from heldout.cli.command import ends_with_code
 from heldout.cli.screen import say
 
@@ -21,6 +33,7 @@ COMMANDS = (
     jobs.queue,
     diagnosing.diagnose,
     curing.cure,
+    curve.curve,
     results.confusion,
     results.model,
     results.predictions,

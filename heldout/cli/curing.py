@@ -1,6 +1,8 @@
 """`heldout cure`: order a study of a job that has ended, and follow it to its answer."""
 
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -46,6 +48,13 @@ def cure(
         "splits": splits,
         "budget": {"jobs": budget_jobs, "seconds": budget_seconds},
     }
+    return order(home, body, dry_run=dry_run, yes=yes, detach=detach, as_json=as_json)
+
+
+def order(
+    home: Path | None, body: Mapping[str, Any], *, dry_run: bool, yes: bool, detach: bool, as_json: bool
+) -> Exit | None:
+    """Order a study and follow it; on a terminal, ask first. With `dry_run`, say what it would be and order none."""
     with service(home) as client:
         if dry_run:
             estimate = client.estimate_study(body)

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 # A pipe has no width; tables get what they need.
 PIPE_WIDTH = 160
 BETWEEN = "  "
+# Longer lines are hard to read.
+PROSE_WIDTH = 100
 
 _ASCII = {"–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "±": "+-", "·": "-", "’": "'", "✓": "+", "μ": "u"}
 _BOXES = {"│": "|", "─": "-", "━": "=", "╸": "=", "╺": "-"}
@@ -62,6 +65,12 @@ def say(text: str, *, file: TextIO | None = None) -> None:
     stream = file or sys.stdout
     stream.write(printable(text) + "\n")
     stream.flush()
+
+
+def say_wrapped(text: str) -> None:
+    """Print a paragraph in lines that fit the terminal and are easy to read."""
+    for line in textwrap.wrap(printable(text), min(PROSE_WIDTH, terminal_width()), break_on_hyphens=False):
+        say(line)
 
 
 def printable(text: str) -> str:

@@ -54,6 +54,8 @@ def say_what_cures(job_id: str, verdict: str) -> None:
     if verdict in CURABLE:
         say("")
         say(f"`heldout cure {job_id}` measures what cures that: it trains with several remedies, and compares.")
+    if verdict == "too_little_data":
+        say(f"`heldout curve {job_id}` measures what more training images would bring.")
 
 
 def _calibration(found: CalibrationView) -> str:

@@ -7,7 +7,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from heldout.cli.figures import NONE, clock, points
-from heldout.cli.screen import print_table, say, table_width, terminal_width
+from heldout.cli.screen import print_table, say, say_wrapped, table_width, terminal_width
+from heldout.cli.shown_curve import show_curve, show_curve_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,12 +19,22 @@ PICTURE_WIDTH = 31  # odd, so that 0 has a column of its own
 PICTURE_HEADING = "WORSE".ljust(PICTURE_WIDTH // 2) + "|" + "BETTER".rjust(PICTURE_WIDTH // 2)
 HEADINGS = ("REMEDY", "STATUS", "SEEDS", "ACCURACY", "POINTS", "SURELY", "LOSS", "SURELY", PICTURE_HEADING)
 RIGHT = (2, 3, 4, 6)
+# Of how far arms reach from 0: an arm that reaches farther is cut off in the picture.
+MOST_TIMES_THE_MEDIAN = 3
+LEGEND = (
+    "ACCURACY on validation images: of the base, then with the remedy, by the same seeds. POINTS of accuracy and LOSS "
+    "are what the remedy changes. They surely lie between the bounds, in 95 of 100 studies all of them at once; a "
+    "remedy helps where both bounds are on the better side of 0."
+)
 # The differences that decide are always shown, however narrow the terminal.
 FEWEST_COLUMNS = 5
 
 
 def show_estimate(estimate: StudyEstimateView) -> None:
     """What a study would do."""
+    if estimate.sizes is not None:
+        show_curve_estimate(estimate)
+        return
     say(f"remedies: {', '.join(estimate.remedies)}")
     took = "" if estimate.seconds is None else f", about {clock(estimate.seconds)}"
     most = f"; at most {estimate.max_jobs:,} in all" if estimate.max_jobs > estimate.jobs else ""
@@ -36,22 +47,23 @@ def show_study(study: StudyView) -> None:
     """How far it is, its arms, and its answer."""
     say(f"{study.name} {study.status} ({study.id}): {progress_of(study)}")
     say("")
+    if study.kind == "learning_curve":
+        show_curve(study)
+        return
     show_arms(study)
-    say("")
-    say("ACCURACY on validation images: of the base, then with the remedy, by the same seeds. POINTS of accuracy and")
-    say("LOSS are what the remedy changes. They surely lie between the bounds, in 95 of 100 studies all of them at")
-    say("once; a remedy helps where both bounds are on the better side of 0.")
     show_answer(study)
 
 
 def show_arms(study: StudyView) -> None:
-    """The base first. The last columns are left out where they do not fit."""
+    """The base first, and how to read it. The last columns are left out where they do not fit."""
     rows = arm_rows(study)
     columns = columns_that_fit(rows)
     print_table(HEADINGS[:columns], [row[:columns] for row in rows], right=RIGHT)
     for arm in study.arms:
         if arm.why:
-            say(f"{arm.name}: {arm.why}")
+            say_wrapped(f"{arm.name}: {arm.why}")
+    say("")
+    say_wrapped(LEGEND)
 
 
 def columns_that_fit(rows: Sequence[Sequence[str]]) -> int:
@@ -94,14 +106,17 @@ def show_answer(study: StudyView) -> None:
     if study.conclusion is None:
         return
     say("")
-    say(study.conclusion.explanation)
+    say_wrapped(study.conclusion.explanation)
     if study.conclusion.test is not None:
         show_test(study.conclusion.test)
-    if study.conclusion.refit is not None:
-        say(f"{study.conclusion.refit} is the model to deploy: it trained on validation images too, so that none of")
-        say(f"them says how good it is. `heldout model {study.conclusion.refit} -o FILE` downloads it.")
+    if (refit := study.conclusion.refit) is not None:
+        say_wrapped(
+            f"{refit} is the model to deploy. It trains on validation images too, so that none of them says how good "
+            f"it is. Once it has ended (`heldout watch {refit}`), `heldout model {refit} -o FILE` downloads it."
+        )
     if (command := command_of_winner(study)) is not None:
         say(f"To train it once more: {command}")
+    say(f"The whole report, with pictures: heldout studies report {study.id} --html FILE")
 
 
 def show_test(test: StudyTestView) -> None:
@@ -148,20 +163,24 @@ def _loss(value: float | None) -> str:
 
 
 def _widest(arms: Sequence[ArmView]) -> float:
-    """The largest distance from 0 that the picture has to show."""
+    """The largest distance from 0 that the picture shows. One arm that ran wild leaves room for the others."""
     differences = [arm.difference for arm in arms if arm.difference is not None]
-    ends = [end for one in differences for end in one.adjusted_intervals.accuracy or ()]
-    ends += [one.accuracy for one in differences if one.accuracy is not None]
-    return max(map(abs, ends), default=0.0)
+    reach = sorted(
+        max(map(abs, (one.accuracy or 0.0, *(one.adjusted_intervals.accuracy or ())))) for one in differences
+    )
+    return min(reach[-1], MOST_TIMES_THE_MEDIAN * reach[len(reach) // 2]) if reach else 0.0
 
 
 def _picture(arm: ArmView, widest: float) -> str:
-    """`-----o---|` : the adjusted interval of accuracy, its mean as an o, and 0 as a |; better is on the right."""
+    """`-----o---|` : the adjusted interval of accuracy, its mean as an o, and 0 as a |; better is on the right.
+
+    What lies outside ends in < or >.
+    """
     cells = [" "] * PICTURE_WIDTH
     middle = PICTURE_WIDTH // 2
 
     def column(value: float) -> int:
-        return middle + round(value / widest * middle)
+        return middle + max(-middle, min(middle, round(value / widest * middle)))
 
     difference = arm.difference
     if difference is not None and difference.accuracy is not None and widest > 0:
@@ -170,6 +189,8 @@ def _picture(arm: ArmView, widest: float) -> str:
             cells[place] = "-"
         cells[middle] = "|"
         cells[column(difference.accuracy)] = "o"
+        cells[0] = "<" if low < -widest else cells[0]
+        cells[-1] = ">" if high > widest else cells[-1]
     else:
         cells[middle] = "|"
     return "".join(cells).rstrip()

@@ -101,5 +101,9 @@ def _row_of(study: "StudyView") -> tuple[str, ...]:
     answer = NONE
     if study.conclusion is not None:
         answer = study.conclusion.remedy or study.conclusion.kind.replace("_", " ")
+    elif study.forecast is not None:
+        answer = f"forecast {100 * study.forecast.error:.1f} % wrong"
+    elif study.no_forecast is not None:
+        answer = "no forecast"
     trainings = progress_of(study).partition(" trainings")[0]
     return (study.id, study.name, study.status, trainings, answer, moment(study.created_at))

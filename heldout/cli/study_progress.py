@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from heldout.cli import shown_curve
 from heldout.cli.progress import lines_of
 from heldout.cli.screen import console, is_terminal, print_json, printable, say
 from heldout.cli.shown_study import HEADINGS, RIGHT, arm_rows, columns_that_fit, progress_of
@@ -96,12 +97,14 @@ def table_of(study: StudyView) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    rows = arm_rows(study)
-    columns = columns_that_fit(rows)
+    is_curve = study.kind == "learning_curve"
+    headings, right = (shown_curve.HEADINGS, shown_curve.RIGHT) if is_curve else (HEADINGS, RIGHT)
+    rows = shown_curve.size_rows(study) if is_curve else arm_rows(study)
+    columns = len(headings) if is_curve else columns_that_fit(rows)
     title = Text(printable(f"{study.name}: {progress_of(study)}"))
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0), show_edge=False)
-    for place, heading in enumerate(HEADINGS[:columns]):
-        table.add_column(Text(heading), justify="right" if place in RIGHT else "left", no_wrap=True)
+    for place, heading in enumerate(headings[:columns]):
+        table.add_column(Text(heading), justify="right" if place in right else "left", no_wrap=True)
     for row in rows:
         style = "dim" if row[1] == "dropped" else None
         table.add_row(*(Text(printable(cell)) for cell in row[:columns]), style=style)

@@ -11,7 +11,7 @@ from heldout.errors import FileOfLaterRelease
 class StoredPart(BaseModel):
     """A part of a stored file. Fields that this release does not know are passed over."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class StoredFile(StoredPart):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import log2
 
 from heldout.views.study import CurvePointView, ForecastView
 from heldout.views.study_report import BandView, EpochBandView
@@ -11,6 +12,7 @@ from models.reports.scales import Scale, scale_of, tick_texts
 # Units of the pictures' own, about a pixel each.
 WIDTH, HEIGHT = 320, 150
 LEFT, RIGHT, TOP, BOTTOM = 40, 10, 22, 22
+DOT = 12  # room beside the first and the last dot of a row
 
 # The first epochs are far from where a training ends: what follows them sets the scale.
 START_SHARE = 0.15
@@ -56,19 +58,24 @@ def curve_chart(
 
 
 def sizes_chart(sizes: Sequence[CurvePointView], forecast: ForecastView | None, *, title: str) -> Markup:
-    """The error at each number of training images, with its interval; the forecast is hollow and dashed."""
+    """The error at each number of training images, with its interval; the forecast is hollow and dashed.
+
+    Twice as many images are as far to the right everywhere, since that is what they bring that is compared.
+    """
     points: list[CurvePointView | ForecastView] = [*sizes]
     if forecast is not None:
         points.append(forecast)
     errors = [value for one in points for value in (one.error, *(one.interval or ()))]
+    first, last = log2(points[0].images), log2(points[-1].images)
     axes = Axes(
-        Scale(0, 1.05 * max(one.images for one in points), LEFT, WIDTH - RIGHT),
+        Scale(first, max(last, first + 1), LEFT + DOT, WIDTH - RIGHT - DOT),
         scale_of([0.0, *errors], HEIGHT - BOTTOM, TOP, room=0.02),
     )
-    line = " ".join(axes.at(one.images, one.error) for one in sizes)
-    parts = [_frame(axes, title, 100.0), element("polyline", points=line, class_="mean heldout")]
+    line = " ".join(axes.at(log2(one.images), one.error) for one in sizes)
+    named = [(axes.x.place(log2(one.images)), f"{one.images:,}") for one in points]
+    parts = [_frame(axes, title, 100.0, named), element("polyline", points=line, class_="mean heldout")]
     if forecast is not None and sizes:
-        ends = f"{axes.at(sizes[-1].images, sizes[-1].error)} {axes.at(forecast.images, forecast.error)}"
+        ends = " ".join(axes.at(log2(one.images), one.error) for one in (sizes[-1], forecast))
         parts.append(element("polyline", points=ends, class_="mean train"))
     for one in points:
         parts.append(_error_bar(axes, one, "forecast" if one is forecast else "heldout"))
@@ -76,7 +83,7 @@ def sizes_chart(sizes: Sequence[CurvePointView], forecast: ForecastView | None, 
 
 
 def _error_bar(axes: Axes, point: CurvePointView | ForecastView, class_: str) -> Markup:
-    x, y = axes.x.place(point.images), axes.y.place(point.error)
+    x, y = axes.x.place(log2(point.images)), axes.y.place(point.error)
     bar = None
     if point.interval is not None:
         low, high = (axes.y.place(bound) for bound in point.interval)
@@ -103,18 +110,18 @@ def _clipped(lines: Sequence[Markup]) -> Markup:
     return element("svg", lines, x=LEFT, y=TOP, width=width, height=height, viewBox=box)
 
 
-def _frame(axes: Axes, title: str, factor: float) -> Markup:
-    """Title, grid and numbers."""
+def _frame(axes: Axes, title: str, factor: float, named: Sequence[tuple[float, str]] | None = None) -> Markup:
+    """Title, grid and numbers. named: places on the horizontal axis and what is written there; else whole numbers."""
     written = Scale(factor * axes.y.low, factor * axes.y.high, axes.y.start, axes.y.end)
     parts = [element("text", title, x=LEFT, y=12, class_="name")]
     for tick, text in zip(written.ticks, tick_texts(written.ticks), strict=True):
         y = written.place(tick)
         parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid"))
         parts.append(element("text", text, x=LEFT - 5, y=y + 4, text_anchor="end"))
-    ticks = [tick for tick in axes.x.ticks if tick == round(tick)]
-    for tick in ticks:
-        x = axes.x.place(tick)
-        parts.append(element("text", f"{round(tick):,}", x=x, y=HEIGHT - 6, text_anchor="middle"))
+    if named is None:
+        named = [(axes.x.place(tick), f"{round(tick):,}") for tick in axes.x.ticks if tick == round(tick)]
+    for x, text in named:
+        parts.append(element("text", text, x=x, y=HEIGHT - 6, text_anchor="middle"))
     return joined(*parts)
 
 

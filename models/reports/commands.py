@@ -22,7 +22,7 @@ def commands_of(study: StudyView, winning_spec: JobSpec | None) -> list[CommandV
         *([] if study.conclusion is None or study.conclusion.refit is None else [_download(study.conclusion.refit)]),
         *([] if winning_spec is None else [_train(winning_spec)]),
         *_next_studies(study),
-        _order("Do the whole study again", STUDY_FILE, _body_of(study), _cure(study, study.seeds, study.budget)),
+        _order("Do the whole study again", STUDY_FILE, _body_of(study), _whole(study)),
     ]
 
 
@@ -53,7 +53,8 @@ def _next_studies(study: StudyView) -> list[CommandView]:
         return []
     if conclusion.kind == "nothing_helped":
         body = {"kind": "learning_curve", **_base_of(study)}
-        return [_order("Measure whether more training images would help", IMAGES_FILE, body)]
+        cli = None if study.job is None else f"heldout curve {study.job}"
+        return [_order("Measure whether more training images would help", IMAGES_FILE, body, cli)]
     if conclusion.needs is None or conclusion.needs.seeds is None:
         return []
     seeds = min(max(arm.seeds for arm in study.arms) + conclusion.needs.seeds, MAX_SEEDS)
@@ -66,10 +67,20 @@ def _order(what: str, file: str, body: dict[str, Any], cli: str | None = None) -
     return CommandView(what=what, file=file, body=body, cli=cli, curl=_post("/v1/studies", file))
 
 
+def _whole(study: StudyView) -> str | None:
+    """The command that orders the same study; None where only a body can say what is asked for."""
+    if study.kind == "remedies":
+        return _cure(study, study.seeds, study.budget)
+    limit = "" if study.budget.jobs is None else f" --budget-jobs {study.budget.jobs}"
+    return (
+        None if study.job is None else f"heldout curve {study.job} --seeds {study.seeds} --splits {study.splits}{limit}"
+    )
+
+
 def _cure(study: StudyView, seeds: int, budget: BudgetView | None = None) -> str | None:
     """The command that orders the study of the same job; None where only a body can say what is asked for."""
     remedies = _remedies_of(study)
-    if study.job is None or study.kind != "remedies" or not all(isinstance(one, str) for one in remedies):
+    if study.job is None or not all(isinstance(one, str) for one in remedies):
         return None
     words = ["heldout", "cure", study.job, "--remedies", ",".join(remedies), "--seeds", f"{seeds}"]
     words += ["--splits", study.splits]
@@ -94,10 +105,11 @@ def _body_of(study: StudyView) -> dict[str, Any]:
         "kind": study.kind,
         "spec": as_json(study.spec),
         "seeds": study.seeds,
+        "splits": study.splits,
         "budget": as_json(study.budget),
     }
     if study.kind == "remedies":
-        body |= {"splits": study.splits, "remedies": _remedies_of(study)}
+        body |= {"remedies": _remedies_of(study)}
     return body
 
 

@@ -60,15 +60,19 @@ def size_blocks(study: StudyView) -> list[Block]:
     heading = Heading("What do more training images bring?")
     if not study.sizes:
         return [heading, Paragraph("Nothing has been measured yet.")]
-    rows = [(f"{one.images:,} images", percent(one.error), _range(one.interval), "measured") for one in study.sizes]
+    rows = [
+        (f"{one.images:,} images", percent(one.error), _range(one.interval), loss_text(one.loss), "measured")
+        for one in study.sizes
+    ]
     if study.forecast is not None:
         one = study.forecast
-        rows.append((f"{one.images:,} images", percent(one.error), _range(one.interval), "forecast"))
+        rows.append((f"{one.images:,} images", percent(one.error), _range(one.interval), NONE, "forecast"))
     blocks: list[Block] = [
         heading,
         Paragraph(
             "Each dot is the share of unseen images that are answered wrongly, by networks that were trained on so "
-            "many images; the upright line is where the true share very likely lies. "
+            "many images; the upright line is where the true share very likely lies. The distance to the right is "
+            "the same for every doubling. "
             + (
                 "The hollow dot is a forecast, no measurement."
                 if study.forecast is not None
@@ -80,10 +84,10 @@ def size_blocks(study: StudyView) -> list[Block]:
         Panels([Panel("", _sizes_picture(study))]),
         Table(
             "Wrong answers on unseen images",
-            ("trained on", "wrong answers", "very likely between", "how"),
+            ("trained on", "wrong answers", "very likely between", "loss", "how"),
             rows,
             (),
-            (1, 2),
+            (1, 2, 3),
         ),
     ]
     return blocks

@@ -108,14 +108,10 @@ def _nothing(study: StudyView) -> str:
 
 
 def _at_most(study: StudyView) -> str:
-    """How much the most promising arm may bring at best, of those that are not worse."""
-    bounds = {arm.name: arm.difference.adjusted_intervals.accuracy for arm in _undecided(study) if arm.difference}
-    highs = {name: one[1] for name, one in bounds.items() if one is not None and one[1] > 0}
-    if not highs:
-        return ""
-    best = max(highs, key=lambda name: highs[name])
-    most = change(OF_100_IMAGES, highs[best])
-    return f"; `{best}`, the most promising, may bring at most {most} right answers of 100"
+    """How much any arm may bring at best, of those that are not worse."""
+    bounds = [arm.difference.adjusted_intervals.accuracy for arm in _undecided(study) if arm.difference]
+    most = max((one[1] for one in bounds if one is not None), default=0.0)
+    return f"; at most {change(OF_100_IMAGES, most)} right answers of 100 may be gained" if most > 0 else ""
 
 
 def _undecided(study: StudyView) -> list[ArmView]:
@@ -145,7 +141,7 @@ def _forecast(study: StudyView, forecast: ForecastView) -> str:
     expected = f"about {percent(forecast.error)} of unseen images would be answered wrongly"
     if forecast.interval is not None:
         low, high = forecast.interval
-        expected += f" (very likely {percent(low)} to {percent(high)})"
+        expected += f" (9 of 10 times, {percent(low)} to {percent(high)})"
     is_sure = forecast.interval is not None and forecast.interval[1] < now.error
     start = "Yes, very likely" if is_sure else "That is not certain"
     return (

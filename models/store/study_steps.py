@@ -220,7 +220,9 @@ def _keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
 def _answer(steps: NextSteps) -> str:
     if steps.conclusion is not None:
         return steps.conclusion.explanation
-    return steps.no_forecast or "All sizes were measured."
+    if steps.forecast is not None:
+        return steps.forecast.explanation
+    return f"There is no forecast. {steps.no_forecast}"
 
 
 def _tell_of_dropped(session: Session, study: StudyRow, arms: Sequence[ArmView]) -> None:

@@ -12,7 +12,7 @@ from models.studies.comparing import Comparison, compare, gain_unit
 from models.studies.figures import difference_view, test_figures, validation_figures
 from models.studies.needs import needs_of
 from models.studies.racing import Look, cures, is_confirmed, surely_better
-from models.studies.standing import MEASURES, Standing
+from models.studies.standing import MEASURES, Standing, surely_worse
 from models.studies.state import Arm, Scores, StudyState
 
 # The test split is met by one remedy, in two measures.
@@ -75,7 +75,8 @@ def conclusion_without_cure(state: StudyState, race: Race) -> ConclusionView:
     undecided = (Standing.OPEN, Standing.CURE)
     open_arms = [name for name, (_, judgement) in judged.items() if judgement.standing in undecided]
     remedies = [arm.name for arm in state.arms if arm.name != BASE_ARM]
-    harmful = _about_harm({name: one for name, one in judged.items() if one[1].standing is Standing.WORSE})
+    worse = [name for name, (_, judgement) in judged.items() if judgement.standing is Standing.WORSE]
+    harmful = _about_harm({name: race.looks[name] for name in worse})
     failed = [name for name in remedies if name not in judged]
     untried = [f"{wording.named(failed)} could not be compared."] if failed else []
     if not open_arms:
@@ -167,18 +168,23 @@ def _about_parts(arms: Sequence[Arm], look: Look, winner: str) -> list[str]:
     ]
 
 
-def _about_harm(harmful: Mapping[str, tuple[Look, object]]) -> list[str]:
-    """The greatest harm first."""
-    names = sorted(harmful, key=lambda name: harmful[name][0].comparisons[name].gain.mean)
+def _about_harm(credibly: Mapping[str, Look]) -> list[str]:
+    """The greatest harm first. That a remedy harms is said only where the interval says so that decides."""
+    by_harm = sorted(credibly, key=lambda name: credibly[name].comparisons[name].gain.mean)
+    sure = {name: surely_worse(credibly[name].comparisons[name], credibly[name].error) for name in by_harm}
+    names = [name for name in by_harm if sure[name]]
     texts = []
     for name in names[:MOST_HARMFUL]:
-        look = harmful[name][0]
-        worse = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].worse]
+        look = credibly[name]
+        worse = [wording.change(look.comparisons[name], m, look.unit) for m in sure[name]]
         better = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].better]
         although = f", although {' and '.join(better)}" if better else ""
         texts.append(f"`{name}` makes it worse: {' and '.join(worse)}{although}.")
     if others := names[MOST_HARMFUL:]:
         texts.append(f"{wording.named(others)} {'makes' if len(others) == 1 else 'make'} it worse too.")
+    if doubtful := [name for name in by_harm if not sure[name]]:
+        seems = "seems" if len(doubtful) == 1 else "seem"
+        texts.append(f"{wording.named(doubtful)} {seems} to make it worse, but not surely.")
     return texts
 
 

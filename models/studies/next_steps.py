@@ -9,6 +9,7 @@ from statistics import median
 from heldout.studies.spec import BASE_ARM
 from models.studies.arm_views import arm_views, patch_of
 from models.studies.conclusion import Race, conclusion_of_cure, conclusion_without_cure, test_view
+from models.studies.learning_curve import curve_steps
 from models.studies.planning import REFITS, race_keys
 from models.studies.progress import Progress, follow
 from models.studies.racing import Look, winner_of
@@ -25,7 +26,7 @@ def next_steps(state: StudyState, runs: Sequence[Run]) -> NextSteps:
         steps that ask for nothing new when asked again after they were done. `refit` comes with the conclusion.
     """
     if state.kind == "learning_curve":
-        return NextSteps("failed", error=("not_supported", "Learning curves are not measured yet."))
+        return curve_steps(state, runs)
     by_key = {run.key: run for run in runs}
     progress = follow(state, by_key)
     if progress.error is not None:

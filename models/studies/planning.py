@@ -8,8 +8,9 @@ from models.studies.state import Arm, Purpose, RunKey, StudyState
 
 # Sizes of the looks, in seeds of the first one: of three seeds they are 3, 5 and 8.
 LOOK_GROWTH = (1, 5 / 3, 8 / 3)
-# The error that all looks together may make, spent in advance: by how many looks there can be.
-LOOK_ERRORS = {1: (0.05,), 2: (0.015, 0.035), 3: (0.01, 0.02, 0.02)}
+# The error that all looks together may make, spent in advance: by how many looks there can be. Most of it is left for
+# the last one, which knows most; the first one names no winner where there are others.
+LOOK_ERRORS = {1: (0.05,), 2: (0.015, 0.035), 3: (0.005, 0.01, 0.035)}
 # Trainings by which each candidate of a search is judged.
 TUNE_SEEDS = 2
 # The refit of a winner is one training of the budget.
@@ -42,6 +43,8 @@ def jobs_of_first_look(state: StudyState) -> int:
 
 def most_jobs(state: StudyState) -> int:
     """Trainings at most: as many as the last look has if no arm is dropped, and the refit."""
+    if state.kind == "learning_curve":
+        return len(state.sizes) * state.seeds
     last = seeds_of_looks(state)[-1]
     jobs = jobs_of_first_look(state) + len(state.arms) * (last - state.seeds) + REFITS
     return jobs if state.max_jobs is None else min(jobs, state.max_jobs)
@@ -63,6 +66,11 @@ def tune_keys(state: StudyState, arm: Arm) -> list[RunKey]:
     seeds = range(first, first + TUNE_SEEDS)
     variants = range(len(arm.candidates))
     return [_key(state, arm.name, Purpose.TUNE, seed, variant) for variant in variants for seed in seeds]
+
+
+def curve_keys(state: StudyState, images: int) -> list[RunKey]:
+    """The trainings of a learning curve on so many images."""
+    return [_key(state, BASE_ARM, Purpose.RACE, seed, images) for seed in range(state.seeds)]
 
 
 def _key(state: StudyState, arm: str, purpose: Purpose, seed: int, variant: int = 0) -> RunKey:

@@ -209,7 +209,8 @@ def _drop(progress: Progress, look: Look) -> None:
         comparison = look.comparisons[name]
         if reason is DropReason.WORSE:
             smaller = gap_is_smaller(base, look.scores[name])
-            why = wording.worse_than_base(comparison, look.judgements[name], look.unit, gap_is_smaller=smaller)
+            judgement = look.judgements[name]
+            why = wording.worse_than_base(comparison, judgement, look.unit, look.error, gap_is_smaller=smaller)
         elif reason is DropReason.NO_HELP:
             why = wording.no_help(look.seeds)
         elif reason is DropReason.BEATEN:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from heldout.studies.spec import BASE_ARM
 from models.studies.comparing import Comparison, GainUnit, compare, gain_unit
 from models.studies.needs import would_tell
-from models.studies.standing import MEASURES, Judgement, Standing, estimate, is_surely_worse, judge, mean_benefit
+from models.studies.standing import MEASURES, Judgement, Standing, estimate, judge, mean_benefit, surely_worse
 from models.studies.state import Arm, Scores
 
 # How often the interval may miss by which one arm is dropped for another one.
@@ -161,7 +161,7 @@ def drops(look: Look) -> dict[str, tuple[DropReason, str | None]]:
         standing = look.judgements[name].standing
         if standing is Standing.NO_HELP:
             found[name] = DropReason.NO_HELP, None
-        elif is_surely_worse(look.comparisons[name], look.error):
+        elif surely_worse(look.comparisons[name], look.error):
             found[name] = DropReason.WORSE, None
         elif standing is not Standing.CURE and not can_become_a_cure(look, name):
             found[name] = DropReason.WORSE if standing is Standing.WORSE else DropReason.HOPELESS, None

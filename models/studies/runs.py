@@ -13,8 +13,12 @@ from models.studies.state import Purpose, RunKey
 # Below so many validation images, each seed gets a fold of its own unless the client says otherwise.
 FEW_VALIDATION_IMAGES = 1000
 MIN_FOLDS, MAX_FOLDS = 2, 20
-# Sizes of a learning curve, as shares of all training images.
-CURVE_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+# A learning curve has so many sizes, each by the same factor larger than the one before it, up to all images. It begins
+# with this share of them, but with a few images of each class; its end has at least so many times the images.
+CURVE_SIZES = 5
+CURVE_SHARE = 1 / 16
+MIN_OF_A_CLASS = 4
+MIN_RANGE = 4
 
 
 def pinned(spec: JobSpec) -> JobSpec:
@@ -94,6 +98,9 @@ def folds_for(train_images: int, validation_images: int) -> int:
 
 
 def curve_sizes(train_images: int, classes: int) -> tuple[int, ...]:
-    """Numbers of training images of a learning curve, ascending, each at least two of a class."""
-    sizes = {max(2 * classes, round(train_images * share)) for share in CURVE_SHARES}
-    return tuple(sorted(size for size in sizes if size <= train_images))
+    """Numbers of training images of a learning curve, ascending; none where there are too few images for one."""
+    smallest = max(MIN_OF_A_CLASS * classes, round(train_images * CURVE_SHARE), 1)
+    if train_images < MIN_RANGE * smallest:
+        return ()
+    factor = (train_images / smallest) ** (1 / (CURVE_SIZES - 1))
+    return tuple(round(smallest * factor**number) for number in range(CURVE_SIZES))

@@ -54,9 +54,9 @@ def judge(comparison: Comparison, unit: GainUnit, error: float) -> Judgement:
     return Judgement(Standing.NO_HELP if helpless else Standing.OPEN, better, worse)
 
 
-def is_surely_worse(comparison: Comparison, error: float) -> bool:
-    """Whether an arm is proven to make a measure worse, with the care that a cure asks for."""
-    return any(benefit(comparison, measure)(error)[1] < 0 for measure in MEASURES)
+def surely_worse(comparison: Comparison, error: float) -> tuple[Measure, ...]:
+    """The measures that an arm is proven to make worse, with the care that a cure asks for."""
+    return tuple(measure for measure in MEASURES if benefit(comparison, measure)(error)[1] < 0)
 
 
 def estimate(comparison: Comparison, measure: Measure) -> Estimate:

@@ -12,6 +12,7 @@ from models.studies.standing import (
     Measure,
     benefit,
     mean_benefit,
+    surely_worse,
 )
 from models.studies.state import Run
 
@@ -75,10 +76,19 @@ def at_least(comparison: Comparison, measure: Measure, unit: GainUnit, error: fl
     return f"loss falls by at least {percent(low / unit.loss)}"
 
 
-def worse_than_base(comparison: Comparison, judgement: Judgement, unit: GainUnit, *, gap_is_smaller: bool) -> str:
-    """Why an arm is no cure that makes a measure worse."""
-    text = f"Worse than the base: {' and '.join(change(comparison, m, unit) for m in judgement.worse)}"
-    others = [m for m in MEASURES if m not in judgement.worse]
+def worse_than_base(
+    comparison: Comparison, judgement: Judgement, unit: GainUnit, error: float, *, gap_is_smaller: bool
+) -> str:
+    """Why an arm is no cure that makes a measure worse; sure only where the interval says so that decides.
+
+    Args:
+        error: how often that interval may miss.
+    """
+    surely = surely_worse(comparison, error)
+    worse = surely or judgement.worse
+    text = f"{'Worse' if surely else 'Probably worse'} than the base: "
+    text += " and ".join(change(comparison, m, unit) for m in worse)
+    others = [m for m in MEASURES if m not in worse]
     if judgement.better:
         text += f", although {' and '.join(change(comparison, m, unit) for m in judgement.better)}"
     elif others and gap_is_smaller:

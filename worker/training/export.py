@@ -1,6 +1,7 @@
 """The model for raw pixels that a finished training leaves behind, and what it says of images."""
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from heldout.spec import NetworkSpec
 from models.answers.answers import Predictions
+from worker.training.best_weights import Weights
 from worker.training.data import TrainingData
 from worker.training.network import apply_layers, without_penalties
 from worker.training.pixel_change import PixelChange, changed_pixels
@@ -20,8 +22,8 @@ _BATCH_SIZE = 64
 _IMAGES_A_CALL = 32 * _BATCH_SIZE
 
 
-def build_exported(network: NetworkSpec, data: TrainingData, trained: keras.Model) -> keras.Model:
-    """The model that users download, with the weights of `trained`.
+def build_exported(network: NetworkSpec, data: TrainingData, trained: keras.Model | None = None) -> keras.Model:
+    """The model that users download, with the weights of `trained`, or with any where these are not known yet.
 
     Returns:
         A functional model of Keras' own layers from raw pixels, (batch, height, width, channels) in the dataset's
@@ -32,10 +34,36 @@ def build_exported(network: NetworkSpec, data: TrainingData, trained: keras.Mode
     scaled = keras.layers.Rescaling(1 / (high - low), -low / (high - low), name="rescaling")(pixels)
     logits = apply_layers(scaled, without_penalties(network), len(data.classes), iter(lambda: 0, None))
     model = keras.Model(pixels, keras.layers.Softmax(name="probabilities")(logits), name="classifier")
-    model.set_weights(trained.get_weights())
+    if trained is not None:
+        model.set_weights(trained.get_weights())
     # So that `evaluate` works as it is; plain SGD has no state that the file would have to carry.
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
+
+
+class PreparedExport:
+    """The exported model of a job and its predictor, which a thread can make while the network is still trained."""
+
+    def __init__(self, network: NetworkSpec, data: TrainingData, source: BatchSource) -> None:
+        self._network = network
+        self._data = data
+        self._source = source
+        self._made: Future[Predictor] | None = None
+
+    def begin(self) -> None:
+        """Make them in a thread. What a network is trained with must be traced before."""
+        self._made = ThreadPoolExecutor(1, thread_name_prefix="export").submit(self._make)
+
+    def predictor(self, weights: Weights) -> "Predictor":
+        """The predictor, of a model with these weights; whatever has failed in the thread is raised here."""
+        predictor = self._make() if self._made is None else self._made.result()
+        predictor.use(weights)
+        return predictor
+
+    def _make(self) -> "Predictor":
+        predictor = Predictor(build_exported(self._network, self._data), self._source, self._data.value_range)
+        predictor.prepare()
+        return predictor
 
 
 class Predictor:
@@ -48,7 +76,7 @@ class Predictor:
 
     def __init__(self, model: keras.Model, source: BatchSource, value_range: tuple[float, float]) -> None:
         self.source = source
-        self._model = model
+        self.model = model
         self._channels = model.input_shape[-1]
         self._classes = model.output_shape[-1]
         self._range = value_range
@@ -58,9 +86,13 @@ class Predictor:
         self._call = tf.function(self._of_rows, input_signature=[rows], autograph=False)
         self._call_changed = tf.function(self._of_changed_rows, input_signature=[rows, *change], autograph=False)
 
-    def use(self, weights: list[NDArray[Any]]) -> None:
+    def use(self, weights: Weights) -> None:
         """Answer with other weights of the same network from now on."""
-        self._model.set_weights(weights)
+        self.model.set_weights(weights)
+
+    def prepare(self) -> None:
+        """Do now what the first answer would wait for: trace the graph, and have TensorFlow optimise it."""
+        self._call(tf.constant([], tf.int32))
 
     def predict(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Predictions:
         """What the model says of the images in `rows`, of their pixels under `change`."""

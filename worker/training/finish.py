@@ -5,11 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
 
-import keras
 import numpy as np
 
 from heldout.lifecycle import FailureCode, StopReason
-from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
 from heldout.stored.final import FinalView
@@ -22,11 +20,10 @@ from worker.messages import Failed, Finished, FromTraining, Stopped, TrainedFile
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData
 from worker.training.evaluate import final_figures, from_predictions
-from worker.training.export import Predictor, build_exported
+from worker.training.export import Predictor, PreparedExport
 from worker.training.gap import measure_gap
 from worker.training.paired import compared
 from worker.training.predictions_file import save_predictions
-from worker.training.resident import BatchSource
 from worker.training.scores import evaluation_of
 from worker.training.trainer import Trainer
 
@@ -39,10 +36,8 @@ _MAX_PASSES = 5
 def finish(
     trainer: Trainer,
     reason: StopReason,
-    spec: JobSpec,
-    network: keras.Model,
+    exported: PreparedExport,
     data: TrainingData,
-    images: BatchSource,
     *,
     scratch: Path,
     relations: Relations | None,
@@ -60,9 +55,8 @@ def finish(
     weights = trainer.trained_weights()
     if not weights.kept:
         return Failed(FailureCode.DEADLINE, "limits.max_runtime_s has passed before one epoch was whole.")
-    exported, model = export_kept(trainer, spec, network, data, scratch)
+    predictor, model = export_kept(weights, exported, scratch)
     predictions = scratch / "predictions.npz"
-    predictor = Predictor(exported, images, data.value_range)
     started = perf_counter()
     kept = {split: predictor.predict(rows) for split, rows in data.rows.items()}
     seconds_per_image = (perf_counter() - started) / sum(map(len, data.rows.values()))
@@ -100,15 +94,12 @@ def finish(
     return Finished(final, reason, tuple(files), other_reads, for_comparison)
 
 
-def export_kept(
-    trainer: Trainer, spec: JobSpec, network: keras.Model, data: TrainingData, scratch: Path
-) -> tuple[keras.Model, TrainedFile]:
-    """The kept weights as the model that users download, and its file in `scratch`. `network` has them afterwards."""
-    trainer.restore_kept()
-    exported = build_exported(spec.network, data, network)
+def export_kept(weights: TrainedWeights, exported: PreparedExport, scratch: Path) -> tuple[Predictor, TrainedFile]:
+    """Save the kept weights as the model that users download; what answers with them, and the file in `scratch`."""
+    predictor = exported.predictor(weights.of_epoch[weights.kept])
     file = scratch / "model.keras"
-    exported.save(file)
-    return exported, TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, file)
+    predictor.model.save(file)
+    return predictor, TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, file)
 
 
 def scores_for_study(data: TrainingData, kept: Mapping[str, Predictions], final: FinalView) -> Scores:

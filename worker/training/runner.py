@@ -32,6 +32,7 @@ from worker.training.checkpoint import CheckpointDamaged
 from worker.training.data import load_training_data, own_digests
 from worker.training.engine import Engine, chosen_precision, chosen_towers
 from worker.training.evaluate import evaluator_of
+from worker.training.export import PreparedExport
 from worker.training.finish import export_kept, finish
 from worker.training.initial import start_from
 from worker.training.network import build_network, freeze_blocks
@@ -132,6 +133,7 @@ def _train(
     engine = Engine(network, data, images, spec, towers, replicas)
     facts = _engine_facts(assignment, towers, precision)
     send(Started(facts, own_digests(Path(assignment.dataset), spec, data)))
+    exported = PreparedExport(spec.network, data, images)
     trainer = Trainer(
         spec,
         data,
@@ -141,6 +143,7 @@ def _train(
         send=send,
         requested_stop=requested_stop,
         facts=_facts_of_bits(facts),
+        after_first_step=exported.begin,
     )
     if assignment.checkpoint is not None:
         trainer.resume(Path(assignment.checkpoint))
@@ -155,17 +158,15 @@ def _train(
             stopped = _stopped(trainer, send)
             if stop.why is StopCause.RELEASE or not trainer.position.kept:
                 return stopped
-            return replace(stopped, model=export_kept(trainer, spec, network, data, scratch)[1])
+            return replace(stopped, model=export_kept(trainer.trained_weights(), exported, scratch)[1])
         reason = StopReason.DEADLINE
     except Diverged as error:
         return Failed(FailureCode.DIVERGED, str(error))
     return finish(
         trainer,
         reason,
-        spec,
-        network,
+        exported,
         data,
-        images,
         scratch=scratch,
         relations=relations,
         names_file=Path(assignment.names) if assignment.names else None,

@@ -90,6 +90,7 @@ class Trainer:
         requested_stop: gives the reason of a requested stop, else None; called between graph calls.
         checkpoint_every_s: how long an epoch may go on until its state is written in its middle.
         facts: what must be equal for a resumed training to give the same bits.
+        after_first_step: called once, when the graph of a step is traced and every core can work.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Trainer:
         requested_stop: Callable[[], StopCause | None] = lambda: None,
         checkpoint_every_s: float = CHECKPOINT_EVERY_S,
         facts: dict[str, Any] | None = None,
+        after_first_step: Callable[[], None] = lambda: None,
     ) -> None:
         self.position = Position(plateau=PlateauState(rate=spec.training.optimizer.learning_rate))
         self._spec = spec
@@ -114,6 +116,7 @@ class Trainer:
         self._send = send
         self._requested_stop = requested_stop
         self._facts = facts or {}
+        self._after_first_step = after_first_step
         self._checkpoint_every_s = checkpoint_every_s
         self._written_at = perf_counter()
         self._weights: dict[int, Weights] = {}  # of the needed epochs
@@ -238,6 +241,7 @@ class Trainer:
             if not self._first_step_sent:
                 self._send(FirstStep())
                 self._first_step_sent = True
+                self._after_first_step()
             self._send(Progress(epoch, last, steps))
             self._check_stop()
             if last < steps and perf_counter() - self._written_at >= self._checkpoint_every_s:

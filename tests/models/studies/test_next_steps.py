@@ -151,6 +151,27 @@ def test_a_smaller_gap_with_worse_validation_results_is_no_cure() -> None:
     assert "Its gap to training is smaller, but only because training is worse too" in (steps.arms[1].why or "")
 
 
+def test_a_remedy_is_said_to_harm_only_where_the_interval_says_so_that_decides() -> None:
+    said = set()
+    for harm in (-0.012, -0.02, -0.05):
+        arms = ("base", "smaller", "other")
+        world = World(arms, 2000, accuracy={"smaller": harm}, seed_noise=dict.fromkeys(arms, 0.002))
+        for seed in range(6):
+            steps, _ = follow(state_of(world, 3), Trainings(world, seed).scores)
+            assert steps.conclusion is not None
+            assert steps.conclusion.kind != "cure"
+            for arm in steps.arms[1:]:
+                assert arm.difference is not None
+                bounds = arm.difference.adjusted_intervals
+                assert bounds.accuracy is not None
+                assert bounds.loss is not None
+                is_sure = bounds.accuracy[1] < 0 or bounds.loss[0] > 0
+                assert (f"`{arm.name}` makes it worse" in steps.conclusion.explanation) == is_sure
+                assert (arm.why or "").startswith("Worse than the base") == is_sure
+                said |= {word for word in ("Worse", "Probably worse") if (arm.why or "").startswith(word)}
+    assert said == {"Worse", "Probably worse"}
+
+
 @pytest.mark.parametrize(("both", "wins"), [(0.06, "dropout"), (0.2, "dropout+l2")])
 def test_a_combination_wins_over_a_part_that_cures_only_if_it_surely_beats_it(both: float, wins: str) -> None:
     names = ("base", "dropout", "l2", "dropout+l2")

@@ -1,0 +1,85 @@
+"""How long a study takes, beside a script that trains the same networks one after the other with Keras' `fit`.
+
+The base and six remedies, three seeds of each, are what both train. Then the study races on: a script that does not
+look at results in between has to train every network with as many seeds as the study's last look has.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import naive
+from heldout.client import Client
+from heldout.demo.service import TemporaryService
+from heldout.merge_patch import merged
+from heldout.views.study import StudyView
+
+ROOT = Path(__file__).resolve().parent.parent
+REMEDIES = ("augmentation", "dropout", "horizontal_flip", "l2", "label_smoothing", "weight_decay")
+SEEDS, SEEDS_OF_LAST_LOOK = 3, 8
+IMAGES, EPOCHS = 1000, 10
+FIRST_LOOK_TARGET, RACE_TARGET = 0.35, 0.2
+
+
+def main() -> None:
+    """Print seconds of both sides, and their ratios before racing and with it."""
+    service = TemporaryService()
+    try:
+        service.start()
+        found = service.wait_until_ready()
+        with Client(found.url, found.api_key) as client:
+            first_look_s, study = _study(client)
+    finally:
+        service.stop(hurry=lambda: False)
+    if study.status != "succeeded" or study.conclusion is None:
+        raise SystemExit(f"The study is {study.status}: {study.error}")
+    # After the study, which has the machine for itself.
+    in_turn = naive.train_in_turn(_specs(study))
+    naive_s = sum(one.wall_s for one in in_turn)
+    grid_s = naive_s * SEEDS_OF_LAST_LOOK / SEEDS
+    trainings, grid = len(study.arms) * SEEDS, len(study.arms) * SEEDS_OF_LAST_LOOK
+    raced = sum(len(arm.jobs) for arm in study.arms)
+    whole_s = _seconds(study)
+    print(f"The base and {len(REMEDIES)} remedies, {IMAGES:,} digits, {EPOCHS} epochs of examples/overfit.json:")
+    _print(f"{trainings} trainings in a naive script, s", naive_s)
+    _print(f"{trainings} trainings of a study's first look, s", first_look_s)
+    _print(f"ratio (at most {FIRST_LOOK_TARGET})", first_look_s / naive_s)
+    _print(f"{grid} trainings in a naive script, s ({SEEDS_OF_LAST_LOOK}/{SEEDS} of the first line)", grid_s)
+    _print(f"the whole study, {raced} trainings and the test, s", whole_s)
+    _print(f"ratio (at most {RACE_TARGET})", whole_s / grid_s)
+    print(f"  its answer: {study.conclusion.explanation}")
+
+
+def _study(client: Client) -> tuple[float, StudyView]:
+    """Seconds from the order until the last training of the first look has ended, and the study as it has ended."""
+    # An idle worker measures its machine once, and would do so beside the first trainings.
+    while client.estimate(_base()).seconds_per_epoch is None:
+        time.sleep(1)
+    ordered = client.order_study({"spec": _base(), "remedies": list(REMEDIES), "seeds": SEEDS, "splits": "fixed"})
+    for study in client.watch_study(ordered.id):  # noqa: B007  (the last one is the answer)
+        pass
+    ends = [client.job(job).finished_at for arm in study.arms for job in arm.jobs[:SEEDS]]
+    return max((end - study.created_at).total_seconds() for end in ends if end is not None), study
+
+
+def _base() -> dict[str, Any]:
+    spec: dict[str, Any] = json.loads((ROOT / "examples" / "overfit.json").read_text("utf-8"))
+    spec["training"] |= {"epochs": EPOCHS, "train_limit": IMAGES}
+    return spec
+
+
+def _specs(study: StudyView) -> list[dict[str, Any]]:
+    """The first look's trainings, as a script would have them."""
+    base = study.spec.model_dump(mode="json")
+    seeds = [{"training": {"seed": seed}} for seed in range(SEEDS)]
+    return [merged(merged(base, arm.patch), seed) for arm in study.arms for seed in seeds]
+
+
+def _seconds(study: StudyView) -> float:
+    assert study.finished_at is not None
+    return (study.finished_at - study.created_at).total_seconds()
+
+
+def _print(name: str, value: float) -> None:
+    print(f"  {name:<56} {value:8.2f}")

@@ -1,0 +1,203 @@
+"""How good forecasts of learning curves are, on recorded ones: `python -m benchmarks.cures.forecasts COMMAND [FILE]`.
+
+open    on two thirds of the curves, by which the rules were found
+sealed  on the third that was drawn before, once the rules are committed
+
+Each forecast is made from five sizes, and judged by the sixth, of twice as many images as the largest of them; once
+more from the first four, and judged by the fifth.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import exp, log
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.cures import curves
+from models.studies.forecasting import NoForecast, Size, forecast
+
+DRAW = 2_027
+BOOTSTRAPS = 2000
+# A planted fault is one that matters: a size whose error lies by so much of it above that of a smaller size.
+PLANTED_RISE = 0.2
+# Wrong labels in a size make its network as bad as one with so many times fewer images would be.
+SPOILED_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Real:
+    """A recorded curve, as it looks to someone who has so many images to measure with.
+
+    sizes: those that are known. images, error: of the next one, which judges; by `validation` on other images.
+    """
+
+    name: str
+    sizes: tuple[Size, ...]
+    images: int
+    error: float
+
+
+def sealed() -> set[str]:
+    """Names of the third by which nothing was chosen. Drawn, not chosen."""
+    names = sorted(curve.key for curve in curves.all_curves())
+    order = np.random.default_rng(DRAW).permutation(len(names))
+    return {names[place] for place in order[: round(len(names) / 3)]}
+
+
+def real_curves(file: Path, *, of_sealed: bool, by: str, known: int = 5) -> Iterator[Real]:
+    """Whole curves.
+
+    Args:
+        known: how many sizes are known; the next one judges.
+        by: `validation` as a study has it, judged by the referee's images; or `referee`, where these 1,000 or 2,000
+            images measure and judge.
+    """
+    points: dict[str, dict[int, list[curves.Point]]] = {}
+    for point in curves.read_points(file):
+        points.setdefault(point.curve, {}).setdefault(point.images, []).append(point)
+    chosen = sealed()
+    for curve in curves.all_curves():
+        measured = points.get(curve.key, {})
+        if (curve.key in chosen) != of_sealed or any(
+            len(measured.get(images, [])) < len(curves.SEEDS) for images in curve.sizes
+        ):
+            continue
+        asked = curve.condition.validation if by == "validation" else referees(curve.dataset)
+        # Images that measure and judge alike: which ones they are is no luck then.
+        different = asked if by == "validation" else 10**9
+        sizes = [
+            Size(images, tuple(1 - getattr(point, by)[1] for point in measured[images]), asked, different)
+            for images in curve.sizes
+        ]
+        error = float(np.mean([1 - point.referee[1] for point in measured[curve.sizes[known]]]))
+        yield Real(curve.key, tuple(sizes[:known]), curve.sizes[known], error)
+
+
+def referees(dataset: str) -> int:
+    from benchmarks.cures.sets import REFEREES
+
+    return REFEREES[dataset]
+
+
+# --- what people do without a forecast ---------------------------------------------------------------------
+
+
+def last_value(sizes: Sequence[Size], images: int) -> float:
+    """The error of the largest size."""
+    return float(np.mean(sizes[-1].errors))
+
+
+def plain_power_law(sizes: Sequence[Size], images: int) -> float:
+    """a·N^−b by least squares in logarithms, with half an image more where there are no errors."""
+    logs = [log(max(float(np.mean(size.errors)), 0.5 / (size.asked + 1))) for size in sizes]
+    slope, start = np.polyfit(np.log([size.images for size in sizes]), logs, 1)
+    return exp(start + slope * log(images))
+
+
+RIVALS: Mapping[str, Callable[[Sequence[Size], int], float]] = {
+    "the last value": last_value,
+    "a plain power law": plain_power_law,
+}
+
+
+# --- scores ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of forecasts: by how many points of error they miss, and how often the truth lies in the interval."""
+
+    curves: int
+    refused: Mapping[str, str]
+    missed: Mapping[str, Sequence[float]]  # by method, curve by curve
+    covered: float
+    width: float
+
+    def mean(self, name: str) -> float:
+        return float(np.mean(self.missed[name]))
+
+
+OURS = "the forecast"
+
+
+def score(reals: Sequence[Real]) -> Score:
+    refused: dict[str, str] = {}
+    missed: dict[str, list[float]] = {name: [] for name in (OURS, *RIVALS)}
+    covered, widths = [], []
+    for real in reals:
+        found = forecast(real.sizes, real.images)
+        if isinstance(found, NoForecast):
+            refused[real.name] = found.code
+            continue
+        missed[OURS].append(100 * abs(found.error - real.error))
+        for name, rival in RIVALS.items():
+            missed[name].append(100 * abs(rival(real.sizes, real.images) - real.error))
+        covered.append(found.interval[0] <= real.error <= found.interval[1])
+        widths.append((found.interval[1] - found.interval[0]) / 2 / found.error)
+    return Score(len(reals), refused, missed, float(np.mean(covered)), float(np.median(widths)))
+
+
+def planted(reals: Sequence[Real]) -> Iterator[tuple[str, Sequence[Size]]]:
+    """Curves that are not monotone: two sizes changed places, or a size is spoiled as by wrong labels.
+
+    They are made of those that have a forecast as they are.
+    """
+    for real in reals:
+        if isinstance(forecast(real.sizes, real.images), NoForecast):
+            continue
+        sizes, means = real.sizes, [float(np.mean(size.errors)) for size in real.sizes]
+        for i in range(len(sizes)):
+            for j in range(i + 1, len(sizes)):
+                if means[i] > (1 + PLANTED_RISE) * means[j]:
+                    swapped = list(sizes)
+                    swapped[i], swapped[j] = (
+                        replace(sizes[i], errors=sizes[j].errors),
+                        replace(sizes[j], errors=sizes[i].errors),
+                    )
+                    yield "swapped", swapped
+        for j in range(SPOILED_STEPS, len(sizes)):
+            if means[j - SPOILED_STEPS] > (1 + PLANTED_RISE) * means[j - 1]:
+                spoiled = list(sizes)
+                spoiled[j] = replace(sizes[j], errors=sizes[j - SPOILED_STEPS].errors)
+                yield "spoiled", spoiled
+
+
+def refusals(reals: Sequence[Real]) -> dict[str, tuple[int, int]]:
+    """Of each kind of planted curves: how many were refused, of how many."""
+    found: dict[str, list[bool]] = {}
+    for kind, sizes in planted(reals):
+        found.setdefault(kind, []).append(isinstance(forecast(sizes, 2 * sizes[-1].images), NoForecast))
+    return {kind: (sum(one), len(one)) for kind, one in found.items()}
+
+
+def better_by(missed: Mapping[str, Sequence[float]], rival: str) -> tuple[float, float]:
+    """The 95 % interval of by how many points the rival misses more, curves drawn anew."""
+    more = np.array(missed[rival]) - np.array(missed[OURS])
+    drawn = np.random.default_rng(0).integers(0, len(more), (BOOTSTRAPS, len(more)))
+    low, high = np.quantile(more[drawn].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def main(arguments: list[str]) -> None:
+    which, *rest = arguments or [""]
+    if which not in {"open", "sealed"}:
+        raise SystemExit(__doc__)
+    file = Path(rest[0]) if rest else curves.FILE
+    for by, known in ((by, known) for known in (5, 4) for by in ("validation", "referee")):
+        reals = [*real_curves(file, of_sealed=which == "sealed", by=by, known=known)]
+        found = score(reals)
+        told = f"{known} sizes, measured by {by}"
+        print(f"{which}, {told}: {found.curves} curves, {len(found.refused)} without a forecast")
+        print(f"  {found.refused}")
+        for name in found.missed:
+            beside = "" if name == OURS else " (more by {:+.2f} to {:+.2f})".format(*better_by(found.missed, name))
+            print(f"  {name}: misses by {found.mean(name):.2f} points{beside}")
+        print(f"  in the interval: {100 * found.covered:.0f} %; half its width, of the forecast: {found.width:.2f}")
+        for kind, (refused, count) in refusals(reals).items():
+            print(f"  planted, {kind}: {refused} of {count} refused ({100 * refused / count:.0f} %)")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,110 @@
+"""What is true of the remedies of a condition, as the referee's images say it, which no study has seen.
+
+The images come in blocks. Every second block is the test split of people who choose by one; the others judge.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.cures import replay
+from benchmarks.cures.conditions import SEEDS, Condition
+from benchmarks.cures.record import BLOCK, Training
+from heldout.studies.spec import BASE_ARM
+from models.studies.intervals import Estimate, crossed, own_noise
+
+Measure = Literal["loss", "accuracy"]
+MEASURES: tuple[Measure, ...] = ("loss", "accuracy")
+FOR_TEST, FOR_JUDGE = 0, 1  # which of two blocks
+ERROR = 0.05
+# Both halves of the seeds, each way round.
+HALVES = [*combinations(SEEDS, len(SEEDS) // 2)]
+
+Blocks = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What could be gained in one measure.
+
+    size: by how much the remedy that is best on half of the seeds is better than the base on the other half.
+    closable: whether it is surely so, in more than half of all ways to halve the seeds.
+    """
+
+    size: float
+    closable: bool
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Of one condition. benefits: (seeds, blocks) by how much each remedy is better than the base, by measure."""
+
+    condition: Condition
+    benefits: dict[str, dict[Measure, Blocks]]
+    base: dict[Measure, float]
+
+    def benefit(self, remedy: str | None, measure: Measure) -> float:
+        """Over all seeds; 0 for the base itself, and where no remedy was chosen."""
+        return float(self.benefits[remedy][measure].mean()) if remedy in self.benefits else 0.0
+
+    def gain(self, remedy: str, seeds: Sequence[int] = SEEDS) -> float:
+        """The mean of the shares of the base's loss and of its errors that a remedy saves."""
+        own = {measure: float(self.benefits[remedy][measure][list(seeds)].mean()) for measure in MEASURES}
+        return (own["loss"] / self.base["loss"] + own["accuracy"] / (1 - self.base["accuracy"])) / 2
+
+    def bounds(self, remedy: str, measure: Measure, seeds: Sequence[int] = SEEDS) -> tuple[float, float]:
+        """Between which the benefit surely is."""
+        spread = crossed(self.benefits[remedy][measure][list(seeds)])
+        return Estimate(spread, own_noise(spread)).interval(ERROR)
+
+    def gap(self, measure: Measure) -> Gap:
+        """What the best remedy would gain, chosen by its gain in both measures."""
+        sizes, sure = [], []
+        for half in HALVES:
+            rest = [seed for seed in SEEDS if seed not in half]
+            best = max(self.benefits, key=lambda remedy: self.gain(remedy, half))
+            sizes.append(float(self.benefits[best][measure][rest].mean()))
+            sure.append(self.bounds(best, measure, rest)[0] > 0)
+        return Gap(float(np.mean(sizes)), 2 * sum(sure) > len(sure))
+
+    def is_wrong(self, remedy: str) -> bool:
+        """Whether it is better in neither measure, or surely worse in one."""
+        better = any(self.benefit(remedy, measure) > 0 for measure in MEASURES)
+        return not better or any(self.bounds(remedy, measure)[1] < 0 for measure in MEASURES)
+
+    def is_like_base(self, remedy: str) -> bool:
+        """Whether it cannot be told from the base in either measure."""
+        return all(low <= 0 <= high for low, high in (self.bounds(remedy, measure) for measure in MEASURES))
+
+
+@cache
+def truth_of(condition: Condition) -> Truth:
+    """Of all recorded remedies."""
+    grid = replay.grid(condition)
+
+    def table(arm: str, measure: Measure) -> Blocks:
+        return np.stack([blocks(grid[arm, seed], measure, FOR_JUDGE) for seed in SEEDS])
+
+    base = {measure: table(BASE_ARM, measure) for measure in MEASURES}
+    benefits: dict[str, dict[Measure, Blocks]] = {
+        remedy: {
+            "loss": base["loss"] - table(remedy, "loss"),
+            "accuracy": table(remedy, "accuracy") - base["accuracy"],
+        }
+        for remedy in replay.remedies(condition)
+    }
+    return Truth(condition, benefits, {measure: float(base[measure].mean()) for measure in MEASURES})
+
+
+def blocks(training: Training, measure: Measure, half: int) -> Blocks:
+    """(blocks,) means over the images of each block of one half."""
+    if measure == "loss":
+        means = training.referee_losses.astype(np.float64) / BLOCK
+    else:
+        means = training.referee_correct.reshape(-1, BLOCK).mean(axis=1)
+    return means[half::2]

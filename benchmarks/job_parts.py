@@ -1,0 +1,121 @@
+"""What a job costs beside its epochs: each part of its process, over several runs. `python -m benchmarks.job_parts`.
+
+Each run is forked from a process that has imported TensorFlow and never used it, as a worker's training processes are.
+`BENCH_ROUNDS` sets the runs of each network.
+"""
+
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+EPOCHS = 2
+NETWORKS = {"A": "overfit", "B": "regularized", "C augmented": "augmented"}
+# Of each part: which calls of which function it is.
+PARTS: dict[str, Callable[[dict[str, list[float]]], float]] = {
+    "loading the images": lambda took: sum(took["load_training_data"] + took["ResidentData"]),
+    "building the network, TensorFlow's start": lambda took: sum(took["build_network"]),
+    "the optimizer": lambda took: sum(took["Engine.__init__"]),
+    "tracing and optimising a step, its first call": lambda took: took["Engine.run"][0],
+    "the same of measuring": lambda took: max(0.0, took["Evaluator.measure"][0] - took["Evaluator.measure"][2]),
+    "making the exported model (in a thread beside the training)": lambda took: sum(took["PreparedExport._make"]),
+    "waiting for it, saving it": lambda took: sum(took["export_kept"]),
+    "predicting all splits": lambda took: sum(took["Predictor.predict"][:3]),
+    "predictions, scores, the terms of the gap": lambda took: sum(
+        took["save_predictions"] + took["evaluation_of"] + took["measure_gap"]
+    ),
+    "the whole job": lambda took: sum(took["_train"]),
+    "of it gradient steps and measuring of its second epoch": lambda took: sum(took["second epoch"]),
+}
+
+
+def main() -> None:
+    """Print a table of medians and minima in milliseconds."""
+    import worker.training.preload  # noqa: F401  (imports Keras without TensorFlow's greetings)
+    from heldout.spec import JobSpec
+    from models.arrays import save
+    from models.bundled import BUNDLED
+
+    print(f"| ms, median (min) of {ROUNDS} | {' | '.join(NETWORKS)} |\n|---|{'---|' * len(NETWORKS)}")
+    found: dict[str, list[dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:
+        data = Path(folder, "data")
+        data.mkdir()
+        save(BUNDLED["mnist5k"].read(Path()), data)
+        for name, example in NETWORKS.items():
+            body = json.loads((ROOT / "examples" / f"{example}.json").read_text())
+            body["training"] |= {"epochs": EPOCHS, "precision": "float32"}
+            spec = JobSpec.model_validate(body).completed(name="parts", seed=7)
+            found[name] = [_in_fork(spec, data) for _ in range(ROUNDS)]
+    for part in PARTS:
+        cells = [[1000 * one[part] for one in found[name]] for name in NETWORKS]
+        print(f"| {part} | {' | '.join(f'{statistics.median(cell):.0f} ({min(cell):.0f})' for cell in cells)} |")
+
+
+def _in_fork(spec: Any, data: Path) -> dict[str, float]:
+    forking = get_context("fork")
+    ours, theirs = forking.Pipe()
+    process = forking.Process(target=_run, args=(spec, data, theirs))
+    process.start()
+    took: dict[str, float] = ours.recv()
+    process.join()
+    return took
+
+
+def _run(spec: Any, data: Path, pipe: Connection) -> None:
+    """Train in this process; the seconds of each part."""
+    from worker.messages import Assignment, EpochDone, Finished
+    from worker.training import evaluate, export, finish, runner
+
+    took: dict[str, list[float]] = defaultdict(list)
+
+    def watch(owner: Any, name: str) -> None:
+        """Note how long each call takes."""
+        called = getattr(owner, name)
+
+        def timed(*args: Any, **options: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return called(*args, **options)
+            finally:
+                within = f"{owner.__name__}." if isinstance(owner, type) else ""
+                took[within + name].append(time.perf_counter() - began)
+
+        setattr(owner, name, timed)
+
+    owners: dict[Any, tuple[str, ...]] = {
+        runner: ("_train", "load_training_data", "ResidentData", "build_network"),
+        runner.Engine: ("__init__", "run"),
+        evaluate.Evaluator: ("measure",),
+        export.PreparedExport: ("_make",),
+        export.Predictor: ("predict",),
+        finish: ("export_kept", "save_predictions", "evaluation_of", "measure_gap"),
+    }
+    for owner, names in owners.items():
+        for name in names:
+            watch(owner, name)
+
+    def send(message: Any) -> None:
+        if isinstance(message, EpochDone) and message.epoch == EPOCHS:
+            took["second epoch"].append(message.values["seconds"] + message.values["evaluation_seconds"])
+
+    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as scratch:
+        cores = len(os.sched_getaffinity(0))
+        assignment = Assignment("job_parts", 1, spec, str(data), scratch, None, "cpu", 1, "auto", cores)
+        done = runner._train(assignment, send, lambda: None)
+    assert isinstance(done, Finished), done
+    pipe.send({part: seconds_of(took) for part, seconds_of in PARTS.items()})
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    main()
