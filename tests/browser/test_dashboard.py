@@ -80,11 +80,24 @@ def test_a_job_is_made_in_the_form_followed_live_and_stopped(client: Client, ope
     # Without a reload: epochs come in, and a zoom stays as it is.
     expect(page.get_by_text(re.compile(r"Epoch [3-9] of 1000|Epoch \d\d+ of 1000"))).to_be_visible()
     assert client.get(job_id).spec.training.epochs == 1000
-    page.get_by_role("slider").press("Home")
+    chart = page.locator(".u-over")
+    box = chart.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 0.05 * box["width"], box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 60, steps=4)
+    page.mouse.up()
+    zoom = page.locator(".plot").get_attribute("data-shown")
+    page.get_by_role("slider", name="Loss of each epoch").press("Home")
     expect(page.locator(".readout strong")).to_have_text("Epoch 1")
-    seen = len(table_of(page, "Loss of each epoch"))
-    until(lambda: len(table_of(page, "Loss of each epoch")) > seen, "another epoch on the page")
+    rows = page.locator("table", has_text="Loss of each epoch").locator("tbody tr")
+    seen = rows.count()
+    until(lambda: rows.count() > seen, "another epoch on the page")
+    assert page.locator(".plot").get_attribute("data-shown") == zoom
     expect(page.locator(".readout strong")).to_have_text("Epoch 1")
+    page.get_by_role("button", name="Show all").click()
+    expect(page.locator(".plot")).to_have_attribute("data-shown", re.compile("^1 to "))
+    assert page.locator(".plot").get_attribute("data-shown") != zoom
 
     listed = open_page("/jobs?status=running")
     row = listed.get_by_role("row", name=re.compile("onerror"))

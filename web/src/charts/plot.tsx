@@ -150,6 +150,13 @@ function options(element: HTMLElement, latest: { current: PlotProps }): uPlot.Op
     ]),
     hooks: {
       draw: [(made) => drawMarks(made, latest.current.marks ?? [], element)],
+      // Which part is shown, for whoever cannot read a canvas.
+      setScale: [
+        (made, scale) => {
+          const { min, max } = made.scales.x!
+          if (scale === 'x') element.dataset.shown = `${min} to ${max}`
+        },
+      ],
       setCursor: [(made) => latest.current.onCursor(made.cursor.idx ?? null)],
     },
   }
