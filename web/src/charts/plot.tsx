@@ -28,8 +28,8 @@ export type PlotProps = {
   /** Position in `x` of the cursor; null for none. */
   cursor: number | null
   onCursor: (place: number | null) => void
-  /** Changes when colours do. */
-  theme: string
+  /** Colours are taken anew when it changes. */
+  isDark: boolean
   /** A new value goes back to the whole chart. */
   resets: number
   label: string
@@ -49,7 +49,7 @@ export function Plot(props: PlotProps) {
   const latest = useRef(props)
   latest.current = props
   // What needs a new chart; data, marks and the cursor do not.
-  const shape = JSON.stringify([props.lines.map((one) => [one.label, one.colour, one.dash, one.faint]), props.log, props.theme])
+  const shape = JSON.stringify([props.lines.map((one) => [one.label, one.colour, one.dash, one.faint]), props.log, props.isDark])
 
   useEffect(() => {
     const element = box.current!
