@@ -1,20 +1,26 @@
 """Forecasts of learning curves, back-tested on the recorded ones: the published figures, in short."""
 
 from benchmarks.cures import curves, forecasts
+from benchmarks.cures.forecasts import OURS
 
 
-def test_forecasts_of_recorded_curves_are_nearer_than_what_people_do_and_their_intervals_hold() -> None:
-    for by in ("validation", "referee"):
+def test_forecasts_of_recorded_curves_are_nearer_than_the_last_value_and_their_intervals_hold() -> None:
+    covered = []
+    for by, known in (("validation", 5), ("referee", 5), ("validation", 4), ("referee", 4)):
         reals = [
             real
             for of_sealed in (False, True)
-            for real in forecasts.real_curves(curves.FILE, of_sealed=of_sealed, by=by)
+            for real in forecasts.real_curves(curves.FILE, of_sealed=of_sealed, by=by, known=known)
         ]
         found = forecasts.score(reals)
         assert found.curves >= 30
         assert len(found.refused) <= 0.2 * found.curves
-        for rival in forecasts.RIVALS:
-            assert found.mean(forecasts.OURS) < found.mean(rival)
-        assert 0.85 <= found.covered
+        assert forecasts.better_by(found.missed, "the last value")[0] > 0
+        # Few validation images hide which of both is nearer; neither is surely so.
+        assert forecasts.better_by(found.missed, "a plain power law")[1] > 0
+        if (by, known) == ("referee", 5):
+            assert found.mean(OURS) < found.mean("a plain power law")
+        covered += [found.covered] * (found.curves - len(found.refused))
         for refused, count in forecasts.refusals(reals).values():
             assert refused >= 0.8 * count
+    assert 0.85 <= sum(covered) / len(covered) <= 0.95
