@@ -25,7 +25,7 @@ setup-dev:
 web: setup ## build the dashboard (with Node from PATH, or from a wheel)
 	@scripts/web build
 
-demo: setup ## train the three reference networks on real digits through the API, and compare them
+demo: setup ## train networks on real digits through the API, say why one is poor on unseen images, and measure what cures it
 	@scripts/web try
 	@exec $(BIN)/python -m heldout.demo $(ARGS)
 

@@ -60,6 +60,9 @@ def test_a_dry_run_counts_trainings_and_stores_nothing(client, asked):
     estimate = answer.json()
     assert (estimate["jobs"], estimate["max_jobs"], len(estimate["sizes"])) == (15, 15, 5)
     assert client.get("/v1/studies").json()["data"] == client.get("/v1/jobs").json()["data"] == []
+    with_search = asked | {"remedies": ["retune"]}
+    told = client.post("/v1/studies?dry_run=true", json=with_search).json()["jobs"]
+    assert told == ordered(client, with_search)["progress"]["jobs"]
 
 
 @sqlite_only
