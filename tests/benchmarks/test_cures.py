@@ -14,7 +14,7 @@ from benchmarks.cures.conditions import NETWORKS, SEEDS, all_conditions, sealed
 from benchmarks.cures.record import summed
 from benchmarks.cures.sets import study_set
 from benchmarks.cures.trained import Arm
-from heldout.retrying import merged
+from heldout.merge_patch import merged
 from heldout.spec import JobSpec
 
 GRIDS, CURVES = 8, 0  # that are kept at least
