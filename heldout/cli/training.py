@@ -12,7 +12,7 @@ from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, display
 from heldout.cli.screen import print_json, say
 from heldout.cli.spec_files import parse, read_spec
-from heldout.connection import NoService
+from heldout.failures import NoService
 
 if TYPE_CHECKING:
     from heldout.client import Client

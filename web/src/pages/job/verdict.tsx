@@ -12,8 +12,11 @@ import { ENDED, remedyWord, verdictWord } from '../../words/verdicts'
 
 export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis }) {
   const hasEnded = ENDED.has(job.status)
+  const [busy, setBusy] = useState(false)
   const order = async () => {
+    setBusy(true)
     const study = await attempt(() => orderStudy(job.id))
+    setBusy(false)
     if (study) {
       const link = { href: `/jobs?study=${study.id}`, text: 'See its trainings' }
       notify('The study is ordered: it trains each remedy with several seeds.', { link })
@@ -38,7 +41,7 @@ export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis
       {first && <Remedies job={job} finding={first} />}
       {hasEnded && diagnosis.verdict !== 'healthy' && (
         <div class="cure">
-          <button type="button" class="primary" onClick={order}>
+          <button type="button" class="primary" disabled={busy} onClick={order}>
             Cure it: a study
           </button>
           <span class="soft">measures over several seeds which remedy really helps.</span>
