@@ -12,10 +12,10 @@ from benchmarks.cures.conditions import NETWORKS, SEEDS, all_conditions, sealed
 from benchmarks.cures.record import summed
 from benchmarks.cures.sets import study_set
 from benchmarks.cures.trained import Arm
-from heldout.retrying import merged
+from heldout.merge_patch import merged
 from heldout.spec import JobSpec
 
-GRIDS, CURVES = 13, 0  # that are kept at least
+GRIDS, CURVES = 13, 31  # that are kept at least
 MAX_BYTES = 6_000_000
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "cures-measured.md"
 # Small images and few steps, whose figures move least when first weights are changed by a millionth, as other
