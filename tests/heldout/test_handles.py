@@ -85,7 +85,8 @@ def test_a_folder_is_pushed_and_withdrawn_where_it_cannot_be_read(client, tmp_pa
 
 def test_a_history_may_come_as_keras_pandas_and_numpy_hold_it(client):
     class History:
-        history = {name: np.asarray(curve, np.float32) for name, curve in OVERFITTED.items()}
+        def __init__(self):
+            self.history = {name: np.asarray(curve, np.float32) for name, curve in OVERFITTED.items()}
 
     expected = client.diagnose(OVERFITTED)
     assert expected.verdict == "overfitting"
