@@ -39,5 +39,3 @@ export const rename = (id: string, name: string) => request<Job>(of(id), { metho
 export const submit = (spec: Spec) => post<Job>('/v1/jobs', spec, { 'Idempotency-Key': newKey() })
 export const estimate = (spec: Spec, signal?: AbortSignal) =>
   request<Estimate>('/v1/jobs?dry_run=true', { method: 'POST', body: spec, signal })
-export const orderStudy = (job: string) =>
-  post<{ id: string; name: string }>('/v1/studies', { job }, { 'Idempotency-Key': newKey() })

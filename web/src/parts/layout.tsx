@@ -11,6 +11,7 @@ import { path } from './router'
 
 const PLACES: [string, string][] = [
   ['/jobs', 'Jobs'],
+  ['/studies', 'Studies'],
   ['/new', 'New job'],
 ]
 

@@ -17,7 +17,7 @@ export function JobTable({ jobs, selected, onSelect }: Props) {
   const allOpen = open.length > 0 && open.every((job) => selected.has(job.id))
   return (
     <div class="scrolls">
-      <table class="list jobs">
+      <table class="list cards">
         <thead>
           <tr>
             <th class="tight">
