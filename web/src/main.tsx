@@ -25,6 +25,8 @@ const LATER: [RegExp, Load][] = [
   [/^\/studies$/, () => import('./pages/studies/page').then((one) => one.Studies)],
   [/^\/studies\/new$/, () => import('./pages/order/page').then((one) => one.OrderStudy)],
   [/^\/studies\/([^/]+)$/, () => import('./pages/study/page').then((one) => one.OneStudy)],
+  [/^\/datasets$/, () => import('./pages/datasets/page').then((one) => one.Datasets)],
+  [/^\/datasets\/([^/]+)$/, () => import('./pages/dataset/page').then((one) => one.OneDataset)],
   [/^\/new$/, () => import('./pages/new/page').then((one) => one.NewJob)],
 ]
 

@@ -12,6 +12,7 @@ import { path } from './router'
 const PLACES: [string, string][] = [
   ['/jobs', 'Jobs'],
   ['/studies', 'Studies'],
+  ['/datasets', 'Datasets'],
   ['/new', 'New job'],
 ]
 
