@@ -22,7 +22,7 @@ export const getDataset = (id: string, signal?: AbortSignal) => get<Dataset>(of(
 export const getAudit = (id: string, signal?: AbortSignal) => get<Audit>(of(id, 'audit'), { signal })
 export const getLedger = (id: string, signal?: AbortSignal) => get<Ledger>(of(id, 'ledger'), { signal })
 export const getSuspects = (id: string, asked: { after?: number; again?: string }, signal?: AbortSignal) =>
-  get<Suspects>(of(id, `suspects${query({ limit: 60, ...asked })}`), { signal })
+  get<Suspects>(of(id, `suspects${query({ limit: 24, ...asked })}`), { signal })
 export const getImages = (
   id: string,
   asked: { split: Split; class: string; after: number; limit: number },
