@@ -37,6 +37,8 @@ from models.submit import ExaminedSpec, dataset_named, examined_spec
 from models.tables import DatasetRow, JobRow, StudyRow
 
 MIN_PRIORITY = -100
+# What a training takes beside its epochs, in seconds.
+BESIDE_EPOCHS_S = 0.7
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, ma
     ordered = _ordered(session, blobs, owner, asked, max_parameters)
     plan, base = ordered.plan, ordered.base
     state = plan.state()
-    first = next_steps(state, ()).submit
+    steps = next_steps(state, ())
+    first = steps.submit
     known = calibrations.speeds(session)
     seconds: float | None = 0.0
     for key in first:
@@ -96,7 +99,11 @@ def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, ma
         spec = spec_of_run(base.spec, patch, key, folds=plan.folds, study_name="")
         network = ordered.examined[key.arm].plan
         epoch_s = calibrations.expected_epoch_s(known, spec, network, base.dataset, alone=False)
-        seconds = None if seconds is None or epoch_s is None else seconds + epoch_s * spec.training.epochs
+        if seconds is not None:
+            seconds = None if epoch_s is None else seconds + epoch_s * spec.training.epochs + BESIDE_EPOCHS_S
+    if seconds is not None:
+        # What a search chooses is trained too, and is not known yet.
+        seconds *= steps.planned / max(1, len(first))
     side_by_side = sum(speed.cores for speed in known) or 1
     return StudyEstimateView(
         object="study_estimate",
@@ -105,7 +112,7 @@ def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, ma
         splits="fixed" if plan.folds is None else "resampled",
         seeds=plan.seeds,
         sizes=list(plan.sizes) or None,
-        jobs=len(first),
+        jobs=steps.planned,
         max_jobs=most_jobs(state),
         seconds=None if seconds is None else round(seconds / min(side_by_side, max(1, len(first))), 1),
     )

@@ -3,7 +3,8 @@
 open    on two thirds of the curves, by which the rules were found
 sealed  on the third that was drawn before, once the rules are committed
 
-Each forecast is made from five sizes, and judged by the sixth, of twice as many images as the largest of them.
+Each forecast is made from five sizes, and judged by the sixth, of twice as many images as the largest of them; once
+more from the first four, and judged by the fifth.
 """
 
 import sys
@@ -29,7 +30,7 @@ SPOILED_STEPS = 2
 class Real:
     """A recorded curve, as it looks to someone who has so many images to measure with.
 
-    sizes: all but the largest. images, error: of the largest, which judges; error on images that were not asked.
+    sizes: those that are known. images, error: of the next one, which judges; by `validation` on other images.
     """
 
     name: str
@@ -45,10 +46,11 @@ def sealed() -> set[str]:
     return {names[place] for place in order[: round(len(names) / 3)]}
 
 
-def real_curves(file: Path, *, of_sealed: bool, by: str) -> Iterator[Real]:
+def real_curves(file: Path, *, of_sealed: bool, by: str, known: int = 5) -> Iterator[Real]:
     """Whole curves.
 
     Args:
+        known: how many sizes are known; the next one judges.
         by: `validation` as a study has it, judged by the referee's images; or `referee`, where these 1,000 or 2,000
             images measure and judge.
     """
@@ -69,8 +71,8 @@ def real_curves(file: Path, *, of_sealed: bool, by: str) -> Iterator[Real]:
             Size(images, tuple(1 - getattr(point, by)[1] for point in measured[images]), asked, different)
             for images in curve.sizes
         ]
-        error = float(np.mean([1 - point.referee[1] for point in measured[curve.sizes[-1]]]))
-        yield Real(curve.key, tuple(sizes[:-1]), curve.sizes[-1], error)
+        error = float(np.mean([1 - point.referee[1] for point in measured[curve.sizes[known]]]))
+        yield Real(curve.key, tuple(sizes[:known]), curve.sizes[known], error)
 
 
 def referees(dataset: str) -> int:
@@ -138,8 +140,13 @@ def score(reals: Sequence[Real]) -> Score:
 
 
 def planted(reals: Sequence[Real]) -> Iterator[tuple[str, Sequence[Size]]]:
-    """Curves that are not monotone: two sizes changed places, or a size is spoiled as by wrong labels."""
+    """Curves that are not monotone: two sizes changed places, or a size is spoiled as by wrong labels.
+
+    They are made of those that have a forecast as they are.
+    """
     for real in reals:
+        if isinstance(forecast(real.sizes, real.images), NoForecast):
+            continue
         sizes, means = real.sizes, [float(np.mean(size.errors)) for size in real.sizes]
         for i in range(len(sizes)):
             for j in range(i + 1, len(sizes)):
@@ -178,10 +185,11 @@ def main(arguments: list[str]) -> None:
     if which not in {"open", "sealed"}:
         raise SystemExit(__doc__)
     file = Path(rest[0]) if rest else curves.FILE
-    for by in ("validation", "referee"):
-        reals = [*real_curves(file, of_sealed=which == "sealed", by=by)]
+    for by, known in ((by, known) for known in (5, 4) for by in ("validation", "referee")):
+        reals = [*real_curves(file, of_sealed=which == "sealed", by=by, known=known)]
         found = score(reals)
-        print(f"{which}, measured by {by}: {found.curves} curves, {len(found.refused)} without a forecast")
+        told = f"{known} sizes, measured by {by}"
+        print(f"{which}, {told}: {found.curves} curves, {len(found.refused)} without a forecast")
         print(f"  {found.refused}")
         for name in found.missed:
             beside = "" if name == OURS else " (more by {:+.2f} to {:+.2f})".format(*better_by(found.missed, name))

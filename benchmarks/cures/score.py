@@ -84,7 +84,7 @@ def tables(conditions: Sequence[Condition]) -> Iterator[str]:
     found = [scored(condition) for condition in conditions]
     yield from _conditions(found)
     yield ""
-    yield from _methods(found)
+    yield from methods(found)
     yield ""
     yield from _racing(found)
     yield ""
@@ -105,7 +105,7 @@ def _conditions(found: Sequence[Scored]) -> Iterator[str]:
         yield f"| {' | '.join(figures)} |"
 
 
-def _methods(found: Sequence[Scored]) -> Iterator[str]:
+def methods(found: Sequence[Scored]) -> Iterator[str]:
     """Studies beside what people do today: first where a remedy is surely better, then everywhere."""
     closable = {measure: [one for one in found if one.gaps[measure].closable] for measure in MEASURES}
     counts = " · ".join(f"{len(closable[measure])} conditions" for measure in MEASURES)

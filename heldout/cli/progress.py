@@ -129,4 +129,4 @@ def lines_of(event: EventView) -> list[str]:
     """The event's message, then the lines of its log if it has one."""
     log = event.data.get("log")
     lines = [f"  {line}" for line in log] if isinstance(log, list) else []
-    return [f"{event.type.partition('.')[2]}: {event.message}", *lines]
+    return [f"{event.type.partition('.')[2].replace('_', ' ')}: {event.message}", *lines]

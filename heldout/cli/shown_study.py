@@ -109,11 +109,14 @@ def show_answer(study: StudyView) -> None:
     say_wrapped(study.conclusion.explanation)
     if study.conclusion.test is not None:
         show_test(study.conclusion.test)
-    if study.conclusion.refit is not None:
-        say(f"{study.conclusion.refit} is the model to deploy: it trained on validation images too, so that none of")
-        say(f"them says how good it is. `heldout model {study.conclusion.refit} -o FILE` downloads it.")
+    if (refit := study.conclusion.refit) is not None:
+        say_wrapped(
+            f"{refit} is the model to deploy. It trains on validation images too, so that none of them says how good "
+            f"it is. Once it has ended (`heldout watch {refit}`), `heldout model {refit} -o FILE` downloads it."
+        )
     if (command := command_of_winner(study)) is not None:
         say(f"To train it once more: {command}")
+    say(f"The whole report, with pictures: heldout studies report {study.id} --html FILE")
 
 
 def show_test(test: StudyTestView) -> None:

@@ -1,1 +1,1 @@
-"""The demonstration: three reference networks on real digits through the API, and what their gaps mean."""
+"""The demonstration: networks on real digits through the API, what their gaps mean, and a measured cure of one."""

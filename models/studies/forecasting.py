@@ -25,10 +25,15 @@ SURE_FALL = 2.5
 EXPONENTS = np.linspace(0.05, 1.5, 59)
 # Of a power law: how far a measured error lies from it besides noise, as a share of the error.
 MISFIT = 0.05
-# How much of its slope the last part of a curve keeps on its way on.
-KEPT_SLOPE = 0.85
-# How far a doubling ends from where either method sees it, as a share of the error; noise comes on top.
-DOUBLING_MISFIT = 0.12
+# The floor of a power law, as a share of the last error: more of it would forecast that nothing helps any more.
+MOST_FLOOR = 0.5
+# Of the local method: how much less each size counts than the next one, and how much of the slope is kept.
+RECENT, KEPT_SLOPE = 0.5, 0.85
+# The local method is taken where it would have missed by less than so much of what the power law missed by.
+CLEARLY_LESS = 0.6
+# How far a doubling ends from where the method sees it: a share of the error, and one of the fall that it sees. Noise
+# comes on top.
+DOUBLING_MISFIT, FALL_MISFIT = 0.08, 0.2
 # Noise between trainings of one size, as a share of the error: what is usual, and the part of what counting so many
 # images gives that another training of the same size does not repeat.
 USUAL_NOISE, OWN_IMAGES = 0.12, 0.3
@@ -105,7 +110,10 @@ def forecast(sizes: Sequence[Size], images: int) -> Forecast | NoForecast:
     doublings = target - curve.doublings[-1]
     chosen_images = _counted(exp(curve.logs[-1]), sizes[-1].different)
     half = NormalDist().inv_cdf((1 + COVERED) / 2) * sqrt(
-        (DOUBLING_MISFIT * doublings) ** 2 + 2 * float(curve.noise[-1]) ** 2 + chosen_images
+        (DOUBLING_MISFIT * doublings) ** 2
+        + (FALL_MISFIT * (float(curve.logs[-1]) - expected)) ** 2
+        + 2 * float(curve.noise[-1]) ** 2
+        + chosen_images
     )
     low, high = exp(expected - half), min(1.0, exp(expected + half))
     return Forecast(images, exp(expected), (low, high), method)
@@ -173,54 +181,50 @@ def _falls(curve: _Curve) -> bool:
 
 
 def better_method(curve: _Curve) -> Method:
-    """The one that would have forecast the last sizes better from those before them."""
+    """The one that would have forecast the last sizes better from those before them; the power law if in doubt."""
     missed: dict[Method, float] = dict.fromkeys(METHODS, 0.0)
     for count in range(3, len(curve.logs)):
         before = curve.until(count)
         for name, method in METHODS.items():
             missed[name] += abs(method(before, curve.doublings[count]) - float(curve.logs[count]))
-    return min(missed, key=lambda name: missed[name])
+    return "local" if missed["local"] < CLEARLY_LESS * missed["power_law"] else "power_law"
 
 
 def power_law(curve: _Curve, target: float) -> float:
-    """The logarithm of a·N^−b + c, none of them negative, that fits all sizes best."""
+    """The logarithm of a·N^−b + c that fits all sizes best; c is at most a part of the last error."""
     errors = np.exp(curve.logs)
     # Deviations as shares of the error; a size that is noisy counts less.
-    weights = 1 / (errors * np.sqrt(MISFIT**2 + curve.noise**2))
+    weights = 1 / (errors * np.hypot(MISFIT, curve.noise))
     steps = curve.doublings - curve.doublings[-1]
-    best, found = np.inf, float(curve.logs[-1])
+    least, found = np.inf, float(curve.logs[-1])
     for exponent in EXPONENTS:
         falling = np.exp2(-exponent * steps)
-        scale, floor = _not_negative(falling * weights, weights, errors * weights)
+        scale, floor = _fitted(falling * weights, weights, errors * weights, most=MOST_FLOOR * float(errors[-1]))
         missed = float(np.sum(((scale * falling + floor - errors) * weights) ** 2))
-        at_target = scale * 2.0 ** (-exponent * (target - curve.doublings[-1])) + floor
-        if missed < best and at_target > 0:
-            best, found = missed, log(at_target)
+        if missed < least:
+            at_target = scale * 2.0 ** (-exponent * (target - float(curve.doublings[-1]))) + floor
+            least, found = missed, log(at_target)
     return found
 
 
 def local(curve: _Curve, target: float) -> float:
-    """The last parts of the curve go on, a little less steeply; it never rises."""
-    steps, falls = np.diff(curve.doublings), np.diff(curve.logs)
-    weights = steps**2 / (MISFIT**2 + curve.noise[1:] ** 2 + curve.noise[:-1] ** 2)
-    weights *= 2.0 ** (np.arange(len(steps)) - len(steps))  # each part counts twice as much as that before it
-    slope = min(0.0, float(np.sum(weights * falls / steps) / np.sum(weights)))
-    return float(curve.logs[-1]) + KEPT_SLOPE * slope * (target - float(curve.doublings[-1]))
+    """A straight line through the last sizes above all, which goes on a little less steeply; it never rises."""
+    steps = curve.doublings - curve.doublings[-1]
+    recent = RECENT ** np.arange(len(steps))[::-1]
+    slope, level = np.polyfit(steps, curve.logs, 1, w=np.sqrt(recent) / np.hypot(MISFIT, curve.noise))
+    return float(level) + KEPT_SLOPE * min(0.0, float(slope)) * (target - float(curve.doublings[-1]))
 
 
 METHODS: dict[Method, Callable[[_Curve, float], float]] = {"local": local, "power_law": power_law}
 
 
-def _not_negative(
-    first: NDArray[np.float64], second: NDArray[np.float64], wanted: NDArray[np.float64]
+def _fitted(
+    first: NDArray[np.float64], second: NDArray[np.float64], wanted: NDArray[np.float64], most: float
 ) -> tuple[float, float]:
-    """Least squares of two terms whose amounts may not be negative."""
+    """Least squares of two terms; the amount of the second is from 0 to `most`."""
     a, b, d = float(first @ first), float(first @ second), float(second @ second)
     p, q = float(first @ wanted), float(second @ wanted)
     determinant = a * d - b * b
-    if determinant > 1e-12 * a * d:
-        x, y = (p * d - q * b) / determinant, (q * a - p * b) / determinant
-        if x >= 0 and y >= 0:
-            return x, y
-    # One of both alone: the one that leaves less.
-    return (p / a, 0.0) if p * p / a > q * q / d else (0.0, q / d)
+    free = (q * a - p * b) / determinant if determinant > 1e-12 * a * d else 0.0
+    amount = min(max(free, 0.0), most)
+    return (p - b * amount) / a, amount

@@ -8,8 +8,9 @@ from models.studies.state import Arm, Purpose, RunKey, StudyState
 
 # Sizes of the looks, in seeds of the first one: of three seeds they are 3, 5 and 8.
 LOOK_GROWTH = (1, 5 / 3, 8 / 3)
-# The error that all looks together may make, spent in advance: by how many looks there can be.
-LOOK_ERRORS = {1: (0.05,), 2: (0.015, 0.035), 3: (0.01, 0.02, 0.02)}
+# The error that all looks together may make, spent in advance: by how many looks there can be. Most of it is left for
+# the last one, which knows most; the first one names no winner where there are others.
+LOOK_ERRORS = {1: (0.05,), 2: (0.015, 0.035), 3: (0.005, 0.01, 0.035)}
 # Trainings by which each candidate of a search is judged.
 TUNE_SEEDS = 2
 # The refit of a winner is one training of the budget.

@@ -21,8 +21,8 @@ ROW = re.compile(
     r"\S+/\S+/\S+  [+-]\d+\.\d \[\S+, \S+\] +\d+\.\d"
 )
 
-# From its start on up to three minutes on a busy machine with two cores; usually 20 to 60 seconds.
-pytestmark = pytest.mark.timeout(300)
+# The whole of it takes more than two minutes on two cores, and several times that on a busy machine.
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture
@@ -83,11 +83,11 @@ def left_by(folder):
 
 
 @pytest.mark.proof  # `.ci/run` runs the demonstration itself
-def test_three_trainings_are_shown_and_compared_and_nothing_is_left(start, temporary):
+def test_trainings_are_compared_one_is_cured_and_nothing_is_left(start, temporary):
     process = start()
     first = process.stdout.readline()
     assert str(temporary) in first  # so that what is left would be found there
-    out, err = process.communicate(timeout=280)
+    out, err = process.communicate(timeout=1700)
     assert (process.returncode, err) == (0, "")
     epochs = [match.groups() for match in map(EPOCH.fullmatch, out.splitlines()) if match]
     for job in JOBS:
@@ -95,9 +95,12 @@ def test_three_trainings_are_shown_and_compared_and_nothing_is_left(start, tempo
     rows = [match.groups() for match in map(ROW.fullmatch, out.splitlines()) if match]
     assert rows == list(JOBS.items())
     assert "Best on the test split" in out
-    assert "memorising: the same network as overfit, on 500 images for 60 epochs. Verdict: overfitting." in " ".join(
-        out.split()
-    )
+    said = " ".join(out.split())
+    assert "memorising: the same network as overfit, on 500 images for 40 epochs. Verdict: too little data." in said
+    assert "`horizontal_flip` makes it worse" in said or "horizontal_flip: Worse than the base" in said
+    assert "Yes, `" in said
+    report = Path(out.splitlines()[-1].rpartition(" ")[2])
+    assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert left_by(temporary) == []
 
 

@@ -112,7 +112,6 @@ def test_a_stream_that_breaks_off_is_no_whole_answer(service, worker, spec, app,
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/v1",
         "/v1/",
         "/v1/jobs/",

@@ -1,6 +1,6 @@
 /** What pages ask of datasets. */
 
-import { type Page, Problem, type Schemas, get, loggedIn, newKey, post, query, reachable, request } from './client'
+import { type Page, Problem, type Schemas, get, loggedIn, post, query, reachable, request } from './client'
 
 export type Dataset = Schemas['DatasetView']
 export type Audit = Schemas['AuditView']
@@ -32,7 +32,7 @@ export const getImages = (
 export const createDataset = (spec: Record<string, unknown>) => post<Dataset>('/v1/datasets', spec)
 export const removeDataset = (id: string) => request<void>(of(id), { method: 'DELETE' })
 export const mend = (id: string, changes: Changes) =>
-  post<Dataset>(of(id, 'versions'), changes, { 'Idempotency-Key': newKey() })
+  post<Dataset>(of(id, 'versions'), changes)
 
 /** Send a file and tell how much of it is there. Only XMLHttpRequest knows how far an upload is. Throws a Problem. */
 export function upload(id: string, file: File, tell: (bytes: number) => void, signal: AbortSignal): Promise<Dataset> {

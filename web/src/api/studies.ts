@@ -1,6 +1,6 @@
 /** What pages ask of studies. */
 
-import { type Page, type Schemas, get, newKey, post, query, request } from './client'
+import { type Page, type Schemas, get, post, query, request } from './client'
 
 export type Study = Schemas['StudyView']
 export type Arm = Schemas['ArmView']
@@ -25,6 +25,6 @@ export const getStudyEvents = (id: string, signal?: AbortSignal) =>
 
 export const cancelStudy = (id: string) => post<Study>(of(id, 'cancel'))
 export const removeStudy = (id: string) => request<void>(of(id), { method: 'DELETE' })
-export const orderStudy = (order: StudyOrder) => post<Study>('/v1/studies', order, { 'Idempotency-Key': newKey() })
+export const orderStudy = (order: StudyOrder) => post<Study>('/v1/studies', order)
 export const estimateStudy = (order: StudyOrder, signal?: AbortSignal) =>
   request<StudyEstimate>('/v1/studies?dry_run=true', { method: 'POST', body: order, signal })

@@ -55,6 +55,9 @@ def test_a_dry_run_counts_trainings_and_stores_nothing(client, asked):
     assert (estimate["object"], estimate["jobs"], estimate["seconds"]) == ("study_estimate", 6, None)
     assert estimate["max_jobs"] > 6
     assert client.get("/v1/studies").json()["data"] == client.get("/v1/jobs").json()["data"] == []
+    with_search = asked | {"remedies": ["retune"]}
+    told = client.post("/v1/studies?dry_run=true", json=with_search).json()["jobs"]
+    assert told == ordered(client, with_search)["progress"]["jobs"]
 
 
 @sqlite_only

@@ -2,6 +2,7 @@
 
 import { type Dataset, SPLITS } from '../../api/datasets'
 import { setQuery } from '../../parts/router'
+import { Scroll } from '../../parts/scroll'
 import { SPLIT_NAMES } from '../../words/datasets'
 import { count, percent } from '../../words/format'
 
@@ -13,7 +14,7 @@ export function SplitsCard({ dataset: { splits, classes } }: { dataset: Dataset 
       <summary>
         <h2>Splits and classes</h2>
       </summary>
-      <div class="scrolls plain">
+      <Scroll label="Counts per class">
         <table class="plain-table counts">
           <caption class="soft">A number shows its images above.</caption>
           <thead>
@@ -63,7 +64,7 @@ export function SplitsCard({ dataset: { splits, classes } }: { dataset: Dataset 
             </tr>
           </tfoot>
         </table>
-      </div>
+      </Scroll>
     </details>
   )
 }

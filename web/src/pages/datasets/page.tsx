@@ -6,6 +6,7 @@ import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
 import { Paging } from '../../parts/paging'
 import { inQuery } from '../../parts/router'
+import { Scroll } from '../../parts/scroll'
 import { Failed, Loading } from '../../parts/states'
 import { DATASET_TONES } from '../../words/datasets'
 import { ago, bytes, count, moment } from '../../words/format'
@@ -30,7 +31,7 @@ export function Datasets() {
 }
 
 const DatasetTable = ({ datasets }: { datasets: Dataset[] }) => (
-  <div class="scrolls">
+  <Scroll label="List of datasets" framed>
     <table class="list cards boxless">
       <thead>
         <tr>
@@ -50,7 +51,7 @@ const DatasetTable = ({ datasets }: { datasets: Dataset[] }) => (
         ))}
       </tbody>
     </table>
-  </div>
+  </Scroll>
 )
 
 const Row = ({ dataset }: { dataset: Dataset }) => (
@@ -64,10 +65,10 @@ const Row = ({ dataset }: { dataset: Dataset }) => (
     <td>
       <span class={`badge ${DATASET_TONES[dataset.status] ?? 'plain'}`}>{dataset.status}</span>
     </td>
-    <td data-label="Image">{dataset.shape ? dataset.shape.join(' × ') : <span class="soft">–</span>}</td>
-    <td data-label="Classes">{dataset.classes ? count(dataset.classes.length) : <span class="soft">–</span>}</td>
+    <td data-label="Image">{dataset.shape ? dataset.shape.join(' × ') : <span class="soft none">–</span>}</td>
+    <td data-label="Classes">{dataset.classes ? count(dataset.classes.length) : <span class="soft none">–</span>}</td>
     <td data-label="Images">
-      {dataset.splits ? SPLITS.map((split) => count(dataset.splits![split].count)).join(' / ') : <span class="soft">–</span>}
+      {dataset.splits ? SPLITS.map((split) => count(dataset.splits![split].count)).join(' / ') : <span class="soft none">–</span>}
     </td>
     <td data-label="Size">{bytes(dataset.size_bytes)}</td>
     <td data-label="From">

@@ -7,6 +7,7 @@ import { useLive, useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'
 import { Paging } from '../../parts/paging'
 import { allInQuery, inQuery, setQuery } from '../../parts/router'
+import { Scroll } from '../../parts/scroll'
 import { Empty, Failed, Loading } from '../../parts/states'
 import { ago, count, duration, moment } from '../../words/format'
 import { KINDS, STUDY_STATUSES, answerWord } from '../../words/studies'
@@ -67,7 +68,7 @@ const NoStudies = ({ isFiltered }: { isFiltered: boolean }) =>
   )
 
 const StudyTable = ({ studies }: { studies: Study[] }) => (
-  <div class="scrolls">
+  <Scroll label="List of studies" framed>
     <table class="list cards boxless">
       <thead>
         <tr>
@@ -87,7 +88,7 @@ const StudyTable = ({ studies }: { studies: Study[] }) => (
         ))}
       </tbody>
     </table>
-  </div>
+  </Scroll>
 )
 
 function Row({ study }: { study: Study }) {
@@ -102,7 +103,7 @@ function Row({ study }: { study: Study }) {
       </td>
       <td data-label="Question">{KINDS[study.kind]}</td>
       <td data-label="Answer">
-        {answer ? <span class={`badge ${answer[1]}`}>{answer[0]}</span> : <span class="soft">–</span>}
+        {answer ? <span class={`badge ${answer[1]}`}>{answer[0]}</span> : <span class="soft none">–</span>}
       </td>
       <td data-label="Dataset">
         {study.dataset.name}
@@ -130,5 +131,5 @@ function Took({ study }: { study: Study }) {
   if (study.status === 'running' && study.progress.eta_s !== null) {
     return <span class="soft">{duration(study.progress.eta_s)} left</span>
   }
-  return <span class="soft">–</span>
+  return <span class="soft none">–</span>
 }

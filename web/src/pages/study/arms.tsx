@@ -3,6 +3,7 @@
 import type { Arm, ReportArm, Study, StudyReport } from '../../api/studies'
 import { type Compared, Forest, type Range } from '../../charts/forest'
 import { inQuery, setQuery } from '../../parts/router'
+import { Scroll } from '../../parts/scroll'
 import { count, figure, percent, points } from '../../words/format'
 import { EFFECTS, armWord } from '../../words/studies'
 
@@ -27,7 +28,7 @@ export function ArmsCard({ study, report }: { study: Study; report: StudyReport 
         </div>
       </header>
       {base && <Base arm={base} study={study} />}
-      <div class="scrolls plain">
+      <Scroll label="Remedies">
         <Forest
           rows={rows}
           columns={['Remedy', 'Is that sure?']}
@@ -35,7 +36,7 @@ export function ArmsCard({ study, report }: { study: Study; report: StudyReport 
           measure={measure === 'accuracy' ? 'points' : 'nats'}
           format={measure === 'accuracy' ? (one) => points(one) : (one) => `${one > 0 ? '+' : ''}${figure(one, 3)}`}
         />
-      </div>
+      </Scroll>
       <p class="soft">
         A dot is the measured difference from the unchanged network on validation images. Its line is where the true one very
         likely lies: a line that stays on one side of 0 is no chance. The lines are a little longer than usual ones (adjusted),

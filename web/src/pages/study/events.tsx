@@ -4,6 +4,7 @@ import { useState } from 'preact/hooks'
 
 import { type Study, getStudyEvents } from '../../api/studies'
 import { useLive, useLoaded } from '../../parts/load'
+import { Scroll } from '../../parts/scroll'
 import { Failed } from '../../parts/states'
 import { moment } from '../../words/format'
 
@@ -17,7 +18,7 @@ export function EventsCard({ study }: { study: Study }) {
         <h2>Events</h2>
       </summary>
       {events.problem && !events.data && <Failed problem={events.problem} retry={events.reload} />}
-      <div class="scrolls plain">
+      <Scroll label="List of events">
         <table class="plain-table events">
           <thead class="sr">
             <tr>
@@ -36,7 +37,7 @@ export function EventsCard({ study }: { study: Study }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </details>
   )
 }

@@ -5,6 +5,7 @@ import { useState } from 'preact/hooks'
 import type { Study } from '../../api/studies'
 import { type Grown, Growth } from '../../charts/growth'
 import { Readable } from '../../charts/readable'
+import { Scroll } from '../../parts/scroll'
 import { count, percent } from '../../words/format'
 
 export function LearningCard({ study }: { study: Study }) {
@@ -48,7 +49,7 @@ export function LearningCard({ study }: { study: Study }) {
               </>
             )}
           </p>
-          <div class="scrolls plain">
+          <Scroll label="Errors by size">
           <table class="plain-table">
             <thead>
               <tr>
@@ -83,7 +84,7 @@ export function LearningCard({ study }: { study: Study }) {
               )}
             </tbody>
           </table>
-          </div>
+          </Scroll>
         </>
       ) : (
         <p class="soft">{study.status === 'running' ? 'The curve begins with the first trainings that end.' : 'No size was measured.'}</p>

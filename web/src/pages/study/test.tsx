@@ -2,6 +2,7 @@
 
 import type { Schemas } from '../../api/client'
 import type { Study } from '../../api/studies'
+import { Scroll } from '../../parts/scroll'
 import { count, figure, percent, points } from '../../words/format'
 import { armWord } from '../../words/studies'
 
@@ -15,7 +16,7 @@ export function TestCard({ study }: { study: Study }) {
   return (
     <section class="card" aria-label="Test">
       <h2>On test images, met once</h2>
-      <div class="scrolls plain">
+      <Scroll label="Test figures">
         <table class="plain-table">
           <thead>
             <tr>
@@ -33,7 +34,7 @@ export function TestCard({ study }: { study: Study }) {
             {ensemble?.winner.test && <Row name={`${winner}, ${ensemble.winner.members} together`} of={ensemble.winner.test} />}
           </tbody>
         </table>
-      </div>
+      </Scroll>
       {test && (
         <p>
           Difference: <strong>{points(test.difference.accuracy)} points</strong>
