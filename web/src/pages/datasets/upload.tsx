@@ -115,7 +115,14 @@ function UploadForm({ file, onCancel }: { file: File; onCancel: () => void }) {
       </p>
       <div class="fields">
         <Field id="name" label="Name" hint={wrong('/name') ?? 'Small letters, digits, dots and dashes.'} isWrong={Boolean(wrong('/name'))}>
-          <input id="name" required value={choice.name} onInput={(event) => change({ name: event.currentTarget.value })} />
+          <input
+            id="name"
+            required
+            value={choice.name}
+            aria-invalid={wrong('/name') ? true : undefined}
+            aria-describedby="name-hint"
+            onInput={(event) => change({ name: event.currentTarget.value })}
+          />
         </Field>
         <Field id="description" label="Description">
           <input id="description" value={choice.description} onInput={(event) => change({ description: event.currentTarget.value })} />
@@ -125,7 +132,7 @@ function UploadForm({ file, onCancel }: { file: File; onCancel: () => void }) {
         <summary>Sizes, groups, splits</summary>
         <div class="fields">
           <Field id="side" label="Resize to (pixels)" hint={wrong('/resize') ?? 'Needed where images differ in size.'} isWrong={Boolean(wrong('/resize'))}>
-            <input id="side" type="number" min="8" max="512" value={choice.side} onInput={(event) => change({ side: event.currentTarget.value })} />
+            <input id="side" aria-describedby="side-hint" type="number" min="8" max="512" value={choice.side} onInput={(event) => change({ side: event.currentTarget.value })} />
           </Field>
           <Field id="rule" label="Other proportions">
             <select id="rule" value={choice.rule} onChange={(event) => change({ rule: event.currentTarget.value })}>
@@ -140,7 +147,7 @@ function UploadForm({ file, onCancel }: { file: File; onCancel: () => void }) {
             hint={wrong('/group_by') ?? 'A regular expression such as patient(\\d+): a group stays in one split.'}
             isWrong={Boolean(wrong('/group_by'))}
           >
-            <input id="group" value={choice.group} onInput={(event) => change({ group: event.currentTarget.value })} />
+            <input id="group" aria-describedby="group-hint" value={choice.group} onInput={(event) => change({ group: event.currentTarget.value })} />
           </Field>
           <label class="row">
             <input type="checkbox" checked={choice.isMerged} onChange={() => change({ isMerged: !choice.isMerged })} />
@@ -187,6 +194,8 @@ const Field = ({ id, label, hint, isWrong, children }: FieldProps) => (
   <div class="field">
     <label for={id}>{label}</label>
     {children}
-    <p class={isWrong ? 'hint wrong' : 'hint'}>{hint}</p>
+    <p id={`${id}-hint`} class={isWrong ? 'hint wrong' : 'hint'}>
+      {hint}
+    </p>
   </div>
 )
