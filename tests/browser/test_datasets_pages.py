@@ -102,7 +102,7 @@ def test_the_contact_sheet_shows_a_class_of_a_split_and_any_image_large(
     assert rows == [[name, *map(str, numbers)] for name, *numbers in zip(faulty.classes, *counts, strict=True)]
 
     page.get_by_label(re.compile(r"test images of 3$")).click()
-    wanted = client.dataset_images(faulty.id, split="test", class_name="3", limit=48)
+    wanted = client.dataset_images(faulty.id, split="test", class_="3", limit=48)
     sheet = page.locator(".sheet img")
     expect(sheet).to_have_count(len(wanted.data))
     assert [one.get_attribute("src") for one in sheet.all()] == [one.thumbnail for one in wanted.data]
