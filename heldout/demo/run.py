@@ -140,7 +140,7 @@ def _cure(client: Client, job: JobView) -> int:
     if job.status != "succeeded":
         return 1
     say("")
-    say(f"Measuring what cures {job.name}: {', '.join(REMEDIES)}, three seeds of each and of the network as it is …")
+    say_wrapped(f"Measuring what cures {job.name}: trains it anew as it is, and with {', '.join(REMEDIES)} …")
     study = measure_cure(client, job.id)
     say("")
     return show_cure(client, study, REPORT)
