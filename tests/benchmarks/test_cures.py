@@ -17,7 +17,7 @@ from benchmarks.cures.trained import Arm
 from heldout.merge_patch import merged
 from heldout.spec import JobSpec
 
-GRIDS, CURVES = 13, 0  # that are kept at least
+GRIDS, CURVES = 13, 31  # that are kept at least
 MAX_BYTES = 6_000_000
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "cures-measured.md"
 # Small images and few steps, whose figures move least when first weights are changed by a millionth, as other
