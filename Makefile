@@ -10,7 +10,7 @@ BIN := .venv/bin
 CHECKS := check-lint check-format check-types check-imports check-migrations check-locks check-web
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev web demo demo-stack up test proofs compose-test bench check $(CHECKS) format locks hooks clean
+.PHONY: help setup setup-dev web demo demo-stack up test browser-test proofs compose-test bench check $(CHECKS) format locks hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -38,6 +38,9 @@ up: setup ## run the service on this machine
 
 test: setup-dev ## run all tests but the long proofs
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+browser-test: setup-dev ## use the dashboard in a real Chromium (needs one: apt-get install chromium)
+	@exec $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 proofs: setup-dev ## run the long suites
 	@exec $(BIN)/python -m pytest -m proof --timeout 3600 $(ARGS)

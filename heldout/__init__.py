@@ -1,3 +1,18 @@
 """Heldout: says why a CNN's training results are good and its test results poor."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from heldout.client import ApiProblem, AsyncClient, Client, NoService
+
+__all__ = ["ApiProblem", "AsyncClient", "Client", "NoService"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """The client, loaded when it is first asked for: the command line and the service do without it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from heldout import client
+
+    return getattr(client, name)

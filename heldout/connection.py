@@ -1,4 +1,7 @@
-"""The HTTP connection of a client: repeats requests where that is safe, raises one of two exceptions on failure."""
+"""The HTTP connection of a client: repeats requests where that is safe, raises one of two exceptions on failure.
+
+It is written once, as coroutines; the wire below them (`heldout/wires.py`) blocks or waits.
+"""
 
 import base64
 import hashlib
@@ -6,7 +9,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,7 +20,9 @@ import httpx2
 
 from heldout import __version__
 from heldout.errors import FieldError
+from heldout.failures import ApiProblem, NoService, problem
 from heldout.server_sent_events import read_events
+from heldout.wires import AwaitingWire, BlockingWire, Wire
 
 TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
@@ -33,34 +38,6 @@ CHUNK_BYTES = 1024 * 1024
 # Notes on a request: whether its body can be sent only once, and whether the request may be repeated.
 ONE_TIME_BODY = "heldout.one_time_body"
 REPEATABLE = "heldout.repeatable"
-
-
-class ApiProblem(Exception):
-    """The service refused a request or could not carry it out; the message says why and what to do.
-
-    `code` is stable (see the reference of error codes); `errors` names the refused fields of the body.
-    """
-
-    def __init__(
-        self,
-        code: str,
-        status: int,
-        title: str,
-        detail: str,
-        errors: Sequence[FieldError] = (),
-        document: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(detail or title)
-        self.code = code
-        self.status = status
-        self.title = title
-        self.detail = detail
-        self.errors = tuple(errors)
-        self.document = dict(document or {"code": code, "status": status, "title": title, "detail": detail})
-
-
-class NoService(Exception):
-    """No Heldout service answers; the message says what was tried and what to do."""
 
 
 def is_loopback(url: str) -> bool:
@@ -83,12 +60,15 @@ def _is_address(url: str) -> bool:
 class Connection:
     """One service and one key, as seen by HTTP. It may be shared by threads.
 
-    Args: as for `heldout.client.Client`.
+    Args:
+        url, api_key, patience_s: as for `heldout.client.Client`.
+        is_blocking: whether its coroutines run to their end in one step, or wait for an event loop.
+        transport: how requests travel; for tests.
     Raises:
         NoService: if the address or the key cannot be one.
     """
 
-    def __init__(self, url: str, api_key: str, patience_s: float, transport: httpx2.BaseTransport | None) -> None:
+    def __init__(self, url: str, api_key: str, patience_s: float, *, is_blocking: bool, transport: Any = None) -> None:
         if not _is_address(url):
             raise NoService(f"{url!r} is not an address of a service, such as http://127.0.0.1:8000.")
         if not (api_key.isascii() and api_key.isprintable()):
@@ -97,7 +77,7 @@ class Connection:
         self._patience_s = patience_s
         self._answered = False
         secure = url.startswith("https://")
-        self._http = httpx2.Client(
+        self._wire: Wire = (BlockingWire if is_blocking else AwaitingWire)(
             base_url=self.url,
             headers={"Authorization": f"Bearer {api_key}", "User-Agent": f"heldout/{__version__}"},
             timeout=httpx2.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
@@ -107,18 +87,21 @@ class Connection:
             trust_env=secure or not is_loopback(url),
         )
 
-    def close(self) -> None:
-        self._http.close()
+    async def pause(self, seconds: float) -> None:
+        await self._wire.pause(seconds)
 
-    def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
+    async def close(self) -> None:
+        await self._wire.close()
+
+    async def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
         """The whole answer of a request that succeeded. Options: params, body, form, headers, timeout_s, repeatable.
 
         GET, and what is `repeatable`, is sent again after any failure of the connection; other requests only where
         nothing was received by the service or nothing was changed by it.
         """
-        return self._answer(self._request(method, path, **options), whole=True)
+        return await self._answer(self._request(method, path, **options), whole=True)
 
-    def follow(self, path: str, *, after: int | None) -> Iterator[bytes]:
+    async def follow(self, path: str, *, after: int | None) -> AsyncGenerator[bytes]:
         """The data of each server-sent event at a path, after the event `after`, or else from now on.
 
         Where the stream ends, the client connects again and continues after the last event, until the service says
@@ -128,13 +111,13 @@ class Connection:
         headers = {"Accept": EVENT_STREAM}
         while True:
             request = self._request("GET", path, params=params, headers=headers, timeout_s=STREAM_TIMEOUT_S)
-            response = self._answer(request, whole=False)
+            response = await self._answer(request, whole=False)
             try:
                 if response.status_code == 204:
                     return
                 if not response.headers.get("Content-Type", "").startswith(EVENT_STREAM):
                     raise NoService(f"What answers at {self.url} sends no events. Is it a Heldout service?")
-                for event in read_events(response.iter_bytes()):
+                async for event in read_events(self._wire.chunks_of(response)):
                     if event.id is not None:
                         headers["Last-Event-ID"] = event.id
                     if event.data:
@@ -142,21 +125,24 @@ class Connection:
             except (httpx2.TransportError, httpx2.DecodingError):
                 pass  # the next request shows whether the service still answers
             finally:
-                response.close()
-            time.sleep(FIRST_PAUSE_S)
+                await self._wire.release(response)
+            await self._wire.pause(FIRST_PAUSE_S)
 
-    def download(self, path: str, to: Path) -> int:
+    async def download(self, path: str, to: Path) -> int:
         """Write what is at the path to a file, whole or not at all; gives back its size in bytes."""
-        response = self._answer(self._request("GET", path), whole=False)
+        response = await self._answer(self._request("GET", path), whole=False)
+        size = 0
         try:
             with _atomic_write(to) as file:
-                return sum(file.write(chunk) for chunk in response.iter_bytes())
+                async for chunk in self._wire.chunks_of(response):
+                    size += file.write(chunk)
+            return size
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise self._no_answer(error) from None
         finally:
-            response.close()
+            await self._wire.release(response)
 
-    def upload_file(
+    async def upload_file(
         self, path: str, file: Path, wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]]
     ) -> httpx2.Response:
         """PUT a file with its SHA-256; again from its beginning after a failure of the connection."""
@@ -171,24 +157,26 @@ class Connection:
         started = time.monotonic()
         while True:
             try:
-                return self.upload(path, wrap_chunks(_chunks(file)), headers)
+                return await self.upload(path, wrap_chunks(_chunks(file)), headers)
             except NoService:
                 if not self._answered or time.monotonic() - started > self._patience_s:
                     raise
-                time.sleep(FIRST_PAUSE_S)
+                await self._wire.pause(FIRST_PAUSE_S)
 
-    def upload(self, path: str, chunks: Iterable[bytes], headers: Mapping[str, str] | None = None) -> httpx2.Response:
+    async def upload(
+        self, path: str, chunks: Iterable[bytes], headers: Mapping[str, str] | None = None
+    ) -> httpx2.Response:
         """PUT chunks, without repeats: an iterator can be read only once."""
-        request = self._http.build_request(
+        request = self._wire.build_request(
             "PUT",
             path,
-            content=chunks,
+            content=self._wire.body_of(chunks),
             headers={"Content-Type": "application/octet-stream", **(headers or {})},
             # The service answers once everything is in its blob store.
             timeout=httpx2.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             extensions={REPEATABLE: False, ONE_TIME_BODY: True},
         )
-        return self._answer(request, whole=True)
+        return await self._answer(request, whole=True)
 
     def _request(
         self,
@@ -206,7 +194,7 @@ class Connection:
         everything = dict(headers or {})
         if body is not None:
             everything["Content-Type"] = "application/json"
-        return self._http.build_request(
+        return self._wire.build_request(
             method,
             path,
             params=params,
@@ -218,16 +206,16 @@ class Connection:
             extensions={REPEATABLE: repeatable or method == "GET"},
         )
 
-    def _answer(self, request: httpx2.Request, *, whole: bool) -> httpx2.Response:
+    async def _answer(self, request: httpx2.Request, *, whole: bool) -> httpx2.Response:
         """The answer, its body read if it is wanted whole, after as many repeats as are safe and worthwhile."""
         started, pause_s = time.monotonic(), FIRST_PAUSE_S
         while True:
             failure: Exception
             try:
-                response = self._http.send(request, stream=True)
+                response = await self._wire.send(request)
                 self._answered = True
                 if whole or response.status_code >= 400:
-                    response.read()
+                    await self._wire.read(response)
                 if response.status_code < 400:
                     return response
                 failure, wait_s = _problem(response), _asked_to_wait(response)
@@ -243,7 +231,7 @@ class Connection:
             patience_s = self._patience_s if self._answered else min(self._patience_s, FIRST_RETRY_FOR_S)
             if wait_s is None or time.monotonic() + wait_s - started > patience_s:
                 raise failure
-            time.sleep(wait_s)
+            await self._wire.pause(wait_s)
 
     def _no_answer(self, error: Exception) -> NoService:
         why = "it took too long" if isinstance(error, httpx2.TimeoutException) else str(error) or type(error).__name__
@@ -264,7 +252,7 @@ def _problem(response: httpx2.Response) -> ApiProblem:
     if not isinstance(document, dict) or "code" not in document:
         title = f"HTTP {response.status_code} {response.reason_phrase}".strip()
         return ApiProblem("unexpected_answer", response.status_code, title, f"{title} from {response.url}.")
-    return ApiProblem(
+    return problem(
         code=str(document["code"]),
         status=response.status_code,
         title=str(document.get("title", "")),

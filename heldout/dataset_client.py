@@ -1,15 +1,17 @@
 """The client's methods for datasets."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from heldout.connection import TIMEOUT_S, Connection
+from heldout.dual import dual, dual_iterator
 from heldout.errors import DatasetNotFound
 from heldout.mending.changes import VersionChanges
 from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
+from heldout.views.dataset_images import DatasetImagePage
 from heldout.views.ledger import LedgerView
 from heldout.views.suspects import SuspectsView
 
@@ -20,7 +22,8 @@ class DatasetMethods:
     _connection: Connection
     _answers: TypedAnswers
 
-    def datasets(self, *, status: str | None = None, page_size: int = PAGE) -> Iterator[DatasetView]:
+    @dual_iterator
+    def list_datasets(self, *, status: str | None = None, page_size: int = PAGE) -> AsyncIterator[DatasetView]:
         """The datasets that the owner sees, bundled ones included, newest first.
 
         Args:
@@ -29,25 +32,30 @@ class DatasetMethods:
         params = [] if status is None else [("status", status)]
         return self._answers.pages(DatasetPage, "/v1/datasets", params, page_size=page_size)
 
-    def dataset(self, dataset_id: str) -> DatasetView:
-        return self._answers.read(DatasetView, "GET", _dataset(dataset_id))
+    @dual
+    async def dataset(self, dataset_id: str) -> DatasetView:
+        return await self._answers.read(DatasetView, "GET", _dataset(dataset_id))
 
-    def dataset_splits(self, dataset_id: str) -> IndicesView:
-        return self._answers.read(IndicesView, "GET", _dataset(dataset_id) + "/splits")
+    @dual
+    async def dataset_splits(self, dataset_id: str) -> IndicesView:
+        return await self._answers.read(IndicesView, "GET", _dataset(dataset_id) + "/splits")
 
-    def dataset_audit(self, dataset_id: str) -> AuditView:
-        return self._answers.read(AuditView, "GET", _dataset(dataset_id) + "/audit")
+    @dual
+    async def dataset_audit(self, dataset_id: str) -> AuditView:
+        return await self._answers.read(AuditView, "GET", _dataset(dataset_id) + "/audit")
 
-    def dataset_ledger(self, dataset_id: str, *, limit: int = PAGE, after: str | None = None) -> LedgerView:
+    @dual
+    async def dataset_ledger(self, dataset_id: str, *, limit: int = PAGE, after: str | None = None) -> LedgerView:
         """How often the owner has looked at its validation and test labels, with `limit` of these looks.
 
         Args:
             after: `entries.next` of the page before.
         """
         page = [("limit", str(limit)), *([] if after is None else [("after", after)])]
-        return self._answers.read(LedgerView, "GET", _dataset(dataset_id) + "/ledger", params=page)
+        return await self._answers.read(LedgerView, "GET", _dataset(dataset_id) + "/ledger", params=page)
 
-    def dataset_suspects(
+    @dual
+    async def dataset_suspects(
         self, dataset_id: str, *, limit: int = PAGE, after: int = 0, wait_s: int = 0, again: bool = False
     ) -> SuspectsView:
         """Images whose label is probably wrong, the surest first. The first request starts a search for them.
@@ -61,20 +69,48 @@ class DatasetMethods:
         if again:
             params.append(("again", "true"))
         route = _dataset(dataset_id) + "/suspects"
-        return self._answers.read(SuspectsView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
+        return await self._answers.read(SuspectsView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
 
-    def picture(self, route: str) -> bytes:
+    @dual
+    async def dataset_images(
+        self, dataset_id: str, *, split: str = "train", class_: str | None = None, limit: int = PAGE, after: int = 0
+    ) -> DatasetImagePage:
+        """Images of a split with their labels and the routes of their thumbnails, in the source's order.
+
+        Args:
+            class_: only images of this class.
+            after: `next` of the page before.
+        """
+        params = [("split", split), ("limit", str(limit)), ("after", str(after))]
+        if class_ is not None:
+            params.append(("class", class_))
+        return await self._answers.read(DatasetImagePage, "GET", _dataset(dataset_id) + "/images", params=params)
+
+    @dual
+    async def dataset_preview(self, dataset_id: str, class_: str) -> bytes:
+        """The contact sheet of a class, a PNG."""
+        return (await self._connection.send("GET", _dataset(dataset_id) + "/preview", params={"class": class_})).content
+
+    @dual
+    async def dataset_image(self, dataset_id: str, index: int) -> bytes:
+        """One image by its position, a PNG."""
+        return (await self._connection.send("GET", f"{_dataset(dataset_id)}/preview/{int(index)}")).content
+
+    @dual
+    async def picture(self, route: str) -> bytes:
         """A PNG: the contact sheet of a class, or the thumbnail that an example of an audit names."""
-        return self._connection.send("GET", route).content
+        return (await self._connection.send("GET", route)).content
 
-    def create_dataset(self, spec: Mapping[str, Any]) -> DatasetView:
+    @dual
+    async def create_dataset(self, spec: Mapping[str, Any]) -> DatasetView:
         """Announce a dataset: `name`, and how its upload is to be read; `upload` brings the content."""
-        return self._answers.read(DatasetView, "POST", "/v1/datasets", body=spec)
+        return await self._answers.read(DatasetView, "POST", "/v1/datasets", body=spec)
 
-    def upload(
+    @dual
+    async def upload(
         self,
         dataset_id: str,
-        content: Path | Iterable[bytes],
+        content: Path | str | Iterable[bytes],
         *,
         wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
     ) -> DatasetView:
@@ -88,11 +124,13 @@ class DatasetMethods:
             OSError: if the file cannot be read.
         """
         route = _dataset(dataset_id) + "/content"
-        if isinstance(content, Path):
-            return self._answers.parsed(DatasetView, self._connection.upload_file(route, content, wrap_chunks).content)
-        return self._answers.parsed(DatasetView, self._connection.upload(route, content).content)
+        if isinstance(content, Path | str):
+            sent = await self._connection.upload_file(route, Path(content), wrap_chunks)
+            return self._answers.parsed(DatasetView, sent.content)
+        return self._answers.parsed(DatasetView, (await self._connection.upload(route, content)).content)
 
-    def mend_dataset(
+    @dual
+    async def mend_dataset(
         self, dataset_id: str, changes: VersionChanges | Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> DatasetView:
         """Order a new version with changes, such as the `mend` of a finding; it is `checking` at first.
@@ -104,10 +142,11 @@ class DatasetMethods:
         body = changes.body() if isinstance(changes, VersionChanges) else changes
         route = _dataset(dataset_id) + "/versions"
         headers = idempotent(idempotency_key)
-        return self._answers.read(DatasetView, "POST", route, body=body, headers=headers, repeatable=True)
+        return await self._answers.read(DatasetView, "POST", route, body=body, headers=headers, repeatable=True)
 
-    def delete_dataset(self, dataset_id: str) -> None:
-        self._connection.send("DELETE", _dataset(dataset_id))
+    @dual
+    async def delete_dataset(self, dataset_id: str) -> None:
+        await self._connection.send("DELETE", _dataset(dataset_id))
 
 
 def _dataset(dataset_id: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from heldout.connection import NoService, is_loopback
+from heldout.connection import is_loopback
+from heldout.failures import NoService
 
 DEFAULT_HOME = "~/.heldout"
 _START = "Start one with `heldout up`, or set HELDOUT_URL and HELDOUT_API_KEY."

@@ -105,6 +105,29 @@ def packed_together(paths: Sequence[Path]) -> Iterator[bytes]:
     return _as_tar(member for opener, path in zip(openers, paths, strict=True) for member in opener(path, _stem(path)))
 
 
+def to_send(paths: Sequence[Path]) -> tuple[Path | Iterator[bytes], int | None]:
+    """What is uploaded for these paths: a file as it is, or chunks of a tar; and its size in bytes where it is known.
+
+    Raises:
+        NothingToPack: as `files_of` and `packed_together`.
+        OSError: if one cannot be read.
+    """
+    if len(paths) > 1:
+        return packed_together(paths), None
+    [path] = paths
+    if path.is_dir():
+        files = files_of(path)
+        return packed(path, files), sum(size for _, size in files)
+    path.open("rb").close()
+    return path, path.stat().st_size
+
+
+def name_of(path: Path) -> str:
+    """The path's last part without its extensions; characters that no name may have became hyphens."""
+    stem = path.resolve().name.partition(".")[0].lower()
+    return "".join(char if char.isascii() and (char.isalnum() or char in "-_") else "-" for char in stem).strip("-_")
+
+
 def _stem(path: Path) -> str:
     return path.resolve().name.partition(".")[0] if not path.is_dir() else path.resolve().name
 

@@ -1,6 +1,6 @@
 """Server-sent events, as a client reads them from the bytes of a stream."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 
 
@@ -12,11 +12,11 @@ class ServerSentEvent:
     data: bytes
 
 
-def read_events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
+async def read_events(chunks: AsyncIterable[bytes]) -> AsyncIterator[ServerSentEvent]:
     """The events of a stream, without its comments. An event that the stream breaks off is left out."""
     id_: str | None = None
     data: list[bytes] = []
-    for line in _lines(chunks):
+    async for line in _lines(chunks):
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"id":
@@ -28,10 +28,10 @@ def read_events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
             id_, data = None, []
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+async def _lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     """Whole lines, split at line feeds alone: data may hold the other characters at which Python splits text."""
     rest = b""
-    for chunk in chunks:
+    async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield line.removesuffix(b"\r")

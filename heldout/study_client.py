@@ -1,9 +1,10 @@
 """The client's methods for studies."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal
 
 from heldout.connection import TIMEOUT_S, Connection
+from heldout.dual import dual, dual_iterator
 from heldout.errors import StudyNotFound
 from heldout.studies.spec import StudySpec
 from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
@@ -22,71 +23,89 @@ class StudyMethods:
     _connection: Connection
     _answers: TypedAnswers
 
-    def order_study(self, study: Study, *, idempotency_key: str | None = None) -> StudyView:
+    @dual
+    async def order_study(self, study: Study, *, idempotency_key: str | None = None) -> StudyView:
         """Measure what cures a job or a spec. A key is drawn where none is given: a repeat orders nothing twice.
 
         Raises:
             ValueError: if the idempotency key is not 1 to 255 printable ASCII characters.
         """
         headers = idempotent(idempotency_key)
-        return self._answers.read(StudyView, "POST", "/v1/studies", body=_body(study), headers=headers, repeatable=True)
+        return await self._answers.read(
+            StudyView, "POST", "/v1/studies", body=_body(study), headers=headers, repeatable=True
+        )
 
-    def estimate_study(self, study: Study) -> StudyEstimateView:
+    @dual
+    async def estimate_study(self, study: Study) -> StudyEstimateView:
         """How many trainings a study would be, and how long they would take; nothing is queued."""
-        return self._answers.read(
+        return await self._answers.read(
             StudyEstimateView, "POST", "/v1/studies", body=_body(study), params={"dry_run": "true"}, repeatable=True
         )
 
-    def studies(self, *, statuses: Sequence[str] = (), page_size: int = PAGE) -> Iterator[StudyView]:
+    @dual_iterator
+    def studies(self, *, statuses: Sequence[str] = (), page_size: int = PAGE) -> AsyncIterator[StudyView]:
         """The owner's studies, newest first; further pages are fetched as they are needed."""
         params = [("status", status) for status in statuses]
         return self._answers.pages(StudyPage, "/v1/studies", params, page_size=page_size)
 
-    def study(self, study_id: str) -> StudyView:
-        return self._answers.read(StudyView, "GET", _study(study_id))
+    @dual
+    async def study(self, study_id: str) -> StudyView:
+        return await self._answers.read(StudyView, "GET", _study(study_id))
 
-    def wait_study(self, study_id: str, *, version: int | None = None, wait_s: int = LONG_POLL_S) -> StudyView | None:
+    @dual
+    async def wait_study(
+        self, study_id: str, *, version: int | None = None, wait_s: int = LONG_POLL_S
+    ) -> StudyView | None:
         """The study as soon as its version differs from `version`, or None if it is the same after `wait_s`.
 
         Without a version: the study when it has ended, or as it is after `wait_s` (0–60).
         """
         headers = {} if version is None else {"If-None-Match": f'"{version}"'}
-        response = self._connection.send(
+        response = await self._connection.send(
             "GET", _study(study_id), params={"wait": wait_s}, headers=headers, timeout_s=wait_s + TIMEOUT_S
         )
         return None if response.status_code == 304 else self._answers.parsed(StudyView, response.content)
 
-    def watch_study(self, study_id: str, *, wait_s: int = LONG_POLL_S) -> Iterator[StudyView]:
+    @dual_iterator
+    async def watch_study(self, study_id: str, *, wait_s: int = LONG_POLL_S) -> AsyncIterator[StudyView]:
         """The study now and after each change, until it has ended."""
-        study = self.study(study_id)
+        study = await StudyMethods.study(self, study_id)
         yield study
         while study.status == "running":
-            changed = self.wait_study(study_id, version=study.version, wait_s=wait_s)
+            changed = await StudyMethods.wait_study(self, study_id, version=study.version, wait_s=wait_s)
             if changed is not None:
                 study = changed
                 yield study
 
-    def cancel_study(self, study_id: str) -> StudyView:
+    @dual
+    async def cancel_study(self, study_id: str) -> StudyView:
         """Cancel a study with all of its jobs."""
-        return self._answers.read(StudyView, "POST", _study(study_id, "cancel"))
+        return await self._answers.read(StudyView, "POST", _study(study_id, "cancel"))
 
-    def delete_study(self, study_id: str) -> None:
+    @dual
+    async def delete_study(self, study_id: str) -> None:
         """Delete a study that has ended, with all of its jobs."""
-        self._connection.send("DELETE", _study(study_id))
+        await self._connection.send("DELETE", _study(study_id))
 
-    def study_report(self, study_id: str) -> StudyReportView:
+    @dual
+    async def study_report(self, study_id: str) -> StudyReportView:
         """A study in plain words, as far as it has come, with curves, gaps and the requests that do it again."""
-        return self._answers.read(StudyReportView, "GET", _study(study_id, "report"))
+        return await self._answers.read(StudyReportView, "GET", _study(study_id, "report"))
 
-    def study_report_text(self, study_id: str, media_type: Literal["text/markdown", "text/html"] = MARKDOWN) -> str:
+    @dual
+    async def study_report_text(
+        self, study_id: str, media_type: Literal["text/markdown", "text/html"] = MARKDOWN
+    ) -> str:
         """The same as Markdown, or as one page of HTML that needs nothing else."""
-        return self._connection.send("GET", _study(study_id, "report"), headers={"Accept": media_type}).text
+        return (await self._connection.send("GET", _study(study_id, "report"), headers={"Accept": media_type})).text
 
-    def study_events(self, study_id: str, *, after: int = 0) -> Iterator[EventView]:
+    @dual_iterator
+    def study_events(self, study_id: str, *, after: int = 0) -> AsyncIterator[EventView]:
         """What has happened to a study, oldest first, after the event with the number `after`."""
         return self._answers.pages(EventPage, _study(study_id, "events"), after=after)
 
-    def follow_study_events(self, study_id: str, *, after: int | None = None) -> Iterator[EventView]:
+    @dual_iterator
+    def follow_study_events(self, study_id: str, *, after: int | None = None) -> AsyncIterator[EventView]:
         """What happens to a study, as it happens, until it has ended; without `after` from now on."""
         return self._answers.follow(EventView, _study(study_id, "events"), after)
 

@@ -1,15 +1,17 @@
 """Answers of the service as typed views: single ones, lists page after page, and streams."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from heldout import __version__
-from heldout.connection import ApiProblem, Connection, NoService
+from heldout.connection import Connection
 from heldout.errors import HeldoutError
+from heldout.failures import NoService, problem_of
 from heldout.views.base import View
 from heldout.views.page import NumberedPage, Page
 
@@ -29,11 +31,11 @@ class TypedAnswers:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def read(self, view: type[Answer], method: str, path: str, **options: Any) -> Answer:
+    async def read(self, view: type[Answer], method: str, path: str, **options: Any) -> Answer:
         """The answer to a request, as this view; the options are those of `Connection.send`."""
-        return self.parsed(view, self._connection.send(method, path, **options).content)
+        return self.parsed(view, (await self._connection.send(method, path, **options)).content)
 
-    def pages(
+    async def pages(
         self,
         view: type[Page[Answer]] | type[NumberedPage[Answer]],
         path: str,
@@ -41,20 +43,22 @@ class TypedAnswers:
         *,
         after: str | int | None = None,
         page_size: int | None = None,
-    ) -> Iterator[Answer]:
+    ) -> AsyncIterator[Answer]:
         """The items of a list, page after page as they are needed."""
         limit = ("limit", str(page_size or PAGE))
         while True:
             start = [] if after is None else [("after", str(after))]
-            page = self.read(view, "GET", path, params=[*params, limit, *start])
-            yield from page.data
+            page = await self.read(view, "GET", path, params=[*params, limit, *start])
+            for one in page.data:
+                yield one
             if page.next is None:
                 return
             after = page.next
 
-    def follow(self, view: type[Answer], path: str, after: int | None) -> Iterator[Answer]:
-        for data in self._connection.follow(path, after=after):
-            yield self.parsed(view, data)
+    async def follow(self, view: type[Answer], path: str, after: int | None) -> AsyncIterator[Answer]:
+        async with aclosing(self._connection.follow(path, after=after)) as stream:
+            async for data in stream:
+                yield self.parsed(view, data)
 
     def parsed(self, view: type[Answer], content: bytes) -> Answer:
         """What was answered. Fields that this version does not know are kept: the service may be newer."""
@@ -86,5 +90,5 @@ def idempotent(key: str | None) -> dict[str, str]:
 def segment_of(text: str, missing: HeldoutError) -> str:
     """One segment of a path. What a user types as an id may name another route: then it is no id of anything."""
     if "/" in text or not text.strip("."):
-        raise ApiProblem(missing.code, missing.status, missing.title, missing.detail)
+        raise problem_of(missing)
     return quote(text, safe="")

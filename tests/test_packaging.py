@@ -95,6 +95,21 @@ def test_a_spoilt_lock_is_noticed(harm, complaint):
     assert any(complaint in fault for fault in locks["faults_of"]("cpu", PYPROJECT, spoilt))
 
 
+def test_the_dashboard_s_packages_are_pinned_by_digest_and_come_from_no_named_address():
+    for folder in (ROOT / "web", *(ROOT / "web/tools").iterdir()):
+        text = (folder / "package-lock.json").read_text()
+        packages = {name: one for name, one in json.loads(text)["packages"].items() if name}
+        assert len(packages) > 10
+        assert all(
+            one.get("integrity", "").startswith("sha512-") for one in packages.values() if not one.get("inBundle")
+        )
+        assert "resolved" not in text
+        assert "//" not in (folder / ".npmrc").read_text()
+        asked = json.loads((folder / "package.json").read_text())
+        versions = {**asked.get("dependencies", {}), **asked.get("devDependencies", {})}
+        assert {name: packages[f"node_modules/{name}"]["version"] for name in versions} == versions
+
+
 # --- the set-up ----------------------------------------------------------------------------------
 
 # Interpreters that are real but for the one thing that is wrong with them.

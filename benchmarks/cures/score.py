@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.cures import replay
 from benchmarks.cures.conditions import SEEDS, Condition
@@ -84,7 +85,7 @@ def tables(conditions: Sequence[Condition]) -> Iterator[str]:
     found = [scored(condition) for condition in conditions]
     yield from _conditions(found)
     yield ""
-    yield from _methods(found)
+    yield from methods(found)
     yield ""
     yield from _racing(found)
     yield ""
@@ -92,20 +93,24 @@ def tables(conditions: Sequence[Condition]) -> Iterator[str]:
 
 
 def _conditions(found: Sequence[Scored]) -> Iterator[str]:
-    yield "| condition | closable gap: loss, accuracy | named by 40 studies | closed: loss, accuracy | trainings |"
+    yield f"| condition | gap: loss, accuracy | named by {STUDIES} studies | closed: loss, accuracy | trainings |"
     yield "|---|---|---|---|---|"
-    for one in found:
-        gaps = [_gap(one.gaps[measure], measure) for measure in MEASURES]
-        closed = [
-            f"{np.mean(one.shares(STUDY, measure)):.2f}" if one.gaps[measure].closable else "–" for measure in MEASURES
-        ]
-        names = Counter(f"`{name}`" if name else "no cure" for name in one.choices[STUDY])
-        named = ", ".join(f"{name} {count}" for name, count in names.most_common())
-        figures = [one.condition.key, " · ".join(gaps), named, " · ".join(closed), f"{np.mean(one.costs()):.2f}"]
-        yield f"| {' | '.join(figures)} |"
+    yield from map(row_of, found)
 
 
-def _methods(found: Sequence[Scored]) -> Iterator[str]:
+def row_of(one: Scored) -> str:
+    """What the studies of a condition have named, and what that is worth."""
+    gaps = [_gap(one.gaps[measure], measure) for measure in MEASURES]
+    closed = [
+        f"{np.mean(one.shares(STUDY, measure)):.2f}" if one.gaps[measure].closable else "–" for measure in MEASURES
+    ]
+    names = Counter(f"`{name}`" if name else "no cure" for name in one.choices[STUDY])
+    named = ", ".join(f"{name} {count}" for name, count in names.most_common())
+    figures = [one.condition.key, " · ".join(gaps), named, " · ".join(closed), f"{np.mean(one.costs()):.2f}"]
+    return f"| {' | '.join(figures)} |"
+
+
+def methods(found: Sequence[Scored]) -> Iterator[str]:
     """Studies beside what people do today: first where a remedy is surely better, then everywhere."""
     closable = {measure: [one for one in found if one.gaps[measure].closable] for measure in MEASURES}
     counts = " · ".join(f"{len(closable[measure])} conditions" for measure in MEASURES)
@@ -166,19 +171,19 @@ def _nulls(conditions: Sequence[Condition]) -> Iterator[str]:
         yield f"| {kind} | {len(named)} | {sum(map(len, named))} | {_interval(named, _mean, 3)} |"
 
 
-Clusters = Sequence[np.ndarray]
+Clusters = Sequence[NDArray[np.float64]]
 
 
 def _interval(clusters: Clusters, figure: Callable[[Clusters], float], digits: int = 2) -> str:
-    """A figure, and between which it is in 95 of 100 draws of conditions."""
+    """A figure, and between which it is in 95 of 100 draws of conditions; nothing more where all are alike."""
     if not clusters:
         return "–"
     random = np.random.default_rng(0)
-    drawn = [
-        figure([clusters[place] for place in random.integers(len(clusters), size=len(clusters))]) for _ in range(DRAWS)
-    ]
+    count = len(clusters)
+    drawn = [figure([clusters[place] for place in random.integers(count, size=count)]) for _ in range(DRAWS)]
     low, high = np.quantile(drawn, (0.025, 0.975))
-    return f"{figure(clusters):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    interval = f" ({low:.{digits}f} to {high:.{digits}f})" if low < high else ""
+    return f"{figure(clusters):.{digits}f}{interval}"
 
 
 def _mean(clusters: Clusters) -> float:
@@ -189,7 +194,7 @@ def _median(clusters: Clusters) -> float:
     return float(np.median([part.mean() for part in clusters]))
 
 
-def _named(one: Scored, method: str) -> np.ndarray:
+def _named(one: Scored, method: str) -> NDArray[np.float64]:
     return np.array([choice is not None for choice in one.choices[method]], float)
 
 

@@ -12,7 +12,7 @@ import typer
 
 from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.screen import print_json, say
-from heldout.connection import ApiProblem, NoService
+from heldout.failures import ApiProblem, NoService
 from heldout.locate import locate
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.screen import print_json, say
 from heldout.cli.shown_study import show_estimate, show_study
 from heldout.cli.study_progress import JsonEvents, follow_study, study_display
-from heldout.connection import NoService
+from heldout.failures import NoService
 
 if TYPE_CHECKING:
     from heldout.client import Client

@@ -27,11 +27,10 @@ from heldout.cli.upload_options import (
     TestShare,
     ValidationShare,
     dataset_spec,
-    name_of,
     upload_fields,
 )
 from heldout.dataset_lifecycle import DatasetStatus
-from heldout.packing import NothingToPack, files_of, hidden_in, packed, packed_together
+from heldout.packing import NothingToPack, hidden_in, name_of, to_send
 
 if TYPE_CHECKING:
     from heldout.client import Client
@@ -163,16 +162,8 @@ def delete(dataset: Reference, as_json: AsJson = False, home: Home = None) -> No
 
 def _send(client: Client, paths: list[Path], spec: dict[str, Any], *, quiet: bool) -> DatasetView:
     """Announce the dataset and send it; what cannot be sent is not announced, or is withdrawn."""
-    total = None
     try:
-        if len(paths) > 1:
-            content: Iterable[bytes] | Path = packed_together(paths)
-        elif paths[0].is_dir():
-            files = files_of(paths[0])
-            content, total = packed(paths[0], files), sum(size for _, size in files)
-        else:
-            content, total = paths[0], paths[0].stat().st_size
-            paths[0].open("rb").close()
+        content, total = to_send(paths)
     except NothingToPack as error:
         raise Refused(str(error)) from None
     _say_what_is_hidden([path for path in paths if path.is_dir()])

@@ -28,7 +28,7 @@ from heldout.cli.upload_options import (
     dataset_spec,
     upload_fields,
 )
-from heldout.connection import ApiProblem, NoService
+from heldout.failures import ApiProblem, NoService
 
 if TYPE_CHECKING:
     from heldout.views.audit import AuditView

@@ -6,7 +6,7 @@ from typing import Any
 
 from heldout.cli.audits import mend_command
 from heldout.cli.screen import print_json, say
-from heldout.connection import ApiProblem, NoService
+from heldout.failures import ApiProblem, NoService
 from heldout.lifecycle import JobStatus
 
 

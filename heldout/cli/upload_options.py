@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -75,12 +74,6 @@ def dataset_spec(fields: dict[str, Any]) -> DatasetSpec:
     from heldout.datasets import DatasetSpec  # takes longer to load than `--help` takes
 
     return checked_spec(DatasetSpec, fields)
-
-
-def name_of(path: Path) -> str:
-    """The path's last part without its extensions; characters that no name may have become hyphens."""
-    stem = path.resolve().name.partition(".")[0].lower()
-    return "".join(char if char.isascii() and (char.isalnum() or char in "-_") else "-" for char in stem).strip("-_")
 
 
 def _size(text: str, rule: str) -> dict[str, int | str]:

@@ -8,6 +8,7 @@ from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.findings import Remedy
 from heldout.diagnosis.gap.budget import Gap, How, TermCode, accuracy_of
 from heldout.intervals import wilson_interval
+from heldout.markup import table
 from heldout.stored.final import Figure, SplitResult
 from heldout.stored.gap import HeldOutName, Tally
 from heldout.views.base import View
@@ -124,6 +125,10 @@ class DiagnosisView(View):
     gap: GapBudgetView | None = Field(None, description="Null without answers to training and to test images.")
     confidence: float | None = Field(None, description="Probability that the verdict is right; null if not calibrated.")
     calibration: CalibrationView | None = Field(None, description="Null where probabilities are not known.")
+
+    def _repr_html_(self) -> str:
+        rows = [("why", self.explanation), *((one.code, one.explanation) for one in self.findings)]
+        return table(self.verdict.replace("_", " "), rows)
 
     @classmethod
     def of(cls, diagnosis: Diagnosis, *, dataset_id: str | None = None) -> "DiagnosisView":

@@ -1,11 +1,11 @@
 """The figures of a job: epoch by epoch, and of the weights that are kept (heldout/stored/final.py)."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from heldout.stored.final import Figure, FinalView
-from heldout.views.base import View
+from heldout.views.base import View, as_json
 
 
 class EpochView(View):
@@ -37,3 +37,17 @@ class MetricsView(View):
     object: Literal["metrics"]
     epochs: list[EpochView]
     final: FinalView | None
+
+    def to_pandas(self) -> Any:
+        """A pandas frame with a row for each epoch, indexed by its number.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError("to_pandas needs pandas: pip install pandas.") from None
+        return pd.DataFrame([as_json(epoch) for epoch in self.epochs], columns=list(EpochView.model_fields)).set_index(
+            "epoch"
+        )

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log2
 
+from heldout.markup import Markup, element, joined
+from heldout.pictures.scales import Scale, scale_of, tick_texts
 from heldout.views.study import CurvePointView, ForecastView
 from heldout.views.study_report import BandView, EpochBandView
-from models.reports.markup import Markup, element, joined
-from models.reports.scales import Scale, scale_of, tick_texts
 
 # Units of the pictures' own, about a pixel each.
 WIDTH, HEIGHT = 320, 150

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from heldout.pictures.scales import Scale, scale_of
 from heldout.views.study import ArmView, DifferenceView, Interval
 from heldout.views.study_report import StudyReportView
 from models.reports.document import Block, Cell, Heading, Paragraph, Picture, Table
 from models.reports.effects import Side, accuracy_of, accuracy_side, loss_side
 from models.reports.figures import LOSS, NONE, OF_100_IMAGES, Unit, percent, signed, signed_range
 from models.reports.figures import loss as loss_text
-from models.reports.scales import Scale, scale_of
 from models.reports.sentences import winner_of
 from models.reports.strips import axis_strip, interval_strip, way_strip
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from heldout.markup import Markup, joined
 from heldout.views.study import StudyView
 from heldout.views.study_report import BandView, EpochBandView, ReportArmView, StudyReportView
 from models.reports.charts import Axes, curve_chart, epochs_axis, figures_axis, sizes_chart
@@ -9,7 +10,6 @@ from models.reports.comparisons import arms_in_order, shown_name
 from models.reports.document import Block, Heading, Panel, Panels, Paragraph, Table
 from models.reports.figures import NONE, percent
 from models.reports.figures import loss as loss_text
-from models.reports.markup import Markup, joined
 
 
 def course_blocks(report: StudyReportView) -> list[Block]:

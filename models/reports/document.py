@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from models.reports.markup import Markup
+from heldout.markup import Markup
 
 _CODE = re.compile(r"`([^`]+)`")
 

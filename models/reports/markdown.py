@@ -2,6 +2,7 @@
 
 import re
 
+from heldout.markup import visible
 from models.reports.document import (
     Block,
     Document,
@@ -14,7 +15,6 @@ from models.reports.document import (
     Table,
     parts_of,
 )
-from models.reports.markup import visible
 
 # What begins markup anywhere in a text. Underscores inside words do not.
 _SPECIAL = re.compile(r"[\\`*{}\[\]<>#|~&!$]|(?<![^\W_])_|_(?![^\W_])")

@@ -1,5 +1,6 @@
 """A document as one page of HTML that needs nothing else: no network, scripts, fonts or pictures from outside."""
 
+from heldout.markup import Markup, element, joined
 from models.reports.document import (
     Block,
     Cell,
@@ -14,7 +15,6 @@ from models.reports.document import (
     Table,
     parts_of,
 )
-from models.reports.markup import Markup, element, joined
 from models.reports.style import STYLE
 
 # Even a browser that finds markup where there should be none loads nothing.

@@ -3,9 +3,9 @@
 Their places are in percent of the cell's width, so that they fit a phone as well as paper.
 """
 
+from heldout.markup import Markup, element, joined
+from heldout.pictures.scales import Scale, tick_texts
 from models.reports.effects import Side
-from models.reports.markup import Markup, element, joined
-from models.reports.scales import Scale, tick_texts
 
 MIDDLE = "50%"
 

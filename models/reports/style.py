@@ -1,6 +1,6 @@
 """How the page looks: light and dark, wide and narrow, on paper."""
 
-from models.reports.markup import Markup
+from heldout.markup import Markup
 
 STYLE = Markup("""
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1c2126; --quiet: #58626d; --line: #d5dae0; --grid: #e7eaee;

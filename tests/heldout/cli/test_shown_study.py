@@ -144,3 +144,19 @@ def test_an_arm_that_ran_wild_leaves_room_for_the_others_in_the_picture():
     pictures = [row[-1] for row in rows]
     assert (pictures[-1][0], pictures[-1].rstrip()[-1]) == ("<", ">")
     assert pictures[0].count("-") > 5
+
+
+def test_a_learning_curve_is_shown_as_its_sizes_and_its_forecast(capsys):
+    sizes = [
+        {"images": images, "error": error, "interval": (error - 0.01, error + 0.01), "loss": 2 * error}
+        for images, error in ((400, 0.2), (1600, 0.1))
+    ]
+    forecast = {"images": 3200, "error": 0.07, "interval": (0.05, 0.09), "explanation": "From 10.0 to about 7.0."}
+    curve = {"kind": "learning_curve", "remedies": [], "sizes": sizes, "conclusion": None}
+    show_study(study(**curve, forecast=forecast))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["400", "20.0", "%", "19.0", "%", "to", "21.0", "%", "0.400"] in lines
+    assert ["3,200", "7.0", "%", "5.0", "%", "to", "9.0", "%", "–", "forecast"] in lines
+    assert lines[-1] == ["From", "10.0", "to", "about", "7.0."]
+    show_study(study(**curve, forecast=None, no_forecast="It rises."))
+    assert capsys.readouterr().out.endswith("There is no forecast. It rises.\n")

@@ -59,8 +59,7 @@ export async function request<Answer>(path: string, options: Options = {}): Prom
 }
 
 export const get = <Answer>(path: string, options: Options = {}) => request<Answer>(path, options)
-export const post = <Answer>(path: string, body?: unknown, headers?: Record<string, string>) =>
-  request<Answer>(path, { method: 'POST', body, headers })
+export const post = <Answer>(path: string, body?: unknown) => request<Answer>(path, { method: 'POST', body })
 
 /** A query string of what is not empty; lists are repeated. */
 export function query(values: Record<string, string | number | null | undefined | string[]>): string {
@@ -73,6 +72,3 @@ export function query(values: Record<string, string | number | null | undefined 
   const text = parts.toString()
   return text ? `?${text}` : ''
 }
-
-/** A key for `Idempotency-Key`: an impatient second click orders nothing twice. */
-export const newKey = () => crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`

@@ -1,6 +1,6 @@
 /** What pages ask of jobs. */
 
-import { type Schemas, get, newKey, post, query, request } from './client'
+import { type Schemas, get, post, query, request } from './client'
 
 export type Job = Schemas['JobView']
 export type Metrics = Schemas['MetricsView']
@@ -33,11 +33,9 @@ export const getEvents = (id: string, after: number, signal?: AbortSignal) =>
 
 export const act = (id: string, action: 'cancel' | 'pause' | 'resume') => post<Job>(of(id, action))
 export const retry = (id: string, change: Record<string, unknown> = {}) =>
-  post<Job>(of(id, 'retry'), change, { 'Idempotency-Key': newKey() })
+  post<Job>(of(id, 'retry'), change)
 export const remove = (id: string) => request<void>(of(id), { method: 'DELETE' })
 export const rename = (id: string, name: string) => request<Job>(of(id), { method: 'PATCH', body: { name } })
-export const submit = (spec: Spec) => post<Job>('/v1/jobs', spec, { 'Idempotency-Key': newKey() })
+export const submit = (spec: Spec) => post<Job>('/v1/jobs', spec)
 export const estimate = (spec: Spec, signal?: AbortSignal) =>
   request<Estimate>('/v1/jobs?dry_run=true', { method: 'POST', body: spec, signal })
-export const orderStudy = (job: string) =>
-  post<{ id: string; name: string }>('/v1/studies', { job }, { 'Idempotency-Key': newKey() })

@@ -20,19 +20,18 @@ type Listener = (event: LiveEvent | null) => void
 /** `lost`: events do not come, and are asked for again and again. */
 export const stream = signal<'closed' | 'opening' | 'open' | 'lost'>('closed')
 
-const TYPES = [
-  ...['queued', 'started', 'epoch', 'overfitting', 'warning', 'requeued', 'cancelling', 'pausing', 'paused', 'resumed'],
-  ...['succeeded', 'failed', 'cancelled'],
-].map((name) => `job.${name}`)
-const OTHER_TYPES = [
-  ...['checking', 'ready', 'rejected', 'deleted'].map((name) => `dataset.${name}`),
-  ...['started', 'arm_dropped', 'arm', 'progress', 'decided', 'succeeded', 'failed', 'cancelled'].map((n) => `study.${n}`),
-]
+const TYPES = Object.entries({
+  job: 'queued started epoch overfitting warning requeued cancelling pausing paused resumed succeeded failed cancelled',
+  dataset: 'uploading checking ready rejected deleted',
+  study: 'started arm_dropped cancelling succeeded failed cancelled',
+}).flatMap(([subject, names]) => names.split(' ').map((name) => `${subject}.${name}`))
 const RETRY_MS = 3000
 
 const listeners = new Set<Listener>()
 let source: EventSource | null = null
 let retry = 0
+/** Whether events may have been missed: the stream was open once and is not now. */
+let wasAway = false
 
 /** Be called with each event, and with null after the stream was away. Gives the function that ends it. */
 export function listen(listener: Listener): () => void {
@@ -50,23 +49,25 @@ function tell(event: LiveEvent | null) {
 
 function open() {
   if (source || document.hidden || !listeners.size) return
-  const wasAway = stream.value !== 'closed'
   if (stream.value !== 'lost') stream.value = 'opening'
   source = new EventSource('/v1/events?after=latest')
   source.onopen = () => {
     stream.value = 'open'
     if (wasAway) tell(null)
+    wasAway = false
   }
   source.onerror = () => {
     stream.value = 'lost'
-    // A browser tries again by itself, but not after every kind of failure.
+    wasAway = true
+    // A browser tries again by itself, but not after a refusal; whoever listens asks then, and hears the reason.
     if (source?.readyState === EventSource.CLOSED) {
       close('lost')
       retry = window.setTimeout(open, RETRY_MS)
+      tell(null)
     }
   }
   const receive = (message: MessageEvent<string>) => tell(JSON.parse(message.data))
-  for (const type of [...TYPES, ...OTHER_TYPES]) source.addEventListener(type, receive)
+  for (const type of TYPES) source.addEventListener(type, receive)
 }
 
 function close(state: 'closed' | 'lost' = 'closed') {
@@ -77,6 +78,7 @@ function close(state: 'closed' | 'lost' = 'closed') {
 }
 
 document.addEventListener('visibilitychange', () => {
-  if (document.hidden) close('lost')
-  else open()
+  if (!document.hidden) return open()
+  wasAway ||= source !== null
+  close()
 })

@@ -28,8 +28,8 @@ export type PlotProps = {
   /** Position in `x` of the cursor; null for none. */
   cursor: number | null
   onCursor: (place: number | null) => void
-  /** Changes when colours do. */
-  theme: string
+  /** Colours are taken anew when it changes. */
+  isDark: boolean
   /** A new value goes back to the whole chart. */
   resets: number
   label: string
@@ -49,7 +49,7 @@ export function Plot(props: PlotProps) {
   const latest = useRef(props)
   latest.current = props
   // What needs a new chart; data, marks and the cursor do not.
-  const shape = JSON.stringify([props.lines.map((one) => [one.label, one.colour, one.dash, one.faint]), props.log, props.theme])
+  const shape = JSON.stringify([props.lines.map((one) => [one.label, one.colour, one.dash, one.faint]), props.log, props.isDark])
 
   useEffect(() => {
     const element = box.current!
@@ -150,6 +150,13 @@ function options(element: HTMLElement, latest: { current: PlotProps }): uPlot.Op
     ]),
     hooks: {
       draw: [(made) => drawMarks(made, latest.current.marks ?? [], element)],
+      // Which part is shown, for whoever cannot read a canvas.
+      setScale: [
+        (made, scale) => {
+          const { min, max } = made.scales.x!
+          if (scale === 'x') element.dataset.shown = `${min} to ${max}`
+        },
+      ],
       setCursor: [(made) => latest.current.onCursor(made.cursor.idx ?? null)],
     },
   }

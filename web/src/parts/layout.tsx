@@ -1,6 +1,6 @@
 /** The frame of every page: where one can go, whether the service answers, who is logged in. */
 
-import { effect, signal } from '@preact/signals'
+import { computed, effect, signal } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 
@@ -11,6 +11,8 @@ import { path } from './router'
 
 const PLACES: [string, string][] = [
   ['/jobs', 'Jobs'],
+  ['/studies', 'Studies'],
+  ['/datasets', 'Datasets'],
   ['/new', 'New job'],
 ]
 
@@ -25,8 +27,13 @@ const stored = () => {
     return ''
   }
 }
-/** What colours are taken from; charts listen to it. */
-export const theme = signal<Theme>(stored())
+const theme = signal<Theme>(stored())
+const system = matchMedia('(prefers-color-scheme: dark)')
+const systemIsDark = signal(system.matches)
+system.addEventListener('change', () => (systemIsDark.value = system.matches))
+
+/** Whether colours are those of the dark; charts take theirs anew when it changes. */
+export const isDark = computed(() => (theme.value ? theme.value === 'dark' : systemIsDark.value))
 
 effect(() => {
   document.documentElement.dataset.theme = theme.value
@@ -50,8 +57,8 @@ export const Layout = ({ children }: { children: ComponentChildren }) => (
       To the content
     </a>
     <header class="top">
-      <a href="/jobs" class="brand">
-        <img src="/icon.svg" alt="" width="22" height="22" /> Heldout
+      <a href="/jobs" class="brand" aria-label="Heldout">
+        <img src="/icon.svg" alt="" width="22" height="22" /> <span class="wide-only">Heldout</span>
       </a>
       <nav aria-label="Pages">
         {PLACES.map(([to, name]) => (

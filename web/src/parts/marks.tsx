@@ -9,7 +9,7 @@ export const Status = ({ status }: { status: string }) => (
 )
 
 export function Verdict({ code }: { code: string | null | undefined }) {
-  if (!code) return <span class="soft">–</span>
+  if (!code) return <span class="none">–</span>
   const [word, tone] = verdictWord(code)
   return <span class={`badge ${tone}`}>{word}</span>
 }
@@ -20,7 +20,7 @@ const FULL_GAP = 0.5
 /** How much worse held-out images are answered, as a bar and a figure in percentage points. */
 export function GapBar({ gap }: { gap: NonNullable<Job['summary']>['gap'] }) {
   const [split, value] = gap?.test ? ['test', gap.test.accuracy] : ['validation', gap?.validation?.accuracy]
-  if (value === null || value === undefined) return <span class="soft">–</span>
+  if (value === null || value === undefined) return <span class="none">–</span>
   const width = Math.min(1, Math.abs(value) / FULL_GAP)
   return (
     <span class="gap-bar" title={`Training accuracy minus ${split} accuracy, in percentage points`}>

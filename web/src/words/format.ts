@@ -2,14 +2,23 @@
 
 const NONE = '–'
 
+/** Like `toFixed`, with exact halves to the even digit: so the sentences round that the service makes of the same figures. */
+function fixed(value: number, digits: number): string {
+  const text = value.toFixed(digits)
+  const isHalf = Math.abs((value * 2 ** (digits + 1)) % 2) === 1
+  if (!isHalf || Number(text[text.length - 1]) % 2 === 0) return text
+  return (value - (Math.sign(value) * 10 ** -digits) / 2).toFixed(digits)
+}
+
 /** A fraction as a percentage, such as 93.4 %; null is a dash. */
 export const percent = (fraction: number | null | undefined, digits = 1) =>
-  fraction === null || fraction === undefined ? NONE : `${(100 * fraction).toFixed(digits)} %`
+  fraction === null || fraction === undefined ? NONE : `${fixed(100 * fraction, digits)} %`
 
 /** A difference of two accuracies in percentage points, with its sign. */
 export const points = (fraction: number | null | undefined, digits = 1) => {
   if (fraction === null || fraction === undefined) return NONE
-  const value = (100 * fraction).toFixed(digits)
+  const value = fixed(100 * fraction, digits)
+  if (Number(value) === 0) return value.replace('-', '')
   return `${Number(value) > 0 ? '+' : ''}${value.replace('-', '−')}`
 }
 

@@ -54,6 +54,11 @@ def test_a_dry_run_counts_trainings_and_stores_nothing(client, asked):
     estimate = answer.json()
     assert (estimate["object"], estimate["jobs"], estimate["seconds"]) == ("study_estimate", 6, None)
     assert estimate["max_jobs"] > 6
+    curve = {"kind": "learning_curve", "spec": asked["spec"], "splits": "fixed"}
+    answer = client.post("/v1/studies?dry_run=true", json=curve)
+    assert answer.status_code == 200, answer.text
+    estimate = answer.json()
+    assert (estimate["jobs"], estimate["max_jobs"], len(estimate["sizes"])) == (15, 15, 5)
     assert client.get("/v1/studies").json()["data"] == client.get("/v1/jobs").json()["data"] == []
     with_search = asked | {"remedies": ["retune"]}
     told = client.post("/v1/studies?dry_run=true", json=with_search).json()["jobs"]
@@ -72,6 +77,8 @@ def test_a_dry_run_counts_trainings_and_stores_nothing(client, asked):
         ({"remedies": [{"name": "mine", "patch": {"training": {"seed": 3}}}]},
          "invalid_spec", "/remedies/0/patch/training/seed"),
         ({"budget": {"jobs": 3}}, "invalid_spec", "/budget/jobs"),
+        ({"kind": "learning_curve"}, "invalid_spec", "/remedies"),
+        ({"kind": "learning_curve", "remedies": "auto", "spec.training.train_limit": 99}, "invalid_spec", "/kind"),
         ({"spec": None}, "invalid_spec", ""),
         ({"seeds": 1}, "invalid_spec", "/seeds"),
         ({"spec.dataset": "nobody"}, "dataset_not_found", "/spec/dataset"),

@@ -14,8 +14,11 @@ export function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => v
     const changed = await attempt(() => act(job.id, action))
     if (changed) onChange(changed)
   }
+  const [busy, setBusy] = useState(false)
   const again = async () => {
+    setBusy(true)
     const made = await attempt(() => retry(job.id))
+    setBusy(false)
     if (made) go(`/jobs/${made.id}`)
   }
   const forget = async () => {
@@ -47,7 +50,7 @@ export function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => v
         Clone and edit
       </a>
       {hasEnded && (
-        <button type="button" onClick={again}>
+        <button type="button" disabled={busy} onClick={again}>
           Run again
         </button>
       )}

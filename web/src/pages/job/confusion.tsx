@@ -6,6 +6,7 @@ import { type Schemas, get, query } from '../../api/client'
 import { type Confusion, type Job, getConfusion } from '../../api/jobs'
 import { Dialog } from '../../parts/dialog'
 import { useLoaded } from '../../parts/load'
+import { Scroll } from '../../parts/scroll'
 import { Failed, Loading } from '../../parts/states'
 import { count, percent, points } from '../../words/format'
 
@@ -67,7 +68,7 @@ type OpenProps = { classes: string[]; scores: Scores; onOpen: (cell: Cell) => vo
 
 function Matrix({ classes, scores, onOpen }: OpenProps) {
   return (
-    <div class="scrolls plain">
+    <Scroll label="Confusion matrix">
       <table class="matrix">
         <caption class="soft">Rows are labels, columns answers. A cell opens its images.</caption>
         <thead>
@@ -102,7 +103,7 @@ function Matrix({ classes, scores, onOpen }: OpenProps) {
           })}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   )
 }
 
@@ -155,7 +156,7 @@ function Pairs({ classes, scores, onOpen }: OpenProps) {
 
 function PerClass({ scores, hasGap }: { scores: Scores; hasGap: boolean }) {
   return (
-    <div class="scrolls plain">
+    <Scroll label="Figures of each class">
       <table class="plain-table">
         <caption class="soft">
           Recall: how many of a class are found. Precision: how many of its answers are right.
@@ -182,7 +183,7 @@ function PerClass({ scores, hasGap }: { scores: Scores; hasGap: boolean }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   )
 }
 

@@ -6,7 +6,7 @@ import { type Line, type Mark, Plot } from '../../charts/plot'
 import { Readable } from '../../charts/readable'
 import { smoothed } from '../../charts/smoothing'
 import type { Diagnosis, Epoch, Job, Metrics } from '../../api/jobs'
-import { theme } from '../../parts/layout'
+import { isDark } from '../../parts/layout'
 import { inQuery, setQuery } from '../../parts/router'
 import { figure, percent, points } from '../../words/format'
 import { ENDED } from '../../words/verdicts'
@@ -100,7 +100,7 @@ export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diag
               format={format}
               cursor={cursor}
               onCursor={setCursor}
-              theme={`${theme.value}${matchMedia('(prefers-color-scheme: dark)').matches}`}
+              isDark={isDark.value}
               resets={resets}
             />
           </Readable>

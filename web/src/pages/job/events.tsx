@@ -4,6 +4,7 @@ import { useState } from 'preact/hooks'
 
 import { type Job, type JobEvent, getEvents } from '../../api/jobs'
 import { useLive, useLoaded } from '../../parts/load'
+import { Scroll } from '../../parts/scroll'
 import { Failed } from '../../parts/states'
 import { moment } from '../../words/format'
 
@@ -38,7 +39,7 @@ export function EventsCard({ job }: { job: Job }) {
         <input type="checkbox" checked={withOften} onChange={() => setOften(!withOften)} />
         Epochs and checkpoints too
       </label>
-      <div class="scrolls plain">
+      <Scroll label="List of events">
         <table class="plain-table events">
           <thead class="sr">
             <tr>
@@ -57,7 +58,7 @@ export function EventsCard({ job }: { job: Job }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </details>
   )
 }

@@ -2,6 +2,7 @@
 
 import type { Job } from '../../api/client'
 import { GapBar, Progress, Status, Verdict } from '../../parts/marks'
+import { Scroll } from '../../parts/scroll'
 import { ago, duration, moment, percent } from '../../words/format'
 import { ENDED } from '../../words/verdicts'
 
@@ -16,8 +17,8 @@ export function JobTable({ jobs, selected, onSelect }: Props) {
   }
   const allOpen = open.length > 0 && open.every((job) => selected.has(job.id))
   return (
-    <div class="scrolls">
-      <table class="list jobs">
+    <Scroll label="List of jobs" framed>
+      <table class="list cards jobs">
         <thead>
           <tr>
             <th class="tight">
@@ -45,7 +46,7 @@ export function JobTable({ jobs, selected, onSelect }: Props) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   )
 }
 
@@ -82,7 +83,7 @@ function Row({ job, isSelected, onToggle }: { job: Job; isSelected: boolean; onT
             <span class="soft"> epoch {best.epoch}</span>
           </>
         ) : (
-          <span class="soft">–</span>
+          <span class="none">–</span>
         )}
       </td>
       <td data-label="Gap">
@@ -111,5 +112,5 @@ function Took({ job }: { job: Job }) {
     return <span class="soft">{duration(job.progress.eta_s)} left</span>
   }
   if (job.status === 'queued') return <span class="soft">waits {duration((Date.now() - Date.parse(job.queued_at)) / 1000)}</span>
-  return <span class="soft">–</span>
+  return <span class="none">–</span>
 }

@@ -2,6 +2,7 @@
 
 import type { Estimate } from '../../api/jobs'
 import type { Loaded } from '../../parts/load'
+import { Scroll } from '../../parts/scroll'
 import { bytes, count, duration } from '../../words/format'
 
 export function EstimatePanel({ checked }: { checked: Loaded<Estimate> }) {
@@ -51,7 +52,7 @@ export function EstimatePanel({ checked }: { checked: Loaded<Estimate> }) {
               </dd>
             </div>
           </dl>
-          <div class="scrolls plain">
+          <Scroll label="Layers">
             <table class="plain-table">
               <thead>
                 <tr>
@@ -70,7 +71,7 @@ export function EstimatePanel({ checked }: { checked: Loaded<Estimate> }) {
                 ))}
               </tbody>
             </table>
-          </div>
+          </Scroll>
         </>
       )}
     </section>

@@ -39,6 +39,12 @@ def joined(*children: Child | Iterable[Child]) -> Markup:
     return Markup("".join(_markup(child) for child in children))
 
 
+def table(caption: str, rows: list[tuple[str, str]]) -> Markup:
+    """A small table of names and values, for notebooks."""
+    cells = [element("tr", element("th", name, scope="row"), element("td", value)) for name, value in rows]
+    return element("table", element("caption", caption), element("tbody", cells))
+
+
 def visible(text: str) -> str:
     """The text with what cannot be seen (control characters, characters that turn the direction) as escapes."""
     if text.isprintable():

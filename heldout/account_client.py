@@ -1,0 +1,120 @@
+"""The client's methods for keys, webhooks and the service itself."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from heldout.connection import Connection
+from heldout.dual import dual, dual_iterator
+from heldout.errors import DeliveryNotFound, KeyNotFound, WebhookNotFound
+from heldout.typed_answers import PAGE, TypedAnswers, segment_of
+from heldout.views.health import HealthView
+from heldout.views.key import KeyPage, KeyView, NewKeyView
+from heldout.views.session import SessionView
+from heldout.views.webhook import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
+
+
+class AccountMethods:
+    """A part of `heldout.Client`, which makes the connection."""
+
+    _connection: Connection
+    _answers: TypedAnswers
+
+    @dual
+    async def whoami(self) -> SessionView:
+        """The owner that the key belongs to."""
+        return await self._answers.read(SessionView, "GET", "/v1/session")
+
+    # --- keys --------------------------------------------------------------------------------------
+
+    @dual
+    async def keys(self) -> list[KeyView]:
+        """All keys of the owner, oldest first, revoked ones too; without their secrets, which are not kept."""
+        return (await self._answers.read(KeyPage, "GET", "/v1/keys")).data
+
+    @dual
+    async def create_key(self) -> NewKeyView:
+        """Another key for the same owner; its `key` is in this answer alone."""
+        return await self._answers.read(NewKeyView, "POST", "/v1/keys")
+
+    @dual
+    async def revoke_key(self, key_id: str) -> None:
+        """Revoke a key at once and for good, also the one that this client uses."""
+        await self._connection.send("DELETE", f"/v1/keys/{segment_of(key_id, KeyNotFound(key_id))}")
+
+    # --- webhooks ----------------------------------------------------------------------------------
+
+    @dual
+    async def webhooks(self) -> list[WebhookView]:
+        """The owner's webhooks, oldest first."""
+        return (await self._answers.read(WebhookPage, "GET", "/v1/webhooks")).data
+
+    @dual
+    async def webhook(self, webhook_id: str) -> WebhookView:
+        return await self._answers.read(WebhookView, "GET", _webhook(webhook_id))
+
+    @dual
+    async def create_webhook(self, url: str, events: Sequence[str], *, enabled: bool = True) -> WebhookWithSecret:
+        """Have events sent to an address; its `secret` is in this answer alone.
+
+        Args:
+            events: such as `job.succeeded`; the service refuses a name that it does not know, and lists those it does.
+        """
+        body = {"url": url, "events": list(events), "enabled": enabled}
+        return await self._answers.read(WebhookWithSecret, "POST", "/v1/webhooks", body=body)
+
+    @dual
+    async def change_webhook(
+        self,
+        webhook_id: str,
+        *,
+        url: str | None = None,
+        events: Sequence[str] | None = None,
+        enabled: bool | None = None,
+    ) -> WebhookView:
+        """Change a webhook; what is None stays."""
+        wanted: dict[str, Any] = {"url": url, "events": None if events is None else list(events), "enabled": enabled}
+        body = {name: value for name, value in wanted.items() if value is not None}
+        return await self._answers.read(WebhookView, "PATCH", _webhook(webhook_id), body=body, repeatable=True)
+
+    @dual
+    async def delete_webhook(self, webhook_id: str) -> None:
+        """Delete a webhook and its log."""
+        await self._connection.send("DELETE", _webhook(webhook_id))
+
+    @dual
+    async def rotate_webhook(self, webhook_id: str) -> WebhookWithSecret:
+        """Give it a new secret; for 24 hours the old one signs each message too."""
+        return await self._answers.read(WebhookWithSecret, "POST", f"{_webhook(webhook_id)}/rotate")
+
+    @dual_iterator
+    def deliveries(self, webhook_id: str, *, page_size: int = PAGE) -> AsyncIterator[DeliveryView]:
+        """What was sent in the last seven days or is to be, newest first."""
+        return self._answers.pages(DeliveryPage, f"{_webhook(webhook_id)}/deliveries", page_size=page_size)
+
+    @dual
+    async def redeliver(self, webhook_id: str, delivery_id: str) -> DeliveryView:
+        """Send one delivery again."""
+        delivery = segment_of(delivery_id, DeliveryNotFound(delivery_id))
+        route = f"{_webhook(webhook_id)}/deliveries/{delivery}/redeliver"
+        return await self._answers.read(DeliveryView, "POST", route)
+
+    # --- the service -------------------------------------------------------------------------------
+
+    @dual
+    async def check_live(self) -> HealthView:
+        """The service's process answers; raises NoService where it does not."""
+        return await self._answers.read(HealthView, "GET", "/livez")
+
+    @dual
+    async def check_ready(self) -> HealthView:
+        """Its database and its files answer too; raises an ApiProblem that says what is wrong."""
+        return await self._answers.read(HealthView, "GET", "/readyz")
+
+    @dual
+    async def service_metrics(self) -> str:
+        """Counts and durations of the service in Prometheus' text format."""
+        return (await self._connection.send("GET", "/metrics")).text
+
+
+def _webhook(webhook_id: str) -> str:
+    return f"/v1/webhooks/{segment_of(webhook_id, WebhookNotFound(webhook_id))}"

@@ -1,0 +1,74 @@
+"""What a client raises: a class for each error code, and one where no service answers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from heldout import errors as expected
+from heldout.errors import FieldError, HeldoutError
+
+
+class ApiProblem(Exception):
+    """The service refused a request or could not carry it out; the message says why and what to do.
+
+    Each is also of the class that `heldout.errors` has for its code: `except JobNotFound` works on a client's errors.
+
+    `code` is stable (see the reference of error codes); `errors` names the refused fields of the body.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        status: int,
+        title: str,
+        detail: str,
+        errors: Sequence[FieldError] = (),
+        document: Mapping[str, Any] | None = None,
+    ) -> None:
+        Exception.__init__(self, detail or title)
+        self.code = code
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.document = dict(document or {"code": code, "status": status, "title": title, "detail": detail})
+        # What `heldout.errors` gives each of its classes.
+        self.headers: dict[str, str] = {}
+        self.request = self.document.get("request")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return problem, (self.code, self.status, self.title, self.detail, self.errors, self.document)
+
+
+class NoService(Exception):
+    """No Heldout service answers; the message says what was tried and what to do."""
+
+
+def _classes() -> dict[tuple[str, int], type[ApiProblem]]:
+    """By code and status: an ApiProblem that is of the class of `heldout.errors` too."""
+    kinds = [getattr(expected, name) for name in expected.__all__ if name not in {"FieldError", "HeldoutError"}]
+    own = {"__init__": ApiProblem.__init__, "__module__": __name__}
+    classes: dict[tuple[str, int], type[ApiProblem]] = {}
+    # Several classes share a code where the service says more than the code does: the one with its name stands for it.
+    for kind in sorted(kinds, key=lambda kind: kind.__name__ != "".join(map(str.title, kind.code.split("_")))):
+        classes.setdefault((kind.code, kind.status), type(kind.__name__, (ApiProblem, kind), own))
+    return classes
+
+
+_CLASSES = _classes()
+
+
+def problem(
+    code: str,
+    status: int,
+    title: str,
+    detail: str,
+    errors: Sequence[FieldError] = (),
+    document: Mapping[str, Any] | None = None,
+) -> ApiProblem:
+    """The problem as the class of its code; a plain ApiProblem where this release does not know the code."""
+    return _CLASSES.get((code, status), ApiProblem)(code, status, title, detail, errors, document)
+
+
+def problem_of(error: HeldoutError) -> ApiProblem:
+    """What the service would answer, found out without asking it."""
+    return problem(error.code, error.status, error.title, error.detail, error.errors)

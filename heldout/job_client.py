@@ -1,0 +1,348 @@
+"""The client's methods for jobs, their results, diagnoses, and the events of everything."""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from heldout.connection import TIMEOUT_S, Connection
+from heldout.dual import dual, dual_iterator
+from heldout.errors import JobNotFound
+from heldout.foreign_values import has_arrays, npz_of, plain_history
+from heldout.spec import JobSpec
+from heldout.stored.artifacts import PredictionsFormat
+from heldout.stored.evaluation import SplitName
+from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
+from heldout.views.base import as_json
+from heldout.views.cancellation import CancellationView
+from heldout.views.confusion import CellView, ConfusionView
+from heldout.views.dataset import IndicesView
+from heldout.views.diagnosis import DiagnosisView
+from heldout.views.estimate import EstimateView
+from heldout.views.event import EventPage, EventView, OwnerEventPage, OwnerEventView
+from heldout.views.job import JobPage, JobView
+from heldout.views.metrics import MetricsView
+from heldout.views.queue import QueueView
+
+LONG_POLL_S = 60
+# Large files of predictions take some seconds, one after another.
+DIAGNOSIS_TIMEOUT_S = 300.0
+
+Sort = Literal["created", "name", "best", "gap"]
+Spec = Mapping[str, Any] | JobSpec
+
+
+class JobMethods:
+    """A part of `heldout.Client`, which makes the connection."""
+
+    _connection: Connection
+    _answers: TypedAnswers
+
+    # --- jobs --------------------------------------------------------------------------------------
+
+    @dual
+    async def submit(self, spec: Spec, *, idempotency_key: str | None = None) -> JobView:
+        """Queue a training job. A key is drawn where none is given, so that a repeat never queues a second one.
+
+        Raises:
+            ValueError: if the idempotency key is not 1 to 255 printable ASCII characters.
+        """
+        headers = idempotent(idempotency_key)
+        return await self._answers.read(JobView, "POST", "/v1/jobs", body=_body(spec), headers=headers, repeatable=True)
+
+    @dual
+    async def estimate(self, spec: Spec) -> EstimateView:
+        """What a spec would cost; nothing is queued."""
+        return await self._answers.read(
+            EstimateView, "POST", "/v1/jobs", body=_body(spec), params={"dry_run": "true"}, repeatable=True
+        )
+
+    @dual
+    async def get(self, job_id: str) -> JobView:
+        return await self._answers.read(JobView, "GET", _job(job_id))
+
+    @dual
+    async def wait(self, job_id: str, *, version: int | None = None, wait_s: int = LONG_POLL_S) -> JobView | None:
+        """The job as soon as its version differs from `version`, or None if it is the same after `wait_s`.
+
+        Without a version: the job when it has ended, or as it is after `wait_s` (0–60).
+        """
+        headers = {} if version is None else {"If-None-Match": f'"{version}"'}
+        response = await self._connection.send(
+            "GET", _job(job_id), params={"wait": wait_s}, headers=headers, timeout_s=wait_s + TIMEOUT_S
+        )
+        return None if response.status_code == 304 else self._answers.parsed(JobView, response.content)
+
+    @dual_iterator
+    async def watch(self, job_id: str, *, wait_s: int = LONG_POLL_S) -> AsyncIterator[JobView]:
+        """The job now and after each change, until it has ended."""
+        job = await JobMethods.get(self, job_id)
+        yield job
+        while not job.has_ended:
+            changed = await JobMethods.wait(self, job_id, version=job.version, wait_s=wait_s)
+            if changed is not None:
+                job = changed
+                yield job
+
+    @dual_iterator
+    def jobs(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        dataset: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        study: str | None = None,
+        search: str | None = None,
+        sort: Sort = "created",
+        page_size: int = PAGE,
+    ) -> AsyncIterator[JobView]:
+        """The owner's jobs, newest first; further pages are fetched as they are needed.
+
+        Args:
+            search: only jobs whose name has this text.
+            sort: by time, name, best validation accuracy or gap.
+        """
+        params = _filters(statuses, dataset, metadata, study, search)
+        if sort != "created":
+            params.append(("sort", sort))
+        return self._answers.pages(JobPage, "/v1/jobs", params, page_size=page_size)
+
+    @dual
+    async def cancel_jobs(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        dataset: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        study: str | None = None,
+    ) -> CancellationView:
+        """Cancel all jobs that the filters name, up to 1,000; `has_more` says whether to do it again."""
+        params = _filters(statuses, dataset, metadata, study)
+        return await self._answers.read(CancellationView, "POST", "/v1/jobs/cancel", params=params, repeatable=True)
+
+    @dual
+    async def cancel(self, job_id: str) -> JobView:
+        return await self._answers.read(JobView, "POST", _job(job_id, "cancel"))
+
+    @dual
+    async def pause(self, job_id: str) -> JobView:
+        return await self._answers.read(JobView, "POST", _job(job_id, "pause"))
+
+    @dual
+    async def resume(self, job_id: str) -> JobView:
+        return await self._answers.read(JobView, "POST", _job(job_id, "resume"))
+
+    @dual
+    async def retry(
+        self,
+        job_id: str,
+        *,
+        epochs: int | None = None,
+        remedy: str | None = None,
+        patch: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> JobView:
+        """A new job with the spec of one that has ended, as it was or with one change; the key is as for `submit`.
+
+        Args:
+            epochs: go on from its last state, up to so many epochs in all.
+            remedy: the name of a remedy; as the job's diagnosis offers it, where it does.
+            patch: a merge patch (RFC 7396) of its spec.
+        """
+        changes = {"epochs": epochs, "remedy": remedy, "patch": patch}
+        body = {name: value for name, value in changes.items() if value is not None}
+        headers = idempotent(idempotency_key)
+        return await self._answers.read(
+            JobView, "POST", _job(job_id, "retry"), body=body or None, headers=headers, repeatable=True
+        )
+
+    @dual
+    async def job_splits(self, job_id: str) -> IndicesView:
+        """Which images of its dataset a job trains on and is measured on."""
+        return await self._answers.read(IndicesView, "GET", _job(job_id, "splits"))
+
+    @dual
+    async def delete(self, job_id: str) -> None:
+        await self._connection.send("DELETE", _job(job_id))
+
+    @dual
+    async def change(
+        self,
+        job_id: str,
+        *,
+        priority: int | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, str | None] | None = None,
+        version: int | None = None,
+    ) -> JobView:
+        """Change a job: its name and metadata at any time, its priority while it is queued. What is None stays.
+
+        Args:
+            metadata: merged with the job's own; a key whose value is None is removed.
+            version: change the job only if this is still its `version`; otherwise ApiProblem `changed_meanwhile`.
+        """
+        wanted = {"priority": priority, "name": name, "metadata": metadata}
+        body = {field: value for field, value in wanted.items() if value is not None}
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        # With a version, the second of two equal requests would be refused because the first one has succeeded.
+        is_repeatable = version is None
+        return await self._answers.read(
+            JobView, "PATCH", _job(job_id), body=body, headers=headers, repeatable=is_repeatable
+        )
+
+    @dual
+    async def metrics(self, job_id: str, *, points: int | None = None) -> MetricsView:
+        """Figures epoch by epoch, and those of the kept weights.
+
+        Args:
+            points: at most so many epochs of a long history, with all its peaks and dips.
+        """
+        params = {} if points is None else {"points": points}
+        return await self._answers.read(MetricsView, "GET", _job(job_id, "metrics"), params=params)
+
+    @dual_iterator
+    def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[EventView]:
+        """What has happened to a job, oldest first, after the event with the number `after`."""
+        return self._answers.pages(EventPage, _job(job_id, "events"), after=after)
+
+    @dual_iterator
+    def follow_events(self, job_id: str, *, after: int | None = None) -> AsyncIterator[EventView]:
+        """What happens to a job, as it happens, until the job has ended; without `after` from now on."""
+        return self._answers.follow(EventView, _job(job_id, "events"), after)
+
+    @dual
+    async def queue(self, job_id: str) -> QueueView:
+        return await self._answers.read(QueueView, "GET", _job(job_id, "queue"))
+
+    @dual
+    async def download_model(self, job_id: str, to: Path | str) -> int:
+        """Write the `.keras` file to a path, whole or not at all; gives back its size in bytes.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        return await self._connection.download(_job(job_id, "model"), Path(to))
+
+    @dual
+    async def download_predictions(self, job_id: str, to: Path | str, format: PredictionsFormat = "npz") -> int:
+        """Write the predictions to a path, as arrays or as a table, whole or not at all; gives back the size in bytes.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        return await self._connection.download(f"{_job(job_id, 'predictions')}?format={format}", Path(to))
+
+    @dual
+    async def diagnosis(self, job_id: str) -> DiagnosisView:
+        """Why a job's test results are worse than its training results, as far as can be told by now."""
+        return await self._answers.read(DiagnosisView, "GET", _job(job_id, "diagnosis"))
+
+    @dual
+    async def confusion(self, job_id: str) -> ConfusionView:
+        """Confusion matrices, scores by class, calibration and the most confident mistakes, by split."""
+        return await self._answers.read(ConfusionView, "GET", _job(job_id, "confusion"))
+
+    @dual
+    async def confused_images(
+        self, job_id: str, *, label: str, answer: str, split: SplitName = "test", limit: int = 60
+    ) -> CellView:
+        """The images behind a cell of a confusion matrix, the surest answers first."""
+        params = {"label": label, "answer": answer, "split": split, "limit": limit}
+        return await self._answers.read(CellView, "GET", _job(job_id, "confusion/images"), params=params)
+
+    @dual
+    async def diagnose(
+        self, history: object, *, run: int | None = None, classes: int | Sequence[str] | None = None
+    ) -> DiagnosisView:
+        """Judge a history from anywhere.
+
+        Args:
+            history: what Keras' `fit` gives back or its dictionary, records, Hugging Face's log, curves by split, or a
+                pandas frame with a row for each epoch. Curves may be numpy arrays.
+            run: which one is meant, counted from 1, if several were written one after the other.
+            classes: how many there are, or their names.
+        """
+        body = {"history": plain_history(history), "run": run, "classes": _classes(classes)}
+        return await self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
+
+    @dual
+    async def diagnose_predictions(
+        self,
+        predictions: Path | str | Mapping[str, object],
+        *,
+        history: object = None,
+        run: int | None = None,
+        classes: int | Sequence[str] | None = None,
+    ) -> DiagnosisView:
+        """Judge what a network that was trained anywhere says of labelled images.
+
+        Args:
+            predictions: an `.npz` or a CSV, of up to 64 MiB; or for each of train, validation and test `labels` with
+                `probabilities` or `answers`, and `hashes`, as numpy arrays, or as lists of at most 1 MiB of JSON.
+            history: of the same training, if there is one, as for `diagnose`.
+            run, classes: as for `diagnose`; names of classes in the order of the columns of probabilities.
+        Raises:
+            OSError: if the file cannot be read.
+        """
+        training = {
+            "history": None if history is None else plain_history(history),
+            "run": run,
+            "classes": _classes(classes),
+        }
+        if isinstance(predictions, Mapping) and not has_arrays(predictions):
+            body = {"predictions": predictions, **training}
+            return await self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
+        if isinstance(predictions, Mapping):
+            file = ("predictions.npz", npz_of(predictions))
+        else:
+            file = (Path(predictions).name, Path(predictions).read_bytes())
+        return await self._answers.read(
+            DiagnosisView,
+            "POST",
+            "/v1/diagnoses/predictions",
+            form={"file": file, "training": json.dumps(training)},
+            timeout_s=DIAGNOSIS_TIMEOUT_S,
+            repeatable=True,
+        )
+
+    # --- events of all jobs and datasets -----------------------------------------------------------
+
+    @dual_iterator
+    def all_events(self, *, after: int = 0) -> AsyncIterator[OwnerEventView]:
+        """What has happened to all jobs and datasets of the owner, in one order with numbers of its own."""
+        return self._answers.pages(OwnerEventPage, "/v1/events", after=after)
+
+    @dual_iterator
+    def follow_all_events(self, *, after: int | None = None) -> AsyncIterator[OwnerEventView]:
+        """What happens to all of them, as it happens, without an end; without `after` from now on.
+
+        After a failure of the connection it continues where it was: no event is left out, and none comes twice.
+        """
+        return self._answers.follow(OwnerEventView, "/v1/events", after)
+
+
+def _filters(
+    statuses: Sequence[str],
+    dataset: str | None,
+    metadata: Mapping[str, str] | None,
+    study: str | None,
+    search: str | None = None,
+) -> list[tuple[str, str]]:
+    named = {"dataset": dataset, "study": study, "search": search}
+    return [
+        *(("status", status) for status in statuses),
+        *((name, value) for name, value in named.items() if value is not None),
+        *((f"metadata[{key}]", value) for key, value in (metadata or {}).items()),
+    ]
+
+
+def _classes(classes: int | Sequence[str] | None) -> int | list[str] | None:
+    return classes if classes is None or isinstance(classes, int) else list(classes)
+
+
+def _body(spec: Spec) -> Mapping[str, Any]:
+    return as_json(spec) if isinstance(spec, JobSpec) else spec
+
+
+def _job(job_id: str, part: str = "") -> str:
+    return f"/v1/jobs/{segment_of(job_id, JobNotFound(job_id))}" + (f"/{part}" if part else "")

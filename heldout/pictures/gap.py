@@ -1,0 +1,69 @@
+"""The gap between training and test as a waterfall: each term takes its part of the accuracy."""
+
+from heldout.markup import Markup, element
+from heldout.pictures.canvas import BETTER, GRID, HELD_OUT, INK, WORSE, svg, text
+from heldout.pictures.picture import Picture
+from heldout.pictures.scales import scale_of, tick_texts
+from heldout.views.diagnosis import DiagnosisView, GapBudgetView
+
+WIDTH, LEFT, RIGHT, TOP, ROW = 760, 210, 640, 46, 30
+BAR = 18
+COLUMNS = 40
+
+
+def gap_picture(diagnosis: DiagnosisView, name: str) -> Picture:
+    """Accuracy from training at the top to test at the bottom, in per cent, with each term's 95 % interval."""
+    title = f"{name}: from training to test"
+    gap = diagnosis.gap
+    if gap is None:
+        said = "The gap is known once the training has ended, with answers to training and test images."
+        return Picture(title, svg(WIDTH, 70, title, text(said, 12, 48)), f"{title}\n{said}")
+    rows = _rows(gap)
+    ends = [end for row in rows for end in (row[1], row[2])]
+    height = TOP + ROW * len(rows) + 30
+    x = scale_of(ends, LEFT, RIGHT)
+    bottom = height - 26
+    parts: list[Markup] = []
+    for tick, written in zip(x.ticks, tick_texts(x.ticks), strict=True):
+        place = x.place(tick)
+        parts.append(element("line", x1=place, x2=place, y1=TOP - 8, y2=bottom, stroke=GRID))
+        parts.append(text(f"{written} %", place, height - 8, anchor="middle"))
+    for number, (label, start, end, said) in enumerate(rows):
+        y = TOP + ROW * number
+        colour = HELD_OUT if start == end else WORSE if end < start else BETTER
+        low, high = sorted((x.place(start), x.place(end)))
+        if start == end:
+            low, high = low - 2, low + 2
+        parts.append(text(label, LEFT - 12, y + 14, anchor="end", fill=INK))
+        parts.append(element("rect", x=low, y=y, width=max(high - low, 1.0), height=BAR, fill=colour))
+        parts.append(text(said, RIGHT + 10, y + 14))
+    return Picture(title, svg(WIDTH, height, title, *parts), _text(title, rows))
+
+
+def _rows(gap: GapBudgetView) -> list[tuple[str, float, float, str]]:
+    """Label, where its bar begins and ends in per cent, and what is said beside it."""
+    level = 100 * gap.train.accuracy
+    rows = [("training", level, level, f"{level:.1f} %")]
+    for term in gap.terms:
+        below = level - 100 * term.accuracy
+        bounds = ""
+        if term.accuracy_interval is not None:
+            low, high = (-100 * bound for bound in reversed(term.accuracy_interval))
+            bounds = f" [{low:+.1f}, {high:+.1f}]"
+        rows.append((term.code.replace("_", " "), level, below, f"{below - level:+.1f}{bounds}"))
+        level = below
+    test = 100 * gap.test.accuracy
+    return [*rows, ("test", test, test, f"{test:.1f} %")]
+
+
+def _text(title: str, rows: list[tuple[str, float, float, str]]) -> str:
+    """The same with characters."""
+    x = scale_of([end for row in rows for end in row[1:3]], 0.0, COLUMNS - 1.0)
+    width = max(len(label) for label, *_ in rows)
+    lines = [title]
+    for label, start, end, said in rows:
+        low, high = sorted((round(x.place(start)), round(x.place(end))))
+        mark = "│" if start == end else "█"
+        lines.append(f"{label:>{width}} {(' ' * low + mark * (high - low + 1)).ljust(COLUMNS)} {said}")
+    lines.append("Accuracy in per cent; what each cause takes, with the bounds that it surely lies between.")
+    return "\n".join(lines)

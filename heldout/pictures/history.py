@@ -1,0 +1,118 @@
+"""A training as a picture: accuracy and loss of training and validation, epoch by epoch."""
+
+from collections.abc import Callable, Sequence
+from math import isfinite
+
+from heldout.markup import Markup, element, joined
+from heldout.pictures.canvas import GRID, HELD_OUT, QUIET, TRAIN, braille, line, svg, text
+from heldout.pictures.picture import Picture
+from heldout.pictures.scales import Scale, scale_of, tick_texts
+from heldout.views.diagnosis import DiagnosisView
+from heldout.views.metrics import EpochView
+
+WIDTH, HEIGHT, PANEL_LEFT, PANEL_WIDTH, TOP, BOTTOM = 760, 300, (52, 432), 300, 62, 258
+COLUMNS, ROWS = 60, 12
+# The first epochs are far from where a training ends: what follows them sets the scale.
+START_SHARE = 0.15
+
+Curve = list[tuple[float, float]]
+Figure = Callable[[EpochView], float | None]
+
+
+def history_picture(epochs: Sequence[EpochView], diagnosis: DiagnosisView | None, name: str) -> Picture:
+    """The curves, with the best epoch and the one from which validation worsens marked.
+
+    Args:
+        epochs: as `metrics` gives them; there may be none.
+        diagnosis: of the same training, where there is one.
+    """
+    marks = {} if diagnosis is None else {"best": diagnosis.best_epoch, "worse from here": diagnosis.onset_epoch}
+    known = {label: epoch for label, epoch in marks.items() if epoch is not None}
+    title = f"{name}: training and validation"
+    panels = [
+        ("accuracy, %", _curve(epochs, _train_accuracy), _curve(epochs, _validation_accuracy)),
+        ("loss", _curve(epochs, lambda one: one.train_loss), _curve(epochs, lambda one: one.validation_loss)),
+    ]
+    shown = [_panel(*panel, left, known) for panel, left in zip(panels, PANEL_LEFT, strict=True)]
+    return Picture(title, svg(WIDTH, HEIGHT, title, _legend(), *shown), _text(title, panels[1], known))
+
+
+def _train_accuracy(epoch: EpochView) -> float | None:
+    return None if epoch.train_accuracy is None else 100 * epoch.train_accuracy
+
+
+def _validation_accuracy(epoch: EpochView) -> float | None:
+    return None if epoch.validation_accuracy is None else 100 * epoch.validation_accuracy
+
+
+def _curve(epochs: Sequence[EpochView], figure: Figure) -> Curve:
+    measured = [(float(one.epoch), value) for one in epochs if (value := figure(one)) is not None]
+    return [(epoch, value) for epoch, value in measured if isfinite(value)]
+
+
+def _scales(
+    train: Curve, validation: Curve, left: float, right: float, bottom: float, top: float
+) -> tuple[Scale, Scale]:
+    points = train + validation
+    last = max(epoch for epoch, _ in points)
+    late = [value for epoch, value in points if epoch > START_SHARE * last]
+    return Scale(1, max(last, 2), left, right), scale_of(late, bottom, top)
+
+
+def _panel(label: str, train: Curve, validation: Curve, left: int, marks: dict[str, int]) -> Markup:
+    if not train and not validation:
+        return text(f"{label}: nothing has been measured yet", left, TOP)
+    right = left + PANEL_WIDTH
+    x, y = _scales(train, validation, left, right, BOTTOM, TOP)
+    parts = [text(f"{label}, by epoch", left, TOP - 8)]
+    for tick, written in zip(y.ticks, tick_texts(y.ticks), strict=True):
+        place = y.place(tick)
+        parts.append(element("line", x1=left, x2=right, y1=place, y2=place, stroke=GRID))
+        parts.append(text(written, left - 6, place + 4, anchor="end"))
+    for tick in x.ticks:
+        if tick == round(tick):
+            parts.append(text(f"{round(tick):,}", x.place(tick), BOTTOM + 16, anchor="middle"))
+    for row, (name, epoch) in enumerate(marks.items()):
+        place = x.place(epoch)
+        parts.append(element("line", x1=place, x2=place, y1=TOP, y2=BOTTOM, stroke=QUIET, stroke_dasharray="2 3"))
+        is_right = place > left + PANEL_WIDTH / 2
+        label_at = place - 4 if is_right else place + 4
+        parts.append(text(f"{name} ({epoch})", label_at, TOP + 12 + 14 * row, anchor="end" if is_right else "start"))
+    for curve, colour, dashed in ((train, TRAIN, True), (validation, HELD_OUT, False)):
+        if curve:
+            places = [(x.place(epoch), min(max(y.place(value), TOP), BOTTOM)) for epoch, value in curve]
+            parts.append(line(places, colour, dashed=dashed))
+    return joined(*parts)
+
+
+def _legend() -> Markup:
+    return joined(
+        line([(WIDTH - 230, 16), (WIDTH - 200, 16)], TRAIN, dashed=True),
+        text("training", WIDTH - 194, 20),
+        line([(WIDTH - 120, 16), (WIDTH - 90, 16)], HELD_OUT),
+        text("validation", WIDTH - 84, 20),
+    )
+
+
+def _text(title: str, panel: tuple[str, Curve, Curve], marks: dict[str, int]) -> str:
+    """The losses with characters: training above, validation below, on one scale."""
+    label, train, validation = panel
+    if not train and not validation:
+        return f"{title}\nNothing has been measured yet."
+    x, y = _scales(train, validation, 0.0, 1.0, 1.0, 0.0)
+    rows = [title]
+    for name, curve in (("training", train), ("validation", validation)):
+        if curve:
+            rows.append(f"{name} {label}")
+            drawn = braille([curve], x, y, COLUMNS, ROWS // 2)
+            rows += [f"{_edge(y, place, len(drawn)):>9} ┤{row}" for place, row in enumerate(drawn)]
+    first, last = f"{1}", f"{round(x.high)}"
+    rows.append(" " * 11 + first + last.rjust(COLUMNS - len(first)))
+    rows += [f"{name}: epoch {epoch}" for name, epoch in marks.items()]
+    return "\n".join(rows)
+
+
+def _edge(y: Scale, place: int, rows: int) -> str:
+    if place == 0:
+        return f"{y.high:.3f}"
+    return f"{y.low:.3f}" if place == rows - 1 else ""

@@ -1,0 +1,103 @@
+"""What sends requests and waits: by blocking calls, or in an event loop. All else of a connection is above it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Protocol
+
+import httpx2
+
+
+class Wire(Protocol):
+    """One pool of connections. Its coroutines raise what httpx2 raises."""
+
+    def build_request(self, method: str, path: str, **options: Any) -> httpx2.Request: ...
+
+    def body_of(self, chunks: Iterable[bytes]) -> Any:
+        """Chunks in the form in which a request takes them."""
+
+    async def send(self, request: httpx2.Request) -> httpx2.Response:
+        """The answer, whose body has not been read yet."""
+
+    async def read(self, response: httpx2.Response) -> None: ...
+
+    def chunks_of(self, response: httpx2.Response) -> AsyncIterator[bytes]: ...
+
+    async def release(self, response: httpx2.Response) -> None: ...
+
+    async def pause(self, seconds: float) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class BlockingWire:
+    """Its coroutines end in one step."""
+
+    def __init__(self, **options: Any) -> None:
+        self._http = httpx2.Client(**options)
+
+    def build_request(self, method: str, path: str, **options: Any) -> httpx2.Request:
+        return self._http.build_request(method, path, **options)
+
+    def body_of(self, chunks: Iterable[bytes]) -> Any:
+        return chunks
+
+    async def send(self, request: httpx2.Request) -> httpx2.Response:
+        return self._http.send(request, stream=True)
+
+    async def read(self, response: httpx2.Response) -> None:
+        response.read()
+
+    async def chunks_of(self, response: httpx2.Response) -> AsyncIterator[bytes]:
+        for chunk in response.iter_bytes():
+            yield chunk
+
+    async def release(self, response: httpx2.Response) -> None:
+        response.close()
+
+    async def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    async def close(self) -> None:
+        self._http.close()
+
+
+class AwaitingWire:
+    """Its coroutines wait in the event loop of asyncio in which they are awaited."""
+
+    def __init__(self, **options: Any) -> None:
+        self._http = httpx2.AsyncClient(**options)
+
+    def build_request(self, method: str, path: str, **options: Any) -> httpx2.Request:
+        return self._http.build_request(method, path, **options)
+
+    def body_of(self, chunks: Iterable[bytes]) -> Any:
+        return _one_by_one(chunks)
+
+    async def send(self, request: httpx2.Request) -> httpx2.Response:
+        return await self._http.send(request, stream=True)
+
+    async def read(self, response: httpx2.Response) -> None:
+        await response.aread()
+
+    async def chunks_of(self, response: httpx2.Response) -> AsyncIterator[bytes]:
+        async for chunk in response.aiter_bytes():
+            yield chunk
+
+    async def release(self, response: httpx2.Response) -> None:
+        await response.aclose()
+
+    async def pause(self, seconds: float) -> None:
+        import asyncio  # a blocking client needs none of it, and it takes a while to load
+
+        await asyncio.sleep(seconds)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
+async def _one_by_one(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """Chunks of a file, each read in the event loop: a megabyte takes no longer than its other steps."""
+    for chunk in chunks:
+        yield chunk

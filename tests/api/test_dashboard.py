@@ -1,0 +1,51 @@
+"""The dashboard's files as the API serves them, and the page in their place where nothing was built."""
+
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from api import dashboard
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "index.html").write_text("<!doctype html><title>Heldout</title>" + "<p>…</p>" * 100)
+    (tmp_path / "assets/index-abc.js").write_text("console.log(1);" * 100)
+    (tmp_path / "icon.svg").write_text("<svg/>")
+    return tmp_path
+
+
+def client_of(built: Path) -> TestClient:
+    app = FastAPI()
+    dashboard.install(app, built)
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def test_files_are_packed_kept_and_known_again_and_nothing_outside_of_them_is_served(built: Path) -> None:
+    client = client_of(built)
+    page = client.get("/jobs/job_1", headers={"Accept-Encoding": "gzip"})
+    assert page.text.startswith("<!doctype html>")
+    assert page.headers["cache-control"] == "no-cache"
+    assert page.headers["content-encoding"] == "gzip"
+    assert client.get("/", headers={"Accept-Encoding": "identity"}).text == page.text
+    again = client.get("/", headers={"If-None-Match": page.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.head("/studies").headers["content-type"] == "text/html; charset=utf-8"
+    script = client.get("/assets/index-abc.js")
+    assert script.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert "immutable" in script.headers["cache-control"]
+    assert client.get("/icon.svg").headers["content-type"] == "image/svg+xml"
+    for path in ("/index.html", "/assets/none.js", "/assets/../index.html", "/assets/%2e%2e/icon.svg", "/v1", "/jobsx"):
+        assert client.get(path).status_code != 200, path
+    for answer in (page, script):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "script-src 'self';" in answer.headers["content-security-policy"]
+
+
+def test_where_nothing_is_built_the_page_says_how_to(tmp_path: Path) -> None:
+    answer = client_of(tmp_path).get("/")
+    assert answer.status_code == 200
+    assert "make web" in answer.text

@@ -1,0 +1,222 @@
+"""What a person does with the dashboard, in a real browser against a real service with real trainings."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from heldout.client import Client
+from tests.browser.looks import assert_fit_for_all
+from tests.browser.words import percent, points
+from tests.e2e.running import Service, until
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+BUDGET_BYTES = 60_000
+
+
+def table_of(page: Page, caption: str) -> list[list[str]]:
+    """The text of a table's cells, row by row."""
+    rows = page.locator("table", has=page.locator("caption", has_text=caption)).locator("tbody tr")
+    return [row.locator("th, td").all_inner_texts() for row in rows.all()]
+
+
+def test_the_printed_link_logs_in_once_and_logging_out_ends_it(service: Service, open_page) -> None:
+    link = re.search(r"Dashboard: (\S+/login#\S+)", service.output.read_text())
+    assert link, "heldout up prints no link"
+    page = open_page(link[1], log_in=False)
+    expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
+    assert "#" not in page.url
+    assert page.evaluate("document.cookie") == ""
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("API key")).to_be_visible()
+    again = open_page(link[1], log_in=False)
+    expect(again.get_by_text("This link has been used")).to_be_visible()
+    again.get_by_label("API key").fill("ho_wrong_key")
+    again.get_by_role("button", name="Log in").click()
+    expect(again.get_by_text("This key is malformed, unknown or revoked")).to_be_visible()
+    again.get_by_label("API key").fill((service.home / "api-key").read_text().strip())
+    again.get_by_role("button", name="Log in").click()
+    expect(again.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
+
+
+def test_a_job_is_made_in_the_form_followed_live_and_stopped(client: Client, open_page) -> None:
+    page = open_page("/new")
+    page.get_by_role("button", name="overfit").click()
+    filters = page.get_by_label("Filters")
+    filters.nth(1).fill("0")
+    filters.nth(1).blur()
+    expect(page.get_by_text("not valid")).to_be_visible()
+    expect(filters.nth(1)).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_role("button", name="Train")).to_be_disabled()
+    filters.nth(1).fill("8")
+    filters.nth(1).blur()
+    page.get_by_label("Epochs", exact=True).fill("1000")
+    page.get_by_label("Epochs", exact=True).blur()
+    page.get_by_label("Name").first.fill("<img src=x onerror=alert(1)> of mine")
+    page.get_by_label("Name").first.blur()
+    expect(page.get_by_label("Size and cost").get_by_text("valid", exact=True)).to_be_visible()
+    spec = json.loads(page.get_by_role("textbox", name="As JSON").input_value())
+    estimate = client.estimate(spec)
+    expect(page.get_by_label("Size and cost")).to_contain_text(f"{estimate.parameters:,}")
+    expect(page.get_by_label("Size and cost")).to_contain_text(" × ".join(map(str, estimate.layers[0].shape)))
+    page.on("dialog", lambda dialog: pytest.fail("a name became markup"))
+    page.get_by_role("button", name="Train").click()
+
+    page.wait_for_url("**/jobs/job_*")
+    expect(page.get_by_role("heading", level=1)).to_have_text("<img src=x onerror=alert(1)> of mine")
+    job_id = page.url.rpartition("/")[2]
+    # Without a reload: epochs come in, and a zoom stays as it is.
+    expect(page.get_by_text(re.compile(r"Epoch [3-9] of 1000|Epoch \d\d+ of 1000"))).to_be_visible()
+    assert client.get(job_id).spec.training.epochs == 1000
+    chart = page.locator(".u-over")
+    box = chart.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 0.05 * box["width"], box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 60, steps=4)
+    page.mouse.up()
+    zoom = page.locator(".plot").get_attribute("data-shown")
+    page.get_by_role("slider", name="Loss of each epoch").press("Home")
+    expect(page.locator(".readout strong")).to_have_text("Epoch 1")
+    rows = page.locator("table", has_text="Loss of each epoch").locator("tbody tr")
+    seen = rows.count()
+    until(lambda: rows.count() > seen, "another epoch on the page")
+    assert page.locator(".plot").get_attribute("data-shown") == zoom
+    expect(page.locator(".readout strong")).to_have_text("Epoch 1")
+    page.get_by_role("button", name="Show all").click()
+    expect(page.locator(".plot")).to_have_attribute("data-shown", re.compile("^1 to "))
+    assert page.locator(".plot").get_attribute("data-shown") != zoom
+
+    listed = open_page("/jobs?status=running")
+    row = listed.get_by_role("row", name=re.compile("onerror"))
+    expect(row.get_by_role("progressbar")).to_be_visible()
+    row.get_by_role("checkbox").check()
+    listed.get_by_role("button", name="Cancel 1").click()
+    listed.get_by_role("button", name="Cancel them").click()
+    expect(listed.get_by_text("No job fits")).to_be_visible()
+    expect(page.get_by_text("cancelled", exact=True)).to_be_visible()
+    assert client.get(job_id).status == "cancelled"
+
+
+def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_page) -> None:
+    page = open_page(f"/jobs/{ended}?curve=accuracy")
+    job, metrics, diagnosis, confusion = (
+        client.get(ended),
+        client.metrics(ended),
+        client.diagnosis(ended),
+        client.confusion(ended),
+    )
+    expect(page.get_by_label("Verdict")).to_contain_text(diagnosis.explanation)
+    expect(page.get_by_text(f"{job.parameters:,}")).to_be_visible()
+    assert table_of(page, "Accuracy of each epoch") == [
+        [str(one.epoch), percent(one.train_accuracy), percent(one.validation_accuracy)] for one in metrics.epochs
+    ]
+    assert diagnosis.gap
+    rows = page.locator(".waterfall tbody tr")
+    expect(rows).to_have_count(len(diagnosis.gap.terms) + 2)
+    expect(rows.first).to_contain_text(percent(diagnosis.gap.train.accuracy))
+    expect(rows.last).to_contain_text(percent(diagnosis.gap.test.accuracy))
+    for row, term in zip(rows.all()[1:-1], diagnosis.gap.terms, strict=True):
+        figures = row.locator("td.number").all_inner_texts()
+        assert figures[0] == points(-term.accuracy)
+        if term.accuracy_interval:
+            low, high = term.accuracy_interval
+            assert figures[1] == f"{points(-high)} to {points(-low)}"
+    scores = confusion.splits["test"]
+    matrix = table_of(page, "Rows are labels")
+    assert matrix == [
+        [name, *("·" if not count else str(count) for count in counts)]
+        for name, counts in zip(confusion.classes, scores.confusion, strict=True)
+    ]
+
+    # A cell opens its images, all of that label and answer.
+    label, answer, count = max(
+        (
+            (row, column, count)
+            for row, counts in enumerate(scores.confusion)
+            for column, count in enumerate(counts)
+            if row != column
+        ),
+        key=lambda one: one[2],
+    )
+    names = confusion.classes[label], confusion.classes[answer]
+    page.get_by_role("button", name=f"{count} images of {names[0]} were taken for {names[1]}").click()
+    images = page.get_by_role("dialog").get_by_role("img")
+    expect(images).to_have_count(count)
+    until(lambda: images.first.evaluate("image => image.complete && image.naturalWidth > 0"), "a picture")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+    page.goto("/jobs?sort=best&search=OVERFIT")
+    row = page.get_by_role("row", name=re.compile("overfit")).first
+    assert job.summary.best
+    assert job.summary.gap
+    assert job.summary.gap.test
+    best, gap = job.summary.best, job.summary.gap.test
+    expect(row).to_contain_text(f"{percent(best.validation_accuracy)} epoch {best.epoch}")
+    expect(row).to_contain_text(points(gap.accuracy or 0))
+
+
+def test_a_remedy_is_tried(client: Client, ended: str, open_page) -> None:
+    page = open_page(f"/jobs/{ended}")
+    remedy = page.get_by_label("Verdict").locator(".remedies li", has=page.get_by_role("button", name="Try it")).first
+    name = remedy.locator("strong").inner_text()
+    remedy.get_by_role("button", name="Try it").click()
+    page.wait_for_url(lambda url: "/jobs/job_" in url and ended not in url)
+    tried = client.get(page.url.rpartition("/")[2])
+    assert tried.retry_of == ended
+    assert tried.spec != client.get(ended).spec, f"{name} changes nothing"
+    client.cancel(tried.id)
+
+
+def test_a_lost_connection_is_said_and_ends_by_itself(client: Client, ended: str, open_page) -> None:
+    page = open_page("/jobs")
+    expect(page.get_by_role("row")).not_to_have_count(0)
+    page.context.set_offline(True)
+    page.get_by_label("Search by name").fill("overfit")
+    expect(page.get_by_text("The connection to the service is lost")).to_be_visible()
+    page.context.set_offline(False)
+    page.get_by_label("Search by name").fill("")
+    expect(page.get_by_text("The connection to the service is lost")).to_have_count(0)
+    expect(page.get_by_role("row", name=re.compile("overfit")).first).to_be_visible()
+
+
+def test_the_first_page_is_small_and_its_files_are_kept(ended: str, open_page, service: Service) -> None:
+    page = open_page("/jobs")
+    expect(page.get_by_role("row").first).to_be_visible()
+    files = page.evaluate(
+        "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+        ".filter(one => !new URL(one.name).pathname.startsWith('/v1'))"
+        ".map(one => [new URL(one.name).pathname, one.encodedBodySize])"
+    )
+    assert sum(size for _, size in files) < BUDGET_BYTES, files
+    asset = next(name for name, _ in files if name.endswith(".js"))
+    headers = page.request.get(asset).headers
+    assert "immutable" in headers["cache-control"]
+    assert headers["content-encoding"] == "gzip"
+    shell = page.request.get("/jobs/anything/below").headers
+    assert shell["cache-control"] == "no-cache"
+    assert shell["x-content-type-options"] == "nosniff"
+    assert "unsafe" not in shell["content-security-policy"]
+    assert page.request.get("/no/such/page").status == 404
+
+
+@pytest.mark.parametrize(("colours", "width"), [("light", 1400), ("dark", 390)], ids=["light wide", "dark narrow"])
+def test_axe_finds_nothing_serious(colours: str, width: int, ended: str, open_page, pictures: Path | None) -> None:
+    page = open_page("/jobs", colours=colours, width=width)
+    for name, path, ready in (
+        ("jobs", "/jobs", "Verdict"),
+        ("job", f"/jobs/{ended}", "Which classes"),
+        ("new", "/new", "As JSON"),
+        ("none", "/jobs?search=nothing", "No job fits"),
+    ):
+        page.goto(path)
+        expect(page.get_by_text(ready).last).to_be_attached()
+        if name == "job":
+            expect(page.locator(".waterfall")).to_be_visible()
+            for summary in page.locator("summary").all():
+                summary.click()
+            expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
+        assert_fit_for_all(page, f"{name}-{colours}-{width}", pictures)

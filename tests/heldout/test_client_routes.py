@@ -1,0 +1,115 @@
+"""The blocking client, the async client, the command line and the OpenAPI document name the same routes."""
+
+import asyncio
+import inspect
+import re
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from api.app import create_app
+from heldout import AsyncClient, Client
+from heldout.dual import dual, dual_iterator
+from heldout.failures import ApiProblem
+from heldout.methods import Methods
+from heldout.settings import embedded_settings
+from tests.heldout.served import ROOT, SPEC
+
+# A browser logs in and out by them; a program sends its key.
+BROWSERS_ALONE = {"POST /v1/session", "DELETE /v1/session"}
+METHODS = {name: one for name, one in inspect.getmembers(Methods) if isinstance(one, dual | dual_iterator)}
+ARGUMENTS = {
+    "answer": "dog",
+    "changes": {"drop_copies": True},
+    "class_": "cat",
+    "content": [b"bytes"],
+    "events": ["job.succeeded"],
+    "history": {"loss": [1.0]},
+    "index": 3,
+    "label": "cat",
+    "predictions": {"test": {"labels": [0]}},
+    "route": "/v1/datasets/x1/preview/3",
+    "spec": SPEC,
+    "study": {"job": "x1"},
+    "url": "https://example.com",
+    "to": "unused",
+}
+
+
+class Recorder(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
+    """Remembers requests, and refuses each."""
+
+    def __init__(self):
+        self.requests = []
+
+    def handle_request(self, request):
+        self.requests.append(f"{request.method} {request.url.path}")
+        return httpx2.Response(404, json={"code": "route_not_found"}, request=request)
+
+    async def handle_async_request(self, request):
+        return self.handle_request(request)
+
+
+def arguments_of(method):
+    """Each parameter that has no default, by its name; ids are all alike."""
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    return {one.name: ARGUMENTS.get(one.name, "x1") for one in parameters if one.default is one.empty}
+
+
+def of_blocking(name):
+    recorder = Recorder()
+    with Client("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client, pytest.raises(ApiProblem):
+        list(getattr(client, name)(**arguments_of(METHODS[name])))
+    return recorder.requests
+
+
+def of_async(name):
+    recorder = Recorder()
+
+    async def ask():
+        async with AsyncClient("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client:
+            made = getattr(client, name)(**arguments_of(METHODS[name]))
+            await (made if inspect.isawaitable(made) else anext(made))
+
+    with pytest.raises(ApiProblem):
+        asyncio.run(ask())
+    return recorder.requests
+
+
+def predictions_by_file(asked):
+    """`diagnose_predictions` sends a file by another route than lists; the file is this one."""
+    recorder = Recorder()
+    with Client("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client, pytest.raises(ApiProblem):
+        client.diagnose_predictions(Path(__file__))
+    asked["diagnose_predictions (file)"] = recorder.requests
+
+
+def test_every_route_has_a_method_in_both_clients_and_every_method_names_a_route(tmp_path):
+    document = create_app(embedded_settings(tmp_path)).openapi()
+    served = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    asked = {name: of_blocking(name) for name in METHODS}
+    assert {name: of_async(name) for name in asked} == asked
+    predictions_by_file(asked)
+    patterns = {re.compile(re.sub(r"\{\w+\}", "[^/]+", route)): route for route in served}
+    # The longest pattern is meant: /v1/jobs/cancel is no job called `cancel`.
+    named = {
+        name: max((route for pattern, route in patterns.items() if pattern.fullmatch(sent)), key=_fixed, default=sent)
+        for name, [sent, *_] in asked.items()
+    }
+    assert {name: route for name, route in named.items() if route not in served} == {}
+    assert served - set(named.values()) == BROWSERS_ALONE
+
+
+def _fixed(route):
+    return len(re.sub(r"\{\w+\}", "", route))
+
+
+def test_the_command_line_asks_by_methods_of_the_client_alone():
+    calls = {
+        call
+        for file in (ROOT / "heldout/cli").glob("*.py")
+        for call in re.findall(r"\bclient\.(\w+)\(", file.read_text())
+    }
+    assert len(calls) > 30
+    assert {call for call in calls if not hasattr(Client, call)} == set()
