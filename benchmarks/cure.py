@@ -71,7 +71,7 @@ def _base() -> dict[str, Any]:
 
 def _specs(study: StudyView) -> list[dict[str, Any]]:
     """The first look's trainings, as a script would have them."""
-    base = study.spec.model_dump(mode="json")
+    base = study.spec.model_dump(mode="json") | {"dataset": _base()["dataset"]}  # without the pinned version
     seeds = [{"training": {"seed": seed}} for seed in range(SEEDS)]
     return [merged(merged(base, arm.patch), seed) for arm in study.arms for seed in seeds]
 
