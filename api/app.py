@@ -15,7 +15,7 @@ from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.live.source import DatabaseSource
 from api.routes import diagnoses, events, health, keys, session, webhooks
-from api.routes.datasets import dataset, ledger, suspects, upload, versions
+from api.routes.datasets import dataset, images, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
 from api.routes.studies import events as study_events
@@ -56,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = app_context
     of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
-    of_datasets = (dataset, ledger, suspects, upload, versions)
+    of_datasets = (dataset, images, ledger, suspects, upload, versions)
     of_studies = (order, study, report, study_events)
     for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, session, webhooks, health):
         app.include_router(part.router)

@@ -11,6 +11,7 @@ from heldout.mending.changes import VersionChanges
 from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
+from heldout.views.dataset_images import DatasetImagePage
 from heldout.views.ledger import LedgerView
 from heldout.views.suspects import SuspectsView
 
@@ -69,6 +70,21 @@ class DatasetMethods:
             params.append(("again", "true"))
         route = _dataset(dataset_id) + "/suspects"
         return await self._answers.read(SuspectsView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
+
+    @dual
+    async def dataset_images(
+        self, dataset_id: str, *, split: str = "train", class_: str | None = None, limit: int = PAGE, after: int = 0
+    ) -> DatasetImagePage:
+        """Images of a split with their labels and the routes of their thumbnails, in the source's order.
+
+        Args:
+            class_: only images of this class.
+            after: `next` of the page before.
+        """
+        params = [("split", split), ("limit", str(limit)), ("after", str(after))]
+        if class_ is not None:
+            params.append(("class", class_))
+        return await self._answers.read(DatasetImagePage, "GET", _dataset(dataset_id) + "/images", params=params)
 
     @dual
     async def dataset_preview(self, dataset_id: str, class_: str) -> bytes:

@@ -16,8 +16,10 @@ def members_key(dataset_id: str) -> str:
 class FileNames:
     """The names by the images' positions. Of a million, little more than the file itself is in memory."""
 
-    def __init__(self, file: Path) -> None:
-        self._content = np.fromfile(file, np.uint8)
+    def __init__(self, names: Path | bytes) -> None:
+        """The file, or its content."""
+        is_content = isinstance(names, bytes)
+        self._content = np.frombuffer(names, np.uint8) if is_content else np.fromfile(names, np.uint8)
         self._ends = np.flatnonzero(self._content == _NEWLINE)
 
     def __len__(self) -> int:

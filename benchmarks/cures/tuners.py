@@ -98,10 +98,16 @@ def table(conditions: list[Condition]) -> Iterator[str]:
     found = []
     for condition in conditions:
         if kept.get(condition.key, {}).get("remedies") == [*replay.remedies(condition)]:
-            scored = score.scored(condition)
+            scored = score.scored(condition, SEARCHES)
             tuned = {name: _listed(told["arms"]) for name, told in kept[condition.key]["choices"].items()}
             found.append(replace(scored, choices={score.STUDY: scored.choices[score.STUDY], **tuned}))
     yield from score.methods(found)
+    yield ""
+    yield "| chosen by | of the trainings or epochs of a study, used |"
+    yield "|---|---|"
+    for name in [*found[0].choices][1:]:
+        used = mean(kept[one.condition.key]["choices"][name]["used"] for one in found)
+        yield f"| {name} | {used:.2f} |"
 
 
 def _listed(counts: dict[str, int]) -> list[str | None]:

@@ -78,6 +78,12 @@ def _patch(text: str | None) -> dict[str, Any] | None:
 
 
 def _queued(client: "Client", job: "JobView", detach: bool, as_json: bool) -> Exit | None:
+    if job.spec.resources.required_gpus and job.status == "queued":
+        say(
+            f"{job.id} asks for a GPU. It waits until a worker that has one takes it: `heldout queue {job.id}` shows "
+            "its place. With `--set resources.device=auto` it runs on whatever there is.",
+            file=sys.stderr,
+        )
     if not detach:
         return _watch(client, job.id, as_json)
     print_json(job) if as_json else say(job.id)

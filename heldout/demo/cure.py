@@ -47,4 +47,5 @@ def _write_report(client: Client, study: StudyView, report: Path) -> None:
     with suppress(OSError):  # the folder may be read-only
         report.parent.mkdir(exist_ok=True)
         report.write_text(page, encoding="utf-8")
+        say("The service is removed now, with its jobs and models.")
         say(f"The whole report, with pictures, is one page: {report}")

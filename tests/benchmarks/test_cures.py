@@ -1,21 +1,23 @@
 """The recorded trainings of studies: training gives them again, and what is kept is whole and fair."""
 
+import json
+import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.cures import archive, curves, replay
+from benchmarks.cures import archive, curves, replay, tuners
 from benchmarks.cures.__main__ import tables
 from benchmarks.cures.conditions import NETWORKS, SEEDS, all_conditions, sealed
 from benchmarks.cures.record import summed
 from benchmarks.cures.sets import study_set
 from benchmarks.cures.trained import Arm
-from heldout.retrying import merged
+from heldout.merge_patch import merged
 from heldout.spec import JobSpec
 
-GRIDS, CURVES = 13, 0  # that are kept at least
+GRIDS, CURVES = 13, 31  # that are kept at least
 MAX_BYTES = 6_000_000
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "cures-measured.md"
 # Small images and few steps, whose figures move least when first weights are changed by a millionth, as other
@@ -88,6 +90,20 @@ def test_the_sizes_of_a_learning_curve_double():
         sizes = sorted(counts)
         assert {*counts.values()} == {len(curves.SEEDS)}
         assert [larger // 2 for larger in sizes[1:]] == sizes[:-1]
+
+
+def test_what_tuners_chose_is_kept_whole_and_without_them_one_is_told_what_to_install(monkeypatch):
+    kept = json.loads(tuners.FILE.read_text(encoding="utf-8"))
+    assert {*kept} <= {condition.key for condition in replay.conditions()}
+    for one in kept.values():
+        assert len(one["trainings"]) == tuners.SEARCHES
+        for told in one["choices"].values():
+            assert sum(told["arms"].values()) == tuners.SEARCHES
+            assert {*told["arms"]} <= {"base", *one["remedies"]}
+            assert 0 < told["used"] <= 1
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(SystemExit, match="pip install optuna"):
+        tuners.main(["run"])
 
 
 def test_what_is_kept_is_small_and_the_page_says_what_it_is():

@@ -100,7 +100,7 @@ def test_trainings_are_compared_one_is_cured_and_nothing_is_left(start, temporar
     assert "horizontal_flip: Probably worse than the base: accuracy falls" in said
     assert "Yes, `" in said
     report = Path(out.splitlines()[-1].rpartition(" ")[2])
-    assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert report.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert left_by(temporary) == []
 
 

@@ -22,6 +22,11 @@ type Load = () => Promise<ComponentType<PageProps>>
 /** Pages by the form of their addresses; `:id` is handed to the page. */
 const LATER: [RegExp, Load][] = [
   [/^\/jobs\/([^/]+)$/, () => import('./pages/job/page').then((one) => one.OneJob)],
+  [/^\/studies$/, () => import('./pages/studies/page').then((one) => one.Studies)],
+  [/^\/studies\/new$/, () => import('./pages/order/page').then((one) => one.OrderStudy)],
+  [/^\/studies\/([^/]+)$/, () => import('./pages/study/page').then((one) => one.OneStudy)],
+  [/^\/datasets$/, () => import('./pages/datasets/page').then((one) => one.Datasets)],
+  [/^\/datasets\/([^/]+)$/, () => import('./pages/dataset/page').then((one) => one.OneDataset)],
   [/^\/new$/, () => import('./pages/new/page').then((one) => one.NewJob)],
 ]
 

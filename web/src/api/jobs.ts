@@ -39,4 +39,3 @@ export const rename = (id: string, name: string) => request<Job>(of(id), { metho
 export const submit = (spec: Spec) => post<Job>('/v1/jobs', spec)
 export const estimate = (spec: Spec, signal?: AbortSignal) =>
   request<Estimate>('/v1/jobs?dry_run=true', { method: 'POST', body: spec, signal })
-export const orderStudy = (job: string) => post<Schemas['StudyView']>('/v1/studies', { job })

@@ -11,6 +11,8 @@ import { path } from './router'
 
 const PLACES: [string, string][] = [
   ['/jobs', 'Jobs'],
+  ['/studies', 'Studies'],
+  ['/datasets', 'Datasets'],
   ['/new', 'New job'],
 ]
 

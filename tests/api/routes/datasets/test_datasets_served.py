@@ -190,3 +190,35 @@ def test_a_dataset_that_was_rejected_says_why_and_what_to_do(client, spec, datab
         assert "no_images: The upload has no images." in problem["detail"]
         assert "upload it again" in problem["detail"]
         assert "wait" not in problem["detail"]
+
+
+def test_images_are_listed_by_split_and_class_and_only_held_out_labels_count_as_a_look(client):
+    source = bundled.BUNDLED["mnist5k"].read(Path("/nonexistent"))
+
+    def looks() -> int:
+        return client.get("/v1/datasets/mnist5k/ledger").json()["splits"]["test"]["handed_out"]
+
+    def images(**asked) -> dict:
+        answer = client.get("/v1/datasets/mnist5k/images", params=asked)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    of_train = images(limit=200)
+    assert [one["index"] for one in of_train["data"]] == source.splits["train"][:200].tolist()
+    assert looks() == 0
+
+    sevens = [index for index in source.splits["test"].tolist() if source.labels[index] == 7]
+    found, after = [], 0
+    while after is not None:
+        page = images(split="test", **{"class": "7"}, limit=60, after=after)
+        found, after = found + page["data"], page["next"]
+        assert page["count"] == len(sevens)
+    assert [one["index"] for one in found] == sevens
+    assert {(one["split"], one["label"], one["member"]) for one in found} == {("test", "7", None)}
+    dataset_id = client.get("/v1/datasets/mnist5k").json()["id"]
+    assert found[0]["thumbnail"] == f"/v1/datasets/{dataset_id}/preview/{sevens[0]}"
+    assert looks() == 1
+
+    assert images(after=10_000) == {"object": "list", "data": [], "has_more": False, "next": None, "count": 3600}
+    assert_problem(client.get("/v1/datasets/mnist5k/images?class=z"), 400, "invalid_parameter")
+    assert_problem(client.get("/v1/datasets/nobody/images"), 404, "dataset_not_found")

@@ -1,6 +1,7 @@
 /** One job: what it does, how far train and validation lie apart, why, and what to do about it. */
 
 import { type Job, getDiagnosis, getJob, getMetrics } from '../../api/jobs'
+import { Fact, Facts } from '../../parts/facts'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'
@@ -41,7 +42,7 @@ export function OneJob({ id }: { id: string }) {
         </div>
         <Actions job={job.data} onChange={job.set} />
       </div>
-      <Facts job={job.data} />
+      <JobFacts job={job.data} />
       {!hasEnded && <ProgressLine job={job.data} />}
       {job.data.error && (
         <div class="state failed" role="alert">
@@ -65,11 +66,11 @@ export function OneJob({ id }: { id: string }) {
   )
 }
 
-function Facts({ job }: { job: Job }) {
+function JobFacts({ job }: { job: Job }) {
   const ran =
     job.started_at && job.finished_at ? (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000 : null
   return (
-    <dl class="facts">
+    <Facts>
       <Fact name="Dataset">
         {job.dataset.name}@{job.dataset.version}
       </Fact>
@@ -90,16 +91,9 @@ function Facts({ job }: { job: Job }) {
       )}
       {job.study_id && (
         <Fact name="Study">
-          <a href={`/jobs?study=${job.study_id}`}>its other trainings</a>
+          <a href={`/studies/${job.study_id}`}>the study that it belongs to</a>
         </Fact>
       )}
-    </dl>
+    </Facts>
   )
 }
-
-const Fact = ({ name, children }: { name: string; children: preact.ComponentChildren }) => (
-  <div>
-    <dt>{name}</dt>
-    <dd>{children}</dd>
-  </div>
-)

@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks'
 
 import { post } from '../../api/client'
-import { type Diagnosis, type Finding, type Job, type Remedy, orderStudy, retry } from '../../api/jobs'
+import { type Diagnosis, type Finding, type Job, type Remedy, retry } from '../../api/jobs'
 import { Verdict } from '../../parts/marks'
 import { attempt, notify } from '../../parts/notices'
 import { go } from '../../parts/router'
@@ -12,16 +12,6 @@ import { ENDED, remedyWord, verdictWord } from '../../words/verdicts'
 
 export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis }) {
   const hasEnded = ENDED.has(job.status)
-  const [busy, setBusy] = useState(false)
-  const order = async () => {
-    setBusy(true)
-    const study = await attempt(() => orderStudy(job.id))
-    setBusy(false)
-    if (study) {
-      const link = { href: `/jobs?study=${study.id}`, text: 'See its trainings' }
-      notify('The study is ordered: it trains each remedy with several seeds.', { link })
-    }
-  }
   const first = diagnosis.findings.find((one) => one.code === diagnosis.verdict)
   const others = diagnosis.findings.filter((one) => one !== first)
   return (
@@ -41,9 +31,9 @@ export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis
       {first && <Remedies job={job} finding={first} />}
       {hasEnded && diagnosis.verdict !== 'healthy' && (
         <div class="cure">
-          <button type="button" class="primary" disabled={busy} onClick={order}>
+          <a class="button primary" href={`/studies/new?job=${job.id}`}>
             Cure it: a study
-          </button>
+          </a>
           <span class="soft">measures over several seeds which remedy really helps.</span>
         </div>
       )}

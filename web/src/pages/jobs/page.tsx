@@ -7,6 +7,7 @@ import { Confirm } from '../../parts/dialog'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
 import { attempt, notify } from '../../parts/notices'
+import { Paging } from '../../parts/paging'
 import { allInQuery, inQuery, setQuery } from '../../parts/router'
 import { Empty, Failed, Loading } from '../../parts/states'
 import { count } from '../../words/format'
@@ -79,29 +80,8 @@ export function Jobs() {
       {!jobs.data && !jobs.problem && <Loading what="jobs" />}
       {jobs.data && !shown.length && <NoJobs isFiltered={isFiltered} />}
       {shown.length > 0 && <JobTable jobs={shown} selected={selected} onSelect={setSelected} />}
-      {(after || jobs.data?.has_more) && (
-        <nav class="row" aria-label="Parts of the list">
-          {after && (
-            <button type="button" onClick={() => history.back()}>
-              Before
-            </button>
-          )}
-          {jobs.data?.has_more && (
-            <NextPart after={jobs.data.next ?? ''} />
-          )}
-        </nav>
-      )}
+      <Paging here="/jobs" next={jobs.data?.next} />
     </>
-  )
-}
-
-const NextPart = ({ after }: { after: string }) => {
-  const next = new URLSearchParams(location.search)
-  next.set('after', after)
-  return (
-    <a class="button" href={`/jobs?${next}`}>
-      Next
-    </a>
   )
 }
 

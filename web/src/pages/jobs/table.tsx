@@ -18,7 +18,7 @@ export function JobTable({ jobs, selected, onSelect }: Props) {
   const allOpen = open.length > 0 && open.every((job) => selected.has(job.id))
   return (
     <Scroll label="List of jobs" framed>
-      <table class="list jobs">
+      <table class="list cards jobs">
         <thead>
           <tr>
             <th class="tight">

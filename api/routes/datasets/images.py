@@ -1,0 +1,63 @@
+"""The images of a dataset, by split and class."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from api.http.auth import CallerDep
+from api.http.deps import AppContextDep, ReadSessionDep
+from api.http.problems import problems
+from api.http.routing import resource
+from api.routes.datasets.dataset import Reference, find_dataset
+from heldout.errors import DatasetNotFound, DatasetNotReady, InvalidParameter, StorageUnavailable
+from heldout.stored.evaluation import SplitName
+from heldout.views.dataset_images import DatasetImagePage, DatasetImageView
+from models.dataset_images import images_of_split
+from models.store import datasets, label_reads
+from models.views.dataset import thumbnail_of
+
+router = resource("/v1/datasets", "datasets")
+
+
+@router.get("/{dataset}/images", responses=problems(DatasetNotFound, DatasetNotReady, StorageUnavailable))
+def list_images(
+    dataset: Reference,
+    caller: CallerDep,
+    session: ReadSessionDep,
+    app: AppContextDep,
+    split: SplitName = "train",
+    class_: Annotated[
+        str | None, Query(alias="class", max_length=256, description="A name in `classes`; without it all of them.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the page before.")] = 0,
+) -> DatasetImagePage:
+    """Images of a split with their labels. Labels of validation or test images count as a look in the ledger, once."""
+    row = find_dataset(session, caller.owner, dataset)
+    sha256 = datasets.require_content(row, "images")
+    classes = row.classes or []
+    if class_ is not None and class_ not in classes:
+        raise InvalidParameter(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
+    label = None if class_ is None else classes.index(class_)
+    shown, count = images_of_split(app.blobs, row.id, sha256, split, label, after, limit)
+    if split != "train" and shown and not label_reads.is_handed_out(session, caller.owner, row):
+        # Noted before anything is shown. Only the first request writes.
+        with app.database.write() as writing:
+            label_reads.add_handed_out(writing, caller.owner, row)
+    has_more = after + len(shown) < count and bool(shown)
+    return DatasetImagePage(
+        object="list",
+        data=[
+            DatasetImageView(
+                index=one.index,
+                split=split,
+                label=classes[one.label],
+                member=one.member,
+                thumbnail=thumbnail_of(row.id, one.index),
+            )
+            for one in shown
+        ],
+        has_more=has_more,
+        next=after + len(shown) if has_more else None,
+        count=count,
+    )

@@ -1,0 +1,150 @@
+"""Datasets in the dashboard: dropped, audited, looked at, mended by click; every figure is the API's."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from heldout.client import Client
+from heldout.views.dataset import DatasetView
+from models.bundled import BUNDLED
+from tests.browser.looks import assert_fit_for_all
+from tests.browser.words import percent
+from tests.e2e.running import until
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+SPLITS = ("train", "validation", "test")
+
+
+@pytest.fixture(scope="session")
+def faulty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits of which some test images are in train too, and some labels are wrong."""
+    digits = BUNDLED["digits"].read(Path("/nonexistent"))
+    chosen = np.random.default_rng(0).permutation(len(digits.images))[:500]
+    images, labels = digits.images[chosen] * 15, digits.labels[chosen].copy()
+    images[400:415], labels[400:415] = images[:15], labels[:15]
+    labels[100:110] = (labels[100:110] + 3) % 10
+    path = tmp_path_factory.mktemp("faulty") / "My Digits.npz"
+    np.savez_compressed(path, x_train=images[:400], y_train=labels[:400], x_test=images[400:], y_test=labels[400:])
+    return path
+
+
+@pytest.fixture(scope="session")
+def faulty(client: Client, faulty_file: Path) -> DatasetView:
+    return ready(client, client.upload(client.create_dataset({"name": "faulty"}).id, faulty_file).id)
+
+
+def ready(client: Client, dataset_id: str) -> DatasetView:
+    return until(lambda: (one := client.dataset(dataset_id)).status == "ready" and one, "the check of a dataset")
+
+
+def drop(page: Page, path: Path) -> None:
+    """As a hand does it: a file over the page, then let go."""
+    held = page.evaluate_handle(
+        "([name, bytes]) => { const held = new DataTransfer();"
+        " held.items.add(new File([new Uint8Array(bytes)], name)); return held }",
+        [path.name, list(path.read_bytes())],
+    )
+    page.get_by_label("Upload", exact=True).dispatch_event("drop", {"dataTransfer": held})
+
+
+def has_loaded(picture: Locator) -> None:
+    picture.scroll_into_view_if_needed()
+    until(lambda: picture.evaluate("one => one.complete && one.naturalWidth > 0"), "a picture")
+
+
+def test_a_file_is_dropped_checked_and_mended_by_click(client: Client, faulty_file: Path, open_page) -> None:
+    page = open_page("/datasets")
+    drop(page, faulty_file)
+    expect(page.get_by_label("Name", exact=True)).to_have_value("my-digits")
+    page.get_by_label("Name", exact=True).fill("Mine!")
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_label("Name", exact=True)).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Name", exact=True).fill("mine")
+    page.get_by_role("button", name="Send again").click()
+    page.wait_for_url("**/datasets/ds_*")
+    # Without a reload.
+    expect(page.get_by_text("ready", exact=True)).to_be_visible()
+    dataset = client.dataset(page.url.rpartition("/")[2])
+    assert (dataset.name, dataset.version) == ("mine", 1)
+    audit = client.dataset_audit(dataset.id)
+    findings = page.locator(".audit-finding")
+    expect(findings).to_have_count(len(audit.findings))
+    for shown, finding in zip(findings.all(), audit.findings, strict=True):
+        expect(shown).to_contain_text(finding.explanation.replace("`", ""))
+    leak = findings.filter(has_text="The same images in several splits")
+    has_loaded(leak.get_by_role("img").first)
+
+    leak.get_by_role("button", name="Mend it").click()
+    expect(page.get_by_role("dialog")).to_contain_text("only one stays")
+    page.get_by_role("button", name="Make the version").click()
+    page.wait_for_url(lambda url: "/datasets/ds_" in url and dataset.id not in url)
+    expect(page.get_by_role("heading", level=1)).to_have_text("mine@2")
+    mended = ready(client, page.url.rpartition("/")[2])
+    assert mended.derived_from
+    assert mended.derived_from.changes == {"drop_copies": True}
+    expect(page.get_by_text("ready", exact=True)).to_be_visible()
+    expect(page.get_by_label("Audit")).to_be_visible()
+    expect(page.get_by_text("The same images in several splits")).to_have_count(0)
+
+
+def test_the_contact_sheet_shows_a_class_of_a_split_and_any_image_large(
+    client: Client, faulty: DatasetView, open_page
+) -> None:
+    page = open_page(f"/datasets/{faulty.id}")
+    assert faulty.splits
+    assert faulty.classes
+    until(lambda: page.locator(".counts tbody tr").count() == len(faulty.classes or ()), "the counts")
+    rows = [row.locator("th, td").all_inner_texts() for row in page.locator(".counts tbody tr").all()]
+    counts = [getattr(faulty.splits, split).per_class for split in SPLITS]
+    assert rows == [[name, *map(str, numbers)] for name, *numbers in zip(faulty.classes, *counts, strict=True)]
+
+    page.get_by_label(re.compile(r"test images of 3$")).click()
+    wanted = client.dataset_images(faulty.id, split="test", class_="3", limit=48)
+    sheet = page.locator(".sheet img")
+    expect(sheet).to_have_count(len(wanted.data))
+    assert [one.get_attribute("src") for one in sheet.all()] == [one.thumbnail for one in wanted.data]
+    assert "split=test&class=3" in page.url
+    sheet.first.click()
+    large = page.get_by_role("dialog").get_by_role("img")
+    has_loaded(large)
+    page.get_by_role("button", name="Next →").click()
+    expect(large).to_have_attribute("src", wanted.data[1].thumbnail)
+    page.keyboard.press("ArrowLeft")
+    expect(large).to_have_attribute("src", wanted.data[0].thumbnail)
+
+
+def test_suspected_labels_are_a_work_list_that_makes_a_version(client: Client, faulty: DatasetView, open_page) -> None:
+    page = open_page(f"/datasets/{faulty.id}")
+    page.get_by_role("button", name="Look for them").click()
+    rows = page.locator(".work-list li")
+    expect(rows.first).to_be_visible(timeout=200_000)
+    first, second = client.dataset_suspects(faulty.id, limit=2).data
+    expect(rows.first).to_contain_text(f"{first.label}, looks like {first.suggested}")
+    expect(rows.first).to_contain_text(f"{percent(first.probability, 0)} wrong")
+    rows.nth(0).get_by_role("button", name=f"it is {first.suggested}").click()
+    rows.nth(1).get_by_role("button", name="leave it out").click()
+    page.get_by_role("button", name="Make a version with 2 changes").click()
+    page.get_by_role("button", name="Make the version").click()
+    page.wait_for_url(lambda url: "/datasets/ds_" in url and faulty.id not in url)
+    made = client.dataset(page.url.rpartition("/")[2])
+    assert made.derived_from
+    assert made.derived_from.changes == {"relabel": {str(first.index): first.suggested}, "exclude": [second.index]}
+
+
+@pytest.mark.parametrize(("colours", "width"), [("light", 1400), ("dark", 390)], ids=["light wide", "dark narrow"])
+def test_pages_of_datasets_are_fit_for_all(
+    colours: str, width: int, faulty: DatasetView, open_page, pictures: Path | None
+) -> None:
+    page = open_page("/datasets", colours=colours, width=width)
+    for name, path, ready_text in (
+        ("datasets", "/datasets", "Drop a file here"),
+        ("dataset", f"/datasets/{faulty.id}", "How often you have looked"),
+        ("no-dataset", "/datasets/nobody", "Not found"),
+    ):
+        page.goto(path)
+        expect(page.get_by_text(ready_text).last).to_be_attached()
+        expect(page.get_by_text("Loading")).to_have_count(0)
+        assert_fit_for_all(page, f"{name}-{colours}-{width}", pictures)

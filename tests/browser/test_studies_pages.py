@@ -1,0 +1,130 @@
+"""Studies in the dashboard: ordered from a job, followed live, read, cancelled; every figure is the API's."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from heldout.client import Client
+from heldout.views.study import StudyView
+from tests.browser.looks import assert_fit_for_all
+from tests.browser.words import percent, points
+from tests.e2e.running import ROOT
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+
+def ended_study(client: Client, study_id: str) -> StudyView:
+    while not (study := client.wait_study(study_id)).has_ended:
+        pass
+    return study
+
+
+@pytest.fixture(scope="session")
+def curve(client: Client) -> StudyView:
+    """A learning curve of trainings that take a moment each."""
+    spec = json.loads((ROOT / "examples/overfit.json").read_text())
+    spec |= {"name": "curve", "network": {"blocks": [{"filters": 8}]}}
+    spec["training"] |= {"train_limit": 320, "epochs": 2}
+    return ended_study(client, client.order_study({"spec": spec, "kind": "learning_curve", "seeds": 2}).id)
+
+
+def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, ended: str, open_page) -> None:
+    page = open_page(f"/jobs/{ended}")
+    page.get_by_role("link", name="Cure it: a study").click()
+    page.get_by_label("Let me choose").check()
+    for box in page.get_by_role("checkbox").all():
+        box.uncheck()
+    page.get_by_label(re.compile("Others, too|Their names")).fill("dropout, no such thing")
+    expect(page.get_by_text("not possible")).to_be_visible()
+    expect(page.get_by_role("button", name="Begin the study")).to_be_disabled()
+    page.get_by_label(re.compile("Others, too|Their names")).fill("dropout, l2")
+    page.get_by_label("Seeds").fill("2")
+    page.get_by_label("Trainings, at most").fill("6")
+    order = {"job": ended, "remedies": ["dropout", "l2"], "seeds": 2, "budget": {"jobs": 6}}
+    estimate = client.estimate_study(order)
+    expect(page.get_by_label("Size and cost")).to_contain_text(f"{estimate.jobs} trainings")
+    page.get_by_role("button", name="Begin the study").click()
+    page.wait_for_url("**/studies/std_*")
+    study_id = page.url.rpartition("/")[2]
+    expect(page.get_by_role("progressbar", name="Trainings done")).to_be_visible()
+
+    study = ended_study(client, study_id)
+    assert study.budget.jobs == 6
+    # Without a reload.
+    expect(page.get_by_text("succeeded", exact=True)).to_be_visible()
+    report = client.study_report(study_id)
+    expect(page.get_by_label("Answer").locator(".sentence")).to_have_text(report.answer.replace("`", ""))
+    rows = page.locator(".forest tbody tr")
+    expect(rows).to_have_count(2)
+    base, *others = study.arms
+    assert base.validation
+    expect(page.get_by_label("Arms", exact=True)).to_contain_text(f"{percent(base.validation.accuracy)} of validation")
+    for arm in others:
+        row = rows.filter(has_text={"dropout": "dropout", "l2": "L2 penalty"}[arm.name])
+        assert arm.difference
+        bounds = arm.difference.adjusted_intervals.accuracy
+        assert row.locator("td.number").all_inner_texts() == [
+            points(arm.difference.accuracy or 0),
+            "–" if bounds is None else f"{points(bounds[0])} to {points(bounds[1])}",
+        ]
+        if arm.why:
+            expect(row).to_contain_text(arm.why)
+    expect(page.get_by_label("What it has cost")).to_contain_text(f"{study.ledger.validation_reads:,}")
+    assert "<html" in page.request.get(f"/v1/studies/{study_id}/report", headers={"Accept": "text/html"}).text()
+    page.get_by_role("link", name="Its jobs").click()
+    expect(page.locator("tbody tr")).to_have_count(sum(len(arm.jobs) for arm in study.arms))
+
+    page.goto("/studies?status=succeeded")
+    expect(page.get_by_role("row", name=study.name)).to_contain_text("Which remedy helps?")
+    page.get_by_role("button", name="failed").click()
+    page.get_by_role("button", name="succeeded").click()
+    expect(page.get_by_text("No study fits")).to_be_visible()
+
+
+def test_a_study_is_cancelled_from_its_page(client: Client, ended: str, open_page) -> None:
+    study = client.order_study({"job": ended, "remedies": ["dropout"], "seeds": 4})
+    page = open_page(f"/studies/{study.id}")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel it").click()
+    expect(page.get_by_text("cancelled", exact=True)).to_be_visible()
+    assert ended_study(client, study.id).status == "cancelled"
+
+
+def test_a_learning_curve_shows_its_sizes_and_its_forecast(curve: StudyView, open_page) -> None:
+    page = open_page(f"/studies/{curve.id}")
+    shown = page.get_by_label("Learning curve").locator(".plain-table tbody tr")
+    expect(shown.first).to_be_visible()
+    assert curve.sizes
+    expected = [(one.images, one.error) for one in curve.sizes]
+    if curve.forecast:
+        expected.append((curve.forecast.images, curve.forecast.error))
+    else:
+        assert curve.no_forecast
+        expect(page.get_by_label("Learning curve")).to_contain_text(curve.no_forecast)
+    assert [row.locator("th, td").all_inner_texts()[:2] for row in shown.all()] == [
+        [f"{images:,}", percent(error)] for images, error in expected
+    ]
+    page.get_by_role("slider").press("Home")
+    expect(page.locator(".readout strong")).to_have_text(f"{curve.sizes[0].images:,} images")
+
+
+@pytest.mark.parametrize(("colours", "width"), [("light", 1400), ("dark", 390)], ids=["light wide", "dark narrow"])
+def test_pages_of_studies_are_fit_for_all(
+    colours: str, width: int, curve: StudyView, ended: str, client: Client, open_page, pictures: Path | None
+) -> None:
+    compared = next(one for one in client.studies(statuses=["succeeded"]) if one.kind == "remedies")
+    page = open_page("/studies", colours=colours, width=width)
+    for name, path, ready in (
+        ("studies", "/studies", "Which remedy helps?"),
+        ("study", f"/studies/{compared.id}", "Is that sure?"),
+        ("curve", f"/studies/{curve.id}", "Errors on validation images"),
+        ("order", f"/studies/new?job={ended}", "What it would be"),
+        ("no-studies", "/studies?status=failed", "No study fits"),
+    ):
+        page.goto(path)
+        expect(page.get_by_text(ready).last).to_be_attached()
+        expect(page.get_by_text("Loading")).to_have_count(0)
+        assert_fit_for_all(page, f"{name}-{colours}-{width}", pictures)

@@ -1,0 +1,30 @@
+/** What pages ask of studies. */
+
+import { type Page, type Schemas, get, post, query, request } from './client'
+
+export type Study = Schemas['StudyView']
+export type Arm = Schemas['ArmView']
+export type Difference = Schemas['DifferenceView']
+export type CurvePoint = Schemas['CurvePointView']
+export type StudyReport = Schemas['StudyReportView']
+export type ReportArm = Schemas['ReportArmView']
+export type StudyEstimate = Schemas['StudyEstimateView']
+export type StudyEvent = Schemas['EventView']
+export type StudyOrder = Record<string, unknown>
+
+const of = (id: string, part = '') => `/v1/studies/${encodeURIComponent(id)}${part && `/${part}`}`
+
+/** The page that a person opens, keeps and sends. */
+export const reportPage = (id: string) => of(id, 'report')
+
+export const getStudies = (wanted: string, signal?: AbortSignal) => get<Page<Study>>(`/v1/studies${wanted}`, { signal })
+export const getStudy = (id: string, signal?: AbortSignal) => get<Study>(of(id), { signal })
+export const getReport = (id: string, signal?: AbortSignal) => get<StudyReport>(of(id, 'report'), { signal })
+export const getStudyEvents = (id: string, signal?: AbortSignal) =>
+  get<Page<StudyEvent>>(of(id, `events${query({ limit: 200 })}`), { signal })
+
+export const cancelStudy = (id: string) => post<Study>(of(id, 'cancel'))
+export const removeStudy = (id: string) => request<void>(of(id), { method: 'DELETE' })
+export const orderStudy = (order: StudyOrder) => post<Study>('/v1/studies', order)
+export const estimateStudy = (order: StudyOrder, signal?: AbortSignal) =>
+  request<StudyEstimate>('/v1/studies?dry_run=true', { method: 'POST', body: order, signal })

@@ -1,0 +1,110 @@
+/** A contact sheet by split and class, page by page; each image opens large. */
+
+import { useState } from 'preact/hooks'
+
+import { type Dataset, type DatasetImage, SPLITS, type Split, getImages } from '../../api/datasets'
+import { Dialog } from '../../parts/dialog'
+import { useLoaded } from '../../parts/load'
+import { inQuery, setQuery } from '../../parts/router'
+import { Failed, Loading } from '../../parts/states'
+import { SPLIT_NAMES } from '../../words/datasets'
+import { count } from '../../words/format'
+
+const PAGE_SIZE = 48
+
+export function ImagesCard({ dataset }: { dataset: Dataset }) {
+  const wanted = inQuery('split') as Split
+  const split = SPLITS.includes(wanted) ? wanted : 'train'
+  const from = Math.max(0, Number(inQuery('from')) || 0)
+  const label = inQuery('class')
+  const asked = { split, class: label, after: from, limit: PAGE_SIZE }
+  const page = useLoaded(`${dataset.id}${JSON.stringify(asked)}`, (signal) => getImages(dataset.id, asked, signal))
+  const [opened, setOpened] = useState<number | null>(null)
+  const images = page.data?.data ?? []
+  const choose = (name: string, value: string) => setQuery({ [name]: value, from: '' })
+  return (
+    <section class="card" id="images" aria-label="Images">
+      <header>
+        <h2>Images</h2>
+        <div class="row">
+          <div class="segments" role="group" aria-label="Split">
+            {SPLITS.map((one) => (
+              <button key={one} type="button" aria-pressed={one === split} onClick={() => choose('split', one === 'train' ? '' : one)}>
+                {SPLIT_NAMES[one]}
+              </button>
+            ))}
+          </div>
+          <label class="row">
+            Class
+            <select value={label} onChange={(event) => choose('class', event.currentTarget.value)}>
+              <option value="">all</option>
+              {dataset.classes?.map((one) => (
+                <option key={one} value={one}>
+                  {one}
+                </option>
+              ))}
+            </select>
+          </label>
+        </div>
+      </header>
+      {page.problem && <Failed problem={page.problem} retry={page.reload} />}
+      {!page.data && !page.problem && <Loading what="images" />}
+      {page.data && !images.length && <p class="soft">There are none.</p>}
+      <ul class="images sheet">
+        {images.map((one, place) => (
+          <li key={one.index}>
+            <button type="button" class="picture" onClick={() => setOpened(place)}>
+              <img src={one.thumbnail} alt={`Image ${one.index}, ${one.label}`} loading="lazy" />
+            </button>
+            <span>{one.label}</span>
+          </li>
+        ))}
+      </ul>
+      {page.data && page.data.count > PAGE_SIZE && (
+        <nav class="row" aria-label="Parts of the contact sheet">
+          <button type="button" disabled={!from} onClick={() => setQuery({ from: String(Math.max(0, from - PAGE_SIZE) || '') })}>
+            Before
+          </button>
+          <span class="number">
+            {count(from + 1)} to {count(from + images.length)} of {count(page.data.count)}
+          </span>
+          <button type="button" disabled={!page.data.has_more} onClick={() => setQuery({ from: String(page.data!.next ?? '') })}>
+            Next
+          </button>
+        </nav>
+      )}
+      {split !== 'train' && <p class="soft">Looking at held-out images with their labels counts as a look, once.</p>}
+      {opened !== null && images[opened] && (
+        <Large image={images[opened]} place={opened} last={images.length - 1} onMove={setOpened} onClose={() => setOpened(null)} />
+      )}
+    </section>
+  )
+}
+
+type LargeProps = { image: DatasetImage; place: number; last: number; onMove: (place: number) => void; onClose: () => void }
+
+function Large({ image, place, last, onMove, onClose }: LargeProps) {
+  const move = (step: number) => onMove(Math.min(last, Math.max(0, place + step)))
+  return (
+    <Dialog title={`${image.label}, ${SPLIT_NAMES[image.split].toLowerCase()} image ${count(image.index)}`} onClose={onClose} wide>
+      <div
+        class="large"
+        onKeyDown={(event) => {
+          if (event.key === 'ArrowLeft') move(-1)
+          if (event.key === 'ArrowRight') move(1)
+        }}
+      >
+        <img src={image.thumbnail} alt={`Image ${image.index}, ${image.label}`} />
+        {image.member && <p class="soft file">{image.member}</p>}
+        <div class="row">
+          <button type="button" disabled={place === 0} onClick={() => move(-1)}>
+            ← Before
+          </button>
+          <button type="button" disabled={place === last} onClick={() => move(1)}>
+            Next →
+          </button>
+        </div>
+      </div>
+    </Dialog>
+  )
+}

@@ -1,0 +1,152 @@
+/** One version of a dataset: what is wrong with it, its images, its splits, and labels that are probably wrong. */
+
+import { useState } from 'preact/hooks'
+
+import { type Dataset, getDataset, getLedger, removeDataset } from '../../api/datasets'
+import { Confirm } from '../../parts/dialog'
+import { Fact, Facts } from '../../parts/facts'
+import { Title } from '../../parts/layout'
+import { useLive, useLoaded } from '../../parts/load'
+import { attempt, notify } from '../../parts/notices'
+import { go } from '../../parts/router'
+import { Failed, Loading } from '../../parts/states'
+import { DATASET_TONES, changesInWords } from '../../words/datasets'
+import { bytes, count, moment } from '../../words/format'
+import { FindingsCard } from './findings'
+import { ImagesCard } from './images'
+import { SplitsCard } from './splits'
+import { SuspectsCard } from './suspects'
+
+export function OneDataset({ id }: { id: string }) {
+  const dataset = useLoaded(id, (signal) => getDataset(id, signal))
+  useLive((event) => event.subject.object === 'dataset' && event.subject.id === dataset.data?.id, dataset.reload)
+  if (!dataset.data) {
+    return dataset.problem ? <Failed problem={dataset.problem} retry={dataset.reload} /> : <Loading what="the dataset" />
+  }
+  const { data } = dataset
+  return (
+    <>
+      <div class="heading">
+        <div class="row">
+          <Title text={`${data.name}@${data.version}`} />
+          <span class={`badge ${DATASET_TONES[data.status] ?? 'plain'}`}>{data.status}</span>
+        </div>
+        <Actions dataset={data} />
+      </div>
+      {data.description && <p>{data.description}</p>}
+      <DatasetFacts dataset={data} />
+      {data.status === 'ready' ? <Ready dataset={data} /> : <NotReady dataset={data} />}
+    </>
+  )
+}
+
+const Ready = ({ dataset }: { dataset: Dataset }) => (
+  <>
+    {!dataset.bundled && <FindingsCard dataset={dataset} />}
+    <ImagesCard dataset={dataset} />
+    <SplitsCard dataset={dataset} />
+    <SuspectsCard dataset={dataset} />
+    <LedgerCard dataset={dataset} />
+  </>
+)
+
+const NotReady = ({ dataset }: { dataset: Dataset }) => {
+  if (dataset.status === 'rejected') {
+    return (
+      <div class="state failed" role="alert">
+        <h2>It was not taken</h2>
+        <p>{dataset.error?.detail}</p>
+        {dataset.error?.member && (
+          <p>
+            It is about <code>{dataset.error.member}</code>.
+          </p>
+        )}
+        <a class="button" href="/datasets">
+          Upload it again when that is mended
+        </a>
+      </div>
+    )
+  }
+  return (
+    <p class="state" role="status">
+      {dataset.status === 'checking'
+        ? 'A worker reads all images, looks for copies and compares the splits. This page goes on by itself.'
+        : 'It waits for its content.'}
+    </p>
+  )
+}
+
+function Actions({ dataset }: { dataset: Dataset }) {
+  const [isAsking, setAsking] = useState(false)
+  const name = `${dataset.name}@${dataset.version}`
+  const remove = () =>
+    attempt(async () => {
+      await removeDataset(dataset.id)
+      notify(`${name} is deleted.`)
+      go('/datasets')
+    })
+  return (
+    <div class="row">
+      {dataset.status === 'ready' && (
+        <a class="button primary" href={`/new?dataset=${dataset.bundled ? dataset.name : name}`}>
+          Train on it
+        </a>
+      )}
+      <a class="button" href={`/jobs?dataset=${dataset.id}`}>
+        Its jobs
+      </a>
+      {!dataset.bundled && (
+        <button type="button" class="danger" onClick={() => setAsking(true)}>
+          Delete
+        </button>
+      )}
+      {isAsking && (
+        <Confirm title={`Delete ${name}?`} action="Delete it" onYes={remove} onClose={() => setAsking(false)}>
+          <p>Its images are deleted. Jobs that have ended keep their figures and models, and still name it.</p>
+        </Confirm>
+      )}
+    </div>
+  )
+}
+
+const DatasetFacts = ({ dataset }: { dataset: Dataset }) => (
+  <Facts>
+    {dataset.shape && <Fact name="Image">{dataset.shape.join(' × ')}</Fact>}
+    {dataset.range && (
+      <Fact name="Pixel values">
+        {dataset.dtype}, {dataset.range[0]} to {dataset.range[1]}
+      </Fact>
+    )}
+    {dataset.classes && <Fact name="Classes">{count(dataset.classes.length)}</Fact>}
+    {dataset.size_bytes !== null && <Fact name="Size">{bytes(dataset.size_bytes)}</Fact>}
+    <Fact name="Created">{moment(dataset.created_at)}</Fact>
+    {dataset.derived_from && (
+      <Fact name="Mended from">
+        <a href={`/datasets/${dataset.derived_from.dataset.id}`}>
+          {dataset.derived_from.dataset.name}@{dataset.derived_from.dataset.version}
+        </a>
+        {dataset.derived_from.changes && <span class="soft"> {changesInWords(dataset.derived_from.changes).join(' ')}</span>}
+      </Fact>
+    )}
+  </Facts>
+)
+
+function LedgerCard({ dataset }: { dataset: Dataset }) {
+  const ledger = useLoaded(dataset.id, (signal) => getLedger(dataset.id, signal))
+  if (!ledger.data) return ledger.problem ? <Failed problem={ledger.problem} retry={ledger.reload} /> : null
+  const { splits, explanation } = ledger.data
+  return (
+    <section class="card" aria-label="Ledger">
+      <h2>How often you have looked at held-out labels</h2>
+      <Facts>
+        {(['validation', 'test'] as const).map((split) => (
+          <Fact key={split} name={split === 'test' ? 'Test' : 'Validation'}>
+            {count(splits[split].reads)} {splits[split].reads === 1 ? 'look' : 'looks'}
+            {splits[split].jobs > 0 && <span class="soft"> of {count(splits[split].jobs)} jobs</span>}
+          </Fact>
+        ))}
+      </Facts>
+      <p class="soft">{explanation}</p>
+    </section>
+  )
+}

@@ -1,0 +1,150 @@
+/** Labels that are probably wrong, as a work list: each is kept, changed or left out; then one new version has it all. */
+
+import { useEffect, useState } from 'preact/hooks'
+
+import { type Changes, type Dataset, type Suspect, type Suspects, getSuspects } from '../../api/datasets'
+import { useLive, useLoaded } from '../../parts/load'
+import { Failed, Loading } from '../../parts/states'
+import { SPLIT_NAMES } from '../../words/datasets'
+import { count, percent } from '../../words/format'
+import { MendDialog } from './mend'
+
+type Decision = 'keep' | 'relabel' | 'exclude'
+type Decisions = ReadonlyMap<number, Decision>
+
+const DECISIONS: [Decision, (one: Suspect) => string][] = [
+  ['keep', () => 'right'],
+  ['relabel', (one) => `it is ${one.suggested}`],
+  ['exclude', () => 'leave it out'],
+]
+/** Events tell of a search too, but those of trainings are more. */
+const ASK_AGAIN_MS = 5000
+
+export function SuspectsCard({ dataset }: { dataset: Dataset }) {
+  const [isAsked, setAsked] = useState(false)
+  return (
+    <section class="card" aria-label="Suspected labels">
+      <h2>Labels that are probably wrong</h2>
+      {isAsked ? (
+        <Found dataset={dataset} />
+      ) : (
+        <div class="row">
+          <button type="button" onClick={() => setAsked(true)}>
+            Look for them
+          </button>
+          <span class="soft">
+            Small networks learn the labels and say which they do not believe. It takes a worker some minutes the first time, and
+            counts as a look at held-out labels.
+          </span>
+        </div>
+      )}
+    </section>
+  )
+}
+
+function Found({ dataset }: { dataset: Dataset }) {
+  const [again, setAgain] = useState('')
+  const first = useLoaded(`${dataset.id}${again}`, (signal) => getSuspects(dataset.id, { again }, signal))
+  const isWaiting = first.data?.status === 'queued' || first.data?.status === 'running'
+  useLive((event) => isWaiting && event.subject.object === 'dataset', first.reload)
+  useEffect(() => {
+    if (!isWaiting) return
+    const timer = setInterval(first.reload, ASK_AGAIN_MS)
+    return () => clearInterval(timer)
+  }, [isWaiting])
+  if (!first.data) return first.problem ? <Failed problem={first.problem} retry={first.reload} /> : <Loading what="the search" />
+  if (isWaiting) return <p role="status">{first.data.explanation.replace(' Ask again in a while.', '')} This page goes on by itself.</p>
+  if (first.data.status === 'failed') {
+    return (
+      <div class="row">
+        <p>{first.data.error?.detail ?? 'The search was cancelled.'}</p>
+        <button type="button" onClick={() => setAgain('true')}>
+          Search again
+        </button>
+      </div>
+    )
+  }
+  return <WorkList key={dataset.id} dataset={dataset} first={first.data} />
+}
+
+function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
+  const [suspects, setSuspects] = useState(first.data)
+  const [next, setNext] = useState(first.next)
+  const [decisions, setDecisions] = useState<Decisions>(new Map())
+  const [isMending, setMending] = useState(false)
+  const decide = (one: Suspect, decision: Decision) => setDecisions(new Map(decisions).set(one.index, decision))
+  const more = async () => {
+    const page = await getSuspects(dataset.id, { after: next ?? 0 })
+    setSuspects([...suspects, ...page.data])
+    setNext(page.next)
+  }
+  const changes = changesOf(suspects, decisions)
+  const number = [...decisions.values()].filter((one) => one !== 'keep').length
+  return (
+    <>
+      <p>{first.explanation}</p>
+      {suspects.length > 0 && (
+        <>
+          <ul class="work-list">
+            {suspects.map((one) => (
+              <Row key={one.index} suspect={one} decision={decisions.get(one.index)} onDecide={(chosen) => decide(one, chosen)} />
+            ))}
+          </ul>
+          <div class="row">
+            {next !== null && (
+              <button type="button" onClick={more}>
+                More
+              </button>
+            )}
+            <button
+              type="button"
+              onClick={() =>
+                setDecisions(new Map(suspects.map((one) => [one.index, decisions.get(one.index) ?? ('relabel' as const)])))
+              }
+            >
+              Take every suggestion
+            </button>
+            <button type="button" class="primary" disabled={!number} onClick={() => setMending(true)}>
+              Make a version with {count(number)} {number === 1 ? 'change' : 'changes'} …
+            </button>
+            <span class="soft" role="status">
+              {count(decisions.size)} of {count(suspects.length)} decided
+            </span>
+          </div>
+        </>
+      )}
+      {isMending && <MendDialog dataset={dataset} changes={changes} onClose={() => setMending(false)} />}
+    </>
+  )
+}
+
+function changesOf(suspects: Suspect[], decisions: Decisions): Changes {
+  const by = (decision: Decision) => suspects.filter((one) => decisions.get(one.index) === decision)
+  const relabel = Object.fromEntries(by('relabel').map((one) => [String(one.index), one.suggested]))
+  const exclude = by('exclude').map((one) => one.index)
+  return { ...(Object.keys(relabel).length && { relabel }), ...(exclude.length && { exclude }) }
+}
+
+type RowProps = { suspect: Suspect; decision: Decision | undefined; onDecide: (decision: Decision) => void }
+
+const Row = ({ suspect, decision, onDecide }: RowProps) => (
+  <li>
+    <img src={suspect.thumbnail} alt={`Image ${suspect.index}`} loading="lazy" />
+    <div>
+      <p>
+        <strong>{suspect.label}</strong>, looks like <strong>{suspect.suggested}</strong>
+      </p>
+      <p class="soft">
+        {percent(suspect.probability, 0)} wrong · {SPLIT_NAMES[suspect.split].toLowerCase()} ·{' '}
+        <span class="file">{suspect.member ?? `image ${suspect.index}`}</span>
+      </p>
+      <div class="segments" role="group" aria-label={`Label of image ${suspect.index}`}>
+        {DECISIONS.map(([name, word]) => (
+          <button key={name} type="button" aria-pressed={decision === name} onClick={() => onDecide(name)}>
+            {word(suspect)}
+          </button>
+        ))}
+      </div>
+    </div>
+  </li>
+)

@@ -1,0 +1,201 @@
+/** Drop a file, name it, and see how far it is on its way. */
+
+import type { ComponentChildren } from 'preact'
+import { useRef, useState } from 'preact/hooks'
+
+import { Problem } from '../../api/client'
+import { createDataset, upload } from '../../api/datasets'
+import { go } from '../../parts/router'
+import { bytes, percent } from '../../words/format'
+
+/** A name that the service takes, made of a file's. */
+const nameOf = (file: File) =>
+  file.name
+    .toLowerCase()
+    .replace(/(\.(zip|tar|tgz|gz|npz|parquet))+$/, '')
+    .replace(/[^a-z0-9._-]+/g, '-')
+    .replace(/^[^a-z0-9]+/, '')
+    .slice(0, 64) || 'images'
+
+export function Upload() {
+  const [file, setFile] = useState<File | null>(null)
+  const [isOver, setOver] = useState(false)
+  const input = useRef<HTMLInputElement>(null)
+  return (
+    <section
+      class={isOver ? 'drop over' : 'drop'}
+      aria-label="Upload"
+      onDragOver={(event) => {
+        event.preventDefault()
+        setOver(true)
+      }}
+      onDragLeave={() => setOver(false)}
+      onDrop={(event) => {
+        event.preventDefault()
+        setOver(false)
+        setFile(event.dataTransfer?.files[0] ?? null)
+      }}
+    >
+      {file ? (
+        <UploadForm key={file.name} file={file} onCancel={() => setFile(null)} />
+      ) : (
+        <>
+          <p>
+            <strong>Drop a file here</strong> <span class="soft">or</span>{' '}
+            <button type="button" onClick={() => input.current?.click()}>
+              Choose a file
+            </button>
+          </p>
+          <p class="soft">A zip or tar of class/image or split/class/image, an .npz of arrays, or a Parquet file.</p>
+          <input
+            ref={input}
+            type="file"
+            hidden
+            aria-label="File with images"
+            onChange={(event) => setFile(event.currentTarget.files?.[0] ?? null)}
+          />
+        </>
+      )}
+    </section>
+  )
+}
+
+type Choice = { name: string; description: string; side: string; rule: string; group: string; isMerged: boolean; skips: boolean }
+
+/** As the API takes it; what is left as it is is left out. */
+const specOf = (choice: Choice) => ({
+  name: choice.name,
+  ...(choice.description && { description: choice.description }),
+  ...(choice.side && { resize: { height: Number(choice.side), width: Number(choice.side), rule: choice.rule } }),
+  ...(choice.group && { group_by: choice.group }),
+  ...(choice.isMerged && { splits: { existing: 'merge' } }),
+  ...(choice.skips && { skip_broken: true }),
+})
+
+function UploadForm({ file, onCancel }: { file: File; onCancel: () => void }) {
+  const [choice, setChoice] = useState<Choice>({
+    ...{ name: nameOf(file), description: '', side: '', rule: 'pad', group: '' },
+    ...{ isMerged: false, skips: false },
+  })
+  const [sent, setSent] = useState<number | null>(null)
+  const [problem, setProblem] = useState<Problem | null>(null)
+  const stop = useRef<AbortController | null>(null)
+  const announced = useRef<{ id: string; spec: string } | null>(null)
+  const change = (part: Partial<Choice>) => setChoice({ ...choice, ...part })
+
+  const send = async () => {
+    setProblem(null)
+    setSent(0)
+    stop.current = new AbortController()
+    const spec = specOf(choice)
+    try {
+      // After a failure the same version gets its content, unless something else was said of it meanwhile.
+      if (announced.current?.spec !== JSON.stringify(spec)) {
+        announced.current = { id: (await createDataset(spec)).id, spec: JSON.stringify(spec) }
+      }
+      const dataset = await upload(announced.current.id, file, setSent, stop.current.signal)
+      go(`/datasets/${dataset.id}`)
+    } catch (error) {
+      setProblem(error instanceof Problem ? error : new Problem(0, 'unknown', String(error)))
+      setSent(null)
+    }
+  }
+  const wrong = (pointer: string) => problem?.errors.find((one) => one.pointer.startsWith(pointer))?.detail
+
+  return (
+    <form
+      class="upload"
+      onSubmit={(event) => {
+        event.preventDefault()
+        void send()
+      }}
+    >
+      <p>
+        <strong>{file.name}</strong> <span class="soft">{bytes(file.size)}</span>
+      </p>
+      <div class="fields">
+        <Field id="name" label="Name" hint={wrong('/name') ?? 'Small letters, digits, dots and dashes.'} isWrong={Boolean(wrong('/name'))}>
+          <input
+            id="name"
+            required
+            value={choice.name}
+            aria-invalid={wrong('/name') ? true : undefined}
+            aria-describedby="name-hint"
+            onInput={(event) => change({ name: event.currentTarget.value })}
+          />
+        </Field>
+        <Field id="description" label="Description">
+          <input id="description" value={choice.description} onInput={(event) => change({ description: event.currentTarget.value })} />
+        </Field>
+      </div>
+      <details>
+        <summary>Sizes, groups, splits</summary>
+        <div class="fields">
+          <Field id="side" label="Resize to (pixels)" hint={wrong('/resize') ?? 'Needed where images differ in size.'} isWrong={Boolean(wrong('/resize'))}>
+            <input id="side" aria-describedby="side-hint" type="number" min="8" max="512" value={choice.side} onInput={(event) => change({ side: event.currentTarget.value })} />
+          </Field>
+          <Field id="rule" label="Other proportions">
+            <select id="rule" value={choice.rule} onChange={(event) => change({ rule: event.currentTarget.value })}>
+              <option value="pad">black bars</option>
+              <option value="crop">cut off what hangs over</option>
+              <option value="stretch">stretch</option>
+            </select>
+          </Field>
+          <Field
+            id="group"
+            label="Groups, by file name"
+            hint={wrong('/group_by') ?? 'A regular expression such as patient(\\d+): a group stays in one split.'}
+            isWrong={Boolean(wrong('/group_by'))}
+          >
+            <input id="group" aria-describedby="group-hint" value={choice.group} onInput={(event) => change({ group: event.currentTarget.value })} />
+          </Field>
+          <label class="row">
+            <input type="checkbox" checked={choice.isMerged} onChange={() => change({ isMerged: !choice.isMerged })} />
+            Split all images anew
+          </label>
+          <label class="row">
+            <input type="checkbox" checked={choice.skips} onChange={() => change({ skips: !choice.skips })} />
+            Pass over files that cannot be read
+          </label>
+        </div>
+      </details>
+      {problem && (
+        <p class="said" role="alert">
+          {problem.detail}
+        </p>
+      )}
+      {sent === null ? (
+        <div class="row">
+          <button type="submit" class="primary">
+            {problem ? 'Send again' : 'Upload'}
+          </button>
+          <button type="button" onClick={onCancel}>
+            Another file
+          </button>
+        </div>
+      ) : (
+        <div class="progress-line">
+          <progress value={sent} max={file.size || 1} aria-label="Sent" />
+          <span class="number">
+            {percent(file.size ? Math.min(1, sent / file.size) : 1, 0)} <span class="soft">of {bytes(file.size)}</span>
+          </span>
+          <button type="button" class="danger" onClick={() => stop.current?.abort()}>
+            Stop
+          </button>
+        </div>
+      )}
+    </form>
+  )
+}
+
+type FieldProps = { id: string; label: string; hint?: string; isWrong?: boolean; children: ComponentChildren }
+
+const Field = ({ id, label, hint, isWrong, children }: FieldProps) => (
+  <div class="field">
+    <label for={id}>{label}</label>
+    {children}
+    <p id={`${id}-hint`} class={isWrong ? 'hint wrong' : 'hint'}>
+      {hint}
+    </p>
+  </div>
+)

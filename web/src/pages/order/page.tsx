@@ -1,0 +1,258 @@
+/** A new study of a job: which remedies, how many seeds, at what cost at most; and at once how many trainings that is. */
+
+import { useEffect, useState } from 'preact/hooks'
+
+import { type Job, getDiagnosis, getJob } from '../../api/jobs'
+import { type StudyEstimate, type StudyOrder, estimateStudy, orderStudy } from '../../api/studies'
+import { Title } from '../../parts/layout'
+import { type Loaded, useLoaded } from '../../parts/load'
+import { attempt } from '../../parts/notices'
+import { go, inQuery } from '../../parts/router'
+import { Empty, Failed, Loading } from '../../parts/states'
+import { count, duration } from '../../words/format'
+import { KINDS, armWord } from '../../words/studies'
+import { remedyWord } from '../../words/verdicts'
+
+const TYPING_MS = 350
+const HOUR_S = 3600
+
+export function OrderStudy() {
+  const from = inQuery('job')
+  const job = useLoaded(from || null, (signal) => getJob(from, signal))
+  if (!from) {
+    return (
+      <>
+        <Title text="New study" />
+        <Empty title="A study begins from a job">
+          <p>Open a job that has ended, and press «Cure it» beside its verdict.</p>
+          <a class="button primary" href="/jobs?status=succeeded">
+            Choose a job
+          </a>
+        </Empty>
+      </>
+    )
+  }
+  if (!job.data) return job.problem ? <Failed problem={job.problem} retry={job.reload} /> : <Loading what="the job" />
+  return <Form job={job.data} />
+}
+
+type Kind = 'remedies' | 'learning_curve'
+type Choice = { kind: Kind; name: string; isAuto: boolean; chosen: string[]; more: string; seeds: string; jobs: string; hours: string }
+
+const FIRST: Choice = { kind: 'remedies', name: '', isAuto: true, chosen: [], more: '', seeds: '3', jobs: '', hours: '' }
+
+/** As the API takes it; what is left empty is left out. */
+function orderOf(job: string, choice: Choice): StudyOrder {
+  const named = [...choice.chosen, ...choice.more.split(',').map((one) => one.trim().replaceAll(' ', '_'))].filter(Boolean)
+  const budget = {
+    ...(choice.jobs && { jobs: Number(choice.jobs) }),
+    ...(choice.hours && { seconds: Number(choice.hours) * HOUR_S }),
+  }
+  return {
+    job,
+    ...(choice.name && { name: choice.name }),
+    ...(choice.kind === 'learning_curve' ? { kind: choice.kind } : { remedies: choice.isAuto ? 'auto' : named }),
+    seeds: Number(choice.seeds),
+    ...(Object.keys(budget).length && { budget }),
+  }
+}
+
+function Form({ job }: { job: Job }) {
+  const [choice, setChoice] = useState<Choice>({ ...FIRST, kind: inQuery('kind') === 'learning_curve' ? 'learning_curve' : 'remedies' })
+  const [isBusy, setBusy] = useState(false)
+  const order = orderOf(job.id, choice)
+  const checked = useDryRun(order)
+  const change = (part: Partial<Choice>) => setChoice({ ...choice, ...part })
+  const error = (pointer: string) => checked.problem?.errors.find((one) => one.pointer.startsWith(pointer))?.detail
+
+  const send = async () => {
+    setBusy(true)
+    const study = await attempt(() => orderStudy(order))
+    setBusy(false)
+    if (study) go(`/studies/${study.id}`)
+  }
+  return (
+    <>
+      <Title text="New study" />
+      <p>
+        Of <a href={`/jobs/${job.id}`}>{job.name}</a>, on {job.dataset.name}@{job.dataset.version}.
+      </p>
+      <form
+        class="columns new-job"
+        onSubmit={(event) => {
+          event.preventDefault()
+          void send()
+        }}
+      >
+        <div class="card form">
+          <fieldset class="group">
+            <legend>What do you want to know?</legend>
+            {(['remedies', 'learning_curve'] as const).map((kind) => (
+              <label key={kind} class="row">
+                <input type="radio" name="kind" checked={choice.kind === kind} onChange={() => change({ kind })} />
+                {KINDS[kind]}
+              </label>
+            ))}
+          </fieldset>
+          {choice.kind === 'remedies' && <Remedies job={job} choice={choice} change={change} wrong={error('/remedies')} />}
+          <div class="fields">
+            <Field id="name" label="Name" value={choice.name} onChange={(name) => change({ name })} wrong={error('/name')} placeholder="made up if empty" />
+            <Field
+              id="seeds"
+              label="Seeds"
+              type="number"
+              value={choice.seeds}
+              onChange={(seeds) => change({ seeds })}
+              wrong={error('/seeds')}
+              hint="Trainings of each remedy in the first look, 2 to 20."
+            />
+            <Field
+              id="jobs"
+              label="Trainings, at most"
+              type="number"
+              value={choice.jobs}
+              onChange={(jobs) => change({ jobs })}
+              wrong={error('/budget/jobs')}
+              placeholder="no limit"
+            />
+            <Field
+              id="hours"
+              label="Hours, at most"
+              type="number"
+              value={choice.hours}
+              onChange={(hours) => change({ hours })}
+              wrong={error('/budget/seconds')}
+              hint="Of all trainings together."
+              placeholder="no limit"
+            />
+          </div>
+        </div>
+        <div class="beside">
+          <Estimate checked={checked} />
+          <button type="submit" class="primary" disabled={isBusy || Boolean(checked.problem)}>
+            {isBusy ? 'Sending …' : 'Begin the study'}
+          </button>
+        </div>
+      </form>
+    </>
+  )
+}
+
+type RemediesProps = { job: Job; choice: Choice; change: (part: Partial<Choice>) => void; wrong: string | undefined }
+
+function Remedies({ job, choice, change, wrong }: RemediesProps) {
+  const diagnosis = useLoaded(job.id, (signal) => getDiagnosis(job.id, signal))
+  const offered = new Map(
+    (diagnosis.data?.findings ?? []).flatMap((one) => one.remedies).filter((one) => one.patch).map((one) => [one.name, one.reason]),
+  )
+  const toggle = (name: string) =>
+    change({ chosen: choice.chosen.includes(name) ? choice.chosen.filter((one) => one !== name) : [...choice.chosen, name] })
+  return (
+    <fieldset class="group">
+      <legend>Which remedies?</legend>
+      <label class="row">
+        <input type="radio" name="which" checked={choice.isAuto} onChange={() => change({ isAuto: true })} />
+        Those that suit its figures
+      </label>
+      <label class="row">
+        <input
+          type="radio"
+          name="which"
+          checked={!choice.isAuto}
+          onChange={() => change({ isAuto: false, chosen: choice.chosen.length ? choice.chosen : [...offered.keys()] })}
+        />
+        Let me choose
+      </label>
+      {!choice.isAuto && (
+        <>
+          {[...offered].map(([name, reason]) => (
+            <label key={name} class="choice">
+              <input type="checkbox" checked={choice.chosen.includes(name)} onChange={() => toggle(name)} />
+              <span>
+                <strong>{remedyWord(name)}</strong> <span class="soft">{reason}</span>
+              </span>
+            </label>
+          ))}
+          <Field
+            id="more"
+            label={offered.size ? 'Others, too' : 'Their names'}
+            value={choice.more}
+            onChange={(more) => change({ more })}
+            wrong={wrong}
+            hint="Names with commas between them, such as dropout, weight decay. dropout+augmentation tries both at once."
+          />
+        </>
+      )}
+    </fieldset>
+  )
+}
+
+type FieldProps = {
+  id: string
+  label: string
+  value: string
+  onChange: (value: string) => void
+  wrong?: string
+  hint?: string
+  placeholder?: string
+  type?: 'text' | 'number'
+}
+
+const Field = ({ id, label, value, onChange, wrong, hint, placeholder, type = 'text' }: FieldProps) => (
+  <div class="field">
+    <label for={id}>{label}</label>
+    <input
+      id={id}
+      type={type as 'number'}
+      step="any"
+      value={value}
+      placeholder={placeholder}
+      aria-invalid={wrong ? true : undefined}
+      aria-describedby={`${id}-hint`}
+      onInput={(event) => onChange(event.currentTarget.value)}
+    />
+    <p id={`${id}-hint`} class={wrong ? 'hint wrong' : 'hint'}>
+      {wrong ?? hint}
+    </p>
+  </div>
+)
+
+/** What the study would be, a moment after the last change. */
+function useDryRun(order: StudyOrder): Loaded<StudyEstimate> {
+  const wanted = JSON.stringify(order)
+  const [asked, setAsked] = useState(wanted)
+  useEffect(() => {
+    const timer = setTimeout(() => setAsked(wanted), TYPING_MS)
+    return () => clearTimeout(timer)
+  }, [wanted])
+  return useLoaded(asked, (signal) => estimateStudy(JSON.parse(asked), signal))
+}
+
+const Estimate = ({ checked: { data, problem } }: { checked: Loaded<StudyEstimate> }) => (
+  <section class="card" aria-label="Size and cost" aria-live="polite">
+    <header>
+      <h2>What it would be</h2>
+      {problem ? <span class="badge bad">not possible</span> : <span class="badge good">{data ? 'possible' : '…'}</span>}
+    </header>
+    {problem && <p>{problem.detail}</p>}
+    {data && (
+      <>
+        <p>
+          <strong>{count(data.jobs)} trainings</strong>
+          {data.max_jobs > data.jobs ? `, and at most ${count(data.max_jobs)} where the answer is close` : ''}
+          {data.seconds !== null && data.seconds !== undefined && <span class="soft"> · about {duration(data.seconds)}</span>}
+        </p>
+        {data.sizes ? (
+          <p>On {data.sizes.map(count).join(', ')} training images.</p>
+        ) : (
+          <p>The unchanged network, and {data.remedies.map(armWord).join(', ')}.</p>
+        )}
+        <p class="soft">
+          {data.splits === 'fixed'
+            ? 'All are compared on the same validation images.'
+            : 'Each seed has validation images of its own, since there are few of them.'}
+        </p>
+      </>
+    )}
+  </section>
+)

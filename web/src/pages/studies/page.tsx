@@ -1,0 +1,135 @@
+/** All studies: what was asked, how far they are, what came out. */
+
+import { type Study, getStudies } from '../../api/studies'
+import { query } from '../../api/client'
+import { Title } from '../../parts/layout'
+import { useLive, useLoaded } from '../../parts/load'
+import { Status } from '../../parts/marks'
+import { Paging } from '../../parts/paging'
+import { allInQuery, inQuery, setQuery } from '../../parts/router'
+import { Scroll } from '../../parts/scroll'
+import { Empty, Failed, Loading } from '../../parts/states'
+import { ago, count, duration, moment } from '../../words/format'
+import { KINDS, STUDY_STATUSES, answerWord } from '../../words/studies'
+
+const PAGE_SIZE = 50
+
+export function Studies() {
+  const statuses = allInQuery('status')
+  const wanted = query({ status: statuses, limit: PAGE_SIZE, after: inQuery('after') })
+  const studies = useLoaded(wanted, (signal) => getStudies(wanted, signal))
+  useLive((event) => event.subject.object === 'study', studies.reload)
+  const toggle = (status: string) => {
+    const next = statuses.includes(status) ? statuses.filter((one) => one !== status) : [...statuses, status]
+    setQuery({ status: next, after: '' })
+  }
+  return (
+    <>
+      <div class="heading">
+        <Title text="Studies" />
+        <a class="button primary" href="/studies/new">
+          New study
+        </a>
+      </div>
+      <fieldset class="chips">
+        <legend class="sr">Status</legend>
+        {STUDY_STATUSES.map((status) => (
+          <button key={status} type="button" class="chip" aria-pressed={statuses.includes(status)} onClick={() => toggle(status)}>
+            {status}
+          </button>
+        ))}
+      </fieldset>
+      {studies.problem && !studies.data && <Failed problem={studies.problem} retry={studies.reload} />}
+      {!studies.data && !studies.problem && <Loading what="studies" />}
+      {studies.data && !studies.data.data.length && <NoStudies isFiltered={statuses.length > 0} />}
+      {studies.data && studies.data.data.length > 0 && <StudyTable studies={studies.data.data} />}
+      <Paging here="/studies" next={studies.data?.next} />
+    </>
+  )
+}
+
+const NoStudies = ({ isFiltered }: { isFiltered: boolean }) =>
+  isFiltered ? (
+    <Empty title="No study fits">
+      <button type="button" onClick={() => setQuery({ status: [], after: '' })}>
+        Show all studies
+      </button>
+    </Empty>
+  ) : (
+    <Empty title="No studies yet">
+      <p>
+        A study trains a network with each remedy and without, several times over, and says which remedy surely helps. Begin one
+        from a job that has ended: its page has the button «Cure it».
+      </p>
+      <a class="button primary" href="/jobs?status=succeeded">
+        To the jobs
+      </a>
+    </Empty>
+  )
+
+const StudyTable = ({ studies }: { studies: Study[] }) => (
+  <Scroll label="List of studies" framed>
+    <table class="list cards boxless">
+      <thead>
+        <tr>
+          <th>Name</th>
+          <th>Status</th>
+          <th>Question</th>
+          <th>Answer</th>
+          <th>Dataset</th>
+          <th>Trainings</th>
+          <th>Time</th>
+          <th>Created</th>
+        </tr>
+      </thead>
+      <tbody>
+        {studies.map((study) => (
+          <Row key={study.id} study={study} />
+        ))}
+      </tbody>
+    </table>
+  </Scroll>
+)
+
+function Row({ study }: { study: Study }) {
+  const answer = answerWord(study)
+  return (
+    <tr>
+      <td class="name">
+        <a href={`/studies/${study.id}`}>{study.name}</a>
+      </td>
+      <td>
+        <Status status={study.status} />
+      </td>
+      <td data-label="Question">{KINDS[study.kind]}</td>
+      <td data-label="Answer">
+        {answer ? <span class={`badge ${answer[1]}`}>{answer[0]}</span> : <span class="soft none">–</span>}
+      </td>
+      <td data-label="Dataset">
+        {study.dataset.name}
+        <span class="soft">@{study.dataset.version}</span>
+      </td>
+      <td data-label="Trainings">
+        {study.status === 'running' ? `${count(study.progress.done)} of ${count(study.progress.jobs)}` : count(study.ledger.jobs)}
+      </td>
+      <td data-label="Time">
+        <Took study={study} />
+      </td>
+      <td data-label="Created">
+        <time dateTime={study.created_at} title={moment(study.created_at)}>
+          {ago(study.created_at)}
+        </time>
+      </td>
+    </tr>
+  )
+}
+
+function Took({ study }: { study: Study }) {
+  if (study.started_at && study.finished_at) {
+    return <>{duration((Date.parse(study.finished_at) - Date.parse(study.started_at)) / 1000)}</>
+  }
+  if (study.status === 'running' && study.progress.eta_s !== null) {
+    return <span class="soft">{duration(study.progress.eta_s)} left</span>
+  }
+  return <span class="soft none">–</span>
+}

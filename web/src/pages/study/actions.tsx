@@ -1,0 +1,50 @@
+/** What one can do with a study, by the state that it is in. */
+
+import { useState } from 'preact/hooks'
+
+import { type Study, cancelStudy, removeStudy, reportPage } from '../../api/studies'
+import { Confirm } from '../../parts/dialog'
+import { attempt, notify } from '../../parts/notices'
+import { go } from '../../parts/router'
+
+export function Actions({ study, onChange }: { study: Study; onChange: (study: Study) => void }) {
+  const [isAsking, setAsking] = useState(false)
+  const runs = study.status === 'running'
+  const cancel = async () => {
+    const changed = await attempt(() => cancelStudy(study.id))
+    if (changed) onChange(changed)
+  }
+  const remove = () =>
+    attempt(async () => {
+      await removeStudy(study.id)
+      notify(`${study.name} is deleted.`)
+      go('/studies')
+    })
+  return (
+    <div class="row">
+      <a class="button" href={reportPage(study.id)} target="_blank" rel="noreferrer">
+        Report
+      </a>
+      <a class="button" href={`/jobs?study=${study.id}`}>
+        Its jobs
+      </a>
+      <button type="button" class="danger" onClick={() => setAsking(true)}>
+        {runs ? 'Cancel' : 'Delete'}
+      </button>
+      {isAsking && (
+        <Confirm
+          title={`${runs ? 'Cancel' : 'Delete'} ${study.name}?`}
+          action={runs ? 'Cancel it' : 'Delete it'}
+          onYes={runs ? cancel : remove}
+          onClose={() => setAsking(false)}
+        >
+          <p>
+            {runs
+              ? 'All of its trainings are cancelled. What they have measured by now is kept, but there will be no answer.'
+              : 'Its trainings, their figures and their models are deleted too.'}
+          </p>
+        </Confirm>
+      )}
+    </div>
+  )
+}

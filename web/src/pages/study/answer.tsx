@@ -1,0 +1,52 @@
+/** The answer in one sentence, what a reader asks next, and the model that follows from it. */
+
+import { getJob } from '../../api/jobs'
+import type { Study, StudyReport } from '../../api/studies'
+import { useLive, useLoaded } from '../../parts/load'
+import { Status } from '../../parts/marks'
+import { Prose } from '../../parts/prose'
+import { answerWord } from '../../words/studies'
+
+export function AnswerCard({ study, report }: { study: Study; report: StudyReport }) {
+  const answer = answerWord(study)
+  return (
+    <section class="card answer" aria-label="Answer">
+      <header>
+        <h2>{report.question}</h2>
+        {answer && <span class={`badge ${answer[1]}`}>{answer[0]}</span>}
+      </header>
+      <p class="sentence"><Prose text={report.answer} /></p>
+      <dl class="questions">
+        {report.in_short.map((one) => (
+          <div key={one.question}>
+            <dt>{one.question}</dt>
+            <dd>
+              <Prose text={one.answer} />
+            </dd>
+          </div>
+        ))}
+      </dl>
+      {study.conclusion?.refit && <Refit id={study.conclusion.refit} />}
+    </section>
+  )
+}
+
+/** The winner, trained on train and validation together: the model to deploy. */
+function Refit({ id }: { id: string }) {
+  const job = useLoaded(id, (signal) => getJob(id, signal))
+  useLive((event) => event.subject.id === id, job.reload)
+  return (
+    <div class="cure">
+      {job.data?.status === 'succeeded' && (
+        <a class="button primary" href={`/v1/jobs/${id}/model`} download>
+          Download the model
+        </a>
+      )}
+      <span>
+        <a href={`/jobs/${id}`}>The winner, trained on training and validation images together</a>{' '}
+        {job.data && <Status status={job.data.status} />}
+      </span>
+      <span class="soft">It is measured on neither; expect about the test figures below.</span>
+    </div>
+  )
+}

@@ -1,0 +1,96 @@
+/** The race: how much each arm differs from the unchanged network, whether that is sure, and which were dropped and why. */
+
+import type { Arm, ReportArm, Study, StudyReport } from '../../api/studies'
+import { type Compared, Forest, type Range } from '../../charts/forest'
+import { inQuery, setQuery } from '../../parts/router'
+import { Scroll } from '../../parts/scroll'
+import { count, figure, percent, points } from '../../words/format'
+import { EFFECTS, armWord } from '../../words/studies'
+
+type Measure = 'accuracy' | 'loss'
+
+export function ArmsCard({ study, report }: { study: Study; report: StudyReport | undefined }) {
+  const measure: Measure = inQuery('by') === 'loss' ? 'loss' : 'accuracy'
+  const told = new Map(report?.arms.map((one) => [one.name, one]))
+  const [base, ...others] = study.arms
+  const sorted = [...others].sort((a, b) => orderOf(b) - orderOf(a))
+  const rows = sorted.map((arm) => rowOf(arm, told.get(arm.name), measure))
+  return (
+    <section class="card" aria-label="Arms">
+      <header>
+        <h2>{study.status === 'running' ? 'The race so far' : 'How the remedies compare'}</h2>
+        <div class="segments" role="group" aria-label="What is shown">
+          {(['accuracy', 'loss'] as const).map((one) => (
+            <button key={one} type="button" aria-pressed={one === measure} onClick={() => setQuery({ by: one === 'loss' ? one : '' })}>
+              {one === 'loss' ? 'Loss' : 'Accuracy'}
+            </button>
+          ))}
+        </div>
+      </header>
+      {base && <Base arm={base} study={study} />}
+      <Scroll label="Remedies">
+        <Forest
+          rows={rows}
+          columns={['Remedy', 'Is that sure?']}
+          isRiseBetter={measure === 'accuracy'}
+          measure={measure === 'accuracy' ? 'points' : 'nats'}
+          format={measure === 'accuracy' ? (one) => points(one) : (one) => `${one > 0 ? '+' : ''}${figure(one, 3)}`}
+        />
+      </Scroll>
+      <p class="soft">
+        A dot is the measured difference from the unchanged network on validation images. Its line is where the true one very
+        likely lies: a line that stays on one side of 0 is no chance. The lines are a little longer than usual ones (adjusted),
+        because with several remedies one would look good by luck; in 95 of 100 studies all lines at once are right.
+      </p>
+    </section>
+  )
+}
+
+const orderOf = (arm: Arm) => (arm.status === 'dropped' ? -10 : 0) + (arm.difference?.accuracy ?? -5)
+
+const Base = ({ arm, study }: { arm: Arm; study: Study }) => (
+  <p>
+    <strong>Unchanged network:</strong>{' '}
+    {arm.validation ? (
+      <>
+        {percent(arm.validation.accuracy)} of validation images right
+        {arm.train && <>, {percent(arm.train.accuracy)} of training images</>}; mean of {count(arm.seeds)}{' '}
+        {arm.seeds === 1 ? 'training' : 'trainings'}.
+      </>
+    ) : (
+      <span class="soft">{study.status === 'running' ? 'not trained yet.' : 'not measured.'}</span>
+    )}
+  </p>
+)
+
+function rowOf(arm: Arm, told: ReportArm | undefined, measure: Measure): Compared {
+  const { difference } = arm
+  const interval = difference?.adjusted_intervals[measure] ?? null
+  return {
+    key: arm.name,
+    heading: (
+      <>
+        {armWord(arm.name)} {arm.status === 'dropped' && <span class="badge warn">dropped</span>}
+        {arm.status === 'racing' && <span class="badge accent">racing</span>}
+        {told?.idea && <p class="soft">{told.idea}</p>}
+        {arm.why && <p>{arm.why}</p>}
+      </>
+    ),
+    change: difference?.[measure] ?? null,
+    interval: interval as Range | null,
+    beside: <Sure arm={arm} effect={told?.effect} />,
+  }
+}
+
+function Sure({ arm, effect }: { arm: Arm; effect: string | null | undefined }) {
+  const word = effect ? EFFECTS[effect] : undefined
+  return (
+    <>
+      {word && <span class={`badge ${word[1]}`}>{word[0]}</span>}
+      <p class="soft">
+        {arm.validation && <>{percent(arm.validation.accuracy)} · </>}
+        {count(arm.seeds)} of {count(arm.jobs.length)} {arm.jobs.length === 1 ? 'training' : 'trainings'}
+      </p>
+    </>
+  )
+}

@@ -1,0 +1,103 @@
+/** A learning curve: how often networks err that trained on more and more images, and what twice as many should bring. */
+
+import { useState } from 'preact/hooks'
+
+import type { Study } from '../../api/studies'
+import { type Grown, Growth } from '../../charts/growth'
+import { Readable } from '../../charts/readable'
+import { Scroll } from '../../parts/scroll'
+import { count, percent } from '../../words/format'
+
+export function LearningCard({ study }: { study: Study }) {
+  const [cursor, setCursor] = useState<number | null>(null)
+  const sizes = study.sizes ?? []
+  const points: Grown[] = sizes.map((one) => ({ size: one.images, value: one.error, interval: pair(one.interval) }))
+  const { forecast } = study
+  if (forecast) {
+    points.push({ size: forecast.images, value: forecast.error, interval: pair(forecast.interval), isForecast: true })
+  }
+  const shown = cursor === null ? undefined : points[cursor]
+  return (
+    <section class="card" aria-label="Learning curve">
+      <h2>Errors on validation images, by the number of training images</h2>
+      {points.length ? (
+        <>
+          <Readable
+            label="Share of wrong answers"
+            x={points.map((one) => one.size)}
+            xLabel="Number of training images"
+            columns={[
+              { label: 'Wrong', values: points.map((one) => one.value), format: percent },
+              { label: 'from', values: points.map((one) => one.interval?.[0] ?? null), format: percent },
+              { label: 'to', values: points.map((one) => one.interval?.[1] ?? null), format: percent },
+            ]}
+            cursor={cursor}
+            onCursor={setCursor}
+          >
+            <Growth points={points} format={(one) => percent(one, Number.isInteger(Math.round(1e6 * one) / 1e4) ? 0 : 1)} size={count} cursor={cursor} />
+          </Readable>
+          <p class="readout">
+            {shown && (
+              <>
+                <strong>
+                  {count(shown.size)} images{shown.isForecast && ', forecast'}
+                </strong>
+                <span class="number">
+                  {percent(shown.value)} wrong
+                  {shown.interval && `, ${percent(shown.interval[0])} to ${percent(shown.interval[1])}`}
+                </span>
+              </>
+            )}
+          </p>
+          <Scroll label="Errors by size">
+          <table class="plain-table">
+            <thead>
+              <tr>
+                <th scope="col">Training images</th>
+                <th scope="col">Wrong</th>
+                <th scope="col">very likely between</th>
+                <th scope="col">Trainings</th>
+              </tr>
+            </thead>
+            <tbody>
+              {sizes.map((one) => (
+                <tr key={one.images}>
+                  <th scope="row">{count(one.images)}</th>
+                  <td>{percent(one.error)}</td>
+                  <td class="soft">{interval(one.interval)}</td>
+                  <td>
+                    {one.jobs.map((job, place) => (
+                      <a key={job} href={`/jobs/${job}`} class="numbered">
+                        {place + 1}
+                      </a>
+                    ))}
+                  </td>
+                </tr>
+              ))}
+              {forecast && (
+                <tr>
+                  <th scope="row">{count(forecast.images)}</th>
+                  <td>{percent(forecast.error)}</td>
+                  <td class="soft">{interval(forecast.interval)}</td>
+                  <td>forecast</td>
+                </tr>
+              )}
+            </tbody>
+          </table>
+          </Scroll>
+        </>
+      ) : (
+        <p class="soft">{study.status === 'running' ? 'The curve begins with the first trainings that end.' : 'No size was measured.'}</p>
+      )}
+      {forecast?.explanation && <p>{forecast.explanation}</p>}
+      {study.no_forecast && <p>{study.no_forecast}</p>}
+      <p class="soft">Lines are 95 % intervals{forecast && '; that of the forecast is right in 90 of 100 cases'}.</p>
+    </section>
+  )
+}
+
+type Bounds = readonly number[] | null | undefined
+
+const pair = (bounds: Bounds): [number, number] | null => (bounds ? [bounds[0]!, bounds[1]!] : null)
+
+const interval = (bounds: Bounds) => (bounds ? `${percent(bounds[0])} to ${percent(bounds[1])}` : '–')

@@ -1,0 +1,112 @@
+/** One study: its answer, the race of its arms, what was tested, what it has cost. */
+
+import { getReport, getStudy, type Study } from '../../api/studies'
+import { Fact, Facts } from '../../parts/facts'
+import { Title } from '../../parts/layout'
+import { useLive, useLoaded } from '../../parts/load'
+import { Status } from '../../parts/marks'
+import { Failed, Loading } from '../../parts/states'
+import { count, duration, moment } from '../../words/format'
+import { KINDS } from '../../words/studies'
+import { Actions } from './actions'
+import { AnswerCard } from './answer'
+import { ArmsCard } from './arms'
+import { CommandsCard } from './commands'
+import { EventsCard } from './events'
+import { LearningCard } from './learning'
+import { TestCard } from './test'
+
+/** A report reads the curves of all trainings, and so is asked for less often. */
+const REPORT_EVERY_MS = 5000
+
+export function OneStudy({ id }: { id: string }) {
+  const study = useLoaded(id, (signal) => getStudy(id, signal))
+  const report = useLoaded(id, (signal) => getReport(id, signal))
+  const concerns = (event: { subject: { id: string } }) => event.subject.id === id
+  useLive(concerns, study.reload)
+  useLive(concerns, report.reload, REPORT_EVERY_MS)
+
+  if (!study.data) return study.problem ? <Failed problem={study.problem} retry={study.reload} /> : <Loading what="the study" />
+  const { data } = study
+  return (
+    <>
+      <div class="heading">
+        <div class="row">
+          <Title text={data.name} />
+          <Status status={data.status} />
+        </div>
+        <Actions study={data} onChange={study.set} />
+      </div>
+      <StudyFacts study={data} />
+      {data.status === 'running' && <ProgressLine study={data} />}
+      {data.error && (
+        <div class="state failed" role="alert">
+          <h2>{data.error.code.replaceAll('_', ' ')}</h2>
+          <p>{data.error.detail}</p>
+        </div>
+      )}
+      {report.data ? (
+        <AnswerCard study={data} report={report.data} />
+      ) : report.problem ? (
+        <Failed problem={report.problem} retry={report.reload} />
+      ) : (
+        <Loading what="the answer" />
+      )}
+      {data.kind === 'learning_curve' ? <LearningCard study={data} /> : <ArmsCard study={data} report={report.data} />}
+      <TestCard study={data} />
+      <Ledger study={data} />
+      {report.data && report.data.commands.length > 0 && <CommandsCard report={report.data} />}
+      <EventsCard study={data} />
+    </>
+  )
+}
+
+const StudyFacts = ({ study }: { study: Study }) => (
+  <Facts>
+    <Fact name="Question">{KINDS[study.kind]}</Fact>
+    <Fact name="Dataset">
+      <a href={`/datasets/${study.dataset.id}`}>
+        {study.dataset.name}@{study.dataset.version}
+      </a>
+    </Fact>
+    {study.job && (
+      <Fact name="Begun from">
+        <a href={`/jobs/${study.job}`}>this job</a>
+      </Fact>
+    )}
+    <Fact name="First look">{count(study.seeds)} seeds</Fact>
+    <Fact name="Validation">{study.splits === 'fixed' ? 'the same images for all' : 'other images for each seed'}</Fact>
+    <Fact name="Budget">{budgetWord(study)}</Fact>
+    <Fact name="Created">{moment(study.created_at)}</Fact>
+  </Facts>
+)
+
+function budgetWord({ budget }: Study): string {
+  const parts = [budget.jobs !== null && `${count(budget.jobs)} trainings`, budget.seconds !== null && duration(budget.seconds)]
+  return parts.filter(Boolean).join(', ') || 'no limit'
+}
+
+const ProgressLine = ({ study: { progress } }: { study: Study }) => (
+  <div class="progress-line">
+    <progress value={progress.done} max={progress.jobs || 1} aria-label="Trainings done" />
+    <span class="number">
+      {count(progress.done)} of {count(progress.jobs)} trainings
+      {progress.eta_s !== null && <span class="soft"> · {duration(progress.eta_s)} left</span>}
+    </span>
+  </div>
+)
+
+const Ledger = ({ study: { ledger } }: { study: Study }) => (
+  <section class="card" aria-label="What it has cost">
+    <h2>What it has cost</h2>
+    <Facts>
+      <Fact name="Trainings">{count(ledger.jobs)}</Fact>
+      <Fact name="Their time together">{duration(ledger.seconds)}</Fact>
+      <Fact name="Looks at validation labels">{count(ledger.validation_reads)}</Fact>
+      <Fact name="Looks at test labels">{count(ledger.test_reads)}</Fact>
+    </Facts>
+    <p class="soft">
+      Each look at labels makes the figures on these images a little less honest. A study looks at test labels only at its end.
+    </p>
+  </section>
+)

@@ -1,0 +1,64 @@
+/** Base and winner on the test images, which nothing was chosen by; and both as ensembles. */
+
+import type { Schemas } from '../../api/client'
+import type { Study } from '../../api/studies'
+import { Scroll } from '../../parts/scroll'
+import { count, figure, percent, points } from '../../words/format'
+import { armWord } from '../../words/studies'
+
+type Figures = Schemas['TestFiguresView']
+
+export function TestCard({ study }: { study: Study }) {
+  const { conclusion, ensemble } = study
+  if (!conclusion?.test && !ensemble) return null
+  const winner = armWord(conclusion?.remedy ?? 'winner')
+  const test = conclusion?.test
+  return (
+    <section class="card" aria-label="Test">
+      <h2>On test images, met once</h2>
+      <Scroll label="Test figures">
+        <table class="plain-table">
+          <thead>
+            <tr>
+              <th scope="col">Network</th>
+              <th scope="col">Right</th>
+              <th scope="col">95 % interval</th>
+              <th scope="col">Loss</th>
+              <th scope="col">Images</th>
+            </tr>
+          </thead>
+          <tbody>
+            {test && <Row name="Unchanged" of={test.base} />}
+            {test && <Row name={winner} of={test.winner} />}
+            {ensemble?.base.test && <Row name={`Unchanged, ${ensemble.base.members} together`} of={ensemble.base.test} />}
+            {ensemble?.winner.test && <Row name={`${winner}, ${ensemble.winner.members} together`} of={ensemble.winner.test} />}
+          </tbody>
+        </table>
+      </Scroll>
+      {test && (
+        <p>
+          Difference: <strong>{points(test.difference.accuracy)} points</strong>
+          {test.difference.intervals.accuracy && (
+            <span class="soft">
+              , very likely between {points(test.difference.intervals.accuracy[0])} and {points(test.difference.intervals.accuracy[1])}
+            </span>
+          )}
+          .
+        </p>
+      )}
+      {ensemble && <p class="soft">Together: the mean of the answers of all seeds, an ensemble.</p>}
+    </section>
+  )
+}
+
+const Row = ({ name, of }: { name: string; of: Figures }) => (
+  <tr>
+    <th scope="row">{name}</th>
+    <td>{percent(of.accuracy)}</td>
+    <td class="soft">
+      {of.intervals.accuracy ? `${percent(of.intervals.accuracy[0])} to ${percent(of.intervals.accuracy[1])}` : '–'}
+    </td>
+    <td>{figure(of.loss)}</td>
+    <td>{count(of.count)}</td>
+  </tr>
+)

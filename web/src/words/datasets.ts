@@ -1,0 +1,81 @@
+/** What splits, findings of an audit and changes of a dataset are called. */
+
+import type { AuditFinding, Changes, Split } from '../api/datasets'
+import { count, plain } from './format'
+import type { Tone } from './verdicts'
+
+export const SPLIT_NAMES: Record<Split, string> = { train: 'Training', validation: 'Validation', test: 'Test' }
+
+export const DATASET_TONES: Record<string, Tone> = { ready: 'good', rejected: 'bad', checking: 'accent', uploading: 'accent' }
+
+export const SEVERITIES: Record<AuditFinding['severity'], [string, Tone]> = {
+  critical: ['serious', 'bad'],
+  warning: ['look at it', 'warn'],
+  info: ['to know', 'plain'],
+}
+
+const FINDINGS: Record<string, string> = {
+  leakage: 'The same images in several splits',
+  label_conflicts: 'The same image with different labels',
+  duplicates: 'Copies within a split',
+  narrow_range: 'Little contrast',
+  group_across_splits: 'Groups are torn apart',
+  class_missing: 'A class is missing in a split',
+  class_shift: 'Other shares of classes in a split',
+  label_order_mismatch: 'Labels in another order',
+  inverted_values: 'Light and dark are swapped in a split',
+  channel_order_mismatch: 'Colours are swapped in a split',
+}
+
+export const findingWord = (code: string) => FINDINGS[code] ?? capital(plain(code))
+
+const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
+
+/** What a new version would have that this one has not, a sentence for each change. */
+export function changesInWords(changes: Changes): string[] {
+  const said: string[] = []
+  const { exclude, relabel, rename_classes, pixel_values, resplit, drop_copies } = changes as {
+    exclude?: unknown[]
+    relabel?: Record<string, string>
+    rename_classes?: Record<string, string | Record<string, string>>
+    pixel_values?: Record<string, unknown>
+    resplit?: unknown
+    drop_copies?: boolean
+  }
+  if (exclude?.length) said.push(`${images(exclude.length)} left out.`)
+  const relabelled = Object.keys(relabel ?? {}).length
+  if (relabelled) said.push(`${images(relabelled)} given another label.`)
+  for (const [name, meant] of Object.entries(rename_classes ?? {})) {
+    if (typeof meant === 'string') said.push(`The class ${name} is called ${meant}; if there is such a class, both become one.`)
+    else said.push(`Labels of ${splitWord(name)} are read anew: ${pairs(meant)}.`)
+  }
+  for (const [split, change] of Object.entries(pixel_values ?? {})) {
+    if (change) said.push(`Pixels of all ${splitWord(split)} images are changed: ${pixelWord(change)}.`)
+  }
+  if (drop_copies) {
+    said.push(
+      'Of images that are copies of each other only one stays: the one in test, else in validation, else in training. ' +
+        'Of copies with different labels none stays.',
+    )
+  }
+  if (resplit) said.push('All images are split anew into training, validation and test; copies and groups stay together.')
+  return said
+}
+
+const images = (number: number) => `${count(number)} ${number === 1 ? 'image is' : 'images are'}`
+const splitWord = (name: string) => (name in SPLIT_NAMES ? SPLIT_NAMES[name as Split].toLowerCase() : name)
+const MOST_PAIRS = 6
+
+function pairs(meant: Record<string, string>): string {
+  const all = Object.entries(meant).map(([given, means]) => `${given} means ${means}`)
+  const rest = all.length - MOST_PAIRS
+  return all.slice(0, MOST_PAIRS).join(', ') + (rest > 0 ? ` and ${count(rest)} more` : '')
+}
+
+function pixelWord(change: unknown): string {
+  if (typeof change === 'string') return plain(change)
+  return Object.entries(change as Record<string, unknown>)
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ')
+}
