@@ -19,6 +19,7 @@ export function Typed({ value, onDone, ...rest }: Props) {
   const [draft, setDraft] = useState<string | null>(null)
   return (
     <input
+      type="text"
       {...rest}
       value={draft ?? value}
       onInput={(event) => setDraft(event.currentTarget.value)}
