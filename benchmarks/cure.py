@@ -59,7 +59,7 @@ def _study(client: Client) -> tuple[float, StudyView]:
     ordered = client.order_study({"spec": _base(), "remedies": list(REMEDIES), "seeds": SEEDS, "splits": "fixed"})
     for study in client.watch_study(ordered.id):  # noqa: B007  (the last one is the answer)
         pass
-    ends = [client.job(job).finished_at for arm in study.arms for job in arm.jobs[:SEEDS]]
+    ends = [client.get(job).finished_at for arm in study.arms for job in arm.jobs[:SEEDS]]
     return max((end - study.created_at).total_seconds() for end in ends if end is not None), study
 
 
