@@ -40,7 +40,11 @@ def plot(
     with service(home) as client:
         picture = client.job(job_id).plot(what.value)
     if output is None:
-        print_json({"title": picture.title, "svg": picture.svg}) if as_json else say(picture.text)
+        if as_json:
+            print_json({"title": picture.title, "svg": picture.svg})
+            return
+        for line in picture.text.split("\n"):  # `say` shows control characters, which a name may have, as escapes
+            say(line)
         return
     try:
         picture.save(output)

@@ -10,7 +10,6 @@ from heldout.dataset_lifecycle import DatasetStatus
 from heldout.dual import Awaiting, Blocking, dual, iterate
 from heldout.handles.progress import bytes_bar
 from heldout.methods import Methods
-from heldout.packing import name_of, to_send
 
 if TYPE_CHECKING:
     from heldout.views.audit import AuditView
@@ -72,6 +71,8 @@ class DatasetCollection:
             NothingToPack: if there are no files, or the paths cannot go up together.
             OSError: if a file cannot be read.
         """
+        from heldout.packing import name_of, to_send  # readers of archives, which nothing else of a client needs
+
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
         if name is None and len(paths) != 1:
             raise ValueError('Several paths need a name: push([…], name="pets").')

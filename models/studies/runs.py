@@ -77,12 +77,12 @@ def training_seed(base_seed: int, number: int) -> int:
 
 
 def name_of(study_name: str, key: RunKey) -> str:
-    """For example `digits study · dropout · seed 2`."""
+    """For example `dropout · seed 2 · digits study`: what tells a study's jobs apart comes first, for narrow lists."""
     what = {Purpose.RACE: f"seed {key.seed}", Purpose.TUNE: f"try {key.variant}, seed {key.seed}"}
-    tail = f" · {key.arm} · {what.get(key.purpose, key.purpose.value)}"
+    head = f"{key.arm} · {what.get(key.purpose, key.purpose.value)} · "
     if key.variant and key.purpose is Purpose.RACE:
-        tail = f" · {key.variant} images · seed {key.seed}"
-    return study_name[: MAX_NAME_CHARACTERS - len(tail)] + tail
+        head = f"{key.variant} images · seed {key.seed} · "
+    return (head + study_name)[:MAX_NAME_CHARACTERS]
 
 
 def automatic_splits(validation_images: int, *, has_folds: bool) -> Literal["fixed", "resampled"]:

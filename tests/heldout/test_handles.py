@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -84,14 +85,11 @@ def test_a_folder_is_pushed_and_withdrawn_where_it_cannot_be_read(client, tmp_pa
 
 
 def test_a_history_may_come_as_keras_pandas_and_numpy_hold_it(client):
-    class History:
-        def __init__(self):
-            self.history = {name: np.asarray(curve, np.float32) for name, curve in OVERFITTED.items()}
-
+    history = SimpleNamespace(history={name: np.asarray(curve, np.float32) for name, curve in OVERFITTED.items()})
     expected = client.diagnose(OVERFITTED)
     assert expected.verdict == "overfitting"
     assert client.diagnose(pd.DataFrame(OVERFITTED)) == expected
-    assert client.diagnose(History()).verdict == "overfitting"
+    assert client.diagnose(history).verdict == "overfitting"
     probabilities = np.random.default_rng(0).dirichlet(np.ones(3), 200)
     answers = {"labels": probabilities.argmax(1), "probabilities": probabilities}
     found = client.diagnose_predictions({"train": answers, "test": answers})
