@@ -22,7 +22,7 @@ export const EFFECTS: Record<string, [string, Tone]> = {
 /** The answer of a study in two or three words; null while there is none. */
 export function answerWord(study: Study): [string, Tone] | null {
   if (study.kind === 'learning_curve') {
-    if (study.forecast) return [`${percent(study.forecast.error)} wrong with twice as many`, 'accent']
+    if (study.forecast) return [`forecast: ${percent(study.forecast.error)} wrong`, 'accent']
     return study.no_forecast ? ['no forecast', 'plain'] : null
   }
   const { conclusion } = study

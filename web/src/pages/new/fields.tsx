@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from 'preact'
 
+import { Typed } from '../../parts/typed'
 import { plain } from '../../words/format'
 import { type Field, type Path, type Schema, type Schemas, type Value, at, changed, fieldOf, pointerOf, tagOf } from './schema'
 
@@ -180,12 +181,12 @@ function Plain({ form, path, field }: { form: Form; path: Path; field: PlainFiel
   const bounds = field.kind === 'number' && field.least !== undefined ? `${field.least} to ${field.most?.toLocaleString('en')}` : ''
   return (
     <Labelled id={id} name={nameOf(path)} hint={[field.description, bounds].filter(Boolean).join(' ')} error={error}>
-      <input
+      <Typed
         {...common}
         inputMode={field.kind === 'number' ? (field.whole ? 'numeric' : 'decimal') : undefined}
         placeholder={usual}
         value={value === undefined || value === null ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value)}
-        onChange={(event) => set(parsed(event.currentTarget.value, field))}
+        onDone={(text) => set(parsed(text, field))}
       />
     </Labelled>
   )

@@ -12,6 +12,7 @@ import { type Loaded, useLoaded } from '../../parts/load'
 import { attempt } from '../../parts/notices'
 import { go, inQuery } from '../../parts/router'
 import { Failed, Loading } from '../../parts/states'
+import { Typed } from '../../parts/typed'
 import { EstimatePanel } from './estimate'
 import { AnyField, type Form } from './fields'
 import { JsonPane } from './json'
@@ -151,14 +152,14 @@ function DatasetField({ form, value }: { form: Form; value: string }) {
   return (
     <div class="field">
       <label for="/dataset">Dataset</label>
-      <input
+      <Typed
         id="/dataset"
         list="datasets"
         required
         value={value}
         aria-invalid={error ? true : undefined}
         aria-describedby="/dataset-hint"
-        onChange={(event) => form.set(changed(form.spec, ['dataset'], event.currentTarget.value))}
+        onDone={(text) => form.set(changed(form.spec, ['dataset'], text))}
       />
       <datalist id="datasets">
         {datasets.data?.data.map((one) => (

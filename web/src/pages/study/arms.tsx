@@ -2,6 +2,7 @@
 
 import type { Arm, ReportArm, Study, StudyReport } from '../../api/studies'
 import { type Compared, Forest, type Range } from '../../charts/forest'
+import { Prose } from '../../parts/prose'
 import { inQuery, setQuery } from '../../parts/router'
 import { Scroll } from '../../parts/scroll'
 import { count, figure, percent, points } from '../../words/format'
@@ -73,7 +74,11 @@ function rowOf(arm: Arm, told: ReportArm | undefined, measure: Measure): Compare
         {armWord(arm.name)} {arm.status === 'dropped' && <span class="badge warn">dropped</span>}
         {arm.status === 'racing' && <span class="badge accent">racing</span>}
         {told?.idea && <p class="soft">{told.idea}</p>}
-        {arm.why && <p>{arm.why}</p>}
+        {arm.why && (
+          <p>
+            <Prose text={arm.why} />
+          </p>
+        )}
       </>
     ),
     change: difference?.[measure] ?? null,

@@ -5,6 +5,7 @@ import { useState } from 'preact/hooks'
 import type { Study } from '../../api/studies'
 import { type Grown, Growth } from '../../charts/growth'
 import { Readable } from '../../charts/readable'
+import { Prose } from '../../parts/prose'
 import { Scroll } from '../../parts/scroll'
 import { count, percent } from '../../words/format'
 
@@ -89,8 +90,8 @@ export function LearningCard({ study }: { study: Study }) {
       ) : (
         <p class="soft">{study.status === 'running' ? 'The curve begins with the first trainings that end.' : 'No size was measured.'}</p>
       )}
-      {forecast?.explanation && <p>{forecast.explanation}</p>}
-      {study.no_forecast && <p>{study.no_forecast}</p>}
+      {forecast?.explanation && <p><Prose text={forecast.explanation} /></p>}
+      {study.no_forecast && <p><Prose text={study.no_forecast} /></p>}
       <p class="soft">Lines are 95 % intervals{forecast && '; that of the forecast is right in 90 of 100 cases'}.</p>
     </section>
   )
