@@ -24,7 +24,7 @@ _INSERT = (
         created_at=db_now(),
         queued_at=db_now(),
     )
-    .returning(_TABLE.c.created_at, _TABLE.c.queued_at)
+    .returning(_TABLE.c.created_at, _TABLE.c.queued_at, _TABLE.c.sort_best, _TABLE.c.sort_gap)
 )
 
 
@@ -99,9 +99,9 @@ def add(
     # JSON's null is another value than the column's, so what is absent stays out.
     values |= {"continues": list(begins.continues)} if begins.continues else {}
     values |= {"initial": dict(begins.initial)} if begins.initial else {}
-    times = session.execute(_INSERT, {**values, "metadata": pairs, "max_pending_s": max_pending_s}).one()
+    stored = session.execute(_INSERT, {**values, "metadata": pairs, "max_pending_s": max_pending_s}).one()
     job_metadata.add(session, job_id, owner, pairs)
     stream_of = owner if about.is_listed else None
     data, message = {"priority": priority, **begins.told}, f"Waiting for a worker. {begins.message}".rstrip()
     events.add_first(session, job_id, "job.queued", message, owner=stream_of, data=data)
-    return JobRow(**values, user_metadata=pairs, **times._mapping)
+    return JobRow(**values, user_metadata=pairs, **stored._mapping)

@@ -228,7 +228,7 @@ def test_what_is_wrong_with_the_test_is_not_to_be_cured_by_another_training(diag
 
 
 def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(client: Client) -> None:
-    guarded = spec("overfit", epochs=60, train_limit=500, on_overfit="stop_and_restore")
+    guarded = spec("overfit", epochs=60, train_limit=500, on_overfit="stop_and_restore", precision="float32")
     job = ended(client, client.submit(guarded).id)
     assert (job.status, job.stop_reason) == ("succeeded", "overfit_guard")
     [event] = [one for one in client.events(job.id) if one.type == "job.overfitting"]

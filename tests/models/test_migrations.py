@@ -476,9 +476,9 @@ def test_webhooks_and_deliveries_that_were_there_keep_working(at_0006):
         assert {row.id: row.events for row in session.query(WebhookRow)} == {"wh_1": ["job.failed"], "wh_2": []}
         delivery = session.get_one(DeliveryRow, "msg_1")
         assert (delivery.subject_object, delivery.subject_id) == ("job", "job_a")
-        # The same as the view of the row.
+        # The same as the view of the row, but for what later releases have added to it.
         view = JobView.model_validate(delivery.payload)
-        assert view.model_dump(mode="json") == delivery.payload
+        assert view.model_dump(mode="json") == delivery.payload | {"trainable_parameters": None}
         assert (view.status, view.progress.epoch, view.dataset.name) == ("cancelling", 2, "dots")
         assert delivery.payload["created_at"] == "2026-01-01T00:00:00.123Z"
 

@@ -129,7 +129,9 @@ def test_a_study_runs_from_its_first_trainings_to_its_answer(bench: Bench) -> No
         discards.remove(session, ALICE, bench.work.dataset.id)
     assert all((job.priority, job.study_id) == (-7, study_id) for job in found)
     assert all(job.spec["evaluation"]["test"] == "never" and job.spec["resources"]["towers"] == 1 for job in found)
-    seeds_of = {name: {job.spec["training"]["seed"] for job in found if f" {name} " in job.name} for name in RIGHT}
+    seeds_of = {
+        name: {job.spec["training"]["seed"] for job in found if job.name.startswith(f"{name} ")} for name in RIGHT
+    }
     assert seeds_of["base"] == seeds_of["dropout"] == seeds_of["l2"]
     assert spec().training.seed not in seeds_of["base"]
 
@@ -196,7 +198,8 @@ def test_a_reconciler_goes_on_where_the_end_of_a_job_did_not(bench: Bench) -> No
         claimed = bench.work.claim()
         with bench.database.write() as session:
             arm, _ = studies.purpose_of(session, claimed.held.job_id)
-            studies.add_scores(session, claimed.held.job_id, scores_of(arm, int(claimed.name[-1])))
+            seed = int(claimed.name.split(" · ")[1].removeprefix("seed "))
+            studies.add_scores(session, claimed.held.job_id, scores_of(arm, seed))
         bench.work.set(claimed.held.job_id, status=JobStatus.SUCCEEDED)
     del bench.announced[:]
     bench.reconcile()
@@ -219,7 +222,7 @@ def test_a_remedy_one_of_whose_trainings_is_cancelled_is_out_with_the_rest_of_it
 
 def test_a_base_that_fails_fails_its_study_once_none_of_its_jobs_runs(bench: Bench) -> None:
     study_id = bench.order()
-    by_name = {claimed.name.split(" · ")[-2]: claimed for claimed in [bench.work.claim() for _ in range(6)]}
+    by_name = {claimed.name.split(" · ")[0]: claimed for claimed in [bench.work.claim() for _ in range(6)]}
     bench.work.fail(by_name["base"].held, "diverged")
     assert bench.view(study_id).status == "running"
     bench.reconcile()
