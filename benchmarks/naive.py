@@ -154,11 +154,11 @@ def _train(spec: dict[str, Any]) -> Naive:
         common = {"epochs": count, "validation_data": validation, "callbacks": callbacks, "verbose": 0}
         if changes := spec.get("augmentation"):
             generator = ImageDataGenerator(
-                rotation_range=changes["rotation_degrees"],
-                width_shift_range=changes["width_shift"],
-                height_shift_range=changes["height_shift"],
+                rotation_range=changes.get("rotation_degrees", 0),
+                width_shift_range=changes.get("width_shift", 0.0),
+                height_shift_range=changes.get("height_shift", 0.0),
                 zoom_range=changes.get("zoom", 0.0),
-                horizontal_flip=changes["horizontal_flip"],
+                horizontal_flip=changes.get("horizontal_flip", False),
             )
             model.fit(generator.flow(*train_set, batch_size=size, seed=training["seed"]), **common)
         else:
