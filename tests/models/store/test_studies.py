@@ -129,6 +129,7 @@ def test_a_study_runs_from_its_first_trainings_to_its_answer(bench: Bench) -> No
         discards.remove(session, ALICE, bench.work.dataset.id)
     assert all((job.priority, job.study_id) == (-7, study_id) for job in found)
     assert all(job.spec["evaluation"]["test"] == "never" and job.spec["resources"]["towers"] == 1 for job in found)
+    assert {job.spec["training"]["precision"] for job in found} == {"float32"}
     seeds_of = {
         name: {job.spec["training"]["seed"] for job in found if job.name.startswith(f"{name} ")} for name in RIGHT
     }
