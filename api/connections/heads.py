@@ -30,6 +30,8 @@ def refusal_of(received: bytes) -> HeldoutError | None:
         return TargetTooLong(MAX_TARGET_BYTES) if len(received) >= MAX_REQUEST_LINE_BYTES else None
     if len(_target_of(received[:line_end])) > MAX_TARGET_BYTES:
         return TargetTooLong(MAX_TARGET_BYTES)
+    if not received[:line_end].rstrip(b"\r").endswith((b" HTTP/1.1", b" HTTP/1.0")):
+        return MalformedRequest("The first line is not that of a request in HTTP/1.1: `GET /livez HTTP/1.1`, say.")
     end = _END.search(received, line_end, MAX_HEAD_BYTES)
     if end is None:
         return HeadersTooLarge(MAX_HEAD_BYTES, MAX_HEADERS) if len(received) >= MAX_HEAD_BYTES else None

@@ -159,7 +159,9 @@ class GuardedProtocol(H11Protocol):
         answer.headers["X-Request-ID"] = new_id("req")
         answer.headers["X-Content-Type-Options"] = "nosniff"
         events: list[h11.Event] = [
-            h11.Response(status_code=answer.status_code, headers=answer.raw_headers, reason=HTTPStatus(answer.status_code).phrase),
+            h11.Response(
+                status_code=answer.status_code, headers=answer.raw_headers, reason=HTTPStatus(answer.status_code).phrase
+            ),
             h11.Data(data=bytes(answer.body)),
             h11.EndOfMessage(),
         ]

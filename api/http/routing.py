@@ -10,6 +10,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,6 +18,7 @@ from api.http.auth import bearer, key_of, require_valid_key, unchecked_key, vali
 from api.http.body import JsonRequest
 from api.http.context import Endpoint, called_in_context, request_context
 from api.http.deps import NEEDS_A_THREAD
+from api.http.pointers import EXAMINED_ERRORS
 from heldout.errors import InvalidParameter
 
 
@@ -78,8 +80,17 @@ class ResourceRoute(APIRoute):
         return handle_key_first
 
     def _validate_body(self, content: Any) -> tuple[Any, list[dict[str, Any]]]:
+        try:
+            return self._body_adapter.validate_python(content), []
+        except ValidationError as error:
+            # Of tens of thousands, only those are kept that are looked at.
+            found = error.errors(include_url=False)[:EXAMINED_ERRORS]
+            return None, [{**one, "loc": ("body", *one["loc"])} for one in found]
+
+    @cached_property
+    def _body_adapter(self) -> TypeAdapter[Any]:
         assert self.body_field is not None, "FastAPI asks for the body of routes that have one"
-        return self.body_field.validate(content, loc=("body",))
+        return TypeAdapter(self.body_field.field_info.annotation)
 
     @cached_property
     def query_parameters(self) -> tuple[frozenset[str], frozenset[str]]:

@@ -1,4 +1,4 @@
-"""Strangers and hostile tenants, each a program of its own: `python -m tests.faults.attacks NAME PORT SECONDS KEY`.
+"""Strangers and hostile tenants, each a program of its own: `python -m tests.faults.attacks NAME… PORT SECONDS KEY`.
 
 They come from other loopback addresses than the client that is measured, so that limits per address can tell them
 apart. Each prints what it did as JSON.
@@ -219,13 +219,16 @@ ATTACKS: dict[str, Callable[[int, float, str], Counter[str]]] = {
 }
 
 
-def main(name: str, port: str, seconds: str, key: str) -> None:
-    """Print `begun` when the attack is about to begin, and at its end what was answered."""
+def main(names: list[str], port: str, seconds: str, key: str) -> None:
+    """Print `begun` when the first attack is about to begin, and after each what was answered."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     print("begun", flush=True)
-    print(json.dumps(ATTACKS[name](int(port), time.monotonic() + float(seconds), key)), flush=True)
+    for name in names:
+        said = ATTACKS[name](int(port), time.monotonic() + float(seconds), key)
+        print(json.dumps({name: said}), flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    *chosen, to_port, for_seconds, with_key = sys.argv[1:]
+    main(chosen, to_port, for_seconds, with_key)
