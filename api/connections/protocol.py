@@ -77,7 +77,7 @@ class GuardedProtocol(H11Protocol):
     @property
     def is_waiting(self) -> bool:
         """Whether it waits for a request, or for the rest of its head."""
-        return self.cycle is None or self.cycle.response_complete
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]  # None at first
 
     def give_way(self) -> None:
         """Close a connection that waits, since another one needs its place; what it has not taken yet is dropped."""
@@ -155,7 +155,7 @@ class GuardedProtocol(H11Protocol):
             self.cycle.message_event.set()
 
     def _encoded(self, error: HeldoutError) -> bytes:
-        answer = problem_response(error, "" if self.scope is None or self.is_waiting else self.scope["path"])
+        answer = problem_response(error, "" if self.is_waiting else self.scope["path"])
         answer.headers["X-Request-ID"] = new_id("req")
         answer.headers["X-Content-Type-Options"] = "nosniff"
         events: list[h11.Event] = [

@@ -90,7 +90,8 @@ class ResourceRoute(APIRoute):
     @cached_property
     def _body_adapter(self) -> TypeAdapter[Any]:
         assert self.body_field is not None, "FastAPI asks for the body of routes that have one"
-        return TypeAdapter(self.body_field.field_info.annotation)
+        annotation: Any = self.body_field.field_info.annotation
+        return TypeAdapter(annotation)
 
     @cached_property
     def query_parameters(self) -> tuple[frozenset[str], frozenset[str]]:
