@@ -52,6 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         description="Trains image classifiers, and says why training results are good and test results poor.",
         lifespan=_lifespan,
+        openapi_url=None,  # `openapi.install` serves it
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

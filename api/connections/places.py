@@ -1,7 +1,7 @@
 """How many connections may be open at once: in all, from one address, and some more for probes alone.
 
-A connection that waits for a request gives way to a new one, the oldest first: who opens many and says nothing only
-drives out their own. One that is being answered stays.
+A connection that waits for a request gives way to a new one, the one that has asked nothing for longest first: who opens
+many and says nothing only drives out their own. One that is being answered stays.
 """
 
 import ipaddress
@@ -46,7 +46,7 @@ class Limits:
 
 
 class Places:
-    """The open connections, by address, oldest first."""
+    """The open connections, by address; those that have asked nothing for longest come first."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -70,6 +70,14 @@ class Places:
             self._for_probes[connection] = None
             return Place.PROBES_ONLY
         return Place.NONE
+
+    def has_asked(self, connection: Connection) -> None:
+        """Put a connection behind all others: a request of it has been read."""
+        same_address = self._by_address.get(connection.address, {})
+        for connections in (self._all, same_address, self._for_probes):
+            if connection in connections:
+                del connections[connection]
+                connections[connection] = None
 
     def leave(self, connection: Connection) -> None:
         """Forget a connection; one that has no place is none of ours."""

@@ -71,8 +71,9 @@ class GuardedProtocol(H11Protocol):
         if self._head_began_at is None and self.is_waiting:
             self._head_began_at = self.loop.time()
         super().data_received(data)
-        if not self.is_waiting:
+        if self._head_began_at is not None and not self.is_waiting:
             self._head_began_at = None
+            self._places.has_asked(self)
 
     @property
     def is_waiting(self) -> bool:

@@ -42,6 +42,16 @@ def test_the_longest_waiting_of_all_gives_way_when_all_places_are_taken():
     assert [one.gave_way for one in (busy, first, second)] == [False, True, False]
 
 
+def test_who_asks_again_and_again_does_not_give_way_to_who_says_nothing():
+    open_places = Places(Limits(in_all=3, per_address=2))
+    [active] = entered(open_places, 1, "10.0.0.2")
+    for number in range(10):
+        open_places.has_asked(active)
+        assert open_places.enter(Played(f"10.1.0.{number}")) is Place.FULL
+    assert not active.gave_way
+    assert len(open_places._all) == 3
+
+
 @pytest.mark.parametrize("limits", [Limits(in_all=2, per_address=9), Limits(in_all=9, per_address=2)])
 def test_probes_have_room_where_everything_is_busy(limits, monkeypatch):
     monkeypatch.setattr(places, "PLACES_FOR_PROBES", 2)
