@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -10,6 +11,7 @@ from api import dashboard
 from api.dispatch import publisher_for
 from api.http import openapi, problems
 from api.http.app_context import AppContext
+from api.http.readiness import Readiness
 from api.http.request_id import RequestIdMiddleware
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
@@ -43,12 +45,14 @@ def create_app(settings: Settings) -> FastAPI:
         hub=Hub(DatabaseSource(database), min(settings.poll_s, MAX_POLL_S)),
         publisher=publisher,
         uploads=Uploads(blobs, settings.max_upload_bytes),
+        readiness=Readiness(partial(health.look_at, database, blobs)),
     )
     app = FastAPI(
         title="Heldout",
         version=__version__,
         description="Trains image classifiers, and says why training results are good and test results poor.",
         lifespan=_lifespan,
+        openapi_url=None,  # `openapi.install` serves it
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -61,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
     for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, session, webhooks, health):
         app.include_router(part.router)
     app.include_router(session.log_in_router)
-    health.install_metrics(app, database)
+    app.state.metrics = health.install_metrics(app, database, served_here=settings.api_metrics_port is None)
     health.install_docs(app)
     dashboard.install(app)
     problems.install(app)
@@ -90,7 +94,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sender = Sender(app_context.database, app_context.settings)
     sender.start()
     polling = asyncio.create_task(app_context.hub.run())
-    yield
+    settings = app_context.settings
+    with health.metrics_served_apart(app.state.metrics, settings.host, settings.api_metrics_port):
+        yield
     app_context.hub.stop()
     polling.cancel()
     with suppress(asyncio.CancelledError):

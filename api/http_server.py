@@ -1,23 +1,57 @@
 """The HTTP server around the app."""
 
+import asyncio
+import resource
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.connections.places import PLACES_FOR_PROBES, Limits, Places
+from api.connections.protocol import Deadlines, GuardedProtocol
 from heldout.settings import Settings
+
+log = structlog.get_logger("heldout.api")
+
+# Database, blob store, logs and what else the process opens beside its clients' connections.
+OTHER_OPEN_FILES = 200
+TICKS_A_SECOND = 10  # of uvicorn's main loop
 
 
 class Server(uvicorn.Server):
-    """uvicorn with our logs instead of its own. Before it stops, it answers clients that wait for a change."""
+    """uvicorn with our limits and our logs instead of its own. Before it stops, it answers clients that wait."""
 
     def __init__(self, app: FastAPI, **config: Any) -> None:
-        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, server_header=False, **config))
+        settings: Settings = app.state.context.settings
+        deadlines = Deadlines(settings.head_timeout_s, settings.min_body_rate)
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=partial(GuardedProtocol, places=Places(_limits(settings)), deadlines=deadlines),  # type: ignore[arg-type]
+                ws="none",
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=list(settings.trusted_proxies),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                **config,
+            )
+        )
         self._hub = app.state.context.hub
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_A_SECOND == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                assert isinstance(connection, GuardedProtocol)
+                connection.check(now)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._hub.stop()
@@ -42,3 +76,16 @@ class EmbeddedServer(Server):
         await super().startup(sockets=sockets)
         if not self.should_exit:
             self._on_listening()
+
+
+def _limits(settings: Settings) -> Limits:
+    """The limits of the settings, or those of the system: without a free file the process could accept nobody."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = settings.max_connections + PLACES_FOR_PROBES + OTHER_OPEN_FILES
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    in_all = settings.max_connections - (needed - allowed)
+    if in_all < settings.max_connections:
+        log.warning("fewer_connections", wanted=settings.max_connections, allowed=in_all, open_files=allowed)
+    return Limits(max(1, in_all), settings.max_connections_per_address, settings.trusted_proxies)

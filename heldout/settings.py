@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
@@ -21,6 +22,10 @@ OTHER_VARIABLES = frozenset(
         "HELDOUT_API_KEY",
         "HELDOUT_IMAGE",
         "HELDOUT_GPU_IMAGE",
+        "HELDOUT_PROXY_IMAGE",
+        "HELDOUT_TLS_PORT",
+        "HELDOUT_REDIRECT_PORT",
+        "HELDOUT_TLS_FOLDER",
         "HELDOUT_API_MEMORY",
         "HELDOUT_WORKER_MEMORY",
         "HELDOUT_GPU_WORKER_MEMORY",
@@ -62,6 +67,23 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65_535, validation_alias=_also("PORT"), description="0 picks a free one.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", validation_alias=_also("LOG_LEVEL"))
+
+    max_connections: int = Field(2000, ge=10, le=100_000, description="Connections to the API at once.")
+    max_connections_per_address: int = Field(
+        500, ge=1, le=100_000, description="The same from one address, unless it is a proxy's."
+    )
+    trusted_proxies: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (),
+        description="Addresses and networks of proxies, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, "
+        'as JSON: `["127.0.0.1", "172.16.0.0/12"]`.',
+    )
+    head_timeout_s: Seconds = Field(10, description="Within this a request's headers must be there.")
+    min_body_rate: float = Field(
+        1000, gt=0, le=1e9, description="Bytes a second below which a body is too slow; a pause of 30 s is none."
+    )
+    api_metrics_port: int | None = Field(
+        None, ge=1, le=65_535, description="Port of the API's Prometheus metrics; default: `/metrics` at its own port."
+    )
 
     lease_s: Seconds = Field(60, description="How long a worker holds a job without renewing it.")
     heartbeat_s: Seconds = Field(10, description="How often a worker renews its leases and writes progress.")
@@ -109,6 +131,13 @@ class Settings(BaseSettings):
     @classmethod
     def _hosts_or_networks(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
         Allowed.of(entries)
+        return entries
+
+    @field_validator("trusted_proxies", mode="after")
+    @classmethod
+    def _networks(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for one in entries:
+            ip_network(one)
         return entries
 
     @field_validator("database_url", mode="after")

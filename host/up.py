@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Protocol, TextIO
+from typing import Protocol
 
 import structlog
 from pydantic import SecretStr
@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.settings import Settings, driver_url
 from host.broker import RedisServer
+from host.log_files import LogFiles
 from host.postgres import PostgresServer
 from host.workers import celery_workers, local_worker
 from models import logs
@@ -31,7 +32,6 @@ log = structlog.get_logger()
 
 KEY_OWNER = "local"
 STACK_WORKERS = 2
-MAX_LOG_BYTES = 20 * 1024 * 1024
 
 
 class ApiServer(Protocol):
@@ -65,12 +65,14 @@ def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = Fa
     stop = _StopSignals()
     lock = _lock_home(home)
     try:
-        logs.configure(settings.log_level, _log_file(home / "logs" / "api.log"))
+        logs.configure(settings.log_level, file=home / "logs" / "api.log")
         logs.warn_of_unknown_settings()
         with ExitStack() as servers:
             listener = servers.enter_context(_listen(settings))
             if stack:
                 settings = _with_own_servers(settings, servers)
+            written = (home / "logs" / "worker.log", home / "postgres" / "server.log", home / "redis" / "server.log")
+            servers.enter_context(LogFiles(written))
             return _serve(settings, make_server, listener, stop, has_dashboard)
     finally:
         (home / "service.json").unlink(missing_ok=True)
@@ -190,13 +192,6 @@ def _lock_home(home: Path) -> int:
         os.close(lock)
         raise OperatorError(f"A service already runs in {home}. Stop it, or choose another --home.") from None
     return lock
-
-
-def _log_file(path: Path) -> TextIO:
-    """The log, appended to; a large one of an earlier run is set aside first."""
-    if path.is_file() and path.stat().st_size > MAX_LOG_BYTES:
-        path.replace(path.with_suffix(".log.1"))
-    return path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
 
 
 def _listen(settings: Settings) -> socket.socket:

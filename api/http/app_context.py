@@ -1,8 +1,11 @@
 """The objects that all routes of one app share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from anyio import CapacityLimiter
 
 from api.dispatch import Publisher
+from api.http.readiness import Readiness
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from heldout.settings import Settings
@@ -20,3 +23,5 @@ class AppContext:
     hub: Hub
     publisher: Publisher
     uploads: Uploads
+    readiness: Readiness
+    large_bodies: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))

@@ -10,6 +10,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,17 +18,21 @@ from api.http.auth import bearer, key_of, require_valid_key, unchecked_key, vali
 from api.http.body import JsonRequest
 from api.http.context import Endpoint, called_in_context, request_context
 from api.http.deps import NEEDS_A_THREAD
+from api.http.pointers import EXAMINED_ERRORS
 from heldout.errors import InvalidParameter
 
 
-def resource(prefix: str, tag: str, *, needs_key: bool = True) -> APIRouter:
-    """A router whose routes need a key, take only query parameters that they document, and read JSON strictly."""
-    return APIRouter(
-        prefix=prefix,
-        tags=[tag],
-        route_class=ResourceRoute,
-        dependencies=[*([Depends(bearer)] if needs_key else []), Depends(_require_known_query_parameters)],
-    )
+def resource(prefix: str, tag: str, *, needs_key: bool = True, has_secrets: bool = False) -> APIRouter:
+    """A router whose routes need a key, take only query parameters that they document, and read JSON strictly.
+
+    `has_secrets`: what they answer must not be kept by browsers and proxies.
+    """
+    dependencies = [Depends(_require_known_query_parameters)]
+    if needs_key:
+        dependencies.insert(0, Depends(bearer))
+    if has_secrets:
+        dependencies.append(Depends(_keep_nowhere))
+    return APIRouter(prefix=prefix, tags=[tag], route_class=ResourceRoute, dependencies=dependencies)
 
 
 class ResourceRoute(APIRoute):
@@ -57,7 +62,15 @@ class ResourceRoute(APIRoute):
                 if self._needs_key and not self._looks_key_up_itself:
                     await require_valid_key(request, context)
                 try:
-                    return await handle(JsonRequest(request, self._validate_body, may_be_absent=optional))
+                    return await handle(
+                        JsonRequest(
+                            request,
+                            self._validate_body,
+                            may_be_absent=optional,
+                            large_bodies=context.app.large_bodies,
+                            is_open=not self._needs_key,
+                        )
+                    )
                 except Exception:
                     # A stranger hears of the key, and not of what else is wrong.
                     if self._looks_key_up_itself and not context.endpoint_called:
@@ -67,8 +80,18 @@ class ResourceRoute(APIRoute):
         return handle_key_first
 
     def _validate_body(self, content: Any) -> tuple[Any, list[dict[str, Any]]]:
+        try:
+            return self._body_adapter.validate_python(content), []
+        except ValidationError as error:
+            # Of tens of thousands, only those are kept that are looked at.
+            found = error.errors(include_url=False)[:EXAMINED_ERRORS]
+            return None, [{**one, "loc": ("body", *one["loc"])} for one in found]
+
+    @cached_property
+    def _body_adapter(self) -> TypeAdapter[Any]:
         assert self.body_field is not None, "FastAPI asks for the body of routes that have one"
-        return self.body_field.validate(content, loc=("body",))
+        annotation: Any = self.body_field.field_info.annotation
+        return TypeAdapter(annotation)
 
     @cached_property
     def query_parameters(self) -> tuple[frozenset[str], frozenset[str]]:
@@ -90,6 +113,10 @@ async def _require_known_query_parameters(request: Request) -> None:
             raise InvalidParameter(f"There is no query parameter {name[:64]!r} here; this route takes {takes}.")
         if "\0" in name or "\0" in value:
             raise InvalidParameter(f"`{name[:64]}` must not hold NUL.")
+
+
+async def _keep_nowhere(response: Response) -> None:
+    response.headers["Cache-Control"] = "no-store"
 
 
 def _all_dependencies(dependant: Dependant) -> Iterator[Dependant]:

@@ -9,7 +9,7 @@ from heldout.views.key import KeyPage, NewKeyView
 from models.store import keys
 from models.views.key import key_view, new_key_view
 
-router = resource("/v1/keys", "keys")
+router = resource("/v1/keys", "keys", has_secrets=True)
 
 
 @router.get("", responses=problems())

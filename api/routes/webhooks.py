@@ -24,7 +24,7 @@ from models.ids import is_id
 from models.store import outbox, webhooks
 from models.views.webhook import delivery_view, webhook_view, webhook_with_secret
 
-router = resource("/v1/webhooks", "webhooks")
+router = resource("/v1/webhooks", "webhooks", has_secrets=True)
 
 
 async def _webhook_id(webhook_id: Annotated[str, Path(description="An id of a webhook, `wh_…`.")]) -> str:

@@ -252,6 +252,7 @@ def test_the_document_tells_bounds_defaults_and_that_null_means_absent(client):
 def test_the_app_starts_without_a_database_and_serves_once_there_is_one(settings, tmp_path, stored_sets):
     url = f"sqlite:///{tmp_path / 'later' / 'heldout.db'}"
     app = create_app(settings.model_copy(update={"database_url": SecretStr(url)}))
+    app.state.context.readiness._lasts_s = 0.0
     with serving(app) as (address, _), httpx2.Client(base_url=address) as client:
         assert client.get("/readyz").status_code == 503
         (tmp_path / "later").mkdir()
