@@ -10,11 +10,12 @@ from api import dashboard
 from api.dispatch import publisher_for
 from api.http import openapi, problems
 from api.http.app_context import AppContext
+from api.http.rates import Rates
 from api.http.request_id import RequestIdMiddleware
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.live.source import DatabaseSource
-from api.routes import diagnoses, events, health, keys, session, webhooks
+from api.routes import diagnoses, events, health, keys, session, usage, webhooks
 from api.routes.datasets import dataset, images, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
@@ -43,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
         hub=Hub(DatabaseSource(database), min(settings.poll_s, MAX_POLL_S)),
         publisher=publisher,
         uploads=Uploads(blobs, settings.max_upload_bytes),
+        rates=Rates(settings),
     )
     app = FastAPI(
         title="Heldout",
@@ -58,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
     of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
     of_datasets = (dataset, images, ledger, suspects, upload, versions)
     of_studies = (order, study, report, study_events)
-    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, session, webhooks, health):
+    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, usage, session, webhooks, health):
         app.include_router(part.router)
     app.include_router(session.log_in_router)
     health.install_metrics(app, database)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from api.dispatch import Publisher
+from api.http.rates import Rates
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from heldout.settings import Settings
@@ -20,3 +21,4 @@ class AppContext:
     hub: Hub
     publisher: Publisher
     uploads: Uploads
+    rates: Rates

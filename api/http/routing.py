@@ -1,7 +1,7 @@
 """The router of every resource: the key first, then the query parameters, then the body."""
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,8 @@ from api.http.auth import bearer, key_of, require_valid_key, unchecked_key, vali
 from api.http.body import JsonRequest
 from api.http.context import Endpoint, called_in_context, request_context
 from api.http.deps import NEEDS_A_THREAD
-from heldout.errors import InvalidParameter
+from api.http.rates import Rates
+from heldout.errors import HeldoutError, InvalidParameter
 
 
 def resource(prefix: str, tag: str, *, needs_key: bool = True) -> APIRouter:
@@ -56,15 +57,27 @@ class ResourceRoute(APIRoute):
             with request_context(request.app.state.context, key) as context:
                 if self._needs_key and not self._looks_key_up_itself:
                     await require_valid_key(request, context)
+                counted = await self._counted(request, key)
                 try:
-                    return await handle(JsonRequest(request, self._validate_body, may_be_absent=optional))
-                except Exception:
+                    response = await handle(JsonRequest(request, self._validate_body, may_be_absent=optional))
+                    response.headers.update(counted)
+                    return response
+                except Exception as error:
+                    if isinstance(error, HeldoutError):
+                        error.headers |= counted
                     # A stranger hears of the key, and not of what else is wrong.
                     if self._looks_key_up_itself and not context.endpoint_called:
                         await require_valid_key(request, context)
                     raise
 
         return handle_key_first
+
+    async def _counted(self, request: Request, key: str) -> Mapping[str, str]:
+        """Headers that tell how many more requests the key may send; none where there is no key."""
+        if not key:
+            return {}
+        rates: Rates = request.app.state.context.rates
+        return await rates.count(key)
 
     def _validate_body(self, content: Any) -> tuple[Any, list[dict[str, Any]]]:
         assert self.body_field is not None, "FastAPI asks for the body of routes that have one"

@@ -25,6 +25,7 @@ from heldout.errors.conflicts import (
     UploadFinished,
     WebhookDisabled,
 )
+from heldout.errors.limits import OwnerSuspended, QuotaExceeded, TooManyRequests
 from heldout.errors.not_found import (
     DatasetNotFound,
     DeliveryNotFound,
@@ -108,7 +109,9 @@ __all__ = [
     "NotReady",
     "NotSupported",
     "OperatorError",
+    "OwnerSuspended",
     "PartOfStudy",
+    "QuotaExceeded",
     "RouteNotFound",
     "SpecDatasetNotFound",
     "SpecUnreadable",
@@ -118,6 +121,7 @@ __all__ = [
     "StudyNotFinished",
     "StudyNotFound",
     "TooManyParameters",
+    "TooManyRequests",
     "TooManyWebhooks",
     "Unauthenticated",
     "UnsupportedMediaType",

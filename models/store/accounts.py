@@ -1,0 +1,177 @@
+"""What owners have used: their standing in the fair share, and their usage by the hour.
+
+What is noted during a transaction is written right before its commit, owner by owner in one order: rows of owners are
+then the last that a transaction locks, so that no two wait for each other, and none holds one for long.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import event, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from heldout.fair_share import (
+    CHARGE_EVERY_S,
+    CLAIM_CHARGE_S,
+    Standing,
+    charge_at_end,
+    charge_while_running,
+    charged,
+    slots_of,
+    turn_of,
+)
+from heldout.kinds import KINDS, JobKind
+from models.database import db_now
+from models.tables import JobRow
+from models.tables_owners import OwnerRow, UsageRow
+
+_NOTES = "charges"
+_KEY = "key_id"
+
+
+@dataclass
+class _Charge:
+    """What one transaction charges one owner."""
+
+    turn_s: float = 0.0  # to its standing, in slot-seconds
+    held_until: datetime | None = None
+    used: dict[tuple[JobKind, str], list[float]] = field(default_factory=dict)  # jobs that began, slot-seconds
+
+
+def note_key(session: Session, key_id: str) -> None:
+    """Jobs that this transaction adds were asked for with that API key."""
+    session.info[_KEY] = key_id
+
+
+def key_of(session: Session) -> str | None:
+    """The API key of the request that this transaction serves; None if it serves none."""
+    key_id: str | None = session.info.get(_KEY)
+    return key_id
+
+
+def ensure_owner(session: Session, owner: str) -> None:
+    """Make sure that the owner has a row."""
+    session.execute(_upsert(session, OwnerRow).values(owner=owner).on_conflict_do_nothing())
+
+
+def charge_claim(session: Session, job: JobRow) -> None:
+    """Charge an owner for a claim; `job` is the row as it was before."""
+    if KINDS[job.kind].takes_slot:
+        slots = slots_of(job.gpus)
+        _note(session, job, turn_s=CLAIM_CHARGE_S * slots, slot_s=0.0, jobs=1 if job.attempt == 0 else 0)
+
+
+def is_charge_due(charged_s: float, elapsed_s: float) -> bool:
+    """Whether a running attempt, of which so much was charged, is to be charged for its time until now."""
+    return elapsed_s - charged_s >= CHARGE_EVERY_S
+
+
+def charge_running(session: Session, job: JobRow, elapsed_s: float) -> None:
+    """Charge an owner for a running attempt, whose row is locked, until now."""
+    if KINDS[job.kind].takes_slot:
+        slots = slots_of(job.gpus)
+        turn_s = charge_while_running(job.charged_s, elapsed_s) * slots
+        _note(session, job, turn_s=turn_s, slot_s=(elapsed_s - job.charged_s) * slots)
+        session.execute(
+            update(JobRow)
+            .where(JobRow.id == job.id)
+            .values(charged_s=elapsed_s)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def charge_end(session: Session, job: JobRow, elapsed_s: float) -> None:
+    """Charge an owner for an attempt that ends now; `job` is its row as it was while it ran."""
+    if KINDS[job.kind].takes_slot:
+        slots = slots_of(job.gpus)
+        turn_s = charge_at_end(job.charged_s, elapsed_s) * slots
+        _note(session, job, turn_s=turn_s, slot_s=max(0.0, elapsed_s - job.charged_s) * slots)
+
+
+def standing_of(row: OwnerRow) -> Standing:
+    return Standing(weight=row.weight, used_slot_s=row.used_slot_s, at_s=row.used_at_s)
+
+
+def note_hold(session: Session, owner: str, until: datetime) -> None:
+    """Let no job of the owner be claimed before that moment."""
+    _charge_of(session, owner).held_until = until
+
+
+def _note(session: Session, job: JobRow, *, turn_s: float, slot_s: float, jobs: int = 0) -> None:
+    charge = _charge_of(session, job.owner)
+    charge.turn_s += turn_s
+    used = charge.used.setdefault((job.kind, job.key_id or ""), [0, 0.0])
+    used[0] += jobs
+    used[1] += slot_s
+
+
+def _charge_of(session: Session, owner: str) -> _Charge:
+    notes: dict[str, _Charge] | None = session.info.get(_NOTES)
+    if notes is None:
+        notes = session.info[_NOTES] = {}
+        event.listen(session, "before_commit", _write_notes)
+    return notes.setdefault(owner, _Charge())
+
+
+def _write_notes(session: Session) -> None:
+    if session.in_nested_transaction():
+        return  # a savepoint is no commit
+    notes: dict[str, _Charge] = session.info[_NOTES]
+    if not notes:
+        return
+    session.flush()
+    at: datetime = session.scalars(select(db_now())).one()
+    hour = at.replace(minute=0, second=0, microsecond=0)
+    for owner in sorted(notes):
+        _write_charge(session, owner, notes[owner], at)
+        for (kind, key_id), (jobs, slot_s) in sorted(notes[owner].used.items()):
+            about = {"owner": owner, "hour": hour, "kind": kind, "key_id": key_id}
+            _add_usage(session, about, {"jobs": jobs, "slot_s": slot_s})
+    notes.clear()
+
+
+def _write_charge(session: Session, owner: str, charge: _Charge, at: datetime) -> None:
+    row = locked_owner(session, owner)
+    write_standing(session, owner, charged(standing_of(row), charge.turn_s, at.timestamp()))
+    if charge.held_until is not None:
+        hold = update(OwnerRow).where(OwnerRow.owner == owner).values(held_until=charge.held_until)
+        session.execute(hold.execution_options(synchronize_session=False))
+
+
+def locked_owner(session: Session, owner: str) -> OwnerRow:
+    """The owner's row, locked until the transaction ends, so the last thing that it locks."""
+    ensure_owner(session, owner)
+    query = select(OwnerRow).where(OwnerRow.owner == owner).with_for_update()
+    return session.scalars(query.execution_options(populate_existing=True)).one()
+
+
+def write_standing(session: Session, owner: str, standing: Standing) -> None:
+    """Write a standing, and the turn that follows from it."""
+    session.execute(
+        update(OwnerRow)
+        .where(OwnerRow.owner == owner)
+        .values(
+            weight=standing.weight,
+            used_slot_s=standing.used_slot_s,
+            used_at_s=standing.at_s,
+            turn=turn_of(standing),
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _add_usage(session: Session, about: Mapping[str, Any], amounts: Mapping[str, float]) -> None:
+    if not any(amounts.values()):
+        return
+    row = _upsert(session, UsageRow).values(**about, **amounts)
+    more = {name: getattr(UsageRow, name) + amount for name, amount in amounts.items()}
+    session.execute(row.on_conflict_do_update(index_elements=list(about), set_=more))
+
+
+def _upsert(session: Session, table: type[OwnerRow | UsageRow]) -> Any:
+    """An `INSERT … ON CONFLICT`, which both databases have, each by its own name."""
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
