@@ -30,6 +30,7 @@ from models.tables_owners import OwnerRow, UsageRow
 
 _NOTES = "charges"
 _KEY = "key_id"
+_KNOWN = "known_owner"
 
 
 @dataclass
@@ -52,8 +53,15 @@ def key_of(session: Session) -> str | None:
     return key_id
 
 
+def note_known(session: Session, owner: str) -> None:
+    """The owner has a row, as this transaction has seen; rows of owners are never deleted."""
+    session.info[_KNOWN] = owner
+
+
 def ensure_owner(session: Session, owner: str) -> None:
     """Make sure that the owner has a row."""
+    if session.info.get(_KNOWN) == owner:
+        return
     session.execute(_upsert(session, OwnerRow).values(owner=owner).on_conflict_do_nothing())
 
 

@@ -1,14 +1,17 @@
 """What owners have taken, counted in the transaction that takes more.
 
-A lock of its own for each owner makes the count exact until the commit. Rows of owners are not locked for it: these
-come last in a transaction (models/store/accounts.py).
+A lock of its own for each owner makes the count exact until the commit, near a bound. Rows of owners are not locked for
+it: these come last in a transaction (models/store/accounts.py).
 """
 
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from math import ceil
+from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import BindParameter, Select, String, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import DatasetStatus
@@ -16,7 +19,7 @@ from heldout.errors import OwnerSuspended, QuotaExceeded
 from heldout.kinds import KINDS_IN_SLOTS
 from heldout.lifecycle import JobStatus
 from heldout.quotas import COUNTED, Bounds, Quota, bound_of
-from models.database import db_now
+from models.database import UtcTime
 from models.store import accounts, locks
 from models.tables import DatasetRow, JobRow, KeyRow, WebhookRow
 from models.tables_owners import OwnerRow, UsageRow
@@ -25,28 +28,46 @@ from models.tables_owners import OwnerRow, UsageRow
 OF_NEW_JOBS = (Quota.QUEUED_JOBS, Quota.SLOT_SECONDS)
 OF_NEW_DATASETS = (Quota.DATASETS, Quota.STORED_BYTES)
 OF_UPLOADS = (Quota.STORED_BYTES, *OF_NEW_JOBS)
+# Those whose amounts a request knows beforehand.
+EXACT = frozenset(Quota) - {Quota.SLOT_SECONDS, Quota.STORED_BYTES}
+DAY = timedelta(days=1)
+# Whoever is so near to a bound waits for others of the same owner, so that the count is exact. Farther away nobody
+# does: so many transactions of one owner are never open at once.
+NEAR = 500
 
-_DATASETS = (DatasetRow.deleted_at.is_(None), DatasetRow.status != DatasetStatus.REJECTED)
-_JOBS = select(func.count()).select_from(JobRow)
-# How much of each an owner has, except for what is counted elsewhere.
-_USED: Mapping[Quota, Callable[[str], Select[int]]] = {
-    Quota.QUEUED_JOBS: lambda owner: _JOBS.where(JobRow.owner == owner, JobRow.status == JobStatus.QUEUED),
-    Quota.RUNNING_JOBS: lambda owner: _JOBS.where(JobRow.owner == owner, *_RUNS_IN_SLOT),
-    Quota.DATASETS: lambda owner: select(func.count()).where(DatasetRow.owner == owner, *_DATASETS),
-    # The same content in two versions is stored once, and counts twice: either may be deleted.
-    Quota.STORED_BYTES: lambda owner: select(func.coalesce(func.sum(DatasetRow.size_bytes), 0)).where(
-        DatasetRow.owner == owner, *_DATASETS
-    ),
-    Quota.KEYS: lambda owner: select(func.count()).where(KeyRow.owner == owner, KeyRow.revoked_at.is_(None)),
-    Quota.WEBHOOKS: lambda owner: select(func.count()).where(WebhookRow.owner == owner),
-}
+_OWNER: BindParameter[str] = bindparam("owner", type_=String)
 _RUNS_IN_SLOT = (JobRow.status == JobStatus.RUNNING, JobRow.kind.in_(KINDS_IN_SLOTS))
+_DATASETS = (DatasetRow.owner == _OWNER, DatasetRow.deleted_at.is_(None), DatasetRow.status != DatasetStatus.REJECTED)
+_COUNT = func.count()
+# How much of each an owner has, except for what is counted elsewhere.
+_USED: Mapping[Quota, Select[Any]] = {
+    Quota.QUEUED_JOBS: select(_COUNT).where(JobRow.owner == _OWNER, JobRow.status == JobStatus.QUEUED),
+    Quota.RUNNING_JOBS: select(_COUNT).where(JobRow.owner == _OWNER, *_RUNS_IN_SLOT),
+    Quota.SLOT_SECONDS: select(func.coalesce(func.sum(UsageRow.slot_s), 0.0)).where(
+        UsageRow.owner == _OWNER, UsageRow.hour >= bindparam("day", type_=UtcTime)
+    ),
+    Quota.DATASETS: select(_COUNT).where(*_DATASETS),
+    # The same content in two versions is stored once, and counts twice: either may be deleted.
+    Quota.STORED_BYTES: select(func.coalesce(func.sum(DatasetRow.size_bytes), 0)).where(*_DATASETS),
+    Quota.KEYS: select(_COUNT).where(KeyRow.owner == _OWNER, KeyRow.revoked_at.is_(None)),
+    Quota.WEBHOOKS: select(_COUNT).where(WebhookRow.owner == _OWNER),
+}
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """An owner's own bounds, and how much it has of some quotas."""
+
+    is_known: bool
+    own: Mapping[str, Any] | None
+    suspended_at: datetime | None
+    used: Mapping[Quota, float]
 
 
 def require_room(session: Session, owner: str, bounds: Bounds, *quotas: Quota, asked: int = 1) -> None:
     """Refuse what would be too much, or anything new of an owner that is suspended.
 
-    Until this transaction ends, no other one passes here for the same owner.
+    Near a bound no other transaction passes here for the same owner until this one ends.
 
     Args:
         bounds: those of the settings; the owner's own come first.
@@ -54,36 +75,51 @@ def require_room(session: Session, owner: str, bounds: Bounds, *quotas: Quota, a
     Raises:
         QuotaExceeded, OwnerSuspended.
     """
-    locks.lock(session, "quotas", owner)
-    row = session.execute(select(OwnerRow.quotas, OwnerRow.suspended_at).where(OwnerRow.owner == owner)).one_or_none()
-    own = None if row is None else row.quotas
-    if row is not None and row.suspended_at is not None:
+    found = _look_up(session, owner, quotas)
+    if any(_is_near(used + asked, bound_of(quota, bounds, found.own)) for quota, used in found.used.items()):
+        locks.lock(session, "quotas", owner)
+        found = _look_up(session, owner, quotas)
+    if found.is_known:
+        accounts.note_known(session, owner)
+    if found.suspended_at is not None:
         raise OwnerSuspended(owner)
-    for quota in quotas:
-        allowed = bound_of(quota, bounds, own)
-        if allowed is None:
+    for quota, used in found.used.items():
+        most = bound_of(quota, bounds, found.own)
+        if most is None:
             continue
-        if quota is Quota.SLOT_SECONDS:
-            _require_slot_seconds(session, owner, allowed)
-            continue
-        used = used_of(session, owner, quota)
-        # Of bytes nobody knows beforehand how many an upload unpacks to.
-        is_too_much = used >= allowed if quota is Quota.STORED_BYTES else used + asked > allowed
-        if is_too_much:
-            raise QuotaExceeded(quota.value, COUNTED[quota], used, allowed, asked=asked)
+        # Of what is used up by and by nobody knows beforehand how much it will be.
+        if used + asked > most if quota in EXACT else used >= most:
+            retry_after_s = _seconds_left_today() if quota is Quota.SLOT_SECONDS else None
+            raise QuotaExceeded(quota.value, COUNTED[quota], used, most, asked=asked, retry_after_s=retry_after_s)
+
+
+def _is_near(used: float, most: int | None) -> bool:
+    return most is not None and used + NEAR > most
+
+
+def _look_up(session: Session, owner: str, quotas: Sequence[Quota]) -> _Standing:
+    row = session.execute(_statement(tuple(quotas)), {"owner": owner, "day": _today()}).one()
+    return _Standing(row[0] is not None, row[1], row[2], dict(zip(quotas, row[3:], strict=True)))
+
+
+@lru_cache
+def _statement(quotas: tuple[Quota, ...]) -> Select[Any]:
+    """One statement for all, since it precedes every submission."""
+    of_owner = [
+        select(column).where(OwnerRow.owner == _OWNER).scalar_subquery()
+        for column in (OwnerRow.owner, OwnerRow.quotas, OwnerRow.suspended_at)
+    ]
+    return select(*of_owner, *(_USED[quota].scalar_subquery() for quota in quotas))
+
+
+def allowed(session: Session, owner: str, bounds: Bounds, quota: Quota) -> int | None:
+    """How much of it the owner may have; None for any amount."""
+    return bound_of(quota, bounds, session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner)))
 
 
 def used_of(session: Session, owner: str, quota: Quota) -> float:
     """How much of it the owner has. Streams are counted where they are open."""
-    if quota is Quota.SLOT_SECONDS:
-        return slot_seconds_since(session, owner, _day_of(_now(session)))
-    return session.scalar(_USED[quota](owner)) or 0
-
-
-def slot_seconds_since(session: Session, owner: str, since: datetime) -> float:
-    """Slot-seconds of the owner's jobs from the beginning of an hour on."""
-    query = select(func.sum(UsageRow.slot_s)).where(UsageRow.owner == owner, UsageRow.hour >= since)
-    return session.scalar(query) or 0.0
+    return session.scalar(_USED[quota], {"owner": owner, "day": _today()}) or 0
 
 
 def full_owners(session: Session, bounds: Bounds) -> set[str]:
@@ -92,15 +128,13 @@ def full_owners(session: Session, bounds: Bounds) -> set[str]:
     running = {owner: count for owner, count in session.execute(counted)}  # noqa: C416  (typed so)
     default = bounds.get(Quota.RUNNING_JOBS)
     own = {
-        owner: bound_of(Quota.RUNNING_JOBS, bounds, quotas)
-        for owner, quotas in session.execute(
+        owner: bound_of(Quota.RUNNING_JOBS, bounds, its_own)
+        for owner, its_own in session.execute(
             select(OwnerRow.owner, OwnerRow.quotas).where(OwnerRow.owner.in_(running), OwnerRow.quotas.is_not(None))
         )
     }
     return {
-        owner
-        for owner, count in running.items()
-        if (allowed := own.get(owner, default)) is not None and count >= allowed
+        owner for owner, count in running.items() if (most := own.get(owner, default)) is not None and count >= most
     }
 
 
@@ -116,29 +150,16 @@ def may_begin(session: Session, owner: str, bounds: Bounds) -> bool:
         if used_of(session, owner, Quota.RUNNING_JOBS) >= at_once:
             return False
     of_a_day = bound_of(Quota.SLOT_SECONDS, bounds, own)
-    if of_a_day is None:
+    if of_a_day is None or used_of(session, owner, Quota.SLOT_SECONDS) < of_a_day:
         return True
-    day = _day_of(_now(session))
-    if slot_seconds_since(session, owner, day) < of_a_day:
-        return True
-    accounts.note_hold(session, owner, day + timedelta(days=1))
+    accounts.note_hold(session, owner, _today() + DAY)
     return False
 
 
-def _require_slot_seconds(session: Session, owner: str, allowed: int) -> None:
-    at = _now(session)
-    day = _day_of(at)
-    used = slot_seconds_since(session, owner, day)
-    if used >= allowed:
-        left_s = ceil((day + timedelta(days=1) - at).total_seconds())
-        quota = Quota.SLOT_SECONDS
-        raise QuotaExceeded(quota.value, COUNTED[quota], used, allowed, retry_after_s=max(1, left_s))
+def _today() -> datetime:
+    """The beginning of this day in UTC, by this machine's clock: a second more or less of a day does no harm."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _now(session: Session) -> datetime:
-    return session.scalars(select(db_now())).one()
-
-
-def _day_of(moment: datetime) -> datetime:
-    """The beginning of its day, in UTC."""
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+def _seconds_left_today() -> int:
+    return max(1, ceil((_today() + DAY - datetime.now(UTC)).total_seconds()))
