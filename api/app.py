@@ -99,5 +99,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await polling
     sender.stop()
     reconciler.stop()
+    await app_context.rates.close()
     app_context.publisher.close()
     app_context.database.dispose()

@@ -52,6 +52,11 @@ class Rates:
             log.warning("rates_not_counted", rest_s=REDIS_REST_S)
             return {}
 
+    async def close(self) -> None:
+        """Close the connections to Redis."""
+        if isinstance(self._storage, RedisStorage):
+            await self._storage.bridge.get_connection().aclose()
+
     async def _counted(self, who: str) -> Mapping[str, str]:
         left: list[tuple[int, int, str]] = []
         for name, item in self._items:

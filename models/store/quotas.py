@@ -29,7 +29,7 @@ OF_NEW_JOBS = (Quota.QUEUED_JOBS, Quota.SLOT_SECONDS)
 OF_NEW_DATASETS = (Quota.DATASETS, Quota.STORED_BYTES)
 OF_UPLOADS = (Quota.STORED_BYTES, *OF_NEW_JOBS)
 # Those whose amounts a request knows beforehand.
-EXACT = frozenset(Quota) - {Quota.SLOT_SECONDS, Quota.STORED_BYTES}
+EXACT = frozenset(Quota) - {Quota.SLOT_SECONDS}
 DAY = timedelta(days=1)
 # Whoever is so near to a bound waits for others of the same owner, so that the count is exact. Farther away nobody
 # does: so many transactions of one owner are never open at once.
@@ -87,10 +87,27 @@ def require_room(session: Session, owner: str, bounds: Bounds, *quotas: Quota, a
         most = bound_of(quota, bounds, found.own)
         if most is None:
             continue
-        # Of what is used up by and by nobody knows beforehand how much it will be.
+        # Nobody knows beforehand how many slot-seconds a job takes.
         if used + asked > most if quota in EXACT else used >= most:
             retry_after_s = _seconds_left_today() if quota is Quota.SLOT_SECONDS else None
             raise QuotaExceeded(quota.value, COUNTED[quota], used, most, asked=asked, retry_after_s=retry_after_s)
+
+
+def require_bytes(session: Session, owner: str, bounds: Bounds, dataset_id: str, size_bytes: int) -> None:
+    """Refuse content of a dataset that would take more bytes than its owner has left.
+
+    Raises:
+        QuotaExceeded.
+    """
+    most = allowed(session, owner, bounds, Quota.STORED_BYTES)
+    if most is None:
+        return
+    locks.lock(session, "quotas", owner)
+    others = _USED[Quota.STORED_BYTES].where(DatasetRow.id != dataset_id)
+    used = session.scalar(others, {"owner": owner}) or 0
+    if used + size_bytes > most:
+        quota = Quota.STORED_BYTES
+        raise QuotaExceeded(quota.value, COUNTED[quota], used, most, asked=size_bytes)
 
 
 def _is_near(used: float, most: int | None) -> bool:
