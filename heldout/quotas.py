@@ -36,4 +36,5 @@ NO_BOUNDS: Bounds = {}
 
 def bound_of(quota: Quota, defaults: Bounds, own: Mapping[str, Any] | None) -> int | None:
     """How much an owner may take: its own bound where it has one, also where that is none; else the service's."""
-    return (own or {}).get(quota, defaults.get(quota))
+    bound: int | None = (own or {}).get(quota, defaults.get(quota))
+    return bound

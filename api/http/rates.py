@@ -55,7 +55,7 @@ class Rates:
     async def close(self) -> None:
         """Close the connections to Redis."""
         if isinstance(self._storage, RedisStorage):
-            await self._storage.bridge.get_connection().aclose()
+            await self._storage.bridge.storage.aclose()  # type: ignore[attr-defined]  # redis-py's client
 
     async def _counted(self, who: str) -> Mapping[str, str]:
         left: list[tuple[int, int, str]] = []

@@ -19,6 +19,7 @@ router = resource("/v1/usage", "usage")
 # The longest time that one answer covers, and the one that it covers unless told otherwise, in days.
 MOST_DAYS = {"hour": 31, "day": 366}
 USUAL_DAYS = {"hour": 1, "day": 30}
+YEARS = 1970, 9000
 
 
 @router.get("", responses=problems())
@@ -48,7 +49,6 @@ def get_usage(
 
 
 def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except OverflowError:
-        raise InvalidParameter(f"{moment.isoformat()} is no moment of ours; send one between 1970 and 9000.") from None
+    if not YEARS[0] <= moment.year <= YEARS[1]:
+        raise InvalidParameter(f"Received {moment.isoformat()}; send a time from {YEARS[0]} to {YEARS[1]}.")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -50,7 +50,7 @@ def renew(session: Session, worker: str, held: Collection[HeldAttempt], lease_s:
             continue
         still_held.add(one)
         charged_s, began, expires = renewed
-        elapsed_s = 0.0 if began is None else (expires - began).total_seconds() - lease_s
+        elapsed_s = 0.0 if began is None or expires is None else (expires - began).total_seconds() - lease_s
         if accounts.is_charge_due(charged_s, elapsed_s):
             accounts.charge_running(session, session.get_one(JobRow, one.job_id), elapsed_s)
     return still_held
