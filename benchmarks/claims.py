@@ -23,6 +23,7 @@ QUEUED = 800
 MAX_PARAMETERS = 10_000_000
 WORKERS = (1, 2, 4, 8)
 MANY_QUEUED, MANY_OWNERS = 100_000, 1_000
+COPIED_AT_ONCE = 5_000
 SINGLE_CLAIMS = 200
 
 
@@ -51,9 +52,12 @@ def _measure_long_queue(database: Database) -> None:
     _fill(database, 1)
     columns = {column.name: column.name for column in JobRow.__table__.columns}
     columns |= {"id": "id || '-' || n", "owner": f"'owner ' || n % {MANY_OWNERS}", "priority": "n % 7"}
+    for first in range(0, MANY_QUEUED, COPIED_AT_ONCE):
+        rows = f"jobs AS j, generate_series({first + 1}, {first + COPIED_AT_ONCE}) AS n WHERE j.id NOT LIKE '%-%'"
+        with database.write() as session:
+            copy = f"INSERT INTO jobs ({', '.join(columns)}) SELECT {', '.join(columns.values())} FROM {rows}"
+            session.execute(text(copy))
     with database.write() as session:
-        copied = f"SELECT {', '.join(columns.values())} FROM jobs, generate_series(1, {MANY_QUEUED}) AS n"
-        session.execute(text(f"INSERT INTO jobs ({', '.join(columns)}) {copied}"))
         session.execute(
             text("INSERT INTO owners (owner) SELECT DISTINCT owner FROM jobs ON CONFLICT (owner) DO NOTHING")
         )

@@ -36,5 +36,5 @@ class UsageRow(Base):
     hour: Mapped[datetime] = mapped_column(primary_key=True)  # its beginning
     kind: Mapped[JobKind] = mapped_column(primary_key=True)
     key_id: Mapped[str] = mapped_column(String(32), primary_key=True)  # empty: no request made the job
-    jobs: Mapped[int] = mapped_column(server_default="0")  # that began
+    jobs: Mapped[int] = mapped_column(server_default="0")  # that have run
     slot_s: Mapped[float] = mapped_column(server_default="0")

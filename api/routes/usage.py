@@ -35,7 +35,7 @@ def get_usage(
     bucket: Annotated[Bucket, Query(description="What is summed up; days are those of UTC.")] = "hour",
     group_by: Annotated[Group | None, Query(description="Apart for each key, or each kind of work.")] = None,
 ) -> UsageView:
-    """Jobs that have begun and slot-seconds that they took, by hour or day, and the owner's quotas."""
+    """Jobs that have run and slot-seconds that they took, by hour or day, and the owner's quotas."""
     end = datetime.now(UTC) if to is None else _in_utc(to)
     begin = end - timedelta(days=USUAL_DAYS[bucket]) if from_ is None else _in_utc(from_)
     if begin >= end:

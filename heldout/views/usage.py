@@ -18,7 +18,7 @@ class UsageBucket(View):
     start: Time
     key_id: str | None = Field(description="Of the key that asked for them; null where not grouped by it, or unknown.")
     kind: JobKind | None = Field(description="What they do; null where not grouped by it.")
-    jobs: int = Field(description="How many have begun.")
+    jobs: int = Field(description="How many have run, each counted once, when its first attempt ends.")
     slot_seconds: float = Field(description="A job for several GPUs takes as many slots.")
 
 

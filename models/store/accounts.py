@@ -38,8 +38,10 @@ class _Charge:
     """What one transaction charges one owner."""
 
     turn_s: float = 0.0  # to its standing, in slot-seconds
+    seen: Standing | None = None  # as it was read before, at `at`
+    at: datetime | None = None
     held_until: datetime | None = None
-    used: dict[tuple[JobKind, str], list[float]] = field(default_factory=dict)  # jobs that began, slot-seconds
+    used: dict[tuple[JobKind, str], list[float]] = field(default_factory=dict)  # jobs that have run, slot-seconds
 
 
 def note_key(session: Session, key_id: str) -> None:
@@ -65,11 +67,12 @@ def ensure_owner(session: Session, owner: str) -> None:
     session.execute(_upsert(session, OwnerRow).values(owner=owner).on_conflict_do_nothing())
 
 
-def charge_claim(session: Session, job: JobRow) -> None:
-    """Charge an owner for a claim; `job` is the row as it was before."""
+def charge_claim(session: Session, job: JobRow, *, seen: Standing, at: datetime) -> None:
+    """Charge the owner of a job for its claim. seen: the owner's standing as this transaction has read it at `at`."""
     if KINDS[job.kind].takes_slot:
-        slots = slots_of(job.gpus)
-        _note(session, job, turn_s=CLAIM_CHARGE_S * slots, slot_s=0.0, jobs=1 if job.attempt == 0 else 0)
+        charge = _charge_of(session, job.owner)
+        charge.seen, charge.at = seen, at
+        charge.turn_s += CLAIM_CHARGE_S * slots_of(job.gpus)
 
 
 def is_charge_due(charged_s: float, elapsed_s: float) -> bool:
@@ -96,7 +99,8 @@ def charge_end(session: Session, job: JobRow, elapsed_s: float) -> None:
     if KINDS[job.kind].takes_slot:
         slots = slots_of(job.gpus)
         turn_s = charge_at_end(job.charged_s, elapsed_s) * slots
-        _note(session, job, turn_s=turn_s, slot_s=max(0.0, elapsed_s - job.charged_s) * slots)
+        slot_s = max(0.0, elapsed_s - job.charged_s) * slots
+        _note(session, job, turn_s=turn_s, slot_s=slot_s, jobs=1 if job.attempt == 1 else 0)
 
 
 def standing_of(row: OwnerRow) -> Standing:
@@ -131,29 +135,53 @@ def _write_notes(session: Session) -> None:
     if not notes:
         return
     session.flush()
-    at: datetime = session.scalars(select(db_now())).one()
-    hour = at.replace(minute=0, second=0, microsecond=0)
     for owner in sorted(notes):
-        _write_charge(session, owner, notes[owner], at)
-        for (kind, key_id), (jobs, slot_s) in sorted(notes[owner].used.items()):
-            about = {"owner": owner, "hour": hour, "kind": kind, "key_id": key_id}
-            _add_usage(session, about, {"jobs": jobs, "slot_s": slot_s})
+        _write_charge(session, owner, notes[owner])
     notes.clear()
 
 
-def _write_charge(session: Session, owner: str, charge: _Charge, at: datetime) -> None:
-    row = locked_owner(session, owner)
-    write_standing(session, owner, charged(standing_of(row), charge.turn_s, at.timestamp()))
+def _write_charge(session: Session, owner: str, charge: _Charge) -> None:
+    if charge.seen is None or charge.at is None or not _charged_as_seen(session, owner, charge, charge.seen, charge.at):
+        row, at = locked_owner(session, owner)
+        write_standing(session, owner, charged(standing_of(row), charge.turn_s, at.timestamp()))
+        hour = at.replace(minute=0, second=0, microsecond=0)
+        for (kind, key_id), (jobs, slot_s) in sorted(charge.used.items()):
+            about = {"owner": owner, "hour": hour, "kind": kind, "key_id": key_id}
+            _add_usage(session, about, {"jobs": jobs, "slot_s": slot_s})
     if charge.held_until is not None:
         hold = update(OwnerRow).where(OwnerRow.owner == owner).values(held_until=charge.held_until)
         session.execute(hold.execution_options(synchronize_session=False))
 
 
-def locked_owner(session: Session, owner: str) -> OwnerRow:
-    """The owner's row, locked until the transaction ends, so the last thing that it locks."""
-    ensure_owner(session, owner)
-    query = select(OwnerRow).where(OwnerRow.owner == owner).with_for_update()
-    return session.scalars(query.execution_options(populate_existing=True)).one()
+def _charged_as_seen(session: Session, owner: str, charge: _Charge, seen: Standing, at: datetime) -> bool:
+    """Charge a claim alone in one statement; False, and nothing is written, if others have charged meanwhile."""
+    if charge.used:
+        return False
+    after = charged(seen, charge.turn_s, at.timestamp())
+    written = session.execute(
+        update(OwnerRow)
+        .where(
+            OwnerRow.owner == owner,
+            OwnerRow.weight == seen.weight,
+            OwnerRow.used_slot_s == seen.used_slot_s,
+            OwnerRow.used_at_s == seen.at_s,
+        )
+        .values(used_slot_s=after.used_slot_s, used_at_s=after.at_s, turn=turn_of(after))
+        .returning(OwnerRow.owner)
+        .execution_options(synchronize_session=False)
+    )
+    return written.scalar_one_or_none() is not None
+
+
+def locked_owner(session: Session, owner: str) -> tuple[OwnerRow, datetime]:
+    """The owner's row, locked until the transaction ends and so the last thing to be locked, and the database's time."""
+    query = select(OwnerRow, db_now()).where(OwnerRow.owner == owner).with_for_update()
+    query = query.execution_options(populate_existing=True)
+    found = session.execute(query).one_or_none()
+    if found is None:
+        ensure_owner(session, owner)
+        found = session.execute(query).one()
+    return found[0], found[1]
 
 
 def write_standing(session: Session, owner: str, standing: Standing) -> None:

@@ -71,7 +71,7 @@ def limit(
         weight: its share of the slots beside others'; None leaves it.
         changes: a number, None for no bound, or `default` for that of the settings.
     """
-    row = accounts.locked_owner(session, name)
+    row, _ = accounts.locked_owner(session, name)
     if weight is not None:
         accounts.write_standing(session, name, replace(accounts.standing_of(row), weight=weight))
     own = {**(row.quotas or {}), **{quota.value: value for quota, value in changes.items()}}
@@ -82,14 +82,14 @@ def limit(
 
 def suspend(session: Session, name: str) -> None:
     """Accept nothing new of an owner and begin none of its jobs. What runs goes on."""
-    row = accounts.locked_owner(session, name)
+    row, _ = accounts.locked_owner(session, name)
     if row.suspended_at is None:
         _write(session, name, suspended_at=db_now())
 
 
 def resume(session: Session, name: str) -> bool:
     """Let a suspended owner go on; False if it was not suspended."""
-    row = accounts.locked_owner(session, name)
+    row, _ = accounts.locked_owner(session, name)
     _write(session, name, suspended_at=None)
     return row.suspended_at is not None
 

@@ -139,32 +139,20 @@ def used_of(session: Session, owner: str, quota: Quota) -> float:
     return session.scalar(_USED[quota], {"owner": owner, "day": _today()}) or 0
 
 
-def full_owners(session: Session, bounds: Bounds) -> set[str]:
-    """Owners that have as many running jobs as they may have. It may be outdated at once; `may_begin` is exact."""
-    counted = select(JobRow.owner, func.count()).where(*_RUNS_IN_SLOT).group_by(JobRow.owner)
-    running = {owner: count for owner, count in session.execute(counted)}  # noqa: C416  (typed so)
-    default = bounds.get(Quota.RUNNING_JOBS)
-    own = {
-        owner: bound_of(Quota.RUNNING_JOBS, bounds, its_own)
-        for owner, its_own in session.execute(
-            select(OwnerRow.owner, OwnerRow.quotas).where(OwnerRow.owner.in_(running), OwnerRow.quotas.is_not(None))
-        )
-    }
-    return {
-        owner for owner, count in running.items() if (most := own.get(owner, default)) is not None and count >= most
-    }
+def has_free_slot(session: Session, owner: str, own: Mapping[str, Any] | None, bounds: Bounds) -> bool:
+    """Whether the owner has fewer running jobs than it may have. own: its own bounds."""
+    most = bound_of(Quota.RUNNING_JOBS, bounds, own)
+    return most is None or used_of(session, owner, Quota.RUNNING_JOBS) < most
 
 
-def may_begin(session: Session, owner: str, bounds: Bounds) -> bool:
+def may_begin(session: Session, owner: str, own: Mapping[str, Any] | None, bounds: Bounds) -> bool:
     """Whether one more job of the owner may begin; until this transaction ends, nobody else asks for the same owner.
 
     An owner whose slot-seconds of the day are used up is held until the next one.
     """
-    own = session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner))
-    at_once = bound_of(Quota.RUNNING_JOBS, bounds, own)
-    if at_once is not None:
+    if bound_of(Quota.RUNNING_JOBS, bounds, own) is not None:
         locks.lock(session, "running", owner)
-        if used_of(session, owner, Quota.RUNNING_JOBS) >= at_once:
+        if not has_free_slot(session, owner, own, bounds):
             return False
     of_a_day = bound_of(Quota.SLOT_SECONDS, bounds, own)
     if of_a_day is None or used_of(session, owner, Quota.SLOT_SECONDS) < of_a_day:

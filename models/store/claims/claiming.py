@@ -1,7 +1,8 @@
 """How a worker gets a job: the best that it can run of the owner whose turn it is (heldout/fair_share.py)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Select, func, insert, or_, select, update
@@ -9,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import RelationsStatus
 from heldout.errors import SpecUnreadable
+from heldout.fair_share import Standing
 from heldout.kinds import KINDS_IN_SLOTS, JobKind, WorkSpec
 from heldout.lifecycle import FailureCode, JobEvent, JobStatus, next_status
 from heldout.quotas import NO_BOUNDS, Bounds
@@ -21,7 +23,7 @@ from models.store.claims.checkpoint import Checkpoint, checkpoints_of
 from models.store.claims.lease import HeldAttempt
 from models.store.claims.settle import fail
 from models.store.jobs import in_claim_order
-from models.store.quotas import full_owners, may_begin
+from models.store.quotas import has_free_slot, may_begin
 from models.store.transitions import seconds_since
 from models.tables import AttemptRow, DatasetRow, JobRow
 from models.tables_owners import OwnerRow
@@ -70,8 +72,14 @@ def claimable(
     """Whether `claim` would find a job: cheap, takes no lock."""
     can_run = _can_run(kinds, devices, gpus)
     # While nothing waits, nobody is looked through.
-    waits = session.scalar(select(select(JobRow.id).where(*IS_READY, *can_run).exists()))
-    return bool(waits) and _next_owner(session, can_run, full_owners(session, bounds)) is not None
+    if not session.scalar(select(select(JobRow.id).where(*IS_READY, *can_run).exists())):
+        return False
+    passed_over: set[str] = set()
+    while (owner := _next_owner(session, can_run, passed_over)) is not None:
+        if has_free_slot(session, owner.name, owner.quotas, bounds):
+            return True
+        passed_over.add(owner.name)
+    return False
 
 
 def claim(
@@ -95,17 +103,20 @@ def claim(
         bounds: what an owner may take where nothing else was set for it.
     """
     can_run = _can_run(kinds, devices, gpus)
-    passed_over = full_owners(session, bounds)
+    passed_over: set[str] = set()
     while (owner := _next_owner(session, can_run, passed_over)) is not None:
-        job = session.scalars(_jobs_of(owner, can_run).limit(1).with_for_update(skip_locked=True)).one_or_none()
-        if job is None or not may_begin(session, owner, bounds):
-            # Others have claimed them a moment ago, or it has as many running jobs as it may have.
-            passed_over.add(owner)
+        job = None
+        if may_begin(session, owner.name, owner.quotas, bounds):
+            mine = _jobs_of(owner.name, can_run).limit(1).with_for_update(skip_locked=True)
+            job = session.scalars(mine).one_or_none()
+        if job is None:
+            # It has as many running jobs as it may have, or others have claimed those that wait a moment ago.
+            passed_over.add(owner.name)
             continue
         held = _take(session, job, worker, lease_s)
         if held is None:
             return None
-        accounts.charge_claim(session, job)
+        accounts.charge_claim(session, job, seen=owner.standing, at=owner.at)
         try:
             spec = spec_of(job)
         except SpecUnreadable as error:
@@ -116,18 +127,34 @@ def claim(
     return None
 
 
-def _next_owner(session: Session, can_run: Sequence[ColumnElement[bool]], passed_over: Collection[str]) -> str | None:
+@dataclass(frozen=True)
+class _NextOwner:
+    """An owner as it stands at the moment `at`, by the database's clock."""
+
+    name: str
+    quotas: Mapping[str, Any] | None
+    standing: Standing
+    at: datetime
+
+
+def _next_owner(
+    session: Session, can_run: Sequence[ColumnElement[bool]], passed_over: Collection[str]
+) -> _NextOwner | None:
     """The owner whose turn it is among those of whom a job can be claimed."""
     # A scalar subquery rather than EXISTS, which PostgreSQL would turn into a join over all jobs that wait.
     of_owner = select(JobRow.id).where(JobRow.owner == OwnerRow.owner, *IS_READY, *can_run)
     first = of_owner.limit(1).correlate(OwnerRow).scalar_subquery()
     may_begin_now = or_(OwnerRow.held_until.is_(None), OwnerRow.held_until <= db_now())
-    return session.scalar(
-        select(OwnerRow.owner)
+    row = session.execute(
+        select(OwnerRow.owner, OwnerRow.quotas, OwnerRow.weight, OwnerRow.used_slot_s, OwnerRow.used_at_s, db_now())
         .where(OwnerRow.suspended_at.is_(None), may_begin_now, OwnerRow.owner.not_in(passed_over), first.is_not(None))
         .order_by(OwnerRow.turn, OwnerRow.owner)
         .limit(1)
-    )
+    ).one_or_none()
+    if row is None:
+        return None
+    name, quotas, weight, used_slot_s, used_at_s, at = row
+    return _NextOwner(name, quotas, Standing(weight, used_slot_s, used_at_s), at)
 
 
 def _jobs_of(owner: str, can_run: Sequence[ColumnElement[bool]]) -> Select[JobRow]:
