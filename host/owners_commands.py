@@ -13,7 +13,7 @@ from host.commands import AsJson, HomeOption, _configure, _owner, _print_json, o
 if TYPE_CHECKING:
     from models.database import Database, Session
     from models.store.owners import Owner
-    from models.store.usage import QuotaState
+    from models.usage import QuotaState
 
 owners_commands = typer.Typer(
     no_args_is_help=True, help="Say what owners use, limit, suspend and resume them, and cancel all that they have."

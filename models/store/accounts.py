@@ -174,7 +174,7 @@ def _charged_as_seen(session: Session, owner: str, charge: _Charge, seen: Standi
 
 
 def locked_owner(session: Session, owner: str) -> tuple[OwnerRow, datetime]:
-    """The owner's row, locked until the transaction ends and so the last thing to be locked, and the database's time."""
+    """The owner's row, locked until the transaction ends and so locked last, and the database's time."""
     query = select(OwnerRow, db_now()).where(OwnerRow.owner == owner).with_for_update()
     query = query.execution_options(populate_existing=True)
     found = session.execute(query).one_or_none()

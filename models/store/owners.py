@@ -13,9 +13,9 @@ from heldout.quotas import Bounds, Quota
 from heldout.study_lifecycle import StudyStatus
 from models.database import db_now
 from models.store import accounts, jobs, studies, usage
-from models.store.usage import QuotaState
 from models.tables import JobRow, KeyRow, StudyRow
 from models.tables_owners import OwnerRow
+from models.usage import QuotaState
 
 # Jobs that are cancelled in one transaction.
 CANCELLED_AT_ONCE = 200

@@ -1,7 +1,6 @@
 """What owners have used, hour by hour, and their quotas as they stand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, literal, select
@@ -12,26 +11,7 @@ from heldout.quotas import Bounds, Quota, bound_of
 from heldout.views.usage import Bucket, Group
 from models.store.quotas import used_of
 from models.tables_owners import OwnerRow, UsageRow
-
-
-@dataclass
-class Used:
-    """What the jobs of one bucket and one group have used. key_id and kind: null where they are not told apart."""
-
-    start: datetime
-    key_id: str | None
-    kind: JobKind | None
-    jobs: int
-    slot_s: float
-
-
-@dataclass(frozen=True)
-class QuotaState:
-    """used: None where it is not counted in the database. allowed: None where there is no bound."""
-
-    quota: Quota
-    used: float | None
-    allowed: int | None
+from models.usage import QuotaState, Used
 
 
 def buckets(

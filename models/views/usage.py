@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from heldout.views.usage import Bucket, Group, QuotaView, UsageBucket, UsageView
-from models.store.usage import QuotaState, Used
+from models.usage import QuotaState, Used
 
 
 def usage_view(

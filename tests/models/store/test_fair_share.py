@@ -19,6 +19,7 @@ from models.store import accounts, claims, new_jobs, owners, quotas, transitions
 from models.store.claims import Claimed
 from models.tables import AttemptRow
 from models.tables_owners import OwnerRow
+from models.usage import Used
 from tests.models.work import ALICE, BOB, CPU, Work, result, spec
 
 DAY = timedelta(days=1)
@@ -38,7 +39,7 @@ def used_slot_s(work: Work, owner: str = ALICE) -> float:
         return used_at(accounts.standing_of(row), transitions.now(session).timestamp())
 
 
-def usage_of(work: Work, owner: str = ALICE, **options) -> list[usage.Used]:
+def usage_of(work: Work, owner: str = ALICE, **options) -> list[Used]:
     with work.database.read() as session:
         at = transitions.now(session)
         return list(
