@@ -11,12 +11,13 @@ from api import dashboard
 from api.dispatch import publisher_for
 from api.http import openapi, problems
 from api.http.app_context import AppContext
+from api.http.rates import Rates
 from api.http.readiness import Readiness
 from api.http.request_id import RequestIdMiddleware
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.live.source import DatabaseSource
-from api.routes import diagnoses, events, health, keys, session, webhooks
+from api.routes import diagnoses, events, health, keys, session, usage, webhooks
 from api.routes.datasets import dataset, images, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
@@ -46,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
         publisher=publisher,
         uploads=Uploads(blobs, settings.max_upload_bytes),
         readiness=Readiness(partial(health.look_at, database, blobs)),
+        rates=Rates(settings),
     )
     app = FastAPI(
         title="Heldout",
@@ -62,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
     of_datasets = (dataset, images, ledger, suspects, upload, versions)
     of_studies = (order, study, report, study_events)
-    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, session, webhooks, health):
+    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, usage, session, webhooks, health):
         app.include_router(part.router)
     app.include_router(session.log_in_router)
     app.state.metrics = health.install_metrics(app, database, served_here=settings.api_metrics_port is None)
@@ -103,5 +105,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await polling
     sender.stop()
     reconciler.stop()
+    await app_context.rates.close()
     app_context.publisher.close()
     app_context.database.dispose()

@@ -1,6 +1,7 @@
 """All settings of the service, read from the environment: `HELDOUT_*` and a few customary names."""
 
 import os
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from ipaddress import ip_network
@@ -11,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from heldout.quotas import Bounds, Quota
 from heldout.webhooks import Allowed
 
 GIB = 1024**3
@@ -33,6 +35,9 @@ OTHER_VARIABLES = frozenset(
     }
 )
 DEFAULT_HOME = Path("~/.heldout")
+
+_ONE_RATE = r"[1-9]\d{0,8}/(second|minute|hour|day)"
+RATE = re.compile(f"{_ONE_RATE}(;{_ONE_RATE})*")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -121,11 +126,37 @@ class Settings(BaseSettings):
         (), description='Bundled datasets that a worker may download through Keras, as JSON: `["cifar10"]`.'
     )
 
+    # What one owner may take, where nothing else is set by `heldout owners limit`.
+    quota_queued_jobs: int = Field(10_000, ge=0, description="Jobs of one owner that may wait.")
+    quota_running_jobs: int | None = Field(
+        None, ge=0, description="Jobs of one owner that run at once, others wait; default: as many as there are slots."
+    )
+    quota_slot_seconds: int | None = Field(
+        None, ge=0, description="Slot-seconds that jobs of one owner may take in a day (UTC); default: no bound."
+    )
+    quota_datasets: int = Field(1000, ge=0, description="Versions of datasets that one owner may have.")
+    quota_stored_bytes: int = Field(
+        200 * GIB, ge=0, description="Bytes that one owner's datasets may take, as they are unpacked."
+    )
+    quota_keys: int = Field(100, ge=0, description="API keys of one owner that are not revoked.")
+    quota_webhooks: int = Field(20, ge=0, description="Webhooks of one owner.")
+    quota_streams: int = Field(1000, ge=0, description="Streams of events of one owner, in each API process.")
+    rate: str = Field(
+        "1000/second", description="Requests that one key may send, as `100/second`, `5000/minute` or both with `;`."
+    )
+
     webhook_allow: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         (),
         description="Hosts, addresses and networks that webhooks may lead to though not public, over http too, "
         'as JSON: `["hooks.internal", "10.0.0.0/8"]`.',
     )
+
+    @field_validator("rate", mode="after")
+    @classmethod
+    def _readable_rate(cls, rate: str) -> str:
+        if not RATE.fullmatch(rate):
+            raise ValueError(f"Received {rate!r}; expected such as '100/second' or '100/second;5000/minute'.")
+        return rate
 
     @field_validator("webhook_allow", mode="after")
     @classmethod
@@ -172,6 +203,11 @@ class Settings(BaseSettings):
     @property
     def blobs_url(self) -> str:
         return self.blobs or (self.home_path / "blobs").as_uri()
+
+    @property
+    def quotas(self) -> Bounds:
+        """What one owner may take, where nothing else is set for it."""
+        return {quota: getattr(self, f"quota_{quota.value}") for quota in Quota}
 
     @property
     def worker_slots(self) -> int:

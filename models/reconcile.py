@@ -13,7 +13,7 @@ from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
 from models.discard import discard_files
-from models.store import claims, idempotency, relations, study_jobs, transitions, uploads
+from models.store import claims, idempotency, owners, relations, study_jobs, transitions, uploads
 from models.wake import WakeUp
 
 log = structlog.get_logger()
@@ -65,6 +65,7 @@ class Reconciler:
             expired = claims.expire_pending(session)
             unsent = uploads.reject_unsent(session)
             idempotency.forget_old(session)
+            owners.add_missing(session)
             relate = relations.queue_missing(session)
         self._take_care_of_studies()
         for job_id, status in lost:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from anyio import CapacityLimiter
 
 from api.dispatch import Publisher
+from api.http.rates import Rates
 from api.http.readiness import Readiness
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
@@ -24,4 +25,5 @@ class AppContext:
     publisher: Publisher
     uploads: Uploads
     readiness: Readiness
+    rates: Rates
     large_bodies: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))

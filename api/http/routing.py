@@ -1,7 +1,7 @@
 """The router of every resource: the key first, then the query parameters, then the body."""
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,8 @@ from api.http.body import JsonRequest
 from api.http.context import Endpoint, called_in_context, request_context
 from api.http.deps import NEEDS_A_THREAD
 from api.http.pointers import EXAMINED_ERRORS
-from heldout.errors import InvalidParameter
+from api.http.rates import Rates
+from heldout.errors import HeldoutError, InvalidParameter
 
 
 def resource(prefix: str, tag: str, *, needs_key: bool = True, has_secrets: bool = False) -> APIRouter:
@@ -61,8 +62,9 @@ class ResourceRoute(APIRoute):
             with request_context(request.app.state.context, key) as context:
                 if self._needs_key and not self._looks_key_up_itself:
                     await require_valid_key(request, context)
+                counted = await self._counted(request, key)
                 try:
-                    return await handle(
+                    response = await handle(
                         JsonRequest(
                             request,
                             self._validate_body,
@@ -71,13 +73,24 @@ class ResourceRoute(APIRoute):
                             is_open=not self._needs_key,
                         )
                     )
-                except Exception:
+                    response.headers.update(counted)
+                    return response
+                except Exception as error:
+                    if isinstance(error, HeldoutError):
+                        error.headers |= counted
                     # A stranger hears of the key, and not of what else is wrong.
                     if self._looks_key_up_itself and not context.endpoint_called:
                         await require_valid_key(request, context)
                     raise
 
         return handle_key_first
+
+    async def _counted(self, request: Request, key: str) -> Mapping[str, str]:
+        """Headers that tell how many more requests the key may send; none where there is no key."""
+        if not key:
+            return {}
+        rates: Rates = request.app.state.context.rates
+        return await rates.count(key)
 
     def _validate_body(self, content: Any) -> tuple[Any, list[dict[str, Any]]]:
         try:

@@ -12,6 +12,7 @@ COMMANDS = {
     "up": "Run the service on this machine: API, worker and database in one folder.",
     "migrate": "Bring the database's tables up to date.",
     "keys": "Create, list and revoke API keys.",
+    "owners": "Say what owners use, limit, suspend and resume them, and cancel all that they have.",
     "check": "Say whether the settings, the database and the blob store work.",
 }
 _NEEDED = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "obstore", "structlog")

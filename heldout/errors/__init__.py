@@ -25,6 +25,7 @@ from heldout.errors.conflicts import (
     UploadFinished,
     WebhookDisabled,
 )
+from heldout.errors.limits import OwnerSuspended, QuotaExceeded, TooManyRequests
 from heldout.errors.not_found import (
     DatasetNotFound,
     DeliveryNotFound,
@@ -115,7 +116,9 @@ __all__ = [
     "NotReady",
     "NotSupported",
     "OperatorError",
+    "OwnerSuspended",
     "PartOfStudy",
+    "QuotaExceeded",
     "RequestTimeout",
     "RouteNotFound",
     "SpecDatasetNotFound",
@@ -128,6 +131,7 @@ __all__ = [
     "TargetTooLong",
     "TooManyConnections",
     "TooManyParameters",
+    "TooManyRequests",
     "TooManyWebhooks",
     "Unauthenticated",
     "UnsupportedMediaType",
