@@ -25,6 +25,7 @@ from heldout.errors.conflicts import (
     UploadFinished,
     WebhookDisabled,
 )
+from heldout.errors.lost import DatasetLost, ModelLost, PredictionsLost
 from heldout.errors.not_found import (
     DatasetNotFound,
     DeliveryNotFound,
@@ -77,6 +78,7 @@ __all__ = [
     "DatabaseUnavailable",
     "DatasetInUse",
     "DatasetIsBundled",
+    "DatasetLost",
     "DatasetNotFound",
     "DatasetNotReady",
     "DatasetUnavailable",
@@ -102,6 +104,7 @@ __all__ = [
     "KeyNotFound",
     "LeaseLost",
     "MethodNotAllowed",
+    "ModelLost",
     "NetworkTooDeep",
     "NoAudit",
     "NoModel",
@@ -109,6 +112,7 @@ __all__ = [
     "NotSupported",
     "OperatorError",
     "PartOfStudy",
+    "PredictionsLost",
     "RouteNotFound",
     "SpecDatasetNotFound",
     "SpecUnreadable",
