@@ -1,8 +1,10 @@
 """The HTTP server around the app."""
 
+import asyncio
 import socket
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -11,6 +13,8 @@ from fastapi import FastAPI
 from api.app import create_app
 from heldout.settings import Settings
 
+TICK_S = 1.0
+
 
 class Server(uvicorn.Server):
     """uvicorn with our logs instead of its own. Before it stops, it answers clients that wait for a change."""
@@ -18,6 +22,28 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, **config: Any) -> None:
         super().__init__(uvicorn.Config(app, log_config=None, access_log=False, server_header=False, **config))
         self._hub = app.state.context.hub
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._exit_asked = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Turn as uvicorn's own loop does, but once a second: all that it has to do then is to set the header `Date`.
+
+        Whoever asks the server to exit wakes it.
+        """
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._exit_asked.wait(), TICK_S)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let the loop turn at once; safe in a signal handler."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._exit_asked.set)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._hub.stop()
@@ -37,6 +63,7 @@ class EmbeddedServer(Server):
 
     def ask_to_exit(self) -> None:
         self.should_exit = True
+        self._wake()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
