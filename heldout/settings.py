@@ -97,6 +97,14 @@ class Settings(BaseSettings):
     keep_state_s: float = Field(
         7 * 86_400, ge=0, le=366 * 86_400, description="How long a job that has ended can go on for more epochs."
     )
+    keep_jobs_s: float | None = Field(
+        None,
+        ge=60,
+        description="How long jobs and studies that have ended are kept, with files and events; absent: for ever.",
+    )
+    keep_events_s: float | None = Field(
+        None, ge=60, description="How long events are kept once their subject has ended; absent: as long as that."
+    )
     slots: int | None = Field(
         None, ge=1, le=64, description="Jobs that a worker runs at once; default: its GPUs, or else its cores."
     )

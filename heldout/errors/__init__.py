@@ -26,6 +26,7 @@ from heldout.errors.conflicts import (
     WebhookDisabled,
 )
 from heldout.errors.limits import OwnerSuspended, QuotaExceeded, TooManyRequests
+from heldout.errors.lost import DatasetLost, ModelLost, PredictionsLost
 from heldout.errors.not_found import (
     DatasetNotFound,
     DeliveryNotFound,
@@ -83,6 +84,7 @@ __all__ = [
     "DatabaseUnavailable",
     "DatasetInUse",
     "DatasetIsBundled",
+    "DatasetLost",
     "DatasetNotFound",
     "DatasetNotReady",
     "DatasetUnavailable",
@@ -110,6 +112,7 @@ __all__ = [
     "LeaseLost",
     "MalformedRequest",
     "MethodNotAllowed",
+    "ModelLost",
     "NetworkTooDeep",
     "NoAudit",
     "NoModel",
@@ -118,6 +121,7 @@ __all__ = [
     "OperatorError",
     "OwnerSuspended",
     "PartOfStudy",
+    "PredictionsLost",
     "QuotaExceeded",
     "RequestTimeout",
     "RouteNotFound",

@@ -14,7 +14,7 @@ from api.live.hub import ChannelState
 from api.live.recent_events import Channel, ChannelKind
 from api.routes.datasets.dataset import Reference, find_dataset
 from heldout.dataset_lifecycle import SuspectsStatus
-from heldout.errors import DatasetNotFound, DatasetNotReady, FileOfLaterRelease, StorageUnavailable
+from heldout.errors import DatasetLost, DatasetNotFound, DatasetNotReady, FileOfLaterRelease, StorageUnavailable
 from heldout.lifecycle import TERMINAL
 from heldout.stored.suspects import StoredSuspects, suspects_key
 from heldout.views.suspects import SuspectsView
@@ -41,7 +41,7 @@ NOT_YET: dict[int | str, dict[str, Any]] = {
     response_description="The search has ended: `ready`, or `failed`.",
     responses={
         **NOT_YET,
-        **problems(DatasetNotFound, DatasetNotReady, StorageUnavailable, FileOfLaterRelease, *NO_ROOM),
+        **problems(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable, FileOfLaterRelease, *NO_ROOM),
     },
 )
 async def get_suspects(
@@ -100,7 +100,7 @@ def _read(app: AppContext, owner: str, row: DatasetRow) -> StoredSuspects:
     try:
         stored = StoredSuspects.from_bytes(app.blobs.read(suspects_key(row.id)))
     except BlobMissing as error:
-        raise StorageUnavailable from error
+        raise DatasetLost(row.name) from error
     with app.database.read() as session:
         is_noted = label_reads.is_handed_out(session, owner, row)
     if not is_noted:

@@ -219,6 +219,7 @@ def test_the_document_lists_every_error_of_every_route(client):
         "401": {"unauthenticated"},
         "403": {"cross_site_request"},
         "409": {"idempotency_key_in_flight", "not_ready"},
+        "410": {"dataset_lost"},
         "413": {"body_too_large"},
         "415": {"unsupported_media_type"},
         "422": {
