@@ -6,6 +6,7 @@ folder that HELDOUT_DATASETS names.
 """
 
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -25,6 +26,7 @@ from models.bundled import BUNDLED
 from worker.training.data import select
 from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator
+from worker.training.export import PreparedExport
 from worker.training.finish import export_kept
 from worker.training.initial import start_from
 from worker.training.network import build_network, freeze_blocks
@@ -87,7 +89,8 @@ def trained(
     engine = Engine(network, data, source, spec)
     trainer = Trainer(spec, data, engine, evaluator, scratch=scratch, send=lambda message: None)
     trainer.train()
-    export_kept(trainer, spec, network, data, scratch)
+    with ThreadPoolExecutor(1) as thread:
+        export_kept(trainer.trained_weights(), PreparedExport(spec.network, data, source, thread), scratch)
     return evaluator.measure(data.rows["test"]).accuracy
 
 

@@ -1,12 +1,12 @@
 """How long a training takes: the work in its steps, and the seconds that a worker measured for such work. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from typing import Any, Literal
 
-from heldout.layers import NetworkPlan
+from heldout.layers import Layer, NetworkPlan
 from heldout.spec import AugmentationSpec, JobSpec
 
 Work = dict[str, float]
@@ -84,17 +84,29 @@ def share_of_towers(of_two: float, towers: int) -> float:
 
 
 def training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
-    """The work of one whole gradient step."""
-    batch, layers = spec.training.batch_size, plan.layers
-    work = _forward_work(spec, plan, batch)
-    # Backward costs twice the forward pass; nobody needs the gradient with respect to the images.
-    work["flops"] = 3 * work["flops"] - batch * layers[0].flops
-    work["parameters"] = plan.parameters
-    work["dropped"] = batch * sum(prod(layer.shape) for layer in layers if layer.name.endswith("_dropout"))
+    """The work of one whole gradient step, without the forward pass of blocks that are not trained."""
+    batch, (_, trained) = spec.training.batch_size, _frozen_and_trained(spec, plan)
+    work = _forward_work(spec, plan, trained, batch)
+    # Backward costs twice the forward pass; nobody needs the gradient with respect to what goes into the first layer.
+    work["flops"] = 3 * work["flops"] - batch * next(layer.flops for layer in trained if layer.parameters)
+    work["parameters"] = sum(layer.parameters for layer in trained)
+    work["dropped"] = batch * sum(prod(layer.shape) for layer in plan.layers if layer.name.endswith("_dropout"))
     work["changed"] = batch * prod(plan.image) if _resamples_or_shades(spec.augmentation) else 0
     work["masked"] = batch * prod(plan.image) * _masks(spec)
     work["averaged"] = plan.parameters if spec.training.ema_decay is not None else 0
     return work
+
+
+def frozen_work(spec: JobSpec, plan: NetworkPlan) -> Work:
+    """The work of blocks that are not trained in one gradient step: their forward pass, as in inference mode."""
+    frozen, _ = _frozen_and_trained(spec, plan)
+    return _forward_work(spec, plan, frozen, spec.training.batch_size) | {"step": 0.0}
+
+
+def _frozen_and_trained(spec: JobSpec, plan: NetworkPlan) -> tuple[Sequence[Layer], Sequence[Layer]]:
+    blocks = spec.initial.freeze_blocks if spec.initial else 0
+    count = sum(layer.is_in_first(blocks) for layer in plan.layers)
+    return plan.layers[:count], plan.layers[count:]
 
 
 def _resamples_or_shades(augmentation: AugmentationSpec | None) -> bool:
@@ -111,23 +123,22 @@ def _masks(spec: JobSpec) -> int:
 
 def measuring_work(spec: JobSpec, plan: NetworkPlan) -> Work:
     """The work of one batch in inference mode."""
-    return _forward_work(spec, plan, INFERENCE_BATCH_SIZE)
+    return _forward_work(spec, plan, plan.layers, INFERENCE_BATCH_SIZE)
 
 
-def _forward_work(spec: JobSpec, plan: NetworkPlan, batch: int) -> Work:
-    layers = plan.layers
+def _forward_work(spec: JobSpec, plan: NetworkPlan, layers: Sequence[Layer], batch: int) -> Work:
     is_cheap = all(block.activation == _CHEAP_ACTIVATION for block in spec.network.blocks)
     convolved = [layer for layer in layers if "_conv" in layer.name]
-    first, later = convolved[0], convolved[1:]
+    first, later = (convolved[:1], convolved[1:]) if layers[:1] == plan.layers[:1] else ([], convolved)
     activated = batch * sum(prod(layer.shape) for layer in layers if "_activation" in layer.name)
     normed = batch * sum(prod(layer.shape) for layer in layers if "_norm" in layer.name)
     pooled = batch * sum(prod(before.shape) for before, layer in pairwise(layers) if layer.name.endswith("_pool"))
     return {
         "step": 1.0,
         "layers": len(layers),
-        "flops": batch * plan.flops_per_image,
+        "flops": batch * sum(layer.flops for layer in layers),
         # Few channels go in, so the time goes by the size of what comes out, not by arithmetic.
-        "first_maps": batch * prod(first.shape),
+        "first_maps": batch * sum(prod(layer.shape) for layer in first),
         "later_maps": batch * sum(prod(layer.shape) for layer in later),
         "curved": 0 if is_cheap else activated,
         "pooled": pooled,
@@ -161,7 +172,7 @@ def seconds_per_epoch(
     measured = counts["validation"]
     measured += train if spec.evaluation.train == "every_epoch" else 0
     measured += counts["test"] if spec.evaluation.test == "every_epoch" else 0
-    step = seconds_of(training_work(spec, plan), training)
+    step = seconds_of(training_work(spec, plan), training) + seconds_of(frozen_work(spec, plan), measuring)
     batch = seconds_of(measuring_work(spec, plan), measuring)
     if towers > 1:
         step *= share_of_towers(speed.training_share, towers)

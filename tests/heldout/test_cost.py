@@ -11,6 +11,7 @@ from heldout.cost import (
     Speed,
     automatic_precision,
     automatic_towers,
+    frozen_work,
     measuring_work,
     seconds_per_epoch,
     share_of_towers,
@@ -77,6 +78,40 @@ def test_every_kind_of_work_is_counted_where_it_is_done(kind, more):
 def test_erasing_alone_resamples_nothing():
     erased = spec(augmentation={"erasing": 0.5, "fill_mode": "wrap"})
     assert training_work(erased, plan(erased))["changed"] == 0
+
+
+def test_blocks_that_are_not_trained_are_computed_forward_alone():
+    blocks = {"blocks": [{"filters": 16}, {"filters": 32}]}
+
+    def work_of(frozen):
+        job = spec(network=blocks, initial={"job": "job_1", "freeze_blocks": frozen})
+        return training_work(job, plan(job)), frozen_work(job, plan(job))
+
+    (whole, nothing), (partly, forward), (output_alone, both) = map(work_of, (0, 1, 2))
+    layers = {layer.name: layer for layer in plan(spec(network=blocks)).layers}
+    first = sum(layer.flops for name, layer in layers.items() if name.startswith("block1"))
+    assert set(nothing.values()) == {0}
+    assert forward["flops"] == 32 * first
+    # Nor does anyone need the gradient of the maps that come out of frozen blocks.
+    dropped = 3 * first + layers["block2_conv1"].flops - layers["block1_conv1"].flops
+    assert whole["flops"] - partly["flops"] == 32 * dropped
+    assert output_alone["flops"] == 2 * 32 * layers["output"].flops
+    for kind in ("layers", "first_maps", "later_maps", "pooled"):
+        assert whole[kind] == partly[kind] + forward[kind] == output_alone[kind] + both[kind]
+    assert whole["parameters"] > partly["parameters"] > output_alone["parameters"] == layers["output"].parameters
+
+
+def test_an_epoch_with_frozen_blocks_takes_their_measured_forward_pass_in_its_precision():
+    large = {"blocks": [{"filters": 64}, {"filters": 128}]}
+    speed = Speed({"flops": 3e-12}, {"flops": 1e-12}, 1.0, 1.0, 2, {"flops": 3e-13}, {"flops": 1e-13})
+
+    def seconds(frozen, precision):
+        initial = {"job": "job_1", "freeze_blocks": frozen}
+        job = spec(network=large, initial=initial, training={"precision": precision})
+        return seconds_per_epoch(job, plan(job), COUNTS, speed, 1)
+
+    assert seconds(2, "float32") < 0.5 * seconds(1, "float32") < 0.5 * seconds(0, "float32")
+    assert seconds(1, "mixed") == pytest.approx(0.1 * seconds(1, "float32"))
 
 
 def test_averaged_weights_and_the_network_that_measures_with_them_take_memory():

@@ -182,13 +182,21 @@ class Engine:
         mixing = draw_mixing(self._training, image, epoch=epoch, count=len(rows))
         self._plan = tf.nest.map_structure(tf.constant, _EpochPlan(order, rates, changes, mixing))
 
+    def trace(self) -> None:
+        """Trace the graph of the steps, of an epoch that was begun. The first `run` does it otherwise."""
+        with self._replicas.scope():
+            self._call.get_concrete_function(*self._arguments(0, 0, FitSums()))
+
     def run(self, first: int, last: int, sums: FitSums) -> FitSums:
         """Take the steps first, …, last - 1 of the epoch that was begun and add to its sums."""
-        state = (tf.constant(value, tf.float32) for value in (sums.objective, sums.correct, sums.images))
         with self._replicas.scope():
-            result = self._call(tf.constant(first), tf.constant(last), *state, self._plan)
+            result = self._call(*self._arguments(first, last, sums))
         objective, correct, images = (float(value) for value in result)
         return FitSums(objective, correct, images)
+
+    def _arguments(self, first: int, last: int, sums: FitSums) -> tuple[Any, ...]:
+        state = (tf.constant(value, tf.float32) for value in (sums.objective, sums.correct, sums.images))
+        return tf.constant(first), tf.constant(last), *state, self._plan
 
     def _steps(
         self,

@@ -1,6 +1,7 @@
 """Losses and accuracies in inference mode: what a metric says, and how it is measured."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
@@ -59,6 +60,7 @@ class Evaluator:
         self._network = network
         self._weights = weights
         self._decided_by = decided_by
+        self._prepared: Future[None] | None = None
         self._source = source
         # Small batches keep a layer's maps in the cache of a core.
         self._batch_size = batch_size
@@ -67,8 +69,20 @@ class Evaluator:
         # One graph for splits of every size: without the signature each would be traced anew.
         self._call = tf.function(self._sums, autograph=False, input_signature=[rows, batch, batch])
 
+    def prepare_in(self, thread: Executor) -> None:
+        """Have a thread do what the first measuring would wait for. No other graph may be traced meanwhile."""
+        self._prepared = thread.submit(self._prepare)
+
+    def _prepare(self) -> None:
+        """Trace the graph, and have TensorFlow optimise it."""
+        self._call(tf.constant([], tf.int32), tf.constant(0), tf.constant(0))
+        if self._decided_by is not None:
+            self._decided_by._prepare()
+
     def measure(self, rows: NDArray[np.int32], between_calls: Callable[[], None] = lambda: None) -> Measured:
         """The figures of the images in `rows`; no dropout, penalties, smoothing, weights or augmentation."""
+        if self._prepared is not None:
+            self._prepared.result()
         if self._weights is not None:
             self._network.set_weights(self._weights())
         batches = -(-len(rows) // self._batch_size)

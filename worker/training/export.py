@@ -1,7 +1,8 @@
 """The model for raw pixels that a finished training leaves behind, and what it says of images."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -44,15 +45,20 @@ def build_exported(network: NetworkSpec, data: TrainingData, trained: keras.Mode
 class PreparedExport:
     """The exported model of a job and its predictor, which a thread can make while the network is still trained."""
 
-    def __init__(self, network: NetworkSpec, data: TrainingData, source: BatchSource) -> None:
+    def __init__(self, network: NetworkSpec, data: TrainingData, source: BatchSource, thread: Executor) -> None:
         self._network = network
         self._data = data
         self._source = source
+        self._thread = thread
         self._made: Future[Predictor] | None = None
 
     def begin(self) -> None:
-        """Make them in a thread. What a network is trained with must be traced before."""
-        self._made = ThreadPoolExecutor(1, thread_name_prefix="export").submit(self._make)
+        """Make them in the thread. What a network is trained with must be traced before."""
+        self._made = self._thread.submit(self._make)
+
+    def save(self, predictor: "Predictor", file: Path) -> Future[None]:
+        """Write the model into a file in the thread; until it is done, the predictor must keep its weights."""
+        return self._thread.submit(predictor.model.save, file)
 
     def predictor(self, weights: Weights) -> "Predictor":
         """The predictor, of a model with these weights; whatever has failed in the thread is raised here."""

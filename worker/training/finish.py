@@ -29,6 +29,7 @@ from worker.training.trainer import Trainer
 
 # A job that is out of time is killed some minutes later. Its pixels are tried only if that takes no longer than this.
 MAX_PIXELS_S_AFTER_DEADLINE = 60.0
+MODEL_FILE = "model.keras"
 # Each half of the test images is predicted under at most so many changes of pixels.
 _MAX_PASSES = 5
 
@@ -55,11 +56,14 @@ def finish(
     weights = trainer.trained_weights()
     if not weights.kept:
         return Failed(FailureCode.DEADLINE, "limits.max_runtime_s has passed before one epoch was whole.")
-    predictor, model = export_kept(weights, exported, scratch)
+    predictor = exported.predictor(weights.of_epoch[weights.kept])
+    saved = exported.save(predictor, scratch / MODEL_FILE)
     predictions = scratch / "predictions.npz"
     started = perf_counter()
     kept = {split: predictor.predict(rows) for split, rows in data.rows.items()}
     seconds_per_image = (perf_counter() - started) / sum(map(len, data.rows.values()))
+    saved.result()
+    model = model_file(scratch)
     names = _names(names_file, data)
     save_predictions(predictions, data, kept, names)
     cost = _cost_of_last_epoch(predictor, data, weights, kept)
@@ -94,12 +98,14 @@ def finish(
     return Finished(final, reason, tuple(files), other_reads, for_comparison)
 
 
-def export_kept(weights: TrainedWeights, exported: PreparedExport, scratch: Path) -> tuple[Predictor, TrainedFile]:
-    """Save the kept weights as the model that users download; what answers with them, and the file in `scratch`."""
-    predictor = exported.predictor(weights.of_epoch[weights.kept])
-    file = scratch / "model.keras"
-    predictor.model.save(file)
-    return predictor, TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, file)
+def export_kept(weights: TrainedWeights, exported: PreparedExport, scratch: Path) -> TrainedFile:
+    """Save the kept weights as the model that users download."""
+    exported.save(exported.predictor(weights.of_epoch[weights.kept]), scratch / MODEL_FILE).result()
+    return model_file(scratch)
+
+
+def model_file(scratch: Path) -> TrainedFile:
+    return TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, scratch / MODEL_FILE)
 
 
 def scores_for_study(data: TrainingData, kept: Mapping[str, Predictions], final: FinalView) -> Scores:

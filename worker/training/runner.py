@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import parent_process
@@ -133,17 +134,24 @@ def _train(
     engine = Engine(network, data, images, spec, towers, replicas)
     facts = _engine_facts(assignment, towers, precision)
     send(Started(facts, own_digests(Path(assignment.dataset), spec, data)))
-    exported = PreparedExport(spec.network, data, images)
+    evaluator = evaluator_of(spec, network, images, engine.weights, policy)
+    beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
+    exported = PreparedExport(spec.network, data, images, beside)
+
+    def prepare_beside() -> None:
+        evaluator.prepare_in(beside)
+        exported.begin()
+
     trainer = Trainer(
         spec,
         data,
         engine,
-        evaluator_of(spec, network, images, engine.weights, policy),
+        evaluator,
         scratch=scratch,
         send=send,
         requested_stop=requested_stop,
         facts=_facts_of_bits(facts),
-        after_first_step=exported.begin,
+        after_tracing=prepare_beside,
     )
     if assignment.checkpoint is not None:
         trainer.resume(Path(assignment.checkpoint))
@@ -158,7 +166,7 @@ def _train(
             stopped = _stopped(trainer, send)
             if stop.why is StopCause.RELEASE or not trainer.position.kept:
                 return stopped
-            return replace(stopped, model=export_kept(trainer.trained_weights(), exported, scratch)[1])
+            return replace(stopped, model=export_kept(trainer.trained_weights(), exported, scratch))
         reason = StopReason.DEADLINE
     except Diverged as error:
         return Failed(FailureCode.DIVERGED, str(error))

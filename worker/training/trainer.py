@@ -90,7 +90,7 @@ class Trainer:
         requested_stop: gives the reason of a requested stop, else None; called between graph calls.
         checkpoint_every_s: how long an epoch may go on until its state is written in its middle.
         facts: what must be equal for a resumed training to give the same bits.
-        after_first_step: called once, when the graph of a step is traced and every core can work.
+        after_tracing: called once, when the graph of the steps is traced; then others may be traced in a thread.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Trainer:
         requested_stop: Callable[[], StopCause | None] = lambda: None,
         checkpoint_every_s: float = CHECKPOINT_EVERY_S,
         facts: dict[str, Any] | None = None,
-        after_first_step: Callable[[], None] = lambda: None,
+        after_tracing: Callable[[], None] = lambda: None,
     ) -> None:
         self.position = Position(plateau=PlateauState(rate=spec.training.optimizer.learning_rate))
         self._spec = spec
@@ -116,7 +116,8 @@ class Trainer:
         self._send = send
         self._requested_stop = requested_stop
         self._facts = facts or {}
-        self._after_first_step = after_first_step
+        self._after_tracing = after_tracing
+        self._traced = False
         self._checkpoint_every_s = checkpoint_every_s
         self._written_at = perf_counter()
         self._weights: dict[int, Weights] = {}  # of the needed epochs
@@ -230,6 +231,7 @@ class Trainer:
         rates = epoch_rates(training, self.position.plateau, epoch, steps)
         if self.position.step < steps:
             self._engine.begin_epoch(epoch, rates)
+            self._trace()
         while self.position.step < steps:
             first = self.position.step
             last = min(steps, first + self._pace.steps)
@@ -241,11 +243,17 @@ class Trainer:
             if not self._first_step_sent:
                 self._send(FirstStep())
                 self._first_step_sent = True
-                self._after_first_step()
             self._send(Progress(epoch, last, steps))
             self._check_stop()
             if last < steps and perf_counter() - self._written_at >= self._checkpoint_every_s:
                 self._write_within_epoch(epoch)
+
+    def _trace(self) -> None:
+        """Trace the steps once, apart from the first call: TensorFlow optimises their graph in it, on one core."""
+        if not self._traced:
+            self._engine.trace()
+            self._traced = True
+            self._after_tracing()
 
     def _end_epoch(self) -> None:
         """Measure the epoch, decide by its figures, keep the weights, report it."""

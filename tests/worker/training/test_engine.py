@@ -101,6 +101,9 @@ SPECS = {
             "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9},
         },
     ),
+    "normalised": small_spec(
+        {"filters": 8, "batch_norm": True, "dropout": 0.1}, {"filters": 16, "batch_norm": True, "repeat": 2}
+    ),
     "balanced, adamw": small_spec(training={"class_weights": "balanced", "optimizer": {"name": "adamw"}}),
     "rmsprop, one batch": small_spec(training={"batch_size": 1000, "optimizer": {"name": "rmsprop"}}),
 }
@@ -112,6 +115,7 @@ SPECS = {
         *((name, "float32") for name in SPECS),
         ("regularized", "mixed_bfloat16"),
         ("dense, weighted, smoothed, scheduled", "mixed_bfloat16"),
+        ("normalised", "mixed_bfloat16"),
     ],
 )
 def test_one_tower_gives_the_weights_and_losses_of_fit_bit_for_bit(name, policy, mnist5k):
@@ -122,13 +126,19 @@ def test_one_tower_gives_the_weights_and_losses_of_fit_bit_for_bit(name, policy,
     assert differences(ours, reference) == 0
 
 
-def test_batch_normalisation_agrees_with_fit_to_a_millionth(digits):
-    spec = small_spec({"filters": 6, "batch_norm": True}, {"filters": 8, "batch_norm": True, "pool": 1})
-    images = fewer(digits, IMAGES)
-    ours, history = with_engine(spec, images)
-    reference, expected = with_fit(spec, images)
-    np.testing.assert_allclose(history, expected, atol=1e-6)
-    assert differences(ours, reference) <= 1e-6
+@pytest.mark.parametrize(("policy", "bound"), [("float32", 1e-6), ("mixed_bfloat16", 5e-3)])
+def test_batch_normalisation_of_whole_batches_alone_agrees_with_fit_but_for_one_rounding(policy, bound, digits):
+    # The graph of `fit` knows the size of its batches then. TensorFlow multiplies by the rounded reciprocal of the
+    # number of values where it takes their mean, and the engine, whose last batch may be smaller, divides.
+    training = {"optimizer": {"name": "sgd", "learning_rate": 0.1}}
+    spec = small_spec(
+        {"filters": 6, "batch_norm": True}, {"filters": 8, "batch_norm": True, "pool": 1}, training=training
+    )
+    images = fewer(digits, 160)
+    ours, history = with_engine(spec, images, policy=policy)
+    reference, expected = with_fit(spec, images, policy)
+    np.testing.assert_allclose(history, expected, rtol=bound)
+    assert differences(ours, reference) <= bound
 
 
 @pytest.mark.parametrize("augmentation", [None, {"rotation_degrees": 20.0, "zoom": 0.1, "brightness": 0.2}])

@@ -1,6 +1,7 @@
 """Metrics are those that Keras, scikit-learn and statsmodels give for the same weights."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from math import isnan
 
 import keras
@@ -58,6 +59,15 @@ def test_the_batch_size_of_a_measurement_does_not_matter(trained, batch_size):
     measured = Evaluator(trained.network, trained.resident, batch_size).measure(rows)
     assert measured.correct == expected.correct
     assert measured.loss == pytest.approx(expected.loss, rel=1e-6)
+
+
+def test_what_a_thread_has_prepared_measures_the_same_and_is_not_traced_again(trained):
+    rows = trained.data.rows["train"]
+    prepared = Evaluator(trained.network, trained.resident)
+    with ThreadPoolExecutor(1) as thread:
+        prepared.prepare_in(thread)
+        assert prepared.measure(rows) == trained.evaluator.measure(rows)
+    assert prepared._call.experimental_get_tracing_count() == 1
 
 
 def test_a_stop_is_heard_between_the_calls_of_a_measurement(trained):
