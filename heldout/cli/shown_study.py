@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from heldout.cli.figures import NONE, clock, points
 from heldout.cli.screen import print_table, say, say_wrapped, table_width, terminal_width
 from heldout.cli.shown_curve import show_curve, show_curve_estimate
+from heldout.remedies.words import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,7 +62,7 @@ def show_arms(study: StudyView) -> None:
     print_table(HEADINGS[:columns], [row[:columns] for row in rows], right=RIGHT)
     for arm in study.arms:
         if arm.why:
-            say_wrapped(f"{arm.name}: {arm.why}")
+            say_wrapped(f"{words_of(arm.name)}: {arm.why}")
     say("")
     say_wrapped(LEGEND)
 
@@ -87,7 +88,7 @@ def _row_of(arm: ArmView, widest: float) -> tuple[str, ...]:
     if arm.difference is not None:
         accuracy, loss, bounds = arm.difference.accuracy, arm.difference.loss, arm.difference.adjusted_intervals
     return (
-        arm.name,
+        words_of(arm.name),
         arm.status,
         str(arm.seeds),
         _accuracy(reached, accuracy),

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from heldout.pictures.scales import Scale, scale_of
+from heldout.remedies.words import words_of
 from heldout.views.study import ArmView, DifferenceView, Interval
 from heldout.views.study_report import StudyReportView
 from models.reports.document import Block, Cell, Heading, Paragraph, Picture, Table
 from models.reports.effects import Side, accuracy_of, accuracy_side, loss_side
 from models.reports.figures import LOSS, NONE, OF_100_IMAGES, Unit, percent, signed, signed_range
 from models.reports.figures import loss as loss_text
-from models.reports.sentences import winner_of
+from models.reports.sentences import flattered, flattered_told, winner_of
 from models.reports.strips import axis_strip, interval_strip, way_strip
 
 SIDE_WORDS: dict[Side, str] = {
@@ -72,7 +73,9 @@ def comparison_blocks(report: StudyReportView) -> list[Block]:
     if not compared:
         return [*blocks, Paragraph("Nothing has been compared yet.")]
     blocks.append(Paragraph(HOW_TO_READ_PICTURES, is_hint=True, in_markdown=HOW_TO_READ_TABLES))
-    return blocks + [_table(report, compared, measure) for measure in (ACCURACY, LOSS_MEASURE)]
+    blocks += [_table(report, compared, measure) for measure in (ACCURACY, LOSS_MEASURE)]
+    names = flattered(report.study)
+    return [*blocks, Paragraph(flattered_told(names))] if names else blocks
 
 
 def arms_in_order(report: StudyReportView) -> list[ArmView]:
@@ -82,14 +85,14 @@ def arms_in_order(report: StudyReportView) -> list[ArmView]:
 
 
 def shown_name(report: StudyReportView, arm: ArmView) -> str:
-    """`unchanged network`, `dropout (chosen)`."""
+    """`unchanged network`, `label smoothing (chosen)`."""
     if arm is report.study.arms[0]:
         return "unchanged network"
     if arm is winner_of(report.study):
-        return f"{arm.name} (chosen)"
+        return f"{words_of(arm.name)} (chosen)"
     if arm.status == "dropped":
-        return f"{arm.name} (dropped)"
-    return arm.name
+        return f"{words_of(arm.name)} (dropped)"
+    return words_of(arm.name)
 
 
 def gap_blocks(report: StudyReportView) -> list[Block]:

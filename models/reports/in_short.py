@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from heldout.remedies.words import named, quoted
 from heldout.views.study import StudyTestView, StudyView
 from heldout.views.study_report import QuestionView
 from models.reports.commands import IMAGES_FILE, MORE_FILE, WINNER_FILE
@@ -12,10 +13,9 @@ from models.reports.figures import (
     change,
     counted,
     duration,
-    named,
     percent,
 )
-from models.reports.sentences import done_of_planned, what_would_tell, winner_of, with_effect
+from models.reports.sentences import done_of_planned, flattered, flattered_told, what_would_tell, winner_of, with_effect
 
 RULE = "The ranges are so wide that in 95 of 100 such studies all of them hold the true differences."
 LOSS_TOLD = " (Loss: how far answers are from being right and certain; lower is better.)"
@@ -59,7 +59,7 @@ def test_told(test: StudyTestView, name: str) -> str:
     base, winner, difference = test.base, test.winner, test.difference
     told = (
         f"On {winner.count:,} test images the unchanged network answers {percent(base.accuracy)} correctly, and the "
-        f"one with `{name}` {percent(winner.accuracy)}"
+        f"one with {quoted(name)} {percent(winner.accuracy)}"
     )
     value, bounds = difference.accuracy, difference.intervals.accuracy
     if value is None or bounds is None:
@@ -84,7 +84,7 @@ def _what_helped(study: StudyView) -> str:
     if not any(arm.difference for arm in study.arms):
         return "Nothing has been compared yet."
     if winner is not None:
-        told = f"`{winner.name}`: {explanation_of(winner)}{LOSS_TOLD}"
+        told = f"{quoted(winner.name)}: {explanation_of(winner)}{LOSS_TOLD}"
         others = [name for name in better if name != winner.name]
         if others:
             told += f" Also surely better than the unchanged network: {named(others)}."
@@ -94,7 +94,7 @@ def _what_helped(study: StudyView) -> str:
         best = max((arm for arm in study.arms if arm.name not in worse), key=accuracy_of)
         told = "Nothing surely."
         if best.difference is not None:
-            told += f" Measured best is `{best.name}`: {explanation_of(best)}{LOSS_TOLD}"
+            told += f" Measured best is {quoted(best.name)}: {explanation_of(best)}{LOSS_TOLD}"
     return f"{told} Surely worse: {named(worse)}." if worse else told
 
 
@@ -111,9 +111,10 @@ def _is_sure(study: StudyView) -> str:
     sides = {"in right answers": accuracy_side(winner.difference), "in loss": loss_side(winner.difference)}
     better = [measure for measure, side in sides.items() if side == "better"]
     if not better:
-        return f"Not by the ranges alone: those of `{winner.name}` hold 0 (no difference). {RULE}{told}"
-    where = f"the whole range of `{winner.name}` lies on the better side of 0 (no difference) {' and '.join(better)}"
-    return f"Yes, very likely: {where}. {RULE}{told}"
+        return f"Not by the ranges alone: those of {quoted(winner.name)} hold 0 (no difference). {RULE}{told}"
+    where = f"the whole range of {quoted(winner.name)} lies on the better side of 0 (no difference)"
+    but = f" {flattered_told([winner.name])}" if winner.name in flattered(study) else ""
+    return f"Yes, very likely: {where} {' and '.join(better)}. {RULE}{but}{told}"
 
 
 def _where_ranges_lie(study: StudyView) -> str:
@@ -157,13 +158,13 @@ def _what_now(study: StudyView) -> str:
         return "Order the study again once its cause is mended." if study.status == "failed" else "Order it again."
     conclusion, winner = study.conclusion, winner_of(study)
     if winner is not None:
-        spec = f"For trainings of your own, take {WINNER_FILE} below: the spec with `{winner.name}`."
+        spec = f"For trainings of your own, take {WINNER_FILE} below: the spec with {quoted(winner.name)}."
         if conclusion.refit is None:
             return spec
         return (
             f"Use the model of `{conclusion.refit}` once that job has ended; the command is below. It is trained with "
-            f"`{winner.name}` on training and validation images together, so there are no validation figures of it. "
-            f"{spec}"
+            f"{quoted(winner.name)} on training and validation images together, so there are no validation figures of "
+            f"it. {spec}"
         )
     if conclusion.kind == "nothing_helped":
         worse = len(with_effect(study, "worse")) == len(study.arms) - 1

@@ -1,14 +1,18 @@
 """The question that a study asks, and its answer in one sentence, for someone who knows no statistics."""
 
+from collections.abc import Sequence
+
+from heldout.remedies.words import named, quoted
+from heldout.studies.fairness import chooses_alone
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, ForecastView, NeedsView, StudyView, TestFiguresView
 from heldout.views.study_report import Effect
+from models.reports.changes import patched
 from models.reports.effects import accuracy_side, accuracy_told, effect_of, loss_side, loss_told
 from models.reports.figures import (
     OF_100_IMAGES,
     change,
     counted,
-    named,
     percent,
 )
 
@@ -83,17 +87,17 @@ def _more_seeds(seeds: int) -> str:
 def _cure(study: StudyView) -> str:
     winner = winner_of(study)
     if winner is None or winner.difference is None:
-        name = "a remedy" if study.conclusion is None else f"`{study.conclusion.remedy}`"
+        name = "a remedy" if study.conclusion is None else quoted(study.conclusion.remedy)
         return f"Yes: {name} makes it better."
     difference = winner.difference
     if accuracy_side(difference) == "better":
-        return f"Yes, `{winner.name}` does: {accuracy_told(difference)}."
+        return f"Yes, {quoted(winner.name)} does: {accuracy_told(difference)}."
     if loss_side(difference) == "better":
         return (
-            f"Yes, `{winner.name}` does: {loss_told(difference)}, so the answers are surely less wrong; "
+            f"Yes, {quoted(winner.name)} does: {loss_told(difference)}, so the answers are surely less wrong; "
             f"{accuracy_told(difference)}, which by itself may be chance."
         )
-    return f"Yes, `{winner.name}` does: {accuracy_told(difference)}, and {loss_told(difference)}."
+    return f"Yes, {quoted(winner.name)} does: {accuracy_told(difference)}, and {loss_told(difference)}."
 
 
 def _nothing(study: StudyView) -> str:
@@ -147,6 +151,24 @@ def _forecast(study: StudyView, forecast: ForecastView) -> str:
     return (
         f"{start}: with {forecast.images:,} training images {expected}, instead of {percent(now.error)} with "
         f"{now.images:,}."
+    )
+
+
+def flattered(study: StudyView) -> list[str]:
+    """Names of the compared arms whose epochs are chosen by the images that judge them, while the base's are not."""
+    compared = [arm for arm in study.arms if arm.difference is not None]
+    specs = [(arm.name, patched(study.spec, arm.patch)) for arm in compared]
+    return [name for name, spec in specs if spec is not None and chooses_alone(study.spec, spec)]
+
+
+def flattered_told(names: Sequence[str]) -> str:
+    """What that means for their figures."""
+    own = "its" if len(names) == 1 else "their"
+    looks = "it looks" if len(names) == 1 else "they look"
+    return (
+        f"About {named(names)}: {own} epochs are chosen by the same validation images on which {own} figures are "
+        f"measured, and those of the unchanged network are not. So {looks} a little better here than in truth. Test "
+        "images, which have chosen nothing, are the fairer judge."
     )
 
 

@@ -1,7 +1,6 @@
 """What a study has found, in words for people who know no statistics. Pure."""
 
-from collections.abc import Sequence
-
+from heldout.remedies.words import quoted
 from heldout.views.study import NeedsView
 from models.studies.comparing import Comparison, GainUnit
 from models.studies.standing import (
@@ -31,12 +30,6 @@ def percent(share: float) -> str:
 def counted(count: int, one: str, several: str) -> str:
     """«1 seed», «2 seeds»."""
     return f"{count:,} {one if count == 1 else several}"
-
-
-def named(names: Sequence[str]) -> str:
-    """Names in a row: `a`, `b` and `c`."""
-    quoted = [f"`{name}`" for name in names]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def change_of_accuracy(difference: float) -> str:
@@ -115,7 +108,15 @@ def hopeless(comparison: Comparison, unit: GainUnit, last_seeds: int) -> str:
 
 def beaten(by: str) -> str:
     """Why an arm does not go on that another one beats."""
-    return f"`{by}` is surely better."
+    return f"{quoted(by)} is surely better."
+
+
+def flattered() -> str:
+    """What is to be known of an arm whose epochs are chosen by the images that judge it."""
+    return (
+        "Its epochs are chosen by the validation images that it is compared on, and those of the base are not: it "
+        "looks a little better there than it is."
+    )
 
 
 def failed(run: Run) -> str:
