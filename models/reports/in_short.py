@@ -105,7 +105,7 @@ def _is_sure(study: StudyView) -> str:
         return "No, the study is not finished, and figures can still change."
     winner = winner_of(study)
     if winner is None or winner.difference is None:
-        return f"{_where_ranges_lie(study)} {RULE}"
+        return f"{_sure_without_cure(study)} {_where_ranges_lie(study)} {RULE}"
     test = None if study.conclusion is None else study.conclusion.test
     told = "" if test is None else f" {test_told(test, winner.name)}"
     sides = {"in right answers": accuracy_side(winner.difference), "in loss": loss_side(winner.difference)}
@@ -115,6 +115,13 @@ def _is_sure(study: StudyView) -> str:
     where = f"the whole range of {quoted(winner.name)} lies on the better side of 0 (no difference)"
     but = f" {flattered_told([winner.name])}" if winner.name in flattered(study) else ""
     return f"Yes, very likely: {where} {' and '.join(better)}. {RULE}{but}{told}"
+
+
+def _sure_without_cure(study: StudyView) -> str:
+    kind = None if study.conclusion is None else study.conclusion.kind
+    if kind == "nothing_helped":
+        return "Yes, very likely: any gain is too small to matter."
+    return "No: what was measured may be chance, so nothing is decided."
 
 
 def _where_ranges_lie(study: StudyView) -> str:
@@ -167,18 +174,20 @@ def _what_now(study: StudyView) -> str:
             f"it. {spec}"
         )
     if conclusion.kind == "nothing_helped":
-        worse = len(with_effect(study, "worse")) == len(study.arms) - 1
-        why = "these remedies make it worse" if worse else "what these remedies may bring is too little to matter"
+        worse = len(with_effect(study, "worse"))
+        why = "these remedies make it worse or bring too little to matter"
+        if worse in {0, len(study.arms) - 1}:
+            why = "these remedies make it worse" if worse else "what these remedies may bring is too little to matter"
         return (
             f"Keep the network as it is: {why}. Measure instead whether "
             f"more training images would help; the request is below: {IMAGES_FILE}."
         )
-    has_request = conclusion.needs is not None and conclusion.needs.seeds is not None
-    more = f" The request is below: {MORE_FILE}." if has_request else ""
-    return (
-        "Keep the network as it is for now, and take none of the remedies for an improvement. To know more, measure "
-        f"more: {what_would_tell(conclusion.needs)}.{more}"
-    )
+    keep = "Keep the network as it is for now, and take none of the remedies for an improvement."
+    needs = conclusion.needs
+    if needs is None or (needs.seeds is None and needs.images is None):
+        return f"{keep} Measuring these remedies longer is not worth it: try others, or collect more training images."
+    more = f" The request is below: {MORE_FILE}." if needs.seeds is not None and needs.images is None else ""
+    return f"{keep} To know more, measure more: {what_would_tell(needs)}.{more}"
 
 
 def _surer(study: StudyView) -> str:

@@ -8,7 +8,7 @@ from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, ForecastView, NeedsView, StudyView, TestFiguresView
 from heldout.views.study_report import Effect
 from models.reports.changes import patched
-from models.reports.effects import accuracy_side, accuracy_told, effect_of, loss_side, loss_told
+from models.reports.effects import accuracy_side, accuracy_told, effect_of, loss_side, loss_told, side_of
 from models.reports.figures import (
     OF_100_IMAGES,
     change,
@@ -68,16 +68,16 @@ def tested_of(study: StudyView, arm: ArmView) -> TestFiguresView | None:
 
 
 def what_would_tell(needs: NeedsView | None) -> str:
-    """What would make an answer possible, as a sentence without its end. Each of both alone would be enough."""
+    """What would make an answer possible, as a sentence without its end."""
     seeds, images = (None, None) if needs is None else (needs.seeds, needs.images)
+    more_images = "" if images is None else f"about {counted(images, 'more validation image')}"
+    if seeds is not None and images is not None:
+        return f"only {_more_seeds(seeds)} together with {more_images} would probably tell"
     if seeds is not None:
-        also = "" if images is None else f", and so would about {counted(images, 'more validation image')}"
-        return f"{_more_seeds(seeds)} would probably tell{also}"
+        return f"{_more_seeds(seeds)} would probably tell"
     if images is not None:
-        return (
-            f"more trainings would not help, but about {counted(images, 'more validation image')} would probably tell"
-        )
-    return "neither more trainings nor more validation images alone would tell"
+        return f"more trainings would not help, but {more_images} would probably tell"
+    return "to tell would take more trainings and validation images than is sensible"
 
 
 def _more_seeds(seeds: int) -> str:
@@ -94,8 +94,8 @@ def _cure(study: StudyView) -> str:
         return f"Yes, {quoted(winner.name)} does: {accuracy_told(difference)}."
     if loss_side(difference) == "better":
         return (
-            f"Yes, {quoted(winner.name)} does: {loss_told(difference)}, so the answers are surely less wrong; "
-            f"{accuracy_told(difference)}, which by itself may be chance."
+            f"Yes, {quoted(winner.name)} does: {loss_told(difference)}, which surely brings its answers nearer to the "
+            f"truth; whether more of them are right is not sure: {accuracy_told(difference)}."
         )
     return f"Yes, {quoted(winner.name)} does: {accuracy_told(difference)}, and {loss_told(difference)}."
 
@@ -112,14 +112,15 @@ def _nothing(study: StudyView) -> str:
 
 
 def _at_most(study: StudyView) -> str:
-    """How much any arm may bring at best, of those that are not worse."""
-    bounds = [arm.difference.adjusted_intervals.accuracy for arm in _undecided(study) if arm.difference]
-    most = max((one[1] for one in bounds if one is not None), default=0.0)
+    """How much any remedy may bring at best, of those that are not worse: by the ranges that have decided it."""
+    singly = [arm.difference.intervals for arm in study.arms if arm.difference is not None]
+    harmless = [
+        one.accuracy
+        for one in singly
+        if side_of(one.accuracy, is_rise_better=True) != "worse" and side_of(one.loss, is_rise_better=False) != "worse"
+    ]
+    most = max((bounds[1] for bounds in harmless if bounds is not None), default=0.0)
     return f"; at most {change(OF_100_IMAGES, most)} right answers of 100 may be gained" if most > 0 else ""
-
-
-def _undecided(study: StudyView) -> list[ArmView]:
-    return [arm for arm in study.arms if effect_of(arm.difference) in {"may_be_chance", "mixed"}]
 
 
 def _cannot_tell(study: StudyView, needs: NeedsView | None) -> str:

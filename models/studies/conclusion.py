@@ -53,7 +53,8 @@ def conclusion_of_cure(state: StudyState, race: Race, winner: str, test: StudyTe
         text.append(f"Whether {unsure[0]} really changes is not sure.")
     if is_confirmed(look, winner):
         fresh = look.seeds - look.seeds_before
-        text.append(f"{_fresh(fresh)} by which it had not been chosen {'shows' if fresh == 1 else 'show'} the same.")
+        shows = "shows" if fresh == 1 else "show"
+        text.append(f"{_fresh(fresh)}, which had no part in choosing it, {shows} the same.")
     else:
         text.append("No fresh seeds have confirmed it.")
     text += [race.ended_early] if race.ended_early else []

@@ -56,9 +56,9 @@ def test_a_cure_by_loss_alone_does_not_promise_right_answers():
     difference = study.arms[1].difference.model_copy(update={"adjusted_intervals": bounds})
     arms = [study.arms[0], study.arms[1].model_copy(update={"difference": difference})]
     assert report(study.model_copy(update={"arms": arms})).answer == (
-        "Yes, «dropout» does: the loss is 0.073 lower (very likely 0.042 to 0.104 lower), so the answers are surely "
-        "less wrong; 1.1 more of 100 unseen images are answered correctly (very likely from 0.2 fewer to 2.4 more), "
-        "which by itself may be chance."
+        "Yes, «dropout» does: the loss is 0.073 lower (very likely 0.042 to 0.104 lower), which surely brings its "
+        "answers nearer to the truth; whether more of them are right is not sure: 1.1 more of 100 unseen images are "
+        "answered correctly (very likely from 0.2 fewer to 2.4 more)."
     )
 
 
@@ -76,12 +76,13 @@ def test_test_images_that_disagree_are_not_hidden():
 def test_nothing_helped_says_how_much_may_have_been_missed_and_what_to_measure_next():
     found = report(made.nothing_helped())
     assert found.answer == (
-        "No: none of the 3 remedies makes the network surely better on unseen images; at most 0.5 more right "
+        "No: none of the 3 remedies makes the network surely better on unseen images; at most 0.3 more right "
         "answers of 100 may be gained."
     )
     answers = answers_of(made.nothing_helped())
     assert answers["Is that sure?"] == (
-        "No range lies on the better side of 0 (no difference). The range of «shift» lies on the worse side, in right "
+        "Yes, very likely: any gain is too small to matter. No range lies on the better side of 0 (no difference). The "
+        "range of «shift» lies on the worse side, in right "
         "answers or in loss. The ranges of «dropout» and «label smoothing» lie around 0: the effect may be as good or "
         "as bad as the ends say, or none. The ranges are so wide that in 95 of 100 such studies all of them hold the "
         "true differences."
@@ -102,14 +103,17 @@ def test_nothing_helped_says_how_much_may_have_been_missed_and_what_to_measure_n
         ({"seeds": 4, "images": None}, "4 more trainings of each network (seeds) would probably tell"),
         (
             {"seeds": 1, "images": 900},
-            "1 more training of each network (seeds) would probably tell, and so would about 900 more validation "
-            "images",
+            "only 1 more training of each network (seeds) together with about 900 more validation images would "
+            "probably tell",
         ),
         (
             {"seeds": None, "images": 900},
             "more trainings would not help, but about 900 more validation images would probably tell",
         ),
-        ({"seeds": None, "images": None}, "neither more trainings nor more validation images alone would tell"),
+        (
+            {"seeds": None, "images": None},
+            "to tell would take more trainings and validation images than is sensible",
+        ),
     ],
 )
 def test_cannot_tell_says_what_would_tell(needs, told):
@@ -117,9 +121,10 @@ def test_cannot_tell_says_what_would_tell(needs, told):
     assert found.answer == f"It cannot be told, because the differences are small beside what may be chance; {told}."
     answers = answers_of(made.cannot_tell(needs))
     assert answers["What would make it surer?"].lower() == f"{told}.".lower()
-    assert told in answers["What should I do now?"]
+    has_way = needs["seeds"] is not None or needs["images"] is not None
+    assert (told if has_way else "try others") in answers["What should I do now?"]
     more = [one.body["seeds"] for one in found.commands if one.file == "more_seeds.json"]
-    assert more == ([] if needs["seeds"] is None else [3 + needs["seeds"]])
+    assert more == ([3 + needs["seeds"]] if needs["seeds"] is not None and needs["images"] is None else [])
 
 
 def test_remedies_that_all_harm_are_not_said_to_bring_anything():
@@ -140,7 +145,7 @@ def test_what_was_not_confirmed_is_no_answer():
     )
     sure = answers_of(unconfirmed)["Is that sure?"]
     assert sure.startswith(
-        "The range of «dropout» lies on the better side of 0 (no difference), but that was not confirm"
+        "No: what was measured may be chance, so nothing is decided. The range of «dropout» lies on the better side of 0 (no difference), but that was not confirm"
     )
 
 
