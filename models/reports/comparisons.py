@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 
 from heldout.pictures.scales import Scale, scale_of
 from heldout.remedies.words import words_of
@@ -14,6 +15,8 @@ from models.reports.figures import loss as loss_text
 from models.reports.sentences import flattered, flattered_told, winner_of
 from models.reports.strips import axis_strip, interval_strip, way_strip
 
+# Of how far remedies reach from 0: one that reaches farther is cut off in the picture, which an arrow says.
+MOST_TIMES_THE_MEDIAN = 3
 SIDE_WORDS: dict[Side, str] = {
     "better": "surely better",
     "worse": "surely worse",
@@ -26,7 +29,8 @@ _WHY_WIDE = (
 HOW_TO_READ_PICTURES = (
     "How to read the pictures: the line at 0 is the unchanged network. The dot is what was measured. The bar is the "
     "range in which the true difference very likely lies; right is better in both pictures. A bar wholly to the right "
-    f"of the line: surely better. Wholly to the left: surely worse. A bar across the line: may be chance. {_WHY_WIDE}"
+    "of the line: surely better. Wholly to the left: surely worse. A bar across the line: may be chance. An arrow at "
+    f"the edge: it reaches farther. {_WHY_WIDE}"
 )
 HOW_TO_READ_TABLES = (
     "How to read the tables: 0 would be no difference from the unchanged network. The true difference very likely lies "
@@ -176,13 +180,18 @@ def _axis(scale: Scale, measure: Measure) -> Picture:
 
 
 def _scale(arms: Sequence[ArmView], measure: Measure) -> Scale | None:
-    """Better is on the right, and 0 always within."""
+    """Better is on the right, and 0 always within. An arm that ran wild leaves room for the others."""
     differences = [arm.difference for arm in arms if arm.difference is not None]
-    values = [value for one in differences for value in (measure.value(one), *(measure.bounds(one) or ()))]
-    known = [value for value in values if value is not None]
-    if not known:
+    of_arms = [
+        [value for value in (measure.value(one), *(measure.bounds(one) or ())) if value is not None]
+        for one in differences
+    ]
+    if not any(of_arms):
         return None
-    return scale_of([0.0, *known], *((2.0, 98.0) if measure.unit.is_rise_better else (98.0, 2.0)))
+    reaches = [max(map(abs, values)) for values in of_arms if values]
+    most = MOST_TIMES_THE_MEDIAN * median_low(reaches) or max(reaches)
+    shown = [min(max(value, -most), most) for values in of_arms for value in values]
+    return scale_of([0.0, *shown], *((2.0, 98.0) if measure.unit.is_rise_better else (98.0, 2.0)))
 
 
 def _marked(report: StudyReportView, shown: Sequence[Sequence[object]]) -> list[int]:

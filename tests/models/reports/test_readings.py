@@ -145,7 +145,8 @@ def test_what_was_not_confirmed_is_no_answer():
     )
     sure = answers_of(unconfirmed)["Is that sure?"]
     assert sure.startswith(
-        "No: what was measured may be chance, so nothing is decided. The range of «dropout» lies on the better side of 0 (no difference), but that was not confirm"
+        "No: what was measured may be chance, so nothing is decided. The range of «dropout» lies on the better side of "
+        "0 (no difference), but that was not confirm"
     )
 
 
