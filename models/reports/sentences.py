@@ -87,7 +87,7 @@ def _more_seeds(seeds: int) -> str:
 def _cure(study: StudyView) -> str:
     winner = winner_of(study)
     if winner is None or winner.difference is None:
-        name = "a remedy" if study.conclusion is None else quoted(study.conclusion.remedy)
+        name = "a remedy" if study.conclusion is None else quoted(study.conclusion.remedy or "")
         return f"Yes: {name} makes it better."
     difference = winner.difference
     if accuracy_side(difference) == "better":

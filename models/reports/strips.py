@@ -20,8 +20,9 @@ def interval_strip(
     """
     bar = None
     if bounds is not None:
+        low, high = (_within(scale, bound) for bound in bounds)
         bar = joined(
-            _line(*(_within(scale, bound) for bound in bounds), f"bar {side}"),
+            _line(low, high, f"bar {side}"),
             *(_end(scale, bound, side) for bound in bounds),
         )
     inside = _is_inside(scale, value)

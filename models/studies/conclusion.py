@@ -58,7 +58,7 @@ def conclusion_of_cure(state: StudyState, race: Race, winner: str, test: StudyTe
     else:
         text.append("No fresh seeds have confirmed it.")
     text += [race.ended_early] if race.ended_early else []
-    text += [_flattered(state)] if _arm(state, winner).chooses_alone else []
+    text += [_flattered(test)] if _arm(state, winner).chooses_alone else []
     text += _about_parts(state.arms, look, winner)
     also = [name for name in cures(look, unconfirmed=True) if name != winner]
     if also:
@@ -163,11 +163,11 @@ def _arm(state: StudyState, name: str) -> Arm:
     return next(arm for arm in state.arms if arm.name == name)
 
 
-def _flattered(state: StudyState) -> str:
+def _flattered(test: StudyTestView | None) -> str:
     """Of a winner whose epochs are chosen by the images that have judged it."""
-    judge = (
-        "test, which has chosen nothing, is the fairer judge" if state.has_test else "no images are left that judge it"
-    )
+    judge = "no other images have judged it"
+    if test is not None:
+        judge = "test, which has chosen nothing, is the fairer judge"
     return (
         "These images have also chosen the epochs that it keeps, so it looks a little better on them than it is; "
         f"{judge}."
@@ -182,7 +182,10 @@ def _about_parts(arms: Sequence[Arm], look: Look, winner: str) -> list[str]:
     others = [part for part in parts if part not in beaten]
     return [
         *(f"It is surely better than its part {quoted(part)} alone." for part in beaten),
-        *(f"It may not be better than its part {quoted(part)} alone, but that is no sure cure." for part in others),
+        *(
+            f"It may be no better than its part {quoted(part)} alone, but that part alone is no sure cure."
+            for part in others
+        ),
     ]
 
 

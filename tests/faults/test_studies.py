@@ -67,7 +67,7 @@ def test_a_study_survives_killed_workers_and_a_database_that_was_away(stack: Sta
 
 # Two arms, two seeds and one look: neither helps enough to meet test.
 SMALL = {
-    "spec": digits(epochs=10, batch_size=16),
+    "spec": digits(epochs=8, batch_size=16, train_limit=700),
     "remedies": [{"name": "a little smoothing", "patch": {"training": {"label_smoothing": 0.01}}}],
     "splits": "fixed",
     "seeds": 2,
@@ -79,15 +79,14 @@ SMALL = {
 def test_a_small_study_whose_worker_is_killed_has_the_answer_of_one_that_nothing_happened_to(stack: Stack) -> None:
     stack.start(workers=2)
     with stack.client() as client:
-        whole = client.order_study(SMALL)
-        until(lambda: stack.ask("GET", f"/v1/studies/{whole.id}").json()["status"] == "succeeded", "its end")
-        harmed = client.order_study(SMALL)
+        whole, harmed = client.order_study(SMALL), client.order_study(SMALL)
         [first, *_] = harmed.arms[0].jobs
-        stack.after_epoch(first, 1)
-        stack.holder(first).kill_all()
-        until(lambda: client.study(harmed.id).has_ended, "the end of the harmed one")
+        stack.running(first)
+        stack.holder(first).kill_all()  # it trains nothing else
+        until(lambda: client.study(harmed.id).has_ended and client.study(whole.id).has_ended, "the end of both", 300)
         whole, harmed = client.study(whole.id), client.study(harmed.id)
     assert stack.job(first)["attempt"] == 2
+    assert {stack.job(job)["attempt"] for arm in whole.arms for job in arm.jobs} == {1}
     assert whole.conclusion is not None
     assert _without_ids(harmed) == _without_ids(whole)
     assert _rows(stack, harmed.id) == _rows(stack, whole.id)

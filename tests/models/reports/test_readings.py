@@ -153,7 +153,7 @@ def test_what_was_not_confirmed_is_no_answer():
 def test_a_study_that_runs_says_so_before_anything_else():
     page = html(made.running())
     assert text_of(page.find("body/main/header")).startswith(
-        " Heldout: report of a study Does dropout make the network better on images that it has not seen? This study "
+        " Heldout: report of a study Does «dropout» make the network better on images that it has not seen? This study "
         "is still running: 2 of 6 trainings are done."
     )
     assert report(made.running()).answer == "It is not known yet: 2 of 6 trainings are done."

@@ -294,6 +294,9 @@ def test_a_cancelled_study_ends_with_its_last_job_and_is_deleted_with_all_of_the
 
 
 def test_each_size_of_a_learning_curve_is_shown_once_all_of_its_trainings_have_ended(bench: Bench) -> None:
+    with bench.database.write() as session:
+        splits = {split: {"count": IMAGES} for split in ("train", "validation", "test")}
+        session.execute(update(DatasetRow).values(splits=splits))
     study_id = bench.order(kind="learning_curve", remedies="auto")
     shown = []
     while (claimed := bench.work.claim()) is not None:

@@ -152,13 +152,12 @@ def test_weights_that_may_know_the_images_of_a_fold_keep_a_study_to_the_datasets
     worker.succeed(held)
     initial = {"initial": {"job": job["id"]}}
 
-    def splits(**changes):
-        answer = client.post("/v1/studies?dry_run=true", json={**asked, "splits": "auto", **changes})
-        return answer.json()["splits"]
+    def estimated(**changes):
+        return client.post("/v1/studies?dry_run=true", json={**asked, "splits": "auto", **changes})
 
-    assert splits() == "resampled"
-    assert splits(spec={**spec, **initial}) == "fixed"
-    assert splits(remedies=[{"name": "transfer", "patch": initial}]) == "fixed"
+    assert_problem(estimated(), 409, "not_ready")  # it would cut folds
+    assert estimated(spec={**spec, **initial}).json()["splits"] == "fixed"
+    assert estimated(remedies=[{"name": "transfer", "patch": initial}]).json()["splits"] == "fixed"
     body = {**asked, "spec": {**spec, **initial}, "splits": "resampled"}
     problem = client.post("/v1/studies", json=body)
     assert_problem(problem, 422, "invalid_spec")
