@@ -49,9 +49,13 @@ def cost_of(study: StudyView) -> str:
         trainings = f"{done_of_planned(study)} so far"
     return (
         f"{trainings}, which took {duration(ledger.seconds)} of computing in all. Labels of "
-        f"validation images were looked at {counted(ledger.validation_reads, 'time')}, labels of test images "
-        f"{counted(ledger.test_reads, 'time')}."
+        f"validation images were looked at {_times(ledger.validation_reads)}, labels of test images "
+        f"{_times(ledger.test_reads)}."
     )
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, f"{count:,} times")
 
 
 def test_told(test: StudyTestView, name: str) -> str:
@@ -92,7 +96,7 @@ def _what_helped(study: StudyView) -> str:
         told = f"So far surely better than the unchanged network: {named(better)}."
     else:
         best = max((arm for arm in study.arms if arm.name not in worse), key=accuracy_of)
-        told = "Nothing surely."
+        told = "Nothing." if len(worse) == len(study.arms) - 1 else "Nothing surely."
         if best.difference is not None:
             told += f" Measured best is {quoted(best.name)}: {explanation_of(best)}{LOSS_TOLD}"
     return f"{told} Surely worse: {named(worse)}." if worse else told
@@ -120,6 +124,11 @@ def _is_sure(study: StudyView) -> str:
 def _sure_without_cure(study: StudyView) -> str:
     kind = None if study.conclusion is None else study.conclusion.kind
     if kind == "nothing_helped":
+        worse, remedies = len(with_effect(study, "worse")), len(study.arms) - 1
+        if worse == remedies:
+            return "Yes, very likely."
+        if worse:
+            return "Yes, very likely: some harm, and any gain of the others is too small to matter."
         return "Yes, very likely: any gain is too small to matter."
     return "No: what was measured may be chance, so nothing is decided."
 

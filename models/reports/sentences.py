@@ -106,8 +106,9 @@ def _nothing(study: StudyView) -> str:
         told = "makes the network worse" if worse else "does not make the network surely better"
         return f"No: {named(remedies)} {told} on unseen images{_at_most(study)}."
     if len(worse) == len(remedies):
-        return f"No: all {len(remedies)} remedies make the network worse on unseen images, in right answers or in loss."
-    which = f"none of the {len(remedies)} remedies"
+        which = "both" if len(remedies) == 2 else f"all {len(remedies)}"
+        return f"No: {which} remedies make the network worse on unseen images, in right answers or in loss."
+    which = "neither of the two remedies" if len(remedies) == 2 else f"none of the {len(remedies)} remedies"
     return f"No: {which} makes the network surely better on unseen images{_at_most(study)}."
 
 
@@ -168,8 +169,8 @@ def flattered_told(names: Sequence[str]) -> str:
     looks = "it looks" if len(names) == 1 else "they look"
     return (
         f"About {named(names)}: {own} epochs are chosen by the same validation images on which {own} figures are "
-        f"measured, and those of the unchanged network are not. So {looks} a little better here than in truth. Test "
-        "images, which have chosen nothing, are the fairer judge."
+        f"measured, and those of the unchanged network are not. So {looks} perhaps a little better here than in truth. "
+        "Test images, which have chosen nothing, are the fairer judge."
     )
 
 

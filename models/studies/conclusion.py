@@ -84,7 +84,7 @@ def conclusion_without_cure(state: StudyState, race: Race) -> ConclusionView:
     untried = [f"{named(failed)} could not be compared."] if failed else []
     if not open_arms:
         one = len(remedies) == 1
-        text = [f"{quoted(remedies[0])} does not help." if one else f"None of the {len(remedies)} remedies helps."]
+        text = [f"{quoted(remedies[0])} does not help." if one else f"{wording.none_of(len(remedies))} helps."]
         small = [name for name, (_, judgement) in judged.items() if judgement.standing is Standing.NO_HELP]
         if small:
             text.append(f"{named(small)} {'changes' if len(small) == 1 else 'change'} too little to matter.")
@@ -93,7 +93,7 @@ def conclusion_without_cure(state: StudyState, race: Race) -> ConclusionView:
     look, judgement = judged[best]
     comparison = look.comparisons[best]
     needs = needs_of(comparison, look.unit, look.last_error, state.validation_images)
-    subject = quoted(remedies[0]) if len(remedies) == 1 else f"any of the {len(remedies)} remedies"
+    subject = quoted(remedies[0]) if len(remedies) == 1 else wording.any_of(len(remedies))
     text = [f"Cannot tell whether {subject} helps."]
     average = _on_average(best, look, alone=len(remedies) == 1)
     if judgement.standing is Standing.CURE:
@@ -169,7 +169,7 @@ def _flattered(test: StudyTestView | None) -> str:
     if test is not None:
         judge = "test, which has chosen nothing, is the fairer judge"
     return (
-        "These images have also chosen the epochs that it keeps, so it looks a little better on them than it is; "
+        "These images have also chosen the epochs that it keeps, so it may look a little better on them than it is; "
         f"{judge}."
     )
 

@@ -32,6 +32,16 @@ def counted(count: int, one: str, several: str) -> str:
     return f"{count:,} {one if count == 1 else several}"
 
 
+def none_of(count: int) -> str:
+    """Of several remedies: «None of the 3 remedies»."""
+    return "Neither of the two remedies" if count == 2 else f"None of the {count} remedies"
+
+
+def any_of(count: int) -> str:
+    """Of several remedies: «any of the 3 remedies»."""
+    return "either of the two remedies" if count == 2 else f"any of the {count} remedies"
+
+
 def change_of_accuracy(difference: float) -> str:
     """«accuracy rises by 3.1 points»."""
     if f"{abs(100 * difference):.1f}" == "0.0":
@@ -115,7 +125,7 @@ def flattered() -> str:
     """What is to be known of an arm whose epochs are chosen by the images that judge it."""
     return (
         "Its epochs are chosen by the validation images that it is compared on, and those of the base are not: it "
-        "looks a little better there than it is."
+        "may look a little better there than it is."
     )
 
 

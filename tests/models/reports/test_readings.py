@@ -81,8 +81,8 @@ def test_nothing_helped_says_how_much_may_have_been_missed_and_what_to_measure_n
     )
     answers = answers_of(made.nothing_helped())
     assert answers["Is that sure?"] == (
-        "Yes, very likely: any gain is too small to matter. No range lies on the better side of 0 (no difference). The "
-        "range of «shift» lies on the worse side, in right "
+        "Yes, very likely: some harm, and any gain of the others is too small to matter. No range lies on the "
+        "better side of 0 (no difference). The range of «shift» lies on the worse side, in right "
         "answers or in loss. The ranges of «dropout» and «label smoothing» lie around 0: the effect may be as good or "
         "as bad as the ends say, or none. The ranges are so wide that in 95 of 100 such studies all of them hold the "
         "true differences."
@@ -132,7 +132,7 @@ def test_remedies_that_all_harm_are_not_said_to_bring_anything():
     harmed = study.model_copy(update={"arms": [study.arms[0], study.arms[3]]})
     assert report(harmed).answer == "No: «shift» makes the network worse on unseen images."
     answers = answers_of(harmed)
-    assert answers["What helped, and by how much?"] == "Nothing surely. Surely worse: «shift»."
+    assert answers["What helped, and by how much?"] == "Nothing. Surely worse: «shift»."
     assert answers["What should I do now?"].startswith("Keep the network as it is: these remedies make it worse.")
 
 
