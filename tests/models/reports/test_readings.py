@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from models.reports.changes import changes_of
 from tests.models.reports import made_studies as made
 from tests.models.reports.reading import html, html_tables, report, text_of
 
@@ -217,3 +218,14 @@ def test_a_range_that_leaves_zero_out_is_never_written_as_if_it_held_it():
     arms = [study.arms[0], study.arms[1].model_copy(update={"difference": difference})]
     rows = html_tables(html(study.model_copy(update={"arms": arms})))[0][1]
     assert rows[1][:4] == ["dropout (chosen)", "+1.10", "+0.03 to +2.17", "surely better"]
+
+
+def test_a_remedy_that_changed_nothing_is_said_to_give_the_same():
+    study = made.cure()
+    same = study.arms[2].difference.model_validate(made._difference(0.0, 0.0, 0.0, 0.0))
+    arms = [*study.arms[:2], study.arms[2].model_copy(update={"difference": same})]
+    [told] = [one.explanation for one in report(study.model_copy(update={"arms": arms})).arms[2:]]
+    assert told == "As many of 100 unseen images are answered correctly; the loss is the same."
+    patch = {"training": {"early_stopping": {}}}
+    [change] = changes_of(study.spec, patch)
+    assert change.startswith('training.early_stopping: null → {"monitor": "validation_loss"')
