@@ -15,8 +15,8 @@ _TITLE = "What is the gap from training to test made of?"
 _HOW_TO_READ = (
     "The gap is how many more of 100 images are answered correctly among those that the network was trained on than "
     "among test images. Each row is one part of it, and the parts add up to the whole gap. A part with plus widens the "
-    "gap; a part with minus narrows it. A part whose range holds 0 may be chance. What counts is the last row: a network "
-    "that is better on test images is better, also where its gap is wider."
+    "gap; a part with minus narrows it. A part whose range holds 0 may be chance. What counts is the last row: a "
+    "network that is better on test images is better, also where its gap is wider."
 )
 Bounds = tuple[float, float] | None
 

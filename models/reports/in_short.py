@@ -196,7 +196,7 @@ def _what_now(study: StudyView) -> str:
     if needs is None or (needs.seeds is None and needs.images is None):
         return f"{keep} Measuring these remedies longer is not worth it: try others, or collect more training images."
     more = f" The request is below: {MORE_FILE}." if needs.seeds is not None and needs.images is None else ""
-    return f"{keep} To know more, measure more: {what_would_tell(needs)}.{more}"
+    return f"{keep} To know more: {what_would_tell(needs)}.{more}"
 
 
 def _surer(study: StudyView) -> str:
