@@ -15,6 +15,7 @@ from heldout.errors import FieldError, InvalidSpec, SpecUnreadable
 from heldout.json_pointer import pointer_to
 from heldout.remedies import ResolvedArm, resolve
 from heldout.spec import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
+from heldout.studies.fairness import chooses_alone
 from heldout.studies.spec import BASE_ARM, NamedPatch, StudySpec
 from heldout.validation_spec import TrainOnAllSpec, ValidationSpec
 from heldout.views.study import StudyEstimateView
@@ -142,7 +143,7 @@ def _ordered(session: Session, blobs: Blobs, owner: str, asked: StudySpec, max_p
     test = (base.dataset.splits or {}).get("test", {}).get("count", 0)
     plan = StudyPlan(
         kind=asked.kind,
-        arms=tuple(_arm_plan(arm, examined[arm.name]) for arm in arms),
+        arms=tuple(_arm_plan(base.spec, arm, examined[arm.name]) for arm in arms),
         seeds=asked.seeds,
         folds=base.folds,
         train_images=train_images,
@@ -192,7 +193,24 @@ def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec) -> _Base
             "metadata": dict(asked.metadata),
         }
     )
-    return _split(blobs, _Base(spec, dataset, job, 0, 0, None), asked.splits)
+    return _split(blobs, _Base(spec, dataset, job, 0, 0, None), _wanted_splits(spec, asked))
+
+
+def _wanted_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", "resampled"]:
+    """What is asked for; `fixed` where a choice is left and an arm starts from weights of another job.
+
+    Those may have been trained on any image, also on those that validate in a fold.
+    """
+    own = [one for one in asked.remedies if isinstance(one, NamedPatch)]
+    if spec.initial is None and all(one.patch.get("initial") is None for one in own):
+        return asked.splits
+    if asked.splits == "resampled":
+        raise _refused(
+            "/splits",
+            "`resampled` cuts train and validation anew, and the weights that `initial` names may have been trained on "
+            "images that would then validate. Ask for `fixed`.",
+        )
+    return "fixed"
 
 
 def _split(blobs: Blobs, base: _Base, wanted: Literal["auto", "fixed", "resampled"]) -> _Base:
@@ -255,11 +273,13 @@ def _examined(
     return found
 
 
-def _arm_plan(arm: ResolvedArm, examined: ExaminedSpec) -> ArmPlan:
+def _arm_plan(base: JobSpec, arm: ResolvedArm, examined: ExaminedSpec) -> ArmPlan:
     initial, begins = None, examined.start.begins
     if begins.initial is not None:
         initial = {**begins.initial, "message": begins.message, "told": begins.told["initial"]}
-    return ArmPlan(Arm(arm.name, arm.patch, tuple(arm.parts), tuple(arm.candidates)), examined.plan.parameters, initial)
+    alone = any(chooses_alone(base, patched(base, patch)) for patch in arm.candidates or (arm.patch,))
+    planned = Arm(arm.name, arm.patch, tuple(arm.parts), tuple(arm.candidates), alone)
+    return ArmPlan(planned, examined.plan.parameters, initial)
 
 
 def _with_files(blobs: Blobs, study_id: str, ordered: _Ordered, copies: ExitStack) -> StudyPlan:

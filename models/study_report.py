@@ -1,5 +1,12 @@
-"""Collects what the report of a study is made of: its view, the curves of its trainings, the gap of its base job."""
+"""Collects what the report of a study is made of: its view, the curves of its trainings, and its gaps."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from heldout.diagnosis.gap.budget import Gap, gap_of
+from heldout.errors import FileOfLaterRelease, StorageUnavailable
+from heldout.stored.artifacts import ArtifactName
+from heldout.stored.gap import GapOnTest
 from heldout.studies.spec import BASE_ARM
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.study import StudyView
@@ -8,24 +15,50 @@ from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnosis_of
 from models.reports.build import report_of
+from models.reports.mean_budgets import mean_budget
 from models.store import metrics
-from models.tables import JobRow
+from models.stored_files import json_artifact_of, read_gap
+from models.tables import JobRow, StudyRow
 
 
-def study_report(session: Session, blobs: Blobs, owner: str, study: StudyView) -> StudyReportView:
-    """The report of an owner's study as it stands.
+def study_report(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) -> StudyReportView:
+    """The report of a study as it stands: without gaps, and saying why, where their files cannot be read.
 
-    Raises:
-        StorageUnavailable, FileOfLaterRelease.
+    Args:
+        row: of the study, and `study` its view.
     """
-    jobs = [job for arm in study.arms for job in arm.jobs]
-    return report_of(study, metrics.curves_of(session, jobs), _gaps_of(session, blobs, owner, study))
+    curves = metrics.curves_of(session, [job for arm in study.arms for job in arm.jobs])
+    try:
+        gaps = _gaps_of(session, blobs, row, study)
+    except (StorageUnavailable, FileOfLaterRelease) as error:
+        return report_of(study, curves, gaps_missing=error.detail)
+    return report_of(study, curves, gaps)
 
 
-def _gaps_of(session: Session, blobs: Blobs, owner: str, study: StudyView) -> list[ReportBudgetView]:
-    """Of the job whose spec is the base, if it was tested. A study's own jobs never are, one by one."""
-    job = None if study.job is None else session.get(JobRow, study.job)
-    if job is None or job.owner != owner:
+def _gaps_of(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) -> list[ReportBudgetView]:
+    """Of base and winner once they have met test; before that of the job whose spec is the base, if it was tested."""
+    on_test: Mapping[str, Any] = row.found.get("gaps_on_test") or {}
+    winner = None if study.conclusion is None else study.conclusion.remedy
+    budgets = []
+    for arm in study.arms:
+        if arm.name in (BASE_ARM, winner):
+            measured = {job: GapOnTest.model_validate(on_test[job]) for job in arm.jobs if job in on_test}
+            gaps = [_gap_of_job(session, blobs, job, gap) for job, gap in measured.items()]
+            known = [gap for gap in gaps if gap is not None]
+            if known:
+                budgets.append(mean_budget(arm.name, known))
+    return budgets or _gap_of_base_job(session, blobs, row)
+
+
+def _gap_of_job(session: Session, blobs: Blobs, job: str, on_test: GapOnTest) -> Gap | None:
+    """Of one training of a study: what its own end has measured, with what was measured on test later."""
+    stored = read_gap(blobs, json_artifact_of(session, job, ArtifactName.GAP))
+    return None if stored is None else gap_of(stored.with_test(on_test))
+
+
+def _gap_of_base_job(session: Session, blobs: Blobs, row: StudyRow) -> list[ReportBudgetView]:
+    job = None if row.base_job is None else session.get(JobRow, row.base_job)
+    if job is None or job.owner != row.owner:
         return []
     gap = DiagnosisView.of(diagnosis_of(session, blobs, job)).gap
     return [] if gap is None else [ReportBudgetView.of(BASE_ARM, job.id, gap)]

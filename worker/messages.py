@@ -1,5 +1,6 @@
 """The messages between the supervisor and the process that trains for one job."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +10,7 @@ from heldout.lifecycle import FailureCode, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.final import FinalView
+from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleView
 from models.studies.state import Scores, TestScores
 
@@ -56,6 +58,7 @@ class StoredModel:
 
     job_id: str
     file: str  # `.keras`, in `scratch`
+    spec: JobSpec  # which says what images it was trained on
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class EvaluateAssignment:
     winner: tuple[StoredModel, ...]  # all of one network
     with_validation: bool  # whether all of them have the dataset's own validation split
     resident_bytes: int | None  # larger images are read from their file
+    relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
     device: Literal["cpu"] = "cpu"
 
 
@@ -179,10 +183,14 @@ class SuspectsFound:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Models of a study were measured on test: each of them, and base and winner as ensembles."""
+    """Models of a study were measured on test: each of them, and base and winner as ensembles.
+
+    gaps: for each job what test shows of its gap; jobs are missing where that could not be measured.
+    """
 
     tested: TestScores
     ensemble: EnsembleView
+    gaps: Mapping[str, GapOnTest]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.cures import archive, curves, replay, score
-from benchmarks.cures.conditions import SEEDS, Condition, all_conditions, sealed
+from benchmarks.cures.conditions import SEALED, SEEDS, Condition, all_conditions
 from benchmarks.cures.record import append_line, read_lines
 
 LAST = {"weight_decay", "erasing", "ema", "zoom"}  # remedies that are recorded after everything else
@@ -166,7 +166,6 @@ def tables() -> Iterator[str]:
     """Each condition that is kept: its images, its trainings, and how often its base was right, unless it is sealed."""
     yield "| condition | train · validation · referee | folds | epochs | trainings | the base is right: of each |"
     yield "|---|---|---|---|---|---|"
-    closed = sealed()
     for condition in replay.conditions():
         trainings = replay.trainings(condition)
         counts = f"{condition.train} · {condition.validation} · {len(trainings[0].referee_correct)}"
@@ -176,7 +175,7 @@ def tables() -> Iterator[str]:
             mean(float(one.correct.mean()) for one in base),
             mean(one.referee_accuracy for one in base),
         )
-        shares = "sealed" if condition.key in closed else " · ".join(f"{100 * share:.1f} %" for share in figures)
+        shares = "sealed" if condition.key in SEALED else " · ".join(f"{100 * share:.1f} %" for share in figures)
         folds = condition.folds or "–"
         yield f"| {condition.key} | {counts} | {folds} | {condition.epochs} | {len(trainings)} | {shares} |"
 

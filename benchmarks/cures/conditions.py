@@ -1,11 +1,9 @@
-"""The conditions: which images, which network, how long. A fixed draw says which third of them is sealed."""
+"""The conditions: which images, which network, how long, and which of them are sealed."""
 
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
 
 from benchmarks.cures.remedies import Patch, patches
 from heldout.merge_patch import merged
@@ -17,13 +15,16 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "wide": {"blocks": [{"filters": 16}, {"filters": 32}], "dense": [{"units": 64}]},
     "double": {"blocks": [{"filters": 8, "repeat": 2}, {"filters": 16, "repeat": 2}], "dense": [{"units": 32}]},
     "norm": {"blocks": [{"filters": 8, "batch_norm": True}, {"filters": 16, "batch_norm": True}]},
-    "average": {"blocks": [{"filters": 16}, {"filters": 32}, {"filters": 32, "pool": 1}], "head": "global_average"},
     "dropped": {"blocks": [{"filters": 8, "dropout": 0.25}, {"filters": 16, "dropout": 0.25}]},
 }
 ADAM = {"name": "adam", "learning_rate": 0.003}
 SLOW = {"name": "adam", "learning_rate": 0.001}
 MOMENTUM = {"name": "sgd", "learning_rate": 0.02, "momentum": 0.9}
 MILD = {"rotation_degrees": 8.0, "width_shift": 0.05, "height_shift": 0.05}
+# On these, rules are scored once, after they have been committed. Drawn, not chosen: the first five of the sorted keys
+# of sixteen conditions, in the order of `numpy.random.default_rng(2026).permutation`. Two of these five, and one of the
+# others, were never recorded and are no conditions any more.
+SEALED = frozenset({"animals-14-wide-300", "mnist5k-14-small-500", "mnist5k-14-wide-150"})
 NULL_SEEDS = 1000  # the first training seed of null arm 1, of arm 2 twice as much
 
 
@@ -100,7 +101,7 @@ class Condition:
     @property
     def cost(self) -> int:
         """What a training costs, roughly: pixels that are seen, more for several convolutions in a block."""
-        return self.side**2 * self.train * self.epochs * (2 if self.network in {"double", "average"} else 1)
+        return self.side**2 * self.train * self.epochs * (2 if self.network == "double" else 1)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"optimizer": dict(self.optimizer), "augmentation": dict(self.augmentation)}
@@ -109,13 +110,6 @@ class Condition:
 def all_conditions() -> list[Condition]:
     """Cheapest first."""
     return sorted(_conditions(), key=lambda condition: condition.cost)
-
-
-def sealed() -> set[str]:
-    """Keys of the third on which rules are scored once, after they have been committed. Drawn, not chosen."""
-    keys = sorted(condition.key for condition in all_conditions())
-    order = np.random.default_rng(2_026).permutation(len(keys))
-    return {keys[place] for place in order[: round(len(keys) / 3)]}
 
 
 def _conditions() -> Iterator[Condition]:
@@ -128,11 +122,8 @@ def _conditions() -> Iterator[Condition]:
     yield Condition("mnist5k", 14, "norm", 800, 200, 12, folds=5, optimizer=slow)
     yield Condition("mnist5k", 28, "small", 100, 60, 20, batch=16)
     yield Condition("fashion_mnist", 14, "wide", 200, 100, 40, batch=16, nulls=6)
-    yield Condition("fashion_mnist", 14, "double", 500, 300, 25)
     yield Condition("fashion_mnist", 14, "dropped", 800, 250, 14, folds=4, augmentation=mild)
     yield Condition("fashion_mnist", 28, "small", 300, 200, 14, optimizer=momentum)
     yield Condition("animals", 14, "wide", 300, 100, 30, folds=4, nulls=4)
-    yield Condition("animals", 14, "double", 1000, 400, 15)
-    yield Condition("animals", 14, "average", 500, 60, 25)
     yield Condition("textures", 10, "wide", 100, 60, 40, batch=16)
     yield Condition("textures", 10, "small", 600, 300, 15, folds=3)

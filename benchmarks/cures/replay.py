@@ -12,8 +12,7 @@ from functools import cache
 
 from benchmarks.cures import archive
 from benchmarks.cures.archive import Recorded
-from benchmarks.cures.conditions import Condition, all_conditions
-from benchmarks.cures.conditions import sealed as sealed_keys
+from benchmarks.cures.conditions import SEALED, Condition, all_conditions
 from benchmarks.cures.curves import Point, read_points
 from benchmarks.cures.record import Training
 from benchmarks.cures.remedies import Patch
@@ -22,7 +21,7 @@ from benchmarks.cures.remedies import Patch
 def conditions(*, sealed: bool | None = None) -> list[Condition]:
     """Every condition that is recorded, or only those that are sealed, or are not."""
     kept = [condition for condition in all_conditions() if (archive.FOLDER / f"{condition.key}.npz").is_file()]
-    return [one for one in kept if sealed is None or (one.key in sealed_keys()) == sealed]
+    return [one for one in kept if sealed is None or (one.key in SEALED) == sealed]
 
 
 @cache

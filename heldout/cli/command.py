@@ -47,6 +47,12 @@ def ends_with_code(function: Callable[P, Exit | None]) -> Callable[P, None]:
     return reported
 
 
+def pass_on(context: typer.Context, *, home: Path | None, as_json: bool) -> None:
+    """Let options that stand before a command, as in `heldout studies --home DIR std_…`, hold for it as well."""
+    given = {name: value for name, value in (("home", home), ("as_json", as_json)) if value}
+    context.default_map = {context.invoked_subcommand or "": given}
+
+
 @contextmanager
 def service(home: Path | None) -> Iterator["Client"]:
     """A client of the service that the command line or the environment names."""

@@ -11,7 +11,7 @@ import typer
 
 from heldout.cli import local_audit, shown, suspects
 from heldout.cli.audits import SHOWN_EXAMPLES
-from heldout.cli.command import AsJson, Home, ends_with_code, print_list, service
+from heldout.cli.command import AsJson, Home, ends_with_code, pass_on, print_list, service
 from heldout.cli.ingests import show_outcome, wait_for_ingest
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import console, is_terminal, print_json, say
@@ -54,6 +54,8 @@ def datasets(
     """List the datasets that jobs can name, and bring your own."""
     if context.invoked_subcommand is None:
         _list(status, as_json=as_json, home=home)
+    else:
+        pass_on(context, home=home, as_json=as_json)
 
 
 @ends_with_code

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from heldout.cli.figures import NONE, clock, points
 from heldout.cli.screen import print_table, say, say_wrapped, table_width, terminal_width
 from heldout.cli.shown_curve import show_curve, show_curve_estimate
+from heldout.remedies.words import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +24,8 @@ RIGHT = (2, 3, 4, 6)
 MOST_TIMES_THE_MEDIAN = 3
 LEGEND = (
     "ACCURACY on validation images: of the base, then with the remedy, by the same seeds. POINTS of accuracy and LOSS "
-    "are what the remedy changes. They surely lie between the bounds, in 95 of 100 studies all of them at once; a "
-    "remedy helps where both bounds are on the better side of 0."
+    "are what the remedy changes. They surely lie between the bounds, in 95 of 100 studies all of them at once. A "
+    "remedy helps where both bounds of POINTS are above 0, or both bounds of LOSS below it."
 )
 # The differences that decide are always shown, however narrow the terminal.
 FEWEST_COLUMNS = 5
@@ -61,7 +62,7 @@ def show_arms(study: StudyView) -> None:
     print_table(HEADINGS[:columns], [row[:columns] for row in rows], right=RIGHT)
     for arm in study.arms:
         if arm.why:
-            say_wrapped(f"{arm.name}: {arm.why}")
+            say_wrapped(f"{words_of(arm.name)}: {arm.why}")
     say("")
     say_wrapped(LEGEND)
 
@@ -87,7 +88,7 @@ def _row_of(arm: ArmView, widest: float) -> tuple[str, ...]:
     if arm.difference is not None:
         accuracy, loss, bounds = arm.difference.accuracy, arm.difference.loss, arm.difference.adjusted_intervals
     return (
-        arm.name,
+        words_of(arm.name),
         arm.status,
         str(arm.seeds),
         _accuracy(reached, accuracy),
@@ -125,7 +126,7 @@ def show_test(test: StudyTestView) -> None:
     if base is None or winner is None:
         return
     sure = difference.intervals.accuracy
-    surely = "" if sure is None else f", surely {_between(sure, points)}"
+    surely = "" if sure is None else f", very likely {_between(sure, points)}"
     say(
         f"Test ({test.base.count:,} images): accuracy {100 * base:.1f} % without it, {100 * winner:.1f} % with it: "
         f"{points(difference.accuracy)} points{surely}; loss {_loss(difference.loss)}"

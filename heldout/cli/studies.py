@@ -8,12 +8,13 @@ import typer
 from typer.core import TyperGroup
 
 from heldout.cli import study_report
-from heldout.cli.command import AsJson, Home, ends_with_code, print_list, service
+from heldout.cli.command import AsJson, Home, ends_with_code, pass_on, print_list, service
 from heldout.cli.curing import follow
 from heldout.cli.figures import NONE, moment
 from heldout.cli.outcome import Exit
 from heldout.cli.screen import print_json, print_table, say
 from heldout.cli.shown_study import progress_of, show_study
+from heldout.remedies.words import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +46,8 @@ def studies(
     """List studies, newest first; with an id, show that one."""
     if context.invoked_subcommand is None:
         _list(statuses or [], limit, as_json=as_json, home=home)
+    else:
+        pass_on(context, home=home, as_json=as_json)
 
 
 @ends_with_code
@@ -100,7 +103,8 @@ def _show_studies(found: "Sequence[StudyView]") -> None:
 def _row_of(study: "StudyView") -> tuple[str, ...]:
     answer = NONE
     if study.conclusion is not None:
-        answer = study.conclusion.remedy or study.conclusion.kind.replace("_", " ")
+        remedy = study.conclusion.remedy
+        answer = study.conclusion.kind.replace("_", " ") if remedy is None else words_of(remedy)
     elif study.forecast is not None:
         answer = f"forecast {100 * study.forecast.error:.1f} % wrong"
     elif study.no_forecast is not None:

@@ -113,6 +113,15 @@ class Calibration(StoredPart):
     loss_after: float
 
 
+class GapOnTest(StoredPart):
+    """What a `StoredGap` has of test; measured later where a study has kept test for its end."""
+
+    test: Tally | None
+    test_copies: HeldOutCopies | None = None
+    pixels: PixelsUndone | None = None
+    labels: LabelsRenamed | None = None
+
+
 class StoredGap(StoredFile):
     """What the worker measured at the end of a training, or the API of predictions from anywhere.
 
@@ -144,4 +153,8 @@ class StoredGap(StoredFile):
 
     def without_test(self) -> "StoredGap":
         """The same without anything that was measured on test images."""
-        return self.model_copy(update={"test": None, "test_copies": None, "pixels": None, "labels": None})
+        return self.with_test(GapOnTest(test=None))
+
+    def with_test(self, measured: GapOnTest) -> "StoredGap":
+        """The same with what was measured on test images."""
+        return self.model_copy(update={name: getattr(measured, name) for name in GapOnTest.model_fields})

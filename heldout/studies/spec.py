@@ -37,7 +37,9 @@ class StudySpec(SpecPart):
     )
     seeds: int = Field(3, ge=2, le=20, description="Of the first look at every arm.")
     splits: Literal["auto", "fixed", "resampled"] = Field(
-        "auto", description="`resampled` gives each seed a fold of its own; `auto` does below 1,000 validation images."
+        "auto",
+        description="`resampled` gives each seed a fold of its own; `auto` does below 1,000 validation images, unless "
+        "an arm starts from `initial`: those weights may know the images of a fold.",
     )
     budget: StudyBudget = StudyBudget()
     priority: Priority | None = Field(None, description="Of its jobs; null: one below that of the base spec.")

@@ -182,7 +182,9 @@ class StudyView(View):
     arms: list[ArmView] = Field(description="The first is `base`.")
     conclusion: ConclusionView | None
     ensemble: EnsembleView | None = None
-    sizes: list[CurvePointView] | None = Field(None, description="Of a learning curve, smallest first.")
+    sizes: list[CurvePointView] | None = Field(
+        None, description="Of a learning curve, smallest first: each as soon as all of its trainings have ended."
+    )
     forecast: ForecastView | None = None
     no_forecast: str | None = Field(None, description="Why there is no forecast.")
     ledger: StudyLedgerView

@@ -59,19 +59,22 @@ class ReportArmView(View):
 
 
 class ReportBudgetView(View):
-    """What the gap of one job is made of, from training to test."""
+    """What the gap of an arm is made of, from training to test."""
 
     arm: str
-    job: str
+    job: str | None = Field(
+        description="The one job whose gap it is; null where it is the mean over an arm's trainings."
+    )
+    trainings: int = Field(1, description="Over how many trainings it is the mean.")
     whole: GapView = Field(description="From training to test: the sum of the terms.")
     gap: GapBudgetView
 
     @classmethod
-    def of(cls, arm: str, job: str, gap: GapBudgetView) -> "ReportBudgetView":
+    def of(cls, arm: str, job: str | None, gap: GapBudgetView, *, trainings: int = 1) -> "ReportBudgetView":
         losses = [term.loss for term in gap.terms if term.loss is not None]
         loss = sum(losses) if len(losses) == len(gap.terms) else None
         whole = GapView(accuracy=gap.train.accuracy - gap.test.accuracy, loss=loss)
-        return cls(arm=arm, job=job, whole=whole, gap=gap)
+        return cls(arm=arm, job=job, trainings=trainings, whole=whole, gap=gap)
 
 
 class CommandView(View):
@@ -93,6 +96,7 @@ class StudyReportView(View):
     answer: str = Field(description="One sentence.")
     in_short: list[QuestionView]
     arms: list[ReportArmView] = Field(description="In the order of the study's arms.")
-    gaps: list[ReportBudgetView] = Field(description="Of base and winner, where one of their jobs was tested.")
+    gaps: list[ReportBudgetView] = Field(description="Of base and winner, where they were tested.")
+    gaps_missing: str | None = Field(None, description="Why `gaps` is empty, where what it is made of cannot be read.")
     winning_spec: JobSpec | None = Field(description="null without a winner.")
     commands: list[CommandView] = Field(description="What does it again.")

@@ -18,12 +18,14 @@ def report_of(
     study: StudyView,
     epochs: Mapping[str, Sequence[EpochFigures]],
     gaps: Sequence[ReportBudgetView] = (),
+    *,
+    gaps_missing: str | None = None,
 ) -> StudyReportView:
     """The report, also of a study that still runs.
 
     Args:
         epochs: of each job of the study, in order; jobs may be missing.
-        gaps: of base and winner, where they are known.
+        gaps: of base and winner, where they are known. gaps_missing: why they cannot be read.
     """
     winner = winner_of(study)
     winning_spec = None if winner is None else patched(study.spec, winner.patch)
@@ -35,6 +37,7 @@ def report_of(
         in_short=in_short_of(study),
         arms=[_arm_of(study, arm, epochs) for arm in study.arms],
         gaps=list(gaps),
+        gaps_missing=gaps_missing,
         winning_spec=winning_spec,
         commands=commands_of(study, winning_spec),
     )

@@ -50,7 +50,7 @@ def _differences(before: Any, after: Any, given: Any, path: str) -> Iterator[tup
         for place, values in enumerate(zip(before, after, places, strict=True)):
             yield from _differences(*values, f"{path}[{place}]")
     elif before != after:
-        yield path, before, after if given is None else given
+        yield path, before, given or after  # an object of defaults alone is said whole
 
 
 def _path_in_all_blocks(path: str) -> str | None:

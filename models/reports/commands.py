@@ -55,8 +55,8 @@ def _next_studies(study: StudyView) -> list[CommandView]:
         body = {"kind": "learning_curve", **_base_of(study)}
         cli = None if study.job is None else f"heldout curve {study.job}"
         return [_order("Measure whether more training images would help", IMAGES_FILE, body, cli)]
-    if conclusion.needs is None or conclusion.needs.seeds is None:
-        return []
+    if conclusion.needs is None or conclusion.needs.seeds is None or conclusion.needs.images is not None:
+        return []  # where images are needed too, more seeds alone would not tell
     seeds = min(max(arm.seeds for arm in study.arms) + conclusion.needs.seeds, MAX_SEEDS)
     body = _base_of(study) | {"remedies": _remedies_of(study), "seeds": seeds, "splits": study.splits}
     what = f"Measure more: the same study with {seeds} seeds"

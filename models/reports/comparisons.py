@@ -2,17 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 
 from heldout.pictures.scales import Scale, scale_of
+from heldout.remedies.words import words_of
 from heldout.views.study import ArmView, DifferenceView, Interval
 from heldout.views.study_report import StudyReportView
 from models.reports.document import Block, Cell, Heading, Paragraph, Picture, Table
 from models.reports.effects import Side, accuracy_of, accuracy_side, loss_side
 from models.reports.figures import LOSS, NONE, OF_100_IMAGES, Unit, percent, signed, signed_range
 from models.reports.figures import loss as loss_text
-from models.reports.sentences import winner_of
+from models.reports.sentences import flattered, flattered_told, winner_of
 from models.reports.strips import axis_strip, interval_strip, way_strip
 
+# Of how far remedies reach from 0: one that reaches farther is cut off in the picture, which an arrow says.
+MOST_TIMES_THE_MEDIAN = 3
 SIDE_WORDS: dict[Side, str] = {
     "better": "surely better",
     "worse": "surely worse",
@@ -25,7 +29,8 @@ _WHY_WIDE = (
 HOW_TO_READ_PICTURES = (
     "How to read the pictures: the line at 0 is the unchanged network. The dot is what was measured. The bar is the "
     "range in which the true difference very likely lies; right is better in both pictures. A bar wholly to the right "
-    f"of the line: surely better. Wholly to the left: surely worse. A bar across the line: may be chance. {_WHY_WIDE}"
+    "of the line: surely better. Wholly to the left: surely worse. A bar across the line: may be chance. An arrow at "
+    f"the edge: it reaches farther. {_WHY_WIDE}"
 )
 HOW_TO_READ_TABLES = (
     "How to read the tables: 0 would be no difference from the unchanged network. The true difference very likely lies "
@@ -72,7 +77,9 @@ def comparison_blocks(report: StudyReportView) -> list[Block]:
     if not compared:
         return [*blocks, Paragraph("Nothing has been compared yet.")]
     blocks.append(Paragraph(HOW_TO_READ_PICTURES, is_hint=True, in_markdown=HOW_TO_READ_TABLES))
-    return blocks + [_table(report, compared, measure) for measure in (ACCURACY, LOSS_MEASURE)]
+    blocks += [_table(report, compared, measure) for measure in (ACCURACY, LOSS_MEASURE)]
+    names = flattered(report.study)
+    return [*blocks, Paragraph(flattered_told(names))] if names else blocks
 
 
 def arms_in_order(report: StudyReportView) -> list[ArmView]:
@@ -82,14 +89,14 @@ def arms_in_order(report: StudyReportView) -> list[ArmView]:
 
 
 def shown_name(report: StudyReportView, arm: ArmView) -> str:
-    """`unchanged network`, `dropout (chosen)`."""
+    """`unchanged network`, `label smoothing (chosen)`."""
     if arm is report.study.arms[0]:
         return "unchanged network"
     if arm is winner_of(report.study):
-        return f"{arm.name} (chosen)"
+        return f"{words_of(arm.name)} (chosen)"
     if arm.status == "dropped":
-        return f"{arm.name} (dropped)"
-    return arm.name
+        return f"{words_of(arm.name)} (dropped)"
+    return words_of(arm.name)
 
 
 def gap_blocks(report: StudyReportView) -> list[Block]:
@@ -173,13 +180,18 @@ def _axis(scale: Scale, measure: Measure) -> Picture:
 
 
 def _scale(arms: Sequence[ArmView], measure: Measure) -> Scale | None:
-    """Better is on the right, and 0 always within."""
+    """Better is on the right, and 0 always within. An arm that ran wild leaves room for the others."""
     differences = [arm.difference for arm in arms if arm.difference is not None]
-    values = [value for one in differences for value in (measure.value(one), *(measure.bounds(one) or ()))]
-    known = [value for value in values if value is not None]
-    if not known:
+    of_arms = [
+        [value for value in (measure.value(one), *(measure.bounds(one) or ())) if value is not None]
+        for one in differences
+    ]
+    if not any(of_arms):
         return None
-    return scale_of([0.0, *known], *((2.0, 98.0) if measure.unit.is_rise_better else (98.0, 2.0)))
+    reaches = [max(map(abs, values)) for values in of_arms if values]
+    most = MOST_TIMES_THE_MEDIAN * median_low(reaches) or max(reaches)
+    shown = [min(max(value, -most), most) for values in of_arms for value in values]
+    return scale_of([0.0, *shown], *((2.0, 98.0) if measure.unit.is_rise_better else (98.0, 2.0)))
 
 
 def _marked(report: StudyReportView, shown: Sequence[Sequence[object]]) -> list[int]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from heldout.remedies.words import named, words_of
 from heldout.stored.final import GapView
-from heldout.studies.spec import BASE_ARM
 from heldout.views.study import StudyView, TestFiguresView
-from heldout.views.study_report import ReportBudgetView, StudyReportView
+from heldout.views.study_report import StudyReportView
+from models.reports.budgets import budget_blocks
 from models.reports.commands import WINNER_FILE, script_of
 from models.reports.comparisons import arms_in_order, comparison_blocks, gap_blocks, shown_name
 from models.reports.courses import course_blocks, size_blocks
@@ -17,7 +18,6 @@ from models.reports.figures import (
     counted,
     duration,
     listed,
-    named,
     percent,
     signed,
     signed_range,
@@ -78,7 +78,7 @@ def document_of(report: StudyReportView) -> Document:
         blocks += _test_blocks(study)
         blocks += gap_blocks(report)
         blocks += _way_blocks(report)
-        blocks += _budget_blocks(report.gaps)
+        blocks += budget_blocks(report)
         blocks += course_blocks(report)
         blocks += _change_blocks(report)
     blocks += [*_cost_blocks(study), *_again_blocks(report), Heading("Words"), Facts(_words_for(study))]
@@ -136,9 +136,9 @@ def _test_blocks(study: StudyView) -> list[Block]:
         difference = test.difference
         rows = [
             _test_row("unchanged network", test.base),
-            _test_row(winner.name, test.winner),
+            _test_row(words_of(winner.name), test.winner),
             (
-                f"difference: {winner.name} minus unchanged",
+                f"difference: {words_of(winner.name)} minus unchanged",
                 "",
                 signed(OF_100_IMAGES, difference.accuracy, difference.intervals.accuracy),
                 signed_range(OF_100_IMAGES, difference.accuracy, difference.intervals.accuracy),
@@ -156,9 +156,10 @@ def _test_blocks(study: StudyView) -> list[Block]:
             Table("On test images, means over the trainings", _RESULT_HEADINGS, rows, (1,), range(1, 6)),
         ]
     if study.ensemble is not None:
+        arms = (("unchanged network", study.ensemble.base), (words_of(winner.name), study.ensemble.winner))
         rows = [
             _test_row(f"{name}, {figures.members} together, {split}", shown)
-            for name, figures in (("unchanged network", study.ensemble.base), (winner.name, study.ensemble.winner))
+            for name, figures in arms
             for split, shown in (("validation", figures.validation), ("test", figures.test))
             if shown is not None
         ]
@@ -207,37 +208,6 @@ def _way_blocks(report: StudyReportView) -> list[Block]:
 
 def _points(gap: GapView | None) -> str:
     return NONE if gap is None or gap.accuracy is None else f"{100 * gap.accuracy:.1f}"
-
-
-def _budget_blocks(gaps: Sequence[ReportBudgetView]) -> list[Block]:
-    """The gap from training to test, term by term, where a job of the arm was tested."""
-    if not gaps:
-        return []
-    blocks: list[Block] = [
-        Heading("What is the gap from training to test made of?"),
-        Paragraph(
-            "Each row is a part of the gap of one training. Points are right answers of 100 images: with plus they "
-            "widen the gap, with minus they narrow it. The parts add up to the whole gap.",
-            is_hint=True,
-        ),
-    ]
-    for one in gaps:
-        rows = [
-            (
-                term.code.replace("_", " "),
-                signed(OF_100_IMAGES, term.accuracy, term.accuracy_interval),
-                signed_range(OF_100_IMAGES, term.accuracy, term.accuracy_interval),
-                signed(LOSS, term.loss, term.loss_interval),
-                term.explanation,
-            )
-            for term in one.gap.terms
-        ]
-        whole = (signed(OF_100_IMAGES, one.whole.accuracy), "", signed(LOSS, one.whole.loss), "")
-        rows.append(("training to test", *whole))
-        headings = ("part", "points", "very likely between", "loss", "why")
-        name = "unchanged network" if one.arm == BASE_ARM else one.arm
-        blocks.append(Table(f"{name} (`{one.job}`)", headings, rows, (len(rows) - 1,), (1, 2, 3)))
-    return blocks
 
 
 def _change_blocks(report: StudyReportView) -> list[Block]:

@@ -62,6 +62,7 @@ def accuracy_told(difference: DifferenceView) -> str:
         difference.accuracy,
         difference.adjusted_intervals.accuracy,
         "{} of 100 unseen images are answered correctly",
+        "as many",
         "how many images are answered correctly is not known",
     )
 
@@ -69,7 +70,12 @@ def accuracy_told(difference: DifferenceView) -> str:
 def loss_told(difference: DifferenceView) -> str:
     """`the loss is 0.121 lower (very likely 0.060 to 0.182 lower)`."""
     return _told(
-        LOSS, difference.loss, difference.adjusted_intervals.loss, "the loss is {}", "the loss is not a finite number"
+        LOSS,
+        difference.loss,
+        difference.adjusted_intervals.loss,
+        "the loss is {}",
+        "the same",
+        "the loss is not a finite number",
     )
 
 
@@ -80,7 +86,10 @@ def very_likely(unit: Unit, value: float | None, bounds: Interval) -> str:
     return f"very likely {change_range(unit, value, bounds)}"
 
 
-def _told(unit: Unit, value: float | None, bounds: Interval, sentence: str, unknown: str) -> str:
+def _told(unit: Unit, value: float | None, bounds: Interval, sentence: str, same: str, unknown: str) -> str:
     if value is None:
         return unknown
+    if value == 0:
+        beside = "" if bounds in (None, (0.0, 0.0)) else f" ({very_likely(unit, value, bounds)})"
+        return f"{sentence.format(same)}{beside}"
     return f"{sentence.format(change(unit, value, bounds))} ({very_likely(unit, value, bounds)})"

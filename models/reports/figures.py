@@ -78,11 +78,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / HOUR_S:.1f} hours"
 
 
-def named(names: Sequence[str]) -> str:
-    """Names as code, in a row: `a`, `b` and `c`."""
-    return listed([f"`{name}`" for name in names])
-
-
 def listed(things: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(things[:-1]), things[-1]] if len(things) > 1 else things)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from heldout.remedies.words import named, quoted
 from heldout.views.study import StudyTestView, StudyView
 from heldout.views.study_report import QuestionView
 from models.reports.commands import IMAGES_FILE, MORE_FILE, WINNER_FILE
@@ -12,10 +13,9 @@ from models.reports.figures import (
     change,
     counted,
     duration,
-    named,
     percent,
 )
-from models.reports.sentences import done_of_planned, what_would_tell, winner_of, with_effect
+from models.reports.sentences import done_of_planned, flattered, flattered_told, what_would_tell, winner_of, with_effect
 
 RULE = "The ranges are so wide that in 95 of 100 such studies all of them hold the true differences."
 LOSS_TOLD = " (Loss: how far answers are from being right and certain; lower is better.)"
@@ -49,9 +49,13 @@ def cost_of(study: StudyView) -> str:
         trainings = f"{done_of_planned(study)} so far"
     return (
         f"{trainings}, which took {duration(ledger.seconds)} of computing in all. Labels of "
-        f"validation images were looked at {counted(ledger.validation_reads, 'time')}, labels of test images "
-        f"{counted(ledger.test_reads, 'time')}."
+        f"validation images were looked at {_times(ledger.validation_reads)}, labels of test images "
+        f"{_times(ledger.test_reads)}."
     )
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, f"{count:,} times")
 
 
 def test_told(test: StudyTestView, name: str) -> str:
@@ -59,7 +63,7 @@ def test_told(test: StudyTestView, name: str) -> str:
     base, winner, difference = test.base, test.winner, test.difference
     told = (
         f"On {winner.count:,} test images the unchanged network answers {percent(base.accuracy)} correctly, and the "
-        f"one with `{name}` {percent(winner.accuracy)}"
+        f"one with {quoted(name)} {percent(winner.accuracy)}"
     )
     value, bounds = difference.accuracy, difference.intervals.accuracy
     if value is None or bounds is None:
@@ -84,7 +88,7 @@ def _what_helped(study: StudyView) -> str:
     if not any(arm.difference for arm in study.arms):
         return "Nothing has been compared yet."
     if winner is not None:
-        told = f"`{winner.name}`: {explanation_of(winner)}{LOSS_TOLD}"
+        told = f"{quoted(winner.name)}: {explanation_of(winner)}{LOSS_TOLD}"
         others = [name for name in better if name != winner.name]
         if others:
             told += f" Also surely better than the unchanged network: {named(others)}."
@@ -92,9 +96,9 @@ def _what_helped(study: StudyView) -> str:
         told = f"So far surely better than the unchanged network: {named(better)}."
     else:
         best = max((arm for arm in study.arms if arm.name not in worse), key=accuracy_of)
-        told = "Nothing surely."
+        told = "Nothing." if len(worse) == len(study.arms) - 1 else "Nothing surely."
         if best.difference is not None:
-            told += f" Measured best is `{best.name}`: {explanation_of(best)}{LOSS_TOLD}"
+            told += f" Measured best is {quoted(best.name)}: {explanation_of(best)}{LOSS_TOLD}"
     return f"{told} Surely worse: {named(worse)}." if worse else told
 
 
@@ -105,15 +109,28 @@ def _is_sure(study: StudyView) -> str:
         return "No, the study is not finished, and figures can still change."
     winner = winner_of(study)
     if winner is None or winner.difference is None:
-        return f"{_where_ranges_lie(study)} {RULE}"
+        return f"{_sure_without_cure(study)} {_where_ranges_lie(study)} {RULE}"
     test = None if study.conclusion is None else study.conclusion.test
     told = "" if test is None else f" {test_told(test, winner.name)}"
     sides = {"in right answers": accuracy_side(winner.difference), "in loss": loss_side(winner.difference)}
     better = [measure for measure, side in sides.items() if side == "better"]
     if not better:
-        return f"Not by the ranges alone: those of `{winner.name}` hold 0 (no difference). {RULE}{told}"
-    where = f"the whole range of `{winner.name}` lies on the better side of 0 (no difference) {' and '.join(better)}"
-    return f"Yes, very likely: {where}. {RULE}{told}"
+        return f"Not by the ranges alone: those of {quoted(winner.name)} hold 0 (no difference). {RULE}{told}"
+    where = f"the whole range of {quoted(winner.name)} lies on the better side of 0 (no difference)"
+    but = f" {flattered_told([winner.name])}" if winner.name in flattered(study) else ""
+    return f"Yes, very likely: {where} {' and '.join(better)}. {RULE}{but}{told}"
+
+
+def _sure_without_cure(study: StudyView) -> str:
+    kind = None if study.conclusion is None else study.conclusion.kind
+    if kind == "nothing_helped":
+        worse, remedies = len(with_effect(study, "worse")), len(study.arms) - 1
+        if worse == remedies:
+            return "Yes, very likely."
+        if worse:
+            return "Yes, very likely: some harm, and any gain of the others is too small to matter."
+        return "Yes, very likely: any gain is too small to matter."
+    return "No: what was measured may be chance, so nothing is decided."
 
 
 def _where_ranges_lie(study: StudyView) -> str:
@@ -157,27 +174,29 @@ def _what_now(study: StudyView) -> str:
         return "Order the study again once its cause is mended." if study.status == "failed" else "Order it again."
     conclusion, winner = study.conclusion, winner_of(study)
     if winner is not None:
-        spec = f"For trainings of your own, take {WINNER_FILE} below: the spec with `{winner.name}`."
+        spec = f"For trainings of your own, take {WINNER_FILE} below: the spec with {quoted(winner.name)}."
         if conclusion.refit is None:
             return spec
         return (
             f"Use the model of `{conclusion.refit}` once that job has ended; the command is below. It is trained with "
-            f"`{winner.name}` on training and validation images together, so there are no validation figures of it. "
-            f"{spec}"
+            f"{quoted(winner.name)} on training and validation images together, so there are no validation figures of "
+            f"it. {spec}"
         )
     if conclusion.kind == "nothing_helped":
-        worse = len(with_effect(study, "worse")) == len(study.arms) - 1
-        why = "these remedies make it worse" if worse else "what these remedies may bring is too little to matter"
+        worse = len(with_effect(study, "worse"))
+        why = "these remedies make it worse or bring too little to matter"
+        if worse in {0, len(study.arms) - 1}:
+            why = "these remedies make it worse" if worse else "what these remedies may bring is too little to matter"
         return (
             f"Keep the network as it is: {why}. Measure instead whether "
             f"more training images would help; the request is below: {IMAGES_FILE}."
         )
-    has_request = conclusion.needs is not None and conclusion.needs.seeds is not None
-    more = f" The request is below: {MORE_FILE}." if has_request else ""
-    return (
-        "Keep the network as it is for now, and take none of the remedies for an improvement. To know more, measure "
-        f"more: {what_would_tell(conclusion.needs)}.{more}"
-    )
+    keep = "Keep the network as it is for now, and take none of the remedies for an improvement."
+    needs = conclusion.needs
+    if needs is None or (needs.seeds is None and needs.images is None):
+        return f"{keep} Measuring these remedies longer is not worth it: try others, or collect more training images."
+    more = f" The request is below: {MORE_FILE}." if needs.seeds is not None and needs.images is None else ""
+    return f"{keep} To know more: {what_would_tell(needs)}.{more}"
 
 
 def _surer(study: StudyView) -> str:

@@ -1,14 +1,18 @@
 """The question that a study asks, and its answer in one sentence, for someone who knows no statistics."""
 
+from collections.abc import Sequence
+
+from heldout.remedies.words import named, quoted
+from heldout.studies.fairness import chooses_alone
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, ForecastView, NeedsView, StudyView, TestFiguresView
 from heldout.views.study_report import Effect
-from models.reports.effects import accuracy_side, accuracy_told, effect_of, loss_side, loss_told
+from models.reports.changes import patched
+from models.reports.effects import accuracy_side, accuracy_told, effect_of, loss_side, loss_told, side_of
 from models.reports.figures import (
     OF_100_IMAGES,
     change,
     counted,
-    named,
     percent,
 )
 
@@ -64,16 +68,16 @@ def tested_of(study: StudyView, arm: ArmView) -> TestFiguresView | None:
 
 
 def what_would_tell(needs: NeedsView | None) -> str:
-    """What would make an answer possible, as a sentence without its end. Each of both alone would be enough."""
+    """What would make an answer possible, as a sentence without its end."""
     seeds, images = (None, None) if needs is None else (needs.seeds, needs.images)
+    more_images = "" if images is None else f"about {counted(images, 'more validation image')}"
+    if seeds is not None and images is not None:
+        return f"only {_more_seeds(seeds)} together with {more_images} would probably tell"
     if seeds is not None:
-        also = "" if images is None else f", and so would about {counted(images, 'more validation image')}"
-        return f"{_more_seeds(seeds)} would probably tell{also}"
+        return f"{_more_seeds(seeds)} would probably tell"
     if images is not None:
-        return (
-            f"more trainings would not help, but about {counted(images, 'more validation image')} would probably tell"
-        )
-    return "neither more trainings nor more validation images alone would tell"
+        return f"more trainings would not help, but {more_images} would probably tell"
+    return "to tell would take more trainings and validation images than is sensible"
 
 
 def _more_seeds(seeds: int) -> str:
@@ -83,17 +87,17 @@ def _more_seeds(seeds: int) -> str:
 def _cure(study: StudyView) -> str:
     winner = winner_of(study)
     if winner is None or winner.difference is None:
-        name = "a remedy" if study.conclusion is None else f"`{study.conclusion.remedy}`"
+        name = "a remedy" if study.conclusion is None else quoted(study.conclusion.remedy or "")
         return f"Yes: {name} makes it better."
     difference = winner.difference
     if accuracy_side(difference) == "better":
-        return f"Yes, `{winner.name}` does: {accuracy_told(difference)}."
+        return f"Yes, {quoted(winner.name)} does: {accuracy_told(difference)}."
     if loss_side(difference) == "better":
         return (
-            f"Yes, `{winner.name}` does: {loss_told(difference)}, so the answers are surely less wrong; "
-            f"{accuracy_told(difference)}, which by itself may be chance."
+            f"Yes, {quoted(winner.name)} does: {loss_told(difference)}, which surely brings its answers nearer to the "
+            f"truth; whether more of them are right is not sure: {accuracy_told(difference)}."
         )
-    return f"Yes, `{winner.name}` does: {accuracy_told(difference)}, and {loss_told(difference)}."
+    return f"Yes, {quoted(winner.name)} does: {accuracy_told(difference)}, and {loss_told(difference)}."
 
 
 def _nothing(study: StudyView) -> str:
@@ -102,20 +106,22 @@ def _nothing(study: StudyView) -> str:
         told = "makes the network worse" if worse else "does not make the network surely better"
         return f"No: {named(remedies)} {told} on unseen images{_at_most(study)}."
     if len(worse) == len(remedies):
-        return f"No: all {len(remedies)} remedies make the network worse on unseen images, in right answers or in loss."
-    which = f"none of the {len(remedies)} remedies"
+        which = "both" if len(remedies) == 2 else f"all {len(remedies)}"
+        return f"No: {which} remedies make the network worse on unseen images, in right answers or in loss."
+    which = "neither of the two remedies" if len(remedies) == 2 else f"none of the {len(remedies)} remedies"
     return f"No: {which} makes the network surely better on unseen images{_at_most(study)}."
 
 
 def _at_most(study: StudyView) -> str:
-    """How much any arm may bring at best, of those that are not worse."""
-    bounds = [arm.difference.adjusted_intervals.accuracy for arm in _undecided(study) if arm.difference]
-    most = max((one[1] for one in bounds if one is not None), default=0.0)
+    """How much any remedy may bring at best, of those that are not worse: by the ranges that have decided it."""
+    singly = [arm.difference.intervals for arm in study.arms if arm.difference is not None]
+    harmless = [
+        one.accuracy
+        for one in singly
+        if side_of(one.accuracy, is_rise_better=True) != "worse" and side_of(one.loss, is_rise_better=False) != "worse"
+    ]
+    most = max((bounds[1] for bounds in harmless if bounds is not None), default=0.0)
     return f"; at most {change(OF_100_IMAGES, most)} right answers of 100 may be gained" if most > 0 else ""
-
-
-def _undecided(study: StudyView) -> list[ArmView]:
-    return [arm for arm in study.arms if effect_of(arm.difference) in {"may_be_chance", "mixed"}]
 
 
 def _cannot_tell(study: StudyView, needs: NeedsView | None) -> str:
@@ -147,6 +153,24 @@ def _forecast(study: StudyView, forecast: ForecastView) -> str:
     return (
         f"{start}: with {forecast.images:,} training images {expected}, instead of {percent(now.error)} with "
         f"{now.images:,}."
+    )
+
+
+def flattered(study: StudyView) -> list[str]:
+    """Names of the compared arms whose epochs are chosen by the images that judge them, while the base's are not."""
+    compared = [arm for arm in study.arms if arm.difference is not None]
+    specs = [(arm.name, patched(study.spec, arm.patch)) for arm in compared]
+    return [name for name, spec in specs if spec is not None and chooses_alone(study.spec, spec)]
+
+
+def flattered_told(names: Sequence[str]) -> str:
+    """What that means for their figures."""
+    own = "its" if len(names) == 1 else "their"
+    looks = "it looks" if len(names) == 1 else "they look"
+    return (
+        f"About {named(names)}: {own} epochs are chosen by the same validation images on which {own} figures are "
+        f"measured, and those of the unchanged network are not. So {looks} perhaps a little better here than in truth. "
+        "Test images, which have chosen nothing, are the fairer judge."
     )
 
 

@@ -8,21 +8,43 @@ from heldout.pictures.scales import Scale, tick_texts
 from models.reports.effects import Side
 
 MIDDLE = "50%"
+EDGES = 0.0, 100.0
 
 
 def interval_strip(
     scale: Scale, value: float, bounds: tuple[float, float] | None, side: Side, *, alternative: str
 ) -> Markup:
-    """A dot for what was measured, a bar for where the true figure may be, and the line at 0."""
+    """A dot for what was measured, a bar for where the true figure may be, and the line at 0.
+
+    What lies outside of the picture ends at its edge, in an arrow.
+    """
     bar = None
     if bounds is not None:
-        ends = [_percent(scale, bound) for bound in bounds]
+        low, high = (_within(scale, bound) for bound in bounds)
         bar = joined(
-            _line(ends[0], ends[1], f"bar {side}"),
-            *(element("line", x1=end, x2=end, y1="32%", y2="68%", class_=f"cap {side}") for end in ends),
+            _line(low, high, f"bar {side}"),
+            *(_end(scale, bound, side) for bound in bounds),
         )
-    dot = element("circle", cx=_percent(scale, value), cy=MIDDLE, r=6, class_=f"dot {side}")
+    inside = _is_inside(scale, value)
+    dot = element("circle", cx=_percent(scale, value), cy=MIDDLE, r=6, class_=f"dot {side}") if inside else None
     return _strip(joined(_grid(scale), bar, dot), alternative)
+
+
+def _end(scale: Scale, bound: float, side: Side) -> Markup:
+    if _is_inside(scale, bound):
+        end = _percent(scale, bound)
+        return element("line", x1=end, x2=end, y1="32%", y2="68%", class_=f"cap {side}")
+    is_left = scale.place(bound) < EDGES[0]
+    anchor = "start" if is_left else "end"
+    return element("text", "◀" if is_left else "▶", x=_within(scale, bound), y="66%", text_anchor=anchor, class_="end")
+
+
+def _is_inside(scale: Scale, value: float) -> bool:
+    return EDGES[0] <= scale.place(value) <= EDGES[1]
+
+
+def _within(scale: Scale, value: float) -> str:
+    return f"{min(max(scale.place(value), EDGES[0]), EDGES[1]):.2f}%"
 
 
 def way_strip(scale: Scale, train: float, validation: float, *, alternative: str) -> Markup:

@@ -7,7 +7,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from heldout.lifecycle import JobRequest, JobStatus
+from heldout.spec import JobSpec
+from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleView
+from models.specs import training_spec_of
 from models.store import artifacts, label_reads, metrics, studies
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.studies.state import TestScores
@@ -19,21 +22,26 @@ class TrainedModel:
     """The model that a training has left.
 
     key: of the `.keras` file in the blob store. epoch: of the kept weights.
-    has_own_validation: whether other images validated it than the dataset's validation split, or none did.
+    spec: of the training.
     """
 
     key: str
     epoch: int
-    has_own_validation: bool
+    spec: JobSpec
+
+    @property
+    def has_own_validation(self) -> bool:
+        """Whether other images validated it than the dataset's validation split, or none did."""
+        return self.spec.validation is not None
 
 
 def models_of(session: Session, job_ids: Iterable[str]) -> dict[str, TrainedModel]:
-    """The models of those jobs that have succeeded and still have one."""
+    """The models of those jobs that have succeeded and still have one. Raises SpecUnreadable."""
     found = {}
     for job in session.scalars(select(JobRow).where(JobRow.id.in_(list(job_ids)))):
         file, final = artifacts.model_of(session, job), metrics.final_of(session, job.id)
         if file is not None and final is not None:
-            found[job.id] = TrainedModel(file.key, final.epoch, job.spec.get("validation") is not None)
+            found[job.id] = TrainedModel(file.key, final.epoch, training_spec_of(job))
     return found
 
 
@@ -43,6 +51,7 @@ def end(
     *,
     tested: TestScores,
     ensemble: EnsembleView,
+    gaps: Mapping[str, GapOnTest],
     models: Mapping[str, TrainedModel],
 ) -> JobStatus:
     """End the job well, unless it was cancelled: its study gets what was measured, and the ledger each look at test.
@@ -57,5 +66,5 @@ def end(
         for job_id, model in models.items():
             label_reads.add_for_job(session, job_id, "test", model.epoch)
         if job.study_id is not None and job.request is not JobRequest.CANCEL:
-            studies.note_tested(session, job.study_id, tested, ensemble)
+            studies.note_tested(session, job.study_id, tested, ensemble, gaps)
     return complete(session, held)

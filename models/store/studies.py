@@ -1,13 +1,14 @@
 """Studies: their rows, the trainings that belong to them, and what these have measured."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import StudyNotFinished, StudyNotFound
 from heldout.lifecycle import TERMINAL, JobStatus
+from heldout.stored.gap import GapOnTest
 from heldout.study_lifecycle import StudyStatus
 from heldout.views.study import EnsembleView
 from models.database import db_now
@@ -167,23 +168,32 @@ def runs_of(session: Session, study_id: str) -> list[Run]:
     return sorted(runs, key=lambda run: (run.key.arm, run.key.purpose, run.key.seed, run.key.variant))
 
 
-def purpose_of(session: Session, job_id: str) -> tuple[str, str] | None:
-    """The arm of a study's training and what it is for; None for a job that is no training."""
+class RunOfJob(NamedTuple):
+    """Which training of a study a job is; all but the id are None for its evaluation. Fields as in `RunKey`."""
+
+    job_id: str
+    arm: str | None
+    purpose: str | None
+    variant: int | None
+
+
+def run_of(session: Session, job_id: str) -> RunOfJob | None:
+    """Which training of a study a job is; None for a job that is no training."""
     found = session.execute(
-        select(StudyRunRow.arm, StudyRunRow.purpose).where(StudyRunRow.job_id == job_id)
+        select(StudyRunRow.arm, StudyRunRow.purpose, StudyRunRow.variant).where(StudyRunRow.job_id == job_id)
     ).one_or_none()
-    return None if found is None else (found.arm, found.purpose)
+    return None if found is None else RunOfJob(job_id, *found)
 
 
-def open_jobs(session: Session, study_id: str) -> Sequence[tuple[str, str | None, str | None]]:
-    """(id, arm, purpose) of each of a study's jobs that has not ended; arm and purpose are null for its evaluation."""
+def open_jobs(session: Session, study_id: str) -> Sequence[RunOfJob]:
+    """Each of a study's jobs that has not ended."""
     rows = session.execute(
-        select(JobRow.id, StudyRunRow.arm, StudyRunRow.purpose)
+        select(JobRow.id, StudyRunRow.arm, StudyRunRow.purpose, StudyRunRow.variant)
         .outerjoin(StudyRunRow, StudyRunRow.job_id == JobRow.id)
         .where(JobRow.study_id == study_id, JobRow.status.not_in(TERMINAL))
         .order_by(JobRow.id)
     )
-    return [(job, arm, purpose) for job, arm, purpose in rows]
+    return [RunOfJob(*row) for row in rows]
 
 
 def totals(session: Session, study_id: str) -> dict[str, Any]:
@@ -220,12 +230,21 @@ def reads(session: Session, study_id: str) -> dict[str, int]:
 # --- test ----------------------------------------------------------------------------------------------
 
 
-def note_tested(session: Session, study_id: str, tested: TestScores, ensemble: EnsembleView | None) -> None:
+def note_tested(
+    session: Session,
+    study_id: str,
+    tested: TestScores,
+    ensemble: EnsembleView | None,
+    gaps: Mapping[str, GapOnTest],
+) -> None:
     """Keep what the evaluation of base and winner has found, in the transaction that ends it well."""
     row = lock(session, study_id)
     if row is None:
         return
-    found: Mapping[str, Any] = row.found
+    found: Mapping[str, Any] = {
+        **row.found,
+        "gaps_on_test": {job: gap.model_dump(mode="json") for job, gap in gaps.items()},
+    }
     if ensemble is not None:
         found = {**found, "ensemble": ensemble.model_dump(mode="json")}
     write(session, study_id, tested=pack_tested(tested), found=found)

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from heldout.errors import HeldoutError
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
+from heldout.remedies.words import named, words_of
 from heldout.spec import JobSpec
 from heldout.studies.refit import refit_spec
 from heldout.studies.spec import BASE_ARM
@@ -25,6 +26,7 @@ from models.ids import new_id
 from models.store import artifacts, evaluation_jobs, events, new_jobs, outbox, studies
 from models.store.artifacts import Artifact
 from models.store.new_jobs import Begins
+from models.store.studies import RunOfJob
 from models.studies.next_steps import next_steps
 from models.studies.runs import name_of, spec_of_run
 from models.studies.state import NextSteps, Purpose, Run, RunKey
@@ -56,7 +58,7 @@ def advance(session: Session, study_id: str, ended: JobRow | None = None, status
         else:
             _end(session, study, StudyStatus.CANCELLED, study.found, "Cancelled.")
         return
-    if ended is not None and status is JobStatus.SUCCEEDED and _has_others_like(session, ended.id, waiting):
+    if ended is not None and status is JobStatus.SUCCEEDED and _has_others_like(session, study, ended.id, waiting):
         _note_progress(session, study, study.found)
         return
     try:
@@ -81,21 +83,25 @@ def begin(session: Session, study_id: str) -> None:
     """Submit the first trainings of a study whose row this transaction has just written."""
     study = studies.lock(session, study_id)
     assert study is not None
-    names = ", ".join(study.remedies)
+    names = named(study.remedies)
     told = f"Compares {names} with the base." if names else "Its first trainings are queued."
     events.add(session, study_id, "study.started", told, data={"remedies": study.remedies})
     _take_steps(session, study)
 
 
-def _has_others_like(session: Session, job_id: str, waiting: Sequence[tuple[str, str | None, str | None]]) -> bool:
-    """Whether trainings for the same purpose are still to end: before that, one more that succeeded decides nothing."""
-    ended = studies.purpose_of(session, job_id)
+def _has_others_like(session: Session, study: StudyRow, job_id: str, waiting: Sequence[RunOfJob]) -> bool:
+    """Whether trainings for the same purpose are still to end: before that, one more that succeeded decides nothing.
+
+    Each size of a learning curve is a figure of its own, which is shown once all of its trainings have ended.
+    """
+    ended = studies.run_of(session, job_id)
     if ended is None:
         return False
-    arm, purpose = ended
+    if study.kind == "learning_curve":
+        return any(other.variant == ended.variant for other in waiting)
     return any(
-        other_purpose == purpose and (other_arm == arm or purpose != Purpose.TUNE)
-        for _, other_arm, other_purpose in waiting
+        other.purpose == ended.purpose and (other.arm == ended.arm or ended.purpose != Purpose.TUNE)
+        for other in waiting
     )
 
 
@@ -193,7 +199,7 @@ def _queue_evaluation(session: Session, study: StudyRow, base: Sequence[str], wi
 
 def _keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
     """Write how the study stands; end it once nothing of it runs any more, but for the refit of its winner."""
-    waiting = [one for one in studies.open_jobs(session, study.id) if one[2] != Purpose.REFIT]
+    waiting = [one for one in studies.open_jobs(session, study.id) if one.purpose != Purpose.REFIT]
     dropped = {arm.name for arm in steps.arms if arm.status == "dropped"}
     is_over = steps.status != "running"
     found = {
@@ -206,7 +212,7 @@ def _keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
         "planned": steps.planned,
         "reads": studies.reads(session, study.id),
         # Jobs that would change nothing any more; the reconciler cancels them.
-        "unneeded": [job for job, arm, _ in waiting if is_over or arm in dropped],
+        "unneeded": [one.job_id for one in waiting if is_over or one.arm in dropped],
     }
     _tell_of_dropped(session, study, steps.arms)
     if not is_over or waiting:
@@ -230,7 +236,8 @@ def _tell_of_dropped(session: Session, study: StudyRow, arms: Sequence[ArmView])
     before = {arm["name"] for arm in study.found.get("arms") or () if arm["status"] == "dropped"}
     for arm in arms:
         if arm.status == "dropped" and arm.name not in before:
-            text = f"{arm.name}: {arm.why}" if arm.why else f"{arm.name} is out."
+            name = words_of(arm.name)
+            text = f"{name}: {arm.why}" if arm.why else f"{name} is out."
             data = {"arm": arm.name, "why": arm.why}
             level: events.Level = "warning" if arm.name == BASE_ARM else "info"
             events.add(session, study.id, "study.arm_dropped", text, level=level, data=data)

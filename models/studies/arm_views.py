@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmStatus, ArmView
+from models.studies import wording
 from models.studies.figures import difference_view, train_figures, validation_figures
 from models.studies.progress import Progress
-from models.studies.state import Purpose, Run, RunKey, StudyState
+from models.studies.state import Arm, Purpose, Run, RunKey, StudyState
 
 
 def arm_views(
@@ -31,10 +32,17 @@ def arm_views(
                 train=train_figures(runs) if runs else None,
                 validation=validation_figures(runs, state.folds) if runs else None,
                 difference=None if is_base or look is None else difference_view(look.comparisons[arm.name], look.error),
-                why=progress.why.get(arm.name),
+                why=_why(arm, progress),
             )
         )
     return tuple(views)
+
+
+def _why(arm: Arm, progress: Progress) -> str | None:
+    """Why it was dropped, and what is to be known of its figures."""
+    said = [progress.why[arm.name]] if arm.name in progress.why else []
+    said += [wording.flattered()] if arm.chooses_alone and arm.name in progress.looks else []
+    return " ".join(said) or None
 
 
 def patch_of(state: StudyState, progress: Progress, name: str) -> Mapping[str, object]:

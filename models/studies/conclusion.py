@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from heldout.remedies.words import named, quoted
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ConclusionView, StudyTestView
 from models.studies import wording
@@ -44,7 +45,7 @@ def conclusion_of_cure(state: StudyState, race: Race, winner: str, test: StudyTe
     average = f"{by_accuracy} ({_from_to(base.accuracy, own.accuracy)}) and {by_loss}"
     sure = [wording.at_least(comparison, m, look.unit, look.error) for m in judgement.better]
     text = [
-        f"`{winner}` helps: on validation images {average}, on average over {look.seeds} seeds.",
+        f"{quoted(winner)} helps: on validation images {average}, on average over {look.seeds} seeds.",
         f"Allowing for chance in all comparisons of this study, {' and '.join(sure)}.",
     ]
     unsure = [m for m in MEASURES if m not in judgement.better]
@@ -52,16 +53,18 @@ def conclusion_of_cure(state: StudyState, race: Race, winner: str, test: StudyTe
         text.append(f"Whether {unsure[0]} really changes is not sure.")
     if is_confirmed(look, winner):
         fresh = look.seeds - look.seeds_before
-        text.append(f"{_fresh(fresh)} by which it had not been chosen {'shows' if fresh == 1 else 'show'} the same.")
+        shows = "shows" if fresh == 1 else "show"
+        text.append(f"{_fresh(fresh)}, which had no part in choosing it, {shows} the same.")
     else:
         text.append("No fresh seeds have confirmed it.")
     text += [race.ended_early] if race.ended_early else []
+    text += [_flattered(test)] if _arm(state, winner).chooses_alone else []
     text += _about_parts(state.arms, look, winner)
     also = [name for name in cures(look, unconfirmed=True) if name != winner]
     if also:
-        text.append(f"{wording.named(also)} {'helps' if len(also) == 1 else 'help'} too.")
+        text.append(f"{named(also)} {'helps' if len(also) == 1 else 'help'} too.")
     text += [
-        f"`{arm.name}` is not surely better than `{winner}`, which is simpler."
+        f"{quoted(arm.name)} is not surely better than {quoted(winner)}, which is simpler."
         for arm in state.arms
         if winner in arm.parts and arm.name in also
     ]
@@ -78,19 +81,19 @@ def conclusion_without_cure(state: StudyState, race: Race) -> ConclusionView:
     worse = [name for name, (_, judgement) in judged.items() if judgement.standing is Standing.WORSE]
     harmful = _about_harm({name: race.looks[name] for name in worse})
     failed = [name for name in remedies if name not in judged]
-    untried = [f"{wording.named(failed)} could not be compared."] if failed else []
+    untried = [f"{named(failed)} could not be compared."] if failed else []
     if not open_arms:
         one = len(remedies) == 1
-        text = [f"`{remedies[0]}` does not help." if one else f"None of the {len(remedies)} remedies helps."]
+        text = [f"{quoted(remedies[0])} does not help." if one else f"{wording.none_of(len(remedies))} helps."]
         small = [name for name, (_, judgement) in judged.items() if judgement.standing is Standing.NO_HELP]
         if small:
-            text.append(f"{wording.named(small)} {'changes' if len(small) == 1 else 'change'} too little to matter.")
+            text.append(f"{named(small)} {'changes' if len(small) == 1 else 'change'} too little to matter.")
         return ConclusionView(kind="nothing_helped", remedy=None, explanation=" ".join([*text, *harmful, *untried]))
     best = max(open_arms, key=lambda name: (judged[name][0].comparisons[name].gain.mean, name))
     look, judgement = judged[best]
     comparison = look.comparisons[best]
     needs = needs_of(comparison, look.unit, look.last_error, state.validation_images)
-    subject = f"`{remedies[0]}`" if len(remedies) == 1 else f"any of the {len(remedies)} remedies"
+    subject = quoted(remedies[0]) if len(remedies) == 1 else wording.any_of(len(remedies))
     text = [f"Cannot tell whether {subject} helps."]
     average = _on_average(best, look, alone=len(remedies) == 1)
     if judgement.standing is Standing.CURE:
@@ -144,8 +147,8 @@ def _on_average(best: str, look: Look, *, alone: bool) -> str:
     if alone:
         return f"O{average[1:]}"
     if comparison.gain.mean > 0:
-        return f"`{best}` looks best: {average}"
-    return f"None looks better than the base. `{best}` comes closest: {average}"
+        return f"{quoted(best)} looks best: {average}"
+    return f"None looks better than the base. {quoted(best)} comes closest: {average}"
 
 
 def _from_to(before: float | None, after: float | None) -> str:
@@ -156,6 +159,21 @@ def _fresh(count: int) -> str:
     return f"{wording.counted(count, 'fresh seed', 'fresh seeds')}"
 
 
+def _arm(state: StudyState, name: str) -> Arm:
+    return next(arm for arm in state.arms if arm.name == name)
+
+
+def _flattered(test: StudyTestView | None) -> str:
+    """Of a winner whose epochs are chosen by the images that have judged it."""
+    judge = "no other images have judged it"
+    if test is not None:
+        judge = "test, which has chosen nothing, is the fairer judge"
+    return (
+        "These images have also chosen the epochs that it keeps, so it may look a little better on them than it is; "
+        f"{judge}."
+    )
+
+
 def _about_parts(arms: Sequence[Arm], look: Look, winner: str) -> list[str]:
     parts = next(arm.parts for arm in arms if arm.name == winner)
     if not parts:
@@ -163,8 +181,11 @@ def _about_parts(arms: Sequence[Arm], look: Look, winner: str) -> list[str]:
     beaten = surely_better(look, winner, parts)
     others = [part for part in parts if part not in beaten]
     return [
-        *(f"It is surely better than its part `{part}` alone." for part in beaten),
-        *(f"It may not be better than its part `{part}` alone, but that is no sure cure." for part in others),
+        *(f"It is surely better than its part {quoted(part)} alone." for part in beaten),
+        *(
+            f"It may be no better than its part {quoted(part)} alone, but that part alone is no sure cure."
+            for part in others
+        ),
     ]
 
 
@@ -179,12 +200,12 @@ def _about_harm(credibly: Mapping[str, Look]) -> list[str]:
         worse = [wording.change(look.comparisons[name], m, look.unit) for m in sure[name]]
         better = [wording.change(look.comparisons[name], m, look.unit) for m in look.judgements[name].better]
         although = f", although {' and '.join(better)}" if better else ""
-        texts.append(f"`{name}` makes it worse: {' and '.join(worse)}{although}.")
+        texts.append(f"{quoted(name)} makes it worse: {' and '.join(worse)}{although}.")
     if others := names[MOST_HARMFUL:]:
-        texts.append(f"{wording.named(others)} {'makes' if len(others) == 1 else 'make'} it worse too.")
+        texts.append(f"{named(others)} {'makes' if len(others) == 1 else 'make'} it worse too.")
     if doubtful := [name for name in by_harm if not sure[name]]:
         seems = "seems" if len(doubtful) == 1 else "seem"
-        texts.append(f"{wording.named(doubtful)} {seems} to make it worse, but not surely.")
+        texts.append(f"{named(doubtful)} {seems} to make it worse, but not surely.")
     return texts
 
 

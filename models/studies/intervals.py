@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import sqrt
+from math import isfinite, sqrt
 from statistics import NormalDist, median
 
 import numpy as np
@@ -162,18 +162,19 @@ def shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
 
     The variances s² of few trainings scatter widely: each becomes (d0 s0² + d s²) / (d0 + d), where s0² is the usual
     one among all arms. None becomes smaller by that, since then the interval of an arm that is noisier than the others
-    would miss too often. s0² comes from the median, so that a remedy which ruins some of its trainings does not make
-    all others look noisy.
+    would miss too often. s0² comes from the median, and of two arms from the smaller variance, so that a remedy which
+    ruins some of its trainings does not make the others look noisy.
 
     Args:
         spreads: of differences to the same base, in one measure.
     Source: the form is that of Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3(1); d0 is
         fixed, since few arms cannot tell it.
     """
-    known = [spread for spread in spreads if spread.degrees > 0]
+    known = [spread for spread in spreads if spread.degrees > 0 and isfinite(spread.run_variance)]
     if len(known) < 2:
         return [own_noise(spread) for spread in spreads]
-    usual = median(spread.run_variance / _median_of_variance(spread.degrees) for spread in known)
+    seen = [spread.run_variance / _median_of_variance(spread.degrees) for spread in known]
+    usual = min(seen) if len(seen) == 2 else median(seen)
     noises = []
     for spread in spreads:
         own = spread.run_variance

@@ -6,6 +6,7 @@ Nothing is remembered between calls: looks, drops and choices follow from the tr
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from heldout.remedies.words import quoted
 from heldout.studies.spec import BASE_ARM
 from models.studies.arm_views import arm_views, patch_of
 from models.studies.conclusion import Race, conclusion_of_cure, conclusion_without_cure, test_view
@@ -34,7 +35,7 @@ def next_steps(state: StudyState, runs: Sequence[Run]) -> NextSteps:
     if progress.submit or progress.waiting:
         return _running(state, progress, by_key)
     if progress.final is None:
-        detail = " ".join(f"`{name}`: {why}" for name, why in progress.why.items())
+        detail = " ".join(f"{quoted(name)}: {why}" for name, why in progress.why.items())
         error = ("no_remedy_trained", f"No remedy could be compared with the base. {detail}")
         return NextSteps("failed", arms=arm_views(state, progress, by_key, ended=True), error=error)
     return _end(state, progress, progress.final, by_key)

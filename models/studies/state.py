@@ -70,12 +70,14 @@ class Arm:
 
     parts: of a combination `a+b`, the arms that it is compared with besides the base.
     candidates: of a search, the patches that it chooses among; the arm's own patch follows from the choice.
+    chooses_alone: whether its trainings choose their epochs by validation images, and those of the base do not.
     """
 
     name: str
     patch: Mapping[str, Any]
     parts: tuple[str, ...] = ()
     candidates: tuple[Mapping[str, Any], ...] = ()
+    chooses_alone: bool = False
 
 
 @dataclass(frozen=True)

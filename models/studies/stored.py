@@ -79,6 +79,7 @@ class StudyPlan:
                     one["arm"]["patch"],
                     tuple(one["arm"]["parts"]),
                     tuple(one["arm"]["candidates"]),
+                    one["arm"].get("chooses_alone", False),  # studies of earlier releases have none
                 ),
                 one["parameters"],
                 one["initial"],

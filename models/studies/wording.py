@@ -1,7 +1,6 @@
 """What a study has found, in words for people who know no statistics. Pure."""
 
-from collections.abc import Sequence
-
+from heldout.remedies.words import quoted
 from heldout.views.study import NeedsView
 from models.studies.comparing import Comparison, GainUnit
 from models.studies.standing import (
@@ -33,10 +32,14 @@ def counted(count: int, one: str, several: str) -> str:
     return f"{count:,} {one if count == 1 else several}"
 
 
-def named(names: Sequence[str]) -> str:
-    """Names in a row: `a`, `b` and `c`."""
-    quoted = [f"`{name}`" for name in names]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+def none_of(count: int) -> str:
+    """Of several remedies: «None of the 3 remedies»."""
+    return "Neither of the two remedies" if count == 2 else f"None of the {count} remedies"
+
+
+def any_of(count: int) -> str:
+    """Of several remedies: «any of the 3 remedies»."""
+    return "either of the two remedies" if count == 2 else f"any of the {count} remedies"
 
 
 def change_of_accuracy(difference: float) -> str:
@@ -115,7 +118,15 @@ def hopeless(comparison: Comparison, unit: GainUnit, last_seeds: int) -> str:
 
 def beaten(by: str) -> str:
     """Why an arm does not go on that another one beats."""
-    return f"`{by}` is surely better."
+    return f"{quoted(by)} is surely better."
+
+
+def flattered() -> str:
+    """What is to be known of an arm whose epochs are chosen by the images that judge it."""
+    return (
+        "Its epochs are chosen by the validation images that it is compared on, and those of the base are not: it "
+        "may look a little better there than it is."
+    )
 
 
 def failed(run: Run) -> str:

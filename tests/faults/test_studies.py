@@ -9,9 +9,9 @@ import psycopg
 
 from heldout.views.study import StudyView
 from tests.e2e.running import until
-from tests.e2e.stack import Stack, long_digits
+from tests.e2e.stack import Stack, digits, long_digits
 from tests.faults.conftest import Away
-from tests.faults.marks import on
+from tests.faults.marks import SQLITE, on
 
 EPOCHS = 12
 # A base that has hardly learned anything, and two remedies of which one helps at once. A look of two seeds, then the
@@ -63,6 +63,33 @@ def test_a_study_survives_killed_workers_and_a_database_that_was_away(stack: Sta
     for study in (whole, harmed):
         evaluations = "SELECT count(*) FROM jobs WHERE kind = 'evaluate' AND study_id = %s"
         assert _query(stack, evaluations, study.id) == [(1,)]
+
+
+# Two arms, two seeds and one look: neither helps enough to meet test.
+SMALL = {
+    "spec": digits(epochs=8, batch_size=16, train_limit=700),
+    "remedies": [{"name": "a little smoothing", "patch": {"training": {"label_smoothing": 0.01}}}],
+    "splits": "fixed",
+    "seeds": 2,
+    "budget": {"jobs": 4},
+}
+
+
+@on(SQLITE, always=SQLITE)
+def test_a_small_study_whose_worker_is_killed_has_the_answer_of_one_that_nothing_happened_to(stack: Stack) -> None:
+    stack.start(workers=2)
+    with stack.client() as client:
+        whole, harmed = client.order_study(SMALL), client.order_study(SMALL)
+        [first, *_] = harmed.arms[0].jobs
+        stack.running(first)
+        stack.holder(first).kill_all()  # it trains nothing else
+        until(lambda: client.study(harmed.id).has_ended and client.study(whole.id).has_ended, "the end of both", 300)
+        whole, harmed = client.study(whole.id), client.study(harmed.id)
+    assert stack.job(first)["attempt"] == 2
+    assert {stack.job(job)["attempt"] for arm in whole.arms for job in arm.jobs} == {1}
+    assert whole.conclusion is not None
+    assert _without_ids(harmed) == _without_ids(whole)
+    assert _rows(stack, harmed.id) == _rows(stack, whole.id)
 
 
 def _ended(stack: Stack, study_id: str) -> StudyView:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from heldout.errors import SpecUnreadable
 from heldout.kinds import EvaluateSpec
 from heldout.lifecycle import FailureCode
 from heldout.settings import Settings
@@ -51,7 +52,12 @@ class EvaluateAttempt(ProcessAttempt):
 
     def assignment(self, dataset: Path) -> EvaluateAssignment:
         spec = self._spec
-        self._models = self.lease.read(lambda session: evaluations.models_of(session, [*spec.base, *spec.winner]))
+        try:
+            self._models = self.lease.read(lambda session: evaluations.models_of(session, [*spec.base, *spec.winner]))
+        except SpecUnreadable as error:
+            raise CannotBegin(FailureCode.INTERNAL, error.detail) from error
+        has_folds = any(model.spec.folds is not None for model in self._models.values())
+        relations = self.files.fetch_relations(self.claimed, self.folder, needed=has_folds)
         return EvaluateAssignment(
             dataset=str(dataset),
             base=self._fetched(spec.base),
@@ -60,6 +66,7 @@ class EvaluateAttempt(ProcessAttempt):
             # trained on.
             with_validation=not any(model.has_own_validation for model in self._models.values()),
             resident_bytes=resident_bytes(memory_bytes(), self._slots),
+            relations=None if relations is None else str(relations),
         )
 
     def _fetched(self, jobs: Sequence[str]) -> tuple[StoredModel, ...]:
@@ -72,7 +79,7 @@ class EvaluateAttempt(ProcessAttempt):
                 self.files.fetch(self._models[job_id].key, file)
             except BlobMissing as missing:
                 raise ModelGone(job_id) from missing
-            found.append(StoredModel(job_id, str(file)))
+            found.append(StoredModel(job_id, str(file), self._models[job_id].spec))
         return tuple(found)
 
     def settle(self, message: FromTraining) -> bool:
@@ -80,7 +87,12 @@ class EvaluateAttempt(ProcessAttempt):
             return False
         self.lease.settle(
             lambda session: evaluations.end(
-                session, self.lease.held, tested=message.tested, ensemble=message.ensemble, models=self._models
+                session,
+                self.lease.held,
+                tested=message.tested,
+                ensemble=message.ensemble,
+                gaps=message.gaps,
+                models=self._models,
             )
         )
         return True

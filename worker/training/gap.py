@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.stored.gap import BestEpoch, LabelsRenamed, PairedTally, PixelsUndone, StoredGap
+from heldout.stored.gap import BestEpoch, GapOnTest, LabelsRenamed, PairedTally, PixelsUndone, StoredGap
 from models.answers.answers import Answers, Predictions, halves_of, joined, paired, surely_better
 from models.answers.renamed_labels import chosen_renaming, confusion_of
 from models.answers.temperature import calibration_of
@@ -53,7 +53,7 @@ def measure_gap(
     tallies = {split: said.tally() for split, said in answers.items()}
     if len(answers) < 2 or None in (tallies["train"], tallies.get("validation", 0)):
         return None
-    related = {} if relations is None else _related(relations, data.source)
+    related = {} if relations is None else related_images(relations, data.source)
     reference, of_validation = answers["train"], dict[str, Any]()
     if "validation" in answers:
         reference = answers["validation"]
@@ -65,27 +65,49 @@ def measure_gap(
             "validation_copies": copies_of(reference, related.get("validation")),
             "calibration": calibration_of(reference.log_probabilities(), reference.labels, halves_of(reference.labels)),
         }
-    pixels = labels = None
-    if tallies.get("test") is not None:
-        # Where all images have copies there is nothing else to compare.
-        clean = np.flatnonzero(~related["test"]) if "test" in related else np.empty(0, np.int64)
-        compared = clean if len(clean) else np.arange(len(answers["test"]))
-        test = _ComparedTest(predictor, data, answers["test"], compared)
-        pixels, labels = test.undone(confusion_of(reference, len(data.classes)), try_pixels=try_pixels)
-    return StoredGap(
+    gap = StoredGap(
         kept_epoch=weights.kept,
         epochs=weights.epochs,
         train=tallies["train"],
         validation=tallies.get("validation"),
-        test=tallies.get("test"),
-        test_copies=copies_of(answers["test"], related.get("test")) if "test" in answers else None,
-        pixels=pixels,
-        labels=labels,
+        test=None,
         **of_validation,
+    )
+    if "test" not in answers:
+        return gap
+    return gap.with_test(
+        measure_test(predictor, data, answers["test"], reference, related.get("test"), try_pixels=try_pixels)
     )
 
 
-def _related(relations: Relations, source: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.bool_]]:
+def measure_test(
+    predictor: Predictor,
+    data: TrainingData,
+    answers: Answers,
+    reference: Answers,
+    related: NDArray[np.bool_] | None,
+    *,
+    try_pixels: bool = True,
+) -> GapOnTest:
+    """What test shows of a gap: how much is due to copies, to pixel values, and to names of classes.
+
+    Args:
+        predictor: answers with the kept weights, on the images of `data.rows`: `train` and `test` among them.
+        answers: of the test split, in the order of its rows.
+        reference: answers to images whose labels mean what they say: those of validation, else of training.
+        related: (test images,) whether an image has a relative among those trained on; None where that is not known.
+    """
+    tally, pixels, labels = answers.tally(), None, None
+    if tally is not None:
+        # Where all images have copies there is nothing else to compare.
+        clean = np.empty(0, np.int64) if related is None else np.flatnonzero(~related)
+        compared = clean if len(clean) else np.arange(len(answers))
+        test = _ComparedTest(predictor, data, answers, compared)
+        pixels, labels = test.undone(confusion_of(reference, len(data.classes)), try_pixels=try_pixels)
+    return GapOnTest(test=tally, test_copies=copies_of(answers, related), pixels=pixels, labels=labels)
+
+
+def related_images(relations: Relations, source: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.bool_]]:
     """For each held-out split which of its images have a relation among the images that were trained on."""
     everything = relations.related_to(source["train"])
     copies = Relations(relations.copy_of).related_to(source["train"])

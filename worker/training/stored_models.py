@@ -1,11 +1,12 @@
 """The process that measures stored models of a study on test: from its assignment to its last message.
 
-It has one model at a time in memory, the images of the splits, and for each ensemble one sum of probabilities.
+It has one model at a time in memory, the images of the dataset, and for each ensemble one sum of probabilities.
 """
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -15,14 +16,19 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from heldout.lifecycle import FailureCode
+from heldout.spec import JobSpec
+from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleFiguresView, EnsembleView
-from models.answers.answers import Predictions
+from models.answers.answers import Answers
 from models.answers.ensembles import Ensemble
-from models.arrays import load
+from models.arrays import SPLITS, ImageSet, load
+from models.job_splits import splits_of
+from models.relations import Relations, load_relations
 from models.studies.state import TestScores
 from worker.messages import EvaluateAssignment, Evaluated, Failed, FromTraining, StoredModel
 from worker.training.data import TrainingData, taken
 from worker.training.export import Predictor
+from worker.training.gap import measure_test, related_images
 from worker.training.resident import BatchSource, ResidentData
 from worker.training.runner import SupervisorGone, SupervisorPipe, begin_process, one_line
 from worker.training.streamed import StreamedData
@@ -51,36 +57,66 @@ def _final_message(assignment: EvaluateAssignment) -> FromTraining:
 
 
 def measured(assignment: EvaluateAssignment) -> Evaluated:
-    """Each model on test, and base and winner as ensembles on test, and on validation where they share it."""
+    """Each model on test and what that shows of its gap, and base and winner as ensembles.
+
+    Ensembles answer test, and validation where all models share it.
+    """
     images = load(Path(assignment.dataset))
-    names = ["test"] + ["validation"] * assignment.with_validation
-    splits = {name: np.asarray(images.splits[name], np.int64) for name in names}
-    data = taken(images, splits, assignment.resident_bytes)
+    data = taken(
+        images, {split: np.asarray(images.splits[split], np.int64) for split in SPLITS}, assignment.resident_bytes
+    )
     source: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data)
+    relations = load_relations(Path(assignment.relations)) if assignment.relations else None
+    shared = [name for name in ["test"] + ["validation"] * assignment.with_validation if len(data.rows[name])]
     losses: dict[str, NDArray[np.float32]] = {}
     right: dict[str, NDArray[np.bool_]] = {}
-    arms = {}
+    gaps, arms = dict[str, GapOnTest](), {}
     for arm, models in (("base", assignment.base), ("winner", assignment.winner)):
-        ensembles = {name: Ensemble(data.labels[rows]) for name, rows in data.rows.items() if len(rows)}
-        for job_id, answers in _answers(models, data, source):
+        ensembles = {name: Ensemble(data.labels[data.rows[name]]) for name in shared}
+        for one, predictor in _predictors(models, data, source):
+            own = _own_splits(one.spec, images, data, relations)
+            said = {name: predictor.predict(own.rows[name]) for name in ("validation", "test")}
             for name, ensemble in ensembles.items():
-                ensemble.add(answers[name])
-            losses[job_id] = answers["test"].losses
-            right[job_id] = answers["test"].probabilities.argmax(axis=1) == data.labels[data.rows["test"]]
+                ensemble.add(said[name])
+            answers = {name: Answers.to(own.labels[own.rows[name]], part) for name, part in said.items()}
+            losses[one.job_id] = said["test"].losses
+            right[one.job_id] = answers["test"].right
+            if (gap := _gap_on_test(predictor, own, answers, relations)) is not None:
+                gaps[one.job_id] = gap
         figures = {name: ensemble.figures() for name, ensemble in ensembles.items()}
         arms[arm] = EnsembleFiguresView(
             members=len(models), validation=figures.get("validation"), test=figures.get("test")
         )
-    return Evaluated(TestScores(losses, right), EnsembleView(**arms))
+    return Evaluated(TestScores(losses, right), EnsembleView(**arms), gaps)
 
 
-def _answers(
+def _predictors(
     models: Sequence[StoredModel], data: TrainingData, source: BatchSource
-) -> Iterator[tuple[str, dict[str, Predictions]]]:
-    """What each of the models, which have one network, says of each split."""
+) -> Iterator[tuple[StoredModel, Predictor]]:
+    """Each of the models, which have one network, ready to be asked until the next one is taken."""
     model = keras.saving.load_model(models[0].file, safe_mode=True)
     predictor = Predictor(model, source, data.value_range)
     for number, one in enumerate(models):
         if number:
             model.load_weights(one.file)
-        yield one.job_id, {name: predictor.predict(rows) for name, rows in data.rows.items()}
+        yield one, predictor
+
+
+def _own_splits(spec: JobSpec, images: ImageSet, data: TrainingData, relations: Relations | None) -> TrainingData:
+    """The same images, parted as the training with this spec had them."""
+    row_of = np.zeros(len(images.labels), np.int32)
+    for split, positions in data.source.items():
+        row_of[positions] = data.rows[split]
+    own = splits_of(images.labels, images.splits, spec, relations)
+    return replace(data, source=own, rows={split: row_of[positions] for split, positions in own.items()})
+
+
+def _gap_on_test(
+    predictor: Predictor, own: TrainingData, answers: Mapping[str, Answers], relations: Relations | None
+) -> GapOnTest | None:
+    related = None if relations is None else related_images(relations, own.source).get("test")
+    try:
+        return measure_test(predictor, own, answers["test"], answers["validation"], related)
+    except Exception:  # noqa: BLE001 - the figures of test are worth more than their explanation
+        traceback.print_exc()
+        return None

@@ -10,7 +10,7 @@ from api.http.deps import AppContextDep, ReadSessionDep, StudyId
 from api.http.problems import problems
 from api.http.routing import resource
 from api.live.parameters import Accept
-from heldout.errors import FileOfLaterRelease, SpecUnreadable, StorageUnavailable, StudyNotFound
+from heldout.errors import SpecUnreadable, StudyNotFound
 from heldout.views.study_report import HTML, MARKDOWN, StudyReportView
 from models.reports.contents import document_of
 from models.reports.markdown import as_markdown
@@ -27,7 +27,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "else.",
         "content": {MARKDOWN: {"schema": {"type": "string"}}, HTML: {"schema": {"type": "string"}}},
     },
-    **problems(StudyNotFound, SpecUnreadable, StorageUnavailable, FileOfLaterRelease),
+    **problems(StudyNotFound, SpecUnreadable),
 }
 
 
@@ -41,8 +41,8 @@ def get_study_report(
     accept: Accept = "",
 ) -> Response | StudyReportView:
     """A study in plain words: what helped, by how much, whether that is sure, what to do; while it runs too."""
-    study = study_view(*studies.find(session, caller.owner, study_id))
-    report = study_report(session, app.blobs, caller.owner, study)
+    row, dataset = studies.find(session, caller.owner, study_id)
+    report = study_report(session, app.blobs, row, study_view(row, dataset))
     wanted = preferred(accept, ("application/json", MARKDOWN, HTML))
     if wanted == MARKDOWN:
         return Response(as_markdown(document_of(report)), media_type=MARKDOWN, headers=_VARY)

@@ -100,7 +100,7 @@ def _about_accuracy(gap: Gap, stored: StoredGap) -> str:
     shown = _Shown.of(points, parts, unit)
     if not any(part.half is not None for part, _ in shown.parts):
         return _about_chance(gap)
-    if not shown.hiding and shown.steps > 0:
+    if not shown.hiding and shown.steps > 0 and shown.chance >= 0:
         return f"Of {shown.whole} points between training and test, {shown.widening()}."
     side = f"{shown.whole} points {'below' if shown.steps > 0 else 'above'}" if shown.steps else "the same as"
     start = f"Test accuracy ({test}) is {side} training accuracy ({train})"
@@ -126,6 +126,8 @@ def _about_loss(gap: Gap, stored: StoredGap) -> str:
     start = f"But the loss is {trained} on training images and {tested} on test images"
     if shown.hiding or shown.total <= 0:
         return f"{start}."
+    if shown.chance < 0:
+        return f"{start}: {shown.balance(in_points=False)}."
     return f"{start}. Of this difference of {shown.whole}, {shown.widening()}."
 
 
@@ -210,7 +212,7 @@ class _Shown:
         return next((count for part, count in self.parts if part.half is None), 0)
 
     def widening(self) -> str:
-        """`49 are memorised training images and 6 a brighter test set; ±4 may be chance`. Nothing narrows the gap."""
+        """`49 are memorised training images and 6 a brighter test set; ±4 may be chance`. Nothing is below 0."""
         said = list[str]()
         for part, count in self.parts:
             if count > 0:
@@ -218,23 +220,26 @@ class _Shown:
                 said.append(f"{self.number(count)}{verb} {part.phrase}")
         if len(self.parts) == 1:
             said = [f"all are {self.parts[0][0].phrase}"]
-        if self.chance < 0:
-            return f"{_listed(said)}, of which chance may hide {self.number(self.chance)}"
         return f"{_listed(said)}{self._uncertainty(self.costs)}"
 
-    def balance(self) -> str:
-        """`too few training images cost 22 points, but test images that were trained on hide 4; ±3 may be chance`."""
+    def balance(self, *, in_points: bool = True) -> str:
+        """`too few training images cost 22 points, but test images that were trained on hide 4; ±3 may be chance`.
+
+        Parts that may be chance and narrow the gap: `but 2 are won back, which may be chance`.
+        """
         lost = [] if self.costs else [f"chance may cost {self._points(self.chance)}"]
         for part, count in self.costs:
-            lost.append(f"{part.with_verb('cost')} {self.number(count) if lost else self._points(count)}")
+            lost.append(
+                f"{part.with_verb('cost')} {self._points(count) if in_points and not lost else self.number(count)}"
+            )
         if self.costs and self.chance > 0:
-            lost.append(f"{self.number(self.chance)} {'is' if self.number(self.chance) == '1' else 'are'} unexplained")
+            lost.append(f"{self._these(self.chance)} unexplained")
         back = [
             f"{part.with_verb('hide' if part.hides else 'make up for')} {self.number(count)}"
             for part, count in self.hiding
         ]
         if self.chance < 0:
-            back.append(f"chance may hide {self.number(self.chance)}")
+            back.append(f"{self._these(self.chance)} won back, which may be chance")
         but = f", but {_listed(back)}" if back else ""
         is_told = self.chance < 0 or not self.costs
         return f"{_listed(lost)}{but}{'' if is_told else self._uncertainty([*self.costs, *self.hiding])}"
@@ -252,6 +257,10 @@ class _Shown:
         """By how much the figure of the least certain part may be chance."""
         steps = max(1, round(max(part.half or 0.0 for part, _ in parts) / self.unit))
         return f"; ±{self.number(steps)} may be chance"
+
+    def _these(self, count: int) -> str:
+        """`1 is`, `2.1 are`."""
+        return f"{self.number(count)} {'is' if self.number(count) == '1' else 'are'}"
 
     def number(self, count: int) -> str:
         """So many units, without a sign."""

@@ -5,7 +5,7 @@ import json
 from tests.heldout.served import SPEC
 
 
-def test_studies_are_listed_shown_by_their_id_cancelled_and_deleted(heldout, client):
+def test_studies_are_listed_shown_by_their_id_cancelled_and_deleted(heldout, client, tmp_path):
     ordered = {"spec": SPEC, "remedies": ["label_smoothing"], "seeds": 2, "splits": "fixed", "name": "a\x1b[2Jb"}
     first, second = client.order_study(ordered), client.order_study(ordered)
     listed = heldout("studies")
@@ -18,7 +18,10 @@ def test_studies_are_listed_shown_by_their_id_cancelled_and_deleted(heldout, cli
     shown = heldout("studies", first.id)
     assert shown.returncode == 0
     assert shown.stdout == heldout("studies", "show", first.id).stdout
-    assert "label_smoothing" in shown.stdout
+    elsewhere = heldout("studies", "--home", str(tmp_path), first.id)
+    assert (elsewhere.returncode, str(tmp_path) in elsewhere.stderr) == (4, True), "an option before the id holds"
+    assert json.loads(heldout("studies", "--json", first.id).stdout)["id"] == first.id
+    assert "label smoothing" in shown.stdout
     jobs = {job.id for job in client.jobs(study=first.id)}
     assert jobs == {job for arm in first.arms for job in arm.jobs}
     assert all(job in heldout("jobs", "--study", first.id).stdout for job in jobs)

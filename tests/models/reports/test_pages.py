@@ -116,3 +116,17 @@ def test_the_study_is_ordered_again_with_the_same_arms():
 
 def _percent(place):
     return float(place.removesuffix("%"))
+
+
+def test_a_remedy_that_ran_wild_leaves_room_for_the_others_in_the_picture():
+    study = made.cure()
+    wild = study.arms[4].model_copy(
+        update={"difference": study.arms[4].difference.model_validate(made._difference(-0.7, 0.2, 60.0, 50.0))}
+    )
+    page = html(study.model_copy(update={"arms": [*study.arms[:4], wild]}))
+    for table in list(page.iter("table"))[:2]:
+        rows = table.findall("tbody/tr")
+        bars = [row.find(".//line[@class='bar better']") for row in rows]
+        lengths = [abs(float(bar.get("x1")[:-1]) - float(bar.get("x2")[:-1])) for bar in bars if bar is not None]
+        assert min(lengths) > 8
+        assert any("◀" in (text.text or "") for text in rows[-1].iter("text"))

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from models.reports.changes import changes_of
 from tests.models.reports import made_studies as made
 from tests.models.reports.reading import html, html_tables, report, text_of
 
@@ -17,23 +18,23 @@ def test_a_cure_is_named_with_its_size_its_range_and_what_test_says_of_it():
     assert found.question == "Does one of 4 changes (remedies) make the network better on images that it has not seen?"
     assert (
         found.answer
-        == "Yes, `dropout` does: 1.1 more of 100 unseen images are answered correctly (very likely 0.5 to 1.7 more)."
+        == "Yes, «dropout» does: 1.1 more of 100 unseen images are answered correctly (very likely 0.5 to 1.7 more)."
     )
     assert {one.question: one.answer for one in found.in_short} == {
-        "What helped, and by how much?": "`dropout`: 1.1 more of 100 unseen images are answered correctly (very likely "
+        "What helped, and by how much?": "«dropout»: 1.1 more of 100 unseen images are answered correctly (very likely "
         "0.5 to 1.7 more); the loss is 0.073 lower (very likely 0.042 to 0.104 lower). (Loss: how far answers are from "
         "being right and certain; lower is better.) Also surely better than the "
-        "unchanged network: `shift`. Surely worse: `horizontal_flip`.",
-        "Is that sure?": "Yes, very likely: the whole range of `dropout` lies on the better side of 0 (no difference) "
+        "unchanged network: «shift». Surely worse: «horizontal flip».",
+        "Is that sure?": "Yes, very likely: the whole range of «dropout» lies on the better side of 0 (no difference) "
         "in right answers and in loss. "
         "The ranges are so wide that in 95 of 100 such studies all of them hold the true differences. On 1,000 test "
-        "images the unchanged network answers 96.7 % correctly, and the one with `dropout` 97.8 %: 1.1 more of 100 "
+        "images the unchanged network answers 96.7 % correctly, and the one with «dropout» 97.8 %: 1.1 more of 100 "
         "(very likely 0.5 to 1.7 more): it holds there too.",
         "Were test images used to choose?": "No. Everything was chosen by validation images. Only then, after the "
         "choice, were the unchanged network and the chosen one measured on test images, once.",
         "What should I do now?": "Use the model of `job_01k9refit` once that job has ended; the command is below. It "
-        "is trained with `dropout` on training and validation images together, so there are no validation figures of "
-        "it. For trainings of your own, take winner.json below: the spec with `dropout`.",
+        "is trained with «dropout» on training and validation images together, so there are no validation figures of "
+        "it. For trainings of your own, take winner.json below: the spec with «dropout».",
         "What would make it surer?": "More trainings of each network (seeds) even out the luck of single trainings; "
         "more validation images even out the luck of which images were asked. Both make the ranges narrower.",
         "What did it cost?": "24 trainings, which took 17 minutes of computing in all. Labels of validation images "
@@ -56,9 +57,9 @@ def test_a_cure_by_loss_alone_does_not_promise_right_answers():
     difference = study.arms[1].difference.model_copy(update={"adjusted_intervals": bounds})
     arms = [study.arms[0], study.arms[1].model_copy(update={"difference": difference})]
     assert report(study.model_copy(update={"arms": arms})).answer == (
-        "Yes, `dropout` does: the loss is 0.073 lower (very likely 0.042 to 0.104 lower), so the answers are surely "
-        "less wrong; 1.1 more of 100 unseen images are answered correctly (very likely from 0.2 fewer to 2.4 more), "
-        "which by itself may be chance."
+        "Yes, «dropout» does: the loss is 0.073 lower (very likely 0.042 to 0.104 lower), which surely brings its "
+        "answers nearer to the truth; whether more of them are right is not sure: 1.1 more of 100 unseen images are "
+        "answered correctly (very likely from 0.2 fewer to 2.4 more)."
     )
 
 
@@ -76,17 +77,18 @@ def test_test_images_that_disagree_are_not_hidden():
 def test_nothing_helped_says_how_much_may_have_been_missed_and_what_to_measure_next():
     found = report(made.nothing_helped())
     assert found.answer == (
-        "No: none of the 3 remedies makes the network surely better on unseen images; at most 0.5 more right "
+        "No: none of the 3 remedies makes the network surely better on unseen images; at most 0.3 more right "
         "answers of 100 may be gained."
     )
     answers = answers_of(made.nothing_helped())
     assert answers["Is that sure?"] == (
-        "No range lies on the better side of 0 (no difference). The range of `shift` lies on the worse side, in right "
-        "answers or in loss. The ranges of `dropout` and `label_smoothing` lie around 0: the effect may be as good or "
+        "Yes, very likely: some harm, and any gain of the others is too small to matter. No range lies on the "
+        "better side of 0 (no difference). The range of «shift» lies on the worse side, in right "
+        "answers or in loss. The ranges of «dropout» and «label smoothing» lie around 0: the effect may be as good or "
         "as bad as the ends say, or none. The ranges are so wide that in 95 of 100 such studies all of them hold the "
         "true differences."
     )
-    assert answers["What helped, and by how much?"].endswith("Surely worse: `shift`.")
+    assert answers["What helped, and by how much?"].endswith("Surely worse: «shift».")
     assert answers["Were test images used to choose?"].endswith("Test images were not looked at at all.")
     assert answers["What should I do now?"].startswith("Keep the network as it is")
     assert [(one.file, one.body["kind"]) for one in found.commands] == [
@@ -102,14 +104,17 @@ def test_nothing_helped_says_how_much_may_have_been_missed_and_what_to_measure_n
         ({"seeds": 4, "images": None}, "4 more trainings of each network (seeds) would probably tell"),
         (
             {"seeds": 1, "images": 900},
-            "1 more training of each network (seeds) would probably tell, and so would about 900 more validation "
-            "images",
+            "only 1 more training of each network (seeds) together with about 900 more validation images would "
+            "probably tell",
         ),
         (
             {"seeds": None, "images": 900},
             "more trainings would not help, but about 900 more validation images would probably tell",
         ),
-        ({"seeds": None, "images": None}, "neither more trainings nor more validation images alone would tell"),
+        (
+            {"seeds": None, "images": None},
+            "to tell would take more trainings and validation images than is sensible",
+        ),
     ],
 )
 def test_cannot_tell_says_what_would_tell(needs, told):
@@ -117,17 +122,18 @@ def test_cannot_tell_says_what_would_tell(needs, told):
     assert found.answer == f"It cannot be told, because the differences are small beside what may be chance; {told}."
     answers = answers_of(made.cannot_tell(needs))
     assert answers["What would make it surer?"].lower() == f"{told}.".lower()
-    assert told in answers["What should I do now?"]
+    has_way = needs["seeds"] is not None or needs["images"] is not None
+    assert (told if has_way else "try others") in answers["What should I do now?"]
     more = [one.body["seeds"] for one in found.commands if one.file == "more_seeds.json"]
-    assert more == ([] if needs["seeds"] is None else [3 + needs["seeds"]])
+    assert more == ([3 + needs["seeds"]] if needs["seeds"] is not None and needs["images"] is None else [])
 
 
 def test_remedies_that_all_harm_are_not_said_to_bring_anything():
     study = made.nothing_helped()
     harmed = study.model_copy(update={"arms": [study.arms[0], study.arms[3]]})
-    assert report(harmed).answer == "No: `shift` makes the network worse on unseen images."
+    assert report(harmed).answer == "No: «shift» makes the network worse on unseen images."
     answers = answers_of(harmed)
-    assert answers["What helped, and by how much?"] == "Nothing surely. Surely worse: `shift`."
+    assert answers["What helped, and by how much?"] == "Nothing. Surely worse: «shift»."
     assert answers["What should I do now?"].startswith("Keep the network as it is: these remedies make it worse.")
 
 
@@ -136,18 +142,19 @@ def test_what_was_not_confirmed_is_no_answer():
     conclusion = study.conclusion.model_copy(update={"kind": "cannot_tell", "remedy": None, "test": None})
     unconfirmed = study.model_copy(update={"arms": study.arms[:2], "conclusion": conclusion})
     assert report(unconfirmed).answer.startswith(
-        "It cannot be told, because `dropout` looked better, but the trainings that were to confirm it did not; "
+        "It cannot be told, because «dropout» looked better, but the trainings that were to confirm it did not; "
     )
     sure = answers_of(unconfirmed)["Is that sure?"]
     assert sure.startswith(
-        "The range of `dropout` lies on the better side of 0 (no difference), but that was not confirm"
+        "No: what was measured may be chance, so nothing is decided. The range of «dropout» lies on the better side of "
+        "0 (no difference), but that was not confirm"
     )
 
 
 def test_a_study_that_runs_says_so_before_anything_else():
     page = html(made.running())
     assert text_of(page.find("body/main/header")).startswith(
-        " Heldout: report of a study Does dropout make the network better on images that it has not seen? This study "
+        " Heldout: report of a study Does «dropout» make the network better on images that it has not seen? This study "
         "is still running: 2 of 6 trainings are done."
     )
     assert report(made.running()).answer == "It is not known yet: 2 of 6 trainings are done."
@@ -211,3 +218,14 @@ def test_a_range_that_leaves_zero_out_is_never_written_as_if_it_held_it():
     arms = [study.arms[0], study.arms[1].model_copy(update={"difference": difference})]
     rows = html_tables(html(study.model_copy(update={"arms": arms})))[0][1]
     assert rows[1][:4] == ["dropout (chosen)", "+1.10", "+0.03 to +2.17", "surely better"]
+
+
+def test_a_remedy_that_changed_nothing_is_said_to_give_the_same():
+    study = made.cure()
+    same = study.arms[2].difference.model_validate(made._difference(0.0, 0.0, 0.0, 0.0))
+    arms = [*study.arms[:2], study.arms[2].model_copy(update={"difference": same})]
+    [told] = [one.explanation for one in report(study.model_copy(update={"arms": arms})).arms[2:]]
+    assert told == "As many of 100 unseen images are answered correctly; the loss is the same."
+    patch = {"training": {"early_stopping": {}}}
+    [change] = changes_of(study.spec, patch)
+    assert change.startswith('training.early_stopping: null → {"monitor": "validation_loss"')

@@ -59,11 +59,11 @@ class Bench:
             self.settle(session, claimed)
 
     def settle(self, session, claimed: Claimed) -> None:
-        found = studies.purpose_of(session, claimed.held.job_id)
+        found = studies.run_of(session, claimed.held.job_id)
         if found is None:
             self._evaluate(session, claimed)
             return
-        arm, purpose = found
+        arm, purpose = found.arm, found.purpose
         seed = session.scalar(select(StudyRunRow.seed).where(StudyRunRow.job_id == claimed.held.job_id))
         made = None if purpose == Purpose.REFIT else scores_of(arm, seed)
         done = Result(final_of(1, with_test=False), artifacts_of(claimed.held), scores=made)
@@ -74,7 +74,7 @@ class Bench:
         losses = {job: scores_of("base" if job in claimed.spec.base else "dropout", 50) for job in jobs_of}
         tested = state.TestScores({j: s.losses for j, s in losses.items()}, {j: s.right for j, s in losses.items()})
         models = evaluations.models_of(session, jobs_of)
-        evaluations.end(session, claimed.held, tested=tested, ensemble=None, models=models)
+        evaluations.end(session, claimed.held, tested=tested, ensemble=None, gaps={}, models=models)
 
     def run(self, study_id: str) -> StudyView:
         """Work until nothing waits."""
@@ -198,7 +198,7 @@ def test_a_reconciler_goes_on_where_the_end_of_a_job_did_not(bench: Bench) -> No
     for _ in range(6):
         claimed = bench.work.claim()
         with bench.database.write() as session:
-            arm, _ = studies.purpose_of(session, claimed.held.job_id)
+            arm = studies.run_of(session, claimed.held.job_id).arm
             seed = int(claimed.name.split(" · ")[1].removeprefix("seed "))
             studies.add_scores(session, claimed.held.job_id, scores_of(arm, seed))
         bench.work.set(claimed.held.job_id, status=JobStatus.SUCCEEDED)
@@ -291,3 +291,27 @@ def test_a_cancelled_study_ends_with_its_last_job_and_is_deleted_with_all_of_the
     assert jobs_of(bench, study_id) == []
     assert not any(rows for one in (*removed, study_id) for rows in bench.work.stored(one).values())
     assert bench.work.row(other).status is JobStatus.QUEUED
+
+
+def test_each_size_of_a_learning_curve_is_shown_once_all_of_its_trainings_have_ended(bench: Bench) -> None:
+    with bench.database.write() as session:
+        splits = {split: {"count": IMAGES} for split in ("train", "validation", "test")}
+        session.execute(update(DatasetRow).values(splits=splits))
+    study_id = bench.order(kind="learning_curve", remedies="auto")
+    shown = []
+    while (claimed := bench.work.claim()) is not None:
+        bench.end(claimed)
+        shown.append(len(bench.view(study_id).sizes or ()))
+    assert shown == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
+    assert bench.view(study_id).status == "succeeded"
+
+
+def test_a_remedy_that_alone_chooses_its_epochs_by_validation_is_said_to_look_better_than_it_is(bench: Bench) -> None:
+    kept = {"name": "dropout", "patch": {"training": {"early_stopping": {"monitor": "validation_loss", "patience": 3}}}}
+    alone = bench.run(bench.order(remedies=[kept, "l2"]))
+    assert [("chosen by the validation images" in (arm.why or "")) for arm in alone.arms] == [False, True, False]
+    assert "test, which has chosen nothing, is the fairer judge" in alone.conclusion.explanation
+    base = spec(training={"early_stopping": {"monitor": "validation_loss", "patience": 3}}).model_dump(mode="json")
+    both = bench.run(bench.order(spec=base))
+    assert not any("chosen by the validation images" in (arm.why or "") for arm in both.arms)
+    assert "fairer judge" not in both.conclusion.explanation

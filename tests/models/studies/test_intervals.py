@@ -73,6 +73,20 @@ def test_arms_say_together_what_noise_is_usual_but_never_make_a_noisy_one_look_q
     assert (alone.variance, alone.degrees) == (4, 2)
 
 
+@pytest.mark.parametrize("ruined", [1e6, float("nan"), float("inf")])
+@pytest.mark.parametrize("others", [(1.0,), (1.0, 1.0), (0.8, 1.0, 1.2)])
+def test_one_ruined_arm_widens_no_other_arms_interval(ruined: float, others: tuple[float, ...]) -> None:
+    """Also where there are two arms, whose mean would be half of the ruined one's."""
+
+    def widths(*variances: float) -> list[float]:
+        spreads = [Spread(0.0, 3, 100, one, image_noise=0.0, lasting_image_noise=0.0) for one in variances]
+        return [Estimate(*pair).half_width(0.05) for pair in zip(spreads, shared_noise(spreads), strict=True)]
+
+    # Without a finite figure it is as if it were not there.
+    usual = widths(*others, 1.0) if ruined == 1e6 else widths(*others)
+    assert widths(*others, ruined)[: len(others)] == pytest.approx(usual[: len(others)], rel=0.15)
+
+
 def test_no_difference_of_accuracies_is_known_exactly() -> None:
     same = crossed(np.zeros((3, 50)), binary=True)
     assert Estimate(same, own_noise(same)).half_width(0.05) == pytest.approx(stats.norm.ppf(0.975) / 50)

@@ -13,6 +13,7 @@ from heldout.lifecycle import JobStatus, StopReason
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleFiguresView, EnsembleView
 from models.arrays import ImageSet, content_address, save
 from models.blobs import Blobs
@@ -158,7 +159,7 @@ def scripted(bench: Bench, monkeypatch) -> Callable[[Callable[[EvaluateAssignmen
 
 def found(assignment: EvaluateAssignment) -> Evaluated:
     nothing = EnsembleFiguresView(members=2, validation=None, test=None)
-    return Evaluated(state.TestScores({}, {}), EnsembleView(base=nothing, winner=nothing))
+    return Evaluated(state.TestScores({}, {}), EnsembleView(base=nothing, winner=nothing), {})
 
 
 def test_base_and_winner_meet_the_test_split_once_and_give_the_figures_of_plain_keras(bench: Bench, scripted) -> None:
@@ -178,6 +179,9 @@ def test_base_and_winner_meet_the_test_split_once_and_give_the_figures_of_plain_
                     loss, accuracy = model.evaluate(pixels, labels, verbose=0)
                     assert tested.losses[job].mean() == pytest.approx(loss, abs=1e-5)
                     assert tested.right[job].mean() == pytest.approx(accuracy, abs=1e-6)
+                    on_test = GapOnTest.model_validate(bench.study.found["gaps_on_test"][job])
+                    assert (on_test.test.count, on_test.test.correct) == (len(rows), tested.right[job].sum())
+                    assert on_test.test.loss == pytest.approx(loss, abs=1e-5)
             together = np.mean(said, axis=0)
             losses = keras.losses.sparse_categorical_crossentropy(labels, together).numpy()
             shown = getattr(getattr(ensemble, arm), split)

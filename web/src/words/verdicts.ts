@@ -33,9 +33,16 @@ const TERMS: Record<string, string> = {
 
 export const termWord = (code: string) => TERMS[code] ?? plain(code)
 
-const REMEDIES: Record<string, string> = { l2: 'L2 penalty', ema: 'averaged weights' }
+/** As `heldout/remedies/words.py` has them. */
+const REMEDIES: Record<string, string> = {
+  l2: 'L2 penalty',
+  ema: 'averaged weights',
+  batch_norm: 'batch normalisation',
+  longer_cosine: 'longer training with a cosine',
+  retune: 'tuned learning rate',
+}
 
-export const remedyWord = (name: string) => REMEDIES[name] ?? plain(name)
+export const remedyWord = (name: string) => name.split('+').map((part) => REMEDIES[part] ?? plain(part)).join(' + ')
 
 export const STATUS_TONES: Record<string, Tone> = {
   running: 'accent',

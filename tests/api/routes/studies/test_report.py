@@ -54,7 +54,18 @@ def test_a_report_is_one_thing_in_three_forms(client, stranger, study):
     assert "<b>" not in page.text
 
     text = client.get(path, headers={"Accept": "text/markdown"})
+    assert "is missing" not in text.text
     assert text.headers["content-type"] == "text/markdown; charset=utf-8"
     assert f"**{report.answer}**" in text.text
     assert_problem(stranger.get(path), 404, "study_not_found")
     assert_problem(client.get("/v1/studies/std_none/report"), 404, "study_not_found")
+
+
+@sqlite_only
+def test_a_gap_that_cannot_be_read_leaves_the_rest_of_the_report(client, worker, study):
+    worker.blobs.put(f"jobs/{study['job']}/1/gap.json", b'{"format": 99}')
+    path = f"/v1/studies/{study['id']}/report"
+    report = client.get(path)
+    assert report.status_code == 200
+    assert (report.json()["gaps"], "version 99" in report.json()["gaps_missing"]) == ([], True)
+    assert "This part is missing" in client.get(path, headers={"Accept": "text/markdown"}).text

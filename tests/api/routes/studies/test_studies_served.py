@@ -3,7 +3,7 @@
 import pytest
 
 from models.store import webhooks
-from tests.api.support import assert_problem, sqlite_only, with_field
+from tests.api.support import assert_problem, sqlite_only, submitted, with_field
 
 NO_STUDY = "std_01jd0000000000000000000000"
 
@@ -139,3 +139,26 @@ def test_a_study_is_waited_for_and_cancelled_with_its_jobs(client, database, wor
     assert (sent["type"], sent["subject"]) == ("study.finished", {"object": "study", "id": study["id"]})
     assert client.delete(path).status_code == 204
     assert client.get("/v1/jobs").json()["data"] == []
+
+
+@sqlite_only
+def test_weights_that_may_know_the_images_of_a_fold_keep_a_study_to_the_datasets_own_splits(
+    client, worker, asked, spec
+):
+    job = submitted(client, spec)
+    held = worker.claim()
+    worker.begin(held, job["spec"])
+    worker.epoch(held, 1)
+    worker.succeed(held)
+    initial = {"initial": {"job": job["id"]}}
+
+    def estimated(**changes):
+        return client.post("/v1/studies?dry_run=true", json={**asked, "splits": "auto", **changes})
+
+    assert_problem(estimated(), 409, "not_ready")  # it would cut folds
+    assert estimated(spec={**spec, **initial}).json()["splits"] == "fixed"
+    assert estimated(remedies=[{"name": "transfer", "patch": initial}]).json()["splits"] == "fixed"
+    body = {**asked, "spec": {**spec, **initial}, "splits": "resampled"}
+    problem = client.post("/v1/studies", json=body)
+    assert_problem(problem, 422, "invalid_spec")
+    assert problem.json()["errors"][0]["pointer"] == "/splits"

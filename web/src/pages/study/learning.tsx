@@ -88,10 +88,11 @@ export function LearningCard({ study }: { study: Study }) {
           </Scroll>
         </>
       ) : (
-        <p class="soft">{study.status === 'running' ? 'The curve begins with the first trainings that end.' : 'No size was measured.'}</p>
+        <p class="soft">{study.status === 'running' ? 'The curve begins once the first size has all of its trainings.' : 'No size was measured.'}</p>
       )}
       {forecast?.explanation && <p><Prose text={forecast.explanation} /></p>}
       {study.no_forecast && <p><Prose text={study.no_forecast} /></p>}
+      {study.status === 'running' && sizes.length > 0 && <p class="soft">Larger sizes follow as their trainings end.</p>}
       <p class="soft">Lines are 95 % intervals{forecast && '; that of the forecast is right in 90 of 100 cases'}.</p>
     </section>
   )

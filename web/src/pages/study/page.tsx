@@ -1,5 +1,6 @@
 /** One study: its answer, the race of its arms, what was tested, what it has cost. */
 
+import type { LiveEvent } from '../../api/live'
 import { getReport, getStudy, type Study } from '../../api/studies'
 import { Fact, Facts } from '../../parts/facts'
 import { Title } from '../../parts/layout'
@@ -18,11 +19,14 @@ import { TestCard } from './test'
 
 /** A report reads the curves of all trainings, and so is asked for less often. */
 const REPORT_EVERY_MS = 5000
+const JOB_ENDS = new Set(['job.succeeded', 'job.failed', 'job.cancelled'])
 
 export function OneStudy({ id }: { id: string }) {
   const study = useLoaded(id, (signal) => getStudy(id, signal))
   const report = useLoaded(id, (signal) => getReport(id, signal))
-  const concerns = (event: { subject: { id: string } }) => event.subject.id === id
+  // The ends of its trainings are events of the trainings; any that ends may be one of them.
+  const isRunning = study.data?.status === 'running'
+  const concerns = (event: LiveEvent) => event.subject.id === id || (isRunning && JOB_ENDS.has(event.type))
   useLive(concerns, study.reload)
   useLive(concerns, report.reload, REPORT_EVERY_MS)
 
