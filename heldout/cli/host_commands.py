@@ -9,10 +9,10 @@ from pathlib import Path
 import heldout
 
 COMMANDS = {
-    "up": "Run the service on this machine: API, worker and database in one folder.",
+    "up": "Run the service on this machine. API, worker and database in one folder.",
     "migrate": "Bring the database's tables up to date.",
     "keys": "Create, list and revoke API keys.",
-    "check": "Say whether the settings, the database and the blob store work.",
+    "check": "Say what works here and what does not.",
 }
 _NEEDED = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "obstore", "structlog")
 _NEEDED_TO_TRAIN = ("numpy", "tensorflow", "keras")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, seconds
+from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, points, seconds
 from heldout.cli.screen import print_fields, print_table, say
 from heldout.cli.shown_diagnosis import say_what_cures, show_gap
 
@@ -26,8 +26,9 @@ SHOWN_CLASSES = 20
 
 
 def show_jobs(jobs: Sequence[JobView]) -> None:
-    headings = ("ID", "NAME", "STATUS", "EPOCH", "DATASET", "PARAMETERS", "CREATED")
-    print_table(headings, [_row_of(job) for job in jobs], right=(3, 5))
+    """BEST: validation accuracy where its loss was lowest. GAP: in points, to test where that was measured."""
+    headings = ("ID", "NAME", "STATUS", "EPOCH", "DATASET", "BEST", "GAP", "VERDICT", "CREATED")
+    print_table(headings, [_row_of(job) for job in jobs], right=(3, 5, 6))
 
 
 def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None = None) -> None:
@@ -60,7 +61,7 @@ def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | N
         say("")
         show_gap(diagnosis.gap)
     if diagnosis is not None and job.study_id is None:
-        say_what_cures(job.id, diagnosis.verdict)
+        say_what_cures(job.id, diagnosis)
 
 
 def show_outcome(job: JobView, final: FinalView | None) -> None:
@@ -241,14 +242,17 @@ def show_estimate(estimate: EstimateView) -> None:
 
 
 def _row_of(job: JobView) -> tuple[str, ...]:
-    progress = job.progress
+    progress, summary = job.progress, job.summary
+    gap = summary.gap and (summary.gap.test or summary.gap.validation)
     return (
         job.id,
         job.name,
         job.status,
         f"{progress.epoch}/{progress.epochs}",
         _dataset_of(job),
-        f"{job.parameters:,}",
+        accuracy(summary.best.validation_accuracy if summary.best else None),
+        points(gap.accuracy if gap else None),
+        (summary.verdict or NONE).replace("_", " "),
         moment(job.created_at),
     )
 
