@@ -1,6 +1,7 @@
 """`heldout check`: what works and what is wrong, a line each."""
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from models.store import datasets
 
 def report(settings: Settings, echo: Callable[[str], None], *, as_json: bool = False) -> bool:
     """Print a line for each part, or all as one JSON object; True if all that the service needs is in order."""
+    # What it says of the database's revision is said below, in a line for people.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     parts: list[dict[str, Any]] = []
     for name, works, text in _findings(settings):
         parts.append({"name": name, "works": works, "detail": text})

@@ -24,7 +24,7 @@ def show_next_steps(client: Client, job: JobView, final: FinalView | None) -> No
     compared = _before(client, job)
     if compared is not None:
         show_comparison(*compared, final)
-    say(f"`heldout diagnose {job.id}` says why it is worse on unseen images, and what to try.")
+    say(f"`heldout diagnose {job.id}` says why this job is worse on unseen images, and what to try.")
 
 
 def show_comparison(before: JobView, figures: FinalView, final: FinalView) -> None:

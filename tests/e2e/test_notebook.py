@@ -40,7 +40,7 @@ def test_it_runs_and_shows_jobs_pictures_progress_and_the_answer(read, service, 
     NotebookClient(read, timeout=240, kernel_name="python3").execute()
     shown = {cell.source.splitlines()[-1]: html_of(cell) for cell in read.cells if cell.cell_type == "code"}
     said = {cell.source.splitlines()[-1]: cell.outputs for cell in read.cells if cell.cell_type == "code"}
-    assert "20 of 20" in shown["job"]
+    assert "12 of 12" in shown["job"]
     assert "<progress" in shown["job"]
     assert "<svg" in shown["job.plot()"]
     assert "<svg" in shown['job.plot("gap")']

@@ -285,7 +285,7 @@ def test_jobs_are_listed_newest_first_and_narrowed(heldout, client):
     ids = [client.submit(SPEC).id for _ in range(3)]
     client.cancel(ids[0])
     heading, *rows = heldout("jobs").stdout.splitlines()
-    assert heading.split() == ["ID", "NAME", "STATUS", "EPOCH", "DATASET", "BEST", "GAP", "VERDICT", "CREATED"]
+    assert heading.split() == ["ID", "NAME", "STATUS", "EPOCH", "BEST", "GAP", "VERDICT", "DATASET", "CREATED"]
     assert [row.split()[0] for row in rows] == ids[::-1]
     [_, row] = heldout("jobs", "--status", "cancelled").stdout.splitlines()
     assert row.split()[:3] == [ids[0], "small", "cancelled"]
