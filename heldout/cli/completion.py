@@ -1,5 +1,6 @@
 """What a shell offers where an id or a name is wanted: the newest ones, as the service has them."""
 
+import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from heldout.client import Client
 
 OFFERED = 20
+_NOT_PLAIN = re.compile(r"[^\w ,.@-]")
 # Somebody waits for the answer to a Tab.
 PATIENCE_S = 1.0
 
@@ -38,4 +40,5 @@ def _offered(incomplete: str, listed: "Callable[[Client], Iterator[tuple[str, st
             newest = list(islice(listed(client), OFFERED))
     except (ApiProblem, NoService, OSError):
         return []
-    return list({one: about for one, about in newest if one.startswith(incomplete)}.items())
+    # A shell evaluates what it is offered: nothing in a name may mean something to it.
+    return list({one: _NOT_PLAIN.sub(" ", about) for one, about in newest if one.startswith(incomplete)}.items())

@@ -79,3 +79,11 @@ def test_tab_offers_the_newest_jobs_and_nothing_where_no_service_answers(heldout
     assert offered("heldout datasets show dig") == ["digits"]
     assert offered("heldout show job_", HELDOUT_URL="http://127.0.0.1:9") == []
     assert offered("heldout train --pres") == ["--preset"]
+
+
+def test_what_a_shell_evaluates_holds_nothing_of_a_name_that_means_something_to_it(heldout, client):
+    client.submit(SPEC | {"name": "a$(touch x)`b`\"'; c"})
+    asked = {"_HELDOUT_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "heldout show job_"}
+    offered = heldout(**asked).stdout
+    assert "a touch x b c" in " ".join(offered.split())
+    assert not set("$`;'") & set(offered.partition("((")[2].partition("))")[0])
