@@ -115,6 +115,7 @@ def show_answer(study: StudyView) -> None:
         )
     if (command := command_of_winner(study)) is not None:
         say(f"To train it once more: {command}")
+    say(f"As a picture: heldout plot {study.id}")
     say(f"The whole report, with pictures: heldout studies report {study.id} --html FILE")
 
 
