@@ -34,7 +34,7 @@ demo-stack: setup-dev ## the same demonstration through PostgreSQL, a broker and
 
 up: setup ## run the service on this machine
 	@scripts/web try
-	@exec $(BIN)/heldout up $(ARGS)
+	@trap : INT; $(BIN)/heldout up $(ARGS) || [ $$? -eq 130 ] # Ctrl-C is how it ends: no error of make's
 
 test: setup-dev ## run all tests but the long proofs
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)

@@ -7,7 +7,7 @@ from typing import Any
 from heldout.connection import Connection
 from heldout.dual import dual, dual_iterator
 from heldout.errors import DeliveryNotFound, KeyNotFound, WebhookNotFound
-from heldout.typed_answers import PAGE, TypedAnswers, segment_of
+from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.base import rfc3339
 from heldout.views.health import HealthView
 from heldout.views.key import KeyPage, KeyView, NewKeyView
@@ -36,8 +36,8 @@ class AccountMethods:
 
     @dual
     async def create_key(self) -> NewKeyView:
-        """Another key for the same owner; its `key` is in this answer alone."""
-        return await self._answers.read(NewKeyView, "POST", "/v1/keys")
+        """Another key for the same owner; its `key` is in this answer alone. A repeat makes no second one."""
+        return await self._answers.read(NewKeyView, "POST", "/v1/keys", headers=idempotent(None), repeatable=True)
 
     @dual
     async def revoke_key(self, key_id: str) -> None:
@@ -73,13 +73,15 @@ class AccountMethods:
 
     @dual
     async def create_webhook(self, url: str, events: Sequence[str], *, enabled: bool = True) -> WebhookWithSecret:
-        """Have events sent to an address; its `secret` is in this answer alone.
+        """Have events sent to an address; its `secret` is in this answer alone. A repeat makes no second one.
 
         Args:
             events: such as `job.succeeded`; the service refuses a name that it does not know, and lists those it does.
         """
         body = {"url": url, "events": list(events), "enabled": enabled}
-        return await self._answers.read(WebhookWithSecret, "POST", "/v1/webhooks", body=body)
+        return await self._answers.read(
+            WebhookWithSecret, "POST", "/v1/webhooks", body=body, headers=idempotent(None), repeatable=True
+        )
 
     @dual
     async def change_webhook(

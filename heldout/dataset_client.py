@@ -102,9 +102,15 @@ class DatasetMethods:
         return (await self._connection.send("GET", route)).content
 
     @dual
-    async def create_dataset(self, spec: Mapping[str, Any]) -> DatasetView:
-        """Announce a dataset: `name`, and how its upload is to be read; `upload` brings the content."""
-        return await self._answers.read(DatasetView, "POST", "/v1/datasets", body=spec)
+    async def create_dataset(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> DatasetView:
+        """Announce a dataset: `name`, and how its upload is to be read; `upload` brings the content.
+
+        A key is drawn where none is given, so that a repeat never announces a second one.
+        """
+        headers = idempotent(idempotency_key)
+        return await self._answers.read(
+            DatasetView, "POST", "/v1/datasets", body=spec, headers=headers, repeatable=True
+        )
 
     @dual
     async def upload(

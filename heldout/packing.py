@@ -117,7 +117,7 @@ def to_send(paths: Sequence[Path]) -> tuple[Path | Iterator[bytes], int | None]:
     [path] = paths
     if path.is_dir():
         files = files_of(path)
-        return packed(path, files), sum(size for _, size in files)
+        return packed(path, files), _tar_bytes(files)
     path.open("rb").close()
     return path, path.stat().st_size
 
@@ -192,6 +192,16 @@ def _members_of_tar(path: Path, stem: str) -> Iterator[_Member]:
 
 def _itself(file: IO[bytes]) -> IO[bytes]:
     return file
+
+
+def _tar_bytes(files: Iterable[tuple[str, int]]) -> int:
+    """The size of the tar of a folder: each member has a header, and begins a new block."""
+    total = 2 * tarfile.BLOCKSIZE  # its end
+    for name, size in files:
+        header = tarfile.TarInfo(name.rstrip("/"))
+        header.size = size
+        total += len(header.tobuf(tarfile.PAX_FORMAT)) + -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    return -(-total // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
 
 
 def _as_tar(members: Iterable[_Member]) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """`heldout check`: what works and what is wrong, a line each."""
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ def report(
         deep: compare rows with files too, which reads all of them, and mend bundled datasets.
         collect: delete the files that belong to nothing.
     """
+    # What it says of the database's revision is said below, in a line for people.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     parts: list[dict[str, Any]] = []
 
     def tell(name: str, works: bool, text: str) -> None:

@@ -20,7 +20,7 @@ from models.database import Session
 from models.ids import new_id
 from models.initial import find_source
 from models.starts import GoesOn, Start, copied_files, folder_of
-from models.store import calibrations, datasets, events, new_jobs
+from models.store import calibrations, datasets, events, gpus, new_jobs
 from models.store.datasets import ReadyDataset
 from models.stored_splits import require_folds, uses_relations
 from models.tables import DatasetRow, JobRow
@@ -83,7 +83,19 @@ def submit(
     if spec.folds is not None and not uses_relations(row.relations_status):
         text = f"The copies in {row.name} could not be found, so images that belong together may lie in several folds."
         events.add(session, job_id, "job.warning", text, level="warning")
+    _warn_of_missing_gpus(session, job_id, complete.resources.required_gpus)
     return Submitted(job, row, WakeUp.for_job(job.id, job.gpus))
+
+
+def _warn_of_missing_gpus(session: Session, job_id: str, needed: int) -> None:
+    if not needed:
+        return
+    most = gpus.most_on_one_worker(session)
+    if most >= needed:
+        return
+    has = "No worker that runs now has a GPU" if not most else f"No worker that runs now has more than {most} GPUs"
+    text = f"{has}. The job waits until one comes that has {needed}; with `resources.device` `auto` it would run now."
+    events.add(session, job_id, "job.warning", text, level="warning", data={"needed_gpus": needed, "most_gpus": most})
 
 
 def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_parameters: int) -> EstimateView:

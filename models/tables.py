@@ -473,7 +473,7 @@ class OwnerStreamRow(Base):
 
 
 class CalibrationRow(Base):
-    """How fast a machine trains, as its worker has measured it."""
+    """How fast a machine trains, as its worker has measured it; of `gpu`, that a worker there has some, and lives."""
 
     __tablename__ = "calibrations"
 

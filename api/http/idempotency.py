@@ -3,24 +3,34 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Annotated, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Header, Response
 from pydantic import BaseModel
 
 from heldout.views.dataset import DatasetView
 from heldout.views.job import JobView
+from heldout.views.key import NewKeyView
 from heldout.views.study import StudyView
+from heldout.views.webhook import WebhookWithSecret
 from models.database import Session
 from models.store import idempotency
 
-Made = TypeVar("Made", JobView, DatasetView, StudyView)
+Made = TypeVar("Made", JobView, DatasetView, StudyView, WebhookWithSecret, NewKeyView)
 _VIEWS: Mapping[str, type[JobView] | type[DatasetView] | type[StudyView]] = {
     "job": JobView,
     "dataset": DatasetView,
     "study": StudyView,
 }
-_ROUTES: Mapping[str, str] = {"job": "/v1/jobs", "dataset": "/v1/datasets", "study": "/v1/studies"}
+_ROUTES: Mapping[str, str] = {
+    "job": "/v1/jobs",
+    "dataset": "/v1/datasets",
+    "study": "/v1/studies",
+    "webhook": "/v1/webhooks",
+}
+
+REPLAYED = "Idempotent-Replayed"
 
 IdempotencyKey = Annotated[
     str | None,
@@ -34,6 +44,14 @@ IdempotencyKey = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Memory(Generic[Made]):
+    """What is stored of an answer that holds a secret, and how the answer is made of that again."""
+
+    remember: Callable[[Made], dict[str, Any]]
+    recall: Callable[[Mapping[str, Any]], Made]
+
+
 def once(
     session: Session,
     owner: str,
@@ -42,31 +60,40 @@ def once(
     spec: BaseModel | None,
     response: Response,
     act: Callable[[], Made],
+    memory: Memory[Made] | None = None,
 ) -> Made:
-    """Make a job, a dataset or a study by `act`, or give back what the same request made; sets the headers of a 201.
+    """Make something by `act`, or give back what the same request made; sets the headers of a 201.
 
     Args:
         route, spec: what tells requests apart; the spec as it was sent, None where there is none.
+        memory: for what must not be stored as it is answered.
     Raises:
-        IdempotencyKeyReused, IdempotencyKeyInFlight.
+        IdempotencyKeyReused, IdempotencyKeyInFlight, and what `memory` raises where it cannot recall.
     """
     if key is None:
         return _made(response, act)
     request = _fingerprint(route, spec)
     kept = idempotency.replay(session, owner, key, request)
     if kept is not None:
+        made = _view_of(kept.body) if memory is None else memory.recall(kept.body)
         response.status_code = kept.status
-        response.headers.update({**kept.headers, "Idempotent-Replayed": "true"})
-        return _VIEWS[kept.body["object"]].model_validate(kept.body)  # type: ignore[return-value]  # as `act` gave it
+        response.headers.update({**kept.headers, REPLAYED: "true"})
+        return made  # type: ignore[return-value]  # as `act` gave it
     made = _made(response, act)
-    headers = {"Location": response.headers["Location"]}
-    idempotency.keep(session, owner, key, request, status=201, body=made.model_dump(mode="json"), headers=headers)
+    body = made.model_dump(mode="json") if memory is None else memory.remember(made)
+    headers = {name: response.headers[name] for name in ("Location",) if name in response.headers}
+    idempotency.keep(session, owner, key, request, status=201, body=body, headers=headers)
     return made
+
+
+def _view_of(body: Mapping[str, Any]) -> JobView | DatasetView | StudyView:
+    return _VIEWS[body["object"]].model_validate(body)
 
 
 def _made(response: Response, act: Callable[[], Made]) -> Made:
     made = act()
-    response.headers["Location"] = f"{_ROUTES[made.object]}/{made.id}"
+    if made.object in _ROUTES:  # a key cannot be read alone
+        response.headers["Location"] = f"{_ROUTES[made.object]}/{made.id}"
     return made
 
 

@@ -1,6 +1,7 @@
 """Webhooks: where an owner's events are sent, and what became of each message."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,10 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep, cursor
+from api.http.idempotency import IdempotencyKey, Memory, once
 from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from heldout.errors import (
     DeliveryNotFound,
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
     InvalidCursor,
     TooManyWebhooks,
     WebhookDisabled,
@@ -72,18 +76,41 @@ class WebhookChanges(_Body):
 @router.post(
     "",
     status_code=201,
-    responses=problems(TooManyWebhooks, WebhookUrlRefused, *NO_ROOM, *JSON_BODY),
+    responses=problems(
+        TooManyWebhooks,
+        WebhookUrlRefused,
+        IdempotencyKeyInFlight,
+        IdempotencyKeyReused,
+        WebhookNotFound,
+        *NO_ROOM,
+        *JSON_BODY,
+    ),
     response_description="Made.",
 )
 def make_webhook(
-    webhook: NewWebhook, caller: CallerDep, app: AppContextDep, session: SessionDep, response: Response
+    webhook: NewWebhook,
+    caller: CallerDep,
+    app: AppContextDep,
+    session: SessionDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
 ) -> WebhookWithSecret:
     """Have events of the caller's jobs sent to an address. The secret is in this answer and nowhere else."""
-    _check(webhook.url, app)
-    quotas.require_room(session, caller.owner, app.settings.quotas, Quota.WEBHOOKS)
-    row = webhooks.add(session, caller.owner, url=webhook.url, events=_once(webhook.events), enabled=webhook.enabled)
-    response.headers["Location"] = f"/v1/webhooks/{row.id}"
-    return webhook_with_secret(row)
+
+    def made() -> WebhookWithSecret:
+        _check(webhook.url, app)
+        quotas.require_room(session, caller.owner, app.settings.quotas, Quota.WEBHOOKS)
+        events = _without_repeats(webhook.events)
+        return webhook_with_secret(
+            webhooks.add(session, caller.owner, url=webhook.url, events=events, enabled=webhook.enabled)
+        )
+
+    def recalled(body: Mapping[str, Any]) -> WebhookWithSecret:
+        """As it is now: its secret is stored with the webhook alone. One that was deleted meanwhile is not found."""
+        return webhook_with_secret(webhooks.find(session, caller.owner, body["id"]))
+
+    memory = Memory[WebhookWithSecret](lambda view: {"object": view.object, "id": view.id}, recalled)
+    return once(session, caller.owner, idempotency_key, "POST /v1/webhooks", webhook, response, made, memory)
 
 
 @router.get("", responses=problems())
@@ -108,7 +135,7 @@ def change_webhook(
     if "url" in changed:
         _check(changes.url, app)
     if "events" in changed:
-        changed["events"] = _once(changes.events)
+        changed["events"] = _without_repeats(changes.events)
     return webhook_view(webhooks.change(session, caller.owner, webhook_id, changed))
 
 
@@ -165,5 +192,5 @@ def _check(url: str, app: AppContext) -> None:
         raise WebhookUrlRefused(reason)
 
 
-def _once(events: list[WebhookEvent]) -> list[str]:
+def _without_repeats(events: list[WebhookEvent]) -> list[str]:
     return list(dict.fromkeys(events))

@@ -47,8 +47,19 @@ COMMANDS = (
     jobs.delete,
 )
 
+_ABOUT = """Train image classifiers as a service, and learn why test results are worse than training results.
+
+\b
+To begin with:
+  heldout up                                 run the service here; leave it running
+  heldout train --preset overfit             train a small network on bundled digits
+  heldout diagnose JOB                       why it is worse on unseen images, what to try
+  heldout train --from JOB --remedy dropout  try one remedy, and compare
+  heldout cure JOB                           measure which remedies help, beyond chance
+  heldout datasets push FOLDER               bring your own images"""
+
 app = typer.Typer(
-    help="Train image classifiers as a service, and learn why test results are worse than training results.",
+    help=_ABOUT,
     epilog="Exit codes: 0 succeeded, 1 failed, 2 wrong usage or refused, 3 cancelled, 4 no service, or key refused, "
     "130 interrupted.",
     no_args_is_help=True,

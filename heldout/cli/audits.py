@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from heldout.cli.screen import say
+from heldout.cli.screen import say, say_prose
 from heldout.mending.bodies import options_of
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def show_findings(findings: Sequence[AuditFindingView], dataset: str) -> None:
     if not findings:
         say("The audit found nothing.")
     for finding in findings:
-        say(f"{finding.severity}: {finding.code}: {finding.explanation}")
-        say(f"  {finding.what_to_do}")
+        say_prose(f"{finding.severity}: {finding.code}: {finding.explanation}")
+        say_prose(finding.what_to_do, "  ")
         if finding.mend is not None:
             say(f"  {mend_command(dataset, finding.mend, finding.code)}")
         for one, other in finding.pairs[:SHOWN_EXAMPLES]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
+from heldout.cli import completion
 from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.screen import print_json, say
 from heldout.failures import ApiProblem, NoService
@@ -23,7 +24,10 @@ P = ParamSpec("P")
 Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="Folder of `heldout up`; else HELDOUT_URL or HELDOUT_HOME.")
 ]
-JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, job_….", show_default=False)]
+JobId = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="A job's id, job_….", show_default=False, autocompletion=completion.job_ids),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 
 

@@ -34,13 +34,16 @@ def cure(
     budget_seconds: Annotated[
         float | None, typer.Option(min=1, help="At most so many seconds of all trainings together.")
     ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Compare on the data as they are, also where they should be mended first.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many trainings it would be; order none.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")] = False,
     detach: Annotated[bool, typer.Option("--detach", "--no-wait", help="Order it, print its id, end.")] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:
-    """Measure what cures a job: train with each remedy and without, over several seeds, and compare."""
+    """Measure which remedies help a job. Train with each and without, over several seeds, and compare."""
     body = {
         "job": job_id,
         "remedies": _names(remedies),
@@ -48,14 +51,27 @@ def cure(
         "splits": splits,
         "budget": {"jobs": budget_jobs, "seconds": budget_seconds},
     }
-    return order(home, body, dry_run=dry_run, yes=yes, detach=detach, as_json=as_json)
+    return order(home, body, anyway=anyway, dry_run=dry_run, yes=yes, detach=detach, as_json=as_json)
 
 
 def order(
-    home: Path | None, body: Mapping[str, Any], *, dry_run: bool, yes: bool, detach: bool, as_json: bool
+    home: Path | None,
+    body: Mapping[str, Any],
+    *,
+    dry_run: bool,
+    yes: bool,
+    detach: bool,
+    as_json: bool,
+    anyway: bool = False,
 ) -> Exit | None:
-    """Order a study and follow it; on a terminal, ask first. With `dry_run`, say what it would be and order none."""
+    """Order a study and follow it; on a terminal, ask first. With `dry_run`, say what it would be and order none.
+
+    Args:
+        anyway: give the service the job's spec instead of the job, whose data it then does not judge.
+    """
     with service(home) as client:
+        if anyway:
+            body = {**body, "job": None, "spec": client.get(body["job"]).spec.model_dump(mode="json")}
         if dry_run:
             estimate = client.estimate_study(body)
             print_json(estimate) if as_json else show_estimate(estimate)

@@ -22,7 +22,7 @@ def curve(
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:
-    """Measure whether more images would help a job: train on five sizes, and forecast twice the largest."""
+    """Measure whether more images would help. Train on five sizes, and forecast twice the largest."""
     body: dict[str, Any] = {
         "kind": "learning_curve",
         "job": job_id,

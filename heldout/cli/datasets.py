@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heldout.cli import local_audit, shown, suspects
+from heldout.cli import completion, local_audit, shown, suspects
 from heldout.cli.audits import SHOWN_EXAMPLES
 from heldout.cli.command import AsJson, Home, ends_with_code, pass_on, print_list, service
 from heldout.cli.ingests import show_outcome, wait_for_ingest
@@ -37,9 +37,14 @@ if TYPE_CHECKING:
     from heldout.views.dataset import DatasetView
 
 
-Reference = Annotated[str, typer.Argument(metavar="DATASET", help="A name, name@version, or an id, ds_….")]
+Reference = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATASET", help="A name, name@version, or an id, ds_….", autocompletion=completion.dataset_names
+    ),
+]
 
-app = typer.Typer(help="List the datasets that jobs can name, and bring your own.", invoke_without_command=True)
+app = typer.Typer(help="List datasets, and bring your own images.", invoke_without_command=True)
 
 
 @app.callback()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from heldout.cli import completion
 from heldout.cli.command import AsJson, Home, service
 from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json
@@ -26,6 +27,7 @@ def diagnose(
             metavar="ID|FILE",
             help="A job's id; a history that any program has recorded, in a file or a folder of TensorBoard's, "
             "MLflow's (or its mlflow.db) or W&B's; or predictions, an .npz or a CSV.",
+            autocompletion=completion.job_ids,
         ),
     ],
     predictions: Annotated[
@@ -47,7 +49,7 @@ def diagnose(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Say why test results are worse than training results, and what to try."""
+    """Say why test results are poor, and what to try."""
     # A file that is there is meant, even where its name begins as a job's id does.
     if target.startswith("job_") and not Path(target).exists():
         if run is not None:
@@ -58,7 +60,7 @@ def diagnose(
             found = client.diagnosis(target)
         if not as_json:
             show_diagnosis(found)
-            say_what_cures(target, found.verdict)
+            say_what_cures(target, found)
             return
     elif _holds_predictions(file := Path(target)):
         if run is not None or predictions is not None:

@@ -30,7 +30,7 @@ def events(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """List what happened to a job, or to all jobs and datasets, oldest first; or follow it."""
+    """List or follow what happens. Of a job, or of all jobs, datasets and studies; oldest first."""
     with service(home) as client:
         if not follow:
             print_list(list(_past(client, job_id, after or 0)), as_json, shown.show_events)

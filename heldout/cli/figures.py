@@ -50,8 +50,11 @@ def epoch_of_epochs(job: JobView, epoch: EpochView) -> str:
     return f"{epoch.epoch}/{epochs}".rjust(2 * len(epochs) + 1)
 
 
-def epoch_figures(epoch: EpochView) -> str:
-    """The measured figures of an epoch, for training and validation."""
+def epoch_figures(epoch: EpochView, *, short: bool = False) -> str:
+    """The measured figures of an epoch, for training and validation; `short` has accuracies alone."""
+    if short:
+        train = f"train {accuracy(epoch.train_accuracy)}  " if epoch.measures_training else ""
+        return f"{train}validation {accuracy(epoch.validation_accuracy)}"
     if not epoch.measures_training:
         held_out = f"validation {accuracy(epoch.validation_accuracy)}  loss {loss(epoch.validation_loss)}"
         return f"{held_out}  (training is measured at the end)"

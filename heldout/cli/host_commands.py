@@ -9,11 +9,11 @@ from pathlib import Path
 import heldout
 
 COMMANDS = {
-    "up": "Run the service on this machine: API, worker and database in one folder.",
+    "up": "Run the service on this machine. API, worker and database in one folder.",
     "migrate": "Bring the database's tables up to date.",
     "keys": "Create, list and revoke API keys.",
     "owners": "Say what owners use, limit, suspend and resume them, and cancel all that they have.",
-    "check": "Say whether the settings, the database and the blob store work.",
+    "check": "Say what works here and what does not.",
     "backup": "Write the database and the files that it names into a folder.",
     "restore": "Fill an empty database and blob store from a backup.",
 }

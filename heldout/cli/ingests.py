@@ -56,6 +56,7 @@ def show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | 
     elif ready:
         shown.show_dataset_line(dataset)
         show_audit(client.dataset_audit(dataset.id))
+        say(f"`heldout train --preset regularized --set dataset={dataset.name}` trains on it.")
     elif dataset.error:
         error = dataset.error
         say(f"{dataset.name}@{dataset.version} rejected: {error.code}: {error.detail}", file=sys.stderr)

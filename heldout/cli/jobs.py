@@ -1,7 +1,7 @@
 """Commands about jobs: list them, show one, cancel, pause, resume, retry, change and delete it."""
 
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,6 +13,8 @@ from heldout.cli.screen import print_json, say
 if TYPE_CHECKING:
     from heldout.views.job import JobView
 
+Sort = Literal["created", "name", "best", "gap"]
+
 
 def jobs(
     statuses: Annotated[list[str] | None, typer.Option("--status", help="Only of this status. Repeatable.")] = None,
@@ -21,17 +23,23 @@ def jobs(
         list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Only jobs with this pair. Repeatable.")
     ] = None,
     study: Annotated[str | None, typer.Option(metavar="ID", help="Only the trainings of this study.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
+    search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only jobs with this text in their name.")] = None,
+    sort: Annotated[
+        Sort, typer.Option(help="Newest, by name, highest validation accuracy, or widest gap first.")
+    ] = "created",
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first or sorted."""
     with service(home) as client:
         found = client.jobs(
             statuses=statuses or (),
             dataset=dataset,
             metadata=_pairs(metadata),
             study=study,
+            search=search,
+            sort=sort,
             page_size=min(limit + 1, 200),
         )
         listed = list(islice(found, limit + 1))
@@ -97,7 +105,7 @@ def retry(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Queue a new job with the spec of one that has ended, and print its id."""
+    """Train a job that has ended once more. Queue a new job with its spec, and print the new id."""
     with service(home) as client:
         job = client.retry(job_id, epochs=epochs, remedy=remedy)
     print_json(job) if as_json else say(job.id)
@@ -116,7 +124,7 @@ def change(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Change a job: its name and metadata at any time, its priority while it is queued."""
+    """Change a job's name, metadata or priority. The priority only while it is queued."""
     pairs = {**_pairs(metadata), **dict.fromkeys(remove_metadata or ())} or None
     if priority is None and name is None and pairs is None:
         raise Refused("Nothing to change: give --priority, --name, --metadata or --remove-metadata.")

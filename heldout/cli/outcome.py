@@ -4,6 +4,7 @@ import sys
 from enum import IntEnum
 from typing import Any
 
+from heldout.cli.advice import as_commands, as_setting
 from heldout.cli.audits import mend_command
 from heldout.cli.screen import print_json, say
 from heldout.failures import ApiProblem, NoService
@@ -65,11 +66,17 @@ def _described(failure: ApiProblem | NoService | Refused | OSError) -> tuple[dic
 
 def _lines_of(problem: ApiProblem) -> list[str]:
     """One line for the problem, and one for each refused field that it does not already name."""
-    fields = [f"  {error.pointer or '/'}: {error.detail}" for error in problem.errors]
+    asked = str(problem.document.get("instance") or "")
+    detail = as_commands(problem.detail, asked)
+    fields = [
+        f"  {as_setting(error.pointer) or 'the body'}: {as_commands(error.detail, asked)}" for error in problem.errors
+    ]
+    for error in problem.errors:
+        detail = detail.replace(f"{error.pointer}: ", f"{as_setting(error.pointer)}: ") if error.pointer else detail
     fields += _commands_of(problem.document.get("request"))
-    if len(problem.errors) == 1 and problem.errors[0].detail == problem.detail:
+    if len(problem.errors) == 1 and problem.errors[0].detail in problem.detail:
         return [f"heldout: {problem.title}", *fields]
-    return [f"heldout: {problem.title}: {problem.detail}" if problem.detail else f"heldout: {problem.title}", *fields]
+    return [f"heldout: {problem.title}: {detail}" if detail else f"heldout: {problem.title}", *fields]
 
 
 def _commands_of(request: Any) -> list[str]:

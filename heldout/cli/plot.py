@@ -1,30 +1,51 @@
-"""`heldout plot`: a job's curves or its gap as a picture, on the terminal or in a file."""
+"""`heldout plot`: a job's curves, gap or confusion, or a study's comparison, on the terminal or in a file."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, JobId, service
+from heldout.cli import completion
+from heldout.cli.command import AsJson, Home, service
 from heldout.cli.outcome import Refused
+from heldout.cli.scores import Split
 from heldout.cli.screen import print_json, say
+
+if TYPE_CHECKING:
+    from heldout.client import Client
+    from heldout.pictures.picture import Picture
 
 
 class What(StrEnum):
-    """What is drawn."""
+    """What is drawn of a job."""
 
     HISTORY = "history"
     GAP = "gap"
+    CONFUSION = "confusion"
 
 
 def plot(
-    job_id: JobId,
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="A job's id, job_…, or a study's, std_….",
+            show_default=False,
+            autocompletion=lambda incomplete: [*completion.job_ids(incomplete), *completion.study_ids(incomplete)],
+        ),
+    ],
     what: Annotated[
-        What, typer.Option(help="The curves of training and validation, or what lies between training and test.")
-    ] = What.HISTORY,
+        What | None,
+        typer.Option(
+            help="Of a job: the curves of training and validation (without this option), what lies between training "
+            "and test, or which classes are mistaken for which.",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[Split | None, typer.Option(help="Whose confusion; by default of test.")] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write FILE.svg, FILE.html or FILE.png instead."),
@@ -32,13 +53,13 @@ def plot(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Draw a job's curves, or its gap."""
+    """Draw a job or a study. Of a job its curves, gap or confusion; of a study what its remedies change."""
     from heldout.pictures.picture import SUFFIXES, NoPng
 
     if output is not None and output.suffix.lower() not in SUFFIXES:
         raise Refused(f"-o {output}: expected a name that ends in {', '.join(SUFFIXES)}.")
     with service(home) as client:
-        picture = client.job(job_id).plot(what.value)
+        picture = _picture_of(client, subject, what, split)
     if output is None:
         if as_json:
             print_json({"title": picture.title, "svg": picture.svg})
@@ -51,3 +72,18 @@ def plot(
     except NoPng as error:
         raise Refused(str(error)) from None
     print_json({"title": picture.title, "file": str(output)}) if as_json else say(str(output))
+
+
+def _picture_of(client: Client, subject: str, what: What | None, split: Split | None) -> Picture:
+    from heldout.pictures.confusion import NotMeasured
+
+    if subject.startswith("std_"):
+        if what is not None or split is not None:
+            raise Refused(f"--what and --split are for jobs, and {subject} is a study.")
+        return client.open_study(subject).plot()
+    if split is not None and what is not What.CONFUSION:
+        raise Refused("--split says whose confusion is drawn: give --what confusion too.")
+    try:
+        return client.job(subject).plot((what or What.HISTORY).value, split=split)
+    except NotMeasured as error:
+        raise Refused(str(error)) from None

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from heldout.views.metrics import EpochView
 
 
-# Columns from which on a bar also shows how long the rest takes.
-WIDE_COLUMNS = 100
+# Columns from which on a bar has room for all figures of an epoch beside it.
+WIDE_COLUMNS = 110
+NARROW_BAR, WIDE_BAR = 12, 24
 
 
 class Display:
@@ -73,16 +74,21 @@ class Bars(Display):
         from rich import progress
         from rich.text import Text
 
-        class Elapsed(progress.ProgressColumn):
+        class Left(progress.ProgressColumn):
+            """How long the rest takes; once it has ended, or where that is not known, how long it took so far."""
+
             def render(self, task: progress.Task) -> Text:
+                left_s = task.fields["left_s"]
+                if left_s is not None and not task.finished:
+                    return Text(f"{clock(left_s)} left")
                 seconds = task.finished_time if task.finished else task.elapsed
                 return Text("" if seconds is None else clock(seconds))
 
         self._bars = progress.Progress(
             progress.TextColumn("{task.description}"),
-            progress.BarColumn(bar_width=24),
+            progress.BarColumn(bar_width=NARROW_BAR if terminal_width() < WIDE_COLUMNS else WIDE_BAR),
             progress.TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            Elapsed(),
+            Left(),
             progress.TextColumn("{task.fields[text]}"),
             console=console(),
         )
@@ -99,9 +105,9 @@ class Bars(Display):
         done, of = job.progress.epoch, job.progress.epochs
         task = self._tasks.get(job.id)
         if task is None:
-            task = self._bars.add_task(printable(job.name), start=False, total=of, text="")
+            task = self._bars.add_task(printable(job.name), start=False, total=of, text="", left_s=None)
             self._tasks[job.id] = task
-        self._bars.update(task, completed=done, total=of)
+        self._bars.update(task, completed=done, total=of, left_s=job.progress.eta_s)
         if job.status != "queued" and job.started_at:
             self._bars.start_task(task)
         if job.finished_at:
@@ -110,9 +116,7 @@ class Bars(Display):
             self._bars.update(task, text=job.status)
 
     def epoch(self, job: JobView, epoch: EpochView) -> None:
-        left_s = job.progress.eta_s
-        left = f"  {clock(left_s)} left" if left_s is not None and terminal_width() >= WIDE_COLUMNS else ""
-        self._bars.update(self._tasks[job.id], text=epoch_figures(epoch) + left)
+        self._bars.update(self._tasks[job.id], text=epoch_figures(epoch, short=terminal_width() < WIDE_COLUMNS))
 
     def event(self, job: JobView, event: EventView) -> None:
         if event.level != "info":

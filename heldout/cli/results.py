@@ -22,7 +22,7 @@ def confusion(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Show which classes are mistaken for which, and the most confident mistakes."""
+    """Show which classes are mistaken for which. With scores of each, and the most confident mistakes."""
     with service(home) as client:
         found = client.confusion(job_id)
     if as_json:
@@ -54,7 +54,7 @@ def predictions(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Download a job's predictions on every split: arrays, or a table with one line for each image."""
+    """Download a job's answers to all images. As arrays, or as a table with one line for each image."""
     wanted = format_ or ("csv" if output.lower().endswith(".csv") else "npz")
     with service(home) as client:
         size = client.download_predictions(job_id, _target(output, as_json), wanted)

@@ -73,6 +73,19 @@ def say_wrapped(text: str) -> None:
         say(line)
 
 
+def say_prose(text: str, indent: str = "") -> None:
+    """Print sentences: in lines that fit a terminal, and as one line for a program."""
+    if not sys.stdout.isatty():
+        say(f"{indent}{text}")
+        return
+    width = min(PROSE_WIDTH, terminal_width())
+    wrapped = textwrap.wrap(
+        printable(text), width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+    for line in wrapped:
+        say(line)
+
+
 def printable(text: str) -> str:
     """The text with control characters (a terminal would obey them) as escapes."""
     if text.isprintable():

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, seconds
-from heldout.cli.screen import print_fields, print_table, say
+from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, points, seconds
+from heldout.cli.screen import print_fields, print_table, say, table_width, terminal_width
 from heldout.cli.shown_diagnosis import say_what_cures, show_gap
 
 if TYPE_CHECKING:
@@ -23,11 +23,21 @@ if TYPE_CHECKING:
 
 
 SHOWN_CLASSES = 20
+# Of a list of jobs: id, name, status, epochs, best.
+FEWEST_COLUMNS = 5
 
 
 def show_jobs(jobs: Sequence[JobView]) -> None:
-    headings = ("ID", "NAME", "STATUS", "EPOCH", "DATASET", "PARAMETERS", "CREATED")
-    print_table(headings, [_row_of(job) for job in jobs], right=(3, 5))
+    """BEST: validation accuracy where its loss was lowest. GAP: in points, to test where that was measured.
+
+    The last columns are left out where they do not fit the terminal.
+    """
+    headings = ("ID", "NAME", "STATUS", "EPOCH", "BEST", "GAP", "VERDICT", "DATASET", "CREATED")
+    rows = [_row_of(job) for job in jobs]
+    columns = len(headings)
+    while columns > FEWEST_COLUMNS and table_width([one[:columns] for one in (headings, *rows)]) > terminal_width():
+        columns -= 1
+    print_table(headings[:columns], [row[:columns] for row in rows], right=(3, 4, 5))
 
 
 def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None = None) -> None:
@@ -60,7 +70,7 @@ def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | N
         say("")
         show_gap(diagnosis.gap)
     if diagnosis is not None and job.study_id is None:
-        say_what_cures(job.id, diagnosis.verdict)
+        say_what_cures(job.id, diagnosis)
 
 
 def show_outcome(job: JobView, final: FinalView | None) -> None:
@@ -241,14 +251,17 @@ def show_estimate(estimate: EstimateView) -> None:
 
 
 def _row_of(job: JobView) -> tuple[str, ...]:
-    progress = job.progress
+    progress, summary = job.progress, job.summary
+    gap = summary.gap and (summary.gap.test or summary.gap.validation)
     return (
         job.id,
         job.name,
         job.status,
         f"{progress.epoch}/{progress.epochs}",
+        accuracy(summary.best.validation_accuracy if summary.best else None),
+        points(gap.accuracy if gap else None),
+        (summary.verdict or NONE).replace("_", " "),
         _dataset_of(job),
-        f"{job.parameters:,}",
         moment(job.created_at),
     )
 

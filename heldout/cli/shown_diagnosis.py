@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from heldout.cli.audits import mend_command
 from heldout.cli.figures import NONE, points
-from heldout.cli.screen import print_table, say
+from heldout.cli.screen import print_table, say, say_prose
 
 if TYPE_CHECKING:
     from heldout.views.diagnosis import CalibrationView, DiagnosisView, GapBudgetView
@@ -26,35 +26,39 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
     if diagnosis.onset_epoch is not None:
         known.append(f"worse from epoch {diagnosis.onset_epoch} on")
     say(f"{diagnosis.verdict}" + (f" ({', '.join(known)})" if known else ""))
-    say(diagnosis.explanation)
+    say_prose(diagnosis.explanation)
     for caveat in diagnosis.caveats:
         # A newer service may know others.
-        say(f"Caveat, {caveat}: {CAVEATS.get(caveat, 'some figures are not what they seem, see below.')}")
+        say_prose(f"Caveat, {caveat}: {CAVEATS.get(caveat, 'some figures are not what they seem, see below.')}")
     if diagnosis.gap is not None:
         say("")
         show_gap(diagnosis.gap)
     if diagnosis.calibration is not None:
         say("")
-        say(_calibration(diagnosis.calibration))
+        say_prose(_calibration(diagnosis.calibration))
     for finding in diagnosis.findings:
         say("")
         say(f"{finding.severity}: {finding.code}")
         if finding.explanation not in diagnosis.explanation:
-            say(f"  {finding.explanation}")
+            say_prose(finding.explanation, "  ")
         for remedy in finding.remedies:
-            say(f"  {remedy.name}: {remedy.reason}")
+            say_prose(f"{remedy.name}: {remedy.reason}", "  ")
             if remedy.request is not None:
                 say(f"    {mend_command(remedy.request.path.split('/')[3], remedy.request.body)}")
 
 
-def say_what_cures(job_id: str, verdict: str) -> None:
-    """The command that measures it, where the verdict is one that a change of the spec can cure."""
+def say_what_cures(job_id: str, diagnosis: DiagnosisView) -> None:
+    """The commands that try one remedy, and that measure several, where a change of the spec can cure the verdict."""
     from heldout.remedies.automatic import CURABLE
 
-    if verdict in CURABLE:
+    offered = [remedy.name for finding in diagnosis.findings for remedy in finding.remedies if remedy.patch]
+    if diagnosis.verdict in CURABLE or offered:
         say("")
+    if offered:
+        say(f"`heldout train --from {job_id} --remedy {offered[0]}` trains once with that remedy, and compares.")
+    if diagnosis.verdict in CURABLE:
         say(f"`heldout cure {job_id}` measures what cures that: it trains with several remedies, and compares.")
-    if verdict == "too_little_data":
+    if diagnosis.verdict == "too_little_data":
         say(f"`heldout curve {job_id}` measures what more training images would bring.")
 
 

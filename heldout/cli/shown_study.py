@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from heldout.cli.figures import NONE, clock, points
 from heldout.cli.screen import print_table, say, say_wrapped, table_width, terminal_width
 from heldout.cli.shown_curve import show_curve, show_curve_estimate
+from heldout.pictures.intervals import around_zero, reach_of
 from heldout.remedies.words import words_of
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ PICTURE_WIDTH = 31  # odd, so that 0 has a column of its own
 PICTURE_HEADING = "WORSE".ljust(PICTURE_WIDTH // 2) + "|" + "BETTER".rjust(PICTURE_WIDTH // 2)
 HEADINGS = ("REMEDY", "STATUS", "SEEDS", "ACCURACY", "POINTS", "SURELY", "LOSS", "SURELY", PICTURE_HEADING)
 RIGHT = (2, 3, 4, 6)
-# Of how far arms reach from 0: an arm that reaches farther is cut off in the picture.
-MOST_TIMES_THE_MEDIAN = 3
 LEGEND = (
     "ACCURACY on validation images: of the base, then with the remedy, by the same seeds. POINTS of accuracy and LOSS "
     "are what the remedy changes. They surely lie between the bounds, in 95 of 100 studies all of them at once. A "
@@ -117,6 +116,7 @@ def show_answer(study: StudyView) -> None:
         )
     if (command := command_of_winner(study)) is not None:
         say(f"To train it once more: {command}")
+    say(f"As a picture: heldout plot {study.id}")
     say(f"The whole report, with pictures: heldout studies report {study.id} --html FILE")
 
 
@@ -164,34 +164,13 @@ def _loss(value: float | None) -> str:
 
 
 def _widest(arms: Sequence[ArmView]) -> float:
-    """The largest distance from 0 that the picture shows. One arm that ran wild leaves room for the others."""
     differences = [arm.difference for arm in arms if arm.difference is not None]
-    reach = sorted(
-        max(map(abs, (one.accuracy or 0.0, *(one.adjusted_intervals.accuracy or ())))) for one in differences
-    )
-    return min(reach[-1], MOST_TIMES_THE_MEDIAN * reach[len(reach) // 2]) if reach else 0.0
+    return reach_of((one.accuracy or 0.0, one.adjusted_intervals.accuracy) for one in differences)
 
 
 def _picture(arm: ArmView, widest: float) -> str:
-    """`-----o---|` : the adjusted interval of accuracy, its mean as an o, and 0 as a |; better is on the right.
-
-    What lies outside ends in < or >.
-    """
-    cells = [" "] * PICTURE_WIDTH
-    middle = PICTURE_WIDTH // 2
-
-    def column(value: float) -> int:
-        return middle + max(-middle, min(middle, round(value / widest * middle)))
-
+    """The adjusted interval of accuracy around 0; better is on the right."""
     difference = arm.difference
-    if difference is not None and difference.accuracy is not None and widest > 0:
-        low, high = difference.adjusted_intervals.accuracy or (difference.accuracy, difference.accuracy)
-        for place in range(column(low), column(high) + 1):
-            cells[place] = "-"
-        cells[middle] = "|"
-        cells[column(difference.accuracy)] = "o"
-        cells[0] = "<" if low < -widest else cells[0]
-        cells[-1] = ">" if high > widest else cells[-1]
-    else:
-        cells[middle] = "|"
-    return "".join(cells).rstrip()
+    if difference is None:
+        return around_zero(None, None, widest, PICTURE_WIDTH)
+    return around_zero(difference.accuracy, difference.adjusted_intervals.accuracy, widest, PICTURE_WIDTH)

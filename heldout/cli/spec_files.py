@@ -3,24 +3,35 @@
 import json
 import sys
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, NoReturn
 
 from heldout.cli.outcome import Refused
 
 
-def read_spec(source: str, settings: Sequence[str] = ()) -> dict[str, Any]:
-    """The JSON object in a file, or on standard input for `-`, with each `path=value` of `settings` put in.
+def read_spec(source: str) -> dict[str, Any]:
+    """The JSON object in a file, or on standard input for `-`.
 
     Raises:
-        Refused: if it cannot be read, is not a JSON object, or a setting does not fit it.
+        Refused: if it cannot be read, or is not a JSON object.
     """
     spec = parse(_text_of(source), "standard input" if source == "-" else source)
     if not isinstance(spec, dict):
         raise Refused(f"{source}: a spec is a JSON object, this is {_kind(spec)}.")
-    for setting in settings:
-        put(spec, setting)
     return spec
+
+
+def with_settings(spec: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """A copy of the spec with each `path=value` of `settings` put in.
+
+    Raises:
+        Refused: if a setting does not fit it.
+    """
+    changed = deepcopy(spec)
+    for setting in settings:
+        put(changed, setting)
+    return changed
 
 
 def parse(text: str, source: str) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from heldout.cli import study_report
+from heldout.cli import completion, study_report
 from heldout.cli.command import AsJson, Home, ends_with_code, pass_on, print_list, service
 from heldout.cli.curing import follow
 from heldout.cli.figures import NONE, moment
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from heldout.views.study import StudyView
 
-StudyId = Annotated[str, typer.Argument(metavar="ID", help="A study's id, std_….", show_default=False)]
+StudyId = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="A study's id, std_….", show_default=False, autocompletion=completion.study_ids),
+]
 HEADINGS = ("ID", "NAME", "STATUS", "TRAININGS", "ANSWER", "CREATED")
 
 

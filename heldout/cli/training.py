@@ -1,18 +1,22 @@
 """`heldout train` and `heldout watch`: submit a job, and follow it until it ends."""
 
+import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heldout.cli import shown
+from heldout.cli import completion, shown
 from heldout.cli.command import AsJson, Home, JobId, service
 from heldout.cli.follow import follow
+from heldout.cli.next_steps import show_next_steps
 from heldout.cli.outcome import Exit, Refused, exit_of_job
+from heldout.cli.presets import Preset, spec_of
 from heldout.cli.progress import JsonLines, display
 from heldout.cli.screen import print_json, say
-from heldout.cli.spec_files import parse, read_spec
+from heldout.cli.spec_files import parse, read_spec, with_settings
 from heldout.failures import NoService
+from heldout.merge_patch import difference, merged
 
 if TYPE_CHECKING:
     from heldout.client import Client
@@ -25,8 +29,18 @@ SpecFile = Annotated[
 
 def train(
     spec: SpecFile = None,
+    preset: Annotated[
+        Preset | None,
+        typer.Option(help="Begin with this spec instead of a file; --set changes it.", show_default=False),
+    ] = None,
     source: Annotated[
-        str | None, typer.Option("--from", metavar="JOB", help="Take the spec of this job that has ended.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="JOB",
+            help="Take the spec of this job that has ended.",
+            autocompletion=completion.job_ids,
+        ),
     ] = None,
     remedy: Annotated[str | None, typer.Option(help="With --from: with this remedy, such as dropout.")] = None,
     patch: Annotated[
@@ -46,28 +60,46 @@ def train(
     home: Home = None,
 ) -> Exit | None:
     """Queue a training job and watch it until it ends."""
-    if (spec is None) == (source is None):
-        raise Refused("Give a spec's file, or a job to take it from: --from JOB.")
-    if remedy is not None and source is None:
-        raise Refused("--remedy changes the spec of a job that has ended: name the job by --from.")
-    if patch is not None and (source is None or remedy is not None):
-        raise Refused("--patch changes the spec of a job that has ended: name the job by --from, and no --remedy.")
+    if [spec, preset, source].count(None) != 2:
+        raise Refused(
+            "Give one of: a spec's file; --preset overfit, regularized or augmented; --from JOB, a job that has ended."
+        )
+    if source is None and (remedy is not None or patch is not None):
+        option = "--remedy" if remedy is not None else "--patch"
+        raise Refused(f"{option} changes the spec of a job that has ended: name the job by --from.")
+    if remedy is not None and (patch is not None or settings or name is not None or dry_run):
+        raise Refused(f"--remedy {remedy} is the one change: give no --patch, --set, --name or --dry-run beside it.")
+    if patch is not None and (settings or name is not None):
+        raise Refused("--patch is the whole change: put in there what --set and --name would change.")
+    changes = [*(settings or ()), *([] if name is None else [f"name={json.dumps(name)}"])]
     with service(home) as client:
-        if source is not None:
-            changes = {"set": settings, "name": name, "dry-run": dry_run or None}
-            given = [f"--{option}" for option, value in changes.items() if value]
-            if given:
-                raise Refused(f"{given[0]} changes a spec's file. Write one by `heldout show --spec {source}`.")
-            job = client.retry(source, remedy=remedy, patch=_patch(patch), idempotency_key=idempotency_key)
-            return _queued(client, job, detach, as_json)
-        body = read_spec(spec or "", settings or ())
-        if name is not None:
-            body["name"] = name
-        if dry_run:
-            estimate = client.estimate(body)
-            print_json(estimate) if as_json else shown.show_estimate(estimate)
-            return None
-        return _queued(client, _submit(client, body, idempotency_key), detach, as_json)
+        if source is None:
+            body = read_spec(spec) if spec is not None else spec_of(preset or Preset.OVERFIT)
+            return _new(client, with_settings(body, changes), dry_run, idempotency_key, detach, as_json)
+        change = _patch(patch)
+        if changes or dry_run:
+            before = client.get(source).spec.model_dump(mode="json")
+            after = with_settings(merged(before, change or {}), changes)
+            if dry_run:
+                _show_estimate(client, after, as_json)
+                return None
+            change = difference(before, after)
+        job = client.retry(source, remedy=remedy, patch=change, idempotency_key=idempotency_key)
+        return _queued(client, job, detach, as_json)
+
+
+def _new(
+    client: "Client", body: dict[str, Any], dry_run: bool, idempotency_key: str | None, detach: bool, as_json: bool
+) -> Exit | None:
+    if dry_run:
+        _show_estimate(client, body, as_json)
+        return None
+    return _queued(client, _submit(client, body, idempotency_key), detach, as_json)
+
+
+def _show_estimate(client: "Client", body: dict[str, Any], as_json: bool) -> None:
+    estimate = client.estimate(body)
+    print_json(estimate) if as_json else shown.show_estimate(estimate)
 
 
 def _patch(text: str | None) -> dict[str, Any] | None:
@@ -78,14 +110,11 @@ def _patch(text: str | None) -> dict[str, Any] | None:
 
 
 def _queued(client: "Client", job: "JobView", detach: bool, as_json: bool) -> Exit | None:
-    if job.spec.resources.required_gpus and job.status == "queued":
-        say(
-            f"{job.id} asks for a GPU. It waits until a worker that has one takes it: `heldout queue {job.id}` shows "
-            "its place. With `--set resources.device=auto` it runs on whatever there is.",
-            file=sys.stderr,
-        )
     if not detach:
         return _watch(client, job.id, as_json)
+    for event in client.events(job.id):  # whoever watches sees them among the others
+        if event.level != "info":
+            say(f"{event.message} `heldout queue {job.id}` shows where it waits.", file=sys.stderr)
     print_json(job) if as_json else say(job.id)
     return None
 
@@ -114,5 +143,9 @@ def _watch(client: "Client", job_id: str, as_json: bool) -> Exit:
         return Exit.INTERRUPTED
     except NoService as failure:
         raise NoService(f"{failure} The job may go on; `heldout watch {job_id}` shows it again.") from None
-    print_json(job, one_line=True) if as_json else shown.show_outcome(job, final)
+    if as_json:
+        print_json(job, one_line=True)
+    else:
+        shown.show_outcome(job, final)
+        show_next_steps(client, job, final)
     return exit_of_job(job.status)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from heldout.dual import Awaiting, Blocking, dual, dual_iterator, run
+from heldout.handles.base import Handle
 from heldout.handles.progress import bar
 from heldout.handles.studies import AsyncStudy, Study, order
 from heldout.methods import Methods
@@ -28,25 +29,8 @@ class JobFailed(Exception):
         self.job = job
 
 
-class JobHandle:
-    """What jobs of both clients have. `view` is the job as it was last seen; `refresh` and `wait` see it anew."""
-
-    def __init__(self, client: Methods, view: JobView) -> None:
-        self._client = client
-        self.view = view
-
-    @property
-    def id(self) -> str:
-        return self.view.id
-
-    @property
-    def name(self) -> str:
-        return self.view.name
-
-    @property
-    def status(self) -> str:
-        """As last seen."""
-        return self.view.status
+class JobHandle(Handle["JobView"]):
+    """What jobs of both clients have."""
 
     def __repr__(self) -> str:
         done = self.view.progress
@@ -112,15 +96,27 @@ class JobHandle:
         return Methods.events(self._client, self.id)
 
     @dual
-    async def plot(self, what: Literal["history", "gap"] = "history") -> Picture:
+    async def plot(
+        self,
+        what: Literal["history", "gap", "confusion"] = "history",
+        *,
+        split: Literal["train", "validation", "test"] | None = None,
+    ) -> Picture:
         """A picture: notebooks show it, `print` draws it with characters, `save` writes SVG, HTML or PNG.
 
         Args:
-            what: `history`, the curves of training and validation; `gap`, what lies between training and test.
+            what: `history`, the curves of training and validation; `gap`, what lies between training and test;
+                `confusion`, which labels got which answers.
+            split: whose confusion; without it that of test, if it was measured.
+        Raises:
+            NotMeasured: if there is no confusion of this split.
         """
+        from heldout.pictures.confusion import confusion_picture
         from heldout.pictures.gap import gap_picture
         from heldout.pictures.history import history_picture
 
+        if what == "confusion":
+            return confusion_picture(await Methods.confusion(self._client, self.id), self.name, split)
         diagnosis = await Methods.diagnosis(self._client, self.id)
         if what == "gap":
             return gap_picture(diagnosis, self.name)

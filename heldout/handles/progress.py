@@ -1,7 +1,12 @@
 """Bars that show how far something has come, in a terminal or a notebook."""
 
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from heldout.markup import element
 
 
 @contextmanager
@@ -9,6 +14,9 @@ def bar(name: str, shown: bool) -> Iterator[Callable[[int, int], None]]:
     """A bar for steps done of how many; nothing where it is not wanted."""
     if not shown:
         yield lambda done, of: None
+        return
+    if _is_notebook():
+        yield _NotebookBar(name).show
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -24,15 +32,55 @@ def bytes_bar(total: int | None, shown: bool) -> Iterator[Callable[[Iterable[byt
     if not shown:
         yield iter
         return
+    if _is_notebook():
+        show = _NotebookBar("uploading, MB").show
+        yield lambda chunks: _counted(chunks, lambda sent: show(sent // 10**6, (total or sent) // 10**6))
+        return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     with Progress(TextColumn("uploading"), BarColumn(), DownloadColumn(), TransferSpeedColumn()) as progress:
         task = progress.add_task("", total=total)
+        yield lambda chunks: _counted(chunks, lambda sent: progress.update(task, completed=sent))
 
-        def counted(chunks: Iterable[bytes]) -> Iterator[bytes]:
-            progress.update(task, completed=0)  # a repeated upload starts again from its beginning
-            for chunk in chunks:
-                yield chunk
-                progress.advance(task, len(chunk))
 
-        yield counted
+def _counted(chunks: Iterable[bytes], show: Callable[[int], None]) -> Iterator[bytes]:
+    """The chunks, with `show` told how many bytes have been sent. A repeated upload starts again from 0."""
+    sent = 0
+    show(sent)
+    for chunk in chunks:
+        yield chunk
+        sent += len(chunk)
+        show(sent)
+
+
+class _NotebookBar:
+    """A line of HTML below the cell, drawn over; it needs no widgets."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._started = time.monotonic()
+        self._shown: Any = None
+        self._last: tuple[int, int] | None = None
+
+    def show(self, done: int, of: int) -> None:
+        if (done, of) == self._last:
+            return
+        from IPython import display
+
+        self._last = done, of
+        left_s = (time.monotonic() - self._started) * (of - done) / done if done else None
+        left = "" if left_s is None or done >= of else f", about {left_s:.0f} s left"
+        line = element(
+            "div", element("progress", value=done, max=max(of, 1)), f" {self._name}: {done:,} of {of:,}{left}"
+        )
+        if self._shown is None:
+            self._shown = display.display(display.HTML(line), display_id=True)
+        else:
+            self._shown.update(display.HTML(line))
+
+
+def _is_notebook() -> bool:
+    """Whether this is a kernel of Jupyter. Nothing is imported: whoever runs in one has it."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and hasattr(shell, "kernel")

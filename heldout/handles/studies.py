@@ -7,29 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heldout.dual import Awaiting, Blocking, dual, dual_iterator
+from heldout.handles.base import Handle
 from heldout.handles.progress import bar
 from heldout.methods import Methods
 
 if TYPE_CHECKING:
+    from heldout.pictures.picture import Picture
     from heldout.views.study import ConclusionView, StudyView
     from heldout.views.study_report import StudyReportView
 
 
-class StudyHandle:
-    """What studies of both clients have. `view` is the study as it was last seen."""
-
-    def __init__(self, client: Methods, view: StudyView) -> None:
-        self._client = client
-        self.view = view
-
-    @property
-    def id(self) -> str:
-        return self.view.id
-
-    @property
-    def status(self) -> str:
-        """As last seen."""
-        return self.view.status
+class StudyHandle(Handle["StudyView"]):
+    """What studies of both clients have."""
 
     @property
     def conclusion(self) -> ConclusionView | None:
@@ -39,7 +28,7 @@ class StudyHandle:
     def __repr__(self) -> str:
         done = self.view.progress
         answer = f": {self.conclusion.explanation}" if self.conclusion else ""
-        return f"<Study {self.id} {self.view.name!r} {self.status}, {done.done} of {done.jobs} trainings{answer}>"
+        return f"<Study {self.id} {self.name!r} {self.status}, {done.done} of {done.jobs} trainings{answer}>"
 
     def _repr_html_(self) -> str:
         from heldout.pictures.tables import study_table
@@ -67,6 +56,14 @@ class StudyHandle:
         async for view in Methods.watch_study(self._client, self.id):
             self.view = view
             yield self.view
+
+    @dual
+    async def plot(self) -> Picture:
+        """What each remedy changes, with intervals around 0; or the learning curve. Fresh, also while it runs."""
+        from heldout.pictures.study import study_picture
+
+        self.view = await Methods.study(self._client, self.id)
+        return study_picture(self.view)
 
     @dual
     async def report(self) -> StudyReportView:

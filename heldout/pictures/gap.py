@@ -48,9 +48,9 @@ def _rows(gap: GapBudgetView) -> list[tuple[str, float, float, str]]:
         below = level - 100 * term.accuracy
         bounds = ""
         if term.accuracy_interval is not None:
-            low, high = (-100 * bound for bound in reversed(term.accuracy_interval))
+            low, high = (0.0 - 100 * bound for bound in reversed(term.accuracy_interval))
             bounds = f" [{low:+.1f}, {high:+.1f}]"
-        rows.append((term.code.replace("_", " "), level, below, f"{below - level:+.1f}{bounds}"))
+        rows.append((term.code.replace("_", " "), level, below, f"{0.0 - 100 * term.accuracy:+.1f}{bounds}"))
         level = below
     test = 100 * gap.test.accuracy
     return [*rows, ("test", test, test, f"{test:.1f} %")]

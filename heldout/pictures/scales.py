@@ -37,7 +37,7 @@ def scale_of(values: Iterable[float], start: float, end: float, *, room: float =
 
 def tick_texts(ticks: Sequence[float], *, sign: bool = False) -> list[str]:
     """Labels with as many decimals as the step between them needs."""
-    step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
+    step = abs(ticks[1] - ticks[0]) if len(ticks) > 1 else 1.0
     decimals = max(0, -floor(log10(step) + 1e-9))
     texts = [f"{abs(round(tick, decimals)):.{decimals}f}" for tick in ticks]
     return [f"{_sign(tick, sign)}{text}" if float(text) else "0" for tick, text in zip(ticks, texts, strict=True)]

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from heldout.dataset_lifecycle import DatasetStatus
+from heldout.markup import table
 from heldout.views.base import Time, View
 from heldout.views.job import DatasetReference
 from heldout.views.page import Page
@@ -60,6 +61,17 @@ class DatasetView(View):
     created_at: Time
     description: str
     derived_from: DerivedFromView | None = Field(None, description="Null where it was uploaded.")
+
+    def _repr_html_(self) -> str:
+        rows = [("status", self.status.value)]
+        if self.shape is not None and self.classes is not None:
+            rows.append(("images", f"{'×'.join(map(str, self.shape))}, {len(self.classes)} classes"))
+        if self.splits is not None:
+            counts = [f"{split.count:,} {name}" for name, split in self.splits]
+            rows.append(("splits", ", ".join(counts)))
+        if self.error is not None:
+            rows.append(("error", f"{self.error.code}: {self.error.detail}"))
+        return table(f"{self.name}@{self.version} ({self.id})", rows)
 
 
 class IndicesView(View):

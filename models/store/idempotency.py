@@ -57,6 +57,11 @@ def keep(
     )
 
 
+def forget(session: Session, owner: str, key: str) -> None:
+    """Forget an answer: what it tells of was undone."""
+    session.execute(delete(IdempotencyRow).where(IdempotencyRow.owner == owner, IdempotencyRow.key == key))
+
+
 def forget_old(session: Session) -> None:
     """Remove answers that are older than a replay can ask for."""
     session.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at < db_now(-ANSWER_KEPT_S)))

@@ -1,5 +1,6 @@
 """API keys: hashed at rest, owned, revocable."""
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -29,13 +30,32 @@ class Caller:
     key_id: str
 
 
-def make(session: Session, owner: str) -> str:
-    """Make a key and give back its text, which is not kept: `ho_<id>_<secret>`."""
-    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+def make(session: Session, owner: str, secret: str | None = None) -> str:
+    """Make a key and give back its text, which is not kept: `ho_<id>_<secret>`.
+
+    Args:
+        secret: drawn where none is given.
+    """
+    key_id, secret = secrets.token_hex(6), secret or secrets.token_urlsafe(32)
     session.execute(
         insert(KeyRow).values(id=key_id, owner=owner, secret_sha256=_hash(secret), created_at=db_now(), revoked_at=None)
     )
+    return text_of(key_id, secret)
+
+
+def text_of(key_id: str, secret: str) -> str:
     return f"{PREFIX}_{key_id}_{secret}"
+
+
+def new_salt() -> str:
+    """What `secret_from` makes a secret of: 256 random bits."""
+    return secrets.token_hex(32)
+
+
+def secret_from(key: str, salt: str) -> str:
+    """A secret of 256 bits for another key. Who knows it has both the key that asked for it, and the salt."""
+    made = hmac.digest(key.encode(), salt.encode(), "sha256")
+    return base64.urlsafe_b64encode(made).decode().rstrip("=")
 
 
 def caller_of(session: Session, key: str) -> Caller | None:

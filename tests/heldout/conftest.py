@@ -21,7 +21,7 @@ from models.blobs import Blobs
 from models.database import Database
 from models.migrations import upgrade
 from models.store import keys
-from tests.heldout.served import Service, bare_environment, run_apart
+from tests.heldout.served import SPEC, Service, bare_environment, run_apart
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +72,17 @@ def service(home_with_digits, tmp_path, silent_logs):
 def client(service):
     with Client(service.url, service.key) as client:
         yield client
+
+
+@pytest.fixture
+def ended(service, client):
+    """A job that has succeeded after two epochs."""
+    job_id = client.submit(SPEC).id
+    held = service.begin(job_id)
+    service.measure(held, 1)
+    service.measure(held, 2, train_accuracy=0.99)
+    service.succeed(held)
+    return job_id
 
 
 @pytest.fixture

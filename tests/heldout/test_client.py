@@ -6,6 +6,7 @@ import socket
 import stat
 import threading
 import time
+from contextlib import suppress
 from itertools import islice
 
 import httpx2
@@ -411,10 +412,21 @@ def test_what_can_safely_be_repeated_is_sent_again_after_a_broken_connection(pau
     assert pauses == [0.2, 0.4]
 
 
-def test_a_repeated_submission_bears_the_same_idempotency_key(pauses):
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda client: client.submit(SPEC),
+        lambda client: client.order_study({"job": "a"}),
+        lambda client: client.create_dataset({"name": "pets"}),
+        lambda client: client.create_key(),
+        lambda client: client.create_webhook("https://example.com", ["job.succeeded"]),
+    ],
+    ids=["job", "study", "dataset", "key", "webhook"],
+)
+def test_a_repeat_of_what_makes_something_bears_the_same_idempotency_key(pauses, make):
     wire = Wire(BROKEN)
-    with client_on(wire) as client:
-        client.submit(SPEC)
+    with client_on(wire) as client, suppress(NoService):  # the answer is that of a job
+        make(client)
     first, second = wire.requests
     assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
     assert first.content == second.content

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from heldout.packing import NothingToPack, files_of, hidden_in, packed, packed_together
+from heldout.packing import NothingToPack, files_of, hidden_in, packed, packed_together, to_send
 
 
 @pytest.fixture
@@ -22,6 +22,12 @@ def folder(tmp_path):
 def unpacked(pieces) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
         return {member.name: archive.extractfile(member).read() for member in archive}
+
+
+def test_the_size_of_a_folder_s_archive_is_known_before_it_is_packed(folder):
+    (folder / ("long" * 40)).write_bytes(b"x" * 700)
+    pieces, size_bytes = to_send([folder])
+    assert size_bytes == sum(map(len, pieces))
 
 
 def test_an_archive_holds_each_file_under_its_path(folder):

@@ -25,6 +25,7 @@ from worker.supervision import metrics, processes
 from worker.supervision.beside import JobsBesideSlots
 from worker.supervision.calibration import Calibrator
 from worker.supervision.checks import ChecksInSlots
+from worker.supervision.gpu_presence import GpuPresence
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.runners import run_claimed
@@ -51,6 +52,7 @@ class Worker:
         self.stopping = threading.Event()
         self._reconciler = Reconciler(self.database, settings, announce, self.blobs)
         self._calibrator = Calibrator(self.database, self.cores, self.stopping, has_bfloat16=self.has_bfloat16)
+        self._gpu_presence = GpuPresence(self.database, len(gpus))
         self._beside = JobsBesideSlots(self._claim_beside, self._run_beside, self.stopping)
 
     def start(self) -> None:
@@ -60,6 +62,7 @@ class Worker:
             OperatorError: if the database is at another release's revision.
         """
         require_newest(self.database)
+        self._gpu_presence.start()
         metrics.serve(self.settings.metrics_port, self.slots)
         processes.warm_up(self.scratch.socket_folder)
         self.keeper.start()
@@ -136,6 +139,7 @@ class Worker:
         """Stop the threads and remove the scratch folder; the jobs have been released by then."""
         self.stopping.set()
         self._calibrator.stop()
+        self._gpu_presence.stop()
         self._beside.stop()
         self._reconciler.stop()
         self.keeper.stop()

@@ -13,6 +13,7 @@ from api.http.routing import resource
 from api.live.hub import ChannelState
 from api.live.recent_events import Channel, ChannelKind
 from api.routes.datasets.dataset import Reference, find_dataset
+from api.routes.long_poll import MAX_WAIT_S
 from heldout.dataset_lifecycle import SuspectsStatus
 from heldout.errors import DatasetLost, DatasetNotFound, DatasetNotReady, FileOfLaterRelease, StorageUnavailable
 from heldout.lifecycle import TERMINAL
@@ -25,7 +26,6 @@ from models.tables import DatasetRow, JobRow
 from models.views.suspects import failed_view, ready_view, waiting_view
 from models.wake import WakeUp
 
-MAX_WAIT_S = 60
 RETRY_AFTER_S = 5
 
 router = resource("/v1/datasets", "datasets")

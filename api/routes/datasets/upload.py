@@ -1,5 +1,6 @@
 """New datasets: announce one, then send its content, or do both in one form. Deleting a dataset."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import structlog
@@ -11,6 +12,7 @@ from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.body import parse_json, receive_json
 from api.http.deps import AfterCommitDep, AppContextDep, SessionDep
+from api.http.idempotency import REPLAYED, IdempotencyKey, once
 from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from api.http.upload_body import (
@@ -31,13 +33,16 @@ from heldout.errors import (
     DatasetNotFound,
     DigestMismatch,
     HeldoutError,
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
     InvalidForm,
     StorageUnavailable,
     UploadFinished,
 )
 from heldout.views.dataset import DatasetView
+from models.database import Session
 from models.discard import discard_files
-from models.store import accounts, discards, quotas, uploads
+from models.store import accounts, discards, idempotency, quotas, uploads
 from models.store.keys import Caller
 from models.views.dataset import dataset_view
 from models.wake import WakeUp
@@ -85,17 +90,45 @@ CONTENT: dict[str, Any] = {
     response_model=DatasetView,
     response_description="`uploading`, and waiting for its content; `checking` where a form brought it.",
     openapi_extra=NEW_DATASET,
-    responses=problems(InvalidForm, StorageUnavailable, *NO_ROOM, *JSON_BODY),
+    responses=problems(
+        InvalidForm,
+        StorageUnavailable,
+        IdempotencyKeyInFlight,
+        IdempotencyKeyReused,
+        DatasetNotFound,
+        *NO_ROOM,
+        *JSON_BODY,
+    ),
 )
-async def create_dataset(request: Request, response: Response, caller: CallerDep, app: AppContextDep) -> DatasetView:
+async def create_dataset(
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    app: AppContextDep,
+    idempotency_key: IdempotencyKey = None,
+) -> DatasetView:
     """Announce the next version under a name; the content follows with PUT, or comes along in a form."""
+
+    def added(session: Session, spec: DatasetSpec) -> DatasetView:
+        quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_DATASETS)
+        return dataset_view(uploads.announce(session, caller.owner, spec))
+
+    def announce(spec: DatasetSpec) -> DatasetView:
+        with app.database.write() as session:
+            return once(
+                session,
+                caller.owner,
+                idempotency_key,
+                "POST /v1/datasets",
+                spec,
+                response,
+                lambda: added(session, spec),
+            )
+
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
-        view = await _create_whole(request, caller, app)
-    else:
-        raw = await receive_json(request, app.settings.max_body_bytes)
-        view = await run_in_threadpool(lambda: _announce(app, caller.owner, dataset_spec(parse_json(raw))))
-    response.headers["Location"] = f"/v1/datasets/{view.id}"
-    return view
+        return await _create_whole(request, response, caller, app, announce, idempotency_key)
+    raw = await receive_json(request, app.settings.max_body_bytes)
+    return await run_in_threadpool(lambda: announce(dataset_spec(parse_json(raw))))
 
 
 @router.put(
@@ -135,30 +168,36 @@ def delete_dataset(
     after_commit(lambda: discard_files(app.database, app.blobs))
 
 
-async def _create_whole(request: Request, caller: Caller, app: AppContext) -> DatasetView:
+async def _create_whole(
+    request: Request,
+    response: Response,
+    caller: Caller,
+    app: AppContext,
+    announce: Callable[[DatasetSpec], DatasetView],
+    idempotency_key: str | None,
+) -> DatasetView:
+    """Announce a dataset, then take its content as PUT does: the same content once more changes nothing."""
     form = await read_form(request, app.settings.max_upload_bytes)
     try:
         spec, file = spec_in_form(form), file_in_form(form)
-        view = await run_in_threadpool(_announce, app, caller.owner, spec)
+        view = await run_in_threadpool(announce, spec)
         try:
             received = await app.uploads.receive_file(file, view.id)
         except HeldoutError:
-            await run_in_threadpool(_withdraw, app, caller.owner, view.id)
+            if REPLAYED not in response.headers:  # else the dataset is that of an earlier request
+                await run_in_threadpool(_withdraw, app, caller.owner, view.id, idempotency_key)
             raise
     finally:
         await form.close()
     return await _accept(app, caller, view.id, received)
 
 
-def _announce(app: AppContext, owner: str, spec: DatasetSpec) -> DatasetView:
-    with app.database.write() as session:
-        quotas.require_room(session, owner, app.settings.quotas, *quotas.OF_NEW_DATASETS)
-        return dataset_view(uploads.announce(session, owner, spec))
-
-
-def _withdraw(app: AppContext, owner: str, dataset_id: str) -> None:
+def _withdraw(app: AppContext, owner: str, dataset_id: str, idempotency_key: str | None) -> None:
+    """Undo an announcement whose content could not be taken, so that the same request can be sent again."""
     with app.database.write() as session:
         discards.remove(session, owner, dataset_id)
+        if idempotency_key is not None:
+            idempotency.forget(session, owner, idempotency_key)
 
 
 def _expecting(app: AppContext, owner: str, reference: str) -> str:

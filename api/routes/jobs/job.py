@@ -5,7 +5,6 @@ from typing import Annotated
 import structlog
 from fastapi import Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 
 from api.http import etag
 from api.http.app_context import AppContext
@@ -14,8 +13,8 @@ from api.http.deps import AfterCommitDep, AppContextDep, JobId, ReadSessionDep, 
 from api.http.filters import METADATA_PARAMETER, FiltersDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
-from api.live.hub import ChannelState
 from api.live.recent_events import Channel, ChannelKind
+from api.routes.long_poll import MAX_WAIT_S, IfNoneMatch, latest, wait_text
 from heldout.errors import (
     ChangedMeanwhile,
     HeldoutError,
@@ -37,8 +36,6 @@ from models.tables import JobRow
 from models.views.job import job_view
 
 log = structlog.get_logger("heldout.api")
-
-MAX_WAIT_S = 60
 
 router = resource("/v1/jobs", "jobs")
 
@@ -88,31 +85,16 @@ async def get_job(
     key: KeyDep,
     app: AppContextDep,
     response: Response,
-    wait: Annotated[
-        float,
-        Query(
-            ge=0,
-            le=MAX_WAIT_S,
-            description="Wait up to this many seconds: with `If-None-Match` until the version differs, "
-            "without it until the job has ended.",
-        ),
-    ] = 0,
-    if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
+    wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description=wait_text("job"))] = 0,
+    if_none_match: IfNoneMatch = None,
 ) -> Response | JobView:
     """A job, now or once it is news."""
+    channel = Channel(ChannelKind.JOB, job_id)
 
-    def is_news(state: ChannelState) -> bool:
-        return state.has_ended if if_none_match is None else not etag.matches(if_none_match, state.version)
+    def find() -> JobView:
+        return _find(app, key, job_id)
 
-    view = await run_in_threadpool(_find, app, key, job_id)
-    if wait and not is_news(ChannelState(view.version, has_ended=view.has_ended, last_event=0)):
-        await app.hub.wait(Channel(ChannelKind.JOB, job_id), is_news, wait)
-        view = await run_in_threadpool(_find, app, key, job_id)
-    headers = {"ETag": etag.etag_of(view.version)}
-    if if_none_match is not None and etag.matches(if_none_match, view.version):
-        return Response(status_code=304, headers=headers)
-    response.headers.update(headers)
-    return view
+    return await latest(app.hub, channel, find, response, wait_s=wait, if_none_match=if_none_match)
 
 
 class JobChanges(BaseModel):

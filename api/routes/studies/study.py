@@ -3,8 +3,7 @@
 from typing import Annotated, Any
 
 import structlog
-from fastapi import Header, Query, Response
-from starlette.concurrency import run_in_threadpool
+from fastapi import Query, Response
 
 from api.http import etag
 from api.http.app_context import AppContext
@@ -12,9 +11,8 @@ from api.http.auth import CallerDep
 from api.http.deps import AfterCommitDep, AppContextDep, ReadSessionDep, SessionDep, StudyId, cursor
 from api.http.problems import problems
 from api.http.routing import resource
-from api.live.hub import ChannelState
 from api.live.recent_events import Channel, ChannelKind
-from api.routes.jobs.job import MAX_WAIT_S
+from api.routes.long_poll import MAX_WAIT_S, IfNoneMatch, latest, wait_text
 from heldout.errors import (
     HeldoutError,
     InvalidCursor,
@@ -67,31 +65,16 @@ async def get_study(
     caller: CallerDep,
     app: AppContextDep,
     response: Response,
-    wait: Annotated[
-        float,
-        Query(
-            ge=0,
-            le=MAX_WAIT_S,
-            description="Wait up to this many seconds: with `If-None-Match` until the version differs, "
-            "without it until the study has ended.",
-        ),
-    ] = 0,
-    if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
+    wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description=wait_text("study"))] = 0,
+    if_none_match: IfNoneMatch = None,
 ) -> Response | StudyView:
     """A study, now or once it is news."""
+    channel = Channel(ChannelKind.STUDY, study_id)
 
-    def is_news(state: ChannelState) -> bool:
-        return state.has_ended if if_none_match is None else not etag.matches(if_none_match, state.version)
+    def find() -> StudyView:
+        return _find(app, caller.owner, study_id)
 
-    view = await run_in_threadpool(_find, app, caller.owner, study_id)
-    if wait and not is_news(ChannelState(view.version, has_ended=view.has_ended, last_event=0)):
-        await app.hub.wait(Channel(ChannelKind.STUDY, study_id), is_news, wait)
-        view = await run_in_threadpool(_find, app, caller.owner, study_id)
-    headers = {"ETag": etag.etag_of(view.version)}
-    if if_none_match is not None and etag.matches(if_none_match, view.version):
-        return Response(status_code=304, headers=headers)
-    response.headers.update(headers)
-    return view
+    return await latest(app.hub, channel, find, response, wait_s=wait, if_none_match=if_none_match)
 
 
 _ASKED: dict[int | str, dict[str, Any]] = {

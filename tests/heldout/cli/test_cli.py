@@ -64,17 +64,6 @@ def start(environment, tmp_path):
 
 
 @pytest.fixture
-def ended(service, client):
-    """A job that has succeeded after two epochs."""
-    job_id = client.submit(SPEC).id
-    held = service.begin(job_id)
-    service.measure(held, 1)
-    service.measure(held, 2, train_accuracy=0.99)
-    service.succeed(held)
-    return job_id
-
-
-@pytest.fixture
 def answered(service):
     """What the API itself answers, which `--json` prints."""
     return lambda path: httpx2.get(
@@ -213,8 +202,8 @@ def test_a_refused_spec_ends_with_2_and_names_each_field(heldout, client, spec_f
     lines = result.stderr.splitlines()
     assert [line.split(":")[0] for line in lines] == [
         "heldout",
-        "  /network/blocks/0/filters",
-        "  /training/lerning_rate",
+        "  network.blocks.0.filters",
+        "  training.lerning_rate",
     ]
     assert list(client.jobs()) == []
 
@@ -237,6 +226,13 @@ def test_a_refused_spec_is_a_problem_in_json(heldout, spec_file):
         ("train", "spec.json", "--sett", "a=b"),
         ("train", "spec.json", "--from", "job_none"),
         ("train", "--from", "job_none", "--set", "a=b"),
+        ("train", "--from", "job_none", "--remedy", "dropout", "--set", "a=b"),
+        ("train", "--preset", "overfit", "spec.json"),
+        ("train", "--preset", "best"),
+        ("plot", "std_none"),
+        ("plot", "std_none", "--what", "gap"),
+        ("plot", "job_none", "--split", "test"),
+        ("plot", "job_none", "-o", "picture.gif"),
         ("train", "spec.json", "--remedy", "dropout"),
         ("trian", "spec.json"),
         ("jobs", "--limit", "0"),
@@ -289,7 +285,7 @@ def test_jobs_are_listed_newest_first_and_narrowed(heldout, client):
     ids = [client.submit(SPEC).id for _ in range(3)]
     client.cancel(ids[0])
     heading, *rows = heldout("jobs").stdout.splitlines()
-    assert heading.split() == ["ID", "NAME", "STATUS", "EPOCH", "DATASET", "PARAMETERS", "CREATED"]
+    assert heading.split() == ["ID", "NAME", "STATUS", "EPOCH", "BEST", "GAP", "VERDICT", "DATASET", "CREATED"]
     assert [row.split()[0] for row in rows] == ids[::-1]
     [_, row] = heldout("jobs", "--status", "cancelled").stdout.splitlines()
     assert row.split()[:3] == [ids[0], "small", "cancelled"]
@@ -597,6 +593,9 @@ def test_classes_are_shown_with_what_they_are_taken_for_and_the_surest_mistakes(
     assert "mistakes" not in heldout("confusion", ended, "--split", "train").stdout
     assert heldout("confusion", ended, "--split", "test").returncode == 2
     assert json.loads(heldout("confusion", ended, "--json").stdout) == answered(f"jobs/{ended}/confusion")
+    drawn = heldout("plot", ended, "--what", "confusion").stdout.splitlines()
+    assert [line.split() for line in drawn[-2:]] == [["cat", "40", "10"], ["dog", "·", "50"]]
+    assert heldout("plot", ended, "--what", "confusion", "--split", "test").returncode == 2
 
 
 @pytest.mark.parametrize("command", ["model", "predictions"])

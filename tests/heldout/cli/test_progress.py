@@ -142,10 +142,22 @@ def test_on_a_terminal_a_bar_is_drawn_and_the_cursor_comes_back(columns):
     drawn = without_colours(raw)
     assert "small  warning: Something." in drawn
     assert "10/10" in drawn
-    assert "train 0.9711  validation 0.9550  loss 0.091/0.153" in drawn
-    assert ("1:15 left" in drawn) == (columns == 120)
+    assert "train 0.9711  validation 0.9550" in drawn
+    assert ("loss 0.091/0.153" in drawn) == (columns == 120)
     assert "…" not in drawn
     assert raw.rfind("\x1b[?25h") > raw.rfind("\x1b[?25l")
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_bar_says_how_long_the_rest_takes_until_there_is_none(columns):
+    def show():
+        with progress.display() as display:
+            display.job(JOB)
+            display.epoch(JOB, EPOCH)
+
+    drawn = without_colours(on_a_terminal(show, columns))
+    assert "1:15 left train 0.9711  validation 0.9550" in drawn
+    assert all(len(line) <= columns for line in re.split(r"[\r\n]+", drawn.replace("\x1b[2K", "")))
 
 
 def test_an_interrupted_bar_gives_the_cursor_back():

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from heldout.cli.outcome import Refused
-from heldout.cli.spec_files import put, read_spec, value_of
+from heldout.cli.spec_files import put, read_spec, value_of, with_settings
 
 SPEC = {
     "dataset": "digits",
@@ -101,7 +101,7 @@ def test_a_setting_that_does_not_fit_is_refused_by_name(setting, why):
 
 def test_settings_apply_in_order(tmp_path):
     (tmp_path / "spec.json").write_text('{"dataset": "digits"}')
-    spec = read_spec(str(tmp_path / "spec.json"), ["training.epochs=3", "training.epochs=4", "name=x"])
+    spec = with_settings(read_spec(str(tmp_path / "spec.json")), ["training.epochs=3", "training.epochs=4", "name=x"])
     assert spec == {"dataset": "digits", "training": {"epochs": 4}, "name": "x"}
 
 

@@ -1,0 +1,40 @@
+"""What the service advises, in the command line's words: `heldout retry ID`, where it says `POST /v1/jobs/ID/retry`."""
+
+import re
+
+# Routes as the service's texts name them, and the commands that ask by them. The longest come first.
+_COMMANDS = (
+    (r"POST /v1/jobs/(\S+)/retry", r"`heldout retry \1`"),
+    (r"POST /v1/datasets/\S+/versions with \{.*\}", "The command below"),
+    (r"give the job's spec as `spec`", "give `--anyway`"),
+    (r"GET /v1/jobs/(\S+)/diagnosis", r"`heldout diagnose \1`"),
+    (r"GET /v1/jobs/(\S+)", r"`heldout show \1`"),
+    (r"DELETE /v1/studies/(\S+)", r"`heldout studies delete \1`"),
+    (r"PUT /v1/datasets/\S+/content", "`heldout datasets push PATH`"),
+    (r"GET /v1/jobs", "`heldout jobs`"),
+    (r"GET /v1/studies", "`heldout studies`"),
+    (r"POST /v1/studies", "`heldout cure JOB`"),
+    (r"GET /v1/datasets", "`heldout datasets`"),
+    (r"POST /v1/datasets", "`heldout datasets push PATH`"),
+    (r"GET /v1/keys", "`heldout keys list`"),
+    (r'retry with \{"patch": (\{.*\})\}', r"`heldout train --from JOB --patch '\1'`"),
+    (r"Send `Authorization: Bearer ho_<id>_<secret>` with a key", "Set HELDOUT_API_KEY to a key"),
+)
+
+
+def as_commands(text: str, asked: str = "") -> str:
+    """A text of the service with commands for the routes that it names.
+
+    Args:
+        asked: the path that was asked for. Where it names a job, the commands are about that one.
+    """
+    for pattern, command in _COMMANDS:
+        text = re.sub(pattern + r"(?<![.,;:])", command, text)
+    job = re.match(r"/v1/jobs/(job_\w+)", asked)
+    return text if job is None else text.replace("--from JOB", f"--from {job[1]}")
+
+
+def as_setting(pointer: str) -> str:
+    """A JSON pointer as `--set` names the place: `/network/blocks/0/dropout` is `network.blocks.0.dropout`."""
+    keys = pointer.removeprefix("/").split("/")
+    return ".".join(key.replace("~1", "/").replace("~0", "~") for key in keys)

@@ -1,0 +1,30 @@
+"""Specs to begin with, by name: those of `examples/`, for whoever has only the command line."""
+
+from copy import deepcopy
+from enum import StrEnum
+from typing import Any
+
+_TRAINING = {"epochs": 10, "batch_size": 32, "optimizer": {"name": "adam", "learning_rate": 0.001}, "seed": 7}
+_CHANGES = {"rotation_degrees": 20, "width_shift": 0.2, "height_shift": 0.2, "horizontal_flip": True}
+
+
+class Preset(StrEnum):
+    """A network that memorises its training images, one that is held back from it, and one that sees them changed."""
+
+    OVERFIT = "overfit"
+    REGULARIZED = "regularized"
+    AUGMENTED = "augmented"
+
+
+_PARTS: dict[Preset, dict[str, Any]] = {
+    Preset.OVERFIT: {"network": {"blocks": [{"filters": 32}, {"filters": 64}, {"filters": 128}]}},
+    Preset.REGULARIZED: {
+        "network": {"blocks": [{"filters": 32, "dropout": 0.25}, {"filters": 64, "dropout": 0.25}], "l2": 0.01}
+    },
+    Preset.AUGMENTED: {"network": {"blocks": [{"filters": 16}]}, "augmentation": _CHANGES},
+}
+
+
+def spec_of(preset: Preset) -> dict[str, Any]:
+    """The spec, which is the caller's own."""
+    return deepcopy({"name": preset.value, "dataset": "mnist5k", **_PARTS[preset], "training": _TRAINING})

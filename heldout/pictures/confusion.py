@@ -1,0 +1,110 @@
+"""A confusion matrix as a picture: which labels got which answers."""
+
+from math import sqrt
+from typing import Literal
+
+from heldout.markup import Markup, element
+from heldout.pictures.canvas import HELD_OUT, INK, WORSE, svg, text
+from heldout.pictures.picture import Picture
+from heldout.views.confusion import ConfusionView
+
+Split = Literal["train", "validation", "test"]
+
+LEFT, LARGEST_CELL, SMALLEST_CELL, PICTURE = 150, 40, 6, 520
+# Room above the matrix: for the title, and for each character of the longest name, which is written aslant.
+TITLE, CHARACTER = 48, 4
+# Cells that are smaller than this hold no number.
+NUMBERED_CELL = 20
+MAX_NAME = 20
+# More columns than these do not fit a terminal: the most frequent mistakes are listed instead.
+MAX_TEXT_CLASSES = 16
+LISTED = 20
+
+LEGEND = "Rows are labels, columns are answers"
+
+
+class NotMeasured(Exception):
+    """The job was not measured on this split; the message says which splits there are."""
+
+
+def confusion_picture(confusion: ConfusionView, name: str, split: Split | None = None) -> Picture:
+    """The matrix of one split; without `split` of test, or of what comes closest to it.
+
+    Raises:
+        NotMeasured: if the job was not measured on this split.
+    """
+    measured = [one for one in ("test", "validation", "train") if one in confusion.splits]
+    chosen = split or measured[0]
+    if chosen not in confusion.splits:
+        raise NotMeasured(f"The job was not measured on its {chosen} images, but on {' and '.join(measured)}.")
+    counts, classes = confusion.splits[chosen].confusion, confusion.classes
+    right = sum(row[place] for place, row in enumerate(counts))
+    title = f"{name}: {right:,} of {sum(map(sum, counts)):,} {chosen} images answered correctly"
+    drawn = _text(counts, classes) if len(classes) <= MAX_TEXT_CLASSES else _list(counts, classes)
+    return Picture(title, _svg(title, counts, classes), "\n".join([title, *drawn]))
+
+
+def _svg(title: str, counts: list[list[int]], classes: list[str]) -> str:
+    cell = min(LARGEST_CELL, max(SMALLEST_CELL, PICTURE // len(classes)))
+    side = cell * len(classes)
+    named = cell >= 11
+    top = TITLE + (CHARACTER * max(len(_short(label)) for label in classes) if named else 0)
+    legend = text(f"{LEGEND}; the darker, the larger a part of its row.", LEFT, top + side + 20)
+    parts: list[Markup] = [legend]
+    for row, (label, of_label) in enumerate(zip(classes, counts, strict=True)):
+        y, total = top + row * cell, sum(of_label) or 1
+        if named:
+            parts.append(text(_short(label), LEFT - 8, y + cell / 2 + 4, anchor="end", fill=INK))
+            place = LEFT + row * cell + cell / 2
+            turned = f"rotate(-35 {place:.1f} {top - 8})"
+            parts.append(element("text", _short(label), x=place, y=top - 8, fill=INK, transform=turned))
+        for column, count in enumerate(of_label):
+            if not count:
+                continue
+            x, share = LEFT + column * cell, count / total
+            parts.append(
+                element(
+                    "rect",
+                    element("title", f"{label} answered as {classes[column]}: {count:,} of {total:,}"),
+                    x=x,
+                    y=y,
+                    width=cell - 1,
+                    height=cell - 1,
+                    fill=HELD_OUT if row == column else WORSE,
+                    fill_opacity=round(sqrt(share), 2),
+                )
+            )
+            if cell >= NUMBERED_CELL:
+                ink = "#ffffff" if share > 0.35 else INK
+                parts.append(text(f"{count}", x + cell / 2, y + cell / 2 + 4, anchor="middle", fill=ink))
+    frame = element("rect", x=LEFT, y=top, width=side, height=side, fill="none", stroke="#e1e5ea")
+    return svg(LEFT + max(side + 90, 380), top + side + 34, title, frame, *parts)
+
+
+def _text(counts: list[list[int]], classes: list[str]) -> list[str]:
+    """The matrix with characters; columns have numbers where names are too long for them."""
+    width = max(3, *(len(f"{count}") for row in counts for count in row))
+    is_short = max(map(len, classes)) <= width
+    heads = classes if is_short else [f"{place}" for place in range(1, len(classes) + 1)]
+    labels = classes if is_short else [f"{_short(label)} {head}" for label, head in zip(classes, heads, strict=True)]
+    room = max(map(len, labels))
+    lines = [f"{LEGEND}{'' if is_short else ', in the same order'}; a dot is none.", ""]
+    lines.append(" ".join([" " * room, *(head.rjust(width) for head in heads)]))
+    for label, row in zip(labels, counts, strict=True):
+        lines.append(" ".join([label.rjust(room), *((f"{count}" if count else "·").rjust(width) for count in row)]))
+    return lines
+
+
+def _list(counts: list[list[int]], classes: list[str]) -> list[str]:
+    mistakes = [
+        (count, f"{label} answered as {classes[column]}")
+        for row, (label, of_label) in enumerate(zip(classes, counts, strict=True))
+        for column, count in enumerate(of_label)
+        if count and row != column
+    ]
+    most = sorted(mistakes, key=lambda one: -one[0])[:LISTED]
+    return ["The most frequent mistakes:", *(f"{count:>6,}  {said}" for count, said in most)]
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= MAX_NAME else f"{label[: MAX_NAME - 1]}…"

@@ -1,0 +1,187 @@
+"""A study as a picture: what each remedy changes around 0, or the error by the number of training images."""
+
+from collections.abc import Callable, Sequence
+from math import log2
+
+from heldout.markup import Markup, element, joined
+from heldout.pictures.canvas import BETTER, GRID, HELD_OUT, INK, QUIET, WORSE, svg, text
+from heldout.pictures.intervals import around_zero, reach_of
+from heldout.pictures.picture import Picture
+from heldout.pictures.scales import Scale, scale_of, tick_texts
+from heldout.views.study import ArmView, CurvePointView, ForecastView, StudyView
+
+WIDTH, TOP, ROW = 760, 78, 28
+NAMES, PANEL, BETWEEN = 180, 250, 40
+CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_TOP, CURVE_BOTTOM = 300, 60, 730, 60, 262
+TEXT_WIDTH = 31  # odd, so that 0 has a column of its own
+
+NOTHING_YET = "No remedy has been compared with the base yet."
+LEGEND = "A line surely holds the true change. Only what lies wholly on one side of 0 is no chance."
+
+# Mean and adjusted interval of a difference, oriented so that better is positive.
+Change = tuple[float, tuple[float, float] | None]
+
+
+def study_picture(study: StudyView) -> Picture:
+    """Intervals around 0 of each remedy, or the learning curve with its forecast."""
+    return _curve_picture(study) if study.kind == "learning_curve" else _arms_picture(study)
+
+
+# --- remedies -------------------------------------------------------------------------------------
+
+
+def _arms_picture(study: StudyView) -> Picture:
+    title = f"{study.name}: what each remedy changes on unseen images"
+    arms = [arm for arm in study.arms if arm.difference is not None]
+    if not arms:
+        return Picture(title, svg(WIDTH, 70, title, text(NOTHING_YET, 12, 48)), f"{title}\n{NOTHING_YET}")
+    height = TOP + ROW * len(arms) + 50
+    names = [
+        text(_name(arm), NAMES - 12, TOP + ROW * row + 18, anchor="end", fill=QUIET if _is_out(arm) else INK)
+        for row, arm in enumerate(arms)
+    ]
+    panels = [
+        _panel("accuracy, points", [_accuracy(arm) for arm in arms], NAMES, 100),
+        _panel("loss (less is to the right)", [_loss(arm) for arm in arms], NAMES + PANEL + BETWEEN, -1),
+    ]
+    legend = text(LEGEND, 12, height - 8)
+    return Picture(title, svg(WIDTH, height, title, *names, *panels, legend), _arms_text(title, arms))
+
+
+def _panel(label: str, changes: Sequence[Change | None], left: int, factor: int) -> Markup:
+    """factor: from changes, of which more is better, to written numbers."""
+    right, bottom = left + PANEL, TOP + ROW * len(changes)
+    known = [change for change in changes if change is not None]
+    reach = 1.05 * abs(factor) * reach_of(known) or 1.0
+    x = Scale(-reach, reach, left, right)
+    written = [tick * factor / abs(factor) for tick in x.ticks]
+    parts = [
+        text(label, left, TOP - 30, fill=INK),
+        text("← worse", left, TOP - 12),
+        text("better →", right, TOP - 12, anchor="end"),
+    ]
+    for tick, said in zip(x.ticks, tick_texts(written, sign=True), strict=True):
+        colour = INK if said == "0" else GRID
+        parts.append(element("line", x1=x.place(tick), x2=x.place(tick), y1=TOP - 4, y2=bottom, stroke=colour))
+        parts.append(text(said, x.place(tick), bottom + 16, anchor="middle"))
+    for row, change in enumerate(changes):
+        if change is not None:
+            parts.append(_interval(change, x, TOP + ROW * row + 14, abs(factor)))
+    return joined(*parts)
+
+
+def _interval(change: Change, x: Scale, y: int, factor: int) -> Markup:
+    mean, bounds = change
+    low, high = (factor * bound for bound in bounds or (mean, mean))
+    colour = BETTER if low > 0 else WORSE if high < 0 else QUIET
+
+    def place(value: float) -> float:
+        return x.place(min(max(value, x.low), x.high))
+
+    return joined(
+        element("line", x1=place(low), x2=place(high), y1=y, y2=y, stroke=colour, stroke_width=3),
+        element("circle", cx=place(factor * mean), cy=y, r=5, fill=colour),
+    )
+
+
+def _arms_text(title: str, arms: Sequence[ArmView]) -> str:
+    """The same with characters: accuracy, then loss."""
+    room = max(len(_name(arm)) for arm in arms)
+    head = "WORSE".ljust(TEXT_WIDTH // 2) + "|" + "BETTER".rjust(TEXT_WIDTH // 2)
+    lines = [title]
+    for label, changes, form in (
+        ("accuracy, points", [_accuracy(arm) for arm in arms], lambda value: f"{100 * value:+.1f}"),
+        ("loss (less is to the right)", [_loss(arm) for arm in arms], lambda value: f"{-value:+.3f}"),
+    ):
+        reach = reach_of(change for change in changes if change is not None)
+        lines += ["", f"{' ' * room}  {head}  {label}"]
+        for arm, change in zip(arms, changes, strict=True):
+            mean, bounds = change or (None, None)
+            drawn = around_zero(mean, bounds, reach, TEXT_WIDTH).ljust(TEXT_WIDTH)
+            lines.append(f"{_name(arm).rjust(room)}  {drawn}  {_said(change, form)}".rstrip())
+    return "\n".join([*lines, "", LEGEND])
+
+
+def _said(change: Change | None, form: Callable[[float], str]) -> str:
+    if change is None:
+        return ""
+    mean, bounds = change
+    written = [form(mean)] if bounds is None else [form(mean), *sorted(map(form, bounds), key=float)]
+    return written[0] if len(written) == 1 else f"{written[0]} [{written[1]}, {written[2]}]"
+
+
+def _accuracy(arm: ArmView) -> Change | None:
+    found = arm.difference
+    if found is None or found.accuracy is None:
+        return None
+    return found.accuracy, found.adjusted_intervals.accuracy
+
+
+def _loss(arm: ArmView) -> Change | None:
+    """Turned, so that a lower loss lies where a higher accuracy lies."""
+    found = arm.difference
+    if found is None or found.loss is None:
+        return None
+    bounds = found.adjusted_intervals.loss
+    return -found.loss, None if bounds is None else (-bounds[1], -bounds[0])
+
+
+def _is_out(arm: ArmView) -> bool:
+    return arm.status == "dropped"
+
+
+def _name(arm: ArmView) -> str:
+    return f"{arm.name} (dropped)" if _is_out(arm) else arm.name
+
+
+# --- learning curves ------------------------------------------------------------------------------
+
+
+def _curve_picture(study: StudyView) -> Picture:
+    title = f"{study.name}: wrong answers by the number of training images"
+    points: list[CurvePointView | ForecastView] = [*(study.sizes or [])]
+    if study.forecast is not None:
+        points.append(study.forecast)
+    if not points:
+        said = "No size has been measured yet."
+        return Picture(title, svg(WIDTH, 70, title, text(said, 12, 48)), f"{title}\n{said}")
+    errors = [100 * value for one in points for value in (one.error, *(one.interval or ()))]
+    first, last = log2(points[0].images), log2(points[-1].images)
+    # Twice as many images are as far to the right everywhere: what they bring is compared.
+    x = Scale(first, max(last, first + 1), CURVE_LEFT + 24, CURVE_RIGHT - 24)
+    y = scale_of([0.0, *errors], CURVE_BOTTOM, CURVE_TOP, room=0.02)
+    parts: list[Markup] = [text("wrong answers on unseen images, %", CURVE_LEFT, CURVE_TOP - 10)]
+    for tick, said in zip(y.ticks, tick_texts(y.ticks), strict=True):
+        place = y.place(tick)
+        parts.append(element("line", x1=CURVE_LEFT, x2=CURVE_RIGHT, y1=place, y2=place, stroke=GRID))
+        parts.append(text(said, CURVE_LEFT - 8, place + 4, anchor="end"))
+    places = [(x.place(log2(one.images)), y.place(100 * one.error)) for one in points]
+    measured = places[:-1] if study.forecast is not None else places
+    if len(measured) > 1:
+        line = " ".join(f"{across:.1f},{down:.1f}" for across, down in measured)
+        parts.append(element("polyline", points=line, fill="none", stroke=HELD_OUT, stroke_width=2))
+    for one, (across, down) in zip(points, places, strict=True):
+        colour = WORSE if one is study.forecast else HELD_OUT
+        if one.interval is not None:
+            low, high = (y.place(100 * bound) for bound in one.interval)
+            parts.append(element("line", x1=across, x2=across, y1=low, y2=high, stroke=colour, stroke_width=2))
+        parts.append(element("circle", cx=across, cy=down, r=4, fill=colour))
+        parts.append(text(f"{one.images:,}", across, CURVE_BOTTOM + 18, anchor="middle"))
+    if study.forecast is not None:
+        parts.append(text("forecast", places[-1][0], CURVE_BOTTOM + 32, anchor="middle", fill=WORSE))
+    return Picture(title, svg(WIDTH, CURVE_HEIGHT, title, *parts), _curve_text(title, points, study.forecast))
+
+
+def _curve_text(title: str, points: Sequence[CurvePointView | ForecastView], forecast: ForecastView | None) -> str:
+    """A row for each size: its error as an o between its bounds, on one scale from 0."""
+    most = max(value for one in points for value in (one.error, *(one.interval or ())))
+    x = Scale(0.0, most or 1.0, 0.0, 2.0 * TEXT_WIDTH)
+    room = max(len(f"{one.images:,}") for one in points)
+    lines = [title]
+    for one in points:
+        low, high = (round(x.place(bound)) for bound in one.interval or (one.error, one.error))
+        cells = [" "] * low + ["-"] * (high - low + 1)
+        cells[round(x.place(one.error))] = "o"
+        said = f"{100 * one.error:.1f} %" + (" (forecast)" if one is forecast else "")
+        lines.append(f"{one.images:>{room},} images {''.join(cells).ljust(2 * TEXT_WIDTH + 1)} {said}")
+    return "\n".join(lines)

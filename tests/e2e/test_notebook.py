@@ -1,0 +1,52 @@
+"""The notebook in `examples/` runs from its first cell to its last against a real service, and is stored empty."""
+
+import os
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.e2e.running import ROOT
+
+NOTEBOOK = ROOT / "examples" / "cure.ipynb"
+
+
+@pytest.fixture(scope="module")
+def read():
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def html_of(cell):
+    return "".join(
+        output.data.get("text/html", "")
+        for output in cell.outputs
+        if output.output_type in {"display_data", "execute_result"}
+    )
+
+
+def test_it_is_stored_without_outputs(read):
+    nbformat.validate(read)
+    code = [cell for cell in read.cells if cell.cell_type == "code"]
+    assert len(code) > 8
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+
+
+def test_it_runs_and_shows_jobs_pictures_progress_and_the_answer(read, service, monkeypatch, tmp_path):
+    monkeypatch.setenv("HELDOUT_HOME", str(service.home))
+    monkeypatch.delenv("HELDOUT_URL", raising=False)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    for name in ("IPYTHONDIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    NotebookClient(read, timeout=240, kernel_name="python3").execute()
+    shown = {cell.source.splitlines()[-1]: html_of(cell) for cell in read.cells if cell.cell_type == "code"}
+    said = {cell.source.splitlines()[-1]: cell.outputs for cell in read.cells if cell.cell_type == "code"}
+    assert "12 of 12" in shown["job"]
+    assert "<progress" in shown["job"]
+    assert "<svg" in shown["job.plot()"]
+    assert "<svg" in shown['job.plot("gap")']
+    assert "<svg" in shown['job.plot("confusion")']
+    assert "<svg" in shown["study.plot()"]
+    assert "test images answered correctly" in shown['job.plot("confusion")']
+    assert "retry" not in shown["again"]
+    assert any("dropout" in output.get("text", "") for output in said["print(study.conclusion.explanation)"])
+    assert "overfitting" in shown["client.diagnose(history)"]

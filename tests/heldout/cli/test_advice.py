@@ -1,0 +1,58 @@
+"""Advice of the service in the command line's words."""
+
+import inspect
+import re
+
+import pytest
+
+from heldout import errors
+from heldout.cli.advice import as_commands, as_setting
+from heldout.errors import conflicts, not_found, refused, service, unreadable
+
+JOB = "job_01m8"
+RETRY = 'To train anew, retry with {"patch": {"training": {"epochs": 20}}}.'
+DATA = errors.DataFirst(JOB, "ds_1", [("leakage", "Copies.")], {"drop_copies": True})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (errors.JobFinished(JOB, "failed").detail, f"`heldout retry {JOB}` makes a new one."),
+        (errors.NoModel(JOB, "model", "failed").detail, f"`heldout retry {JOB}` trains anew."),
+        (errors.JobNotFound("x").detail, "List them with `heldout jobs`."),
+        (errors.StudyNotFound("x").detail, "List them with `heldout studies`."),
+        (errors.DatasetNotFound("x").detail, "List them with `heldout datasets`."),
+        (errors.PartOfStudy(JOB, "std_1").detail, "`heldout studies delete std_1` deletes the study"),
+        (errors.UploadFinished("pets", 1, "ready", came=True).detail, "`heldout datasets push PATH` makes the next"),
+        (DATA.detail, "The command below makes a mended version"),
+        (DATA.detail, "as they are, give `--anyway`."),
+        (RETRY, """`heldout train --from job_01m8 --patch '{"training": {"epochs": 20}}'`."""),
+        ("Nothing to translate.", "Nothing to translate."),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_route_is_said_as_the_command_that_asks_by_it(text, said):
+    written = as_commands(text, f"/v1/jobs/{JOB}/retry")
+    assert said in written
+    assert "/v1/" not in written
+    assert "Authorization" not in as_commands(errors.Unauthenticated().detail)
+
+
+def test_no_error_of_the_service_names_a_route_that_has_a_command():
+    """Each detail that names a route is said with a command, but for those that no command asks by."""
+    spoken = [one for one in _texts() if "/v1/" in as_commands(one)]
+    assert {one for one in spoken if "webhook" not in one.lower()} == set()
+
+
+def _texts():
+    for module in (conflicts, not_found, refused, service, unreadable):
+        for text in re.findall(r'f?"([^"\n]*[A-Z] /v1/[^"\n]*)"', inspect.getsource(module)):
+            yield re.sub(r"\{\w+\}", "x1", text)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "path"),
+    [("/network/blocks/0/dropout", "network.blocks.0.dropout"), ("/metadata/a~1b~0c", "metadata.a/b~c"), ("", "")],
+)
+def test_a_field_is_named_as_set_names_it(pointer, path):
+    assert as_setting(pointer) == path

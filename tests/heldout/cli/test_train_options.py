@@ -1,0 +1,89 @@
+"""Where `heldout train` takes a spec from, what it says of it, pictures of what was trained, and what Tab offers."""
+
+import json
+
+import pytest
+
+from heldout.cli import presets
+from tests.heldout.served import FINAL, ROOT, SPEC
+
+
+@pytest.mark.parametrize("preset", ["overfit", "regularized", "augmented"])
+def test_a_preset_is_the_example_of_its_name(heldout, client, preset):
+    example = json.loads((ROOT / "examples" / f"{preset}.json").read_text())
+    assert presets.spec_of(presets.Preset(preset)) == example
+    changes = ("--set", "dataset=digits", "--set", "network.blocks=[]", "--set", "network.blocks.0.filters=2")
+    job_id = heldout("train", "--preset", preset, *changes, "--name", "mine", "--detach").stdout.strip()
+    spec = client.get(job_id).spec
+    assert (spec.name, spec.training.seed, len(spec.network.blocks)) == ("mine", 7, 1)
+
+
+def test_the_spec_of_a_job_is_changed_by_settings(heldout, client, ended):
+    changes = ("--set", "training.epochs=5", "--set", "augmentation.zoom=0.1", "--name", "x")
+    again = client.get(heldout("train", "--from", ended, *changes, "--detach").stdout.strip())
+    assert (again.retry_of, again.name) == (ended, "x")
+    assert (again.spec.training.epochs, again.spec.augmentation.zoom) == (5, 0.1)
+    assert again.spec.training.seed == client.get(ended).spec.training.seed
+    jobs = len(list(client.jobs()))
+    assert "parameters" in heldout("train", "--from", ended, "--set", "training.epochs=5", "--dry-run").stdout
+    assert len(list(client.jobs())) == jobs
+
+
+def test_a_refused_field_is_named_as_set_names_it(heldout, ended):
+    refused = heldout("train", "--from", ended, "--set", "training.epochs=0")
+    assert refused.returncode == 2
+    assert "training.epochs: " in refused.stderr
+    assert "/" not in refused.stderr.replace("job/", "")
+
+
+def test_a_study_is_drawn(heldout, client, tmp_path):
+    study = client.order_study({"spec": SPEC, "remedies": ["label_smoothing"], "seeds": 2, "splits": "fixed"})
+    assert "No remedy has been compared" in heldout("plot", study.id).stdout
+    assert json.loads(heldout("plot", study.id, "--json").stdout)["svg"].startswith("<svg")
+    assert heldout("plot", study.id, "-o", "study.html").stdout == "study.html\n"
+    assert "<svg" in (tmp_path / "study.html").read_text()
+
+
+def test_a_job_that_asks_for_a_gpu_where_nobody_has_one_says_so_at_once(heldout, client, tmp_path):
+    (tmp_path / "spec.json").write_text(json.dumps(SPEC))
+    asked = ("train", "spec.json", "--set", "resources.device=gpu", "--detach")
+    result = heldout(*asked)
+    assert "No worker that runs now has a GPU" in result.stderr
+    assert client.get(result.stdout.strip()).status == "queued"
+
+
+def test_a_job_that_was_made_from_another_is_shown_beside_it(heldout, service, client, ended):
+    alone = heldout("watch", ended)
+    assert f"`heldout diagnose {ended}`" in alone.stdout
+    assert "Beside" not in alone.stdout
+    again = client.retry(ended, remedy="dropout").id
+    held = service.begin(again)
+    service.measure(held, 1)
+    service.succeed(held)
+    shown = heldout("watch", again).stdout
+    assert f"Beside {ended} (small)" in shown
+    [row] = [line.split() for line in shown.splitlines() if line.startswith("test") and "+0.0" in line]
+    assert row[1] == row[4] == f"{FINAL['test']['accuracy']:.4f}"
+    assert f"`heldout cure {ended}`" in shown
+    client.delete(ended)
+    assert "Beside" not in heldout("watch", again).stdout
+
+
+def test_tab_offers_the_newest_jobs_and_nothing_where_no_service_answers(heldout, ended):
+    def offered(words, **changes):
+        asked = {"_HELDOUT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+        return heldout(**asked, **changes).stdout.split()
+
+    assert offered("heldout show job_") == [ended]
+    assert offered("heldout train --from job_") == [ended]
+    assert offered("heldout datasets show dig") == ["digits"]
+    assert offered("heldout show job_", HELDOUT_URL="http://127.0.0.1:9") == []
+    assert offered("heldout train --pres") == ["--preset"]
+
+
+def test_what_a_shell_evaluates_holds_nothing_of_a_name_that_means_something_to_it(heldout, client):
+    client.submit(SPEC | {"name": "a$(touch x)`b`\"'; c"})
+    asked = {"_HELDOUT_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "heldout show job_"}
+    offered = heldout(**asked).stdout
+    assert "a touch x b c" in " ".join(offered.split())
+    assert not set("$`;'") & set(offered.partition("((")[2].partition("))")[0])

@@ -1,0 +1,83 @@
+"""Pictures of studies and of confusion: where figures lie, in SVG and in characters."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from heldout.pictures.confusion import NotMeasured, confusion_picture
+from heldout.pictures.study import LEGEND, study_picture
+from heldout.views.confusion import ConfusionView
+from tests.heldout.made_views import arm, study
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def confusion(counts, classes, **splits):
+    scores = {"confusion": counts, "per_class": [], "calibration_error": 0.1, "mistakes": []}
+    return ConfusionView.model_validate(
+        {"object": "confusion", "classes": classes, "splits": splits or {"test": scores, "train": scores}}
+    )
+
+
+def test_what_is_better_lies_right_of_0_for_accuracy_and_for_loss():
+    arms = [arm("base"), arm("<script>", 0.05, -0.2), arm("flip", -0.1, 0.3, status="dropped"), arm("new")]
+    picture = study_picture(study(arms=arms))
+    rows = [line for line in picture.text.splitlines() if "o" in line and "|" in line and "WORSE" not in line]
+    assert [row.split()[0] for row in rows] == ["<script>", "flip", "<script>", "flip"]
+    assert [row.index("o") > row.index("|") for row in rows] == [True, False, True, False]
+    assert [row.partition("  +")[2] for row in rows[::3]] == ["5.0 [+3.0, +7.0]", "0.300 [+0.200, +0.400]"]
+    assert rows[2].endswith("-0.200 [-0.300, -0.100]")
+    drawn = ET.fromstring(picture.svg)
+    dots = [float(dot.get("cx")) for dot in drawn.iter(f"{SVG}circle")]
+    zeros = sorted({float(line.get("x1")) for line in drawn.iter(f"{SVG}line") if line.get("stroke") == "#1c2126"})
+    assert [dot > zero for dot, zero in zip(dots, (zeros[0], zeros[0], zeros[1], zeros[1]), strict=True)] == [
+        *(True, False),
+        *(True, False),
+    ]
+    assert LEGEND in picture.text
+
+
+def test_a_study_without_a_comparison_yet_says_so():
+    picture = study_picture(study(arms=[arm("base"), arm("dropout")], conclusion=None))
+    assert "No remedy has been compared" in picture.text
+    ET.fromstring(picture.svg)
+
+
+def test_a_learning_curve_has_each_size_on_one_scale_and_its_forecast():
+    errors = {100: 0.3, 200: 0.2, 400: 0.15}
+    sizes = [
+        {"images": images, "error": error, "interval": (error - 0.02, error + 0.02)} for images, error in errors.items()
+    ]
+    forecast = {"images": 800, "error": 0.12, "interval": (0.08, 0.16), "method": "power_law"}
+    picture = study_picture(study(kind="learning_curve", arms=[], conclusion=None, sizes=sizes, forecast=forecast))
+    lines = picture.text.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["100", "200", "400", "800"]
+    places = [line.index("o", line.index("images") + 6) for line in lines]
+    assert places == sorted(places, reverse=True)
+    assert lines[-1].endswith("12.0 % (forecast)")
+    assert "forecast" in "".join(ET.fromstring(picture.svg).itertext())
+
+
+def test_a_confusion_matrix_has_every_count_where_it_belongs():
+    counts = [[48, 2, 0], [1, 50, 0], [0, 7, 43]]
+    picture = confusion_picture(confusion(counts, ["cat", "dog", "<b>"]), "pets")
+    assert picture.title == "pets: 141 of 151 test images answered correctly"
+    rows = [line.split() for line in picture.text.splitlines()[-3:]]
+    assert rows == [["cat", "48", "2", "·"], ["dog", "1", "50", "·"], ["<b>", "·", "7", "43"]]
+    titles = [one.text for one in ET.fromstring(picture.svg).iter(f"{SVG}title")]
+    assert "<b> answered as dog: 7 of 50" in titles
+
+
+def test_of_many_classes_the_most_frequent_mistakes_are_listed():
+    many = 40
+    counts = [[50 if row == column else 0 for column in range(many)] for row in range(many)]
+    counts[7][9], counts[3][4] = 12, 5
+    picture = confusion_picture(confusion(counts, [f"class {n}" for n in range(many)]), "pets")
+    mistakes = [line.strip() for line in picture.text.splitlines()[2:]]
+    assert mistakes == ["12  class 7 answered as class 9", "5  class 3 answered as class 4"]
+    ET.fromstring(picture.svg)
+
+
+def test_a_split_that_was_not_measured_has_no_matrix():
+    with pytest.raises(NotMeasured, match="not measured on its validation images, but on test and train"):
+        confusion_picture(confusion([[1]], ["cat"]), "pets", "validation")
