@@ -1,6 +1,6 @@
 """How many connections may be open at once: in all, from one address, and some more for probes alone.
 
-A connection that waits for a request gives way to a new one, the one that has asked nothing for longest first: who
+A connection that waits for a request gives way to a new one, first the one that has asked nothing for longest: who
 opens many and says nothing only drives out their own. One that is being answered stays.
 """
 

@@ -1,6 +1,6 @@
 """The OpenAPI document: what the framework writes, mended so that clients can be generated from it."""
 
-from functools import cache
+from threading import Lock
 from typing import Any
 
 from fastapi import FastAPI
@@ -38,17 +38,22 @@ WEBHOOK_HEADERS = {
 def install(app: FastAPI) -> None:
     """Let the app describe itself by `document`, which it serves at /openapi.json, made and encoded once."""
 
+    making = Lock()
+    encoded: list[bytes] = []
+
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = document(app)
-        return app.openapi_schema
+        with making:  # it takes long: threads that ask at once must not each make their own
+            if app.openapi_schema is None:
+                app.openapi_schema = document(app)
+                encoded.append(bytes(JSONResponse(app.openapi_schema).body))
+            return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
-    encoded = cache(lambda: JSONResponse(openapi()).body)
 
     @app.get("/openapi.json", include_in_schema=False)
     def served() -> Response:
-        return Response(encoded(), media_type="application/json")
+        openapi()
+        return Response(encoded[0], media_type="application/json")
 
 
 def operation_id(route: APIRoute) -> str:

@@ -76,10 +76,10 @@ def test_headers_must_come_in_time_however_they_drip(serve):
         assert received(mute) == b"", "who has asked nothing gets no answer"
         for one in (half, later):
             answer = received(one)
-            assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+            assert b"HTTP/1.1 408 Request Timeout\r\n" in answer
             assert b'"code":"request_timeout"' in answer
             assert b"connection: close" in answer.lower()
-        assert 1 <= time.monotonic() - began < 4
+        assert 1 <= time.monotonic() - began < 8
         assert asked(url) == 200
 
 
