@@ -13,7 +13,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import text
 
+from models.database import Database
 from tests.e2e.running import ROOT, Service, ended
 from tests.e2e.stack import SHORT, TERMINAL, Stack, digits, long_digits
 from tests.faults.marks import on
@@ -61,6 +63,16 @@ def results(stack: Stack, job_ids: list[str]) -> dict[str, tuple[Any, bytes]]:
     }
 
 
+def _destroy(database_url: str) -> None:
+    database = Database(database_url)
+    with database.write() as session:
+        if database.engine.dialect.name == "postgresql":
+            session.execute(text("DROP SCHEMA public CASCADE"))
+    database.dispose()
+    if database_url.startswith("sqlite"):
+        Path(database_url.partition("///")[2]).unlink()
+
+
 @on()
 def test_a_drill_under_load_gives_back_every_job_that_had_ended(
     stack: Stack, other_database: str, tmp_path: Path
@@ -95,8 +107,7 @@ def test_a_drill_under_load_gives_back_every_job_that_had_ended(
 
     stack.close()
     shutil.rmtree(stack.blobs)
-    with suppress(FileNotFoundError):
-        Path(stack.database_url.partition("///")[2]).unlink()
+    _destroy(stack.database_url)
     blobs = tmp_path / "restored" / "blobs"
     stack.database_url = other_database
     stack.environment |= {"HELDOUT_DATABASE_URL": other_database, "HELDOUT_BLOBS": blobs.as_uri()}
