@@ -5,7 +5,8 @@ from importlib import import_module
 
 TRAINING = ("service", "engine", "checkpoints", "ingest", "first_batch", "cure")
 SERVING = ("requests", "claims", "streams", "events", "lists", "kill")
-ALL = TRAINING + SERVING
+PAGES = ("dashboard",)  # needs a Chromium
+ALL = TRAINING + SERVING + PAGES
 
 
 def main(names: list[str]) -> None:
