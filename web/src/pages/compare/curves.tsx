@@ -85,12 +85,15 @@ export function CurvesCard({ groups, at }: { groups: Group[]; at: number | null 
           </Readable>
           <p class="readout">
             <strong>Epoch {x[place]}</strong>
-            {curves.map((one) => (
-              <span key={one.label}>
-                <Key group={one.group} isDashed={one.split === 'train'} /> {one.label}{' '}
-                <span class="number">{said(one.bands[place], format)}</span>
-              </span>
-            ))}
+            {curves.map(
+              (one) =>
+                one.bands[place] && (
+                  <span key={one.label}>
+                    <Key group={one.group} isDashed={one.split === 'train'} /> {one.label}{' '}
+                    <span class="number">{said(one.bands[place], format)}</span>
+                  </span>
+                ),
+            )}
           </p>
           <p class="soft">
             {measure === 'gap' ? 'In percentage points.' : shown === 'both' && 'Whole lines are validation, dashed ones training.'}
@@ -157,7 +160,6 @@ function columnsOf(curves: Curve[], format: (value: number) => string): Column[]
   })
 }
 
-function said(band: Band | null | undefined, format: (value: number) => string): string {
-  if (!band) return '–'
+function said(band: Band, format: (value: number) => string): string {
   return band.count > 1 ? `${format(band.mean)} (${format(band.low)} to ${format(band.high)})` : format(band.mean)
 }

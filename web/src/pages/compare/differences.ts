@@ -11,7 +11,7 @@ type Leaves = Map<string, unknown>
 const LEFT_OUT = new Set(['name', 'dataset', 'metadata', 'priority', 'training.seed'])
 
 export function specDifferences(groups: Group[]): Difference[] {
-  const all = groups.map(({ trials: [first] }) => leavesOf(first!.job.spec))
+  const all = wholeItems(groups.map(({ trials: [first] }) => leavesOf(first!.job.spec)))
   const datasets = groups.map(({ trials: [first] }) => `${first!.job.dataset.name}@${first!.job.dataset.version}`)
   const rows = [{ path: 'dataset', values: datasets as unknown[] }]
   for (const path of new Set(all.flatMap((one) => [...one.keys()]))) {
@@ -21,13 +21,31 @@ export function specDifferences(groups: Group[]): Difference[] {
   return rows.filter((row) => differ(row.values))
 }
 
+/** A block that some specs do not have at all is one row, not a row for each of its fields. */
+function wholeItems(all: Leaves[]): Leaves[] {
+  const itemOf = (path: string) => /^.*?\[\d+\]/.exec(path)?.[0]
+  const items = new Set(all.flatMap((one) => [...one.keys()].flatMap((path) => itemOf(path) ?? [])))
+  const torn = new Set([...items].filter((item) => all.some((one) => ![...one.keys()].some((path) => itemOf(path) === item))))
+  return all.map((leaves) => {
+    const kept: Leaves = new Map()
+    for (const [path, value] of leaves) {
+      const item = itemOf(path)
+      if (!item || !torn.has(item)) kept.set(path, value)
+      else if (value !== null && value !== 0 && value !== false) {
+        const before = kept.get(item)
+        kept.set(item, `${before ? `${String(before)}, ` : ''}${path.slice(item.length + 1)} ${String(value)}`)
+      }
+    }
+    return kept
+  })
+}
+
 /** What follows from specs and machines. */
 export function runDifferences(groups: Group[]): Difference[] {
   const firsts = groups.map(({ trials: [first] }) => first!.job)
   const rows: [string, (job: Job) => unknown][] = [
     ['parameters', (job) => job.parameters],
     ['device', (job) => job.engine?.device ?? null],
-    ['precision', (job) => job.engine?.precision ?? null],
     ['TensorFlow', (job) => job.engine?.tensorflow ?? null],
     ['host', (job) => job.engine?.host ?? null],
   ]

@@ -48,6 +48,7 @@ export function FiguresCard({ groups, at }: { groups: Group[]; at: number | null
               Epoch
               <input
                 type="number"
+                aria-label="Epoch"
                 min="1"
                 max={furthest(groups)}
                 value={at}
