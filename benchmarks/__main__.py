@@ -5,8 +5,7 @@ from importlib import import_module
 
 TRAINING = ("service", "engine", "checkpoints", "ingest", "first_batch", "cure")
 SERVING = ("requests", "claims", "streams", "events", "lists", "kill")
-PAGES = ("dashboard",)  # needs a Chromium
-ALL = TRAINING + SERVING + PAGES
+ALL = TRAINING + SERVING
 
 
 def main(names: list[str]) -> None:
