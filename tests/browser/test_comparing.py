@@ -138,6 +138,9 @@ def test_the_list_shows_curves_hides_trainings_of_studies_and_cancels_by_one_req
         page.get_by_label("Trainings of studies too").check()
         for job in trained:
             expect(page.locator(f"a[href='/jobs/{job}']")).to_be_visible()
+        page.goto(f"/studies/{study.id}")
+        page.get_by_role("link", name="Its jobs").click()
+        expect(page.locator("tbody tr")).to_have_count(len(trained))
     finally:
         client.cancel_study(study.id)
 
