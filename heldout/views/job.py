@@ -117,7 +117,7 @@ class ListedJobView(JobView):
 
     curve: JobCurveView | None = Field(None, description="null unless `curves` asks, and before the first epoch.")
     queue_position: int | None = Field(
-        None, description="Counts from 1; null unless `queue` asks, and where the job is not queued."
+        None, description="Among your own jobs, from 1; null unless `queue` asks, and where the job is not queued."
     )
 
 

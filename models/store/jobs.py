@@ -234,13 +234,13 @@ def count_ahead_of(session: Session, row: JobRow) -> int | None:
     return session.scalar(select(func.count()).where(*_is_ahead_of(row))) or 0
 
 
-def queue_positions(session: Session, rows: Collection[JobRow]) -> dict[str, int]:
-    """The places of those that are queued, by their ids: 1 is claimed next."""
+def queue_positions(session: Session, owner: str, rows: Collection[JobRow]) -> dict[str, int]:
+    """The places among the owner's jobs of those of its `rows` that are queued, by their ids: 1 is claimed next."""
     queued = [row.id for row in rows if row.status is JobStatus.QUEUED]
     if not queued:
         return {}
     place = func.row_number().over(order_by=(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)).label("place")
-    places = select(JobRow.id, place).where(JobRow.status == JobStatus.QUEUED).subquery()
+    places = select(JobRow.id, place).where(JobRow.owner == owner, JobRow.status == JobStatus.QUEUED).subquery()
     found = session.execute(select(places.c.id, places.c.place).where(places.c.id.in_(queued)))
     return {job_id: number for job_id, number in found}  # noqa: C416  (typed so)
 

@@ -73,7 +73,7 @@ def list_jobs(
     rows, more = jobs.page(session, caller.owner, filters, after=after, limit=limit, sort=sort)
     datasets = jobs.datasets_of(session, rows)
     sketches = {} if curves is None else metrics.sketches_of(session, [row.id for row in rows], curves)
-    positions = jobs.queue_positions(session, rows) if queue else {}
+    positions = jobs.queue_positions(session, caller.owner, rows) if queue else {}
     return JobPage(
         object="list",
         data=[
