@@ -1,15 +1,16 @@
 """API keys of the caller's owner: list, make another, revoke."""
 
 from api.http.auth import CallerDep
-from api.http.deps import ReadSessionDep, SessionDep
-from api.http.problems import problems
+from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
+from api.http.problems import NO_ROOM, problems
 from api.http.routing import resource
 from heldout.errors import KeyNotFound
+from heldout.quotas import Quota
 from heldout.views.key import KeyPage, NewKeyView
-from models.store import keys
+from models.store import keys, quotas
 from models.views.key import key_view, new_key_view
 
-router = resource("/v1/keys", "keys")
+router = resource("/v1/keys", "keys", has_secrets=True)
 
 
 @router.get("", responses=problems())
@@ -19,9 +20,10 @@ def list_keys(caller: CallerDep, session: ReadSessionDep) -> KeyPage:
     return KeyPage(object="list", data=[key_view(row) for row in rows], has_more=False, next=None)
 
 
-@router.post("", status_code=201, responses=problems())
-def make_key(caller: CallerDep, session: SessionDep) -> NewKeyView:
+@router.post("", status_code=201, responses=problems(*NO_ROOM))
+def make_key(caller: CallerDep, app: AppContextDep, session: SessionDep) -> NewKeyView:
     """Make another key for this owner. Its text is in this answer and nowhere else."""
+    quotas.require_room(session, caller.owner, app.settings.quotas, Quota.KEYS)
     text = keys.make(session, caller.owner)
     return new_key_view(keys.row_of(session, text), text)
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep, cursor
-from api.http.problems import JSON_BODY, problems
+from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from heldout.errors import (
     DeliveryNotFound,
@@ -18,13 +18,14 @@ from heldout.errors import (
     WebhookNotFound,
     WebhookUrlRefused,
 )
+from heldout.quotas import Quota
 from heldout.views.webhook import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
 from heldout.webhooks import MAX_URL_CHARACTERS, WEBHOOK_EVENTS, Allowed, WebhookEvent, refused_url
 from models.ids import is_id
-from models.store import outbox, webhooks
+from models.store import outbox, quotas, webhooks
 from models.views.webhook import delivery_view, webhook_view, webhook_with_secret
 
-router = resource("/v1/webhooks", "webhooks")
+router = resource("/v1/webhooks", "webhooks", has_secrets=True)
 
 
 async def _webhook_id(webhook_id: Annotated[str, Path(description="An id of a webhook, `wh_…`.")]) -> str:
@@ -71,7 +72,7 @@ class WebhookChanges(_Body):
 @router.post(
     "",
     status_code=201,
-    responses=problems(TooManyWebhooks, WebhookUrlRefused, *JSON_BODY),
+    responses=problems(TooManyWebhooks, WebhookUrlRefused, *NO_ROOM, *JSON_BODY),
     response_description="Made.",
 )
 def make_webhook(
@@ -79,6 +80,7 @@ def make_webhook(
 ) -> WebhookWithSecret:
     """Have events of the caller's jobs sent to an address. The secret is in this answer and nowhere else."""
     _check(webhook.url, app)
+    quotas.require_room(session, caller.owner, app.settings.quotas, Quota.WEBHOOKS)
     row = webhooks.add(session, caller.owner, url=webhook.url, events=_once(webhook.events), enabled=webhook.enabled)
     response.headers["Location"] = f"/v1/webhooks/{row.id}"
     return webhook_with_secret(row)

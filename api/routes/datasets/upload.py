@@ -11,7 +11,7 @@ from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.body import parse_json, receive_json
 from api.http.deps import AfterCommitDep, AppContextDep, SessionDep
-from api.http.problems import JSON_BODY, problems
+from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from api.http.upload_body import (
     DIGEST,
@@ -37,7 +37,8 @@ from heldout.errors import (
 )
 from heldout.views.dataset import DatasetView
 from models.discard import discard_files
-from models.store import discards, uploads
+from models.store import accounts, discards, quotas, uploads
+from models.store.keys import Caller
 from models.views.dataset import dataset_view
 from models.wake import WakeUp
 
@@ -84,12 +85,12 @@ CONTENT: dict[str, Any] = {
     response_model=DatasetView,
     response_description="`uploading`, and waiting for its content; `checking` where a form brought it.",
     openapi_extra=NEW_DATASET,
-    responses=problems(InvalidForm, StorageUnavailable, *JSON_BODY),
+    responses=problems(InvalidForm, StorageUnavailable, *NO_ROOM, *JSON_BODY),
 )
 async def create_dataset(request: Request, response: Response, caller: CallerDep, app: AppContextDep) -> DatasetView:
     """Announce the next version under a name; the content follows with PUT, or comes along in a form."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
-        view = await _create_whole(request, caller.owner, app)
+        view = await _create_whole(request, caller, app)
     else:
         raw = await receive_json(request, app.settings.max_body_bytes)
         view = await run_in_threadpool(lambda: _announce(app, caller.owner, dataset_spec(parse_json(raw))))
@@ -106,6 +107,7 @@ async def create_dataset(request: Request, response: Response, caller: CallerDep
     responses=problems(
         *(InvalidForm, DatasetNotFound, DatasetIsBundled, UploadFinished),
         *(BodyTooLarge, DigestMismatch, StorageUnavailable),
+        *NO_ROOM,
     ),
 )
 async def put_content(
@@ -121,7 +123,7 @@ async def put_content(
     """Send a dataset's content, of any length. After a failure send it again from its beginning."""
     dataset_id = await run_in_threadpool(_expecting, app, caller.owner, dataset)
     received = await app.uploads.receive_body(request, dataset_id, content_digest)
-    return await _accept(app, caller.owner, dataset_id, received)
+    return await _accept(app, caller, dataset_id, received)
 
 
 @router.delete("/{dataset}", status_code=204, responses=problems(DatasetNotFound, DatasetIsBundled, DatasetInUse))
@@ -133,23 +135,24 @@ def delete_dataset(
     after_commit(lambda: discard_files(app.database, app.blobs))
 
 
-async def _create_whole(request: Request, owner: str, app: AppContext) -> DatasetView:
+async def _create_whole(request: Request, caller: Caller, app: AppContext) -> DatasetView:
     form = await read_form(request, app.settings.max_upload_bytes)
     try:
         spec, file = spec_in_form(form), file_in_form(form)
-        view = await run_in_threadpool(_announce, app, owner, spec)
+        view = await run_in_threadpool(_announce, app, caller.owner, spec)
         try:
             received = await app.uploads.receive_file(file, view.id)
         except HeldoutError:
-            await run_in_threadpool(_withdraw, app, owner, view.id)
+            await run_in_threadpool(_withdraw, app, caller.owner, view.id)
             raise
     finally:
         await form.close()
-    return await _accept(app, owner, view.id, received)
+    return await _accept(app, caller, view.id, received)
 
 
 def _announce(app: AppContext, owner: str, spec: DatasetSpec) -> DatasetView:
     with app.database.write() as session:
+        quotas.require_room(session, owner, app.settings.quotas, *quotas.OF_NEW_DATASETS)
         return dataset_view(uploads.announce(session, owner, spec))
 
 
@@ -160,14 +163,17 @@ def _withdraw(app: AppContext, owner: str, dataset_id: str) -> None:
 
 def _expecting(app: AppContext, owner: str, reference: str) -> str:
     with app.database.read() as session:
-        return uploads.owned_dataset(session, owner, reference).id
+        dataset_id = uploads.owned_dataset(session, owner, reference).id
+        # Before all is received; it is counted once more with the job that ingests it.
+        quotas.require_room(session, owner, app.settings.quotas, *quotas.OF_UPLOADS)
+    return dataset_id
 
 
-async def _accept(app: AppContext, owner: str, dataset_id: str, received: ReceivedContent) -> DatasetView:
+async def _accept(app: AppContext, caller: Caller, dataset_id: str, received: ReceivedContent) -> DatasetView:
     """Queue the ingest of an upload; delete the upload where none is needed."""
     try:
-        view, is_kept = await run_in_threadpool(_queue, app, owner, dataset_id, received)
-    except (DatasetNotFound, UploadFinished):
+        view, is_kept = await run_in_threadpool(_queue, app, caller, dataset_id, received)
+    except (DatasetNotFound, UploadFinished, *NO_ROOM):
         await app.uploads.delete(received)
         raise
     if not is_kept:
@@ -175,11 +181,13 @@ async def _accept(app: AppContext, owner: str, dataset_id: str, received: Receiv
     return view
 
 
-def _queue(app: AppContext, owner: str, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
+def _queue(app: AppContext, caller: Caller, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
     with app.database.write() as session:
+        accounts.note_key(session, caller.key_id)
+        quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_UPLOADS)
         row, ingest = uploads.receive(
             session,
-            owner,
+            caller.owner,
             dataset_id,
             key=received.key,
             sha256=received.sha256,
