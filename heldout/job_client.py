@@ -1,6 +1,5 @@
-"""The client's methods for jobs, their results, diagnoses, and the events of everything."""
+"""The client's methods for jobs, their results, and the events of everything."""
 
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -8,7 +7,6 @@ from typing import Any, Literal
 from heldout.connection import TIMEOUT_S, Connection
 from heldout.dual import dual, dual_iterator
 from heldout.errors import JobNotFound
-from heldout.foreign_values import has_arrays, npz_of, plain_history
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import PredictionsFormat
 from heldout.stored.evaluation import SplitName
@@ -20,13 +18,11 @@ from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.estimate import EstimateView
 from heldout.views.event import EventPage, EventView, OwnerEventPage, OwnerEventView
-from heldout.views.job import JobPage, JobView
+from heldout.views.job import JobPage, JobView, ListedJobView
 from heldout.views.metrics import MetricsView
 from heldout.views.queue import QueueView
 
 LONG_POLL_S = 60
-# Large files of predictions take some seconds, one after another.
-DIAGNOSIS_TIMEOUT_S = 300.0
 
 Sort = Literal["created", "name", "best", "gap"]
 Spec = Mapping[str, Any] | JobSpec
@@ -94,17 +90,26 @@ class JobMethods:
         study: str | None = None,
         search: str | None = None,
         sort: Sort = "created",
+        curves: int | None = None,
+        queue: bool = False,
         page_size: int = PAGE,
-    ) -> AsyncIterator[JobView]:
+    ) -> AsyncIterator[ListedJobView]:
         """The owner's jobs, newest first; further pages are fetched as they are needed.
 
         Args:
+            study: an id, or `none` for jobs that belong to no study.
             search: only jobs whose name has this text.
             sort: by time, name, best validation accuracy or gap.
+            curves: at most so many epochs (2 to 100) of each job as its `curve`.
+            queue: whether queued jobs have their `queue_position`.
         """
         params = _filters(statuses, dataset, metadata, study, search)
         if sort != "created":
             params.append(("sort", sort))
+        if curves is not None:
+            params.append(("curves", str(curves)))
+        if queue:
+            params.append(("queue", "true"))
         return self._answers.pages(JobPage, "/v1/jobs", params, page_size=page_size)
 
     @dual
@@ -115,10 +120,21 @@ class JobMethods:
         dataset: str | None = None,
         metadata: Mapping[str, str] | None = None,
         study: str | None = None,
+        ids: Sequence[str] = (),
     ) -> CancellationView:
-        """Cancel all jobs that the filters name, up to 1,000; `has_more` says whether to do it again."""
-        params = _filters(statuses, dataset, metadata, study)
-        return await self._answers.read(CancellationView, "POST", "/v1/jobs/cancel", params=params, repeatable=True)
+        """Cancel all jobs that the filters name, up to 1,000; `has_more` says whether to do it again.
+
+        Args:
+            ids: instead of filters, up to 200 jobs; `jobs` of the answer says what has become of each.
+        """
+        return await self._answers.read(
+            CancellationView,
+            "POST",
+            "/v1/jobs/cancel",
+            params=_filters(statuses, dataset, metadata, study),
+            body={"ids": list(ids)} if ids else None,
+            repeatable=True,
+        )
 
     @dual
     async def cancel(self, job_id: str) -> JobView:
@@ -250,61 +266,6 @@ class JobMethods:
         params = {"label": label, "answer": answer, "split": split, "limit": limit}
         return await self._answers.read(CellView, "GET", _job(job_id, "confusion/images"), params=params)
 
-    @dual
-    async def diagnose(
-        self, history: object, *, run: int | None = None, classes: int | Sequence[str] | None = None
-    ) -> DiagnosisView:
-        """Judge a history from anywhere.
-
-        Args:
-            history: what Keras' `fit` gives back or its dictionary, records, Hugging Face's log, curves by split, or a
-                pandas frame with a row for each epoch. Curves may be numpy arrays.
-            run: which one is meant, counted from 1, if several were written one after the other.
-            classes: how many there are, or their names.
-        """
-        body = {"history": plain_history(history), "run": run, "classes": _classes(classes)}
-        return await self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
-
-    @dual
-    async def diagnose_predictions(
-        self,
-        predictions: Path | str | Mapping[str, object],
-        *,
-        history: object = None,
-        run: int | None = None,
-        classes: int | Sequence[str] | None = None,
-    ) -> DiagnosisView:
-        """Judge what a network that was trained anywhere says of labelled images.
-
-        Args:
-            predictions: an `.npz` or a CSV, of up to 64 MiB; or for each of train, validation and test `labels` with
-                `probabilities` or `answers`, and `hashes`, as numpy arrays, or as lists of at most 1 MiB of JSON.
-            history: of the same training, if there is one, as for `diagnose`.
-            run, classes: as for `diagnose`; names of classes in the order of the columns of probabilities.
-        Raises:
-            OSError: if the file cannot be read.
-        """
-        training = {
-            "history": None if history is None else plain_history(history),
-            "run": run,
-            "classes": _classes(classes),
-        }
-        if isinstance(predictions, Mapping) and not has_arrays(predictions):
-            body = {"predictions": predictions, **training}
-            return await self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
-        if isinstance(predictions, Mapping):
-            file = ("predictions.npz", npz_of(predictions))
-        else:
-            file = (Path(predictions).name, Path(predictions).read_bytes())
-        return await self._answers.read(
-            DiagnosisView,
-            "POST",
-            "/v1/diagnoses/predictions",
-            form={"file": file, "training": json.dumps(training)},
-            timeout_s=DIAGNOSIS_TIMEOUT_S,
-            repeatable=True,
-        )
-
     # --- events of all jobs and datasets -----------------------------------------------------------
 
     @dual_iterator
@@ -334,10 +295,6 @@ def _filters(
         *((name, value) for name, value in named.items() if value is not None),
         *((f"metadata[{key}]", value) for key, value in (metadata or {}).items()),
     ]
-
-
-def _classes(classes: int | Sequence[str] | None) -> int | list[str] | None:
-    return classes if classes is None or isinstance(classes, int) else list(classes)
 
 
 def _body(spec: Spec) -> Mapping[str, Any]:

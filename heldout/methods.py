@@ -7,6 +7,7 @@ from typing import Any
 from heldout.account_client import AccountMethods
 from heldout.connection import Connection
 from heldout.dataset_client import DatasetMethods
+from heldout.diagnosis_client import DiagnosisMethods
 from heldout.job_client import JobMethods
 from heldout.locate import ServiceAddress, locate
 from heldout.study_client import StudyMethods
@@ -15,7 +16,7 @@ from heldout.typed_answers import TypedAnswers
 PATIENCE_S = 30.0
 
 
-class Methods(JobMethods, DatasetMethods, StudyMethods, AccountMethods):
+class Methods(JobMethods, DiagnosisMethods, DatasetMethods, StudyMethods, AccountMethods):
     """One service and one key. It may be shared by threads, or by the tasks of one event loop.
 
     Args:

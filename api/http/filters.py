@@ -45,7 +45,9 @@ async def _filters(
     metadata: Annotated[dict[str, str], Depends(_metadata)],
     status: Annotated[list[Status], Query(description="Repeat it for several.")] = [],  # noqa: B006  (never changed)
     dataset: Annotated[str | None, Query(max_length=160, description="A name, `name@version` or an id.")] = None,
-    study: Annotated[str | None, Query(max_length=40, description="The study whose trainings they are.")] = None,
+    study: Annotated[
+        str | None, Query(max_length=40, description="The study whose trainings they are; `none`: those of no study.")
+    ] = None,
     search: Annotated[str | None, Query(max_length=128, description="A part of the name, in any case.")] = None,
 ) -> Filters:
     return Filters(statuses=status, dataset=dataset, metadata=metadata, study=study, search=search)

@@ -104,5 +104,22 @@ class JobView(View):
         return self.status in TERMINAL
 
 
-class JobPage(Page[JobView]):
+class JobCurveView(View):
+    """Some epochs of a job, evenly spread, with its first and its last one: enough for a small picture."""
+
+    epochs: list[int] = Field(description="Their numbers, counted from 1.")
+    train_loss: list[Figure]
+    validation_loss: list[Figure]
+
+
+class ListedJobView(JobView):
+    """A job in a list, with what a list shows beside it where that is asked for."""
+
+    curve: JobCurveView | None = Field(None, description="null unless `curves` asks, and before the first epoch.")
+    queue_position: int | None = Field(
+        None, description="Among your own jobs, from 1; null unless `queue` asks, and where the job is not queued."
+    )
+
+
+class JobPage(Page[ListedJobView]):
     """Part of the caller's jobs, newest first; `next` is the `after` of the following part."""

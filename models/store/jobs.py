@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -102,6 +102,26 @@ def cancel_matching(session: Session, owner: str, filters: Filters, *, limit: in
     for row in rows:
         cancel_locked(session, row)
     return len(rows) - running, running, len(found) > limit
+
+
+def cancel_named(
+    session: Session, owner: str, job_ids: Collection[str]
+) -> dict[str, Literal["cancelled", "cancelling"] | JobNotFound | JobFinished]:
+    """Cancel these jobs of the owner; of each, what it is now, or why it cannot be cancelled."""
+    query = _seen_by(owner).where(JobRow.id.in_(job_ids)).order_by(JobRow.id)  # rows are locked in one order everywhere
+    rows = {row.id: row for row in session.scalars(query.with_for_update(of=JobRow))}
+    studies.lock_of_jobs(session, [row for row in rows.values() if row.status not in TERMINAL])
+    ends: dict[str, Literal["cancelled", "cancelling"] | JobNotFound | JobFinished] = {}
+    for job_id in dict.fromkeys(job_ids):
+        row = rows.get(job_id)
+        if row is None:
+            ends[job_id] = JobNotFound(job_id)
+        elif row.status in TERMINAL:
+            ends[job_id] = JobFinished(job_id, row.status)
+        else:
+            ends[job_id] = "cancelling" if row.status is JobStatus.RUNNING else "cancelled"
+            cancel_locked(session, row)
+    return ends
 
 
 def pause(session: Session, owner: str, job_id: str) -> JobRow:
@@ -212,6 +232,17 @@ def count_ahead_of(session: Session, row: JobRow) -> int | None:
     if row.status is not JobStatus.QUEUED:
         return None
     return session.scalar(select(func.count()).where(*_is_ahead_of(row))) or 0
+
+
+def queue_positions(session: Session, owner: str, rows: Collection[JobRow]) -> dict[str, int]:
+    """The places among the owner's jobs of those of its `rows` that are queued, by their ids: 1 is claimed next."""
+    queued = [row.id for row in rows if row.status is JobStatus.QUEUED]
+    if not queued:
+        return {}
+    place = func.row_number().over(order_by=(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)).label("place")
+    places = select(JobRow.id, place).where(JobRow.owner == owner, JobRow.status == JobStatus.QUEUED).subquery()
+    found = session.execute(select(places.c.id, places.c.place).where(places.c.id.in_(queued)))
+    return {job_id: number for job_id, number in found}  # noqa: C416  (typed so)
 
 
 def jobs_ahead_of(row: JobRow) -> Select[JobRow]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, and_, exists, select
+from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from heldout.stored.final import FinalView
-from heldout.views.job import BestEpochView
+from heldout.views.job import BestEpochView, JobCurveView
 from models.reports.curves import EpochFigures
-from models.tables import AttemptRow, EpochRow, ResultRow
+from models.tables import AttemptRow, EpochRow, JobRow, ResultRow
 
 
 def epochs_of(session: Session, job_id: str) -> Sequence[EpochRow]:
@@ -30,6 +30,28 @@ def curves_of(session: Session, job_ids: Collection[str]) -> dict[str, list[Epoc
     for job_id, *figures in rows:
         curves.setdefault(job_id, []).append(EpochFigures(*figures))
     return curves
+
+
+def sketches_of(session: Session, job_ids: Collection[str], points: int) -> dict[str, JobCurveView]:
+    """At most `points` (2 or more) epochs of each job, evenly spread, with the first and the last.
+
+    The database leaves the others out, so that a page of long histories costs little more than one of short ones.
+    """
+    stride = JobRow.epoch // (points - 1) + 1
+    rows = session.execute(
+        select(EpochRow.job_id, EpochRow.epoch, EpochRow.train_loss, EpochRow.validation_loss)
+        .join(JobRow, JobRow.id == EpochRow.job_id)
+        .where(JobRow.id.in_(job_ids), or_((EpochRow.epoch - 1) % stride == 0, EpochRow.epoch == JobRow.epoch))
+        .where(~_is_superseded())
+        .order_by(EpochRow.job_id, EpochRow.epoch)
+    )
+    sketches: dict[str, JobCurveView] = {}
+    for job_id, epoch, train_loss, validation_loss in rows:
+        sketch = sketches.setdefault(job_id, JobCurveView(epochs=[], train_loss=[], validation_loss=[]))
+        sketch.epochs.append(epoch)
+        sketch.train_loss.append(train_loss)
+        sketch.validation_loss.append(validation_loss)
+    return sketches
 
 
 def _is_superseded() -> ColumnElement[bool]:

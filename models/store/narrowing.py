@@ -17,6 +17,10 @@ from models.tables import DatasetRow, JobMetadataRow, JobRow
 MAX_VERSIONS_WITH_OWN_QUERY = 8
 
 
+# In place of a study's id: jobs that belong to none.
+NO_STUDY = "none"
+
+
 @dataclass(frozen=True)
 class Filters:
     """What a list of jobs is narrowed to; empty means all."""
@@ -24,7 +28,7 @@ class Filters:
     statuses: Collection[str] = ()  # as shown: `cancelling` and `pausing` too
     dataset: str | None = None  # a name, `name@version` or an id
     metadata: Mapping[str, str] | None = None
-    study: str | None = None  # its id
+    study: str | None = None  # its id, or NO_STUDY
     search: str | None = None  # a part of the name, in any case of its letters
 
     def __bool__(self) -> bool:
@@ -48,15 +52,15 @@ def matching_ids(
     statuses = [_is_shown_as(status) for status in dict.fromkeys(filters.statuses)]
     datasets = None if filters.dataset is None else _ids_of_versions(session, owner, filters.dataset)
     conditions = _without_metadata(owner, filters, statuses, datasets)
-    if filters.study is not None and not filters.metadata:  # a study has few jobs, and an index finds them
+    if filters.study not in (None, NO_STUDY) and not filters.metadata:  # a study has few jobs, and an index finds them
         of_study = select(JobRow.id).where(*conditions, *([JobRow.id < after] if after else []))
         return _first(of_study, JobRow.id, limit, newest_first)
     if filters.metadata:
         return _with_metadata(owner, filters.metadata, conditions, limit, newest_first, after)
-    named = _named_like(filters.search)
+    others = [*_of_study(filters.study), *_named_like(filters.search)]
     parts = [
         select(JobRow.id)
-        .where(JobRow.owner == owner, JobRow.kind == kind, *status, *dataset, *named)
+        .where(JobRow.owner == owner, JobRow.kind == kind, *status, *dataset, *others)
         .where(*([JobRow.id < after] if after else []))
         .order_by(JobRow.id.desc() if newest_first else JobRow.id)
         .limit(limit)
@@ -93,9 +97,13 @@ def _without_metadata(
         conditions.append(or_(*statuses))
     if datasets is not None:
         conditions.append(JobRow.dataset_id.in_(datasets))
-    if filters.study is not None:
-        conditions.append(JobRow.study_id == filters.study)
-    return [*conditions, *_named_like(filters.search)]
+    return [*conditions, *_of_study(filters.study), *_named_like(filters.search)]
+
+
+def _of_study(study: str | None) -> list[Any]:
+    if study is None:
+        return []
+    return [JobRow.study_id.is_(None) if study == NO_STUDY else JobRow.study_id == study]
 
 
 def _named_like(search: str | None) -> list[Any]:

@@ -5,7 +5,16 @@ from sqlalchemy.orm import load_only
 from heldout.layers import plan_network
 from heldout.lifecycle import StopReason, shown_status
 from heldout.spec import JobSpec
-from heldout.views.job import DatasetReference, EngineView, JobErrorView, JobView, Progress, SummaryView
+from heldout.views.job import (
+    DatasetReference,
+    EngineView,
+    JobCurveView,
+    JobErrorView,
+    JobView,
+    ListedJobView,
+    Progress,
+    SummaryView,
+)
 from models.specs import training_spec_of
 from models.tables import DatasetRow, JobRow
 
@@ -48,6 +57,15 @@ def job_view(job: JobRow, dataset: DatasetRow) -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
     )
+
+
+def listed_job_view(
+    job: JobRow, dataset: DatasetRow, *, curve: JobCurveView | None, queue_position: int | None
+) -> ListedJobView:
+    """The job as a list shows it. Raises SpecUnreadable."""
+    view = job_view(job, dataset)
+    fields = {name: getattr(view, name) for name in JobView.model_fields}
+    return ListedJobView(**fields, curve=curve, queue_position=queue_position)
 
 
 def _trainable_parameters(spec: JobSpec, dataset: DatasetRow) -> int | None:

@@ -161,6 +161,22 @@ def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_pag
     expect(row).to_contain_text(points(gap.accuracy or 0))
 
 
+def test_the_address_keeps_what_is_chosen_and_open(ended: str, open_page) -> None:
+    page = open_page(f"/jobs/{ended}")
+    page.get_by_label("The gap").get_by_role("button", name="Loss").click()
+    page.get_by_label("Answers").get_by_role("button", name="Validation").click()
+    page.get_by_text("Spec, and how to do it again").click()
+    page.get_by_role("button", name="curl").click()
+    page.get_by_role("heading", name="Events").click()
+    expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
+    page.reload()
+    for region, chosen in (("The gap", "Loss"), ("Answers", "Validation")):
+        button = page.get_by_label(region).get_by_role("button", name=chosen)
+        expect(button).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_label("curl", exact=True)).to_contain_text("--data @spec.json")
+    expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
+
+
 def test_a_remedy_is_tried(client: Client, ended: str, open_page) -> None:
     page = open_page(f"/jobs/{ended}")
     remedy = page.get_by_label("Verdict").locator(".remedies li", has=page.get_by_role("button", name="Try it")).first
@@ -215,7 +231,7 @@ def test_the_page_of_the_api_sends_requests_under_its_own_policy(open_page) -> N
     expect(livez.locator(".live-responses-table")).to_contain_text('"status": "ok"')
 
 
-@pytest.mark.parametrize(("colours", "width"), [("light", 1400), ("dark", 390)], ids=["light wide", "dark narrow"])
+@pytest.mark.parametrize(("colours", "width"), [("light", 1440), ("dark", 390)], ids=["light wide", "dark narrow"])
 def test_axe_finds_nothing_serious(colours: str, width: int, ended: str, open_page, pictures: Path | None) -> None:
     page = open_page("/jobs", colours=colours, width=width)
     for name, path, ready in (
@@ -232,3 +248,6 @@ def test_axe_finds_nothing_serious(colours: str, width: int, ended: str, open_pa
                 summary.click()
             expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
         assert_fit_for_all(page, f"{name}-{colours}-{width}", pictures)
+    outside = open_page("/login", log_in=False, colours=colours, width=width)
+    expect(outside.get_by_label("API key")).to_be_visible()
+    assert_fit_for_all(outside, f"login-{colours}-{width}", pictures)

@@ -134,7 +134,7 @@ def test_suspected_labels_are_a_work_list_that_makes_a_version(client: Client, f
     assert made.derived_from.changes == {"relabel": {str(first.index): first.suggested}, "exclude": [second.index]}
 
 
-@pytest.mark.parametrize(("colours", "width"), [("light", 1400), ("dark", 390)], ids=["light wide", "dark narrow"])
+@pytest.mark.parametrize(("colours", "width"), [("light", 1440), ("dark", 390)], ids=["light wide", "dark narrow"])
 def test_pages_of_datasets_are_fit_for_all(
     colours: str, width: int, faulty: DatasetView, open_page, pictures: Path | None
 ) -> None:

@@ -111,7 +111,7 @@ def test_a_learning_curve_shows_its_sizes_and_its_forecast(curve: StudyView, ope
     expect(page.locator(".readout strong")).to_have_text(f"{curve.sizes[0].images:,} images")
 
 
-@pytest.mark.parametrize(("colours", "width"), [("light", 1400), ("dark", 390)], ids=["light wide", "dark narrow"])
+@pytest.mark.parametrize(("colours", "width"), [("light", 1440), ("dark", 390)], ids=["light wide", "dark narrow"])
 def test_pages_of_studies_are_fit_for_all(
     colours: str, width: int, curve: StudyView, ended: str, client: Client, open_page, pictures: Path | None
 ) -> None:

@@ -80,6 +80,18 @@ def test_jobs_are_filtered_by_status_dataset_and_metadata(client):
     assert list(client.jobs(dataset="mnist5k")) == []
 
 
+def test_listed_jobs_have_places_in_the_queue_and_named_ones_are_cancelled(client):
+    first, second = client.submit(SPEC).id, client.submit(SPEC).id
+    assert [(job.id, job.queue_position, job.curve) for job in client.jobs(study="none", queue=True, curves=5)] == [
+        *((second, 2, None), (first, 1, None))
+    ]
+    done = client.cancel_jobs(ids=[first, "job_nobody"])
+    assert [(one.id, one.status, one.code) for one in done.jobs] == [
+        *((first, "cancelled", None), ("job_nobody", None, "job_not_found"))
+    ]
+    assert client.get(second).status == "queued"
+
+
 def test_a_job_is_paused_resumed_changed_cancelled_retried_and_deleted(client):
     job_id = client.submit(SPEC).id
     assert client.pause(job_id).status == "paused"

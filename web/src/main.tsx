@@ -4,7 +4,13 @@ import 'uplot/dist/uPlot.min.css'
 import './styles/tokens.css'
 import './styles/base.css'
 import './styles/parts.css'
-import './styles/pages.css'
+import './styles/charts.css'
+import './styles/jobs.css'
+import './styles/job.css'
+import './styles/new.css'
+import './styles/studies.css'
+import './styles/datasets.css'
+import './styles/compare.css'
 
 import { type ComponentType, render } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
@@ -27,6 +33,7 @@ const LATER: [RegExp, Load][] = [
   [/^\/studies\/([^/]+)$/, () => import('./pages/study/page').then((one) => one.OneStudy)],
   [/^\/datasets$/, () => import('./pages/datasets/page').then((one) => one.Datasets)],
   [/^\/datasets\/([^/]+)$/, () => import('./pages/dataset/page').then((one) => one.OneDataset)],
+  [/^\/compare$/, () => import('./pages/compare/page').then((one) => one.Compare)],
   [/^\/new$/, () => import('./pages/new/page').then((one) => one.NewJob)],
 ]
 

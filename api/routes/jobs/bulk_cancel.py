@@ -1,24 +1,77 @@
-"""Cancelling many jobs at once."""
+"""Cancelling many jobs at once: all that filters name, or those that the body names."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.auth import CallerDep
 from api.http.deps import SessionDep
 from api.http.filters import METADATA_PARAMETER, FiltersDep
-from api.http.problems import problems
+from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
-from heldout.errors import InvalidParameter
-from heldout.views.cancellation import MAX_CANCELLED_AT_ONCE, CancellationView
+from heldout.errors import HeldoutError, InvalidParameter
+from heldout.views.cancellation import (
+    MAX_CANCELLED_AT_ONCE,
+    MAX_NAMED_AT_ONCE,
+    CancellationView,
+    NamedCancellationView,
+)
+from models.database import Session
 from models.store import jobs
 
 router = resource("/v1/jobs", "jobs")
 
 
-@router.post("/cancel", status_code=202, openapi_extra=METADATA_PARAMETER, responses=problems())
-def cancel_jobs(caller: CallerDep, session: SessionDep, filters: FiltersDep) -> CancellationView:
-    """Cancel all of the caller's jobs that the filters name and that neither have ended nor were asked to cancel."""
-    if not filters:
+class NamedJobs(BaseModel):
+    """The jobs to cancel, one by one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    ids: list[Annotated[str, Field(max_length=40)]] = Field([], max_length=MAX_NAMED_AT_ONCE)
+
+
+@router.post(
+    "/cancel",
+    status_code=202,
+    response_model_exclude_unset=True,
+    openapi_extra=METADATA_PARAMETER,
+    responses=problems(*JSON_BODY),
+)
+def cancel_jobs(
+    caller: CallerDep,
+    session: SessionDep,
+    filters: FiltersDep,
+    named: NamedJobs = NamedJobs(),  # noqa: B008 - frozen
+) -> CancellationView:
+    """Cancel all of the caller's jobs that the filters name and that neither have ended nor were asked to cancel, or
+    those whose `ids` the body names; what has become of each of these is said.
+    """
+    if bool(filters) == bool(named.ids):
         raise InvalidParameter(
-            "Received no filter; send at least one of `status`, `dataset` and `metadata[key]`. "
+            f"Received {'both filters and ids' if filters else 'no filter'}; send a body with `ids`, or else at least "
+            "one of `status`, `dataset` and `metadata[key]`. "
             "`?status=queued&status=running&status=paused` names all that have not ended."
         )
+    if named.ids:
+        return _cancel_named(session, caller.owner, named.ids)
     cancelled, cancelling, more = jobs.cancel_matching(session, caller.owner, filters, limit=MAX_CANCELLED_AT_ONCE)
     return CancellationView(object="cancellation", cancelled=cancelled, cancelling=cancelling, has_more=more)
+
+
+def _cancel_named(session: Session, owner: str, ids: list[str]) -> CancellationView:
+    ends = jobs.cancel_named(session, owner, ids)
+    told = [
+        NamedCancellationView(
+            id=job_id,
+            status=None if isinstance(end, HeldoutError) else end,
+            code=end.code if isinstance(end, HeldoutError) else None,
+        )
+        for job_id, end in ends.items()
+    ]
+    return CancellationView(
+        object="cancellation",
+        cancelled=sum(one.status == "cancelled" for one in told),
+        cancelling=sum(one.status == "cancelling" for one in told),
+        has_more=False,
+        jobs=told,
+    )

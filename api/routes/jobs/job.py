@@ -30,10 +30,10 @@ from heldout.spec import MAX_PAIRS, MetadataKey, MetadataValue, Name, Priority
 from heldout.views.job import JobPage, JobView
 from models.database import Session
 from models.ids import is_id
-from models.store import job_lookup, jobs
+from models.store import job_lookup, jobs, metrics
 from models.store.sorting import Sort
 from models.tables import JobRow
-from models.views.job import job_view
+from models.views.job import job_view, listed_job_view
 
 log = structlog.get_logger("heldout.api")
 
@@ -58,15 +58,27 @@ def list_jobs(
     ] = Sort.CREATED,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     after: Annotated[str | None, cursor("job")] = None,
+    curves: Annotated[
+        int | None,
+        Query(ge=2, le=100, description="Give each job its `curve`: the losses of at most so many of its epochs."),
+    ] = None,
+    queue: Annotated[bool, Query(description="Give each queued job its `queue_position`.")] = False,
 ) -> JobPage:
     """The caller's jobs, newest first or sorted."""
     if after is not None and not is_id("job", after):
         raise InvalidCursor
     rows, more = jobs.page(session, caller.owner, filters, after=after, limit=limit, sort=sort)
     datasets = jobs.datasets_of(session, rows)
+    sketches = {} if curves is None else metrics.sketches_of(session, [row.id for row in rows], curves)
+    positions = jobs.queue_positions(session, caller.owner, rows) if queue else {}
     return JobPage(
         object="list",
-        data=[job_view(row, datasets[row.dataset_id]) for row in rows],
+        data=[
+            listed_job_view(
+                row, datasets[row.dataset_id], curve=sketches.get(row.id), queue_position=positions.get(row.id)
+            )
+            for row in rows
+        ],
         has_more=more,
         next=rows[-1].id if more else None,
     )

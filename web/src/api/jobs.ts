@@ -1,8 +1,9 @@
 /** What pages ask of jobs. */
 
-import { type Schemas, get, post, query, request } from './client'
+import { type Page, type Schemas, get, post, query, request } from './client'
 
 export type Job = Schemas['JobView']
+export type ListedJob = Schemas['ListedJobView']
 export type Metrics = Schemas['MetricsView']
 export type Epoch = Schemas['EpochView']
 export type Diagnosis = Schemas['DiagnosisView']
@@ -10,16 +11,19 @@ export type Finding = Schemas['FindingView']
 export type Remedy = Schemas['RemedyView']
 export type Budget = Schemas['GapBudgetView']
 export type Confusion = Schemas['ConfusionView']
-export type JobEvent = Schemas['EventView']
 export type Queue = Schemas['QueueView']
 export type Estimate = Schemas['EstimateView']
 export type Spec = Record<string, unknown>
 
+/** Points of a curve in a line of the list. */
+export const SPARK_POINTS = 24
 /** Points of a curve that a chart shows at most; the service keeps all peaks. */
 export const CHART_POINTS = 600
 
 const of = (id: string, part = '') => `/v1/jobs/${encodeURIComponent(id)}${part && `/${part}`}`
 
+export const getJobs = (wanted: string, signal?: AbortSignal) => get<Page<ListedJob>>(`/v1/jobs${wanted}`, { signal })
+export const cancelJobs = (ids: string[]) => post<Schemas['CancellationView']>('/v1/jobs/cancel', { ids })
 export const getJob = (id: string, signal?: AbortSignal) => get<Job>(of(id), { signal })
 export const getMetrics = (id: string, signal?: AbortSignal) =>
   get<Metrics>(of(id, `metrics${query({ points: CHART_POINTS })}`), { signal })
@@ -27,9 +31,7 @@ export const getDiagnosis = (id: string, signal?: AbortSignal) => get<Diagnosis>
 export const getConfusion = (id: string, signal?: AbortSignal) => get<Confusion>(of(id, 'confusion'), { signal })
 export const getQueue = (id: string, signal?: AbortSignal) => get<Queue>(of(id, 'queue'), { signal })
 export const getEvents = (id: string, after: number, signal?: AbortSignal) =>
-  get<{ data: JobEvent[]; has_more: boolean; next: number | null }>(of(id, `events${query({ after, limit: 200 })}`), {
-    signal,
-  })
+  get<Schemas['EventPage']>(of(id, `events${query({ after, limit: 200 })}`), { signal })
 
 export const act = (id: string, action: 'cancel' | 'pause' | 'resume') => post<Job>(of(id, action))
 export const retry = (id: string, change: Record<string, unknown> = {}) =>

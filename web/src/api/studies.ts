@@ -9,7 +9,6 @@ export type CurvePoint = Schemas['CurvePointView']
 export type StudyReport = Schemas['StudyReportView']
 export type ReportArm = Schemas['ReportArmView']
 export type StudyEstimate = Schemas['StudyEstimateView']
-export type StudyEvent = Schemas['EventView']
 export type StudyOrder = Record<string, unknown>
 
 const of = (id: string, part = '') => `/v1/studies/${encodeURIComponent(id)}${part && `/${part}`}`
@@ -20,8 +19,8 @@ export const reportPage = (id: string) => of(id, 'report')
 export const getStudies = (wanted: string, signal?: AbortSignal) => get<Page<Study>>(`/v1/studies${wanted}`, { signal })
 export const getStudy = (id: string, signal?: AbortSignal) => get<Study>(of(id), { signal })
 export const getReport = (id: string, signal?: AbortSignal) => get<StudyReport>(of(id, 'report'), { signal })
-export const getStudyEvents = (id: string, signal?: AbortSignal) =>
-  get<Page<StudyEvent>>(of(id, `events${query({ limit: 200 })}`), { signal })
+export const getStudyEvents = (id: string, after: number, signal?: AbortSignal) =>
+  get<Schemas['EventPage']>(of(id, `events${query({ after, limit: 200 })}`), { signal })
 
 export const cancelStudy = (id: string) => post<Study>(of(id, 'cancel'))
 export const removeStudy = (id: string) => request<void>(of(id), { method: 'DELETE' })

@@ -7,7 +7,9 @@ export type Line = {
   label: string
   /** A custom property such as `--train`. */
   colour: string
-  values: (number | null)[]
+  /** null is a gap; undefined is drawn over: this line has no point there. */
+  values: (number | null | undefined)[]
+  /** 0 draws nothing: the edge of a band. */
   width?: number
   dash?: number[]
   faint?: boolean
@@ -20,7 +22,7 @@ export type PlotProps = {
   x: number[]
   lines: Line[]
   /** Pairs of positions in `lines` between which the area is filled. */
-  bands?: { between: [number, number]; colour: string }[]
+  bands?: { between: [number, number]; colour: string; opacity?: number }[]
   marks?: Mark[]
   log?: boolean
   format: (value: number) => string
@@ -43,13 +45,21 @@ function resolved(probe: HTMLElement, name: string): string {
   return getComputedStyle(probe).color || coloured(name)
 }
 
+const translucent = (colour: string, opacity = 1) =>
+  opacity === 1 ? colour : `color-mix(in srgb, ${colour} ${100 * opacity}%, transparent)`
+
 export function Plot(props: PlotProps) {
   const box = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | null>(null)
   const latest = useRef(props)
   latest.current = props
   // What needs a new chart; data, marks and the cursor do not.
-  const shape = JSON.stringify([props.lines.map((one) => [one.label, one.colour, one.dash, one.faint]), props.log, props.isDark])
+  const shape = JSON.stringify([
+    props.lines.map((one) => [one.label, one.colour, one.dash, one.faint, one.width]),
+    props.bands,
+    props.log,
+    props.isDark,
+  ])
 
   useEffect(() => {
     const element = box.current!
@@ -104,7 +114,7 @@ function options(element: HTMLElement, latest: { current: PlotProps }): uPlot.Op
   const ink = resolved(probe, '--ink-soft')
   const grid = { stroke: resolved(probe, '--line'), width: 1 }
   const colours = lines.map((one) => resolved(probe, one.colour))
-  const fills = bands.map((one) => resolved(probe, one.colour))
+  const fills = bands.map((one) => translucent(resolved(probe, one.colour), one.opacity))
   probe.remove()
   const font = '12px system-ui, sans-serif'
   return {
@@ -140,7 +150,7 @@ function options(element: HTMLElement, latest: { current: PlotProps }): uPlot.Op
         dash: one.dash,
         alpha: one.faint ? 0.3 : 1,
         spanGaps: false,
-        points: { show: one.faint ? false : undefined },
+        points: { show: one.faint || one.width === 0 ? false : undefined },
       })),
     ],
     // uPlot fills where the first is above the second: hence both ways.

@@ -2,7 +2,7 @@
 
 import { useState } from 'preact/hooks'
 
-export type Column = { label: string; values: (number | null)[]; format: (value: number) => string }
+export type Column = { label: string; values: (number | null | undefined)[]; format: (value: number) => string }
 
 type Props = {
   label: string

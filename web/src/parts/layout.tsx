@@ -11,6 +11,7 @@ import { path } from './router'
 
 const PLACES: [string, string][] = [
   ['/jobs', 'Jobs'],
+  ['/compare', 'Compare'],
   ['/studies', 'Studies'],
   ['/datasets', 'Datasets'],
   ['/new', 'New job'],

@@ -55,3 +55,39 @@ def test_without_a_filter_nothing_is_cancelled(client, spec, query):
     problem = assert_problem(client.post(f"/v1/jobs/cancel?{query}"), 400, "invalid_parameter")
     assert "status" in problem["detail"] or "metadata" in problem["detail"]
     assert status_of(client, job) == "queued"
+
+
+def test_jobs_are_cancelled_by_name_and_each_is_answered(client, stranger, worker, spec):
+    ended, running, queued = (submitted(client, with_field(spec, "priority", 9 - place)) for place in range(3))
+    left, foreign = submitted(client, spec), submitted(stranger, spec)
+    worker.succeed(worker.claim())
+    worker.claim()
+    named = [one["id"] for one in (queued, ended, running, foreign, queued)]
+    answer = client.post("/v1/jobs/cancel", json={"ids": named})
+    assert answer.status_code == 202
+    assert answer.json() == {
+        "object": "cancellation",
+        "cancelled": 1,
+        "cancelling": 1,
+        "has_more": False,
+        "jobs": [
+            {"id": queued["id"], "status": "cancelled", "code": None},
+            {"id": ended["id"], "status": None, "code": "job_finished"},
+            {"id": running["id"], "status": "cancelling", "code": None},
+            {"id": foreign["id"], "status": None, "code": "job_not_found"},
+        ],
+    }
+    assert [status_of(client, job) for job in (ended, running, queued, left)] == [
+        *("succeeded", "cancelling", "cancelled", "queued")
+    ]
+    assert status_of(stranger, foreign) == "queued"
+
+
+@sqlite_only
+def test_names_and_filters_are_not_mixed_and_names_are_bounded(client, spec):
+    job = submitted(client, spec)
+    asked = {"ids": [job["id"]]}
+    assert_problem(client.post("/v1/jobs/cancel?status=queued", json=asked), 400, "invalid_parameter")
+    assert_problem(client.post("/v1/jobs/cancel", json={"ids": []}), 400, "invalid_parameter")
+    assert_problem(client.post("/v1/jobs/cancel", json={"ids": ["x"] * 201}), 422, "invalid_spec", "/ids")
+    assert status_of(client, job) == "queued"

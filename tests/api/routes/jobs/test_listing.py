@@ -130,3 +130,35 @@ def test_a_job_is_answered_with_its_version_as_tag(client, worker, spec):
     worker.epoch(held, 1)
     assert client.get(f"/v1/jobs/{job}", headers={"If-None-Match": '"2"'}).json()["progress"]["epoch"] == 1
     assert client.get(f"/v1/jobs/{job}", headers={"If-None-Match": "garbage"}).status_code == 200
+
+
+def test_lists_leave_out_the_trainings_of_studies(client, spec):
+    alone = submitted(client, spec)["id"]
+    asked = {"spec": spec, "remedies": ["dropout"], "splits": "fixed", "seeds": 2}
+    assert client.post("/v1/studies", json=asked).status_code == 201
+    of_studies = set(ids(client.get("/v1/jobs"))) - {alone}
+    assert of_studies
+    for narrowed in ("", "&status=queued", "&sort=name", "&dataset=mnist5k", "&search=a"):
+        everything = ids(client.get(f"/v1/jobs?limit=200{narrowed}"))
+        assert ids(client.get(f"/v1/jobs?study=none{narrowed}")) == [one for one in everything if one == alone]
+
+
+def test_a_list_gives_a_few_points_of_each_curve_and_the_places_in_the_queue(client, worker, spec):
+    long, *waiting = (submitted(client, with_field(spec, "priority", 9 - place))["id"] for place in range(3))
+    held = worker.claim()
+    for epoch in range(1, 51):
+        worker.epoch(held, epoch, train_loss=1 / epoch, validation_loss=None if epoch == 50 else 2 / epoch)
+    plain = {one["id"]: one for one in client.get("/v1/jobs").json()["data"]}
+    assert {(one["curve"], one["queue_position"]) for one in plain.values()} == {(None, None)}
+    listed = {one["id"]: one for one in client.get("/v1/jobs?curves=10&queue=true").json()["data"]}
+    assert [listed[one]["queue_position"] for one in (long, *waiting)] == [None, 1, 2]
+    assert listed[waiting[0]]["queue_position"] == client.get(f"/v1/jobs/{waiting[0]}/queue").json()["position"]
+    curve = listed[long]["curve"]
+    assert curve["epochs"] == [1, 7, 13, 19, 25, 31, 37, 43, 49, 50]
+    assert curve["train_loss"] == [pytest.approx(1 / epoch) for epoch in curve["epochs"]]
+    assert curve["validation_loss"][-1] is None
+    assert listed[waiting[0]]["curve"] is None
+    for points in range(2, 60):
+        few = client.get(f"/v1/jobs?curves={points}&limit=3").json()["data"][-1]["curve"]["epochs"]
+        assert len(few) <= points
+        assert (few[0], few[-1]) == (1, 50)

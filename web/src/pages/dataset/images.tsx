@@ -6,6 +6,7 @@ import { type Dataset, type DatasetImage, SPLITS, type Split, getImages } from '
 import { Dialog } from '../../parts/dialog'
 import { useLoaded } from '../../parts/load'
 import { inQuery, setQuery } from '../../parts/router'
+import { Segments } from '../../parts/segments'
 import { Failed, Loading } from '../../parts/states'
 import { SPLIT_NAMES } from '../../words/datasets'
 import { count } from '../../words/format'
@@ -27,13 +28,12 @@ export function ImagesCard({ dataset }: { dataset: Dataset }) {
       <header>
         <h2>Images</h2>
         <div class="row">
-          <div class="segments" role="group" aria-label="Split">
-            {SPLITS.map((one) => (
-              <button key={one} type="button" aria-pressed={one === split} onClick={() => choose('split', one === 'train' ? '' : one)}>
-                {SPLIT_NAMES[one]}
-              </button>
-            ))}
-          </div>
+          <Segments
+            label="Split"
+            choices={SPLITS.map((one) => [one, SPLIT_NAMES[one]])}
+            chosen={split}
+            onChoose={(one) => choose('split', one === 'train' ? '' : one)}
+          />
           <label class="row">
             Class
             <select value={label} onChange={(event) => choose('class', event.currentTarget.value)}>

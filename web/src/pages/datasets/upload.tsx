@@ -1,10 +1,10 @@
 /** Drop a file, name it, and see how far it is on its way. */
 
-import type { ComponentChildren } from 'preact'
 import { useRef, useState } from 'preact/hooks'
 
 import { Problem } from '../../api/client'
 import { createDataset, upload } from '../../api/datasets'
+import { Labelled } from '../../parts/labelled'
 import { go } from '../../parts/router'
 import { bytes, percent } from '../../words/format'
 
@@ -114,7 +114,7 @@ function UploadForm({ file, onCancel }: { file: File; onCancel: () => void }) {
         <strong>{file.name}</strong> <span class="soft">{bytes(file.size)}</span>
       </p>
       <div class="fields">
-        <Field id="name" label="Name" hint={wrong('/name') ?? 'Small letters, digits, dots and dashes.'} isWrong={Boolean(wrong('/name'))}>
+        <Labelled id="name" label="Name" hint="Small letters, digits, dots and dashes." error={wrong('/name')}>
           <input
             id="name"
             required
@@ -123,32 +123,32 @@ function UploadForm({ file, onCancel }: { file: File; onCancel: () => void }) {
             aria-describedby="name-hint"
             onInput={(event) => change({ name: event.currentTarget.value })}
           />
-        </Field>
-        <Field id="description" label="Description">
+        </Labelled>
+        <Labelled id="description" label="Description">
           <input id="description" value={choice.description} onInput={(event) => change({ description: event.currentTarget.value })} />
-        </Field>
+        </Labelled>
       </div>
       <details>
         <summary>Sizes, groups, splits</summary>
         <div class="fields">
-          <Field id="side" label="Resize to (pixels)" hint={wrong('/resize') ?? 'Needed where images differ in size.'} isWrong={Boolean(wrong('/resize'))}>
+          <Labelled id="side" label="Resize to (pixels)" hint="Needed where images differ in size." error={wrong('/resize')}>
             <input id="side" aria-describedby="side-hint" type="number" min="8" max="512" value={choice.side} onInput={(event) => change({ side: event.currentTarget.value })} />
-          </Field>
-          <Field id="rule" label="Other proportions">
+          </Labelled>
+          <Labelled id="rule" label="Other proportions">
             <select id="rule" value={choice.rule} onChange={(event) => change({ rule: event.currentTarget.value })}>
               <option value="pad">black bars</option>
               <option value="crop">cut off what hangs over</option>
               <option value="stretch">stretch</option>
             </select>
-          </Field>
-          <Field
+          </Labelled>
+          <Labelled
             id="group"
             label="Groups, by file name"
-            hint={wrong('/group_by') ?? 'A regular expression such as patient(\\d+): a group stays in one split.'}
-            isWrong={Boolean(wrong('/group_by'))}
+            hint="A regular expression such as patient(\d+): a group stays in one split."
+            error={wrong('/group_by')}
           >
             <input id="group" aria-describedby="group-hint" value={choice.group} onInput={(event) => change({ group: event.currentTarget.value })} />
-          </Field>
+          </Labelled>
           <label class="row">
             <input type="checkbox" checked={choice.isMerged} onChange={() => change({ isMerged: !choice.isMerged })} />
             Split all images anew
@@ -187,15 +187,3 @@ function UploadForm({ file, onCancel }: { file: File; onCancel: () => void }) {
     </form>
   )
 }
-
-type FieldProps = { id: string; label: string; hint?: string; isWrong?: boolean; children: ComponentChildren }
-
-const Field = ({ id, label, hint, isWrong, children }: FieldProps) => (
-  <div class="field">
-    <label for={id}>{label}</label>
-    {children}
-    <p id={`${id}-hint`} class={isWrong ? 'hint wrong' : 'hint'}>
-      {hint}
-    </p>
-  </div>
-)

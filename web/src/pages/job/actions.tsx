@@ -2,14 +2,15 @@
 
 import { useState } from 'preact/hooks'
 
-import { type Job, act, remove, retry } from '../../api/jobs'
-import { Confirm } from '../../parts/dialog'
+import { type Job, act, remove, rename, retry } from '../../api/jobs'
+import { compareAddress } from '../../parts/compare'
+import { Confirm, Dialog } from '../../parts/dialog'
 import { attempt, notify } from '../../parts/notices'
 import { go } from '../../parts/router'
 import { ENDED } from '../../words/verdicts'
 
 export function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => void }) {
-  const [asking, setAsking] = useState<'cancel' | 'delete' | null>(null)
+  const [asking, setAsking] = useState<'cancel' | 'delete' | 'rename' | null>(null)
   const change = async (action: 'cancel' | 'pause' | 'resume') => {
     const changed = await attempt(() => act(job.id, action))
     if (changed) onChange(changed)
@@ -46,6 +47,12 @@ export function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => v
           Stop
         </button>
       )}
+      <button type="button" onClick={() => setAsking('rename')}>
+        Rename
+      </button>
+      <a class="button" href={compareAddress([job.id, ...(job.retry_of ? [job.retry_of] : [])])}>
+        {job.retry_of ? 'Compare with the job before' : 'Compare'}
+      </a>
       <a class="button" href={`/new?from=${job.id}`}>
         Clone and edit
       </a>
@@ -59,6 +66,7 @@ export function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => v
           Delete
         </button>
       )}
+      {asking === 'rename' && <RenameDialog job={job} onChange={onChange} onClose={() => setAsking(null)} />}
       {asking === 'cancel' && (
         <Confirm title={`Stop ${job.name}?`} action="Stop it" onYes={() => change('cancel')} onClose={() => setAsking(null)}>
           <p>Whole epochs are kept, and so is its model if there is one. A stopped job cannot be resumed.</p>
@@ -70,5 +78,47 @@ export function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => v
         </Confirm>
       )}
     </div>
+  )
+}
+
+const LONGEST_NAME = 128
+
+function RenameDialog({ job, onChange, onClose }: { job: Job; onChange: (job: Job) => void; onClose: () => void }) {
+  const [name, setName] = useState(job.name)
+  const save = async () => {
+    const changed = await attempt(() => rename(job.id, name.trim()))
+    if (!changed) return
+    onChange(changed)
+    onClose()
+  }
+  return (
+    <Dialog title="Rename the job" onClose={onClose}>
+      <form
+        class="field"
+        onSubmit={(event) => {
+          event.preventDefault()
+          void save()
+        }}
+      >
+        <label for="new-name">Name</label>
+        <input
+          id="new-name"
+          required
+          autofocus
+          maxLength={LONGEST_NAME}
+          value={name}
+          onFocus={(event) => event.currentTarget.select()}
+          onInput={(event) => setName(event.currentTarget.value)}
+        />
+        <div class="row end">
+          <button type="button" onClick={onClose}>
+            Keep it
+          </button>
+          <button type="submit" class="primary" disabled={!name.trim()}>
+            Rename
+          </button>
+        </div>
+      </form>
+    </Dialog>
   )
 }

@@ -6,8 +6,11 @@ import { type Schemas, get, query } from '../../api/client'
 import { type Confusion, type Job, getConfusion } from '../../api/jobs'
 import { Dialog } from '../../parts/dialog'
 import { useLoaded } from '../../parts/load'
+import { inQuery, setQuery } from '../../parts/router'
 import { Scroll } from '../../parts/scroll'
+import { Segments } from '../../parts/segments'
 import { Failed, Loading } from '../../parts/states'
+import { SPLIT_NAMES } from '../../words/datasets'
 import { count, percent, points } from '../../words/format'
 
 type Split = 'train' | 'validation' | 'test'
@@ -22,7 +25,7 @@ const MISTAKES = 12
 
 export function ConfusionCard({ job }: { job: Job }) {
   const loaded = useLoaded(job.id, (signal) => getConfusion(job.id, signal))
-  const [wanted, setSplit] = useState<Split | null>(null)
+  const wanted = inQuery('answers') as Split
   const [cell, setCell] = useState<Cell | null>(null)
   if (!loaded.data) {
     if (!loaded.problem) return <Loading what="the confusion matrix" />
@@ -30,20 +33,19 @@ export function ConfusionCard({ job }: { job: Job }) {
   }
   const { classes, splits } = loaded.data
   const there = (['test', 'validation', 'train'] as const).filter((one) => splits[one])
-  const split = wanted && splits[wanted] ? wanted : there[0]
+  const split = there.find((one) => one === wanted) ?? there[0]
   if (!split) return null
   const scores = splits[split]!
   return (
     <section class="card" aria-label="Answers">
       <header>
         <h2>Which classes are mistaken for which</h2>
-        <div class="segments" role="group" aria-label="Split">
-          {there.map((one) => (
-            <button key={one} type="button" aria-pressed={one === split} onClick={() => setSplit(one)}>
-              {one === 'train' ? 'Training' : one === 'test' ? 'Test' : 'Validation'}
-            </button>
-          ))}
-        </div>
+        <Segments
+          label="Split"
+          choices={there.map((one) => [one, SPLIT_NAMES[one]])}
+          chosen={split}
+          onChoose={(one) => setQuery({ answers: one === there[0] ? '' : one })}
+        />
       </header>
       <div class="columns even">
         {classes.length <= MAX_CLASSES ? (

@@ -6,12 +6,13 @@ import { type Line, type Mark, Plot } from '../../charts/plot'
 import { Readable } from '../../charts/readable'
 import { smoothed } from '../../charts/smoothing'
 import type { Diagnosis, Epoch, Job, Metrics } from '../../api/jobs'
+import { CurveControls, curveChoice } from '../../parts/curve_controls'
 import { isDark } from '../../parts/layout'
-import { inQuery, setQuery } from '../../parts/router'
 import { figure, percent, points } from '../../words/format'
 import { ENDED } from '../../words/verdicts'
 
-type Measure = 'loss' | 'accuracy'
+const MEASURES = ['loss', 'accuracy'] as const
+type Measure = (typeof MEASURES)[number]
 type Curve = { split: 'train' | 'validation' | 'test'; label: string; values: (number | null)[] }
 
 const LABELS = { train: 'Training', validation: 'Validation', test: 'Test' }
@@ -28,9 +29,8 @@ function curvesOf(epochs: Epoch[], measure: Measure): Curve[] {
 }
 
 export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diagnosis?: Diagnosis; job: Job }) {
-  const measure: Measure = inQuery('curve') === 'accuracy' ? 'accuracy' : 'loss'
-  const log = inQuery('log') === 'yes' && measure === 'loss'
-  const weight = Math.min(0.95, Math.max(0, Number(inQuery('smooth')) || 0))
+  const choice = curveChoice(MEASURES)
+  const { measure, log, weight } = choice
   const [cursor, setCursor] = useState<number | null>(null)
   const [resets, setResets] = useState(0)
   const { epochs } = metrics
@@ -46,35 +46,7 @@ export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diag
     <section class="card curves" aria-label="Curves">
       <header>
         <h2>Training and validation</h2>
-        <div class="row">
-          <div class="segments" role="group" aria-label="What is shown">
-            {(['loss', 'accuracy'] as const).map((one) => (
-              <button key={one} type="button" aria-pressed={one === measure} onClick={() => setQuery({ curve: one === 'loss' ? '' : one })}>
-                {one === 'loss' ? 'Loss' : 'Accuracy'}
-              </button>
-            ))}
-          </div>
-          {measure === 'loss' && (
-            <label class="row">
-              <input type="checkbox" checked={log} onChange={() => setQuery({ log: log ? '' : 'yes' })} />
-              Log axis
-            </label>
-          )}
-          <label class="row">
-            Smoothing
-            <input
-              type="range"
-              min="0"
-              max="0.95"
-              step="0.05"
-              value={weight}
-              onInput={(event) => setQuery({ smooth: Number(event.currentTarget.value) ? event.currentTarget.value : '' })}
-            />
-          </label>
-          <button type="button" class="small" onClick={() => setResets(resets + 1)} title="Drag across the chart to zoom in">
-            Show all
-          </button>
-        </div>
+        <CurveControls choice={choice} measures={MEASURES} onShowAll={() => setResets(resets + 1)} />
       </header>
       {!x.length ? (
         <p class="soft plot-empty">

@@ -1,16 +1,15 @@
 /** The gap from training to test as a waterfall: each term with its interval, and what it means. */
 
-import { useState } from 'preact/hooks'
-
 import type { Budget } from '../../api/jobs'
 import { Waterfall } from '../../charts/waterfall'
+import { inQuery, setQuery } from '../../parts/router'
+import { Segments } from '../../parts/segments'
 import { figure, percent, points } from '../../words/format'
 import { termWord } from '../../words/verdicts'
 
 export function GapCard({ gap }: { gap: Budget }) {
   const hasLoss = gap.terms.every((one) => one.loss !== null) && gap.train.loss !== null && gap.test.loss !== null
-  const [measure, setMeasure] = useState<'accuracy' | 'loss'>('accuracy')
-  const byLoss = measure === 'loss' && hasLoss
+  const byLoss = inQuery('gap') === 'loss' && hasLoss
   // An accuracy falls from training to test, a loss rises; terms are positive where they widen the gap.
   const steps = gap.terms.map((one) => ({
     name: termWord(one.code),
@@ -26,13 +25,15 @@ export function GapCard({ gap }: { gap: Budget }) {
           Where the gap of {byLoss ? `${figure(total)} nats` : `${points(total).replace('+', '')} points`} comes from
         </h2>
         {hasLoss && (
-          <div class="segments" role="group" aria-label="What is shown">
-            {(['accuracy', 'loss'] as const).map((one) => (
-              <button key={one} type="button" aria-pressed={one === measure} onClick={() => setMeasure(one)}>
-                {one === 'loss' ? 'Loss' : 'Accuracy'}
-              </button>
-            ))}
-          </div>
+          <Segments
+            label="What is shown"
+            choices={[
+              ['accuracy', 'Accuracy'],
+              ['loss', 'Loss'],
+            ]}
+            chosen={byLoss ? 'loss' : 'accuracy'}
+            onChoose={(one) => setQuery({ gap: one === 'loss' ? one : '' })}
+          />
         )}
       </header>
       <Waterfall

@@ -1,6 +1,7 @@
 /** One job: what it does, how far train and validation lie apart, why, and what to do about it. */
 
-import { type Job, getDiagnosis, getJob, getMetrics } from '../../api/jobs'
+import { type Job, getDiagnosis, getEvents, getJob, getMetrics } from '../../api/jobs'
+import { EventsCard } from '../../parts/events'
 import { Fact, Facts } from '../../parts/facts'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
@@ -11,7 +12,6 @@ import { ENDED, reasonWord } from '../../words/verdicts'
 import { Actions } from './actions'
 import { ConfusionCard } from './confusion'
 import { CurvesCard } from './curves'
-import { EventsCard } from './events'
 import { GapCard } from './gap'
 import { ProgressLine } from './progress'
 import { SpecCard } from './spec'
@@ -19,6 +19,7 @@ import { VerdictCard } from './verdict'
 
 /** A diagnosis costs the service more than figures do, and changes less. */
 const DIAGNOSIS_EVERY_MS = 4000
+const OFTEN = new Set(['job.epoch', 'job.checkpoint'])
 
 export function OneJob({ id }: { id: string }) {
   const job = useLoaded(id, (signal) => getJob(id, signal))
@@ -61,7 +62,7 @@ export function OneJob({ id }: { id: string }) {
       </div>
       {job.data.status === 'succeeded' && <ConfusionCard job={job.data} />}
       <SpecCard job={job.data} />
-      <EventsCard job={job.data} />
+      <EventsCard of={id} load={getEvents} often={OFTEN} oftenWord="Epochs and checkpoints too" />
     </>
   )
 }
@@ -72,7 +73,9 @@ function JobFacts({ job }: { job: Job }) {
   return (
     <Facts>
       <Fact name="Dataset">
-        {job.dataset.name}@{job.dataset.version}
+        <a href={`/datasets/${job.dataset.id}`}>
+          {job.dataset.name}@{job.dataset.version}
+        </a>
       </Fact>
       <Fact name="Parameters">{count(job.parameters)}</Fact>
       <Fact name="Created">{moment(job.created_at)}</Fact>

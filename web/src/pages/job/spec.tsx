@@ -1,27 +1,27 @@
 /** The exact spec, what follows from it, and how to do it again from anywhere. */
 
-import { useState } from 'preact/hooks'
-
 import type { Job } from '../../api/jobs'
 import { Code } from '../../parts/code'
+import { inQuery, setQuery } from '../../parts/router'
+import { Segments } from '../../parts/segments'
 
 const WAYS = { spec: 'Spec', cli: 'Command line', curl: 'curl', python: 'Python' } as const
 type Way = keyof typeof WAYS
+const WAY_NAMES = Object.keys(WAYS) as Way[]
 
 export function SpecCard({ job }: { job: Job }) {
-  const [way, setWay] = useState<Way>('spec')
+  const asked = inQuery('spec')
+  const way = WAY_NAMES.find((one) => one === asked) ?? 'spec'
   return (
-    <details class="card">
+    <details
+      class="card"
+      open={asked !== ''}
+      onToggle={(event) => event.currentTarget.open !== (asked !== '') && setQuery({ spec: event.currentTarget.open ? way : '' })}
+    >
       <summary>
         <h2>Spec, and how to do it again</h2>
       </summary>
-      <div class="segments" role="group" aria-label="Form">
-        {(Object.keys(WAYS) as Way[]).map((one) => (
-          <button key={one} type="button" aria-pressed={one === way} onClick={() => setWay(one)}>
-            {WAYS[one]}
-          </button>
-        ))}
-      </div>
+      <Segments label="Form" choices={WAY_NAMES.map((one) => [one, WAYS[one]])} chosen={way} onChoose={(one) => setQuery({ spec: one })} />
       <Code text={textOf(way, job.spec)} label={WAYS[way]} />
     </details>
   )

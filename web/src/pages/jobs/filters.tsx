@@ -18,6 +18,7 @@ export function Filters() {
     return () => clearTimeout(timer)
   }, [typed])
 
+  const study = inQuery('study')
   const statuses = new Set(allInQuery('status'))
   const toggle = (status: string) => {
     const next = new Set(statuses)
@@ -51,9 +52,20 @@ export function Filters() {
           </button>
         ))}
       </fieldset>
+      {!study.startsWith('std_') && (
+        <label class="row">
+          <input
+            type="checkbox"
+            checked={study === 'all'}
+            onChange={() => setQuery({ study: study === 'all' ? '' : 'all', after: '' })}
+          />
+          Trainings of studies too
+        </label>
+      )}
       {(['dataset', 'study'] as const).map(
         (name) =>
-          inQuery(name) && (
+          inQuery(name) &&
+          inQuery(name) !== 'all' && (
             <button key={name} type="button" class="chip" aria-pressed onClick={() => setQuery({ [name]: '', after: '' })}>
               {name} {inQuery(name)} <span aria-label="Show all">×</span>
             </button>

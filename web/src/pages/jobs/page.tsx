@@ -2,7 +2,9 @@
 
 import { useEffect, useState } from 'preact/hooks'
 
-import { type Job, type Page, get, post, query } from '../../api/client'
+import { query } from '../../api/client'
+import { SPARK_POINTS, cancelJobs, getJobs } from '../../api/jobs'
+import { MOST_COMPARED, compareAddress } from '../../parts/compare'
 import { Confirm } from '../../parts/dialog'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
@@ -16,6 +18,8 @@ import { Filters } from './filters'
 import { JobTable } from './table'
 
 const PAGE_SIZE = 50
+/** What the address says of studies, as the API asks for it: their trainings would fill the list, and are left out at first. */
+const STUDIES: Record<string, string> = { '': 'none', all: '' }
 
 export function Jobs() {
   const after = inQuery('after')
@@ -23,11 +27,11 @@ export function Jobs() {
     status: allInQuery('status'),
     search: inQuery('search'),
     dataset: inQuery('dataset'),
-    study: inQuery('study'),
+    study: STUDIES[inQuery('study')] ?? inQuery('study'),
   }
-  const isFiltered = Boolean(filters.status.length || filters.search || filters.dataset || filters.study)
-  const wanted = query({ ...filters, sort: inQuery('sort'), limit: PAGE_SIZE, after })
-  const jobs = useLoaded<Page<Job>>(wanted, (signal) => get(`/v1/jobs${wanted}`, { signal }))
+  const isFiltered = Boolean(filters.status.length || filters.search || filters.dataset || inQuery('study'))
+  const wanted = query({ ...filters, sort: inQuery('sort'), limit: PAGE_SIZE, after, curves: SPARK_POINTS, queue: 'true' })
+  const jobs = useLoaded(wanted, (signal) => getJobs(wanted, signal))
   useLive((event) => event.subject.object === 'job', jobs.reload)
 
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set())
@@ -37,11 +41,14 @@ export function Jobs() {
   const cancellable = shown.filter((job) => selected.has(job.id) && !ENDED.has(job.status))
 
   const cancel = async () => {
-    let asked = 0
-    for (const job of cancellable) {
-      if (await attempt(() => post(`/v1/jobs/${job.id}/cancel`))) asked += 1
-    }
-    if (asked) notify(`${count(asked)} ${asked === 1 ? 'job is' : 'jobs are'} being cancelled.`)
+    const done = await attempt(() => cancelJobs(cancellable.map((job) => job.id)))
+    if (!done) return
+    const [reached, late] = [done.cancelled + done.cancelling, done.jobs?.filter((one) => one.status === null).length ?? 0]
+    const words = [
+      reached && `${count(reached)} ${reached === 1 ? 'job is' : 'jobs are'} cancelled; one that runs takes a moment.`,
+      late && `${count(late)} had ended before.`,
+    ]
+    notify(words.filter(Boolean).join(' '))
     setSelected(new Set())
     jobs.reload()
   }
@@ -58,9 +65,21 @@ export function Jobs() {
       {selected.size > 0 && (
         <div class="selection" role="region" aria-label="Selected jobs">
           <span>{count(selected.size)} selected</span>
-          <button type="button" class="danger" disabled={!cancellable.length} onClick={() => setAsking(true)}>
-            Cancel {count(cancellable.length)}
-          </button>
+          {selected.size === 1 && (
+            <a class="button" href={`/new?from=${[...selected][0]}`}>
+              Clone and edit
+            </a>
+          )}
+          {selected.size <= MOST_COMPARED && (
+            <a class="button" href={compareAddress(selected)}>
+              Compare {count(selected.size)}
+            </a>
+          )}
+          {cancellable.length > 0 && (
+            <button type="button" class="danger" onClick={() => setAsking(true)}>
+              Cancel {count(cancellable.length)}
+            </button>
+          )}
           <button type="button" class="quiet" onClick={() => setSelected(new Set())}>
             Clear
           </button>
@@ -90,7 +109,7 @@ const NoJobs = ({ isFiltered }: { isFiltered: boolean }) =>
     <Empty title="No job fits">
       <button
         type="button"
-        onClick={() => setQuery({ status: [], search: '', dataset: '', study: '', after: '' })}
+        onClick={() => setQuery({ status: [], search: '', dataset: '', study: 'all', after: '' })}
       >
         Show all jobs
       </button>
@@ -98,8 +117,13 @@ const NoJobs = ({ isFiltered }: { isFiltered: boolean }) =>
   ) : (
     <Empty title="No jobs yet">
       <p>Train a first network: it takes a minute, and shows what overfitting looks like.</p>
-      <a class="button primary" href="/new">
-        New job
-      </a>
+      <div class="row">
+        <a class="button primary" href="/new">
+          New job
+        </a>
+        <a class="button" href="/jobs?study=all">
+          Show the trainings of studies
+        </a>
+      </div>
     </Empty>
   )

@@ -1,21 +1,21 @@
 /** The list of jobs: a table, which on a narrow screen becomes a list of cards. */
 
-import type { Job } from '../../api/client'
+import type { ListedJob } from '../../api/jobs'
+import { Sparkline } from '../../charts/sparkline'
 import { GapBar, Progress, Status, Verdict } from '../../parts/marks'
 import { Scroll } from '../../parts/scroll'
-import { ago, duration, moment, percent } from '../../words/format'
+import { ago, count, duration, figure, moment, percent } from '../../words/format'
 import { ENDED } from '../../words/verdicts'
 
-type Props = { jobs: Job[]; selected: ReadonlySet<string>; onSelect: (ids: ReadonlySet<string>) => void }
+type Props = { jobs: ListedJob[]; selected: ReadonlySet<string>; onSelect: (ids: ReadonlySet<string>) => void }
 
 export function JobTable({ jobs, selected, onSelect }: Props) {
-  const open = jobs.filter((job) => !ENDED.has(job.status))
   const toggle = (id: string) => {
     const next = new Set(selected)
     if (!next.delete(id)) next.add(id)
     onSelect(next)
   }
-  const allOpen = open.length > 0 && open.every((job) => selected.has(job.id))
+  const areAll = jobs.every((job) => selected.has(job.id))
   return (
     <Scroll label="List of jobs" framed>
       <table class="list cards jobs">
@@ -24,15 +24,15 @@ export function JobTable({ jobs, selected, onSelect }: Props) {
             <th class="tight">
               <input
                 type="checkbox"
-                aria-label="Select all jobs that can be cancelled"
-                checked={allOpen}
-                disabled={!open.length}
-                onChange={() => onSelect(new Set(allOpen ? [] : open.map((job) => job.id)))}
+                aria-label="Select all jobs of this page"
+                checked={areAll}
+                onChange={() => onSelect(new Set(areAll ? [] : jobs.map((job) => job.id)))}
               />
             </th>
             <th>Name</th>
             <th>Status</th>
             <th>Dataset</th>
+            <th title="Loss of training and of validation, from the first epoch to the last">Curves</th>
             <th>Best validation</th>
             <th title="Training accuracy minus test accuracy, in percentage points">Gap</th>
             <th>Verdict</th>
@@ -50,7 +50,7 @@ export function JobTable({ jobs, selected, onSelect }: Props) {
   )
 }
 
-function Row({ job, isSelected, onToggle }: { job: Job; isSelected: boolean; onToggle: () => void }) {
+function Row({ job, isSelected, onToggle }: { job: ListedJob; isSelected: boolean; onToggle: () => void }) {
   const best = job.summary?.best
   return (
     <tr class={isSelected ? 'selected' : undefined}>
@@ -59,7 +59,6 @@ function Row({ job, isSelected, onToggle }: { job: Job; isSelected: boolean; onT
           type="checkbox"
           aria-label={`Select ${job.name}`}
           checked={isSelected}
-          disabled={ENDED.has(job.status)}
           onChange={onToggle}
         />
       </td>
@@ -71,10 +70,20 @@ function Row({ job, isSelected, onToggle }: { job: Job; isSelected: boolean; onT
         {!ENDED.has(job.status) && job.progress.epoch > 0 && (
           <Progress epoch={job.progress.epoch} epochs={job.progress.epochs} />
         )}
+        {job.queue_position && <span class="soft queue-place">number {count(job.queue_position)}</span>}
       </td>
       <td data-label="Dataset">
-        {job.dataset.name}
+        <a href={`/datasets/${job.dataset.id}`} class="plain">
+          {job.dataset.name}
+        </a>
         <span class="soft">@{job.dataset.version}</span>
+      </td>
+      <td data-label="Curves">
+        {job.curve ? (
+          <Sparkline curve={job.curve} best={best?.epoch} said={curveWord(job.curve)} />
+        ) : (
+          <span class="none">–</span>
+        )}
       </td>
       <td data-label="Best validation">
         {best ? (
@@ -104,7 +113,12 @@ function Row({ job, isSelected, onToggle }: { job: Job; isSelected: boolean; onT
   )
 }
 
-function Took({ job }: { job: Job }) {
+function curveWord({ epochs, train_loss, validation_loss }: NonNullable<ListedJob['curve']>): string {
+  const from = (losses: (number | null)[]) => `${figure(losses[0], 3)} to ${figure(losses.at(-1), 3)}`
+  return `Epochs ${epochs[0]} to ${epochs.at(-1)}: training loss ${from(train_loss)}, validation loss ${from(validation_loss)}`
+}
+
+function Took({ job }: { job: ListedJob }) {
   if (job.started_at && job.finished_at) {
     return <span>{duration((Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000)}</span>
   }

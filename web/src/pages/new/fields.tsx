@@ -1,7 +1,6 @@
 /** Fields of a form, one for each kind that the spec's schema knows. */
 
-import type { ComponentChildren } from 'preact'
-
+import { Labelled } from '../../parts/labelled'
 import { Typed } from '../../parts/typed'
 import { plain } from '../../words/format'
 import { type Field, type Path, type Schema, type Schemas, type Value, at, changed, fieldOf, pointerOf, tagOf } from './schema'
@@ -131,7 +130,7 @@ function Variants({ form, path, field }: { form: Form; path: Path; field: Field 
       <legend>{nameOf(path)}</legend>
       <Said form={form} path={path} />
       <div class="fields">
-        <Labelled id={id} name="Kind" hint={field.variants[place]?.description ?? field.description}>
+        <Labelled id={id} label="Kind" hint={field.variants[place]?.description ?? field.description}>
           <select id={id} value={place} onChange={(event) => choose(Number(event.currentTarget.value))}>
             <option value={-1}>default</option>
             {names.map((name, index) => (
@@ -160,14 +159,14 @@ function Plain({ form, path, field }: { form: Form; path: Path; field: PlainFiel
   const usual = field.default === null ? '' : String(field.default)
   if (field.kind === 'switch') {
     return (
-      <Labelled id={id} name={nameOf(path)} hint={field.description} error={error} inline>
+      <Labelled id={id} label={nameOf(path)} hint={field.description} error={error} inline>
         <input {...common} type="checkbox" checked={(value ?? field.default) === true} onChange={(event) => set(event.currentTarget.checked)} />
       </Labelled>
     )
   }
   if (field.kind === 'choice') {
     return (
-      <Labelled id={id} name={nameOf(path)} hint={field.description} error={error}>
+      <Labelled id={id} label={nameOf(path)} hint={field.description} error={error}>
         <select {...common} value={String(value ?? usual)} onChange={(event) => set(event.currentTarget.value)}>
           {field.choices.map((one) => (
             <option key={one} value={one}>
@@ -180,7 +179,7 @@ function Plain({ form, path, field }: { form: Form; path: Path; field: PlainFiel
   }
   const bounds = field.kind === 'number' && field.least !== undefined ? `${field.least} to ${field.most?.toLocaleString('en')}` : ''
   return (
-    <Labelled id={id} name={nameOf(path)} hint={[field.description, bounds].filter(Boolean).join(' ')} error={error}>
+    <Labelled id={id} label={nameOf(path)} hint={[field.description, bounds].filter(Boolean).join(' ')} error={error}>
       <Typed
         {...common}
         inputMode={field.kind === 'number' ? (field.whole ? 'numeric' : 'decimal') : undefined}
@@ -205,23 +204,6 @@ function parsed(text: string, field: PlainField): Value {
   }
   return text
 }
-
-type LabelledProps = { id: string; name: string; hint?: string; error?: string; inline?: boolean; children: ComponentChildren }
-
-const Labelled = ({ id, name, hint, error, inline, children }: LabelledProps) => (
-  <div class={inline ? 'field inline' : 'field'}>
-    <label for={id}>{name}</label>
-    {children}
-    <p id={`${id}-hint`} class={error ? 'hint wrong' : 'hint'}>
-      <Marked text={error ?? hint ?? ''} />
-    </p>
-  </div>
-)
-
-/** Text whose names of fields and values are between backticks. */
-const Marked = ({ text }: { text: string }) => (
-  <>{text.split('`').map((part, place) => (place % 2 ? <code key={place}>{part}</code> : part))}</>
-)
 
 /** What is wrong with a part as a whole. */
 const Said = ({ form, path }: { form: Form; path: Path }) => {

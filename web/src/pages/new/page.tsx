@@ -1,14 +1,16 @@
 /** A new job: a form made from the spec's schema, its JSON beside it, and at once what it would cost or what is wrong. */
 
-import { useEffect, useMemo, useState } from 'preact/hooks'
+import { useMemo, useState } from 'preact/hooks'
 
 import augmented from '../../../../examples/augmented.json'
 import overfit from '../../../../examples/overfit.json'
 import regularized from '../../../../examples/regularized.json'
 import { type Page, Problem, type Schemas as Views, get } from '../../api/client'
-import { type Estimate, type Spec, estimate, getJob, submit } from '../../api/jobs'
+import { type Spec, estimate, getJob, submit } from '../../api/jobs'
+import { useDryRun } from '../../parts/dry_run'
+import { Labelled } from '../../parts/labelled'
 import { Title } from '../../parts/layout'
-import { type Loaded, useLoaded } from '../../parts/load'
+import { useLoaded } from '../../parts/load'
 import { attempt } from '../../parts/notices'
 import { go, inQuery } from '../../parts/router'
 import { Failed, Loading } from '../../parts/states'
@@ -24,7 +26,6 @@ const PRESET_HINTS: Record<string, string> = {
   regularized: 'dropout and an L2 penalty',
   augmented: 'a small network on images that are turned, shifted and mirrored',
 }
-const TYPING_MS = 350
 /** In this order; what comes after is folded away. */
 const MAIN = ['network', 'training', 'augmentation']
 const REST = ['validation', 'initial', 'evaluation', 'limits', 'resources', 'priority', 'metadata']
@@ -59,7 +60,7 @@ export function NewJob() {
 
 function Editor({ all, first }: { all: Schemas; first: Spec }) {
   const [spec, setSpec] = useState<Spec>(first)
-  const checked = useEstimate(spec)
+  const checked = useDryRun(spec, estimate)
   const [busy, setBusy] = useState(false)
   const errors = useMemo(
     () => new Map((checked.problem?.errors ?? []).map((one) => [one.pointer, one.detail])),
@@ -125,22 +126,6 @@ function Editor({ all, first }: { all: Schemas; first: Spec }) {
   )
 }
 
-/** What the spec would cost, or what is wrong with it, a moment after the last change. */
-function useEstimate(spec: Spec): Loaded<Estimate> {
-  const [asked, setAsked] = useState(spec)
-  useEffect(() => {
-    const timer = setTimeout(() => setAsked(spec), TYPING_MS)
-    return () => clearTimeout(timer)
-  }, [spec])
-  const [last, setLast] = useState<Estimate>()
-  const checked = useLoaded(JSON.stringify(asked), (signal) => estimate(asked, signal))
-  useEffect(() => {
-    if (checked.data) setLast(checked.data)
-  }, [checked.data])
-  // While a change is being checked, the figures before stay in sight.
-  return { ...checked, data: checked.data ?? (checked.problem ? undefined : last) }
-}
-
 function DatasetField({ form, value }: { form: Form; value: string }) {
   const datasets = useLoaded('datasets', (signal) =>
     get<Page<Views['DatasetView']>>('/v1/datasets?status=ready&limit=200', { signal }).catch((error: unknown) => {
@@ -150,8 +135,7 @@ function DatasetField({ form, value }: { form: Form; value: string }) {
   )
   const error = form.errors.get('/dataset')
   return (
-    <div class="field">
-      <label for="/dataset">Dataset</label>
+    <Labelled id="/dataset" label="Dataset" error={error} hint="A name takes its newest version; name@3 takes that one.">
       <Typed
         id="/dataset"
         list="datasets"
@@ -166,9 +150,6 @@ function DatasetField({ form, value }: { form: Form; value: string }) {
           <option key={one.id} value={one.bundled ? one.name : `${one.name}@${one.version}`} />
         ))}
       </datalist>
-      <p id="/dataset-hint" class={error ? 'hint wrong' : 'hint'}>
-        {error ?? 'A name takes its newest version; name@3 takes that one.'}
-      </p>
-    </div>
+    </Labelled>
   )
 }

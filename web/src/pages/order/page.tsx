@@ -1,9 +1,11 @@
 /** A new study of a job: which remedies, how many seeds, at what cost at most; and at once how many trainings that is. */
 
-import { useEffect, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 
 import { type Job, getDiagnosis, getJob } from '../../api/jobs'
 import { type StudyEstimate, type StudyOrder, estimateStudy, orderStudy } from '../../api/studies'
+import { useDryRun } from '../../parts/dry_run'
+import { Labelled } from '../../parts/labelled'
 import { Title } from '../../parts/layout'
 import { type Loaded, useLoaded } from '../../parts/load'
 import { attempt } from '../../parts/notices'
@@ -13,7 +15,6 @@ import { count, duration } from '../../words/format'
 import { KINDS, armWord } from '../../words/studies'
 import { remedyWord } from '../../words/verdicts'
 
-const TYPING_MS = 350
 const HOUR_S = 3600
 
 export function OrderStudy() {
@@ -61,7 +62,7 @@ function Form({ job }: { job: Job }) {
   const [choice, setChoice] = useState<Choice>({ ...FIRST, kind: inQuery('kind') === 'learning_curve' ? 'learning_curve' : 'remedies' })
   const [isBusy, setBusy] = useState(false)
   const order = orderOf(job.id, choice)
-  const checked = useDryRun(order)
+  const checked = useDryRun(order, estimateStudy)
   const change = (part: Partial<Choice>) => setChoice({ ...choice, ...part })
   const error = (pointer: string) => checked.problem?.errors.find((one) => one.pointer.startsWith(pointer))?.detail
 
@@ -199,8 +200,7 @@ type FieldProps = {
 }
 
 const Field = ({ id, label, value, onChange, wrong, hint, placeholder, type = 'text' }: FieldProps) => (
-  <div class="field">
-    <label for={id}>{label}</label>
+  <Labelled id={id} label={label} hint={hint} error={wrong}>
     <input
       id={id}
       type={type as 'number'}
@@ -211,22 +211,8 @@ const Field = ({ id, label, value, onChange, wrong, hint, placeholder, type = 't
       aria-describedby={`${id}-hint`}
       onInput={(event) => onChange(event.currentTarget.value)}
     />
-    <p id={`${id}-hint`} class={wrong ? 'hint wrong' : 'hint'}>
-      {wrong ?? hint}
-    </p>
-  </div>
+  </Labelled>
 )
-
-/** What the study would be, a moment after the last change. */
-function useDryRun(order: StudyOrder): Loaded<StudyEstimate> {
-  const wanted = JSON.stringify(order)
-  const [asked, setAsked] = useState(wanted)
-  useEffect(() => {
-    const timer = setTimeout(() => setAsked(wanted), TYPING_MS)
-    return () => clearTimeout(timer)
-  }, [wanted])
-  return useLoaded(asked, (signal) => estimateStudy(JSON.parse(asked), signal))
-}
 
 const Estimate = ({ checked: { data, problem } }: { checked: Loaded<StudyEstimate> }) => (
   <section class="card" aria-label="Size and cost" aria-live="polite">

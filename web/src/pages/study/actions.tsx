@@ -3,6 +3,7 @@
 import { useState } from 'preact/hooks'
 
 import { type Study, cancelStudy, removeStudy, reportPage } from '../../api/studies'
+import { MOST_COMPARED, compareAddress } from '../../parts/compare'
 import { Confirm } from '../../parts/dialog'
 import { attempt, notify } from '../../parts/notices'
 import { go } from '../../parts/router'
@@ -10,6 +11,7 @@ import { go } from '../../parts/router'
 export function Actions({ study, onChange }: { study: Study; onChange: (study: Study) => void }) {
   const [isAsking, setAsking] = useState(false)
   const runs = study.status === 'running'
+  const jobs = study.kind === 'remedies' ? study.arms.flatMap((one) => one.jobs) : []
   const cancel = async () => {
     const changed = await attempt(() => cancelStudy(study.id))
     if (changed) onChange(changed)
@@ -25,6 +27,11 @@ export function Actions({ study, onChange }: { study: Study; onChange: (study: S
       <a class="button" href={reportPage(study.id)} target="_blank" rel="noreferrer">
         Report
       </a>
+      {jobs.length > 0 && jobs.length <= MOST_COMPARED && (
+        <a class="button" href={compareAddress(jobs)}>
+          Compare its curves
+        </a>
+      )}
       <a class="button" href={`/jobs?study=${study.id}`}>
         Its jobs
       </a>

@@ -5,6 +5,7 @@ import { type Compared, Forest, type Range } from '../../charts/forest'
 import { Prose } from '../../parts/prose'
 import { inQuery, setQuery } from '../../parts/router'
 import { Scroll } from '../../parts/scroll'
+import { Segments } from '../../parts/segments'
 import { count, figure, percent, points } from '../../words/format'
 import { EFFECTS, armWord } from '../../words/studies'
 
@@ -20,13 +21,15 @@ export function ArmsCard({ study, report }: { study: Study; report: StudyReport 
     <section class="card" aria-label="Arms">
       <header>
         <h2>{study.status === 'running' ? 'The race so far' : 'How the remedies compare'}</h2>
-        <div class="segments" role="group" aria-label="What is shown">
-          {(['accuracy', 'loss'] as const).map((one) => (
-            <button key={one} type="button" aria-pressed={one === measure} onClick={() => setQuery({ by: one === 'loss' ? one : '' })}>
-              {one === 'loss' ? 'Loss' : 'Accuracy'}
-            </button>
-          ))}
-        </div>
+        <Segments
+          label="What is shown"
+          choices={[
+            ['accuracy', 'Accuracy'],
+            ['loss', 'Loss'],
+          ]}
+          chosen={measure}
+          onChoose={(one) => setQuery({ by: one === 'loss' ? one : '' })}
+        />
       </header>
       {base && <Base arm={base} study={study} />}
       <Scroll label="Remedies">

@@ -1,7 +1,8 @@
 /** One study: its answer, the race of its arms, what was tested, what it has cost. */
 
 import type { LiveEvent } from '../../api/live'
-import { getReport, getStudy, type Study } from '../../api/studies'
+import { type Study, getReport, getStudy, getStudyEvents } from '../../api/studies'
+import { EventsCard } from '../../parts/events'
 import { Fact, Facts } from '../../parts/facts'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
@@ -13,7 +14,6 @@ import { Actions } from './actions'
 import { AnswerCard } from './answer'
 import { ArmsCard } from './arms'
 import { CommandsCard } from './commands'
-import { EventsCard } from './events'
 import { LearningCard } from './learning'
 import { TestCard } from './test'
 
@@ -60,7 +60,7 @@ export function OneStudy({ id }: { id: string }) {
       <TestCard study={data} />
       <Ledger study={data} />
       {report.data && report.data.commands.length > 0 && <CommandsCard report={report.data} />}
-      <EventsCard study={data} />
+      <EventsCard of={id} load={getStudyEvents} />
     </>
   )
 }

@@ -1,0 +1,34 @@
+/** Two curves of losses in the height of a line: enough to see where validation turns away from training. */
+
+type Curve = { epochs: number[]; train_loss: (number | null)[]; validation_loss: (number | null)[] }
+
+const [WIDTH, HEIGHT, EDGE] = [84, 22, 2]
+
+/** best: the epoch that a dot marks on validation. said: what those hear who do not see it. */
+export function Sparkline({ curve, best, said }: { curve: Curve; best: number | null | undefined; said: string }) {
+  const all = [...curve.train_loss, ...curve.validation_loss].filter((one) => one !== null)
+  if (curve.epochs.length < 2 || !all.length) return <span class="none">–</span>
+  const [first, last] = [curve.epochs[0]!, curve.epochs.at(-1)!]
+  const [low, high] = [Math.min(...all), Math.max(...all)]
+  const x = (epoch: number) => EDGE + ((WIDTH - 2 * EDGE) * (epoch - first)) / (last - first)
+  const y = (loss: number) => HEIGHT - EDGE - ((HEIGHT - 2 * EDGE) * (loss - low)) / (high - low || 1)
+  const line = (losses: (number | null)[]) =>
+    curve.epochs.flatMap((epoch, place) => (losses[place] === null ? [] : [`${x(epoch).toFixed(1)},${y(losses[place]!).toFixed(1)}`])).join(' ')
+  const bestLoss = best ? lossAt(curve, best) : null
+  return (
+    <svg class="sparkline" role="img" aria-label={said} width={WIDTH} height={HEIGHT} viewBox={`0 0 ${WIDTH} ${HEIGHT}`}>
+      <polyline class="train" points={line(curve.train_loss)} />
+      <polyline class="validation" points={line(curve.validation_loss)} />
+      {bestLoss !== null && <circle cx={x(best!)} cy={y(bestLoss)} r="2.2" />}
+    </svg>
+  )
+}
+
+/** The validation loss at an epoch, on the line between the points beside it. */
+function lossAt({ epochs, validation_loss }: Curve, epoch: number): number | null {
+  const after = epochs.findIndex((one) => one >= epoch)
+  const [one, other] = [validation_loss[Math.max(0, after - 1)], validation_loss[after]]
+  if (after < 0 || one === null || one === undefined || other === null || other === undefined) return null
+  const [from, to] = [epochs[Math.max(0, after - 1)]!, epochs[after]!]
+  return to === from ? other : one + ((other - one) * (epoch - from)) / (to - from)
+}

@@ -1,0 +1,10 @@
+/** Which jobs are compared: the address has their ids. */
+
+import { MOST_COMPARED } from '../../parts/compare'
+import { allInQuery, setQuery } from '../../parts/router'
+
+export const comparedIds = () => [...new Set(allInQuery('job'))].slice(0, MOST_COMPARED)
+
+export const add = (ids: string[]) => setQuery({ job: [...new Set([...comparedIds(), ...ids])].slice(0, MOST_COMPARED) })
+
+export const remove = (ids: string[]) => setQuery({ job: comparedIds().filter((one) => !ids.includes(one)) })

@@ -1,0 +1,41 @@
+/** What of the jobs cannot be compared, in plain words. */
+
+import { ENDED } from '../../words/verdicts'
+import { type Group, lastEpochOf } from './groups'
+
+/** Sentences for a reader; none where all figures are of the same images. */
+export function cautions(groups: Group[]): string[] {
+  const said: string[] = []
+  const jobs = groups.flatMap((group) => group.trials.map((trial) => ({ letter: group.letter, trial, job: trial.job })))
+  const letters = (which: (one: (typeof jobs)[number]) => boolean) => list([...new Set(jobs.filter(which).map((one) => one.letter))])
+
+  const names = [...new Set(jobs.map((one) => one.job.dataset.name))]
+  const datasets = [...new Map(jobs.map(({ job }) => [job.dataset.id, `${job.dataset.name}@${job.dataset.version}`])).values()]
+  if (names.length > 1) {
+    said.push(
+      `They were trained on different datasets (${list(datasets)}): a higher figure of one says nothing about the other. Compare how ` +
+        'curves run and how wide the gaps are, not which figure is higher.',
+    )
+  } else if (datasets.length > 1) {
+    said.push(
+      `They were trained on different versions of a dataset (${list(datasets)}): where a version has other validation or test images, ` +
+        'figures differ for that reason too.',
+    )
+  }
+  const cuts = new Set(jobs.map(({ job }) => `${job.dataset.id} ${JSON.stringify(job.spec.validation ?? null)}`))
+  if (cuts.size > datasets.length) {
+    said.push('They were validated on different images (other folds): validation figures differ for that reason too, test images are the same.')
+  }
+  const untested = letters(({ job }) => job.spec.evaluation?.test === 'never')
+  if (untested) said.push(`${untested} met no test images, by its spec: there are no test figures to compare.`)
+  const running = letters(({ job }) => !ENDED.has(job.status))
+  if (running) said.push(`${running} has not ended: its figures will change.`)
+  const failed = letters(({ job }) => job.status === 'failed')
+  if (failed) said.push(`${failed} has failed: it has the figures of the epochs before.`)
+  const empty = letters(({ trial }) => !lastEpochOf(trial))
+  if (empty) said.push(`${empty} has finished no epoch.`)
+  return said
+}
+
+/** «A, B and C». */
+const list = (words: string[]) => (words.length > 1 ? `${words.slice(0, -1).join(', ')} and ${words.at(-1)}` : (words[0] ?? ''))

@@ -1,0 +1,165 @@
+/** The curves of all groups in one chart: a line each for validation and training, a band where several seeds are one. */
+
+import { useMemo, useState } from 'preact/hooks'
+
+import type { Epoch } from '../../api/jobs'
+import { type Line, type Mark, Plot, type PlotProps } from '../../charts/plot'
+import { type Column, Readable } from '../../charts/readable'
+import { smoothed } from '../../charts/smoothing'
+import { CurveControls, curveChoice } from '../../parts/curve_controls'
+import { isDark } from '../../parts/layout'
+import { inQuery, setQuery } from '../../parts/router'
+import { Segments } from '../../parts/segments'
+import { figure, percent, points } from '../../words/format'
+import { type Band, type Group, bandsOf, epochsOf } from './groups'
+import { Key } from './key'
+
+const MEASURES = ['loss', 'accuracy', 'gap'] as const
+type Measure = (typeof MEASURES)[number]
+type Split = 'validation' | 'train'
+type Shown = 'both' | Split
+
+const SPLIT_WORDS: Record<Split, string> = { validation: 'validation', train: 'training' }
+const NAMES: Record<Measure, string> = { loss: 'Loss', accuracy: 'Accuracy', gap: 'Training accuracy minus validation accuracy' }
+/** Training is drawn in dashes beside validation. */
+const TRAIN_DASH = [6, 4]
+const BAND_OPACITY = 0.16
+
+type Curve = { group: Group; split: Split | 'gap'; label: string; bands: (Band | null | undefined)[] }
+
+const FORMATS: Record<Measure, (value: number) => string> = {
+  loss: (value) => figure(value),
+  accuracy: (value) => percent(value),
+  gap: (value) => points(value),
+}
+
+/** at: an epoch to be marked. */
+export function CurvesCard({ groups, at }: { groups: Group[]; at: number | null }) {
+  const choice = curveChoice(MEASURES)
+  const { measure, log, weight } = choice
+  const shown: Shown = inQuery('of') === 'validation' ? 'validation' : inQuery('of') === 'train' ? 'train' : 'both'
+  const [cursor, setCursor] = useState<number | null>(null)
+  const [resets, setResets] = useState(0)
+  const x = useMemo(() => epochsOf(groups), [groups])
+  const curves = useMemo(() => curvesOf(groups, x, measure, shown), [groups, x, measure, shown])
+  const drawn = useMemo(() => drawnOf(curves, weight), [curves, weight])
+  const marks = useMemo<Mark[]>(() => (at === null ? [] : [{ at, label: `epoch ${at}`, colour: '--ink-soft' }]), [at])
+  const format = FORMATS[measure]
+  const place = cursor ?? x.length - 1
+  return (
+    <section class="card curves" aria-label="Curves">
+      <header>
+        <h2>Curves</h2>
+        <CurveControls choice={choice} measures={MEASURES} onShowAll={() => setResets(resets + 1)}>
+          {measure !== 'gap' && (
+            <Segments
+              label="Of which images"
+              choices={[
+                ['both', 'Both'],
+                ['validation', 'Validation'],
+                ['train', 'Training'],
+              ]}
+              chosen={shown}
+              onChoose={(one) => setQuery({ of: one === 'both' ? '' : one })}
+            />
+          )}
+        </CurveControls>
+      </header>
+      {!x.length ? (
+        <p class="soft plot-empty">The curves begin with the end of the first epoch.</p>
+      ) : (
+        <>
+          <Readable label={`${NAMES[measure]} of each epoch`} x={x} xLabel="Epoch" columns={columnsOf(curves, format)} cursor={cursor} onCursor={setCursor}>
+            <Plot
+              label={measure}
+              x={x}
+              {...drawn}
+              marks={marks}
+              log={log}
+              format={format}
+              cursor={cursor}
+              onCursor={setCursor}
+              isDark={isDark.value}
+              resets={resets}
+            />
+          </Readable>
+          <p class="readout">
+            <strong>Epoch {x[place]}</strong>
+            {curves.map(
+              (one) =>
+                one.bands[place] && (
+                  <span key={one.label}>
+                    <Key group={one.group} isDashed={one.split === 'train'} /> {one.label}{' '}
+                    <span class="number">{said(one.bands[place], format)}</span>
+                  </span>
+                ),
+            )}
+          </p>
+          <p class="soft">
+            {measure === 'gap' ? 'In percentage points.' : shown === 'both' && 'Whole lines are validation, dashed ones training.'}
+            {groups.some((one) => one.trials.length > 1) && ' Where seeds are together, the line is their mean, the band from the lowest to the highest.'}
+          </p>
+        </>
+      )}
+    </section>
+  )
+}
+
+const VALUES: Record<Measure, Record<Split | 'gap', (epoch: Epoch) => number | null>> = {
+  loss: { validation: (one) => one.validation_loss, train: (one) => one.train_loss, gap: () => null },
+  accuracy: { validation: (one) => one.validation_accuracy, train: (one) => one.train_accuracy, gap: () => null },
+  gap: {
+    validation: () => null,
+    train: () => null,
+    gap: (one) => (one.train_accuracy === null || one.validation_accuracy === null ? null : one.train_accuracy - one.validation_accuracy),
+  },
+}
+
+function curvesOf(groups: Group[], epochs: number[], measure: Measure, shown: Shown): Curve[] {
+  const splits: (Split | 'gap')[] = measure === 'gap' ? ['gap'] : shown === 'both' ? ['validation', 'train'] : [shown]
+  return groups.flatMap((group) =>
+    splits.map((split) => ({
+      group,
+      split,
+      label: split === 'gap' ? group.letter : `${group.letter} ${SPLIT_WORDS[split]}`,
+      bands: bandsOf(group, epochs, VALUES[measure][split]),
+    })),
+  )
+}
+
+/** Means first, so that tables and colours follow the groups; then what was measured where they are smoothed, then edges of bands. */
+function drawnOf(curves: Curve[], weight: number): Pick<PlotProps, 'lines' | 'bands'> {
+  const means = curves.map((one) => one.bands.map(meanOf))
+  const style = ({ group, split }: Curve) => ({ colour: group.colour, dash: split === 'train' ? TRAIN_DASH : group.dash })
+  const lines: Line[] = curves.map((one, place) => ({
+    label: one.label,
+    ...style(one),
+    values: weight ? smoothed(means[place]!, weight) : means[place]!,
+  }))
+  if (weight) {
+    lines.push(...curves.map((one, place) => ({ label: `${one.label}, as measured`, colour: one.group.colour, values: means[place]!, width: 1, faint: true })))
+  }
+  const bands: PlotProps['bands'] = []
+  for (const one of curves.filter(({ group }) => group.trials.length > 1)) {
+    bands.push({ between: [lines.length, lines.length + 1], colour: one.group.colour, opacity: BAND_OPACITY })
+    for (const edge of ['high', 'low'] as const) {
+      lines.push({ label: `${one.label}, ${edge}est`, colour: one.group.colour, values: one.bands.map((band) => band && band[edge]), width: 0 })
+    }
+  }
+  return { lines, bands }
+}
+
+const meanOf = (band: Band | null | undefined) => band && band.mean
+
+function columnsOf(curves: Curve[], format: (value: number) => string): Column[] {
+  return curves.flatMap((one) => {
+    const mean = { label: one.label, values: one.bands.map(meanOf), format }
+    if (one.group.trials.length === 1) return [mean]
+    const edge = (name: 'low' | 'high') => ({ label: `${one.label}, ${name}est`, values: one.bands.map((band) => band && band[name]), format })
+    return [{ ...mean, label: `${one.label}, mean` }, edge('low'), edge('high')]
+  })
+}
+
+function said(band: Band, format: (value: number) => string): string {
+  return band.count > 1 ? `${format(band.mean)} (${format(band.low)} to ${format(band.high)})` : format(band.mean)
+}

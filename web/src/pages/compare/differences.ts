@@ -1,0 +1,73 @@
+/** In which fields the specs of jobs differ, and what else was not the same. */
+
+import type { Job } from '../../api/jobs'
+import type { Group } from './groups'
+
+/** values: one for each group; undefined where its spec has no such field. */
+export type Difference = { path: string; values: unknown[] }
+type Leaves = Map<string, unknown>
+
+/** Fields that do not change what is learned, and those that are said elsewhere. */
+const LEFT_OUT = new Set(['name', 'dataset', 'metadata', 'priority', 'training.seed'])
+
+export function specDifferences(groups: Group[]): Difference[] {
+  const all = wholeItems(groups.map(({ trials: [first] }) => leavesOf(first!.job.spec)))
+  const datasets = groups.map(({ trials: [first] }) => `${first!.job.dataset.name}@${first!.job.dataset.version}`)
+  const rows = [{ path: 'dataset', values: datasets as unknown[] }]
+  for (const path of new Set(all.flatMap((one) => [...one.keys()]))) {
+    if (LEFT_OUT.has(path.split('.')[0]!) || LEFT_OUT.has(path)) continue
+    rows.push({ path, values: all.map((one) => one.get(path)) })
+  }
+  return rows.filter((row) => differ(row.values))
+}
+
+/** A block that some specs do not have at all is one row, not a row for each of its fields. */
+function wholeItems(all: Leaves[]): Leaves[] {
+  const itemOf = (path: string) => /^.*?\[\d+\]/.exec(path)?.[0]
+  const items = new Set(all.flatMap((one) => [...one.keys()].flatMap((path) => itemOf(path) ?? [])))
+  const torn = new Set([...items].filter((item) => all.some((one) => ![...one.keys()].some((path) => itemOf(path) === item))))
+  return all.map((leaves) => {
+    const kept: Leaves = new Map()
+    for (const [path, value] of leaves) {
+      const item = itemOf(path)
+      if (!item || !torn.has(item)) kept.set(path, value)
+      else if (value !== null && value !== 0 && value !== false) {
+        const before = kept.get(item)
+        kept.set(item, `${before ? `${String(before)}, ` : ''}${path.slice(item.length + 1)} ${String(value)}`)
+      }
+    }
+    return kept
+  })
+}
+
+/** What follows from specs and machines. */
+export function runDifferences(groups: Group[]): Difference[] {
+  const firsts = groups.map(({ trials: [first] }) => first!.job)
+  const rows: [string, (job: Job) => unknown][] = [
+    ['parameters', (job) => job.parameters],
+    ['device', (job) => job.engine?.device ?? null],
+    ['TensorFlow', (job) => job.engine?.tensorflow ?? null],
+    ['host', (job) => job.engine?.host ?? null],
+  ]
+  return rows
+    .map(([path, of]) => ({ path, values: firsts.map(of) }))
+    .filter(({ values }) => differ(values.filter((one) => one !== null)))
+}
+
+/** Whether there are two different values. What is absent is like what is off. */
+function differ(values: unknown[]): boolean {
+  const isAbsent = values.includes(undefined)
+  const texts = values.map((one) => (isAbsent && (one === undefined || one === null || one === 0 || one === false) ? '' : JSON.stringify(one)))
+  return new Set(texts).size > 1
+}
+
+function leavesOf(value: unknown, path = '', found: Leaves = new Map()): Leaves {
+  if (Array.isArray(value) && value.some((one) => one !== null && typeof one === 'object')) {
+    value.forEach((one, place) => leavesOf(one, `${path}[${place}]`, found))
+  } else if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
+    for (const [name, one] of Object.entries(value)) leavesOf(one, path ? `${path}.${name}` : name, found)
+  } else if (value !== null || path.includes('.')) {
+    found.set(path, value)
+  }
+  return found
+}

@@ -1,0 +1,79 @@
+/** The fields in which the jobs differ, and no others. */
+
+import { Scroll } from '../../parts/scroll'
+import { type Difference, runDifferences, specDifferences } from './differences'
+import type { Group } from './groups'
+import { Key } from './key'
+
+export function DifferencesCard({ groups }: { groups: Group[] }) {
+  const ofSpec = specDifferences(groups)
+  const ofRun = runDifferences(groups)
+  if (groups.length < 2) {
+    const seeds = groups[0]?.trials.length ?? 0
+    return (
+      <section class="card" aria-label="Differences">
+        <h2>How they differ</h2>
+        <p class="soft">{seeds > 1 ? 'In the seed alone.' : 'Add a second job to see how their specs differ.'}</p>
+      </section>
+    )
+  }
+  return (
+    <section class="card" aria-label="Differences">
+      <h2>How they differ</h2>
+      {ofSpec.length ? (
+        <Scroll label="Fields that differ">
+          <table class="plain-table differences">
+            <thead>
+              <tr>
+                <th scope="col">Field of the spec</th>
+                {groups.map((one) => (
+                  <th key={one.letter} scope="col">
+                    <Key group={one} /> {one.letter} <span class="soft">{one.name}</span>
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <Rows rows={ofSpec} />
+            {ofRun.length > 0 && (
+              <>
+                <tbody>
+                  <tr>
+                    <th scope="colgroup" colSpan={groups.length + 1} class="soft">
+                      What follows from it, and where it ran
+                    </th>
+                  </tr>
+                </tbody>
+                <Rows rows={ofRun} />
+              </>
+            )}
+          </table>
+        </Scroll>
+      ) : (
+        <p class="soft">Their specs are the same but for names and seeds.</p>
+      )}
+    </section>
+  )
+}
+
+const Rows = ({ rows }: { rows: Difference[] }) => (
+  <tbody>
+    {rows.map((row) => (
+      <tr key={row.path}>
+        <th scope="row" class="mono">
+          {row.path}
+        </th>
+        {row.values.map((value, place) => (
+          <td key={place}>{worded(value)}</td>
+        ))}
+      </tr>
+    ))}
+  </tbody>
+)
+
+function worded(value: unknown): string {
+  if (value === undefined) return '–'
+  if (value === null) return 'none'
+  if (typeof value === 'boolean') return value ? 'yes' : 'no'
+  if (typeof value === 'number') return value.toLocaleString('en', { maximumSignificantDigits: 12 })
+  return typeof value === 'string' ? value : JSON.stringify(value)
+}

@@ -1,0 +1,83 @@
+/** Jobs whose specs differ in the seed alone are one line with a band: mean, lowest and highest. */
+
+import type { Epoch } from '../../api/jobs'
+import type { Trial } from './loading'
+
+/** letter: how charts and tables name it. colour: a custom property. */
+export type Group = { letter: string; colour: string; dash: number[] | undefined; name: string; trials: Trial[] }
+export type Band = { mean: number; low: number; high: number; count: number }
+export type Figure = 'train_loss' | 'train_accuracy' | 'validation_loss' | 'validation_accuracy'
+
+const COLOURS = 8
+/** Where colours begin anew, lines are drawn otherwise. */
+const DASHES = [undefined, [2, 3], [10, 4, 2, 4]]
+
+export function groupsOf(trials: Trial[], areSeedsTogether: boolean): Group[] {
+  const found = new Map<string, Trial[]>()
+  for (const trial of trials) {
+    const key = areSeedsTogether ? withoutSeed(trial) : trial.job.id
+    found.set(key, [...(found.get(key) ?? []), trial])
+  }
+  return [...found.values()].map((members, place) => ({
+    letter: letterOf(place),
+    colour: `--series-${(place % COLOURS) + 1}`,
+    dash: DASHES[Math.floor(place / COLOURS) % DASHES.length],
+    name: nameOf(members),
+    trials: members,
+  }))
+}
+
+/** All of a spec that changes what is learned, without the seed; a study gives each seed a fold of its own. */
+function withoutSeed({ job: { spec, dataset } }: Trial): string {
+  const { training, validation } = spec
+  const same = { name: '', metadata: {}, priority: 0, dataset: dataset.id, training: { ...training, seed: 0 } }
+  return JSON.stringify({ ...spec, ...same, validation: validation && { ...validation, fold: 0 } })
+}
+
+const letterOf = (place: number): string => (place < 26 ? '' : letterOf(Math.floor(place / 26) - 1)) + String.fromCharCode(65 + (place % 26))
+
+/** What the names of its jobs begin with. */
+function nameOf(trials: Trial[]): string {
+  const [first = '', ...others] = trials.map((one) => one.job.name)
+  let length = first.length
+  for (const other of others) {
+    while (!other.startsWith(first.slice(0, length))) length -= 1
+  }
+  return first.slice(0, length).replace(/[\s,:;·_(#-]+(seed\s*)?$/, '') || first
+}
+
+export const epochsOf = (groups: Group[]): number[] =>
+  [...new Set(groups.flatMap((one) => one.trials.flatMap((trial) => trial.metrics.epochs.map((epoch) => epoch.epoch))))].sort((a, b) => a - b)
+
+export const lastEpochOf = (trial: Trial): number => trial.metrics.epochs.at(-1)?.epoch ?? 0
+
+/**
+ * A figure of a group at each of the epochs.
+ *
+ * Undefined where a job that got further has no point, as in thinned histories: a mean of the others would jump.
+ */
+export function bandsOf(group: Group, epochs: number[], valueOf: (epoch: Epoch) => number | null): (Band | null | undefined)[] {
+  const rows = group.trials.map((trial) => ({
+    last: lastEpochOf(trial),
+    byEpoch: new Map(trial.metrics.epochs.map((one) => [one.epoch, one])),
+  }))
+  return epochs.map((number) => {
+    const values: number[] = []
+    let isThere = false
+    for (const { last, byEpoch } of rows) {
+      const epoch = byEpoch.get(number)
+      if (!epoch && last > number) return undefined
+      if (!epoch) continue
+      isThere = true
+      const value = valueOf(epoch)
+      if (value !== null) values.push(value)
+    }
+    return isThere ? bandOf(values) : undefined
+  })
+}
+
+export function bandOf(values: number[]): Band | null {
+  if (!values.length) return null
+  const mean = values.reduce((sum, one) => sum + one, 0) / values.length
+  return { mean, low: Math.min(...values), high: Math.max(...values), count: values.length }
+}

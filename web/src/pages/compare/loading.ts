@@ -1,0 +1,55 @@
+/** Jobs with their epochs, loaded one by one as they are added, and again as they go on. */
+
+import { useEffect, useRef, useState } from 'preact/hooks'
+
+import { Problem } from '../../api/client'
+import { type Job, type Metrics, getJob, getMetrics } from '../../api/jobs'
+import { useLive } from '../../parts/load'
+
+export type Trial = { job: Job; metrics: Metrics }
+/** Neither part is there while it is loaded for the first time. */
+export type Asked = { id: string; trial?: Trial; problem?: Problem }
+
+export function useTrials(ids: string[]): { asked: Asked[]; reload: (id: string) => void } {
+  const [known, setKnown] = useState<ReadonlyMap<string, Asked>>(new Map())
+  const control = useRef(new AbortController())
+  const begun = useRef(new Set<string>())
+  const stale = useRef(new Set<string>())
+
+  const put = (id: string, part: Partial<Asked>) => {
+    // What was known stays in sight while the service does not answer.
+    setKnown((before) => new Map(before).set(id, { ...before.get(id), id, ...part }))
+  }
+  const load = async (id: string) => {
+    const { signal } = control.current
+    try {
+      const [job, metrics] = await Promise.all([getJob(id, signal), getMetrics(id, signal)])
+      put(id, { trial: { job, metrics }, problem: undefined })
+    } catch (error) {
+      if (!signal.aborted) put(id, { problem: error instanceof Problem ? error : new Problem(0, 'unknown', String(error)) })
+    }
+  }
+
+  useEffect(() => {
+    for (const id of ids) {
+      if (begun.current.has(id)) continue
+      begun.current.add(id)
+      void load(id)
+    }
+  }, [ids.join()])
+  useEffect(() => () => control.current.abort(), [])
+  useLive(
+    (event) => {
+      const isOurs = ids.includes(event.subject.id)
+      if (isOurs) stale.current.add(event.subject.id)
+      return isOurs
+    },
+    () => {
+      // Without a named one events were missed, and any of them may have gone on.
+      const wanted = stale.current.size ? [...stale.current] : ids
+      stale.current.clear()
+      wanted.forEach((id) => void load(id))
+    },
+  )
+  return { asked: ids.map((id) => known.get(id) ?? { id }), reload: (id) => void load(id) }
+}

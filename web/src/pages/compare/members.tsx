@@ -1,0 +1,124 @@
+/** Which jobs are compared: each can be taken out, and others can be added, without leaving the page. */
+
+import { useEffect, useState } from 'preact/hooks'
+
+import { type Job, type Page, get, query } from '../../api/client'
+import { MOST_COMPARED } from '../../parts/compare'
+import { useLoaded } from '../../parts/load'
+import { Status } from '../../parts/marks'
+import { count } from '../../words/format'
+import { ENDED } from '../../words/verdicts'
+import { add, remove } from './address'
+import type { Group } from './groups'
+import { Key } from './key'
+import type { Asked } from './loading'
+
+const TYPING_MS = 250
+const FOUND = 8
+const IDS = /\bjob_[0-9a-z]{26}\b/g
+
+export function MembersCard({ groups, asked }: { groups: Group[]; asked: Asked[] }) {
+  const failed = asked.filter((one) => one.problem && !one.trial)
+  const isLoading = asked.some((one) => !one.problem && !one.trial)
+  return (
+    <section class="card members" aria-label="Compared jobs">
+      <ul class="groups" aria-busy={isLoading}>
+        {groups.map((group) => (
+          <li key={group.letter}>
+            <strong>
+              <Key group={group} /> {group.letter}
+            </strong>
+            {group.trials.length > 1 && <span>{group.name}</span>}
+            {group.trials.map(({ job }) => (
+              <Member key={job.id} job={job} isOfMany={group.trials.length > 1} />
+            ))}
+          </li>
+        ))}
+        {failed.map((one) => (
+          <li key={one.id}>
+            <span class="badge bad">not loaded</span> <code>{one.id}</code> <span class="soft">{one.problem!.detail}</span>
+            <button type="button" class="quiet small" aria-label={`Take out ${one.id}`} onClick={() => remove([one.id])}>
+              ×
+            </button>
+          </li>
+        ))}
+      </ul>
+      {isLoading && (
+        <p class="soft" role="status">
+          Loading jobs …
+        </p>
+      )}
+      <AddField ids={asked.map((one) => one.id)} />
+    </section>
+  )
+}
+
+const Member = ({ job, isOfMany }: { job: Job; isOfMany: boolean }) => (
+  <span class="member">
+    <a href={`/jobs/${job.id}`} title={job.name}>
+      {isOfMany ? `seed ${job.spec.training?.seed ?? '?'}` : job.name}
+    </a>
+    {!ENDED.has(job.status) || job.status === 'failed' ? <Status status={job.status} /> : null}
+    <button type="button" class="quiet small" aria-label={`Take out ${job.name}`} onClick={() => remove([job.id])}>
+      ×
+    </button>
+  </span>
+)
+
+function AddField({ ids }: { ids: string[] }) {
+  const [typed, setTyped] = useState('')
+  const [wanted, setWanted] = useState('')
+  useEffect(() => {
+    const timer = setTimeout(() => setWanted(typed.trim()), TYPING_MS)
+    return () => clearTimeout(timer)
+  }, [typed])
+  const named: string[] = typed.match(IDS) ?? []
+  const found = useLoaded(wanted && !named.length ? wanted : null, (signal) =>
+    get<Page<Job>>(`/v1/jobs${query({ search: wanted, limit: FOUND })}`, { signal }),
+  )
+  const others = (found.data?.data ?? []).filter((one) => !ids.includes(one.id))
+  const addNamed = () => {
+    add(named)
+    setTyped('')
+  }
+  if (ids.length >= MOST_COMPARED) return <p class="soft">More than {count(MOST_COMPARED)} jobs cannot be told apart.</p>
+  return (
+    <form
+      class="add"
+      role="search"
+      onSubmit={(event) => {
+        event.preventDefault()
+        if (named.length) addNamed()
+        else if (others[0]) add([others[0].id])
+      }}
+    >
+      <label for="add">Add a job</label>
+      <input
+        id="add"
+        type="search"
+        placeholder="A part of its name, or ids"
+        value={typed}
+        autocomplete="off"
+        onInput={(event) => setTyped(event.currentTarget.value)}
+      />
+      {named.length > 0 && (
+        <button type="submit" class="small">
+          Add {named.length === 1 ? 'it' : `these ${count(named.length)}`}
+        </button>
+      )}
+      <div class="row" role="status">
+        {wanted && !named.length && found.data && !others.length && <span class="soft">No other job fits.</span>}
+        {wanted &&
+          !named.length &&
+          others.map((one) => (
+            <button key={one.id} type="button" class="small" onClick={() => add([one.id])}>
+              <span aria-hidden="true">+</span> {one.name}
+              <span class="soft">
+                {one.dataset.name}@{one.dataset.version}
+              </span>
+            </button>
+          ))}
+      </div>
+    </form>
+  )
+}

@@ -1,0 +1,72 @@
+/** Any jobs side by side: how their specs differ, what cannot be compared, their curves and their figures. */
+
+import { useMemo } from 'preact/hooks'
+
+import { Title } from '../../parts/layout'
+import { inQuery, setQuery } from '../../parts/router'
+import { Empty } from '../../parts/states'
+import { comparedIds } from './address'
+import { cautions } from './comparable'
+import { CurvesCard } from './curves'
+import { DifferencesCard } from './differences_card'
+import { FiguresCard, chosenEpoch } from './figures'
+import { groupsOf } from './groups'
+import { useTrials } from './loading'
+import { MembersCard } from './members'
+
+export function Compare() {
+  const ids = comparedIds()
+  const { asked } = useTrials(ids)
+  const areSeedsTogether = inQuery('seeds') !== 'apart'
+  const trials = asked.flatMap((one) => one.trial ?? [])
+  const groups = useMemo(() => groupsOf(trials, areSeedsTogether), [...trials, trials.length, areSeedsTogether])
+  const hasSeeds = useMemo(() => groupsOf(trials, true).some((one) => one.trials.length > 1), [groups])
+  const at = chosenEpoch(groups)
+  return (
+    <>
+      <div class="heading">
+        <Title text="Compare" />
+        {hasSeeds && (
+          <label class="row">
+            <input type="checkbox" checked={areSeedsTogether} onChange={() => setQuery({ seeds: areSeedsTogether ? 'apart' : '' })} />
+            Jobs that differ in the seed alone are one
+          </label>
+        )}
+      </div>
+      <MembersCard groups={groups} asked={asked} />
+      {!ids.length && (
+        <Empty title="Nothing to compare yet">
+          <p>Tick jobs in the list and press «Compare», or add them here by name.</p>
+          <a class="button" href="/jobs">
+            To the jobs
+          </a>
+        </Empty>
+      )}
+      {groups.length > 0 && (
+        <>
+          <DifferencesCard groups={groups} />
+          <Cautions said={cautions(groups)} isOne={trials.length < 2} />
+          <CurvesCard groups={groups} at={at} />
+          <FiguresCard groups={groups} at={at} />
+        </>
+      )}
+    </>
+  )
+}
+
+function Cautions({ said, isOne }: { said: string[]; isOne: boolean }) {
+  if (isOne && !said.length) return null
+  return (
+    <section class={said.length ? 'cautions some' : 'cautions'} aria-label="What can be compared">
+      {said.length ? (
+        <ul class="plain-list">
+          {said.map((one) => (
+            <li key={one}>{one}</li>
+          ))}
+        </ul>
+      ) : (
+        <p>All were measured on the same images, so their figures can be compared.</p>
+      )}
+    </section>
+  )
+}

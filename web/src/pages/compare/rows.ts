@@ -1,0 +1,75 @@
+/** The figures of a group: of the weights that were kept, or of all its jobs at one epoch. */
+
+import { type Band, type Group, bandOf } from './groups'
+import type { Trial } from './loading'
+
+export type Measure = 'accuracy' | 'loss'
+type Split = 'train' | 'validation' | 'test'
+type Numbers = Partial<Record<Split, number | null>>
+
+/** epochs: those that the figures are of. isKept: false where a job has no kept weights (yet): then its best epoch so far. */
+export type Row = {
+  group: Group
+  epochs: number[]
+  isKept: boolean
+  splits: Record<Split, Band | null>
+  /** 95 %, of one job's kept weights. */
+  intervals: Partial<Record<Split, readonly number[]>>
+  gap: Band | null
+  /** Between training and which images the gap is. */
+  gapTo: 'test' | 'validation'
+}
+
+const SPLITS: Split[] = ['train', 'validation', 'test']
+
+/** at: the epoch; null for the kept weights. */
+export function rowOf(group: Group, measure: Measure, at: number | null): Row {
+  const found = group.trials.map((trial) => (at === null ? keptFigures(trial, measure) : figuresAt(trial, measure, at)))
+  const known = found.filter((one) => one !== null)
+  const splits = Object.fromEntries(SPLITS.map((split) => [split, bandOf(numbers(known.map((one) => one.of[split])))])) as Row['splits']
+  // One kind of gap for the whole row: that to test where each of its jobs has met test images.
+  const gapTo = known.length && known.every((one) => isNumber(one.of.test)) ? 'test' : 'validation'
+  const sign = measure === 'accuracy' ? 1 : -1
+  const gaps = known.map(({ of }) => (isNumber(of.train) && isNumber(of[gapTo]) ? sign * (of.train - of[gapTo]) : null))
+  return {
+    group,
+    epochs: known.map((one) => one.epoch),
+    isKept: at !== null || known.every((one) => one.isKept),
+    splits,
+    intervals: group.trials.length === 1 && measure === 'accuracy' ? (known[0]?.intervals ?? {}) : {},
+    gap: bandOf(numbers(gaps)),
+    gapTo,
+  }
+}
+
+type Found = { epoch: number; of: Numbers; isKept: boolean; intervals: Row['intervals'] }
+
+function keptFigures(trial: Trial, measure: Measure): Found | null {
+  const { final, epochs } = trial.metrics
+  if (final) {
+    const of: Numbers = {}
+    const intervals: Row['intervals'] = {}
+    for (const split of SPLITS) {
+      const figures = final[split]
+      of[split] = figures?.[measure] ?? null
+      if (figures?.interval) intervals[split] = figures.interval
+    }
+    return { epoch: final.epoch, of, isKept: true, intervals }
+  }
+  const measured = epochs.filter((one) => one.validation_loss !== null)
+  if (!measured.length) return null
+  const best = measured.reduce((least, one) => (one.validation_loss! < least.validation_loss! ? one : least))
+  return figuresAt(trial, measure, best.epoch, false)
+}
+
+/** A thinned history has not each epoch: then the last one before. */
+function figuresAt(trial: Trial, measure: Measure, at: number, isKept = true): Found | null {
+  const epoch = trial.metrics.epochs.filter((one) => one.epoch <= at).at(-1)
+  const last = trial.metrics.epochs.at(-1)
+  if (!epoch || !last || last.epoch < at) return null
+  const of = Object.fromEntries(SPLITS.map((split) => [split, epoch[`${split}_${measure}`] ?? null]))
+  return { epoch: epoch.epoch, of, isKept, intervals: {} }
+}
+
+const isNumber = (value: number | null | undefined): value is number => value !== null && value !== undefined
+const numbers = (values: (number | null | undefined)[]) => values.filter(isNumber)

@@ -1,0 +1,59 @@
+/** What a chart of curves shows and how: its measure, a log axis, smoothing. The address keeps it. */
+
+import type { ComponentChildren } from 'preact'
+
+import { Segments } from './segments'
+import { inQuery, setQuery } from './router'
+
+export type Measure = 'loss' | 'accuracy' | 'gap'
+
+const WORDS: Record<Measure, string> = { loss: 'Loss', accuracy: 'Accuracy', gap: 'Gap' }
+
+/** What the address asks for. A log axis is for losses alone. */
+export function curveChoice<One extends Measure>(measures: readonly One[]) {
+  const measure = measures.find((one) => one === inQuery('curve')) ?? measures[0]!
+  return {
+    measure,
+    log: inQuery('log') === 'yes' && measure === 'loss',
+    weight: Math.min(0.95, Math.max(0, Number(inQuery('smooth')) || 0)),
+  }
+}
+
+type Props = {
+  choice: ReturnType<typeof curveChoice>
+  measures: readonly Measure[]
+  onShowAll: () => void
+  children?: ComponentChildren
+}
+
+export const CurveControls = ({ choice: { measure, log, weight }, measures, onShowAll, children }: Props) => (
+  <div class="row">
+    <Segments
+      label="What is shown"
+      choices={measures.map((one) => [one, WORDS[one]])}
+      chosen={measure}
+      onChoose={(one) => setQuery({ curve: one === measures[0] ? '' : one })}
+    />
+    {children}
+    {measure === 'loss' && (
+      <label class="row">
+        <input type="checkbox" checked={log} onChange={() => setQuery({ log: log ? '' : 'yes' })} />
+        Log axis
+      </label>
+    )}
+    <label class="row">
+      Smoothing
+      <input
+        type="range"
+        min="0"
+        max="0.95"
+        step="0.05"
+        value={weight}
+        onInput={(event) => setQuery({ smooth: Number(event.currentTarget.value) ? event.currentTarget.value : '' })}
+      />
+    </label>
+    <button type="button" class="small" onClick={onShowAll} title="Drag across the chart to zoom in">
+      Show all
+    </button>
+  </div>
+)

@@ -1,0 +1,84 @@
+/** What happened to a job or a study, oldest first. Asked for when it is opened, and again when something happens. */
+
+import { useState } from 'preact/hooks'
+
+import type { Schemas } from '../api/client'
+import { moment } from '../words/format'
+import { useLive, useLoaded } from './load'
+import { inQuery, setQuery } from './router'
+import { Scroll } from './scroll'
+import { Failed, Loading } from './states'
+
+type Event = Schemas['EventView']
+type Part = { data: Event[]; next: number | null }
+
+const MAX_PAGES = 10
+
+type Props = {
+  /** The id of the job or study. */
+  of: string
+  load: (id: string, after: number, signal: AbortSignal) => Promise<Part>
+  /** Types of which there are many: shown when asked for. */
+  often?: ReadonlySet<string>
+  oftenWord?: string
+}
+
+/** All events, page by page; of a job with thousands of epochs the first ones. */
+async function allEvents({ of, load }: Props, signal: AbortSignal): Promise<Event[]> {
+  const found: Event[] = []
+  let after: number | null = 0
+  for (let page = 0; page < MAX_PAGES && after !== null; page += 1) {
+    const part: Part = await load(of, after, signal)
+    found.push(...part.data)
+    after = part.next
+  }
+  return found
+}
+
+export function EventsCard(props: Props) {
+  const { of, often, oftenWord } = props
+  const isOpen = inQuery('events') === 'open'
+  const [withOften, setOften] = useState(false)
+  const events = useLoaded(isOpen ? of : null, (signal) => allEvents(props, signal))
+  useLive((event) => isOpen && event.subject.id === of, events.reload, 2000)
+  const shown = (events.data ?? []).filter((one) => withOften || !often?.has(one.type))
+  return (
+    <details
+      class="card"
+      open={isOpen}
+      onToggle={(event) => event.currentTarget.open !== isOpen && setQuery({ events: event.currentTarget.open ? 'open' : '' })}
+    >
+      <summary>
+        <h2>Events</h2>
+      </summary>
+      {events.problem && !events.data && <Failed problem={events.problem} retry={events.reload} />}
+      {isOpen && !events.data && !events.problem && <Loading what="the events" />}
+      {oftenWord && (
+        <label class="row">
+          <input type="checkbox" checked={withOften} onChange={() => setOften(!withOften)} />
+          {oftenWord}
+        </label>
+      )}
+      <Scroll label="List of events">
+        <table class="plain-table events">
+          <thead class="sr">
+            <tr>
+              <th scope="col">Time</th>
+              <th scope="col">Event</th>
+              <th scope="col">Message</th>
+            </tr>
+          </thead>
+          <tbody>
+            {shown.map((one) => (
+              <tr key={one.id} class={one.level}>
+                <td class="soft">{moment(one.created_at)}</td>
+                <td class="mono">{one.type.split('.').slice(1).join('.')}</td>
+                <td>{one.message}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Scroll>
+    </details>
+  )
+}
