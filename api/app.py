@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 
 from api import dashboard
 from api.dispatch import publisher_for
@@ -14,7 +15,7 @@ from api.http.request_id import RequestIdMiddleware
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.live.source import DatabaseSource
-from api.routes import diagnoses, events, health, keys, session, webhooks
+from api.routes import audit_log, diagnoses, events, health, keys, session, webhooks
 from api.routes.datasets import dataset, images, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
@@ -22,11 +23,14 @@ from api.routes.studies import events as study_events
 from api.routes.studies import order, report, study
 from api.webhooks.sender import Sender
 from heldout import __version__
+from heldout.errors import DatabaseUnavailable
 from heldout.settings import Settings
 from models import logs
 from models.blobs import Blobs
 from models.database import Database
+from models.key_uses import KeyUses
 from models.reconcile import Reconciler
+from models.secret_box import SecretBox
 
 # Clients that wait for a change hear of it within this time, however long workers wait between polls.
 MAX_POLL_S = 0.2
@@ -42,7 +46,9 @@ def create_app(settings: Settings) -> FastAPI:
         blobs=blobs,
         hub=Hub(DatabaseSource(database), min(settings.poll_s, MAX_POLL_S)),
         publisher=publisher,
-        uploads=Uploads(blobs, settings.max_upload_bytes),
+        uploads=Uploads(blobs, settings),
+        key_uses=KeyUses(),
+        secret_box=SecretBox.of(settings),
     )
     app = FastAPI(
         title="Heldout",
@@ -58,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
     of_datasets = (dataset, images, ledger, suspects, upload, versions)
     of_studies = (order, study, report, study_events)
-    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, session, webhooks, health):
+    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, audit_log, session, webhooks, health):
         app.include_router(part.router)
     app.include_router(session.log_in_router)
     health.install_metrics(app, database)
@@ -85,6 +91,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app_context.database,
         app_context.settings,
         None if app_context.settings.redis_url is None else app_context.publisher.publish_again,
+        key_uses=app_context.key_uses,
     )
     reconciler.start()
     sender = Sender(app_context.database, app_context.settings)
@@ -97,5 +104,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await polling
     sender.stop()
     reconciler.stop()
+    with suppress(DatabaseUnavailable):
+        await run_in_threadpool(app_context.key_uses.write, app_context.database)
     app_context.publisher.close()
     app_context.database.dispose()

@@ -8,6 +8,8 @@ from api.live.hub import Hub
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
+from models.key_uses import KeyUses
+from models.secret_box import SecretBox
 
 
 @dataclass(frozen=True)
@@ -20,3 +22,5 @@ class AppContext:
     hub: Hub
     publisher: Publisher
     uploads: Uploads
+    key_uses: KeyUses
+    secret_box: SecretBox

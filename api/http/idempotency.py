@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 from fastapi import Header, Response
 from pydantic import BaseModel
 
+from api.http.context import current_context
 from heldout.views.dataset import DatasetView
 from heldout.views.job import JobView
 from heldout.views.study import StudyView
@@ -55,6 +56,7 @@ def once(
     request = _fingerprint(route, spec)
     kept = idempotency.replay(session, owner, key, request)
     if kept is not None:
+        current_context().change = None
         response.status_code = kept.status
         response.headers.update({**kept.headers, "Idempotent-Replayed": "true"})
         return _VIEWS[kept.body["object"]].model_validate(kept.body)  # type: ignore[return-value]  # as `act` gave it

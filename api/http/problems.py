@@ -17,11 +17,13 @@ from heldout.errors import (
     DatabaseUnavailable,
     DatasetUnavailable,
     HeldoutError,
+    InsufficientScope,
     Internal,
     InvalidJson,
     InvalidParameter,
     InvalidSpec,
     MethodNotAllowed,
+    NeedsMoreMemory,
     NetworkTooDeep,
     NotSupported,
     RouteNotFound,
@@ -41,6 +43,7 @@ REFUSED_SPEC = (
     SpecDatasetNotFound,
     DatasetUnavailable,
     CopiesNotKnown,
+    NeedsMoreMemory,
     NetworkTooDeep,
     NotSupported,
     StorageUnavailable,
@@ -69,7 +72,7 @@ def problems(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int
     """The `responses=` of a route that can answer these errors, and those that any route can."""
     anywhere: tuple[type[HeldoutError], ...] = (Internal,)
     if not open_to_all:
-        anywhere += (InvalidParameter, Unauthenticated, CrossSiteRequest, DatabaseUnavailable)
+        anywhere += (InvalidParameter, Unauthenticated, CrossSiteRequest, InsufficientScope, DatabaseUnavailable)
     by_status: dict[int, dict[str, type[HeldoutError]]] = {}
     for error in (*errors, *anywhere):
         by_status.setdefault(error.status, {})[error.code] = error

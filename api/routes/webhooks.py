@@ -13,6 +13,7 @@ from api.http.routing import resource
 from heldout.errors import (
     DeliveryNotFound,
     InvalidCursor,
+    SecretsUnavailable,
     TooManyWebhooks,
     WebhookDisabled,
     WebhookNotFound,
@@ -71,7 +72,7 @@ class WebhookChanges(_Body):
 @router.post(
     "",
     status_code=201,
-    responses=problems(TooManyWebhooks, WebhookUrlRefused, *JSON_BODY),
+    responses=problems(TooManyWebhooks, WebhookUrlRefused, SecretsUnavailable, *JSON_BODY),
     response_description="Made.",
 )
 def make_webhook(
@@ -79,9 +80,17 @@ def make_webhook(
 ) -> WebhookWithSecret:
     """Have events of the caller's jobs sent to an address. The secret is in this answer and nowhere else."""
     _check(webhook.url, app)
-    row = webhooks.add(session, caller.owner, url=webhook.url, events=_once(webhook.events), enabled=webhook.enabled)
+    row = webhooks.add(
+        session,
+        app.secret_box,
+        caller.owner,
+        url=webhook.url,
+        events=_once(webhook.events),
+        enabled=webhook.enabled,
+        made_by=caller.key_id,
+    )
     response.headers["Location"] = f"/v1/webhooks/{row.id}"
-    return webhook_with_secret(row)
+    return webhook_with_secret(row, app.secret_box)
 
 
 @router.get("", responses=problems())
@@ -116,10 +125,23 @@ def delete_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep
     webhooks.remove(session, caller.owner, webhook_id)
 
 
-@router.post("/{webhook_id}/rotate", responses=problems(WebhookNotFound))
-def rotate_secret(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> WebhookWithSecret:
+@router.post("/{webhook_id}/rotate", responses=problems(WebhookNotFound, SecretsUnavailable))
+def rotate_secret(
+    webhook_id: WebhookId, caller: CallerDep, app: AppContextDep, session: SessionDep
+) -> WebhookWithSecret:
     """Give it a new secret. For 24 hours the old one signs each message too, so that nothing is lost meanwhile."""
-    return webhook_with_secret(webhooks.rotate(session, caller.owner, webhook_id))
+    return webhook_with_secret(webhooks.rotate(session, app.secret_box, caller.owner, webhook_id), app.secret_box)
+
+
+@router.post(
+    "/{webhook_id}/ping",
+    status_code=202,
+    response_description="It is sent at once, whichever events the webhook is for.",
+    responses=problems(WebhookNotFound, WebhookDisabled),
+)
+def ping_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> DeliveryView:
+    """Send a test message, `webhook.ping`. Look at it in `deliveries`; while one waits there is no second one."""
+    return delivery_view(outbox.ping(session, webhooks.find(session, caller.owner, webhook_id, lock=True)))
 
 
 @router.get("/{webhook_id}/deliveries", responses=problems(WebhookNotFound, InvalidCursor))

@@ -228,11 +228,12 @@ def main() -> int:
 
 def bring_up(engine: Engine) -> int:
     project = f"heldout-test-{secrets.token_hex(3)}"
-    passwords = [AWKWARD + secrets.token_urlsafe(12) for _ in range(2)]
+    passwords = [AWKWARD + secrets.token_urlsafe(12) for _ in range(3)]
     port = free_port()
     variables = {
         "POSTGRES_PASSWORD": passwords[0],
         "REDIS_PASSWORD": passwords[1],
+        "HELDOUT_SECRETS_KEY": passwords[2],
         "HELDOUT_PORT": f"127.0.0.1:{port}",
         "HELDOUT_IMAGE": f"{project}:cpu",
         "HELDOUT_LEASE_S": str(LEASE_S),

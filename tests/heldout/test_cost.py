@@ -79,11 +79,6 @@ def test_erasing_alone_resamples_nothing():
     assert training_work(erased, plan(erased))["changed"] == 0
 
 
-def test_averaged_weights_and_the_network_that_measures_with_them_take_memory():
-    network = plan(spec())
-    assert network.memory_bytes(32, averaged=True) - network.memory_bytes(32) == 8 * network.parameters
-
-
 def test_measuring_is_the_same_work_for_every_size_of_a_batch():
     small = spec(training={"batch_size": 8})
     assert measuring_work(small, plan(small)) == measuring_work(spec(), plan(spec()))

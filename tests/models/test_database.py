@@ -1,7 +1,9 @@
 """Engines and sessions: one clock, one kind of time, and a database that goes away and comes back."""
 
 import contextlib
+import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -438,3 +440,25 @@ def test_a_connection_that_was_cut_while_it_was_idle_costs_no_failed_query(datab
     monkeypatch.setattr(models.database, "PING_AFTER_S", 0.0)  # in place of a pause
     with database.read() as session:
         assert session.scalar(text("SELECT pg_backend_pid()")) != mine
+
+
+# --- who can read it -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [None, 0o644], ids=["new", "of an earlier release"])
+def test_a_sqlite_file_is_readable_by_its_owner_alone_whatever_its_folder_allows(tmp_path, before):
+    tmp_path.chmod(0o777)
+    file = tmp_path / "heldout.db"
+    if before is not None:
+        file.touch()
+        file.chmod(before)
+    umask = os.umask(0)
+    try:
+        database = Database(f"sqlite:///{file}")
+        with database.write() as session:
+            session.execute(text("CREATE TABLE things (id INTEGER)"))
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        database.dispose()
+    finally:
+        os.umask(umask)
+    assert modes == {"heldout.db": 0o600, "heldout.db-wal": 0o600, "heldout.db-shm": 0o600}

@@ -3,6 +3,7 @@
 import os
 import secrets
 import threading
+import time
 
 import structlog
 
@@ -13,12 +14,14 @@ from models.blobs import Blobs
 from models.database import Database
 from models.migrations import require_newest
 from models.reconcile import Announce, Reconciler
-from models.store import claims
+from models.store import claims, worker_memory
 from models.store.claims import Claimed
 from worker.machine.cores import Cores, JobCores
 from worker.machine.devices import chosen_gpus, claimable_devices, find_gpus, host_name, processor_flags, slots
 from worker.machine.fetch import fetch_missing
 from worker.machine.gpus import Gpus
+from worker.machine.memory import memory_bytes
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.precision import has_bfloat16_units
 from worker.machine.scratch import Scratch
 from worker.supervision import metrics, processes
@@ -29,6 +32,8 @@ from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.runners import run_claimed
 
 log = structlog.get_logger()
+
+REPORT_MEMORY_EVERY_S = 3600.0
 
 
 class Worker:
@@ -41,6 +46,8 @@ class Worker:
         self.blobs = Blobs(settings.blobs_url)
         gpus = find_gpus()
         self.gpus = Gpus(gpus)
+        self.memory = MemoryBudget(int(settings.worker_memory_share * memory_bytes()))
+        self._reported_at: float | None = None
         self.slots = slots(settings.slots, len(gpus), settings.worker_slots)
         self.cores = Cores()
         self.has_bfloat16 = has_bfloat16_units(processor_flags())
@@ -72,19 +79,31 @@ class Worker:
     def claim(self) -> Claimed | None:
         """Take the best job that waits for a slot; None if none fits, or the database does not answer."""
         try:
-            with self.gpus.claiming() as free:
+            self._report_memory()
+            with self.gpus.claiming() as free, self.memory.claiming() as free_bytes:
                 devices = claimable_devices(len(free))
                 with self.database.read() as session:
-                    if not claims.claimable(session, devices, len(free)):
+                    if not claims.claimable(session, devices, len(free), memory_bytes=free_bytes):
                         return None
                 with self.database.write() as session:
-                    claimed = claims.claim(session, self.name, devices, self.settings.lease_s, len(free))
+                    claimed = claims.claim(
+                        session, self.name, devices, self.settings.lease_s, len(free), memory_bytes=free_bytes
+                    )
                 if claimed is not None:
                     self.gpus.take(claimed.held, chosen_gpus(claimed.device, claimed.gpus, free))
+                    self.memory.take(claimed.held, claimed.memory_bytes or 0)
                 return claimed
         except DatabaseUnavailable:
             log.warning("database_unavailable", worker=self.name)
             return None
+
+    def _report_memory(self) -> None:
+        """Say from time to time what this worker has, so that what none could hold is refused when it is submitted."""
+        now = time.monotonic()
+        if self._reported_at is None or now - self._reported_at > REPORT_MEMORY_EVERY_S:
+            with self.database.write() as session:
+                worker_memory.report(session, self.name, self.memory.total_bytes)
+            self._reported_at = now
 
     def run(self, claimed: Claimed) -> None:
         """Run a claimed job to the end of its attempt, in this thread; never raises."""
@@ -94,6 +113,7 @@ class Worker:
                 self._run_attempt(claimed, cores)
             finally:
                 self.gpus.give_back(claimed.held)
+                self.memory.give_back(claimed.held)
 
     def _claim_beside(self) -> Claimed | None:
         """Take the best job that needs no slot."""
@@ -122,6 +142,7 @@ class Worker:
                 settings=self.settings,
                 scratch=self.scratch,
                 slots=self.slots,
+                memory=self.memory,
                 gpus=self.gpus.of(claimed.held),
                 cores=cores,
                 core_count=self.cores.count,

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.body import parse_json, receive_json
-from api.http.deps import AfterCommitDep, AppContextDep, SessionDep
+from api.http.deps import AppContextDep, SessionDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from api.http.upload_body import (
@@ -19,7 +19,6 @@ from api.http.upload_body import (
     ReceivedContent,
     dataset_spec,
     file_in_form,
-    read_form,
     spec_in_form,
 )
 from api.routes.datasets.dataset import Reference
@@ -33,10 +32,11 @@ from heldout.errors import (
     HeldoutError,
     InvalidForm,
     StorageUnavailable,
+    TooManyUploads,
     UploadFinished,
+    UploadTooSlow,
 )
 from heldout.views.dataset import DatasetView
-from models.discard import discard_files
 from models.store import discards, uploads
 from models.views.dataset import dataset_view
 from models.wake import WakeUp
@@ -84,7 +84,7 @@ CONTENT: dict[str, Any] = {
     response_model=DatasetView,
     response_description="`uploading`, and waiting for its content; `checking` where a form brought it.",
     openapi_extra=NEW_DATASET,
-    responses=problems(InvalidForm, StorageUnavailable, *JSON_BODY),
+    responses=problems(InvalidForm, StorageUnavailable, TooManyUploads, UploadTooSlow, *JSON_BODY),
 )
 async def create_dataset(request: Request, response: Response, caller: CallerDep, app: AppContextDep) -> DatasetView:
     """Announce the next version under a name; the content follows with PUT, or comes along in a form."""
@@ -105,7 +105,7 @@ async def create_dataset(request: Request, response: Response, caller: CallerDep
     openapi_extra=CONTENT,
     responses=problems(
         *(InvalidForm, DatasetNotFound, DatasetIsBundled, UploadFinished),
-        *(BodyTooLarge, DigestMismatch, StorageUnavailable),
+        *(BodyTooLarge, DigestMismatch, StorageUnavailable, TooManyUploads, UploadTooSlow),
     ),
 )
 async def put_content(
@@ -120,22 +120,19 @@ async def put_content(
 ) -> DatasetView:
     """Send a dataset's content, of any length. After a failure send it again from its beginning."""
     dataset_id = await run_in_threadpool(_expecting, app, caller.owner, dataset)
-    received = await app.uploads.receive_body(request, dataset_id, content_digest)
+    received = await app.uploads.receive_body(request, caller.owner, dataset_id, content_digest)
     return await _accept(app, caller.owner, dataset_id, received)
 
 
 @router.delete("/{dataset}", status_code=204, responses=problems(DatasetNotFound, DatasetIsBundled, DatasetInUse))
-def delete_dataset(
-    dataset: Reference, caller: CallerDep, session: SessionDep, after_commit: AfterCommitDep, app: AppContextDep
-) -> None:
-    """Delete a dataset that no job needs; jobs that have ended still name it."""
+def delete_dataset(dataset: Reference, caller: CallerDep, session: SessionDep) -> None:
+    """Delete a dataset that no job needs; jobs that have ended still name it. Its files go within a minute."""
+    # Not here: how long that takes would tell whether another owner has the same content.
     discards.remove(session, caller.owner, dataset)
-    after_commit(lambda: discard_files(app.database, app.blobs))
 
 
 async def _create_whole(request: Request, owner: str, app: AppContext) -> DatasetView:
-    form = await read_form(request, app.settings.max_upload_bytes)
-    try:
+    async with app.uploads.form(request, owner, app.settings.max_upload_bytes) as form:
         spec, file = spec_in_form(form), file_in_form(form)
         view = await run_in_threadpool(_announce, app, owner, spec)
         try:
@@ -143,8 +140,6 @@ async def _create_whole(request: Request, owner: str, app: AppContext) -> Datase
         except HeldoutError:
             await run_in_threadpool(_withdraw, app, owner, view.id)
             raise
-    finally:
-        await form.close()
     return await _accept(app, owner, view.id, received)
 
 

@@ -50,16 +50,23 @@ class Claimed:
     relations_status: RelationsStatus | None = None  # of the dataset
     initial: InitialWeights | None = None
     study_id: str | None = None  # that compares the job with others
+    memory_bytes: int | None = None  # that it is expected to need; None where nobody knows
 
 
 IS_READY = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
 
 
 def claimable(
-    session: Session, devices: Collection[str], gpus: int = 1, kinds: Collection[JobKind] = KINDS_IN_SLOTS
+    session: Session,
+    devices: Collection[str],
+    gpus: int = 1,
+    kinds: Collection[JobKind] = KINDS_IN_SLOTS,
+    *,
+    memory_bytes: int | None = None,
 ) -> bool:
     """Whether `claim` would find a job: cheap, takes no lock."""
-    return session.scalar(select(select(JobRow.id).where(*IS_READY, *_can_run(kinds, devices, gpus)).exists())) or False
+    found = select(JobRow.id).where(*IS_READY, *_can_run(kinds, devices, gpus, memory_bytes))
+    return session.scalar(select(found.exists())) or False
 
 
 def claim(
@@ -69,20 +76,24 @@ def claim(
     lease_s: float,
     gpus: int = 1,
     kinds: Collection[JobKind] = KINDS_IN_SLOTS,
+    *,
+    memory_bytes: int | None = None,
 ) -> Claimed | None:
     """Take the best job that waits: the highest priority, then the oldest. None if there is none.
 
-    A job for more GPUs than are free now is left for later, or for another worker; those behind it come first then.
+    A job for more GPUs or memory than are free now is left for later, or for another worker; those behind it come
+    first then.
     A job whose spec this release does not understand fails, and the next one is taken.
 
     Args:
         devices: values of a job's `device` that the worker can serve now.
         gpus: how many GPUs the worker has free.
+        memory_bytes: how much memory it has free; None: it does not count.
         kinds: those that it takes now. What only a newer release knows is left to that release's workers.
     """
     best = (
         select(JobRow)
-        .where(*IS_READY, *_can_run(kinds, devices, gpus))
+        .where(*IS_READY, *_can_run(kinds, devices, gpus, memory_bytes))
         .order_by(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -148,6 +159,7 @@ def _claimed(session: Session, job: JobRow, held: HeldAttempt, spec: WorkSpec) -
         spec=spec,
         device=cast(Device, job.device),
         gpus=job.gpus,
+        memory_bytes=job.memory_bytes,
         dataset_id=job.dataset_id or "",
         dataset_sha256=sha256 or "",
         relations_status=relations_status,
@@ -168,5 +180,8 @@ def _initial_of(session: Session, job: JobRow) -> InitialWeights | None:
     return InitialWeights("" if file is None else file.key, tuple(job.initial["taken"]))
 
 
-def _can_run(kinds: Collection[JobKind], devices: Collection[str], gpus: int) -> tuple[ColumnElement[bool], ...]:
-    return JobRow.kind.in_(kinds), JobRow.device.in_(devices), JobRow.gpus <= gpus
+def _can_run(
+    kinds: Collection[JobKind], devices: Collection[str], gpus: int, memory_bytes: int | None
+) -> tuple[ColumnElement[bool], ...]:
+    fits = () if memory_bytes is None else (func.coalesce(JobRow.memory_bytes, 0) <= memory_bytes,)
+    return JobRow.kind.in_(kinds), JobRow.device.in_(devices), JobRow.gpus <= gpus, *fits

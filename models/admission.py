@@ -1,0 +1,24 @@
+"""Which trainings are refused because no worker could ever hold them."""
+
+from sqlalchemy.orm import Session
+
+from heldout.errors import NeedsMoreMemory
+from heldout.layers import NetworkPlan
+from heldout.memory import could_hold, fitting_batch_size
+from heldout.spec import JobSpec
+from models.memory import needed_bytes, reserved_bytes
+from models.store import worker_memory
+from models.tables import DatasetRow
+
+
+def require_memory(session: Session, dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan) -> None:
+    """Refuse what no worker of the last day could ever hold; a job for GPUs is not judged by its worker's memory.
+
+    Raises:
+        NeedsMoreMemory: says with which batch size it would fit.
+    """
+    largest, needed = worker_memory.largest_bytes(session), reserved_bytes(dataset, spec, plan)
+    if largest is None or needed is None or could_hold(largest, needed):
+        return
+    fitting = fitting_batch_size(spec, lambda other: needed_bytes(dataset, other, plan) or 0, largest)
+    raise NeedsMoreMemory(needed, largest, fitting)
