@@ -11,16 +11,19 @@ from heldout.layers import NetworkPlan
 from heldout.spec import JobSpec
 
 # A process with TensorFlow, before it has images or a network.
-BASE_BYTES = 620 * 2**20
-# Copies of the images that stay in memory: as they were read, and as TensorFlow has them.
-IMAGE_COPIES = 2.0
+BASE_BYTES = 440 * 2**20
+# Copies of the images that stay in memory: as they were read, as TensorFlow has them, and what is made of them at the
+# end to measure the gap.
+IMAGE_COPIES = 3.7
 # Copies of each parameter: weights, gradients, the optimizer's slots, the kept weights, what is being exported.
-PARAMETER_COPIES = 12.0
+PARAMETER_COPIES = 13.0
 # Values that are kept for each output of a layer while a batch is trained, with their gradients and work space.
-ACTIVATION_COPIES = 2.0
+ACTIVATION_COPIES = 1.2
 FLOAT_BYTES = 4
 # What the network's averaged twin adds to each parameter.
 AVERAGE_COPIES = 2.0
+# A worker reads images that take more than this share of its memory from their file.
+RESIDENT_SHARE = 0.5
 # An estimate may be off by so much. What a worker could hold if it were is not refused.
 MARGIN = 1.25
 
@@ -29,7 +32,7 @@ def training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: i
     """The most memory that a training's process is expected to have at once, on a processor.
 
     Args:
-        images: of all splits that the job reads.
+        images: of all splits that the job reads and keeps in memory.
         pixel_bytes: bytes of a stored value: 1 for uint8.
     """
     copies = PARAMETER_COPIES + (AVERAGE_COPIES if spec.training.ema_decay is not None else 0)

@@ -6,7 +6,7 @@ from heldout.errors import NeedsMoreMemory
 from heldout.layers import NetworkPlan
 from heldout.memory import could_hold, fitting_batch_size
 from heldout.spec import JobSpec
-from models.memory import needed_bytes, reserved_bytes
+from models.memory import needed_without_images
 from models.store import worker_memory
 from models.tables import DatasetRow
 
@@ -17,8 +17,8 @@ def require_memory(session: Session, dataset: DatasetRow, spec: JobSpec, plan: N
     Raises:
         NeedsMoreMemory: says with which batch size it would fit.
     """
-    largest, needed = worker_memory.largest_bytes(session), reserved_bytes(dataset, spec, plan)
-    if largest is None or needed is None or could_hold(largest, needed):
+    largest, needed = worker_memory.largest_bytes(session), needed_without_images(dataset, spec, plan)
+    if largest is None or spec.resources.required_gpus or could_hold(largest, needed):
         return
-    fitting = fitting_batch_size(spec, lambda other: needed_bytes(dataset, other, plan) or 0, largest)
+    fitting = fitting_batch_size(spec, lambda other: needed_without_images(dataset, other, plan), largest)
     raise NeedsMoreMemory(needed, largest, fitting)

@@ -22,7 +22,7 @@ from models.ids import new_id
 from models.initial import find_source
 from models.memory import needed_bytes, reserved_bytes
 from models.starts import GoesOn, Start, copied_files, folder_of
-from models.store import calibrations, datasets, events, new_jobs
+from models.store import calibrations, datasets, events, new_jobs, worker_memory
 from models.store.datasets import ReadyDataset
 from models.stored_splits import require_folds, uses_relations
 from models.tables import DatasetRow, JobRow
@@ -74,7 +74,7 @@ def submit(
             priority=complete.priority,
             device=complete.resources.required_device,
             gpus=complete.resources.required_gpus,
-            memory_bytes=reserved_bytes(row, complete, examined.plan),
+            memory_bytes=reserved_bytes(row, complete, worker_memory.largest_bytes(session), examined.plan),
             epochs=complete.training.epochs,
             parameters=examined.plan.parameters,
             metadata=complete.metadata,

@@ -50,11 +50,27 @@ def test_what_no_worker_could_hold_is_refused_with_what_would_fit(work):
     check(work, asked)
 
 
+def test_what_is_reserved_is_never_more_than_the_largest_worker_could_hold():
+    """A job that no worker may claim would wait for ever; images that would fill a worker are read from their file."""
+    asked = spec()
+    alone = reserved_bytes(PHOTOS, asked, None)
+    assert reserved_bytes(PHOTOS, asked, 8 * alone) == alone
+    assert reserved_bytes(PHOTOS, asked, alone // 2) == int(1.25 * (alone // 2))
+    many = DatasetRow(
+        shape=PHOTOS.shape,
+        classes=PHOTOS.classes,
+        dtype="uint8",
+        splits={name: {"count": 100_000} for name in ("train", "validation", "test")},
+    )
+    assert needed_bytes(many, asked) > 60 * GIB
+    assert reserved_bytes(many, asked, 16 * GIB) < 2 * GIB
+
+
 def test_a_job_for_gpus_is_not_judged_by_a_workers_memory(work):
     asked = spec(resources={"device": "gpu"})
     report(work, "small", 1)
     check(work, asked)
-    assert reserved_bytes(PHOTOS, asked) is None
+    assert reserved_bytes(PHOTOS, asked, GIB) is None
 
 
 def test_a_job_is_claimed_where_its_memory_is_free_and_others_behind_it_come_first(work):

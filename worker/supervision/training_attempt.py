@@ -347,4 +347,3 @@ class TrainingAttempt:
 
     def _runtime_s(self) -> float:
         return self._claimed.runtime_s + time.monotonic() - self._began
-

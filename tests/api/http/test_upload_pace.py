@@ -16,8 +16,6 @@ from heldout.errors import TooManyUploads, UploadTooSlow
 from heldout.settings import Settings
 from tests.api.support import assert_problem, bearer, key_for, sqlite_only
 
-pytestmark = sqlite_only
-
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
@@ -102,6 +100,7 @@ def wait_until(found, timeout_s: float = 5.0) -> None:
     raise AssertionError("it did not come to pass")
 
 
+@sqlite_only
 def test_an_owners_stalled_uploads_take_its_own_places_alone(service, app, key, database):
     def announced(headers: dict[str, str]) -> str:
         return (
@@ -123,6 +122,7 @@ def test_an_owners_stalled_uploads_take_its_own_places_alone(service, app, key, 
     assert service.put(announced(bearer(key)), content=b"whole").status_code == 202
 
 
+@sqlite_only
 def test_stalled_forms_lie_in_the_data_folder_and_are_few(service, app, key, settings):
     """Sixteen of 64 MB each, in a temporary folder that is in memory, took the process with them."""
     start = b'--B\r\nContent-Disposition: form-data; name="file"; filename="x.zip"\r\n\r\n' + b"x" * 3_000_000
@@ -153,12 +153,13 @@ def spooled() -> list[str]:
     return found
 
 
+@sqlite_only
 def test_a_stalled_upload_is_broken_off_and_nothing_of_it_kept(service, key, settings, monkeypatch):
     monkeypatch.setattr(upload_pace, "WINDOW_S", 0.3)
     path = f"/v1/datasets/{service.post('/v1/datasets', json={'name': 'pets'}).json()['id']}/content"
     with stalled(service, key, "PUT", path, b"start", "application/octet-stream", 10_000) as connection:
         connection.settimeout(10)
-        answer = connection.recv(65_536)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"upload_too_slow" in answer
     assert [one for one in (settings.home / "blobs").rglob("*") if one.is_file()] == []

@@ -491,7 +491,8 @@ def test_twenty_hooks_to_a_mute_host_hold_up_nobody_elses_message(client, strang
 def test_a_webhook_that_fails_for_a_day_is_disabled_and_its_owner_told(client, receiver, spec, sender, clock):
     receiver.status = 500
     with receiving() as other:
-        broken, whole = made(client, receiver, "job.cancelled"), made(client, other, "webhook.disabled")
+        broken = made(client, receiver, "job.cancelled")
+        made(client, other, "webhook.disabled")
         for _ in range(3):
             cancelled(client, spec)
         for _ in range(30):
@@ -503,9 +504,8 @@ def test_a_webhook_that_fails_for_a_day_is_disabled_and_its_owner_told(client, r
         assert now["failures"] >= 10
         [event] = [one for one in client.get("/v1/events").json()["data"] if one["type"] == "webhook.disabled"]
         assert event["subject"] == {"object": "webhook", "id": broken["id"]}
-        sent(sender)
-        [told] = other.received
-        assert told.verified(whole["secret"])["data"]["id"] == broken["id"]
+        [told] = [json.loads(one.body) for one in other.received]
+        assert (told["type"], told["data"]["id"]) == ("webhook.disabled", broken["id"])
     assert {one["status"] for one in deliveries(client, broken)} == {"failed"}, "what waited is given up"
     again = client.patch(f"/v1/webhooks/{broken['id']}", json={"enabled": True}).json()
     assert (again["enabled"], again["failures"], again["failing_since"]) == (True, 0, None)
