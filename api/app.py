@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 
 from api import dashboard
 from api.dispatch import publisher_for
@@ -17,7 +18,7 @@ from api.http.request_id import RequestIdMiddleware
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.live.source import DatabaseSource
-from api.routes import diagnoses, events, health, keys, session, usage, webhooks
+from api.routes import audit_log, diagnoses, events, health, keys, session, usage, webhooks
 from api.routes.datasets import dataset, images, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
@@ -25,11 +26,14 @@ from api.routes.studies import events as study_events
 from api.routes.studies import order, report, study
 from api.webhooks.sender import Sender
 from heldout import __version__
+from heldout.errors import DatabaseUnavailable
 from heldout.settings import Settings
 from models import logs
 from models.blobs import Blobs
 from models.database import Database
+from models.key_uses import KeyUses
 from models.reconcile import Reconciler
+from models.secret_box import SecretBox
 
 # Clients that wait for a change hear of it within this time, however long workers wait between polls.
 MAX_POLL_S = 0.2
@@ -45,9 +49,11 @@ def create_app(settings: Settings) -> FastAPI:
         blobs=blobs,
         hub=Hub(DatabaseSource(database), min(settings.poll_s, MAX_POLL_S)),
         publisher=publisher,
-        uploads=Uploads(blobs, settings.max_upload_bytes),
+        uploads=Uploads(blobs, settings),
         readiness=Readiness(partial(health.look_at, database, blobs)),
         rates=Rates(settings),
+        key_uses=KeyUses(),
+        secret_box=SecretBox.of(settings),
     )
     app = FastAPI(
         title="Heldout",
@@ -64,7 +70,8 @@ def create_app(settings: Settings) -> FastAPI:
     of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
     of_datasets = (dataset, images, ledger, suspects, upload, versions)
     of_studies = (order, study, report, study_events)
-    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, usage, session, webhooks, health):
+    of_owners = (keys, usage, audit_log, webhooks)
+    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, *of_owners, session, health):
         app.include_router(part.router)
     app.include_router(session.log_in_router)
     app.state.metrics = health.install_metrics(app, database, served_here=settings.api_metrics_port is None)
@@ -91,6 +98,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app_context.database,
         app_context.settings,
         None if app_context.settings.redis_url is None else app_context.publisher.publish_again,
+        key_uses=app_context.key_uses,
     )
     reconciler.start()
     sender = Sender(app_context.database, app_context.settings)
@@ -106,5 +114,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sender.stop()
     reconciler.stop()
     await app_context.rates.close()
+    with suppress(DatabaseUnavailable):
+        await run_in_threadpool(app_context.key_uses.write, app_context.database)
     app_context.publisher.close()
     app_context.database.dispose()

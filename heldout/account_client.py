@@ -7,7 +7,9 @@ from typing import Any
 from heldout.connection import Connection
 from heldout.dual import dual, dual_iterator
 from heldout.errors import DeliveryNotFound, KeyNotFound, WebhookNotFound
+from heldout.scopes import Scope
 from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
+from heldout.views.audit_log import AuditEntryView, AuditLogPage
 from heldout.views.base import rfc3339
 from heldout.views.health import HealthView
 from heldout.views.key import KeyPage, KeyView, NewKeyView
@@ -35,14 +37,51 @@ class AccountMethods:
         return (await self._answers.read(KeyPage, "GET", "/v1/keys")).data
 
     @dual
-    async def create_key(self) -> NewKeyView:
-        """Another key for the same owner; its `key` is in this answer alone. A repeat makes no second one."""
-        return await self._answers.read(NewKeyView, "POST", "/v1/keys", headers=idempotent(None), repeatable=True)
+    async def create_key(
+        self, *, scopes: Sequence[Scope] | None = None, expires_at: datetime | None = None
+    ) -> NewKeyView:
+        """Another key for the same owner; its `key` is in this answer alone. A repeat makes no second one.
+
+        Args:
+            scopes: what it may do: `read`, `write`, `admin`; by default all that this client's key may.
+            expires_at: when it ends, with a time zone; by default when this client's key does.
+        """
+        body: dict[str, Any] = {} if scopes is None else {"scopes": list(scopes)}
+        body |= {} if expires_at is None else {"expires_at": expires_at.isoformat()}
+        return await self._answers.read(
+            NewKeyView, "POST", "/v1/keys", body=body or None, headers=idempotent(None), repeatable=True
+        )
 
     @dual
-    async def revoke_key(self, key_id: str) -> None:
-        """Revoke a key at once and for good, also the one that this client uses."""
-        await self._connection.send("DELETE", f"/v1/keys/{segment_of(key_id, KeyNotFound(key_id))}")
+    async def roll_key(self, key_id: str, *, overlap_s: float | None = None) -> NewKeyView:
+        """A key in place of another one, which works for `overlap_s` seconds more, by default a day."""
+        body = {} if overlap_s is None else {"overlap_s": overlap_s}
+        return await self._answers.read(
+            NewKeyView, "POST", f"{_key(key_id)}/roll", body=body or None, headers=idempotent(None), repeatable=True
+        )
+
+    @dual
+    async def revoke_key(self, key_id: str, *, with_made: bool = False) -> None:
+        """Revoke a key at once and for good, also the one that this client uses.
+
+        Args:
+            with_made: the keys too that it has made, and what these have made; their webhooks are disabled.
+        """
+        await self._connection.send("DELETE", _key(key_id), params=[("with_made", "true")] if with_made else [])
+
+    @dual_iterator
+    def audit_log(
+        self,
+        *,
+        action: str | None = None,
+        key_id: str | None = None,
+        subject: str | None = None,
+        page_size: int = PAGE,
+    ) -> AsyncIterator[AuditEntryView]:
+        """Who changed what, and from where, newest first; needs a key of scope `admin`."""
+        wanted = {"action": action, "key": key_id, "subject": subject}
+        params = [(name, value) for name, value in wanted.items() if value is not None]
+        return self._answers.pages(AuditLogPage, "/v1/audit", params, page_size=page_size)
 
     # --- usage --------------------------------------------------------------------------------------
 
@@ -107,6 +146,11 @@ class AccountMethods:
         """Give it a new secret; for 24 hours the old one signs each message too."""
         return await self._answers.read(WebhookWithSecret, "POST", f"{_webhook(webhook_id)}/rotate")
 
+    @dual
+    async def ping_webhook(self, webhook_id: str) -> DeliveryView:
+        """Send a test message; `deliveries` tells what became of it."""
+        return await self._answers.read(DeliveryView, "POST", f"{_webhook(webhook_id)}/ping")
+
     @dual_iterator
     def deliveries(self, webhook_id: str, *, page_size: int = PAGE) -> AsyncIterator[DeliveryView]:
         """What was sent in the last seven days or is to be, newest first."""
@@ -135,6 +179,10 @@ class AccountMethods:
     async def service_metrics(self) -> str:
         """Counts and durations of the service in Prometheus' text format."""
         return (await self._connection.send("GET", "/metrics")).text
+
+
+def _key(key_id: str) -> str:
+    return f"/v1/keys/{segment_of(key_id, KeyNotFound(key_id))}"
 
 
 def _webhook(webhook_id: str) -> str:

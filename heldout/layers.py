@@ -10,13 +10,6 @@ from heldout.spec import BlockSpec, NetworkSpec
 Shape = tuple[int, ...]
 Image = tuple[int, int, int]
 
-# Bytes of training state for each parameter, in float32: weight, gradient and two slots of the optimizer.
-FLOAT32_PARAMETER_BYTES = 16
-# In mixed precision there is a float16 copy of the weight too.
-MIXED_PARAMETER_BYTES = FLOAT32_PARAMETER_BYTES + 2
-# Averaged weights, and the network that measures with them.
-AVERAGED_PARAMETER_BYTES = 8
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -61,17 +54,6 @@ class NetworkPlan:
     def flops_per_image(self) -> int:
         """Floating-point operations of one image's forward pass; a multiply-add counts as two."""
         return sum(layer.flops for layer in self.layers)
-
-    def memory_bytes(self, batch_size: int, *, mixed: bool = False, averaged: bool = False) -> int:
-        """Memory of one training step: what each parameter takes, and activations with their gradients.
-
-        In mixed precision an activation takes two bytes instead of four.
-        """
-        activations = 2 * batch_size * sum(prod(layer.shape) for layer in self.layers)
-        images = 2 * batch_size * prod(self.image)
-        parameter_bytes = MIXED_PARAMETER_BYTES if mixed else FLOAT32_PARAMETER_BYTES
-        parameter_bytes += AVERAGED_PARAMETER_BYTES if averaged else 0
-        return parameter_bytes * self.parameters + (2 if mixed else 4) * activations + 4 * images
 
 
 def plan_network(network: NetworkSpec, image: Image, classes: int) -> NetworkPlan:

@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     blobs: str | None = Field(
         None, description="Blob store, `file:///…` or `s3://bucket/prefix`; default: `blobs` in home."
     )
+    secrets_key: SecretStr | None = Field(
+        None, min_length=16, description="Seals webhooks' secrets in the database; default: `secrets-key` in home."
+    )
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65_535, validation_alias=_also("PORT"), description="0 picks a free one.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", validation_alias=_also("LOG_LEVEL"))
@@ -105,8 +108,15 @@ class Settings(BaseSettings):
     keep_events_s: float | None = Field(
         None, ge=60, description="How long events are kept once their subject has ended; absent: as long as that."
     )
+    keep_audit_s: float = Field(
+        365 * 86_400, ge=86_400, le=10 * 366 * 86_400, description="How long entries of the audit log are kept."
+    )
     slots: int | None = Field(
         None, ge=1, le=64, description="Jobs that a worker runs at once; default: its GPUs, or else its cores."
+    )
+
+    worker_memory_share: float = Field(
+        0.9, gt=0, le=1, description="Share of its machine's or container's memory that a worker gives to its jobs."
     )
 
     calibrate: bool = Field(True, description="An idle worker measures once how fast its machine trains.")
@@ -122,6 +132,11 @@ class Settings(BaseSettings):
         64 * 1024 * 1024, ge=1024, description="Largest file of predictions, and its arrays decompressed."
     )
     max_upload_bytes: int = Field(2 * GIB, ge=1024, description="Largest upload of a dataset.")
+    max_upload_s: int = Field(6 * 3600, ge=1, le=7 * 86_400, description="Seconds that an upload may take.")
+    min_upload_bytes_per_s: int = Field(
+        4096, ge=0, description="An upload that is slower than this for 20 seconds is broken off."
+    )
+    uploads_per_owner: int = Field(8, ge=1, description="Uploads of one owner that an API process receives at once.")
     max_normalised_bytes: int = Field(8 * GIB, ge=1024, description="Largest dataset once its images are decoded.")
     max_ingest_s: int = Field(3600, ge=1, le=86_400, description="Seconds that the ingest of an upload may take.")
     cache_bytes: int = Field(

@@ -21,13 +21,22 @@ WebhookEvent = Literal[
     "dataset.rejected",
     "dataset.deleted",
     "study.finished",
+    "webhook.disabled",
 ]
 WEBHOOK_EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
+# What a test sends; no webhook has to ask for it.
+PING = "webhook.ping"
 
 # Seconds from a failed attempt to the next one: eight attempts within 28 hours.
 RETRY_DELAYS_S = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600)
 # How long a secret still signs, beside its successor, after it was replaced.
 OLD_SECRET_SIGNS_FOR_S = 24 * 3600
+
+# A webhook none of whose attempts has succeeded for so long, and for so many attempts, is disabled.
+BREAK_AFTER_FAILURES = 10
+BREAK_AFTER_S = 24 * 3600
+# After so many failures on end it gets one attempt at a time.
+SUSPECT_AFTER_FAILURES = 3
 
 MAX_URL_CHARACTERS = 2048
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
@@ -103,6 +112,11 @@ class Allowed:
 def next_attempt_after(attempts: int) -> int | None:
     """Seconds until the next attempt after so many have failed; None when it is given up."""
     return RETRY_DELAYS_S[attempts - 1] if attempts <= len(RETRY_DELAYS_S) else None
+
+
+def is_broken(failures: int, failing_s: float) -> bool:
+    """Whether a webhook is to be disabled after so many failed attempts on end, the first so many seconds ago."""
+    return failures >= BREAK_AFTER_FAILURES and failing_s >= BREAK_AFTER_S
 
 
 def refused_url(url: str, allowed: Allowed) -> str | None:

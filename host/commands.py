@@ -7,12 +7,14 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from heldout.errors import DatabaseUnavailable, HeldoutError, OperatorError, StorageUnavailable
+from heldout.scopes import SCOPES, Scope
 from heldout.settings import Settings, embedded_settings
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ commands = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-keys_commands = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+keys_commands = typer.Typer(no_args_is_help=True, help="Make, roll, list and revoke API keys.")
 commands.add_typer(keys_commands, name="keys")
 
 HomeOption = Annotated[
@@ -60,18 +62,53 @@ def _owner(name: str) -> str:
     return name
 
 
+def _scopes(names: list[str] | None) -> tuple[Scope, ...]:
+    unknown = [name for name in names or () if name not in SCOPES]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]!r} is no scope; use {', '.join(SCOPES)}.", param_hint="--scope")
+    return tuple(scope for scope in SCOPES if not names or scope in names)
+
+
 @keys_commands.command("create")
 def create_key(
     owner: Annotated[str, typer.Option(callback=_owner, metavar="NAME", help="Whose jobs and datasets the key opens.")],
+    scopes: Annotated[
+        list[str] | None, typer.Option("--scope", help="What it may do: read, write, admin. Repeatable; default: all.")
+    ] = None,
+    days: Annotated[float | None, typer.Option(min=0.001, help="Days after which it ends; default: never.")] = None,
     as_json: AsJson = False,
     home: HomeOption = None,
 ) -> None:
     """Make a key and print it, alone, on standard output. It is not shown again."""
-    from models.store import keys
+    from models.store import audit_log, keys
+
+    wanted = _scopes(scopes)
+    with opened_database(_configure(home)) as database, database.write() as session:
+        expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+        key = keys.make(session, owner, scopes=wanted, expires_at=expires_at)
+        shown = _key_as_json(keys.row_of(session, key))
+        audit_log.add(session, owner, "keys create", subject=shown["id"])
+    if as_json:
+        _print_json({**shown, "key": key})
+    else:
+        typer.echo(key)
+
+
+@keys_commands.command("roll")
+def roll_key(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it.", show_default=False)],
+    overlap_h: Annotated[float, typer.Option("--overlap", min=0, help="Hours for which the old key works too.")] = 24,
+    as_json: AsJson = False,
+    home: HomeOption = None,
+) -> None:
+    """Make a key in place of another one and print it, alone; the old one works for a while yet."""
+    from models.store import audit_log, keys
 
     with opened_database(_configure(home)) as database, database.write() as session:
-        key = keys.make(session, owner)
+        owner = keys.owner_of(session, key_id)
+        key = keys.roll(session, owner, key_id, overlap_s=3600 * overlap_h)
         shown = _key_as_json(keys.row_of(session, key))
+        audit_log.add(session, owner, "keys roll", subject=key_id)
     if as_json:
         _print_json({**shown, "key": key})
     else:
@@ -80,7 +117,7 @@ def create_key(
 
 @keys_commands.command("list")
 def list_keys(as_json: AsJson = False, home: HomeOption = None) -> None:
-    """List keys: id, owner, when made, whether revoked."""
+    """List keys: id, owner, when made, what they may do, when last used, whether revoked or over."""
     from models.store import keys
 
     with opened_database(_configure(home)) as database, database.read() as session:
@@ -90,21 +127,29 @@ def list_keys(as_json: AsJson = False, home: HomeOption = None) -> None:
         return
     for row in rows:
         state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "active"
-        typer.echo(f"{row.id}  {row.owner}  {row.created_at:%Y-%m-%d %H:%M}  {state}")
+        if row.revoked_at is None and row.expires_at is not None:
+            state = f"ends {row.expires_at:%Y-%m-%d %H:%M}"
+        used = f"used {row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never used"
+        made = f"{row.created_at:%Y-%m-%d %H:%M}"
+        typer.echo(f"{row.id}  {row.owner}  {made}  {state}  {','.join(row.scopes)}  {used}")
 
 
 @keys_commands.command("revoke")
 def revoke_key(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it.", show_default=False)],
+    with_made: Annotated[
+        bool, typer.Option("--with-made", help="Revoke the keys too that it has made, and disable their webhooks.")
+    ] = False,
     as_json: AsJson = False,
     home: HomeOption = None,
 ) -> None:
     """Revoke a key; it stops working at once."""
-    from models.store import keys
+    from models.store import audit_log, keys
 
     with opened_database(_configure(home)) as database, database.write() as session:
-        if not keys.revoke(session, key_id):
+        if not keys.revoke(session, key_id, with_made=with_made):
             raise OperatorError(f"No active key has the id {key_id!r}. `heldout keys list` shows them.")
+        audit_log.add(session, keys.owner_of(session, key_id), "keys revoke", subject=key_id)
     if as_json:
         _print_json({"id": key_id, "object": "key", "revoked": True})
     else:
@@ -187,7 +232,11 @@ def _key_as_json(key: "KeyRow") -> dict[str, Any]:
         "id": key.id,
         "object": "key",
         "owner": key.owner,
+        "scopes": key.scopes,
+        "made_by": key.made_by,
         "created_at": key.created_at.isoformat(),
+        "expires_at": None if key.expires_at is None else key.expires_at.isoformat(),
+        "last_used_at": None if key.last_used_at is None else key.last_used_at.isoformat(),
         "revoked_at": revoked_at,
     }
 

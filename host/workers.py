@@ -104,6 +104,7 @@ class WorkerProcess:
             "HELDOUT_WORKER_NAME": self._name,
             "HELDOUT_STOP_WITH_STDIN": "true",
         }
+        ours["HELDOUT_WORKER_MEMORY_SHARE"] = str(self._settings.worker_memory_share)
         if self._settings.slots is not None:
             ours["HELDOUT_SLOTS"] = str(self._settings.slots)
         if self._settings.redis_url is not None:
@@ -117,7 +118,12 @@ def local_worker(name: str, settings: Settings, died: Callable[[str], None]) -> 
 
 
 def celery_workers(name: str, count: int, settings: Settings, died: Callable[[str], None]) -> list[WorkerProcess]:
-    """Celery workers that share this machine's slots."""
-    share = settings.model_copy(update={"slots": max(1, settings.worker_slots // count)})
+    """Celery workers that share this machine's slots and its memory."""
+    share = settings.model_copy(
+        update={
+            "slots": max(1, settings.worker_slots // count),
+            "worker_memory_share": settings.worker_memory_share / count,
+        }
+    )
     names = [f"{name}-{number}" for number in range(1, count + 1)]
     return [WorkerProcess((*CELERY_DRIVER, f"{one}@%h"), one, share, died) for one in names]

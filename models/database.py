@@ -1,9 +1,10 @@
 """Engine and sessions from a URL, and the database's own clock."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -197,6 +198,7 @@ def _is_table_missing(error: DBAPIError) -> bool:
 def _make_engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
+        _keep_private(parsed.database)
         engine = create_engine(
             parsed,
             connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False},
@@ -227,6 +229,20 @@ def _make_engine(url: str) -> Engine:
     event.listen(engine, "checkin", _note_idle)
     event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
     return engine
+
+
+def _keep_private(file: str | None) -> None:
+    """Let nobody but its owner read the database, whatever its folder and the umask allow.
+
+    SQLite gives the files beside it the same mode.
+    """
+    if not file or file == ":memory:" or file.startswith("file:"):
+        return
+    with suppress(OSError):  # no folder yet, or another user's file: SQLite says what is wrong when it is opened
+        os.close(os.open(file, os.O_CREAT | os.O_CLOEXEC, 0o600))
+        for path in (file, f"{file}-wal", f"{file}-shm"):
+            if os.path.exists(path) and os.stat(path).st_mode & 0o077:
+                os.chmod(path, 0o600)
 
 
 def _note_idle(connection: Any, record: ConnectionPoolEntry) -> None:

@@ -13,8 +13,9 @@ from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
 from models.discard import discard_files
+from models.key_uses import KeyUses
 from models.retention import Retention
-from models.store import claims, idempotency, owners, relations, study_jobs, transitions, uploads
+from models.store import audit_log, claims, idempotency, owners, relations, study_jobs, transitions, uploads
 from models.wake import WakeUp
 
 log = structlog.get_logger()
@@ -39,9 +40,16 @@ class Reconciler:
     """
 
     def __init__(
-        self, database: Database, settings: Settings, announce: Announce | None = None, blobs: Blobs | None = None
+        self,
+        database: Database,
+        settings: Settings,
+        announce: Announce | None = None,
+        blobs: Blobs | None = None,
+        *,
+        key_uses: KeyUses | None = None,
     ) -> None:
         self._database = database
+        self._key_uses = key_uses
         self._blobs = blobs
         self._retention = None if blobs is None else Retention(database, blobs, settings)
         self._settings = settings
@@ -69,7 +77,10 @@ class Reconciler:
             unsent = uploads.reject_unsent(session)
             idempotency.forget_old(session)
             owners.add_missing(session)
+            audit_log.forget_old(session, self._settings.keep_audit_s)
             relate = relations.queue_missing(session)
+        if self._key_uses is not None:
+            self._key_uses.write(self._database)
         self._take_care_of_studies()
         for job_id, status in lost:
             log.warning("job_recovered", job_id=job_id, status=status.value)

@@ -14,13 +14,15 @@ from heldout.layers import NetworkPlan
 from heldout.spec import MAX_SEED, JobSpec
 from heldout.views.estimate import EstimateView, InitialView, LayerView
 from models import starts
+from models.admission import require_memory
 from models.blobs import Blobs
 from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import new_id
 from models.initial import find_source
+from models.memory import needed_bytes, reserved_bytes
 from models.starts import GoesOn, Start, copied_files, folder_of
-from models.store import calibrations, datasets, events, gpus, new_jobs
+from models.store import calibrations, datasets, events, gpus, new_jobs, worker_memory
 from models.store.datasets import ReadyDataset
 from models.stored_splits import require_folds, uses_relations
 from models.tables import DatasetRow, JobRow
@@ -54,8 +56,8 @@ def submit(
         retry_of: the job that is done again.
         goes_on: the state from which the job goes on.
     Raises:
-        SpecDatasetNotFound, DatasetUnavailable, CopiesNotKnown, NetworkTooDeep, TooManyParameters, InvalidSpec,
-        NotSupported, StateGone, StorageUnavailable.
+        SpecDatasetNotFound, DatasetUnavailable, CopiesNotKnown, NetworkTooDeep, NeedsMoreMemory, TooManyParameters,
+        InvalidSpec, NotSupported, StateGone, StorageUnavailable.
     """
     examined = examined_spec(session, blobs, owner, spec, dataset, max_parameters, retry_of)
     row, job_id = examined.ready.row, new_id("job")
@@ -72,6 +74,7 @@ def submit(
             priority=complete.priority,
             device=complete.resources.required_device,
             gpus=complete.resources.required_gpus,
+            memory_bytes=reserved_bytes(row, complete, worker_memory.largest_bytes(session), examined.plan),
             epochs=complete.training.epochs,
             parameters=examined.plan.parameters,
             metadata=complete.metadata,
@@ -110,11 +113,7 @@ def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_p
         layers=[LayerView(name=one.name, shape=list(one.shape), parameters=one.parameters) for one in plan.layers],
         initial=None if initial is None else InitialView.model_validate(initial.told),
         flops_per_image=plan.flops_per_image,
-        memory_bytes=plan.memory_bytes(
-            spec.training.batch_size,
-            mixed=spec.training.precision == "mixed",
-            averaged=spec.training.ema_decay is not None,
-        ),
+        memory_bytes=needed_bytes(examined.ready.row, spec, plan) or 0,
         seconds_per_epoch=calibrations.expected_epoch_s(calibrations.speeds(session), spec, plan, examined.ready.row),
     )
 
@@ -146,6 +145,7 @@ def examined_spec(
     """
     ready = datasets.require_ready(dataset or dataset_named(session, owner, spec.dataset))
     plan = examine(spec, ready.image, ready.classes, max_parameters=max_parameters)
+    require_memory(session, ready.row, spec, plan)
     require_folds(blobs, ready.row, spec)
     if spec.initial is None:
         return ExaminedSpec(ready, plan, Start())

@@ -71,6 +71,9 @@ class Base(DeclarativeBase):
     }
 
 
+ALL_SCOPES = '["read", "write", "admin"]'
+
+
 class KeyRow(Base):
     """An API key: its secret is kept as a hash only."""
 
@@ -79,8 +82,28 @@ class KeyRow(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     owner: Mapped[str] = mapped_column(String(128), index=True)
     secret_sha256: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[Any]] = mapped_column(server_default=text(f"'{ALL_SCOPES}'"))
+    made_by: Mapped[str | None] = mapped_column(String(32))  # the key by which it was made; null: by the operator
     created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]  # written some seconds later
     revoked_at: Mapped[datetime | None]
+
+
+class AuditRow(Base):
+    """Who did what to what, from where. Triggers keep entries from being changed, and from going within a day."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index("ix_audit_log_list", "owner", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128))  # whose things they are
+    key_id: Mapped[str | None] = mapped_column(String(32))  # null: the operator, by a command
+    action: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str | None] = mapped_column(String(160))
+    address: Mapped[str | None] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(String(128))
+    created_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class SessionRow(Base):
@@ -202,6 +225,7 @@ class JobRow(Base):
     priority: Mapped[int]
     device: Mapped[str] = mapped_column(String(8))  # auto, cpu, gpu: who may claim it
     gpus: Mapped[int] = mapped_column(server_default="0")  # how many a worker must have free to claim it
+    memory_bytes: Mapped[int | None] = mapped_column(BigInteger)  # likewise; null: as good as none
     retry_of: Mapped[str | None] = mapped_column(String(40))
     study_id: Mapped[str | None] = mapped_column(String(40))
     key_id: Mapped[str | None] = mapped_column(String(32))  # the API key of the request that made it
@@ -484,6 +508,16 @@ class CalibrationRow(Base):
     measured_at: Mapped[datetime]
 
 
+class WorkerMemoryRow(Base):
+    """What a worker has of memory for its jobs, and when it last said so."""
+
+    __tablename__ = "worker_memory"
+
+    worker: Mapped[str] = mapped_column(String(128), primary_key=True)
+    memory_bytes: Mapped[int] = mapped_column(BigInteger)
+    seen_at: Mapped[datetime]
+
+
 class IdempotencyRow(Base):
     """The answer to a request that bore an Idempotency-Key."""
 
@@ -499,7 +533,7 @@ class IdempotencyRow(Base):
 
 
 class WebhookRow(Base):
-    """Where an owner wants to hear of events. The secrets are kept in clear: they sign each message."""
+    """Where an owner wants to hear of events. Secrets are sealed by `models/secret_box.py`: they sign messages."""
 
     __tablename__ = "webhooks"
 
@@ -509,9 +543,13 @@ class WebhookRow(Base):
     events: Mapped[list[Any]]
     enabled: Mapped[bool]
     disabled_reason: Mapped[str | None] = mapped_column(String(128))
-    secret: Mapped[str] = mapped_column(String(64))
-    previous_secret: Mapped[str | None] = mapped_column(String(64))
+    secret: Mapped[str] = mapped_column(Text)
+    previous_secret: Mapped[str | None] = mapped_column(Text)
     previous_until: Mapped[datetime | None]  # the previous secret signs too until then
+    made_by: Mapped[str | None] = mapped_column(String(32))  # the key by which it was made
+    failures: Mapped[int] = mapped_column(server_default="0")  # attempts since the last one that succeeded
+    failing_since: Mapped[datetime | None]  # the first of them
+    last_event: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime]
 
 

@@ -18,7 +18,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 OURS = {"migrate", "api", "worker", "worker-gpu"}
 NAMED = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE, re.M))
-SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
+SECRETS = {"HELDOUT_SECRETS_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD"}
 
 
 def test_the_services_are_those_that_the_reference_names():

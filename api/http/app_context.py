@@ -12,6 +12,8 @@ from api.live.hub import Hub
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
+from models.key_uses import KeyUses
+from models.secret_box import SecretBox
 
 
 @dataclass(frozen=True)
@@ -26,4 +28,6 @@ class AppContext:
     uploads: Uploads
     readiness: Readiness
     rates: Rates
+    key_uses: KeyUses
+    secret_box: SecretBox
     large_bodies: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))

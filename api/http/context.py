@@ -8,15 +8,19 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Any
 
 import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from api.http.app_context import AppContext
-from heldout.errors import Unauthenticated
+from heldout.errors import InsufficientScope, Unauthenticated
+from heldout.scopes import Scope
 from models.database import Session
-from models.store import accounts, callers
+from models.store import accounts, audit_log, callers
 from models.store.keys import Caller
 
 log = structlog.get_logger("heldout.api")
@@ -24,19 +28,36 @@ log = structlog.get_logger("heldout.api")
 Endpoint = Callable[..., Any]
 
 
-class RequestContext:
-    """Caller and database sessions of one request, created on first use."""
+@dataclass(frozen=True)
+class Change:
+    """What the audit log says of a request that changes something; subject: what its path names."""
 
-    def __init__(self, app_context: AppContext, key: str) -> None:
+    action: str
+    subject: str | None
+    address: str | None
+    request_id: str | None
+
+
+class RequestContext:
+    """Caller and database sessions of one request, created on first use.
+
+    Args:
+        scope: what the key must be good for.
+        change: what goes into the audit log; None where the request changes nothing.
+    """
+
+    def __init__(self, app_context: AppContext, key: str, scope: Scope = "read", change: Change | None = None) -> None:
         self.app = app_context
         self.key = key
+        self.change = change
+        self._scope = scope
         self.endpoint_called = False
         self.after_commit: list[Callable[[], None]] = []
         self._sessions = ExitStack()
 
     @cached_property
     def caller(self) -> Caller:
-        """The owner of the key or session. Raises Unauthenticated.
+        """The owner of the key or session. Raises Unauthenticated, InsufficientScope.
 
         Looked up for each request, so that revoking acts at once, and in a read transaction of its own: a stranger
         must not wait for SQLite's write lock.
@@ -45,7 +66,14 @@ class RequestContext:
             caller = callers.caller_of(session, self.key)
         if caller is None:
             raise Unauthenticated
+        self.admit(caller)
         return caller
+
+    def admit(self, caller: Caller) -> None:
+        """Note that the key is used. Raises InsufficientScope if it may not do what the request asks."""
+        self.app.key_uses.note(caller.key_id)
+        if self._scope not in caller.scopes:
+            raise InsufficientScope(self._scope, caller.scopes)
 
     @property
     def _knows_caller(self) -> bool:
@@ -67,6 +95,8 @@ class RequestContext:
         """Call the endpoint, commit what it wrote, then do what follows the commit; all in this thread."""
         with self._sessions:
             answer = endpoint()
+            if self.change is not None and "write_session" in self.__dict__:
+                self.note_change(self.write_session, answer)
         for effect in self.after_commit:
             try:
                 effect()
@@ -74,6 +104,27 @@ class RequestContext:
                 # The request did what it says; the reconciler makes good what is missing here.
                 log.exception("after_commit_failed")
         return answer
+
+    def note_change(self, session: Session, answer: Any) -> None:
+        """Write into the audit log what the request has changed."""
+        # A response in place of a view says what would be done (`dry_run`).
+        if self.change is not None and not isinstance(answer, Response):
+            subject = getattr(answer, "id", None) or self.change.subject
+            caller = self.caller
+            audit_log.add(
+                session,
+                caller.owner,
+                self.change.action,
+                subject=subject,
+                key_id=caller.key_id,
+                address=self.change.address,
+                request_id=self.change.request_id,
+            )
+
+    def note_change_alone(self, answer: Any) -> None:
+        """The same in a transaction of its own, after those of an `async` endpoint."""
+        with self.app.database.write() as session:
+            self.note_change(session, answer)
 
     def close(self) -> None:
         """Close sessions that were never used, because the request was refused before its endpoint was called."""
@@ -89,9 +140,9 @@ def current_context() -> RequestContext:
 
 
 @contextmanager
-def request_context(app_context: AppContext, key: str) -> Iterator[RequestContext]:
+def request_context(app_context: AppContext, key: str, scope: Scope, change: Change | None) -> Iterator[RequestContext]:
     """A new context, which is the current one while the block runs."""
-    context = RequestContext(app_context, key)
+    context = RequestContext(app_context, key, scope, change)
     token = _current.set(context)
     try:
         yield context
@@ -111,7 +162,11 @@ def called_in_context(endpoint: Endpoint) -> Endpoint:
 
     @wraps(endpoint)
     async def call_async(**values: Any) -> Any:
-        current_context().endpoint_called = True
-        return await endpoint(**values)
+        context = current_context()
+        context.endpoint_called = True
+        answer = await endpoint(**values)
+        if context.change is not None:
+            await run_in_threadpool(context.note_change_alone, answer)
+        return answer
 
     return call_async if inspect.iscoroutinefunction(endpoint) else call

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from fastapi import Header, Response
 from pydantic import BaseModel
 
+from api.http.context import current_context
 from heldout.views.dataset import DatasetView
 from heldout.views.job import JobView
 from heldout.views.key import NewKeyView
@@ -75,6 +76,7 @@ def once(
     request = _fingerprint(route, spec)
     kept = idempotency.replay(session, owner, key, request)
     if kept is not None:
+        current_context().change = None
         made = _view_of(kept.body) if memory is None else memory.recall(kept.body)
         response.status_code = kept.status
         response.headers.update({**kept.headers, REPLAYED: "true"})

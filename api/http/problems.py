@@ -18,11 +18,13 @@ from heldout.errors import (
     DatasetLost,
     DatasetUnavailable,
     HeldoutError,
+    InsufficientScope,
     Internal,
     InvalidJson,
     InvalidParameter,
     InvalidSpec,
     MethodNotAllowed,
+    NeedsMoreMemory,
     NetworkTooDeep,
     NotSupported,
     OwnerSuspended,
@@ -46,6 +48,7 @@ REFUSED_SPEC = (
     DatasetUnavailable,
     CopiesNotKnown,
     DatasetLost,
+    NeedsMoreMemory,
     NetworkTooDeep,
     NotSupported,
     StorageUnavailable,
@@ -76,7 +79,8 @@ def problems(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int
     """The `responses=` of a route that can answer these errors, and those that any route can."""
     anywhere: tuple[type[HeldoutError], ...] = (Internal,)
     if not open_to_all:
-        anywhere += (InvalidParameter, Unauthenticated, CrossSiteRequest, TooManyRequests, DatabaseUnavailable)
+        anywhere += (InvalidParameter, Unauthenticated, CrossSiteRequest, InsufficientScope)
+        anywhere += (TooManyRequests, DatabaseUnavailable)
     by_status: dict[int, dict[str, type[HeldoutError]]] = {}
     for error in (*errors, *anywhere):
         by_status.setdefault(error.status, {})[error.code] = error

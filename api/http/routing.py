@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+import structlog
 from fastapi import APIRouter, Depends
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
@@ -16,28 +17,43 @@ from starlette.responses import Response
 
 from api.http.auth import bearer, key_of, require_valid_key, unchecked_key, valid_caller
 from api.http.body import JsonRequest
-from api.http.context import Endpoint, called_in_context, request_context
+from api.http.context import Change, Endpoint, called_in_context, request_context
 from api.http.deps import NEEDS_A_THREAD
 from api.http.pointers import EXAMINED_ERRORS
 from api.http.rates import Rates
 from heldout.errors import HeldoutError, InvalidParameter
+from heldout.scopes import SAFE_METHODS, Scope, scope_of_method
 
 
-def resource(prefix: str, tag: str, *, needs_key: bool = True, has_secrets: bool = False) -> APIRouter:
+def resource(
+    prefix: str, tag: str, *, needs_key: bool = True, scope: Scope | None = None, has_secrets: bool = False
+) -> APIRouter:
     """A router whose routes need a key, take only query parameters that they document, and read JSON strictly.
 
-    `has_secrets`: what they answer must not be kept by browsers and proxies.
+    Args:
+        scope: that the key must have; None: `read` for requests that read, `write` for others.
+        has_secrets: what they answer must not be kept by browsers and proxies.
     """
     dependencies = [Depends(_require_known_query_parameters)]
     if needs_key:
         dependencies.insert(0, Depends(bearer))
     if has_secrets:
         dependencies.append(Depends(_keep_nowhere))
-    return APIRouter(prefix=prefix, tags=[tag], route_class=ResourceRoute, dependencies=dependencies)
+    return APIRouter(
+        prefix=prefix,
+        tags=[tag],
+        route_class=type("ResourceRoute", (ResourceRoute,), {"scope": scope}),
+        dependencies=dependencies,
+    )
 
 
 class ResourceRoute(APIRoute):
-    """A route that looks at the key before anything else of a request, and ends with the commit of its endpoint."""
+    """A route that looks at the key before anything else of a request, and ends with the commit of its endpoint.
+
+    What a request has changed is noted in the audit log by the same commit.
+    """
+
+    scope: Scope | None = None
 
     def __init__(self, path: str, endpoint: Endpoint, **options: Any) -> None:
         super().__init__(path, called_in_context(endpoint), **options)
@@ -59,7 +75,8 @@ class ResourceRoute(APIRoute):
 
         async def handle_key_first(request: Request) -> Response:
             key = await key_of(request) if self._needs_key else ""
-            with request_context(request.app.state.context, key) as context:
+            scope = self.scope or scope_of_method(request.method)
+            with request_context(request.app.state.context, key, scope, self._change(request, scope)) as context:
                 if self._needs_key and not self._looks_key_up_itself:
                     await require_valid_key(request, context)
                 counted = await self._counted(request, key)
@@ -91,6 +108,18 @@ class ResourceRoute(APIRoute):
             return {}
         rates: Rates = request.app.state.context.rates
         return await rates.count(key)
+
+    def _change(self, request: Request, scope: Scope) -> Change | None:
+        """What the audit log will say of the request; None where it changes nothing."""
+        if not self._needs_key or scope == "read" or request.method in SAFE_METHODS:
+            return None
+        named = "/".join(str(part) for part in request.path_params.values())
+        return Change(
+            action=self.name,
+            subject=named or None,
+            address=None if request.client is None else request.client.host,
+            request_id=structlog.contextvars.get_contextvars().get("request_id"),
+        )
 
     def _validate_body(self, content: Any) -> tuple[Any, list[dict[str, Any]]]:
         try:

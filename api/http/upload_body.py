@@ -4,21 +4,25 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, parse_json, refused_values, require_length
+from api.http.upload_pace import PacedStream, Places
 from heldout.datasets import DatasetSpec
 from heldout.errors import (
     BodyTooLarge,
@@ -28,13 +32,22 @@ from heldout.errors import (
     InvalidParameter,
     InvalidSpec,
     StorageUnavailable,
+    TooManyUploads,
 )
+from heldout.settings import Settings
 from models.blobs import Blobs
 
 # Uploads have threads of their own: slow ones must not take those that answer requests.
 UPLOADS_AT_ONCE = 100
+# Forms are small, and each lies on disk while it comes.
+FORMS_AT_ONCE = 8
+FORMS_AT_ONCE_PER_OWNER = 2
+MAX_FORM_S = 600.0
+# How much is received, and dropped, of an upload for which there is no place.
+MAX_REFUSED_BYTES = 64 * 1024
+MAX_REFUSED_S = 1.0
 READ_BYTES = 1024 * 1024
-# A form is kept in the temporary folder first, which may be in memory; larger content needs `PUT …/content`.
+# A form is kept on disk first; larger content needs `PUT …/content`.
 FORM_BYTES = 64 * 1024 * 1024
 # The Content-Digest header of RFC 9530; other algorithms beside sha-256 are ignored.
 DIGEST = r"^(.*, *)?sha-256=:([A-Za-z0-9+/]{43}=):( *,.*)?$"
@@ -58,33 +71,73 @@ class ReceivedContent:
 class Uploads:
     """Receives uploads of datasets, each under a blob key that no other request writes to."""
 
-    def __init__(self, blobs: Blobs, limit_bytes: int) -> None:
+    def __init__(self, blobs: Blobs, settings: Settings) -> None:
         self._blobs = blobs
-        self._limit_bytes = limit_bytes
+        self._limit_bytes = settings.max_upload_bytes
+        self._min_bytes_per_s = settings.min_upload_bytes_per_s
+        self._max_s = float(settings.max_upload_s)
+        self._places = Places(UPLOADS_AT_ONCE, settings.uploads_per_owner)
+        self._form_places = Places(FORMS_AT_ONCE, FORMS_AT_ONCE_PER_OWNER)
+        self._folders = [blobs.local_folder(""), settings.home_path]
         self._threads = CapacityLimiter(UPLOADS_AT_ONCE)
 
-    async def receive_body(self, request: Request, dataset_id: str, digest: str | None) -> ReceivedContent:
+    async def receive_body(self, request: Request, owner: str, dataset_id: str, digest: str | None) -> ReceivedContent:
         """Store the body of a request.
 
         Raises:
-            BodyTooLarge, DigestMismatch, InvalidForm, StorageUnavailable.
+            BodyTooLarge, DigestMismatch, InvalidForm, StorageUnavailable, TooManyUploads, UploadTooSlow.
         """
         await require_length(request, self._limit_bytes)
+        await _require_room(self._places, request, owner)
         loop = asyncio.get_running_loop()
-        stream = request.stream()
+        stream = PacedStream(request.stream(), self._min_bytes_per_s, self._max_s)
 
         def chunks() -> Iterator[bytes]:
             with suppress(StopAsyncIteration):
                 while True:
-                    yield asyncio.run_coroutine_threadsafe(_next_chunk(stream), loop).result()
+                    yield asyncio.run_coroutine_threadsafe(stream.__anext__(), loop).result()
 
+        with self._places.taken_by(owner):
+            try:
+                return await self._receive(chunks(), dataset_id, digest)
+            except BodyTooLarge:
+                await discard_body(request, MAX_DISCARDED_BYTES - self._limit_bytes, MAX_DISCARD_S)
+                raise
+            except ClientDisconnect:
+                raise InvalidForm("The connection ended in the middle of the content.") from None
+
+    @asynccontextmanager
+    async def form(self, request: Request, owner: str, limit_bytes: int) -> AsyncIterator[FormData]:
+        """The fields and the file of a multipart form; the file is on disk, in the data folder, where it is large.
+
+        Raises:
+            BodyTooLarge, InvalidForm, TooManyUploads, UploadTooSlow.
+            StorageUnavailable: if the disk is full.
+        """
+        limit_bytes = min(limit_bytes, FORM_BYTES)
+        await require_length(request, limit_bytes)
+        await _require_room(self._form_places, request, owner)
+        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            raise InvalidForm("The body is no form; send `multipart/form-data`.")
+        paced = PacedStream(request.stream(), self._min_bytes_per_s, min(self._max_s, MAX_FORM_S))
+        with self._form_places.taken_by(owner):
+            form = await self._parsed(request, _limited(paced, limit_bytes))
+            try:
+                yield form
+            finally:
+                await form.close()
+
+    async def _parsed(self, request: Request, stream: AsyncGenerator[bytes]) -> FormData:
+        parser = _OnDiskParser(request.headers, stream, max_files=1, max_fields=len(FIELDS) + 1)
+        parser.folder = next((str(one) for one in self._folders if one is not None and _is_usable(one)), None)
         try:
-            return await self._receive(chunks(), dataset_id, digest)
-        except BodyTooLarge:
-            await discard_body(request, MAX_DISCARDED_BYTES - self._limit_bytes, MAX_DISCARD_S)
-            raise
+            return await parser.parse()
+        except MultiPartException as error:
+            raise InvalidForm(f"The form cannot be read: {error.message}") from None
         except ClientDisconnect:
-            raise InvalidForm("The connection ended in the middle of the content.") from None
+            raise InvalidForm("The connection ended in the middle of the form.") from None
+        except OSError as error:
+            raise StorageUnavailable from error
 
     async def receive_file(self, file: UploadFile, dataset_id: str) -> ReceivedContent:
         """Store a file of a form. Raises as `receive_body`."""
@@ -100,6 +153,16 @@ class Uploads:
         hashed = _HashedStream(chunks, self._limit_bytes, None if digest is None else sha256_in(digest))
         await to_thread.run_sync(self._blobs.put_stream, key, iter(hashed), limiter=self._threads)
         return ReceivedContent(key, hashed.sha256, hashed.size_bytes)
+
+
+async def _require_room(places: Places, request: Request, owner: str) -> None:
+    """Raises TooManyUploads. A client that sends before it reads gets that answer where it sends little."""
+    try:
+        places.require_room(owner)
+    except TooManyUploads as error:
+        if not await discard_body(request, MAX_REFUSED_BYTES, MAX_REFUSED_S):
+            error.headers["Connection"] = "close"
+        raise
 
 
 class _HashedStream:
@@ -125,11 +188,6 @@ class _HashedStream:
             raise DigestMismatch(self._announced, self.sha256, self.size_bytes)
 
 
-async def _next_chunk(stream: AsyncIterator[bytes]) -> bytes:
-    """The next chunk, as the coroutine that `run_coroutine_threadsafe` needs."""
-    return await anext(stream)
-
-
 def sha256_in(digest: str) -> str:
     """The SHA-256, in hexadecimal, of a header that has the form of DIGEST."""
     found = re.fullmatch(DIGEST, digest)
@@ -138,39 +196,35 @@ def sha256_in(digest: str) -> str:
     return base64.b64decode(found[2]).hex()
 
 
-async def read_form(request: Request, limit_bytes: int) -> FormData:
-    """The fields and the file of a multipart form; the file is on disk where it is large.
+async def _limited(stream: AsyncIterator[bytes], limit_bytes: int) -> AsyncGenerator[bytes]:
+    """Raises BodyTooLarge beyond a limit."""
+    received = 0
+    async for chunk in stream:
+        received += len(chunk)
+        if received > limit_bytes:
+            raise BodyTooLarge(limit_bytes)
+        yield chunk
 
-    Raises:
-        BodyTooLarge, InvalidForm.
-        StorageUnavailable: if this machine's temporary folder is full.
+
+class _OnDiskParser(MultiPartParser):
+    """Keeps large files of a form in a folder of ours: the system's temporary folder may be in memory.
+
+    They have no name there, so a process that dies leaves none.
     """
-    limit_bytes = min(limit_bytes, FORM_BYTES)
-    await require_length(request, limit_bytes)
-    try:
-        return await _LimitedRequest(request, limit_bytes).form(max_files=1, max_fields=len(FIELDS) + 1)
-    except HTTPException as error:
-        raise InvalidForm(f"The form cannot be read: {error.detail}") from None
-    except ClientDisconnect:
-        raise InvalidForm("The connection ended in the middle of the form.") from None
-    except OSError as error:
-        raise StorageUnavailable from error
+
+    folder: str | None = None
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        if self._current_part.file is not None:
+            self._files_to_close_on_error.pop().close()
+            file = SpooledTemporaryFile(max_size=self.spool_max_size, dir=self.folder)  # noqa: SIM115 - as the base does
+            self._files_to_close_on_error.append(file)
+            self._current_part.file.file = file  # type: ignore[assignment]  # as Starlette itself has it
 
 
-class _LimitedRequest(Request):
-    """A request whose stream raises BodyTooLarge beyond a limit."""
-
-    def __init__(self, request: Request, limit_bytes: int) -> None:
-        super().__init__(request.scope, request.receive)
-        self._limit_bytes = limit_bytes
-
-    async def stream(self) -> Any:  # an async generator, as the base class has it
-        received = 0
-        async for chunk in super().stream():
-            received += len(chunk)
-            if received > self._limit_bytes:
-                raise BodyTooLarge(self._limit_bytes)
-            yield chunk
+def _is_usable(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK)
 
 
 def spec_in_form(form: FormData) -> DatasetSpec:

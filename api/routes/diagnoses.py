@@ -12,16 +12,25 @@ from api.http.body import parse_json, refused_values
 from api.http.deps import AppContextDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
-from api.http.upload_body import file_in_form, read_form
+from api.http.upload_body import file_in_form
 from api.routes.foreign_training import ForeignCurves, ForeignTraining, as_sentence
-from heldout.errors import BodyTooLarge, FieldError, InvalidForm, InvalidJson, InvalidSpec, StorageUnavailable
+from heldout.errors import (
+    BodyTooLarge,
+    FieldError,
+    InvalidForm,
+    InvalidJson,
+    InvalidSpec,
+    StorageUnavailable,
+    TooManyUploads,
+    UploadTooSlow,
+)
 from heldout.json_pointer import pointer_to
 from heldout.views.diagnosis import DiagnosisView
 from models.answers.diagnosis import diagnosis_of
 from models.answers.file import read_predictions
 from models.answers.refusal import PredictionsRefused
 
-router = resource("/v1/diagnoses", "diagnoses")
+router = resource("/v1/diagnoses", "diagnoses", scope="read")
 
 # A large file takes seconds and some hundred megabytes.
 _ONE_AT_A_TIME = CapacityLimiter(1)
@@ -65,17 +74,17 @@ def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisV
     "/predictions",
     response_model=DiagnosisView,
     openapi_extra=_PREDICTIONS,
-    responses=problems(InvalidForm, InvalidJson, BodyTooLarge, InvalidSpec, StorageUnavailable),
+    responses=problems(
+        *(InvalidForm, InvalidJson, BodyTooLarge, InvalidSpec),
+        *(StorageUnavailable, TooManyUploads, UploadTooSlow),
+    ),
 )
 async def diagnose_predictions(request: Request, caller: CallerDep, app: AppContextDep) -> DiagnosisView:
     """Judge answers to labelled images in a file, which may be larger than a JSON body. Nothing is stored."""
     limit_bytes = app.settings.max_predictions_bytes
-    form = await read_form(request, limit_bytes)
-    try:
+    async with app.uploads.form(request, caller.owner, limit_bytes) as form:
         file, training = file_in_form(form), _text_in(form)
         return await to_thread.run_sync(_diagnosis, file, training, limit_bytes, limiter=_ONE_AT_A_TIME)
-    finally:
-        await form.close()
 
 
 def _text_in(form: FormData) -> str | None:

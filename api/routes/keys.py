@@ -1,23 +1,47 @@
-"""API keys of the caller's owner: list, make another, revoke."""
+"""API keys of the caller's owner: list, make another, roll, revoke. All need the scope `admin`."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
-from fastapi import Response
+from fastapi import Query, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.http.auth import CallerDep
 from api.http.context import current_context
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
 from api.http.idempotency import IdempotencyKey, Memory, once
-from api.http.problems import NO_ROOM, problems
+from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
-from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound
+from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused
 from heldout.quotas import Quota
+from heldout.scopes import SCOPES, Scope
 from heldout.views.key import KeyPage, NewKeyView
+from models.database import Session
 from models.store import keys, quotas
+from models.store.keys import Caller
 from models.views.key import key_view, new_key_view
 
-router = resource("/v1/keys", "keys", has_secrets=True)
+router = resource("/v1/keys", "keys", scope="admin", has_secrets=True)
+
+DAY_S = 24 * 3600
+MAX_OVERLAP_S = 30 * DAY_S
+
+
+class NewKey(BaseModel):
+    """What a new key may do, and for how long; it can do no more than the key that makes it, and lasts no longer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scopes: list[Scope] | None = Field(None, min_length=1, max_length=len(SCOPES), description="Absent: all of yours.")
+    expires_at: AwareDatetime | None = Field(None, description="RFC 3339; absent: as the key that makes it.")
+
+
+class Rolling(BaseModel):
+    """How long the old key works beside the new one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    overlap_s: float = Field(DAY_S, ge=0, le=MAX_OVERLAP_S, description="Seconds; 0 ends the old one at once.")
 
 
 @router.get("", responses=problems())
@@ -27,20 +51,66 @@ def list_keys(caller: CallerDep, session: ReadSessionDep) -> KeyPage:
     return KeyPage(object="list", data=[key_view(row) for row in rows], has_more=False, next=None)
 
 
-@router.post("", status_code=201, responses=problems(IdempotencyKeyInFlight, IdempotencyKeyReused, *NO_ROOM))
+@router.post(
+    "",
+    status_code=201,
+    responses=problems(IdempotencyKeyInFlight, IdempotencyKeyReused, KeyRefused, *NO_ROOM, *JSON_BODY),
+)
 def make_key(
     caller: CallerDep,
     app: AppContextDep,
     session: SessionDep,
     response: Response,
+    wanted: NewKey = NewKey(),  # noqa: B008 - frozen
     idempotency_key: IdempotencyKey = None,
 ) -> NewKeyView:
     """Make another key for this owner. Its text is in this answer and nowhere else."""
+    scopes = wanted.scopes or [scope for scope in SCOPES if scope in caller.scopes]
+
+    def make(secret: str) -> str:
+        quotas.require_room(session, caller.owner, app.settings.quotas, Quota.KEYS)
+        return keys.make(
+            session, caller.owner, secret, scopes=scopes, expires_at=wanted.expires_at, made_by=caller.key_id
+        )
+
+    return _made_once(caller, session, response, idempotency_key, "POST /v1/keys", wanted, make)
+
+
+@router.post(
+    "/{key_id}/roll",
+    status_code=201,
+    responses=problems(IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused, *JSON_BODY),
+)
+def roll_key(
+    key_id: str,
+    caller: CallerDep,
+    session: SessionDep,
+    response: Response,
+    rolling: Rolling = Rolling(),  # noqa: B008 - frozen
+    idempotency_key: IdempotencyKey = None,
+) -> NewKeyView:
+    """Make a key in place of another one, with its scopes and its end. The old one works until the overlap is over."""
+
+    def make(secret: str) -> str:
+        return keys.roll(session, caller.owner, key_id, secret, overlap_s=rolling.overlap_s, made_by=caller.key_id)
+
+    return _made_once(caller, session, response, idempotency_key, f"POST /v1/keys/{key_id}/roll", rolling, make)
+
+
+def _made_once(
+    caller: Caller,
+    session: Session,
+    response: Response,
+    idempotency_key: str | None,
+    route: str,
+    wanted: BaseModel,
+    make: Callable[[str], str],
+) -> NewKeyView:
+    """The key that `make` makes of a secret, or the one that the same request has made before."""
     asked_with, salt = current_context().key, keys.new_salt()
 
     def made() -> NewKeyView:
-        quotas.require_room(session, caller.owner, app.settings.quotas, Quota.KEYS)
-        text = keys.make(session, caller.owner, keys.secret_from(asked_with, salt))
+        text = make(keys.secret_from(asked_with, salt))
         return new_key_view(keys.row_of(session, text), text)
 
     def recalled(body: Mapping[str, Any]) -> NewKeyView:
@@ -50,12 +120,20 @@ def make_key(
 
     memory = Memory[NewKeyView](lambda view: {"object": view.object, "id": view.id, "salt": salt}, recalled)
     # Another key of the same owner would recall another text: its request is another one.
-    route = f"POST /v1/keys by {caller.key_id}"
-    return once(session, caller.owner, idempotency_key, route, None, response, made, memory)
+    of_key = f"{route} by {caller.key_id}"
+    return once(session, caller.owner, idempotency_key, of_key, wanted, response, made, memory)
 
 
 @router.delete("/{key_id}", status_code=204, responses=problems(KeyNotFound))
-def revoke_key(key_id: str, caller: CallerDep, session: SessionDep) -> None:
+def revoke_key(
+    key_id: str,
+    caller: CallerDep,
+    session: SessionDep,
+    with_made: Annotated[
+        bool,
+        Query(description="Revoke what it has made too: keys, what these have made, and their webhooks, which stop."),
+    ] = False,
+) -> None:
     """Revoke a key of this owner, at once and for good; also the one that this request bears."""
-    if not keys.revoke_of(session, caller.owner, key_id):
+    if not keys.revoke_of(session, caller.owner, key_id, with_made=with_made):
         raise KeyNotFound(key_id)

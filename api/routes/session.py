@@ -11,10 +11,10 @@ from api.http.routing import resource
 from heldout.errors import Unauthenticated
 from heldout.views.session import SessionView
 from models.database import Session
-from models.store import keys, sessions
+from models.store import audit_log, keys, sessions
 from models.store.keys import Caller
 
-router = resource("/v1/session", "session", has_secrets=True)
+router = resource("/v1/session", "session", scope="read", has_secrets=True)
 log_in_router = resource("/v1/session", "session", needs_key=False, has_secrets=True)
 
 
@@ -46,6 +46,8 @@ def log_in(wanted: LogIn, request: Request, response: Response, session: Session
     browser.require_own_page(request)
     caller = _caller(session, wanted)
     begun = sessions.begin(session, caller.key_id)
+    address = None if request.client is None else request.client.host
+    audit_log.add(session, caller.owner, "log_in", key_id=caller.key_id, address=address)
     browser.keep_session(request, response, begun.token, begun.expires_at)
     return SessionView(object="session", owner=caller.owner, key_id=caller.key_id, expires_at=begun.expires_at)
 

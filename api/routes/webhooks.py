@@ -17,6 +17,7 @@ from heldout.errors import (
     IdempotencyKeyInFlight,
     IdempotencyKeyReused,
     InvalidCursor,
+    SecretsUnavailable,
     TooManyWebhooks,
     WebhookDisabled,
     WebhookNotFound,
@@ -79,6 +80,7 @@ class WebhookChanges(_Body):
     responses=problems(
         TooManyWebhooks,
         WebhookUrlRefused,
+        SecretsUnavailable,
         IdempotencyKeyInFlight,
         IdempotencyKeyReused,
         WebhookNotFound,
@@ -100,14 +102,20 @@ def make_webhook(
     def made() -> WebhookWithSecret:
         _check(webhook.url, app)
         quotas.require_room(session, caller.owner, app.settings.quotas, Quota.WEBHOOKS)
-        events = _without_repeats(webhook.events)
-        return webhook_with_secret(
-            webhooks.add(session, caller.owner, url=webhook.url, events=events, enabled=webhook.enabled)
+        row = webhooks.add(
+            session,
+            app.secret_box,
+            caller.owner,
+            url=webhook.url,
+            events=_without_repeats(webhook.events),
+            enabled=webhook.enabled,
+            made_by=caller.key_id,
         )
+        return webhook_with_secret(row, app.secret_box)
 
     def recalled(body: Mapping[str, Any]) -> WebhookWithSecret:
         """As it is now: its secret is stored with the webhook alone. One that was deleted meanwhile is not found."""
-        return webhook_with_secret(webhooks.find(session, caller.owner, body["id"]))
+        return webhook_with_secret(webhooks.find(session, caller.owner, body["id"]), app.secret_box)
 
     memory = Memory[WebhookWithSecret](lambda view: {"object": view.object, "id": view.id}, recalled)
     return once(session, caller.owner, idempotency_key, "POST /v1/webhooks", webhook, response, made, memory)
@@ -145,10 +153,23 @@ def delete_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep
     webhooks.remove(session, caller.owner, webhook_id)
 
 
-@router.post("/{webhook_id}/rotate", responses=problems(WebhookNotFound))
-def rotate_secret(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> WebhookWithSecret:
+@router.post("/{webhook_id}/rotate", responses=problems(WebhookNotFound, SecretsUnavailable))
+def rotate_secret(
+    webhook_id: WebhookId, caller: CallerDep, app: AppContextDep, session: SessionDep
+) -> WebhookWithSecret:
     """Give it a new secret. For 24 hours the old one signs each message too, so that nothing is lost meanwhile."""
-    return webhook_with_secret(webhooks.rotate(session, caller.owner, webhook_id))
+    return webhook_with_secret(webhooks.rotate(session, app.secret_box, caller.owner, webhook_id), app.secret_box)
+
+
+@router.post(
+    "/{webhook_id}/ping",
+    status_code=202,
+    response_description="It is sent at once, whichever events the webhook is for.",
+    responses=problems(WebhookNotFound, WebhookDisabled),
+)
+def ping_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> DeliveryView:
+    """Send a test message, `webhook.ping`. Look at it in `deliveries`; while one waits there is no second one."""
+    return delivery_view(outbox.ping(session, webhooks.find(session, caller.owner, webhook_id, lock=True)))
 
 
 @router.get("/{webhook_id}/deliveries", responses=problems(WebhookNotFound, InvalidCursor))

@@ -13,17 +13,19 @@ from standardwebhooks import Webhook
 
 from api.webhooks.outgoing import TIMEOUT_S, Answer, Resolve, post, system_resolve
 from heldout import __version__
-from heldout.errors import DatabaseUnavailable
+from heldout.errors import DatabaseUnavailable, SecretsUnavailable, SecretUnreadable
 from heldout.settings import Settings
 from heldout.views.base import rfc3339
 from heldout.webhooks import Allowed
 from models.database import Database, Session
-from models.store import outbox, transitions
-from models.store.outbox import ClaimedDelivery
+from models.secret_box import SecretBox
+from models.store import delivery_ends, outbox, transitions, webhooks
+from models.store.outbox import ClaimedDelivery, Room
 
 log = structlog.get_logger("heldout.api")
 
-ATTEMPTS_AT_ONCE = 8
+ATTEMPTS_AT_ONCE = 32
+ATTEMPTS_AT_ONCE_PER_OWNER = 6
 ATTEMPTS_AT_ONCE_PER_WEBHOOK = 2
 # Longer than an attempt can take, a slow resolver included: a sender that needs more is dead.
 LEASE_S = TIMEOUT_S + 45
@@ -60,7 +62,10 @@ class Sender:
         self._resolve = resolve
         self._tls = tls
         self._clock = clock
+        self._box = SecretBox.of(settings)
+        self._has_sealed = False
         self._in_flight: Counter[str] = Counter()  # by webhook
+        self._of_owners: Counter[str] = Counter()  # likewise
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._forgot = monotonic()
@@ -77,25 +82,24 @@ class Sender:
     def run_once(self) -> int:
         """Start attempts at due deliveries up to the limits; return how many. Raises DatabaseUnavailable."""
         with self._changed:
-            in_flight = Counter(self._in_flight)
-        limit = ATTEMPTS_AT_ONCE - in_flight.total()
-        if not limit:
+            room = Room(
+                free=ATTEMPTS_AT_ONCE - self._in_flight.total(),
+                per_webhook=ATTEMPTS_AT_ONCE_PER_WEBHOOK,
+                per_owner=ATTEMPTS_AT_ONCE_PER_OWNER,
+                of_webhooks=Counter(self._in_flight),
+                of_owners=Counter(self._of_owners),
+            )
+        if not room.free:
             return 0
         with self._database.read() as session:
             if not outbox.any_due(session, self._clock(session)):
                 return 0
         with self._database.write() as session:
-            claimed = outbox.claim(
-                session,
-                self._clock(session),
-                limit=limit,
-                limit_per_webhook=ATTEMPTS_AT_ONCE_PER_WEBHOOK,
-                in_flight=in_flight,
-                lease_s=LEASE_S,
-            )
+            claimed = outbox.claim(session, self._clock(session), room, lease_s=LEASE_S)
         for due in claimed:
             with self._changed:
                 self._in_flight[due.webhook_id] += 1
+                self._of_owners[due.owner] += 1
             threading.Thread(target=self._send, args=(due,), name="webhook", daemon=True).start()
         return len(claimed)
 
@@ -108,6 +112,7 @@ class Sender:
         busy_at = monotonic()
         while not self._stop.wait(self._pause_s(monotonic() - busy_at)):
             try:
+                self._seal_secrets()
                 while self.run_once() and not self._stop.is_set():
                     busy_at = monotonic()
                 self._forget_old()
@@ -119,6 +124,13 @@ class Sender:
     def _pause_s(self, idle_s: float) -> float:
         """How long until it looks again, after so long without anything due."""
         return self._poll_s if idle_s < IDLE_AFTER_S else max(self._poll_s, IDLE_POLL_S)
+
+    def _seal_secrets(self) -> None:
+        """Seal what an earlier release has stored in clear, once."""
+        if not self._has_sealed:
+            with self._database.write() as session:
+                webhooks.seal_secrets(session, self._box)
+            self._has_sealed = True
 
     def _forget_old(self) -> None:
         if monotonic() - self._forgot < FORGET_EVERY_S:
@@ -137,25 +149,28 @@ class Sender:
             log.exception("webhook_failed", delivery=due.id)
         finally:
             with self._changed:
-                self._in_flight[due.webhook_id] -= 1
-                if not self._in_flight[due.webhook_id]:
-                    del self._in_flight[due.webhook_id]
+                _count_down(self._in_flight, due.webhook_id)
+                _count_down(self._of_owners, due.owner)
                 self._changed.notify_all()
 
     def _attempt(self, due: ClaimedDelivery) -> Answer:
         with self._database.read() as session:
             now = self._clock(session)
         body = body_of(due)
+        try:
+            secrets = tuple(self._box.open(sealed) for sealed in due.secrets)
+        except (SecretUnreadable, SecretsUnavailable) as error:
+            return Answer(None, error.detail, 0)
         headers = {
             "Content-Type": "application/json",
             "User-Agent": f"heldout/{__version__}",
-            **signed_headers(due.id, now, body, due.secrets),
+            **signed_headers(due.id, now, body, secrets),
         }
         return post(due.url, body.encode(), headers, allowed=self._allowed, resolve=self._resolve, tls=self._tls)
 
     def _settle(self, due: ClaimedDelivery, answer: Answer) -> None:
         with self._database.write() as session:
-            status = outbox.settle(
+            status = delivery_ends.settle(
                 session,
                 due,
                 self._clock(session),
@@ -173,6 +188,12 @@ class Sender:
             milliseconds=answer.milliseconds,
             delivery_status=status,
         )
+
+
+def _count_down(counts: Counter[str], name: str) -> None:
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]
 
 
 def body_of(due: ClaimedDelivery) -> str:

@@ -19,6 +19,7 @@ from heldout.cli import (
     results,
     studies,
     training,
+    webhooks,
 )
 from heldout.cli.command import ends_with_code
 from heldout.cli.screen import say
@@ -73,6 +74,7 @@ for _command in COMMANDS:
 datasets.app.command()(ends_with_code(mend.mend))
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(studies.app, name="studies")
+app.add_typer(webhooks.app, name="webhooks")
 
 
 def _add_server_command(name: str, about: str) -> None:

@@ -244,7 +244,7 @@ def show_estimate(estimate: EstimateView) -> None:
         [
             ("parameters", f"{estimate.parameters:,}"),
             ("operations", f"{estimate.flops_per_image:,} an image, forward"),
-            ("memory", f"{estimate.memory_bytes / 2**20:.1f} MiB a training step"),
+            ("memory", f"{estimate.memory_bytes / 2**20:.1f} MiB at most"),
             ("an epoch", "not known before a job has run" if per_epoch is None else seconds(per_epoch)),
         ]
     )

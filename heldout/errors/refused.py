@@ -80,3 +80,33 @@ class WebhookUrlRefused(HeldoutError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The url is refused. {reason}", errors=[FieldError("/url", reason)])
+
+
+class KeyRefused(InvalidSpec):
+    """A key that may not be made as it was asked for."""
+
+    code, title = "key_refused", "The key cannot be made so"
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
+
+
+class NeedsMoreMemory(InvalidSpec):
+    code, title = "needs_more_memory", "No worker has so much memory"
+
+    def __init__(self, needed_bytes: int, largest_bytes: int, fitting_batch_size: int | None) -> None:
+        smaller = (
+            "fewer filters or units, or smaller images"
+            if fitting_batch_size is None
+            else f"a `training.batch_size` of {fitting_batch_size} or less"
+        )
+        detail = (
+            f"The training needs about {_amount(needed_bytes)} of memory; the largest worker has "
+            f"{_amount(largest_bytes)}. It would fit with {smaller}, or the operator can add a larger worker."
+        )
+        pointer = "/network" if fitting_batch_size is None else "/training/batch_size"
+        super().__init__(detail, errors=[FieldError(pointer, detail)])
+
+
+def _amount(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:,.1f} GiB"

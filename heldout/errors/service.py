@@ -52,6 +52,30 @@ class FileOfLaterRelease(HeldoutError):
         )
 
 
+class SecretUnreadable(HeldoutError):
+    """A sealed secret that the service's key does not open."""
+
+    code, status, title = "secret_unreadable", 503, "A stored secret cannot be read"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The webhook's secret was sealed by another key than the service has now (HELDOUT_SECRETS_KEY, or "
+            "`secrets-key` in its home). Bring that key back, or rotate the webhook's secret."
+        )
+
+
+class SecretsUnavailable(HeldoutError):
+    """The key that seals secrets can be neither read nor made."""
+
+    code, status, title = "secrets_unavailable", 503, "Secrets cannot be sealed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The service has no key to seal webhooks' secrets, and cannot make one in its home. The operator has to "
+            "set HELDOUT_SECRETS_KEY to a long random text, the same for every API process."
+        )
+
+
 class SpecUnreadable(HeldoutError):
     """The stored spec of a job has fields or values that this release does not know."""
 

@@ -1,5 +1,7 @@
 """Requests that could not be read, or that bear no valid key."""
 
+from collections.abc import Collection
+
 from heldout.errors.base import HeldoutError
 
 
@@ -50,6 +52,17 @@ class CrossSiteRequest(HeldoutError):
         )
 
 
+class InsufficientScope(HeldoutError):
+    code, status, title = "insufficient_scope", 403, "The key may not do that"
+
+    def __init__(self, needed: str, scopes: Collection[str]) -> None:
+        has = ", ".join(sorted(scopes)) or "none"
+        super().__init__(
+            f"This needs the scope {needed!r}; the key has {has}. Use a key that has it: `POST /v1/keys` with a key of "
+            "scope 'admin' makes one, and so does `heldout keys create`."
+        )
+
+
 class MethodNotAllowed(HeldoutError):
     code, status, title = "method_not_allowed", 405, "The method does not fit this route"
 
@@ -93,3 +106,21 @@ class UnsupportedMediaType(HeldoutError):
 
     def __init__(self, received: str, expected: str) -> None:
         super().__init__(f"Received Content-Type {received!r}; send {expected}.")
+
+
+class UploadTooSlow(HeldoutError):
+    code, status, title = "upload_too_slow", 408, "The content comes too slowly"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why} Nothing was kept; send the content again.", headers={"Connection": "close"})
+
+
+class TooManyUploads(HeldoutError):
+    code, status, title = "too_many_uploads", 429, "Too many uploads at once"
+
+    def __init__(self, own: int) -> None:
+        super().__init__(
+            f"{own} uploads of yours are being received, and this process has no place for another one. Send it again "
+            "when one of them is done.",
+            headers={"Retry-After": "5"},
+        )

@@ -36,7 +36,10 @@ class EstimateView(View):
     layers: list[LayerView]
     initial: InitialView | None = Field(None, description="null unless the spec has `initial`.")
     flops_per_image: int = Field(description="Of one forward pass; a multiply-add counts as two.")
-    memory_bytes: int = Field(description="Of one training step, data excluded.")
+    memory_bytes: int = Field(
+        description="The most that the training's process has at once, images included, on a processor; a worker must "
+        "have it free. Within 25 % of what was measured."
+    )
     seconds_per_epoch: float | None = Field(
         description="For a job that has a worker's machine to itself; null until a worker has measured its speed."
     )

@@ -31,17 +31,18 @@ class SubjectObject(StrEnum):
     JOB = "job"
     DATASET = "dataset"
     STUDY = "study"
+    WEBHOOK = "webhook"
 
 
 class SubjectView(View):
-    """What something is about: a job, a dataset or a study."""
+    """What something is about: a job, a dataset, a study or a webhook."""
 
-    object: str = Field(description="`job`, `dataset` or `study`.")
+    object: str = Field(description="`job`, `dataset`, `study` or `webhook`.")
     id: str
 
 
 class OwnerEventView(View):
-    """Something that happened to a job, a dataset or a study of the owner."""
+    """Something that happened to a job, a dataset, a study or a webhook of the owner."""
 
     id: int = Field(description="The event's number among all of the owner: grows, with gaps where jobs were deleted.")
     object: Literal["event"]

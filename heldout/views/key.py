@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from heldout.scopes import Scope
 from heldout.views.base import Time, View
 from heldout.views.page import Page
 
@@ -13,7 +14,11 @@ class KeyView(View):
 
     id: str
     object: Literal["key"]
+    scopes: list[Scope] = Field(description="`read`, `write`: to change, `admin`: for keys and the audit log.")
+    made_by: str | None = Field(description="The id of the key by which it was made; null: by the operator.")
     created_at: Time
+    expires_at: Time | None = Field(description="From then on it is refused; null: it has no end.")
+    last_used_at: Time | None = Field(description="Known some seconds later; null: never.")
     revoked_at: Time | None
 
 

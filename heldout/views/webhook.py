@@ -22,6 +22,8 @@ class WebhookView(View):
     events: list[str]
     enabled: bool
     disabled_reason: str | None
+    failures: int = Field(description="Attempts that have failed since the last one that succeeded.")
+    failing_since: Time | None = Field(description="When the first of them was.")
     previous_secret_until: Time | None = Field(description="Until when the secret before this one signs too.")
     created_at: Time
 
@@ -58,9 +60,9 @@ class DeliveryView(View):
 class WebhookMessage(View):
     """What is posted to a webhook's address: the event, when it happened, and its subject as it was then."""
 
-    type: WebhookEvent
+    type: WebhookEvent | Literal["webhook.ping"]
     timestamp: Time
-    data: JobView | DatasetView | StudyView
+    data: JobView | DatasetView | StudyView | WebhookView
 
 
 class WebhookPage(Page[WebhookView]):

@@ -1,4 +1,4 @@
-"""Events of jobs, datasets and studies: each subject numbers its own from 1, in the order in which its row was locked.
+"""Events of subjects: jobs, datasets, studies, webhooks. Each numbers its own from 1, in the order of its row's locks.
 
 An event's type begins with the object that it is about: `job.started`, `dataset.ready`.
 """
@@ -13,7 +13,7 @@ from heldout.kinds import KINDS
 from heldout.views.event import SubjectObject
 from models.database import db_now
 from models.store import outbox, owner_events
-from models.tables import DatasetRow, EventRow, JobRow, StudyRow
+from models.tables import DatasetRow, EventRow, JobRow, StudyRow, WebhookRow
 
 Level = Literal["info", "warning", "error"]
 
@@ -33,7 +33,7 @@ def add(
     level: Level = "info",
     data: dict[str, Any] | None = None,
 ) -> int:
-    """Append an event of a job, a dataset or a study, with its webhook deliveries, and return its number.
+    """Append an event of a subject, with its webhook deliveries, and return its number.
 
     The caller's transaction holds the subject's row from here on.
     """
@@ -142,10 +142,23 @@ def _next_of_study(session: Session, study_id: str) -> tuple[int, str | None]:
     return number, owner
 
 
+def _next_of_webhook(session: Session, webhook_id: str) -> tuple[int, str | None]:
+    """The next number of the webhook, and its owner."""
+    number, owner = session.execute(
+        update(WebhookRow)
+        .where(WebhookRow.id == webhook_id)
+        .values(last_event=WebhookRow.last_event + 1)
+        .returning(WebhookRow.last_event, WebhookRow.owner)
+        .execution_options(synchronize_session=False)
+    ).one()
+    return number, owner
+
+
 _DRAW_NUMBER: Mapping[SubjectObject, Callable[[Session, str], tuple[int, str | None]]] = {
     SubjectObject.JOB: _next_of_job,
     SubjectObject.DATASET: _next_of_dataset,
     SubjectObject.STUDY: _next_of_study,
+    SubjectObject.WEBHOOK: _next_of_webhook,
 }
 
 

@@ -54,6 +54,7 @@ def add(
     priority: int,
     device: Device,
     gpus: int = 0,
+    memory_bytes: int | None = None,
     epochs: int = 0,
     parameters: int | None = None,
     metadata: Mapping[str, str] | None = None,
@@ -69,6 +70,7 @@ def add(
         begins: what it starts from; None means from nothing.
         key_id: the API key that counts as its maker, where it is not that of the request (`accounts.note_key`).
         gpus: how many a worker must have free to begin the job; 0 where a processor does.
+        memory_bytes: how much it is expected to take; a worker must have it free.
         max_pending_s: seconds after which the job fails if no worker has taken it; None means never.
     """
     about = KINDS[kind]
@@ -88,6 +90,7 @@ def add(
         "priority": priority,
         "device": device,
         "gpus": gpus,
+        "memory_bytes": memory_bytes,
         "retry_of": retry_of,
         "study_id": study_id,
         "key_id": key_id or accounts.key_of(session),

@@ -1,7 +1,8 @@
 """Deliveries to webhooks: written with the event itself, claimed by one sender at a time, kept as a log."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -10,29 +11,28 @@ from sqlalchemy import delete, insert, inspect, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import DeliveryNotFound, SpecUnreadable, WebhookDisabled
+from heldout.places import has_room
 from heldout.views.base import View
 from heldout.views.event import SubjectObject
-from heldout.webhooks import WEBHOOK_EVENTS, next_attempt_after
+from heldout.webhooks import PING, SUSPECT_AFTER_FAILURES, WEBHOOK_EVENTS
 from models.database import db_now
 from models.ids import new_id
 from models.tables import DatasetRow, DeliveryRow, JobRow, StudyRow, WebhookRow
 from models.views.dataset import dataset_view
 from models.views.job import job_view
 from models.views.study import study_view
+from models.views.webhook import webhook_view
 
 log = structlog.get_logger()
 
 PENDING = "pending"
 DELIVERED = "delivered"
 FAILED = "failed"
-STATUS_GONE = 410
-# A delivery's log holds its latest attempts.
-LOGGED_ATTEMPTS = 20
 # Due deliveries that one claim looks at.
 CANDIDATES_PER_CLAIM = 50
 LOG_KEPT_DAYS = 7
 
-Subject = TypeVar("Subject", JobRow, DatasetRow, StudyRow)
+Subject = TypeVar("Subject", JobRow, DatasetRow, StudyRow, WebhookRow)
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class ClaimedDelivery:
     id: str
     fence: int
     webhook_id: str
+    owner: str
     url: str
-    secrets: tuple[str, ...]  # the newest first
+    secrets: tuple[str, ...]  # sealed, the newest first
     type: str
     created_at: datetime
     payload: Mapping[str, Any]
@@ -69,22 +70,55 @@ def add(session: Session, owner: str, subject_object: SubjectObject, subject_id:
         log.warning("delivery_not_written", subject=subject_id, type=type_, reason=error.detail)
         return
     for webhook_id in wanting:
-        session.execute(
-            insert(DeliveryRow).values(
-                id=new_id("msg"),
-                webhook_id=webhook_id,
-                type=type_,
-                subject_object=subject_object,
-                subject_id=subject_id,
-                payload=payload,
-                status=PENDING,
-                attempts=0,
-                fence=0,
-                log=[],
-                due_at=db_now(),
-                created_at=db_now(),
-            )
+        _insert(session, webhook_id, type_, subject_object, subject_id, payload)
+
+
+def ping(session: Session, webhook: WebhookRow) -> DeliveryRow:
+    """Write a test message for the webhook, or give the one that waits. The caller has locked the webhook.
+
+    Raises:
+        WebhookDisabled.
+    """
+    if not webhook.enabled:
+        raise WebhookDisabled(webhook.id)
+    waiting = session.scalars(
+        select(DeliveryRow)
+        .where(DeliveryRow.webhook_id == webhook.id, DeliveryRow.type == PING, DeliveryRow.status == PENDING)
+        .limit(1)
+    ).one_or_none()
+    if waiting is not None:
+        return waiting
+    payload = webhook_view(webhook).model_dump(mode="json")
+    delivery_id = _insert(session, webhook.id, PING, SubjectObject.WEBHOOK, webhook.id, payload)
+    return session.get_one(DeliveryRow, delivery_id)
+
+
+def _insert(
+    session: Session,
+    webhook_id: str,
+    type_: str,
+    subject_object: SubjectObject,
+    subject_id: str,
+    payload: dict[str, Any],
+) -> str:
+    delivery_id = new_id("msg")
+    session.execute(
+        insert(DeliveryRow).values(
+            id=delivery_id,
+            webhook_id=webhook_id,
+            type=type_,
+            subject_object=subject_object,
+            subject_id=subject_id,
+            payload=payload,
+            status=PENDING,
+            attempts=0,
+            fence=0,
+            log=[],
+            due_at=db_now(),
+            created_at=db_now(),
         )
+    )
+    return delivery_id
 
 
 def any_due(session: Session, now: datetime) -> bool:
@@ -92,27 +126,44 @@ def any_due(session: Session, now: datetime) -> bool:
     return bool(session.scalar(select(select(DeliveryRow.id).where(*_due_at(now)).exists())))
 
 
-def claim(
-    session: Session, now: datetime, *, limit: int, limit_per_webhook: int, in_flight: Mapping[str, int], lease_s: float
-) -> list[ClaimedDelivery]:
-    """Claim up to `limit` due deliveries, the longest overdue first; nobody else sends them within the lease.
+@dataclass(frozen=True)
+class Room:
+    """What a sender may have under way at once, and what it has.
 
-    Args:
-        limit_per_webhook: attempts at one webhook at a time, so that a slow one does not hold up the others;
-            `in_flight` counts those that this sender has already.
+    free: places for more. per_webhook, per_owner: places that one may have at most, so that slow receivers hold up
+    nobody else's. of_webhooks, of_owners: what is under way.
     """
-    full = [webhook_id for webhook_id, count in in_flight.items() if count >= limit_per_webhook]
+
+    free: int
+    per_webhook: int
+    per_owner: int
+    of_webhooks: Mapping[str, int] = field(default_factory=dict)
+    of_owners: Mapping[str, int] = field(default_factory=dict)
+
+
+def claim(session: Session, now: datetime, room: Room, *, lease_s: float) -> list[ClaimedDelivery]:
+    """Claim due deliveries as far as there is room, the longest overdue first; nobody else sends them in the lease."""
+    full = [webhook_id for webhook_id, count in room.of_webhooks.items() if count >= room.per_webhook]
+    full_owners = [one for one, count in room.of_owners.items() if not has_room(count, room.free, room.per_owner)]
     candidates = session.execute(
-        select(DeliveryRow.id, DeliveryRow.fence, DeliveryRow.webhook_id)
-        .where(*_due_at(now), DeliveryRow.webhook_id.not_in(full))
+        select(DeliveryRow.id, DeliveryRow.fence, WebhookRow.id, WebhookRow.owner, WebhookRow.failures)
+        .join(WebhookRow)
+        .where(
+            *_due_at(now),
+            WebhookRow.id.not_in(full),
+            WebhookRow.owner.not_in(full_owners),
+            or_(WebhookRow.failures < SUSPECT_AFTER_FAILURES, WebhookRow.id.not_in(list(room.of_webhooks))),
+        )
         .order_by(DeliveryRow.due_at, DeliveryRow.id)
         .limit(CANDIDATES_PER_CLAIM)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=DeliveryRow)
     ).all()
     taken: list[str] = []
-    held = dict(in_flight)
-    for delivery_id, fence, webhook_id in candidates:
-        if len(taken) == limit or held.get(webhook_id, 0) >= limit_per_webhook:
+    of_webhooks, of_owners = Counter(room.of_webhooks), Counter(room.of_owners)
+    for delivery_id, fence, webhook_id, owner, failures in candidates:
+        most = 1 if failures >= SUSPECT_AFTER_FAILURES else room.per_webhook
+        free = room.free - len(taken)
+        if of_webhooks[webhook_id] >= most or not has_room(of_owners[owner], free, room.per_owner):
             continue
         claimed = session.scalar(
             update(DeliveryRow)
@@ -123,7 +174,8 @@ def claim(
         )
         if claimed is not None:
             taken.append(delivery_id)
-            held[webhook_id] = held.get(webhook_id, 0) + 1
+            of_webhooks[webhook_id] += 1
+            of_owners[owner] += 1
     rows = session.execute(
         select(DeliveryRow, WebhookRow).join(WebhookRow).where(DeliveryRow.id.in_(taken)).order_by(DeliveryRow.id)
     )
@@ -132,6 +184,7 @@ def claim(
             id=delivery.id,
             fence=delivery.fence,
             webhook_id=webhook.id,
+            owner=webhook.owner,
             url=webhook.url,
             secrets=_signing(webhook, now),
             type=delivery.type,
@@ -140,42 +193,6 @@ def claim(
         )
         for delivery, webhook in rows
     ]
-
-
-def settle(
-    session: Session, due: ClaimedDelivery, now: datetime, *, status: int | None, error: str | None, milliseconds: int
-) -> str | None:
-    """Note how an attempt ended, and when the next one is; gives the delivery's status.
-
-    None, and nothing is noted, if the delivery was asked for again, claimed by another sender, or deleted since.
-    """
-    row = session.scalars(
-        select(DeliveryRow)
-        .where(DeliveryRow.id == due.id, DeliveryRow.fence == due.fence, DeliveryRow.status == PENDING)
-        .with_for_update()
-    ).one_or_none()
-    if row is None:
-        return None
-    attempt = {
-        "at": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "status": status,
-        "error": error,
-        "milliseconds": milliseconds,
-    }
-    row.attempts += 1
-    row.log = [*row.log, attempt][-LOGGED_ATTEMPTS:]
-    row.leased_until = None
-    delay_s = next_attempt_after(row.attempts)
-    if status is not None and 200 <= status < 300:
-        row.status, row.due_at, row.finished_at = DELIVERED, None, now
-    elif status == STATUS_GONE or delay_s is None:
-        row.status, row.due_at, row.finished_at = FAILED, None, now
-    else:
-        row.due_at = now + timedelta(seconds=delay_s)
-    session.flush()
-    if status == STATUS_GONE:
-        _disable(session, due.webhook_id)
-    return row.status
 
 
 def page(session: Session, webhook_id: str, *, after: str | None, limit: int) -> tuple[Sequence[DeliveryRow], bool]:
@@ -234,16 +251,6 @@ def _due_at(now: datetime) -> tuple[Any, ...]:
     )
 
 
-def _disable(session: Session, webhook_id: str) -> None:
-    session.execute(
-        update(WebhookRow)
-        .where(WebhookRow.id == webhook_id)
-        .values(enabled=False, disabled_reason="Its receiver answered 410 Gone.")
-        .execution_options(synchronize_session=False)
-    )
-    give_up(session, webhook_id)
-
-
 def _signing(webhook: WebhookRow, now: datetime) -> tuple[str, ...]:
     old = webhook.previous_secret
     if old is not None and webhook.previous_until is not None and now < webhook.previous_until:
@@ -258,6 +265,8 @@ def _view_of(session: Session, subject_object: SubjectObject, subject_id: str) -
     if subject_object is SubjectObject.STUDY:
         study = _read(session, StudyRow, subject_id)
         return study_view(study, _read(session, DatasetRow, study.dataset_id))
+    if subject_object is SubjectObject.WEBHOOK:
+        return webhook_view(_read(session, WebhookRow, subject_id))
     job = _read(session, JobRow, subject_id)
     return job_view(job, _read(session, DatasetRow, job.dataset_id))
 

@@ -15,6 +15,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from models.database import db_now
+from models.store import keys
 from models.store.keys import Caller
 from models.tables import KeyRow, SessionRow
 
@@ -82,18 +83,18 @@ def _valid(session: Session, token: str, prefix: Prefix) -> tuple[str, Caller] |
     if not secret:
         return None
     row = session.execute(
-        select(SessionRow.secret_sha256, KeyRow.owner, KeyRow.id)
+        select(SessionRow.secret_sha256, KeyRow.owner, KeyRow.id, KeyRow.scopes)
         .join(KeyRow, KeyRow.id == SessionRow.key_id)
         .where(
             SessionRow.id == id_,
             SessionRow.is_link == (prefix == LINK_PREFIX),
             SessionRow.expires_at > db_now(),
-            KeyRow.revoked_at.is_(None),
+            ~keys.IS_OVER,
         )
     ).one_or_none()
     # The comparison takes the same time whether or not the id exists.
     matches = hmac.compare_digest(row.secret_sha256 if row is not None else _hash(""), _hash(secret))
-    return (id_, Caller(owner=row.owner, key_id=row.id)) if row is not None and matches else None
+    return (id_, Caller(row.owner, row.id, frozenset(row.scopes))) if row is not None and matches else None
 
 
 def _make(session: Session, key_id: str, prefix: Prefix, lasts_s: float) -> tuple[str, datetime]:

@@ -23,7 +23,8 @@ from heldout.views.study import ArmView
 from models import wake
 from models.database import db_now
 from models.ids import new_id
-from models.store import artifacts, evaluation_jobs, events, new_jobs, outbox, studies
+from models.memory import reserved_bytes
+from models.store import artifacts, evaluation_jobs, events, new_jobs, outbox, studies, worker_memory
 from models.store.artifacts import Artifact
 from models.store.new_jobs import Begins
 from models.store.studies import RunOfJob
@@ -31,7 +32,7 @@ from models.studies.next_steps import next_steps
 from models.studies.runs import name_of, spec_of_run
 from models.studies.state import NextSteps, Purpose, Run, RunKey
 from models.studies.stored import StudyPlan
-from models.tables import JobRow, StudyRow
+from models.tables import DatasetRow, JobRow, StudyRow
 from models.wake import WakeUp
 
 log = structlog.get_logger()
@@ -165,6 +166,9 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
         priority=spec.priority,
         device=spec.resources.required_device,
         gpus=spec.resources.required_gpus,
+        memory_bytes=reserved_bytes(
+            session.get_one(DatasetRow, study.dataset_id), spec, worker_memory.largest_bytes(session)
+        ),
         epochs=spec.training.epochs,
         parameters=arm.parameters,
         metadata=spec.metadata,

@@ -1,8 +1,8 @@
-"""Webhooks of an owner: add, change, rotate, remove. Secrets are stored in clear, because each message is signed."""
+"""Webhooks of an owner: add, change, rotate, remove. Secrets are sealed and not hashed: each message is signed."""
 
 import base64
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
@@ -12,16 +12,28 @@ from heldout.errors import TooManyWebhooks, WebhookNotFound
 from heldout.webhooks import OLD_SECRET_SIGNS_FOR_S
 from models.database import db_now
 from models.ids import new_id
-from models.store import locks
+from models.secret_box import SecretBox
+from models.store import events, locks
 from models.store.outbox import give_up
 from models.tables import WebhookRow
 
 MAX_WEBHOOKS = 20
 
 
-def add(session: Session, owner: str, *, url: str, events: Sequence[str], enabled: bool) -> WebhookRow:
+def add(
+    session: Session,
+    box: SecretBox,
+    owner: str,
+    *,
+    url: str,
+    events: Sequence[str],
+    enabled: bool,
+    made_by: str | None = None,
+) -> WebhookRow:
     """Make a webhook, with a new secret.
 
+    Args:
+        made_by: the key that asks for it.
     Raises:
         TooManyWebhooks: the owner has as many as an event may be sent to.
     """
@@ -34,7 +46,8 @@ def add(session: Session, owner: str, *, url: str, events: Sequence[str], enable
         url=url,
         events=list(events),
         enabled=enabled,
-        secret=_new_secret(),
+        secret=box.seal(_new_secret()),
+        made_by=made_by,
         created_at=db_now(),
     )
     return session.scalars(row.returning(WebhookRow)).one()
@@ -64,7 +77,7 @@ def change(session: Session, owner: str, webhook_id: str, changes: Mapping[str, 
     for name, value in changes.items():
         setattr(row, name, value)
     if changes.get("enabled") is True:
-        row.disabled_reason = None
+        row.disabled_reason, row.failures, row.failing_since = None, 0, None
     if changes.get("enabled") is False:
         row.disabled_reason = "Disabled by its owner."
         give_up(session, webhook_id)
@@ -72,13 +85,35 @@ def change(session: Session, owner: str, webhook_id: str, changes: Mapping[str, 
     return row
 
 
-def rotate(session: Session, owner: str, webhook_id: str) -> WebhookRow:
+def disable_made_by(session: Session, key_ids: Collection[str]) -> None:
+    """Disable the webhooks that these keys have made, and give up what waits to be sent to them."""
+    disabled = session.scalars(
+        update(WebhookRow)
+        .where(WebhookRow.made_by.in_(key_ids), WebhookRow.enabled)
+        .values(enabled=False, disabled_reason="The key that made it was revoked.")
+        .returning(WebhookRow.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    for webhook_id in disabled:
+        give_up(session, webhook_id)
+
+
+def seal_secrets(session: Session, box: SecretBox) -> None:
+    """Seal what an earlier release has stored in clear."""
+    for row in session.scalars(select(WebhookRow).where(WebhookRow.secret.startswith("whsec_")).with_for_update()):
+        row.secret = box.seal(row.secret)
+        row.previous_secret = None if row.previous_secret is None else box.seal(row.previous_secret)
+
+
+def rotate(session: Session, box: SecretBox, owner: str, webhook_id: str) -> WebhookRow:
     """Give the webhook a new secret; the old one signs beside it for a day. Raises WebhookNotFound."""
     row = find(session, owner, webhook_id, lock=True)
     session.execute(
         update(WebhookRow)
         .where(WebhookRow.id == webhook_id)
-        .values(secret=_new_secret(), previous_secret=row.secret, previous_until=db_now(OLD_SECRET_SIGNS_FOR_S))
+        .values(
+            secret=box.seal(_new_secret()), previous_secret=row.secret, previous_until=db_now(OLD_SECRET_SIGNS_FOR_S)
+        )
         .execution_options(synchronize_session=False)
     )
     session.refresh(row)
@@ -86,9 +121,10 @@ def rotate(session: Session, owner: str, webhook_id: str) -> WebhookRow:
 
 
 def remove(session: Session, owner: str, webhook_id: str) -> None:
-    """Delete a webhook and its deliveries. Raises WebhookNotFound."""
+    """Delete a webhook with its deliveries and events. Raises WebhookNotFound."""
     session.delete(find(session, owner, webhook_id, lock=True))
     session.flush()
+    events.remove_all(session, owner, [webhook_id])
 
 
 def _new_secret() -> str:

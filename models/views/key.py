@@ -6,7 +6,16 @@ from models.tables import KeyRow
 
 def key_view(row: KeyRow) -> KeyView:
     """The key as its owner sees it."""
-    return KeyView(id=row.id, object="key", created_at=row.created_at, revoked_at=row.revoked_at)
+    return KeyView(
+        id=row.id,
+        object="key",
+        scopes=row.scopes,
+        made_by=row.made_by,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+        revoked_at=row.revoked_at,
+    )
 
 
 def new_key_view(row: KeyRow, text: str) -> NewKeyView:

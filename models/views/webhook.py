@@ -3,6 +3,7 @@
 from typing import Any
 
 from heldout.views.webhook import DeliveryView, WebhookView, WebhookWithSecret
+from models.secret_box import SecretBox
 from models.tables import DeliveryRow, WebhookRow
 
 
@@ -11,9 +12,9 @@ def webhook_view(row: WebhookRow) -> WebhookView:
     return WebhookView.model_validate(_values(row))
 
 
-def webhook_with_secret(row: WebhookRow) -> WebhookWithSecret:
+def webhook_with_secret(row: WebhookRow, box: SecretBox) -> WebhookWithSecret:
     """A webhook that was just made or given a new secret."""
-    return WebhookWithSecret.model_validate({**_values(row), "secret": row.secret})
+    return WebhookWithSecret.model_validate({**_values(row), "secret": box.open(row.secret)})
 
 
 def delivery_view(row: DeliveryRow) -> DeliveryView:
@@ -41,6 +42,8 @@ def _values(row: WebhookRow) -> dict[str, Any]:
         "events": row.events,
         "enabled": row.enabled,
         "disabled_reason": row.disabled_reason,
+        "failures": row.failures,
+        "failing_since": row.failing_since,
         "previous_secret_until": row.previous_until,
         "created_at": row.created_at,
     }

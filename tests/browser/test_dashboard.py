@@ -251,3 +251,14 @@ def test_axe_finds_nothing_serious(colours: str, width: int, ended: str, open_pa
     outside = open_page("/login", log_in=False, colours=colours, width=width)
     expect(outside.get_by_label("API key")).to_be_visible()
     assert_fit_for_all(outside, f"login-{colours}-{width}", pictures)
+
+
+def test_characters_that_turn_text_around_are_shown_as_escapes(client: Client, open_page) -> None:
+    spec = json.loads((Path(__file__).resolve().parents[2] / "examples/overfit.json").read_text())
+    turned = "report\u202egnp.exe"
+    job = client.submit({**spec, "name": turned, "priority": -100})
+    client.cancel(job.id)
+    assert client.get(job.id).name == turned, "the service gives it back as it is"
+    page = open_page(f"/jobs/{job.id}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("report\\u202egnp.exe")
+    assert "\u202e" not in page.locator("body").inner_text()

@@ -254,13 +254,14 @@ def main() -> int:
 
 def bring_up(engine: Engine) -> int:
     project = f"heldout-test-{secrets.token_hex(3)}"
-    passwords = [AWKWARD + secrets.token_urlsafe(12) for _ in range(2)]
+    passwords = [AWKWARD + secrets.token_urlsafe(12) for _ in range(3)]
     port, tls_port = free_port(), free_port()
     folder = tempfile.TemporaryDirectory(prefix="heldout-tls-")
     certificate = make_certificate(Path(folder.name))
     variables = {
         "POSTGRES_PASSWORD": passwords[0],
         "REDIS_PASSWORD": passwords[1],
+        "HELDOUT_SECRETS_KEY": passwords[2],
         "HELDOUT_PORT": f"127.0.0.1:{port}",
         "HELDOUT_IMAGE": f"{project}:cpu",
         "HELDOUT_PROXY_IMAGE": f"{project}:proxy",

@@ -1,7 +1,9 @@
 """Engines and sessions: one clock, one kind of time, and a database that goes away and comes back."""
 
 import contextlib
+import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -462,3 +464,25 @@ def test_where_only_a_query_tells_there_may_always_be_something_new(database):
     watch = database.watch()
     assert all(watch.may_have_changed() for _ in range(3))
     watch.close()
+
+
+# --- who can read it -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [None, 0o644], ids=["new", "of an earlier release"])
+def test_a_sqlite_file_is_readable_by_its_owner_alone_whatever_its_folder_allows(tmp_path, before):
+    tmp_path.chmod(0o777)
+    file = tmp_path / "heldout.db"
+    if before is not None:
+        file.touch()
+        file.chmod(before)
+    umask = os.umask(0)
+    try:
+        database = Database(f"sqlite:///{file}")
+        with database.write() as session:
+            session.execute(text("CREATE TABLE things (id INTEGER)"))
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        database.dispose()
+    finally:
+        os.umask(umask)
+    assert modes == {"heldout.db": 0o600, "heldout.db-wal": 0o600, "heldout.db-shm": 0o600}

@@ -18,6 +18,7 @@ import { useEffect, useState } from 'preact/hooks'
 import { Problem, get, loggedIn } from './api/client'
 import { Jobs } from './pages/jobs/page'
 import { LogIn } from './pages/login'
+import { escapeControls } from './parts/escaped'
 import { Layout, owner } from './parts/layout'
 import { path, start } from './parts/router'
 import { Empty, Failed, Loading } from './parts/states'
@@ -88,5 +89,6 @@ function App() {
   )
 }
 
+escapeControls()
 start()
 render(<App />, document.getElementById('app')!)

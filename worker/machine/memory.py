@@ -1,4 +1,4 @@
-"""How much memory this machine, or this container, has, and how much of it the images of a job may take."""
+"""How much memory this machine, or this container, has, and who has how much of it."""
 
 import os
 from collections.abc import Sequence
@@ -28,3 +28,34 @@ def memory_bytes() -> int:
         with suppress(OSError, ValueError):  # "max" where there is none
             found = min(found, int(Path(limit).read_text()))
     return found
+
+
+# Where the kernel counts the processes that it has killed because memory ran out: in our container, and on the machine.
+_KILL_COUNTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control", "/proc/vmstat")
+# Of the processes of a machine the kernel kills that with the highest score first; this is the most that can be added.
+FIRST_IN_LINE = 1000
+
+
+def memory_kills() -> int:
+    """How many processes were killed because memory ran out, counted from some moment; it only grows."""
+    kills = 0
+    for file in _KILL_COUNTS:
+        with suppress(OSError, ValueError):
+            for line in Path(file).read_text().splitlines():
+                name, _, count = line.partition(" ")
+                kills += int(count) if name == "oom_kill" else 0
+    return kills
+
+
+def be_first_in_line() -> None:
+    """Have the kernel kill this process before any other where memory runs out; no-op where it has no such thing."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(FIRST_IN_LINE))
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process has had; 0 where that is not known."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+    return 0

@@ -26,7 +26,7 @@ SPAWN_READY_TIMEOUT_S = 180
 _START_LOCK = threading.Lock()
 
 # Environment variables, without `HELDOUT_`, that a training process must not inherit begin with one of these.
-SECRET_NAME_PREFIXES = ("DATABASE_", "REDIS_", "API_KEY", "AWS_", "PG")
+SECRET_NAME_PREFIXES = ("DATABASE_", "REDIS_", "API_KEY", "SECRETS_", "AWS_", "PG")
 
 
 class ProcessDied(Exception):

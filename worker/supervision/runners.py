@@ -9,6 +9,7 @@ from heldout.spec import JobSpec
 from models.store.claims import Claimed
 from worker.machine.cores import JobCores
 from worker.machine.devices import Gpu
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.supervision.evaluate_attempt import EvaluateAttempt
 from worker.supervision.ingest_attempt import IngestAttempt
@@ -25,6 +26,7 @@ def run_claimed(
     settings: Settings,
     scratch: Scratch,
     slots: int,
+    memory: MemoryBudget,
     gpus: Sequence[Gpu],
     cores: JobCores,
     core_count: int,
@@ -40,6 +42,7 @@ def run_claimed(
                 settings=settings,
                 scratch=scratch,
                 slots=slots,
+                memory=memory,
                 gpus=gpus,
                 cores=cores,
                 core_count=core_count,

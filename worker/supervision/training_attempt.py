@@ -22,6 +22,7 @@ from models.stored_files import store_artifact
 from worker.machine.cores import JobCores, allowed_towers
 from worker.machine.devices import Device, Gpu
 from worker.machine.memory import memory_bytes, resident_bytes
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.precision import allowed_precision
 from worker.machine.scratch import Scratch
 from worker.messages import (
@@ -43,6 +44,7 @@ from worker.messages import (
 from worker.supervision import metrics as worker_metrics
 from worker.supervision.attempt_files import STORAGE_TRIES, AttemptFiles, InitialGone, Interrupted
 from worker.supervision.lease import AttemptLease
+from worker.supervision.memory_watch import MemoryWatch, settle_kill
 from worker.supervision.processes import ProcessDied, TrainingProcess
 from worker.supervision.training_records import record_epoch, record_overfitting, store_checkpoint
 
@@ -73,6 +75,7 @@ class TrainingAttempt:
         settings: Settings,
         scratch: Scratch,
         slots: int,
+        memory: MemoryBudget,
         gpus: Sequence[Gpu],
         cores: JobCores,
         core_count: int,
@@ -84,6 +87,8 @@ class TrainingAttempt:
         self._files = AttemptFiles(lease, settings)
         self._scratch = scratch
         self._slots = slots
+        self._memory = memory
+        self._watch = MemoryWatch(memory, claimed.held, claimed.memory_bytes or memory.total_bytes // slots)
         self._gpus = gpus
         self._cores = cores
         self._core_count = core_count
@@ -136,6 +141,7 @@ class TrainingAttempt:
     def _follow(self, dataset: Path, checkpoint: Checkpoint | None) -> None:
         try:
             assignment = self._assignment(dataset, checkpoint)
+            self._watch.begin()
             self._process = TrainingProcess(assignment, self._folder)
             self._follow_messages(self._process, checkpoint)
         except ProcessDied as died:
@@ -144,6 +150,10 @@ class TrainingAttempt:
             # A signal to our whole group ends the process a moment before we hear of it ourselves.
             if self._lease.stopping.wait(0.5):
                 self._lease.release()
+                return
+            kill = self._watch.kill_of(died.exit_code)
+            if kill is not None:
+                settle_kill(self._lease, kill, self._memory.total_bytes)
                 return
             lines = self._process.last_lines() if self._process is not None else []
             what = "The training process died. The last lines of its output are attached."
@@ -208,6 +218,7 @@ class TrainingAttempt:
                 process.kill()
                 self._settle_stopped(requested)
                 return
+            self._watch.look(process.pid)
             message = process.receive(0.1)
             if isinstance(message, Stopped):
                 if message.checkpoint is not None:

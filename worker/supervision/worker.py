@@ -3,6 +3,7 @@
 import os
 import secrets
 import threading
+import time
 
 import structlog
 
@@ -13,12 +14,14 @@ from models.blobs import Blobs
 from models.database import Database
 from models.migrations import require_newest
 from models.reconcile import Announce, Reconciler
-from models.store import claims
+from models.store import claims, worker_memory
 from models.store.claims import Claimed
 from worker.machine.cores import Cores, JobCores
 from worker.machine.devices import chosen_gpus, claimable_devices, find_gpus, host_name, processor_flags, slots
 from worker.machine.fetch import fetch_missing
 from worker.machine.gpus import Gpus
+from worker.machine.memory import memory_bytes
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.precision import has_bfloat16_units
 from worker.machine.scratch import Scratch
 from worker.supervision import metrics, processes
@@ -32,6 +35,8 @@ from worker.supervision.runners import run_claimed
 
 log = structlog.get_logger()
 
+REPORT_MEMORY_EVERY_S = 3600.0
+
 
 class Worker:
     """The worker that both drivers share. A driver calls `claim` and `run` from as many threads as it has slots."""
@@ -43,6 +48,8 @@ class Worker:
         self.blobs = Blobs(settings.blobs_url)
         gpus = find_gpus()
         self.gpus = Gpus(gpus)
+        self.memory = MemoryBudget(int(settings.worker_memory_share * memory_bytes()))
+        self._reported_at: float | None = None
         self.slots = slots(settings.slots, len(gpus), settings.worker_slots)
         self.checks = ChecksInSlots(self.slots)
         self.cores = Cores()
@@ -77,20 +84,43 @@ class Worker:
     def claim(self) -> Claimed | None:
         """Take the best job that waits for a slot; None if none fits, or the database does not answer."""
         try:
-            with self.gpus.claiming() as free, self.checks.claiming() as kinds:
+            self._report_memory()
+            with (
+                self.gpus.claiming() as free,
+                self.memory.claiming() as free_bytes,
+                self.checks.claiming() as kinds,
+            ):
                 devices, bounds = claimable_devices(len(free)), self.settings.quotas
                 with self.database.read() as session:
-                    if not claims.claimable(session, devices, len(free), kinds, bounds):
+                    if not claims.claimable(session, devices, len(free), kinds, bounds, memory_bytes=free_bytes):
                         return None
                 with self.database.write() as session:
-                    claimed = claims.claim(session, self.name, devices, self.settings.lease_s, len(free), kinds, bounds)
+                    claimed = claims.claim(
+                        session,
+                        self.name,
+                        devices,
+                        self.settings.lease_s,
+                        len(free),
+                        kinds,
+                        bounds,
+                        memory_bytes=free_bytes,
+                    )
                 if claimed is not None:
                     self.gpus.take(claimed.held, chosen_gpus(claimed.device, claimed.gpus, free))
+                    self.memory.take(claimed.held, claimed.memory_bytes or 0)
                     self.checks.begin(claimed)
                 return claimed
         except DatabaseUnavailable:
             log.warning("database_unavailable", worker=self.name)
             return None
+
+    def _report_memory(self) -> None:
+        """Say from time to time what this worker has, so that what none could hold is refused when it is submitted."""
+        now = time.monotonic()
+        if self._reported_at is None or now - self._reported_at > REPORT_MEMORY_EVERY_S:
+            with self.database.write() as session:
+                worker_memory.report(session, self.name, self.memory.total_bytes)
+            self._reported_at = now
 
     def run(self, claimed: Claimed) -> None:
         """Run a claimed job to the end of its attempt, in this thread; never raises."""
@@ -101,6 +131,7 @@ class Worker:
             finally:
                 self.gpus.give_back(claimed.held)
                 self.checks.end(claimed)
+                self.memory.give_back(claimed.held)
 
     def _claim_beside(self) -> Claimed | None:
         """Take the best job that needs no slot."""
@@ -129,6 +160,7 @@ class Worker:
                 settings=self.settings,
                 scratch=self.scratch,
                 slots=self.slots,
+                memory=self.memory,
                 gpus=self.gpus.of(claimed.held),
                 cores=cores,
                 core_count=self.cores.count,

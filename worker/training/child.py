@@ -6,6 +6,7 @@ from multiprocessing.connection import Connection
 from typing import Literal
 
 from heldout.cost import Precision
+from worker.machine.memory import be_first_in_line
 from worker.messages import Alive, AnyAssignment, EvaluateAssignment, SuspectAssignment
 
 
@@ -18,6 +19,7 @@ def main(assignment: AnyAssignment, pipe: Connection, log: str) -> None:
     # The parent's streams may be closed or be of another encoding; the process gets its own.
     sys.stdout = open(1, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
+    be_first_in_line()
     pipe.send(Alive())
     if isinstance(assignment, SuspectAssignment):
         import worker.training.preload

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.body import parse_json, receive_json
-from api.http.deps import AfterCommitDep, AppContextDep, SessionDep
+from api.http.deps import AppContextDep, SessionDep
 from api.http.idempotency import REPLAYED, IdempotencyKey, once
 from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
@@ -21,7 +21,6 @@ from api.http.upload_body import (
     ReceivedContent,
     dataset_spec,
     file_in_form,
-    read_form,
     spec_in_form,
 )
 from api.routes.datasets.dataset import Reference
@@ -37,11 +36,12 @@ from heldout.errors import (
     IdempotencyKeyReused,
     InvalidForm,
     StorageUnavailable,
+    TooManyUploads,
     UploadFinished,
+    UploadTooSlow,
 )
 from heldout.views.dataset import DatasetView
 from models.database import Session
-from models.discard import discard_files
 from models.store import accounts, discards, idempotency, quotas, uploads
 from models.store.keys import Caller
 from models.views.dataset import dataset_view
@@ -93,6 +93,8 @@ CONTENT: dict[str, Any] = {
     responses=problems(
         InvalidForm,
         StorageUnavailable,
+        TooManyUploads,
+        UploadTooSlow,
         IdempotencyKeyInFlight,
         IdempotencyKeyReused,
         DatasetNotFound,
@@ -139,7 +141,7 @@ async def create_dataset(
     openapi_extra=CONTENT,
     responses=problems(
         *(InvalidForm, DatasetNotFound, DatasetIsBundled, UploadFinished),
-        *(BodyTooLarge, DigestMismatch, StorageUnavailable),
+        *(BodyTooLarge, DigestMismatch, StorageUnavailable, TooManyUploads, UploadTooSlow),
         *NO_ROOM,
     ),
 )
@@ -155,17 +157,15 @@ async def put_content(
 ) -> DatasetView:
     """Send a dataset's content, of any length. After a failure send it again from its beginning."""
     dataset_id = await run_in_threadpool(_expecting, app, caller.owner, dataset)
-    received = await app.uploads.receive_body(request, dataset_id, content_digest)
+    received = await app.uploads.receive_body(request, caller.owner, dataset_id, content_digest)
     return await _accept(app, caller, dataset_id, received)
 
 
 @router.delete("/{dataset}", status_code=204, responses=problems(DatasetNotFound, DatasetIsBundled, DatasetInUse))
-def delete_dataset(
-    dataset: Reference, caller: CallerDep, session: SessionDep, after_commit: AfterCommitDep, app: AppContextDep
-) -> None:
-    """Delete a dataset that no job needs; jobs that have ended still name it."""
+def delete_dataset(dataset: Reference, caller: CallerDep, session: SessionDep) -> None:
+    """Delete a dataset that no job needs; jobs that have ended still name it. Its files go within a minute."""
+    # Not here: how long that takes would tell whether another owner has the same content.
     discards.remove(session, caller.owner, dataset)
-    after_commit(lambda: discard_files(app.database, app.blobs))
 
 
 async def _create_whole(
@@ -177,8 +177,7 @@ async def _create_whole(
     idempotency_key: str | None,
 ) -> DatasetView:
     """Announce a dataset, then take its content as PUT does: the same content once more changes nothing."""
-    form = await read_form(request, app.settings.max_upload_bytes)
-    try:
+    async with app.uploads.form(request, caller.owner, app.settings.max_upload_bytes) as form:
         spec, file = spec_in_form(form), file_in_form(form)
         view = await run_in_threadpool(announce, spec)
         try:
@@ -187,8 +186,6 @@ async def _create_whole(
             if REPLAYED not in response.headers:  # else the dataset is that of an earlier request
                 await run_in_threadpool(_withdraw, app, caller.owner, view.id, idempotency_key)
             raise
-    finally:
-        await form.close()
     return await _accept(app, caller, view.id, received)
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.http import etag
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep, KeyDep
+from api.http.context import current_context
 from api.http.deps import AfterCommitDep, AppContextDep, JobId, ReadSessionDep, SessionDep, cursor
 from api.http.filters import METADATA_PARAMETER, FiltersDep
 from api.http.problems import JSON_BODY, problems
@@ -166,6 +167,7 @@ def _find(app: AppContext, key: str, job_id: str) -> JobView:
         caller, found = job_lookup.find_with_key(session, key, job_id)
         if caller is None:
             raise Unauthenticated
+        current_context().admit(caller)
         if found is None:
             raise JobNotFound(job_id)
         return job_view(*found)

@@ -57,6 +57,7 @@ class Claimed:
     initial: InitialWeights | None = None
     study_id: str | None = None  # that compares the job with others
     kind: JobKind = JobKind.TRAIN
+    memory_bytes: int | None = None  # that it is expected to need; None where nobody knows
 
 
 IS_READY = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
@@ -68,9 +69,11 @@ def claimable(
     gpus: int = 1,
     kinds: Collection[JobKind] = KINDS_IN_SLOTS,
     bounds: Bounds = NO_BOUNDS,
+    *,
+    memory_bytes: int | None = None,
 ) -> bool:
     """Whether `claim` would find a job: cheap, takes no lock."""
-    can_run = _can_run(kinds, devices, gpus)
+    can_run = _can_run(kinds, devices, gpus, memory_bytes)
     # While nothing waits, nobody is looked through.
     if not session.scalar(select(select(JobRow.id).where(*IS_READY, *can_run).exists())):
         return False
@@ -90,19 +93,23 @@ def claim(
     gpus: int = 1,
     kinds: Collection[JobKind] = KINDS_IN_SLOTS,
     bounds: Bounds = NO_BOUNDS,
+    *,
+    memory_bytes: int | None = None,
 ) -> Claimed | None:
     """Take a job of the owner whose turn it is: the highest priority, then the oldest. None if there is none.
 
-    A job for more GPUs than are free now is left for later, or for another worker; those behind it come first then.
+    A job for more GPUs or memory than are free now is left for later, or for another worker; those behind it come
+    first then.
     A job whose spec this release does not understand fails, and the next one is taken.
 
     Args:
         devices: values of a job's `device` that the worker can serve now.
         gpus: how many GPUs the worker has free.
+        memory_bytes: how much memory it has free; None: it does not count.
         kinds: those that it takes now. What only a newer release knows is left to that release's workers.
         bounds: what an owner may take where nothing else was set for it.
     """
-    can_run = _can_run(kinds, devices, gpus)
+    can_run = _can_run(kinds, devices, gpus, memory_bytes)
     passed_over: set[str] = set()
     while (owner := _next_owner(session, can_run, passed_over)) is not None:
         job = None
@@ -209,6 +216,7 @@ def _claimed(session: Session, job: JobRow, held: HeldAttempt, spec: WorkSpec) -
         spec=spec,
         device=cast(Device, job.device),
         gpus=job.gpus,
+        memory_bytes=job.memory_bytes,
         dataset_id=job.dataset_id or "",
         dataset_sha256=sha256 or "",
         relations_status=relations_status,
@@ -230,5 +238,8 @@ def _initial_of(session: Session, job: JobRow) -> InitialWeights | None:
     return InitialWeights("" if file is None else file.key, tuple(job.initial["taken"]))
 
 
-def _can_run(kinds: Collection[JobKind], devices: Collection[str], gpus: int) -> tuple[ColumnElement[bool], ...]:
-    return JobRow.kind.in_(kinds), JobRow.device.in_(devices), JobRow.gpus <= gpus
+def _can_run(
+    kinds: Collection[JobKind], devices: Collection[str], gpus: int, memory_bytes: int | None
+) -> tuple[ColumnElement[bool], ...]:
+    fits = () if memory_bytes is None else (func.coalesce(JobRow.memory_bytes, 0) <= memory_bytes,)
+    return JobRow.kind.in_(kinds), JobRow.device.in_(devices), JobRow.gpus <= gpus, *fits

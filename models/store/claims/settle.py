@@ -10,13 +10,21 @@ from sqlalchemy.orm import Session
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.errors import LeaseLost
 from heldout.ledger import HELD_OUT
-from heldout.lifecycle import FailureCode, JobEvent, JobRequest, JobStatus, StopReason, after_failure
+from heldout.lifecycle import (
+    FIRST_BACKOFF_S,
+    FailureCode,
+    JobEvent,
+    JobRequest,
+    JobStatus,
+    StopReason,
+    after_failure,
+)
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.final import FinalView
 from heldout.views.job import SummaryView
 from models.store import artifacts, label_reads, studies
 from models.store.artifacts import Artifact
-from models.store.claims.lease import HeldAttempt, is_held_by, require_held
+from models.store.claims.lease import HeldAttempt, is_held_by, require_held, write_held
 from models.store.sorting import summary_columns
 from models.store.transitions import move
 from models.studies.state import Scores
@@ -113,6 +121,17 @@ def fail(session: Session, held: HeldAttempt, *, code: FailureCode | RejectionCo
 def release(session: Session, held: HeldAttempt) -> JobStatus:
     """Give a job back because its worker stops; no failure is counted."""
     return _settle(session, held, JobEvent.RELEASE)
+
+
+def give_way(session: Session, held: HeldAttempt, detail: str, *, memory_bytes: int) -> JobStatus:
+    """Queue a job again that was killed because another one took too much memory; no failure is counted.
+
+    Args:
+        memory_bytes: what is to be reserved for it next time.
+    """
+    write_held(session, held, memory_bytes=memory_bytes)
+    error = {"code": FailureCode.OUT_OF_MEMORY, "detail": detail}
+    return _settle(session, held, JobEvent.LOSE, error=error, backoff_s=FIRST_BACKOFF_S)
 
 
 def stop_as_requested(session: Session, held: HeldAttempt, files: Sequence[Artifact] = ()) -> JobStatus:

@@ -1,20 +1,24 @@
 """Keys: what opens the service, what does not, and that revoking acts at once."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from fastapi.testclient import TestClient
 
 from models.ids import new_id
 from models.store import keys
 from models.tables import KeyRow
 from tests.api.support import assert_problem, bearer, sqlite_only, submitted
 
+FIELDS = ["id", "object", "scopes", "made_by", "created_at", "expires_at", "last_used_at", "revoked_at"]
+
 
 def test_a_key_makes_another_that_works_until_it_is_revoked(client, key):
     answer = client.post("/v1/keys")
     made = answer.json()
     assert answer.status_code == 201
-    assert list(made) == ["id", "object", "created_at", "revoked_at", "key"]
+    assert list(made) == [*FIELDS, "key"]
     assert (made["object"], made["revoked_at"]) == ("key", None)
     assert made["key"].startswith(f"ho_{made['id']}_")
     assert client.get("/v1/jobs", headers=bearer(made["key"])).status_code == 200
@@ -32,7 +36,7 @@ def test_keys_are_listed_without_their_secrets(client, key):
     assert first["id"] == key.split("_")[1]
     assert second["id"] == made["id"]
     assert second["revoked_at"] is not None
-    assert list(first) == ["id", "object", "created_at", "revoked_at"]
+    assert list(first) == FIELDS
     for text in (key, made["key"]):
         assert text.split("_", 2)[2] not in answer.text
 
@@ -122,3 +126,110 @@ def test_secrets_are_hashed_at_rest(client, database, key):
         stored = "".join(str(getattr(row, column.name)) for column in row.__table__.columns)
         assert key.split("_", 2)[2] not in stored
         assert keys.caller_of(session, key) is not None
+
+
+# --- scopes, ends, replacements ------------------------------------------------------------------
+
+
+def scoped(client, *scopes: str, **wanted) -> dict:
+    answer = client.post("/v1/keys", json={"scopes": list(scopes), **wanted})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+@sqlite_only
+def test_a_key_does_what_its_scopes_say_and_nothing_else(client, spec):
+    job = submitted(client, spec)["id"]
+    history = {"history": {"loss": [1.0, 0.5], "val_loss": [1.0, 0.7]}}
+    asked = {
+        "read": [("GET", f"/v1/jobs/{job}", None), ("GET", "/v1/jobs", None), ("POST", "/v1/diagnoses", history)],
+        "write": [("POST", "/v1/jobs", spec), ("PATCH", f"/v1/jobs/{job}", {"name": "other"})],
+        "admin": [("GET", "/v1/keys", None), ("POST", "/v1/keys", None), ("GET", "/v1/audit", None)],
+    }
+    for scope in asked:
+        key = bearer(scoped(client, scope)["key"])
+        for needed, requests in asked.items():
+            for method, path, body in requests:
+                answer = client.request(method, path, json=body, headers=key)
+                if needed == scope:
+                    assert answer.status_code < 300, (scope, method, path, answer.text)
+                else:
+                    problem = assert_problem(answer, 403, "insufficient_scope")
+                    assert repr(needed) in problem["detail"]
+
+
+@sqlite_only
+def test_a_log_in_may_do_what_its_key_may(client, app, spec):
+    reader = scoped(client, "read")["key"]
+    browser = TestClient(app, headers={"Origin": "http://testserver"})
+    assert browser.post("/v1/session", json={"key": reader}).status_code == 201
+    assert browser.get("/v1/jobs").status_code == 200
+    assert_problem(browser.post("/v1/jobs", json=spec), 403, "insufficient_scope")
+
+
+def test_a_key_gives_no_more_than_it_has(client):
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    weak = bearer(scoped(client, "read", "admin", expires_at=soon)["key"])
+    refused = client.post("/v1/keys", json={"scopes": ["read", "write"]}, headers=weak)
+    assert_problem(refused, 422, "key_refused", "/scopes")
+    later = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
+    assert_problem(client.post("/v1/keys", json={"expires_at": later}, headers=weak), 422, "key_refused", "/expires_at")
+    made = client.post("/v1/keys", headers=weak).json()
+    assert made["scopes"] == ["read", "admin"]
+    assert datetime.fromisoformat(made["expires_at"]) <= datetime.fromisoformat(soon)
+
+
+def test_a_key_is_refused_from_its_end_on_and_a_past_end_is_none(client, database):
+    key = scoped(client, "read", expires_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
+    assert client.get("/v1/jobs", headers=bearer(key["key"])).status_code == 200
+    with database.write() as session:
+        session.get_one(KeyRow, key["id"]).expires_at = datetime.now(UTC) - timedelta(seconds=1)
+    assert_problem(client.get("/v1/jobs", headers=bearer(key["key"])), 401, "unauthenticated")
+    with database.read() as session:
+        assert keys.revoked_among(session, [key["id"]]) == {key["id"]}, "its streams end"
+    past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    assert_problem(client.post("/v1/keys", json={"expires_at": past}), 422, "key_refused", "/expires_at")
+
+
+def test_a_key_is_rolled_with_an_overlap(client, database):
+    old = scoped(client, "read")
+    new = client.post(f"/v1/keys/{old['id']}/roll", json={"overlap_s": 3600}).json()
+    assert new["scopes"] == ["read"]
+    for key in (old, new):
+        assert client.get("/v1/jobs", headers=bearer(key["key"])).status_code == 200
+    ends = {one["id"]: one["expires_at"] for one in client.get("/v1/keys").json()["data"]}
+    left = datetime.fromisoformat(ends[old["id"]]) - datetime.now(UTC)
+    assert timedelta(minutes=58) < left <= timedelta(hours=1)
+    assert ends[new["id"]] is None
+    newest = client.post(f"/v1/keys/{new['id']}/roll", json={"overlap_s": 0}).json()
+    assert_problem(client.get("/v1/jobs", headers=bearer(new["key"])), 401, "unauthenticated")
+    assert client.get("/v1/jobs", headers=bearer(newest["key"])).status_code == 200
+    assert_problem(client.post(f"/v1/keys/{new['id']}/roll"), 404, "key_not_found")
+
+
+def test_revoking_takes_along_what_the_key_has_made_where_that_is_asked_for(client, key):
+    leaked = scoped(client, "read", "write", "admin")
+    made = client.post("/v1/keys", headers=bearer(leaked["key"])).json()
+    made_by_that = client.post("/v1/keys", headers=bearer(made["key"])).json()
+    rolled = client.post(f"/v1/keys/{leaked['id']}/roll", headers=bearer(leaked["key"])).json()
+    hook = {"url": "https://example.org/", "events": ["job.failed"]}
+    theirs = client.post("/v1/webhooks", json=hook, headers=bearer(made["key"])).json()["id"]
+    own = client.post("/v1/webhooks", json=hook).json()["id"]
+    assert client.delete(f"/v1/keys/{leaked['id']}").status_code == 204
+    assert client.get("/v1/jobs", headers=bearer(made["key"])).status_code == 200, "not asked for"
+    assert client.delete(f"/v1/keys/{leaked['id']}?with_made=true").status_code == 204
+    for one in (leaked, made, made_by_that, rolled):
+        assert_problem(client.get("/v1/jobs", headers=bearer(one["key"])), 401, "unauthenticated")
+    assert client.get("/v1/jobs").status_code == 200
+    enabled = {one["id"]: one["enabled"] for one in client.get("/v1/webhooks").json()["data"]}
+    assert enabled == {theirs: False, own: True}
+
+
+def test_it_is_known_when_a_key_was_last_used(client, app, database):
+    reader = scoped(client, "read")
+    client.get("/v1/jobs", headers=bearer(reader["key"]))
+    app.state.context.key_uses.write(database)  # as the reconciler does
+    unused = scoped(client, "read")
+    used = {one["id"]: one["last_used_at"] for one in client.get("/v1/keys").json()["data"]}
+    assert used[unused["id"]] is None
+    assert datetime.now(UTC) - datetime.fromisoformat(used[reader["id"]]) < timedelta(minutes=1)

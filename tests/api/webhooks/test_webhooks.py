@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 from standardwebhooks import WebhookVerificationError
 
 from api.webhooks.sender import LEASE_S, Sender
 from heldout.webhooks import OLD_SECRET_SIGNS_FOR_S, WEBHOOK_EVENTS
-from models.store import events, ingests, outbox, transitions, uploads
-from models.tables import DeliveryRow
+from models.store import delivery_ends, events, ingests, outbox, transitions, uploads
+from models.store.outbox import Room
+from models.tables import DeliveryRow, WebhookRow
 from tests.api.support import assert_problem, bearer, serving, sqlite_only, submitted, with_field
 from tests.api.webhooks.receiving import Receiver, receiving
 
@@ -103,7 +105,11 @@ def test_what_another_owner_has_is_not_found(client, stranger, receiver, spec, s
     path = f"/v1/webhooks/{webhook['id']}"
     for method, route, body in (
         *(("GET", "", None), ("PATCH", "", {"enabled": False}), ("DELETE", "", None), ("POST", "/rotate", None)),
-        *(("GET", "/deliveries", None), ("POST", f"/deliveries/{delivery['id']}/redeliver", None)),
+        *(
+            ("GET", "/deliveries", None),
+            ("POST", f"/deliveries/{delivery['id']}/redeliver", None),
+            ("POST", "/ping", None),
+        ),
     ):
         assert_problem(stranger.request(method, path + route, json=body), 404, "webhook_not_found")
     own = made(stranger, receiver)
@@ -394,12 +400,12 @@ def test_a_sender_that_dies_leaves_its_message_to_another(client, receiver, data
     webhook = made(client, receiver)
     cancelled(client, spec)
     with database.write() as session:
-        [due] = outbox.claim(session, clock(session), limit=8, limit_per_webhook=2, in_flight={}, lease_s=LEASE_S)
+        [due] = outbox.claim(session, clock(session), Room(free=8, per_webhook=2, per_owner=8), lease_s=LEASE_S)
     assert sent(sender) == 0
     clock.ahead_s = LEASE_S + 1
     assert sent(sender) == 1
     with database.write() as session:
-        late = outbox.settle(session, due, clock(session), status=500, error=None, milliseconds=1)
+        late = delivery_ends.settle(session, due, clock(session), status=500, error=None, milliseconds=1)
     assert late is None, "the first claim no longer counts"
     assert [one["status"] for one in deliveries(client, webhook)[0]["attempts"]] == [204]
 
@@ -458,3 +464,99 @@ def test_a_service_sends_what_its_workers_did(app, key, receiver, worker, spec):
         assert receiver.came.wait(10)
     assert receiver.received[0].verified(secret)["data"]["status"] == "running"
     assert "webhooks" not in {thread.name for thread in threading.enumerate()}
+
+
+# --- many owners, receivers that fail ------------------------------------------------------------
+
+
+def test_twenty_hooks_to_a_mute_host_hold_up_nobody_elses_message(client, stranger, receiver, spec, sender):
+    with receiving() as mute:
+        mute.may_answer.clear()
+        for _ in range(20):
+            made(client, mute, "job.cancelled")
+        for _ in range(3):
+            cancelled(client, spec)
+        while sender.run_once():
+            pass
+        theirs = made(stranger, receiver, "job.cancelled")
+        cancelled(stranger, spec)
+        assert sender.run_once() == 1
+        assert receiver.came.wait(5), "a mute host of another owner holds it up"
+        assert len(mute.received) <= 6
+        mute.may_answer.set()
+        assert sender.join(20)
+    assert deliveries(stranger, theirs)[0]["status"] == "delivered"
+
+
+def test_a_webhook_that_fails_for_a_day_is_disabled_and_its_owner_told(client, receiver, spec, sender, clock):
+    receiver.status = 500
+    with receiving() as other:
+        broken = made(client, receiver, "job.cancelled")
+        made(client, other, "webhook.disabled")
+        for _ in range(3):
+            cancelled(client, spec)
+        for _ in range(30):
+            sent(sender)
+            clock.ahead_s += 3 * 3600
+        now = client.get(f"/v1/webhooks/{broken['id']}").json()
+        assert not now["enabled"]
+        assert "failed on end" in now["disabled_reason"]
+        assert now["failures"] >= 10
+        [event] = [one for one in client.get("/v1/events").json()["data"] if one["type"] == "webhook.disabled"]
+        assert event["subject"] == {"object": "webhook", "id": broken["id"]}
+        [told] = [json.loads(one.body) for one in other.received]
+        assert (told["type"], told["data"]["id"]) == ("webhook.disabled", broken["id"])
+    assert {one["status"] for one in deliveries(client, broken)} == {"failed"}, "what waited is given up"
+    again = client.patch(f"/v1/webhooks/{broken['id']}", json={"enabled": True}).json()
+    assert (again["enabled"], again["failures"], again["failing_since"]) == (True, 0, None)
+
+
+@sqlite_only
+def test_a_success_between_failures_keeps_a_webhook_enabled(client, receiver, spec, sender, clock):
+    webhook = made(client, receiver, "job.cancelled")
+    for _ in range(12):
+        receiver.status = [500, 204]
+        cancelled(client, spec)
+        sent(sender)
+        clock.ahead_s += 3 * 3600
+        sent(sender)
+    assert client.get(f"/v1/webhooks/{webhook['id']}").json()["enabled"]
+
+
+def test_a_ping_is_sent_whatever_a_webhook_is_for_and_one_at_a_time(client, receiver, sender):
+    webhook = made(client, receiver, "job.failed")
+    path = f"/v1/webhooks/{webhook['id']}"
+    first, second = client.post(f"{path}/ping"), client.post(f"{path}/ping")
+    assert (first.status_code, first.json()["id"]) == (202, second.json()["id"])
+    assert sent(sender) == 1
+    message = receiver.received[0].verified(webhook["secret"])
+    assert (message["type"], message["data"]["id"]) == ("webhook.ping", webhook["id"])
+    assert deliveries(client, webhook)[0]["status"] == "delivered"
+    client.patch(path, json={"enabled": False})
+    assert_problem(client.post(f"{path}/ping"), 409, "webhook_disabled")
+
+
+def test_secrets_are_sealed_in_the_database_those_of_earlier_releases_too(client, receiver, database, sender):
+    webhook = made(client, receiver)
+    with database.write() as session:
+        row = session.get_one(WebhookRow, webhook["id"])
+        assert webhook["secret"] not in row.secret
+        assert row.secret.startswith("sealed_")
+        row.secret = webhook["secret"]  # as an earlier release has stored it
+    client.post(f"/v1/webhooks/{webhook['id']}/ping")
+    sender._seal_secrets()
+    with database.read() as session:
+        assert session.get_one(WebhookRow, webhook["id"]).secret.startswith("sealed_")
+    assert sent(sender) == 1
+    assert receiver.received[0].verified(webhook["secret"])
+
+
+@sqlite_only
+def test_a_secret_that_another_key_has_sealed_is_told_in_the_attempt(client, receiver, database, settings, clock):
+    webhook = made(client, receiver)
+    client.post(f"/v1/webhooks/{webhook['id']}/ping")
+    stranger = Sender(database, settings.model_copy(update={"secrets_key": SecretStr("x" * 32)}), clock=clock)
+    assert sent(stranger) == 1
+    [delivery] = deliveries(client, webhook)
+    assert "another key" in delivery["attempts"][0]["error"]
+    assert receiver.received == []

@@ -1,8 +1,9 @@
 """An attempt whose process says what a test has written down: what it persists, once, and where it goes on."""
 
 import hashlib
+import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from models.studies.state import Scores
 from models.tables import ArtifactRow, DatasetRow, JobRow
 from tests.models.work import ENGINE, Work, final_of
 from worker.machine.cores import Cores
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.messages import (
     Assignment,
@@ -45,10 +47,13 @@ from worker.supervision import lease as holds
 from worker.supervision import training_attempt as attempts
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
+from worker.supervision.processes import ProcessDied
 from worker.supervision.runners import run_claimed
 
+GIB = 2**30
+
 # Gives what the process says, by what it was assigned; it may write files into its scratch folder before.
-Script = Callable[[Assignment], list[FromTraining]]
+Script = Callable[[Assignment], Iterable[FromTraining]]
 
 
 @pytest.fixture
@@ -69,7 +74,14 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("worker.machine.cores.pin_process", lambda *_: None)
     cores = Cores()
 
-    def run(claimed: Claimed, script: Script, database: Database | None = None, *, has_bfloat16: bool = False) -> None:
+    def run(
+        claimed: Claimed,
+        script: Script,
+        database: Database | None = None,
+        *,
+        has_bfloat16: bool = False,
+        memory: MemoryBudget | None = None,
+    ) -> None:
         class Scripted:
             """Stands for the process; the rest is real."""
 
@@ -83,6 +95,9 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
             def kill(self) -> None:
                 pass
+
+            def last_lines(self) -> list[str]:
+                return []
 
         monkeypatch.setattr(attempts, "TrainingProcess", Scripted)
         monkeypatch.setattr("worker.supervision.attempt_files.dataset_on_disk", lambda *_: nullcontext(tmp_path))
@@ -103,6 +118,7 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 settings=settings,
                 scratch=scratch,
                 slots=1,
+                memory=memory or MemoryBudget(16 * GIB),
                 gpus=(),
                 cores=job_cores,
                 core_count=cores.count,
@@ -531,3 +547,62 @@ def test_files_that_a_lost_attempt_left_without_rows_go_with_the_end_of_the_job(
     there = {one.key for one in blobs.stored("jobs")}
     assert there.isdisjoint(left)
     assert there >= {*kept, f"jobs/{held.job_id}/2/model.keras"}
+
+
+class Killed:
+    """A script whose process the kernel kills for memory: it has so much when it is seen last."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, peak_bytes: int) -> None:
+        self._kills = 0
+        monkeypatch.setattr("worker.supervision.memory_watch.memory_kills", lambda: self._kills)
+        monkeypatch.setattr("worker.supervision.memory_watch.peak_bytes", lambda pid: peak_bytes)
+
+    def __call__(self, assignment: Assignment) -> Iterator[FromTraining]:
+        yield Started(dict(ENGINE, towers=1))
+        self._kills += 1
+        raise ProcessDied(-signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("peak_bytes", "beside"), [(3 * GIB, True), (1 * GIB, False)], ids=["too much", "alone"])
+def test_a_job_that_is_killed_for_its_own_memory_fails_and_is_not_tried_again(
+    work: Work, run, monkeypatch: pytest.MonkeyPatch, peak_bytes: int, beside: bool
+) -> None:
+    work.set(work.submit(), memory_bytes=2 * GIB)
+    claimed = work.claim()
+    assert claimed is not None
+    memory = MemoryBudget(8 * GIB)
+    if beside:
+        memory.take(HeldAttempt("job_of_a_neighbour", 1), 2 * GIB)
+    run(claimed, Killed(monkeypatch, peak_bytes), memory=memory)
+    row = work.row(claimed.held.job_id)
+    assert (row.status, row.failures, row.error["code"]) == (JobStatus.FAILED, 1, "out_of_memory")
+    assert "2,048 MiB were reserved" in row.error["detail"]
+
+
+def test_a_bystander_of_a_kill_for_memory_is_queued_again_and_no_failure_is_counted(
+    work: Work, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.set(work.submit(), memory_bytes=2 * GIB)
+    claimed = work.claim()
+    assert claimed is not None
+    memory = MemoryBudget(8 * GIB)
+    memory.take(HeldAttempt("job_of_a_neighbour", 1), 2 * GIB)
+    run(claimed, Killed(monkeypatch, peak_bytes=GIB), memory=memory)
+    row = work.row(claimed.held.job_id)
+    assert (row.status, row.failures, row.error) == (JobStatus.QUEUED, 0, None)
+    assert row.memory_bytes == 4 * GIB, "next time more is reserved, in the end the worker"
+    assert work.event_types(row.id)[-1] == "job.requeued"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_process_that_was_killed_while_memory_was_left_counts_as_before(work: Work, run) -> None:
+    def killed(assignment: Assignment) -> Iterator[FromTraining]:
+        raise ProcessDied(-signal.SIGKILL)
+        yield
+
+    work.set(work.submit(), memory_bytes=2 * GIB)
+    claimed = work.claim()
+    assert claimed is not None
+    run(claimed, killed)
+    row = work.row(claimed.held.job_id)
+    assert (row.status, row.failures) == (JobStatus.QUEUED, 1)

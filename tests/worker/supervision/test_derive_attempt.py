@@ -25,6 +25,7 @@ from worker.ingest.process.messages import Progress, Related
 from worker.ingest.process.parent import DeriveProcess
 from worker.ingest.report import Report
 from worker.machine.cores import Cores
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.supervision import ingest_attempt
 from worker.supervision.lease import AttemptLease
@@ -90,6 +91,7 @@ class Bench:
                 settings=self.settings,
                 scratch=self.scratch,
                 slots=1,
+                memory=MemoryBudget(2**30),
                 gpus=(),
                 cores=cores,
                 core_count=1,

@@ -105,7 +105,14 @@ class Bench:
         lease = AttemptLease(
             claimed.held, database=self.work.database, blobs=self.blobs, keeper=keeper, stopping=threading.Event()
         )
-        given = {"settings": self.settings, "scratch": self.scratch, "slots": 1, "gpus": (), "core_count": 1}
+        given = {
+            "settings": self.settings,
+            "scratch": self.scratch,
+            "slots": 1,
+            "gpus": (),
+            "core_count": 1,
+            "memory": None,
+        }
         with Cores().for_job() as cores:
             run_claimed(claimed, lease, cores=cores, has_bfloat16=False, **given)
         self.work.set(claimed.held.job_id, available_at=None)  # the next attempt need not be waited for

@@ -22,6 +22,7 @@ from worker.ingest.pool import die_with
 from worker.ingest.process.messages import Message, Progress, Related, encoded
 from worker.ingest.rejection import Rejection
 from worker.ingest.relations import relate
+from worker.machine.memory import be_first_in_line
 
 PROGRESS_EVERY_S = 0.5
 # Nobody waits for copies that are searched for in the background: a process that trains comes first.
@@ -90,6 +91,7 @@ def main() -> None:
 
 def bound(limits: Limits) -> None:
     """Bound this process and those that it starts: memory, processor time, the size of files, no core dumps."""
+    be_first_in_line()
     _lower(resource.RLIMIT_DATA, limits.memory_bytes)
     # A bound on addresses too, for systems that do not count data; files that are mapped come on top.
     _lower(resource.RLIMIT_AS, limits.memory_bytes + limits.normalised_bytes + 4 * GIB)

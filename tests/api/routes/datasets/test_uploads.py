@@ -317,9 +317,22 @@ def test_owners_share_blobs_and_nothing_else(client, stranger, blobs, database):
     assert mine["id"] != theirs["id"]
     assert_problem(stranger.get(f"/v1/datasets/{mine['id']}"), 404, "dataset_not_found")
     assert stranger.delete("/v1/datasets/pets").status_code == 204
+    discard_files(database, blobs)
     assert f"datasets/{mine['sha256']}/images.npy" in stored(blobs)
     assert client.delete("/v1/datasets/pets").status_code == 204
+    discard_files(database, blobs)
     assert stored(blobs) == set()
+
+
+def test_a_deletion_does_not_tell_by_its_time_whether_others_have_the_content(client, stranger, blobs, database):
+    """How long the removal of files takes tells whether they were removed: so no request does it."""
+    for someone in (client, stranger):
+        sent(someone, announced(someone))
+        made_ready(database, blobs)
+    before = stored(blobs)
+    for someone in (client, stranger):
+        assert someone.delete("/v1/datasets/pets").status_code == 204
+        assert stored(blobs) == before
 
 
 def test_a_rejected_upload_says_why_and_its_file_goes(client, blobs, database):

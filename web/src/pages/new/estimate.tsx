@@ -36,7 +36,7 @@ export function EstimatePanel({ checked }: { checked: Loaded<Estimate> }) {
               <dd>{count(data.parameters)}</dd>
             </div>
             <div>
-              <dt>Memory of a step</dt>
+              <dt>Memory</dt>
               <dd>{bytes(data.memory_bytes)}</dd>
             </div>
             <div>

@@ -1,0 +1,165 @@
+"""The most memory that trainings take, beside what `heldout/memory.py` expects. `python -m benchmarks.memory`.
+
+Each training is forked from a process that has imported TensorFlow and never used it, as a worker's are, and runs to
+its end: steps, measuring, checkpoints, export, predictions. `--fit` prints the constants that fit best. All of them
+take some minutes on two cores.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from math import prod
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.network_kinds import LARGE, NETWORKS, PHOTO, SMALL, Network, _blocks
+from heldout.memory import BASE_BYTES, FLOAT_BYTES, training_bytes
+from heldout.spec import JobSpec
+
+MIB = 2**20
+EPOCHS = 1
+WITHIN = 0.25
+# Larger than those whose time is measured: by their maps, their parameters, their images.
+LARGER: dict[str, Network] = {
+    "64-128-256 same on 96×96, batch 64": Network({"blocks": _blocks(64, 128, 256, padding="same")}, LARGE, 64, 1, 64),
+    "64-64 same on 96×96, batch 256": Network({"blocks": _blocks(64, 64, padding="same")}, LARGE, 256, 1, 256),
+    "32, batch_norm, on 96×96, batch 512": Network(
+        {"blocks": _blocks(32, padding="same", batch_norm=True), "head": "global_average"}, LARGE, 512, 1, 512
+    ),
+    "8-8, dense 4096 twice": Network(
+        {"blocks": _blocks(8, 8), "dense": [{"units": 4096}, {"units": 4096}]}, SMALL, 64, 1, 64
+    ),
+    "4 on 64×64, 30,000 images": Network({"blocks": _blocks(4), "head": "global_average"}, PHOTO, 30_000, 1, 256),
+}
+ALL = NETWORKS | LARGER
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Of one training: bytes that were expected, and that were measured; the amounts of which the former are made."""
+
+    expected: int
+    measured: int
+    amounts: tuple[float, ...]
+
+    @property
+    def share(self) -> float:
+        return self.expected / self.measured
+
+
+def main(arguments: list[str]) -> None:
+    """Print a row for each network, and how many are within a quarter."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
+    parser.add_argument("--networks", nargs="*", help="Only those whose names begin so.")
+    parser.add_argument("--precision", choices=["float32", "mixed"], default="float32")
+    parser.add_argument("--fit", action="store_true", help="Print the constants that fit best.")
+    given = parser.parse_args(arguments)
+    import worker.training.preload  # noqa: F401  (imports Keras without TensorFlow's greetings)
+
+    chosen = {name: one for name, one in ALL.items() if not given.networks or name.startswith(tuple(given.networks))}
+    print("| network | expected, MiB | measured, MiB | expected of measured |\n|---|---|---|---|")
+    peaks = []
+    for name, network in chosen.items():
+        peak = _peak_of(network, given.precision)
+        peaks.append(peak)
+        cells = (f"{peak.expected / MIB:,.0f}", f"{peak.measured / MIB:,.0f}", f"{100 * peak.share:.0f} %")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    near = sum(1 - WITHIN <= peak.share <= 1 + WITHIN for peak in peaks)
+    print(f"\n{near} of {len(peaks)} are within {100 * WITHIN:.0f} %. TensorFlow alone: {BASE_BYTES / MIB:,.0f} MiB.")
+    if given.fit:
+        _print_fit(peaks)
+
+
+def _print_fit(peaks: list[Peak]) -> None:
+    """Weighted by the measured peaks: what counts is by how many percent an estimate is off."""
+    from scipy.optimize import nnls
+
+    amounts = np.array([peak.amounts for peak in peaks])
+    measured = np.array([peak.measured for peak in peaks], float)
+    found, _ = nnls(amounts / measured[:, None], np.ones(len(peaks)))
+    fitted = amounts @ found / measured
+    print(f"base {found[0] / MIB:.0f} MiB, copies of images {found[1]:.2f}, parameters {found[2]:.2f}, ", end="")
+    print(f"outputs in training {found[3]:.2f}; fitted of measured {fitted.min():.2f} to {fitted.max():.2f}")
+
+
+def _peak_of(network: Network, precision: str) -> Peak:
+    from heldout.layers import plan_network
+    from models.arrays import save
+
+    body: dict[str, Any] = {"dataset": "digits", "network": network.network}
+    body["training"] = {"epochs": EPOCHS, "batch_size": network.batch_size, "precision": precision}
+    spec = JobSpec.model_validate(body).completed(name="memory", seed=7)
+    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:
+        data = Path(folder, "data")
+        data.mkdir()
+        images = _image_set(network)
+        save(images, data)
+        measured = _in_fork(spec, data)
+    plan = plan_network(spec.network, network.image, len(images.classes))
+    outputs = sum(prod(layer.shape) for layer in plan.layers) + prod(plan.image)
+    amounts = (
+        1.0,
+        float(images.images.nbytes),
+        float(FLOAT_BYTES * plan.parameters),
+        float(FLOAT_BYTES * spec.training.batch_size * outputs),
+    )
+    return Peak(training_bytes(spec, plan, len(images.images), 1), measured, amounts)
+
+
+def _image_set(network: Network) -> Any:
+    """Noise: what is in the images takes no memory."""
+    from models.arrays import ImageSet
+
+    held_out = min(1000, max(10, network.count // 6))
+    count = network.count + 2 * held_out
+    drawn = np.random.default_rng(0)
+    ends = {
+        "train": (0, network.count),
+        "validation": (network.count, count - held_out),
+        "test": (count - held_out, count),
+    }
+    return ImageSet(
+        images=drawn.integers(0, 256, (count, *network.image), np.uint8),
+        labels=(np.arange(count) % 10).astype(np.int32),
+        splits={name: np.arange(*end, dtype=np.int64) for name, end in ends.items()},
+        classes=tuple("0123456789"),
+        value_range=(0, 255),
+    )
+
+
+def _in_fork(spec: JobSpec, data: Path) -> int:
+    """The peak of a training in a process of its own, in bytes."""
+    forking = get_context("fork")
+    ours, theirs = forking.Pipe()
+    process = forking.Process(target=_run, args=(spec, data, theirs))
+    process.start()
+    theirs.close()
+    peak: int = ours.recv()
+    process.join()
+    return peak
+
+
+def _run(spec: JobSpec, data: Path, pipe: Connection) -> None:
+    from worker.machine.memory import peak_bytes
+    from worker.messages import Assignment, Finished
+    from worker.training import runner
+
+    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as scratch:
+        cores = len(os.sched_getaffinity(0))
+        precision = spec.training.precision
+        assignment = Assignment(
+            "job_memory", 1, spec, str(data), scratch, None, "cpu", 1, "auto", cores, precision=precision
+        )
+        done = runner._train(assignment, lambda message: None, lambda: None)
+    assert isinstance(done, Finished), done
+    pipe.send(peak_bytes(os.getpid()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,74 @@
+"""Commands about webhooks: list them, and test one."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from heldout.cli.command import AsJson, Home, ends_with_code, print_list, service
+from heldout.cli.figures import NONE
+from heldout.cli.outcome import Exit
+from heldout.cli.screen import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from heldout.client import Client
+    from heldout.views.webhook import DeliveryView, WebhookView
+
+# A receiver has 15 seconds to answer, and the sender may be busy.
+PING_TIMEOUT_S = 30.0
+PING_POLL_S = 0.25
+
+app = typer.Typer(help="List webhooks; `ping` tests one.", invoke_without_command=True)
+
+
+@app.callback()
+def webhooks(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
+    """List your webhooks, oldest first."""
+    if context.invoked_subcommand is None:
+        _list(as_json=as_json, home=home)
+
+
+@ends_with_code
+def _list(*, as_json: bool, home: Path | None) -> None:
+    with service(home) as client:
+        found = client.webhooks()
+    print_list(found, as_json, _show)
+
+
+def _show(found: "Sequence[WebhookView]") -> None:
+    rows = [(one.id, one.url, "yes" if one.enabled else "no", one.disabled_reason or NONE) for one in found]
+    print_table(("ID", "URL", "ENABLED", "WHY NOT"), rows)
+
+
+@app.command()
+@ends_with_code
+def ping(
+    webhook_id: Annotated[str, typer.Argument(metavar="ID", help="A webhook's id, wh_….", show_default=False)],
+    as_json: AsJson = False,
+    home: Home = None,
+) -> Exit | None:
+    """Send a test message to a webhook, and say what came back; ends with 1 where that was no success."""
+    with service(home) as client:
+        delivery = _attempted(client, webhook_id, client.ping_webhook(webhook_id).id)
+    if as_json:
+        print_json(delivery)
+    elif not delivery.attempts:
+        say(f"Nothing was sent within {PING_TIMEOUT_S:.0f} seconds. Is the service busy?")
+    else:
+        last = delivery.attempts[-1]
+        came = last.error or f"The receiver answered {last.status}."
+        say(f"{came} It took {last.milliseconds} ms.")
+    return None if delivery.status == "delivered" else Exit.FAILED
+
+
+def _attempted(client: "Client", webhook_id: str, delivery_id: str) -> "DeliveryView":
+    """The delivery once it has been tried, or as it is when the time is over."""
+    ends = time.monotonic() + PING_TIMEOUT_S
+    while True:
+        delivery = next(one for one in client.deliveries(webhook_id) if one.id == delivery_id)
+        if delivery.attempts or time.monotonic() > ends:
+            return delivery
+        time.sleep(PING_POLL_S)

@@ -1,0 +1,91 @@
+"""How much memory the process of a training takes, and whose fault it is where memory ran out. Pure.
+
+The figures were fitted to measured peaks: `python -m benchmarks.memory` measures them again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+from heldout.layers import NetworkPlan
+from heldout.spec import JobSpec
+
+# A process with TensorFlow, before it has images or a network.
+BASE_BYTES = 440 * 2**20
+# Copies of the images that stay in memory: as they were read, as TensorFlow has them, and what is made of them at the
+# end to measure the gap.
+IMAGE_COPIES = 3.7
+# Copies of each parameter: weights, gradients, the optimizer's slots, the kept weights, what is being exported.
+PARAMETER_COPIES = 13.0
+# Values that are kept for each output of a layer while a batch is trained, with their gradients and work space.
+ACTIVATION_COPIES = 1.2
+FLOAT_BYTES = 4
+# What the network's averaged twin adds to each parameter.
+AVERAGE_COPIES = 2.0
+# A worker reads images that take more than this share of its memory from their file.
+RESIDENT_SHARE = 0.5
+# An estimate may be off by so much. What a worker could hold if it were is not refused.
+MARGIN = 1.25
+
+
+def training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: int) -> int:
+    """The most memory that a training's process is expected to have at once, on a processor.
+
+    Args:
+        images: of all splits that the job reads and keeps in memory.
+        pixel_bytes: bytes of a stored value: 1 for uint8.
+    """
+    copies = PARAMETER_COPIES + (AVERAGE_COPIES if spec.training.ema_decay is not None else 0)
+    outputs = sum(prod(layer.shape) for layer in plan.layers) + prod(plan.image)
+    return int(
+        BASE_BYTES
+        + IMAGE_COPIES * images * prod(plan.image) * pixel_bytes
+        + FLOAT_BYTES * copies * plan.parameters
+        + FLOAT_BYTES * ACTIVATION_COPIES * spec.training.batch_size * outputs
+    )
+
+
+def could_hold(memory_bytes: int, needed_bytes: int) -> bool:
+    """Whether so much memory may be enough, the estimate being as far off as it can be."""
+    return needed_bytes <= MARGIN * memory_bytes
+
+
+def fitting_batch_size(spec: JobSpec, needed: Callable[[JobSpec], int], memory_bytes: int) -> int | None:
+    """The largest batch size with which the training would fit; None where not even a batch of 1 does."""
+
+    def fits(batch_size: int) -> bool:
+        training = spec.training.model_copy(update={"batch_size": batch_size})
+        return needed(spec.model_copy(update={"training": training})) <= memory_bytes
+
+    if not fits(1):
+        return None
+    low, high = 1, spec.training.batch_size
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+@dataclass(frozen=True)
+class MemoryKill:
+    """A process that was killed because memory ran out.
+
+    peak_bytes: the most that it was seen to have. reserved_bytes: what it had said it would need. is_alone: no other
+    job ran on its worker.
+    """
+
+    peak_bytes: int
+    reserved_bytes: int
+    is_alone: bool
+
+    @property
+    def is_cause(self) -> bool:
+        """Whether it took more than was reserved for it, so that the next attempt would end alike."""
+        return self.is_alone or self.peak_bytes > self.reserved_bytes
+
+    def next_reservation(self, total_bytes: int) -> int:
+        """What a bystander gets reserved next time: more each time, in the end the worker to itself.
+
+        It may have grown faster than it was looked at; then it is alone in the end, and is found to be the cause.
+        """
+        return min(total_bytes, 2 * max(self.peak_bytes, self.reserved_bytes, 1))

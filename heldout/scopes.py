@@ -1,0 +1,13 @@
+"""What a key may do: read, change, and look after keys and the audit log."""
+
+from typing import Literal, get_args
+
+Scope = Literal["read", "write", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def scope_of_method(method: str) -> Scope:
+    """The scope that a request needs, unless its route says otherwise."""
+    return "read" if method in SAFE_METHODS else "write"

@@ -1,0 +1,71 @@
+"""The audit log: who did what to what, from where. Entries are added with what they tell of, and never changed."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.orm import Session
+
+from models.database import db_now
+from models.ids import new_id
+from models.tables import AuditRow
+
+MAX_SUBJECT_CHARACTERS = 160
+FORGOTTEN_AT_ONCE = 10_000
+
+
+def add(
+    session: Session,
+    owner: str,
+    action: str,
+    *,
+    subject: str | None = None,
+    key_id: str | None = None,
+    address: str | None = None,
+    request_id: str | None = None,
+) -> None:
+    """Note what was done, in the transaction that does it.
+
+    Args:
+        owner: whose things they are.
+        action: the operation's name in the OpenAPI document, or a command's.
+        key_id, address: None where the operator did it by a command.
+    """
+    session.execute(
+        insert(AuditRow).values(
+            id=new_id("aud"),
+            owner=owner,
+            key_id=key_id,
+            action=action,
+            subject=None if subject is None else subject[:MAX_SUBJECT_CHARACTERS],
+            address=None if address is None else address[:64],
+            request_id=request_id,
+            created_at=db_now(),
+        )
+    )
+
+
+def page(
+    session: Session,
+    owner: str,
+    *,
+    after: str | None,
+    limit: int,
+    action: str | None = None,
+    key_id: str | None = None,
+    subject: str | None = None,
+) -> tuple[Sequence[AuditRow], bool]:
+    """The owner's entries, newest first, and whether there are more than `limit` after the id `after`."""
+    query = select(AuditRow).where(AuditRow.owner == owner)
+    for column, wanted in ((AuditRow.action, action), (AuditRow.key_id, key_id), (AuditRow.subject, subject)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if after is not None:
+        query = query.where(AuditRow.id < after)
+    rows = session.scalars(query.order_by(AuditRow.id.desc()).limit(limit + 1)).all()
+    return rows[:limit], len(rows) > limit
+
+
+def forget_old(session: Session, keep_s: float) -> None:
+    """Remove some of the entries that are older than `keep_s` seconds, which is a day at least."""
+    old = select(AuditRow.id).where(AuditRow.created_at < db_now(-keep_s)).limit(FORGOTTEN_AT_ONCE)
+    session.execute(delete(AuditRow).where(AuditRow.id.in_(old)).execution_options(synchronize_session=False))

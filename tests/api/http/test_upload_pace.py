@@ -1,0 +1,165 @@
+"""Uploads that stall, drip or come in numbers: broken off or refused, and nobody else's is held up."""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+
+from api.http import upload_pace
+from api.http.upload_pace import PacedStream, Places
+from heldout.errors import TooManyUploads, UploadTooSlow
+from heldout.settings import Settings
+from tests.api.support import assert_problem, bearer, key_for, sqlite_only
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"blobs": (settings.home / "blobs").as_uri(), "uploads_per_owner": 2})
+
+
+async def dripping(pause_s: float, count: int = 1000) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        await asyncio.sleep(pause_s)
+        yield b"x"
+
+
+async def taken(stream: PacedStream) -> int:
+    return sum([len(chunk) async for chunk in stream])
+
+
+@pytest.mark.parametrize(
+    ("stream", "min_bytes_per_s", "max_s", "why"),
+    [
+        (dripping(0.01), 1000, 60.0, "bytes came a second"),
+        (dripping(10), 0, 60.0, "Nothing came for"),
+        (dripping(0.01), 0, 0.1, "not whole after"),
+        (dripping(10), 0, 0.1, "not whole after"),
+    ],
+    ids=["drips", "stalls", "takes too long", "stalls to the end"],
+)
+def test_content_that_comes_too_slowly_is_broken_off(monkeypatch, stream, min_bytes_per_s, max_s, why):
+    monkeypatch.setattr(upload_pace, "WINDOW_S", 0.2)
+    with pytest.raises(UploadTooSlow, match=why):
+        asyncio.run(taken(PacedStream(stream, min_bytes_per_s, max_s)))
+
+
+def test_content_that_comes_fast_enough_is_taken_whole_however_slowly_it_is_stored(monkeypatch):
+    monkeypatch.setattr(upload_pace, "WINDOW_S", 0.05)
+
+    async def stored_slowly() -> int:
+        size = 0
+        async for chunk in PacedStream(dripping(0.001, 20), 100, 60.0):
+            await asyncio.sleep(0.02)
+            size += len(chunk)
+        return size
+
+    assert asyncio.run(stored_slowly()) == 20
+
+
+def test_greedy_owners_leave_places_for_others():
+    places = Places(10, 4)
+    taken = []
+
+    def fill(owner: str, stack: ExitStack) -> None:
+        while True:
+            stack.enter_context(places.taken_by(owner))
+            taken.append(owner)
+
+    with ExitStack() as stack:
+        for owner in ("ada", "eve", "ada"):
+            with pytest.raises(TooManyUploads):
+                fill(owner, stack)
+        assert (taken.count("ada"), taken.count("eve")) == (4, 3)
+        stack.enter_context(places.taken_by("lone"))
+    with ExitStack() as stack:
+        stack.enter_context(places.taken_by("ada"))
+
+
+@contextmanager
+def stalled(service, key: str, method: str, path: str, start: bytes, kind: str, length: int) -> Iterator[socket.socket]:
+    """A request that sends the start of its body, and nothing more."""
+    url = urlsplit(str(service.base_url))
+    with socket.create_connection((url.hostname, url.port)) as connection:
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        head += f"Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+        connection.sendall(head.encode() + start)
+        yield connection
+
+
+def wait_until(found, timeout_s: float = 5.0) -> None:
+    done = threading.Event()
+    for _ in range(int(timeout_s / 0.01)):
+        if found():
+            return
+        done.wait(0.01)
+    raise AssertionError("it did not come to pass")
+
+
+@sqlite_only
+def test_an_owners_stalled_uploads_take_its_own_places_alone(service, app, key, database):
+    def announced(headers: dict[str, str]) -> str:
+        return (
+            f"/v1/datasets/{service.post('/v1/datasets', json={'name': 'pets'}, headers=headers).json()['id']}/content"
+        )
+
+    uploads = app.state.context.uploads
+    with ExitStack() as stack:
+        for _ in range(2):
+            path = announced(bearer(key))
+            stack.enter_context(stalled(service, key, "PUT", path, b"start", "application/octet-stream", 10_000))
+        wait_until(lambda: uploads._places._taken["ada"] == 2)
+        refused = service.put(announced(bearer(key)), content=b"whole")
+        assert_problem(refused, 429, "too_many_uploads")
+        assert refused.headers["retry-after"]
+        other = bearer(key_for(database, "eve"))
+        assert service.put(announced(other), content=b"whole", headers=other).status_code == 202
+    wait_until(lambda: not uploads._places._taken)
+    assert service.put(announced(bearer(key)), content=b"whole").status_code == 202
+
+
+@sqlite_only
+def test_stalled_forms_lie_in_the_data_folder_and_are_few(service, app, key, settings):
+    """Sixteen of 64 MB each, in a temporary folder that is in memory, took the process with them."""
+    start = b'--B\r\nContent-Disposition: form-data; name="file"; filename="x.zip"\r\n\r\n' + b"x" * 3_000_000
+    kind = "multipart/form-data; boundary=B"
+    uploads = app.state.context.uploads
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(stalled(service, key, "POST", "/v1/datasets", start, kind, 60_000_000))
+        wait_until(lambda: len(spooled()) == 2)
+        assert all(folder.startswith(str(settings.home / "blobs")) for folder in spooled())
+        answer = service.post("/v1/datasets", data={"name": "pets"}, files={"file": ("x.zip", b"whole")})
+        assert_problem(answer, 429, "too_many_uploads")
+    wait_until(lambda: not uploads._form_places._taken and not spooled())
+    answer = service.post("/v1/datasets", data={"name": "pets"}, files={"file": ("x.zip", b"whole")})
+    assert answer.status_code == 201, answer.text
+
+
+def spooled() -> list[str]:
+    """Where this process has files open that have no name."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{descriptor}")
+        except OSError:
+            continue
+        if target.endswith("(deleted)") and os.stat(f"/proc/self/fd/{descriptor}").st_size > 1_000_000:
+            found.append(target)
+    return found
+
+
+@sqlite_only
+def test_a_stalled_upload_is_broken_off_and_nothing_of_it_kept(service, key, settings, monkeypatch):
+    monkeypatch.setattr(upload_pace, "WINDOW_S", 0.3)
+    path = f"/v1/datasets/{service.post('/v1/datasets', json={'name': 'pets'}).json()['id']}/content"
+    with stalled(service, key, "PUT", path, b"start", "application/octet-stream", 10_000) as connection:
+        connection.settimeout(10)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"upload_too_slow" in answer
+    assert [one for one in (settings.home / "blobs").rglob("*") if one.is_file()] == []

@@ -1,0 +1,71 @@
+"""The audit log: each change is in it with who, what and from where; nothing else is; nobody changes it."""
+
+import pytest
+from sqlalchemy import delete, text, update
+from sqlalchemy.exc import DBAPIError
+
+from models.store import audit_log
+from models.tables import AuditRow
+from tests.api.support import assert_problem, bearer, sqlite_only, submitted
+
+
+def logged(client, **params) -> list[tuple[str, str | None]]:
+    answer = client.get("/v1/audit", params=params)
+    assert answer.status_code == 200, answer.text
+    return [(one["action"], one["subject"]) for one in answer.json()["data"]]
+
+
+def test_each_change_is_noted_with_who_what_and_from_where(client, stranger, key, spec):
+    job = submitted(client, spec, **{"X-Request-ID": "of-mine"})["id"]
+    client.post(f"/v1/jobs/{job}/cancel")
+    made = client.post("/v1/keys").json()
+    client.put(f"/v1/datasets/{client.post('/v1/datasets', json={'name': 'pets'}).json()['id']}/content", content=b"x")
+    client.delete(f"/v1/keys/{made['id']}")
+    assert [action for action, _ in logged(client)] == [
+        *("revoke_key", "put_content", "create_dataset", "make_key", "cancel_job", "submit_job")
+    ]
+    assert logged(client, subject=job) == [("cancel_job", job), ("submit_job", job)]
+    assert logged(client, action="revoke_key") == [("revoke_key", made["id"])]
+    first = client.get("/v1/audit", params={"action": "submit_job"}).json()["data"][0]
+    assert (first["key_id"], first["address"], first["request_id"]) == (key.split("_")[1], "testclient", "of-mine")
+    assert logged(stranger) == [], "what others did to theirs"
+
+
+def test_what_changes_nothing_is_not_noted(client, spec):
+    named = {"Idempotency-Key": "once"}
+    submitted(client, spec, **named)
+    before = logged(client)
+    assert len(before) == 1
+    submitted(client, spec, **named)  # a repetition
+    client.post("/v1/jobs?dry_run=true", json=spec)
+    client.post("/v1/jobs", json={"dataset": "none"})
+    client.post("/v1/diagnoses", json={"history": {"loss": [1.0, 0.5], "val_loss": [1.0, 0.7]}})
+    assert_problem(client.delete("/v1/jobs/job_00000000000000000000000000"), 404, "job_not_found")
+    client.get("/v1/jobs")
+    assert logged(client) == before
+
+
+@sqlite_only
+def test_the_log_is_read_page_after_page_and_by_admins_alone(client, spec):
+    jobs = [submitted(client, spec)["id"] for _ in range(3)]
+    first = client.get("/v1/audit?limit=2").json()
+    rest = client.get("/v1/audit", params={"limit": 2, "after": first["next"]}).json()
+    assert [one["subject"] for one in [*first["data"], *rest["data"]]] == jobs[::-1]
+    assert (first["has_more"], rest["has_more"], rest["next"]) == (True, False, None)
+    reader = client.post("/v1/keys", json={"scopes": ["read", "write"]}).json()["key"]
+    assert_problem(client.get("/v1/audit", headers=bearer(reader)), 403, "insufficient_scope")
+
+
+def test_no_entry_is_changed_and_only_old_ones_go(database):
+    with database.write() as session:
+        audit_log.add(session, "ada", "keys create", subject="k1")
+    for statement in (update(AuditRow).values(owner="eve"), delete(AuditRow)):
+        with pytest.raises(DBAPIError, match="append-only"), database.write() as session:
+            session.execute(statement.execution_options(synchronize_session=False))
+    with database.write() as session:
+        old = "'2020-01-01T00:00:00.000Z'"
+        session.execute(
+            text(f"INSERT INTO audit_log (id, owner, action, created_at) VALUES ('aud_old', 'ada', 'x', {old})")
+        )
+        audit_log.forget_old(session, 86_400)
+        assert [row.subject for row in audit_log.page(session, "ada", after=None, limit=9)[0]] == ["k1"]

@@ -1,0 +1,69 @@
+"""Memory that runs out for real: who is killed, who pays, and who goes on. The decisions have short tests elsewhere."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running import Service, after_epoch, ended, event_types, lives, spec, tree_of, until
+
+GROUPS = Path("/sys/fs/cgroup/memory")  # of cgroups v1; in v2 a group with processes can have none below it
+MIB = 2**20
+
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def bounded() -> Iterator[Callable[[list[int], int], None]]:
+    """Bounds the memory that processes take from now on."""
+    group = GROUPS / "heldout-test"
+    group.mkdir()
+
+    def bound(pids: list[int], limit_bytes: int) -> None:
+        (group / "memory.limit_in_bytes").write_text(str(limit_bytes))
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                (group / "cgroup.procs").write_text(str(pid))
+
+    yield bound
+
+    def removed() -> bool:
+        with suppress(OSError):  # until the service's processes have gone
+            group.rmdir()
+        return not group.exists()
+
+    until(removed, "the end of the group", within_s=30)
+
+
+@pytest.mark.skipif(not (GROUPS / "cgroup.procs").exists(), reason="needs memory cgroups of version 1")
+def test_a_training_that_outgrows_its_memory_pays_and_its_neighbour_trains_on(
+    bounded: Callable[[list[int], int], None], make_service: Callable[..., Service]
+) -> None:
+    service = make_service(HELDOUT_SLOTS="2").start()
+    with service.client() as client:
+        neighbour, filler = (client.submit(spec("overfit", epochs=1000)).id for _ in range(2))
+        for job in (neighbour, filler):
+            after_epoch(client, job, 1)
+        worker = service.worker_pid()
+        assert [score_of(pid) for pid in service.training_pids()] == [1000, 1000], "first in line"
+        assert score_of(worker) == 0
+        large = {"blocks": [{"filters": 512, "padding": "same", "repeat": 2}], "head": "global_average"}
+        greedy = client.submit({**spec("overfit", batch_size=1024), "network": large}).id
+        with closing(sqlite3.connect(service.home / "heldout.db", timeout=10)) as database, database:
+            database.execute("UPDATE jobs SET memory_bytes = ? WHERE id = ?", (700 * MIB, greedy))
+        bounded(tree_of(worker), 1500 * MIB)
+        client.cancel(filler)
+        failed = ended(client, greedy)
+        assert (failed.status, failed.attempt, failed.failures) == ("failed", 1, 1)
+        assert failed.error.code == "out_of_memory", failed.error
+        now = client.get(neighbour)
+        assert (now.status, now.attempt, now.failures) == ("running", 1, 0)
+        assert lives(worker)
+        assert "job.requeued" not in event_types(client, greedy)
+    service.close()
+
+
+def score_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())

@@ -1,0 +1,50 @@
+"""How much memory a training is said to take, and who pays where memory runs out."""
+
+import pytest
+
+from heldout.layers import plan_network
+from heldout.memory import MemoryKill, could_hold, fitting_batch_size, training_bytes
+from heldout.spec import JobSpec
+
+GIB = 2**30
+BLOCKS = {"blocks": [{"filters": 32, "padding": "same"}, {"filters": 64, "padding": "same"}]}
+
+
+def spec(**training) -> JobSpec:
+    return JobSpec.model_validate({"dataset": "mnist5k", "network": BLOCKS, "training": training})
+
+
+def needed(asked: JobSpec, side: int = 224) -> int:
+    return training_bytes(asked, plan_network(asked.network, (side, side, 3), 10), images=1000, pixel_bytes=1)
+
+
+def test_more_memory_is_needed_for_larger_batches_larger_images_and_averaged_weights():
+    assert needed(spec(batch_size=64)) > needed(spec()) > needed(spec(), side=28)
+    assert needed(spec(ema_decay=0.99)) > needed(spec())
+
+
+@pytest.mark.parametrize("memory_bytes", [2 * GIB, 5 * GIB, 64 * GIB])
+def test_the_batch_size_that_is_said_to_fit_fits_and_the_next_larger_one_does_not(memory_bytes):
+    asked = spec(batch_size=1024)
+    fitting = fitting_batch_size(asked, needed, memory_bytes)
+    assert fitting is not None
+    assert needed(spec(batch_size=fitting)) <= memory_bytes
+    assert fitting == 1024 or needed(spec(batch_size=fitting + 1)) > memory_bytes
+
+
+def test_nothing_fits_where_tensorflow_alone_does_not():
+    assert fitting_batch_size(spec(), needed, GIB // 4) is None
+
+
+def test_what_an_estimate_that_is_too_high_would_refuse_is_not_refused():
+    assert could_hold(4 * GIB, 5 * GIB)
+    assert not could_hold(4 * GIB, 5 * GIB + 1)
+
+
+def test_a_bystander_that_is_killed_again_and_again_is_alone_in_the_end_and_then_the_cause():
+    """It may have grown faster than anybody could see; then it must not be tried for ever."""
+    reserved, attempts = GIB, 0
+    while not (kill := MemoryKill(GIB // 2, reserved, is_alone=reserved == 8 * GIB)).is_cause:
+        reserved = kill.next_reservation(8 * GIB)
+        attempts += 1
+    assert attempts == 3

@@ -1,0 +1,102 @@
+"""Trainings that no worker could ever hold are refused; the others are claimed where there is memory for them."""
+
+import pytest
+
+from heldout.errors import NeedsMoreMemory
+from heldout.layers import plan_network
+from heldout.spec import JobSpec
+from models.admission import require_memory
+from models.memory import needed_bytes, reserved_bytes
+from models.store import claims, worker_memory
+from models.tables import DatasetRow
+from tests.models.work import CPU, Work
+from worker.machine.memory_budget import MemoryBudget
+
+GIB = 2**30
+PHOTOS = DatasetRow(
+    shape=[256, 256, 3],
+    classes=["cat", "dog"],
+    dtype="uint8",
+    splits={name: {"count": 10} for name in ("train", "validation", "test")},
+)
+
+
+def spec(**more) -> JobSpec:
+    return JobSpec.model_validate({"dataset": "photos", "network": {"blocks": [{"filters": 16}]}, **more})
+
+
+def check(work: Work, asked: JobSpec) -> None:
+    plan = plan_network(asked.network, tuple(PHOTOS.shape), len(PHOTOS.classes))
+    with work.database.read() as session:
+        require_memory(session, PHOTOS, asked, plan)
+
+
+def report(work: Work, worker: str, memory_bytes: int) -> None:
+    with work.database.write() as session:
+        worker_memory.report(session, worker, memory_bytes)
+
+
+def test_what_no_worker_could_hold_is_refused_with_what_would_fit(work):
+    asked = spec(training={"batch_size": 1024})
+    check(work, asked)  # no worker is known of yet
+    needed = needed_bytes(PHOTOS, asked)
+    report(work, "small", needed // 4)
+    report(work, "larger", needed // 2)
+    with pytest.raises(NeedsMoreMemory, match="batch_size") as refused:
+        check(work, asked)
+    assert [one.pointer for one in refused.value.errors] == ["/training/batch_size"]
+    check(work, spec())
+    report(work, "larger", needed)
+    check(work, asked)
+
+
+def test_what_is_reserved_is_never_more_than_the_largest_worker_could_hold():
+    """A job that no worker may claim would wait for ever; images that would fill a worker are read from their file."""
+    asked = spec()
+    alone = reserved_bytes(PHOTOS, asked, None)
+    assert reserved_bytes(PHOTOS, asked, 8 * alone) == alone
+    assert reserved_bytes(PHOTOS, asked, alone // 2) == int(1.25 * (alone // 2))
+    many = DatasetRow(
+        shape=PHOTOS.shape,
+        classes=PHOTOS.classes,
+        dtype="uint8",
+        splits={name: {"count": 100_000} for name in ("train", "validation", "test")},
+    )
+    assert needed_bytes(many, asked) > 60 * GIB
+    assert reserved_bytes(many, asked, 16 * GIB) < 2 * GIB
+
+
+def test_a_job_for_gpus_is_not_judged_by_a_workers_memory(work):
+    asked = spec(resources={"device": "gpu"})
+    report(work, "small", 1)
+    check(work, asked)
+    assert reserved_bytes(PHOTOS, asked, GIB) is None
+
+
+def test_a_job_is_claimed_where_its_memory_is_free_and_others_behind_it_come_first(work):
+    large, small = work.submit(), work.submit()
+    work.set(large, memory_bytes=4 * GIB)
+    work.set(small, memory_bytes=GIB)
+
+    def claimed(free_bytes: int) -> str | None:
+        with work.database.write() as session:
+            assert claims.claimable(session, CPU, memory_bytes=free_bytes) == (free_bytes >= GIB)
+            found = claims.claim(session, "worker", CPU, 60, memory_bytes=free_bytes)
+            return None if found is None else found.held.job_id
+
+    assert claimed(GIB - 1) is None
+    assert claimed(2 * GIB) == small
+    assert claimed(4 * GIB) == large
+
+
+def test_a_worker_gives_its_memory_to_jobs_and_gets_it_back():
+    budget = MemoryBudget(8 * GIB)
+    with budget.claiming() as free:
+        assert free == 10 * GIB, "alone a job may take what it could hold if the estimate is too high"
+    for held, memory_bytes, left in (("a", 5 * GIB, 3 * GIB), ("b", 3 * GIB, 0)):
+        budget.take(held, memory_bytes)
+        with budget.claiming() as free:
+            assert free == left
+    assert not budget.is_alone("a")
+    budget.give_back("b")
+    assert budget.is_alone("a")

@@ -1,0 +1,31 @@
+/**
+ * Shows control characters as escapes, wherever text is rendered: names that clients have chosen may hold some that turn
+ * the order of what stands beside them around, or hide it. What is sent, copied and edited stays as it is.
+ */
+
+import { type VNode, options } from 'preact'
+
+/** Control characters but tabs and line ends, and those that set the direction of text. */
+const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
+const SHOWN_ATTRIBUTES = ['title', 'aria-label', 'alt']
+
+export function escaped(text: string): string {
+  return text.replace(CONTROLS, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+/** Escape from now on all text and all descriptions of elements. */
+export function escapeControls(): void {
+  const before = options.vnode
+  options.vnode = (vnode: VNode) => {
+    const node = vnode as unknown as { type: unknown; props: unknown }
+    if (node.type === null && typeof node.props === 'string') node.props = escaped(node.props)
+    if (typeof node.type === 'string') {
+      const props = node.props as Record<string, unknown>
+      for (const name of SHOWN_ATTRIBUTES) {
+        const value = props[name]
+        if (typeof value === 'string') props[name] = escaped(value)
+      }
+    }
+    before?.(vnode)
+  }
+}

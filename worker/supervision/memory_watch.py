@@ -1,0 +1,58 @@
+"""What the process of an attempt has of memory, and how the attempt ends where the kernel kills it for that."""
+
+import signal
+import time
+
+from heldout.lifecycle import FailureCode
+from heldout.memory import MemoryKill
+from models.store import claims
+from models.store.claims import HeldAttempt
+from worker.machine.memory import memory_kills, peak_bytes
+from worker.machine.memory_budget import MemoryBudget
+from worker.supervision.lease import AttemptLease
+
+# How often a process is asked how much memory it has had. What comes between is not known once it is dead.
+LOOK_EVERY_S = 0.1
+
+
+class MemoryWatch:
+    """Of one attempt. `begin` before its process starts, `look` while it runs, `kill_of` once it is dead."""
+
+    def __init__(self, budget: MemoryBudget, held: HeldAttempt, reserved_bytes: int) -> None:
+        self._budget = budget
+        self._held = held
+        self._reserved_bytes = reserved_bytes
+        self._kills_before = 0
+        self._peak_bytes = 0
+        self._looked_at = 0.0
+
+    def begin(self) -> None:
+        self._kills_before, self._peak_bytes = memory_kills(), 0
+
+    def look(self, pid: int) -> None:
+        now = time.monotonic()
+        if now - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = now
+            self._peak_bytes = max(self._peak_bytes, peak_bytes(pid))
+
+    def kill_of(self, exit_code: int | None) -> MemoryKill | None:
+        """How the process was killed for memory; None where it ended otherwise."""
+        if exit_code != -signal.SIGKILL or memory_kills() <= self._kills_before:
+            return None
+        return MemoryKill(self._peak_bytes, self._reserved_bytes, is_alone=self._budget.is_alone(self._held))
+
+
+def settle_kill(lease: AttemptLease, kill: MemoryKill, total_bytes: int) -> None:
+    """Fail the job that took more memory than was reserved for it; queue any other again, and count no failure."""
+    took = f"It had {_amount(kill.peak_bytes)} when last seen; {_amount(kill.reserved_bytes)} were reserved for it."
+    if kill.is_cause:
+        what = "The training was killed because memory ran out."
+        lease.fail(FailureCode.OUT_OF_MEMORY, f"{what} {took} Use a smaller batch_size or fewer filters.")
+        return
+    detail = f"The training was killed because memory ran out, by another one's fault. {took}"
+    next_bytes = kill.next_reservation(total_bytes)
+    lease.settle(lambda session: claims.give_way(session, lease.held, detail, memory_bytes=next_bytes))
+
+
+def _amount(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:,.0f} MiB"
