@@ -62,11 +62,24 @@ FROM base AS code
 WORKDIR /opt/heldout
 COPY . .
 COPY --from=dashboard /build/api/static api/static
-RUN rm -r examples locks web \
+RUN rm -r examples locks proxy web \
     && python -m compileall -q . \
     && install -d bin \
     && printf '#!/opt/venv/bin/python\nfrom heldout.cli import main\n\nmain()\n' >bin/heldout \
     && chmod 755 bin/heldout
+
+
+# --- the proxy that terminates TLS (profile tls): Debian's nginx ----------------------------------------------------
+
+FROM base AS proxy
+RUN apt-get update -qq \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light \
+    && rm -rf /var/lib/apt/lists/*
+COPY proxy/nginx.conf /etc/nginx/nginx.conf
+USER proxy
+EXPOSE 8080 8443
+STOPSIGNAL SIGQUIT
+CMD ["nginx", "-e", "stderr", "-g", "daemon off;"]
 
 
 # --- what runs ----------------------------------------------------------------------------------------------------

@@ -8,6 +8,9 @@ import typer
 
 from heldout.settings import DEFAULT_HOME, Settings, embedded_settings, unknown_settings
 from host.commands import commands, main, opened_database
+from host.owners_commands import owners_commands
+
+commands.add_typer(owners_commands, name="owners")
 
 
 @commands.command()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -10,11 +11,13 @@ from api import dashboard
 from api.dispatch import publisher_for
 from api.http import openapi, problems
 from api.http.app_context import AppContext
+from api.http.rates import Rates
+from api.http.readiness import Readiness
 from api.http.request_id import RequestIdMiddleware
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.live.source import DatabaseSource
-from api.routes import diagnoses, events, health, keys, session, webhooks
+from api.routes import diagnoses, events, health, keys, session, usage, webhooks
 from api.routes.datasets import dataset, images, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
@@ -43,12 +46,15 @@ def create_app(settings: Settings) -> FastAPI:
         hub=Hub(DatabaseSource(database), min(settings.poll_s, MAX_POLL_S)),
         publisher=publisher,
         uploads=Uploads(blobs, settings.max_upload_bytes),
+        readiness=Readiness(partial(health.look_at, database, blobs)),
+        rates=Rates(settings),
     )
     app = FastAPI(
         title="Heldout",
         version=__version__,
         description="Trains image classifiers, and says why training results are good and test results poor.",
         lifespan=_lifespan,
+        openapi_url=None,  # `openapi.install` serves it
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -58,10 +64,10 @@ def create_app(settings: Settings) -> FastAPI:
     of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
     of_datasets = (dataset, images, ledger, suspects, upload, versions)
     of_studies = (order, study, report, study_events)
-    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, session, webhooks, health):
+    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, keys, usage, session, webhooks, health):
         app.include_router(part.router)
     app.include_router(session.log_in_router)
-    health.install_metrics(app, database)
+    app.state.metrics = health.install_metrics(app, database, served_here=settings.api_metrics_port is None)
     health.install_docs(app)
     dashboard.install(app)
     problems.install(app)
@@ -90,12 +96,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sender = Sender(app_context.database, app_context.settings)
     sender.start()
     polling = asyncio.create_task(app_context.hub.run())
-    yield
+    settings = app_context.settings
+    with health.metrics_served_apart(app.state.metrics, settings.host, settings.api_metrics_port):
+        yield
     app_context.hub.stop()
     polling.cancel()
     with suppress(asyncio.CancelledError):
         await polling
     sender.stop()
     reconciler.stop()
+    await app_context.rates.close()
     app_context.publisher.close()
     app_context.database.dispose()

@@ -24,7 +24,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
+HEADERS = {"Referrer-Policy": "same-origin"}
 # Files in assets/ have a digest of their content in their names.
 ASSETS = "assets/"
 FOR_EVER, ASK_AGAIN = "public, max-age=31536000, immutable", "no-cache"

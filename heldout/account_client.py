@@ -1,15 +1,18 @@
 """The client's methods for keys, webhooks and the service itself."""
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from heldout.connection import Connection
 from heldout.dual import dual, dual_iterator
 from heldout.errors import DeliveryNotFound, KeyNotFound, WebhookNotFound
 from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
+from heldout.views.base import rfc3339
 from heldout.views.health import HealthView
 from heldout.views.key import KeyPage, KeyView, NewKeyView
 from heldout.views.session import SessionView
+from heldout.views.usage import Bucket, Group, UsageView
 from heldout.views.webhook import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
 
 
@@ -40,6 +43,22 @@ class AccountMethods:
     async def revoke_key(self, key_id: str) -> None:
         """Revoke a key at once and for good, also the one that this client uses."""
         await self._connection.send("DELETE", f"/v1/keys/{segment_of(key_id, KeyNotFound(key_id))}")
+
+    # --- usage --------------------------------------------------------------------------------------
+
+    @dual
+    async def usage(
+        self,
+        *,
+        from_: datetime | None = None,
+        to: datetime | None = None,
+        bucket: Bucket = "hour",
+        group_by: Group | None = None,
+    ) -> UsageView:
+        """What the owner's jobs have used, by hour or day, and its quotas; the last day or month unless told."""
+        times = {name: rfc3339(one) for name, one in (("from", from_), ("to", to)) if one is not None}
+        query = {**times, "bucket": bucket, **({} if group_by is None else {"group_by": group_by})}
+        return await self._answers.read(UsageView, "GET", "/v1/usage", params=query)
 
     # --- webhooks ----------------------------------------------------------------------------------
 

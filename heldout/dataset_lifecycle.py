@@ -96,6 +96,7 @@ class RejectionCode(StrEnum):
     MEMBER_TOO_LARGE = "member_too_large", "One file is larger than the limit."
     UNPACKED_TOO_LARGE = "unpacked_too_large", "All members together are larger than the limit."
     NORMALISED_TOO_LARGE = "normalised_too_large", "The decoded images are larger than the limit."
+    QUOTA_EXCEEDED = "quota_exceeded", "The owner's datasets would take more bytes than they may."
     # Arrays, tables, labels and folders.
     PICKLE_REFUSED = "pickle_refused", "An array holds Python objects, which are never unpickled."
     BAD_ARRAY = "bad_array", "An array has a shape, a type or values that are not images."

@@ -81,6 +81,7 @@ class Kind:
     devices: frozenset[Device]  # that its jobs may have
     is_listed: bool  # whether clients see its jobs: under /v1/jobs, in events and through webhooks
     takes_slot: bool  # whether its jobs take one of a worker's slots; others run beside them, one at a time
+    is_check: bool  # whether its jobs look at data only: these leave part of the slots to others
     success_message: str  # of the event `job.succeeded`
 
 
@@ -90,6 +91,7 @@ KINDS: Mapping[JobKind, Kind] = {
         devices=frozenset({"auto", "cpu", "gpu"}),
         is_listed=True,
         takes_slot=True,
+        is_check=False,
         success_message="Trained and measured.",
     ),
     JobKind.INGEST: Kind(
@@ -97,6 +99,7 @@ KINDS: Mapping[JobKind, Kind] = {
         devices=frozenset({"cpu"}),
         is_listed=False,
         takes_slot=True,
+        is_check=True,
         success_message="Ingested.",
     ),
     JobKind.DERIVE: Kind(
@@ -104,6 +107,7 @@ KINDS: Mapping[JobKind, Kind] = {
         devices=frozenset({"cpu"}),
         is_listed=False,
         takes_slot=True,
+        is_check=True,
         success_message="Derived.",
     ),
     JobKind.RELATE: Kind(
@@ -111,6 +115,7 @@ KINDS: Mapping[JobKind, Kind] = {
         devices=frozenset({"cpu"}),
         is_listed=False,
         takes_slot=False,
+        is_check=True,
         success_message="Copies and groups found.",
     ),
     JobKind.SUSPECT: Kind(
@@ -118,6 +123,7 @@ KINDS: Mapping[JobKind, Kind] = {
         devices=frozenset({"cpu"}),
         is_listed=False,
         takes_slot=True,
+        is_check=True,
         success_message="Suspected labels found.",
     ),
     JobKind.EVALUATE: Kind(
@@ -125,10 +131,12 @@ KINDS: Mapping[JobKind, Kind] = {
         devices=frozenset({"cpu"}),
         is_listed=False,
         takes_slot=True,
+        is_check=False,
         success_message="Measured on test.",
     ),
 }
 
 LISTED_KINDS = tuple(kind for kind, about in KINDS.items() if about.is_listed)
 KINDS_IN_SLOTS = tuple(kind for kind, about in KINDS.items() if about.takes_slot)
+CHECKS_IN_SLOTS = tuple(kind for kind in KINDS_IN_SLOTS if KINDS[kind].is_check)
 KINDS_BESIDE_SLOTS = tuple(kind for kind, about in KINDS.items() if not about.takes_slot)

@@ -1,4 +1,4 @@
-"""When a queued job starts: from what the jobs that run and those before it should take. Pure."""
+"""How long jobs take, and how many run at once, from what trainings have taken before. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -73,22 +73,3 @@ def most_at_once(spans: Iterable[tuple[float, float]]) -> int:
         now += change
         most = max(most, now)
     return most
-
-
-def seconds_until_start(remaining_s: Sequence[float], ahead_s: Sequence[float], slots: int = 0) -> float | None:
-    """Seconds until a queued job starts in one of the slots that workers have.
-
-    Args:
-        remaining_s: seconds that each running job has left.
-        ahead_s: seconds that each job takes that is claimed before this one, in the order of their claims.
-        slots: how many there are at least; those without a running job are free now.
-    Returns:
-        None if there is no slot: it is unknown when a worker will start.
-    """
-    busy_s = sorted([*remaining_s, *[0.0] * (slots - len(remaining_s))])
-    for duration_s in ahead_s:
-        if not busy_s:
-            break
-        busy_s[0] += duration_s
-        busy_s.sort()
-    return busy_s[0] if busy_s else None

@@ -1,8 +1,10 @@
 """All settings of the service, read from the environment: `HELDOUT_*` and a few customary names."""
 
 import os
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
@@ -10,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from heldout.quotas import Bounds, Quota
 from heldout.webhooks import Allowed
 
 GIB = 1024**3
@@ -21,6 +24,10 @@ OTHER_VARIABLES = frozenset(
         "HELDOUT_API_KEY",
         "HELDOUT_IMAGE",
         "HELDOUT_GPU_IMAGE",
+        "HELDOUT_PROXY_IMAGE",
+        "HELDOUT_TLS_PORT",
+        "HELDOUT_REDIRECT_PORT",
+        "HELDOUT_TLS_FOLDER",
         "HELDOUT_API_MEMORY",
         "HELDOUT_WORKER_MEMORY",
         "HELDOUT_GPU_WORKER_MEMORY",
@@ -28,6 +35,9 @@ OTHER_VARIABLES = frozenset(
     }
 )
 DEFAULT_HOME = Path("~/.heldout")
+
+_ONE_RATE = r"[1-9]\d{0,8}/(second|minute|hour|day)"
+RATE = re.compile(f"{_ONE_RATE}(;{_ONE_RATE})*")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -63,12 +73,37 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65_535, validation_alias=_also("PORT"), description="0 picks a free one.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", validation_alias=_also("LOG_LEVEL"))
 
+    max_connections: int = Field(2000, ge=10, le=100_000, description="Connections to the API at once.")
+    max_connections_per_address: int = Field(
+        500, ge=1, le=100_000, description="The same from one address, unless it is a proxy's."
+    )
+    trusted_proxies: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (),
+        description="Addresses and networks of proxies, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, "
+        'as JSON: `["127.0.0.1", "172.16.0.0/12"]`.',
+    )
+    head_timeout_s: Seconds = Field(10, description="Within this a request's headers must be there.")
+    min_body_rate: float = Field(
+        1000, gt=0, le=1e9, description="Bytes a second below which a body is too slow; a pause of 30 s is none."
+    )
+    api_metrics_port: int | None = Field(
+        None, ge=1, le=65_535, description="Port of the API's Prometheus metrics; default: `/metrics` at its own port."
+    )
+
     lease_s: Seconds = Field(60, description="How long a worker holds a job without renewing it.")
     heartbeat_s: Seconds = Field(10, description="How often a worker renews its leases and writes progress.")
     poll_s: Seconds = Field(0.5, description="How often requests (cancel, pause) and waiting clients are looked up.")
     reconcile_s: Seconds = Field(15, description="How often lost and forgotten jobs are looked for.")
     keep_state_s: float = Field(
         7 * 86_400, ge=0, le=366 * 86_400, description="How long a job that has ended can go on for more epochs."
+    )
+    keep_jobs_s: float | None = Field(
+        None,
+        ge=60,
+        description="How long jobs and studies that have ended are kept, with files and events; absent: for ever.",
+    )
+    keep_events_s: float | None = Field(
+        None, ge=60, description="How long events are kept once their subject has ended; absent: as long as that."
     )
     slots: int | None = Field(
         None, ge=1, le=64, description="Jobs that a worker runs at once; default: its GPUs, or else its cores."
@@ -99,16 +134,49 @@ class Settings(BaseSettings):
         (), description='Bundled datasets that a worker may download through Keras, as JSON: `["cifar10"]`.'
     )
 
+    # What one owner may take, where nothing else is set by `heldout owners limit`.
+    quota_queued_jobs: int = Field(10_000, ge=0, description="Jobs of one owner that may wait.")
+    quota_running_jobs: int | None = Field(
+        None, ge=0, description="Jobs of one owner that run at once, others wait; default: as many as there are slots."
+    )
+    quota_slot_seconds: int | None = Field(
+        None, ge=0, description="Slot-seconds that jobs of one owner may take in a day (UTC); default: no bound."
+    )
+    quota_datasets: int = Field(1000, ge=0, description="Versions of datasets that one owner may have.")
+    quota_stored_bytes: int = Field(
+        200 * GIB, ge=0, description="Bytes that one owner's datasets may take, as they are unpacked."
+    )
+    quota_keys: int = Field(100, ge=0, description="API keys of one owner that are not revoked.")
+    quota_webhooks: int = Field(20, ge=0, description="Webhooks of one owner.")
+    quota_streams: int = Field(1000, ge=0, description="Streams of events of one owner, in each API process.")
+    rate: str = Field(
+        "1000/second", description="Requests that one key may send, as `100/second`, `5000/minute` or both with `;`."
+    )
+
     webhook_allow: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         (),
         description="Hosts, addresses and networks that webhooks may lead to though not public, over http too, "
         'as JSON: `["hooks.internal", "10.0.0.0/8"]`.',
     )
 
+    @field_validator("rate", mode="after")
+    @classmethod
+    def _readable_rate(cls, rate: str) -> str:
+        if not RATE.fullmatch(rate):
+            raise ValueError(f"Received {rate!r}; expected such as '100/second' or '100/second;5000/minute'.")
+        return rate
+
     @field_validator("webhook_allow", mode="after")
     @classmethod
     def _hosts_or_networks(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
         Allowed.of(entries)
+        return entries
+
+    @field_validator("trusted_proxies", mode="after")
+    @classmethod
+    def _networks(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for one in entries:
+            ip_network(one)
         return entries
 
     @field_validator("database_url", mode="after")
@@ -143,6 +211,11 @@ class Settings(BaseSettings):
     @property
     def blobs_url(self) -> str:
         return self.blobs or (self.home_path / "blobs").as_uri()
+
+    @property
+    def quotas(self) -> Bounds:
+        """What one owner may take, where nothing else is set for it."""
+        return {quota: getattr(self, f"quota_{quota.value}") for quota in Quota}
 
     @property
     def worker_slots(self) -> int:

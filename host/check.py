@@ -13,6 +13,7 @@ import redis
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import HeldoutError
 from heldout.settings import Settings, unknown_settings
+from host.deep_check import check_deep
 from models.blobs import Blobs
 from models.bundled import BUNDLED
 from models.database import Database
@@ -20,19 +21,64 @@ from models.migrations import current, newest
 from models.store import datasets
 
 
-def report(settings: Settings, echo: Callable[[str], None], *, as_json: bool = False) -> bool:
-    """Print a line for each part, or all as one JSON object; True if all that the service needs is in order."""
+def report(
+    settings: Settings,
+    echo: Callable[[str], None],
+    *,
+    as_json: bool = False,
+    deep: bool = False,
+    collect: bool = False,
+) -> bool:
+    """Print a line for each part, or all as one JSON object; True if all that the service needs is in order.
+
+    Args:
+        deep: compare rows with files too, which reads all of them, and mend bundled datasets.
+        collect: delete the files that belong to nothing.
+    """
     # What it says of the database's revision is said below, in a line for people.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     parts: list[dict[str, Any]] = []
-    for name, works, text in _findings(settings):
+
+    def tell(name: str, works: bool, text: str) -> None:
         parts.append({"name": name, "works": works, "detail": text})
         if not as_json:
             echo(f"{'ok   ' if works else 'WRONG'}  {name}: {text}")
-    fine = all(part["works"] for part in parts)
+
+    for finding in _findings(settings):
+        tell(*finding)
+    answer: dict[str, Any] = {"object": "check", "works": True, "parts": parts}
+    if deep:
+        answer["files"] = _deep(settings, tell, collect=collect)
+    answer["works"] = all(part["works"] for part in parts)
     if as_json:
-        echo(json.dumps({"object": "check", "works": fine, "parts": parts}, ensure_ascii=False))
-    return fine
+        echo(json.dumps(answer, ensure_ascii=False))
+    return bool(answer["works"])
+
+
+def _deep(settings: Settings, tell: Callable[[str, bool, str], None], *, collect: bool) -> dict[str, Any] | None:
+    """Tell what a comparison of rows and files has found; gives it for JSON too, None where it could not be made."""
+    try:
+        with _opened(settings) as database:
+            found = check_deep(database, Blobs(settings.blobs_url), settings.datasets, collect=collect)
+    except HeldoutError as error:
+        tell("files", False, f"could not be compared with the rows: {error.detail}")
+        return None
+    for fault in found.faults:
+        tell("file", False, f"{fault.what} is {fault.why} ({fault.key}); restore it from a backup, or make it anew")
+    for fault in found.mended:
+        tell("file", True, f"{fault.what} was {fault.why} and is mended ({fault.key})")
+    wrong = f"{len(found.faults):,} of those that rows name are missing or damaged"
+    whole = "each one that a row names is there and whole"
+    tell("files", found.is_fine, f"{found.files:,} with {found.bytes:,} bytes; {whole if found.is_fine else wrong}")
+    sizes = f"{len(found.orphans):,} with {sum(one.size_bytes for one in found.orphans):,} bytes belong to nothing"
+    done = f"{found.collected:,} deleted" if collect else "`heldout check --deep --collect` deletes them"
+    tell("orphans", True, f"{sizes}; {done}" if found.orphans or collect else "none")
+    return {
+        "faults": [vars(fault) for fault in found.faults],
+        "mended": [vars(fault) for fault in found.mended],
+        "orphans": [{"key": one.key, "size_bytes": one.size_bytes} for one in found.orphans],
+        "collected": found.collected,
+    }
 
 
 def _findings(settings: Settings) -> Iterator[tuple[str, bool, str]]:

@@ -151,6 +151,11 @@ class ChildServer(ABC):
             self.kill()
             raise
 
+    def wait_for_end(self) -> int | None:
+        """Wait until the server has ended, by whatever cause; gives its exit status, or None if it did not run."""
+        process = self._process
+        return None if process is None else process.wait()
+
     def stop(self) -> None:
         """Ask the server to end, and wait until it has; a server that does not is killed."""
         self.resume()

@@ -1,4 +1,7 @@
-"""The server's own commands: migrate, keys, check. `python -m api` adds those that serve HTTP, and runs them all."""
+"""The server's own commands: migrate, keys, check, backup, restore.
+
+`python -m api` adds those that serve HTTP, and runs them all.
+"""
 
 import json
 import sys
@@ -109,11 +112,69 @@ def revoke_key(
 
 
 @commands.command()
-def check(as_json: AsJson = False, home: HomeOption = None) -> None:
+def check(
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also read every stored file, and mend the bundled datasets.")
+    ] = False,
+    collect: Annotated[
+        bool, typer.Option("--collect", help="With --deep: delete the files that belong to nothing.")
+    ] = False,
+    as_json: AsJson = False,
+    home: HomeOption = None,
+) -> None:
     """Say what works and what is wrong with settings, database, broker, blobs, datasets, TensorFlow and GPU."""
     from host.check import report
+    from host.own_servers import with_own_database
 
-    raise typer.Exit(0 if report(_configure(home), typer.echo, as_json=as_json) else 1)
+    if collect and not deep:
+        raise typer.BadParameter("--collect needs --deep: only a comparison of rows and files finds what to delete.")
+    with with_own_database(_configure(home)) as settings:
+        works = report(settings, typer.echo, as_json=as_json, deep=deep, collect=collect)
+    raise typer.Exit(0 if works else 1)
+
+
+@commands.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made by this command.", show_default=False)],
+    as_json: AsJson = False,
+    home: HomeOption = None,
+) -> None:
+    """Write the database at one moment, and every file that it names, into a folder; the service goes on meanwhile."""
+    from dataclasses import asdict
+
+    from host.backup import back_up
+    from host.own_servers import with_own_database
+
+    with with_own_database(_configure(home)) as settings:
+        about = back_up(settings, folder.absolute())
+    if as_json:
+        _print_json({"object": "backup", "folder": str(folder.absolute()), **asdict(about)})
+        return
+    typer.echo(
+        f"Backed up to {folder}: {about.database} of {about.made_at}, {about.files:,} files, {about.bytes:,} bytes."
+    )
+    if about.missing:
+        typer.echo(
+            f"{len(about.missing):,} files that it names are not there; `heldout check --deep` lists them.", err=True
+        )
+
+
+@commands.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `backup` made.", show_default=False)],
+    as_json: AsJson = False,
+    home: HomeOption = None,
+) -> None:
+    """Fill an empty database and a blob store from a backup; no service may run on them."""
+    from dataclasses import asdict
+
+    from host.restore import restore as fill
+
+    about = fill(_configure(home), folder.absolute())
+    if as_json:
+        _print_json({"object": "restored_backup", "folder": str(folder.absolute()), **asdict(about)})
+    else:
+        typer.echo(f"Restored the {about.database} backup of {about.made_at}: {about.files:,} files.")
 
 
 def _print_json(answer: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """`heldout up`: the whole service in one process tree: this process serves the API, its children do the rest."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Protocol, TextIO
+from typing import Protocol
 
 import structlog
 from pydantic import SecretStr
@@ -18,6 +17,10 @@ from pydantic import SecretStr
 from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.settings import Settings, driver_url
 from host.broker import RedisServer
+from host.home_lock import locked_home
+from host.kept_servers import KeptServer
+from host.log_files import LogFiles
+from host.own_servers import FOLDER
 from host.postgres import PostgresServer
 from host.workers import celery_workers, local_worker
 from models import logs
@@ -31,7 +34,6 @@ log = structlog.get_logger()
 
 KEY_OWNER = "local"
 STACK_WORKERS = 2
-MAX_LOG_BYTES = 20 * 1024 * 1024
 
 
 class ApiServer(Protocol):
@@ -63,25 +65,33 @@ def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = Fa
         raise OperatorError(f"The home {home} cannot be made: {error.strerror}. Choose another with --home.") from error
     # From here on a signal ends the service in good order, also before it serves.
     stop = _StopSignals()
-    lock = _lock_home(home)
-    try:
-        logs.configure(settings.log_level, _log_file(home / "logs" / "api.log"))
-        logs.warn_of_unknown_settings()
-        with ExitStack() as servers:
-            listener = servers.enter_context(_listen(settings))
-            if stack:
-                settings = _with_own_servers(settings, servers)
-            return _serve(settings, make_server, listener, stop, has_dashboard)
-    finally:
-        (home / "service.json").unlink(missing_ok=True)
-        os.close(lock)
+    with locked_home(home):
+        try:
+            logs.configure(settings.log_level, file=home / "logs" / "api.log")
+            logs.warn_of_unknown_settings()
+            with ExitStack() as servers:
+                listener = servers.enter_context(_listen(settings))
+                if stack:
+                    settings = _with_own_servers(settings, servers)
+                written = (
+                    home / "logs" / "worker.log",
+                    home / "postgres" / "server.log",
+                    home / "redis" / "server.log",
+                )
+                servers.enter_context(LogFiles(written))
+                return _serve(settings, make_server, listener, stop, has_dashboard)
+        finally:
+            (home / "service.json").unlink(missing_ok=True)
 
 
 def _with_own_servers(settings: Settings, servers: ExitStack) -> Settings:
-    """The settings with a database and a broker of the home's own, which run as long as `servers` is open."""
+    """The settings with a database and a broker of the home's own, which run as long as `servers` is open.
+
+    One that dies is started again: API and workers wait for it as for any database and broker.
+    """
     home = settings.home_path
-    postgres = servers.enter_context(PostgresServer(home / "postgres"))
-    redis = servers.enter_context(RedisServer(home / "redis"))
+    postgres = servers.enter_context(KeptServer(PostgresServer(home / FOLDER)))
+    redis = servers.enter_context(KeptServer(RedisServer(home / "redis")))
     return settings.model_copy(
         update={"database_url": SecretStr(driver_url(postgres.url)), "redis_url": SecretStr(redis.url)}
     )
@@ -175,28 +185,6 @@ def _announce_address(home: Path, url: str) -> None:
     partial.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n", encoding="utf-8")
     partial.replace(service)
     print(f"Heldout is ready at {url} (home {home}, docs at {url}/docs).", flush=True)
-
-
-def _lock_home(home: Path) -> int:
-    """Hold the home's lock for as long as this process lives.
-
-    Raises:
-        OperatorError: if another service runs in this home.
-    """
-    lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise OperatorError(f"A service already runs in {home}. Stop it, or choose another --home.") from None
-    return lock
-
-
-def _log_file(path: Path) -> TextIO:
-    """The log, appended to; a large one of an earlier run is set aside first."""
-    if path.is_file() and path.stat().st_size > MAX_LOG_BYTES:
-        path.replace(path.with_suffix(".log.1"))
-    return path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
 
 
 def _listen(settings: Settings) -> socket.socket:

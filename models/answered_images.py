@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from heldout.errors import StorageUnavailable
 from heldout.stored.evaluation import SplitName
 from models.blob_files import open_zipped
-from models.blobs import BlobMissing, Blobs
+from models.blobs import Blobs
 from models.npy_rows import NpyRows
 
 ROWS_AT_ONCE = 2000
@@ -36,7 +36,7 @@ def images_of_cell(
         key: of the predictions in the blob store.
         label, answer: positions of classes.
     Raises:
-        StorageUnavailable.
+        BlobMissing, StorageUnavailable.
     """
     surest: list[AnsweredImage] = []
     total = 0
@@ -47,7 +47,7 @@ def images_of_cell(
                 heapq.heappush(surest, one)
             else:
                 heapq.heappushpop(surest, one)
-    except (BlobMissing, zipfile.BadZipFile, ValueError, EOFError) as error:
+    except (zipfile.BadZipFile, ValueError, EOFError) as error:
         raise StorageUnavailable from error
     return sorted(surest, reverse=True), total
 

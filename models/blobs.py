@@ -2,11 +2,13 @@
 
 import io
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -23,10 +25,21 @@ RETRY_S = 10
 PART_BYTES = 8 * 1024 * 1024  # S3 takes 10,000 parts
 # A request to a remote store has half a minute for all of its answer: a large one is asked for in pieces.
 RANGE_BYTES = 4 * 1024 * 1024
+# How the library names a file in a folder while it writes it.
+PARTIAL = re.compile(r"#\d+$")
 
 
 class BlobMissing(KeyError):
     """There is no blob under this key."""
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """What a list of the store says of one blob; `stored_at` is by the store's own clock."""
+
+    key: str
+    size_bytes: int
+    stored_at: datetime
 
 
 class Blobs:
@@ -152,6 +165,26 @@ class Blobs:
         """Store a blob under another key too, without reading it. Raises BlobMissing."""
         with self._answering(key):
             obstore.copy(self._store, key, to)
+
+    def stored(self, prefix: str | None = None) -> Iterator[StoredBlob]:
+        """Every blob whose key is under the folder `prefix`, or every blob there is, in no order."""
+        with self._answering():
+            for page in obstore.list(self._store, prefix):
+                for entry in page:
+                    yield StoredBlob(entry["path"], int(entry["size"]), entry["last_modified"])
+
+    def delete_partial(self, before: datetime) -> int:
+        """Delete what puts left that were cut off before that moment, by a power cut say; gives how many.
+
+        In a folder they are files beside the blobs, which no list shows. A remote store removes its own.
+        """
+        count = 0
+        for path in self._root.rglob("*#*") if self._root is not None else ():
+            with suppress(OSError):
+                if PARTIAL.search(path.name) and path.is_file() and path.stat().st_mtime < before.timestamp():
+                    path.unlink()
+                    count += 1
+        return count
 
     def delete_all(self, prefix: str) -> None:
         """Delete every blob whose key is under the folder `prefix`."""

@@ -72,16 +72,37 @@ def register(database: Database, blobs: Blobs, operator_files: Path) -> list[str
 def store(database: Database, blobs: Blobs, name: str, images: ImageSet) -> None:
     """Put a bundled dataset into the blob store, then add its row and the job that finds its copies."""
     sha256 = content_address(images)
-    size = 0
-    with tempfile.TemporaryDirectory(prefix="heldout-") as folder:
-        save(images, Path(folder))
-        for file in sorted(Path(folder).iterdir()):
-            size += file.stat().st_size
-            blobs.put(f"datasets/{sha256}/{file.name}", file)
+    size = _put(blobs, sha256, images)
     dataset_id = new_id("ds")
     with database.write() as session:
         datasets.add_bundled(session, dataset_id, name, images, sha256, size)
         relations.queue(session, dataset_id)  # does nothing where the same content was there before
+
+
+def store_again(blobs: Blobs, name: str, sha256: str, operator_files: Path) -> bool:
+    """Put the files of a bundled dataset into the blob store once more, under the content address that its row has.
+
+    False if its files are not on this machine, or hold something else than they did.
+    """
+    try:
+        images = BUNDLED[name].read(operator_files)
+    except (KeyError, SourceMissing):
+        return False
+    if content_address(images) != sha256:
+        return False
+    _put(blobs, sha256, images)
+    return True
+
+
+def _put(blobs: Blobs, sha256: str, images: ImageSet) -> int:
+    """Store the four files of the internal format; gives their size in bytes."""
+    size_bytes = 0
+    with tempfile.TemporaryDirectory(prefix="heldout-") as folder:
+        save(images, Path(folder))
+        for file in sorted(Path(folder).iterdir()):
+            size_bytes += file.stat().st_size
+            blobs.put(f"datasets/{sha256}/{file.name}", file)
+    return size_bytes
 
 
 def with_cut_validation(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heldout.errors import StorageUnavailable
 from models.blobs import BlobMissing, Blobs
 from models.file_names import FileNames, members_key
 
@@ -27,14 +26,11 @@ def images_of_split(
     Args:
         label: position of the only class that is wanted; None for all.
     Raises:
-        StorageUnavailable.
+        BlobMissing, StorageUnavailable.
     """
-    try:
-        labels = np.load(io.BytesIO(blobs.read(f"datasets/{sha256}/labels.npy")))
-        with np.load(io.BytesIO(blobs.read(f"datasets/{sha256}/splits.npz"))) as splits:
-            indices = splits[split]
-    except BlobMissing as error:
-        raise StorageUnavailable from error
+    labels = np.load(io.BytesIO(blobs.read(f"datasets/{sha256}/labels.npy")))
+    with np.load(io.BytesIO(blobs.read(f"datasets/{sha256}/splits.npz"))) as splits:
+        indices = splits[split]
     if label is not None:
         indices = indices[labels[indices] == label]
     names = _names(blobs, dataset_id)

@@ -4,6 +4,9 @@ import logging
 import os
 import re
 import sys
+from collections.abc import MutableMapping
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
@@ -19,9 +22,19 @@ _SECRETS = (
     (re.compile(r"(://[^:/@\s\"]*):[^@/\s\"]+@"), r"\1:***@"),
 )
 
+# A log file is set aside when it has so many bytes, and so many old ones are kept.
+MAX_FILE_BYTES = 20 * 1024 * 1024
+OLD_FILES = 4
+# Clients and libraries choose what stands in a field; an exception's text is its traceback.
+MAX_FIELD_CHARACTERS = 2_000
+MAX_EXCEPTION_CHARACTERS = 20_000
 
-def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
-    """Send all logs of this process, libraries' ones too, to `stream` (standard error) as JSON lines."""
+
+def configure(level: str = "INFO", stream: TextIO | None = None, file: Path | None = None) -> None:
+    """Send all logs of this process, libraries' ones too, to `stream` (standard error) or to `file` as JSON lines.
+
+    A file is set aside before it is larger than MAX_FILE_BYTES.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -39,18 +52,28 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler: logging.Handler
+    if file is None:
+        handler = logging.StreamHandler(stream or sys.stderr)
+    else:
+        handler = RotatingFileHandler(
+            file, maxBytes=MAX_FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8", errors="backslashreplace"
+        )
     handler.setFormatter(
         _WithoutSecrets(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _cut,
                 structlog.processors.JSONRenderer(),
             ],
         )
     )
     root = logging.getLogger()
+    for replaced in root.handlers:
+        if isinstance(replaced, RotatingFileHandler):
+            replaced.close()
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
@@ -72,6 +95,17 @@ def without_secrets(text: str) -> str:
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _cut(logger: object, method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Cut texts to the longest length of a field; of an exception the end is kept, which says what happened."""
+    for name, value in fields.items():
+        limit = MAX_EXCEPTION_CHARACTERS if name == "exception" else MAX_FIELD_CHARACTERS
+        if not isinstance(value, str) or len(value) <= limit:
+            continue
+        text = without_secrets(value)  # before it is cut, since half a secret does not look like one
+        fields[name] = f"…{text[1 - limit :]}" if name == "exception" else f"{text[: limit - 1]}…"
+    return fields
 
 
 class _WithoutSecrets(structlog.stdlib.ProcessorFormatter):

@@ -73,6 +73,15 @@ def _migrating_sqlite(connection: Connection) -> Iterator[Connection]:
         driver.execute("PRAGMA foreign_keys=ON")
 
 
+def require_known(revision: str) -> None:
+    """Raises OperatorError if a later release than this one has made tables of this revision."""
+    if revision not in _known():
+        raise OperatorError(
+            f"The backup is of revision {revision}, which is later than this release's {newest()}. Restore it with the "
+            "release that made it."
+        )
+
+
 def _known() -> set[str]:
     return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 

@@ -13,7 +13,8 @@ from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
 from models.discard import discard_files
-from models.store import claims, idempotency, relations, study_jobs, transitions, uploads
+from models.retention import Retention
+from models.store import claims, idempotency, owners, relations, study_jobs, transitions, uploads
 from models.wake import WakeUp
 
 log = structlog.get_logger()
@@ -31,7 +32,8 @@ class Reconciler:
 
     It also rejects datasets whose content never came, and queues the jobs that find the copies of datasets which an
     earlier release has stored, and goes on with studies. Where it is given the blob store, it deletes blobs that nobody
-    needs any more: last states of jobs that ended long ago, and files of datasets that were deleted or rejected.
+    needs any more: last states of jobs that ended long ago, and files of datasets that were deleted or rejected; and
+    jobs, studies and events whose time is over.
 
     Any number may run at once: each row is settled by one compare-and-set.
     """
@@ -41,6 +43,7 @@ class Reconciler:
     ) -> None:
         self._database = database
         self._blobs = blobs
+        self._retention = None if blobs is None else Retention(database, blobs, settings)
         self._settings = settings
         self._announce = announce
         self._stop = threading.Event()
@@ -65,6 +68,7 @@ class Reconciler:
             expired = claims.expire_pending(session)
             unsent = uploads.reject_unsent(session)
             idempotency.forget_old(session)
+            owners.add_missing(session)
             relate = relations.queue_missing(session)
         self._take_care_of_studies()
         for job_id, status in lost:
@@ -100,6 +104,8 @@ class Reconciler:
             except StorageUnavailable:
                 log.warning("blob_not_deleted", key=key)
         discard_files(self._database, blobs)
+        if self._retention is not None:
+            self._retention.run_once()
 
     def _require_no_gap(self, now: datetime) -> None:
         """Raise DatabaseUnavailable if the last round is too long ago, and roll back what this round recovered.

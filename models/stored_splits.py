@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.dataset_lifecycle import RelationsStatus
-from heldout.errors import CopiesNotKnown, FieldError, InvalidSpec, StorageUnavailable
+from heldout.errors import CopiesNotKnown, DatasetLost, FieldError, InvalidSpec
 from heldout.spec import JobSpec
 from models.arrays import SPLITS
 from models.blobs import BlobMissing, Blobs
@@ -18,7 +18,11 @@ from models.tables import DatasetRow
 
 
 def stored_splits_of(blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> dict[str, Positions]:
-    """What `splits_of` gives for a ready dataset, from its small files in the blob store. Raises StorageUnavailable."""
+    """What `splits_of` gives for a ready dataset, from its small files in the blob store.
+
+    Raises:
+        DatasetLost, StorageUnavailable.
+    """
     labels, splits, relations = _stored(blobs, dataset, spec)
     return splits_of(labels, splits, spec, relations)
 
@@ -29,7 +33,7 @@ def require_folds(blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> None:
     Raises:
         CopiesNotKnown: the dataset's copies are still being looked for.
         InvalidSpec: a fold would have no image of some class.
-        StorageUnavailable.
+        DatasetLost, StorageUnavailable.
     """
     if spec.folds is None:
         return
@@ -69,5 +73,5 @@ def _stored(
         if spec.folds is not None and uses_relations(dataset.relations_status):
             relations = load_relations(io.BytesIO(blobs.read(relations_key(dataset.id))))
     except BlobMissing as error:
-        raise StorageUnavailable from error
+        raise DatasetLost(dataset.name) from error
     return cast(NDArray[np.int32], labels), splits, relations

@@ -152,9 +152,10 @@ class JobRow(Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        # The claim's order, and only among those that can be claimed.
+        # The claim's order among the jobs of one owner, and only among those that can be claimed.
         Index(
             "ix_jobs_claim",
+            "owner",
             text("priority DESC"),
             "queued_at",
             "id",
@@ -203,6 +204,7 @@ class JobRow(Base):
     gpus: Mapped[int] = mapped_column(server_default="0")  # how many a worker must have free to claim it
     retry_of: Mapped[str | None] = mapped_column(String(40))
     study_id: Mapped[str | None] = mapped_column(String(40))
+    key_id: Mapped[str | None] = mapped_column(String(32))  # the API key of the request that made it
 
     attempt: Mapped[int]  # the fencing token: grows with each claim
     failures: Mapped[int]
@@ -212,6 +214,7 @@ class JobRow(Base):
     available_at: Mapped[datetime | None]  # not claimed before: backoff after a failure
     announced_at: Mapped[datetime | None]  # when workers were last told of it
     runtime_s: Mapped[float]  # of the attempts before this one
+    charged_s: Mapped[float] = mapped_column(server_default="0")  # of this attempt, to its owner
     engine: Mapped[dict[str, Any] | None]
     epoch: Mapped[int]
     epochs: Mapped[int]

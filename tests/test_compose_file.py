@@ -22,9 +22,9 @@ SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
 
 
 def test_the_services_are_those_that_the_reference_names():
-    assert set(SERVICES) == {"postgres", "redis", *OURS}
-    assert {name for name, service in SERVICES.items() if service.get("profiles")} == {"worker-gpu"}
-    assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
+    assert set(SERVICES) == {"postgres", "redis", "proxy", *OURS}
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if service.get("profiles")}
+    assert profiles == {"worker-gpu": ["gpu"], "proxy": ["tls"]}
 
 
 def test_the_servers_are_of_fixed_major_versions():
@@ -32,8 +32,8 @@ def test_the_servers_are_of_fixed_major_versions():
     assert SERVICES["redis"]["image"] == "redis:8"
 
 
-def test_the_api_alone_is_published():
-    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api"}
+def test_the_api_alone_is_published_and_a_proxy_where_one_is_asked_for():
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api", "proxy"}
     assert SERVICES["api"]["ports"] == ["${HELDOUT_PORT:-8000}:8000"]
 
 
@@ -69,7 +69,7 @@ def test_the_example_shows_the_defaults_of_the_settings():
             assert float(shown) == field.default, name
 
 
-@pytest.mark.parametrize("name", sorted(OURS - {"migrate"} | {"postgres", "redis"}))
+@pytest.mark.parametrize("name", sorted(OURS - {"migrate"} | {"postgres", "redis", "proxy"}))
 def test_what_runs_for_long_is_watched_limited_and_stopped_with_patience(name):
     service = SERVICES[name]
     assert service["restart"] == "unless-stopped"
@@ -118,7 +118,7 @@ def test_the_image_is_made_from_the_locks_and_does_not_run_as_root():
     assert stages[0] == ("python:3.13-slim-trixie", "base")
     assert stages[-1] == ("runtime", "cpu"), "the last stage is what a plain build makes"
     assert ("runtime", "gpu") in stages
-    assert re.findall(r"^USER (.*)$", DOCKERFILE, re.M) == ["10001:10001"]
+    assert re.findall(r"^USER (.*)$", DOCKERFILE, re.M) == ["proxy", "10001:10001"]
     assert "PIP_REQUIRE_HASHES=1" in DOCKERFILE
 
 
@@ -134,7 +134,7 @@ def _compose_is_here() -> bool:
 
 
 @pytest.mark.skipif(not _compose_is_here(), reason="Docker Compose is not installed")
-@pytest.mark.parametrize("profiles", [[], ["--profile", "gpu"]], ids=["cpu", "gpu"])
+@pytest.mark.parametrize("profiles", [[], ["--profile", "gpu"], ["--profile", "tls"]], ids=["cpu", "gpu", "tls"])
 def test_compose_accepts_the_file(profiles):
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
     command = ["docker", "compose", "--env-file", os.devnull, *profiles, "config", "--quiet"]

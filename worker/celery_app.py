@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, signals
+from celery.worker import state
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
@@ -56,10 +57,11 @@ app.conf.update(
     },
 )
 
-# How often Celery's loop turns while the broker is silent.
+# How often Celery's loop turns while a task is on its way and the broker is silent.
 LOOP_INTERVAL_S = 0.1
 
 _worker: Worker | None = None
+_turning: Any = None  # the timer that turns the loop, where there is one
 
 
 @app.task(name=wake_up.TASK)
@@ -103,18 +105,28 @@ def _start(**_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def _announce_waiting_jobs(sender: Any, **_: Any) -> None:
+def _announce_waiting_jobs(**_: Any) -> None:
     """Jobs may have waited for this first worker, and their messages may be lost."""
-    if sender.hub is not None:
-        # With prefetching disabled a worker that was busy asks for messages again at the next turn of Celery's loop,
-        # and nothing tells the loop that a slot is free: by itself it turns once a second.
-        sender.hub.call_repeatedly(LOOP_INTERVAL_S, _do_nothing)
     if _worker is not None:
         _announce([WakeUp("worker-ready", queue.name) for queue in app.conf.task_queues] * _worker.slots)
 
 
-def _do_nothing() -> None:
-    """No-op: a timer that fires turns the loop."""
+@signals.task_received.connect
+def _turn_loop_until_idle(sender: Any, **_: Any) -> None:
+    """Have Celery's loop turn often while tasks are on their way.
+
+    With prefetching disabled a worker that was busy asks for messages again at the next turn of the loop, and nothing
+    tells the loop that a slot is free: by itself it turns once a second.
+    """
+    global _turning
+    if sender.hub is not None and (_turning is None or _turning.canceled):
+        _turning = sender.hub.call_repeatedly(LOOP_INTERVAL_S, _stop_turning_when_idle)
+
+
+def _stop_turning_when_idle() -> None:
+    """A timer that fires turns the loop; without tasks it would only take time."""
+    if not state.reserved_requests and _turning is not None:
+        _turning.cancel()
 
 
 @signals.worker_shutting_down.connect

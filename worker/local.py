@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 
 from heldout.errors import OperatorError
 from heldout.settings import Settings
@@ -10,8 +11,10 @@ from models.store.claims import Claimed
 from worker.machine.parent import when_input_ends
 from worker.supervision.worker import Worker
 
-# How often an idle worker asks the database for jobs: most of the time that a job waits for a free worker.
+# How often an idle worker looks for news: most of the time that a job waits for a free worker.
 POLL_INTERVAL_S = 0.1
+# How often it asks for jobs where nothing was written: some become ready by the clock alone.
+IDLE_POLL_INTERVAL_S = 1.0
 
 
 def main() -> None:
@@ -37,17 +40,24 @@ def drive(worker: Worker) -> None:
     """Claim and run jobs, one a slot, until the worker is stopping and its jobs are settled."""
     free = threading.Semaphore(worker.slots)
     running: set[threading.Thread] = set()
+    changes, ask_again_at = worker.database.watch(), 0.0
     while not worker.stopping.is_set():
+        if not changes.may_have_changed() and time.monotonic() < ask_again_at:
+            time.sleep(POLL_INTERVAL_S)  # for less than a stop may take, and at half the cost of waiting for an event
+            continue
+        ask_again_at = 0.0
         if not free.acquire(timeout=POLL_INTERVAL_S):
             continue
         claimed = worker.claim()
         if claimed is None:
             free.release()
+            ask_again_at = time.monotonic() + IDLE_POLL_INTERVAL_S
             worker.stopping.wait(POLL_INTERVAL_S)
             continue
         thread = threading.Thread(target=_run, args=(worker, claimed, free), name=claimed.held.job_id)
         thread.start()
         running = {one for one in running if one.is_alive()} | {thread}
+    changes.close()
     for thread in running:
         thread.join()
 

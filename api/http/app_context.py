@@ -1,8 +1,12 @@
 """The objects that all routes of one app share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from anyio import CapacityLimiter
 
 from api.dispatch import Publisher
+from api.http.rates import Rates
+from api.http.readiness import Readiness
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from heldout.settings import Settings
@@ -20,3 +24,6 @@ class AppContext:
     hub: Hub
     publisher: Publisher
     uploads: Uploads
+    readiness: Readiness
+    rates: Rates
+    large_bodies: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))

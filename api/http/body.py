@@ -7,7 +7,7 @@ from contextlib import suppress
 from email.message import Message
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
 from api.http.pointers import field_errors
@@ -26,6 +26,11 @@ MAX_DEPTH = 64
 # its answer.
 MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 MAX_DISCARD_S = 5.0
+# Of a route that needs no key: a log-in is small.
+MAX_OPEN_BODY_BYTES = 4 * 1024
+# Parsers and validators hold Python's lock for long over a large body. One at a time, so that the event loop, and who
+# else waits for the lock, has its turn after each.
+LARGE_BODY_BYTES = 64 * 1024
 # Gives the validated value, or what is wrong with it in Pydantic's form, with locations that begin with "body".
 Validate = Callable[[Any], tuple[Any, list[dict[str, Any]]]]
 # Stands for a refused body where FastAPI wants its content; no model accepts it.
@@ -39,9 +44,19 @@ class JsonRequest(Request):
     the size answers in plain text, in place of any other answer, even of a 401.
     """
 
-    def __init__(self, request: Request, validate: Validate, *, may_be_absent: bool) -> None:
+    def __init__(
+        self, request: Request, validate: Validate, *, may_be_absent: bool, large_bodies: CapacityLimiter, is_open: bool
+    ) -> None:
+        """
+        Args:
+            may_be_absent: whether the route takes a request without a body.
+            large_bodies: what large bodies wait for, before one of them is parsed and validated.
+            is_open: whether the route needs no key.
+        """
         super().__init__(request.scope, request.receive)
         self._may_be_absent = may_be_absent
+        self._large_bodies = large_bodies
+        self._is_open = is_open
         self._validate = validate
         self._validated: Any = REFUSED
 
@@ -49,8 +64,10 @@ class JsonRequest(Request):
         if self._may_be_absent and not _has_body(self):
             return b""  # FastAPI then takes the parameter's default
         try:
-            raw = await receive_json(self, self.app.state.context.settings.max_body_bytes)
-            self._validated = await run_in_threadpool(_parse_and_validate, raw, self._validate)
+            limit_bytes = self.app.state.context.settings.max_body_bytes
+            raw = await receive_json(self, min(limit_bytes, MAX_OPEN_BODY_BYTES) if self._is_open else limit_bytes)
+            limiter = self._large_bodies if len(raw) > LARGE_BODY_BYTES else None
+            self._validated = await to_thread.run_sync(_parse_and_validate, raw, self._validate, limiter=limiter)
         except HeldoutError as refusal:
             self.state.body_refusal = refusal
         return b"received"  # not empty, so that FastAPI goes on to json() where the media type says so

@@ -16,7 +16,7 @@ import structlog
 from api.http.app_context import AppContext
 from heldout.errors import Unauthenticated
 from models.database import Session
-from models.store import callers
+from models.store import accounts, callers
 from models.store.keys import Caller
 
 log = structlog.get_logger("heldout.api")
@@ -47,13 +47,21 @@ class RequestContext:
             raise Unauthenticated
         return caller
 
+    @property
+    def _knows_caller(self) -> bool:
+        """Whether the caller was looked up before; an endpoint that does so itself is spared a second query."""
+        return "caller" in self.__dict__
+
     @cached_property
     def read_session(self) -> Session:
         return self._sessions.enter_context(self.app.database.read())
 
     @cached_property
     def write_session(self) -> Session:
-        return self._sessions.enter_context(self.app.database.write())
+        session = self._sessions.enter_context(self.app.database.write())
+        if self._knows_caller:
+            accounts.note_key(session, self.caller.key_id)
+        return session
 
     def call(self, endpoint: Callable[[], Any]) -> Any:
         """Call the endpoint, commit what it wrote, then do what follows the commit; all in this thread."""

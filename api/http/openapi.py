@@ -1,11 +1,13 @@
 """The OpenAPI document: what the framework writes, mended so that clients can be generated from it."""
 
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
+from starlette.responses import JSONResponse, Response
 
 from heldout.datasets import DatasetSpec
 from heldout.spec import JobSpec
@@ -34,7 +36,7 @@ WEBHOOK_HEADERS = {
 
 
 def install(app: FastAPI) -> None:
-    """Let the app describe itself by `document`."""
+    """Let the app describe itself by `document`, which it serves at /openapi.json, made and encoded once."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -42,6 +44,11 @@ def install(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+    encoded = cache(lambda: JSONResponse(openapi()).body)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def served() -> Response:
+        return Response(encoded(), media_type="application/json")
 
 
 def operation_id(route: APIRoute) -> str:

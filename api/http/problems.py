@@ -15,6 +15,7 @@ from heldout.errors import (
     CopiesNotKnown,
     CrossSiteRequest,
     DatabaseUnavailable,
+    DatasetLost,
     DatasetUnavailable,
     HeldoutError,
     Internal,
@@ -24,10 +25,13 @@ from heldout.errors import (
     MethodNotAllowed,
     NetworkTooDeep,
     NotSupported,
+    OwnerSuspended,
+    QuotaExceeded,
     RouteNotFound,
     SpecDatasetNotFound,
     StorageUnavailable,
     TooManyParameters,
+    TooManyRequests,
     Unauthenticated,
     UnsupportedMediaType,
 )
@@ -41,11 +45,14 @@ REFUSED_SPEC = (
     SpecDatasetNotFound,
     DatasetUnavailable,
     CopiesNotKnown,
+    DatasetLost,
     NetworkTooDeep,
     NotSupported,
     StorageUnavailable,
     TooManyParameters,
 )
+# What any route can answer that takes something of which an owner has so much only.
+NO_ROOM = (QuotaExceeded, OwnerSuspended)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -69,7 +76,7 @@ def problems(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int
     """The `responses=` of a route that can answer these errors, and those that any route can."""
     anywhere: tuple[type[HeldoutError], ...] = (Internal,)
     if not open_to_all:
-        anywhere += (InvalidParameter, Unauthenticated, CrossSiteRequest, DatabaseUnavailable)
+        anywhere += (InvalidParameter, Unauthenticated, CrossSiteRequest, TooManyRequests, DatabaseUnavailable)
     by_status: dict[int, dict[str, type[HeldoutError]]] = {}
     for error in (*errors, *anywhere):
         by_status.setdefault(error.status, {})[error.code] = error

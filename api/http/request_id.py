@@ -15,9 +15,10 @@ log = structlog.get_logger("heldout.api")
 
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 # Probes ask for these every few seconds; they are logged at level debug.
-_PROBED_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
+PROBED_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 MAX_LOGGED_METHOD_CHARACTERS = 16
 MAX_LOGGED_PATH_CHARACTERS = 200
+MAX_LOGGED_ADDRESS_CHARACTERS = 45  # the longest of IPv6
 
 
 class RequestIdMiddleware:
@@ -37,12 +38,15 @@ class RequestIdMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
             await send(message)
 
         began = perf_counter()
         method = shortened(scope["method"], MAX_LOGGED_METHOD_CHARACTERS)
         path = shortened(scope["path"], MAX_LOGGED_PATH_CHARACTERS)
+        address = shortened((scope.get("client") or ("",))[0], MAX_LOGGED_ADDRESS_CHARACTERS)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, send_with_id)
@@ -52,9 +56,9 @@ class RequestIdMiddleware:
                     raise  # part of the answer is sent: the server must cut the connection
                 await problem_response(Internal(request_id), scope["path"])(scope, receive, send_with_id)
             finally:
-                write = log.debug if scope["path"] in _PROBED_PATHS else log.info
+                write = log.debug if scope["path"] in PROBED_PATHS else log.info
                 milliseconds = round(1000 * (perf_counter() - began), 1)
-                write("request", method=method, path=path, status=status, milliseconds=milliseconds)
+                write("request", method=method, path=path, status=status, milliseconds=milliseconds, address=address)
 
 
 def request_id_of(headers: Headers) -> str:

@@ -1,7 +1,7 @@
 """The router of every resource: the key first, then the query parameters, then the body."""
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,17 +18,22 @@ from api.http.auth import bearer, key_of, require_valid_key, unchecked_key, vali
 from api.http.body import JsonRequest
 from api.http.context import Endpoint, called_in_context, request_context
 from api.http.deps import NEEDS_A_THREAD
-from heldout.errors import InvalidParameter
+from api.http.pointers import EXAMINED_ERRORS
+from api.http.rates import Rates
+from heldout.errors import HeldoutError, InvalidParameter
 
 
-def resource(prefix: str, tag: str, *, needs_key: bool = True) -> APIRouter:
-    """A router whose routes need a key, take only query parameters that they document, and read JSON strictly."""
-    return APIRouter(
-        prefix=prefix,
-        tags=[tag],
-        route_class=ResourceRoute,
-        dependencies=[*([Depends(bearer)] if needs_key else []), Depends(_require_known_query_parameters)],
-    )
+def resource(prefix: str, tag: str, *, needs_key: bool = True, has_secrets: bool = False) -> APIRouter:
+    """A router whose routes need a key, take only query parameters that they document, and read JSON strictly.
+
+    `has_secrets`: what they answer must not be kept by browsers and proxies.
+    """
+    dependencies = [Depends(_require_known_query_parameters)]
+    if needs_key:
+        dependencies.insert(0, Depends(bearer))
+    if has_secrets:
+        dependencies.append(Depends(_keep_nowhere))
+    return APIRouter(prefix=prefix, tags=[tag], route_class=ResourceRoute, dependencies=dependencies)
 
 
 class ResourceRoute(APIRoute):
@@ -56,9 +62,22 @@ class ResourceRoute(APIRoute):
             with request_context(request.app.state.context, key) as context:
                 if self._needs_key and not self._looks_key_up_itself:
                     await require_valid_key(request, context)
+                counted = await self._counted(request, key)
                 try:
-                    return await handle(JsonRequest(request, self._validate_body, may_be_absent=optional))
-                except Exception:
+                    response = await handle(
+                        JsonRequest(
+                            request,
+                            self._validate_body,
+                            may_be_absent=optional,
+                            large_bodies=context.app.large_bodies,
+                            is_open=not self._needs_key,
+                        )
+                    )
+                    response.headers.update(counted)
+                    return response
+                except Exception as error:
+                    if isinstance(error, HeldoutError):
+                        error.headers |= counted
                     # A stranger hears of the key, and not of what else is wrong.
                     if self._looks_key_up_itself and not context.endpoint_called:
                         await require_valid_key(request, context)
@@ -66,9 +85,26 @@ class ResourceRoute(APIRoute):
 
         return handle_key_first
 
+    async def _counted(self, request: Request, key: str) -> Mapping[str, str]:
+        """Headers that tell how many more requests the key may send; none where there is no key."""
+        if not key:
+            return {}
+        rates: Rates = request.app.state.context.rates
+        return await rates.count(key)
+
     def _validate_body(self, content: Any) -> tuple[Any, list[dict[str, Any]]]:
+        try:
+            return self._body_adapter.validate_python(content), []
+        except ValidationError as error:
+            # Of tens of thousands, only those are kept that are looked at.
+            found = error.errors(include_url=False)[:EXAMINED_ERRORS]
+            return None, [{**one, "loc": ("body", *one["loc"])} for one in found]
+
+    @cached_property
+    def _body_adapter(self) -> TypeAdapter[Any]:
         assert self.body_field is not None, "FastAPI asks for the body of routes that have one"
-        return self.body_field.validate(content, loc=("body",))
+        annotation: Any = self.body_field.field_info.annotation
+        return TypeAdapter(annotation)
 
     @cached_property
     def query_parameters(self) -> tuple[frozenset[str], frozenset[str]]:
@@ -90,6 +126,10 @@ async def _require_known_query_parameters(request: Request) -> None:
             raise InvalidParameter(f"There is no query parameter {name[:64]!r} here; this route takes {takes}.")
         if "\0" in name or "\0" in value:
             raise InvalidParameter(f"`{name[:64]}` must not hold NUL.")
+
+
+async def _keep_nowhere(response: Response) -> None:
+    response.headers["Cache-Control"] = "no-store"
 
 
 def _all_dependencies(dependant: Dependant) -> Iterator[Dependant]:

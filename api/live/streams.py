@@ -9,6 +9,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.types import Receive, Scope, Send
 
 from api.live.hub import Hub
+from api.live.places import StreamOwner
 from api.live.recent_events import Channel, EncodedEvent, RecentEvents
 
 MEDIA_TYPE = "text/event-stream"
@@ -32,27 +33,33 @@ class EventStream(EventSourceResponse):
     """The answer to a client that follows a channel, from after `cursor` to its end."""
 
     def __init__(
-        self, hub: Hub, channel: Channel, *, cursor: int, first: Sequence[EncodedEvent], last: int, key_id: str
+        self, hub: Hub, channel: Channel, *, cursor: int, first: Sequence[EncodedEvent], last: int, owner: StreamOwner
     ) -> None:
         """`first` are events above `cursor`, `last` the number of the channel's last one at about that time."""
         self._hub = hub
         self._channel = channel
         self._last = last
-        self._key_id = key_id
+        self._owner = owner
         self._cursor = cursor
         self._first = first
         super().__init__(_nothing(), headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Vary": "Accept"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        recent = self._hub.join(self._channel, self._last, self._key_id)
-        chunks = stream_chunks(self._hub, recent, cursor=self._cursor, first=self._first, key_id=self._key_id)
+        # Refused here rather than in the route, which runs in a thread: nobody else counts meanwhile.
+        with self._hub.places.taken(self._owner):
+            await self._stream(scope, receive, send)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        key_id = self._owner.key_id
+        recent = self._hub.join(self._channel, self._last, key_id)
+        chunks = stream_chunks(self._hub, recent, cursor=self._cursor, first=self._first, key_id=key_id)
         self._first = ()
         self.body_iterator = chunks
         try:
             await super().__call__(scope, receive, send)
         finally:
             await chunks.aclose()
-            self._hub.leave(recent, self._key_id)
+            self._hub.leave(recent, key_id)
 
 
 async def stream_chunks(

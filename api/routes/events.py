@@ -13,7 +13,8 @@ from api.http.routing import resource
 from api.live import source, streams
 from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of
 from api.live.recent_events import Channel, ChannelKind
-from heldout.errors import InvalidCursor
+from api.routes.subject_events import stream_owner
+from heldout.errors import InvalidCursor, QuotaExceeded
 from heldout.views.event import OwnerEventPage
 from models.store.keys import Caller
 from models.views.event import owner_event_view
@@ -29,7 +30,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "`data`), until the service stops or the key is revoked.",
         "content": {streams.MEDIA_TYPE: {"schema": {"type": "string"}}},
     },
-    **problems(InvalidCursor),
+    **problems(InvalidCursor, QuotaExceeded),
 }
 
 
@@ -65,6 +66,8 @@ def _page(app: AppContext, caller: Caller, after: int | None, limit: int) -> Own
 
 
 def _stream(app: AppContext, caller: Caller, after: int | None) -> Response:
+    with app.database.read() as session:
+        owner = stream_owner(session, caller, app.settings.quotas)
     if after is None:
         after = source.read_latest_number(app.database, caller.owner)
         first = [source.encode_start(after)]
@@ -77,5 +80,5 @@ def _stream(app: AppContext, caller: Caller, after: int | None) -> Response:
         cursor=after,
         first=first,
         last=first[-1].number if first else after,
-        key_id=caller.key_id,
+        owner=owner,
     )

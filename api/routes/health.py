@@ -1,12 +1,23 @@
 """Health checks, Prometheus metrics and the documentation page; open without a key."""
 
+import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    ProcessCollector,
+    generate_latest,
+    start_http_server,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_fastapi_instrumentator import Instrumentator, metrics
@@ -19,6 +30,7 @@ from api.http.problems import METHODS, problems
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, HeldoutError, StorageUnavailable
 from heldout.views.health import HealthView
 from models import migrations
+from models.blobs import Blobs
 from models.database import Database
 from models.store import health, jobs
 
@@ -40,13 +52,18 @@ async def livez() -> HealthView:
 @router.get(
     "/readyz", responses=problems(DatabaseUnavailable, DatabaseMismatched, StorageUnavailable, open_to_all=True)
 )
-def readyz(app: AppContextDep) -> HealthView:
-    """Database and blob store answer, and the database has this release's tables."""
-    with app.database.read() as session:
+async def readyz(app: AppContextDep) -> HealthView:
+    """Database and blob store answer, and the database has this release's tables; looked at every two seconds."""
+    await app.readiness.require()
+    return HealthView(status="ok")
+
+
+def look_at(database: Database, blobs: Blobs) -> None:
+    """Raises DatabaseUnavailable, DatabaseMismatched or StorageUnavailable if the service cannot work."""
+    with database.read() as session:
         health.check(session)
         migrations.require_revision(session)
-    app.blobs.check()
-    return HealthView(status="ok")
+    blobs.check()
 
 
 class _JobMetrics(Collector):
@@ -79,13 +96,17 @@ class _JobMetrics(Collector):
         yield wait
 
 
-def install_metrics(app: FastAPI, database: Database) -> None:
-    """Count requests, and serve all of this app's metrics at /metrics."""
+def install_metrics(app: FastAPI, database: Database, *, served_here: bool) -> CollectorRegistry:
+    """Count requests; gives all of this app's metrics, which are served at /metrics where that is asked for."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(_JobMetrics(database))
     instrumentator = Instrumentator(registry=registry, excluded_handlers=["^/metrics$", "^/livez$", "^/readyz$"])
     instrumentator.add(_count_under_bounded_labels(registry)).instrument(app)
+    if not served_here:
+        return registry
+    # One at a time: each asks the database, and anyone may ask for it.
+    scrapes = CapacityLimiter(1)
 
     @app.get(
         "/metrics",
@@ -93,9 +114,28 @@ def install_metrics(app: FastAPI, database: Database) -> None:
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(open_to_all=True)},
     )
-    def prometheus_metrics() -> Response:
+    async def prometheus_metrics() -> Response:
         """Prometheus metrics: requests, jobs by status, this process."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(
+            await to_thread.run_sync(generate_latest, registry, limiter=scrapes), media_type=CONTENT_TYPE_LATEST
+        )
+
+    return registry
+
+
+@contextmanager
+def metrics_served_apart(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
+    """Serve the metrics at a port of their own while the block runs; not at all if there is no port."""
+    if port is None:
+        yield
+        return
+    server, thread = start_http_server(port, addr=host, registry=registry)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _count_under_bounded_labels(registry: CollectorRegistry) -> Callable[[Info], None]:
@@ -121,14 +161,27 @@ def install_docs(app: FastAPI) -> None:
     assert package.origin is not None
     app.mount("/docs/static", StaticFiles(directory=Path(package.origin).parent / "static"))
 
+    # Relative addresses hold behind a proxy that adds a prefix; null keeps the page from calling a validator.
+    page = get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title=f"{app.title} API",
+        swagger_js_url="docs/static/swagger-ui-bundle.js",
+        swagger_css_url="docs/static/swagger-ui.css",
+        swagger_favicon_url="docs/static/favicon.png",
+        swagger_ui_parameters={"validatorUrl": None},
+    )
+    page.headers["Content-Security-Policy"] = _policy_of(bytes(page.body).decode())
+
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        # Relative addresses hold behind a proxy that adds a prefix; null keeps the page from calling a validator.
-        return get_swagger_ui_html(
-            openapi_url="openapi.json",
-            title=f"{app.title} API",
-            swagger_js_url="docs/static/swagger-ui-bundle.js",
-            swagger_css_url="docs/static/swagger-ui.css",
-            swagger_favicon_url="docs/static/favicon.png",
-            swagger_ui_parameters={"validatorUrl": None},
-        )
+        return page
+
+
+def _policy_of(page: str) -> str:
+    """What Swagger UI needs: its own files, the script that starts it by its digest, and styles within elements."""
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digests = " ".join(f"'sha256-{b64encode(sha256(one.encode()).digest()).decode()}'" for one in scripts)
+    return (
+        f"default-src 'none'; script-src 'self' {digests}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )

@@ -7,16 +7,17 @@ from fastapi import Response
 
 from api.http.auth import CallerDep
 from api.http.context import current_context
-from api.http.deps import ReadSessionDep, SessionDep
+from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
 from api.http.idempotency import IdempotencyKey, Memory, once
-from api.http.problems import problems
+from api.http.problems import NO_ROOM, problems
 from api.http.routing import resource
 from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound
+from heldout.quotas import Quota
 from heldout.views.key import KeyPage, NewKeyView
-from models.store import keys
+from models.store import keys, quotas
 from models.views.key import key_view, new_key_view
 
-router = resource("/v1/keys", "keys")
+router = resource("/v1/keys", "keys", has_secrets=True)
 
 
 @router.get("", responses=problems())
@@ -26,9 +27,10 @@ def list_keys(caller: CallerDep, session: ReadSessionDep) -> KeyPage:
     return KeyPage(object="list", data=[key_view(row) for row in rows], has_more=False, next=None)
 
 
-@router.post("", status_code=201, responses=problems(IdempotencyKeyInFlight, IdempotencyKeyReused))
+@router.post("", status_code=201, responses=problems(IdempotencyKeyInFlight, IdempotencyKeyReused, *NO_ROOM))
 def make_key(
     caller: CallerDep,
+    app: AppContextDep,
     session: SessionDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
@@ -37,6 +39,7 @@ def make_key(
     asked_with, salt = current_context().key, keys.new_salt()
 
     def made() -> NewKeyView:
+        quotas.require_room(session, caller.owner, app.settings.quotas, Quota.KEYS)
         text = keys.make(session, caller.owner, keys.secret_from(asked_with, salt))
         return new_key_view(keys.row_of(session, text), text)
 

@@ -14,8 +14,8 @@ from models.database import Session
 from models.store import keys, sessions
 from models.store.keys import Caller
 
-router = resource("/v1/session", "session")
-log_in_router = resource("/v1/session", "session", needs_key=False)
+router = resource("/v1/session", "session", has_secrets=True)
+log_in_router = resource("/v1/session", "session", needs_key=False, has_secrets=True)
 
 
 class LogIn(BaseModel):

@@ -7,11 +7,14 @@ from fastapi import Response
 from api.http.problems import problems
 from api.live import source, streams
 from api.live.hub import Hub
+from api.live.places import StreamOwner
 from api.live.recent_events import Channel
-from heldout.errors import HeldoutError, InvalidCursor
+from heldout.errors import HeldoutError, InvalidCursor, QuotaExceeded
+from heldout.quotas import Bounds, Quota
 from heldout.views.event import EventPage
 from models.database import Session
-from models.store import events
+from models.store import events, quotas
+from models.store.keys import Caller
 from models.views.event import event_view
 
 # An event's number among those of its subject is a 32-bit column.
@@ -27,7 +30,7 @@ def responses_of(what: str, not_found: type[HeldoutError]) -> dict[int | str, di
             "content": {streams.MEDIA_TYPE: {"schema": {"type": "string"}}},
         },
         204: {"description": f"The stream of a {what} that has ended and has no further event: do not connect again."},
-        **problems(not_found, InvalidCursor),
+        **problems(not_found, InvalidCursor, QuotaExceeded),
     }
 
 
@@ -44,6 +47,11 @@ def page_of(session: Session, channel: Channel, last_event: int, after: int | No
     )
 
 
+def stream_owner(session: Session, caller: Caller, bounds: Bounds) -> StreamOwner:
+    """The caller as the owner of a stream, with how many there may be."""
+    return StreamOwner(caller.owner, caller.key_id, quotas.allowed(session, caller.owner, bounds, Quota.STREAMS))
+
+
 def stream_of(
     session: Session,
     hub: Hub,
@@ -52,7 +60,7 @@ def stream_of(
     last_event: int,
     has_ended: bool,
     after: int | None,
-    key_id: str,
+    owner: StreamOwner,
 ) -> Response:
     """The stream, or 204 where nothing will come any more: a browser connects again after every other end."""
     rows = [] if after is None else events.page(session, channel.id, after=after, limit=source.PAGE)[0]
@@ -60,5 +68,5 @@ def stream_of(
         return Response(status_code=204)
     first = [source.encode_start(last_event)] if after is None else [source.encode_event(row) for row in rows]
     return streams.EventStream(
-        hub, channel, cursor=last_event if after is None else after, first=first, last=last_event, key_id=key_id
+        hub, channel, cursor=last_event if after is None else after, first=first, last=last_event, owner=owner
     )

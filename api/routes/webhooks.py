@@ -10,7 +10,7 @@ from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep, cursor
 from api.http.idempotency import IdempotencyKey, Memory, once
-from api.http.problems import JSON_BODY, problems
+from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from heldout.errors import (
     DeliveryNotFound,
@@ -22,13 +22,14 @@ from heldout.errors import (
     WebhookNotFound,
     WebhookUrlRefused,
 )
+from heldout.quotas import Quota
 from heldout.views.webhook import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
 from heldout.webhooks import MAX_URL_CHARACTERS, WEBHOOK_EVENTS, Allowed, WebhookEvent, refused_url
 from models.ids import is_id
-from models.store import outbox, webhooks
+from models.store import outbox, quotas, webhooks
 from models.views.webhook import delivery_view, webhook_view, webhook_with_secret
 
-router = resource("/v1/webhooks", "webhooks")
+router = resource("/v1/webhooks", "webhooks", has_secrets=True)
 
 
 async def _webhook_id(webhook_id: Annotated[str, Path(description="An id of a webhook, `wh_…`.")]) -> str:
@@ -76,7 +77,9 @@ class WebhookChanges(_Body):
     "",
     status_code=201,
     responses=problems(
-        TooManyWebhooks, WebhookUrlRefused, IdempotencyKeyInFlight, IdempotencyKeyReused, WebhookNotFound, *JSON_BODY
+        *(TooManyWebhooks, WebhookUrlRefused, IdempotencyKeyInFlight, IdempotencyKeyReused, WebhookNotFound),
+        *NO_ROOM,
+        *JSON_BODY,
     ),
     response_description="Made.",
 )
@@ -92,6 +95,7 @@ def make_webhook(
 
     def made() -> WebhookWithSecret:
         _check(webhook.url, app)
+        quotas.require_room(session, caller.owner, app.settings.quotas, Quota.WEBHOOKS)
         events = _without_repeats(webhook.events)
         return webhook_with_secret(
             webhooks.add(session, caller.owner, url=webhook.url, events=events, enabled=webhook.enabled)

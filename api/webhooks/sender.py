@@ -28,6 +28,8 @@ ATTEMPTS_AT_ONCE_PER_WEBHOOK = 2
 # Longer than an attempt can take, a slow resolver included: a sender that needs more is dead.
 LEASE_S = TIMEOUT_S + 45
 FORGET_EVERY_S = 3600.0
+# Where nothing was due for so long, it is asked less often: a message may then wait for a moment.
+IDLE_AFTER_S, IDLE_POLL_S = 10.0, 2.0
 # How long a service that stops waits for attempts under way; what takes longer is sent again by another process.
 STOP_TIMEOUT_S = 2.0
 
@@ -103,15 +105,20 @@ class Sender:
             return self._changed.wait_for(lambda: not self._in_flight.total(), timeout_s)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._poll_s):
+        busy_at = monotonic()
+        while not self._stop.wait(self._pause_s(monotonic() - busy_at)):
             try:
                 while self.run_once() and not self._stop.is_set():
-                    pass
+                    busy_at = monotonic()
                 self._forget_old()
             except DatabaseUnavailable:
                 log.warning("database_unavailable", thread="webhooks")
             except Exception:
                 log.exception("webhooks_failed")
+
+    def _pause_s(self, idle_s: float) -> float:
+        """How long until it looks again, after so long without anything due."""
+        return self._poll_s if idle_s < IDLE_AFTER_S else max(self._poll_s, IDLE_POLL_S)
 
     def _forget_old(self) -> None:
         if monotonic() - self._forgot < FORGET_EVERY_S:

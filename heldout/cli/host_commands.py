@@ -12,7 +12,10 @@ COMMANDS = {
     "up": "Run the service on this machine. API, worker and database in one folder.",
     "migrate": "Bring the database's tables up to date.",
     "keys": "Create, list and revoke API keys.",
+    "owners": "Say what owners use, and limit or stop them.",
     "check": "Say what works here and what does not.",
+    "backup": "Write the database and the files that it names into a folder.",
+    "restore": "Fill an empty database and blob store from a backup.",
 }
 _NEEDED = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "obstore", "structlog")
 _NEEDED_TO_TRAIN = ("numpy", "tensorflow", "keras")

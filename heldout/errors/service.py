@@ -30,6 +30,16 @@ class StorageUnavailable(HeldoutError):
         super().__init__("The blob store does not answer. Repeat the request shortly.", headers={"Retry-After": "2"})
 
 
+class TooManyConnections(HeldoutError):
+    code, status, title = "too_many_connections", 503, "Too many connections are open"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The service, or your address, has as many connections open as it may. Close some, or repeat this shortly.",
+            headers={"Retry-After": "2", "Connection": "close"},
+        )
+
+
 class FileOfLaterRelease(HeldoutError):
     """A file in the blob store has a format version that this release does not know."""
 

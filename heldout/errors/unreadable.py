@@ -3,6 +3,13 @@
 from heldout.errors.base import HeldoutError
 
 
+class MalformedRequest(HeldoutError):
+    code, status, title = "malformed_request", 400, "This is not a request that can be understood in one way only"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Connection": "close"})
+
+
 class InvalidJson(HeldoutError):
     code, status, title = "invalid_json", 400, "The body is not JSON"
 
@@ -47,12 +54,38 @@ class MethodNotAllowed(HeldoutError):
     code, status, title = "method_not_allowed", 405, "The method does not fit this route"
 
 
+class RequestTimeout(HeldoutError):
+    code, status, title = "request_timeout", 408, "The request came too slowly"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Connection": "close"})
+
+
 class BodyTooLarge(HeldoutError):
     code, status, title = "body_too_large", 413, "The body is too large"
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body is larger than the limit of {limit_bytes} bytes for this route.")
         self.limit_bytes = limit_bytes
+
+
+class TargetTooLong(HeldoutError):
+    code, status, title = "target_too_long", 414, "The path with its query is too long"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"The path with its query is longer than {limit_bytes} bytes.", headers={"Connection": "close"}
+        )
+
+
+class HeadersTooLarge(HeldoutError):
+    code, status, title = "headers_too_large", 431, "The headers are too large"
+
+    def __init__(self, limit_bytes: int, limit_count: int) -> None:
+        super().__init__(
+            f"A request may have {limit_count} headers, and {limit_bytes} bytes before its body.",
+            headers={"Connection": "close"},
+        )
 
 
 class UnsupportedMediaType(HeldoutError):

@@ -11,9 +11,12 @@ class QueueView(View):
     """Where the job waits; all null when it is not queued."""
 
     object: Literal["queue"]
-    position: int | None = Field(description="Counts from 1.")
-    ahead: int | None
+    position: int | None = Field(description="Among the jobs of the same owner, from 1.")
+    ahead: int | None = Field(
+        description="Jobs of the same owner that start before it; between owners the fair share decides."
+    )
     waiting_for: Literal["worker", "gpu", "backoff"] | None
     estimated_start_s: float | None = Field(
-        description="Estimated from the running jobs and the jobs ahead of this one; null where no estimate exists."
+        description="Estimated from the jobs that run and those that start before it, also of others; null where no "
+        "estimate exists."
     )

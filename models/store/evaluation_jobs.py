@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from heldout.kinds import EvaluateSpec, JobKind
 from models.ids import new_id
-from models.store import new_jobs
+from models.store import new_jobs, studies
 from models.tables import JobRow
 
 MAX_RUNTIME_S = 3600
@@ -39,4 +39,5 @@ def queue(
         priority=priority,
         device="cpu",
         study_id=study_id,
+        key_id=studies.key_of(session, study_id),
     )

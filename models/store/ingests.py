@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import DatasetEvent, DatasetStatus, RelationsStatus
 from heldout.lifecycle import JobEvent, JobStatus, StopReason
-from models.store import locks
+from heldout.quotas import NO_BOUNDS, Bounds
+from models.store import locks, quotas
 from models.store.claims import HeldAttempt, require_held
 from models.store.dataset_transitions import move_datasets
 from models.store.transitions import move
@@ -29,20 +30,32 @@ class IngestedContent:
     splits: dict[str, Any]
 
 
-def reserve_content(session: Session, held: HeldAttempt, dataset_id: str, sha256: str) -> None:
-    """Note the content address of a dataset, before its files are stored under it.
+def reserve_content(
+    session: Session,
+    held: HeldAttempt,
+    dataset_id: str,
+    sha256: str,
+    *,
+    size_bytes: int = 0,
+    bounds: Bounds = NO_BOUNDS,
+) -> None:
+    """Note the content address and the size of a dataset, before its files are stored under it.
 
-    From then on nobody removes the files of that address.
+    From then on nobody removes the files of that address, and their bytes count as its owner's.
 
     Raises:
         LeaseLost: if this attempt no longer holds the ingest.
+        QuotaExceeded: the owner may not have so many bytes.
     """
+    # Before other locks, as in requests.
+    owner = session.scalar(select(DatasetRow.owner).where(DatasetRow.id == dataset_id))
+    quotas.require_bytes(session, owner or "", bounds, dataset_id, size_bytes)
     locks.lock(session, "content", sha256)
     require_held(session, held)
     session.execute(
         update(DatasetRow)
         .where(DatasetRow.id == dataset_id)
-        .values(sha256=sha256)
+        .values(sha256=sha256, size_bytes=size_bytes)
         .execution_options(synchronize_session=False)
     )
 

@@ -208,15 +208,20 @@ def require_finished(row: JobRow) -> None:
 
 
 def count_ahead_of(session: Session, row: JobRow) -> int | None:
-    """How many queued jobs will be claimed before this one; None if it is not queued."""
+    """How many queued jobs of the same owner will be claimed before this one; None if it is not queued."""
     if row.status is not JobStatus.QUEUED:
         return None
     return session.scalar(select(func.count()).where(*_is_ahead_of(row))) or 0
 
 
 def jobs_ahead_of(row: JobRow) -> Select[JobRow]:
-    """The queued jobs that will be claimed before this one, in that order."""
-    return select(JobRow).where(*_is_ahead_of(row)).order_by(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)
+    """The queued jobs of the same owner that will be claimed before this one, in that order."""
+    return in_claim_order(select(JobRow).where(*_is_ahead_of(row)))
+
+
+def in_claim_order(query: Select[Any]) -> Select[Any]:
+    """Sort a query on jobs as those of one owner are claimed."""
+    return query.order_by(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)
 
 
 def _is_ahead_of(row: JobRow) -> tuple[ColumnElement[bool], ...]:
@@ -225,7 +230,7 @@ def _is_ahead_of(row: JobRow) -> tuple[ColumnElement[bool], ...]:
         and_(JobRow.priority == row.priority, JobRow.queued_at < row.queued_at),
         and_(JobRow.priority == row.priority, JobRow.queued_at == row.queued_at, JobRow.id < row.id),
     )
-    return JobRow.status == JobStatus.QUEUED, earlier
+    return JobRow.owner == row.owner, JobRow.status == JobStatus.QUEUED, earlier
 
 
 def waits_for_backoff(session: Session, row: JobRow) -> bool:

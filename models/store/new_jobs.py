@@ -11,7 +11,7 @@ from heldout.kinds import KINDS, JobKind, WorkSpec
 from heldout.lifecycle import JobStatus
 from heldout.spec import Device
 from models.database import db_now
-from models.store import events, job_metadata
+from models.store import accounts, events, job_metadata
 from models.tables import JobRow
 
 # Built once, since each submission executes it. `pending_until` is null where `max_pending_s` is.
@@ -60,12 +60,14 @@ def add(
     max_pending_s: float | None = None,
     retry_of: str | None = None,
     study_id: str | None = None,
+    key_id: str | None = None,
     begins: Begins | None = None,
 ) -> JobRow:
     """Queue a job and write its first event; gives its row as stored, which the session does not follow.
 
     Args:
         begins: what it starts from; None means from nothing.
+        key_id: the API key that counts as its maker, where it is not that of the request (`accounts.note_key`).
         gpus: how many a worker must have free to begin the job; 0 where a processor does.
         max_pending_s: seconds after which the job fails if no worker has taken it; None means never.
     """
@@ -88,12 +90,14 @@ def add(
         "gpus": gpus,
         "retry_of": retry_of,
         "study_id": study_id,
+        "key_id": key_id or accounts.key_of(session),
         "attempt": 0,
         "failures": 0,
         "runtime_s": 0.0,
         "epochs": epochs,
         "last_event": 1,
     }
+    accounts.ensure_owner(session, owner)
     begins = begins or Begins()
     values["epoch"] = begins.epoch
     # JSON's null is another value than the column's, so what is absent stays out.

@@ -1,6 +1,6 @@
 """The jobs that find the copies and groups of datasets: who is given one, and how one ends well."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import select, update
@@ -10,6 +10,7 @@ from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus
 from heldout.kinds import JobKind, RelateSpec
 from heldout.lifecycle import TERMINAL, JobStatus
 from models.ids import new_id
+from models.relations import relations_key
 from models.store import label_reads, new_jobs
 from models.store.claims import HeldAttempt, complete
 from models.tables import DatasetRow, JobRow
@@ -74,6 +75,26 @@ def queue_missing(session: Session) -> str | None:
         .limit(1)
     )
     return None if dataset_id is None else queue(session, dataset_id)
+
+
+def queue_lost_of_bundled(session: Session, keys: Collection[str]) -> list[str]:
+    """Queue the jobs of bundled datasets whose relations are lost, once more; gives those of the keys that were theirs.
+
+    Args:
+        keys: of files that are lost, of any kind.
+    """
+    stored = (DatasetRow.owner.is_(None), DatasetRow.relations_status == RelationsStatus.STORED)
+    lost = {relations_key(id_): id_ for id_ in session.scalars(select(DatasetRow.id).where(*stored))}
+    found = [key for key in keys if key in lost]
+    for key in found:
+        session.execute(
+            update(DatasetRow)
+            .where(DatasetRow.id == lost[key])
+            .values(relations_status=None)
+            .execution_options(synchronize_session=False)
+        )
+        queue(session, lost[key])
+    return found
 
 
 def mark_stored(session: Session, held: HeldAttempt, dataset_id: str, digests: Mapping[str, str]) -> JobStatus:

@@ -1,32 +1,42 @@
 """When a queued job should start, from the jobs that run, those before it, and what trainings here have taken."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import mean
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, union_all
 from sqlalchemy.orm import Session
 
 from heldout.cost import Speed
 from heldout.errors import SpecUnreadable
 from heldout.kinds import KINDS_IN_SLOTS, JobKind
 from heldout.lifecycle import JobStatus
-from heldout.queueing import EndedJob, most_at_once, pace_of, remaining_s, seconds_until_start
+from heldout.playing_claims import OwnersQueue, RunningJob, seconds_until_start
+from heldout.queueing import EndedJob, Pace, most_at_once, pace_of, remaining_s
 from heldout.spec import JobSpec
 from models.specs import spec_of
-from models.store import jobs
+from models.store import accounts, jobs
 from models.store.calibrations import epoch_s_of, speeds
 from models.store.transitions import now
 from models.tables import DatasetRow, EpochRow, JobRow
+from models.tables_owners import OwnerRow
 
-# So many of the jobs before one are estimated one by one. The others are taken to last as long as these on average.
-MAX_JOBS_ESTIMATED = 200
+# So many of the jobs before one, and of those of each other owner, are estimated one by one; the others are taken to
+# last as long as these on average.
+OWN_JOBS_ESTIMATED = 200
+OTHERS_JOBS_ESTIMATED = 4
+# So many other owners' jobs are looked at, of those whose turns come first.
+OWNERS_ESTIMATED = 25
 # So many of the owner's last trainings tell how long trainings take.
 ENDED_JOBS = 20
 # Workers whose trainings ended so short a time ago are still there.
 SLOT_SEEN_S = 30.0
 
 Datasets = Mapping[str | None, DatasetRow]
+# Those for GPUs wait for other workers.
+_IN_SLOTS = (JobRow.status == JobStatus.QUEUED, JobRow.kind.in_(KINDS_IN_SLOTS), JobRow.gpus == 0)
 
 
 def estimated_start_s(session: Session, row: JobRow) -> float | None:
@@ -36,31 +46,80 @@ def estimated_start_s(session: Session, row: JobRow) -> float | None:
     known, ended = speeds(session), _ended(session, row.owner)
     if not known and not ended:
         return None
+    owners = {one.owner: one for one in _owners_that_wait(session)}
+    if row.owner not in owners:
+        return None  # it is suspended
     running = session.scalars(
         select(JobRow).where(JobRow.status == JobStatus.RUNNING, JobRow.kind.in_(KINDS_IN_SLOTS))
     ).all()
-    # Those for GPUs wait for other workers.
-    ahead = jobs.jobs_ahead_of(row).where(JobRow.kind.in_(KINDS_IN_SLOTS), JobRow.gpus == 0)
-    before = session.scalars(ahead.limit(MAX_JOBS_ESTIMATED)).all()
-    sources = jobs.datasets_of(session, [*running, *before, *ended])
+    own = jobs.jobs_ahead_of(row).where(*_IN_SLOTS)
+    others = [one for one in owners if one != row.owner][:OWNERS_ESTIMATED]
+    waiting = [*session.scalars(own.limit(OWN_JOBS_ESTIMATED)), *_first_jobs(session, others)]
+    sources = jobs.datasets_of(session, [*running, *waiting, *ended])
     pace = pace_of([_ended_job(known, sources, one, epochs_s) for one, epochs_s in ended.items()])
-    ahead_s = [pace.duration_s(_epochs_s(known, sources, one, one.epochs - one.epoch)) for one in before]
-    if len(ahead_s) == MAX_JOBS_ESTIMATED:
-        total = session.scalar(select(func.count()).select_from(ahead.order_by(None).subquery())) or 0
-        ahead_s += [mean(ahead_s)] * (total - len(ahead_s))
+    durations_s = defaultdict(list)
+    for one in waiting:
+        durations_s[one.owner].append(pace.duration_s(_epochs_s(known, sources, one, one.epochs - one.epoch)))
+    usual_s = [mean(one for of_owner in durations_s.values() for one in of_owner)] if waiting else [pace.runtime_s]
+    queues = {
+        name: OwnersQueue(accounts.standing_of(one.row), one.jobs, durations_s.get(name, usual_s))
+        for name, one in owners.items()
+    }
+    ahead = session.scalar(select(func.count()).select_from(own.order_by(None).subquery())) or 0
+    queues[row.owner] = replace(queues[row.owner], jobs=ahead)
     at = now(session)
-    left_s = [
-        remaining_s(
-            pace,
-            _epochs_s(known, sources, one, one.epochs - one.epoch),
-            _seconds(one.attempt_started_at, at),
-            one.eta_s if one.epoch else None,
-        )
-        for one in running
-    ]
-    start_s = seconds_until_start(left_s, ahead_s, _slots(running, ended, at))
+    start_s = seconds_until_start(
+        [_running_job(pace, known, sources, one, at) for one in running],
+        row.owner,
+        queues,
+        slots=_slots(running, ended, at),
+        now_s=at.timestamp(),
+    )
     backoff_s = 0.0 if row.available_at is None else max(0.0, _seconds(at, row.available_at))
     return None if start_s is None else round(max(start_s, backoff_s), 1)
+
+
+@dataclass(frozen=True)
+class _WaitingOwner:
+    owner: str
+    row: OwnerRow
+    jobs: int
+
+
+def _owners_that_wait(session: Session) -> list[_WaitingOwner]:
+    """Owners with jobs that wait for a slot, and how many each has, by their turns."""
+    counts = select(JobRow.owner, func.count().label("jobs")).where(*_IN_SLOTS).group_by(JobRow.owner).subquery()
+    rows = session.execute(
+        select(OwnerRow, counts.c.jobs)
+        .join(counts, counts.c.owner == OwnerRow.owner)
+        .where(OwnerRow.suspended_at.is_(None))
+        .order_by(OwnerRow.turn, OwnerRow.owner)
+    )
+    return [_WaitingOwner(row.owner, row, count) for row, count in rows]
+
+
+def _first_jobs(session: Session, owners: Sequence[str]) -> Sequence[JobRow]:
+    """The jobs of each of these owners that are claimed next."""
+    if not owners:
+        return ()
+    firsts = [
+        select(
+            jobs.in_claim_order(select(JobRow.id).where(JobRow.owner == owner, *_IN_SLOTS))
+            .limit(OTHERS_JOBS_ESTIMATED)
+            .subquery()
+            .c.id
+        )
+        for owner in owners
+    ]
+    ids = union_all(*firsts).subquery()
+    return session.scalars(jobs.in_claim_order(select(JobRow).join(ids, ids.c.id == JobRow.id))).all()
+
+
+def _running_job(pace: Pace, known: list[Speed], sources: Datasets, row: JobRow, at: datetime) -> RunningJob:
+    elapsed_s = _seconds(row.attempt_started_at, at)
+    epochs_s = _epochs_s(known, sources, row, row.epochs - row.epoch)
+    left_s = remaining_s(pace, epochs_s, elapsed_s, row.eta_s if row.epoch else None)
+    return RunningJob(left_s, -elapsed_s, row.owner, row.charged_s)
 
 
 def _ended(session: Session, owner: str) -> dict[JobRow, float]:

@@ -94,6 +94,12 @@ def write(session: Session, study_id: str, **values: Any) -> None:
     )
 
 
+def key_of(session: Session, study_id: str) -> str | None:
+    """The API key that ordered the study, as its first job has it; None before that, or if it is not known."""
+    first = select(JobRow.key_id).where(JobRow.study_id == study_id).order_by(JobRow.id).limit(1)
+    return session.scalar(first)
+
+
 def remove(session: Session, owner: str, study_id: str) -> list[str]:
     """Delete a study that has ended, with its jobs and all their rows; gives the ids of those jobs.
 

@@ -164,6 +164,7 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
         metadata=spec.metadata,
         max_pending_s=spec.limits.max_pending_s,
         study_id=study.id,
+        key_id=studies.key_of(session, study.id),
         begins=begins,
     )
     studies.add_run(session, study.id, job_id, key)

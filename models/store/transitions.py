@@ -10,7 +10,7 @@ from heldout.errors import LeaseLost
 from heldout.kinds import KINDS
 from heldout.lifecycle import TERMINAL, JobEvent, JobStatus, StopReason, event_after_request, next_status
 from models.database import db_now
-from models.store import events
+from models.store import accounts, events
 from models.store.job_ends import AFTER_END
 from models.store.sorting import summary_columns
 from models.tables import JobRow
@@ -56,6 +56,7 @@ def move(
             lease_expires_at=None,
             eta_s=None,
             runtime_s=JobRow.runtime_s + ran_s,
+            charged_s=0.0,
             available_at=db_now(backoff_s) if status is JobStatus.QUEUED and backoff_s else None,
             announced_at=None,
             finished_at=db_now() if is_final else None,
@@ -67,6 +68,8 @@ def move(
     ).scalar_one_or_none()
     if moved is None:
         raise LeaseLost(row.id, row.attempt)
+    if row.status is JobStatus.RUNNING:
+        accounts.charge_end(session, row, ran_s)
     if is_final:
         AFTER_END[row.kind](session, row, status, error)
     _add_event(session, row, event, status, error, backoff_s, stop_reason)

@@ -205,6 +205,16 @@ def test_the_first_page_is_small_and_its_files_are_kept(ended: str, open_page, s
     assert page.request.get("/no/such/page").status == 404
 
 
+def test_the_page_of_the_api_sends_requests_under_its_own_policy(open_page) -> None:
+    """What the policy forbids would be a complaint of the console."""
+    page = open_page("/docs", log_in=False)
+    livez = page.locator(".opblock", has_text="/livez")
+    livez.locator(".opblock-summary").click()
+    livez.get_by_role("button", name="Try it out").click()
+    livez.get_by_role("button", name="Execute").click()
+    expect(livez.locator(".live-responses-table")).to_contain_text('"status": "ok"')
+
+
 @pytest.mark.parametrize(("colours", "width"), [("light", 1400), ("dark", 390)], ids=["light wide", "dark narrow"])
 def test_axe_finds_nothing_serious(colours: str, width: int, ended: str, open_page, pictures: Path | None) -> None:
     page = open_page("/jobs", colours=colours, width=width)

@@ -1,21 +1,25 @@
 """`make compose-test`: builds the image, brings the stack up for real, harms it, and takes all down."""
 
 import hashlib
+import http.client
 import io
 import json
 import re
 import secrets
 import signal
 import socket
+import ssl
 import sys
+import tempfile
 import time
 import urllib.parse
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.compose.client import Api, Load
-from tests.compose.engine import ROOT, Engine, NoEngine, Stack, run
+from tests.compose.engine import ROOT, TLS, Engine, NoEngine, Stack, run
 
 # Characters that break what was put into a URL or a shell's word without care; a quote ends a value in .env.
 AWKWARD = '@:/?#&%$\\" ;='
@@ -26,16 +30,18 @@ LEASE_S = 8
 class Scenario:
     """The steps, in order; each leaves behind what the next ones need."""
 
-    def __init__(self, stack: Stack, port: int, passwords: list[str]) -> None:
+    def __init__(self, stack: Stack, port: int, tls_port: int, certificate: Path, passwords: list[str]) -> None:
         self.stack = stack
+        self.tls_port = tls_port
+        self.certificate = certificate
         self.api = Api(port)
         self.passwords = passwords
         self.logs = ""
         self.models: dict[str, str] = {}  # job → SHA-256 of its model
 
     def build_the_image(self) -> str:
-        self.stack.compose("build", timeout_s=900)
-        size = run("docker", "image", "inspect", "--format", "{{.Size}}", self.stack.image).stdout
+        self.stack.compose(*TLS, "build", timeout_s=900)
+        size = run("docker", "image", "inspect", "--format", "{{.Size}}", self.stack.images[0]).stdout
         return f"{int(size) / 1e9:.2f} GB"
 
     def start_the_stack(self) -> str:
@@ -72,6 +78,25 @@ class Scenario:
             self.models[job_id] = self._model(job_id)
             said.append(f"{name} {metrics['final']['test']['accuracy']:.3f}")
         return "test accuracy: " + ", ".join(said)
+
+    def put_tls_in_front(self) -> str:
+        self.stack.up_with_tls()
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        connection = http.client.HTTPSConnection("localhost", self.tls_port, timeout=20, context=context)
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/session", json.dumps({"key": self.api.key}), headers)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 201
+        assert "Secure" in answer.headers["Set-Cookie"], "the API believes its proxy"
+        connection.request("GET", "/metrics")
+        assert connection.getresponse().status == 404
+        connection.close()
+        user = self.stack.compose(*TLS, "exec", "-T", "proxy", "id", "-u").strip()
+        assert user != "0"
+        self.logs += self.stack.compose(*TLS, "logs", "--no-log-prefix", "proxy")
+        self.stack.compose(*TLS, "rm", "--stop", "--force", "proxy")
+        return f"user {user}"
 
     def scale_workers_to_two(self) -> str:
         self.stack.up("--scale", "worker=2")
@@ -201,6 +226,7 @@ class Scenario:
             self.start_the_stack,
             self.make_a_key,
             self.check_from_inside,
+            self.put_tls_in_front,
             self.train_the_three_reference_jobs,
             self.scale_workers_to_two,
             self.kill_the_worker_of_a_running_job,
@@ -229,18 +255,25 @@ def main() -> int:
 def bring_up(engine: Engine) -> int:
     project = f"heldout-test-{secrets.token_hex(3)}"
     passwords = [AWKWARD + secrets.token_urlsafe(12) for _ in range(2)]
-    port = free_port()
+    port, tls_port = free_port(), free_port()
+    folder = tempfile.TemporaryDirectory(prefix="heldout-tls-")
+    certificate = make_certificate(Path(folder.name))
     variables = {
         "POSTGRES_PASSWORD": passwords[0],
         "REDIS_PASSWORD": passwords[1],
         "HELDOUT_PORT": f"127.0.0.1:{port}",
         "HELDOUT_IMAGE": f"{project}:cpu",
+        "HELDOUT_PROXY_IMAGE": f"{project}:proxy",
+        "HELDOUT_TLS_FOLDER": folder.name,
+        "HELDOUT_TLS_PORT": f"127.0.0.1:{tls_port}",
+        "HELDOUT_REDIRECT_PORT": f"127.0.0.1:{free_port()}",
+        "HELDOUT_TRUSTED_PROXIES": '["172.16.0.0/12"]',
         "HELDOUT_LEASE_S": str(LEASE_S),
         "HELDOUT_HEARTBEAT_S": "2",
         "HELDOUT_RECONCILE_S": "2",
     }
     stack = Stack(project, variables, host_network=engine.stands_in)
-    scenario = Scenario(stack, port, passwords)
+    scenario = Scenario(stack, port, tls_port, certificate, passwords)
     began = time.monotonic()
     try:
         for step in scenario.steps():
@@ -255,8 +288,18 @@ def bring_up(engine: Engine) -> int:
             print(f"{time.monotonic() - at:6.1f} s  {name}: {said}", flush=True)
     finally:
         stack.remove()
+        folder.cleanup()
     print(f"{time.monotonic() - began:6.1f} s  in all", flush=True)
     return 0
+
+
+def make_certificate(folder: Path) -> Path:
+    """A certificate that nobody trusts by itself, and its key, made by the command of the how-to page."""
+    [command] = re.findall(r"openssl req .*?fullchain\.pem\n", (ROOT / "docs/how-to/tls.md").read_text(), re.DOTALL)
+    run("sh", "-c", command, cwd=folder)
+    folder.chmod(0o755)
+    (folder / "privkey.pem").chmod(0o644)
+    return folder / "fullchain.pem"
 
 
 def free_port() -> int:

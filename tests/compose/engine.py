@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Optional: starts an engine where there is none, and makes local images in place of those of a registry.
 STAND_INS = ROOT.parent / "shared" / "docker" / "stand-ins"
 
+UP = ("--detach", "--no-build", "--wait", "--wait-timeout", "150")
+TLS = ("--profile", "tls")
 # What would lead Compose to another stack, or settings into this one.
 FOREIGN = ("COMPOSE_", "HELDOUT_", "POSTGRES_", "REDIS_", "AWS_")
 
@@ -71,7 +73,7 @@ class Stack:
             host_network: builds use this machine's network, as stand-ins for base images need.
         """
         self.project = project
-        self.image = variables["HELDOUT_IMAGE"]
+        self.images = (variables["HELDOUT_IMAGE"], variables["HELDOUT_PROXY_IMAGE"])
         self._folder = tempfile.TemporaryDirectory(prefix="heldout-compose-")
         folder = Path(self._folder.name)
         env_file = folder / ".env"
@@ -89,7 +91,7 @@ class Stack:
         ]
         if host_network:
             override = folder / "host-network.json"
-            services = {name: {"build": {"network": "host"}} for name in ("migrate", "worker-gpu")}
+            services = {name: {"build": {"network": "host"}} for name in ("migrate", "worker-gpu", "proxy")}
             override.write_text(json.dumps({"services": services}), encoding="utf-8")
             self._options += ["--file", str(override)]
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
@@ -101,7 +103,11 @@ class Stack:
 
     def up(self, *words: str) -> None:
         """Start what is not running, and wait until all are healthy."""
-        self.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "150", *words)
+        self.compose("up", *UP, *words)
+
+    def up_with_tls(self) -> None:
+        """The same, with the proxy."""
+        self.compose(*TLS, "up", *UP)
 
     def containers(self, service: str) -> list[str]:
         """The ids of a service's running containers."""
@@ -111,9 +117,9 @@ class Stack:
         return self.compose("logs", "--no-log-prefix")
 
     def remove(self) -> None:
-        """Take all down: containers, network, volumes and the image; the layers stay in the build cache."""
-        self.compose("down", "--volumes", "--remove-orphans")
-        run("docker", "image", "rm", "--force", self.image, check=False)
+        """Take all down: containers, network, volumes and the images; the layers stay in the build cache."""
+        self.compose(*TLS, "down", "--volumes", "--remove-orphans")
+        run("docker", "image", "rm", "--force", *self.images, check=False)
 
     def leftovers(self) -> list[str]:
         """Containers, volumes and networks that still bear the project's label."""

@@ -90,13 +90,15 @@ class Recorder:
 class Program:
     """A process of ours in a session and group of its own."""
 
-    def __init__(self, name: str, arguments: Collection[str], folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, arguments: Collection[str], folder: Path, environment: dict[str, str], root: Path = ROOT
+    ) -> None:
         self.name = name
         self.out, self.err = folder / f"{name}.out", folder / f"{name}.err"
         with self.out.open("ab") as out, self.err.open("ab") as err:
             self.process = subprocess.Popen(
                 [sys.executable, *arguments],
-                cwd=ROOT,
+                cwd=root,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -163,6 +165,7 @@ class Stack:
 
     def __init__(self, folder: Path, database_url: str, redis_url: str | None = None, **environment: str) -> None:
         self.folder = folder
+        self.root = ROOT
         self.database_url = database_url
         self.redis_url = redis_url
         self.blobs = folder / "blobs"
@@ -190,12 +193,15 @@ class Stack:
         self.environment = kept | ours | environment
         database = Database(database_url)
         self._register(database)
-        with database.write() as session:
-            self.key = keys.make(session, OWNER)
+        self.key = self._make_key(database)
         database.dispose()
 
     def _register(self, database: Database) -> None:
         register(database, Blobs(self.environment["HELDOUT_BLOBS"]), self.folder / "no-operator-files")
+
+    def _make_key(self, database: Database) -> str:
+        with database.write() as session:
+            return keys.make(session, OWNER)
 
     @property
     def url(self) -> str:
@@ -254,7 +260,7 @@ class Stack:
         self._started += 1
         # A home each: what machines do not share, processes of a test do not share either.
         home = {"HELDOUT_HOME": str(self.homes / name)}
-        return Program(name, arguments, self.folder, self.environment | home | environment)
+        return Program(name, arguments, self.folder, self.environment | home | environment, self.root)
 
     def _api_lives(self) -> bool:
         assert self.api is not None

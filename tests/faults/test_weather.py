@@ -1,6 +1,8 @@
 """Databases, brokers, disks and the API that go away and come back: nothing that was accepted is lost or done twice."""
 
+import os
 import shutil
+import signal
 import threading
 import time
 from contextlib import suppress
@@ -14,8 +16,8 @@ from celery import Celery
 from host.broker import RedisServer
 from host.postgres import PostgresServer
 from models import wake
-from tests.e2e.running import Service, children_of, tree_of, until
-from tests.e2e.stack import LEASE_S, Stack, all_gone, digits, long_digits, submit_promptly
+from tests.e2e.running import Service, children_of, command_of, ended, tree_of, until
+from tests.e2e.stack import LEASE_S, SHORT, Stack, all_gone, digits, long_digits, submit_promptly
 from tests.faults.conftest import Away, require_ended_in_order
 from tests.faults.marks import CELERY, on
 
@@ -267,6 +269,32 @@ def test_a_disk_that_stays_full_fails_the_job_with_the_reason(stack: Stack, smal
     assert (job["status"], job["error"]["code"], job["failures"]) == ("failed", "storage_unavailable", 3)
     filler.unlink()
     require_ended_in_order(stack)
+
+
+@pytest.mark.proof
+def test_a_whole_stack_whose_database_and_broker_are_killed_has_them_again_and_ends_its_jobs(tmp_path: Path) -> None:
+    service = Service(tmp_path / "home", "--stack", **SHORT).start()
+    try:
+        with service.client() as client:
+            running = client.submit(long_digits(100)).id
+            until(lambda: client.get(running).progress.epoch >= 1, "an epoch")
+            for program in (b"/bin/postgres", b"/valkey-server"):
+                [server] = [pid for pid in children_of(service.pid) if program in command_of(pid)]
+                os.kill(server, signal.SIGKILL)
+                until(
+                    lambda program=program, server=server: [
+                        pid for pid in children_of(service.pid) if program in command_of(pid) and pid != server
+                    ],
+                    "another server",
+                )
+                until(lambda: httpx2.get(f"{service.url}/readyz").status_code == 200, "readiness")
+                job_id = client.submit(digits()).id
+                assert ended(client, job_id).status == "succeeded"
+            assert ended(client, running).status == "succeeded"
+            assert client.get(running).attempt == 1
+        assert service.stop() == 0
+    finally:
+        service.close()
 
 
 @pytest.mark.proof

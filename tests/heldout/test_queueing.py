@@ -1,7 +1,9 @@
-"""When a queued job starts: slots, jobs ahead, and the pace of the trainings before."""
+"""How long jobs take, from the pace of the trainings before."""
 
 import pytest
 
+from heldout.fair_share import Standing
+from heldout.playing_claims import OwnersQueue, RunningJob, seconds_until_start
 from heldout.queueing import (
     ASSUMED_AROUND_EPOCHS_S,
     ASSUMED_RUNTIME_S,
@@ -10,29 +12,16 @@ from heldout.queueing import (
     most_at_once,
     pace_of,
     remaining_s,
-    seconds_until_start,
 )
-
-
-def test_a_job_starts_when_a_slot_is_free_of_those_before_it():
-    assert seconds_until_start([], []) is None
-    assert seconds_until_start([5.0], []) == 5
-    assert seconds_until_start([5.0, 9.0], [1.0]) == 6
-    assert seconds_until_start([5.0, 9.0], [10.0]) == 9
-    assert seconds_until_start([5.0, 9.0], [10.0, 10.0]) == 15
-
-
-def test_a_slot_that_is_empty_between_two_jobs_counts():
-    assert seconds_until_start([], [4.0, 4.0], slots=2) == 4
-    assert seconds_until_start([5.0], [4.0, 4.0, 4.0], slots=2) == 8
-    assert seconds_until_start([5.0, 5.0], [], slots=1) == 5
 
 
 def test_forty_short_jobs_on_two_slots_take_what_forty_short_jobs_have_taken():
     # An epoch should take 20 ms and takes 60; the rest of the second is the start and the end of a training.
     pace = pace_of([EndedJob(taken_s=1.2, epochs_s=0.06, expected_s=0.02)] * 3)
     assert pace.duration_s(0.02) == pytest.approx(1.2)
-    assert seconds_until_start([0.6, 1.2], [pace.duration_s(0.02)] * 40) == pytest.approx(24.6)
+    queue = OwnersQueue(Standing(), 40, [pace.duration_s(0.02)] * 40)
+    running = [RunningJob(left_s, left_s - 1.2, "other") for left_s in (0.6, 1.2)]
+    assert seconds_until_start(running, "own", {"own": queue}) == pytest.approx(24.6)
 
 
 def test_a_long_job_after_short_ones_takes_its_epochs_at_their_slowness():

@@ -12,6 +12,7 @@ from api.__main__ import main
 from models import logs
 from models.database import Database
 from models.store import keys
+from tests.models.work import ALICE, BOB, Work
 
 
 @pytest.fixture
@@ -64,3 +65,50 @@ def test_a_check_and_a_migration_can_be_read_by_programs(run):
 
 def test_help_names_the_program_that_was_called(run):
     assert run("check", "-h")[1].startswith("Usage: heldout check ")
+
+
+# --- owners --------------------------------------------------------------------------------------
+
+
+def test_an_owner_is_listed_limited_suspended_and_resumed(run):
+    run("keys", "create", "--owner", "ann")
+    [ann] = json.loads(run("owners", "list", "--json")[1])["data"]
+    assert (ann["name"], ann["weight"], ann["suspended_at"], ann["own_quotas"]) == ("ann", 1.0, None, {})
+    run("owners", "limit", "ann", "--weight", "2.5", "--set", "datasets=7", "--set", "streams=none")
+    shown = json.loads(run("owners", "show", "ann", "--json")[1])
+    assert shown["weight"] == 2.5
+    allowed = {one["quota"]: one["allowed"] for one in shown["quotas"]}
+    assert (allowed["datasets"], allowed["streams"], allowed["keys"]) == (7, None, 100)
+    run("owners", "limit", "ann", "--set", "datasets=default")
+    assert json.loads(run("owners", "show", "ann", "--json")[1])["own_quotas"] == {"streams": None}
+    assert "datasets: 0 of 1,000" in run("owners", "show", "ann")[1]
+    assert run("owners", "suspend", "ann")[0] == 0
+    assert "suspended since" in run("owners", "list")[1]
+    assert run("owners", "resume", "ann")[0] == 0
+    assert run("owners", "resume", "ann")[0] == 1, "it is not suspended any more"
+
+
+@pytest.mark.parametrize("command", ["show", "suspend", "resume", "cancel-all"])
+def test_an_owner_that_is_not_there_is_named(run, command):
+    status, printed, said = run("owners", command, "bob")
+    assert (status, printed) == (1, "")
+    assert "no owner 'bob'" in said
+
+
+@pytest.mark.parametrize("change", ["datasets", "datasets=-1", "cats=3", "datasets=99999999999999999"])
+def test_a_quota_that_is_not_one_is_refused(run, change):
+    run("keys", "create", "--owner", "ann")
+    assert run("owners", "limit", "ann", "--set", change)[0] == 2
+    assert json.loads(run("owners", "show", "ann", "--json")[1])["own_quotas"] == {}
+
+
+def test_all_that_an_owner_has_is_cancelled(run, tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'heldout.db'}")
+    work = Work(database)
+    running, waiting, other = work.running(), work.submit(), work.submit(BOB)
+    answer = json.loads(run("owners", "cancel-all", ALICE, "--json")[1])
+    assert (answer["jobs_cancelled"], answer["studies_cancelled"]) == (2, 0)
+    assert work.row(waiting).status == "cancelled"
+    assert work.row(running.job_id).request == "cancel"
+    assert work.row(other).status == "queued"
+    database.dispose()

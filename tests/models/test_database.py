@@ -438,3 +438,27 @@ def test_a_connection_that_was_cut_while_it_was_idle_costs_no_failed_query(datab
     monkeypatch.setattr(models.database, "PING_AFTER_S", 0.0)  # in place of a pause
     with database.read() as session:
         assert session.scalar(text("SELECT pg_backend_pid()")) != mine
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_whether_anybody_has_written_is_known_without_a_query(database, sqlite_url):
+    other, watch = Database(sqlite_url), database.watch()
+    assert watch.may_have_changed()  # what was there before the first look
+    assert not watch.may_have_changed()
+    with database.read() as session:
+        session.scalars(select(KeyRow)).all()
+    assert not watch.may_have_changed()
+    for name, writer in (("own", database), ("other", other)):
+        with writer.write() as session:
+            add_key(session, name)
+        assert watch.may_have_changed()
+        assert not watch.may_have_changed()
+    watch.close()
+    other.dispose()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_where_only_a_query_tells_there_may_always_be_something_new(database):
+    watch = database.watch()
+    assert all(watch.may_have_changed() for _ in range(3))
+    watch.close()

@@ -9,7 +9,7 @@ from typing import assert_never
 import structlog
 
 from heldout.dataset_lifecycle import RejectionCode
-from heldout.errors import StorageUnavailable
+from heldout.errors import QuotaExceeded, StorageUnavailable
 from heldout.kinds import DeriveSpec, IngestSpec
 from heldout.lifecycle import JobStatus
 from heldout.settings import Settings
@@ -136,9 +136,19 @@ class IngestAttempt:
     def _store(self, report: Report, target: Path) -> None:
         began = time.monotonic()
         dataset_id: str = self._dataset_id
-        self._lease.persist(
-            lambda session: ingests.reserve_content(session, self._lease.held, dataset_id, report.sha256)
-        )
+        try:
+            self._lease.persist(
+                lambda session: ingests.reserve_content(
+                    session,
+                    self._lease.held,
+                    dataset_id,
+                    report.sha256,
+                    size_bytes=report.size_bytes,
+                    bounds=self._settings.quotas,
+                )
+            )
+        except QuotaExceeded as refused:
+            raise Rejection(RejectionCode.QUOTA_EXCEEDED, refused.detail) from refused
         for name in FILES:
             self._lease.blobs.put(f"datasets/{report.sha256}/{name}", target / name)
         for name in OWN_FILES:

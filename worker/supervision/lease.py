@@ -10,11 +10,12 @@ import structlog
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.errors import DatabaseUnavailable, LeaseLost, StorageUnavailable
-from heldout.lifecycle import FailureCode, JobRequest, JobStatus
+from heldout.lifecycle import TERMINAL, FailureCode, JobRequest, JobStatus
 from models.blobs import Blobs
 from models.database import Database, Session
+from models.initial import BEFORE_ATTEMPTS
 from models.job_summary import summary_of
-from models.store import claims, events
+from models.store import claims, events, named_blobs
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result
 from worker.messages import StopCause
@@ -148,9 +149,21 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             self.forget(self.persist(lambda session: claims.keys_without_checkpoint(session, keys)))
             raise
         self.forget(keys)
+        if status in TERMINAL and self.held.attempt > 1:
+            self._forget_what_earlier_attempts_left()
         worker_metrics.SETTLED.labels(status.value).inc()
         log.info("attempt_settled", status=status.value)
         return status
+
+    def _forget_what_earlier_attempts_left(self) -> None:
+        """Delete their files that no row names: of workers that died between storing a file and writing its row."""
+        folder = f"jobs/{self.held.job_id}"
+        kept = (f"{folder}/{BEFORE_ATTEMPTS}/", f"{folder}/{self.held.attempt}/")
+        try:
+            keys = [one.key for one in self.blobs.stored(folder) if not one.key.startswith(kept)]
+            self.forget(self.read(lambda session: named_blobs.unnamed_of_job(session, self.held.job_id, keys)))
+        except (StorageUnavailable, Abandoned):
+            log.warning("files_not_deleted", folder=folder)  # `heldout check --deep --collect` finds them
 
     def fail(self, code: FailureCode | RejectionCode, detail: str) -> None:
         """Settle a failure: the job is queued again or has failed, as the code and the failures before it decide."""

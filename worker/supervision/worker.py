@@ -24,6 +24,7 @@ from worker.machine.scratch import Scratch
 from worker.supervision import metrics, processes
 from worker.supervision.beside import JobsBesideSlots
 from worker.supervision.calibration import Calibrator
+from worker.supervision.checks import ChecksInSlots
 from worker.supervision.gpu_presence import GpuPresence
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
@@ -43,6 +44,7 @@ class Worker:
         gpus = find_gpus()
         self.gpus = Gpus(gpus)
         self.slots = slots(settings.slots, len(gpus), settings.worker_slots)
+        self.checks = ChecksInSlots(self.slots)
         self.cores = Cores()
         self.has_bfloat16 = has_bfloat16_units(processor_flags())
         self.scratch = Scratch(settings.home_path / "scratch")
@@ -75,15 +77,16 @@ class Worker:
     def claim(self) -> Claimed | None:
         """Take the best job that waits for a slot; None if none fits, or the database does not answer."""
         try:
-            with self.gpus.claiming() as free:
-                devices = claimable_devices(len(free))
+            with self.gpus.claiming() as free, self.checks.claiming() as kinds:
+                devices, bounds = claimable_devices(len(free)), self.settings.quotas
                 with self.database.read() as session:
-                    if not claims.claimable(session, devices, len(free)):
+                    if not claims.claimable(session, devices, len(free), kinds, bounds):
                         return None
                 with self.database.write() as session:
-                    claimed = claims.claim(session, self.name, devices, self.settings.lease_s, len(free))
+                    claimed = claims.claim(session, self.name, devices, self.settings.lease_s, len(free), kinds, bounds)
                 if claimed is not None:
                     self.gpus.take(claimed.held, chosen_gpus(claimed.device, claimed.gpus, free))
+                    self.checks.begin(claimed)
                 return claimed
         except DatabaseUnavailable:
             log.warning("database_unavailable", worker=self.name)
@@ -97,6 +100,7 @@ class Worker:
                 self._run_attempt(claimed, cores)
             finally:
                 self.gpus.give_back(claimed.held)
+                self.checks.end(claimed)
 
     def _claim_beside(self) -> Claimed | None:
         """Take the best job that needs no slot."""

@@ -12,6 +12,7 @@ from api.http.problems import problems
 from api.http.routing import resource
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import (
+    DatasetLost,
     DatasetNotFound,
     DatasetNotReady,
     FileOfLaterRelease,
@@ -73,22 +74,22 @@ def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) 
     return dataset_view(find_dataset(session, caller.owner, dataset))
 
 
-@router.get("/{dataset}/splits", responses=problems(DatasetNotFound, DatasetNotReady, StorageUnavailable))
+@router.get("/{dataset}/splits", responses=problems(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable))
 def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> IndicesView:
     """Which image is in which split."""
     row = find_dataset(session, caller.owner, dataset)
     sha256 = datasets.require_content(row, "splits")
-    return IndicesView.model_validate({"object": "splits", **_indices(app.blobs, sha256)})
+    return IndicesView.model_validate({"object": "splits", **_indices(app.blobs, row.name, sha256)})
 
 
 @router.get(
     "/{dataset}/audit",
-    responses=problems(DatasetNotFound, DatasetNotReady, NoAudit, StorageUnavailable, FileOfLaterRelease),
+    responses=problems(DatasetNotFound, DatasetNotReady, NoAudit, DatasetLost, StorageUnavailable, FileOfLaterRelease),
 )
 def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> AuditView:
     """Leaks, label conflicts, imbalance, shift: what the audit found."""
     row = _checked(session, caller.owner, dataset, "an audit")
-    audit = StoredAudit.from_bytes(_stored(app.blobs, audit_key(row.id)))
+    audit = StoredAudit.from_bytes(_stored(app.blobs, row.name, audit_key(row.id)))
     stored = audit.model_dump(exclude={"format"})
 
     def example(one: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +108,8 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
 
 
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {"schema": {"type": "string"}}}}}
-PREVIEW = problems(DatasetNotFound, DatasetNotReady, NoAudit, ImageNotFound, StorageUnavailable)
+PREVIEW = problems(DatasetNotFound, DatasetNotReady, NoAudit, ImageNotFound, DatasetLost, StorageUnavailable)
+THUMBNAIL = problems(DatasetNotFound, DatasetNotReady, ImageNotFound, DatasetLost, StorageUnavailable)
 
 
 @router.get("/{dataset}/preview", response_class=Response, responses={**PNG, **PREVIEW})
@@ -126,7 +128,7 @@ def get_preview(
     if class_ is not None and class_ not in classes:
         raise ImageNotFound(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     number = 0 if class_ is None else classes.index(class_)
-    sheet = _stored(app.blobs, f"datasets/{row.id}/preview/{number}.png")
+    sheet = _stored(app.blobs, row.name, f"datasets/{row.id}/preview/{number}.png")
     if not label_reads.is_handed_out(session, caller.owner, row):
         # Noted before anything is shown. Only the first request writes.
         with app.database.write() as writing:
@@ -134,11 +136,7 @@ def get_preview(
     return _png(sheet)
 
 
-@router.get(
-    "/{dataset}/preview/{index}",
-    response_class=Response,
-    responses={**PNG, **problems(DatasetNotFound, DatasetNotReady, ImageNotFound, StorageUnavailable)},
-)
+@router.get("/{dataset}/preview/{index}", response_class=Response, responses={**PNG, **THUMBNAIL})
 def get_thumbnail(
     dataset: Reference,
     index: Annotated[int, Path(description="The image's position in the dataset, as in `splits` and `index`.")],
@@ -158,7 +156,7 @@ def get_thumbnail(
                 )
             image = rows.one(index)
     except BlobMissing as error:
-        raise StorageUnavailable from error
+        raise DatasetLost(row.name) from error
     return _png(png_of(image, (low, high)))
 
 
@@ -176,11 +174,12 @@ def _png(content: bytes) -> Response:
     return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
 
 
-def _stored(blobs: Blobs, key: str) -> bytes:
+def _stored(blobs: Blobs, name: str, key: str) -> bytes:
+    """A file of the dataset of this name. Raises DatasetLost, StorageUnavailable."""
     try:
         return blobs.read(key)
     except BlobMissing as error:
-        raise StorageUnavailable from error
+        raise DatasetLost(name) from error
 
 
 def find_dataset(session: Session, owner: str, reference: str) -> DatasetRow:
@@ -191,6 +190,6 @@ def find_dataset(session: Session, owner: str, reference: str) -> DatasetRow:
     return row
 
 
-def _indices(blobs: Blobs, sha256: str) -> dict[str, list[int]]:
-    with np.load(io.BytesIO(_stored(blobs, f"datasets/{sha256}/splits.npz"))) as arrays:
+def _indices(blobs: Blobs, name: str, sha256: str) -> dict[str, list[int]]:
+    with np.load(io.BytesIO(_stored(blobs, name, f"datasets/{sha256}/splits.npz"))) as arrays:
         return {split: arrays[split].tolist() for split in SPLITS}

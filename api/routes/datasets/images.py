@@ -9,9 +9,10 @@ from api.http.deps import AppContextDep, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
 from api.routes.datasets.dataset import Reference, find_dataset
-from heldout.errors import DatasetNotFound, DatasetNotReady, InvalidParameter, StorageUnavailable
+from heldout.errors import DatasetLost, DatasetNotFound, DatasetNotReady, InvalidParameter, StorageUnavailable
 from heldout.stored.evaluation import SplitName
 from heldout.views.dataset_images import DatasetImagePage, DatasetImageView
+from models.blobs import BlobMissing
 from models.dataset_images import images_of_split
 from models.store import datasets, label_reads
 from models.views.dataset import thumbnail_of
@@ -19,7 +20,7 @@ from models.views.dataset import thumbnail_of
 router = resource("/v1/datasets", "datasets")
 
 
-@router.get("/{dataset}/images", responses=problems(DatasetNotFound, DatasetNotReady, StorageUnavailable))
+@router.get("/{dataset}/images", responses=problems(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable))
 def list_images(
     dataset: Reference,
     caller: CallerDep,
@@ -39,7 +40,10 @@ def list_images(
     if class_ is not None and class_ not in classes:
         raise InvalidParameter(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     label = None if class_ is None else classes.index(class_)
-    shown, count = images_of_split(app.blobs, row.id, sha256, split, label, after, limit)
+    try:
+        shown, count = images_of_split(app.blobs, row.id, sha256, split, label, after, limit)
+    except BlobMissing as error:
+        raise DatasetLost(row.name) from error
     if split != "train" and shown and not label_reads.is_handed_out(session, caller.owner, row):
         # Noted before anything is shown. Only the first request writes.
         with app.database.write() as writing:

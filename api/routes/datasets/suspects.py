@@ -8,19 +8,20 @@ from starlette.concurrency import run_in_threadpool
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep
-from api.http.problems import problems
+from api.http.problems import NO_ROOM, problems
 from api.http.routing import resource
 from api.live.hub import ChannelState
 from api.live.recent_events import Channel, ChannelKind
 from api.routes.datasets.dataset import Reference, find_dataset
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.dataset_lifecycle import SuspectsStatus
-from heldout.errors import DatasetNotFound, DatasetNotReady, FileOfLaterRelease, StorageUnavailable
+from heldout.errors import DatasetLost, DatasetNotFound, DatasetNotReady, FileOfLaterRelease, StorageUnavailable
 from heldout.lifecycle import TERMINAL
 from heldout.stored.suspects import StoredSuspects, suspects_key
 from heldout.views.suspects import SuspectsView
 from models.blobs import BlobMissing
-from models.store import datasets, label_reads, suspects
+from models.store import accounts, datasets, label_reads, quotas, suspects
+from models.store.keys import Caller
 from models.tables import DatasetRow, JobRow
 from models.views.suspects import failed_view, ready_view, waiting_view
 from models.wake import WakeUp
@@ -38,7 +39,10 @@ NOT_YET: dict[int | str, dict[str, Any]] = {
     "/{dataset}/suspects",
     response_model=SuspectsView,
     response_description="The search has ended: `ready`, or `failed`.",
-    responses={**NOT_YET, **problems(DatasetNotFound, DatasetNotReady, StorageUnavailable, FileOfLaterRelease)},
+    responses={
+        **NOT_YET,
+        **problems(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable, FileOfLaterRelease, *NO_ROOM),
+    },
 )
 async def get_suspects(
     dataset: Reference,
@@ -56,10 +60,10 @@ async def get_suspects(
 
     The first request for a dataset starts the search, in the background.
     """
-    row, job = await run_in_threadpool(_asked_for, app, caller.owner, dataset, again=again)
+    row, job = await run_in_threadpool(_asked_for, app, caller, dataset, again=again)
     if wait and job is not None and job.status not in TERMINAL:
         await app.hub.wait(Channel(ChannelKind.JOB, job.id), _has_ended, wait)
-        row, job = await run_in_threadpool(_asked_for, app, caller.owner, row.id, again=False)
+        row, job = await run_in_threadpool(_asked_for, app, caller, row.id, again=False)
     if row.suspects_status is SuspectsStatus.FAILED:
         return failed_view(row, job)
     if row.suspects_status is not SuspectsStatus.STORED:
@@ -74,19 +78,21 @@ def _has_ended(state: ChannelState) -> bool:
     return state.has_ended
 
 
-def _asked_for(app: AppContext, owner: str, reference: str, *, again: bool) -> tuple[DatasetRow, JobRow | None]:
+def _asked_for(app: AppContext, caller: Caller, reference: str, *, again: bool) -> tuple[DatasetRow, JobRow | None]:
     """The dataset and its last search, which begins here if nobody has asked before."""
     with app.database.read() as session:
-        row = find_dataset(session, owner, reference)
+        row = find_dataset(session, caller.owner, reference)
         datasets.require_content(row, "suspected labels")
         job = suspects.newest_job(session, row.id)
     if row.suspects_status is None or (again and row.suspects_status is SuspectsStatus.FAILED):
         with app.database.write() as session:
-            queued = suspects.queue(session, owner, row.id, again=again)
+            accounts.note_key(session, caller.key_id)
+            quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
+            queued = suspects.queue(session, caller.owner, row.id, again=again)
         if queued is not None:
             app.publisher.publish(WakeUp.for_job(queued.id, queued.gpus))
         with app.database.read() as session:
-            return find_dataset(session, owner, row.id), suspects.newest_job(session, row.id)
+            return find_dataset(session, caller.owner, row.id), suspects.newest_job(session, row.id)
     return row, job
 
 
@@ -94,7 +100,7 @@ def _read(app: AppContext, owner: str, row: DatasetRow) -> StoredSuspects:
     try:
         stored = StoredSuspects.from_bytes(app.blobs.read(suspects_key(row.id)))
     except BlobMissing as error:
-        raise StorageUnavailable from error
+        raise DatasetLost(row.name) from error
     with app.database.read() as session:
         is_noted = label_reads.is_handed_out(session, owner, row)
     if not is_noted:

@@ -13,7 +13,7 @@ from api.http.auth import CallerDep
 from api.http.body import parse_json, receive_json
 from api.http.deps import AfterCommitDep, AppContextDep, SessionDep
 from api.http.idempotency import REPLAYED, IdempotencyKey, once
-from api.http.problems import JSON_BODY, problems
+from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from api.http.upload_body import (
     DIGEST,
@@ -41,7 +41,8 @@ from heldout.errors import (
 )
 from heldout.views.dataset import DatasetView
 from models.discard import discard_files
-from models.store import discards, idempotency, uploads
+from models.store import accounts, discards, idempotency, quotas, uploads
+from models.store.keys import Caller
 from models.views.dataset import dataset_view
 from models.wake import WakeUp
 
@@ -89,7 +90,9 @@ CONTENT: dict[str, Any] = {
     response_description="`uploading`, and waiting for its content; `checking` where a form brought it.",
     openapi_extra=NEW_DATASET,
     responses=problems(
-        InvalidForm, StorageUnavailable, IdempotencyKeyInFlight, IdempotencyKeyReused, DatasetNotFound, *JSON_BODY
+        *(InvalidForm, StorageUnavailable, IdempotencyKeyInFlight, IdempotencyKeyReused, DatasetNotFound),
+        *NO_ROOM,
+        *JSON_BODY,
     ),
 )
 async def create_dataset(
@@ -103,18 +106,15 @@ async def create_dataset(
 
     def announce(spec: DatasetSpec) -> DatasetView:
         with app.database.write() as session:
-            return once(
-                session,
-                caller.owner,
-                idempotency_key,
-                "POST /v1/datasets",
-                spec,
-                response,
-                lambda: dataset_view(uploads.announce(session, caller.owner, spec)),
-            )
+
+            def announced() -> DatasetView:
+                quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_DATASETS)
+                return dataset_view(uploads.announce(session, caller.owner, spec))
+
+            return once(session, caller.owner, idempotency_key, "POST /v1/datasets", spec, response, announced)
 
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
-        return await _create_whole(request, response, caller.owner, app, announce, idempotency_key)
+        return await _create_whole(request, response, caller, app, announce, idempotency_key)
     raw = await receive_json(request, app.settings.max_body_bytes)
     return await run_in_threadpool(lambda: announce(dataset_spec(parse_json(raw))))
 
@@ -128,6 +128,7 @@ async def create_dataset(
     responses=problems(
         *(InvalidForm, DatasetNotFound, DatasetIsBundled, UploadFinished),
         *(BodyTooLarge, DigestMismatch, StorageUnavailable),
+        *NO_ROOM,
     ),
 )
 async def put_content(
@@ -143,7 +144,7 @@ async def put_content(
     """Send a dataset's content, of any length. After a failure send it again from its beginning."""
     dataset_id = await run_in_threadpool(_expecting, app, caller.owner, dataset)
     received = await app.uploads.receive_body(request, dataset_id, content_digest)
-    return await _accept(app, caller.owner, dataset_id, received)
+    return await _accept(app, caller, dataset_id, received)
 
 
 @router.delete("/{dataset}", status_code=204, responses=problems(DatasetNotFound, DatasetIsBundled, DatasetInUse))
@@ -158,7 +159,7 @@ def delete_dataset(
 async def _create_whole(
     request: Request,
     response: Response,
-    owner: str,
+    caller: Caller,
     app: AppContext,
     announce: Callable[[DatasetSpec], DatasetView],
     idempotency_key: str | None,
@@ -172,11 +173,11 @@ async def _create_whole(
             received = await app.uploads.receive_file(file, view.id)
         except HeldoutError:
             if REPLAYED not in response.headers:  # else the dataset is that of an earlier request
-                await run_in_threadpool(_withdraw, app, owner, view.id, idempotency_key)
+                await run_in_threadpool(_withdraw, app, caller.owner, view.id, idempotency_key)
             raise
     finally:
         await form.close()
-    return await _accept(app, owner, view.id, received)
+    return await _accept(app, caller, view.id, received)
 
 
 def _withdraw(app: AppContext, owner: str, dataset_id: str, idempotency_key: str | None) -> None:
@@ -189,14 +190,17 @@ def _withdraw(app: AppContext, owner: str, dataset_id: str, idempotency_key: str
 
 def _expecting(app: AppContext, owner: str, reference: str) -> str:
     with app.database.read() as session:
-        return uploads.owned_dataset(session, owner, reference).id
+        dataset_id = uploads.owned_dataset(session, owner, reference).id
+        # Before all is received; it is counted once more with the job that ingests it.
+        quotas.require_room(session, owner, app.settings.quotas, *quotas.OF_UPLOADS)
+    return dataset_id
 
 
-async def _accept(app: AppContext, owner: str, dataset_id: str, received: ReceivedContent) -> DatasetView:
+async def _accept(app: AppContext, caller: Caller, dataset_id: str, received: ReceivedContent) -> DatasetView:
     """Queue the ingest of an upload; delete the upload where none is needed."""
     try:
-        view, is_kept = await run_in_threadpool(_queue, app, owner, dataset_id, received)
-    except (DatasetNotFound, UploadFinished):
+        view, is_kept = await run_in_threadpool(_queue, app, caller, dataset_id, received)
+    except (DatasetNotFound, UploadFinished, *NO_ROOM):
         await app.uploads.delete(received)
         raise
     if not is_kept:
@@ -204,11 +208,13 @@ async def _accept(app: AppContext, owner: str, dataset_id: str, received: Receiv
     return view
 
 
-def _queue(app: AppContext, owner: str, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
+def _queue(app: AppContext, caller: Caller, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
     with app.database.write() as session:
+        accounts.note_key(session, caller.key_id)
+        quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_UPLOADS)
         row, ingest = uploads.receive(
             session,
-            owner,
+            caller.owner,
             dataset_id,
             key=received.key,
             sha256=received.sha256,

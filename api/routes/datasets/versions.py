@@ -5,7 +5,7 @@ from fastapi import Response
 from api.http.auth import CallerDep
 from api.http.deps import AnnounceDep, AppContextDep, SessionDep
 from api.http.idempotency import IdempotencyKey, once
-from api.http.problems import JSON_BODY, problems
+from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from api.routes.datasets.dataset import Reference
 from heldout.errors import (
@@ -16,7 +16,7 @@ from heldout.errors import (
 )
 from heldout.mending.changes import VersionSpec
 from heldout.views.dataset import DatasetView
-from models.store import versions
+from models.store import quotas, versions
 from models.views.dataset import dataset_view
 from models.wake import WakeUp
 
@@ -27,7 +27,11 @@ router = resource("/v1/datasets", "datasets")
     "/{dataset}/versions",
     status_code=201,
     response_description="`checking`: a worker makes it and audits it, as it does an upload.",
-    responses=problems(DatasetNotFound, DatasetNotReady, IdempotencyKeyInFlight, IdempotencyKeyReused, *JSON_BODY),
+    responses=problems(
+        *(DatasetNotFound, DatasetNotReady, IdempotencyKeyInFlight, IdempotencyKeyReused),
+        *NO_ROOM,
+        *JSON_BODY,
+    ),
 )
 def create_version(
     dataset: Reference,
@@ -42,6 +46,7 @@ def create_version(
     """Derive a new version from one that is ready, with changes: images left out, labels, classes, pixels, splits."""
 
     def queued() -> DatasetView:
+        quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_DATASETS, *quotas.OF_NEW_JOBS)
         row, job = versions.derive(session, caller.owner, dataset, spec, max_runtime_s=app.settings.max_ingest_s)
         announce(WakeUp.for_job(job.id, job.gpus))
         return dataset_view(row)

@@ -9,12 +9,21 @@ from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
 from api.routes.jobs.results import not_there
-from heldout.errors import FileOfLaterRelease, InvalidParameter, JobNotFound, NoModel, NotReady, StorageUnavailable
+from heldout.errors import (
+    FileOfLaterRelease,
+    InvalidParameter,
+    JobNotFound,
+    NoModel,
+    NotReady,
+    PredictionsLost,
+    StorageUnavailable,
+)
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import SplitName
 from heldout.views.confusion import CellView, ConfusionView, Mistake
 from heldout.views.diagnosis import DiagnosisView
 from models.answered_images import images_of_cell
+from models.blobs import BlobMissing
 from models.job_diagnosis import diagnosis_of
 from models.store import artifacts, jobs
 from models.stored_files import json_artifact_of, read_evaluation
@@ -43,7 +52,7 @@ def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app
 
 @router.get(
     "/confusion/images",
-    responses=problems(JobNotFound, NotReady, NoModel, StorageUnavailable, FileOfLaterRelease),
+    responses=problems(JobNotFound, NotReady, NoModel, PredictionsLost, StorageUnavailable, FileOfLaterRelease),
 )
 def get_confused_images(
     job_id: JobId,
@@ -65,7 +74,10 @@ def get_confused_images(
         if name not in stored.classes:
             raise InvalidParameter(f"There is no class {name[:64]!r}; `classes` of the confusion matrices lists them.")
     places = stored.classes.index(label), stored.classes.index(answer)
-    images, count = images_of_cell(app.blobs, predictions.key, split, *places, limit)
+    try:
+        images, count = images_of_cell(app.blobs, predictions.key, split, *places, limit)
+    except BlobMissing as error:
+        raise PredictionsLost(job_id) from error
     return CellView(
         object="cell",
         label=label,

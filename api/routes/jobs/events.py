@@ -54,5 +54,5 @@ def _stream(app: AppContext, caller: Caller, job_id: str, after: int | None) -> 
             last_event=job.last_event,
             has_ended=job.finished_at is not None,
             after=after,
-            key_id=caller.key_id,
+            owner=subject_events.stream_owner(session, caller, app.settings.quotas),
         )

@@ -12,7 +12,18 @@ from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
-from heldout.errors import DatasetNotFound, JobNotFound, NoModel, NotReady, SpecUnreadable, StorageUnavailable
+from heldout.errors import (
+    DatasetLost,
+    DatasetNotFound,
+    HeldoutError,
+    JobNotFound,
+    ModelLost,
+    NoModel,
+    NotReady,
+    PredictionsLost,
+    SpecUnreadable,
+    StorageUnavailable,
+)
 from heldout.lifecycle import TERMINAL, shown_status
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
 from heldout.views.dataset import IndicesView
@@ -53,7 +64,9 @@ def get_metrics(
     return metrics_view(epochs if points is None else thinned(epochs, points), final, with_test=with_test)
 
 
-@router.get("/splits", responses=problems(JobNotFound, SpecUnreadable, DatasetNotFound, StorageUnavailable))
+@router.get(
+    "/splits", responses=problems(JobNotFound, SpecUnreadable, DatasetNotFound, DatasetLost, StorageUnavailable)
+)
 def get_job_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> IndicesView:
     """Which images of its dataset the job trains on and is measured on: folds and `train_limit` are applied."""
     job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
@@ -63,31 +76,30 @@ def get_job_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, ap
     return IndicesView.model_validate({"object": "splits", **{name: rows.tolist() for name, rows in splits.items()}})
 
 
-_FILE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        "headers": {
-            "Repr-Digest": {
-                "description": "The file's SHA-256 (RFC 9530); absent where an earlier release has stored it.",
-                "schema": {"type": "string"},
-            }
-        },
+_FILE: dict[str, Any] = {
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    "headers": {
+        "Repr-Digest": {
+            "description": "The file's SHA-256 (RFC 9530); absent where an earlier release has stored it.",
+            "schema": {"type": "string"},
+        }
     },
-    **problems(JobNotFound, NotReady, NoModel, StorageUnavailable),
+}
+_MODEL: dict[int | str, dict[str, Any]] = {
+    200: _FILE,
+    **problems(JobNotFound, NotReady, NoModel, ModelLost, StorageUnavailable),
+}
+_PREDICTIONS: dict[int | str, dict[str, Any]] = {
+    200: {**_FILE, "content": {**_FILE["content"], "text/csv": {"schema": {"type": "string"}}}},
+    **problems(JobNotFound, NotReady, NoModel, PredictionsLost, StorageUnavailable),
 }
 
 
-_PREDICTIONS = {
-    **_FILE,
-    200: {**_FILE[200], "content": {**_FILE[200]["content"], "text/csv": {"schema": {"type": "string"}}}},
-}
-
-
-@router.get("/model", response_class=StreamingResponse, responses=_FILE)
+@router.get("/model", response_class=StreamingResponse, responses=_MODEL)
 def get_model(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> StreamingResponse:
     """The kept weights as a `.keras` file: takes raw pixels of the dataset's own range, gives probabilities."""
     model = _artifact_of(session, caller.owner, job_id, ArtifactName.MODEL, ArtifactFormat.KERAS)
-    return _download(app.blobs, model, f"{job_id}.keras")
+    return _download(app.blobs, model, f"{job_id}.keras", ModelLost(job_id))
 
 
 @router.get("/predictions", response_class=StreamingResponse, responses=_PREDICTIONS)
@@ -103,16 +115,17 @@ def get_predictions(
     """What the kept weights say of each image, by split, with the names of classes and files."""
     predictions = _artifact_of(session, caller.owner, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if format_ == "npz":
-        return _download(app.blobs, predictions, f"{job_id}-predictions.npz")
+        return _download(app.blobs, predictions, f"{job_id}-predictions.npz", PredictionsLost(job_id))
     classes = jobs.dataset_of(session, jobs.find(session, caller.owner, job_id)).classes or []
-    return _table(csv_chunks(app.blobs, predictions.key, classes), f"{job_id}-predictions.csv")
+    chunks = csv_chunks(app.blobs, predictions.key, classes)
+    return _table(chunks, f"{job_id}-predictions.csv", PredictionsLost(job_id))
 
 
-def _table(chunks: Iterator[bytes], filename: str) -> StreamingResponse:
+def _table(chunks: Iterator[bytes], filename: str, lost: HeldoutError) -> StreamingResponse:
     try:
         first = next(chunks)  # what is wrong with the file is told before the answer begins
     except BlobMissing as error:
-        raise StorageUnavailable from error
+        raise lost from error
     headers = {"Content-Disposition": f'attachment; filename="{filename}"'}
     return StreamingResponse(chain([first], chunks), headers=headers, media_type="text/csv; charset=utf-8")
 
@@ -135,12 +148,12 @@ def not_there(job: JobRow, what: str) -> NotReady | NoModel:
     return NoModel(job.id, what, status) if job.status in TERMINAL else NotReady(job.id, what, status)
 
 
-def _download(blobs: Blobs, artifact: Artifact, filename: str) -> StreamingResponse:
+def _download(blobs: Blobs, artifact: Artifact, filename: str, lost: HeldoutError) -> StreamingResponse:
     try:
         size_bytes = blobs.size(artifact.key) if artifact.size_bytes is None else artifact.size_bytes
         chunks = blobs.chunks(artifact.key)
     except BlobMissing as error:
-        raise StorageUnavailable from error
+        raise lost from error
     headers = {"Content-Length": str(size_bytes), "Content-Disposition": f'attachment; filename="{filename}"'}
     if artifact.sha256 is not None:
         headers["ETag"] = f'"{artifact.sha256}"'

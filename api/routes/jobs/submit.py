@@ -9,7 +9,7 @@ from api.http.auth import CallerDep
 from api.http.body import refused_patch
 from api.http.deps import AnnounceDep, AppContextDep, JobId, SessionDep
 from api.http.idempotency import IdempotencyKey, once
-from api.http.problems import JSON_BODY, REFUSED_SPEC, problems
+from api.http.problems import JSON_BODY, NO_ROOM, REFUSED_SPEC, problems
 from api.http.routing import resource
 from heldout.errors import (
     FileOfLaterRelease,
@@ -24,6 +24,7 @@ from heldout.spec import JobSpec
 from heldout.views.estimate import EstimateView
 from heldout.views.job import JobView
 from models import retry, submit
+from models.store import quotas
 from models.views.job import job_view
 
 router = resource("/v1/jobs", "jobs")
@@ -36,7 +37,7 @@ router = resource("/v1/jobs", "jobs")
     response_description="Queued.",
     responses={
         200: {"model": EstimateView, "description": "With `dry_run`: the spec is accepted, and nothing is stored."},
-        **problems(IdempotencyKeyInFlight, IdempotencyKeyReused, *JSON_BODY, *REFUSED_SPEC),
+        **problems(IdempotencyKeyInFlight, IdempotencyKeyReused, *NO_ROOM, *JSON_BODY, *REFUSED_SPEC),
     },
 )
 def submit_job(
@@ -56,6 +57,7 @@ def submit_job(
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def queued() -> JobView:
+        quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
         submitted = submit.submit(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)
         announce(submitted.wake_up)
         return job_view(submitted.job, submitted.dataset)
@@ -74,6 +76,7 @@ def submit_job(
         IdempotencyKeyInFlight,
         IdempotencyKeyReused,
         FileOfLaterRelease,
+        *NO_ROOM,
         *JSON_BODY,
         *REFUSED_SPEC,
     ),
@@ -91,6 +94,7 @@ def retry_job(
     """Queue a job that has ended once more: as it was, for more epochs from its last state, or with a change."""
 
     def queued() -> JobView:
+        quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
         try:
             submitted = retry.retry(
                 session, app.blobs, caller.owner, job_id, asked, max_parameters=app.settings.max_parameters

@@ -54,5 +54,5 @@ def _stream(app: AppContext, caller: Caller, study_id: str, after: int | None) -
             last_event=study.last_event,
             has_ended=study.finished_at is not None,
             after=after,
-            key_id=caller.key_id,
+            owner=subject_events.stream_owner(session, caller, app.settings.quotas),
         )

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, SessionDep
 from api.http.idempotency import IdempotencyKey, once
-from api.http.problems import JSON_BODY, REFUSED_SPEC, problems
+from api.http.problems import JSON_BODY, NO_ROOM, REFUSED_SPEC, problems
 from api.http.routing import resource
 from heldout.errors import (
     DataFirst,
@@ -21,6 +21,7 @@ from heldout.errors import (
 from heldout.studies.spec import StudySpec
 from heldout.views.study import StudyEstimateView, StudyView
 from models import study_orders
+from models.store import quotas
 from models.views.study import study_view
 
 router = resource("/v1/studies", "studies")
@@ -40,6 +41,7 @@ router = resource("/v1/studies", "studies")
             IdempotencyKeyReused,
             FileOfLaterRelease,
             SpecUnreadable,
+            *NO_ROOM,
             *JSON_BODY,
             *REFUSED_SPEC,
         ),
@@ -61,6 +63,7 @@ def order_study(
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def begun() -> StudyView:
+        quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
         return study_view(*study_orders.order(session, app.blobs, caller.owner, spec, max_parameters=max_parameters))
 
     return once(session, caller.owner, idempotency_key, "POST /v1/studies", spec, response, begun)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from heldout.errors import LeaseLost
 from heldout.lifecycle import JobRequest, JobStatus
 from models.database import db_now
+from models.store import accounts
 from models.tables import JobRow
 
 
@@ -34,7 +35,7 @@ def require_held(session: Session, held: HeldAttempt) -> JobRow:
 
 
 def renew(session: Session, worker: str, held: Collection[HeldAttempt], lease_s: float) -> set[HeldAttempt]:
-    """Prolong the leases of attempts that still hold their jobs; gives those attempts."""
+    """Prolong the leases of attempts that still hold their jobs, and charge their owners; gives those attempts."""
     still_held = set()
     # In one order everywhere, so that two transactions never wait for each other.
     for one in sorted(held, key=lambda h: h.job_id):
@@ -42,11 +43,16 @@ def renew(session: Session, worker: str, held: Collection[HeldAttempt], lease_s:
             update(JobRow)
             .where(*is_held_by(one))
             .values(lease_expires_at=db_now(lease_s), worker=worker)
-            .returning(JobRow.id)
+            .returning(JobRow.charged_s, JobRow.attempt_started_at, JobRow.lease_expires_at)
             .execution_options(synchronize_session=False)
-        ).scalar_one_or_none()
-        if renewed is not None:
-            still_held.add(one)
+        ).one_or_none()
+        if renewed is None:
+            continue
+        still_held.add(one)
+        charged_s, began, expires = renewed
+        elapsed_s = 0.0 if began is None or expires is None else (expires - began).total_seconds() - lease_s
+        if accounts.is_charge_due(charged_s, elapsed_s):
+            accounts.charge_running(session, session.get_one(JobRow, one.job_id), elapsed_s)
     return still_held
 
 

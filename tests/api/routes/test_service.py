@@ -219,6 +219,7 @@ def test_the_document_lists_every_error_of_every_route(client):
         "401": {"unauthenticated"},
         "403": {"cross_site_request"},
         "409": {"idempotency_key_in_flight", "not_ready"},
+        "410": {"dataset_lost"},
         "413": {"body_too_large"},
         "415": {"unsupported_media_type"},
         "422": {
@@ -252,6 +253,7 @@ def test_the_document_tells_bounds_defaults_and_that_null_means_absent(client):
 def test_the_app_starts_without_a_database_and_serves_once_there_is_one(settings, tmp_path, stored_sets):
     url = f"sqlite:///{tmp_path / 'later' / 'heldout.db'}"
     app = create_app(settings.model_copy(update={"database_url": SecretStr(url)}))
+    app.state.context.readiness._lasts_s = 0.0
     with serving(app) as (address, _), httpx2.Client(base_url=address) as client:
         assert client.get("/readyz").status_code == 503
         (tmp_path / "later").mkdir()

@@ -22,7 +22,7 @@ from models.database import Database, Session
 from models.job_diagnosis import diagnosis_of
 from models.relations import Relations, load_relations, relations_key, save_relations
 from models.store.artifacts import Artifact
-from models.store.claims import Claimed, HeldAttempt
+from models.store.claims import Claimed, HeldAttempt, recover_from_dead_workers
 from models.store.studies import runs_of
 from models.studies.state import Scores
 from models.tables import ArtifactRow, DatasetRow, JobRow
@@ -512,3 +512,22 @@ def test_a_checkpoint_whose_commit_was_not_acknowledged_survives_the_loss_of_the
 def left(folder: Path, held: HeldAttempt) -> set[str]:
     """The files of an attempt in the blob store."""
     return {path.name for path in (folder / "blobs" / "jobs" / held.job_id / str(held.attempt)).iterdir()}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_files_that_a_lost_attempt_left_without_rows_go_with_the_end_of_the_job(work: Work, blobs: Blobs, run) -> None:
+    held = work.running()
+    left = [f"jobs/{held.job_id}/1/{name}" for name in ("model.keras", "checkpoint-00001-00000000.ckpt")]
+    kept = [f"jobs/{held.job_id}/0/initial.keras", "jobs/job_other/1/model.keras"]
+    for key in (*left, *kept):
+        blobs.put(key, b"x")
+    work.set(held.job_id, lease_expires_at=None)
+    with work.database.write() as session:
+        recover_from_dead_workers(session, "worker")
+    claimed = work.claim()
+    assert claimed is not None
+    run(claimed, lambda assignment: whole(assignment, 1))
+    assert work.row(held.job_id).status is JobStatus.SUCCEEDED
+    there = {one.key for one in blobs.stored("jobs")}
+    assert there.isdisjoint(left)
+    assert there >= {*kept, f"jobs/{held.job_id}/2/model.keras"}

@@ -159,3 +159,12 @@ def test_a_base_whose_files_are_lost_is_said(bench: Bench) -> None:
     bench.blobs.delete_all(f"datasets/{bench.sha256}")
     assert bench.run() == "failed"
     assert bench.dataset(made.id).error["code"] == "base_missing"
+
+
+def test_a_version_for_which_its_owner_has_no_bytes_left_is_rejected(bench: Bench) -> None:
+    bench.settings = Settings(home=bench.settings.home, quota_stored_bytes=1000)
+    made = bench.derive(exclude=["3.png"])
+    assert bench.run() == "failed"
+    row = bench.dataset(made.id)
+    assert (row.status, row.error["code"]) == (DatasetStatus.REJECTED, "quota_exceeded")
+    assert "allowed 1,000" in row.error["detail"]

@@ -215,8 +215,21 @@ def test_a_job_that_ended_without_success_has_no_model(client, worker, spec):
     assert_problem(client.get(f"/v1/jobs/{failed}/model"), 409, "no_model")
 
 
-def test_a_file_that_the_blob_store_lost_is_said_to_be_unavailable(client, worker, spec):
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("model", "model_lost"),
+        ("predictions", "predictions_lost"),
+        ("predictions?format=csv", "predictions_lost"),
+    ],
+)
+def test_a_file_that_the_blob_store_lost_is_said_to_be_lost(client, worker, spec, path, code):
+    """A client that was told to repeat the request would do so for ever."""
     job = submitted(client, spec)["id"]
     worker.succeed(worker.claim())
     worker.blobs.delete_all(f"jobs/{job}")
-    assert_problem(client.get(f"/v1/jobs/{job}/model"), 503, "storage_unavailable")
+    answer = client.get(f"/v1/jobs/{job}/{path}")
+    assert_problem(answer, 410, code)
+    assert f"/v1/jobs/{job}/retry" in answer.json()["detail"]
+    assert "retry-after" not in answer.headers
+    assert client.get(f"/v1/jobs/{job}/metrics").json()["final"] is not None

@@ -1,0 +1,199 @@
+"""uvicorn's HTTP protocol with what it lacks: limits of connections, deadlines, and a strict reading of heads."""
+
+import asyncio
+import fcntl
+import socket
+import struct
+import sys
+import termios
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import h11
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from api.connections.heads import refusal_of
+from api.connections.pace import PATIENCE_S, Pace
+from api.connections.places import Place, Places
+from api.http.problems import problem_response
+from api.http.request_id import PROBED_PATHS
+from heldout.errors import HeldoutError, MalformedRequest, RequestTimeout, TooManyConnections
+from models.ids import new_id
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long clients may take."""
+
+    # From the first byte of a request, or from the start of the connection, to the end of the headers.
+    head_s: float
+    # Bytes a second of a body, over any stretch longer than PATIENCE_S.
+    min_body_rate: float
+
+
+class GuardedProtocol(H11Protocol):
+    """One connection. `check` is called each second, by the server."""
+
+    def __init__(self, *uvicorns: Any, places: Places, deadlines: Deadlines, **named: Any) -> None:
+        super().__init__(*uvicorns, **named)
+        self.conn = _StrictConnection(h11.SERVER)
+        self.address = ""
+        self._places = places
+        self._deadlines = deadlines
+        self._head_began_at: float | None = None
+        self._checked_at = 0.0
+        self._received_bytes = 0  # since the last check
+        self._paced_cycle: RequestResponseCycle | None = None
+        self._pace = Pace(deadlines.min_body_rate)
+        self._unsent_bytes = 0
+        self._sent_at = 0.0  # when the other side last took something, or had nothing to take
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self.address = self.client[0] if self.client else ""
+        self._head_began_at = self._checked_at = self._sent_at = self.loop.time()
+        place = self._places.enter(self)
+        if place is Place.PROBES_ONLY:
+            self.app = _for_probes_only(self.app)
+        elif place is Place.NONE:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._places.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._received_bytes += len(data)
+        if self._head_began_at is None and self.is_waiting:
+            self._head_began_at = self.loop.time()
+        super().data_received(data)
+        if self._head_began_at is not None and not self.is_waiting:
+            self._head_began_at = None
+            self._places.has_asked(self)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a request, or for the rest of its head."""
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]  # None at first
+
+    def give_way(self) -> None:
+        """Close a connection that waits, since another one needs its place; what it has not taken yet is dropped."""
+        self._cut()
+
+    def _cut(self) -> None:
+        if self.transport.get_write_buffer_size():
+            # Else the operating system would go on offering what it holds of an answer, for minutes.
+            no_patience = struct.pack("ii", 1, 0)
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_patience)
+        self.transport.abort()
+
+    def check(self, now: float) -> None:
+        """Close the connection if its client is too slow."""
+        waited_s, self._checked_at = now - self._checked_at, now
+        received_bytes, self._received_bytes = self._received_bytes, 0
+        if self._takes_nothing(now):
+            self._cut()
+        elif self.transport.is_closing():
+            return
+        elif self.is_waiting:
+            if self._head_began_at is not None and now - self._head_began_at > self._deadlines.head_s:
+                self._refuse(RequestTimeout(f"The headers were not whole within {self._deadlines.head_s:g} s."))
+        elif self.cycle.more_body and self._is_too_slow(received_bytes, waited_s):
+            rate = self._deadlines.min_body_rate
+            self._refuse(
+                RequestTimeout(
+                    f"The body came more slowly than {rate:g} bytes a second, with pauses of up to {PATIENCE_S:g} s."
+                )
+            )
+
+    def _is_too_slow(self, received_bytes: int, waited_s: float) -> bool:
+        if self._paced_cycle is not self.cycle:
+            self._paced_cycle, self._pace = self.cycle, Pace(self._deadlines.min_body_rate)
+        elif not self.flow.read_paused:  # else it is us who are slow
+            self._pace.note(received_bytes, waited_s)
+        return self._pace.is_too_slow
+
+    def _takes_nothing(self, now: float) -> bool:
+        """Whether an answer waits for the other side, which has taken none of it for long."""
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if unsent_bytes:
+            unsent_bytes += self._unacknowledged_bytes()
+        if unsent_bytes == 0 or unsent_bytes < self._unsent_bytes:
+            self._sent_at = now
+        self._unsent_bytes = unsent_bytes
+        return now - self._sent_at > PATIENCE_S
+
+    def _unacknowledged_bytes(self) -> int:
+        """What the operating system holds of an answer; its buffers are large, so that a slow client's seem to rest."""
+        with suppress(OSError, AttributeError):
+            found = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, b"\0" * 4)
+            return int(struct.unpack("i", found)[0])
+        return 0
+
+    def _should_upgrade(self) -> bool:
+        return False  # uvicorn would log three lines for each request that asks for it
+
+    def send_400_response(self, msg: str) -> None:
+        """Called by uvicorn while it handles h11's error, which says more than its text."""
+        error = sys.exception()
+        self._refuse(error.refusal if isinstance(error, _HeadRefused) else MalformedRequest(f"{error or msg}."))
+
+    def _refuse(self, error: HeldoutError) -> None:
+        """Answer, unless an answer has begun or nothing was asked, and close the connection."""
+        if self.transport.is_closing():
+            return
+        is_asked = not self.is_waiting or bool(self.conn.trailing_data[0])
+        if is_asked and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.write(self._encoded(error))
+        self.transport.close()
+        if not self.is_waiting:
+            # The app hears that its client is gone, and sends nothing after our answer.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
+    def _encoded(self, error: HeldoutError) -> bytes:
+        answer = problem_response(error, "" if self.is_waiting else self.scope["path"])
+        answer.headers["X-Request-ID"] = new_id("req")
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        events: list[h11.Event] = [
+            h11.Response(
+                status_code=answer.status_code, headers=answer.raw_headers, reason=HTTPStatus(answer.status_code).phrase
+            ),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        ]
+        return b"".join(self.conn.send(event) or b"" for event in events)
+
+
+class _HeadRefused(h11.RemoteProtocolError):
+    def __init__(self, refusal: HeldoutError) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
+
+
+class _StrictConnection(h11.Connection):
+    """h11's reading of a connection, which sees no head that we refuse."""
+
+    def next_event(self) -> Any:
+        if self.their_state is h11.IDLE and (refusal := refusal_of(self.trailing_data[0])) is not None:
+            raise _HeadRefused(refusal)
+        return super().next_event()
+
+
+def _for_probes_only(app: ASGIApp) -> ASGIApp:
+    """The app for a connection that found all places taken: it answers one request, a probe's."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        chosen = app if scope["path"] in PROBED_PATHS else problem_response(TooManyConnections(), scope["path"])
+        await chosen(scope, receive, send_and_close)
+
+    return answer

@@ -1,0 +1,54 @@
+"""What the caller's owner has used."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import Query
+
+from api.http.auth import CallerDep
+from api.http.deps import AppContextDep, ReadSessionDep
+from api.http.problems import problems
+from api.http.routing import resource
+from heldout.errors import InvalidParameter
+from heldout.views.usage import Bucket, Group, UsageView
+from models.store import usage
+from models.views.usage import usage_view
+
+router = resource("/v1/usage", "usage")
+
+# The longest time that one answer covers, and the one that it covers unless told otherwise, in days.
+MOST_DAYS = {"hour": 31, "day": 366}
+USUAL_DAYS = {"hour": 1, "day": 30}
+YEARS = 1970, 9000
+
+
+@router.get("", responses=problems())
+def get_usage(
+    caller: CallerDep,
+    app: AppContextDep,
+    session: ReadSessionDep,
+    from_: Annotated[
+        datetime | None,
+        Query(alias="from", description="Its hour or day is the first one; UTC without a zone."),
+    ] = None,
+    to: Annotated[datetime | None, Query(description="The first moment that does not count; default: now.")] = None,
+    bucket: Annotated[Bucket, Query(description="What is summed up; days are those of UTC.")] = "hour",
+    group_by: Annotated[Group | None, Query(description="Apart for each key, or each kind of work.")] = None,
+) -> UsageView:
+    """Jobs that have run and slot-seconds that they took, by hour or day, and the owner's quotas."""
+    end = datetime.now(UTC) if to is None else _in_utc(to)
+    begin = end - timedelta(days=USUAL_DAYS[bucket]) if from_ is None else _in_utc(from_)
+    if begin >= end:
+        raise InvalidParameter(f"`from` is {begin.isoformat()} and `to` {end.isoformat()}; send an earlier `from`.")
+    if end - begin > timedelta(days=MOST_DAYS[bucket]):
+        raise InvalidParameter(
+            f"`from` and `to` are {(end - begin).days} days apart; with `bucket={bucket}` at most {MOST_DAYS[bucket]}."
+        )
+    buckets = usage.buckets(session, caller.owner, begin, end, bucket=bucket, group_by=group_by)
+    return usage_view(bucket, group_by, buckets, usage.quotas(session, caller.owner, app.settings.quotas))
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if not YEARS[0] <= moment.year <= YEARS[1]:
+        raise InvalidParameter(f"Received {moment.isoformat()}; send a time from {YEARS[0]} to {YEARS[1]}.")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

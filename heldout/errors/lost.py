@@ -1,0 +1,36 @@
+"""Stored files that are gone from the blob store though their rows are there: waiting does not bring them back."""
+
+from heldout.errors.base import HeldoutError
+
+OPERATOR = "The operator can restore it from a backup; `heldout check --deep` lists what else is missing."
+
+
+class ModelLost(HeldoutError):
+    code, status, title = "model_lost", 410, "The job's model is lost"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The model of job {job_id} is not in the blob store any more, and repeating the request does not help. "
+            f"Its figures are kept. POST /v1/jobs/{job_id}/retry trains it anew. {OPERATOR}"
+        )
+
+
+class PredictionsLost(HeldoutError):
+    code, status, title = "predictions_lost", 410, "The job's predictions are lost"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The predictions of job {job_id} are not in the blob store any more, and repeating the request does not "
+            f"help. Its figures are kept. POST /v1/jobs/{job_id}/retry trains it anew. {OPERATOR}"
+        )
+
+
+class DatasetLost(HeldoutError):
+    code, status, title = "dataset_lost", 410, "The dataset's files are lost"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Files of dataset {name!r} are not in the blob store any more, and repeating the request does not help. "
+            f"Upload it again as a new version. {OPERATOR} A dataset that comes with the service is mended by that "
+            "command itself."
+        )

@@ -1,0 +1,40 @@
+"""What one owner may take of the service, at once or in a day."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+
+class Quota(StrEnum):
+    """One bound; what its amounts count is said in `COUNTED`."""
+
+    QUEUED_JOBS = "queued_jobs"
+    RUNNING_JOBS = "running_jobs"
+    SLOT_SECONDS = "slot_seconds"
+    DATASETS = "datasets"
+    STORED_BYTES = "stored_bytes"
+    KEYS = "keys"
+    WEBHOOKS = "webhooks"
+    STREAMS = "streams"
+
+
+COUNTED: Mapping[Quota, str] = {
+    Quota.QUEUED_JOBS: "jobs that wait",
+    Quota.RUNNING_JOBS: "jobs that run at once; others wait",
+    Quota.SLOT_SECONDS: "slot-seconds of jobs in a day (UTC)",
+    Quota.DATASETS: "versions of datasets",
+    Quota.STORED_BYTES: "bytes of datasets as they are unpacked",
+    Quota.KEYS: "API keys that are not revoked",
+    Quota.WEBHOOKS: "webhooks",
+    Quota.STREAMS: "streams of events at once, in each API process",
+}
+
+# None where there is no bound.
+Bounds = Mapping[Quota, int | None]
+NO_BOUNDS: Bounds = {}
+
+
+def bound_of(quota: Quota, defaults: Bounds, own: Mapping[str, Any] | None) -> int | None:
+    """How much an owner may take: its own bound where it has one, also where that is none; else the service's."""
+    bound: int | None = (own or {}).get(quota, defaults.get(quota))
+    return bound

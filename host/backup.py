@@ -1,0 +1,174 @@
+"""`heldout backup`: the database at one moment, and every file that its rows name then, while the service goes on."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from heldout import __version__
+from heldout.errors import OperatorError
+from heldout.settings import Settings
+from host import postgres_tools
+from host.backup_files import (
+    BLOBS,
+    DATABASE_FILES,
+    FORMAT,
+    About,
+    BackedUpFile,
+    kind_of,
+    sha256_of,
+    write_about,
+    write_listed,
+)
+from models.blob_check import is_orphan
+from models.blobs import BlobMissing, Blobs, StoredBlob
+from models.database import Database, Session
+from models.migrations import current
+from models.snapshot import copy_sqlite, postgresql_snapshot
+from models.store import named_blobs
+
+COPIES_AT_ONCE = 4
+
+
+def back_up(settings: Settings, folder: Path) -> About:
+    """Write a backup into `folder`, which is not there yet; whole or not at all.
+
+    Files are copied before the database's moment and again after it, since the service may delete what it needs no
+    longer: what was copied before is kept even if it was deleted meanwhile.
+
+    Raises:
+        OperatorError, DatabaseUnavailable, StorageUnavailable.
+    """
+    if folder.exists():
+        raise OperatorError(f"{folder} is there already. Name a folder that is not.")
+    kind = kind_of(settings.database)
+    blobs = Blobs(settings.blobs_url)
+    with _partial(folder) as made:
+        database = Database(settings.database)
+        try:
+            revision = current(database)
+            if revision is None:
+                raise OperatorError("The database has no tables: there is nothing to back up.")
+            files = _Files(blobs, made / BLOBS)
+            with database.read() as session:
+                files.copy(_Wanted(session))
+            database_file = made / DATABASE_FILES[kind]
+            with _at_one_moment(settings, database, database_file) as session:
+                wanted = _Wanted(session)
+            missing = files.copy(wanted)
+        finally:
+            database.dispose()
+        write_listed(made, files.copied.values())
+        about = About(
+            format=FORMAT,
+            release=__version__,
+            revision=revision,
+            database=kind,
+            database_sha256=sha256_of(database_file),
+            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            files=len(files.copied),
+            bytes=sum(one.size_bytes for one in files.copied.values()),
+            missing=tuple(sorted(missing)),
+        )
+        write_about(made, about)
+    return about
+
+
+@contextmanager
+def _partial(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder`, which becomes it at the end of the block, or is removed if the block fails."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    try:
+        partial.mkdir(mode=0o700, parents=True)
+        (partial / BLOBS).mkdir(mode=0o700)
+    except FileExistsError:
+        raise OperatorError(f"{partial} is there: another backup writes it, or was cut off. Remove it then.") from None
+    except OSError as error:
+        raise OperatorError(f"{partial} cannot be made: {error.strerror}.") from error
+    try:
+        yield partial
+        os.sync()  # so that a power cut leaves a whole backup, or none by that name
+        partial.rename(folder)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OperatorError(f"The backup could not be written to {folder}: {error.strerror}.") from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _at_one_moment(settings: Settings, database: Database, file: Path) -> Iterator[Session]:
+    """Write the database into `file`; gives a session that sees exactly what is in it."""
+    if kind_of(settings.database) == "sqlite":
+        copy_sqlite(Path(settings.database.partition("///")[2]), file)
+        copy = Database(f"sqlite:///{file}")
+        try:
+            with copy.read() as session:
+                yield session
+        finally:
+            copy.dispose()
+    else:
+        with postgresql_snapshot(database) as (session, snapshot):
+            postgres_tools.dump(settings.database, file, snapshot)
+            yield session
+
+
+class _Wanted:
+    """Which files belong to the rows that a session sees."""
+
+    def __init__(self, session: Session) -> None:
+        self._places = named_blobs.places(session)
+        contents = {key for content in named_blobs.contents(session) for key in content.keys}
+        self.named = contents | {one.key for one in named_blobs.named(session)}
+
+    def __contains__(self, key: str) -> bool:
+        # Of a job only what rows name: the rest is what it will never read again.
+        return key in self.named or ("/" in key and not key.startswith("jobs/") and not is_orphan(key, self._places))
+
+
+class _Files:
+    """The files of the store that a backup has so far."""
+
+    def __init__(self, blobs: Blobs, folder: Path) -> None:
+        self._blobs = blobs
+        self._folder = folder
+        self._as_listed: dict[str, StoredBlob] = {}
+        self.copied: dict[str, BackedUpFile] = {}
+
+    def copy(self, wanted: _Wanted) -> set[str]:
+        """Have all wanted files, and no others; gives the keys that rows name and that are not there."""
+        listed = {one.key: one for one in self._blobs.stored() if one.key in wanted}
+        for key in [key for key in self.copied if key not in wanted]:
+            del self.copied[key]
+            (self._folder / key).unlink()
+        changed = [one for key, one in listed.items() if self._as_listed.get(key) != one]
+        with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
+            for one, copied in zip(changed, pool.map(self._copy, changed), strict=True):
+                if copied is not None:
+                    self._as_listed[one.key] = one
+                    self.copied[one.key] = copied
+        return wanted.named - self.copied.keys()
+
+    def _copy(self, one: StoredBlob) -> BackedUpFile | None:
+        target = self._folder / one.key
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        digest, size = hashlib.sha256(), 0
+        # Beside the copy that may be there: it stays if the file was deleted meanwhile.
+        part = target.with_name(f"{target.name}.part")
+        try:
+            with part.open("wb") as file:
+                for chunk in self._blobs.chunks(one.key):
+                    digest.update(chunk)
+                    size += len(chunk)
+                    file.write(chunk)
+        except BlobMissing:
+            with suppress(FileNotFoundError):
+                part.unlink()
+            return None
+        part.replace(target)
+        return BackedUpFile(one.key, size, digest.hexdigest())

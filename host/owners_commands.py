@@ -1,0 +1,220 @@
+"""`heldout owners`: what owners use, what they may take, and how the operator stops them. Acts on the database."""
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from heldout.errors import OperatorError, StudyFinished, StudyNotFound
+from heldout.fair_share import MAX_WEIGHT, MIN_WEIGHT
+from heldout.quotas import COUNTED, Quota
+from host.commands import AsJson, HomeOption, _configure, _owner, _print_json, opened_database
+
+if TYPE_CHECKING:
+    from models.database import Database, Session
+    from models.store.owners import Owner
+    from models.usage import QuotaState
+
+owners_commands = typer.Typer(
+    no_args_is_help=True, help="Say what owners use, limit, suspend and resume them, and cancel all that they have."
+)
+
+OwnerName = Annotated[
+    str, typer.Argument(callback=_owner, metavar="NAME", help="As `owners list` shows it.", show_default=False)
+]
+MAX_BOUND = 2**53
+_CHANGE = re.compile(r"([a-z_]+)=(\d{1,16}|none|default)")
+
+
+@owners_commands.command("list")
+def list_owners(as_json: AsJson = False, home: HomeOption = None) -> None:
+    """List owners: weight, what they have used lately, jobs that wait and run, whether suspended."""
+    from models.store import owners
+
+    with opened_database(_configure(home)) as database, database.read() as session:
+        found = owners.all_owners(session)
+    if as_json:
+        _print_json({"object": "list", "data": [_as_json(one) for one in found], "has_more": False})
+        return
+    for one in found:
+        state = _state(one)
+        typer.echo(
+            f"{one.name}  weight {one.weight:g}  used lately {one.used_slot_s:,.0f} slot-seconds"
+            f"  {one.queued} waiting  {one.running} running{f'  {state}' if state else ''}"
+        )
+
+
+@owners_commands.command("show")
+def show_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
+    """Show an owner with all quotas: used, and allowed."""
+    from models.store import owners
+
+    settings = _configure(home)
+    with opened_database(settings) as database, database.read() as session:
+        owner = _known(session, name)
+        quotas = owners.quotas(session, name, settings.quotas)
+    if as_json:
+        _print_json({**_as_json(owner), "quotas": [_quota_as_json(one) for one in quotas]})
+        return
+    typer.echo(f"{owner.name}: weight {owner.weight:g}{f', {_state(owner)}' if _state(owner) else ''}")
+    typer.echo(f"  used lately: {owner.used_slot_s:,.0f} slot-seconds")
+    for one in quotas:
+        used = "?" if one.used is None else f"{one.used:,.0f}"
+        allowed = "no bound" if one.allowed is None else f"{one.allowed:,}"
+        own = " (own)" if one.quota in owner.own_quotas else ""
+        typer.echo(f"  {one.quota.value}: {used} of {allowed}{own} - {COUNTED[one.quota]}")
+
+
+@owners_commands.command("limit")
+def limit_owner(
+    name: OwnerName,
+    weight: Annotated[
+        float | None,
+        typer.Option(min=MIN_WEIGHT, max=MAX_WEIGHT, help="Share of the slots: 2 is twice that of others, who have 1."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="QUOTA=N",
+            help="A quota of this owner: a number, `none` for no bound, `default` for the setting's. Repeatable.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    home: HomeOption = None,
+) -> None:
+    """Change an owner's weight and quotas, from the next claim and request on."""
+    from models.store import owners
+
+    changes = dict(_change(one) for one in set_ or ())
+    if weight is None and not changes:
+        raise typer.BadParameter("give --weight, or --set QUOTA=N.")
+    with opened_database(_configure(home)) as database:
+        with database.write() as session:
+            _known(session, name)
+            owners.limit(session, name, weight=weight, changes=changes)
+        _tell(database, name, as_json, "limited")
+
+
+@owners_commands.command("suspend")
+def suspend_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
+    """Accept nothing new of an owner, and begin none of its jobs. What runs goes on; `cancel-all` ends it."""
+    from models.store import owners
+
+    with opened_database(_configure(home)) as database:
+        with database.write() as session:
+            _known(session, name)
+            owners.suspend(session, name)
+        _tell(database, name, as_json, "suspended")
+
+
+@owners_commands.command("resume")
+def resume_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
+    """Let a suspended owner go on."""
+    from models.store import owners
+
+    with opened_database(_configure(home)) as database:
+        with database.write() as session:
+            _known(session, name)
+            if not owners.resume(session, name):
+                raise OperatorError(f"{name} is not suspended.")
+        _tell(database, name, as_json, "no longer suspended")
+
+
+@owners_commands.command("cancel-all")
+def cancel_all(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
+    """Cancel all studies and jobs of an owner, uploads being checked included; workers end what runs."""
+    with opened_database(_configure(home)) as database:
+        with database.read() as session:
+            _known(session, name)
+        studies, jobs = _cancel_studies(database, name), _cancel_jobs(database, name)
+    if as_json:
+        _print_json({"object": "owner", "name": name, "studies_cancelled": studies, "jobs_cancelled": jobs})
+    else:
+        typer.echo(f"Cancelled {jobs} jobs and {studies} studies of {name}.", err=True)
+
+
+def _cancel_studies(database: "Database", name: str) -> int:
+    from models.store import owners, study_jobs
+
+    with database.read() as session:
+        ids = owners.running_studies(session, name)
+    count = 0
+    for study_id in ids:
+        try:
+            with database.write() as session:
+                study_jobs.request_cancel(session, name, study_id)
+        except (StudyNotFound, StudyFinished):
+            continue  # it has ended meanwhile
+        with database.write() as session:
+            study_jobs.cancel_jobs(session, study_id)
+        count += 1
+    return count
+
+
+def _cancel_jobs(database: "Database", name: str) -> int:
+    from models.store import owners
+
+    total, after = 0, ""
+    while True:
+        with database.write() as session:
+            count, last = owners.cancel_jobs(session, name, after=after)
+        total += count
+        if last is None:
+            return total
+        after = last
+
+
+def _change(text: str) -> tuple[Quota, int | str | None]:
+    match = _CHANGE.fullmatch(text)
+    if match is None or match[1] not in set(Quota):
+        names = ", ".join(Quota)
+        raise typer.BadParameter(f"received {text!r}; expected QUOTA=N, `none` or `default`, with one of {names}.")
+    quota, value = Quota(match[1]), match[2]
+    if value.isdigit():
+        if int(value) > MAX_BOUND:
+            raise typer.BadParameter(f"received {text!r}; at most {MAX_BOUND}.")
+        return quota, int(value)
+    return quota, None if value == "none" else value
+
+
+def _known(session: "Session", name: str) -> "Owner":
+    from models.store import owners
+
+    owner = owners.find(session, name)
+    if owner is None:
+        raise OperatorError(f"There is no owner {name!r}. `heldout owners list` shows those that have a key or jobs.")
+    return owner
+
+
+def _tell(database: "Database", name: str, as_json: bool, what: str) -> None:
+    with database.read() as session:
+        owner = _known(session, name)
+    if as_json:
+        _print_json(_as_json(owner))
+    else:
+        typer.echo(f"{name} is {what}.", err=True)
+
+
+def _state(owner: "Owner") -> str:
+    if owner.suspended_at is not None:
+        return f"suspended since {owner.suspended_at:%Y-%m-%d %H:%M}"
+    return "" if owner.held_until is None else f"slot-seconds used up, held until {owner.held_until:%Y-%m-%d %H:%M}"
+
+
+def _as_json(owner: "Owner") -> dict[str, Any]:
+    moments = {"suspended_at": owner.suspended_at, "held_until": owner.held_until}
+    return {
+        "object": "owner",
+        "name": owner.name,
+        "weight": owner.weight,
+        "used_slot_seconds": round(owner.used_slot_s, 3),
+        "queued": owner.queued,
+        "running": owner.running,
+        **{field: None if moment is None else moment.isoformat() for field, moment in moments.items()},
+        "own_quotas": dict(owner.own_quotas),
+    }
+
+
+def _quota_as_json(state: "QuotaState") -> dict[str, Any]:
+    return {"quota": state.quota.value, "used": state.used, "allowed": state.allowed}

@@ -1,0 +1,144 @@
+"""Compares rows with files in the blob store, both ways: what is missing or damaged, and what belongs to nothing."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from models.arrays import BLOCK_IMAGES, SPLITS, address_of
+from models.blob_files import open_blob
+from models.blobs import BlobMissing, Blobs, StoredBlob
+from models.database import Database
+from models.npy_rows import NpyRows
+from models.store import named_blobs
+from models.store.named_blobs import NamedBlob, Places, StoredContent
+
+# A file is stored a moment before the row that names it is committed; while the database is away that moment is longer.
+YOUNG = timedelta(hours=1)
+# Folders that this service writes; what lies elsewhere is not its to judge.
+OURS = ("jobs", "studies", "datasets", "uploads")
+CHECK_PREFIX = "check-"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A file that a row names and that is missing, or is not what the row says."""
+
+    key: str
+    what: str  # for people: `the model of job_…`
+    why: str  # `missing`, `damaged`
+
+
+@dataclass
+class BlobCheck:
+    """What a comparison has found. `orphans` belong to nothing, and may be deleted."""
+
+    faults: list[Fault] = field(default_factory=list)
+    faulty_contents: list[StoredContent] = field(default_factory=list)
+    orphans: list[StoredBlob] = field(default_factory=list)
+    files: int = 0
+    bytes: int = 0
+
+
+def compare(database: Database, blobs: Blobs, *, young: timedelta = YOUNG) -> BlobCheck:
+    """Read every file that a row names, and list every file that none does.
+
+    Args:
+        young: files that were stored less long ago are no orphans: their rows may not be committed yet.
+    Raises:
+        DatabaseUnavailable, StorageUnavailable.
+    """
+    stored = {one.key: one for one in blobs.stored()}
+    found = BlobCheck(files=len(stored), bytes=sum(one.size_bytes for one in stored.values()))
+    with database.read() as session:
+        named = {one.key: one for one in named_blobs.named(session)}
+        contents = named_blobs.contents(session)
+        places = named_blobs.places(session)
+    faults = [fault for one in named.values() if (fault := _fault_of(blobs, one)) is not None]
+    of_contents = {one: fault for one in contents if (fault := _fault_of_content(blobs, one)) is not None}
+    # What has ended, begun or been deleted meanwhile is neither a fault nor an orphan.
+    with database.read() as session:
+        still_named = {one.key for one in named_blobs.named(session)}
+        still_contents = {one.sha256 for one in named_blobs.contents(session)}
+        places_now = named_blobs.places(session)
+    found.faults = [fault for fault in faults if fault.key in still_named]
+    for content, fault in of_contents.items():
+        if content.sha256 in still_contents:
+            found.faults.append(fault)
+            found.faulty_contents.append(content)
+    before = datetime.now(UTC) - young
+    found.orphans = [
+        one
+        for one in stored.values()
+        if one.stored_at <= before
+        and one.key not in named
+        and one.key not in still_named
+        and is_orphan(one.key, places)
+        and is_orphan(one.key, places_now)
+    ]
+    return found
+
+
+def is_orphan(key: str, places: Places) -> bool:
+    """Whether a file that no row names belongs to nothing that is there."""
+    room, _, rest = key.partition("/")
+    place, separator, _ = rest.partition("/")
+    if not separator:
+        return key.startswith(CHECK_PREFIX)
+    belongs = {
+        "jobs": place in places.open_jobs,
+        "studies": place in places.studies,
+        "datasets": place in places.datasets or place in places.contents,
+        "uploads": place in places.uploading,
+    }
+    return not belongs.get(room, True)
+
+
+def _fault_of(blobs: Blobs, one: NamedBlob) -> Fault | None:
+    digest, size = hashlib.sha256(), 0
+    try:
+        if one.sha256 is None:
+            size = blobs.size(one.key)
+        else:
+            for chunk in blobs.chunks(one.key):
+                digest.update(chunk)
+                size += len(chunk)
+    except BlobMissing:
+        return Fault(one.key, one.what, "missing")
+    if one.size_bytes not in {None, size} or one.sha256 not in {None, digest.hexdigest()}:
+        return Fault(one.key, one.what, "damaged")
+    return None
+
+
+def _fault_of_content(blobs: Blobs, content: StoredContent) -> Fault | None:
+    folder, what = f"datasets/{content.sha256}", f"the images of {content.name}"
+    try:
+        is_whole = _address_of_stored(blobs, folder) == content.sha256
+    except BlobMissing:
+        return Fault(folder, what, "missing")
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        is_whole = False
+    return None if is_whole else Fault(folder, what, "damaged")
+
+
+def _address_of_stored(blobs: Blobs, folder: str) -> str:
+    """The content address of stored files, a few images at a time.
+
+    Raises:
+        BlobMissing, StorageUnavailable.
+        ValueError, KeyError, EOFError, BadZipFile: they are not what was stored.
+    """
+    about = json.loads(blobs.read(f"{folder}/about.json"))
+    labels = np.load(io.BytesIO(blobs.read(f"{folder}/labels.npy")))
+    with np.load(io.BytesIO(blobs.read(f"{folder}/splits.npz"))) as arrays:
+        splits = {split: arrays[split] for split in SPLITS}
+    with open_blob(blobs, f"{folder}/images.npy") as file:
+        rows = NpyRows(file)
+        low, high = about["range"]
+        blocks: Iterator[np.ndarray] = rows.blocks(BLOCK_IMAGES)
+        return address_of(rows.dtype, rows.shape, blocks, labels, splits, tuple(about["classes"]), (low, high))

@@ -1,0 +1,213 @@
+"""What owners have used: their standing in the fair share, and their usage by the hour.
+
+What is noted during a transaction is written right before its commit, owner by owner in one order: rows of owners are
+then the last that a transaction locks, so that no two wait for each other, and none holds one for long.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import event, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from heldout.fair_share import (
+    CHARGE_EVERY_S,
+    CLAIM_CHARGE_S,
+    Standing,
+    charge_at_end,
+    charge_while_running,
+    charged,
+    slots_of,
+    turn_of,
+)
+from heldout.kinds import KINDS, JobKind
+from models.database import db_now
+from models.tables import JobRow
+from models.tables_owners import OwnerRow, UsageRow
+
+_NOTES = "charges"
+_KEY = "key_id"
+_KNOWN = "known_owner"
+
+
+@dataclass
+class _Charge:
+    """What one transaction charges one owner."""
+
+    turn_s: float = 0.0  # to its standing, in slot-seconds
+    seen: Standing | None = None  # as it was read before, at `at`
+    at: datetime | None = None
+    held_until: datetime | None = None
+    used: dict[tuple[JobKind, str], list[float]] = field(default_factory=dict)  # jobs that have run, slot-seconds
+
+
+def note_key(session: Session, key_id: str) -> None:
+    """Jobs that this transaction adds were asked for with that API key."""
+    session.info[_KEY] = key_id
+
+
+def key_of(session: Session) -> str | None:
+    """The API key of the request that this transaction serves; None if it serves none."""
+    key_id: str | None = session.info.get(_KEY)
+    return key_id
+
+
+def note_known(session: Session, owner: str) -> None:
+    """The owner has a row, as this transaction has seen; rows of owners are never deleted."""
+    session.info[_KNOWN] = owner
+
+
+def ensure_owner(session: Session, owner: str) -> None:
+    """Make sure that the owner has a row."""
+    if session.info.get(_KNOWN) == owner:
+        return
+    session.execute(_upsert(session, OwnerRow).values(owner=owner).on_conflict_do_nothing())
+
+
+def charge_claim(session: Session, job: JobRow, *, seen: Standing, at: datetime) -> None:
+    """Charge the owner of a job for its claim. seen: the owner's standing as this transaction has read it at `at`."""
+    if KINDS[job.kind].takes_slot:
+        charge = _charge_of(session, job.owner)
+        charge.seen, charge.at = seen, at
+        charge.turn_s += CLAIM_CHARGE_S * slots_of(job.gpus)
+
+
+def is_charge_due(charged_s: float, elapsed_s: float) -> bool:
+    """Whether a running attempt, of which so much was charged, is to be charged for its time until now."""
+    return elapsed_s - charged_s >= CHARGE_EVERY_S
+
+
+def charge_running(session: Session, job: JobRow, elapsed_s: float) -> None:
+    """Charge an owner for a running attempt, whose row is locked, until now."""
+    if KINDS[job.kind].takes_slot:
+        slots = slots_of(job.gpus)
+        turn_s = charge_while_running(job.charged_s, elapsed_s) * slots
+        _note(session, job, turn_s=turn_s, slot_s=(elapsed_s - job.charged_s) * slots)
+        session.execute(
+            update(JobRow)
+            .where(JobRow.id == job.id)
+            .values(charged_s=elapsed_s)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def charge_end(session: Session, job: JobRow, elapsed_s: float) -> None:
+    """Charge an owner for an attempt that ends now; `job` is its row as it was while it ran."""
+    if KINDS[job.kind].takes_slot:
+        slots = slots_of(job.gpus)
+        turn_s = charge_at_end(job.charged_s, elapsed_s) * slots
+        slot_s = max(0.0, elapsed_s - job.charged_s) * slots
+        _note(session, job, turn_s=turn_s, slot_s=slot_s, jobs=1 if job.attempt == 1 else 0)
+
+
+def standing_of(row: OwnerRow) -> Standing:
+    return Standing(weight=row.weight, used_slot_s=row.used_slot_s, at_s=row.used_at_s)
+
+
+def note_hold(session: Session, owner: str, until: datetime) -> None:
+    """Let no job of the owner be claimed before that moment."""
+    _charge_of(session, owner).held_until = until
+
+
+def _note(session: Session, job: JobRow, *, turn_s: float, slot_s: float, jobs: int = 0) -> None:
+    charge = _charge_of(session, job.owner)
+    charge.turn_s += turn_s
+    used = charge.used.setdefault((job.kind, job.key_id or ""), [0, 0.0])
+    used[0] += jobs
+    used[1] += slot_s
+
+
+def _charge_of(session: Session, owner: str) -> _Charge:
+    notes: dict[str, _Charge] | None = session.info.get(_NOTES)
+    if notes is None:
+        notes = session.info[_NOTES] = {}
+        event.listen(session, "before_commit", _write_notes)
+    return notes.setdefault(owner, _Charge())
+
+
+def _write_notes(session: Session) -> None:
+    if session.in_nested_transaction():
+        return  # a savepoint is no commit
+    notes: dict[str, _Charge] = session.info[_NOTES]
+    if not notes:
+        return
+    session.flush()
+    for owner in sorted(notes):
+        _write_charge(session, owner, notes[owner])
+    notes.clear()
+
+
+def _write_charge(session: Session, owner: str, charge: _Charge) -> None:
+    if charge.seen is None or charge.at is None or not _charged_as_seen(session, owner, charge, charge.seen, charge.at):
+        row, at = locked_owner(session, owner)
+        write_standing(session, owner, charged(standing_of(row), charge.turn_s, at.timestamp()))
+        hour = at.replace(minute=0, second=0, microsecond=0)
+        for (kind, key_id), (jobs, slot_s) in sorted(charge.used.items()):
+            about = {"owner": owner, "hour": hour, "kind": kind, "key_id": key_id}
+            _add_usage(session, about, {"jobs": jobs, "slot_s": slot_s})
+    if charge.held_until is not None:
+        hold = update(OwnerRow).where(OwnerRow.owner == owner).values(held_until=charge.held_until)
+        session.execute(hold.execution_options(synchronize_session=False))
+
+
+def _charged_as_seen(session: Session, owner: str, charge: _Charge, seen: Standing, at: datetime) -> bool:
+    """Charge a claim alone in one statement; False, and nothing is written, if others have charged meanwhile."""
+    if charge.used:
+        return False
+    after = charged(seen, charge.turn_s, at.timestamp())
+    written = session.execute(
+        update(OwnerRow)
+        .where(
+            OwnerRow.owner == owner,
+            OwnerRow.weight == seen.weight,
+            OwnerRow.used_slot_s == seen.used_slot_s,
+            OwnerRow.used_at_s == seen.at_s,
+        )
+        .values(used_slot_s=after.used_slot_s, used_at_s=after.at_s, turn=turn_of(after))
+        .returning(OwnerRow.owner)
+        .execution_options(synchronize_session=False)
+    )
+    return written.scalar_one_or_none() is not None
+
+
+def locked_owner(session: Session, owner: str) -> tuple[OwnerRow, datetime]:
+    """The owner's row, locked until the transaction ends and so locked last, and the database's time."""
+    query = select(OwnerRow, db_now()).where(OwnerRow.owner == owner).with_for_update()
+    query = query.execution_options(populate_existing=True)
+    found = session.execute(query).one_or_none()
+    if found is None:
+        ensure_owner(session, owner)
+        found = session.execute(query).one()
+    return found[0], found[1]
+
+
+def write_standing(session: Session, owner: str, standing: Standing) -> None:
+    """Write a standing, and the turn that follows from it."""
+    session.execute(
+        update(OwnerRow)
+        .where(OwnerRow.owner == owner)
+        .values(
+            weight=standing.weight,
+            used_slot_s=standing.used_slot_s,
+            used_at_s=standing.at_s,
+            turn=turn_of(standing),
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _add_usage(session: Session, about: Mapping[str, Any], amounts: Mapping[str, float]) -> None:
+    if not any(amounts.values()):
+        return
+    row = _upsert(session, UsageRow).values(**about, **amounts)
+    more = {name: getattr(UsageRow, name) + amount for name, amount in amounts.items()}
+    session.execute(row.on_conflict_do_update(index_elements=list(about), set_=more))
+
+
+def _upsert(session: Session, table: type[OwnerRow | UsageRow]) -> Any:
+    """An `INSERT … ON CONFLICT`, which both databases have, each by its own name."""
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    return sqlite.insert(table) if is_sqlite else postgresql.insert(table)

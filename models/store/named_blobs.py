@@ -1,0 +1,114 @@
+"""Which files of the blob store rows name, and which folders of it belong to something that is still there."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus, SuspectsStatus
+from heldout.lifecycle import TERMINAL
+from heldout.stored.audit import audit_key
+from heldout.stored.suspects import suspects_key
+from models.arrays import FILES
+from models.relations import relations_key
+from models.tables import ArtifactRow, CheckpointRow, DatasetRow, JobRow, StudyRow
+
+
+@dataclass(frozen=True)
+class NamedBlob:
+    """A file that a row names; size_bytes and sha256 (hexadecimal) are those of the row, None where it has none."""
+
+    key: str
+    what: str  # for people: `the model of job_…`
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class StoredContent:
+    """The content of a ready dataset: the four files of `models/arrays.py` in `datasets/<sha256>`."""
+
+    sha256: str
+    name: str  # `pets@3`, of one of the datasets that have it
+    bundled: str | None  # the name of the bundled dataset that has it
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(f"datasets/{self.sha256}/{file}" for file in FILES)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders below which a file belongs to something, also where no row names the file itself."""
+
+    open_jobs: frozenset[str]  # which may just store what their rows name a moment later
+    studies: frozenset[str]
+    datasets: frozenset[str]  # ids of those that were not deleted
+    contents: frozenset[str]  # addresses in rows of any status
+    uploading: frozenset[str]  # ids of datasets whose upload is still needed or on its way
+
+
+def named(session: Session) -> Iterator[NamedBlob]:
+    """Every file that a row names, but for the contents of datasets."""
+    columns = (ArtifactRow.key, ArtifactRow.name, ArtifactRow.job_id, ArtifactRow.size_bytes, ArtifactRow.sha256)
+    for key, name, job_id, size_bytes, sha256 in session.execute(select(*columns)):
+        yield NamedBlob(key, f"the {name.value} of {job_id}", size_bytes, sha256)
+    for key, job_id in session.execute(select(CheckpointRow.key, CheckpointRow.job_id)):
+        yield NamedBlob(key, f"a state of {job_id}")
+    for study_id, plan in session.execute(select(StudyRow.id, StudyRow.plan)):
+        for arm in plan.get("arms", ()):
+            if file := arm.get("file"):
+                yield NamedBlob(file["key"], f"weights that {study_id} starts from", file["size_bytes"], file["sha256"])
+    for row in session.scalars(select(DatasetRow).where(DatasetRow.deleted_at.is_(None))):
+        yield from _of_dataset(row)
+
+
+def unnamed_of_job(session: Session, job_id: str, keys: Collection[str]) -> list[str]:
+    """Those of the keys that none of a job's rows names."""
+    columns = (ArtifactRow.key, ArtifactRow.job_id), (CheckpointRow.key, CheckpointRow.job_id)
+    named = {key for key_of, job_of in columns for key in session.scalars(select(key_of).where(job_of == job_id))}
+    return [key for key in keys if key not in named]
+
+
+def _of_dataset(row: DatasetRow) -> Iterator[NamedBlob]:
+    name = f"{row.name}@{row.version}"
+    if row.upload_key is not None and row.status is DatasetStatus.CHECKING:
+        yield NamedBlob(row.upload_key, f"the upload of {name}")
+    if row.status is not DatasetStatus.READY or row.same_as is not None:
+        return
+    if row.owner is not None:
+        yield NamedBlob(audit_key(row.id), f"the audit of {name}")
+    if row.relations_status is RelationsStatus.STORED:
+        yield NamedBlob(relations_key(row.id), f"the copies and groups of {name}")
+    if row.suspects_status is SuspectsStatus.STORED:
+        yield NamedBlob(suspects_key(row.id), f"the suspected labels of {name}")
+
+
+def contents(session: Session) -> list[StoredContent]:
+    """The content of each ready dataset, once for each address."""
+    rows = session.execute(
+        select(DatasetRow.sha256, DatasetRow.name, DatasetRow.version, DatasetRow.owner)
+        .where(
+            DatasetRow.status == DatasetStatus.READY, DatasetRow.deleted_at.is_(None), DatasetRow.sha256.is_not(None)
+        )
+        .order_by(DatasetRow.owner.is_not(None), DatasetRow.id.desc())
+    )
+    found: dict[str, StoredContent] = {}
+    for sha256, name, version, owner in rows:
+        if sha256 is not None:
+            found.setdefault(sha256, StoredContent(sha256, f"{name}@{version}", name if owner is None else None))
+    return list(found.values())
+
+
+def places(session: Session) -> Places:
+    """The folders of all that is there."""
+    here = DatasetRow.deleted_at.is_(None)
+    needs_upload = (DatasetRow.status.in_([DatasetStatus.UPLOADING, DatasetStatus.CHECKING]), here)
+    return Places(
+        open_jobs=frozenset(session.scalars(select(JobRow.id).where(JobRow.status.not_in(TERMINAL)))),
+        studies=frozenset(session.scalars(select(StudyRow.id))),
+        datasets=frozenset(session.scalars(select(DatasetRow.id).where(here))),
+        contents=frozenset(one for one in session.scalars(select(DatasetRow.sha256)) if one is not None),
+        uploading=frozenset(session.scalars(select(DatasetRow.id).where(*needs_upload))),
+    )

@@ -1,0 +1,170 @@
+"""What owners have taken, counted in the transaction that takes more.
+
+A lock of its own for each owner makes the count exact until the commit, near a bound. Rows of owners are not locked for
+it: these come last in a transaction (models/store/accounts.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from math import ceil
+from typing import Any
+
+from sqlalchemy import BindParameter, Select, String, bindparam, func, select
+from sqlalchemy.orm import Session
+
+from heldout.dataset_lifecycle import DatasetStatus
+from heldout.errors import OwnerSuspended, QuotaExceeded
+from heldout.kinds import KINDS_IN_SLOTS
+from heldout.lifecycle import JobStatus
+from heldout.quotas import COUNTED, Bounds, Quota, bound_of
+from models.database import UtcTime
+from models.store import accounts, locks
+from models.tables import DatasetRow, JobRow, KeyRow, WebhookRow
+from models.tables_owners import OwnerRow, UsageRow
+
+# What each takes of.
+OF_NEW_JOBS = (Quota.QUEUED_JOBS, Quota.SLOT_SECONDS)
+OF_NEW_DATASETS = (Quota.DATASETS, Quota.STORED_BYTES)
+OF_UPLOADS = (Quota.STORED_BYTES, *OF_NEW_JOBS)
+# Those whose amounts a request knows beforehand.
+EXACT = frozenset(Quota) - {Quota.SLOT_SECONDS}
+DAY = timedelta(days=1)
+# Whoever is so near to a bound waits for others of the same owner, so that the count is exact. Farther away nobody
+# does: so many transactions of one owner are never open at once.
+NEAR = 500
+
+_OWNER: BindParameter[str] = bindparam("owner", type_=String)
+_RUNS_IN_SLOT = (JobRow.status == JobStatus.RUNNING, JobRow.kind.in_(KINDS_IN_SLOTS))
+_DATASETS = (DatasetRow.owner == _OWNER, DatasetRow.deleted_at.is_(None), DatasetRow.status != DatasetStatus.REJECTED)
+_COUNT = func.count()
+# How much of each an owner has, except for what is counted elsewhere.
+_USED: Mapping[Quota, Select[Any]] = {
+    Quota.QUEUED_JOBS: select(_COUNT).where(JobRow.owner == _OWNER, JobRow.status == JobStatus.QUEUED),
+    Quota.RUNNING_JOBS: select(_COUNT).where(JobRow.owner == _OWNER, *_RUNS_IN_SLOT),
+    Quota.SLOT_SECONDS: select(func.coalesce(func.sum(UsageRow.slot_s), 0.0)).where(
+        UsageRow.owner == _OWNER, UsageRow.hour >= bindparam("day", type_=UtcTime)
+    ),
+    Quota.DATASETS: select(_COUNT).where(*_DATASETS),
+    # The same content in two versions is stored once, and counts twice: either may be deleted.
+    Quota.STORED_BYTES: select(func.coalesce(func.sum(DatasetRow.size_bytes), 0)).where(*_DATASETS),
+    Quota.KEYS: select(_COUNT).where(KeyRow.owner == _OWNER, KeyRow.revoked_at.is_(None)),
+    Quota.WEBHOOKS: select(_COUNT).where(WebhookRow.owner == _OWNER),
+}
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """An owner's own bounds, and how much it has of some quotas."""
+
+    is_known: bool
+    own: Mapping[str, Any] | None
+    suspended_at: datetime | None
+    used: Mapping[Quota, float]
+
+
+def require_room(session: Session, owner: str, bounds: Bounds, *quotas: Quota, asked: int = 1) -> None:
+    """Refuse what would be too much, or anything new of an owner that is suspended.
+
+    Near a bound no other transaction passes here for the same owner until this one ends.
+
+    Args:
+        bounds: those of the settings; the owner's own come first.
+        quotas: that the caller is about to take `asked` more of.
+    Raises:
+        QuotaExceeded, OwnerSuspended.
+    """
+    found = _look_up(session, owner, quotas)
+    if any(_is_near(used + asked, bound_of(quota, bounds, found.own)) for quota, used in found.used.items()):
+        locks.lock(session, "quotas", owner)
+        found = _look_up(session, owner, quotas)
+    if found.is_known:
+        accounts.note_known(session, owner)
+    if found.suspended_at is not None:
+        raise OwnerSuspended(owner)
+    for quota, used in found.used.items():
+        most = bound_of(quota, bounds, found.own)
+        if most is None:
+            continue
+        # Nobody knows beforehand how many slot-seconds a job takes.
+        if used + asked > most if quota in EXACT else used >= most:
+            retry_after_s = _seconds_left_today() if quota is Quota.SLOT_SECONDS else None
+            raise QuotaExceeded(quota.value, COUNTED[quota], used, most, asked=asked, retry_after_s=retry_after_s)
+
+
+def require_bytes(session: Session, owner: str, bounds: Bounds, dataset_id: str, size_bytes: int) -> None:
+    """Refuse content of a dataset that would take more bytes than its owner has left.
+
+    Raises:
+        QuotaExceeded.
+    """
+    most = allowed(session, owner, bounds, Quota.STORED_BYTES)
+    if most is None:
+        return
+    locks.lock(session, "quotas", owner)
+    others = _USED[Quota.STORED_BYTES].where(DatasetRow.id != dataset_id)
+    used = session.scalar(others, {"owner": owner}) or 0
+    if used + size_bytes > most:
+        quota = Quota.STORED_BYTES
+        raise QuotaExceeded(quota.value, COUNTED[quota], used, most, asked=size_bytes)
+
+
+def _is_near(used: float, most: int | None) -> bool:
+    return most is not None and used + NEAR > most
+
+
+def _look_up(session: Session, owner: str, quotas: Sequence[Quota]) -> _Standing:
+    row = session.execute(_statement(tuple(quotas)), {"owner": owner, "day": _today()}).one()
+    return _Standing(row[0] is not None, row[1], row[2], dict(zip(quotas, row[3:], strict=True)))
+
+
+@lru_cache
+def _statement(quotas: tuple[Quota, ...]) -> Select[Any]:
+    """One statement for all, since it precedes every submission."""
+    of_owner = [
+        select(column).where(OwnerRow.owner == _OWNER).scalar_subquery()
+        for column in (OwnerRow.owner, OwnerRow.quotas, OwnerRow.suspended_at)
+    ]
+    return select(*of_owner, *(_USED[quota].scalar_subquery() for quota in quotas))
+
+
+def allowed(session: Session, owner: str, bounds: Bounds, quota: Quota) -> int | None:
+    """How much of it the owner may have; None for any amount."""
+    return bound_of(quota, bounds, session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner)))
+
+
+def used_of(session: Session, owner: str, quota: Quota) -> float:
+    """How much of it the owner has. Streams are counted where they are open."""
+    return session.scalar(_USED[quota], {"owner": owner, "day": _today()}) or 0
+
+
+def has_free_slot(session: Session, owner: str, own: Mapping[str, Any] | None, bounds: Bounds) -> bool:
+    """Whether the owner has fewer running jobs than it may have. own: its own bounds."""
+    most = bound_of(Quota.RUNNING_JOBS, bounds, own)
+    return most is None or used_of(session, owner, Quota.RUNNING_JOBS) < most
+
+
+def may_begin(session: Session, owner: str, own: Mapping[str, Any] | None, bounds: Bounds) -> bool:
+    """Whether one more job of the owner may begin; until this transaction ends, nobody else asks for the same owner.
+
+    An owner whose slot-seconds of the day are used up is held until the next one.
+    """
+    if bound_of(Quota.RUNNING_JOBS, bounds, own) is not None:
+        locks.lock(session, "running", owner)
+        if not has_free_slot(session, owner, own, bounds):
+            return False
+    of_a_day = bound_of(Quota.SLOT_SECONDS, bounds, own)
+    if of_a_day is None or used_of(session, owner, Quota.SLOT_SECONDS) < of_a_day:
+        return True
+    accounts.note_hold(session, owner, _today() + DAY)
+    return False
+
+
+def _today() -> datetime:
+    """The beginning of this day in UTC, by this machine's clock: a second more or less of a day does no harm."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _seconds_left_today() -> int:
+    return max(1, ceil((_today() + DAY - datetime.now(UTC)).total_seconds()))

@@ -1,0 +1,135 @@
+"""Finds and deletes what has been kept long enough: jobs and studies that ended, and events of what has ended.
+
+Rows are looked at in the order in which they were made, a bounded number at a time: no query reads a whole table.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.orm import Session
+
+from heldout.dataset_lifecycle import DatasetStatus
+from heldout.lifecycle import TERMINAL
+from heldout.study_lifecycle import StudyStatus
+from models.database import db_now
+from models.store import events, owner_events
+from models.tables import DatasetRow, EventRow, JobRow, StudyRow
+
+ROWS_PER_LOOK = 1000
+
+
+@dataclass(frozen=True)
+class OldRows:
+    """Rows that one look has found: their ids by owner, and the last row that it has looked at.
+
+    last is None at the end of the rows that are old enough to be looked at.
+    """
+
+    by_owner: dict[str, list[str]]
+    last: str | None
+
+
+def old_jobs(session: Session, older_than_s: float, after: str, limit: int = ROWS_PER_LOOK) -> OldRows:
+    """Jobs that ended longer ago and belong to no study, among the next `limit` after the id `after`."""
+    rows = session.execute(
+        select(
+            JobRow.id,
+            JobRow.owner,
+            JobRow.study_id.is_(None) & _has_ended(older_than_s),
+            JobRow.created_at > db_now(-older_than_s),
+        )
+        .where(JobRow.id > after)
+        .order_by(JobRow.id)
+        .limit(limit)
+    ).all()
+    found: dict[str, list[str]] = {}
+    for id_, owner, is_old, is_young in rows:
+        if is_young:
+            return OldRows(found, None)  # ids sort by the time of their making
+        if is_old:
+            found.setdefault(owner, []).append(id_)
+    return OldRows(found, rows[-1][0] if len(rows) == limit else None)
+
+
+def remove_jobs(session: Session, owner: str, job_ids: Collection[str], older_than_s: float) -> list[str]:
+    """Delete those of an owner's jobs that still are old enough, with all their rows; gives their ids.
+
+    Their blobs are the caller's to delete after the commit.
+    """
+    removed = session.scalars(
+        select(JobRow.id)
+        .where(JobRow.id.in_(job_ids), JobRow.study_id.is_(None), _has_ended(older_than_s))
+        .order_by(JobRow.id)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if removed:
+        events.remove_all(session, owner, removed)
+        session.execute(delete(JobRow).where(JobRow.id.in_(removed)).execution_options(synchronize_session=False))
+    return list(removed)
+
+
+def old_studies(session: Session, older_than_s: float, limit: int = 10) -> list[tuple[str, str]]:
+    """(owner, id) of studies that ended longer ago, and all of whose jobs have."""
+    is_open = select(JobRow.id).where(JobRow.study_id == StudyRow.id, JobRow.status.not_in(TERMINAL)).exists()
+    rows = session.execute(
+        select(StudyRow.owner, StudyRow.id)
+        .where(StudyRow.status != StudyStatus.RUNNING, StudyRow.finished_at <= db_now(-older_than_s), ~is_open)
+        .order_by(StudyRow.id)
+        .limit(limit)
+    )
+    return [(owner, id_) for owner, id_ in rows]
+
+
+@dataclass(frozen=True)
+class OldEvents:
+    """Positions of events by the owner in whose stream they are ("" for none); last as in `OldRows`."""
+
+    by_owner: dict[str, list[int]]
+    last: int | None
+
+
+def old_events(session: Session, older_than_s: float, after: int, limit: int = ROWS_PER_LOOK) -> OldEvents:
+    """Events that are older and whose subjects have ended, among the next `limit` after the position `after`."""
+    rows = session.execute(
+        select(
+            EventRow.position,
+            EventRow.subject_id,
+            func.coalesce(EventRow.owner, ""),
+            EventRow.created_at > db_now(-older_than_s),
+        )
+        .where(EventRow.position > after)
+        .order_by(EventRow.position)
+        .limit(limit)
+    ).all()
+    is_open = _open_subjects(session, {subject_id for _, subject_id, _, _ in rows})
+    found: dict[str, list[int]] = {}
+    for position, subject_id, owner, is_young in rows:
+        if is_young:
+            return OldEvents(found, None)
+        if subject_id not in is_open:
+            found.setdefault(owner, []).append(position)
+    return OldEvents(found, rows[-1][0] if len(rows) == limit else None)
+
+
+def remove_events(session: Session, owner: str, positions: Collection[int]) -> None:
+    """Delete events of an owner's stream, in which they leave gaps."""
+    if owner:
+        owner_events.lock_order(session, owner)
+    session.execute(
+        delete(EventRow).where(EventRow.position.in_(positions)).execution_options(synchronize_session=False)
+    )
+
+
+def _has_ended(older_than_s: float) -> ColumnElement[bool]:
+    return JobRow.status.in_(TERMINAL) & (JobRow.finished_at <= db_now(-older_than_s))
+
+
+def _open_subjects(session: Session, ids: Collection[str]) -> set[str]:
+    """Those of jobs, studies and datasets that have not ended."""
+    being_made = DatasetRow.status.in_([DatasetStatus.UPLOADING, DatasetStatus.CHECKING])
+    return {
+        *session.scalars(select(JobRow.id).where(JobRow.id.in_(ids), JobRow.status.not_in(TERMINAL))),
+        *session.scalars(select(StudyRow.id).where(StudyRow.id.in_(ids), StudyRow.status == StudyStatus.RUNNING)),
+        *session.scalars(select(DatasetRow.id).where(DatasetRow.id.in_(ids), being_made)),
+    }

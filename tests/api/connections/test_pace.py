@@ -1,0 +1,29 @@
+"""When a body comes too slowly."""
+
+from api.connections.pace import Pace
+
+
+def test_a_steady_client_at_the_least_rate_may_take_for_ever():
+    pace = Pace(bytes_per_s=1000, patience_s=30)
+    for _ in range(100_000):
+        pace.note(1000, waited_s=1)
+    assert not pace.is_too_slow
+
+
+def test_a_client_below_the_least_rate_is_found_out():
+    pace = Pace(bytes_per_s=1000, patience_s=30)
+    seconds = 0
+    while not pace.is_too_slow:
+        pace.note(500, waited_s=1)
+        seconds += 1
+    assert 60 <= seconds <= 62, "half of each second is short"
+
+
+def test_a_client_may_pause_as_long_after_a_gigabyte_as_at_the_start():
+    for before in (0, 10**9):
+        pace = Pace(bytes_per_s=1000, patience_s=30)
+        pace.note(before, waited_s=1)
+        pace.note(0, waited_s=28)
+        assert not pace.is_too_slow
+        pace.note(0, waited_s=3)
+        assert pace.is_too_slow

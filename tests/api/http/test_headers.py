@@ -1,0 +1,70 @@
+"""Headers that browsers and caches obey."""
+
+import re
+import socket
+from base64 import b64encode
+from hashlib import sha256
+
+import httpx2
+import pytest
+from fastapi.testclient import TestClient
+
+from api.app import create_app
+from tests.api.support import sqlite_only, submitted
+
+pytestmark = sqlite_only
+
+
+def test_no_answer_lets_browsers_guess_what_it_is(client, spec):
+    job = submitted(client, spec)["id"]
+    for path in ("/", "/docs", "/docs/static/swagger-ui.css", "/openapi.json", "/livez", "/metrics", "/nowhere",
+                 "/v1/jobs", f"/v1/jobs/{job}", "/v1/jobs/nothing", "/v1/datasets/digits"):  # fmt: skip
+        assert client.get(path).headers["x-content-type-options"] == "nosniff", path
+    assert client.post("/v1/jobs", content=b"{").headers["x-content-type-options"] == "nosniff"
+
+
+def test_nothing_with_a_secret_is_kept_by_browsers_and_proxies(client, key):
+    answers = [
+        client.get("/v1/keys"),
+        client.post("/v1/keys"),
+        client.post("/v1/session", json={"key": key}),
+        client.get("/v1/session"),
+        client.get("/v1/webhooks"),
+        client.post("/v1/webhooks", json={"url": "https://example.com/hook", "events": ["job.succeeded"]}),
+    ]
+    assert [answer.headers.get("cache-control") for answer in answers] == ["no-store"] * len(answers)
+
+
+def test_the_page_of_the_api_runs_its_own_scripts_alone(client):
+    page = client.get("/docs")
+    policy = dict(one.strip().split(" ", 1) for one in page.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["frame-ancestors"] == "'none'"
+    [script] = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
+    assert policy["script-src"] == f"'self' 'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+    assert policy["connect-src"] == "'self'"
+    for address in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        assert not address.startswith(("http:", "https:", "//")), "all files are this service's"
+
+
+def test_metrics_are_at_a_port_of_their_own_where_a_setting_says_so(settings, app, free_port):
+    with TestClient(create_app(settings.model_copy(update={"api_metrics_port": free_port}))) as client:
+        assert client.get("/metrics").status_code == 404
+        client.get("/v1/jobs")
+        metrics = httpx2.get(f"http://127.0.0.1:{free_port}/metrics").text
+    assert 'http_requests_total{handler="/v1/jobs",method="GET",status="4xx"} 1.0' in metrics
+    assert "heldout_database_up 1.0" in metrics
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(f"http://127.0.0.1:{free_port}/metrics")
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_log_in_takes_a_small_body_alone(client):
+    answer = client.post("/v1/session", json={"key": "k" * 5000})
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")

@@ -1,0 +1,43 @@
+"""How often the service looks whether it can work."""
+
+import asyncio
+import threading
+
+import pytest
+
+from api.http.readiness import Readiness
+from heldout.errors import HeldoutError, StorageUnavailable
+
+
+def test_many_who_ask_at_once_share_one_look():
+    looks = []
+
+    async def ask() -> None:
+        readiness = Readiness(lambda: looks.append(threading.current_thread()), lasts_s=60)
+        await asyncio.gather(*(readiness.require() for _ in range(50)))
+        await readiness.require()
+
+    asyncio.run(ask())
+    assert len(looks) == 1
+    assert looks[0] is not threading.main_thread(), "the event loop does not wait for the database"
+
+
+def test_a_failure_lasts_as_long_as_a_success_and_is_looked_at_again():
+    answers: list[HeldoutError | None] = [StorageUnavailable(), None, StorageUnavailable()]
+
+    def look() -> None:
+        if (failure := answers.pop(0)) is not None:
+            raise failure
+
+    async def ask() -> None:
+        readiness = Readiness(look, lasts_s=0.2)
+        for _ in range(3):
+            with pytest.raises(StorageUnavailable):
+                await readiness.require()
+        assert len(answers) == 2
+        await asyncio.sleep(0.25)
+        await readiness.require()
+        await readiness.require()
+        assert len(answers) == 1
+
+    asyncio.run(ask())

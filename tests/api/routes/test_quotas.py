@@ -1,0 +1,179 @@
+"""What an owner may take, how often it may ask, and what it is told of its usage."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import httpx2
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+from sqlalchemy import update
+
+from api.app import create_app
+from heldout.quotas import Quota
+from models.database import db_now
+from models.store import keys, owners
+from models.tables import JobRow
+from tests.api.support import bearer, serving, submitted
+
+PROBLEM = "application/problem+json"
+
+
+def limit(worker, owner="ada", **bounds):
+    with worker.database.write() as session:
+        owners.limit(session, owner, changes={Quota(name): value for name, value in bounds.items()})
+
+
+def refused(answer, quota, used, allowed):
+    assert answer.headers["content-type"] == PROBLEM
+    body = answer.json()
+    assert (answer.status_code, body["code"]) == (429, "quota_exceeded")
+    assert f"`{quota}`" in body["detail"]
+    assert f"used {used}, allowed {allowed}" in body["detail"]
+
+
+def test_more_waiting_jobs_than_an_owner_may_have_are_refused_and_nobody_elses(client, stranger, worker, spec):
+    limit(worker, queued_jobs=1)
+    first = submitted(client, spec)
+    refused(client.post("/v1/jobs", json=spec), "queued_jobs", 1, 1)
+    refused(client.post("/v1/studies", json={"spec": spec}), "queued_jobs", 1, 1)
+    assert client.post("/v1/jobs?dry_run=true", json=spec).status_code == 200
+    assert stranger.post("/v1/jobs", json=spec).status_code == 201
+    client.post(f"/v1/jobs/{first['id']}/pause")
+    second = client.post("/v1/jobs", json=spec)
+    assert second.status_code == 201, "a paused job does not wait"
+    refused(client.post(f"/v1/jobs/{first['id']}/resume"), "queued_jobs", 2, 1)
+    assert client.get(f"/v1/jobs/{first['id']}").json()["status"] == "paused"
+    client.post(f"/v1/jobs/{second.json()['id']}/cancel")
+    assert client.post(f"/v1/jobs/{first['id']}/resume").status_code == 200
+
+
+def test_a_request_that_is_sent_again_gets_its_first_answer_also_where_there_is_no_room_now(client, worker, spec):
+    limit(worker, queued_jobs=1)
+    first, second = (client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": "one"}) for _ in range(2))
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert second.json()["id"] == first.json()["id"]
+
+
+def test_datasets_keys_and_webhooks_are_counted(client, worker):
+    limit(worker, datasets=1, keys=2, webhooks=0)
+    assert client.post("/v1/datasets", json={"name": "pets"}).status_code == 201
+    refused(client.post("/v1/datasets", json={"name": "pets"}), "datasets", 1, 1)
+    assert client.post("/v1/keys").status_code == 201
+    refused(client.post("/v1/keys"), "keys", 2, 2)
+    hook = {"url": "https://example.com/x", "events": ["job.succeeded"]}
+    refused(client.post("/v1/webhooks", json=hook), "webhooks", 0, 0)
+
+
+def test_an_upload_is_refused_before_it_is_received_where_no_bytes_are_left(client, worker):
+    dataset = client.post("/v1/datasets", json={"name": "pets"}).json()["id"]
+    limit(worker, stored_bytes=0)
+    refused(client.put(f"/v1/datasets/{dataset}/content", content=b"bytes"), "stored_bytes", 0, 0)
+    assert client.get(f"/v1/datasets/{dataset}").json()["status"] == "uploading"
+
+
+def test_used_slot_seconds_are_told_and_bounded_for_the_day(client, worker, spec):
+    job = submitted(client, spec)
+    held = worker.claim()
+    with worker.database.write() as session:
+        session.execute(update(JobRow).values(attempt_started_at=db_now(-30)))
+    worker.fail(held)
+    key_id = client.headers["authorization"].split("_")[1]
+    by_key, by_kind = ("?group_by=key", {"key_id": key_id}), ("?group_by=kind&bucket=day", {"kind": "train"})
+    for query, group in (("", {}), by_key, by_kind):
+        [used] = client.get(f"/v1/usage{query}").json()["data"]
+        assert {name: used[name] for name in ("key_id", "kind")} == {"key_id": None, "kind": None, **group}
+        assert used["jobs"] == 1
+        assert used["slot_seconds"] == pytest.approx(30, abs=2)
+    quotas = {one["quota"]: one for one in client.get("/v1/usage").json()["quotas"]}
+    assert set(quotas) == set(Quota)
+    assert quotas["slot_seconds"]["allowed"] is None
+    limit(worker, slot_seconds=20)
+    answer = client.post("/v1/jobs", json=spec)
+    refused(answer, "slot_seconds", 30, 20)
+    left_s = (datetime.now(UTC) + timedelta(days=1)).replace(hour=0, minute=0, second=0) - datetime.now(UTC)
+    assert int(answer.headers["retry-after"]) == pytest.approx(left_s.total_seconds(), abs=30)
+    assert client.get(f"/v1/jobs/{job['id']}").json()["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=2026-01-02&to=2026-01-01",
+        "from=2020-01-01&to=2026-01-01",
+        "bucket=day&from=2020-01-01&to=2026-01-01",
+        "from=yesterday",
+        "bucket=week",
+        "group_by=owner",
+        "from=9999-12-31T23:59:59-23:59&to=9999-12-31",
+        "to=0001-01-01",
+    ],
+)
+def test_a_time_that_cannot_be_answered_for_is_refused(client, query):
+    answer = client.get(f"/v1/usage?{query}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+
+
+def test_nothing_new_of_a_suspended_owner_is_accepted_and_all_else_is(client, worker, spec):
+    job = submitted(client, spec)
+    with worker.database.write() as session:
+        owners.suspend(session, "ada")
+    for path, body in (("/v1/jobs", spec), ("/v1/studies", {"spec": spec}), ("/v1/datasets", {"name": "pets"})):
+        answer = client.post(path, json=body)
+        assert (answer.status_code, answer.json()["code"]) == (403, "owner_suspended")
+    assert client.get("/v1/jobs").json()["data"][0]["id"] == job["id"]
+    assert client.post(f"/v1/jobs/{job['id']}/cancel").status_code == 200
+
+
+def test_a_key_that_asks_too_often_is_refused_and_told_when_to_ask_again(settings, stored_sets, database, key):
+    stored_sets[1](database)
+    app = create_app(settings.model_copy(update={"rate": "4/hour;100/day"}))
+    with database.write() as session:
+        other = keys.make(session, "ada")
+    with TestClient(app, headers=bearer(key)) as client:
+        answers = [client.get("/v1/jobs" if number % 2 else "/v1/jobs/job_x") for number in range(5)]
+        assert [one.status_code for one in answers] == [404, 200, 404, 200, 429]
+        assert [one.headers["ratelimit"].split(";t=")[0] for one in answers] == [
+            *(f'"hour";r={left}' for left in (3, 2, 1, 0)),
+            '"hour";r=0',
+        ]
+        assert answers[0].headers["ratelimit-policy"] == '"hour";q=4;w=3600, "day";q=100;w=86400'
+        assert answers[4].json()["code"] == "too_many_requests"
+        assert 0 < int(answers[4].headers["retry-after"]) <= 3600
+        assert client.get("/livez").status_code == 200, "probes bear no key and are not counted"
+        assert client.get("/v1/jobs", headers=bearer(other)).status_code == 200, "each key by itself"
+
+
+def test_processes_with_one_broker_count_together_and_without_it_let_requests_through(
+    settings, database, key, redis_url
+):
+    with_redis = settings.model_copy(update={"rate": "3/hour", "redis_url": SecretStr(redis_url)})
+    apps = create_app(with_redis), create_app(with_redis)
+    with TestClient(apps[0], headers=bearer(key)) as one, TestClient(apps[1], headers=bearer(key)) as other:
+        asked = [client.get("/v1/keys").status_code for client in (one, other, one, other)]
+    assert asked == [200, 200, 200, 429]
+    nowhere = with_redis.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
+    with TestClient(create_app(nowhere), headers=bearer(key)) as client:
+        assert [client.get("/v1/keys").status_code for _ in range(5)] == [200] * 5
+
+
+def test_streams_at_once_are_counted_and_those_that_ended_are_not(app, worker, key):
+    limit(worker, streams=1)
+    stream = {"Accept": "text/event-stream"}
+
+    async def ask(url: str) -> list[int]:
+        statuses = []
+        async with httpx2.AsyncClient(base_url=url, headers={**bearer(key), **stream}, timeout=10) as client:
+            async with client.stream("GET", "/v1/events") as first:
+                refused_one = await client.get("/v1/events")
+                statuses += [first.status_code, refused_one.status_code]
+                assert refused_one.json()["code"] == "quota_exceeded"
+            for _ in range(100):
+                async with client.stream("GET", "/v1/events") as again:
+                    if again.status_code == 200:
+                        return [*statuses, 200]
+                await asyncio.sleep(0.02)  # until the server has seen the end of the first one
+        return statuses
+
+    with serving(app) as (url, _):
+        assert asyncio.run(ask(url)) == [200, 429, 200]

@@ -1,0 +1,54 @@
+"""What a service takes of a processor while nobody asks it for anything."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running import Service, command_of, ended, tree_of, until
+from tests.e2e.stack import digits
+
+WATCHED_S = 60.0
+# After its last job a service tidies up, and looks for news more often for a while.
+QUIET_AFTER_S = 30.0
+MOST_OF_A_CORE = 0.01
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(400)]
+
+
+@pytest.fixture(params=[(), ("--stack",)], ids=["local", "stack"])
+def service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
+    running = Service(tmp_path / "home", *request.param).start()
+    yield running
+    running.close()
+
+
+def seconds_of(pids: list[int]) -> dict[int, float]:
+    """Processor seconds that each process has used, its children that have ended included."""
+    used = {}
+    for pid in pids:
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            used[pid] = sum(map(int, fields[11:15])) / TICKS_PER_S
+    return used
+
+
+def test_a_service_without_work_takes_less_than_a_hundredth_of_a_core(service: Service) -> None:
+    with service.client() as client:
+        assert ended(client, client.submit(digits()).id).status == "succeeded"
+        bundled = len(list(client.list_datasets()))
+    # The copies of the bundled datasets are looked for after the start.
+    log = service.home / "logs" / "worker.log"
+    until(lambda: log.read_text().count('"attempt_settled"') >= 1 + bundled, "the start")
+    time.sleep(QUIET_AFTER_S)
+    before = seconds_of(tree_of(service.pid))
+    time.sleep(WATCHED_S)  # what is measured
+    after = seconds_of(tree_of(service.pid))
+    shares = {pid: (used - before.get(pid, 0.0)) / WATCHED_S for pid, used in after.items()}
+    shown = [f"{share:.2%} {command_of(pid)[:60]!r}" for pid, share in sorted(shares.items()) if share > 0]
+    print("\n".join(shown))
+    assert sum(shares.values()) <= MOST_OF_A_CORE, shown

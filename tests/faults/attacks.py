@@ -1,0 +1,234 @@
+"""Strangers and hostile tenants, each a program of its own: `python -m tests.faults.attacks NAME… PORT SECONDS KEY`.
+
+They come from other loopback addresses than the client that is measured, so that limits per address can tell them
+apart. Each prints what it did as JSON.
+"""
+
+import json
+import resource
+import secrets
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count
+
+MIB = 1024 * 1024
+ATTACKER = "127.0.0.66"
+CLIENTS = 48
+
+
+def connect(
+    port: int, address: str = ATTACKER, timeout_s: float = 5.0, receive_bytes: int | None = None
+) -> socket.socket:
+    connection = socket.socket()
+    connection.settimeout(timeout_s)
+    if receive_bytes is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    connection.bind((address, 0))
+    connection.connect(("127.0.0.1", port))
+    return connection
+
+
+def request(method: str, target: str, *headers: str, body: bytes = b"") -> bytes:
+    length = [f"Content-Length: {len(body)}"] if body else []
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: x", *headers, *length, "", ""]).encode() + body
+
+
+def json_request(target: str, key: str, body: bytes) -> bytes:
+    bearer = [f"Authorization: Bearer {key}"] if key else []
+    return request("POST", target, "Content-Type: application/json", *bearer, body=body)
+
+
+# --- connections that stay ------------------------------------------------------------------------
+
+
+def hold(
+    port: int,
+    until: float,
+    addresses: list[str],
+    wanted: int,
+    first: bytes,
+    then: bytes,
+    receive_bytes: int | None = None,
+) -> Counter[str]:
+    """Keep so many connections open that each have sent `first`, and send `then` every second."""
+    said: Counter[str] = Counter()
+    held: list[socket.socket] = []
+    turn = count()
+    while time.monotonic() < until:
+        began = time.monotonic()
+        kept = []
+        for one in held:
+            try:
+                one.send(then)
+                kept.append(one)
+            except OSError:
+                said["closed on us"] += 1
+                one.close()
+        held = kept
+        while len(held) < wanted and time.monotonic() < min(until, began + 1):
+            try:
+                one = connect(port, addresses[next(turn) % len(addresses)], timeout_s=1, receive_bytes=receive_bytes)
+                one.setblocking(False)
+                one.send(first)
+                held.append(one)
+                said["opened"] += 1
+            except OSError:
+                said["not let in"] += 1
+        said["most held"] = max(said["most held"], len(held))
+        time.sleep(max(0.0, min(until - time.monotonic(), began + 1 - time.monotonic())))
+    for one in held:
+        one.close()
+    return said
+
+
+HALF_A_HEAD = b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nX-A: "
+
+
+def half_open(port: int, until: float, key: str) -> Counter[str]:
+    return hold(port, until, [ATTACKER], 1100, HALF_A_HEAD, b"a")
+
+
+def half_open_from_many_addresses(port: int, until: float, key: str) -> Counter[str]:
+    return hold(port, until, [f"127.0.1.{number}" for number in range(1, 41)], 2600, HALF_A_HEAD, b"a")
+
+
+def bodies_without_a_key(port: int, until: float, key: str) -> Counter[str]:
+    head = json_request("/v1/jobs", "", b"[" * MIB)[:-MIB]
+    return hold(port, until, [ATTACKER], 400, head + b"[" * 60_000, b"[" * 1000)
+
+
+def dripping_bodies(port: int, until: float, key: str) -> Counter[str]:
+    head = json_request("/v1/jobs", key, b"[" * MIB)[:-MIB]
+    return hold(port, until, [ATTACKER], 400, head, b"[")
+
+
+def answers_that_nobody_takes(port: int, until: float, key: str) -> Counter[str]:
+    return hold(port, until, [ATTACKER], 400, request("GET", "/openapi.json") * 8, b"", receive_bytes=2048)
+
+
+# --- as many requests as the service takes --------------------------------------------------------
+
+
+def flood(port: int, until: float, requests: Iterator[bytes], clients: int = CLIENTS) -> Counter[str]:
+    """Send requests by so many clients, each on a new connection, and count the answers."""
+    said: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def work() -> None:
+        while time.monotonic() < until:
+            with lock:
+                sent = next(requests)
+            found = "no answer"
+            with suppress(OSError), connect(port, timeout_s=20) as one:
+                with suppress(OSError):
+                    one.sendall(sent)
+                found = one.recv(4096)[9:12].decode() or found
+            with lock:
+                said[found] += 1
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    return said
+
+
+def made_up_methods(port: int, until: float, key: str) -> Counter[str]:
+    made_up = (request(f"M{secrets.token_hex(6)}", f"/{secrets.token_hex(4)}", "Connection: close") for _ in count())
+    return flood(port, until, made_up)
+
+
+def long_paths(port: int, until: float, key: str) -> Counter[str]:
+    return flood(port, until, (request("GET", f"/{number}" + "p" * 60_000) for number in count()))
+
+
+def probes(port: int, until: float, key: str) -> Counter[str]:
+    return flood(port, until, (request("GET", "/readyz", "Connection: close") for _ in count()))
+
+
+def scrapes(port: int, until: float, key: str) -> Counter[str]:
+    return flood(port, until, (request("GET", "/metrics", "Connection: close") for _ in count()))
+
+
+def unknown_keys(port: int, until: float, key: str) -> Counter[str]:
+    made_up = (f"ho_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}" for _ in count())
+    return flood(port, until, (json_request("/v1/jobs", one, b"{}") for one in made_up))
+
+
+def hostile_framing(port: int, until: float, key: str) -> Counter[str]:
+    both = request(
+        "POST", "/v1/jobs", "Transfer-Encoding: chunked", "Connection: close", body=b"0\r\n\r\nGET / HTTP/1.1"
+    )
+    twice = request("GET", "/v1/jobs", "Authorization: Bearer a", "Authorization: Bearer b", "Connection: close")
+    return flood(port, until, (twice if number % 2 else both for number in count()))
+
+
+# Valid-looking JSON of some 781 KB: what each route must do with it before it can say no.
+LARGE_BODIES: dict[str, tuple[str, Callable[[], object]]] = {
+    "unknown fields": ("/v1/jobs", lambda: {f"field{number}": number for number in range(40_000)}),
+    "class weights": (
+        "/v1/jobs",
+        lambda: {
+            "dataset": "digits",
+            "network": {"blocks": [{"filters": 4}]},
+            "training": {"class_weights": {f"class{number}": "x" for number in range(35_000)}},
+        },
+    ),
+    "blocks": ("/v1/jobs", lambda: {"dataset": "digits", "network": {"blocks": [{"filters": "x"}] * 40_000}}),
+    "numbers": ("/v1/jobs", lambda: {"dataset": ["x"] * 190_000}),
+    "objects": ("/v1/jobs", lambda: {"dataset": [{}] * 190_000}),
+    "a history": ("/v1/diagnoses", lambda: {"history": {"loss": ["x"] * 150_000, "val_loss": [1] * 20_000}}),
+    "relabelled": ("/v1/datasets/digits/versions", lambda: {"relabel": {f"i{number}": 1 for number in range(50_000)}}),
+}
+
+
+def large_json(port: int, until: float, key: str) -> Counter[str]:
+    bodies = [json_request(path, key, json.dumps(make()).encode()) for path, make in LARGE_BODIES.values()]
+    return flood(port, until, (bodies[number % len(bodies)] for number in count()), clients=6)
+
+
+def large_json_without_a_key(port: int, until: float, key: str) -> Counter[str]:
+    body = json.dumps({f"field{number}": number for number in range(40_000)}).encode()
+    paths = ("/v1/session", "/v1/jobs", "/v1/diagnoses")
+    return flood(port, until, (json_request(paths[number % 3], "", body) for number in count()), clients=12)
+
+
+ATTACKS: dict[str, Callable[[int, float, str], Counter[str]]] = {
+    attack.__name__.replace("_", "-"): attack
+    for attack in (
+        half_open,
+        half_open_from_many_addresses,
+        bodies_without_a_key,
+        dripping_bodies,
+        answers_that_nobody_takes,
+        made_up_methods,
+        long_paths,
+        probes,
+        scrapes,
+        unknown_keys,
+        hostile_framing,
+        large_json,
+        large_json_without_a_key,
+    )
+}
+
+
+def main(names: list[str], port: str, seconds: str, key: str) -> None:
+    """Print `begun` when the first attack is about to begin, and after each what was answered."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    print("begun", flush=True)
+    for name in names:
+        said = ATTACKS[name](int(port), time.monotonic() + float(seconds), key)
+        print(json.dumps({name: said}), flush=True)
+
+
+if __name__ == "__main__":
+    *chosen, to_port, for_seconds, with_key = sys.argv[1:]
+    main(chosen, to_port, for_seconds, with_key)

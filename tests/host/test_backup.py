@@ -1,0 +1,207 @@
+"""Back up while a service writes, destroy, restore: what had ended is there, equal to the byte, on both databases."""
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from heldout.errors import OperatorError
+from heldout.lifecycle import JobStatus, StopReason
+from heldout.settings import Settings
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from host.backup import back_up
+from host.restore import restore
+from models.arrays import FILES
+from models.blobs import Blobs
+from models.database import Database
+from models.relations import relations_key
+from models.store import claims
+from models.store.artifacts import Artifact
+from models.store.claims import Checkpoint, HeldAttempt, Result
+from tests.models.work import Work, final_of
+from tests.servers_fixtures import empty_postgres
+
+
+def settings_of(folder: Path, database_url: str) -> Settings:
+    return Settings(
+        home=folder, database_url=SecretStr(database_url), blobs=(folder / "blobs").as_uri(), datasets=folder / "none"
+    )
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return settings_of(tmp_path / "service", database_url)
+
+
+@pytest.fixture
+def target(tmp_path: Path, settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """An empty database of the same kind, and an empty store."""
+    folder = tmp_path / "restored"
+    folder.mkdir()
+    if settings.database.startswith("sqlite"):
+        yield settings_of(folder, f"sqlite:///{folder / 'other.db'}")
+    else:
+        with empty_postgres(request.getfixturevalue("postgres_admin")) as url:
+            yield settings_of(folder, url)
+
+
+@pytest.fixture
+def work(settings: Settings) -> Iterator[Work]:
+    database = Database(settings.database)
+    work, blobs = Work(database), Blobs(settings.blobs_url)
+    for key in [*(f"datasets/{work.dataset.sha256}/{file}" for file in FILES), relations_key(work.dataset.id)]:
+        blobs.put(key, b"x")
+    yield work
+    database.dispose()
+
+
+@pytest.fixture
+def restored(target: Settings) -> Iterator[Callable[[], Work]]:
+    """Hands on the restored database."""
+    database = Database(target.database)
+
+    def hands() -> Work:
+        work = Work.__new__(Work)  # it has its dataset already
+        work.database = database
+        return work
+
+    yield hands
+    database.dispose()
+
+
+def file_of(blobs: Blobs, key: str) -> tuple[int, str]:
+    content = key.encode() * 1000
+    blobs.put(key, content)
+    return len(content), hashlib.sha256(content).hexdigest()
+
+
+def train(work: Work, blobs: Blobs, epochs: int = 3) -> HeldAttempt:
+    """A job from its claim to its success, as a worker does it: older states are deleted from the store."""
+    held = work.running()
+    work.begin(held)
+    for epoch in range(1, epochs + 1):
+        work.epoch(held, epoch, train_loss=1 / epoch)
+        key = f"jobs/{held.job_id}/1/checkpoint-{epoch}.ckpt"
+        file_of(blobs, key)
+        with work.database.write() as session:
+            unneeded = claims.add_checkpoint(session, held, Checkpoint(epoch, 0, key))
+        for one in unneeded:
+            blobs.delete(one)
+    key = f"jobs/{held.job_id}/1/model.keras"
+    model = Artifact(ArtifactName.MODEL, ArtifactFormat.KERAS, key, *file_of(blobs, key))
+    with work.database.write() as session:
+        claims.succeed(session, held, result=Result(final_of(1), (model,)), stop_reason=StopReason.COMPLETED)
+    return held
+
+
+def test_what_had_ended_is_restored_whole_from_a_backup_under_load(
+    work: Work, settings: Settings, target: Settings, restored: Callable[[], Work], tmp_path: Path
+) -> None:
+    blobs = Blobs(settings.blobs_url)
+    first = train(work, blobs)
+    stop, ended = threading.Event(), [first]
+
+    def go_on() -> None:
+        while not stop.is_set():
+            ended.append(train(work, blobs))
+
+    writing = threading.Thread(target=go_on)
+    writing.start()
+    try:
+        about = back_up(settings, tmp_path / "backup")
+    finally:
+        stop.set()
+        writing.join()
+    assert len(ended) > 1
+    restore(target, tmp_path / "backup")
+    there = restored()
+    whole = 0
+    for held in ended:
+        rows = there.stored(held.job_id)
+        if not rows["jobs"] or rows["jobs"][0]["status"] is not JobStatus.SUCCEEDED:
+            continue  # it ended after the backup's moment
+        whole += 1
+        assert rows == work.stored(held.job_id)
+        [model] = rows["artifacts"]
+        found = Blobs(target.blobs_url).read(str(model["key"]))
+        assert found == blobs.read(str(model["key"]))
+        assert hashlib.sha256(found).hexdigest() == model["sha256"]
+    assert whole >= 1
+    assert there.stored(first.job_id)["jobs"]
+    # Only states of jobs that went on may have gone between the database's moment and the copy.
+    assert all("/checkpoint-" in key for key in about.missing)
+
+
+def test_a_job_that_ran_goes_on_from_a_state_that_is_there(
+    work: Work, settings: Settings, target: Settings, restored: Callable[[], Work], tmp_path: Path
+) -> None:
+    blobs = Blobs(settings.blobs_url)
+    held = work.running()
+    work.begin(held)
+    for epoch in (1, 2):
+        work.checkpoint(held, epoch)
+    file_of(blobs, f"jobs/{held.job_id}/1/1-0")  # and that of epoch 2 is lost
+    about = back_up(settings, tmp_path / "backup")
+    assert about.missing == (f"jobs/{held.job_id}/1/2-0",)
+    assert work.row(held.job_id).status is JobStatus.RUNNING
+    restore(target, tmp_path / "backup")
+    there = restored()
+    row = there.row(held.job_id)
+    assert (row.status, row.failures) == (JobStatus.QUEUED, 0)
+    claimed = there.claim()
+    assert claimed is not None
+    assert [one.epoch for one in claimed.checkpoints] == [1]
+
+
+def test_nothing_is_restored_over_something_or_from_something_damaged(
+    work: Work, settings: Settings, target: Settings, tmp_path: Path
+) -> None:
+    blobs = Blobs(settings.blobs_url)
+    held = train(work, blobs)
+    folder = tmp_path / "backup"
+    back_up(settings, folder)
+    with pytest.raises(OperatorError, match="not empty"):
+        restore(settings, folder)
+    with pytest.raises(OperatorError, match="already"):
+        back_up(settings, folder)
+    model = folder / "blobs" / "jobs" / held.job_id / "1" / "model.keras"
+    whole = model.read_bytes()
+    model.write_bytes(whole[:-1] + b"!")
+    with pytest.raises(OperatorError, match=r"damaged.*model\.keras.*Nothing was restored"):
+        restore(target, folder)
+    assert list(Blobs(target.blobs_url).stored()) == []
+    model.write_bytes(whole)
+    about = json.loads((folder / "backup.json").read_text())
+    (folder / "backup.json").write_text(json.dumps({**about, "revision": "later"}))
+    with pytest.raises(OperatorError, match="later than this release's"):
+        restore(target, folder)
+    (folder / "backup.json").write_text(json.dumps(about))
+    restore(target, folder)
+    with pytest.raises(OperatorError, match="holds no backup"):
+        restore(target, tmp_path)
+
+
+def test_a_backup_holds_what_is_secret_and_only_its_owner_reads_it(
+    work: Work, settings: Settings, tmp_path: Path
+) -> None:
+    train(work, Blobs(settings.blobs_url))
+    back_up(settings, tmp_path / "backup")
+    assert os.stat(tmp_path / "backup").st_mode & 0o077 == 0
+    assert not (tmp_path / "backup.partial").exists()
+
+
+def test_a_backup_that_fails_leaves_nothing(
+    work: Work, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("host.backup.write_listed", full)
+    with pytest.raises(OperatorError, match="No space left"):
+        back_up(settings, tmp_path / "backup")
+    assert [path.name for path in tmp_path.iterdir() if "backup" in path.name] == []

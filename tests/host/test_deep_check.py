@@ -1,0 +1,167 @@
+"""`heldout check --deep`: what it finds missing, damaged or left over, and what it does about it."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from heldout.errors import OperatorError
+from heldout.lifecycle import StopReason
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from host import deep_check
+from host.deep_check import DeepCheck, check_deep
+from models.arrays import FILES, content_address, save
+from models.blobs import BlobMissing, Blobs
+from models.bundled import BUNDLED, store
+from models.store import claims
+from models.store.artifacts import Artifact
+from models.store.claims import HeldAttempt, Result
+from models.tables import DatasetRow
+from tests.models.work import ALICE, Work, dots, final_of
+
+AT_ONCE = timedelta(0)
+HOUR = timedelta(hours=1)
+Check = Callable[..., DeepCheck]
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs((tmp_path / "blobs").as_uri())
+
+
+@pytest.fixture
+def work(database, blobs: Blobs, tmp_path: Path) -> Work:
+    """As elsewhere, and its dataset, which is Alice's, has files."""
+    work = Work(database)
+    folder = tmp_path / "dots"
+    folder.mkdir()
+    save(dots(), folder)
+    sha256 = content_address(dots())
+    for file in FILES:
+        blobs.put(f"datasets/{sha256}/{file}", folder / file)
+    blobs.put(f"datasets/{work.dataset.id}/relations.npz", b"x")
+    blobs.put(f"datasets/{work.dataset.id}/audit.json", b"{}")
+    with database.write() as session:
+        change = update(DatasetRow).where(DatasetRow.id == work.dataset.id).values(sha256=sha256, owner=ALICE)
+        session.execute(change)
+    return work
+
+
+@pytest.fixture
+def check(work: Work, blobs: Blobs, tmp_path: Path) -> Check:
+    def run(*, collect: bool = False, young: timedelta = AT_ONCE) -> DeepCheck:
+        return check_deep(work.database, blobs, tmp_path / "none", collect=collect, young=young)
+
+    return run
+
+
+def succeeded(work: Work, blobs: Blobs) -> HeldAttempt:
+    """A job that has left a model and predictions."""
+    held = work.running()
+    files = []
+    for name, format_ in ((ArtifactName.MODEL, ArtifactFormat.KERAS), (ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)):
+        content = f"{name} of {held.job_id}".encode()
+        key = f"jobs/{held.job_id}/1/{name}"
+        blobs.put(key, content)
+        files.append(Artifact(name, format_, key, len(content), hashlib.sha256(content).hexdigest()))
+    with work.database.write() as session:
+        claims.succeed(session, held, result=Result(final_of(1), tuple(files)), stop_reason=StopReason.COMPLETED)
+    return held
+
+
+def test_a_store_in_order_is_said_to_be(work: Work, blobs: Blobs, check: Check) -> None:
+    succeeded(work, blobs)
+    found = check()
+    assert (found.is_fine, found.orphans, found.files) == (True, [], 8)
+
+
+def test_what_is_lost_or_damaged_is_named(work: Work, blobs: Blobs, check: Check) -> None:
+    lost, damaged = succeeded(work, blobs), succeeded(work, blobs)
+    sha256 = content_address(dots())
+    blobs.delete(f"jobs/{lost.job_id}/1/model")
+    blobs.put(f"jobs/{damaged.job_id}/1/predictions", f"predictions of {lost.job_id}".encode())
+    blobs.put(f"datasets/{sha256}/labels.npy", blobs.read(f"datasets/{sha256}/labels.npy")[:-1] + b"\7")
+    blobs.delete(f"datasets/{work.dataset.id}/audit.json")
+    assert {(fault.key, fault.what, fault.why) for fault in check().faults} == {
+        (f"jobs/{lost.job_id}/1/model", f"the model of {lost.job_id}", "missing"),
+        (f"jobs/{damaged.job_id}/1/predictions", f"the predictions of {damaged.job_id}", "damaged"),
+        (f"datasets/{sha256}", "the images of dots@1", "damaged"),
+        (f"datasets/{work.dataset.id}/audit.json", "the audit of dots@1", "missing"),
+    }
+    blobs.delete(f"datasets/{sha256}/images.npy")
+    assert (f"datasets/{sha256}", "missing") in {(fault.key, fault.why) for fault in check().faults}
+
+
+def test_only_what_belongs_to_nothing_is_collected_and_nothing_that_may_be_new(
+    work: Work, blobs: Blobs, check: Check
+) -> None:
+    ended, running = succeeded(work, blobs), work.running()
+    kept = {one.key for one in blobs.stored()} | {f"jobs/{running.job_id}/1/checkpoint", "somebody/else's", "note"}
+    orphans = {
+        "jobs/job_gone/1/model",
+        f"jobs/{ended.job_id}/1/checkpoint",  # the job has ended, and no row names it
+        f"datasets/{'f' * 64}/images.npy",
+        "datasets/ds_gone/audit.json",
+        f"uploads/{work.dataset.id}/abc",  # the dataset is ready
+        "studies/std_gone/initial.keras",
+        "check-0123456789abcdef",
+    }
+    for key in (kept | orphans) - {one.key for one in blobs.stored()}:
+        blobs.put(key, b"x")
+    assert check(young=HOUR, collect=True).orphans == []
+    assert {one.key for one in check().orphans} == orphans
+    assert {one.key for one in blobs.stored()} == kept | orphans
+    assert check(collect=True).collected == len(orphans)
+    assert {one.key for one in blobs.stored()} == kept
+
+
+def test_a_store_of_another_service_is_not_collected(
+    work: Work, blobs: Blobs, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deep_check, "FEW_ORPHANS", 3)
+    for number in range(20):
+        blobs.put(f"jobs/job_other/1/{number}", b"x")
+    with pytest.raises(OperatorError, match="Nothing was deleted"):
+        check(collect=True)
+    assert len(list(blobs.stored("jobs"))) == 20
+
+
+def test_what_a_cut_off_write_left_is_collected(blobs: Blobs, check: Check, tmp_path: Path) -> None:
+    partial = tmp_path / "blobs" / "jobs" / "job_x" / "model.keras#3"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(b"half")
+    check(young=HOUR, collect=True)
+    assert partial.exists()
+    check(collect=True)
+    assert not partial.exists()
+
+
+def test_bundled_datasets_are_mended(work: Work, blobs: Blobs, check: Check, tmp_path: Path) -> None:
+    images = BUNDLED["digits"].read(tmp_path)
+    store(work.database, blobs, "digits", images)
+    folder = f"datasets/{content_address(images)}"
+    before = {one.key: blobs.read(one.key) for one in blobs.stored(folder)}
+    blobs.put(f"{folder}/labels.npy", b"")
+    blobs.delete(f"{folder}/images.npy")
+    found = check()
+    assert ([fault.key for fault in found.mended], found.faults) == ([folder], [])
+    assert {one.key: blobs.read(one.key) for one in blobs.stored(folder)} == before
+    assert check().mended == []
+
+
+def test_what_was_found_of_a_bundled_dataset_is_looked_for_again_where_it_is_lost(
+    work: Work, blobs: Blobs, check: Check
+) -> None:
+    with work.database.write() as session:
+        session.execute(update(DatasetRow).values(owner=None))
+    key = f"datasets/{work.dataset.id}/relations.npz"
+    blobs.delete(key)
+    assert [fault.key for fault in check().mended] == [key]
+    claimed = work.claim_beside_slots()
+    assert claimed is not None
+    assert claimed.dataset_id == work.dataset.id
+    with pytest.raises(BlobMissing):
+        blobs.read(key)

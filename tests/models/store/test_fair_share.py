@@ -1,0 +1,290 @@
+"""Whose job a worker gets, what its owner is charged for it, and what bounds it."""
+
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from heldout.errors import OwnerSuspended, QuotaExceeded
+from heldout.fair_share import CLAIM_CHARGE_S, used_at
+from heldout.kinds import JobKind
+from heldout.lifecycle import JobStatus, StopReason
+from heldout.quotas import Quota
+from models.database import Database, Session, db_now
+from models.ids import new_id
+from models.store import accounts, claims, new_jobs, owners, quotas, transitions, usage
+from models.store.claims import Claimed
+from models.tables import AttemptRow
+from models.tables_owners import OwnerRow
+from models.usage import Used
+from tests.models.work import ALICE, BOB, CPU, Work, result, spec
+
+DAY = timedelta(days=1)
+
+
+def owner_of(work: Work, claimed: Claimed | None) -> str | None:
+    return None if claimed is None else work.row(claimed.held.job_id).owner
+
+
+def claimed_owners(work: Work, count: int) -> list[str | None]:
+    return [owner_of(work, work.claim()) for _ in range(count)]
+
+
+def used_slot_s(work: Work, owner: str = ALICE) -> float:
+    with work.database.read() as session:
+        row = session.get_one(OwnerRow, owner)
+        return used_at(accounts.standing_of(row), transitions.now(session).timestamp())
+
+
+def usage_of(work: Work, owner: str = ALICE, **options) -> list[Used]:
+    with work.database.read() as session:
+        at = transitions.now(session)
+        return list(
+            usage.buckets(session, owner, at - DAY, at + DAY, **{"bucket": "hour", "group_by": None, **options})
+        )
+
+
+def limited(work: Work, owner: str = ALICE, *, weight: float | None = None, **bounds) -> None:
+    with work.database.write() as session:
+        owners.limit(session, owner, weight=weight, changes={Quota(name): value for name, value in bounds.items()})
+
+
+def ran_for(work: Work, claimed: Claimed, seconds: float) -> None:
+    """Let the attempt have begun so long ago."""
+    work.set(claimed.held.job_id, attempt_started_at=db_now(-seconds))
+
+
+def test_a_lone_job_is_next_however_many_of_another_owner_wait_with_whatever_priority(work):
+    for _ in range(5):
+        work.submit(ALICE, priority=100)
+    work.submit(BOB, priority=-100)
+    assert claimed_owners(work, 3) == [ALICE, BOB, ALICE]
+
+
+def test_slots_that_are_free_at_one_moment_go_to_owners_by_turns(work):
+    for owner in (ALICE, BOB):
+        for _ in range(4):
+            work.submit(owner)
+    assert claimed_owners(work, 8) == [ALICE, BOB] * 4
+
+
+def test_an_owner_of_twice_the_weight_gets_twice_the_slots(work):
+    for owner in (ALICE, BOB):
+        for _ in range(6):
+            work.submit(owner)
+    limited(work, BOB, weight=2)
+    assert sorted(claimed_owners(work, 9)) == [ALICE] * 3 + [BOB] * 6
+
+
+def test_who_used_most_lately_comes_last_until_that_is_long_ago(work):
+    held = work.submit(ALICE) and work.claim()
+    ran_for(work, held, 1000)
+    work.succeed(held.held)
+    work.submit(ALICE)
+    work.submit(BOB)
+    assert used_slot_s(work) == pytest.approx(1000, abs=2)
+    assert owner_of(work, work.claim()) == BOB
+    work.submit(BOB)
+    assert owner_of(work, work.claim()) == BOB, "60 seconds are less than 1000"
+    with work.database.write() as session:  # 20 half-lives later
+        long_ago = accounts.Standing(used_slot_s=1000, at_s=transitions.now(session).timestamp() - 72_000)
+        accounts.write_standing(session, ALICE, long_ago)
+    work.submit(BOB)
+    assert owner_of(work, work.claim()) == ALICE
+
+
+@pytest.mark.parametrize("ends", ["succeed", "fail", "release"])
+def test_a_job_is_charged_at_its_claim_and_for_what_it_took_at_its_end(work, ends):
+    claimed = work.submit() and work.claim()
+    assert used_slot_s(work) == pytest.approx(CLAIM_CHARGE_S, abs=0.1)
+    ran_for(work, claimed, 25)
+    getattr(work, ends)(claimed.held)
+    assert used_slot_s(work) == pytest.approx(25, abs=1)
+    [used] = usage_of(work)
+    assert (used.jobs, used.slot_s) == (1, pytest.approx(25, abs=1))
+    assert work.row(claimed.held.job_id).charged_s == 0
+
+
+def test_a_job_that_goes_on_is_charged_with_its_renewals(work):
+    claimed = work.submit() and work.claim()
+    for seconds, charged_s in ((59, CLAIM_CHARGE_S), (130, 130), (150, 130), (200, 200)):
+        ran_for(work, claimed, seconds)
+        with work.database.write() as session:
+            assert claims.renew(session, "worker", [claimed.held], 60) == {claimed.held}
+        assert used_slot_s(work) == pytest.approx(charged_s, abs=2)
+    work.succeed(claimed.held)
+    assert usage_of(work)[0].slot_s == pytest.approx(200, abs=2)
+
+
+def test_a_job_that_is_claimed_again_counts_as_one_and_all_its_attempts_are_charged(work):
+    held = work.running()
+    again = work.claimed_again(held)
+    work.set(again.job_id, attempt_started_at=db_now(-10))
+    work.succeed(again)
+    [used] = usage_of(work)
+    assert (used.jobs, used.slot_s) == (1, pytest.approx(10, abs=1))
+
+
+def test_what_is_rolled_back_is_not_charged(work):
+    job_id = work.submit()
+
+    def claim_and_break() -> None:
+        with work.database.write() as session:
+            assert claims.claim(session, "worker", CPU, 60) is not None
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        claim_and_break()
+    assert work.row(job_id).status is JobStatus.QUEUED
+    assert used_slot_s(work) == 0
+
+
+def test_usage_is_told_apart_by_key_and_by_kind_and_summed_up_by_day(work):
+    for key_id, seconds in (("k1", 10), ("k2", 20), ("k2", 40)):
+        job_id = work.submit()
+        work.set(job_id, key_id=key_id)
+        claimed = work.claim()
+        ran_for(work, claimed, seconds)
+        work.succeed(claimed.held)
+    by_key = {one.key_id: (one.jobs, round(one.slot_s)) for one in usage_of(work, group_by="key", bucket="day")}
+    assert by_key == {"k1": (1, 10), "k2": (2, 60)}
+    [by_kind] = usage_of(work, group_by="kind", bucket="day")
+    assert (by_kind.kind, by_kind.jobs, round(by_kind.slot_s)) == (JobKind.TRAIN, 3, 70)
+    assert by_kind.start.hour == 0
+    assert usage_of(work, BOB) == []
+
+
+def test_no_job_of_a_suspended_owner_begins_and_nothing_new_is_accepted(work):
+    held = work.running()
+    work.submit()
+    with work.database.write() as session:
+        owners.suspend(session, ALICE)
+    assert work.claim() is None
+    with work.database.read() as session:
+        assert not claims.claimable(session, CPU), "no worker asks in vain for the right to write"
+    with pytest.raises(OwnerSuspended), work.database.write() as session:
+        quotas.require_room(session, ALICE, {})
+    work.succeed(held)  # what runs goes on
+    with work.database.write() as session:
+        assert owners.resume(session, ALICE)
+        assert not owners.resume(session, ALICE)
+    assert owner_of(work, work.claim()) == ALICE
+
+
+def test_an_owner_with_as_many_running_jobs_as_it_may_have_hides_nobody_behind_it(work):
+    for _ in range(3):
+        work.submit(ALICE)
+    work.submit(BOB)
+    limited(work, running_jobs=1)
+    assert claimed_owners(work, 3) == [ALICE, BOB, None]
+    limited(work, running_jobs="default")
+    assert claimed_owners(work, 1) == [ALICE]
+
+
+def test_workers_that_claim_at_once_begin_no_more_jobs_than_an_owner_may_have(work):
+    for _ in range(8):
+        work.submit()
+    with work.database.write() as session:
+        session.execute(update(OwnerRow).values(quotas={"running_jobs": 3}))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda number: work.claim(f"w{number}"), range(8)))
+    assert sum(one is not None for one in found) == 3
+
+
+def test_an_owner_whose_slot_seconds_are_used_up_is_held_until_the_next_day(work):
+    claimed = work.submit() and work.claim()
+    ran_for(work, claimed, 50)
+    work.succeed(claimed.held)
+    work.submit()
+    limited(work, slot_seconds=45)
+    with pytest.raises(QuotaExceeded) as refused, work.database.write() as session:
+        quotas.require_room(session, ALICE, {}, Quota.SLOT_SECONDS)
+    assert "allowed 45" in refused.value.detail
+    assert 0 < int(refused.value.headers["Retry-After"]) <= 86_400
+    assert work.claim() is None
+    with work.database.read() as session:
+        row, at = session.get_one(OwnerRow, ALICE), transitions.now(session)
+    assert row.held_until == at.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
+    limited(work, slot_seconds=None)
+    assert owner_of(work, work.claim()) == ALICE
+
+
+def test_submissions_at_once_queue_no_more_jobs_than_an_owner_may_have(work):
+    def submit(_: int) -> bool:
+        try:
+            with work.database.write() as session:
+                quotas.require_room(session, ALICE, {Quota.QUEUED_JOBS: 3}, Quota.QUEUED_JOBS)
+                add_job(session, work)
+        except QuotaExceeded:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(submit, range(6))) == 3
+
+
+def add_job(session: Session, work: Work) -> None:
+    new_jobs.add(
+        session,
+        job_id=new_id("job"),
+        kind=JobKind.TRAIN,
+        owner=ALICE,
+        name="a job",
+        spec=spec(),
+        dataset_id=work.dataset.id,
+        priority=0,
+        device="auto",
+    )
+
+
+def has_begun(work: Work) -> bool:
+    with work.database.read() as session:
+        return session.scalar(select(func.count()).select_from(AttemptRow)) > 0
+
+
+def run_all(url: str, worker: str, job_s: float) -> None:
+    """Claim jobs and end them after some time, as a worker process with one slot does, until none waits."""
+    database = Database(url)
+    while True:
+        with database.write() as session:
+            claimed = claims.claim(session, worker, CPU, 60)
+        if claimed is None:
+            break
+        time.sleep(job_s)  # what the job takes
+        with database.write() as session:
+            claims.succeed(session, claimed.held, result=result(claimed.held), stop_reason=StopReason.COMPLETED)
+    database.dispose()
+
+
+def test_worker_processes_begin_a_lone_job_before_the_many_that_came_first(work, database_url):
+    many, workers, job_s = 40, 3, 0.05
+    for _ in range(many):
+        work.submit(ALICE, priority=100)
+    fork = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=fork) as pool:
+        done = [pool.submit(run_all, database_url, f"w{number}", job_s) for number in range(workers)]
+        while not has_begun(work):
+            time.sleep(0.01)
+        lone = work.submit(BOB)
+        for one in done:
+            one.result(60)
+    row = work.row(lone)
+    with work.database.read() as session:
+        later = select(func.count()).where(
+            AttemptRow.started_at > row.queued_at, AttemptRow.started_at < row.started_at
+        )
+        assert session.scalar(later) <= workers, "others began between its submission and its start"
+    assert row.status is JobStatus.SUCCEEDED
+    assert sum(one.jobs for one in usage_of(work)) == many
+
+
+def test_all_jobs_of_an_owner_are_cancelled_and_nobody_elses(work):
+    running, waiting, other = work.running(), work.submit(), work.submit(BOB)
+    with work.database.write() as session:
+        assert owners.cancel_jobs(session, ALICE)[0] == 2
+    assert work.row(waiting).status is JobStatus.CANCELLED
+    assert work.row(running.job_id).request is not None
+    assert work.row(other).status is JobStatus.QUEUED

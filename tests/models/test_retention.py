@@ -1,0 +1,117 @@
+"""What is deleted once its time is over, and what never is."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from heldout.settings import Settings
+from heldout.study_lifecycle import StudyStatus
+from models.blobs import Blobs
+from models.database import db_now
+from models.retention import Retention
+from models.store import owner_events, retention
+from models.tables import EventRow, JobRow, StudyRow
+from tests.models.work import ALICE, BOB, Work
+
+KEPT_S = 3600.0
+LONG_AGO, NOT_YET = db_now(-KEPT_S - 60), db_now(-KEPT_S + 60)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs((tmp_path / "blobs").as_uri())
+
+
+def deleting(work: Work, blobs: Blobs, **settings: float) -> Retention:
+    return Retention(work.database, blobs, Settings(**settings), pause_s=0)  # type: ignore[arg-type]
+
+
+def ended(work: Work, blobs: Blobs, owner: str = ALICE, *, at: object = LONG_AGO) -> str:
+    """A job that has ended then, with a file."""
+    job_id = work.submit(owner)
+    work.cancel(job_id, owner)
+    work.set(job_id, finished_at=at, created_at=LONG_AGO)
+    blobs.put(f"jobs/{job_id}/1/model.keras", b"x")
+    return job_id
+
+
+def left(work: Work) -> set[str]:
+    with work.database.read() as session:
+        return set(session.scalars(select(JobRow.id)))
+
+
+def folders(blobs: Blobs) -> set[str]:
+    return {one.key.split("/")[1] for one in blobs.stored("jobs")}
+
+
+def test_jobs_go_with_their_events_and_files_and_only_those_whose_time_is_over(work: Work, blobs: Blobs) -> None:
+    old, of_bob = ended(work, blobs), ended(work, blobs, BOB)
+    fresh = ended(work, blobs, at=NOT_YET)
+    waiting = work.submit()
+    work.set(waiting, created_at=LONG_AGO)
+    deleting(work, blobs).run_once()
+    assert {old, of_bob, fresh, waiting} <= left(work)
+    deleting(work, blobs, keep_jobs_s=KEPT_S).run_once()
+    assert left(work) == {fresh, waiting}
+    assert folders(blobs) == {fresh}
+    for job_id in (old, of_bob):
+        assert not any(work.stored(job_id).values())
+    assert work.event_types(fresh) == ["job.queued", "job.cancelled"]
+
+
+def test_a_job_of_a_study_stays_as_long_as_its_study(work: Work, blobs: Blobs) -> None:
+    first, second = ended(work, blobs), ended(work, blobs)
+    study_id = work.ended_study(first, second)
+    keeps = deleting(work, blobs, keep_jobs_s=KEPT_S)
+
+    def set_study(**columns: object) -> None:
+        with work.database.write() as session:
+            session.execute(update(StudyRow).values(**columns))
+
+    for columns in ({"status": StudyStatus.RUNNING}, {"status": StudyStatus.SUCCEEDED, "finished_at": NOT_YET}):
+        set_study(**columns)
+        keeps.run_once()
+        assert left(work) == {first, second}
+    set_study(finished_at=LONG_AGO)
+    running = work.submit()
+    work.set(running, study_id=study_id)  # its refit, say
+    keeps.run_once()
+    assert left(work) == {first, second, running}
+    work.cancel(running)
+    keeps.run_once()
+    assert left(work) == set()
+    assert folders(blobs) == set()
+
+
+def test_each_call_looks_at_some_rows_and_all_of_them_in_turn(
+    work: Work, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention.old_jobs, "__defaults__", (2,))
+    young = ended(work, blobs, at=NOT_YET)
+    jobs = [ended(work, blobs) for _ in range(4)]
+    keeps = deleting(work, blobs, keep_jobs_s=KEPT_S)
+    counts = []
+    for _ in range(4):
+        keeps.run_once()
+        counts.append(len(left(work) & set(jobs)))
+    assert counts == [3, 1, 0, 0]
+    assert young in left(work)
+
+
+def test_events_go_once_their_subject_has_ended_and_numbers_go_on(work: Work, blobs: Blobs) -> None:
+    old, waiting = ended(work, blobs), work.submit()
+    with work.database.write() as session:
+        owner_events.number(session, ALICE)
+        session.execute(update(EventRow).values(created_at=LONG_AGO))
+    fresh = ended(work, blobs)
+    keeps = deleting(work, blobs, keep_events_s=KEPT_S)
+    keeps.run_once()
+    assert (work.event_types(old), work.event_types(waiting)) == ([], ["job.queued"])
+    assert work.event_types(fresh) == ["job.queued", "job.cancelled"]
+    assert left(work) >= {old, waiting, fresh}
+    with work.database.write() as session:
+        owner_events.number(session, ALICE)
+    with work.database.read() as session:
+        numbers = [row.owner_number for row in owner_events.page(session, ALICE, after=0, limit=10)[0]]
+    assert numbers == [3, 4, 5]

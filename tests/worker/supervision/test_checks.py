@@ -1,0 +1,51 @@
+"""Checks of uploads leave slots to trainings."""
+
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from heldout.datasets import DatasetSpec
+from heldout.kinds import IngestSpec, JobKind
+from heldout.settings import Settings
+from models.ids import new_id
+from models.migrations import upgrade
+from models.store import new_jobs
+from tests.models.work import ALICE, Work
+from worker.supervision.worker import Worker
+
+
+@pytest.fixture
+def worker(tmp_path) -> Iterator[Worker]:
+    """A worker with four slots, without GPUs."""
+    worker = Worker(Settings(home=tmp_path, database_url=SecretStr(f"sqlite:///{tmp_path / 'heldout.db'}"), slots=4))
+    upgrade(worker.database)
+    yield worker
+    worker.scratch.close()
+    worker.database.dispose()
+
+
+def add_check(work: Work) -> None:
+    with work.database.write() as session:
+        new_jobs.add(
+            session,
+            job_id=new_id("job"),
+            kind=JobKind.INGEST,
+            owner=ALICE,
+            name="pets@1",
+            spec=IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/x", max_runtime_s=60),
+            dataset_id=work.dataset.id,
+            priority=1000,
+            device="cpu",
+        )
+
+
+def test_checks_take_half_of_the_slots_and_the_next_one_begins_when_one_of_them_ends(worker):
+    work = Work(worker.database)
+    for _ in range(3):
+        add_check(work)
+    work.submit()
+    claimed = [worker.claim() for _ in range(4)]
+    assert [one and one.kind for one in claimed] == [JobKind.INGEST, JobKind.INGEST, JobKind.TRAIN, None]
+    worker.checks.end(claimed[0])
+    assert worker.claim().kind is JobKind.INGEST
