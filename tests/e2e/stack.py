@@ -72,7 +72,7 @@ class Recorder:
     def _answered(self, response: httpx2.Response) -> None:
         content = response.read()
         body = None
-        if response.headers.get("content-type", "").partition(";")[0].endswith("json"):
+        if content and response.headers.get("content-type", "").partition(";")[0].endswith("json"):
             body = json.loads(content)
         request = response.request
         self.answers.append(

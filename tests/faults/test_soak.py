@@ -28,7 +28,7 @@ SETTLE_S = 240.0
 # Between the second and the last quarter of the time.
 MOST_GROWTH_MB = 16.0
 MOST_GROWTH_FILES = 4
-MOST_GROWTH_THREADS = 3
+MOST_GROWTH_THREADS = 8  # pools of threads fill up while requests come at the same time
 # What a worker that is killed may leave in the store: a file whose row was not committed yet.
 ORPHANS_PER_KILL = 4
 
