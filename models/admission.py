@@ -11,14 +11,16 @@ from models.store import worker_memory
 from models.tables import DatasetRow
 
 
-def require_memory(session: Session, dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan) -> None:
+def require_memory(session: Session, dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan) -> int | None:
     """Refuse what no worker of the last day could ever hold; a job for GPUs is not judged by its worker's memory.
+
+    Gives what the largest worker has; None where none is known of.
 
     Raises:
         NeedsMoreMemory: says with which batch size it would fit.
     """
     largest, needed = worker_memory.largest_bytes(session), needed_without_images(dataset, spec, plan)
     if largest is None or spec.resources.required_gpus or could_hold(largest, needed):
-        return
+        return largest
     fitting = fitting_batch_size(spec, lambda other: needed_without_images(dataset, other, plan), largest)
     raise NeedsMoreMemory(needed, largest, fitting)

@@ -22,7 +22,7 @@ from models.ids import new_id
 from models.initial import find_source
 from models.memory import needed_bytes, reserved_bytes
 from models.starts import GoesOn, Start, copied_files, folder_of
-from models.store import calibrations, datasets, events, gpus, new_jobs, worker_memory
+from models.store import calibrations, datasets, events, gpus, new_jobs
 from models.store.datasets import ReadyDataset
 from models.stored_splits import require_folds, uses_relations
 from models.tables import DatasetRow, JobRow
@@ -74,7 +74,7 @@ def submit(
             priority=complete.priority,
             device=complete.resources.required_device,
             gpus=complete.resources.required_gpus,
-            memory_bytes=reserved_bytes(row, complete, worker_memory.largest_bytes(session), examined.plan),
+            memory_bytes=reserved_bytes(row, complete, examined.largest_worker_bytes, examined.plan),
             epochs=complete.training.epochs,
             parameters=examined.plan.parameters,
             metadata=complete.metadata,
@@ -125,6 +125,7 @@ class ExaminedSpec:
     ready: ReadyDataset
     plan: NetworkPlan
     start: Start
+    largest_worker_bytes: int | None = None  # of memory; None where no worker is known of
 
 
 def examined_spec(
@@ -145,12 +146,12 @@ def examined_spec(
     """
     ready = datasets.require_ready(dataset or dataset_named(session, owner, spec.dataset))
     plan = examine(spec, ready.image, ready.classes, max_parameters=max_parameters)
-    require_memory(session, ready.row, spec, plan)
+    largest_bytes = require_memory(session, ready.row, spec, plan)
     require_folds(blobs, ready.row, spec)
     if spec.initial is None:
-        return ExaminedSpec(ready, plan, Start())
+        return ExaminedSpec(ready, plan, Start(), largest_bytes)
     source = find_source(session, owner, spec.initial, ended)
-    return ExaminedSpec(ready, plan, Start(source, match(spec, plan, ready.classes, source.weights)))
+    return ExaminedSpec(ready, plan, Start(source, match(spec, plan, ready.classes, source.weights)), largest_bytes)
 
 
 def dataset_named(session: Session, owner: str, reference: str) -> DatasetRow:

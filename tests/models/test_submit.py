@@ -156,10 +156,10 @@ def test_an_estimate_stores_nothing_and_counts_as_a_submission_does(work):
     assert found.memory_bytes > found.parameters
 
 
-def test_a_submission_takes_three_statements_and_one_more_with_metadata(work):
+def test_a_submission_takes_four_statements_and_one_more_with_metadata(work):
     counted: list[str] = []
     event.listen(work.database.engine, "before_cursor_execute", lambda *args: counted.append(args[2]))
-    for metadata, expected in (({}, 3), ({"team": "a"}, 4)):
+    for metadata, expected in (({}, 4), ({"team": "a"}, 5)):
         with work.database.write() as session:
             counted.clear()
             submit.submit(session, NO_FILES, ALICE, spec(metadata=metadata), max_parameters=MAX_PARAMETERS)
