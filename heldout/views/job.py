@@ -112,12 +112,20 @@ class JobCurveView(View):
     validation_loss: list[Figure]
 
 
+def _is_absent(value: object) -> bool:
+    return value is None
+
+
 class ListedJobView(JobView):
     """A job in a list, with what a list shows beside it where that is asked for."""
 
-    curve: JobCurveView | None = Field(None, description="null unless `curves` asks, and before the first epoch.")
+    curve: JobCurveView | None = Field(
+        None, exclude_if=_is_absent, description="Absent unless `curves` asks, and before the first epoch."
+    )
     queue_position: int | None = Field(
-        None, description="Among your own jobs, from 1; null unless `queue` asks, and where the job is not queued."
+        None,
+        exclude_if=_is_absent,
+        description="Among your own jobs, from 1; absent unless `queue` asks, and where the job is not queued.",
     )
 
 

@@ -1,7 +1,7 @@
 """Trains the epochs of one job, from the first or from a checkpoint: train, measure, decide, write a checkpoint."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -10,7 +10,6 @@ from typing import Any
 from heldout.spec import JobSpec
 from worker.messages import CheckpointWritten, EpochDone, FirstStep, FromTraining, Overfits, Progress, StopCause, Warned
 from worker.training.best_weights import (
-    BestEpochs,
     TrainedWeights,
     Weights,
     from_older_release,
@@ -19,12 +18,13 @@ from worker.training.best_weights import (
 )
 from worker.training.checkpoint import CheckpointDamaged, read_checkpoint, write_checkpoint
 from worker.training.data import TrainingData
-from worker.training.engine import Engine, FitSums
+from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator, finite
-from worker.training.guard import ALL_CURVES, GuardState, explanation_of, watch_epoch
+from worker.training.guard import GuardState, explanation_of, watch_epoch
 from worker.training.pace import Pace
+from worker.training.position import Position
 from worker.training.schedule import PlateauState, epoch_rates, lower_on_plateau, reported_rate
-from worker.training.stopping import StoppingState, judge_epoch, kept_epoch
+from worker.training.stopping import judge_epoch, kept_epoch
 
 # How much of a long epoch can be lost with its worker.
 CHECKPOINT_EVERY_S = 300.0
@@ -45,39 +45,6 @@ class Diverged(Exception):
         super().__init__(
             f"Epoch {epoch}: {', '.join(figures)} {'is' if len(figures) == 1 else 'are'} not finite. "
             "Try a lower learning rate."
-        )
-
-
-@dataclass(frozen=True)
-class Position:
-    """How far a training has come, and the state of everything that decides about it."""
-
-    epoch: int = 1  # in progress, from 1
-    step: int = 0  # steps of this epoch that are done
-    sums: FitSums = field(default_factory=FitSums)  # of these steps
-    seconds: float = 0.0  # for these steps
-    plateau: PlateauState = field(default_factory=lambda: PlateauState(rate=0.0))
-    stopping: StoppingState = field(default_factory=StoppingState)
-    guard: GuardState = field(default_factory=GuardState)
-    kept: int = 0  # epoch of the weights that would be exported now; 0 before the first is whole
-    best: BestEpochs = field(default_factory=BestEpochs)
-
-    @property
-    def needed_epochs(self) -> set[int]:
-        """Epochs whose weights the end of the training needs."""
-        return {self.kept, self.best.by_loss, self.best.by_accuracy} - {0}
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> "Position":
-        return cls(
-            **{
-                **stored,
-                "best": BestEpochs(**stored.get("best", {})),
-                "sums": FitSums(**stored["sums"]),
-                "plateau": PlateauState(**stored["plateau"]),
-                "stopping": StoppingState(**stored["stopping"]),
-                "guard": _guard_from_json(stored.get("guard", {})),
-            }
         )
 
 
@@ -347,8 +314,3 @@ def _told(values: Mapping[str, float]) -> dict[str, float | None]:
     """An epoch's figures as they are reported; those of training are null where they are measured at the end alone."""
     unmeasured: dict[str, float | None] = {"train_loss": None, "train_accuracy": None}
     return unmeasured | {name: finite(value) for name, value in values.items()}
-
-
-def _guard_from_json(stored: dict[str, Any]) -> GuardState:
-    """The state as it was: JSON turned its tuples into lists."""
-    return GuardState(**{**stored, **{name: tuple(stored.get(name, ())) for name in ALL_CURVES}})

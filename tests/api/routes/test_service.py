@@ -217,15 +217,16 @@ def test_the_document_lists_every_error_of_every_route(client):
     assert codes("post", "/v1/jobs") == {
         "400": {"invalid_json", "invalid_parameter"},
         "401": {"unauthenticated"},
-        "403": {"cross_site_request"},
+        "403": {"cross_site_request", "insufficient_scope", "owner_suspended"},
         "409": {"idempotency_key_in_flight", "not_ready"},
         "410": {"dataset_lost"},
         "413": {"body_too_large"},
         "415": {"unsupported_media_type"},
         "422": {
             *("invalid_spec", "dataset_not_found", "dataset_unavailable", "network_too_deep", "too_many_parameters"),
-            *("idempotency_key_reused", "not_supported"),
+            *("idempotency_key_reused", "needs_more_memory", "not_supported"),
         },
+        "429": {"quota_exceeded", "too_many_requests"},
         "500": {"internal"},
         "503": {"database_unavailable", "storage_unavailable"},
     }

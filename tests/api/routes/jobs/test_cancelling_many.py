@@ -15,9 +15,10 @@ def test_waiting_jobs_are_cancelled_running_ones_asked_and_the_others_left(clien
     ended, running, asked, queued, paused = (
         submitted(client, with_field(tagged, "priority", 9 - place)) for place in range(5)
     )
-    other, foreign = submitted(client, spec), submitted(stranger, tagged)
+    other = submitted(client, spec)
     worker.succeed(worker.claim())
     worker.claim(), worker.claim()
+    foreign = submitted(stranger, tagged)
     client.post(f"/v1/jobs/{asked['id']}/cancel")
     client.post(f"/v1/jobs/{paused['id']}/pause")
     answer = client.post("/v1/jobs/cancel?metadata[sweep]=7")
@@ -59,9 +60,10 @@ def test_without_a_filter_nothing_is_cancelled(client, spec, query):
 
 def test_jobs_are_cancelled_by_name_and_each_is_answered(client, stranger, worker, spec):
     ended, running, queued = (submitted(client, with_field(spec, "priority", 9 - place)) for place in range(3))
-    left, foreign = submitted(client, spec), submitted(stranger, spec)
+    left = submitted(client, spec)
     worker.succeed(worker.claim())
     worker.claim()
+    foreign = submitted(stranger, spec)
     named = [one["id"] for one in (queued, ended, running, foreign, queued)]
     answer = client.post("/v1/jobs/cancel", json={"ids": named})
     assert answer.status_code == 202

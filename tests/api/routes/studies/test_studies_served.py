@@ -2,6 +2,7 @@
 
 import pytest
 
+from models.secret_box import SecretBox
 from models.store import webhooks
 from tests.api.support import assert_problem, sqlite_only, submitted, with_field
 
@@ -112,7 +113,8 @@ def test_a_study_of_a_job_has_its_spec_and_outlives_it(client, worker, spec):
 
 def test_a_study_is_waited_for_and_cancelled_with_its_jobs(client, database, worker, asked):
     with database.write() as session:
-        webhooks.add(session, "ada", url="https://hooks.example/x", events=["study.finished"], enabled=True)
+        box = SecretBox(lambda: "a key of ours")
+        webhooks.add(session, box, "ada", url="https://hooks.example/x", events=["study.finished"], enabled=True)
     study = ordered(client, asked)
     path = f"/v1/studies/{study['id']}"
     etag = client.get(path).headers["etag"]

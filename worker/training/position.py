@@ -1,0 +1,48 @@
+"""How far a training has come: what a checkpoint holds beside the weights."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.training.best_weights import BestEpochs
+from worker.training.engine import FitSums
+from worker.training.guard import ALL_CURVES, GuardState
+from worker.training.schedule import PlateauState
+from worker.training.stopping import StoppingState
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a training has come, and the state of everything that decides about it."""
+
+    epoch: int = 1  # in progress, from 1
+    step: int = 0  # steps of this epoch that are done
+    sums: FitSums = field(default_factory=FitSums)  # of these steps
+    seconds: float = 0.0  # for these steps
+    plateau: PlateauState = field(default_factory=lambda: PlateauState(rate=0.0))
+    stopping: StoppingState = field(default_factory=StoppingState)
+    guard: GuardState = field(default_factory=GuardState)
+    kept: int = 0  # epoch of the weights that would be exported now; 0 before the first is whole
+    best: BestEpochs = field(default_factory=BestEpochs)
+
+    @property
+    def needed_epochs(self) -> set[int]:
+        """Epochs whose weights the end of the training needs."""
+        return {self.kept, self.best.by_loss, self.best.by_accuracy} - {0}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "Position":
+        return cls(
+            **{
+                **stored,
+                "best": BestEpochs(**stored.get("best", {})),
+                "sums": FitSums(**stored["sums"]),
+                "plateau": PlateauState(**stored["plateau"]),
+                "stopping": StoppingState(**stored["stopping"]),
+                "guard": _guard_from_json(stored.get("guard", {})),
+            }
+        )
+
+
+def _guard_from_json(stored: dict[str, Any]) -> GuardState:
+    """The state as it was: JSON turned its tuples into lists."""
+    return GuardState(**{**stored, **{name: tuple(stored.get(name, ())) for name in ALL_CURVES}})
