@@ -1,6 +1,6 @@
 /** A chart for those who do not see it: a cursor that arrow keys move, its figures read out, and all of them as a table. */
 
-import { useState } from 'preact/hooks'
+import { useMemo, useState } from 'preact/hooks'
 
 export type Column = { label: string; values: (number | null | undefined)[]; format: (value: number) => string }
 
@@ -30,6 +30,8 @@ export function Readable({ label, x, xLabel, columns, cursor, onCursor, children
     setByKey(true)
     onCursor(next)
   }
+  // A thousand rows, which a cursor that moves does not change: give the same `columns` for the same figures.
+  const table = useMemo(() => tableOf(label, x, xLabel, columns), [label, x, xLabel, columns])
   const said = cursor === null || x[cursor] === undefined ? '' : sentence(cursor, x, xLabel, columns)
   return (
     <figure class="chart">
@@ -50,31 +52,37 @@ export function Readable({ label, x, xLabel, columns, cursor, onCursor, children
       <p class="sr" aria-live="polite">
         {byKey ? said : ''}
       </p>
-      <table class="sr">
-        <caption>{label}</caption>
-        <thead>
-          <tr>
-            <th scope="col">{xLabel}</th>
-            {columns.map((one) => (
-              <th key={one.label} scope="col">
-                {one.label}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {x.map((at, place) => (
-            <tr key={at}>
-              <th scope="row">{at}</th>
-              {columns.map((one) => {
-                const value = one.values[place] ?? null
-                return <td key={one.label}>{value === null ? 'none' : one.format(value)}</td>
-              })}
-            </tr>
-          ))}
-        </tbody>
-      </table>
+      {table}
     </figure>
+  )
+}
+
+function tableOf(label: string, x: number[], xLabel: string, columns: Column[]) {
+  return (
+    <table class="sr">
+      <caption>{label}</caption>
+      <thead>
+        <tr>
+          <th scope="col">{xLabel}</th>
+          {columns.map((one) => (
+            <th key={one.label} scope="col">
+              {one.label}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {x.map((at, place) => (
+          <tr key={at}>
+            <th scope="row">{at}</th>
+            {columns.map((one) => {
+              const value = one.values[place] ?? null
+              return <td key={one.label}>{value === null ? 'none' : one.format(value)}</td>
+            })}
+          </tr>
+        ))}
+      </tbody>
+    </table>
   )
 }
 

@@ -45,6 +45,7 @@ export function CurvesCard({ groups, at }: { groups: Group[]; at: number | null 
   const drawn = useMemo(() => drawnOf(curves, weight), [curves, weight])
   const marks = useMemo<Mark[]>(() => (at === null ? [] : [{ at, label: `epoch ${at}`, colour: '--ink-soft' }]), [at])
   const format = FORMATS[measure]
+  const columns = useMemo(() => columnsOf(curves, format), [curves, format])
   const place = cursor ?? x.length - 1
   return (
     <section class="card curves" aria-label="Curves">
@@ -69,7 +70,14 @@ export function CurvesCard({ groups, at }: { groups: Group[]; at: number | null 
         <p class="soft plot-empty">The curves begin with the end of the first epoch.</p>
       ) : (
         <>
-          <Readable label={`${NAMES[measure]} of each epoch`} x={x} xLabel="Epoch" columns={columnsOf(curves, format)} cursor={cursor} onCursor={setCursor}>
+          <Readable
+            label={`${NAMES[measure]} of each epoch`}
+            x={x}
+            xLabel="Epoch"
+            columns={columns}
+            cursor={cursor}
+            onCursor={setCursor}
+          >
             <Plot
               label={measure}
               x={x}

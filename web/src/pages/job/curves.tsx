@@ -28,6 +28,11 @@ function curvesOf(epochs: Epoch[], measure: Measure): Curve[] {
   }))
 }
 
+const FORMATS: Record<Measure, (value: number) => string> = {
+  loss: (value) => figure(value),
+  accuracy: (value) => percent(value),
+}
+
 export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diagnosis?: Diagnosis; job: Job }) {
   const choice = curveChoice(MEASURES)
   const { measure, log, weight } = choice
@@ -39,7 +44,8 @@ export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diag
   const curves = useMemo(() => curvesOf(epochs, measure), [epochs, measure])
   const lines = useMemo(() => linesOf(curves, weight), [curves, weight])
   const marks = useMemo(() => marksOf(diagnosis), [diagnosis?.best_epoch, diagnosis?.onset_epoch])
-  const format = measure === 'loss' ? (value: number) => figure(value) : (value: number) => percent(value)
+  const format = FORMATS[measure]
+  const columns = useMemo(() => curves.map((one) => ({ label: one.label, values: one.values, format })), [curves, format])
   const place = cursor ?? x.length - 1
 
   return (
@@ -58,7 +64,7 @@ export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diag
             label={`${measure === 'loss' ? 'Loss' : 'Accuracy'} of each epoch`}
             x={x}
             xLabel="Epoch"
-            columns={curves.map((one) => ({ label: one.label, values: one.values, format }))}
+            columns={columns}
             cursor={cursor}
             onCursor={setCursor}
           >
