@@ -36,16 +36,17 @@ def restore(settings: Settings, folder: Path) -> About:
                 f"The backup is of {about.database}, and the database that the settings name is not. "
                 "Name one of the same kind, or a new home with --home."
             )
+        if _has_tables(target):
+            raise OperatorError("The database is not empty. Restore into a new home, or into an empty database.")
+        _require_whole(folder, about)
+        # Files first: a service that sees the rows finds what they name.
+        blobs = Blobs(target.blobs_url)
+        for one in read_listed(folder):
+            blobs.put(one.key, folder / BLOBS / one.key)
+        _fill(target, folder / DATABASE_FILES[about.database])
+        # Not before: it would hold the SQLite file that the restored one replaces.
         database = Database(target.database)
         try:
-            if _has_tables(target, database):
-                raise OperatorError("The database is not empty. Restore into a new home, or into an empty database.")
-            _require_whole(folder, about)
-            # Files first: a service that sees the rows finds what they name.
-            blobs = Blobs(target.blobs_url)
-            for one in read_listed(folder):
-                blobs.put(one.key, folder / BLOBS / one.key)
-            _fill(target, folder / DATABASE_FILES[about.database])
             upgrade(database)
             with database.write() as session:
                 claims.forget_checkpoints(session, about.missing)
@@ -73,12 +74,16 @@ def _target(settings: Settings, about: About) -> Iterator[Settings]:
                 yield on_database(settings, server.url)
 
 
-def _has_tables(settings: Settings, database: Database) -> bool:
+def _has_tables(settings: Settings) -> bool:
     file = settings.database.partition("///")[2]
     # Looking into a SQLite file makes it.
     if kind_of(settings.database) == "sqlite" and not Path(file).exists():
         return False
-    return current(database) is not None
+    database = Database(settings.database)
+    try:
+        return current(database) is not None
+    finally:
+        database.dispose()
 
 
 def _require_whole(folder: Path, about: About) -> None:

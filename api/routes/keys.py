@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.auth import CallerDep
 from api.http.context import current_context
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
 from api.http.idempotency import IdempotencyKey, Memory, once
+from api.http.moments import MomentWithZone
 from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused
@@ -33,7 +34,7 @@ class NewKey(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scopes: list[Scope] | None = Field(None, min_length=1, max_length=len(SCOPES), description="Absent: all of yours.")
-    expires_at: AwareDatetime | None = Field(None, description="RFC 3339; absent: as the key that makes it.")
+    expires_at: MomentWithZone | None = Field(None, description="RFC 3339; absent: as the key that makes it.")
 
 
 class Rolling(BaseModel):

@@ -7,6 +7,7 @@ from fastapi import Query
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep
+from api.http.moments import Moment
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import InvalidParameter
@@ -28,10 +29,10 @@ def get_usage(
     app: AppContextDep,
     session: ReadSessionDep,
     from_: Annotated[
-        datetime | None,
+        Moment | None,
         Query(alias="from", description="Its hour or day is the first one; UTC without a zone."),
     ] = None,
-    to: Annotated[datetime | None, Query(description="The first moment that does not count; default: now.")] = None,
+    to: Annotated[Moment | None, Query(description="The first moment that does not count; default: now.")] = None,
     bucket: Annotated[Bucket, Query(description="What is summed up; days are those of UTC.")] = "hour",
     group_by: Annotated[Group | None, Query(description="Apart for each key, or each kind of work.")] = None,
 ) -> UsageView:

@@ -18,7 +18,6 @@ from heldout.errors import (
     IdempotencyKeyReused,
     InvalidCursor,
     SecretsUnavailable,
-    TooManyWebhooks,
     WebhookDisabled,
     WebhookNotFound,
     WebhookUrlRefused,
@@ -78,7 +77,6 @@ class WebhookChanges(_Body):
     "",
     status_code=201,
     responses=problems(
-        TooManyWebhooks,
         WebhookUrlRefused,
         SecretsUnavailable,
         IdempotencyKeyInFlight,

@@ -17,6 +17,7 @@ _COMMANDS = (
     (r"GET /v1/datasets", "`heldout datasets`"),
     (r"POST /v1/datasets", "`heldout datasets push PATH`"),
     (r"GET /v1/keys", "`heldout keys list`"),
+    (r"POST /v1/keys", "`heldout keys create`"),
     (r'retry with \{"patch": (\{.*\})\}', r"`heldout train --from JOB --patch '\1'`"),
     (r"Send `Authorization: Bearer ho_<id>_<secret>` with a key", "Set HELDOUT_API_KEY to a key"),
 )

@@ -10,7 +10,7 @@ from heldout.cli.figures import NONE, clock, points
 from heldout.cli.screen import print_table, say, say_wrapped, table_width, terminal_width
 from heldout.cli.shown_curve import show_curve, show_curve_estimate
 from heldout.pictures.intervals import around_zero, reach_of
-from heldout.remedies.words import words_of
+from heldout.remedy_words import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ from heldout.cli.figures import NONE, moment
 from heldout.cli.outcome import Exit
 from heldout.cli.screen import print_json, print_table, say
 from heldout.cli.shown_study import progress_of, show_study
-from heldout.remedies.words import words_of
+from heldout.remedy_words import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

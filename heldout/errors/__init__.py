@@ -21,7 +21,6 @@ from heldout.errors.conflicts import (
     StateGone,
     StudyFinished,
     StudyNotFinished,
-    TooManyWebhooks,
     UploadFinished,
     WebhookDisabled,
 )
@@ -149,7 +148,6 @@ __all__ = [
     "TooManyParameters",
     "TooManyRequests",
     "TooManyUploads",
-    "TooManyWebhooks",
     "Unauthenticated",
     "UnsupportedMediaType",
     "UploadFinished",

@@ -169,13 +169,6 @@ class DatasetInUse(HeldoutError):
         super().__init__(f"Dataset {name}@{version} is needed by what has not ended: {listed}. Cancel it or wait.")
 
 
-class TooManyWebhooks(HeldoutError):
-    code, status, title = "too_many_webhooks", 409, "The owner has as many webhooks as are allowed"
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"An owner can have {limit} webhooks. Delete one, or give one of them more events.")
-
-
 class WebhookDisabled(HeldoutError):
     code, status, title = "webhook_disabled", 409, "The webhook is disabled"
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from heldout.diagnosis.gap.term_words import TERM_MEANINGS, TERM_NAMES
-from heldout.remedies.words import words_of
+from heldout.remedy_words import words_of
 from heldout.studies.spec import BASE_ARM
 from heldout.views.diagnosis import TermView
 from heldout.views.study_report import ReportBudgetView, StudyReportView

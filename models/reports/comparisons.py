@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median_low
 
 from heldout.pictures.scales import Scale, scale_of
-from heldout.remedies.words import words_of
+from heldout.remedy_words import words_of
 from heldout.views.study import ArmView, DifferenceView, Interval
 from heldout.views.study_report import StudyReportView
 from models.reports.document import Block, Cell, Heading, Paragraph, Picture, Table

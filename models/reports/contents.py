@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from heldout.remedies.words import named, words_of
+from heldout.remedy_words import named, words_of
 from heldout.stored.final import GapView
 from heldout.views.study import StudyView, TestFiguresView
 from heldout.views.study_report import StudyReportView

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from heldout.remedies.words import named, quoted
+from heldout.remedy_words import named, quoted
 from heldout.views.study import StudyTestView, StudyView
 from heldout.views.study_report import QuestionView
 from models.reports.commands import IMAGES_FILE, MORE_FILE, WINNER_FILE

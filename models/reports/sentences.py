@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from heldout.remedies.words import named, quoted
+from heldout.remedy_words import named, quoted
 from heldout.studies.fairness import chooses_alone
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, ForecastView, NeedsView, StudyView, TestFiguresView

@@ -97,6 +97,7 @@ def add(
         "attempt": 0,
         "failures": 0,
         "runtime_s": 0.0,
+        "charged_s": 0.0,
         "epochs": epochs,
         "last_event": 1,
     }

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from heldout.errors import HeldoutError
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
-from heldout.remedies.words import named, words_of
+from heldout.remedy_words import named, words_of
 from heldout.spec import JobSpec
 from heldout.studies.refit import refit_spec
 from heldout.studies.spec import BASE_ARM

@@ -5,19 +5,17 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
-from heldout.errors import TooManyWebhooks, WebhookNotFound
+from heldout.errors import WebhookNotFound
 from heldout.webhooks import OLD_SECRET_SIGNS_FOR_S
 from models.database import db_now
 from models.ids import new_id
 from models.secret_box import SecretBox
-from models.store import events, locks
+from models.store import events
 from models.store.outbox import give_up
 from models.tables import WebhookRow
-
-MAX_WEBHOOKS = 20
 
 
 def add(
@@ -34,12 +32,7 @@ def add(
 
     Args:
         made_by: the key that asks for it.
-    Raises:
-        TooManyWebhooks: the owner has as many as an event may be sent to.
     """
-    locks.lock(session, "webhooks", owner)
-    if (session.scalar(select(func.count()).where(WebhookRow.owner == owner)) or 0) >= MAX_WEBHOOKS:
-        raise TooManyWebhooks(MAX_WEBHOOKS)
     row = insert(WebhookRow).values(
         id=new_id("wh"),
         owner=owner,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heldout.remedies.words import named, quoted
+from heldout.remedy_words import named, quoted
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ConclusionView, StudyTestView
 from models.studies import wording

@@ -6,7 +6,7 @@ Nothing is remembered between calls: looks, drops and choices follow from the tr
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from heldout.remedies.words import quoted
+from heldout.remedy_words import quoted
 from heldout.studies.spec import BASE_ARM
 from models.studies.arm_views import arm_views, patch_of
 from models.studies.conclusion import Race, conclusion_of_cure, conclusion_without_cure, test_view

@@ -1,6 +1,6 @@
 """What a study has found, in words for people who know no statistics. Pure."""
 
-from heldout.remedies.words import quoted
+from heldout.remedy_words import quoted
 from heldout.views.study import NeedsView
 from models.studies.comparing import Comparison, GainUnit
 from models.studies.standing import (

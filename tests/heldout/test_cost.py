@@ -18,6 +18,7 @@ from heldout.cost import (
     training_work,
 )
 from heldout.layers import plan_network
+from heldout.memory import training_bytes
 from heldout.spec import JobSpec
 
 IMAGE, CLASSES = (28, 28, 1), 10
@@ -116,7 +117,9 @@ def test_an_epoch_with_frozen_blocks_takes_their_measured_forward_pass_in_its_pr
 
 def test_averaged_weights_and_the_network_that_measures_with_them_take_memory():
     network = plan(spec())
-    assert network.memory_bytes(32, averaged=True) - network.memory_bytes(32) == 8 * network.parameters
+    alone, averaged = spec(), spec(training={"ema_decay": 0.9})
+    more = training_bytes(averaged, network, 100, 1) - training_bytes(alone, network, 100, 1)
+    assert more == 8 * network.parameters
 
 
 def test_measuring_is_the_same_work_for_every_size_of_a_batch():

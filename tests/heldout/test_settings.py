@@ -52,8 +52,8 @@ def test_passwords_are_taken_from_the_environment_and_never_shown(monkeypatch):
     ("name", "sentence"),
     [
         (
-            "HELDOUT_MAX_CHECK_S",
-            "HELDOUT_MAX_CHECK_S is not a setting and is ignored; did you mean HELDOUT_MAX_INGEST_S?",
+            "HELDOUT_MAX_INGESTS",
+            "HELDOUT_MAX_INGESTS is not a setting and is ignored; did you mean HELDOUT_MAX_INGEST_S?",
         ),
         ("HELDOUT_SLOT", "HELDOUT_SLOT is not a setting and is ignored; did you mean HELDOUT_SLOTS?"),
         ("heldout_slot", "heldout_slot is not a setting and is ignored; did you mean HELDOUT_SLOTS?"),
@@ -79,4 +79,4 @@ def test_settings_and_variables_of_clients_and_of_compose_are_known():
 
 
 def test_an_empty_variable_and_those_of_others_are_no_matter():
-    assert unknown_settings({"HELDOUT_MAX_CHECK_S": "", "PORT": "1", "HELDOUTX_SLOT": "1"}) == []
+    assert unknown_settings({"HELDOUT_MAX_INGESTS": "", "PORT": "1", "HELDOUTX_SLOT": "1"}) == []

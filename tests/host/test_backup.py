@@ -63,15 +63,17 @@ def work(settings: Settings) -> Iterator[Work]:
 @pytest.fixture
 def restored(target: Settings) -> Iterator[Callable[[], Work]]:
     """Hands on the restored database."""
-    database = Database(target.database)
+    opened: list[Database] = []
 
     def hands() -> Work:
+        opened.append(Database(target.database))  # not before: it would make the file that is to be restored
         work = Work.__new__(Work)  # it has its dataset already
-        work.database = database
+        work.database = opened[-1]
         return work
 
     yield hands
-    database.dispose()
+    for database in opened:
+        database.dispose()
 
 
 def file_of(blobs: Blobs, key: str) -> tuple[int, str]:

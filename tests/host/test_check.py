@@ -84,7 +84,7 @@ def test_a_wrong_password_is_wrong_and_is_not_repeated(settings: Settings, monke
 
 def test_a_variable_that_is_ignored_is_wrong(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines(settings)["settings"].startswith("ok")
-    monkeypatch.setenv("HELDOUT_MAX_CHECK_S", "5")
+    monkeypatch.setenv("HELDOUT_MAX_INGESTS", "5")
     said = lines(settings)["settings"]
     assert said.startswith("WRONG")
     assert "did you mean HELDOUT_MAX_INGEST_S?" in said
@@ -96,10 +96,10 @@ def test_a_program_that_starts_logs_which_variables_it_ignores(settings: Setting
     with database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0000'"))  # so that the program ends at once
     database.dispose()
-    run = run_program(*program, HELDOUT_MAX_CHECK_S="5")
+    run = run_program(*program, HELDOUT_MAX_INGESTS="5")
     [logged] = [json.loads(line) for line in run.stderr.splitlines() if '"unknown_setting"' in line]
     assert logged["level"] == "warning"
-    assert "HELDOUT_MAX_CHECK_S" in logged["detail"]
+    assert "HELDOUT_MAX_INGESTS" in logged["detail"]
 
 
 @pytest.mark.parametrize("program", [("-m", "api", "serve"), ("-m", "worker.local")])

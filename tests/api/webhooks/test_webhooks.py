@@ -159,7 +159,8 @@ def test_an_owner_has_twenty_webhooks_at_most(client, stranger, receiver):
     for _ in range(20):
         made(client, receiver)
     body = {"url": receiver.url, "events": ["job.failed"]}
-    assert_problem(client.post("/v1/webhooks", json=body), 409, "too_many_webhooks")
+    problem = assert_problem(client.post("/v1/webhooks", json=body), 429, "quota_exceeded")
+    assert "used 20, allowed 20" in problem["detail"]
     made(stranger, receiver)
 
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
-from heldout.remedies.words import named, words_of
+from heldout.remedy_words import named, words_of
 
 DASHBOARD = Path(__file__).parents[3] / "web/src/words/verdicts.ts"
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.studies.simulated import Trainings, World, follow, state_of
 from heldout.lifecycle import JobStatus
-from heldout.remedies.words import words_of
+from heldout.remedy_words import words_of
 from models.studies import state as states
 from models.studies.next_steps import next_steps
 from models.studies.state import Arm, NextSteps, Purpose, Run, RunKey, Scores

@@ -33,7 +33,7 @@ const TERMS: Record<string, string> = {
 
 export const termWord = (code: string) => TERMS[code] ?? plain(code)
 
-/** As `heldout/remedies/words.py` has them. */
+/** As `heldout/remedy_words.py` has them. */
 const REMEDIES: Record<string, string> = {
   l2: 'L2 penalty',
   ema: 'averaged weights',
