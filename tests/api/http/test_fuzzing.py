@@ -18,7 +18,7 @@ CONFIG = """
 hooks = {hooks}
 
 [[operations]]
-include-name-regex = "^((POST|PATCH|PUT) /v1/(jobs|datasets|diagnoses|studies|session)|GET /v1/jobs$)"
+include-name-regex = "^((POST|PATCH|PUT) /v1/(jobs|datasets|diagnoses|studies|session)|GET /v1/jobs$|POST /v1/webhooks$)"
 [operations.checks]
 positive_data_acceptance.enabled = false
 
@@ -72,6 +72,7 @@ def test_no_request_breaks_the_service_or_the_promises_of_its_document(
     environment = {
         **os.environ,
         "FUZZ_JOBS": json.dumps(jobs),
+        "FUZZ_KEY": key.split("_")[1],
         "FUZZ_WEBHOOKS": json.dumps(webhooks[0]),
         "FUZZ_DELIVERIES": json.dumps(webhooks[1]),
         "PYTHONPATH": str(Path.cwd()),
