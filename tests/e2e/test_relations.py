@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from models.relations import load_relations, relations_key
 from tests.e2e.running import Service, lives, until
@@ -51,6 +52,7 @@ def test_bundled_datasets_and_those_of_an_earlier_release_get_their_relations(ma
     assert all(relations_file(service, dataset_id).is_file() for dataset_id in found.values())
 
 
+@pytest.mark.proof  # tests/e2e/test_datasets.py kills a worker in an ingest in every run
 def test_what_a_killed_worker_has_not_finished_another_one_does(make_service) -> None:
     service = make_service(**RECOVERS_SOON).start()
     [searching] = until(service.relating_pids, "a search for copies")
