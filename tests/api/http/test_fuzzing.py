@@ -18,7 +18,7 @@ CONFIG = """
 hooks = {hooks}
 
 [[operations]]
-include-name-regex = "^((POST|PATCH|PUT) /v1/(jobs|datasets|diagnoses|studies|session)|GET /v1/jobs$|POST /v1/webhooks$)"
+include-name-regex = "^((POST|PATCH|PUT) /v1/(jobs|datasets|diagnoses|studies|session|webhooks$)|GET /v1/jobs$)"
 [operations.checks]
 positive_data_acceptance.enabled = false
 
