@@ -23,7 +23,7 @@ export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis
       {!hasEnded && <p class="soft">By the epochs so far; the job still runs.</p>}
       <p>{diagnosis.explanation}</p>
       {diagnosis.confidence !== null && diagnosis.confidence !== undefined && (
-        <p class="soft">Verdicts like this one are right in {percent(diagnosis.confidence, 0)} of cases.</p>
+        <p class="soft">{sureness(diagnosis.confidence)}</p>
       )}
       {diagnosis.caveats && diagnosis.caveats.length > 0 && (
         <p class="caveat">Read the figures with care: {diagnosis.caveats.map((one) => verdictWord(one)[0]).join(', ')}.</p>
@@ -108,4 +108,12 @@ function TryButton({ job, remedy }: { job: Job; remedy: Remedy }) {
       Try it
     </button>
   )
+}
+
+/** Said so that a low share does not read as praise. */
+function sureness(confidence: number): string {
+  const share = percent(confidence, 0)
+  return confidence >= 0.5
+    ? `Verdicts like this one are right in ${share} of cases.`
+    : `Take it as a hint: verdicts like this one are right in only ${share} of cases.`
 }
