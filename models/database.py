@@ -239,7 +239,9 @@ def _keep_private(file: str | None) -> None:
     if not file or file == ":memory:" or file.startswith("file:"):
         return
     with suppress(OSError):  # no folder yet, or another user's file: SQLite says what is wrong when it is opened
-        os.close(os.open(file, os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # Only a new file is opened: to close one would end the locks that this process holds on it through SQLite.
+        with suppress(FileExistsError):
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         for path in (file, f"{file}-wal", f"{file}-shm"):
             if os.path.exists(path) and os.stat(path).st_mode & 0o077:
                 os.chmod(path, 0o600)
