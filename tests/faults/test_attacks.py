@@ -124,8 +124,8 @@ def assert_others_are_served(attacked: Stack, names: list[str], seconds: float, 
     logged = (attacked.api.err.stat().st_size - log_bytes) / (time.monotonic() - began)
     peak_mib = _peak_mib(attacked.api.pid)
     print(
-        f"\n{said}{len(victim.seconds)} requests of another owner, {share:.0%} within {victim.within_s(share):.3f} s, longest "
-        f"{max(victim.seconds):.3f} s; peak {peak_mib:.0f} MiB; {logged / 1000:.0f} kB of log a second"
+        f"\n{said}{len(victim.seconds)} requests of another owner, {share:.0%} within {victim.within_s(share):.3f} s, "
+        f"longest {max(victim.seconds):.3f} s; peak {peak_mib:.0f} MiB; {logged / 1000:.0f} kB of log a second"
     )
     assert attacked.api.lives()
     assert attacker.returncode == 0
