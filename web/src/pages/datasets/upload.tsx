@@ -17,7 +17,8 @@ const nameOf = (file: File) =>
     .replace(/^[^a-z0-9]+/, '')
     .slice(0, 64) || 'images'
 
-export function Upload() {
+/** `bundled`: names of datasets that come with the service, which one's own can hide. */
+export function Upload({ bundled }: { bundled: string[] }) {
   const [file, setFile] = useState<File | null>(null)
   const [isOver, setOver] = useState(false)
   const input = useRef<HTMLInputElement>(null)
@@ -37,7 +38,7 @@ export function Upload() {
       }}
     >
       {file ? (
-        <UploadForm key={file.name} file={file} onCancel={() => setFile(null)} />
+        <UploadForm key={file.name} file={file} bundled={bundled} onCancel={() => setFile(null)} />
       ) : (
         <>
           <p>
@@ -72,7 +73,9 @@ const specOf = (choice: Choice) => ({
   ...(choice.skips && { skip_broken: true }),
 })
 
-function UploadForm({ file, onCancel }: { file: File; onCancel: () => void }) {
+type FormProps = { file: File; bundled: string[]; onCancel: () => void }
+
+function UploadForm({ file, bundled, onCancel }: FormProps) {
   const [choice, setChoice] = useState<Choice>({
     ...{ name: nameOf(file), description: '', side: '', rule: 'pad', group: '' },
     ...{ isMerged: false, skips: false },
@@ -100,6 +103,9 @@ function UploadForm({ file, onCancel }: { file: File; onCancel: () => void }) {
       setSent(null)
     }
   }
+  const hint = bundled.includes(choice.name)
+    ? 'A dataset that comes with Heldout has this name, too. Better choose another.'
+    : 'Small letters, digits, dots and dashes.'
   const wrong = (pointer: string) => problem?.errors.find((one) => one.pointer.startsWith(pointer))?.detail
 
   return (
@@ -114,7 +120,7 @@ function UploadForm({ file, onCancel }: { file: File; onCancel: () => void }) {
         <strong>{file.name}</strong> <span class="soft">{bytes(file.size)}</span>
       </p>
       <div class="fields">
-        <Labelled id="name" label="Name" hint="Small letters, digits, dots and dashes." error={wrong('/name')}>
+        <Labelled id="name" label="Name" hint={hint} error={wrong('/name')}>
           <input
             id="name"
             required

@@ -50,7 +50,7 @@ export function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => v
       <button type="button" onClick={() => setAsking('rename')}>
         Rename
       </button>
-      <a class="button" href={compareAddress([job.id, ...(job.retry_of ? [job.retry_of] : [])])}>
+      <a class="button" href={compareAddress([...(job.retry_of ? [job.retry_of] : []), job.id])}>
         {job.retry_of ? 'Compare with the job before' : 'Compare'}
       </a>
       <a class="button" href={`/new?from=${job.id}`}>

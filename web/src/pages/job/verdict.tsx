@@ -29,14 +29,7 @@ export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis
         <p class="caveat">Read the figures with care: {diagnosis.caveats.map((one) => verdictWord(one)[0]).join(', ')}.</p>
       )}
       {first && <Remedies job={job} finding={first} />}
-      {hasEnded && diagnosis.verdict !== 'healthy' && (
-        <div class="cure">
-          <a class="button primary" href={`/studies/new?job=${job.id}`}>
-            Cure it: a study
-          </a>
-          <span class="soft">measures over several seeds which remedy really helps.</span>
-        </div>
-      )}
+      {hasEnded && <ToStudy job={job} isHealthy={diagnosis.verdict === 'healthy'} />}
       {others.length > 0 && (
         <details>
           <summary>
@@ -54,6 +47,15 @@ export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis
     </section>
   )
 }
+
+const ToStudy = ({ job, isHealthy }: { job: Job; isHealthy: boolean }) => (
+  <div class="cure">
+    <a class={isHealthy ? 'button' : 'button primary'} href={`/studies/new?job=${job.id}`}>
+      {isHealthy ? 'Improve it: a study' : 'Cure it: a study'}
+    </a>
+    <span class="soft">measures over several seeds which remedy really helps.</span>
+  </div>
+)
 
 function Remedies({ job, finding }: { job: Job; finding: Finding }) {
   if (!finding.remedies.length) return null

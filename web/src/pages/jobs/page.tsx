@@ -116,7 +116,7 @@ const NoJobs = ({ isFiltered }: { isFiltered: boolean }) =>
     </Empty>
   ) : (
     <Empty title="No jobs yet">
-      <p>Train a first network: it takes a minute, and shows what overfitting looks like.</p>
+      <p>Train a first network: it takes a minute, and shows how much worse it does on images that it has not seen.</p>
       <div class="row">
         <a class="button primary" href="/new">
           New job

@@ -59,7 +59,8 @@ const NoStudies = ({ isFiltered }: { isFiltered: boolean }) =>
     <Empty title="No studies yet">
       <p>
         A study trains a network with each remedy and without, several times over, and says which remedy surely helps. Begin one
-        from a job that has ended: its page has the button «Cure it».
+        from a job that has ended: its page has the button «Cure it», or «Improve it»
+        where no fault was found.
       </p>
       <a class="button primary" href="/jobs?status=succeeded">
         To the jobs

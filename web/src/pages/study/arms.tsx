@@ -86,15 +86,37 @@ function rowOf(arm: Arm, told: ReportArm | undefined, measure: Measure): Compare
     ),
     change: difference?.[measure] ?? null,
     interval: interval as Range | null,
-    beside: <Sure arm={arm} effect={told?.effect} />,
+    beside: <Sure arm={arm} effect={told?.effect} measure={measure} />,
   }
 }
 
-function Sure({ arm, effect }: { arm: Arm; effect: string | null | undefined }) {
+/** Whether an interval lies wholly on the side of the effect; a fall of the loss is what is better. */
+function shows(arm: Arm, measure: Measure, effect: 'better' | 'worse'): boolean {
+  const interval = arm.difference?.adjusted_intervals[measure]
+  if (!interval) return false
+  const isRise = (effect === 'better') === (measure === 'accuracy')
+  return isRise ? interval[0]! > 0 : interval[1]! < 0
+}
+
+/** Named where the effect is sure in the measure that is not shown: the line beside it crosses 0. */
+function elsewhere(arm: Arm, effect: string | null | undefined, shown: Measure): string {
+  if (effect !== 'better' && effect !== 'worse') return ''
+  const other: Measure = shown === 'accuracy' ? 'loss' : 'accuracy'
+  return !shows(arm, shown, effect) && shows(arm, other, effect) ? ` in ${other}` : ''
+}
+
+type SureProps = { arm: Arm; effect: string | null | undefined; measure: Measure }
+
+function Sure({ arm, effect, measure }: SureProps) {
   const word = effect ? EFFECTS[effect] : undefined
   return (
     <>
-      {word && <span class={`badge ${word[1]}`}>{word[0]}</span>}
+      {word && (
+        <span class={`badge ${word[1]}`}>
+          {word[0]}
+          {elsewhere(arm, effect, measure)}
+        </span>
+      )}
       <p class="soft">
         {arm.validation && <>{percent(arm.validation.accuracy)} · </>}
         {count(arm.seeds)} of {count(arm.jobs.length)} {arm.jobs.length === 1 ? 'training' : 'trainings'}
