@@ -12,6 +12,8 @@ import { ENDED, remedyWord, verdictWord } from '../../words/verdicts'
 
 export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis }) {
   const hasEnded = ENDED.has(job.status)
+  // What it lacks is epochs that are still to come, so its advice to train longer would mislead.
+  const isEarly = !hasEnded && job.status !== 'paused' && diagnosis.verdict === 'cannot_tell'
   const first = diagnosis.findings.find((one) => one.code === diagnosis.verdict)
   const others = diagnosis.findings.filter((one) => one !== first)
   return (
@@ -20,8 +22,8 @@ export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis
         <h2>Verdict</h2>
         <Verdict code={diagnosis.verdict} />
       </header>
-      {!hasEnded && <p class="soft">By the epochs so far; the job still runs.</p>}
-      <p>{diagnosis.explanation}</p>
+      {!hasEnded && !isEarly && <p class="soft">By the epochs so far; the job still runs.</p>}
+      <p>{isEarly ? 'It comes once a few epochs are done. There is nothing to do until then.' : diagnosis.explanation}</p>
       {diagnosis.confidence !== null && diagnosis.confidence !== undefined && (
         <p class="soft">{sureness(diagnosis.confidence)}</p>
       )}
