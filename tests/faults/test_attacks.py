@@ -25,7 +25,7 @@ from tests.faults.attacks import ATTACKS
 MIB = 1024 * 1024
 # What docker-compose.yml gives the API.
 MAX_MEMORY_MIB = 1024
-MAX_S = 1.0
+LONG_WITHIN_S, SHORT_WITHIN_S = 1.0, 3.0
 # A log that strangers fill: a line each for some thousand requests a second.
 MAX_LOG_BYTES_A_SECOND = 1.5 * MIB
 LONG_S, SHORT_S = 60.0, 0.3
@@ -98,18 +98,20 @@ class Victim:
 
 
 def test_another_owner_is_answered_soon_while_one_attack_follows_the_other(attacked: Stack, tenant_key: str) -> None:
-    # Of some fifty requests, beside other tests on the same cores, the slowest says little.
-    assert_others_are_served(attacked, [*ATTACKS], SHORT_S, tenant_key, share=0.9)
+    # Of some fifty requests, beside other tests on the same cores, the slowest says little, and a second is soon gone.
+    assert_others_are_served(attacked, [*ATTACKS], SHORT_S, tenant_key, share=0.9, within_s=SHORT_WITHIN_S)
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("name", ATTACKS)
 def test_another_owner_is_answered_soon_during_a_minute_of(name: str, attacked: Stack, tenant_key: str) -> None:
-    assert_others_are_served(attacked, [name], LONG_S, tenant_key, share=0.99)
+    assert_others_are_served(attacked, [name], LONG_S, tenant_key, share=0.99, within_s=LONG_WITHIN_S)
 
 
-def assert_others_are_served(attacked: Stack, names: list[str], seconds: float, key: str, *, share: float) -> None:
-    """Attack for so many seconds each; this share of another owner's requests is answered within a second."""
+def assert_others_are_served(
+    attacked: Stack, names: list[str], seconds: float, key: str, *, share: float, within_s: float
+) -> None:
+    """Attack for so many seconds each; this share of another owner's requests is answered within `within_s`."""
     assert attacked.api is not None
     log_bytes = attacked.api.err.stat().st_size
     _reset_peak(attacked.api.pid)
@@ -133,7 +135,7 @@ def assert_others_are_served(attacked: Stack, names: list[str], seconds: float, 
         [(name, answers)] = json.loads(line).items()
         assert sum(answers.values()) > 0, f"{name} was no attack"
     assert not victim.wrong, victim.wrong[:5]
-    assert victim.within_s(share) < MAX_S
+    assert victim.within_s(share) < within_s
     assert peak_mib < MAX_MEMORY_MIB
     assert logged < MAX_LOG_BYTES_A_SECOND
 
