@@ -486,3 +486,23 @@ def test_a_sqlite_file_is_readable_by_its_owner_alone_whatever_its_folder_allows
     finally:
         os.umask(umask)
     assert modes == {"heldout.db": 0o600, "heldout.db-wal": 0o600, "heldout.db-shm": 0o600}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_another_database_object_on_the_same_file_leaves_the_locks_of_this_process(database, sqlite_url):
+    """Where a process closes a file, POSIX ends all locks that it holds on it, those of SQLite too."""
+    file = make_url(sqlite_url).database
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as holder:
+        holder.execute("BEGIN")
+        holder.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        before = locks_on(file)
+        assert before > 0
+        Database(sqlite_url).dispose()
+        assert locks_on(file) == before
+
+
+def locks_on(file: str) -> int:
+    """Locks that this process holds on a file."""
+    inode = os.stat(file).st_ino
+    lines = Path("/proc/locks").read_text().splitlines()
+    return sum(f" {os.getpid()} " in line and f":{inode} " in line for line in lines)
