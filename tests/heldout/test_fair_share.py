@@ -206,3 +206,10 @@ def test_a_job_is_charged_what_it_took_however_often_it_was_renewed(elapsed_s, r
 def test_a_gpu_is_a_slot_and_checks_leave_half_of_the_slots():
     assert [slots_of(gpus) for gpus in (0, 1, 4)] == [1, 1, 4]
     assert [checks_at_once(slots) for slots in (1, 2, 3, 8)] == [1, 1, 1, 4]
+
+
+def test_what_was_used_an_hour_ago_counts_half_and_half_a_day_ago_hardly():
+    heavy_once = Standing(used_slot_s=20_000.0, at_s=NOW_S - 12 * HOUR_S)
+    light_now = Standing(used_slot_s=10.0, at_s=NOW_S)
+    assert used_at(light_now, NOW_S + HOUR_S) == pytest.approx(5.0)
+    assert turn_of(heavy_once) < turn_of(light_now)
