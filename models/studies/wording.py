@@ -104,8 +104,12 @@ def worse_than_base(
 
 def no_help(seeds: int) -> str:
     """Why an arm is no cure that changes nothing."""
-    least = f"{points(RELEVANT_ACCURACY)} of accuracy and below {100 * RELEVANT_SHARE_OF_LOSS:.0f} % of the loss"
-    return f"Does not help: after {counted(seeds, 'seed', 'seeds')} any benefit is below {least}."
+    least = f"{points(RELEVANT_ACCURACY)} of accuracy, or of {100 * RELEVANT_SHARE_OF_LOSS:.0f} % of the loss"
+    # Judged by the single interval: the adjusted one beside it may reach farther.
+    return (
+        f"Probably does not help: after {counted(seeds, 'seed', 'seeds')} a benefit of {least}, is unlikely. "
+        "The range beside it is wider, since it holds for all remedies at once."
+    )
 
 
 def hopeless(comparison: Comparison, unit: GainUnit, last_seeds: int) -> str:
