@@ -9,7 +9,12 @@ from heldout.spec import BlockSpec, NetworkSpec
 
 
 def build_network(
-    network: NetworkSpec, image: tuple[int, int, int], classes: int, seed: int, policy: str = "float32"
+    network: NetworkSpec,
+    image: tuple[int, int, int],
+    classes: int,
+    seed: int,
+    policy: str = "float32",
+    relu_after_pool: bool | None = None,
 ) -> keras.Model:
     """The network that is trained: images scaled to [0, 1] in, logits out.
 
@@ -18,21 +23,31 @@ def build_network(
         classes: units of the output layer.
         seed: decides every initial weight and every dropout mask; the same seed gives the same network.
         policy: Keras' name of the floats in which its layers compute. Weights are float32 under every policy.
+        relu_after_pool: whether a block takes its last ReLU of the pooled maps. Values and gradients have the same
+            bits: the largest of a window is the same value before and after. By default in bfloat16 alone, where a
+            step gets faster by it; in float32 some blocks get slower (docs/explanation/performance.md).
     Returns:
         A functional model from (batch, height, width, channels) float32 to (batch, classes) float32.
     """
     images = keras.Input(image, dtype="float32", name="images")
-    logits = apply_layers(images, network, classes, _layer_seeds(seed), policy)
+    if relu_after_pool is None:
+        relu_after_pool = policy == "mixed_bfloat16"
+    logits = apply_layers(images, network, classes, _layer_seeds(seed), policy, relu_after_pool)
     return keras.Model(images, logits, name="network")
 
 
 def apply_layers(
-    images: keras.KerasTensor, network: NetworkSpec, classes: int, seeds: Iterator[int], policy: str = "float32"
+    images: keras.KerasTensor,
+    network: NetworkSpec,
+    classes: int,
+    seeds: Iterator[int],
+    policy: str = "float32",
+    relu_after_pool: bool = False,
 ) -> keras.KerasTensor:
     """The logits of `images`, float32 under every policy; every layer that draws takes the next of `seeds`."""
     maps = images
     for index, block in enumerate(network.blocks):
-        maps = _apply_block(maps, f"block{index + 1}", block, network.penalty(block), seeds, policy)
+        maps = _apply_block(maps, f"block{index + 1}", block, network.penalty(block), seeds, policy, relu_after_pool)
     if network.head == "flatten":
         features = keras.layers.Flatten(dtype=policy, name="flatten")(maps)
     else:
@@ -81,9 +96,20 @@ def computes_in_float16(network: keras.Model) -> bool:
 
 
 def _apply_block(
-    maps: keras.KerasTensor, name: str, block: BlockSpec, penalty: float, seeds: Iterator[int], policy: str
+    maps: keras.KerasTensor,
+    name: str,
+    block: BlockSpec,
+    penalty: float,
+    seeds: Iterator[int],
+    policy: str,
+    relu_after_pool: bool,
 ) -> keras.KerasTensor:
-    for repeat in range(1, block.repeat + 1):
+    activations = [
+        keras.layers.Activation(block.activation, dtype=policy, name=f"{name}_activation{repeat}")
+        for repeat in range(1, block.repeat + 1)
+    ]
+    pools = [keras.layers.MaxPooling2D(block.pool, dtype=policy, name=f"{name}_pool")] if block.pool > 1 else []
+    for repeat, activation in enumerate(activations, 1):
         maps = keras.layers.Conv2D(
             block.filters,
             block.kernel_size,
@@ -95,9 +121,12 @@ def _apply_block(
         )(maps)
         if block.batch_norm:
             maps = keras.layers.BatchNormalization(dtype=policy, name=f"{name}_norm{repeat}")(maps)
-        maps = keras.layers.Activation(block.activation, dtype=policy, name=f"{name}_activation{repeat}")(maps)
-    if block.pool > 1:
-        maps = keras.layers.MaxPooling2D(block.pool, dtype=policy, name=f"{name}_pool")(maps)
+        last = [activation, *pools] if repeat == block.repeat else [activation]
+        # The other activations can round two values to one, whose gradient would then go to another of them.
+        if relu_after_pool and block.activation == "relu":
+            last.reverse()
+        for layer in last:
+            maps = layer(maps)
     if block.dropout:
         maps = keras.layers.Dropout(block.dropout, seed=next(seeds), dtype=policy, name=f"{name}_dropout")(maps)
     return maps

@@ -10,10 +10,11 @@ import pytest
 
 from heldout.spec import JobSpec
 from models.arrays import ImageSet
-from tests.worker.training.trainings import Training, example, fewer, new_network, small_spec
+from tests.worker.training.trainings import Training, example, fewer, small_spec
 from worker.machine.precision import Policy
 from worker.training.data import to_unit
 from worker.training.engine import FitSums, build_loss, build_optimizer, epoch_order
+from worker.training.network import build_network
 from worker.training.schedule import PlateauState, epoch_rates
 
 EPOCHS = 2
@@ -52,9 +53,11 @@ def with_engine(
 
 
 def with_fit(spec: JobSpec, images: ImageSet, policy: Policy = "float32") -> Any:
-    """The same training by `fit`, which is fed each epoch's images in the engine's order."""
+    """The same training by `fit`, which is fed each epoch's images in the engine's order; each ReLU before its pool."""
     data = Training(spec, images).data
-    network = new_network(spec, images, policy)
+    assert spec.training.seed is not None
+    classes, seed = len(images.classes), spec.training.seed
+    network = build_network(spec.network, images.shape, classes, seed, policy, relu_after_pool=False)
     network.compile(
         build_optimizer(spec.training.optimizer), build_loss(spec.training.label_smoothing), metrics=["accuracy"]
     )
@@ -113,6 +116,7 @@ SPECS = {
     ("name", "policy"),
     [
         *((name, "float32") for name in SPECS),
+        ("overfit", "mixed_bfloat16"),
         ("regularized", "mixed_bfloat16"),
         ("dense, weighted, smoothed, scheduled", "mixed_bfloat16"),
         ("normalised", "mixed_bfloat16"),
