@@ -23,9 +23,9 @@ def build_network(
         classes: units of the output layer.
         seed: decides every initial weight and every dropout mask; the same seed gives the same network.
         policy: Keras' name of the floats in which its layers compute. Weights are float32 under every policy.
-        relu_after_pool: whether a block takes its last ReLU of the pooled maps. Values and gradients have the same
-            bits: the largest of a window is the same value before and after. By default in bfloat16 alone, where a
-            step gets faster by it; in float32 some blocks get slower (docs/explanation/performance.md).
+        relu_after_pool: whether a block without batch normalisation takes its last ReLU of the pooled maps. Values and
+            gradients have the same bits: the largest of a window is the same value before and after. By default in
+            bfloat16 alone, where steps get faster by it (docs/explanation/performance.md).
     Returns:
         A functional model from (batch, height, width, channels) float32 to (batch, classes) float32.
     """
@@ -122,8 +122,9 @@ def _apply_block(
         if block.batch_norm:
             maps = keras.layers.BatchNormalization(dtype=policy, name=f"{name}_norm{repeat}")(maps)
         last = [activation, *pools] if repeat == block.repeat else [activation]
-        # The other activations can round two values to one, whose gradient would then go to another of them.
-        if relu_after_pool and block.activation == "relu":
+        # Other activations can round two values to one, whose gradient would then go to another of them. Behind batch
+        # normalisation nothing was gained.
+        if relu_after_pool and block.activation == "relu" and not block.batch_norm:
             last.reverse()
         for layer in last:
             maps = layer(maps)
