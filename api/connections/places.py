@@ -1,14 +1,16 @@
 """How many connections may be open at once: in all, from one address, and some more for probes alone.
 
-A connection that waits for a request gives way to a new one, first the one that has asked nothing for longest: who
+A connection that waits for a request gives way to a new one, first among those of the address of which most wait: who
 opens many and says nothing only drives out their own. One that is being answered stays.
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
+
+from api.connections.waiting import Group, Waiting
 
 # Places for connections that find all others taken; only probes are answered there.
 PLACES_FOR_PROBES = 64
@@ -18,10 +20,6 @@ class Connection(Protocol):
     """What the bookkeeping needs of a connection."""
 
     address: str
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether it waits for a request, or for the rest of its head."""
 
     def give_way(self) -> None:
         """Close it."""
@@ -46,55 +44,37 @@ class Limits:
 
 
 class Places:
-    """The open connections, by address; those that have asked nothing for longest come first."""
+    """The open connections. A new one waits for its first request."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
         self._proxies = tuple(ipaddress.ip_network(one, strict=False) for one in limits.proxies)
-        self._all: dict[Connection, None] = {}
-        self._by_address: dict[str, dict[Connection, None]] = {}
-        self._for_probes: dict[Connection, None] = {}
+        self._full = _Room(limits.in_all, limits.per_address)
+        self._for_probes = _Room(PLACES_FOR_PROBES, PLACES_FOR_PROBES)
 
     def enter(self, connection: Connection) -> Place:
         """Give a new connection a place, if need be that of one that waits."""
-        same_address = self._by_address.get(connection.address, {})
-        if len(same_address) >= self._limits.per_address and not self._is_proxy(connection.address):
-            has_room = self._make_room_among(same_address)
-        else:
-            has_room = len(self._all) < self._limits.in_all or self._make_room_among(self._all)
-        if has_room:
-            self._all[connection] = None
-            self._by_address.setdefault(connection.address, {})[connection] = None
+        # Clients behind a proxy cannot be told apart: each connection counts as a client of its own.
+        group = connection if self._is_proxy(connection.address) else connection.address
+        if self._full.enter(connection, group):
             return Place.FULL
-        if len(self._for_probes) < PLACES_FOR_PROBES or self._make_room_among(self._for_probes):
-            self._for_probes[connection] = None
+        if self._for_probes.enter(connection, group):
             return Place.PROBES_ONLY
         return Place.NONE
 
     def has_asked(self, connection: Connection) -> None:
-        """Put a connection behind all others: a request of it has been read."""
-        same_address = self._by_address.get(connection.address, {})
-        for connections in (self._all, same_address, self._for_probes):
-            if connection in connections:
-                del connections[connection]
-                connections[connection] = None
+        """Let a connection stay until it is answered: a request of it has been read."""
+        for room in (self._full, self._for_probes):
+            room.set_waiting(connection, waits=False)
+
+    def is_answered(self, connection: Connection) -> None:
+        """Put a connection behind all others that wait."""
+        for room in (self._full, self._for_probes):
+            room.set_waiting(connection, waits=True)
 
     def leave(self, connection: Connection) -> None:
         """Forget a connection; one that has no place is none of ours."""
-        self._for_probes.pop(connection, None)
-        self._all.pop(connection, None)
-        same_address = self._by_address.get(connection.address, {})
-        same_address.pop(connection, None)
-        if not same_address:
-            self._by_address.pop(connection.address, None)
-
-    def _make_room_among(self, connections: Iterable[Connection]) -> bool:
-        oldest = next((one for one in connections if one.is_waiting), None)
-        if oldest is None:
-            return False
-        self.leave(oldest)
-        oldest.give_way()
-        return True
+        for room in (self._full, self._for_probes):
+            room.leave(connection)
 
     def _is_proxy(self, address: str) -> bool:
         if not self._proxies:
@@ -104,3 +84,47 @@ class Places:
         except ValueError:
             return False
         return any(parsed in network for network in self._proxies)
+
+
+class _Room:
+    """So many places, and how many of them one group of connections may have."""
+
+    def __init__(self, places: int, per_group: int) -> None:
+        self._places = places
+        self._per_group = per_group
+        self._groups: dict[Connection, Group] = {}
+        self._sizes: Counter[Group] = Counter()
+        self._waiting: Waiting[Connection] = Waiting()
+
+    def enter(self, connection: Connection, group: Group) -> bool:
+        """Whether the connection has found a place; one that waits may have lost it."""
+        if self._sizes[group] >= self._per_group:
+            has_room = self._make_room(self._waiting.oldest_of(group))
+        else:
+            has_room = len(self._groups) < self._places or self._make_room(self._waiting.oldest_of_largest())
+        if has_room:
+            self._groups[connection] = group
+            self._sizes[group] += 1
+            self._waiting.add(connection, group)
+        return has_room
+
+    def set_waiting(self, connection: Connection, *, waits: bool) -> None:
+        group = self._groups.get(connection)
+        if group is not None:
+            (self._waiting.add if waits else self._waiting.discard)(connection, group)
+
+    def leave(self, connection: Connection) -> None:
+        group = self._groups.pop(connection, None)
+        if group is not None:
+            self._waiting.discard(connection, group)
+            self._sizes[group] -= 1
+            if not self._sizes[group]:
+                del self._sizes[group]
+
+    def _make_room(self, connection: Connection | None) -> bool:
+        """Close a connection that waits; False where there is none."""
+        if connection is None:
+            return False
+        self.leave(connection)
+        connection.give_way()
+        return True

@@ -75,6 +75,11 @@ class GuardedProtocol(H11Protocol):
             self._head_began_at = None
             self._places.has_asked(self)
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.is_waiting:  # else the next request had come already
+            self._places.is_answered(self)
+
     @property
     def is_waiting(self) -> bool:
         """Whether it waits for a request, or for the rest of its head."""

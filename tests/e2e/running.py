@@ -52,6 +52,15 @@ def lives(pid: int) -> bool:
         return False
 
 
+def processor_s(pid: int) -> float:
+    """Processor seconds that a process has used, its children that have ended included.
+
+    Raises: OSError if there is no such process.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
 class Service:
     """`heldout up` as a user starts it."""
 

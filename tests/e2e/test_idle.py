@@ -1,6 +1,5 @@
 """What a service takes of a processor while nobody asks it for anything."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import Service, command_of, ended, tree_of, until
+from tests.e2e.running import Service, command_of, ended, processor_s, tree_of, until
 from tests.e2e.stack import digits
 
 WATCHED_S = 60.0
 # After its last job a service tidies up, and looks for news more often for a while.
 QUIET_AFTER_S = 30.0
 MOST_OF_A_CORE = 0.01
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(400)]
 
@@ -28,12 +26,11 @@ def service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service]
 
 
 def seconds_of(pids: list[int]) -> dict[int, float]:
-    """Processor seconds that each process has used, its children that have ended included."""
+    """Processor seconds of each process that lives."""
     used = {}
     for pid in pids:
         with suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            used[pid] = sum(map(int, fields[11:15])) / TICKS_PER_S
+            used[pid] = processor_s(pid)
     return used
 
 

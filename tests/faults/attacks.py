@@ -59,7 +59,7 @@ def hold(
     said: Counter[str] = Counter()
     held: list[socket.socket] = []
     turn = count()
-    while time.monotonic() < until:
+    while time.monotonic() < until or not said:
         began = time.monotonic()
         kept = []
         for one in held:
@@ -70,7 +70,7 @@ def hold(
                 said["closed on us"] += 1
                 one.close()
         held = kept
-        while len(held) < wanted and time.monotonic() < min(until, began + 1):
+        while len(held) < wanted and (time.monotonic() < min(until, began + 1) or not said):
             try:
                 one = connect(port, addresses[next(turn) % len(addresses)], timeout_s=1, receive_bytes=receive_bytes)
                 one.setblocking(False)
@@ -120,7 +120,7 @@ def flood(port: int, until: float, requests: Iterator[bytes], clients: int = CLI
     lock = threading.Lock()
 
     def work() -> None:
-        while time.monotonic() < until:
+        while time.monotonic() < until or not said:
             with lock:
                 sent = next(requests)
             found = "no answer"
@@ -220,13 +220,15 @@ ATTACKS: dict[str, Callable[[int, float, str], Counter[str]]] = {
 
 
 def main(names: list[str], port: str, seconds: str, key: str) -> None:
-    """Print `begun` when the first attack is about to begin, and after each what was answered."""
+    """Print `begun` when the first attack is about to begin, and after each what was answered and what it took."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     print("begun", flush=True)
     for name in names:
+        used = time.process_time()
         said = ATTACKS[name](int(port), time.monotonic() + float(seconds), key)
-        print(json.dumps({name: said}), flush=True)
+        did = {"attack": name, "answers": said, "processor_s": round(time.process_time() - used, 2)}
+        print(json.dumps(did), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """Who may connect when many do, and who gives way."""
 
+import sys
+from collections import Counter
+
 import pytest
 
 from api.connections import places
@@ -9,19 +12,20 @@ from api.connections.places import Limits, Place, Places
 class Played:
     """A connection that does nothing but what a test says."""
 
-    def __init__(self, address: str = "10.0.0.1", *, is_waiting: bool = True) -> None:
+    def __init__(self, address: str = "10.0.0.1") -> None:
         self.address = address
-        self.is_waiting = is_waiting
         self.gave_way = False
 
     def give_way(self) -> None:
         self.gave_way = True
 
 
-def entered(open_places: Places, count: int, address: str = "10.0.0.1", *, is_waiting: bool = True) -> list[Played]:
-    connections = [Played(address, is_waiting=is_waiting) for _ in range(count)]
+def entered(open_places: Places, count: int, address: str = "10.0.0.1", *, is_busy: bool = False) -> list[Played]:
+    connections = [Played(address) for _ in range(count)]
     for one in connections:
         assert open_places.enter(one) is Place.FULL
+        if is_busy:
+            open_places.has_asked(one)
     return connections
 
 
@@ -33,36 +37,88 @@ def test_an_address_that_opens_too_many_drives_out_its_own_oldest():
     assert [one.gave_way for one in (other, *own)] == [False, True, False, False]
 
 
-def test_the_longest_waiting_of_all_gives_way_when_all_places_are_taken():
+def test_the_longest_waiting_of_all_gives_way_where_each_address_has_one():
     open_places = Places(Limits(in_all=3, per_address=3))
-    busy, first, second = [Played(f"10.0.0.{number}", is_waiting=number > 1) for number in (1, 2, 3)]
-    for one in (busy, first, second):
-        open_places.enter(one)
+    [busy] = entered(open_places, 1, "10.0.0.1", is_busy=True)
+    [answered] = entered(open_places, 1, "10.0.0.2", is_busy=True)
+    [mute] = entered(open_places, 1, "10.0.0.3")
+    open_places.is_answered(answered)
     assert open_places.enter(Played("10.0.0.4")) is Place.FULL
-    assert [one.gave_way for one in (busy, first, second)] == [False, True, False]
+    assert [one.gave_way for one in (busy, answered, mute)] == [False, False, True]
+    assert open_places.enter(Played("10.0.0.5")) is Place.FULL
+    assert [one.gave_way for one in (busy, answered)] == [False, True]
 
 
-def test_who_asks_again_and_again_does_not_give_way_to_who_says_nothing():
-    open_places = Places(Limits(in_all=3, per_address=2))
-    [active] = entered(open_places, 1, "10.0.0.2")
-    for number in range(10):
-        open_places.has_asked(active)
-        assert open_places.enter(Played(f"10.1.0.{number}")) is Place.FULL
-    assert not active.gave_way
-    assert len(open_places._all) == 3
+@pytest.mark.parametrize("has_asked", [False, True])
+def test_a_client_with_few_connections_keeps_them_whatever_forty_addresses_open(has_asked):
+    open_places = Places(Limits(in_all=2000, per_address=500))
+    own = entered(open_places, 2, "10.0.0.1", is_busy=has_asked)
+    for one in own:
+        open_places.is_answered(one)
+    strangers = [Played(f"10.1.0.{number % 40}") for number in range(3000)]
+    for one in strangers:
+        assert open_places.enter(one) is Place.FULL
+    assert not any(one.gave_way for one in own)
+    assert sum(one.gave_way for one in strangers) == 2 + 3000 - 2000
+    kept = Counter(one.address for one in strangers if not one.gave_way)
+    assert max(kept.values()) - min(kept.values()) <= 1, "strangers drive out each other in equal parts"
+
+
+def test_what_is_being_answered_does_not_stand_for_what_waits():
+    open_places = Places(Limits(in_all=10, per_address=10))
+    entered(open_places, 5, "10.0.0.1", is_busy=True)
+    entered(open_places, 1, "10.0.0.1")
+    mute = entered(open_places, 4, "10.0.0.2")
+    assert open_places.enter(Played("10.0.0.3")) is Place.FULL
+    assert [one.gave_way for one in mute] == [True, False, False, False]
+
+
+def test_clients_behind_a_proxy_do_not_count_as_one():
+    open_places = Places(Limits(in_all=10, per_address=2, proxies=("10.9.0.0/16",)))
+    behind = entered(open_places, 8, "10.9.1.2")
+    first, second = entered(open_places, 2, "10.0.0.1")
+    assert open_places.enter(Played("10.0.0.2")) is Place.FULL
+    assert first.gave_way
+    assert open_places.enter(Played("10.9.1.2")) is Place.FULL
+    assert [one.gave_way for one in behind] == [True] + [False] * 7, "the longest waiting of clients with one each"
+    assert not second.gave_way
+
+
+def test_a_place_is_found_as_quickly_among_many_as_among_few():
+    def steps_for(strangers: int) -> int:
+        open_places = Places(Limits(in_all=strangers, per_address=strangers))
+        entered(open_places, strangers // 2, "10.0.0.1", is_busy=True)
+        entered(open_places, strangers - strangers // 2, "10.0.0.2")
+        steps = 0
+
+        def count(*_: object) -> object:
+            nonlocal steps
+            steps += 1
+            return count
+
+        before = sys.gettrace()
+        sys.settrace(count)
+        try:
+            entered(open_places, 20, "10.0.0.3")
+        finally:
+            sys.settrace(before)
+        return steps
+
+    assert steps_for(4000) <= steps_for(100)
 
 
 @pytest.mark.parametrize("limits", [Limits(in_all=2, per_address=9), Limits(in_all=9, per_address=2)])
 def test_probes_have_room_where_everything_is_busy(limits, monkeypatch):
     monkeypatch.setattr(places, "PLACES_FOR_PROBES", 2)
     open_places = Places(limits)
-    busy = entered(open_places, 2, is_waiting=False)
+    busy = entered(open_places, 2, is_busy=True)
     [first, second, third] = [Played() for _ in range(3)]
     assert open_places.enter(first) is Place.PROBES_ONLY
     assert open_places.enter(second) is Place.PROBES_ONLY
     assert open_places.enter(third) is Place.PROBES_ONLY
     assert first.gave_way, "one that says nothing holds no probe up"
-    second.is_waiting = third.is_waiting = False
+    open_places.has_asked(second)
+    open_places.has_asked(third)
     assert open_places.enter(Played()) is Place.NONE
     open_places.leave(busy[0])
     assert open_places.enter(Played()) is Place.FULL
@@ -72,15 +128,22 @@ def test_probes_have_room_where_everything_is_busy(limits, monkeypatch):
 def test_many_clients_come_through_a_proxy():
     open_places = Places(Limits(in_all=100, per_address=2, proxies=("10.9.0.0/16", "::1")))
     for address in ("10.9.1.2", "::1"):
-        assert not any(one.gave_way for one in entered(open_places, 10, address, is_waiting=False))
-    entered(open_places, 2, is_waiting=False)
+        assert not any(one.gave_way for one in entered(open_places, 10, address, is_busy=True))
+    entered(open_places, 2, is_busy=True)
     assert open_places.enter(Played()) is Place.PROBES_ONLY
 
 
 def test_nothing_is_kept_of_connections_that_have_ended():
     open_places = Places(Limits(in_all=10, per_address=10))
-    for one in entered(open_places, 5):
+    first, second, *others = entered(open_places, 5)
+    open_places.has_asked(first)
+    open_places.has_asked(second)
+    open_places.is_answered(second)
+    for one in (first, second, *others):
         open_places.leave(one)
         open_places.leave(one)
-    assert not open_places._by_address
-    assert not open_places._all
+        open_places.is_answered(one)
+    for room in (open_places._full, open_places._for_probes):
+        waiting = room._waiting
+        kept = (room._groups, room._sizes, waiting._groups, waiting._by_size, waiting._largest)
+        assert not any(kept), kept
