@@ -56,13 +56,25 @@ COPY examples /build/examples
 RUN npm run --silent build -- --logLevel warn
 
 
+# --- the manual ---------------------------------------------------------------------------------------------------
+
+FROM packages AS manual
+COPY locks/docs.txt /locks/
+RUN --mount=type=cache,target=/root/.cache/pip install-locked docs
+WORKDIR /build
+COPY docs docs
+COPY zensical.toml .
+RUN mkdir api && /opt/venv/bin/python -m zensical build --strict
+
+
 # --- our own code -------------------------------------------------------------------------------------------------
 
 FROM base AS code
 WORKDIR /opt/heldout
 COPY . .
 COPY --from=dashboard /build/api/static api/static
-RUN rm -r examples locks proxy web \
+COPY --from=manual /build/api/static_manual api/static_manual
+RUN rm -r docs examples locks proxy web zensical.toml \
     && python -m compileall -q . \
     && install -d bin \
     && printf '#!/opt/venv/bin/python\nfrom heldout.cli import main\n\nmain()\n' >bin/heldout \

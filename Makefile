@@ -7,10 +7,10 @@ ARGS ?=
 export PYTHON ACCELERATOR
 
 BIN := .venv/bin
-CHECKS := check-lint check-format check-types check-imports check-migrations check-locks check-web
+CHECKS := check-lint check-format check-types check-imports check-migrations check-locks check-web check-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev web demo demo-stack up test browser-test proofs compose-test bench check $(CHECKS) format locks hooks clean
+.PHONY: help setup setup-dev web docs demo demo-stack up test browser-test proofs compose-test bench check $(CHECKS) format locks hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -24,6 +24,11 @@ setup-dev:
 
 web: setup ## build the dashboard (with Node from PATH, or from a wheel)
 	@scripts/web build
+
+docs: ## build the manual, which the service then shows at /manual
+	@scripts/setup docs
+	@rm -rf api/static_manual && $(BIN)/python -m zensical build --strict --clean >.manual.log 2>&1 && rm .manual.log \
+		|| { cat .manual.log >&2; rm .manual.log; exit 1; }
 
 demo: setup ## train networks on real digits through the API, say why one is poor on unseen images, and measure what cures it
 	@scripts/web try
@@ -51,7 +56,7 @@ compose-test: setup-dev ## bring the stack up in containers for real, harm it, t
 bench: setup-dev ## measure the service against direct training
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
-check: $(CHECKS) ## lint, format, types, import rules, migrations, locks, the dashboard's types
+check: $(CHECKS) ## lint, format, types, import rules, migrations, locks, the dashboard's types, the manual
 
 check-lint: setup-dev
 	@$(BIN)/python -m ruff check --quiet
@@ -77,6 +82,9 @@ check-locks: setup-dev
 check-web: setup-dev
 	@scripts/web check
 
+# Strictly: a page, an anchor or a picture that a link does not find ends it.
+check-docs: docs
+
 format: setup-dev ## format, and mend what the linter can mend
 	@$(BIN)/python -m ruff check --fix --quiet; $(BIN)/python -m ruff format
 
@@ -87,5 +95,5 @@ hooks: setup-dev ## run `make check` before every commit
 	@$(BIN)/prek install
 
 clean: ## remove .venv, caches and build results
-	@rm -rf .venv build dist api/static web/node_modules web/tools/*/node_modules ./*.egg-info .*_cache .hypothesis
+	@rm -rf .venv build dist api/static api/static_manual .cache web/node_modules web/tools/*/node_modules ./*.egg-info .*_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,7 +8,7 @@ from functools import partial
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from api import dashboard
+from api import dashboard, manual
 from api.dispatch import publisher_for
 from api.http import openapi, problems
 from api.http.app_context import AppContext
@@ -77,6 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = health.install_metrics(app, database, served_here=settings.api_metrics_port is None)
     health.install_docs(app)
     dashboard.install(app)
+    manual.install(app)
     problems.install(app)
     openapi.install(app)
     app.add_middleware(RequestIdMiddleware)  # the last one added is the outermost

@@ -3,16 +3,14 @@
 They are read once and kept in memory, packed too: together they are small, and a new build comes with a new start.
 """
 
-import gzip
-import hashlib
-from dataclasses import dataclass
-from mimetypes import guess_type
 from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api import static_files
+from api.static_files import ASK_AGAIN, FOR_EVER, StaticFile
 from heldout.errors import RouteNotFound
 
 BUILT = Path(__file__).parent / "static"
@@ -24,34 +22,12 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-HEADERS = {"Referrer-Policy": "same-origin"}
 # Files in assets/ have a digest of their content in their names.
 ASSETS = "assets/"
-FOR_EVER, ASK_AGAIN = "public, max-age=31536000, immutable", "no-cache"
 NOT_BUILT = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Heldout</title>
 <h1>Heldout is running</h1>
 <p>Its dashboard is not built. <code>make web</code> builds it; then start the service again.</p>
 <p>The API is documented at <a href="docs">/docs</a>.</p></html>"""
-
-
-@dataclass(frozen=True)
-class _File:
-    content: bytes
-    packed: bytes | None
-    media_type: str
-    caching: str
-    etag: str
-
-    def answer(self, request: Request) -> Response:
-        headers = {**HEADERS, "Cache-Control": self.caching, "ETag": self.etag, "Content-Security-Policy": POLICY}
-        if self.packed is not None:
-            headers["Vary"] = "Accept-Encoding"
-        if self.etag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
-        if self.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
-            headers["Content-Encoding"] = "gzip"
-            return Response(self.packed, headers=headers, media_type=self.media_type)
-        return Response(self.content, headers=headers, media_type=self.media_type)
 
 
 def is_built() -> bool:
@@ -62,7 +38,9 @@ def is_built() -> bool:
 def install(app: FastAPI, built: Path = BUILT) -> None:
     """Serve the pages and their files; where nothing is built, a page that says how to."""
     files = {str(path.relative_to(built)): _read(path, built) for path in built.rglob("*") if path.is_file()}
-    page = files.pop("index.html", None) or _file(NOT_BUILT, "text/html; charset=utf-8", ASK_AGAIN)
+    page = files.pop("index.html", None) or static_files.made(
+        NOT_BUILT, static_files.HTML, caching=ASK_AGAIN, policy=POLICY
+    )
 
     async def serve_page(request: Request) -> Response:
         return page.answer(request)
@@ -79,20 +57,6 @@ def install(app: FastAPI, built: Path = BUILT) -> None:
         app.router.add_route(path, serve_asset, include_in_schema=False)
 
 
-def _read(path: Path, built: Path) -> _File:
-    name = str(path.relative_to(built))
-    media_type = guess_type(name)[0] or "application/octet-stream"
-    if media_type.startswith("text/"):
-        media_type += "; charset=utf-8"
-    return _file(path.read_bytes(), media_type, FOR_EVER if name.startswith(ASSETS) else ASK_AGAIN)
-
-
-def _file(content: bytes, media_type: str, caching: str) -> _File:
-    packed = gzip.compress(content, mtime=0)
-    return _File(
-        content=content,
-        packed=packed if len(packed) < len(content) else None,
-        media_type=media_type,
-        caching=caching,
-        etag=f'"{hashlib.sha256(content).hexdigest()[:32]}"',
-    )
+def _read(path: Path, built: Path) -> StaticFile:
+    for_ever = str(path.relative_to(built)).startswith(ASSETS)
+    return static_files.read(path, caching=FOR_EVER if for_ever else ASK_AGAIN, policy=POLICY)

@@ -23,6 +23,7 @@ LOCKS: dict[str, tuple[list[str], list[str]]] = {
     "cpu": (["cpu"], ["build"]),
     "gpu": (["gpu"], ["build"]),
     "dev": (["dev", "bench"], ["client-generators"]),
+    "docs": (["docs"], []),
     "data": ([], ["data"]),
     "node": ([], ["node"]),
 }

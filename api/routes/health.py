@@ -1,10 +1,7 @@
 """Health checks, Prometheus metrics and the documentation page; open without a key."""
 
-import re
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from prometheus_fastapi_instrumentator.metrics import Info
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from api.content_policy import policy_of
 from api.http.deps import AppContextDep
 from api.http.problems import METHODS, problems
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, HeldoutError, StorageUnavailable
@@ -170,18 +168,8 @@ def install_docs(app: FastAPI) -> None:
         swagger_favicon_url="docs/static/favicon.png",
         swagger_ui_parameters={"validatorUrl": None},
     )
-    page.headers["Content-Security-Policy"] = _policy_of(bytes(page.body).decode())
+    page.headers["Content-Security-Policy"] = policy_of(bytes(page.body).decode())
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return page
-
-
-def _policy_of(page: str) -> str:
-    """What Swagger UI needs: its own files, the script that starts it by its digest, and styles within elements."""
-    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
-    digests = " ".join(f"'sha256-{b64encode(sha256(one.encode()).digest()).decode()}'" for one in scripts)
-    return (
-        f"default-src 'none'; script-src 'self' {digests}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,7 +23,8 @@ EXPECTED = re.compile(r"the server responded with a status of (401|404|409|422)|
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with a dashboard."""
+    """A service with a dashboard and the manual."""
+    subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], check=True, cwd=ROOT, capture_output=True)
     subprocess.run([ROOT / "scripts/web", "build"], check=True, cwd=ROOT)
     running = Service(tmp_path_factory.mktemp("browser") / "home").start()
     yield running

@@ -231,6 +231,14 @@ def test_the_page_of_the_api_sends_requests_under_its_own_policy(open_page) -> N
     expect(livez.locator(".live-responses-table")).to_contain_text('"status": "ok"')
 
 
+def test_the_manual_is_searched_in_the_browser_alone(open_page) -> None:
+    page = open_page("/manual", log_in=False)
+    page.get_by_role("button", name="Search").first.click()
+    page.keyboard.type("generalisation")
+    page.get_by_text("Whose a term is").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("The gap, term by term")
+
+
 @pytest.mark.parametrize(("colours", "width"), [("light", 1440), ("dark", 390)], ids=["light wide", "dark narrow"])
 def test_axe_finds_nothing_serious(colours: str, width: int, ended: str, open_page, pictures: Path | None) -> None:
     page = open_page("/jobs", colours=colours, width=width)

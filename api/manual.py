@@ -1,0 +1,55 @@
+"""The manual at `/manual`, built from `docs/` by `make docs`; a page without it says how to build it.
+
+Files are listed once, and each is read when it is first asked for: a start does not wait for them.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from api import static_files
+from api.content_policy import policy_of
+from api.static_files import ASK_AGAIN, StaticFile
+from heldout.errors import RouteNotFound
+
+BUILT = Path(__file__).parent / "static_manual"
+ROOT = "/manual"
+# The search runs in a worker.
+WORKERS = "worker-src 'self'; "
+NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Heldout: manual</title>
+<h1>The manual is not built</h1>
+<p><code>make docs</code> builds it from <code>docs/</code>; then start the service again.</p>
+<p>The API is documented at <a href="docs">/docs</a>.</p></html>"""
+
+
+def install(app: FastAPI, built: Path = BUILT) -> None:
+    """Serve the pages and their files below `/manual`."""
+    paths = {str(path.relative_to(built)): path for path in built.rglob("*") if path.is_file()}
+
+    is_built = "index.html" in paths
+
+    @cache
+    def file_of(name: str) -> StaticFile:
+        path = paths[name]
+        policy = policy_of(path.read_text(encoding="utf-8") if path.suffix == ".html" else "", more=WORKERS)
+        return static_files.read(path, caching=ASK_AGAIN, policy=policy)
+
+    def serve_root(request: Request) -> Response:
+        if is_built:
+            return RedirectResponse("manual/")  # relative, so that it holds behind a proxy that adds a prefix
+        page = static_files.made(NOT_BUILT.encode(), static_files.HTML, caching=ASK_AGAIN, policy=policy_of(NOT_BUILT))
+        return page.answer(request)
+
+    def serve_file(request: Request) -> Response:
+        name = request.path_params["name"] or "index.html"
+        if not is_built and name == "index.html":
+            return RedirectResponse("../manual")
+        if name not in paths:
+            raise RouteNotFound(request.url.path)
+        return file_of(name).answer(request)
+
+    app.router.add_route(ROOT, serve_root, include_in_schema=False)
+    app.router.add_route(f"{ROOT}/{{name:path}}", serve_file, include_in_schema=False)
