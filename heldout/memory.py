@@ -11,14 +11,16 @@ from heldout.layers import NetworkPlan
 from heldout.spec import JobSpec
 
 # A process with TensorFlow, before it has images or a network.
-BASE_BYTES = 440 * 2**20
-# Copies of the images that stay in memory: as they were read, as TensorFlow has them, and what is made of them at the
-# end to measure the gap.
-IMAGE_COPIES = 3.7
+BASE_BYTES = 455 * 2**20
+# Copies of the images that stay in memory: TensorFlow has those that were read, and some are changed at the end to
+# measure the gap.
+IMAGE_COPIES = 1.22
 # Copies of each parameter: weights, gradients, the optimizer's slots, the kept weights, what is being exported.
-PARAMETER_COPIES = 13.0
-# Values that are kept for each output of a layer while a batch is trained, with their gradients and work space.
-ACTIVATION_COPIES = 1.2
+PARAMETER_COPIES = 15.5
+# Values that are kept for each output of a layer while a batch is trained, with their gradients and work space; in 16
+# bits they take less, but not half as much. What `auto` becomes is up to the worker, so it counts as float32.
+ACTIVATION_COPIES = 1.04
+MIXED_ACTIVATION_COPIES = 0.63
 FLOAT_BYTES = 4
 # What the network's averaged twin adds to each parameter.
 AVERAGE_COPIES = 2.0
@@ -42,12 +44,13 @@ def training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: i
         pixel_bytes: bytes of a stored value: 1 for uint8.
     """
     copies = PARAMETER_COPIES + (AVERAGE_COPIES if spec.training.ema_decay is not None else 0)
+    activations = MIXED_ACTIVATION_COPIES if spec.training.precision == "mixed" else ACTIVATION_COPIES
     outputs = sum(prod(layer.shape) for layer in plan.layers) + prod(plan.image)
     return int(
         BASE_BYTES
         + IMAGE_COPIES * images * prod(plan.image) * pixel_bytes
         + FLOAT_BYTES * copies * plan.parameters
-        + FLOAT_BYTES * ACTIVATION_COPIES * spec.training.batch_size * outputs
+        + FLOAT_BYTES * activations * spec.training.batch_size * outputs
     )
 
 
