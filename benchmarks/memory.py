@@ -100,16 +100,18 @@ def _peak_of(network: Network, precision: str) -> Peak:
         data.mkdir()
         images = _image_set(network)
         save(images, data)
+        count, classes, image_bytes = len(images.images), len(images.classes), images.images.nbytes
+        del images  # a fork would have them, too
         measured = _in_fork(spec, data)
-    plan = plan_network(spec.network, network.image, len(images.classes))
+    plan = plan_network(spec.network, network.image, classes)
     outputs = sum(prod(layer.shape) for layer in plan.layers) + prod(plan.image)
     amounts = (
         1.0,
-        float(images.images.nbytes),
+        float(image_bytes),
         float(FLOAT_BYTES * plan.parameters),
         float(FLOAT_BYTES * spec.training.batch_size * outputs),
     )
-    return Peak(training_bytes(spec, plan, len(images.images), 1), measured, amounts)
+    return Peak(training_bytes(spec, plan, count, 1), measured, amounts)
 
 
 def _image_set(network: Network) -> Any:

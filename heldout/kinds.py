@@ -10,6 +10,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from heldout.datasets import DatasetSpec
+from heldout.memory import CHECK_BYTES, SUSPECTS_BYTES
 from heldout.mending.changes import VersionChanges
 from heldout.spec import MAX_SEED, Device, JobSpec, SpecPart
 
@@ -69,6 +70,10 @@ class EvaluateSpec(SpecPart):
     max_runtime_s: float = Field(gt=0)
 
 
+# Which releases can read the specs of jobs: a worker leaves those of a later version to newer workers. It grows with
+# every change after which an earlier release could not read, or would misread, a spec that this one stores.
+SPEC_VERSION = 1
+
 # What jobs of all kinds are asked to do: one type for each kind.
 WorkSpec = JobSpec | IngestSpec | DeriveSpec | RelateSpec | SuspectSpec | EvaluateSpec
 
@@ -82,6 +87,7 @@ class Kind:
     is_listed: bool  # whether clients see its jobs: under /v1/jobs, in events and through webhooks
     takes_slot: bool  # whether its jobs take one of a worker's slots; others run beside them, one at a time
     is_check: bool  # whether its jobs look at data only: these leave part of the slots to others
+    memory_bytes: int | None  # that each of its jobs takes; None where that depends on what it is asked to do
     success_message: str  # of the event `job.succeeded`
 
 
@@ -92,6 +98,7 @@ KINDS: Mapping[JobKind, Kind] = {
         is_listed=True,
         takes_slot=True,
         is_check=False,
+        memory_bytes=None,
         success_message="Trained and measured.",
     ),
     JobKind.INGEST: Kind(
@@ -100,6 +107,7 @@ KINDS: Mapping[JobKind, Kind] = {
         is_listed=False,
         takes_slot=True,
         is_check=True,
+        memory_bytes=CHECK_BYTES,
         success_message="Ingested.",
     ),
     JobKind.DERIVE: Kind(
@@ -108,6 +116,7 @@ KINDS: Mapping[JobKind, Kind] = {
         is_listed=False,
         takes_slot=True,
         is_check=True,
+        memory_bytes=CHECK_BYTES,
         success_message="Derived.",
     ),
     JobKind.RELATE: Kind(
@@ -116,6 +125,7 @@ KINDS: Mapping[JobKind, Kind] = {
         is_listed=False,
         takes_slot=False,
         is_check=True,
+        memory_bytes=CHECK_BYTES,
         success_message="Copies and groups found.",
     ),
     JobKind.SUSPECT: Kind(
@@ -124,6 +134,7 @@ KINDS: Mapping[JobKind, Kind] = {
         is_listed=False,
         takes_slot=True,
         is_check=True,
+        memory_bytes=SUSPECTS_BYTES,
         success_message="Suspected labels found.",
     ),
     JobKind.EVALUATE: Kind(
@@ -132,6 +143,7 @@ KINDS: Mapping[JobKind, Kind] = {
         is_listed=False,
         takes_slot=True,
         is_check=False,
+        memory_bytes=None,
         success_message="Measured on test.",
     ),
 }

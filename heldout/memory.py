@@ -11,19 +11,27 @@ from heldout.layers import NetworkPlan
 from heldout.spec import JobSpec
 
 # A process with TensorFlow, before it has images or a network.
-BASE_BYTES = 440 * 2**20
-# Copies of the images that stay in memory: as they were read, as TensorFlow has them, and what is made of them at the
-# end to measure the gap.
-IMAGE_COPIES = 3.7
+BASE_BYTES = 455 * 2**20
+# Copies of the images that stay in memory: TensorFlow has those that were read, and some are changed at the end to
+# measure the gap.
+IMAGE_COPIES = 1.22
 # Copies of each parameter: weights, gradients, the optimizer's slots, the kept weights, what is being exported.
-PARAMETER_COPIES = 13.0
-# Values that are kept for each output of a layer while a batch is trained, with their gradients and work space.
-ACTIVATION_COPIES = 1.2
+PARAMETER_COPIES = 15.5
+# Values that are kept for each output of a layer while a batch is trained, with their gradients and work space; in 16
+# bits they take less, but not half as much. What `auto` becomes is up to the worker, so it counts as float32.
+ACTIVATION_COPIES = 1.04
+MIXED_ACTIVATION_COPIES = 0.63
 FLOAT_BYTES = 4
 # What the network's averaged twin adds to each parameter.
 AVERAGE_COPIES = 2.0
-# A worker reads images that take more than this share of its memory from their file.
+# What a process takes that has CUDA's libraries, too. Not measured: what others report, rounded up.
+GPU_BASE_BYTES = 3 * 2**30
+# A worker reads a job's images from their file where they take more than this share of a slot's memory.
 RESIDENT_SHARE = 0.5
+# What the processes that look through an upload or a dataset take; the bound of each is in worker/ingest/limits.py.
+CHECK_BYTES = 2**30
+# What the networks of a search for wrong labels take: they see small copies of the images.
+SUSPECTS_BYTES = 2**30
 # An estimate may be off by so much. What a worker could hold if it were is not refused.
 MARGIN = 1.25
 
@@ -36,13 +44,40 @@ def training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: i
         pixel_bytes: bytes of a stored value: 1 for uint8.
     """
     copies = PARAMETER_COPIES + (AVERAGE_COPIES if spec.training.ema_decay is not None else 0)
+    activations = MIXED_ACTIVATION_COPIES if spec.training.precision == "mixed" else ACTIVATION_COPIES
     outputs = sum(prod(layer.shape) for layer in plan.layers) + prod(plan.image)
     return int(
         BASE_BYTES
         + IMAGE_COPIES * images * prod(plan.image) * pixel_bytes
         + FLOAT_BYTES * copies * plan.parameters
-        + FLOAT_BYTES * ACTIVATION_COPIES * spec.training.batch_size * outputs
+        + FLOAT_BYTES * activations * spec.training.batch_size * outputs
     )
+
+
+def gpu_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: int) -> int:
+    """The same of the worker's own memory for a training on GPUs, which have what its batches take."""
+    of_images = IMAGE_COPIES * images * prod(plan.image) * pixel_bytes
+    return int(GPU_BASE_BYTES + of_images + FLOAT_BYTES * PARAMETER_COPIES * plan.parameters)
+
+
+@dataclass(frozen=True)
+class WorkerMemory:
+    """What a worker has for its jobs.
+
+    resident_bytes: images of one job that take more are read from their file; None where it has not said so.
+    """
+
+    total_bytes: int
+    resident_bytes: int | None = None
+
+    @property
+    def most_resident_bytes(self) -> int:
+        """The most that the images of one job may take of its memory."""
+        return int(RESIDENT_SHARE * self.total_bytes) if self.resident_bytes is None else self.resident_bytes
+
+    def at_most(self, needed_bytes: int) -> int:
+        """What to reserve, so that a job which may fit, the estimate being off, can be claimed at all."""
+        return min(needed_bytes, int(MARGIN * self.total_bytes))
 
 
 def could_hold(memory_bytes: int, needed_bytes: int) -> bool:
@@ -80,8 +115,11 @@ class MemoryKill:
 
     @property
     def is_cause(self) -> bool:
-        """Whether it took more than was reserved for it, so that the next attempt would end alike."""
-        return self.is_alone or self.peak_bytes > self.reserved_bytes
+        """Whether it took more than was reserved for it, so that the next attempt would end alike.
+
+        An estimate that is a little too low does not make a bystander the cause.
+        """
+        return self.is_alone or self.peak_bytes > MARGIN * self.reserved_bytes
 
     def next_reservation(self, total_bytes: int) -> int:
         """What a bystander gets reserved next time: more each time, in the end the worker to itself.

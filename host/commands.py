@@ -3,10 +3,7 @@
 `python -m api` adds those that serve HTTP, and runs them all.
 """
 
-import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,10 +12,9 @@ import typer
 
 from heldout.errors import DatabaseUnavailable, HeldoutError, OperatorError, StorageUnavailable
 from heldout.scopes import SCOPES, Scope
-from heldout.settings import Settings, embedded_settings
+from host.command_parts import AsJson, HomeOption, configured_settings, opened_database, owner_name, print_json
 
 if TYPE_CHECKING:
-    from models.database import Database
     from models.tables import KeyRow
 
 commands = typer.Typer(
@@ -31,12 +27,6 @@ commands = typer.Typer(
 keys_commands = typer.Typer(no_args_is_help=True, help="Make, roll, list and revoke API keys.")
 commands.add_typer(keys_commands, name="keys")
 
-HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="Folder of the embedded service; without it the environment decides.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
-MAX_OWNER_CHARACTERS = 128
-
 
 @commands.command()
 def migrate(as_json: AsJson = False, home: HomeOption = None) -> None:
@@ -45,21 +35,15 @@ def migrate(as_json: AsJson = False, home: HomeOption = None) -> None:
     from models.bundled import register
     from models.migrations import upgrade
 
-    settings = _configure(home)
+    settings = configured_settings(home)
     settings.home_path.mkdir(parents=True, exist_ok=True, mode=0o700)
     with opened_database(settings) as database:
         revision = upgrade(database)
         added = register(database, Blobs(settings.blobs_url), settings.datasets)
     if as_json:
-        _print_json({"object": "migration", "revision": revision, "datasets_added": sorted(added)})
+        print_json({"object": "migration", "revision": revision, "datasets_added": sorted(added)})
     else:
         typer.echo(f"The database is at revision {revision}. Datasets added: {', '.join(added) or 'none'}.", err=True)
-
-
-def _owner(name: str) -> str:
-    if not (name.isprintable() and name.strip() and len(name) <= MAX_OWNER_CHARACTERS):
-        raise typer.BadParameter(f"expected 1 to {MAX_OWNER_CHARACTERS} printable characters.")
-    return name
 
 
 def _scopes(names: list[str] | None) -> tuple[Scope, ...]:
@@ -71,7 +55,9 @@ def _scopes(names: list[str] | None) -> tuple[Scope, ...]:
 
 @keys_commands.command("create")
 def create_key(
-    owner: Annotated[str, typer.Option(callback=_owner, metavar="NAME", help="Whose jobs and datasets the key opens.")],
+    owner: Annotated[
+        str, typer.Option(callback=owner_name, metavar="NAME", help="Whose jobs and datasets the key opens.")
+    ],
     scopes: Annotated[
         list[str] | None, typer.Option("--scope", help="What it may do: read, write, admin. Repeatable; default: all.")
     ] = None,
@@ -83,13 +69,13 @@ def create_key(
     from models.store import audit_log, keys
 
     wanted = _scopes(scopes)
-    with opened_database(_configure(home)) as database, database.write() as session:
+    with opened_database(configured_settings(home)) as database, database.write() as session:
         expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
         key = keys.make(session, owner, scopes=wanted, expires_at=expires_at)
         shown = _key_as_json(keys.row_of(session, key))
         audit_log.add(session, owner, "keys create", subject=shown["id"])
     if as_json:
-        _print_json({**shown, "key": key})
+        print_json({**shown, "key": key})
     else:
         typer.echo(key)
 
@@ -104,13 +90,13 @@ def roll_key(
     """Make a key in place of another one and print it, alone; the old one works for a while yet."""
     from models.store import audit_log, keys
 
-    with opened_database(_configure(home)) as database, database.write() as session:
+    with opened_database(configured_settings(home)) as database, database.write() as session:
         owner = keys.owner_of(session, key_id)
         key = keys.roll(session, owner, key_id, overlap_s=3600 * overlap_h)
         shown = _key_as_json(keys.row_of(session, key))
         audit_log.add(session, owner, "keys roll", subject=key_id)
     if as_json:
-        _print_json({**shown, "key": key})
+        print_json({**shown, "key": key})
     else:
         typer.echo(key)
 
@@ -120,10 +106,10 @@ def list_keys(as_json: AsJson = False, home: HomeOption = None) -> None:
     """List keys: id, owner, when made, what they may do, when last used, whether revoked or over."""
     from models.store import keys
 
-    with opened_database(_configure(home)) as database, database.read() as session:
+    with opened_database(configured_settings(home)) as database, database.read() as session:
         rows = keys.all_of(session)
     if as_json:
-        _print_json({"object": "list", "data": [_key_as_json(row) for row in rows], "has_more": False})
+        print_json({"object": "list", "data": [_key_as_json(row) for row in rows], "has_more": False})
         return
     for row in rows:
         state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "active"
@@ -146,12 +132,12 @@ def revoke_key(
     """Revoke a key; it stops working at once."""
     from models.store import audit_log, keys
 
-    with opened_database(_configure(home)) as database, database.write() as session:
+    with opened_database(configured_settings(home)) as database, database.write() as session:
         if not keys.revoke(session, key_id, with_made=with_made):
             raise OperatorError(f"No active key has the id {key_id!r}. `heldout keys list` shows them.")
         audit_log.add(session, keys.owner_of(session, key_id), "keys revoke", subject=key_id)
     if as_json:
-        _print_json({"id": key_id, "object": "key", "revoked": True})
+        print_json({"id": key_id, "object": "key", "revoked": True})
     else:
         typer.echo(f"Key {key_id} is revoked.", err=True)
 
@@ -173,7 +159,7 @@ def check(
 
     if collect and not deep:
         raise typer.BadParameter("--collect needs --deep: only a comparison of rows and files finds what to delete.")
-    with with_own_database(_configure(home)) as settings:
+    with with_own_database(configured_settings(home)) as settings:
         works = report(settings, typer.echo, as_json=as_json, deep=deep, collect=collect)
     raise typer.Exit(0 if works else 1)
 
@@ -190,10 +176,10 @@ def backup(
     from host.backup import back_up
     from host.own_servers import with_own_database
 
-    with with_own_database(_configure(home)) as settings:
+    with with_own_database(configured_settings(home)) as settings:
         about = back_up(settings, folder.absolute())
     if as_json:
-        _print_json({"object": "backup", "folder": str(folder.absolute()), **asdict(about)})
+        print_json({"object": "backup", "folder": str(folder.absolute()), **asdict(about)})
         return
     typer.echo(
         f"Backed up to {folder}: {about.database} of {about.made_at}, {about.files:,} files, {about.bytes:,} bytes."
@@ -215,15 +201,11 @@ def restore(
 
     from host.restore import restore as fill
 
-    about = fill(_configure(home), folder.absolute())
+    about = fill(configured_settings(home), folder.absolute())
     if as_json:
-        _print_json({"object": "restored_backup", "folder": str(folder.absolute()), **asdict(about)})
+        print_json({"object": "restored_backup", "folder": str(folder.absolute()), **asdict(about)})
     else:
         typer.echo(f"Restored the {about.database} backup of {about.made_at}: {about.files:,} files.")
-
-
-def _print_json(answer: dict[str, Any]) -> None:
-    typer.echo(json.dumps(answer, ensure_ascii=False))
 
 
 def _key_as_json(key: "KeyRow") -> dict[str, Any]:
@@ -239,29 +221,6 @@ def _key_as_json(key: "KeyRow") -> dict[str, Any]:
         "last_used_at": None if key.last_used_at is None else key.last_used_at.isoformat(),
         "revoked_at": revoked_at,
     }
-
-
-@contextmanager
-def opened_database(settings: Settings) -> Iterator["Database"]:
-    """The settings' database, closed after the block."""
-    from models.database import Database
-
-    database = Database(settings.database)
-    try:
-        yield database
-    finally:
-        database.dispose()
-
-
-def _configure(home: Path | None) -> Settings:
-    """Send logs to standard error, since standard output is for answers, and give the settings: the embedded service's
-    for a home that was named, else what the environment says.
-    """
-    from models import logs
-
-    settings = Settings() if home is None else embedded_settings(home)
-    logs.configure(settings.log_level)
-    return settings
 
 
 def main() -> None:

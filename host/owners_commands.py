@@ -8,7 +8,7 @@ import typer
 from heldout.errors import OperatorError, StudyFinished, StudyNotFound
 from heldout.fair_share import MAX_WEIGHT, MIN_WEIGHT
 from heldout.quotas import COUNTED, Quota
-from host.commands import AsJson, HomeOption, _configure, _owner, _print_json, opened_database
+from host.command_parts import AsJson, HomeOption, configured_settings, opened_database, owner_name, print_json
 
 if TYPE_CHECKING:
     from models.database import Database, Session
@@ -20,7 +20,7 @@ owners_commands = typer.Typer(
 )
 
 OwnerName = Annotated[
-    str, typer.Argument(callback=_owner, metavar="NAME", help="As `owners list` shows it.", show_default=False)
+    str, typer.Argument(callback=owner_name, metavar="NAME", help="As `owners list` shows it.", show_default=False)
 ]
 MAX_BOUND = 2**53
 _CHANGE = re.compile(r"([a-z_]+)=(\d{1,16}|none|default)")
@@ -31,10 +31,10 @@ def list_owners(as_json: AsJson = False, home: HomeOption = None) -> None:
     """List owners: weight, what they have used lately, jobs that wait and run, whether suspended."""
     from models.store import owners
 
-    with opened_database(_configure(home)) as database, database.read() as session:
+    with opened_database(configured_settings(home)) as database, database.read() as session:
         found = owners.all_owners(session)
     if as_json:
-        _print_json({"object": "list", "data": [_as_json(one) for one in found], "has_more": False})
+        print_json({"object": "list", "data": [_as_json(one) for one in found], "has_more": False})
         return
     for one in found:
         state = _state(one)
@@ -49,12 +49,12 @@ def show_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None
     """Show an owner with all quotas: used, and allowed."""
     from models.store import owners
 
-    settings = _configure(home)
+    settings = configured_settings(home)
     with opened_database(settings) as database, database.read() as session:
         owner = _known(session, name)
         quotas = owners.quotas(session, name, settings.quotas)
     if as_json:
-        _print_json({**_as_json(owner), "quotas": [_quota_as_json(one) for one in quotas]})
+        print_json({**_as_json(owner), "quotas": [_quota_as_json(one) for one in quotas]})
         return
     typer.echo(f"{owner.name}: weight {owner.weight:g}{f', {_state(owner)}' if _state(owner) else ''}")
     typer.echo(f"  used lately: {owner.used_slot_s:,.0f} slot-seconds")
@@ -84,52 +84,58 @@ def limit_owner(
     home: HomeOption = None,
 ) -> None:
     """Change an owner's weight and quotas, from the next claim and request on."""
-    from models.store import owners
+    from models.store import audit_log, owners
 
     changes = dict(_change(one) for one in set_ or ())
     if weight is None and not changes:
         raise typer.BadParameter("give --weight, or --set QUOTA=N.")
-    with opened_database(_configure(home)) as database:
+    with opened_database(configured_settings(home)) as database:
         with database.write() as session:
             _known(session, name)
             owners.limit(session, name, weight=weight, changes=changes)
+            audit_log.add(session, name, "owners limit")
         _tell(database, name, as_json, "limited")
 
 
 @owners_commands.command("suspend")
 def suspend_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
     """Accept nothing new of an owner, and begin none of its jobs. What runs goes on; `cancel-all` ends it."""
-    from models.store import owners
+    from models.store import audit_log, owners
 
-    with opened_database(_configure(home)) as database:
+    with opened_database(configured_settings(home)) as database:
         with database.write() as session:
             _known(session, name)
             owners.suspend(session, name)
+            audit_log.add(session, name, "owners suspend")
         _tell(database, name, as_json, "suspended")
 
 
 @owners_commands.command("resume")
 def resume_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
     """Let a suspended owner go on."""
-    from models.store import owners
+    from models.store import audit_log, owners
 
-    with opened_database(_configure(home)) as database:
+    with opened_database(configured_settings(home)) as database:
         with database.write() as session:
             _known(session, name)
             if not owners.resume(session, name):
                 raise OperatorError(f"{name} is not suspended.")
+            audit_log.add(session, name, "owners resume")
         _tell(database, name, as_json, "no longer suspended")
 
 
 @owners_commands.command("cancel-all")
 def cancel_all(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
     """Cancel all studies and jobs of an owner, uploads being checked included; workers end what runs."""
-    with opened_database(_configure(home)) as database:
-        with database.read() as session:
+    from models.store import audit_log
+
+    with opened_database(configured_settings(home)) as database:
+        with database.write() as session:
             _known(session, name)
+            audit_log.add(session, name, "owners cancel-all")
         studies, jobs = _cancel_studies(database, name), _cancel_jobs(database, name)
     if as_json:
-        _print_json({"object": "owner", "name": name, "studies_cancelled": studies, "jobs_cancelled": jobs})
+        print_json({"object": "owner", "name": name, "studies_cancelled": studies, "jobs_cancelled": jobs})
     else:
         typer.echo(f"Cancelled {jobs} jobs and {studies} studies of {name}.", err=True)
 
@@ -191,7 +197,7 @@ def _tell(database: "Database", name: str, as_json: bool, what: str) -> None:
     with database.read() as session:
         owner = _known(session, name)
     if as_json:
-        _print_json(_as_json(owner))
+        print_json(_as_json(owner))
     else:
         typer.echo(f"{name} is {what}.", err=True)
 

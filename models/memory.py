@@ -3,7 +3,7 @@
 from math import prod
 
 from heldout.layers import NetworkPlan, plan_network
-from heldout.memory import MARGIN, RESIDENT_SHARE, training_bytes
+from heldout.memory import WorkerMemory, gpu_training_bytes, training_bytes
 from heldout.spec import JobSpec
 from models.split_counts import counts_of
 from models.tables import DatasetRow
@@ -25,24 +25,23 @@ def needed_without_images(dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan)
 
 
 def reserved_bytes(
-    dataset: DatasetRow, spec: JobSpec, largest_bytes: int | None, plan: NetworkPlan | None = None
+    dataset: DatasetRow, spec: JobSpec, largest: WorkerMemory | None, plan: NetworkPlan | None = None
 ) -> int | None:
     """What a worker must have free for the training: never more than the largest worker could hold.
 
-    None for a job for GPUs, since its network is in their memory, and where the dataset is not known well enough.
+    None where the dataset is not known well enough.
 
     Args:
-        largest_bytes: what the largest worker has; None where none is known of.
+        largest: the worker that has the most; None where none is known of.
     """
     plan, images = plan or _plan_of(dataset, spec), _images_of(dataset, spec)
-    if spec.resources.required_gpus or plan is None or images is None:
+    if plan is None or images is None:
         return None
     pixel_bytes = _pixel_bytes(dataset)
-    if largest_bytes is None:
-        return training_bytes(spec, plan, images, pixel_bytes)
-    is_resident = images * prod(plan.image) * pixel_bytes <= RESIDENT_SHARE * largest_bytes
-    needed = training_bytes(spec, plan, images if is_resident else 0, pixel_bytes)
-    return min(needed, int(MARGIN * largest_bytes))
+    if largest is not None and images * prod(plan.image) * pixel_bytes > largest.most_resident_bytes:
+        images = 0
+    needed = (gpu_training_bytes if spec.resources.required_gpus else training_bytes)(spec, plan, images, pixel_bytes)
+    return needed if largest is None else largest.at_most(needed)
 
 
 def _plan_of(dataset: DatasetRow, spec: JobSpec) -> NetworkPlan | None:

@@ -11,6 +11,7 @@ from heldout.examination import examine
 from heldout.initial import match
 from heldout.kinds import JobKind
 from heldout.layers import NetworkPlan
+from heldout.memory import WorkerMemory
 from heldout.spec import MAX_SEED, JobSpec
 from heldout.views.estimate import EstimateView, InitialView, LayerView
 from models import starts
@@ -74,7 +75,7 @@ def submit(
             priority=complete.priority,
             device=complete.resources.required_device,
             gpus=complete.resources.required_gpus,
-            memory_bytes=reserved_bytes(row, complete, examined.largest_worker_bytes, examined.plan),
+            memory_bytes=reserved_bytes(row, complete, examined.largest_worker, examined.plan),
             epochs=complete.training.epochs,
             parameters=examined.plan.parameters,
             metadata=complete.metadata,
@@ -125,7 +126,7 @@ class ExaminedSpec:
     ready: ReadyDataset
     plan: NetworkPlan
     start: Start
-    largest_worker_bytes: int | None = None  # of memory; None where no worker is known of
+    largest_worker: WorkerMemory | None = None  # None where no worker is known of
 
 
 def examined_spec(
@@ -146,12 +147,12 @@ def examined_spec(
     """
     ready = datasets.require_ready(dataset or dataset_named(session, owner, spec.dataset))
     plan = examine(spec, ready.image, ready.classes, max_parameters=max_parameters)
-    largest_bytes = require_memory(session, ready.row, spec, plan)
+    largest = require_memory(session, ready.row, spec, plan)
     require_folds(blobs, ready.row, spec)
     if spec.initial is None:
-        return ExaminedSpec(ready, plan, Start(), largest_bytes)
+        return ExaminedSpec(ready, plan, Start(), largest)
     source = find_source(session, owner, spec.initial, ended)
-    return ExaminedSpec(ready, plan, Start(source, match(spec, plan, ready.classes, source.weights)), largest_bytes)
+    return ExaminedSpec(ready, plan, Start(source, match(spec, plan, ready.classes, source.weights)), largest)
 
 
 def dataset_named(session: Session, owner: str, reference: str) -> DatasetRow:

@@ -218,6 +218,7 @@ class JobRow(Base):
     version: Mapped[int]
 
     spec: Mapped[dict[str, Any]]  # of its kind's type, as JSON
+    spec_version: Mapped[int] = mapped_column(server_default="1")  # see heldout/kinds.py: who can read it
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     parameters: Mapped[int | None] = mapped_column(BigInteger)
     # `metadata` is taken by SQLAlchemy's own attribute.
@@ -515,6 +516,8 @@ class WorkerMemoryRow(Base):
 
     worker: Mapped[str] = mapped_column(String(128), primary_key=True)
     memory_bytes: Mapped[int] = mapped_column(BigInteger)
+    # Images of one job that take more are read from their file; null: an earlier release has reported.
+    resident_bytes: Mapped[int | None] = mapped_column(BigInteger)
     seen_at: Mapped[datetime]
 
 

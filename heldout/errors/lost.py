@@ -9,28 +9,28 @@ class ModelLost(HeldoutError):
     code, status, title = "model_lost", 410, "The job's model is lost"
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(
-            f"The model of job {job_id} is not in the blob store any more, and repeating the request does not help. "
-            f"Its figures are kept. POST /v1/jobs/{job_id}/retry trains it anew. {OPERATOR}"
-        )
+        super().__init__(_detail(f"The model of job {job_id} is", _anew(job_id)))
 
 
 class PredictionsLost(HeldoutError):
     code, status, title = "predictions_lost", 410, "The job's predictions are lost"
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(
-            f"The predictions of job {job_id} are not in the blob store any more, and repeating the request does not "
-            f"help. Its figures are kept. POST /v1/jobs/{job_id}/retry trains it anew. {OPERATOR}"
-        )
+        super().__init__(_detail(f"The predictions of job {job_id} are", _anew(job_id)))
 
 
 class DatasetLost(HeldoutError):
     code, status, title = "dataset_lost", 410, "The dataset's files are lost"
 
     def __init__(self, name: str) -> None:
-        super().__init__(
-            f"Files of dataset {name!r} are not in the blob store any more, and repeating the request does not help. "
-            f"Upload it again as a new version. {OPERATOR} A dataset that comes with the service is mended by that "
-            "command itself."
-        )
+        remedy = "Upload it again as a new version. That command mends datasets that come with the service."
+        super().__init__(_detail(f"Files of dataset {name!r} are", remedy))
+
+
+def _anew(job_id: str) -> str:
+    return f"Its figures are kept. POST /v1/jobs/{job_id}/retry trains it anew."
+
+
+def _detail(what: str, remedy: str) -> str:
+    """What is lost, that patience does not help, and who can do what."""
+    return f"{what} not in the blob store any more, and repeating the request does not help. {OPERATOR} {remedy}"

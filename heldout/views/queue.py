@@ -6,6 +6,8 @@ from pydantic import Field
 
 from heldout.views.base import View
 
+WaitsFor = Literal["worker", "gpu", "memory", "backoff"]
+
 
 class QueueView(View):
     """Where the job waits; all null when it is not queued."""
@@ -15,7 +17,10 @@ class QueueView(View):
     ahead: int | None = Field(
         description="Jobs of the same owner that start before it; between owners the fair share decides."
     )
-    waiting_for: Literal["worker", "gpu", "backoff"] | None
+    waiting_for: WaitsFor | None = Field(
+        description="`memory`: the workers have too little of it left, whether or not they have a free slot. `worker`: "
+        "a free slot, or a worker of a release that can read the job's spec. `backoff`: a moment, after a failure."
+    )
     estimated_start_s: float | None = Field(
         description="Estimated from the jobs that run and those that start before it, also of others; null where no "
         "estimate exists."

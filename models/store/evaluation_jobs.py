@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from heldout.kinds import EvaluateSpec, JobKind
@@ -38,6 +39,12 @@ def queue(
         dataset_id=dataset_id,
         priority=priority,
         device="cpu",
+        memory_bytes=_most_reserved(session, [*base, *winner]),
         study_id=study_id,
         key_id=studies.key_of(session, study_id),
     )
+
+
+def _most_reserved(session: Session, jobs: Sequence[str]) -> int | None:
+    """What the largest of these trainings was given: to measure its model takes no more, and they come one by one."""
+    return session.scalar(select(func.max(JobRow.memory_bytes)).where(JobRow.id.in_(jobs)))

@@ -7,11 +7,11 @@ from typing import Any, cast
 from sqlalchemy import Float, Table, bindparam, insert
 from sqlalchemy.orm import Session
 
-from heldout.kinds import KINDS, JobKind, WorkSpec
+from heldout.kinds import KINDS, SPEC_VERSION, JobKind, Kind, WorkSpec
 from heldout.lifecycle import JobStatus
 from heldout.spec import Device
 from models.database import db_now
-from models.store import accounts, events, job_metadata
+from models.store import accounts, events, job_metadata, worker_memory
 from models.tables import JobRow
 
 # Built once, since each submission executes it. `pending_until` is null where `max_pending_s` is.
@@ -70,7 +70,7 @@ def add(
         begins: what it starts from; None means from nothing.
         key_id: the API key that counts as its maker, where it is not that of the request (`accounts.note_key`).
         gpus: how many a worker must have free to begin the job; 0 where a processor does.
-        memory_bytes: how much it is expected to take; a worker must have it free.
+        memory_bytes: how much it is expected to take; a worker must have it free. None: what its kind takes.
         max_pending_s: seconds after which the job fails if no worker has taken it; None means never.
     """
     about = KINDS[kind]
@@ -85,12 +85,13 @@ def add(
         "status": JobStatus.QUEUED,
         "version": 1,
         "spec": spec.model_dump(mode="json"),
+        "spec_version": SPEC_VERSION,
         "dataset_id": dataset_id,
         "parameters": parameters,
         "priority": priority,
         "device": device,
         "gpus": gpus,
-        "memory_bytes": memory_bytes,
+        "memory_bytes": memory_bytes or _memory_of(session, about),
         "retry_of": retry_of,
         "study_id": study_id,
         "key_id": key_id or accounts.key_of(session),
@@ -113,3 +114,11 @@ def add(
     data, message = {"priority": priority, **begins.told}, f"Waiting for a worker. {begins.message}".rstrip()
     events.add_first(session, job_id, "job.queued", message, owner=stream_of, data=data)
     return JobRow(**values, user_metadata=pairs, **stored._mapping)
+
+
+def _memory_of(session: Session, about: Kind) -> int | None:
+    """What a worker must have free for a job of this kind: never more than the largest worker could hold."""
+    if about.memory_bytes is None:
+        return None
+    largest = worker_memory.largest(session)
+    return about.memory_bytes if largest is None else largest.at_most(about.memory_bytes)

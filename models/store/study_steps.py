@@ -167,7 +167,7 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
         device=spec.resources.required_device,
         gpus=spec.resources.required_gpus,
         memory_bytes=reserved_bytes(
-            session.get_one(DatasetRow, study.dataset_id), spec, worker_memory.largest_bytes(session)
+            session.get_one(DatasetRow, study.dataset_id), spec, worker_memory.largest(session)
         ),
         epochs=spec.training.epochs,
         parameters=arm.parameters,

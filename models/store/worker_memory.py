@@ -3,30 +3,54 @@
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from heldout.lifecycle import JobStatus
+from heldout.memory import WorkerMemory, could_hold
 from models.database import db_now
-from models.tables import WorkerMemoryRow
+from models.tables import JobRow, WorkerMemoryRow
 
 # Workers that have said nothing for so long do not count.
 KNOWN_FOR_S = 24 * 3600
 FORGOTTEN_AFTER_S = 2 * KNOWN_FOR_S
 
 
-def report(session: Session, worker: str, memory_bytes: int) -> None:
+def report(session: Session, worker: str, memory: WorkerMemory) -> None:
     """Note what a worker has now. Rows of workers that are long gone go."""
+    values = {"memory_bytes": memory.total_bytes, "resident_bytes": memory.resident_bytes, "seen_at": db_now()}
     reported = session.scalar(
         update(WorkerMemoryRow)
         .where(WorkerMemoryRow.worker == worker)
-        .values(memory_bytes=memory_bytes, seen_at=db_now())
+        .values(**values)
         .returning(WorkerMemoryRow.worker)
         .execution_options(synchronize_session=False)
     )
     if reported is None:
-        session.execute(insert(WorkerMemoryRow).values(worker=worker, memory_bytes=memory_bytes, seen_at=db_now()))
+        session.execute(insert(WorkerMemoryRow).values(worker=worker, **values))
     session.execute(delete(WorkerMemoryRow).where(WorkerMemoryRow.seen_at < db_now(-FORGOTTEN_AFTER_S)))
 
 
-def largest_bytes(session: Session) -> int | None:
-    """The most that one worker has; None where none is known of."""
-    return session.scalar(
-        select(func.max(WorkerMemoryRow.memory_bytes)).where(WorkerMemoryRow.seen_at >= db_now(-KNOWN_FOR_S))
-    )
+def largest(session: Session) -> WorkerMemory | None:
+    """The worker that has the most; None where none is known of."""
+    row = session.execute(
+        select(WorkerMemoryRow.memory_bytes, WorkerMemoryRow.resident_bytes)
+        .where(WorkerMemoryRow.seen_at >= db_now(-KNOWN_FOR_S))
+        .order_by(WorkerMemoryRow.memory_bytes.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else WorkerMemory(row.memory_bytes, row.resident_bytes)
+
+
+def is_short(session: Session, needed_bytes: int) -> bool:
+    """Whether a job that needs so much waits for memory, whichever slots are free.
+
+    Workers with jobs have what those leave. Of one without jobs nobody knows whether it still runs: it would have
+    taken the job. Where all are without, only what none of them could hold waits for memory.
+    """
+    running = (JobRow.worker == WorkerMemoryRow.worker, JobRow.status == JobStatus.RUNNING)
+    taken = select(func.sum(func.coalesce(JobRow.memory_bytes, 0))).where(*running).scalar_subquery()
+    workers = session.execute(
+        select(WorkerMemoryRow.memory_bytes, taken).where(WorkerMemoryRow.seen_at >= db_now(-KNOWN_FOR_S))
+    ).all()
+    left: list[int] = [total - taken_bytes for total, taken_bytes in workers if taken_bytes is not None]
+    if left:
+        return needed_bytes > max(left)
+    return bool(workers) and not could_hold(max(total for total, _ in workers), needed_bytes)

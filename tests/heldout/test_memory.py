@@ -21,6 +21,7 @@ def needed(asked: JobSpec, side: int = 224) -> int:
 def test_more_memory_is_needed_for_larger_batches_larger_images_and_averaged_weights():
     assert needed(spec(batch_size=64)) > needed(spec()) > needed(spec(), side=28)
     assert needed(spec(ema_decay=0.99)) > needed(spec())
+    assert needed(spec(precision="mixed")) < needed(spec(precision="auto")) == needed(spec(precision="float32"))
 
 
 @pytest.mark.parametrize("memory_bytes", [2 * GIB, 5 * GIB, 64 * GIB])

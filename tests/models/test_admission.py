@@ -3,13 +3,15 @@
 import pytest
 
 from heldout.errors import NeedsMoreMemory
+from heldout.kinds import KINDS
 from heldout.layers import plan_network
+from heldout.memory import SUSPECTS_BYTES, WorkerMemory
 from heldout.spec import JobSpec
 from models.admission import require_memory
 from models.memory import needed_bytes, reserved_bytes
-from models.store import claims, worker_memory
+from models.store import claims, evaluation_jobs, suspects, worker_memory
 from models.tables import DatasetRow
-from tests.models.work import CPU, Work
+from tests.models.work import ALICE, CPU, Work
 from worker.machine.memory_budget import MemoryBudget
 
 GIB = 2**30
@@ -33,7 +35,7 @@ def check(work: Work, asked: JobSpec) -> None:
 
 def report(work: Work, worker: str, memory_bytes: int) -> None:
     with work.database.write() as session:
-        worker_memory.report(session, worker, memory_bytes)
+        worker_memory.report(session, worker, WorkerMemory(memory_bytes))
 
 
 def test_what_no_worker_could_hold_is_refused_with_what_would_fit(work):
@@ -54,8 +56,8 @@ def test_what_is_reserved_is_never_more_than_the_largest_worker_could_hold():
     """A job that no worker may claim would wait for ever; images that would fill a worker are read from their file."""
     asked = spec()
     alone = reserved_bytes(PHOTOS, asked, None)
-    assert reserved_bytes(PHOTOS, asked, 8 * alone) == alone
-    assert reserved_bytes(PHOTOS, asked, alone // 2) == int(1.25 * (alone // 2))
+    assert reserved_bytes(PHOTOS, asked, WorkerMemory(8 * alone)) == alone
+    assert reserved_bytes(PHOTOS, asked, WorkerMemory(alone // 2)) == int(1.25 * (alone // 2))
     many = DatasetRow(
         shape=PHOTOS.shape,
         classes=PHOTOS.classes,
@@ -63,14 +65,53 @@ def test_what_is_reserved_is_never_more_than_the_largest_worker_could_hold():
         splits={name: {"count": 100_000} for name in ("train", "validation", "test")},
     )
     assert needed_bytes(many, asked) > 60 * GIB
-    assert reserved_bytes(many, asked, 16 * GIB) < 2 * GIB
+    assert reserved_bytes(many, asked, WorkerMemory(16 * GIB)) < 2 * GIB
+    assert reserved_bytes(many, asked, WorkerMemory(120 * GIB)) > 60 * GIB
+    assert reserved_bytes(many, asked, WorkerMemory(120 * GIB, resident_bytes=16 * GIB)) < 2 * GIB, "as its worker does"
 
 
-def test_a_job_for_gpus_is_not_judged_by_a_workers_memory(work):
-    asked = spec(resources={"device": "gpu"})
+def test_a_job_for_gpus_is_not_judged_by_a_workers_memory_and_its_batches_take_none_of_it(work):
+    asked, larger = (spec(resources={"device": "gpu"}, training={"batch_size": size}) for size in (32, 1024))
     report(work, "small", 1)
     check(work, asked)
-    assert reserved_bytes(PHOTOS, asked, GIB) is None
+    assert 3 * GIB < reserved_bytes(PHOTOS, asked, WorkerMemory(16 * GIB)) < 4 * GIB
+    assert reserved_bytes(PHOTOS, larger, None) == reserved_bytes(PHOTOS, asked, None)
+
+
+def test_work_of_every_kind_has_memory_reserved_and_never_more_than_the_largest_worker_has(work):
+    def reserved(dataset: str) -> int:
+        with work.database.write() as session:
+            job = suspects.queue(session, ALICE, dataset)
+        return work.row(job.id).memory_bytes
+
+    assert reserved(work.dataset.id) == SUSPECTS_BYTES
+    report(work, "small", SUSPECTS_BYTES // 4)
+    with work.database.write() as session:
+        session.get_one(DatasetRow, work.dataset.id).suspects_status = None
+    assert reserved(work.dataset.id) == int(1.25 * (SUSPECTS_BYTES // 4))
+    assert all(about.memory_bytes for kind, about in KINDS.items() if about.is_check)
+    first, second = work.submit(), work.submit()
+    work.set(first, memory_bytes=3 * GIB)
+    work.set(second, memory_bytes=2 * GIB)
+    with work.database.write() as session:
+        asked = {"study_id": None, "dataset_id": work.dataset.id, "name": "study", "priority": 0}
+        job = evaluation_jobs.queue(session, owner=ALICE, base=[first], winner=[second], **asked)
+    assert work.row(job.id).memory_bytes == 3 * GIB, "as much as the larger training"
+
+
+def test_a_job_waits_for_memory_where_no_worker_has_enough_left(work):
+    def is_short(needed_bytes: int) -> bool:
+        with work.database.read() as session:
+            return worker_memory.is_short(session, needed_bytes)
+
+    assert not is_short(64 * GIB), "no worker is known of"
+    report(work, "worker", 8 * GIB)
+    assert is_short(11 * GIB)
+    assert not is_short(9 * GIB), "the estimate may be too high"
+    work.set(work.submit(), memory_bytes=5 * GIB)
+    work.claim()
+    assert is_short(4 * GIB)
+    assert not is_short(3 * GIB)
 
 
 def test_a_job_is_claimed_where_its_memory_is_free_and_others_behind_it_come_first(work):

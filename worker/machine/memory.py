@@ -1,24 +1,10 @@
 """How much memory this machine, or this container, has, and who has how much of it."""
 
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-# The share of the memory that images may take. The rest is for the networks' maps and for TensorFlow itself. The jobs
-# of a worker share the machine's memory; a GPU's memory belongs to one job.
-RESIDENT_MEMORY_SHARE = 0.5
 _CGROUP_LIMIT_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-
-
-def resident_bytes(memory: int, slots: int, gpus: Sequence[int] = ()) -> int:
-    """How many bytes the images of one job may take; more are read from their file batch by batch.
-
-    Args:
-        memory: bytes of the machine, which has so many slots.
-        gpus: bytes of each of the job's GPUs, which hold all images each.
-    """
-    return int(min([memory / slots, *gpus]) * RESIDENT_MEMORY_SHARE)
 
 
 def memory_bytes() -> int:

@@ -1,18 +1,19 @@
 """The memory of a worker: which jobs have how much of it, and what is free."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from heldout.memory import MARGIN
+from heldout.memory import MARGIN, RESIDENT_SHARE
 from models.store.claims import HeldAttempt
 
 
 class MemoryBudget:
     """Reserved when a job is claimed, as GPUs are, and given back when its attempt ends."""
 
-    def __init__(self, total_bytes: int) -> None:
+    def __init__(self, total_bytes: int, slots: int = 1) -> None:
         self.total_bytes = total_bytes
+        self.slot_bytes = total_bytes // slots
         self._taken: dict[HeldAttempt, int] = {}
         self._claiming = threading.Lock()
 
@@ -25,6 +26,14 @@ class MemoryBudget:
         with self._claiming:
             taken = sum(self._taken.values())
             yield max(0, self.total_bytes - taken) if self._taken else int(MARGIN * self.total_bytes)
+
+    def resident_bytes(self, gpus: Sequence[int] = ()) -> int:
+        """How many bytes the images of one job may take; more are read from their file batch by batch.
+
+        Args:
+            gpus: bytes of each of the job's GPUs, which hold all images each.
+        """
+        return int(min([self.slot_bytes, *gpus]) * RESIDENT_SHARE)
 
     def take(self, held: HeldAttempt, memory_bytes: int) -> None:
         """Reserve memory for a job that was just claimed; one whose need is not known takes a place, and no bytes."""

@@ -12,7 +12,7 @@ from models.store import evaluations
 from models.store.claims import Claimed
 from models.store.evaluations import TrainedModel
 from worker.machine.cores import JobCores
-from worker.machine.memory import memory_bytes, resident_bytes
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.messages import EvaluateAssignment, Evaluated, FromTraining, StoredModel
 from worker.supervision.lease import AttemptLease
@@ -40,14 +40,19 @@ class EvaluateAttempt(ProcessAttempt):
         *,
         settings: Settings,
         scratch: Scratch,
-        slots: int,
+        memory: MemoryBudget,
         cores: JobCores,
     ) -> None:
         super().__init__(
-            claimed, lease, max_runtime_s=spec.max_runtime_s, settings=settings, scratch=scratch, cores=cores
+            claimed,
+            lease,
+            max_runtime_s=spec.max_runtime_s,
+            settings=settings,
+            scratch=scratch,
+            memory=memory,
+            cores=cores,
         )
         self._spec = spec
-        self._slots = slots
         self._models: Mapping[str, TrainedModel] = {}
 
     def assignment(self, dataset: Path) -> EvaluateAssignment:
@@ -65,7 +70,7 @@ class EvaluateAttempt(ProcessAttempt):
             # With folds each model has images of its own, and an ensemble none that all of its members were not
             # trained on.
             with_validation=not any(model.has_own_validation for model in self._models.values()),
-            resident_bytes=resident_bytes(memory_bytes(), self._slots),
+            resident_bytes=self._memory.resident_bytes(),
             relations=None if relations is None else str(relations),
         )
 

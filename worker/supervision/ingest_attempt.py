@@ -1,6 +1,7 @@
 """One attempt at an ingest or at a derived version: starts its process, stores what it made, settles the dataset."""
 
 import shutil
+import signal
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,10 +26,12 @@ from worker.ingest.limits import Limits
 from worker.ingest.process.parent import DeriveProcess, IngestProcess
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.messages import StopCause
 from worker.supervision.attempt_files import AttemptFiles, Interrupted
 from worker.supervision.lease import AttemptLease
+from worker.supervision.memory_watch import MemoryWatch, settle_kill
 
 log = structlog.get_logger()
 
@@ -47,12 +50,15 @@ class IngestAttempt:
         *,
         settings: Settings,
         scratch: Scratch,
+        memory: MemoryBudget,
     ) -> None:
         self._claimed = claimed
         self._spec = spec
         self._lease = lease
         self._settings = settings
         self._scratch = scratch
+        self._memory = memory
+        self._watch = MemoryWatch(memory, claimed)
         self._files = AttemptFiles(lease, settings)
         self._folder = Path()
 
@@ -68,7 +74,11 @@ class IngestAttempt:
             except BlobMissing:
                 self._reject(_missing(self._spec))
             except Rejection as rejection:
-                if rejection.is_retryable:
+                crashed = rejection.code is RejectionCode.CRASHED
+                kill = self._watch.kill_of(-signal.SIGKILL) if crashed else None
+                if kill is not None and not kill.is_cause:
+                    settle_kill(lease, kill, self._memory.total_bytes, what="The ingest")
+                elif rejection.is_retryable:
                     lease.fail(rejection.code, rejection.detail)
                 else:
                     self._reject(rejection)
@@ -82,6 +92,7 @@ class IngestAttempt:
             normalised_bytes=self._settings.max_normalised_bytes,
             wall_s=int(self._spec.max_runtime_s),
         )
+        self._watch.begin()
         with self._process(target, limits, in_use) as process:
             report = self._followed(process)
         self._store(report, target)
@@ -123,6 +134,7 @@ class IngestAttempt:
             wanted = self._lease.requested_stop(out_of_time=False)  # the process has a limit of its own
             if wanted is not None:
                 raise Interrupted(wanted)
+            self._watch.look(process.pid)
             message = process.receive(0.1)
             if isinstance(message, Report):
                 return message

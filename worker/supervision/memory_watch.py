@@ -6,7 +6,7 @@ import time
 from heldout.lifecycle import FailureCode
 from heldout.memory import MemoryKill
 from models.store import claims
-from models.store.claims import HeldAttempt
+from models.store.claims import Claimed
 from worker.machine.memory import memory_kills, peak_bytes
 from worker.machine.memory_budget import MemoryBudget
 from worker.supervision.lease import AttemptLease
@@ -18,38 +18,48 @@ LOOK_EVERY_S = 0.1
 class MemoryWatch:
     """Of one attempt. `begin` before its process starts, `look` while it runs, `kill_of` once it is dead."""
 
-    def __init__(self, budget: MemoryBudget, held: HeldAttempt, reserved_bytes: int) -> None:
+    def __init__(self, budget: MemoryBudget, claimed: Claimed) -> None:
         self._budget = budget
-        self._held = held
-        self._reserved_bytes = reserved_bytes
+        self._held = claimed.held
+        self._reserved_bytes = claimed.memory_bytes or budget.slot_bytes
         self._kills_before = 0
         self._peak_bytes = 0
         self._looked_at = 0.0
+        self._is_alone = False
 
     def begin(self) -> None:
         self._kills_before, self._peak_bytes = memory_kills(), 0
+        self._is_alone = self._budget.is_alone(self._held)
 
     def look(self, pid: int) -> None:
         now = time.monotonic()
         if now - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = now
             self._peak_bytes = max(self._peak_bytes, peak_bytes(pid))
+            # Not asked at the end: the kernel may kill two at once, and the other job may have been settled by then.
+            self._is_alone = self._budget.is_alone(self._held)
 
     def kill_of(self, exit_code: int | None) -> MemoryKill | None:
         """How the process was killed for memory; None where it ended otherwise."""
         if exit_code != -signal.SIGKILL or memory_kills() <= self._kills_before:
             return None
-        return MemoryKill(self._peak_bytes, self._reserved_bytes, is_alone=self._budget.is_alone(self._held))
+        return MemoryKill(self._peak_bytes, self._reserved_bytes, is_alone=self._is_alone)
 
 
-def settle_kill(lease: AttemptLease, kill: MemoryKill, total_bytes: int) -> None:
+def settle_kill(
+    lease: AttemptLease,
+    kill: MemoryKill,
+    total_bytes: int,
+    *,
+    what: str = "The training",
+    remedy: str = "Use a smaller batch_size or fewer filters.",
+) -> None:
     """Fail the job that took more memory than was reserved for it; queue any other again, and count no failure."""
     took = f"It had {_amount(kill.peak_bytes)} when last seen; {_amount(kill.reserved_bytes)} were reserved for it."
     if kill.is_cause:
-        what = "The training was killed because memory ran out."
-        lease.fail(FailureCode.OUT_OF_MEMORY, f"{what} {took} Use a smaller batch_size or fewer filters.")
+        lease.fail(FailureCode.OUT_OF_MEMORY, f"{what} was killed because memory ran out. {took} {remedy}".rstrip())
         return
-    detail = f"The training was killed because memory ran out, by another one's fault. {took}"
+    detail = f"{what} was killed because memory ran out, by another job's fault. {took}"
     next_bytes = kill.next_reservation(total_bytes)
     lease.settle(lambda session: claims.give_way(session, lease.held, detail, memory_bytes=next_bytes))
 

@@ -17,10 +17,12 @@ from heldout.settings import Settings
 from models.blobs import BlobMissing
 from models.store.claims import Claimed
 from worker.machine.cores import JobCores
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.messages import AnyAssignment, Failed, FromTraining, StopCause
 from worker.supervision.attempt_files import AttemptFiles, Interrupted
 from worker.supervision.lease import AttemptLease
+from worker.supervision.memory_watch import MemoryWatch, settle_kill
 from worker.supervision.processes import ProcessDied, TrainingProcess
 
 log = structlog.get_logger()
@@ -51,6 +53,7 @@ class ProcessAttempt(ABC):
         max_runtime_s: float,
         settings: Settings,
         scratch: Scratch,
+        memory: MemoryBudget,
         cores: JobCores,
     ) -> None:
         self.claimed = claimed
@@ -59,6 +62,8 @@ class ProcessAttempt(ABC):
         self.folder = Path()  # of this attempt alone
         self._max_runtime_s = max_runtime_s
         self._scratch = scratch
+        self._memory = memory
+        self._watch = MemoryWatch(memory, claimed)
         self._cores = cores
         self._began = time.monotonic()
 
@@ -81,7 +86,9 @@ class ProcessAttempt(ABC):
             in_use.callback(shutil.rmtree, self.folder, ignore_errors=True)
             try:
                 dataset = self.files.open_dataset(self.claimed.dataset_sha256, in_use.enter_context)
-                process = TrainingProcess(self.assignment(dataset), self.folder)
+                assignment = self.assignment(dataset)
+                self._watch.begin()
+                process = TrainingProcess(assignment, self.folder)
                 in_use.callback(process.kill)
                 self._follow(process)
             except Interrupted as interrupted:
@@ -102,6 +109,7 @@ class ProcessAttempt(ABC):
             requested = self.lease.requested_stop(out_of_time=self._runtime_s() >= self._max_runtime_s)
             if requested is not None:
                 raise Interrupted(requested)
+            self._watch.look(process.pid)
             message = process.receive(0.1)
             if isinstance(message, Failed):
                 log.warning("process_failed", code=message.code.value, lines=process.last_lines())
@@ -124,6 +132,8 @@ class ProcessAttempt(ABC):
         # A signal to our whole group ends the process a moment before we hear of it ourselves.
         if self.lease.stopping.wait(0.5):
             self.lease.release()
+        elif (kill := self._watch.kill_of(died.exit_code)) is not None:
+            settle_kill(self.lease, kill, self._memory.total_bytes, what=self.what, remedy="")
         else:
             self.lease.fail(FailureCode.PROCESS_DIED, str(died))
 

@@ -25,7 +25,6 @@ def run_claimed(
     *,
     settings: Settings,
     scratch: Scratch,
-    slots: int,
     memory: MemoryBudget,
     gpus: Sequence[Gpu],
     cores: JobCores,
@@ -41,7 +40,6 @@ def run_claimed(
                 lease,
                 settings=settings,
                 scratch=scratch,
-                slots=slots,
                 memory=memory,
                 gpus=gpus,
                 cores=cores,
@@ -50,12 +48,12 @@ def run_claimed(
             )
             attempt.run()
         case IngestSpec() | DeriveSpec() as spec:
-            IngestAttempt(claimed, spec, lease, settings=settings, scratch=scratch).run()
+            IngestAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory).run()
         case RelateSpec() as spec:
             RelateAttempt(claimed, spec, lease, settings=settings, scratch=scratch).run()
         case SuspectSpec() as spec:
-            SuspectAttempt(claimed, spec, lease, settings=settings, scratch=scratch, cores=cores).run()
+            SuspectAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores).run()
         case EvaluateSpec() as spec:
-            EvaluateAttempt(claimed, spec, lease, settings=settings, scratch=scratch, slots=slots, cores=cores).run()
+            EvaluateAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores).run()
         case unknown:  # mypy says so where a kind has nothing that runs it
             assert_never(unknown)

@@ -10,6 +10,7 @@ from models.relations import FILE_NAME, relations_key
 from models.store import suspects
 from models.store.claims import Claimed
 from worker.machine.cores import JobCores
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.messages import FromTraining, SuspectAssignment, SuspectsFound
 from worker.supervision.lease import AttemptLease
@@ -31,10 +32,17 @@ class SuspectAttempt(ProcessAttempt):
         *,
         settings: Settings,
         scratch: Scratch,
+        memory: MemoryBudget,
         cores: JobCores,
     ) -> None:
         super().__init__(
-            claimed, lease, max_runtime_s=spec.max_runtime_s, settings=settings, scratch=scratch, cores=cores
+            claimed,
+            lease,
+            max_runtime_s=spec.max_runtime_s,
+            settings=settings,
+            scratch=scratch,
+            memory=memory,
+            cores=cores,
         )
         self._spec = spec
 

@@ -21,7 +21,6 @@ from models.store.claims import Checkpoint, Claimed, Result
 from models.stored_files import store_artifact
 from worker.machine.cores import JobCores, allowed_towers
 from worker.machine.devices import Device, Gpu
-from worker.machine.memory import memory_bytes, resident_bytes
 from worker.machine.memory_budget import MemoryBudget
 from worker.machine.precision import allowed_precision
 from worker.machine.scratch import Scratch
@@ -74,7 +73,6 @@ class TrainingAttempt:
         *,
         settings: Settings,
         scratch: Scratch,
-        slots: int,
         memory: MemoryBudget,
         gpus: Sequence[Gpu],
         cores: JobCores,
@@ -86,9 +84,8 @@ class TrainingAttempt:
         self._lease = lease
         self._files = AttemptFiles(lease, settings)
         self._scratch = scratch
-        self._slots = slots
         self._memory = memory
-        self._watch = MemoryWatch(memory, claimed.held, claimed.memory_bytes or memory.total_bytes // slots)
+        self._watch = MemoryWatch(memory, claimed)
         self._gpus = gpus
         self._cores = cores
         self._core_count = core_count
@@ -175,7 +172,6 @@ class TrainingAttempt:
         has_names = self._files.fetch_if_there(members_key(self._claimed.dataset_id), names)
         device: Device = "gpu" if self._gpus else "cpu"
         capability = min((gpu.capability for gpu in self._gpus), default=None)
-        gpu_memory = [gpu.memory_bytes for gpu in self._gpus]
         return Assignment(
             job_id=self._lease.held.job_id,
             attempt=self._lease.held.attempt,
@@ -191,7 +187,7 @@ class TrainingAttempt:
             threads=1,
             towers=allowed_towers(self._spec.resources.towers, device),
             cores=self._core_count,
-            resident_bytes=resident_bytes(memory_bytes(), self._slots, gpu_memory),
+            resident_bytes=self._memory.resident_bytes([gpu.memory_bytes for gpu in self._gpus]),
             relations=str(relations) if relations else None,
             initial=str(initial) if initial else None,
             initial_layers=claimed.initial.layers if claimed.initial else (),

@@ -9,6 +9,7 @@ import structlog
 
 from heldout.errors import DatabaseUnavailable
 from heldout.kinds import KINDS_BESIDE_SLOTS
+from heldout.memory import WorkerMemory
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
@@ -48,9 +49,9 @@ class Worker:
         self.blobs = Blobs(settings.blobs_url)
         gpus = find_gpus()
         self.gpus = Gpus(gpus)
-        self.memory = MemoryBudget(int(settings.worker_memory_share * memory_bytes()))
         self._reported_at: float | None = None
         self.slots = slots(settings.slots, len(gpus), settings.worker_slots)
+        self.memory = MemoryBudget(int(settings.worker_memory_share * memory_bytes()), self.slots)
         self.checks = ChecksInSlots(self.slots)
         self.cores = Cores()
         self.has_bfloat16 = has_bfloat16_units(processor_flags())
@@ -119,7 +120,9 @@ class Worker:
         now = time.monotonic()
         if self._reported_at is None or now - self._reported_at > REPORT_MEMORY_EVERY_S:
             with self.database.write() as session:
-                worker_memory.report(session, self.name, self.memory.total_bytes)
+                worker_memory.report(
+                    session, self.name, WorkerMemory(self.memory.total_bytes, self.memory.resident_bytes())
+                )
             self._reported_at = now
 
     def run(self, claimed: Claimed) -> None:
@@ -136,18 +139,27 @@ class Worker:
     def _claim_beside(self) -> Claimed | None:
         """Take the best job that needs no slot."""
         try:
-            with self.database.read() as session:
-                if not claims.claimable(session, ("cpu",), 0, KINDS_BESIDE_SLOTS):
-                    return None
-            with self.database.write() as session:
-                return claims.claim(session, self.name, ("cpu",), self.settings.lease_s, 0, KINDS_BESIDE_SLOTS)
+            with self.memory.claiming() as free:
+                with self.database.read() as session:
+                    if not claims.claimable(session, ("cpu",), 0, KINDS_BESIDE_SLOTS, memory_bytes=free):
+                        return None
+                with self.database.write() as session:
+                    claimed = claims.claim(
+                        session, self.name, ("cpu",), self.settings.lease_s, 0, KINDS_BESIDE_SLOTS, memory_bytes=free
+                    )
+                if claimed is not None:
+                    self.memory.take(claimed.held, claimed.memory_bytes or 0)
+                return claimed
         except DatabaseUnavailable:
             log.warning("database_unavailable", worker=self.name)
             return None
 
     def _run_beside(self, claimed: Claimed) -> None:
         with self.cores.for_job(demand=0) as cores:
-            self._run_attempt(claimed, cores)
+            try:
+                self._run_attempt(claimed, cores)
+            finally:
+                self.memory.give_back(claimed.held)
 
     def _run_attempt(self, claimed: Claimed, cores: JobCores) -> None:
         lease = AttemptLease(
@@ -159,7 +171,6 @@ class Worker:
                 lease,
                 settings=self.settings,
                 scratch=self.scratch,
-                slots=self.slots,
                 memory=self.memory,
                 gpus=self.gpus.of(claimed.held),
                 cores=cores,

@@ -13,6 +13,7 @@ from heldout.spec import JobSpec
 from models.arrays import ImageSet, digest_of, load
 from models.job_splits import splits_of
 from models.relations import Relations
+from worker.training.image_file import ImageFile, aligned
 
 ClassWeights = Mapping[str, float] | str | None
 
@@ -91,7 +92,7 @@ def taken(images: ImageSet, source: Mapping[str, NDArray[np.int64]], resident_by
             name: np.arange(end - len(split), end, dtype=np.int32)
             for (name, split), end in zip(source.items(), ends, strict=True)
         }
-        pixels, labels = np.asarray(pixels[positions]), labels[positions]
+        pixels, labels = _in_memory(pixels, positions), labels[positions]
     return TrainingData(
         images=pixels,
         labels=labels,
@@ -101,6 +102,19 @@ def taken(images: ImageSet, source: Mapping[str, NDArray[np.int64]], resident_by
         value_range=images.value_range,
         class_weights=None,
     )
+
+
+def _in_memory(pixels: NDArray[Any], positions: NDArray[np.int64]) -> NDArray[Any]:
+    """A copy of the images at `positions`, as TensorFlow takes it over without another one."""
+    images = aligned((len(positions), *pixels.shape[1:]), pixels.dtype)
+    if not isinstance(pixels, np.memmap):
+        np.take(pixels, positions, axis=0, out=images)
+        return images
+    file = ImageFile(pixels)
+    try:
+        return file.read(positions, into=images)
+    finally:
+        file.close()
 
 
 def own_digests(folder: Path, spec: JobSpec, data: TrainingData) -> dict[str, str]:

@@ -130,7 +130,7 @@ def _train(
     if assignment.initial is not None:
         start_from(network, Path(assignment.initial), assignment.initial_layers)
     images: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data, devices)
-    data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has a copy, or reads the file
+    data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has them, or reads the file
     engine = Engine(network, data, images, spec, towers, replicas)
     facts = _engine_facts(assignment, towers, precision)
     send(Started(facts, own_digests(Path(assignment.dataset), spec, data)))

@@ -1,10 +1,7 @@
 """The images of a job that do not fit into memory: read from their file, a few batches before they are taken."""
 
-import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from worker.training.data import TrainingData
+from worker.training.image_file import ImageFile
 from worker.training.resident import BatchSource
 
 # How many batches are read while one is computed on.
@@ -21,7 +19,6 @@ BATCHES_AHEAD = 2
 class StreamedData(BatchSource):
     """Takes the same batches as resident images do, bit for bit; memory holds a few batches and the labels.
 
-    The file is read, not mapped: pages of a mapping would count as this process's memory until the kernel wants them.
     `expect` announces the order of the batches, so that they are read ahead. Only the rows decide what a batch holds: a
     wrong order costs time and changes nothing.
     """
@@ -30,9 +27,7 @@ class StreamedData(BatchSource):
         super().__init__(data)
         images = data.images
         assert isinstance(images, np.memmap), "only images in a file can be streamed"
-        self._file = os.open(Path(str(images.filename)), os.O_RDONLY | os.O_CLOEXEC)
-        self._first = images.offset
-        self._image, self._dtype = images.shape[1:], images.dtype
+        self._file = ImageFile(images)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self._order = np.empty(0, np.int32)
         self._batch_size = 1
@@ -47,8 +42,8 @@ class StreamedData(BatchSource):
         self._places[rows] = np.arange(len(rows), dtype=np.int32)
 
     def pixels(self, rows: tf.Tensor) -> tf.Tensor:
-        read = tf.numpy_function(self._take, [rows], tf.as_dtype(self._dtype))
-        return tf.ensure_shape(read, [None, *self._image])
+        read = tf.numpy_function(self._take, [rows], tf.as_dtype(self._file.dtype))
+        return tf.ensure_shape(read, [None, *self._file.image])
 
     def _take(self, rows: NDArray[np.int32]) -> NDArray[Any]:
         """The images of some rows: a whole batch of the order, or a part of one for a tower or a replica."""
@@ -58,7 +53,7 @@ class StreamedData(BatchSource):
         expected = place >= 0 and end <= self._batch_size
         if expected and np.array_equal(self._order[place : place + len(rows)], rows):
             return self._batch(number)[begin:end]
-        return self._read(rows)
+        return self._file.read(rows)
 
     def _batch(self, number: int) -> NDArray[Any]:
         """A batch of the announced order. The next ones are read ahead, earlier ones are dropped."""
@@ -68,20 +63,9 @@ class StreamedData(BatchSource):
                 if later not in self._ahead:
                     begin = later * self._batch_size
                     rows = self._order[begin : begin + self._batch_size]
-                    self._ahead[later] = self._reader.submit(self._read, rows)
+                    # Not aligned for TensorFlow to take over: it would let go only at the end of a graph call of many
+                    # batches.
+                    self._ahead[later] = self._reader.submit(self._file.read, rows)
             wanted = self._ahead[number]
             self._ahead = {later: read for later, read in self._ahead.items() if later >= number}
         return wanted.result()
-
-    def _read(self, rows: NDArray[np.int32]) -> NDArray[Any]:
-        """The images of some rows, from the file: neighbours, which measuring takes, at once."""
-        # Not aligned for TensorFlow to take over: it would let go only at the end of a graph call of many batches.
-        batch = np.empty((len(rows), *self._image), self._dtype)
-        size = batch[:1].nbytes
-        runs = [*np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist(), len(rows)]
-        for begin, end in pairwise(runs):
-            view, row = memoryview(batch[begin:end]).cast("B"), int(rows[begin])
-            count = os.preadv(self._file, [view], self._first + row * size)
-            if count != len(view):
-                raise OSError(f"Image {row + count // size} of the dataset is cut short.")
-        return batch

@@ -1,16 +1,14 @@
 """A job's place in the queue, and when it should start."""
 
-from typing import Literal
-
 from api.http.auth import CallerDep
 from api.http.deps import JobId, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import JobNotFound
 from heldout.lifecycle import JobStatus
-from heldout.views.queue import QueueView
+from heldout.views.queue import QueueView, WaitsFor
 from models.database import Session
-from models.store import jobs, start_estimates
+from models.store import jobs, start_estimates, worker_memory
 from models.tables import JobRow
 
 router = resource("/v1/jobs/{job_id}", "jobs")
@@ -30,9 +28,11 @@ def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> Queu
     )
 
 
-def _waiting_for(session: Session, job: JobRow) -> Literal["worker", "gpu", "backoff"] | None:
+def _waiting_for(session: Session, job: JobRow) -> WaitsFor | None:
     if job.status is not JobStatus.QUEUED:
         return None
     if jobs.waits_for_backoff(session, job):
         return "backoff"
+    if job.memory_bytes is not None and worker_memory.is_short(session, job.memory_bytes):
+        return "memory"
     return "gpu" if job.device == "gpu" else "worker"

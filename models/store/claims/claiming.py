@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from heldout.dataset_lifecycle import RelationsStatus
 from heldout.errors import SpecUnreadable
 from heldout.fair_share import Standing
-from heldout.kinds import KINDS_IN_SLOTS, JobKind, WorkSpec
+from heldout.kinds import KINDS_IN_SLOTS, SPEC_VERSION, JobKind, WorkSpec
 from heldout.lifecycle import FailureCode, JobEvent, JobStatus, next_status
 from heldout.quotas import NO_BOUNDS, Bounds
 from heldout.spec import Device
@@ -100,7 +100,8 @@ def claim(
 
     A job for more GPUs or memory than are free now is left for later, or for another worker; those behind it come
     first then.
-    A job whose spec this release does not understand fails, and the next one is taken.
+    A job whose spec only a newer release can read is left to that release's workers. One that this release should be
+    able to read and does not fails, and the next one is taken.
 
     Args:
         devices: values of a job's `device` that the worker can serve now.
@@ -242,4 +243,5 @@ def _can_run(
     kinds: Collection[JobKind], devices: Collection[str], gpus: int, memory_bytes: int | None
 ) -> tuple[ColumnElement[bool], ...]:
     fits = () if memory_bytes is None else (func.coalesce(JobRow.memory_bytes, 0) <= memory_bytes,)
-    return JobRow.kind.in_(kinds), JobRow.device.in_(devices), JobRow.gpus <= gpus, *fits
+    can_read = JobRow.spec_version <= SPEC_VERSION
+    return JobRow.kind.in_(kinds), can_read, JobRow.device.in_(devices), JobRow.gpus <= gpus, *fits

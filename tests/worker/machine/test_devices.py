@@ -22,7 +22,7 @@ from tests.worker.training.trainings import small_spec
 from worker.machine import devices
 from worker.machine.devices import Gpu, chosen_gpus, claimable_devices, find_gpus, flags_in, slots, visible
 from worker.machine.gpus import Gpus
-from worker.machine.memory import resident_bytes
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.precision import allowed_precision, has_bfloat16_units, policy_of
 from worker.messages import Assignment, Failed
 from worker.supervision import processes
@@ -179,8 +179,8 @@ def test_two_slots_never_count_the_same_gpu_as_free():
 
 
 def test_images_fill_no_more_than_their_share_of_the_smallest_memory():
-    assert resident_bytes(64 * GIB, 1, [16 * GIB, 8 * GIB]) == 4 * GIB
-    assert resident_bytes(64 * GIB, 16, [16 * GIB]) == 2 * GIB
+    assert MemoryBudget(64 * GIB).resident_bytes([16 * GIB, 8 * GIB]) == 4 * GIB
+    assert MemoryBudget(64 * GIB, slots=16).resident_bytes([16 * GIB]) == 2 * GIB
 
 
 @pytest.fixture

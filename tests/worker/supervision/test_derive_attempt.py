@@ -90,7 +90,6 @@ class Bench:
                 lease,
                 settings=self.settings,
                 scratch=self.scratch,
-                slots=1,
                 memory=MemoryBudget(2**30),
                 gpus=(),
                 cores=cores,

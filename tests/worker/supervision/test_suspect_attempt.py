@@ -17,6 +17,7 @@ from models.store import suspects
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, Work
 from worker.machine.cores import Cores
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.messages import Failed, FromTraining, SuspectAssignment, SuspectsFound
 from worker.supervision import process_attempt, suspect_attempt
@@ -71,7 +72,13 @@ class Search:
         keeper.start()
         with Cores().for_job() as cores:
             suspect_attempt.SuspectAttempt(
-                claimed, claimed.spec, lease, settings=settings, scratch=scratch, cores=cores
+                claimed,
+                claimed.spec,
+                lease,
+                settings=settings,
+                scratch=scratch,
+                memory=MemoryBudget(2**30),
+                cores=cores,
             ).run()
         keeper.stop()
         assert self.killed

@@ -14,10 +14,11 @@ from models.arrays import ImageSet, load, save, save_beside
 from tests.worker.training.test_engine import differences
 from tests.worker.training.test_trainer import history
 from tests.worker.training.trainings import Training, fewer, small_spec
-from worker.machine.memory import memory_bytes, resident_bytes
+from worker.machine.memory import memory_bytes
+from worker.machine.memory_budget import MemoryBudget
 from worker.training.data import load_training_data
 from worker.training.engine import FitSums, epoch_order
-from worker.training.streamed import StreamedData
+from worker.training.image_file import ImageFile
 
 MIB = 1024**2
 IMAGE = (128, 128, 3)
@@ -72,22 +73,22 @@ def test_only_images_that_do_not_fit_are_streamed(stored, tmp_path):
     assert load_training_data(tmp_path, spec, size - 1).is_streamed
 
 
-def test_jobs_share_the_half_of_the_memory():
-    assert resident_bytes(1000, 1) == 500
-    assert resident_bytes(1000, 4) == 125
+def test_images_may_take_half_of_a_slots_memory():
+    assert MemoryBudget(1000).resident_bytes() == 500
+    assert MemoryBudget(1000, slots=4).resident_bytes() == 125
     assert memory_bytes() > 256 * MIB
 
 
 @pytest.mark.parametrize("towers", [1, 2])
 def test_each_batch_is_read_once_and_before_it_is_asked_for(stored, tmp_path, towers, monkeypatch):
     reads: list[tuple[str, np.ndarray]] = []
-    read = StreamedData._read
+    read = ImageFile.read
 
-    def noted(self: StreamedData, rows: np.ndarray) -> np.ndarray:
+    def noted(self: ImageFile, rows: np.ndarray) -> np.ndarray:
         reads.append((threading.current_thread().name, rows))
         return read(self, rows)
 
-    monkeypatch.setattr(StreamedData, "_read", noted)
+    monkeypatch.setattr(ImageFile, "read", noted)
     training = Training(small_spec(), stored, tmp_path, resident_bytes=0, towers=towers)
     training.engine.begin_epoch(1, np.full(7, 0.001, np.float32))
     training.engine.run(0, 7, FitSums())

@@ -7,6 +7,7 @@ import { count, duration } from '../../words/format'
 const WAITS_FOR: Record<string, string> = {
   worker: 'a free worker',
   gpu: 'a worker with a GPU',
+  memory: 'memory that other jobs have',
   backoff: 'a moment, after a failure',
 }
 

@@ -1,0 +1,55 @@
+"""What all commands of the server share: the options, the settings and the database they act on, and their answers."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from heldout.settings import Settings, embedded_settings
+
+if TYPE_CHECKING:
+    from models.database import Database
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="Folder of the embedded service; without it the environment decides.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+MAX_OWNER_CHARACTERS = 128
+
+
+def owner_name(name: str) -> str:
+    """A name that an owner may have. Raises typer.BadParameter."""
+    if not (name.isprintable() and name.strip() and len(name) <= MAX_OWNER_CHARACTERS):
+        raise typer.BadParameter(f"expected 1 to {MAX_OWNER_CHARACTERS} printable characters.")
+    return name
+
+
+def configured_settings(home: Path | None) -> Settings:
+    """Send logs to standard error, since standard output is for answers, and give the settings: the embedded service's
+    for a home that was named, else what the environment says.
+    """
+    from models import logs
+
+    settings = Settings() if home is None else embedded_settings(home)
+    logs.configure(settings.log_level)
+    return settings
+
+
+@contextmanager
+def opened_database(settings: Settings) -> Iterator["Database"]:
+    """The settings' database, closed after the block."""
+    from models.database import Database
+
+    database = Database(settings.database)
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+def print_json(answer: dict[str, Any]) -> None:
+    """Print an answer in one line on standard output."""
+    typer.echo(json.dumps(answer, ensure_ascii=False))
