@@ -25,7 +25,7 @@ def digits() -> ImageSet:
 
 @pytest.fixture(scope="session", autouse=True)
 def forking() -> Iterator[None]:
-    """The server that forks, as the supervisor makes it: it starts with the first process and imports TensorFlow once."""
+    """The server that forks, as the supervisor makes it; it starts with the first process."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(["worker.training.preload"])
     yield
     forkserver._forkserver._stop()
