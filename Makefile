@@ -42,7 +42,7 @@ up: setup ## run the service on this machine
 	@trap : INT; $(BIN)/heldout up $(ARGS) || [ $$? -eq 130 ] # Ctrl-C is how it ends: no error of make's
 
 test: setup-dev ## run all tests but the long proofs
-	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 browser-test: setup-dev ## use the dashboard in a real Chromium (needs one: apt-get install chromium)
 	@exec $(BIN)/python -m pytest -m browser tests/browser $(ARGS)

@@ -62,6 +62,11 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
         self._wake()
 
+    def ask_to_exit(self) -> None:
+        """Let the server stop at once; safe in another thread."""
+        self.should_exit = True
+        self._wake()
+
     def _wake(self) -> None:
         """Let the loop turn at once; safe in a signal handler."""
         if self._loop is not None:
@@ -90,10 +95,6 @@ class EmbeddedServer(Server):
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]  # a generator there
         """Leave signals to `heldout up`, which handles them before and after serving too."""
         return nullcontext()
-
-    def ask_to_exit(self) -> None:
-        self.should_exit = True
-        self._wake()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)

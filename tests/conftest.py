@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from models import logs
+from tests.order import longest_first
 
 pytest_plugins = ["tests.servers_fixtures"]
 
@@ -21,6 +22,12 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     _use_own_temporary_directory()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """So that at the end of a parallel run no processor waits for one long file."""
+    items[:] = longest_first(items, config.rootpath)
 
 
 def _use_own_temporary_directory() -> None:

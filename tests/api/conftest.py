@@ -19,11 +19,18 @@ from models.database import Database
 from models.ids import new_id
 from models.store import datasets
 from tests.api.support import EXAMPLES, PlayedWorker, bearer, key_for, serving
+from tests.routes_once import routes_read_once
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _logs_away_from_the_terminal(log_lines: io.StringIO) -> None:
     """The service runs in this process."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _routes_read_once() -> Iterator[None]:
+    with routes_read_once():
+        yield
 
 
 @pytest.fixture(scope="session")

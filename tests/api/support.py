@@ -53,7 +53,7 @@ def serving(app: FastAPI) -> Iterator[tuple[str, Server]]:
         port = server.servers[0].sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}", server
     finally:
-        server.should_exit = True
+        server.ask_to_exit()
         thread.join(30)
         assert not thread.is_alive(), "the server did not stop"
 

@@ -1,4 +1,4 @@
-"""Services for the tests: one for each that harms it, one a file for the others."""
+"""Services for the tests: one for each that harms it, and one for all others."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from heldout.client import Client
-from tests.e2e.running import Service
+from tests.e2e.running import Service, ended
 
 
 @pytest.fixture
@@ -23,12 +23,28 @@ def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
         service.close()
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One service for the tests of a file that leave it as it was."""
+@pytest.fixture(scope="session")
+def running_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service for the tests of all files that leave it as it was: its start takes as long as some trainings."""
     running = Service(tmp_path_factory.mktemp("service") / "home").start()
     yield running
     running.close()
+
+
+@pytest.fixture(scope="module")
+def service(running_service: Service) -> Iterator[Service]:
+    """The shared service, without the jobs and datasets of other files; started again where one has ended it."""
+    if not running_service.lives():
+        running_service.close()
+        running_service.start()
+    yield running_service
+    with running_service.client() as client:
+        for job in [job for job in client.jobs() if not job.has_ended]:
+            client.cancel(job.id)
+            ended(client, job.id)
+        for dataset in client.datasets():
+            if not dataset.bundled:
+                client.delete_dataset(dataset.id)
 
 
 @pytest.fixture

@@ -97,6 +97,9 @@ class Service:
     def url(self) -> str:
         return str(json.loads((self.home / "service.json").read_text())["url"])
 
+    def lives(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def client(self) -> Client:
         return Client(self.url, (self.home / "api-key").read_text().strip())
 

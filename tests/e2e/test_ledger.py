@@ -96,9 +96,11 @@ def test_the_ledger_says_what_the_rows_say(service: Service, client: Client) -> 
     with closing(sqlite3.connect(service.home / "heldout.db")) as database:
         for split in ("validation", "test"):
             query = (
-                "SELECT count(*), sum(what = 'selected'), count(DISTINCT subject_id) FROM label_reads WHERE split = ?"
+                "SELECT count(*), sum(what = 'selected'),"
+                " count(DISTINCT subject_id) FILTER (WHERE subject_object = 'job')"
+                " FROM label_reads WHERE digest = (SELECT splits ->> ? FROM datasets WHERE name = 'mnist5k')"
             )
             counted = getattr(ledger.splits, split)
-            [stored] = database.execute(query, (split,))
+            [stored] = database.execute(query, (f"$.{split}.sha256",))
             assert (counted.reads, counted.selections, counted.jobs) == stored
             assert stored[0] > 0

@@ -63,8 +63,8 @@ def test_own_images_go_through_an_object_store_and_come_back_as_a_model(
 
         client.delete(job.id)
         client.delete_dataset(dataset.id)
-        until(lambda: "jobs" not in kinds(s3_server, s3_url), "the removal of the job's files", 20)
-        until(lambda: not [key for key in s3_server.keys(s3_url) if key.startswith(address)], "that of the images", 20)
+        until(lambda: "jobs" not in kinds(s3_server, s3_url), "the removal of the job's files")
+        until(lambda: not [key for key in s3_server.keys(s3_url) if key.startswith(address)], "that of the images")
 
 
 def accuracy_on_digits(model: Path) -> float:

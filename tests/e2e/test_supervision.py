@@ -45,7 +45,7 @@ def test_a_cancel_ends_the_process_and_keeps_whole_epochs_with_their_weights_and
         assert "obstore" not in mapped_files(pid)
     assert client.cancel(job).status == "cancelling"
     assert client.cancel(job).status in {"cancelling", "cancelled"}
-    assert ended(client, job, within_s=30).stop_reason == "cancelled"
+    assert ended(client, job).stop_reason == "cancelled"
     until(lambda: not any(map(lives, training)), "the end of the process", within_s=30)
     assert len(client.metrics(job).epochs) >= 2
     types = event_types(client, job)
@@ -57,7 +57,7 @@ def test_a_cancel_ends_the_process_and_keeps_whole_epochs_with_their_weights_and
     assert client.download_model(job, tmp_path / "model.keras") > 0
     done = client.get(job).progress.epoch
     again = client.retry(job, epochs=done + 1).id
-    assert ended(client, again, within_s=60).status == "succeeded"
+    assert ended(client, again).status == "succeeded"
     assert client.metrics(again).epochs[:done] == client.metrics(job).epochs
     assert [epoch.epoch for epoch in client.metrics(again).epochs] == list(range(1, done + 2))
 
@@ -85,7 +85,7 @@ def test_a_paused_job_frees_its_slot_and_goes_on_with_the_same_history(service: 
     job = client.submit(spec("regularized", **SHORT)).id
     after_epoch(client, job, 3)
     client.pause(job)
-    until(lambda: client.get(job).status == "paused", "the pause", within_s=20)
+    until(lambda: client.get(job).status == "paused", "the pause")
     until(lambda: not service.training_pids(), "the end of the process", within_s=30)
     client.resume(job)
     assert ended(client, job).status == "succeeded"
@@ -115,8 +115,8 @@ def test_a_process_that_is_killed_is_a_failure_with_a_reason_and_its_last_lines(
 
 
 def test_a_job_past_its_deadline_keeps_its_whole_epochs_and_succeeds(client: Client) -> None:
-    wanted = spec("overfit", epochs=1000) | {"limits": {"max_runtime_s": 7}}
-    job = ended(client, client.submit(wanted).id, within_s=120)
+    wanted = spec("overfit", epochs=1000, **FEW_IMAGES) | {"limits": {"max_runtime_s": 7}}
+    job = ended(client, client.submit(wanted).id)
     assert (job.status, job.stop_reason) == ("succeeded", "deadline")
     metrics = client.metrics(job.id)
     assert 1 <= len(metrics.epochs) < 1000
@@ -126,7 +126,7 @@ def test_a_job_past_its_deadline_keeps_its_whole_epochs_and_succeeds(client: Cli
 def test_a_deadline_before_the_first_epoch_is_a_failure(client: Client) -> None:
     slow = spec("overfit", epochs=2) | {"limits": {"max_runtime_s": 1}}
     slow["network"]["blocks"] = [{"filters": 256, "padding": "same", "repeat": 4, "pool": 1}]
-    job = ended(client, client.submit(slow).id, within_s=60)
+    job = ended(client, client.submit(slow).id)
     assert (job.status, job.error.code) == ("failed", "deadline")
     assert client.metrics(job.id).epochs == []
 
@@ -171,7 +171,7 @@ def test_a_service_that_is_killed_leaves_no_process_and_takes_its_own_jobs_back_
         after_epoch(client, job, 1)
     below = tree_of(service.pid)
     os.kill(service.pid, signal.SIGKILL)
-    until(lambda: not any(map(lives, below)), "the end of all processes", within_s=15)
+    until(lambda: not any(map(lives, below)), "the end of all processes", within_s=30)
     service.process.wait(30)  # type: ignore[union-attr]
     (service.home / "service.json").unlink(missing_ok=True)
     with service.start().client() as client:

@@ -98,6 +98,6 @@ def require_ended_in_order(stack: Stack) -> None:
         stack.ended(job_id)
         stack.history(job_id)
     # A job that ended while it waited is tidied up by the next round of a worker's reconciler.
-    until(lambda: not read(stack.database_url)["checkpoints"], "the removal of all checkpoints", 20)
+    until(lambda: not read(stack.database_url)["checkpoints"], "the removal of all checkpoints")
     found = violations(stack.recorder.answers, stack.database_url)
     assert not found, "\n".join(found)

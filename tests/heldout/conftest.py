@@ -22,6 +22,7 @@ from models.database import Database
 from models.migrations import upgrade
 from models.store import keys
 from tests.heldout.served import SPEC, Service, bare_environment, run_apart
+from tests.routes_once import routes_read_once
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +50,12 @@ def silent_logs():
     structlog.configure(**before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _routes_read_once():
+    with routes_read_once():
+        yield
+
+
 @pytest.fixture
 def service(home_with_digits, tmp_path, silent_logs):
     home = tmp_path / "home"
@@ -62,7 +69,7 @@ def service(home_with_digits, tmp_path, silent_logs):
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     yield Service(f"http://127.0.0.1:{listener.getsockname()[1]}", key, database, Blobs(settings.blobs_url))
-    server.should_exit = True
+    server.ask_to_exit()
     thread.join()
     listener.close()
     database.dispose()

@@ -71,7 +71,7 @@ class Service:
             assert claimed.held.job_id == job_id
         return claimed.held
 
-    def claim_when_there_is_one(self, within_s=20.0):
+    def claim_when_there_is_one(self, within_s=60.0):
         """Claim what another process is about to send."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
@@ -146,7 +146,7 @@ class Service:
             claims.stop_as_requested(session, held)
 
 
-def until(holds, what, within_s=20.0):
+def until(holds, what, within_s=60.0):
     """Wait for something real, in small steps."""
     deadline = time.monotonic() + within_s
     while not holds():

@@ -1,5 +1,8 @@
-"""Datasets for the tests of the worker: real digits, small."""
+"""What tests of the worker share: real digits, small, and the server that forks training processes."""
 
+import multiprocessing
+from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -18,3 +21,11 @@ def mnist5k() -> ImageSet:
 def digits() -> ImageSet:
     """1,797 real digits, 8×8, pixels in 0–16."""
     return BUNDLED["digits"].read(Path())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forking() -> Iterator[None]:
+    """The server that forks, as the supervisor makes it; it starts with the first process."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["worker.training.preload"])
+    yield
+    forkserver._forkserver._stop()

@@ -155,7 +155,7 @@ def test_a_stranger_who_sends_nothing_of_a_body_is_sent_away_soon(process):
     began = time.monotonic()
     with process.connect(MIB, None) as stranger:
         assert _answer(stranger).startswith(b"HTTP/1.1 401 ")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15, "half of the time after which a body that does not come is given up"
 
 
 def test_a_stranger_who_asks_first_is_not_let_send_a_body(process):

@@ -206,7 +206,7 @@ def test_a_service_that_stops_says_so(app, key, hub, spec):
         submitted(service, spec)
         with following(service) as messages:
             next(messages)
-            server.should_exit = True
+            server.ask_to_exit()
             assert next(messages).comment == "the service stops: connect again with Last-Event-ID"
             assert list(messages) == []
     assert hub.streams == 0

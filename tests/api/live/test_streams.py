@@ -188,7 +188,7 @@ def test_a_service_that_stops_ends_its_streams_and_says_so(app, key, spec):
         with following(service, job) as messages:
             next(messages)
             began = time.monotonic()
-            server.should_exit = True
+            server.ask_to_exit()
             assert next(messages).comment == "the service stops: connect again with Last-Event-ID"
             assert list(messages) == []
     assert time.monotonic() - began < SOON_S

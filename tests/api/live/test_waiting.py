@@ -150,7 +150,7 @@ def test_a_service_that_stops_answers_who_waits(app, key, spec, apart, looks):
         job = submitted(service, spec)
         waiting = apart(service.get, f"/v1/jobs/{job['id']}?wait=60")
         assert looks.still_waits(waiting, job["id"])
-        server.should_exit = True
+        server.ask_to_exit()
         answer, _ = waiting.result(SOON_S)
     assert (answer.status_code, answer.json()) == (200, job)
     assert not [thread for thread in threading.enumerate() if thread.name in {"uvicorn", "reconciler"}]

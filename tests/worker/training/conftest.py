@@ -1,6 +1,5 @@
-"""Training processes for tests: the server that forks them, and what ends those that a test left."""
+"""Training processes for tests, and what ends those that a test left."""
 
-import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,6 @@ import pytest
 
 from heldout.spec import JobSpec
 from tests.worker.training.processes import Process, Start
-
-
-@pytest.fixture(scope="module")
-def forking() -> Iterator[None]:
-    """The server that forks, as the supervisor makes it."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["worker.training.preload"])
-    yield
-    multiprocessing.forkserver._forkserver._stop()
 
 
 @pytest.fixture

@@ -1,14 +1,20 @@
 """Batch normalisation over the parts of a batch: Keras' own figures and gradients, on any number of cores."""
 
+import hashlib
+import multiprocessing
 import os
-import subprocess
-import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.bundled import BUNDLED
+from tests.worker.training.processes import SILENCE_S
+from tests.worker.training.test_engine import with_engine
+from tests.worker.training.trainings import fewer, small_spec
 from worker.training.towers import normalise_together
 
 EPSILON = 1e-3
@@ -60,38 +66,30 @@ def test_a_part_that_counts_nothing_changes_nothing():
     np.testing.assert_allclose([beside_mean, beside_variance], [mean, variance], atol=1e-6)
 
 
-TRAIN = """
-import os, sys
-threads, cores = int(sys.argv[1]), int(sys.argv[2])
-os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-import worker.training.preload
-import tensorflow as tf
-tf.config.threading.set_intra_op_parallelism_threads(1)
-tf.config.threading.set_inter_op_parallelism_threads(threads)
-import hashlib
-from pathlib import Path
-from models.bundled import BUNDLED
-from tests.worker.training.test_engine import with_engine
-from tests.worker.training.trainings import fewer, small_spec
-block = {"batch_norm": True, "dropout": 0.2}
-spec = small_spec({"filters": 8, **block})
-for towers in (4, 8):
-    network, history = with_engine(spec, fewer(BUNDLED["digits"].read(Path()), 100), towers=towers)
-    print(hashlib.sha256(repr([history, [v.numpy().tobytes() for v in network.variables]]).encode()).hexdigest())
-"""
+def train(threads: int, cores: int, pipe: Connection) -> None:
+    """In a process of its own: send the digests of what four and eight towers have trained."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    spec = small_spec({"filters": 8, "batch_norm": True, "dropout": 0.2})
+    images = fewer(BUNDLED["digits"].read(Path()), 100)
+    for towers in (4, 8):
+        network, history = with_engine(spec, images, towers=towers)
+        trained = [history, [variable.numpy().tobytes() for variable in network.variables]]
+        pipe.send(hashlib.sha256(repr(trained).encode()).hexdigest())
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a system that pins processes to cores")
-def test_bits_depend_on_towers_and_not_on_the_cores_and_threads_that_compute_them():
+def test_bits_depend_on_towers_and_not_on_the_cores_and_threads_that_compute_them(forking):
     """Four and eight towers: by one thread on one core, and by eight threads on two."""
-    runs = [(1, 1), (8, 2)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", TRAIN, *map(str, run)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        for run in runs
-    ]
-    said = [process.communicate(timeout=240)[0].split() for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(runs)
+    context, said = multiprocessing.get_context("forkserver"), []
+    for run in [(1, 1), (8, 2)]:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=train, args=(*run, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        said.append([ours.recv() if ours.poll(SILENCE_S) else None for _ in range(2)])
+        process.join(SILENCE_S)
+        assert process.exitcode == 0
     assert said[0] == said[1]
+    assert None not in said[0]
     assert len(set(said[0])) == 2

@@ -121,11 +121,13 @@ def test_an_interrupted_training_equals_an_uninterrupted_one_bit_for_bit(name, m
     whole = Training(spec, images, tmp_path)
     whole.trainer.train()
     kept = whole.trainer.restore_kept()
-    stops = (1, 2, 4, 6, 7)  # within an epoch, in a measurement, in a later epoch
+    # Within an epoch, in a measurement, in a later epoch.
+    stops = (1, 2, 4, 6, 7) if name.startswith("every") else (1, 4, 7)
     places = set()
     for polls in stops:
         halves = interrupted(spec, images, tmp_path, polls)
-        places.add(halves[0].trainer.position.step)
+        position = halves[0].trainer.position
+        places.add((position.epoch, position.step))
         assert history(*halves) == history(whole), polls
         assert halves[1].trainer.restore_kept() == kept
         assert same(state(halves[1]), state(whole)), polls

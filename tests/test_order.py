@@ -1,0 +1,35 @@
+"""The order of a parallel run: what waits is spread among what computes, and short files are left for the end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.order import OTHERS, longest_first
+
+ROOT = Path("/project")
+
+
+@dataclass(frozen=True)
+class OfFile:
+    path: Path
+    name: str
+
+
+def in_files(*files: str) -> list[OfFile]:
+    return [OfFile(ROOT / file, name) for file in files for name in ("second", "first")]
+
+
+def test_files_that_wait_start_early_with_trainings_beside_them_and_no_file_is_torn():
+    short = [f"tests/api/test_{number}.py" for number in range(OTHERS)]
+    found = longest_first(
+        in_files(*short, "tests/e2e/test_a.py", "tests/faults/test_b.py", "tests/worker/test_c.py"), ROOT
+    )
+    assert found == in_files(
+        "tests/e2e/test_a.py", "tests/worker/test_c.py", *short[: OTHERS - 1], "tests/faults/test_b.py", short[-1]
+    )
+
+
+def test_nothing_is_lost_where_few_files_are_run():
+    assert longest_first(in_files("tests/faults/test_b.py", "tests/e2e/test_a.py"), ROOT) == in_files(
+        "tests/faults/test_b.py", "tests/e2e/test_a.py"
+    )
+    assert longest_first([], ROOT) == []
