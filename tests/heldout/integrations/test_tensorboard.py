@@ -39,10 +39,7 @@ def read(folder):
                 metadata = events.SummaryMetadata(tag)
                 found[split, tag] = (
                     [point.step for point in points],
-                    [
-                        (one.tensor_proto.float_val or np.frombuffer(one.tensor_proto.tensor_content, "<f4"))[0]
-                        for one in points
-                    ],
+                    [float(make_ndarray(point.tensor_proto)) for point in points],
                     (metadata.plugin_data.plugin_name, metadata.data_class),
                 )
     return found
