@@ -31,6 +31,7 @@ from heldout.settings import Settings
 from models import logs
 from models.blobs import Blobs
 from models.database import Database
+from models.disk_metrics import DiskMetrics
 from models.key_uses import KeyUses
 from models.reconcile import Reconciler
 from models.secret_box import SecretBox
@@ -74,7 +75,8 @@ def create_app(settings: Settings) -> FastAPI:
     for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, *of_owners, session, health):
         app.include_router(part.router)
     app.include_router(session.log_in_router)
-    app.state.metrics = health.install_metrics(app, database, served_here=settings.api_metrics_port is None)
+    disks = DiskMetrics(settings.home_path, blobs)
+    app.state.metrics = health.install_metrics(app, database, disks, served_here=settings.api_metrics_port is None)
     health.install_docs(app)
     dashboard.install(app)
     manual.install(app)

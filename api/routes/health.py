@@ -30,6 +30,7 @@ from heldout.views.health import HealthView
 from models import migrations
 from models.blobs import Blobs
 from models.database import Database
+from models.disk_metrics import DiskMetrics
 from models.store import health, jobs
 
 router = APIRouter(tags=["service"])
@@ -94,11 +95,12 @@ class _JobMetrics(Collector):
         yield wait
 
 
-def install_metrics(app: FastAPI, database: Database, *, served_here: bool) -> CollectorRegistry:
+def install_metrics(app: FastAPI, database: Database, disks: DiskMetrics, *, served_here: bool) -> CollectorRegistry:
     """Count requests; gives all of this app's metrics, which are served at /metrics where that is asked for."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(_JobMetrics(database))
+    registry.register(disks)
     instrumentator = Instrumentator(registry=registry, excluded_handlers=["^/metrics$", "^/livez$", "^/readyz$"])
     instrumentator.add(_count_under_bounded_labels(registry)).instrument(app)
     if not served_here:
@@ -113,7 +115,7 @@ def install_metrics(app: FastAPI, database: Database, *, served_here: bool) -> C
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(open_to_all=True)},
     )
     async def prometheus_metrics() -> Response:
-        """Prometheus metrics: requests, jobs by status, this process."""
+        """Prometheus metrics: requests, jobs by status, disks, this process."""
         return Response(
             await to_thread.run_sync(generate_latest, registry, limiter=scrapes), media_type=CONTENT_TYPE_LATEST
         )

@@ -18,6 +18,7 @@ from heldout.cli import (
     plot,
     results,
     studies,
+    tensorboard_logs,
     training,
     webhooks,
 )
@@ -40,6 +41,7 @@ COMMANDS = (
     results.confusion,
     results.model,
     results.predictions,
+    tensorboard_logs.tensorboard,
     jobs.cancel,
     jobs.pause,
     jobs.resume,

@@ -1,5 +1,6 @@
 """Commands about jobs: list them, show one, cancel, pause, resume, retry, change and delete it."""
 
+import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from heldout.views.job import JobView
 
 Sort = Literal["created", "name", "best", "gap"]
+HistoryFormat = Literal["keras", "csv"]
 
 
 def jobs(
@@ -64,10 +66,25 @@ def show(
             shown.show_job(job, final, None if final is None else client.diagnosis(job_id))
 
 
-def metrics(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+def metrics(
+    job_id: JobId,
+    format_: Annotated[
+        HistoryFormat | None,
+        typer.Option("--format", help="Print the curves as Keras' History, or as the table of its CSVLogger."),
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
     """Show a job's figures, epoch by epoch and at the end."""
+    if format_ == "csv" and as_json:
+        raise Refused("--json and --format csv would mix on standard output.")
     with service(home) as client:
         found = client.metrics(job_id)
+    if format_ is not None:
+        from heldout.integrations.keras_history import csv_of, history_of  # with the views, which `--help` needs not
+
+        print_json(history_of(found), one_line=True) if format_ == "keras" else sys.stdout.write(csv_of(found))
+        return
     print_json(found) if as_json else shown.show_metrics(found)
 
 

@@ -1,7 +1,7 @@
 """The scalars in TensorBoard's event files, read without TensorFlow: records, and the few protobuf fields that matter.
 
 Sources: `tensorflow/core/lib/io/record_writer.h` (length, checksum, data, checksum), `event.proto`, `summary.proto`,
-`tensor.proto`; RFC 3720 B.4 (CRC-32C).
+`tensor.proto`.
 """
 
 import struct
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from heldout.crc32c import masked_crc32c
 from heldout.histories.protobuf import NotThisFormatError, fields_of
 
 # Field numbers of the messages, by message.
@@ -54,7 +55,7 @@ def _records(file: BinaryIO) -> Iterator[bytes]:
     while len(head := file.read(12)) == 12:
         number += 1
         length, checksum = struct.unpack("<QI", head)
-        if _masked(head[:8]) != checksum:
+        if masked_crc32c(head[:8]) != checksum:
             raise NotThisFormatError(f"record {number} has no valid length: this is no event file, or it is damaged")
         if length > _MAX_MESSAGE_BYTES:
             raise NotThisFormatError(
@@ -68,7 +69,7 @@ def _records(file: BinaryIO) -> Iterator[bytes]:
         if len(tail) < 4:
             return  # it is being written, or its writer was stopped
         if length <= _MAX_SCALAR_RECORD_BYTES:
-            if _masked(data) != struct.unpack("<I", tail)[0]:
+            if masked_crc32c(data) != struct.unpack("<I", tail)[0]:
                 raise NotThisFormatError(f"record {number} is damaged")
             yield data
 
@@ -115,25 +116,3 @@ def _of_tensor(message: bytes) -> float | None:
         return None
     found: float = struct.unpack(form, written)[0]
     return found
-
-
-def _table() -> tuple[int, ...]:
-    rows = []
-    for byte in range(256):
-        value = byte
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-        rows.append(value)
-    return tuple(rows)
-
-
-_CRC = _table()
-
-
-def _masked(data: bytes) -> int:
-    """CRC-32C, turned and shifted as records have it."""
-    value = 0xFFFFFFFF
-    for byte in data:
-        value = _CRC[(value ^ byte) & 0xFF] ^ value >> 8
-    value ^= 0xFFFFFFFF
-    return (value >> 15 | value << 17 & 0xFFFFFFFF) + 0xA282EAD8 & 0xFFFFFFFF

@@ -1,6 +1,8 @@
 """Prometheus metrics of one worker, served on `HELDOUT_METRICS_PORT` where that is set."""
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
+
+from models.disk_metrics import DiskMetrics
 
 RUNNING = Gauge("heldout_worker_running_jobs", "Attempts that run in this worker now.")
 SLOTS = Gauge("heldout_worker_slots", "Attempts that this worker runs at once.")
@@ -17,8 +19,9 @@ SETTLED = Counter("heldout_attempts", "Attempts by the state in which they left 
 FAILURES = Counter("heldout_failures", "Failed attempts by code.", ["code"])
 
 
-def serve(port: int | None, slots: int) -> None:
+def serve(port: int | None, slots: int, disks: DiskMetrics) -> None:
     """Begin to answer scrapes, if a port is set."""
     SLOTS.set(slots)
     if port is not None:
+        REGISTRY.register(disks)
         start_http_server(port)

@@ -13,6 +13,7 @@ from heldout.memory import WorkerMemory
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
+from models.disk_metrics import DiskMetrics
 from models.migrations import require_newest
 from models.reconcile import Announce, Reconciler
 from models.store import claims, worker_memory
@@ -71,7 +72,7 @@ class Worker:
         """
         require_newest(self.database)
         self._gpu_presence.start()
-        metrics.serve(self.settings.metrics_port, self.slots)
+        metrics.serve(self.settings.metrics_port, self.slots, DiskMetrics(self.settings.home_path, self.blobs))
         processes.warm_up(self.scratch.socket_folder)
         self.keeper.start()
         self._reconciler.start()

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import Query
-from starlette.responses import StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
@@ -16,6 +16,7 @@ from heldout.errors import (
     DatasetLost,
     DatasetNotFound,
     HeldoutError,
+    InvalidParameter,
     JobNotFound,
     ModelLost,
     NoModel,
@@ -24,6 +25,7 @@ from heldout.errors import (
     SpecUnreadable,
     StorageUnavailable,
 )
+from heldout.integrations.keras_history import HistoryFormat, csv_of, history_of
 from heldout.lifecycle import TERMINAL, shown_status
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
 from heldout.views.dataset import IndicesView
@@ -42,7 +44,25 @@ from models.views.metrics import metrics_view
 router = resource("/v1/jobs/{job_id}", "jobs")
 
 
-@router.get("/metrics", response_model_exclude_unset=True, responses=problems(JobNotFound))
+# A media type of its own, so that what is `application/json` here stays one object for clients with types.
+HISTORY = "application/vnd.heldout.history+json"
+_METRICS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            HISTORY: {
+                "schema": {
+                    "type": "object",
+                    "additionalProperties": {"type": "array", "items": {"type": ["number", "null"]}},
+                }
+            },
+            "text/csv": {"schema": {"type": "string"}},
+        }
+    },
+    **problems(JobNotFound),
+}
+
+
+@router.get("/metrics", response_model=MetricsView, response_model_exclude_unset=True, responses=_METRICS)
 def get_metrics(
     job_id: JobId,
     caller: CallerDep,
@@ -55,13 +75,28 @@ def get_metrics(
             description="At most so many epochs, with all peaks and dips of the curves; without it all epochs.",
         ),
     ] = None,
-) -> MetricsView:
+    format_: Annotated[
+        HistoryFormat | None,
+        Query(
+            alias="format",
+            description="`keras`: the curves as Keras' `History.history`; `csv`: as its `CSVLogger` writes them.",
+        ),
+    ] = None,
+) -> MetricsView | Response:
     """The job's history, epoch by epoch, and its final figures."""
+    if points is not None and format_ is not None:
+        raise InvalidParameter("A history in Keras' form has all epochs: leave out `points`, or `format`.")
     job = jobs.find(session, caller.owner, job_id)
     with_test = job.spec["evaluation"]["test"] == "every_epoch"
     final = metrics.final_of(session, job_id)
     epochs = metrics.epochs_of(session, job_id)
-    return metrics_view(epochs if points is None else thinned(epochs, points), final, with_test=with_test)
+    view = metrics_view(epochs if points is None else thinned(epochs, points), final, with_test=with_test)
+    if format_ == "keras":
+        return JSONResponse(history_of(view), media_type=HISTORY)
+    if format_ == "csv":
+        headers = {"Content-Disposition": f'attachment; filename="{job_id}-history.csv"'}
+        return Response(csv_of(view), headers=headers, media_type="text/csv; charset=utf-8")
+    return view
 
 
 @router.get(

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 from heldout.cli.app import app
 from heldout.cli.histories import read_history
 from heldout.cli.outcome import Refused
+from heldout.crc32c import masked_crc32c
 from heldout.diagnosis import History
-from heldout.histories.event_files import _masked, scalars
+from heldout.histories.event_files import scalars
 
 EPOCHS = 4
 
@@ -183,7 +184,7 @@ def test_a_folder_without_any_and_bytes_that_are_none_are_refused(tmp_path):
 def record(data: bytes, length: int | None = None) -> bytes:
     """As an event file has it; the length is checksummed, whatever it says."""
     head = struct.pack("<Q", len(data) if length is None else length)
-    return head + struct.pack("<I", _masked(head)) + data + struct.pack("<I", _masked(data))
+    return head + struct.pack("<I", masked_crc32c(head)) + data + struct.pack("<I", masked_crc32c(data))
 
 
 def point(step: object, value: object = 1.0) -> str:

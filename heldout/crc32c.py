@@ -1,0 +1,23 @@
+"""The checksum of TensorBoard's records: CRC-32C (RFC 3720 B.4), masked as `tensorflow/core/lib/hash/crc32c.h` does."""
+
+
+def masked_crc32c(data: bytes) -> int:
+    """CRC-32C, turned and shifted as records have it: an unsigned number of 32 bits."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value = _TABLE[(value ^ byte) & 0xFF] ^ value >> 8
+    value ^= 0xFFFFFFFF
+    return (value >> 15 | value << 17 & 0xFFFFFFFF) + 0xA282EAD8 & 0xFFFFFFFF
+
+
+def _table() -> tuple[int, ...]:
+    rows = []
+    for byte in range(256):
+        value = byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+        rows.append(value)
+    return tuple(rows)
+
+
+_TABLE = _table()

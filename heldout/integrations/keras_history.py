@@ -1,0 +1,46 @@
+"""A job's epochs as Keras' `fit` records them: the names and values of `History.history` and of `CSVLogger`."""
+
+import csv
+import io
+from typing import Literal
+
+from heldout.views.metrics import MetricsView
+
+HistoryFormat = Literal["keras", "csv"]
+
+# Keras' names of the figures that its `fit` knows too. `loss` is the objective, with penalties; `val_loss` is without.
+NAMES = {
+    "loss": "fit_loss",
+    "accuracy": "fit_accuracy",
+    "val_loss": "validation_loss",
+    "val_accuracy": "validation_accuracy",
+    "learning_rate": "learning_rate",
+}
+
+
+def history_of(metrics: MetricsView) -> dict[str, list[float | None]]:
+    """Curves by Keras' name, each with a value an epoch; None is a value that is not finite.
+
+    Of a job without validation images the `val_` curves are absent, as in Keras.
+    """
+    curves = {name: [getattr(epoch, field) for epoch in metrics.epochs] for name, field in NAMES.items()}
+    return {
+        name: values
+        for name, values in curves.items()
+        if not name.startswith("val_") or any(value is not None for value in values)
+    }
+
+
+def csv_of(metrics: MetricsView) -> str:
+    """A table as `CSVLogger` writes it: `epoch`, which counts from 0, then the curves by name.
+
+    What is not finite is `nan`.
+    """
+    history = dict(sorted(history_of(metrics).items()))
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["epoch", *history])
+    for row, epoch in enumerate(metrics.epochs):
+        values = [values[row] for values in history.values()]
+        table.writerow([epoch.epoch - 1, *("nan" if value is None else value for value in values)])
+    return text.getvalue()
