@@ -10,7 +10,7 @@ BIN := .venv/bin
 CHECKS := check-lint check-format check-types check-imports check-migrations check-locks check-web check-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev web docs demo demo-stack up test browser-test proofs compose-test bench check $(CHECKS) format locks hooks clean
+.PHONY: help setup setup-dev web docs reference demo demo-stack up test browser-test proofs compose-test bench check $(CHECKS) format locks hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -84,6 +84,9 @@ check-web: setup-dev
 
 # Strictly: a page, an anchor or a picture that a link does not find ends it.
 check-docs: docs
+
+reference: setup-dev ## write what the reference says of routes, problems, settings, commands, metrics and events
+	@$(BIN)/python scripts/reference.py
 
 format: setup-dev ## format, and mend what the linter can mend
 	@$(BIN)/python -m ruff check --fix --quiet; $(BIN)/python -m ruff format

@@ -74,20 +74,28 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65_535, validation_alias=_also("PORT"), description="0 picks a free one.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", validation_alias=_also("LOG_LEVEL"))
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", validation_alias=_also("LOG_LEVEL"), description="`DEBUG`, `INFO`, `WARNING` or `ERROR`."
+    )
 
-    max_connections: int = Field(2000, ge=10, le=100_000, description="Connections to the API at once.")
+    max_connections: int = Field(
+        2000,
+        ge=10,
+        le=100_000,
+        description="Connections to the API at once; a new one takes the place of one that waits for a request, the "
+        "oldest first. 64 more are kept for probes. Fewer where the system allows fewer open files.",
+    )
     max_connections_per_address: int = Field(
         500, ge=1, le=100_000, description="The same from one address, unless it is a proxy's."
     )
     trusted_proxies: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         (),
         description="Addresses and networks of proxies, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, "
-        'as JSON: `["127.0.0.1", "172.16.0.0/12"]`.',
+        'as JSON: `["127.0.0.1", "172.16.0.0/12"]`. See [TLS](../how-to/tls.md).',
     )
-    head_timeout_s: Seconds = Field(10, description="Within this a request's headers must be there.")
+    head_timeout_s: Seconds = Field(10, description="Within this a request's headers must be there; else 408.")
     min_body_rate: float = Field(
-        1000, gt=0, le=1e9, description="Bytes a second below which a body is too slow; a pause of 30 s is none."
+        1000, gt=0, le=1e9, description="Bytes a second below which a body is too slow (408); a pause of 30 s is none."
     )
     api_metrics_port: int | None = Field(
         None, ge=1, le=65_535, description="Port of the API's Prometheus metrics; default: `/metrics` at its own port."
@@ -103,7 +111,8 @@ class Settings(BaseSettings):
     keep_jobs_s: float | None = Field(
         None,
         ge=60,
-        description="How long jobs and studies that have ended are kept, with files and events; absent: for ever.",
+        description="How long jobs and studies are kept after their end, with files and events; absent: for ever. "
+        "A study's jobs go with it, never before.",
     )
     keep_events_s: float | None = Field(
         None, ge=60, description="How long events are kept once their subject has ended; absent: as long as that."
@@ -119,7 +128,11 @@ class Settings(BaseSettings):
         0.9, gt=0, le=1, description="Share of its machine's or container's memory that a worker gives to its jobs."
     )
 
-    calibrate: bool = Field(True, description="An idle worker measures once how fast its machine trains.")
+    calibrate: bool = Field(
+        True,
+        description="An idle worker measures once how fast its machine trains; without that no time is estimated, "
+        "except when a job starts, once a training has ended.",
+    )
 
     worker_name: str | None = Field(None, max_length=64, description="What this worker is called; default: its host.")
     stop_with_stdin: bool = Field(False, description="A worker stops when its standard input ends.")

@@ -2,12 +2,13 @@
 
 import json
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined, to_json
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -17,11 +18,15 @@ from api.app import create_app
 from heldout import errors, lifecycle
 from heldout.cli import host_commands
 from heldout.cli.app import app as client_commands
+from heldout.dataset_lifecycle import DatasetStatus
+from heldout.event_types import EVENT_TYPES
 from heldout.layers import plan_network
 from heldout.remedies.automatic import BY_VERDICT, USUAL
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
 from heldout.settings import Settings, embedded_settings
-from heldout.spec import JobSpec
+from heldout.spec import MAX_SEED, JobSpec
+from heldout.study_lifecycle import StudyStatus
+from heldout.webhooks import PING, WEBHOOK_EVENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -44,12 +49,31 @@ def _table(page: str) -> dict[str, list[str]]:
     return named
 
 
+def test_what_is_written_from_the_code_is_up_to_date() -> None:
+    reference = runpy.run_path(str(ROOT / "scripts/reference.py"))
+    assert reference["outdated"]() == [], "run `make reference`"
+    # Each error says when it comes, in its own docstring: the base class has one that would be inherited.
+    for kind in reference["kinds_of_errors"]():
+        assert kind.__doc__, f"{kind.__name__} has no docstring"
+
+
 def test_every_error_code_is_in_the_reference_with_its_status() -> None:
     table = _table("problems.md")
     for kind in _all(errors.HeldoutError):
         if kind.__module__.startswith(f"{errors.__name__}.") and kind.code not in NOT_ANSWERED:
             assert kind.code in table, f"{kind.code} is missing in problems.md"
             assert str(kind.status) in table[kind.code][0], f"{kind.code} is {kind.status}"
+
+
+def test_every_event_that_the_code_names_is_in_the_reference_and_no_other() -> None:
+    named: set[str] = set()
+    for room in ("models", "worker", "api"):
+        for path in (ROOT / room).rglob("*.py"):
+            named |= set(re.findall(r'"((?:job|dataset|study|webhook)\.[a-z_]+)"', path.read_text(encoding="utf-8")))
+    # Written as `dataset.<status>` and `study.<status>`.
+    named |= {f"dataset.{status.value}" for status in DatasetStatus} | {*WEBHOOK_EVENTS, PING}
+    named |= {f"study.{status.value}" for status in StudyStatus if status is not StudyStatus.RUNNING}
+    assert named - {"study.json"} == EVENT_TYPES.keys()
 
 
 def test_every_code_of_a_failed_job_is_in_the_reference() -> None:
@@ -94,6 +118,29 @@ def test_every_field_of_a_spec_is_in_the_reference_with_its_default() -> None:
             assert default is PydanticUndefined
         else:
             assert _value(said.strip("`")) == json.loads(to_json(default)), name
+
+
+def _bounds(part: type[BaseModel], path: str = "") -> Iterator[tuple[str, float, float]]:
+    """Each number of a spec by its path, with its bounds where it has both."""
+    for name, field in part.model_fields.items():
+        here = f"{path}{name}"
+        for inner in _models_in(field.annotation):
+            if not inner.__name__.endswith("Schedule"):
+                yield from _bounds(inner, f"{here}[]." if get_origin(field.annotation) is tuple else f"{here}.")
+        schema = TypeAdapter(Annotated[field.annotation, field, *field.metadata]).json_schema()
+        for one in schema.get("anyOf", [schema]):
+            if "minimum" in one and "maximum" in one:
+                yield here, one["minimum"], one["maximum"]
+
+
+def test_the_bounds_of_a_spec_s_numbers_are_in_the_reference() -> None:
+    table, found = _table("spec.md"), list(_bounds(JobSpec))
+    assert len(found) > 20
+    for name, least, most in found:
+        if most == 10**9:  # a bound that nobody meets
+            continue
+        said = table[name][1].replace("−", "-").replace("2³¹ - 1", str(MAX_SEED))
+        assert f"{least:.10g}–{most:.10g}" in said or f"{least:.10g} to {most:.10g}" in said, (name, least, most)
 
 
 def _value(said: str) -> Any:

@@ -8,6 +8,8 @@ from heldout.errors.base import FieldError, HeldoutError
 
 
 class IdempotencyKeyInFlight(HeldoutError):
+    """The first request with this key is being answered."""
+
     code, status, title = "idempotency_key_in_flight", 409, "The first request with this key is still running"
 
     def __init__(self) -> None:
@@ -18,6 +20,8 @@ class IdempotencyKeyInFlight(HeldoutError):
 
 
 class JobFinished(HeldoutError):
+    """The job has ended."""
+
     code, status, title = "job_finished", 409, "The job has ended"
 
     def __init__(self, job_id: str, status: str) -> None:
@@ -25,6 +29,8 @@ class JobFinished(HeldoutError):
 
 
 class JobNotFinished(HeldoutError):
+    """The job has not ended."""
+
     code, status, title = "job_not_finished", 409, "The job has not ended"
 
     def __init__(self, job_id: str, status: str) -> None:
@@ -32,6 +38,8 @@ class JobNotFinished(HeldoutError):
 
 
 class PartOfStudy(HeldoutError):
+    """A training of a study is deleted with its study, not alone."""
+
     code, status, title = "part_of_study", 409, "The job belongs to a study"
 
     def __init__(self, job_id: str, study_id: str) -> None:
@@ -42,6 +50,8 @@ class PartOfStudy(HeldoutError):
 
 
 class StudyFinished(HeldoutError):
+    """A study that has ended cannot be cancelled."""
+
     code, status, title = "study_finished", 409, "The study has ended"
 
     def __init__(self, study_id: str, status: str) -> None:
@@ -49,6 +59,8 @@ class StudyFinished(HeldoutError):
 
 
 class StudyNotFinished(HeldoutError):
+    """Only a study that has ended, its refit included, can be deleted."""
+
     code, status, title = "study_not_finished", 409, "The study has not ended"
 
     def __init__(self, study_id: str, status: str) -> None:
@@ -57,6 +69,8 @@ class StudyNotFinished(HeldoutError):
 
 
 class JobNotQueued(HeldoutError):
+    """Priority changes only while a job is queued."""
+
     code, status, title = "job_not_queued", 409, "The job is not queued"
 
     def __init__(self, job_id: str, status: str) -> None:
@@ -67,6 +81,8 @@ class JobNotQueued(HeldoutError):
 
 
 class ChangedMeanwhile(HeldoutError):
+    """The job no longer has the version of `If-Match`; nothing was changed."""
+
     code, status, title = "changed_meanwhile", 412, "The job has changed since it was read"
 
     def __init__(self, job_id: str, if_match: str, etag: str) -> None:
@@ -78,6 +94,8 @@ class ChangedMeanwhile(HeldoutError):
 
 
 class JobNotPaused(HeldoutError):
+    """Only a paused job can be resumed."""
+
     code, status, title = "not_paused", 409, "The job is not paused"
 
     def __init__(self, job_id: str, status: str) -> None:
@@ -85,6 +103,8 @@ class JobNotPaused(HeldoutError):
 
 
 class NotReady(HeldoutError):
+    """The job's model, predictions or confusion matrix are not there yet."""
+
     code, status, title = "not_ready", 409, "Not there yet"
 
     def __init__(self, job_id: str, what: str, status: str) -> None:
@@ -92,7 +112,7 @@ class NotReady(HeldoutError):
 
 
 class NoModel(HeldoutError):
-    """A job has ended without what was asked for: it will never come."""
+    """The job has ended without a model, predictions or a confusion matrix: they will never come."""
 
     code, status, title = "no_model", 409, "The job has left no model"
 
@@ -109,6 +129,8 @@ class NoModel(HeldoutError):
 
 
 class StateGone(HeldoutError):
+    """A retry with `epochs` has no state to go on from: no epoch was stored, or `HELDOUT_KEEP_STATE_S` has passed."""
+
     code, status, title = "state_gone", 409, "The job's last state is not there"
 
     def __init__(self, job_id: str) -> None:
@@ -120,6 +142,8 @@ class StateGone(HeldoutError):
 
 
 class DatasetNotReady(HeldoutError):
+    """The dataset's splits, audit or previews are not there yet."""
+
     code, status, title = "not_ready", 409, "Not there yet"
 
     def __init__(self, name: str, status: str, what: str = "splits", why: str = "") -> None:
@@ -127,6 +151,8 @@ class DatasetNotReady(HeldoutError):
 
 
 class CopiesNotKnown(HeldoutError):
+    """Folds were asked for while the dataset's copies are still being looked for."""
+
     code, status, title = "not_ready", 409, "Not there yet"
 
     def __init__(self, name: str) -> None:
@@ -137,6 +163,8 @@ class CopiesNotKnown(HeldoutError):
 
 
 class NoAudit(HeldoutError):
+    """A bundled dataset has no audit."""
+
     code, status, title = "not_ready", 409, "Not there yet"
 
     def __init__(self, name: str) -> None:
@@ -144,6 +172,8 @@ class NoAudit(HeldoutError):
 
 
 class UploadFinished(HeldoutError):
+    """The dataset has its content already, and it is other content."""
+
     code, status, title = "upload_finished", 409, "The dataset has its content"
 
     def __init__(self, name: str, version: int, status: str, *, came: bool) -> None:
@@ -155,6 +185,8 @@ class UploadFinished(HeldoutError):
 
 
 class DatasetIsBundled(HeldoutError):
+    """The dataset comes with the service: nobody changes or deletes it."""
+
     code, status, title = "dataset_is_bundled", 409, "The dataset comes with the service"
 
     def __init__(self, name: str) -> None:
@@ -162,6 +194,8 @@ class DatasetIsBundled(HeldoutError):
 
 
 class DatasetInUse(HeldoutError):
+    """Jobs or studies that have not ended need the dataset; the detail says which."""
+
     code, status, title = "dataset_in_use", 409, "Jobs or studies need the dataset"
 
     def __init__(self, name: str, version: int, ids: Sequence[str], *, more: bool) -> None:
@@ -170,6 +204,8 @@ class DatasetInUse(HeldoutError):
 
 
 class WebhookDisabled(HeldoutError):
+    """Nothing is sent to a disabled webhook; enable it first."""
+
     code, status, title = "webhook_disabled", 409, "The webhook is disabled"
 
     def __init__(self, webhook_id: str) -> None:
@@ -179,7 +215,10 @@ class WebhookDisabled(HeldoutError):
 
 
 class DataFirst(HeldoutError):
-    """A study would compare remedies on data that have to be mended first."""
+    """A study would begin with data that have copies across splits, another order of labels or other pixel values.
+
+    `errors` says which, and `request` what to send to mend them.
+    """
 
     code, status, title = "data_first", 409, "The data have to be mended first"
 

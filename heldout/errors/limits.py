@@ -4,6 +4,9 @@ from heldout.errors.base import HeldoutError
 
 
 class QuotaExceeded(HeldoutError):
+    """The owner has as much of something as it may have; used and allowed are said; see
+    [quotas](../explanation/fair-share.md#quotas)."""
+
     code, status, title = "quota_exceeded", 429, "The quota is used up"
 
     def __init__(
@@ -19,6 +22,8 @@ class QuotaExceeded(HeldoutError):
 
 
 class TooManyRequests(HeldoutError):
+    """The key sends more requests than `HELDOUT_RATE` allows; `Retry-After`, `RateLimit`."""
+
     code, status, title = "too_many_requests", 429, "Too many requests"
 
     def __init__(self, allowed: str, retry_after_s: int) -> None:
@@ -30,6 +35,8 @@ class TooManyRequests(HeldoutError):
 
 
 class OwnerSuspended(HeldoutError):
+    """The operator has suspended the key's owner: nothing new is accepted."""
+
     code, status, title = "owner_suspended", 403, "The owner is suspended"
 
     def __init__(self, owner: str) -> None:

@@ -6,6 +6,8 @@ OPERATOR = "The operator can restore it from a backup; `heldout check --deep` li
 
 
 class ModelLost(HeldoutError):
+    """The job's model is gone from the blob store; train it anew, or have the operator restore a backup."""
+
     code, status, title = "model_lost", 410, "The job's model is lost"
 
     def __init__(self, job_id: str) -> None:
@@ -13,6 +15,8 @@ class ModelLost(HeldoutError):
 
 
 class PredictionsLost(HeldoutError):
+    """The job's predictions are gone from the blob store; likewise."""
+
     code, status, title = "predictions_lost", 410, "The job's predictions are lost"
 
     def __init__(self, job_id: str) -> None:
@@ -20,6 +24,8 @@ class PredictionsLost(HeldoutError):
 
 
 class DatasetLost(HeldoutError):
+    """Files of the dataset are gone from the blob store; upload it again, or have the operator restore a backup."""
+
     code, status, title = "dataset_lost", 410, "The dataset's files are lost"
 
     def __init__(self, name: str) -> None:

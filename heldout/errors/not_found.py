@@ -4,6 +4,8 @@ from heldout.errors.base import HeldoutError
 
 
 class RouteNotFound(HeldoutError):
+    """Nothing is served there."""
+
     code, status, title = "route_not_found", 404, "There is no such route"
 
     def __init__(self, path: str) -> None:
@@ -11,6 +13,8 @@ class RouteNotFound(HeldoutError):
 
 
 class JobNotFound(HeldoutError):
+    """The key's owner has no such job."""
+
     code, status, title = "job_not_found", 404, "There is no such job"
 
     def __init__(self, job_id: str) -> None:
@@ -18,6 +22,8 @@ class JobNotFound(HeldoutError):
 
 
 class StudyNotFound(HeldoutError):
+    """The key's owner has no such study."""
+
     code, status, title = "study_not_found", 404, "There is no such study"
 
     def __init__(self, study_id: str) -> None:
@@ -25,7 +31,7 @@ class StudyNotFound(HeldoutError):
 
 
 class DatasetNotFound(HeldoutError):
-    """A path names a dataset that this owner does not have."""
+    """The owner has no such dataset."""
 
     code, status, title = "dataset_not_found", 404, "There is no such dataset"
 
@@ -34,10 +40,14 @@ class DatasetNotFound(HeldoutError):
 
 
 class ImageNotFound(HeldoutError):
+    """The dataset has no such class or image; the detail says which there are."""
+
     code, status, title = "image_not_found", 404, "There is no such image"
 
 
 class KeyNotFound(HeldoutError):
+    """The owner has no such key."""
+
     code, status, title = "key_not_found", 404, "There is no such key"
 
     def __init__(self, key_id: str) -> None:
@@ -45,6 +55,8 @@ class KeyNotFound(HeldoutError):
 
 
 class WebhookNotFound(HeldoutError):
+    """The key's owner has no such webhook."""
+
     code, status, title = "webhook_not_found", 404, "There is no such webhook"
 
     def __init__(self, webhook_id: str) -> None:
@@ -54,6 +66,8 @@ class WebhookNotFound(HeldoutError):
 
 
 class DeliveryNotFound(HeldoutError):
+    """The webhook has no such delivery, or it is older than seven days."""
+
     code, status, title = "delivery_not_found", 404, "There is no such delivery"
 
     def __init__(self, delivery_id: str) -> None:

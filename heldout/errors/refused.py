@@ -4,11 +4,13 @@ from heldout.errors.base import FieldError, HeldoutError
 
 
 class InvalidSpec(HeldoutError):
+    """A value of the body is refused; `errors` says which and why."""
+
     code, status, title = "invalid_spec", 422, "The body is not valid"
 
 
 class NotSupported(InvalidSpec):
-    """A part of the contract that this release cannot honour yet."""
+    """This release cannot honour that part of the spec yet."""
 
     code, title = "not_supported", "This release cannot do that yet"
 
@@ -17,7 +19,7 @@ class NotSupported(InvalidSpec):
 
 
 class SpecDatasetNotFound(InvalidSpec):
-    """A spec names a dataset that this owner does not have."""
+    """The spec names a dataset that the owner does not have."""
 
     code, title = "dataset_not_found", "The spec names a dataset that is not there"
 
@@ -27,6 +29,8 @@ class SpecDatasetNotFound(InvalidSpec):
 
 
 class DatasetUnavailable(InvalidSpec):
+    """The dataset is known, its images are not here; the detail says why, and what to do."""
+
     code, title = "dataset_unavailable", "The dataset's images are not available"
 
     def __init__(self, name: str, remedy: str) -> None:
@@ -35,6 +39,8 @@ class DatasetUnavailable(InvalidSpec):
 
 
 class NetworkTooDeep(InvalidSpec):
+    """A block's map shrinks below 1×1; the block and the size left are said."""
+
     code, title = "network_too_deep", "The network shrinks its image to nothing"
 
     def __init__(self, block: int, layer: str, left: tuple[int, int], needed: int) -> None:
@@ -46,6 +52,8 @@ class NetworkTooDeep(InvalidSpec):
 
 
 class TooManyParameters(InvalidSpec):
+    """The network is larger than `HELDOUT_MAX_PARAMETERS`."""
+
     code, title = "too_many_parameters", "The network is larger than this service allows"
 
     def __init__(self, parameters: int, cap: int) -> None:
@@ -57,6 +65,8 @@ class TooManyParameters(InvalidSpec):
 
 
 class DigestMismatch(HeldoutError):
+    """The content is not what `Content-Digest` says; nothing was kept."""
+
     code, status, title = "digest_mismatch", 422, "The content is not what its digest says"
 
     def __init__(self, said: str, received: str, size_bytes: int) -> None:
@@ -67,6 +77,8 @@ class DigestMismatch(HeldoutError):
 
 
 class IdempotencyKeyReused(HeldoutError):
+    """The key came with another body within 24 hours."""
+
     code, status, title = "idempotency_key_reused", 422, "The idempotency key was used for another request"
 
     def __init__(self) -> None:
@@ -76,6 +88,8 @@ class IdempotencyKeyReused(HeldoutError):
 
 
 class WebhookUrlRefused(HeldoutError):
+    """The url is not https or not on the public internet; the reason is said."""
+
     code, status, title = "webhook_url_refused", 422, "The webhook's URL is not allowed"
 
     def __init__(self, reason: str) -> None:
@@ -83,7 +97,7 @@ class WebhookUrlRefused(HeldoutError):
 
 
 class KeyRefused(InvalidSpec):
-    """A key that may not be made as it was asked for."""
+    """A key cannot do more, or last longer, than the one that makes it."""
 
     code, title = "key_refused", "The key cannot be made so"
 
@@ -92,6 +106,8 @@ class KeyRefused(InvalidSpec):
 
 
 class NeedsMoreMemory(InvalidSpec):
+    """No worker has so much memory; the detail says which batch size would fit."""
+
     code, title = "needs_more_memory", "No worker has so much memory"
 
     def __init__(self, needed_bytes: int, largest_bytes: int, fitting_batch_size: int | None) -> None:

@@ -4,6 +4,8 @@ from heldout.errors.base import HeldoutError
 
 
 class DatabaseUnavailable(HeldoutError):
+    """The database does not answer; nothing was changed; `Retry-After`."""
+
     code, status, title = "database_unavailable", 503, "The database does not answer"
 
     def __init__(self) -> None:
@@ -14,6 +16,8 @@ class DatabaseUnavailable(HeldoutError):
 
 
 class DatabaseMismatched(HeldoutError):
+    """Of `/readyz`: the tables are those of another release; run `heldout migrate`."""
+
     code, status, title = "database_mismatched", 503, "The database is that of another release"
 
     def __init__(self, found: str | None, needed: str) -> None:
@@ -24,6 +28,8 @@ class DatabaseMismatched(HeldoutError):
 
 
 class StorageUnavailable(HeldoutError):
+    """The blob store does not answer; `Retry-After`."""
+
     code, status, title = "storage_unavailable", 503, "The blob store does not answer"
 
     def __init__(self) -> None:
@@ -31,6 +37,12 @@ class StorageUnavailable(HeldoutError):
 
 
 class TooManyConnections(HeldoutError):
+    """The service, or this address, has all the connections that it may have, and none of them waits for a request.
+
+    `HELDOUT_MAX_CONNECTIONS` and `HELDOUT_MAX_CONNECTIONS_PER_ADDRESS` say how many. `Retry-After`; probes are still
+    answered.
+    """
+
     code, status, title = "too_many_connections", 503, "Too many connections are open"
 
     def __init__(self) -> None:
@@ -41,7 +53,7 @@ class TooManyConnections(HeldoutError):
 
 
 class FileOfLaterRelease(HeldoutError):
-    """A file in the blob store has a format version that this release does not know."""
+    """A stored audit or evaluation has a newer format than this release reads: update the service."""
 
     code, status, title = "file_of_later_release", 503, "A stored file was written by a later release"
 
@@ -53,7 +65,7 @@ class FileOfLaterRelease(HeldoutError):
 
 
 class SecretUnreadable(HeldoutError):
-    """A sealed secret that the service's key does not open."""
+    """The key that seals webhooks' secrets is another one; see `HELDOUT_SECRETS_KEY`."""
 
     code, status, title = "secret_unreadable", 503, "A stored secret cannot be read"
 
@@ -65,7 +77,7 @@ class SecretUnreadable(HeldoutError):
 
 
 class SecretsUnavailable(HeldoutError):
-    """The key that seals secrets can be neither read nor made."""
+    """The key that seals webhooks' secrets can be neither read nor made; see `HELDOUT_SECRETS_KEY`."""
 
     code, status, title = "secrets_unavailable", 503, "Secrets cannot be sealed"
 
@@ -77,7 +89,10 @@ class SecretsUnavailable(HeldoutError):
 
 
 class SpecUnreadable(HeldoutError):
-    """The stored spec of a job has fields or values that this release does not know."""
+    """Another release has stored a job with a spec that this one does not understand: update the service.
+
+    A list goes on behind that job with `after`.
+    """
 
     code, status, title = "spec_unreadable", 503, "A stored job was written by another release"
 
@@ -89,6 +104,8 @@ class SpecUnreadable(HeldoutError):
 
 
 class Internal(HeldoutError):
+    """Something broke on our side; the detail is the request's id alone."""
+
     def __init__(self, request_id: str) -> None:
         super().__init__(f"Something broke on our side. The log has it under request {request_id}.")
 

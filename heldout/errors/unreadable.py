@@ -6,6 +6,10 @@ from heldout.errors.base import HeldoutError
 
 
 class MalformedRequest(HeldoutError):
+    """The bytes are no request, or one that two programs could read differently: `Content-Length` with
+    `Transfer-Encoding`, a header that must come once comes twice, a header's name or form is broken; the connection is
+    closed."""
+
     code, status, title = "malformed_request", 400, "This is not a request that can be understood in one way only"
 
     def __init__(self, detail: str) -> None:
@@ -13,14 +17,20 @@ class MalformedRequest(HeldoutError):
 
 
 class InvalidJson(HeldoutError):
+    """The body is not JSON: broken, not UTF-8, NaN or Infinity, nested too deep."""
+
     code, status, title = "invalid_json", 400, "The body is not JSON"
 
 
 class InvalidForm(HeldoutError):
+    """A form, or the content of a dataset, ends too early or has fields that are not known."""
+
     code, status, title = "invalid_form", 400, "The form cannot be read"
 
 
 class InvalidCursor(HeldoutError):
+    """`after` is not a cursor of this list, or `Last-Event-ID` no number of an event."""
+
     code, status, title = "invalid_cursor", 400, "The cursor is not valid for this list"
 
     def __init__(self, detail: str = "`after` is not a cursor of this list. Take it from `next` of the page before."):
@@ -28,10 +38,14 @@ class InvalidCursor(HeldoutError):
 
 
 class InvalidParameter(HeldoutError):
+    """A query parameter, header or path is unknown or out of bounds."""
+
     code, status, title = "invalid_parameter", 400, "A parameter is unknown or not valid"
 
 
 class Unauthenticated(HeldoutError):
+    """No key, or one that is malformed, unknown or revoked."""
+
     code, status, title = "unauthenticated", 401, "A valid API key is needed"
 
     def __init__(
@@ -43,6 +57,11 @@ class Unauthenticated(HeldoutError):
 
 
 class CrossSiteRequest(HeldoutError):
+    """The request bears the dashboard's cookie and comes from a page of another site or port.
+
+    Or it changes something without saying where it comes from.
+    """
+
     code, status, title = "cross_site_request", 403, "A page of another site has sent this"
 
     def __init__(self, sender: str) -> None:
@@ -53,6 +72,8 @@ class CrossSiteRequest(HeldoutError):
 
 
 class InsufficientScope(HeldoutError):
+    """The key may not do that; the scope that is needed is said."""
+
     code, status, title = "insufficient_scope", 403, "The key may not do that"
 
     def __init__(self, needed: str, scopes: Collection[str]) -> None:
@@ -64,10 +85,15 @@ class InsufficientScope(HeldoutError):
 
 
 class MethodNotAllowed(HeldoutError):
+    """The route takes other methods; `Allow` lists them."""
+
     code, status, title = "method_not_allowed", 405, "The method does not fit this route"
 
 
 class RequestTimeout(HeldoutError):
+    """The headers were not whole within `HELDOUT_HEAD_TIMEOUT_S`, or the body came more slowly than
+    `HELDOUT_MIN_BODY_RATE`; the connection is closed."""
+
     code, status, title = "request_timeout", 408, "The request came too slowly"
 
     def __init__(self, detail: str) -> None:
@@ -75,6 +101,8 @@ class RequestTimeout(HeldoutError):
 
 
 class BodyTooLarge(HeldoutError):
+    """The body is larger than the limit, which is said."""
+
     code, status, title = "body_too_large", 413, "The body is too large"
 
     def __init__(self, limit_bytes: int) -> None:
@@ -83,6 +111,8 @@ class BodyTooLarge(HeldoutError):
 
 
 class TargetTooLong(HeldoutError):
+    """The path with its query is longer than 8 KiB; the connection is closed."""
+
     code, status, title = "target_too_long", 414, "The path with its query is too long"
 
     def __init__(self, limit_bytes: int) -> None:
@@ -92,6 +122,8 @@ class TargetTooLong(HeldoutError):
 
 
 class HeadersTooLarge(HeldoutError):
+    """More than 100 headers, or more than 16 KiB before the body; the connection is closed."""
+
     code, status, title = "headers_too_large", 431, "The headers are too large"
 
     def __init__(self, limit_bytes: int, limit_count: int) -> None:
@@ -102,6 +134,8 @@ class HeadersTooLarge(HeldoutError):
 
 
 class UnsupportedMediaType(HeldoutError):
+    """The body is not `application/json`."""
+
     code, status, title = "unsupported_media_type", 415, "The media type is not supported"
 
     def __init__(self, received: str, expected: str) -> None:
@@ -109,6 +143,9 @@ class UnsupportedMediaType(HeldoutError):
 
 
 class UploadTooSlow(HeldoutError):
+    """Content came more slowly than `HELDOUT_MIN_UPLOAD_BYTES_PER_S`, or not within `HELDOUT_MAX_UPLOAD_S`; nothing was
+    kept."""
+
     code, status, title = "upload_too_slow", 408, "The content comes too slowly"
 
     def __init__(self, why: str) -> None:
@@ -116,6 +153,8 @@ class UploadTooSlow(HeldoutError):
 
 
 class TooManyUploads(HeldoutError):
+    """All places that you may have for uploads are taken; `Retry-After`."""
+
     code, status, title = "too_many_uploads", 429, "Too many uploads at once"
 
     def __init__(self, own: int) -> None:
