@@ -243,14 +243,16 @@ def _key_as_json(key: "KeyRow") -> dict[str, Any]:
 
 @contextmanager
 def opened_database(settings: Settings) -> Iterator["Database"]:
-    """The settings' database, closed after the block."""
+    """The settings' database, or that of a stack's home; closed after the block."""
+    from host.own_servers import with_own_database
     from models.database import Database
 
-    database = Database(settings.database)
-    try:
-        yield database
-    finally:
-        database.dispose()
+    with with_own_database(settings) as found:
+        database = Database(found.database)
+        try:
+            yield database
+        finally:
+            database.dispose()
 
 
 def _configure(home: Path | None) -> Settings:
