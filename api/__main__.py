@@ -1,6 +1,7 @@
 """`python -m api`: the server's own commands, which `heldout` starts: up and serve here, the others from `host`."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -24,25 +25,37 @@ def up(
 ) -> None:
     """Run the service until it is stopped: API and worker on SQLite, or the whole stack in one home."""
     from api.dashboard import is_built
-    from api.http_server import EmbeddedServer
+    from api.http_server import EmbeddedServer, freeze_what_stays
     from host.up import run
 
     for sentence in unknown_settings(os.environ):
         typer.echo(f"heldout: {sentence}", err=True)
-    raise typer.Exit(run(embedded_settings(home, port), EmbeddedServer, has_dashboard=is_built(), stack=stack))
+
+    def make_server(settings: Settings, on_listening: Callable[[], None]) -> EmbeddedServer:
+        server = EmbeddedServer(settings, on_listening)
+        freeze_what_stays()
+        return server
+
+    raise typer.Exit(run(embedded_settings(home, port), make_server, has_dashboard=is_built(), stack=stack))
 
 
 @commands.command(hidden=True)
 def serve() -> None:
     """Serve the API alone, on the database, broker and blob store that the environment names."""
     from api.app import from_environment
-    from api.http_server import Server
+    from api.http_server import Server, freeze_what_stays
+    from models.database import Database
     from models.migrations import require_newest
 
     settings = Settings()
-    with opened_database(settings) as database:
+    database = Database(settings.database)
+    try:
         require_newest(database)
-    Server(from_environment(), host=settings.host, port=settings.port, timeout_graceful_shutdown=5).run()
+    finally:
+        database.dispose()
+    server = Server(from_environment(), host=settings.host, port=settings.port, timeout_graceful_shutdown=5)
+    freeze_what_stays()
+    server.run()
 
 
 if __name__ == "__main__":

@@ -72,15 +72,16 @@ def create_app(settings: Settings) -> FastAPI:
     of_datasets = (dataset, images, ledger, suspects, upload, versions)
     of_studies = (order, study, report, study_events)
     of_owners = (keys, usage, audit_log, webhooks)
-    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, *of_owners, session, health):
-        app.include_router(part.router)
-    app.include_router(session.log_in_router)
+    parts = (*of_jobs, *of_datasets, *of_studies, events, diagnoses, *of_owners, session, health)
+    routers = [*(part.router for part in parts), session.log_in_router]
+    for router in routers:
+        app.include_router(router)
     disks = DiskMetrics(settings.home_path, blobs)
     app.state.metrics = health.install_metrics(app, database, disks, served_here=settings.api_metrics_port is None)
     health.install_docs(app)
     dashboard.install(app)
     manual.install(app)
-    problems.install(app)
+    problems.install(app, routers)
     openapi.install(app)
     app.add_middleware(RequestIdMiddleware)  # the last one added is the outermost
     return app

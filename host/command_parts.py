@@ -40,14 +40,16 @@ def configured_settings(home: Path | None) -> Settings:
 
 @contextmanager
 def opened_database(settings: Settings) -> Iterator["Database"]:
-    """The settings' database, closed after the block."""
+    """The settings' database, or that of a stack's home; closed after the block."""
+    from host.own_servers import with_own_database
     from models.database import Database
 
-    database = Database(settings.database)
-    try:
-        yield database
-    finally:
-        database.dispose()
+    with with_own_database(settings) as found:
+        database = Database(found.database)
+        try:
+            yield database
+        finally:
+            database.dispose()
 
 
 def print_json(answer: dict[str, Any]) -> None:

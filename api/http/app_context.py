@@ -15,6 +15,8 @@ from models.database import Database
 from models.key_uses import KeyUses
 from models.secret_box import SecretBox
 
+KEY_LOOKUPS_AT_ONCE = 8
+
 
 @dataclass(frozen=True)
 class AppContext:
@@ -30,4 +32,6 @@ class AppContext:
     rates: Rates
     key_uses: KeyUses
     secret_box: SecretBox
+    # Strangers' keys are looked up too: without a limit they would take all the threads that answer others.
+    key_lookups: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEY_LOOKUPS_AT_ONCE))
     large_bodies: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
-from starlette.concurrency import run_in_threadpool
 
 from api.http import browser
 from api.http.body import discard_body
@@ -42,7 +42,7 @@ async def require_valid_key(request: Request, context: RequestContext) -> None:
     try:
         if not callers.is_well_formed(context.key):
             raise Unauthenticated
-        await run_in_threadpool(lambda: context.caller)
+        await to_thread.run_sync(lambda: context.caller, limiter=context.app.key_lookups)
     except Unauthenticated as error:
         # A client that asked first (Expect: 100-continue) sends nothing once it has the answer.
         asked_first = "expect" in request.headers

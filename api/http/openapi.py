@@ -3,6 +3,7 @@
 from threading import Lock
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
@@ -50,9 +51,13 @@ def install(app: FastAPI) -> None:
 
     app.openapi = openapi  # type: ignore[method-assign]
 
+    # Clients that ask while it is made wait for it, and take no thread from others.
+    one_thread = CapacityLimiter(1)
+
     @app.get("/openapi.json", include_in_schema=False)
-    def served() -> Response:
-        openapi()
+    async def served() -> Response:
+        if not encoded:
+            await to_thread.run_sync(openapi, limiter=one_thread)
         return Response(encoded[0], media_type="application/json")
 
 

@@ -1,12 +1,15 @@
 """Errors as `application/problem+json`, and their entries in the OpenAPI document."""
 
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 
 from api.http.body import body_refusal, refused_values
 from api.http.pointers import parameter_detail
@@ -99,8 +102,9 @@ def _documented(errors: list[type[HeldoutError]]) -> dict[str, Any]:
     }
 
 
-def install(app: FastAPI) -> None:
-    """Answer every failure of this app with a problem."""
+def install(app: FastAPI, routers: Iterable[APIRouter]) -> None:
+    """Answer every failure of this app, and of the routers that it includes, with a problem."""
+    documented = _documented_methods([*app.routes, *(route for router in routers for route in router.routes)])
 
     @app.exception_handler(HeldoutError)
     async def expected(request: Request, error: HeldoutError) -> Response:
@@ -112,7 +116,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def unrouted(request: Request, error: HTTPException) -> Response:
-        return problem_response(_unrouted(request, error), request.scope["path"])
+        return problem_response(_unrouted(request, error, documented), request.scope["path"])
 
 
 def _refusal(request: Request, error: RequestValidationError) -> HeldoutError:
@@ -123,25 +127,34 @@ def _refusal(request: Request, error: RequestValidationError) -> HeldoutError:
     return body_refusal(request) or refused_values(found, error.body)
 
 
-def _unrouted(request: Request, error: HTTPException) -> HeldoutError:
+def _unrouted(request: Request, error: HTTPException, documented: Mapping[str, Collection[str]]) -> HeldoutError:
     if error.status_code == 404:
         return RouteNotFound(request.scope["path"])
     if error.status_code == 405:
-        allowed = ", ".join(_allowed(request))
+        allowed = ", ".join(_allowed(request, documented))
         received = f"{request.method[:20]} {request.scope['path'][:200]}"
         return MethodNotAllowed(f"Received {received}; send one of {allowed}.", headers={"Allow": allowed})
     # FastAPI raises 400 when the client went away in the middle of its body.
     return InvalidJson("The body could not be read to its end.")
 
 
-def _allowed(request: Request) -> list[str]:
+def _allowed(request: Request, documented: Mapping[str, Collection[str]]) -> list[str]:
     """Every method that some route at this path takes; a single route knows its own only."""
     # `/v1/jobs/cancel` also has the form of `/v1/jobs/{job_id}`, and is no job.
-    itself = request.app.openapi()["paths"].get(request.scope["path"], {})
-    return [method for method in METHODS if method.lower() in itself] or [
+    itself = documented.get(request.scope["path"], ())
+    return [method for method in METHODS if method in itself] or [
         method
         for method in METHODS
         if any(
             route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.router.routes
         )
     ]
+
+
+def _documented_methods(routes: Iterable[BaseRoute]) -> dict[str, set[str]]:
+    """The methods of each path."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for route in routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            found[route.path] |= route.methods or set()
+    return dict(found)

@@ -9,6 +9,8 @@ import pytest
 import structlog
 
 from api.__main__ import main
+from host.own_servers import FOLDER
+from host.postgres import PostgresServer
 from models import logs
 from models.database import Database
 from models.store import audit_log, keys
@@ -16,7 +18,9 @@ from tests.models.work import ALICE, BOB, Work
 
 
 @pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_lines: io.StringIO):
+def run_unmade(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_lines: io.StringIO
+):
     """Runs a command on a home of its own: its status, its standard output, its standard error."""
 
     def command(*words: str) -> tuple[int, str, str]:
@@ -28,8 +32,14 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         said = capsys.readouterr()
         return int(ended.value.code or 0), said.out, said.err
 
-    assert command("migrate")[0] == 0
     return command
+
+
+@pytest.fixture
+def run(run_unmade):
+    """The same, where the home's database has its tables."""
+    assert run_unmade("migrate")[0] == 0
+    return run_unmade
 
 
 def test_a_key_is_made_listed_and_revoked_in_json_too(run, tmp_path):
@@ -42,6 +52,16 @@ def test_a_key_is_made_listed_and_revoked_in_json_too(run, tmp_path):
     assert listed == {name: value for name, value in made.items() if name != "key"}
     assert json.loads(run("keys", "revoke", made["id"], "--json")[1])["revoked"] is True
     assert json.loads(run("keys", "list", "--json")[1])["data"][0]["revoked_at"] is not None
+
+
+def test_the_database_of_a_stacks_home_is_found_while_it_runs_and_while_it_does_not(run_unmade, tmp_path):
+    with PostgresServer(tmp_path / FOLDER, durable=False):
+        assert run_unmade("migrate")[0] == 0
+        assert run_unmade("keys", "create", "--owner", "zoë")[0] == 0
+    assert [key["owner"] for key in json.loads(run_unmade("keys", "list", "--json")[1])["data"]] == ["zoë"]
+    [owner] = json.loads(run_unmade("owners", "list", "--json")[1])["data"]
+    assert owner["name"] == "zoë"
+    assert not (tmp_path / "heldout.db").exists()
 
 
 def test_a_key_alone_is_what_is_printed(run):
