@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from heldout.errors import FieldError, InvalidSpec
 from heldout.lifecycle import StopReason
-from heldout.spec import CosineSchedule, JobSpec, SpecPart
+from heldout.remedy_words import words_of
+from heldout.spec import MAX_NAME_CHARACTERS, CosineSchedule, JobSpec, SpecPart
 
 
 class RetrySpec(SpecPart):
@@ -29,6 +30,12 @@ class RetrySpec(SpecPart):
         if len(given) > 1:
             raise ValueError(f"give one of `epochs`, `remedy` and `patch`, not {' and '.join(given)}")
         return self
+
+
+def name_with_remedy(name: str, remedy: str) -> str:
+    """`mine + dropout`: the name of a job that tries a remedy on the job `name`; a long name loses its end."""
+    tail = f" + {words_of(remedy)}"
+    return name[: MAX_NAME_CHARACTERS - len(tail)].rstrip() + tail
 
 
 def spec_for_more_epochs(spec: JobSpec, stop_reason: str | None, done: int, epochs: int) -> JobSpec:

@@ -10,7 +10,7 @@ from heldout.merge_patch import merged
 from heldout.remedies.arms import outcome_of
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange
-from heldout.retrying import RetrySpec, spec_for_more_epochs
+from heldout.retrying import RetrySpec, name_with_remedy, spec_for_more_epochs
 from heldout.spec import JobSpec
 from models.blobs import Blobs
 from models.database import Session
@@ -57,6 +57,7 @@ def retry(
         spec = spec_for_more_epochs(spec, ended.stop_reason, goes_on.state.epoch, asked.epochs)
     elif asked.remedy is not None:
         spec = _patched(spec, _patch_of(session, blobs, ended, dataset, spec, asked.remedy), "/remedy")
+        spec = spec.model_copy(update={"name": name_with_remedy(ended.name, asked.remedy)})
     elif asked.patch is not None:
         before = spec.dataset
         spec = _patched(spec, asked.patch, "/patch")

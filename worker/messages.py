@@ -117,6 +117,7 @@ class EpochDone:
     epoch: int
     values: dict[str, float | None]
     checkpoint: str | None  # path of the checkpoint written after it
+    usual_s: float = 0.0  # what an epoch like it takes, measuring included, without what only a first one does
 
 
 @dataclass(frozen=True)

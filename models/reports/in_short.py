@@ -58,6 +58,11 @@ def _times(count: int) -> str:
     return {0: "never", 1: "once"}.get(count, f"{count:,} times")
 
 
+def _looks(count: int) -> str:
+    """The ledger's number beside «once», which is said of a single training."""
+    return f": {counted(count, 'look')} in all" if count > 1 else ""
+
+
 def test_told(test: StudyTestView, name: str) -> str:
     """What the test images say of the winner, and whether they agree."""
     base, winner, difference = test.base, test.winner, test.difference
@@ -159,8 +164,8 @@ def _test_used(study: StudyView) -> str:
     start = "No. Everything was chosen by validation images."
     if study.conclusion is not None and study.conclusion.test is not None:
         return (
-            f"{start} Only then, after the choice, were the unchanged network and the chosen one measured on test "
-            "images, once."
+            f"{start} Only then, after the choice, was each training of the unchanged network and of the chosen one "
+            f"measured on test images, once{_looks(study.ledger.test_reads)}."
         )
     if study.ledger.test_reads == 0:
         return f"{start} Test images were not looked at at all."
@@ -178,9 +183,9 @@ def _what_now(study: StudyView) -> str:
         if conclusion.refit is None:
             return spec
         return (
-            f"Use the model of `{conclusion.refit}` once that job has ended; the command is below. It is trained with "
-            f"{quoted(winner.name)} on training and validation images together, so there are no validation figures of "
-            f"it. {spec}"
+            f"Use the model of `{conclusion.refit}`, which the command below downloads when its training is done. That job "
+            f"trains with {quoted(winner.name)} on training and validation images together, so there are no validation "
+            f"figures of it. {spec}"
         )
     if conclusion.kind == "nothing_helped":
         worse = len(with_effect(study, "worse"))

@@ -159,6 +159,7 @@ def test_a_remedy_is_tried_by_its_name_as_the_jobs_diagnosis_offers_it_where_it_
     ended = trained(work, blobs)
     found = retried(work, blobs, ended, remedy="lower_learning_rate")
     assert found.spec["training"]["optimizer"]["learning_rate"] == pytest.approx(0.0001)
+    assert found.name == found.spec["name"] == f"{work.row(ended).name} + lower learning rate"
     # 30 training images in batches of 32 are one step an epoch, so the average looks back as little as it may.
     assert retried(work, blobs, ended, remedy="ema").spec["training"]["ema_decay"] == 0.9
     both = retried(work, blobs, ended, remedy="dropout+batch_norm").spec["network"]["blocks"][0]

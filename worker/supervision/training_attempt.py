@@ -286,7 +286,7 @@ class TrainingAttempt:
 
     def _write_epoch(self, done: EpochDone) -> None:
         self._whole_epochs = done.epoch
-        self._epoch_seconds.append((done.values.get("seconds") or 0.0) + (done.values.get("evaluation_seconds") or 0.0))
+        self._epoch_seconds.append(done.usual_s)
         left = self._claimed.epochs - done.epoch
         recent = sorted(self._epoch_seconds[-5:])
         eta_s = round(left * recent[len(recent) // 2], 1)

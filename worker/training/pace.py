@@ -7,6 +7,22 @@ _MAX_GROWTH = 8  # one call tells little about the next while caches and threads
 
 
 @dataclass(frozen=True)
+class SteadySteps:
+    """Steps of an epoch whose calls traced nothing, and the seconds that they took."""
+
+    steps: int = 0
+    seconds: float = 0.0
+
+    def after(self, pace: "Pace", steps: int, seconds: float) -> "SteadySteps":
+        """With a call of `steps` under `pace`; a first call is left out, since it traces, too."""
+        return SteadySteps(self.steps + steps, self.seconds + seconds) if pace.traced else self
+
+    def epoch_s(self, steps_per_epoch: int, measured_s: float) -> float:
+        """Seconds of an epoch like this one that traces nothing; as measured where it had one call only."""
+        return self.seconds / self.steps * steps_per_epoch if self.steps else measured_s
+
+
+@dataclass(frozen=True)
 class Pace:
     """The number of steps for the next call; the first takes one, since it also traces the graph."""
 

@@ -21,7 +21,7 @@ from worker.training.data import TrainingData
 from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator, finite
 from worker.training.guard import GuardState, explanation_of, watch_epoch
-from worker.training.pace import Pace
+from worker.training.pace import Pace, SteadySteps
 from worker.training.position import Position
 from worker.training.schedule import PlateauState, epoch_rates, lower_on_plateau, reported_rate
 from worker.training.stopping import judge_epoch, kept_epoch
@@ -85,6 +85,7 @@ class Trainer:
         self._facts = facts or {}
         self._after_tracing = after_tracing
         self._traced = False
+        self._steady = SteadySteps()
         self._checkpoint_every_s = checkpoint_every_s
         self._written_at = perf_counter()
         self._weights: dict[int, Weights] = {}  # of the needed epochs
@@ -205,6 +206,7 @@ class Trainer:
             started = perf_counter()
             sums = self._engine.run(first, last, self.position.sums)
             seconds = perf_counter() - started
+            self._steady = self._steady.after(self._pace, last - first, seconds)
             self._pace = self._pace.after(last - first, seconds)
             self.position = replace(self.position, step=last, sums=sums, seconds=self.position.seconds + seconds)
             if not self._first_step_sent:
@@ -226,6 +228,8 @@ class Trainer:
         """Measure the epoch, decide by its figures, keep the weights, report it."""
         epoch, training = self.position.epoch, self._spec.training
         values = self._measure()
+        usual_s = self._steady.epoch_s(self._engine.steps_per_epoch, values["seconds"]) + values["evaluation_seconds"]
+        self._steady = SteadySteps()
         broken = [name for name, value in values.items() if not isfinite(value)]
         if broken:
             self._send(EpochDone(epoch, _told(values), None))
@@ -253,7 +257,8 @@ class Trainer:
         self._weights = {e: weights for e, weights in self._weights.items() if e in needed}
         if epoch in needed:
             self._weights[epoch] = self._engine.weights()
-        self._send(EpochDone(epoch, _told(values), self._write_or_warn(f"after epoch {epoch}", epoch)))
+        told = EpochDone(epoch, _told(values), self._write_or_warn(f"after epoch {epoch}", epoch), usual_s)
+        self._send(told)
 
     def _watch(self, values: dict[str, float]) -> GuardState:
         """The guard's judgement of an epoch. It is reported before a checkpoint holds it: rather twice than never."""

@@ -61,7 +61,22 @@ export function Upload({ bundled }: { bundled: string[] }) {
   )
 }
 
-type Choice = { name: string; description: string; side: string; rule: string; group: string; isMerged: boolean; skips: boolean }
+type Choice = {
+  name: string
+  description: string
+  test: string
+  validation: string
+  seed: string
+  side: string
+  rule: string
+  colour: string
+  group: string
+  isMerged: boolean
+  skips: boolean
+}
+
+/** As the service has them where nothing else is said. */
+const USUAL = { test: '20', validation: '10', seed: '0' }
 
 /** As the API takes it; what is left as it is is left out. */
 const specOf = (choice: Choice) => ({
@@ -69,15 +84,27 @@ const specOf = (choice: Choice) => ({
   ...(choice.description && { description: choice.description }),
   ...(choice.side && { resize: { height: Number(choice.side), width: Number(choice.side), rule: choice.rule } }),
   ...(choice.group && { group_by: choice.group }),
-  ...(choice.isMerged && { splits: { existing: 'merge' } }),
+  ...(choice.colour && { colour: choice.colour }),
+  ...splitsOf(choice),
   ...(choice.skips && { skip_broken: true }),
 })
+
+/** Shares of the form are per cent, those of the API fractions. */
+function splitsOf({ test, validation, seed, isMerged }: Choice) {
+  const splits = {
+    ...(isMerged && { existing: 'merge' }),
+    ...(test !== USUAL.test && test && { test: Number(test) / 100 }),
+    ...(validation !== USUAL.validation && validation && { validation: Number(validation) / 100 }),
+    ...(seed !== USUAL.seed && seed && { seed: Number(seed) }),
+  }
+  return Object.keys(splits).length > 0 && { splits }
+}
 
 type FormProps = { file: File; bundled: string[]; onCancel: () => void }
 
 function UploadForm({ file, bundled, onCancel }: FormProps) {
   const [choice, setChoice] = useState<Choice>({
-    ...{ name: nameOf(file), description: '', side: '', rule: 'pad', group: '' },
+    ...{ name: nameOf(file), description: '', side: '', rule: 'pad', colour: '', group: '', ...USUAL },
     ...{ isMerged: false, skips: false },
   })
   const [sent, setSent] = useState<number | null>(null)
@@ -134,8 +161,23 @@ function UploadForm({ file, bundled, onCancel }: FormProps) {
           <input id="description" value={choice.description} onInput={(event) => change({ description: event.currentTarget.value })} />
         </Labelled>
       </div>
+      <div class="fields">
+        <Share id="test" label="Test share (%)" value={choice.test} onChange={(test) => change({ test })} wrong={wrong('/splits/test')}>
+          Images that are met once at the end. More of them make the test figure surer.
+        </Share>
+        <Share
+          id="validation"
+          label="Validation share (%)"
+          value={choice.validation}
+          onChange={(validation) => change({ validation })}
+          wrong={wrong('/splits/validation')}
+        >
+          Of the rest: images that a training is judged by.
+        </Share>
+      </div>
+      <p class="soft">Only splits that the file does not have are cut, from each class alike.</p>
       <details>
-        <summary>Sizes, groups, splits</summary>
+        <summary>Sizes, colours, groups, splits</summary>
         <div class="fields">
           <Labelled id="side" label="Resize to (pixels)" hint="Needed where images differ in size." error={wrong('/resize')}>
             <input id="side" aria-describedby="side-hint" type="number" min="8" max="512" value={choice.side} onInput={(event) => change({ side: event.currentTarget.value })} />
@@ -147,6 +189,16 @@ function UploadForm({ file, bundled, onCancel }: FormProps) {
               <option value="stretch">stretch</option>
             </select>
           </Labelled>
+          <Labelled id="colour" label="Colours">
+            <select id="colour" value={choice.colour} onChange={(event) => change({ colour: event.currentTarget.value })}>
+              <option value="">grey where all images are</option>
+              <option value="grey">grey</option>
+              <option value="rgb">red, green, blue</option>
+            </select>
+          </Labelled>
+          <Labelled id="seed" label="Seed of the splits" hint="Another number cuts other images." error={wrong('/splits/seed')}>
+            <input id="seed" aria-describedby="seed-hint" type="number" min="0" value={choice.seed} onInput={(event) => change({ seed: event.currentTarget.value })} />
+          </Labelled>
           <Labelled
             id="group"
             label="Groups, by file name"
@@ -157,7 +209,7 @@ function UploadForm({ file, bundled, onCancel }: FormProps) {
           </Labelled>
           <label class="row">
             <input type="checkbox" checked={choice.isMerged} onChange={() => change({ isMerged: !choice.isMerged })} />
-            Split all images anew
+            Split all images anew, also where the file has splits
           </label>
           <label class="row">
             <input type="checkbox" checked={choice.skips} onChange={() => change({ skips: !choice.skips })} />
@@ -193,3 +245,20 @@ function UploadForm({ file, bundled, onCancel }: FormProps) {
     </form>
   )
 }
+
+type ShareProps = { id: string; label: string; value: string; onChange: (value: string) => void; wrong: string | undefined; children: string }
+
+const Share = ({ id, label, value, onChange, wrong, children }: ShareProps) => (
+  <Labelled id={id} label={label} hint={children} error={wrong}>
+    <input
+      id={id}
+      type="number"
+      min="1"
+      max="50"
+      value={value}
+      aria-invalid={wrong ? true : undefined}
+      aria-describedby={`${id}-hint`}
+      onInput={(event) => onChange(event.currentTarget.value)}
+    />
+  </Labelled>
+)

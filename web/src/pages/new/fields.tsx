@@ -1,8 +1,11 @@
 /** Fields of a form, one for each kind that the spec's schema knows. */
 
+import { useEffect, useState } from 'preact/hooks'
+
 import { Labelled } from '../../parts/labelled'
 import { Typed } from '../../parts/typed'
 import { plain } from '../../words/format'
+import { fieldName, labelOf, parted } from './labels'
 import { type Field, type Path, type Schema, type Schemas, type Value, at, changed, fieldOf, pointerOf, tagOf } from './schema'
 
 export type Form = {
@@ -19,10 +22,8 @@ const OFF_WHEN_ABSENT = new Set(['augmentation', 'initial', 'validation', 'early
 
 const LIST_ITEMS: Record<string, string> = { blocks: 'Block', dense: 'Dense layer' }
 
-const nameOf = (path: Path) => {
-  const text = plain(String(path[path.length - 1]))
-  return text.charAt(0).toUpperCase() + text.slice(1)
-}
+/** The field's own name before what it means: as JSON and the command line call it. */
+const hintOf = (path: Path, ...said: string[]) => [`\`${fieldName(path)}\``, ...said].filter(Boolean).join(' · ')
 
 export function AnyField({ form, path, schema }: Props) {
   const field = fieldOf(schema, form.all)
@@ -47,32 +48,63 @@ function Group({ form, path, field }: { form: Form; path: Path; field: Field & {
               checked={isOn}
               onChange={() => form.set(changed(form.spec, path, isOn ? undefined : {}))}
             />
-            {nameOf(path)}
+            {labelOf(path)}
           </label>
         ) : (
-          nameOf(path)
+          labelOf(path)
         )}
       </legend>
       <Said form={form} path={path} />
       {isOn && (
-        <div class="fields">
-          {field.fields.map(([one, schema]) => (
-            <AnyField key={one} form={form} path={[...path, one]} schema={schema} />
-          ))}
-        </div>
+        <Fields form={form} path={path} fields={field.fields} />
       )}
     </fieldset>
   )
 }
 
+/** The fields of a group that most people need, and the others behind «More settings», open where one is not as usual. */
+function Fields({ form, path, fields }: { form: Form; path: Path; fields: [string, Schema][] }) {
+  const [shown, folded] = parted(path, fields)
+  const isOther = folded.some(([name, schema]) => isChanged(at(form.spec, [...path, name]), fieldOf(schema, form.all), form.all))
+  const isWrong = folded.some(([name]) => [...form.errors.keys()].some((one) => one.startsWith(pointerOf([...path, name]))))
+  const [isOpen, setOpen] = useState(isOther)
+  useEffect(() => {
+    if (isOther || isWrong) setOpen(true)
+  }, [isOther, isWrong])
+  const each = ([name, schema]: [string, Schema]) => <AnyField key={name} form={form} path={[...path, name]} schema={schema} />
+  return (
+    <>
+      <div class="fields">{shown.map(each)}</div>
+      {folded.length > 0 && (
+        <details class="more" open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
+          <summary>
+            More settings<span class="sr"> of {labelOf(path)}</span>
+          </summary>
+          {isOpen && <div class="fields">{folded.map(each)}</div>}
+        </details>
+      )}
+    </>
+  )
+}
+
+/** Whether a value is there and not what its absence means. */
+function isChanged(value: Value, field: Field, all: Schemas): boolean {
+  if (value === undefined || value === null) return false
+  if (field.kind === 'group') {
+    return field.fields.some(([name, schema]) => isChanged((value as Record<string, Value>)[name], fieldOf(schema, all), all))
+  }
+  if (field.kind === 'list') return Array.isArray(value) && value.length > 0
+  return JSON.stringify(value) !== JSON.stringify(field.default)
+}
+
 function List({ form, path, field }: { form: Form; path: Path; field: Field & { kind: 'list' } }) {
   const items = (at(form.spec, path) as Value[] | undefined) ?? []
   const set = (next: Value[]) => form.set(changed(form.spec, path, next.length ? next : undefined))
-  const one = LIST_ITEMS[String(path[path.length - 1])] ?? nameOf(path)
+  const one = LIST_ITEMS[String(path[path.length - 1])] ?? labelOf(path)
   const inside = fieldOf(field.item, form.all)
   return (
     <fieldset class="group">
-      <legend>{nameOf(path)}</legend>
+      <legend>{labelOf(path)}</legend>
       <Said form={form} path={path} />
       {items.map((_, place) => (
         <fieldset key={place} class="item">
@@ -83,12 +115,7 @@ function List({ form, path, field }: { form: Form; path: Path; field: Field & { 
             </button>
           </legend>
           <Said form={form} path={[...path, place]} />
-          <div class="fields">
-            {inside.kind === 'group' &&
-              inside.fields.map(([name, schema]) => (
-                <AnyField key={name} form={form} path={[...path, place, name]} schema={schema} />
-              ))}
-          </div>
+          {inside.kind === 'group' && <Fields form={form} path={[...path, place]} fields={inside.fields} />}
         </fieldset>
       ))}
       <button
@@ -127,7 +154,7 @@ function Variants({ form, path, field }: { form: Form; path: Path; field: Field 
   const fields = Object.entries(field.variants[place]?.properties ?? {}).filter(([name]) => name !== tags[place]?.[0])
   return (
     <fieldset class="group">
-      <legend>{nameOf(path)}</legend>
+      <legend>{labelOf(path)}</legend>
       <Said form={form} path={path} />
       <div class="fields">
         <Labelled id={id} label="Kind" hint={field.variants[place]?.description ?? field.description}>
@@ -159,14 +186,14 @@ function Plain({ form, path, field }: { form: Form; path: Path; field: PlainFiel
   const usual = field.default === null ? '' : String(field.default)
   if (field.kind === 'switch') {
     return (
-      <Labelled id={id} label={nameOf(path)} hint={field.description} error={error} inline>
+      <Labelled id={id} label={labelOf(path)} hint={hintOf(path, field.description)} error={error} inline>
         <input {...common} type="checkbox" checked={(value ?? field.default) === true} onChange={(event) => set(event.currentTarget.checked)} />
       </Labelled>
     )
   }
   if (field.kind === 'choice') {
     return (
-      <Labelled id={id} label={nameOf(path)} hint={field.description} error={error}>
+      <Labelled id={id} label={labelOf(path)} hint={hintOf(path, field.description)} error={error}>
         <select {...common} value={String(value ?? usual)} onChange={(event) => set(event.currentTarget.value)}>
           {field.choices.map((one) => (
             <option key={one} value={one}>
@@ -179,7 +206,7 @@ function Plain({ form, path, field }: { form: Form; path: Path; field: PlainFiel
   }
   const bounds = field.kind === 'number' && field.least !== undefined ? `${field.least} to ${field.most?.toLocaleString('en')}` : ''
   return (
-    <Labelled id={id} label={nameOf(path)} hint={[field.description, bounds].filter(Boolean).join(' ')} error={error}>
+    <Labelled id={id} label={labelOf(path)} hint={hintOf(path, field.description, bounds)} error={error}>
       <Typed
         {...common}
         inputMode={field.kind === 'number' ? (field.whole ? 'numeric' : 'decimal') : undefined}

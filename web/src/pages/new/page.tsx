@@ -5,7 +5,8 @@ import { useMemo, useState } from 'preact/hooks'
 import augmented from '../../../../examples/augmented.json'
 import overfit from '../../../../examples/overfit.json'
 import regularized from '../../../../examples/regularized.json'
-import { type Page, Problem, type Schemas as Views, get } from '../../api/client'
+import { Problem, get } from '../../api/client'
+import { type Dataset, getDatasets } from '../../api/datasets'
 import { type Spec, estimate, getJob, submit } from '../../api/jobs'
 import { useDryRun } from '../../parts/dry_run'
 import { Labelled } from '../../parts/labelled'
@@ -17,6 +18,7 @@ import { Failed, Loading } from '../../parts/states'
 import { Typed } from '../../parts/typed'
 import { EstimatePanel } from './estimate'
 import { AnyField, type Form } from './fields'
+import { fitted } from './fitting'
 import { JsonPane } from './json'
 import { type Schema, type Schemas, changed } from './schema'
 
@@ -51,15 +53,38 @@ export function NewJob() {
   const schema = useLoaded('schema', (signal) =>
     get<{ components: { schemas: Schemas } }>('/openapi.json', { signal }).then((one) => one.components.schemas),
   )
+  // Without them the form has no names to propose, and does not know how large images are.
+  const datasets = useLoaded('datasets', (signal) =>
+    getDatasets('?status=ready&limit=200', signal).then(
+      (one) => one.data,
+      (error: unknown) => {
+        if (error instanceof Problem) return []
+        throw error
+      },
+    ),
+  )
   const first = useLoaded(`spec:${from}`, () => firstSpec(from, inQuery('dataset')))
   if (schema.problem) return <Failed problem={schema.problem} retry={schema.reload} />
   if (first.problem) return <Failed problem={first.problem} retry={first.reload} />
-  if (!schema.data || !first.data) return <Loading what="the form" />
-  return <Editor key={from} all={schema.data} first={first.data} />
+  if (!schema.data || !first.data || !datasets.data) return <Loading what="the form" />
+  return <Editor key={from} all={schema.data} first={first.data} datasets={datasets.data} />
 }
 
-function Editor({ all, first }: { all: Schemas; first: Spec }) {
-  const [spec, setSpec] = useState<Spec>(first)
+function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets: Dataset[] }) {
+  const from = inQuery('from')
+  // A network that somebody has made is left as it is; one that the form proposes has to fit the images.
+  const proposed = (proposal: Spec) => {
+    const shape = shapeOf(datasets, String(proposal.dataset ?? ''))
+    return shape ? fitted(proposal, shape) : { spec: proposal, said: '' }
+  }
+  const [begun] = useState(() => (from && !inQuery('dataset') ? { spec: first, said: '' } : proposed(first)))
+  const [spec, setSpec] = useState<Spec>(begun.spec)
+  const [fit, setFit] = useState(begun.said)
+  const propose = (proposal: Spec) => {
+    const found = proposed(proposal)
+    setSpec(found.spec)
+    setFit(found.said)
+  }
   const checked = useDryRun(spec, estimate)
   const [busy, setBusy] = useState(false)
   const errors = useMemo(
@@ -67,6 +92,7 @@ function Editor({ all, first }: { all: Schemas; first: Spec }) {
     [checked.problem],
   )
   const form: Form = { all, spec, set: (next) => setSpec(next as Spec), errors }
+  const fits = !fit && proposed(spec).said
   const properties = all.JobSpec!.properties as Record<string, Schema>
   const part = (name: string) => <AnyField key={name} form={form} path={[name]} schema={properties[name]!} />
 
@@ -89,7 +115,7 @@ function Editor({ all, first }: { all: Schemas; first: Spec }) {
               type="button"
               class="small"
               title={PRESET_HINTS[name]}
-              onClick={() => setSpec({ ...structuredClone(preset), dataset: spec.dataset || preset.dataset })}
+              onClick={() => propose({ ...structuredClone(preset), dataset: spec.dataset || preset.dataset })}
             >
               {name}
             </button>
@@ -105,12 +131,30 @@ function Editor({ all, first }: { all: Schemas; first: Spec }) {
       >
         <div class="card form">
           <div class="fields">
-            <DatasetField form={form} value={String(spec.dataset ?? '')} />
+            <DatasetField
+              datasets={datasets}
+              error={errors.get('/dataset')}
+              value={String(spec.dataset ?? '')}
+              onDone={(text) => propose(changed(spec, ['dataset'], text) as Spec)}
+            />
             {part('name')}
           </div>
+          {fit && (
+            <p class="fitted" role="status">
+              {fit}
+            </p>
+          )}
+          {fits && checked.problem?.code === 'network_too_deep' && (
+            <p class="fitted">
+              The images are too small for this network.{' '}
+              <button type="button" class="small" onClick={() => propose(spec)}>
+                Make the network fit
+              </button>
+            </p>
+          )}
           {MAIN.map(part)}
           <details>
-            <summary>Validation, first weights, limits, machine</summary>
+            <summary>More settings: validation images, first weights, limits, machine</summary>
             {REST.filter((name) => properties[name]).map(part)}
           </details>
         </div>
@@ -126,30 +170,30 @@ function Editor({ all, first }: { all: Schemas; first: Spec }) {
   )
 }
 
-function DatasetField({ form, value }: { form: Form; value: string }) {
-  const datasets = useLoaded('datasets', (signal) =>
-    get<Page<Views['DatasetView']>>('/v1/datasets?status=ready&limit=200', { signal }).catch((error: unknown) => {
-      if (error instanceof Problem) return { data: [], has_more: false }
-      throw error
-    }),
-  )
-  const error = form.errors.get('/dataset')
-  return (
-    <Labelled id="/dataset" label="Dataset" error={error} hint="A name takes its newest version; name@3 takes that one.">
-      <Typed
-        id="/dataset"
-        list="datasets"
-        required
-        value={value}
-        aria-invalid={error ? true : undefined}
-        aria-describedby="/dataset-hint"
-        onDone={(text) => form.set(changed(form.spec, ['dataset'], text))}
-      />
-      <datalist id="datasets">
-        {datasets.data?.data.map((one) => (
-          <option key={one.id} value={one.bundled ? one.name : `${one.name}@${one.version}`} />
-        ))}
-      </datalist>
-    </Labelled>
-  )
+type DatasetFieldProps = { datasets: Dataset[]; value: string; error: string | undefined; onDone: (text: string) => void }
+
+const DatasetField = ({ datasets, value, error, onDone }: DatasetFieldProps) => (
+  <Labelled id="/dataset" label="Dataset" error={error} hint="A name takes its newest version; name@3 takes that one.">
+    <Typed
+      id="/dataset"
+      list="datasets"
+      required
+      value={value}
+      aria-invalid={error ? true : undefined}
+      aria-describedby="/dataset-hint"
+      onDone={onDone}
+    />
+    <datalist id="datasets">
+      {datasets.map((one) => (
+        <option key={one.id} value={one.bundled ? one.name : `${one.name}@${one.version}`} />
+      ))}
+    </datalist>
+  </Labelled>
+)
+
+/** Of the images of the dataset that a spec names; null where the form does not know it. */
+function shapeOf(datasets: Dataset[], named: string): readonly number[] | null {
+  const ofName = datasets.filter((one) => one.name === named).sort((a, b) => Number(a.bundled) - Number(b.bundled) || b.version - a.version)
+  const found = datasets.find((one) => one.id === named || `${one.name}@${one.version}` === named) ?? ofName[0]
+  return found?.shape ?? null
 }

@@ -107,10 +107,13 @@ const Ledger = ({ study: { ledger } }: { study: Study }) => (
       <Fact name="Trainings">{count(ledger.jobs)}</Fact>
       <Fact name="Their time together">{duration(ledger.seconds)}</Fact>
       <Fact name="Looks at validation labels">{count(ledger.validation_reads)}</Fact>
-      <Fact name="Looks at test labels">{count(ledger.test_reads)}</Fact>
+      <Fact name="Looks at test labels">
+        {ledger.test_reads ? `${count(ledger.test_reads)}, once by each training that was measured there` : 'none'}
+      </Fact>
     </Facts>
     <p class="soft">
-      Each look at labels makes the figures on these images a little less honest. A study looks at test labels only at its end.
+      Each look at labels makes the figures on these images a little less honest. A study looks at test labels only after the choice: once
+      with each training of the unchanged network and of the winner.
     </p>
   </section>
 )

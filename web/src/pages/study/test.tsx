@@ -15,7 +15,7 @@ export function TestCard({ study }: { study: Study }) {
   const test = conclusion?.test
   return (
     <section class="card" aria-label="Test">
-      <h2>On test images, met once</h2>
+      <h2>On test images, met once by each training</h2>
       <Scroll label="Test figures">
         <table class="plain-table">
           <thead>
