@@ -12,6 +12,7 @@ from pydantic import Field
 from heldout.datasets import DatasetSpec
 from heldout.mending.changes import VersionChanges
 from heldout.spec import MAX_SEED, Device, JobSpec, SpecPart
+from heldout.stored.artifacts import ModelFormat
 
 
 class JobKind(StrEnum):
@@ -23,6 +24,7 @@ class JobKind(StrEnum):
     RELATE = "relate"  # finds the copies and groups of a dataset that is ready
     SUSPECT = "suspect"  # finds the images of a dataset that is ready whose label is probably wrong
     EVALUATE = "evaluate"  # measures the base and the winner of a study on test
+    EXPORT = "export"  # writes the model of a training for another runtime, and proves it there
 
 
 class IngestSpec(SpecPart):
@@ -69,8 +71,16 @@ class EvaluateSpec(SpecPart):
     max_runtime_s: float = Field(gt=0)
 
 
+class ExportSpec(SpecPart):
+    """What a worker is told about a model that it is to write for another runtime. Clients never see it."""
+
+    job_id: str = Field(description="The training whose model it is.")
+    format: ModelFormat = Field(strict=False)
+    max_runtime_s: float = Field(gt=0)
+
+
 # What jobs of all kinds are asked to do: one type for each kind.
-WorkSpec = JobSpec | IngestSpec | DeriveSpec | RelateSpec | SuspectSpec | EvaluateSpec
+WorkSpec = JobSpec | IngestSpec | DeriveSpec | RelateSpec | SuspectSpec | EvaluateSpec | ExportSpec
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,14 @@ KINDS: Mapping[JobKind, Kind] = {
         takes_slot=True,
         is_check=False,
         success_message="Measured on test.",
+    ),
+    JobKind.EXPORT: Kind(
+        spec=ExportSpec,
+        devices=frozenset({"cpu"}),
+        is_listed=False,
+        takes_slot=True,
+        is_check=False,
+        success_message="Exported and proven.",
     ),
 }
 
