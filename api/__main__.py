@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from heldout.settings import DEFAULT_HOME, Settings, embedded_settings, unknown_settings
-from host.command_parts import opened_database
 from host.commands import commands, main
 from host.owners_commands import owners_commands
 

@@ -20,7 +20,7 @@ from api.live.hub import Hub
 from api.live.source import DatabaseSource
 from api.routes import audit_log, diagnoses, events, health, keys, session, usage, webhooks
 from api.routes.datasets import dataset, images, ledger, suspects, upload, versions
-from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
+from api.routes.jobs import bulk_cancel, control, diagnosis, job, model, queue, results, submit
 from api.routes.jobs import events as job_events
 from api.routes.studies import events as study_events
 from api.routes.studies import order, report, study
@@ -68,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=openapi.operation_id,
     )
     app.state.context = app_context
-    of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
+    of_jobs = (submit, job, control, bulk_cancel, results, model, diagnosis, job_events, queue)
     of_datasets = (dataset, images, ledger, suspects, upload, versions)
     of_studies = (order, study, report, study_events)
     of_owners = (keys, usage, audit_log, webhooks)

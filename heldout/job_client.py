@@ -8,7 +8,7 @@ from heldout.connection import TIMEOUT_S, Connection
 from heldout.dual import dual, dual_iterator
 from heldout.errors import JobNotFound
 from heldout.spec import JobSpec
-from heldout.stored.artifacts import PredictionsFormat
+from heldout.stored.artifacts import ModelFormatName, PredictionsFormat
 from heldout.stored.evaluation import SplitName
 from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.base import as_json
@@ -18,6 +18,7 @@ from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.estimate import EstimateView
 from heldout.views.event import EventPage, EventView, OwnerEventPage, OwnerEventView
+from heldout.views.export import ExportReportView, ExportView
 from heldout.views.job import JobPage, JobView, ListedJobView
 from heldout.views.metrics import MetricsView
 from heldout.views.queue import QueueView
@@ -231,13 +232,38 @@ class JobMethods:
         return await self._answers.read(QueueView, "GET", _job(job_id, "queue"))
 
     @dual
-    async def download_model(self, job_id: str, to: Path | str) -> int:
-        """Write the `.keras` file to a path, whole or not at all; gives back its size in bytes.
+    async def download_model(self, job_id: str, to: Path | str, format: ModelFormatName = "keras") -> int:
+        """Write the model to a path, whole or not at all; gives back its size in bytes.
 
+        The first request for another format than `keras` orders it; the client then waits for it as long as its
+        patience lasts.
+
+        Args:
+            format: `keras`, `saved_model` (a .zip), `onnx` or `litert` (a `.tflite` file).
         Raises:
             OSError: if the file cannot be written.
         """
-        return await self._connection.download(_job(job_id, "model"), Path(to))
+        return await self._connection.download(f"{_job(job_id, 'model')}?format={format}", Path(to))
+
+    @dual
+    async def order_export(self, job_id: str, format: ModelFormatName) -> ExportView:
+        """Have the model written in a format before it is needed, or once more after an export that failed."""
+        return await self._answers.read(
+            ExportView, "POST", _job(job_id, "model"), params={"format": format}, repeatable=True
+        )
+
+    @dual
+    async def export_report(
+        self, job_id: str, format: ModelFormatName = "keras", *, wait_s: int = 0
+    ) -> ExportReportView:
+        """How the model answers the job's own images in its own runtime; the first request orders the export.
+
+        Args:
+            wait_s: how long the service may wait for the end of the export (0–60).
+        """
+        params = {"format": format, "wait": wait_s}
+        route = _job(job_id, "model/report")
+        return await self._answers.read(ExportReportView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
 
     @dual
     async def download_predictions(self, job_id: str, to: Path | str, format: PredictionsFormat = "npz") -> int:

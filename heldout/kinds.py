@@ -10,9 +10,10 @@ from enum import StrEnum
 from pydantic import Field
 
 from heldout.datasets import DatasetSpec
-from heldout.memory import CHECK_BYTES, SUSPECTS_BYTES
+from heldout.memory import CHECK_BYTES, EXPORT_BYTES, SUSPECTS_BYTES
 from heldout.mending.changes import VersionChanges
 from heldout.spec import MAX_SEED, Device, JobSpec, SpecPart
+from heldout.stored.artifacts import ModelFormat
 
 
 class JobKind(StrEnum):
@@ -24,6 +25,7 @@ class JobKind(StrEnum):
     RELATE = "relate"  # finds the copies and groups of a dataset that is ready
     SUSPECT = "suspect"  # finds the images of a dataset that is ready whose label is probably wrong
     EVALUATE = "evaluate"  # measures the base and the winner of a study on test
+    EXPORT = "export"  # writes the model of a training for another runtime, and proves it there
 
 
 class IngestSpec(SpecPart):
@@ -70,12 +72,20 @@ class EvaluateSpec(SpecPart):
     max_runtime_s: float = Field(gt=0)
 
 
+class ExportSpec(SpecPart):
+    """What a worker is told about a model that it is to write for another runtime. Clients never see it."""
+
+    job_id: str = Field(description="The training whose model it is.")
+    format: ModelFormat = Field(strict=False)
+    max_runtime_s: float = Field(gt=0)
+
+
 # Which releases can read the specs of jobs: a worker leaves those of a later version to newer workers. It grows with
 # every change after which an earlier release could not read, or would misread, a spec that this one stores.
 SPEC_VERSION = 1
 
 # What jobs of all kinds are asked to do: one type for each kind.
-WorkSpec = JobSpec | IngestSpec | DeriveSpec | RelateSpec | SuspectSpec | EvaluateSpec
+WorkSpec = JobSpec | IngestSpec | DeriveSpec | RelateSpec | SuspectSpec | EvaluateSpec | ExportSpec
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,15 @@ KINDS: Mapping[JobKind, Kind] = {
         is_check=False,
         memory_bytes=None,
         success_message="Measured on test.",
+    ),
+    JobKind.EXPORT: Kind(
+        spec=ExportSpec,
+        devices=frozenset({"cpu"}),
+        is_listed=False,
+        takes_slot=True,
+        is_check=False,
+        memory_bytes=EXPORT_BYTES,
+        success_message="Exported and proven.",
     ),
 }
 

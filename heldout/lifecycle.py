@@ -135,6 +135,9 @@ class FailureCode(StrEnum):
     DATASET_UNAVAILABLE = "dataset_unavailable"  # its images are not in the blob store
     INITIAL_UNAVAILABLE = "initial_unavailable"  # the weights that it starts from are not in the blob store
     MODEL_UNAVAILABLE = "model_unavailable"  # a model that is to be measured is not in the blob store
+    EXPORT_DIFFERS = "export_differs"  # another runtime gives other answers than the training's own predictions
+    EXPORT_FAILED = "export_failed"  # the model cannot be written for another runtime, or not be loaded there
+    NOT_SUPPORTED = "not_supported"  # the worker lacks the packages for it
     OUT_OF_MEMORY = "out_of_memory"
     SPEC_UNREADABLE = "spec_unreadable"  # the stored spec is not one that this release understands
     PENDING_TOO_LONG = "pending_too_long"  # no worker took the job within `limits.max_pending_s`
@@ -154,6 +157,9 @@ DETERMINISTIC_FAILURES = frozenset(
         FailureCode.DATASET_UNAVAILABLE,
         FailureCode.INITIAL_UNAVAILABLE,
         FailureCode.MODEL_UNAVAILABLE,
+        FailureCode.EXPORT_DIFFERS,
+        FailureCode.EXPORT_FAILED,
+        FailureCode.NOT_SUPPORTED,
         FailureCode.OUT_OF_MEMORY,
         FailureCode.SPEC_UNREADABLE,
     }

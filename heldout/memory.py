@@ -32,6 +32,8 @@ RESIDENT_SHARE = 0.5
 CHECK_BYTES = 2**30
 # What the networks of a search for wrong labels take: they see small copies of the images.
 SUSPECTS_BYTES = 2**30
+# What an export takes: TensorFlow, a converter and the other runtime in one process.
+EXPORT_BYTES = 3 * 2**29
 # An estimate may be off by so much. What a worker could hold if it were is not refused.
 MARGIN = 1.25
 

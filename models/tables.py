@@ -26,7 +26,7 @@ from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus, SuspectsSt
 from heldout.kinds import JobKind
 from heldout.ledger import ReadKind
 from heldout.lifecycle import JobRequest, JobStatus
-from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportStatus, ModelFormat
 from heldout.study_lifecycle import StudyStatus
 from models.database import UtcTime
 
@@ -67,6 +67,8 @@ class Base(DeclarativeBase):
         SuspectsStatus: _named(SuspectsStatus),
         ArtifactName: _named(ArtifactName),
         ArtifactFormat: _named(ArtifactFormat),
+        ModelFormat: _named(ModelFormat),
+        ExportStatus: _named(ExportStatus),
         StudyStatus: _named(StudyStatus),
     }
 
@@ -431,6 +433,23 @@ class ArtifactRow(Base):
     key: Mapped[str] = mapped_column(String(256))
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)  # null where an earlier release stored it
     sha256: Mapped[str | None] = mapped_column(String(64))  # likewise
+
+
+class ExportRow(Base):
+    """The model of a training for another runtime: who writes it, and how that went."""
+
+    __tablename__ = "exports"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    format: Mapped[ModelFormat] = mapped_column(primary_key=True)
+    status: Mapped[ExportStatus]
+    export_job_id: Mapped[str] = mapped_column(String(40))  # the last job that was to write it
+    error: Mapped[dict[str, Any] | None]  # code and detail, where it failed
+    report: Mapped[dict[str, Any] | None]  # of the proof, where it is stored
+    # Of the file, where one is stored: a proof of the `.keras` file stores none.
+    key: Mapped[str | None] = mapped_column(String(256))
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str | None] = mapped_column(String(64))
 
 
 class CheckpointRow(Base):

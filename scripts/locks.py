@@ -20,8 +20,8 @@ HEADER = "# Made by `make locks` from requirements with the digest "
 # Extras and dependency groups of each lock. All but the first are held to the first one's versions, so that any of
 # them can be installed over it.
 LOCKS: dict[str, tuple[list[str], list[str]]] = {
-    "cpu": (["cpu"], ["build"]),
-    "gpu": (["gpu"], ["build"]),
+    "cpu": (["cpu", "export"], ["build"]),
+    "gpu": (["gpu", "export"], ["build"]),
     "dev": (["dev", "bench"], ["client-generators"]),
     "docs": (["docs"], []),
     "data": ([], ["data"]),

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from heldout.lifecycle import FailureCode, StopReason
 from heldout.spec import JobSpec
-from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ModelFormat
 from heldout.stored.final import FinalView
 from heldout.stored.gap import GapOnTest
+from heldout.views.export import ExportReportView
 from heldout.views.study import EnsembleView
 from models.studies.state import Scores, TestScores
 
@@ -37,6 +38,7 @@ class Assignment:
     relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
     names: str | None = None  # file of the images' names (models/file_names.py) in `scratch`; None: they have none
     for_study: bool = False  # whether a study compares the job with others
+    dataset_sha256: str = ""  # which the model's file says
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,23 @@ class EvaluateAssignment:
     device: Literal["cpu"] = "cpu"
 
 
-AnyAssignment = Assignment | SuspectAssignment | EvaluateAssignment
+@dataclass(frozen=True)
+class ExportAssignment:
+    """All that the process needs which writes a model for another runtime. It writes to `scratch`."""
+
+    job_id: str  # the training
+    format: ModelFormat
+    spec: JobSpec  # of the training, which says what its test images are
+    dataset: str  # folder in the internal format (models/arrays.py)
+    dataset_sha256: str
+    scratch: str  # folder of this attempt, made and removed by the supervisor
+    model: str  # the training's `.keras` file, in `scratch`
+    predictions: str | None  # its `predictions.npz`, in `scratch`; None where it has none
+    relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
+    device: Literal["cpu"] = "cpu"
+
+
+AnyAssignment = Assignment | SuspectAssignment | EvaluateAssignment | ExportAssignment
 
 
 # --- from the training process -------------------------------------------------------------------
@@ -195,6 +213,17 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Exported:
+    """The model was written for another runtime, loaded again there, and gives the same answers.
+
+    file: in `scratch`.
+    """
+
+    file: str
+    report: ExportReportView
+
+
+@dataclass(frozen=True)
 class Stopped:
     """The answer to Stop: a checkpoint is written (None where nothing was trained) and the process ends.
 
@@ -246,6 +275,7 @@ FromTraining = (
     | Finished
     | SuspectsFound
     | Evaluated
+    | Exported
     | Stopped
     | Failed
 )

@@ -40,7 +40,7 @@ def confusion(
 def model(job_id: JobId, output: Output, as_json: AsJson = False, home: Home = None) -> None:
     """Download a job's trained model, a .keras file."""
     with service(home) as client:
-        size = client.download_model(job_id, _target(output, as_json))
+        size = client.download_model(job_id, target_of(output, as_json))
     _print_download(output, size, as_json)
 
 
@@ -57,11 +57,11 @@ def predictions(
     """Download a job's answers to all images. As arrays, or as a table with one line for each image."""
     wanted = format_ or ("csv" if output.lower().endswith(".csv") else "npz")
     with service(home) as client:
-        size = client.download_predictions(job_id, _target(output, as_json), wanted)
+        size = client.download_predictions(job_id, target_of(output, as_json), wanted)
     _print_download(output, size, as_json)
 
 
-def _target(output: str, as_json: bool) -> Path:
+def target_of(output: str, as_json: bool) -> Path:
     if output == "-" and as_json:
         raise Refused("--json and -o - would mix on standard output.")
     return Path("/dev/stdout" if output == "-" else output)

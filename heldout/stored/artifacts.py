@@ -1,5 +1,6 @@
 """The files that a job leaves in the blob store: their names and formats."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal
 
@@ -24,3 +25,32 @@ class ArtifactFormat(StrEnum):
 
 # How predictions are handed out; a table is made from the file.
 PredictionsFormat = Literal["npz", "csv"]
+
+
+class ModelFormat(StrEnum):
+    """For which runtime a model is handed out."""
+
+    KERAS = "keras"  # what the training has left: a `.keras` file
+    SAVED_MODEL = "saved_model"  # a .zip with one version folder of TensorFlow Serving
+    ONNX = "onnx"
+    LITERT = "litert"  # a `.tflite` file
+
+
+class ExportStatus(StrEnum):
+    """How far a model for another runtime is."""
+
+    QUEUED = "queued"  # its job waits or runs
+    STORED = "stored"  # proven
+    FAILED = "failed"
+
+
+# The same, as a client writes them.
+ModelFormatName = Literal["keras", "saved_model", "onnx", "litert"]
+
+# How the name of a downloaded file ends.
+MODEL_SUFFIXES: Mapping[ModelFormat, str] = {
+    ModelFormat.KERAS: ".keras",
+    ModelFormat.SAVED_MODEL: "-saved_model.zip",
+    ModelFormat.ONNX: ".onnx",
+    ModelFormat.LITERT: ".tflite",
+}

@@ -9,12 +9,13 @@ from sqlalchemy.orm import Session
 from heldout.dataset_lifecycle import RelationsStatus, SuspectsStatus
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
+from heldout.stored.artifacts import ExportStatus
 from heldout.views.job import SummaryView
 from models.store import metrics, studies
 from models.store.dataset_transitions import reject_ingested
 from models.store.sorting import summary_columns
 from models.store.study_steps import advance
-from models.tables import DatasetRow, JobRow
+from models.tables import DatasetRow, ExportRow, JobRow
 
 Error = dict[str, Any]
 
@@ -74,6 +75,18 @@ def _after_evaluation(session: Session, job: JobRow, status: JobStatus, error: E
     advance(session, job.study_id, job, status)
 
 
+def _after_export(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    """Whoever asked for the model hears why there is none, and may order it again."""
+    if status is not JobStatus.SUCCEEDED:
+        cancelled = {"code": "cancelled", "detail": "Its export was cancelled."}
+        session.execute(
+            update(ExportRow)
+            .where(ExportRow.export_job_id == job.id, ExportRow.job_id == job.spec["job_id"])
+            .values(status=ExportStatus.FAILED, error=error or cancelled)
+            .execution_options(synchronize_session=False)
+        )
+
+
 AFTER_END: Mapping[JobKind, Callable[[Session, JobRow, JobStatus, Error | None], None]] = {
     JobKind.TRAIN: _after_training,
     JobKind.INGEST: _reject_dataset,
@@ -81,4 +94,5 @@ AFTER_END: Mapping[JobKind, Callable[[Session, JobRow, JobStatus, Error | None],
     JobKind.RELATE: _give_up_relations,
     JobKind.SUSPECT: _give_up_suspects,
     JobKind.EVALUATE: _after_evaluation,
+    JobKind.EXPORT: _after_export,
 }

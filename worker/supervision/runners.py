@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from heldout.kinds import DeriveSpec, EvaluateSpec, IngestSpec, RelateSpec, SuspectSpec
+from heldout.kinds import DeriveSpec, EvaluateSpec, ExportSpec, IngestSpec, RelateSpec, SuspectSpec
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.store.claims import Claimed
@@ -12,6 +12,7 @@ from worker.machine.devices import Gpu
 from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.supervision.evaluate_attempt import EvaluateAttempt
+from worker.supervision.export_attempt import ExportAttempt
 from worker.supervision.ingest_attempt import IngestAttempt
 from worker.supervision.lease import AttemptLease
 from worker.supervision.relate_attempt import RelateAttempt
@@ -55,5 +56,7 @@ def run_claimed(
             SuspectAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores).run()
         case EvaluateSpec() as spec:
             EvaluateAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores).run()
+        case ExportSpec() as spec:
+            ExportAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores).run()
         case unknown:  # mypy says so where a kind has nothing that runs it
             assert_never(unknown)

@@ -193,6 +193,7 @@ class TrainingAttempt:
             initial_layers=claimed.initial.layers if claimed.initial else (),
             names=str(names) if has_names else None,
             for_study=claimed.study_id is not None,
+            dataset_sha256=claimed.dataset_sha256,
         )
 
     # --- follow --------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Literal
 
 from heldout.cost import Precision
 from worker.machine.memory import be_first_in_line
-from worker.messages import Alive, AnyAssignment, EvaluateAssignment, SuspectAssignment
+from worker.messages import Alive, AnyAssignment, EvaluateAssignment, ExportAssignment, SuspectAssignment
 
 
 def main(assignment: AnyAssignment, pipe: Connection, log: str) -> None:
@@ -32,6 +32,12 @@ def main(assignment: AnyAssignment, pipe: Connection, log: str) -> None:
         from worker.training.stored_models import run as measure_models
 
         measure_models(assignment, pipe)
+        return
+    if isinstance(assignment, ExportAssignment):
+        import worker.training.preload
+        from worker.training.exports.run import run as export_model
+
+        export_model(assignment, pipe)
         return
     if assignment.gpus:
         # Read by CUDA when TensorFlow first looks for devices: no other job's GPU is touched.

@@ -1,6 +1,8 @@
 """The model for raw pixels that a finished training leaves behind, and what it says of images."""
 
-from collections.abc import Callable
+import hashlib
+import zipfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from heldout.spec import NetworkSpec
+from heldout.stored.model_about import ModelAbout
 from models.answers.answers import Predictions
 from worker.training.best_weights import Weights
 from worker.training.data import TrainingData
@@ -42,10 +45,42 @@ def build_exported(network: NetworkSpec, data: TrainingData, trained: keras.Mode
     return model
 
 
-class PreparedExport:
-    """The exported model of a job and its predictor, which a thread can make while the network is still trained."""
+def about_model(
+    model: keras.Model, job_id: str, dataset_sha256: str, classes: Sequence[str], value_range: tuple[float, float]
+) -> ModelAbout:
+    """What the files with an exported model, or with its predictions, say of themselves."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight, "<f4").data)
+    return ModelAbout(
+        job_id=job_id,
+        dataset_sha256=dataset_sha256,
+        weights_sha256=digest.hexdigest(),
+        classes=tuple(classes),
+        shape=model.input_shape[1:],
+        range=value_range,
+    )
 
-    def __init__(self, network: NetworkSpec, data: TrainingData, source: BatchSource, thread: Executor) -> None:
+
+class PreparedExport:
+    """The exported model of a job and its predictor, which a thread can make while the network is still trained.
+
+    Args:
+        job_id, dataset_sha256: what its files say of themselves.
+    """
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        data: TrainingData,
+        source: BatchSource,
+        thread: Executor,
+        *,
+        job_id: str = "",
+        dataset_sha256: str = "",
+    ) -> None:
+        self._job_id = job_id
+        self._dataset_sha256 = dataset_sha256
         self._network = network
         self._data = data
         self._source = source
@@ -58,7 +93,19 @@ class PreparedExport:
 
     def save(self, predictor: "Predictor", file: Path) -> Future[None]:
         """Write the model into a file in the thread; until it is done, the predictor must keep its weights."""
-        return self._thread.submit(predictor.model.save, file)
+        return self._thread.submit(self._save, predictor.model, file)
+
+    def about(self, model: keras.Model) -> ModelAbout:
+        """What the files of the job say of its exported model."""
+        data = self._data
+        return about_model(model, self._job_id, self._dataset_sha256, data.classes, data.value_range)
+
+    def _save(self, model: keras.Model, file: Path) -> None:
+        model.save(file)
+        about = self.about(model)
+        # Keras reads the members that it knows, and passes over others.
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.writestr(about.file_name, about.to_bytes())
 
     def predictor(self, weights: Weights) -> "Predictor":
         """The predictor, of a model with these weights; whatever has failed in the thread is raised here."""

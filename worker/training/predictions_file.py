@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from heldout.stored.model_about import ModelAbout
 from models.answers.answers import Predictions
 from models.file_names import FileNames
 from worker.training.data import TrainingData
@@ -18,12 +19,16 @@ _BLOCK = 4096
 
 
 def save_predictions(
-    path: Path, data: TrainingData, predictions: Mapping[str, Predictions], names: FileNames | None = None
+    path: Path,
+    data: TrainingData,
+    predictions: Mapping[str, Predictions],
+    names: FileNames | None = None,
+    about: ModelAbout | None = None,
 ) -> None:
     """Write the predictions of each split.
 
-    `<split>_indices` (in the dataset), `<split>_labels` and `<split>_probabilities`; `classes`; and with `names`
-    `<split>_files`, the end of a name that is longer than 200 characters.
+    `<split>_indices` (in the dataset), `<split>_labels` and `<split>_probabilities`; `classes`; with `about` one text,
+    `about`, of JSON; and with `names` `<split>_files`, the end of a name that is longer than 200 characters.
     """
     arrays: dict[str, NDArray[np.generic]] = {}
     for name, split in predictions.items():
@@ -31,6 +36,8 @@ def save_predictions(
         arrays[f"{name}_labels"] = data.labels[data.rows[name]]
         arrays[f"{name}_probabilities"] = split.probabilities
     arrays["classes"] = np.array(data.classes)
+    if about is not None:
+        arrays["about"] = np.array(about.to_bytes().decode())
     np.savez(path, **arrays)  # type: ignore[arg-type]
     if names is not None:
         with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:

@@ -136,7 +136,14 @@ def _train(
     send(Started(facts, own_digests(Path(assignment.dataset), spec, data)))
     evaluator = evaluator_of(spec, network, images, engine.weights, policy)
     beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
-    exported = PreparedExport(spec.network, data, images, beside)
+    exported = PreparedExport(
+        spec.network,
+        data,
+        images,
+        beside,
+        job_id=assignment.job_id,
+        dataset_sha256=assignment.dataset_sha256,
+    )
 
     def prepare_beside() -> None:
         evaluator.prepare_in(beside)

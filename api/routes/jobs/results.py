@@ -1,6 +1,5 @@
-"""Results of a job: metrics, model and predictions."""
+"""Results of a job: metrics, splits and predictions."""
 
-from base64 import b64encode
 from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated, Any
@@ -12,13 +11,13 @@ from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
+from api.routes.jobs.downloads import FILE, download, not_there
 from heldout.errors import (
     DatasetLost,
     DatasetNotFound,
     HeldoutError,
     InvalidParameter,
     JobNotFound,
-    ModelLost,
     NoModel,
     NotReady,
     PredictionsLost,
@@ -26,18 +25,14 @@ from heldout.errors import (
     StorageUnavailable,
 )
 from heldout.integrations.keras_history import HistoryFormat, csv_of, history_of
-from heldout.lifecycle import TERMINAL, shown_status
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
 from heldout.views.dataset import IndicesView
 from heldout.views.metrics import MetricsView
-from models.blobs import BlobMissing, Blobs
-from models.database import Session
+from models.blobs import BlobMissing
 from models.predictions_csv import csv_chunks
 from models.specs import training_spec_of
 from models.store import artifacts, jobs, metrics
-from models.store.artifacts import Artifact
 from models.stored_splits import stored_splits_of
-from models.tables import JobRow
 from models.thinning import MIN_POINTS, thinned
 from models.views.metrics import metrics_view
 
@@ -111,30 +106,10 @@ def get_job_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, ap
     return IndicesView.model_validate({"object": "splits", **{name: rows.tolist() for name, rows in splits.items()}})
 
 
-_FILE: dict[str, Any] = {
-    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    "headers": {
-        "Repr-Digest": {
-            "description": "The file's SHA-256 (RFC 9530); absent where an earlier release has stored it.",
-            "schema": {"type": "string"},
-        }
-    },
-}
-_MODEL: dict[int | str, dict[str, Any]] = {
-    200: _FILE,
-    **problems(JobNotFound, NotReady, NoModel, ModelLost, StorageUnavailable),
-}
 _PREDICTIONS: dict[int | str, dict[str, Any]] = {
-    200: {**_FILE, "content": {**_FILE["content"], "text/csv": {"schema": {"type": "string"}}}},
+    200: {**FILE, "content": {**FILE["content"], "text/csv": {"schema": {"type": "string"}}}},
     **problems(JobNotFound, NotReady, NoModel, PredictionsLost, StorageUnavailable),
 }
-
-
-@router.get("/model", response_class=StreamingResponse, responses=_MODEL)
-def get_model(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> StreamingResponse:
-    """The kept weights as a `.keras` file: takes raw pixels of the dataset's own range, gives probabilities."""
-    model = _artifact_of(session, caller.owner, job_id, ArtifactName.MODEL, ArtifactFormat.KERAS)
-    return _download(app.blobs, model, f"{job_id}.keras", ModelLost(job_id))
 
 
 @router.get("/predictions", response_class=StreamingResponse, responses=_PREDICTIONS)
@@ -148,10 +123,20 @@ def get_predictions(
     ] = "npz",
 ) -> StreamingResponse:
     """What the kept weights say of each image, by split, with the names of classes and files."""
-    predictions = _artifact_of(session, caller.owner, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
+    job = jobs.find(session, caller.owner, job_id)
+    predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
+    if predictions is None:
+        raise not_there(job, "predictions")
     if format_ == "npz":
-        return _download(app.blobs, predictions, f"{job_id}-predictions.npz", PredictionsLost(job_id))
-    classes = jobs.dataset_of(session, jobs.find(session, caller.owner, job_id)).classes or []
+        return download(
+            app.blobs,
+            predictions.key,
+            f"{job_id}-predictions.npz",
+            PredictionsLost(job_id),
+            size_bytes=predictions.size_bytes,
+            sha256=predictions.sha256,
+        )
+    classes = jobs.dataset_of(session, job).classes or []
     chunks = csv_chunks(app.blobs, predictions.key, classes)
     return _table(chunks, f"{job_id}-predictions.csv", PredictionsLost(job_id))
 
@@ -163,34 +148,3 @@ def _table(chunks: Iterator[bytes], filename: str, lost: HeldoutError) -> Stream
         raise lost from error
     headers = {"Content-Disposition": f'attachment; filename="{filename}"'}
     return StreamingResponse(chain([first], chunks), headers=headers, media_type="text/csv; charset=utf-8")
-
-
-def _artifact_of(session: Session, owner: str, job_id: str, name: ArtifactName, format_: ArtifactFormat) -> Artifact:
-    """A file of the owner's job. Raises JobNotFound, NotReady, NoModel."""
-    job = jobs.find(session, owner, job_id)
-    if name is ArtifactName.MODEL:
-        artifact = artifacts.model_of(session, job)
-    else:
-        artifact = artifacts.find(session, job_id, name, format_)
-    if artifact is None:
-        raise not_there(job, name.value)
-    return artifact
-
-
-def not_there(job: JobRow, what: str) -> NotReady | NoModel:
-    """Why a job does not have what it leaves behind: it has not ended, or it has ended without."""
-    status = shown_status(job.status, job.request)
-    return NoModel(job.id, what, status) if job.status in TERMINAL else NotReady(job.id, what, status)
-
-
-def _download(blobs: Blobs, artifact: Artifact, filename: str, lost: HeldoutError) -> StreamingResponse:
-    try:
-        size_bytes = blobs.size(artifact.key) if artifact.size_bytes is None else artifact.size_bytes
-        chunks = blobs.chunks(artifact.key)
-    except BlobMissing as error:
-        raise lost from error
-    headers = {"Content-Length": str(size_bytes), "Content-Disposition": f'attachment; filename="{filename}"'}
-    if artifact.sha256 is not None:
-        headers["ETag"] = f'"{artifact.sha256}"'
-        headers["Repr-Digest"] = f"sha-256=:{b64encode(bytes.fromhex(artifact.sha256)).decode()}:"
-    return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")

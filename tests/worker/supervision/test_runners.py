@@ -5,8 +5,9 @@ from typing import get_args
 import pytest
 
 from heldout.datasets import DatasetSpec
-from heldout.kinds import DeriveSpec, EvaluateSpec, IngestSpec, RelateSpec, SuspectSpec, WorkSpec
+from heldout.kinds import DeriveSpec, EvaluateSpec, ExportSpec, IngestSpec, RelateSpec, SuspectSpec, WorkSpec
 from heldout.mending.changes import VersionChanges
+from heldout.stored.artifacts import ModelFormat
 from models.store.claims import Claimed, HeldAttempt
 from tests.models.work import spec
 from worker.supervision import runners
@@ -29,6 +30,7 @@ RUN_BY = [
     (RELATE, "RelateAttempt"),
     (SUSPECT, "SuspectAttempt"),
     (EvaluateSpec(base=("job_1",), winner=("job_2",), max_runtime_s=60), "EvaluateAttempt"),
+    (ExportSpec(job_id="job_1", format=ModelFormat.ONNX, max_runtime_s=60), "ExportAttempt"),
 ]
 
 

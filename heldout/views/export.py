@@ -1,0 +1,41 @@
+"""The report of a model that was loaded again in its own runtime."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from heldout.stored.artifacts import ExportStatus, ModelFormat
+from heldout.stored.evaluation import SplitName
+from heldout.stored.model_about import ModelAbout
+from heldout.views.base import View
+
+
+class ExportView(View):
+    """A job's model in a format, and how far it is."""
+
+    object: Literal["export"] = "export"
+    job_id: str
+    format: ModelFormat
+    status: ExportStatus
+
+
+class ExportReportView(View):
+    """How the file answered the job's own images, beside what the training has said of them."""
+
+    object: Literal["export_report"] = "export_report"
+    job_id: str
+    format: ModelFormat
+    runtime: str = Field(description="What loaded the file again, with its version.")
+    compared_with: Literal["predictions", "keras"] = Field(
+        description="`predictions`: the job's stored `predictions.npz`. `keras`: what Keras says of the same images, "
+        "where the job has none."
+    )
+    split: SplitName
+    images: int
+    batch_sizes: list[int] = Field(description="In which batches the images were given.")
+    differing_answers: int = Field(description="Images whose most probable class is another one; 0 in every report.")
+    max_difference: float = Field(description="The largest difference of two probabilities.")
+    tolerance: float
+    size_bytes: int
+    sha256: str = Field(description="Of the file that was proven, hexadecimal.")
+    about: ModelAbout = Field(description="What the file says of itself.")

@@ -1,0 +1,154 @@
+"""The model of a job in several formats: the first request orders it, and only a proven file is handed out."""
+
+import hashlib
+
+import pytest
+
+from heldout.lifecycle import FailureCode
+from heldout.stored.artifacts import ModelFormat
+from heldout.views.export import ExportReportView
+from models.store import claims, exports, named_blobs
+from tests.api.support import assert_problem, sqlite_only, submitted
+
+pytestmark = sqlite_only
+
+FILE = b"an ONNX file, as far as the API can tell"
+
+
+@pytest.fixture
+def job(client, worker, spec) -> str:
+    """A job that has ended well."""
+    job = submitted(client, spec)["id"]
+    worker.succeed(worker.claim())
+    return job
+
+
+def report_of(job: str, format_: str, content: bytes = FILE) -> ExportReportView:
+    about = {
+        "job_id": job,
+        "dataset_sha256": "1" * 64,
+        "weights_sha256": "2" * 64,
+        "classes": ("cat", "dog"),
+        "shape": (28, 28, 1),
+        "range": (0.0, 255.0),
+    }
+    return ExportReportView(
+        job_id=job,
+        format=ModelFormat(format_),
+        runtime="onnxruntime 1",
+        compared_with="predictions",
+        split="test",
+        images=1000,
+        batch_sizes=[1, 7, 64],
+        differing_answers=0,
+        max_difference=2e-7,
+        tolerance=1e-5,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        about=about,
+    )
+
+
+def store(worker, job: str, format_: str = "onnx") -> None:
+    """Do what a worker does whose export has passed its proof."""
+    held, key = worker.claim(), None
+    if format_ != "keras":
+        key = f"jobs/{job}/exports/{held.job_id}-1.{format_}"
+        worker.blobs.put(key, FILE)
+    with worker.database.write() as session:
+        exports.mark_stored(session, held, job, report_of(job, format_), key=key)
+
+
+def fail(worker, code: str, detail: str) -> None:
+    held = worker.claim()
+    with worker.database.write() as session:
+        claims.fail(session, held, code=code, detail=detail)
+
+
+def test_the_first_request_orders_a_format_and_later_ones_get_the_file_with_its_report(client, worker, job):
+    route = f"/v1/jobs/{job}/model?format=onnx"
+    first = client.get(route)
+    problem = assert_problem(first, 409, "not_ready")
+    assert first.headers["retry-after"] == "2"
+    assert "is ordered as onnx; its export is queued" in problem["detail"]
+    assert_problem(client.get(f"/v1/jobs/{job}/model/report?format=onnx&wait=0.1"), 409, "not_ready")
+    assert [one["id"] for one in client.get("/v1/jobs").json()["data"]] == [job], "nobody sees the job that exports"
+    store(worker, job)
+    with worker.database.write() as session:
+        assert not claims.claimable(session, ("cpu",)), "nobody has queued a second one"
+    answer = client.get(route)
+    assert (answer.status_code, answer.content) == (200, FILE)
+    assert answer.headers["content-disposition"] == f'attachment; filename="{job}.onnx"'
+    assert answer.headers["etag"] == f'"{hashlib.sha256(FILE).hexdigest()}"'
+    link = answer.headers["link"]
+    assert link == f'</v1/jobs/{job}/model/report?format=onnx>; rel="describedby"'
+    report = client.get(link[1 : link.index(">")])
+    assert report.json() == report_of(job, "onnx").model_dump(mode="json")
+
+
+def test_a_file_that_failed_its_proof_is_not_handed_out_until_another_one_passes(client, worker, job):
+    route = f"/v1/jobs/{job}/model?format=litert"
+    client.get(route)
+    fail(worker, FailureCode.EXPORT_DIFFERS, "It names another class for 3 of 1,000 images.")
+    problem = assert_problem(client.get(route), 409, "export_differs")
+    assert "another class for 3 of 1,000" in problem["detail"]
+    assert f"POST {route}" in problem["detail"]
+    with worker.database.write() as session:
+        assert not claims.claimable(session, ("cpu",)), "it is not tried again unasked"
+    ordered = client.post(route)
+    assert ordered.status_code == 202
+    assert ordered.json() == {"object": "export", "job_id": job, "format": "litert", "status": "queued"}
+    assert client.post(route).json()["status"] == "queued"
+    store(worker, job, "litert")
+    assert client.get(route).content == FILE
+    assert client.post(route).json()["status"] == "stored"
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "shown"),
+    [
+        (FailureCode.NOT_SUPPORTED, 422, "not_supported"),
+        (FailureCode.EXPORT_FAILED, 409, "export_failed"),
+        (FailureCode.DATASET_UNAVAILABLE, 409, "export_failed"),
+    ],
+)
+def test_an_export_that_failed_says_why(client, worker, job, code, status, shown):
+    route = f"/v1/jobs/{job}/model/report?format=saved_model"
+    client.get(route)
+    fail(worker, code, "The worker lacks something.")
+    assert "The worker lacks something." in assert_problem(client.get(route), status, shown)["detail"]
+
+
+def test_the_trainings_own_file_is_there_at_once_and_gone_where_plain_keras_answers_otherwise(client, worker, job):
+    assert client.get(f"/v1/jobs/{job}/model").content == client.get(f"/v1/jobs/{job}/model?format=keras").content
+    report = f"/v1/jobs/{job}/model/report"
+    assert_problem(client.get(report), 409, "not_ready")
+    fail(worker, FailureCode.EXPORT_DIFFERS, "It names another class.")
+    assert_problem(client.get(f"/v1/jobs/{job}/model"), 409, "export_differs")
+    client.post(f"/v1/jobs/{job}/model")
+    store(worker, job, "keras")
+    assert client.get(report).json()["format"] == "keras"
+    assert client.get(f"/v1/jobs/{job}/model").status_code == 200
+
+
+def test_nothing_is_exported_of_a_job_without_a_model_or_of_another_owner(client, stranger, worker, spec, job):
+    for route in (f"/v1/jobs/{job}/model?format=onnx", f"/v1/jobs/{job}/model/report"):
+        assert_problem(stranger.get(route), 404, "job_not_found")
+    assert_problem(stranger.post(f"/v1/jobs/{job}/model?format=onnx"), 404, "job_not_found")
+    assert_problem(client.get(f"/v1/jobs/{job}/model?format=pmml"), 400, "invalid_parameter")
+    young = submitted(client, spec)["id"]
+    for ask in (client.get, client.post):
+        assert "retry-after" not in ask(f"/v1/jobs/{young}/model?format=onnx").headers
+        assert_problem(ask(f"/v1/jobs/{young}/model?format=onnx"), 409, "not_ready")
+    worker.fail(worker.claim())
+    assert_problem(client.get(f"/v1/jobs/{young}/model?format=onnx"), 409, "no_model")
+
+
+def test_files_of_exports_belong_to_their_job_and_go_with_it(client, worker, job):
+    client.get(f"/v1/jobs/{job}/model?format=onnx")
+    store(worker, job)
+    (file,) = worker.blobs.stored(f"jobs/{job}/exports")
+    with worker.database.read() as session:
+        assert file.key in {one.key for one in named_blobs.named(session)}
+    assert client.delete(f"/v1/jobs/{job}").status_code == 204
+    assert list(worker.blobs.stored(f"jobs/{job}")) == []

@@ -1,0 +1,310 @@
+"""Exports by a real process: each file is what its own runtime says it is, with facts of the job in it."""
+
+import hashlib
+import io
+import json
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated
+from ai_edge_litert.interpreter import Interpreter
+
+from heldout.lifecycle import FailureCode, StopReason
+from heldout.settings import Settings
+from heldout.spec import JobSpec
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportStatus, ModelFormat
+from models.arrays import ImageSet, content_address, save
+from models.blobs import Blobs
+from models.database import Database
+from models.ids import new_id
+from models.store import claims, datasets, exports, jobs
+from models.store.artifacts import Artifact
+from models.store.claims import Result
+from models.tables import ExportRow, JobRow
+from tests.models.work import ALICE, Work, final_of
+from tests.worker.training.trainings import fewer
+from worker.machine.cores import Cores
+from worker.machine.scratch import Scratch
+from worker.messages import ExportAssignment, Exported, Failed, FromTraining
+from worker.supervision import process_attempt
+from worker.supervision.lease import AttemptLease
+from worker.supervision.lease_keeper import LeaseKeeper
+from worker.supervision.runners import run_claimed
+from worker.training.data import select
+from worker.training.export import Predictor, about_model, build_exported
+from worker.training.exports import formats
+from worker.training.exports.formats import PackagesMissing
+from worker.training.exports.proof import ExportDiffers, parts_of
+from worker.training.exports.run import exported
+from worker.training.network import build_network
+from worker.training.predictions_file import save_predictions
+from worker.training.resident import ResidentData
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+# Layers of every sort, and every activation.
+NETWORK = {
+    "blocks": [
+        {"filters": 4, "batch_norm": True, "activation": "gelu", "pool": 1, "dropout": 0.2},
+        {"filters": 5, "padding": "same", "activation": "silu", "repeat": 2, "pool": 1},
+        {"filters": 4, "activation": "tanh", "pool": 2},
+    ],
+    "dense": [{"units": 8, "activation": "elu", "dropout": 0.3}],
+}
+
+
+class Bench:
+    """A training that has ended, with its model and predictions, and a worker."""
+
+    def __init__(self, database: Database, folder: Path, images: ImageSet) -> None:
+        self.work = Work(database)
+        self.blobs = Blobs((folder / "blobs").as_uri())
+        self.folder = folder
+        self.images = fewer(images, 60, 60, 150)
+        self.scratch = Scratch(folder / "scratch")
+        self.settings = Settings(home=folder / "home")
+        (folder / "digits").mkdir()
+        save(self.images, folder / "digits")
+        self.sha256 = content_address(self.images)
+        for file in (folder / "digits").iterdir():
+            self.blobs.put(f"datasets/{self.sha256}/{file.name}", file)
+        with database.write() as session:
+            datasets.add_bundled(session, "ds_digits", "digits", self.images, self.sha256, 1)
+            self.work.dataset = datasets.find(session, ALICE, "digits")
+        self.job_id = self.trained()
+
+    def trained(self, **changes: Any) -> str:
+        """A training that has succeeded, with weights that are far from their beginning."""
+        job_id = self.work.submit(network=NETWORK, **changes)
+        held = self.work.claim().held
+        spec = JobSpec.model_validate({"dataset": "digits", "network": NETWORK, **changes})
+        data = select(self.images, spec)
+        network = build_network(spec.network, data.image, len(data.classes), 3)
+        draws = np.random.default_rng(5)
+        network.set_weights(
+            [
+                weight * 3 if weight.ndim > 1 else weight + draws.uniform(0, 0.2, weight.shape)
+                for weight in network.get_weights()
+            ]
+        )
+        model = build_exported(spec.network, data, network)
+        model.save(self.folder / "model.keras")
+        predictor = Predictor(model, ResidentData(data), data.value_range)
+        self.said = {split: predictor.predict(rows) for split, rows in data.rows.items()}
+        about = about_model(model, job_id, self.sha256, data.classes, data.value_range)
+        save_predictions(self.folder / "predictions.npz", data, self.said, None, about)
+        files = []
+        for name, format_, file in (("model", "keras", "model.keras"), ("predictions", "npz", "predictions.npz")):
+            key = f"jobs/{job_id}/1/{file}"
+            self.blobs.put(key, self.folder / file)
+            files.append(Artifact(ArtifactName(name), ArtifactFormat(format_), key, 1, "0" * 64))
+        with self.work.database.write() as session:
+            result = Result(final_of(1, with_test=spec.evaluation.test != "never"), tuple(files))
+            claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
+        return job_id
+
+    def export(self, format_: ModelFormat, job_id: str | None = None) -> ExportRow | None:
+        """Order the model in a format, and have a worker do it."""
+        job_id = job_id or self.job_id
+        with self.work.database.write() as session:
+            exports.order(session, jobs.find(session, ALICE, job_id), format_)
+        self.run()
+        with self.work.database.read() as session:
+            return exports.find(session, job_id, format_)
+
+    def run(self) -> JobRow:
+        """One attempt at the job that waits, to its end."""
+        claimed = self.work.claim()
+        keeper = LeaseKeeper(self.work.database, self.settings, "worker", self.scratch.sign_of_life)
+        lease = AttemptLease(
+            claimed.held, database=self.work.database, blobs=self.blobs, keeper=keeper, stopping=threading.Event()
+        )
+        given = {
+            "settings": self.settings,
+            "scratch": self.scratch,
+            "slots": 1,
+            "gpus": (),
+            "core_count": 1,
+            "memory": None,
+        }
+        with Cores().for_job() as cores:
+            run_claimed(claimed, lease, cores=cores, has_bfloat16=False, **given)
+        return self.work.row(claimed.held.job_id)
+
+    def content(self, row: ExportRow) -> bytes:
+        content = self.blobs.read(row.key)
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (row.size_bytes, row.sha256)
+        assert row.report["sha256"] == row.sha256
+        return content
+
+    def assigned(self, predictions: str | None = "predictions.npz") -> ExportAssignment:
+        """What a process is told that is to export the last training as a SavedModel."""
+        scratch = self.folder / new_id("job")
+        scratch.mkdir()
+        return ExportAssignment(
+            job_id=self.job_id,
+            format=ModelFormat.SAVED_MODEL,
+            spec=JobSpec.model_validate({"dataset": "digits", "network": NETWORK}),
+            dataset=str(self.folder / "digits"),
+            dataset_sha256=self.sha256,
+            scratch=str(scratch),
+            model=str(self.folder / "model.keras"),
+            predictions=None if predictions is None else str(self.folder / predictions),
+        )
+
+    def exported_files(self) -> list:
+        return list(self.blobs.stored(f"jobs/{self.job_id}/exports"))
+
+    @property
+    def test_images(self) -> np.ndarray:
+        return self.images.images[self.images.splits["test"]].astype(np.float32)
+
+
+@pytest.fixture
+def bench(database: Database, tmp_path: Path, digits: ImageSet) -> Iterator[Bench]:
+    bench = Bench(database, tmp_path, digits)
+    yield bench
+    bench.scratch.close()
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[ExportAssignment], FromTraining]], None]:
+    """Lets the process say what a test has written down."""
+
+    def scripted(script: Callable[[ExportAssignment], FromTraining]) -> None:
+        class Scripted:
+            pid = 0
+
+            def __init__(self, assignment: ExportAssignment, folder: Path) -> None:
+                self.receive = lambda timeout_s: script(assignment)
+
+            def kill(self) -> None:
+                pass
+
+            def last_lines(self) -> list[str]:
+                return []
+
+        monkeypatch.setattr(process_attempt, "TrainingProcess", Scripted)
+        monkeypatch.setattr("worker.machine.cores.pin_process", lambda *_: None)
+
+    return scripted
+
+
+def test_each_format_answers_in_its_own_runtime_as_the_training_did_and_says_what_it_is(bench: Bench) -> None:
+    pixels, expected = bench.test_images, bench.said["test"].probabilities
+    assert len(set(expected.argmax(1))) > 1, "the answers differ from image to image"
+
+    def agrees(said: np.ndarray) -> bool:
+        return np.allclose(said, expected, rtol=0, atol=1e-5) and (said.argmax(1) == expected.argmax(1)).all()
+
+    rows = {format_: bench.export(format_) for format_ in ModelFormat}
+    assert {(row.status, str(row.error)) for row in rows.values()} == {(ExportStatus.STORED, "None")}
+    assert rows[ModelFormat.KERAS].key is None, "the training has stored it"
+
+    content = bench.content(rows[ModelFormat.ONNX])
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    assert [one.name for one in session.get_inputs()] == ["pixels"]
+    assert agrees(session.run(["probabilities"], {"pixels": pixels})[0])
+    of_onnx = {one.key: one.value for one in onnx.load_from_string(content).metadata_props}
+
+    with zipfile.ZipFile(io.BytesIO(bench.content(rows[ModelFormat.SAVED_MODEL]))) as archive:
+        archive.extractall(bench.folder / "served")
+    version = bench.folder / "served" / bench.job_id / "1"
+    serve = tf.saved_model.load(str(version)).signatures["serving_default"]
+    assert agrees(serve(pixels=tf.constant(pixels))["probabilities"].numpy())
+    of_saved_model = json.loads((version / "assets.extra" / "heldout.json").read_bytes())
+
+    content = bench.content(rows[ModelFormat.LITERT])
+    assert agrees(Interpreter(model_content=content).get_signature_runner()(pixels=pixels)["probabilities"])
+    model = schema_py_generated.ModelT.InitFromObj(schema_py_generated.Model.GetRootAs(content, 0))
+    (entry,) = (one for one in model.metadata if one.name == b"heldout.json")
+    of_litert = json.loads(bytes(model.buffers[entry.buffer].data))
+
+    with np.load(bench.folder / "predictions.npz") as arrays:
+        facts = json.loads(str(arrays["about"]))
+    assert of_saved_model == of_litert == facts
+    assert {
+        name: value if isinstance(facts[name], str) else json.loads(value) for name, value in of_onnx.items()
+    } == facts
+    assert facts["classes"] == list(bench.images.classes)
+    assert (facts["job_id"], facts["dataset_sha256"], facts["range"]) == (bench.job_id, bench.sha256, [0.0, 16.0])
+    for row in rows.values():
+        report = row.report
+        assert report["about"] == facts
+        assert (report["split"], report["images"], report["batch_sizes"]) == ("test", 150, [1, 7, 14, 64])
+        assert (report["compared_with"], report["differing_answers"]) == ("predictions", 0)
+        assert report["max_difference"] <= 1e-5
+    assert rows[ModelFormat.KERAS].report["runtime"] == f"keras {keras.__version__}"
+
+
+def test_a_job_that_never_looks_at_test_is_proven_on_validation_and_one_without_predictions_beside_keras(
+    bench: Bench,
+) -> None:
+    report = exported(bench.assigned(predictions=None)).report
+    assert (report.split, report.images, report.compared_with) == ("test", 150, "keras")
+    bench.trained(evaluation={"test": "never"})
+    report = exported(bench.assigned()).report
+    assert (report.split, report.images, report.compared_with) == ("validation", 60, "predictions")
+
+
+def test_a_file_that_answers_otherwise_is_refused(bench: Bench) -> None:
+    with np.load(bench.folder / "predictions.npz") as arrays:
+        found = dict(arrays)
+    found["test_probabilities"][3] = np.roll(found["test_probabilities"][3], 1)
+    np.savez(bench.folder / "predictions.npz", **found)
+    with pytest.raises(ExportDiffers, match=r"^Loaded again, it names another class for 1 of 150 images"):
+        exported(bench.assigned())
+    found["test_probabilities"][3] = bench.said["test"].probabilities[3] * np.float32(0.9999)
+    np.savez(bench.folder / "predictions.npz", **found)
+    with pytest.raises(ExportDiffers, match=r"^Loaded again, it names another class for 0 of 150 images"):
+        exported(bench.assigned())
+
+
+def test_a_failed_proof_leaves_no_file_and_is_not_tried_again(bench: Bench, scripted) -> None:
+    scripted(lambda _: Failed(FailureCode.EXPORT_DIFFERS, "It names another class."))
+    row = bench.export(ModelFormat.SAVED_MODEL)
+    assert (row.status, row.key) == (ExportStatus.FAILED, None)
+    assert row.error == {"code": "export_differs", "detail": "It names another class."}
+    assert bench.work.row(row.export_job_id).status == "failed"
+    assert bench.exported_files() == []
+
+
+def test_a_worker_without_the_packages_says_which_ones(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "find_spec", lambda name: None if "onnx" in name else object())
+    with pytest.raises(PackagesMissing, match=r"lacks tf2onnx, onnx, onnxruntime.*heldout\[export\]"):
+        exported(replace(bench.assigned(), format=ModelFormat.ONNX))
+
+
+def test_a_model_that_is_gone_is_named(bench: Bench) -> None:
+    bench.blobs.delete(f"jobs/{bench.job_id}/1/model.keras")
+    row = bench.export(ModelFormat.LITERT)
+    assert (row.status, row.error["code"]) == (ExportStatus.FAILED, FailureCode.MODEL_UNAVAILABLE)
+    assert bench.job_id in row.error["detail"]
+
+
+def test_what_was_exported_of_a_training_that_was_deleted_meanwhile_is_not_kept(bench: Bench, scripted) -> None:
+    def deleted_meanwhile(assignment: ExportAssignment) -> Exported:
+        with bench.work.database.write() as session:
+            jobs.remove(session, ALICE, bench.job_id)
+        return Exported(assignment.model, report)
+
+    report = exported(bench.assigned()).report
+    scripted(deleted_meanwhile)
+    assert bench.export(ModelFormat.SAVED_MODEL) is None
+    assert bench.exported_files() == []
+
+
+def test_batches_of_every_size_cover_all_images_once(database: Database) -> None:
+    for count in (1, 5, 8, 9, 72, 200):
+        assert [row for part in parts_of(count) for row in range(part.start, part.stop)] == list(range(count))
+    assert [part.stop - part.start for part in parts_of(150)] == [1, 7, 64, 64, 14]

@@ -1,0 +1,53 @@
+"""A LiteRT file (`.tflite`), answered by LiteRT's own interpreter."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from heldout.stored.model_about import ModelAbout
+from worker.training.exports import saved_model
+from worker.training.exports.proof import ProofImages
+
+_FILE_IDENTIFIER = b"TFL3"
+
+
+def write(model: keras.Model, about: ModelAbout, file: Path, scratch: Path) -> None:
+    folder = scratch / "for_litert"
+    saved_model.save(model, folder)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[saved_model.SIGNATURE])
+    file.write_bytes(_with_metadata(converter.convert(), about))
+
+
+def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
+    """(images, classes) probabilities, by the signature of the file."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(file), num_threads=1)
+    serve = interpreter.get_signature_runner(saved_model.SIGNATURE)
+    said = [serve(**{saved_model.INPUT: batch})[saved_model.OUTPUT] for batch in images.batches()]
+    return np.concatenate(said)
+
+
+def runtime() -> str:
+    return f"ai-edge-litert {version('ai-edge-litert')}"
+
+
+def _with_metadata(content: bytes, about: ModelAbout) -> bytes:
+    """The file with an entry `heldout.json` among its metadata, which interpreters pass over."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(about.to_bytes(), np.uint8)
+    entry.name, entry.buffer = about.file_name, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or []), entry]
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), file_identifier=_FILE_IDENTIFIER)
+    return bytes(builder.Output())

@@ -1,0 +1,83 @@
+"""An ONNX file, by tf2onnx, answered by onnxruntime."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.stored.model_about import ModelAbout
+from worker.training.exports.proof import ProofImages
+
+INPUT, OUTPUT = "pixels", "probabilities"
+
+
+def write(model: keras.Model, about: ModelAbout, file: Path, scratch: Path) -> None:
+    import onnx
+
+    _teach_erfc()
+    model(np.zeros((1, *model.input_shape[1:]), np.float32))  # Keras exports only what was called
+    model.export(str(file), format="onnx", verbose=False)
+    made = onnx.load(str(file))
+    _name_ends(made.graph)
+    made.producer_name, made.producer_version = "heldout", ""
+    facts = about.model_dump(mode="json")
+    onnx.helper.set_model_props(made, {name: _as_text(value) for name, value in facts.items()})
+    onnx.checker.check_model(made, full_check=True)
+    onnx.save(made, str(file))
+
+
+def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
+    """(images, classes) probabilities."""
+    onnxruntime = _onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run([OUTPUT], {INPUT: batch})[0] for batch in images.batches()])
+
+
+def runtime() -> str:
+    return f"onnxruntime {_onnxruntime().__version__}"
+
+
+def _onnxruntime() -> Any:
+    # Releases after 1.27 would report to their maker.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    return onnxruntime
+
+
+def _as_text(value: Any) -> str:
+    """Metadata of ONNX are texts; lists are written as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _name_ends(graph: Any) -> None:
+    """Call input, output and their batch dimension what people call them; tf2onnx numbers them."""
+    (taken,), (given,) = graph.input, graph.output
+    old = {taken.name: INPUT, given.name: OUTPUT}
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [old.get(name, name) for name in names]
+    taken.name, given.name = INPUT, OUTPUT
+    for end in (taken, given):
+        end.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del graph.value_info[:]
+
+
+def _teach_erfc() -> None:
+    """TensorFlow computes `gelu` by erfc, which ONNX does not have: it becomes 1 - erf."""
+    from tf2onnx.handler import tf_op
+
+    @tf_op("Erfc")
+    class Erfc:
+        @classmethod
+        def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:
+            node.type = "Erf"
+            one = ctx.make_const(f"{node.name}_one", np.array(1, np.float32)).output[0]
+            erf = node.output[0]
+            ctx.insert_new_node_on_output("Sub", erf, inputs=[one, erf], name=f"{node.name}_from_one")

@@ -1,0 +1,110 @@
+"""What a file is proven with: a job's own images, what the training has said of them, and the comparison."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.spec import JobSpec
+from heldout.stored.evaluation import SplitName
+from models.arrays import ImageSet
+from models.job_splits import splits_of
+from models.relations import Relations
+
+# The largest difference of two probabilities that is taken for rounding.
+TOLERANCE = 1e-5
+# One image, an odd number, and as many as a service would be sent: a model must not care.
+BATCH_SIZES = (1, 7, 64)
+
+
+class ExportDiffers(Exception):
+    """Another runtime gives other answers than the training's own predictions."""
+
+
+@dataclass(frozen=True)
+class ProofImages:
+    """The images of one split of a job.
+
+    pixels: all images of the dataset, (count, height, width, channels), as stored; may lie in their file.
+    positions: (images,) int64, which of them are meant.
+    file: the dataset's `images.npy`, for a process that reads them itself.
+    """
+
+    split: SplitName
+    pixels: NDArray[Any]
+    positions: NDArray[np.int64]
+    file: Path
+
+    def batches(self) -> Iterator[NDArray[np.float32]]:
+        """(batch, height, width, channels) float32, raw pixels; the sizes of the batches are in `batch_sizes`."""
+        for part in parts_of(len(self.positions)):
+            yield np.asarray(self.pixels[self.positions[part]], np.float32)
+
+    @property
+    def batch_sizes(self) -> list[int]:
+        return sorted({part.stop - part.start for part in parts_of(len(self.positions))})
+
+
+def parts_of(count: int) -> list[slice]:
+    """How `count` images are cut into batches: one of each size, then as many of the largest as it takes."""
+    ends = [0]
+    while ends[-1] < count:
+        size = BATCH_SIZES[min(len(ends), len(BATCH_SIZES)) - 1]
+        ends.append(min(count, ends[-1] + size))
+    return [slice(*pair) for pair in pairwise(ends)]
+
+
+@dataclass(frozen=True)
+class StoredAnswers:
+    """What `predictions.npz` says of one split: positions in the dataset and (images, classes) probabilities."""
+
+    split: SplitName
+    positions: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+
+
+def stored_answers(file: Path) -> StoredAnswers:
+    """The predictions of test; of validation where the job never looked at test; of train where it had neither."""
+    with np.load(file, allow_pickle=False) as arrays:
+        split = next(name for name in ("test", "validation", "train") if f"{name}_indices" in arrays)
+        return StoredAnswers(cast(SplitName, split), arrays[f"{split}_indices"], arrays[f"{split}_probabilities"])
+
+
+def split_without_answers(
+    images: ImageSet, spec: JobSpec, relations: Relations | None
+) -> tuple[SplitName, NDArray[np.int64]]:
+    """The split, and the positions of its images, that a job without predictions is proven with."""
+    own = splits_of(images.labels, images.splits, spec, relations)
+    names: tuple[SplitName, ...] = ("test", "validation", "train")
+    split = next(name for name in names if len(own[name]) and (name != "test" or spec.evaluation.test != "never"))
+    return split, own[split]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far the answers to some images are from those that they should be."""
+
+    differing_answers: int
+    max_difference: float
+
+
+def compare(said: NDArray[np.float32], expected: NDArray[np.float32]) -> Comparison:
+    """Compare (images, classes) probabilities with what they should be.
+
+    Raises:
+        ExportDiffers: if an image gets another most probable class, or a probability differs by more than `TOLERANCE`.
+    """
+    if said.shape != expected.shape:
+        raise ExportDiffers(f"It gives answers of the shape {said.shape}; expected {expected.shape}.")
+    differing = int((said.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    largest = float(np.abs(said.astype(np.float64) - expected).max())
+    if differing or not largest <= TOLERANCE:  # not a number is no agreement
+        raise ExportDiffers(
+            f"Loaded again, it names another class for {differing:,} of {len(said):,} images, and probabilities differ "
+            f"by up to {largest:.3g}; allowed are 0 images and {TOLERANCE:g}."
+        )
+    return Comparison(differing, largest)

@@ -1,0 +1,106 @@
+"""The process that writes a model for another runtime and proves it there: from its assignment to its last message."""
+
+import hashlib
+import traceback
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from heldout.lifecycle import FailureCode
+from heldout.stored.artifacts import MODEL_SUFFIXES
+from heldout.views.export import ExportReportView
+from models.arrays import load
+from models.relations import load_relations
+from worker.messages import ExportAssignment, Exported, Failed, FromTraining
+from worker.training.export import about_model
+from worker.training.exports.formats import FORMATS, PackagesMissing, require_packages
+from worker.training.exports.proof import (
+    TOLERANCE,
+    ExportDiffers,
+    ProofImages,
+    compare,
+    split_without_answers,
+    stored_answers,
+)
+from worker.training.runner import SupervisorGone, SupervisorPipe, begin_process, one_line
+
+
+def run(assignment: ExportAssignment, pipe: Connection) -> None:
+    """Export in this process, which does nothing else and ends afterwards. To stop it, kill it."""
+    begin_process()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.set_visible_devices([], "GPU")
+    with suppress(SupervisorGone):
+        SupervisorPipe(pipe).send(_final_message(assignment))
+
+
+def _final_message(assignment: ExportAssignment) -> FromTraining:
+    try:
+        return exported(assignment)
+    except PackagesMissing as missing:
+        return Failed(FailureCode.NOT_SUPPORTED, str(missing))
+    except ExportDiffers as differs:
+        return Failed(FailureCode.EXPORT_DIFFERS, str(differs))
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        traceback.print_exc()
+        return Failed(FailureCode.OUT_OF_MEMORY, f"The model does not fit into memory ({one_line(error)}).")
+    except Exception as error:  # noqa: BLE001 - converters raise anything
+        traceback.print_exc()
+        return Failed(FailureCode.EXPORT_FAILED, one_line(error))
+
+
+def exported(assignment: ExportAssignment) -> Exported:
+    """Write the file, load it again in its own runtime, and compare what it says of the job's own images.
+
+    Raises:
+        PackagesMissing, ExportDiffers, and whatever a converter or a runtime does.
+    """
+    require_packages(assignment.format)
+    scratch, dataset, format_ = Path(assignment.scratch), Path(assignment.dataset), FORMATS[assignment.format]
+    images = load(dataset)
+    trained = Path(assignment.model)
+    model = keras.saving.load_model(trained, safe_mode=True, compile=False)
+    about = about_model(model, assignment.job_id, assignment.dataset_sha256, images.classes, images.value_range)
+    expected: NDArray[np.float32] | None = None
+    if assignment.predictions is None:
+        relations = load_relations(Path(assignment.relations)) if assignment.relations else None
+        split, positions = split_without_answers(images, assignment.spec, relations)
+    else:
+        stored = stored_answers(Path(assignment.predictions))
+        split, positions, expected = stored.split, stored.positions, stored.probabilities
+    asked = ProofImages(split, images.images, positions, dataset / "images.npy")
+    compared_with = "predictions"
+    if expected is None:
+        compared_with = "keras"
+        expected = np.concatenate([np.asarray(model(batch, training=False)) for batch in asked.batches()])
+    if format_.write is None:
+        file = trained
+    else:
+        file = scratch / f"model{MODEL_SUFFIXES[assignment.format]}"
+        format_.write(model, about, file, scratch)
+    found = compare(format_.answers(file, asked, scratch), expected)
+    content = file.read_bytes()
+    report = ExportReportView.model_validate(
+        {
+            "job_id": assignment.job_id,
+            "format": assignment.format,
+            "runtime": format_.runtime(),
+            "compared_with": compared_with,
+            "split": split,
+            "images": len(positions),
+            "batch_sizes": asked.batch_sizes,
+            "differing_answers": found.differing_answers,
+            "max_difference": found.max_difference,
+            "tolerance": TOLERANCE,
+            "size_bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "about": about,
+        }
+    )
+    return Exported(str(file), report)

@@ -1,0 +1,52 @@
+"""A SavedModel for TensorFlow Serving, as one .zip: unpacked, it is a model with one version."""
+
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from heldout.stored.model_about import ModelAbout
+from worker.training.exports.proof import ProofImages
+
+SIGNATURE = "serving_default"
+INPUT, OUTPUT = "pixels", "probabilities"
+# TensorFlow's own name of the folder for files that it passes over.
+_EXTRA = "assets.extra"
+
+
+def save(model: keras.Model, folder: Path) -> None:
+    """Write the SavedModel itself: its serving signature takes `pixels` and gives `probabilities`."""
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serve",
+        lambda pixels: {OUTPUT: model(pixels, training=False)},
+        input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name=INPUT)],
+    )
+    archive.write_out(str(folder), verbose=False)
+
+
+def write(model: keras.Model, about: ModelAbout, file: Path, scratch: Path) -> None:
+    folder = scratch / "saved_model"
+    save(model, folder)
+    (folder / _EXTRA).mkdir()
+    (folder / _EXTRA / about.file_name).write_bytes(about.to_bytes())
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for one in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.write(one, f"{about.job_id}/1/{one.relative_to(folder)}")
+
+
+def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
+    """(images, classes) probabilities, by the serving signature of the unpacked file."""
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(scratch / "unpacked")
+    (version,) = (scratch / "unpacked").glob("*/1")
+    serve = tf.saved_model.load(str(version)).signatures[SIGNATURE]
+    return np.concatenate([serve(**{INPUT: tf.constant(batch)})[OUTPUT].numpy() for batch in images.batches()])
+
+
+def runtime() -> str:
+    return f"tensorflow {tf.__version__}, signature {SIGNATURE}"
