@@ -9,7 +9,7 @@ from sqlalchemy import Connection, event, text
 
 from models.database import Database
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 class Other:

@@ -25,7 +25,7 @@ from models.tables import AttemptRow, EventRow, JobRow, ResultRow
 from tests.models.work import ALICE, Work
 
 SETTINGS = settings(
-    max_examples=20,
+    max_examples=10,
     stateful_step_count=15,
     deadline=None,
     database=None,
