@@ -1,0 +1,205 @@
+"""The tools, each a few requests to the service that `heldout` would ask."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import ToolAnnotations
+from pydantic import Field
+
+from heldout import __version__
+from heldout.cli.audits import show_audit
+from heldout.cli.histories import read_history
+from heldout.cli.mcp_server.words import comparison_text, job_text, said, study_text
+from heldout.cli.outcome import Refused
+from heldout.cli.presets import Preset, spec_of
+from heldout.cli.shown_diagnosis import show_diagnosis
+from heldout.cli.shown_study import show_estimate
+from heldout.client import AsyncClient
+from heldout.diagnosis import Evaluation
+from heldout.failures import ApiProblem, NoService
+from heldout.foreign_values import plain_history
+from heldout.histories.documents import read_document
+from heldout.histories.verdict import diagnose_read
+from heldout.locate import locate
+from heldout.merge_patch import merged
+from heldout.stored.final import FinalView
+from heldout.views.diagnosis import DiagnosisView
+from heldout.views.job import JobView
+
+P = ParamSpec("P")
+
+_ABOUT = """Heldout trains image classifiers and says why test results are worse than training results.
+Begin with a diagnosis: of a training done anywhere (`diagnose_history`) or of a job (`diagnose_job`). Then try one
+change (`try_remedy`, one training) or measure which changes help beyond chance (`cure`, many trainings). Trainings take
+time: `progress` follows them. Faults of the data go first: `dataset_findings`."""
+
+JobId = Annotated[str, Field(description="A job's id, job_….")]
+# Clients give up on a tool after a minute or so.
+WaitS = Annotated[int, Field(ge=0, le=55, description="Wait so many seconds at most for the end.")]
+_READS = ToolAnnotations(read_only_hint=True)
+_STARTS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False)
+
+
+def make_server(home: Path | None = None) -> MCPServer[None]:
+    """The server of one service: that of `home`, or the one that the environment names, looked up at each call."""
+    server: MCPServer[None] = MCPServer("heldout", instructions=_ABOUT, version=__version__, log_level="WARNING")
+    tools = Tools(home)
+    offered: dict[Callable[..., Awaitable[str]], ToolAnnotations] = {
+        tools.diagnose_history: _READS,
+        tools.diagnose_job: _READS,
+        tools.train: _STARTS,
+        tools.try_remedy: _STARTS,
+        tools.cure: _STARTS,
+        tools.progress: _READS,
+        tools.compare: _READS,
+        tools.dataset_findings: _READS,
+    }
+    for tool, annotations in offered.items():
+        server.add_tool(_told(tool), annotations=annotations, structured_output=False)
+    return server
+
+
+def _told(tool: Callable[P, Awaitable[str]]) -> Callable[P, Awaitable[str]]:
+    """The tool, whose expected failures are answers that say what to do."""
+
+    @wraps(tool)
+    async def told(*args: P.args, **kwargs: P.kwargs) -> str:
+        try:
+            return await tool(*args, **kwargs)
+        except ApiProblem as problem:
+            raise ToolError(f"{problem.title}: {problem.detail} ({problem.code})") from None
+        except (NoService, Refused, OSError, ValueError) as failure:
+            raise ToolError(str(failure)) from None
+
+    return told
+
+
+class Tools:
+    """What assistants can ask. Their docstrings are what an assistant reads."""
+
+    def __init__(self, home: Path | None) -> None:
+        self._home = home
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[AsyncClient]:
+        found = locate(self._home)
+        async with AsyncClient(found.url, found.api_key) as client:
+            yield client
+
+    async def diagnose_history(
+        self,
+        history: Annotated[
+            dict[str, list[float | None]] | None,
+            Field(description="Curves by Keras' names: loss, val_loss, accuracy, val_accuracy; one value an epoch."),
+        ] = None,
+        path: Annotated[
+            str | None,
+            Field(description="Instead: a file or folder of Keras, TensorBoard, Lightning, MLflow, W&B or a CSV."),
+        ] = None,
+        classes: Annotated[int | None, Field(ge=2, description="How many classes there are.")] = None,
+    ) -> str:
+        """Say why a training that was done anywhere does worse on unseen images. Needs no service."""
+        if (history is None) == (path is None):
+            raise Refused("Give one of `history` and `path`.")
+        read = read_document(plain_history(history)) if path is None else read_history(Path(path).expanduser())
+        evaluation = None if classes is None else Evaluation({}, tuple(map(str, range(classes))))
+        return said(show_diagnosis, DiagnosisView.of(diagnose_read(read, evaluation)))
+
+    async def diagnose_job(self, job: JobId) -> str:
+        """Say why a job does worse on unseen images: verdict, gap term by term, findings, and remedies by name."""
+        async with self._client() as client:
+            return said(show_diagnosis, await client.diagnosis(job))
+
+    async def compare(
+        self, jobs: Annotated[list[str], Field(min_length=2, max_length=20, description="Ids of jobs.")]
+    ) -> str:
+        """Compare jobs: accuracies with intervals, gaps, verdicts, and what their specs change."""
+        async with self._client() as client:
+            return comparison_text([(await client.get(job), (await client.metrics(job)).final) for job in jobs])
+
+    async def dataset_findings(
+        self, dataset: Annotated[str, Field(description="Its name, name@version, or id.")]
+    ) -> str:
+        """Say what is wrong with a dataset's images: copies between splits, conflicting labels, imbalance, shifts."""
+        async with self._client() as client:
+            return said(show_audit, await client.dataset_audit(dataset))
+
+    async def progress(
+        self, id: Annotated[str, Field(description="A job's id, job_…, or a study's, std_….")], wait_s: WaitS = 45
+    ) -> str:
+        """Say how far a job or a study is; once it has ended, what came of it."""
+        async with self._client() as client:
+            if id.startswith("std_"):
+                return study_text(await client.wait_study(id, wait_s=wait_s) or await client.study(id))
+            return await _awaited(client, id, wait_s)
+
+    async def train(
+        self,
+        preset: Annotated[Preset | None, Field(description="Begin with this spec.")] = None,
+        spec: Annotated[dict[str, Any] | None, Field(description="Or this one: dataset, network, training.")] = None,
+        changes: Annotated[
+            dict[str, Any] | None,
+            Field(description='A merge patch of it, such as {"dataset": "pets", "training": {"epochs": 20}}.'),
+        ] = None,
+        wait_s: WaitS = 45,
+    ) -> str:
+        """Queue one training, and say how it went if it ends in time."""
+        if (preset is None) == (spec is None):
+            raise Refused("Give one of `preset` and `spec`.")
+        body = spec_of(preset) if preset is not None else spec
+        async with self._client() as client:
+            return await _awaited(client, (await client.submit(merged(body, changes or {}))).id, wait_s)
+
+    async def try_remedy(
+        self,
+        job: JobId,
+        remedy: Annotated[str, Field(description="A remedy's name as `diagnose_job` gives it, such as dropout.")],
+        wait_s: WaitS = 45,
+    ) -> str:
+        """Train a job that has ended once more with one remedy, and compare both if that ends in time."""
+        async with self._client() as client:
+            after = await client.retry(job, remedy=remedy)
+            text = await _awaited(client, after.id, wait_s)
+            if not (await client.get(after.id)).has_ended:
+                return f"{text} Then `compare` {job} and {after.id}."
+        return f"{text}\n\n{await self.compare([job, after.id])}"
+
+    async def cure(
+        self,
+        job: JobId,
+        remedies: Annotated[
+            list[str] | None, Field(description="Names of remedies; without it those that suit the job's diagnosis.")
+        ] = None,
+        seeds: Annotated[int | None, Field(ge=2, le=20, description="Trainings of each at first; else 3.")] = None,
+        max_jobs: Annotated[int | None, Field(ge=2, le=2000, description="At most so many trainings.")] = None,
+        dry_run: Annotated[bool, Field(description="Only say how many trainings it would be, and how long.")] = False,
+    ) -> str:
+        """Measure which remedies help a job beyond chance: trains with each and without, over several seeds."""
+        body = {
+            "job": job,
+            "remedies": remedies or "auto",
+            "seeds": seeds,
+            "budget": {"jobs": max_jobs, "seconds": None},
+        }
+        async with self._client() as client:
+            if dry_run:
+                return said(show_estimate, await client.estimate_study(body))
+            study = await client.order_study(body)
+        return f"{study.id} is ordered: {study.progress.jobs} trainings for now. Ask `progress` with this id."
+
+
+async def _awaited(client: AsyncClient, job_id: str, wait_s: int) -> str:
+    """What a job has come to at its end, or after so many seconds."""
+    job = await client.wait(job_id, wait_s=wait_s) or await client.get(job_id)
+    return job_text(job, *await _results(client, job))
+
+
+async def _results(client: AsyncClient, job: JobView) -> tuple[FinalView | None, DiagnosisView | None]:
+    if not job.has_ended:
+        return None, None
+    return (await client.metrics(job.id)).final, await client.diagnosis(job.id)

@@ -1,0 +1,77 @@
+"""What the tools answer: short texts with the figures in them, in the words of the command line."""
+
+import io
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from typing import Any
+
+from heldout.cli.figures import NONE, accuracy, interval, points
+from heldout.cli.screen import print_table, say
+from heldout.cli.shown import show_outcome
+from heldout.cli.shown_diagnosis import show_diagnosis
+from heldout.cli.shown_study import show_study
+from heldout.merge_patch import difference
+from heldout.stored.final import FinalView
+from heldout.views.diagnosis import DiagnosisView
+from heldout.views.job import JobView
+from heldout.views.study import StudyView
+
+
+def said(show: Callable[..., None], *args: Any) -> str:
+    """What a function of the command line prints."""
+    with redirect_stdout(io.StringIO()) as text:
+        show(*args)
+    return text.getvalue().rstrip()
+
+
+def job_text(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None) -> str:
+    """How far a job is; of one that has ended how it ended, and why it is as it is."""
+    if not job.has_ended:
+        done = job.progress
+        left = f", about {done.eta_s:.0f} s left" if done.eta_s is not None else ""
+        return (
+            f"{job.name} ({job.id}) is {job.status}: epoch {done.epoch} of {done.epochs}{left}. Ask `progress` again."
+        )
+    text = said(show_outcome, job, final)
+    return text if diagnosis is None else f"{text}\n\nDiagnosis: {said(show_diagnosis, diagnosis)}"
+
+
+def study_text(study: StudyView) -> str:
+    """How far a study is, with its arms by now; its answer once it has one."""
+    text = said(show_study, study)
+    return text if study.status != "running" else f"{text}\nIt runs. Ask `progress` again."
+
+
+def comparison_text(jobs: Sequence[tuple[JobView, FinalView | None]]) -> str:
+    """A row for each job, then what its spec changes of the first one's."""
+    return said(_show_comparison, jobs)
+
+
+def _show_comparison(jobs: Sequence[tuple[JobView, FinalView | None]]) -> None:
+    headings = ("JOB", "NAME", "STATUS", "TRAIN", "VALIDATION", "TEST", "TEST 95 % INTERVAL", "GAP TO TEST", "VERDICT")
+    print_table(headings, [_row_of(job, final) for job, final in jobs])
+    first = jobs[0][0].spec.model_dump(mode="json", exclude={"name", "metadata"})
+    for job, _ in jobs[1:]:
+        changed = difference(first, job.spec.model_dump(mode="json", exclude={"name", "metadata"}))
+        say(f"{job.id} differs from {jobs[0][0].id} by: {changed or 'nothing'}")
+    say(
+        "Accuracies are fractions of images. Each job is one training: differences may be chance, above all where "
+        "intervals overlap. `cure` measures over several seeds."
+    )
+
+
+def _row_of(job: JobView, final: FinalView | None) -> tuple[str, ...]:
+    if final is None:
+        return (job.id, job.name, job.status, NONE, NONE, NONE, NONE, NONE, job.summary.verdict or NONE)
+    test_gap = final.gap.test.accuracy if final.gap.test is not None else None
+    return (
+        job.id,
+        job.name,
+        job.status,
+        accuracy(final.train.accuracy),
+        NONE if final.validation is None else accuracy(final.validation.accuracy),
+        NONE if final.test is None else accuracy(final.test.accuracy),
+        NONE if final.test is None else interval(final.test.interval),
+        NONE if test_gap is None else f"{points(test_gap)} points",
+        job.summary.verdict or NONE,
+    )

@@ -1,0 +1,143 @@
+"""`heldout mcp` as an assistant's program uses it: the protocol's own client, a real service, real trainings."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from mcp import Client as Assistant
+from mcp import StdioServerParameters
+
+from heldout.cli.mcp_server.words import said
+from heldout.cli.shown_diagnosis import show_diagnosis
+from tests.e2e.running import ROOT
+
+SPEC = {
+    "name": "small",
+    "dataset": "digits",
+    "network": {"blocks": [{"filters": 8}]},
+    "training": {"epochs": 2, "seed": 7},
+}
+TOOLS = {
+    *("diagnose_history", "diagnose_job", "train", "try_remedy", "cure", "progress", "compare", "dataset_findings"),
+}
+OVERFITTED = {
+    "loss": [1.2, 0.7, 0.4, 0.25, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02],
+    "val_loss": [1.1, 0.8, 0.7, 0.72, 0.8, 0.9, 1.0, 1.12, 1.25, 1.4],
+    "accuracy": [0.6, 0.75, 0.86, 0.92, 0.95, 0.97, 0.98, 0.99, 0.995, 1.0],
+    "val_accuracy": [0.62, 0.72, 0.78, 0.76, 0.74, 0.72, 0.7, 0.68, 0.66, 0.64],
+}
+
+
+def environment(home):
+    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+    return kept | {"PYTHONPATH": str(ROOT), "HELDOUT_HOME": str(home), "HOME": str(home)}
+
+
+@pytest.fixture
+def asked(service):
+    """Asks tools in one session, in order; gives each answer's text and whether it is an error."""
+
+    def ask(*calls, home=service.home):
+        async def session():
+            program = StdioServerParameters(
+                command=sys.executable, args=["-m", "heldout", "mcp"], env=environment(home), cwd=home.parent
+            )
+            async with Assistant(program) as assistant:
+                return [await call(assistant) for call in calls]
+
+        return asyncio.run(session())
+
+    return ask
+
+
+def call(tool, **arguments):
+    async def made(assistant):
+        answer = await assistant.call_tool(tool, arguments)
+        return answer.content[0].text, answer.is_error
+
+    return made
+
+
+async def tools_of(assistant):
+    return (await assistant.list_tools()).tools
+
+
+def test_an_assistant_finds_out_tries_and_compares(asked, client):
+    [tools, (trained, failed)] = asked(tools_of, call("train", spec=SPEC, wait_s=55))
+    assert {tool.name for tool in tools} == TOOLS
+    assert all(tool.description and tool.annotations.destructive_hint is not True for tool in tools)
+    assert not failed
+    job = client.get(re.search(r"job_\w+", trained).group())
+    final = client.metrics(job.id).final
+    assert f"{final.test.accuracy:.4f}" in trained
+    diagnosis = client.diagnosis(job.id)
+    assert diagnosis.explanation in trained
+
+    remedy = call("try_remedy", job=job.id, remedy="dropout", wait_s=55)
+    estimate = call("cure", job=job.id, remedies=["dropout"], dry_run=True)
+    told, tried, planned, found = asked(
+        call("diagnose_job", job=job.id), remedy, estimate, call("dataset_findings", dataset="digits")
+    )
+    assert told == (said(show_diagnosis, diagnosis), False)
+    after = next(one for one in client.jobs() if one.retry_of == job.id)
+    assert after.spec.network.blocks[0].dropout > 0
+    text, _ = tried
+    assert re.search(rf"{after.id} differs from {job.id} by: .*'dropout': 0\.", text)
+    assert f"{client.metrics(after.id).final.test.accuracy:.4f}" in text
+    assert "trainings" in planned[0]
+    assert not list(client.studies()), "a dry run orders nothing"
+    assert found[0]
+
+
+def test_a_study_is_ordered_and_followed(asked, client):
+    job = client.train({**SPEC, "training": {"epochs": 1, "seed": 7}})
+    job.wait()
+    [(ordered, failed)] = asked(call("cure", job=job.id, remedies=["dropout"], seeds=2, max_jobs=4))
+    assert not failed, ordered
+    study = re.search(r"std_\w+", ordered).group()
+    [(followed, _)] = asked(call("progress", id=study, wait_s=1))
+    assert study in followed or "dropout" in followed
+    client.cancel_study(study)
+
+
+def test_a_history_from_anywhere_is_judged_without_a_service(asked, tmp_path):
+    losses = zip(OVERFITTED["loss"], OVERFITTED["val_loss"], strict=True)
+    lines = [f"{epoch},{loss},{val_loss}\n" for epoch, (loss, val_loss) in enumerate(losses)]
+    (tmp_path / "log.csv").write_text("".join(["epoch,loss,val_loss\n", *lines]))
+    by_values, by_file = asked(
+        call("diagnose_history", history=OVERFITTED, classes=10),
+        call("diagnose_history", path=str(tmp_path / "log.csv")),
+        home=tmp_path,
+    )
+    assert by_values[0].startswith("overfitting")
+    assert "best epoch 3" in by_values[0]
+    assert by_file[0].startswith("overfitting")
+
+
+def test_what_cannot_be_done_is_said_with_what_to_do(asked, tmp_path):
+    [(unknown, failed)] = asked(call("diagnose_job", job="job_nothing"))
+    assert failed
+    assert "job_not_found" in unknown
+    [(refused, failed)] = asked(call("train", spec={**SPEC, "dataset": "pets"}))
+    assert failed
+    assert "pets" in refused
+    [(away, failed)] = asked(call("diagnose_job", job="job_nothing"), home=tmp_path)
+    assert failed
+    assert "heldout up" in away
+
+
+def test_without_its_package_the_command_says_what_to_install(tmp_path):
+    (tmp_path / "mcp.py").write_text("raise ModuleNotFoundError('No module named mcp', name='mcp')")
+    done = subprocess.run(
+        [sys.executable, "-m", "heldout", "mcp"],
+        env=environment(tmp_path) | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pip install 'heldout[mcp]'" in done.stderr
