@@ -170,6 +170,7 @@ class DatasetRow(Base):
 
 
 OF_A_STUDY = "study_id IS NOT NULL"
+IS_QUEUED = text("status = 'queued'")
 
 
 class JobRow(Base):
@@ -184,8 +185,19 @@ class JobRow(Base):
             text("priority DESC"),
             "queued_at",
             "id",
-            sqlite_where=text("status = 'queued'"),
-            postgresql_where=text("status = 'queued'"),
+            sqlite_where=IS_QUEUED,
+            postgresql_where=IS_QUEUED,
+        ),
+        # By these a worker sees that there is nothing for it, however many jobs wait: of all owners, and of one.
+        Index("ix_jobs_waiting", "kind", "device", sqlite_where=IS_QUEUED, postgresql_where=IS_QUEUED),
+        Index(
+            "ix_jobs_fitting",
+            "owner",
+            "kind",
+            "device",
+            text("coalesce(memory_bytes, 0)"),
+            sqlite_where=IS_QUEUED,
+            postgresql_where=IS_QUEUED,
         ),
         Index(
             "ix_jobs_lease",
@@ -196,8 +208,8 @@ class JobRow(Base):
         Index(
             "ix_jobs_pending",
             "pending_until",
-            sqlite_where=text("status = 'queued'"),
-            postgresql_where=text("status = 'queued'"),
+            sqlite_where=IS_QUEUED,
+            postgresql_where=IS_QUEUED,
         ),
         # Lists are newest first, and ids sort by time.
         Index("ix_jobs_list", "owner", "kind", "id"),

@@ -1,11 +1,11 @@
 """How a worker gets a job: the best that it can run of the owner whose turn it is (heldout/fair_share.py)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, func, insert, or_, select, update
+from sqlalchemy import Float, Integer, String, Table, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import RelationsStatus
@@ -20,13 +20,12 @@ from models.database import db_now
 from models.specs import spec_of
 from models.store import accounts, artifacts, events
 from models.store.claims.checkpoint import Checkpoint, checkpoints_of
+from models.store.claims.finding import finding_of
 from models.store.claims.lease import HeldAttempt
 from models.store.claims.settle import fail
-from models.store.jobs import in_claim_order
 from models.store.quotas import has_free_slot, may_begin
 from models.store.transitions import seconds_since
 from models.tables import AttemptRow, DatasetRow, JobRow
-from models.tables_owners import OwnerRow
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,6 @@ class Claimed:
     memory_bytes: int | None = None  # that it is expected to need; None where nobody knows
 
 
-IS_READY = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
-
-
 def claimable(
     session: Session,
     devices: Collection[str],
@@ -73,12 +69,12 @@ def claimable(
     memory_bytes: int | None = None,
 ) -> bool:
     """Whether `claim` would find a job: cheap, takes no lock."""
-    can_run = _can_run(kinds, devices, gpus, memory_bytes)
+    search = _Search(session, kinds, devices, gpus, memory_bytes)
     # While nothing waits, nobody is looked through.
-    if not session.scalar(select(select(JobRow.id).where(*IS_READY, *can_run).exists())):
+    if not search.is_anything_waiting():
         return False
     passed_over: set[str] = set()
-    while (owner := _next_owner(session, can_run, passed_over)) is not None:
+    while (owner := search.next_owner(passed_over)) is not None:
         if has_free_slot(session, owner.name, owner.quotas, bounds):
             return True
         passed_over.add(owner.name)
@@ -110,13 +106,10 @@ def claim(
         kinds: those that it takes now. What only a newer release knows is left to that release's workers.
         bounds: what an owner may take where nothing else was set for it.
     """
-    can_run = _can_run(kinds, devices, gpus, memory_bytes)
+    search = _Search(session, kinds, devices, gpus, memory_bytes)
     passed_over: set[str] = set()
-    while (owner := _next_owner(session, can_run, passed_over)) is not None:
-        job = None
-        if may_begin(session, owner.name, owner.quotas, bounds):
-            mine = _jobs_of(owner.name, can_run).limit(1).with_for_update(skip_locked=True)
-            job = session.scalars(mine).one_or_none()
+    while (owner := search.next_owner(passed_over)) is not None:
+        job = search.first_job(owner) if may_begin(session, owner.name, owner.quotas, bounds) else None
         if job is None:
             # It has as many running jobs as it may have, or others have claimed those that wait a moment ago.
             passed_over.add(owner.name)
@@ -145,55 +138,79 @@ class _NextOwner:
     at: datetime
 
 
-def _next_owner(
-    session: Session, can_run: Sequence[ColumnElement[bool]], passed_over: Collection[str]
-) -> _NextOwner | None:
-    """The owner whose turn it is among those of whom a job can be claimed."""
-    # A scalar subquery rather than EXISTS, which PostgreSQL would turn into a join over all jobs that wait.
-    of_owner = select(JobRow.id).where(JobRow.owner == OwnerRow.owner, *IS_READY, *can_run)
-    first = of_owner.limit(1).correlate(OwnerRow).scalar_subquery()
-    may_begin_now = or_(OwnerRow.held_until.is_(None), OwnerRow.held_until <= db_now())
-    row = session.execute(
-        select(OwnerRow.owner, OwnerRow.quotas, OwnerRow.weight, OwnerRow.used_slot_s, OwnerRow.used_at_s, db_now())
-        .where(OwnerRow.suspended_at.is_(None), may_begin_now, OwnerRow.owner.not_in(passed_over), first.is_not(None))
-        .order_by(OwnerRow.turn, OwnerRow.owner)
-        .limit(1)
-    ).one_or_none()
-    if row is None:
-        return None
-    name, quotas, weight, used_slot_s, used_at_s, at = row
-    return _NextOwner(name, quotas, Standing(weight, used_slot_s, used_at_s), at)
+class _Search:
+    """Looks for what a worker can run now, in one transaction."""
+
+    def __init__(
+        self,
+        session: Session,
+        kinds: Collection[JobKind],
+        devices: Collection[str],
+        gpus: int,
+        memory_bytes: int | None,
+    ) -> None:
+        self._session = session
+        self._finding = finding_of(tuple(kinds), tuple(devices), counts_memory=memory_bytes is not None)
+        self._values = {"gpus": gpus, "spec_version": SPEC_VERSION}
+        if memory_bytes is not None:
+            self._values["free_bytes"] = memory_bytes
+
+    def is_anything_waiting(self) -> bool:
+        """Whether a job of these kinds and devices waits, whatever else it needs."""
+        return bool(self._session.scalar(self._finding.is_waiting))
+
+    def next_owner(self, passed_over: Collection[str]) -> _NextOwner | None:
+        """The owner whose turn it is among those of whom a job can be claimed."""
+        values = {**self._values, "passed_over": list(passed_over)}
+        row = self._session.execute(self._finding.next_owner, values).one_or_none()
+        if row is None:
+            return None
+        name, quotas, weight, used_slot_s, used_at_s, at = row
+        return _NextOwner(name, quotas, Standing(weight, used_slot_s, used_at_s), at)
+
+    def first_job(self, owner: _NextOwner) -> JobRow | None:
+        """The owner's best job, locked; None if others have claimed those that wait a moment ago."""
+        return self._session.scalars(self._finding.first_job, {**self._values, "owner": owner.name}).one_or_none()
 
 
-def _jobs_of(owner: str, can_run: Sequence[ColumnElement[bool]]) -> Select[JobRow]:
-    return in_claim_order(select(JobRow).where(JobRow.owner == owner, *IS_READY, *can_run))
+_JOBS, _ATTEMPTS = cast(Table, JobRow.__table__), cast(Table, AttemptRow.__table__)
+# Built once, since each claim executes them. Parameters: `job_id`, its attempt `before`, the new one's `number`, `on`
+# which worker, `lease_s`.
+_NUMBER, _ON = bindparam("number", type_=Integer), bindparam("on", type_=String)
+_TAKE = (
+    update(_JOBS)
+    .where(
+        _JOBS.c.id == bindparam("job_id", type_=String),
+        _JOBS.c.status == JobStatus.QUEUED,
+        _JOBS.c.attempt == bindparam("before", type_=Integer),
+    )
+    .values(
+        status=next_status(JobStatus.QUEUED, JobEvent.CLAIM),
+        attempt=_NUMBER,
+        worker=_ON,
+        lease_expires_at=db_now(bindparam("lease_s", type_=Float)),
+        started_at=func.coalesce(_JOBS.c.started_at, db_now()),
+        attempt_started_at=db_now(),
+        pending_until=None,
+        available_at=None,
+        charged_s=0.0,
+        eta_s=None,
+        version=_JOBS.c.version + 1,
+    )
+    .returning(_JOBS.c.id)
+)
+_BEGIN = insert(_ATTEMPTS).values(
+    job_id=bindparam("job_id", type_=String), attempt=_NUMBER, worker=_ON, started_at=db_now()
+)
 
 
 def _take(session: Session, job: JobRow, worker: str, lease_s: float) -> HeldAttempt | None:
     """Begin the job's next attempt; None if another worker was faster."""
     held = HeldAttempt(job.id, job.attempt + 1)
-    taken = session.execute(
-        update(JobRow)
-        .where(JobRow.id == job.id, JobRow.status == JobStatus.QUEUED, JobRow.attempt == job.attempt)
-        .values(
-            status=next_status(JobStatus.QUEUED, JobEvent.CLAIM),
-            attempt=held.attempt,
-            worker=worker,
-            lease_expires_at=db_now(lease_s),
-            started_at=func.coalesce(JobRow.started_at, db_now()),
-            attempt_started_at=db_now(),
-            pending_until=None,
-            available_at=None,
-            charged_s=0.0,
-            eta_s=None,
-            version=JobRow.version + 1,
-        )
-        .returning(JobRow.id)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
-    if taken is None:
+    values = {"job_id": job.id, "before": job.attempt, "number": held.attempt, "on": worker, "lease_s": lease_s}
+    if session.execute(_TAKE, values).scalar_one_or_none() is None:
         return None
-    session.execute(insert(AttemptRow).values(job_id=job.id, attempt=held.attempt, worker=worker, started_at=db_now()))
+    session.execute(_BEGIN, values)
     events.add(
         session,
         job.id,
@@ -237,11 +254,3 @@ def _initial_of(session: Session, job: JobRow) -> InitialWeights | None:
         return None
     file = artifacts.find(session, job.id, ArtifactName.INITIAL, ArtifactFormat.KERAS)
     return InitialWeights("" if file is None else file.key, tuple(job.initial["taken"]))
-
-
-def _can_run(
-    kinds: Collection[JobKind], devices: Collection[str], gpus: int, memory_bytes: int | None
-) -> tuple[ColumnElement[bool], ...]:
-    fits = () if memory_bytes is None else (func.coalesce(JobRow.memory_bytes, 0) <= memory_bytes,)
-    can_read = JobRow.spec_version <= SPEC_VERSION
-    return JobRow.kind.in_(kinds), can_read, JobRow.device.in_(devices), JobRow.gpus <= gpus, *fits

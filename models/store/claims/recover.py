@@ -7,7 +7,7 @@ from heldout.kinds import KINDS_IN_SLOTS
 from heldout.lifecycle import FailureCode, JobEvent, JobStatus, after_failure
 from models.database import db_now
 from models.store import studies
-from models.store.claims.claiming import IS_READY
+from models.store.claims.finding import IS_READY
 from models.store.transitions import move
 from models.tables import JobRow
 from models.wake import WakeUp
