@@ -61,7 +61,7 @@ def healthy_in_short(facts: Facts) -> str:
         return ""
     name, heldout = ("test", facts.test) if facts.test is not None else ("validation", facts.validation)
     if facts.train is None or heldout is None:
-        return "No fault was found: images that it was not trained on were not answered worse as training went on."
+        return "No fault was found."
     return (
         f"No fault was found: the network answers {_of_100(heldout)} of 100 {name} images correctly, which it was not "
         f"trained on, and {_of_100(facts.train)} of 100 training images."

@@ -106,7 +106,9 @@ def test_every_compared_figure_is_the_api_s(client: Client, twins: list[JobView]
     answer = page.get_by_label("Did it help?")
     expect(answer).to_contain_text(f"{percent(after)} against {percent(before)}")
     words = "higher" if after > before else "lower"
-    expect(answer).to_contain_text(f"Validation accuracy is {points(abs(after - before)).removeprefix('+')} points {words}")
+    expect(answer).to_contain_text(
+        f"Validation accuracy is {points(abs(after - before)).removeprefix('+')} points {words}"
+    )
     known = (before + after) / 2
     chance = 1.96 * (known * (1 - known) * 2 / other.validation.count) ** 0.5
     expect(answer).to_contain_text(f"2 and 1 runs: chance alone can do ±{points(chance).removeprefix('+')}")

@@ -33,9 +33,9 @@ def test_a_cure_is_named_with_its_size_its_range_and_what_test_says_of_it():
         "Were test images used to choose?": "No. Everything was chosen by validation images. Only then, after the "
         "choice, was each training of the unchanged network and of the chosen one measured on test images, once: 12 "
         "looks in all.",
-        "What should I do now?": "Use the model of `job_01k9refit`, which the command below downloads when its training "
-        "is done. That job trains with «dropout» on training and validation images together, so there are no validation "
-        "figures of it. For trainings of your own, take winner.json below: the spec with «dropout».",
+        "What should I do now?": "Use the model of `job_01k9refit`, which the command below downloads when its "
+        "training is done. That job trains with «dropout» on training and validation images together, so there are no "
+        "validation figures of it. For trainings of your own, take winner.json below: the spec with «dropout».",
         "What would make it surer?": "More trainings of each network (seeds) even out the luck of single trainings; "
         "more validation images even out the luck of which images were asked. Both make the ranges narrower.",
         "What did it cost?": "24 trainings, which took 17 minutes of computing in all. Labels of validation images "
