@@ -56,7 +56,7 @@ def verdict_without_findings(facts: Facts) -> tuple[str, str]:
 
 
 def healthy_in_short(facts: Facts) -> str:
-    """The answer before all figures, for somebody who knows none of them; empty where the explanation begins with it."""
+    """The answer before all figures, for somebody who knows none; empty where the explanation begins with it."""
     if facts.has_answers_alone:
         return ""
     name, heldout = ("test", facts.test) if facts.test is not None else ("validation", facts.validation)

@@ -183,9 +183,9 @@ def _what_now(study: StudyView) -> str:
         if conclusion.refit is None:
             return spec
         return (
-            f"Use the model of `{conclusion.refit}`, which the command below downloads when its training is done. That job "
-            f"trains with {quoted(winner.name)} on training and validation images together, so there are no validation "
-            f"figures of it. {spec}"
+            f"Use the model of `{conclusion.refit}`, which the command below downloads when its training is done. That "
+            f"job trains with {quoted(winner.name)} on training and validation images together, so there are no "
+            f"validation figures of it. {spec}"
         )
     if conclusion.kind == "nothing_helped":
         worse = len(with_effect(study, "worse"))

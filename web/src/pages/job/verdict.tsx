@@ -89,7 +89,7 @@ function Remedies({ job, finding }: { job: Job; finding: Finding }) {
       {finding.remedies.map((one) => (
         <li key={one.name}>
           <div>
-            <strong>{remedyWord(one.name)}</strong>
+            <strong>{one.name === 'mend_data' ? (WANT_IMAGES.has(finding.code) ? 'more images' : 'mend the data') : remedyWord(one.name)}</strong>
             <p class="soft">{one.reason}</p>
           </div>
           <TryButton job={job} remedy={one} code={finding.code} />
@@ -99,6 +99,8 @@ function Remedies({ job, finding }: { job: Job; finding: Finding }) {
   )
 }
 
+/** Findings that only more images cure; a learning curve says how many it takes. */
+const WANT_IMAGES = new Set(['too_little_data', 'test_too_small', 'class_imbalance'])
 /** Findings about labels themselves, which the search for wrong ones shows. */
 const OF_LABELS = new Set(['label_noise', 'memorised_noise', 'label_conflicts'])
 
@@ -113,6 +115,13 @@ function TryButton({ job, remedy, code }: { job: Job; remedy: Remedy; code: stri
     const made = await attempt(() => retry(job.id, { remedy: remedy.name }))
     setBusy(false)
     if (made) go(`/jobs/${made.id}`)
+  }
+  if (!request && !patch && code === 'too_little_data') {
+    return hasEnded && (
+      <a class="button small" href={`/studies/new?job=${job.id}&kind=learning_curve`}>
+        Would they help?
+      </a>
+    )
   }
   if (!request && !patch) {
     return (
