@@ -12,7 +12,7 @@ from heldout.diagnosis.attribution import attributed, weighed
 from heldout.diagnosis.confidence import confidences_of
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.facts import facts_of
-from heldout.diagnosis.findings import Diagnosis, Finding, Remedy
+from heldout.diagnosis.findings import HEALTHY, Diagnosis, Finding, Remedy
 from heldout.diagnosis.gap.lead import lead_of, training_comes_first
 from heldout.diagnosis.gap.words import explained
 from heldout.diagnosis.history import History, measures_training_at_end
@@ -25,7 +25,7 @@ from heldout.diagnosis.restrict import (
     check_splits,
     evaluation_without_test,
 )
-from heldout.diagnosis.unexplained import verdict_without_findings
+from heldout.diagnosis.unexplained import healthy_in_short, verdict_without_findings
 from heldout.diagnosis.verdict import caveats_of, verdict_of
 from heldout.stored.audit import AuditFinding
 
@@ -85,6 +85,8 @@ def diagnose(
         is_bare = step == "poor_training" and chosen is not None and "train_accuracy" not in chosen.evidence
         first = f"{training_comes_first(gap)} " if is_bare else ""
         explanation = f"{lead} {first}{explanation}"
+    if verdict == HEALTHY:
+        explanation = f"{healthy_in_short(facts)} {explanation}".strip()
     if measures_training_at_end(spec):
         explanation = f"{explanation} {_TRAINING_AT_END}"
     return Diagnosis(

@@ -1,5 +1,6 @@
 """Whether a network knows images: by counts of answers, or by the accuracies of its curves alone."""
 
+from dataclasses import dataclass
 from math import exp
 
 from heldout.diagnosis.course import level_at_end
@@ -7,7 +8,31 @@ from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.evaluation import skill_of
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.history import Curve, finite
-from heldout.diagnosis.thresholds import MAX_CROSS_ENTROPY, MIN_EPOCHS, MIN_KNOWN_SKILL
+from heldout.diagnosis.thresholds import (
+    MAX_CROSS_ENTROPY,
+    MIN_ACCURACY_COST,
+    MIN_BETTER_ON_TRAINING,
+    MIN_EPOCHS,
+    MIN_KNOWN_SKILL,
+    MIN_LARGE_GAP,
+)
+from heldout.intervals import newcombe_interval
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How far validation is behind training. Accuracies, what guessing gives, and the interval of the difference."""
+
+    trained: float
+    heldout: float
+    chance: float
+    interval: tuple[float, float] | None
+
+    @property
+    def is_surely_large(self) -> bool:
+        difference = self.trained - self.heldout
+        least = difference if self.interval is None else self.interval[0]
+        return difference >= MIN_LARGE_GAP and least > MIN_BETTER_ON_TRAINING
 
 
 def knows(accuracy: float, chance: float) -> bool:
@@ -19,6 +44,25 @@ def known_of_history(facts: Facts) -> tuple[float, float, float] | None:
     """Training's and validation's accuracy at the end, and what guessing gives at most; None where not recorded."""
     trained, heldout = accuracies_of(facts.curves)
     return None if trained is None or heldout is None else (trained, heldout, chance_at_most(facts))
+
+
+def lag_of(facts: Facts) -> Lag | None:
+    """By the kept weights' counts, else by the accuracies at the end of the curves; None where neither is known."""
+    train, validation = facts.train, facts.validation
+    if train is not None and validation is not None:
+        chance = 1 / max(2, len(facts.classes))
+        return Lag(train.accuracy, validation.accuracy, chance, newcombe_interval(train.counts, validation.counts))
+    known = known_of_history(facts)
+    return None if known is None else Lag(*known, None)
+
+
+def has_nothing_left_to_learn(facts: Facts) -> bool:
+    """Whether all training images are answered rightly, but for what does not matter, and held-out ones far worse.
+
+    More epochs of the same images then cannot close that gap, even where both losses still fall.
+    """
+    lag = lag_of(facts)
+    return lag is not None and lag.trained >= 1 - MIN_ACCURACY_COST and lag.is_surely_large
 
 
 def accuracies_of(curves: Curves) -> tuple[float | None, float | None]:

@@ -98,6 +98,22 @@ def test_every_compared_figure_is_the_api_s(client: Client, twins: list[JobView]
     assert re.sub(r"\s*\n\s*", "\n", alone[4]) == f"{percent(other.test.accuracy)}\n{percent(low)} to {percent(high)}"
     assert alone[5].startswith(points(other.train.accuracy - other.test.accuracy))
 
+    # Whether it helped: the difference, and what chance alone can do to so few images.
+    assert one.validation
+    assert two.validation
+    assert other.validation
+    before, after = (one.validation.accuracy + two.validation.accuracy) / 2, other.validation.accuracy
+    answer = page.get_by_label("Did it help?")
+    expect(answer).to_contain_text(f"{percent(after)} against {percent(before)}")
+    words = "higher" if after > before else "lower"
+    expect(answer).to_contain_text(
+        f"Validation accuracy is {points(abs(after - before)).removeprefix('+')} points {words}"
+    )
+    known = (before + after) / 2
+    chance = 1.96 * (known * (1 - known) * 2 / other.validation.count) ** 0.5
+    expect(answer).to_contain_text(f"2 and 1 runs: chance alone can do ±{points(chance).removeprefix('+')}")
+    expect(answer).to_contain_text("most likely" if abs(after - before) > chance else "That may be chance")
+
     # At the same epoch, the last one that all have.
     page.get_by_role("button", name="Same epoch").click()
     expect(page.get_by_label("Epoch", exact=True)).to_have_value("3")

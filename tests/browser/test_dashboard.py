@@ -52,10 +52,10 @@ def test_a_job_is_made_in_the_form_followed_live_and_stopped(client: Client, ope
     expect(page.get_by_role("button", name="Train")).to_be_disabled()
     filters.nth(1).fill("8")
     filters.nth(1).blur()
-    page.get_by_label("Epochs", exact=True).fill("1000")
+    page.get_by_label(re.compile("^Epochs")).fill("1000")
     # The answer to the change before draws the form anew meanwhile, and takes nothing away.
     with page.expect_response(lambda answer: "dry_run" in answer.url and answer.ok):
-        page.get_by_label("Epochs", exact=True).blur()
+        page.get_by_label(re.compile("^Epochs")).blur()
         page.get_by_label("Name").first.fill("<img src=x onerror=alert(1)> of mine")
     page.get_by_label("Name").first.blur()
     expect(page.get_by_label("Size and cost").get_by_text("valid", exact=True)).to_be_visible()
@@ -100,6 +100,28 @@ def test_a_job_is_made_in_the_form_followed_live_and_stopped(client: Client, ope
     expect(listed.get_by_text("No job fits")).to_be_visible()
     expect(page.get_by_text("cancelled", exact=True)).to_be_visible()
     assert client.get(job_id).status == "cancelled"
+
+
+def test_a_preset_is_made_to_fit_small_images_and_says_so(client: Client, open_page) -> None:
+    page = open_page("/new?dataset=digits")  # 8 × 8 pixels
+    cost = page.get_by_label("Size and cost")
+    for preset in ("overfit", "augmented", "regularized"):
+        page.get_by_role("button", name=preset).click()
+        expect(page.get_by_text("too small for this network")).to_contain_text("Images of 8 × 8 pixels")
+        expect(cost.get_by_text("valid", exact=True)).to_be_visible()
+        spec = json.loads(page.get_by_role("textbox", name="As JSON").input_value())
+        expect(cost).to_contain_text(f"{client.estimate(spec).parameters:,}")
+    # Other settings are folded away, but for those that are not as usual.
+    expect(page.get_by_label("When it overfits")).to_have_count(0)
+    spec["training"]["on_overfit"] = "warn"
+    page.get_by_role("textbox", name="As JSON").fill(json.dumps(spec))
+    expect(page.get_by_label("When it overfits")).to_have_value("warn")
+    # What fits is left as it is.
+    page.get_by_label("Dataset").fill("mnist5k")
+    page.get_by_label("Dataset").blur()
+    page.get_by_role("button", name="overfit").click()
+    expect(page.get_by_text("too small for this network")).to_have_count(0)
+    assert "padding" not in page.get_by_role("textbox", name="As JSON").input_value()
 
 
 def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_page) -> None:
@@ -186,6 +208,8 @@ def test_a_remedy_is_tried(client: Client, ended: str, open_page) -> None:
     tried = client.get(page.url.rpartition("/")[2])
     assert tried.retry_of == ended
     assert tried.spec != client.get(ended).spec, f"{name} changes nothing"
+    assert tried.name == f"{client.get(ended).name} + {name}"
+    expect(page.get_by_role("heading", level=1)).to_have_text(tried.name)
     client.cancel(tried.id)
 
 

@@ -63,12 +63,17 @@ def test_a_file_is_dropped_checked_and_mended_by_click(client: Client, faulty_fi
     page.get_by_role("button", name="Upload").click()
     expect(page.get_by_label("Name", exact=True)).to_have_attribute("aria-invalid", "true")
     page.get_by_label("Name", exact=True).fill("mine")
+    page.get_by_label("Validation share").fill("25")
     page.get_by_role("button", name="Send again").click()
     page.wait_for_url("**/datasets/ds_*")
     # Without a reload.
     expect(page.get_by_text("ready", exact=True)).to_be_visible()
     dataset = client.dataset(page.url.rpartition("/")[2])
     assert (dataset.name, dataset.version) == ("mine", 1)
+    # Test is the file's own; of its 400 training images a quarter of each class validates.
+    assert dataset.splits
+    assert (dataset.splits.test.count, dataset.splits.train.count + dataset.splits.validation.count) == (100, 400)
+    assert 85 <= dataset.splits.validation.count <= 100
     audit = client.dataset_audit(dataset.id)
     findings = page.locator(".audit-finding")
     expect(findings).to_have_count(len(audit.findings))
@@ -114,6 +119,17 @@ def test_the_contact_sheet_shows_a_class_of_a_split_and_any_image_large(
     expect(large).to_have_attribute("src", wanted.data[1].thumbnail)
     page.keyboard.press("ArrowLeft")
     expect(large).to_have_attribute("src", wanted.data[0].thumbnail)
+
+
+def test_a_change_that_a_job_proposes_is_laid_out_on_the_datasets_page(faulty: DatasetView, open_page) -> None:
+    page = open_page(f'/datasets/{faulty.id}?mend={{"drop_copies":true}}&job=job_of_before')
+    expect(page.get_by_role("dialog")).to_contain_text("only one stays")
+    page.get_by_role("button", name="Leave it").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert "mend" not in page.url
+    expect(page.get_by_role("link", name="Train the job again on it")).to_have_attribute(
+        "href", f"/new?from=job_of_before&dataset=faulty%40{faulty.version}"
+    )
 
 
 def test_suspected_labels_are_a_work_list_that_makes_a_version(client: Client, faulty: DatasetView, open_page) -> None:

@@ -35,12 +35,15 @@ def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, en
     page = open_page(f"/jobs/{ended}")
     page.get_by_role("link", name="Cure it: a study").click()
     page.get_by_label("Let me choose").check()
-    for box in page.get_by_role("checkbox").all():
-        box.uncheck()
-    page.get_by_label(re.compile("Others, too|Their names")).fill("dropout, no such thing")
+    checked = page.get_by_role("checkbox", checked=True)
+    expect(checked.first).to_be_visible()
+    while checked.count():
+        checked.first.uncheck()
     expect(page.get_by_text("not possible")).to_be_visible()
     expect(page.get_by_role("button", name="Begin the study")).to_be_disabled()
-    page.get_by_label(re.compile("Others, too|Their names")).fill("dropout, l2")
+    page.get_by_role("checkbox", name=re.compile("^dropout")).check()
+    page.get_by_role("checkbox", name=re.compile("^L2 penalty A penalty on large weights")).check()
+    expect(page.get_by_role("checkbox", name=re.compile("^All of these at once"))).not_to_be_checked()
     page.get_by_label("Seeds").fill("2")
     page.get_by_label("Trainings, at most").fill("6")
     order = {"job": ended, "remedies": ["dropout", "l2"], "seeds": 2, "budget": {"jobs": 6}}

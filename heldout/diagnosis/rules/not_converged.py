@@ -7,6 +7,7 @@ from heldout.diagnosis.course import Course
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.knowledge import has_nothing_left_to_learn
 from heldout.diagnosis.rules import diverged, label_noise
 from heldout.diagnosis.sentences import bouncing
 from heldout.diagnosis.thresholds import MIN_EPOCHS_TO_SETTLE
@@ -44,6 +45,8 @@ def still_learns(facts: Facts) -> bool:
     """Whether it is too early to judge the network; that an earlier epoch was kept is another matter."""
     if diverged.find(facts):
         return False
+    if has_nothing_left_to_learn(facts):
+        return False
     return bool(both_losses_fall(facts) or (training_images_unknown_yet(facts) and not label_noise.find(facts)))
 
 
@@ -63,11 +66,18 @@ def _still_falls(curves: Curves, course: Course, name: str) -> str:
 def _finding(facts: Facts, seen: str, numbers: dict[str, Any], *, still_falls: bool) -> list[Finding]:
     epochs, heldout = facts.curves.epochs, facts.curves.heldout
     assert heldout is not None
+    is_learned = has_nothing_left_to_learn(facts)
+    told = (
+        "But the network answers practically all training images correctly already, so more epochs can make it surer, "
+        "and will hardly make it answer other images better."
+        if is_learned
+        else "It is too early to judge the network: train longer."
+    )
     return [
         Finding(
             "not_converged",
-            "warning",
-            f"{seen}. It is too early to judge the network: train longer.{bouncing(facts.curves, heldout)}",
+            "info" if is_learned else "warning",
+            f"{seen}. {told}{bouncing(facts.curves, heldout)}",
             numbers | {"epochs": epochs, "last": heldout.values[-1]},
             remedies.more_epochs(facts.spec, epochs, still_falls),
         )

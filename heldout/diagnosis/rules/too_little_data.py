@@ -5,11 +5,9 @@ from typing import Any
 from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.knowledge import known_of_history, knows
+from heldout.diagnosis.knowledge import knows, lag_of
 from heldout.diagnosis.rules import not_converged
-from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_LARGE_GAP
 from heldout.diagnosis.words import counted, percent
-from heldout.intervals import newcombe_interval
 
 # What explains why held-out images are answered worse than training images.
 EXPLAINED_BY = (
@@ -25,22 +23,13 @@ EXPLAINED_BY = (
 
 def find(facts: Facts) -> list[Finding]:
     """By the kept weights' counts, else by the accuracies at the end of the curves."""
-    train, validation = facts.train, facts.validation
-    evidence: dict[str, Any] = {}
-    if train is None or validation is None:
-        known = known_of_history(facts)
-        if known is None:
-            return []
-        trained, heldout, chance = known
-        least = trained - heldout
-    else:
-        trained, heldout = train.accuracy, validation.accuracy
-        chance = 1 / max(2, len(facts.classes))
-        least, most = newcombe_interval(train.counts, validation.counts)
-        evidence["difference_interval"] = [least, most]
-    is_large = trained - heldout >= MIN_LARGE_GAP and least > MIN_BETTER_ON_TRAINING
-    if not is_large or not knows(trained, chance) or not_converged.still_learns(facts):
+    lag = lag_of(facts)
+    if lag is None or not lag.is_surely_large or not knows(lag.trained, lag.chance):
         return []
+    if not_converged.still_learns(facts):
+        return []
+    train, trained, heldout = facts.train, lag.trained, lag.heldout
+    evidence: dict[str, Any] = {} if lag.interval is None else {"difference_interval": [*lag.interval]}
     images = None if train is None else train.count
     told = (
         "Wrong labels do not explain that; whether training went on for too long, its curves would tell."

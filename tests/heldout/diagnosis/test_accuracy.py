@@ -306,8 +306,18 @@ def test_what_a_loss_did_after_the_kept_epoch_is_not_said_of_the_kept_weights():
 
 def test_while_a_network_learns_a_large_gap_says_nothing_of_the_data():
     learning = history(falling(10, 0.0, 0.05), falling(10, 0.1, 0.05))
-    codes = {one.code for one in diagnose(learning, None, counts(0.998, 0.7, 10)).findings}
+    codes = {one.code for one in diagnose(learning, None, counts(0.98, 0.7, 10)).findings}
     assert codes == {"not_converged"}
+
+
+def test_a_network_that_answers_all_training_images_and_others_far_worse_has_nothing_left_to_learn():
+    """Both losses still fall, as answers get surer; that closes no gap of 30 points."""
+    learning = history(falling(10, 0.0, 0.05), falling(10, 0.1, 0.05))
+    found = diagnose(learning, None, counts(0.998, 0.7, 10))
+    assert found.verdict == "too_little_data"
+    assert {one.code: one.severity for one in found.findings} == {"too_little_data": "warning", "not_converged": "info"}
+    # A smaller gap may still close: held-out images get better while both losses fall.
+    assert diagnose(learning, None, counts(0.998, 0.95, 10)).verdict == "not_converged"
 
 
 def accuracies(train: float, validation: float, loss: float) -> History:

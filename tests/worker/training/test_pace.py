@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.training.pace import CALL_S, Pace
+from worker.training.pace import CALL_S, Pace, SteadySteps
 
 
 def calls(step_s: float, trace_s: float = 3.0, count: int = 12) -> list[int]:
@@ -29,3 +29,12 @@ def test_no_call_lasts_longer_than_it_should_on_the_way_there():
 
 def test_steps_longer_than_half_a_second_are_taken_one_by_one():
     assert calls(2.0)[2:] == [1] * 10
+
+
+def test_an_epoch_that_traced_is_told_by_its_other_steps():
+    """100 steps of 10 ms after one that took 3 s: an epoch like it takes a second, not four."""
+    pace, steady, seconds = Pace(), SteadySteps(), 0.0
+    for steps, call_s in ((1, 3.0), (4, 0.04), (95, 0.95)):
+        steady, pace, seconds = steady.after(pace, steps, call_s), pace.after(steps, call_s), seconds + call_s
+    assert steady.epoch_s(100, seconds) == pytest.approx(1.0)
+    assert SteadySteps().epoch_s(1, seconds) == seconds, "an epoch of one call is known as it was measured"

@@ -37,7 +37,7 @@ function follow(event: MouseEvent) {
   if (to.origin !== location.origin || /^\/(v1|docs|openapi)/.test(to.pathname)) return
   if (to.pathname === location.pathname && to.hash) return
   event.preventDefault()
-  go(to.pathname + to.search)
+  go(to.pathname + to.search + to.hash)
 }
 
 export function start() {

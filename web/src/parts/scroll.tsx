@@ -1,11 +1,28 @@
-/** What may be wider than the screen: it scrolls by itself, with the keyboard too. */
+/** What may be wider than the screen: it scrolls by itself, with the keyboard too, and says so where a part is out of sight. */
 
 import type { ComponentChildren } from 'preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
 
 type Props = { label: string; framed?: boolean; children: ComponentChildren }
 
-export const Scroll = ({ label, framed = false, children }: Props) => (
-  <div class={framed ? 'scrolls framed' : 'scrolls'} role="region" aria-label={label} tabIndex={0}>
-    {children}
-  </div>
-)
+export function Scroll({ label, framed = false, children }: Props) {
+  const box = useRef<HTMLDivElement>(null)
+  const [isWider, setWider] = useState(false)
+  useEffect(() => {
+    const { current } = box
+    if (!current) return
+    const look = () => setWider(current.scrollWidth > current.clientWidth + 1)
+    const watch = new ResizeObserver(look)
+    watch.observe(current)
+    for (const child of current.children) watch.observe(child)
+    return () => watch.disconnect()
+  }, [])
+  return (
+    <>
+      {isWider && <p class="scroll-hint">Swipe or scroll sideways to see the rest →</p>}
+      <div ref={box} class={framed ? 'scrolls framed' : 'scrolls'} role="region" aria-label={label} tabIndex={0}>
+        {children}
+      </div>
+    </>
+  )
+}

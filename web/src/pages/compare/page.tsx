@@ -6,6 +6,7 @@ import { Title } from '../../parts/layout'
 import { inQuery, setQuery } from '../../parts/router'
 import { Empty } from '../../parts/states'
 import { comparedIds } from './address'
+import { type Answer, answerOf } from './answer'
 import { cautions } from './comparable'
 import { CurvesCard } from './curves'
 import { DifferencesCard } from './differences_card'
@@ -44,6 +45,7 @@ export function Compare() {
       )}
       {groups.length > 0 && (
         <>
+          <AnswerCard answer={answerOf(groups)} />
           <DifferencesCard groups={groups} />
           <Cautions said={cautions(groups)} isOne={trials.length < 2} />
           <CurvesCard groups={groups} at={at} />
@@ -51,6 +53,25 @@ export function Compare() {
         </>
       )}
     </>
+  )
+}
+
+function AnswerCard({ answer }: { answer: Answer | null }) {
+  if (!answer) return null
+  return (
+    <section class="card" aria-label="Did it help?">
+      <header>
+        <h2>Did it help?</h2>
+        <span class={`badge ${answer.tone}`}>{answer.word}</span>
+      </header>
+      <p class="sentence">{answer.text}</p>
+      {answer.asksForStudy && (
+        <p class="soft">
+          A study trains both several times and compares them image by image: begin one from a job's verdict, or see{' '}
+          <a href="/studies">your studies</a>.
+        </p>
+      )}
+    </section>
   )
 }
 

@@ -2,13 +2,17 @@
 
 import { useState } from 'preact/hooks'
 
+import { query } from '../../api/client'
 import { type Changes, type Dataset, mend } from '../../api/datasets'
 import { Dialog } from '../../parts/dialog'
 import { attempt, notify } from '../../parts/notices'
 import { go } from '../../parts/router'
 import { changesInWords } from '../../words/datasets'
 
-export function MendDialog({ dataset, changes, onClose }: { dataset: Dataset; changes: Changes; onClose: () => void }) {
+type Props = { dataset: Dataset; changes: Changes; job?: string; onClose: () => void }
+
+/** job: whose finding proposed it; the page of the new version offers to train it again. */
+export function MendDialog({ dataset, changes, job = '', onClose }: Props) {
   const [isBusy, setBusy] = useState(false)
   const make = async () => {
     setBusy(true)
@@ -17,7 +21,7 @@ export function MendDialog({ dataset, changes, onClose }: { dataset: Dataset; ch
     if (!made) return
     notify(`${made.name}@${made.version} is being made.`)
     onClose()
-    go(`/datasets/${made.id}`)
+    go(`/datasets/${made.id}${query({ job })}`)
   }
   return (
     <Dialog title={`Make a mended version of ${dataset.name}?`} onClose={onClose}>

@@ -2,18 +2,20 @@
 
 import { useState } from 'preact/hooks'
 
-import { type Dataset, getDataset, getLedger, removeDataset } from '../../api/datasets'
+import { query } from '../../api/client'
+import { type Changes, type Dataset, getDataset, getLedger, removeDataset } from '../../api/datasets'
 import { Confirm } from '../../parts/dialog'
 import { Fact, Facts } from '../../parts/facts'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
 import { attempt, notify } from '../../parts/notices'
-import { go } from '../../parts/router'
+import { go, inQuery, setQuery } from '../../parts/router'
 import { Failed, Loading } from '../../parts/states'
 import { DATASET_TONES, changesInWords } from '../../words/datasets'
 import { bytes, count, moment } from '../../words/format'
 import { FindingsCard } from './findings'
 import { ImagesCard } from './images'
+import { MendDialog } from './mend'
 import { SplitsCard } from './splits'
 import { SuspectsCard } from './suspects'
 
@@ -47,8 +49,24 @@ const Ready = ({ dataset }: { dataset: Dataset }) => (
     <SplitsCard dataset={dataset} />
     <SuspectsCard dataset={dataset} />
     <LedgerCard dataset={dataset} />
+    <AskedMending dataset={dataset} />
   </>
 )
+
+/** What a job's finding proposes, laid out by the address that its page links to. */
+function AskedMending({ dataset }: { dataset: Dataset }) {
+  const changes = parsed(inQuery('mend'))
+  return changes && <MendDialog dataset={dataset} changes={changes} job={inQuery('job')} onClose={() => setQuery({ mend: '' })} />
+}
+
+function parsed(text: string): Changes | null {
+  try {
+    const found: unknown = JSON.parse(text)
+    return found !== null && typeof found === 'object' && !Array.isArray(found) ? (found as Changes) : null
+  } catch {
+    return null
+  }
+}
 
 const NotReady = ({ dataset }: { dataset: Dataset }) => {
   if (dataset.status === 'rejected') {
@@ -76,6 +94,9 @@ const NotReady = ({ dataset }: { dataset: Dataset }) => {
   )
 }
 
+/** As the job before where a job's finding has led here. */
+const trainAddress = (name: string) => `/new${query({ from: inQuery('job'), dataset: name })}`
+
 function Actions({ dataset }: { dataset: Dataset }) {
   const [isAsking, setAsking] = useState(false)
   const name = `${dataset.name}@${dataset.version}`
@@ -88,8 +109,8 @@ function Actions({ dataset }: { dataset: Dataset }) {
   return (
     <div class="row">
       {dataset.status === 'ready' && (
-        <a class="button primary" href={`/new?dataset=${dataset.bundled ? dataset.name : name}`}>
-          Train on it
+        <a class="button primary" href={trainAddress(dataset.bundled ? dataset.name : name)}>
+          {inQuery('job') ? 'Train the job again on it' : 'Train on it'}
         </a>
       )}
       <a class="button" href={`/jobs?dataset=${dataset.id}`}>

@@ -23,7 +23,7 @@ const ASK_AGAIN_MS = 5000
 export function SuspectsCard({ dataset }: { dataset: Dataset }) {
   const [isAsked, setAsked] = useState(false)
   return (
-    <section class="card" aria-label="Suspected labels">
+    <section id="suspects" class="card" aria-label="Suspected labels" ref={intoView}>
       <h2>Labels that are probably wrong</h2>
       {isAsked ? (
         <Found dataset={dataset} />
@@ -40,6 +40,11 @@ export function SuspectsCard({ dataset }: { dataset: Dataset }) {
       )}
     </section>
   )
+}
+
+/** The page is made after the browser has looked for the place that the address names. */
+const intoView = (card: HTMLElement | null) => {
+  if (location.hash === '#suspects') card?.scrollIntoView()
 }
 
 function Found({ dataset }: { dataset: Dataset }) {

@@ -2,10 +2,10 @@
 
 import { useState } from 'preact/hooks'
 
-import { post } from '../../api/client'
 import { type Diagnosis, type Finding, type Job, type Remedy, retry } from '../../api/jobs'
 import { Verdict } from '../../parts/marks'
-import { attempt, notify } from '../../parts/notices'
+import { mendAddress } from '../../parts/mend_address'
+import { attempt } from '../../parts/notices'
 import { go } from '../../parts/router'
 import { percent } from '../../words/format'
 import { ENDED, remedyWord, verdictWord } from '../../words/verdicts'
@@ -23,7 +23,13 @@ export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis
         <Verdict code={diagnosis.verdict} />
       </header>
       {!hasEnded && !isEarly && <p class="soft">By the epochs so far; the job still runs.</p>}
-      <p>{isEarly ? 'It comes once a few epochs are done. There is nothing to do until then.' : diagnosis.explanation}</p>
+      {isEarly ? (
+        <p>It comes once a few epochs are done. There is nothing to do until then.</p>
+      ) : diagnosis.verdict === 'healthy' ? (
+        <InShort text={diagnosis.explanation} />
+      ) : (
+        <p>{diagnosis.explanation}</p>
+      )}
       {diagnosis.confidence !== null && diagnosis.confidence !== undefined && (
         <p class="soft">{sureness(diagnosis.confidence)}</p>
       )}
@@ -50,6 +56,23 @@ export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis
   )
 }
 
+/** The answer first and large; the figures that it rests on after it. */
+function InShort({ text }: { text: string }) {
+  const end = /\.(?= \p{Lu})/u.exec(text)
+  const [first, rest] = end ? [text.slice(0, end.index + 1), text.slice(end.index + 2)] : [text, '']
+  return (
+    <>
+      <p class="sentence">{first}</p>
+      {rest && (
+        <details>
+          <summary>The figures behind it</summary>
+          <p>{rest}</p>
+        </details>
+      )}
+    </>
+  )
+}
+
 const ToStudy = ({ job, isHealthy }: { job: Job; isHealthy: boolean }) => (
   <div class="cure">
     <a class={isHealthy ? 'button' : 'button primary'} href={`/studies/new?job=${job.id}`}>
@@ -66,20 +89,25 @@ function Remedies({ job, finding }: { job: Job; finding: Finding }) {
       {finding.remedies.map((one) => (
         <li key={one.name}>
           <div>
-            <strong>{remedyWord(one.name)}</strong>
+            <strong>{one.name === 'mend_data' ? (WANT_IMAGES.has(finding.code) ? 'more images' : 'mend the data') : remedyWord(one.name)}</strong>
             <p class="soft">{one.reason}</p>
           </div>
-          <TryButton job={job} remedy={one} />
+          <TryButton job={job} remedy={one} code={finding.code} />
         </li>
       ))}
     </ul>
   )
 }
 
-function TryButton({ job, remedy }: { job: Job; remedy: Remedy }) {
+/** Findings that only more images cure; a learning curve says how many it takes. */
+const WANT_IMAGES = new Set(['too_little_data', 'test_too_small', 'class_imbalance'])
+/** Findings about labels themselves, which the search for wrong ones shows. */
+const OF_LABELS = new Set(['label_noise', 'memorised_noise', 'label_conflicts'])
+
+function TryButton({ job, remedy, code }: { job: Job; remedy: Remedy; code: string }) {
   const [busy, setBusy] = useState(false)
   const { patch, request } = remedy
-  if (!request && !patch) return null
+  if (!request && !patch && remedy.name !== 'mend_data') return null
   const hasEnded = ENDED.has(job.status)
 
   const tryIt = async () => {
@@ -88,19 +116,24 @@ function TryButton({ job, remedy }: { job: Job; remedy: Remedy }) {
     setBusy(false)
     if (made) go(`/jobs/${made.id}`)
   }
-  const mend = async () => {
-    setBusy(true)
-    const made = await attempt(() => post<{ name: string; version: number }>(request!.path, request!.body))
-    setBusy(false)
-    if (made) {
-      const link = { href: `/new?from=${job.id}&dataset=${made.name}@${made.version}`, text: 'Train on it' }
-      notify(`Version ${made.version} of ${made.name} is being made.`, { link })
-    }
+  if (!request && !patch && code === 'too_little_data') {
+    return hasEnded && (
+      <a class="button small" href={`/studies/new?job=${job.id}&kind=learning_curve`}>
+        Would they help?
+      </a>
+    )
+  }
+  if (!request && !patch) {
+    return (
+      <a class="button small" href={`/datasets/${job.dataset.id}${OF_LABELS.has(code) ? '#suspects' : ''}`}>
+        {OF_LABELS.has(code) ? 'Look for wrong labels' : 'Look at the data'}
+      </a>
+    )
   }
   return request ? (
-    <button type="button" class="small" disabled={busy} onClick={mend}>
-      Mend the data
-    </button>
+    <a class="button small" href={mendAddress(job.dataset.id, request.body, job.id)}>
+      Mend the data …
+    </a>
   ) : (
     <button
       type="button"

@@ -14,6 +14,8 @@ export type Form = {
   set: (spec: Value) => void
   /** What is wrong, by JSON pointer. */
   errors: ReadonlyMap<string, string>
+  /** Fields whose value is said elsewhere or says nothing, and opens no «More settings». */
+  quiet: ReadonlySet<string>
 }
 type Props = { form: Form; path: Path; schema: Schema }
 
@@ -65,7 +67,7 @@ function Group({ form, path, field }: { form: Form; path: Path; field: Field & {
 /** The fields of a group that most people need, and the others behind «More settings», open where one is not as usual. */
 function Fields({ form, path, fields }: { form: Form; path: Path; fields: [string, Schema][] }) {
   const [shown, folded] = parted(path, fields)
-  const isOther = folded.some(([name, schema]) => isChanged(at(form.spec, [...path, name]), fieldOf(schema, form.all), form.all))
+  const isOther = folded.some(([name, schema]) => !form.quiet.has(name) && isChanged(at(form.spec, [...path, name]), fieldOf(schema, form.all), form.all))
   const isWrong = folded.some(([name]) => [...form.errors.keys()].some((one) => one.startsWith(pointerOf([...path, name]))))
   const [isOpen, setOpen] = useState(isOther)
   useEffect(() => {

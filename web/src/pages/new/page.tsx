@@ -91,7 +91,7 @@ function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets:
     () => new Map((checked.problem?.errors ?? []).map((one) => [one.pointer, one.detail])),
     [checked.problem],
   )
-  const form: Form = { all, spec, set: (next) => setSpec(next as Spec), errors }
+  const form: Form = { all, spec, set: (next) => setSpec(next as Spec), errors, quiet: new Set(fit ? ['seed', 'padding', 'pool'] : ['seed']) }
   const fits = !fit && proposed(spec).said
   const properties = all.JobSpec!.properties as Record<string, Schema>
   const part = (name: string) => <AnyField key={name} form={form} path={[name]} schema={properties[name]!} />

@@ -13,9 +13,11 @@ import { go, inQuery } from '../../parts/router'
 import { Empty, Failed, Loading } from '../../parts/states'
 import { count, duration } from '../../words/format'
 import { KINDS, armWord } from '../../words/studies'
+import { WHAT_IT_DOES } from '../../words/remedies'
 import { remedyWord } from '../../words/verdicts'
 
 const HOUR_S = 3600
+const NONE_CHOSEN = 'Choose at least one remedy.'
 
 export function OrderStudy() {
   const from = inQuery('job')
@@ -38,13 +40,13 @@ export function OrderStudy() {
 }
 
 type Kind = 'remedies' | 'learning_curve'
-type Choice = { kind: Kind; name: string; isAuto: boolean; chosen: string[]; more: string; seeds: string; jobs: string; hours: string }
+type Choice = { kind: Kind; name: string; isAuto: boolean; chosen: string[]; areTogether: boolean; seeds: string; jobs: string; hours: string }
 
-const FIRST: Choice = { kind: 'remedies', name: '', isAuto: true, chosen: [], more: '', seeds: '3', jobs: '', hours: '' }
+const FIRST: Choice = { kind: 'remedies', name: '', isAuto: true, chosen: [], areTogether: false, seeds: '3', jobs: '', hours: '' }
 
 /** As the API takes it; what is left empty is left out. */
 function orderOf(job: string, choice: Choice): StudyOrder {
-  const named = [...choice.chosen, ...choice.more.split(',').map((one) => one.trim().replaceAll(' ', '_'))].filter(Boolean)
+  const named = choice.areTogether && choice.chosen.length > 1 ? [...choice.chosen, choice.chosen.join('+')] : choice.chosen
   const budget = {
     ...(choice.jobs && { jobs: Number(choice.jobs) }),
     ...(choice.hours && { seconds: Number(choice.hours) * HOUR_S }),
@@ -129,7 +131,7 @@ function Form({ job }: { job: Job }) {
           </div>
         </div>
         <div class="beside">
-          <Estimate checked={checked} />
+          <Estimate checked={checked} missing={choice.kind === 'remedies' && !choice.isAuto && !choice.chosen.length ? NONE_CHOSEN : ''} />
           <button type="submit" class="primary" disabled={isBusy || Boolean(checked.problem)}>
             {isBusy ? 'Sending …' : 'Begin the study'}
           </button>
@@ -146,6 +148,9 @@ function Remedies({ job, choice, change, wrong }: RemediesProps) {
   const offered = new Map(
     (diagnosis.data?.findings ?? []).flatMap((one) => one.remedies).filter((one) => one.patch).map((one) => [one.name, one.reason]),
   )
+  // Without first weights there are no layers that have learned something already.
+  const named = Object.keys(WHAT_IT_DOES).filter((name) => name !== 'transfer' || job.spec.initial)
+  const names = [...new Set([...offered.keys(), ...named])]
   const toggle = (name: string) =>
     change({ chosen: choice.chosen.includes(name) ? choice.chosen.filter((one) => one !== name) : [...choice.chosen, name] })
   return (
@@ -166,22 +171,29 @@ function Remedies({ job, choice, change, wrong }: RemediesProps) {
       </label>
       {!choice.isAuto && (
         <>
-          {[...offered].map(([name, reason]) => (
+          {offered.size > 0 && <p class="soft">Those that the verdict names come first.</p>}
+          {names.map((name) => (
             <label key={name} class="choice">
               <input type="checkbox" checked={choice.chosen.includes(name)} onChange={() => toggle(name)} />
               <span>
-                <strong>{remedyWord(name)}</strong> <span class="soft">{reason}</span>
+                <strong>{remedyWord(name)}</strong> <span class="soft">{offered.get(name) ?? WHAT_IT_DOES[name]}</span>
               </span>
             </label>
           ))}
-          <Field
-            id="more"
-            label={offered.size ? 'Others, too' : 'Their names'}
-            value={choice.more}
-            onChange={(more) => change({ more })}
-            wrong={wrong}
-            hint="Names with commas between them, such as dropout, weight decay. dropout+augmentation tries both at once."
-          />
+          {choice.chosen.length > 1 && (
+            <label class="choice">
+              <input type="checkbox" checked={choice.areTogether} onChange={() => change({ areTogether: !choice.areTogether })} />
+              <span>
+                <strong>All of these at once, too</strong>{' '}
+                <span class="soft">{remedyWord(choice.chosen.join('+'))}, as one more remedy.</span>
+              </span>
+            </label>
+          )}
+          {(wrong || !choice.chosen.length) && (
+            <p class="hint wrong" role="alert">
+              {choice.chosen.length ? wrong : NONE_CHOSEN}
+            </p>
+          )}
         </>
       )}
     </fieldset>
@@ -214,13 +226,14 @@ const Field = ({ id, label, value, onChange, wrong, hint, placeholder, type = 't
   </Labelled>
 )
 
-const Estimate = ({ checked: { data, problem } }: { checked: Loaded<StudyEstimate> }) => (
+/** missing: what the form lacks, in its own words. */
+const Estimate = ({ checked: { data, problem }, missing }: { checked: Loaded<StudyEstimate>; missing: string }) => (
   <section class="card" aria-label="Size and cost" aria-live="polite">
     <header>
       <h2>What it would be</h2>
       {problem ? <span class="badge bad">not possible</span> : <span class="badge good">{data ? 'possible' : '…'}</span>}
     </header>
-    {problem && <p>{problem.detail}</p>}
+    {problem && <p>{missing || problem.detail}</p>}
     {data && (
       <>
         <p>

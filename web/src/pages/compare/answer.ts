@@ -1,0 +1,95 @@
+/** Whether a change has helped, in one sentence: how validation accuracy differs, and how much of that chance alone can do. Pure. */
+
+import { percent, points } from '../../words/format'
+import { ENDED } from '../../words/verdicts'
+import type { Group } from './groups'
+
+/** tone: of the word in front; `sure` where the difference is larger than what chance can do. */
+export type Answer = { word: string; tone: 'good' | 'bad' | 'plain'; text: string; asksForStudy: boolean }
+
+/** Of a normal distribution, for 95 %. */
+const Z = 1.96
+/** Student's t for 95 %, by degrees of freedom from 1; more are as the last. */
+const T = [12.71, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.2, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.1, 2.09, 2.09]
+
+type Measured = { group: Group; accuracies: number[]; mean: number; images: number }
+
+/** The first group against the other one, of several others the one with the highest accuracy; null for a single group. */
+export function answerOf(groups: Group[]): Answer | null {
+  const [first, ...others] = groups
+  if (!first || !others.length) return null
+  const reason = cannotTell(groups)
+  if (reason) return { word: 'cannot be told', tone: 'plain', text: `Which one is better cannot be told: ${reason}`, asksForStudy: false }
+  const before = measured(first)
+  const after = others.map(measured).reduce((best, one) => (one.mean > best.mean ? one : best))
+  const change = after.mean - before.mean
+  const chance = byChance(before, after)
+  const isSure = Math.abs(change) > chance
+  const size = points(Math.abs(change)).replace('+', '')
+  const start =
+    Number(size) === 0
+      ? `Validation accuracy is the same ${withWhat(after.group, first).replace(' than in ', ' and in ')}`
+      : `Validation accuracy is ${size} points ${change > 0 ? 'higher' : 'lower'} ${withWhat(after.group, first)}`
+  const figures = `${percent(after.mean)} against ${percent(before.mean)}`
+  const luck = `${runs(before, after)}: chance alone can do ±${points(chance).replace('+', '')}`
+  const best = others.length > 1 ? ` It is the best of ${others.length} others, and the best of several is partly so by luck.` : ''
+  const so = !isSure
+    ? ' That may be chance: whether it helps cannot be told from these jobs.'
+    : change > 0
+      ? ' So it helps, most likely.'
+      : ' So it makes things worse, most likely.'
+  return {
+    word: !isSure ? 'may be chance' : change > 0 ? 'helped' : 'made it worse',
+    tone: !isSure ? 'plain' : change > 0 ? 'good' : 'bad',
+    text: `${start}: ${figures} (${luck}).${so}${best}`,
+    asksForStudy: !isSure,
+  }
+}
+
+function cannotTell(groups: Group[]): string {
+  const trials = groups.flatMap((one) => one.trials)
+  if (new Set(trials.map((one) => one.job.dataset.id)).size > 1) return 'they were validated on images of different datasets or versions.'
+  if (new Set(trials.map((one) => JSON.stringify(one.job.spec.validation ?? null))).size > 1) return 'they were validated on different images (other folds).'
+  if (trials.some((one) => !ENDED.has(one.job.status))) return 'not all of them have ended yet.'
+  if (trials.some((one) => !one.metrics.final?.validation?.count)) return 'not all of them have measured validation images at their end.'
+  return ''
+}
+
+function measured(group: Group): Measured {
+  const finals = group.trials.map((one) => one.metrics.final!.validation!)
+  const accuracies = finals.map((one) => one.accuracy)
+  return { group, accuracies, mean: meanOf(accuracies), images: finals[0]!.count }
+}
+
+/**
+ * How far two accuracies lie apart in 95 of 100 cases although nothing differs, as a fraction.
+ *
+ * Of two parts: which images were asked (by the counts, as if each group had images of its own: a little too wide where
+ * all have the same), and where both have several runs, how much these differ from each other.
+ */
+function byChance(one: Measured, other: Measured): number {
+  const known = (one.mean + other.mean) / 2
+  const ofImages = Z * Math.sqrt(known * (1 - known) * (1 / one.images + 1 / other.images))
+  const [n, m] = [one.accuracies.length, other.accuracies.length]
+  if (n < 2 || m < 2) return ofImages
+  const ofRuns = T[Math.min(n + m - 2, T.length) - 1]! * Math.sqrt(variance(one.accuracies) / n + variance(other.accuracies) / m)
+  return Math.hypot(ofImages, ofRuns)
+}
+
+const meanOf = (values: number[]) => values.reduce((sum, one) => sum + one, 0) / values.length
+
+function variance(values: number[]): number {
+  const mean = meanOf(values)
+  return values.reduce((sum, one) => sum + (one - mean) ** 2, 0) / (values.length - 1)
+}
+
+function runs(before: Measured, after: Measured): string {
+  const [n, m] = [before.accuracies.length, after.accuracies.length]
+  return n === m ? `${n} ${n === 1 ? 'run' : 'runs'} each` : `${n} and ${m} runs`
+}
+
+/** «with dropout»: what the name of a job that tries a remedy says beside the job before; else the letters of the two. */
+function withWhat(after: Group, before: Group): string {
+  const added = after.name.startsWith(`${before.name} + `) ? after.name.slice(before.name.length + 3) : ''
+  return added ? `with ${added}` : `in ${after.letter} (${after.name}) than in ${before.letter} (${before.name})`
+}
