@@ -22,6 +22,8 @@ from api.routes import audit_log, diagnoses, events, health, keys, session, usag
 from api.routes.datasets import dataset, images, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
+from api.routes.models import evaluations, model
+from api.routes.models import upload as model_upload
 from api.routes.studies import events as study_events
 from api.routes.studies import order, report, study
 from api.webhooks.sender import Sender
@@ -70,8 +72,9 @@ def create_app(settings: Settings) -> FastAPI:
     of_jobs = (submit, job, control, bulk_cancel, results, diagnosis, job_events, queue)
     of_datasets = (dataset, images, ledger, suspects, upload, versions)
     of_studies = (order, study, report, study_events)
+    of_models = (model_upload, model, evaluations)
     of_owners = (keys, usage, audit_log, webhooks)
-    for part in (*of_jobs, *of_datasets, *of_studies, events, diagnoses, *of_owners, session, health):
+    for part in (*of_jobs, *of_datasets, *of_studies, *of_models, events, diagnoses, *of_owners, session, health):
         app.include_router(part.router)
     app.include_router(session.log_in_router)
     app.state.metrics = health.install_metrics(app, database, served_here=settings.api_metrics_port is None)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from heldout.datasets import DatasetSpec
 from heldout.mending.changes import VersionChanges
+from heldout.model_facts import ModelFacts
 from heldout.spec import MAX_SEED, Device, JobSpec, SpecPart
 
 
@@ -23,6 +24,8 @@ class JobKind(StrEnum):
     RELATE = "relate"  # finds the copies and groups of a dataset that is ready
     SUSPECT = "suspect"  # finds the images of a dataset that is ready whose label is probably wrong
     EVALUATE = "evaluate"  # measures the base and the winner of a study on test
+    CHECK_MODEL = "check_model"  # reads an uploaded model for the first time
+    MEASURE = "measure"  # measures an uploaded model on every split of a dataset
 
 
 class IngestSpec(SpecPart):
@@ -69,8 +72,26 @@ class EvaluateSpec(SpecPart):
     max_runtime_s: float = Field(gt=0)
 
 
+class CheckModelSpec(SpecPart):
+    """What a worker is told about an uploaded model that it is to read. Clients never see it."""
+
+    model: str = Field(description="Its id.")
+    key: str = Field(description="Key of its file in the blob store.")
+    max_runtime_s: float = Field(gt=0)
+
+
+class MeasureSpec(SpecPart):
+    """What a worker is told about an uploaded model that it is to measure. Clients see it as an evaluation."""
+
+    model: str = Field(description="Its id.")
+    model_name: str
+    key: str = Field(description="Key of its file in the blob store.")
+    facts: ModelFacts
+    max_runtime_s: float = Field(gt=0)
+
+
 # What jobs of all kinds are asked to do: one type for each kind.
-WorkSpec = JobSpec | IngestSpec | DeriveSpec | RelateSpec | SuspectSpec | EvaluateSpec
+WorkSpec = JobSpec | IngestSpec | DeriveSpec | RelateSpec | SuspectSpec | EvaluateSpec | CheckModelSpec | MeasureSpec
 
 
 @dataclass(frozen=True)
@@ -133,6 +154,22 @@ KINDS: Mapping[JobKind, Kind] = {
         takes_slot=True,
         is_check=False,
         success_message="Measured on test.",
+    ),
+    JobKind.CHECK_MODEL: Kind(
+        spec=CheckModelSpec,
+        devices=frozenset({"cpu"}),
+        is_listed=False,
+        takes_slot=True,
+        is_check=True,
+        success_message="Read.",
+    ),
+    JobKind.MEASURE: Kind(
+        spec=MeasureSpec,
+        devices=frozenset({"cpu"}),
+        is_listed=False,
+        takes_slot=True,
+        is_check=False,
+        success_message="Measured on every split.",
     ),
 }
 

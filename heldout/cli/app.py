@@ -11,10 +11,12 @@ from heldout.cli import (
     curve,
     datasets,
     diagnosing,
+    evaluating,
     events,
     host_commands,
     jobs,
     mend,
+    models,
     plot,
     results,
     studies,
@@ -40,6 +42,7 @@ COMMANDS = (
     results.confusion,
     results.model,
     results.predictions,
+    evaluating.evaluate,
     jobs.cancel,
     jobs.pause,
     jobs.resume,
@@ -73,6 +76,7 @@ for _command in COMMANDS:
     app.command()(ends_with_code(_command))
 datasets.app.command()(ends_with_code(mend.mend))
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(models.app, name="models")
 app.add_typer(studies.app, name="studies")
 app.add_typer(webhooks.app, name="webhooks")
 

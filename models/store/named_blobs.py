@@ -8,11 +8,13 @@ from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus, SuspectsStatus
 from heldout.lifecycle import TERMINAL
+from heldout.model_lifecycle import ModelStatus
 from heldout.stored.audit import audit_key
 from heldout.stored.suspects import suspects_key
 from models.arrays import FILES
 from models.relations import relations_key
 from models.tables import ArtifactRow, CheckpointRow, DatasetRow, JobRow, StudyRow
+from models.tables_models import ModelRow
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def named(session: Session) -> Iterator[NamedBlob]:
         for arm in plan.get("arms", ()):
             if file := arm.get("file"):
                 yield NamedBlob(file["key"], f"weights that {study_id} starts from", file["size_bytes"], file["sha256"])
+    for model in session.scalars(select(ModelRow).where(ModelRow.status != ModelStatus.REJECTED)):
+        yield NamedBlob(model.key, f"the model {model.name} ({model.id})", model.size_bytes, model.sha256)
     for row in session.scalars(select(DatasetRow).where(DatasetRow.deleted_at.is_(None))):
         yield from _of_dataset(row)
 
