@@ -143,33 +143,48 @@ class Connection:
             await self._wire.release(response)
 
     async def upload_file(
-        self, path: str, file: Path, wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]]
+        self,
+        path: str,
+        file: Path,
+        wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]],
+        *,
+        method: str = "PUT",
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
-        """PUT a file with its SHA-256; again from its beginning after a failure of the connection."""
+        """Send a file with its SHA-256; again from its beginning after a failure of the connection."""
         digest = hashlib.sha256()
         with file.open("rb") as opened:
             while chunk := opened.read(CHUNK_BYTES):
                 digest.update(chunk)
         headers = {
+            **(headers or {}),
             "Content-Length": str(file.stat().st_size),
             "Content-Digest": f"sha-256=:{base64.b64encode(digest.digest()).decode()}:",
         }
         started = time.monotonic()
         while True:
             try:
-                return await self.upload(path, wrap_chunks(_chunks(file)), headers)
+                return await self.upload(path, wrap_chunks(_chunks(file)), headers, method=method, params=params)
             except NoService:
                 if not self._answered or time.monotonic() - started > self._patience_s:
                     raise
                 await self._wire.pause(FIRST_PAUSE_S)
 
     async def upload(
-        self, path: str, chunks: Iterable[bytes], headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        chunks: Iterable[bytes],
+        headers: Mapping[str, str] | None = None,
+        *,
+        method: str = "PUT",
+        params: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
-        """PUT chunks, without repeats: an iterator can be read only once."""
+        """Send chunks, without repeats: an iterator can be read only once."""
         request = self._wire.build_request(
-            "PUT",
+            method,
             path,
+            params=params,
             content=self._wire.body_of(chunks),
             headers={"Content-Type": "application/octet-stream", **(headers or {})},
             # The service answers once everything is in its blob store.

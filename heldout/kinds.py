@@ -10,8 +10,9 @@ from enum import StrEnum
 from pydantic import Field
 
 from heldout.datasets import DatasetSpec
-from heldout.memory import CHECK_BYTES, EXPORT_BYTES, SUSPECTS_BYTES
+from heldout.memory import CHECK_BYTES, EXPORT_BYTES, FOREIGN_MODEL_BYTES, SUSPECTS_BYTES
 from heldout.mending.changes import VersionChanges
+from heldout.model_facts import ModelFacts
 from heldout.spec import MAX_SEED, Device, JobSpec, SpecPart
 from heldout.stored.artifacts import ModelFormat
 
@@ -26,6 +27,8 @@ class JobKind(StrEnum):
     SUSPECT = "suspect"  # finds the images of a dataset that is ready whose label is probably wrong
     EVALUATE = "evaluate"  # measures the base and the winner of a study on test
     EXPORT = "export"  # writes the model of a training for another runtime, and proves it there
+    CHECK_MODEL = "check_model"  # reads an uploaded model for the first time
+    MEASURE = "measure"  # measures an uploaded model on every split of a dataset
 
 
 class IngestSpec(SpecPart):
@@ -80,12 +83,40 @@ class ExportSpec(SpecPart):
     max_runtime_s: float = Field(gt=0)
 
 
+class CheckModelSpec(SpecPart):
+    """What a worker is told about an uploaded model that it is to read. Clients never see it."""
+
+    model: str = Field(description="Its id.")
+    key: str = Field(description="Key of its file in the blob store.")
+    max_runtime_s: float = Field(gt=0)
+
+
+class MeasureSpec(SpecPart):
+    """What a worker is told about an uploaded model that it is to measure. Clients see it as an evaluation."""
+
+    model: str = Field(description="Its id.")
+    model_name: str
+    key: str = Field(description="Key of its file in the blob store.")
+    facts: ModelFacts
+    max_runtime_s: float = Field(gt=0)
+
+
 # Which releases can read the specs of jobs: a worker leaves those of a later version to newer workers. It grows with
 # every change after which an earlier release could not read, or would misread, a spec that this one stores.
 SPEC_VERSION = 1
 
 # What jobs of all kinds are asked to do: one type for each kind.
-WorkSpec = JobSpec | IngestSpec | DeriveSpec | RelateSpec | SuspectSpec | EvaluateSpec | ExportSpec
+WorkSpec = (
+    JobSpec
+    | IngestSpec
+    | DeriveSpec
+    | RelateSpec
+    | SuspectSpec
+    | EvaluateSpec
+    | ExportSpec
+    | CheckModelSpec
+    | MeasureSpec
+)
 
 
 @dataclass(frozen=True)
@@ -164,6 +195,24 @@ KINDS: Mapping[JobKind, Kind] = {
         is_check=False,
         memory_bytes=EXPORT_BYTES,
         success_message="Exported and proven.",
+    ),
+    JobKind.CHECK_MODEL: Kind(
+        spec=CheckModelSpec,
+        devices=frozenset({"cpu"}),
+        is_listed=False,
+        takes_slot=True,
+        is_check=True,
+        memory_bytes=FOREIGN_MODEL_BYTES,
+        success_message="Read.",
+    ),
+    JobKind.MEASURE: Kind(
+        spec=MeasureSpec,
+        devices=frozenset({"cpu"}),
+        is_listed=False,
+        takes_slot=True,
+        is_check=False,
+        memory_bytes=FOREIGN_MODEL_BYTES,
+        success_message="Measured on every split.",
     ),
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 from heldout.spec import TrainingSpec
 
 HELD_OUT = ("validation", "test")
-# Of a read in which no weights took part: somebody was shown the labels themselves.
+# Of a read by no job's weights: somebody was shown the labels themselves, or an uploaded model met them.
 NO_EPOCH = 0
 
 
@@ -25,13 +25,14 @@ class SplitReads:
     """How often an owner has looked at the labels of one split.
 
     reads: all looks. Of them, selections are those on which a job itself may have acted, and handed_out those at the
-    labels themselves. jobs: how many jobs looked.
+    labels themselves. jobs, models: how many jobs and uploaded models looked.
     """
 
     reads: int = 0
     selections: int = 0
     handed_out: int = 0
     jobs: int = 0
+    models: int = 0
 
 
 def validation_read_of(training: TrainingSpec) -> ReadKind:
@@ -78,9 +79,20 @@ def _looks(labels: str, counted: SplitReads) -> str:
     shown = f"shown to you {_times(counted.handed_out)}, in a preview of the dataset."
     if not looks:
         return f"None of your jobs has looked at the {labels} yet, but they were {shown}"
-    who = "Your job has" if counted.jobs == 1 else f"Your {counted.jobs:,} jobs have"
+    who = _lookers(counted)
     text = f"{who} looked at the {labels} {_times(looks)}{_choices(looks, counted.selections)}."
     return f"{text} They were also {shown}" if counted.handed_out else text
+
+
+def _lookers(counted: SplitReads) -> str:
+    """`Your 3 jobs and uploaded model have`."""
+    jobs = "job" if counted.jobs == 1 else f"{counted.jobs:,} jobs"
+    models = "uploaded model" if counted.models == 1 else f"{counted.models:,} uploaded models"
+    if not counted.models:
+        return f"Your {jobs} {'has' if counted.jobs == 1 else 'have'}"
+    if not counted.jobs:
+        return f"Your {models} {'has' if counted.models == 1 else 'have'}"
+    return f"Your {jobs} and {models} have"
 
 
 def _choices(looks: int, selections: int) -> str:

@@ -34,6 +34,8 @@ CHECK_BYTES = 2**30
 SUSPECTS_BYTES = 2**30
 # What an export takes: TensorFlow, a converter and the other runtime in one process.
 EXPORT_BYTES = 3 * 2**29
+# What the reading or measuring of an uploaded model takes; the bound is in worker/supervision/foreign_attempt.py.
+FOREIGN_MODEL_BYTES = 3 * 2**29
 # An estimate may be off by so much. What a worker could hold if it were is not refused.
 MARGIN = 1.25
 

@@ -23,7 +23,7 @@ COUNTED: Mapping[Quota, str] = {
     Quota.RUNNING_JOBS: "jobs that run at once; others wait",
     Quota.SLOT_SECONDS: "slot-seconds of jobs in a day (UTC)",
     Quota.DATASETS: "versions of datasets",
-    Quota.STORED_BYTES: "bytes of datasets as they are unpacked",
+    Quota.STORED_BYTES: "bytes of datasets as they are unpacked, and of models",
     Quota.KEYS: "API keys that are not revoked",
     Quota.WEBHOOKS: "webhooks",
     Quota.STREAMS: "streams of events at once, in each API process",

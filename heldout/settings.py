@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from heldout.quotas import Bounds, Quota
 from heldout.webhooks import Allowed
 
+MIB = 1024**2
 GIB = 1024**3
 PREFIX = "HELDOUT_"
 # Variables that are no settings of the service: the clients' (heldout/locate.py) and docker-compose.yml's.
@@ -150,6 +151,7 @@ class Settings(BaseSettings):
         4096, ge=0, description="An upload that is slower than this for 20 seconds is broken off."
     )
     uploads_per_owner: int = Field(8, ge=1, description="Uploads of one owner that an API process receives at once.")
+    max_model_bytes: int = Field(512 * MIB, ge=1024, description="Largest upload of a model.")
     max_normalised_bytes: int = Field(8 * GIB, ge=1024, description="Largest dataset once its images are decoded.")
     max_ingest_s: int = Field(3600, ge=1, le=86_400, description="Seconds that the ingest of an upload may take.")
     cache_bytes: int = Field(
@@ -172,7 +174,7 @@ class Settings(BaseSettings):
     )
     quota_datasets: int = Field(1000, ge=0, description="Versions of datasets that one owner may have.")
     quota_stored_bytes: int = Field(
-        200 * GIB, ge=0, description="Bytes that one owner's datasets may take, as they are unpacked."
+        200 * GIB, ge=0, description="Bytes that one owner's datasets, as they are unpacked, and models may take."
     )
     quota_keys: int = Field(100, ge=0, description="API keys of one owner that are not revoked.")
     quota_webhooks: int = Field(20, ge=0, description="Webhooks of one owner.")

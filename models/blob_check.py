@@ -21,7 +21,7 @@ from models.store.named_blobs import NamedBlob, Places, StoredContent
 # A file is stored a moment before the row that names it is committed; while the database is away that moment is longer.
 YOUNG = timedelta(hours=1)
 # Folders that this service writes; what lies elsewhere is not its to judge.
-OURS = ("jobs", "studies", "datasets", "uploads")
+OURS = ("jobs", "studies", "datasets", "uploads", "models")
 CHECK_PREFIX = "check-"
 
 
@@ -95,6 +95,8 @@ def is_orphan(key: str, places: Places) -> bool:
         "studies": place in places.studies,
         "datasets": place in places.datasets or place in places.contents,
         "uploads": place in places.uploading,
+        # The row names the only file; what else is there was left by an upload that broke, or by a deletion.
+        "models": False,
     }
     return not belongs.get(room, True)
 

@@ -33,7 +33,7 @@ from models.database import UtcTime
 Json = JSON().with_variant(JSONB(), "postgresql")
 
 
-def _named(kind: type[StrEnum]) -> Enum:
+def named_text(kind: type[StrEnum]) -> Enum:
     """Kept as text by value, so that a new member needs no migration."""
     return Enum(
         kind,
@@ -58,18 +58,18 @@ class Base(DeclarativeBase):
         datetime: UtcTime(),
         dict[str, Any]: Json,
         list[Any]: Json,
-        JobKind: _named(JobKind),
-        JobStatus: _named(JobStatus),
-        JobRequest: _named(JobRequest),
-        ReadKind: _named(ReadKind),
-        DatasetStatus: _named(DatasetStatus),
-        RelationsStatus: _named(RelationsStatus),
-        SuspectsStatus: _named(SuspectsStatus),
-        ArtifactName: _named(ArtifactName),
-        ArtifactFormat: _named(ArtifactFormat),
-        ModelFormat: _named(ModelFormat),
-        ExportStatus: _named(ExportStatus),
-        StudyStatus: _named(StudyStatus),
+        JobKind: named_text(JobKind),
+        JobStatus: named_text(JobStatus),
+        JobRequest: named_text(JobRequest),
+        ReadKind: named_text(ReadKind),
+        DatasetStatus: named_text(DatasetStatus),
+        RelationsStatus: named_text(RelationsStatus),
+        SuspectsStatus: named_text(SuspectsStatus),
+        ArtifactName: named_text(ArtifactName),
+        ArtifactFormat: named_text(ArtifactFormat),
+        ModelFormat: named_text(ModelFormat),
+        ExportStatus: named_text(ExportStatus),
+        StudyStatus: named_text(StudyStatus),
     }
 
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 
 from api.http.app_context import AppContext
 from api.http.context import current_context
-from heldout.errors import JobNotFound, StudyNotFound
+from heldout.errors import EvaluationNotFound, JobNotFound, ModelNotFound, StudyNotFound
 from models.database import Session
 from models.ids import is_id
 from models.wake import WakeUp
@@ -73,6 +73,28 @@ def _require_form_of_a_study_id(study_id: str) -> str:
 
 
 StudyId = Annotated[str, Path(description="An id of a study, `std_…`."), AfterValidator(_require_form_of_a_study_id)]
+
+
+def _require_form_of_a_model_id(model_id: str) -> str:
+    """Raises ModelNotFound without asking the database."""
+    if not is_id("mod", model_id):
+        raise ModelNotFound(model_id)
+    return model_id
+
+
+ModelId = Annotated[str, Path(description="An id of a model, `mod_…`."), AfterValidator(_require_form_of_a_model_id)]
+
+
+def _require_form_of_an_evaluation_id(evaluation_id: str) -> str:
+    """Raises EvaluationNotFound without asking the database."""
+    if not is_id("evl", evaluation_id):
+        raise EvaluationNotFound(evaluation_id)
+    return evaluation_id
+
+
+EvaluationId = Annotated[
+    str, Path(description="An id of an evaluation, `evl_…`."), AfterValidator(_require_form_of_an_evaluation_id)
+]
 
 
 def cursor(prefix: str) -> Any:

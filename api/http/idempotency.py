@@ -11,23 +11,30 @@ from pydantic import BaseModel
 
 from api.http.context import current_context
 from heldout.views.dataset import DatasetView
+from heldout.views.evaluation import EvaluationView
 from heldout.views.job import JobView
 from heldout.views.key import NewKeyView
+from heldout.views.model import ModelView
 from heldout.views.study import StudyView
 from heldout.views.webhook import WebhookWithSecret
 from models.database import Session
 from models.store import idempotency
 
-Made = TypeVar("Made", JobView, DatasetView, StudyView, WebhookWithSecret, NewKeyView)
-_VIEWS: Mapping[str, type[JobView] | type[DatasetView] | type[StudyView]] = {
+Made = TypeVar("Made", JobView, DatasetView, StudyView, ModelView, EvaluationView, WebhookWithSecret, NewKeyView)
+StoredView = JobView | DatasetView | StudyView | ModelView | EvaluationView
+_VIEWS: Mapping[str, type[StoredView]] = {
     "job": JobView,
     "dataset": DatasetView,
     "study": StudyView,
+    "model": ModelView,
+    "evaluation": EvaluationView,
 }
 _ROUTES: Mapping[str, str] = {
     "job": "/v1/jobs",
     "dataset": "/v1/datasets",
     "study": "/v1/studies",
+    "model": "/v1/models",
+    "evaluation": "/v1/evaluations",
     "webhook": "/v1/webhooks",
 }
 
@@ -88,7 +95,7 @@ def once(
     return made
 
 
-def _view_of(body: Mapping[str, Any]) -> JobView | DatasetView | StudyView:
+def _view_of(body: Mapping[str, Any]) -> StoredView:
     return _VIEWS[body["object"]].model_validate(body)
 
 

@@ -69,7 +69,7 @@ class ReceivedContent:
 
 
 class Uploads:
-    """Receives uploads of datasets, each under a blob key that no other request writes to."""
+    """Receives uploads of datasets and models, each under a blob key that no other request writes to."""
 
     def __init__(self, blobs: Blobs, settings: Settings) -> None:
         self._blobs = blobs
@@ -81,13 +81,18 @@ class Uploads:
         self._folders = [blobs.local_folder(""), settings.home_path]
         self._threads = CapacityLimiter(UPLOADS_AT_ONCE)
 
-    async def receive_body(self, request: Request, owner: str, dataset_id: str, digest: str | None) -> ReceivedContent:
-        """Store the body of a request.
+    async def receive_body(
+        self, request: Request, owner: str, folder: str, digest: str | None, *, limit_bytes: int | None = None
+    ) -> ReceivedContent:
+        """Store the body of a request below a folder of the blob store.
 
+        Args:
+            limit_bytes: of the body; None: that of datasets.
         Raises:
             BodyTooLarge, DigestMismatch, InvalidForm, StorageUnavailable, TooManyUploads, UploadTooSlow.
         """
-        await require_length(request, self._limit_bytes)
+        limit_bytes = self._limit_bytes if limit_bytes is None else limit_bytes
+        await require_length(request, limit_bytes)
         await _require_room(self._places, request, owner)
         loop = asyncio.get_running_loop()
         stream = PacedStream(request.stream(), self._min_bytes_per_s, self._max_s)
@@ -99,9 +104,9 @@ class Uploads:
 
         with self._places.taken_by(owner):
             try:
-                return await self._receive(chunks(), dataset_id, digest)
+                return await self._receive(chunks(), folder, digest, limit_bytes)
             except BodyTooLarge:
-                await discard_body(request, MAX_DISCARDED_BYTES - self._limit_bytes, MAX_DISCARD_S)
+                await discard_body(request, MAX_DISCARDED_BYTES - limit_bytes, MAX_DISCARD_S)
                 raise
             except ClientDisconnect:
                 raise InvalidForm("The connection ended in the middle of the content.") from None
@@ -139,18 +144,20 @@ class Uploads:
         except OSError as error:
             raise StorageUnavailable from error
 
-    async def receive_file(self, file: UploadFile, dataset_id: str) -> ReceivedContent:
-        """Store a file of a form. Raises as `receive_body`."""
-        return await self._receive(iter(partial(file.file.read, READ_BYTES), b""), dataset_id, None)
+    async def receive_file(self, file: UploadFile, folder: str) -> ReceivedContent:
+        """Store a file of a form below a folder of the blob store. Raises as `receive_body`."""
+        return await self._receive(iter(partial(file.file.read, READ_BYTES), b""), folder, None, self._limit_bytes)
 
     async def delete(self, received: ReceivedContent) -> None:
         """Delete an upload that is not needed."""
         with suppress(StorageUnavailable):
             await to_thread.run_sync(self._blobs.delete, received.key)
 
-    async def _receive(self, chunks: Iterator[bytes], dataset_id: str, digest: str | None) -> ReceivedContent:
-        key = f"uploads/{dataset_id}/{secrets.token_hex(8)}"
-        hashed = _HashedStream(chunks, self._limit_bytes, None if digest is None else sha256_in(digest))
+    async def _receive(
+        self, chunks: Iterator[bytes], folder: str, digest: str | None, limit_bytes: int
+    ) -> ReceivedContent:
+        key = f"{folder}/{secrets.token_hex(8)}"
+        hashed = _HashedStream(chunks, limit_bytes, None if digest is None else sha256_in(digest))
         await to_thread.run_sync(self._blobs.put_stream, key, iter(hashed), limiter=self._threads)
         return ReceivedContent(key, hashed.sha256, hashed.size_bytes)
 

@@ -1,4 +1,4 @@
-"""The long poll of one job or study: its body now, or once it is news."""
+"""The long poll of one job, study or evaluation: its body now, or once it is news."""
 
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -9,17 +9,18 @@ from starlette.concurrency import run_in_threadpool
 from api.http import etag
 from api.live.hub import ChannelState, Hub
 from api.live.recent_events import Channel
+from heldout.views.evaluation import EvaluationView
 from heldout.views.job import JobView
 from heldout.views.study import StudyView
 
 MAX_WAIT_S = 60
 
-Subject = TypeVar("Subject", JobView, StudyView)
+Subject = TypeVar("Subject", JobView, StudyView, EvaluationView)
 IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match")]
 
 
 def wait_text(what: str) -> str:
-    """The description of `wait` in the OpenAPI document. what: `job` or `study`."""
+    """The description of `wait` in the OpenAPI document. what: `job`, `study` or `evaluation`."""
     return (
         f"Wait up to this many seconds: with `If-None-Match` until the version differs, without it until the {what} "
         "has ended."

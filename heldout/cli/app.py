@@ -11,12 +11,14 @@ from heldout.cli import (
     curve,
     datasets,
     diagnosing,
+    evaluating,
     events,
     export,
     host_commands,
     jobs,
     mcp_command,
     mend,
+    models,
     plot,
     results,
     studies,
@@ -46,6 +48,7 @@ COMMANDS = (
     results.predictions,
     tensorboard_logs.tensorboard,
     mcp_command.mcp,
+    evaluating.evaluate,
     jobs.cancel,
     jobs.pause,
     jobs.resume,
@@ -79,6 +82,7 @@ for _command in COMMANDS:
     app.command()(ends_with_code(_command))
 datasets.app.command()(ends_with_code(mend.mend))
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(models.app, name="models")
 app.add_typer(studies.app, name="studies")
 app.add_typer(webhooks.app, name="webhooks")
 

@@ -1,11 +1,12 @@
 """The kept weights on each split, as counts: what intervals and comparisons are made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from heldout.stored.evaluation import SPLIT_NAMES, LastEpochScores, StoredEvaluation
 from heldout.stored.final import FinalView, SplitResult
 from heldout.stored.gap import Calibration, StoredGap
+from heldout.stored.measurement import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Evaluation:
 
     last: where other weights than the last were kept. gap: what its terms are made of, where that was measured.
     calibration: how true the probabilities are, where that was measured.
+    preprocessing: what had to be done to the pixels before an uploaded model understood them; as_given: its figures
+        without that.
     """
 
     splits: Mapping[str, SplitFigures]
@@ -59,6 +62,8 @@ class Evaluation:
     last: LastEpoch | None = None
     gap: StoredGap | None = None
     calibration: Calibration | None = None
+    preprocessing: Preprocessing | None = None
+    as_given: Mapping[str, SplitFigures] = field(default_factory=dict)
 
     def get(self, split: str) -> SplitFigures | None:
         found = self.splits.get(split)

@@ -9,6 +9,7 @@ from heldout.diagnosis.evaluation import Evaluation, LastEpoch, SplitFigures, sk
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.gap.budget import Gap, gap_of
 from heldout.diagnosis.history import History
+from heldout.diagnosis.preprocessing import NeededPreprocessing
 from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_KNOWN_SKILL
 from heldout.intervals import newcombe_interval
 from heldout.remedies.change import Spec
@@ -26,6 +27,7 @@ class Facts:
     calibration: how true probabilities are; None where that was not measured.
     budget: the terms, not yet attributed to findings; None where test was not measured.
     audited: the audit's findings by the code of a diagnosis.
+    preprocessing: what had to be done to the pixels before an uploaded model understood them; None of other trainings.
     knows_training, knows_validation: whether most images of the split are answered rightly, beyond guessing; None where
         that is not known.
     """
@@ -41,6 +43,7 @@ class Facts:
     calibration: Calibration | None
     budget: Gap | None
     audited: Mapping[str, Sequence[Finding]]
+    preprocessing: NeededPreprocessing | None
     knows_training: bool | None
     knows_validation: bool | None
 
@@ -72,6 +75,9 @@ def facts_of(
         calibration=measured.calibration or (None if measured.gap is None else measured.gap.calibration),
         budget=None if measured.gap is None else gap_of(measured.gap),
         audited={} if audit is None else findings_by_code(audit, spec),
+        preprocessing=None
+        if measured.preprocessing is None
+        else NeededPreprocessing(measured.preprocessing, before=measured.as_given, after=measured.splits),
         knows_training=_knows_training(train, validation, len(measured.classes)),
         knows_validation=_knows(validation, len(measured.classes)),
     )

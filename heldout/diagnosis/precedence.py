@@ -22,6 +22,7 @@ from heldout.diagnosis.rules import (
     memorised_noise,
     metric_artefact,
     not_converged,
+    other_pixels,
     overconfidence,
     overfitting,
     scale_mismatch,
@@ -41,6 +42,7 @@ class Rule:
 
 
 RULES = (
+    Rule(other_pixels.CODE, other_pixels.find),
     Rule("leakage", leakage.find),
     Rule("split_shift", split_shift.in_images),
     Rule("split_shift", split_shift.in_accuracy, silent_beside=("scale_mismatch", "label_order_mismatch")),

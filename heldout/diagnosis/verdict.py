@@ -18,6 +18,11 @@ class Step:
     needs_gap: bool = True
 
 
+def other_pixels(facts: Facts, findings: Sequence[Finding]) -> Finding | None:
+    """What an uploaded model needs before it answers at all comes before all that its answers show."""
+    return next((one for one in findings if one.code == "preprocessing_mismatch"), None)
+
+
 def kept_too_early(facts: Facts, findings: Sequence[Finding]) -> Finding | None:
     """What says that the last weights answer surely more than the kept ones, unless another finding costs more."""
     last = facts.last
@@ -68,6 +73,7 @@ def most_serious(facts: Facts, findings: Sequence[Finding]) -> Finding | None:
 
 
 STEPS = (
+    Step("other_pixels", other_pixels, needs_gap=False),
     Step("kept_too_early", kept_too_early),
     Step("poor_training", poor_training),
     Step("most_accuracy", most_accuracy),

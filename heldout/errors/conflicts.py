@@ -235,6 +235,41 @@ class DatasetInUse(HeldoutError):
         super().__init__(f"Dataset {name}@{version} is needed by what has not ended: {listed}. Cancel it or wait.")
 
 
+class ModelInUse(HeldoutError):
+    code, status, title = "model_in_use", 409, "Evaluations need the model"
+
+    def __init__(self, model_id: str, ids: Sequence[str]) -> None:
+        super().__init__(
+            f"Model {model_id} is needed by what has not ended: {', '.join(ids)}. Cancel it with POST "
+            f"/v1/evaluations/{ids[0]}/cancel, or wait."
+        )
+
+
+class EvaluationFinished(HeldoutError):
+    code, status, title = "evaluation_finished", 409, "The evaluation has ended"
+
+    def __init__(self, evaluation_id: str, status: str) -> None:
+        super().__init__(
+            f"Evaluation {evaluation_id} is {status}; that is final. POST /v1/evaluations orders a new one."
+        )
+
+
+class EvaluationNotFinished(HeldoutError):
+    code, status, title = "evaluation_not_finished", 409, "The evaluation has not ended"
+
+    def __init__(self, evaluation_id: str, status: str) -> None:
+        super().__init__(f"Evaluation {evaluation_id} is {status}. Cancel it or wait until it ends.")
+
+
+class EvaluationNotReady(HeldoutError):
+    code, status, title = "not_ready", 409, "Not there yet"
+
+    def __init__(self, evaluation_id: str, status: str, what: str) -> None:
+        has_ended = status in {"failed", "cancelled"}
+        then = "POST /v1/evaluations measures anew" if has_ended else "It is written at the end of the evaluation"
+        super().__init__(f"Evaluation {evaluation_id} is {status} and has no {what}. {then}.")
+
+
 class WebhookDisabled(HeldoutError):
     """Nothing is sent to a disabled webhook; enable it first."""
 

@@ -30,6 +30,22 @@ class StudyNotFound(HeldoutError):
         super().__init__(f"No study of this key's owner has the id {study_id[:80]!r}. List them with GET /v1/studies.")
 
 
+class ModelNotFound(HeldoutError):
+    code, status, title = "model_not_found", 404, "There is no such model"
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(f"No model of this key's owner has the id {model_id[:80]!r}. List them with GET /v1/models.")
+
+
+class EvaluationNotFound(HeldoutError):
+    code, status, title = "evaluation_not_found", 404, "There is no such evaluation"
+
+    def __init__(self, evaluation_id: str) -> None:
+        super().__init__(
+            f"No evaluation of this key's owner has the id {evaluation_id[:80]!r}. List them with GET /v1/evaluations."
+        )
+
+
 class DatasetNotFound(HeldoutError):
     """The owner has no such dataset."""
 

@@ -40,6 +40,36 @@ class SpecDatasetNotFound(InvalidSpec):
         super().__init__(detail, errors=[FieldError("/dataset", detail)])
 
 
+class SpecModelNotFound(InvalidSpec):
+    """A body names a model that this owner does not have."""
+
+    code, title = "model_not_found", "The body names a model that is not there"
+
+    def __init__(self, name: str, pointer: str = "/model") -> None:
+        detail = f"No model of this key's owner has the id {name[:80]!r}. List them with GET /v1/models."
+        super().__init__(detail, errors=[FieldError(pointer, detail)])
+
+
+class ModelUnavailable(InvalidSpec):
+    code, title = "model_unavailable", "The model cannot be used"
+
+    def __init__(self, model_id: str, status: str, pointer: str = "/model") -> None:
+        why = (
+            "Its file is still being read; wait for it with GET /v1/models/{id}?wait=60."
+            if status == "checking"
+            else "GET /v1/models/{id} says what is wrong with its file."
+        )
+        detail = f"Model {model_id} is {status}. {why.format(id=model_id)}"
+        super().__init__(detail, errors=[FieldError(pointer, detail)])
+
+
+class ModelDoesNotFit(InvalidSpec):
+    code, title = "model_does_not_fit", "The model does not fit"
+
+    def __init__(self, detail: str, pointer: str = "/model") -> None:
+        super().__init__(detail, errors=[FieldError(pointer, detail)])
+
+
 class DatasetUnavailable(InvalidSpec):
     """The dataset is known, its images are not here; the detail says why, and what to do."""
 

@@ -24,6 +24,7 @@ class SplitReadsView(View):
     selections: int = Field(description="Looks that could decide how a training went on or which epoch was kept.")
     handed_out: int = Field(description="How often the labels themselves were shown, without any weights.")
     jobs: int = Field(description="How many jobs looked, deleted ones included.")
+    models: int = Field(0, description="How many uploaded models looked, deleted ones included.")
 
 
 class LedgerSplitsView(View):
@@ -39,11 +40,15 @@ class LabelReadView(View):
     id: str
     object: Literal["label_read"]
     split: HeldOutSplit
-    subject: SubjectView = Field(description="The job whose weights met the labels, or the dataset that was shown.")
+    subject: SubjectView = Field(
+        description="The job or the uploaded model whose weights met the labels, or the dataset that was shown."
+    )
     fold: int | None = Field(
         None, description="Of a job with folds, from 0: these validation images are its own, not the dataset's split."
     )
-    epoch: int | None = Field(description="Of the weights, from 1; null where the labels alone were shown.")
+    epoch: int | None = Field(
+        description="Of the weights, from 1; null for uploaded models, and where labels alone were shown."
+    )
     what: Literal["measured", "selected", "handed_out"] = Field(
         description="`selected`: the figure could decide how the training went on or which epoch was kept."
     )

@@ -11,7 +11,7 @@ from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
 from heldout.stored.artifacts import ExportStatus
 from heldout.views.job import SummaryView
-from models.store import metrics, studies
+from models.store import metrics, model_rejections, studies
 from models.store.dataset_transitions import reject_ingested
 from models.store.sorting import summary_columns
 from models.store.study_steps import advance
@@ -87,6 +87,16 @@ def _after_export(session: Session, job: JobRow, status: JobStatus, error: Error
         )
 
 
+def _reject_model(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    """Reject the model that a job was to read and could not; otherwise it would stay in `checking` for ever."""
+    if status is not JobStatus.SUCCEEDED:
+        model_rejections.reject_checked(session, job.spec["model"], error)
+
+
+def _keep_nothing(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    """Nothing else waits for its end."""
+
+
 AFTER_END: Mapping[JobKind, Callable[[Session, JobRow, JobStatus, Error | None], None]] = {
     JobKind.TRAIN: _after_training,
     JobKind.INGEST: _reject_dataset,
@@ -95,4 +105,6 @@ AFTER_END: Mapping[JobKind, Callable[[Session, JobRow, JobStatus, Error | None],
     JobKind.SUSPECT: _give_up_suspects,
     JobKind.EVALUATE: _after_evaluation,
     JobKind.EXPORT: _after_export,
+    JobKind.CHECK_MODEL: _reject_model,
+    JobKind.MEASURE: _keep_nothing,
 }

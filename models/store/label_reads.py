@@ -119,12 +119,37 @@ def add_handed_out(session: Session, owner: str, dataset: DatasetRow) -> None:
         session.execute(insert.values(created_at=db_now()).on_conflict_do_nothing(), rows)
 
 
+def add_for_model(session: Session, owner: str, model_id: str, dataset_id: str, splits: Sequence[str]) -> None:
+    """Note that an uploaded model met the labels of held-out splits; the same model once more adds nothing."""
+    dataset = session.get_one(DatasetRow, dataset_id)
+    rows = [
+        {
+            "id": new_id("read"),
+            "owner": owner,
+            "digest": _digest(dataset, split),
+            "subject_object": "model",
+            "subject_id": model_id,
+            "epoch": NO_EPOCH,
+            "split": split,
+            "what": ReadKind.MEASURED,
+            "dataset_id": dataset.id,
+        }
+        for split in splits
+    ]
+    if rows:
+        insert = _INSERT_OF[session.get_bind().dialect.name](_TABLE)
+        session.execute(insert.values(created_at=db_now()).on_conflict_do_nothing(), rows)
+
+
 def totals(session: Session, owner: str, dataset: DatasetRow) -> dict[str, SplitReads]:
     """How often the owner has looked at the labels of each held-out split, in one statement."""
     is_selection = case((LabelReadRow.what == ReadKind.SELECTED, 1))
     is_hand_out = case((LabelReadRow.what == ReadKind.HANDED_OUT, 1))
-    job = case((LabelReadRow.subject_object == "job", LabelReadRow.subject_id))
-    counts = (func.count(), func.count(is_selection), func.count(is_hand_out), func.count(distinct(job)))
+    job, model = (
+        func.count(distinct(case((LabelReadRow.subject_object == subject, LabelReadRow.subject_id))))
+        for subject in ("job", "model")
+    )
+    counts = (func.count(), func.count(is_selection), func.count(is_hand_out), job, model)
     parts = [select(literal(split), *counts).where(*_looks_at(owner, dataset, split)) for split in HELD_OUT]
     return {split: SplitReads(*found) for split, *found in session.execute(union_all(*parts))}
 

@@ -8,11 +8,13 @@ from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus, SuspectsStatus
 from heldout.lifecycle import TERMINAL
+from heldout.model_lifecycle import ModelStatus
 from heldout.stored.audit import audit_key
 from heldout.stored.suspects import suspects_key
 from models.arrays import FILES
 from models.relations import relations_key
 from models.tables import ArtifactRow, CheckpointRow, DatasetRow, ExportRow, JobRow, StudyRow
+from models.tables_models import ModelRow
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,20 @@ def named(session: Session) -> Iterator[NamedBlob]:
     columns = (ArtifactRow.key, ArtifactRow.name, ArtifactRow.job_id, ArtifactRow.size_bytes, ArtifactRow.sha256)
     for key, name, job_id, size_bytes, sha256 in session.execute(select(*columns)):
         yield NamedBlob(key, f"the {name.value} of {job_id}", size_bytes, sha256)
-    for row in session.scalars(select(ExportRow).where(ExportRow.key.is_not(None))):
-        if row.key is not None:
-            yield NamedBlob(row.key, f"the model of {row.job_id} as {row.format.value}", row.size_bytes, row.sha256)
+    for export in session.scalars(select(ExportRow)):
+        if export.key is not None:
+            described = f"the model of {export.job_id} as {export.format.value}"
+            yield NamedBlob(export.key, described, export.size_bytes, export.sha256)
     for key, job_id in session.execute(select(CheckpointRow.key, CheckpointRow.job_id)):
         yield NamedBlob(key, f"a state of {job_id}")
     for study_id, plan in session.execute(select(StudyRow.id, StudyRow.plan)):
         for arm in plan.get("arms", ()):
             if file := arm.get("file"):
                 yield NamedBlob(file["key"], f"weights that {study_id} starts from", file["size_bytes"], file["sha256"])
-    for dataset in session.scalars(select(DatasetRow).where(DatasetRow.deleted_at.is_(None))):
-        yield from _of_dataset(dataset)
+    for model in session.scalars(select(ModelRow).where(ModelRow.status != ModelStatus.REJECTED)):
+        yield NamedBlob(model.key, f"the model {model.name} ({model.id})", model.size_bytes, model.sha256)
+    for row in session.scalars(select(DatasetRow).where(DatasetRow.deleted_at.is_(None))):
+        yield from _of_dataset(row)
 
 
 def unnamed_of_job(session: Session, job_id: str, keys: Collection[str]) -> list[str]:

@@ -50,7 +50,7 @@ def add(
     owner: str,
     name: str,
     spec: WorkSpec,
-    dataset_id: str,
+    dataset_id: str | None,
     priority: int,
     device: Device,
     gpus: int = 0,
@@ -67,6 +67,7 @@ def add(
     """Queue a job and write its first event; gives its row as stored, which the session does not follow.
 
     Args:
+        dataset_id: that it works on; None where it works on none.
         begins: what it starts from; None means from nothing.
         key_id: the API key that counts as its maker, where it is not that of the request (`accounts.note_key`).
         gpus: how many a worker must have free to begin the job; 0 where a processor does.

@@ -11,22 +11,25 @@ from functools import lru_cache
 from math import ceil
 from typing import Any
 
-from sqlalchemy import BindParameter, Select, String, bindparam, func, select
+from sqlalchemy import BindParameter, ColumnElement, Select, String, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import OwnerSuspended, QuotaExceeded
 from heldout.kinds import KINDS_IN_SLOTS
 from heldout.lifecycle import JobStatus
+from heldout.model_lifecycle import ModelStatus
 from heldout.quotas import COUNTED, Bounds, Quota, bound_of
 from models.database import UtcTime
 from models.store import accounts, locks
 from models.tables import DatasetRow, JobRow, KeyRow, WebhookRow
+from models.tables_models import ModelRow
 from models.tables_owners import OwnerRow, UsageRow
 
 # What each takes of.
 OF_NEW_JOBS = (Quota.QUEUED_JOBS, Quota.SLOT_SECONDS)
 OF_NEW_DATASETS = (Quota.DATASETS, Quota.STORED_BYTES)
+# A model takes its file's size, which is known once it has come.
 OF_UPLOADS = (Quota.STORED_BYTES, *OF_NEW_JOBS)
 # Those whose amounts a request knows beforehand.
 EXACT = frozenset(Quota) - {Quota.SLOT_SECONDS}
@@ -38,7 +41,14 @@ NEAR = 500
 _OWNER: BindParameter[str] = bindparam("owner", type_=String)
 _RUNS_IN_SLOT = (JobRow.status == JobStatus.RUNNING, JobRow.kind.in_(KINDS_IN_SLOTS))
 _DATASETS = (DatasetRow.owner == _OWNER, DatasetRow.deleted_at.is_(None), DatasetRow.status != DatasetStatus.REJECTED)
+_MODELS = (ModelRow.owner == _OWNER, ModelRow.status != ModelStatus.REJECTED)
 _COUNT = func.count()
+
+
+def _bytes_of(size_bytes: Any, *which: ColumnElement[bool]) -> Any:
+    return select(func.coalesce(func.sum(size_bytes), 0)).where(*which).scalar_subquery()
+
+
 # How much of each an owner has, except for what is counted elsewhere.
 _USED: Mapping[Quota, Select[Any]] = {
     Quota.QUEUED_JOBS: select(_COUNT).where(JobRow.owner == _OWNER, JobRow.status == JobStatus.QUEUED),
@@ -48,7 +58,7 @@ _USED: Mapping[Quota, Select[Any]] = {
     ),
     Quota.DATASETS: select(_COUNT).where(*_DATASETS),
     # The same content in two versions is stored once, and counts twice: either may be deleted.
-    Quota.STORED_BYTES: select(func.coalesce(func.sum(DatasetRow.size_bytes), 0)).where(*_DATASETS),
+    Quota.STORED_BYTES: select(_bytes_of(DatasetRow.size_bytes, *_DATASETS) + _bytes_of(ModelRow.size_bytes, *_MODELS)),
     Quota.KEYS: select(_COUNT).where(KeyRow.owner == _OWNER, KeyRow.revoked_at.is_(None)),
     Quota.WEBHOOKS: select(_COUNT).where(WebhookRow.owner == _OWNER),
 }
@@ -103,8 +113,9 @@ def require_bytes(session: Session, owner: str, bounds: Bounds, dataset_id: str,
     if most is None:
         return
     locks.lock(session, "quotas", owner)
-    others = _USED[Quota.STORED_BYTES].where(DatasetRow.id != dataset_id)
-    used = session.scalar(others, {"owner": owner}) or 0
+    others = _bytes_of(DatasetRow.size_bytes, *_DATASETS, DatasetRow.id != dataset_id)
+    of_all = select(others + _bytes_of(ModelRow.size_bytes, *_MODELS))
+    used = session.scalar(of_all, {"owner": owner}) or 0
     if used + size_bytes > most:
         quota = Quota.STORED_BYTES
         raise QuotaExceeded(quota.value, COUNTED[quota], used, most, asked=size_bytes)

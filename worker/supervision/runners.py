@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from heldout.kinds import DeriveSpec, EvaluateSpec, ExportSpec, IngestSpec, RelateSpec, SuspectSpec
+from heldout.kinds import (
+    CheckModelSpec,
+    DeriveSpec,
+    EvaluateSpec,
+    ExportSpec,
+    IngestSpec,
+    MeasureSpec,
+    RelateSpec,
+    SuspectSpec,
+)
 from heldout.settings import Settings
 from heldout.spec import JobSpec
 from models.store.claims import Claimed
@@ -11,10 +20,12 @@ from worker.machine.cores import JobCores
 from worker.machine.devices import Gpu
 from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
+from worker.supervision.check_model_attempt import CheckModelAttempt
 from worker.supervision.evaluate_attempt import EvaluateAttempt
 from worker.supervision.export_attempt import ExportAttempt
 from worker.supervision.ingest_attempt import IngestAttempt
 from worker.supervision.lease import AttemptLease
+from worker.supervision.measure_attempt import MeasureAttempt
 from worker.supervision.relate_attempt import RelateAttempt
 from worker.supervision.suspect_attempt import SuspectAttempt
 from worker.supervision.training_attempt import TrainingAttempt
@@ -58,5 +69,9 @@ def run_claimed(
             EvaluateAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores).run()
         case ExportSpec() as spec:
             ExportAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores).run()
+        case CheckModelSpec() as spec:
+            CheckModelAttempt(claimed, spec, lease, settings=settings, scratch=scratch, cores=cores).run()
+        case MeasureSpec() as spec:
+            MeasureAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores).run()
         case unknown:  # mypy says so where a kind has nothing that runs it
             assert_never(unknown)

@@ -5,7 +5,7 @@ The order in which they are measured is that of docs/explanation/gap.md.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,19 @@ from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData
 from worker.training.export import Predictor
 from worker.training.pixel_change import PixelChange
+from worker.training.resident import BatchSource
 from worker.training.undone_pixels import changes_worth_trying, find_change, sample_of
 
 # Probability that chance alone makes a change of pixels look better.
 MAX_CHANCE = 0.01
+
+
+class ImagePredictor(Protocol):
+    """Says what a model says of the images in rows of its source, of their pixels under a change."""
+
+    source: BatchSource
+
+    def predict(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Predictions: ...
 
 
 def measure_gap(
@@ -81,7 +90,7 @@ def measure_gap(
 
 
 def measure_test(
-    predictor: Predictor,
+    predictor: ImagePredictor,
     data: TrainingData,
     answers: Answers,
     reference: Answers,
@@ -157,7 +166,9 @@ class _ComparedTest:
         compared: positions of these images in the test split.
     """
 
-    def __init__(self, predictor: Predictor, data: TrainingData, answers: Answers, compared: NDArray[np.int64]) -> None:
+    def __init__(
+        self, predictor: ImagePredictor, data: TrainingData, answers: Answers, compared: NDArray[np.int64]
+    ) -> None:
         self._predictor = predictor
         self._data = data
         labels = answers.labels[compared]

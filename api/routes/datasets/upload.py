@@ -157,7 +157,7 @@ async def put_content(
 ) -> DatasetView:
     """Send a dataset's content, of any length. After a failure send it again from its beginning."""
     dataset_id = await run_in_threadpool(_expecting, app, caller.owner, dataset)
-    received = await app.uploads.receive_body(request, caller.owner, dataset_id, content_digest)
+    received = await app.uploads.receive_body(request, caller.owner, f"uploads/{dataset_id}", content_digest)
     return await _accept(app, caller, dataset_id, received)
 
 
@@ -181,7 +181,7 @@ async def _create_whole(
         spec, file = spec_in_form(form), file_in_form(form)
         view = await run_in_threadpool(announce, spec)
         try:
-            received = await app.uploads.receive_file(file, view.id)
+            received = await app.uploads.receive_file(file, f"uploads/{view.id}")
         except HeldoutError:
             if REPLAYED not in response.headers:  # else the dataset is that of an earlier request
                 await run_in_threadpool(_withdraw, app, caller.owner, view.id, idempotency_key)

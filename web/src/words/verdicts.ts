@@ -10,6 +10,7 @@ const VERDICTS: Record<string, [string, Tone]> = {
   leakage: ['leaked images', 'bad'],
   label_order_mismatch: ['labels in another order', 'bad'],
   scale_mismatch: ['other pixel values', 'bad'],
+  preprocessing_mismatch: ['model expects other pixels', 'bad'],
   metric_artefact: ['metric artefact', 'warn'],
   too_little_data: ['too little data', 'warn'],
   test_too_small: ['test set too small', 'warn'],

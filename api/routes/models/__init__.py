@@ -1,0 +1,1 @@
+"""Routes of models that owners upload, and of their evaluations."""

@@ -1,0 +1,83 @@
+"""Models: list, get and wait, delete."""
+
+from typing import Annotated
+
+import structlog
+from fastapi import Query
+from starlette.concurrency import run_in_threadpool
+
+from api.http.app_context import AppContext
+from api.http.auth import CallerDep
+from api.http.deps import AfterCommitDep, AppContextDep, ModelId, ReadSessionDep, SessionDep, cursor
+from api.http.problems import problems
+from api.http.routing import resource
+from api.live.recent_events import Channel, ChannelKind
+from api.routes.long_poll import MAX_WAIT_S
+from heldout.errors import HeldoutError, InvalidCursor, ModelInUse, ModelNotFound
+from heldout.views.model import ModelPage, ModelView
+from models.ids import is_id
+from models.store import models
+from models.views.model import model_view
+
+log = structlog.get_logger("heldout.api")
+
+router = resource("/v1/models", "models")
+
+
+@router.get("", responses=problems(InvalidCursor))
+def list_models(
+    caller: CallerDep,
+    session: ReadSessionDep,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    after: Annotated[str | None, cursor("mod")] = None,
+) -> ModelPage:
+    """The caller's models, newest first."""
+    if after is not None and not is_id("mod", after):
+        raise InvalidCursor
+    rows, more = models.page(session, caller.owner, after=after, limit=limit)
+    return ModelPage(
+        object="list",
+        data=[model_view(row, with_layers=False) for row in rows],
+        has_more=more,
+        next=rows[-1].id if more else None,
+    )
+
+
+@router.get("/{model_id}", response_model=ModelView, responses=problems(ModelNotFound))
+async def get_model_file(
+    model_id: ModelId,
+    caller: CallerDep,
+    app: AppContextDep,
+    wait: Annotated[
+        float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds until its file has been read.")
+    ] = 0,
+) -> ModelView:
+    """A model and what its file says, now or once it has been read."""
+    view, check_job = await run_in_threadpool(_find, app, caller.owner, model_id)
+    if wait and not view.has_ended:
+        await app.hub.wait(Channel(ChannelKind.JOB, check_job), lambda state: state.has_ended, wait)
+        view, _ = await run_in_threadpool(_find, app, caller.owner, model_id)
+    return view
+
+
+@router.delete("/{model_id}", status_code=204, responses=problems(ModelNotFound, ModelInUse))
+def delete_model(
+    model_id: ModelId, caller: CallerDep, session: SessionDep, after_commit: AfterCommitDep, app: AppContextDep
+) -> None:
+    """Delete a model that no evaluation needs. What was measured of it stays, and jobs that start from it go on."""
+    models.remove(session, caller.owner, model_id)
+    after_commit(lambda: _delete_file(app, model_id))
+
+
+def _find(app: AppContext, owner: str, model_id: str) -> tuple[ModelView, str]:
+    """The model, and the job that reads its file."""
+    with app.database.read() as session:
+        row = models.find(session, owner, model_id)
+        return model_view(row), row.check_job
+
+
+def _delete_file(app: AppContext, model_id: str) -> None:
+    try:
+        app.blobs.delete_all(f"models/{model_id}")
+    except HeldoutError as error:
+        log.warning("model_file_not_deleted", model_id=model_id, reason=error.detail)

@@ -1,0 +1,187 @@
+"""New models: a file as the body of a request, or in a form."""
+
+from typing import Annotated, Any
+
+from fastapi import Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.json_schema import SkipJsonSchema
+from starlette.concurrency import run_in_threadpool
+
+from api.http.app_context import AppContext
+from api.http.auth import CallerDep
+from api.http.deps import AppContextDep
+from api.http.idempotency import REPLAYED, IdempotencyKey, once
+from api.http.problems import NO_ROOM, problems
+from api.http.routing import resource
+from api.http.upload_body import DIGEST, ReceivedContent, file_in_form
+from heldout.errors import (
+    BodyTooLarge,
+    DigestMismatch,
+    HeldoutError,
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
+    InvalidForm,
+    StorageUnavailable,
+    TooManyUploads,
+    UploadTooSlow,
+)
+from heldout.quotas import Quota
+from heldout.views.model import ModelView
+from models.database import Session
+from models.ids import new_id
+from models.store import accounts, models, quotas
+from models.store.keys import Caller
+from models.views.model import model_view
+from models.wake import WakeUp
+
+router = resource("/v1/models", "models")
+
+# Reading a file takes seconds; a large model on a slow machine some more.
+MAX_CHECK_S = 900
+ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_FILE = {"type": "string", "format": "binary", "description": "A `.keras` file, or an ONNX one."}
+_BODY: dict[str, Any] = {
+    "parameters": [{"$ref": "#/components/parameters/RequestId"}],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": {"schema": _FILE},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "file": _FILE,
+                        "name": {
+                            "type": "string",
+                            "minLength": 1,
+                            "maxLength": 128,
+                            "description": "As for the query.",
+                        },
+                    },
+                }
+            },
+        },
+    },
+}
+
+
+class _Sent(BaseModel):
+    """What tells requests apart that bring models."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str | None
+    sha256: str
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=ModelView,
+    response_description="Received whole, and `checking`: a worker reads it.",
+    openapi_extra=_BODY,
+    responses=problems(
+        *(InvalidForm, BodyTooLarge, DigestMismatch, StorageUnavailable, TooManyUploads, UploadTooSlow),
+        *(IdempotencyKeyInFlight, IdempotencyKeyReused),
+        *NO_ROOM,
+    ),
+)
+async def upload_model(
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    app: AppContextDep,
+    name: Annotated[
+        ModelName | SkipJsonSchema[None], Query(description="What it is called; by default its id, or its file's name.")
+    ] = None,
+    content_digest: Annotated[
+        str | SkipJsonSchema[None],  # absent, but never a text that says so
+        Header(alias="Content-Digest", pattern=DIGEST, description="RFC 9530; compared with what is received."),
+    ] = None,
+    idempotency_key: IdempotencyKey = None,
+) -> ModelView:
+    """Upload a model that was trained anywhere: a `.keras` file of Keras' own layers, or an ONNX one."""
+    await run_in_threadpool(_require_room, app, caller.owner, 0)
+    model_id = new_id("mod")
+    folder, limit_bytes = f"models/{model_id}", app.settings.max_model_bytes
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
+        async with app.uploads.form(request, caller.owner, limit_bytes) as form:
+            file = file_in_form(form)
+            name = _name_in_form({key: form[key] for key in form if key != "file"}, file.filename) or name
+            received = await app.uploads.receive_file(file, folder)
+    else:
+        received = await app.uploads.receive_body(
+            request, caller.owner, folder, content_digest, limit_bytes=limit_bytes
+        )
+    try:
+        view = await run_in_threadpool(_add, app, caller, model_id, name, received, idempotency_key, response)
+    except HeldoutError:
+        await app.uploads.delete(received)
+        raise
+    if REPLAYED in response.headers:
+        await app.uploads.delete(received)
+    return view
+
+
+def _name_in_form(fields: dict[str, Any], file_name: str | None) -> str | None:
+    """Raises InvalidForm for other fields than `name`, and for a name that is none."""
+    unknown = sorted(fields.keys() - {"name"})
+    if unknown:
+        raise InvalidForm(f"There is no field {unknown[0][:64]!r}; a form has `file` and `name`.")
+    name = fields.get("name", file_name or None)
+    if name is None:
+        return None
+    try:
+        checked: str = TypeAdapter(ModelName).validate_python(name)
+    except ValidationError:
+        if "name" not in fields:
+            return None  # a file may be called as it likes
+        raise InvalidForm("`name` must have 1 to 128 characters, without control characters.") from None
+    return checked
+
+
+def _require_room(app: AppContext, owner: str, size_bytes: int) -> None:
+    with app.database.read() as session:
+        _require(session, app, owner, size_bytes)
+
+
+def _require(session: Session, app: AppContext, owner: str, size_bytes: int) -> None:
+    quotas.require_room(session, owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
+    quotas.require_room(session, owner, app.settings.quotas, Quota.STORED_BYTES, asked=size_bytes)
+
+
+def _add(
+    app: AppContext,
+    caller: Caller,
+    model_id: str,
+    name: str | None,
+    received: ReceivedContent,
+    idempotency_key: str | None,
+    response: Response,
+) -> ModelView:
+    wake_ups = list[WakeUp]()
+
+    def added() -> ModelView:
+        _require(session, app, caller.owner, received.size_bytes)
+        row, job = models.add(
+            session,
+            caller.owner,
+            model_id,
+            name or model_id,
+            key=received.key,
+            sha256=received.sha256,
+            size_bytes=received.size_bytes,
+            max_runtime_s=MAX_CHECK_S,
+        )
+        wake_ups.append(WakeUp.for_job(job.id, job.gpus))
+        return model_view(row)
+
+    with app.database.write() as session:
+        accounts.note_key(session, caller.key_id)
+        sent = _Sent(name=name, sha256=received.sha256)
+        view = once(session, caller.owner, idempotency_key, "POST /v1/models", sent, response, added)
+    for wake_up in wake_ups:
+        app.publisher.publish(wake_up)
+    return view

@@ -1,0 +1,57 @@
+"""What is known of an uploaded model once its file has been read, without Keras."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from heldout.model_lifecycle import ModelFormat
+from heldout.spec_part import SpecPart
+
+# JSON has lists alone.
+Shape = Annotated[tuple[int, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+OpenShape = Annotated[
+    tuple[int | None, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+]
+
+
+class ModelLayer(SpecPart):
+    """One layer with weights: their shapes, in Keras' order."""
+
+    name: str
+    type: str
+    weights: tuple[Shape, ...] = Field((), strict=False)
+
+
+class ModelFacts(SpecPart):
+    """A model as its file says. Sizes of images are null where the model takes any."""
+
+    format: ModelFormat = Field(strict=False)
+    channels_first: bool = False
+    input_shape: OpenShape = Field(description="Height, width and channels, however the model itself orders them.")
+    output_shape: OpenShape = Field(description="Without the batch: (classes,), or (height, width, channels).")
+    parameters: int
+    trainable_parameters: int | None = Field(None, description="Null for ONNX, which does not say.")
+    layers: tuple[ModelLayer, ...] = Field((), strict=False, description="Those that have weights, in order.")
+    made_by: str = Field("", max_length=200, description="The program that has written the file, with its version.")
+
+    @property
+    def gives(self) -> Literal["answers", "feature_map"]:
+        return "answers" if len(self.output_shape) == 1 else "feature_map"
+
+    @property
+    def classes(self) -> int | None:
+        """How many it tells apart; a single figure tells two apart. None for a feature map."""
+        if self.gives == "feature_map" or self.output_shape[0] is None:
+            return None
+        return max(2, self.output_shape[0])
+
+    def misfit(self, image: tuple[int, int, int], classes: int) -> str | None:
+        """Why it cannot answer images of this shape (height, width, channels) and so many classes; None if it can."""
+        if self.classes is None:
+            return "The model gives a feature map, not one figure for each class."
+        if any(wanted not in {None, has} for wanted, has in zip(self.input_shape, image, strict=True)):
+            wanted = "×".join("any" if one is None else str(one) for one in self.input_shape)
+            return f"The model takes images of {wanted}; those of the dataset are {'×'.join(map(str, image))}."
+        if self.classes != classes:
+            return f"The model tells {self.classes} classes apart; the dataset has {classes}."
+        return None

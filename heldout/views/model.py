@@ -1,0 +1,69 @@
+"""A model that was uploaded."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from heldout.markup import table
+from heldout.model_lifecycle import ModelFormat, ModelStatus
+from heldout.views.base import Time, View
+from heldout.views.page import Page
+
+
+class ModelLayerView(View):
+    """A layer with weights: their shapes, in order."""
+
+    name: str
+    type: str
+    weights: list[list[int]]
+
+
+class ModelErrorView(View):
+    """Why a model was not taken."""
+
+    code: str
+    detail: str
+
+
+class ModelView(View):
+    """An uploaded model. What its file says is null until it is ready."""
+
+    id: str
+    object: Literal["model"]
+    name: str
+    status: ModelStatus
+    format: ModelFormat | None
+    input_shape: list[int | None] | None = Field(
+        description="Height, width and channels, however the model itself orders them; null for any size."
+    )
+    output_shape: list[int | None] | None = Field(description="Without the batch.")
+    gives: Literal["answers", "feature_map"] | None = Field(
+        description="`answers`: one figure for each class, so that it can be evaluated."
+    )
+    classes: int | None = Field(description="How many it tells apart; null for a feature map.")
+    parameters: int | None
+    trainable_parameters: int | None = Field(description="Null for ONNX, which does not say.")
+    layers: list[ModelLayerView] | None = Field(description="Those that have weights; null in lists.")
+    made_by: str | None = Field(description="The program that has written the file.")
+    size_bytes: int
+    sha256: str
+    error: ModelErrorView | None
+    created_at: Time
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status is not ModelStatus.CHECKING
+
+    def _repr_html_(self) -> str:
+        rows = [("status", self.status.value)]
+        if self.input_shape is not None and self.output_shape is not None:
+            sizes = ("×".join("any" if one is None else str(one) for one in self.input_shape), self.parameters or 0)
+            rows.append(("takes", f"{sizes[0]}, {sizes[1]:,} parameters"))
+        if self.error is not None:
+            rows.append(("error", f"{self.error.code}: {self.error.detail}"))
+        return table(f"{self.name} ({self.id})", rows)
+
+
+class ModelPage(Page[ModelView]):
+    """Part of the caller's models, newest first; `next` is the `after` of the following part."""

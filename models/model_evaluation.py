@@ -1,0 +1,74 @@
+"""Evaluations of uploaded models: ordered, and diagnosed without the curves of a training."""
+
+from heldout.diagnosis import Diagnosis, Evaluation, diagnose
+from heldout.diagnosis.evaluation import SplitFigures
+from heldout.diagnosis.history import History
+from heldout.errors import ModelDoesNotFit, ModelNotFound, ModelUnavailable, SpecModelNotFound
+from heldout.stored.artifacts import ArtifactName
+from heldout.stored.evaluation import SPLIT_NAMES, StoredEvaluation
+from heldout.stored.measurement import Measurement, SplitsResult
+from models.blobs import Blobs
+from models.database import Session
+from models.store import datasets, model_evaluations, models
+from models.stored_files import json_artifact_of, read_audit, read_evaluation, read_gap
+from models.submit import dataset_named
+from models.tables import DatasetRow, JobRow
+from models.tables_models import ModelRow
+
+
+def usable_model(session: Session, owner: str, model_id: str, pointer: str = "/model") -> ModelRow:
+    """The owner's model, whose file was read. Raises SpecModelNotFound, ModelUnavailable."""
+    try:
+        row = models.find(session, owner, model_id)
+    except ModelNotFound:
+        raise SpecModelNotFound(model_id, pointer) from None
+    if row.facts is None:
+        raise ModelUnavailable(model_id, row.status.value, pointer)
+    return row
+
+
+def order(session: Session, owner: str, model_id: str, dataset: str) -> tuple[JobRow, DatasetRow]:
+    """Queue an evaluation; the caller wakes a worker after the commit.
+
+    Raises:
+        SpecModelNotFound, ModelUnavailable, ModelDoesNotFit, SpecDatasetNotFound, DatasetUnavailable.
+    """
+    model = usable_model(session, owner, model_id)
+    ready = datasets.require_ready(dataset_named(session, owner, dataset))
+    facts = models.facts_of(model)
+    assert facts is not None
+    if (misfit := facts.misfit(ready.image, len(ready.classes))) is not None:
+        raise ModelDoesNotFit(misfit)
+    return model_evaluations.queue(session, owner, model, facts, ready.row), ready.row
+
+
+def diagnosis_of(
+    session: Session, blobs: Blobs, evaluation: JobRow, dataset: DatasetRow, measured: Measurement
+) -> Diagnosis:
+    """Judge an evaluation by its figures and by its dataset's audit.
+
+    Raises:
+        StorageUnavailable, FileOfLaterRelease.
+    """
+    audit = read_audit(blobs, dataset)
+    scores = read_evaluation(blobs, json_artifact_of(session, evaluation.id, ArtifactName.EVALUATION))
+    gap = read_gap(blobs, json_artifact_of(session, evaluation.id, ArtifactName.GAP))
+    known = Evaluation(
+        _figures(measured.metrics, scores),
+        tuple(dataset.classes or ()),
+        gap=gap,
+        calibration=None if gap is None else gap.calibration,
+        preprocessing=measured.preprocessing,
+        as_given={} if measured.as_given is None else _figures(measured.as_given, None),
+    )
+    return diagnose(History(), None if audit is None else audit.findings, known)
+
+
+def _figures(measured: SplitsResult, scores: StoredEvaluation | None) -> dict[str, SplitFigures]:
+    found: dict[str, SplitFigures] = {}
+    for name in SPLIT_NAMES:
+        figures = getattr(measured, name)
+        if figures is not None:
+            confusion = () if scores is None or name not in scores.splits else scores.splits[name].confusion
+            found[name] = SplitFigures(figures.accuracy, figures.count, figures.loss, confusion)
+    return found

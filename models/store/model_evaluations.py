@@ -1,0 +1,136 @@
+"""Evaluations of uploaded models: jobs of their own kind, which clients see under other routes than trainings."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Select, delete, insert, select
+from sqlalchemy.orm import Session
+
+from heldout.errors import EvaluationFinished, EvaluationNotFinished, EvaluationNotFound
+from heldout.kinds import JobKind, MeasureSpec
+from heldout.ledger import HELD_OUT
+from heldout.lifecycle import TERMINAL, JobRequest, JobStatus
+from heldout.model_facts import ModelFacts
+from heldout.stored.measurement import Measurement
+from models.ids import new_id
+from models.store import artifacts, events, jobs, label_reads, new_jobs
+from models.store.artifacts import Artifact
+from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
+from models.tables import DatasetRow, JobRow, ResultRow
+from models.tables_models import ModelRow
+
+MAX_RUNTIME_S = 6 * 3600
+
+
+def queue(session: Session, owner: str, model: ModelRow, facts: ModelFacts, dataset: DatasetRow) -> JobRow:
+    """Queue the measuring of a model that is ready; the caller wakes a worker."""
+    return new_jobs.add(
+        session,
+        job_id=new_id("evl"),
+        kind=JobKind.MEASURE,
+        owner=owner,
+        name=model.name,
+        spec=MeasureSpec(
+            model=model.id,
+            model_name=model.name,
+            key=model.key,
+            facts=facts.model_copy(update={"layers": ()}),
+            max_runtime_s=MAX_RUNTIME_S,
+        ),
+        dataset_id=dataset.id,
+        priority=0,
+        device="cpu",
+    )
+
+
+def find(session: Session, owner: str, evaluation_id: str) -> tuple[JobRow, DatasetRow]:
+    """The owner's evaluation and its dataset. Raises EvaluationNotFound."""
+    found = session.execute(_of(owner).where(JobRow.id == evaluation_id)).one_or_none()
+    if found is None:
+        raise EvaluationNotFound(evaluation_id)
+    return found[0], found[1]
+
+
+def page(
+    session: Session, owner: str, *, model: str | None, after: str | None, limit: int
+) -> tuple[list[tuple[JobRow, DatasetRow]], bool]:
+    """The owner's evaluations, newest first, and whether there are more than `limit` after the id `after`.
+
+    Args:
+        model: the id of a model; only its evaluations.
+    """
+    query = _of(owner)
+    if model is not None:
+        query = query.where(JobRow.spec["model"].as_string() == model)
+    if after is not None:
+        query = query.where(JobRow.id < after)
+    rows = session.execute(query.order_by(JobRow.id.desc()).limit(limit + 1)).all()
+    return [(row[0], row[1]) for row in rows[:limit]], len(rows) > limit
+
+
+def measurements_of(session: Session, evaluations: Sequence[JobRow]) -> dict[str, Measurement]:
+    """The results of those that have succeeded, by their ids."""
+    ids = [row.id for row in evaluations if row.status is JobStatus.SUCCEEDED]
+    rows = session.scalars(select(ResultRow).where(ResultRow.job_id.in_(ids)))
+    return {row.job_id: Measurement.model_validate(row.final) for row in rows}
+
+
+def cancel(session: Session, owner: str, evaluation_id: str) -> None:
+    """Cancel a waiting evaluation now; ask the worker of a running one to. Asking again changes nothing.
+
+    Raises:
+        EvaluationNotFound, EvaluationFinished.
+    """
+    row = _locked(session, owner, evaluation_id)
+    if row.status in TERMINAL:
+        raise EvaluationFinished(evaluation_id, row.status)
+    jobs.cancel_locked(session, row)
+
+
+def remove(session: Session, owner: str, evaluation_id: str) -> None:
+    """Delete an evaluation that has ended; its blobs are the caller's to delete after the commit.
+
+    Raises:
+        EvaluationNotFound, EvaluationNotFinished.
+    """
+    row = _locked(session, owner, evaluation_id)
+    if row.status not in TERMINAL:
+        raise EvaluationNotFinished(evaluation_id, row.status)
+    events.remove_all(session, owner, [evaluation_id])
+    session.execute(delete(JobRow).where(JobRow.id == evaluation_id).execution_options(synchronize_session=False))
+
+
+def end(session: Session, held: HeldAttempt, measured: Measurement, files: Sequence[Artifact]) -> JobStatus:
+    """End an evaluation well, unless it was cancelled; the ledger gets its looks at held-out labels.
+
+    A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
+
+    Raises:
+        LeaseLost: if this attempt no longer holds the job.
+    """
+    if has_succeeded(session, held):
+        return JobStatus.SUCCEEDED
+    job = require_held(session, held)
+    looked_at = [split for split in HELD_OUT if getattr(measured.metrics, split) is not None]
+    assert job.dataset_id is not None
+    label_reads.add_for_model(session, job.owner, job.spec["model"], job.dataset_id, looked_at)
+    if job.request is not JobRequest.CANCEL:
+        result = measured.model_dump(mode="json")
+        session.execute(insert(ResultRow).values(job_id=job.id, attempt=held.attempt, final=result))
+        artifacts.add(session, job.id, held.attempt, files)
+    return complete(session, held)
+
+
+def _of(owner: str) -> Select[JobRow, DatasetRow]:
+    return (
+        select(JobRow, DatasetRow)
+        .join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+        .where(JobRow.owner == owner, JobRow.kind == JobKind.MEASURE)
+    )
+
+
+def _locked(session: Session, owner: str, evaluation_id: str) -> JobRow:
+    query = select(JobRow).where(JobRow.owner == owner, JobRow.kind == JobKind.MEASURE, JobRow.id == evaluation_id)
+    row = session.scalars(query.with_for_update()).one_or_none()
+    if row is None:
+        raise EvaluationNotFound(evaluation_id)
+    return row

@@ -1,0 +1,144 @@
+"""Models that owners have uploaded: received, checked, listed, deleted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from heldout.errors import ModelInUse, ModelNotFound
+from heldout.kinds import CheckModelSpec, JobKind
+from heldout.lifecycle import TERMINAL, JobEvent, JobStatus
+from heldout.model_facts import ModelFacts
+from heldout.model_lifecycle import ModelStatus
+from models.database import db_now
+from models.ids import new_id
+from models.store import jobs, new_jobs
+from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
+from models.store.transitions import move
+from models.tables import JobRow
+from models.tables_models import ModelRow
+
+# As that of an ingest: what it holds up is short.
+PRIORITY = 1000
+SHOWN_EVALUATIONS = 5
+
+
+def add(
+    session: Session,
+    owner: str,
+    model_id: str,
+    name: str,
+    *,
+    key: str,
+    sha256: str,
+    size_bytes: int,
+    max_runtime_s: float,
+) -> tuple[ModelRow, JobRow]:
+    """A model whose file lies whole under `key`, and the queued job that reads it; the caller wakes a worker."""
+    job = new_jobs.add(
+        session,
+        job_id=new_id("job"),
+        kind=JobKind.CHECK_MODEL,
+        owner=owner,
+        name=name,
+        spec=CheckModelSpec(model=model_id, key=key, max_runtime_s=max_runtime_s),
+        dataset_id=None,
+        priority=PRIORITY,
+        device="cpu",
+    )
+    row = session.scalars(
+        insert(ModelRow)
+        .returning(ModelRow)
+        .values(
+            id=model_id,
+            owner=owner,
+            name=name,
+            status=ModelStatus.CHECKING,
+            key=key,
+            size_bytes=size_bytes,
+            sha256=sha256,
+            check_job=job.id,
+            created_at=db_now(),
+        )
+    ).one()
+    return row, job
+
+
+def find(session: Session, owner: str, model_id: str) -> ModelRow:
+    """The owner's model. Raises ModelNotFound."""
+    row = session.scalars(_of(owner).where(ModelRow.id == model_id)).one_or_none()
+    if row is None:
+        raise ModelNotFound(model_id)
+    return row
+
+
+def page(session: Session, owner: str, *, after: str | None, limit: int) -> tuple[Sequence[ModelRow], bool]:
+    """The owner's models, newest first, and whether there are more than `limit` after the id `after`."""
+    query = _of(owner)
+    if after is not None:
+        query = query.where(ModelRow.id < after)
+    rows = session.scalars(query.order_by(ModelRow.id.desc()).limit(limit + 1)).all()
+    return rows[:limit], len(rows) > limit
+
+
+def remove(session: Session, owner: str, model_id: str) -> None:
+    """Delete a model that no evaluation needs. Its files are the caller's to delete after the commit.
+
+    What was measured of it stays, and jobs that start from it have a copy.
+
+    Raises:
+        ModelNotFound.
+        ModelInUse: evaluations of it have not ended.
+    """
+    row = find(session, owner, model_id)
+    # A job is locked before its model, as by the attempts that end it.
+    checks = session.scalars(
+        select(JobRow).where(JobRow.id == row.check_job, JobRow.status.not_in(TERMINAL)).with_for_update()
+    ).all()
+    locked = session.scalars(_of(owner).where(ModelRow.id == model_id).with_for_update()).one_or_none()
+    if locked is None:
+        raise ModelNotFound(model_id)
+    needed_by = session.scalars(
+        select(JobRow.id)
+        .where(
+            JobRow.owner == owner,
+            JobRow.kind == JobKind.MEASURE,
+            JobRow.status.not_in(TERMINAL),
+            JobRow.spec["model"].as_string() == model_id,
+        )
+        .order_by(JobRow.id)
+        .limit(SHOWN_EVALUATIONS)
+    ).all()
+    if needed_by:
+        raise ModelInUse(model_id, needed_by)
+    session.execute(delete(ModelRow).where(ModelRow.id == model_id).execution_options(synchronize_session=False))
+    for job in checks:
+        jobs.cancel_locked(session, job)
+
+
+def mark_ready(session: Session, held: HeldAttempt, model_id: str, facts: ModelFacts) -> JobStatus:
+    """End a check well, unless it was cancelled. A second call changes nothing. Raises LeaseLost."""
+    if not has_succeeded(session, held):
+        require_held(session, held)
+        session.execute(
+            update(ModelRow)
+            .where(ModelRow.id == model_id, ModelRow.status == ModelStatus.CHECKING)
+            .values(status=ModelStatus.READY, facts=facts.model_dump(mode="json"))
+            .execution_options(synchronize_session=False)
+        )
+    return complete(session, held)
+
+
+def reject(session: Session, held: HeldAttempt, error: dict[str, Any]) -> JobStatus:
+    """End a check for good: the model is rejected, by what follows the end of its job. Raises LeaseLost."""
+    return move(session, require_held(session, held), JobEvent.FAIL, error=error)
+
+
+def facts_of(row: ModelRow) -> ModelFacts | None:
+    """What was found in the file; None until it is ready."""
+    return None if row.facts is None else ModelFacts.model_validate(row.facts)
+
+
+def _of(owner: str) -> Select[ModelRow]:
+    return select(ModelRow).where(ModelRow.owner == owner)

@@ -1,0 +1,29 @@
+"""The table of models that owners have uploaded."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from heldout.model_lifecycle import ModelStatus
+from models.tables import Base, named_text
+
+
+class ModelRow(Base):
+    """A model's file, and what was found in it. A deleted model has no row."""
+
+    __tablename__ = "models"
+    __table_args__ = (Index("ix_models_list", "owner", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128))
+    name: Mapped[str] = mapped_column(String(128))
+    status: Mapped[ModelStatus] = mapped_column(named_text(ModelStatus))
+    key: Mapped[str] = mapped_column(String(256))  # of its file in the blob store, until it is rejected
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    check_job: Mapped[str] = mapped_column(String(40))  # the job that reads it for the first time; its row may be gone
+    facts: Mapped[dict[str, Any] | None]  # see heldout/model_facts.py
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]

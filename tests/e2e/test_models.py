@@ -1,0 +1,195 @@
+"""Models that were trained elsewhere: read by a bounded process, and measured as plain Keras measures them."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from heldout.client import Client
+from heldout.failures import ApiProblem
+from heldout.views.evaluation import EvaluationView
+from heldout.views.model import ModelView
+from models.bundled import BUNDLED
+from tests.e2e.running import ROOT, Service
+from tests.onnx_files import dense_onnx
+
+DATASET = "digits"
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Images of each split with their labels, as scikit-learn has them: 8×8 pixels from 0 to 16."""
+    images = BUNDLED[DATASET].read(Path("/nonexistent"))
+    return {
+        split: (np.asarray(images.images[rows], np.float32), np.asarray(images.labels[rows]))
+        for split, rows in images.splits.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def trained(digits, tmp_path_factory) -> Path:
+    """A model that somebody has trained with plain Keras on pixels from 0 to 1, and has saved without a rescaling."""
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Conv2D(8, 3, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    images, labels = digits["train"]
+    model.fit(images / 16, labels, batch_size=32, epochs=6, verbose=0)
+    file = tmp_path_factory.mktemp("trained") / "digits.keras"
+    model.save(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def with_rescaling(trained: Path) -> Path:
+    """The same model with its rescaling inside."""
+    inner = keras.saving.load_model(trained)
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 16), *inner.layers])
+    file = trained.with_name("whole.keras")
+    model.save(file)
+    return file
+
+
+def uploaded(client: Client, file: Path) -> ModelView:
+    model = client.upload_model(file)
+    assert (model.status, model.size_bytes) == ("checking", file.stat().st_size)
+    while not model.has_ended:
+        model = client.uploaded_model(model.id, wait_s=30)
+    return model
+
+
+def evaluated(client: Client, model: ModelView) -> EvaluationView:
+    evaluation = client.evaluate(model.id, DATASET)
+    while not evaluation.has_ended:
+        evaluation = client.evaluation(evaluation.id, wait_s=30)
+    assert evaluation.status == "succeeded", evaluation.error
+    return evaluation
+
+
+@pytest.fixture(scope="module")
+def module_client(service: Service) -> Iterator[Client]:
+    with service.client() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def whole(module_client: Client, with_rescaling: Path) -> tuple[ModelView, EvaluationView]:
+    model = uploaded(module_client, with_rescaling)
+    assert model.status == "ready", model.error
+    return model, evaluated(module_client, model)
+
+
+@pytest.fixture(scope="module")
+def bare(module_client: Client, trained: Path) -> EvaluationView:
+    model = uploaded(module_client, trained)
+    assert model.status == "ready", model.error
+    return evaluated(module_client, model)
+
+
+def test_a_model_is_known_by_what_its_file_says(whole, with_rescaling):
+    model, _ = whole
+    own = keras.saving.load_model(with_rescaling)
+    assert (model.format, model.gives, model.classes) == ("keras", "answers", 10)
+    assert (model.input_shape, model.output_shape) == ([8, 8, 1], [10])
+    assert (model.parameters, model.trainable_parameters) == (own.count_params(), own.count_params())
+    assert [one.weights for one in model.layers] == [[[3, 3, 1, 8], [8]], [[288, 10], [10]]]
+    assert model.made_by == f"keras {keras.__version__}"
+
+
+def test_its_figures_are_those_of_plain_keras(whole, with_rescaling, digits, client):
+    _, evaluation = whole
+    own = keras.saving.load_model(with_rescaling)
+    own.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    for split, (images, labels) in digits.items():
+        loss, accuracy = own.evaluate(images, labels, verbose=0)
+        measured = getattr(evaluation.metrics, split)
+        assert measured.accuracy == pytest.approx(accuracy, abs=1e-6)
+        assert measured.loss == pytest.approx(loss, rel=1e-4)
+        assert measured.interval[0] < measured.accuracy < measured.interval[1] or measured.accuracy == 1
+    assert evaluation.preprocessing is None
+    assert evaluation.as_given is None
+    images, labels = digits["test"]
+    confusion = np.zeros((10, 10), int)
+    np.add.at(confusion, (labels, own.predict(images, verbose=0).argmax(axis=1)), 1)
+    assert client.evaluation_confusion(evaluation.id).splits["test"].confusion == confusion.tolist()
+
+
+def test_a_model_without_its_rescaling_is_found_out(bare, whole, trained, digits, client):
+    own = keras.saving.load_model(trained)
+    own.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    images, labels = digits["test"]
+    as_given, as_trained = (own.evaluate(images * factor, labels, verbose=0)[1] for factor in (1, 1 / 16))
+    assert (bare.preprocessing.kind, bare.preprocessing.factor, bare.preprocessing.offset) == ("unit", (1 / 16,), (0,))
+    assert bare.as_given.test.accuracy == pytest.approx(as_given, abs=1e-6)
+    assert bare.metrics.test.accuracy == pytest.approx(as_trained, abs=1e-6)
+    assert bare.metrics.test.loss == pytest.approx(whole[1].metrics.test.loss, rel=1e-4)
+    diagnosis = client.evaluation_diagnosis(bare.id)
+    assert diagnosis.verdict == "preprocessing_mismatch"
+    assert "pixels from 0 to 1, while those of the dataset go from 0 to 16" in diagnosis.explanation
+    assert diagnosis.gap is not None
+
+
+def test_the_ledger_counts_a_model_once(service, whole, client):
+    model, first = whole
+    again = evaluated(client, model)
+    assert again.metrics == first.metrics
+    with closing(sqlite3.connect(service.home / "heldout.db")) as database:
+        query = "SELECT split, what FROM label_reads WHERE subject_object = 'model' AND subject_id = ? ORDER BY split"
+        assert list(database.execute(query, (model.id,))) == [("test", "measured"), ("validation", "measured")]
+    ledger = client.dataset_ledger(DATASET)
+    assert ledger.splits.test.models >= 1
+    assert "uploaded model" in ledger.explanation
+
+
+def test_an_onnx_model_is_measured_alike(tmp_path, digits, client):
+    keras.utils.set_random_seed(5)
+    images, labels = digits["train"]
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
+    model.fit(images, labels, epochs=4, verbose=0)
+    file = tmp_path / "dense.onnx"
+    file.write_bytes(dense_onnx(*model.layers[-1].get_weights(), image=(8, 8, 1)))
+    uploaded_one = uploaded(client, file)
+    assert (uploaded_one.status, uploaded_one.format) == ("ready", "onnx"), uploaded_one.error
+    assert (uploaded_one.parameters, uploaded_one.classes) == (650, 10)
+    evaluation = evaluated(client, uploaded_one)
+    for split, (images, labels) in digits.items():
+        loss, accuracy = model.evaluate(images, labels, verbose=0)
+        assert getattr(evaluation.metrics, split).accuracy == pytest.approx(accuracy, abs=1e-6)
+        assert getattr(evaluation.metrics, split).loss == pytest.approx(loss, rel=1e-4)
+
+
+def test_what_is_no_model_is_rejected_and_its_file_goes(tmp_path, service, client):
+    file = tmp_path / "notes.keras"
+    file.write_bytes(b"nothing of the kind" * 100)
+    model = uploaded(client, file)
+    assert (model.status, model.error.code) == ("rejected", "not_a_model")
+    assert not list((service.home / "blobs" / "models" / model.id).rglob("*.*"))
+    with pytest.raises(ApiProblem) as refused:
+        client.evaluate(model.id, DATASET)
+    assert refused.value.code == "model_unavailable"
+    client.delete_uploaded_model(model.id)
+    with pytest.raises(ApiProblem) as gone:
+        client.uploaded_model(model.id)
+    assert (gone.value.code, gone.value.status) == ("model_not_found", 404)
+
+
+def test_the_command_line_evaluates_a_file(service, trained):
+    command = [sys.executable, "-m", "heldout", "evaluate", str(trained), DATASET, "--home", str(service.home)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "AS GIVEN" in done.stdout
+    assert "preprocessing_mismatch" in done.stdout

@@ -1,0 +1,82 @@
+"""One attempt at the check of an uploaded model: what it holds is stored, or the model is rejected."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from heldout.kinds import CheckModelSpec
+from heldout.model_facts import ModelFacts
+from heldout.model_lifecycle import ModelRejectionCode
+from heldout.settings import Settings
+from models.store import models
+from models.store.claims import Claimed
+from worker.machine.cores import JobCores
+from worker.machine.scratch import Scratch
+from worker.supervision.foreign_attempt import ForeignAttempt
+from worker.supervision.foreign_process import ForeignProcess, in_scratch
+from worker.supervision.lease import AttemptLease
+
+log = structlog.get_logger()
+
+
+class CheckModelAttempt(ForeignAttempt):
+    """The first reading of an uploaded model."""
+
+    def __init__(
+        self,
+        claimed: Claimed,
+        spec: CheckModelSpec,
+        lease: AttemptLease,
+        *,
+        settings: Settings,
+        scratch: Scratch,
+        cores: JobCores,
+    ) -> None:
+        super().__init__(
+            claimed,
+            lease,
+            key=spec.key,
+            max_runtime_s=spec.max_runtime_s,
+            settings=settings,
+            scratch=scratch,
+            cores=cores,
+        )
+        self._spec = spec
+
+    def start(self, model: Path, memory_bytes: int, in_use: ExitStack) -> ForeignProcess:
+        return ForeignProcess(
+            "check",
+            {"model": in_scratch(model)},
+            self.folder,
+            memory_bytes=memory_bytes,
+            wall_s=int(self.max_runtime_s),
+        )
+
+    def settle(self, kind: str, content: Any) -> None:
+        if kind == "facts":
+            facts = ModelFacts.model_validate(content)
+            self.lease.settle(lambda session: models.mark_ready(session, self.lease.held, self._spec.model, facts))
+        elif kind == "refused":
+            self._reject(ModelRejectionCode(content["code"]), str(content["detail"])[:2000])
+        elif kind == "out_of_memory":
+            self._reject(
+                ModelRejectionCode.OUT_OF_MEMORY,
+                "The check of the model needs more memory than it may use. Upload a smaller model.",
+            )
+        else:
+            raise ValueError(kind)
+
+    def settle_missing(self) -> None:
+        self._reject(ModelRejectionCode.UPLOAD_MISSING, "The file is not in the blob store. Upload it again.")
+
+    def settle_late(self) -> None:
+        detail = f"The check took longer than the limit of {self.max_runtime_s:.0f} s. Upload a smaller model."
+        self._reject(ModelRejectionCode.TIMED_OUT, detail)
+
+    def _reject(self, code: ModelRejectionCode, detail: str) -> None:
+        log.info("model_rejected", model_id=self._spec.model, code=code.value)
+        error = {"code": code.value, "detail": detail}
+        self.lease.settle(lambda session: models.reject(session, self.lease.held, error))
+        self.lease.forget([self._spec.key])

@@ -1,0 +1,32 @@
+"""Tells what an uploaded file is, and reads it for the first time."""
+
+from pathlib import Path
+
+from heldout.model_facts import ModelFacts
+from heldout.model_lifecycle import ModelRejectionCode
+from worker.training.foreign import onnx_model
+from worker.training.foreign.refusal import ModelRefused
+
+_ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
+
+
+def facts_of(file: Path) -> ModelFacts:
+    """What the file holds.
+
+    Raises:
+        ModelRefused.
+    """
+    with file.open("rb") as opened:
+        start = opened.read(8)
+    if start.startswith(_ZIP):
+        # Here, since importing TensorFlow takes seconds.
+        from worker.training.foreign import keras_model
+
+        return keras_model.facts_of(file)
+    if start.startswith(_HDF5):
+        raise ModelRefused(
+            ModelRejectionCode.OLD_FORMAT,
+            "The file is HDF5, which Keras wrote before its `.keras` files. Load it with Keras, and save the model "
+            "with `model.save('model.keras')`.",
+        )
+    return onnx_model.facts_of(file)

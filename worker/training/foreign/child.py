@@ -1,0 +1,69 @@
+"""Entry of the process that reads an uploaded model: `check` it, or `measure` it on a dataset.
+
+It is bounded before it reads anything, and has no credentials. What it says is JSON: the model's file is a stranger's.
+"""
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from worker.ingest.pool import die_with
+from worker.machine.bounds import bound
+from worker.machine.memory import be_first_in_line
+
+
+def main() -> None:
+    """Do what the argument says. The assignment, a JSON object, comes from standard input; the answer is one line."""
+    assignment = json.loads(sys.stdin.buffer.read())
+    die_with(assignment["parent"])
+    be_first_in_line()
+    bound(assignment["memory_bytes"], assignment["wall_s"])
+    # Libraries may print; the pipe is ours alone.
+    pipe = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    answer = _answer(sys.argv[1], assignment)
+    data = memoryview(json.dumps(answer, allow_nan=False).encode() + b"\n")
+    while data:
+        data = data[pipe.write(data) :]
+
+
+def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
+    from worker.training.foreign.refusal import ModelRefused
+
+    model = Path(assignment["model"])
+    try:
+        if work == "check":
+            from worker.training.foreign.check import facts_of
+
+            return {"facts": facts_of(model).model_dump(mode="json")}
+        from heldout.model_facts import ModelFacts
+        from worker.training.foreign.measure import Work, measured
+
+        given = Work(
+            model=model,
+            facts=ModelFacts.model_validate(assignment["facts"]),
+            dataset=Path(assignment["dataset"]),
+            relations=_path(assignment["relations"]),
+            names=_path(assignment["names"]),
+            resident_bytes=assignment["resident_bytes"],
+        )
+        return {"measured": measured(given, Path(assignment["target"])).model_dump(mode="json")}
+    except ModelRefused as refused:
+        return {"refused": {"code": refused.code.value, "detail": refused.detail}}
+    except Exception as error:  # noqa: BLE001 - printed to the log, and told
+        traceback.print_exc()
+        # TensorFlow's own, where it was imported at all: that takes seconds.
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            return {"out_of_memory": True}
+        return {"internal": type(error).__name__}
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+if __name__ == "__main__":
+    main()

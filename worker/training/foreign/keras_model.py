@@ -1,0 +1,169 @@
+"""A `.keras` file that somebody trained elsewhere, as a network that answers."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+import worker.training.preload  # noqa: F401  (chooses the backend of Keras)
+from heldout.model_facts import ModelFacts, ModelLayer
+from heldout.model_lifecycle import ModelFormat, ModelRejectionCode
+from worker.training.foreign import keras_file
+from worker.training.foreign.refusal import ModelRefused
+
+# The process has one processor.
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
+
+# Heights and widths with which a model is tried that takes any.
+TRIED_SIZE = 64
+
+
+def load(file: Path) -> keras.Model:
+    """The model, without how it was trained.
+
+    Raises:
+        ModelRefused.
+    """
+    try:
+        loaded = keras.saving.load_model(file, compile=False, safe_mode=True)
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as error:  # whatever a broken file makes Keras raise
+        text = " ".join(str(error).split())[:300]
+        raise ModelRefused(
+            ModelRejectionCode.MODEL_DAMAGED,
+            f"Keras {keras.__version__} cannot load the model: {type(error).__name__}: {text} Save the model again "
+            "with `model.save('model.keras')`, with a release of Keras that is not newer.",
+        ) from error
+    if not isinstance(loaded, keras.Model):
+        raise ModelRefused(ModelRejectionCode.NOT_A_MODEL, f"The file holds a {type(loaded).__name__}, not a model.")
+    return loaded
+
+
+def facts_of(file: Path) -> ModelFacts:
+    """Read the file for the first time, and try the model on a black image.
+
+    Raises:
+        ModelRefused.
+    """
+    made_by = keras_file.examine(file)
+    model = load(file)
+    takes, gives = _shapes(model)
+    _try(model, takes)
+    layers = [
+        ModelLayer(
+            name=layer.name,
+            type=type(layer).__name__,
+            weights=tuple(tuple(map(int, weight.shape)) for weight in layer.weights),
+        )
+        for layer in leaves_of(model)
+        if layer.weights
+    ]
+    return ModelFacts(
+        format=ModelFormat.KERAS,
+        input_shape=takes,
+        output_shape=gives,
+        parameters=int(model.count_params()),
+        trainable_parameters=sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
+        layers=tuple(layers),
+        made_by=made_by,
+    )
+
+
+def leaves_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """All layers that have no layers inside, in order."""
+    found: list[keras.layers.Layer] = []
+    for layer in model.layers:
+        found += leaves_of(layer) if isinstance(layer, keras.Model) else [layer]
+    return found
+
+
+def _shapes(model: keras.Model) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
+    """What one image and one answer look like."""
+    inputs, outputs = (_listed(getattr(model, name, None)) for name in ("inputs", "outputs"))
+    if not inputs:
+        raise ModelRefused(
+            ModelRejectionCode.NOT_FOR_IMAGES,
+            "The model does not say what it takes. Begin it with `keras.Input((height, width, channels))`.",
+        )
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] is None:
+        shapes = ", ".join(str(tuple(one.shape)) for one in inputs)[:200]
+        raise ModelRefused(
+            ModelRejectionCode.NOT_FOR_IMAGES,
+            f"The model takes {shapes}; expected one input of (batch, height, width, channels).",
+        )
+    if len(outputs) != 1 or len(outputs[0].shape) not in {2, 4} or outputs[0].shape[-1] is None:
+        shapes = ", ".join(str(tuple(one.shape)) for one in outputs)[:200]
+        raise ModelRefused(
+            ModelRejectionCode.UNFIT_OUTPUT,
+            f"The model gives {shapes}; expected one output of (batch, classes), or a feature map of (batch, height, "
+            "width, channels).",
+        )
+    return tuple(inputs[0].shape[1:]), tuple(outputs[0].shape[1:])
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
+def _try(model: keras.Model, takes: tuple[int | None, ...]) -> None:
+    image = np.zeros((1, *(TRIED_SIZE if size is None else size for size in takes)), np.float32)
+    try:
+        answer = np.asarray(model(image, training=False))
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:300]
+        code = ModelRejectionCode.CANNOT_ANSWER
+        raise ModelRefused(code, f"The model fails on a black image: {type(error).__name__}: {text}") from error
+    if not np.isfinite(answer).all():
+        code = ModelRejectionCode.CANNOT_ANSWER
+        raise ModelRefused(code, "The model gives figures that are not finite on a black image.")
+
+
+class KerasAnswers:
+    """Answers images by a Keras model, in logits where the model computes any."""
+
+    def __init__(self, file: Path) -> None:
+        keras_file.examine(file)
+        model, self.gives_logits = _up_to_logits(load(file))
+        dtype = tf.as_dtype(model.inputs[0].dtype)
+        self._call = tf.function(
+            lambda images: tf.cast(model(tf.cast(images, dtype), training=False), tf.float32),
+            input_signature=[tf.TensorSpec([None, *model.inputs[0].shape[1:]], tf.float32)],
+            autograph=False,
+        )
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(batch, figures) for (batch, height, width, channels)."""
+        answers: NDArray[np.float32] = self._call(tf.constant(images)).numpy()
+        return answers
+
+
+def _up_to_logits(model: keras.Model) -> tuple[keras.Model, bool]:
+    """The model without the softmax or sigmoid at its end, and whether it had one.
+
+    A probability can round to zero, and the cross-entropy is then not known.
+    """
+    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
+        return model, False
+    last = model.layers[-1]
+    if isinstance(model, keras.Sequential):
+        is_last = True
+    else:
+        is_last = getattr(model.outputs[0], "_keras_history", (None,))[0] is last
+    if not is_last:
+        return model, False
+    activation = getattr(last, "activation", None)
+    if activation in (keras.activations.softmax, keras.activations.sigmoid) and isinstance(
+        last, keras.layers.Dense | keras.layers.Activation
+    ):
+        last.activation = keras.activations.linear
+        return model, True
+    if isinstance(last, keras.layers.Softmax) and last.axis in (-1, 1):
+        return keras.Model(model.inputs, last.input), True
+    return model, False

@@ -1,0 +1,215 @@
+"""Measures a model that somebody trained elsewhere on every split of a dataset, as the kept weights of a job are."""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from heldout.model_facts import ModelFacts
+from heldout.model_lifecycle import ModelFormat, ModelRejectionCode
+from heldout.stored.evaluation import StoredEvaluation
+from heldout.stored.gap import StoredGap
+from heldout.stored.measurement import Measurement, Preprocessing, SplitsResult
+from models.answers.answers import Answers, Predictions, halves_of
+from models.answers.temperature import calibration_of
+from models.answers.undone import copies_of
+from models.arrays import SPLITS, load
+from models.file_names import FileNames
+from models.relations import Relations, load_relations
+from worker.training.data import TrainingData, taken
+from worker.training.evaluate import final_figures, from_predictions
+from worker.training.foreign import preprocessing
+from worker.training.foreign.keras_model import KerasAnswers
+from worker.training.foreign.onnx_model import OnnxAnswers
+from worker.training.foreign.refusal import ModelRefused
+from worker.training.gap import measure_test, related_images
+from worker.training.pixel_change import PixelChange, changed_pixels
+from worker.training.resident import BatchSource, ResidentData
+from worker.training.scores import evaluation_of
+from worker.training.streamed import StreamedData
+from worker.training.undone_pixels import evenly
+
+_BATCH_SIZE = 64
+# Smaller probabilities count as this one, as in Keras' own cross-entropy.
+_SMALLEST = 1e-7
+# How far the answers to one image may be from 1 together, and still be probabilities.
+_MAX_ROUNDING = 1e-3
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be measured. relations, names: files of the dataset; None where it has none."""
+
+    model: Path
+    facts: ModelFacts
+    dataset: Path
+    relations: Path | None
+    names: Path | None
+    resident_bytes: int | None
+
+
+def measured(work: Work, target: Path) -> Measurement:
+    """Measure the model, and write `evaluation.json` and `gap.json` into `target`.
+
+    Raises:
+        ModelRefused: if the file cannot be read any more.
+    """
+    images = load(work.dataset)
+    source = {split: np.asarray(images.splits[split], np.int64) for split in SPLITS}
+    data = taken(images, {split: rows for split, rows in source.items() if len(rows)}, work.resident_bytes)
+    batches: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data)
+    answers = KerasAnswers(work.model) if work.facts.format is ModelFormat.KERAS else OnnxAnswers(work.model)
+    model = ForeignModel(answers, batches, data)
+    given = model.predict_all()
+    model.preprocessing = _needed(model)
+    said = given if model.preprocessing is None else model.predict_all()
+    names = None if work.names is None else FileNames(work.names)
+    if names is not None and len(names) < len(images.labels):
+        names = None
+    scores = evaluation_of(data, {split: one.probabilities for split, one in said.items()}, None, names)
+    (target / StoredEvaluation.file_name).write_bytes(scores.to_bytes())
+    relations = None if work.relations is None else load_relations(work.relations)
+    gap = _gap(model, data, said, relations)
+    if gap is not None:
+        (target / StoredGap.file_name).write_bytes(gap.to_bytes())
+    return Measurement(
+        metrics=_figures(data, said),
+        preprocessing=model.preprocessing,
+        as_given=None if model.preprocessing is None else _figures(data, given),
+    )
+
+
+class ForeignModel:
+    """Asks a model about raw images of a dataset; a `worker.training.gap` measures with it.
+
+    preprocessing: what is done to the pixels first.
+    """
+
+    def __init__(
+        self, answers: Callable[[NDArray[np.float32]], NDArray[np.float32]], source: BatchSource, data: TrainingData
+    ) -> None:
+        self.source = source
+        self.data = data
+        self.preprocessing: Preprocessing | None = None
+        self._answers = answers
+        self._gives_logits = bool(getattr(answers, "gives_logits", False))
+        self._may_be_probabilities = True  # until an answer shows that it is none
+
+    def predict_all(self) -> dict[str, Predictions]:
+        """What it says of each split. Raises ModelRefused where that is not finite."""
+        said = {split: self.predict(rows) for split, rows in self.data.rows.items()}
+        if not all(np.isfinite(one.losses).all() for one in said.values()):
+            raise ModelRefused(
+                ModelRejectionCode.CANNOT_ANSWER,
+                "The model gives figures that are not finite on the dataset's images.",
+            )
+        return said
+
+    def predict(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Predictions:
+        """What it says of the images in `rows`, of their pixels under `change`."""
+        figures = self._figures(rows, change)
+        labels = self.data.labels[rows]
+        logs = self._log_probabilities(figures)
+        losses = -logs[np.arange(len(labels)), labels]
+        return Predictions(np.exp(logs).astype(np.float32), losses.astype(np.float32))
+
+    def _figures(self, rows: NDArray[np.int32], change: PixelChange | None) -> NDArray[np.float32]:
+        """(images, figures) as the model gives them."""
+        parts = []
+        value_range, channels = self.data.value_range, self.data.image[2]
+        tensors = None if change is None else change.as_tensors(channels, value_range)
+        self.source.expect(rows, _BATCH_SIZE)
+        for begin in range(0, len(rows), _BATCH_SIZE):
+            pixels = tf.cast(self.source.pixels(tf.constant(rows[begin : begin + _BATCH_SIZE])), tf.float32)
+            if tensors is not None:
+                pixels = changed_pixels(pixels, *tensors)
+            parts.append(self._answers(preprocessing.prepared(pixels.numpy(), self.preprocessing)))
+        return np.concatenate(parts)
+
+    def _log_probabilities(self, figures: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(images, classes), of probabilities or of logits, whichever the figures are."""
+        values = figures.astype(np.float64)
+        if not self._gives_logits and self._may_be_probabilities and np.isfinite(values).all():
+            self._may_be_probabilities = _are_probabilities(values)
+        if self._gives_logits or not self._may_be_probabilities:
+            logits = np.concatenate([np.zeros_like(values), values], axis=1) if values.shape[1] == 1 else values
+            from scipy.special import log_softmax
+
+            logs: NDArray[np.float64] = log_softmax(logits, axis=1)
+            return logs
+        both = np.concatenate([1 - values, values], axis=1) if values.shape[1] == 1 else values
+        shares = np.clip(both, _SMALLEST, None)
+        return np.asarray(np.log(shares / shares.sum(axis=1, keepdims=True)))
+
+
+def _are_probabilities(values: NDArray[np.float64]) -> bool:
+    if np.min(values) < 0 or np.max(values) > 1 + _MAX_ROUNDING:
+        return False
+    return values.shape[1] == 1 or bool(np.abs(values.sum(axis=1) - 1).max() < _MAX_ROUNDING)
+
+
+def _needed(model: ForeignModel) -> Preprocessing | None:
+    """The change of pixels without which the model does not understand the dataset."""
+    data = model.data
+    rows = data.rows["train"]
+    # Evenly over all, since images often lie class by class.
+    rows = rows[evenly(len(rows), preprocessing.MAX_IMAGES)]
+    pixels = np.asarray(data.images[rows], np.float32)
+    labels = data.labels[rows]
+
+    def answers_under(change: Preprocessing | None) -> Answers:
+        model.preprocessing = change
+        return Answers.to(labels, model.predict(rows))
+
+    try:
+        return preprocessing.chosen(labels, answers_under, preprocessing.candidates(data.value_range, pixels))
+    finally:
+        model.preprocessing = None
+
+
+def _figures(data: TrainingData, said: dict[str, Predictions]) -> SplitsResult:
+    measured = {
+        split: from_predictions(one.losses, one.probabilities, data.labels[data.rows[split]])
+        for split, one in said.items()
+    }
+    final = final_figures(0, measured)
+    return SplitsResult(train=final.train, validation=final.validation, test=final.test, gap=final.gap)
+
+
+def _gap(
+    model: ForeignModel, data: TrainingData, said: dict[str, Predictions], relations: Relations | None
+) -> StoredGap | None:
+    """What the terms of the gap are made of, as far as one set of weights shows them."""
+    answers = {split: Answers.to(data.labels[data.rows[split]], one) for split, one in said.items()}
+    of_train = answers["train"].tally()
+    if of_train is None or len(answers) < 2:
+        return None
+    related = {} if relations is None else related_images(relations, data.source)
+    validation = answers.get("validation")
+    held_out = answers["test"] if validation is None else validation
+    gap = StoredGap(
+        kept_epoch=0,
+        epochs=0,
+        train=of_train,
+        validation=None if validation is None else validation.tally(),
+        test=None,
+        validation_copies=None if validation is None else copies_of(validation, related.get("validation")),
+        calibration=calibration_of(
+            held_out.log_probabilities(),
+            held_out.labels,
+            halves_of(held_out.labels),
+            "test" if validation is None else "validation",
+        ),
+    )
+    if "test" not in answers:
+        return gap
+    reference = answers["train"] if validation is None else validation
+    try:
+        return gap.with_test(measure_test(model, data, answers["test"], reference, related.get("test")))
+    except Exception:  # noqa: BLE001 - the figures are worth more than their explanation
+        traceback.print_exc()
+        return gap

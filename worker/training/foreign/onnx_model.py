@@ -1,0 +1,164 @@
+"""An ONNX file as a network that answers, by onnxruntime. Its weights are counted without it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.histories.protobuf import NotThisFormatError, fields_of
+from heldout.model_facts import ModelFacts, ModelLayer
+from heldout.model_lifecycle import ModelFormat, ModelRejectionCode
+from worker.training.foreign.refusal import ModelRefused
+
+# Fields of onnx.proto: of ModelProto, GraphProto and TensorProto.
+_PRODUCER_NAME, _PRODUCER_VERSION, _GRAPH = 2, 3, 7
+_INITIALIZER = 5
+_DIMS, _NAME, _EXTERNAL_DATA = 1, 8, 13
+# Channels that images have.
+_CHANNELS = (1, 3, 4)
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+TRIED_SIZE = 64
+
+
+class OnnxAnswers:
+    """Answers images by an ONNX model.
+
+    Raises:
+        ModelRefused: if it is none, or onnxruntime is not installed.
+    """
+
+    gives_logits = False  # what its end computes is not known
+
+    def __init__(self, file: Path) -> None:
+        self._session = _session(file)
+        taken, given = self._session.get_inputs(), self._session.get_outputs()
+        if len(taken) != 1 or len(taken[0].shape) != 4 or taken[0].type not in {*_TYPES, "tensor(uint8)"}:
+            shapes = ", ".join(f"{one.type} {one.shape}" for one in taken)[:200]
+            raise ModelRefused(
+                ModelRejectionCode.NOT_FOR_IMAGES,
+                f"The model takes {shapes}; expected one input of four dimensions: the batch, and an image with its "
+                "channels first or last.",
+            )
+        # Further outputs, such as the names of the answers, are passed over.
+        if not given or len(given[0].shape) not in {2, 4} or given[0].type not in _TYPES:
+            shapes = ", ".join(f"{one.type} {one.shape}" for one in given)[:200]
+            raise ModelRefused(
+                ModelRejectionCode.UNFIT_OUTPUT, f"The model gives {shapes}; expected one output of (batch, classes)."
+            )
+        self._name, self._output = taken[0].name, given[0].name
+        self._dtype = _TYPES.get(taken[0].type, np.uint8)
+        sizes = [one if isinstance(one, int) and one > 0 else None for one in taken[0].shape]
+        self._batch = sizes[0]
+        self.channels_first = sizes[3] not in _CHANNELS and sizes[1] in _CHANNELS
+        self.input_shape = tuple(sizes[2:] + sizes[1:2]) if self.channels_first else tuple(sizes[1:])
+        self.output_shape = tuple(one if isinstance(one, int) and one > 0 else None for one in given[0].shape[1:])
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(batch, figures) for (batch, height, width, channels)."""
+        size = self._batch or len(images)
+        found = []
+        for begin in range(0, len(images), size):
+            part = images[begin : begin + size]
+            missing = size - len(part)
+            if missing:  # a model of one batch size takes no smaller one
+                part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
+            if self.channels_first:
+                part = np.ascontiguousarray(part.transpose(0, 3, 1, 2))
+            [answer] = self._session.run([self._output], {self._name: part.astype(self._dtype)})
+            found.append(answer[: size - missing])
+        return np.concatenate(found).astype(np.float32)
+
+
+def facts_of(file: Path) -> ModelFacts:
+    """Read the file for the first time, and try the model on a black image.
+
+    Raises:
+        ModelRefused.
+    """
+    made_by, weights = _contents(file)
+    model = OnnxAnswers(file)
+    image = np.zeros((1, *(TRIED_SIZE if size is None else size for size in model.input_shape)), np.float32)
+    try:
+        answer = model(image)
+    except Exception as error:  # whatever onnxruntime raises
+        text = " ".join(str(error).split())[:300]
+        code = ModelRejectionCode.CANNOT_ANSWER
+        raise ModelRefused(code, f"The model fails on a black image: {type(error).__name__}: {text}") from error
+    if not np.isfinite(answer).all():
+        code = ModelRejectionCode.CANNOT_ANSWER
+        raise ModelRefused(code, "The model gives figures that are not finite on a black image.")
+    return ModelFacts(
+        format=ModelFormat.ONNX,
+        channels_first=model.channels_first,
+        input_shape=model.input_shape,
+        output_shape=tuple(answer.shape[1:]) if len(model.output_shape) == 1 else model.output_shape,
+        parameters=sum(int(np.prod(shape)) for _, shape in weights),
+        layers=tuple(ModelLayer(name=name, type="initializer", weights=(shape,)) for name, shape in weights),
+        made_by=made_by,
+    )
+
+
+def _session(file: Path) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ModelRefused(
+            ModelRejectionCode.NO_ONNX_RUNTIME,
+            "This worker has no onnxruntime, which reads ONNX files. Upload the model as a `.keras` file, or ask the "
+            "operator to install `heldout[cpu]`.",
+        ) from error
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # whatever a broken file makes it raise
+        text = " ".join(str(error).split())[:300]
+        code = ModelRejectionCode.MODEL_DAMAGED
+        raise ModelRefused(code, f"onnxruntime {onnxruntime.__version__} cannot load the model: {text}") from error
+
+
+def _contents(file: Path) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
+    """The program that has written the file, and its weights: names and shapes."""
+    maker, weights = ["", ""], []
+    try:
+        for number, value in fields_of(file.read_bytes()):
+            if number in (_PRODUCER_NAME, _PRODUCER_VERSION) and isinstance(value, bytes):
+                maker[number - _PRODUCER_NAME] = value.decode("utf-8", "replace")[:80]
+            if number == _GRAPH and isinstance(value, bytes):
+                tensors = [one for field, one in fields_of(value) if field == _INITIALIZER and isinstance(one, bytes)]
+                weights += [_weight(one) for one in tensors]
+    except NotThisFormatError as error:
+        raise ModelRefused(
+            ModelRejectionCode.NOT_A_MODEL,
+            "The file is neither a `.keras` file nor an ONNX one. Save a model of Keras with `model.save('model.keras')"
+            "`, or export it as ONNX.",
+        ) from error
+    return " ".join(filter(None, maker)), weights
+
+
+def _weight(tensor: bytes) -> tuple[str, tuple[int, ...]]:
+    name, shape = "", list[int]()
+    for number, value in fields_of(tensor):
+        if number == _EXTERNAL_DATA:
+            code = ModelRejectionCode.UNSAFE_MODEL
+            raise ModelRefused(code, "The model keeps weights in another file. Export it as one file.")
+        if number == _NAME and isinstance(value, bytes):
+            name = value.decode("utf-8", "replace")[:200]
+        if number == _DIMS:
+            shape += [value] if isinstance(value, int) else _packed(value)
+    return name, tuple(shape)
+
+
+def _packed(numbers: bytes) -> list[int]:
+    """Numbers one after another, as some programs write the dimensions."""
+    found, value, shift = [], 0, 0
+    for byte in numbers:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            found.append(value)
+            value = shift = 0
+    return found

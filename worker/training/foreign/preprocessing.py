@@ -1,0 +1,130 @@
+"""Which change of the pixels a model needs before it understands a dataset: found on training images alone.
+
+A model that was trained elsewhere may have been fed with pixels from 0 to 1, or with channels in another order.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.stored.measurement import Preprocessing
+from models.answers.answers import Answers, halves_of, surely_better
+
+# Training images that are looked at; half of them choose, and the other half confirms.
+MAX_IMAGES = 2000
+# What a change must bring to matter: so large a share of the images right that were wrong, or so small a share of the
+# loss left. Training has made the loss small on the pixels that it saw; networks without large biases answer much the
+# same on pixels of another scale, only too surely or not surely enough.
+MIN_GAIN = 0.03
+MAX_LOSS_LEFT = 0.6
+# Probability that chance alone makes a change look better.
+MAX_CHANCE = 0.01
+# ImageNet's colours: red, green, blue, as shares of white.
+_MEAN, _SPREAD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+# Caffe's means of bytes, in the order of the channels that it reads: blue, green, red.
+_CAFFE_MEANS = np.array([103.939, 116.779, 123.68])
+
+_IN_WORDS = {
+    "as_given": "the values as they are",
+    "unit": "pixels from 0 to 1",
+    "symmetric": "pixels from −1 to 1",
+    "bytes": "pixels from 0 to 255",
+    "standardised": "pixels with mean 0 and spread 1",
+    "imagenet": "pixels with ImageNet's mean and spread taken out",
+    "caffe": "pixels from 0 to 255 with ImageNet's means taken out",
+    "inverted": "light and dark swapped",
+    "inverted_unit": "light and dark swapped, from 0 to 1",
+}
+
+
+_Numbers = float | NDArray[np.float64]  # one for all channels, or one for each
+
+
+def candidates(value_range: tuple[float, float], sample: NDArray[np.float32]) -> list[Preprocessing]:
+    """What may have been done to the pixels of a model's training, the usual first; not what changes nothing.
+
+    Args:
+        value_range: the dataset's lowest and highest pixel value.
+        sample: (images, height, width, channels) of training.
+    """
+    low, high = map(float, value_range)
+    channels = sample.shape[-1]
+    unit = 1 / (high - low), -low / (high - low)
+    flat = sample.reshape(-1, channels).astype(np.float64)
+    spread = np.maximum(flat.std(axis=0), 1e-6 * (high - low))
+    changes: dict[str, tuple[_Numbers, _Numbers]] = {
+        "as_given": (1.0, 0.0),
+        "unit": unit,
+        "symmetric": (2 * unit[0], 2 * unit[1] - 1),
+        "bytes": (255 * unit[0], 255 * unit[1]),
+        "standardised": (1 / spread, -flat.mean(axis=0) / spread),
+        "inverted": (-1.0, low + high),
+        "inverted_unit": (-unit[0], 1 - unit[1]),
+    }
+    if channels == 3:
+        changes["imagenet"] = unit[0] / _SPREAD, (unit[1] - _MEAN) / _SPREAD
+        changes["caffe"] = 255 * unit[0], 255 * unit[1] - _CAFFE_MEANS
+    found, seen = list[Preprocessing](), {_numbers(1.0, 0.0, channels, is_reversed=False)}
+    for is_reversed in (False, True) if channels == 3 else (False,):
+        for kind, (factor, offset) in changes.items():
+            numbers = _numbers(factor, offset, channels, is_reversed=is_reversed)
+            if numbers not in seen:
+                seen.add(numbers)
+                words = _IN_WORDS[kind] + (", channels in the order blue, green, red" if is_reversed else "")
+                if kind == "as_given":
+                    words = "channels in the order blue, green, red"
+                one = Preprocessing(
+                    kind=kind,
+                    reversed_channels=is_reversed,
+                    factor=numbers[1],
+                    offset=numbers[2],
+                    value_range=(low, high),
+                    in_words=words,
+                )
+                found.append(one)
+    return found
+
+
+def _numbers(
+    factor: _Numbers, offset: _Numbers, channels: int, *, is_reversed: bool
+) -> tuple[bool, tuple[float, ...], tuple[float, ...]]:
+    one, two = (tuple(np.broadcast_to(value, channels).astype(float).tolist()) for value in (factor, offset))
+    return is_reversed, one, two
+
+
+def prepared(images: NDArray[np.float32], change: Preprocessing | None) -> NDArray[np.float32]:
+    """(…, channels) pixels as the model wants them."""
+    if change is None:
+        return images
+    ordered = images[..., ::-1] if change.reversed_channels else images
+    return (ordered * np.asarray(change.factor, np.float32) + np.asarray(change.offset, np.float32)).astype(np.float32)
+
+
+def chosen(
+    labels: NDArray[np.int32],
+    answers_under: Callable[[Preprocessing | None], Answers],
+    tried: Sequence[Preprocessing],
+) -> Preprocessing | None:
+    """The change under which a model answers surely more training images; None where it needs none.
+
+    Args:
+        labels: (images,) of the sample.
+        answers_under: what the model says of the sample under a change.
+        tried: `candidates`.
+    """
+    choosing, confirming = halves_of(labels)
+    as_given = answers_under(None)
+    if not len(confirming):
+        return None
+    best, of_best = None, as_given
+    for change in tried:  # the simplest that no other one is surely better than
+        answers = answers_under(change)
+        if surely_better(of_best.of(choosing), answers.of(choosing), max_p=MAX_CHANCE):
+            best, of_best = change, answers
+    if best is None:
+        return None
+    before, after = as_given.of(confirming), of_best.of(confirming)
+    gain = float(after.right.mean() - before.right.mean())
+    matters = gain >= MIN_GAIN or float(after.losses.mean()) <= MAX_LOSS_LEFT * float(before.losses.mean())
+    return best if matters and surely_better(before, after, max_p=MAX_CHANCE) else None
