@@ -1,1 +1,1 @@
-"""A job's figures in the forms of other programs: Keras' history, and what is made from it."""
+"""A job's figures in the forms of other programs: Keras' history, TensorBoard's logs, MLflow's runs."""

@@ -1,0 +1,126 @@
+"""`heldout mlflow`: jobs as runs of MLflow."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from heldout.cli import completion
+from heldout.cli.command import AsJson, Home, service
+from heldout.cli.outcome import Exit, Refused
+from heldout.cli.screen import print_json, say
+from heldout.cli.several_jobs import follow_all, jobs_of
+
+if TYPE_CHECKING:
+    from heldout.cli.mlflow_tracking import Tracking
+    from heldout.client import Client
+    from heldout.views.job import JobView
+
+_ENDS = {"job.succeeded", "job.failed", "job.cancelled"}
+
+
+def mlflow(
+    subjects: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID…]",
+            help="Ids of jobs, job_…, or of studies, std_…, with all of their jobs.",
+            show_default=False,
+            autocompletion=lambda incomplete: [*completion.job_ids(incomplete), *completion.study_ids(incomplete)],
+        ),
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="By default MLFLOW_EXPERIMENT_NAME, else heldout.")
+    ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Go on until all have ended; without an ID send each job that ends from now on."),
+    ] = False,
+    with_model: Annotated[
+        bool, typer.Option("--model/--no-model", help="Whether to send the model's file too.")
+    ] = True,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> Exit | None:
+    """Send jobs to MLflow as runs. To the server that MLFLOW_TRACKING_URI names; a second time adds what is new."""
+    if not subjects and not follow:
+        raise Refused("Name jobs or studies, or give --follow to send each job that ends from now on.")
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        raise Refused("Set MLFLOW_TRACKING_URI, such as http://localhost:5000. MLflow's other variables hold too.")
+    sender = _Sender(_tracking(experiment, with_model), as_json)
+    with service(home) as client:
+        if subjects:
+            jobs = jobs_of(client, subjects)
+            if follow:
+                jobs = follow_all(client, jobs, lambda job: sender.send(client, job))
+                jobs = [job for job in jobs if job.id in sender.unsent]  # once more: MLflow may have been away
+            for job in jobs:
+                sender.send(client, job)
+        else:
+            say("Each job that ends from now on is sent; Ctrl-C ends this.", file=sys.stderr)
+            for job in _jobs_that_end(client):
+                sender.send(client, job)
+    if as_json:
+        print_json({"runs": sender.runs, "unsent": sender.unsent})
+    return Exit.FAILED if sender.unsent else None
+
+
+class _Sender:
+    """Sends jobs one by one; what MLflow does not take is said, and keeps nothing from being sent after it."""
+
+    def __init__(self, tracking: Tracking, quiet: bool) -> None:
+        self._tracking = tracking
+        self._quiet = quiet
+        self.runs: dict[str, str] = {}
+        self.unsent: dict[str, str] = {}
+
+    def send(self, client: Client, job: JobView) -> None:
+        def send() -> None:
+            run = self._tracking.send(client, job)
+            if not self._quiet and self.runs.get(job.id) != run:
+                say(f"{job.id}: run {run}")
+            self.runs[job.id] = run
+
+        self.unsent.pop(job.id, None)
+        if (failure := _failure_of(send)) is not None:
+            self.unsent[job.id] = failure
+            say(f"{job.id} was not sent: {failure} `heldout mlflow {job.id}` tries again.", file=sys.stderr)
+
+
+def _tracking(experiment: str | None, with_model: bool) -> Tracking:
+    # Nothing is sent to anybody but the server that is named, and nothing else printed; who wants either sets it.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    try:
+        from heldout.cli.mlflow_tracking import Tracking, experiment_name
+    except ModuleNotFoundError as error:
+        if error.name != "mlflow":
+            raise
+        raise Refused("`heldout mlflow` needs the package mlflow-skinny: pip install 'heldout[mlflow]'.") from None
+    made: list[Tracking] = []
+    failure = _failure_of(lambda: made.append(Tracking(experiment_name(experiment), with_model=with_model)))
+    if failure is not None:
+        raise Refused(f"MLflow at {os.environ['MLFLOW_TRACKING_URI']}: {failure}")
+    return made[0]
+
+
+def _failure_of(act: Callable[[], object]) -> str | None:
+    """What MLflow says where it fails, on one line; None where all went well."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    try:
+        act()
+    except (MlflowException, RequestException) as error:
+        return " ".join(str(error).split())[:500]
+    return None
+
+
+def _jobs_that_end(client: Client) -> Iterator[JobView]:
+    for event in client.follow_all_events():
+        if event.type in _ENDS:
+            yield client.get(event.subject.id)
