@@ -2,11 +2,12 @@
 
 The service has 10,000 jobs that have ended, one with 1,000 epochs, and 20 that a program trains in place of a worker:
 it writes what a worker writes, an epoch of each job a round. `python -m benchmarks.dashboard` needs Chromium and a
-built dashboard (`make web`).
+built dashboard (`make web`); `python -m benchmarks.dashboard memory` plays the hours alone.
 """
 
 import shutil
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -17,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, sync_
 
 from benchmarks.lists import fill
 from benchmarks.serving import add_job, prepare, service
+from heldout.diagnosis.words import counted
 from heldout.spec import JobSpec
 from models.database import Database
 from models.specs import training_spec_of
@@ -92,7 +94,7 @@ def _figures(epoch: int) -> dict[str, float]:
     }
 
 
-def main() -> None:
+def main(*, of_memory_alone: bool = False) -> None:
     """Print each figure as soon as it is known."""
     program = next((found for name in CHROMIUMS if (found := shutil.which(name))), None)
     if program is None:
@@ -111,13 +113,14 @@ def main() -> None:
         with service(url, folder) as running, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
             visitor = _Visitor(browser, f"http://127.0.0.1:{running.port}", key)
-            _first_page(visitor)
-            _many_jobs(visitor)
-            _long_history(visitor, long)
-            _live(visitor, lambda: trainings.epochs(live), "list of 10,000 jobs", "/jobs", ROWS)
-            _live(visitor, lambda: trainings.epochs(live), "one job", f"/jobs/{live[0]}", CHART)
+            if not of_memory_alone:
+                _first_page(visitor)
+                _many_jobs(visitor)
+                _long_history(visitor, long)
+                _live(visitor, lambda: trainings.epochs(live), "list of 10,000 jobs", "/jobs", ROWS)
+                _live(visitor, lambda: trainings.epochs(live), "one job", f"/jobs/{live[0]}", CHART)
+            _hour(visitor, lambda: trainings.epochs(live[:1]), "one job", f"/jobs/{live[0]}", CHART, "/metrics", jobs=1)
             _hour(visitor, lambda: trainings.epochs(live), "list of jobs", "/jobs", ROWS, "/v1/jobs?")
-            _hour(visitor, lambda: trainings.epochs(live), "one job", f"/jobs/{live[0]}", CHART, "/metrics")
             browser.close()
         database.dispose()
 
@@ -235,7 +238,9 @@ def _frames(page: Page) -> str:
     )
 
 
-def _hour(visitor: _Visitor, step: Callable[[], None], name: str, path: str, ready: str, asked: str) -> None:
+def _hour(
+    visitor: _Visitor, step: Callable[[], None], name: str, path: str, ready: str, asked: str, *, jobs: int = LIVE
+) -> None:
     """The page's memory before and after an hour of updates; its clock is turned on, so that it does not take one."""
     context = visitor.context()
     page = context.new_page()
@@ -248,8 +253,8 @@ def _hour(visitor: _Visitor, step: Callable[[], None], name: str, path: str, rea
     began = time.monotonic()
     _turn(page, step, asked, HOUR_OF_ROUNDS)
     print(
-        f"an hour of {LIVE} jobs, {name}: {before:.1f} MB of heap before, {_heap_mb(tools):.1f} MB after "
-        f"{HOUR_OF_ROUNDS * LIVE:,} epochs, played in {time.monotonic() - began:.0f} s",
+        f"an hour of {counted(jobs, 'job')}, {name}: {before:.1f} MB of heap before, {_heap_mb(tools):.1f} MB after "
+        f"{HOUR_OF_ROUNDS * jobs:,} epochs, played in {time.monotonic() - began:.0f} s",
         flush=True,
     )
     context.close()
@@ -277,4 +282,4 @@ def _heap_mb(tools: CDPSession) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(of_memory_alone=sys.argv[1:] == ["memory"])
