@@ -1,5 +1,6 @@
 """The reconciler: a thread in every API and worker process that puts right what other processes left unfinished."""
 
+import itertools
 import random
 import threading
 import time
@@ -24,6 +25,8 @@ Announce = Callable[[Sequence[WakeUp]], None]
 
 # A round is late if it comes after more than so many of its regular pauses and half a lease.
 LATE_AFTER_PAUSES = 1.2
+# A service without work does little else than reconcile: what nobody waits for is looked for less often.
+ROUNDS_PER_TIDY_UP = 3
 # Each pause is drawn between these shares of `reconcile_s`, so that processes do not reconcile at the same moment.
 PAUSE_SHARES = (0.8, 1.2)
 
@@ -70,14 +73,16 @@ class Reconciler:
 
     def run_once(self) -> None:
         """Do all of it once. Raises DatabaseUnavailable."""
+        self._put_right()
+        self._tidy_up()
+
+    def _put_right(self) -> None:
+        """Settle what clients or workers wait for."""
         with self._database.write() as session:
             lost = claims.recover_expired_leases(session) if time.monotonic() >= self._leases_count_after else []
             self._require_no_gap(transitions.now(session))
             expired = claims.expire_pending(session)
-            unsent = uploads.reject_unsent(session)
-            idempotency.forget_old(session)
             owners.add_missing(session)
-            audit_log.forget_old(session, self._settings.keep_audit_s)
             relate = relations.queue_missing(session)
         if self._key_uses is not None:
             self._key_uses.write(self._database)
@@ -86,8 +91,6 @@ class Reconciler:
             log.warning("job_recovered", job_id=job_id, status=status.value)
         for job_id in expired:
             log.warning("job_expired", job_id=job_id)
-        for dataset_id in unsent:
-            log.info("upload_never_sent", dataset_id=dataset_id)
         if relate is not None:
             log.info("copies_not_known", job_id=relate)
         if self._announce is not None:
@@ -95,6 +98,15 @@ class Reconciler:
                 wake_ups = claims.wake_ups_to_repeat(session, older_than_s=2 * self._settings.reconcile_s)
             if wake_ups:
                 self._announce(wake_ups)
+
+    def _tidy_up(self) -> None:
+        """Remove what nobody waits for the removal of."""
+        with self._database.write() as session:
+            unsent = uploads.reject_unsent(session)
+            idempotency.forget_old(session)
+            audit_log.forget_old(session, self._settings.keep_audit_s)
+        for dataset_id in unsent:
+            log.info("upload_never_sent", dataset_id=dataset_id)
         if self._blobs is not None:
             self._delete_unneeded(self._blobs)
 
@@ -130,9 +142,12 @@ class Reconciler:
             raise DatabaseUnavailable
 
     def _run(self) -> None:
+        rounds = itertools.count(1)
         while not self._stop.wait(self._settings.reconcile_s * random.uniform(*PAUSE_SHARES)):
             try:
-                self.run_once()
+                self._put_right()
+                if next(rounds) % ROUNDS_PER_TIDY_UP == 0:
+                    self._tidy_up()
             except DatabaseUnavailable:
                 self._leases_count_after = time.monotonic() + self._settings.lease_s
                 log.warning("database_unavailable", thread="reconciler")

@@ -10,7 +10,7 @@ from models.store.claims import Claimed
 log = structlog.get_logger()
 
 # Nobody waits for these jobs, so they are asked for less often than others.
-POLL_INTERVAL_S = 4.0
+POLL_INTERVAL_S = 5.0
 
 
 class JobsBesideSlots:

@@ -17,6 +17,9 @@ from models.store.claims import HeldAttempt
 
 log = structlog.get_logger()
 
+# How often a keeper without jobs gives its sign of life.
+IDLE_ROUND_S = 2.0
+
 
 class LeaseKeeper:
     """Threads that run jobs ask it whether a job is still theirs and what was asked of it."""
@@ -29,6 +32,7 @@ class LeaseKeeper:
         self._lock = threading.Lock()
         self._held: dict[HeldAttempt, JobRequest | None] = {}
         self._lost: set[HeldAttempt] = set()
+        self._holds_any = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
 
@@ -36,12 +40,15 @@ class LeaseKeeper:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stop.set()
+        with self._lock:
+            self._stop.set()
+            self._holds_any.set()
         self._thread.join(10)
 
     def hold(self, held: HeldAttempt) -> None:
         with self._lock:
             self._held[held] = None
+            self._holds_any.set()
 
     def forget(self, held: HeldAttempt) -> None:
         with self._lock:
@@ -65,7 +72,10 @@ class LeaseKeeper:
                 self._sign_of_life.touch()
             with self._lock:
                 held = set(self._held) - self._lost
+                if not held and not self._stop.is_set():
+                    self._holds_any.clear()
             if not held:
+                self._holds_any.wait(IDLE_ROUND_S)
                 renewed_at = time.monotonic()
                 continue
             try:

@@ -6,11 +6,15 @@ import pytest
 
 from heldout.settings import Settings
 from models.database import Database
+from tests.e2e.running import until
+from tests.models.work import Work
+from worker.supervision import lease_keeper
 from worker.supervision.lease_keeper import LeaseKeeper
 
 
 @pytest.fixture
-def keeper(tmp_path):
+def keeper(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease_keeper, "IDLE_ROUND_S", 0.01)
     database = Database(f"sqlite:///{tmp_path / 'never-asked.db'}")
     keeper = LeaseKeeper(database, Settings(poll_s=0.01), "worker", tmp_path / "scratch" / "alive")
     keeper.start()
@@ -26,3 +30,18 @@ def test_the_keeper_gives_a_sign_of_life_at_each_round_even_if_its_folder_was_aw
     while len(seen) < 3 and time.monotonic() < until:
         seen |= {sign.stat().st_mtime_ns} if sign.exists() else set()
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_keeper_that_rested_looks_after_a_new_job_at_once(database, tmp_path, monkeypatch):
+    monkeypatch.setattr(lease_keeper, "IDLE_ROUND_S", 3600.0)
+    work = Work(database)
+    keeper = LeaseKeeper(database, Settings(poll_s=0.01), "worker", tmp_path / "alive")
+    keeper.start()
+    until((tmp_path / "alive").exists, "the first round")
+    held = work.running()
+    keeper.hold(held)
+    work.cancel(held.job_id)
+    until(lambda: keeper.request_for(held) is not None, "the request that was seen")
+    keeper.stop()
+    assert not keeper._thread.is_alive(), "it rests no longer when it is to stop"
