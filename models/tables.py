@@ -1,125 +1,33 @@
-"""The tables. A row of `jobs` holds the state of one piece of background work; most other tables refer to it."""
+"""The tables of jobs, datasets and what belongs to them. Those of other files can be imported from here, too."""
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
-    Enum,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
-    LargeBinary,
-    MetaData,
     String,
     Text,
-    UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus, SuspectsStatus
 from heldout.kinds import JobKind
 from heldout.ledger import ReadKind
 from heldout.lifecycle import JobRequest, JobStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportStatus, ModelFormat
-from heldout.study_lifecycle import StudyStatus
-from models.database import UtcTime
-
-Json = JSON().with_variant(JSONB(), "postgresql")
-
-
-def named_text(kind: type[StrEnum]) -> Enum:
-    """Kept as text by value, so that a new member needs no migration."""
-    return Enum(
-        kind,
-        native_enum=False,
-        create_constraint=False,
-        length=16,
-        values_callable=lambda members: [member.value for member in members],
-    )
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: UtcTime(),
-        dict[str, Any]: Json,
-        list[Any]: Json,
-        JobKind: named_text(JobKind),
-        JobStatus: named_text(JobStatus),
-        JobRequest: named_text(JobRequest),
-        ReadKind: named_text(ReadKind),
-        DatasetStatus: named_text(DatasetStatus),
-        RelationsStatus: named_text(RelationsStatus),
-        SuspectsStatus: named_text(SuspectsStatus),
-        ArtifactName: named_text(ArtifactName),
-        ArtifactFormat: named_text(ArtifactFormat),
-        ModelFormat: named_text(ModelFormat),
-        ExportStatus: named_text(ExportStatus),
-        StudyStatus: named_text(StudyStatus),
-    }
-
-
-ALL_SCOPES = '["read", "write", "admin"]'
-
-
-class KeyRow(Base):
-    """An API key: its secret is kept as a hash only."""
-
-    __tablename__ = "api_keys"
-
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    owner: Mapped[str] = mapped_column(String(128), index=True)
-    secret_sha256: Mapped[str] = mapped_column(String(64))
-    scopes: Mapped[list[Any]] = mapped_column(server_default=text(f"'{ALL_SCOPES}'"))
-    made_by: Mapped[str | None] = mapped_column(String(32))  # the key by which it was made; null: by the operator
-    created_at: Mapped[datetime]
-    expires_at: Mapped[datetime | None]
-    last_used_at: Mapped[datetime | None]  # written some seconds later
-    revoked_at: Mapped[datetime | None]
-
-
-class AuditRow(Base):
-    """Who did what to what, from where. Triggers keep entries from being changed, and from going within a day."""
-
-    __tablename__ = "audit_log"
-    __table_args__ = (Index("ix_audit_log_list", "owner", "id"),)
-
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    owner: Mapped[str] = mapped_column(String(128))  # whose things they are
-    key_id: Mapped[str | None] = mapped_column(String(32))  # null: the operator, by a command
-    action: Mapped[str] = mapped_column(String(64))
-    subject: Mapped[str | None] = mapped_column(String(160))
-    address: Mapped[str | None] = mapped_column(String(64))
-    request_id: Mapped[str | None] = mapped_column(String(128))
-    created_at: Mapped[datetime] = mapped_column(index=True)
-
-
-class SessionRow(Base):
-    """A browser that is logged in by a key, or a link by which one can log in: its secret is kept as a hash only."""
-
-    __tablename__ = "sessions"
-
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
-    secret_sha256: Mapped[str] = mapped_column(String(64))
-    is_link: Mapped[bool]  # good for one log-in, which makes a session of its own
-    created_at: Mapped[datetime]
-    expires_at: Mapped[datetime] = mapped_column(index=True)
-
+from models.table_base import Base as Base
+from models.tables_access import AuditRow as AuditRow
+from models.tables_access import DeliveryRow as DeliveryRow
+from models.tables_access import KeyRow as KeyRow
+from models.tables_access import SessionRow as SessionRow
+from models.tables_access import WebhookRow as WebhookRow
+from models.tables_studies import StudyRow as StudyRow
+from models.tables_studies import StudyRunRow as StudyRunRow
 
 DISCARDED = (
     "(deleted_at IS NOT NULL OR status = 'rejected') AND (sha256 IS NOT NULL OR upload_key IS NOT NULL)"
@@ -276,66 +184,6 @@ class JobRow(Base):
     started_at: Mapped[datetime | None]
     attempt_started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-
-
-class StudyRow(Base):
-    """A comparison of remedies, or a learning curve. Its row is locked before any of its jobs is added."""
-
-    __tablename__ = "studies"
-    __table_args__ = (
-        Index("ix_studies_list", "owner", "id"),
-        Index(
-            "ix_studies_running",
-            "id",
-            sqlite_where=text("status = 'running'"),
-            postgresql_where=text("status = 'running'"),
-        ),
-    )
-
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    owner: Mapped[str] = mapped_column(String(128))
-    name: Mapped[str] = mapped_column(String(128))
-    kind: Mapped[str] = mapped_column(String(16))  # remedies, learning_curve
-    status: Mapped[StudyStatus]
-    cancel_requested: Mapped[bool]  # a client asked to cancel it, and some of its jobs still run
-    error: Mapped[dict[str, Any] | None]
-    version: Mapped[int]
-    spec: Mapped[dict[str, Any]]  # of the base
-    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
-    base_job: Mapped[str | None] = mapped_column(String(40))  # whose spec is the base; its row may be gone
-    remedies: Mapped[list[Any]]  # their names, as asked for or chosen
-    plan: Mapped[dict[str, Any]]  # what is fixed when it begins, see models/studies/stored.py
-    found: Mapped[dict[str, Any]]  # what its trainings have shown so far, as its view has it
-    user_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")  # of each of its jobs
-    priority: Mapped[int]
-    evaluation: Mapped[str | None] = mapped_column(String(40))  # the job that measures base and winner on test
-    tested: Mapped[bytes | None] = mapped_column(LargeBinary)  # what it has found, see models/studies/stored.py
-    test_failed: Mapped[str | None] = mapped_column(Text)  # why there will be none
-    last_event: Mapped[int]
-    created_at: Mapped[datetime]
-    started_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
-
-
-class StudyRunRow(Base):
-    """Which training of a study a job is: there is one job for each, ever."""
-
-    __tablename__ = "study_runs"
-    __table_args__ = (
-        UniqueConstraint(
-            "study_id", "arm", "purpose", "seed", "fold", "fold_seed", "variant", name="uq_study_runs_once"
-        ),
-    )
-
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
-    arm: Mapped[str] = mapped_column(String(128))
-    purpose: Mapped[str] = mapped_column(String(16))
-    seed: Mapped[int]
-    fold: Mapped[int]  # -1 where it has the dataset's own split: nulls would not be equal
-    fold_seed: Mapped[int]
-    variant: Mapped[int]
-    scores: Mapped[bytes | None] = mapped_column(LargeBinary)  # of its kept weights, see models/studies/stored.py
 
 
 class JobMetadataRow(Base):
@@ -564,54 +412,3 @@ class IdempotencyRow(Base):
     body: Mapped[dict[str, Any]]
     headers: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(index=True)
-
-
-class WebhookRow(Base):
-    """Where an owner wants to hear of events. Secrets are sealed by `models/secret_box.py`: they sign messages."""
-
-    __tablename__ = "webhooks"
-
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    owner: Mapped[str] = mapped_column(String(128), index=True)
-    url: Mapped[str] = mapped_column(Text)
-    events: Mapped[list[Any]]
-    enabled: Mapped[bool]
-    disabled_reason: Mapped[str | None] = mapped_column(String(128))
-    secret: Mapped[str] = mapped_column(Text)
-    previous_secret: Mapped[str | None] = mapped_column(Text)
-    previous_until: Mapped[datetime | None]  # the previous secret signs too until then
-    made_by: Mapped[str | None] = mapped_column(String(32))  # the key by which it was made
-    failures: Mapped[int] = mapped_column(server_default="0")  # attempts since the last one that succeeded
-    failing_since: Mapped[datetime | None]  # the first of them
-    last_event: Mapped[int] = mapped_column(server_default="0")
-    created_at: Mapped[datetime]
-
-
-class DeliveryRow(Base):
-    """One event for one webhook: the outbox while it is pending, the log afterwards."""
-
-    __tablename__ = "webhook_deliveries"
-    __table_args__ = (
-        Index(
-            "ix_webhook_deliveries_due",
-            "due_at",
-            sqlite_where=text("status = 'pending'"),
-            postgresql_where=text("status = 'pending'"),
-        ),
-        Index("ix_webhook_deliveries_list", "webhook_id", "id"),
-    )
-
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
-    type: Mapped[str] = mapped_column(String(32))
-    subject_object: Mapped[str] = mapped_column(String(16))  # job, dataset
-    subject_id: Mapped[str] = mapped_column(String(40))  # its row may be gone
-    payload: Mapped[dict[str, Any]]  # the subject's view when the event was written
-    status: Mapped[str] = mapped_column(String(16))  # pending, delivered, failed
-    attempts: Mapped[int]  # since it was last asked for
-    fence: Mapped[int]  # grows with each claim
-    log: Mapped[list[Any]]
-    due_at: Mapped[datetime | None]
-    leased_until: Mapped[datetime | None]
-    created_at: Mapped[datetime]
-    finished_at: Mapped[datetime | None]

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from heldout.model_lifecycle import ModelStatus
-from models.tables import Base, named_text
+from models.table_base import Base, named_text
 
 
 class ModelRow(Base):

@@ -7,7 +7,7 @@ from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from heldout.kinds import JobKind
-from models.tables import Base
+from models.table_base import Base
 
 
 class OwnerRow(Base):

@@ -1,0 +1,59 @@
+"""What all tables have in common: names of constraints, and how types of Python are kept."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, Enum, MetaData
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase
+
+from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus, SuspectsStatus
+from heldout.kinds import JobKind
+from heldout.ledger import ReadKind
+from heldout.lifecycle import JobRequest, JobStatus
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportStatus, ModelFormat
+from heldout.study_lifecycle import StudyStatus
+from models.database import UtcTime
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+
+
+def named_text(kind: type[StrEnum]) -> Enum:
+    """Kept as text by value, so that a new member needs no migration."""
+    return Enum(
+        kind,
+        native_enum=False,
+        create_constraint=False,
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcTime(),
+        dict[str, Any]: Json,
+        list[Any]: Json,
+        JobKind: named_text(JobKind),
+        JobStatus: named_text(JobStatus),
+        JobRequest: named_text(JobRequest),
+        ReadKind: named_text(ReadKind),
+        DatasetStatus: named_text(DatasetStatus),
+        RelationsStatus: named_text(RelationsStatus),
+        SuspectsStatus: named_text(SuspectsStatus),
+        ArtifactName: named_text(ArtifactName),
+        ArtifactFormat: named_text(ArtifactFormat),
+        ModelFormat: named_text(ModelFormat),
+        ExportStatus: named_text(ExportStatus),
+        StudyStatus: named_text(StudyStatus),
+    }
