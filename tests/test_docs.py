@@ -194,8 +194,18 @@ def test_the_readme_says_how_large_the_reference_networks_are(example: str) -> N
 
 def test_every_link_between_pages_leads_somewhere() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", page.read_text(encoding="utf-8")):
+            led = page.parent / target if target else page
+            assert led.exists(), f"{page.relative_to(ROOT)} links to {target}"
+            assert not anchor or anchor in _anchors(led), f"{page.relative_to(ROOT)} links to {target}#{anchor}"
+            # What lies elsewhere is not in the manual.
+            assert page.name == "README.md" or (ROOT / "docs") in led.resolve().parents
+
+
+def _anchors(page: Path) -> set[str]:
+    """Of its headings, as a page in Markdown and the manual alike make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_lines_that_make_folders_of_a_table_of_labels_do_so(tmp_path, monkeypatch):
