@@ -20,6 +20,7 @@ from worker.ingest.process.parent import INHERITED_VARIABLES, ROOT
 
 SET_VARIABLES = {
     "KERAS_BACKEND": "tensorflow",
+    "ORT_DISABLE_TELEMETRY": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "CUDA_VISIBLE_DEVICES": "-1",
     "OPENBLAS_NUM_THREADS": "1",

@@ -5,9 +5,21 @@ from typing import get_args
 import pytest
 
 from heldout.datasets import DatasetSpec
-from heldout.kinds import DeriveSpec, EvaluateSpec, ExportSpec, IngestSpec, RelateSpec, SuspectSpec, WorkSpec
+from heldout.kinds import (
+    CheckModelSpec,
+    DeriveSpec,
+    EvaluateSpec,
+    ExportSpec,
+    IngestSpec,
+    MeasureSpec,
+    RelateSpec,
+    SuspectSpec,
+    WorkSpec,
+)
 from heldout.mending.changes import VersionChanges
-from heldout.stored.artifacts import ModelFormat
+from heldout.model_facts import ModelFacts
+from heldout.model_lifecycle import ModelFormat
+from heldout.stored import artifacts
 from models.store.claims import Claimed, HeldAttempt
 from tests.models.work import spec
 from worker.supervision import runners
@@ -23,6 +35,8 @@ DERIVE = DeriveSpec(
 )
 RELATE = RelateSpec(max_runtime_s=60)
 SUSPECT = SuspectSpec(max_runtime_s=60)
+FACTS = ModelFacts(format=ModelFormat.KERAS, input_shape=(8, 8, 1), output_shape=(10,), parameters=650)
+MEASURE = MeasureSpec(model="mod_1", model_name="mine", key="models/mod_1/x", facts=FACTS, max_runtime_s=60)
 RUN_BY = [
     (spec(), "TrainingAttempt"),
     (CHECK, "IngestAttempt"),
@@ -30,7 +44,9 @@ RUN_BY = [
     (RELATE, "RelateAttempt"),
     (SUSPECT, "SuspectAttempt"),
     (EvaluateSpec(base=("job_1",), winner=("job_2",), max_runtime_s=60), "EvaluateAttempt"),
-    (ExportSpec(job_id="job_1", format=ModelFormat.ONNX, max_runtime_s=60), "ExportAttempt"),
+    (ExportSpec(job_id="job_1", format=artifacts.ModelFormat.ONNX, max_runtime_s=60), "ExportAttempt"),
+    (CheckModelSpec(model="mod_1", key="models/mod_1/x", max_runtime_s=60), "CheckModelAttempt"),
+    (MEASURE, "MeasureAttempt"),
 ]
 
 

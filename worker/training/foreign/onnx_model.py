@@ -1,5 +1,6 @@
 """An ONNX file as a network that answers, by onnxruntime. Its weights are counted without it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,8 @@ def facts_of(file: Path) -> ModelFacts:
 
 
 def _session(file: Path) -> Any:
+    # Read at the import: it would tell its makers of each use, and leave a file in the temporary folder.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
     except ImportError as error:
@@ -108,7 +111,6 @@ def _session(file: Path) -> Any:
             "This worker has no onnxruntime, which reads ONNX files. Upload the model as a `.keras` file, or ask the "
             "operator to install `heldout[cpu]`.",
         ) from error
-    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4

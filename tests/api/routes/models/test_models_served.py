@@ -1,0 +1,204 @@
+"""Models and evaluations over HTTP: who sees them, what is refused, what is counted, noted and deleted."""
+
+from datetime import timedelta
+
+import pytest
+
+from heldout.model_facts import ModelFacts
+from heldout.model_lifecycle import ModelFormat
+from heldout.stored.measurement import Measurement
+from models.blob_check import compare
+from models.store import model_evaluations, models
+from models.store.claims import HeldAttempt
+from tests.api.routes.test_audit_log import logged
+from tests.api.routes.test_quotas import limit, refused
+from tests.api.support import FINAL, assert_problem, sqlite_only
+
+FILE = b"not read" * 50
+FACTS = ModelFacts(format=ModelFormat.KERAS, input_shape=(28, 28, 1), output_shape=(10,), parameters=7850)
+MEASURED = Measurement.model_validate(
+    {"metrics": {name: FINAL[name] for name in ("train", "validation", "test", "gap")}}
+)
+
+
+def stored(app) -> set[str]:
+    """Keys of all files of models; other tests have left some in the same store."""
+    return {one.key for one in app.state.context.blobs.stored("models")}
+
+
+def uploaded(client, **params) -> dict:
+    answer = client.post("/v1/models", content=FILE, params=params)
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["location"] == f"/v1/models/{answer.json()['id']}"
+    return answer.json()
+
+
+def ready(client, worker, facts: ModelFacts = FACTS) -> str:
+    model = uploaded(client)["id"]
+    held = worker.claim()
+    with worker.database.write() as session:
+        models.mark_ready(session, held, model, facts)
+    return model
+
+
+def ordered(client, model: str) -> dict:
+    answer = client.post("/v1/evaluations", json={"model": model, "dataset": "mnist5k"})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def end(worker, held: HeldAttempt) -> None:
+    with worker.database.write() as session:
+        model_evaluations.end(session, held, MEASURED, [])
+
+
+def test_a_model_goes_from_checking_to_ready_and_is_its_owners_alone(client, stranger, worker):
+    model = uploaded(client, name="mine")
+    assert (model["status"], model["name"], model["size_bytes"]) == ("checking", "mine", len(FILE))
+    assert_problem(
+        client.post("/v1/evaluations", json={"model": model["id"], "dataset": "mnist5k"}),
+        *(422, "model_unavailable", "/model"),
+    )
+    held = worker.claim()
+    with worker.database.write() as session:
+        models.mark_ready(session, held, model["id"], FACTS)
+    found = client.get(f"/v1/models/{model['id']}?wait=1").json()
+    assert (found["status"], found["classes"], found["parameters"], found["gives"]) == ("ready", 10, 7850, "answers")
+    assert [one["id"] for one in client.get("/v1/models").json()["data"]] == [model["id"]]
+    assert stranger.get("/v1/models").json()["data"] == []
+    for answer in (
+        stranger.get(f"/v1/models/{model['id']}"),
+        stranger.delete(f"/v1/models/{model['id']}"),
+    ):
+        assert_problem(answer, 404, "model_not_found")
+    theirs = stranger.post("/v1/evaluations", json={"model": model["id"], "dataset": "mnist5k"})
+    assert_problem(theirs, 422, "model_not_found", "/model")
+
+
+def test_a_form_brings_a_model_as_a_body_does(client):
+    answer = client.post("/v1/models", files={"file": ("digits.keras", FILE)})
+    assert (answer.status_code, answer.json()["name"]) == (201, "digits.keras")
+    named = client.post("/v1/models", files={"file": ("digits.keras", FILE)}, data={"name": "mine"})
+    assert named.json()["name"] == "mine"
+    assert named.json()["sha256"] == answer.json()["sha256"]
+    assert_problem(client.post("/v1/models", files={"file": ("x", FILE)}, data={"owner": "eve"}), 400, "invalid_form")
+
+
+def test_a_request_that_is_sent_again_makes_one_model(client, app):
+    before = stored(app)
+    first, second = (client.post("/v1/models", content=FILE, headers={"Idempotency-Key": "once"}) for _ in range(2))
+    assert second.json() == first.json()
+    assert second.headers["idempotent-replayed"] == "true"
+    assert [one.split("/")[1] for one in stored(app) - before] == [first.json()["id"]]
+
+
+def test_what_does_not_fit_is_refused_before_it_waits(client, worker):
+    for facts, why in (
+        (FACTS.model_copy(update={"input_shape": (32, 32, 3)}), "takes images of 32×32×3; those of the dataset are"),
+        (FACTS.model_copy(update={"output_shape": (7,)}), "tells 7 classes apart; the dataset has 10"),
+        (FACTS.model_copy(update={"output_shape": (4, 4, 64)}), "gives a feature map"),
+    ):
+        model = ready(client, worker, facts)
+        answer = client.post("/v1/evaluations", json={"model": model, "dataset": "mnist5k"})
+        problem = assert_problem(answer, 422, "model_does_not_fit", "/model")
+        assert why in problem["detail"]
+    answer = client.post("/v1/evaluations", json={"model": ready(client, worker), "dataset": "nowhere"})
+    assert_problem(answer, 422, "dataset_not_found", "/dataset")
+
+
+def test_an_evaluation_lives_as_a_job_does_and_is_no_job_of_any_list(client, stranger, worker):
+    model = ready(client, worker)
+    waiting = ordered(client, model)
+    path = f"/v1/evaluations/{waiting['id']}"
+    assert (waiting["status"], waiting["metrics"], waiting["model"]["id"]) == ("queued", None, model)
+    assert client.get("/v1/jobs").json()["data"] == []
+    assert_problem(client.get(f"{path}/diagnosis"), 409, "not_ready")
+    assert_problem(client.delete(f"/v1/models/{model}"), 409, "model_in_use")
+    assert_problem(client.delete(path), 409, "evaluation_not_finished")
+    held = worker.claim()
+    version = client.get(path).headers["etag"]
+    assert client.get(path, headers={"If-None-Match": version}).status_code == 304
+    end(worker, held)
+    end(worker, held)  # whose acknowledgement was lost
+    found = client.get(f"{path}?wait=1").json()
+    assert (found["status"], found["metrics"]["test"]) == ("succeeded", FINAL["test"])
+    assert client.get(f"{path}/diagnosis").json()["object"] == "diagnosis"
+    ledger = client.get("/v1/datasets/mnist5k/ledger").json()
+    assert [(one["split"], one["subject"], one["epoch"]) for one in ledger["entries"]["data"]] == [
+        (split, {"object": "model", "id": model}, None) for split in ("test", "validation")
+    ]
+    assert (ledger["splits"]["test"]["models"], ledger["splits"]["test"]["jobs"]) == (1, 0)
+    assert "Your uploaded model has looked at the 1,000 test labels once" in ledger["explanation"]
+    for answer in (stranger.get(path), stranger.post(f"{path}/cancel"), stranger.delete(path)):
+        assert_problem(answer, 404, "evaluation_not_found")
+    assert_problem(client.post(f"{path}/cancel"), 409, "evaluation_finished")
+    assert client.delete(path).status_code == 204
+    assert_problem(client.get(path), 404, "evaluation_not_found")
+
+
+def test_a_waiting_evaluation_is_cancelled_at_once_and_a_running_one_by_its_worker(client, worker):
+    model = ready(client, worker)
+    first, second = ordered(client, model), ordered(client, model)
+    answer = client.post(f"/v1/evaluations/{second['id']}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+    held = worker.claim()
+    answer = client.post(f"/v1/evaluations/{first['id']}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (202, "cancelling")
+    end(worker, held)
+    found = client.get(f"/v1/evaluations/{first['id']}").json()
+    assert (found["status"], found["metrics"]) == ("cancelled", None)
+    assert client.delete(f"/v1/models/{model}").status_code == 204
+    assert client.get(f"/v1/evaluations/{first['id']}").json()["model"]["id"] == model
+
+
+@pytest.mark.parametrize("end_of_check", ["failed", "cancelled"])
+def test_a_check_that_does_not_end_well_rejects_its_model(client, worker, end_of_check):
+    model = uploaded(client)["id"]
+    held = worker.claim()
+    if end_of_check == "failed":
+        worker.fail(held, "out_of_memory")
+        assert client.get(f"/v1/models/{model}").json()["error"]["code"] == "out_of_memory"
+    else:
+        assert client.delete(f"/v1/models/{model}").status_code == 204
+        assert worker.stop_as_requested(held) == "cancelled"
+        assert_problem(client.get(f"/v1/models/{model}"), 404, "model_not_found")
+
+
+@sqlite_only
+def test_models_count_among_stored_bytes_and_changes_are_noted(client, worker):
+    limit(worker, stored_bytes=2 * len(FILE))
+    first, second = uploaded(client), uploaded(client)
+    refused(client.post("/v1/models", content=FILE), "stored_bytes", 2 * len(FILE), 2 * len(FILE))
+    assert client.delete(f"/v1/models/{first['id']}").status_code == 204
+    uploaded(client)
+    assert logged(client, subject=first["id"]) == [("delete_model", first["id"]), ("upload_model", first["id"])]
+    assert [action for action, _ in logged(client)] == [
+        *("upload_model", "delete_model", "upload_model", "upload_model")
+    ]
+    assert second["status"] == "checking"
+
+
+@sqlite_only
+def test_a_too_large_model_is_refused(client, app):
+    before = stored(app)
+    app.state.context.settings.__dict__["max_model_bytes"] = len(FILE) - 1
+    assert_problem(client.post("/v1/models", content=FILE), 413, "body_too_large")
+    assert stored(app) == before
+
+
+@sqlite_only
+def test_a_deep_check_knows_the_files_of_models(client, app, worker):
+    context = app.state.context
+    model = ready(client, worker)
+    [key] = [one for one in stored(app) if one.split("/")[1] == model]
+    context.blobs.put("models/mod_gone/left", b"left")
+    found = compare(context.database, context.blobs, young=timedelta(0))
+    orphans = {one.key for one in found.orphans}
+    assert "models/mod_gone/left" in orphans
+    assert key not in orphans
+    context.blobs.delete("models/mod_gone/left")
+    context.blobs.put(key, b"damaged")
+    found = compare(context.database, context.blobs, young=timedelta(0))
+    assert [(one.key, one.why) for one in found.faults if one.key == key] == [(key, "damaged")]
+    assert client.delete(f"/v1/models/{model}").status_code == 204
+    assert key not in stored(app)

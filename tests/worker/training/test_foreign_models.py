@@ -1,0 +1,144 @@
+"""Files of models that strangers send: what is refused before Keras reads it, and which pixels a model understands."""
+
+import json
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from models.answers.answers import Answers, Predictions
+from tests.onnx_files import dense_onnx
+from worker.training.foreign import preprocessing
+from worker.training.foreign.check import facts_of
+from worker.training.foreign.keras_model import KerasAnswers
+from worker.training.foreign.refusal import ModelRefused
+
+
+def saved(model: keras.Model, folder: Path) -> Path:
+    file = folder / "model.keras"
+    model.save(file)
+    return file
+
+
+def small(*layers) -> keras.Model:
+    return keras.Sequential([keras.Input((8, 8, 3)), *layers])
+
+
+def rewritten(file: Path, **members: bytes) -> Path:
+    """The same archive with other members."""
+    with zipfile.ZipFile(file) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in (content | {f"{key}".replace("__", "."): value for key, value in members.items()}).items():
+            archive.writestr(name, data)
+    return file
+
+
+def refusal(file: Path) -> str:
+    with pytest.raises(ModelRefused) as refused:
+        facts_of(file)
+    assert refused.value.detail
+    return refused.value.code.value
+
+
+def linked_weights() -> bytes:
+    content = BytesIO()
+    with h5py.File(content, "w") as weights:
+        weights["layers"] = h5py.ExternalLink("/etc/passwd", "/")
+    return content.getvalue()
+
+
+@keras.saving.register_keras_serializable("mine")
+class Doubled(keras.layers.Layer):
+    """A layer that is not Keras' own."""
+
+    def call(self, images):
+        return 2 * images
+
+
+def test_what_holds_more_than_layers_of_keras_is_refused(tmp_path):
+    flat, dense = keras.layers.Flatten(), keras.layers.Dense(2)
+    assert refusal(saved(small(keras.layers.Lambda(lambda x: x + 1), flat, dense), tmp_path)) == "unsafe_model"
+    assert refusal(saved(small(Doubled(), flat, dense), tmp_path)) == "custom_object"
+    plain = saved(small(flat, dense), tmp_path)
+    config = json.loads(zipfile.ZipFile(plain).read("config.json"))
+    config["config"]["layers"][1]["module"] = "os"
+    assert refusal(rewritten(plain, config__json=json.dumps(config).encode())) == "custom_object"
+    assert (
+        refusal(rewritten(saved(small(flat, dense), tmp_path), model__weights__h5=linked_weights())) == "unsafe_model"
+    )
+
+
+def test_what_is_no_model_for_images_is_refused(tmp_path):
+    words = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
+    assert refusal(saved(words, tmp_path)) == "not_for_images"
+    images = keras.Input((8, 8, 3))
+    flat = keras.layers.Flatten()(images)
+    two = keras.Model(images, [keras.layers.Dense(2)(flat), keras.layers.Dense(3)(flat)])
+    assert refusal(saved(two, tmp_path)) == "unfit_output"
+    whole = saved(small(keras.layers.Flatten(), keras.layers.Dense(2)), tmp_path).read_bytes()
+    for content, code in (
+        (whole[: len(whole) // 2], "model_damaged"),
+        (b"\x89HDF\r\n\x1a\n", "old_format"),
+        (b"GIF89a", "not_a_model"),
+        (b"", "model_damaged"),
+    ):
+        (tmp_path / "file").write_bytes(content)
+        assert refusal(tmp_path / "file") == code
+
+
+def test_a_model_that_gives_a_feature_map_is_known_as_such(tmp_path):
+    facts = facts_of(saved(small(keras.layers.Conv2D(4, 3)), tmp_path))
+    assert (facts.gives, facts.output_shape, facts.classes) == ("feature_map", (6, 6, 4), None)
+    with_channels_first = tmp_path / "first.onnx"
+    with_channels_first.write_bytes(dense_onnx(np.ones((192, 2)), np.ones(2), image=(3, 8, 8)))
+    facts = facts_of(with_channels_first)
+    assert (facts.channels_first, facts.input_shape, facts.output_shape) == (True, (8, 8, 3), (2,))
+
+
+@pytest.mark.parametrize("end", ["dense", "layer", "activation"])
+def test_logits_are_taken_where_a_model_ends_in_a_softmax(tmp_path, end):
+    flat, dense = keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax" if end == "dense" else None)
+    last = {"dense": [], "layer": [keras.layers.Softmax()], "activation": [keras.layers.Activation("softmax")]}[end]
+    model = small(flat, dense, *last)
+    answers = KerasAnswers(saved(model, tmp_path))
+    images = np.random.default_rng(1).random((4, 8, 8, 3), np.float32)
+    assert answers.gives_logits
+    said = keras.ops.convert_to_numpy(keras.ops.softmax(answers(images)))
+    assert said == pytest.approx(model.predict(images, verbose=0), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_reversed", "of_training"),
+    [
+        (None, False, lambda images: images),
+        ("unit", False, lambda images: images / 255),
+        ("symmetric", False, lambda images: images / 127.5 - 1),
+        ("as_given", True, lambda images: images[..., ::-1]),
+        ("unit", True, lambda images: images[..., ::-1] / 255),
+        ("inverted", False, lambda images: 255 - images),
+    ],
+)
+def test_the_pixels_that_a_model_was_trained_on_are_found(kind, is_reversed, of_training):
+    """Three classes by which channel is brightest, and how bright; the nearest mean of training answers."""
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 3, 600).astype(np.int32)
+    images = rng.integers(0, 90, (600, 4, 4, 3)).astype(np.float32)
+    images[np.arange(600), :, :, 0] += 40 * labels[:, None, None]
+    seen = of_training(images).mean(axis=(1, 2))
+    means = np.stack([seen[labels == one].mean(axis=0) for one in range(3)])
+    spread = seen.std()
+
+    def answers_under(change):
+        found = preprocessing.prepared(images, change).mean(axis=(1, 2))
+        logits = -(((found[:, None] - means) / spread) ** 2).sum(axis=2)
+        logs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+        losses = -logs[np.arange(len(labels)), labels].astype(np.float32)
+        return Answers.to(labels, Predictions(np.exp(logs).astype(np.float32), losses))
+
+    found = preprocessing.chosen(labels, answers_under, preprocessing.candidates((0, 255), images))
+    assert (found and found.kind, bool(found and found.reversed_channels)) == (kind, is_reversed)
