@@ -41,6 +41,7 @@ COMMANDS = (
     results.confusion,
     results.model,
     export.export,
+    export.card,
     results.predictions,
     jobs.cancel,
     jobs.pause,
