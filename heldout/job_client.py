@@ -232,14 +232,17 @@ class JobMethods:
         return await self._answers.read(QueueView, "GET", _job(job_id, "queue"))
 
     @dual
-    async def download_model(self, job_id: str, to: Path | str, format: ModelFormatName = "keras") -> int:
+    async def download_model(
+        self, job_id: str, to: Path | str, format: ModelFormatName | Literal["python"] = "keras"
+    ) -> int:
         """Write the model to a path, whole or not at all; gives back its size in bytes.
 
         The first request for another format than `keras` orders it; the client then waits for it as long as its
         patience lasts.
 
         Args:
-            format: `keras`, `saved_model` (a .zip), `onnx` or `litert` (a `.tflite` file).
+            format: `keras`, `saved_model` (a .zip), `onnx`, `litert` (a `.tflite` file), or `python`: a script
+                that trains the job once more.
         Raises:
             OSError: if the file cannot be written.
         """
@@ -264,6 +267,11 @@ class JobMethods:
         params = {"format": format, "wait": wait_s}
         route = _job(job_id, "model/report")
         return await self._answers.read(ExportReportView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
+
+    @dual
+    async def model_card(self, job_id: str) -> str:
+        """What the model is for, how well it does, on what data, and how it is made again; in Markdown."""
+        return (await self._connection.send("GET", _job(job_id, "card"))).text
 
     @dual
     async def download_predictions(self, job_id: str, to: Path | str, format: PredictionsFormat = "npz") -> int:

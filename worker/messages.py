@@ -86,6 +86,7 @@ class ExportAssignment:
     dataset: str  # folder in the internal format (models/arrays.py)
     dataset_sha256: str
     scratch: str  # folder of this attempt, made and removed by the supervisor
+    card: str  # the model card, in Markdown
     model: str  # the training's `.keras` file, in `scratch`
     predictions: str | None  # its `predictions.npz`, in `scratch`; None where it has none
     relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known

@@ -46,6 +46,7 @@ COMMANDS = (
     results.confusion,
     results.model,
     export.export,
+    export.card,
     results.predictions,
     tensorboard_logs.tensorboard,
     mlflow_command.mlflow,

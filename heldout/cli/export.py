@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,6 +58,22 @@ def export(
             f"Loaded again by {report.runtime}: the answers to {report.images:,} {report.split} images are {whose}, "
             f"probabilities within {report.max_difference:.1g}."
         )
+
+
+def card(
+    job_id: JobId,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - is standard output.")
+    ] = "-",
+    home: Home = None,
+) -> None:
+    """Print a job's model card. What the model is for, how well it does, on what data, and how it is made again."""
+    with service(home) as client:
+        text = client.model_card(job_id)
+    if output == "-":
+        say(text.rstrip("\n"))
+    else:
+        Path(output).write_text(text, encoding="utf-8")
 
 
 def _waited_for(client: Client, job_id: str, format_: ModelFormat, *, quiet: bool) -> ExportReportView:

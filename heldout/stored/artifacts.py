@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 
 class ArtifactName(StrEnum):
@@ -46,6 +46,8 @@ class ExportStatus(StrEnum):
 
 # The same, as a client writes them.
 ModelFormatName = Literal["keras", "saved_model", "onnx", "litert"]
+# No file of the model, but a script that trains it once more.
+SCRIPT: Final = "python"
 
 # How the name of a downloaded file ends.
 MODEL_SUFFIXES: Mapping[ModelFormat, str] = {

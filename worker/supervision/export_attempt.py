@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from heldout.errors import JobNotFound, SpecUnreadable
+from heldout.errors import FileOfLaterRelease, JobNotFound, SpecUnreadable
 from heldout.kinds import ExportSpec
 from heldout.lifecycle import FailureCode
 from heldout.settings import Settings
 from heldout.stored.artifacts import MODEL_SUFFIXES, ModelFormat
 from models.blobs import BlobMissing
+from models.model_card import model_card_of
 from models.store import exports
 from models.store.claims import Claimed
 from models.store.exports import ExportSource
@@ -51,7 +52,8 @@ class ExportAttempt(ProcessAttempt):
         job_id = self._spec.job_id
         try:
             source = self.lease.read(lambda session: exports.source_of(session, job_id))
-        except SpecUnreadable as error:
+            card = self.lease.read(lambda session: model_card_of(session, self.lease.blobs, job_id))
+        except (SpecUnreadable, FileOfLaterRelease) as error:
             raise CannotBegin(FailureCode.INTERNAL, error.detail) from error
         except JobNotFound as error:
             raise CannotBegin(FailureCode.MODEL_UNAVAILABLE, error.detail) from error
@@ -67,6 +69,7 @@ class ExportAttempt(ProcessAttempt):
             dataset=str(dataset),
             dataset_sha256=self.claimed.dataset_sha256,
             scratch=str(self.folder),
+            card=card,
             model=str(model),
             predictions=None if predictions is None else str(predictions),
             relations=None if relations is None else str(relations),

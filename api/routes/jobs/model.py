@@ -1,15 +1,15 @@
 """The model of a job, for several runtimes: the first request for one orders it, later ones get the file."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import Query
+from fastapi import Query, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
-from api.http.deps import AnnounceDep, AppContextDep, JobId, SessionDep
+from api.http.deps import AnnounceDep, AppContextDep, JobId, ReadSessionDep, SessionDep
 from api.http.problems import NO_ROOM, problems
 from api.http.routing import resource
 from api.live.hub import ChannelState
@@ -17,21 +17,28 @@ from api.live.recent_events import Channel, ChannelKind
 from api.routes.jobs.downloads import FILE, download, not_there
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.errors import (
+    DatasetLost,
     DatasetNotFound,
     ExportDiffers,
     ExportFailed,
     ExportNotReady,
     ExportNotSupported,
+    FileOfLaterRelease,
     HeldoutError,
     JobNotFound,
     ModelLost,
     NoModel,
     NotReady,
+    NotSupported,
+    SpecUnreadable,
     StorageUnavailable,
 )
 from heldout.lifecycle import FailureCode, JobStatus
-from heldout.stored.artifacts import MODEL_SUFFIXES, ExportStatus, ModelFormat
+from heldout.stored.artifacts import MODEL_SUFFIXES, SCRIPT, ExportStatus, ModelFormat
 from heldout.views.export import ExportReportView, ExportView
+from heldout.views.study_report import MARKDOWN
+from models.model_card import model_card
+from models.plain_script import plain_script
 from models.store import accounts, artifacts, exports, jobs, quotas
 from models.store.keys import Caller
 from models.tables import ExportRow
@@ -39,7 +46,7 @@ from models.wake import WakeUp
 
 router = resource("/v1/jobs/{job_id}", "jobs")
 
-_PROBLEMS = problems(
+_OF_EXPORTS = (
     JobNotFound,
     NotReady,
     NoModel,
@@ -52,8 +59,17 @@ _PROBLEMS = problems(
     StorageUnavailable,
     *NO_ROOM,
 )
+_OF_SCRIPTS = (NotSupported, DatasetLost, SpecUnreadable, FileOfLaterRelease)
 _LINK = {"description": '`rel="describedby"`: the report of the file\'s proof.', "schema": {"type": "string"}}
-_MODEL: dict[int | str, dict[str, Any]] = {200: {**FILE, "headers": {**FILE["headers"], "Link": _LINK}}, **_PROBLEMS}
+_MODEL: dict[int | str, dict[str, Any]] = {
+    200: {**FILE, "headers": {**FILE["headers"], "Link": _LINK}},
+    **problems(*_OF_EXPORTS, *_OF_SCRIPTS),
+}
+
+_CARD: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Markdown.", "content": {MARKDOWN: {"schema": {"type": "string"}}}},
+    **problems(JobNotFound, NotReady, NoModel, SpecUnreadable, StorageUnavailable, FileOfLaterRelease),
+}
 
 Format = Annotated[
     ModelFormat,
@@ -61,6 +77,15 @@ Format = Annotated[
         alias="format",
         description="`keras`: the file that the training has left. `saved_model`: a .zip for TensorFlow Serving. "
         "`onnx`. `litert`: a `.tflite` file.",
+    ),
+]
+FormatOrScript = Annotated[
+    ModelFormat | Literal["python"],
+    Query(
+        alias="format",
+        description="`keras`: the file that the training has left. `saved_model`: a .zip for TensorFlow Serving. "
+        "`onnx`. `litert`: a `.tflite` file. `python`: a script that trains the job once more from the same data file, "
+        "with NumPy and Keras alone.",
     ),
 ]
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for an export's end.")]
@@ -71,14 +96,16 @@ async def get_model(
     job_id: JobId,
     caller: CallerDep,
     app: AppContextDep,
-    format_: Format = ModelFormat.KERAS,
+    format_: FormatOrScript = ModelFormat.KERAS,
     wait: Wait = 0,
-) -> StreamingResponse:
+) -> Response:
     """The kept weights as a model: takes raw pixels of the dataset's own range, gives probabilities.
 
     The first request for another format than `keras` orders it. A worker writes the file, loads it again in its own
     runtime, and compares its answers with the job's predictions; only a file that passes is handed out.
     """
+    if format_ == SCRIPT:
+        return await run_in_threadpool(_script, app, caller, job_id)
     if format_ is ModelFormat.KERAS:
         return await run_in_threadpool(_trained, app, caller, job_id)
     found = await _proven(app, caller, job_id, format_, wait_s=wait)
@@ -86,7 +113,7 @@ async def get_model(
     return await run_in_threadpool(_sent, app, job_id, format_, found.key, found.size_bytes, found.sha256)
 
 
-@router.get("/model/report", responses=_PROBLEMS)
+@router.get("/model/report", responses=problems(*_OF_EXPORTS))
 async def get_model_report(
     job_id: JobId,
     caller: CallerDep,
@@ -100,6 +127,15 @@ async def get_model_report(
     """
     found = await _proven(app, caller, job_id, format_, wait_s=wait)
     return ExportReportView.model_validate(found.report)
+
+
+@router.get("/card", response_class=Response, responses=_CARD)
+def get_model_card(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> Response:
+    """What the model is for, how well it does, on what data, what its gap is made of, and how it is made again."""
+    job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
+    if artifacts.model_of(session, job) is None:
+        raise not_there(job, "model")
+    return Response(model_card(session, app.blobs, job, dataset), media_type=f"{MARKDOWN}; charset=utf-8")
 
 
 @router.post("/model", status_code=202, responses=problems(JobNotFound, NotReady, NoModel, DatasetNotFound, *NO_ROOM))
@@ -145,6 +181,19 @@ def _trained(app: AppContext, caller: Caller, job_id: str) -> StreamingResponse:
     if row is not None and (row.error or {}).get("code") == FailureCode.EXPORT_DIFFERS:
         raise _failure(row)
     return _sent(app, job_id, ModelFormat.KERAS, model.key, model.size_bytes, model.sha256)
+
+
+def _script(app: AppContext, caller: Caller, job_id: str) -> Response:
+    """The script that trains the job once more."""
+    with app.database.read() as session:
+        job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
+        if artifacts.model_of(session, job) is None:
+            raise not_there(job, "model")
+        if dataset.sha256 is None:
+            raise DatasetNotFound(dataset.name)
+        text = plain_script(session, app.blobs, job, dataset)
+    headers = {"Content-Disposition": f'attachment; filename="{job_id}.py"'}
+    return Response(text, media_type="text/x-python; charset=utf-8", headers=headers)
 
 
 def _sent(

@@ -158,6 +158,7 @@ class Bench:
             dataset=str(self.folder / "digits"),
             dataset_sha256=self.sha256,
             scratch=str(scratch),
+            card="# Model card",
             model=str(self.folder / "model.keras"),
             predictions=None if predictions is None else str(self.folder / predictions),
         )
@@ -229,6 +230,10 @@ def test_each_format_answers_in_its_own_runtime_as_the_training_did_and_says_wha
     model = schema_py_generated.ModelT.InitFromObj(schema_py_generated.Model.GetRootAs(content, 0))
     (entry,) = (one for one in model.metadata if one.name == b"heldout.json")
     of_litert = json.loads(bytes(model.buffers[entry.buffer].data))
+
+    (card,) = (bytes(model.buffers[one.buffer].data).decode() for one in model.metadata if one.name == b"MODEL_CARD.md")
+    assert card == of_onnx.pop("model_card") == (version / "assets.extra" / "MODEL_CARD.md").read_text()
+    assert bench.job_id in card
 
     with np.load(bench.folder / "predictions.npz") as arrays:
         facts = json.loads(str(arrays["about"]))

@@ -29,14 +29,14 @@ class PackagesMissing(Exception):
 class Format:
     """How one format is written and loaded again.
 
-    write: takes the model, what its file says of itself, where to write it, and a folder for other files; None where
-    the training has written it.
+    write: takes the model, what its file says of itself, its card, where to write it, and a folder for other files;
+    None where the training has written it.
     answers: takes the file, images, and a folder for other files; gives (images, classes) probabilities.
     runtime: what it is answered by, with its version.
     packages: importable names that both need, beside TensorFlow and Keras.
     """
 
-    write: Callable[[keras.Model, ModelAbout, Path, Path], None] | None
+    write: Callable[[keras.Model, ModelAbout, str, Path, Path], None] | None
     answers: Callable[[Path, ProofImages, Path], NDArray[np.float32]]
     runtime: Callable[[], str]
     packages: tuple[str, ...] = ()

@@ -1,5 +1,6 @@
 """A LiteRT file (`.tflite`), answered by LiteRT's own interpreter."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from worker.training.exports.proof import ProofImages
 _FILE_IDENTIFIER = b"TFL3"
 
 
-def write(model: keras.Model, about: ModelAbout, file: Path, scratch: Path) -> None:
+def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch: Path) -> None:
     folder = scratch / "for_litert"
     saved_model.save(model, folder)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[saved_model.SIGNATURE])
-    file.write_bytes(_with_metadata(converter.convert(), about))
+    entries = {about.file_name: about.to_bytes(), saved_model.CARD_FILE: card.encode()}
+    file.write_bytes(_with_metadata(converter.convert(), entries))
 
 
 def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
@@ -37,17 +39,18 @@ def runtime() -> str:
     return f"ai-edge-litert {version('ai-edge-litert')}"
 
 
-def _with_metadata(content: bytes, about: ModelAbout) -> bytes:
-    """The file with an entry `heldout.json` among its metadata, which interpreters pass over."""
+def _with_metadata(content: bytes, entries: Mapping[str, bytes]) -> bytes:
+    """The file with more entries among its metadata, by name, which interpreters pass over."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-    buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(about.to_bytes(), np.uint8)
-    entry.name, entry.buffer = about.file_name, len(model.buffers)
-    model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or []), entry]
+    for name, text in entries.items():
+        buffer, entry = schema.BufferT(), schema.MetadataT()
+        buffer.data = np.frombuffer(text, np.uint8)
+        entry.name, entry.buffer = name, len(model.buffers)
+        model.buffers.append(buffer)
+        model.metadata = [*(model.metadata or []), entry]
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), file_identifier=_FILE_IDENTIFIER)
     return bytes(builder.Output())

@@ -15,7 +15,7 @@ from worker.training.exports.proof import ProofImages
 INPUT, OUTPUT = "pixels", "probabilities"
 
 
-def write(model: keras.Model, about: ModelAbout, file: Path, scratch: Path) -> None:
+def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch: Path) -> None:
     import onnx
 
     _teach_erfc()
@@ -25,7 +25,8 @@ def write(model: keras.Model, about: ModelAbout, file: Path, scratch: Path) -> N
     _name_ends(made.graph)
     made.producer_name, made.producer_version = "heldout", ""
     facts = about.model_dump(mode="json")
-    onnx.helper.set_model_props(made, {name: _as_text(value) for name, value in facts.items()})
+    texts = {name: _as_text(value) for name, value in facts.items()}
+    onnx.helper.set_model_props(made, {**texts, "model_card": card})
     onnx.checker.check_model(made, full_check=True)
     onnx.save(made, str(file))
 

@@ -83,7 +83,7 @@ def exported(assignment: ExportAssignment) -> Exported:
         file = trained
     else:
         file = scratch / f"model{MODEL_SUFFIXES[assignment.format]}"
-        format_.write(model, about, file, scratch)
+        format_.write(model, about, assignment.card, file, scratch)
     found = compare(format_.answers(file, asked, scratch), expected)
     content = file.read_bytes()
     report = ExportReportView.model_validate(

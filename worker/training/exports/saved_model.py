@@ -13,6 +13,7 @@ from worker.training.exports.proof import ProofImages
 
 SIGNATURE = "serving_default"
 INPUT, OUTPUT = "pixels", "probabilities"
+CARD_FILE = "MODEL_CARD.md"
 # TensorFlow's own name of the folder for files that it passes over.
 _EXTRA = "assets.extra"
 
@@ -29,11 +30,12 @@ def save(model: keras.Model, folder: Path) -> None:
     archive.write_out(str(folder), verbose=False)
 
 
-def write(model: keras.Model, about: ModelAbout, file: Path, scratch: Path) -> None:
+def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch: Path) -> None:
     folder = scratch / "saved_model"
     save(model, folder)
     (folder / _EXTRA).mkdir()
     (folder / _EXTRA / about.file_name).write_bytes(about.to_bytes())
+    (folder / _EXTRA / CARD_FILE).write_text(card, encoding="utf-8")
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for one in sorted(path for path in folder.rglob("*") if path.is_file()):
             archive.write(one, f"{about.job_id}/1/{one.relative_to(folder)}")

@@ -1,6 +1,7 @@
 """The model of a job in several formats: the first request orders it, and only a proven file is handed out."""
 
 import hashlib
+import json
 
 import pytest
 
@@ -152,3 +153,34 @@ def test_files_of_exports_belong_to_their_job_and_go_with_it(client, worker, job
         assert file.key in {one.key for one in named_blobs.named(session)}
     assert client.delete(f"/v1/jobs/{job}").status_code == 204
     assert list(worker.blobs.stored(f"jobs/{job}")) == []
+
+
+def test_the_card_says_what_the_model_is_for_how_well_it_does_and_how_it_is_made_again(client, stranger, worker, spec):
+    waiting = submitted(client, spec)["id"]
+    assert_problem(client.get(f"/v1/jobs/{waiting}/card"), 409, "not_ready")
+    worker.succeed(worker.claim())
+    answer = client.get(f"/v1/jobs/{waiting}/card")
+    assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
+    card = answer.text
+    assert "right on 90.0 % of 1,000 test images, which very likely means 88.0 % to 91.7 %" in card
+    assert "| training | 3,600 | 90.0 % | 88.0 % to 91.7 % | 0.250 |" in card
+    for heading in ("Intended use", "How well does it do", "Why is it worse", "What data", "How do I make it again"):
+        assert f"## {heading}" in card
+    listed = card[card.index("```json") + 7 :]
+    assert json.loads(listed[: listed.index("```")]) == client.get(f"/v1/jobs/{waiting}").json()["spec"]
+    assert client.get("/v1/datasets/mnist5k").json()["sha256"] in card
+    assert_problem(stranger.get(f"/v1/jobs/{waiting}/card"), 404, "job_not_found")
+
+
+def test_the_script_is_there_at_once_and_refused_where_plain_keras_would_give_other_figures(client, worker, spec):
+    job = submitted(client, spec)["id"]
+    worker.succeed(worker.claim())
+    answer = client.get(f"/v1/jobs/{job}/model?format=python")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/x-python; charset=utf-8")
+    compile(answer.text, "script", "exec")
+    assert f"SEED = {client.get(f'/v1/jobs/{job}').json()['spec']['training']['seed']}" in answer.text
+    assert "mnist_5k.csv.gz" in answer.text
+    augmented = submitted(client, {**spec, "augmentation": {"horizontal_flip": True}})["id"]
+    worker.succeed(worker.claim())
+    refused = client.get(f"/v1/jobs/{augmented}/model?format=python")
+    assert_problem(refused, 422, "not_supported", "/augmentation")

@@ -1,0 +1,42 @@
+"""Collects what is stored about a job, for its model card."""
+
+from heldout.errors import JobNotFound
+from heldout.views.diagnosis import DiagnosisView
+from models.blobs import Blobs
+from models.database import Session
+from models.job_diagnosis import diagnosis_of
+from models.reports.card import CardFacts, card_of
+from models.reports.markdown import as_markdown
+from models.store import metrics
+from models.stored_files import read_audit
+from models.tables import DatasetRow, JobRow
+from models.views.job import job_view
+
+
+def model_card_of(session: Session, blobs: Blobs, job_id: str) -> str:
+    """The card of a job, whoever owns it. Raises JobNotFound, and what `model_card` does."""
+    job = session.get(JobRow, job_id)
+    if job is None:
+        raise JobNotFound(job_id)
+    return model_card(session, blobs, job, session.get_one(DatasetRow, job.dataset_id))
+
+
+def model_card(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow) -> str:
+    """The card of a job that has a model, in Markdown.
+
+    Raises:
+        SpecUnreadable, StorageUnavailable, FileOfLaterRelease.
+    """
+    facts = CardFacts(
+        job=job_view(job, dataset),
+        final=metrics.final_of(session, job.id),
+        diagnosis=DiagnosisView.of(diagnosis_of(session, blobs, job), dataset_id=dataset.id),
+        audit=read_audit(blobs, dataset),
+        classes=dataset.classes or (),
+        shape=dataset.shape or (0, 0, 0),
+        value_range=dataset.value_range or (0, 0),
+        splits=dataset.splits or {},
+        dataset_sha256=dataset.sha256,
+        is_bundled=dataset.owner is None,
+    )
+    return as_markdown(card_of(facts))
