@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import suppress
 
 
 class Relay:
@@ -23,7 +24,8 @@ class Relay:
         broken, self._sockets = self._sockets, []
         self.received = b""
         for each in broken:
-            each.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # whoever was connected may have gone
+                each.shutdown(socket.SHUT_RDWR)
             each.close()
 
     def close(self):
