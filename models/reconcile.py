@@ -77,22 +77,24 @@ class Reconciler:
         self._tidy_up()
 
     def _put_right(self) -> None:
-        """Settle what clients or workers wait for."""
+        """Settle what clients or workers wait for; one statement where there is no work."""
+        if self._key_uses is not None:
+            self._key_uses.write(self._database)
+        with self._database.read() as session:
+            now, has_work = claims.now_and_has_work(session)
+        if not has_work:
+            self._require_no_gap(now)
+            return
         with self._database.write() as session:
             lost = claims.recover_expired_leases(session) if time.monotonic() >= self._leases_count_after else []
             self._require_no_gap(transitions.now(session))
             expired = claims.expire_pending(session)
             owners.add_missing(session)
-            relate = relations.queue_missing(session)
-        if self._key_uses is not None:
-            self._key_uses.write(self._database)
         self._take_care_of_studies()
         for job_id, status in lost:
             log.warning("job_recovered", job_id=job_id, status=status.value)
         for job_id in expired:
             log.warning("job_expired", job_id=job_id)
-        if relate is not None:
-            log.info("copies_not_known", job_id=relate)
         if self._announce is not None:
             with self._database.write() as session:
                 wake_ups = claims.wake_ups_to_repeat(session, older_than_s=2 * self._settings.reconcile_s)
@@ -100,11 +102,14 @@ class Reconciler:
                 self._announce(wake_ups)
 
     def _tidy_up(self) -> None:
-        """Remove what nobody waits for the removal of."""
+        """Remove what is needed no longer, and find copies in datasets of earlier releases: nobody waits for it."""
         with self._database.write() as session:
             unsent = uploads.reject_unsent(session)
             idempotency.forget_old(session)
             audit_log.forget_old(session, self._settings.keep_audit_s)
+            relate = relations.queue_missing(session)
+        if relate is not None:
+            log.info("copies_not_known", job_id=relate)
         for dataset_id in unsent:
             log.info("upload_never_sent", dataset_id=dataset_id)
         if self._blobs is not None:

@@ -4,7 +4,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from heldout.errors import DatabaseUnavailable
 from heldout.kinds import RelateSpec
@@ -40,6 +40,30 @@ def test_a_lease_that_has_run_out_is_taken_back(work, reconciler):
     work.set(held.job_id, lease_expires_at=db_now(-1))
     reconciler.run_once()
     assert work.row(held.job_id).status is JobStatus.QUEUED
+
+
+def test_a_round_without_work_is_one_statement_and_one_with_a_job_is_not(work, reconciler):
+    statements = []
+
+    def note(*of_execution):
+        statements.append(of_execution[2])
+
+    def asked() -> int:
+        statements.clear()
+        reconciler._put_right()
+        return len([one for one in statements if one != "BEGIN"])
+
+    event.listen(work.database.engine, "before_cursor_execute", note)
+    try:
+        assert asked() == 1
+        waiting = work.submit()
+        assert asked() > 1
+        work.cancel(waiting)
+        assert asked() == 1
+        work.running()
+        assert asked() > 1
+    finally:
+        event.remove(work.database.engine, "before_cursor_execute", note)
 
 
 def test_a_reconciler_that_has_just_begun_takes_no_lease_back(work):

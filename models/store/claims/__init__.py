@@ -14,6 +14,7 @@ from models.store.claims.lease import HeldAttempt, renew, requests, require_held
 from models.store.claims.progress import record_epoch, record_progress, record_start
 from models.store.claims.recover import (
     expire_pending,
+    now_and_has_work,
     recover_expired_leases,
     recover_from_dead_workers,
     wake_ups_to_repeat,
@@ -51,6 +52,7 @@ __all__ = [
     "kept_when_cancelled",
     "keys_without_checkpoint",
     "note_summary",
+    "now_and_has_work",
     "record_epoch",
     "record_progress",
     "record_start",

@@ -1,6 +1,8 @@
 """Recovers jobs of workers that were lost, jobs that wait too long, and jobs whose wake-up was never sent."""
 
-from sqlalchemy import or_, select, update
+from datetime import datetime
+
+from sqlalchemy import or_, select, text, update
 from sqlalchemy.orm import Session
 
 from heldout.kinds import KINDS_IN_SLOTS
@@ -9,8 +11,17 @@ from models.database import db_now
 from models.store import studies
 from models.store.claims.finding import IS_READY
 from models.store.transitions import move
-from models.tables import JobRow
+from models.tables import JobRow, StudyRow
 from models.wake import WakeUp
+
+
+def now_and_has_work(session: Session) -> tuple[datetime, bool]:
+    """The database's clock, and whether any job waits or runs or any study goes on."""
+    # As texts, so that the indices of only those rows are used; there may be a million others.
+    queued, running = (select(JobRow.id).where(text(f"jobs.status = '{one}'")) for one in ("queued", "running"))
+    studies_running = select(StudyRow.id).where(text("studies.status = 'running'"))
+    row = session.execute(select(db_now(), or_(queued.exists(), running.exists(), studies_running.exists()))).one()
+    return row[0], bool(row[1])
 
 
 def recover_expired_leases(session: Session, limit: int = 100) -> list[tuple[str, JobStatus]]:
