@@ -1,0 +1,230 @@
+"""What README, tutorial and how-to pages tell readers to type works, on one small service.
+
+A comment `<!-- not run: why -->` before a block keeps it from being run; its syntax is checked all the same. Ids on the
+pages become those of this service, and what would take minutes is made shorter.
+"""
+
+import ast
+import asyncio
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+from standardwebhooks import Webhook
+
+from heldout.client import Client
+from tests.e2e.running import ROOT, Service
+from tests.pages import Block, blocks_of, pages_with_commands
+
+PAGES = pages_with_commands()
+RUN = {"console", "sh", "python"}
+SPEC = {
+    "dataset": "digits",
+    "network": {"blocks": [{"filters": 4}]},
+    "training": {"epochs": 1, "seed": 1, "precision": "float32"},
+    "resources": {"towers": 1},
+}
+# What is typed on a page, and what is run instead; nothing else is changed.
+SHORTER = (
+    (r"training\.epochs=\d+", "training.epochs=1"),
+    (r'"epochs": \d+}', '"epochs": 1}'),
+    (r"--epochs 20", "--epochs 2"),
+    (r"(heldout (?:cure|curve) \S+)", r"\1 --dry-run"),
+    # Searches for a minute; that its words and options are known is seen all the same.
+    (r"(heldout datasets suspects \S+(?: --\S+ \S+)?)", r"\1 --help"),
+    (r"^\. \.venv/bin/activate$", "true"),
+    (r"^heldout up .*$", "true"),
+    (r"/v1/studies -H", "/v1/studies?dry_run=true -H"),
+    (r"(studies/\S+)\?wait=60", r"\1?wait=1"),
+    (r"curl -N", "curl -N --max-time 2"),
+    (r"\[…\]", "[1.0, 0.5]"),
+    (r"2027-01-01T00:00:00Z", (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%dT00:00:00Z")),
+)
+
+
+@dataclass
+class Reader:
+    """Somebody who follows a page, in a folder that has what the pages assume."""
+
+    folder: Path
+    service: Service
+    client: Client
+    job: str
+    study: str
+    dataset: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
+        key = (self.service.home / "api-key").read_text().strip()
+        return kept | {
+            "HOME": str(self.service.home.parent),
+            "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "URL": self.service.url,
+            "AUTH": f"Authorization: Bearer {key}",
+            "auth": f"Authorization: Bearer {key}",
+            "HELDOUT_API_KEY": key,
+            "HELDOUT_URL": self.service.url,
+            "COLUMNS": "200",
+        }
+
+    def typed(self, text: str) -> str:
+        """The text of a page as this reader has to type it."""
+        for pattern, instead in SHORTER:
+            text = re.sub(pattern, instead, text, flags=re.MULTILINE)
+        text = re.sub(r"job_[0-9a-z]+…?|\b(?:NEW_)?JOB\b", self.job, text)
+        text = re.sub(r"std_[0-9a-z]+…?|\bSTUDY\b", self.study, text)
+        text = re.sub(r"\bds_[0-9a-z]+…?", self.dataset, text)
+        text = re.sub(r"(http://)?(localhost|127\.0\.0\.1):8000", self.service.url, text)
+        return text.replace("/backups/", f"{self.folder}/backups/").replace("pets@2", "pets@1")
+
+    def shell(self, command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-ec", self.typed(command)],
+            cwd=self.folder,
+            env=self.environment,
+            input="",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        stopped_by_us = done.returncode == 28 and "--max-time" in self.typed(command)
+        assert done.returncode == 0 or stopped_by_us, f"{command}\n{done.stdout}\n{done.stderr}"
+        if "/v1/datasets" in command:  # what a page goes on with is what the command before it has made
+            self.dataset = next(iter(re.findall(r'"id": ?"(ds_\w+)"', done.stdout)), self.dataset)
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def first_reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    home, folder = tmp_path_factory.mktemp("reader"), tmp_path_factory.mktemp("desk")
+    service = Service(home / ".heldout").start()
+    _fill(folder)
+    with service.client() as client:
+        pets = client.datasets.push(folder / "pets")
+        job = client.wait(client.submit(SPEC).id)
+        while not job.has_ended:
+            job = client.wait(job.id)
+        assert job.status == "succeeded"
+        study = client.order_study({"job": job.id, "remedies": ["dropout"], "seeds": 2})
+        client.cancel_study(study.id)
+        yield Reader(folder, service, client, job.id, study.id, pets.id)
+    service.close()
+
+
+@pytest.fixture
+def reader(first_reader: Reader, tmp_path: Path) -> Reader:
+    """One for each page, whose folder the pages before have not changed."""
+    shutil.copytree(first_reader.folder, tmp_path / "desk", symlinks=True)
+    return replace(first_reader, folder=tmp_path / "desk")
+
+
+def _fill(folder: Path) -> None:
+    """Images, a table of labels, predictions, a history, and the command `heldout`."""
+    digits = load_digits()
+    for number in range(600):
+        label, split = int(digits.target[number]), ("train", "train", "train", "validation", "test")[number % 5]
+        if label < 3:
+            path = folder / "pets" / split / "abc"[label] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.kron(digits.images[number] * 15, np.ones((4, 4))).astype(np.uint8)
+            Image.fromarray(pixels).save(path)
+    original = next((folder / "pets/train/a").iterdir())
+    shutil.copy(original, folder / "pets/test/a/copy.png")
+    (folder / "images").mkdir()
+    rows = ["file,label"]
+    for path in sorted((folder / "pets").rglob("*.png"))[:4]:
+        (folder / "images" / path.name).write_bytes(path.read_bytes())
+        rows.append(f"{path.name},{path.parent.name}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    subprocess.run([sys.executable, "-m", "zipfile", "-c", "pets.zip", "pets"], cwd=folder, check=True)
+    generator, arrays = np.random.default_rng(1), {}
+    for split, count in {"train": 60, "validation": 30, "test": 30}.items():
+        arrays[f"{split}_labels"] = generator.integers(0, 2, count)
+        arrays[f"{split}_probabilities"] = generator.dirichlet([1, 1], count)
+    np.savez(folder / "predictions.npz", **arrays)
+    (folder / "history.csv").write_text("epoch,loss,val_loss\n1,1.0,1.1\n2,0.5,0.9\n3,0.2,1.0\n")
+    (folder / "examples").symlink_to(ROOT / "examples")
+    (folder / "bin").mkdir()
+    for name, starts in {"heldout": ["-c", "from heldout.cli import main; main()"], "python": []}.items():
+        words = " ".join([f'"{sys.executable}"', *(f"'{one}'" for one in starts)])
+        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        (folder / "bin" / name).chmod(0o755)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_tells_readers_to_type_works(page: Path, reader: Reader) -> None:
+    names = _names(reader)
+    for block in blocks_of(page):
+        if block.not_run is not None or block.language not in RUN:
+            continue
+        if block.language == "python":
+            names["client"] = reader.client  # an example may have opened one of its own
+            _run_python(block, reader, names)
+        elif block.language == "sh":
+            reader.shell(block.text)
+        else:
+            for command, shown in block.commands:
+                printed = reader.shell(command)
+                problem = re.search(r'"code":"(\w+)"', shown)
+                assert ("urn:heldout:problem" in printed) == (problem is not None), f"{command}\n{printed}"
+                assert problem is None or problem[1] in printed
+
+
+def _run_python(block: Block, reader: Reader, names: dict[str, Any]) -> None:
+    """As a notebook does it: names last from block to block, and `await` is allowed."""
+    where = f"{block.page}:{block.line}"
+    code = compile(reader.typed(block.text), where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(reader.folder)
+        for name in ("HELDOUT_URL", "HELDOUT_API_KEY"):
+            patch.setenv(name, reader.environment[name])
+        if code.co_flags & inspect.CO_COROUTINE:
+            asyncio.run(eval(code, names))
+        else:
+            exec(code, names)
+
+
+def _names(reader: Reader) -> dict[str, Any]:
+    """What the pages' Python takes as given."""
+    secret, body, sent = "whsec_" + b64encode(b"k" * 24).decode(), '{"type": "job.succeeded"}', datetime.now(UTC)
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(sent.timestamp())),
+        "webhook-signature": Webhook(secret).sign("msg_1", sent, body),
+    }
+    given = {"secret": secret, "request_body": body, "request_headers": headers}
+    return given | {"client": reader.client, "spec": SPEC, "job": reader.client.job(reader.job)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_cannot_be_run_here_is_at_least_well_formed(page: Path) -> None:
+    for block in blocks_of(page):
+        where = f"{block.page}:{block.line}"
+        if block.language == "python":
+            compile(block.text, where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        elif block.language in ("sh", "console"):
+            done = subprocess.run(["bash", "-n"], input=block.script, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{where}: {done.stderr}"
+        elif block.language == "json":
+            json.loads(block.text if block.text.lstrip().startswith("{") else f"{{{block.text}}}")
+        else:
+            assert not block.language, f"{where}: nothing here knows {block.language}"
+            assert not block.text.startswith(("$ ", "heldout ", "curl ")), f"{where}: commands are `console` or `sh`"
