@@ -7,6 +7,7 @@ from typing import Any
 from heldout.diagnosis.words import counted
 from heldout.errors import FieldError, InvalidSpec
 from heldout.layers import NetworkPlan, Shape
+from heldout.model_facts import ModelFacts
 from heldout.spec import JobSpec
 
 OUTPUT = "output"
@@ -14,20 +15,36 @@ OUTPUT = "output"
 
 @dataclass(frozen=True)
 class Weights:
-    """What is known of a job's kept weights: the shapes of each layer's weights by its name, and the classes."""
+    """What is known of a job's kept weights: the shapes of each layer's weights by its name, and the classes.
 
-    job: str
+    An uploaded model names its layers as it likes, and no classes: its layers are known by their places alone.
+    """
+
+    source: str  # the id of the job or the model
     layers: Mapping[str, Sequence[Shape]]
     classes: Sequence[str]
+
+    @property
+    def is_of_model(self) -> bool:
+        return self.source.startswith("mod_")
+
+    @property
+    def kind(self) -> str:
+        """What `source` is the id of: `job` or `model`."""
+        return "model" if self.is_of_model else "job"
 
     @classmethod
     def of(cls, job: str, plan: NetworkPlan, classes: Sequence[str]) -> "Weights":
         return cls(job, {layer.name: layer.weights for layer in plan.layers if layer.weights}, tuple(classes))
 
     @classmethod
+    def of_model(cls, model: str, facts: ModelFacts) -> "Weights":
+        return cls(model, {place_of(number): layer.weights for number, layer in enumerate(facts.layers)}, ())
+
+    @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Weights":
         layers = {name: tuple(map(tuple, shapes)) for name, shapes in stored["layers"].items()}
-        return cls(stored["job"], layers, tuple(stored["classes"]))
+        return cls(stored.get("job") or stored["model"], layers, tuple(stored["classes"]))
 
 
 @dataclass(frozen=True)
@@ -39,17 +56,18 @@ class Initial:
     new: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self.weights), "taken": list(self.taken), "new": list(self.new)}
+        weights = asdict(self.weights)
+        return {self.weights.kind: weights.pop("source"), **weights, "taken": list(self.taken), "new": list(self.new)}
 
     @property
     def told(self) -> dict[str, Any]:
         """As events tell it."""
-        return {"job": self.weights.job, "taken": list(self.taken), "new": list(self.new)}
+        return {self.weights.kind: self.weights.source, "taken": list(self.taken), "new": list(self.new)}
 
     @property
     def in_words(self) -> str:
         taken = ", ".join(self.taken)
-        return f"Starts from {self.weights.job}: {taken}." + (f" New: {', '.join(self.new)}." if self.new else "")
+        return f"Starts from {self.weights.source}: {taken}." + (f" New: {', '.join(self.new)}." if self.new else "")
 
     @property
     def is_little(self) -> bool:
@@ -58,10 +76,16 @@ class Initial:
         return 2 * len([name for name in self.taken if name != OUTPUT]) < len(inner)
 
 
+def place_of(number: int) -> str:
+    """How the layer with weights of that number, from 0, is called where its own name means nothing."""
+    return f"{number:04}"
+
+
 def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Weights) -> Initial:
     """Which layers start from `weights`: those that have the same place in the network and weights of the same shapes.
 
-    The output layer starts anew where the classes are others, or come in another order.
+    The output layer starts anew where the classes are others, or come in another order. An uploaded model says only how
+    many it has.
 
     Raises:
         InvalidSpec: nothing fits, or a block that is to be frozen has a layer that would be new.
@@ -70,17 +94,17 @@ def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Wei
     own = [layer for layer in plan.layers if layer.weights]
     fits = {
         layer.name
-        for layer in own
-        if tuple(weights.layers.get(layer.name, ())) == layer.weights
-        and (layer.name != OUTPUT or tuple(classes) == tuple(weights.classes))
+        for number, layer in enumerate(own)
+        if tuple(weights.layers.get(place_of(number) if weights.is_of_model else layer.name, ())) == layer.weights
+        and (layer.name != OUTPUT or weights.is_of_model or tuple(classes) == tuple(weights.classes))
     }
     taken = tuple(layer.name for layer in own if layer.name in fits)
     new = tuple(layer.name for layer in own if layer.name not in fits)
     if not taken:
         raise _refused(
             "/initial",
-            f"No layer fits: at no place does this network have weights of the same shapes as that of {weights.job}. "
-            "Use the same `filters` and `kernel_size`, from the first block on, and images with as many channels.",
+            "No layer fits: at no place does this network have weights of the same shapes as that of "
+            f"{weights.source}. Use the same `filters` and `kernel_size`, from the first block on, and images with as many channels.",
         )
     frozen = spec.initial.freeze_blocks
     if frozen > len(spec.network.blocks):
@@ -90,8 +114,8 @@ def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Wei
     if unfit:
         raise _refused(
             "/initial/freeze_blocks",
-            f"{unfit[0]} would be frozen untrained: {weights.job} has no weights of its shapes at that place. Freeze "
-            "fewer blocks, or make the block as it is there.",
+            f"{unfit[0]} would be frozen untrained: {weights.source} has no weights of its shapes at that place. "
+            "Freeze fewer blocks, or make the block as it is there.",
         )
     return Initial(weights, taken, new)
 

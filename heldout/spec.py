@@ -221,10 +221,10 @@ class TrainingSpec(SpecPart):
 
 
 class InitialSpec(SpecPart):
-    """The kept weights of another job: layers start from them whose shapes agree, by their position."""
+    """Weights of another job or of an uploaded model: layers start from them whose shapes agree, by their position."""
 
     job: str | None = Field(None, max_length=40, description="`job_…`, of the same owner.")
-    model: str | None = Field(None, max_length=40, description="`mod_…`; not supported yet.")
+    model: str | None = Field(None, max_length=40, description="`mod_…`, an uploaded Keras model of the same owner.")
     freeze_blocks: int = Field(0, ge=0, le=8, description="So many blocks, from the first, are not trained.")
 
     @model_validator(mode="after")

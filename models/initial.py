@@ -1,11 +1,12 @@
-"""Finds the weights that a job is to start from: those that another job of its owner has kept, or a copy of them."""
+"""Finds the weights that a job is to start from: of another job of its owner, of an uploaded model, or a copy."""
 
 from dataclasses import dataclass
 
-from heldout.errors import FieldError, InvalidSpec, JobNotFound, NotSupported, SpecUnreadable
+from heldout.errors import FieldError, InvalidSpec, JobNotFound, SpecUnreadable
 from heldout.initial import Weights
 from heldout.layers import plan_network
 from heldout.lifecycle import TERMINAL, shown_status
+from heldout.model_lifecycle import ModelFormat
 from heldout.spec import InitialSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.database import Session
@@ -13,6 +14,7 @@ from models.specs import training_spec_of
 from models.store import artifacts, jobs
 from models.store.artifacts import Artifact
 from models.tables import JobRow
+from models.usable_models import usable_model
 
 # Of the files that a job has before its first attempt.
 BEFORE_ATTEMPTS = 0
@@ -33,14 +35,15 @@ def find_source(session: Session, owner: str, asked: InitialSpec, ended: JobRow 
         ended: the job that is done again. If it started from the same weights, its own copy of them is taken: the job
             that they came from may be deleted by now.
     Raises:
-        NotSupported, InvalidSpec.
+        InvalidSpec.
     """
-    if asked.job is None:
-        raise NotSupported("/initial/model", "Models cannot be uploaded yet. Name a job of yours in `initial.job`.")
-    if ended is not None and (ended.initial or {}).get("job") == asked.job:
+    kind = "model" if asked.job is None else "job"
+    if ended is not None and (ended.initial or {}).get(kind) == getattr(asked, kind):
         own = artifacts.find(session, ended.id, ArtifactName.INITIAL, ArtifactFormat.KERAS)
         if own is not None:
             return Source(Weights.from_json(ended.initial or {}), own)
+    if asked.job is None:
+        return _of_model(session, owner, asked.model or "")
     try:
         row, dataset = jobs.find_with_dataset(session, owner, asked.job)
         spec = training_spec_of(row)
@@ -57,6 +60,16 @@ def find_source(session: Session, owner: str, asked: InitialSpec, ended: JobRow 
     return Source(Weights.of(row.id, plan, dataset.classes), file)
 
 
-def refused(detail: str) -> InvalidSpec:
-    """A refusal of the job that `initial` names."""
-    return InvalidSpec(f"/initial/job: {detail}", errors=[FieldError("/initial/job", detail)])
+def _of_model(session: Session, owner: str, model_id: str) -> Source:
+    row, facts = usable_model(session, owner, model_id, "/initial/model")
+    if facts.format is not ModelFormat.KERAS:
+        raise refused(
+            f"Model {model_id} is an ONNX file, whose weights belong to no layers. Upload a .keras one.", "model"
+        )
+    file = Artifact(ArtifactName.INITIAL, ArtifactFormat.KERAS, row.key, row.size_bytes, row.sha256)
+    return Source(Weights.of_model(row.id, facts), file)
+
+
+def refused(detail: str, kind: str = "job") -> InvalidSpec:
+    """A refusal of the job or the model that `initial` names. kind: `job` or `model`."""
+    return InvalidSpec(f"/initial/{kind}: {detail}", errors=[FieldError(f"/initial/{kind}", detail)])

@@ -3,28 +3,17 @@
 from heldout.diagnosis import Diagnosis, Evaluation, diagnose
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.history import History
-from heldout.errors import ModelDoesNotFit, ModelNotFound, ModelUnavailable, SpecModelNotFound
+from heldout.errors import ModelDoesNotFit
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.evaluation import SPLIT_NAMES, StoredEvaluation
 from heldout.stored.measurement import Measurement, SplitsResult
 from models.blobs import Blobs
 from models.database import Session
-from models.store import datasets, model_evaluations, models
+from models.store import datasets, model_evaluations
 from models.stored_files import json_artifact_of, read_audit, read_evaluation, read_gap
 from models.submit import dataset_named
 from models.tables import DatasetRow, JobRow
-from models.tables_models import ModelRow
-
-
-def usable_model(session: Session, owner: str, model_id: str, pointer: str = "/model") -> ModelRow:
-    """The owner's model, whose file was read. Raises SpecModelNotFound, ModelUnavailable."""
-    try:
-        row = models.find(session, owner, model_id)
-    except ModelNotFound:
-        raise SpecModelNotFound(model_id, pointer) from None
-    if row.facts is None:
-        raise ModelUnavailable(model_id, row.status.value, pointer)
-    return row
+from models.usable_models import usable_model
 
 
 def order(session: Session, owner: str, model_id: str, dataset: str) -> tuple[JobRow, DatasetRow]:
@@ -33,10 +22,8 @@ def order(session: Session, owner: str, model_id: str, dataset: str) -> tuple[Jo
     Raises:
         SpecModelNotFound, ModelUnavailable, ModelDoesNotFit, SpecDatasetNotFound, DatasetUnavailable.
     """
-    model = usable_model(session, owner, model_id)
+    model, facts = usable_model(session, owner, model_id)
     ready = datasets.require_ready(dataset_named(session, owner, dataset))
-    facts = models.facts_of(model)
-    assert facts is not None
     if (misfit := facts.misfit(ready.image, len(ready.classes))) is not None:
         raise ModelDoesNotFit(misfit)
     return model_evaluations.queue(session, owner, model, facts, ready.row), ready.row

@@ -75,7 +75,9 @@ def copied_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
             try:
                 blobs.copy(start.source.file.key, key)
             except BlobMissing as error:
-                raise refused(f"The weights of {start.source.weights.job} are not there any more.") from error
+                raise refused(
+                    f"The weights of {start.source.weights.source} are not there any more.", start.source.weights.kind
+                ) from error
             file = replace(start.source.file, name=ArtifactName.INITIAL, key=key)
             start = replace(start, source=replace(start.source, file=file))
         if start.goes_on is not None:
@@ -105,9 +107,10 @@ def add(session: Session, job_id: str, start: Start) -> None:
         artifacts.add(session, job_id, BEFORE_ATTEMPTS, [start.source.file])
         if start.initial.is_little:
             count = len(start.initial.taken) + len(start.initial.new)
+            source = start.initial.weights.source
             text = (
-                f"Only {len(start.initial.taken)} of {count} layers start from {start.initial.weights.job}; the others "
-                f"start anew: {', '.join(start.initial.new)}."
+                f"Only {len(start.initial.taken)} of {count} layers start from {source}; the others start anew: "
+                f"{', '.join(start.initial.new)}."
             )
             events.add(session, job_id, "job.warning", text, level="warning", data=start.initial.told)
     if start.goes_on is not None:

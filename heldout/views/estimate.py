@@ -17,9 +17,10 @@ class LayerView(View):
 
 
 class InitialView(View):
-    """The layers that would start from the weights of `job`, and those that would start anew."""
+    """The layers that would start from the weights of `job` or `model`, and those that would start anew."""
 
-    job: str
+    job: str | None = None
+    model: str | None = None
     taken: list[str]
     new: list[str]
 

@@ -16,7 +16,7 @@ from heldout.failures import ApiProblem
 from heldout.views.evaluation import EvaluationView
 from heldout.views.model import ModelView
 from models.bundled import BUNDLED
-from tests.e2e.running import ROOT, Service
+from tests.e2e.running import ROOT, Service, ended
 from tests.onnx_files import dense_onnx
 
 DATASET = "digits"
@@ -170,6 +170,28 @@ def test_an_onnx_model_is_measured_alike(tmp_path, digits, client):
         loss, accuracy = model.evaluate(images, labels, verbose=0)
         assert getattr(evaluation.metrics, split).accuracy == pytest.approx(accuracy, abs=1e-6)
         assert getattr(evaluation.metrics, split).loss == pytest.approx(loss, rel=1e-4)
+
+
+def test_a_training_starts_from_an_uploaded_model(bare, client):
+    """At a rate that changes next to nothing it answers as the model does with the pixels that it knows."""
+    spec = {
+        "dataset": DATASET,
+        "network": {"blocks": [{"filters": 8, "pool": 1}]},
+        "training": {"epochs": 1, "optimizer": {"name": "sgd", "learning_rate": 1e-12}},
+        "initial": {"model": bare.model.id},
+    }
+    estimate = client.estimate(spec)
+    assert (estimate.initial.model, estimate.initial.taken) == (bare.model.id, ["block1_conv1", "output"])
+    job = client.submit(spec)
+    ended(client, job.id)
+    final = client.metrics(job.id).final
+    for split in ("train", "validation", "test"):
+        started_from = getattr(bare.metrics, split)
+        assert getattr(final, split).accuracy == started_from.accuracy
+        assert getattr(final, split).loss == pytest.approx(started_from.loss, rel=1e-4)
+    other = spec | {"network": {"blocks": [{"filters": 9}]}}
+    with pytest.raises(ApiProblem, match="No layer fits"):
+        client.submit(other)
 
 
 def test_what_is_no_model_is_rejected_and_its_file_goes(tmp_path, service, client):

@@ -34,6 +34,7 @@ class InitialWeights:
 
     key: str
     layers: tuple[str, ...]
+    is_uploaded: bool = False  # a stranger's file, which only a bounded process may read
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,9 @@ def _take(session: Session, job: JobRow, worker: str, lease_s: float) -> HeldAtt
 
 
 def _told_of_initial(job: JobRow) -> dict[str, Any]:
-    return {} if job.initial is None else {"initial": {name: job.initial[name] for name in ("job", "taken", "new")}}
+    if job.initial is None:
+        return {}
+    return {"initial": {name: job.initial[name] for name in ("job", "model", "taken", "new") if name in job.initial}}
 
 
 def _claimed(session: Session, job: JobRow, held: HeldAttempt, spec: WorkSpec) -> Claimed:
@@ -253,4 +256,4 @@ def _initial_of(session: Session, job: JobRow) -> InitialWeights | None:
     if job.initial is None:
         return None
     file = artifacts.find(session, job.id, ArtifactName.INITIAL, ArtifactFormat.KERAS)
-    return InitialWeights("" if file is None else file.key, tuple(job.initial["taken"]))
+    return InitialWeights("" if file is None else file.key, tuple(job.initial["taken"]), "model" in job.initial)

@@ -1,4 +1,4 @@
-"""Entry of the process that reads an uploaded model: `check` it, or `measure` it on a dataset.
+"""Entry of the process that reads an uploaded model: to `check` it, to `measure` it, or for its `weights`.
 
 It is bounded before it reads anything, and has no credentials. What it says is JSON: the model's file is a stranger's.
 """
@@ -39,6 +39,10 @@ def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
             from worker.training.foreign.check import facts_of
 
             return {"facts": facts_of(model).model_dump(mode="json")}
+        if work == "weights":
+            from worker.training.foreign.keras_model import save_weights
+
+            return {"weights": save_weights(model, Path(assignment["target"]))}
         from heldout.model_facts import ModelFacts
         from worker.training.foreign.measure import Work, measured
 

@@ -74,6 +74,23 @@ def facts_of(file: Path) -> ModelFacts:
     )
 
 
+def save_weights(file: Path, target: Path) -> int:
+    """Write the weights of each layer that has some as `<layer>/<weight>`, counted from 0; gives how many layers.
+
+    Raises:
+        ModelRefused.
+    """
+    keras_file.examine(file)
+    layers = [layer for layer in leaves_of(load(file)) if layer.weights]
+    arrays = {
+        f"{number}/{place}": weight
+        for number, layer in enumerate(layers)
+        for place, weight in enumerate(layer.get_weights())
+    }
+    np.savez(target, **arrays)
+    return len(layers)
+
+
 def leaves_of(model: keras.Model) -> list[keras.layers.Layer]:
     """All layers that have no layers inside, in order."""
     found: list[keras.layers.Layer] = []
