@@ -71,7 +71,8 @@ def card(
     with service(home) as client:
         text = client.model_card(job_id)
     if output == "-":
-        say(text.rstrip("\n"))
+        for line in text.splitlines():
+            say(line)
     else:
         Path(output).write_text(text, encoding="utf-8")
 

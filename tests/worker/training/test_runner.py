@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,11 @@ def test_a_model_that_was_trained_in_mixed_precision_is_a_plain_one_with_the_ser
     model = keras.saving.load_model(finished.path_of(ArtifactName.MODEL), safe_mode=True)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     images = load(dataset)
+    with zipfile.ZipFile(finished.path_of(ArtifactName.MODEL)) as archive:
+        facts = json.loads(archive.read("heldout.json"))
+    with np.load(finished.path_of(ArtifactName.PREDICTIONS)) as arrays:
+        assert json.loads(str(arrays["about"])) == facts
+    assert (facts["classes"], facts["range"]) == (list(images.classes), list(images.value_range))
     for split in ("train", "validation", "test"):
         rows = images.splits[split]
         loss, accuracy = model.evaluate(np.asarray(images.images[rows]), images.labels[rows], verbose=0)
