@@ -79,6 +79,7 @@ class DatasetRow(Base):
 
 OF_A_STUDY = "study_id IS NOT NULL"
 IS_QUEUED = text("status = 'queued'")
+NEEDED_BYTES = text("coalesce(memory_bytes, 0)")
 
 
 class JobRow(Base):
@@ -97,13 +98,13 @@ class JobRow(Base):
             postgresql_where=IS_QUEUED,
         ),
         # By these a worker sees that there is nothing for it, however many jobs wait: of all owners, and of one.
-        Index("ix_jobs_waiting", "kind", "device", sqlite_where=IS_QUEUED, postgresql_where=IS_QUEUED),
+        Index("ix_jobs_waiting", "kind", "device", NEEDED_BYTES, sqlite_where=IS_QUEUED, postgresql_where=IS_QUEUED),
         Index(
             "ix_jobs_fitting",
             "owner",
             "kind",
             "device",
-            text("coalesce(memory_bytes, 0)"),
+            NEEDED_BYTES,
             sqlite_where=IS_QUEUED,
             postgresql_where=IS_QUEUED,
         ),

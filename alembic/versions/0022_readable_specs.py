@@ -19,7 +19,7 @@ NEEDS = sa.text("coalesce(memory_bytes, 0)")
 def upgrade() -> None:
     """Every release can read the specs that are there."""
     op.add_column("jobs", sa.Column("spec_version", sa.Integer(), nullable=False, server_default="1"))
-    op.create_index("ix_jobs_waiting", "jobs", WHO, sqlite_where=QUEUED, postgresql_where=QUEUED)
+    op.create_index("ix_jobs_waiting", "jobs", [*WHO, NEEDS], sqlite_where=QUEUED, postgresql_where=QUEUED)
     op.create_index("ix_jobs_fitting", "jobs", ["owner", *WHO, NEEDS], sqlite_where=QUEUED, postgresql_where=QUEUED)
     op.add_column("worker_memory", sa.Column("resident_bytes", sa.BigInteger(), nullable=True))
 

@@ -190,6 +190,7 @@ def test_jobs_of_all_kinds_keep_what_they_are_asked_to_do(work: Work):
         ).id
     asked = [{"gpus": 3}, {"device": "gpu"}, {"device": "cpu"}, {"device": "auto"}]
     ids = [checking, *(work.submit(resources=resources) for resources in asked)]
+    work.set(checking, memory_bytes=None)  # which the earlier releases do not keep
     before = {job_id: work.stored(job_id)["jobs"] for job_id in ids}
     assert [work.row(job_id).gpus for job_id in ids] == [0, 3, 1, 0, 0]
 

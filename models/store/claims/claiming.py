@@ -71,8 +71,8 @@ def claimable(
 ) -> bool:
     """Whether `claim` would find a job: cheap, takes no lock."""
     search = _Search(session, kinds, devices, gpus, memory_bytes)
-    # While nothing waits, nobody is looked through.
-    if not search.is_anything_waiting():
+    # While nothing waits that fits, nobody is looked through.
+    if not search.may_find():
         return False
     passed_over: set[str] = set()
     while (owner := search.next_owner(passed_over)) is not None:
@@ -156,9 +156,10 @@ class _Search:
         if memory_bytes is not None:
             self._values["free_bytes"] = memory_bytes
 
-    def is_anything_waiting(self) -> bool:
-        """Whether a job of these kinds and devices waits, whatever else it needs."""
-        return bool(self._session.scalar(self._finding.is_waiting))
+    def may_find(self) -> bool:
+        """Whether a job of these kinds and devices waits that needs no more memory than is free."""
+        least_bytes = self._session.scalar(self._finding.least_bytes)
+        return least_bytes is not None and least_bytes <= self._values.get("free_bytes", least_bytes)
 
     def next_owner(self, passed_over: Collection[str]) -> _NextOwner | None:
         """The owner whose turn it is among those of whom a job can be claimed."""

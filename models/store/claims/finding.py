@@ -19,6 +19,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    union_all,
 )
 
 from heldout.kinds import JobKind
@@ -29,6 +30,8 @@ from models.tables import JobRow
 from models.tables_owners import OwnerRow
 
 IS_READY = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
+# As the indexes have it.
+_needed_bytes = func.coalesce(JobRow.memory_bytes, literal_column("0"))
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Finding:
     `first_job` also `owner`.
     """
 
-    is_waiting: Select[Any]  # whether there is one at all, whatever it needs
+    least_bytes: Select[Any]  # of memory that one of them needs, whoever has it; null where none waits
     next_owner: Select[Any]
     first_job: Select[Any]
 
@@ -51,20 +54,34 @@ def finding_of(kinds: tuple[JobKind, ...], devices: tuple[str, ...], *, counts_m
     of_kind: BindParameter[JobKind] = bindparam("kinds", list(kinds), expanding=True, literal_execute=True)
     on_device: BindParameter[str] = bindparam("devices", list(devices), expanding=True, literal_execute=True)
     is_for = (JobRow.kind.in_(of_kind), JobRow.device.in_(on_device))
-    needed = func.coalesce(JobRow.memory_bytes, literal_column("0"))  # as the index has it
     can_run: tuple[ColumnElement[bool], ...] = (
         *is_for,
         JobRow.gpus <= bindparam("gpus", type_=Integer),
         JobRow.spec_version <= bindparam("spec_version", type_=Integer),
-        *([needed <= bindparam("free_bytes", type_=BigInteger)] if counts_memory else []),
+        *([_needed_bytes <= bindparam("free_bytes", type_=BigInteger)] if counts_memory else []),
     )
     of_owner = JobRow.owner == bindparam("owner", type_=String)
     first_job = in_claim_order(select(JobRow).where(of_owner, *IS_READY, *can_run)).limit(1)
     return Finding(
-        is_waiting=select(select(JobRow.id).where(*IS_READY, *is_for).exists()),
+        least_bytes=_least_bytes(kinds, devices),
         next_owner=_next_owner(can_run),
         first_job=first_job.with_for_update(skip_locked=True),
     )
+
+
+def _least_bytes(kinds: tuple[JobKind, ...], devices: tuple[str, ...]) -> Select[Any]:
+    """One look into an index for each kind and device, however many jobs wait."""
+    firsts = [
+        select(_needed_bytes.label("needed"))
+        .where(JobRow.status == JobStatus.QUEUED, JobRow.kind == kind, JobRow.device == device)
+        .order_by(_needed_bytes)
+        .limit(1)
+        .subquery()
+        for kind in kinds
+        for device in devices
+    ]
+    of_all = union_all(*(select(first.c.needed) for first in firsts)).subquery()
+    return select(func.min(of_all.c.needed))
 
 
 def _next_owner(can_run: tuple[ColumnElement[bool], ...]) -> Select[Any]:

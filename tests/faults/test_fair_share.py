@@ -1,0 +1,83 @@
+"""A lone job behind a thousand, with real workers. Simulated hours are in tests/heldout/test_fair_share.py."""
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from sqlalchemy import select
+
+from heldout.client import Client
+from heldout.lifecycle import JobStatus
+from heldout.spec import JobSpec
+from models.blobs import Blobs
+from models.database import Database
+from models.store import keys
+from models.submit import submit
+from models.tables import JobRow
+from tests.e2e.running import ended, until
+from tests.e2e.stack import OWNER, SHORT, Stack, digits, long_digits
+from tests.faults.marks import on
+
+WAITING = 1000
+SLOTS = 2
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture
+def settings() -> dict[str, str]:
+    return SHORT | {"HELDOUT_SLOTS": str(SLOTS)}
+
+
+@pytest.fixture
+def database(stack: Stack) -> Iterator[Database]:
+    opened = Database(stack.database_url)
+    yield opened
+    opened.dispose()
+
+
+def queue_many(stack: Stack, database: Database) -> None:
+    """Queue jobs of the stack's own owner, all in one transaction."""
+    spec = JobSpec.model_validate(long_digits(12) | {"priority": 100})
+    blobs = Blobs(stack.environment["HELDOUT_BLOBS"])
+    with database.write() as session:
+        for _ in range(WAITING):
+            submit(session, blobs, OWNER, spec, max_parameters=10**6)
+
+
+def jobs_that_began(database: Database) -> Sequence[JobRow]:
+    """All jobs that a worker has had, by when it began them."""
+    with database.read() as session:
+        return session.scalars(select(JobRow).where(JobRow.started_at.is_not(None)).order_by(JobRow.started_at)).all()
+
+
+@on()
+def test_a_lone_job_behind_a_thousand_is_next_and_its_start_is_foretold(stack: Stack, database: Database) -> None:
+    stack.start(workers=1)
+    with database.write() as session:
+        key = keys.make(session, "somebody-else")
+    other = Client(stack.url, key)
+    # How long trainings take here is known then to the other one, whose own they have to be.
+    ended(other, other.submit(long_digits(12)).id)
+    queue_many(stack, database)
+
+    def all_slots_are_busy() -> bool:
+        """And no claim is under way: those that run have begun a while ago."""
+        running = [row for row in jobs_that_began(database) if row.status is JobStatus.RUNNING]
+        return len(running) == SLOTS and all(row.epoch >= 3 for row in running)
+
+    until(all_slots_are_busy, "work for all slots")
+    lone_id = other.submit(digits()).id
+    told_s = other.queue(lone_id).estimated_start_s
+    assert ended(other, lone_id).status == "succeeded"
+    other.close()
+    began = jobs_that_began(database)
+    [lone] = [row for row in began if row.id == lone_id]
+    others = [row for row in began if row.id != lone_id]
+    assert not [row.id for row in others if lone.created_at < row.started_at < lone.started_at], "others were next"
+    then_running = [row for row in others if row.started_at < lone.created_at < (row.finished_at or lone.started_at)]
+    longest = max((row.finished_at or lone.started_at) - row.started_at for row in then_running)
+    waited = lone.started_at - lone.created_at
+    assert waited <= longest
+    waited_s = waited.total_seconds()
+    assert told_s is not None
+    assert waited_s / 2 - 2 <= told_s <= 2 * waited_s + 2
