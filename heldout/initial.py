@@ -104,7 +104,8 @@ def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Wei
         raise _refused(
             "/initial",
             "No layer fits: at no place does this network have weights of the same shapes as that of "
-            f"{weights.source}. Use the same `filters` and `kernel_size`, from the first block on, and images with as many channels.",
+            f"{weights.source}. Use the same `filters` and `kernel_size`, from the first block on, and images with as "
+            "many channels.",
         )
     frozen = spec.initial.freeze_blocks
     if frozen > len(spec.network.blocks):
