@@ -32,7 +32,7 @@ class Interrupted(Exception):
 
 
 class InitialGone(Exception):
-    """The weights that a job starts from are not in the blob store."""
+    """The weights that a job starts from cannot be had; its text is shown to the owner."""
 
 
 class AttemptFiles:
@@ -89,7 +89,7 @@ class AttemptFiles:
         try:
             self.fetch(claimed.initial.key, file)
         except BlobMissing as error:
-            raise InitialGone from error
+            raise InitialGone("The weights that it starts from are not in the blob store.") from error
         return file
 
     def _retried(self, fetch: Callable[[], T]) -> T:

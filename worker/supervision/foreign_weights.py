@@ -3,8 +3,9 @@
 import time
 from pathlib import Path
 
+from models.store.claims import Claimed
 from worker.machine.bounds import GIB
-from worker.supervision.attempt_files import Interrupted
+from worker.supervision.attempt_files import AttemptFiles, InitialGone, Interrupted
 from worker.supervision.foreign_process import ForeignProcess, ForeignProcessDied, in_scratch
 from worker.supervision.lease import AttemptLease
 
@@ -13,15 +14,23 @@ _PROGRAMS_BYTES = 3 * GIB
 _COPIES = 6
 
 
-class WeightsUnreadable(Exception):
-    """The file gives no weights; its text is shown to the owner."""
+def fetch_initial(files: AttemptFiles, claimed: Claimed, folder: Path, lease: AttemptLease) -> Path | None:
+    """The file whose weights the job starts from, if it does: of an uploaded model its weights alone.
+
+    Raises:
+        What `AttemptFiles.fetch_initial` and `weights_of` do.
+    """
+    file = files.fetch_initial(claimed, folder)
+    is_uploaded = claimed.initial is not None and claimed.initial.is_uploaded
+    return file if file is None or not is_uploaded else weights_of(file, folder, lease)
 
 
 def weights_of(model: Path, folder: Path, lease: AttemptLease) -> Path:
     """A file `.npz` in `folder` that nobody needs Keras, or trust, to read.
 
     Raises:
-        WeightsUnreadable, LeaseLost.
+        InitialGone: the file gives no weights.
+        LeaseLost.
         Interrupted: a client or the worker wants the attempt to end.
     """
     target = folder / "initial.npz"
@@ -37,9 +46,9 @@ def weights_of(model: Path, folder: Path, lease: AttemptLease) -> Path:
             try:
                 answer = process.receive(0.1)
             except ForeignProcessDied as died:
-                raise WeightsUnreadable(f"The weights that it starts from cannot be read. {died}") from died
+                raise InitialGone(f"The weights that it starts from cannot be read. {died}") from died
             if answer is not None and "weights" in answer:
                 return target
             if answer is not None:
                 break
-    raise WeightsUnreadable("The weights that it starts from cannot be read from the uploaded model.")
+    raise InitialGone("The weights that it starts from cannot be read from the uploaded model.")

@@ -42,7 +42,7 @@ from worker.messages import (
 )
 from worker.supervision import metrics as worker_metrics
 from worker.supervision.attempt_files import STORAGE_TRIES, AttemptFiles, InitialGone, Interrupted
-from worker.supervision.foreign_weights import WeightsUnreadable, weights_of
+from worker.supervision.foreign_weights import fetch_initial
 from worker.supervision.lease import AttemptLease
 from worker.supervision.memory_watch import MemoryWatch, settle_kill
 from worker.supervision.processes import ProcessDied, TrainingProcess
@@ -115,12 +115,8 @@ class TrainingAttempt:
             try:
                 dataset = self._files.open_dataset(self._claimed.dataset_sha256, stack.enter_context)
                 self._train_on(dataset)
-            except InitialGone:
-                self._lease.fail(
-                    FailureCode.INITIAL_UNAVAILABLE, "The weights that it starts from are not in the blob store."
-                )
-            except WeightsUnreadable as unreadable:
-                self._lease.fail(FailureCode.INITIAL_UNAVAILABLE, str(unreadable))
+            except InitialGone as gone:
+                self._lease.fail(FailureCode.INITIAL_UNAVAILABLE, str(gone))
             except BlobMissing:
                 self._lease.fail(FailureCode.DATASET_UNAVAILABLE, "The dataset's images are not in the blob store.")
             except Interrupted as interrupted:
@@ -170,9 +166,7 @@ class TrainingAttempt:
                 raise CheckpointUnusable(f"{checkpoint.key} is not in the blob store.") from error
         claimed, folder = self._claimed, self._folder
         relations = self._files.fetch_relations(claimed, folder, needed=self._spec.folds is not None)
-        initial = self._files.fetch_initial(claimed, folder)
-        if initial is not None and claimed.initial is not None and claimed.initial.is_uploaded:
-            initial = weights_of(initial, folder, self._lease)
+        initial = fetch_initial(self._files, claimed, folder, self._lease)
         names = self._folder / MEMBERS_FILE
         has_names = self._files.fetch_if_there(members_key(self._claimed.dataset_id), names)
         device: Device = "gpu" if self._gpus else "cpu"
