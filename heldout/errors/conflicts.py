@@ -129,6 +129,8 @@ class NoModel(HeldoutError):
 
 
 class ExportNotReady(HeldoutError):
+    """The job's model was ordered in that format, and its export has not ended; `Retry-After`."""
+
     code, status, title = "not_ready", 409, "Not there yet"
 
     def __init__(self, job_id: str, format: str, status: str) -> None:
@@ -141,6 +143,10 @@ class ExportNotReady(HeldoutError):
 
 
 class ExportDiffers(HeldoutError):
+    """The model, loaded again in the runtime that was asked for, gives other answers than the job's own predictions;
+    that file is never handed out.
+    """
+
     code, status, title = "export_differs", 409, "The exported model gives other answers"
 
     def __init__(self, job_id: str, format: str, why: str) -> None:
@@ -151,6 +157,8 @@ class ExportDiffers(HeldoutError):
 
 
 class ExportFailed(HeldoutError):
+    """The model could not be written in that format; the detail says why, and how to order it once more."""
+
     code, status, title = "export_failed", 409, "The model could not be exported"
 
     def __init__(self, job_id: str, format: str, why: str) -> None:
@@ -236,6 +244,8 @@ class DatasetInUse(HeldoutError):
 
 
 class ModelInUse(HeldoutError):
+    """Jobs or evaluations that have not ended need the uploaded model; the detail says which."""
+
     code, status, title = "model_in_use", 409, "Evaluations need the model"
 
     def __init__(self, model_id: str, ids: Sequence[str]) -> None:
@@ -246,6 +256,8 @@ class ModelInUse(HeldoutError):
 
 
 class EvaluationFinished(HeldoutError):
+    """An evaluation that has ended cannot be cancelled."""
+
     code, status, title = "evaluation_finished", 409, "The evaluation has ended"
 
     def __init__(self, evaluation_id: str, status: str) -> None:
@@ -255,6 +267,8 @@ class EvaluationFinished(HeldoutError):
 
 
 class EvaluationNotFinished(HeldoutError):
+    """Only an evaluation that has ended can be deleted."""
+
     code, status, title = "evaluation_not_finished", 409, "The evaluation has not ended"
 
     def __init__(self, evaluation_id: str, status: str) -> None:
@@ -262,6 +276,8 @@ class EvaluationNotFinished(HeldoutError):
 
 
 class EvaluationNotReady(HeldoutError):
+    """The evaluation has not measured anything yet."""
+
     code, status, title = "not_ready", 409, "Not there yet"
 
     def __init__(self, evaluation_id: str, status: str, what: str) -> None:

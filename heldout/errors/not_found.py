@@ -31,6 +31,8 @@ class StudyNotFound(HeldoutError):
 
 
 class ModelNotFound(HeldoutError):
+    """The key's owner has no such uploaded model."""
+
     code, status, title = "model_not_found", 404, "There is no such model"
 
     def __init__(self, model_id: str) -> None:
@@ -38,6 +40,8 @@ class ModelNotFound(HeldoutError):
 
 
 class EvaluationNotFound(HeldoutError):
+    """The key's owner has no such evaluation."""
+
     code, status, title = "evaluation_not_found", 404, "There is no such evaluation"
 
     def __init__(self, evaluation_id: str) -> None:

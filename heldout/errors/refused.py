@@ -51,6 +51,8 @@ class SpecModelNotFound(InvalidSpec):
 
 
 class ModelUnavailable(InvalidSpec):
+    """The uploaded model is still being checked, or was rejected; the detail says why."""
+
     code, title = "model_unavailable", "The model cannot be used"
 
     def __init__(self, model_id: str, status: str, pointer: str = "/model") -> None:
@@ -64,6 +66,8 @@ class ModelUnavailable(InvalidSpec):
 
 
 class ModelDoesNotFit(InvalidSpec):
+    """The uploaded model takes images of another shape, or knows another number of classes, than the dataset has."""
+
     code, title = "model_does_not_fit", "The model does not fit"
 
     def __init__(self, detail: str, pointer: str = "/model") -> None:

