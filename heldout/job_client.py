@@ -8,7 +8,7 @@ from heldout.connection import TIMEOUT_S, Connection
 from heldout.dual import dual, dual_iterator
 from heldout.errors import JobNotFound
 from heldout.spec import JobSpec
-from heldout.stored.artifacts import ModelFormatName, PredictionsFormat
+from heldout.stored.artifacts import ExportFormatName, PredictionsFormat
 from heldout.stored.evaluation import SplitName
 from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.base import as_json
@@ -233,7 +233,7 @@ class JobMethods:
 
     @dual
     async def download_model(
-        self, job_id: str, to: Path | str, format: ModelFormatName | Literal["python"] = "keras"
+        self, job_id: str, to: Path | str, format: ExportFormatName | Literal["python"] = "keras"
     ) -> int:
         """Write the model to a path, whole or not at all; gives back its size in bytes.
 
@@ -249,7 +249,7 @@ class JobMethods:
         return await self._connection.download(f"{_job(job_id, 'model')}?format={format}", Path(to))
 
     @dual
-    async def order_export(self, job_id: str, format: ModelFormatName) -> ExportView:
+    async def order_export(self, job_id: str, format: ExportFormatName) -> ExportView:
         """Have the model written in a format before it is needed, or once more after an export that failed."""
         return await self._answers.read(
             ExportView, "POST", _job(job_id, "model"), params={"format": format}, repeatable=True
@@ -257,7 +257,7 @@ class JobMethods:
 
     @dual
     async def export_report(
-        self, job_id: str, format: ModelFormatName = "keras", *, wait_s: int = 0
+        self, job_id: str, format: ExportFormatName = "keras", *, wait_s: int = 0
     ) -> ExportReportView:
         """How the model answers the job's own images in its own runtime; the first request orders the export.
 

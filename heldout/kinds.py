@@ -14,7 +14,7 @@ from heldout.memory import CHECK_BYTES, EXPORT_BYTES, FOREIGN_MODEL_BYTES, SUSPE
 from heldout.mending.changes import VersionChanges
 from heldout.model_facts import ModelFacts
 from heldout.spec import MAX_SEED, Device, JobSpec, SpecPart
-from heldout.stored.artifacts import ModelFormat
+from heldout.stored.artifacts import ExportFormat
 
 
 class JobKind(StrEnum):
@@ -79,7 +79,7 @@ class ExportSpec(SpecPart):
     """What a worker is told about a model that it is to write for another runtime. Clients never see it."""
 
     job_id: str = Field(description="The training whose model it is.")
-    format: ModelFormat = Field(strict=False)
+    format: ExportFormat = Field(strict=False)
     max_runtime_s: float = Field(gt=0)
 
 

@@ -12,7 +12,7 @@ from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus, SuspectsSt
 from heldout.kinds import JobKind
 from heldout.ledger import ReadKind
 from heldout.lifecycle import JobRequest, JobStatus
-from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportStatus, ModelFormat
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from heldout.study_lifecycle import StudyStatus
 from models.database import UtcTime
 
@@ -53,7 +53,7 @@ class Base(DeclarativeBase):
         SuspectsStatus: named_text(SuspectsStatus),
         ArtifactName: named_text(ArtifactName),
         ArtifactFormat: named_text(ArtifactFormat),
-        ModelFormat: named_text(ModelFormat),
+        ExportFormat: named_text(ExportFormat),
         ExportStatus: named_text(ExportStatus),
         StudyStatus: named_text(StudyStatus),
     }

@@ -19,7 +19,7 @@ from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus, SuspectsSt
 from heldout.kinds import JobKind
 from heldout.ledger import ReadKind
 from heldout.lifecycle import JobRequest, JobStatus
-from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportStatus, ModelFormat
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from models.table_base import Base as Base
 from models.tables_access import AuditRow as AuditRow
 from models.tables_access import DeliveryRow as DeliveryRow
@@ -302,7 +302,7 @@ class ExportRow(Base):
     __tablename__ = "exports"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    format: Mapped[ModelFormat] = mapped_column(primary_key=True)
+    format: Mapped[ExportFormat] = mapped_column(primary_key=True)
     status: Mapped[ExportStatus]
     export_job_id: Mapped[str] = mapped_column(String(40))  # the last job that was to write it
     error: Mapped[dict[str, Any] | None]  # code and detail, where it failed

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from heldout.lifecycle import FailureCode, StopReason
 from heldout.spec import JobSpec
-from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ModelFormat
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat
 from heldout.stored.final import FinalView
 from heldout.stored.gap import GapOnTest
 from heldout.views.export import ExportReportView
@@ -81,7 +81,7 @@ class ExportAssignment:
     """All that the process needs which writes a model for another runtime. It writes to `scratch`."""
 
     job_id: str  # the training
-    format: ModelFormat
+    format: ExportFormat
     spec: JobSpec  # of the training, which says what its test images are
     dataset: str  # folder in the internal format (models/arrays.py)
     dataset_sha256: str

@@ -5,6 +5,7 @@ import re
 # Routes as the service's texts name them, and the commands that ask by them. The longest come first.
 _COMMANDS = (
     (r"POST /v1/jobs/(\S+)/retry", r"`heldout retry \1`"),
+    (r"POST /v1/jobs/(\S+)/model\?format=(\w+)", r"`heldout export \1 --format \2 --again`"),
     (r"POST /v1/datasets/\S+/versions with \{.*\}", "The command below"),
     (r"give the job's spec as `spec`", "give `--anyway`"),
     (r"GET /v1/jobs/(\S+)/diagnosis", r"`heldout diagnose \1`"),
@@ -16,6 +17,9 @@ _COMMANDS = (
     (r"POST /v1/studies", "`heldout cure JOB`"),
     (r"GET /v1/datasets", "`heldout datasets`"),
     (r"POST /v1/datasets", "`heldout datasets push PATH`"),
+    (r"GET /v1/models/([^\s?]+)(\?wait=60)?", r"`heldout models show \1`"),
+    (r"GET /v1/models", "`heldout models`"),
+    (r"POST /v1/evaluations", "`heldout evaluate MODEL DATASET`"),
     (r"GET /v1/keys", "`heldout keys list`"),
     (r"POST /v1/keys", "`heldout keys create`"),
     (r'retry with \{"patch": (\{.*\})\}', r"`heldout train --from JOB --patch '\1'`"),

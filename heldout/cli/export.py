@@ -15,8 +15,7 @@ from heldout.cli.results import target_of
 from heldout.cli.screen import is_terminal, print_json, say
 from heldout.errors import NotReady
 from heldout.lifecycle import TERMINAL
-from heldout.stored.artifacts import MODEL_SUFFIXES, ModelFormat
-from heldout.views.base import as_json as as_plain
+from heldout.stored.artifacts import MODEL_SUFFIXES, ExportFormat
 
 if TYPE_CHECKING:
     from heldout.client import Client
@@ -27,7 +26,7 @@ WAIT_S = 10
 
 def export(
     job_id: JobId,
-    format_: Annotated[ModelFormat, typer.Option("--format", help="For which runtime.")] = ModelFormat.ONNX,
+    format_: Annotated[ExportFormat, typer.Option("--format", help="For which runtime.")] = ExportFormat.ONNX,
     output: Annotated[
         str | None,
         typer.Option(
@@ -50,6 +49,8 @@ def export(
         report = _waited_for(client, job_id, format_, quiet=as_json)
         size = client.download_model(job_id, to, format_.value)
     if as_json:
+        from heldout.views.base import as_json as as_plain
+
         print_json({"path": str(to.absolute()), "size_bytes": size, "report": as_plain(report)})
     elif output != "-":
         say(f"{output}: {size:,} bytes")
@@ -77,7 +78,7 @@ def card(
         Path(output).write_text(text, encoding="utf-8")
 
 
-def _waited_for(client: Client, job_id: str, format_: ModelFormat, *, quiet: bool) -> ExportReportView:
+def _waited_for(client: Client, job_id: str, format_: ExportFormat, *, quiet: bool) -> ExportReportView:
     """The report, once the export has ended. The first request orders it."""
     status = client.get(job_id).status
     if status not in {one.value for one in TERMINAL}:

@@ -48,28 +48,20 @@ FITS_OF_JOBS: Mapping[str, Fit] = {
     "memorised_noise": Fit(4.673, (), right=53, wrong=0),
     "metric_artefact": Fit(4.727, (), right=169, wrong=1),
     "not_converged": Fit(
-        1.521,
+        1.532,
         (
-            Weight("validation_fall", 3.968, -1.971, 0.465),
-            Weight("training_fall", -1.715, -2.108, 1.647),
+            Weight("validation_fall", 3.809, -1.986, 0.437),
+            Weight("training_fall", -1.641, -2.144, 1.049),
         ),
-        right=528,
-        wrong=38,
+        right=523,
+        wrong=34,
     ),
     "overconfidence": Fit(0.91, (Weight("training_accuracy", 17.826, 0.86, 1.0),), right=241, wrong=13),
     "overfitting": Fit(2.909, (), right=27, wrong=1),
     "scale_mismatch": Fit(6.192, (), right=244, wrong=0),
     "split_shift": Fit(3.978, (), right=133, wrong=2),
     "test_too_small": Fit(6.075, (), right=217, wrong=0),
-    "too_little_data": Fit(
-        1.013,
-        (
-            Weight("training_fall", 0.286, -2.61, 2.618),
-            Weight("validation_accuracy", 13.544, 0.673, 0.885),
-        ),
-        right=231,
-        wrong=11,
-    ),
+    "too_little_data": Fit(3.154, (Weight("validation_fall", -0.267, -6.908, -0.741),), right=235, wrong=15),
     "underfitting": Fit(
         2.273,
         (
@@ -102,12 +94,12 @@ FITS_OF_HISTORIES: Mapping[str, Fit] = {
         wrong=22,
     ),
     "not_converged": Fit(
-        1.63,
+        3.08,
         (
-            Weight("rise", 0.26, -6.908, -2.331),
-            Weight("validation_fall", 3.339, -1.736, 0.051),
+            Weight("validation_fall", 3.116, -1.737, 0.051),
+            Weight("epochs", -0.699, 1.099, 4.094),
         ),
-        right=335,
+        right=334,
         wrong=7,
     ),
     "overconfidence": Fit(1.087, (Weight("training_accuracy", 16.916, 0.849, 1.0),), right=234, wrong=11),
@@ -121,12 +113,12 @@ FITS_OF_HISTORIES: Mapping[str, Fit] = {
         wrong=5,
     ),
     "too_little_data": Fit(
-        -5.323,
+        -5.191,
         (
-            Weight("validation_fall", -0.521, -6.908, -0.646),
-            Weight("validation_accuracy", 14.365, 0.233, 0.888),
+            Weight("validation_fall", -0.531, -6.908, -0.648),
+            Weight("validation_accuracy", 14.111, 0.233, 0.887),
         ),
         right=221,
-        wrong=79,
+        wrong=80,
     ),
 }

@@ -27,7 +27,7 @@ class ArtifactFormat(StrEnum):
 PredictionsFormat = Literal["npz", "csv"]
 
 
-class ModelFormat(StrEnum):
+class ExportFormat(StrEnum):
     """For which runtime a model is handed out."""
 
     KERAS = "keras"  # what the training has left: a `.keras` file
@@ -45,14 +45,14 @@ class ExportStatus(StrEnum):
 
 
 # The same, as a client writes them.
-ModelFormatName = Literal["keras", "saved_model", "onnx", "litert"]
+ExportFormatName = Literal["keras", "saved_model", "onnx", "litert"]
 # No file of the model, but a script that trains it once more.
 SCRIPT: Final = "python"
 
 # How the name of a downloaded file ends.
-MODEL_SUFFIXES: Mapping[ModelFormat, str] = {
-    ModelFormat.KERAS: ".keras",
-    ModelFormat.SAVED_MODEL: "-saved_model.zip",
-    ModelFormat.ONNX: ".onnx",
-    ModelFormat.LITERT: ".tflite",
+MODEL_SUFFIXES: Mapping[ExportFormat, str] = {
+    ExportFormat.KERAS: ".keras",
+    ExportFormat.SAVED_MODEL: "-saved_model.zip",
+    ExportFormat.ONNX: ".onnx",
+    ExportFormat.LITERT: ".tflite",
 }

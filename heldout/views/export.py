@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from heldout.stored.artifacts import ExportStatus, ModelFormat
+from heldout.stored.artifacts import ExportFormat, ExportStatus
 from heldout.stored.evaluation import SplitName
 from heldout.stored.model_about import ModelAbout
 from heldout.views.base import View
@@ -15,7 +15,7 @@ class ExportView(View):
 
     object: Literal["export"] = "export"
     job_id: str
-    format: ModelFormat
+    format: ExportFormat
     status: ExportStatus
 
 
@@ -24,7 +24,7 @@ class ExportReportView(View):
 
     object: Literal["export_report"] = "export_report"
     job_id: str
-    format: ModelFormat
+    format: ExportFormat
     runtime: str = Field(description="What loaded the file again, with its version.")
     compared_with: Literal["predictions", "keras"] = Field(
         description="`predictions`: the job's stored `predictions.npz`. `keras`: what Keras says of the same images, "

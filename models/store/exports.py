@@ -9,7 +9,7 @@ from heldout.errors import JobNotFound
 from heldout.kinds import ExportSpec, JobKind
 from heldout.lifecycle import JobStatus
 from heldout.spec import JobSpec
-from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportStatus, ModelFormat
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from heldout.views.export import ExportReportView
 from models.ids import new_id
 from models.specs import training_spec_of
@@ -44,7 +44,7 @@ def source_of(session: Session, job_id: str) -> ExportSource | None:
     return ExportSource(model.key, None if predictions is None else predictions.key, training_spec_of(job))
 
 
-def find(session: Session, job_id: str, format_: ModelFormat) -> ExportRow | None:
+def find(session: Session, job_id: str, format_: ExportFormat) -> ExportRow | None:
     """What is known of a training's model in that format; None where nobody has ordered it."""
     return session.get(ExportRow, (job_id, format_))
 
@@ -54,7 +54,7 @@ def status_of(session: Session, row: ExportRow) -> JobStatus | None:
     return session.scalar(select(JobRow.status).where(JobRow.id == row.export_job_id))
 
 
-def order(session: Session, job: JobRow, format_: ModelFormat, *, again: bool = False) -> JobRow | None:
+def order(session: Session, job: JobRow, format_: ExportFormat, *, again: bool = False) -> JobRow | None:
     """Queue the job that writes a training's model for another runtime, for its owner.
 
     None where one was queued before.

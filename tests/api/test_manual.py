@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def client_of(built: Path) -> TestClient:
     app = FastAPI(redirect_slashes=False)
     manual.install(app, built)
-    problems.install(app)
+    problems.install(app, [])
     return TestClient(app, raise_server_exceptions=False)
 
 

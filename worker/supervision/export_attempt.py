@@ -6,7 +6,7 @@ from heldout.errors import FileOfLaterRelease, JobNotFound, SpecUnreadable
 from heldout.kinds import ExportSpec
 from heldout.lifecycle import FailureCode
 from heldout.settings import Settings
-from heldout.stored.artifacts import MODEL_SUFFIXES, ModelFormat
+from heldout.stored.artifacts import MODEL_SUFFIXES, ExportFormat
 from models.blobs import BlobMissing
 from models.model_card import model_card_of
 from models.store import exports
@@ -96,7 +96,7 @@ class ExportAttempt(ProcessAttempt):
         held, job_id, format_ = self.lease.held, self._spec.job_id, self._spec.format
         self.lease.require()
         key = None
-        if format_ is not ModelFormat.KERAS:
+        if format_ is not ExportFormat.KERAS:
             # Among the training's own files: they go together. No two attempts write the same one.
             key = f"jobs/{job_id}/exports/{held.job_id}-{held.attempt}{MODEL_SUFFIXES[format_]}"
             self.lease.blobs.put(key, Path(message.file))

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from worker.ingest.process.parent import INHERITED_VARIABLES, ROOT
+from worker.machine.bounded_process import INHERITED_VARIABLES, ROOT
 
 SET_VARIABLES = {
     "KERAS_BACKEND": "tensorflow",

@@ -34,7 +34,7 @@ from heldout.errors import (
     StorageUnavailable,
 )
 from heldout.lifecycle import FailureCode, JobStatus
-from heldout.stored.artifacts import MODEL_SUFFIXES, SCRIPT, ExportStatus, ModelFormat
+from heldout.stored.artifacts import MODEL_SUFFIXES, SCRIPT, ExportFormat, ExportStatus
 from heldout.views.export import ExportReportView, ExportView
 from heldout.views.study_report import MARKDOWN
 from models.model_card import model_card
@@ -72,7 +72,7 @@ _CARD: dict[int | str, dict[str, Any]] = {
 }
 
 Format = Annotated[
-    ModelFormat,
+    ExportFormat,
     Query(
         alias="format",
         description="`keras`: the file that the training has left. `saved_model`: a .zip for TensorFlow Serving. "
@@ -80,7 +80,7 @@ Format = Annotated[
     ),
 ]
 FormatOrScript = Annotated[
-    ModelFormat | Literal["python"],
+    ExportFormat | Literal["python"],
     Query(
         alias="format",
         description="`keras`: the file that the training has left. `saved_model`: a .zip for TensorFlow Serving. "
@@ -96,7 +96,7 @@ async def get_model(
     job_id: JobId,
     caller: CallerDep,
     app: AppContextDep,
-    format_: FormatOrScript = ModelFormat.KERAS,
+    format_: FormatOrScript = ExportFormat.KERAS,
     wait: Wait = 0,
 ) -> Response:
     """The kept weights as a model: takes raw pixels of the dataset's own range, gives probabilities.
@@ -106,7 +106,7 @@ async def get_model(
     """
     if format_ == SCRIPT:
         return await run_in_threadpool(_script, app, caller, job_id)
-    if format_ is ModelFormat.KERAS:
+    if format_ is ExportFormat.KERAS:
         return await run_in_threadpool(_trained, app, caller, job_id)
     found = await _proven(app, caller, job_id, format_, wait_s=wait)
     assert found.key is not None, "an export in another format has stored a file"
@@ -118,7 +118,7 @@ async def get_model_report(
     job_id: JobId,
     caller: CallerDep,
     app: AppContextDep,
-    format_: Format = ModelFormat.KERAS,
+    format_: Format = ExportFormat.KERAS,
     wait: Wait = 0,
 ) -> ExportReportView:
     """How the file of that format answered the job's own images when it was loaded again in its own runtime.
@@ -145,7 +145,7 @@ def order_model(
     session: SessionDep,
     app: AppContextDep,
     announce: AnnounceDep,
-    format_: Format = ModelFormat.KERAS,
+    format_: Format = ExportFormat.KERAS,
 ) -> ExportView:
     """Order the model in a format before it is needed, or once more after an export that failed."""
     job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
@@ -177,10 +177,10 @@ def _trained(app: AppContext, caller: Caller, job_id: str) -> StreamingResponse:
         model = artifacts.model_of(session, job)
         if model is None:
             raise not_there(job, "model")
-        row = exports.find(session, job_id, ModelFormat.KERAS)
+        row = exports.find(session, job_id, ExportFormat.KERAS)
     if row is not None and (row.error or {}).get("code") == FailureCode.EXPORT_DIFFERS:
         raise _failure(row)
-    return _sent(app, job_id, ModelFormat.KERAS, model.key, model.size_bytes, model.sha256)
+    return _sent(app, job_id, ExportFormat.KERAS, model.key, model.size_bytes, model.sha256)
 
 
 def _script(app: AppContext, caller: Caller, job_id: str) -> Response:
@@ -197,7 +197,7 @@ def _script(app: AppContext, caller: Caller, job_id: str) -> Response:
 
 
 def _sent(
-    app: AppContext, job_id: str, format_: ModelFormat, key: str, size_bytes: int | None, sha256: str | None
+    app: AppContext, job_id: str, format_: ExportFormat, key: str, size_bytes: int | None, sha256: str | None
 ) -> StreamingResponse:
     name = f"{job_id}{MODEL_SUFFIXES[format_]}"
     answer = download(app.blobs, key, name, ModelLost(job_id), size_bytes=size_bytes, sha256=sha256)
@@ -205,7 +205,7 @@ def _sent(
     return answer
 
 
-async def _proven(app: AppContext, caller: Caller, job_id: str, format_: ModelFormat, *, wait_s: float) -> ExportRow:
+async def _proven(app: AppContext, caller: Caller, job_id: str, format_: ExportFormat, *, wait_s: float) -> ExportRow:
     """The export, once it is stored; it is ordered where nobody has done so. Raises what the routes do."""
     asked = await run_in_threadpool(_asked_for, app, caller, job_id, format_)
     if asked.row.status is ExportStatus.QUEUED and wait_s:
@@ -222,7 +222,7 @@ def _has_ended(state: ChannelState) -> bool:
     return state.has_ended
 
 
-def _asked_for(app: AppContext, caller: Caller, job_id: str, format_: ModelFormat) -> _Asked:
+def _asked_for(app: AppContext, caller: Caller, job_id: str, format_: ExportFormat) -> _Asked:
     """The export, which begins here if nobody has asked before."""
     with app.database.read() as session:
         job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)

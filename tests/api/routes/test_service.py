@@ -227,12 +227,18 @@ def test_the_document_lists_every_error_of_every_route(client):
         "422": {
             *("invalid_spec", "dataset_not_found", "dataset_unavailable", "network_too_deep", "too_many_parameters"),
             *("idempotency_key_reused", "needs_more_memory", "not_supported"),
+            *("model_not_found", "model_unavailable", "model_does_not_fit"),
         },
         "429": {"quota_exceeded", "too_many_requests"},
         "500": {"internal"},
         "503": {"database_unavailable", "storage_unavailable"},
     }
-    assert codes("get", "/v1/jobs/{job_id}/model")["409"] == {"no_model", "not_ready"}
+    assert codes("get", "/v1/jobs/{job_id}/model")["409"] == {
+        "no_model",
+        "not_ready",
+        "export_differs",
+        "export_failed",
+    }
     assert codes("get", "/v1/jobs/{job_id}/model")["503"] == {"storage_unavailable", "database_unavailable"}
     for path, operations in document["paths"].items():
         for method in operations:

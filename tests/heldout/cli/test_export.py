@@ -4,7 +4,7 @@ import hashlib
 import json
 
 from heldout.cli.outcome import Exit
-from heldout.stored.artifacts import ModelFormat
+from heldout.stored.artifacts import ExportFormat
 from heldout.views.export import ExportReportView
 from models.store import exports
 
@@ -18,7 +18,7 @@ def test_a_proven_file_is_written_with_how_it_was_proven(heldout, service, clien
     service.blobs.put(key, FILE)
     report = ExportReportView(
         job_id=ended,
-        format=ModelFormat.ONNX,
+        format=ExportFormat.ONNX,
         runtime="onnxruntime 1.27.0",
         compared_with="predictions",
         split="test",

@@ -26,6 +26,7 @@ from models.studies.stored import unpack_tested
 from models.tables import JobRow, LabelReadRow, StudyRow
 from tests.models.work import ALICE, Work, final_of
 from worker.machine.cores import Cores
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.messages import EvaluateAssignment, Evaluated, FromTraining
 from worker.supervision import process_attempt
@@ -108,10 +109,9 @@ class Bench:
         given = {
             "settings": self.settings,
             "scratch": self.scratch,
-            "slots": 1,
             "gpus": (),
             "core_count": 1,
-            "memory": None,
+            "memory": MemoryBudget(2**30),
         }
         with Cores().for_job() as cores:
             run_claimed(claimed, lease, cores=cores, has_bfloat16=False, **given)

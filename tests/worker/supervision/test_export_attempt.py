@@ -22,7 +22,7 @@ from ai_edge_litert.interpreter import Interpreter
 from heldout.lifecycle import FailureCode, StopReason
 from heldout.settings import Settings
 from heldout.spec import JobSpec
-from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportStatus, ModelFormat
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from models.arrays import ImageSet, content_address, save
 from models.blobs import Blobs
 from models.database import Database
@@ -34,6 +34,7 @@ from models.tables import ExportRow, JobRow
 from tests.models.work import ALICE, Work, final_of
 from tests.worker.training.trainings import fewer
 from worker.machine.cores import Cores
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.messages import ExportAssignment, Exported, Failed, FromTraining
 from worker.supervision import process_attempt
@@ -113,7 +114,7 @@ class Bench:
             claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
         return job_id
 
-    def export(self, format_: ModelFormat, job_id: str | None = None) -> ExportRow | None:
+    def export(self, format_: ExportFormat, job_id: str | None = None) -> ExportRow | None:
         """Order the model in a format, and have a worker do it."""
         job_id = job_id or self.job_id
         with self.work.database.write() as session:
@@ -132,10 +133,9 @@ class Bench:
         given = {
             "settings": self.settings,
             "scratch": self.scratch,
-            "slots": 1,
             "gpus": (),
             "core_count": 1,
-            "memory": None,
+            "memory": MemoryBudget(2**30),
         }
         with Cores().for_job() as cores:
             run_claimed(claimed, lease, cores=cores, has_bfloat16=False, **given)
@@ -153,7 +153,7 @@ class Bench:
         scratch.mkdir()
         return ExportAssignment(
             job_id=self.job_id,
-            format=ModelFormat.SAVED_MODEL,
+            format=ExportFormat.SAVED_MODEL,
             spec=JobSpec.model_validate({"dataset": "digits", "network": NETWORK}),
             dataset=str(self.folder / "digits"),
             dataset_sha256=self.sha256,
@@ -208,24 +208,24 @@ def test_each_format_answers_in_its_own_runtime_as_the_training_did_and_says_wha
     def agrees(said: np.ndarray) -> bool:
         return np.allclose(said, expected, rtol=0, atol=1e-5) and (said.argmax(1) == expected.argmax(1)).all()
 
-    rows = {format_: bench.export(format_) for format_ in ModelFormat}
+    rows = {format_: bench.export(format_) for format_ in ExportFormat}
     assert {(row.status, str(row.error)) for row in rows.values()} == {(ExportStatus.STORED, "None")}
-    assert rows[ModelFormat.KERAS].key is None, "the training has stored it"
+    assert rows[ExportFormat.KERAS].key is None, "the training has stored it"
 
-    content = bench.content(rows[ModelFormat.ONNX])
+    content = bench.content(rows[ExportFormat.ONNX])
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     assert [one.name for one in session.get_inputs()] == ["pixels"]
     assert agrees(session.run(["probabilities"], {"pixels": pixels})[0])
     of_onnx = {one.key: one.value for one in onnx.load_from_string(content).metadata_props}
 
-    with zipfile.ZipFile(io.BytesIO(bench.content(rows[ModelFormat.SAVED_MODEL]))) as archive:
+    with zipfile.ZipFile(io.BytesIO(bench.content(rows[ExportFormat.SAVED_MODEL]))) as archive:
         archive.extractall(bench.folder / "served")
     version = bench.folder / "served" / bench.job_id / "1"
     serve = tf.saved_model.load(str(version)).signatures["serving_default"]
     assert agrees(serve(pixels=tf.constant(pixels))["probabilities"].numpy())
     of_saved_model = json.loads((version / "assets.extra" / "heldout.json").read_bytes())
 
-    content = bench.content(rows[ModelFormat.LITERT])
+    content = bench.content(rows[ExportFormat.LITERT])
     assert agrees(Interpreter(model_content=content).get_signature_runner()(pixels=pixels)["probabilities"])
     model = schema_py_generated.ModelT.InitFromObj(schema_py_generated.Model.GetRootAs(content, 0))
     (entry,) = (one for one in model.metadata if one.name == b"heldout.json")
@@ -249,7 +249,7 @@ def test_each_format_answers_in_its_own_runtime_as_the_training_did_and_says_wha
         assert (report["split"], report["images"], report["batch_sizes"]) == ("test", 150, [1, 7, 14, 64])
         assert (report["compared_with"], report["differing_answers"]) == ("predictions", 0)
         assert report["max_difference"] <= 1e-5
-    assert rows[ModelFormat.KERAS].report["runtime"] == f"keras {keras.__version__}"
+    assert rows[ExportFormat.KERAS].report["runtime"] == f"keras {keras.__version__}"
 
 
 def test_a_job_that_never_looks_at_test_is_proven_on_validation_and_one_without_predictions_beside_keras(
@@ -277,7 +277,7 @@ def test_a_file_that_answers_otherwise_is_refused(bench: Bench) -> None:
 
 def test_a_failed_proof_leaves_no_file_and_is_not_tried_again(bench: Bench, scripted) -> None:
     scripted(lambda _: Failed(FailureCode.EXPORT_DIFFERS, "It names another class."))
-    row = bench.export(ModelFormat.SAVED_MODEL)
+    row = bench.export(ExportFormat.SAVED_MODEL)
     assert (row.status, row.key) == (ExportStatus.FAILED, None)
     assert row.error == {"code": "export_differs", "detail": "It names another class."}
     assert bench.work.row(row.export_job_id).status == "failed"
@@ -287,12 +287,12 @@ def test_a_failed_proof_leaves_no_file_and_is_not_tried_again(bench: Bench, scri
 def test_a_worker_without_the_packages_says_which_ones(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda name: None if "onnx" in name else object())
     with pytest.raises(PackagesMissing, match=r"lacks tf2onnx, onnx, onnxruntime.*heldout\[export\]"):
-        exported(replace(bench.assigned(), format=ModelFormat.ONNX))
+        exported(replace(bench.assigned(), format=ExportFormat.ONNX))
 
 
 def test_a_model_that_is_gone_is_named(bench: Bench) -> None:
     bench.blobs.delete(f"jobs/{bench.job_id}/1/model.keras")
-    row = bench.export(ModelFormat.LITERT)
+    row = bench.export(ExportFormat.LITERT)
     assert (row.status, row.error["code"]) == (ExportStatus.FAILED, FailureCode.MODEL_UNAVAILABLE)
     assert bench.job_id in row.error["detail"]
 
@@ -305,7 +305,7 @@ def test_what_was_exported_of_a_training_that_was_deleted_meanwhile_is_not_kept(
 
     report = exported(bench.assigned()).report
     scripted(deleted_meanwhile)
-    assert bench.export(ModelFormat.SAVED_MODEL) is None
+    assert bench.export(ExportFormat.SAVED_MODEL) is None
     assert bench.exported_files() == []
 
 

@@ -44,7 +44,7 @@ RUN_BY = [
     (RELATE, "RelateAttempt"),
     (SUSPECT, "SuspectAttempt"),
     (EvaluateSpec(base=("job_1",), winner=("job_2",), max_runtime_s=60), "EvaluateAttempt"),
-    (ExportSpec(job_id="job_1", format=artifacts.ModelFormat.ONNX, max_runtime_s=60), "ExportAttempt"),
+    (ExportSpec(job_id="job_1", format=artifacts.ExportFormat.ONNX, max_runtime_s=60), "ExportAttempt"),
     (CheckModelSpec(model="mod_1", key="models/mod_1/x", max_runtime_s=60), "CheckModelAttempt"),
     (MEASURE, "MeasureAttempt"),
 ]

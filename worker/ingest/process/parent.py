@@ -25,20 +25,8 @@ from worker.ingest.pipeline import empty
 from worker.ingest.process.messages import Progress, Related, decoded
 from worker.ingest.rejection import Rejection, amount
 from worker.ingest.report import Report
+from worker.machine.bounded_process import INHERITED_VARIABLES, ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
-# The only variables that the process inherits: it gets no credentials.
-INHERITED_VARIABLES = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "TZ",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "DYLD_LIBRARY_PATH",
-    "PYTHONPATH",
-)
 SET_VARIABLES = {
     "OPENBLAS_NUM_THREADS": "1",  # the processes share the work; threads would add memory only
     "OMP_NUM_THREADS": "1",

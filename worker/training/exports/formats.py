@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.stored.artifacts import ModelFormat
+from heldout.stored.artifacts import ExportFormat
 from heldout.stored.model_about import ModelAbout
 from worker.training.exports import keras_file, litert, onnx_file, saved_model
 from worker.training.exports.proof import ProofImages
@@ -18,7 +18,7 @@ from worker.training.exports.proof import ProofImages
 class PackagesMissing(Exception):
     """The worker lacks what writes the format or loads it again."""
 
-    def __init__(self, format_: ModelFormat, packages: list[str]) -> None:
+    def __init__(self, format_: ExportFormat, packages: list[str]) -> None:
         super().__init__(
             f"The worker lacks {', '.join(packages)}. Its operator can install the extra `export` "
             "(pip install 'heldout[export]')."
@@ -42,15 +42,17 @@ class Format:
     packages: tuple[str, ...] = ()
 
 
-FORMATS: Mapping[ModelFormat, Format] = {
-    ModelFormat.KERAS: Format(None, keras_file.answers, keras_file.runtime),
-    ModelFormat.SAVED_MODEL: Format(saved_model.write, saved_model.answers, saved_model.runtime),
-    ModelFormat.ONNX: Format(onnx_file.write, onnx_file.answers, onnx_file.runtime, ("tf2onnx", "onnx", "onnxruntime")),
-    ModelFormat.LITERT: Format(litert.write, litert.answers, litert.runtime, ("ai_edge_litert",)),
+FORMATS: Mapping[ExportFormat, Format] = {
+    ExportFormat.KERAS: Format(None, keras_file.answers, keras_file.runtime),
+    ExportFormat.SAVED_MODEL: Format(saved_model.write, saved_model.answers, saved_model.runtime),
+    ExportFormat.ONNX: Format(
+        onnx_file.write, onnx_file.answers, onnx_file.runtime, ("tf2onnx", "onnx", "onnxruntime")
+    ),
+    ExportFormat.LITERT: Format(litert.write, litert.answers, litert.runtime, ("ai_edge_litert",)),
 }
 
 
-def require_packages(format_: ModelFormat) -> None:
+def require_packages(format_: ExportFormat) -> None:
     """Raises PackagesMissing, without importing anything."""
     missing = [name for name in FORMATS[format_].packages if find_spec(name) is None]
     if missing:

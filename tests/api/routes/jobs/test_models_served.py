@@ -6,7 +6,7 @@ import json
 import pytest
 
 from heldout.lifecycle import FailureCode
-from heldout.stored.artifacts import ModelFormat
+from heldout.stored.artifacts import ExportFormat
 from heldout.views.export import ExportReportView
 from models.store import claims, exports, named_blobs
 from tests.api.support import assert_problem, sqlite_only, submitted
@@ -35,7 +35,7 @@ def report_of(job: str, format_: str, content: bytes = FILE) -> ExportReportView
     }
     return ExportReportView(
         job_id=job,
-        format=ModelFormat(format_),
+        format=ExportFormat(format_),
         runtime="onnxruntime 1",
         compared_with="predictions",
         split="test",
