@@ -168,6 +168,8 @@ def _fill(folder: Path) -> None:
         (folder / "bin" / name).chmod(0o755)
 
 
+# Examples leave a client open for what follows on their page; readers' programs end.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_what_a_page_tells_readers_to_type_works(page: Path, reader: Reader) -> None:
