@@ -74,11 +74,13 @@ WORKDIR /opt/heldout
 COPY . .
 COPY --from=dashboard /build/api/static api/static
 COPY --from=manual /build/api/static_manual api/static_manual
+# Who checked the sources out may be the only one who can read them; the containers run as another user.
 RUN rm -r docs examples locks proxy web zensical.toml \
     && python -m compileall -q . \
     && install -d bin \
     && printf '#!/opt/venv/bin/python\nfrom heldout.cli import main\n\nmain()\n' >bin/heldout \
-    && chmod 755 bin/heldout
+    && chmod 755 bin/heldout \
+    && chmod -R a+rX .
 
 
 # --- the proxy that terminates TLS (profile tls): Debian's nginx ----------------------------------------------------
@@ -87,7 +89,7 @@ FROM base AS proxy
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light \
     && rm -rf /var/lib/apt/lists/*
-COPY proxy/nginx.conf /etc/nginx/nginx.conf
+COPY --chmod=644 proxy/nginx.conf /etc/nginx/nginx.conf
 USER proxy
 EXPOSE 8080 8443
 STOPSIGNAL SIGQUIT
