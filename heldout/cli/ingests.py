@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from heldout.cli import shown
+from heldout.cli import presets, shown
 from heldout.cli.audits import show_audit
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, say
@@ -56,7 +56,8 @@ def show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | 
     elif ready:
         shown.show_dataset_line(dataset)
         show_audit(client.dataset_audit(dataset.id))
-        say(f"`heldout train --preset regularized --set dataset={dataset.name}` trains on it.")
+        if dataset.shape is not None and dataset.classes is not None:  # as is the case once it is ready
+            say(f"`{presets.command_for(dataset.name, dataset.shape, len(dataset.classes))}` trains on it.")
     elif dataset.error:
         error = dataset.error
         say(f"{dataset.name}@{dataset.version} rejected: {error.code}: {error.detail}", file=sys.stderr)

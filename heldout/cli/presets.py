@@ -25,6 +25,25 @@ _PARTS: dict[Preset, dict[str, Any]] = {
 }
 
 
+def command_for(dataset: str, image: tuple[int, int, int], classes: int) -> str:
+    """The `heldout train` that trains the regularized preset on a dataset, with padding where its images are small.
+
+    Args:
+        image: (height, width, channels) of one image.
+    """
+    from heldout.errors import NetworkTooDeep
+    from heldout.layers import plan_network
+    from heldout.spec import NetworkSpec
+
+    network = spec_of(Preset.REGULARIZED)["network"]
+    command = f"heldout train --preset {Preset.REGULARIZED} --set dataset={dataset}"
+    try:
+        plan_network(NetworkSpec.model_validate(network), image, max(2, classes))
+    except NetworkTooDeep:
+        command += "".join(f" --set network.blocks.{index}.padding=same" for index in range(len(network["blocks"])))
+    return command
+
+
 def spec_of(preset: Preset) -> dict[str, Any]:
     """The spec, which is the caller's own."""
     return deepcopy({"name": preset.value, "dataset": "mnist5k", **_PARTS[preset], "training": _TRAINING})

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from heldout.cli import presets
+from heldout.layers import plan_network
+from heldout.spec import NetworkSpec
 from tests.heldout.served import FINAL, ROOT, SPEC
 
 
@@ -87,3 +89,14 @@ def test_what_a_shell_evaluates_holds_nothing_of_a_name_that_means_something_to_
     offered = heldout(**asked).stdout
     assert "a touch x b c" in " ".join(offered.split())
     assert not set("$`;'") & set(offered.partition("((")[2].partition("))")[0])
+
+
+@pytest.mark.parametrize(("side", "fits_as_it_is"), [(28, True), (12, True), (8, False), (4, False)])
+def test_the_command_that_is_named_for_a_new_dataset_trains_on_images_of_its_size(side, fits_as_it_is):
+    command = presets.command_for("pets", (side, side, 1), 10)
+    assert ("padding=same" not in command) == fits_as_it_is
+    network = presets.spec_of(presets.Preset.REGULARIZED)["network"]
+    for index, block in enumerate(network["blocks"]):
+        if f"--set network.blocks.{index}.padding=same" in command:
+            block["padding"] = "same"
+    assert plan_network(NetworkSpec.model_validate(network), (side, side, 1), 10).layers
