@@ -2,6 +2,7 @@
 
 import pytest
 
+from heldout.kinds import KINDS, JobKind
 from heldout.layers import plan_network
 from heldout.memory import MemoryKill, could_hold, fitting_batch_size, training_bytes
 from heldout.spec import JobSpec
@@ -49,3 +50,10 @@ def test_a_bystander_that_is_killed_again_and_again_is_alone_in_the_end_and_then
         reserved = kill.next_reservation(8 * GIB)
         attempts += 1
     assert attempts == 3
+
+
+def test_work_of_every_kind_reserves_memory():
+    # None: as much as what it is asked to do takes. No process that loads NumPy, let alone TensorFlow, takes less.
+    reserved = {kind: about.memory_bytes for kind, about in KINDS.items() if about.memory_bytes is not None}
+    assert all(amount >= 2**29 for amount in reserved.values()), reserved
+    assert {JobKind.TRAIN, JobKind.EVALUATE} == KINDS.keys() - reserved.keys()
