@@ -17,7 +17,7 @@ from models.database import Database, Session, db_now
 from models.ids import new_id
 from models.store import accounts, claims, new_jobs, owners, quotas, transitions, usage
 from models.store.claims import Claimed
-from models.tables import AttemptRow
+from models.tables import AttemptRow, JobRow
 from models.tables_owners import OwnerRow
 from models.usage import Used
 from tests.models.work import ALICE, BOB, CPU, Work, result, spec
@@ -240,33 +240,42 @@ def add_job(session: Session, work: Work) -> None:
     )
 
 
-def has_begun(work: Work) -> bool:
-    with work.database.read() as session:
-        return session.scalar(select(func.count()).select_from(AttemptRow)) > 0
+def attempts(database: Database) -> int:
+    with database.read() as session:
+        return session.scalar(select(func.count()).select_from(AttemptRow)) or 0
 
 
-def run_all(url: str, worker: str, job_s: float) -> None:
-    """Claim jobs and end them after some time, as a worker process with one slot does, until none waits."""
+def has_jobs(database: Database, owner: str) -> bool:
+    with database.read() as session:
+        return bool(session.scalar(select(func.count()).where(JobRow.owner == owner)))
+
+
+def run_all(url: str, worker: str) -> None:
+    """Claim jobs and end them, as a worker process with one slot does, until none waits.
+
+    The first job takes until the other owner's has come.
+    """
     database = Database(url)
     while True:
         with database.write() as session:
             claimed = claims.claim(session, worker, CPU, 60)
         if claimed is None:
             break
-        time.sleep(job_s)  # what the job takes
+        while not has_jobs(database, BOB):
+            time.sleep(0.01)
         with database.write() as session:
             claims.succeed(session, claimed.held, result=result(claimed.held), stop_reason=StopReason.COMPLETED)
     database.dispose()
 
 
 def test_worker_processes_begin_a_lone_job_before_the_many_that_came_first(work, database_url):
-    many, workers, job_s = 40, 3, 0.05
+    many, workers = 40, 3
     for _ in range(many):
         work.submit(ALICE, priority=100)
     fork = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=fork) as pool:
-        done = [pool.submit(run_all, database_url, f"w{number}", job_s) for number in range(workers)]
-        while not has_begun(work):
+        done = [pool.submit(run_all, database_url, f"w{number}") for number in range(workers)]
+        while attempts(work.database) < workers:
             time.sleep(0.01)
         lone = work.submit(BOB)
         for one in done:

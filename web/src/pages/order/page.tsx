@@ -40,13 +40,14 @@ export function OrderStudy() {
 }
 
 type Kind = 'remedies' | 'learning_curve'
-type Choice = { kind: Kind; name: string; isAuto: boolean; chosen: string[]; areTogether: boolean; seeds: string; jobs: string; hours: string }
+/** `chosen` is null until one is ticked or unticked: until then those are chosen that the verdict names. */
+type Choice = { kind: Kind; name: string; isAuto: boolean; chosen: string[] | null; areTogether: boolean; seeds: string; jobs: string; hours: string }
 
-const FIRST: Choice = { kind: 'remedies', name: '', isAuto: true, chosen: [], areTogether: false, seeds: '3', jobs: '', hours: '' }
+const FIRST: Choice = { kind: 'remedies', name: '', isAuto: true, chosen: null, areTogether: false, seeds: '3', jobs: '', hours: '' }
 
 /** As the API takes it; what is left empty is left out. */
-function orderOf(job: string, choice: Choice): StudyOrder {
-  const named = choice.areTogether && choice.chosen.length > 1 ? [...choice.chosen, choice.chosen.join('+')] : choice.chosen
+function orderOf(job: string, choice: Choice, chosen: string[]): StudyOrder {
+  const named = choice.areTogether && chosen.length > 1 ? [...chosen, chosen.join('+')] : chosen
   const budget = {
     ...(choice.jobs && { jobs: Number(choice.jobs) }),
     ...(choice.hours && { seconds: Number(choice.hours) * HOUR_S }),
@@ -63,7 +64,12 @@ function orderOf(job: string, choice: Choice): StudyOrder {
 function Form({ job }: { job: Job }) {
   const [choice, setChoice] = useState<Choice>({ ...FIRST, kind: inQuery('kind') === 'learning_curve' ? 'learning_curve' : 'remedies' })
   const [isBusy, setBusy] = useState(false)
-  const order = orderOf(job.id, choice)
+  const diagnosis = useLoaded(job.id, (signal) => getDiagnosis(job.id, signal))
+  const offered = new Map(
+    (diagnosis.data?.findings ?? []).flatMap((one) => one.remedies).filter((one) => one.patch).map((one) => [one.name, one.reason]),
+  )
+  const chosen = choice.chosen ?? [...offered.keys()]
+  const order = orderOf(job.id, choice, chosen)
   const checked = useDryRun(order, estimateStudy)
   const change = (part: Partial<Choice>) => setChoice({ ...choice, ...part })
   const error = (pointer: string) => checked.problem?.errors.find((one) => one.pointer.startsWith(pointer))?.detail
@@ -97,7 +103,7 @@ function Form({ job }: { job: Job }) {
               </label>
             ))}
           </fieldset>
-          {choice.kind === 'remedies' && <Remedies job={job} choice={choice} change={change} wrong={error('/remedies')} />}
+          {choice.kind === 'remedies' && <Remedies job={job} offered={offered} choice={choice} chosen={chosen} change={change} wrong={error('/remedies')} />}
           <div class="fields">
             <Field id="name" label="Name" value={choice.name} onChange={(name) => change({ name })} wrong={error('/name')} placeholder="made up if empty" />
             <Field
@@ -131,7 +137,7 @@ function Form({ job }: { job: Job }) {
           </div>
         </div>
         <div class="beside">
-          <Estimate checked={checked} missing={choice.kind === 'remedies' && !choice.isAuto && !choice.chosen.length ? NONE_CHOSEN : ''} />
+          <Estimate checked={checked} missing={choice.kind === 'remedies' && !choice.isAuto && !chosen.length ? NONE_CHOSEN : ''} />
           <button type="submit" class="primary" disabled={isBusy || Boolean(checked.problem)}>
             {isBusy ? 'Sending …' : 'Begin the study'}
           </button>
@@ -141,18 +147,22 @@ function Form({ job }: { job: Job }) {
   )
 }
 
-type RemediesProps = { job: Job; choice: Choice; change: (part: Partial<Choice>) => void; wrong: string | undefined }
+type RemediesProps = {
+  job: Job
+  /** Remedies of the verdict, with their reasons. */
+  offered: Map<string, string>
+  choice: Choice
+  chosen: string[]
+  change: (part: Partial<Choice>) => void
+  wrong: string | undefined
+}
 
-function Remedies({ job, choice, change, wrong }: RemediesProps) {
-  const diagnosis = useLoaded(job.id, (signal) => getDiagnosis(job.id, signal))
-  const offered = new Map(
-    (diagnosis.data?.findings ?? []).flatMap((one) => one.remedies).filter((one) => one.patch).map((one) => [one.name, one.reason]),
-  )
+function Remedies({ job, offered, choice, chosen, change, wrong }: RemediesProps) {
   // Without first weights there are no layers that have learned something already.
   const named = Object.keys(WHAT_IT_DOES).filter((name) => name !== 'transfer' || job.spec.initial)
   const names = [...new Set([...offered.keys(), ...named])]
   const toggle = (name: string) =>
-    change({ chosen: choice.chosen.includes(name) ? choice.chosen.filter((one) => one !== name) : [...choice.chosen, name] })
+    change({ chosen: chosen.includes(name) ? chosen.filter((one) => one !== name) : [...chosen, name] })
   return (
     <fieldset class="group">
       <legend>Which remedies?</legend>
@@ -165,7 +175,7 @@ function Remedies({ job, choice, change, wrong }: RemediesProps) {
           type="radio"
           name="which"
           checked={!choice.isAuto}
-          onChange={() => change({ isAuto: false, chosen: choice.chosen.length ? choice.chosen : [...offered.keys()] })}
+          onChange={() => change({ isAuto: false })}
         />
         Let me choose
       </label>
@@ -174,24 +184,24 @@ function Remedies({ job, choice, change, wrong }: RemediesProps) {
           {offered.size > 0 && <p class="soft">Those that the verdict names come first.</p>}
           {names.map((name) => (
             <label key={name} class="choice">
-              <input type="checkbox" checked={choice.chosen.includes(name)} onChange={() => toggle(name)} />
+              <input type="checkbox" checked={chosen.includes(name)} onChange={() => toggle(name)} />
               <span>
                 <strong>{remedyWord(name)}</strong> <span class="soft">{offered.get(name) ?? WHAT_IT_DOES[name]}</span>
               </span>
             </label>
           ))}
-          {choice.chosen.length > 1 && (
+          {chosen.length > 1 && (
             <label class="choice">
               <input type="checkbox" checked={choice.areTogether} onChange={() => change({ areTogether: !choice.areTogether })} />
               <span>
                 <strong>All of these at once, too</strong>{' '}
-                <span class="soft">{remedyWord(choice.chosen.join('+'))}, as one more remedy.</span>
+                <span class="soft">{remedyWord(chosen.join('+'))}, as one more remedy.</span>
               </span>
             </label>
           )}
-          {(wrong || !choice.chosen.length) && (
+          {(wrong || !chosen.length) && (
             <p class="hint wrong" role="alert">
-              {choice.chosen.length ? wrong : NONE_CHOSEN}
+              {chosen.length ? wrong : NONE_CHOSEN}
             </p>
           )}
         </>
