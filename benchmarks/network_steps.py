@@ -7,13 +7,14 @@ and the cores that a lone job has.
 import statistics
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchmarks.engine_tables import CORES, PASSES
 from benchmarks.naive import in_process, peak_flops
 from benchmarks.network_kinds import CLASSES, Network, keras_model
 from heldout.layers import plan_network
-from heldout.spec import NetworkSpec
+from heldout.spec import JobSpec, NetworkSpec
 
 EPOCHS = 4  # the first of them traces and is not counted
 Way = Literal["naive", "naive mixed", "engine", "engine mixed"]
@@ -65,16 +66,29 @@ def _naive(network: Network, pixels: Any, labels: Any, mixed: bool) -> float:
     return _shortest(epoch)
 
 
-def _engine(network: Network, mixed: bool) -> tuple[float, int]:
+@dataclass(frozen=True)
+class Made:
+    """An engine with what it is made of, and the learning rate of each step."""
+
+    spec: JobSpec
+    model: Any
+    data: Any
+    source: Any
+    engine: Any
+    rates: Any
+    towers: int
+
+
+def engine_of(network: Network, mixed: bool, towers: int | None = None) -> Made:
+    """The engine that trains a network on its images; without `towers` with as many as a job would have."""
     import numpy as np
     import tensorflow as tf
 
-    from heldout.spec import JobSpec
     from models.arrays import ImageSet
     from worker.machine.cores import usable_cores
     from worker.machine.precision import policy_of
     from worker.training.data import select
-    from worker.training.engine import Engine, FitSums, chosen_towers
+    from worker.training.engine import Engine, chosen_towers
     from worker.training.network import build_network
     from worker.training.resident import ResidentData
 
@@ -84,20 +98,27 @@ def _engine(network: Network, mixed: bool) -> tuple[float, int]:
     images = ImageSet(pixels, labels, splits, tuple(map(str, range(CLASSES))), (0, 255))
     training = {"seed": 1, "batch_size": network.batch_size}
     spec = JobSpec.model_validate({"dataset": "none", "network": network.network, "training": training})
-    towers = chosen_towers("auto", len(usable_cores()) or 1, spec, network.image, CLASSES)
+    towers = towers or chosen_towers("auto", len(usable_cores()) or 1, spec, network.image, CLASSES)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(towers)
     policy = policy_of("mixed" if mixed else "float32", "cpu")
     model = build_network(spec.network, network.image, CLASSES, 1, policy)
     data = select(images, spec, None)
-    engine = Engine(model, data, ResidentData(data), spec, towers)
-    rates = np.full(engine.steps_per_epoch, 0.001, np.float32)
+    source = ResidentData(data)
+    engine = Engine(model, data, source, spec, towers)
+    return Made(spec, model, data, source, engine, np.full(engine.steps_per_epoch, 0.001, np.float32), towers)
+
+
+def _engine(network: Network, mixed: bool) -> tuple[float, int]:
+    from worker.training.engine import FitSums
+
+    made = engine_of(network, mixed)
 
     def epoch(number: int) -> None:
-        engine.begin_epoch(number + 1, rates)
-        engine.run(0, engine.steps_per_epoch, FitSums())
+        made.engine.begin_epoch(number + 1, made.rates)
+        made.engine.run(0, made.engine.steps_per_epoch, FitSums())
 
-    return _shortest(epoch), towers
+    return _shortest(epoch), made.towers
 
 
 def _shortest(epoch: Any) -> float:

@@ -1,13 +1,11 @@
 """Which devices this worker has, found without TensorFlow, and which of them a job gets."""
 
 import os
-import platform
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, Literal
 
 import pynvml
@@ -90,31 +88,6 @@ def slots(wanted: int | None, gpus: int, cores: int) -> int:
 
 def host_name() -> str:
     return socket.gethostname()
-
-
-def processor() -> str:
-    """The processor's model: another one may have other vector instructions, which change last digits and speed."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def processor_flags() -> frozenset[str]:
-    """What the processor can do, by the names that Linux gives it; nothing where the operating system does not say."""
-    with suppress(OSError):
-        return flags_in(Path("/proc/cpuinfo").read_text())
-    return frozenset()
-
-
-def flags_in(cpuinfo: str) -> frozenset[str]:
-    """The flags in the text of Linux's /proc/cpuinfo, where x86 has `flags` and ARM has `Features`."""
-    for line in cpuinfo.splitlines():
-        name, _, values = line.partition(":")
-        if name.strip() in {"flags", "Features"}:
-            return frozenset(values.split())
-    return frozenset()
 
 
 def _gpu(handle: Any) -> Gpu:

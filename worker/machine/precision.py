@@ -1,23 +1,25 @@
 """In which floats a network computes: decided by what was requested and by the machine, without TensorFlow. Pure."""
 
-from collections.abc import Collection
 from typing import Literal
 
 from heldout.cost import Precision
 from worker.machine.devices import Device
+from worker.machine.processor import Processor
 
 Policy = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
 # NVIDIA's GPUs of this compute capability and later have units for products of float16 (tensor cores).
 MIN_FLOAT16_CAPABILITY = (7, 0)
-# Linux's name for the units (Intel's AMX) with which bfloat16 pays. AVX512-BF16 alone was measured to be slower than
-# float32, and TensorFlow's fast operations in bfloat16 are for x86 only: docs/explanation/performance.md.
-BFLOAT16_FLAG = "amx_bf16"
+# Linux's names for units with which bfloat16 pays: Intel's AMX, and AVX512-BF16 in processors of AMD. On Intel's,
+# AVX512-BF16 alone was measured to be slower than float32, and TensorFlow's fast operations in bfloat16 are for x86
+# only: docs/explanation/performance.md.
+_AMX, _AVX512_BFLOAT16 = "amx_bf16", "avx512_bf16"
+_AMD = "AuthenticAMD"
 
 
-def has_bfloat16_units(flags: Collection[str]) -> bool:
-    """Whether a processor with these flags trains large networks faster in bfloat16 than in float32."""
-    return BFLOAT16_FLAG in flags
+def has_bfloat16_units(processor: Processor) -> bool:
+    """Whether the processor trains large networks faster in bfloat16 than in float32."""
+    return _AMX in processor.flags or (processor.vendor == _AMD and _AVX512_BFLOAT16 in processor.flags)
 
 
 def allowed_precision(

@@ -12,7 +12,8 @@ from heldout.errors import DatabaseUnavailable
 from models.database import Database
 from models.store import calibrations
 from worker.machine.cores import Cores
-from worker.machine.devices import host_name, processor
+from worker.machine.devices import host_name
+from worker.machine.processor import this_processor
 from worker.machine.speed import Times, speed_of
 from worker.supervision.processes import MeasuringProcess, ProcessDied
 
@@ -92,7 +93,7 @@ def calibration_facts(cores: int, *, has_bfloat16: bool) -> dict[str, Any]:
     """The conditions of a calibration: where one of these differs, the machine is measured again."""
     return {
         "measured": 4,  # increase when other networks or other kinds of work are measured
-        "processor": processor(),
+        "processor": this_processor().model,
         "cores": cores,
         "has_bfloat16": has_bfloat16,
         "tensorflow": _version("tensorflow-cpu") or _version("tensorflow"),

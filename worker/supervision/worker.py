@@ -19,12 +19,13 @@ from models.reconcile import Announce, Reconciler
 from models.store import claims, worker_memory
 from models.store.claims import Claimed
 from worker.machine.cores import Cores, JobCores
-from worker.machine.devices import chosen_gpus, claimable_devices, find_gpus, host_name, processor_flags, slots
+from worker.machine.devices import chosen_gpus, claimable_devices, find_gpus, host_name, slots
 from worker.machine.fetch import fetch_missing
 from worker.machine.gpus import Gpus
 from worker.machine.memory import memory_bytes
 from worker.machine.memory_budget import MemoryBudget
 from worker.machine.precision import has_bfloat16_units
+from worker.machine.processor import this_processor
 from worker.machine.scratch import Scratch
 from worker.supervision import metrics, processes
 from worker.supervision.beside import JobsBesideSlots
@@ -55,7 +56,7 @@ class Worker:
         self.memory = MemoryBudget(int(settings.worker_memory_share * memory_bytes()), self.slots)
         self.checks = ChecksInSlots(self.slots)
         self.cores = Cores()
-        self.has_bfloat16 = has_bfloat16_units(processor_flags())
+        self.has_bfloat16 = has_bfloat16_units(this_processor())
         self.scratch = Scratch(settings.home_path / "scratch")
         self.keeper = LeaseKeeper(self.database, settings, self.name, self.scratch.sign_of_life)
         self.stopping = threading.Event()

@@ -26,8 +26,8 @@ from heldout.cost import Precision
 from heldout.errors import HeldoutError
 from heldout.lifecycle import FailureCode, StopReason
 from models.relations import load_relations
-from worker.machine.devices import processor
 from worker.machine.precision import policy_of
+from worker.machine.processor import this_processor
 from worker.messages import Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
 from worker.training.checkpoint import CheckpointDamaged
 from worker.training.data import load_training_data, own_digests
@@ -243,7 +243,7 @@ def _engine_facts(assignment: Assignment, towers: int, precision: Precision) -> 
 def _facts_of_bits(engine: dict[str, Any]) -> dict[str, Any]:
     """What decides the last digits of a training, beside its spec, its seed and its dataset."""
     shared = {name: engine[name] for name in ("device", "threads", "towers", "tensorflow", "keras")}
-    return shared | {"numpy": np.__version__, "processor": processor()}
+    return shared | {"numpy": np.__version__, "processor": this_processor().model}
 
 
 def begin_process() -> None:

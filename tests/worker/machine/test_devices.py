@@ -20,10 +20,11 @@ from models.store.claims import HeldAttempt
 from tests.models.work import Work
 from tests.worker.training.trainings import small_spec
 from worker.machine import devices
-from worker.machine.devices import Gpu, chosen_gpus, claimable_devices, find_gpus, flags_in, slots, visible
+from worker.machine.devices import Gpu, chosen_gpus, claimable_devices, find_gpus, slots, visible
 from worker.machine.gpus import Gpus
 from worker.machine.memory_budget import MemoryBudget
 from worker.machine.precision import allowed_precision, has_bfloat16_units, policy_of
+from worker.machine.processor import processor_in
 from worker.messages import Assignment, Failed
 from worker.supervision import processes
 from worker.supervision.worker import Worker
@@ -281,14 +282,16 @@ def test_mixed_precision_is_taken_on_gpus_that_are_made_for_it_and_where_it_is_a
     ("cpuinfo", "allowed"),
     [
         ("model name\t: Xeon\nflags\t\t: fpu amx_bf16 amx_tile\n", "auto"),
-        ("flags\t\t: fpu avx512f avx512_bf16\n", "float32"),
+        ("vendor_id\t: GenuineIntel\nflags\t\t: fpu avx512f avx512_bf16\n", "float32"),
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx512f avx512_bf16\n", "auto"),
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx2\n", "float32"),
         ("Features\t: fp asimd bf16 i8mm\n", "float32"),
         ("flags\t\t: fpu avx2\nbugs\t\t: amx_bf16\n", "float32"),
         ("", "float32"),
     ],
 )
 def test_on_processors_the_size_of_the_network_decides_where_there_are_units_for_bfloat16(cpuinfo, allowed):
-    has_bfloat16 = has_bfloat16_units(flags_in(cpuinfo))
+    has_bfloat16 = has_bfloat16_units(processor_in(cpuinfo))
     assert allowed_precision("auto", "cpu", None, has_bfloat16=has_bfloat16) == allowed
     assert (policy_of("mixed", "cpu"), policy_of("mixed", "gpu")) == ("mixed_bfloat16", "mixed_float16")
 
