@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from api.http_server import Server
+from api.connections.server import Server
+from api.http_server import ApiServer
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -43,7 +44,7 @@ def bearer(key: str) -> dict[str, str]:
 @contextmanager
 def serving(app: FastAPI) -> Iterator[tuple[str, Server]]:
     """The app behind a real server on a free port of this machine: its URL, and the server."""
-    server = Server(app, host="127.0.0.1", port=0)
+    server = ApiServer(app, host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.run, name="uvicorn")
     thread.start()
     try:
