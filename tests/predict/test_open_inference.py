@@ -1,7 +1,13 @@
-"""The Open Inference Protocol v2, by Triton's own client where it is installed, and by what that client has sent."""
+"""The Open Inference Protocol v2, by Triton's own client where it is installed, and by what clients have sent.
+
+`recorded/` has requests with one image, as Triton's client and MLServer's codecs wrote them, for a job JOB and key KEY.
+"""
 
 import json
+import socket
 from collections.abc import Iterator
+from http.client import HTTPResponse
+from pathlib import Path
 
 import httpx2
 import numpy as np
@@ -9,6 +15,8 @@ import pytest
 
 from heldout import __version__
 from tests.predict.world import World
+
+RECORDED = Path(__file__).parent / "recorded"
 
 
 @pytest.fixture
@@ -35,19 +43,38 @@ def test_triton_s_own_client_is_answered_to_the_bit(world):
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
-    assert client.is_model_ready(world.job, headers=headers)
-    assert not client.is_model_ready("job_00000000000000000000000000", headers=headers)
-    described = client.get_model_metadata(world.job, headers=headers)
+    assert client.is_model_ready(world.job, headers=dict(headers))
+    assert not client.is_model_ready("job_00000000000000000000000000", headers=dict(headers))
+    described = client.get_model_metadata(world.job, headers=dict(headers))
     assert [one["shape"] for one in (*described["inputs"], *described["outputs"])] == [[-1, 8, 8, 1], [-1, 10]]
     images = world.digits.images[:256]
     for is_binary in (True, False):
         asked = triton.InferInput("pixels", list(images.shape), "FP32")
         asked.set_data_from_numpy(images.astype(np.float32), binary_data=is_binary)
         outputs = [triton.InferRequestedOutput("probabilities", binary_data=is_binary)]
-        answer = client.infer(world.job, [asked], outputs=outputs, request_id="7", headers=headers)
+        answer = client.infer(world.job, [asked], outputs=outputs, request_id="7", headers=dict(headers))
         assert np.array_equal(answer.as_numpy("probabilities"), world.probabilities(images))
         assert answer.get_response()["id"] == "7"
     client.close()
+
+
+@pytest.mark.parametrize("file", sorted(RECORDED.glob("*.http")), ids=lambda file: file.stem)
+def test_what_clients_have_sent_is_answered_to_the_bit(world, file):
+    image = (np.arange(64, dtype=np.uint8) % 17).reshape(1, 8, 8, 1)
+    sent = file.read_bytes().replace(b"JOB", world.job.encode()).replace(b"KEY", world.key.encode())
+    host, port = world.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(sent)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        content = answer.read()
+    assert answer.status == 200, content
+    end = int(answer.headers.get("Inference-Header-Content-Length", len(content)))
+    said = json.loads(content[:end])
+    found = np.frombuffer(content[end:], "<f4") if end < len(content) else np.array(said["outputs"][0]["data"])
+    assert np.array_equal(found.astype(np.float32).reshape(1, 10), world.probabilities(image))
+    assert said["id"] in ("r1", "m1")
+    assert ("binary" in file.stem) == (end < len(content))
 
 
 def test_what_the_server_and_a_model_say_of_themselves(client, world):
